@@ -1,0 +1,54 @@
+# make run: set up and run the main job.  make test: the whole suite.  make check: lint, types, import contracts, tests.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+# BLAS threads make small products slower and noisier.
+export OPENBLAS_NUM_THREADS := 1
+
+.PHONY: run test check lint types contracts bench clean
+
+run: $(VENV)/run.done
+	$(BIN)/eie run models/lenet-300-100.toml
+
+test: $(VENV)/test.done
+	$(BIN)/python -m pytest
+
+check: lint types contracts test
+
+lint: $(VENV)/check.done
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/check.done
+	$(BIN)/mypy
+
+contracts: $(VENV)/check.done
+	$(BIN)/lint-imports
+
+bench: $(VENV)/bench.done
+	$(BIN)/python -m pytest benchmarks --override-ini testpaths=benchmarks -p no:doctest -q -s
+
+clean:
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "eie needs Python 3.11 or newer: make PYTHON=python3.11 $(MAKECMDGOALS)"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/run.done: $(VENV)/bin/python pyproject.toml constraints.txt
+	$(INSTALL) --editable .
+	@touch $@
+
+$(VENV)/test.done: $(VENV)/bin/python pyproject.toml constraints.txt
+	$(INSTALL) --editable '.[test]'
+	@touch $@
+
+$(VENV)/check.done: $(VENV)/bin/python pyproject.toml constraints.txt
+	$(INSTALL) --editable '.[test,check]'
+	@touch $@
+
+$(VENV)/bench.done: $(VENV)/bin/python pyproject.toml constraints.txt
+	$(INSTALL) --editable '.[bench]'
+	@touch $@

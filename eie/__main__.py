@@ -1,0 +1,5 @@
+"""``python -m eie``."""
+
+from eie.cli import main
+
+main()

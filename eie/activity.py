@@ -1,0 +1,83 @@
+"""What happened in a layer: cycles and counts of actions.
+
+Comes in: what an engine counted. Goes out: a frozen `Activity`. Written by the simulator, read by energy and report;
+they meet nowhere else. Integers only; nobody here knows a joule or a microsecond.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+COUNTS = (
+    "broadcasts",
+    "ptr_reads",
+    "spmat_reads",
+    "entries",
+    "padding_entries",
+    "stall_cycles",
+    "dead_scan_cycles",
+    "macs",
+)
+PE_CYCLES = ("issue", "empty_column", "starved", "drain")
+
+
+@dataclass(frozen=True, eq=False)
+class Activity:
+    """One layer over a batch of N samples on P PEs.
+
+    Attributes
+    ----------
+    layer
+        Name.
+    cycles
+        int64 (N,): compute cycles of each sample, summed over products and passes.
+    counts
+        The keys of `COUNTS`, int64 (N,) each. ``ptr_reads`` are pairs; ``entries`` include ``padding_entries``.
+    per_pe
+        The keys of `PE_CYCLES`, int64 (N, P) each; they add up to ``cycles``.
+    passes
+        Capacity passes the layer was cut into.
+    reload_bits
+        Bits brought in from outside for each sample when there is more than one pass.
+    reload_cycles
+        What that takes at the machine's I/O width.
+    active_inputs
+        int64 (N,): non-zero inputs of each sample, over all products; the bias is not counted.
+    possible_inputs
+        Inputs of one sample, over all products.
+    """
+
+    layer: str
+    n_pe: int
+    cycles: NDArray[np.int64]
+    counts: Mapping[str, NDArray[np.int64]]
+    per_pe: Mapping[str, NDArray[np.int64]]
+    passes: int
+    reload_bits: int
+    reload_cycles: int
+    active_inputs: NDArray[np.int64]
+    possible_inputs: int
+
+    @property
+    def samples(self) -> int:
+        """N."""
+        return len(self.cycles)
+
+    @property
+    def total_cycles(self) -> NDArray[np.int64]:
+        """int64 (N,): compute and reload."""
+        return self.cycles + self.reload_cycles
+
+    @property
+    def theoretical_cycles(self) -> NDArray[np.float64]:
+        """float64 (N,): entries over PEs, the time of a perfectly balanced machine that never waits."""
+        return self.counts["entries"] / self.n_pe
+
+    @property
+    def activation_density(self) -> float:
+        """Non-zero inputs over all inputs."""
+        return float(self.active_inputs.sum() / (self.samples * self.possible_inputs))

@@ -1,0 +1,1 @@
+"""Machines to compare with. `dense` is EIE's own PEs without compression."""

@@ -1,0 +1,60 @@
+"""The command line: ``eie run``, ``compile``, ``simulate``, ``inspect``, ``warmup``.
+
+Comes in: words. Goes out: tables on stdout, progress and notes on stderr, files where asked. Each command's module is
+loaded when it is called, so that ``eie --help`` is instant. Exit codes: 0 done, 1 failed, 2 wrong usage,
+130 interrupted.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from eie.cli.app import app
+from eie.errors import EieError, SpecError
+
+INTERRUPTED = "interrupted; nothing half-written was left behind"
+
+
+def main() -> None:
+    """Run ``eie``; every expected failure is one clear message, never a traceback."""
+    try:
+        status = app(standalone_mode=False)
+        sys.stdout.flush()
+    except Exception as error:
+        status = _complain(error)
+    except KeyboardInterrupt:
+        _say(INTERRUPTED)
+        status = 130
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+def _complain(error: Exception) -> int:
+    """Print an expected error and return its exit code; raise what is a bug of ours."""
+    import click
+
+    code = 1
+    if isinstance(error, click.exceptions.Exit):
+        code = error.exit_code
+    elif isinstance(error, click.Abort):
+        _say(INTERRUPTED)
+        code = 130
+    elif isinstance(error, click.ClickException):
+        error.show()
+        code = error.exit_code
+    elif isinstance(error, EieError):
+        _say(str(error))
+        code = 2 if isinstance(error, SpecError) else 1
+    elif isinstance(error, MemoryError):
+        _say("out of memory: fewer PEs, a smaller layer or fewer samples (--samples) need less")
+    elif isinstance(error, BrokenPipeError):
+        # The reader of our output left; point stdout elsewhere so that Python's exit does not complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    else:
+        raise error
+    return code
+
+
+def _say(text: str) -> None:
+    for line in text.splitlines():
+        sys.stderr.write(f"eie: {line}\n")

@@ -1,0 +1,201 @@
+"""What the commands do: load, compile, simulate, show."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from eie.cli.progress import Progress
+from eie.compiler.program import Program
+from eie.compiler.program import compile as compile_network
+from eie.errors import EieError, ProgramError, TraceError
+from eie.importers import load
+from eie.kernels.jit import kernels_are_cached
+from eie.network import Layer
+from eie.report.result import Result
+from eie.report.run import simulate, with_given_accuracy
+from eie.report.table import show
+from eie.spec import AcceleratorSpec, load_spec
+from eie.storage import read_npy
+from eie.trace import LayerTrace, Trace
+
+out = Console()
+err = Console(stderr=True)
+
+
+def run(model: str, spec_name: str | None, overrides: Iterable[str], **options: Any) -> None:
+    """Compile, simulate and report in one go."""
+    spec = load_spec(spec_name or "EIE_64PE", overrides)
+    _announce_compilation()
+    with Progress(err) as progress:
+        progress.stage(f"reading {model}")
+        network = load(model)
+        trace = _inputs(options, network.layers[0].name, network.trace)
+        progress.stage("compiling")
+        program = compile_network(network, spec)
+        result = _simulate(program, trace, progress, options)
+        result = with_given_accuracy(result, network, trace)
+    _report(result, options)
+
+
+def compile_model(model: str, spec_name: str | None, overrides: Iterable[str], output: str, init: str) -> None:
+    """Compile a model into a program file."""
+    if Path(output).suffix != ".safetensors":
+        raise ProgramError(f"{output}: a program file ends in .safetensors")
+    spec = load_spec(spec_name or "EIE_64PE", overrides)
+    _announce_compilation()
+    with Progress(err) as progress:
+        progress.stage(f"reading {model}")
+        network = load(model)
+        progress.stage("compiling")
+        program = compile_network(network, spec, init="linear" if init == "linear" else "exact")
+        progress.stage(f"writing {output}")
+        program.save(output)
+    _describe(program)
+
+
+def simulate_program(program: str, spec_name: str | None, overrides: Iterable[str], **options: Any) -> None:
+    """Simulate a program file."""
+    compiled = Program.load(program)
+    overrides = tuple(overrides)
+    if spec_name or overrides:
+        compiled = compiled.on(load_spec(spec_name or compiled.spec, overrides))
+    trace = _inputs(options, compiled.layers[0].name, None)
+    _announce_compilation()
+    with Progress(err) as progress:
+        result = _simulate(compiled, trace, progress, options)
+    _report(result, options)
+
+
+def inspect(file: str, spec_name: str | None, overrides: Iterable[str]) -> None:
+    """Describe a program file, or a model compiled here and now."""
+    overrides = tuple(overrides)
+    if not Program.is_program(file):
+        program = compile_network(load(file), load_spec(spec_name or "EIE_64PE", overrides))
+    elif spec_name or overrides:
+        raise ProgramError(f"{file}: is compiled already; --spec and --set apply to models")
+    else:
+        program = Program.load(file)
+    _describe(program)
+
+
+def warmup() -> None:
+    """Run every kernel once on small data, so that all of them are compiled and cached."""
+    rng = np.random.default_rng(0)
+    with Progress(err) as progress:
+        progress.stage("compiling kernels")
+        for rows, columns, depth in ((96, 40, 8), (600, 300, 16), (600, 300, 4096)):
+            weights = rng.standard_normal((rows, columns)).astype(np.float32)
+            layer = Layer.from_weights("warmup", weights, np.ones(rows))
+            spec = AcceleratorSpec(n_pe=1, act_queue_depth=depth)
+            program = compile_network(layer, spec)
+            simulate(program, rng.random((2, columns)))
+            program.layers[0].decode()
+        codes = rng.integers(0, 4, (8, 8)).astype(np.uint8)
+        compile_network(Layer.from_codes("warmup", codes, np.arange(4.0)), AcceleratorSpec(n_pe=2))
+    err.print("kernels are compiled and cached")
+
+
+def _simulate(program: Program, trace: Trace | None, progress: Progress, options: dict[str, Any]) -> Result:
+    log = None
+    if options["log_cycles"]:
+        if options["engine"] != "events":
+            raise EieError("--cycles needs --engine events")
+
+        def log(line: str) -> None:
+            sys.stderr.write(line + "\n")
+
+    return simulate(
+        program,
+        trace,
+        engine=options["engine"],
+        datapath=options["datapath"],
+        threads=options["threads"],
+        progress=progress.advance,
+        log=log,
+    )
+
+
+def _report(result: Result, options: dict[str, Any]) -> None:
+    cell = options["sram_cell"]
+    to_stdout = False
+    for option, text in (("json_file", result.to_json), ("csv_file", result.to_csv)):
+        file = options[option]
+        if file == "-":
+            sys.stdout.write(text(cell=cell))
+            to_stdout = True
+        elif file:
+            text(file, cell=cell)
+    if options["plot_folder"]:
+        from eie.report.figures import save_all
+
+        written = save_all(result, options["plot_folder"], cell)
+        err.print(f"wrote {len(written)} figures to {options['plot_folder']}", highlight=False)
+    if not to_stdout:
+        show(result, out, cell)
+
+
+def _describe(program: Program) -> None:
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for heading in (
+        "layer",
+        "out x in",
+        "weights",
+        "entries",
+        "padding",
+        "passes",
+        "entries a PE, min / mean / max",
+        "image KiB",
+        "fits",
+    ):
+        table.add_column(heading, justify="left" if heading == "layer" else "right", no_wrap=True)
+    spec = program.spec
+    for layer, fit in zip(program.layers, program.fit, strict=True):
+        held = np.concatenate([one.entries_per_pe for one in layer.passes])
+        bits = sum(n * spec.entry_bits + p * spec.ptr_bits for n, p in layer.image_bits_per_pass)
+        table.add_row(
+            layer.name,
+            f"{layer.outputs} x {layer.inputs}",
+            f"{layer.weights:,}",
+            f"{layer.entries:,}",
+            f"{layer.padding:,}",
+            str(len(layer.passes)),
+            f"{held.min():,} / {held.mean():,.1f} / {held.max():,}",
+            f"{bits / 8192:,.1f}",
+            "yes" if fit.fits else "no: " + "; ".join(fit.problems),
+        )
+    wide = Console(width=max(out.width, 160)) if not out.is_terminal else out
+    wide.print(
+        f"{program.name} for {spec.name}: {spec.n_pe} PEs, content {program.content_hash[:16]}",
+        highlight=False,
+    )
+    wide.print(table)
+    for note in program.notes:
+        wide.print(f"Note: {note}.", highlight=False)
+
+
+def _inputs(options: dict[str, Any], first_layer: str, own: Trace | None) -> Trace | None:
+    """Return the activations asked for: ``--trace``, else the model's own; at most ``--samples`` of them."""
+    file, samples = options["trace_file"], options["samples"]
+    trace = own
+    if file is not None:
+        suffix = Path(file).suffix
+        if suffix == ".npz":
+            trace = Trace.load(file)
+        elif suffix == ".npy":
+            recorded = LayerTrace.from_dense(read_npy(file, TraceError), str(file))
+            trace = Trace({first_layer: recorded}, source=Path(file).name)
+        else:
+            raise TraceError(f"{file}: unknown suffix {suffix!r}: activations are a trace (.npz) or an array (.npy)")
+    return trace.head(samples) if trace is not None and samples else trace
+
+
+def _announce_compilation() -> None:
+    if not kernels_are_cached():
+        err.print("compiling kernels, once (about 10 s; eie warmup does it beforehand)", style="dim")

@@ -1,0 +1,195 @@
+"""Row interleaving and relative-indexed compressed columns: what each PE stores.
+
+Comes in: a weight-shared matrix. Goes out: an `Encoding`, the images of all PEs for one block of rows and columns.
+Read by `passes`, which cuts it where it does not fit, and by the simulator.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eie.errors import ProgramError
+from eie.kernels import encode as kernels
+from eie.kernels.timing import LANES
+from eie.matrix import SparseColumns, frozen
+
+
+@dataclass(frozen=True, eq=False)
+class Encoding:
+    """The per-PE images of a block of a layer, one pass of the accelerator.
+
+    Attributes
+    ----------
+    row_start, row_stop, column_start, column_stop
+        The block, in the layer's rows (outputs) and columns (inputs); the bias column is not counted.
+    has_bias
+        Whether the last column is the bias.
+    index_bits
+        Bits of a zero run.
+    bases
+        int64 (P + 1,): PE p owns entries ``bases[p]`` to ``bases[p + 1] - 1``.
+    pointers
+        int32 (J + 1, P), J columns: first entry of each column, counted from the PE's base.
+    padding
+        int64 (J,): padding entries of each column, over all PEs.
+    codes, runs
+        uint8 (E,): entries of PE 0, then PE 1, ...
+    """
+
+    row_start: int
+    row_stop: int
+    column_start: int
+    column_stop: int
+    has_bias: bool
+    index_bits: int
+    bases: NDArray[np.int64]
+    pointers: NDArray[np.int32]
+    padding: NDArray[np.int64]
+    codes: NDArray[np.uint8]
+    runs: NDArray[np.uint8]
+
+    @property
+    def n_pe(self) -> int:
+        """P, the PEs that the rows are spread over."""
+        return int(self.pointers.shape[1])
+
+    @property
+    def inputs(self) -> int:
+        """Input activations this pass takes, bias not counted."""
+        return self.column_stop - self.column_start
+
+    @property
+    def scan_rows(self) -> int:
+        """G: rows of P activations to scan, plus one for the bias."""
+        return -(-self.inputs // self.n_pe) + self.has_bias
+
+    @property
+    def bias_position(self) -> int:
+        """Scan position of the bias: lane 0 of its own row behind the inputs."""
+        return -(-self.inputs // self.n_pe) * self.n_pe
+
+    @property
+    def entries_per_pe(self) -> NDArray[np.int64]:
+        """int64 (P,): stored entries, padding included."""
+        return np.diff(self.bases)
+
+    @property
+    def column_entries(self) -> NDArray[np.int64]:
+        """int64 (J,): stored entries of each column, over all PEs."""
+        totals: NDArray[np.int64] = self.pointers.sum(axis=1, dtype=np.int64)
+        return np.diff(totals)
+
+    @cached_property
+    def slots(self) -> NDArray[Any]:
+        """(J, S): cycles each PE spends on a column, ``max(1, entries)``; S is P in whole lane blocks, rest 0.
+
+        uint8 where all fit, else uint16 or int32. This is all that queue timing needs to know of the weights.
+        """
+        counts = np.diff(self.pointers, axis=0)
+        largest = int(counts.max(initial=1))
+        dtype = np.uint8 if largest <= 0xFF else np.uint16 if largest <= 0xFFFF else np.int32
+        slots = np.zeros((len(counts), -(-self.n_pe // LANES) * LANES), dtype)
+        np.maximum(counts, 1, out=slots[:, : self.n_pe], casting="unsafe")
+        return frozen(slots, dtype)
+
+    def sram_rows(self, entries_per_row: int) -> tuple[NDArray[Any], NDArray[Any]]:
+        """(J, S) each: SRAM row of every column's first and last entry; first > last marks an empty column."""
+        highest = int(self.pointers[-1].max(initial=0)) // entries_per_row
+        dtype: Any = np.uint16 if highest < 0xFFFF else np.uint32
+        shape = self.slots.shape
+        first, last = np.ones(shape, dtype), np.zeros(shape, dtype)
+        begin, end = self.pointers[:-1], self.pointers[1:]
+        filled = end > begin
+        first[:, : self.n_pe][filled] = begin[filled] // entries_per_row
+        last[:, : self.n_pe][filled] = (end[filled] - 1) // entries_per_row
+        return frozen(first, dtype), frozen(last, dtype)
+
+    def pe_image(self, pe: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.int32]]:
+        """Return (codes, runs, pointers) as PE ``pe`` stores them."""
+        owned = slice(self.bases[pe], self.bases[pe + 1])
+        return self.codes[owned], self.runs[owned], self.pointers[:, pe]
+
+    def columns(self, start: int, stop: int, *, with_bias: bool) -> Encoding:
+        """Return the block of columns start..stop-1 of this one, with its bias column or without."""
+        ends = stop + (with_bias and self.has_bias)
+        begin, end = self.pointers[start], self.pointers[ends]
+        sizes = (end - begin).astype(np.int64)
+        bases = np.concatenate(([0], np.cumsum(sizes)))
+        owned = np.arange(bases[-1]) + np.repeat(self.bases[:-1] + begin - bases[:-1], sizes)
+        return Encoding(
+            self.row_start,
+            self.row_stop,
+            self.column_start + start,
+            self.column_start + stop,
+            with_bias and self.has_bias,
+            self.index_bits,
+            frozen(bases, np.int64),
+            frozen(self.pointers[start : ends + 1] - begin, np.int32),
+            frozen(self.padding[start:ends], np.int64),
+            frozen(self.codes[owned], np.uint8),
+            frozen(self.runs[owned], np.uint8),
+        )
+
+    def decode(self) -> SparseColumns:
+        """Return the codes this encoding stores, as the block's own matrix, bias column included."""
+        rows_of = np.empty(len(self.codes), np.int64)
+        kernels.expand_entries(self.bases, self.pointers, self.codes, self.runs, rows_of)
+        column_of = np.concatenate(
+            [np.repeat(np.arange(len(self.pointers) - 1), np.diff(self.pointers[:, pe])) for pe in range(self.n_pe)]
+        )
+        real = np.flatnonzero(rows_of >= 0)
+        real = real[np.lexsort((rows_of[real], column_of[real]))]
+        shape = (self.row_stop - self.row_start, len(self.pointers) - 1)
+        starts = np.searchsorted(column_of[real], np.arange(shape[1] + 1))
+        return SparseColumns.of(shape, starts, rows_of[real], self.codes[real])
+
+
+def encode(codes: SparseColumns, n_pe: int, index_bits: int, *, has_bias: bool = False, row_start: int = 0) -> Encoding:
+    """Spread the rows of ``codes`` over ``n_pe`` PEs and list each PE's entries with their zero runs.
+
+    Parameters
+    ----------
+    codes
+        uint8 codes; when ``has_bias``, its last column is the bias.
+    row_start
+        Number of the block's first row in the layer, a multiple of ``n_pe``.
+
+    Raises
+    ------
+    ProgramError
+        If one PE would hold 2**31 entries or more.
+    """
+    rows, columns = codes.shape
+    numbers = np.arange(rows)
+    pe_of, local_of = frozen(numbers % n_pe, np.int32), frozen(numbers // n_pe, np.int32)
+    entries = np.zeros((columns, n_pe), np.int32)
+    padding = np.zeros(columns, np.int64)
+    kernels.count_entries(codes.starts, codes.rows, pe_of, local_of, index_bits, entries, padding)
+    sizes = entries.sum(axis=0, dtype=np.int64)
+    if sizes.max() >= 1 << 31:
+        raise ProgramError(f"a PE would hold {sizes.max()} entries: must be < 2**31 (use more PEs)")
+    pointers = np.zeros((columns + 1, n_pe), np.int32)
+    np.cumsum(entries, axis=0, out=pointers[1:])
+    bases = np.concatenate(([0], np.cumsum(sizes)))
+    out_codes, out_runs = np.empty(bases[-1], np.uint8), np.empty(bases[-1], np.uint8)
+    kernels.write_entries(
+        codes.starts, codes.rows, codes.data, pe_of, local_of, index_bits, bases[:-1].copy(), out_codes, out_runs
+    )
+    return Encoding(
+        row_start,
+        row_start + rows,
+        0,
+        columns - has_bias,
+        has_bias,
+        index_bits,
+        frozen(bases, np.int64),
+        frozen(pointers, np.int32),
+        frozen(padding, np.int64),
+        frozen(out_codes, np.uint8),
+        frozen(out_runs, np.uint8),
+    )

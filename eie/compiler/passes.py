@@ -1,0 +1,113 @@
+"""Does a layer fit a PE's memories, and how is it cut when it must?
+
+Comes in: an `Encoding` and the spec's capacities. Goes out: a `Fit` for the report and, on request, smaller
+encodings (passes) that each fit.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from eie.compiler.encode import Encoding, encode
+from eie.errors import ProgramError
+from eie.matrix import SparseColumns
+from eie.spec import AcceleratorSpec
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What one layer asks of the fullest PE in its most demanding pass, against what the machine has.
+
+    Counts; ``entries`` against the sparse-matrix SRAM and the pointer width, ``pointers`` against the pointer SRAM,
+    ``outputs`` against the accumulators, ``inputs`` against the activation SRAM.
+    """
+
+    layer: str
+    passes: int
+    entries: int
+    entry_capacity: int
+    pointers: int
+    pointer_capacity: int
+    outputs: int
+    output_capacity: int
+    inputs: int
+    input_capacity: int
+
+    @property
+    def fits(self) -> bool:
+        """Whether every count is within its capacity."""
+        return not self.problems
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """What does not fit, in words."""
+        return tuple(
+            f"{have:,} {what} a PE, room for {room:,}"
+            for what, have, room in (
+                ("entries", self.entries, self.entry_capacity),
+                ("column pointers", self.pointers, self.pointer_capacity),
+                ("outputs", self.outputs, self.output_capacity),
+                ("inputs", self.inputs, self.input_capacity),
+            )
+            if have > room
+        )
+
+
+def fit(layer: str, encodings: tuple[Encoding, ...], spec: AcceleratorSpec) -> Fit:
+    """Measure a layer's passes against the capacities of ``spec``."""
+    return Fit(
+        layer=layer,
+        passes=len(encodings),
+        entries=max(int(one.entries_per_pe.max()) for one in encodings),
+        entry_capacity=spec.entry_capacity,
+        pointers=max(len(one.pointers) for one in encodings),
+        pointer_capacity=spec.pointer_capacity,
+        outputs=max(-(-(one.row_stop - one.row_start) // spec.n_pe) for one in encodings),
+        output_capacity=spec.act_registers,
+        inputs=max(one.scan_rows for one in encodings),
+        input_capacity=spec.activation_capacity,
+    )
+
+
+def split(layer: str, codes: SparseColumns, spec: AcceleratorSpec, *, has_bias: bool) -> tuple[Encoding, ...]:
+    """Cut a layer into passes that each fit: groups of rows first, then columns as many as fit.
+
+    Row groups are whole multiples of the PEs, as large as the accumulators allow. Within a group the columns go in
+    order, so sums are built exactly as in one pass.
+
+    Raises
+    ------
+    ProgramError
+        If even a single column does not fit.
+    """
+    rows_a_group = spec.n_pe * spec.act_registers
+    passes: list[Encoding] = []
+    for start in range(0, codes.shape[0], rows_a_group):
+        block = codes.row_block(start, min(start + rows_a_group, codes.shape[0]))
+        whole = encode(block, spec.n_pe, spec.index_bits, has_bias=has_bias, row_start=start)
+        passes.extend(_split_columns(layer, whole, spec))
+    return tuple(passes)
+
+
+def _split_columns(layer: str, whole: Encoding, spec: AcceleratorSpec) -> list[Encoding]:
+    passes: list[Encoding] = []
+    columns = whole.inputs + whole.has_bias
+    most_columns = min(spec.pointer_capacity - 1, spec.activation_capacity * spec.n_pe)
+    start = 0
+    while start < columns:
+        # A bias column needs a scan row of its own: leave it to the next pass where the activation SRAM is full.
+        used = (whole.pointers[start + 1 :] - whole.pointers[start]).max(axis=1)
+        stop = start + min(int(np.searchsorted(used, spec.entry_capacity, "right")), most_columns)
+        stop = min(stop, columns)
+        if stop == columns and whole.has_bias and -(-(columns - 1 - start) // spec.n_pe) + 1 > spec.activation_capacity:
+            stop = columns - 1
+        if stop <= start:
+            raise ProgramError(
+                f"layer {layer!r}: column {start} alone has {used[0]:,} entries in one PE, room for "
+                f"{spec.entry_capacity:,} and {spec.pointer_capacity:,} pointers: use more PEs or larger SRAMs"
+            )
+        passes.append(whole.columns(start, min(stop, whole.inputs), with_bias=stop == columns))
+        start = stop
+    return passes

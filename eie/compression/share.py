@@ -1,0 +1,170 @@
+"""Weight sharing: float weights become codes into a small codebook (Deep Compression, section 3).
+
+Comes in: a `Layer`. Goes out: a `Layer` with codes, and a `ShareReport` of what that cost. Read by the compiler.
+Weights that already take few enough values keep them exactly.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eie.errors import ModelError
+from eie.kernels import cluster
+from eie.matrix import frozen
+from eie.network import Layer
+
+Initialisation = Literal["exact", "linear"]
+HISTOGRAM_BINS = 4096
+LLOYD_ROUNDS = 100
+
+
+@dataclass(frozen=True)
+class ShareReport:
+    """What sharing did to one layer.
+
+    Attributes
+    ----------
+    levels
+        Non-zero codebook entries in use.
+    exact
+        True when every weight kept its value.
+    rms_error, max_error
+        Of the non-zero weights, in the weights' unit.
+    relative_error
+        Root of the summed squared error over the root of the summed squared weights.
+    bias_max_error
+        Of the bias, which uses the same codebook; 0.0 without bias.
+    """
+
+    levels: int
+    exact: bool
+    rms_error: float
+    max_error: float
+    relative_error: float
+    bias_max_error: float
+
+
+def share(layer: Layer, weight_bits: int = 4, init: Initialisation = "exact") -> tuple[Layer, ShareReport]:
+    """Cluster a layer's non-zero weights to at most ``2**weight_bits - 1`` values; code 0 stays zero.
+
+    Parameters
+    ----------
+    layer
+        With float weights, or already shared: then only the number of levels is checked.
+    weight_bits
+        Bits of a code, 1 to 8.
+    init
+        ``"exact"``: the optimal clustering of a 4,096-bin histogram, refined by Lloyd's algorithm on the weights;
+        ``"linear"``: Lloyd from evenly spaced centroids, Deep Compression's choice, which leaves empty clusters on
+        heavy-tailed weights.
+
+    Raises
+    ------
+    ModelError
+        If the layer is shared already with more levels than ``weight_bits`` can name.
+    """
+    levels = (1 << weight_bits) - 1
+    if layer.codebook is not None:
+        used = int(max(layer.matrix.data.max(initial=0), _largest(layer.bias_codes)))
+        if used > levels:
+            raise ModelError(
+                f"layer {layer.name!r}: uses code {used}: {weight_bits}-bit weights allow at most {levels} "
+                f"(raise weight_bits, or give float weights to be clustered)"
+            )
+        return layer, ShareReport(used, True, 0.0, 0.0, 0.0, 0.0)
+    weights: NDArray[np.float32] = layer.matrix.data
+    ordered = np.sort(weights)
+    distinct = 1 + int(np.count_nonzero(np.diff(ordered))) if len(ordered) else 0
+    fits = distinct <= levels
+    centroids = np.unique(ordered) if fits else _lloyd(ordered, _start(ordered, levels, init))
+    codebook = np.concatenate((np.zeros(1, np.float32), centroids))
+    codes = nearest_codes(weights, codebook[1:], 1)
+    bias_codes, bias_error = None, 0.0
+    if layer.bias is not None:
+        bias_codes = frozen(_nearest_with_zero(layer.bias, codebook), np.uint8)
+        bias_error = float(np.abs(codebook[bias_codes] - layer.bias).max())
+    shared = replace(
+        layer,
+        matrix=layer.matrix.with_data(codes),
+        codebook=frozen(codebook, np.float32),
+        bias=None,
+        bias_codes=bias_codes,
+    )
+    return shared, _report(weights, codebook, codes, bias_error)
+
+
+def nearest_codes(values: NDArray[np.float32], centroids: NDArray[np.float32], first: int) -> NDArray[np.uint8]:
+    """Return ``first`` + the index of the nearest of the ascending ``centroids`` for every value."""
+    borders = (centroids[1:].astype(np.float64) + centroids[:-1]) / 2
+    return (np.searchsorted(borders.astype(np.float32), values, side="left") + first).astype(np.uint8)
+
+
+def _nearest_with_zero(bias: NDArray[np.float32], codebook: NDArray[np.float32]) -> NDArray[np.uint8]:
+    order = np.argsort(codebook, kind="stable")
+    return order[nearest_codes(bias, codebook[order], 0)].astype(np.uint8)
+
+
+def _start(ordered: NDArray[np.float32], levels: int, init: Initialisation) -> NDArray[np.float64]:
+    low, high = float(ordered[0]), float(ordered[-1])
+    if init == "linear":
+        return np.linspace(low, high, levels)
+    if init != "exact":
+        raise ModelError(f"init={init!r}: must be 'exact' or 'linear'")
+    # Histogram borders are cut in the sorted weights themselves, so no weight is binned twice.
+    edges = np.searchsorted(ordered, np.linspace(low, high, HISTOGRAM_BINS + 1)[1:-1].astype(np.float32), "right")
+    edges = np.unique(np.concatenate(([0], edges, [len(ordered)])))
+    _, first, second = _prefix_sums(ordered)
+    mass, first, second = edges.astype(np.float64), first[edges], second[edges]
+    splits = np.zeros(min(levels, len(edges) - 1) + 1, np.int64)
+    cluster.exact_splits(mass, first, second, splits)
+    return np.diff(first[splits]) / np.diff(mass[splits])
+
+
+def _lloyd(ordered: NDArray[np.float32], centroids: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Refine centroids on sorted data until the borders stand still; a cluster left empty keeps its centroid."""
+    _, first, _ = _prefix_sums(ordered)
+    borders = np.zeros(0, np.int64)
+    for _ in range(LLOYD_ROUNDS):
+        middles = ((centroids[1:] + centroids[:-1]) / 2).astype(np.float32)
+        new = np.concatenate(([0], np.searchsorted(ordered, middles, "left"), [len(ordered)]))
+        if np.array_equal(new, borders):
+            break
+        borders = new
+        sizes = np.diff(borders)
+        centroids = np.where(sizes > 0, np.diff(first[borders]) / np.maximum(sizes, 1), centroids)
+    return np.unique(centroids.astype(np.float32))
+
+
+def _prefix_sums(
+    ordered: NDArray[np.float32],
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    values = ordered.astype(np.float64)
+    first, second = np.zeros(len(values) + 1), np.zeros(len(values) + 1)
+    np.cumsum(values, out=first[1:])
+    np.square(values, out=values)
+    np.cumsum(values, out=second[1:])
+    return np.arange(len(values) + 1, dtype=np.float64), first, second
+
+
+def _largest(codes: NDArray[np.uint8] | None) -> int:
+    return 0 if codes is None else int(codes.max(initial=0))
+
+
+def _report(
+    weights: NDArray[np.float32], codebook: NDArray[np.float32], codes: NDArray[np.uint8], bias_error: float
+) -> ShareReport:
+    error = codebook[codes] - weights
+    energy = float(np.dot(error, error.astype(np.float64)))
+    total = float(np.dot(weights, weights.astype(np.float64)))
+    return ShareReport(
+        levels=len(codebook) - 1,
+        exact=not error.any(),
+        rms_error=float(np.sqrt(energy / max(len(weights), 1))),
+        max_error=float(np.abs(error).max(initial=0.0)),
+        relative_error=float(np.sqrt(energy / total)) if total else 0.0,
+        bias_max_error=bias_error,
+    )

@@ -1,0 +1,162 @@
+"""Joules: what a layer's actions or its time cost.
+
+Comes in: an `Activity` and the spec. Goes out: an `Estimate`, nanojoules by unit. Read by the report. Joules are
+computed here once, from integer counts, and nowhere else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eie.activity import Activity
+from eie.energy.tables import TABLE_NAME, Cell, published_table, sram
+from eie.errors import EnergyError
+from eie.spec import AcceleratorSpec
+
+Method = Literal["published-power", "activity"]
+METHODS: tuple[Method, ...] = get_args(Method)
+UNITS = ("act_queue", "ptr_read", "spmat_read", "arithm", "act_rw", "lnzd", "dram")
+
+
+@dataclass(frozen=True, eq=False)
+class Estimate:
+    """Energy of one layer over N samples.
+
+    Attributes
+    ----------
+    unit_nj
+        The keys of `UNITS`, float64 (N,) each: nanojoules of every sample.
+    table, method, cell
+        What it was computed with.
+    """
+
+    layer: str
+    unit_nj: Mapping[str, NDArray[np.float64]]
+    table: str
+    method: Method
+    cell: Cell
+
+    @property
+    def nj(self) -> NDArray[np.float64]:
+        """float64 (N,): nanojoules of every sample, all units."""
+        total: NDArray[np.float64] = np.sum(list(self.unit_nj.values()), axis=0)
+        return total
+
+
+def estimate(
+    activity: Activity, spec: AcceleratorSpec, method: Method = "activity", cell: Cell = "itrs-lop"
+) -> Estimate:
+    """Price a layer.
+
+    Parameters
+    ----------
+    method
+        ``"published-power"``: time x (PEs x 9.157 mW + LNZD units x 0.023 mW), scaled with the clock and the node;
+        SRAM sizes do not enter. ``"activity"``: each action has a price, see `prices_pj`.
+    cell
+        CACTI memory cell by which SRAM prices are scaled to other sizes and widths.
+
+    Raises
+    ------
+    EnergyError
+        For an unknown method, or an SRAM that the CACTI table does not span.
+    """
+    table = published_table()
+    reload = np.full(activity.samples, activity.reload_bits * table["dram.read"] * 1e-3)
+    if method == "published-power":
+        time_us: NDArray[np.float64] = activity.cycles / spec.clock_mhz
+        unit_nj = {unit: np.multiply(mw, time_us) for unit, mw in powers_mw(spec).items()}
+    elif method == "activity":
+        prices = prices_pj(spec, cell)
+        events = {
+            "act_queue": activity.counts["ptr_reads"],
+            "ptr_read": activity.counts["ptr_reads"],
+            "spmat_read": activity.counts["spmat_reads"],
+            "arithm": activity.counts["macs"],
+            "act_rw": activity.counts["macs"],
+            "lnzd": activity.counts["broadcasts"],
+        }
+        unit_nj = {unit: count * prices[unit] * 1e-3 for unit, count in events.items()}
+    else:
+        raise EnergyError(f"energy method {method!r}: must be one of {', '.join(METHODS)}")
+    return Estimate(activity.layer, {**unit_nj, "dram": reload}, TABLE_NAME, method, cell)
+
+
+def powers_mw(spec: AcceleratorSpec) -> dict[str, float]:
+    """Milliwatts of the whole machine by unit; the five units of a PE are scaled to its printed total."""
+    table = published_table()
+    units = UNITS[:5]
+    printed = sum(table[f"{unit}.power"] for unit in units)
+    scale = table[f"node.{spec.node_nm}"] * spec.clock_mhz / table["reference.clock"]
+    pe_scale = scale * spec.n_pe * table["pe.power"] / printed
+    powers = {unit: table[f"{unit}.power"] * pe_scale for unit in units}
+    return {**powers, "lnzd": table["lnzd.power"] * spec.lnzd_units * scale}
+
+
+def prices_pj(spec: AcceleratorSpec, cell: Cell = "itrs-lop") -> dict[str, float]:
+    """Picojoules of one action of each unit.
+
+    A unit's power in Table II x PEs x time / actions, on the calibrating run (AlexNet fc8): 31.1 pJ for a 64-bit row of
+    the sparse matrix. SRAM prices are scaled to the spec's sizes and widths by CACTI's ratio; LNZD by its units.
+    """
+    table = published_table()
+    node = table[f"node.{spec.node_nm}"]
+    mw_to_pj = table["calibration.time"] * 1e3 * node
+
+    def price(unit: str, machines: str, actions: str) -> float:
+        return table[f"{unit}.power"] * table[f"calibration.{machines}"] * mw_to_pj / table[f"calibration.{actions}"]
+
+    spmat = _sram_ratio(
+        (spec.spmat_kib, spec.spmat_row_bits),
+        (table["reference.spmat"], table["reference.spmat_row"]),
+        spec,
+        cell,
+    )
+    ptr = _sram_ratio(
+        (spec.ptr_kib / 2, spec.ptr_bits),
+        (table["reference.ptr"] / 2, table["reference.ptr_width"]),
+        spec,
+        cell,
+    )
+    return {
+        "act_queue": price("act_queue", "n_pe", "ptr_reads"),
+        "ptr_read": price("ptr_read", "n_pe", "ptr_reads") * ptr,
+        "spmat_read": price("spmat_read", "n_pe", "spmat_reads") * spmat,
+        "arithm": price("arithm", "n_pe", "macs"),
+        "act_rw": price("act_rw", "n_pe", "macs"),
+        "lnzd": price("lnzd", "lnzd", "broadcasts") * spec.lnzd_units / table["calibration.lnzd"],
+    }
+
+
+def timing_notes(spec: AcceleratorSpec, cell: Cell = "itrs-lop") -> tuple[str, ...]:
+    """Say which SRAM of the spec cannot be read once a cycle at its clock."""
+    notes = []
+    period_ns = 1e3 / spec.clock_mhz
+    for name, kib, width in (
+        ("sparse-matrix", spec.spmat_kib, spec.spmat_row_bits),
+        ("pointer bank", spec.ptr_kib / 2, spec.ptr_bits),
+    ):
+        try:
+            memory = sram(kib, width, spec.node_nm, cell)
+        except EnergyError as error:
+            notes.append(f"{name} SRAM: {error}; its clock is not checked")
+            continue
+        if memory.cycle_ns > period_ns:
+            node = 45 if spec.node_nm == 45 else 32
+            notes.append(
+                f"{name} SRAM {kib:g} KiB x {width} bits ({cell}, {node} nm): CACTI 7 gives a cycle of "
+                f"{memory.cycle_ns:.2f} ns, too slow for {period_ns:.2f} ns at {spec.clock_mhz:g} MHz"
+            )
+    return tuple(notes)
+
+
+def _sram_ratio(wanted: tuple[float, int], reference: tuple[float, float], spec: AcceleratorSpec, cell: Cell) -> float:
+    if np.array_equal(wanted, reference):
+        return 1.0
+    ours = sram(*wanted, spec.node_nm, cell)
+    return ours.read_pj / sram(reference[0], int(reference[1]), spec.node_nm, cell).read_pj

@@ -1,0 +1,37 @@
+"""The one family of errors a caller of ``eie`` has to know.
+
+Comes in: nothing. Goes out: exception classes. Read by every other module; the command line turns any of
+them into one line on stderr and an exit code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class EieError(Exception):
+    """Something the user gave cannot be used; the text says what, where, which bound and what to do."""
+
+
+class SpecError(EieError):
+    """An accelerator specification is wrong. ``problems`` holds every complaint, one line each."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(self.problems))
+
+
+class ModelError(EieError):
+    """A layer, network or model file cannot be used."""
+
+
+class TraceError(EieError):
+    """Activations do not fit the network, or a trace file cannot be used."""
+
+
+class ProgramError(EieError):
+    """A compiled program or its file cannot be used."""
+
+
+class EnergyError(EieError):
+    """No energy or area figure exists for what was asked."""

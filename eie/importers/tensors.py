@@ -1,0 +1,129 @@
+"""Named arrays into layers: what ``.npz`` and ``.safetensors`` state dicts have in common.
+
+Understood names: ``X.weight`` with ``X.bias`` (outputs, inputs); ``X.codes`` with ``X.codebook`` and ``X.bias_codes``;
+the same without ``X.`` for a single layer; ``W0, b0, W1, ...``; any other 2-D float array is a layer of that name.
+``act``, ``activations``, ``input`` or ``inputs`` are recorded inputs of the first layer, ``labels`` their classes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eie.errors import ModelError
+from eie.matrix import frozen
+from eie.network import Layer, Network
+from eie.trace import LayerTrace, Trace
+
+Arrays = Mapping[str, NDArray[Any]]
+_ACTIVATIONS = ("act", "activations", "input", "inputs")
+_PARTS = {
+    "weight": "weight",
+    "weights": "weight",
+    "bias": "bias",
+    "codes": "codes",
+    "codebook": "codebook",
+    "bias_codes": "bias_codes",
+}
+
+
+def network_from(arrays: Arrays, name: str, source: str) -> Network:
+    """Group arrays into layers, in natural order of their names.
+
+    Raises
+    ------
+    ModelError
+        If no layer is found, or one is incomplete.
+    """
+    groups: dict[str, dict[str, NDArray[Any]]] = {}
+    ignored: list[str] = []
+    recorded: NDArray[Any] | None = None
+    labels: NDArray[Any] | None = None
+    for key in sorted(arrays, key=_natural):
+        array = arrays[key]
+        if key in _ACTIVATIONS:
+            recorded = array
+        elif key == "labels":
+            labels = array
+        elif (place := _place(key, array, name)) is not None:
+            groups.setdefault(place[0], {})[place[1]] = array
+        else:
+            ignored.append(f"{key} {array.shape}")
+    notes = [f"ignored, not a fully connected layer's: {', '.join(ignored)}"] if ignored else []
+    groups = {key: parts for key, parts in groups.items() if _is_layer(key, parts, notes)}
+    if not groups:
+        raise ModelError(f"{source}: holds no layer: no 2-D weights (found {', '.join(arrays) or 'nothing'})")
+    flip = _stored_transposed(groups)
+    if flip:
+        notes.append(f"read as (inputs, outputs): {', '.join(sorted(flip, key=_natural))}")
+    layers = [_layer(key, parts, key in flip, source) for key, parts in groups.items()]
+    sequential = all(a.outputs == b.inputs for a, b in pairwise(layers))
+    if sequential:
+        layers = [replace(layer, relu=layer is not layers[-1]) for layer in layers]
+        if len(layers) > 1:
+            notes.append("taken as a sequence with ReLU between the layers, since their shapes chain")
+    trace = None
+    if recorded is not None:
+        first = {layers[0].name: LayerTrace.from_dense(recorded, f"{source}: activations")}
+        trace = Trace(first, None if labels is None else frozen(labels, np.int64), f"activations in {source}")
+    return Network(name, tuple(layers), sequential, trace, source, tuple(notes))
+
+
+def oriented(weights: NDArray[Any], bias: NDArray[Any] | None) -> bool:
+    """Say whether 2-D ``weights`` are stored (inputs, outputs), judged by the length of the bias."""
+    rows, columns = weights.shape
+    return bias is not None and bias.ndim == 1 and len(bias) == columns != rows
+
+
+def _natural(key: str) -> list[tuple[int, int | str]]:
+    return [(0, int(part)) if part.isdigit() else (1, part) for part in re.split(r"(\d+)", key) if part]
+
+
+def _place(key: str, array: NDArray[Any], stem: str) -> tuple[str, str] | None:
+    """Find which layer an array belongs to, and as what."""
+    head, _, tail = key.replace("/", ".").rpartition(".")
+    if tail in _PARTS:
+        return head or stem, _PARTS[tail]
+    numbered = re.fullmatch(r"([WwBb])(\d*)", key)
+    if numbered:
+        return f"layer{numbered[2]}", "weight" if numbered[1] in "Ww" else "bias"
+    if array.ndim == 2 and array.dtype.kind == "f":
+        return key, "weight"
+    return None
+
+
+def _is_layer(key: str, parts: Mapping[str, NDArray[Any]], notes: list[str]) -> bool:
+    main = parts.get("weight", parts.get("codes"))
+    if main is not None and main.ndim == 2:
+        return True
+    listed = ", ".join(f"{part} {array.shape}" for part, array in parts.items())
+    notes.append(f"ignored, not a fully connected layer: {key} ({listed})")
+    return False
+
+
+def _stored_transposed(groups: Mapping[str, Mapping[str, NDArray[Any]]]) -> set[str]:
+    """Names of the layers whose weights are stored (inputs, outputs): by their biases, else because then they chain."""
+    floats = {key: parts for key, parts in groups.items() if "weight" in parts}
+    flipped = {key for key, parts in floats.items() if oriented(parts["weight"], parts.get("bias"))}
+    if flipped:
+        return flipped | {key for key, parts in floats.items() if "bias" not in parts}
+    shapes = [parts["weight"].shape for parts in floats.values()]
+    chains = all(a[0] == b[1] for a, b in pairwise(shapes))
+    chains_flipped = all(a[1] == b[0] for a, b in pairwise(shapes))
+    no_bias = all("bias" not in parts for parts in floats.values())
+    return set(floats) if len(shapes) > 1 and no_bias and chains_flipped and not chains else set()
+
+
+def _layer(key: str, parts: Mapping[str, NDArray[Any]], flip: bool, source: str) -> Layer:
+    if "codes" in parts:
+        if "codebook" not in parts:
+            raise ModelError(f"{source}: layer {key!r} has codes but no codebook")
+        return Layer.from_codes(key, parts["codes"], parts["codebook"], parts.get("bias_codes"))
+    weights = parts["weight"].T if flip else parts["weight"]
+    return Layer.from_weights(key, weights, parts.get("bias"))

@@ -1,0 +1,197 @@
+"""``.toml`` models: layers that point at weight files, or that give shapes and densities to be drawn at random.
+
+::
+
+    name = "lenet-300-100"
+    weights = "lenet-300-100.npz"        # beside this file
+    trace = "../traces/lenet-300-100.npz"
+    sequential = true                    # layer i feeds layer i + 1
+
+    [[layer]]
+    name = "ip1"
+    weights = "W0"                       # array in the weight file; or codes = ..., codebook = ...
+    bias = "b0"
+    order = "in,out"                     # how weights are stored; "out,in" by default
+    relu = true
+
+    [[layer]]                            # or, without weights: synthetic, and labelled so in every report
+    name = "Alex-6"
+    inputs = 9216
+    outputs = 4096
+    weight_density = 0.09
+    activation_density = 0.351
+"""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from eie.errors import ModelError
+from eie.matrix import SparseColumns
+from eie.network import Layer, Network
+from eie.spec import complaint
+from eie.storage import Arrays, read_npz, read_safetensors
+from eie.trace import LayerTrace, Trace
+
+LEVELS = 15
+LARGEST_LAYER = 1 << 33
+
+
+class _LayerEntry(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    name: str
+    weights: str | None = None
+    codes: str | None = None
+    codebook: str | None = None
+    bias: str | bool | None = None
+    bias_codes: str | None = None
+    order: Literal["out,in", "in,out"] = "out,in"
+    relu: bool = False
+    inputs: int | None = Field(None, ge=1, le=1 << 26)
+    outputs: int | None = Field(None, ge=1, le=1 << 26)
+    weight_density: float | None = Field(None, ge=0, le=1)
+    activation_density: float | None = Field(None, ge=0, le=1)
+
+
+class _ModelFile(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    name: str | None = None
+    description: str = ""
+    weights: str | None = None
+    trace: str | None = None
+    sequential: bool = False
+    seed: int = Field(0, ge=0)
+    layer: list[_LayerEntry] = Field(min_length=1)
+
+
+def read(path: Path) -> Network:
+    """Read a network from ``path``; relative names are looked up in its folder.
+
+    Raises
+    ------
+    ModelError
+        Everything that is wrong with the file, a line each.
+    """
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read: {error.strerror or error}") from None
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
+        raise ModelError(f"{path}: not valid TOML: {error}") from None
+    try:
+        model = _ModelFile(**values)
+    except ValidationError as error:
+        known = [*_ModelFile.model_fields, *_LayerEntry.model_fields]
+        raise ModelError("\n".join(complaint(item, str(path), known) for item in error.errors())) from None
+    arrays = _weight_file(path, model)
+    layers, drawn = [], {}
+    for i, entry in enumerate(model.layer):
+        if entry.weights or entry.codes:
+            layers.append(_stored(path, entry, arrays))
+        else:
+            layer, inputs = _synthetic(path, entry, np.random.default_rng([model.seed, i]))
+            layers.append(layer)
+            if inputs is not None:
+                drawn[layer.name] = inputs
+    trace = None
+    if model.trace is not None:
+        trace = Trace.load(path.parent / model.trace)
+    elif drawn:
+        trace = Trace(drawn, source=f"synthetic activations, seed {model.seed}", synthetic=True)
+    return Network(model.name or path.stem, tuple(layers), model.sequential, trace, path.name)
+
+
+def _weight_file(path: Path, model: _ModelFile) -> Arrays:
+    if model.weights is None:
+        return {}
+    file = path.parent / model.weights
+    if file.suffix == ".safetensors":
+        return read_safetensors(file, ModelError)[0]
+    if file.suffix == ".npz":
+        return read_npz(file, ModelError)
+    raise ModelError(f"{path}: weights={model.weights!r}: must be an .npz or .safetensors file")
+
+
+def _stored(path: Path, entry: _LayerEntry, arrays: Arrays) -> Layer:
+    def array(key: str | None) -> Any:
+        if key is None:
+            return None
+        if key not in arrays:
+            raise ModelError(
+                f"{path}: layer {entry.name!r}: no array {key!r} in its weight file "
+                f"(it holds {', '.join(arrays) or 'nothing; set weights = FILE at the top'})"
+            )
+        return arrays[key]
+
+    def matrix(key: str | None) -> Any:
+        found = array(key)
+        return found.T if entry.order == "in,out" else found
+
+    if isinstance(entry.bias, bool):
+        raise ModelError(f"{path}: layer {entry.name!r}: bias={entry.bias}: must name an array in the weight file")
+    if entry.codes is not None:
+        if entry.codebook is None:
+            raise ModelError(f"{path}: layer {entry.name!r}: codes need a codebook")
+        codes, bias = matrix(entry.codes), array(entry.bias_codes)
+        layer = Layer.from_codes(entry.name, codes, array(entry.codebook), bias, relu=entry.relu)
+    else:
+        layer = Layer.from_weights(entry.name, matrix(entry.weights), array(entry.bias), relu=entry.relu)
+    for what, stated, found in (
+        ("inputs", entry.inputs, layer.inputs),
+        ("outputs", entry.outputs, layer.outputs),
+    ):
+        if stated is not None and stated != found:
+            raise ModelError(f"{path}: layer {entry.name!r}: {what}={stated}, but its weights have {found}")
+    return layer
+
+
+def _synthetic(path: Path, entry: _LayerEntry, rng: np.random.Generator) -> tuple[Layer, LayerTrace | None]:
+    """Draw a layer: every weight is kept with probability ``weight_density``; 15 levels, so sharing is exact."""
+    if entry.inputs is None or entry.outputs is None or entry.weight_density is None:
+        raise ModelError(
+            f"{path}: layer {entry.name!r}: must name weights (or codes), or give inputs, outputs and weight_density"
+        )
+    if entry.inputs * entry.outputs > LARGEST_LAYER:
+        raise ModelError(
+            f"{path}: layer {entry.name!r}: {entry.outputs} x {entry.inputs} weights: at most {LARGEST_LAYER}"
+        )
+    places = _bernoulli(entry.inputs * entry.outputs, entry.weight_density, rng)
+    rows, columns = places % entry.outputs, places // entry.outputs
+    levels = np.concatenate((np.arange(-7, 0), np.arange(1, 9))).astype(np.float32)
+    levels /= np.float32(8 * np.sqrt(max(1.0, entry.inputs * entry.weight_density)))
+    matrix = SparseColumns.of(
+        (entry.outputs, entry.inputs),
+        np.searchsorted(columns, np.arange(entry.inputs + 1)),
+        rows,
+        levels[rng.integers(0, LEVELS, len(places), np.uint8)],
+    )
+    bias = rng.choice(levels, entry.outputs) if entry.bias else None
+    layer = replace(Layer(entry.name, matrix, bias=bias, relu=entry.relu), synthetic=True)
+    if entry.activation_density is None:
+        return layer, None
+    inputs = np.zeros(entry.inputs, np.float32)
+    active = _bernoulli(entry.inputs, entry.activation_density, rng)
+    inputs[active] = np.abs(rng.standard_normal(len(active), np.float32)) + np.float32(2**-10)
+    return layer, LayerTrace.from_dense(inputs)
+
+
+def _bernoulli(size: int, density: float, rng: np.random.Generator) -> Any:
+    """Ascending places in range(size), each taken with probability ``density``, in time proportional to how many."""
+    if density == 0 or size == 0:
+        return np.zeros(0, np.int64)
+    chunks, reached = [], -1
+    while reached < size:
+        steps = rng.geometric(density, int((size - reached) * density * 1.01) + 64)
+        places = reached + np.cumsum(np.minimum(steps, size))
+        chunks.append(places)
+        reached = int(places[-1])
+    places = np.concatenate(chunks)
+    return places[: np.searchsorted(places, size)]

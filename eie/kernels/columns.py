@@ -1,0 +1,39 @@
+"""Dense row-major arrays into compressed sparse columns, in two passes over the dense data."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eie.kernels.jit import njit
+
+
+@njit
+def count_nonzeros(dense: NDArray[Any], counts: NDArray[np.int64]) -> bool:
+    """Add the non-zeros of each column of ``dense`` (R, C) to ``counts`` (C,); False if a value is not finite."""
+    rows, columns = dense.shape
+    finite = True
+    for i in range(rows):
+        for j in range(columns):
+            value = dense[i, j]
+            counts[j] += value != 0
+            finite &= value - value == 0
+    return finite
+
+
+@njit
+def fill_columns(
+    dense: NDArray[Any], cursor: NDArray[np.int64], rows_out: NDArray[np.int32], data: NDArray[Any]
+) -> None:
+    """Write row numbers and values column by column; ``cursor`` (C,) holds each column's start and is consumed."""
+    rows, columns = dense.shape
+    for i in range(rows):
+        for j in range(columns):
+            value = dense[i, j]
+            if value != 0:
+                at = cursor[j]
+                rows_out[at] = i
+                data[at] = value
+                cursor[j] = at + 1

@@ -1,0 +1,85 @@
+"""Relative-indexed columns: counting and writing the entries of every PE.
+
+Row i belongs to PE i mod P as its local row i // P. The callers pass both as tables, so that the loops do not
+divide. See docs/cycle-model.md, "Encoding".
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eie.kernels.jit import njit
+
+
+@njit
+def count_entries(
+    starts: NDArray[np.int64],
+    rows: NDArray[np.int32],
+    pe_of: NDArray[np.int32],
+    local_of: NDArray[np.int32],
+    index_bits: int,
+    entries: NDArray[np.int32],
+    padding: NDArray[np.int64],
+) -> None:
+    """Count entries, padding included, per column and PE into ``entries`` (J, P) and padding into ``padding`` (J,)."""
+    columns, n_pe = entries.shape
+    last = np.empty(n_pe, np.int32)
+    for j in range(columns):
+        last[:] = -1
+        for at in range(starts[j], starts[j + 1]):
+            pe, local = pe_of[rows[at]], local_of[rows[at]]
+            fillers = (local - last[pe] - 1) >> index_bits
+            last[pe] = local
+            entries[j, pe] += 1 + fillers
+            padding[j] += fillers
+
+
+@njit
+def write_entries(
+    starts: NDArray[np.int64],
+    rows: NDArray[np.int32],
+    codes_in: NDArray[np.uint8],
+    pe_of: NDArray[np.int32],
+    local_of: NDArray[np.int32],
+    index_bits: int,
+    cursor: NDArray[np.int64],
+    codes: NDArray[np.uint8],
+    runs: NDArray[np.uint8],
+) -> None:
+    """Write every PE's entries, column by column, from its place in ``cursor`` (P,), which is consumed."""
+    n_pe = cursor.shape[0]
+    longest = (1 << index_bits) - 1
+    last = np.empty(n_pe, np.int32)
+    for j in range(starts.shape[0] - 1):
+        last[:] = -1
+        for at in range(starts[j], starts[j + 1]):
+            pe, local = pe_of[rows[at]], local_of[rows[at]]
+            gap = local - last[pe] - 1
+            last[pe] = local
+            to = cursor[pe]
+            for _ in range(gap >> index_bits):
+                codes[to] = 0
+                runs[to] = longest
+                to += 1
+            codes[to] = codes_in[at]
+            runs[to] = gap & longest
+            cursor[pe] = to + 1
+
+
+@njit
+def expand_entries(
+    bases: NDArray[np.int64],
+    pointers: NDArray[np.int32],
+    codes: NDArray[np.uint8],
+    runs: NDArray[np.uint8],
+    rows_out: NDArray[np.int64],
+) -> None:
+    """Give each entry its row (out of P interleaved images) in ``rows_out`` (E,); padding gets -1."""
+    columns, n_pe = pointers.shape[0] - 1, pointers.shape[1]
+    for j in range(columns):
+        for pe in range(n_pe):
+            local = -1
+            for at in range(bases[pe] + pointers[j, pe], bases[pe] + pointers[j + 1, pe]):
+                local += runs[at] + 1
+                rows_out[at] = local * n_pe + pe if codes[at] != 0 else -1

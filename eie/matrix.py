@@ -1,0 +1,110 @@
+"""A sparse matrix in compressed columns: the one form in which weights travel.
+
+Comes in: a dense array (out, in). Goes out: `SparseColumns`. Read by networks, weight sharing and the encoder.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from eie.errors import ModelError
+
+
+def frozen(array: ArrayLike, dtype: Any) -> NDArray[Any]:
+    """Return ``array`` contiguous, of ``dtype`` and read-only: what records hold and kernels are compiled for."""
+    view = np.ascontiguousarray(array, dtype).view()
+    view.flags.writeable = False
+    return view
+
+
+@dataclass(frozen=True, eq=False)
+class SparseColumns:
+    """Non-zeros listed column by column, rows ascending.
+
+    Attributes
+    ----------
+    shape
+        (rows, columns) = (outputs, inputs).
+    starts
+        int64 (columns + 1,): where each column begins.
+    rows
+        int32 (nnz,).
+    data
+        (nnz,) float32 weights or uint8 codes; never zero.
+    """
+
+    shape: tuple[int, int]
+    starts: NDArray[np.int64]
+    rows: NDArray[np.int32]
+    data: NDArray[Any]
+
+    @classmethod
+    def of(cls, shape: tuple[int, int], starts: ArrayLike, rows: ArrayLike, data: NDArray[Any]) -> SparseColumns:
+        """Build from arrays that are already in this form."""
+        return cls(shape, frozen(starts, np.int64), frozen(rows, np.int32), frozen(data, data.dtype))
+
+    @classmethod
+    def from_dense(cls, dense: NDArray[Any], where: str) -> SparseColumns:
+        """Compress a dense float32 or uint8 array (rows, columns).
+
+        Raises
+        ------
+        ModelError
+            If a value is NaN or infinite; ``where`` names the array.
+        """
+        from eie.kernels import columns as kernels
+
+        source = frozen(dense, dense.dtype)
+        counts = np.zeros(source.shape[1], np.int64)
+        if not kernels.count_nonzeros(source, counts):
+            bad = np.argwhere(~np.isfinite(source))[0]
+            raise ModelError(f"{where}[{bad[0]}, {bad[1]}] = {source[tuple(bad)]}: must be finite")
+        starts = np.concatenate(([0], np.cumsum(counts)))
+        rows = np.empty(starts[-1], np.int32)
+        data = np.empty(starts[-1], source.dtype)
+        kernels.fill_columns(source, starts[:-1].copy(), rows, data)
+        return cls.of((source.shape[0], source.shape[1]), starts, rows, data)
+
+    @property
+    def nnz(self) -> int:
+        """Number of non-zeros."""
+        return int(self.starts[-1])
+
+    @property
+    def column_of(self) -> NDArray[np.int32]:
+        """int32 (nnz,): the column of every non-zero."""
+        return np.repeat(np.arange(self.shape[1], dtype=np.int32), np.diff(self.starts))
+
+    def with_data(self, data: NDArray[Any]) -> SparseColumns:
+        """Return the same pattern with other values."""
+        return SparseColumns(self.shape, self.starts, self.rows, frozen(data, data.dtype))
+
+    def dense(self) -> NDArray[Any]:
+        """Return the dense array (rows, columns)."""
+        out = np.zeros(self.shape, self.data.dtype)
+        out[self.rows, self.column_of] = self.data
+        return out
+
+    def row_block(self, start: int, stop: int) -> SparseColumns:
+        """Return rows start..stop-1 as a matrix of their own."""
+        if (start, stop) == (0, self.shape[0]):
+            return self
+        keep = (self.rows >= start) & (self.rows < stop)
+        total = np.concatenate(([0], np.cumsum(keep)))
+        return SparseColumns.of(
+            (stop - start, self.shape[1]), total[self.starts], self.rows[keep] - start, self.data[keep]
+        )
+
+    def append_column(self, values: NDArray[Any]) -> SparseColumns:
+        """Return the matrix with one more column (rows,) behind the last; the bias enters like this."""
+        rows = np.flatnonzero(values)
+        return SparseColumns.of(
+            (self.shape[0], self.shape[1] + 1),
+            np.append(self.starts, self.nnz + len(rows)),
+            np.concatenate((self.rows, rows.astype(np.int32))),
+            np.concatenate((self.data, values[rows].astype(self.data.dtype))),
+        )

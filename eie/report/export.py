@@ -1,0 +1,100 @@
+"""Results as JSON, CSV and DataFrames.
+
+Comes in: a `Result` or its records. Goes out: text, with units in the keys; the JSON carries everything needed to say
+later where a number came from.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import platform
+from typing import TYPE_CHECKING, Any
+
+from eie.compiler.program import package_versions
+from eie.energy.area import area_mm2
+from eie.energy.estimate import prices_pj
+from eie.energy.tables import Cell
+from eie.errors import EieError, EnergyError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from eie.report.result import Result
+
+SCHEMA_NAME = "eie-result"
+SCHEMA = 1
+
+
+def result_json(result: Result, cell: Cell = "itrs-lop") -> str:
+    """Return the result as JSON text (schema ``eie-result`` 1)."""
+    energies, _ = result.energies(cell)
+    accuracy = result.accuracy
+    value: dict[str, Any] = {
+        "schema": SCHEMA_NAME,
+        "schema_version": SCHEMA,
+        "network": result.program.name,
+        "source": result.program.source,
+        "program_hash": result.program.content_hash,
+        "spec": result.spec.model_dump(),
+        "versions": {
+            "python": platform.python_version(),
+            **package_versions(),
+        },
+        "engine": result.engine,
+        "drive": result.drive,
+        "inputs": {"source": result.inputs_source, "synthetic": result.synthetic_inputs, "samples": result.samples},
+        "latency_us": result.latency_us,
+        "dense_us": result.dense_us,
+        "energy": {
+            method: {
+                "table": energy.table,
+                "cell": energy.cell,
+                "total_nj": energy.total_nj,
+                "unit_nj": energy.unit_nj(),
+            }
+            for method, energy in energies.items()
+        },
+        "area_mm2": _or_none(lambda: area_mm2(result.spec, cell)),
+        "prices_pj": _or_none(lambda: prices_pj(result.spec, cell)),
+        "accuracy": None if accuracy is None else vars(accuracy),
+        "notes": list(result.notes(cell)),
+        "layers": [
+            {**record, "per_pe": {name: rows.tolist() for name, rows in layer.per_pe.items()}}
+            for record, layer in zip(result.records(cell), result.layers, strict=True)
+        ],
+    }
+    return json.dumps(value, indent=1, allow_nan=False) + "\n"
+
+
+def records_csv(records: list[dict[str, Any]]) -> str:
+    """Return records as CSV text with a header line."""
+    keys = list(dict.fromkeys(key for record in records for key in record))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, keys, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(records)
+    return text.getvalue()
+
+
+def records_frame(records: list[dict[str, Any]]) -> pd.DataFrame:
+    """Return records as a DataFrame.
+
+    Raises
+    ------
+    EieError
+        If pandas is not installed.
+    """
+    try:
+        import pandas as pd
+    except ModuleNotFoundError:
+        raise EieError("to_pandas needs pandas: pip install 'eie[data]'") from None
+    return pd.DataFrame.from_records(records)
+
+
+def _or_none(compute: Any) -> dict[str, float] | None:
+    try:
+        return dict(compute())
+    except EnergyError:
+        return None

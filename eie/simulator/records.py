@@ -1,0 +1,81 @@
+"""What goes into both timing engines, and what comes out of them.
+
+`Pattern` lists which activations a pass broadcasts, the only part of the data that timing depends on; `PassTiming` is
+what an engine counted. `eie.simulator.layer` makes the one and adds up the other.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eie.compiler.encode import Encoding
+from eie.matrix import frozen
+from eie.trace import LayerTrace
+
+
+@dataclass(frozen=True, eq=False)
+class Pattern:
+    """Non-zero activations of a batch of products, as scan positions.
+
+    Attributes
+    ----------
+    starts
+        int64 (N + 1,): product s owns ``positions[starts[s] : starts[s + 1]]``.
+    positions
+        int32: ascending within a product. Position j is scan row j // P, lane j % P. A bias adds the first position
+        behind the last input row; the column it stands for is ``min(position, inputs)``.
+    """
+
+    starts: NDArray[np.int64]
+    positions: NDArray[np.int32]
+
+    @property
+    def products(self) -> int:
+        """N, matrix-vector products."""
+        return len(self.starts) - 1
+
+    @property
+    def broadcasts(self) -> NDArray[np.int64]:
+        """int64 (N,): activations broadcast, bias included."""
+        return np.diff(self.starts)
+
+    @classmethod
+    def of(cls, inputs: LayerTrace, encoding: Encoding) -> Pattern:
+        """List the scan positions of ``inputs`` in the columns of one pass."""
+        width = encoding.bias_position + 1 if encoding.has_bias else encoding.inputs
+        mask = np.zeros((inputs.rows, width), bool)
+        mask[:, : encoding.inputs] = inputs.mask[:, encoding.column_start : encoding.column_stop]
+        if encoding.has_bias:
+            mask[:, encoding.bias_position] = True
+        starts = np.concatenate(([0], np.cumsum(mask.sum(axis=1))))
+        positions = np.flatnonzero(mask) - np.repeat(np.arange(inputs.rows) * width, np.diff(starts))
+        return cls(frozen(starts, np.int64), frozen(positions, np.int32))
+
+
+@dataclass(frozen=True, eq=False)
+class PassTiming:
+    """What an engine counted for one pass over N products on P PEs; int64 (N,), the last three (N, P).
+
+    ``cycles``: to the last write; ``stall``: the broadcast waited for a queue; ``dead``: the scanner handed out
+    nothing; ``reads``: sparse-matrix rows; ``entries`` and, among them, ``padding``; per PE ``issue`` (an entry left),
+    ``empty`` (a column without entries) and ``starved`` (nothing to do before its last column).
+    """
+
+    cycles: NDArray[np.int64]
+    stall: NDArray[np.int64]
+    dead: NDArray[np.int64]
+    reads: NDArray[np.int64]
+    entries: NDArray[np.int64]
+    padding: NDArray[np.int64]
+    issue: NDArray[np.int64]
+    empty: NDArray[np.int64]
+    starved: NDArray[np.int64]
+
+    @classmethod
+    def blank(cls, products: int, n_pe: int) -> PassTiming:
+        """Make zeroed arrays for an engine to fill."""
+        flat = [np.zeros(products, np.int64) for _ in range(6)]
+        return cls(*flat, *(np.zeros((products, n_pe), np.int64) for _ in range(3)))

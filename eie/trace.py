@@ -1,0 +1,227 @@
+"""Recorded activations: which inputs of each layer were non-zero, and perhaps their values.
+
+Comes in: arrays or a ``.npz`` file. Goes out: a frozen `Trace`. Read by the simulator. The timing needs only the
+bit mask; outputs and accuracy need the values too.
+
+File format (``.npz``, schema 1): ``header`` (JSON text: schema, source, layers with name, width, products, scale),
+``bits/<i>`` uint8 (rows, ceil(width / 8)) packed most significant bit first, ``values/<i>`` (non-zeros,) int16 or
+float32 (optional; int16 values are multiplied by the layer's ``scale``), ``labels`` (samples,) (optional).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from eie.errors import TraceError
+from eie.matrix import frozen
+from eie.storage import read_json, read_npz, write_npz
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True, eq=False)
+class LayerTrace:
+    """The inputs of one layer over a batch.
+
+    Attributes
+    ----------
+    width
+        Inputs of the layer.
+    bits
+        uint8 (rows, ceil(width / 8)): packed mask of non-zeros, one row a matrix-vector product.
+    values
+        float32 (non-zeros,), row by row, or None when only the pattern was kept.
+    products
+        Rows that belong to one sample (1 for a fully connected layer).
+    """
+
+    width: int
+    bits: NDArray[np.uint8]
+    values: NDArray[np.float32] | None = None
+    products: int = 1
+
+    @classmethod
+    def from_dense(cls, activations: ArrayLike, where: str = "activations", products: int = 1) -> LayerTrace:
+        """Pack a numeric array (rows, width) or (width,); its zeros are the inactive inputs.
+
+        Raises
+        ------
+        TraceError
+            For a wrong number of dimensions, an empty array, or NaN or infinite values.
+        """
+        array = np.asarray(activations)
+        if array.dtype.kind not in "fiub":
+            raise TraceError(f"{where} has dtype {array.dtype}: must be numbers")
+        array = np.atleast_2d(array)
+        if array.ndim != 2 or array.size == 0:
+            raise TraceError(f"{where} has shape {np.shape(activations)}: must be (inputs,) or (batch, inputs)")
+        if array.shape[0] % products:
+            raise TraceError(f"{where} has {array.shape[0]} rows: must be a multiple of {products} products a sample")
+        array = array.astype(np.float32, copy=False)
+        if not np.isfinite(array).all():
+            raise TraceError(f"{where} holds NaN or infinity: must be finite")
+        mask = array != 0
+        return cls(
+            array.shape[1], frozen(np.packbits(mask, axis=1), np.uint8), frozen(array[mask], np.float32), products
+        )
+
+    @property
+    def rows(self) -> int:
+        """Matrix-vector products in all."""
+        return len(self.bits)
+
+    @property
+    def samples(self) -> int:
+        """Network inputs in all."""
+        return self.rows // self.products
+
+    @property
+    def mask(self) -> NDArray[np.bool_]:
+        """bool (rows, width)."""
+        return np.unpackbits(self.bits, axis=1, count=self.width).astype(bool)
+
+    @property
+    def density(self) -> float:
+        """Non-zero inputs over all inputs."""
+        return float(np.bitwise_count(self.bits).sum() / (self.rows * self.width))
+
+    def dense(self) -> NDArray[np.float32] | None:
+        """float32 (rows, width), or None when no values were kept."""
+        if self.values is None:
+            return None
+        out = np.zeros((self.rows, self.width), np.float32)
+        out[self.mask] = self.values
+        return out
+
+    def head(self, samples: int) -> LayerTrace:
+        """Return the first samples only."""
+        bits = self.bits[: samples * self.products]
+        kept = int(np.bitwise_count(bits).sum())
+        return LayerTrace(self.width, bits, None if self.values is None else self.values[:kept], self.products)
+
+    def without_values(self) -> LayerTrace:
+        """Return the pattern alone."""
+        return LayerTrace(self.width, self.bits, None, self.products)
+
+
+@dataclass(frozen=True, eq=False)
+class Trace:
+    """Inputs of some or all layers of a network, by layer name.
+
+    Attributes
+    ----------
+    layers
+        Name to `LayerTrace`; all hold the same number of samples.
+    labels
+        int64 (samples,), the right class of each sample, or None.
+    source
+        What was recorded, in words, for reports.
+    synthetic
+        Whether it was drawn at random.
+    """
+
+    layers: Mapping[str, LayerTrace]
+    labels: NDArray[np.int64] | None = None
+    source: str = "arrays"
+    synthetic: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.layers:
+            raise TraceError(f"trace {self.source!r}: no layers")
+        counts = {name: layer.samples for name, layer in self.layers.items()}
+        if len(set(counts.values())) > 1:
+            listed = ", ".join(f"{name} {count}" for name, count in counts.items())
+            raise TraceError(f"trace {self.source!r}: layers hold different numbers of samples: {listed}")
+        if self.labels is not None and self.labels.shape != (self.samples,):
+            raise TraceError(f"trace {self.source!r}: labels has shape {self.labels.shape}: must be ({self.samples},)")
+
+    @property
+    def samples(self) -> int:
+        """Number of samples."""
+        return next(iter(self.layers.values())).samples
+
+    def head(self, samples: int) -> Trace:
+        """Return the first samples only."""
+        layers = {name: layer.head(samples) for name, layer in self.layers.items()}
+        labels = None if self.labels is None else self.labels[:samples]
+        return Trace(layers, labels, self.source, self.synthetic)
+
+    def save(self, path: str | Path) -> None:
+        """Write the trace as ``.npz``. Values that are whole multiples of 1/255 are kept as int16."""
+        header: dict[str, Any] = {
+            "schema": SCHEMA,
+            "source": self.source,
+            "synthetic": self.synthetic,
+            "layers": [],
+        }
+        arrays: dict[str, NDArray[Any]] = {}
+        for i, (name, layer) in enumerate(self.layers.items()):
+            entry = {"name": name, "width": layer.width, "products": layer.products, "scale": 1.0}
+            arrays[f"bits/{i}"] = layer.bits
+            if layer.values is not None:
+                values, entry["scale"] = _narrowest(layer.values)
+                arrays[f"values/{i}"] = values
+            header["layers"].append(entry)
+        if self.labels is not None:
+            arrays["labels"] = self.labels
+        arrays["header"] = np.frombuffer(json.dumps(header).encode(), np.uint8)
+        write_npz(path, arrays)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Trace:
+        """Read a trace file.
+
+        Raises
+        ------
+        TraceError
+            If it is missing, damaged or not a trace.
+        """
+        arrays = read_npz(path, TraceError)
+        if "header" not in arrays or arrays["header"].dtype != np.uint8:
+            raise TraceError(f"{path}: not a trace: it has no header")
+        header = read_json(arrays["header"].tobytes(), f"{path}: header", TraceError)
+        if header.get("schema") != SCHEMA:
+            raise TraceError(f"{path}: trace schema {header.get('schema')!r}: this version reads {SCHEMA}")
+        try:
+            layers = {entry["name"]: _layer(arrays, i, entry) for i, entry in enumerate(header["layers"])}
+            labels = arrays.get("labels")
+            return cls(
+                layers,
+                None if labels is None else frozen(labels, np.int64),
+                str(header["source"]),
+                bool(header["synthetic"]),
+            )
+        except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+            raise TraceError(f"{path}: damaged trace: {error}") from None
+
+
+def _narrowest(values: NDArray[np.float32]) -> tuple[NDArray[Any], float]:
+    pixels = np.rint(values * 255)
+    if np.abs(pixels).max(initial=0) <= 32767 and np.array_equal(pixels / np.float32(255), values):
+        return pixels.astype(np.int16), 1 / 255
+    return values, 1.0
+
+
+def _layer(arrays: Mapping[str, NDArray[Any]], i: int, entry: Mapping[str, Any]) -> LayerTrace:
+    width, products, bits = int(entry["width"]), int(entry["products"]), arrays[f"bits/{i}"]
+    if bits.dtype != np.uint8 or bits.ndim != 2 or width < 1 or bits.shape[1] != -(-width // 8) or not len(bits):
+        raise ValueError(f"bits/{i} has shape {bits.shape} {bits.dtype}, which is not a mask of width {width}")
+    if products < 1 or len(bits) % products:
+        raise ValueError(f"layer {i}: {len(bits)} rows in groups of {products}")
+    if width % 8 and (bits[:, -1] & (0xFF >> width % 8)).any():
+        raise ValueError(f"bits/{i} has bits set beyond its width {width}")
+    values = arrays.get(f"values/{i}")
+    if values is not None:
+        scale = float(entry["scale"])
+        values = (values / np.float32(1 / scale)) if scale != 1 else values
+        values = frozen(values, np.float32)
+        if values.shape != (int(np.bitwise_count(bits).sum()),) or not np.isfinite(values).all():
+            raise ValueError(f"values/{i} does not hold one finite number for each set bit")
+    return LayerTrace(width, frozen(bits, np.uint8), values, products)

@@ -1,0 +1,130 @@
+"""References that are slow, obvious and share nothing with the package: numpy and plain Python only."""
+
+import numpy as np
+
+
+def encode_pe_column(column, index_bits):
+    """Codes and runs of one PE's column (local rows), by walking it."""
+    codes, runs, zeros = [], [], 0
+    for value in column:
+        if value == 0:
+            zeros += 1
+            continue
+        while zeros >= 1 << index_bits:
+            codes.append(0)
+            runs.append((1 << index_bits) - 1)
+            zeros -= 1 << index_bits
+        codes.append(int(value))
+        runs.append(zeros)
+        zeros = 0
+    return codes, runs
+
+
+def encode(codes, n_pe, index_bits, bias=None):
+    """Per PE: lists of codes, runs and pointers."""
+    columns = [codes[:, j] for j in range(codes.shape[1])]
+    if bias is not None:
+        columns.append(bias)
+    images = []
+    for pe in range(n_pe):
+        out_codes, out_runs, pointers = [], [], [0]
+        for column in columns:
+            more_codes, more_runs = encode_pe_column(column[pe::n_pe], index_bits)
+            out_codes += more_codes
+            out_runs += more_runs
+            pointers.append(len(out_codes))
+        images.append((out_codes, out_runs, pointers))
+    return images
+
+
+def timing(images, active, inputs, n_pe, depth, has_bias, entries_per_row):
+    """Everything that CYCLES counts for one input, straight from the recurrences; (K, P) tables throughout."""
+    n_rows = -(-inputs // n_pe) + has_bias
+    ks = [(int(j), int(j) // n_pe, int(j) % n_pe) for j in np.flatnonzero(active)]
+    if has_bias:
+        ks.append((inputs, n_rows - 1, 0))
+    if not ks:
+        zero = np.zeros(n_pe, int)
+        return {
+            "cycles": 1 + n_rows,
+            "stall": 0,
+            "dead": n_rows,
+            "reads": 0,
+            "entries": 0,
+            "padding": 0,
+            "issue": zero,
+            "empty": zero,
+            "starved": zero + 1 + n_rows,
+        }
+    K = len(ks)
+    n = np.array([[images[p][2][j + 1] - images[p][2][j] for p in range(n_pe)] for j, _, _ in ks])
+    W, r, stall, dead = np.zeros(K, int), np.zeros((K, n_pe), int), 0, 0
+    for k, (_, g, _) in enumerate(ks):
+        if k == 0:
+            d = g
+            first = 2 + d
+        else:
+            _, g0, lane0 = ks[k - 1]
+            d = 0 if g == g0 else g - g0 - (lane0 == n_pe - 1)
+            first = W[k - 1] + 1 + d
+        dead += d
+        W[k] = first
+        if k >= depth - 1:
+            W[k] = max(first, r[k - (depth - 1)].max() + 1)
+        stall += W[k] - first
+        for p in range(n_pe):
+            r[k, p] = W[k] + 1
+            if k:
+                r[k, p] = max(r[k, p], r[k - 1, p] + max(1, n[k - 1, p]))
+    _, g, lane = ks[-1]
+    tail = n_rows - g - (lane == n_pe - 1)
+    free = r[-1] + np.maximum(1, n[-1])
+    cycles = max(W[-1] + tail, (free + 5).max())
+    reads = padding = 0
+    for p in range(n_pe):
+        held = None
+        codes, _, pointers = images[p]
+        for j, _, _ in ks:
+            for e in range(pointers[j], pointers[j + 1]):
+                reads += e // entries_per_row != held
+                held = e // entries_per_row
+                padding += codes[e] == 0
+    issue, empty = n.sum(0), (n == 0).sum(0)
+    return {
+        "cycles": int(cycles),
+        "stall": int(stall),
+        "dead": int(dead + tail),
+        "reads": int(reads),
+        "entries": int(n.sum()),
+        "padding": int(padding),
+        "issue": issue,
+        "empty": empty,
+        "starved": free - issue - empty,
+    }
+
+
+def fixed_point_layer(weights, bias, values, frac_w, frac_a, frac_out, bits):
+    """Pure Python integers: saturating 16-bit (or ``bits``) sums in ascending column order, bias last."""
+    low, high, shift = -(1 << bits - 1), (1 << bits - 1) - 1, frac_w + frac_a - frac_out
+
+    def quantise(x, frac):
+        scaled = float(x) * 2.0**frac
+        return int(min(max(np.floor(scaled + 0.5), low), high))
+
+    outputs, clipped = [], 0
+    for i in range(weights.shape[0]):
+        total = 0
+        terms = [(weights[i, j], values[j]) for j in range(weights.shape[1])]
+        if bias is not None:
+            terms.append((bias[i], None))
+        for w, a in terms:
+            # activation 1.0 of the bias column, in the activations' own format
+            q = quantise(1.0, frac_a) if a is None else quantise(a, frac_a)
+            if w == 0 or q == 0:
+                continue
+            product = quantise(w, frac_w) * q
+            total += (product + (1 << shift - 1 if shift else 0)) >> shift
+            if total > high or total < low:
+                total, clipped = min(max(total, low), high), clipped + 1
+        outputs.append(total)
+    return outputs, clipped
