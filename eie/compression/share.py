@@ -49,7 +49,7 @@ class ShareReport:
 
 
 def share(layer: Layer, weight_bits: int = 4, init: Initialisation = "exact") -> tuple[Layer, ShareReport]:
-    """Cluster a layer's non-zero weights to at most ``2**weight_bits - 1`` values; code 0 stays zero.
+    """Cluster a layer's non-zero weights and bias to at most ``2**weight_bits - 1`` values; code 0 stays zero.
 
     Parameters
     ----------
@@ -77,10 +77,8 @@ def share(layer: Layer, weight_bits: int = 4, init: Initialisation = "exact") ->
             )
         return layer, ShareReport(used, True, 0.0, 0.0, 0.0, 0.0)
     weights: NDArray[np.float32] = layer.matrix.data
-    ordered = np.sort(weights)
-    distinct = 1 + int(np.count_nonzero(np.diff(ordered))) if len(ordered) else 0
-    fits = distinct <= levels
-    centroids = np.unique(ordered) if fits else _lloyd(ordered, _start(ordered, levels, init))
+    bias = np.zeros(0, np.float32) if layer.bias is None else layer.bias[layer.bias != 0]
+    centroids = _centroids(np.sort(weights), np.sort(bias), levels, init)
     codebook = np.concatenate((np.zeros(1, np.float32), centroids))
     codes = nearest_codes(weights, codebook[1:], 1)
     bias_codes, bias_error = None, 0.0
@@ -95,6 +93,34 @@ def share(layer: Layer, weight_bits: int = 4, init: Initialisation = "exact") ->
         bias_codes=bias_codes,
     )
     return shared, _report(weights, codebook, codes, bias_error)
+
+
+def _centroids(
+    weights: NDArray[np.float32], bias: NDArray[np.float32], levels: int, init: Initialisation
+) -> NDArray[np.float32]:
+    """Choose at most ``levels`` ascending values for sorted weights and bias, which share one codebook.
+
+    Weights that take few enough values keep them all, and the bias gets what levels are left; otherwise both are
+    clustered together.
+    """
+    distinct = _distinct(weights)
+    if distinct > levels:
+        return _cluster(np.sort(np.concatenate((weights, bias))), levels, init)
+    kept = np.unique(weights)
+    foreign = np.setdiff1d(bias, kept)
+    spare = levels - distinct
+    if not spare or not len(foreign):
+        return kept
+    extra = foreign if len(foreign) <= spare else _cluster(bias[~np.isin(bias, kept)], spare, init)
+    return np.unique(np.concatenate((kept, extra)))
+
+
+def _distinct(ordered: NDArray[np.float32]) -> int:
+    return 1 + int(np.count_nonzero(np.diff(ordered))) if len(ordered) else 0
+
+
+def _cluster(ordered: NDArray[np.float32], levels: int, init: Initialisation) -> NDArray[np.float32]:
+    return _lloyd(ordered, _start(ordered, levels, init))
 
 
 def nearest_codes(values: NDArray[np.float32], centroids: NDArray[np.float32], first: int) -> NDArray[np.uint8]:
@@ -121,6 +147,7 @@ def _start(ordered: NDArray[np.float32], levels: int, init: Initialisation) -> N
     mass, first, second = edges.astype(np.float64), first[edges], second[edges]
     splits = np.zeros(min(levels, len(edges) - 1) + 1, np.int64)
     cluster.exact_splits(mass, first, second, splits)
+    splits = np.unique(splits)
     return np.diff(first[splits]) / np.diff(mass[splits])
 
 
