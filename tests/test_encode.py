@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import eie
 from eie.compiler.encode import encode
 from eie.matrix import SparseColumns
 

@@ -17,6 +17,7 @@ from eie.energy.estimate import Method
 from eie.energy.tables import Cell
 from eie.report.result import Energy, LayerResult, Result
 
+GAP = 3  # characters that rich puts around a column
 _PRICED: dict[Method, str] = {"published-power": "nJ by power", "activity": "nJ by activity"}
 
 
@@ -116,10 +117,10 @@ def show(result: Result, console: Console, cell: Cell = "itrs-lop") -> None:
 def rendered(result: Result, width: int, cell: Cell = "itrs-lop") -> RenderableType:
     """Return the table and its footer for a terminal ``width`` characters wide."""
     first, *rest = columns(result, cell)
-    room = width - _width(first) - 2
+    room = width - _width(first) - GAP
     groups: list[list[Column]] = [[]]
     for column in rest:
-        if groups[-1] and sum(_width(one) + 2 for one in groups[-1]) + _width(column) + 2 > room:
+        if groups[-1] and sum(_width(one) + GAP for one in (*groups[-1], column)) > room:
             groups.append([])
         groups[-1].append(column)
     tables: list[RenderableType] = [Text(heading(result), style="bold")]
