@@ -138,7 +138,7 @@ def assert_same(left, right):
 
 @st.composite
 def cases(draw):
-    """Small layers of every awkward kind: one PE, more PEs than rows, queue of one, empty columns, all-zero anything."""
+    """Small layers of every awkward kind: one PE, more PEs than rows, short queues, empty columns, all zeros."""
     rows, columns = draw(st.integers(1, 70)), draw(st.integers(1, 50))
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     weights = (rng.random((rows, columns)) < draw(st.sampled_from([0, 0.02, 0.1, 0.5, 1]))) * 1.0

@@ -25,9 +25,7 @@ def test_every_row_has_a_source():
 def test_table_two_adds_up():
     """EIE paper, Table II: 9.157 mW and 0.638 mm2 a PE; section VI: 590 mW and 40.8 mm2 for 64 PEs."""
     power, area = sum(powers_mw(eie.EIE_64PE).values()), sum(area_mm2(eie.EIE_64PE).values())
-    print(
-        f"64 PEs: {power:.1f} mW (paper 590, {power / 590 - 1:+.1%}), {area:.2f} mm2 (paper 40.8, {area / 40.8 - 1:+.1%})"
-    )
+    print(f"64 PEs: {power:.1f} mW (paper 590, {power / 590 - 1:+.1%}), {area:.2f} mm2 (40.8, {area / 40.8 - 1:+.1%})")
     assert power == pytest.approx(64 * 9.157 + 21 * 0.023)
     assert power == pytest.approx(590, rel=0.007)
     assert area == pytest.approx(40.8, rel=0.002)
@@ -37,7 +35,7 @@ def test_the_projected_machine():
     """EIE paper, Table V: 256 PEs at 28 nm and 1200 MHz take 2.36 W and 63.8 mm2."""
     power, area = sum(powers_mw(eie.EIE_256PE).values()), sum(area_mm2(eie.EIE_256PE).values())
     print(
-        f"256 PEs: {power:.0f} mW (paper 2360, {power / 2360 - 1:+.2%}), {area:.1f} mm2 (paper 63.8, {area / 63.8 - 1:+.1%})"
+        f"256 PEs: {power:.0f} mW (paper 2360, {power / 2360 - 1:+.2%}), {area:.1f} mm2 (63.8, {area / 63.8 - 1:+.1%})"
     )
     assert power == pytest.approx(2360, rel=0.001)
     assert area == pytest.approx(63.8, rel=0.01)

@@ -74,7 +74,7 @@ def test_passes_compute_the_same_bits(case):
 
 
 def test_saturation_is_counted():
-    """4 x 127/128 + ... in 4-bit numbers: the accumulator's format fits the largest sum of the float path, so force it."""
+    """The accumulator's format fits the float path's largest sum: so the two paths get different inputs."""
     codes = np.ones((1, 4), np.uint8)
     layer = eie.compile(eie.Layer.from_codes("layer", codes, [0, 1]), eie.EIE_64PE.replace(n_pe=1)).layers[0]
     big = FixedPoint(np.full((1, 4), 30000, np.int64), 15)

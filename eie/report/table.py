@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from html import escape
+from textwrap import wrap
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console, Group, RenderableType
@@ -128,10 +129,10 @@ def rendered(result: Result, width: int, cell: Cell = "itrs-lop") -> RenderableT
         table = Table(box=SIMPLE_HEAD, padding=(0, 1), pad_edge=False, show_footer=True)
         for i, column in enumerate((first, *group)):
             table.add_column(
-                Text(column.heading),
+                Text("\n".join(wrap(column.heading, _width(column)))),
                 Text(column.total),
                 justify="left" if i == 0 else "right",
-                min_width=_width(column),
+                no_wrap=True,
                 footer_style="bold",
                 vertical="bottom",
             )
