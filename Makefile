@@ -27,7 +27,7 @@ contracts: $(VENV)/check.done
 	$(BIN)/lint-imports
 
 bench: $(VENV)/bench.done
-	$(BIN)/python -m pytest benchmarks --override-ini testpaths=benchmarks -p no:doctest -q -s
+	$(BIN)/python -m pytest -c benchmarks/pytest.ini benchmarks
 
 freeze: $(VENV)/test.done
 	$(BIN)/python tests/freeze.py

@@ -67,14 +67,15 @@ def test_zeros_behind_the_last_non_zero_are_not_stored():
     assert len(encode(SparseColumns.from_dense(column, "codes"), 1, 4).codes) == 1
 
 
-def test_sram_rows_mark_empty_columns():
+def test_sram_table_counts_rows_from_one_and_marks_empty_columns():
     codes = np.zeros((20, 3), np.uint8)
     codes[:, 0] = codes[:3, 2] = 1
     encoding = encode(SparseColumns.from_dense(codes, "codes"), 1, 4)
-    first, last = encoding.sram_rows(8)
-    assert first[:, 0].tolist()[0::2] == [0, 2]
-    assert last[:, 0].tolist()[0::2] == [2, 2]
-    assert first[1, 0] > last[1, 0]
+    slots, first, last = encoding.sram_table(8)[:, 0, :, 0].T
+    assert slots.tolist() == [20, 1, 3]
+    assert first.tolist() == [1, 65535, 3]
+    assert last.tolist() == [3, 0, 3]
+    assert encoding.column_totals(8).tolist() == [[20, 0, 3], [0, 0, 0], [3, 0, 1]]
 
 
 def test_image_bytes_stay_as_they_are(root):

@@ -105,7 +105,9 @@ def _centroids(
     """
     distinct = _distinct(weights)
     if distinct > levels:
-        return _cluster(np.sort(np.concatenate((weights, bias))), levels, init)
+        both = np.concatenate((weights, bias))
+        both.sort()
+        return _cluster(both, levels, init)
     kept = np.unique(weights)
     foreign = np.setdiff1d(bias, kept)
     spare = levels - distinct
@@ -120,7 +122,9 @@ def _distinct(ordered: NDArray[np.float32]) -> int:
 
 
 def _cluster(ordered: NDArray[np.float32], levels: int, init: Initialisation) -> NDArray[np.float32]:
-    return _lloyd(ordered, _start(ordered, levels, init))
+    first = np.zeros(len(ordered) + 1)
+    np.cumsum(ordered, dtype=np.float64, out=first[1:])
+    return _lloyd(ordered, first, _start(ordered, first, levels, init))
 
 
 def nearest_codes(values: NDArray[np.float32], centroids: NDArray[np.float32], first: int) -> NDArray[np.uint8]:
@@ -134,7 +138,10 @@ def _nearest_with_zero(bias: NDArray[np.float32], codebook: NDArray[np.float32])
     return order[nearest_codes(bias, codebook[order], 0)].astype(np.uint8)
 
 
-def _start(ordered: NDArray[np.float32], levels: int, init: Initialisation) -> NDArray[np.float64]:
+def _start(
+    ordered: NDArray[np.float32], first: NDArray[np.float64], levels: int, init: Initialisation
+) -> NDArray[np.float64]:
+    """Choose where Lloyd's algorithm begins; ``first`` (n + 1,) are the prefix sums of the sorted values."""
     low, high = float(ordered[0]), float(ordered[-1])
     if init == "linear":
         return np.linspace(low, high, levels)
@@ -143,17 +150,18 @@ def _start(ordered: NDArray[np.float32], levels: int, init: Initialisation) -> N
     # Histogram borders are cut in the sorted weights themselves, so no weight is binned twice.
     edges = np.searchsorted(ordered, np.linspace(low, high, HISTOGRAM_BINS + 1)[1:-1].astype(np.float32), "right")
     edges = np.unique(np.concatenate(([0], edges, [len(ordered)])))
-    _, first, second = _prefix_sums(ordered)
-    mass, first, second = edges.astype(np.float64), first[edges], second[edges]
+    squares = np.add.reduceat(np.square(ordered, dtype=np.float64), edges[:-1])
+    mass, second = edges.astype(np.float64), np.concatenate(([0.0], np.cumsum(squares)))
     splits = np.zeros(min(levels, len(edges) - 1) + 1, np.int64)
-    cluster.exact_splits(mass, first, second, splits)
-    splits = np.unique(splits)
-    return np.diff(first[splits]) / np.diff(mass[splits])
+    cluster.exact_splits(mass, first[edges], second, splits)
+    borders = edges[np.unique(splits)]
+    return np.diff(first[borders]) / np.diff(borders)
 
 
-def _lloyd(ordered: NDArray[np.float32], centroids: NDArray[np.float64]) -> NDArray[np.float32]:
+def _lloyd(
+    ordered: NDArray[np.float32], first: NDArray[np.float64], centroids: NDArray[np.float64]
+) -> NDArray[np.float32]:
     """Refine centroids on sorted data until the borders stand still; a cluster left empty keeps its centroid."""
-    _, first, _ = _prefix_sums(ordered)
     borders = np.zeros(0, np.int64)
     for _ in range(LLOYD_ROUNDS):
         middles = ((centroids[1:] + centroids[:-1]) / 2).astype(np.float32)
@@ -164,17 +172,6 @@ def _lloyd(ordered: NDArray[np.float32], centroids: NDArray[np.float64]) -> NDAr
         sizes = np.diff(borders)
         centroids = np.where(sizes > 0, np.diff(first[borders]) / np.maximum(sizes, 1), centroids)
     return np.unique(centroids.astype(np.float32))
-
-
-def _prefix_sums(
-    ordered: NDArray[np.float32],
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    values = ordered.astype(np.float64)
-    first, second = np.zeros(len(values) + 1), np.zeros(len(values) + 1)
-    np.cumsum(values, out=first[1:])
-    np.square(values, out=values)
-    np.cumsum(values, out=second[1:])
-    return np.arange(len(values) + 1, dtype=np.float64), first, second
 
 
 def _largest(codes: NDArray[np.uint8] | None) -> int:
