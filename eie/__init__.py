@@ -12,8 +12,9 @@ if TYPE_CHECKING:
     from eie.compiler.program import Program, compile
     from eie.errors import EieError
     from eie.importers import load
+    from eie.layer_result import LayerResult
     from eie.network import Layer, Network
-    from eie.report.result import LayerResult, Result
+    from eie.report.result import Result
     from eie.report.run import simulate
     from eie.spec import EIE_64PE, EIE_256PE, AcceleratorSpec, load_spec
     from eie.trace import LayerTrace, Trace
@@ -24,7 +25,7 @@ _HOMES = {
     "EIE_256PE": "eie.spec",
     "EieError": "eie.errors",
     "Layer": "eie.network",
-    "LayerResult": "eie.report.result",
+    "LayerResult": "eie.layer_result",
     "LayerTrace": "eie.trace",
     "Network": "eie.network",
     "Program": "eie.compiler.program",

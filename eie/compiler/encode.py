@@ -97,6 +97,11 @@ class Encoding:
         np.maximum(counts, 1, out=slots[:, : self.n_pe], casting="unsafe")
         return frozen(slots, dtype)
 
+    @cached_property
+    def largest_slot(self) -> int:
+        """The most cycles any PE spends on one column."""
+        return int(self.slots.max(initial=1))
+
     def sram_rows(self, entries_per_row: int) -> tuple[NDArray[Any], NDArray[Any]]:
         """(J, S) each: SRAM row of every column's first and last entry; first > last marks an empty column."""
         highest = int(self.pointers[-1].max(initial=0)) // entries_per_row

@@ -225,7 +225,17 @@ def compile(
 
 
 def _compile_layer(layer: Layer, spec: AcceleratorSpec, init: Initialisation) -> EncodedLayer:
-    shared, report = share(layer, spec.weight_bits, init)
+    return encode_layer(*share(layer, spec.weight_bits, init), spec)
+
+
+def encode_layer(shared: Layer, report: ShareReport, spec: AcceleratorSpec) -> EncodedLayer:
+    """Encode a weight-shared layer for one machine; what sharing did to it is passed on.
+
+    Raises
+    ------
+    ProgramError
+        If ``spec.enforce_capacity`` and a single column does not fit a PE.
+    """
     assert shared.codebook is not None
     codebook = np.zeros(1 << spec.weight_bits, np.float32)
     levels = min(len(shared.codebook), len(codebook))
@@ -235,16 +245,16 @@ def _compile_layer(layer: Layer, spec: AcceleratorSpec, init: Initialisation) ->
     if shared.bias_codes is not None:
         codes = codes.append_column(shared.bias_codes)
     if spec.enforce_capacity:
-        passes = split(layer.name, codes, spec, has_bias=has_bias)
+        passes = split(shared.name, codes, spec, has_bias=has_bias)
     else:
         passes = (encode(codes, spec.n_pe, spec.index_bits, has_bias=has_bias),)
     return EncodedLayer(
-        layer.name,
-        layer.outputs,
-        layer.inputs,
-        layer.matrix.nnz,
-        layer.relu,
-        layer.synthetic,
+        shared.name,
+        shared.outputs,
+        shared.inputs,
+        shared.matrix.nnz,
+        shared.relu,
+        shared.synthetic,
         frozen(codebook, np.float32),
         passes,
         report,

@@ -20,7 +20,7 @@ from eie.kernels.jit import inlined, njit
 LANES = 64
 PIPELINE_CYCLES = 5
 
-# Columns of the integer results that `time_samples` fills.
+# Columns of the integer result that `queue_timing` fills.
 BROADCAST_END, LAST_SCAN_ROW, LAST_LANE_HIT, STALL, LARGEST_BACKLOG = range(5)
 
 
@@ -58,12 +58,12 @@ def queue_timing(
     positions
         (K,) scan positions of the non-zero activations, ascending; a bias sits at the first position of its own row.
     slots
-        (J * B * LANES,) cycles each PE spends on a column, ``max(1, entries)``; uint8, uint16, int32 or int64.
+        (J * B * LANES,) cycles each PE spends on a column, ``max(1, entries)``; uint8, uint16 or int32.
     columns
         C, input activations; a position beyond them is the bias, column C.
     backlog, ring
-        Scratch of ``slots``' type, (B * LANES,), and (act_queue_depth - 1,); both zeroed here. ``backlog`` is left
-        as it stands after the last broadcast: PE p is free in cycle ``result[BROADCAST_END] + 1 + backlog[p]``.
+        Scratch, (B * LANES,) of a type that holds any backlog, and (act_queue_depth - 1,); zeroed here. ``backlog`` is
+        left as it stands after the last broadcast: PE p is free in cycle ``result[BROADCAST_END] + 1 + backlog[p]``.
     result
         (5,) filled: W[K-1], its scan row, whether it sat in the last lane, stall cycles, largest backlog.
     """
@@ -146,58 +146,71 @@ def tally(
 
 
 @njit
-def time_samples(
+def queue_samples(
     starts: NDArray[np.int64],
     positions: NDArray[np.int32],
     slots: NDArray[Any],
-    first_row: NDArray[Any],
-    last_row: NDArray[Any],
     columns: int,
     scan_rows: int,
     n_pe: int,
     act_queue_depth: int,
     scratch: NDArray[Any],
-    held_row: NDArray[Any],
     cycles: NDArray[np.int64],
     stall: NDArray[np.int64],
     dead: NDArray[np.int64],
-    reads: NDArray[np.int64],
-    issue: NDArray[np.int64],
-    empty: NDArray[np.int64],
-    starved: NDArray[np.int64],
+    free: NDArray[np.int64],
 ) -> None:
     """Time every input of a batch; input s owns ``positions[starts[s] : starts[s + 1]]``.
 
-    ``cycles, stall, dead, reads`` (N,) and ``issue, empty, starved`` (N, P) are filled.
+    ``cycles, stall, dead`` (N,) are filled, and ``free`` (N, P): the cycle from which on a PE has nothing left to issue.
     """
-    stride = scratch.shape[0]
     ring = np.empty(act_queue_depth - 1, np.int64)
     result = np.empty(5, np.int64)
-    pe_empty = np.empty(stride, np.int32)
-    pe_taken = np.empty(stride, np.int32)
-    pe_reads = np.empty(stride, np.int32)
     for s in range(starts.shape[0] - 1):
         active = positions[starts[s] : starts[s + 1]]
         if active.shape[0] == 0:
             cycles[s] = 1 + scan_rows
             stall[s] = 0
             dead[s] = scan_rows
-            reads[s] = 0
-            issue[s] = 0
-            empty[s] = 0
-            starved[s] = 1 + scan_rows
+            free[s] = 1 + scan_rows
             continue
         queue_timing(active, slots, columns, n_pe, act_queue_depth, scratch, ring, result)
-        tally(active, slots, first_row, last_row, columns, pe_empty, pe_taken, pe_reads, held_row)
         broadcast_end = result[BROADCAST_END]
         scan_end = broadcast_end + scan_rows - result[LAST_SCAN_ROW] - result[LAST_LANE_HIT]
         cycles[s] = max(scan_end, broadcast_end + 1 + result[LARGEST_BACKLOG] + PIPELINE_CYCLES)
         stall[s] = result[STALL]
         # every cycle of the scanner broadcasts, stalls or is dead; it starts in cycle 1
         dead[s] = scan_end - 1 - active.shape[0] - result[STALL]
+        for pe in range(n_pe):
+            free[s, pe] = broadcast_end + 1 + np.int64(scratch[pe])
+
+
+@njit
+def tally_samples(
+    starts: NDArray[np.int64],
+    positions: NDArray[np.int32],
+    slots: NDArray[Any],
+    first_row: NDArray[Any],
+    last_row: NDArray[Any],
+    columns: int,
+    n_pe: int,
+    held_row: NDArray[Any],
+    reads: NDArray[np.int64],
+    issue: NDArray[np.int64],
+    empty: NDArray[np.int64],
+) -> None:
+    """Count what does not depend on the queues, for every input of a batch.
+
+    ``reads`` (N,) and ``issue, empty`` (N, P) are filled.
+    """
+    stride = held_row.shape[0]
+    pe_empty = np.empty(stride, np.int32)
+    pe_taken = np.empty(stride, np.int32)
+    pe_reads = np.empty(stride, np.int32)
+    for s in range(starts.shape[0] - 1):
+        active = positions[starts[s] : starts[s + 1]]
+        tally(active, slots, first_row, last_row, columns, pe_empty, pe_taken, pe_reads, held_row)
         reads[s] = pe_reads[:n_pe].sum()
         for pe in range(n_pe):
-            free = broadcast_end + 1 + np.int64(scratch[pe])
             issue[s, pe] = pe_taken[pe] - pe_empty[pe]
             empty[s, pe] = pe_empty[pe]
-            starved[s, pe] = free - pe_taken[pe]

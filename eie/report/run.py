@@ -5,24 +5,22 @@ Comes in: a `Program` and activations. Goes out: a `Result`. Called by the comma
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
-from typing import Literal, get_args
+from typing import get_args
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from eie.compiler.program import EncodedLayer, Program
-from eie.errors import EieError, TraceError
+from eie.compiler.program import Program
+from eie.errors import EieError
+from eie.layer_result import LayerResult
 from eie.network import Network
-from eie.report.result import Accuracy, LayerResult, Result
-from eie.simulator.functional import FixedPoint, LayerOutputs, run_layer
+from eie.report.result import Accuracy, Result
+from eie.simulator.drive import Datapath, Inputs, drive, is_trace_driven, trace_for
+from eie.simulator.functional import LayerOutputs
 from eie.simulator.layer import Engine, time_layer
-from eie.trace import LayerTrace, Trace
-
-Datapath = Literal["fixed", "float32"]
-Inputs = Trace | Mapping[str, ArrayLike] | ArrayLike | None
-SYNTHETIC_SEED = 0
+from eie.trace import Trace
 
 
 def simulate(
@@ -63,24 +61,17 @@ def simulate(
     """
     if datapath not in get_args(Datapath):
         raise EieError(f"datapath {datapath!r}: must be 'fixed' or 'float32'")
-    trace = _trace_for(program, activations)
-    by_trace = all(layer.name in trace.layers for layer in program.layers)
-    _check(program, trace, by_trace)
+    trace = trace_for(program, activations)
+    by_trace = is_trace_driven(program, trace)
     rows: list[LayerResult] = []
-    before: LayerOutputs | None = None
-    for layer, fit in zip(program.layers, program.fit, strict=True):
-        recorded = trace.layers.get(layer.name) if by_trace or before is None else None
-        inputs, fixed, float32 = _inputs(layer, recorded, before, program.spec.data_bits, datapath)
+    for (layer, inputs, computed), fit in zip(drive(program, trace, datapath), program.fit, strict=True):
 
         def advanced(count: int, name: str = layer.name, total: int = inputs.rows * len(layer.passes)) -> None:
             if progress is not None:
                 progress(name, count, total)
 
         activity = time_layer(layer, inputs, program.spec, engine, threads=threads, advanced=advanced, log=log)
-        before = None
-        if fixed is not None and float32 is not None:
-            before = run_layer(layer, fixed, float32, program.spec.data_bits)
-        rows.append(LayerResult(layer, program.spec, activity, fit, before))
+        rows.append(LayerResult(layer, program.spec, activity, fit, computed))
     return Result(
         program,
         tuple(rows),
@@ -110,67 +101,6 @@ def with_given_accuracy(result: Result, network: Network, inputs: Trace | None) 
             values = np.maximum(values, 0)
     given = float((values.argmax(axis=1) == trace.labels).mean())
     return replace(result, accuracy=replace(result.accuracy, given=given))
-
-
-def _trace_for(program: Program, activations: Inputs) -> Trace:
-    first = program.layers[0].name
-    if activations is None:
-        return program.trace or _synthetic(program)
-    if isinstance(activations, Trace):
-        return activations
-    if isinstance(activations, Mapping):
-        arrays = {name: LayerTrace.from_dense(array, f"activations of {name}") for name, array in activations.items()}
-        return Trace(arrays)
-    return Trace({first: LayerTrace.from_dense(activations)})
-
-
-def _synthetic(program: Program) -> Trace:
-    rng = np.random.default_rng(SYNTHETIC_SEED)
-    layers = program.layers[:1] if program.sequential else program.layers
-    drawn = {
-        layer.name: LayerTrace.from_dense(np.abs(rng.standard_normal(layer.inputs)) + 2.0**-10) for layer in layers
-    }
-    source = f"no activations were given: one random input without zeros, seed {SYNTHETIC_SEED}"
-    return Trace(drawn, source=source, synthetic=True)
-
-
-def _check(program: Program, trace: Trace, by_trace: bool) -> None:
-    names = [layer.name for layer in program.layers]
-    unknown = [name for name in trace.layers if name not in names]
-    if unknown:
-        raise TraceError(f"trace names {', '.join(unknown)}: the network has {', '.join(names)}")
-    for layer in program.layers:
-        recorded = trace.layers.get(layer.name)
-        if recorded is not None and recorded.width != layer.inputs:
-            raise TraceError(f"layer {layer.name!r} takes {layer.inputs} inputs, the activations have {recorded.width}")
-    if by_trace:
-        return
-    if not program.sequential:
-        missing = ", ".join(name for name in names if name not in trace.layers)
-        raise TraceError(f"the layers do not feed each other, so each needs activations: none for {missing}")
-    if names[0] not in trace.layers:
-        raise TraceError(f"no activations for the first layer, {names[0]!r}")
-    if trace.layers[names[0]].values is None:
-        raise TraceError("the trace holds only which inputs are non-zero: a network run in sequence needs their values")
-
-
-def _inputs(
-    layer: EncodedLayer,
-    recorded: LayerTrace | None,
-    before: LayerOutputs | None,
-    data_bits: int,
-    datapath: Datapath,
-) -> tuple[LayerTrace, FixedPoint | None, NDArray[np.float32] | None]:
-    """Return what the layer's scanner sees, and its inputs in both number formats (None without values)."""
-    if recorded is not None:
-        float32 = recorded.dense()
-        if float32 is None:
-            return recorded, None, None
-        return recorded, FixedPoint.quantise(float32, data_bits, largest=float(layer.has_bias)), float32
-    assert before is not None
-    fixed = before.fixed.with_room_for_one(layer.has_bias, data_bits)
-    seen = fixed.value if datapath == "fixed" else before.float32
-    return LayerTrace.from_dense(seen), fixed, before.float32
 
 
 def _accuracy(labels: NDArray[np.int64] | None, last: LayerOutputs | None, program: Program) -> Accuracy | None:

@@ -15,7 +15,8 @@ from rich.text import Text
 
 from eie.energy.estimate import Method
 from eie.energy.tables import Cell
-from eie.report.result import Energy, LayerResult, Result
+from eie.layer_result import LayerResult
+from eie.report.result import Energy, Result
 
 _PRICED: dict[Method, str] = {"published-power": "nJ by power", "activity": "nJ by activity"}
 

@@ -6,7 +6,7 @@ Read by the run and by sweeps.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal, get_args
 
 import numpy as np
@@ -58,16 +58,25 @@ def time_layer(
     if inputs.width != layer.inputs:
         raise TraceError(f"layer {layer.name!r} takes {layer.inputs} inputs, the activations have {inputs.width}")
     timings: list[PassTiming] = []
-    broadcasts = np.zeros(inputs.rows, np.int64)
-    for encoding in layer.passes:
-        pattern = Pattern.of(inputs, encoding)
-        broadcasts += pattern.broadcasts
+    patterns = [Pattern.of(inputs, encoding) for encoding in layer.passes]
+    for encoding, pattern in zip(layer.passes, patterns, strict=True):
         if engine == "fast":
             timings.append(fast.time_pass(encoding, pattern, spec, threads, advanced))
         else:
             from eie.simulator import events
 
             timings.append(events.time_pass(encoding, pattern, spec, advanced, log))
+    return add_up(layer, inputs, spec, patterns, timings)
+
+
+def add_up(
+    layer: EncodedLayer,
+    inputs: LayerTrace,
+    spec: AcceleratorSpec,
+    patterns: Sequence[Pattern],
+    timings: Sequence[PassTiming],
+) -> Activity:
+    """Add the passes of a layer, and the products of each sample, up to an `Activity`."""
 
     def total(name: str) -> NDArray[np.int64]:
         """Sum a count over passes, then over the products of each sample."""
@@ -75,7 +84,7 @@ def time_layer(
 
     cycles, entries, padding = total("cycles"), total("entries"), total("padding")
     issue, empty, starved = total("issue"), total("empty"), total("starved")
-    sent = _by_sample(broadcasts, inputs.products)
+    sent = _by_sample(np.sum([pattern.broadcasts for pattern in patterns], axis=0), inputs.products)
     reload_bits = _reload_bits(layer, spec)
     return Activity(
         layer=layer.name,
