@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from eie.report.result import Result
     from eie.report.run import simulate
     from eie.spec import EIE_64PE, EIE_256PE, AcceleratorSpec, load_spec
+    from eie.sweeps.result import SweepResult
+    from eie.sweeps.run import sweep
     from eie.trace import LayerTrace, Trace
 
 _HOMES = {
@@ -30,11 +32,13 @@ _HOMES = {
     "Network": "eie.network",
     "Program": "eie.compiler.program",
     "Result": "eie.report.result",
+    "SweepResult": "eie.sweeps.result",
     "Trace": "eie.trace",
     "compile": "eie.compiler.program",
     "load": "eie.importers",
     "load_spec": "eie.spec",
     "simulate": "eie.report.run",
+    "sweep": "eie.sweeps.run",
 }
 
 __all__ = [
@@ -48,11 +52,13 @@ __all__ = [
     "Network",
     "Program",
     "Result",
+    "SweepResult",
     "Trace",
     "compile",
     "load",
     "load_spec",
     "simulate",
+    "sweep",
 ]
 
 

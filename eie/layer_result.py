@@ -33,6 +33,8 @@ class Distribution:
     @classmethod
     def of(cls, values: NDArray[Any]) -> Distribution:
         """Summarise (N,) numbers."""
+        if len(values) == 1:
+            return cls(*[float(values[0])] * 3)
         return cls(float(values.mean()), *(float(q) for q in np.percentile(values, (50, 99))))
 
 

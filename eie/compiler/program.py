@@ -44,6 +44,11 @@ CAPACITY_FIELDS = (
 )
 
 
+def image_fields(spec: AcceleratorSpec) -> tuple[str, ...]:
+    """Name the fields of ``spec`` that decide what the PEs store; all others can change without compiling again."""
+    return IMAGE_FIELDS + CAPACITY_FIELDS if spec.enforce_capacity else IMAGE_FIELDS
+
+
 @dataclass(frozen=True, eq=False)
 class EncodedLayer:
     """One layer as the accelerator holds it.
@@ -126,9 +131,7 @@ class Program:
         ProgramError
             If ``spec`` would need other images: compile again.
         """
-        changed = [name for name in IMAGE_FIELDS if getattr(spec, name) != getattr(self.spec, name)]
-        if spec.enforce_capacity:
-            changed += [name for name in CAPACITY_FIELDS if getattr(spec, name) != getattr(self.spec, name)]
+        changed = [name for name in image_fields(spec) if getattr(spec, name) != getattr(self.spec, name)]
         if changed:
             raise ProgramError(f"the program was compiled for another {', '.join(changed)}: compile it again")
         return replace(self, spec=spec)

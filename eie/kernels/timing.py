@@ -162,7 +162,7 @@ def queue_samples(
 ) -> None:
     """Time every input of a batch; input s owns ``positions[starts[s] : starts[s + 1]]``.
 
-    ``cycles, stall, dead`` (N,) are filled, and ``free`` (N, P): the cycle from which on a PE has nothing left to issue.
+    ``cycles, stall, dead`` (N,) are filled, and ``free`` (N, P): the cycle from which a PE has nothing left to issue.
     """
     ring = np.empty(act_queue_depth - 1, np.int64)
     result = np.empty(5, np.int64)
