@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from eie.sweeps.run import sweep
     from eie.trace import LayerTrace, Trace
 
+__version__ = "0.1.0"
+
 _HOMES = {
     "AcceleratorSpec": "eie.spec",
     "EIE_64PE": "eie.spec",

@@ -21,10 +21,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from eie import __version__
 from eie.compiler.encode import Encoding, encode
 from eie.compiler.passes import Fit, fit, split
 from eie.compression.share import Initialisation, ShareReport, share
-from eie.errors import EieError, ProgramError
+from eie.errors import ProgramError
 from eie.matrix import frozen
 from eie.network import Layer, Network
 from eie.spec import EIE_64PE, AcceleratorSpec
@@ -355,7 +356,5 @@ def _digest(arrays: Mapping[str, NDArray[Any]], description: Mapping[str, Any]) 
 
 
 def package_versions() -> dict[str, str]:
-    try:
-        return {name: version(name) for name in ("eie", "numpy", "numba")}
-    except ModuleNotFoundError as error:
-        raise EieError(f"package {error.name} has no metadata: install eie with pip") from None
+    """Versions that a result or program file names."""
+    return {"eie": __version__, **{name: version(name) for name in ("numpy", "numba")}}

@@ -1,7 +1,7 @@
 """The fast engine: cycles and counts from recurrences, O(activations x PEs), on threads.
 
-Comes in: an `Encoding` and a `Pattern`. Goes out: `PassTiming`, the same record as the event engine's, in two halves:
-what the queues decide and what they do not, so that a sweep redoes only what a field changes. The loops are in
+Comes in: an `Encoding` and a `Pattern`. Goes out: `PassTiming`, the same record as the event engine's, put together
+from what the queues decide and what they do not, so that a sweep can redo one without the other. The loops are in
 `eie.kernels.timing`; here their number type is chosen, and the batch is spread over threads.
 """
 
@@ -13,7 +13,6 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from eie.compiler.encode import Encoding
 from eie.kernels import timing as kernels
@@ -63,12 +62,13 @@ def queue_pass(
     """Walk a pass through the queues; parameters as in `time_pass`."""
     timing = QueueTiming.blank(pattern.products, encoding.n_pe)
     number = backlog_type(encoding, act_queue_depth)
+    slots = encoding.slots.reshape(-1)
 
     def run(start: int, stop: int) -> None:
         kernels.queue_samples(
             pattern.starts[start : stop + 1],
             pattern.positions,
-            encoding.slots.reshape(-1),
+            slots,
             encoding.inputs,
             encoding.scan_rows,
             encoding.n_pe,
@@ -88,22 +88,21 @@ def queue_pass(
 def tally_pass(encoding: Encoding, pattern: Pattern, entries_per_row: int, threads: int | None = None) -> Tally:
     """Count what a pass reads and issues; parameters as in `time_pass`."""
     tally = Tally.blank(pattern.products, encoding.n_pe)
-    columns = np.minimum(pattern.positions, encoding.inputs)
-    np.copyto(tally.entries, _sum_by_product(encoding.column_entries[columns], pattern))
-    np.copyto(tally.padding, _sum_by_product(encoding.padding[columns], pattern))
-    first, last = encoding.sram_rows(entries_per_row)
+    table = encoding.sram_table(entries_per_row).reshape(-1)
+    totals = encoding.column_totals(entries_per_row)
 
     def run(start: int, stop: int) -> None:
         kernels.tally_samples(
             pattern.starts[start : stop + 1],
             pattern.positions,
-            encoding.slots.reshape(-1),
-            first.reshape(-1),
-            last.reshape(-1),
+            table,
+            totals,
             encoding.inputs,
             encoding.n_pe,
-            np.empty(encoding.slots.shape[1], first.dtype),
+            np.empty(4 * encoding.slots.shape[1], table.dtype),
             tally.reads[start:stop],
+            tally.entries[start:stop],
+            tally.padding[start:stop],
             tally.issue[start:stop],
             tally.empty[start:stop],
         )
@@ -123,8 +122,3 @@ def _over_chunks(run: Callable[[int, int], None], products: int, threads: int | 
     else:
         with ThreadPoolExecutor(workers) as pool:
             list(pool.map(run, starts, stops))
-
-
-def _sum_by_product(values: NDArray[np.int64], pattern: Pattern) -> NDArray[np.int64]:
-    total = np.concatenate(([0], np.cumsum(values)))
-    return total[pattern.starts[1:]] - total[pattern.starts[:-1]]

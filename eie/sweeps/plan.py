@@ -11,7 +11,6 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from eie import __version__
 from eie.energy.tables import Cell
 from eie.errors import SpecError
 from eie.importers import load
@@ -173,17 +173,10 @@ def refuse_useless_values(found: Sequence[Point]) -> None:
 @cache
 def engine_digest() -> str:
     """SHA-256 over the sources and tables that decide a row, and the package's version."""
-    digest = hashlib.sha256(_version().encode())
+    digest = hashlib.sha256(__version__.encode())
     for name in ENGINE_SOURCES:
         _digest_sources(files("eie") / name, digest)
     return digest.hexdigest()
-
-
-def _version() -> str:
-    try:
-        return version("eie")
-    except PackageNotFoundError:
-        return "not installed"
 
 
 def _digest_sources(place: Traversable, digest: Any) -> None:
