@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import click
 
 from eie import __version__
+from eie.cli.sweep import sweep
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -125,6 +126,9 @@ def inspect(**options: Any) -> None:
 def warmup() -> None:
     """Compile the kernels now, so that the first run need not."""
     _commands().warmup()
+
+
+app.add_command(sweep)
 
 
 def _commands() -> Any:

@@ -32,7 +32,7 @@ err = Console(stderr=True)
 def run(model: str, spec_name: str | None, overrides: Iterable[str], **options: Any) -> None:
     """Compile, simulate and report in one go."""
     spec = load_spec(spec_name or "EIE_64PE", overrides)
-    _announce_compilation()
+    announce_compilation()
     with Progress(err) as progress:
         progress.stage(f"reading {model}")
         network = load(model)
@@ -49,7 +49,7 @@ def compile_model(model: str, spec_name: str | None, overrides: Iterable[str], o
     if Path(output).suffix != ".safetensors":
         raise ProgramError(f"{output}: a program file ends in .safetensors")
     spec = load_spec(spec_name or "EIE_64PE", overrides)
-    _announce_compilation()
+    announce_compilation()
     with Progress(err) as progress:
         progress.stage(f"reading {model}")
         network = load(model)
@@ -67,7 +67,7 @@ def simulate_program(program: str, spec_name: str | None, overrides: Iterable[st
     if spec_name or overrides:
         compiled = compiled.on(load_spec(spec_name or compiled.spec, overrides))
     trace = _inputs(options, compiled.layers[0].name, None)
-    _announce_compilation()
+    announce_compilation()
     with Progress(err) as progress:
         result = _simulate(compiled, trace, progress, options)
     _report(result, options)
@@ -181,8 +181,11 @@ def _describe(program: Program) -> None:
 
 
 def _inputs(options: dict[str, Any], first_layer: str, own: Trace | None) -> Trace | None:
-    """Return the activations asked for: ``--trace``, else the model's own; at most ``--samples`` of them."""
-    file, samples = options["trace_file"], options["samples"]
+    return read_inputs(options["trace_file"], options["samples"], first_layer, own)
+
+
+def read_inputs(file: str | None, samples: int | None, first_layer: str, own: Trace | None) -> Trace | None:
+    """Return the activations asked for: those of a file, else the model's own; at most ``samples`` of them."""
     trace = own
     if file is not None:
         suffix = Path(file).suffix
@@ -196,6 +199,7 @@ def _inputs(options: dict[str, Any], first_layer: str, own: Trace | None) -> Tra
     return trace.head(samples) if trace is not None and samples else trace
 
 
-def _announce_compilation() -> None:
+def announce_compilation() -> None:
+    """Say why nothing happens for a while, if kernels are still to be compiled."""
     if not kernels_are_cached():
         err.print("compiling kernels, once (about 10 s; eie warmup does it beforehand)", style="dim")

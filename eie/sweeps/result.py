@@ -60,6 +60,11 @@ class SweepResult:
         return tuple(row for row in self.rows if row["row"] == "total" and not row["error"])
 
     @property
+    def workloads(self) -> tuple[tuple[str, str], ...]:
+        """(model, trace) labels, in order."""
+        return tuple(dict.fromkeys((row["model"], row["trace"]) for row in self.rows))
+
+    @property
     def layers(self) -> tuple[Record, ...]:
         """The layer rows."""
         return tuple(row for row in self.rows if row["row"] == "layer")
@@ -95,7 +100,7 @@ class SweepResult:
         """
         columns = objective_columns(objectives, self.totals)
         marked: set[tuple[Any, ...]] = set()
-        for workload in dict.fromkeys((row["model"], row["trace"]) for row in self.totals):
+        for workload in self.workloads:
             rows = [row for row in self.totals if (row["model"], row["trace"]) == workload]
             rows = [row for row in rows if all(row[column] is not None for column in columns)]
             if not rows:
