@@ -28,9 +28,7 @@ MOST_ROWS = 30
     metavar="FIELD=VALUES",
     help="Values of a spec field, as in n_pe=1:256:x2, clock_mhz=400:1200:+200 or act_queue_depth=2,4,8; repeatable.",
 )
-@click.option(
-    "-o", "--output", default="results", show_default=True, metavar="DIR", help="Folder for what is written."
-)
+@click.option("-o", "--output", default="results", show_default=True, metavar="DIR", help="Folder for what is written.")
 @click.option("--spec", "spec_name", default="EIE_64PE", metavar="NAME|FILE.toml", help="The machine to vary.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a field that is not varied.")
 @click.option("--trace", "traces", multiple=True, metavar="FILE", help="Activations (.npz, .npy); each for all models.")

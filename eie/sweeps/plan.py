@@ -18,7 +18,6 @@ from typing import Any
 
 import numpy as np
 
-from eie import __version__
 from eie.energy.tables import Cell
 from eie.errors import SpecError
 from eie.importers import load
@@ -28,6 +27,7 @@ from eie.simulator.drive import Inputs, is_trace_driven, trace_for
 from eie.spec import AcceleratorSpec
 from eie.sweeps.vary import Changes
 from eie.trace import Trace
+from eie.version import __version__
 
 Model = Network | Layer | str | Path
 # Everything between weights and a row of the table: where one of these changes, old journal lines no longer count.
