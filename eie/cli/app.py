@@ -8,12 +8,8 @@ from typing import Any, TypeVar
 
 import click
 
-<<<<<<< HEAD
-from eie import __version__
 from eie.cli.sweep import sweep
-=======
 from eie.version import __version__
->>>>>>> main
 
 F = TypeVar("F", bound=Callable[..., Any])
 
