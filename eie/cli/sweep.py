@@ -116,8 +116,7 @@ def _with_inputs(network: Any, traces: Sequence[str], samples: int | None) -> li
     """Pair a network with each trace file, or with its own trace."""
     from eie.cli.commands import read_inputs
 
-    first = network.layers[0].name
-    return [(network, read_inputs(file, samples, first, network.trace)) for file in traces or (None,)]
+    return [(network, read_inputs(file, samples, network, network.trace)) for file in traces or (None,)]
 
 
 def _write(result: SweepResult, folder: Path, cell: str) -> None:

@@ -6,21 +6,25 @@ Read by the run and by sweeps.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Literal, get_args
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields
+from typing import Literal, TypeVar, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from eie.activity import Activity
+from eie.compiler.encode import Encoding
 from eie.compiler.program import EncodedLayer
 from eie.errors import EieError, TraceError
 from eie.simulator import fast
-from eie.simulator.records import PassTiming, Pattern
+from eie.simulator.records import PassTiming, Pattern, QueueTiming, Tally
 from eie.spec import AcceleratorSpec
 from eie.trace import LayerTrace
 
 Engine = Literal["fast", "events"]
+Counted = TypeVar("Counted", PassTiming, QueueTiming, Tally)
+SLICE_ELEMENTS = 1 << 23
 
 
 def time_layer(
@@ -57,70 +61,85 @@ def time_layer(
         raise EieError(f"engine {engine!r}: must be 'fast' or 'events'")
     if inputs.width != layer.inputs:
         raise TraceError(f"layer {layer.name!r} takes {layer.inputs} inputs, the activations have {inputs.width}")
-    timings: list[PassTiming] = []
-    patterns = [Pattern.of(inputs, encoding) for encoding in layer.passes]
-    for encoding, pattern in zip(layer.passes, patterns, strict=True):
+    total = PassTiming.blank(inputs.samples, spec.n_pe)
+    sent = np.zeros(inputs.samples, np.int64)
+    for part in slices(layer, inputs):
         if engine == "fast":
-            timings.append(fast.time_pass(encoding, pattern, spec, threads, advanced))
+            timing = fast.time_pass(part.encoding, part.pattern, spec, threads, advanced)
         else:
             from eie.simulator import events
 
-            timings.append(events.time_pass(encoding, pattern, spec, advanced, log))
-    return add_up(layer, inputs, spec, patterns, timings)
+            timing = events.time_pass(part.encoding, part.pattern, spec, advanced, log)
+        part.add(sent, part.pattern.broadcasts)
+        part.add_record(total, timing)
+    return activity_of(layer, inputs, spec, sent, total)
 
 
-def add_up(
-    layer: EncodedLayer,
-    inputs: LayerTrace,
-    spec: AcceleratorSpec,
-    patterns: Sequence[Pattern],
-    timings: Sequence[PassTiming],
+@dataclass(frozen=True, eq=False)
+class Slice:
+    """Some products of a batch in one pass; ``sample_of`` (products,) ascends."""
+
+    encoding: Encoding
+    pattern: Pattern
+    sample_of: NDArray[np.int64]
+
+    def add(self, total: NDArray[np.int64], values: NDArray[np.int64]) -> None:
+        """Add values of the products to the totals of their samples."""
+        firsts = np.flatnonzero(np.diff(self.sample_of, prepend=-1))
+        total[self.sample_of[firsts]] += np.add.reduceat(values, firsts, axis=0)
+
+    def add_record(self, total: Counted, counted: Counted) -> None:
+        """Add every count of a record."""
+        for field in fields(total):
+            self.add(getattr(total, field.name), getattr(counted, field.name))
+
+
+def slices(layer: EncodedLayer, inputs: LayerTrace) -> Iterator[Slice]:
+    """Go through a batch in pieces that keep memory small, each in every pass."""
+    step = max(1, SLICE_ELEMENTS // max(inputs.width, layer.passes[0].n_pe))
+    for start in range(0, inputs.rows, step):
+        part = inputs.pattern(start, min(start + step, inputs.rows))
+        sample_of = np.arange(start, start + part.rows) // inputs.products
+        for encoding in layer.passes:
+            yield Slice(encoding, Pattern.of(part, encoding), sample_of)
+
+
+def activity_of(
+    layer: EncodedLayer, inputs: LayerTrace, spec: AcceleratorSpec, sent: NDArray[np.int64], total: PassTiming
 ) -> Activity:
-    """Add the passes of a layer, and the products of each sample, up to an `Activity`."""
-
-    def total(name: str) -> NDArray[np.int64]:
-        """Sum a count over passes, then over the products of each sample."""
-        return _by_sample(sum(getattr(one, name) for one in timings), inputs.products)
-
-    cycles, entries, padding = total("cycles"), total("entries"), total("padding")
-    issue, empty, starved = total("issue"), total("empty"), total("starved")
-    sent = _by_sample(np.sum([pattern.broadcasts for pattern in patterns], axis=0), inputs.products)
+    """Put what was counted into an `Activity`; ``sent`` are broadcasts of each sample, ``total`` the rest."""
     reload_bits = _reload_bits(layer, spec)
     return Activity(
         layer=layer.name,
         n_pe=spec.n_pe,
-        cycles=cycles,
+        cycles=total.cycles,
         counts={
             "broadcasts": sent,
             "ptr_reads": sent * spec.n_pe,
-            "spmat_reads": total("reads"),
-            "entries": entries,
-            "padding_entries": padding,
-            "stall_cycles": total("stall"),
-            "dead_scan_cycles": total("dead"),
-            "macs": entries - padding,
+            "spmat_reads": total.reads,
+            "entries": total.entries,
+            "padding_entries": total.padding,
+            "stall_cycles": total.stall,
+            "dead_scan_cycles": total.dead,
+            "macs": total.entries - total.padding,
         },
         per_pe={
-            "issue": issue,
-            "empty_column": empty,
-            "starved": starved,
-            "drain": cycles[:, None] - issue - empty - starved,
+            "issue": total.issue,
+            "empty_column": total.empty,
+            "starved": total.starved,
+            "drain": total.cycles[:, None] - total.issue - total.empty - total.starved,
         },
-        passes=len(layer.passes),
+        passes=len(layer.passes) if layer.reloads else 1,
+        products=inputs.products * layer.products_per_row,
         reload_bits=reload_bits,
         reload_cycles=-(-reload_bits // spec.io_bits),
-        active_inputs=_by_sample(np.bitwise_count(inputs.bits).sum(axis=1, dtype=np.int64), inputs.products),
+        active_inputs=np.bitwise_count(inputs.bits).reshape(inputs.samples, -1).sum(axis=1, dtype=np.int64),
         possible_inputs=inputs.width * inputs.products,
     )
 
 
-def _by_sample(values: NDArray[np.int64], products: int) -> NDArray[np.int64]:
-    total: NDArray[np.int64] = values.reshape(-1, products, *values.shape[1:]).sum(axis=1)
-    return total
-
-
 def _reload_bits(layer: EncodedLayer, spec: AcceleratorSpec) -> int:
-    """A layer in one pass stays in its SRAMs; otherwise every pass is brought in again for each sample."""
-    if len(layer.passes) == 1:
+    """A layer that fits stays in its SRAMs; otherwise every pass is brought in again for each sample."""
+    if not layer.reloads:
         return 0
     return sum(entries * spec.entry_bits + pointers * spec.ptr_bits for entries, pointers in layer.image_bits_per_pass)

@@ -24,6 +24,7 @@ from eie.sweeps.stages import Stages
 
 # Keys of a layer's record that add up over the layers of a network.
 ADDED = (
+    "products",
     "cycles",
     "theoretical_us",
     "dense_us",
@@ -73,7 +74,8 @@ def layer_outcome(stages: Stages, layer: int, spec: AcceleratorSpec, cell: Cell)
             estimates[method] = estimate(activity, spec, method, cell)
         except EnergyError as error:
             problems.append(f"no energy by {method}: {error}")
-    result = LayerResult(encoded, spec, activity, fit(encoded.name, encoded.passes, spec), None)
+    layer_fit = fit(encoded.name, encoded.passes, spec, reloads=encoded.reloads)
+    result = LayerResult(encoded, spec, activity, layer_fit, None)
     record = layer_record(result, estimates)
     for method, priced in estimates.items():
         for unit, values in priced.unit_nj.items():

@@ -20,13 +20,13 @@ import numpy as np
 
 from eie.energy.tables import Cell
 from eie.errors import SpecError
+from eie.geometry import describe
 from eie.importers import load
 from eie.matrix import SparseColumns
-from eie.network import Layer, Network
-from eie.simulator.drive import Inputs, is_trace_driven, trace_for
+from eie.network import Layer, Network, dataflow
+from eie.simulator.inputs import Given, Inputs, given_inputs
 from eie.spec import AcceleratorSpec
 from eie.sweeps.vary import Changes
-from eie.trace import Trace
 from eie.version import __version__
 
 Model = Network | Layer | str | Path
@@ -55,8 +55,8 @@ class Workload:
     ----------
     model, trace
         Labels, unique as a pair within a sweep.
-    by_trace
-        Whether every layer has recorded inputs; otherwise the layers feed each other.
+    given
+        Recorded inputs of every layer, or the network's own inputs: then the layers feed each other.
     content_hash
         SHA-256 over weights, structure and inputs; not over the labels.
     """
@@ -64,8 +64,7 @@ class Workload:
     model: str
     trace: str
     network: Network
-    inputs: Trace
-    by_trace: bool
+    given: Given
     content_hash: str
 
     @classmethod
@@ -78,9 +77,8 @@ class Workload:
             If they cannot be used.
         """
         network = load(model) if isinstance(model, str | Path) else Network.of(model)
-        trace = trace_for(network, inputs)
-        by_trace = is_trace_driven(network, trace)
-        return cls(network.name, trace.source, network, trace, by_trace, _content_hash(network, trace))
+        given = given_inputs(network.layers, dataflow(network), inputs, network.trace)
+        return cls(network.name, given.source, network, given, _content_hash(network, given))
 
     def refrozen(self) -> Workload:
         """Return it with read-only arrays again, for which kernels are compiled; pickling loses the flag."""
@@ -193,8 +191,8 @@ def _key(content_hash: str, spec: Mapping[str, Any], cell: Cell) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=repr).encode()).hexdigest()
 
 
-def _content_hash(network: Network, trace: Trace) -> str:
-    digest = hashlib.sha256(f"{network.sequential} {trace.synthetic}".encode())
+def _content_hash(network: Network, given: Given) -> str:
+    digest = hashlib.sha256(f"{network.sequential} {given.synthetic}".encode())
 
     def add(label: object, *arrays: Any) -> None:
         digest.update(f"\0{label}\0".encode())
@@ -205,8 +203,12 @@ def _content_hash(network: Network, trace: Trace) -> str:
 
     for layer in network.layers:
         matrix = layer.matrix
-        label = (layer.name, matrix.shape, layer.relu, layer.synthetic, layer.bias is None)
+        label = (layer.name, matrix.shape, layer.relu, layer.synthetic, layer.bias is None, describe(layer.geometry))
         add(label, matrix.starts, matrix.rows, matrix.data, layer.codebook, layer.bias, layer.bias_codes)
-    for name, inputs in trace.layers.items():
+    if network.graph is not None:
+        add(network.graph.describe(), *network.graph.constants.values())
+    for name, inputs in given.layers.items():
         add((name, inputs.width, inputs.products), inputs.bits, inputs.values)
+    for name, array in given.arrays.items():
+        add(name, array)
     return digest.hexdigest()

@@ -208,8 +208,8 @@ class Session:
             return {**who, "error": failed[0]}
         good = [one for one in outcomes if isinstance(one, LayerOutcome)]
         assert point.spec is not None
-        inputs = self.loads[point.workload].inputs
-        note = f"synthetic inputs: {inputs.source}" if inputs.synthetic else ""
+        given = self.loads[point.workload].given
+        note = f"synthetic inputs: {given.source}" if given.synthetic else ""
         total = total_record(good, point.spec, self.cell, note)
         return {**who, "total": total, "layers": [one.record for one in good]}
 

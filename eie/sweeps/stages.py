@@ -12,9 +12,9 @@ encoded  the images of all PEs                          n_pe, index_bits, enforc
                                                         it, the memory sizes), after ``shared``
 inputs   which activations are non-zero                 data_bits, after ``shared``; nothing where
                                                         every layer has recorded inputs
-patterns scan positions                                 after ``encoded`` and ``inputs``
-tallies  reads, entries, issue and empty cycles         spmat_row_bits, after ``patterns``
-queues   cycles, stalls, when each PE is free           act_queue_depth, after ``patterns``
+slices   scan positions                                 after ``encoded`` and ``inputs``
+tallies  reads, entries, issue and empty cycles         spmat_row_bits, after ``slices``
+queues   cycles, stalls, when each PE is free           act_queue_depth, after ``slices``
 activity all of it, added up                            io_bits, ptr_bits, after the two above
 ======== ============================================== ============================================
 
@@ -25,21 +25,23 @@ from __future__ import annotations
 
 import dataclasses
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from concurrent.futures import Future
 from threading import Lock
 from typing import Any, TypeVar, cast
 
 import numpy as np
+from numpy.typing import NDArray
 
 from eie.activity import Activity
-from eie.compiler.program import EncodedLayer, Program, encode_layer, image_fields
+from eie.compiler.lower import lower
+from eie.compiler.program import EncodedLayer, encode_layer, image_fields
 from eie.compression.share import ShareReport, share
-from eie.network import Layer
-from eie.simulator.drive import drive
+from eie.network import Layer, dataflow
 from eie.simulator.fast import queue_pass, tally_pass
-from eie.simulator.layer import add_up
-from eie.simulator.records import PassTiming, Pattern, QueueTiming, Tally
+from eie.simulator.layer import SLICE_ELEMENTS, Slice, activity_of, slices
+from eie.simulator.network import Settings, run_network
+from eie.simulator.records import PassTiming, QueueTiming, Tally
 from eie.spec import AcceleratorSpec
 from eie.sweeps.plan import Workload
 from eie.trace import LayerTrace
@@ -102,9 +104,9 @@ class Stages:
         self._cache = cache
 
     def shared(self, layer: int, spec: AcceleratorSpec) -> tuple[Layer, ShareReport]:
-        """The layer's weights as codes."""
+        """The layer's weights as codes, convolutions by im2col."""
         one = self.workload.network.layers[layer]
-        return self._once("shared", layer, _shared_key(spec), lambda: share(one, spec.weight_bits))
+        return self._once("shared", layer, _shared_key(spec), lambda: share(lower(one, "im2col")[0], spec.weight_bits))
 
     def encoded(self, layer: int, spec: AcceleratorSpec) -> EncodedLayer:
         """The images of all PEs."""
@@ -119,41 +121,53 @@ class Stages:
 
     def inputs(self, layer: int, spec: AcceleratorSpec) -> LayerTrace:
         """The layer's recorded inputs, or what the layers before it compute; no stored format changes those."""
-        network = self.workload.network
-        if self.workload.by_trace:
-            return self.workload.inputs.layers[network.layers[layer].name]
+        network, given = self.workload.network, self.workload.given
+        name = network.layers[layer].name
+        if given.layers:
+            return given.layers[name]
 
-        def make() -> list[LayerTrace]:
-            layers = tuple(self.encoded(i, spec) for i in range(len(network.layers)))
-            program = Program(network.name, spec, layers, network.sequential)
-            return [inputs.without_values() for _, inputs, _ in drive(program, self.workload.inputs)]
+        def make() -> dict[str, LayerTrace]:
+            found: dict[str, LayerTrace] = {}
 
-        return self._once("inputs", -1, (*_shared_key(spec), spec.data_bits), make)[layer]
+            def ran(one: EncodedLayer, inputs: LayerTrace, _: object) -> None:
+                found[one.name] = inputs.without_values()
 
-    def patterns(self, layer: int, spec: AcceleratorSpec) -> list[Pattern]:
-        """Scan positions of the non-zero inputs, pass by pass."""
+            layers = {one.name: self.encoded(i, spec) for i, one in enumerate(network.layers)}
+            graph = dataflow(network)
+            assert graph is not None
+            run_network(graph, layers, given.arrays, Settings(spec.data_bits, threads=1), ran)
+            return found
 
-        def make() -> list[Pattern]:
-            inputs = self.inputs(layer, spec)
-            return [Pattern.of(inputs, one) for one in self.encoded(layer, spec).passes]
+        return self._once("inputs", -1, (*_shared_key(spec), spec.data_bits), make)[name]
 
-        return self._once("patterns", layer, self._patterns_key(spec), make)
+    def slices(self, layer: int, spec: AcceleratorSpec) -> Iterable[Slice]:
+        """Scan positions of the non-zero inputs, pass by pass; those of a large batch are made anew, piece by piece."""
+        encoded, inputs = self.encoded(layer, spec), self.inputs(layer, spec)
+        if inputs.rows * inputs.width > SLICE_ELEMENTS:
+            return slices(encoded, inputs)
+        return self._once("slices", layer, self._slices_key(spec), lambda: list(slices(encoded, inputs)))
 
-    def tallies(self, layer: int, spec: AcceleratorSpec) -> list[Tally]:
-        """What is read and issued, pass by pass."""
+    def tallies(self, layer: int, spec: AcceleratorSpec) -> tuple[NDArray[np.int64], Tally]:
+        """What is broadcast, and what is read and issued, of each sample."""
 
-        def make() -> list[Tally]:
-            pairs = zip(self.encoded(layer, spec).passes, self.patterns(layer, spec), strict=True)
-            return [tally_pass(one, pattern, spec.entries_per_row, threads=1) for one, pattern in pairs]
+        def make() -> tuple[NDArray[np.int64], Tally]:
+            samples = self.inputs(layer, spec).samples
+            sent, total = np.zeros(samples, np.int64), Tally.blank(samples, spec.n_pe)
+            for part in self.slices(layer, spec):
+                part.add(sent, part.pattern.broadcasts)
+                part.add_record(total, tally_pass(part.encoding, part.pattern, spec.entries_per_row, threads=1))
+            return sent, total
 
         return self._once("tallies", layer, self._tallies_key(spec), make)
 
-    def queues(self, layer: int, spec: AcceleratorSpec) -> list[QueueTiming]:
-        """When things happen, pass by pass."""
+    def queues(self, layer: int, spec: AcceleratorSpec) -> QueueTiming:
+        """When things happen, of each sample."""
 
-        def make() -> list[QueueTiming]:
-            pairs = zip(self.encoded(layer, spec).passes, self.patterns(layer, spec), strict=True)
-            return [queue_pass(one, pattern, spec.act_queue_depth, threads=1) for one, pattern in pairs]
+        def make() -> QueueTiming:
+            total = QueueTiming.blank(self.inputs(layer, spec).samples, spec.n_pe)
+            for part in self.slices(layer, spec):
+                part.add_record(total, queue_pass(part.encoding, part.pattern, spec.act_queue_depth, threads=1))
+            return total
 
         return self._once("queues", layer, self._queues_key(spec), make)
 
@@ -161,22 +175,21 @@ class Stages:
         """Everything counted, for every clock, node and energy table."""
 
         def make() -> Activity:
-            halves = zip(self.queues(layer, spec), self.tallies(layer, spec), strict=True)
-            timings = [PassTiming.of(queue, tally) for queue, tally in halves]
-            patterns = self.patterns(layer, spec)
-            return add_up(self.encoded(layer, spec), self.inputs(layer, spec), spec, patterns, timings)
+            sent, tally = self.tallies(layer, spec)
+            timing = PassTiming.of(self.queues(layer, spec), tally)
+            return activity_of(self.encoded(layer, spec), self.inputs(layer, spec), spec, sent, timing)
 
         key = (*self._queues_key(spec), *self._tallies_key(spec), spec.io_bits, spec.ptr_bits)
         return self._once("activity", layer, key, make)
 
-    def _patterns_key(self, spec: AcceleratorSpec) -> tuple[Hashable, ...]:
-        return (*encoding_key(spec), *(() if self.workload.by_trace else (spec.data_bits,)))
+    def _slices_key(self, spec: AcceleratorSpec) -> tuple[Hashable, ...]:
+        return (*encoding_key(spec), *(() if self.workload.given.layers else (spec.data_bits,)))
 
     def _tallies_key(self, spec: AcceleratorSpec) -> tuple[Hashable, ...]:
-        return (*self._patterns_key(spec), spec.spmat_row_bits)
+        return (*self._slices_key(spec), spec.spmat_row_bits)
 
     def _queues_key(self, spec: AcceleratorSpec) -> tuple[Hashable, ...]:
-        return (*self._patterns_key(spec), spec.act_queue_depth)
+        return (*self._slices_key(spec), spec.act_queue_depth)
 
     def _once(self, stage: str, layer: int, key: tuple[Hashable, ...], make: Callable[[], T]) -> T:
         return self._cache.get((self.workload.content_hash, stage, layer, key), make)
