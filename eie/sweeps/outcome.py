@@ -48,7 +48,7 @@ class LayerOutcome:
     Attributes
     ----------
     record
-        As in `eie.Result.records`, with nanojoules by unit added.
+        As in `eie.Result.records`, with nanojoules by unit (of the activity method) added.
     cycles
         int64 (N,): cycles of every sample, reloads included.
     nj
@@ -77,9 +77,9 @@ def layer_outcome(stages: Stages, layer: int, spec: AcceleratorSpec, cell: Cell)
     layer_fit = fit(encoded.name, encoded.passes, spec, reloads=encoded.reloads)
     result = LayerResult(encoded, spec, activity, layer_fit, None)
     record = layer_record(result, estimates)
-    for method, priced in estimates.items():
-        for unit, values in priced.unit_nj.items():
-            record[f"energy_{method.replace('-', '_')}_{unit}_nj"] = float(values.mean())
+    if "activity" in estimates:
+        units = estimates["activity"].unit_nj
+        record |= {f"energy_activity_{unit}_nj": float(values.mean()) for unit, values in units.items()}
     nj = {method: priced.nj for method, priced in estimates.items()}
     return LayerOutcome(record, activity.total_cycles, nj, tuple(problems))
 
