@@ -139,15 +139,14 @@ def pareto(result: SweepResult, across: str = "latency", up: str = "energy") -> 
             axes.scatter(_values(rows, x), _values(rows, y), 12, "#BBBBBB", marker=marker, linewidths=0)
             front = sorted((row for row in rows if row.get("pareto")), key=lambda row: (row[x], -row[y]))
             staircase = bool((np.diff(_values(front, y)) <= 0).all())
-            axes.plot(
-                _values(front, x), _values(front, y), "-" if staircase else "", color=colour, marker=marker, ms=4,
-                linewidth=1, label=f"{_workload(result, model, trace)}: front",
-            )  # fmt: skip
+            style: Any = {"color": colour, "marker": marker, "linestyle": "-" if staircase else "none", "linewidth": 1}
+            label = f"{_workload(result, model, trace)}: front"
+            axes.plot(_values(front, x), _values(front, y), markersize=4, label=label, **style)
             _name_points(axes, result, front, x, y)
         axes.scatter([], [], 12, "#BBBBBB", label="other points", linewidths=0)
         axes.set(xscale="log", yscale="log", xlabel=_label(x), ylabel=_label(y))
         axes.margins(0.12)
-        return _finish(figure, "Pareto front", "")
+        return _finish(figure, "Pareto front", f"labels: {', '.join(result.vary)}")
 
 
 def save_all(result: SweepResult, folder: str | Path, objectives: Sequence[str] = ()) -> list[Path]:
@@ -231,8 +230,10 @@ def _settings(still: dict[str, Any]) -> str:
 
 def _styled(lines: dict[str, list[Record]]) -> Iterable[tuple[dict[str, Any], str, list[Record]]]:
     for i, (name, rows) in enumerate(lines.items()):
-        style = {"color": LINE_COLOURS[i % len(LINE_COLOURS)], "marker": MARKERS[i % len(MARKERS)]}
-        yield {**style, "markersize": 3.5, "linewidth": 1.2}, name, rows
+        style: dict[str, Any] = {"color": LINE_COLOURS[i % len(LINE_COLOURS)], "marker": MARKERS[i % len(MARKERS)]}
+        style |= {"linestyle": "-" if i < len(LINE_COLOURS) else "--", "linewidth": 1.2}
+        # Smaller from line to line, so that one line on another shows both.
+        yield {**style, "markersize": 6.5 - 4 * i / len(lines)}, name, rows
 
 
 def _values(rows: Sequence[Record], column: str) -> Any:
@@ -253,10 +254,20 @@ def _log2(axes: Axes, field: str, values: Any) -> None:
 
 
 def _name_points(axes: Axes, result: SweepResult, front: Sequence[Record], x: str, y: str) -> None:
-    """Write the varied values beside the points of a front, as many as stay apart."""
-    for row in front[:: max(1, -(-len(front) // 6))]:
+    """Write the varied values beside points of a front that stand well apart, towards the middle of the picture."""
+    if not front:
+        return
+    places = np.log(_values(front, x))
+    span, last = max(np.ptp(places), 1e-9), -np.inf
+    for row, place in zip(front, places, strict=True):
+        if place - last < span / 5:
+            continue
+        last = place
         text = ", ".join(f"{row[field]:g}" if not isinstance(row[field], str) else row[field] for field in result.vary)
-        axes.annotate(text, (row[x], row[y]), (4, 4), textcoords="offset points", fontsize=7)
+        left = place - places[0] < 0.6 * span
+        side = "left" if left else "right"
+        at = (5, 4) if left else (-5, 4)
+        axes.annotate(text, (row[x], row[y]), at, textcoords="offset points", ha=side, fontsize=7)
 
 
 def _finish(figure: Figure, title: str, note: str) -> Figure:
@@ -264,5 +275,6 @@ def _finish(figure: Figure, title: str, note: str) -> Figure:
     figure.suptitle(f"{title} ({note})" if note else title, fontsize=10)
     handles, labels = figure.axes[0].get_legend_handles_labels()
     if handles:
-        figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), 5), fontsize=8)
+        columns = 7 if sum(map(len, labels)) < 60 else 5
+        figure.legend(handles, labels, loc="outside lower center", ncols=columns, fontsize=8)
     return figure

@@ -133,7 +133,7 @@ class Cluster:
             for order, job in enumerate(jobs)
         }
         try:
-            for future in dask.as_completed(list(running)):
+            for future in dask.as_completed(list(running), loop=self._client.loop):
                 try:
                     outcomes = future.result()
                 except (dask.KilledWorker, dask.CancelledError, OSError):
