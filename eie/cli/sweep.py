@@ -166,14 +166,15 @@ def _show(result: SweepResult, out: Console, err: Console, folder: str) -> None:
     if rows:
         wide.print(table)
     if len(rows) > MOST_ROWS:
-        err.print(f"... and {len(rows) - MOST_ROWS} more rows in points.csv", highlight=False)
+        err.print(f"... and {len(rows) - MOST_ROWS} more rows in points.csv", highlight=False, soft_wrap=True)
     if result.failed:
         first = result.failed[0]["error"].splitlines()[0]
         err.print(
             f"{len(result.failed)} points failed (column error; --retry-failed tries again), first: {first}",
             highlight=False,
+            soft_wrap=True,
         )
-    err.print(f"wrote {len(result.totals) + len(result.failed)} points to {folder}", highlight=False)
+    err.print(f"wrote {len(result.totals) + len(result.failed)} points to {folder}", highlight=False, soft_wrap=True)
     if not rows:
         raise SweepError("every point failed")
 

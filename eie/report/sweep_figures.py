@@ -60,7 +60,7 @@ def latency_over_pes(result: SweepResult) -> Figure:
             axes.set_yscale("log")
         left.set_ylabel(LABELS["latency_us"])
         right.set_ylabel(f"speedup over {all_pes[0]:g} PE{'' if all_pes[0] == 1 else 's'}")
-        return _finish(figure, "Latency and speedup", note)
+        return _finish(figure, result, "Latency and speedup", note)
 
 
 def efficiency_over_depth(result: SweepResult) -> Figure:
@@ -96,7 +96,7 @@ def reads_over_row_width(result: SweepResult) -> Figure:
         right.set_xlim(left.get_xlim())
         left.set_ylabel("sparse-matrix row reads")
         right.set_ylabel("energy of these reads (nJ)")
-        return _finish(figure, "Sparse-matrix SRAM", note)
+        return _finish(figure, result, "Sparse-matrix SRAM", note)
 
 
 def energy_over(result: SweepResult, field: str) -> Figure:
@@ -120,7 +120,7 @@ def energy_over(result: SweepResult, field: str) -> Figure:
             if len(panels) > 1:
                 axes.set_title(name, fontsize=9)
         panels[0].set_ylabel(LABELS["energy_activity_nj"])
-        return _finish(figure, "Energy by unit", note)
+        return _finish(figure, result, "Energy by unit", note)
 
 
 def pareto(result: SweepResult, across: str = "latency", up: str = "energy") -> Figure:
@@ -146,7 +146,7 @@ def pareto(result: SweepResult, across: str = "latency", up: str = "energy") -> 
         axes.scatter([], [], 12, "#BBBBBB", label="other points", linewidths=0)
         axes.set(xscale="log", yscale="log", xlabel=_label(x), ylabel=_label(y))
         axes.margins(0.12)
-        return _finish(figure, "Pareto front", f"labels: {', '.join(result.vary)}")
+        return _finish(figure, result, "Pareto front", f"labels: {', '.join(result.vary)}")
 
 
 def save_all(result: SweepResult, folder: str | Path, objectives: Sequence[str] = ()) -> list[Path]:
@@ -191,7 +191,7 @@ def _share_figure(result: SweepResult, field: str, column: str, label: str, titl
             axes.set_ylim(0, 1.02)
         axes.yaxis.set_major_formatter(PercentFormatter(1.0))
         axes.set_ylabel(label)
-        return _finish(figure, title, note)
+        return _finish(figure, result, title, note)
 
 
 def _lines(result: SweepResult, field: str, *, totals: bool = False) -> tuple[dict[str, list[Record]], str]:
@@ -270,9 +270,10 @@ def _name_points(axes: Axes, result: SweepResult, front: Sequence[Record], x: st
         axes.annotate(text, (row[x], row[y]), at, textcoords="offset points", ha=side, fontsize=7)
 
 
-def _finish(figure: Figure, title: str, note: str) -> Figure:
-    """Add the title and a legend below."""
-    figure.suptitle(f"{title} ({note})" if note else title, fontsize=10)
+def _finish(figure: Figure, result: SweepResult, title: str, note: str) -> Figure:
+    """Add the title, which says where weights are random, and a legend below."""
+    masks = ", random masks" if any(row["synthetic_weights"] for row in result.totals) else ""
+    figure.suptitle(f"{title}{masks} ({note})" if note else f"{title}{masks}", fontsize=10)
     handles, labels = figure.axes[0].get_legend_handles_labels()
     if handles:
         columns = 7 if sum(map(len, labels)) < 60 else 5
