@@ -92,6 +92,11 @@ class Encoding:
         np.maximum(counts, 1, out=slots[:, : self.n_pe], casting="unsafe")
         return frozen(slots, dtype)
 
+    @cached_property
+    def largest_slot(self) -> int:
+        """The most cycles any PE spends on one column."""
+        return int(self.slots.max(initial=1))
+
     def sram_table(self, entries_per_row: int) -> NDArray[Any]:
         """(J, B, 3, LANES): slots, first and last SRAM row of every column, in blocks of PEs, rows counted from 1.
 
