@@ -24,7 +24,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -36,7 +35,7 @@ from eie.errors import ModelError
 from eie.matrix import SparseColumns
 from eie.network import Layer, Network
 from eie.spec import complaint
-from eie.storage import Arrays, read_npz, read_safetensors
+from eie.storage import Arrays, read_npz, read_safetensors, read_toml
 from eie.trace import LayerTrace, Trace
 
 LEVELS = 15
@@ -80,12 +79,7 @@ def read(path: Path) -> Network:
     ModelError
         Everything that is wrong with the file, a line each.
     """
-    try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ModelError(f"{path}: cannot be read: {error.strerror or error}") from None
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
-        raise ModelError(f"{path}: not valid TOML: {error}") from None
+    values = read_toml(path, ModelError)
     try:
         model = _ModelFile(**values)
     except ValidationError as error:
