@@ -53,6 +53,9 @@ class Layer:
     synthetic: bool = False
     geometry: Geometry | None = None
 
+    def __post_init__(self) -> None:
+        _name(self.name)
+
     @classmethod
     def from_weights(cls, name: str, weights: ArrayLike, bias: ArrayLike | None = None, *, relu: bool = False) -> Layer:
         """Make a layer from a float array (outputs, inputs) whose zeros are the pruned weights.

@@ -32,13 +32,14 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from eie.errors import ModelError
+from eie.importers.state_dict import read_weights
+from eie.importers.synthetic import bernoulli, draw_weights, weight_levels
 from eie.matrix import SparseColumns
 from eie.network import Layer, Network
 from eie.spec import complaint
-from eie.storage import Arrays, read_npz, read_safetensors, read_toml
+from eie.storage import Arrays, read_toml
 from eie.trace import LayerTrace, Trace
 
-LEVELS = 15
 LARGEST_LAYER = 1 << 33
 
 
@@ -71,8 +72,8 @@ class _ModelFile(BaseModel):
     layer: list[_LayerEntry] = Field(min_length=1)
 
 
-def read(path: Path) -> Network:
-    """Read a network from ``path``; relative names are looked up in its folder.
+def read(path: Path, mask: Path | None = None) -> Network:
+    """Read a network from ``path``; relative names are looked up in its folder, ``mask`` prunes its weight file.
 
     Raises
     ------
@@ -85,7 +86,7 @@ def read(path: Path) -> Network:
     except ValidationError as error:
         known = [*_ModelFile.model_fields, *_LayerEntry.model_fields]
         raise ModelError("\n".join(complaint(item, str(path), known) for item in error.errors())) from None
-    arrays = _weight_file(path, model)
+    arrays, notes = _weight_file(path, model, mask)
     layers, drawn = [], {}
     for i, entry in enumerate(model.layer):
         if entry.weights or entry.codes:
@@ -100,18 +101,15 @@ def read(path: Path) -> Network:
         trace = Trace.load(path.parent / model.trace)
     elif drawn:
         trace = Trace(drawn, source=f"synthetic activations, seed {model.seed}", synthetic=True)
-    return Network(model.name or path.stem, tuple(layers), model.sequential, trace, path.name)
+    return Network(model.name or path.stem, tuple(layers), model.sequential, trace, path.name, tuple(notes))
 
 
-def _weight_file(path: Path, model: _ModelFile) -> Arrays:
-    if model.weights is None:
-        return {}
-    file = path.parent / model.weights
-    if file.suffix == ".safetensors":
-        return read_safetensors(file, ModelError)[0]
-    if file.suffix == ".npz":
-        return read_npz(file, ModelError)
-    raise ModelError(f"{path}: weights={model.weights!r}: must be an .npz or .safetensors file")
+def _weight_file(path: Path, model: _ModelFile, mask: Path | None) -> tuple[Arrays, list[str]]:
+    if model.weights is not None:
+        return read_weights(path.parent / model.weights, mask)
+    if mask is not None:
+        raise ModelError(f"{path}: names no weight file that a mask could prune")
+    return {}, []
 
 
 def _stored(path: Path, entry: _LayerEntry, arrays: Arrays) -> Layer:
@@ -157,35 +155,20 @@ def _synthetic(path: Path, entry: _LayerEntry, rng: np.random.Generator) -> tupl
         raise ModelError(
             f"{path}: layer {entry.name!r}: {entry.outputs} x {entry.inputs} weights: at most {LARGEST_LAYER}"
         )
-    places = _bernoulli(entry.inputs * entry.outputs, entry.weight_density, rng)
+    places = bernoulli(entry.inputs * entry.outputs, entry.weight_density, rng)
     rows, columns = places % entry.outputs, places // entry.outputs
-    levels = np.concatenate((np.arange(-7, 0), np.arange(1, 9))).astype(np.float32)
-    levels /= np.float32(8 * np.sqrt(max(1.0, entry.inputs * entry.weight_density)))
+    levels = weight_levels(entry.inputs * entry.weight_density)
     matrix = SparseColumns.of(
         (entry.outputs, entry.inputs),
         np.searchsorted(columns, np.arange(entry.inputs + 1)),
         rows,
-        levels[rng.integers(0, LEVELS, len(places), np.uint8)],
+        draw_weights(levels, len(places), rng),
     )
     bias = rng.choice(levels, entry.outputs) if entry.bias else None
     layer = replace(Layer(entry.name, matrix, bias=bias, relu=entry.relu), synthetic=True)
     if entry.activation_density is None:
         return layer, None
     inputs = np.zeros(entry.inputs, np.float32)
-    active = _bernoulli(entry.inputs, entry.activation_density, rng)
+    active = bernoulli(entry.inputs, entry.activation_density, rng)
     inputs[active] = np.abs(rng.standard_normal(len(active), np.float32)) + np.float32(2**-10)
     return layer, LayerTrace.from_dense(inputs)
-
-
-def _bernoulli(size: int, density: float, rng: np.random.Generator) -> Any:
-    """Ascending places in range(size), each taken with probability ``density``, in time proportional to how many."""
-    if density == 0 or size == 0:
-        return np.zeros(0, np.int64)
-    chunks, reached = [], -1
-    while reached < size:
-        steps = rng.geometric(density, int((size - reached) * density * 1.01) + 64)
-        places = reached + np.cumsum(np.minimum(steps, size))
-        chunks.append(places)
-        reached = int(places[-1])
-    places = np.concatenate(chunks)
-    return places[: np.searchsorted(places, size)]
