@@ -103,7 +103,7 @@ def read_bytes(path: str | Path, kind: type[EieError], largest: int = LARGEST_BY
     try:
         return Path(path).read_bytes()
     except (OSError, MemoryError) as error:
-        raise kind(f"{path}: cannot be read: {_first_line(error)}") from None
+        raise kind(f"{path}: cannot be read: {first_line(error)}") from None
 
 
 def read_toml(path: str | Path, kind: type[EieError]) -> dict[str, Any]:
@@ -111,7 +111,7 @@ def read_toml(path: str | Path, kind: type[EieError]) -> dict[str, Any]:
     try:
         return tomllib.loads(read_bytes(path, kind, LARGEST_TEXT_BYTES).decode())
     except (ValueError, RecursionError) as error:
-        raise kind(f"{path}: not valid TOML: {_first_line(error)}") from None
+        raise kind(f"{path}: not valid TOML: {first_line(error)}") from None
 
 
 def read_npz(path: str | Path, kind: type[EieError]) -> Arrays:
@@ -135,7 +135,7 @@ def read_npz(path: str | Path, kind: type[EieError]) -> Arrays:
     except OSError as error:
         raise kind(f"{path}: cannot be read: {error.strerror or error}") from None
     except _UNREADABLE as error:
-        raise kind(f"{path}: not a usable NumPy file: {_first_line(error)}") from None
+        raise kind(f"{path}: not a usable NumPy file: {first_line(error)}") from None
     return arrays
 
 
@@ -148,7 +148,7 @@ def read_npy(path: str | Path, kind: type[EieError]) -> NDArray[Any]:
     except OSError as error:
         raise kind(f"{path}: cannot be read: {error.strerror or error}") from None
     except _UNREADABLE as error:
-        raise kind(f"{path}: not a usable NumPy file: {_first_line(error)}") from None
+        raise kind(f"{path}: not a usable NumPy file: {first_line(error)}") from None
 
 
 def _read_array(file: IO[bytes], size: int, name: str) -> NDArray[Any]:
@@ -186,7 +186,7 @@ def read_safetensors(path: str | Path, kind: type[EieError]) -> tuple[Arrays, di
                 else:
                     arrays[name] = file.get_tensor(name)
     except (SafetensorError, OSError, ValueError, TypeError, AttributeError, KeyError, MemoryError) as error:
-        raise kind(f"{path}: not a usable .safetensors file: {_first_line(error)}") from None
+        raise kind(f"{path}: not a usable .safetensors file: {first_line(error)}") from None
     return arrays, header
 
 
@@ -221,11 +221,12 @@ def read_json(text: str | bytes, where: str, kind: type[EieError]) -> dict[str, 
     try:
         value = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise kind(f"{where}: not valid JSON: {_first_line(error)}") from None
+        raise kind(f"{where}: not valid JSON: {first_line(error)}") from None
     if not isinstance(value, dict):
         raise kind(f"{where}: must be a JSON object")
     return value
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
+    """What an error says, cut to one line that fits into another message."""
     return (str(error).splitlines() or [type(error).__name__])[0][:200]

@@ -27,7 +27,7 @@ EIE_CODE_BITS = 4
 
 @dataclass(frozen=True, eq=False)
 class StoredLayer:
-    """One layer as the file holds it: ``codebook`` (2**bits,), ``bias`` (outputs,), ``codes`` and ``runs`` (entries,)."""
+    """One layer as the file holds it: codebook (2**bits,), bias (outputs,), codes and runs (entries,)."""
 
     codebook: NDArray[np.float32]
     bias: NDArray[np.float32]
@@ -72,7 +72,7 @@ def _entries(data: bytes, layers: Sequence[LayerStep]) -> list[int] | None:
     """How many entries each layer has; None if the file is too short to say."""
     if len(data) < 4 * len(layers):
         return None
-    return np.frombuffer(data, "<u4", len(layers)).tolist()
+    return [int(count) for count in np.frombuffer(data, "<u4", len(layers))]
 
 
 def _parts(step: LayerStep, entries: int) -> tuple[int, int, int, int]:

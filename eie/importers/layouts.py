@@ -69,7 +69,9 @@ def plain_weights(arrays: Mapping[str, NDArray[Any]], source: str, masks: Mappin
         notes.append(f"masks from a separate file applied: {_listed(masks)}")
     if unfinished:
         name, call = next(iter(unfinished.items()))
-        raise ModelError(f"{source}: {name!r} holds unpruned weights and no mask: {call}, or give the mask (--mask FILE)")
+        raise ModelError(
+            f"{source}: {name!r} holds unpruned weights and no mask: {call}, or give the mask (--mask FILE)"
+        )
     return plain, notes
 
 

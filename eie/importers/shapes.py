@@ -168,7 +168,7 @@ def read_table(path: Path) -> ShapeTable:
         except ValidationError as error:
             problems += [complaint(item, f"{path}: step {i + 1}", kind.model_fields) for item in error.errors()]
     try:
-        table = ShapeTable(**{**values, "step": parsed or [None]})
+        table = ShapeTable(**{**values, "step": parsed})
     except ValidationError as error:
         if not problems:
             problems = [complaint(item, str(path), ShapeTable.model_fields) for item in error.errors()]

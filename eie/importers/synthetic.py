@@ -13,12 +13,14 @@ from numpy.typing import NDArray
 def weight_levels(non_zeros_per_output: float) -> NDArray[np.float32]:
     """Return 15 non-zero values, so that 4-bit sharing is exact, scaled to keep the sum of an output near 1."""
     levels = np.concatenate((np.arange(-7, 0), np.arange(1, 9))).astype(np.float32)
-    return levels / np.float32(8 * np.sqrt(max(1.0, non_zeros_per_output)))
+    levels /= np.float32(8 * np.sqrt(max(1.0, non_zeros_per_output)))
+    return levels
 
 
 def draw_weights(levels: NDArray[np.float32], count: int, rng: np.random.Generator) -> NDArray[np.float32]:
     """Draw ``count`` of the levels."""
-    return levels[rng.integers(0, len(levels), count, np.uint8)]
+    drawn: NDArray[np.float32] = levels[rng.integers(0, len(levels), count, np.uint8)]
+    return drawn
 
 
 def bernoulli(size: int, density: float, rng: np.random.Generator) -> NDArray[np.int64]:

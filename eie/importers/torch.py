@@ -18,12 +18,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eie.errors import ModelError
-from eie.storage import LARGEST_BYTES, Arrays, regular_file
+from eie.storage import LARGEST_BYTES, Arrays, first_line, regular_file
 
 if TYPE_CHECKING:
     import torch
 
 LARGEST_SPARSE = 1 << 28
+USUAL_KEYS = ("state_dict", "model_state_dict", "model_state", "model")
 SAVE_INSTEAD = "save its parameters with torch.save(model.state_dict(), path)"
 
 
@@ -59,7 +60,7 @@ def read_arrays(path: Path) -> tuple[Arrays, list[str]]:
         try:
             arrays[name.removeprefix(_wrapper(found))] = _array(tensor)
         except (ValueError, RuntimeError, TypeError, NotImplementedError, MemoryError) as error:
-            raise ModelError(f"{path}: tensor {name!r} cannot be read: {(str(error).splitlines() or [''])[0]}") from None
+            raise ModelError(f"{path}: tensor {name!r} cannot be read: {first_line(error)}") from None
     notes = [f"state dict found under {where!r}"] if where else []
     if skipped:
         notes.append(f"ignored, no tensors: {', '.join(skipped)}")
@@ -80,13 +81,14 @@ def _check_declared_size(path: Path) -> None:
 
 
 def _state_dict(loaded: Any) -> tuple[Mapping[str, Any] | None, str]:
-    """Find the state dict: the loaded dictionary itself, or the one dictionary of tensors inside it, and its key."""
+    """Find the state dict: the loaded dictionary itself, or the dictionary of tensors inside it, and its key."""
     if not isinstance(loaded, Mapping):
         return None, ""
     if _holds_weights(loaded):
         return loaded, ""
-    inside = [(str(key), value) for key, value in loaded.items() if _holds_weights(value)]
-    return (inside[0][1], inside[0][0]) if len(inside) == 1 else (None, "")
+    inside = {str(key): value for key, value in loaded.items() if _holds_weights(value)}
+    chosen = [key for key in USUAL_KEYS if key in inside] or (list(inside) if len(inside) == 1 else [])
+    return (inside[chosen[0]], chosen[0]) if chosen else (None, "")
 
 
 def _holds_weights(value: Any) -> bool:
@@ -121,12 +123,11 @@ def _array(tensor: torch.Tensor) -> NDArray[Any]:
 def _reason(error: Exception) -> str:
     """Say in one line why torch would not load a file, and what to do."""
     text = str(error)
-    if match := re.search(r"Unsupported (?:global|class)[^\n]*?GLOBAL (\S+)|GLOBAL (\S+) was not an allowed global", text):
-        needed = match[1] or match[2]
-        return f"a pickled object that needs {needed}, which is never loaded (weights_only=True): {SAVE_INSTEAD}"
+    if match := re.search(r"GLOBAL (\S+) was not an allowed global", text):
+        return f"a pickled object that needs {match[1]}, which is never loaded (weights_only=True): {SAVE_INSTEAD}"
     if "TorchScript" in text:
         return f"a TorchScript archive: {SAVE_INSTEAD}"
-    return f"not a usable PyTorch file: {(text.splitlines() or [type(error).__name__])[0][:120]}"
+    return f"not a usable PyTorch file: {first_line(error)}"
 
 
 def _kind(loaded: Any) -> str:
