@@ -197,7 +197,7 @@ def complaint(item: Mapping[str, Any], prefix: str, keys: Iterable[str]) -> str:
     head = ".".join([prefix, *map(str, item["loc"])])
     if item["type"] == "missing":
         return f"{head}: missing"
-    head += f"={item['input']!r}"
+    head += f"={_shown(item['input'])}"
     if item["type"] == "extra_forbidden":
         near = difflib.get_close_matches(key, keys, 1, 0.6)
         return f"{head}: unknown key; " + (f"did you mean {near[0]}?" if near else f"known: {', '.join(keys)}")
@@ -211,3 +211,11 @@ def complaint(item: Mapping[str, Any], prefix: str, keys: Iterable[str]) -> str:
         "string_type": "text",
     }
     return f"{head}: must be " + kinds.get(item["type"], str(item["msg"]).lower())
+
+
+def _shown(value: object) -> str:
+    """What a user's file says, as Python writes it: one line of printable text, cut short."""
+    if isinstance(value, dict | list) and value:
+        return f"a {type(value).__name__} of {len(value)}"
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:80]}..."

@@ -10,6 +10,7 @@ import json
 import lzma
 import math
 import os
+import re
 import stat
 import struct
 import tempfile
@@ -57,6 +58,13 @@ def write_text(path: str | Path, text: str) -> None:
 
 LARGEST_BYTES = 16 << 30
 LARGEST_TEXT_BYTES = 256 << 20
+LARGEST_HEADER = 10_000
+# The three facts in an .npy header, whatever their order.
+_HEADER = (
+    r"'descr': *'[<>|=]([biufcSUVO]\d{0,4})'",
+    r"'fortran_order': *(True|False)",
+    r"'shape': *\(([-\d, ]{0,600})\)",
+)
 _UNREADABLE = (
     ValueError,
     zipfile.BadZipFile,
@@ -120,10 +128,11 @@ def read_npz(path: str | Path, kind: type[EieError]) -> Arrays:
     What the archive says it holds, unpacked, must stay below ``LARGEST_BYTES``, and each array must be as long as its
     own header says: both are checked before memory is taken.
     """
-    if regular_file(path, kind) and not zipfile.is_zipfile(path):
-        raise kind(f"{path}: not an .npz archive (a single array is an .npy file)")
+    regular_file(path, kind)
     arrays: Arrays = {}
     try:
+        if not zipfile.is_zipfile(path):
+            raise kind(f"{path}: not an .npz archive (a single array is an .npy file)")
         with zipfile.ZipFile(path) as archive:
             declared = sum(member.file_size for member in archive.infolist())
             if declared > LARGEST_BYTES:
@@ -153,13 +162,16 @@ def read_npy(path: str | Path, kind: type[EieError]) -> NDArray[Any]:
 
 def _read_array(file: IO[bytes], size: int, name: str) -> NDArray[Any]:
     """Read an ``.npy`` stream of ``size`` bytes; its header must agree with them."""
-    version = np.lib.format.read_magic(file)
-    if version not in ((1, 0), (2, 0)):
-        raise ValueError(f"{name} is of format version {version}: must be plain numbers, version 1 or 2")
-    read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, fortran, dtype = read_header(file)
-    if dtype.hasobject:
+    major, _ = np.lib.format.read_magic(file)
+    (length,) = struct.unpack("<H", file.read(2)) if major == 1 else struct.unpack("<I", file.read(4))
+    header = file.read(min(length, LARGEST_HEADER)).decode("latin-1")
+    kind, order, sizes = (re.search(pattern, header) for pattern in _HEADER)
+    if kind is None or order is None or sizes is None:
+        raise ValueError(f"{name} has the header {header.strip()[:80]!r}: must be a plain array of numbers")
+    if kind[1].startswith("O"):
         raise ValueError(f"{name} holds pickled Python objects, which are never unpickled: must be numbers")
+    dtype = np.dtype(kind[0][-len(kind[1]) - 2 : -1])
+    shape = tuple(int(size) for size in sizes[1].split(",") if size.strip())
     found, declared = size - file.tell(), math.prod(shape) * dtype.itemsize
     if declared != found or min(shape, default=0) < 0:
         raise ValueError(f"{name} says it holds {shape} {dtype}, {declared:,} bytes, but {found:,} follow")
@@ -168,7 +180,7 @@ def _read_array(file: IO[bytes], size: int, name: str) -> NDArray[Any]:
     data = file.read(declared)
     if len(data) != declared or file.read(1):
         raise ValueError(f"{name} is cut short")
-    return np.ndarray(shape, dtype, data, order="F" if fortran else "C")
+    return np.ndarray(shape, dtype, data, order="F" if order[1] == "True" else "C")
 
 
 def read_safetensors(path: str | Path, kind: type[EieError]) -> tuple[Arrays, dict[str, str]]:

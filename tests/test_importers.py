@@ -234,7 +234,9 @@ class TestTorchFiles:
 
     def test_pickled_module_is_never_loaded(self, tmp_path, torch):
         torch.save(torch.nn.Linear(4, 6), tmp_path / "a.pt")
-        with pytest.raises(eie.EieError, match=r"needs torch\.nn\S*Linear, which is never loaded.*model\.state_dict\(\)"):
+        with pytest.raises(
+            eie.EieError, match=r"needs torch\.nn\S*Linear, which is never loaded.*model\.state_dict\(\)"
+        ):
             eie.load(tmp_path / "a.pt")
 
     def test_what_is_no_state_dict(self, tmp_path, torch):
@@ -293,7 +295,9 @@ class TestDeepCompression:
 
     def test_wrong_shapes_are_found_by_size(self, tmp_path):
         (tmp_path / "a.net").write_bytes(net_file([random_layer(RNG, (7, 80), 0.3)]))
-        with pytest.raises(eie.EieError, match=r"not what the layers of AlexNet, SqueezeNet v1\.0 would fill.*--shapes"):
+        with pytest.raises(
+            eie.EieError, match=r"not what the layers of AlexNet, SqueezeNet v1\.0 would fill.*--shapes"
+        ):
             eie.load(tmp_path / "a.net")
         (tmp_path / "a.toml").write_text('name = "n"\nstep = [{ layer = "fc", shape = [7, 8] }]')
         with pytest.raises(eie.EieError, match=r"'fc': its last entry is weight \d+ of 56: damaged or wrong shapes"):

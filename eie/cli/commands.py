@@ -83,9 +83,7 @@ def simulate_program(program: str, spec_name: str | None, overrides: Iterable[st
     _report(result, options)
 
 
-def inspect(
-    file: str, mask: str | None, shapes: str | None, spec_name: str | None, overrides: Iterable[str]
-) -> None:
+def inspect(file: str, mask: str | None, shapes: str | None, spec_name: str | None, overrides: Iterable[str]) -> None:
     """Describe a program file, or a model compiled here and now."""
     overrides = tuple(overrides)
     if not Program.is_program(file):

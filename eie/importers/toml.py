@@ -40,7 +40,7 @@ from eie.spec import complaint
 from eie.storage import Arrays, read_toml
 from eie.trace import LayerTrace, Trace
 
-LARGEST_LAYER = 1 << 33
+LARGEST_DRAW = 1 << 28
 
 
 class _LayerEntry(BaseModel):
@@ -151,9 +151,10 @@ def _synthetic(path: Path, entry: _LayerEntry, rng: np.random.Generator) -> tupl
         raise ModelError(
             f"{path}: layer {entry.name!r}: must name weights (or codes), or give inputs, outputs and weight_density"
         )
-    if entry.inputs * entry.outputs > LARGEST_LAYER:
+    expected = int(entry.inputs * entry.outputs * entry.weight_density)
+    if expected > LARGEST_DRAW:
         raise ModelError(
-            f"{path}: layer {entry.name!r}: {entry.outputs} x {entry.inputs} weights: at most {LARGEST_LAYER}"
+            f"{path}: layer {entry.name!r}: {expected:,} random weights: at most {LARGEST_DRAW:,} are drawn"
         )
     places = bernoulli(entry.inputs * entry.outputs, entry.weight_density, rng)
     rows, columns = places % entry.outputs, places // entry.outputs

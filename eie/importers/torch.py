@@ -69,9 +69,9 @@ def read_arrays(path: Path) -> tuple[Arrays, list[str]]:
 
 def _check_declared_size(path: Path) -> None:
     regular_file(path, ModelError)
-    if not zipfile.is_zipfile(path):
-        return
     try:
+        if not zipfile.is_zipfile(path):
+            return
         with zipfile.ZipFile(path) as archive:
             declared = sum(member.file_size for member in archive.infolist())
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
