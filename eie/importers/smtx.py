@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eie.errors import ModelError
-from eie.importers.synthetic import draw_weights, weight_levels
+from eie.importers.synthetic import LEVELS, weight_levels
 from eie.matrix import SparseColumns
 from eie.network import Layer, Network
 from eie.storage import LARGEST_TEXT_BYTES, read_bytes
@@ -49,7 +49,7 @@ def read(path: Path) -> Network:
     row_of = np.repeat(np.arange(rows), np.diff(pointers))
     if len(np.unique(row_of * columns + places)) != nnz:
         raise ModelError(f"{path}: a row names a column twice")
-    values = draw_weights(weight_levels(nnz / rows), nnz, np.random.default_rng(SEED))
+    values = weight_levels(nnz / rows)[np.random.default_rng(SEED).integers(0, LEVELS, nnz, np.uint8)]
     matrix = SparseColumns.from_entries((rows, columns), row_of, places, values)
     note = f"{path.name}: pattern from the file, values drawn at random (seed {SEED})"
     return Network(path.stem, (Layer(path.stem, matrix),), True, None, path.name, (note,))
