@@ -113,7 +113,7 @@ READ = {
     "spec.toml": eie.load_spec,
     "activations.npy": lambda path: eie.LayerTrace.from_dense(read_npy(path, eie.EieError)),
     "trace.npz": lambda path: used(eie.Trace.load(path)),
-    "program.safetensors": lambda path: run_program(path),
+    "program.safetensors": lambda path: run_program(path),  # noqa: PLW0108 - defined below
 }
 
 

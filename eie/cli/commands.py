@@ -102,7 +102,7 @@ def inspect(file: str, mask: str | None, shapes: str | None, spec_name: str | No
     elif spec_name or overrides or mask or shapes:
         raise ProgramError(f"{file}: is compiled already; --spec, --set, --mask and --shapes apply to models")
     else:
-        program = Program.load(file, mask=mask, shapes=shapes)
+        program = Program.load(file)
     _describe(program)
 
 
