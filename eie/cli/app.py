@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
-from eie import __version__
+from eie.version import __version__
 
 F = TypeVar("F", bound=Callable[..., Any])
 
