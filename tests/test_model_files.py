@@ -151,7 +151,7 @@ class TestStateDictLayers:
         assert (one.geometry, two.geometry) == (Conv2d(3, 5, (3, 2)), Conv2d(3, 5, (1, 3)))
         np.testing.assert_array_equal(one.kernel, KERNEL)
         np.testing.assert_array_equal(two.kernel[:, :, 0], KERNEL[..., 0])
-        assert any("stride 1, no pads and one group assumed" in note for note in net.notes)
+        assert any("stride 1, no pads, one group" in note for note in net.notes)
         assert not net.sequential
 
     def test_coded_convolution(self, tmp_path):

@@ -2,7 +2,8 @@
 
 Understood names: ``X.weight`` with ``X.bias`` (outputs, inputs); ``X.codes`` with ``X.codebook`` and ``X.bias_codes``;
 the same without ``X.`` for a single layer; ``W0, b0, W1, ...``; any other 2-D float array is a layer of that name.
-``X.weight`` or ``X.codes`` of shape (out, in, k) or (out, in, kh, kw) is a convolution; LSTMs are in `recurrent`.
+Weights or codes of shape (out, in, k) or (out, in, kh, kw) are a convolution; stride, pads and groups are not in such a
+file, so 1, none and 1 are taken, and a note says so (a ``.toml`` model can state them). LSTMs are in `recurrent`.
 ``act``, ``activations``, ``input`` or ``inputs`` are recorded inputs of the first layer, ``labels`` their classes.
 """
 
@@ -59,7 +60,7 @@ def network_from(arrays: Arrays, name: str, source: str) -> Network:
             groups.setdefault(place[0], {})[place[1]] = array
         else:
             ignored.append(f"{key} {array.shape}")
-    notes = unknown_kinds + ([f"ignored, no layer's weights: {', '.join(ignored)}"] if ignored else [])
+    notes = unknown_kinds + ([f"ignored, not a layer's: {', '.join(ignored)}"] if ignored else [])
     groups = {key: parts for key, parts in groups.items() if _is_layer(key, parts, notes)}
     if not groups and not lstms:
         raise ModelError(f"{source}: holds no layer: no weights of 2 to 4 dimensions (found {_listed(arrays)})")
@@ -70,8 +71,7 @@ def network_from(arrays: Arrays, name: str, source: str) -> Network:
     layers = [made[key] for key in sorted(made, key=_natural)]
     convolutions = [layer.name for layer in layers if isinstance(layer.geometry, Conv2d)]
     if convolutions:
-        listed = ", ".join(convolutions)
-        notes.append(f"stride 1, no pads and one group assumed, since state dicts do not tell: {listed}")
+        notes.append(f"convolutions taken with stride 1, no pads, one group: {', '.join(convolutions)}")
     sequential = all(layer.geometry is None for layer in layers)
     sequential = sequential and all(a.outputs == b.inputs for a, b in pairwise(layers))
     if sequential:
@@ -80,9 +80,17 @@ def network_from(arrays: Arrays, name: str, source: str) -> Network:
             notes.append("taken as a sequence with ReLU between the layers, since their shapes chain")
     trace = None
     if recorded is not None:
-        first = {layers[0].name: LayerTrace.from_dense(recorded, f"{source}: activations")}
+        first = {layers[0].name: _recorded(layers[0], recorded, f"{source}: activations")}
         trace = Trace(first, None if labels is None else frozen(labels, np.int64), f"activations in {source}")
     return Network(name, tuple(layers), sequential, trace, source, tuple(notes))
+
+
+def _recorded(layer: Layer, activations: NDArray[Any], where: str) -> LayerTrace:
+    """Pack recorded inputs of the first layer; maps (N, C, H, W) of a convolution are unrolled."""
+    if not isinstance(layer.geometry, Conv2d) or activations.ndim != 4:
+        return LayerTrace.from_dense(activations, where)
+    products = layer.geometry.products(*activations.shape[2:])
+    return LayerTrace.from_dense(layer.geometry.im2col(activations), where, products)
 
 
 def oriented(weights: NDArray[Any], bias: NDArray[Any] | None) -> bool:
@@ -101,8 +109,8 @@ def _place(key: str, array: NDArray[Any], stem: str) -> tuple[str, str] | None:
     if tail in _PARTS:
         return head or stem, _PARTS[tail]
     numbered = re.fullmatch(r"([WwBb])(\d*)", key)
-    if numbered and array.ndim == (2 if numbered[1] in "Ww" else 1):
-        return f"layer{numbered[2]}", "weight" if array.ndim == 2 else "bias"
+    if numbered and array.ndim in ((2, 4) if numbered[1] in "Ww" else (1,)):
+        return f"layer{numbered[2]}", "bias" if array.ndim == 1 else "weight"
     if array.ndim == 2 and array.dtype.kind == "f":
         return key, "weight"
     return None
@@ -113,7 +121,7 @@ def _is_layer(key: str, parts: Mapping[str, NDArray[Any]], notes: list[str]) -> 
     if main is not None and 2 <= main.ndim <= 4:
         return True
     listed = ", ".join(f"{part} {array.shape}" for part, array in parts.items())
-    notes.append(f"ignored, no layer's weights: {key} ({listed})")
+    notes.append(f"ignored, not a layer: {key} ({listed})")
     return False
 
 

@@ -79,6 +79,8 @@ class LayerOutputs:
         Largest difference between the two.
     activation_fraction_bits, weight_fraction_bits
         Formats of the inputs and the codebook.
+    map_density
+        Non-zeros of the feature map that a Winograd layer transformed; None for other layers.
     """
 
     fixed: FixedPoint
@@ -87,6 +89,7 @@ class LayerOutputs:
     max_abs_error: float
     activation_fraction_bits: int
     weight_fraction_bits: int
+    map_density: float | None = None
 
     def with_values(self, fixed: FixedPoint, float32: NDArray[np.float32]) -> LayerOutputs:
         """Return other values (folded, after ReLU) of the same computation."""
