@@ -132,7 +132,7 @@ def read_npz(path: str | Path, kind: type[EieError]) -> Arrays:
     arrays: Arrays = {}
     try:
         if not zipfile.is_zipfile(path):
-            raise kind(f"{path}: not an .npz archive (a single array is an .npy file)")
+            raise ValueError("not an .npz archive")
         with zipfile.ZipFile(path) as archive:
             declared = sum(member.file_size for member in archive.infolist())
             if declared > LARGEST_BYTES:

@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 from netfile import net_file, random_layer
 
 import eie
+import eie.importers.npz as npz_module
+import eie.trace as trace_module
 from eie.compiler import program as program_module
 from eie.geometry import Conv2d
 from eie.graph import Graph
@@ -282,6 +284,51 @@ def replace_somewhere(value, data):
         value[key] = data.draw(st.sampled_from(odd))
 
 
+@many
+@given(st.data())
+def test_odd_trace_header(folder, data):
+    """A trace whose header says other things than its arrays."""
+    with np.load(folder / "trace.npz") as archive:
+        arrays = dict(archive)
+    header = json.loads(arrays["header"].tobytes())
+    replace_somewhere(header, data)
+    arrays["header"] = np.frombuffer(json.dumps(header).encode(), np.uint8)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trace_module, "read_npz", lambda *_: arrays)
+        survives(READ["trace.npz"], "trace.npz")
+
+
+TYPES = ["?", "i1", "<u2", ">i4", "<i8", "<u8", "<f2", ">f4", "<f8", "<c8", "<c16", "S3", "<U4"]
+
+
+@pytest.mark.parametrize("name", ["model.npz", "trace.npz"])
+@many
+@given(st.data())
+def test_odd_arrays(folder, name, data):
+    """Arrays of another type, shape or with extreme values, in a sound file."""
+    with np.load(folder / name) as archive:
+        arrays = dict(archive)
+    which = data.draw(st.sampled_from(sorted(set(arrays) - {"header"})))
+    array = arrays[which]
+    how = data.draw(st.sampled_from(["type", "cut", "axis", "flat", "value"]))
+    if how == "type":
+        array = array.astype(data.draw(st.sampled_from(TYPES)))
+    elif how == "cut":
+        array = array[: data.draw(st.integers(0, len(array) - 1))]
+    elif how == "axis":
+        array = array[None]
+    elif how == "flat":
+        array = array.reshape(-1)
+    else:
+        array = array.astype(np.float64)
+        odd = [np.nan, np.inf, -np.inf, 1e300, -3e38, 1e-45, 255.0, 256.0, -1.0, 0.5]
+        array.reshape(-1)[data.draw(st.integers(0, array.size - 1))] = data.draw(st.sampled_from(odd))
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (trace_module, npz_module):
+            patch.setattr(module, "read_npz", lambda *_: {**arrays, which: array})
+        survives(READ[name], folder / name)
+
+
 def npy(header, data=b""):
     text = header.encode()
     return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text + data
@@ -382,6 +429,26 @@ class TestForeignFiles:
             path.symlink_to(path)
         with pytest.raises(eie.EieError, match=rf"a{suffix}: (a pipe, socket or device|a folder|cannot be read)"):
             eie.load(path)
+
+    @pytest.mark.parametrize(
+        ("name", "read"),
+        [
+            ("a.npz", eie.Trace.load),
+            ("a.npy", lambda path: read_npy(path, eie.EieError)),
+            ("a.toml", eie.load_spec),
+            ("a.safetensors", eie.Program.load),
+        ],
+    )
+    def test_pipes_elsewhere(self, tmp_path, name, read):
+        os.mkfifo(tmp_path / name)
+        with pytest.raises(eie.EieError, match=rf"{name}: a pipe, socket or device: must be a file"):
+            read(tmp_path / name)
+
+    def test_labels_that_are_no_classes(self, tmp_path):
+        for labels in (np.array(["cat"]), np.array([0.5]), np.array([np.nan])):
+            np.savez(tmp_path / "a.npz", weight=np.ones((2, 3)), act=np.ones((1, 3)), labels=labels)
+            with pytest.raises(eie.EieError, match="labels have dtype .*: must be integers"):
+                eie.load(tmp_path / "a.npz")
 
     def test_link_to_a_plain_file_is_read(self, tmp_path, folder):
         (tmp_path / "a.npz").symlink_to(folder / "model.npz")

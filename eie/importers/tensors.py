@@ -15,15 +15,13 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from eie.errors import ModelError
 from eie.geometry import Conv2d
 from eie.importers.recurrent import take_lstms
-from eie.matrix import frozen
 from eie.network import Layer, Network
-from eie.trace import LayerTrace, Trace
+from eie.trace import LayerTrace, Trace, class_labels
 
 Arrays = Mapping[str, NDArray[Any]]
 _ACTIVATIONS = ("act", "activations", "input", "inputs")
@@ -81,7 +79,9 @@ def network_from(arrays: Arrays, name: str, source: str) -> Network:
     trace = None
     if recorded is not None:
         first = {layers[0].name: _recorded(layers[0], recorded, f"{source}: activations")}
-        trace = Trace(first, None if labels is None else frozen(labels, np.int64), f"activations in {source}")
+        trace = Trace(
+            first, None if labels is None else class_labels(labels, f"{source}: labels"), f"activations in {source}"
+        )
     return Network(name, tuple(layers), sequential, trace, source, tuple(notes))
 
 
