@@ -140,7 +140,7 @@ def keep_largest(scores: NDArray[np.float64], count: int) -> Mask:
     if count <= 0 or count >= flat.size:
         return np.full(scores.shape, count > 0)
     border = np.partition(flat, flat.size - count)[flat.size - count]
-    kept = flat > border
+    kept: Mask = flat > border
     ties = np.flatnonzero(flat == border)
     kept[ties[: count - np.count_nonzero(kept)]] = True
     return kept.reshape(scores.shape)
