@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from eie.compression.recipe import Recipe, load_recipe
     from eie.errors import EieError
     from eie.importers import load
+    from eie.importers.stored import save
     from eie.network import Layer, Network
     from eie.report.result import LayerResult, Result
     from eie.report.run import simulate
@@ -39,6 +40,7 @@ _HOMES = {
     "load": "eie.importers",
     "load_recipe": "eie.compression.recipe",
     "load_spec": "eie.spec",
+    "save": "eie.importers.stored",
     "simulate": "eie.report.run",
 }
 
@@ -61,6 +63,7 @@ __all__ = [
     "load",
     "load_recipe",
     "load_spec",
+    "save",
     "simulate",
 ]
 
