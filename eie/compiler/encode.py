@@ -6,7 +6,7 @@ Read by `passes`, which cuts it where it does not fit, and by the simulator.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -133,6 +133,16 @@ class Encoding:
             frozen(self.padding[start:ends], np.int64),
             frozen(self.codes[owned], np.uint8),
             frozen(self.runs[owned], np.uint8),
+        )
+
+    def moved(self, rows: int, columns: int) -> Encoding:
+        """Return the same images for a block that begins further down and to the right in its layer."""
+        return replace(
+            self,
+            row_start=self.row_start + rows,
+            row_stop=self.row_stop + rows,
+            column_start=self.column_start + columns,
+            column_stop=self.column_stop + columns,
         )
 
     def decode(self) -> SparseColumns:

@@ -36,6 +36,7 @@ def columns(result: Result, cell: Cell = "itrs-lop") -> list[Column]:
     listed = [
         Column("layer", [row.name for row in rows], "total"),
         Column("out x in", ["{} x {}".format(*row.shape) for row in rows]),
+        *([Column("products", [f"{row.products:,}" for row in rows])] if any(row.products > 1 for row in rows) else []),
         Column("weights %", [_percent(row.encoded.weight_density) for row in rows]),
         Column("acts %", [_percent(row.activity.activation_density) for row in rows]),
         Column("cycles", [f"{row.cycles:,.0f}" for row in rows], f"{sum(row.cycles for row in rows):,.0f}"),
