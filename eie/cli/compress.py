@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from eie.compression.size import SizeReport
     from eie.network import Network
 
+    Texts = dict[str, Callable[[], str]]
+
 _CRITERIA = ("magnitude", "l2", "random")
 
 
@@ -93,13 +95,13 @@ def _evaluator(network: Network, options: dict[str, Any]) -> Callable[[Network],
 
 def _scan(
     network: Network, evaluate: Callable[[Network], float] | None, progress: Progress, options: dict[str, Any]
-) -> dict[str, str]:
+) -> Texts:
     from eie.compression.sensitivity import DENSITIES, scan
     from eie.report.export import records_csv
     from eie.report.sizes import sensitivity_json, sensitivity_table
 
     assert evaluate is not None
-    densities = DENSITIES
+    densities: tuple[float, ...] = DENSITIES
     if options["densities"]:
         try:
             densities = tuple(float(word) for word in options["densities"].split(","))
@@ -115,9 +117,9 @@ def _scan(
         progress=progress.stage,
     )
     return {
-        "table": sensitivity_table(found),
-        "json_file": sensitivity_json(found),
-        "csv_file": records_csv(found.records()),
+        "table": lambda: sensitivity_table(found),
+        "json_file": lambda: sensitivity_json(found),
+        "csv_file": lambda: records_csv(found.records()),
     }
 
 
@@ -127,7 +129,7 @@ def _compress(
     evaluate: Callable[[Network], float] | None,
     progress: Progress,
     output: str | None,
-) -> dict[str, str]:
+) -> Texts:
     from eie.compression.apply import compress as follow
     from eie.compression.size import size_report
     from eie.importers.stored import save
@@ -143,21 +145,23 @@ def _compress(
     if output is not None and report is not None:
         progress.stage(f"writing {output}")
         save(network, output, report.output_order)
-    table = size_table(sizes)
-    if report is not None:
-        table = f"{steps_table(report)}\n{table}"
-    return {"table": table, "json_file": compression_json(sizes, report), "csv_file": size_csv(sizes)}
+    steps = "" if report is None else steps_table(report) + "\n"
+    return {
+        "table": lambda: steps + size_table(sizes),
+        "json_file": lambda: compression_json(sizes, report),
+        "csv_file": lambda: size_csv(sizes),
+    }
 
 
-def _write(texts: dict[str, str], options: dict[str, Any]) -> None:
+def _write(texts: Texts, options: dict[str, Any]) -> None:
     from eie.storage import write_text
 
     to_stdout = False
     for option in ("json_file", "csv_file"):
         if options[option] == "-":
-            click.echo(texts[option], nl=False)
+            click.echo(texts[option](), nl=False)
             to_stdout = True
         elif options[option]:
-            write_text(options[option], texts[option])
+            write_text(options[option], texts[option]())
     if not to_stdout:
-        click.echo(texts["table"], nl=False)
+        click.echo(texts["table"](), nl=False)

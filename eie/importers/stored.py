@@ -2,11 +2,11 @@
 
 Comes in: a `Network`. Goes out: a ``.safetensors`` or ``.npz`` file, and an equal `Network` again, through `eie.load`.
 
-The arrays are those of any state dict (``X.weight`` and ``X.bias``, or ``X.codes``, ``X.codebook`` and ``X.bias_codes``;
-a convolution's kernel as (out, in / groups, kh, kw)), so that other programs can read them. The array ``eie.network``
-holds JSON text (uint8): schema, name, sequential, source, notes, graph and the layers in order with name, relu, synthetic
-and geometry. Recorded activations are stored along as ``eie.trace/...``, constants of the graph as ``eie.graph/...``, and
-``eie.output_order`` says which output of the original each output is, where a permutation moved them.
+The arrays are those of any state dict (``X.weight`` and ``X.bias``, or ``X.codes``, ``X.codebook``, ``X.bias_codes``; a
+convolution's kernel as (out, in / groups, kh, kw)), so that other programs can read them. The array ``eie.network``
+holds JSON text (uint8): schema, name, sequential, source, notes, graph and the layers in order with name, relu,
+synthetic and geometry. Recorded activations are stored along as ``eie.trace/...``, constants of the graph as
+``eie.graph/...``; ``eie.output_order`` says which output of the original each output is, where a permutation moved them.
 """
 
 from __future__ import annotations
@@ -48,7 +48,10 @@ def save(network: Network, path: str | Path, output_order: NDArray[np.int64] | N
     ModelError
         For another suffix.
     """
-    writers: dict[str, Any] = {".npz": write_npz, ".safetensors": lambda file, arrays: write_safetensors(file, arrays, {})}
+    writers: dict[str, Any] = {
+        ".npz": write_npz,
+        ".safetensors": lambda file, arrays: write_safetensors(file, arrays, {}),
+    }
     suffix = Path(path).suffix
     if suffix not in writers:
         raise ModelError(f"{path}: unknown suffix {suffix!r}: must be one of {', '.join(writers)}")
