@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eie.errors import ModelError
+from eie.matrix import SparseColumns
 
 GATES = ("input", "forget", "cell", "output")
 
@@ -73,6 +74,14 @@ class Conv2d:
     def dense_shape(self) -> tuple[int, int]:
         """(out, in / groups * kh * kw): the weights there are before pruning."""
         return self.out_channels, self.matrix_shape[1] // self.groups
+
+    def spread_groups(self, flat: SparseColumns) -> SparseColumns:
+        """Move an (out, in / groups * kh * kw) matrix to the diagonal blocks of (out, in * kh * kw)."""
+        if self.groups == 1:
+            return flat
+        group = flat.rows // (self.out_channels // self.groups)
+        columns = flat.column_of + group * self.dense_shape[1]
+        return SparseColumns.from_entries(self.matrix_shape, flat.rows, columns, flat.data)
 
     def output_size(self, height: int, width: int) -> tuple[int, int]:
         """Rows and columns of the output map.

@@ -143,7 +143,7 @@ class Layer:
             layer = cls.from_weights(name, flat, bias, relu=relu)
         else:
             layer = cls.from_codes(name, flat, codebook, bias, relu=relu)
-        return replace(layer, matrix=_spread_groups(layer.matrix, conv), geometry=conv)
+        return replace(layer, matrix=conv.spread_groups(layer.matrix), geometry=conv)
 
     @classmethod
     def from_lstm(
@@ -321,16 +321,6 @@ def dataflow(network: Chained) -> Graph | None:
         conv = first.geometry.conv if isinstance(first.geometry, Winograd) else first.geometry
         shape = (conv.in_channels, -1, -1)
     return Graph.sequence(first.name, shape, [("layer", layer.name) for layer in network.layers])
-
-
-def _spread_groups(flat: SparseColumns, conv: Conv2d) -> SparseColumns:
-    """Move (out, in / groups * kh * kw) to the diagonal blocks of (out, in * kh * kw)."""
-    if conv.groups == 1:
-        return flat
-    group = flat.rows // (conv.out_channels // conv.groups)
-    return SparseColumns.from_entries(
-        conv.matrix_shape, flat.rows, flat.column_of + group * conv.dense_shape[1], flat.data
-    )
 
 
 def _name(name: object) -> str:

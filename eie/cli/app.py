@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
+from eie import __version__
 from eie.cli.compress import compress
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -18,7 +19,7 @@ _winograd_option = click.option(
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.version_option(package_name="eie")
+@click.version_option(__version__, prog_name="eie")
 def app() -> None:
     """What does a pruned network cost on an EIE-style sparse accelerator, and why?
 

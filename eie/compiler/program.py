@@ -21,11 +21,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from eie import __version__
 from eie.compiler.encode import Encoding, encode
 from eie.compiler.lower import Block, Lowering, blocks, lower
 from eie.compiler.passes import Fit, fit, fit_together, split
 from eie.compression.share import Initialisation, ShareReport, share
-from eie.errors import EieError, ModelError, ProgramError
+from eie.errors import ModelError, ProgramError
 from eie.geometry import Geometry, Winograd
 from eie.geometry import describe as describe_geometry
 from eie.geometry import from_description as geometry_from
@@ -420,7 +421,5 @@ def _digest(arrays: Mapping[str, NDArray[Any]], description: Mapping[str, Any]) 
 
 
 def package_versions() -> dict[str, str]:
-    try:
-        return {name: version(name) for name in ("eie", "numpy", "numba")}
-    except ModuleNotFoundError as error:
-        raise EieError(f"package {error.name} has no metadata: install eie with pip") from None
+    """Versions that a result or program file names."""
+    return {"eie": __version__, **{name: version(name) for name in ("numpy", "numba")}}

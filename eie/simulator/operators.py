@@ -68,8 +68,9 @@ def _max_pool(x: Sequence[Array], at: Attributes) -> Array:
 def _average_pool(x: Sequence[Array], at: Attributes) -> Array:
     total: Array = _pooled(x[0], at, 0).sum(axis=(-2, -1))
     padded = np.pad(np.ones(x[0].shape[2:], x[0].dtype), _pads(at), constant_values=float(at.get("count_pads", False)))
-    counts = _windows(padded[None, None], at, 0).sum(axis=(-2, -1))
-    return total / counts
+    counts: Array = _windows(padded[None, None], at, 0).sum(axis=(-2, -1))
+    mean: Array = total / counts
+    return mean
 
 
 def _pads(at: Attributes) -> list[tuple[int, int]]:
