@@ -15,8 +15,12 @@ from eie.errors import ModelError
 
 
 def frozen(array: ArrayLike, dtype: Any) -> NDArray[Any]:
-    """Return ``array`` contiguous, of ``dtype`` and read-only: what records hold and kernels are compiled for."""
-    view = np.ascontiguousarray(array, dtype).view()
+    """Return ``array`` contiguous, of ``dtype`` and read-only: what records hold and kernels are compiled for.
+
+    A number too large for ``dtype`` becomes infinite without a warning: whoever reads foreign numbers checks for that.
+    """
+    with np.errstate(over="ignore"):
+        view = np.ascontiguousarray(array, dtype).view()
     view.flags.writeable = False
     return view
 
