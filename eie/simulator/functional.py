@@ -95,6 +95,11 @@ class LayerOutputs:
         """Return other values (folded, after ReLU) of the same computation."""
         return replace(self, fixed=fixed, float32=float32, max_abs_error=largest_difference(fixed, float32))
 
+    def summary(self) -> LayerOutputs:
+        """Return the same without the values themselves (empty arrays), to save memory."""
+        none = FixedPoint(np.zeros(0, np.int64), self.fixed.fraction_bits)
+        return replace(self, fixed=none, float32=np.zeros(0, np.float32))
+
     def relu(self) -> LayerOutputs:
         """Negative outputs become zero."""
         return self.with_values(self.fixed.relu(), np.maximum(self.float32, 0))
