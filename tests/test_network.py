@@ -11,6 +11,7 @@ from eie.geometry import Conv2d
 from eie.graph import Graph, Node
 from eie.simulator import operators
 from eie.simulator.network import Settings, run_network
+from eie.simulator.reference import run_given
 
 LEVELS = np.concatenate((np.arange(-7, 0), np.arange(1, 9))).astype(np.float32) / 8
 SPEC = eie.EIE_64PE.replace(n_pe=4)
@@ -76,6 +77,8 @@ def test_a_branched_network(lowering):
     last = result.layers[-1]
     np.testing.assert_allclose(last.computed.float32, expected, atol=1e-3 if lowering == "winograd" else 1e-5)
     np.testing.assert_allclose(last.outputs, expected, atol=2e-2)
+    given = run_given(network.graph, {layer.name: layer for layer in network.layers}, {"image": x})[0]
+    np.testing.assert_allclose(given, expected, atol=1e-5)
     assert [row.name for row in result.layers] == ["stem", "left", "right", "joined", "classes"]
     tile = 4 if lowering == "winograd" else 1
     assert [row.products for row in result.layers] == [48 * 16 // 4 if tile == 4 else 48, 12] + (
@@ -149,6 +152,9 @@ def test_a_graph_runs_from_its_input_or_from_a_trace_of_every_layer():
     for a, b in zip(driven.layers, result.layers, strict=True):
         assert a.activity.counts["broadcasts"].tolist() == b.activity.counts["broadcasts"].tolist()
         assert a.activity.cycles.tolist() == b.activity.cycles.tolist()
+    tiled = eie.compile(branched(np.random.default_rng(2)), SPEC, lowering="winograd")
+    with pytest.raises(eie.EieError, match="layer 'stem' takes 16 inputs, .* have 9: a trace of im2col rows does not"):
+        eie.simulate(tiled, eie.Trace(seen))
     pattern = eie.Trace({name: eie.LayerTrace(one.width, one.bits, None, one.products) for name, one in seen.items()})
     assert eie.simulate(program, pattern).records() == driven.records()
 
@@ -217,6 +223,9 @@ def test_a_linear_layer_over_time_steps():
         np.testing.assert_allclose(np.moveaxis(z.float32, axis, 0), expected, atol=1e-5)
         np.testing.assert_allclose(np.moveaxis(z.fixed.value, axis, 0), expected, atol=1e-2)
         np.testing.assert_allclose(h.float32 @ head.weights.T + head.bias, expected[:, -1], atol=1e-5)
+        given = run_given(graph, {"lstm": lstm, "head": head}, {"x": x})
+        np.testing.assert_allclose(given[0], z.float32, atol=1e-5)
+        np.testing.assert_allclose(given[1], h.float32, atol=1e-5)
         assert [inputs.products for _, inputs, _ in runs] == [6, 6]
         # Rows are sorted by sample, whichever axis the batch is on: x of the first sample opens the trace.
         np.testing.assert_array_equal(runs[0][1].mask[:6, :4], x[0] != 0)
