@@ -233,6 +233,14 @@ def test_a_linear_layer_over_time_steps():
     assert [row.products for row in result.layers] == [6, 6]
 
 
+def test_an_lstm_with_half_a_state_is_refused():
+    layer = eie.Layer.from_lstm("l", np.ones((4, 2)), np.ones((4, 1)))
+    graph = Graph((("x", (3, 2)), ("h", (1,))), (Node("layer", ("x", "h"), ("y",), "l"),), ("y",))
+    program = eie.compile(eie.Network("n", (layer,), graph=graph), SPEC)
+    with pytest.raises(eie.EieError, match=r"node 'y', layer 'l': initial states \(2, 1\): must be h and c, \(2, 1\)"):
+        eie.simulate(program, {"x": np.ones((2, 3, 2)), "h": np.ones((2, 1))})
+
+
 def test_an_lstm_takes_up_where_another_left():
     rng = np.random.default_rng(6)
     parts = draw(rng, (12, 4)), draw(rng, (12, 3)), draw(rng, 12)
@@ -356,6 +364,7 @@ FC = Node("layer", ("x",), ("y",), "fc")
             "op 'layer' and only it names a layer, this one names",
         ),
         (lambda: chain(Node("relu", ("x",), ())), "a node 'relu' has no output"),
+        (lambda: chain(Node("relu", (), ("y",))), "node 'y' .relu.: has no input"),
         (lambda: Graph((("x", (0,)),), (), ("x",)), r"input 'x' has shape \(0,\): sizes must be 1 to 67108864, or -1"),
         (lambda: Graph((), (), ("x",)), "needs at least one input and one output"),
     ],
@@ -372,6 +381,8 @@ def test_graphs_that_make_no_sense_are_refused(build, text):
         (Node("reshape", ("y",), ("z",), None, {"shape": (0, 3)}), r"node 'z' \(reshape\) on \(1, 4\): cannot reshape"),
         (Node("slice", ("y",), ("z",), None, {"axis": 1, "start": 4}), r"node 'z' \(slice\): its result is empty"),
         (Node("div", ("y", "nought"), ("z",)), r"node 'z' \(div\): its result holds NaN or infinity"),
+        (Node("relu", ("y",), ("z", "zz")), r"node 'z' \(relu\): makes 1 outputs, not 2"),
+        (Node("add", ("y",), ("z",)), r"node 'z' \(add\): takes 2 inputs, has 1"),
         (Node("max_pool", ("y",), ("z",), None, {"kernel": (2, 0)}), r"node 'z' \(max_pool\) on \(1, 4\)"),
         (Node("transpose", ("y",), ("z",)), r"node 'z' \(transpose\): attribute 'axes' is missing"),
     ],

@@ -117,6 +117,8 @@ def walk(
     uses = Counter(name for node in graph.nodes for name in node.inputs) + Counter(graph.outputs)
     for node in graph.nodes:
         made = run(node, [values[name] for name in node.inputs])
+        if len(made) < len(node.outputs):
+            raise ModelError(f"node {node.name!r} ({node.op}): makes {len(made)} outputs, not {len(node.outputs)}")
         for name in node.inputs:
             uses[name] -= 1
             if not uses[name]:

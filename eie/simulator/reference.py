@@ -19,7 +19,7 @@ from eie.network import Layer
 from eie.simulator import operators
 from eie.simulator.functional import slices
 from eie.simulator.network import walk
-from eie.simulator.recurrence import lstm_steps
+from eie.simulator.recurrence import initial_state, lstm_steps
 
 Array = NDArray[Any]
 
@@ -64,6 +64,6 @@ def _conv(layer: Layer, conv: Conv2d, x: Array) -> Array:
 
 def _lstm(layer: Layer, lstm: Lstm, values: Sequence[Array], axis: int) -> tuple[Array, ...]:
     x = np.moveaxis(values[0], axis, 0)
-    h, c = values[1:] if len(values) > 1 else np.zeros((2, len(x), lstm.hidden_size))
+    h, c = initial_state(lstm, len(x), values[1:])
     _, hidden, last = lstm_steps(lstm, x, h, c, _multiplier(layer), lambda one: one.astype(np.float32))
     return (np.moveaxis(hidden.astype(np.float32), 0, axis), *last)
