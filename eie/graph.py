@@ -193,6 +193,8 @@ def _check(node: Node, known: Set[str]) -> None:
     if not node.outputs:
         raise ModelError(f"graph: a node {node.op!r} has no output")
     where = f"graph: node {node.name!r} ({node.op})"
+    if not node.inputs:
+        raise ModelError(f"{where}: has no input")
     for name in node.inputs:
         if name not in known:
             raise ModelError(f"{where}: its input {name!r} is not made by an earlier node")

@@ -239,16 +239,21 @@ def fixed_sums(
 
 
 def _in_slices(run: Callable[[int, int], None], count: int, width: int, threads: int | None) -> None:
-    """Call ``run(start, stop)`` over all rows, on threads, each slice of bounded size."""
-    step = max(1, SLICE_ELEMENTS // width)
-    starts = range(0, count, step)
-    workers = min(threads or os.cpu_count() or 1, len(starts))
+    """Call ``run(start, stop)`` over all rows, on threads."""
+    parts = slices(count, width)
+    workers = min(threads or os.cpu_count() or 1, len(parts))
     if workers <= 1:
-        for start in starts:
-            run(start, min(start + step, count))
+        for part in parts:
+            run(*part)
         return
     with ThreadPoolExecutor(workers) as pool:
-        list(pool.map(lambda start: run(start, min(start + step, count)), starts))
+        list(pool.map(lambda part: run(*part), parts))
+
+
+def slices(count: int, width: int) -> list[tuple[int, int]]:
+    """Cut ``count`` rows into slices (start, stop) of at most `SLICE_ELEMENTS` numbers, or of one row."""
+    step = max(1, SLICE_ELEMENTS // width)
+    return [(start, min(start + step, count)) for start in range(0, count, step)]
 
 
 def _broadcast_order(

@@ -154,6 +154,9 @@ COMPUTED: Mapping[str, Operator] = {
 }
 
 
+INPUTS: Mapping[str, int] = {"add": 2, "sub": 2, "mul": 2, "div": 2, "batch_norm": 5}
+
+
 def apply(name: str, op: str, inputs: Sequence[Array], attributes: Attributes) -> Array:
     """Run one operator.
 
@@ -165,6 +168,8 @@ def apply(name: str, op: str, inputs: Sequence[Array], attributes: Attributes) -
     function = EXACT.get(op) or COMPUTED.get(op)
     if function is None:
         raise ModelError(f"node {name!r}: operator {op!r} is not supported: known are layer, {', '.join(known())}")
+    if op != "concat" and len(inputs) != INPUTS.get(op, 1):
+        raise ModelError(f"node {name!r} ({op}): takes {INPUTS.get(op, 1)} inputs, has {len(inputs)}")
     try:
         with np.errstate(all="ignore"):
             made = function(inputs, attributes)
