@@ -14,10 +14,13 @@ if TYPE_CHECKING:
     from eie.compiler.program import Program, compile
     from eie.errors import EieError
     from eie.importers import load
+    from eie.layer_result import LayerResult
     from eie.network import Layer, Network
-    from eie.report.result import LayerResult, Result
+    from eie.report.result import Result
     from eie.report.run import simulate
     from eie.spec import EIE_64PE, EIE_256PE, AcceleratorSpec, load_spec
+    from eie.sweeps.result import SweepResult
+    from eie.sweeps.run import sweep
     from eie.trace import LayerTrace, Trace
 
 _HOMES = {
@@ -26,16 +29,18 @@ _HOMES = {
     "EIE_256PE": "eie.spec",
     "EieError": "eie.errors",
     "Layer": "eie.network",
-    "LayerResult": "eie.report.result",
+    "LayerResult": "eie.layer_result",
     "LayerTrace": "eie.trace",
     "Network": "eie.network",
     "Program": "eie.compiler.program",
     "Result": "eie.report.result",
+    "SweepResult": "eie.sweeps.result",
     "Trace": "eie.trace",
     "compile": "eie.compiler.program",
     "load": "eie.importers",
     "load_spec": "eie.spec",
     "simulate": "eie.report.run",
+    "sweep": "eie.sweeps.run",
 }
 
 __all__ = [
@@ -49,11 +54,13 @@ __all__ = [
     "Network",
     "Program",
     "Result",
+    "SweepResult",
     "Trace",
     "compile",
     "load",
     "load_spec",
     "simulate",
+    "sweep",
 ]
 
 

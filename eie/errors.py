@@ -42,5 +42,9 @@ class ProgramError(EieError):
     """A compiled program or its file cannot be used."""
 
 
+class SweepError(EieError):
+    """A sweep's ranges, objectives or journal cannot be used."""
+
+
 class EnergyError(EieError):
     """No energy or area figure exists for what was asked."""

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
+from eie.cli.sweep import sweep
 from eie.version import __version__
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -143,6 +144,9 @@ def inspect(**options: Any) -> None:
 def warmup() -> None:
     """Compile the kernels now, so that the first run need not."""
     _commands().warmup()
+
+
+app.add_command(sweep)
 
 
 def _commands() -> Any:

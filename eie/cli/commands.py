@@ -20,10 +20,10 @@ from eie.errors import EieError, ProgramError, TraceError
 from eie.importers import load
 from eie.kernels.jit import kernels_are_cached
 from eie.network import Layer, Network, dataflow
-from eie.report.inputs import Inputs, rows_or_maps
 from eie.report.result import Result
 from eie.report.run import simulate, with_given_accuracy
 from eie.report.table import show
+from eie.simulator.inputs import Inputs, rows_or_maps
 from eie.spec import AcceleratorSpec, load_spec
 from eie.storage import read_npy
 from eie.trace import Trace
@@ -43,7 +43,7 @@ def run(
 ) -> None:
     """Compile, simulate and report in one go."""
     spec = load_spec(spec_name or "EIE_64PE", overrides)
-    _announce_compilation()
+    announce_compilation()
     with Progress(err) as progress:
         progress.stage(f"reading {model}")
         network = load(model, mask=mask, shapes=shapes)
@@ -69,7 +69,7 @@ def compile_model(
     if Path(output).suffix != ".safetensors":
         raise ProgramError(f"{output}: a program file ends in .safetensors")
     spec = load_spec(spec_name or "EIE_64PE", overrides)
-    _announce_compilation()
+    announce_compilation()
     with Progress(err) as progress:
         progress.stage(f"reading {model}")
         network = load(model, mask=mask, shapes=shapes)
@@ -88,7 +88,7 @@ def simulate_program(program: str, spec_name: str | None, overrides: Iterable[st
     if spec_name or overrides:
         compiled = compiled.on(load_spec(spec_name or compiled.spec, overrides))
     inputs = _inputs(options, compiled, None)
-    _announce_compilation()
+    announce_compilation()
     with Progress(err) as progress:
         result = _simulate(compiled, inputs, progress, options)
     _report(result, options)
@@ -207,8 +207,11 @@ def _describe(program: Program) -> None:
 
 
 def _inputs(options: dict[str, Any], network: Network | Program, own: Trace | None) -> Inputs:
-    """Return the activations asked for: ``--trace``, else the model's own; at most ``--samples`` of them."""
-    file, samples = options["trace_file"], options["samples"]
+    return read_inputs(options["trace_file"], options["samples"], network, own)
+
+
+def read_inputs(file: str | None, samples: int | None, network: Network | Program, own: Trace | None) -> Inputs:
+    """Return the activations asked for: those of a file, else the model's own; at most ``samples`` of them."""
     trace = own
     if file is not None:
         suffix = Path(file).suffix
@@ -225,6 +228,7 @@ def _inputs(options: dict[str, Any], network: Network | Program, own: Trace | No
     return trace.head(samples) if trace is not None and samples else trace
 
 
-def _announce_compilation() -> None:
+def announce_compilation() -> None:
+    """Say why nothing happens for a while, if kernels are still to be compiled."""
     if not kernels_are_cached():
         err.print("compiling kernels, once (about 10 s; eie warmup does it beforehand)", style="dim")

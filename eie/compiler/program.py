@@ -52,6 +52,11 @@ CAPACITY_FIELDS = (
 )
 
 
+def image_fields(spec: AcceleratorSpec) -> tuple[str, ...]:
+    """Name the fields of ``spec`` that decide what the PEs store; all others can change without compiling again."""
+    return IMAGE_FIELDS + CAPACITY_FIELDS if spec.enforce_capacity else IMAGE_FIELDS
+
+
 @dataclass(frozen=True, eq=False)
 class EncodedLayer:
     """One layer as the accelerator holds it.
@@ -161,9 +166,7 @@ class Program:
         ProgramError
             If ``spec`` would need other images: compile again.
         """
-        changed = [name for name in IMAGE_FIELDS if getattr(spec, name) != getattr(self.spec, name)]
-        if spec.enforce_capacity:
-            changed += [name for name in CAPACITY_FIELDS if getattr(spec, name) != getattr(self.spec, name)]
+        changed = [name for name in image_fields(spec) if getattr(spec, name) != getattr(self.spec, name)]
         if changed:
             raise ProgramError(f"the program was compiled for another {', '.join(changed)}: compile it again")
         return replace(self, spec=spec)
@@ -269,7 +272,7 @@ def compile(
     return Program(
         network.name,
         spec,
-        tuple(_compile_layer(layer, spec, init) for layer, _ in lowered),
+        tuple(encode_layer(*share(layer, spec.weight_bits, init), spec) for layer, _ in lowered),
         network.sequential,
         network.source,
         (*network.notes, *(note for _, note in lowered if note)),
@@ -278,25 +281,31 @@ def compile(
     )
 
 
-def _compile_layer(layer: Layer, spec: AcceleratorSpec, init: Initialisation) -> EncodedLayer:
-    shared, report = share(layer, spec.weight_bits, init)
+def encode_layer(shared: Layer, report: ShareReport, spec: AcceleratorSpec) -> EncodedLayer:
+    """Encode a lowered and weight-shared layer for one machine; what sharing did to it is passed on.
+
+    Raises
+    ------
+    ProgramError
+        If ``spec.enforce_capacity`` and a single column does not fit a PE.
+    """
     assert shared.codebook is not None
     codebook = np.zeros(1 << spec.weight_bits, np.float32)
     levels = min(len(shared.codebook), len(codebook))
     codebook[:levels] = shared.codebook[:levels]
     parts = blocks(shared)
-    passes = tuple(one for part in parts for one in _encode_block(layer.name, part, spec))
+    passes = tuple(one for part in parts for one in _encode_block(shared.name, part, spec))
     return EncodedLayer(
-        layer.name,
-        layer.outputs,
-        layer.inputs,
-        layer.matrix.nnz,
-        layer.relu,
-        layer.synthetic,
+        shared.name,
+        shared.outputs,
+        shared.inputs,
+        shared.matrix.nnz,
+        shared.relu,
+        shared.synthetic,
         frozen(codebook, np.float32),
         passes,
         report,
-        layer.geometry,
+        shared.geometry,
         reloads=spec.enforce_capacity and (len(passes) > len(parts) or not fit_together(passes, spec)),
     )
 

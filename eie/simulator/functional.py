@@ -189,12 +189,8 @@ def float_sums(
         for one in layer.passes:
             kernels.accumulate_float(
                 *_broadcast_order(inputs, one, np.float32(1)),
-                one.bases,
-                one.pointers,
-                one.codes,
-                one.runs,
+                *one.writes,
                 layer.codebook,
-                one.row_start,
                 sums[start:stop],
                 peaks[start:stop],
             )
@@ -225,14 +221,10 @@ def fixed_sums(
         for one in layer.passes:
             kernels.accumulate_fixed(
                 *_broadcast_order(inputs, one, one_point_zero),
-                one.bases,
-                one.pointers,
-                one.codes,
-                one.runs,
+                *one.writes,
                 codebook.raw,
                 product_fraction - out_fraction,
                 (1 << (data_bits - 1)) - 1,
-                one.row_start,
                 sums[start:stop],
                 saturations[start:stop],
             )
