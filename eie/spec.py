@@ -211,7 +211,9 @@ def complaint(item: Mapping[str, Any], prefix: str, keys: Iterable[str]) -> str:
         "string_type": "text",
         "finite_number": "finite",
     }
-    return f"{head}: must be " + kinds.get(item["type"], str(item["msg"]).lower())
+    message = str(item["msg"])
+    wanted = message.removeprefix("Input should be ")
+    return f"{head}: must be " + kinds.get(item["type"], message.lower() if wanted == message else wanted)
 
 
 def _shown(value: object) -> str:

@@ -3,7 +3,8 @@
 Understood names: ``X.weight`` with ``X.bias`` (outputs, inputs); ``X.codes`` with ``X.codebook`` and ``X.bias_codes``;
 the same without ``X.`` for a single layer; ``W0, b0, W1, ...``; any other 2-D float array is a layer of that name.
 Weights or codes of shape (out, in, k) or (out, in, kh, kw) are a convolution; stride, pads and groups are not in such a
-file, so 1, none and 1 are taken, and a note says so (a ``.toml`` model can state them). LSTMs are in `recurrent`.
+file, so 1, none and 1 are taken, and a note says so (a ``.toml`` model can state them). LSTMs are in `recurrent`. What
+`stored` wrote is read by it.
 ``act``, ``activations``, ``input`` or ``inputs`` are recorded inputs of the first layer, ``labels`` their classes.
 """
 
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 
 from eie.errors import ModelError
 from eie.geometry import Conv2d
+from eie.importers import stored
 from eie.importers.recurrent import take_lstms
 from eie.network import Layer, Network
 from eie.trace import LayerTrace, Trace, class_labels
@@ -43,6 +45,8 @@ def network_from(arrays: Arrays, name: str, source: str) -> Network:
     ModelError
         If no layer is found, or one is incomplete.
     """
+    if stored.KEY in arrays:
+        return stored.from_arrays(arrays, source)
     groups: dict[str, dict[str, NDArray[Any]]] = {}
     ignored: list[str] = []
     recorded: NDArray[Any] | None = None
