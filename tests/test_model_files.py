@@ -256,7 +256,7 @@ class TestTorchFiles:
     def test_versions_that_are_not_safe(self, tmp_path, torch, monkeypatch):
         torch.save({"fc.weight": torch.ones(2, 2)}, tmp_path / "a.pt")
         monkeypatch.setattr(torch, "__version__", type(torch.__version__)("2.5.1+cpu"))
-        with pytest.raises(eie.EieError, match=r"torch 2\.5\.1\+cpu loads more than weights: must be >= 2\.6"):
+        with pytest.raises(eie.EieError, match=r"torch 2\.5\.1\+cpu run code: must be >= 2\.6"):
             eie.load(tmp_path / "a.pt")
 
     def test_expanded_tensor_is_not_unrolled(self, tmp_path, torch):

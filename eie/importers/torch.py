@@ -44,7 +44,7 @@ def read_arrays(path: Path) -> tuple[Arrays, list[str]]:
     except ImportError:
         raise ModelError(f"{path}: reading PyTorch files needs torch: pip install 'eie[torch]'") from None
     if torch.__version__ < OLDEST:
-        raise ModelError(f"{path}: torch {torch.__version__} loads more than weights: must be >= {OLDEST}")
+        raise ModelError(f"{path}: a file could make torch {torch.__version__} run code: must be >= {OLDEST}")
     _check_declared_size(path)
     try:
         with warnings.catch_warnings():
