@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eie.errors import ProgramError
+from eie.kernels import datapath
 from eie.kernels import encode as kernels
 from eie.kernels.timing import LANES
 from eie.matrix import SparseColumns, frozen
@@ -119,6 +120,15 @@ class Encoding:
         rows = np.where(end > begin, (end - 1) // entries_per_row - begin // entries_per_row + 1, 0)
         entries = (end - begin).sum(axis=1, dtype=np.int64)
         return frozen(np.stack((entries, self.padding, rows.sum(axis=1)), axis=1), np.int64)
+
+    @cached_property
+    def writes(self) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.uint8]]:
+        """Entries that write, found by walking the images: (J + 1,) starts, rows of the layer and codes, by column."""
+        starts = np.zeros(len(self.pointers), np.int64)
+        rows, codes = np.empty(len(self.codes), np.int32), np.empty(len(self.codes), np.uint8)
+        datapath.list_writes(self.bases, self.pointers, self.codes, self.runs, self.row_start, starts, rows, codes)
+        used = int(starts[-1])
+        return frozen(starts, np.int64), frozen(rows[:used], np.int32), frozen(codes[:used], np.uint8)
 
     def pe_image(self, pe: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.int32]]:
         """Return (codes, runs, pointers) as PE ``pe`` stores them."""

@@ -165,6 +165,11 @@ class Result:
                 notes.append(
                     f"{layer.name} runs in {layer.fit.passes} passes; reloading weights takes {share:.0%} of it"
                 )
+            if layer.computed is not None and layer.computed.map_density is not None:
+                before, after = layer.computed.map_density, layer.activity.activation_density
+                notes.append(
+                    f"{layer.name}: non-zero activations {before:.1%} before Winograd's transform, {after:.1%} after"
+                )
             if layer.computed is not None and layer.computed.saturations:
                 notes.append(f"{layer.name}: {layer.computed.saturations} additions saturated")
         for layer in self.layers:
