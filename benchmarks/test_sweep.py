@@ -1,7 +1,7 @@
 """How fast sweeps are. ``make bench`` prints the table; docs/sweeps.md quotes it. Nothing here is part of CI.
 
-Seconds of this machine as it is, wall clock and processor time (user + system, all threads): where other work runs beside
-it, the second is the one to compare.
+Seconds of this machine as it is, wall clock and processor time (user + system, all threads): where other work runs
+beside it, the second is the one to compare.
 """
 
 import os

@@ -47,6 +47,7 @@ def chain():
         ("4, 2,8:16:x2", (4, 2, 8, 16)),
         ("true,false", (True, False)),
         ("800", (800,)),
+        ("0.1:0.3:0.1", (0.1, 0.2, 0.1 + 2 * 0.1)),
     ],
 )
 def test_ranges(text, values):
@@ -195,6 +196,22 @@ def test_a_failed_stage_is_tried_again():
     with pytest.raises(ZeroDivisionError):
         cache.get("key", lambda: 1 // 0)
     assert cache.get("key", lambda: 7) == 7
+
+
+def test_values_of_numpy_and_single_values():
+    assert check_vary({"n_pe": 2 ** np.arange(3), "clock_mhz": 400, "io_bits": range(1, 3)}) == {
+        "n_pe": (1, 2, 4),
+        "clock_mhz": (400,),
+        "io_bits": (1, 2),
+    }
+    assert len(eie.sweep(layer(), {"n_pe": 2 ** np.arange(3)}).totals) == 3
+
+
+def test_what_is_no_model_and_no_cell():
+    with pytest.raises(eie.EieError, match=r"a tuple of 3: must be a pair \(model, inputs\)"):
+        eie.sweep((layer(), layer(), layer()), {"n_pe": [1]})
+    with pytest.raises(eie.EieError, match="sram cell 'sram': must be one of itrs-lop, itrs-lstp"):
+        eie.sweep(layer(), {"n_pe": [1]}, cell="sram")
 
 
 def test_several_models_and_traces():
