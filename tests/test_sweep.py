@@ -223,13 +223,16 @@ def test_several_models_and_traces():
 
 
 def test_rows_are_tidy(chain):
-    result = eie.sweep((chain, inputs()), {"n_pe": [4, 2], "weight_bits": [2, 4], "spmat_row_bits": [7]})
+    result = eie.sweep((chain, inputs()), {"n_pe": [4, 2], "weight_bits": [2, 4], "spmat_row_bits": [7, 64]})
     assert len({tuple(row) for row in result.rows}) == 1
-    assert [(row["n_pe"], row["weight_bits"], row["row"], row["layer"]) for row in result.rows] == [
-        (n_pe, bits, row, name)
+    fields = ("n_pe", "weight_bits", "spmat_row_bits", "row", "layer")
+    whole = [("total", None), ("layer", "a"), ("layer", "b")]
+    assert [tuple(row[field] for field in fields) for row in result.rows] == [
+        (n_pe, weight_bits, row_bits, row, name)
         for n_pe in (4, 2)
-        for bits, kinds in ((2, [("total", None), ("layer", "a"), ("layer", "b")]), (4, [("total", None)]))
-        for row, name in kinds
+        for weight_bits in (2, 4)
+        for row_bits in (7, 64)
+        for row, name in (whole[:1] if (weight_bits, row_bits) == (4, 7) else whole)
     ]
     assert [row["error"] for row in result.failed] == [
         "spec.spmat_row_bits=7: must be >= 8, one entry of weight_bits + index_bits"
@@ -244,7 +247,7 @@ def test_rows_are_tidy(chain):
 
 def test_parquet(chain, tmp_path):
     parquet = pytest.importorskip("pyarrow.parquet")
-    result = eie.sweep((chain, inputs()), {"weight_bits": [2, 4], "spmat_row_bits": [7]})
+    result = eie.sweep((chain, inputs()), {"weight_bits": [2, 4], "spmat_row_bits": [7, 64]})
     result.to_parquet(tmp_path / "points.parquet")
     assert parquet.read_table(tmp_path / "points.parquet").to_pylist() == list(result.rows)
 

@@ -104,7 +104,7 @@ _another = _Another()
 
 def test_a_scheduler_without_workers(network, monkeypatch):
     monkeypatch.setattr("eie.sweeps.workers.CONNECT_SECONDS", 1)
-    options = {"n_workers": 0, "host": "127.0.0.1", "dashboard_address": None}
+    options = {"n_workers": 0, "host": "127.0.0.1", "dashboard_address": ":0"}
     with (
         distributed.LocalCluster(**options) as empty,
         pytest.raises(eie.EieError, match="scheduler tcp://127.0.0.1:.*: has no workers"),
