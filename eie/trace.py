@@ -22,7 +22,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from eie.errors import TraceError
 from eie.matrix import frozen
-from eie.storage import read_json, read_npz, write_npz
+from eie.storage import Arrays, read_json, read_npz, write_npz
 
 SCHEMA = 1
 
@@ -65,7 +65,7 @@ class LayerTrace:
             raise TraceError(f"{where} has shape {np.shape(activations)}: must be (inputs,) or (batch, inputs)")
         if array.shape[0] % products:
             raise TraceError(f"{where} has {array.shape[0]} rows: must be a multiple of {products} products a sample")
-        array = array.astype(np.float32, copy=False)
+        array = frozen(array, np.float32)
         if not np.isfinite(array).all():
             raise TraceError(f"{where} holds NaN or infinity: must be finite")
         mask = array != 0
@@ -173,14 +173,18 @@ class Trace:
         return Trace(layers, labels, self.source, self.synthetic)
 
     def save(self, path: str | Path) -> None:
-        """Write the trace as ``.npz``. Values that are whole multiples of 1/255 are kept as int16."""
+        """Write the trace as ``.npz``."""
+        write_npz(path, self.to_arrays())
+
+    def to_arrays(self) -> Arrays:
+        """Return what `save` writes. Values that are whole multiples of 1/255 are kept as int16."""
         header: dict[str, Any] = {
             "schema": SCHEMA,
             "source": self.source,
             "synthetic": self.synthetic,
             "layers": [],
         }
-        arrays: dict[str, NDArray[Any]] = {}
+        arrays: Arrays = {}
         for i, (name, layer) in enumerate(self.layers.items()):
             entry = {"name": name, "width": layer.width, "products": layer.products, "scale": 1.0}
             arrays[f"bits/{i}"] = layer.bits
@@ -191,7 +195,7 @@ class Trace:
         if self.labels is not None:
             arrays["labels"] = self.labels
         arrays["header"] = np.frombuffer(json.dumps(header).encode(), np.uint8)
-        write_npz(path, arrays)
+        return arrays
 
     @classmethod
     def load(cls, path: str | Path) -> Trace:
@@ -202,7 +206,11 @@ class Trace:
         TraceError
             If it is missing, damaged or not a trace.
         """
-        arrays = read_npz(path, TraceError)
+        return cls.from_arrays(read_npz(path, TraceError), str(path))
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], path: str) -> Trace:
+        """Undo `to_arrays`; ``path`` heads every error, raised as by `load`."""
         if "header" not in arrays or arrays["header"].dtype != np.uint8:
             raise TraceError(f"{path}: not a trace: it has no header")
         header = read_json(arrays["header"].tobytes(), f"{path}: header", TraceError)
@@ -211,14 +219,24 @@ class Trace:
         try:
             layers = {entry["name"]: _layer(arrays, i, entry) for i, entry in enumerate(header["layers"])}
             labels = arrays.get("labels")
+            names = [entry["name"] for entry in header["layers"]]
+            if not all(isinstance(name, str) and name.isprintable() for name in names):
+                raise ValueError(f"its layers are called {names}: must be printable text")
             return cls(
                 layers,
-                None if labels is None else frozen(labels, np.int64),
+                None if labels is None else class_labels(labels, f"{path}: labels"),
                 str(header["source"]),
                 bool(header["synthetic"]),
             )
         except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
             raise TraceError(f"{path}: damaged trace: {error}") from None
+
+
+def class_labels(array: NDArray[Any], where: str) -> NDArray[np.int64]:
+    """Return the right class of each sample as int64; TraceError unless they are integers."""
+    if array.dtype.kind not in "iu":
+        raise TraceError(f"{where} have dtype {array.dtype}: must be integers, one a sample")
+    return frozen(array, np.int64)
 
 
 def _narrowest(values: NDArray[np.float32]) -> tuple[NDArray[Any], float]:
@@ -238,8 +256,11 @@ def _layer(arrays: Mapping[str, NDArray[Any]], i: int, entry: Mapping[str, Any])
         raise ValueError(f"bits/{i} has bits set beyond its width {width}")
     values = arrays.get(f"values/{i}")
     if values is not None:
+        if values.dtype.kind not in "fi":
+            raise ValueError(f"values/{i} has dtype {values.dtype}: must be int16 or float32")
         scale = float(entry["scale"])
-        values = (values / np.float32(1 / scale)) if scale != 1 else values
+        with np.errstate(all="ignore"):
+            values = (values / np.float32(1 / scale)) if scale != 1 else values
         values = frozen(values, np.float32)
         if values.shape != (int(np.bitwise_count(bits).sum()),) or not np.isfinite(values).all():
             raise ValueError(f"values/{i} does not hold one finite number for each set bit")

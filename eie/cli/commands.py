@@ -15,6 +15,7 @@ from eie.cli.progress import Progress
 from eie.compiler.lower import Lowering
 from eie.compiler.program import Program
 from eie.compiler.program import compile as compile_network
+from eie.compression.codecs import huffman
 from eie.compression.share import Initialisation
 from eie.errors import EieError, ProgramError, TraceError
 from eie.importers import load
@@ -32,13 +33,21 @@ out = Console()
 err = Console(stderr=True)
 
 
-def run(model: str, spec_name: str | None, overrides: Iterable[str], winograd: bool, **options: Any) -> None:
+def run(
+    model: str,
+    mask: str | None,
+    shapes: str | None,
+    spec_name: str | None,
+    overrides: Iterable[str],
+    winograd: bool,
+    **options: Any,
+) -> None:
     """Compile, simulate and report in one go."""
     spec = load_spec(spec_name or "EIE_64PE", overrides)
     announce_compilation()
     with Progress(err) as progress:
         progress.stage(f"reading {model}")
-        network = load(model)
+        network = load(model, mask=mask, shapes=shapes)
         inputs = _inputs(options, network, network.trace)
         progress.stage("compiling")
         program = compile_network(network, spec, lowering=lowering(winograd))
@@ -48,7 +57,14 @@ def run(model: str, spec_name: str | None, overrides: Iterable[str], winograd: b
 
 
 def compile_model(
-    model: str, spec_name: str | None, overrides: Iterable[str], output: str, init: str, winograd: bool
+    model: str,
+    mask: str | None,
+    shapes: str | None,
+    spec_name: str | None,
+    overrides: Iterable[str],
+    output: str,
+    init: str,
+    winograd: bool,
 ) -> None:
     """Compile a model into a program file."""
     if Path(output).suffix != ".safetensors":
@@ -57,7 +73,7 @@ def compile_model(
     announce_compilation()
     with Progress(err) as progress:
         progress.stage(f"reading {model}")
-        network = load(model)
+        network = load(model, mask=mask, shapes=shapes)
         progress.stage("compiling")
         chosen: Initialisation = "linear" if init == "linear" else "exact"
         program = compile_network(network, spec, init=chosen, lowering=lowering(winograd))
@@ -79,13 +95,13 @@ def simulate_program(program: str, spec_name: str | None, overrides: Iterable[st
     _report(result, options)
 
 
-def inspect(file: str, spec_name: str | None, overrides: Iterable[str]) -> None:
+def inspect(file: str, mask: str | None, shapes: str | None, spec_name: str | None, overrides: Iterable[str]) -> None:
     """Describe a program file, or a model compiled here and now."""
     overrides = tuple(overrides)
     if not Program.is_program(file):
-        program = compile_network(load(file), load_spec(spec_name or "EIE_64PE", overrides))
-    elif spec_name or overrides:
-        raise ProgramError(f"{file}: is compiled already; --spec and --set apply to models")
+        program = compile_network(load(file, mask=mask, shapes=shapes), load_spec(spec_name or "EIE_64PE", overrides))
+    elif spec_name or overrides or mask or shapes:
+        raise ProgramError(f"{file}: is compiled already; --spec, --set, --mask and --shapes apply to models")
     else:
         program = Program.load(file)
     _describe(program)
@@ -105,6 +121,7 @@ def warmup() -> None:
             program.layers[0].decode()
         codes = rng.integers(0, 4, (8, 8)).astype(np.uint8)
         compile_network(Layer.from_codes("warmup", codes, np.arange(4.0)), AcceleratorSpec(n_pe=2))
+        huffman.decode(huffman.encode(codes, 4))
     err.print("kernels are compiled and cached")
 
 

@@ -19,6 +19,8 @@ from eie.kernels import encode as kernels
 from eie.kernels.timing import LANES
 from eie.matrix import SparseColumns, frozen
 
+LARGEST_POINTERS = 1 << 30
+
 
 @dataclass(frozen=True, eq=False)
 class Encoding:
@@ -193,9 +195,13 @@ def encode(codes: SparseColumns, n_pe: int, index_bits: int, *, has_bias: bool =
     Raises
     ------
     ProgramError
-        If one PE would hold 2**31 entries or more.
+        If one PE would hold 2**31 entries or more, or all PEs more than `LARGEST_POINTERS` pointers.
     """
     rows, columns = codes.shape
+    if (columns + 1) * n_pe > LARGEST_POINTERS:
+        raise ProgramError(
+            f"{columns:,} columns on {n_pe} PEs need {(columns + 1) * n_pe:,} pointers: at most {LARGEST_POINTERS:,}"
+        )
     numbers = np.arange(rows)
     pe_of, local_of = frozen(numbers % n_pe, np.int32), frozen(numbers // n_pe, np.int32)
     entries = np.zeros((columns, n_pe), np.int32)
