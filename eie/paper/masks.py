@@ -1,0 +1,115 @@
+"""What a pruned layer looks like: masks as uneven as those measured on real layers, and plainly random ones.
+
+Comes in: a shape, a density and a `Spread`. Goes out: a `SparseColumns` of code 1. Read by `bench`.
+
+The generator: row i gets a propensity r_i and column j a propensity c_j, gamma-distributed with mean 1 and the measured
+coefficients of variation, scaled back to mean 1 so that the density is kept; weight (i, j) survives independently with
+probability density x r_i x c_j. A spread of 0 gives the plain random mask. Nothing in it depends on the layer.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eie.matrix import SparseColumns
+
+
+@dataclass(frozen=True)
+class Spread:
+    """How uneven a mask is beyond chance: coefficients of variation of row and column propensities."""
+
+    row_cv: float
+    column_cv: float
+    source: str
+
+
+@dataclass(frozen=True)
+class MeasuredLayer:
+    """A row of ``data/measured_spread.toml``."""
+
+    name: str
+    rows: int
+    columns: int
+    density: float
+    row_cv: float
+    column_cv: float
+    source: str
+
+
+EVEN = Spread(0.0, 0.0, "every weight kept independently")
+
+
+@cache
+def measured_layers() -> tuple[MeasuredLayer, ...]:
+    """Real pruned layers and their spread."""
+    text = (files("eie.paper") / "data" / "measured_spread.toml").read_text(encoding="utf-8")
+    return tuple(MeasuredLayer(**row) for row in tomllib.loads(text)["layer"])
+
+
+def measured_spread() -> Spread:
+    """Return the spread of AlexNet fc8, the one layer of the paper's benchmark whose weights are public."""
+    fc8 = measured_layers()[0]
+    return Spread(fc8.row_cv, fc8.column_cv, fc8.name)
+
+
+def measure(pattern: SparseColumns) -> tuple[float, float, float]:
+    """Return density, row CV and column CV of a pattern, the CVs less the part that chance alone explains."""
+    rows, columns = pattern.shape
+    density = pattern.nnz / (rows * columns)
+    a_row = np.bincount(pattern.rows, minlength=rows)
+    a_column = np.diff(pattern.starts)
+
+    def beyond_chance(counts: NDArray[Any], draws: int) -> float:
+        by_chance = draws * density * (1 - density)
+        return float(np.sqrt(max(0.0, counts.var() - by_chance)) / counts.mean())
+
+    return density, beyond_chance(a_row, columns), beyond_chance(a_column, rows)
+
+
+def draw(rows: int, columns: int, density: float, spread: Spread, rng: np.random.Generator) -> SparseColumns:
+    """Draw a mask (rows, columns) of the given mean density; see the module's text for how.
+
+    Takes time proportional to the weights that survive: places are drawn at the largest probability any weight has, then
+    thinned to each weight's own.
+    """
+    row_factor = _propensities(rows, spread.row_cv, rng)
+    column_factor = _propensities(columns, spread.column_cv, rng)
+    ceiling = min(1.0, density * float(row_factor.max()) * float(column_factor.max()))
+    places = _bernoulli(rows * columns, ceiling, rng)
+    column_of = places // rows
+    row_of = places - column_of * rows
+    if spread.row_cv or spread.column_cv:
+        wanted = np.float32(density / ceiling) * row_factor[row_of] * column_factor[column_of]
+        kept = rng.random(len(places), np.float32) < wanted
+        row_of, column_of = row_of[kept], column_of[kept]
+    starts = np.searchsorted(column_of, np.arange(columns + 1))
+    return SparseColumns.of((rows, columns), starts, row_of, np.ones(len(row_of), np.uint8))
+
+
+def _propensities(size: int, cv: float, rng: np.random.Generator) -> NDArray[np.float32]:
+    """float32 (size,): gamma-distributed, mean exactly 1."""
+    if cv == 0:
+        return np.ones(size, np.float32)
+    drawn = rng.gamma(1 / cv**2, cv**2, size)
+    return (drawn / drawn.mean()).astype(np.float32)
+
+
+def _bernoulli(size: int, probability: float, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Ascending places in range(size), each taken with ``probability``; the gaps between them are geometric."""
+    if probability >= 1:
+        return np.arange(size)
+    chunks, reached = [], -1
+    while reached < size:
+        steps = rng.geometric(probability, int((size - reached) * probability * 1.01) + 64)
+        places = reached + np.cumsum(steps)
+        chunks.append(places)
+        reached = int(places[-1])
+    places = np.concatenate(chunks)
+    return places[: np.searchsorted(places, size)]
