@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 
 import click
 
+from eie.cli.paper import paper
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -123,6 +125,9 @@ def inspect(**options: Any) -> None:
 def warmup() -> None:
     """Compile the kernels now, so that the first run need not."""
     _commands().warmup()
+
+
+app.add_command(paper)
 
 
 def _commands() -> Any:

@@ -1,7 +1,7 @@
 """The nine benchmark layers, drawn, compiled and timed, each at most once.
 
-Comes in: the published shapes and densities, and fc8's public data if there is a file of it. Goes out: `Activity` of any
-layer, mask and machine. Read by every section; this is what they share.
+Comes in: the published shapes and densities, and fc8's public data if there is a file of it. Goes out: `Activity` of
+any layer, mask and machine. Read by every section; this is what they share.
 """
 
 from __future__ import annotations

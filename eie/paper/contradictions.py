@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from eie.paper.bench import REAL_LAYER, Bench, Mask
-from eie.paper.records import Column, Grid, Section, Value, geomean
 from eie.paper.power import FC7
+from eie.paper.records import Column, Grid, Section, Value, geomean
 from eie.spec import EIE_64PE, EIE_256PE
 
 MASK: Mask = "spread"
@@ -20,7 +20,7 @@ def contradictions(bench: Bench) -> Section:
     """Print both readings of everything listed under ``contradictions`` in the published data."""
     bench.prepare([MASK], [EIE_64PE, EIE_256PE])
     rows: list[dict[str, Value]] = []
-    for key, text in bench.published.contradictions.items():
+    for key in bench.published.contradictions:
         for i, (reading, found, taken) in enumerate(_READINGS[key](bench)):
             rows.append({"name": "" if i else key, "reading": reading, "found": found, "taken": taken or None})
     columns = (
@@ -58,7 +58,8 @@ def _passes(layer: str) -> Callable[[Bench], list[Reading]]:
             ("one pass, capacity ignored", f"{bench.actual_us(layer, MASK):.2f} us (printed {printed})", True),
             (
                 f"{split.passes} passes that fit (enforce_capacity)",
-                f"{computing:.2f} us computing; {whole:,.0f} us with the weights reloaded over {EIE_64PE.io_bits} bits a cycle",
+                f"{computing:.2f} us computing; {whole:,.0f} us with the weights reloaded over {EIE_64PE.io_bits} "
+                f"bits a cycle",
                 False,
             ),
         ]

@@ -76,8 +76,8 @@ def measure(pattern: SparseColumns) -> tuple[float, float, float]:
 def draw(rows: int, columns: int, density: float, spread: Spread, rng: np.random.Generator) -> SparseColumns:
     """Draw a mask (rows, columns) of the given mean density; see the module's text for how.
 
-    Takes time proportional to the weights that survive: places are drawn at the largest probability any weight has, then
-    thinned to each weight's own.
+    Takes time proportional to the weights that survive: places are drawn at the largest probability any weight has,
+    then thinned to each weight's own.
     """
     row_factor = _propensities(rows, spread.row_cv, rng)
     column_factor = _propensities(columns, spread.column_cv, rng)
@@ -98,7 +98,7 @@ def _propensities(size: int, cv: float, rng: np.random.Generator) -> NDArray[np.
     if cv == 0:
         return np.ones(size, np.float32)
     drawn = rng.gamma(1 / cv**2, cv**2, size)
-    return (drawn / drawn.mean()).astype(np.float32)
+    return np.asarray(drawn / drawn.mean(), np.float32)
 
 
 def _bernoulli(size: int, probability: float, rng: np.random.Generator) -> NDArray[np.int64]:

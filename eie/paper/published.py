@@ -1,6 +1,7 @@
 """What the paper printed, as data: ``data/eie_paper.toml``.
 
-Comes in: the data file. Goes out: one frozen `Published`. Read by every section of the reproduction; nothing here is ours.
+Comes in: the data file. Goes out: one frozen `Published`. Read by every section of the reproduction; nothing here is
+ours.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Every table and figure, by name, in the paper's order.
 
-Comes in: names, and fc8's data if there is any. Goes out: a frozen `Reproduction`. Called by the command line, notebooks and
-tests.
+Comes in: names, and fc8's data if there is any. Goes out: a frozen `Reproduction`. Called by the command line,
+notebooks and tests.
 """
 
 from __future__ import annotations
@@ -106,6 +106,6 @@ def _data(fc8: Path | None) -> str:
     real = f"Alex-8 also on its real data ({fc8.name})" if fc8 else "no real data (Alex-8's public data: --fc8 FILE)"
     return (
         "Weights and inputs are synthetic, from Table III's shapes and densities: random masks (every weight kept "
-        f"independently), and masks with the spread measured on {spread.source} (coefficient of variation of the non-zeros "
-        f"a row {spread.row_cv:.0%}, a column {spread.column_cv:.0%}); {real}."
+        f"independently), and masks with the spread measured on {spread.source} (coefficient of variation of the "
+        f"non-zeros a row {spread.row_cv:.0%}, a column {spread.column_cv:.0%}); {real}."
     )

@@ -6,6 +6,7 @@ Comes in: a `Reproduction`. Goes out: text. Read by the command line; `page` for
 from __future__ import annotations
 
 import json
+from textwrap import wrap
 from typing import Any
 
 from eie.compiler.program import package_versions
@@ -14,15 +15,16 @@ from eie.paper.reproduce import Reproduction
 
 SCHEMA_NAME = "eie-paper"
 SCHEMA = 1
+WIDTH = 110
 
 
 def plain(found: Reproduction) -> str:
     """Return everything as aligned text."""
-    parts = [f"{found.paper}", found.data, ""]
+    parts = [found.paper, *_wrapped(found.data, 0), ""]
     for section in found.sections:
         parts += _section(section)
     if found.statements:
-        parts += [tally(found.statements), ""]
+        parts += [*_wrapped(tally(found.statements), 0), ""]
     return "\n".join(parts)
 
 
@@ -37,10 +39,16 @@ def _section(section: Section) -> list[str]:
     lines = [section.title, "=" * len(section.title), ""]
     for grid in section.grids:
         lines += [grid.caption, *_aligned(grid), ""]
-    lines += [f"{verdict(one)}  {one.claim}\n      found: {one.found}" for one in section.statements]
+    for one in section.statements:
+        lines += [*_wrapped(f"{verdict(one)}  {one.claim}", 6), *_wrapped(f"      found: {one.found}", 13)]
     lines += [""] * bool(section.statements)
-    lines += [f"Note: {note}" for note in section.notes]
+    for note in section.notes:
+        lines += _wrapped(f"Note: {note}", 6)
     return [*lines, ""] if section.notes else lines
+
+
+def _wrapped(text: str, indent: int) -> list[str]:
+    return wrap(text, WIDTH, subsequent_indent=" " * indent)
 
 
 def verdict(statement: Statement) -> str:

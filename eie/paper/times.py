@@ -32,9 +32,10 @@ def table3(bench: Bench) -> Section:
         Column("within_rounding", "rounds to it", "yes"),
     )
     notes = (
-        "FLOP %: multiply-accumulates of the active columns over those of the dense layer. The paper prints whole percents.",
-        "NT-LSTM contradicts itself: 10 % of the weights with all activations cannot leave 11 % of the work; only a density "
-        "of 10.5 % rounds to both.",
+        "FLOP %: multiply-accumulates of the active columns over those of the dense layer. The paper prints "
+        "whole percents.",
+        "NT-LSTM contradicts itself: 10 % of the weights with all activations cannot leave 11 % of the work; only a "
+        "density of 10.5 % rounds to both.",
     )
     return Section("table3", "Table III: the benchmark", (Grid("Densities realised", columns, rows),), notes=notes)
 
@@ -74,8 +75,8 @@ def table4(bench: Bench) -> Section:
     if bench.fc8 is not None:
         notes.append(f"{REAL_LAYER} real: the layer's own weights and one real input, from {bench.fc8.name}.")
     notes.append(
-        "Rounding: the same masks with the weight and activation densities at the ends of what Table III's printed digits "
-        "stand for. Densities of a single frame differ from the printed averages by more than that (see alex8)."
+        "Rounding: the same masks with the weight and activation densities at the ends of what Table III's printed "
+        "digits stand for. Densities of a single frame differ from the printed averages by more than that (see alex8)."
     )
     notes.append(
         "acts % needed: the activation density that would give the printed theoretical time with our masks; shown as a "
