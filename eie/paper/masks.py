@@ -43,6 +43,7 @@ class MeasuredLayer:
     source: str
 
 
+SLAB_WEIGHTS = 1 << 21  # drawn at a time, so that memory stays small
 EVEN = Spread(0.0, 0.0, "every weight kept independently")
 
 
@@ -74,23 +75,18 @@ def measure(pattern: SparseColumns) -> tuple[float, float, float]:
 
 
 def draw(rows: int, columns: int, density: float, spread: Spread, rng: np.random.Generator) -> SparseColumns:
-    """Draw a mask (rows, columns) of the given mean density; see the module's text for how.
-
-    Takes time proportional to the weights that survive: places are drawn at the largest probability any weight has,
-    then thinned to each weight's own.
-    """
-    row_factor = _propensities(rows, spread.row_cv, rng)
+    """Draw a mask (rows, columns) of the given mean density; see the module's text for how."""
+    survival = np.float32(density) * _propensities(rows, spread.row_cv, rng)
     column_factor = _propensities(columns, spread.column_cv, rng)
-    ceiling = min(1.0, density * float(row_factor.max()) * float(column_factor.max()))
-    places = _bernoulli(rows * columns, ceiling, rng)
-    column_of = places // rows
-    row_of = places - column_of * rows
-    if spread.row_cv or spread.column_cv:
-        wanted = np.float32(density / ceiling) * row_factor[row_of] * column_factor[column_of]
-        kept = rng.random(len(places), np.float32) < wanted
-        row_of, column_of = row_of[kept], column_of[kept]
-    starts = np.searchsorted(column_of, np.arange(columns + 1))
-    return SparseColumns.of((rows, columns), starts, row_of, np.ones(len(row_of), np.uint8))
+    counts, row_numbers = [], []
+    slab = max(1, SLAB_WEIGHTS // rows)
+    for start in range(0, columns, slab):
+        factors = column_factor[start : start + slab, None]
+        kept = rng.random((len(factors), rows), np.float32) < factors * survival
+        counts.append(np.count_nonzero(kept, axis=1))
+        row_numbers.append((np.flatnonzero(kept) % rows).astype(np.int32))
+    starts = np.concatenate(([0], np.cumsum(np.concatenate(counts))))
+    return SparseColumns.of((rows, columns), starts, np.concatenate(row_numbers), np.ones(starts[-1], np.uint8))
 
 
 def _propensities(size: int, cv: float, rng: np.random.Generator) -> NDArray[np.float32]:
@@ -99,17 +95,3 @@ def _propensities(size: int, cv: float, rng: np.random.Generator) -> NDArray[np.
         return np.ones(size, np.float32)
     drawn = rng.gamma(1 / cv**2, cv**2, size)
     return np.asarray(drawn / drawn.mean(), np.float32)
-
-
-def _bernoulli(size: int, probability: float, rng: np.random.Generator) -> NDArray[np.int64]:
-    """Ascending places in range(size), each taken with ``probability``; the gaps between them are geometric."""
-    if probability >= 1:
-        return np.arange(size)
-    chunks, reached = [], -1
-    while reached < size:
-        steps = rng.geometric(probability, int((size - reached) * probability * 1.01) + 64)
-        places = reached + np.cumsum(steps)
-        chunks.append(places)
-        reached = int(places[-1])
-    places = np.concatenate(chunks)
-    return places[: np.searchsorted(places, size)]
