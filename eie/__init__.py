@@ -8,6 +8,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from eie.version import __version__ as __version__
+
 if TYPE_CHECKING:
     from eie.compiler.program import Program, compile
     from eie.errors import EieError

@@ -9,12 +9,13 @@ from typing import Any, TypeVar
 import click
 
 from eie.cli.paper import paper
+from eie.version import __version__
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.version_option(package_name="eie")
+@click.version_option(__version__, prog_name="eie")
 def app() -> None:
     """What does a pruned network cost on an EIE-style sparse accelerator, and why?
 

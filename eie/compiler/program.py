@@ -24,12 +24,13 @@ from numpy.typing import NDArray
 from eie.compiler.encode import Encoding, encode
 from eie.compiler.passes import Fit, fit, split
 from eie.compression.share import Initialisation, ShareReport, share
-from eie.errors import EieError, ProgramError
+from eie.errors import ProgramError
 from eie.matrix import frozen
 from eie.network import Layer, Network
 from eie.spec import EIE_64PE, AcceleratorSpec
 from eie.storage import Arrays, read_json, read_safetensors, write_safetensors
 from eie.trace import Trace
+from eie.version import __version__
 
 SCHEMA = 1
 IMAGE_FIELDS = ("n_pe", "index_bits", "weight_bits", "enforce_capacity")
@@ -342,7 +343,5 @@ def _digest(arrays: Mapping[str, NDArray[Any]], description: Mapping[str, Any]) 
 
 
 def package_versions() -> dict[str, str]:
-    try:
-        return {name: version(name) for name in ("eie", "numpy", "numba")}
-    except ModuleNotFoundError as error:
-        raise EieError(f"package {error.name} has no metadata: install eie with pip") from None
+    """Versions that a result or program file names."""
+    return {"eie": __version__, **{name: version(name) for name in ("numpy", "numba")}}

@@ -85,7 +85,7 @@ def fraction_bits(largest: float, data_bits: int) -> int:
     top = (1 << (data_bits - 1)) - 1
     if largest == 0 or not math.isfinite(largest):
         return data_bits - 1
-    bits = math.floor(math.log2(top / largest))
+    bits = math.floor(math.log2(top / largest)) + 1
     while math.floor(largest * 2.0**bits + 0.5) > top:
         bits -= 1
     return min(bits, WIDEST_FRACTION)
