@@ -1,5 +1,6 @@
 """The EIE paper reproduced: every table within a stated tolerance, every claim judged, deviations printed."""
 
+import json
 import os
 import subprocess
 import sys
@@ -278,13 +279,17 @@ def test_command(root, tmp_path):
         command = [sys.executable, "-m", "eie", "paper", *words]
         return subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
 
-    first = run("figure10", "--html", "a.html", "--plot", "plots", seed="1")
+    first = run("figure10", "--html", "a.html", "--plot", "plots", "--json", "a.json", seed="1")
     again = run("figure10", "--html", "b.html", seed="2")
     assert (first.returncode, again.returncode) == (0, 0), first.stderr
     assert "Figure 10: precision" in first.stdout
     assert first.stdout == again.stdout
     assert (tmp_path / "a.html").read_bytes() == (tmp_path / "b.html").read_bytes()
     assert sorted(file.name for file in (tmp_path / "plots").iterdir()) == ["figure10.png", "figure10.svg"]
+    value = json.loads((tmp_path / "a.json").read_text())
+    assert (value["schema"], value["schema_version"]) == ("eie-paper", 1)
+    assert value["sections"][0]["name"] == "figure10"
+    assert value["sections"][0]["tables"][0]["rows"][0]["int8"] == 53.0
     wrong = run("figur11", seed="0")
     assert (wrong.returncode, wrong.stdout) == (2, "")
     assert wrong.stderr == "eie: paper 'figur11': no such table or figure; did you mean figure11?\n"

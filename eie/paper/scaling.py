@@ -77,9 +77,9 @@ def _lockstep_efficiency(bench: Bench, layer: str, mask: Mask) -> float:
 def _reads_anew(bench: Bench, layer: str, spec: AcceleratorSpec) -> float:
     """Rows read when nothing is held over from the last column: every column fetches all the rows it touches."""
     encoding, active = _active_columns(bench, layer, bench.best_mask(layer))
-    first, last = encoding.sram_rows(spec.entries_per_row)
-    rows = last[active].astype(np.int64) - first[active] + 1
-    return float(rows.clip(min=0).sum())
+    begin, end = encoding.pointers[active], encoding.pointers[active + 1]
+    rows = (end - 1) // spec.entries_per_row - begin // spec.entries_per_row + 1
+    return float(rows[end > begin].sum())
 
 
 def _depth_statements(curves: Curves) -> tuple[Statement, ...]:
