@@ -20,12 +20,12 @@ nav a { margin-right: .8rem; white-space: nowrap; }
 .scroll { overflow-x: auto; margin: 1rem 0; }
 table { border-collapse: collapse; font-size: 13px; }
 caption { text-align: left; font-weight: 600; padding: .3rem 0; }
-th, td { padding: .15rem .7rem; text-align: right; border-bottom: 1px solid #eee; white-space: nowrap; }
+th, td { padding: .15rem .55rem; text-align: right; border-bottom: 1px solid #eee; white-space: nowrap; }
 th { border-bottom: 1px solid #888; vertical-align: bottom; }
 th.text, td.text { text-align: left; }
 td.large { background: #fbe3d0; }
 td.close { background: #e3f0f8; }
-svg { max-width: 100%; height: auto; display: block; margin: 1rem 0; }
+svg { width: 720px; max-width: 100%; height: auto; display: block; margin: 1rem 0; }
 .claims td { white-space: normal; text-align: left; }
 .claims td:nth-child(2) { white-space: nowrap; }
 .pass { color: #00614a; font-weight: 600; } .FAIL { color: #a63c00; font-weight: 600; }
