@@ -36,7 +36,14 @@ LINES: Mapping[str, tuple[str, str, Any]] = {
     "NT-LSTM": ("#009E73", "^", ":"),
 }
 BARS = ("#BBBBBB", "#56B4E9", "#0072B2", "#E69F00", "#009E73")
-PLAIN = (("#0072B2", "o", "-"), ("#D55E00", "s", "--"), ("#009E73", "^", ":"), ("#E69F00", "D", "-."))
+PLAIN = (
+    ("#0072B2", "o", "-"),
+    ("#D55E00", "s", "--"),
+    ("#009E73", "^", ":"),
+    ("#E69F00", "D", "-."),
+    ("#CC79A7", "v", "-"),
+    ("#666666", "P", "--"),
+)
 SIZE = (6.4, 3.6)
 
 
@@ -200,23 +207,27 @@ def save_all(found: Reproduction, folder: str | Path) -> list[Path]:
     return written
 
 
-def _line_figure(section: Section) -> tuple[Figure, Axes]:
-    """Draw a curve for every layer over a power-of-two axis, the legend below: a column a network."""
+def lines(curves: Curves, title: str) -> Figure:
+    """Draw any curves over a power-of-two axis; the nine layers keep their styles, other series get plain ones."""
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=SIZE)
         axes = figure.add_subplot()
-        curves = section.curves[0]
-        for name, values in curves.series.items():
-            colour, marker, dash = LINES[name]
+        for i, (name, values) in enumerate(curves.series.items()):
+            colour, marker, dash = LINES.get(name, PLAIN[i % len(PLAIN)])
             style: dict[str, Any] = {"color": colour, "marker": marker, "linestyle": dash}
             axes.plot(curves.x, np.array(values, float), **style, markersize=4, linewidth=1.3, label=name)
         axes.set_xscale("log", base=2)
         axes.set_xticks(curves.x, [str(x) for x in curves.x])
         axes.minorticks_off()
         axes.set(xlabel=curves.x_label, ylabel=curves.y_label)
-        axes.set_title(section.title)
+        axes.set_title(title)
         figure.legend(loc="outside right center", fontsize=8, handlelength=3)
-    return figure, axes
+    return figure
+
+
+def _line_figure(section: Section) -> tuple[Figure, Axes]:
+    figure = lines(section.curves[0], section.title)
+    return figure, figure.axes[0]
 
 
 def _percent_axis(axes: Axes) -> None:

@@ -39,7 +39,7 @@ def html(found: Reproduction) -> str:
     overview = ""
     if found.statements:
         overview = f"<p>{escape(tally(found.statements))}</p>{_claims(found.statements)}"
-    body = "".join(_section(section) for section in found.sections)
+    body = "".join(section_html(section) for section in found.sections)
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"/>'
         '<meta name="viewport" content="width=device-width, initial-scale=1"/>'
@@ -51,7 +51,8 @@ def html(found: Reproduction) -> str:
     )
 
 
-def _section(section: Section) -> str:
+def section_html(section: Section) -> str:
+    """Return one section, figure and tables, as HTML: what a notebook shows."""
     parts = [f'<section id="{section.name}"><h2>{escape(section.title)}</h2>', svg(section) or ""]
     parts += [_table(grid) for grid in section.grids]
     if section.statements:
