@@ -162,7 +162,7 @@ def test_claims(found):
 
 def test_every_contradiction_has_two_readings(section):
     table = section("contradictions").grids[0].rows
-    assert {row["name"] for row in table if row["name"]} == set(published().contradictions)
+    assert {row["name"] for row in table} == set(published().contradictions)
     assert len(table) == 2 * len(published().contradictions)
 
 
@@ -239,8 +239,8 @@ def test_cells(value, format, text):
 
 
 def test_names_are_understood_or_refused():
-    only = reproduce(["Table 3", "contradictions"])
-    assert [one.name for one in only.sections] == ["table3", "contradictions"]
+    only = reproduce(["Figure 10"])
+    assert [one.name for one in only.sections] == ["figure10"]
     assert "no real data" in only.data
     with pytest.raises(SpecError, match=r"paper 'tabel4': no such table or figure; did you mean table4\?"):
         reproduce(["tabel4"])

@@ -21,8 +21,8 @@ def contradictions(bench: Bench) -> Section:
     bench.prepare([MASK], [EIE_64PE, EIE_256PE])
     rows: list[dict[str, Value]] = []
     for key in bench.published.contradictions:
-        for i, (reading, found, taken) in enumerate(_READINGS[key](bench)):
-            rows.append({"name": "" if i else key, "reading": reading, "found": found, "taken": taken or None})
+        for reading, found, taken in _READINGS[key](bench):
+            rows.append({"name": key, "reading": reading, "found": found, "taken": taken or None})
     columns = (
         Column("name", "", "text"),
         Column("reading", "reading", "text"),
