@@ -142,10 +142,10 @@ def rounding_interval(row: BenchmarkLayer) -> tuple[tuple[float, float], tuple[f
 
 
 def find_fc8() -> Path | None:
-    """Return fc8's data file from ``EIE_FC8``, the current folder or its ``data`` folder, or None."""
-    named = os.environ.get(FC8_VARIABLE)
-    places = [Path(named)] if named else [Path(FC8_NAME), Path("data") / FC8_NAME]
-    return next((path for path in places if path.is_file()), None)
+    """Return the file that ``EIE_FC8`` names, else fc8's data in the current folder or its ``data`` folder, or None."""
+    if named := os.environ.get(FC8_VARIABLE):
+        return Path(named)
+    return next((path for path in (Path(FC8_NAME), Path("data") / FC8_NAME) if path.is_file()), None)
 
 
 def _draw(row: BenchmarkLayer, number: int, mask: Mask) -> Workload:
