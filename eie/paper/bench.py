@@ -16,7 +16,7 @@ from typing import Literal
 import numpy as np
 
 from eie.activity import Activity
-from eie.compiler.program import EncodedLayer
+from eie.compiler.program import IMAGE_FIELDS, EncodedLayer
 from eie.compiler.program import compile as compile_layer
 from eie.errors import ModelError
 from eie.matrix import SparseColumns
@@ -64,7 +64,7 @@ class Bench:
         self.published = published()
         self._workloads: dict[tuple[str, Mask], Workload] = {}
         self._encoded: dict[tuple[str, Mask], EncodedLayer] = {}
-        self._activities: dict[tuple[str, Mask, int, int, int], Activity] = {}
+        self._activities: dict[tuple[str, Mask, AcceleratorSpec], Activity] = {}
         if fc8 is not None:
             self._workloads[REAL_LAYER, "real"] = _read_fc8(fc8)
 
@@ -81,26 +81,22 @@ class Bench:
         return self._workloads[key]
 
     def encoded(self, layer: str, mask: Mask, spec: AcceleratorSpec = EIE_64PE) -> EncodedLayer:
-        """Compile a layer; the image for 64 PEs is kept."""
-        shared = spec.n_pe == EIE_64PE.n_pe and not spec.enforce_capacity
-        if not shared:
-            return compile_layer(self.workload(layer, mask).layer, spec).layers[0]
+        """Compile a layer; the image of the 64-PE machine is kept."""
+        work = self.workload(layer, mask).layer
+        if any(getattr(spec, name) != getattr(EIE_64PE, name) for name in IMAGE_FIELDS):
+            return compile_layer(work, spec).layers[0]
         key = layer, mask
         if key not in self._encoded:
-            self._encoded[key] = compile_layer(self.workload(layer, mask).layer, EIE_64PE).layers[0]
+            self._encoded[key] = compile_layer(work, EIE_64PE).layers[0]
         return self._encoded[key]
 
     def activity(self, layer: str, mask: Mask, spec: AcceleratorSpec = EIE_64PE) -> Activity:
         """Time a layer. Counts do not depend on clock or node, so machines that differ only there share them."""
-        if spec.enforce_capacity:
-            return self._time(layer, mask, spec)
-        key = layer, mask, spec.n_pe, spec.act_queue_depth, spec.spmat_row_bits
+        key = layer, mask, spec.replace(name="", clock_mhz=EIE_64PE.clock_mhz, node_nm=EIE_64PE.node_nm)
         if key not in self._activities:
-            self._activities[key] = self._time(layer, mask, spec)
+            encoded, inputs = self.encoded(layer, mask, spec), self.workload(layer, mask).inputs
+            self._activities[key] = time_layer(encoded, inputs, spec, threads=1)
         return self._activities[key]
-
-    def _time(self, layer: str, mask: Mask, spec: AcceleratorSpec) -> Activity:
-        return time_layer(self.encoded(layer, mask, spec), self.workload(layer, mask).inputs, spec, threads=1)
 
     def prepare(self, masks: Iterable[Mask], specs: Iterable[AcceleratorSpec], text: str = "simulating") -> None:
         """Time all nine layers with each mask on each machine, layers side by side on the machine's cores."""

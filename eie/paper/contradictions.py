@@ -83,6 +83,8 @@ def _pe256(bench: Bench) -> list[Reading]:
     }
     ratios = {name: float(few / many) for name, (few, many) in cycles.items()}
     clocks = EIE_256PE.clock_mhz / EIE_64PE.clock_mhz
+    few_pes, many_pes = (bench.published.platform(f"EIE {spec.n_pe}PE") for spec in (EIE_64PE, EIE_256PE))
+    printed = many_pes.frames_per_s / few_pes.frames_per_s
     return [
         (
             "text: 3.25x the throughput, at one clock",
@@ -91,7 +93,7 @@ def _pe256(bench: Bench) -> list[Reading]:
             False,
         ),
         (
-            f"Table V: 5.20x at {clocks:g}x the clock, so {5.2 / clocks:.2f}x at one clock",
+            f"Table V: {printed:.2f}x at {clocks:g}x the clock, so {printed / clocks:.2f}x at one clock",
             f"{FC7}: {ratios[FC7]:.2f}x at one clock, {ratios[FC7] * clocks:.2f}x in all",
             False,
         ),

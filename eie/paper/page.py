@@ -14,7 +14,7 @@ from eie.paper.text import cell, tally, verdict
 
 LARGE_DEVIATION = 0.05
 CSS = """
-body { font: 15px/1.5 system-ui, sans-serif; color: #222; max-width: 1080px; margin: 2rem auto; padding: 0 1rem; }
+body { font: 15px/1.5 system-ui, sans-serif; color: #222; max-width: 1200px; margin: 2rem auto; padding: 0 1rem; }
 h1 { font-size: 1.6rem; } h2 { font-size: 1.25rem; margin-top: 2.5rem; border-bottom: 1px solid #ccc; }
 nav a { margin-right: .8rem; white-space: nowrap; }
 .scroll { overflow-x: auto; margin: 1rem 0; }

@@ -60,7 +60,7 @@ def table2(bench: Bench) -> Section:
     notes = (
         "Power: actions of each layer priced by activity, over its time. The prices were calibrated on the public data "
         f"of {REAL_LAYER}, so on that data (--fc8) the units agree by construction; the other layers are the test.",
-        "Area by unit is the printed figure itself; what can be checked is CACTI 7 below.",
+        "Area by unit is the printed figure itself; what can be checked is the memory, by CACTI 7.",
     )
     grids = (Grid("One PE, 45 nm, 800 MHz", columns, tuple(rows)), _chip_grid(bench), _cacti_grid(printed))
     return Section("table2", "Table II: power and area by unit", grids, notes=notes)

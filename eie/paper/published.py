@@ -66,6 +66,8 @@ class Published:
         Labels of Figures 6 and 7: row name to factor by layer, ``"geomean"`` last.
     precision_pct
         Figure 10: AlexNet top-5 accuracy by number format.
+    headline_speedup, headline_saving
+        The abstract's factors over CPU, GPU and mobile GPU, all without compression.
     claims, contradictions
         What the text says of the drawn figures; where the paper disagrees with itself.
     """
@@ -80,6 +82,8 @@ class Published:
     speedups: Mapping[str, Mapping[str, float]]
     savings: Mapping[str, Mapping[str, float]]
     precision_pct: Mapping[str, float]
+    headline_speedup: Mapping[str, float]
+    headline_saving: Mapping[str, float]
     claims: Mapping[str, str]
     contradictions: Mapping[str, str]
 
@@ -126,6 +130,8 @@ def published() -> Published:
         speedups=labelled(values["figure6_speedup_vs_cpu_dense_b1"]),
         savings=labelled(values["figure7_energy_efficiency_vs_cpu_dense_b1"]),
         precision_pct=values["figure10_precision"],
+        headline_speedup=values["headline"]["speedup"],
+        headline_saving=values["headline"]["energy_efficiency"],
         claims=values["claims"],
         contradictions=values["contradictions"],
     )

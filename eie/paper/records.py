@@ -1,7 +1,7 @@
 """What a section of the reproduction is made of.
 
 Comes in: numbers, from the section modules. Goes out: frozen `Section` records, the same for tables and figures. Read
-by `text`, `page`, `export` and `figures`, which only lay them out.
+by `text`, `page` and `figures`, which only lay them out.
 """
 
 from __future__ import annotations
