@@ -68,6 +68,6 @@ def test_bad_sources(tmp_path):
     assert problems(lambda: eie.load_spec(missing))[0].startswith(f"{missing}: cannot be read: No such file")
     file = tmp_path / "bad.toml"
     file.write_text("n_pe = = 3")
-    assert problems(lambda: eie.load_spec(file))[0].startswith(f"{file}: cannot be read as TOML")
+    assert problems(lambda: eie.load_spec(file))[0].startswith(f"{file}: not valid TOML")
     file.write_text('preset = "EIE_65PE"')
     assert problems(lambda: eie.load_spec(file)) == [f"{file}: preset=EIE_65PE: must be one of EIE_64PE, EIE_256PE"]
