@@ -69,6 +69,15 @@ class SparseColumns:
         kernels.fill_columns(source, starts[:-1].copy(), rows, data)
         return cls.of((source.shape[0], source.shape[1]), starts, rows, data)
 
+    @classmethod
+    def from_entries(
+        cls, shape: tuple[int, int], rows: NDArray[Any], columns: NDArray[Any], data: NDArray[Any]
+    ) -> SparseColumns:
+        """Sort a list of non-zeros, given in any order, each place at most once."""
+        order = np.lexsort((rows, columns))
+        starts = np.searchsorted(columns[order], np.arange(shape[1] + 1))
+        return cls.of(shape, starts, rows[order], data[order])
+
     @property
     def nnz(self) -> int:
         """Number of non-zeros."""
@@ -98,6 +107,12 @@ class SparseColumns:
         return SparseColumns.of(
             (stop - start, self.shape[1]), total[self.starts], self.rows[keep] - start, self.data[keep]
         )
+
+    def where(self, mask: NDArray[np.bool_]) -> SparseColumns:
+        """Return the matrix without the entries that ``mask`` (rows, columns) drops."""
+        keep = mask[self.rows, self.column_of]
+        total = np.concatenate(([0], np.cumsum(keep)))
+        return SparseColumns.of(self.shape, total[self.starts], self.rows[keep], self.data[keep])
 
     def append_column(self, values: NDArray[Any]) -> SparseColumns:
         """Return the matrix with one more column (rows,) behind the last; the bias enters like this."""
