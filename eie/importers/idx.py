@@ -8,10 +8,11 @@ Format (big-endian): two zero bytes, a type byte, the number of dimensions, each
 from __future__ import annotations
 
 import gzip
+import io
 import math
 import zlib
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,7 +45,7 @@ def read(path: str | Path) -> NDArray[Any]:
         raise TraceError(f"{path}: cannot be read: {text}") from None
 
 
-def _parse(path: Path, file: IO[bytes]) -> NDArray[Any]:
+def _parse(path: Path, file: io.BufferedIOBase) -> NDArray[Any]:
     magic = file.read(4)
     if len(magic) < 4 or magic[:2] != b"\0\0" or magic[2] not in _TYPES:
         raise TraceError(f"{path}: not an IDX file: it begins with {magic.hex() or 'nothing'}")
