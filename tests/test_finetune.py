@@ -103,7 +103,7 @@ def test_pruned_weights_stay_zero_and_the_others_move():
     for a, b in zip(start.layers, after.layers, strict=True):
         assert a.weight_density == 0.5
         np.testing.assert_array_equal(b.weights[a.weights == 0], 0)
-        assert (a.weights != b.weights)[a.weights != 0].mean() > 0.8  # a neuron that never fires stays as it is
+        assert (a.weights != b.weights)[a.weights != 0].mean() > 0.5  # a neuron that never fires stays as it is
 
 
 def test_a_grouped_convolution_keeps_its_structural_zeros():

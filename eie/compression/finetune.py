@@ -10,13 +10,13 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from eie.compression.dataset import Examples
-from eie.compression.parameters import parameters_of, values_of
+from eie.compression.parameters import LayerParameters, parameters_of, values_of
 from eie.compression.torch_graph import Values, forward
 from eie.errors import EieError
 from eie.network import Network
@@ -42,6 +42,8 @@ class Settings:
         this rate and ends at 1 % of it, along half a cosine.
     dropout
         Share of activations dropped behind fully connected layers with ReLU, while training weights.
+    weight_decay
+        Of float weights and biases: the share of each that a step takes away, in units of the learning rate (AdamW).
     seed
         Of the order of the examples and of dropout.
     threads
@@ -54,6 +56,7 @@ class Settings:
     learning_rate: float = 1e-3
     centroid_rate: float = 1e-3
     dropout: float = 0.0
+    weight_decay: float = 0.0
     seed: int = 0
     threads: int = 1
     curvature_examples: int = 1000
@@ -65,8 +68,19 @@ class Settings:
         for name in ("learning_rate", "centroid_rate"):
             if not getattr(self, name) > 0:
                 raise EieError(f"training: {name}={getattr(self, name)}: must be > 0")
+        if not self.weight_decay >= 0:
+            raise EieError(f"training: weight_decay={self.weight_decay}: must be >= 0")
         if not 0 <= self.dropout < 1:
             raise EieError(f"training: dropout={self.dropout}: must be in [0, 1)")
+
+    def group(self, parameters: LayerParameters) -> dict[str, Any]:
+        """How the optimiser treats one layer."""
+        shared = parameters.codebook is not None
+        return {
+            "params": parameters.movable,
+            "first": self.centroid_rate if shared else self.learning_rate,
+            "weight_decay": 0.0 if shared else self.weight_decay,
+        }
 
     def decay(self, done: float) -> float:
         """Share of the first learning rate that is left when ``done`` (0 to 1) of the steps are."""
@@ -109,15 +123,7 @@ class Trainer:
         settings, examples = self.settings, self.train_set
         parameters = parameters_of(network)
         values = values_of(parameters)
-        optimiser = torch.optim.Adam(
-            [
-                {
-                    "params": one.movable,
-                    "first": settings.learning_rate if one.codebook is None else settings.centroid_rate,
-                }
-                for one in parameters
-            ]
-        )
+        optimiser = torch.optim.AdamW([settings.group(one) for one in parameters])
         order = np.random.default_rng(settings.seed)
         steps = epochs * -(-len(examples.labels) // settings.batch)
         done = 0

@@ -1,0 +1,98 @@
+"""What both LeNet scripts do: train densely, compress by a recipe, measure every stage, write the shipped model."""
+
+import argparse
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+import eie
+from eie.compression.dataset import FASHION_MNIST, Examples, idx_examples
+from eie.compression.finetune import Settings, Trainer
+from eie.compression.recipe import FinetuneStep, PruneStep, Recipe, ShareStep, load_recipe
+from eie.storage import write_npz
+
+HERE = Path(__file__).parent
+SLICE = 500
+
+
+def initial(rng: np.random.Generator, shape: Sequence[int], *, relu: bool) -> np.ndarray:
+    """Draw uniform weights that keep the variance of what passes through them (He et al., 2015)."""
+    bound = np.sqrt((6 if relu else 3) / np.prod(shape[1:]))
+    return rng.uniform(-bound, bound, shape)
+
+
+def run(network: eie.Network, dense: Settings, epochs: int, tuning: Settings, keys: dict[str, tuple[str, str]]) -> None:
+    """Train ``network`` for ``epochs``, compress it by the recipe of its name, print a table, write ``models/``.
+
+    ``keys`` names each layer's arrays in the model file: weights and bias.
+    """
+    arguments = argparse.ArgumentParser(description=f"Train and compress {network.name}.")
+    arguments.add_argument("--data", type=Path, default=FASHION_MNIST, help="folder with the four IDX files")
+    arguments.add_argument("--out", type=Path, default=HERE.parent / "models", help="folder of the model file")
+    arguments.add_argument(
+        "--control", action="store_true", help="train the dense network on as long as the rest"
+    )
+    given = arguments.parse_args()
+    began = time.perf_counter()
+
+    def say(text: str) -> None:
+        print(f"[{time.perf_counter() - began:6.0f} s] {text}", flush=True)
+
+    train, test = idx_examples(given.data, "train"), idx_examples(given.data, "test")
+    first = Trainer(train, test, dense, say)
+    network = first.finetune(network, epochs)
+    say(f"dense: {first.accuracy(network):.2%}")
+    recipe = load_recipe(HERE / f"{network.name.replace('-', '_')}.toml")
+    if given.control:
+        say(f"dense, trained on: {first.accuracy(first.finetune(network, training_epochs(recipe))):.2%}")
+    compressed, report = eie.compress(network, recipe, Trainer(train, test, tuning, say), progress=say)
+    for record in report.records:
+        say(f"step {record.step} {record.kind} {record.round}: {sum(record.kept.values())} left, {record.accuracy:.2%}")
+    fixed, float32 = simulated(compressed, test)
+    say(f"simulated on 64 PEs: {fixed:.2%} in 16-bit fixed point, {float32:.2%} in float32")
+    say(str(report))
+    for row in (*report.sizes.layers, report.sizes.total):
+        print(
+            f"| {row.name} | {row.weights:,} | {row.kept_pct:.1f} | {row.weight_bits_pq:.1f} | "
+            f"{row.weight_bits_huffman:.2f} | {row.index_bits_pq:.1f} | {row.index_bits_huffman:.2f} | "
+            f"{row.rate_pq_pct:.2f} | {row.rate_pqh_pct:.2f} |"
+        )
+    target = given.out / f"{network.name}.npz"
+    write_npz(target, arrays(compressed, keys))
+    say(f"wrote {target}")
+
+
+def training_epochs(recipe: Recipe) -> int:
+    """Epochs that a recipe trains for in all."""
+    total = 0
+    for step in recipe.step:
+        if isinstance(step, PruneStep):
+            total += step.total_rounds * step.epochs_a_round
+        elif isinstance(step, FinetuneStep | ShareStep):
+            total += step.epochs
+    return total
+
+
+def simulated(network: eie.Network, examples: Examples) -> tuple[float, float]:
+    """Share of right answers of the compiled network: in fixed point and in float32."""
+    program = eie.compile(network)
+    right = np.zeros(2)
+    for start in range(0, len(examples.labels), SLICE):
+        inputs = eie.LayerTrace.from_dense(examples.inputs[start : start + SLICE])
+        labels = examples.labels[start : start + SLICE]
+        found = eie.simulate(program, eie.Trace({network.layers[0].name: inputs}, labels)).accuracy
+        right += np.array((found.fixed, found.float32)) * len(labels)
+    fixed, float32 = right / len(examples.labels)
+    return float(fixed), float(float32)
+
+
+def arrays(network: eie.Network, keys: dict[str, tuple[str, str]]) -> dict[str, np.ndarray]:
+    """Weights and biases as float32, every one of them a value of its layer's codebook."""
+    found = {}
+    for layer in network.layers:
+        weights, bias = keys[layer.name]
+        found[weights] = layer.weights.T if layer.geometry is None else layer.kernel
+        found[bias] = layer.codebook[layer.bias_codes]
+    return found
