@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from eie.compiler.program import Program, compile
+    from eie.compression.apply import CompressionReport, compress
+    from eie.compression.recipe import Recipe, load_recipe
     from eie.errors import EieError
     from eie.importers import load
     from eie.network import Layer, Network
@@ -22,16 +24,20 @@ _HOMES = {
     "AcceleratorSpec": "eie.spec",
     "EIE_64PE": "eie.spec",
     "EIE_256PE": "eie.spec",
+    "CompressionReport": "eie.compression.apply",
     "EieError": "eie.errors",
     "Layer": "eie.network",
     "LayerResult": "eie.report.result",
     "LayerTrace": "eie.trace",
     "Network": "eie.network",
     "Program": "eie.compiler.program",
+    "Recipe": "eie.compression.recipe",
     "Result": "eie.report.result",
     "Trace": "eie.trace",
     "compile": "eie.compiler.program",
+    "compress": "eie.compression.apply",
     "load": "eie.importers",
+    "load_recipe": "eie.compression.recipe",
     "load_spec": "eie.spec",
     "simulate": "eie.report.run",
 }
@@ -40,16 +46,20 @@ __all__ = [
     "EIE_64PE",
     "EIE_256PE",
     "AcceleratorSpec",
+    "CompressionReport",
     "EieError",
     "Layer",
     "LayerResult",
     "LayerTrace",
     "Network",
     "Program",
+    "Recipe",
     "Result",
     "Trace",
     "compile",
+    "compress",
     "load",
+    "load_recipe",
     "load_spec",
     "simulate",
 ]

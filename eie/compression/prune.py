@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from eie.compression.score import Block, Criterion, Evidence, block_scores, expand
 from eie.errors import RecipeError
+from eie.geometry import Conv2d
 from eie.network import Layer
 
 Mask = NDArray[np.bool_]
@@ -140,7 +141,7 @@ def keep_largest(scores: NDArray[np.float64], count: int) -> Mask:
     if count <= 0 or count >= flat.size:
         return np.full(scores.shape, count > 0)
     border = np.partition(flat, flat.size - count)[flat.size - count]
-    kept = flat > border
+    kept: Mask = flat > border
     ties = np.flatnonzero(flat == border)
     kept[ties[: count - np.count_nonzero(kept)]] = True
     return kept.reshape(scores.shape)
@@ -161,14 +162,43 @@ def nm_mask(scores: NDArray[np.float64], kept: int, group: int) -> Mask:
     return mask.reshape(rows, -1)[:, :columns]
 
 
+def stored_columns(layer: Layer) -> NDArray[np.int64] | None:
+    """Columns of the weights that a layer can have, (outputs, columns); None if it can have them all.
+
+    A grouped convolution is a block-diagonal matrix: what lies off the diagonal is no weight, and not pruned either.
+    """
+    conv = layer.geometry
+    if not isinstance(conv, Conv2d) or conv.groups == 1:
+        return None
+    group = np.arange(layer.outputs) // (conv.out_channels // conv.groups)
+    columns: NDArray[np.int64] = group[:, None] * conv.columns_per_output + np.arange(conv.columns_per_output)
+    return columns
+
+
+def compact(layer: Layer, array: NDArray[Any]) -> NDArray[Any]:
+    """Return only what belongs to weights of ``array``, shaped as the layer's matrix."""
+    columns = stored_columns(layer)
+    return array if columns is None else np.take_along_axis(array, columns, axis=1)
+
+
 def with_mask(layer: Layer, mask: Mask) -> Layer:
-    """Return the layer without the weights that ``mask`` (outputs, inputs) drops; the bias stays.
+    """Return the layer without the weights that ``mask`` drops; the bias stays.
+
+    Parameters
+    ----------
+    mask
+        bool, shaped as the layer's matrix, or as `compact` leaves it.
 
     Raises
     ------
     RecipeError
         If the mask has another shape.
     """
+    columns = stored_columns(layer)
+    if columns is not None and mask.shape == columns.shape:
+        spread = np.zeros(layer.matrix.shape, bool)
+        np.put_along_axis(spread, columns, mask, axis=1)
+        mask = spread
     if mask.shape != layer.matrix.shape:
         raise RecipeError([f"layer {layer.name!r}: mask of shape {mask.shape}: must be {layer.matrix.shape}"])
     return replace(layer, matrix=layer.matrix.where(mask))

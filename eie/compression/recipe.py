@@ -258,7 +258,7 @@ def assign(rules: Sequence[Rule], layers: Iterable[Layer], where: str) -> dict[s
     return {name: matches[0] for name, matches in found.items() if matches}
 
 
-_KINDS = {
+_KINDS: dict[str, type[BaseModel]] = {
     "prune": PruneStep,
     "finetune": FinetuneStep,
     "share": ShareStep,
@@ -284,6 +284,6 @@ def _complaint(item: Any, where: str) -> str:
         return f"{head}.kind={given!r}: must be one of {', '.join(_KINDS)}"
     if item["type"] in _SHAPES:
         return f"{head}={item['input']!r}: must be {_SHAPES[item['type']]}"
-    ruled = PruneRule if kind == "prune" else ShareRule
-    known = ruled if "rule" in place else _KINDS.get(str(kind), Recipe)
+    ruled: type[BaseModel] = PruneRule if kind == "prune" else ShareRule
+    known: type[BaseModel] = ruled if "rule" in place else _KINDS.get(str(kind), Recipe)
     return complaint({**item, "loc": place}, where, known.model_fields)

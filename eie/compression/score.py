@@ -91,7 +91,8 @@ def expand(mask: NDArray[np.bool_], block: Block, shape: tuple[int, int]) -> NDA
 
 def _terms(weights: NDArray[Any], criterion: Criterion, evidence: Evidence) -> NDArray[Any]:
     if criterion == "magnitude":
-        return np.abs(weights)
+        sizes: NDArray[Any] = np.abs(weights)
+        return sizes
     exact = weights.astype(np.float64)
     if criterion == "l2":
         return np.square(exact)
@@ -99,7 +100,8 @@ def _terms(weights: NDArray[Any], criterion: Criterion, evidence: Evidence) -> N
     if array is None or array.shape != weights.shape:
         found = "none given" if array is None else f"shape {array.shape}"
         raise RecipeError([f"criterion={criterion!r}: needs a {what} of shape {weights.shape}: {found}"])
-    return exact * array if criterion == "taylor" else np.square(exact) * array / 2
+    terms: NDArray[Any] = exact * array if criterion == "taylor" else np.square(exact) * array / 2
+    return terms
 
 
 def _block_means(values: NDArray[Any], block: Block) -> NDArray[np.float64]:

@@ -141,9 +141,9 @@ def tied_gradient(codes: NDArray[Any], gradient: NDArray[Any], levels: int | Non
     if codes.shape != gradient.shape:
         raise ModelError(f"gradient has shape {gradient.shape}: must be that of the codes, {codes.shape}")
     flat = codes.ravel().astype(np.int64)
-    sums = np.bincount(flat, weights=gradient.ravel().astype(np.float64), minlength=levels or 0)
+    sums: NDArray[Any] = np.bincount(flat, weights=gradient.ravel().astype(np.float64), minlength=levels or 0)
     sums[:1] = 0
-    return sums
+    return sums.astype(np.float64, copy=False)
 
 
 def with_codebook(layer: Layer, codebook: NDArray[Any]) -> Layer:
