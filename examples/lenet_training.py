@@ -3,6 +3,7 @@
 import argparse
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import eie
 from eie.compression.dataset import FASHION_MNIST, Examples, idx_examples
 from eie.compression.finetune import Settings, Trainer
 from eie.compression.recipe import FinetuneStep, PruneStep, Recipe, ShareStep, load_recipe
-from eie.storage import write_npz
+from eie.storage import read_npz, write_npz
 
 HERE = Path(__file__).parent
 SLICE = 500
@@ -32,8 +33,9 @@ def run(network: eie.Network, dense: Settings, epochs: int, tuning: Settings, ke
     arguments.add_argument("--data", type=Path, default=FASHION_MNIST, help="folder with the four IDX files")
     arguments.add_argument("--out", type=Path, default=HERE.parent / "models", help="folder of the model file")
     arguments.add_argument(
-        "--control", action="store_true", help="train the dense network on as long as the rest"
+        "--dense", type=Path, help="keep the dense network in this .npz, or take it from there"
     )
+    arguments.add_argument("--control", action="store_true", help="train the dense network on as long as the rest")
     given = arguments.parse_args()
     began = time.perf_counter()
 
@@ -42,7 +44,12 @@ def run(network: eie.Network, dense: Settings, epochs: int, tuning: Settings, ke
 
     train, test = idx_examples(given.data, "train"), idx_examples(given.data, "test")
     first = Trainer(train, test, dense, say)
-    network = first.finetune(network, epochs)
+    if given.dense is not None and given.dense.exists():
+        network = filled(network, read_npz(given.dense, eie.EieError), keys)
+    else:
+        network = first.finetune(network, epochs)
+        if given.dense is not None:
+            write_npz(given.dense, arrays(network, keys))
     say(f"dense: {first.accuracy(network):.2%}")
     recipe = load_recipe(HERE / f"{network.name.replace('-', '_')}.toml")
     if given.control:
@@ -50,8 +57,9 @@ def run(network: eie.Network, dense: Settings, epochs: int, tuning: Settings, ke
     compressed, report = eie.compress(network, recipe, Trainer(train, test, tuning, say), progress=say)
     for record in report.records:
         say(f"step {record.step} {record.kind} {record.round}: {sum(record.kept.values())} left, {record.accuracy:.2%}")
-    fixed, float32 = simulated(compressed, test)
-    say(f"simulated on 64 PEs: {fixed:.2%} in 16-bit fixed point, {float32:.2%} in float32")
+    target = given.out / f"{network.name}.npz"
+    write_npz(target, arrays(compressed, keys))
+    say(f"wrote {target}")
     say(str(report))
     for row in (*report.sizes.layers, report.sizes.total):
         print(
@@ -59,9 +67,8 @@ def run(network: eie.Network, dense: Settings, epochs: int, tuning: Settings, ke
             f"{row.weight_bits_huffman:.2f} | {row.index_bits_pq:.1f} | {row.index_bits_huffman:.2f} | "
             f"{row.rate_pq_pct:.2f} | {row.rate_pqh_pct:.2f} |"
         )
-    target = given.out / f"{network.name}.npz"
-    write_npz(target, arrays(compressed, keys))
-    say(f"wrote {target}")
+    fixed, float32 = simulated(compressed, test)
+    say(f"simulated on 64 PEs: {fixed:.2%} in 16-bit fixed point, {float32:.2%} in float32")
 
 
 def training_epochs(recipe: Recipe) -> int:
@@ -89,10 +96,24 @@ def simulated(network: eie.Network, examples: Examples) -> tuple[float, float]:
 
 
 def arrays(network: eie.Network, keys: dict[str, tuple[str, str]]) -> dict[str, np.ndarray]:
-    """Weights and biases as float32, every one of them a value of its layer's codebook."""
+    """Weights and biases as float32; of a shared layer, every one is a value of its codebook."""
     found = {}
     for layer in network.layers:
         weights, bias = keys[layer.name]
         found[weights] = layer.weights.T if layer.geometry is None else layer.kernel
-        found[bias] = layer.codebook[layer.bias_codes]
+        found[bias] = layer.bias if layer.codebook is None else layer.codebook[layer.bias_codes]
     return found
+
+
+def filled(network: eie.Network, values: dict[str, np.ndarray], keys: dict[str, tuple[str, str]]) -> eie.Network:
+    """Undo `arrays`."""
+    layers = []
+    for layer in network.layers:
+        weights, bias = (values[key] for key in keys[layer.name])
+        made = (
+            eie.Layer.from_weights(layer.name, weights.T, bias, relu=layer.relu)
+            if layer.geometry is None
+            else eie.Layer.from_conv(layer.name, weights, bias, layer.geometry, relu=layer.relu)
+        )
+        layers.append(made)
+    return replace(network, layers=tuple(layers))
