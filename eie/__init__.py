@@ -14,11 +14,14 @@ if TYPE_CHECKING:
     from eie.compression.recipe import Recipe, load_recipe
     from eie.errors import EieError
     from eie.importers import load
+    from eie.importers.stored import save
     from eie.network import Layer, Network
     from eie.report.result import LayerResult, Result
     from eie.report.run import simulate
     from eie.spec import EIE_64PE, EIE_256PE, AcceleratorSpec, load_spec
     from eie.trace import LayerTrace, Trace
+
+__version__ = "0.1.0"
 
 _HOMES = {
     "AcceleratorSpec": "eie.spec",
@@ -39,6 +42,7 @@ _HOMES = {
     "load": "eie.importers",
     "load_recipe": "eie.compression.recipe",
     "load_spec": "eie.spec",
+    "save": "eie.importers.stored",
     "simulate": "eie.report.run",
 }
 
@@ -61,6 +65,7 @@ __all__ = [
     "load",
     "load_recipe",
     "load_spec",
+    "save",
     "simulate",
 ]
 

@@ -208,6 +208,7 @@ def complaint(item: Mapping[str, Any], prefix: str, keys: Iterable[str]) -> str:
         "float_type": "a number",
         "bool_type": "true or false",
         "string_type": "text",
+        "finite_number": "finite",
     }
     wanted = str(item["msg"])
     wanted = wanted.removeprefix("Input should be ") if wanted.startswith("Input should be ") else wanted.lower()

@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from eie.errors import TraceError
 from eie.matrix import frozen
-from eie.storage import read_json, read_npz, write_npz
+from eie.storage import Arrays, read_json, read_npz, write_npz
 
 SCHEMA = 1
 
@@ -85,20 +86,38 @@ class LayerTrace:
     @property
     def mask(self) -> NDArray[np.bool_]:
         """bool (rows, width)."""
-        return np.unpackbits(self.bits, axis=1, count=self.width).astype(bool)
+        return self.mask_of(0, self.width)
+
+    def mask_of(self, start: int, stop: int) -> NDArray[np.bool_]:
+        """bool (rows, stop - start): the columns start..stop-1."""
+        first = start // 8
+        unpacked = np.unpackbits(self.bits[:, first : -(-stop // 8)], axis=1)
+        return unpacked[:, start - 8 * first : stop - 8 * first].astype(bool)
 
     @property
     def density(self) -> float:
         """Non-zero inputs over all inputs."""
         return float(np.bitwise_count(self.bits).sum() / (self.rows * self.width))
 
-    def dense(self) -> NDArray[np.float32] | None:
-        """float32 (rows, width), or None when no values were kept."""
+    def dense(self, start: int = 0, stop: int | None = None) -> NDArray[np.float32] | None:
+        """float32 (rows, width), or rows start..stop-1 of it; None when no values were kept."""
         if self.values is None:
             return None
-        out = np.zeros((self.rows, self.width), np.float32)
-        out[self.mask] = self.values
+        bits = self.bits[start:stop]
+        out = np.zeros((len(bits), self.width), np.float32)
+        first = self._value_starts[start]
+        mask = np.unpackbits(bits, axis=1, count=self.width).astype(bool)
+        out[mask] = self.values[first : first + np.count_nonzero(mask)]
         return out
+
+    @cached_property
+    def _value_starts(self) -> NDArray[np.int64]:
+        """int64 (rows + 1,): where each row's values begin."""
+        return np.concatenate(([0], np.cumsum(np.bitwise_count(self.bits).sum(axis=1, dtype=np.int64))))
+
+    def pattern(self, start: int, stop: int) -> LayerTrace:
+        """Return rows start..stop-1 without values, each a sample of its own."""
+        return LayerTrace(self.width, self.bits[start:stop])
 
     def head(self, samples: int) -> LayerTrace:
         """Return the first samples only."""
@@ -154,14 +173,18 @@ class Trace:
         return Trace(layers, labels, self.source, self.synthetic)
 
     def save(self, path: str | Path) -> None:
-        """Write the trace as ``.npz``. Values that are whole multiples of 1/255 are kept as int16."""
+        """Write the trace as ``.npz``."""
+        write_npz(path, self.to_arrays())
+
+    def to_arrays(self) -> Arrays:
+        """Return what `save` writes. Values that are whole multiples of 1/255 are kept as int16."""
         header: dict[str, Any] = {
             "schema": SCHEMA,
             "source": self.source,
             "synthetic": self.synthetic,
             "layers": [],
         }
-        arrays: dict[str, NDArray[Any]] = {}
+        arrays: Arrays = {}
         for i, (name, layer) in enumerate(self.layers.items()):
             entry = {"name": name, "width": layer.width, "products": layer.products, "scale": 1.0}
             arrays[f"bits/{i}"] = layer.bits
@@ -172,7 +195,7 @@ class Trace:
         if self.labels is not None:
             arrays["labels"] = self.labels
         arrays["header"] = np.frombuffer(json.dumps(header).encode(), np.uint8)
-        write_npz(path, arrays)
+        return arrays
 
     @classmethod
     def load(cls, path: str | Path) -> Trace:
@@ -183,7 +206,11 @@ class Trace:
         TraceError
             If it is missing, damaged or not a trace.
         """
-        arrays = read_npz(path, TraceError)
+        return cls.from_arrays(read_npz(path, TraceError), str(path))
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], path: str) -> Trace:
+        """Undo `to_arrays`; ``path`` heads every error, raised as by `load`."""
         if "header" not in arrays or arrays["header"].dtype != np.uint8:
             raise TraceError(f"{path}: not a trace: it has no header")
         header = read_json(arrays["header"].tobytes(), f"{path}: header", TraceError)

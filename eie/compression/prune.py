@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from eie.compression.score import Block, Criterion, Evidence, block_scores, expand
 from eie.errors import RecipeError
-from eie.geometry import Conv2d
+from eie.geometry import Conv2d, Winograd
 from eie.network import Layer
 
 Mask = NDArray[np.bool_]
@@ -162,16 +162,24 @@ def nm_mask(scores: NDArray[np.float64], kept: int, group: int) -> Mask:
     return mask.reshape(rows, -1)[:, :columns]
 
 
+def diagonal_blocks(layer: Layer) -> int:
+    """Blocks on the diagonal that hold all of a layer's weights; 1 if the whole matrix may."""
+    if isinstance(layer.geometry, Conv2d):
+        return layer.geometry.groups
+    return Winograd.BLOCKS if isinstance(layer.geometry, Winograd) else 1
+
+
 def stored_columns(layer: Layer) -> NDArray[np.int64] | None:
     """Columns of the weights that a layer can have, (outputs, columns); None if it can have them all.
 
     A grouped convolution is a block-diagonal matrix: what lies off the diagonal is no weight, and not pruned either.
     """
-    conv = layer.geometry
-    if not isinstance(conv, Conv2d) or conv.groups == 1:
+    blocks = diagonal_blocks(layer)
+    if blocks == 1:
         return None
-    group = np.arange(layer.outputs) // (conv.out_channels // conv.groups)
-    columns: NDArray[np.int64] = group[:, None] * conv.columns_per_output + np.arange(conv.columns_per_output)
+    width = layer.inputs // blocks
+    block = np.arange(layer.outputs) // (layer.outputs // blocks)
+    columns: NDArray[np.int64] = block[:, None] * width + np.arange(width)
     return columns
 
 

@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eie.compression.codecs import huffman, relative
-from eie.compression.prune import stored_columns
+from eie.compression.prune import diagonal_blocks, stored_columns
 from eie.network import Layer, Network
 
 INDEX_BITS = 4
@@ -231,8 +231,7 @@ def _total(sizes: tuple[Size, ...], published: Published | None) -> Size:
 
 
 def _weights(layer: Layer) -> int:
-    columns = layer.inputs if layer.geometry is None else layer.geometry.columns_per_output
-    return layer.outputs * columns
+    return layer.outputs * layer.inputs // diagonal_blocks(layer)
 
 
 def _huffman_bits(symbols: NDArray[np.uint8], alphabet: int) -> tuple[int, int]:

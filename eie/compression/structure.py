@@ -3,7 +3,7 @@
 Comes in: a `Network` and which outputs of a layer stay, in which order. Goes out: a `Network` that computes the same
 with fewer or reordered channels. Read by channel pruning and by the row permutation.
 
-Where layers form a sequence the next layer reads the rows; where there is a graph, its nodes are followed. A reader's
+Which layers read the rows is found by following the network's graph, or its sequence. A reader's
 columns belong to the rows in equal blocks: 1 column a row after a fully connected layer, kernel height x width after a
 convolution, height x width where a feature map is flattened.
 """
@@ -19,7 +19,7 @@ from eie.errors import RecipeError
 from eie.geometry import Conv2d
 from eie.graph import Graph, Node
 from eie.matrix import SparseColumns, frozen
-from eie.network import Layer, Network
+from eie.network import Layer, Network, dataflow
 from eie.trace import LayerTrace, Trace
 
 Order = NDArray[np.int64]
@@ -72,7 +72,7 @@ def remove_layer(network: Network, name: str) -> Network:
         same = conv is None and layer.outputs == layer.inputs
     if not same:
         raise RecipeError([f"layer {name!r}: cannot be taken out: its outputs do not have the shape of its inputs"])
-    if not (network.sequential or network.graph) or len(network.layers) == 1:
+    if dataflow(network) is None or len(network.layers) == 1:
         raise RecipeError([f"layer {name!r}: cannot be taken out: no other layer is known to read or feed it"])
     layers = tuple(one for one in network.layers if one.name != name)
     trace = network.trace
@@ -94,16 +94,12 @@ def readers(network: Network, name: str) -> tuple[str, ...]:
         If they are not known, or something else reads the rows too.
     """
     _check_kind(layer_named(network, name), name)
-    if network.graph is not None:
-        return _graph_readers(network, network.graph, name)
-    names = [layer.name for layer in network.layers]
-    if not network.sequential:
+    graph = dataflow(network)
+    if graph is None:
         raise RecipeError(
             [f"layer {name!r}: nothing says which layer reads its outputs: give a graph, or a model marked sequential"]
         )
-    if name == names[-1]:
-        raise RecipeError([f"layer {name!r}: its outputs are the network's: its rows cannot be taken out or moved"])
-    return (names[names.index(name) + 1],)
+    return _follow(network, graph, name)
 
 
 def layer_named(network: Network, name: str) -> Layer:
@@ -175,7 +171,7 @@ def _check_kind(layer: Layer, producer: str) -> None:
     )
 
 
-def _graph_readers(network: Network, graph: Graph, name: str) -> tuple[str, ...]:
+def _follow(network: Network, graph: Graph, name: str) -> tuple[str, ...]:
     """Follow the layer's output through channel-wise operators to the layers that read it."""
     start = next(node for node in graph.nodes if node.layer == name)
     flat = layer_named(network, name).geometry is None

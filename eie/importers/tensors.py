@@ -2,6 +2,7 @@
 
 Understood names: ``X.weight`` with ``X.bias`` (outputs, inputs); ``X.codes`` with ``X.codebook`` and ``X.bias_codes``;
 the same without ``X.`` for a single layer; ``W0, b0, W1, ...``; any other 2-D float array is a layer of that name.
+What `stored` wrote is read by it.
 ``act``, ``activations``, ``input`` or ``inputs`` are recorded inputs of the first layer, ``labels`` their classes.
 """
 
@@ -17,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eie.errors import ModelError
+from eie.importers import stored
 from eie.matrix import frozen
 from eie.network import Layer, Network
 from eie.trace import LayerTrace, Trace
@@ -41,6 +43,8 @@ def network_from(arrays: Arrays, name: str, source: str) -> Network:
     ModelError
         If no layer is found, or one is incomplete.
     """
+    if stored.KEY in arrays:
+        return stored.from_arrays(arrays, source)
     groups: dict[str, dict[str, NDArray[Any]]] = {}
     ignored: list[str] = []
     recorded: NDArray[Any] | None = None
@@ -91,8 +95,8 @@ def _place(key: str, array: NDArray[Any], stem: str) -> tuple[str, str] | None:
     if tail in _PARTS:
         return head or stem, _PARTS[tail]
     numbered = re.fullmatch(r"([WwBb])(\d*)", key)
-    if numbered:
-        return f"layer{numbered[2]}", "weight" if numbered[1] in "Ww" else "bias"
+    if numbered and array.ndim == (2 if numbered[1] in "Ww" else 1):
+        return f"layer{numbered[2]}", "weight" if array.ndim == 2 else "bias"
     if array.ndim == 2 and array.dtype.kind == "f":
         return key, "weight"
     return None
