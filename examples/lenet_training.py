@@ -85,11 +85,12 @@ def training_epochs(recipe: Recipe) -> int:
 def simulated(network: eie.Network, examples: Examples) -> tuple[float, float]:
     """Share of right answers of the compiled network: in fixed point and in float32."""
     program = eie.compile(network)
+    entrance = program.dataflow.inputs[0][0]
     right = np.zeros(2)
     for start in range(0, len(examples.labels), SLICE):
         inputs = eie.LayerTrace.from_dense(examples.inputs[start : start + SLICE])
         labels = examples.labels[start : start + SLICE]
-        found = eie.simulate(program, eie.Trace({network.layers[0].name: inputs}, labels)).accuracy
+        found = eie.simulate(program, eie.Trace({entrance: inputs}, labels)).accuracy
         right += np.array((found.fixed, found.float32)) * len(labels)
     fixed, float32 = right / len(examples.labels)
     return float(fixed), float(float32)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from eie.errors import ModelError
 from eie.geometry import Conv2d
 from eie.graph import Graph
-from eie.network import Layer, Network
+from eie.network import Layer, Network, dataflow
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -42,12 +42,9 @@ def forward(network: Network, values: Values, batch: Tensor, dropout: float = 0.
         If the network has no order to run in, or an operator has no torch counterpart here.
     """
     layers = {layer.name: layer for layer in network.layers}
-    graph = network.graph
+    graph = dataflow(network)
     if graph is None:
-        if not network.sequential:
-            raise ModelError(f"network {network.name!r}: its layers do not feed each other: it cannot be trained")
-        steps = [("layer", name) for name in layers]
-        graph = Graph.sequence("input", (network.layers[0].inputs,), steps)
+        raise ModelError(f"network {network.name!r}: its layers do not feed each other: it cannot be trained")
     found = _start(network, graph, batch)
     for node in graph.nodes:
         inputs = [found[name] for name in node.inputs]
@@ -66,9 +63,9 @@ def _start(network: Network, graph: Graph, batch: Tensor) -> dict[str, Tensor]:
     if len(graph.inputs) != 1:
         raise ModelError(f"network {network.name!r}: has {len(graph.inputs)} inputs: training takes networks with one")
     name, shape = graph.inputs[0]
-    size = math.prod(shape)
-    if size != batch.shape[1]:
-        raise ModelError(f"network {network.name!r}: takes {size} inputs, the examples have {batch.shape[1]}")
+    if math.prod(shape) != batch.shape[1]:
+        wanted = " x ".join("any" if size == -1 else str(size) for size in shape)
+        raise ModelError(f"network {network.name!r}: takes {wanted} inputs, the examples have {batch.shape[1]}")
     constants = {key: torch.tensor(array) for key, array in graph.constants.items()}
     return {name: batch.reshape(-1, *shape), **constants}
 
