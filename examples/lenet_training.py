@@ -10,8 +10,9 @@ import numpy as np
 
 import eie
 from eie.compression.dataset import FASHION_MNIST, Examples, idx_examples
-from eie.compression.finetune import Settings, Trainer
-from eie.compression.recipe import FinetuneStep, PruneStep, Recipe, ShareStep, load_recipe
+from eie.compression.finetune import Trainer
+from eie.compression.recipe import FinetuneStep, PruneStep, Recipe, ShareStep, Training, load_recipe
+from eie.report.sizes import size_table, steps_table
 from eie.storage import read_npz, write_npz
 
 HERE = Path(__file__).parent
@@ -24,7 +25,7 @@ def initial(rng: np.random.Generator, shape: Sequence[int], *, relu: bool) -> np
     return rng.uniform(-bound, bound, shape)
 
 
-def run(network: eie.Network, dense: Settings, epochs: int, tuning: Settings, keys: dict[str, tuple[str, str]]) -> None:
+def run(network: eie.Network, dense: Training, epochs: int, keys: dict[str, tuple[str, str]]) -> None:
     """Train ``network`` for ``epochs``, compress it by the recipe of its name, print a table, write ``models/``.
 
     ``keys`` names each layer's arrays in the model file: weights and bias.
@@ -32,9 +33,7 @@ def run(network: eie.Network, dense: Settings, epochs: int, tuning: Settings, ke
     arguments = argparse.ArgumentParser(description=f"Train and compress {network.name}.")
     arguments.add_argument("--data", type=Path, default=FASHION_MNIST, help="folder with the four IDX files")
     arguments.add_argument("--out", type=Path, default=HERE.parent / "models", help="folder of the model file")
-    arguments.add_argument(
-        "--dense", type=Path, help="keep the dense network in this .npz, or take it from there"
-    )
+    arguments.add_argument("--dense", type=Path, help="keep the dense network in this .npz, or take it from there")
     arguments.add_argument("--control", action="store_true", help="train the dense network on as long as the rest")
     given = arguments.parse_args()
     began = time.perf_counter()
@@ -54,19 +53,11 @@ def run(network: eie.Network, dense: Settings, epochs: int, tuning: Settings, ke
     recipe = load_recipe(HERE / f"{network.name.replace('-', '_')}.toml")
     if given.control:
         say(f"dense, trained on: {first.accuracy(first.finetune(network, training_epochs(recipe))):.2%}")
-    compressed, report = eie.compress(network, recipe, Trainer(train, test, tuning, say), progress=say)
-    for record in report.records:
-        say(f"step {record.step} {record.kind} {record.round}: {sum(record.kept.values())} left, {record.accuracy:.2%}")
+    compressed, report = eie.compress(network, recipe, Trainer(train, test, recipe.training, say), progress=say)
     target = given.out / f"{network.name}.npz"
     write_npz(target, arrays(compressed, keys))
     say(f"wrote {target}")
-    say(str(report))
-    for row in (*report.sizes.layers, report.sizes.total):
-        print(
-            f"| {row.name} | {row.weights:,} | {row.kept_pct:.1f} | {row.weight_bits_pq:.1f} | "
-            f"{row.weight_bits_huffman:.2f} | {row.index_bits_pq:.1f} | {row.index_bits_huffman:.2f} | "
-            f"{row.rate_pq_pct:.2f} | {row.rate_pqh_pct:.2f} |"
-        )
+    print(steps_table(report), size_table(report.sizes), sep="\n")
     fixed, float32 = simulated(compressed, test)
     say(f"simulated on 64 PEs: {fixed:.2%} in 16-bit fixed point, {float32:.2%} in float32")
 

@@ -7,7 +7,7 @@ import numpy as np
 from lenet_training import initial, run
 
 import eie
-from eie.compression.finetune import Settings
+from eie.compression.recipe import Training
 
 rng = np.random.default_rng(0)
 sizes = (784, 300, 100, 10)
@@ -17,8 +17,7 @@ layers = tuple(
 )
 run(
     eie.Network("lenet-300-100", layers, sequential=True),
-    dense=Settings(dropout=0.2),
+    dense=Training(dropout=0.2),
     epochs=20,
-    tuning=Settings(learning_rate=2e-3, dropout=0.05),
     keys={f"ip{i + 1}": (f"W{i}", f"b{i}") for i in range(3)},
 )

@@ -7,7 +7,7 @@ import numpy as np
 from lenet_training import initial, run
 
 import eie
-from eie.compression.finetune import Settings
+from eie.compression.recipe import Training
 from eie.graph import Graph
 
 rng = np.random.default_rng(0)
@@ -21,8 +21,7 @@ pool = ("max_pool", {"kernel": (2, 2)})
 steps = [("layer", "conv1"), pool, ("layer", "conv2"), pool, ("flatten", {}), ("layer", "ip1"), ("layer", "ip2")]
 run(
     eie.Network("lenet-5", layers, graph=Graph.sequence("input", (1, 28, 28), steps)),
-    dense=Settings(batch=64, dropout=0.3),
+    dense=Training(batch=64, dropout=0.3),
     epochs=10,
-    tuning=Settings(batch=64, dropout=0.15, weight_decay=0.01),
     keys={layer.name: (f"{layer.name}.weight", f"{layer.name}.bias") for layer in layers},
 )

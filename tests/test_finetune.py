@@ -8,13 +8,14 @@ import pytest
 import eie
 from eie.compression.dataset import Examples
 from eie.compression.prune import prune_mask, with_mask
+from eie.compression.recipe import Recipe, Training
 from eie.compression.share import share
 from eie.errors import EieError, ModelError
 from eie.graph import Graph
 
 torch = pytest.importorskip("torch", reason="torch is not installed (make test-torch installs a CPU build)")
 
-from eie.compression.finetune import Settings, Trainer  # noqa: E402
+from eie.compression.finetune import Trainer  # noqa: E402
 from eie.compression.parameters import LayerParameters  # noqa: E402
 
 pytestmark = pytest.mark.torch
@@ -49,9 +50,9 @@ def convnet(seed=0):
     return eie.Network("small", (conv, fc), graph=Graph.sequence("image", (2, 4, 4), steps))
 
 
-def trainer(train=None, **settings):
+def trainer(train=None, **training):
     train = train or two_rings(600, 1)
-    return Trainer(train, two_rings(400, 2), Settings(**{"batch": 30, "learning_rate": 0.01, **settings}))
+    return Trainer(train, two_rings(400, 2), Training(**{"batch": 30, "learning_rate": 0.01, **training}))
 
 
 def pruned(network, density):
@@ -108,7 +109,7 @@ def test_pruned_weights_stay_zero_and_the_others_move():
 
 def test_a_grouped_convolution_keeps_its_structural_zeros():
     images = Examples(np.random.default_rng(0).normal(size=(60, 32)).astype(np.float32), np.arange(60) % 3)
-    after = Trainer(images, images, Settings(batch=10)).finetune(convnet(), 1)
+    after = Trainer(images, images, Training(batch=10)).finetune(convnet(), 1)
     assert after.layers[0].weight_density == 1.0
     assert after.layers[0].geometry == convnet().layers[0].geometry
     assert (after.layers[0].kernel != convnet().layers[0].kernel).all()
@@ -204,7 +205,7 @@ def test_gradients_and_curvature_of_a_convolution_match_differences_of_the_loss(
     rng = np.random.default_rng(6)
     images = Examples(rng.normal(size=(20, 32)).astype(np.float32), rng.integers(0, 3, 20))
     network = convnet()
-    one = Trainer(images, images, Settings())
+    one = Trainer(images, images, Training())
     gradient, curvature = one.gradients(network)["conv"], one.curvature(network)["conv"]
     assert gradient.shape == curvature.shape == network.layers[0].matrix.shape
     assert (curvature >= 0).all()
@@ -232,7 +233,7 @@ def test_orders_of_taylor_and_obd_by_hand():
     inputs = np.array([[1.0, 0.0], [2.0, 0.0]], np.float32)
     examples = Examples(inputs, np.array([0, 1]))
     layer = eie.Layer.from_weights("only", [[0.1, 3.0], [-0.1, 2.0]])
-    one = Trainer(examples, examples, Settings())
+    one = Trainer(examples, examples, Training())
     network = eie.Network.of(layer)
     evidence = eie.compression.score.Evidence(one.gradients(network)["only"], one.curvature(network)["only"])
     for criterion in ("taylor", "obd"):
@@ -258,11 +259,12 @@ def test_what_cannot_be_trained_is_refused():
 @pytest.mark.parametrize(
     ("wrong", "text"),
     [
-        ({"batch": 0}, "batch=0: must be >= 1"),
-        ({"learning_rate": 0.0}, "learning_rate=0.0: must be > 0"),
-        ({"dropout": 1.0}, r"dropout=1.0: must be in \[0, 1\)"),
+        ({"batch": 0}, "recipe.training.batch=0: must be >= 1"),
+        ({"learning_rate": 0.0}, "recipe.training.learning_rate=0.0: must be > 0"),
+        ({"dropout": 1.0}, "recipe.training.dropout=1.0: must be < 1"),
+        ({"dropuot": 0.1}, "recipe.training.dropuot.*dropout"),
     ],
 )
 def test_wrong_settings_are_refused(wrong, text):
     with pytest.raises(EieError, match=text):
-        Settings(**wrong)
+        Recipe.from_mapping({"training": wrong, "step": [{"kind": "finetune", "epochs": 1}]})

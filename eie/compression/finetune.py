@@ -9,7 +9,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 
 from eie.compression.dataset import Examples
 from eie.compression.parameters import LayerParameters, parameters_of, values_of
+from eie.compression.recipe import Training
 from eie.compression.torch_graph import Values, forward
 from eie.errors import EieError
 from eie.network import Network
@@ -29,64 +31,6 @@ FINAL_SHARE = 0.01
 PER_EXAMPLE_BATCH = 32
 
 
-@dataclass(frozen=True)
-class Settings:
-    """How to train.
-
-    Attributes
-    ----------
-    batch
-        Examples a step.
-    learning_rate, centroid_rate
-        Of Adam, for float weights and for the codebooks of shared layers. Each call of `Trainer.finetune` begins at
-        this rate and ends at 1 % of it, along half a cosine.
-    dropout
-        Share of activations dropped behind fully connected layers with ReLU, while training weights.
-    weight_decay
-        Of float weights and biases: the share of each that a step takes away, in units of the learning rate (AdamW).
-    seed
-        Of the order of the examples and of dropout.
-    threads
-        Torch threads; one is enough for small networks, and then sums do not depend on the machine.
-    curvature_examples
-        Training examples that `Trainer.curvature` looks at: one gradient for each of them and each class.
-    """
-
-    batch: int = 128
-    learning_rate: float = 1e-3
-    centroid_rate: float = 1e-3
-    dropout: float = 0.0
-    weight_decay: float = 0.0
-    seed: int = 0
-    threads: int = 1
-    curvature_examples: int = 1000
-
-    def __post_init__(self) -> None:
-        for name, least in (("batch", 1), ("seed", 0), ("threads", 1), ("curvature_examples", 1)):
-            if getattr(self, name) < least:
-                raise EieError(f"training: {name}={getattr(self, name)}: must be >= {least}")
-        for name in ("learning_rate", "centroid_rate"):
-            if not getattr(self, name) > 0:
-                raise EieError(f"training: {name}={getattr(self, name)}: must be > 0")
-        if not self.weight_decay >= 0:
-            raise EieError(f"training: weight_decay={self.weight_decay}: must be >= 0")
-        if not 0 <= self.dropout < 1:
-            raise EieError(f"training: dropout={self.dropout}: must be in [0, 1)")
-
-    def group(self, parameters: LayerParameters) -> dict[str, Any]:
-        """How the optimiser treats one layer."""
-        shared = parameters.codebook is not None
-        return {
-            "params": parameters.movable,
-            "first": self.centroid_rate if shared else self.learning_rate,
-            "weight_decay": 0.0 if shared else self.weight_decay,
-        }
-
-    def decay(self, done: float) -> float:
-        """Share of the first learning rate that is left when ``done`` (0 to 1) of the steps are."""
-        return FINAL_SHARE + (1 - FINAL_SHARE) * (1 + math.cos(math.pi * done)) / 2
-
-
 @dataclass(frozen=True, eq=False)
 class Trainer:
     """Trains and measures networks on one data set.
@@ -95,16 +39,25 @@ class Trainer:
     ----------
     train_set, test_set
         What weights are fitted to, and what `accuracy` is measured on.
-    settings
+    training
         Batch, rates, seed.
     progress
         Called with a line of text after every epoch.
+
+    Raises
+    ------
+    EieError
+        If PyTorch is not installed.
     """
 
     train_set: Examples
     test_set: Examples
-    settings: Settings = Settings()
+    training: Training = field(default_factory=Training)
     progress: Callable[[str], None] = lambda _: None
+
+    def __post_init__(self) -> None:
+        if find_spec("torch") is None:
+            raise EieError("training needs PyTorch: pip install 'eie[torch]'")
 
     def finetune(self, network: Network, epochs: int) -> Network:
         """Train on: float layers by weight and bias, shared layers by their codebooks; their codes stay.
@@ -120,23 +73,23 @@ class Trainer:
         """
         import torch
 
-        settings, examples = self.settings, self.train_set
+        training, examples = self.training, self.train_set
         parameters = parameters_of(network)
         values = values_of(parameters)
-        optimiser = torch.optim.AdamW([settings.group(one) for one in parameters])
-        order = np.random.default_rng(settings.seed)
-        steps = epochs * -(-len(examples.labels) // settings.batch)
+        optimiser = torch.optim.AdamW([_group(one, training) for one in parameters])
+        order = np.random.default_rng(training.seed)
+        steps = epochs * -(-len(examples.labels) // training.batch)
         done = 0
         with self._torch():
             for epoch in range(epochs):
                 total = 0.0
                 shuffled = order.permutation(len(examples.labels))
-                for inputs, labels in _batches(examples, settings.batch, shuffled):
+                for inputs, labels in _batches(examples, training.batch, shuffled):
                     for group in optimiser.param_groups:
-                        group["lr"] = group["first"] * settings.decay(done / steps)
+                        group["lr"] = group["first"] * _decay(done / steps)
                     for value in values.values():
                         value.grad = None
-                    outputs = forward(network, values, inputs, settings.dropout)
+                    outputs = forward(network, values, inputs, training.dropout)
                     loss = torch.nn.functional.cross_entropy(outputs, labels)
                     loss.backward()
                     for one in parameters:
@@ -195,7 +148,7 @@ class Trainer:
         import torch
         from torch.func import grad, vmap
 
-        examples = self.train_set.head(self.settings.curvature_examples)
+        examples = self.train_set.head(self.training.curvature_examples)
         values = {key: value.detach() for key, value in values_of(parameters_of(network)).items()}
 
         def loss(values: Values, one: Tensor, label: Tensor) -> Tensor:
@@ -218,13 +171,28 @@ class Trainer:
         import torch
 
         threads = torch.get_num_threads()
-        torch.set_num_threads(self.settings.threads)
+        torch.set_num_threads(self.training.threads)
         try:
             with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(self.settings.seed)
+                torch.manual_seed(self.training.seed)
                 yield
         finally:
             torch.set_num_threads(threads)
+
+
+def _group(parameters: LayerParameters, training: Training) -> dict[str, Any]:
+    """How the optimiser treats one layer."""
+    shared = parameters.codebook is not None
+    return {
+        "params": parameters.movable,
+        "first": training.centroid_rate if shared else training.learning_rate,
+        "weight_decay": 0.0 if shared else training.weight_decay,
+    }
+
+
+def _decay(done: float) -> float:
+    """Share of the first learning rate that is left when ``done`` (0 to 1) of the steps are."""
+    return FINAL_SHARE + (1 - FINAL_SHARE) * (1 + math.cos(math.pi * done)) / 2
 
 
 def _batches(examples: Examples, size: int, order: NDArray[np.int64] | None = None) -> Iterator[tuple[Tensor, Tensor]]:
