@@ -6,7 +6,7 @@ The arrays are those of any state dict (``X.weight`` and ``X.bias``, or ``X.code
 convolution's kernel as (out, in / groups, kh, kw)), so that other programs can read them. The array ``eie.network``
 holds JSON text (uint8): schema, name, sequential, source, notes, graph and the layers in order with name, relu,
 synthetic and geometry. Recorded activations are stored along as ``eie.trace/...``, constants of the graph as
-``eie.graph/...``; ``eie.output_order`` says which output of the original each output is, where a permutation moved them.
+``eie.graph/...``; where a permutation moved the outputs, ``eie.output_order`` says which one of the original each is.
 """
 
 from __future__ import annotations
