@@ -1,11 +1,14 @@
 """The training loop on generated data. Run by `make test-torch`; skipped where torch is not installed."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 import eie
+from eie.cli import app
 from eie.compression.dataset import Examples
 from eie.compression.prune import prune_mask, with_mask
 from eie.compression.recipe import Recipe, Training
@@ -268,3 +271,53 @@ def test_what_cannot_be_trained_is_refused():
 def test_wrong_settings_are_refused(wrong, text):
     with pytest.raises(EieError, match=text):
         Recipe.from_mapping({"training": wrong, "step": [{"kind": "finetune", "epochs": 1}]})
+
+
+def write_idx(path, array):
+    head = bytes((0, 0, 8, array.ndim)) + b"".join(size.to_bytes(4, "big") for size in array.shape)
+    path.write_bytes(head + array.astype(np.uint8).tobytes())
+
+
+def test_the_command_line_trains_on_a_folder_of_idx_files(tmp_path):
+    """The class of a 2 x 2 image is whether its first pixel is brighter than its last."""
+    rng = np.random.default_rng(0)
+    for stem, count in (("train", 400), ("t10k", 100)):
+        images = rng.integers(0, 256, (count, 2, 2))
+        write_idx(tmp_path / f"{stem}-images-idx3-ubyte", images)
+        write_idx(tmp_path / f"{stem}-labels-idx1-ubyte", images[:, 0, 0] > images[:, 1, 1])
+    weights = {"a.weight": rng.normal(size=(8, 4)), "a.bias": np.zeros(8), "b.weight": rng.normal(size=(2, 8))}
+    np.savez(tmp_path / "model.npz", **weights)
+    (tmp_path / "recipe.toml").write_text(
+        """
+        training = { batch = 20, learning_rate = 0.02, centroid_rate = 0.01, curvature_examples = 50 }
+        step = [
+            { kind = "finetune", epochs = 10 },
+            { kind = "prune", criterion = "obd", schedule = "iterative", rounds = 2, rule = [{ density = 0.625 }] },
+            { kind = "share", epochs = 3, rule = [{ bits = 3 }] },
+        ]
+        """
+    )
+    files = {name: str(tmp_path / name) for name in ("model.npz", "recipe.toml", "out.npz", "report.json")}
+    call = ["compress", files["model.npz"], files["recipe.toml"], "--data", str(tmp_path)]
+    result = CliRunner().invoke(app, [*call, "-o", files["out.npz"], "--json", files["report.json"]])
+    assert result.exit_code == 0, result.output
+    report = json.loads((tmp_path / "report.json").read_text())
+    accuracies = [step["accuracy"] for step in report["steps"]]
+    assert accuracies[0] > 0.9
+    assert accuracies[-1] > 0.8 > report["accuracy_before"]
+    network = eie.load(tmp_path / "out.npz")
+    assert [layer.matrix.nnz for layer in network.layers] == [20, 10]
+    assert all(len(np.unique(layer.weights)) <= 8 for layer in network.layers)
+
+
+def test_iterative_pruning_reaches_its_target_and_recovers():
+    one = trainer()
+    trained = one.finetune(mlp(), 10)
+    step = {"kind": "prune", "rounds": 4, "epochs": 2, "rule": [{"density": 0.25}]}
+    for schedule in ("iterative", "cubic"):
+        network, report = eie.compress(trained, {"step": [{**step, "schedule": schedule}]}, one)
+        assert [layer.matrix.nnz for layer in network.layers] == [16, 8]
+        kept = [sum(record.kept.values()) for record in report.records]
+        assert kept == sorted(kept, reverse=True)
+        shot, _ = eie.compress(trained, {"step": [{"kind": "prune", "rule": [{"density": 0.25}]}]})
+        assert report.accuracy > one.accuracy(shot)
