@@ -17,7 +17,7 @@ layers = tuple(
 )
 run(
     eie.Network("lenet-300-100", layers, sequential=True),
-    dense=Training(dropout=0.2),
+    dense=Training(dropout=0.2, weight_decay=0.05),
     epochs=20,
     keys={f"ip{i + 1}": (f"W{i}", f"b{i}") for i in range(3)},
 )
