@@ -166,6 +166,19 @@ def test_accuracy_of_a_graph():
     assert (result.accuracy.float32, result.accuracy.given) == (5 / 6, 5 / 6)
 
 
+def test_outputs_may_be_let_go():
+    rng = np.random.default_rng(14)
+    network = branched(rng)
+    x = rng.random((2, 1, 8, 6)).astype(np.float32)
+    labels = np.array([0, 1])
+    trace = eie.Trace({"image": eie.LayerTrace.from_dense(x.reshape(2, -1))}, labels)
+    program = eie.compile(network, SPEC)
+    kept, lean = (eie.simulate(program, trace, keep_outputs=keep) for keep in (True, False))
+    assert str(lean) == str(kept)
+    assert all(row.outputs is None for row in lean.layers)
+    assert kept.layers[0].outputs.shape == (2, 4, 8, 6)
+
+
 def test_layers_feed_each_other_bit_for_bit():
     """Exact operators neither round nor reformat: fixed-point numbers go through a chain unchanged."""
     rng = np.random.default_rng(4)
@@ -253,6 +266,7 @@ def corners(x):
         ("slice", {"axis": 3, "start": 1, "stop": 6, "step": 2}, lambda x: x[:, :, :, 1:6:2]),
         ("slice", {"axis": -1, "start": -2}, lambda x: x[..., -2:]),
         ("flatten", {"axis": 2}, lambda x: x.reshape(6, 42)),
+        ("flatten", {"axis": -1}, lambda x: x.reshape(36, 7)),
         ("reshape", {"shape": (0, -1, 7)}, lambda x: x.reshape(2, 18, 7)),
         (
             "max_pool",
@@ -311,7 +325,7 @@ def test_ceil_mode_against_torch(kernel, stride, pads):
 
 def chain(*nodes, outputs=("y",)):
     layer = eie.Layer.from_weights("fc", np.eye(4, dtype=np.float32))
-    return eie.Network("n", (layer,), graph=Graph((("x", (4,)),), nodes, outputs))
+    return eie.Network("n", (layer,), graph=Graph((("x", (4,)),), nodes, outputs, {"nought": np.zeros(1)}))
 
 
 FC = Node("layer", ("x",), ("y",), "fc")
@@ -333,6 +347,7 @@ FC = Node("layer", ("x",), ("y",), "fc")
             "op 'layer' and only it names a layer, this one names",
         ),
         (lambda: chain(Node("relu", ("x",), ())), "a node 'relu' has no output"),
+        (lambda: Graph((("x", (0,)),), (), ("x",)), r"input 'x' has shape \(0,\): sizes must be 1 to 67108864, or -1"),
         (lambda: Graph((), (), ("x",)), "needs at least one input and one output"),
     ],
 )
@@ -346,6 +361,9 @@ def test_graphs_that_make_no_sense_are_refused(build, text):
     [
         (Node("gelu", ("y",), ("z",)), "node 'z': operator 'gelu' is not supported: known are layer, add, "),
         (Node("reshape", ("y",), ("z",), None, {"shape": (0, 3)}), r"node 'z' \(reshape\) on \(1, 4\): cannot reshape"),
+        (Node("slice", ("y",), ("z",), None, {"axis": 1, "start": 4}), r"node 'z' \(slice\): its result is empty"),
+        (Node("div", ("y", "nought"), ("z",)), r"node 'z' \(div\): its result holds NaN or infinity"),
+        (Node("max_pool", ("y",), ("z",), None, {"kernel": (2, 0)}), r"node 'z' \(max_pool\) on \(1, 4\)"),
         (Node("transpose", ("y",), ("z",)), r"node 'z' \(transpose\): attribute 'axes' is missing"),
     ],
 )

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import click
 
 from eie.cli.compress import compress
+from eie.cli.sweep import sweep
 from eie.version import __version__
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -49,6 +50,15 @@ def _spec_options(command: F) -> F:
     )(command)
 
 
+def _model_options(command: F) -> F:
+    for option in (
+        click.option("--mask", metavar="FILE", help="0/1 arrays named as the weights they prune."),
+        click.option("--shapes", metavar="FILE.toml", help="Layer shapes of a .net file that is not a published one."),
+    ):
+        command = option(command)
+    return command
+
+
 def _run_options(command: F) -> F:
     for option in (
         click.option("--trace", "trace_file", metavar="FILE", help="Activations: a trace (.npz) or an array (.npy)."),
@@ -86,19 +96,21 @@ def _run_options(command: F) -> F:
 
 @app.command()
 @click.argument("model")
+@_model_options
 @_spec_options
 @_run_options
 @_winograd_option
 def run(**options: Any) -> None:
     """Compile MODEL, simulate it and print one row a layer.
 
-    MODEL is a .toml, .npz or .safetensors file, or the name of a shipped model.
+    MODEL is a .toml, .npz, .safetensors, .pt, .net or .smtx file, or the name of a shipped model.
     """
     _commands().run(**options)
 
 
 @app.command("compile")
 @click.argument("model")
+@_model_options
 @_spec_options
 @click.option("-o", "--output", required=True, metavar="FILE.safetensors", help="Where to write the program.")
 @click.option(
@@ -125,6 +137,7 @@ def simulate(**options: Any) -> None:
 
 @app.command()
 @click.argument("file")
+@_model_options
 @_spec_options
 def inspect(**options: Any) -> None:
     """Show what a compiled program (or MODEL, compiled here) stores in the PEs and whether it fits."""
@@ -135,6 +148,9 @@ def inspect(**options: Any) -> None:
 def warmup() -> None:
     """Compile the kernels now, so that the first run need not."""
     _commands().warmup()
+
+
+app.add_command(sweep)
 
 
 def _commands() -> Any:

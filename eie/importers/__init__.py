@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
@@ -14,33 +15,53 @@ from typing import cast
 from eie.errors import ModelError
 from eie.network import Network
 
-_READERS = {".toml": "toml", ".npz": "npz", ".safetensors": "safetensors"}
+# Suffix: module with a function ``read``, and the further files that it takes.
+_READERS: dict[str, tuple[str, tuple[str, ...]]] = {
+    ".toml": ("toml", ("mask",)),
+    ".npz": ("state_dict", ("mask",)),
+    ".safetensors": ("state_dict", ("mask",)),
+    ".pt": ("state_dict", ("mask",)),
+    ".pth": ("state_dict", ("mask",)),
+    ".net": ("deep_compression", ("shapes",)),
+    ".smtx": ("smtx", ()),
+}
 _PACKAGE = Path(__file__).parent.parent
 
 
-def load(path: str | Path) -> Network:
+def load(path: str | Path, *, mask: str | Path | None = None, shapes: str | Path | None = None) -> Network:
     """Read a network.
 
     Parameters
     ----------
     path
-        A ``.toml``, ``.npz`` or ``.safetensors`` file, or the name of a shipped model (``"lenet-300-100"``).
+        A model file (docs/formats.md lists the kinds), or the name of a shipped model (``"lenet-300-100"``).
+    mask
+        0/1 arrays named as the weights they prune (``.npz``, ``.safetensors``, ``.pt``), for a state dict or a
+        ``.toml`` model.
+    shapes
+        Layer shapes (``.toml``) of a ``.net`` file that is none of the published ones.
 
     Raises
     ------
     ModelError
-        If the file is missing, damaged or of a kind that is not known.
+        If a file is missing, damaged or of a kind that is not known, or ``mask`` or ``shapes`` does not apply to it.
     """
     path = Path(path)
-    if not path.exists() and len(path.parts) == 1 and path.suffix not in _READERS:
+    if not os.path.exists(path) and len(path.parts) == 1 and path.suffix not in _READERS:
         path = _shipped(path.name)
-    if path.is_dir():
+    if os.path.isdir(path):
         raise ModelError(f"{path}: a folder, not a model file")
     if path.suffix not in _READERS:
         kinds = ", ".join(_READERS)
         raise ModelError(f"{path}: unknown suffix {path.suffix!r}: must be one of {kinds}")
-    reader = import_module(f"eie.importers.{_READERS[path.suffix]}")
-    return cast(Callable[[Path], Network], reader.read)(path)
+    module, takes = _READERS[path.suffix]
+    further = {name: Path(file) for name, file in (("mask", mask), ("shapes", shapes)) if file is not None}
+    for name in further:
+        if name not in takes:
+            kinds = ", ".join(suffix for suffix, (_, taken) in _READERS.items() if name in taken)
+            raise ModelError(f"{path}: {name} does not apply to {path.suffix} files, only to {kinds}")
+    reader = import_module(f"eie.importers.{module}")
+    return cast(Callable[..., Network], reader.read)(path, **further)
 
 
 def shipped_models() -> dict[str, Path]:
