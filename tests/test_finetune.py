@@ -253,6 +253,8 @@ def test_what_cannot_be_trained_is_refused():
     apart = eie.Network("apart", (eie.Layer.from_weights("x", np.ones((2, 4))),))
     with pytest.raises(ModelError, match="do not feed each other"):
         one.finetune(apart, 1)
+    with pytest.raises(ModelError, match="tells 1 classes apart, a label is 1"):
+        one.finetune(eie.Network.of(eie.Layer.from_weights("x", np.ones((1, 4)))), 1)
     lstm = eie.Layer.from_lstm("cell", np.ones((8, 4)), np.ones((8, 2)))
     graph = Graph.sequence("x", (1, 4), [("layer", "cell")])
     with pytest.raises(ModelError, match="Lstm layers cannot be trained"):

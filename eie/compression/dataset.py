@@ -42,11 +42,6 @@ class Examples:
                 f"examples: inputs {self.inputs.shape} and labels {self.labels.shape}: must be (N, features) and (N,)"
             )
 
-    @property
-    def classes(self) -> int:
-        """One more than the largest label."""
-        return int(self.labels.max()) + 1
-
     def head(self, count: int) -> Examples:
         """Return the first ``count`` examples."""
         return Examples(self.inputs[:count], self.labels[:count])

@@ -20,7 +20,7 @@ from eie.compression.dataset import Examples
 from eie.compression.parameters import LayerParameters, parameters_of, values_of
 from eie.compression.recipe import Training
 from eie.compression.torch_graph import Values, forward
-from eie.errors import EieError
+from eie.errors import EieError, ModelError
 from eie.network import Network
 
 if TYPE_CHECKING:
@@ -70,6 +70,11 @@ class Trainer:
         ----------
         epochs
             Passes over the training set; 0 returns the same values.
+
+        Raises
+        ------
+        ModelError
+            If the network does not fit the examples, or has a part that cannot be trained.
         """
         import torch
 
@@ -90,7 +95,7 @@ class Trainer:
                     for value in values.values():
                         value.grad = None
                     outputs = forward(network, values, inputs, training.dropout)
-                    loss = torch.nn.functional.cross_entropy(outputs, labels)
+                    loss = _loss(outputs, labels)
                     loss.backward()
                     for one in parameters:
                         one.collect()
@@ -122,14 +127,13 @@ class Trainer:
         dict
             float32 (outputs, inputs) a layer.
         """
-        import torch
 
         values = values_of(parameters_of(network))
         with self._torch():
             for inputs, labels in _batches(self.train_set, EVALUATION_BATCH):
                 outputs = forward(network, values, inputs)
-                loss = torch.nn.functional.cross_entropy(outputs, labels, reduction="sum")
-                (loss / len(self.train_set.labels)).backward()  # gradients of batches add up
+                share = len(labels) / len(self.train_set.labels)
+                (_loss(outputs, labels) * share).backward()  # gradients of batches add up
         return _by_layer(network, {key: value.grad for key, value in values.items()})
 
     def curvature(self, network: Network) -> dict[str, NDArray[np.float32]]:
@@ -201,6 +205,15 @@ def _batches(examples: Examples, size: int, order: NDArray[np.int64] | None = No
     for start in range(0, len(examples.labels), size):
         chosen = slice(start, start + size) if order is None else order[start : start + size]
         yield torch.tensor(examples.inputs[chosen]), torch.tensor(examples.labels[chosen])
+
+
+def _loss(outputs: Tensor, labels: Tensor) -> Tensor:
+    """Mean cross-entropy of a batch."""
+    import torch
+
+    if int(labels.max()) >= outputs.shape[1]:
+        raise ModelError(f"the network tells {outputs.shape[1]} classes apart, a label is {int(labels.max())}")
+    return torch.nn.functional.cross_entropy(outputs, labels)
 
 
 def _by_layer(network: Network, values: Values) -> dict[str, NDArray[np.float32]]:
