@@ -3,7 +3,6 @@
 import argparse
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +14,7 @@ from eie.compression.recipe import FinetuneStep, PruneStep, Recipe, ShareStep, T
 from eie.report.sizes import size_table, steps_table
 from eie.simulator.network import Settings as NumberSettings
 from eie.simulator.network import run_network
-from eie.storage import read_npz, write_npz
+from eie.storage import write_npz
 
 HERE = Path(__file__).parent
 SLICE = 500
@@ -35,7 +34,7 @@ def run(network: eie.Network, dense: Training, epochs: int, keys: dict[str, tupl
     arguments = argparse.ArgumentParser(description=f"Train and compress {network.name}.")
     arguments.add_argument("--data", type=Path, default=FASHION_MNIST, help="folder with the four IDX files")
     arguments.add_argument("--out", type=Path, default=HERE.parent / "models", help="folder of the model file")
-    arguments.add_argument("--dense", type=Path, help="keep the dense network in this .npz, or take it from there")
+    arguments.add_argument("--dense", type=Path, help="keep the dense network in this file, or take it from there")
     arguments.add_argument("--control", action="store_true", help="train the dense network on as long as the rest")
     given = arguments.parse_args()
     began = time.perf_counter()
@@ -46,11 +45,11 @@ def run(network: eie.Network, dense: Training, epochs: int, keys: dict[str, tupl
     train, test = idx_examples(given.data, "train"), idx_examples(given.data, "test")
     first = Trainer(train, test, dense, say)
     if given.dense is not None and given.dense.exists():
-        network = filled(network, read_npz(given.dense, eie.EieError), keys)
+        network = eie.load(given.dense)
     else:
         network = first.finetune(network, epochs)
         if given.dense is not None:
-            write_npz(given.dense, arrays(network, keys))
+            eie.save(network, given.dense)
     say(f"dense: {first.accuracy(network):.2%}")
     recipe = load_recipe(HERE / "recipes" / f"train-{network.name}.toml")
     if given.control:
@@ -80,37 +79,22 @@ def simulated(network: eie.Network, examples: Examples) -> tuple[float, float]:
     program = eie.compile(network)
     layers = {layer.name: layer for layer in program.layers}
     name, shape = program.dataflow.inputs[0]
+    numbers = NumberSettings(program.spec.data_bits)
     right = np.zeros(2)
     for start in range(0, len(examples.labels), SLICE):
         inputs = {name: examples.inputs[start : start + SLICE].reshape(-1, *shape)}
-        output = run_network(program.dataflow, layers, inputs, NumberSettings(program.spec.data_bits), lambda *_: None)[
-            0
-        ]
-        for i, found in enumerate((output.fixed.raw, output.float32)):
+        outputs = run_network(program.dataflow, layers, inputs, numbers, lambda *_: None)
+        for i, found in enumerate((outputs[0].fixed.raw, outputs[0].float32)):
             right[i] += (found.argmax(axis=1) == examples.labels[start : start + SLICE]).sum()
     fixed, float32 = right / len(examples.labels)
     return float(fixed), float(float32)
 
 
 def arrays(network: eie.Network, keys: dict[str, tuple[str, str]]) -> dict[str, np.ndarray]:
-    """Weights and biases as float32; of a shared layer, every one is a value of its codebook."""
+    """Weights and biases of a shared network as float32: values of the codebooks."""
     found = {}
     for layer in network.layers:
         weights, bias = keys[layer.name]
         found[weights] = layer.weights.T if layer.geometry is None else layer.kernel
-        found[bias] = layer.bias if layer.codebook is None else layer.codebook[layer.bias_codes]
+        found[bias] = layer.codebook[layer.bias_codes]
     return found
-
-
-def filled(network: eie.Network, values: dict[str, np.ndarray], keys: dict[str, tuple[str, str]]) -> eie.Network:
-    """Undo `arrays`."""
-    layers = []
-    for layer in network.layers:
-        weights, bias = (values[key] for key in keys[layer.name])
-        made = (
-            eie.Layer.from_weights(layer.name, weights.T, bias, relu=layer.relu)
-            if layer.geometry is None
-            else eie.Layer.from_conv(layer.name, weights, bias, layer.geometry, relu=layer.relu)
-        )
-        layers.append(made)
-    return replace(network, layers=tuple(layers))
