@@ -44,6 +44,7 @@ from numpy.typing import NDArray
 
 from eie.errors import ModelError
 
+LARGEST_SIZE = 1 << 26
 LARGEST_INPUT = 1 << 31
 
 
@@ -103,15 +104,14 @@ class Graph:
     def __post_init__(self) -> None:
         if not self.inputs or not self.outputs:
             raise ModelError("graph: needs at least one input and one output")
+        for name, shape in self.inputs:
+            if not all(size == -1 or 1 <= size <= LARGEST_SIZE for size in shape):
+                raise ModelError(f"graph: input {name!r} has shape {shape}: sizes must be 1 to {LARGEST_SIZE}, or -1")
+            if math.prod(map(abs, shape)) > LARGEST_INPUT:
+                raise ModelError(f"graph: input {name!r} has shape {shape}: at most {LARGEST_INPUT:,} numbers a sample")
         known = {name for name, _ in self.inputs} | set(self.constants)
         if len(known) != len(self.inputs) + len(self.constants):
             raise ModelError("graph: two inputs or constants have the same name")
-        for name, shape in self.inputs:
-            if not all(size == -1 or size >= 1 for size in shape) or math.prod(map(abs, shape)) > LARGEST_INPUT:
-                raise ModelError(
-                    f"graph: input {name!r} has shape {shape}: sizes must be >= 1, or -1 for any, "
-                    f"and at most {LARGEST_INPUT:,} numbers a sample"
-                )
         for name, array in self.constants.items():
             if not np.can_cast(array.dtype, np.float64) or not (np.abs(array) <= np.finfo(np.float32).max).all():
                 raise ModelError(
@@ -164,7 +164,7 @@ class Graph:
                     "inputs": list(node.inputs),
                     "outputs": list(node.outputs),
                     "layer": node.layer,
-                    "attributes": dict(node.attributes),
+                    "attributes": {key: _plain(value) for key, value in node.attributes.items()},
                 }
                 for node in self.nodes
             ],
@@ -186,6 +186,13 @@ class Graph:
         inputs = tuple((str(name), tuple(int(size) for size in shape)) for name, shape in value["inputs"])
         held = {name: np.asarray(constants[name]) for name in value["constants"]}
         return cls(inputs, nodes, tuple(map(str, value["outputs"])), held)
+
+
+def _plain(value: Any) -> Any:
+    """Undo what JSON cannot hold: tuples and numpy's numbers."""
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def _tupled(value: Any) -> Any:

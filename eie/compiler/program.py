@@ -220,7 +220,16 @@ class Program:
             return _unpack(arrays, ProgramHeader(**header))
         except ValidationError as error:
             raise ProgramError(f"{path}: damaged program: {complaint(error.errors()[0], 'header', ())}") from None
-        except (KeyError, TypeError, ValueError, IndexError, AttributeError, ArithmeticError, EieError) as error:
+        except (
+            KeyError,
+            TypeError,
+            ValueError,
+            IndexError,
+            AttributeError,
+            ArithmeticError,
+            RecursionError,
+            EieError,
+        ) as error:
             raise ProgramError(f"{path}: damaged program: {first_line(error)}") from None
 
 
