@@ -9,7 +9,6 @@ is that layer's; a layer without a rule is left alone.
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -20,9 +19,10 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from eie.compression.prune import UNITS, n_of_m
 from eie.compression.score import Criterion
 from eie.compression.share import Initialisation
-from eie.errors import RecipeError
+from eie.errors import EieError, RecipeError
 from eie.network import Layer
 from eie.spec import complaint
+from eie.storage import read_toml
 
 Schedule = Literal["one-shot", "iterative", "cubic"]
 SHRINKING = ("channel", "filter", "layer")
@@ -265,11 +265,9 @@ def load_recipe(path: str | Path) -> Recipe:
     """
     path = Path(path)
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise RecipeError([f"{path}: cannot be read: {error.strerror or error}"]) from None
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
-        raise RecipeError([f"{path}: not valid TOML: {error}"]) from None
+        values = read_toml(path, EieError)
+    except EieError as error:
+        raise RecipeError([str(error)]) from None
     values.setdefault("name", path.stem)
     return Recipe.from_mapping(values, str(path))
 
