@@ -69,6 +69,15 @@ class SparseColumns:
         kernels.fill_columns(source, starts[:-1].copy(), rows, data)
         return cls.of((source.shape[0], source.shape[1]), starts, rows, data)
 
+    @classmethod
+    def from_entries(
+        cls, shape: tuple[int, int], rows: NDArray[Any], columns: NDArray[Any], data: NDArray[Any]
+    ) -> SparseColumns:
+        """Sort a list of non-zeros, given in any order, each place at most once."""
+        order = np.lexsort((rows, columns))
+        starts = np.searchsorted(columns[order], np.arange(shape[1] + 1))
+        return cls.of(shape, starts, rows[order], data[order])
+
     @property
     def nnz(self) -> int:
         """Number of non-zeros."""

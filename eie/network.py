@@ -14,6 +14,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from eie.errors import ModelError
+from eie.geometry import Conv2d, Geometry, Lstm
+from eie.graph import Graph
 from eie.matrix import SparseColumns, frozen
 from eie.trace import Trace
 
@@ -22,7 +24,7 @@ from eie.trace import Trace
 class Layer:
     """One matrix-vector product, pruned and perhaps weight-shared: ``outputs = relu?(W a + b)``.
 
-    Build it with `from_weights` or `from_codes`.
+    Build it with `from_weights`, `from_codes`, `from_conv` or `from_lstm`.
 
     Attributes
     ----------
@@ -38,6 +40,8 @@ class Layer:
         Whether outputs pass through ReLU before they are stored.
     synthetic
         Whether the weights were drawn at random; every report says so.
+    geometry
+        What the matrix is the lowered form of; None for a fully connected layer.
     """
 
     name: str
@@ -47,6 +51,7 @@ class Layer:
     bias_codes: NDArray[np.uint8] | None = None
     relu: bool = False
     synthetic: bool = False
+    geometry: Geometry | None = None
 
     @classmethod
     def from_weights(cls, name: str, weights: ArrayLike, bias: ArrayLike | None = None, *, relu: bool = False) -> Layer:
@@ -98,6 +103,83 @@ class Layer:
             bias = frozen(bias, np.uint8)
         return cls(_name(name), matrix, frozen(table, np.float32), bias_codes=bias, relu=relu)
 
+    @classmethod
+    def from_conv(
+        cls,
+        name: str,
+        weights: ArrayLike,
+        bias: ArrayLike | None = None,
+        conv: Conv2d | None = None,
+        *,
+        codebook: ArrayLike | None = None,
+        relu: bool = False,
+    ) -> Layer:
+        """Lower a convolution to its (out) x (in * kh * kw) matrix; zeros in the kernel are the pruned weights.
+
+        Parameters
+        ----------
+        weights
+            (out, in / groups, kh, kw).
+        conv
+            Stride, pads, dilation, groups; None for stride 1 without pads, in one group.
+        codebook
+            If given, ``weights`` and ``bias`` are uint8 codes into it.
+
+        Raises
+        ------
+        ModelError
+            If the kernel does not have the shape that ``conv`` states, and as for `from_weights` and `from_codes`.
+        """
+        kernel = _numbers(f"layer {name!r}: weights", weights)
+        if kernel.ndim != 4 or kernel.size == 0:
+            raise ModelError(f"layer {name!r}: weights has shape {kernel.shape}: must be (out, in / groups, kh, kw)")
+        out, per_group, *size = kernel.shape
+        conv = conv or Conv2d(per_group, out, (size[0], size[1]))
+        if kernel.shape != conv.weight_shape:
+            raise ModelError(f"layer {name!r}: weights has shape {kernel.shape}: {conv} has {conv.weight_shape}")
+        flat = kernel.reshape(out, -1)
+        if codebook is None:
+            layer = cls.from_weights(name, flat, bias, relu=relu)
+        else:
+            layer = cls.from_codes(name, flat, codebook, bias, relu=relu)
+        return replace(layer, matrix=_spread_groups(layer.matrix, conv), geometry=conv)
+
+    @classmethod
+    def from_lstm(
+        cls,
+        name: str,
+        input_weights: ArrayLike,
+        hidden_weights: ArrayLike,
+        bias: ArrayLike | None = None,
+        *,
+        reverse: bool = False,
+    ) -> Layer:
+        """Lower one direction of an LSTM to the (4 * hidden) x (input + hidden) matrix of its four gates.
+
+        Parameters
+        ----------
+        input_weights, hidden_weights
+            (4 * hidden, input) and (4 * hidden, hidden); gates in the order input, forget, cell, output.
+        bias
+            (4 * hidden,): where a framework keeps two, their sum.
+        reverse
+            Whether time runs backwards.
+
+        Raises
+        ------
+        ModelError
+            If the shapes do not belong together, and as for `from_weights`.
+        """
+        x = _numbers(f"layer {name!r}: input_weights", input_weights)
+        h = _numbers(f"layer {name!r}: hidden_weights", hidden_weights)
+        if x.ndim != 2 or h.ndim != 2 or h.shape[0] != 4 * h.shape[1] or len(x) != len(h):
+            raise ModelError(
+                f"layer {name!r}: input_weights {x.shape} and hidden_weights {h.shape}: "
+                "must be (4 * hidden, input) and (4 * hidden, hidden)"
+            )
+        layer = cls.from_weights(name, np.concatenate((x, h), axis=1), bias)
+        return replace(layer, geometry=Lstm(x.shape[1], h.shape[1], reverse))
+
     @property
     def outputs(self) -> int:
         """Rows of the matrix."""
@@ -115,14 +197,34 @@ class Layer:
 
     @property
     def weight_density(self) -> float:
-        """Non-zeros over all weights, bias not counted."""
-        return self.matrix.nnz / (self.outputs * self.inputs)
+        """Non-zeros over all weights, bias not counted; what a grouped convolution cannot have is no weight."""
+        columns = self.inputs if self.geometry is None else self.geometry.columns_per_output
+        return self.matrix.nnz / (self.outputs * columns)
 
     @property
     def weights(self) -> NDArray[np.float32]:
         """float32 (outputs, inputs): the dense weights."""
         dense = self.matrix.dense()
         return dense if self.codebook is None else self.codebook[dense]
+
+    @property
+    def kernel(self) -> NDArray[np.float32]:
+        """float32 (out, in / groups, kh, kw) of a `Conv2d` layer.
+
+        Raises
+        ------
+        ModelError
+            If the layer is no convolution.
+        """
+        conv = self.geometry
+        if not isinstance(conv, Conv2d):
+            raise ModelError(f"layer {self.name!r} is no convolution: it has no kernel")
+        columns = conv.columns_per_output
+        group = self.matrix.rows // (conv.out_channels // conv.groups)
+        flat = np.zeros((conv.out_channels, columns), np.float32)
+        data = self.matrix.data if self.codebook is None else self.codebook[self.matrix.data]
+        flat[self.matrix.rows, self.matrix.column_of - group * columns] = data
+        return flat.reshape(conv.weight_shape)
 
     def rename(self, name: str) -> Layer:
         """Return the same layer under another name."""
@@ -143,6 +245,8 @@ class Network:
         Where it came from, for reports.
     notes
         Lines a report should show: what was assumed while reading.
+    graph
+        How tensors flow between the layers, or None; a graph names every layer exactly once.
     """
 
     name: str
@@ -151,6 +255,7 @@ class Network:
     trace: Trace | None = None
     source: str = "arrays"
     notes: tuple[str, ...] = ()
+    graph: Graph | None = None
 
     def __post_init__(self) -> None:
         if not self.layers:
@@ -159,6 +264,9 @@ class Network:
         for name in names:
             if names.count(name) > 1:
                 raise ModelError(f"network {self.name!r}: two layers are called {name!r}: names must differ")
+        if self.graph is not None and sorted(self.graph.layers) != sorted(names):
+            listed = ", ".join(sorted(set(names).symmetric_difference(self.graph.layers)))
+            raise ModelError(f"network {self.name!r}: its graph and its layers differ in {listed}")
         if self.sequential:
             for here, there in pairwise(self.layers):
                 if here.outputs != there.inputs:
@@ -175,6 +283,16 @@ class Network:
         if isinstance(net_or_layer, Layer):
             return cls(net_or_layer.name, (net_or_layer,), sequential=True)
         raise ModelError(f"{type(net_or_layer).__name__}: must be an eie.Layer or eie.Network")
+
+
+def _spread_groups(flat: SparseColumns, conv: Conv2d) -> SparseColumns:
+    """Move (out, in / groups * kh * kw) to the diagonal blocks of (out, in * kh * kw)."""
+    if conv.groups == 1:
+        return flat
+    group = flat.rows // (conv.out_channels // conv.groups)
+    return SparseColumns.from_entries(
+        conv.matrix_shape, flat.rows, flat.column_of + group * conv.columns_per_output, flat.data
+    )
 
 
 def _name(name: object) -> str:

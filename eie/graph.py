@@ -1,0 +1,191 @@
+"""A network as a graph: which tensors feed which operator, weight layers among them.
+
+Comes in: nodes from an importer. Goes out: a frozen `Graph`, checked for order and names. Read by the interpreter
+(`eie.simulator.network`), and kept in program files. Every tensor carries the batch as its first axis (LSTM layers may
+say otherwise); shapes of graph inputs are those of one sample, without it.
+
+Operators
+---------
+======================= ===================================================================================
+``layer``               Runs the weight layer ``Node.layer``. Linear: on the last axis. Conv2d: on (N, C, H, W).
+                        Lstm: x (N, T, input) to (N, T, hidden); optional inputs ``h0, c0`` (N, hidden); optional
+                        further outputs: the last h and c. ``batch_axis`` (0): where linear and LSTM inputs have the
+                        batch, e.g. 1 for (T, N, input)
+``relu sigmoid tanh``   elementwise
+``leaky_relu``          ``slope`` (0.01)
+``clip``                ``low``, ``high`` (either may be absent); ReLU6 is 0 and 6
+``max_pool``            ``kernel``, ``stride`` (= kernel), ``pads`` (top, left, bottom, right), ``dilation``, ``ceil``
+``average_pool``        the same, and ``count_pads`` (False)
+``global_average_pool`` (N, C, H, W) to (N, C, 1, 1)
+``mean``                ``axes``, ``keep`` (False)
+``flatten``             ``axis`` (1)
+``reshape``             ``shape`` of the whole tensor; 0 keeps a size, -1 is inferred (write the batch as 0 or -1)
+``transpose``           ``axes``
+``squeeze unsqueeze``   ``axes``
+``slice``               ``axis``, ``start``, ``stop``, ``step`` (1)
+``concat``              ``axis``
+``add sub mul div``     two inputs, broadcast
+``softmax``             ``axis`` (-1)
+``batch_norm``          inputs x, scale, bias, mean, variance; ``epsilon`` (1e-5)
+``pad``                 ``pads`` (one (before, after) pair an axis), ``value`` (0)
+``identity dropout``    nothing
+======================= ===================================================================================
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eie.errors import ModelError
+
+
+@dataclass(frozen=True, eq=False)
+class Node:
+    """One operator.
+
+    Attributes
+    ----------
+    op
+        From the table above.
+    inputs, outputs
+        Names of tensors: graph inputs, constants or outputs of earlier nodes.
+    layer
+        Name of the weight layer, for ``op="layer"``.
+    attributes
+        Plain numbers, texts and tuples of them.
+    """
+
+    op: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    layer: str | None = None
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """What errors call it: its first output."""
+        return self.outputs[0]
+
+
+@dataclass(frozen=True, eq=False)
+class Graph:
+    """Nodes in an order in which they can run.
+
+    Attributes
+    ----------
+    inputs
+        (name, shape of one sample) of each graph input.
+    outputs
+        Names of the tensors that the network gives; accuracy is read from the first.
+    constants
+        Named arrays that nodes use as inputs (no batch axis).
+
+    Raises
+    ------
+    ModelError
+        If a name is used before it is made, made twice, or missing.
+    """
+
+    inputs: tuple[tuple[str, tuple[int, ...]], ...]
+    nodes: tuple[Node, ...]
+    outputs: tuple[str, ...]
+    constants: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.inputs or not self.outputs:
+            raise ModelError("graph: needs at least one input and one output")
+        known = {name for name, _ in self.inputs} | set(self.constants)
+        if len(known) != len(self.inputs) + len(self.constants):
+            raise ModelError("graph: two inputs or constants have the same name")
+        for node in self.nodes:
+            _check(node, known)
+            known.update(node.outputs)
+        for layer in self.layers:
+            if self.layers.count(layer) > 1:
+                raise ModelError(f"graph: two nodes run layer {layer!r}: give each a layer of its own")
+        for name in self.outputs:
+            if name not in known:
+                raise ModelError(f"graph: its output {name!r} is made by no node")
+
+    @classmethod
+    def sequence(cls, name: str, shape: Sequence[int], steps: Sequence[tuple[str, str | Mapping[str, Any]]]) -> Graph:
+        """Chain steps, each fed by the one before: ``("layer", name of the layer)`` or ``(operator, attributes)``.
+
+        Examples
+        --------
+        >>> steps = [("layer", "conv1"), ("max_pool", {"kernel": (2, 2)}), ("flatten", {}), ("layer", "fc1")]
+        >>> [node.name for node in Graph.sequence("image", (1, 28, 28), steps).nodes]
+        ['conv1:out', 'max_pool_1', 'flatten_2', 'fc1:out']
+        """
+        nodes: list[Node] = []
+        at = name
+        for i, (op, what) in enumerate(steps):
+            if isinstance(what, str):
+                nodes.append(Node(op, (at,), (f"{what}:out",), what))
+            else:
+                nodes.append(Node(op, (at,), (f"{op}_{i}",), None, dict(what)))
+            at = nodes[-1].name
+        return cls(((name, tuple(shape)),), tuple(nodes), (at,))
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Weight layers in the order in which they run."""
+        return tuple(node.layer for node in self.nodes if node.layer is not None)
+
+    def describe(self) -> dict[str, Any]:
+        """Return everything but the constants' values, ready for JSON; `from_description` reads it."""
+        return {
+            "inputs": [[name, list(shape)] for name, shape in self.inputs],
+            "outputs": list(self.outputs),
+            "constants": list(self.constants),
+            "nodes": [
+                {
+                    "op": node.op,
+                    "inputs": list(node.inputs),
+                    "outputs": list(node.outputs),
+                    "layer": node.layer,
+                    "attributes": dict(node.attributes),
+                }
+                for node in self.nodes
+            ],
+        }
+
+    @classmethod
+    def from_description(cls, value: Mapping[str, Any], constants: Mapping[str, NDArray[Any]]) -> Graph:
+        """Undo `describe`."""
+        nodes = tuple(
+            Node(
+                str(one["op"]),
+                tuple(map(str, one["inputs"])),
+                tuple(map(str, one["outputs"])),
+                one["layer"],
+                {str(key): _tupled(item) for key, item in one["attributes"].items()},
+            )
+            for one in value["nodes"]
+        )
+        inputs = tuple((str(name), tuple(int(size) for size in shape)) for name, shape in value["inputs"])
+        held = {name: np.asarray(constants[name]) for name in value["constants"]}
+        return cls(inputs, nodes, tuple(map(str, value["outputs"])), held)
+
+
+def _tupled(value: Any) -> Any:
+    return tuple(map(_tupled, value)) if isinstance(value, list) else value
+
+
+def _check(node: Node, known: Set[str]) -> None:
+    if not node.outputs:
+        raise ModelError(f"graph: a node {node.op!r} has no output")
+    where = f"graph: node {node.name!r} ({node.op})"
+    for name in node.inputs:
+        if name not in known:
+            raise ModelError(f"{where}: its input {name!r} is not made by an earlier node")
+    for name in node.outputs:
+        if name in known:
+            raise ModelError(f"{where}: {name!r} exists already")
+    if (node.op == "layer") != (node.layer is not None):
+        raise ModelError(f"{where}: op 'layer' and only it names a layer, this one names {node.layer!r}")
