@@ -6,30 +6,49 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable
+import hashlib
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
-from typing import cast
 
 from eie.errors import ModelError
+from eie.importers.options import Unsupported
 from eie.network import Network
 
-_READERS = {".toml": "toml", ".npz": "npz", ".safetensors": "safetensors"}
+_READERS = {".toml": "toml", ".npz": "npz", ".safetensors": "safetensors", ".onnx": "onnx"}
 _PACKAGE = Path(__file__).parent.parent
 
 
-def load(path: str | Path) -> Network:
+def load(path: str | Path, *, unsupported: Unsupported = "refuse") -> Network:
     """Read a network.
 
     Parameters
     ----------
     path
-        A ``.toml``, ``.npz`` or ``.safetensors`` file, or the name of a shipped model (``"lenet-300-100"``).
+        A ``.toml``, ``.npz``, ``.safetensors`` or ``.onnx`` file, or the name of a shipped model
+        (``"lenet-300-100"``).
+    unsupported
+        What to do about operators of an ``.onnx`` file that are not known: ``"refuse"`` the file, or ``"skip"`` them
+        and keep the weight layers, which then run on recorded activations. Either way all of them are listed.
 
     Raises
     ------
     ModelError
         If the file is missing, damaged or of a kind that is not known.
+    """
+    path = find(path)
+    reader = import_module(f"eie.importers.{_READERS[path.suffix]}")
+    network: Network = reader.read(path, unsupported) if path.suffix == ".onnx" else reader.read(path)
+    return replace(network, sha256=file_sha256(path))
+
+
+def find(path: str | Path) -> Path:
+    """Return the file that `load` would read: ``path``, or that of a shipped model.
+
+    Raises
+    ------
+    ModelError
+        If there is none, or its kind is not known.
     """
     path = Path(path)
     if not path.exists() and len(path.parts) == 1 and path.suffix not in _READERS:
@@ -39,8 +58,16 @@ def load(path: str | Path) -> Network:
     if path.suffix not in _READERS:
         kinds = ", ".join(_READERS)
         raise ModelError(f"{path}: unknown suffix {path.suffix!r}: must be one of {kinds}")
-    reader = import_module(f"eie.importers.{_READERS[path.suffix]}")
-    return cast(Callable[[Path], Network], reader.read)(path)
+    return path
+
+
+def file_sha256(path: Path) -> str | None:
+    """SHA-256 of a file, None if it cannot be read: what ties a trace to the model it was recorded from."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return None
 
 
 def shipped_models() -> dict[str, Path]:

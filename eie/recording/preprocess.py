@@ -27,7 +27,7 @@ LAYOUTS = ("chw", "hwc")
 
 @dataclass(frozen=True)
 class Preprocess:
-    """Steps in the order in which they are done: resize, crop, colour order, ``x * scale``, ``- mean``, ``/ std``, layout.
+    """Steps, in this order: resize, crop, colour order, ``x * scale``, ``- mean``, ``/ std``, layout.
 
     Attributes
     ----------
@@ -80,11 +80,11 @@ class Preprocess:
 
     def image(self, picture: Image, where: str) -> NDArray[np.float32]:
         """Return float32 (channels, height, width), or (height, width, channels) with layout ``"hwc"``."""
-        from PIL import Image as pillow
+        from PIL.Image import Resampling
 
         picture = picture.convert(COLOURS[self.colour])
         if self.resize is not None:
-            picture = picture.resize(_target(picture.size, self.resize), pillow.Resampling.BILINEAR)
+            picture = picture.resize(_target(picture.size, self.resize), Resampling.BILINEAR)
         if self.crop is not None:
             picture = picture.crop(_middle(picture.size, self.crop, where))
         pixels = np.atleast_3d(np.asarray(picture, np.float32))
@@ -105,7 +105,7 @@ class Preprocess:
         asked = [key for key in ("resize", "crop", "layout", "colour") if getattr(self, key) != getattr(plain, key)]
         if asked or len(self.mean) > 1 or len(self.std) > 1:
             what = ", ".join(asked) or "a mean or std for each channel"
-            raise TraceError(f"{where}: preprocess {what} applies to PNG and JPEG only; arrays take scale, mean and std")
+            raise TraceError(f"{where}: preprocess {what} is for PNG and JPEG; arrays take scale, mean and std")
         return self._normalised(values.astype(np.float32), default_scale, where)
 
     def stated(self, default_scale: float, *, pictures: bool) -> str:
@@ -208,6 +208,6 @@ def _target(size: tuple[int, int], wanted: tuple[int, ...]) -> tuple[int, int]:
 
 def _middle(size: tuple[int, int], wanted: tuple[int, int], where: str) -> tuple[int, int, int, int]:
     if wanted[0] > size[0] or wanted[1] > size[1]:
-        raise TraceError(f"{where}: {size[0]}x{size[1]} pixels, too small for crop={wanted[0]}x{wanted[1]}: resize first")
+        raise TraceError("{}: {}x{} pixels, too small for crop={}x{}: resize first".format(where, *size, *wanted))
     left, top = (size[0] - wanted[0]) // 2, (size[1] - wanted[1]) // 2
     return left, top, left + wanted[0], top + wanted[1]

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eie.errors import ModelError
+from eie.importers.onnx.nodes import OnnxNode
 from eie.importers.onnx.tensors import LARGEST_TENSOR, dense_array, sparse_array
 
 if TYPE_CHECKING:
@@ -44,6 +45,10 @@ class Constants:
             self._known[name] = self.decode(self._waiting.pop(name), f"{self._path}: tensor {name!r}")
         return self._known[name]
 
+    def get(self, name: str) -> Array | None:
+        """Return the array called ``name``, or None."""
+        return self[name] if name in self else None  # noqa: SIM401 - this is the get
+
     def decode(self, tensor: Any, where: str) -> Array:
         """Return a dense or sparse protobuf tensor as an array."""
         read = sparse_array if hasattr(tensor, "indices") else dense_array
@@ -53,7 +58,7 @@ class Constants:
         """Remember the value of a tensor."""
         self._known[name] = array
 
-    def fold(self, node: onnx.NodeProto, attributes: Attributes, where: str) -> bool:
+    def fold(self, node: OnnxNode, where: str) -> bool:
         """Evaluate ``node`` if its inputs are known and its operator is one of those; say whether it was.
 
         Raises
@@ -61,18 +66,18 @@ class Constants:
         ModelError
             If the inputs do not fit the operator.
         """
-        if node.op_type == "Constant" and len(node.output) == 1:
-            self.set(node.output[0], self._constant(attributes, where))
+        if node.op == "Constant" and len(node.outputs) == 1:
+            self.set(node.outputs[0], self._constant(node.attributes, where))
             return True
-        known = all(name in self for name in node.input if name)
-        if node.op_type not in _FOLDED or not node.input or not known or len(node.output) != 1:
+        known = all(name in self for name in node.inputs if name)
+        if node.op not in _FOLDED or not node.inputs or not known or len(node.outputs) != 1:
             return False
-        inputs = [self[name] if name else None for name in node.input]
+        inputs = [self[name] if name else None for name in node.inputs]
         try:
-            result = _FOLDED[node.op_type](inputs, attributes)
+            result = _FOLDED[node.op](inputs, node.attributes)
         except (ValueError, TypeError, IndexError, ArithmeticError, KeyError, AttributeError, MemoryError) as error:
             raise ModelError(f"{where}: its constant inputs do not fit: {str(error)[:120]}") from None
-        self.set(node.output[0], result)
+        self.set(node.outputs[0], result)
         return True
 
     def _add(self, name: str, tensor: Any) -> None:

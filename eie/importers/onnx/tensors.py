@@ -134,7 +134,7 @@ def _with_external(tensor: onnx.TensorProto, where: str, folder: Path) -> onnx.T
     except ValueError:
         raise ModelError(f"{where}: offset and length of external data must be integers") from None
     if offset < 0 or not 0 <= length <= 8 * math.prod(tensor.dims) or offset + length > available:
-        raise ModelError(f"{where}: bytes {offset} to {offset + length} of {file}, which has {available}, for {tensor.dims}")
+        raise ModelError(f"{where}: {length} bytes at {offset} of {file} ({available} bytes) do not fit its shape")
     loaded = TensorProto(dims=tensor.dims, data_type=tensor.data_type)
     try:
         with file.open("rb") as stream:
