@@ -101,6 +101,13 @@ class LayerTrace:
         out[self.mask] = self.values
         return out
 
+    @property
+    def sample_density(self) -> NDArray[np.float64]:
+        """float64 (samples,): non-zero inputs over all inputs of each sample."""
+        active = np.bitwise_count(self.bits).sum(axis=1, dtype=np.int64)
+        density: NDArray[np.float64] = active.reshape(-1, self.products).mean(axis=1) / self.width
+        return density
+
     def head(self, samples: int) -> LayerTrace:
         """Return the first samples only."""
         bits = self.bits[: samples * self.products]

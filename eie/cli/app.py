@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 
 import click
 
+from eie.cli.trace import trace
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -36,6 +38,16 @@ def _spec_options(command: F) -> F:
         default=None,
         metavar="NAME|FILE.toml",
         help="EIE_64PE (default), EIE_256PE or a TOML overlay.",
+    )(command)
+
+
+def _model_options(command: F) -> F:
+    return click.option(
+        "--unsupported",
+        type=click.Choice(["refuse", "skip"]),
+        default="refuse",
+        show_default=True,
+        help="Operators of an .onnx MODEL that are not known: refuse it, or keep its weight layers for a --trace.",
     )(command)
 
 
@@ -76,18 +88,20 @@ def _run_options(command: F) -> F:
 
 @app.command()
 @click.argument("model")
+@_model_options
 @_spec_options
 @_run_options
 def run(**options: Any) -> None:
     """Compile MODEL, simulate it and print one row a layer.
 
-    MODEL is a .toml, .npz or .safetensors file, or the name of a shipped model.
+    MODEL is a .toml, .npz, .safetensors or .onnx file, or the name of a shipped model.
     """
     _commands().run(**options)
 
 
 @app.command("compile")
 @click.argument("model")
+@_model_options
 @_spec_options
 @click.option("-o", "--output", required=True, metavar="FILE.safetensors", help="Where to write the program.")
 @click.option(
@@ -113,6 +127,7 @@ def simulate(**options: Any) -> None:
 
 @app.command()
 @click.argument("file")
+@_model_options
 @_spec_options
 def inspect(**options: Any) -> None:
     """Show what a compiled program (or MODEL, compiled here) stores in the PEs and whether it fits."""
@@ -123,6 +138,9 @@ def inspect(**options: Any) -> None:
 def warmup() -> None:
     """Compile the kernels now, so that the first run need not."""
     _commands().warmup()
+
+
+app.add_command(trace)
 
 
 def _commands() -> Any:

@@ -16,6 +16,7 @@ from eie.compiler.program import Program
 from eie.compiler.program import compile as compile_network
 from eie.errors import EieError, ProgramError, TraceError
 from eie.importers import load
+from eie.importers.options import Unsupported
 from eie.kernels.jit import kernels_are_cached
 from eie.network import Layer
 from eie.report.result import Result
@@ -29,13 +30,15 @@ out = Console()
 err = Console(stderr=True)
 
 
-def run(model: str, spec_name: str | None, overrides: Iterable[str], **options: Any) -> None:
+def run(
+    model: str, spec_name: str | None, overrides: Iterable[str], unsupported: Unsupported = "refuse", **options: Any
+) -> None:
     """Compile, simulate and report in one go."""
     spec = load_spec(spec_name or "EIE_64PE", overrides)
     _announce_compilation()
     with Progress(err) as progress:
         progress.stage(f"reading {model}")
-        network = load(model)
+        network = load(model, unsupported=unsupported)
         trace = _inputs(options, network.layers[0].name, network.trace)
         progress.stage("compiling")
         program = compile_network(network, spec)
@@ -44,7 +47,14 @@ def run(model: str, spec_name: str | None, overrides: Iterable[str], **options: 
     _report(result, options)
 
 
-def compile_model(model: str, spec_name: str | None, overrides: Iterable[str], output: str, init: str) -> None:
+def compile_model(
+    model: str,
+    spec_name: str | None,
+    overrides: Iterable[str],
+    output: str,
+    init: str,
+    unsupported: Unsupported = "refuse",
+) -> None:
     """Compile a model into a program file."""
     if Path(output).suffix != ".safetensors":
         raise ProgramError(f"{output}: a program file ends in .safetensors")
@@ -52,7 +62,7 @@ def compile_model(model: str, spec_name: str | None, overrides: Iterable[str], o
     _announce_compilation()
     with Progress(err) as progress:
         progress.stage(f"reading {model}")
-        network = load(model)
+        network = load(model, unsupported=unsupported)
         progress.stage("compiling")
         program = compile_network(network, spec, init="linear" if init == "linear" else "exact")
         progress.stage(f"writing {output}")
@@ -73,11 +83,11 @@ def simulate_program(program: str, spec_name: str | None, overrides: Iterable[st
     _report(result, options)
 
 
-def inspect(file: str, spec_name: str | None, overrides: Iterable[str]) -> None:
+def inspect(file: str, spec_name: str | None, overrides: Iterable[str], unsupported: Unsupported = "refuse") -> None:
     """Describe a program file, or a model compiled here and now."""
     overrides = tuple(overrides)
     if not Program.is_program(file):
-        program = compile_network(load(file), load_spec(spec_name or "EIE_64PE", overrides))
+        program = compile_network(load(file, unsupported=unsupported), load_spec(spec_name or "EIE_64PE", overrides))
     elif spec_name or overrides:
         raise ProgramError(f"{file}: is compiled already; --spec and --set apply to models")
     else:

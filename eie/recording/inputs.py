@@ -8,7 +8,7 @@ from __future__ import annotations
 import gzip
 import math
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,7 +35,7 @@ class Samples:
     count
         Samples in all.
     read
-        ``read(start, stop)``: those samples as float32 (stop - start, ...).
+        ``read(places)``: those samples, int64 (n,), as float32 (n, ...).
     labels
         int64 (count,), or None.
     source, preprocessing
@@ -43,7 +43,7 @@ class Samples:
     """
 
     count: int
-    read: Callable[[int, int], NDArray[np.float32]]
+    read: Callable[[NDArray[np.int64]], NDArray[np.float32]]
     labels: NDArray[np.int64] | None
     source: str
     preprocessing: str
@@ -52,6 +52,34 @@ class Samples:
     def of(cls, values: NDArray[Any], source: str = "arrays", labels: NDArray[np.int64] | None = None) -> Samples:
         """Wrap an array (samples, ...)."""
         return _arrays(values, labels, source, Preprocess(), 1.0)
+
+    def choose(self, count: int | None, seed: int | None = None) -> Samples:
+        """Return the first ``count`` samples, or with a seed as many drawn at random, each at most once.
+
+        Raises
+        ------
+        TraceError
+            If there are fewer.
+        """
+        count = self.count if count is None else count
+        if not 1 <= count <= self.count:
+            raise TraceError(f"{self.source}: {count} samples asked for: it holds {self.count}")
+        places = np.arange(count)
+        if seed is not None:
+            places = np.random.default_rng(seed).permutation(self.count)[:count]
+        how = "first" if seed is None else f"drawn with seed {seed}"
+        return Samples(
+            count,
+            lambda some: self.read(places[some]),
+            None if self.labels is None else self.labels[places],
+            self.source if count == self.count and seed is None else f"{self.source}, {count} samples, {how}",
+            self.preprocessing,
+        )
+
+    def batches(self, size: int) -> Iterator[NDArray[np.float32]]:
+        """Yield all samples in order, at most ``size`` at a time."""
+        for start in range(0, self.count, size):
+            yield self.read(np.arange(start, min(start + size, self.count)))
 
 
 def read_samples(path: str | Path, labels: str | Path | None = None, steps: Preprocess | None = None) -> Samples:
@@ -151,8 +179,8 @@ def _arrays(
     if values.dtype.kind not in "fiub" or values.ndim == 0 or values.size == 0:
         raise TraceError(f"{source}: inputs have shape {values.shape} {values.dtype}: must be numbers (samples, ...)")
 
-    def read(start: int, stop: int) -> NDArray[np.float32]:
-        return steps.array(values[start:stop], scale, source)
+    def read(places: NDArray[np.int64]) -> NDArray[np.float32]:
+        return steps.array(values[places], scale, source)
 
     return _checked(Samples(len(values), read, labels, source, steps.stated(scale, pictures=False)))
 
@@ -164,12 +192,13 @@ def _pictures(path: Path, steps: Preprocess, labels: NDArray[np.int64] | None) -
     if not files:
         raise TraceError(f"{path}: holds no {', '.join(PICTURES)} files")
 
-    def read(start: int, stop: int) -> NDArray[np.float32]:
-        pictures = [_picture(file, steps) for file in files[start:stop]]
-        for file, picture in zip(files[start:stop], pictures, strict=True):
+    def read(places: NDArray[np.int64]) -> NDArray[np.float32]:
+        chosen = [files[place] for place in places]
+        pictures = [_picture(file, steps) for file in chosen]
+        for file, picture in zip(chosen, pictures, strict=True):
             if picture.shape != pictures[0].shape:
                 raise TraceError(
-                    f"{file}: {picture.shape} after preprocessing, {files[start].name} {pictures[0].shape}: "
+                    f"{file}: {picture.shape} after preprocessing, {chosen[0].name} {pictures[0].shape}: "
                     f"set --preprocess resize=WIDTHxHEIGHT"
                 )
         return np.stack(pictures)

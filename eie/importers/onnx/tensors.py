@@ -7,6 +7,8 @@ are checked against what is there before anything is allocated, and no path leav
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Iterator
+from itertools import chain
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import TYPE_CHECKING, Any
 
@@ -181,3 +183,45 @@ def _plain(array: NDArray[Any]) -> NDArray[Any]:
 
 def _first_line(error: BaseException) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0][:200]
+
+
+def embed_external(model: onnx.ModelProto, path: Path) -> None:
+    """Bring all external data into ``model`` itself, so that no other program has to follow a path of the file's.
+
+    Raises
+    ------
+    ModelError
+        If a file is missing or outside, the whole outgrows protobuf, or a subgraph has external data.
+    """
+    from onnx import TensorProto
+
+    room = LARGEST_FILE
+    inside = (_attribute_tensors(function.node) for function in model.functions)
+    for tensor in chain(_tensors(model.graph), *inside):
+        if tensor.data_location == TensorProto.EXTERNAL:
+            where = f"{path}: tensor {tensor.name!r}"
+            _shape(tensor.dims, where)
+            loaded = _with_external(tensor, where, path.parent)
+            room -= len(loaded.raw_data)
+            if room < 0:
+                raise ModelError(f"{path}: more than {LARGEST_FILE:,} bytes of weights: too large to be run")
+            loaded.name = tensor.name
+            tensor.CopyFrom(loaded)
+
+
+def _tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
+    """Yield every tensor of a graph and its subgraphs."""
+    yield from graph.initializer
+    for sparse in graph.sparse_initializer:
+        yield from (sparse.values, sparse.indices)
+    yield from _attribute_tensors(graph.node)
+
+
+def _attribute_tensors(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.TensorProto]:
+    for node in nodes:
+        for attribute in node.attribute:
+            yield from (attribute.t, attribute.sparse_tensor.values, attribute.sparse_tensor.indices)
+            yield from attribute.tensors
+            for inner in (attribute.g, *attribute.graphs):
+                if inner.node or inner.initializer:
+                    yield from _tensors(inner)
