@@ -45,8 +45,8 @@ def record(
 ) -> None:
     """Run MODEL on INPUTS and write what every layer reads.
 
-    An .onnx MODEL runs in onnxruntime, any other in eie's functional engine. INPUTS: .npy, .npz, IDX (raw or .gz), a PNG
-    or JPEG file, or a folder of them.
+    An .onnx MODEL runs in onnxruntime, any other in eie's functional engine. INPUTS: .npy, .npz, IDX (raw or .gz), a
+    PNG or JPEG file, or a folder of them.
     """
     from pathlib import Path
 
@@ -100,7 +100,8 @@ def _show(recorded: Trace) -> None:
             "no" if layer.values is None else "yes",
         )
     wide.print(table)
-    lines = [f"{recorded.samples} samples{'' if recorded.labels is None else ' with labels'}: {recorded.source}."]
+    count = "1 sample" if recorded.samples == 1 else f"{recorded.samples} samples"
+    lines = [f"{count}{'' if recorded.labels is None else ' with labels'}: {recorded.source}."]
     if recorded.preprocessing:
         lines.append(f"Preprocessing: {recorded.preprocessing}.")
     if recorded.seed is not None:
