@@ -6,7 +6,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --co
 # BLAS threads make small products slower and noisier.
 export OPENBLAS_NUM_THREADS := 1
 
-.PHONY: run test check lint types contracts bench clean
+.PHONY: run test check lint types contracts bench freeze clean
 
 run: $(VENV)/run.done
 	$(BIN)/eie run models/lenet-300-100.toml
@@ -27,7 +27,10 @@ contracts: $(VENV)/check.done
 	$(BIN)/lint-imports
 
 bench: $(VENV)/bench.done
-	$(BIN)/python -m pytest benchmarks --override-ini testpaths=benchmarks -p no:doctest -q -s
+	$(BIN)/python -m pytest -c benchmarks/pytest.ini benchmarks
+
+freeze: $(VENV)/test.done
+	$(BIN)/python tests/freeze.py
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks

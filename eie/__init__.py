@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from eie.spec import EIE_64PE, EIE_256PE, AcceleratorSpec, load_spec
     from eie.trace import LayerTrace, Trace
 
+__version__ = "0.1.0"
+
 _HOMES = {
     "AcceleratorSpec": "eie.spec",
     "EIE_64PE": "eie.spec",

@@ -49,6 +49,9 @@ class Activity:
         int64 (N,): non-zero inputs of each sample, over all products; the bias is not counted.
     possible_inputs
         Inputs of one sample, over all products.
+    products
+        Matrix-vector products of one sample: 1 of a fully connected layer, output pixels of a convolution, time steps
+        of an LSTM.
     """
 
     layer: str
@@ -61,6 +64,7 @@ class Activity:
     reload_cycles: int
     active_inputs: NDArray[np.int64]
     possible_inputs: int
+    products: int = 1
 
     @property
     def samples(self) -> int:

@@ -7,13 +7,15 @@ the picture. Nothing here multiplies weights with activations.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from eie.errors import ModelError
+from eie.matrix import SparseColumns
 
 GATES = ("input", "forget", "cell", "output")
 
@@ -55,9 +57,8 @@ class Conv2d:
             if getattr(self, name) < 1:
                 raise ModelError(f"conv {name}={getattr(self, name)}: must be >= 1")
         if self.groups < 1 or self.in_channels % self.groups or self.out_channels % self.groups:
-            raise ModelError(
-                f"conv groups={self.groups}: must divide the channels, {self.in_channels} in and {self.out_channels} out"
-            )
+            channels = f"{self.in_channels} in, {self.out_channels} out"
+            raise ModelError(f"conv groups={self.groups}: must divide the channels, {channels}")
 
     @property
     def weight_shape(self) -> tuple[int, int, int, int]:
@@ -70,9 +71,17 @@ class Conv2d:
         return self.out_channels, self.in_channels * self.kernel[0] * self.kernel[1]
 
     @property
-    def columns_per_output(self) -> int:
-        """Weights that one output has before pruning: in / groups * kh * kw."""
-        return self.matrix_shape[1] // self.groups
+    def dense_shape(self) -> tuple[int, int]:
+        """(out, in / groups * kh * kw): the weights there are before pruning."""
+        return self.out_channels, self.matrix_shape[1] // self.groups
+
+    def spread_groups(self, flat: SparseColumns) -> SparseColumns:
+        """Move an (out, in / groups * kh * kw) matrix to the diagonal blocks of (out, in * kh * kw)."""
+        if self.groups == 1:
+            return flat
+        group = flat.rows // (self.out_channels // self.groups)
+        columns = flat.column_of + group * self.dense_shape[1]
+        return SparseColumns.from_entries(self.matrix_shape, flat.rows, columns, flat.data)
 
     def output_size(self, height: int, width: int) -> tuple[int, int]:
         """Rows and columns of the output map.
@@ -102,23 +111,24 @@ class Conv2d:
 
     def windows(self, x: NDArray[Any]) -> NDArray[Any]:
         """(N, C, H, W) into a view (N, oh, ow, C, kh, kw): what each output pixel sees."""
-        self._check(x)
+        self.check(x)
         spans = tuple(gap * (size - 1) + 1 for gap, size in zip(self.dilation, self.kernel, strict=True))
         return _windows(x, self.pads, spans, self.stride, self.dilation)
 
-    def rows(self, x: NDArray[Any], start: int = 0, stop: int | None = None) -> NDArray[Any]:
-        """Rows start..stop-1 of `im2col`, so that a large layer need never be unrolled as a whole."""
-        return _take(self.windows(x), start, stop)
+    def unroll(self, windows: NDArray[Any], start: int, stop: int) -> NDArray[Any]:
+        """Copy rows start..stop-1 of `im2col` out of `windows`, so that a large layer is never unrolled as a whole."""
+        return _take(windows, start, stop)
 
     def im2col(self, x: NDArray[Any]) -> NDArray[Any]:
         """(N, C, H, W) into (N * oh * ow, C * kh * kw): the inputs of every product, columns as in the matrix."""
-        return self.rows(x)
+        return _take(self.windows(x), 0, None)
 
     def fold(self, rows: NDArray[Any], n: int, height: int, width: int) -> NDArray[Any]:
         """(n * oh * ow, out) into (n, out, oh, ow), for ``height`` x ``width`` output pixels."""
         return rows.reshape(n, height, width, self.out_channels).transpose(0, 3, 1, 2)
 
-    def _check(self, x: NDArray[Any]) -> None:
+    def check(self, x: NDArray[Any]) -> None:
+        """Raise `ModelError` unless ``x`` is (N, C, H, W) with these channels and room for the kernel."""
         if x.ndim != 4 or x.shape[1] != self.in_channels:
             raise ModelError(f"a convolution over {self.in_channels} channels got an array of shape {x.shape}")
         self.output_size(x.shape[2], x.shape[3])
@@ -157,9 +167,9 @@ class Winograd:
         return self.BLOCKS * self.conv.out_channels, self.BLOCKS * self.conv.in_channels
 
     @property
-    def columns_per_output(self) -> int:
-        """Weights that one output of one of the 16 matrices has before pruning: in."""
-        return self.conv.in_channels
+    def dense_shape(self) -> tuple[int, int]:
+        """(out, 16 * in): the transformed weights there are before pruning."""
+        return self.conv.out_channels, self.BLOCKS * self.conv.in_channels
 
     def output_size(self, height: int, width: int) -> tuple[int, int]:
         """Rows and columns of the output map, as of the direct convolution."""
@@ -175,14 +185,19 @@ class Winograd:
         down, across = self.tiles(height, width)
         return down * across
 
-    def rows(self, x: NDArray[Any], start: int = 0, stop: int | None = None) -> NDArray[Any]:
-        """(N, C, H, W) into (N * tiles, 16 * C), or rows start..stop-1 of it: transformed tiles, exact on integers."""
-        self.conv._check(x)
+    def windows(self, x: NDArray[Any]) -> NDArray[Any]:
+        """(N, C, H, W) into a view (N, tiles down, tiles across, C, 4, 4) of overlapping tiles."""
+        self.conv.check(x)
         height, width = x.shape[2:]
         down, across = self.tiles(height, width)
         top, left, _, _ = self.conv.pads
+        # A last tile that hangs over the output sees further rows or columns of zeros.
         pads = (top, left, 2 * down + 2 - height - top, 2 * across + 2 - width - left)
-        tiles = _take(_windows(x, pads, (4, 4), (2, 2), (1, 1)), start, stop)
+        return _windows(x, pads, (4, 4), (2, 2), (1, 1))
+
+    def unroll(self, windows: NDArray[Any], start: int, stop: int) -> NDArray[Any]:
+        """Transform tiles start..stop-1 into rows (tiles, 16 * C); additions only, so integers stay exact."""
+        tiles = _take(windows, start, stop)
         d = tiles.reshape(len(tiles), self.conv.in_channels, 4, 4)
         return _transform_input(d).transpose(0, 2, 3, 1).reshape(len(tiles), -1)
 
@@ -235,12 +250,34 @@ class Lstm:
         return 4 * self.hidden_size, self.input_size + self.hidden_size
 
     @property
-    def columns_per_output(self) -> int:
-        """Weights that one gate of one unit has before pruning."""
-        return self.input_size + self.hidden_size
+    def dense_shape(self) -> tuple[int, int]:
+        """The same: every weight may be there."""
+        return self.matrix_shape
 
 
 Geometry = Conv2d | Winograd | Lstm
+
+
+def describe(geometry: Geometry | None) -> dict[str, Any] | None:
+    """Return a geometry as plain numbers, ready for JSON; `from_description` reads it."""
+    return None if geometry is None else {"kind": type(geometry).__name__, **asdict(geometry)}
+
+
+def from_description(value: Mapping[str, Any] | None) -> Geometry | None:
+    """Undo `describe`; ValueError for another kind."""
+    if value is None:
+        return None
+    numbers: dict[str, Any] = {
+        key: tuple(item) if isinstance(item, list) else item for key, item in value.items() if key != "kind"
+    }
+    if value["kind"] == "Conv2d":
+        return Conv2d(**numbers)
+    if value["kind"] == "Lstm":
+        return Lstm(**numbers)
+    conv = from_description({"kind": "Conv2d", **value.get("conv", {})})
+    if value["kind"] != "Winograd" or not isinstance(conv, Conv2d):
+        raise ValueError(f"unknown geometry {value['kind']!r}")
+    return Winograd(conv)
 
 
 def _windows(

@@ -79,7 +79,7 @@ class Graph:
     Attributes
     ----------
     inputs
-        (name, shape of one sample) of each graph input.
+        (name, shape of one sample) of each graph input; -1 stands for any size.
     outputs
         Names of the tensors that the network gives; accuracy is read from the first.
     constants

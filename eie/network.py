@@ -6,15 +6,16 @@ the compiler.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from eie.errors import ModelError
-from eie.geometry import Conv2d, Geometry, Lstm
+from eie.geometry import Conv2d, Geometry, Lstm, Winograd
 from eie.graph import Graph
 from eie.matrix import SparseColumns, frozen
 from eie.trace import Trace
@@ -142,7 +143,7 @@ class Layer:
             layer = cls.from_weights(name, flat, bias, relu=relu)
         else:
             layer = cls.from_codes(name, flat, codebook, bias, relu=relu)
-        return replace(layer, matrix=_spread_groups(layer.matrix, conv), geometry=conv)
+        return replace(layer, matrix=conv.spread_groups(layer.matrix), geometry=conv)
 
     @classmethod
     def from_lstm(
@@ -198,8 +199,8 @@ class Layer:
     @property
     def weight_density(self) -> float:
         """Non-zeros over all weights, bias not counted; what a grouped convolution cannot have is no weight."""
-        columns = self.inputs if self.geometry is None else self.geometry.columns_per_output
-        return self.matrix.nnz / (self.outputs * columns)
+        rows, columns = self.matrix.shape if self.geometry is None else self.geometry.dense_shape
+        return self.matrix.nnz / (rows * columns)
 
     @property
     def weights(self) -> NDArray[np.float32]:
@@ -219,7 +220,7 @@ class Layer:
         conv = self.geometry
         if not isinstance(conv, Conv2d):
             raise ModelError(f"layer {self.name!r} is no convolution: it has no kernel")
-        columns = conv.columns_per_output
+        columns = conv.dense_shape[1]
         group = self.matrix.rows // (conv.out_channels // conv.groups)
         flat = np.zeros((conv.out_channels, columns), np.float32)
         data = self.matrix.data if self.codebook is None else self.codebook[self.matrix.data]
@@ -288,14 +289,41 @@ class Network:
         raise ModelError(f"{type(net_or_layer).__name__}: must be an eie.Layer or eie.Network")
 
 
-def _spread_groups(flat: SparseColumns, conv: Conv2d) -> SparseColumns:
-    """Move (out, in / groups * kh * kw) to the diagonal blocks of (out, in * kh * kw)."""
-    if conv.groups == 1:
-        return flat
-    group = flat.rows // (conv.out_channels // conv.groups)
-    return SparseColumns.from_entries(
-        conv.matrix_shape, flat.rows, flat.column_of + group * conv.columns_per_output, flat.data
-    )
+class Chained(Protocol):
+    """A network, compiled or not: what its dataflow depends on."""
+
+    @property
+    def graph(self) -> Graph | None: ...
+    @property
+    def sequential(self) -> bool: ...
+    @property
+    def layers(self) -> Sequence[_Link]: ...
+
+
+class _Link(Protocol):
+    @property
+    def name(self) -> str: ...
+    @property
+    def inputs(self) -> int: ...
+    @property
+    def geometry(self) -> Geometry | None: ...
+
+
+def dataflow(network: Chained) -> Graph | None:
+    """Return how tensors flow: the network's graph, else the chain of a sequence, else None (layers on their own).
+
+    A chain's input has the first layer's name.
+    """
+    if network.graph is not None or not network.sequential:
+        return network.graph
+    first = network.layers[0]
+    shape: tuple[int, ...] = (first.inputs,)
+    if isinstance(first.geometry, Lstm):
+        shape = (-1, first.geometry.input_size)
+    elif first.geometry is not None:
+        conv = first.geometry.conv if isinstance(first.geometry, Winograd) else first.geometry
+        shape = (conv.in_channels, -1, -1)
+    return Graph.sequence(first.name, shape, [("layer", layer.name) for layer in network.layers])
 
 
 def _name(name: object) -> str:

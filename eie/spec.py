@@ -208,5 +208,6 @@ def complaint(item: Mapping[str, Any], prefix: str, keys: Iterable[str]) -> str:
         "float_type": "a number",
         "bool_type": "true or false",
         "string_type": "text",
+        "finite_number": "finite",
     }
     return f"{head}: must be " + kinds.get(item["type"], str(item["msg"]).lower())

@@ -85,11 +85,11 @@ def read_npy(path: str | Path, kind: type[EieError]) -> NDArray[Any]:
 
 def _load_numpy(path: str | Path, kind: type[EieError]) -> Arrays | NDArray[Any]:
     try:
-        loaded = np.load(path, allow_pickle=False)
-        if isinstance(loaded, np.lib.npyio.NpzFile):
-            with loaded:
+        with Path(path).open("rb") as file:
+            loaded = np.load(file, allow_pickle=False)
+            if isinstance(loaded, np.lib.npyio.NpzFile):
                 return {name: loaded[name] for name in loaded.files}
-        return np.asarray(loaded)
+            return np.asarray(loaded)
     except OSError as error:
         raise kind(f"{path}: cannot be read: {error.strerror or error}") from None
     except _UNREADABLE as error:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -86,19 +87,28 @@ class LayerTrace:
     @property
     def mask(self) -> NDArray[np.bool_]:
         """bool (rows, width)."""
-        return np.unpackbits(self.bits, axis=1, count=self.width).astype(bool)
+        return self.mask_of(0, self.width)
+
+    def mask_of(self, start: int, stop: int) -> NDArray[np.bool_]:
+        """bool (rows, stop - start): the columns start..stop-1."""
+        first = start // 8
+        unpacked = np.unpackbits(self.bits[:, first : -(-stop // 8)], axis=1)
+        return unpacked[:, start - 8 * first : stop - 8 * first].astype(bool)
 
     @property
     def density(self) -> float:
         """Non-zero inputs over all inputs."""
         return float(np.bitwise_count(self.bits).sum() / (self.rows * self.width))
 
-    def dense(self) -> NDArray[np.float32] | None:
-        """float32 (rows, width), or None when no values were kept."""
+    def dense(self, start: int = 0, stop: int | None = None) -> NDArray[np.float32] | None:
+        """float32 (rows, width), or rows start..stop-1 of it; None when no values were kept."""
         if self.values is None:
             return None
-        out = np.zeros((self.rows, self.width), np.float32)
-        out[self.mask] = self.values
+        bits = self.bits[start:stop]
+        out = np.zeros((len(bits), self.width), np.float32)
+        first = self._value_starts[start]
+        mask = np.unpackbits(bits, axis=1, count=self.width).astype(bool)
+        out[mask] = self.values[first : first + np.count_nonzero(mask)]
         return out
 
     @property
@@ -107,6 +117,15 @@ class LayerTrace:
         active = np.bitwise_count(self.bits).sum(axis=1, dtype=np.int64)
         density: NDArray[np.float64] = active.reshape(-1, self.products).mean(axis=1) / self.width
         return density
+
+    @cached_property
+    def _value_starts(self) -> NDArray[np.int64]:
+        """int64 (rows + 1,): where each row's values begin."""
+        return np.concatenate(([0], np.cumsum(np.bitwise_count(self.bits).sum(axis=1, dtype=np.int64))))
+
+    def pattern(self, start: int, stop: int) -> LayerTrace:
+        """Return rows start..stop-1 without values, each a sample of its own."""
+        return LayerTrace(self.width, self.bits[start:stop])
 
     def head(self, samples: int) -> LayerTrace:
         """Return the first samples only."""

@@ -8,13 +8,18 @@ from typing import Any, TypeVar
 
 import click
 
+from eie import __version__
 from eie.cli.trace import trace
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+_winograd_option = click.option(
+    "--winograd", is_flag=True, help="Run 3x3 convolutions of stride 1 by Winograd F(2x2, 3x3) instead of im2col."
+)
+
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.version_option(package_name="eie")
+@click.version_option(__version__, prog_name="eie")
 def app() -> None:
     """What does a pruned network cost on an EIE-style sparse accelerator, and why?
 
@@ -91,6 +96,7 @@ def _run_options(command: F) -> F:
 @_model_options
 @_spec_options
 @_run_options
+@_winograd_option
 def run(**options: Any) -> None:
     """Compile MODEL, simulate it and print one row a layer.
 
@@ -111,6 +117,7 @@ def run(**options: Any) -> None:
     show_default=True,
     help="How weight clustering starts.",
 )
+@_winograd_option
 def compile_(**options: Any) -> None:
     """Compile MODEL into the memory images of every PE."""
     _commands().compile_model(**options)

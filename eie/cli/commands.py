@@ -12,26 +12,34 @@ from rich.console import Console
 from rich.table import Table
 
 from eie.cli.progress import Progress
+from eie.compiler.lower import Lowering
 from eie.compiler.program import Program
 from eie.compiler.program import compile as compile_network
+from eie.compression.share import Initialisation
 from eie.errors import EieError, ProgramError, TraceError
 from eie.importers import load
 from eie.importers.options import Unsupported
 from eie.kernels.jit import kernels_are_cached
-from eie.network import Layer
+from eie.network import Layer, Network, dataflow
+from eie.report.inputs import Inputs, rows_or_maps
 from eie.report.result import Result
 from eie.report.run import simulate, with_given_accuracy
 from eie.report.table import show
 from eie.spec import AcceleratorSpec, load_spec
 from eie.storage import read_npy
-from eie.trace import LayerTrace, Trace
+from eie.trace import Trace
 
 out = Console()
 err = Console(stderr=True)
 
 
 def run(
-    model: str, spec_name: str | None, overrides: Iterable[str], unsupported: Unsupported = "refuse", **options: Any
+    model: str,
+    spec_name: str | None,
+    overrides: Iterable[str],
+    winograd: bool,
+    unsupported: Unsupported = "refuse",
+    **options: Any,
 ) -> None:
     """Compile, simulate and report in one go."""
     spec = load_spec(spec_name or "EIE_64PE", overrides)
@@ -39,11 +47,11 @@ def run(
     with Progress(err) as progress:
         progress.stage(f"reading {model}")
         network = load(model, unsupported=unsupported)
-        trace = _inputs(options, network.layers[0].name, network.trace)
+        inputs = _inputs(options, network, network.trace)
         progress.stage("compiling")
-        program = compile_network(network, spec)
-        result = _simulate(program, trace, progress, options)
-        result = with_given_accuracy(result, network, trace)
+        program = compile_network(network, spec, lowering=lowering(winograd))
+        result = _simulate(program, inputs, progress, options)
+        result = with_given_accuracy(result, network, inputs)
     _report(result, options)
 
 
@@ -53,6 +61,7 @@ def compile_model(
     overrides: Iterable[str],
     output: str,
     init: str,
+    winograd: bool,
     unsupported: Unsupported = "refuse",
 ) -> None:
     """Compile a model into a program file."""
@@ -64,7 +73,8 @@ def compile_model(
         progress.stage(f"reading {model}")
         network = load(model, unsupported=unsupported)
         progress.stage("compiling")
-        program = compile_network(network, spec, init="linear" if init == "linear" else "exact")
+        chosen: Initialisation = "linear" if init == "linear" else "exact"
+        program = compile_network(network, spec, init=chosen, lowering=lowering(winograd))
         progress.stage(f"writing {output}")
         program.save(output)
     _describe(program)
@@ -76,10 +86,10 @@ def simulate_program(program: str, spec_name: str | None, overrides: Iterable[st
     overrides = tuple(overrides)
     if spec_name or overrides:
         compiled = compiled.on(load_spec(spec_name or compiled.spec, overrides))
-    trace = _inputs(options, compiled.layers[0].name, None)
+    inputs = _inputs(options, compiled, None)
     _announce_compilation()
     with Progress(err) as progress:
-        result = _simulate(compiled, trace, progress, options)
+        result = _simulate(compiled, inputs, progress, options)
     _report(result, options)
 
 
@@ -112,7 +122,12 @@ def warmup() -> None:
     err.print("kernels are compiled and cached")
 
 
-def _simulate(program: Program, trace: Trace | None, progress: Progress, options: dict[str, Any]) -> Result:
+def lowering(winograd: bool) -> Lowering:
+    """Name the lowering that a command's switch chose."""
+    return "winograd" if winograd else "im2col"
+
+
+def _simulate(program: Program, inputs: Inputs, progress: Progress, options: dict[str, Any]) -> Result:
     log = None
     if options["log_cycles"]:
         if options["engine"] != "events":
@@ -123,7 +138,7 @@ def _simulate(program: Program, trace: Trace | None, progress: Progress, options
 
     return simulate(
         program,
-        trace,
+        inputs,
         engine=options["engine"],
         datapath=options["datapath"],
         threads=options["threads"],
@@ -190,7 +205,7 @@ def _describe(program: Program) -> None:
         wide.print(f"Note: {note}.", highlight=False)
 
 
-def _inputs(options: dict[str, Any], first_layer: str, own: Trace | None) -> Trace | None:
+def _inputs(options: dict[str, Any], network: Network | Program, own: Trace | None) -> Inputs:
     """Return the activations asked for: ``--trace``, else the model's own; at most ``--samples`` of them."""
     file, samples = options["trace_file"], options["samples"]
     trace = own
@@ -199,8 +214,11 @@ def _inputs(options: dict[str, Any], first_layer: str, own: Trace | None) -> Tra
         if suffix == ".npz":
             trace = Trace.load(file)
         elif suffix == ".npy":
-            recorded = LayerTrace.from_dense(read_npy(file, TraceError), str(file))
-            trace = Trace({first_layer: recorded}, source=Path(file).name)
+            array = read_npy(file, TraceError)
+            found = rows_or_maps(network.layers, dataflow(network), array, Path(file).name)
+            if not isinstance(found, Trace):
+                return {name: maps[:samples] for name, maps in found.items()}
+            trace = found
         else:
             raise TraceError(f"{file}: unknown suffix {suffix!r}: activations are a trace (.npz) or an array (.npy)")
     return trace.head(samples) if trace is not None and samples else trace

@@ -6,7 +6,7 @@ Read by `passes`, which cuts it where it does not fit, and by the simulator.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -78,12 +78,6 @@ class Encoding:
         """int64 (P,): stored entries, padding included."""
         return np.diff(self.bases)
 
-    @property
-    def column_entries(self) -> NDArray[np.int64]:
-        """int64 (J,): stored entries of each column, over all PEs."""
-        totals: NDArray[np.int64] = self.pointers.sum(axis=1, dtype=np.int64)
-        return np.diff(totals)
-
     @cached_property
     def slots(self) -> NDArray[Any]:
         """(J, S): cycles each PE spends on a column, ``max(1, entries)``; S is P in whole lane blocks, rest 0.
@@ -97,17 +91,29 @@ class Encoding:
         np.maximum(counts, 1, out=slots[:, : self.n_pe], casting="unsafe")
         return frozen(slots, dtype)
 
-    def sram_rows(self, entries_per_row: int) -> tuple[NDArray[Any], NDArray[Any]]:
-        """(J, S) each: SRAM row of every column's first and last entry; first > last marks an empty column."""
-        highest = int(self.pointers[-1].max(initial=0)) // entries_per_row
-        dtype: Any = np.uint16 if highest < 0xFFFF else np.uint32
-        shape = self.slots.shape
-        first, last = np.ones(shape, dtype), np.zeros(shape, dtype)
+    def sram_table(self, entries_per_row: int) -> NDArray[Any]:
+        """(J, B, 3, LANES): slots, first and last SRAM row of every column, in blocks of PEs, rows counted from 1.
+
+        An empty column has the type's largest number as first row and 0 as last. uint16 where that holds all.
+        """
         begin, end = self.pointers[:-1], self.pointers[1:]
+        narrow = self.slots.dtype == np.uint8 and self.pointers[-1].max(initial=0) // entries_per_row < 0xFFFE
+        dtype: Any = np.uint16 if narrow else np.int64
+        table = np.zeros((len(begin), 3, self.slots.shape[1]), dtype)
+        table[:, 0] = self.slots
         filled = end > begin
-        first[:, : self.n_pe][filled] = begin[filled] // entries_per_row
-        last[:, : self.n_pe][filled] = (end[filled] - 1) // entries_per_row
-        return frozen(first, dtype), frozen(last, dtype)
+        owned = slice(0, self.n_pe)
+        table[:, 1, owned] = np.where(filled, begin // entries_per_row + 1, np.iinfo(dtype).max)
+        table[:, 2, owned] = np.where(filled, (end - 1) // entries_per_row + 1, 0)
+        blocks = table.reshape(len(begin), 3, -1, LANES)
+        return frozen(blocks.transpose(0, 2, 1, 3), dtype)
+
+    def column_totals(self, entries_per_row: int) -> NDArray[np.int64]:
+        """int64 (J, 3): entries, padding entries and SRAM rows of each column, over all PEs."""
+        begin, end = self.pointers[:-1], self.pointers[1:]
+        rows = np.where(end > begin, (end - 1) // entries_per_row - begin // entries_per_row + 1, 0)
+        entries = (end - begin).sum(axis=1, dtype=np.int64)
+        return frozen(np.stack((entries, self.padding, rows.sum(axis=1)), axis=1), np.int64)
 
     def pe_image(self, pe: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.int32]]:
         """Return (codes, runs, pointers) as PE ``pe`` stores them."""
@@ -133,6 +139,16 @@ class Encoding:
             frozen(self.padding[start:ends], np.int64),
             frozen(self.codes[owned], np.uint8),
             frozen(self.runs[owned], np.uint8),
+        )
+
+    def moved(self, rows: int, columns: int) -> Encoding:
+        """Return the same images for a block that begins further down and to the right in its layer."""
+        return replace(
+            self,
+            row_start=self.row_start + rows,
+            row_stop=self.row_stop + rows,
+            column_start=self.column_start + columns,
+            column_stop=self.column_stop + columns,
         )
 
     def decode(self) -> SparseColumns:

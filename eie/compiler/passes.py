@@ -55,20 +55,28 @@ class Fit:
         )
 
 
-def fit(layer: str, encodings: tuple[Encoding, ...], spec: AcceleratorSpec) -> Fit:
-    """Measure a layer's passes against the capacities of ``spec``."""
+def fit(layer: str, encodings: tuple[Encoding, ...], spec: AcceleratorSpec, *, reloads: bool = False) -> Fit:
+    """Measure a layer's passes against the capacities of ``spec``; without ``reloads`` the SRAMs hold all at once."""
+    together = max if reloads else sum
+    entries = np.array([one.entries_per_pe for one in encodings])
     return Fit(
         layer=layer,
-        passes=len(encodings),
-        entries=max(int(one.entries_per_pe.max()) for one in encodings),
+        passes=len(encodings) if reloads else 1,
+        entries=int((entries if reloads else entries.sum(axis=0)).max()),
         entry_capacity=spec.entry_capacity,
-        pointers=max(len(one.pointers) for one in encodings),
+        pointers=together(len(one.pointers) for one in encodings),
         pointer_capacity=spec.pointer_capacity,
         outputs=max(-(-(one.row_stop - one.row_start) // spec.n_pe) for one in encodings),
         output_capacity=spec.act_registers,
-        inputs=max(one.scan_rows for one in encodings),
+        inputs=together(one.scan_rows for one in encodings),
         input_capacity=spec.activation_capacity,
     )
+
+
+def fit_together(encodings: tuple[Encoding, ...], spec: AcceleratorSpec) -> bool:
+    """Whether the SRAMs hold the weights of all passes at once."""
+    whole = fit("", encodings, spec)
+    return whole.entries <= whole.entry_capacity and whole.pointers <= whole.pointer_capacity
 
 
 def split(layer: str, codes: SparseColumns, spec: AcceleratorSpec, *, has_bias: bool) -> tuple[Encoding, ...]:

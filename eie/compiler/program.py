@@ -21,12 +21,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from eie import __version__
 from eie.compiler.encode import Encoding, encode
-from eie.compiler.passes import Fit, fit, split
+from eie.compiler.lower import Block, Lowering, blocks, lower
+from eie.compiler.passes import Fit, fit, fit_together, split
 from eie.compression.share import Initialisation, ShareReport, share
-from eie.errors import EieError, ProgramError
+from eie.errors import ModelError, ProgramError
+from eie.geometry import Geometry, Winograd
+from eie.geometry import describe as describe_geometry
+from eie.geometry import from_description as geometry_from
+from eie.graph import Graph
 from eie.matrix import frozen
-from eie.network import Layer, Network
+from eie.network import Layer, Network, dataflow
 from eie.spec import EIE_64PE, AcceleratorSpec
 from eie.storage import Arrays, read_json, read_safetensors, write_safetensors
 from eie.trace import Trace
@@ -57,9 +63,13 @@ class EncodedLayer:
     codebook
         float32 (2**weight_bits,), level 0 is 0.
     passes
-        One `Encoding` unless the layer was split to fit.
+        One `Encoding`, unless the layer was split to fit or consists of independent matrices (Winograd).
     shared
         What weight sharing did.
+    geometry
+        What the matrix is the lowered form of; None for a fully connected layer.
+    reloads
+        Whether the passes do not fit together, so that each is loaded anew for every sample.
     """
 
     name: str
@@ -71,6 +81,8 @@ class EncodedLayer:
     codebook: NDArray[np.float32]
     passes: tuple[Encoding, ...]
     shared: ShareReport
+    geometry: Geometry | None = None
+    reloads: bool = False
 
     @property
     def has_bias(self) -> bool:
@@ -80,7 +92,18 @@ class EncodedLayer:
     @property
     def weight_density(self) -> float:
         """Non-zero weights over all weights."""
-        return self.weights / (self.outputs * self.inputs)
+        rows, columns = self.dense_shape
+        return self.weights / (rows * columns)
+
+    @property
+    def dense_shape(self) -> tuple[int, int]:
+        """(outputs, weights of each) before pruning, of one row of inputs; blocks that are zero by design left out."""
+        return (self.outputs, self.inputs) if self.geometry is None else self.geometry.dense_shape
+
+    @property
+    def products_per_row(self) -> int:
+        """Matrix-vector products that one row of inputs takes: 16 for a Winograd tile, else 1."""
+        return Winograd.BLOCKS if isinstance(self.geometry, Winograd) else 1
 
     @property
     def entries(self) -> int:
@@ -108,7 +131,13 @@ class EncodedLayer:
 
 @dataclass(frozen=True, eq=False)
 class Program:
-    """A network compiled for one machine. Build it with `compile`, keep it with `save` and `load`."""
+    """A network compiled for one machine. Build it with `compile`, keep it with `save` and `load`.
+
+    Attributes
+    ----------
+    sha256
+        Of the model file it was compiled from, or None.
+    """
 
     name: str
     spec: AcceleratorSpec
@@ -117,6 +146,17 @@ class Program:
     source: str = "arrays"
     notes: tuple[str, ...] = ()
     trace: Trace | None = None
+    graph: Graph | None = None
+    sha256: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.graph is not None and sorted(self.graph.layers) != sorted(layer.name for layer in self.layers):
+            raise ProgramError(f"program {self.name!r}: its graph names other layers than it has")
+
+    @property
+    def dataflow(self) -> Graph | None:
+        """How tensors flow, see `eie.network.dataflow`."""
+        return dataflow(self)
 
     def on(self, spec: AcceleratorSpec) -> Program:
         """Return the same images on another machine that stores them alike (other queues, clock, node, row width).
@@ -136,7 +176,7 @@ class Program:
     @property
     def fit(self) -> tuple[Fit, ...]:
         """Each layer's demands against the machine's memories."""
-        return tuple(fit(layer.name, layer.passes, self.spec) for layer in self.layers)
+        return tuple(fit(layer.name, layer.passes, self.spec, reloads=layer.reloads) for layer in self.layers)
 
     @cached_property
     def content_hash(self) -> str:
@@ -179,12 +219,16 @@ class Program:
             raise ProgramError(f"{path}: damaged: its content does not match its hash")
         try:
             return _unpack(arrays, header)
-        except (KeyError, TypeError, ValueError, IndexError) as error:
+        except (KeyError, TypeError, ValueError, IndexError, AttributeError, ModelError, ProgramError) as error:
             raise ProgramError(f"{path}: damaged program: {error}") from None
 
 
 def compile(
-    net_or_layer: Network | Layer, spec: AcceleratorSpec = EIE_64PE, *, init: Initialisation = "exact"
+    net_or_layer: Network | Layer,
+    spec: AcceleratorSpec = EIE_64PE,
+    *,
+    init: Initialisation = "exact",
+    lowering: Lowering = "im2col",
 ) -> Program:
     """Compile pruned layers into per-PE images.
 
@@ -196,6 +240,9 @@ def compile(
         The machine.
     init
         How clustering starts, see `eie.compression.share.share`.
+    lowering
+        How 3x3 convolutions of stride 1 run: ``"im2col"``, a product per output pixel, or ``"winograd"``, 16 smaller
+        products per 2x2 output pixels on a denser matrix (docs/lowering.md). Others always run by im2col.
 
     Returns
     -------
@@ -220,8 +267,18 @@ def compile(
     ([1, 2, 0, 3], [2, 0, 15, 2])
     """
     network = Network.of(net_or_layer)
-    layers = tuple(_compile_layer(layer, spec, init) for layer in network.layers)
-    return Program(network.name, spec, layers, network.sequential, network.source, network.notes, network.trace)
+    lowered = [lower(layer, lowering) for layer in network.layers]
+    return Program(
+        network.name,
+        spec,
+        tuple(_compile_layer(layer, spec, init) for layer, _ in lowered),
+        network.sequential,
+        network.source,
+        (*network.notes, *(note for _, note in lowered if note)),
+        network.trace,
+        network.graph,
+        network.sha256,
+    )
 
 
 def _compile_layer(layer: Layer, spec: AcceleratorSpec, init: Initialisation) -> EncodedLayer:
@@ -230,14 +287,8 @@ def _compile_layer(layer: Layer, spec: AcceleratorSpec, init: Initialisation) ->
     codebook = np.zeros(1 << spec.weight_bits, np.float32)
     levels = min(len(shared.codebook), len(codebook))
     codebook[:levels] = shared.codebook[:levels]
-    codes = shared.matrix
-    has_bias = shared.bias_codes is not None
-    if shared.bias_codes is not None:
-        codes = codes.append_column(shared.bias_codes)
-    if spec.enforce_capacity:
-        passes = split(layer.name, codes, spec, has_bias=has_bias)
-    else:
-        passes = (encode(codes, spec.n_pe, spec.index_bits, has_bias=has_bias),)
+    parts = blocks(shared)
+    passes = tuple(one for part in parts for one in _encode_block(layer.name, part, spec))
     return EncodedLayer(
         layer.name,
         layer.outputs,
@@ -248,10 +299,23 @@ def _compile_layer(layer: Layer, spec: AcceleratorSpec, init: Initialisation) ->
         frozen(codebook, np.float32),
         passes,
         report,
+        layer.geometry,
+        reloads=spec.enforce_capacity and (len(passes) > len(parts) or not fit_together(passes, spec)),
     )
 
 
-_LAYER_FIELDS = ("name", "outputs", "inputs", "weights", "relu", "synthetic")
+def _encode_block(name: str, block: Block, spec: AcceleratorSpec) -> tuple[Encoding, ...]:
+    codes, has_bias = block.codes, block.bias_codes is not None
+    if block.bias_codes is not None:
+        codes = codes.append_column(block.bias_codes)
+    if spec.enforce_capacity:
+        passes = split(name, codes, spec, has_bias=has_bias)
+    else:
+        passes = (encode(codes, spec.n_pe, spec.index_bits, has_bias=has_bias),)
+    return tuple(one.moved(block.row, block.column) for one in passes) if block.row else passes
+
+
+_LAYER_FIELDS = ("name", "outputs", "inputs", "weights", "relu", "synthetic", "reloads")
 _PASS_FIELDS = ("row_start", "row_stop", "column_start", "column_stop", "has_bias", "index_bits")
 _PASS_ARRAYS = {
     "bases": np.int64,
@@ -273,6 +337,7 @@ def _pack(program: Program) -> tuple[Arrays, dict[str, Any]]:
         layers.append(
             {
                 **{name: getattr(layer, name) for name in _LAYER_FIELDS},
+                "geometry": describe_geometry(layer.geometry),
                 "shared": asdict(layer.shared),
                 "passes": [{name: getattr(one, name) for name in _PASS_FIELDS} for one in layer.passes],
             }
@@ -285,19 +350,29 @@ def _pack(program: Program) -> tuple[Arrays, dict[str, Any]]:
         "sequential": program.sequential,
         "notes": list(program.notes),
         "layers": layers,
+        "graph": None if program.graph is None else program.graph.describe(),
     }
+    if program.sha256 is not None:
+        description["sha256"] = program.sha256
+    if program.graph is not None:
+        arrays |= {f"graph.{name}": array for name, array in program.graph.constants.items()}
     return arrays, description
 
 
 def _unpack(arrays: Arrays, header: Mapping[str, Any]) -> Program:
     layers = []
     for i, entry in enumerate(header["layers"]):
+        geometry = geometry_from(entry["geometry"])
+        shape = (entry["outputs"], entry["inputs"])
+        if geometry is not None and geometry.matrix_shape != shape:
+            raise ValueError(f"a {shape} matrix cannot be a {geometry}")
         passes = tuple(
             _check_pass(
                 Encoding(
                     *(one[name] for name in _PASS_FIELDS),
                     *(frozen(arrays[f"{i}.{k}.{name}"], kind) for name, kind in _PASS_ARRAYS.items()),
-                )
+                ),
+                shape,
             )
             for k, one in enumerate(entry["passes"])
         )
@@ -308,13 +383,26 @@ def _unpack(arrays: Arrays, header: Mapping[str, Any]) -> Program:
                 codebook=frozen(arrays[f"{i}.codebook"], np.float32),
                 passes=passes,
                 shared=shared,
+                geometry=geometry,
             )
         )
-    spec = AcceleratorSpec(**header["spec"])
-    return Program(header["name"], spec, tuple(layers), header["sequential"], header["source"], tuple(header["notes"]))
+    graph = None
+    if header["graph"] is not None:
+        constants = {name.removeprefix("graph."): array for name, array in arrays.items() if name.startswith("graph.")}
+        graph = Graph.from_description(header["graph"], constants)
+    return Program(
+        header["name"],
+        AcceleratorSpec(**header["spec"]),
+        tuple(layers),
+        header["sequential"],
+        header["source"],
+        tuple(header["notes"]),
+        graph=graph,
+        sha256=header.get("sha256"),
+    )
 
 
-def _check_pass(one: Encoding) -> Encoding:
+def _check_pass(one: Encoding, shape: tuple[int, int]) -> Encoding:
     """The kernels index without bounds: refuse images whose pointers leave their arrays."""
     ends = one.pointers[-1] if one.pointers.ndim == 2 and len(one.pointers) else np.full(1, -1)
     if (
@@ -326,6 +414,8 @@ def _check_pass(one: Encoding) -> Encoding:
         or one.inputs + one.has_bias != len(one.padding)
     ):
         raise ValueError("its pointers and entries do not belong together")
+    if one.row_start < 0 or one.column_start < 0 or one.row_stop > shape[0] or one.column_stop > shape[1]:
+        raise ValueError("a pass lies outside its layer")
     rows = one.decode().rows if len(one.codes) else np.zeros(0)
     if len(rows) and rows.max() >= one.row_stop - one.row_start:
         raise ValueError("an entry lies outside its layer")
@@ -342,7 +432,5 @@ def _digest(arrays: Mapping[str, NDArray[Any]], description: Mapping[str, Any]) 
 
 
 def package_versions() -> dict[str, str]:
-    try:
-        return {name: version(name) for name in ("eie", "numpy", "numba")}
-    except ModuleNotFoundError as error:
-        raise EieError(f"package {error.name} has no metadata: install eie with pip") from None
+    """Versions that a result or program file names."""
+    return {"eie": __version__, **{name: version(name) for name in ("numpy", "numba")}}

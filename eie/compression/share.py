@@ -49,7 +49,7 @@ class ShareReport:
 
 
 def share(layer: Layer, weight_bits: int = 4, init: Initialisation = "exact") -> tuple[Layer, ShareReport]:
-    """Cluster a layer's non-zero weights to at most ``2**weight_bits - 1`` values; code 0 stays zero.
+    """Cluster a layer's non-zero weights and bias to at most ``2**weight_bits - 1`` values; code 0 stays zero.
 
     Parameters
     ----------
@@ -77,10 +77,8 @@ def share(layer: Layer, weight_bits: int = 4, init: Initialisation = "exact") ->
             )
         return layer, ShareReport(used, True, 0.0, 0.0, 0.0, 0.0)
     weights: NDArray[np.float32] = layer.matrix.data
-    ordered = np.sort(weights)
-    distinct = 1 + int(np.count_nonzero(np.diff(ordered))) if len(ordered) else 0
-    fits = distinct <= levels
-    centroids = np.unique(ordered) if fits else _lloyd(ordered, _start(ordered, levels, init))
+    bias = np.zeros(0, np.float32) if layer.bias is None else layer.bias[layer.bias != 0]
+    centroids = _centroids(np.sort(weights), np.sort(bias), levels, init)
     codebook = np.concatenate((np.zeros(1, np.float32), centroids))
     codes = nearest_codes(weights, codebook[1:], 1)
     bias_codes, bias_error = None, 0.0
@@ -97,6 +95,38 @@ def share(layer: Layer, weight_bits: int = 4, init: Initialisation = "exact") ->
     return shared, _report(weights, codebook, codes, bias_error)
 
 
+def _centroids(
+    weights: NDArray[np.float32], bias: NDArray[np.float32], levels: int, init: Initialisation
+) -> NDArray[np.float32]:
+    """Choose at most ``levels`` ascending values for sorted weights and bias, which share one codebook.
+
+    Weights that take few enough values keep them all, and the bias gets what levels are left; otherwise both are
+    clustered together.
+    """
+    distinct = _distinct(weights)
+    if distinct > levels:
+        both = np.concatenate((weights, bias))
+        both.sort()
+        return _cluster(both, levels, init)
+    kept = np.unique(weights)
+    foreign = np.setdiff1d(bias, kept)
+    spare = levels - distinct
+    if not spare or not len(foreign):
+        return kept
+    extra = foreign if len(foreign) <= spare else _cluster(bias[~np.isin(bias, kept)], spare, init)
+    return np.unique(np.concatenate((kept, extra)))
+
+
+def _distinct(ordered: NDArray[np.float32]) -> int:
+    return 1 + int(np.count_nonzero(np.diff(ordered))) if len(ordered) else 0
+
+
+def _cluster(ordered: NDArray[np.float32], levels: int, init: Initialisation) -> NDArray[np.float32]:
+    first = np.zeros(len(ordered) + 1)
+    np.cumsum(ordered, dtype=np.float64, out=first[1:])
+    return _lloyd(ordered, first, _start(ordered, first, levels, init))
+
+
 def nearest_codes(values: NDArray[np.float32], centroids: NDArray[np.float32], first: int) -> NDArray[np.uint8]:
     """Return ``first`` + the index of the nearest of the ascending ``centroids`` for every value."""
     borders = (centroids[1:].astype(np.float64) + centroids[:-1]) / 2
@@ -108,7 +138,10 @@ def _nearest_with_zero(bias: NDArray[np.float32], codebook: NDArray[np.float32])
     return order[nearest_codes(bias, codebook[order], 0)].astype(np.uint8)
 
 
-def _start(ordered: NDArray[np.float32], levels: int, init: Initialisation) -> NDArray[np.float64]:
+def _start(
+    ordered: NDArray[np.float32], first: NDArray[np.float64], levels: int, init: Initialisation
+) -> NDArray[np.float64]:
+    """Choose where Lloyd's algorithm begins; ``first`` (n + 1,) are the prefix sums of the sorted values."""
     low, high = float(ordered[0]), float(ordered[-1])
     if init == "linear":
         return np.linspace(low, high, levels)
@@ -117,16 +150,18 @@ def _start(ordered: NDArray[np.float32], levels: int, init: Initialisation) -> N
     # Histogram borders are cut in the sorted weights themselves, so no weight is binned twice.
     edges = np.searchsorted(ordered, np.linspace(low, high, HISTOGRAM_BINS + 1)[1:-1].astype(np.float32), "right")
     edges = np.unique(np.concatenate(([0], edges, [len(ordered)])))
-    _, first, second = _prefix_sums(ordered)
-    mass, first, second = edges.astype(np.float64), first[edges], second[edges]
+    squares = np.add.reduceat(np.square(ordered, dtype=np.float64), edges[:-1])
+    mass, second = edges.astype(np.float64), np.concatenate(([0.0], np.cumsum(squares)))
     splits = np.zeros(min(levels, len(edges) - 1) + 1, np.int64)
-    cluster.exact_splits(mass, first, second, splits)
-    return np.diff(first[splits]) / np.diff(mass[splits])
+    cluster.exact_splits(mass, first[edges], second, splits)
+    borders = edges[np.unique(splits)]
+    return np.diff(first[borders]) / np.diff(borders)
 
 
-def _lloyd(ordered: NDArray[np.float32], centroids: NDArray[np.float64]) -> NDArray[np.float32]:
+def _lloyd(
+    ordered: NDArray[np.float32], first: NDArray[np.float64], centroids: NDArray[np.float64]
+) -> NDArray[np.float32]:
     """Refine centroids on sorted data until the borders stand still; a cluster left empty keeps its centroid."""
-    _, first, _ = _prefix_sums(ordered)
     borders = np.zeros(0, np.int64)
     for _ in range(LLOYD_ROUNDS):
         middles = ((centroids[1:] + centroids[:-1]) / 2).astype(np.float32)
@@ -137,17 +172,6 @@ def _lloyd(ordered: NDArray[np.float32], centroids: NDArray[np.float64]) -> NDAr
         sizes = np.diff(borders)
         centroids = np.where(sizes > 0, np.diff(first[borders]) / np.maximum(sizes, 1), centroids)
     return np.unique(centroids.astype(np.float32))
-
-
-def _prefix_sums(
-    ordered: NDArray[np.float32],
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    values = ordered.astype(np.float64)
-    first, second = np.zeros(len(values) + 1), np.zeros(len(values) + 1)
-    np.cumsum(values, out=first[1:])
-    np.square(values, out=values)
-    np.cumsum(values, out=second[1:])
-    return np.arange(len(values) + 1, dtype=np.float64), first, second
 
 
 def _largest(codes: NDArray[np.uint8] | None) -> int:

@@ -91,8 +91,8 @@ def _place(key: str, array: NDArray[Any], stem: str) -> tuple[str, str] | None:
     if tail in _PARTS:
         return head or stem, _PARTS[tail]
     numbered = re.fullmatch(r"([WwBb])(\d*)", key)
-    if numbered:
-        return f"layer{numbered[2]}", "weight" if numbered[1] in "Ww" else "bias"
+    if numbered and array.ndim == (2 if numbered[1] in "Ww" else 1):
+        return f"layer{numbered[2]}", "weight" if array.ndim == 2 else "bias"
     if array.ndim == 2 and array.dtype.kind == "f":
         return key, "weight"
     return None

@@ -2,30 +2,46 @@
 
 ::
 
-    name = "lenet-300-100"
-    weights = "lenet-300-100.npz"        # beside this file
-    trace = "../traces/lenet-300-100.npz"
-    sequential = true                    # layer i feeds layer i + 1
+    name = "lenet-5"
+    weights = "lenet-5.npz"              # beside this file
+    trace = "../traces/lenet-5.npz"      # recorded inputs, of the layers or of the network ("input")
+    input = [1, 28, 28]                  # shape of one sample: the layers form a chain, each feeding the next
 
     [[layer]]
-    name = "ip1"
+    name = "conv1"
+    kind = "conv"                        # "linear" by default, or "lstm"
     weights = "W0"                       # array in the weight file; or codes = ..., codebook = ...
     bias = "b0"
+    relu = true
+    pool = "max2"                        # behind the ReLU: max or average, window, perhaps stride as in "max3s2"
+
+    [[layer]]
+    name = "ip1"                         # maps are flattened before a fully connected layer
+    weights = "W2"
+    bias = "b2"
     order = "in,out"                     # how weights are stored; "out,in" by default
     relu = true
 
-    [[layer]]                            # or, without weights: synthetic, and labelled so in every report
+Convolutions have ``kernel``, ``stride``, ``pads``, ``dilation`` (a number, or a list: rows and columns; pads top, left,
+bottom, right) and ``groups``; their weights are (out, in / groups, kh, kw). LSTMs have ``weights`` (4 hidden, input),
+``hidden_weights`` (4 hidden, hidden), gates in the order input, forget, cell, output, and ``reverse``.
+
+Without ``input``, layers with ``sequential = true`` at the top form a chain of vectors; else each runs on its own.
+
+Without weights a layer is synthetic, and labelled so in every report::
+
+    [[layer]]
     name = "Alex-6"
-    inputs = 9216
-    outputs = 4096
+    inputs = 9216                        # channels of a convolution, input size of an LSTM
+    outputs = 4096                       # channels of a convolution, hidden size of an LSTM
     weight_density = 0.09
-    activation_density = 0.351
+    activation_density = 0.351           # with it height and width of a convolution's input, steps of an LSTM
 """
 
 from __future__ import annotations
 
+import re
 import tomllib
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -33,29 +49,45 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from eie.errors import ModelError
-from eie.matrix import SparseColumns
+from eie.geometry import Conv2d, Lstm
+from eie.graph import Graph
+from eie.importers.synthetic import draw_layer, draw_map, draw_sequence, draw_vector
 from eie.network import Layer, Network
 from eie.spec import complaint
 from eie.storage import Arrays, read_npz, read_safetensors
 from eie.trace import LayerTrace, Trace
 
-LEVELS = 15
 LARGEST_LAYER = 1 << 33
+POOLS = {"max": "max_pool", "average": "average_pool"}
+
+Size = int | list[int]
 
 
 class _LayerEntry(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     name: str
+    kind: Literal["linear", "conv", "lstm"] = "linear"
     weights: str | None = None
+    hidden_weights: str | None = None
     codes: str | None = None
     codebook: str | None = None
     bias: str | bool | None = None
     bias_codes: str | None = None
     order: Literal["out,in", "in,out"] = "out,in"
     relu: bool = False
+    pool: str | None = None
+    kernel: Size | None = None
+    stride: Size = 1
+    pads: Size = 0
+    dilation: Size = 1
+    groups: int = Field(1, ge=1)
+    reverse: bool = False
     inputs: int | None = Field(None, ge=1, le=1 << 26)
     outputs: int | None = Field(None, ge=1, le=1 << 26)
+    height: int | None = Field(None, ge=1, le=1 << 16)
+    width: int | None = Field(None, ge=1, le=1 << 16)
+    steps: int | None = Field(None, ge=1, le=1 << 20)
     weight_density: float | None = Field(None, ge=0, le=1)
     activation_density: float | None = Field(None, ge=0, le=1)
 
@@ -67,6 +99,7 @@ class _ModelFile(BaseModel):
     description: str = ""
     weights: str | None = None
     trace: str | None = None
+    input: list[int] | None = Field(None, min_length=1)
     sequential: bool = False
     seed: int = Field(0, ge=0)
     layer: list[_LayerEntry] = Field(min_length=1)
@@ -94,19 +127,47 @@ def read(path: Path) -> Network:
     arrays = _weight_file(path, model)
     layers, drawn = [], {}
     for i, entry in enumerate(model.layer):
-        if entry.weights or entry.codes:
-            layers.append(_stored(path, entry, arrays))
-        else:
-            layer, inputs = _synthetic(path, entry, np.random.default_rng([model.seed, i]))
-            layers.append(layer)
-            if inputs is not None:
-                drawn[layer.name] = inputs
+        try:
+            if entry.weights or entry.codes:
+                layers.append(_stored(entry, arrays))
+            else:
+                rng = np.random.default_rng([model.seed, i])
+                layers.append(_synthetic(entry, rng))
+                if entry.activation_density is not None and model.input is None:
+                    drawn[entry.name] = _synthetic_inputs(entry, layers[-1], entry.activation_density, rng)
+        except ModelError as error:
+            own = f"layer {entry.name!r}: "
+            raise ModelError(f"{path}: {own}{str(error).removeprefix(own)}") from None
     trace = None
     if model.trace is not None:
         trace = Trace.load(path.parent / model.trace)
     elif drawn:
         trace = Trace(drawn, source=f"synthetic activations, seed {model.seed}", synthetic=True)
-    return Network(model.name or path.stem, tuple(layers), model.sequential, trace, path.name)
+    graph = None if model.input is None else _chain(path, model.input, model.layer, layers)
+    sequential = model.sequential and graph is None
+    return Network(model.name or path.stem, tuple(layers), sequential, trace, path.name, graph=graph)
+
+
+def _chain(path: Path, shape: list[int], entries: list[_LayerEntry], layers: list[Layer]) -> Graph:
+    """String the layers up, with pools behind them and a flattening where maps meet a fully connected layer."""
+    steps: list[tuple[str, str | dict[str, Any]]] = []
+    maps = len(shape) > 1
+    for entry, layer in zip(entries, layers, strict=True):
+        if maps and layer.geometry is None:
+            steps.append(("flatten", {}))
+        steps.append(("layer", layer.name))
+        maps = isinstance(layer.geometry, Conv2d)
+        if entry.pool is not None:
+            steps.append(_pool(f"{path}: layer {entry.name!r}", entry.pool))
+    return Graph.sequence("input", shape, steps)
+
+
+def _pool(where: str, text: str) -> tuple[str, dict[str, Any]]:
+    match = re.fullmatch(r"(max|average)([1-9]\d*)(?:s([1-9]\d*))?", text)
+    if match is None:
+        raise ModelError(f"{where}: pool={text!r}: must be max or average, a window and perhaps a stride, as in max3s2")
+    size, stride = int(match[2]), int(match[3] or match[2])
+    return POOLS[match[1]], {"kernel": (size, size), "stride": (stride, stride)}
 
 
 def _weight_file(path: Path, model: _ModelFile) -> Arrays:
@@ -120,78 +181,111 @@ def _weight_file(path: Path, model: _ModelFile) -> Arrays:
     raise ModelError(f"{path}: weights={model.weights!r}: must be an .npz or .safetensors file")
 
 
-def _stored(path: Path, entry: _LayerEntry, arrays: Arrays) -> Layer:
-    def array(key: str | None) -> Any:
+def _stored(entry: _LayerEntry, arrays: Arrays) -> Layer:
+    def array(key: str | bool | None) -> Any:
         if key is None:
             return None
+        if not isinstance(key, str):
+            raise ModelError(f"bias={key}: must name an array in the weight file")
         if key not in arrays:
-            raise ModelError(
-                f"{path}: layer {entry.name!r}: no array {key!r} in its weight file "
-                f"(it holds {', '.join(arrays) or 'nothing; set weights = FILE at the top'})"
-            )
+            held = ", ".join(arrays) or "nothing; set weights = FILE at the top"
+            raise ModelError(f"no array {key!r} in its weight file (it holds {held})")
         return arrays[key]
 
     def matrix(key: str | None) -> Any:
         found = array(key)
         return found.T if entry.order == "in,out" else found
 
-    if isinstance(entry.bias, bool):
-        raise ModelError(f"{path}: layer {entry.name!r}: bias={entry.bias}: must name an array in the weight file")
-    if entry.codes is not None:
-        if entry.codebook is None:
-            raise ModelError(f"{path}: layer {entry.name!r}: codes need a codebook")
-        codes, bias = matrix(entry.codes), array(entry.bias_codes)
-        layer = Layer.from_codes(entry.name, codes, array(entry.codebook), bias, relu=entry.relu)
+    bias = array(entry.bias)
+    if entry.kind == "lstm":
+        if entry.hidden_weights is None:
+            raise ModelError("an LSTM needs weights and hidden_weights")
+        layer = Layer.from_lstm(
+            entry.name, matrix(entry.weights), matrix(entry.hidden_weights), bias, reverse=entry.reverse
+        )
+    elif entry.codes is not None and entry.codebook is None:
+        raise ModelError("codes need a codebook")
+    elif entry.kind == "conv":
+        kernel = array(entry.weights or entry.codes)
+        if kernel.ndim != 4:
+            raise ModelError(f"a convolution's weights have shape {kernel.shape}: must be (out, in / groups, kh, kw)")
+        conv = _conv(entry, kernel.shape[1] * entry.groups, kernel.shape[0], list(kernel.shape[2:]))
+        if entry.codes is None:
+            layer = Layer.from_conv(entry.name, kernel, bias, conv, relu=entry.relu)
+        else:
+            table, bias = array(entry.codebook), array(entry.bias_codes)
+            layer = Layer.from_conv(entry.name, kernel, bias, conv, codebook=table, relu=entry.relu)
+    elif entry.codes is not None:
+        codes, table = matrix(entry.codes), array(entry.codebook)
+        layer = Layer.from_codes(entry.name, codes, table, array(entry.bias_codes), relu=entry.relu)
     else:
-        layer = Layer.from_weights(entry.name, matrix(entry.weights), array(entry.bias), relu=entry.relu)
-    for what, stated, found in (
-        ("inputs", entry.inputs, layer.inputs),
-        ("outputs", entry.outputs, layer.outputs),
-    ):
-        if stated is not None and stated != found:
-            raise ModelError(f"{path}: layer {entry.name!r}: {what}={stated}, but its weights have {found}")
+        layer = Layer.from_weights(entry.name, matrix(entry.weights), bias, relu=entry.relu)
+    _check_stated(entry, layer)
     return layer
 
 
-def _synthetic(path: Path, entry: _LayerEntry, rng: np.random.Generator) -> tuple[Layer, LayerTrace | None]:
-    """Draw a layer: every weight is kept with probability ``weight_density``; 15 levels, so sharing is exact."""
-    if entry.inputs is None or entry.outputs is None or entry.weight_density is None:
-        raise ModelError(
-            f"{path}: layer {entry.name!r}: must name weights (or codes), or give inputs, outputs and weight_density"
-        )
-    if entry.inputs * entry.outputs > LARGEST_LAYER:
-        raise ModelError(
-            f"{path}: layer {entry.name!r}: {entry.outputs} x {entry.inputs} weights: at most {LARGEST_LAYER}"
-        )
-    places = _bernoulli(entry.inputs * entry.outputs, entry.weight_density, rng)
-    rows, columns = places % entry.outputs, places // entry.outputs
-    levels = np.concatenate((np.arange(-7, 0), np.arange(1, 9))).astype(np.float32)
-    levels /= np.float32(8 * np.sqrt(max(1.0, entry.inputs * entry.weight_density)))
-    matrix = SparseColumns.of(
-        (entry.outputs, entry.inputs),
-        np.searchsorted(columns, np.arange(entry.inputs + 1)),
-        rows,
-        levels[rng.integers(0, LEVELS, len(places), np.uint8)],
+def _check_stated(entry: _LayerEntry, layer: Layer) -> None:
+    outputs, inputs = layer.matrix.shape
+    if isinstance(layer.geometry, Conv2d):
+        outputs, inputs = layer.geometry.out_channels, layer.geometry.in_channels
+    elif isinstance(layer.geometry, Lstm):
+        outputs, inputs = layer.geometry.hidden_size, layer.geometry.input_size
+    for what, stated, found in (("inputs", entry.inputs, inputs), ("outputs", entry.outputs, outputs)):
+        if stated is not None and stated != found:
+            raise ModelError(f"{what}={stated}, but its weights have {found}")
+
+
+def _conv(entry: _LayerEntry, in_channels: int, out_channels: int, kernel: list[int]) -> Conv2d:
+    stated = None if entry.kernel is None else _sizes("kernel", entry.kernel, 2)
+    if stated is not None and stated != tuple(kernel):
+        raise ModelError(f"kernel={entry.kernel}, but its weights have {tuple(kernel)}")
+    height, width = kernel
+    rows, columns = _sizes("stride", entry.stride, 2)
+    top, left, bottom, right = _sizes("pads", entry.pads, 4)
+    down, across = _sizes("dilation", entry.dilation, 2)
+    return Conv2d(
+        in_channels,
+        out_channels,
+        (height, width),
+        (rows, columns),
+        (top, left, bottom, right),
+        (down, across),
+        entry.groups,
     )
-    bias = rng.choice(levels, entry.outputs) if entry.bias else None
-    layer = replace(Layer(entry.name, matrix, bias=bias, relu=entry.relu), synthetic=True)
-    if entry.activation_density is None:
-        return layer, None
-    inputs = np.zeros(entry.inputs, np.float32)
-    active = _bernoulli(entry.inputs, entry.activation_density, rng)
-    inputs[active] = np.abs(rng.standard_normal(len(active), np.float32)) + np.float32(2**-10)
-    return layer, LayerTrace.from_dense(inputs)
 
 
-def _bernoulli(size: int, density: float, rng: np.random.Generator) -> Any:
-    """Ascending places in range(size), each taken with probability ``density``, in time proportional to how many."""
-    if density == 0 or size == 0:
-        return np.zeros(0, np.int64)
-    chunks, reached = [], -1
-    while reached < size:
-        steps = rng.geometric(density, int((size - reached) * density * 1.01) + 64)
-        places = reached + np.cumsum(np.minimum(steps, size))
-        chunks.append(places)
-        reached = int(places[-1])
-    places = np.concatenate(chunks)
-    return places[: np.searchsorted(places, size)]
+def _sizes(what: str, value: Size, count: int) -> tuple[int, ...]:
+    sizes = (value,) * count if isinstance(value, int) else tuple(value)
+    if len(sizes) != count:
+        raise ModelError(f"{what}={value}: must be a number or {count} of them")
+    return sizes
+
+
+def _synthetic(entry: _LayerEntry, rng: np.random.Generator) -> Layer:
+    if entry.inputs is None or entry.outputs is None or entry.weight_density is None:
+        raise ModelError("must name weights (or codes), or give inputs, outputs and weight_density")
+    geometry: Conv2d | Lstm | None = None
+    if entry.kind == "conv":
+        if entry.kernel is None:
+            raise ModelError("a convolution without weights needs a kernel")
+        geometry = _conv(entry, entry.inputs, entry.outputs, list(_sizes("kernel", entry.kernel, 2)))
+    elif entry.kind == "lstm":
+        geometry = Lstm(entry.inputs, entry.outputs, entry.reverse)
+    shape = (entry.outputs, entry.inputs) if geometry is None else geometry.dense_shape
+    if shape[0] * shape[1] > LARGEST_LAYER:
+        raise ModelError(f"{shape[0]} x {shape[1]} weights: at most {LARGEST_LAYER}")
+    return draw_layer(
+        entry.name, shape, entry.weight_density, rng, bias=bool(entry.bias), relu=entry.relu, geometry=geometry
+    )
+
+
+def _synthetic_inputs(entry: _LayerEntry, layer: Layer, density: float, rng: np.random.Generator) -> LayerTrace:
+    if isinstance(layer.geometry, Conv2d):
+        if entry.height is None or entry.width is None:
+            raise ModelError("activation_density of a convolution needs height and width of its input")
+        return draw_map(layer.geometry, entry.height, entry.width, density, rng)
+    if isinstance(layer.geometry, Lstm):
+        if entry.steps is None:
+            raise ModelError("activation_density of an LSTM needs steps")
+        return draw_sequence(layer.geometry, entry.steps, density, rng)
+    return draw_vector(layer.inputs, density, rng)

@@ -7,9 +7,11 @@ only while our functions are decorated; a caller's own numba functions keep thei
 
 from __future__ import annotations
 
+import atexit
 import hashlib
 import os
 import platform
+import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -40,7 +42,9 @@ def _choose_folder() -> Path:
             return folder
     except OSError:
         # A read-only home still runs; it compiles anew in every process.
-        return Path(tempfile.mkdtemp(prefix="eie-")) / name
+        temporary = tempfile.mkdtemp(prefix="eie-")
+        atexit.register(shutil.rmtree, temporary, ignore_errors=True)
+        return Path(temporary) / name
 
 
 CACHE_FOLDER = _choose_folder()

@@ -110,39 +110,86 @@ def queue_timing(
 
 
 @njit
-def tally(
+def total_cycles(scan_rows: int, result: NDArray[np.int64]) -> int:
+    """Cycles of a layer from what `queue_timing` left in ``result``: the scan's end or the last write."""
+    scan_end: int = result[0] + scan_rows - result[1] - result[2]
+    written: int = result[0] + 1 + result[4] + PIPELINE_CYCLES
+    return max(scan_end, written)
+
+
+@njit
+def count_cycles(
     positions: NDArray[np.int32],
     slots: NDArray[Any],
-    first_row: NDArray[Any],
-    last_row: NDArray[Any],
     columns: int,
-    empty: NDArray[np.int32],
-    taken: NDArray[np.int32],
-    reads: NDArray[np.int32],
-    held_row: NDArray[Any],
-) -> None:
-    """Count, per PE (padded, (S,)): slots taken, how many of them were empty columns, sparse-matrix rows read.
+    scan_rows: int,
+    n_pe: int,
+    act_queue_depth: int,
+    backlog: NDArray[Any],
+    ring: NDArray[np.int64],
+    result: NDArray[np.int64],
+) -> int:
+    """Cycles of one input and nothing else; arguments as in `queue_timing`, ``scan_rows`` is G."""
+    if positions.shape[0] == 0:
+        return 1 + scan_rows
+    queue_timing(positions, slots, columns, n_pe, act_queue_depth, backlog, ring, result)
+    return total_cycles(scan_rows, result)
 
-    ``first_row`` and ``last_row`` (J, S) are the SRAM rows of a column's first and last entry; an empty column has
-    ``first_row > last_row``. A row is read only when it is not the one this PE read last (``held_row``, scratch).
+
+@inlined
+def _tally_block(table: NDArray[Any], table_at: Any, state: NDArray[Any], state_at: Any) -> None:
+    """Count one column in one block of PEs; the layouts are those of `tally`."""
+    number = state.dtype.type
+    nowhere = number(np.iinfo(state.dtype).max)
+    for lane in range(np.uint64(64)):
+        slots = table[table_at + lane]
+        first = table[table_at + np.uint64(64) + lane]
+        last = table[table_at + np.uint64(128) + lane]
+        held = state[state_at + lane]
+        taken = state_at + np.uint64(64) + lane
+        empty = state_at + np.uint64(128) + lane
+        reused = state_at + np.uint64(192) + lane
+        state[state_at + lane] = max(held, last)
+        state[taken] = number(state[taken] + slots)
+        state[empty] = number(state[empty] + (first == nowhere))
+        state[reused] = number(state[reused] + (first == held))
+
+
+@njit
+def tally(
+    positions: NDArray[np.int32], table: NDArray[Any], columns: int, state: NDArray[Any], totals: NDArray[np.int64]
+) -> None:
+    """Count per PE: slots taken, how many of them were empty columns, and SRAM rows found already read.
+
+    Parameters
+    ----------
+    table
+        (J * B * 3 * LANES,), for each column and block: slots, first SRAM row, last SRAM row. Rows count from 1. A PE
+        reads rows in ascending order, so the one it holds is the largest so far. An empty column has no first row (the
+        type's largest number) and last row 0. uint16 where slots are below 256, else int64.
+    state
+        Scratch of the same type, (B * 4 * LANES,): row held, and the three counts of the current stretch.
+    totals
+        (B * 3 * LANES,) filled: taken, empty, reused.
     """
-    stride = empty.shape[0]
-    empty[:] = 0
-    taken[:] = 0
-    reads[:] = 0
-    held_row[:] = np.iinfo(held_row.dtype).max
-    for k in range(positions.shape[0]):
-        column: Any = min(np.int64(positions[k]), columns)
-        start = np.uint64(column) * np.uint64(stride)
-        for pe in range(np.uint64(stride)):
-            at = start + pe
-            first, last = first_row[at], last_row[at]
-            held = held_row[pe]
-            filled = first <= last
-            taken[pe] += slots[at]
-            empty[pe] += not filled
-            reads[pe] += np.int32(last) - np.int32(first) + np.int32(first != held) if filled else np.int32(0)
-            held_row[pe] = last if filled else held
+    blocks = np.uint64(state.shape[0] // 256)
+    state[:] = 0
+    totals[:] = 0
+    done = np.int64(0)
+    while done < positions.shape[0]:
+        # 256 columns of at most 255 slots fit 16 bits; then the counts move to the totals
+        stop = min(done + 256, positions.shape[0])
+        for k in range(done, stop):
+            column: Any = min(np.int64(positions[k]), columns)
+            at = np.uint64(column) * blocks
+            for block in range(blocks):
+                _tally_block(table, (at + block) * np.uint64(192), state, block * np.uint64(256))
+        for block in range(blocks):
+            for lane in range(np.uint64(192)):
+                count = block * np.uint64(256) + np.uint64(64) + lane
+                totals[block * np.uint64(192) + lane] += np.int64(state[count])
+                state[count] = 0
+        done = stop
 
 
 @njit
@@ -150,54 +197,60 @@ def time_samples(
     starts: NDArray[np.int64],
     positions: NDArray[np.int32],
     slots: NDArray[Any],
-    first_row: NDArray[Any],
-    last_row: NDArray[Any],
+    table: NDArray[Any],
+    column_totals: NDArray[np.int64],
     columns: int,
     scan_rows: int,
     n_pe: int,
     act_queue_depth: int,
-    scratch: NDArray[Any],
-    held_row: NDArray[Any],
+    backlog: NDArray[Any],
+    state: NDArray[Any],
     cycles: NDArray[np.int64],
     stall: NDArray[np.int64],
     dead: NDArray[np.int64],
     reads: NDArray[np.int64],
+    entries: NDArray[np.int64],
+    padding: NDArray[np.int64],
     issue: NDArray[np.int64],
     empty: NDArray[np.int64],
     starved: NDArray[np.int64],
 ) -> None:
     """Time every input of a batch; input s owns ``positions[starts[s] : starts[s + 1]]``.
 
-    ``cycles, stall, dead, reads`` (N,) and ``issue, empty, starved`` (N, P) are filled.
+    ``column_totals`` (J, 3) holds each column's entries, padding entries and SRAM rows over all PEs. ``backlog`` and
+    ``state`` are scratch of `queue_timing` and `tally`. The last nine, (N,) and (N, P), are filled.
     """
-    stride = scratch.shape[0]
     ring = np.empty(act_queue_depth - 1, np.int64)
     result = np.empty(5, np.int64)
-    pe_empty = np.empty(stride, np.int32)
-    pe_taken = np.empty(stride, np.int32)
-    pe_reads = np.empty(stride, np.int32)
+    totals = np.empty(backlog.shape[0] * 3, np.int64)
     for s in range(starts.shape[0] - 1):
         active = positions[starts[s] : starts[s + 1]]
+        entries[s] = padding[s] = reads[s] = 0
         if active.shape[0] == 0:
             cycles[s] = 1 + scan_rows
             stall[s] = 0
             dead[s] = scan_rows
-            reads[s] = 0
             issue[s] = 0
             empty[s] = 0
             starved[s] = 1 + scan_rows
             continue
-        queue_timing(active, slots, columns, n_pe, act_queue_depth, scratch, ring, result)
-        tally(active, slots, first_row, last_row, columns, pe_empty, pe_taken, pe_reads, held_row)
+        queue_timing(active, slots, columns, n_pe, act_queue_depth, backlog, ring, result)
+        tally(active, table, columns, state, totals)
+        for position in active:
+            column: Any = min(np.int64(position), columns)
+            entries[s] += column_totals[column, 0]
+            padding[s] += column_totals[column, 1]
+            reads[s] += column_totals[column, 2]
         broadcast_end = result[BROADCAST_END]
         scan_end = broadcast_end + scan_rows - result[LAST_SCAN_ROW] - result[LAST_LANE_HIT]
-        cycles[s] = max(scan_end, broadcast_end + 1 + result[LARGEST_BACKLOG] + PIPELINE_CYCLES)
+        cycles[s] = total_cycles(scan_rows, result)
         stall[s] = result[STALL]
         # every cycle of the scanner broadcasts, stalls or is dead; it starts in cycle 1
         dead[s] = scan_end - 1 - active.shape[0] - result[STALL]
-        reads[s] = pe_reads[:n_pe].sum()
         for pe in range(n_pe):
-            free = broadcast_end + 1 + np.int64(scratch[pe])
-            issue[s, pe] = pe_taken[pe] - pe_empty[pe]
-            empty[s, pe] = pe_empty[pe]
-            starved[s, pe] = free - pe_taken[pe]
+            at = pe // 64 * 192 + pe % 64
+            free = broadcast_end + 1 + np.int64(backlog[pe])
+            issue[s, pe] = totals[at] - totals[at + 64]
+            empty[s, pe] = totals[at + 64]
+            starved[s, pe] = free - totals[at]
+            reads[s] -= totals[at + 128]

@@ -117,6 +117,24 @@ def read_samples(path: str | Path, labels: str | Path | None = None, steps: Prep
     return _arrays(values, classes, path.name, steps, 1 / 255 if values.dtype == np.uint8 else 1.0)
 
 
+def fitted(values: NDArray[np.float32], wanted: tuple[int | None, ...], where: str) -> NDArray[np.float32]:
+    """Return (N, ...) with samples of the shape ``wanted``: as they are, or with the same number of values.
+
+    Raises
+    ------
+    TraceError
+        If they have another size.
+    """
+    shape = values.shape[1:]
+    if len(shape) == len(wanted) and all(b is None or a == b for a, b in zip(shape, wanted, strict=True)):
+        return values
+    sizes = [size for size in wanted if size is not None]
+    if len(sizes) == len(wanted) and int(np.prod(sizes)) == int(np.prod(shape)):
+        return values.reshape(len(values), *sizes)
+    said = " x ".join("any" if size is None else str(size) for size in wanted)
+    raise TraceError(f"{where} takes samples of {said}, the inputs have {' x '.join(map(str, shape)) or 'one value'}")
+
+
 def read_idx(path: Path) -> NDArray[Any]:
     """Read an IDX file (MNIST's format), raw or gzipped, in its declared shape and type.
 

@@ -29,9 +29,7 @@ class Recorder:
 
     def __init__(self, *, values: bool) -> None:
         self.values = values
-        self._bits: dict[str, list[NDArray[np.uint8]]] = {}
-        self._numbers: dict[str, list[NDArray[np.float32]]] = {}
-        self._widths: dict[str, tuple[int, int]] = {}
+        self._parts: dict[str, list[LayerTrace]] = {}
 
     def add(self, layer: Layer, x: NDArray[Any], hidden: NDArray[Any] | None = None) -> None:
         """Take in what ``layer`` read in one batch.
@@ -54,29 +52,41 @@ class Recorder:
             raise TraceError(f"{where}: its recorded inputs hold NaN or infinity")
         for one in range(len(x)):
             rows = _rows(layer, x[one : one + 1], None if hidden is None else hidden[one : one + 1])
-            self.take(layer.name, rows)
+            mask = rows != 0
+            kept = frozen(rows[mask], np.float32) if self.values else None
+            self.append(layer.name, LayerTrace(layer.inputs, np.packbits(mask, axis=1), kept, len(rows)))
 
-    def take(self, name: str, rows: NDArray[Any]) -> None:
-        """Take in the rows (products, width) of one sample."""
-        shape = (len(rows), rows.shape[1])
-        if self._widths.setdefault(name, shape) != shape:
-            raise TraceError(f"layer {name!r}: {shape} inputs in one sample, {self._widths[name]} in another")
-        mask = rows != 0
-        self._bits.setdefault(name, []).append(np.packbits(mask, axis=1))
-        if self.values:
-            self._numbers.setdefault(name, []).append(rows[mask].astype(np.float32))
+    def append(self, name: str, recorded: LayerTrace) -> None:
+        """Take in some more samples of a layer.
+
+        Raises
+        ------
+        TraceError
+            If they have another number of products or inputs than those before.
+        """
+        first = self._parts.setdefault(name, [recorded])[0]
+        if first is recorded:
+            return
+        if (first.width, first.products) != (recorded.width, recorded.products):
+            raise TraceError(
+                f"layer {name!r}: {recorded.products} products of {recorded.width} inputs in one sample, "
+                f"{first.products} of {first.width} in another"
+            )
+        self._parts[name].append(recorded)
 
     def layers(self) -> Mapping[str, LayerTrace]:
         """Return what was recorded so far, by layer name."""
-        return {
-            name: LayerTrace(
-                width,
-                frozen(np.concatenate(self._bits[name]), np.uint8),
-                frozen(np.concatenate(self._numbers[name]), np.float32) if self.values else None,
-                products,
-            )
-            for name, (products, width) in self._widths.items()
-        }
+        return {name: _joined(parts) for name, parts in self._parts.items()}
+
+
+def _joined(parts: list[LayerTrace]) -> LayerTrace:
+    kept = [part.values for part in parts if part.values is not None]
+    return LayerTrace(
+        parts[0].width,
+        frozen(np.concatenate([part.bits for part in parts]), np.uint8),
+        frozen(np.concatenate(kept), np.float32) if kept else None,
+        parts[0].products,
+    )
 
 
 def _rows(layer: Layer, x: NDArray[Any], hidden: NDArray[Any] | None) -> NDArray[Any]:

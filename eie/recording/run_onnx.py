@@ -16,7 +16,7 @@ from eie.errors import ModelError, TraceError
 from eie.geometry import Lstm
 from eie.importers.onnx.reader import OnnxInput, OnnxModel, read_onnx
 from eie.importers.onnx.tensors import embed_external
-from eie.recording.inputs import Samples
+from eie.recording.inputs import Samples, fitted
 from eie.recording.rows import Recorder
 
 if TYPE_CHECKING:
@@ -87,24 +87,6 @@ def _batches(samples: Samples, batch: int, entry: OnnxInput, path: Path) -> Iter
         if fixed and kept < fixed:
             values = np.concatenate((values, np.repeat(values[-1:], fixed - kept, axis=0)))
         yield values, kept
-
-
-def fitted(values: NDArray[np.float32], wanted: tuple[int | None, ...], where: str) -> NDArray[np.float32]:
-    """Return (N, ...) with samples of the shape ``wanted``: as they are, or with the same number of values.
-
-    Raises
-    ------
-    TraceError
-        If they have another size.
-    """
-    shape = values.shape[1:]
-    if len(shape) == len(wanted) and all(b is None or a == b for a, b in zip(shape, wanted, strict=True)):
-        return values
-    sizes = [size for size in wanted if size is not None]
-    if len(sizes) == len(wanted) and int(np.prod(sizes)) == int(np.prod(shape)):
-        return values.reshape(len(values), *sizes)
-    said = " x ".join("any" if size is None else str(size) for size in wanted)
-    raise TraceError(f"{where} takes samples of {said}, the inputs have {' x '.join(map(str, shape)) or 'one value'}")
 
 
 def _with_outputs(path: Path, model: OnnxModel) -> Mapping[int, str]:

@@ -72,6 +72,11 @@ class LayerResult:
         return self.encoded.outputs, self.encoded.inputs
 
     @property
+    def products(self) -> int:
+        """Matrix-vector products a sample; every other number of the row is their sum."""
+        return self.activity.products
+
+    @property
     def cycles(self) -> float:
         """Cycles a sample, reloads of capacity passes included; an int for one sample."""
         return _per_sample(self.activity.total_cycles)
@@ -109,7 +114,10 @@ class LayerResult:
 
     @property
     def outputs(self) -> NDArray[np.float32] | None:
-        """float32 (outputs,) or (N, outputs): the fixed-point result; None without activation values."""
+        """float32 (outputs,) or (N, outputs): the fixed-point result; None without activation values.
+
+        A convolution gives (out, oh, ow), an LSTM (T, hidden), where the network ran as a graph.
+        """
         if self.computed is None:
             return None
         values = self.computed.fixed.value
@@ -129,14 +137,14 @@ class LayerResult:
 
     @property
     def dense_us(self) -> float:
-        """The dense equivalent on the same PEs: every weight, every activation."""
-        products = self.activity.possible_inputs // self.encoded.inputs
+        """The dense equivalent on the same PEs, lowered alike: every weight, every activation."""
+        outputs, inputs = self.encoded.dense_shape
         cycles = dense_cycles(
-            self.encoded.outputs,
-            self.encoded.inputs,
+            outputs,
+            inputs,
             self.spec,
             has_bias=self.encoded.has_bias,
-            products=products,
+            products=self.products // self.encoded.products_per_row,
         )
         return self.spec.us(cycles)
 
@@ -212,6 +220,8 @@ class Result:
         Whether they were drawn at random.
     accuracy
         Where the trace has labels and the network ran in sequence.
+    input_notes
+        What a reader must know about the inputs.
     """
 
     program: Program
@@ -221,6 +231,7 @@ class Result:
     inputs_source: str
     synthetic_inputs: bool
     accuracy: Accuracy | None = None
+    input_notes: tuple[str, ...] = ()
 
     @property
     def spec(self) -> AcceleratorSpec:
@@ -278,6 +289,7 @@ class Result:
             notes.append(f"synthetic weights (random masks are more even than real pruned layers): {', '.join(drawn)}")
         if self.synthetic_inputs:
             notes.append(f"synthetic inputs: {self.inputs_source}")
+        notes += self.input_notes
         for layer in self.layers:
             if not layer.fit.fits:
                 notes.append(f"{layer.name} does not fit: {'; '.join(layer.fit.problems)} (enforce_capacity splits it)")
@@ -347,6 +359,7 @@ def _record(layer: LayerResult, i: int, energies: Mapping[Method, Energy]) -> di
         "layer": layer.name,
         "outputs": layer.shape[0],
         "inputs": layer.shape[1],
+        "products": layer.products,
         "samples": layer.activity.samples,
         "weight_density": layer.encoded.weight_density,
         "activation_density": layer.activity.activation_density,

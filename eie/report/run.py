@@ -5,24 +5,23 @@ Comes in: a `Program` and activations. Goes out: a `Result`. Called by the comma
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
-from typing import Literal, get_args
+from typing import Any, get_args
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from eie.compiler.program import EncodedLayer, Program
-from eie.errors import EieError, TraceError
-from eie.network import Network
+from eie.errors import EieError
+from eie.network import Network, dataflow
+from eie.report.inputs import Given, Inputs, given_inputs
 from eie.report.result import Accuracy, LayerResult, Result
-from eie.simulator.functional import FixedPoint, LayerOutputs, run_layer
+from eie.simulator.functional import LayerOutputs, Rows, fraction_bits, run_products, to_raw
 from eie.simulator.layer import Engine, time_layer
+from eie.simulator.network import Datapath, Settings, run_network
+from eie.simulator.reference import run_given
 from eie.trace import LayerTrace, Trace
-
-Datapath = Literal["fixed", "float32"]
-Inputs = Trace | Mapping[str, ArrayLike] | ArrayLike | None
-SYNTHETIC_SEED = 0
 
 
 def simulate(
@@ -42,15 +41,16 @@ def simulate(
     program
         From `eie.compile`.
     activations
-        (inputs,) or (batch, inputs) for the first layer: the network runs execution-driven, each layer's outputs
-        feeding the next. Or a `Trace`, or a mapping of layer name to such arrays: if it names every layer, each runs on
-        its own recorded inputs. None: the trace that came with the model, else a synthetic input, labelled as such.
+        The network's input, (inputs,) or (batch, inputs), or (batch, *shape) where it takes maps or sequences: the
+        network runs execution-driven, outputs feeding inputs along its graph or sequence. Or a `Trace`, or a mapping of
+        layer name to (rows, inputs): if it names every layer, each runs on its own recorded inputs. None: the trace
+        that came with the model, else a synthetic input, labelled as such.
     engine
         ``"fast"`` or ``"events"``; equal in every number.
     datapath
         Whose zeros time sees where layers feed each other: ``"fixed"`` (as in hardware) or ``"float32"``.
     threads
-        For the fast engine; the machine's cores by default.
+        For the fast engine and the arithmetic; the machine's cores by default.
     progress
         Called as ``progress(layer, done, total)``, in products.
     log
@@ -60,124 +60,100 @@ def simulate(
     ------
     TraceError
         If the activations do not fit the network.
+    ModelError
+        If the network's graph has an operator that is not known, or shapes in it do not fit.
     """
     if datapath not in get_args(Datapath):
         raise EieError(f"datapath {datapath!r}: must be 'fixed' or 'float32'")
-    trace = _trace_for(program, activations)
-    by_trace = all(layer.name in trace.layers for layer in program.layers)
-    _check(program, trace, by_trace)
-    rows: list[LayerResult] = []
-    before: LayerOutputs | None = None
-    for layer, fit in zip(program.layers, program.fit, strict=True):
-        recorded = trace.layers.get(layer.name) if by_trace or before is None else None
-        inputs, fixed, float32 = _inputs(layer, recorded, before, program.spec.data_bits, datapath)
+    given = given_inputs(program.layers, program.dataflow, activations, program.trace)
+    fits = {fit.layer: fit for fit in program.fit}
+    rows: dict[str, LayerResult] = {}
 
-        def advanced(count: int, name: str = layer.name, total: int = inputs.rows * len(layer.passes)) -> None:
+    def ran(layer: EncodedLayer, inputs: LayerTrace, computed: LayerOutputs | None) -> None:
+        """Time a layer on the inputs it has just had."""
+
+        def advanced(count: int) -> None:
             if progress is not None:
-                progress(name, count, total)
+                progress(layer.name, count, inputs.rows * len(layer.passes))
 
         activity = time_layer(layer, inputs, program.spec, engine, threads=threads, advanced=advanced, log=log)
-        before = None
-        if fixed is not None and float32 is not None:
-            before = run_layer(layer, fixed, float32, program.spec.data_bits)
-        rows.append(LayerResult(layer, program.spec, activity, fit, before))
+        rows[layer.name] = LayerResult(layer, program.spec, activity, fits[layer.name], computed)
+
+    settings = Settings(program.spec.data_bits, datapath, threads=threads)
+    final: tuple[NDArray[Any], NDArray[Any]] | None = None
+    if given.arrays:
+        assert program.dataflow is not None
+        layers = {layer.name: layer for layer in program.layers}
+        output = run_network(program.dataflow, layers, given.arrays, settings, ran)[0]
+        final = output.fixed.raw, output.float32
+    else:
+        for layer in program.layers:
+            ran(layer, given.layers[layer.name], _on_recorded(layer, given.layers[layer.name], settings))
+        last = rows[program.layers[-1].name].computed
+        if program.sequential and last is not None:
+            final = last.fixed.raw, last.float32
     return Result(
         program,
-        tuple(rows),
+        tuple(rows[layer.name] for layer in program.layers),
         engine,
-        "trace" if by_trace and len(rows) > 1 else "execution",
-        trace.source,
-        trace.synthetic,
-        _accuracy(trace.labels, rows[-1].computed, program),
+        "trace" if given.layers and len(rows) > 1 else "execution",
+        given.source,
+        given.synthetic,
+        _accuracy(given, final),
+        _foreign(program, activations),
     )
 
 
-def with_given_accuracy(result: Result, network: Network, inputs: Trace | None) -> Result:
+def with_given_accuracy(result: Result, network: Network, inputs: Inputs) -> Result:
     """Add the accuracy of the network as it was given, before weight sharing, where the result has labels."""
-    trace = inputs or network.trace
-    if result.accuracy is None or trace is None or trace.labels is None:
+    if result.accuracy is None:
         return result
-    values = trace.layers[network.layers[0].name].dense()
-    if values is None:
+    flow = dataflow(network)
+    given = given_inputs(network.layers, flow, inputs, network.trace)
+    arrays = given.arrays
+    if flow is None or given.labels is None:
         return result
-    for layer in network.layers:
-        values = values @ layer.weights.T
-        if layer.bias is not None:
-            values = values + layer.bias
-        elif layer.bias_codes is not None and layer.codebook is not None:
-            values = values + layer.codebook[layer.bias_codes]
-        if layer.relu:
-            values = np.maximum(values, 0)
-    given = float((values.argmax(axis=1) == trace.labels).mean())
-    return replace(result, accuracy=replace(result.accuracy, given=given))
+    if not arrays:
+        values = given.layers[network.layers[0].name].dense()
+        if network.graph is not None or values is None:
+            return result
+        arrays = {flow.inputs[0][0]: values}
+    outputs = run_given(flow, {layer.name: layer for layer in network.layers}, arrays)[0]
+    share = float((outputs.argmax(axis=1) == given.labels).mean())
+    return replace(result, accuracy=replace(result.accuracy, given=share))
 
 
-def _trace_for(program: Program, activations: Inputs) -> Trace:
-    first = program.layers[0].name
-    if activations is None:
-        return program.trace or _synthetic(program)
-    if isinstance(activations, Trace):
-        return activations
-    if isinstance(activations, Mapping):
-        arrays = {name: LayerTrace.from_dense(array, f"activations of {name}") for name, array in activations.items()}
-        return Trace(arrays)
-    return Trace({first: LayerTrace.from_dense(activations)})
+def _foreign(program: Program, activations: Inputs) -> tuple[str, ...]:
+    """Say so when a trace was recorded from another model file than the one that runs."""
+    trace = program.trace if activations is None else activations
+    if not isinstance(trace, Trace) or None in (trace.model_sha256, program.sha256):
+        return ()
+    if trace.model_sha256 == program.sha256:
+        return ()
+    return (f"the trace was recorded from another model file (SHA-256 {str(trace.model_sha256)[:16]}...)",)
 
 
-def _synthetic(program: Program) -> Trace:
-    rng = np.random.default_rng(SYNTHETIC_SEED)
-    layers = program.layers[:1] if program.sequential else program.layers
-    drawn = {
-        layer.name: LayerTrace.from_dense(np.abs(rng.standard_normal(layer.inputs)) + 2.0**-10) for layer in layers
-    }
-    source = f"no activations were given: one random input without zeros, seed {SYNTHETIC_SEED}"
-    return Trace(drawn, source=source, synthetic=True)
-
-
-def _check(program: Program, trace: Trace, by_trace: bool) -> None:
-    names = [layer.name for layer in program.layers]
-    unknown = [name for name in trace.layers if name not in names]
-    if unknown:
-        raise TraceError(f"trace names {', '.join(unknown)}: the network has {', '.join(names)}")
-    for layer in program.layers:
-        recorded = trace.layers.get(layer.name)
-        if recorded is not None and recorded.width != layer.inputs:
-            raise TraceError(f"layer {layer.name!r} takes {layer.inputs} inputs, the activations have {recorded.width}")
-    if by_trace:
-        return
-    if not program.sequential:
-        missing = ", ".join(name for name in names if name not in trace.layers)
-        raise TraceError(f"the layers do not feed each other, so each needs activations: none for {missing}")
-    if names[0] not in trace.layers:
-        raise TraceError(f"no activations for the first layer, {names[0]!r}")
-    if trace.layers[names[0]].values is None:
-        raise TraceError("the trace holds only which inputs are non-zero: a network run in sequence needs their values")
-
-
-def _inputs(
-    layer: EncodedLayer,
-    recorded: LayerTrace | None,
-    before: LayerOutputs | None,
-    data_bits: int,
-    datapath: Datapath,
-) -> tuple[LayerTrace, FixedPoint | None, NDArray[np.float32] | None]:
-    """Return what the layer's scanner sees, and its inputs in both number formats (None without values)."""
-    if recorded is not None:
-        float32 = recorded.dense()
-        if float32 is None:
-            return recorded, None, None
-        return recorded, FixedPoint.quantise(float32, data_bits, largest=float(layer.has_bias)), float32
-    assert before is not None
-    fixed = before.fixed.with_room_for_one(layer.has_bias, data_bits)
-    seen = fixed.value if datapath == "fixed" else before.float32
-    return LayerTrace.from_dense(seen), fixed, before.float32
-
-
-def _accuracy(labels: NDArray[np.int64] | None, last: LayerOutputs | None, program: Program) -> Accuracy | None:
-    if labels is None or last is None or not program.sequential:
+def _on_recorded(layer: EncodedLayer, recorded: LayerTrace, settings: Settings) -> LayerOutputs | None:
+    """Compute a layer on its recorded inputs; None where only their pattern was kept."""
+    if recorded.values is None:
         return None
-    return Accuracy(
-        len(labels),
-        float((last.fixed.raw.argmax(axis=1) == labels).mean()),
-        float((last.float32.argmax(axis=1) == labels).mean()),
-    )
+    largest = float(np.abs(recorded.values).max(initial=float(layer.has_bias)))
+    fraction = fraction_bits(largest, settings.data_bits)
+
+    def real(start: int, stop: int) -> NDArray[np.float32]:
+        values = recorded.dense(start, stop)
+        assert values is not None
+        return values
+
+    def raw(start: int, stop: int) -> NDArray[np.int64]:
+        return to_raw(real(start, stop), fraction, settings.data_bits)
+
+    outputs = run_products(layer, Rows(recorded.rows, raw, real, fraction), settings.data_bits, settings.threads)
+    return outputs.relu() if layer.relu else outputs
+
+
+def _accuracy(given: Given, final: tuple[NDArray[Any], NDArray[Any]] | None) -> Accuracy | None:
+    if given.labels is None or final is None or final[0].shape[:-1] != given.labels.shape:
+        return None
+    fixed, float32 = (float((one.argmax(axis=1) == given.labels).mean()) for one in final)
+    return Accuracy(len(given.labels), fixed, float32)

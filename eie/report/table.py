@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from html import escape
+from textwrap import wrap
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console, Group, RenderableType
@@ -17,6 +18,7 @@ from eie.energy.estimate import Method
 from eie.energy.tables import Cell
 from eie.report.result import Energy, LayerResult, Result
 
+GAP = 3  # characters that rich puts around a column
 _PRICED: dict[Method, str] = {"published-power": "nJ by power", "activity": "nJ by activity"}
 
 
@@ -36,6 +38,7 @@ def columns(result: Result, cell: Cell = "itrs-lop") -> list[Column]:
     listed = [
         Column("layer", [row.name for row in rows], "total"),
         Column("out x in", ["{} x {}".format(*row.shape) for row in rows]),
+        *([Column("products", [f"{row.products:,}" for row in rows])] if any(row.products > 1 for row in rows) else []),
         Column("weights %", [_percent(row.encoded.weight_density) for row in rows]),
         Column("acts %", [_percent(row.activity.activation_density) for row in rows]),
         Column("cycles", [f"{row.cycles:,.0f}" for row in rows], f"{sum(row.cycles for row in rows):,.0f}"),
@@ -116,10 +119,10 @@ def show(result: Result, console: Console, cell: Cell = "itrs-lop") -> None:
 def rendered(result: Result, width: int, cell: Cell = "itrs-lop") -> RenderableType:
     """Return the table and its footer for a terminal ``width`` characters wide."""
     first, *rest = columns(result, cell)
-    room = width - _width(first) - 2
+    room = width - _width(first) - GAP
     groups: list[list[Column]] = [[]]
     for column in rest:
-        if groups[-1] and sum(_width(one) + 2 for one in groups[-1]) + _width(column) + 2 > room:
+        if groups[-1] and sum(_width(one) + GAP for one in (*groups[-1], column)) > room:
             groups.append([])
         groups[-1].append(column)
     tables: list[RenderableType] = [Text(heading(result), style="bold")]
@@ -127,10 +130,10 @@ def rendered(result: Result, width: int, cell: Cell = "itrs-lop") -> RenderableT
         table = Table(box=SIMPLE_HEAD, padding=(0, 1), pad_edge=False, show_footer=True)
         for i, column in enumerate((first, *group)):
             table.add_column(
-                Text(column.heading),
+                Text("\n".join(wrap(column.heading, _width(column)))),
                 Text(column.total),
                 justify="left" if i == 0 else "right",
-                min_width=_width(column),
+                no_wrap=True,
                 footer_style="bold",
                 vertical="bottom",
             )

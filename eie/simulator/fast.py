@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -53,20 +54,9 @@ def time_pass(
     """
     result = PassTiming.blank(pattern.products, encoding.n_pe)
     slots = slots_for(encoding, spec.act_queue_depth)
-    first, last = encoding.sram_rows(spec.entries_per_row)
+    table = encoding.sram_table(spec.entries_per_row).reshape(-1)
+    totals = encoding.column_totals(spec.entries_per_row)
     stride = encoding.slots.shape[1]
-    filled = (
-        result.cycles,
-        result.stall,
-        result.dead,
-        result.reads,
-        result.issue,
-        result.empty,
-        result.starved,
-    )
-    columns = np.minimum(pattern.positions, encoding.inputs)
-    np.copyto(result.entries, _sum_by_product(encoding.column_entries[columns], pattern))
-    np.copyto(result.padding, _sum_by_product(encoding.padding[columns], pattern))
 
     def run(start: int) -> None:
         stop = min(start + CHUNK, pattern.products)
@@ -74,15 +64,15 @@ def time_pass(
             pattern.starts[start : stop + 1],
             pattern.positions,
             slots,
-            first.reshape(-1),
-            last.reshape(-1),
+            table,
+            totals,
             encoding.inputs,
             encoding.scan_rows,
             encoding.n_pe,
             spec.act_queue_depth,
             np.empty(stride, slots.dtype),
-            np.empty(stride, first.dtype),
-            *(view[start:stop] for view in filled),
+            np.empty(4 * stride, table.dtype),
+            *(getattr(result, field.name)[start:stop] for field in fields(PassTiming)),
         )
         advanced(stop - start)
 
@@ -95,8 +85,3 @@ def time_pass(
         with ThreadPoolExecutor(workers) as pool:
             list(pool.map(run, starts))
     return result
-
-
-def _sum_by_product(values: NDArray[np.int64], pattern: Pattern) -> NDArray[np.int64]:
-    total = np.concatenate(([0], np.cumsum(values)))
-    return total[pattern.starts[1:]] - total[pattern.starts[:-1]]

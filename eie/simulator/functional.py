@@ -10,7 +10,10 @@ and accumulators have fraction bits of their own, chosen so that the largest mag
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -22,17 +25,18 @@ from eie.kernels import datapath as kernels
 from eie.matrix import frozen
 
 WIDEST_FRACTION = 30
+SLICE_ELEMENTS = 1 << 20
 
 
 @dataclass(frozen=True, eq=False)
 class FixedPoint:
-    """Numbers as the hardware holds them: ``raw / 2**fraction_bits``; raw is int64 (rows, width)."""
+    """Numbers as the hardware holds them: ``raw / 2**fraction_bits``; raw is int64 of any shape."""
 
     raw: NDArray[np.int64]
     fraction_bits: int
 
     @classmethod
-    def quantise(cls, values: NDArray[np.float32], data_bits: int, largest: float = 0.0) -> FixedPoint:
+    def quantise(cls, values: NDArray[Any], data_bits: int, largest: float = 0.0) -> FixedPoint:
         """Choose the fraction so that the largest magnitude (and ``largest``) fits, and round (halves up)."""
         fraction = fraction_bits(float(np.abs(values).max(initial=largest)), data_bits)
         return cls(to_raw(values, fraction, data_bits), fraction)
@@ -41,6 +45,11 @@ class FixedPoint:
     def value(self) -> NDArray[np.float32]:
         """float32: what the raw numbers stand for."""
         return np.ldexp(self.raw.astype(np.float32), -self.fraction_bits)
+
+    @property
+    def exact_value(self) -> NDArray[np.float64]:
+        """float64: the same, without rounding wide formats."""
+        return np.ldexp(self.raw.astype(np.float64), -self.fraction_bits)
 
     def with_room_for_one(self, needed: bool, data_bits: int) -> FixedPoint:
         """Return the same numbers in a format that also holds 1.0, the bias column's activation, if that is needed."""
@@ -56,14 +65,14 @@ class FixedPoint:
 
 @dataclass(frozen=True, eq=False)
 class LayerOutputs:
-    """One layer's outputs over N products, after ReLU where the layer has one.
+    """One layer's outputs over N products, (N, outputs), or folded back into maps or sequences.
 
     Attributes
     ----------
     fixed
         The 16-bit (``data_bits``) result.
     float32
-        float32 (N, outputs): the same codes and inputs on a float32 datapath.
+        float32: the same codes and inputs on a float32 datapath.
     saturations
         Additions that saturated, over all products.
     max_abs_error
@@ -79,13 +88,26 @@ class LayerOutputs:
     activation_fraction_bits: int
     weight_fraction_bits: int
 
+    def with_values(self, fixed: FixedPoint, float32: NDArray[np.float32]) -> LayerOutputs:
+        """Return other values (folded, after ReLU) of the same computation."""
+        return replace(self, fixed=fixed, float32=float32, max_abs_error=largest_difference(fixed, float32))
+
+    def relu(self) -> LayerOutputs:
+        """Negative outputs become zero."""
+        return self.with_values(self.fixed.relu(), np.maximum(self.float32, 0))
+
+
+def largest_difference(fixed: FixedPoint, float32: NDArray[np.float32]) -> float:
+    """Largest difference between the two datapaths."""
+    return float(np.abs(fixed.value - float32).max(initial=0))
+
 
 def fraction_bits(largest: float, data_bits: int) -> int:
     """Most fraction bits with which ``largest`` still fits ``data_bits`` signed bits (at most 30)."""
     top = (1 << (data_bits - 1)) - 1
     if largest == 0 or not math.isfinite(largest):
         return data_bits - 1
-    bits = math.floor(math.log2(top / largest))
+    bits = math.floor(math.log2(top / largest)) + 1
     while math.floor(largest * 2.0**bits + 0.5) > top:
         bits -= 1
     return min(bits, WIDEST_FRACTION)
@@ -98,10 +120,35 @@ def to_raw(values: NDArray[Any], fraction: int, data_bits: int) -> NDArray[np.in
     return np.clip(scaled, -top - 1, top).astype(np.int64)
 
 
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """A layer's inputs on both datapaths, made a slice at a time: unrolling a convolution as a whole is too much.
+
+    Attributes
+    ----------
+    count
+        Matrix-vector products.
+    fixed, float32
+        ``(start, stop)`` to int64 or float32 (stop - start, inputs).
+    fraction_bits
+        Format of the fixed-point rows.
+    """
+
+    count: int
+    fixed: Callable[[int, int], NDArray[np.int64]]
+    float32: Callable[[int, int], NDArray[np.float32]]
+    fraction_bits: int
+
+    @classmethod
+    def of(cls, fixed: FixedPoint, float32: NDArray[np.float32]) -> Rows:
+        """Wrap rows that exist already, (N, inputs) each."""
+        return cls(len(float32), lambda a, b: fixed.raw[a:b], lambda a, b: float32[a:b], fixed.fraction_bits)
+
+
 def run_layer(
     layer: EncodedLayer, fixed_inputs: FixedPoint, float_inputs: NDArray[np.float32], data_bits: int
 ) -> LayerOutputs:
-    """Compute a layer on both datapaths.
+    """Compute a layer on both datapaths, with its ReLU.
 
     Parameters
     ----------
@@ -111,54 +158,97 @@ def run_layer(
     data_bits
         Width of activations, codebook and accumulators.
     """
-    products = len(float_inputs)
-    sums32 = np.zeros((products, layer.outputs), np.float32)
-    peaks = np.zeros(products, np.float32)
-    for one in layer.passes:
-        starts, columns, values = _broadcast_order(float_inputs, one, np.float32(1))
-        kernels.accumulate_float(
-            starts,
-            columns,
-            values,
-            one.bases,
-            one.pointers,
-            one.codes,
-            one.runs,
-            layer.codebook,
-            one.row_start,
-            sums32,
-            peaks,
-        )
+    outputs = run_products(layer, Rows.of(fixed_inputs, float_inputs), data_bits)
+    return outputs.relu() if layer.relu else outputs
+
+
+def run_products(layer: EncodedLayer, rows: Rows, data_bits: int, threads: int | None = None) -> LayerOutputs:
+    """Multiply every row with the layer's matrix on both datapaths, without ReLU.
+
+    The accumulators' format is chosen for all rows at once, so the float32 sums come first.
+    """
+    float32, peak = float_sums(layer, rows.count, rows.float32, threads)
+    fixed, saturations = fixed_sums(layer, rows.count, rows.fixed, rows.fraction_bits, peak, data_bits, threads)
+    weight_fraction = FixedPoint.quantise(layer.codebook, data_bits).fraction_bits
+    error = largest_difference(fixed, float32)
+    return LayerOutputs(fixed, float32, saturations, error, rows.fraction_bits, weight_fraction)
+
+
+def float_sums(
+    layer: EncodedLayer, count: int, rows: Callable[[int, int], NDArray[np.float32]], threads: int | None = None
+) -> tuple[NDArray[np.float32], float]:
+    """Return float32 (count, outputs) and the largest magnitude an accumulator had on the way."""
+    sums = np.zeros((count, layer.outputs), np.float32)
+    peaks = np.zeros(count, np.float32)
+
+    def run(start: int, stop: int) -> None:
+        inputs = rows(start, stop)
+        for one in layer.passes:
+            kernels.accumulate_float(
+                *_broadcast_order(inputs, one, np.float32(1)),
+                one.bases,
+                one.pointers,
+                one.codes,
+                one.runs,
+                layer.codebook,
+                one.row_start,
+                sums[start:stop],
+                peaks[start:stop],
+            )
+
+    _in_slices(run, count, layer.inputs, threads)
+    return sums, float(peaks.max(initial=0))
+
+
+def fixed_sums(
+    layer: EncodedLayer,
+    count: int,
+    rows: Callable[[int, int], NDArray[np.int64]],
+    activation_fraction_bits: int,
+    peak: float,
+    data_bits: int,
+    threads: int | None = None,
+) -> tuple[FixedPoint, int]:
+    """Return the sums (count, outputs) in the finest format that holds ``peak``, and how many additions saturated."""
     codebook = FixedPoint.quantise(layer.codebook, data_bits)
-    product_fraction = fixed_inputs.fraction_bits + codebook.fraction_bits
-    out_fraction = min(fraction_bits(float(peaks.max(initial=0)), data_bits), product_fraction)
-    one_point_zero = to_raw(np.ones(1), fixed_inputs.fraction_bits, data_bits)[0]
-    sums = np.zeros((products, layer.outputs), np.int64)
-    saturations = np.zeros(products, np.int64)
-    for one in layer.passes:
-        starts, columns, values = _broadcast_order(fixed_inputs.raw, one, one_point_zero)
-        kernels.accumulate_fixed(
-            starts,
-            columns,
-            values,
-            one.bases,
-            one.pointers,
-            one.codes,
-            one.runs,
-            codebook.raw,
-            product_fraction - out_fraction,
-            (1 << (data_bits - 1)) - 1,
-            one.row_start,
-            sums,
-            saturations,
-        )
-    fixed = FixedPoint(sums, out_fraction)
-    if layer.relu:
-        fixed, sums32 = fixed.relu(), np.maximum(sums32, 0)
-    error = float(np.abs(fixed.value - sums32).max(initial=0))
-    return LayerOutputs(
-        fixed, sums32, int(saturations.sum()), error, fixed_inputs.fraction_bits, codebook.fraction_bits
-    )
+    product_fraction = activation_fraction_bits + codebook.fraction_bits
+    out_fraction = min(fraction_bits(peak, data_bits), product_fraction)
+    one_point_zero = to_raw(np.ones(1), activation_fraction_bits, data_bits)[0]
+    sums = np.zeros((count, layer.outputs), np.int64)
+    saturations = np.zeros(count, np.int64)
+
+    def run(start: int, stop: int) -> None:
+        inputs = rows(start, stop)
+        for one in layer.passes:
+            kernels.accumulate_fixed(
+                *_broadcast_order(inputs, one, one_point_zero),
+                one.bases,
+                one.pointers,
+                one.codes,
+                one.runs,
+                codebook.raw,
+                product_fraction - out_fraction,
+                (1 << (data_bits - 1)) - 1,
+                one.row_start,
+                sums[start:stop],
+                saturations[start:stop],
+            )
+
+    _in_slices(run, count, layer.inputs, threads)
+    return FixedPoint(sums, out_fraction), int(saturations.sum())
+
+
+def _in_slices(run: Callable[[int, int], None], count: int, width: int, threads: int | None) -> None:
+    """Call ``run(start, stop)`` over all rows, on threads, each slice of bounded size."""
+    step = max(1, SLICE_ELEMENTS // width)
+    starts = range(0, count, step)
+    workers = min(threads or os.cpu_count() or 1, len(starts))
+    if workers <= 1:
+        for start in starts:
+            run(start, min(start + step, count))
+        return
+    with ThreadPoolExecutor(workers) as pool:
+        list(pool.map(lambda start: run(start, min(start + step, count)), starts))
 
 
 def _broadcast_order(

@@ -7,6 +7,7 @@ Read by the run and by sweeps.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import fields
 from typing import Literal, get_args
 
 import numpy as np
@@ -21,6 +22,7 @@ from eie.spec import AcceleratorSpec
 from eie.trace import LayerTrace
 
 Engine = Literal["fast", "events"]
+SLICE_ELEMENTS = 1 << 23
 
 
 def time_layer(
@@ -57,61 +59,61 @@ def time_layer(
         raise EieError(f"engine {engine!r}: must be 'fast' or 'events'")
     if inputs.width != layer.inputs:
         raise TraceError(f"layer {layer.name!r} takes {layer.inputs} inputs, the activations have {inputs.width}")
-    timings: list[PassTiming] = []
-    broadcasts = np.zeros(inputs.rows, np.int64)
-    for encoding in layer.passes:
-        pattern = Pattern.of(inputs, encoding)
-        broadcasts += pattern.broadcasts
-        if engine == "fast":
-            timings.append(fast.time_pass(encoding, pattern, spec, threads, advanced))
-        else:
-            from eie.simulator import events
+    total = PassTiming.blank(inputs.samples, spec.n_pe)
+    sent = np.zeros(inputs.samples, np.int64)
+    step = max(1, SLICE_ELEMENTS // max(inputs.width, spec.n_pe))
+    for start in range(0, inputs.rows, step):
+        part = inputs.pattern(start, min(start + step, inputs.rows))
+        sample_of = np.arange(start, start + part.rows) // inputs.products
+        for encoding in layer.passes:
+            pattern = Pattern.of(part, encoding)
+            if engine == "fast":
+                timing = fast.time_pass(encoding, pattern, spec, threads, advanced)
+            else:
+                from eie.simulator import events
 
-            timings.append(events.time_pass(encoding, pattern, spec, advanced, log))
-
-    def total(name: str) -> NDArray[np.int64]:
-        """Sum a count over passes, then over the products of each sample."""
-        return _by_sample(sum(getattr(one, name) for one in timings), inputs.products)
-
-    cycles, entries, padding = total("cycles"), total("entries"), total("padding")
-    issue, empty, starved = total("issue"), total("empty"), total("starved")
-    sent = _by_sample(broadcasts, inputs.products)
+                timing = events.time_pass(encoding, pattern, spec, advanced, log)
+            _add_by_sample(sent, pattern.broadcasts, sample_of)
+            for field in fields(PassTiming):
+                _add_by_sample(getattr(total, field.name), getattr(timing, field.name), sample_of)
     reload_bits = _reload_bits(layer, spec)
     return Activity(
         layer=layer.name,
         n_pe=spec.n_pe,
-        cycles=cycles,
+        cycles=total.cycles,
         counts={
             "broadcasts": sent,
             "ptr_reads": sent * spec.n_pe,
-            "spmat_reads": total("reads"),
-            "entries": entries,
-            "padding_entries": padding,
-            "stall_cycles": total("stall"),
-            "dead_scan_cycles": total("dead"),
-            "macs": entries - padding,
+            "spmat_reads": total.reads,
+            "entries": total.entries,
+            "padding_entries": total.padding,
+            "stall_cycles": total.stall,
+            "dead_scan_cycles": total.dead,
+            "macs": total.entries - total.padding,
         },
         per_pe={
-            "issue": issue,
-            "empty_column": empty,
-            "starved": starved,
-            "drain": cycles[:, None] - issue - empty - starved,
+            "issue": total.issue,
+            "empty_column": total.empty,
+            "starved": total.starved,
+            "drain": total.cycles[:, None] - total.issue - total.empty - total.starved,
         },
-        passes=len(layer.passes),
+        passes=len(layer.passes) if layer.reloads else 1,
+        products=inputs.products * layer.products_per_row,
         reload_bits=reload_bits,
         reload_cycles=-(-reload_bits // spec.io_bits),
-        active_inputs=_by_sample(np.bitwise_count(inputs.bits).sum(axis=1, dtype=np.int64), inputs.products),
+        active_inputs=np.bitwise_count(inputs.bits).reshape(inputs.samples, -1).sum(axis=1, dtype=np.int64),
         possible_inputs=inputs.width * inputs.products,
     )
 
 
-def _by_sample(values: NDArray[np.int64], products: int) -> NDArray[np.int64]:
-    total: NDArray[np.int64] = values.reshape(-1, products, *values.shape[1:]).sum(axis=1)
-    return total
+def _add_by_sample(total: NDArray[np.int64], values: NDArray[np.int64], sample_of: NDArray[np.int64]) -> None:
+    """Add values of products, whose samples ascend, to those samples' totals."""
+    firsts = np.flatnonzero(np.diff(sample_of, prepend=-1))
+    total[sample_of[firsts]] += np.add.reduceat(values, firsts, axis=0)
 
 
 def _reload_bits(layer: EncodedLayer, spec: AcceleratorSpec) -> int:
-    """A layer in one pass stays in its SRAMs; otherwise every pass is brought in again for each sample."""
-    if len(layer.passes) == 1:
+    """A layer that fits stays in its SRAMs; otherwise every pass is brought in again for each sample."""
+    if not layer.reloads:
         return 0
     return sum(entries * spec.entry_bits + pointers * spec.ptr_bits for entries, pointers in layer.image_bits_per_pass)

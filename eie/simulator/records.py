@@ -47,7 +47,7 @@ class Pattern:
         """List the scan positions of ``inputs`` in the columns of one pass."""
         width = encoding.bias_position + 1 if encoding.has_bias else encoding.inputs
         mask = np.zeros((inputs.rows, width), bool)
-        mask[:, : encoding.inputs] = inputs.mask[:, encoding.column_start : encoding.column_stop]
+        mask[:, : encoding.inputs] = inputs.mask_of(encoding.column_start, encoding.column_stop)
         if encoding.has_bias:
             mask[:, encoding.bias_position] = True
         starts = np.concatenate(([0], np.cumsum(mask.sum(axis=1))))

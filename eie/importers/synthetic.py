@@ -1,0 +1,95 @@
+"""Layers and activations drawn at random from shapes and densities; every report labels them as such.
+
+Comes in: a shape, densities and a seeded generator. Goes out: a `Layer`, and a `LayerTrace` with the pattern of its
+inputs. Read by the TOML importer. Every weight and activation is kept independently, which is more even than real
+pruning.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from eie.geometry import Conv2d, Lstm
+from eie.matrix import SparseColumns, frozen
+from eie.network import Layer
+from eie.trace import LayerTrace
+
+LEVELS = 15
+SLICE_ELEMENTS = 1 << 22
+
+
+def draw_layer(
+    name: str,
+    shape: tuple[int, int],
+    density: float,
+    rng: np.random.Generator,
+    *,
+    bias: bool,
+    relu: bool,
+    geometry: Conv2d | Lstm | None = None,
+) -> Layer:
+    """Draw a layer: every weight is kept with probability ``density``; 15 levels, so sharing is exact.
+
+    Parameters
+    ----------
+    shape
+        (outputs, inputs) of the matrix; of a grouped convolution (out, in / groups * kh * kw).
+    """
+    outputs, inputs = shape
+    places = _bernoulli(inputs * outputs, density, rng)
+    rows, columns = places % outputs, places // outputs
+    levels = np.concatenate((np.arange(-7, 0), np.arange(1, 9))).astype(np.float32)
+    levels /= np.float32(8 * np.sqrt(max(1.0, inputs * density)))
+    data = levels[rng.integers(0, LEVELS, len(places), np.uint8)]
+    matrix = SparseColumns.of(shape, np.searchsorted(columns, np.arange(inputs + 1)), rows, data)
+    drawn_bias = frozen(rng.choice(levels, outputs), np.float32) if bias else None
+    if isinstance(geometry, Conv2d):
+        matrix = geometry.spread_groups(matrix)
+    return Layer(name, matrix, bias=drawn_bias, relu=relu, synthetic=True, geometry=geometry)
+
+
+def draw_vector(inputs: int, density: float, rng: np.random.Generator) -> LayerTrace:
+    """Draw the inputs of a fully connected layer, positive as after a ReLU."""
+    return LayerTrace.from_dense(_activations(inputs, density, rng))
+
+
+def draw_map(conv: Conv2d, height: int, width: int, density: float, rng: np.random.Generator) -> LayerTrace:
+    """Draw a feature map and keep which inputs of each output pixel's product are non-zero."""
+    drawn = _activations(conv.in_channels * height * width, density, rng) != 0
+    windows = conv.windows(drawn.reshape(1, conv.in_channels, height, width))
+    count, columns = conv.products(height, width), conv.matrix_shape[1]
+    step = max(1, SLICE_ELEMENTS // columns)
+    packed = [
+        np.packbits(conv.unroll(windows, start, min(start + step, count)), axis=1) for start in range(0, count, step)
+    ]
+    return LayerTrace(columns, frozen(np.concatenate(packed), np.uint8), products=count)
+
+
+def draw_sequence(lstm: Lstm, steps: int, density: float, rng: np.random.Generator) -> LayerTrace:
+    """Draw which inputs of an LSTM's products are non-zero: x with ``density``, the hidden state always."""
+    rows = np.ones((steps, lstm.matrix_shape[1]), bool)
+    rows[:, : lstm.input_size] = rng.random((steps, lstm.input_size)) < density
+    return LayerTrace(lstm.matrix_shape[1], frozen(np.packbits(rows, axis=1), np.uint8), products=steps)
+
+
+def _activations(size: int, density: float, rng: np.random.Generator) -> Any:
+    values = np.zeros(size, np.float32)
+    active = _bernoulli(size, density, rng)
+    values[active] = np.abs(rng.standard_normal(len(active), np.float32)) + np.float32(2**-10)
+    return values
+
+
+def _bernoulli(size: int, density: float, rng: np.random.Generator) -> Any:
+    """Ascending places in range(size), each taken with probability ``density``, in time proportional to how many."""
+    if density == 0 or size == 0:
+        return np.zeros(0, np.int64)
+    chunks, reached = [], -1
+    while reached < size:
+        steps = rng.geometric(density, int((size - reached) * density * 1.01) + 64)
+        places = reached + np.cumsum(np.minimum(steps, size))
+        chunks.append(places)
+        reached = int(places[-1])
+    places = np.concatenate(chunks)
+    return places[: np.searchsorted(places, size)]

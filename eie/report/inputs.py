@@ -1,0 +1,173 @@
+"""Activations in whatever form a caller has them, made ready for a run.
+
+Comes in: an array, a mapping, a `Trace` or nothing, and the network's layers and dataflow. Goes out: a frozen `Given`:
+either recorded inputs of every layer, or arrays for the network's own inputs. Read by `eie.report.run`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from eie.errors import TraceError
+from eie.graph import Graph
+from eie.trace import LayerTrace, Trace
+
+Inputs = Trace | Mapping[str, ArrayLike] | ArrayLike | None
+SYNTHETIC_SEED = 0
+
+
+class Part(Protocol):
+    """What a layer, compiled or not, has to tell here."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def inputs(self) -> int: ...
+
+
+@dataclass(frozen=True, eq=False)
+class Given:
+    """Inputs of a run.
+
+    Attributes
+    ----------
+    layers
+        Recorded inputs of every layer; empty where the network runs from its own inputs.
+    arrays
+        float32 (N, *shape) of each of the dataflow's inputs; empty where every layer has recorded inputs.
+    """
+
+    layers: Mapping[str, LayerTrace] = field(default_factory=dict)
+    arrays: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+    labels: NDArray[np.int64] | None = None
+    source: str = "arrays"
+    synthetic: bool = False
+
+
+def given_inputs(
+    layers: Sequence[Part], dataflow: Graph | None, activations: Inputs, own: Trace | None = None
+) -> Given:
+    """Sort out ``activations``; None means the model's ``own`` trace, else one synthetic sample.
+
+    Raises
+    ------
+    TraceError
+        If they do not fit the network.
+    """
+    if activations is None:
+        activations = own if own is not None else _synthetic(layers, dataflow)
+    entrances = {} if dataflow is None else dict(dataflow.inputs)
+    if not isinstance(activations, Trace | Mapping):
+        activations = {_only_entrance(layers, entrances): activations}
+    if isinstance(activations, Trace):
+        recorded: Mapping[str, LayerTrace | NDArray[np.float32]] = activations.layers
+        labels, source, synthetic = activations.labels, activations.source, activations.synthetic
+    else:
+        recorded = {name: _packed(name, array) for name, array in activations.items()}
+        labels, source, synthetic = None, "arrays", False
+    names = [layer.name for layer in layers]
+    unknown = [name for name in recorded if name not in names and name not in entrances]
+    if unknown:
+        known = dict.fromkeys([*entrances, *names])
+        raise TraceError(f"trace names {', '.join(unknown)}: the network has {', '.join(known)}")
+    by_layer = {layer.name: _of_layer(layer, recorded.get(layer.name)) for layer in layers}
+    kept = {name: one for name, one in by_layer.items() if one is not None}
+    if len(kept) == len(names):
+        return Given(kept, {}, labels, source, synthetic)
+    if dataflow is None:
+        missing = ", ".join(name for name in names if name not in kept)
+        raise TraceError(f"the layers do not feed each other, so each needs activations: none for {missing}")
+    arrays = {name: _shaped(name, shape, recorded.get(name), names[0]) for name, shape in entrances.items()}
+    if len({len(array) for array in arrays.values()}) > 1:
+        counts = ", ".join(f"{name} {len(array)}" for name, array in arrays.items())
+        raise TraceError(f"the network's inputs hold different numbers of samples: {counts}")
+    return Given({}, arrays, labels, source, synthetic)
+
+
+def rows_or_maps(
+    layers: Sequence[Part], dataflow: Graph | None, array: NDArray[Any], source: str
+) -> Trace | dict[str, NDArray[Any]]:
+    """Label an array file: a `Trace` of rows, or a mapping where a map's size is known from the array only."""
+    entrances = {} if dataflow is None else dict(dataflow.inputs)
+    name = _only_entrance(layers, entrances)
+    if array.ndim > 2 and entrances.get(name, ()).count(-1) > 1:
+        return {name: array}
+    if array.ndim > 2:
+        array = array.reshape(len(array) if array.ndim > len(entrances.get(name, ())) else 1, -1)
+    return Trace({name: LayerTrace.from_dense(array, source)}, source=source)
+
+
+def _only_entrance(layers: Sequence[Part], entrances: Mapping[str, tuple[int, ...]]) -> str:
+    if len(entrances) > 1:
+        raise TraceError(f"the network has several inputs, {', '.join(entrances)}: give a mapping of name to array")
+    return next(iter(entrances), layers[0].name)
+
+
+def _packed(name: str, activations: ArrayLike) -> LayerTrace | NDArray[np.float32]:
+    """Pack rows; keep maps and sequences as they are."""
+    array = np.asarray(activations)
+    where = f"activations of {name}"
+    if array.ndim <= 2:
+        return LayerTrace.from_dense(array, where)
+    if array.dtype.kind not in "fiub" or array.size == 0:
+        raise TraceError(f"{where} has shape {array.shape} {array.dtype}: must be numbers, and some of them")
+    array = array.astype(np.float32)
+    if not np.isfinite(array).all():
+        raise TraceError(f"{where} holds NaN or infinity: must be finite")
+    return array
+
+
+def _of_layer(layer: Part, recorded: LayerTrace | NDArray[np.float32] | None) -> LayerTrace | None:
+    """Return recorded rows of a layer; maps and sequences are inputs of the network, not rows."""
+    if not isinstance(recorded, LayerTrace):
+        return None
+    if recorded.width != layer.inputs:
+        raise TraceError(f"layer {layer.name!r} takes {layer.inputs} inputs, the activations have {recorded.width}")
+    return recorded
+
+
+def _shaped(
+    name: str, shape: tuple[int, ...], recorded: LayerTrace | NDArray[np.float32] | None, first_layer: str
+) -> NDArray[np.float32]:
+    """Bring recorded activations into the shape (N, *shape); -1 stands for any size."""
+    if recorded is None:
+        what = "the first layer" if name == first_layer else "the network's input"
+        raise TraceError(f"no activations for {what}, {name!r}")
+    if isinstance(recorded, LayerTrace):
+        values = recorded.dense()
+        if values is None:
+            raise TraceError(
+                "the trace holds only which inputs are non-zero: a network run in sequence needs their values"
+            )
+    else:
+        values = recorded
+    for batch in (values.shape[0], 1):
+        rest = values.shape[1:] if batch == values.shape[0] else values.shape
+        if len(rest) == len(shape) and all(want in (-1, have) for want, have in zip(shape, rest, strict=True)):
+            return values.reshape(batch, *rest)
+    if values.ndim == 2 and shape.count(-1) <= 1:
+        known = int(np.prod([size for size in shape if size != -1]))
+        if values.shape[1] % known == 0 and (-1 in shape or values.shape[1] == known):
+            return values.reshape(len(values), *shape)
+    wanted = " x ".join("any" if size == -1 else str(size) for size in shape)
+    raise TraceError(f"the network's input {name!r} is {wanted} a sample, the activations have shape {values.shape}")
+
+
+def _synthetic(layers: Sequence[Part], dataflow: Graph | None) -> Trace | Mapping[str, ArrayLike]:
+    rng = np.random.default_rng(SYNTHETIC_SEED)
+    widths = {layer.name: layer.inputs for layer in layers}
+    if dataflow is not None:
+        for name, shape in dataflow.inputs:
+            if -1 in shape:
+                raise TraceError(f"no activations were given, and the size of input {name!r} is open: give some")
+        widths = {name: int(np.prod(shape)) for name, shape in dataflow.inputs}
+    drawn = {
+        name: LayerTrace.from_dense(np.abs(rng.standard_normal(width)) + 2.0**-10) for name, width in widths.items()
+    }
+    source = f"no activations were given: one random input without zeros, seed {SYNTHETIC_SEED}"
+    return Trace(drawn, source=source, synthetic=True)

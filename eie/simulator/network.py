@@ -1,0 +1,257 @@
+"""A whole network, batch-wise: every weight layer on both datapaths, the operators between them in numpy.
+
+Comes in: a `Graph`, its encoded layers and its inputs. Goes out: each layer's inputs (for timing) and outputs, as they
+come, and the network's outputs. Called by the run; nothing here knows time.
+
+Fixed point: tensors between operators have ``data_bits`` bits and a format of their own, chosen so that the largest
+magnitude met in the batch fits; operators that compute (average, add, sigmoid, ...) do so in float64 and round once.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eie.compiler.program import EncodedLayer
+from eie.errors import ModelError
+from eie.geometry import Conv2d, Lstm, Winograd
+from eie.graph import Graph, Node
+from eie.matrix import frozen
+from eie.simulator import operators
+from eie.simulator.functional import SLICE_ELEMENTS, FixedPoint, LayerOutputs, Rows, run_products
+from eie.simulator.recurrence import run_lstm
+from eie.trace import LayerTrace
+
+Datapath = Literal["fixed", "float32"]
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True, eq=False)
+class Tensor:
+    """One tensor on both datapaths, batch first."""
+
+    fixed: FixedPoint
+    float32: NDArray[np.float32]
+
+    @classmethod
+    def of(cls, values: NDArray[Any], data_bits: int, largest: float = 0.0) -> Tensor:
+        """Quantise real numbers in a format that also holds ``largest``."""
+        float32 = np.asarray(values, np.float32)
+        return cls(FixedPoint.quantise(float32, data_bits, largest), float32)
+
+    def reshape(self, *shape: int) -> Tensor:
+        """Return the same numbers in another shape."""
+        return Tensor(FixedPoint(self.fixed.raw.reshape(shape), self.fixed.fraction_bits), self.float32.reshape(shape))
+
+    def moveaxis(self, source: int, target: int) -> Tensor:
+        """Return the same numbers with one axis elsewhere."""
+        raw = np.moveaxis(self.fixed.raw, source, target)
+        return Tensor(FixedPoint(raw, self.fixed.fraction_bits), np.moveaxis(self.float32, source, target))
+
+
+Ran = Callable[[EncodedLayer, LayerTrace, LayerOutputs], None]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a network is run: number width, whose zeros the layers see, whether values are kept, worker threads."""
+
+    data_bits: int
+    datapath: Datapath = "fixed"
+    keep_values: bool = False
+    threads: int | None = None
+
+
+def run_network(
+    graph: Graph, layers: Mapping[str, EncodedLayer], inputs: Mapping[str, NDArray[Any]], settings: Settings, ran: Ran
+) -> tuple[Tensor, ...]:
+    """Run a graph on a batch.
+
+    Parameters
+    ----------
+    layers
+        By name.
+    inputs
+        For each graph input (N, *shape).
+    ran
+        Called after every weight layer as ``ran(layer, inputs, outputs)``, in the order in which they run. Outputs are
+        in the layer's own shape: (N, out, oh, ow) of a convolution, (N, T, hidden) of an LSTM.
+
+    Returns
+    -------
+    tuple of Tensor
+        The graph's outputs.
+
+    Raises
+    ------
+    ModelError
+        For an unknown operator, or shapes that do not fit; names the node.
+    """
+    started = {
+        name: Tensor.of(inputs[name], settings.data_bits, float(_feeds_a_bias(graph, layers, name)))
+        for name, _ in graph.inputs
+    }
+
+    def run(node: Node, values: Sequence[Tensor | NDArray[Any]]) -> tuple[Tensor, ...]:
+        tensors = [one if isinstance(one, Tensor) else Tensor.of(one, settings.data_bits) for one in values]
+        if node.layer is None:
+            return (_operate(node, values, tensors, settings.data_bits),)
+        return _run_layer(node, layers[node.layer], tensors, settings, ran)
+
+    return walk(graph, started, run, lambda array: Tensor.of(array, settings.data_bits))
+
+
+def walk(
+    graph: Graph,
+    started: Mapping[str, Value],
+    run: Callable[[Node, Sequence[Value | NDArray[Any]]], Sequence[Value]],
+    constant: Callable[[NDArray[Any]], Value],
+) -> tuple[Value, ...]:
+    """Run the nodes in order and let go of every tensor after its last use."""
+    values: dict[str, Value | NDArray[Any]] = {**graph.constants, **started}
+    uses = Counter(name for node in graph.nodes for name in node.inputs) + Counter(graph.outputs)
+    for node in graph.nodes:
+        made = run(node, [values[name] for name in node.inputs])
+        for name in node.inputs:
+            uses[name] -= 1
+            if not uses[name]:
+                del values[name]
+        values.update((name, value) for name, value in zip(node.outputs, made, strict=False) if uses[name])
+    found = (values[name] for name in graph.outputs)
+    return tuple(constant(one) if isinstance(one, np.ndarray) else one for one in found)
+
+
+def _feeds_a_bias(graph: Graph, layers: Mapping[str, EncodedLayer], name: str) -> bool:
+    return any(node.layer is not None and layers[node.layer].has_bias for node in graph.nodes if name in node.inputs)
+
+
+def _operate(node: Node, values: Sequence[Tensor | NDArray[Any]], tensors: Sequence[Tensor], data_bits: int) -> Tensor:
+    def result(inputs: Sequence[NDArray[Any]]) -> NDArray[Any]:
+        return operators.apply(node.name, node.op, inputs, node.attributes)
+
+    # Constants enter a computation as they are; only results are rounded.
+    floats = [one.float32 if isinstance(one, Tensor) else np.asarray(one, np.float32) for one in values]
+    float32 = np.asarray(result(floats), np.float32)
+    if node.op in operators.EXACT:
+        first = tensors[0].fixed
+        return Tensor(FixedPoint(result([first.raw]), first.fraction_bits), float32)
+    exact = [one.fixed.exact_value if isinstance(one, Tensor) else np.asarray(one, np.float64) for one in values]
+    return Tensor(FixedPoint.quantise(result(exact), data_bits), float32)
+
+
+def _run_layer(
+    node: Node, layer: EncodedLayer, tensors: Sequence[Tensor], settings: Settings, ran: Ran
+) -> tuple[Tensor, ...]:
+    geometry = layer.geometry
+    try:
+        if isinstance(geometry, Lstm):
+            return _run_lstm(node, layer, tensors, settings, ran)
+        if isinstance(geometry, Conv2d | Winograd):
+            return (_run_conv(layer, geometry, tensors[0], settings, ran),)
+        return (_run_linear(node, layer, tensors[0], settings, ran),)
+    except ModelError as error:
+        raise ModelError(f"node {node.name!r}, layer {layer.name!r}: {error}") from None
+
+
+def _run_linear(node: Node, layer: EncodedLayer, x: Tensor, settings: Settings, ran: Ran) -> Tensor:
+    axis = node.attributes.get("batch_axis", 0)
+    x = x.moveaxis(axis, 0)
+    shape = x.float32.shape
+    if len(shape) < 2 or shape[-1] != layer.inputs:
+        raise ModelError(f"takes {layer.inputs} inputs, its input has shape {shape}")
+    flat = x.reshape(-1, layer.inputs)
+    fixed = flat.fixed.with_room_for_one(layer.has_bias, settings.data_bits)
+    rows = Rows.of(fixed, flat.float32)
+    outputs = run_products(layer, rows, settings.data_bits, settings.threads)
+    outputs = outputs.relu() if layer.relu else outputs
+    made = Tensor(outputs.fixed, outputs.float32).reshape(*shape[:-1], layer.outputs)
+    ran(layer, seen(rows, layer.inputs, len(flat.float32) // shape[0], settings), outputs)
+    return made.moveaxis(0, axis)
+
+
+def _run_conv(layer: EncodedLayer, geometry: Conv2d | Winograd, x: Tensor, settings: Settings, ran: Ran) -> Tensor:
+    fixed = x.fixed.with_room_for_one(layer.has_bias, settings.data_bits)
+    raw, real = geometry.windows(fixed.raw), geometry.windows(x.float32)
+    n, (height, width) = len(x.float32), geometry.output_size(*x.float32.shape[2:])
+    rows = Rows(
+        int(np.prod(raw.shape[:3])),
+        lambda start, stop: geometry.unroll(raw, start, stop),
+        lambda start, stop: geometry.unroll(real, start, stop),
+        fixed.fraction_bits,
+    )
+    if isinstance(geometry, Winograd):
+        rows = _narrowed(rows, layer.inputs, settings.data_bits)
+    products = run_products(layer, rows, settings.data_bits, settings.threads)
+    folded = FixedPoint(geometry.fold(products.fixed.raw, n, height, width), products.fixed.fraction_bits)
+    if isinstance(geometry, Winograd):
+        folded = _narrow(folded, settings.data_bits)
+    outputs = products.with_values(folded, geometry.fold(products.float32, n, height, width))
+    outputs = outputs.relu() if layer.relu else outputs
+    ran(layer, seen(rows, layer.inputs, rows.count // n, settings), outputs)
+    return Tensor(outputs.fixed, outputs.float32)
+
+
+def _run_lstm(
+    node: Node, layer: EncodedLayer, tensors: Sequence[Tensor], settings: Settings, ran: Ran
+) -> tuple[Tensor, ...]:
+    axis = node.attributes.get("batch_axis", 0)
+    x = tensors[0].moveaxis(axis, 0)
+    state = [one.float32 for one in tensors[1:]]
+    run = run_lstm(layer, x.fixed, x.float32, state, settings.data_bits)
+    ran(layer, seen(run.rows, layer.inputs, x.float32.shape[1], settings), run.outputs)
+    made = Tensor(run.outputs.fixed, run.outputs.float32).moveaxis(0, axis)
+    return (made, *(Tensor(fixed, float32) for fixed, float32 in run.last))
+
+
+def _narrowed(rows: Rows, width: int, data_bits: int) -> Rows:
+    """Sums of inputs need more bits than inputs: shift all rows right until the largest fits again."""
+    largest = 0
+    for start, stop in _slices(rows.count, width):
+        largest = max(largest, int(np.abs(rows.fixed(start, stop)).max(initial=0)))
+    lost = _excess(largest, data_bits)
+    if not lost:
+        return rows
+    half = 1 << (lost - 1)
+    return replace(
+        rows,
+        fixed=lambda start, stop: (rows.fixed(start, stop) + half) >> lost,
+        fraction_bits=rows.fraction_bits - lost,
+    )
+
+
+def _narrow(numbers: FixedPoint, data_bits: int) -> FixedPoint:
+    lost = _excess(int(np.abs(numbers.raw).max(initial=0)), data_bits)
+    return FixedPoint((numbers.raw + (1 << (lost - 1))) >> lost, numbers.fraction_bits - lost) if lost else numbers
+
+
+def _excess(largest: int, data_bits: int) -> int:
+    """Bits to drop, rounding halves up, so that ``largest`` fits."""
+    lost = 0
+    while (largest + (1 << lost >> 1)) >> lost >= 1 << (data_bits - 1):
+        lost += 1
+    return lost
+
+
+def seen(rows: Rows, width: int, products: int, settings: Settings) -> LayerTrace:
+    """Record which inputs of a layer are non-zero on the chosen datapath, and their values if they are kept."""
+    bits = np.empty((rows.count, -(-width // 8)), np.uint8)
+    values: list[NDArray[np.float32]] = []
+    for start, stop in _slices(rows.count, width):
+        part: NDArray[Any] = rows.fixed(start, stop) if settings.datapath == "fixed" else rows.float32(start, stop)
+        bits[start:stop] = np.packbits(part != 0, axis=1)
+        if settings.keep_values:
+            kept = part[part != 0]
+            scale = -rows.fraction_bits if settings.datapath == "fixed" else 0
+            values.append(np.ldexp(kept.astype(np.float32), scale))
+    held = frozen(np.concatenate(values), np.float32) if settings.keep_values else None
+    return LayerTrace(width, frozen(bits, np.uint8), held, products)
+
+
+def _slices(count: int, width: int) -> list[tuple[int, int]]:
+    step = max(1, SLICE_ELEMENTS // width)
+    return [(start, min(start + step, count)) for start in range(0, count, step)]

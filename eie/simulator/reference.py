@@ -1,0 +1,68 @@
+"""The network as it was given, in float32: before weight sharing, without the accelerator.
+
+Comes in: a `Graph` and uncompiled layers. Goes out: the network's outputs. Read by the run, for the accuracy that
+compression started from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eie.errors import ModelError
+from eie.geometry import Conv2d, Lstm
+from eie.graph import Graph, Node
+from eie.network import Layer
+from eie.simulator import operators
+from eie.simulator.functional import SLICE_ELEMENTS
+from eie.simulator.network import walk
+from eie.simulator.recurrence import lstm_steps
+
+Array = NDArray[Any]
+
+
+def run_given(graph: Graph, layers: Mapping[str, Layer], inputs: Mapping[str, Array]) -> tuple[Array, ...]:
+    """Run a graph on a batch in float32 with the layers' own weights; inputs (N, *shape)."""
+
+    def run(node: Node, values: Sequence[Array]) -> tuple[Array, ...]:
+        if node.layer is None:
+            return (operators.apply(node.name, node.op, values, node.attributes),)
+        layer, axis = layers[node.layer], node.attributes.get("batch_axis", 0)
+        if isinstance(layer.geometry, Lstm):
+            return _lstm(layer, layer.geometry, values, axis)
+        if isinstance(layer.geometry, Conv2d):
+            made = _conv(layer, layer.geometry, values[0])
+        elif values[0].shape[-1] == layer.inputs:
+            made = _product(layer, values[0])
+        else:
+            raise ModelError(f"layer {layer.name!r} takes {layer.inputs} inputs, its input has shape {values[0].shape}")
+        return (np.maximum(made, 0) if layer.relu else made,)
+
+    started = {name: np.asarray(inputs[name], np.float32) for name, _ in graph.inputs}
+    return walk(graph, started, run, lambda array: array)
+
+
+def _product(layer: Layer, x: Array) -> Array:
+    y: Array = x @ layer.weights.T
+    bias = layer.bias
+    if layer.bias_codes is not None and layer.codebook is not None:
+        bias = layer.codebook[layer.bias_codes]
+    return y if bias is None else y + bias
+
+
+def _conv(layer: Layer, conv: Conv2d, x: Array) -> Array:
+    windows = conv.windows(x)
+    count, step = int(np.prod(windows.shape[:3])), max(1, SLICE_ELEMENTS // layer.inputs)
+    starts = range(0, count, step)
+    rows = [_product(layer, conv.unroll(windows, start, min(start + step, count))) for start in starts]
+    return conv.fold(np.concatenate(rows), len(x), *conv.output_size(*x.shape[2:]))
+
+
+def _lstm(layer: Layer, lstm: Lstm, values: Sequence[Array], axis: int) -> tuple[Array, ...]:
+    x = np.moveaxis(values[0], axis, 0)
+    h, c = values[1:] if len(values) > 1 else np.zeros((2, len(x), lstm.hidden_size))
+    _, hidden, last = lstm_steps(lstm, x, h, c, lambda rows: _product(layer, rows), lambda one: one.astype(np.float32))
+    return (np.moveaxis(hidden.astype(np.float32), 0, axis), *last)

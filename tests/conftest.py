@@ -1,0 +1,42 @@
+"""Fixtures shared by the suite."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, settings
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+ROOT = Path(__file__).parent.parent
+
+# The first example of a test may compile kernels; seconds are never asserted.
+settings.register_profile("eie", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
+settings.load_profile("eie")
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The checkout."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """Data that CI has beside the checkout."""
+    folder = ROOT.parent / "shared"
+    if not folder.is_dir():
+        pytest.skip("../shared is not here")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def fc8(shared):
+    """AlexNet fc8: (layer, activations)."""
+    from eie import Layer
+
+    file = shared / "data" / "alexnet_fc8.npz"
+    if not file.is_file():
+        pytest.skip("../shared/data/alexnet_fc8.npz is not here")
+    data = np.load(file)
+    return Layer.from_codes("fc8", data["codes"], data["codebook"], data["bias_codes"]), data["act"]

@@ -1,0 +1,180 @@
+"""The command line, end to end in an empty directory: words in, streams, files and exit codes out."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+import eie
+
+EIE = [sys.executable, "-m", "eie"]
+
+
+@pytest.fixture
+def cli(tmp_path, root):
+    """Run ``eie`` in an empty directory; return (exit code, stdout, stderr)."""
+
+    def run(*words, **more):
+        env = {**os.environ, "PYTHONPATH": str(root), "COLUMNS": "200", **more.pop("env", {})}
+        done = subprocess.run(
+            [*EIE, *map(str, words)], cwd=tmp_path, env=env, capture_output=True, text=True, check=False, **more
+        )
+        assert "Traceback" not in done.stderr
+        return done.returncode, done.stdout, done.stderr
+
+    return run
+
+
+@pytest.fixture
+def model(tmp_path):
+    rng = np.random.default_rng(0)
+    np.savez(tmp_path / "m.npz", **{"fc.weight": rng.standard_normal((40, 30)) * (rng.random((40, 30)) < 0.2)})
+    return "m.npz"
+
+
+def test_run_reports_on_stdout_and_keeps_stderr_for_notes(cli):
+    code, out, err = cli("run", "lenet-300-100", "--samples", 16)
+    assert code == 0
+    assert err == "" or err.startswith("compiling kernels, once")
+    lines = out.splitlines()
+    assert lines[0].startswith("lenet-300-100 on EIE_64PE: 64 PEs, 800 MHz")
+    assert [line.split()[0] for line in lines[2:7]] == ["layer", "ip1", "ip2", "ip3", "total"]
+    assert "\x1b" not in out
+    assert "Accuracy over 16 samples" in out
+
+
+def test_run_writes_what_is_asked_for(cli, tmp_path, model):
+    code, out, err = cli("run", model, "--json", "r.json", "--csv", "r.csv", "--plot", "figures", "--set", "n_pe=8")
+    assert code == 0
+    assert json.loads((tmp_path / "r.json").read_text())["spec"]["n_pe"] == 8
+    assert (tmp_path / "r.csv").read_text().startswith("layer,outputs,inputs")
+    assert len(list((tmp_path / "figures").iterdir())) == 6
+    assert "wrote 6 figures to figures" in err
+    assert "synthetic inputs" in out
+
+
+def test_data_on_stdout_alone(cli, model):
+    code, out, _ = cli("run", model, "--json", "-")
+    assert code == 0
+    assert json.loads(out)["network"] == "m"
+
+
+def test_compile_inspect_simulate(cli, tmp_path, model):
+    assert cli("compile", model, "-o", "p.safetensors", "--set", "n_pe=4")[0] == 0
+    code, out, _ = cli("inspect", "p.safetensors")
+    assert code == 0
+    assert "m for EIE_64PE: 4 PEs, content" in out
+    np.save(tmp_path / "x.npy", np.ones((3, 30)))
+    code, out, _ = cli(
+        "simulate", "p.safetensors", "--trace", "x.npy", "--set", "act_queue_depth=2", "--engine", "events"
+    )
+    assert code == 0
+    assert "queue 2" in out
+    assert "3 samples" in out
+    assert "Inputs: x.npy" in out
+    assert cli("inspect", model)[0] == 0
+
+
+def test_engines_print_the_same(cli, model):
+    fast, events = (cli("run", model, "--engine", engine, "--csv", "-")[1] for engine in ("fast", "events"))
+    assert fast == events
+
+
+def test_a_line_a_cycle(cli, model):
+    code, out, err = cli("run", model, "--engine", "events", "--cycles", "--json", "-", "--set", "n_pe=2")
+    assert code == 0
+    assert (
+        len([line for line in err.splitlines() if line.startswith("cycle ")]) == json.loads(out)["layers"][0]["cycles"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "text"),
+    [
+        ([], 2, "Usage"),
+        (["rum"], 2, "No such command 'rum'"),
+        (["run"], 2, "Missing argument 'MODEL'"),
+        (["run", "m.npz", "--engine", "slow"], 2, "'slow' is not one of"),
+        (["run", "m.npz", "--set", "n_pes=3"], 2, "eie: spec.n_pes=3: unknown key; did you mean n_pe?"),
+        (
+            ["run", "m.npz", "--set", "n_pe=0", "--set", "act_queue_depth=1"],
+            2,
+            "eie: spec.act_queue_depth=1: must be >= 2",
+        ),
+        (["run", "m.npz", "--spec", "nope.toml"], 2, "eie: nope.toml: cannot be read as TOML"),
+        (["run", "m.npz", "--cycles"], 1, "eie: --cycles needs --engine events"),
+        (["run", "none.npz"], 1, "eie: none.npz: cannot be read: No such file or directory"),
+        (["run", "m.npz", "--trace", "none.npz"], 1, "eie: none.npz: cannot be read"),
+        (["run", "m.npz", "--trace", "m.npz"], 1, "eie: m.npz: not a trace: it has no header"),
+        (["run", "m.npz", "--trace", "x.txt"], 1, "activations are a trace (.npz) or an array (.npy)"),
+        (["run", "m.npz", "--json", "no/such/dir.json"], 1, "eie: no/such/dir.json: cannot be written"),
+        (["run", "lenet"], 1, "did you mean lenet-300-100?"),
+        (["compile", "m.npz", "-o", "p.bin"], 1, "a program file ends in .safetensors"),
+        (["simulate", "m.npz"], 1, "eie: m.npz: not a usable .safetensors file"),
+    ],
+)
+def test_wrong_words(cli, tmp_path, model, words, code, text):
+    before = set(tmp_path.iterdir())
+    found, out, err = cli(*words)
+    assert found == code
+    assert text in err or (not words and text in out)
+    assert set(tmp_path.iterdir()) == before
+
+
+def test_each_expected_failure_is_one_line(cli, model):
+    _, _, err = cli("run", "none.npz")
+    assert len(err.strip().splitlines()) == 1
+
+
+def test_help_and_version(cli):
+    assert "eie run lenet-300-100" in cli("--help")[1]
+    assert cli("--version")[1].strip() == f"eie, version {eie.__version__}"
+    for command in ("run", "compile", "simulate", "inspect", "warmup"):
+        code, out, _ = cli(command, "--help")
+        assert code == 0
+        assert out.startswith("Usage: ")
+
+
+def test_a_closed_pipe_is_no_failure_of_ours(root, tmp_path):
+    env = {**os.environ, "PYTHONPATH": str(root)}
+    run = subprocess.run(
+        f"{sys.executable} -m eie run lenet-300-100 --json - | head -c 10", shell=True, cwd=tmp_path, env=env,
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert run.stdout.startswith("{")
+    assert run.stderr == ""
+
+
+def test_interrupted_runs_say_so_and_leave_nothing(root, tmp_path):
+    env = {**os.environ, "PYTHONPATH": str(root)}
+    process = subprocess.Popen(
+        [*EIE, "run", "eie-benchmark", "--json", "r.json", "--engine", "events"], cwd=tmp_path, env=env,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    time.sleep(4)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert err.splitlines()[-1] == "eie: interrupted; nothing half-written was left behind"
+    assert "Traceback" not in err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_importing_is_light(root):
+    """``import eie`` and ``eie --help`` must not load the heavy packages."""
+    heavy = "numba matplotlib pandas onnx simpy pydantic numpy torch"
+    code = f"import sys, eie, eie.cli.app; print([m for m in '{heavy}'.split() if m in sys.modules])"
+    out = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True).stdout
+    assert out.strip() == "[]"
+
+
+def test_every_public_name_is_there():
+    assert all(getattr(eie, name) is not None for name in eie.__all__)
+    assert set(dir(eie)) == set(eie.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'simulat'"):
+        _ = eie.simulat

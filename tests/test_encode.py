@@ -1,0 +1,84 @@
+"""Relative-indexed columns: what is stored decodes to what was given, for every shape, PE count and index width."""
+
+import freeze
+import naive
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from eie.compiler.encode import encode
+from eie.matrix import SparseColumns
+
+
+@st.composite
+def matrices(draw):
+    rows, columns = draw(st.integers(1, 300)), draw(st.integers(1, 12))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    density = draw(st.sampled_from([0, 0.005, 0.05, 0.3, 1]))
+    return (rng.integers(1, 16, (rows, columns)) * (rng.random((rows, columns)) < density)).astype(np.uint8)
+
+
+@given(matrices(), st.sampled_from([1, 2, 5, 16, 64, 301]), st.integers(1, 8), st.booleans())
+def test_round_trip_and_naive(codes, n_pe, index_bits, has_bias):
+    sparse = SparseColumns.from_dense(codes, "codes")
+    encoding = encode(sparse, n_pe, index_bits, has_bias=has_bias)
+    assert np.array_equal(encoding.decode().dense(), codes)
+    expected = naive.encode(codes, n_pe, index_bits)
+    for pe in range(n_pe):
+        found = [array.tolist() for array in encoding.pe_image(pe)]
+        assert found == [list(part) for part in expected[pe]]
+    assert encoding.padding.sum() == sum(codes.count(0) for codes, _, _ in expected)
+    assert encoding.inputs == codes.shape[1] - has_bias
+
+
+@given(matrices(), st.sampled_from([1, 3, 64]), st.integers(1, 8), st.data())
+def test_a_column_block_is_the_encoding_of_those_columns(codes, n_pe, index_bits, data):
+    start = data.draw(st.integers(0, codes.shape[1] - 1))
+    stop = data.draw(st.integers(start + 1, codes.shape[1]))
+    whole = encode(SparseColumns.from_dense(codes, "codes"), n_pe, index_bits)
+    block = whole.columns(start, stop, with_bias=False)
+    alone = encode(SparseColumns.from_dense(np.ascontiguousarray(codes[:, start:stop]), "codes"), n_pe, index_bits)
+    for name in ("bases", "pointers", "padding", "codes", "runs"):
+        assert np.array_equal(getattr(block, name), getattr(alone, name)), name
+
+
+def test_the_papers_example():
+    """EIE paper, section III-B: [0, 0, 1, 2, 18 zeros, 3]."""
+    column = np.array([0, 0, 1, 2, *[0] * 18, 3], np.uint8)[:, None]
+    codes, runs, pointers = encode(SparseColumns.from_dense(column, "codes"), 1, 4).pe_image(0)
+    assert codes.tolist() == [1, 2, 0, 3]
+    assert runs.tolist() == [2, 0, 15, 2]
+    assert pointers.tolist() == [0, 4]
+
+
+@pytest.mark.parametrize(("gap", "padding", "run"), [(15, 0, 15), (16, 1, 0), (31, 1, 15), (32, 2, 0)])
+def test_padding_begins_at_sixteen_zeros(gap, padding, run):
+    column = np.zeros((gap + 1, 1), np.uint8)
+    column[-1] = 7
+    codes, runs, _ = encode(SparseColumns.from_dense(column, "codes"), 1, 4).pe_image(0)
+    assert codes.tolist() == [0] * padding + [7]
+    assert runs.tolist() == [15] * padding + [run]
+
+
+def test_zeros_behind_the_last_non_zero_are_not_stored():
+    column = np.zeros((100, 1), np.uint8)
+    column[0] = 1
+    assert len(encode(SparseColumns.from_dense(column, "codes"), 1, 4).codes) == 1
+
+
+def test_sram_table_counts_rows_from_one_and_marks_empty_columns():
+    codes = np.zeros((20, 3), np.uint8)
+    codes[:, 0] = codes[:3, 2] = 1
+    encoding = encode(SparseColumns.from_dense(codes, "codes"), 1, 4)
+    slots, first, last = encoding.sram_table(8)[:, 0, :, 0].T
+    assert slots.tolist() == [20, 1, 3]
+    assert first.tolist() == [1, 65535, 3]
+    assert last.tolist() == [3, 0, 3]
+    assert encoding.column_totals(8).tolist() == [[20, 0, 3], [0, 0, 0], [3, 0, 1]]
+
+
+def test_image_bytes_stay_as_they_are(root):
+    """Change alarm: the images of the shipped LeNet, byte for byte; ``make freeze`` renews it."""
+    frozen = (root / "tests" / "fixtures" / "lenet-300-100.image.sha256").read_text().strip()
+    assert freeze.image_digest() == frozen

@@ -1,0 +1,53 @@
+"""The kernels as plain Python, and where their compiled code is kept."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+PLAIN = [
+    "tests/test_cycles.py::TestByHand",
+    "tests/test_encode.py::test_the_papers_example",
+    "tests/test_encode.py::test_padding_begins_at_sixteen_zeros",
+    "tests/test_functional.py::TestChain",
+    "tests/test_share.py::test_bias_takes_spare_levels_and_is_moved_when_there_are_none",
+    "tests/test_share.py::test_every_weight_gets_its_nearest_level",
+]
+
+
+def test_small_cases_hold_without_compilation(root):
+    """With NUMBA_DISABLE_JIT=1 numpy's scalars wrap and warn where compiled integers would not."""
+    env = {**os.environ, "NUMBA_DISABLE_JIT": "1"}
+    words = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *PLAIN]
+    done = subprocess.run(words, cwd=root, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-3000:]
+
+
+CODE = """
+import numba, numpy as np
+from eie.kernels import jit
+assert numba.config.CACHE_DIR == {before!r}, "a caller's own functions must keep their cache"
+import eie
+eie.compile(eie.Layer.from_weights("a", np.eye(4)))
+print(jit.CACHE_FOLDER, jit.kernels_are_cached())
+"""
+
+
+@pytest.mark.parametrize("before", ["", "elsewhere"])
+def test_compiled_code_is_kept_in_a_folder_of_its_own(root, tmp_path, before):
+    env = {**os.environ, "EIE_CACHE_DIR": str(tmp_path), "NUMBA_CACHE_DIR": before}
+    code = [sys.executable, "-c", CODE.format(before=before)]
+    done = subprocess.run(code, cwd=root, env=env, capture_output=True, text=True, check=True)
+    folder, cached = done.stdout.split()
+    assert folder.startswith(str(tmp_path))
+    assert cached == "True"
+
+
+def test_a_home_that_cannot_be_written_still_runs(root, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    env = {**os.environ, "EIE_CACHE_DIR": str(tmp_path / "file"), "NUMBA_CACHE_DIR": "", "TMPDIR": str(tmp_path)}
+    code = [sys.executable, "-c", CODE.format(before="")]
+    done = subprocess.run(code, cwd=root, env=env, capture_output=True, text=True, check=True)
+    assert done.stdout
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]

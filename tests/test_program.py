@@ -1,0 +1,172 @@
+"""Compiled programs: files, hashes, damage, other machines, capacity."""
+
+import json
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+
+import eie
+from eie.storage import read_safetensors
+
+
+def layer(rows=50, columns=30, seed=0, bias=True):
+    rng = np.random.default_rng(seed)
+    weights = rng.choice(np.linspace(-1, 1, 14), (rows, columns)) * (rng.random((rows, columns)) < 0.3)
+    return eie.Layer.from_weights(f"layer{seed}", weights, rng.choice([0, 1.0], rows) if bias else None)
+
+
+@pytest.fixture
+def program():
+    net = eie.Network("net", (layer(), layer(20, 50, 1)), sequential=True, notes=("a note",))
+    return eie.compile(net, eie.EIE_64PE.replace(n_pe=4))
+
+
+def test_file_round_trip(program, tmp_path):
+    path = tmp_path / "net.safetensors"
+    program.save(path)
+    again = eie.Program.load(path)
+    assert again.content_hash == program.content_hash
+    assert (again.name, again.spec, again.sequential, again.notes) == ("net", program.spec, True, ("a note",))
+    rng = np.random.default_rng(2)
+    inputs = rng.random((3, 30))
+    one, two = eie.simulate(program, inputs), eie.simulate(again, inputs)
+    assert one.layers[1].activity.cycles.tolist() == two.layers[1].activity.cycles.tolist()
+    assert np.array_equal(one.layers[1].outputs, two.layers[1].outputs)
+    assert again.layers[0].shared == program.layers[0].shared
+    again.save(tmp_path / "twice.safetensors")
+    assert (tmp_path / "twice.safetensors").read_bytes() == path.read_bytes()
+
+
+def test_equal_content_has_equal_hashes_and_other_content_has_others(program):
+    same = eie.compile(eie.Network("net", (layer(), layer(20, 50, 1)), True, notes=("a note",)), program.spec)
+    other = eie.compile(eie.Network("net", (layer(seed=3), layer(20, 50, 1)), True, notes=("a note",)), program.spec)
+    assert same.content_hash == program.content_hash != other.content_hash
+
+
+def test_layers_decode_to_their_weights(program):
+    assert np.array_equal(program.layers[0].decode(), layer().weights)
+    assert program.layers[0].entries == program.layers[0].weights + program.layers[0].padding + np.count_nonzero(
+        layer().bias
+    )
+
+
+@pytest.mark.parametrize("damage", ["truncate", "flip", "foreign", "schema", "pickle", "empty", "pointers"])
+def test_damaged_files_are_refused_with_the_reason(program, tmp_path, damage):
+    path = tmp_path / "net.safetensors"
+    program.save(path)
+    content = bytearray(path.read_bytes())
+    arrays, header = load_file(path), read_safetensors(path, eie.EieError)[1]
+    described = json.loads(header["eie"])
+    reason = "not a usable .safetensors file"
+    if damage == "truncate":
+        path.write_bytes(content[: len(content) // 2])
+    elif damage == "flip":
+        content[-5] ^= 1
+        path.write_bytes(content)
+        reason = "damaged: its content does not match its hash"
+    elif damage == "foreign":
+        save_file({"x": np.zeros(3)}, path)
+        reason = "not a compiled eie program"
+    elif damage == "schema":
+        save_file(arrays, path, {"eie": json.dumps({**described, "schema": 99})})
+        reason = "program schema 99: this version reads 1"
+    elif damage == "pickle":
+        path.write_bytes(b"\x80\x04N.")
+    elif damage == "empty":
+        path.write_bytes(b"")
+    else:
+        # right hash, wrong content: kernels index without bounds, so this must be caught on reading
+        from eie.compiler.program import _digest
+
+        arrays["0.0.pointers"] = arrays["0.0.pointers"] + 7
+        for key in ("content_hash", "versions"):
+            described.pop(key)
+        described["content_hash"] = _digest(arrays, described)
+        save_file(arrays, path, {"eie": json.dumps(described)})
+        reason = "damaged program: its pointers and entries do not belong together"
+    with pytest.raises(eie.EieError, match=reason) as caught:
+        eie.Program.load(path)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_missing_file(tmp_path):
+    with pytest.raises(eie.EieError, match="cannot be read: No such file"):
+        eie.Program.load(tmp_path / "none.safetensors")
+
+
+def test_writing_where_nothing_can_be_written_leaves_nothing(program, tmp_path):
+    with pytest.raises(eie.EieError, match="cannot be written"):
+        program.save(tmp_path / "no" / "such" / "folder.safetensors")
+    target = tmp_path / "folder.safetensors"
+    target.mkdir()
+    with pytest.raises(eie.EieError, match="cannot be written"):
+        program.save(target)
+    assert [path.name for path in tmp_path.iterdir()] == ["folder.safetensors"]
+
+
+def test_the_same_images_on_another_machine(program):
+    faster = program.on(program.spec.replace(clock_mhz=1200, act_queue_depth=2, spmat_row_bits=128))
+    assert faster.layers is program.layers
+    with pytest.raises(eie.EieError, match="compiled for another n_pe: compile it again"):
+        program.on(program.spec.replace(n_pe=8))
+
+
+class TestCapacity:
+    def test_fit_names_every_demand(self):
+        spec = eie.EIE_64PE.replace(n_pe=1, act_registers=40, ptr_kib=1, ptr_bits=8, act_kib=1)
+        wide = eie.Layer.from_weights("wide", np.ones((50, 1200)), bias=np.ones(50))
+        (fit,) = eie.compile(wide, spec).fit
+        assert not fit.fits
+        assert (fit.entries, fit.entry_capacity) == (60050, 255)
+        assert (fit.pointers, fit.pointer_capacity) == (1202, 1024)
+        assert (fit.outputs, fit.output_capacity) == (50, 40)
+        assert (fit.inputs, fit.input_capacity) == (1201, 512)
+        assert fit.problems[0] == "60,050 entries a PE, room for 255"
+        assert len(fit.problems) == 4
+
+    def test_off_by_default(self):
+        assert len(eie.compile(layer(), eie.EIE_64PE.replace(n_pe=1, act_registers=1)).layers[0].passes) == 1
+
+    @pytest.mark.parametrize("n_pe", [1, 4, 64])
+    def test_passes_fit_and_hold_the_layer(self, n_pe):
+        spec = eie.EIE_64PE.replace(n_pe=n_pe, act_registers=5, ptr_bits=4, spmat_kib=1, enforce_capacity=True)
+        program = eie.compile(layer(), spec)
+        (fit,) = program.fit
+        assert fit.fits
+        assert fit.passes == len(program.layers[0].passes)
+        assert np.array_equal(program.layers[0].decode(), layer().weights)
+        covered = np.zeros((50, 30), int)
+        for one in program.layers[0].passes:
+            covered[one.row_start : one.row_stop, one.column_start : one.column_stop] += 1
+            assert one.row_start % n_pe == 0
+        assert (covered == 1).all()
+        assert sum(one.has_bias for one in program.layers[0].passes) == len(
+            {one.row_start for one in program.layers[0].passes}
+        )
+
+    def test_inputs_are_broadcast_again_for_each_row_group_and_reloads_are_charged(self):
+        spec = eie.EIE_64PE.replace(n_pe=2, act_registers=10, enforce_capacity=True, io_bits=32)
+        dense = eie.Layer.from_weights("dense", np.ones((40, 6)))
+        result = eie.simulate(eie.compile(dense, spec), np.ones(6))
+        row = result.layers[0]
+        assert row.fit.passes == 2
+        assert row.counts["broadcasts"] == 12
+        bits = 40 * 6 * 8 + 2 * 7 * 2 * 16  # entries of 8 bits; two passes of 7 pointers for each of 2 PEs
+        assert row.activity.reload_bits == bits
+        assert row.activity.reload_cycles == -(-bits // 32)
+        assert row.cycles == row.activity.cycles[0] + row.activity.reload_cycles
+        assert result.energy("activity").unit_nj()["dram"] == pytest.approx(bits * 20e-3)
+
+    def test_activation_sram_full_of_inputs_leaves_the_bias_to_a_pass_of_its_own(self):
+        spec = eie.EIE_64PE.replace(n_pe=1, act_kib=1, enforce_capacity=True)
+        program = eie.compile(eie.Layer.from_weights("full", np.ones((2, 512)), bias=[1.0, 2.0]), spec)
+        assert [(one.inputs, one.has_bias) for one in program.layers[0].passes] == [(512, False), (0, True)]
+        result = eie.simulate(program, np.ones(512))
+        assert result.layers[0].outputs.tolist() == [513, 514]
+
+    def test_a_column_that_cannot_fit(self):
+        spec = eie.EIE_64PE.replace(n_pe=1, ptr_bits=4, enforce_capacity=True)
+        with pytest.raises(eie.EieError, match=r"layer 'tall': column 0 alone has 20 entries in one PE, room for 15"):
+            eie.compile(eie.Layer.from_weights("tall", np.ones((20, 1))), spec)

@@ -1,0 +1,73 @@
+"""The specification: bounds, suggestions, everything at once."""
+
+import pytest
+
+import eie
+
+
+def problems(call):
+    with pytest.raises(eie.EieError) as caught:
+        call()
+    return str(caught.value).splitlines()
+
+
+def test_defaults_are_the_64_pe_machine():
+    spec = eie.EIE_64PE
+    assert (spec.n_pe, spec.clock_mhz, spec.act_queue_depth, spec.index_bits, spec.weight_bits) == (64, 800, 8, 4, 4)
+    assert (spec.entries_per_row, spec.pointer_capacity, spec.activation_capacity) == (8, 16384, 1024)
+    assert spec.entry_capacity == 65535  # the SRAM holds 131,072, but a 16-bit pointer does not reach them
+    assert spec.lnzd_units == 21
+    assert eie.EIE_256PE.lnzd_units == 85
+    assert spec.us(7926) == pytest.approx(9.9075)
+
+
+@pytest.mark.parametrize(
+    ("changes", "lines"),
+    [
+        ({"act_queue_depth": 1}, ["spec.act_queue_depth=1: must be >= 2"]),
+        ({"n_pe": 0, "index_bits": 9}, ["spec.n_pe=0: must be >= 1", "spec.index_bits=9: must be <= 8"]),
+        ({"n_pe": 64.0}, ["spec.n_pe=64.0: must be an integer"]),
+        ({"n_pe": True}, ["spec.n_pe=True: must be an integer"]),
+        ({"n_pe": "many"}, ["spec.n_pe='many': must be an integer"]),
+        ({"enforce_capacity": 1}, ["spec.enforce_capacity=1: must be true or false"]),
+        ({"clock_mhz": float("nan")}, ["spec.clock_mhz=nan: must be finite"]),
+        ({"n_pes": 8}, ["spec.n_pes=8: unknown key; did you mean n_pe?"]),
+        ({"node_nm": 7}, ["spec.node_nm=7: must be one of 28, 32, 45 (nodes with energy data)"]),
+        ({"spmat_row_bits": 7}, ["spec.spmat_row_bits=7: must be >= 8, one entry of weight_bits + index_bits"]),
+    ],
+)
+def test_problems(changes, lines):
+    assert problems(lambda: eie.EIE_64PE.replace(**changes)) == lines
+
+
+def test_frozen():
+    with pytest.raises(ValueError, match="frozen"):
+        eie.EIE_64PE.n_pe = 3
+
+
+def test_overrides_are_all_checked_at_once():
+    assert problems(lambda: eie.load_spec("EIE_64PE", ["n_pe", "act_queue_depth=0", "n_pe2=4"])) == [
+        "--set n_pe: must be key=value, as in n_pe=128",
+        "spec.act_queue_depth=0: must be >= 2",
+        "spec.n_pe2=4: unknown key; did you mean n_pe?",
+    ]
+
+
+def test_toml_overlay(tmp_path):
+    file = tmp_path / "wide.toml"
+    file.write_text('preset = "EIE_256PE"\nact_queue_depth = 16\n')
+    spec = eie.load_spec(file, ["n_pe=512"])
+    assert (spec.name, spec.n_pe, spec.act_queue_depth, spec.clock_mhz) == ("wide", 512, 16, 1200)
+
+
+def test_bad_sources(tmp_path):
+    assert problems(lambda: eie.load_spec("eie_64pe")) == [
+        "spec eie_64pe: must be one of EIE_64PE, EIE_256PE or a .toml file; did you mean EIE_64PE?"
+    ]
+    missing = tmp_path / "none.toml"
+    assert problems(lambda: eie.load_spec(missing))[0].startswith(f"{missing}: cannot be read as TOML")
+    file = tmp_path / "bad.toml"
+    file.write_text("n_pe = = 3")
+    assert problems(lambda: eie.load_spec(file))[0].startswith(f"{file}: cannot be read as TOML")
+    file.write_text('preset = "EIE_65PE"')
+    assert problems(lambda: eie.load_spec(file)) == [f"{file}: preset=EIE_65PE: must be one of EIE_64PE, EIE_256PE"]
