@@ -8,6 +8,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from eie.version import __version__ as __version__
+
 if TYPE_CHECKING:
     from eie.compiler.program import Program, compile
     from eie.errors import EieError
@@ -17,8 +19,6 @@ if TYPE_CHECKING:
     from eie.report.run import simulate
     from eie.spec import EIE_64PE, EIE_256PE, AcceleratorSpec, load_spec
     from eie.trace import LayerTrace, Trace
-
-__version__ = "0.1.0"
 
 _HOMES = {
     "AcceleratorSpec": "eie.spec",

@@ -352,9 +352,12 @@ def test_flipped_bytes_never_give_a_traceback(build, tmp_path, data):
     path = tmp_path / "flipped.onnx"
     path.write_bytes(bytes(content))
     for unsupported in ("refuse", "skip"):
-        try:
-            net = eie.load(path, unsupported=unsupported)
-        except eie.EieError as error:
-            assert len(str(error)) < 2000
-        else:
-            assert net.layers
+        outcome = read_or_error(path, unsupported)
+        assert isinstance(outcome, eie.Network) or len(str(outcome)) < 2000
+
+
+def read_or_error(path, unsupported):
+    try:
+        return eie.load(path, unsupported=unsupported)
+    except eie.EieError as error:
+        return error

@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 
 import click
 
-from eie import __version__
 from eie.cli.trace import trace
+from eie.version import __version__
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -21,7 +21,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from eie import __version__
 from eie.compiler.encode import Encoding, encode
 from eie.compiler.lower import Block, Lowering, blocks, lower
 from eie.compiler.passes import Fit, fit, fit_together, split
@@ -36,6 +35,7 @@ from eie.network import Layer, Network, dataflow
 from eie.spec import EIE_64PE, AcceleratorSpec
 from eie.storage import Arrays, read_json, read_safetensors, write_safetensors
 from eie.trace import Trace
+from eie.version import __version__
 
 SCHEMA = 1
 IMAGE_FIELDS = ("n_pe", "index_bits", "weight_bits", "enforce_capacity")

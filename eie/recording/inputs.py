@@ -226,10 +226,8 @@ def _pictures(path: Path, steps: Preprocess, labels: NDArray[np.int64] | None) -
 
 
 def _picture(file: Path, steps: Preprocess) -> NDArray[np.float32]:
-    try:
-        from PIL import Image, UnidentifiedImageError
-    except ImportError:
-        raise TraceError(f"{file}: reading pictures needs pillow: pip install pillow") from None
+    from PIL import Image, UnidentifiedImageError
+
     try:
         with Image.open(file) as picture:
             return steps.image(picture, str(file))

@@ -88,8 +88,15 @@ def latency(result: Result) -> Figure:
         for i, (name, values) in enumerate(bars.items()):
             drawn = axes.bar(places + (i - 1) * 0.27, values, 0.26, color=COLOURS[name], label=name)
             if len(places) <= 10:
-                axes.bar_label(drawn, [f"{value:.3g}" for value in values], fontsize=6.5)
+                axes.bar_label(
+                    drawn,
+                    [f"{value:.3g}" if value < 1000 else f"{value:.0f}" for value in values],
+                    fontsize=7,
+                    rotation=90,
+                    padding=3,
+                )
         axes.set_yscale("log")
+        axes.margins(y=0.2)
         axes.set(
             ylabel="latency (us)",
             title=f"{result.program.name} on {result.spec.name}, {result.spec.n_pe} PEs",

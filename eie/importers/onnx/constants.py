@@ -102,7 +102,7 @@ def dequantise(inputs: list[Any], attributes: Attributes) -> Array:
     zero = inputs[2] if len(inputs) > 2 and inputs[2] is not None else np.zeros_like(scale)
     scale, zero = (_along(part, stored, attributes) for part in (scale, zero))
     centred = stored.astype(np.int64) - zero.astype(np.int64) if stored.dtype.kind in "iu" else stored - zero
-    return (centred.astype(np.float32) * scale.astype(np.float32)).astype(np.float32)
+    return np.asarray(centred.astype(np.float32) * scale.astype(np.float32), np.float32)
 
 
 def _quantise(inputs: list[Any], attributes: Attributes) -> Array:
@@ -112,7 +112,7 @@ def _quantise(inputs: list[Any], attributes: Attributes) -> Array:
     bounds = np.iinfo(zero.dtype)
     scale, wide = (_along(part, values, attributes) for part in (scale, zero))
     levels = np.rint(values.astype(np.float32) / scale) + wide
-    return np.clip(levels, bounds.min, bounds.max).astype(zero.dtype)
+    return np.asarray(np.clip(levels, bounds.min, bounds.max), zero.dtype)
 
 
 def _along(part: Array, whole: Array, attributes: Attributes) -> Array:
@@ -189,19 +189,27 @@ def squeezed(shape: tuple[int, ...], axes: list[int] | None) -> tuple[int, ...]:
     return tuple(size for i, size in enumerate(shape) if i not in places)
 
 
-def _slice(inputs: list[Any], attributes: Attributes) -> Array:
-    data = inputs[0]
+def ranges(inputs: list[Any], attributes: Attributes) -> list[tuple[int, slice]]:
+    """Return (axis, range) pairs of a Slice: inputs in newer operator sets, attributes in older ones."""
     if len(inputs) > 1:
-        starts, ends, axes, steps = (None if a is None else a.ravel().tolist() for a in (*inputs[1:], None, None)[:4])
+        lists = [None if part is None else [int(one) for one in part.ravel()] for part in inputs[1:]]
     else:
-        starts, ends, axes, steps = attributes["starts"], attributes["ends"], attributes.get("axes"), None
-    where = [slice(None)] * data.ndim
-    for i, (start, end) in enumerate(zip(starts, ends, strict=True)):
-        step = steps[i] if steps else 1
-        # An end below zero that was clamped there means "through index 0" when walking backwards.
-        stop = None if step < 0 and end < -data.shape[axes[i] if axes else i] else end
-        where[axes[i] if axes else i] = slice(start, stop, step)
-    return np.asarray(data[tuple(where)])
+        lists = [attributes["starts"], attributes["ends"], attributes.get("axes")]
+    starts, ends, axes, steps = (*lists, None, None)[:4]
+    places = axes or list(range(len(starts or ())))
+    strides = steps or [1] * len(places)
+    # Walking backwards to before index 0 is an end that Python calls None.
+    return [
+        (axis, slice(start, None if step < 0 and end < -LARGEST_TENSOR else end, step))
+        for start, end, axis, step in zip(starts or (), ends or (), places, strides, strict=True)
+    ]
+
+
+def _slice(inputs: list[Any], attributes: Attributes) -> Array:
+    where = [slice(None)] * inputs[0].ndim
+    for axis, taken in ranges(inputs, attributes):
+        where[axis] = taken
+    return np.asarray(inputs[0][tuple(where)])
 
 
 def _expand(inputs: list[Any], _: Attributes) -> Array:

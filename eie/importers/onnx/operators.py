@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from eie.errors import ModelError
 from eie.importers.onnx.builder import Builder, UnsupportedError, Value
-from eie.importers.onnx.constants import axes_of, shape_of, squeezed, target_shape, unsqueezed
+from eie.importers.onnx.constants import axes_of, ranges, shape_of, squeezed, target_shape, unsqueezed
 from eie.importers.onnx.layers import ints, padding
 from eie.importers.onnx.nodes import OnnxNode
 
@@ -241,24 +243,17 @@ def batch_norm(node: OnnxNode, into: Builder, x: Value) -> None:
 def slices(node: OnnxNode, into: Builder, x: Value) -> None:
     """Cut stated ranges out, one axis after the other."""
     inputs = _known_inputs(node, into)
-    if len(inputs) > 1:
-        if any(part is None and name for part, name in zip(inputs[1:], node.inputs[1:], strict=True)):
-            raise UnsupportedError("its ranges are not constant")
-        starts, ends, axes, steps = ([] if part is None else part.ravel().tolist() for part in (*inputs[1:], None)[:4])
-    else:
-        attributes = node.attributes
-        starts, ends, axes, steps = attributes["starts"], attributes["ends"], attributes.get("axes", []), []
-    axes, steps = axes or list(range(len(starts))), steps or [1] * len(starts)
-    at, sizes = x.name, list(x.shape)
-    for i, (start, end, axis, step) in enumerate(zip(starts, ends, axes, steps, strict=True)):
-        place = axis % len(sizes)
-        if step < 1:
+    if any(part is None and name for part, name in zip(inputs[1:], node.inputs[1:], strict=True)):
+        raise UnsupportedError("its ranges are not constant")
+    at, sizes, cuts = x.name, list(x.shape), ranges(inputs, node.attributes)
+    for i, (axis, wanted) in enumerate(cuts):
+        ours, place = x.axis(axis), axis % len(sizes)
+        taken = range(*wanted.indices(sizes[place]))
+        if taken.step < 1:
             raise UnsupportedError("walks backwards")
-        taken = range(*slice(start, end, step).indices(sizes[place]))
         sizes[place] = len(taken)
-        last = i == len(starts) - 1
-        name = node.outputs[0] if last else f"{node.outputs[0]}:{i}"
-        bounds = {"axis": x.axis(axis), "start": taken.start, "stop": max(taken.stop, taken.start), "step": step}
+        name = node.outputs[0] if i == len(cuts) - 1 else f"{node.outputs[0]}:{i}"
+        bounds = {"axis": ours, "start": taken.start, "stop": max(taken.stop, taken.start), "step": taken.step}
         at = into.emit("slice", (at,), name, sizes, x.batch, **bounds).name
     into.set(node.outputs[0], Value(at, tuple(sizes), x.batch))
 
@@ -294,7 +289,7 @@ def pad(node: OnnxNode, into: Builder, x: Value) -> None:
     if len(node.inputs) > 2 and node.inputs[2]:
         value = _constant(node, into, 2).reshape(())
     rank = len(x.shape)
-    axes = range(rank)
+    axes = list(range(rank))
     if len(node.inputs) > 3 and node.inputs[3]:
         axes = [int(axis) % rank for axis in _constant(node, into, 3).ravel()]
     before = {axis: int(amounts[i]) for i, axis in enumerate(axes)}
@@ -368,7 +363,7 @@ def _clip(node: OnnxNode, into: Builder, x: Value, bounds: dict[str, float]) -> 
     into.set(out, into.emit("clip", (x.name,), out, x.shape, x.batch, **finite) if finite else x)
 
 
-def _constant(node: OnnxNode, into: Builder, place: int) -> np.ndarray:
+def _constant(node: OnnxNode, into: Builder, place: int) -> NDArray[Any]:
     if len(node.inputs) <= place or not node.inputs[place]:
         raise ModelError(f"input {place} is missing")
     if node.inputs[place] not in into.constants:
@@ -376,11 +371,11 @@ def _constant(node: OnnxNode, into: Builder, place: int) -> np.ndarray:
     return into.constants[node.inputs[place]]
 
 
-def _known_inputs(node: OnnxNode, into: Builder) -> list[np.ndarray | None]:
+def _known_inputs(node: OnnxNode, into: Builder) -> list[NDArray[Any] | None]:
     return [into.constants.get(name) for name in node.inputs]
 
 
-def _beside(array: np.ndarray, x: Value) -> np.ndarray:
+def _beside(array: NDArray[Any], x: Value) -> NDArray[Any]:
     """Turn a constant that broadcasts over ``x`` as the file has it into one that broadcasts with the batch first."""
     rank = len(x.shape)
     if array.ndim > rank or np.broadcast_shapes(array.shape, x.shape) != x.shape:
@@ -388,4 +383,5 @@ def _beside(array: np.ndarray, x: Value) -> np.ndarray:
     full = array.reshape((1,) * (rank - array.ndim) + array.shape)
     if full.shape[x.batch] != 1:
         raise UnsupportedError(f"a constant of shape {array.shape} differs over the batch")
-    return np.moveaxis(full, x.batch, 0)[0]
+    moved: NDArray[Any] = np.moveaxis(full, x.batch, 0)[0]
+    return moved

@@ -44,7 +44,7 @@ def read_model(path: Path) -> onnx.ModelProto:
     except OSError as error:
         raise ModelError(f"{path}: cannot be read: {error.strerror or error}") from None
     try:
-        model = onnx.ModelProto.FromString(content)
+        model: onnx.ModelProto = onnx.ModelProto.FromString(content)
     except (DecodeError, ValueError):
         raise ModelError(f"{path}: damaged, truncated or not an ONNX file") from None
     if not model.graph.node:

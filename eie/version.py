@@ -1,0 +1,3 @@
+"""The version, read by packaging, reports and the command line."""
+
+__version__ = "0.1.0"
