@@ -9,7 +9,7 @@ import gzip
 import math
 import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -111,8 +111,7 @@ def read_samples(path: str | Path, labels: str | Path | None = None, steps: Prep
     if suffix == ".npy":
         return _arrays(read_npy(path, TraceError), classes, path.name, steps, 1.0)
     if suffix == ".npz":
-        values, own = _from_npz(path)
-        return _arrays(values, own if classes is None else classes, path.name, steps, 1.0)
+        return _from_npz(path, steps, classes)
     values = read_idx(path)
     return _arrays(values, classes, path.name, steps, 1 / 255 if values.dtype == np.uint8 else 1.0)
 
@@ -173,22 +172,25 @@ def _labels(path: Path) -> NDArray[np.int64]:
     return values.astype(np.int64)
 
 
-def _from_npz(path: Path) -> tuple[NDArray[Any], NDArray[np.int64] | None]:
+def _from_npz(path: Path, steps: Preprocess, classes: NDArray[np.int64] | None) -> Samples:
     arrays = read_npz(path, TraceError)
     if "header" in arrays and "bits/0" in arrays:
         trace = Trace.load(path)
-        first = next(iter(trace.layers.values()))
-        values = first.dense()
-        if values is None:
+        recorded = next(iter(trace.layers.values())).dense()
+        if recorded is None:
             raise TraceError(f"{path}: a trace without values: it cannot drive a network")
-        return values.reshape(trace.samples, -1), trace.labels
+        rows = recorded.reshape(trace.samples, -1)
+        samples = _arrays(rows, trace.labels if classes is None else classes, trace.source, steps, 1.0)
+        before = [text for text in (trace.preprocessing, samples.preprocessing) if text not in ("", "none")]
+        return replace(samples, preprocessing="; ".join(before) or "none")
     labels = arrays.pop("labels", None)
     if "inputs" not in arrays and len(arrays) != 1:
         raise TraceError(f"{path}: holds {', '.join(arrays) or 'nothing'}: must hold one array, or one called 'inputs'")
     if labels is not None and (labels.ndim != 1 or labels.dtype.kind not in "iu"):
         raise TraceError(f"{path}: labels have shape {labels.shape} {labels.dtype}: must be whole numbers (samples,)")
     values = arrays["inputs"] if "inputs" in arrays else next(iter(arrays.values()))
-    return values, None if labels is None else labels.astype(np.int64)
+    own = None if labels is None else labels.astype(np.int64)
+    return _arrays(values, own if classes is None else classes, path.name, steps, 1.0)
 
 
 def _arrays(

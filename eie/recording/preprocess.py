@@ -118,14 +118,15 @@ class Preprocess:
         if pictures:
             steps.append(f"colour={self.colour}")
         scale = default_scale if self.scale is None else self.scale
-        steps.append(f"scale={Fraction(scale).limit_denominator(100_000)}")
+        if scale != 1:
+            steps.append(f"scale={Fraction(scale).limit_denominator(100_000)}")
         if any(self.mean):
             steps.append(f"mean={','.join(f'{one:g}' for one in self.mean)}")
         if set(self.std) != {1.0}:
             steps.append(f"std={','.join(f'{one:g}' for one in self.std)}")
         if pictures:
             steps.append(f"layout={self.layout}")
-        return "; ".join(steps)
+        return "; ".join(steps) or "none"
 
     def _normalised(self, values: NDArray[np.float32], default_scale: float, where: str) -> NDArray[np.float32]:
         channels = values.shape[-1] if values.ndim else 1
@@ -139,7 +140,9 @@ class Preprocess:
         scaled = values / np.float32(divisor) if whole else values * np.float32(scale)
         if any(self.mean):
             scaled = scaled - np.array(self.mean, np.float32)
-        return scaled / np.array(self.std, np.float32) if set(self.std) != {1.0} else scaled
+        if set(self.std) != {1.0}:
+            scaled = scaled / np.array(self.std, np.float32)
+        return np.asarray(scaled, np.float32)
 
 
 def _sizes(text: str) -> tuple[int, ...]:
