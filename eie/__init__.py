@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from eie.errors import EieError
     from eie.importers import load
     from eie.network import Layer, Network
+    from eie.recording.run_torch import record_torch
     from eie.report.result import LayerResult, Result
     from eie.report.run import simulate
     from eie.spec import EIE_64PE, EIE_256PE, AcceleratorSpec, load_spec
@@ -35,6 +36,7 @@ _HOMES = {
     "compile": "eie.compiler.program",
     "load": "eie.importers",
     "load_spec": "eie.spec",
+    "record_torch": "eie.recording.run_torch",
     "simulate": "eie.report.run",
 }
 
@@ -53,6 +55,7 @@ __all__ = [
     "compile",
     "load",
     "load_spec",
+    "record_torch",
     "simulate",
 ]
 
