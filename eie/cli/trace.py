@@ -45,8 +45,8 @@ def record(
 ) -> None:
     """Run MODEL on INPUTS and write what every layer reads.
 
-    An .onnx MODEL runs in onnxruntime, any other in eie's functional engine. INPUTS: .npy, .npz, IDX (raw or .gz), a
-    PNG or JPEG file, or a folder of them.
+    An .onnx MODEL runs in onnxruntime, any other in eie itself; either way as given, before weight sharing. INPUTS:
+    .npy, .npz, IDX (raw or .gz), a PNG or JPEG file, or a folder of them.
     """
     from pathlib import Path
 

@@ -137,7 +137,7 @@ class Preprocess:
         # Division by the whole number, as training code does it, so that the values are the same to the last bit.
         divisor = round(1 / scale)
         whole = divisor > 1 and 1 / divisor == scale
-        scaled = values / np.float32(divisor) if whole else values * np.float32(scale)
+        scaled: NDArray[Any] = values / np.float32(divisor) if whole else values * np.float32(scale)
         if any(self.mean):
             scaled = scaled - np.array(self.mean, np.float32)
         if set(self.std) != {1.0}:

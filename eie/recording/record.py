@@ -23,7 +23,7 @@ def record(
     Parameters
     ----------
     model
-        ``.onnx`` files run in onnxruntime as they are; whatever else `eie.load` reads runs in the functional engine.
+        ``.onnx`` files run in onnxruntime; whatever else `eie.load` reads runs here. Either way as it was given.
     values
         Whether values are kept beside the bits of non-zeros.
     batch
@@ -49,7 +49,7 @@ def record(
         from eie.recording.run_own import run_own
 
         run_own(load(path), samples, batch, recorder)
-        engine = "eie functional engine, float32"
+        engine = "eie, float32"
     return Trace(
         recorder.layers(),
         samples.labels,

@@ -1,20 +1,22 @@
-"""Recording with eie's own functional engine, for models that no other framework runs.
+"""Recording with eie itself, for models that no other framework runs: the network as given, in float32.
 
-Comes in: a `Network` whose layers feed each other, and `Samples`. Goes out: layer traces. Called by `record`. Numbers
-run on the float32 datapath, weights clustered to at most 255 values a layer, so that shared weights stay exact.
+Comes in: a `Network` whose layers feed each other, and `Samples`. Goes out: layer traces. Called by `record`. Weights
+are not shared and biases not moved first, as little as in onnxruntime or torch: a trace belongs to the model, whatever
+machine it is then run on.
 """
 
 from __future__ import annotations
 
-from eie.compiler.program import EncodedLayer, compile
+from dataclasses import replace
+
+import numpy as np
+
 from eie.errors import TraceError
+from eie.geometry import Lstm
 from eie.network import Network, dataflow
 from eie.recording.inputs import Samples, fitted
 from eie.recording.rows import Recorder
-from eie.simulator.functional import LayerOutputs
-from eie.simulator.network import Settings, run_network
-from eie.spec import EIE_64PE
-from eie.trace import LayerTrace
+from eie.simulator.reference import run_given
 
 
 def run_own(network: Network, samples: Samples, batch: int, recorder: Recorder) -> None:
@@ -30,15 +32,15 @@ def run_own(network: Network, samples: Samples, batch: int, recorder: Recorder) 
         raise TraceError(f"{network.source}: its layers do not feed each other, so nothing can be recorded")
     if len(flow.inputs) != 1:
         raise TraceError(f"{network.source}: has {len(flow.inputs)} inputs: recording feeds networks with one")
-    program = compile(network, EIE_64PE.replace(weight_bits=8))
-    layers = {layer.name: layer for layer in program.layers}
-    name, shape = flow.inputs[0]
+    layers = {layer.name: layer for layer in network.layers}
+    nodes = [(layers[node.layer], node) for node in flow.nodes if node.layer is not None]
+    tapped = replace(flow, outputs=tuple(name for _, node in nodes for name in (node.inputs[0], node.outputs[0])))
+    entrance, shape = flow.inputs[0]
     wanted = tuple(None if size == -1 else size for size in shape)
-
-    def ran(layer: EncodedLayer, inputs: LayerTrace, _: LayerOutputs) -> None:
-        recorder.append(layer.name, inputs)
-
-    settings = Settings(program.spec.data_bits, "float32", recorder.values)
     for part in samples.batches(batch):
-        values = fitted(part, wanted, f"{network.source}: input {name!r}")
-        run_network(flow, layers, {name: values}, settings, ran)
+        values = fitted(part, wanted, f"{network.source}: input {entrance!r}")
+        tensors = iter(run_given(tapped, layers, {entrance: values}))
+        for (layer, node), x, y in zip(nodes, tensors, tensors, strict=True):
+            axis = node.attributes.get("batch_axis", 0)
+            hidden = np.moveaxis(y, axis, 0) if isinstance(layer.geometry, Lstm) else None
+            recorder.add(layer, np.moveaxis(x, axis, 0), hidden)
