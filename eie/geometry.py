@@ -267,17 +267,15 @@ def from_description(value: Mapping[str, Any] | None) -> Geometry | None:
     """Undo `describe`; ValueError for another kind."""
     if value is None:
         return None
-    numbers: dict[str, Any] = {
-        key: tuple(item) if isinstance(item, list) else item for key, item in value.items() if key != "kind"
-    }
-    if value["kind"] == "Conv2d":
-        return Conv2d(**numbers)
-    if value["kind"] == "Lstm":
+    kind, numbers = value["kind"], {key: item for key, item in value.items() if key != "kind"}
+    if kind == "Lstm":
         return Lstm(**numbers)
-    conv = from_description({"kind": "Conv2d", **value.get("conv", {})})
-    if value["kind"] != "Winograd" or not isinstance(conv, Conv2d):
-        raise ValueError(f"unknown geometry {value['kind']!r}")
-    return Winograd(conv)
+    if kind not in ("Conv2d", "Winograd"):
+        raise ValueError(f"unknown geometry {kind!r}")
+    sizes: Mapping[str, Any] = numbers if kind == "Conv2d" else numbers["conv"]
+    given: dict[str, Any] = {key: tuple(item) if isinstance(item, list) else item for key, item in sizes.items()}
+    conv = Conv2d(**given)
+    return conv if kind == "Conv2d" else Winograd(conv)
 
 
 def _windows(
@@ -300,10 +298,11 @@ def _take(windows: NDArray[Any], start: int, stop: int | None) -> NDArray[Any]:
     """Copy windows start..stop-1 of (N, rows, columns, ...) out as flat rows."""
     count = windows.shape[0] * windows.shape[1] * windows.shape[2]
     stop = count if stop is None else stop
+    shape = (stop - start, int(np.prod(windows.shape[3:])))
     if (start, stop) == (0, count):
-        return windows.reshape(count, -1)
+        return windows.reshape(shape)
     places = np.unravel_index(np.arange(start, stop), windows.shape[:3])
-    return windows[places].reshape(stop - start, -1)
+    return windows[places].reshape(shape)
 
 
 def _transform_input(d: NDArray[Any]) -> NDArray[Any]:

@@ -46,7 +46,7 @@ class AcceleratorSpec(BaseModel):
 
     name: str = Field("EIE_64PE", description="label used in reports")
     n_pe: int = Field(64, ge=1, le=65536, description="processing elements")
-    clock_mhz: float = Field(800, gt=0, le=100_000, allow_inf_nan=False, description="clock")
+    clock_mhz: float = Field(800.0, gt=0, le=100_000, allow_inf_nan=False, description="clock")
     act_queue_depth: int = Field(8, ge=2, le=1 << 20, description="ring slots per queue; one always stays free")
     index_bits: int = Field(4, ge=1, le=8, description="bits of a relative row index (zero run)")
     weight_bits: int = Field(4, ge=1, le=8, description="bits of a shared-weight code; code 0 is zero")

@@ -128,3 +128,66 @@ def fixed_point_layer(weights, bias, values, frac_w, frac_a, frac_out, bits):
                 total, clipped = min(max(total, low), high), clipped + 1
         outputs.append(total)
     return outputs, clipped
+
+
+def conv2d(x, weights, bias, stride, pads, dilation, groups):
+    """(N, C, H, W) by (out, C / groups, kh, kw), multiply by multiply."""
+    n, channels, height, width = x.shape
+    out, per_group, kh, kw = weights.shape
+    top, left, bottom, right = pads
+    padded = np.zeros((n, channels, height + top + bottom, width + left + right))
+    padded[:, :, top : top + height, left : left + width] = x
+    oh = (padded.shape[2] - dilation[0] * (kh - 1) - 1) // stride[0] + 1
+    ow = (padded.shape[3] - dilation[1] * (kw - 1) - 1) // stride[1] + 1
+    y = np.zeros((n, out, oh, ow))
+    for o in range(out):
+        first = o // (out // groups) * per_group
+        for r in range(oh):
+            for c in range(ow):
+                for i in range(per_group):
+                    for u in range(kh):
+                        for v in range(kw):
+                            row, column = r * stride[0] + u * dilation[0], c * stride[1] + v * dilation[1]
+                            y[:, o, r, c] += weights[o, i, u, v] * padded[:, first + i, row, column]
+        if bias is not None:
+            y[:, o] += bias[o]
+    return y
+
+
+def lstm(x, input_weights, hidden_weights, bias, reverse):
+    """(N, T, input) to (N, T, hidden); gates in the order input, forget, cell, output; one unit at a time."""
+    n, steps, _ = x.shape
+    hidden = hidden_weights.shape[1]
+    y = np.zeros((n, steps, hidden))
+
+    def sigmoid(value):
+        return 1 / (1 + np.exp(-value))
+
+    for sample in range(n):
+        h, c = np.zeros(hidden), np.zeros(hidden)
+        for t in range(steps)[:: -1 if reverse else 1]:
+            new_h, new_c = np.zeros(hidden), np.zeros(hidden)
+            for unit in range(hidden):
+                gate = [
+                    input_weights[row] @ x[sample, t] + hidden_weights[row] @ h + bias[row]
+                    for row in range(unit, 4 * hidden, hidden)
+                ]
+                new_c[unit] = sigmoid(gate[1]) * c[unit] + sigmoid(gate[0]) * np.tanh(gate[2])
+                new_h[unit] = sigmoid(gate[3]) * np.tanh(new_c[unit])
+            h, c = new_h, new_c
+            y[sample, t] = h
+    return y
+
+
+def pool(x, kernel, stride, pads, reduce):
+    """(N, C, H, W): ``reduce`` over the numbers inside the map that each window sees."""
+    top, left, bottom, right = pads
+    _, _, height, width = x.shape
+    rows = range(-top, height + bottom - kernel[0] + 1, stride[0])
+    columns = range(-left, width + right - kernel[1] + 1, stride[1])
+    y = np.zeros((*x.shape[:2], len(rows), len(columns)))
+    for i, r in enumerate(rows):
+        for j, c in enumerate(columns):
+            window = x[:, :, max(r, 0) : r + kernel[0], max(c, 0) : c + kernel[1]]
+            y[:, :, i, j] = reduce(window, axis=(2, 3))
+    return y

@@ -120,7 +120,7 @@ class TestRefused:
     @pytest.mark.parametrize(
         ("arrays", "text"),
         [
-            ({"x": np.ones(3)}, r"holds no layer: no 2-D weights \(found x\)"),
+            ({"x": np.ones(3)}, r"holds no layer: no 2-D or 4-D weights \(found x\)"),
             ({"a.weight": np.array([[1, np.inf]])}, r"layer 'a': weights\[0, 1\] = inf: must be finite"),
             ({"a.weight": np.array([[1, np.nan]])}, r"layer 'a': weights\[0, 1\] = nan: must be finite"),
             ({"a.weight": np.ones((0, 3))}, "an empty layer has nothing to run"),

@@ -44,7 +44,7 @@ def test_pattern_only(tmp_path):
 @pytest.mark.parametrize(
     ("activations", "text"),
     [
-        (np.ones((2, 2, 2)), r"activations has shape \(2, 2, 2\): must be \(inputs,\) or \(batch, inputs\)"),
+        (np.ones((2, 2, 2)), r"input 'a' is 3 a sample, the activations have shape \(2, 2, 2\)"),
         (np.ones((0, 3)), "must be"),
         ([1.0, np.nan, 0], "activations holds NaN or infinity"),
         (["a"], "must be numbers"),

@@ -2,6 +2,8 @@
 
 Understood names: ``X.weight`` with ``X.bias`` (outputs, inputs); ``X.codes`` with ``X.codebook`` and ``X.bias_codes``;
 the same without ``X.`` for a single layer; ``W0, b0, W1, ...``; any other 2-D float array is a layer of that name.
+Weights or codes of four dimensions (out, in / groups, kh, kw) are a convolution; stride, pads and groups are not in
+such a file, so 1, none and 1 are taken, and a note says so (a ``.toml`` model can state them).
 ``act``, ``activations``, ``input`` or ``inputs`` are recorded inputs of the first layer, ``labels`` their classes.
 """
 
@@ -17,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eie.errors import ModelError
+from eie.geometry import Conv2d
 from eie.matrix import frozen
 from eie.network import Layer, Network
 from eie.trace import LayerTrace, Trace
@@ -55,24 +58,35 @@ def network_from(arrays: Arrays, name: str, source: str) -> Network:
             groups.setdefault(place[0], {})[place[1]] = array
         else:
             ignored.append(f"{key} {array.shape}")
-    notes = [f"ignored, not a fully connected layer's: {', '.join(ignored)}"] if ignored else []
+    notes = [f"ignored, not a layer's: {', '.join(ignored)}"] if ignored else []
     groups = {key: parts for key, parts in groups.items() if _is_layer(key, parts, notes)}
     if not groups:
-        raise ModelError(f"{source}: holds no layer: no 2-D weights (found {', '.join(arrays) or 'nothing'})")
+        raise ModelError(f"{source}: holds no layer: no 2-D or 4-D weights (found {', '.join(arrays) or 'nothing'})")
     flip = _stored_transposed(groups)
     if flip:
         notes.append(f"read as (inputs, outputs): {', '.join(sorted(flip, key=_natural))}")
     layers = [_layer(key, parts, key in flip, source) for key, parts in groups.items()]
-    sequential = all(a.outputs == b.inputs for a, b in pairwise(layers))
+    convolutions = [layer.name for layer in layers if layer.geometry is not None]
+    if convolutions:
+        notes.append(f"convolutions taken with stride 1, no pads, one group: {', '.join(convolutions)}")
+    sequential = not convolutions and all(a.outputs == b.inputs for a, b in pairwise(layers))
     if sequential:
         layers = [replace(layer, relu=layer is not layers[-1]) for layer in layers]
         if len(layers) > 1:
             notes.append("taken as a sequence with ReLU between the layers, since their shapes chain")
     trace = None
     if recorded is not None:
-        first = {layers[0].name: LayerTrace.from_dense(recorded, f"{source}: activations")}
+        first = {layers[0].name: _recorded(layers[0], recorded, f"{source}: activations")}
         trace = Trace(first, None if labels is None else frozen(labels, np.int64), f"activations in {source}")
     return Network(name, tuple(layers), sequential, trace, source, tuple(notes))
+
+
+def _recorded(layer: Layer, activations: NDArray[Any], where: str) -> LayerTrace:
+    """Pack recorded inputs of the first layer; maps (N, C, H, W) of a convolution are unrolled."""
+    if not isinstance(layer.geometry, Conv2d) or activations.ndim != 4:
+        return LayerTrace.from_dense(activations, where)
+    products = layer.geometry.products(*activations.shape[2:])
+    return LayerTrace.from_dense(layer.geometry.im2col(activations), where, products)
 
 
 def oriented(weights: NDArray[Any], bias: NDArray[Any] | None) -> bool:
@@ -91,8 +105,8 @@ def _place(key: str, array: NDArray[Any], stem: str) -> tuple[str, str] | None:
     if tail in _PARTS:
         return head or stem, _PARTS[tail]
     numbered = re.fullmatch(r"([WwBb])(\d*)", key)
-    if numbered and array.ndim == (2 if numbered[1] in "Ww" else 1):
-        return f"layer{numbered[2]}", "weight" if array.ndim == 2 else "bias"
+    if numbered and array.ndim in ((2, 4) if numbered[1] in "Ww" else (1,)):
+        return f"layer{numbered[2]}", "bias" if array.ndim == 1 else "weight"
     if array.ndim == 2 and array.dtype.kind == "f":
         return key, "weight"
     return None
@@ -100,16 +114,16 @@ def _place(key: str, array: NDArray[Any], stem: str) -> tuple[str, str] | None:
 
 def _is_layer(key: str, parts: Mapping[str, NDArray[Any]], notes: list[str]) -> bool:
     main = parts.get("weight", parts.get("codes"))
-    if main is not None and main.ndim == 2:
+    if main is not None and main.ndim in (2, 4):
         return True
     listed = ", ".join(f"{part} {array.shape}" for part, array in parts.items())
-    notes.append(f"ignored, not a fully connected layer: {key} ({listed})")
+    notes.append(f"ignored, not a layer: {key} ({listed})")
     return False
 
 
 def _stored_transposed(groups: Mapping[str, Mapping[str, NDArray[Any]]]) -> set[str]:
     """Names of the layers whose weights are stored (inputs, outputs): by their biases, else because then they chain."""
-    floats = {key: parts for key, parts in groups.items() if "weight" in parts}
+    floats = {key: parts for key, parts in groups.items() if "weight" in parts and parts["weight"].ndim == 2}
     flipped = {key for key, parts in floats.items() if oriented(parts["weight"], parts.get("bias"))}
     if flipped:
         return flipped | {key for key, parts in floats.items() if "bias" not in parts}
@@ -124,6 +138,11 @@ def _layer(key: str, parts: Mapping[str, NDArray[Any]], flip: bool, source: str)
     if "codes" in parts:
         if "codebook" not in parts:
             raise ModelError(f"{source}: layer {key!r} has codes but no codebook")
-        return Layer.from_codes(key, parts["codes"], parts["codebook"], parts.get("bias_codes"))
+        codes, bias = parts["codes"], parts.get("bias_codes")
+        if codes.ndim == 4:
+            return Layer.from_conv(key, codes, bias, codebook=parts["codebook"])
+        return Layer.from_codes(key, codes, parts["codebook"], bias)
+    if parts["weight"].ndim == 4:
+        return Layer.from_conv(key, parts["weight"], parts.get("bias"))
     weights = parts["weight"].T if flip else parts["weight"]
     return Layer.from_weights(key, weights, parts.get("bias"))

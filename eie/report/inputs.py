@@ -62,13 +62,14 @@ def given_inputs(
     if activations is None:
         activations = own if own is not None else _synthetic(layers, dataflow)
     entrances = {} if dataflow is None else dict(dataflow.inputs)
+    where = "activations of {}"
     if not isinstance(activations, Trace | Mapping):
-        activations = {_only_entrance(layers, entrances): activations}
+        activations, where = {_only_entrance(layers, entrances): activations}, "activations"
     if isinstance(activations, Trace):
         recorded: Mapping[str, LayerTrace | NDArray[np.float32]] = activations.layers
         labels, source, synthetic = activations.labels, activations.source, activations.synthetic
     else:
-        recorded = {name: _packed(name, array) for name, array in activations.items()}
+        recorded = {name: _packed(where.format(name), array) for name, array in activations.items()}
         labels, source, synthetic = None, "arrays", False
     names = [layer.name for layer in layers]
     unknown = [name for name in recorded if name not in names and name not in entrances]
@@ -108,10 +109,9 @@ def _only_entrance(layers: Sequence[Part], entrances: Mapping[str, tuple[int, ..
     return next(iter(entrances), layers[0].name)
 
 
-def _packed(name: str, activations: ArrayLike) -> LayerTrace | NDArray[np.float32]:
+def _packed(where: str, activations: ArrayLike) -> LayerTrace | NDArray[np.float32]:
     """Pack rows; keep maps and sequences as they are."""
     array = np.asarray(activations)
-    where = f"activations of {name}"
     if array.ndim <= 2:
         return LayerTrace.from_dense(array, where)
     if array.dtype.kind not in "fiub" or array.size == 0:
@@ -146,8 +146,7 @@ def _shaped(
             )
     else:
         values = recorded
-    for batch in (values.shape[0], 1):
-        rest = values.shape[1:] if batch == values.shape[0] else values.shape
+    for batch, rest in ((values.shape[0], values.shape[1:]), (1, values.shape)):
         if len(rest) == len(shape) and all(want in (-1, have) for want, have in zip(shape, rest, strict=True)):
             return values.reshape(batch, *rest)
     if values.ndim == 2 and shape.count(-1) <= 1:
