@@ -21,6 +21,14 @@ class SpecError(EieError):
         super().__init__("\n".join(self.problems))
 
 
+class RecipeError(EieError):
+    """A compression recipe is wrong or cannot be followed. ``problems`` holds every complaint, one line each."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(self.problems))
+
+
 class ModelError(EieError):
     """A layer, network or model file cannot be used."""
 

@@ -108,6 +108,12 @@ class SparseColumns:
             (stop - start, self.shape[1]), total[self.starts], self.rows[keep] - start, self.data[keep]
         )
 
+    def where(self, mask: NDArray[np.bool_]) -> SparseColumns:
+        """Return the matrix without the entries that ``mask`` (rows, columns) drops."""
+        keep = mask[self.rows, self.column_of]
+        total = np.concatenate(([0], np.cumsum(keep)))
+        return SparseColumns.of(self.shape, total[self.starts], self.rows[keep], self.data[keep])
+
     def append_column(self, values: NDArray[Any]) -> SparseColumns:
         """Return the matrix with one more column (rows,) behind the last; the bias enters like this."""
         rows = np.flatnonzero(values)

@@ -210,4 +210,6 @@ def complaint(item: Mapping[str, Any], prefix: str, keys: Iterable[str]) -> str:
         "string_type": "text",
         "finite_number": "finite",
     }
-    return f"{head}: must be " + kinds.get(item["type"], str(item["msg"]).lower())
+    wanted = str(item["msg"])
+    wanted = wanted.removeprefix("Input should be ") if wanted.startswith("Input should be ") else wanted.lower()
+    return f"{head}: must be " + kinds.get(item["type"], wanted)

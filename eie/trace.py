@@ -23,7 +23,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from eie.errors import TraceError
 from eie.matrix import frozen
-from eie.storage import read_json, read_npz, write_npz
+from eie.storage import Arrays, read_json, read_npz, write_npz
 
 SCHEMA = 1
 
@@ -190,7 +190,11 @@ class Trace:
         return replace(self, layers=layers, labels=labels)
 
     def save(self, path: str | Path) -> None:
-        """Write the trace as ``.npz``. Values that are whole multiples of 1/255 are kept as int16."""
+        """Write the trace as ``.npz``."""
+        write_npz(path, self.to_arrays())
+
+    def to_arrays(self) -> Arrays:
+        """Return what `save` writes. Values that are whole multiples of 1/255 are kept as int16."""
         header: dict[str, Any] = {
             "schema": SCHEMA,
             "source": self.source,
@@ -199,7 +203,7 @@ class Trace:
         }
         stated = {"preprocessing": self.preprocessing, "seed": self.seed, "model_sha256": self.model_sha256}
         header |= {key: value for key, value in stated.items() if value not in ("", None)}
-        arrays: dict[str, NDArray[Any]] = {}
+        arrays: Arrays = {}
         for i, (name, layer) in enumerate(self.layers.items()):
             entry = {"name": name, "width": layer.width, "products": layer.products, "scale": 1.0}
             arrays[f"bits/{i}"] = layer.bits
@@ -210,7 +214,7 @@ class Trace:
         if self.labels is not None:
             arrays["labels"] = self.labels
         arrays["header"] = np.frombuffer(json.dumps(header).encode(), np.uint8)
-        write_npz(path, arrays)
+        return arrays
 
     @classmethod
     def load(cls, path: str | Path) -> Trace:
@@ -221,7 +225,11 @@ class Trace:
         TraceError
             If it is missing, damaged or not a trace.
         """
-        arrays = read_npz(path, TraceError)
+        return cls.from_arrays(read_npz(path, TraceError), str(path))
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], path: str) -> Trace:
+        """Undo `to_arrays`; ``path`` heads every error, raised as by `load`."""
         if "header" not in arrays or arrays["header"].dtype != np.uint8:
             raise TraceError(f"{path}: not a trace: it has no header")
         header = read_json(arrays["header"].tobytes(), f"{path}: header", TraceError)

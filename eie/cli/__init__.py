@@ -1,4 +1,4 @@
-"""The command line: ``eie run``, ``compile``, ``simulate``, ``inspect``, ``warmup``.
+"""The command line: ``eie run``, ``compile``, ``simulate``, ``inspect``, ``compress``, ``warmup``.
 
 Comes in: words. Goes out: tables on stdout, progress and notes on stderr, files where asked. Each command's module is
 loaded when it is called, so that ``eie --help`` is instant. Exit codes: 0 done, 1 failed, 2 wrong usage,
@@ -11,7 +11,7 @@ import os
 import sys
 
 from eie.cli.app import app
-from eie.errors import EieError, SpecError
+from eie.errors import EieError, RecipeError, SpecError
 
 INTERRUPTED = "interrupted; nothing half-written was left behind"
 
@@ -44,7 +44,7 @@ def _complain(error: Exception) -> int:
         code = error.exit_code
     elif isinstance(error, EieError):
         _say(str(error))
-        code = 2 if isinstance(error, SpecError) else 1
+        code = 2 if isinstance(error, SpecError | RecipeError) else 1
     elif isinstance(error, MemoryError):
         _say("out of memory: fewer PEs, a smaller layer or fewer samples (--samples) need less")
     elif isinstance(error, BrokenPipeError):

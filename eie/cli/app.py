@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
+from eie.cli.compress import compress
 from eie.cli.trace import trace
 from eie.version import __version__
 
@@ -27,6 +28,9 @@ def app() -> None:
     eie run lenet-300-100              a shipped model: compile, simulate, report
     eie run model.npz --set n_pe=128   your own weights on a wider machine
     """
+
+
+app.add_command(compress)
 
 
 def _spec_options(command: F) -> F:

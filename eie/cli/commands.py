@@ -15,6 +15,7 @@ from eie.cli.progress import Progress
 from eie.compiler.lower import Lowering
 from eie.compiler.program import Program
 from eie.compiler.program import compile as compile_network
+from eie.compression.codecs import huffman
 from eie.compression.share import Initialisation
 from eie.errors import EieError, ProgramError, TraceError
 from eie.importers import load
@@ -119,6 +120,7 @@ def warmup() -> None:
             program.layers[0].decode()
         codes = rng.integers(0, 4, (8, 8)).astype(np.uint8)
         compile_network(Layer.from_codes("warmup", codes, np.arange(4.0)), AcceleratorSpec(n_pe=2))
+        huffman.decode(huffman.encode(codes, 4))
     err.print("kernels are compiled and cached")
 
 

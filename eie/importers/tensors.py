@@ -4,6 +4,7 @@ Understood names: ``X.weight`` with ``X.bias`` (outputs, inputs); ``X.codes`` wi
 the same without ``X.`` for a single layer; ``W0, b0, W1, ...``; any other 2-D float array is a layer of that name.
 Weights or codes of four dimensions (out, in / groups, kh, kw) are a convolution; stride, pads and groups are not in
 such a file, so 1, none and 1 are taken, and a note says so (a ``.toml`` model can state them).
+What `stored` wrote is read by it.
 ``act``, ``activations``, ``input`` or ``inputs`` are recorded inputs of the first layer, ``labels`` their classes.
 """
 
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 
 from eie.errors import ModelError
 from eie.geometry import Conv2d
+from eie.importers import stored
 from eie.matrix import frozen
 from eie.network import Layer, Network
 from eie.trace import LayerTrace, Trace
@@ -44,6 +46,8 @@ def network_from(arrays: Arrays, name: str, source: str) -> Network:
     ModelError
         If no layer is found, or one is incomplete.
     """
+    if stored.KEY in arrays:
+        return stored.from_arrays(arrays, source)
     groups: dict[str, dict[str, NDArray[Any]]] = {}
     ignored: list[str] = []
     recorded: NDArray[Any] | None = None

@@ -106,21 +106,38 @@ def simulate(
 
 def with_given_accuracy(result: Result, network: Network, inputs: Inputs) -> Result:
     """Add the accuracy of the network as it was given, before weight sharing, where the result has labels."""
-    if result.accuracy is None:
+    share = None if result.accuracy is None else float32_accuracy(network, inputs)
+    if result.accuracy is None or share is None:
         return result
+    return replace(result, accuracy=replace(result.accuracy, given=share))
+
+
+def float32_accuracy(network: Network, inputs: Inputs = None) -> float | None:
+    """Share of samples whose largest output is the labelled class, computed in float32 with the layers' own weights.
+
+    Parameters
+    ----------
+    inputs
+        As for `simulate`; the network's own trace by default.
+
+    Returns
+    -------
+    0 to 1, or None without labels or values, or where the layers do not feed each other.
+    """
     flow = dataflow(network)
+    if flow is None or (inputs is None and network.trace is None):
+        return None
     given = given_inputs(network.layers, flow, inputs, network.trace)
     arrays = given.arrays
-    if flow is None or given.labels is None:
-        return result
+    if given.labels is None:
+        return None
     if not arrays:
         values = given.layers[network.layers[0].name].dense()
         if network.graph is not None or values is None:
-            return result
+            return None
         arrays = {flow.inputs[0][0]: values}
     outputs = run_given(flow, {layer.name: layer for layer in network.layers}, arrays)[0]
-    share = float((outputs.argmax(axis=1) == given.labels).mean())
-    return replace(result, accuracy=replace(result.accuracy, given=share))
+    return float((outputs.argmax(axis=1) == given.labels).mean())
 
 
 def _foreign(program: Program, activations: Inputs) -> tuple[str, ...]:
