@@ -279,6 +279,28 @@ def test_what_cannot_be_expressed_is_named(build, text, tmp_path):
         eie.load(tmp_path / "odd.onnx")
 
 
+def test_open_sizes_are_stated_by_the_user(tmp_path):
+    nodes = [models.node("Conv", ["x", "w"], ["c"], "conv"), models.node("GlobalMaxPool", ["c"], ["y"])]
+    weights = {"w": matrix(shape=(4, 2, 3, 3))}
+    path = models.saved(
+        models.model(nodes, {"x": ["n", 2, "h", 8]}, {"y": ["n", 4, 1, 1]}, weights), tmp_path / "m.onnx"
+    )
+    with pytest.raises(ModelError, match=r"input of shape \? x 2 x \? x 8: state its open sizes with --input-shape"):
+        eie.load(path)
+    assert eie.load(path, input_shape=(2, 5, 8)).graph.inputs == (("x", (2, 5, 8)),)
+    for wrong in ((2, 5, 7), (2, 5), (2, 0, 8)):
+        with pytest.raises(ModelError, match="a sample does not fit"):
+            eie.load(path, input_shape=wrong)
+    assert [layer.name for layer in eie.load(path, unsupported="skip").layers] == ["conv"]
+
+
+def test_a_file_without_any_known_layer_says_what_it_has(tmp_path):
+    proto = models.model([models.node("Erf", ["x"], ["y"], "e")], {"x": ["n", 6]}, {"y": ["n", 6]}, {})
+    path = models.saved(proto, tmp_path / "m.onnx")
+    with pytest.raises(ModelError, match=r"holds no Gemm.*\(not supported: e \(Erf\)\)"):
+        eie.load(path, unsupported="skip")
+
+
 def huge_dims(proto):
     proto.graph.initializer[0].dims[:] = [1 << 40, 1 << 22]
 

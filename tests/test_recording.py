@@ -105,6 +105,24 @@ class TestOnnxRuntime:
         with pytest.raises(ModelError, match=r"w\.data, which is missing"):
             record(tmp_path / "m.onnx", Samples.of(x))
 
+    def test_axes_folded_into_the_batch(self, tmp_path):
+        """What reads every time step as a sample of its own has its rows counted to the sample they are of."""
+        node = self.models.node
+        nodes = [
+            node("Constant", [], ["flat"], value_ints=[-1, 5]),
+            node("Reshape", ["x", "flat"], ["r"], "fold"),
+            node("MatMul", ["r", "fc.weight"], ["y"]),
+        ]
+        weights = {"fc.weight": self.models.drawn(np.random.default_rng(0), 5, 3)}
+        proto = self.models.model(nodes, {"x": ["n", "t", 5]}, {"y": ["nt", 3]}, weights)
+        path = self.models.saved(proto, tmp_path / "m.onnx")
+        x = np.random.default_rng(1).integers(-1, 2, (3, 4, 5)).astype(np.float32)
+        layer = record(path, Samples.of(x), batch=1).layers["fc"]
+        assert (layer.products, layer.samples) == (4, 3)
+        np.testing.assert_array_equal(layer.mask, x.reshape(12, 5) != 0)
+        with pytest.raises(TraceError, match="record one at a time"):
+            record(path, Samples.of(x), batch=3)
+
     def test_inputs_that_do_not_fit(self, tmp_path):
         path = self.models.saved(self.models.mlp(), tmp_path / "m.onnx")
         with pytest.raises(TraceError, match="takes samples of 20, the inputs have 3 x 7"):

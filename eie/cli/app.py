@@ -51,6 +51,11 @@ def _spec_options(command: F) -> F:
 
 
 def _model_options(command: F) -> F:
+    command = click.option(
+        "--input-shape",
+        metavar="SIZExSIZE...",
+        help="Shape of one sample, where an .onnx MODEL leaves sizes open.",
+    )(command)
     return click.option(
         "--unsupported",
         type=click.Choice(["refuse", "skip"]),

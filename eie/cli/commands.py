@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,6 @@ from eie.compression.codecs import huffman
 from eie.compression.share import Initialisation
 from eie.errors import EieError, ProgramError, TraceError
 from eie.importers import load
-from eie.importers.options import Unsupported
 from eie.kernels.jit import kernels_are_cached
 from eie.network import Layer, Network, dataflow
 from eie.report.inputs import Inputs, rows_or_maps
@@ -39,7 +38,6 @@ def run(
     spec_name: str | None,
     overrides: Iterable[str],
     winograd: bool,
-    unsupported: Unsupported = "refuse",
     **options: Any,
 ) -> None:
     """Compile, simulate and report in one go."""
@@ -47,7 +45,7 @@ def run(
     _announce_compilation()
     with Progress(err) as progress:
         progress.stage(f"reading {model}")
-        network = load(model, unsupported=unsupported)
+        network = load(model, **_how_to_read(options))
         inputs = _inputs(options, network, network.trace)
         progress.stage("compiling")
         program = compile_network(network, spec, lowering=lowering(winograd))
@@ -63,7 +61,7 @@ def compile_model(
     output: str,
     init: str,
     winograd: bool,
-    unsupported: Unsupported = "refuse",
+    **how: Any,
 ) -> None:
     """Compile a model into a program file."""
     if Path(output).suffix != ".safetensors":
@@ -72,7 +70,7 @@ def compile_model(
     _announce_compilation()
     with Progress(err) as progress:
         progress.stage(f"reading {model}")
-        network = load(model, unsupported=unsupported)
+        network = load(model, **_how_to_read(how))
         progress.stage("compiling")
         chosen: Initialisation = "linear" if init == "linear" else "exact"
         program = compile_network(network, spec, init=chosen, lowering=lowering(winograd))
@@ -94,11 +92,11 @@ def simulate_program(program: str, spec_name: str | None, overrides: Iterable[st
     _report(result, options)
 
 
-def inspect(file: str, spec_name: str | None, overrides: Iterable[str], unsupported: Unsupported = "refuse") -> None:
+def inspect(file: str, spec_name: str | None, overrides: Iterable[str], **how: Any) -> None:
     """Describe a program file, or a model compiled here and now."""
     overrides = tuple(overrides)
     if not Program.is_program(file):
-        program = compile_network(load(file, unsupported=unsupported), load_spec(spec_name or "EIE_64PE", overrides))
+        program = compile_network(load(file, **_how_to_read(how)), load_spec(spec_name or "EIE_64PE", overrides))
     elif spec_name or overrides:
         raise ProgramError(f"{file}: is compiled already; --spec and --set apply to models")
     else:
@@ -122,6 +120,16 @@ def warmup() -> None:
         compile_network(Layer.from_codes("warmup", codes, np.arange(4.0)), AcceleratorSpec(n_pe=2))
         huffman.decode(huffman.encode(codes, 4))
     err.print("kernels are compiled and cached")
+
+
+def _how_to_read(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what `load` is told about a model, from the command's options."""
+    shape = options["input_shape"]
+    try:
+        sizes = None if shape is None else [int(size) for size in shape.lower().split("x")]
+    except ValueError:
+        raise EieError(f"--input-shape {shape}: must be sizes with x between them, as in 1x64x160") from None
+    return {"unsupported": options["unsupported"], "input_shape": sizes}
 
 
 def lowering(winograd: bool) -> Lowering:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+from collections.abc import Sequence
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
@@ -19,7 +20,7 @@ _READERS = {".toml": "toml", ".npz": "npz", ".safetensors": "safetensors", ".onn
 _PACKAGE = Path(__file__).parent.parent
 
 
-def load(path: str | Path, *, unsupported: Unsupported = "refuse") -> Network:
+def load(path: str | Path, *, unsupported: Unsupported = "refuse", input_shape: Sequence[int] | None = None) -> Network:
     """Read a network.
 
     Parameters
@@ -30,6 +31,8 @@ def load(path: str | Path, *, unsupported: Unsupported = "refuse") -> Network:
     unsupported
         What to do about operators of an ``.onnx`` file that are not known: ``"refuse"`` the file, or ``"skip"`` them
         and keep the weight layers, which then run on recorded activations. Either way all of them are listed.
+    input_shape
+        Of one sample, for an ``.onnx`` file that leaves sizes other than the batch's open.
 
     Raises
     ------
@@ -38,7 +41,8 @@ def load(path: str | Path, *, unsupported: Unsupported = "refuse") -> Network:
     """
     path = find(path)
     reader = import_module(f"eie.importers.{_READERS[path.suffix]}")
-    network: Network = reader.read(path, unsupported) if path.suffix == ".onnx" else reader.read(path)
+    options = (unsupported, input_shape) if path.suffix == ".onnx" else ()
+    network: Network = reader.read(path, *options)
     return replace(network, sha256=file_sha256(path))
 
 

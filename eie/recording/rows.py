@@ -31,14 +31,15 @@ class Recorder:
         self.values = values
         self._parts: dict[str, list[LayerTrace]] = {}
 
-    def add(self, layer: Layer, x: NDArray[Any], hidden: NDArray[Any] | None = None) -> None:
-        """Take in what ``layer`` read in one batch.
+    def add(self, layer: Layer, samples: int, x: NDArray[Any], hidden: NDArray[Any] | None = None) -> None:
+        """Take in what ``layer`` read in one batch of ``samples``.
 
         Parameters
         ----------
         x
             Batch first: (N, ..., inputs) of a linear layer, (N, C, H, W) or (N, C, W) of a convolution, (N, T, input)
             of an LSTM.
+            N is ``samples``; a network that folds other axes into the batch can be recorded one sample at a time.
         hidden
             (N, T, hidden): what the LSTM gave.
 
@@ -50,8 +51,11 @@ class Recorder:
         where = f"layer {layer.name!r}"
         if not np.isfinite(x).all():
             raise TraceError(f"{where}: its recorded inputs hold NaN or infinity")
-        for one in range(len(x)):
-            rows = _rows(layer, x[one : one + 1], None if hidden is None else hidden[one : one + 1])
+        if samples > 1 and len(x) != samples:
+            raise TraceError(f"{where}: got {x.shape} for {samples} samples: record one at a time (--batch 1)")
+        for one in range(samples):
+            part = slice(one, one + 1) if samples > 1 else slice(None)
+            rows = _rows(layer, x[part], None if hidden is None else hidden[part])
             mask = rows != 0
             kept = frozen(rows[mask], np.float32) if self.values else None
             self.append(layer.name, LayerTrace(layer.inputs, np.packbits(mask, axis=1), kept, len(rows)))

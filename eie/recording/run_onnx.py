@@ -52,6 +52,8 @@ def run_onnx(path: Path, samples: Samples, batch: int, recorder: Recorder) -> No
     if len(model.inputs) != 1:
         names = ", ".join(one.name for one in model.inputs)
         raise TraceError(f"{path}: has {len(model.inputs)} inputs ({names}): recording feeds networks with one")
+    if model.inputs[0].sizes is None:
+        model = read_onnx(path, "skip", samples.read(np.arange(1)).shape[1:])
     entry, hidden = model.inputs[0], _with_outputs(path, model)
     session = _session(path, model)
     kind = session.get_inputs()[0].type
@@ -69,12 +71,13 @@ def run_onnx(path: Path, samples: Samples, batch: int, recorder: Recorder) -> No
             raise ModelError(f"{path}: onnxruntime cannot run it: {str(error).splitlines()[0][:200]}") from None
         found = {**dict(zip(asked, results, strict=True)), entry.name: feed}
         for tap in model.taps:
-            x = np.moveaxis(found[tap.tensor], tap.batch, 0)[:kept]
+            x = np.moveaxis(found[tap.tensor], tap.batch, 0)
+            x = x[:kept] if len(x) == len(values) else x
             states = None
             if tap.node in hidden:
                 y = found[hidden[tap.node]]
-                states = (np.moveaxis(y, 2, 0) if tap.batch == 1 else y)[:kept, :, tap.direction]
-            recorder.add(layers[tap.layer], np.asarray(x, np.float32), states)
+                states = (np.moveaxis(y, 2, 0) if tap.batch == 1 else y)[: len(x), :, tap.direction]
+            recorder.add(layers[tap.layer], kept, np.asarray(x, np.float32), states)
 
 
 def _batches(samples: Samples, batch: int, entry: OnnxInput, path: Path) -> Iterator[tuple[NDArray[np.float32], int]]:

@@ -66,6 +66,7 @@ def record_torch(
     try:
         for part in samples.batches(batch):
             hooks.ran.clear()
+            hooks.samples = len(part)
             with torch.no_grad():
                 module(torch.from_numpy(part))
             idle = [name for name in hooks.names if name not in hooks.ran]
@@ -88,6 +89,7 @@ class _Hooks:
         kinds = (torch.nn.Linear, torch.nn.Conv1d, torch.nn.Conv2d, torch.nn.LSTM)
         self.names: list[str] = []
         self.ran: set[str] = set()
+        self.samples = 0
         self._recorder = recorder
         self._handles: list[Any] = []
         self._seen: dict[str, Any] = {}
@@ -125,7 +127,7 @@ class _Hooks:
             for i, layer in enumerate(layers):
                 size = module.hidden_size if recurrent else 0
                 states = None if hidden is None else hidden[:, :, i * size : (i + 1) * size].numpy()
-                self._recorder.add(layer, x.numpy(), states)
+                self._recorder.add(layer, self.samples, x.numpy(), states)
 
         self._handles += [module.register_forward_pre_hook(before), module.register_forward_hook(after)]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from eie.importers.onnx.reader import read_onnx
@@ -9,6 +10,6 @@ from eie.importers.options import Unsupported
 from eie.network import Network
 
 
-def read(path: Path, unsupported: Unsupported = "refuse") -> Network:
+def read(path: Path, unsupported: Unsupported = "refuse", input_shape: Sequence[int] | None = None) -> Network:
     """Read a network from ``path``; see `eie.importers.onnx.reader.read_onnx`."""
-    return read_onnx(path, unsupported).network
+    return read_onnx(path, unsupported, input_shape).network

@@ -7,7 +7,7 @@ listed by node name and operator.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -45,6 +45,15 @@ class OnnxInput:
     shape: tuple[int | None, ...]
     batch: int
 
+    @property
+    def sizes(self) -> tuple[int, ...] | None:
+        """The whole shape, 1 for an open batch; None if another size is open, or there is no batch axis."""
+        sizes = tuple(1 if size is None and i == self.batch else size for i, size in enumerate(self.shape))
+        return None if None in sizes or len(sizes) < 2 else tuple(size for size in sizes if size is not None)
+
+    def __str__(self) -> str:
+        return " x ".join("?" if size is None else str(size) for size in self.shape) or "unknown"
+
 
 @dataclass(frozen=True, eq=False)
 class OnnxModel:
@@ -68,7 +77,7 @@ class OnnxModel:
     proto: onnx.ModelProto
 
 
-def read_onnx(path: Path, unsupported: Unsupported = "refuse") -> OnnxModel:
+def read_onnx(path: Path, unsupported: Unsupported = "refuse", input_shape: Sequence[int] | None = None) -> OnnxModel:
     """Read a model.
 
     Parameters
@@ -76,6 +85,8 @@ def read_onnx(path: Path, unsupported: Unsupported = "refuse") -> OnnxModel:
     unsupported
         ``"refuse"``: an operator that is not known is an error that lists all of them; ``"skip"``: the weight layers
         are kept without the graph, so that they run on recorded activations, and a note lists what was skipped.
+    input_shape
+        Of one sample, for a file that leaves sizes other than the batch's open; None if it does not.
 
     Raises
     ------
@@ -93,7 +104,12 @@ def read_onnx(path: Path, unsupported: Unsupported = "refuse") -> OnnxModel:
             uses.setdefault(name, []).append(node)
     into = Builder(constants, uses, frozenset(given))
     problems: list[str] = []
-    inputs = _graph_inputs(path, graph, uses, into, problems)
+    inputs = _graph_inputs(path, graph, uses, into.constants, input_shape)
+    for one in inputs:
+        if (sizes := one.sizes) is None:
+            problems.append(f"{one.name} (an input of shape {one}: state its open sizes with --input-shape)")
+        else:
+            into.set(one.name, Value(one.name, sizes, one.batch))
     _translate(path, nodes, into, problems)
     missing = [name for name in given if into.known(name) is None]
     if missing and not problems:
@@ -104,7 +120,8 @@ def read_onnx(path: Path, unsupported: Unsupported = "refuse") -> OnnxModel:
             f"on recorded activations)"
         )
     if not into.layers:
-        raise ModelError(f"{path}: holds no Gemm, MatMul, Conv or LSTM with constant weights")
+        skipped = f" (not supported: {_listed(problems)})" if problems else ""
+        raise ModelError(f"{path}: holds no Gemm, MatMul, Conv or LSTM with constant weights{skipped}")
     return OnnxModel(_network(path, into, inputs, given, problems), inputs, tuple(into.taps), proto)
 
 
@@ -140,31 +157,36 @@ def _one(node: OnnxNode, into: Builder) -> None:
 
 
 def _graph_inputs(
-    path: Path, graph: onnx.GraphProto, uses: dict[str, list[OnnxNode]], into: Builder, problems: list[str]
+    path: Path,
+    graph: onnx.GraphProto,
+    uses: dict[str, list[OnnxNode]],
+    constants: Constants,
+    input_shape: Sequence[int] | None,
 ) -> tuple[OnnxInput, ...]:
-    found = []
-    for entry in graph.input:
-        if entry.name in into.constants:
-            continue
-        if not entry.type.HasField("tensor_type") or not entry.type.tensor_type.HasField("shape"):
-            problems.append(f"{entry.name} (an input without a shape)")
-            found.append(OnnxInput(entry.name, (), 0))
-            continue
-        dims = entry.type.tensor_type.shape.dim
-        shape = tuple(int(dim.dim_value) if dim.HasField("dim_value") else None for dim in dims)
-        batch = 1 if _time_first(entry.name, uses) and len(shape) > 1 else 0
-        found.append(OnnxInput(entry.name, shape, batch))
-        open_sizes = [i for i, size in enumerate(shape) if size is None and i != batch]
-        if open_sizes or len(shape) < 2:
-            problems.append(f"{entry.name} (an input of shape {shape}: all sizes but the batch's must be fixed)")
-            continue
-        sizes = tuple(1 if size is None else size for size in shape)
-        if min(sizes) < 1:
-            raise ModelError(f"{path}: input {entry.name!r} has the impossible shape {sizes}")
-        into.set(entry.name, Value(entry.name, sizes, batch))
-    if not found:
+    entries = [entry for entry in graph.input if entry.name not in constants]
+    if not entries:
         raise ModelError(f"{path}: its graph has no input")
+    if input_shape is not None and len(entries) > 1:
+        raise ModelError(f"{path}: has {len(entries)} inputs: an input shape can be stated where there is one")
+    found = []
+    for entry in entries:
+        # Exporters write an open size as a name, 0 or -1.
+        sizes = [dim.dim_value if dim.dim_value > 0 else None for dim in entry.type.tensor_type.shape.dim]
+        batch = 1 if _time_first(entry.name, uses) and len(sizes) > 1 else 0
+        one = OnnxInput(entry.name, tuple(sizes), batch)
+        found.append(one if input_shape is None else _with_shape(path, one, tuple(input_shape)))
     return tuple(found)
+
+
+def _with_shape(path: Path, one: OnnxInput, wanted: tuple[int, ...]) -> OnnxInput:
+    """Fill in the sizes of one sample."""
+    stated = one.shape[: one.batch] + one.shape[one.batch + 1 :]
+    fits = len(stated) == len(wanted) and all(a in (None, b) for a, b in zip(stated, wanted, strict=True))
+    if (one.shape and not fits) or min(wanted, default=0) < 1:
+        said = " x ".join(map(str, wanted))
+        raise ModelError(f"{path}: input {one.name!r} has shape {one}, batch included: {said} a sample does not fit")
+    batch = one.shape[one.batch] if one.shape else None
+    return OnnxInput(one.name, (*wanted[: one.batch], batch, *wanted[one.batch :]), one.batch)
 
 
 def _time_first(name: str, uses: dict[str, list[OnnxNode]]) -> bool:
