@@ -17,11 +17,14 @@ if TYPE_CHECKING:
     from eie.errors import EieError
     from eie.importers import load
     from eie.importers.stored import save
+    from eie.layer_result import LayerResult
     from eie.network import Layer, Network
     from eie.recording.run_torch import record_torch
-    from eie.report.result import LayerResult, Result
+    from eie.report.result import Result
     from eie.report.run import simulate
     from eie.spec import EIE_64PE, EIE_256PE, AcceleratorSpec, load_spec
+    from eie.sweeps.result import SweepResult
+    from eie.sweeps.run import sweep
     from eie.trace import LayerTrace, Trace
 
 _HOMES = {
@@ -31,12 +34,13 @@ _HOMES = {
     "CompressionReport": "eie.compression.apply",
     "EieError": "eie.errors",
     "Layer": "eie.network",
-    "LayerResult": "eie.report.result",
+    "LayerResult": "eie.layer_result",
     "LayerTrace": "eie.trace",
     "Network": "eie.network",
     "Program": "eie.compiler.program",
     "Recipe": "eie.compression.recipe",
     "Result": "eie.report.result",
+    "SweepResult": "eie.sweeps.result",
     "Trace": "eie.trace",
     "compile": "eie.compiler.program",
     "compress": "eie.compression.apply",
@@ -46,6 +50,7 @@ _HOMES = {
     "record_torch": "eie.recording.run_torch",
     "save": "eie.importers.stored",
     "simulate": "eie.report.run",
+    "sweep": "eie.sweeps.run",
 }
 
 __all__ = [
@@ -61,6 +66,7 @@ __all__ = [
     "Program",
     "Recipe",
     "Result",
+    "SweepResult",
     "Trace",
     "compile",
     "compress",
@@ -70,6 +76,7 @@ __all__ = [
     "record_torch",
     "save",
     "simulate",
+    "sweep",
 ]
 
 

@@ -66,7 +66,7 @@ class LayerTrace:
             raise TraceError(f"{where} has shape {np.shape(activations)}: must be (inputs,) or (batch, inputs)")
         if array.shape[0] % products:
             raise TraceError(f"{where} has {array.shape[0]} rows: must be a multiple of {products} products a sample")
-        array = array.astype(np.float32, copy=False)
+        array = frozen(array, np.float32)
         if not np.isfinite(array).all():
             raise TraceError(f"{where} holds NaN or infinity: must be finite")
         mask = array != 0
@@ -238,9 +238,12 @@ class Trace:
         try:
             layers = {entry["name"]: _layer(arrays, i, entry) for i, entry in enumerate(header["layers"])}
             labels = arrays.get("labels")
+            names = [entry["name"] for entry in header["layers"]]
+            if not all(isinstance(name, str) and name.isprintable() for name in names):
+                raise ValueError(f"its layers are called {names}: must be printable text")
             return cls(
                 layers,
-                None if labels is None else frozen(labels, np.int64),
+                None if labels is None else class_labels(labels, f"{path}: labels"),
                 str(header["source"]),
                 bool(header["synthetic"]),
                 str(header.get("preprocessing", "")),
@@ -249,6 +252,13 @@ class Trace:
             )
         except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
             raise TraceError(f"{path}: damaged trace: {error}") from None
+
+
+def class_labels(array: NDArray[Any], where: str) -> NDArray[np.int64]:
+    """Return the right class of each sample as int64; TraceError unless they are integers."""
+    if array.dtype.kind not in "iu":
+        raise TraceError(f"{where} have dtype {array.dtype}: must be integers, one a sample")
+    return frozen(array, np.int64)
 
 
 def _narrowest(values: NDArray[np.float32]) -> tuple[NDArray[Any], float]:
@@ -268,8 +278,11 @@ def _layer(arrays: Mapping[str, NDArray[Any]], i: int, entry: Mapping[str, Any])
         raise ValueError(f"bits/{i} has bits set beyond its width {width}")
     values = arrays.get(f"values/{i}")
     if values is not None:
+        if values.dtype.kind not in "fi":
+            raise ValueError(f"values/{i} has dtype {values.dtype}: must be int16 or float32")
         scale = float(entry["scale"])
-        values = (values / np.float32(1 / scale)) if scale != 1 else values
+        with np.errstate(all="ignore"):
+            values = (values / np.float32(1 / scale)) if scale != 1 else values
         values = frozen(values, np.float32)
         if values.shape != (int(np.bitwise_count(bits).sum()),) or not np.isfinite(values).all():
             raise ValueError(f"values/{i} does not hold one finite number for each set bit")

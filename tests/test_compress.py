@@ -1,5 +1,6 @@
 """Recipes followed: counts, order of steps, what is asked of a trainer, sizes by hand."""
 
+import tomllib
 from dataclasses import replace
 
 import numpy as np
@@ -8,6 +9,7 @@ from small_networks import cnn, images, mlp, outputs
 
 import eie
 from eie.compression.prune import with_mask
+from eie.compression.recipe import Recipe
 from eie.compression.sensitivity import scan
 from eie.compression.share import share, tied_gradient, with_codebook
 from eie.compression.size import size_report
@@ -334,3 +336,43 @@ class TestSensitivity:
             scan(mlp([2, 2]), lambda _: 1.0, (0, 0.5, 2))
         with pytest.raises(eie.EieError, match="layers='x': matches none of fc0"):
             scan(mlp([2, 2]), lambda _: 1.0, layers="x")
+
+
+class TestExamples:
+    def test_balanced_weights_take_fewer_cycles(self):
+        spec = eie.EIE_64PE.replace(n_pe=16)
+        net = eie.load("lenet-300-100")
+        plain, balanced = (
+            eie.simulate(eie.compile(eie.compress(net, prune({"density": 0.06}, **step))[0], spec))
+            for step in ({}, {"balance_n_pe": 16})
+        )
+        for one, other in zip(balanced.layers, plain.layers, strict=True):
+            assert one.encoded.weights == other.encoded.weights
+            assert one.cycles < other.cycles
+            assert one.imbalance < other.imbalance
+
+    def test_balanced_pruning_of_alexnet_fc8(self, fc8):
+        layer, activations = fc8
+        plain, balanced = (
+            eie.simulate(eie.compile(eie.compress(layer, prune({"density": 0.12}, **step))[0]), activations).layers[0]
+            for step in ({}, {"balance_n_pe": 64})
+        )
+        assert plain.encoded.weights == balanced.encoded.weights == 491520
+        assert balanced.cycles < 0.985 * plain.cycles
+
+    def test_the_example_recipe_does_what_its_page_says(self, root):
+        net, report = eie.compress(
+            eie.load("lenet-300-100"), root / "examples" / "recipes" / "lenet-300-100.toml", evaluate=float32_accuracy
+        )
+        page = (root / "docs" / "recipes.md").read_text()
+        cycles = eie.simulate(eie.compile(net, eie.EIE_64PE.replace(n_pe=16))).latency_us * 800
+        row = f"| {cycles:,.0f} | {report.accuracy:.2%} | {report.sizes.total.huffman_bytes:,} ("
+        assert row.replace("%", " %") in page
+        assert f"({report.sizes.total.ratio:.1f} times fewer)" in page
+
+    def test_every_toml_snippet_of_the_page_is_a_recipe(self, root):
+        page = (root / "docs" / "recipes.md").read_text()
+        snippets = [part.split("```")[0] for part in page.split("```toml\n")[1:]]
+        assert len(snippets) == 2
+        for snippet in snippets:
+            Recipe.from_mapping(tomllib.loads(snippet))

@@ -169,7 +169,9 @@ def test_winograd_gives_what_the_direct_convolution_gives(size, pads):
     np.testing.assert_allclose(result.layers[0].outputs, expected, atol=1e-2)
     rows, columns = conv.output_size(*size)
     assert result.layers[0].products == 16 * -(-rows // 2) * -(-columns // 2)
-    assert "by Winograd F(2x2, 3x3), 16 products a tile" in " ".join(result.notes())
+    notes = " ".join(result.notes())
+    assert "c by Winograd F(2x2, 3x3), 16 products a tile: non-zero weights " in notes
+    assert f"c: non-zero activations {np.count_nonzero(x) / x.size:.1%} before Winograd's transform" in notes
 
 
 @given(st.integers(0, 99))

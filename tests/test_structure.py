@@ -15,6 +15,8 @@ from eie.geometry import Conv2d
 from eie.graph import Graph, Node
 from eie.network import dataflow
 
+KEPT = "layer '{}': its outputs are the network's: its rows cannot be taken out or moved"
+
 
 def without_rows(layer, rows):
     """Zero some rows and their biases."""
@@ -113,6 +115,40 @@ def test_what_cannot_be_followed_is_refused():
         readers(replace(cnn(), layers=(cnn().layers[0], grouped, *cnn().layers[2:])), "conv1")
 
 
+@pytest.mark.parametrize(
+    "steps",
+    [
+        [("global_average_pool", {}), ("flatten", {})],
+        [("relu", {}), ("global_average_pool", {}), ("squeeze", {"axes": (2, 3)})],
+        [("mean", {"axes": (-1, -2)})],
+        [("average_pool", {"kernel": (8, 8)}), ("reshape", {"shape": (0, -1)})],
+    ],
+)
+def test_ways_from_maps_to_vectors(steps):
+    layers = (cnn().layers[0], mlp([4, 3]).layers[0])
+    graph = Graph.sequence("image", (1, 8, 8), [("layer", "conv1"), *steps, ("layer", "fc0")])
+    net = eie.Network("n", layers, graph=graph)
+    moved = select_outputs(net, "conv1", np.array([2, 0, 3, 1]))
+    assert outputs(moved, images()) == pytest.approx(outputs(net, images()), abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        ("batch_norm", {}),
+        ("transpose", {"axes": (0, 2, 3, 1)}),
+        ("reshape", {"shape": (0, 16, 16)}),
+        ("flatten", {"axis": 2}),
+        ("mean", {"axes": (1,)}),
+    ],
+)
+def test_operators_that_mix_channels_are_refused(step):
+    layers = (cnn().layers[0], mlp([4, 3]).layers[0])
+    graph = Graph.sequence("image", (1, 8, 8), [("layer", "conv1"), step, ("layer", "fc0")])
+    with pytest.raises(eie.EieError, match=rf"layer 'conv1': .* node '{step[0]}_1' \({step[0]}\) reads them"):
+        readers(eie.Network("n", layers, graph=graph), "conv1")
+
+
 def test_a_layer_that_keeps_its_shape_can_go():
     net = mlp([3, 3, 3, 2])
     shorter = remove_layer(net, "fc1")
@@ -130,6 +166,7 @@ class TestPermutation:
         even = permute(net, 64)
         assert sorted(even.orders) == ["ip1", "ip2"]
         assert even.output_order is None
+        assert even.kept == {"ip3": KEPT.format("ip3")}
         x = net.trace.layers["ip1"].dense()
         assert outputs(even.network, x) == pytest.approx(outputs(net, x), abs=1e-4)
         before, after = (eie.simulate(eie.compile(one)) for one in (net, even.network))
@@ -149,6 +186,24 @@ class TestPermutation:
         assert after.accuracy.float32 == before.accuracy.float32
         assert after.latency_us < before.latency_us
         assert "not in the order of the original" in even.network.notes[-1]
+
+    @pytest.mark.parametrize(("op", "moves"), [("softmax", True), ("relu", True), ("concat", False)])
+    def test_outputs_move_only_where_their_order_is_the_networks(self, op, moves):
+        net = mlp([4, 3, 2])
+        nodes = (
+            Node("layer", ("x",), ("a",), "fc0"),
+            Node("layer", ("a",), ("b",), "fc1"),
+            Node(op, ("b", "a") if op == "concat" else ("b",), ("y",), None, {"axis": -1}),
+        )
+        net = replace(net, sequential=False, graph=Graph((("x", (4,)),), nodes, ("y",)))
+        if moves:
+            even = permute(net, 2, outputs=True)
+            assert sorted(even.output_order.tolist()) == [0, 1]
+            x = np.ones((1, 4), np.float32)
+            assert outputs(even.network, x) == pytest.approx(outputs(net, x)[:, even.output_order], abs=1e-6)
+        else:
+            with pytest.raises(eie.EieError, match=r"node 'y' \(concat\) reads them"):
+                permute(net, 2, outputs=True)
 
     def test_alexnet_fc8_takes_fewer_cycles(self, fc8):
         layer, activations = fc8

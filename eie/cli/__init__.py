@@ -1,4 +1,4 @@
-"""The command line: ``eie run``, ``compile``, ``simulate``, ``inspect``, ``compress``, ``warmup``.
+"""The command line: ``eie run``, ``compile``, ``simulate``, ``inspect``, ``compress``, ``sweep``, ``warmup``.
 
 Comes in: words. Goes out: tables on stdout, progress and notes on stderr, files where asked. Each command's module is
 loaded when it is called, so that ``eie --help`` is instant. Exit codes: 0 done, 1 failed, 2 wrong usage,
@@ -23,8 +23,8 @@ def main() -> None:
         sys.stdout.flush()
     except Exception as error:
         status = _complain(error)
-    except KeyboardInterrupt:
-        _say(INTERRUPTED)
+    except KeyboardInterrupt as stop:
+        _say(str(stop) or INTERRUPTED)
         status = 130
     sys.exit(status if isinstance(status, int) else 0)
 
@@ -37,7 +37,7 @@ def _complain(error: Exception) -> int:
     if isinstance(error, click.exceptions.Exit):
         code = error.exit_code
     elif isinstance(error, click.Abort):
-        _say(INTERRUPTED)
+        _say(str(error.__cause__ or "") or INTERRUPTED)
         code = 130
     elif isinstance(error, click.ClickException):
         error.show()

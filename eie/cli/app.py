@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import click
 
 from eie.cli.compress import compress
+from eie.cli.sweep import sweep
 from eie.cli.trace import trace
 from eie.version import __version__
 
@@ -51,18 +52,21 @@ def _spec_options(command: F) -> F:
 
 
 def _model_options(command: F) -> F:
-    command = click.option(
-        "--input-shape",
-        metavar="SIZExSIZE...",
-        help="Shape of one sample, where an .onnx MODEL leaves sizes open.",
-    )(command)
-    return click.option(
-        "--unsupported",
-        type=click.Choice(["refuse", "skip"]),
-        default="refuse",
-        show_default=True,
-        help="Operators of an .onnx MODEL that are not known: refuse it, or keep its weight layers for a --trace.",
-    )(command)
+    for option in (
+        click.option(
+            "--unsupported",
+            type=click.Choice(["refuse", "skip"]),
+            help="Operators of an .onnx MODEL that are not known: refuse it (default), or keep its weight layers "
+            "for a --trace.",
+        ),
+        click.option(
+            "--input-shape", metavar="SIZExSIZE...", help="One sample's, where an .onnx MODEL leaves sizes open."
+        ),
+        click.option("--mask", metavar="FILE", help="0/1 arrays named as the weights they prune."),
+        click.option("--shapes", metavar="FILE.toml", help="Layer shapes of a .net file that is not a published one."),
+    ):
+        command = option(command)
+    return command
 
 
 def _run_options(command: F) -> F:
@@ -109,7 +113,7 @@ def _run_options(command: F) -> F:
 def run(**options: Any) -> None:
     """Compile MODEL, simulate it and print one row a layer.
 
-    MODEL is a .toml, .npz, .safetensors or .onnx file, or the name of a shipped model.
+    MODEL is a .toml, .npz, .safetensors, .onnx, .pt, .net or .smtx file, or the name of a shipped model.
     """
     _commands().run(**options)
 
@@ -157,6 +161,7 @@ def warmup() -> None:
 
 
 app.add_command(trace)
+app.add_command(sweep)
 
 
 def _commands() -> Any:

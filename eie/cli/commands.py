@@ -21,10 +21,10 @@ from eie.errors import EieError, ProgramError, TraceError
 from eie.importers import load
 from eie.kernels.jit import kernels_are_cached
 from eie.network import Layer, Network, dataflow
-from eie.report.inputs import Inputs, rows_or_maps
 from eie.report.result import Result
 from eie.report.run import simulate, with_given_accuracy
 from eie.report.table import show
+from eie.simulator.inputs import Inputs, rows_or_maps
 from eie.spec import AcceleratorSpec, load_spec
 from eie.storage import read_npy
 from eie.trace import Trace
@@ -42,7 +42,7 @@ def run(
 ) -> None:
     """Compile, simulate and report in one go."""
     spec = load_spec(spec_name or "EIE_64PE", overrides)
-    _announce_compilation()
+    announce_compilation()
     with Progress(err) as progress:
         progress.stage(f"reading {model}")
         network = load(model, **_how_to_read(options))
@@ -67,7 +67,7 @@ def compile_model(
     if Path(output).suffix != ".safetensors":
         raise ProgramError(f"{output}: a program file ends in .safetensors")
     spec = load_spec(spec_name or "EIE_64PE", overrides)
-    _announce_compilation()
+    announce_compilation()
     with Progress(err) as progress:
         progress.stage(f"reading {model}")
         network = load(model, **_how_to_read(how))
@@ -86,7 +86,7 @@ def simulate_program(program: str, spec_name: str | None, overrides: Iterable[st
     if spec_name or overrides:
         compiled = compiled.on(load_spec(spec_name or compiled.spec, overrides))
     inputs = _inputs(options, compiled, None)
-    _announce_compilation()
+    announce_compilation()
     with Progress(err) as progress:
         result = _simulate(compiled, inputs, progress, options)
     _report(result, options)
@@ -97,8 +97,8 @@ def inspect(file: str, spec_name: str | None, overrides: Iterable[str], **how: A
     overrides = tuple(overrides)
     if not Program.is_program(file):
         program = compile_network(load(file, **_how_to_read(how)), load_spec(spec_name or "EIE_64PE", overrides))
-    elif spec_name or overrides:
-        raise ProgramError(f"{file}: is compiled already; --spec and --set apply to models")
+    elif spec_name or overrides or any(how.values()):
+        raise ProgramError(f"{file}: is compiled already; --spec, --set, --mask and the like apply to models")
     else:
         program = Program.load(file)
     _describe(program)
@@ -129,7 +129,7 @@ def _how_to_read(options: Mapping[str, Any]) -> dict[str, Any]:
         sizes = None if shape is None else [int(size) for size in shape.lower().split("x")]
     except ValueError:
         raise EieError(f"--input-shape {shape}: must be sizes with x between them, as in 1x64x160") from None
-    return {"unsupported": options["unsupported"], "input_shape": sizes}
+    return {**{name: options[name] for name in ("mask", "shapes", "unsupported")}, "input_shape": sizes}
 
 
 def lowering(winograd: bool) -> Lowering:
@@ -216,8 +216,11 @@ def _describe(program: Program) -> None:
 
 
 def _inputs(options: dict[str, Any], network: Network | Program, own: Trace | None) -> Inputs:
-    """Return the activations asked for: ``--trace``, else the model's own; at most ``--samples`` of them."""
-    file, samples = options["trace_file"], options["samples"]
+    return read_inputs(options["trace_file"], options["samples"], network, own)
+
+
+def read_inputs(file: str | None, samples: int | None, network: Network | Program, own: Trace | None) -> Inputs:
+    """Return the activations asked for: those of a file, else the model's own; at most ``samples`` of them."""
     trace = own
     if file is not None:
         suffix = Path(file).suffix
@@ -234,6 +237,7 @@ def _inputs(options: dict[str, Any], network: Network | Program, own: Trace | No
     return trace.head(samples) if trace is not None and samples else trace
 
 
-def _announce_compilation() -> None:
+def announce_compilation() -> None:
+    """Say why nothing happens for a while, if kernels are still to be compiled."""
     if not kernels_are_cached():
         err.print("compiling kernels, once (about 10 s; eie warmup does it beforehand)", style="dim")

@@ -97,7 +97,7 @@ def _scan(
     network: Network, evaluate: Callable[[Network], float] | None, progress: Progress, options: dict[str, Any]
 ) -> Texts:
     from eie.compression.sensitivity import DENSITIES, scan
-    from eie.report.export import records_csv
+    from eie.records import records_csv
     from eie.report.sizes import sensitivity_json, sensitivity_table
 
     assert evaluate is not None

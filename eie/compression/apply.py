@@ -181,7 +181,12 @@ def _follow(
     else:
         progress(f"evening out {step.n_pe} PEs")
         permuted = permute(network, step.n_pe, outputs=step.outputs)
-        yield _Done(permuted.network, 1, {}, permuted.output_order)
+        network = permuted.network
+        if permuted.kept:
+            network = replace(
+                network, notes=(*network.notes, f"rows that kept their order: {', '.join(permuted.kept)}")
+            )
+        yield _Done(network, 1, {}, permuted.output_order)
 
 
 def _share(network: Network, step: ShareStep, where: str) -> tuple[Network, dict[str, ShareReport]]:
@@ -200,6 +205,8 @@ def _tuned(network: Network, epochs: int, trainer: Trainer | None) -> Network:
     if epochs == 0 or trainer is None:
         return network
     tuned = trainer.finetune(network, epochs)
+    if len(tuned.layers) != len(network.layers):
+        raise RecipeError([f"{len(network.layers)} layers went into fine-tuning and {len(tuned.layers)} came back"])
     for before, after in zip(network.layers, tuned.layers, strict=True):
         if before.name != after.name or before.matrix.shape != after.matrix.shape:
             raise RecipeError(

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from eie.compression.prune import Mask, keep_largest, kept_count
 from eie.compression.score import PRUNED
-from eie.compression.structure import Order, layer_named, readers, select_outputs, with_rows
+from eie.compression.structure import Order, gives_output, layer_named, readers, select_outputs, with_rows
 from eie.errors import RecipeError
 from eie.network import Layer, Network
 from eie.trace import Trace
@@ -76,12 +76,15 @@ class Permutation:
         Computes the same numbers; those of its last layer in the order ``output_order``.
     orders
         Rows of each layer that was reordered: new row i was row ``orders[name][i]``.
+    kept
+        Why each of the other layers kept its order.
     output_order
         Of the last layer, or None where it kept its order: ``y_new = y_old[output_order]``.
     """
 
     network: Network
     orders: Mapping[str, Order]
+    kept: Mapping[str, str]
     output_order: Order | None = None
 
 
@@ -105,25 +108,26 @@ def permute(network: Network, n_pe: int, *, outputs: bool = False) -> Permutatio
         If no layer's rows can move.
     """
     orders: dict[str, Order] = {}
-    problems: list[str] = []
+    kept: dict[str, str] = {}
     output_order: Order | None = None
     for name in [layer.name for layer in network.layers]:
-        layer = layer_named(network, name)
-        order = even_order(layer, n_pe, _rates(network, layer))
+        last = outputs and gives_output(network, name)
         try:
-            readers(network, name)
+            if not last:
+                readers(network, name)
         except RecipeError as error:
-            if outputs and _is_last(network, name):
-                output_order = orders[name] = order
-                network = _with_outputs(network, name, order)
-            else:
-                problems.extend(error.problems)
+            kept[name] = str(error)
             continue
-        network = select_outputs(network, name, order)
-        orders[name] = order
+        layer = layer_named(network, name)
+        orders[name] = order = even_order(layer, n_pe, _rates(network, layer))
+        if last:
+            output_order = order
+            network = _with_outputs(network, name, order)
+        else:
+            network = select_outputs(network, name, order)
     if not orders:
-        raise RecipeError(problems)
-    return Permutation(network, orders, output_order)
+        raise RecipeError(list(kept.values()))
+    return Permutation(network, orders, kept, output_order)
 
 
 def even_order(layer: Layer, n_pe: int, rates: NDArray[np.float64]) -> Order:
@@ -188,10 +192,6 @@ def _rates(network: Network, layer: Layer) -> NDArray[np.float64]:
     if recorded is not None and recorded.width == layer.inputs:
         return np.asarray(recorded.mask.mean(axis=0), np.float64)
     return np.ones(layer.inputs)
-
-
-def _is_last(network: Network, name: str) -> bool:
-    return network.layers[-1].name == name and layer_named(network, name).geometry is None
 
 
 def _with_outputs(network: Network, name: str, order: Order) -> Network:

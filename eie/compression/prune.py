@@ -169,6 +169,11 @@ def diagonal_blocks(layer: Layer) -> int:
     return Winograd.BLOCKS if isinstance(layer.geometry, Winograd) else 1
 
 
+def weight_shape(layer: Layer) -> tuple[int, int]:
+    """Return (outputs, columns) of the weights that a layer can have, the shape of `compact`'s arrays."""
+    return layer.outputs, layer.inputs // diagonal_blocks(layer)
+
+
 def stored_columns(layer: Layer) -> NDArray[np.int64] | None:
     """Columns of the weights that a layer can have, (outputs, columns); None if it can have them all.
 
@@ -177,7 +182,7 @@ def stored_columns(layer: Layer) -> NDArray[np.int64] | None:
     blocks = diagonal_blocks(layer)
     if blocks == 1:
         return None
-    width = layer.inputs // blocks
+    width = weight_shape(layer)[1]
     block = np.arange(layer.outputs) // (layer.outputs // blocks)
     columns: NDArray[np.int64] = block[:, None] * width + np.arange(width)
     return columns

@@ -22,6 +22,7 @@ from eie.compression.prune import (
     n_of_m,
     nm_mask,
     unit_block,
+    weight_shape,
     with_mask,
 )
 from eie.compression.recipe import SHRINKING, PruneRule, PruneStep, Schedule, assign
@@ -129,8 +130,7 @@ class Pruner:
             None if curvature is None else compact(layer, curvature),
             (self._step.seed, self._numbers[layer.name]),
         )
-        weights = compact(layer, layer.weights)
-        return block_scores(weights, _unit(rule, weights), self._step.criterion, evidence)
+        return block_scores(compact(layer, layer.weights), _unit(rule, layer), self._step.criterion, evidence)
 
     def _masks(self, scores: Mapping[str, NDArray[np.float64]], rule: PruneRule, density: float) -> dict[str, Mask]:
         """Units of each layer that stay; layers given together are ranked together."""
@@ -146,11 +146,11 @@ class Pruner:
 def _masked(network: Network, rule: PruneRule, masks: Mapping[str, Mask]) -> Network:
     layers = []
     for layer in network.layers:
-        mask = masks.get(layer.name)
-        if mask is not None:
-            weights = compact(layer, layer.matrix.dense())
-            mask = expand(mask, _unit(rule, weights), (weights.shape[0], weights.shape[1]))
-        layers.append(layer if mask is None else with_mask(layer, mask))
+        if layer.name in masks:
+            mask = expand(masks[layer.name], _unit(rule, layer), weight_shape(layer))
+            layers.append(with_mask(layer, mask))
+        else:
+            layers.append(layer)
     return replace(network, layers=tuple(layers))
 
 
@@ -180,13 +180,12 @@ def _group(network: Network, names: tuple[str, ...], rule: PruneRule) -> _Group:
     units = alive = 0
     for name in names:
         layer = layer_named(network, name)
-        weights = compact(layer, layer.matrix.dense() != 0)
-        marked = block_scores(weights, _unit(rule, weights), "random") != PRUNED
-        units, alive = units + marked.size, alive + int(marked.sum())
+        left = block_scores(compact(layer, layer.weights), _unit(rule, layer)) != PRUNED
+        units, alive = units + left.size, alive + int(left.sum())
     return _Group(names, rule, units, alive / units)
 
 
-def _unit(rule: PruneRule, weights: NDArray[Any]) -> Block:
+def _unit(rule: PruneRule, layer: Layer) -> Block:
     if n_of_m(rule.granularity) is not None:
         return (1, 1)
-    return unit_block(rule.granularity, (weights.shape[0], weights.shape[1]), rule.block or (1, 1))
+    return unit_block(rule.granularity, weight_shape(layer), rule.block or (1, 1))

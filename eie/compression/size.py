@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eie.compression.codecs import huffman, relative
-from eie.compression.prune import diagonal_blocks, stored_columns
+from eie.compression.prune import stored_columns, weight_shape
 from eie.network import Layer, Network
 
 INDEX_BITS = 4
@@ -161,12 +161,10 @@ def size_report(
 def relative_codes(layer: Layer, index_bits: int) -> relative.RelativeCodes:
     """Store a layer as Deep Compression does, kernels flattened (out, in, kh, kw); float weights all get code 1."""
     columns = layer.matrix.column_of.astype(np.int64)
-    per_row = layer.inputs
     stored = stored_columns(layer)
     if stored is not None:
-        per_row = stored.shape[1]
         columns = columns - stored[layer.matrix.rows, 0]
-    places = layer.matrix.rows * np.int64(per_row) + columns
+    places = layer.matrix.rows * np.int64(weight_shape(layer)[1]) + columns
     order = np.argsort(places, kind="stable")
     codes = layer.matrix.data[order] if layer.codebook is not None else np.ones(len(order), np.uint8)
     return relative.encode(places[order], codes, index_bits)
@@ -231,7 +229,8 @@ def _total(sizes: tuple[Size, ...], published: Published | None) -> Size:
 
 
 def _weights(layer: Layer) -> int:
-    return layer.outputs * layer.inputs // diagonal_blocks(layer)
+    rows, columns = weight_shape(layer)
+    return rows * columns
 
 
 def _huffman_bits(symbols: NDArray[np.uint8], alphabet: int) -> tuple[int, int]:

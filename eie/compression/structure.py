@@ -102,6 +102,20 @@ def readers(network: Network, name: str) -> tuple[str, ...]:
     return _follow(network, graph, name)
 
 
+def gives_output(network: Network, name: str) -> bool:
+    """Whether the rows of fully connected layer ``name`` are the network's only outputs, perhaps through a softmax."""
+    graph = dataflow(network)
+    if graph is None or layer_named(network, name).geometry is not None:
+        return False
+    tensor = next(node for node in graph.nodes if node.layer == name).outputs[0]
+    while tensor not in graph.outputs:
+        nodes = [node for node in graph.nodes if tensor in node.inputs]
+        if len(nodes) != 1 or nodes[0].op not in (*_ELEMENTWISE, "softmax"):
+            return False
+        tensor = nodes[0].outputs[0]
+    return graph.outputs == (tensor,) and not any(tensor in node.inputs for node in graph.nodes)
+
+
 def layer_named(network: Network, name: str) -> Layer:
     """Return the layer called ``name``."""
     return next(layer for layer in network.layers if layer.name == name)

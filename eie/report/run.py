@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 
 from eie.compiler.program import EncodedLayer, Program
 from eie.errors import EieError
+from eie.layer_result import LayerResult
 from eie.network import Network, dataflow
-from eie.report.inputs import Given, Inputs, given_inputs
-from eie.report.result import Accuracy, LayerResult, Result
+from eie.report.result import Accuracy, Result
 from eie.simulator.functional import LayerOutputs, Rows, fraction_bits, run_products, to_raw
+from eie.simulator.inputs import Given, Inputs, given_inputs
 from eie.simulator.layer import Engine, time_layer
 from eie.simulator.network import Datapath, Settings, run_network
 from eie.simulator.reference import run_given

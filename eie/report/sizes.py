@@ -14,7 +14,7 @@ from eie.compiler.program import package_versions
 from eie.compression.apply import CompressionReport
 from eie.compression.sensitivity import Sensitivity
 from eie.compression.size import Size, SizeReport
-from eie.report.export import records_csv
+from eie.records import records_csv
 
 SCHEMA_NAME = "eie-compression"
 SCHEMA = 1

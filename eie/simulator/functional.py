@@ -79,6 +79,8 @@ class LayerOutputs:
         Largest difference between the two.
     activation_fraction_bits, weight_fraction_bits
         Formats of the inputs and the codebook.
+    map_density
+        Non-zeros of the feature map that a Winograd layer transformed; None for other layers.
     """
 
     fixed: FixedPoint
@@ -87,6 +89,7 @@ class LayerOutputs:
     max_abs_error: float
     activation_fraction_bits: int
     weight_fraction_bits: int
+    map_density: float | None = None
 
     def with_values(self, fixed: FixedPoint, float32: NDArray[np.float32]) -> LayerOutputs:
         """Return other values (folded, after ReLU) of the same computation."""
@@ -186,12 +189,8 @@ def float_sums(
         for one in layer.passes:
             kernels.accumulate_float(
                 *_broadcast_order(inputs, one, np.float32(1)),
-                one.bases,
-                one.pointers,
-                one.codes,
-                one.runs,
+                *one.writes,
                 layer.codebook,
-                one.row_start,
                 sums[start:stop],
                 peaks[start:stop],
             )
@@ -222,14 +221,10 @@ def fixed_sums(
         for one in layer.passes:
             kernels.accumulate_fixed(
                 *_broadcast_order(inputs, one, one_point_zero),
-                one.bases,
-                one.pointers,
-                one.codes,
-                one.runs,
+                *one.writes,
                 codebook.raw,
                 product_fraction - out_fraction,
                 (1 << (data_bits - 1)) - 1,
-                one.row_start,
                 sums[start:stop],
                 saturations[start:stop],
             )

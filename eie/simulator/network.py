@@ -188,9 +188,12 @@ def _run_conv(layer: EncodedLayer, geometry: Conv2d | Winograd, x: Tensor, setti
         rows = _narrowed(rows, layer.inputs, settings.data_bits)
     products = run_products(layer, rows, settings.data_bits, settings.threads)
     folded = FixedPoint(geometry.fold(products.fixed.raw, n, height, width), products.fixed.fraction_bits)
+    real_map = geometry.fold(products.float32, n, height, width)
     if isinstance(geometry, Winograd):
-        folded = _narrow(folded, settings.data_bits)
-    outputs = products.with_values(folded, geometry.fold(products.float32, n, height, width))
+        outputs = products.with_values(_narrow(folded, settings.data_bits), real_map)
+        outputs = replace(outputs, map_density=float(np.count_nonzero(fixed.raw) / fixed.raw.size))
+    else:
+        outputs = products.with_values(folded, real_map)
     outputs = outputs.relu() if layer.relu else outputs
     ran(layer, seen(rows, layer.inputs, rows.count // n, settings), outputs)
     return Tensor(outputs.fixed, outputs.float32)

@@ -1,7 +1,8 @@
 """Activations in whatever form a caller has them, made ready for a run.
 
 Comes in: an array, a mapping, a `Trace` or nothing, and the network's layers and dataflow. Goes out: a frozen `Given`:
-either recorded inputs of every layer, or arrays for the network's own inputs. Read by `eie.report.run`.
+either recorded inputs of every layer, or arrays for the network's own inputs. Read by the run and by
+sweeps.
 """
 
 from __future__ import annotations
