@@ -41,8 +41,8 @@ def read_model(path: Path) -> onnx.ModelProto:
         if path.stat().st_size > LARGEST_FILE:
             raise ModelError(f"{path}: {path.stat().st_size:,} bytes: an .onnx file holds at most {LARGEST_FILE:,}")
         content = path.read_bytes()
-    except OSError as error:
-        raise ModelError(f"{path}: cannot be read: {error.strerror or error}") from None
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
     try:
         model: onnx.ModelProto = onnx.ModelProto.FromString(content)
     except (DecodeError, ValueError):
