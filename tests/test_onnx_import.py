@@ -1,5 +1,9 @@
 """ONNX files into networks: what is read, what is refused, and that damage never gives more than one clear line."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -301,6 +305,35 @@ def test_a_file_without_any_known_layer_says_what_it_has(tmp_path):
         eie.load(path, unsupported="skip")
 
 
+def test_options_on_the_command_line(tmp_path, root):
+    def cli(*words):
+        env = {**os.environ, "PYTHONPATH": str(root), "COLUMNS": "200"}
+        done = subprocess.run(
+            [sys.executable, "-m", "eie", *words], cwd=tmp_path, env=env, capture_output=True, text=True, check=False
+        )
+        return done.returncode, done.stdout, done.stderr
+
+    nodes = [
+        models.node("Conv", ["x", "c.weight"], ["c"]),
+        models.node("Erf", ["c"], ["e"], "odd"),
+        models.node("GlobalMaxPool", ["e"], ["y"]),
+    ]
+    proto = models.model(nodes, {"x": ["n", 2, "h", 8]}, {"y": None}, {"c.weight": matrix(shape=(4, 2, 3, 3))})
+    (tmp_path / "m.onnx").write_bytes(proto.SerializeToString())
+    code, out, err = cli("inspect", "m.onnx", "--input-shape", "2x5x8")
+    assert (code, out) == (1, "")
+    assert err.startswith("eie: m.onnx: not supported: odd (Erf) (--unsupported skip")
+    assert err.count("\n") == 1
+    code, out, err = cli("inspect", "m.onnx", "--unsupported", "skip", "--input-shape", "2x5x8")
+    assert code == 0
+    assert "c      4 x 18" in out
+    assert "Note: skipped, so that layers run on recorded activations only: odd (Erf)." in out
+    assert "must be sizes with x between them" in cli("inspect", "m.onnx", "--input-shape", "2,5")[2]
+    code, out, err = cli("run", "lenet-300-100", "--unsupported", "skip")
+    assert (code, out) == (1, "")
+    assert "unsupported does not apply to .toml files, only to .onnx" in err
+
+
 def huge_dims(proto):
     proto.graph.initializer[0].dims[:] = [1 << 40, 1 << 22]
 
@@ -383,3 +416,29 @@ def read_or_error(path, unsupported):
         return eie.load(path, unsupported=unsupported)
     except eie.EieError as error:
         return error
+
+
+def test_names_from_the_file_cannot_write_to_the_terminal(tmp_path):
+    proto = models.model(
+        [models.node("Erf\x1b[2J\n", ["x"], ["y"], "a\nb" + 9999 * "c")], {"x": ["n", 6]}, {"y": []}, {}
+    )
+    path = tmp_path / "m.onnx"
+    path.write_bytes(proto.SerializeToString())
+    with pytest.raises(ModelError, match=r"a\?bccc.* \(Erf\?\[2J\?\)") as caught:
+        eie.load(path)
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 1000
+
+
+def test_nodes_may_share_a_name_and_tensors_may_have_colons(tmp_path):
+    rng = np.random.default_rng(0)
+    weights = {"w": models.drawn(rng, 1, 12, 3), "r": models.drawn(rng, 1, 12, 3), "axis": np.array([1])}
+    nodes = [
+        models.node("LSTM", ["x", "w", "r"], ["a"], "same", hidden_size=3),
+        models.node("Squeeze", ["a", "axis"], ["a:0"], "same"),
+        models.node("LSTM", ["a:0", "w", "r"], ["b", "c"], "same", hidden_size=3),
+    ]
+    proto = models.model(nodes, {"x": [5, "n", 3]}, {"b": [5, 1, "n", 3], "c": [1, "n", 3]}, weights)
+    net = eie.load(models.saved(proto, tmp_path / "m.onnx"))
+    assert [layer.name for layer in net.layers] == ["same", "same_2"]
+    assert net.graph.outputs == ("b", "c")

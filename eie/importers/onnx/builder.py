@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from eie.errors import ModelError
 from eie.graph import Node
 from eie.importers.onnx.constants import Constants
-from eie.importers.onnx.nodes import OnnxNode
+from eie.importers.onnx.nodes import OnnxNode, printable
 from eie.importers.onnx.tensors import LARGEST_TENSOR
 from eie.network import Layer
 
@@ -144,9 +144,17 @@ class Builder:
         return Value(name, tuple(shape), batch)
 
     def hold(self, name: str, array: NDArray[Any]) -> str:
-        """Keep a constant for the graph and return its name there."""
-        name = f"{name}:constant"
-        self.held[name] = np.asarray(array, np.float32)
+        """Keep a constant for the graph and return its name there.
+
+        Raises
+        ------
+        ModelError
+            If it is not finite.
+        """
+        values = np.asarray(array, np.float32)
+        if not np.isfinite(values).all():
+            raise ModelError(f"constant {name!r} holds NaN or infinity: must be finite")
+        self.held[name] = values
         return name
 
     def layer_name(self, node: OnnxNode, weights: str, bias: str = "") -> str:
@@ -167,7 +175,7 @@ class Builder:
         return users[0] if len(users) == 1 and tensor not in self._given else None
 
     def _unique(self, name: str) -> str:
-        name = "".join(c if c.isprintable() else "?" for c in name).strip(" /") or "layer"
+        name = printable(name).strip(" /") or "layer"
         fresh, count = name, 2
         while fresh in self._names:
             fresh, count = f"{name}_{count}", count + 1

@@ -234,8 +234,7 @@ def _arithmetic(operator: Callable[[Array, Array], Array]) -> Callable[[list[Any
         first, second = inputs
         if math.prod(np.broadcast_shapes(first.shape, second.shape)) > LARGEST_TENSOR:
             raise ValueError("the result is too large")
-        with np.errstate(all="ignore"):
-            return np.asarray(operator(first, second)).astype(first.dtype, copy=False)
+        return np.asarray(operator(first, second)).astype(first.dtype, copy=False)
 
     return apply
 

@@ -91,8 +91,8 @@ def conv(node: OnnxNode, into: Builder) -> None:
     if not flat:
         into.set(out, _layer_node(into, name, (x.name,), out, full, 0))
         return
-    raised = into.emit("unsqueeze", (x.name,), f"{out}:in", (*x.shape[:2], 1, x.shape[2]), 0, axes=(2,))
-    made = _layer_node(into, name, (raised.name,), f"{out}:map", full, 0)
+    raised = into.emit("unsqueeze", (x.name,), f"{out} [in]", (*x.shape[:2], 1, x.shape[2]), 0, axes=(2,))
+    made = _layer_node(into, name, (raised.name,), f"{out} [map]", full, 0)
     into.set(out, into.emit("squeeze", (made.name,), out, (full[0], full[1], full[3]), 0, axes=(2,)))
 
 
@@ -150,15 +150,17 @@ def _lstm_nodes(node: OnnxNode, into: Builder, x: Value, names: list[str], hidde
     samples = x.shape[x.batch]
     used = [name if into.is_used(name) else "" for name in (*node.outputs, "", "", "")[:3]]
     for i, name in enumerate(names):
-        outputs = tuple(f"{node.name}:{part}{i}" for part in ("y", "h", "c"))
+        outputs = tuple(f"node {node.index} [{part}{i}]" for part in ("y", "h", "c"))
         into.nodes.append(Node("layer", (x.name,), outputs if any(used[1:]) else outputs[:1], name))
     for out, part, at in zip(used, "yhc", (2, 1, 1), strict=True):
         if not out:
             continue
         size = (samples, steps, hidden) if part == "y" else (samples, hidden)
-        raised = [out] if len(names) == 1 else [f"{out}:{i}" for i in range(len(names))]
+        raised = [out] if len(names) == 1 else [f"{out} [{i}]" for i in range(len(names))]
         for i, name in enumerate(raised):
-            into.emit("unsqueeze", (f"{node.name}:{part}{i}",), name, (*size[:at], 1, *size[at:]), 0, axes=(at,))
+            into.emit(
+                "unsqueeze", (f"node {node.index} [{part}{i}]",), name, (*size[:at], 1, *size[at:]), 0, axes=(at,)
+            )
         full = [*size[:at], len(names), *size[at:]]
         if len(names) > 1:
             into.emit("concat", raised, out, full, 0, axis=at)

@@ -15,10 +15,12 @@ from eie.errors import ModelError
 if TYPE_CHECKING:
     import onnx
 
+LONGEST_NAME = 200
+
 
 @dataclass(frozen=True)
 class OnnxNode:
-    """One node of the file, its attributes as plain values. ``name`` is never empty."""
+    """One node of the file, its attributes as plain values; ``name`` and ``op`` are printable and not empty."""
 
     name: str
     op: str
@@ -34,13 +36,19 @@ def plain_nodes(path: Path, proto: onnx.ModelProto) -> list[OnnxNode]:
     nodes = []
     for i, node in enumerate(proto.graph.node):
         op = node.op_type if node.domain in ("", "ai.onnx") else f"{node.domain}.{node.op_type}"
-        name = node.name or next((out for out in node.output if out), f"node {i}")
+        op = printable(op) or "no operator"
+        name = printable(node.name or next((out for out in node.output if out), "")) or f"node {i}"
         attributes = _attributes(f"{path}: node {name!r} ({op})", node)
         nodes.append(OnnxNode(name, op, tuple(node.input), tuple(node.output), {**attributes, "opset": opset}, i))
     made = [name for node in nodes for name in node.outputs if name]
     if len(set(made)) != len(made):
         raise ModelError(f"{path}: damaged: two nodes make the same tensor")
     return nodes
+
+
+def printable(text: str) -> str:
+    """Return ``text`` without control characters, and cut where it is absurdly long: names come from the file."""
+    return "".join(c if c.isprintable() else "?" for c in text[:LONGEST_NAME])
 
 
 def _attributes(where: str, node: onnx.NodeProto) -> dict[str, Any]:

@@ -214,7 +214,7 @@ def arithmetic(op: str) -> Handler:
         for place, name in enumerate(node.inputs):
             part = into.known(name)
             if part is None:
-                names.append(into.hold(f"{out}:{place}", _beside(_constant(node, into, place), x)))
+                names.append(into.hold(f"{out} [{place}]", _beside(_constant(node, into, place), x)))
                 continue
             if len(part.shape) != len(x.shape) or part.batch != x.batch:
                 raise UnsupportedError(f"shapes {x.shape} and {part.shape}")
@@ -234,7 +234,7 @@ def batch_norm(node: OnnxNode, into: Builder, x: Value) -> None:
         vector = _constant(node, into, place)
         if vector.shape != (x.shape[1],):
             raise ModelError(f"input {place} has shape {vector.shape}: must be ({x.shape[1]},)")
-        names.append(into.hold(f"{node.outputs[0]}:{place}", vector))
+        names.append(into.hold(f"{node.outputs[0]} [{place}]", vector))
     epsilon = float(node.attributes.get("epsilon", 1e-5))
     out = node.outputs[0]
     into.set(out, into.emit("batch_norm", names, out, x.shape, 0, epsilon=epsilon))
@@ -252,7 +252,7 @@ def slices(node: OnnxNode, into: Builder, x: Value) -> None:
         if taken.step < 1:
             raise UnsupportedError("walks backwards")
         sizes[place] = len(taken)
-        name = node.outputs[0] if i == len(cuts) - 1 else f"{node.outputs[0]}:{i}"
+        name = node.outputs[0] if i == len(cuts) - 1 else f"{node.outputs[0]} [{i}]"
         bounds = {"axis": ours, "start": taken.start, "stop": max(taken.stop, taken.start), "step": taken.step}
         at = into.emit("slice", (at,), name, sizes, x.batch, **bounds).name
     into.set(node.outputs[0], Value(at, tuple(sizes), x.batch))
@@ -272,7 +272,7 @@ def gather(node: OnnxNode, into: Builder, x: Value) -> None:
         raise ModelError(f"index {place} of an axis of {x.shape[axis]}")
     sizes = [*x.shape[:axis], 1, *x.shape[axis + 1 :]]
     out = node.outputs[0]
-    name = out if index.ndim else f"{out}:one"
+    name = out if index.ndim else f"{out} [one]"
     cut = into.emit("slice", (x.name,), name, sizes, x.batch, axis=ours, start=place, stop=place + 1)
     if not index.ndim:
         del sizes[axis]

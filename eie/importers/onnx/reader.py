@@ -13,12 +13,14 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from eie.errors import ModelError
 from eie.graph import Graph
 from eie.importers.onnx import layers as weighted
 from eie.importers.onnx.builder import Builder, Tap, UnsupportedError, Value
 from eie.importers.onnx.constants import Constants
-from eie.importers.onnx.nodes import OnnxNode, plain_nodes
+from eie.importers.onnx.nodes import OnnxNode, plain_nodes, printable
 from eie.importers.onnx.operators import HANDLERS
 from eie.importers.onnx.tensors import read_model
 from eie.importers.options import Unsupported
@@ -107,10 +109,12 @@ def read_onnx(path: Path, unsupported: Unsupported = "refuse", input_shape: Sequ
     inputs = _graph_inputs(path, graph, uses, into.constants, input_shape)
     for one in inputs:
         if (sizes := one.sizes) is None:
-            problems.append(f"{one.name} (an input of shape {one}: state its open sizes with --input-shape)")
+            problems.append(f"{printable(one.name)} (an input of shape {one}: state its open sizes with --input-shape)")
         else:
             into.set(one.name, Value(one.name, sizes, one.batch))
-    _translate(path, nodes, into, problems)
+    # Damaged numbers may overflow on the way; what is not finite in the end is refused where it would be stored.
+    with np.errstate(all="ignore"):
+        _translate(path, nodes, into, problems)
     missing = [name for name in given if into.known(name) is None]
     if missing and not problems:
         problems.append(f"output {missing[0]!r} does not depend on the input")

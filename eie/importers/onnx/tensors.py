@@ -49,7 +49,23 @@ def read_model(path: Path) -> onnx.ModelProto:
         raise ModelError(f"{path}: damaged, truncated or not an ONNX file") from None
     if not model.graph.node:
         raise ModelError(f"{path}: not an ONNX model: its graph has no nodes")
+    # protobuf gives bytes for text that is not UTF-8.
+    if any(isinstance(text, bytes) for text in _texts(model)):
+        raise ModelError(f"{path}: damaged: it holds a name that is not UTF-8")
     return model
+
+
+def _texts(model: onnx.ModelProto) -> Iterator[str | bytes]:
+    """Yield every name that reading the model uses."""
+    graph = model.graph
+    yield from (entry.domain for entry in model.opset_import)
+    yield from (entry.name for entry in (*graph.input, *graph.output))
+    for node in graph.node:
+        yield from (node.name, node.op_type, node.domain, *node.input, *node.output)
+        yield from (attribute.name for attribute in node.attribute)
+    for tensor in (*graph.initializer, *(sparse.values for sparse in graph.sparse_initializer)):
+        yield tensor.name
+        yield from (text for entry in tensor.external_data for text in (entry.key, entry.value))
 
 
 def dense_array(tensor: onnx.TensorProto, where: str, folder: Path) -> NDArray[Any]:
@@ -149,8 +165,8 @@ def _with_external(tensor: onnx.TensorProto, where: str, folder: Path) -> onnx.T
 
 def _inside(location: str, where: str, folder: Path) -> Path:
     """Resolve an external-data location; whatever leaves the folder, symbolic links included, is refused."""
-    parts = PurePosixPath(location).parts
-    if not location or not location.isprintable() or "\\" in location or PureWindowsPath(location).drive:
+    parts = PurePosixPath(location).parts if isinstance(location, str) else ()
+    if not parts or not location.isprintable() or "\\" in location or PureWindowsPath(location).drive:
         raise ModelError(f"{where}: external data at {location!r}: must be the name of a file beside the model")
     if location.startswith("/") or ".." in parts:
         raise ModelError(f"{where}: external data at {location!r}: leaves the model's folder, which is not followed")
