@@ -261,6 +261,7 @@ def test_unsupported_operators_are_all_listed(tmp_path):
     ("build", "text"),
     [
         (lambda: [models.node("Gemm", ["x", "w"], ["y"], "g", transA=1)], r"g \(Gemm: transA=1\)"),
+        (lambda: [models.node("Sigmoid", ["w"], ["y"], "s")], r"s \(Sigmoid: of constants only\)"),
         (lambda: [models.node("MatMul", ["x", "x"], ["y"], "m")], r"m \(MatMul: its weights 'x' are not constant"),
         (
             lambda: [models.node("Softmax", ["x"], ["s"], "soft", axis=0), models.node("MatMul", ["s", "w"], ["y"])],

@@ -31,7 +31,15 @@ class Recorder:
         self.values = values
         self._parts: dict[str, list[LayerTrace]] = {}
 
-    def add(self, layer: Layer, samples: int, x: NDArray[Any], hidden: NDArray[Any] | None = None) -> None:
+    def add(
+        self,
+        layer: Layer,
+        samples: int,
+        x: NDArray[Any],
+        hidden: NDArray[Any] | None = None,
+        *,
+        kept: int | None = None,
+    ) -> None:
         """Take in what ``layer`` read in one batch of ``samples``.
 
         Parameters
@@ -42,6 +50,8 @@ class Recorder:
             N is ``samples``; a network that folds other axes into the batch can be recorded one sample at a time.
         hidden
             (N, T, hidden): what the LSTM gave.
+        kept
+            How many of the samples count; None for all.
 
         Raises
         ------
@@ -53,7 +63,7 @@ class Recorder:
             raise TraceError(f"{where}: its recorded inputs hold NaN or infinity")
         if samples > 1 and len(x) != samples:
             raise TraceError(f"{where}: got {x.shape} for {samples} samples: record one at a time (--batch 1)")
-        for one in range(samples):
+        for one in range(samples if kept is None else kept):
             part = slice(one, one + 1) if samples > 1 else slice(None)
             rows = _rows(layer, x[part], None if hidden is None else hidden[part])
             mask = rows != 0

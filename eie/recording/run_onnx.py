@@ -71,13 +71,11 @@ def run_onnx(path: Path, samples: Samples, batch: int, recorder: Recorder) -> No
             raise ModelError(f"{path}: onnxruntime cannot run it: {str(error).splitlines()[0][:200]}") from None
         found = {**dict(zip(asked, results, strict=True)), entry.name: feed}
         for tap in model.taps:
-            x = np.moveaxis(found[tap.tensor], tap.batch, 0)
-            x = x[:kept] if len(x) == len(values) else x
-            states = None
+            x, states = np.moveaxis(found[tap.tensor], tap.batch, 0), None
             if tap.node in hidden:
                 y = found[hidden[tap.node]]
-                states = (np.moveaxis(y, 2, 0) if tap.batch == 1 else y)[: len(x), :, tap.direction]
-            recorder.add(layers[tap.layer], kept, np.asarray(x, np.float32), states)
+                states = (np.moveaxis(y, 2, 0) if tap.batch == 1 else y)[:, :, tap.direction]
+            recorder.add(layers[tap.layer], len(values), np.asarray(x, np.float32), states, kept=kept)
 
 
 def _batches(samples: Samples, batch: int, entry: OnnxInput, path: Path) -> Iterator[tuple[NDArray[np.float32], int]]:

@@ -117,7 +117,7 @@ def read_onnx(path: Path, unsupported: Unsupported = "refuse", input_shape: Sequ
         _translate(path, nodes, into, problems)
     missing = [name for name in given if into.known(name) is None]
     if missing and not problems:
-        problems.append(f"output {missing[0]!r} does not depend on the input")
+        problems.append(f"{printable(missing[0])} (an output that no path from the input leads to)")
     if problems and unsupported == "refuse":
         raise ModelError(
             f"{path}: not supported: {_listed(problems)} (--unsupported skip keeps the weight layers, which then run "
@@ -145,7 +145,9 @@ def _translate(path: Path, nodes: list[OnnxNode], into: Builder, problems: list[
             text = str(error)
             raise (error if text.startswith(str(path)) else ModelError(f"{where}: {text}")) from None
         except _MISFITS as error:
-            raise ModelError(f"{where}: damaged or impossible: {str(error).splitlines()[:1]}") from None
+            raise ModelError(
+                f"{where}: damaged or impossible: {str(error).splitlines()[0] if str(error) else error!r}"
+            ) from None
 
 
 def _one(node: OnnxNode, into: Builder) -> None:
@@ -156,7 +158,9 @@ def _one(node: OnnxNode, into: Builder) -> None:
         raise UnsupportedError
     known = [value for name in node.inputs if (value := into.known(name)) is not None]
     behind_unknown = any(name and name not in into.constants and into.known(name) is None for name in node.inputs)
-    if known and not behind_unknown:
+    if not known and not behind_unknown:
+        raise UnsupportedError("of constants only")
+    if not behind_unknown:
         HANDLERS[node.op](node, into, known[0])
 
 
