@@ -67,8 +67,8 @@ class Recorder:
             part = slice(one, one + 1) if samples > 1 else slice(None)
             rows = _rows(layer, x[part], None if hidden is None else hidden[part])
             mask = rows != 0
-            kept = frozen(rows[mask], np.float32) if self.values else None
-            self.append(layer.name, LayerTrace(layer.inputs, np.packbits(mask, axis=1), kept, len(rows)))
+            values = frozen(rows[mask], np.float32) if self.values else None
+            self.append(layer.name, LayerTrace(layer.inputs, np.packbits(mask, axis=1), values, len(rows)))
 
     def append(self, name: str, recorded: LayerTrace) -> None:
         """Take in some more samples of a layer.

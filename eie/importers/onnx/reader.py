@@ -145,9 +145,8 @@ def _translate(path: Path, nodes: list[OnnxNode], into: Builder, problems: list[
             text = str(error)
             raise (error if text.startswith(str(path)) else ModelError(f"{where}: {text}")) from None
         except _MISFITS as error:
-            raise ModelError(
-                f"{where}: damaged or impossible: {str(error).splitlines()[0] if str(error) else error!r}"
-            ) from None
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            raise ModelError(f"{where}: damaged or impossible: {reason[:200]}") from None
 
 
 def _one(node: OnnxNode, into: Builder) -> None:
