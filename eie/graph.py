@@ -43,6 +43,8 @@ from numpy.typing import NDArray
 
 from eie.errors import ModelError
 
+LARGEST_SIZE = 1 << 26
+
 
 @dataclass(frozen=True, eq=False)
 class Node:
@@ -99,6 +101,9 @@ class Graph:
     def __post_init__(self) -> None:
         if not self.inputs or not self.outputs:
             raise ModelError("graph: needs at least one input and one output")
+        for name, shape in self.inputs:
+            if not all(size == -1 or 1 <= size <= LARGEST_SIZE for size in shape):
+                raise ModelError(f"graph: input {name!r} has shape {shape}: sizes must be 1 to {LARGEST_SIZE}, or -1")
         known = {name for name, _ in self.inputs} | set(self.constants)
         if len(known) != len(self.inputs) + len(self.constants):
             raise ModelError("graph: two inputs or constants have the same name")
@@ -149,7 +154,7 @@ class Graph:
                     "inputs": list(node.inputs),
                     "outputs": list(node.outputs),
                     "layer": node.layer,
-                    "attributes": dict(node.attributes),
+                    "attributes": {key: _plain(value) for key, value in node.attributes.items()},
                 }
                 for node in self.nodes
             ],
@@ -173,6 +178,13 @@ class Graph:
         return cls(inputs, nodes, tuple(map(str, value["outputs"])), held)
 
 
+def _plain(value: Any) -> Any:
+    """Undo what JSON cannot hold: tuples and numpy's numbers."""
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value.item() if isinstance(value, np.generic) else value
+
+
 def _tupled(value: Any) -> Any:
     return tuple(map(_tupled, value)) if isinstance(value, list) else value
 
@@ -181,6 +193,8 @@ def _check(node: Node, known: Set[str]) -> None:
     if not node.outputs:
         raise ModelError(f"graph: a node {node.op!r} has no output")
     where = f"graph: node {node.name!r} ({node.op})"
+    if not node.inputs:
+        raise ModelError(f"{where}: has no input")
     for name in node.inputs:
         if name not in known:
             raise ModelError(f"{where}: its input {name!r} is not made by an earlier node")

@@ -113,7 +113,7 @@ class LayerResult:
 
         A convolution gives (out, oh, ow), an LSTM (T, hidden), where the network ran as a graph.
         """
-        if self.computed is None:
+        if self.computed is None or not self.computed.float32.size:
             return None
         values = self.computed.fixed.value
         return values[0] if len(values) == 1 else values

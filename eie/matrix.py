@@ -98,9 +98,10 @@ class SparseColumns:
 
     def dense(self) -> NDArray[Any]:
         """Return the dense array (rows, columns)."""
-        out = np.zeros(self.shape, self.data.dtype)
-        out[self.rows, self.column_of] = self.data
-        return out
+        # Written in stored order, then transposed: several times faster than jumping between rows.
+        columns = np.zeros(self.shape[::-1], self.data.dtype)
+        columns[self.column_of, self.rows] = self.data
+        return np.ascontiguousarray(columns.T)
 
     def row_block(self, start: int, stop: int) -> SparseColumns:
         """Return rows start..stop-1 as a matrix of their own."""

@@ -179,6 +179,7 @@ def test_damaged_bytes(folder, tmp_path_factory, name):
     check()
 
 
+@pytest.mark.torch
 @pytest.mark.parametrize("name", ["model.pt", "model.pth"])
 def test_damaged_torch_files(tmp_path, name):
     save_torch(tmp_path)
@@ -194,7 +195,7 @@ def test_damaged_torch_files(tmp_path, name):
     check()
 
 
-@pytest.mark.parametrize("name", ["model.npz", "trace.npz", "model.pt"])
+@pytest.mark.parametrize("name", ["model.npz", "trace.npz", pytest.param("model.pt", marks=pytest.mark.torch)])
 def test_damaged_members_of_a_sound_archive(folder, tmp_path, name):
     """Checksums find random damage; whoever writes the file on purpose writes the right checksum."""
     if name == "model.pt":
@@ -410,7 +411,9 @@ class TestForeignFiles:
         with pytest.raises(eie.EieError, match="must be a plain array of numbers"):
             eie.load(tmp_path / "a.npz")
 
-    @pytest.mark.parametrize("suffix", [".toml", ".npz", ".safetensors", ".net", ".smtx", ".pt"])
+    @pytest.mark.parametrize(
+        "suffix", [".toml", ".npz", ".safetensors", ".net", ".smtx", pytest.param(".pt", marks=pytest.mark.torch)]
+    )
     @pytest.mark.parametrize("what", ["pipe", "folder", "device", "dangling link", "link to itself", "nothing"])
     def test_not_a_plain_file(self, tmp_path, suffix, what):
         """Opening a pipe that nobody writes to would wait for ever."""

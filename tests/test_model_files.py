@@ -30,7 +30,10 @@ def write(folder, suffix, arrays):
     return path
 
 
-@pytest.fixture(params=[".npz", ".safetensors", ".pt", ".pth"])
+TORCH = pytest.mark.torch
+
+
+@pytest.fixture(params=[".npz", ".safetensors", *(pytest.param(one, marks=TORCH) for one in (".pt", ".pth"))])
 def suffix(request):
     return request.param
 
@@ -81,6 +84,7 @@ class TestPruningLayouts:
         with pytest.raises(eie.EieError, match=r"a mask for 'fc\.weight', but no such weight"):
             eie.load(path)
 
+    @TORCH
     def test_torch_modules_as_torch_saves_them(self, tmp_path):
         torch = pytest.importorskip("torch", reason="needs the torch extra")
         prune = pytest.importorskip("torch.nn.utils.prune")
@@ -201,6 +205,7 @@ class TestStateDictLayers:
         with pytest.raises(eie.EieError, match=text):
             eie.load(write(tmp_path, ".npz", arrays))
 
+    @TORCH
     def test_bfloat16(self, tmp_path):
         torch = pytest.importorskip("torch", reason="needs the torch extra")
         save_file = pytest.importorskip("safetensors.torch").save_file
@@ -211,6 +216,7 @@ class TestStateDictLayers:
             np.testing.assert_array_equal(eie.load(tmp_path / name).layers[0].weights, half.float())
 
 
+@TORCH
 class TestTorchFiles:
     @pytest.fixture
     def torch(self):
@@ -245,6 +251,12 @@ class TestTorchFiles:
             eie.load(tmp_path / "a.pt")
         torch.save({"epoch": 1, "lr": 0.1}, tmp_path / "a.pt")
         with pytest.raises(eie.EieError, match=r"a dictionary of epoch, lr, not a state dict"):
+            eie.load(tmp_path / "a.pt")
+
+    def test_versions_that_are_not_safe(self, tmp_path, torch, monkeypatch):
+        torch.save({"fc.weight": torch.ones(2, 2)}, tmp_path / "a.pt")
+        monkeypatch.setattr(torch, "__version__", type(torch.__version__)("2.5.1+cpu"))
+        with pytest.raises(eie.EieError, match=r"torch 2\.5\.1\+cpu run code: must be >= 2\.6"):
             eie.load(tmp_path / "a.pt")
 
     def test_expanded_tensor_is_not_unrolled(self, tmp_path, torch):

@@ -47,6 +47,7 @@ def chain():
         ("4, 2,8:16:x2", (4, 2, 8, 16)),
         ("true,false", (True, False)),
         ("800", (800,)),
+        ("0.1:0.3:0.1", (0.1, 0.2, 0.1 + 2 * 0.1)),
     ],
 )
 def test_ranges(text, values):
@@ -197,6 +198,22 @@ def test_a_failed_stage_is_tried_again():
     assert cache.get("key", lambda: 7) == 7
 
 
+def test_values_of_numpy_and_single_values():
+    assert check_vary({"n_pe": 2 ** np.arange(3), "clock_mhz": 400, "io_bits": range(1, 3)}) == {
+        "n_pe": (1, 2, 4),
+        "clock_mhz": (400,),
+        "io_bits": (1, 2),
+    }
+    assert len(eie.sweep(layer(), {"n_pe": 2 ** np.arange(3)}).totals) == 3
+
+
+def test_what_is_no_model_and_no_cell():
+    with pytest.raises(eie.EieError, match=r"a tuple of 3: must be a pair \(model, inputs\)"):
+        eie.sweep((layer(), layer(), layer()), {"n_pe": [1]})
+    with pytest.raises(eie.EieError, match="sram cell 'sram': must be one of itrs-lop, itrs-lstp"):
+        eie.sweep(layer(), {"n_pe": [1]}, cell="sram")
+
+
 def test_several_models_and_traces():
     small, large = layer("fc"), layer("fc", density=0.6, seed=3)
     result = eie.sweep([small, (large, inputs(seed=9))], {"n_pe": [2, 4]}, trace=[inputs(seed=1), inputs(seed=2)])
@@ -206,13 +223,16 @@ def test_several_models_and_traces():
 
 
 def test_rows_are_tidy(chain):
-    result = eie.sweep((chain, inputs()), {"n_pe": [4, 2], "weight_bits": [2, 4], "spmat_row_bits": [7]})
+    result = eie.sweep((chain, inputs()), {"n_pe": [4, 2], "weight_bits": [2, 4], "spmat_row_bits": [7, 64]})
     assert len({tuple(row) for row in result.rows}) == 1
-    assert [(row["n_pe"], row["weight_bits"], row["row"], row["layer"]) for row in result.rows] == [
-        (n_pe, bits, row, name)
+    fields = ("n_pe", "weight_bits", "spmat_row_bits", "row", "layer")
+    whole = [("total", None), ("layer", "a"), ("layer", "b")]
+    assert [tuple(row[field] for field in fields) for row in result.rows] == [
+        (n_pe, weight_bits, row_bits, row, name)
         for n_pe in (4, 2)
-        for bits, kinds in ((2, [("total", None), ("layer", "a"), ("layer", "b")]), (4, [("total", None)]))
-        for row, name in kinds
+        for weight_bits in (2, 4)
+        for row_bits in (7, 64)
+        for row, name in (whole[:1] if (weight_bits, row_bits) == (4, 7) else whole)
     ]
     assert [row["error"] for row in result.failed] == [
         "spec.spmat_row_bits=7: must be >= 8, one entry of weight_bits + index_bits"
@@ -227,7 +247,7 @@ def test_rows_are_tidy(chain):
 
 def test_parquet(chain, tmp_path):
     parquet = pytest.importorskip("pyarrow.parquet")
-    result = eie.sweep((chain, inputs()), {"weight_bits": [2, 4], "spmat_row_bits": [7]})
+    result = eie.sweep((chain, inputs()), {"weight_bits": [2, 4], "spmat_row_bits": [7, 64]})
     result.to_parquet(tmp_path / "points.parquet")
     assert parquet.read_table(tmp_path / "points.parquet").to_pylist() == list(result.rows)
 

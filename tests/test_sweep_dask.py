@@ -102,6 +102,16 @@ class _Another:
 _another = _Another()
 
 
+def test_a_scheduler_without_workers(network, monkeypatch):
+    monkeypatch.setattr("eie.sweeps.workers.CONNECT_SECONDS", 1)
+    options = {"n_workers": 0, "host": "127.0.0.1", "dashboard_address": ":0"}
+    with (
+        distributed.LocalCluster(**options) as empty,
+        pytest.raises(eie.EieError, match="scheduler tcp://127.0.0.1:.*: has no workers"),
+    ):
+        eie.sweep(network, VARY, client=empty.scheduler_address)
+
+
 def test_a_scheduler_that_is_not_there(network, monkeypatch):
     monkeypatch.setattr("eie.sweeps.workers.CONNECT_SECONDS", 1)
     with pytest.raises(eie.EieError, match="scheduler tcp://127.0.0.1:9: does not answer"):

@@ -28,7 +28,7 @@ def test_a_search_finds_the_best_and_goes_on_behind_its_journal(work, tmp_path):
     assert min(row["latency_us"] for row in more.totals) <= 1.05 * best
     assert {more.point(row) for row in more.totals} > {few.point(row) for row in few.totals}
     assert len(path.read_bytes().splitlines()) == 1 + len(more.totals)
-    assert more.rows == eie.sweep(work, VARY, optimise=["latency"], trials=48).rows
+    assert more.rows == eie.sweep(work, VARY, optimise="latency", trials=48).rows
     grid = {row["n_pe"]: tuple(row.values()) for row in eie.sweep(work, VARY).totals if row["act_queue_depth"] == 8}
     assert grid
     keys = [(row["n_pe"], row["act_queue_depth"], row["spmat_row_bits"]) for row in more.totals]

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import click
 
 from eie.cli.compress import compress
+from eie.cli.paper import paper
 from eie.cli.sweep import sweep
 from eie.cli.trace import trace
 from eie.version import __version__
@@ -162,6 +163,7 @@ def warmup() -> None:
 
 app.add_command(trace)
 app.add_command(sweep)
+app.add_command(paper)
 
 
 def _commands() -> Any:

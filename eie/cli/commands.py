@@ -152,6 +152,7 @@ def _simulate(program: Program, inputs: Inputs, progress: Progress, options: dic
         engine=options["engine"],
         datapath=options["datapath"],
         threads=options["threads"],
+        keep_outputs=False,
         progress=progress.advance,
         log=log,
     )

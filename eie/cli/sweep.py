@@ -99,8 +99,11 @@ def run(
             progress=progress.show,
             **options,
         )
-    result = result.pareto(*front) if front and result.totals else result
     _write(result, Path(output), options["cell"])
+    if front and result.totals:
+        # Marked in a second step: a wrong objective must not cost the table.
+        result = result.pareto(*front)
+        _write(result, Path(output), options["cell"])
     if plot:
         from eie.report.sweep_figures import save_all
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from eie.errors import ProgramError
 from eie.kernels import datapath
 from eie.kernels import encode as kernels
-from eie.kernels.timing import LANES
+from eie.kernels.timing import LANES, padded
 from eie.matrix import SparseColumns, frozen
 
 LARGEST_POINTERS = 1 << 30
@@ -83,14 +83,14 @@ class Encoding:
 
     @cached_property
     def slots(self) -> NDArray[Any]:
-        """(J, S): cycles each PE spends on a column, ``max(1, entries)``; S is P in whole lane blocks, rest 0.
+        """(J, S): cycles each PE spends on a column, ``max(1, entries)``; S lanes for P PEs, the rest 0.
 
         uint8 where all fit, else uint16 or int32. This is all that queue timing needs to know of the weights.
         """
         counts = np.diff(self.pointers, axis=0)
         largest = int(counts.max(initial=1))
         dtype = np.uint8 if largest <= 0xFF else np.uint16 if largest <= 0xFFFF else np.int32
-        slots = np.zeros((len(counts), -(-self.n_pe // LANES) * LANES), dtype)
+        slots = np.zeros((len(counts), padded(self.n_pe)), dtype)
         np.maximum(counts, 1, out=slots[:, : self.n_pe], casting="unsafe")
         return frozen(slots, dtype)
 

@@ -23,9 +23,9 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from eie.compiler.encode import Encoding, encode
+from eie.compiler.header import LayerHeader, ProgramHeader, array_of, check_layer
 from eie.compiler.lower import Block, Lowering, blocks, lower
 from eie.compiler.passes import Fit, fit, fit_together, split
-from eie.compiler.stored import LayerHeader, ProgramHeader, array_of, check_layer
 from eie.compression.share import Initialisation, ShareReport, share
 from eie.errors import EieError, ProgramError
 from eie.geometry import Geometry, Winograd
@@ -227,7 +227,16 @@ class Program:
             return _unpack(arrays, ProgramHeader(**header))
         except ValidationError as error:
             raise ProgramError(f"{path}: damaged program: {complaint(error.errors()[0], 'header', ())}") from None
-        except (KeyError, TypeError, ValueError, IndexError, AttributeError, ArithmeticError, EieError) as error:
+        except (
+            KeyError,
+            TypeError,
+            ValueError,
+            IndexError,
+            AttributeError,
+            ArithmeticError,
+            RecursionError,
+            EieError,
+        ) as error:
             raise ProgramError(f"{path}: damaged program: {first_line(error)}") from None
 
 

@@ -180,8 +180,12 @@ def _group(network: Network, names: tuple[str, ...], rule: PruneRule) -> _Group:
     units = alive = 0
     for name in names:
         layer = layer_named(network, name)
-        left = block_scores(compact(layer, layer.weights), _unit(rule, layer)) != PRUNED
-        units, alive = units + left.size, alive + int(left.sum())
+        unit, shape = _unit(rule, layer), weight_shape(layer)
+        if unit == (1, 1):
+            units, alive = units + shape[0] * shape[1], alive + layer.matrix.nnz
+        else:
+            left = block_scores(compact(layer, layer.weights), unit) != PRUNED
+            units, alive = units + left.size, alive + int(left.sum())
     return _Group(names, rule, units, alive / units)
 
 

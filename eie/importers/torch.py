@@ -23,6 +23,8 @@ from eie.storage import LARGEST_BYTES, Arrays, first_line, regular_file
 if TYPE_CHECKING:
     import torch
 
+# Before it, a file could run code in spite of weights_only=True (CVE-2025-32434).
+OLDEST = "2.6"
 LARGEST_SPARSE = 1 << 28
 USUAL_KEYS = ("state_dict", "model_state_dict", "model_state", "model")
 SAVE_INSTEAD = "save its parameters with torch.save(model.state_dict(), path)"
@@ -41,6 +43,8 @@ def read_arrays(path: Path) -> tuple[Arrays, list[str]]:
         import torch
     except ImportError:
         raise ModelError(f"{path}: reading PyTorch files needs torch: pip install 'eie[torch]'") from None
+    if torch.__version__ < OLDEST:
+        raise ModelError(f"{path}: a file could make torch {torch.__version__} run code: must be >= {OLDEST}")
     _check_declared_size(path)
     try:
         with warnings.catch_warnings():

@@ -5,7 +5,7 @@ seen from the cycle after the broadcast. A step lets the time since the last bro
 zero) and adds the new column's slots. The backlog of a PE is bounded by what fits a queue, so small unsigned
 integers hold it, and the loop over PEs runs many lanes wide; the caller picks the number type by that bound.
 
-PEs are padded to whole blocks of `LANES`; padded lanes hold zero slots and never matter.
+PEs are padded to `padded` lanes; those added hold zero slots and never matter.
 """
 
 from __future__ import annotations
@@ -20,17 +20,23 @@ from eie.kernels.jit import inlined, njit
 LANES = 64
 PIPELINE_CYCLES = 5
 
+
+def padded(n_pe: int) -> int:
+    """S: the lanes that ``n_pe`` PEs take, 64 or a multiple of 128."""
+    return 64 if n_pe <= 64 else -(-n_pe // 128) * 128
+
+
 # Columns of the integer result that `queue_timing` fills.
 BROADCAST_END, LAST_SCAN_ROW, LAST_LANE_HIT, STALL, LARGEST_BACKLOG = range(5)
 
 
 @inlined
 def _take_block(
-    backlog: NDArray[Any], slots: NDArray[Any], state_at: Any, slots_at: Any, elapsed: Any, peak: Any
+    backlog: NDArray[Any], slots: NDArray[Any], state_at: Any, slots_at: Any, elapsed: Any, peak: Any, lanes: Any
 ) -> Any:
     """Let ``elapsed`` cycles pass and add a column's slots, for one block of PEs; return the largest backlog."""
     number = backlog.dtype.type
-    for lane in range(np.uint64(64)):
+    for lane in range(lanes):
         at = state_at + lane
         held = backlog[at]
         left = number(held - elapsed) if held > elapsed else number(0)
@@ -58,11 +64,11 @@ def queue_timing(
     positions
         (K,) scan positions of the non-zero activations, ascending; a bias sits at the first position of its own row.
     slots
-        (J * B * LANES,) cycles each PE spends on a column, ``max(1, entries)``; uint8, uint16 or int32.
+        (J * S,) cycles each PE spends on a column, ``max(1, entries)``; uint8, uint16 or int32.
     columns
         C, input activations; a position beyond them is the bias, column C.
     backlog, ring
-        Scratch, (B * LANES,) of a type that holds any backlog, and (act_queue_depth - 1,); zeroed here. ``backlog`` is
+        Scratch, (S,) of a type that holds any backlog, and (act_queue_depth - 1,); zeroed here. ``backlog`` is
         left as it stands after the last broadcast: PE p is free in cycle ``result[BROADCAST_END] + 1 + backlog[p]``.
     result
         (5,) filled: W[K-1], its scan row, whether it sat in the last lane, stall cycles, largest backlog.
@@ -98,9 +104,13 @@ def queue_timing(
         passed = number(min(elapsed, highest))
         column: Any = min(position, columns)
         start = np.uint64(column) * stride
-        peak = _take_block(backlog, slots, np.uint64(0), start, passed, number(0))
-        for at in range(np.uint64(64), stride, np.uint64(64)):
-            peak = _take_block(backlog, slots, at, start + at, passed, peak)
+        peak = number(0)
+        # a constant number of lanes, as many as there are, is what the compiler turns into plain vector code
+        if stride == 64:
+            peak = _take_block(backlog, slots, np.uint64(0), start, passed, peak, np.uint64(64))
+        else:
+            for at in range(np.uint64(0), stride, np.uint64(128)):
+                peak = _take_block(backlog, slots, at, start + at, passed, peak, np.uint64(128))
         behind = np.int64(peak)
     result[0] = broadcast
     result[1] = row_end // n_pe - 1

@@ -46,8 +46,7 @@ class Recorder:
         ----------
         x
             Batch first: (N, ..., inputs) of a linear layer, (N, C, H, W) or (N, C, W) of a convolution, (N, T, input)
-            of an LSTM.
-            N is ``samples``; a network that folds other axes into the batch can be recorded one sample at a time.
+            of an LSTM. N is ``samples``; a network that folds other axes into the batch can be recorded one sample at a time.
         hidden
             (N, T, hidden): what the LSTM gave.
         kept
@@ -68,9 +67,13 @@ class Recorder:
             rows = _rows(layer, x[part], None if hidden is None else hidden[part])
             mask = rows != 0
             values = frozen(rows[mask], np.float32) if self.values else None
-            self.append(layer.name, LayerTrace(layer.inputs, np.packbits(mask, axis=1), values, len(rows)))
+            self._append(layer.name, LayerTrace(layer.inputs, np.packbits(mask, axis=1), values, len(rows)))
 
-    def append(self, name: str, recorded: LayerTrace) -> None:
+    def layers(self) -> Mapping[str, LayerTrace]:
+        """Return what was recorded so far, by layer name."""
+        return {name: _joined(parts) for name, parts in self._parts.items()}
+
+    def _append(self, name: str, recorded: LayerTrace) -> None:
         """Take in some more samples of a layer.
 
         Raises
@@ -87,10 +90,6 @@ class Recorder:
                 f"{first.products} of {first.width} in another"
             )
         self._parts[name].append(recorded)
-
-    def layers(self) -> Mapping[str, LayerTrace]:
-        """Return what was recorded so far, by layer name."""
-        return {name: _joined(parts) for name, parts in self._parts.items()}
 
 
 def _joined(parts: list[LayerTrace]) -> LayerTrace:

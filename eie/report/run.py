@@ -32,6 +32,7 @@ def simulate(
     engine: Engine = "fast",
     datapath: Datapath = "fixed",
     threads: int | None = None,
+    keep_outputs: bool = True,
     progress: Callable[[str, int, int], None] | None = None,
     log: Callable[[str], None] | None = None,
 ) -> Result:
@@ -52,6 +53,8 @@ def simulate(
         Whose zeros time sees where layers feed each other: ``"fixed"`` (as in hardware) or ``"float32"``.
     threads
         For the fast engine and the arithmetic; the machine's cores by default.
+    keep_outputs
+        Whether the result holds every layer's outputs; without them a large batch needs far less memory.
     progress
         Called as ``progress(layer, done, total)``, in products.
     log
@@ -78,7 +81,8 @@ def simulate(
                 progress(layer.name, count, inputs.rows * len(layer.passes))
 
         activity = time_layer(layer, inputs, program.spec, engine, threads=threads, advanced=advanced, log=log)
-        rows[layer.name] = LayerResult(layer, program.spec, activity, fits[layer.name], computed)
+        kept = computed if keep_outputs or computed is None else computed.summary()
+        rows[layer.name] = LayerResult(layer, program.spec, activity, fits[layer.name], kept)
 
     settings = Settings(program.spec.data_bits, datapath, threads=threads)
     final: tuple[NDArray[Any], NDArray[Any]] | None = None
@@ -89,10 +93,10 @@ def simulate(
         final = output.fixed.raw, output.float32
     else:
         for layer in program.layers:
-            ran(layer, given.layers[layer.name], _on_recorded(layer, given.layers[layer.name], settings))
-        last = rows[program.layers[-1].name].computed
-        if program.sequential and last is not None:
-            final = last.fixed.raw, last.float32
+            computed = _on_recorded(layer, given.layers[layer.name], settings)
+            ran(layer, given.layers[layer.name], computed)
+        if program.sequential and computed is not None:
+            final = computed.fixed.raw, computed.float32
     return Result(
         program,
         tuple(rows[layer.name] for layer in program.layers),

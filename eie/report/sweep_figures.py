@@ -186,9 +186,7 @@ def _share_figure(result: SweepResult, field: str, column: str, label: str, titl
         for style, name, rows in _styled(lines):
             axes.plot(_values(rows, field), _values(rows, column), label=name, **style)
         _log2(axes, field, np.unique(np.concatenate([_values(rows, field) for rows in lines.values()])))
-        axes.set_ylim(0, max(1.0 if column == "efficiency" else 0.05, axes.get_ylim()[1]))
-        if column == "efficiency":
-            axes.set_ylim(0, 1.02)
+        axes.set_ylim(0, 1.02 if column == "efficiency" else max(0.05, axes.get_ylim()[1]))
         axes.yaxis.set_major_formatter(PercentFormatter(1.0))
         axes.set_ylabel(label)
         return _finish(figure, result, title, note)

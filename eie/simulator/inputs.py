@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from eie.errors import TraceError
+from eie.geometry import Geometry, Winograd
 from eie.graph import Graph
 from eie.trace import LayerTrace, Trace
 
@@ -29,6 +30,8 @@ class Part(Protocol):
     def name(self) -> str: ...
     @property
     def inputs(self) -> int: ...
+    @property
+    def geometry(self) -> Geometry | None: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,7 +131,10 @@ def _of_layer(layer: Part, recorded: LayerTrace | NDArray[np.float32] | None) ->
     if not isinstance(recorded, LayerTrace):
         return None
     if recorded.width != layer.inputs:
-        raise TraceError(f"layer {layer.name!r} takes {layer.inputs} inputs, the activations have {recorded.width}")
+        problem = f"layer {layer.name!r} takes {layer.inputs} inputs, the activations have {recorded.width}"
+        if isinstance(layer.geometry, Winograd):
+            problem += ": a trace of im2col rows does not fit Winograd, run from the network's input instead"
+        raise TraceError(problem)
     return recorded
 
 

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from eie.energy.tables import Cell
-from eie.errors import SpecError
+from eie.errors import ModelError, SpecError
 from eie.geometry import describe
 from eie.importers import load
 from eie.matrix import SparseColumns
@@ -125,6 +125,8 @@ def workloads(models: object, traces: object) -> tuple[Workload, ...]:
     shared = list(traces) if isinstance(traces, list) else [traces]
     found: list[Workload] = []
     for model in models if isinstance(models, list) else [models]:
+        if isinstance(model, tuple) and len(model) != 2:
+            raise ModelError(f"a tuple of {len(model)}: must be a pair (model, inputs); several models go in a list")
         pairs = [model] if isinstance(model, tuple) else [(model, inputs) for inputs in shared]
         found += [Workload.of(*pair) for pair in pairs]
     labels: dict[tuple[str, str], int] = {}

@@ -9,9 +9,10 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from eie.energy.tables import Cell
+from eie.errors import EnergyError
 from eie.records import Record
 from eie.spec import EIE_64PE, AcceleratorSpec
 from eie.sweeps.journal import Entry, Journal
@@ -31,7 +32,7 @@ class SweepInterrupted(KeyboardInterrupt):
 
 def sweep(
     models: Any,
-    vary: Mapping[str, str | Iterable[Value]],
+    vary: Mapping[str, Value | Iterable[Value]],
     *,
     spec: AcceleratorSpec = EIE_64PE,
     trace: Any = None,
@@ -40,7 +41,7 @@ def sweep(
     threads: int | None = None,
     client: Any = None,
     cell: Cell = "itrs-lop",
-    optimise: Sequence[str] = (),
+    optimise: str | Sequence[str] = (),
     trials: int = 100,
     progress: Callable[[int, int], None] | None = None,
 ) -> SweepResult:
@@ -96,6 +97,8 @@ def sweep(
     [(2, 32, 13), (3, 32, 9), (8, 32, 0)]
     """
     values = check_vary(vary)
+    if cell not in get_args(Cell):
+        raise EnergyError(f"sram cell {cell!r}: must be one of {', '.join(get_args(Cell))}")
     loads = workloads(models, trace)
     with ExitStack() as stack:
         book = stack.enter_context(Journal(journal)) if journal is not None else None
@@ -106,7 +109,8 @@ def sweep(
             if optimise:
                 from eie.sweeps.search import search
 
-                found = search(session, values, spec, tuple(optimise), trials)
+                objectives = (optimise,) if isinstance(optimise, str) else tuple(optimise)
+                found = search(session, values, spec, objectives, trials)
             else:
                 found = points(loads, spec, grid(values), cell)
                 refuse_useless_values(found)

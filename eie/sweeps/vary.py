@@ -15,6 +15,8 @@ import math
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 
+import numpy as np
+
 from eie.errors import SpecError, SweepError
 from eie.spec import AcceleratorSpec
 
@@ -46,7 +48,7 @@ def read_vary(words: Iterable[str]) -> Vary:
     return check_vary(given)
 
 
-def check_vary(vary: Mapping[str, str | Iterable[Value]]) -> Vary:
+def check_vary(vary: Mapping[str, Value | Iterable[Value]]) -> Vary:
     """Expand ranges and check the names of fields; values are checked where they meet the rest of the spec.
 
     Raises
@@ -61,7 +63,7 @@ def check_vary(vary: Mapping[str, str | Iterable[Value]]) -> Vary:
             problems.append(complaint)
             continue
         try:
-            listed = expand(values) if isinstance(values, str) else tuple(values)
+            listed = expand(values) if isinstance(values, str) else _plain(values)
         except SweepError as error:
             problems.append(f"vary.{field}: {error}")
             continue
@@ -108,6 +110,12 @@ def _unknown(field: str) -> str:
     return f"vary.{field}: unknown spec field; {hint}"
 
 
+def _plain(values: Value | Iterable[Value]) -> tuple[Value, ...]:
+    """Return one or several values as Python's own numbers, which the spec insists on."""
+    array = values if isinstance(values, Iterable) else [values]
+    return tuple(value.item() if isinstance(value, np.generic) else value for value in array)
+
+
 def _range(text: str) -> list[Value]:
     parts = text.split(":")
     step = parts[2] if len(parts) == 3 else "1"
@@ -122,7 +130,8 @@ def _range(text: str) -> list[Value]:
         raise SweepError(f"{text!r} is not a range: must be first:last, first:last:step or first:last:xfactor")
     values: list[Value] = []
     at = first
-    while at <= last if rising else at >= last:
+    slack = 1e-9 * abs(last)  # 0.1 + 2 x 0.1 is a little more than 0.3
+    while at <= last + slack if rising else at >= last - slack:
         values.append(at)
         at = at * by if geometric else first + len(values) * by
         if len(values) > MOST_VALUES:

@@ -92,13 +92,13 @@ class Cluster:
                 client = dask.Client(client, timeout=CONNECT_SECONDS, set_as_default=False)
             except (OSError, ValueError) as error:
                 raise EieError(f"scheduler {client}: does not answer: {error}") from None
-        self._client = client
+        self._client, address = client, client.scheduler.address
         try:
             client.wait_for_workers(1, timeout=CONNECT_SECONDS)
             found = client.run(engine_digest)
         except TimeoutError:
             self.close()
-            raise EieError(f"scheduler {client.scheduler.address}: has no workers") from None
+            raise EieError(f"scheduler {address}: has no workers") from None
         others = [name for name, digest in found.items() if digest != engine_digest()]
         if others:
             self.close()
