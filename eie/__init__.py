@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from eie.importers.stored import save
     from eie.layer_result import LayerResult
     from eie.network import Layer, Network
+    from eie.recording.run_torch import record_torch
     from eie.report.result import Result
     from eie.report.run import simulate
     from eie.spec import EIE_64PE, EIE_256PE, AcceleratorSpec, load_spec
@@ -46,6 +47,7 @@ _HOMES = {
     "load": "eie.importers",
     "load_recipe": "eie.compression.recipe",
     "load_spec": "eie.spec",
+    "record_torch": "eie.recording.run_torch",
     "save": "eie.importers.stored",
     "simulate": "eie.report.run",
     "sweep": "eie.sweeps.run",
@@ -71,6 +73,7 @@ __all__ = [
     "load",
     "load_recipe",
     "load_spec",
+    "record_torch",
     "save",
     "simulate",
     "sweep",

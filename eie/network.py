@@ -251,6 +251,8 @@ class Network:
         Lines a report should show: what was assumed while reading.
     graph
         How tensors flow between the layers, or None; a graph names every layer exactly once.
+    sha256
+        Of the file it was read from, or None.
     """
 
     name: str
@@ -260,6 +262,7 @@ class Network:
     source: str = "arrays"
     notes: tuple[str, ...] = ()
     graph: Graph | None = None
+    sha256: str | None = None
 
     def __post_init__(self) -> None:
         if not self.layers:

@@ -3,7 +3,8 @@
 Comes in: arrays or a ``.npz`` file. Goes out: a frozen `Trace`. Read by the simulator. The timing needs only the
 bit mask; outputs and accuracy need the values too.
 
-File format (``.npz``, schema 1): ``header`` (JSON text: schema, source, layers with name, width, products, scale),
+File format (``.npz``, schema 1): ``header`` (JSON text: schema, source, synthetic, layers with name, width, products,
+scale; where known: preprocessing, seed, model_sha256),
 ``bits/<i>`` uint8 (rows, ceil(width / 8)) packed most significant bit first, ``values/<i>`` (non-zeros,) int16 or
 float32 (optional; int16 values are multiplied by the layer's ``scale``), ``labels`` (samples,) (optional).
 """
@@ -12,7 +13,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -110,6 +111,13 @@ class LayerTrace:
         out[mask] = self.values[first : first + np.count_nonzero(mask)]
         return out
 
+    @property
+    def sample_density(self) -> NDArray[np.float64]:
+        """float64 (samples,): non-zero inputs over all inputs of each sample."""
+        active = np.bitwise_count(self.bits).sum(axis=1, dtype=np.int64)
+        density: NDArray[np.float64] = active.reshape(-1, self.products).mean(axis=1) / self.width
+        return density
+
     @cached_property
     def _value_starts(self) -> NDArray[np.int64]:
         """int64 (rows + 1,): where each row's values begin."""
@@ -144,12 +152,21 @@ class Trace:
         What was recorded, in words, for reports.
     synthetic
         Whether it was drawn at random.
+    preprocessing
+        How the inputs were made into numbers, in words; empty where nothing was done or it is not known.
+    seed
+        Of the random numbers that chose or made the inputs, or None.
+    model_sha256
+        SHA-256 of the model file it was recorded from, or None.
     """
 
     layers: Mapping[str, LayerTrace]
     labels: NDArray[np.int64] | None = None
     source: str = "arrays"
     synthetic: bool = False
+    preprocessing: str = ""
+    seed: int | None = None
+    model_sha256: str | None = None
 
     def __post_init__(self) -> None:
         if not self.layers:
@@ -170,7 +187,7 @@ class Trace:
         """Return the first samples only."""
         layers = {name: layer.head(samples) for name, layer in self.layers.items()}
         labels = None if self.labels is None else self.labels[:samples]
-        return Trace(layers, labels, self.source, self.synthetic)
+        return replace(self, layers=layers, labels=labels)
 
     def save(self, path: str | Path) -> None:
         """Write the trace as ``.npz``."""
@@ -184,6 +201,8 @@ class Trace:
             "synthetic": self.synthetic,
             "layers": [],
         }
+        stated = {"preprocessing": self.preprocessing, "seed": self.seed, "model_sha256": self.model_sha256}
+        header |= {key: value for key, value in stated.items() if value not in ("", None)}
         arrays: Arrays = {}
         for i, (name, layer) in enumerate(self.layers.items()):
             entry = {"name": name, "width": layer.width, "products": layer.products, "scale": 1.0}
@@ -227,6 +246,9 @@ class Trace:
                 None if labels is None else class_labels(labels, f"{path}: labels"),
                 str(header["source"]),
                 bool(header["synthetic"]),
+                str(header.get("preprocessing", "")),
+                None if header.get("seed") is None else int(header["seed"]),
+                None if header.get("model_sha256") is None else str(header["model_sha256"]),
             )
         except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
             raise TraceError(f"{path}: damaged trace: {error}") from None

@@ -11,6 +11,7 @@ import click
 from eie.cli.compress import compress
 from eie.cli.paper import paper
 from eie.cli.sweep import sweep
+from eie.cli.trace import trace
 from eie.version import __version__
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -53,6 +54,15 @@ def _spec_options(command: F) -> F:
 
 def _model_options(command: F) -> F:
     for option in (
+        click.option(
+            "--unsupported",
+            type=click.Choice(["refuse", "skip"]),
+            help="Operators of an .onnx MODEL that are not known: refuse it (default), or keep its weight layers "
+            "for a --trace.",
+        ),
+        click.option(
+            "--input-shape", metavar="SIZExSIZE...", help="One sample's, where an .onnx MODEL leaves sizes open."
+        ),
         click.option("--mask", metavar="FILE", help="0/1 arrays named as the weights they prune."),
         click.option("--shapes", metavar="FILE.toml", help="Layer shapes of a .net file that is not a published one."),
     ):
@@ -104,7 +114,7 @@ def _run_options(command: F) -> F:
 def run(**options: Any) -> None:
     """Compile MODEL, simulate it and print one row a layer.
 
-    MODEL is a .toml, .npz, .safetensors, .pt, .net or .smtx file, or the name of a shipped model.
+    MODEL is a .toml, .npz, .safetensors, .onnx, .pt, .net or .smtx file, or the name of a shipped model.
     """
     _commands().run(**options)
 
@@ -151,6 +161,7 @@ def warmup() -> None:
     _commands().warmup()
 
 
+app.add_command(trace)
 app.add_command(sweep)
 app.add_command(paper)
 

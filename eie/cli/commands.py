@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +35,6 @@ err = Console(stderr=True)
 
 def run(
     model: str,
-    mask: str | None,
-    shapes: str | None,
     spec_name: str | None,
     overrides: Iterable[str],
     winograd: bool,
@@ -47,7 +45,7 @@ def run(
     announce_compilation()
     with Progress(err) as progress:
         progress.stage(f"reading {model}")
-        network = load(model, mask=mask, shapes=shapes)
+        network = load(model, **_how_to_read(options))
         inputs = _inputs(options, network, network.trace)
         progress.stage("compiling")
         program = compile_network(network, spec, lowering=lowering(winograd))
@@ -58,13 +56,12 @@ def run(
 
 def compile_model(
     model: str,
-    mask: str | None,
-    shapes: str | None,
     spec_name: str | None,
     overrides: Iterable[str],
     output: str,
     init: str,
     winograd: bool,
+    **how: Any,
 ) -> None:
     """Compile a model into a program file."""
     if Path(output).suffix != ".safetensors":
@@ -73,7 +70,7 @@ def compile_model(
     announce_compilation()
     with Progress(err) as progress:
         progress.stage(f"reading {model}")
-        network = load(model, mask=mask, shapes=shapes)
+        network = load(model, **_how_to_read(how))
         progress.stage("compiling")
         chosen: Initialisation = "linear" if init == "linear" else "exact"
         program = compile_network(network, spec, init=chosen, lowering=lowering(winograd))
@@ -95,13 +92,13 @@ def simulate_program(program: str, spec_name: str | None, overrides: Iterable[st
     _report(result, options)
 
 
-def inspect(file: str, mask: str | None, shapes: str | None, spec_name: str | None, overrides: Iterable[str]) -> None:
+def inspect(file: str, spec_name: str | None, overrides: Iterable[str], **how: Any) -> None:
     """Describe a program file, or a model compiled here and now."""
     overrides = tuple(overrides)
     if not Program.is_program(file):
-        program = compile_network(load(file, mask=mask, shapes=shapes), load_spec(spec_name or "EIE_64PE", overrides))
-    elif spec_name or overrides or mask or shapes:
-        raise ProgramError(f"{file}: is compiled already; --spec, --set, --mask and --shapes apply to models")
+        program = compile_network(load(file, **_how_to_read(how)), load_spec(spec_name or "EIE_64PE", overrides))
+    elif spec_name or overrides or any(how.values()):
+        raise ProgramError(f"{file}: is compiled already; --spec, --set, --mask and the like apply to models")
     else:
         program = Program.load(file)
     _describe(program)
@@ -123,6 +120,16 @@ def warmup() -> None:
         compile_network(Layer.from_codes("warmup", codes, np.arange(4.0)), AcceleratorSpec(n_pe=2))
         huffman.decode(huffman.encode(codes, 4))
     err.print("kernels are compiled and cached")
+
+
+def _how_to_read(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what `load` is told about a model, from the command's options."""
+    shape = options["input_shape"]
+    try:
+        sizes = None if shape is None else [int(size) for size in shape.lower().split("x")]
+    except ValueError:
+        raise EieError(f"--input-shape {shape}: must be sizes with x between them, as in 1x64x160") from None
+    return {**{name: options[name] for name in ("mask", "shapes", "unsupported")}, "input_shape": sizes}
 
 
 def lowering(winograd: bool) -> Lowering:

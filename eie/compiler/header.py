@@ -81,6 +81,7 @@ class ProgramHeader(_Record):
     notes: list[Text]
     layers: list[LayerHeader] = Field(min_length=1)
     graph: dict[str, Any] | None
+    sha256: Text | None = None
 
 
 def array_of(array: NDArray[Any], dtype: Any, name: str) -> NDArray[Any]:

@@ -138,7 +138,13 @@ class EncodedLayer:
 
 @dataclass(frozen=True, eq=False)
 class Program:
-    """A network compiled for one machine. Build it with `compile`, keep it with `save` and `load`."""
+    """A network compiled for one machine. Build it with `compile`, keep it with `save` and `load`.
+
+    Attributes
+    ----------
+    sha256
+        Of the model file it was compiled from, or None.
+    """
 
     name: str
     spec: AcceleratorSpec
@@ -148,6 +154,7 @@ class Program:
     notes: tuple[str, ...] = ()
     trace: Trace | None = None
     graph: Graph | None = None
+    sha256: str | None = None
 
     def __post_init__(self) -> None:
         if self.graph is not None and sorted(self.graph.layers) != sorted(layer.name for layer in self.layers):
@@ -287,6 +294,7 @@ def compile(
         (*network.notes, *(note for _, note in lowered if note)),
         network.trace,
         network.graph,
+        network.sha256,
     )
 
 
@@ -367,6 +375,8 @@ def _pack(program: Program) -> tuple[Arrays, dict[str, Any]]:
         "layers": layers,
         "graph": None if program.graph is None else program.graph.describe(),
     }
+    if program.sha256 is not None:
+        description["sha256"] = program.sha256
     if program.graph is not None:
         arrays |= {f"graph.{name}": array for name, array in program.graph.constants.items()}
     return arrays, description
@@ -379,7 +389,9 @@ def _unpack(arrays: Arrays, header: ProgramHeader) -> Program:
     if header.graph is not None:
         constants = {name.removeprefix("graph."): array for name, array in arrays.items() if name.startswith("graph.")}
         graph = Graph.from_description(header.graph, constants)
-    return Program(header.name, spec, layers, header.sequential, header.source, tuple(header.notes), graph=graph)
+    return Program(
+        header.name, spec, layers, header.sequential, header.source, tuple(header.notes), None, graph, header.sha256
+    )
 
 
 def _unpack_layer(arrays: Arrays, prefix: str, entry: LayerHeader, spec: AcceleratorSpec) -> EncodedLayer:

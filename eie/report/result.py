@@ -91,6 +91,8 @@ class Result:
         Whether they were drawn at random.
     accuracy
         Where the trace has labels and the network ran in sequence.
+    input_notes
+        What a reader must know about the inputs.
     """
 
     program: Program
@@ -100,6 +102,7 @@ class Result:
     inputs_source: str
     synthetic_inputs: bool
     accuracy: Accuracy | None = None
+    input_notes: tuple[str, ...] = ()
 
     @property
     def spec(self) -> AcceleratorSpec:
@@ -157,6 +160,7 @@ class Result:
             notes.append(f"synthetic weights (random masks are more even than real pruned layers): {', '.join(drawn)}")
         if self.synthetic_inputs:
             notes.append(f"synthetic inputs: {self.inputs_source}")
+        notes += self.input_notes
         for layer in self.layers:
             if not layer.fit.fits:
                 notes.append(f"{layer.name} does not fit: {'; '.join(layer.fit.problems)} (enforce_capacity splits it)")

@@ -22,7 +22,7 @@ from eie.simulator.inputs import Given, Inputs, given_inputs
 from eie.simulator.layer import Engine, time_layer
 from eie.simulator.network import Datapath, Settings, run_network
 from eie.simulator.reference import run_given
-from eie.trace import LayerTrace
+from eie.trace import LayerTrace, Trace
 
 
 def simulate(
@@ -105,6 +105,7 @@ def simulate(
         given.source,
         given.synthetic,
         _accuracy(given, final),
+        _foreign(program, activations),
     )
 
 
@@ -142,6 +143,16 @@ def float32_accuracy(network: Network, inputs: Inputs = None) -> float | None:
         arrays = {flow.inputs[0][0]: values}
     outputs = run_given(flow, {layer.name: layer for layer in network.layers}, arrays)[0]
     return float((outputs.argmax(axis=1) == given.labels).mean())
+
+
+def _foreign(program: Program, activations: Inputs) -> tuple[str, ...]:
+    """Say so when a trace was recorded from another model file than the one that runs."""
+    trace = program.trace if activations is None else activations
+    if not isinstance(trace, Trace) or None in (trace.model_sha256, program.sha256):
+        return ()
+    if trace.model_sha256 == program.sha256:
+        return ()
+    return (f"the trace was recorded from another model file (SHA-256 {str(trace.model_sha256)[:16]}...)",)
 
 
 def _on_recorded(layer: EncodedLayer, recorded: LayerTrace, settings: Settings) -> LayerOutputs | None:
