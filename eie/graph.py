@@ -34,6 +34,7 @@ Operators
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any
@@ -44,6 +45,7 @@ from numpy.typing import NDArray
 from eie.errors import ModelError
 
 LARGEST_SIZE = 1 << 26
+LARGEST_INPUT = 1 << 31
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,7 +92,8 @@ class Graph:
     Raises
     ------
     ModelError
-        If a name is used before it is made, made twice, or missing.
+        If a name is used before it is made, made twice, or missing, an input has an impossible shape, or a constant
+        holds other than finite numbers.
     """
 
     inputs: tuple[tuple[str, tuple[int, ...]], ...]
@@ -104,9 +107,16 @@ class Graph:
         for name, shape in self.inputs:
             if not all(size == -1 or 1 <= size <= LARGEST_SIZE for size in shape):
                 raise ModelError(f"graph: input {name!r} has shape {shape}: sizes must be 1 to {LARGEST_SIZE}, or -1")
+            if math.prod(map(abs, shape)) > LARGEST_INPUT:
+                raise ModelError(f"graph: input {name!r} has shape {shape}: at most {LARGEST_INPUT:,} numbers a sample")
         known = {name for name, _ in self.inputs} | set(self.constants)
         if len(known) != len(self.inputs) + len(self.constants):
             raise ModelError("graph: two inputs or constants have the same name")
+        for name, array in self.constants.items():
+            if not np.can_cast(array.dtype, np.float64) or not (np.abs(array) <= np.finfo(np.float32).max).all():
+                raise ModelError(
+                    f"graph: constant {name!r} ({array.dtype}): must hold finite numbers in float32's range"
+                )
         for node in self.nodes:
             _check(node, known)
             known.update(node.outputs)

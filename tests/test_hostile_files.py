@@ -18,7 +18,8 @@ import eie.importers.npz as npz_module
 import eie.trace as trace_module
 from eie.compiler import program as program_module
 from eie.geometry import Conv2d
-from eie.graph import Graph
+from eie.graph import Graph, Node
+from eie.importers import stored
 from eie.importers.shapes import read_table
 from eie.storage import read_npy
 
@@ -79,7 +80,26 @@ def build(folder):
     eie.compile(net, SMALL).save(folder / "program.safetensors")
     layers = {"a": eie.LayerTrace.from_dense(ACTIVATIONS), "b": eie.LayerTrace.from_dense(ACTIVATIONS[:, :6])}
     eie.Trace(layers, np.array([0, 1, 2]), "test").save(folder / "trace.npz")
+    stored.save(small_network(), folder / "stored.npz")
+    stored.save(small_network(), folder / "stored.safetensors")
     return folder
+
+
+def small_network():
+    """A convolution, pooling, an added constant and a shared layer in a graph, with a trace."""
+    rng = np.random.default_rng(5)
+    conv = eie.Layer.from_conv("c", rng.standard_normal((2, 1, 3, 3)), conv=Conv2d(1, 2, (3, 3), pads=(1, 1, 1, 1)))
+    shared = eie.Layer.from_codes("d", rng.integers(0, 4, (3, 4)), [0, 1, -1, 2])
+    nodes = (
+        Node("layer", ("input",), ("c",), "c"),
+        Node("max_pool", ("c",), ("p",), None, {"kernel": (2, 2), "ceil": True}),
+        Node("add", ("p", "shift"), ("s",)),
+        Node("flatten", ("s",), ("f",)),
+        Node("layer", ("f",), ("d",), "d"),
+    )
+    graph = Graph((("input", (1, 2, 4)),), nodes, ("d",), {"shift": np.ones((1, 2), np.float32)})
+    trace = eie.Trace({"input": eie.LayerTrace.from_dense(ACTIVATIONS)}, np.array([0, 1, 2]), "test")
+    return eie.Network("n", (conv, shared), trace=trace, graph=graph)
 
 
 def save_torch(folder):
@@ -109,6 +129,8 @@ READ = {
     "model.npz": lambda path: runs(eie.load(path)),
     "packed.npz": lambda path: runs(eie.load(path)),
     "model.safetensors": lambda path: runs(eie.load(path)),
+    "stored.npz": lambda path: runs(eie.load(path)),
+    "stored.safetensors": lambda path: runs(eie.load(path)),
     "model.toml": lambda path: runs(eie.load(path)),
     "model.smtx": lambda path: runs(eie.load(path)),
     "model.net": lambda path: runs(eie.load(path, shapes=path.parent / "table.toml")),
@@ -195,7 +217,9 @@ def test_damaged_torch_files(tmp_path, name):
     check()
 
 
-@pytest.mark.parametrize("name", ["model.npz", "trace.npz", pytest.param("model.pt", marks=pytest.mark.torch)])
+@pytest.mark.parametrize(
+    "name", ["model.npz", "trace.npz", "stored.npz", pytest.param("model.pt", marks=pytest.mark.torch)]
+)
 def test_damaged_members_of_a_sound_archive(folder, tmp_path, name):
     """Checksums find random damage; whoever writes the file on purpose writes the right checksum."""
     if name == "model.pt":
@@ -221,10 +245,7 @@ def programs():
     """A layer cut into passes, and a convolution with pooling in a graph."""
     cut = SMALL.replace(enforce_capacity=True, act_registers=2)
     layer = eie.Layer.from_weights("a", ARRAYS["a.weight"], ARRAYS["a.bias"])
-    conv = eie.Layer.from_conv("c", RNG.standard_normal((2, 1, 3, 3)), conv=Conv2d(1, 2, (3, 3), pads=(1, 1, 1, 1)))
-    steps = [("layer", "c"), ("max_pool", {"kernel": (2, 2), "ceil": True}), ("flatten", {})]
-    net = eie.Network("n", (conv,), graph=Graph.sequence("input", (1, 2, 4), steps))
-    return eie.compile(layer, cut), eie.compile(net, SMALL)
+    return eie.compile(layer, cut), eie.compile(small_network(), SMALL)
 
 
 @pytest.mark.parametrize("which", [0, 1])
@@ -302,7 +323,18 @@ def test_odd_trace_header(folder, data):
 TYPES = ["?", "i1", "<u2", ">i4", "<i8", "<u8", "<f2", ">f4", "<f8", "<c8", "<c16", "S3", "<U4"]
 
 
-@pytest.mark.parametrize("name", ["model.npz", "trace.npz"])
+@many
+@given(st.data())
+def test_odd_stored_network(data):
+    """A network as eie writes it, whose description says other things than its arrays."""
+    arrays = stored.to_arrays(small_network())
+    header = json.loads(arrays[stored.KEY].tobytes())
+    replace_somewhere(header, data)
+    arrays[stored.KEY] = np.frombuffer(json.dumps(header).encode(), np.uint8)
+    survives(lambda path: runs(stored.from_arrays(arrays, path)), "stored.npz")
+
+
+@pytest.mark.parametrize("name", ["model.npz", "trace.npz", "stored.npz"])
 @many
 @given(st.data())
 def test_odd_arrays(folder, name, data):

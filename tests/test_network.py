@@ -515,6 +515,10 @@ def test_synthetic_convolutions_and_lstms(tmp_path):
             "layer 'c': activation_density of an LSTM needs steps",
         ),
         ('kind = "conv3d"\ninputs = 2', "kind"),
+        ('weights = "w2"\nkernel = 3\npads = 1', "layer 'c': kernel, pads: only a layer of kind = 'conv' has that"),
+        ('kind = "conv"\nweights = "w4"\nsteps = 3', "layer 'c': steps: only a layer of kind = 'lstm' has that"),
+        ('kind = "lstm"\nweights = "w2"\nrelu = true', "layer 'c': an LSTM has no relu and no codes"),
+        ('weights = "w2"\npool = "max2" # alone', "layer 'c': pool needs the shape of the network's input"),
         ('kind = "conv"\nweights = "w2"', "layer 'c': a convolution's weights have shape"),
         ('kind = "conv"\nweights = "w4"\nkernel = 5', r"layer 'c': kernel=5, but its weights have \(3, 3\)"),
         (
@@ -528,7 +532,7 @@ def test_synthetic_convolutions_and_lstms(tmp_path):
 )
 def test_toml_that_makes_no_sense_is_refused(tmp_path, text, complaint):
     np.savez(tmp_path / "w.npz", w2=np.ones((3, 2)), w4=np.ones((3, 2, 3, 3)))
-    top = 'weights = "w.npz"\n' + ("input = [2]\n" if "pool" in text else "")
+    top = 'weights = "w.npz"\n' + ("input = [2]\n" if "min2" in text else "")
     (tmp_path / "m.toml").write_text(f'{top}[[layer]]\nname = "c"\n{text}\n')
     with pytest.raises(eie.EieError, match=complaint):
         eie.load(tmp_path / "m.toml")

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from eie.cli.progress import Progress
     from eie.compression.apply import CompressionReport
+    from eie.compression.finetune import Trainer
     from eie.compression.size import SizeReport
     from eie.network import Network
 
@@ -29,6 +30,7 @@ _CRITERIA = ("magnitude", "l2", "random")
 @click.option("--criterion", type=click.Choice(_CRITERIA), help="Of --sensitivity [default: magnitude].")
 @click.option("--layers", metavar="PATTERN", help="Of --sensitivity: which layers, as in conv* [default: all].")
 @click.option("--trace", "trace_file", metavar="FILE", help="Labelled inputs (.npz) to measure accuracy on.")
+@click.option("--data", metavar="FOLDER", help="IDX data set to train and to measure accuracy on; needs PyTorch.")
 @click.option("--samples", type=click.IntRange(1), help="Use the first samples of the trace only.")
 @click.option("--json", "json_file", metavar="FILE", help="Write the report as JSON; - for stdout.")
 @click.option("--csv", "csv_file", metavar="FILE", help="Write one row a layer (or point) as CSV; - for stdout.")
@@ -36,7 +38,7 @@ def compress(model: str, recipe: str | None, **options: Any) -> None:
     """Compress MODEL by RECIPE.toml and print what each layer takes.
 
     Without a recipe: the sizes of MODEL as it stands, or with --sensitivity how far each layer can be pruned. Recipes
-    that fine-tune need a trainer, which this command has not: call eie.compress from Python for these.
+    that fine-tune, or prune by gradients, need --data: a folder with the four files of MNIST or its successors.
     """
     from rich.console import Console
 
@@ -47,23 +49,40 @@ def compress(model: str, recipe: str | None, **options: Any) -> None:
     with Progress(Console(stderr=True)) as progress:
         progress.stage(f"reading {model}")
         network = _with_trace(load(model), options)
-        evaluate = _evaluator(network, options)
+        trainer = _trainer(recipe, progress, options)
+        evaluate = _evaluator(network, options) if trainer is None else trainer.accuracy
         if options["sensitivity"]:
             texts = _scan(network, evaluate, progress, options)
         else:
-            texts = _compress(network, recipe, evaluate, progress, options["output"])
+            texts = _compress(network, recipe, trainer, evaluate, progress, options["output"])
     _write(texts, options)
 
 
 def _check(recipe: str | None, options: dict[str, Any]) -> None:
     if options["sensitivity"] and recipe is not None:
         raise click.UsageError("--sensitivity scans MODEL itself: give no recipe")
+    if options["data"] and (options["trace_file"] or options["samples"]):
+        raise click.UsageError("--data measures on its own test images: give no --trace or --samples")
     if options["output"] and recipe is None:
         raise click.UsageError("-o needs a recipe: without one nothing is changed")
     if not options["sensitivity"]:
         given = [name for name in ("densities", "granularity", "criterion", "layers") if options[name]]
         if given:
             raise click.UsageError(f"--{given[0]} belongs to --sensitivity")
+
+
+def _trainer(recipe: str | None, progress: Progress, options: dict[str, Any]) -> Trainer | None:
+    """Return what trains on ``--data`` as the recipe says, or None without that option."""
+    if options["data"] is None:
+        return None
+    from eie.compression.dataset import idx_examples
+    from eie.compression.finetune import Trainer
+    from eie.compression.recipe import Training, load_recipe
+
+    training = Training() if recipe is None else load_recipe(recipe).training
+    progress.stage(f"reading {options['data']}")
+    train, test = idx_examples(options["data"], "train"), idx_examples(options["data"], "test")
+    return Trainer(train, test, training, progress.stage)
 
 
 def _with_trace(network: Network, options: dict[str, Any]) -> Network:
@@ -126,6 +145,7 @@ def _scan(
 def _compress(
     network: Network,
     recipe: str | None,
+    trainer: Trainer | None,
     evaluate: Callable[[Network], float] | None,
     progress: Progress,
     output: str | None,
@@ -140,7 +160,7 @@ def _compress(
     if recipe is None:
         sizes = size_report(network)
     else:
-        network, report = follow(network, recipe, evaluate=evaluate, progress=progress.stage)
+        network, report = follow(network, recipe, trainer, evaluate=evaluate, progress=progress.stage)
         sizes = report.sizes
     if output is not None and report is not None:
         progress.stage(f"writing {output}")

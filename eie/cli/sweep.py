@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
+from datetime import timedelta
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -186,15 +187,13 @@ class PointProgress:
     """Points done, rate and time left, on stderr where that is a terminal."""
 
     def __init__(self, console: Console) -> None:
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
         self._bar = Progress(
             TextColumn("points"),
             BarColumn(),
             MofNCompleteColumn(),
             TextColumn("{task.fields[rate]}"),
-            TextColumn("ETA"),
-            TimeRemainingColumn(),
             console=console,
             transient=True,
             disable=not console.is_terminal,
@@ -215,5 +214,8 @@ class PointProgress:
         if self._begun is None:
             self._begun = now, done
         since, before = self._begun
-        rate = f"{(done - before) / (now - since):.1f}/s" if done > before and now > since else ""
-        self._bar.update(self._task, completed=done, total=total, rate=rate)
+        text = ""
+        if done > before and now > since:
+            rate = (done - before) / (now - since)
+            text = f"{rate:.1f}/s, ETA {timedelta(seconds=round((total - done) / rate))}"
+        self._bar.update(self._task, completed=done, total=total, rate=text)

@@ -9,7 +9,6 @@ is that layer's; a layer without a rule is left alone.
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -20,9 +19,10 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from eie.compression.prune import UNITS, n_of_m
 from eie.compression.score import Criterion
 from eie.compression.share import Initialisation
-from eie.errors import RecipeError
+from eie.errors import EieError, RecipeError
 from eie.network import Layer
 from eie.spec import complaint
+from eie.storage import read_toml
 
 Schedule = Literal["one-shot", "iterative", "cubic"]
 SHRINKING = ("channel", "filter", "layer")
@@ -190,11 +190,45 @@ class PermuteStep(_Part):
 Step = PruneStep | FinetuneStep | ShareStep | PermuteStep
 
 
+class Training(_Part):
+    """How the steps that fine-tune do it, with `eie.compression.finetune.Trainer`.
+
+    Attributes
+    ----------
+    batch
+        Examples a step.
+    learning_rate, centroid_rate
+        Of AdamW, for float weights and for the codebooks of shared layers. Every fine-tuning begins at this rate and
+        ends at 1 % of it, along half a cosine.
+    dropout
+        Share of activations dropped behind fully connected layers with ReLU.
+    weight_decay
+        Of float weights and biases: the share of each that a step takes away, in units of the learning rate.
+    seed
+        Of the order of the examples and of dropout.
+    threads
+        Torch threads; one is enough for small networks, and then sums do not depend on the machine.
+    curvature_examples
+        Training examples whose second derivatives are computed, one gradient for each of them and each class.
+    """
+
+    batch: int = Field(default=128, ge=1)
+    learning_rate: float = Field(default=1e-3, gt=0)
+    centroid_rate: float = Field(default=1e-3, gt=0)
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    weight_decay: float = Field(default=0.0, ge=0)
+    seed: int = Field(default=0, ge=0)
+    threads: int = Field(default=1, ge=1)
+    curvature_examples: int = Field(default=1000, ge=1)
+
+
 class Recipe(_Part):
     """Everything that is done to a network, in order.
 
     Attributes
     ----------
+    training
+        For the trainer of steps that fine-tune.
     index_bits
         Bits of a relative index in the size report, by layer pattern; the first that matches counts, 4 otherwise.
 
@@ -207,6 +241,7 @@ class Recipe(_Part):
     name: str = "recipe"
     description: str = ""
     index_bits: dict[str, Annotated[int, Field(ge=1, le=8)]] = {}
+    training: Training = Training()
     step: Annotated[tuple[Annotated[Step, Field(discriminator="kind")], ...], *_Many]
 
     @classmethod
@@ -230,11 +265,9 @@ def load_recipe(path: str | Path) -> Recipe:
     """
     path = Path(path)
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise RecipeError([f"{path}: cannot be read: {error.strerror or error}"]) from None
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
-        raise RecipeError([f"{path}: not valid TOML: {error}"]) from None
+        values = read_toml(path, EieError)
+    except EieError as error:
+        raise RecipeError([str(error)]) from None
     values.setdefault("name", path.stem)
     return Recipe.from_mapping(values, str(path))
 
@@ -285,5 +318,6 @@ def _complaint(item: Any, where: str) -> str:
     if item["type"] in _SHAPES:
         return f"{head}={item['input']!r}: must be {_SHAPES[item['type']]}"
     ruled: type[BaseModel] = PruneRule if kind == "prune" else ShareRule
-    known: type[BaseModel] = ruled if "rule" in place else _KINDS.get(str(kind), Recipe)
+    outermost = Training if "training" in place else Recipe
+    known: type[BaseModel] = ruled if "rule" in place else _KINDS.get(str(kind), outermost)
     return complaint({**item, "loc": place}, where, known.model_fields)

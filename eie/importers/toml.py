@@ -62,6 +62,11 @@ LARGEST_DRAW = 1 << 28
 LARGEST_PATTERN = 1 << 33
 POOLS = {"max": "max_pool", "average": "average_pool"}
 
+ONLY_FOR = {
+    "conv": ("kernel", "stride", "pads", "dilation", "groups", "height", "width"),
+    "lstm": ("hidden_weights", "reverse", "steps"),
+}
+
 Size = int | list[int]
 
 
@@ -125,6 +130,7 @@ def read(path: Path, mask: Path | None = None) -> Network:
     layers, drawn = [], {}
     for i, entry in enumerate(model.layer):
         try:
+            _check_belongs(entry, chained=model.input is not None)
             if entry.weights or entry.codes:
                 layers.append(_stored(entry, arrays))
             else:
@@ -143,6 +149,18 @@ def read(path: Path, mask: Path | None = None) -> Network:
     graph = None if model.input is None else _chain(path, model.input, model.layer, layers)
     sequential = model.sequential and graph is None
     return Network(model.name or path.stem, tuple(layers), sequential, trace, path.name, tuple(notes), graph)
+
+
+def _check_belongs(entry: _LayerEntry, *, chained: bool) -> None:
+    """Refuse fields that would be ignored."""
+    for kind, names in ONLY_FOR.items():
+        stray = sorted(entry.model_fields_set.intersection(names)) if entry.kind != kind else []
+        if stray:
+            raise ModelError(f"{', '.join(stray)}: only a layer of kind = {kind!r} has that")
+    if entry.kind == "lstm" and (entry.relu or entry.codes is not None):
+        raise ModelError("an LSTM has no relu and no codes")
+    if entry.pool is not None and not chained:
+        raise ModelError("pool needs the shape of the network's input: set input = [...] at the top")
 
 
 def _chain(path: Path, shape: list[int], entries: list[_LayerEntry], layers: list[Layer]) -> Graph:

@@ -156,7 +156,7 @@ def _run_layer(
         if isinstance(geometry, Conv2d | Winograd):
             return (_run_conv(layer, geometry, tensors[0], settings, ran),)
         return (_run_linear(node, layer, tensors[0], settings, ran),)
-    except ModelError as error:
+    except (ModelError, ValueError, IndexError, TypeError) as error:  # the node's attributes come from a file
         raise ModelError(f"node {node.name!r}, layer {layer.name!r}: {error}") from None
 
 

@@ -152,6 +152,6 @@ def _number(text: str) -> int | float:
 def _value(text: str) -> Value:
     try:
         value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except ValueError:
         return text
     return value if isinstance(value, int | float | bool | str) else text
