@@ -12,7 +12,7 @@ import pytest
 from rich.console import Console
 
 import eie
-from eie.report.figures import energy_by_unit, latency, pe_cycles, save_all
+from eie.report.figures import energy_by_unit, latency, pe_cycles, pe_occupancy, save_all
 from eie.report.table import columns, plain, rendered
 
 
@@ -153,6 +153,18 @@ class TestFigures:
         assert axes.get_xlabel() == "processing element"
         assert axes.get_ylabel() == "cycles"
 
+    def test_occupancy_is_what_the_images_hold(self):
+        weights = np.zeros((80, 4))
+        weights[[0, 79]] = 1  # 40 local rows in each of 2 PEs; the last one costs PE 1 two padding entries a column
+        row = eie.simulate(
+            eie.compile(eie.Layer.from_weights("tall", weights), eie.EIE_64PE.replace(n_pe=2)), np.ones(4)
+        )
+        (axes,) = pe_occupancy(row.layers[0]).axes
+        stairs = [patch.get_data() for patch in axes.patches if hasattr(patch, "get_data")]
+        assert stairs[0].values.tolist() == [4, 4]
+        assert stairs[1].values.tolist() == [4, 12]
+        assert "fullest PE 12 entries, room for 65,535 a PE" in axes.get_title()
+
     def test_latency_and_energy_show_the_numbers(self, result):
         bars = latency(result).axes[0].containers
         assert [bar.get_height() for bar in bars[1]] == pytest.approx([layer.latency_us for layer in result.layers])
@@ -165,7 +177,9 @@ class TestFigures:
         before = dict(mpl.rcParams)
         first, second = (save_all(single, tmp_path / name) for name in "ab")
         assert [path.name for path in first] == [
-            "latency.png", "latency.svg", "energy.png", "energy.svg", "pe-cycles-1-one.png", "pe-cycles-1-one.svg"
+            f"{name}.{suffix}"
+            for name in ("latency", "energy", "pe-cycles-1-one", "pe-occupancy-1-one")
+            for suffix in ("png", "svg")
         ]  # fmt: skip
         for one, two in zip(first, second, strict=True):
             assert one.read_bytes() == two.read_bytes()

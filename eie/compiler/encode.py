@@ -81,6 +81,12 @@ class Encoding:
         """int64 (P,): stored entries, padding included."""
         return np.diff(self.bases)
 
+    @property
+    def padding_per_pe(self) -> NDArray[np.int64]:
+        """int64 (P,): stored padding entries."""
+        before = np.concatenate(([0], np.cumsum(self.codes == 0)))
+        return np.diff(before[self.bases])
+
     @cached_property
     def slots(self) -> NDArray[Any]:
         """(J, S): cycles each PE spends on a column, ``max(1, entries)``; S lanes for P PEs, the rest 0.

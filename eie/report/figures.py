@@ -6,6 +6,7 @@ Colours are Okabe and Ito's, which the colour-blind tell apart. Nothing here ope
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from eie.energy.tables import Cell
 from eie.errors import EieError
@@ -70,7 +72,35 @@ def pe_cycles(layer: LayerResult) -> Figure:
             xlim=(edges[0], edges[-1]),
             ylim=(0, base.max() * 1.02),
         )
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_title(f"{layer.name}: efficiency {layer.efficiency:.0%}, busiest PE {layer.imbalance:.2f} x the mean")
+        _legend_below(figure, axes)
+    return figure
+
+
+def pe_occupancy(layer: LayerResult) -> Figure:
+    """Show what each PE stores of one layer, weights and padding, and how much it can hold (for each pass)."""
+    passes = layer.encoded.passes
+    padding = sum(one.padding_per_pe for one in passes)
+    held = sum(one.entries_per_pe for one in passes)
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(6.4, 3.2))
+        axes = figure.add_subplot()
+        edges = np.arange(layer.spec.n_pe + 1) - 0.5
+        axes.stairs(held - padding, edges, fill=True, color=COLOURS["issue"], label="weights and bias")
+        if np.any(padding):
+            axes.stairs(held, edges, baseline=held - padding, fill=True, color=COLOURS["empty_column"], label="padding")
+        axes.axhline(float(np.mean(held)), color="black", linewidth=0.8, linestyle="--", label="mean")
+        top = float(np.max(held, initial=1)) * 1.05
+        if len(passes) == 1 and layer.fit.entry_capacity <= 2 * top:
+            axes.axhline(layer.fit.entry_capacity, color=COLOURS["dram"], label="room")
+            top = max(top, layer.fit.entry_capacity * 1.05)
+        axes.set(xlabel="processing element", ylabel="stored entries", xlim=(edges[0], edges[-1]), ylim=(0, top))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        room = f"room for {layer.fit.entry_capacity:,} a PE" + (
+            "" if len(passes) == 1 else f" in each of {len(passes)} passes"
+        )
+        axes.set_title(f"{layer.name}: fullest PE {np.max(held):,} entries, {room}")
         _legend_below(figure, axes)
     return figure
 
@@ -139,7 +169,8 @@ def save_all(result: Result, folder: str | Path, cell: Cell = "itrs-lop") -> lis
         "energy": lambda: energy_by_unit(result, cell),
     }
     for i, layer in enumerate(result.layers, 1):
-        drawings[f"pe-cycles-{i}-{_file_name(layer.name)}"] = lambda layer=layer: pe_cycles(layer)  # type: ignore[misc]
+        drawings[f"pe-cycles-{i}-{_file_name(layer.name)}"] = partial(pe_cycles, layer)
+        drawings[f"pe-occupancy-{i}-{_file_name(layer.name)}"] = partial(pe_occupancy, layer)
     written = []
     for name, draw in drawings.items():
         figure = draw()
