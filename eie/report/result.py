@@ -21,6 +21,7 @@ from eie.compiler.program import EncodedLayer, Program
 from eie.energy.estimate import METHODS, Estimate, Method, estimate, timing_notes
 from eie.energy.tables import Cell
 from eie.errors import EnergyError
+from eie.geometry import Conv2d
 from eie.simulator.functional import LayerOutputs
 from eie.spec import AcceleratorSpec
 from eie.storage import write_text
@@ -75,6 +76,18 @@ class LayerResult:
     def products(self) -> int:
         """Matrix-vector products a sample; every other number of the row is their sum."""
         return self.activity.products
+
+    @property
+    def kind(self) -> str:
+        """What the matrix is the lowered form of: linear, conv2d, winograd or lstm."""
+        geometry = self.encoded.geometry
+        return "linear" if geometry is None else type(geometry).__name__.lower()
+
+    @property
+    def groups(self) -> int:
+        """Independent products side by side: a convolution's groups, 16 of a Winograd tile, else 1."""
+        geometry = self.encoded.geometry
+        return geometry.groups if isinstance(geometry, Conv2d) else self.encoded.products_per_row
 
     @property
     def cycles(self) -> float:
@@ -361,6 +374,8 @@ def _record(layer: LayerResult, i: int, energies: Mapping[Method, Energy]) -> di
         "outputs": layer.shape[0],
         "inputs": layer.shape[1],
         "products": layer.products,
+        "kind": layer.kind,
+        "groups": layer.groups,
         "samples": layer.activity.samples,
         "weight_density": layer.encoded.weight_density,
         "activation_density": layer.activity.activation_density,
