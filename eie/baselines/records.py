@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+WHOLE = "(whole network)"  # the one layer of a baseline that knows the network as a whole only
 How = Literal["modelled", "measured", "published", "imported"]
 
 

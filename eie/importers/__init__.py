@@ -14,7 +14,7 @@ from typing import cast
 from eie.errors import ModelError
 from eie.network import Network
 
-_READERS = {".toml": "toml", ".npz": "npz", ".safetensors": "safetensors"}
+_READERS = {".toml": "toml", ".npz": "npz", ".safetensors": "safetensors", ".csv": "topology"}
 _PACKAGE = Path(__file__).parent.parent
 
 
@@ -24,7 +24,7 @@ def load(path: str | Path) -> Network:
     Parameters
     ----------
     path
-        A ``.toml``, ``.npz`` or ``.safetensors`` file, or the name of a shipped model (``"lenet-300-100"``).
+        A ``.toml``, ``.npz`` or ``.safetensors`` file, a SCALE-Sim topology (``.csv``), or the name of a shipped model (``"lenet-300-100"``).
 
     Raises
     ------
