@@ -117,7 +117,7 @@ def _measured(words: list[str], workload: Workload, batch: int) -> Baseline | No
         return measured.run_onnx(":".join(words[1:]), batch)
     for storage in ("dense", "csr", "csc"):
         if words == [storage]:
-            return measured.run(workload, storage, batch)  # type: ignore[arg-type]
+            return measured.run(workload, storage, batch)
     return None
 
 

@@ -43,7 +43,9 @@ def run(workload: Workload, storage: Storage = "dense", batch: int = 1, runs: in
     rng = np.random.default_rng(SEED)
     layers = tuple(_layer(layer, storage, batch, runs, rng) for layer in workload.layers)
     library = f"numpy {np.__version__}" if storage == "dense" else f"scipy {_scipy().__version__}"
-    notes = [f"measured here, {library}, {os.environ.get('OPENBLAS_NUM_THREADS', 'all')} BLAS threads, median of {runs}"]
+    notes = [
+        f"measured here, {library}, {os.environ.get('OPENBLAS_NUM_THREADS', 'all')} BLAS threads, median of {runs}"
+    ]
     drawn = [layer.name for layer in workload.layers if layer.matrix is None]
     if drawn and storage != "dense":
         notes.append(f"weights drawn at the layer's density, since only that is known: {', '.join(drawn)}")

@@ -1,7 +1,8 @@
 """A tensor core that skips N of every M weights: twice the dense rate at 2:4, whatever the activations are.
 
 Comes in: a `Workload`. Goes out: a `Baseline`. The time is the larger of arithmetic and memory. The hardware multiplies
-whole tiles, so that small products pay for what they do not fill; docs/baselines.md has the formula.
+whole tiles on a fixed number of cores, so that small products pay for what they do not fill; launching a kernel is not
+counted. docs/baselines.md has the formula.
 """
 
 from __future__ import annotations
@@ -91,8 +92,11 @@ def _layer(layer: LayerWork, core: TensorCore, batch: int) -> LayerCost:
     parts = core.preset
     vectors = layer.products * batch
     inputs = core.kept_inputs(layer.inputs)
-    tiles = -(-layer.outputs // TILE_OUTPUTS) * -(-vectors // TILE_VECTORS) * -(-inputs // TILE_INPUTS)
-    arithmetic_us = 2 * tiles * TILE_OUTPUTS * TILE_VECTORS * TILE_INPUTS / (parts["peak"] * 1e3)
+    # An output tile stays on one tensor core while it runs through the inputs; the fullest core sets the time.
+    output_tiles = -(-layer.outputs // TILE_OUTPUTS) * -(-vectors // TILE_VECTORS)
+    rounds = -(-output_tiles // int(parts["cores"])) * -(-inputs // TILE_INPUTS)
+    operations = 2 * TILE_OUTPUTS * TILE_VECTORS * TILE_INPUTS
+    arithmetic_us = rounds * operations * parts["cores"] / (parts["peak"] * 1e3)
     weight_bits = layer.outputs * inputs * (VALUE_BITS + core.index_bits)
     value_bits = (layer.inputs + layer.outputs) * vectors * VALUE_BITS
     memory_us = (weight_bits + value_bits) / 8 / (parts["bandwidth"] * 1e3)

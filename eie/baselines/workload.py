@@ -156,9 +156,17 @@ def layer_work(
     elif isinstance(geometry, Lstm):
         products, steps = 1, products
     return LayerWork(
-        layer.name, layer.outputs // groups, layer.inputs // groups, products, steps, groups, kept_weights,
-        activation_density, layer.has_bias, matrix,
-    )  # fmt: skip
+        name=layer.name,
+        outputs=layer.outputs // groups,
+        inputs=layer.inputs // groups,
+        products=products,
+        steps=steps,
+        groups=groups,
+        kept_weights=kept_weights,
+        activation_density=activation_density,
+        has_bias=layer.has_bias,
+        matrix=matrix,
+    )
 
 
 def work_of_records(name: str, records: Sequence[Mapping[str, Any]]) -> Workload:
@@ -173,14 +181,15 @@ def work_of_records(name: str, records: Sequence[Mapping[str, Any]]) -> Workload
         density = record.get("activation_density")
         listed.append(
             LayerWork(
-                str(record["layer"]),
-                outputs // groups,
-                inputs // groups,
-                products // steps,
-                steps,
-                groups,
-                round(float(record.get("weight_density", 1.0)) * (outputs // groups) * inputs),
-                None if density is None else float(density),
-            )  # fmt: skip
+                name=str(record["layer"]),
+                outputs=outputs // groups,
+                inputs=inputs // groups,
+                products=products // steps,
+                steps=steps,
+                groups=groups,
+                kept_weights=round(float(record.get("weight_density", 1.0)) * (outputs // groups) * inputs),
+                activation_density=None if density is None else float(density),
+                has_bias=bool(record.get("bias", False)),
+            )
         )
     return Workload(name, tuple(listed))

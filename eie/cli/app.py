@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
+from eie.cli.compare import compare
 from eie.version import __version__
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -131,6 +132,9 @@ def inspect(**options: Any) -> None:
 def warmup() -> None:
     """Compile the kernels now, so that the first run need not."""
     _commands().warmup()
+
+
+app.add_command(compare)
 
 
 def _commands() -> Any:

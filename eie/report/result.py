@@ -376,6 +376,7 @@ def _record(layer: LayerResult, i: int, energies: Mapping[Method, Energy]) -> di
         "products": layer.products,
         "kind": layer.kind,
         "groups": layer.groups,
+        "bias": layer.encoded.has_bias,
         "samples": layer.activity.samples,
         "weight_density": layer.encoded.weight_density,
         "activation_density": layer.activity.activation_density,
