@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from eie.errors import EieError
     from eie.importers import load
     from eie.network import Layer, Network
+    from eie.report.compare import compare
     from eie.report.result import LayerResult, Result
     from eie.report.run import simulate
     from eie.spec import EIE_64PE, EIE_256PE, AcceleratorSpec, load_spec
@@ -32,6 +33,7 @@ _HOMES = {
     "Program": "eie.compiler.program",
     "Result": "eie.report.result",
     "Trace": "eie.trace",
+    "compare": "eie.report.compare",
     "compile": "eie.compiler.program",
     "load": "eie.importers",
     "load_spec": "eie.spec",
@@ -50,6 +52,7 @@ __all__ = [
     "Program",
     "Result",
     "Trace",
+    "compare",
     "compile",
     "load",
     "load_spec",

@@ -64,7 +64,7 @@ def presets() -> Mapping[str, Preset]:
             entry["kind"],
             {row["name"]: Row(**row) for row in entry["row"]},
             entry.get("published"),
-        )  # fmt: skip
+        )
         for entry in tomllib.loads(text)["machine"]
     }
 

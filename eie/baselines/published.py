@@ -102,7 +102,7 @@ def run(column: str) -> Baseline:
     table = _paper()["table4_us"]
     if column not in columns():
         raise EieError(f"published:{column}: must be one of {', '.join(columns())}")
-    place = platform(column.split("_")[0])
+    place = platform(column.partition("_")[0])
     known = shapes()
     machine = Machine(
         f"{place.name} {' '.join(column.split('_')[1:])} (Table IV)", "published", SOURCE, place.mhz, place.node_nm,

@@ -40,8 +40,8 @@ def read(path: str | Path, column_map: Mapping[str, str] | None = None, clock_mh
     Parameters
     ----------
     column_map
-        Quantity (``layer``, ``outputs``, ``inputs``, ``products`` or one of `QUANTITIES`) to column name, for a CSV that
-        is neither SCALE-Sim's nor ours.
+        Quantity (``layer``, ``outputs``, ``inputs``, ``products`` or one of `QUANTITIES`) to column name, for a CSV
+        that is neither SCALE-Sim's nor ours.
     clock_mhz
         For reports in cycles.
 

@@ -66,7 +66,8 @@ def deviations(machine: str) -> list[Deviation]:
             column = f"{parts.published}_{word}_b{batch}"
             modelled = _layers(_table3(), machine, "dense" if storage == "dense" else "csr", batch)
             for ours, theirs in zip(modelled, published.run(column).layers, strict=True):
-                assert ours.latency_us is not None and theirs.latency_us is not None
+                assert ours.latency_us is not None
+                assert theirs.latency_us is not None
                 found.append(Deviation(column, ours.layer, theirs.latency_us, ours.latency_us))
     return found
 
@@ -77,8 +78,8 @@ def _distance(machine: str, storage: Storage, batch: int) -> str:
     if not ratios:
         return "a roofline assumes full bandwidth and peak arithmetic; nothing is published for this batch size"
     return (
-        f"a roofline assumes full bandwidth and peak arithmetic: Table IV's {column} takes {geometric_mean(ratios):.1f} "
-        f"times as long ({min(ratios):.1f} to {max(ratios):.1f})"
+        f"a roofline assumes full bandwidth and peak arithmetic: Table IV's {column} takes "
+        f"{geometric_mean(ratios):.1f} times as long ({min(ratios):.1f} to {max(ratios):.1f})"
     )
 
 

@@ -53,11 +53,17 @@ def read(path: str | Path, clock_mhz: float | None = None) -> Baseline:
     notes = [] if clock_mhz else [f"{path.name} states no clock: {clock:g} MHz taken (FILE@MHZ sets another)"]
     if "Total Cycles" not in found:
         notes.append(f"{path.name} holds no cycles: no latency")
-    machine = Machine(f"SCALE-Sim {path.parent.name if not path.is_dir() else path.name}".strip(), "imported", str(path),
-                      clock, dram=any(found.get("Stall Cycles", [0])))  # fmt: skip
+    folder = path if path.is_dir() else path.parent
+    machine = Machine(
+        f"SCALE-Sim {folder.resolve().name}",
+        "imported",
+        str(path),
+        clock,
+        dram=any(found.get("Stall Cycles", ())),
+    )
     ids = tables[0].numbers("LayerID")
-    return Baseline(machine, tuple(_layer(f"layer {number:g}", i, found, clock) for i, number in enumerate(ids)),
-                    tuple(notes))  # fmt: skip
+    layers = tuple(_layer(f"layer {number:g}", i, found, clock) for i, number in enumerate(ids))
+    return Baseline(machine, layers, tuple(notes))
 
 
 def _ids_and_times(table: CsvTable) -> set[str]:

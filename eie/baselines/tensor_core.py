@@ -65,17 +65,24 @@ def run(workload: Workload, core: TensorCore, batch: int = 1) -> Baseline:
     """
     parts = core.preset
     machine = Machine(
-        f"{parts.name} {core.kept}:{core.of}", "modelled", parts.source, parts["clock"], int(parts["node"]), batch, True,
-        parts["area"], parts["power"],
-    )  # fmt: skip
+        f"{parts.name} {core.kept}:{core.of}",
+        "modelled",
+        parts.source,
+        parts["clock"],
+        int(parts["node"]),
+        batch,
+        dram=True,
+        area_mm2=parts["area"],
+        power_w=parts["power"],
+    )
     notes = []
     for layer in workload.layers:
         if layer.matrix is not None and layer.groups == 1:
             share = violations(layer.matrix, core.kept, core.of)
             if share:
                 notes.append(
-                    f"{layer.name}: {share:.1%} of its groups of {core.of} keep more than {core.kept} weights; the cost "
-                    f"is that of the layer pruned to {core.kept}:{core.of}"
+                    f"{layer.name}: {share:.1%} of its groups of {core.of} keep more than {core.kept} weights; the "
+                    f"cost is that of the layer pruned to {core.kept}:{core.of}"
                 )
     return Baseline(machine, tuple(_layer(layer, core, batch) for layer in workload.layers), tuple(notes))
 

@@ -24,7 +24,8 @@ def load(path: str | Path) -> Network:
     Parameters
     ----------
     path
-        A ``.toml``, ``.npz`` or ``.safetensors`` file, a SCALE-Sim topology (``.csv``), or the name of a shipped model (``"lenet-300-100"``).
+        A ``.toml``, ``.npz`` or ``.safetensors`` file, a SCALE-Sim topology (``.csv``), or the name of a shipped model
+        (``"lenet-300-100"``).
 
     Raises
     ------

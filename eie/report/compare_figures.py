@@ -68,10 +68,10 @@ def _bars(comparison: Comparison, ratio: Callable[[Column, str], float | None], 
                 label=column.machine.name,
             )
             if len(groups) * len(shown) <= 60:
-                labels = ["" if value is None else f"{value:.3g}x" for value in values]
+                labels = [_label(value) for value in values]
                 axes.bar_label(drawn, labels, fontsize=6, rotation=90, padding=2)
         axes.set_yscale("log")
-        axes.margins(y=0.2)
+        axes.margins(y=0.3)
         axes.axhline(1, color="black", linewidth=0.6)
         axes.set_ylabel(f"{what} over\n{reference}")
         axes.set_title(comparison.network)
@@ -79,3 +79,9 @@ def _bars(comparison: Comparison, ratio: Callable[[Column, str], float | None], 
         axes.set_xticks(range(len(groups)), groups, rotation=45 if crowded else 0, ha="right" if crowded else "center")
         figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=7)
     return figure
+
+
+def _label(value: float | None) -> str:
+    if value is None:
+        return ""
+    return f"{value:,.0f}x" if value >= 100 else f"{value:.3g}x"
