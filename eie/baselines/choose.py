@@ -56,7 +56,7 @@ def choose(
     EieError
         If the name has no such form, or the baseline cannot be had.
     """
-    kind = name.partition(":")[0]
+    kind = re.split("[:@]", name)[0]
     if kind not in _FORMS:
         return _report(name, column_map)
     rest, clock = _split(name, r"@([0-9]+(?:\.[0-9]+)?)$", float)

@@ -110,7 +110,9 @@ def of_result(value: Mapping[str, Any], source: str) -> Baseline:
         raise EieError(f"{source}: damaged result: {type(error).__name__} {error}") from None
     if not layers:
         raise EieError(f"{source}: damaged result: no layers")
-    return Baseline(machine, layers, tuple(str(note) for note in value.get("notes", ())))
+    priced = next((name for name in ENERGIES if value["layers"][0].get(name) is not None), None)
+    notes = [] if priced is None else [f"energy by {priced.removeprefix('energy_').removesuffix('_nj')}"]
+    return Baseline(machine, layers, (*notes, *(str(note) for note in value.get("notes", ()))))
 
 
 def _own_layer(record: Mapping[str, Any]) -> LayerCost:
