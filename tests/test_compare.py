@@ -13,6 +13,7 @@ import eie
 from eie.baselines.records import WHOLE, Baseline, LayerCost, Machine
 from eie.cli import main
 from eie.errors import EieError
+from eie.geometry import Conv2d
 from eie.report.compare import MEAN, TOTAL, compare
 
 
@@ -109,6 +110,54 @@ def test_records_agree_in_every_form(lenet):
     assert float(rows[1]["latency_us"]) == records[1]["latency_us"]
     names = [machine["name"] for machine in value["machines"]]
     assert names == ["EIE_64PE 64 PEs", "systolic:16x16:os", "GeForce Titan X roofline csr b1"]
+
+
+def test_machines_of_one_name_are_told_apart(lenet):
+    found = compare(lenet, ["systolic:8x8:ws@500", "systolic:8x8:ws@1000"])
+    assert [column.machine.name for column in found.columns][1:] == ["systolic:8x8:ws", "systolic:8x8:ws #2"]
+    assert found.speedup(found.columns[2], TOTAL) == pytest.approx(2)
+
+
+def test_convolutions_lstms_and_winograd():
+    """Layers that are not fully connected, from the simulated result to each kind of machine."""
+    rng = np.random.default_rng(0)
+    conv = Conv2d(2, 3, (3, 3), pads=(1, 1, 1, 1))
+    network = eie.Network(
+        "n",
+        (
+            eie.Layer.from_conv("conv", rng.standard_normal(conv.weight_shape), rng.standard_normal(3), conv),
+            eie.Layer.from_lstm("lstm", rng.standard_normal((8, 3)), rng.standard_normal((8, 2))),
+        ),
+    )
+    trace = eie.Trace(
+        {
+            "conv": eie.LayerTrace.from_dense(np.ones((36, 18)), products=36),
+            "lstm": eie.LayerTrace.from_dense(np.ones((5, 5)), products=5),
+        }
+    )
+    spec = eie.EIE_64PE.replace(n_pe=4)
+    result = eie.simulate(eie.compile(network, spec), trace)
+    names = ["dense", "systolic:4x4:ws", "nm:2:4", "roofline:titan-x", "measured:dense"]
+    found = compare(result, names, network=network)
+    dense, systolic = found.columns[1:3]
+    assert dense.costs["conv"].cycles == (18 + 1) * 36
+    assert dense.costs["lstm"].cycles == 2 * 5 * 5
+    assert systolic.costs["conv"].cycles == 5 * (4 + 36 + 6) - 1
+    assert systolic.costs["lstm"].cycles == 5 * (2 * 2 * (4 + 1 + 6) - 1)
+    assert all(column.latency_us is not None for column in found.columns)
+    layer = network.layers[0]
+    one = eie.compile(eie.Network("w", (layer,), sequential=True), spec, lowering="winograd")
+    tiles = compare(eie.simulate(one, np.ones((2, 6, 6))), ["systolic:4x4:ws"], network=network)
+    # 9 tiles, 16 products (3 x 2) a tile.
+    assert tiles.columns[1].costs["conv"].cycles == 16 * ((4 + 9 + 6) - 1)
+
+
+def test_damaged_results_are_refused(lenet):
+    value = json.loads(lenet.to_json())
+    for change in ({"groups": 0}, {"outputs": 0}, {"products": "x"}, {"weight_density": None}):
+        broken = {**value, "layers": [{**value["layers"][0], **change}]}
+        with pytest.raises(EieError, match="damaged result"):
+            compare(broken, ["dense"])
 
 
 def test_refused(lenet):

@@ -114,9 +114,9 @@ def gemm(m: int, n: int, k: int, array: SystolicArray) -> SystolicRun:
     out = m * n * (row_folds if loaded else 1)
     first = max(_fill(ifmap, array.ifmap_kib, array), _fill(filters, array.filter_kib, array))
     last = -(-min(out, _words(array.ofmap_kib, array)) // array.write_words) - 1
-    # The column loop is the outer one: what changes with rows only is fetched again for each of its rounds.
-    again = column_folds if along_rows > _words(array.filter_kib if loaded and array.dataflow == "is" else
-                                                array.ifmap_kib, array) else 1  # fmt: skip
+    # The column loop is the outer one: what enters along the rows is needed again in each of its rounds.
+    row_kib = array.filter_kib if array.dataflow == "is" else array.ifmap_kib
+    again = column_folds if along_rows > _words(row_kib, array) else 1
     fetched = along_rows * again, along_columns
     stall = max(0, *(-(-words // array.read_words) - first - total for words in fetched))
     mapped = down * across / (high * row_folds * wide * column_folds)

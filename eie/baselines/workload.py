@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from eie.errors import TraceError
+from eie.errors import EieError, TraceError
 from eie.geometry import Conv2d, Geometry, Lstm, Winograd
 from eie.matrix import SparseColumns
 from eie.network import Network
@@ -119,10 +119,6 @@ class Workload:
             )
         return cls(network.name, tuple(listed))
 
-    def layer(self, name: str) -> LayerWork | None:
-        """Look a layer up."""
-        return next((layer for layer in self.layers if layer.name == name), None)
-
 
 class Shaped(Protocol):
     """A layer, compiled or not."""
@@ -170,26 +166,36 @@ def layer_work(
 
 
 def work_of_records(name: str, records: Sequence[Mapping[str, Any]]) -> Workload:
-    """Describe the layers of a result's records (JSON or CSV); an LSTM's steps and groups are told by ``kind``."""
-    listed = []
-    for record in records:
-        outputs, inputs = int(record["outputs"]), int(record["inputs"])
-        products, groups = int(record.get("products", 1)), int(record.get("groups", 1))
-        if record.get("kind") == "winograd":
-            products //= groups
-        steps = products if record.get("kind") == "lstm" else 1
-        density = record.get("activation_density")
-        listed.append(
-            LayerWork(
-                name=str(record["layer"]),
-                outputs=outputs // groups,
-                inputs=inputs // groups,
-                products=products // steps,
-                steps=steps,
-                groups=groups,
-                kept_weights=round(float(record.get("weight_density", 1.0)) * (outputs // groups) * inputs),
-                activation_density=None if density is None else float(density),
-                has_bias=bool(record.get("bias", False)),
-            )
-        )
-    return Workload(name, tuple(listed))
+    """Describe the layers of a result's records; groups and an LSTM's steps are told by ``kind`` and ``groups``.
+
+    Raises
+    ------
+    EieError
+        If a field is missing, or no layer has such sizes.
+    """
+    try:
+        return Workload(name, tuple(_of_record(record) for record in records))
+    except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
+        raise EieError(f"{name}: damaged result: {type(error).__name__} {error}") from None
+
+
+def _of_record(record: Mapping[str, Any]) -> LayerWork:
+    outputs, inputs = int(record["outputs"]), int(record["inputs"])
+    products, groups = int(record.get("products", 1)), int(record.get("groups", 1))
+    if record.get("kind") == "winograd":
+        products //= groups
+    steps = products if record.get("kind") == "lstm" else 1
+    if min(outputs // groups, inputs // groups, products) < 1:
+        raise ValueError(f"layer {record['layer']!r}: {outputs} x {inputs}, {products} products, {groups} groups")
+    density = record.get("activation_density")
+    return LayerWork(
+        name=str(record["layer"]),
+        outputs=outputs // groups,
+        inputs=inputs // groups,
+        products=products // steps,
+        steps=steps,
+        groups=groups,
+        kept_weights=round(float(record.get("weight_density", 1.0)) * (outputs // groups) * inputs),
+        activation_density=None if density is None else float(density),
+        has_bias=bool(record.get("bias", False)),
+    )

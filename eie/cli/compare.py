@@ -46,7 +46,7 @@ def compare(**options: Any) -> None:
     published:cpu_dense_b1      a row of the paper's Table IV
     COMPUTE_REPORT.csv          a report of SCALE-Sim, ours, or any CSV with --map
 
-    The first four take a batch: roofline:titan-x:dense:b64.
+    systolic, nm, roofline and measured take a batch: roofline:titan-x:dense:b64.
     """
     from rich.console import Console
 

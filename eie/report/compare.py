@@ -178,6 +178,7 @@ def compare(
         if one is not ours:
             notes += [f"{one.machine.name}: {note}" for note in (*one.notes, *matched_notes)]
     notes += [f"EIE: {note}" for note in ours.notes]
+    columns = _named_apart(columns)
     return Comparison(
         workload.name, tuple(shapes), tuple(columns), place, _unfair([column.machine for column in columns]),
         tuple(notes),
@@ -194,6 +195,18 @@ def _column(baseline: Baseline, shapes: Mapping[str, tuple[int, int, int]]) -> t
         total(None if cost is None else getattr(cost, key) for cost in costs) for key in ("latency_us", "energy_nj")
     ]
     return Column(baseline.machine, matched.costs, *sums), matched.notes
+
+
+def _named_apart(columns: Sequence[Column]) -> list[Column]:
+    """Number machines of the same name, such as two results on one spec."""
+    seen: dict[str, int] = {}
+    apart = []
+    for column in columns:
+        name = column.machine.name
+        seen[name] = seen.get(name, 0) + 1
+        machine = column.machine if seen[name] == 1 else replace(column.machine, name=f"{name} #{seen[name]}")
+        apart.append(replace(column, machine=machine))
+    return apart
 
 
 def _value(column: Column, layer: str, quantity: str) -> float | None:
