@@ -11,7 +11,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import eie
-from eie.baselines import dense, measured, presets, published, reports, roofline, scalesim, systolic, tensor_core
+from eie.baselines import (
+    dense,
+    measured,
+    presets,
+    published,
+    reports,
+    roofline,
+    scalesim,
+    scalesim_config,
+    systolic,
+    tensor_core,
+)
 from eie.baselines.choose import choose
 from eie.baselines.match import match
 from eie.baselines.records import Baseline, LayerCost, Machine
@@ -344,6 +355,29 @@ def test_topologies_meet_their_report():
     assert [layer.name for layer in network.layers] == [f"c{i}" for i in range(1, 11)]
     assert network.layers[7].geometry.kernel == (3, 2)
     assert network.trace.synthetic
+
+
+def test_scalesim_configuration(tmp_path):
+    array = scalesim_config.read(FIXTURES / "conv_16x16_ws.cfg", 500)
+    assert array == SystolicArray(16, 16, "ws", 1024, 1024, 1024, 1, 50, 1024, 500)
+    found = choose(f"systolic:{FIXTURES / 'conv_16x16_ws.cfg'}:b4@500", work(20, 20), eie.EIE_64PE)
+    assert found.layers == systolic.run(work(20, 20), array, 4).layers
+    text = (FIXTURES / "conv_16x16_ws.cfg").read_text()
+    for before, after, complaint in (
+        ("ArrayHeight : 16", "ArrayHeight : x", r"\[architecture_presets\] ArrayHeight = 'x': must be a whole number"),
+        ("Dataflow : ws", "Dataflow : rs", "Dataflow 'rs': must be ws, os or is"),
+        ("[general]", "", "not a SCALE-Sim configuration"),
+        ("ArrayWidth : 16", "ArrayWidth : 0", "systolic columns=0: must be positive"),
+    ):
+        (tmp_path / "c.cfg").write_text(text.replace(before, after))
+        with pytest.raises(EieError, match=complaint) as caught:
+            scalesim_config.read(tmp_path / "c.cfg", 800)
+        assert "\n" not in str(caught.value)
+    with pytest.raises(EieError, match="cannot be read"):
+        scalesim_config.read(tmp_path / "none.cfg", 800)
+    bare = text.partition("[layout]")[0]
+    (tmp_path / "v2.cfg").write_text(bare)
+    assert scalesim_config.read(tmp_path / "v2.cfg", 800).read_words == 1024
 
 
 def test_gemm_topology_runs(tmp_path):

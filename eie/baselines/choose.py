@@ -5,6 +5,7 @@ Comes in: text such as ``systolic:32x32:ws`` and a `Workload`. Goes out: a `Base
 ::
 
     dense                        the spec's own PEs, every weight and activation
+    systolic:FILE.cfg            the same, with the SRAMs and bandwidths of SCALE-Sim's configuration
     systolic:32x32:ws            rows x columns, ws / os / is; systolic:16x16:os@1000 runs at 1000 MHz
     nm:2:4                       A100 tensor cores that keep 2 of 4 weights; nm:1:1 is the dense machine
     roofline:titan-x:csr:b64     i7-5930k, titan-x or tegra-k1; dense or csr; batch 64
@@ -21,7 +22,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
-from eie.baselines import dense, measured, published, reports, roofline, systolic, tensor_core
+from eie.baselines import dense, measured, published, reports, roofline, scalesim_config, systolic, tensor_core
 from eie.baselines.records import Baseline
 from eie.baselines.workload import Workload
 from eie.errors import EieError
@@ -31,7 +32,7 @@ T = TypeVar("T")
 
 _FORMS = {
     "dense": "dense",
-    "systolic": "systolic:ROWSxCOLUMNS[:ws|os|is][:bN][@MHZ]",
+    "systolic": "systolic:ROWSxCOLUMNS[:ws|os|is][:bN][@MHZ] or systolic:FILE.cfg[:bN][@MHZ]",
     "nm": "nm:N:M[:bN]",
     "roofline": "roofline:MACHINE[:dense|csr][:bN]",
     "measured": "measured:dense|csr|csc[:bN] or measured:onnx:FILE[:bN]",
@@ -84,16 +85,17 @@ def _split(text: str, pattern: str, kind: Callable[[str], T]) -> tuple[str, T | 
 
 
 def _systolic(words: list[str], workload: Workload, clock: float | None, batch: int) -> Baseline | None:
+    default = systolic.SystolicArray.clock_mhz
+    mhz = default if clock is None else clock
+    if words and words[-1].endswith(".cfg"):
+        return systolic.run(workload, scalesim_config.read(":".join(words), mhz), batch)
     size = re.fullmatch(r"([0-9]{1,6})x([0-9]{1,6})", words[0]) if 1 <= len(words) <= 2 else None
     if size is None:
         return None
-    flow = words[1] if len(words) == 2 else "ws"
-    if flow not in ("ws", "os", "is"):
+    flow = systolic.dataflow_of(words[1]) if len(words) == 2 else "ws"
+    if flow is None:
         return None
-    default = systolic.SystolicArray.clock_mhz
-    array = systolic.SystolicArray(
-        int(size[1]), int(size[2]), flow, clock_mhz=default if clock is None else clock  # type: ignore[arg-type]
-    )  # fmt: skip
+    array = systolic.SystolicArray(int(size[1]), int(size[2]), flow, clock_mhz=mhz)
     return systolic.run(workload, array, batch)
 
 

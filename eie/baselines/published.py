@@ -109,8 +109,7 @@ def run(column: str) -> Baseline:
         64 if column.endswith("b64") else 1, not column.startswith("eie"), place.area_mm2, place.power_w,
     )  # fmt: skip
     layers = tuple(
-        LayerCost(name, us, us * place.mhz if place.mhz else None, us * place.power_w * 1e3,
-                  shape=(*known[name][:2], 1))
+        LayerCost(name, us, energy_nj=us * place.power_w * 1e3, shape=(*known[name][:2], 1))
         for name, us in zip(table["columns"], table[column], strict=True)
-    )  # fmt: skip
+    )
     return Baseline(machine, layers)

@@ -19,6 +19,12 @@ ACTIVE_SHARE = 0.9
 SOURCE = "closed form of SCALE-Sim v3 (scalesim 3.0.0), equal in all 255 measured runs"
 
 
+def dataflow_of(text: str) -> Dataflow | None:
+    """Return the dataflow of that name, or None."""
+    found: Dataflow | None = next((flow for flow in get_args(Dataflow) if flow == text), None)
+    return found
+
+
 @dataclass(frozen=True)
 class SystolicArray:
     """The machine.
