@@ -18,7 +18,7 @@ import eie
 from eie.kernels import timing
 from eie.simulator import events, fast
 from eie.simulator.layer import time_layer
-from eie.simulator.records import PassTiming, Pattern
+from eie.simulator.records import Pattern, QueueTiming, Tally
 
 ROOT = Path(__file__).parent.parent
 
@@ -29,8 +29,8 @@ def report(name, text):
 
 def cycles_only(encoding, pattern, spec):
     """Return a call that counts cycles and nothing else, its arrays made beforehand."""
-    slots = fast.slots_for(encoding, spec.act_queue_depth)
-    backlog = np.empty(encoding.slots.shape[1], slots.dtype)
+    slots = encoding.slots.reshape(-1)
+    backlog = np.empty(encoding.slots.shape[1], fast.backlog_type(encoding, spec.act_queue_depth))
     ring, result = np.empty(spec.act_queue_depth - 1, np.int64), np.empty(5, np.int64)
     fixed = (encoding.inputs, encoding.scan_rows, encoding.n_pe, spec.act_queue_depth, backlog, ring, result)
     return lambda: timing.count_cycles(pattern.positions, slots, *fixed)
@@ -58,23 +58,26 @@ def test_cycles_only_elsewhere(alex6, against_product, n_pe, depth):
     call = cycles_only(encoding, pattern, spec)
     silicon_us = call() / spec.clock_mhz
     ratio, _, _, ours = against_product(call)
-    kind = fast.slots_for(encoding, depth).dtype
+    kind = np.dtype(fast.backlog_type(encoding, depth))
     report(f"   {n_pe:3d} PEs, queue {depth:2d} ({kind})", f"{ratio:.0f}x; {silicon_us / (1e6 * ours):.2f}x real time")
 
 
 def test_every_count(benchmark, alex6, against_product):
     """b: all counts and per-PE cycles, at least 25 times faster than the product."""
 
-    spec, one = eie.EIE_64PE, PassTiming.blank(1, 64)
-    slots = fast.slots_for(alex6.encoding, spec.act_queue_depth)
+    spec, queue, tally = eie.EIE_64PE, QueueTiming.blank(1, 64), Tally.blank(1, 64)
+    slots = alex6.encoding.slots.reshape(-1)
     table = alex6.encoding.sram_table(spec.entries_per_row).reshape(-1)
     totals = alex6.encoding.column_totals(spec.entries_per_row)
-    scratch = np.empty(64, slots.dtype), np.empty(256, table.dtype)
-    out = [getattr(one, field.name) for field in fields(one)]
-    sizes = (alex6.encoding.inputs, alex6.encoding.scan_rows, 64, spec.act_queue_depth)
+    backlog = np.empty(64, fast.backlog_type(alex6.encoding, spec.act_queue_depth))
+    state = np.empty(256, table.dtype)
+    timed, counted = ([getattr(one, field.name) for field in fields(one)] for one in (queue, tally))
+    starts, positions, columns = alex6.pattern.starts, alex6.pattern.positions, alex6.encoding.inputs
+    scan_rows, depth = alex6.encoding.scan_rows, spec.act_queue_depth
 
     def call():
-        timing.time_samples(alex6.pattern.starts, alex6.pattern.positions, slots, table, totals, *sizes, *scratch, *out)
+        timing.queue_samples(starts, positions, slots, columns, scan_rows, 64, depth, backlog, *timed)
+        timing.tally_samples(starts, positions, table, totals, columns, 64, state, *counted)
 
     benchmark(call)
     ratio, worst, _, ours = against_product(call)

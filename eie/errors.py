@@ -10,11 +10,28 @@ from collections.abc import Sequence
 
 
 class EieError(Exception):
-    """Something the user gave cannot be used; the text says what, where, which bound and what to do."""
+    """Something the user gave cannot be used; the text says what, where, which bound and what to do.
+
+    What it quotes from a file cannot control a terminal: unprintable characters are shown as escapes.
+    """
+
+    def __str__(self) -> str:
+        text = super().__str__()
+        return "".join(
+            one if one.isprintable() or one == "\n" else one.encode("unicode_escape").decode() for one in text
+        )
 
 
 class SpecError(EieError):
     """An accelerator specification is wrong. ``problems`` holds every complaint, one line each."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(self.problems))
+
+
+class RecipeError(EieError):
+    """A compression recipe is wrong or cannot be followed. ``problems`` holds every complaint, one line each."""
 
     def __init__(self, problems: Sequence[str]) -> None:
         self.problems = tuple(problems)
@@ -31,6 +48,10 @@ class TraceError(EieError):
 
 class ProgramError(EieError):
     """A compiled program or its file cannot be used."""
+
+
+class SweepError(EieError):
+    """A sweep's ranges, objectives or journal cannot be used."""
 
 
 class EnergyError(EieError):

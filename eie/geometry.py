@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from eie.errors import ModelError
 from eie.matrix import SparseColumns
 
+LARGEST_SIZE = 1 << 20
 GATES = ("input", "forget", "cell", "output")
 
 
@@ -50,13 +51,15 @@ class Conv2d:
 
     def __post_init__(self) -> None:
         for name, size, least in (("kernel", 2, 1), ("stride", 2, 1), ("pads", 4, 0), ("dilation", 2, 1)):
-            values = getattr(self, name)
-            if len(values) != size or min(values) < least:
-                raise ModelError(f"conv {name}={values}: must be {size} integers >= {least}")
-        for name in ("in_channels", "out_channels"):
-            if getattr(self, name) < 1:
-                raise ModelError(f"conv {name}={getattr(self, name)}: must be >= 1")
-        if self.groups < 1 or self.in_channels % self.groups or self.out_channels % self.groups:
+            values = tuple(getattr(self, name))
+            if len(values) != size or not all(_is_size(value, least) for value in values):
+                raise ModelError(f"conv {name}={values}: must be {size} integers from {least} to {LARGEST_SIZE}")
+            object.__setattr__(self, name, tuple(map(int, values)))
+        for name in ("in_channels", "out_channels", "groups"):
+            if not _is_size(getattr(self, name), 1):
+                raise ModelError(f"conv {name}={getattr(self, name)}: must be an integer from 1 to {LARGEST_SIZE}")
+            object.__setattr__(self, name, int(getattr(self, name)))
+        if self.in_channels % self.groups or self.out_channels % self.groups:
             channels = f"{self.in_channels} in, {self.out_channels} out"
             raise ModelError(f"conv groups={self.groups}: must divide the channels, {channels}")
 
@@ -241,8 +244,9 @@ class Lstm:
 
     def __post_init__(self) -> None:
         for name in ("input_size", "hidden_size"):
-            if getattr(self, name) < 1:
-                raise ModelError(f"lstm {name}={getattr(self, name)}: must be >= 1")
+            if not _is_size(getattr(self, name), 1):
+                raise ModelError(f"lstm {name}={getattr(self, name)}: must be an integer from 1 to {LARGEST_SIZE}")
+            object.__setattr__(self, name, int(getattr(self, name)))
 
     @property
     def matrix_shape(self) -> tuple[int, int]:
@@ -276,6 +280,10 @@ def from_description(value: Mapping[str, Any] | None) -> Geometry | None:
     given: dict[str, Any] = {key: tuple(item) if isinstance(item, list) else item for key, item in sizes.items()}
     conv = Conv2d(**given)
     return conv if kind == "Conv2d" else Winograd(conv)
+
+
+def _is_size(value: object, least: int) -> bool:
+    return isinstance(value, int | np.integer) and least <= int(value) <= LARGEST_SIZE
 
 
 def _windows(

@@ -34,6 +34,7 @@ Operators
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any
@@ -42,6 +43,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eie.errors import ModelError
+
+LARGEST_SIZE = 1 << 26
+LARGEST_INPUT = 1 << 31
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +92,8 @@ class Graph:
     Raises
     ------
     ModelError
-        If a name is used before it is made, made twice, or missing.
+        If a name is used before it is made, made twice, or missing, an input has an impossible shape, or a constant
+        holds other than finite numbers.
     """
 
     inputs: tuple[tuple[str, tuple[int, ...]], ...]
@@ -99,9 +104,19 @@ class Graph:
     def __post_init__(self) -> None:
         if not self.inputs or not self.outputs:
             raise ModelError("graph: needs at least one input and one output")
+        for name, shape in self.inputs:
+            if not all(size == -1 or 1 <= size <= LARGEST_SIZE for size in shape):
+                raise ModelError(f"graph: input {name!r} has shape {shape}: sizes must be 1 to {LARGEST_SIZE}, or -1")
+            if math.prod(map(abs, shape)) > LARGEST_INPUT:
+                raise ModelError(f"graph: input {name!r} has shape {shape}: at most {LARGEST_INPUT:,} numbers a sample")
         known = {name for name, _ in self.inputs} | set(self.constants)
         if len(known) != len(self.inputs) + len(self.constants):
             raise ModelError("graph: two inputs or constants have the same name")
+        for name, array in self.constants.items():
+            if not np.can_cast(array.dtype, np.float64) or not (np.abs(array) <= np.finfo(np.float32).max).all():
+                raise ModelError(
+                    f"graph: constant {name!r} ({array.dtype}): must hold finite numbers in float32's range"
+                )
         for node in self.nodes:
             _check(node, known)
             known.update(node.outputs)
@@ -149,7 +164,7 @@ class Graph:
                     "inputs": list(node.inputs),
                     "outputs": list(node.outputs),
                     "layer": node.layer,
-                    "attributes": dict(node.attributes),
+                    "attributes": {key: _plain(value) for key, value in node.attributes.items()},
                 }
                 for node in self.nodes
             ],
@@ -173,6 +188,13 @@ class Graph:
         return cls(inputs, nodes, tuple(map(str, value["outputs"])), held)
 
 
+def _plain(value: Any) -> Any:
+    """Undo what JSON cannot hold: tuples and numpy's numbers."""
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value.item() if isinstance(value, np.generic) else value
+
+
 def _tupled(value: Any) -> Any:
     return tuple(map(_tupled, value)) if isinstance(value, list) else value
 
@@ -181,6 +203,8 @@ def _check(node: Node, known: Set[str]) -> None:
     if not node.outputs:
         raise ModelError(f"graph: a node {node.op!r} has no output")
     where = f"graph: node {node.name!r} ({node.op})"
+    if not node.inputs:
+        raise ModelError(f"{where}: has no input")
     for name in node.inputs:
         if name not in known:
             raise ModelError(f"{where}: its input {name!r} is not made by an earlier node")

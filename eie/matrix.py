@@ -15,8 +15,12 @@ from eie.errors import ModelError
 
 
 def frozen(array: ArrayLike, dtype: Any) -> NDArray[Any]:
-    """Return ``array`` contiguous, of ``dtype`` and read-only: what records hold and kernels are compiled for."""
-    view = np.ascontiguousarray(array, dtype).view()
+    """Return ``array`` contiguous, of ``dtype`` and read-only: what records hold and kernels are compiled for.
+
+    A number too large for ``dtype`` becomes infinite without a warning: whoever reads foreign numbers checks for that.
+    """
+    with np.errstate(over="ignore"):
+        view = np.ascontiguousarray(array, dtype).view()
     view.flags.writeable = False
     return view
 
@@ -94,19 +98,25 @@ class SparseColumns:
 
     def dense(self) -> NDArray[Any]:
         """Return the dense array (rows, columns)."""
-        out = np.zeros(self.shape, self.data.dtype)
-        out[self.rows, self.column_of] = self.data
-        return out
+        # Written in stored order, then transposed: several times faster than jumping between rows.
+        columns = np.zeros(self.shape[::-1], self.data.dtype)
+        columns[self.column_of, self.rows] = self.data
+        return np.ascontiguousarray(columns.T)
 
     def row_block(self, start: int, stop: int) -> SparseColumns:
         """Return rows start..stop-1 as a matrix of their own."""
         if (start, stop) == (0, self.shape[0]):
             return self
         keep = (self.rows >= start) & (self.rows < stop)
+        return self._kept(keep, (stop - start, self.shape[1]), start)
+
+    def where(self, mask: NDArray[np.bool_]) -> SparseColumns:
+        """Return the matrix without the entries that ``mask`` (rows, columns) drops."""
+        return self._kept(mask[self.rows, self.column_of], self.shape, 0)
+
+    def _kept(self, keep: NDArray[np.bool_], shape: tuple[int, int], first_row: int) -> SparseColumns:
         total = np.concatenate(([0], np.cumsum(keep)))
-        return SparseColumns.of(
-            (stop - start, self.shape[1]), total[self.starts], self.rows[keep] - start, self.data[keep]
-        )
+        return SparseColumns.of(shape, total[self.starts], self.rows[keep] - first_row, self.data[keep])
 
     def append_column(self, values: NDArray[Any]) -> SparseColumns:
         """Return the matrix with one more column (rows,) behind the last; the bias enters like this."""

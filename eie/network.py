@@ -54,6 +54,9 @@ class Layer:
     synthetic: bool = False
     geometry: Geometry | None = None
 
+    def __post_init__(self) -> None:
+        _name(self.name)
+
     @classmethod
     def from_weights(cls, name: str, weights: ArrayLike, bias: ArrayLike | None = None, *, relu: bool = False) -> Layer:
         """Make a layer from a float array (outputs, inputs) whose zeros are the pruned weights.
@@ -65,7 +68,7 @@ class Layer:
         """
         dense = _numbers(f"layer {name!r}: weights", weights)
         _check_matrix(name, "weights", dense)
-        matrix = SparseColumns.from_dense(dense.astype(np.float32, copy=False), f"layer {name!r}: weights")
+        matrix = SparseColumns.from_dense(frozen(dense, np.float32), f"layer {name!r}: weights")
         return cls(_name(name), matrix, bias=None if bias is None else _bias(name, bias, matrix.shape[0]), relu=relu)
 
     @classmethod
@@ -86,7 +89,7 @@ class Layer:
             If code 0 does not stand for zero, a code has no level, or a shape does not fit.
         """
         where = f"layer {name!r}"
-        table = _numbers(f"{where}: codebook", codebook).astype(np.float32, copy=False)
+        table = frozen(_numbers(f"{where}: codebook", codebook), np.float32)
         if table.ndim != 1 or not 1 <= len(table) <= 256:
             raise ModelError(f"{where}: codebook has shape {table.shape}: must be (levels,) with 1 to 256 levels")
         if not np.isfinite(table).all():
@@ -248,6 +251,8 @@ class Network:
         Lines a report should show: what was assumed while reading.
     graph
         How tensors flow between the layers, or None; a graph names every layer exactly once.
+    sha256
+        Of the file it was read from, or None.
     """
 
     name: str
@@ -257,6 +262,7 @@ class Network:
     source: str = "arrays"
     notes: tuple[str, ...] = ()
     graph: Graph | None = None
+    sha256: str | None = None
 
     def __post_init__(self) -> None:
         if not self.layers:

@@ -14,7 +14,8 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from eie.errors import SpecError
+from eie.errors import EieError, SpecError
+from eie.storage import read_toml
 
 _BOUNDS = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
 SUPPORTED_NODES_NM = (28, 32, 45)
@@ -61,7 +62,7 @@ class AcceleratorSpec(BaseModel):
     io_bits: int = Field(64, ge=1, le=1 << 16, description="bits a cycle for reloading weights (capacity passes)")
     enforce_capacity: bool = Field(False, description="split layers that do not fit the SRAMs into passes")
 
-    def __init__(self, **values: Any) -> None:
+    def __init__(self, /, **values: Any) -> None:
         try:
             super().__init__(**values)
         except ValidationError as error:
@@ -115,7 +116,7 @@ class AcceleratorSpec(BaseModel):
             units += nodes
         return max(units, 1)
 
-    def replace(self, **changes: Any) -> Self:
+    def replace(self, /, **changes: Any) -> Self:
         """Return a copy with ``changes`` applied and everything validated again."""
         return type(self)(**{**self.model_dump(), **changes})
 
@@ -160,7 +161,7 @@ def load_spec(source: str | Path | AcceleratorSpec = "EIE_64PE", overrides: Iter
             continue
         try:
             values[key.strip()] = tomllib.loads(f"value = {text}")["value"]
-        except tomllib.TOMLDecodeError:
+        except ValueError:
             values[key.strip()] = text
     try:
         spec = base.replace(**values)
@@ -178,11 +179,11 @@ def _overlay(path: Path) -> tuple[AcceleratorSpec, dict[str, Any]]:
         hint = f"; did you mean {near[0]}?" if near else ""
         raise SpecError([f"spec {path}: must be one of {presets} or a .toml file{hint}"])
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise SpecError([f"{path}: cannot be read as TOML: {error}"]) from None
+        values = read_toml(path, EieError)
+    except EieError as error:
+        raise SpecError([str(error)]) from None
     preset = values.pop("preset", "EIE_64PE")
-    if preset not in PRESETS:
+    if not isinstance(preset, str) or preset not in PRESETS:
         raise SpecError([f"{path}: preset={preset}: must be one of {presets}"])
     values.setdefault("name", path.stem)
     return PRESETS[preset], values
@@ -196,7 +197,7 @@ def complaint(item: Mapping[str, Any], prefix: str, keys: Iterable[str]) -> str:
     head = ".".join([prefix, *map(str, item["loc"])])
     if item["type"] == "missing":
         return f"{head}: missing"
-    head += f"={item['input']!r}"
+    head += f"={_shown(item['input'])}"
     if item["type"] == "extra_forbidden":
         near = difflib.get_close_matches(key, keys, 1, 0.6)
         return f"{head}: unknown key; " + (f"did you mean {near[0]}?" if near else f"known: {', '.join(keys)}")
@@ -210,4 +211,14 @@ def complaint(item: Mapping[str, Any], prefix: str, keys: Iterable[str]) -> str:
         "string_type": "text",
         "finite_number": "finite",
     }
-    return f"{head}: must be " + kinds.get(item["type"], str(item["msg"]).lower())
+    message = str(item["msg"])
+    wanted = message.removeprefix("Input should be ")
+    return f"{head}: must be " + kinds.get(item["type"], message.lower() if wanted == message else wanted)
+
+
+def _shown(value: object) -> str:
+    """What a user's file says, as Python writes it: one line of printable text, cut short."""
+    if isinstance(value, dict | list) and value:
+        return f"a {type(value).__name__} of {len(value)}"
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:80]}..."

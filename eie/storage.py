@@ -7,9 +7,14 @@ from __future__ import annotations
 
 import contextlib
 import json
+import lzma
+import math
 import os
+import re
+import stat
 import struct
 import tempfile
+import tomllib
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
@@ -51,10 +56,20 @@ def write_text(path: str | Path, text: str) -> None:
         file.write(text.encode())
 
 
+LARGEST_BYTES = 16 << 30
+LARGEST_TEXT_BYTES = 256 << 20
+LARGEST_HEADER = 10_000
+# The three facts in an .npy header, whatever their order.
+_HEADER = (
+    r"'descr': *'[<>|=]([biufcSUVO]\d{0,4})'",
+    r"'fortran_order': *(True|False)",
+    r"'shape': *\(([-\d, ]{0,600})\)",
+)
 _UNREADABLE = (
     ValueError,
     zipfile.BadZipFile,
     zlib.error,
+    lzma.LZMAError,
     EOFError,
     KeyError,
     MemoryError,
@@ -67,58 +82,135 @@ _UNREADABLE = (
 )
 
 
+def regular_file(path: str | Path, kind: type[EieError]) -> int:
+    """Return the size in bytes of what ``path`` (or the link it is) leads to.
+
+    Raises
+    ------
+    EieError
+        Of ``kind``, if it is missing or not a plain file: opening a pipe or a device could wait for ever.
+    """
+    try:
+        found = Path(path).stat()
+        if stat.S_ISREG(found.st_mode):
+            with Path(path).open("rb"):
+                return found.st_size
+    except OSError as error:
+        raise kind(f"{path}: cannot be read: {error.strerror or error}") from None
+    except ValueError as error:
+        raise kind(f"{str(path)!r}: not a file name: {error}") from None
+    what = "a folder" if stat.S_ISDIR(found.st_mode) else "a pipe, socket or device"
+    raise kind(f"{path}: {what}: must be a file")
+
+
+def read_bytes(path: str | Path, kind: type[EieError], largest: int = LARGEST_BYTES) -> bytes:
+    """Read a whole plain file of at most ``largest`` bytes."""
+    size = regular_file(path, kind)
+    if size > largest:
+        raise kind(f"{path}: {size:,} bytes: must be at most {largest:,}")
+    try:
+        return Path(path).read_bytes()
+    except (OSError, MemoryError) as error:
+        raise kind(f"{path}: cannot be read: {first_line(error)}") from None
+
+
+def read_toml(path: str | Path, kind: type[EieError]) -> dict[str, Any]:
+    """Parse a TOML file."""
+    try:
+        return tomllib.loads(read_bytes(path, kind, LARGEST_TEXT_BYTES).decode())
+    except (ValueError, RecursionError) as error:
+        raise kind(f"{path}: not valid TOML: {first_line(error)}") from None
+
+
 def read_npz(path: str | Path, kind: type[EieError]) -> Arrays:
-    """Read every array of an ``.npz`` file, never unpickling."""
-    loaded = _load_numpy(path, kind)
-    if not isinstance(loaded, dict):
-        raise kind(f"{path}: a single array, not an .npz archive")
-    return loaded
+    """Read every array of an ``.npz`` file, never unpickling.
+
+    What the archive says it holds, unpacked, must stay below ``LARGEST_BYTES``, and each array must be as long as its
+    own header says: both are checked before memory is taken.
+    """
+    regular_file(path, kind)
+    arrays: Arrays = {}
+    try:
+        if not zipfile.is_zipfile(path):
+            raise ValueError("not an .npz archive")
+        with zipfile.ZipFile(path) as archive:
+            declared = sum(member.file_size for member in archive.infolist())
+            if declared > LARGEST_BYTES:
+                raise ValueError(f"unpacks to {declared:,} bytes: must be at most {LARGEST_BYTES:,}")
+            for member in archive.infolist():
+                with archive.open(member) as file:
+                    name = member.filename.removesuffix(".npy")
+                    arrays[name] = _read_array(file, member.file_size, name)
+    except OSError as error:
+        raise kind(f"{path}: cannot be read: {error.strerror or error}") from None
+    except _UNREADABLE as error:
+        raise kind(f"{path}: not a usable NumPy file: {first_line(error)}") from None
+    return arrays
 
 
 def read_npy(path: str | Path, kind: type[EieError]) -> NDArray[Any]:
     """Read the one array of an ``.npy`` file, never unpickling."""
-    loaded = _load_numpy(path, kind)
-    if isinstance(loaded, dict):
-        raise kind(f"{path}: an .npz archive, not a single array")
-    return loaded
-
-
-def _load_numpy(path: str | Path, kind: type[EieError]) -> Arrays | NDArray[Any]:
+    size = regular_file(path, kind)
     try:
         with Path(path).open("rb") as file:
-            loaded = np.load(file, allow_pickle=False)
-            if isinstance(loaded, np.lib.npyio.NpzFile):
-                return {name: loaded[name] for name in loaded.files}
-            return np.asarray(loaded)
+            return _read_array(file, size, "the array")
     except OSError as error:
         raise kind(f"{path}: cannot be read: {error.strerror or error}") from None
     except _UNREADABLE as error:
-        raise kind(f"{path}: not a usable NumPy file: {_first_line(error)}") from None
+        raise kind(f"{path}: not a usable NumPy file: {first_line(error)}") from None
+
+
+def _read_array(file: IO[bytes], size: int, name: str) -> NDArray[Any]:
+    """Read an ``.npy`` stream of ``size`` bytes; its header must agree with them."""
+    major, _ = np.lib.format.read_magic(file)
+    (length,) = struct.unpack("<H", file.read(2)) if major == 1 else struct.unpack("<I", file.read(4))
+    header = file.read(min(length, LARGEST_HEADER)).decode("latin-1")
+    kind, order, sizes = (re.search(pattern, header) for pattern in _HEADER)
+    if kind is None or order is None or sizes is None:
+        raise ValueError(f"{name} has the header {header.strip()[:80]!r}: must be a plain array of numbers")
+    if kind[1].startswith("O"):
+        raise ValueError(f"{name} holds pickled Python objects, which are never unpickled: must be numbers")
+    dtype = np.dtype(kind[0][-len(kind[1]) - 2 : -1])
+    shape = tuple(int(size) for size in sizes[1].split(",") if size.strip())
+    found, declared = size - file.tell(), math.prod(shape) * dtype.itemsize
+    if declared != found or min(shape, default=0) < 0:
+        raise ValueError(f"{name} says it holds {shape} {dtype}, {declared:,} bytes, but {found:,} follow")
+    if declared > LARGEST_BYTES:
+        raise ValueError(f"{name} holds {declared:,} bytes: must be at most {LARGEST_BYTES:,}")
+    data = file.read(declared)
+    if len(data) != declared or file.read(1):
+        raise ValueError(f"{name} is cut short")
+    return np.ndarray(shape, dtype, data, order="F" if order[1] == "True" else "C")
 
 
 def read_safetensors(path: str | Path, kind: type[EieError]) -> tuple[Arrays, dict[str, str]]:
-    """Read every tensor and the text header of a ``.safetensors`` file."""
+    """Read every tensor and the text header of a ``.safetensors`` file; bfloat16 becomes float32."""
     from safetensors import SafetensorError, safe_open
 
     arrays: Arrays = {}
-    _probe(path, kind)
+    regular_file(path, kind)
     try:
         with safe_open(str(path), framework="numpy") as file:
             header = file.metadata() or {}
             for name in file.keys():  # noqa: SIM118 - not a mapping
-                arrays[name] = file.get_tensor(name)
+                if file.get_slice(name).get_dtype() == "BF16":
+                    arrays[name] = _read_bfloat16(Path(path), name)
+                else:
+                    arrays[name] = file.get_tensor(name)
     except (SafetensorError, OSError, ValueError, TypeError, AttributeError, KeyError, MemoryError) as error:
-        raise kind(f"{path}: not a usable .safetensors file: {_first_line(error)}") from None
+        raise kind(f"{path}: not a usable .safetensors file: {first_line(error)}") from None
     return arrays, header
 
 
-def _probe(path: str | Path, kind: type[EieError]) -> None:
-    """Raise ``kind`` unless ``path`` is a file that can be opened."""
-    try:
-        with Path(path).open("rb"):
-            pass
-    except OSError as error:
-        raise kind(f"{path}: cannot be read: {error.strerror or error}") from None
+def _read_bfloat16(path: Path, name: str) -> NDArray[np.float32]:
+    """Read one tensor that NumPy has no type for, from a file whose header has been checked."""
+    with path.open("rb") as file:
+        (length,) = struct.unpack("<Q", file.read(8))
+        entry = json.loads(file.read(length))[name]
+        begin, end = entry["data_offsets"]
+        file.seek(8 + length + begin)
+        halves = np.frombuffer(file.read(end - begin), "<u2")
+    return (halves.astype(np.uint32) << 16).view(np.float32).reshape(entry["shape"])
 
 
 def write_npz(path: str | Path, arrays: Mapping[str, NDArray[Any]]) -> None:
@@ -141,11 +233,12 @@ def read_json(text: str | bytes, where: str, kind: type[EieError]) -> dict[str, 
     try:
         value = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise kind(f"{where}: not valid JSON: {_first_line(error)}") from None
+        raise kind(f"{where}: not valid JSON: {first_line(error)}") from None
     if not isinstance(value, dict):
         raise kind(f"{where}: must be a JSON object")
     return value
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
+    """What an error says, cut to one line that fits into another message."""
     return (str(error).splitlines() or [type(error).__name__])[0][:200]

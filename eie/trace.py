@@ -3,7 +3,8 @@
 Comes in: arrays or a ``.npz`` file. Goes out: a frozen `Trace`. Read by the simulator. The timing needs only the
 bit mask; outputs and accuracy need the values too.
 
-File format (``.npz``, schema 1): ``header`` (JSON text: schema, source, layers with name, width, products, scale),
+File format (``.npz``, schema 1): ``header`` (JSON text: schema, source, synthetic, layers with name, width, products,
+scale; where known: preprocessing, seed, model_sha256),
 ``bits/<i>`` uint8 (rows, ceil(width / 8)) packed most significant bit first, ``values/<i>`` (non-zeros,) int16 or
 float32 (optional; int16 values are multiplied by the layer's ``scale``), ``labels`` (samples,) (optional).
 """
@@ -12,7 +13,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from eie.errors import TraceError
 from eie.matrix import frozen
-from eie.storage import read_json, read_npz, write_npz
+from eie.storage import Arrays, read_json, read_npz, write_npz
 
 SCHEMA = 1
 
@@ -65,7 +66,7 @@ class LayerTrace:
             raise TraceError(f"{where} has shape {np.shape(activations)}: must be (inputs,) or (batch, inputs)")
         if array.shape[0] % products:
             raise TraceError(f"{where} has {array.shape[0]} rows: must be a multiple of {products} products a sample")
-        array = array.astype(np.float32, copy=False)
+        array = frozen(array, np.float32)
         if not np.isfinite(array).all():
             raise TraceError(f"{where} holds NaN or infinity: must be finite")
         mask = array != 0
@@ -110,6 +111,13 @@ class LayerTrace:
         out[mask] = self.values[first : first + np.count_nonzero(mask)]
         return out
 
+    @property
+    def sample_density(self) -> NDArray[np.float64]:
+        """float64 (samples,): non-zero inputs over all inputs of each sample."""
+        active = np.bitwise_count(self.bits).sum(axis=1, dtype=np.int64)
+        density: NDArray[np.float64] = active.reshape(-1, self.products).mean(axis=1) / self.width
+        return density
+
     @cached_property
     def _value_starts(self) -> NDArray[np.int64]:
         """int64 (rows + 1,): where each row's values begin."""
@@ -144,12 +152,21 @@ class Trace:
         What was recorded, in words, for reports.
     synthetic
         Whether it was drawn at random.
+    preprocessing
+        How the inputs were made into numbers, in words; empty where nothing was done or it is not known.
+    seed
+        Of the random numbers that chose or made the inputs, or None.
+    model_sha256
+        SHA-256 of the model file it was recorded from, or None.
     """
 
     layers: Mapping[str, LayerTrace]
     labels: NDArray[np.int64] | None = None
     source: str = "arrays"
     synthetic: bool = False
+    preprocessing: str = ""
+    seed: int | None = None
+    model_sha256: str | None = None
 
     def __post_init__(self) -> None:
         if not self.layers:
@@ -170,17 +187,23 @@ class Trace:
         """Return the first samples only."""
         layers = {name: layer.head(samples) for name, layer in self.layers.items()}
         labels = None if self.labels is None else self.labels[:samples]
-        return Trace(layers, labels, self.source, self.synthetic)
+        return replace(self, layers=layers, labels=labels)
 
     def save(self, path: str | Path) -> None:
-        """Write the trace as ``.npz``. Values that are whole multiples of 1/255 are kept as int16."""
+        """Write the trace as ``.npz``."""
+        write_npz(path, self.to_arrays())
+
+    def to_arrays(self) -> Arrays:
+        """Return what `save` writes. Values that are whole multiples of 1/255 are kept as int16."""
         header: dict[str, Any] = {
             "schema": SCHEMA,
             "source": self.source,
             "synthetic": self.synthetic,
             "layers": [],
         }
-        arrays: dict[str, NDArray[Any]] = {}
+        stated = {"preprocessing": self.preprocessing, "seed": self.seed, "model_sha256": self.model_sha256}
+        header |= {key: value for key, value in stated.items() if value not in ("", None)}
+        arrays: Arrays = {}
         for i, (name, layer) in enumerate(self.layers.items()):
             entry = {"name": name, "width": layer.width, "products": layer.products, "scale": 1.0}
             arrays[f"bits/{i}"] = layer.bits
@@ -191,7 +214,7 @@ class Trace:
         if self.labels is not None:
             arrays["labels"] = self.labels
         arrays["header"] = np.frombuffer(json.dumps(header).encode(), np.uint8)
-        write_npz(path, arrays)
+        return arrays
 
     @classmethod
     def load(cls, path: str | Path) -> Trace:
@@ -202,7 +225,11 @@ class Trace:
         TraceError
             If it is missing, damaged or not a trace.
         """
-        arrays = read_npz(path, TraceError)
+        return cls.from_arrays(read_npz(path, TraceError), str(path))
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], path: str) -> Trace:
+        """Undo `to_arrays`; ``path`` heads every error, raised as by `load`."""
         if "header" not in arrays or arrays["header"].dtype != np.uint8:
             raise TraceError(f"{path}: not a trace: it has no header")
         header = read_json(arrays["header"].tobytes(), f"{path}: header", TraceError)
@@ -211,14 +238,27 @@ class Trace:
         try:
             layers = {entry["name"]: _layer(arrays, i, entry) for i, entry in enumerate(header["layers"])}
             labels = arrays.get("labels")
+            names = [entry["name"] for entry in header["layers"]]
+            if not all(isinstance(name, str) and name.isprintable() for name in names):
+                raise ValueError(f"its layers are called {names}: must be printable text")
             return cls(
                 layers,
-                None if labels is None else frozen(labels, np.int64),
+                None if labels is None else class_labels(labels, f"{path}: labels"),
                 str(header["source"]),
                 bool(header["synthetic"]),
+                str(header.get("preprocessing", "")),
+                None if header.get("seed") is None else int(header["seed"]),
+                None if header.get("model_sha256") is None else str(header["model_sha256"]),
             )
         except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
             raise TraceError(f"{path}: damaged trace: {error}") from None
+
+
+def class_labels(array: NDArray[Any], where: str) -> NDArray[np.int64]:
+    """Return the right class of each sample as int64; TraceError unless they are integers."""
+    if array.dtype.kind not in "iu":
+        raise TraceError(f"{where} have dtype {array.dtype}: must be integers, one a sample")
+    return frozen(array, np.int64)
 
 
 def _narrowest(values: NDArray[np.float32]) -> tuple[NDArray[Any], float]:
@@ -238,8 +278,11 @@ def _layer(arrays: Mapping[str, NDArray[Any]], i: int, entry: Mapping[str, Any])
         raise ValueError(f"bits/{i} has bits set beyond its width {width}")
     values = arrays.get(f"values/{i}")
     if values is not None:
+        if values.dtype.kind not in "fi":
+            raise ValueError(f"values/{i} has dtype {values.dtype}: must be int16 or float32")
         scale = float(entry["scale"])
-        values = (values / np.float32(1 / scale)) if scale != 1 else values
+        with np.errstate(all="ignore"):
+            values = (values / np.float32(1 / scale)) if scale != 1 else values
         values = frozen(values, np.float32)
         if values.shape != (int(np.bitwise_count(bits).sum()),) or not np.isfinite(values).all():
             raise ValueError(f"values/{i} does not hold one finite number for each set bit")

@@ -106,7 +106,7 @@ def test_a_line_a_cycle(cli, model):
             2,
             "eie: spec.act_queue_depth=1: must be >= 2",
         ),
-        (["run", "m.npz", "--spec", "nope.toml"], 2, "eie: nope.toml: cannot be read as TOML"),
+        (["run", "m.npz", "--spec", "nope.toml"], 2, "eie: nope.toml: cannot be read: No such file or directory"),
         (["run", "m.npz", "--cycles"], 1, "eie: --cycles needs --engine events"),
         (["run", "none.npz"], 1, "eie: none.npz: cannot be read: No such file or directory"),
         (["run", "m.npz", "--trace", "none.npz"], 1, "eie: none.npz: cannot be read"),

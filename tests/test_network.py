@@ -11,6 +11,7 @@ from eie.geometry import Conv2d
 from eie.graph import Graph, Node
 from eie.simulator import operators
 from eie.simulator.network import Settings, run_network
+from eie.simulator.reference import run_given
 
 LEVELS = np.concatenate((np.arange(-7, 0), np.arange(1, 9))).astype(np.float32) / 8
 SPEC = eie.EIE_64PE.replace(n_pe=4)
@@ -76,6 +77,8 @@ def test_a_branched_network(lowering):
     last = result.layers[-1]
     np.testing.assert_allclose(last.computed.float32, expected, atol=1e-3 if lowering == "winograd" else 1e-5)
     np.testing.assert_allclose(last.outputs, expected, atol=2e-2)
+    given = run_given(network.graph, {layer.name: layer for layer in network.layers}, {"image": x})[0]
+    np.testing.assert_allclose(given, expected, atol=1e-5)
     assert [row.name for row in result.layers] == ["stem", "left", "right", "joined", "classes"]
     tile = 4 if lowering == "winograd" else 1
     assert [row.products for row in result.layers] == [48 * 16 // 4 if tile == 4 else 48, 12] + (
@@ -149,6 +152,9 @@ def test_a_graph_runs_from_its_input_or_from_a_trace_of_every_layer():
     for a, b in zip(driven.layers, result.layers, strict=True):
         assert a.activity.counts["broadcasts"].tolist() == b.activity.counts["broadcasts"].tolist()
         assert a.activity.cycles.tolist() == b.activity.cycles.tolist()
+    tiled = eie.compile(branched(np.random.default_rng(2)), SPEC, lowering="winograd")
+    with pytest.raises(eie.EieError, match="layer 'stem' takes 16 inputs, .* have 9: a trace of im2col rows does not"):
+        eie.simulate(tiled, eie.Trace(seen))
     pattern = eie.Trace({name: eie.LayerTrace(one.width, one.bits, None, one.products) for name, one in seen.items()})
     assert eie.simulate(program, pattern).records() == driven.records()
 
@@ -164,6 +170,19 @@ def test_accuracy_of_a_graph():
 
     result = with_given_accuracy(eie.simulate(eie.compile(network, SPEC), trace), network, trace)
     assert (result.accuracy.float32, result.accuracy.given) == (5 / 6, 5 / 6)
+
+
+def test_outputs_may_be_let_go():
+    rng = np.random.default_rng(14)
+    network = branched(rng)
+    x = rng.random((2, 1, 8, 6)).astype(np.float32)
+    labels = np.array([0, 1])
+    trace = eie.Trace({"image": eie.LayerTrace.from_dense(x.reshape(2, -1))}, labels)
+    program = eie.compile(network, SPEC)
+    kept, lean = (eie.simulate(program, trace, keep_outputs=keep) for keep in (True, False))
+    assert str(lean) == str(kept)
+    assert all(row.outputs is None for row in lean.layers)
+    assert kept.layers[0].outputs.shape == (2, 4, 8, 6)
 
 
 def test_layers_feed_each_other_bit_for_bit():
@@ -204,11 +223,22 @@ def test_a_linear_layer_over_time_steps():
         np.testing.assert_allclose(np.moveaxis(z.float32, axis, 0), expected, atol=1e-5)
         np.testing.assert_allclose(np.moveaxis(z.fixed.value, axis, 0), expected, atol=1e-2)
         np.testing.assert_allclose(h.float32 @ head.weights.T + head.bias, expected[:, -1], atol=1e-5)
+        given = run_given(graph, {"lstm": lstm, "head": head}, {"x": x})
+        np.testing.assert_allclose(given[0], z.float32, atol=1e-5)
+        np.testing.assert_allclose(given[1], h.float32, atol=1e-5)
         assert [inputs.products for _, inputs, _ in runs] == [6, 6]
         # Rows are sorted by sample, whichever axis the batch is on: x of the first sample opens the trace.
         np.testing.assert_array_equal(runs[0][1].mask[:6, :4], x[0] != 0)
     result = eie.simulate(program, x)
     assert [row.products for row in result.layers] == [6, 6]
+
+
+def test_an_lstm_with_half_a_state_is_refused():
+    layer = eie.Layer.from_lstm("l", np.ones((4, 2)), np.ones((4, 1)))
+    graph = Graph((("x", (3, 2)), ("h", (1,))), (Node("layer", ("x", "h"), ("y",), "l"),), ("y",))
+    program = eie.compile(eie.Network("n", (layer,), graph=graph), SPEC)
+    with pytest.raises(eie.EieError, match=r"node 'y', layer 'l': initial states \(2, 1\): must be h and c, \(2, 1\)"):
+        eie.simulate(program, {"x": np.ones((2, 3, 2)), "h": np.ones((2, 1))})
 
 
 def test_an_lstm_takes_up_where_another_left():
@@ -253,6 +283,7 @@ def corners(x):
         ("slice", {"axis": 3, "start": 1, "stop": 6, "step": 2}, lambda x: x[:, :, :, 1:6:2]),
         ("slice", {"axis": -1, "start": -2}, lambda x: x[..., -2:]),
         ("flatten", {"axis": 2}, lambda x: x.reshape(6, 42)),
+        ("flatten", {"axis": -1}, lambda x: x.reshape(36, 7)),
         ("reshape", {"shape": (0, -1, 7)}, lambda x: x.reshape(2, 18, 7)),
         (
             "max_pool",
@@ -311,7 +342,7 @@ def test_ceil_mode_against_torch(kernel, stride, pads):
 
 def chain(*nodes, outputs=("y",)):
     layer = eie.Layer.from_weights("fc", np.eye(4, dtype=np.float32))
-    return eie.Network("n", (layer,), graph=Graph((("x", (4,)),), nodes, outputs))
+    return eie.Network("n", (layer,), graph=Graph((("x", (4,)),), nodes, outputs, {"nought": np.zeros(1)}))
 
 
 FC = Node("layer", ("x",), ("y",), "fc")
@@ -333,6 +364,8 @@ FC = Node("layer", ("x",), ("y",), "fc")
             "op 'layer' and only it names a layer, this one names",
         ),
         (lambda: chain(Node("relu", ("x",), ())), "a node 'relu' has no output"),
+        (lambda: chain(Node("relu", (), ("y",))), "node 'y' .relu.: has no input"),
+        (lambda: Graph((("x", (0,)),), (), ("x",)), r"input 'x' has shape \(0,\): sizes must be 1 to 67108864, or -1"),
         (lambda: Graph((), (), ("x",)), "needs at least one input and one output"),
     ],
 )
@@ -346,6 +379,11 @@ def test_graphs_that_make_no_sense_are_refused(build, text):
     [
         (Node("gelu", ("y",), ("z",)), "node 'z': operator 'gelu' is not supported: known are layer, add, "),
         (Node("reshape", ("y",), ("z",), None, {"shape": (0, 3)}), r"node 'z' \(reshape\) on \(1, 4\): cannot reshape"),
+        (Node("slice", ("y",), ("z",), None, {"axis": 1, "start": 4}), r"node 'z' \(slice\): its result is empty"),
+        (Node("div", ("y", "nought"), ("z",)), r"node 'z' \(div\): its result holds NaN or infinity"),
+        (Node("relu", ("y",), ("z", "zz")), r"node 'z' \(relu\): makes 1 outputs, not 2"),
+        (Node("add", ("y",), ("z",)), r"node 'z' \(add\): takes 2 inputs, has 1"),
+        (Node("max_pool", ("y",), ("z",), None, {"kernel": (2, 0)}), r"node 'z' \(max_pool\) on \(1, 4\)"),
         (Node("transpose", ("y",), ("z",)), r"node 'z' \(transpose\): attribute 'axes' is missing"),
     ],
 )
@@ -477,6 +515,10 @@ def test_synthetic_convolutions_and_lstms(tmp_path):
             "layer 'c': activation_density of an LSTM needs steps",
         ),
         ('kind = "conv3d"\ninputs = 2', "kind"),
+        ('weights = "w2"\nkernel = 3\npads = 1', "layer 'c': kernel, pads: only a layer of kind = 'conv' has that"),
+        ('kind = "conv"\nweights = "w4"\nsteps = 3', "layer 'c': steps: only a layer of kind = 'lstm' has that"),
+        ('kind = "lstm"\nweights = "w2"\nrelu = true', "layer 'c': an LSTM has no relu and no codes"),
+        ('weights = "w2"\npool = "max2" # alone', "layer 'c': pool needs the shape of the network's input"),
         ('kind = "conv"\nweights = "w2"', "layer 'c': a convolution's weights have shape"),
         ('kind = "conv"\nweights = "w4"\nkernel = 5', r"layer 'c': kernel=5, but its weights have \(3, 3\)"),
         (
@@ -490,7 +532,7 @@ def test_synthetic_convolutions_and_lstms(tmp_path):
 )
 def test_toml_that_makes_no_sense_is_refused(tmp_path, text, complaint):
     np.savez(tmp_path / "w.npz", w2=np.ones((3, 2)), w4=np.ones((3, 2, 3, 3)))
-    top = 'weights = "w.npz"\n' + ("input = [2]\n" if "pool" in text else "")
+    top = 'weights = "w.npz"\n' + ("input = [2]\n" if "min2" in text else "")
     (tmp_path / "m.toml").write_text(f'{top}[[layer]]\nname = "c"\n{text}\n')
     with pytest.raises(eie.EieError, match=complaint):
         eie.load(tmp_path / "m.toml")

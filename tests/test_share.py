@@ -102,5 +102,5 @@ def test_too_many_levels_for_the_bits():
     layer = eie.Layer.from_codes("wide", np.array([[20]]), np.arange(32.0))
     with pytest.raises(eie.EieError, match=r"layer 'wide': uses code 20: 4-bit weights allow at most 15"):
         share(layer)
-    with pytest.raises(eie.EieError, match="init='best': must be 'exact' or 'linear'"):
+    with pytest.raises(eie.EieError, match="init='best': must be one of exact, linear, density, random"):
         share(layer_of(np.arange(1.0, 40)), init="best")

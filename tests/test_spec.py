@@ -65,9 +65,9 @@ def test_bad_sources(tmp_path):
         "spec eie_64pe: must be one of EIE_64PE, EIE_256PE or a .toml file; did you mean EIE_64PE?"
     ]
     missing = tmp_path / "none.toml"
-    assert problems(lambda: eie.load_spec(missing))[0].startswith(f"{missing}: cannot be read as TOML")
+    assert problems(lambda: eie.load_spec(missing))[0].startswith(f"{missing}: cannot be read: No such file")
     file = tmp_path / "bad.toml"
     file.write_text("n_pe = = 3")
-    assert problems(lambda: eie.load_spec(file))[0].startswith(f"{file}: cannot be read as TOML")
+    assert problems(lambda: eie.load_spec(file))[0].startswith(f"{file}: not valid TOML")
     file.write_text('preset = "EIE_65PE"')
     assert problems(lambda: eie.load_spec(file)) == [f"{file}: preset=EIE_65PE: must be one of EIE_64PE, EIE_256PE"]

@@ -1,4 +1,4 @@
-"""The command line: ``eie run``, ``compile``, ``simulate``, ``inspect``, ``warmup``.
+"""The command line: ``eie run``, ``compile``, ``simulate``, ``inspect``, ``compress``, ``sweep``, ``warmup``.
 
 Comes in: words. Goes out: tables on stdout, progress and notes on stderr, files where asked. Each command's module is
 loaded when it is called, so that ``eie --help`` is instant. Exit codes: 0 done, 1 failed, 2 wrong usage,
@@ -11,7 +11,7 @@ import os
 import sys
 
 from eie.cli.app import app
-from eie.errors import EieError, SpecError
+from eie.errors import EieError, RecipeError, SpecError
 
 INTERRUPTED = "interrupted; nothing half-written was left behind"
 
@@ -23,8 +23,8 @@ def main() -> None:
         sys.stdout.flush()
     except Exception as error:
         status = _complain(error)
-    except KeyboardInterrupt:
-        _say(INTERRUPTED)
+    except KeyboardInterrupt as stop:
+        _say(str(stop) or INTERRUPTED)
         status = 130
     sys.exit(status if isinstance(status, int) else 0)
 
@@ -37,14 +37,14 @@ def _complain(error: Exception) -> int:
     if isinstance(error, click.exceptions.Exit):
         code = error.exit_code
     elif isinstance(error, click.Abort):
-        _say(INTERRUPTED)
+        _say(str(error.__cause__ or "") or INTERRUPTED)
         code = 130
     elif isinstance(error, click.ClickException):
         error.show()
         code = error.exit_code
     elif isinstance(error, EieError):
         _say(str(error))
-        code = 2 if isinstance(error, SpecError) else 1
+        code = 2 if isinstance(error, SpecError | RecipeError) else 1
     elif isinstance(error, MemoryError):
         _say("out of memory: fewer PEs, a smaller layer or fewer samples (--samples) need less")
     elif isinstance(error, BrokenPipeError):

@@ -9,6 +9,10 @@ from typing import Any, TypeVar
 import click
 
 from eie.cli.compare import compare
+from eie.cli.compress import compress
+from eie.cli.paper import paper
+from eie.cli.sweep import sweep
+from eie.cli.trace import trace
 from eie.version import __version__
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -29,6 +33,9 @@ def app() -> None:
     """
 
 
+app.add_command(compress)
+
+
 def _spec_options(command: F) -> F:
     command = click.option(
         "--set",
@@ -44,6 +51,24 @@ def _spec_options(command: F) -> F:
         metavar="NAME|FILE.toml",
         help="EIE_64PE (default), EIE_256PE or a TOML overlay.",
     )(command)
+
+
+def _model_options(command: F) -> F:
+    for option in (
+        click.option(
+            "--unsupported",
+            type=click.Choice(["refuse", "skip"]),
+            help="Operators of an .onnx MODEL that are not known: refuse it (default), or keep its weight layers "
+            "for a --trace.",
+        ),
+        click.option(
+            "--input-shape", metavar="SIZExSIZE...", help="One sample's, where an .onnx MODEL leaves sizes open."
+        ),
+        click.option("--mask", metavar="FILE", help="0/1 arrays named as the weights they prune."),
+        click.option("--shapes", metavar="FILE.toml", help="Layer shapes of a .net file that is not a published one."),
+    ):
+        command = option(command)
+    return command
 
 
 def _run_options(command: F) -> F:
@@ -83,19 +108,21 @@ def _run_options(command: F) -> F:
 
 @app.command()
 @click.argument("model")
+@_model_options
 @_spec_options
 @_run_options
 @_winograd_option
 def run(**options: Any) -> None:
     """Compile MODEL, simulate it and print one row a layer.
 
-    MODEL is a .toml, .npz or .safetensors file, or the name of a shipped model.
+    MODEL is a .toml, .npz, .safetensors, .onnx, .pt, .net or .smtx file, or the name of a shipped model.
     """
     _commands().run(**options)
 
 
 @app.command("compile")
 @click.argument("model")
+@_model_options
 @_spec_options
 @click.option("-o", "--output", required=True, metavar="FILE.safetensors", help="Where to write the program.")
 @click.option(
@@ -122,6 +149,7 @@ def simulate(**options: Any) -> None:
 
 @app.command()
 @click.argument("file")
+@_model_options
 @_spec_options
 def inspect(**options: Any) -> None:
     """Show what a compiled program (or MODEL, compiled here) stores in the PEs and whether it fits."""
@@ -135,6 +163,9 @@ def warmup() -> None:
 
 
 app.add_command(compare)
+app.add_command(trace)
+app.add_command(sweep)
+app.add_command(paper)
 
 
 def _commands() -> Any:

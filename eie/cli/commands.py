@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +15,16 @@ from eie.cli.progress import Progress
 from eie.compiler.lower import Lowering
 from eie.compiler.program import Program
 from eie.compiler.program import compile as compile_network
+from eie.compression.codecs import huffman
 from eie.compression.share import Initialisation
 from eie.errors import EieError, ProgramError, TraceError
 from eie.importers import load
 from eie.kernels.jit import kernels_are_cached
 from eie.network import Layer, Network, dataflow
-from eie.report.inputs import Inputs, rows_or_maps
 from eie.report.result import Result
 from eie.report.run import simulate, with_given_accuracy
 from eie.report.table import show
+from eie.simulator.inputs import Inputs, rows_or_maps
 from eie.spec import AcceleratorSpec, load_spec
 from eie.storage import read_npy
 from eie.trace import Trace
@@ -32,13 +33,19 @@ out = Console()
 err = Console(stderr=True)
 
 
-def run(model: str, spec_name: str | None, overrides: Iterable[str], winograd: bool, **options: Any) -> None:
+def run(
+    model: str,
+    spec_name: str | None,
+    overrides: Iterable[str],
+    winograd: bool,
+    **options: Any,
+) -> None:
     """Compile, simulate and report in one go."""
     spec = load_spec(spec_name or "EIE_64PE", overrides)
-    _announce_compilation()
+    announce_compilation()
     with Progress(err) as progress:
         progress.stage(f"reading {model}")
-        network = load(model)
+        network = load(model, **_how_to_read(options))
         inputs = _inputs(options, network, network.trace)
         progress.stage("compiling")
         program = compile_network(network, spec, lowering=lowering(winograd))
@@ -48,16 +55,22 @@ def run(model: str, spec_name: str | None, overrides: Iterable[str], winograd: b
 
 
 def compile_model(
-    model: str, spec_name: str | None, overrides: Iterable[str], output: str, init: str, winograd: bool
+    model: str,
+    spec_name: str | None,
+    overrides: Iterable[str],
+    output: str,
+    init: str,
+    winograd: bool,
+    **how: Any,
 ) -> None:
     """Compile a model into a program file."""
     if Path(output).suffix != ".safetensors":
         raise ProgramError(f"{output}: a program file ends in .safetensors")
     spec = load_spec(spec_name or "EIE_64PE", overrides)
-    _announce_compilation()
+    announce_compilation()
     with Progress(err) as progress:
         progress.stage(f"reading {model}")
-        network = load(model)
+        network = load(model, **_how_to_read(how))
         progress.stage("compiling")
         chosen: Initialisation = "linear" if init == "linear" else "exact"
         program = compile_network(network, spec, init=chosen, lowering=lowering(winograd))
@@ -73,19 +86,19 @@ def simulate_program(program: str, spec_name: str | None, overrides: Iterable[st
     if spec_name or overrides:
         compiled = compiled.on(load_spec(spec_name or compiled.spec, overrides))
     inputs = _inputs(options, compiled, None)
-    _announce_compilation()
+    announce_compilation()
     with Progress(err) as progress:
         result = _simulate(compiled, inputs, progress, options)
     _report(result, options)
 
 
-def inspect(file: str, spec_name: str | None, overrides: Iterable[str]) -> None:
+def inspect(file: str, spec_name: str | None, overrides: Iterable[str], **how: Any) -> None:
     """Describe a program file, or a model compiled here and now."""
     overrides = tuple(overrides)
     if not Program.is_program(file):
-        program = compile_network(load(file), load_spec(spec_name or "EIE_64PE", overrides))
-    elif spec_name or overrides:
-        raise ProgramError(f"{file}: is compiled already; --spec and --set apply to models")
+        program = compile_network(load(file, **_how_to_read(how)), load_spec(spec_name or "EIE_64PE", overrides))
+    elif spec_name or overrides or any(how.values()):
+        raise ProgramError(f"{file}: is compiled already; --spec, --set, --mask and the like apply to models")
     else:
         program = Program.load(file)
     _describe(program)
@@ -105,7 +118,18 @@ def warmup() -> None:
             program.layers[0].decode()
         codes = rng.integers(0, 4, (8, 8)).astype(np.uint8)
         compile_network(Layer.from_codes("warmup", codes, np.arange(4.0)), AcceleratorSpec(n_pe=2))
+        huffman.decode(huffman.encode(codes, 4))
     err.print("kernels are compiled and cached")
+
+
+def _how_to_read(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what `load` is told about a model, from the command's options."""
+    shape = options["input_shape"]
+    try:
+        sizes = None if shape is None else [int(size) for size in shape.lower().split("x")]
+    except ValueError:
+        raise EieError(f"--input-shape {shape}: must be sizes with x between them, as in 1x64x160") from None
+    return {**{name: options[name] for name in ("mask", "shapes", "unsupported")}, "input_shape": sizes}
 
 
 def lowering(winograd: bool) -> Lowering:
@@ -128,6 +152,7 @@ def _simulate(program: Program, inputs: Inputs, progress: Progress, options: dic
         engine=options["engine"],
         datapath=options["datapath"],
         threads=options["threads"],
+        keep_outputs=False,
         progress=progress.advance,
         log=log,
     )
@@ -192,8 +217,11 @@ def _describe(program: Program) -> None:
 
 
 def _inputs(options: dict[str, Any], network: Network | Program, own: Trace | None) -> Inputs:
-    """Return the activations asked for: ``--trace``, else the model's own; at most ``--samples`` of them."""
-    file, samples = options["trace_file"], options["samples"]
+    return read_inputs(options["trace_file"], options["samples"], network, own)
+
+
+def read_inputs(file: str | None, samples: int | None, network: Network | Program, own: Trace | None) -> Inputs:
+    """Return the activations asked for: those of a file, else the model's own; at most ``samples`` of them."""
     trace = own
     if file is not None:
         suffix = Path(file).suffix
@@ -210,6 +238,7 @@ def _inputs(options: dict[str, Any], network: Network | Program, own: Trace | No
     return trace.head(samples) if trace is not None and samples else trace
 
 
-def _announce_compilation() -> None:
+def announce_compilation() -> None:
+    """Say why nothing happens for a while, if kernels are still to be compiled."""
     if not kernels_are_cached():
         err.print("compiling kernels, once (about 10 s; eie warmup does it beforehand)", style="dim")

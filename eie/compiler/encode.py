@@ -14,9 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eie.errors import ProgramError
+from eie.kernels import datapath
 from eie.kernels import encode as kernels
-from eie.kernels.timing import LANES
+from eie.kernels.timing import LANES, padded
 from eie.matrix import SparseColumns, frozen
+
+LARGEST_POINTERS = 1 << 30
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,16 +83,21 @@ class Encoding:
 
     @cached_property
     def slots(self) -> NDArray[Any]:
-        """(J, S): cycles each PE spends on a column, ``max(1, entries)``; S is P in whole lane blocks, rest 0.
+        """(J, S): cycles each PE spends on a column, ``max(1, entries)``; S lanes for P PEs, the rest 0.
 
         uint8 where all fit, else uint16 or int32. This is all that queue timing needs to know of the weights.
         """
         counts = np.diff(self.pointers, axis=0)
         largest = int(counts.max(initial=1))
         dtype = np.uint8 if largest <= 0xFF else np.uint16 if largest <= 0xFFFF else np.int32
-        slots = np.zeros((len(counts), -(-self.n_pe // LANES) * LANES), dtype)
+        slots = np.zeros((len(counts), padded(self.n_pe)), dtype)
         np.maximum(counts, 1, out=slots[:, : self.n_pe], casting="unsafe")
         return frozen(slots, dtype)
+
+    @cached_property
+    def largest_slot(self) -> int:
+        """The most cycles any PE spends on one column."""
+        return int(self.slots.max(initial=1))
 
     def sram_table(self, entries_per_row: int) -> NDArray[Any]:
         """(J, B, 3, LANES): slots, first and last SRAM row of every column, in blocks of PEs, rows counted from 1.
@@ -114,6 +122,15 @@ class Encoding:
         rows = np.where(end > begin, (end - 1) // entries_per_row - begin // entries_per_row + 1, 0)
         entries = (end - begin).sum(axis=1, dtype=np.int64)
         return frozen(np.stack((entries, self.padding, rows.sum(axis=1)), axis=1), np.int64)
+
+    @cached_property
+    def writes(self) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.uint8]]:
+        """Entries that write, found by walking the images: (J + 1,) starts, rows of the layer and codes, by column."""
+        starts = np.zeros(len(self.pointers), np.int64)
+        rows, codes = np.empty(len(self.codes), np.int32), np.empty(len(self.codes), np.uint8)
+        datapath.list_writes(self.bases, self.pointers, self.codes, self.runs, self.row_start, starts, rows, codes)
+        used = int(starts[-1])
+        return frozen(starts, np.int64), frozen(rows[:used], np.int32), frozen(codes[:used], np.uint8)
 
     def pe_image(self, pe: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.int32]]:
         """Return (codes, runs, pointers) as PE ``pe`` stores them."""
@@ -178,9 +195,13 @@ def encode(codes: SparseColumns, n_pe: int, index_bits: int, *, has_bias: bool =
     Raises
     ------
     ProgramError
-        If one PE would hold 2**31 entries or more.
+        If one PE would hold 2**31 entries or more, or all PEs more than `LARGEST_POINTERS` pointers.
     """
     rows, columns = codes.shape
+    if (columns + 1) * n_pe > LARGEST_POINTERS:
+        raise ProgramError(
+            f"{columns:,} columns on {n_pe} PEs need {(columns + 1) * n_pe:,} pointers: at most {LARGEST_POINTERS:,}"
+        )
     numbers = np.arange(rows)
     pe_of, local_of = frozen(numbers % n_pe, np.int32), frozen(numbers // n_pe, np.int32)
     entries = np.zeros((columns, n_pe), np.int32)

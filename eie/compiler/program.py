@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
@@ -20,20 +20,22 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import ValidationError
 
 from eie.compiler.encode import Encoding, encode
+from eie.compiler.header import LayerHeader, ProgramHeader, array_of, check_layer
 from eie.compiler.lower import Block, Lowering, blocks, lower
 from eie.compiler.passes import Fit, fit, fit_together, split
 from eie.compression.share import Initialisation, ShareReport, share
-from eie.errors import ModelError, ProgramError
+from eie.errors import EieError, ProgramError
 from eie.geometry import Geometry, Winograd
 from eie.geometry import describe as describe_geometry
 from eie.geometry import from_description as geometry_from
 from eie.graph import Graph
 from eie.matrix import frozen
 from eie.network import Layer, Network, dataflow
-from eie.spec import EIE_64PE, AcceleratorSpec
-from eie.storage import Arrays, read_json, read_safetensors, write_safetensors
+from eie.spec import EIE_64PE, AcceleratorSpec, complaint
+from eie.storage import Arrays, first_line, read_json, read_safetensors, write_safetensors
 from eie.trace import Trace
 from eie.version import __version__
 
@@ -48,6 +50,11 @@ CAPACITY_FIELDS = (
     "act_registers",
     "data_bits",
 )
+
+
+def image_fields(spec: AcceleratorSpec) -> tuple[str, ...]:
+    """Name the fields of ``spec`` that decide what the PEs store; all others can change without compiling again."""
+    return IMAGE_FIELDS + CAPACITY_FIELDS if spec.enforce_capacity else IMAGE_FIELDS
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,7 +138,13 @@ class EncodedLayer:
 
 @dataclass(frozen=True, eq=False)
 class Program:
-    """A network compiled for one machine. Build it with `compile`, keep it with `save` and `load`."""
+    """A network compiled for one machine. Build it with `compile`, keep it with `save` and `load`.
+
+    Attributes
+    ----------
+    sha256
+        Of the model file it was compiled from, or None.
+    """
 
     name: str
     spec: AcceleratorSpec
@@ -141,6 +154,7 @@ class Program:
     notes: tuple[str, ...] = ()
     trace: Trace | None = None
     graph: Graph | None = None
+    sha256: str | None = None
 
     def __post_init__(self) -> None:
         if self.graph is not None and sorted(self.graph.layers) != sorted(layer.name for layer in self.layers):
@@ -159,9 +173,7 @@ class Program:
         ProgramError
             If ``spec`` would need other images: compile again.
         """
-        changed = [name for name in IMAGE_FIELDS if getattr(spec, name) != getattr(self.spec, name)]
-        if spec.enforce_capacity:
-            changed += [name for name in CAPACITY_FIELDS if getattr(spec, name) != getattr(self.spec, name)]
+        changed = [name for name in image_fields(spec) if getattr(spec, name) != getattr(self.spec, name)]
         if changed:
             raise ProgramError(f"the program was compiled for another {', '.join(changed)}: compile it again")
         return replace(self, spec=spec)
@@ -210,10 +222,22 @@ class Program:
         header.pop("versions", None)
         if stated != _digest(arrays, header):
             raise ProgramError(f"{path}: damaged: its content does not match its hash")
+        del header["schema"]
         try:
-            return _unpack(arrays, header)
-        except (KeyError, TypeError, ValueError, IndexError, AttributeError, ModelError, ProgramError) as error:
-            raise ProgramError(f"{path}: damaged program: {error}") from None
+            return _unpack(arrays, ProgramHeader(**header))
+        except ValidationError as error:
+            raise ProgramError(f"{path}: damaged program: {complaint(error.errors()[0], 'header', ())}") from None
+        except (
+            KeyError,
+            TypeError,
+            ValueError,
+            IndexError,
+            AttributeError,
+            ArithmeticError,
+            RecursionError,
+            EieError,
+        ) as error:
+            raise ProgramError(f"{path}: damaged program: {first_line(error)}") from None
 
 
 def compile(
@@ -264,34 +288,41 @@ def compile(
     return Program(
         network.name,
         spec,
-        tuple(_compile_layer(layer, spec, init) for layer, _ in lowered),
+        tuple(encode_layer(*share(layer, spec.weight_bits, init), spec) for layer, _ in lowered),
         network.sequential,
         network.source,
         (*network.notes, *(note for _, note in lowered if note)),
         network.trace,
         network.graph,
+        network.sha256,
     )
 
 
-def _compile_layer(layer: Layer, spec: AcceleratorSpec, init: Initialisation) -> EncodedLayer:
-    shared, report = share(layer, spec.weight_bits, init)
+def encode_layer(shared: Layer, report: ShareReport, spec: AcceleratorSpec) -> EncodedLayer:
+    """Encode a lowered and weight-shared layer for one machine; what sharing did to it is passed on.
+
+    Raises
+    ------
+    ProgramError
+        If ``spec.enforce_capacity`` and a single column does not fit a PE.
+    """
     assert shared.codebook is not None
     codebook = np.zeros(1 << spec.weight_bits, np.float32)
     levels = min(len(shared.codebook), len(codebook))
     codebook[:levels] = shared.codebook[:levels]
     parts = blocks(shared)
-    passes = tuple(one for part in parts for one in _encode_block(layer.name, part, spec))
+    passes = tuple(one for part in parts for one in _encode_block(shared.name, part, spec))
     return EncodedLayer(
-        layer.name,
-        layer.outputs,
-        layer.inputs,
-        layer.matrix.nnz,
-        layer.relu,
-        layer.synthetic,
+        shared.name,
+        shared.outputs,
+        shared.inputs,
+        shared.matrix.nnz,
+        shared.relu,
+        shared.synthetic,
         frozen(codebook, np.float32),
         passes,
         report,
-        layer.geometry,
+        shared.geometry,
         reloads=spec.enforce_capacity and (len(passes) > len(parts) or not fit_together(passes, spec)),
     )
 
@@ -344,71 +375,46 @@ def _pack(program: Program) -> tuple[Arrays, dict[str, Any]]:
         "layers": layers,
         "graph": None if program.graph is None else program.graph.describe(),
     }
+    if program.sha256 is not None:
+        description["sha256"] = program.sha256
     if program.graph is not None:
         arrays |= {f"graph.{name}": array for name, array in program.graph.constants.items()}
     return arrays, description
 
 
-def _unpack(arrays: Arrays, header: Mapping[str, Any]) -> Program:
-    layers = []
-    for i, entry in enumerate(header["layers"]):
-        geometry = geometry_from(entry["geometry"])
-        shape = (entry["outputs"], entry["inputs"])
-        if geometry is not None and geometry.matrix_shape != shape:
-            raise ValueError(f"a {shape} matrix cannot be a {geometry}")
-        passes = tuple(
-            _check_pass(
-                Encoding(
-                    *(one[name] for name in _PASS_FIELDS),
-                    *(frozen(arrays[f"{i}.{k}.{name}"], kind) for name, kind in _PASS_ARRAYS.items()),
-                ),
-                shape,
-            )
-            for k, one in enumerate(entry["passes"])
-        )
-        shared = ShareReport(**{field.name: entry["shared"][field.name] for field in fields(ShareReport)})
-        layers.append(
-            EncodedLayer(
-                **{name: entry[name] for name in _LAYER_FIELDS},
-                codebook=frozen(arrays[f"{i}.codebook"], np.float32),
-                passes=passes,
-                shared=shared,
-                geometry=geometry,
-            )
-        )
+def _unpack(arrays: Arrays, header: ProgramHeader) -> Program:
+    spec = AcceleratorSpec(**header.spec)
+    layers = tuple(_unpack_layer(arrays, f"{i}.", entry, spec) for i, entry in enumerate(header.layers))
     graph = None
-    if header["graph"] is not None:
+    if header.graph is not None:
         constants = {name.removeprefix("graph."): array for name, array in arrays.items() if name.startswith("graph.")}
-        graph = Graph.from_description(header["graph"], constants)
+        graph = Graph.from_description(header.graph, constants)
     return Program(
-        header["name"],
-        AcceleratorSpec(**header["spec"]),
-        tuple(layers),
-        header["sequential"],
-        header["source"],
-        tuple(header["notes"]),
-        graph=graph,
+        header.name, spec, layers, header.sequential, header.source, tuple(header.notes), None, graph, header.sha256
     )
 
 
-def _check_pass(one: Encoding, shape: tuple[int, int]) -> Encoding:
-    """The kernels index without bounds: refuse images whose pointers leave their arrays."""
-    ends = one.pointers[-1] if one.pointers.ndim == 2 and len(one.pointers) else np.full(1, -1)
-    if (
-        not np.array_equal(np.diff(one.bases), ends)
-        or (np.diff(one.pointers, axis=0) < 0).any()
-        or one.pointers[0].any()
-        or not len(one.codes) == len(one.runs) == one.bases[-1]
-        or len(one.padding) != len(one.pointers) - 1
-        or one.inputs + one.has_bias != len(one.padding)
-    ):
-        raise ValueError("its pointers and entries do not belong together")
-    if one.row_start < 0 or one.column_start < 0 or one.row_stop > shape[0] or one.column_stop > shape[1]:
-        raise ValueError("a pass lies outside its layer")
-    rows = one.decode().rows if len(one.codes) else np.zeros(0)
-    if len(rows) and rows.max() >= one.row_stop - one.row_start:
-        raise ValueError("an entry lies outside its layer")
-    return one
+def _unpack_layer(arrays: Arrays, prefix: str, entry: LayerHeader, spec: AcceleratorSpec) -> EncodedLayer:
+    def array(name: str, dtype: Any) -> NDArray[Any]:
+        return frozen(array_of(arrays[f"{prefix}{name}"], dtype, f"{prefix}{name}"), dtype)
+
+    geometry = geometry_from(entry.geometry)
+    shape = (entry.outputs, entry.inputs)
+    if geometry is not None and geometry.matrix_shape != shape:
+        raise ValueError(f"a {shape} matrix cannot be a {geometry}")
+    codebook = array("codebook", np.float32)
+    passes = []
+    for k, one in enumerate(entry.passes):
+        images: dict[str, Any] = {name: array(f"{k}.{name}", kind) for name, kind in _PASS_ARRAYS.items()}
+        passes.append(Encoding(**one.model_dump(), **images))
+    check_layer(entry, codebook, passes, spec)
+    return EncodedLayer(
+        **{name: getattr(entry, name) for name in _LAYER_FIELDS},
+        codebook=codebook,
+        passes=tuple(passes),
+        shared=ShareReport(**entry.shared.model_dump()),
+        geometry=geometry,
+    )
 
 
 def _digest(arrays: Mapping[str, NDArray[Any]], description: Mapping[str, Any]) -> str:

@@ -7,7 +7,7 @@ Weights that already take few enough values keep them exactly.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,7 @@ from eie.kernels import cluster
 from eie.matrix import frozen
 from eie.network import Layer
 
-Initialisation = Literal["exact", "linear"]
+Initialisation = Literal["exact", "linear", "density", "random"]
 HISTOGRAM_BINS = 4096
 LLOYD_ROUNDS = 100
 
@@ -48,7 +48,9 @@ class ShareReport:
     bias_max_error: float
 
 
-def share(layer: Layer, weight_bits: int = 4, init: Initialisation = "exact") -> tuple[Layer, ShareReport]:
+def share(
+    layer: Layer, weight_bits: int = 4, init: Initialisation = "exact", *, seed: int = 0
+) -> tuple[Layer, ShareReport]:
     """Cluster a layer's non-zero weights and bias to at most ``2**weight_bits - 1`` values; code 0 stays zero.
 
     Parameters
@@ -60,13 +62,18 @@ def share(layer: Layer, weight_bits: int = 4, init: Initialisation = "exact") ->
     init
         ``"exact"``: the optimal clustering of a 4,096-bin histogram, refined by Lloyd's algorithm on the weights;
         ``"linear"``: Lloyd from evenly spaced centroids, Deep Compression's choice, which leaves empty clusters on
-        heavy-tailed weights.
+        heavy-tailed weights; ``"density"``: Lloyd from equal shares of the weights; ``"random"``: Lloyd from weights
+        drawn at random (Forgy).
+    seed
+        For ``"random"``.
 
     Raises
     ------
     ModelError
-        If the layer is shared already with more levels than ``weight_bits`` can name.
+        If the layer is shared already with more levels than ``weight_bits`` can name, or ``init`` is unknown.
     """
+    if init not in get_args(Initialisation):
+        raise ModelError(f"init={init!r}: must be one of {', '.join(get_args(Initialisation))}")
     levels = (1 << weight_bits) - 1
     if layer.codebook is not None:
         used = int(max(layer.matrix.data.max(initial=0), _largest(layer.bias_codes)))
@@ -78,7 +85,7 @@ def share(layer: Layer, weight_bits: int = 4, init: Initialisation = "exact") ->
         return layer, ShareReport(used, True, 0.0, 0.0, 0.0, 0.0)
     weights: NDArray[np.float32] = layer.matrix.data
     bias = np.zeros(0, np.float32) if layer.bias is None else layer.bias[layer.bias != 0]
-    centroids = _centroids(np.sort(weights), np.sort(bias), levels, init)
+    centroids = _centroids(np.sort(weights), np.sort(bias), levels, init, seed)
     codebook = np.concatenate((np.zeros(1, np.float32), centroids))
     codes = nearest_codes(weights, codebook[1:], 1)
     bias_codes, bias_error = None, 0.0
@@ -96,7 +103,7 @@ def share(layer: Layer, weight_bits: int = 4, init: Initialisation = "exact") ->
 
 
 def _centroids(
-    weights: NDArray[np.float32], bias: NDArray[np.float32], levels: int, init: Initialisation
+    weights: NDArray[np.float32], bias: NDArray[np.float32], levels: int, init: Initialisation, seed: int
 ) -> NDArray[np.float32]:
     """Choose at most ``levels`` ascending values for sorted weights and bias, which share one codebook.
 
@@ -107,13 +114,13 @@ def _centroids(
     if distinct > levels:
         both = np.concatenate((weights, bias))
         both.sort()
-        return _cluster(both, levels, init)
+        return _cluster(both, levels, init, seed)
     kept = np.unique(weights)
     foreign = np.setdiff1d(bias, kept)
     spare = levels - distinct
     if not spare or not len(foreign):
         return kept
-    extra = foreign if len(foreign) <= spare else _cluster(bias[~np.isin(bias, kept)], spare, init)
+    extra = foreign if len(foreign) <= spare else _cluster(bias[~np.isin(bias, kept)], spare, init, seed)
     return np.unique(np.concatenate((kept, extra)))
 
 
@@ -121,10 +128,58 @@ def _distinct(ordered: NDArray[np.float32]) -> int:
     return 1 + int(np.count_nonzero(np.diff(ordered))) if len(ordered) else 0
 
 
-def _cluster(ordered: NDArray[np.float32], levels: int, init: Initialisation) -> NDArray[np.float32]:
+def _cluster(ordered: NDArray[np.float32], levels: int, init: Initialisation, seed: int) -> NDArray[np.float32]:
     first = np.zeros(len(ordered) + 1)
     np.cumsum(ordered, dtype=np.float64, out=first[1:])
-    return _lloyd(ordered, first, _start(ordered, first, levels, init))
+    return _lloyd(ordered, first, _start(ordered, first, levels, init, seed))
+
+
+def tied_gradient(codes: NDArray[Any], gradient: NDArray[Any], levels: int | None = None) -> NDArray[np.float64]:
+    """Add up the gradients of all weights that share a level: the gradient of the codebook.
+
+    Deep Compression, section 3.3. The reserved zero's gradient is zero, so that pruned weights stay pruned.
+
+    Parameters
+    ----------
+    codes
+        Integer codes of any shape, 0 for pruned.
+    gradient
+        Derivative of the loss by each weight, of the same shape.
+    levels
+        Length of the codebook; up to the largest code otherwise.
+
+    Returns
+    -------
+    float64 (levels,)
+
+    Examples
+    --------
+    >>> tied_gradient(np.array([[0, 1], [2, 1]]), np.array([[9.0, 0.5], [2.0, 0.25]])).tolist()
+    [0.0, 0.75, 2.0]
+    """
+    if codes.shape != gradient.shape:
+        raise ModelError(f"gradient has shape {gradient.shape}: must be that of the codes, {codes.shape}")
+    flat = codes.ravel().astype(np.int64)
+    sums: NDArray[Any] = np.bincount(flat, weights=gradient.ravel().astype(np.float64), minlength=levels or 0)
+    sums[:1] = 0
+    return sums.astype(np.float64, copy=False)
+
+
+def with_codebook(layer: Layer, codebook: NDArray[Any]) -> Layer:
+    """Return a shared layer with its levels moved to ``codebook`` (levels,); level 0 stays zero.
+
+    Raises
+    ------
+    ModelError
+        If the layer is not shared, or the levels are of another number or not finite.
+    """
+    if layer.codebook is None:
+        raise ModelError(f"layer {layer.name!r}: has no codebook to move: share it first")
+    moved = frozen(codebook, np.float32).copy()
+    if moved.shape != layer.codebook.shape or not np.isfinite(moved).all():
+        raise ModelError(f"layer {layer.name!r}: codebook must be {layer.codebook.shape} finite levels")
+    moved[0] = 0
+    return replace(layer, codebook=frozen(moved, np.float32))
 
 
 def nearest_codes(values: NDArray[np.float32], centroids: NDArray[np.float32], first: int) -> NDArray[np.uint8]:
@@ -139,14 +194,18 @@ def _nearest_with_zero(bias: NDArray[np.float32], codebook: NDArray[np.float32])
 
 
 def _start(
-    ordered: NDArray[np.float32], first: NDArray[np.float64], levels: int, init: Initialisation
+    ordered: NDArray[np.float32], first: NDArray[np.float64], levels: int, init: Initialisation, seed: int
 ) -> NDArray[np.float64]:
     """Choose where Lloyd's algorithm begins; ``first`` (n + 1,) are the prefix sums of the sorted values."""
     low, high = float(ordered[0]), float(ordered[-1])
     if init == "linear":
         return np.linspace(low, high, levels)
-    if init != "exact":
-        raise ModelError(f"init={init!r}: must be 'exact' or 'linear'")
+    if init == "density":
+        shares = (np.arange(levels) + 0.5) / levels
+        return ordered[(shares * len(ordered)).astype(np.int64)].astype(np.float64)
+    if init == "random":
+        drawn = np.random.default_rng(seed).choice(np.unique(ordered), levels, replace=False)
+        return np.sort(drawn).astype(np.float64)
     # Histogram borders are cut in the sorted weights themselves, so no weight is binned twice.
     edges = np.searchsorted(ordered, np.linspace(low, high, HISTOGRAM_BINS + 1)[1:-1].astype(np.float32), "right")
     edges = np.unique(np.concatenate(([0], edges, [len(ordered)])))

@@ -65,6 +65,7 @@ class Sram:
     interpolated: bool
 
 
+@cache
 def sram(kib: float, width_bits: int, node_nm: int, cell: Cell) -> Sram:
     """Look up a memory of ``kib`` KiB and ``width_bits``.
 

@@ -6,42 +6,102 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable
+import hashlib
+import os
+from collections.abc import Sequence
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
-from typing import cast
 
 from eie.errors import ModelError
+from eie.importers.options import Unsupported
 from eie.network import Network
 
-_READERS = {".toml": "toml", ".npz": "npz", ".safetensors": "safetensors", ".csv": "topology"}
+# Suffix: module with a function ``read``, and which options of `load` it takes.
+_READERS: dict[str, tuple[str, tuple[str, ...]]] = {
+    ".toml": ("toml", ("mask",)),
+    ".npz": ("state_dict", ("mask",)),
+    ".safetensors": ("state_dict", ("mask",)),
+    ".onnx": ("onnx", ("unsupported", "input_shape")),
+    ".pt": ("state_dict", ("mask",)),
+    ".pth": ("state_dict", ("mask",)),
+    ".net": ("deep_compression", ("shapes",)),
+    ".smtx": ("smtx", ()),
+    ".csv": ("topology", ()),
+}
 _PACKAGE = Path(__file__).parent.parent
 
 
-def load(path: str | Path) -> Network:
+def load(
+    path: str | Path,
+    *,
+    mask: str | Path | None = None,
+    shapes: str | Path | None = None,
+    unsupported: Unsupported | None = None,
+    input_shape: Sequence[int] | None = None,
+) -> Network:
     """Read a network.
 
     Parameters
     ----------
     path
-        A ``.toml``, ``.npz`` or ``.safetensors`` file, a SCALE-Sim topology (``.csv``), or the name of a shipped model
-        (``"lenet-300-100"``).
+        A model file (docs/formats.md lists the kinds), or the name of a shipped model (``"lenet-300-100"``).
+    mask
+        0/1 arrays named as the weights they prune (``.npz``, ``.safetensors``, ``.pt``), for a state dict or a
+        ``.toml`` model.
+    shapes
+        Layer shapes (``.toml``) of a ``.net`` file that is none of the published ones.
+    unsupported
+        What to do about operators of an ``.onnx`` file that are not known: ``"refuse"`` the file (default), or
+        ``"skip"`` them and keep the weight layers, which then run on recorded activations. Either way all are listed.
+    input_shape
+        Of one sample, for an ``.onnx`` file that leaves sizes other than the batch's open.
 
     Raises
     ------
     ModelError
-        If the file is missing, damaged or of a kind that is not known.
+        If a file is missing, damaged or of a kind that is not known, or an option does not apply to it.
+    """
+    path = find(path)
+    module, takes = _READERS[path.suffix]
+    files = {"mask": mask, "shapes": shapes}
+    given: dict[str, object] = {name: Path(file) for name, file in files.items() if file is not None}
+    plain = {"unsupported": unsupported, "input_shape": input_shape}
+    given |= {name: value for name, value in plain.items() if value is not None}
+    for name in given:
+        if name not in takes:
+            kinds = ", ".join(suffix for suffix, (_, taken) in _READERS.items() if name in taken)
+            raise ModelError(f"{path}: {name} does not apply to {path.suffix} files, only to {kinds}")
+    network: Network = import_module(f"eie.importers.{module}").read(path, **given)
+    return replace(network, sha256=file_sha256(path))
+
+
+def find(path: str | Path) -> Path:
+    """Return the file that `load` would read: ``path``, or that of a shipped model.
+
+    Raises
+    ------
+    ModelError
+        If there is none, or its kind is not known.
     """
     path = Path(path)
-    if not path.exists() and len(path.parts) == 1 and path.suffix not in _READERS:
+    if not os.path.exists(path) and len(path.parts) == 1 and path.suffix not in _READERS:
         path = _shipped(path.name)
-    if path.is_dir():
+    if os.path.isdir(path):
         raise ModelError(f"{path}: a folder, not a model file")
     if path.suffix not in _READERS:
         kinds = ", ".join(_READERS)
         raise ModelError(f"{path}: unknown suffix {path.suffix!r}: must be one of {kinds}")
-    reader = import_module(f"eie.importers.{_READERS[path.suffix]}")
-    return cast(Callable[[Path], Network], reader.read)(path)
+    return path
+
+
+def file_sha256(path: Path) -> str | None:
+    """SHA-256 of a file, None if it cannot be read: what ties a trace to the model it was recorded from."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return None
 
 
 def shipped_models() -> dict[str, Path]:

@@ -1,18 +1,16 @@
-"""``.safetensors`` state dicts; names as in `tensors`."""
+"""``.safetensors`` files as named arrays, for `state_dict`."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from eie.errors import ModelError
-from eie.importers.tensors import network_from
-from eie.network import Network
-from eie.storage import read_safetensors
+from eie.storage import Arrays, read_safetensors
 
 
-def read(path: Path) -> Network:
-    """Read a network from ``path``."""
+def read_arrays(path: Path) -> tuple[Arrays, list[str]]:
+    """Read every tensor of ``path``. No notes."""
     arrays, header = read_safetensors(path, ModelError)
     if "eie" in header:
         raise ModelError(f"{path}: a compiled program, not a model: use eie simulate or eie inspect")
-    return network_from(arrays, path.stem, path.name)
+    return arrays, []

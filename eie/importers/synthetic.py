@@ -1,8 +1,8 @@
 """Layers and activations drawn at random from shapes and densities; every report labels them as such.
 
 Comes in: a shape, densities and a seeded generator. Goes out: a `Layer`, and a `LayerTrace` with the pattern of its
-inputs. Read by the TOML importer. Every weight and activation is kept independently, which is more even than real
-pruning.
+inputs. Read by the TOML importer; `smtx` draws values only. Every weight and activation is kept independently, which is
+more even than real pruning.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from eie.geometry import Conv2d, Lstm
 from eie.matrix import SparseColumns, frozen
@@ -40,14 +41,20 @@ def draw_layer(
     outputs, inputs = shape
     places = _bernoulli(inputs * outputs, density, rng)
     rows, columns = places % outputs, places // outputs
-    levels = np.concatenate((np.arange(-7, 0), np.arange(1, 9))).astype(np.float32)
-    levels /= np.float32(8 * np.sqrt(max(1.0, inputs * density)))
+    levels = weight_levels(inputs * density)
     data = levels[rng.integers(0, LEVELS, len(places), np.uint8)]
     matrix = SparseColumns.of(shape, np.searchsorted(columns, np.arange(inputs + 1)), rows, data)
     drawn_bias = frozen(rng.choice(levels, outputs), np.float32) if bias else None
     if isinstance(geometry, Conv2d):
         matrix = geometry.spread_groups(matrix)
     return Layer(name, matrix, bias=drawn_bias, relu=relu, synthetic=True, geometry=geometry)
+
+
+def weight_levels(non_zeros_per_output: float) -> NDArray[np.float32]:
+    """Return 15 non-zero values, scaled to keep the sums of an output near 1."""
+    levels = np.concatenate((np.arange(-7, 0), np.arange(1, 9))).astype(np.float32)
+    levels /= np.float32(8 * np.sqrt(max(1.0, non_zeros_per_output)))
+    return levels
 
 
 def draw_vector(inputs: int, density: float, rng: np.random.Generator) -> LayerTrace:

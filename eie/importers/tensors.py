@@ -1,9 +1,10 @@
-"""Named arrays into layers: what ``.npz`` and ``.safetensors`` state dicts have in common.
+"""Named arrays into layers: what state dicts in any container have in common.
 
 Understood names: ``X.weight`` with ``X.bias`` (outputs, inputs); ``X.codes`` with ``X.codebook`` and ``X.bias_codes``;
 the same without ``X.`` for a single layer; ``W0, b0, W1, ...``; any other 2-D float array is a layer of that name.
-Weights or codes of four dimensions (out, in / groups, kh, kw) are a convolution; stride, pads and groups are not in
-such a file, so 1, none and 1 are taken, and a note says so (a ``.toml`` model can state them).
+Weights or codes of shape (out, in, k) or (out, in, kh, kw) are a convolution; stride, pads and groups are not in such a
+file, so 1, none and 1 are taken, and a note says so (a ``.toml`` model can state them). LSTMs are in `recurrent`. What
+`stored` wrote is read by it.
 ``act``, ``activations``, ``input`` or ``inputs`` are recorded inputs of the first layer, ``labels`` their classes.
 """
 
@@ -15,14 +16,14 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from eie.errors import ModelError
 from eie.geometry import Conv2d
-from eie.matrix import frozen
+from eie.importers import stored
+from eie.importers.recurrent import take_lstms
 from eie.network import Layer, Network
-from eie.trace import LayerTrace, Trace
+from eie.trace import LayerTrace, Trace, class_labels
 
 Arrays = Mapping[str, NDArray[Any]]
 _ACTIVATIONS = ("act", "activations", "input", "inputs")
@@ -44,10 +45,13 @@ def network_from(arrays: Arrays, name: str, source: str) -> Network:
     ModelError
         If no layer is found, or one is incomplete.
     """
+    if stored.KEY in arrays:
+        return stored.from_arrays(arrays, source)
     groups: dict[str, dict[str, NDArray[Any]]] = {}
     ignored: list[str] = []
     recorded: NDArray[Any] | None = None
     labels: NDArray[Any] | None = None
+    lstms, arrays, unknown_kinds = take_lstms(arrays, name, source)
     for key in sorted(arrays, key=_natural):
         array = arrays[key]
         if key in _ACTIVATIONS:
@@ -58,18 +62,20 @@ def network_from(arrays: Arrays, name: str, source: str) -> Network:
             groups.setdefault(place[0], {})[place[1]] = array
         else:
             ignored.append(f"{key} {array.shape}")
-    notes = [f"ignored, not a layer's: {', '.join(ignored)}"] if ignored else []
+    notes = unknown_kinds + ([f"ignored, not a layer's: {', '.join(ignored)}"] if ignored else [])
     groups = {key: parts for key, parts in groups.items() if _is_layer(key, parts, notes)}
-    if not groups:
-        raise ModelError(f"{source}: holds no layer: no 2-D or 4-D weights (found {', '.join(arrays) or 'nothing'})")
+    if not groups and not lstms:
+        raise ModelError(f"{source}: holds no layer: no weights of 2 to 4 dimensions (found {_listed(arrays)})")
     flip = _stored_transposed(groups)
     if flip:
         notes.append(f"read as (inputs, outputs): {', '.join(sorted(flip, key=_natural))}")
-    layers = [_layer(key, parts, key in flip, source) for key, parts in groups.items()]
-    convolutions = [layer.name for layer in layers if layer.geometry is not None]
+    made = lstms | {key: _layer(key, parts, key in flip, source) for key, parts in groups.items()}
+    layers = [made[key] for key in sorted(made, key=_natural)]
+    convolutions = [layer.name for layer in layers if isinstance(layer.geometry, Conv2d)]
     if convolutions:
         notes.append(f"convolutions taken with stride 1, no pads, one group: {', '.join(convolutions)}")
-    sequential = not convolutions and all(a.outputs == b.inputs for a, b in pairwise(layers))
+    sequential = all(layer.geometry is None for layer in layers)
+    sequential = sequential and all(a.outputs == b.inputs for a, b in pairwise(layers))
     if sequential:
         layers = [replace(layer, relu=layer is not layers[-1]) for layer in layers]
         if len(layers) > 1:
@@ -77,7 +83,9 @@ def network_from(arrays: Arrays, name: str, source: str) -> Network:
     trace = None
     if recorded is not None:
         first = {layers[0].name: _recorded(layers[0], recorded, f"{source}: activations")}
-        trace = Trace(first, None if labels is None else frozen(labels, np.int64), f"activations in {source}")
+        trace = Trace(
+            first, None if labels is None else class_labels(labels, f"{source}: labels"), f"activations in {source}"
+        )
     return Network(name, tuple(layers), sequential, trace, source, tuple(notes))
 
 
@@ -114,7 +122,7 @@ def _place(key: str, array: NDArray[Any], stem: str) -> tuple[str, str] | None:
 
 def _is_layer(key: str, parts: Mapping[str, NDArray[Any]], notes: list[str]) -> bool:
     main = parts.get("weight", parts.get("codes"))
-    if main is not None and main.ndim in (2, 4):
+    if main is not None and 2 <= main.ndim <= 4:
         return True
     listed = ", ".join(f"{part} {array.shape}" for part, array in parts.items())
     notes.append(f"ignored, not a layer: {key} ({listed})")
@@ -135,14 +143,19 @@ def _stored_transposed(groups: Mapping[str, Mapping[str, NDArray[Any]]]) -> set[
 
 
 def _layer(key: str, parts: Mapping[str, NDArray[Any]], flip: bool, source: str) -> Layer:
-    if "codes" in parts:
-        if "codebook" not in parts:
-            raise ModelError(f"{source}: layer {key!r} has codes but no codebook")
-        codes, bias = parts["codes"], parts.get("bias_codes")
-        if codes.ndim == 4:
-            return Layer.from_conv(key, codes, bias, codebook=parts["codebook"])
-        return Layer.from_codes(key, codes, parts["codebook"], bias)
-    if parts["weight"].ndim == 4:
-        return Layer.from_conv(key, parts["weight"], parts.get("bias"))
-    weights = parts["weight"].T if flip else parts["weight"]
-    return Layer.from_weights(key, weights, parts.get("bias"))
+    if "codes" in parts and "codebook" not in parts:
+        raise ModelError(f"{source}: layer {key!r} has codes but no codebook")
+    coded = "codes" in parts
+    codebook, bias = (parts["codebook"], parts.get("bias_codes")) if coded else (None, parts.get("bias"))
+    weights = parts["codes" if coded else "weight"]
+    if weights.ndim == 3:
+        weights = weights[:, :, None, :]
+    if weights.ndim == 4:
+        return Layer.from_conv(key, weights, bias, codebook=codebook)
+    if codebook is not None:
+        return Layer.from_codes(key, weights, codebook, bias)
+    return Layer.from_weights(key, weights.T if flip else weights, bias)
+
+
+def _listed(arrays: Arrays) -> str:
+    return ", ".join(f"{key} {array.shape}" for key, array in arrays.items()) or "nothing"

@@ -41,7 +41,6 @@ Without weights a layer is synthetic, and labelled so in every report::
 from __future__ import annotations
 
 import re
-import tomllib
 from pathlib import Path
 from typing import Any, Literal
 
@@ -51,14 +50,22 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from eie.errors import ModelError
 from eie.geometry import Conv2d, Lstm
 from eie.graph import Graph
+from eie.importers.state_dict import read_weights
 from eie.importers.synthetic import draw_layer, draw_map, draw_sequence, draw_vector
 from eie.network import Layer, Network
 from eie.spec import complaint
-from eie.storage import Arrays, read_npz, read_safetensors
+from eie.storage import Arrays, read_toml
 from eie.trace import LayerTrace, Trace
 
-LARGEST_LAYER = 1 << 33
+LARGEST_SIDE = 1 << 26
+LARGEST_DRAW = 1 << 28
+LARGEST_PATTERN = 1 << 33
 POOLS = {"max": "max_pool", "average": "average_pool"}
+
+ONLY_FOR = {
+    "conv": ("kernel", "stride", "pads", "dilation", "groups", "height", "width"),
+    "lstm": ("hidden_weights", "reverse", "steps"),
+}
 
 Size = int | list[int]
 
@@ -105,29 +112,25 @@ class _ModelFile(BaseModel):
     layer: list[_LayerEntry] = Field(min_length=1)
 
 
-def read(path: Path) -> Network:
-    """Read a network from ``path``; relative names are looked up in its folder.
+def read(path: Path, mask: Path | None = None) -> Network:
+    """Read a network from ``path``; relative names are looked up in its folder, ``mask`` prunes its weight file.
 
     Raises
     ------
     ModelError
         Everything that is wrong with the file, a line each.
     """
-    try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ModelError(f"{path}: cannot be read: {error.strerror or error}") from None
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
-        raise ModelError(f"{path}: not valid TOML: {error}") from None
+    values = read_toml(path, ModelError)
     try:
         model = _ModelFile(**values)
     except ValidationError as error:
         known = [*_ModelFile.model_fields, *_LayerEntry.model_fields]
         raise ModelError("\n".join(complaint(item, str(path), known) for item in error.errors())) from None
-    arrays = _weight_file(path, model)
+    arrays, notes = _weight_file(path, model, mask)
     layers, drawn = [], {}
     for i, entry in enumerate(model.layer):
         try:
+            _check_belongs(entry, chained=model.input is not None)
             if entry.weights or entry.codes:
                 layers.append(_stored(entry, arrays))
             else:
@@ -145,7 +148,19 @@ def read(path: Path) -> Network:
         trace = Trace(drawn, source=f"synthetic activations, seed {model.seed}", synthetic=True)
     graph = None if model.input is None else _chain(path, model.input, model.layer, layers)
     sequential = model.sequential and graph is None
-    return Network(model.name or path.stem, tuple(layers), sequential, trace, path.name, graph=graph)
+    return Network(model.name or path.stem, tuple(layers), sequential, trace, path.name, tuple(notes), graph)
+
+
+def _check_belongs(entry: _LayerEntry, *, chained: bool) -> None:
+    """Refuse fields that would be ignored."""
+    for kind, names in ONLY_FOR.items():
+        stray = sorted(entry.model_fields_set.intersection(names)) if entry.kind != kind else []
+        if stray:
+            raise ModelError(f"{', '.join(stray)}: only a layer of kind = {kind!r} has that")
+    if entry.kind == "lstm" and (entry.relu or entry.codes is not None):
+        raise ModelError("an LSTM has no relu and no codes")
+    if entry.pool is not None and not chained:
+        raise ModelError("pool needs the shape of the network's input: set input = [...] at the top")
 
 
 def _chain(path: Path, shape: list[int], entries: list[_LayerEntry], layers: list[Layer]) -> Graph:
@@ -170,15 +185,12 @@ def _pool(where: str, text: str) -> tuple[str, dict[str, Any]]:
     return POOLS[match[1]], {"kernel": (size, size), "stride": (stride, stride)}
 
 
-def _weight_file(path: Path, model: _ModelFile) -> Arrays:
-    if model.weights is None:
-        return {}
-    file = path.parent / model.weights
-    if file.suffix == ".safetensors":
-        return read_safetensors(file, ModelError)[0]
-    if file.suffix == ".npz":
-        return read_npz(file, ModelError)
-    raise ModelError(f"{path}: weights={model.weights!r}: must be an .npz or .safetensors file")
+def _weight_file(path: Path, model: _ModelFile, mask: Path | None) -> tuple[Arrays, list[str]]:
+    if model.weights is not None:
+        return read_weights(path.parent / model.weights, mask)
+    if mask is not None:
+        raise ModelError(f"{path}: names no weight file that a mask could prune")
+    return {}, []
 
 
 def _stored(entry: _LayerEntry, arrays: Arrays) -> Layer:
@@ -272,8 +284,11 @@ def _synthetic(entry: _LayerEntry, rng: np.random.Generator) -> Layer:
     elif entry.kind == "lstm":
         geometry = Lstm(entry.inputs, entry.outputs, entry.reverse)
     shape = (entry.outputs, entry.inputs) if geometry is None else geometry.dense_shape
-    if shape[0] * shape[1] > LARGEST_LAYER:
-        raise ModelError(f"{shape[0]} x {shape[1]} weights: at most {LARGEST_LAYER}")
+    expected = int(shape[0] * shape[1] * entry.weight_density)
+    if max(*shape, geometry.matrix_shape[1] if geometry else 0) > LARGEST_SIDE:
+        raise ModelError(f"{shape[0]:,} x {shape[1]:,} weights: at most {LARGEST_SIDE:,} a side")
+    if expected > LARGEST_DRAW:
+        raise ModelError(f"{expected:,} random weights: at most {LARGEST_DRAW:,} are drawn")
     return draw_layer(
         entry.name, shape, entry.weight_density, rng, bias=bool(entry.bias), relu=entry.relu, geometry=geometry
     )
@@ -283,9 +298,17 @@ def _synthetic_inputs(entry: _LayerEntry, layer: Layer, density: float, rng: np.
     if isinstance(layer.geometry, Conv2d):
         if entry.height is None or entry.width is None:
             raise ModelError("activation_density of a convolution needs height and width of its input")
+        products = layer.geometry.products(entry.height, entry.width)
+        _check_pattern(max(products * layer.inputs, layer.geometry.in_channels * entry.height * entry.width))
         return draw_map(layer.geometry, entry.height, entry.width, density, rng)
     if isinstance(layer.geometry, Lstm):
         if entry.steps is None:
             raise ModelError("activation_density of an LSTM needs steps")
+        _check_pattern(entry.steps * layer.inputs)
         return draw_sequence(layer.geometry, entry.steps, density, rng)
     return draw_vector(layer.inputs, density, rng)
+
+
+def _check_pattern(size: int) -> None:
+    if size > LARGEST_PATTERN:
+        raise ModelError(f"{size:,} random activations: at most {LARGEST_PATTERN:,} are drawn")

@@ -5,7 +5,7 @@ seen from the cycle after the broadcast. A step lets the time since the last bro
 zero) and adds the new column's slots. The backlog of a PE is bounded by what fits a queue, so small unsigned
 integers hold it, and the loop over PEs runs many lanes wide; the caller picks the number type by that bound.
 
-PEs are padded to whole blocks of `LANES`; padded lanes hold zero slots and never matter.
+PEs are padded to `padded` lanes; those added hold zero slots and never matter.
 """
 
 from __future__ import annotations
@@ -20,17 +20,23 @@ from eie.kernels.jit import inlined, njit
 LANES = 64
 PIPELINE_CYCLES = 5
 
-# Columns of the integer results that `time_samples` fills.
+
+def padded(n_pe: int) -> int:
+    """S: the lanes that ``n_pe`` PEs take, 64 or a multiple of 128."""
+    return 64 if n_pe <= 64 else -(-n_pe // 128) * 128
+
+
+# Columns of the integer result that `queue_timing` fills.
 BROADCAST_END, LAST_SCAN_ROW, LAST_LANE_HIT, STALL, LARGEST_BACKLOG = range(5)
 
 
 @inlined
 def _take_block(
-    backlog: NDArray[Any], slots: NDArray[Any], state_at: Any, slots_at: Any, elapsed: Any, peak: Any
+    backlog: NDArray[Any], slots: NDArray[Any], state_at: Any, slots_at: Any, elapsed: Any, peak: Any, lanes: Any
 ) -> Any:
     """Let ``elapsed`` cycles pass and add a column's slots, for one block of PEs; return the largest backlog."""
     number = backlog.dtype.type
-    for lane in range(np.uint64(64)):
+    for lane in range(lanes):
         at = state_at + lane
         held = backlog[at]
         left = number(held - elapsed) if held > elapsed else number(0)
@@ -58,12 +64,12 @@ def queue_timing(
     positions
         (K,) scan positions of the non-zero activations, ascending; a bias sits at the first position of its own row.
     slots
-        (J * B * LANES,) cycles each PE spends on a column, ``max(1, entries)``; uint8, uint16, int32 or int64.
+        (J * S,) cycles each PE spends on a column, ``max(1, entries)``; uint8, uint16 or int32.
     columns
         C, input activations; a position beyond them is the bias, column C.
     backlog, ring
-        Scratch of ``slots``' type, (B * LANES,), and (act_queue_depth - 1,); both zeroed here. ``backlog`` is left
-        as it stands after the last broadcast: PE p is free in cycle ``result[BROADCAST_END] + 1 + backlog[p]``.
+        Scratch, (S,) of a type that holds any backlog, and (act_queue_depth - 1,); zeroed here. ``backlog`` is
+        left as it stands after the last broadcast: PE p is free in cycle ``result[BROADCAST_END] + 1 + backlog[p]``.
     result
         (5,) filled: W[K-1], its scan row, whether it sat in the last lane, stall cycles, largest backlog.
     """
@@ -98,9 +104,13 @@ def queue_timing(
         passed = number(min(elapsed, highest))
         column: Any = min(position, columns)
         start = np.uint64(column) * stride
-        peak = _take_block(backlog, slots, np.uint64(0), start, passed, number(0))
-        for at in range(np.uint64(64), stride, np.uint64(64)):
-            peak = _take_block(backlog, slots, at, start + at, passed, peak)
+        peak = number(0)
+        # a constant number of lanes, as many as there are, is what the compiler turns into plain vector code
+        if stride == 64:
+            peak = _take_block(backlog, slots, np.uint64(0), start, passed, peak, np.uint64(64))
+        else:
+            for at in range(np.uint64(0), stride, np.uint64(128)):
+                peak = _take_block(backlog, slots, at, start + at, passed, peak, np.uint64(128))
         behind = np.int64(peak)
     result[0] = broadcast
     result[1] = row_end // n_pe - 1
@@ -193,54 +203,36 @@ def tally(
 
 
 @njit
-def time_samples(
+def queue_samples(
     starts: NDArray[np.int64],
     positions: NDArray[np.int32],
     slots: NDArray[Any],
-    table: NDArray[Any],
-    column_totals: NDArray[np.int64],
     columns: int,
     scan_rows: int,
     n_pe: int,
     act_queue_depth: int,
     backlog: NDArray[Any],
-    state: NDArray[Any],
     cycles: NDArray[np.int64],
     stall: NDArray[np.int64],
     dead: NDArray[np.int64],
-    reads: NDArray[np.int64],
-    entries: NDArray[np.int64],
-    padding: NDArray[np.int64],
-    issue: NDArray[np.int64],
-    empty: NDArray[np.int64],
-    starved: NDArray[np.int64],
+    free: NDArray[np.int64],
 ) -> None:
-    """Time every input of a batch; input s owns ``positions[starts[s] : starts[s + 1]]``.
+    """Walk every input of a batch through the queues; input s owns ``positions[starts[s] : starts[s + 1]]``.
 
-    ``column_totals`` (J, 3) holds each column's entries, padding entries and SRAM rows over all PEs. ``backlog`` and
-    ``state`` are scratch of `queue_timing` and `tally`. The last nine, (N,) and (N, P), are filled.
+    ``backlog`` is scratch of `queue_timing`. ``cycles, stall, dead`` (N,) are filled, and ``free`` (N, P): the cycle
+    from which a PE has nothing left to issue.
     """
     ring = np.empty(act_queue_depth - 1, np.int64)
     result = np.empty(5, np.int64)
-    totals = np.empty(backlog.shape[0] * 3, np.int64)
     for s in range(starts.shape[0] - 1):
         active = positions[starts[s] : starts[s + 1]]
-        entries[s] = padding[s] = reads[s] = 0
         if active.shape[0] == 0:
             cycles[s] = 1 + scan_rows
             stall[s] = 0
             dead[s] = scan_rows
-            issue[s] = 0
-            empty[s] = 0
-            starved[s] = 1 + scan_rows
+            free[s] = 1 + scan_rows
             continue
         queue_timing(active, slots, columns, n_pe, act_queue_depth, backlog, ring, result)
-        tally(active, table, columns, state, totals)
-        for position in active:
-            column: Any = min(np.int64(position), columns)
-            entries[s] += column_totals[column, 0]
-            padding[s] += column_totals[column, 1]
-            reads[s] += column_totals[column, 2]
         broadcast_end = result[BROADCAST_END]
         scan_end = broadcast_end + scan_rows - result[LAST_SCAN_ROW] - result[LAST_LANE_HIT]
         cycles[s] = total_cycles(scan_rows, result)
@@ -248,9 +240,41 @@ def time_samples(
         # every cycle of the scanner broadcasts, stalls or is dead; it starts in cycle 1
         dead[s] = scan_end - 1 - active.shape[0] - result[STALL]
         for pe in range(n_pe):
+            free[s, pe] = broadcast_end + 1 + np.int64(backlog[pe])
+
+
+@njit
+def tally_samples(
+    starts: NDArray[np.int64],
+    positions: NDArray[np.int32],
+    table: NDArray[Any],
+    column_totals: NDArray[np.int64],
+    columns: int,
+    n_pe: int,
+    state: NDArray[Any],
+    reads: NDArray[np.int64],
+    entries: NDArray[np.int64],
+    padding: NDArray[np.int64],
+    issue: NDArray[np.int64],
+    empty: NDArray[np.int64],
+) -> None:
+    """Count, for every input of a batch, what no queue changes.
+
+    ``column_totals`` (J, 3) holds each column's entries, padding entries and SRAM rows over all PEs. ``state`` is
+    scratch of `tally`. The last five, (N,) and (N, P), are filled.
+    """
+    totals = np.empty(state.shape[0] // 4 * 3, np.int64)
+    for s in range(starts.shape[0] - 1):
+        active = positions[starts[s] : starts[s + 1]]
+        entries[s] = padding[s] = reads[s] = 0
+        tally(active, table, columns, state, totals)
+        for position in active:
+            column: Any = min(np.int64(position), columns)
+            entries[s] += column_totals[column, 0]
+            padding[s] += column_totals[column, 1]
+            reads[s] += column_totals[column, 2]
+        for pe in range(n_pe):
             at = pe // 64 * 192 + pe % 64
-            free = broadcast_end + 1 + np.int64(backlog[pe])
             issue[s, pe] = totals[at] - totals[at + 64]
             empty[s, pe] = totals[at + 64]
-            starved[s, pe] = free - totals[at]
             reads[s] -= totals[at + 128]

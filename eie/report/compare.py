@@ -19,7 +19,7 @@ from eie.baselines.records import WHOLE, Baseline, LayerCost, Machine, total
 from eie.baselines.workload import Workload, work_of_records
 from eie.errors import EieError
 from eie.network import Network
-from eie.report.export import records_csv
+from eie.records import records_csv
 from eie.report.result import Result
 from eie.spec import AcceleratorSpec
 from eie.storage import write_text

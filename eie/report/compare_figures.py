@@ -75,7 +75,7 @@ def _bars(comparison: Comparison, ratio: Callable[[Column, str], float | None], 
         axes.axhline(1, color="black", linewidth=0.6)
         axes.set_ylabel(f"{what} over\n{reference}")
         axes.set_title(comparison.network)
-        crowded = sum(map(len, groups)) > 40
+        crowded = sum(map(len, groups)) > 6 * figure.get_figwidth()
         axes.set_xticks(range(len(groups)), groups, rotation=45 if crowded else 0, ha="right" if crowded else "center")
         figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=7)
     return figure

@@ -1,13 +1,11 @@
-"""Results as JSON, CSV and DataFrames.
+"""Results as JSON.
 
-Comes in: a `Result` or its records. Goes out: text, with units in the keys; the JSON carries everything needed to say
-later where a number came from.
+Comes in: a `Result`. Goes out: text, with units in the keys; it carries everything needed to say later where a number
+came from.
 """
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import platform
 from typing import TYPE_CHECKING, Any
@@ -16,11 +14,9 @@ from eie.compiler.program import package_versions
 from eie.energy.area import area_mm2
 from eie.energy.estimate import prices_pj
 from eie.energy.tables import Cell
-from eie.errors import EieError, EnergyError
+from eie.errors import EnergyError
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from eie.report.result import Result
 
 SCHEMA_NAME = "eie-result"
@@ -66,31 +62,6 @@ def result_json(result: Result, cell: Cell = "itrs-lop") -> str:
         ],
     }
     return json.dumps(value, indent=1, allow_nan=False) + "\n"
-
-
-def records_csv(records: list[dict[str, Any]]) -> str:
-    """Return records as CSV text with a header line."""
-    keys = list(dict.fromkeys(key for record in records for key in record))
-    text = io.StringIO()
-    writer = csv.DictWriter(text, keys, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(records)
-    return text.getvalue()
-
-
-def records_frame(records: list[dict[str, Any]]) -> pd.DataFrame:
-    """Return records as a DataFrame.
-
-    Raises
-    ------
-    EieError
-        If pandas is not installed.
-    """
-    try:
-        import pandas as pd
-    except ModuleNotFoundError:
-        raise EieError("to_pandas needs pandas: pip install 'eie[data]'") from None
-    return pd.DataFrame.from_records(records)
 
 
 def _or_none(compute: Any) -> dict[str, float] | None:

@@ -17,7 +17,8 @@ from matplotlib.figure import Figure
 
 from eie.energy.tables import Cell
 from eie.errors import EieError
-from eie.report.result import LayerResult, Result
+from eie.layer_result import LayerResult
+from eie.report.result import Result
 from eie.storage import replacing
 
 STYLE: Any = {

@@ -14,14 +14,15 @@ from numpy.typing import NDArray
 
 from eie.compiler.program import EncodedLayer, Program
 from eie.errors import EieError
+from eie.layer_result import LayerResult
 from eie.network import Network, dataflow
-from eie.report.inputs import Given, Inputs, given_inputs
-from eie.report.result import Accuracy, LayerResult, Result
+from eie.report.result import Accuracy, Result
 from eie.simulator.functional import LayerOutputs, Rows, fraction_bits, run_products, to_raw
+from eie.simulator.inputs import Given, Inputs, given_inputs
 from eie.simulator.layer import Engine, time_layer
 from eie.simulator.network import Datapath, Settings, run_network
 from eie.simulator.reference import run_given
-from eie.trace import LayerTrace
+from eie.trace import LayerTrace, Trace
 
 
 def simulate(
@@ -31,6 +32,7 @@ def simulate(
     engine: Engine = "fast",
     datapath: Datapath = "fixed",
     threads: int | None = None,
+    keep_outputs: bool = True,
     progress: Callable[[str, int, int], None] | None = None,
     log: Callable[[str], None] | None = None,
 ) -> Result:
@@ -51,6 +53,8 @@ def simulate(
         Whose zeros time sees where layers feed each other: ``"fixed"`` (as in hardware) or ``"float32"``.
     threads
         For the fast engine and the arithmetic; the machine's cores by default.
+    keep_outputs
+        Whether the result holds every layer's outputs; without them a large batch needs far less memory.
     progress
         Called as ``progress(layer, done, total)``, in products.
     log
@@ -77,7 +81,8 @@ def simulate(
                 progress(layer.name, count, inputs.rows * len(layer.passes))
 
         activity = time_layer(layer, inputs, program.spec, engine, threads=threads, advanced=advanced, log=log)
-        rows[layer.name] = LayerResult(layer, program.spec, activity, fits[layer.name], computed)
+        kept = computed if keep_outputs or computed is None else computed.summary()
+        rows[layer.name] = LayerResult(layer, program.spec, activity, fits[layer.name], kept)
 
     settings = Settings(program.spec.data_bits, datapath, threads=threads)
     final: tuple[NDArray[Any], NDArray[Any]] | None = None
@@ -88,10 +93,10 @@ def simulate(
         final = output.fixed.raw, output.float32
     else:
         for layer in program.layers:
-            ran(layer, given.layers[layer.name], _on_recorded(layer, given.layers[layer.name], settings))
-        last = rows[program.layers[-1].name].computed
-        if program.sequential and last is not None:
-            final = last.fixed.raw, last.float32
+            computed = _on_recorded(layer, given.layers[layer.name], settings)
+            ran(layer, given.layers[layer.name], computed)
+        if program.sequential and computed is not None:
+            final = computed.fixed.raw, computed.float32
     return Result(
         program,
         tuple(rows[layer.name] for layer in program.layers),
@@ -100,26 +105,54 @@ def simulate(
         given.source,
         given.synthetic,
         _accuracy(given, final),
+        _foreign(program, activations),
     )
 
 
 def with_given_accuracy(result: Result, network: Network, inputs: Inputs) -> Result:
     """Add the accuracy of the network as it was given, before weight sharing, where the result has labels."""
-    if result.accuracy is None:
+    share = None if result.accuracy is None else float32_accuracy(network, inputs)
+    if result.accuracy is None or share is None:
         return result
+    return replace(result, accuracy=replace(result.accuracy, given=share))
+
+
+def float32_accuracy(network: Network, inputs: Inputs = None) -> float | None:
+    """Share of samples whose largest output is the labelled class, computed in float32 with the layers' own weights.
+
+    Parameters
+    ----------
+    inputs
+        As for `simulate`; the network's own trace by default.
+
+    Returns
+    -------
+    0 to 1, or None without labels or values, or where the layers do not feed each other.
+    """
     flow = dataflow(network)
+    if flow is None or (inputs is None and network.trace is None):
+        return None
     given = given_inputs(network.layers, flow, inputs, network.trace)
     arrays = given.arrays
-    if flow is None or given.labels is None:
-        return result
+    if given.labels is None:
+        return None
     if not arrays:
         values = given.layers[network.layers[0].name].dense()
         if network.graph is not None or values is None:
-            return result
+            return None
         arrays = {flow.inputs[0][0]: values}
     outputs = run_given(flow, {layer.name: layer for layer in network.layers}, arrays)[0]
-    share = float((outputs.argmax(axis=1) == given.labels).mean())
-    return replace(result, accuracy=replace(result.accuracy, given=share))
+    return float((outputs.argmax(axis=1) == given.labels).mean())
+
+
+def _foreign(program: Program, activations: Inputs) -> tuple[str, ...]:
+    """Say so when a trace was recorded from another model file than the one that runs."""
+    trace = program.trace if activations is None else activations
+    if not isinstance(trace, Trace) or None in (trace.model_sha256, program.sha256):
+        return ()
+    if trace.model_sha256 == program.sha256:
+        return ()
+    return (f"the trace was recorded from another model file (SHA-256 {str(trace.model_sha256)[:16]}...)",)
 
 
 def _on_recorded(layer: EncodedLayer, recorded: LayerTrace, settings: Settings) -> LayerOutputs | None:

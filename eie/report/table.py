@@ -16,7 +16,8 @@ from rich.text import Text
 
 from eie.energy.estimate import Method
 from eie.energy.tables import Cell
-from eie.report.result import Energy, LayerResult, Result
+from eie.layer_result import LayerResult
+from eie.report.result import Energy, Result
 
 GAP = 3  # characters that rich puts around a column
 _PRICED: dict[Method, str] = {"published-power": "nJ by power", "activity": "nJ by activity"}

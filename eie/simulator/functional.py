@@ -95,6 +95,11 @@ class LayerOutputs:
         """Return other values (folded, after ReLU) of the same computation."""
         return replace(self, fixed=fixed, float32=float32, max_abs_error=largest_difference(fixed, float32))
 
+    def summary(self) -> LayerOutputs:
+        """Return the same without the values themselves (empty arrays), to save memory."""
+        none = FixedPoint(np.zeros(0, np.int64), self.fixed.fraction_bits)
+        return replace(self, fixed=none, float32=np.zeros(0, np.float32))
+
     def relu(self) -> LayerOutputs:
         """Negative outputs become zero."""
         return self.with_values(self.fixed.relu(), np.maximum(self.float32, 0))
@@ -189,12 +194,8 @@ def float_sums(
         for one in layer.passes:
             kernels.accumulate_float(
                 *_broadcast_order(inputs, one, np.float32(1)),
-                one.bases,
-                one.pointers,
-                one.codes,
-                one.runs,
+                *one.writes,
                 layer.codebook,
-                one.row_start,
                 sums[start:stop],
                 peaks[start:stop],
             )
@@ -225,14 +226,10 @@ def fixed_sums(
         for one in layer.passes:
             kernels.accumulate_fixed(
                 *_broadcast_order(inputs, one, one_point_zero),
-                one.bases,
-                one.pointers,
-                one.codes,
-                one.runs,
+                *one.writes,
                 codebook.raw,
                 product_fraction - out_fraction,
                 (1 << (data_bits - 1)) - 1,
-                one.row_start,
                 sums[start:stop],
                 saturations[start:stop],
             )
@@ -242,16 +239,21 @@ def fixed_sums(
 
 
 def _in_slices(run: Callable[[int, int], None], count: int, width: int, threads: int | None) -> None:
-    """Call ``run(start, stop)`` over all rows, on threads, each slice of bounded size."""
-    step = max(1, SLICE_ELEMENTS // width)
-    starts = range(0, count, step)
-    workers = min(threads or os.cpu_count() or 1, len(starts))
+    """Call ``run(start, stop)`` over all rows, on threads."""
+    parts = slices(count, width)
+    workers = min(threads or os.cpu_count() or 1, len(parts))
     if workers <= 1:
-        for start in starts:
-            run(start, min(start + step, count))
+        for part in parts:
+            run(*part)
         return
     with ThreadPoolExecutor(workers) as pool:
-        list(pool.map(lambda start: run(start, min(start + step, count)), starts))
+        list(pool.map(lambda part: run(*part), parts))
+
+
+def slices(count: int, width: int) -> list[tuple[int, int]]:
+    """Cut ``count`` rows into slices (start, stop) of at most `SLICE_ELEMENTS` numbers, or of one row."""
+    step = max(1, SLICE_ELEMENTS // width)
+    return [(start, min(start + step, count)) for start in range(0, count, step)]
 
 
 def _broadcast_order(

@@ -6,22 +6,24 @@ Read by the run and by sweeps.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import fields
-from typing import Literal, get_args
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields
+from typing import Literal, TypeVar, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from eie.activity import Activity
+from eie.compiler.encode import Encoding
 from eie.compiler.program import EncodedLayer
 from eie.errors import EieError, TraceError
 from eie.simulator import fast
-from eie.simulator.records import PassTiming, Pattern
+from eie.simulator.records import PassTiming, Pattern, QueueTiming, Tally
 from eie.spec import AcceleratorSpec
 from eie.trace import LayerTrace
 
 Engine = Literal["fast", "events"]
+Counted = TypeVar("Counted", PassTiming, QueueTiming, Tally)
 SLICE_ELEMENTS = 1 << 23
 
 
@@ -61,21 +63,51 @@ def time_layer(
         raise TraceError(f"layer {layer.name!r} takes {layer.inputs} inputs, the activations have {inputs.width}")
     total = PassTiming.blank(inputs.samples, spec.n_pe)
     sent = np.zeros(inputs.samples, np.int64)
-    step = max(1, SLICE_ELEMENTS // max(inputs.width, spec.n_pe))
+    for part in slices(layer, inputs):
+        if engine == "fast":
+            timing = fast.time_pass(part.encoding, part.pattern, spec, threads, advanced)
+        else:
+            from eie.simulator import events
+
+            timing = events.time_pass(part.encoding, part.pattern, spec, advanced, log)
+        part.add(sent, part.pattern.broadcasts)
+        part.add_record(total, timing)
+    return activity_of(layer, inputs, spec, sent, total)
+
+
+@dataclass(frozen=True, eq=False)
+class Slice:
+    """Some products of a batch in one pass; ``sample_of`` (products,) ascends."""
+
+    encoding: Encoding
+    pattern: Pattern
+    sample_of: NDArray[np.int64]
+
+    def add(self, total: NDArray[np.int64], values: NDArray[np.int64]) -> None:
+        """Add values of the products to the totals of their samples."""
+        firsts = np.flatnonzero(np.diff(self.sample_of, prepend=-1))
+        total[self.sample_of[firsts]] += np.add.reduceat(values, firsts, axis=0)
+
+    def add_record(self, total: Counted, counted: Counted) -> None:
+        """Add every count of a record."""
+        for field in fields(total):
+            self.add(getattr(total, field.name), getattr(counted, field.name))
+
+
+def slices(layer: EncodedLayer, inputs: LayerTrace) -> Iterator[Slice]:
+    """Go through a batch in pieces that keep memory small, each in every pass."""
+    step = max(1, SLICE_ELEMENTS // max(inputs.width, layer.passes[0].n_pe))
     for start in range(0, inputs.rows, step):
         part = inputs.pattern(start, min(start + step, inputs.rows))
         sample_of = np.arange(start, start + part.rows) // inputs.products
         for encoding in layer.passes:
-            pattern = Pattern.of(part, encoding)
-            if engine == "fast":
-                timing = fast.time_pass(encoding, pattern, spec, threads, advanced)
-            else:
-                from eie.simulator import events
+            yield Slice(encoding, Pattern.of(part, encoding), sample_of)
 
-                timing = events.time_pass(encoding, pattern, spec, advanced, log)
-            _add_by_sample(sent, pattern.broadcasts, sample_of)
-            for field in fields(PassTiming):
-                _add_by_sample(getattr(total, field.name), getattr(timing, field.name), sample_of)
+
+def activity_of(
+    layer: EncodedLayer, inputs: LayerTrace, spec: AcceleratorSpec, sent: NDArray[np.int64], total: PassTiming
+) -> Activity:
+    """Put what was counted into an `Activity`; ``sent`` are broadcasts of each sample, ``total`` the rest."""
     reload_bits = _reload_bits(layer, spec)
     return Activity(
         layer=layer.name,
@@ -104,12 +136,6 @@ def time_layer(
         active_inputs=np.bitwise_count(inputs.bits).reshape(inputs.samples, -1).sum(axis=1, dtype=np.int64),
         possible_inputs=inputs.width * inputs.products,
     )
-
-
-def _add_by_sample(total: NDArray[np.int64], values: NDArray[np.int64], sample_of: NDArray[np.int64]) -> None:
-    """Add values of products, whose samples ascend, to those samples' totals."""
-    firsts = np.flatnonzero(np.diff(sample_of, prepend=-1))
-    total[sample_of[firsts]] += np.add.reduceat(values, firsts, axis=0)
 
 
 def _reload_bits(layer: EncodedLayer, spec: AcceleratorSpec) -> int:

@@ -23,7 +23,7 @@ from eie.geometry import Conv2d, Lstm, Winograd
 from eie.graph import Graph, Node
 from eie.matrix import frozen
 from eie.simulator import operators
-from eie.simulator.functional import SLICE_ELEMENTS, FixedPoint, LayerOutputs, Rows, run_products
+from eie.simulator.functional import FixedPoint, LayerOutputs, Rows, run_products, slices
 from eie.simulator.recurrence import run_lstm
 from eie.trace import LayerTrace
 
@@ -117,6 +117,8 @@ def walk(
     uses = Counter(name for node in graph.nodes for name in node.inputs) + Counter(graph.outputs)
     for node in graph.nodes:
         made = run(node, [values[name] for name in node.inputs])
+        if len(made) < len(node.outputs):
+            raise ModelError(f"node {node.name!r} ({node.op}): makes {len(made)} outputs, not {len(node.outputs)}")
         for name in node.inputs:
             uses[name] -= 1
             if not uses[name]:
@@ -154,7 +156,7 @@ def _run_layer(
         if isinstance(geometry, Conv2d | Winograd):
             return (_run_conv(layer, geometry, tensors[0], settings, ran),)
         return (_run_linear(node, layer, tensors[0], settings, ran),)
-    except ModelError as error:
+    except (ModelError, ValueError, IndexError, TypeError) as error:  # the node's attributes come from a file
         raise ModelError(f"node {node.name!r}, layer {layer.name!r}: {error}") from None
 
 
@@ -214,7 +216,7 @@ def _run_lstm(
 def _narrowed(rows: Rows, width: int, data_bits: int) -> Rows:
     """Sums of inputs need more bits than inputs: shift all rows right until the largest fits again."""
     largest = 0
-    for start, stop in _slices(rows.count, width):
+    for start, stop in slices(rows.count, width):
         largest = max(largest, int(np.abs(rows.fixed(start, stop)).max(initial=0)))
     lost = _excess(largest, data_bits)
     if not lost:
@@ -244,7 +246,7 @@ def seen(rows: Rows, width: int, products: int, settings: Settings) -> LayerTrac
     """Record which inputs of a layer are non-zero on the chosen datapath, and their values if they are kept."""
     bits = np.empty((rows.count, -(-width // 8)), np.uint8)
     values: list[NDArray[np.float32]] = []
-    for start, stop in _slices(rows.count, width):
+    for start, stop in slices(rows.count, width):
         part: NDArray[Any] = rows.fixed(start, stop) if settings.datapath == "fixed" else rows.float32(start, stop)
         bits[start:stop] = np.packbits(part != 0, axis=1)
         if settings.keep_values:
@@ -253,8 +255,3 @@ def seen(rows: Rows, width: int, products: int, settings: Settings) -> LayerTrac
             values.append(np.ldexp(kept.astype(np.float32), scale))
     held = frozen(np.concatenate(values), np.float32) if settings.keep_values else None
     return LayerTrace(width, frozen(bits, np.uint8), held, products)
-
-
-def _slices(count: int, width: int) -> list[tuple[int, int]]:
-    step = max(1, SLICE_ELEMENTS // width)
-    return [(start, min(start + step, count)) for start in range(0, count, step)]

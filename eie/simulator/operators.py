@@ -31,7 +31,8 @@ def _identity(x: Sequence[Array], _: Attributes) -> Array:
 
 
 def _flatten(x: Sequence[Array], at: Attributes) -> Array:
-    axis = at.get("axis", 1) % (x[0].ndim + 1)
+    axis = at.get("axis", 1)
+    axis = axis if axis >= 0 else axis + x[0].ndim
     return x[0].reshape(int(np.prod(x[0].shape[:axis], dtype=np.int64)), -1)
 
 
@@ -153,6 +154,9 @@ COMPUTED: Mapping[str, Operator] = {
 }
 
 
+INPUTS: Mapping[str, int] = {"add": 2, "sub": 2, "mul": 2, "div": 2, "batch_norm": 5}
+
+
 def apply(name: str, op: str, inputs: Sequence[Array], attributes: Attributes) -> Array:
     """Run one operator.
 
@@ -164,13 +168,20 @@ def apply(name: str, op: str, inputs: Sequence[Array], attributes: Attributes) -
     function = EXACT.get(op) or COMPUTED.get(op)
     if function is None:
         raise ModelError(f"node {name!r}: operator {op!r} is not supported: known are layer, {', '.join(known())}")
+    if op != "concat" and len(inputs) != INPUTS.get(op, 1):
+        raise ModelError(f"node {name!r} ({op}): takes {INPUTS.get(op, 1)} inputs, has {len(inputs)}")
     try:
-        return function(inputs, attributes)
+        with np.errstate(all="ignore"):
+            made = function(inputs, attributes)
     except KeyError as error:
         raise ModelError(f"node {name!r} ({op}): attribute {error} is missing") from None
-    except (ValueError, TypeError, IndexError) as error:
+    except (ValueError, TypeError, IndexError, AttributeError, ArithmeticError, MemoryError) as error:
         shapes = ", ".join(str(one.shape) for one in inputs)
         raise ModelError(f"node {name!r} ({op}) on {shapes}: {error}") from None
+    if made.size == 0 or (made.dtype.kind == "f" and not np.isfinite(made).all()):
+        what = "is empty" if made.size == 0 else "holds NaN or infinity"
+        raise ModelError(f"node {name!r} ({op}): its result {what}")
+    return made
 
 
 def known() -> list[str]:

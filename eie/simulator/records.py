@@ -56,6 +56,47 @@ class Pattern:
 
 
 @dataclass(frozen=True, eq=False)
+class QueueTiming:
+    """What depends on the queues, for one pass over N products; int64 (N,), ``free`` (N, P).
+
+    ``cycles``: to the last write; ``stall``: the broadcast waited for a queue; ``dead``: the scanner handed out
+    nothing; ``free``: the cycle from which on a PE has nothing left to issue.
+    """
+
+    cycles: NDArray[np.int64]
+    stall: NDArray[np.int64]
+    dead: NDArray[np.int64]
+    free: NDArray[np.int64]
+
+    @classmethod
+    def blank(cls, products: int, n_pe: int) -> QueueTiming:
+        """Make zeroed arrays for an engine to fill."""
+        cycles, stall, dead = (np.zeros(products, np.int64) for _ in range(3))
+        return cls(cycles, stall, dead, np.zeros((products, n_pe), np.int64))
+
+
+@dataclass(frozen=True, eq=False)
+class Tally:
+    """What does not depend on the queues, for one pass over N products; int64 (N,), the last two (N, P).
+
+    ``reads``: sparse-matrix rows; ``entries`` and, among them, ``padding``; per PE ``issue`` (an entry left) and
+    ``empty`` (a column without entries).
+    """
+
+    reads: NDArray[np.int64]
+    entries: NDArray[np.int64]
+    padding: NDArray[np.int64]
+    issue: NDArray[np.int64]
+    empty: NDArray[np.int64]
+
+    @classmethod
+    def blank(cls, products: int, n_pe: int) -> Tally:
+        """Make zeroed arrays for an engine to fill."""
+        flat = [np.zeros(products, np.int64) for _ in range(3)]
+        return cls(*flat, *(np.zeros((products, n_pe), np.int64) for _ in range(2)))
+
+
+@dataclass(frozen=True, eq=False)
 class PassTiming:
     """What an engine counted for one pass over N products on P PEs; int64 (N,), the last three (N, P).
 
@@ -79,3 +120,18 @@ class PassTiming:
         """Make zeroed arrays for an engine to fill."""
         flat = [np.zeros(products, np.int64) for _ in range(6)]
         return cls(*flat, *(np.zeros((products, n_pe), np.int64) for _ in range(3)))
+
+    @classmethod
+    def of(cls, queue: QueueTiming, tally: Tally) -> PassTiming:
+        """Put both halves together: a PE that is free and has not issued has starved."""
+        return cls(
+            queue.cycles,
+            queue.stall,
+            queue.dead,
+            tally.reads,
+            tally.entries,
+            tally.padding,
+            tally.issue,
+            tally.empty,
+            queue.free - tally.issue - tally.empty,
+        )

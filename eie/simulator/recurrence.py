@@ -69,9 +69,7 @@ def run_lstm(
     if float_x.ndim != 3 or float_x.shape[2] != lstm.input_size:
         raise ModelError(f"an LSTM over {lstm.input_size} inputs got an array of shape {float_x.shape}")
     n, steps, _ = float_x.shape
-    h, c = (np.asarray(one, np.float64) for one in state) if state else np.zeros((2, n, lstm.hidden_size))
-    if {h.shape, c.shape} != {(n, lstm.hidden_size)}:
-        raise ModelError(f"initial states {h.shape} and {c.shape}: must be ({n}, {lstm.hidden_size})")
+    h, c = initial_state(lstm, n, state)
     fixed_x = fixed_x.with_room_for_one(True, data_bits)
     fraction = fixed_x.fraction_bits
     peak, saturations = 0.0, 0
@@ -101,6 +99,17 @@ def run_lstm(
         (FixedPoint.quantise(a, data_bits), b.astype(np.float32)) for a, b in zip(fixed_last, float_last, strict=True)
     )
     return LstmRun(rows, outputs, last)
+
+
+def initial_state(lstm: Lstm, n: int, given: Sequence[NDArray[Any]]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return h and c before the first step, (n, hidden) each: as given, or zeros if nothing is."""
+    shape = (n, lstm.hidden_size)
+    if not given:
+        return np.zeros(shape), np.zeros(shape)
+    if [one.shape for one in given] != [shape, shape]:
+        raise ModelError(f"initial states {', '.join(str(one.shape) for one in given)}: must be h and c, {shape} each")
+    h, c = (one.astype(np.float64) for one in given)
+    return h, c
 
 
 def lstm_steps(

@@ -6,7 +6,7 @@ compression started from.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,9 +17,9 @@ from eie.geometry import Conv2d, Lstm
 from eie.graph import Graph, Node
 from eie.network import Layer
 from eie.simulator import operators
-from eie.simulator.functional import SLICE_ELEMENTS
+from eie.simulator.functional import slices
 from eie.simulator.network import walk
-from eie.simulator.recurrence import lstm_steps
+from eie.simulator.recurrence import initial_state, lstm_steps
 
 Array = NDArray[Any]
 
@@ -36,7 +36,7 @@ def run_given(graph: Graph, layers: Mapping[str, Layer], inputs: Mapping[str, Ar
         if isinstance(layer.geometry, Conv2d):
             made = _conv(layer, layer.geometry, values[0])
         elif values[0].shape[-1] == layer.inputs:
-            made = _product(layer, values[0])
+            made = _multiplier(layer)(values[0])
         else:
             raise ModelError(f"layer {layer.name!r} takes {layer.inputs} inputs, its input has shape {values[0].shape}")
         return (np.maximum(made, 0) if layer.relu else made,)
@@ -45,24 +45,25 @@ def run_given(graph: Graph, layers: Mapping[str, Layer], inputs: Mapping[str, Ar
     return walk(graph, started, run, lambda array: array)
 
 
-def _product(layer: Layer, x: Array) -> Array:
-    y: Array = x @ layer.weights.T
-    bias = layer.bias
+def _multiplier(layer: Layer) -> Callable[[Array], Array]:
+    """Return ``x -> W x + b`` over the last axis; the dense weights are made once."""
+    weights, bias = layer.weights.T, layer.bias
     if layer.bias_codes is not None and layer.codebook is not None:
         bias = layer.codebook[layer.bias_codes]
-    return y if bias is None else y + bias
+    shift = np.float32(0) if bias is None else bias
+    return lambda x: x @ weights + shift
 
 
 def _conv(layer: Layer, conv: Conv2d, x: Array) -> Array:
     windows = conv.windows(x)
-    count, step = int(np.prod(windows.shape[:3])), max(1, SLICE_ELEMENTS // layer.inputs)
-    starts = range(0, count, step)
-    rows = [_product(layer, conv.unroll(windows, start, min(start + step, count))) for start in starts]
+    parts = slices(int(np.prod(windows.shape[:3])), layer.inputs)
+    product = _multiplier(layer)
+    rows = [product(conv.unroll(windows, start, stop)) for start, stop in parts]
     return conv.fold(np.concatenate(rows), len(x), *conv.output_size(*x.shape[2:]))
 
 
 def _lstm(layer: Layer, lstm: Lstm, values: Sequence[Array], axis: int) -> tuple[Array, ...]:
     x = np.moveaxis(values[0], axis, 0)
-    h, c = values[1:] if len(values) > 1 else np.zeros((2, len(x), lstm.hidden_size))
-    _, hidden, last = lstm_steps(lstm, x, h, c, lambda rows: _product(layer, rows), lambda one: one.astype(np.float32))
+    h, c = initial_state(lstm, len(x), values[1:])
+    _, hidden, last = lstm_steps(lstm, x, h, c, _multiplier(layer), lambda one: one.astype(np.float32))
     return (np.moveaxis(hidden.astype(np.float32), 0, axis), *last)

@@ -1,7 +1,8 @@
 """Activations in whatever form a caller has them, made ready for a run.
 
 Comes in: an array, a mapping, a `Trace` or nothing, and the network's layers and dataflow. Goes out: a frozen `Given`:
-either recorded inputs of every layer, or arrays for the network's own inputs. Read by `eie.report.run`.
+either recorded inputs of every layer, or arrays for the network's own inputs. Read by the run and by
+sweeps.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from eie.errors import TraceError
+from eie.geometry import Geometry, Winograd
 from eie.graph import Graph
 from eie.trace import LayerTrace, Trace
 
@@ -28,6 +30,8 @@ class Part(Protocol):
     def name(self) -> str: ...
     @property
     def inputs(self) -> int: ...
+    @property
+    def geometry(self) -> Geometry | None: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,7 +131,10 @@ def _of_layer(layer: Part, recorded: LayerTrace | NDArray[np.float32] | None) ->
     if not isinstance(recorded, LayerTrace):
         return None
     if recorded.width != layer.inputs:
-        raise TraceError(f"layer {layer.name!r} takes {layer.inputs} inputs, the activations have {recorded.width}")
+        problem = f"layer {layer.name!r} takes {layer.inputs} inputs, the activations have {recorded.width}"
+        if isinstance(layer.geometry, Winograd):
+            problem += ": a trace of im2col rows does not fit Winograd, run from the network's input instead"
+        raise TraceError(problem)
     return recorded
 
 

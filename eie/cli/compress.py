@@ -1,0 +1,187 @@
+"""``eie compress``: follow a recipe, or scan which layers can be pruned, and show the sizes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from eie.cli.progress import Progress
+    from eie.compression.apply import CompressionReport
+    from eie.compression.finetune import Trainer
+    from eie.compression.size import SizeReport
+    from eie.network import Network
+
+    Texts = dict[str, Callable[[], str]]
+
+_CRITERIA = ("magnitude", "l2", "random")
+
+
+@click.command()
+@click.argument("model")
+@click.argument("recipe", required=False, metavar="[RECIPE.toml]")
+@click.option("-o", "--output", metavar="FILE", help="Where to write the network: .safetensors or .npz.")
+@click.option("--sensitivity", is_flag=True, help="Accuracy against density, one layer at a time; no recipe.")
+@click.option("--densities", metavar="LIST", help="Of --sensitivity, as in 0.05,0.1,0.2.")
+@click.option("--granularity", metavar="NAME", help="Of --sensitivity: fine (default), N:M, row or column.")
+@click.option("--criterion", type=click.Choice(_CRITERIA), help="Of --sensitivity [default: magnitude].")
+@click.option("--layers", metavar="PATTERN", help="Of --sensitivity: which layers, as in conv* [default: all].")
+@click.option("--trace", "trace_file", metavar="FILE", help="Labelled inputs (.npz) to measure accuracy on.")
+@click.option("--data", metavar="FOLDER", help="IDX data set to train and to measure accuracy on; needs PyTorch.")
+@click.option("--samples", type=click.IntRange(1), help="Use the first samples of the trace only.")
+@click.option("--json", "json_file", metavar="FILE", help="Write the report as JSON; - for stdout.")
+@click.option("--csv", "csv_file", metavar="FILE", help="Write one row a layer (or point) as CSV; - for stdout.")
+def compress(model: str, recipe: str | None, **options: Any) -> None:
+    """Compress MODEL by RECIPE.toml and print what each layer takes.
+
+    Without a recipe: the sizes of MODEL as it stands, or with --sensitivity how far each layer can be pruned. Recipes
+    that fine-tune, or prune by gradients, need --data: a folder with the four files of MNIST or its successors.
+    """
+    from rich.console import Console
+
+    from eie.cli.progress import Progress
+    from eie.importers import load
+
+    _check(recipe, options)
+    with Progress(Console(stderr=True)) as progress:
+        progress.stage(f"reading {model}")
+        network = _with_trace(load(model), options)
+        trainer = _trainer(recipe, progress, options)
+        evaluate = _evaluator(network, options) if trainer is None else trainer.accuracy
+        if options["sensitivity"]:
+            texts = _scan(network, evaluate, progress, options)
+        else:
+            texts = _compress(network, recipe, trainer, evaluate, progress, options["output"])
+    _write(texts, options)
+
+
+def _check(recipe: str | None, options: dict[str, Any]) -> None:
+    if options["sensitivity"] and recipe is not None:
+        raise click.UsageError("--sensitivity scans MODEL itself: give no recipe")
+    if options["data"] and (options["trace_file"] or options["samples"]):
+        raise click.UsageError("--data measures on its own test images: give no --trace or --samples")
+    if options["output"] and recipe is None:
+        raise click.UsageError("-o needs a recipe: without one nothing is changed")
+    if not options["sensitivity"]:
+        given = [name for name in ("densities", "granularity", "criterion", "layers") if options[name]]
+        if given:
+            raise click.UsageError(f"--{given[0]} belongs to --sensitivity")
+
+
+def _trainer(recipe: str | None, progress: Progress, options: dict[str, Any]) -> Trainer | None:
+    """Return what trains on ``--data`` as the recipe says, or None without that option."""
+    if options["data"] is None:
+        return None
+    from eie.compression.dataset import idx_examples
+    from eie.compression.finetune import Trainer
+    from eie.compression.recipe import Training, load_recipe
+
+    training = Training() if recipe is None else load_recipe(recipe).training
+    progress.stage(f"reading {options['data']}")
+    train, test = idx_examples(options["data"], "train"), idx_examples(options["data"], "test")
+    return Trainer(train, test, training, progress.stage)
+
+
+def _with_trace(network: Network, options: dict[str, Any]) -> Network:
+    """Give the network the inputs asked for: ``--trace``, else its own; at most ``--samples`` of them."""
+    from dataclasses import replace
+
+    from eie.trace import Trace
+
+    trace = network.trace if options["trace_file"] is None else Trace.load(options["trace_file"])
+    if trace is not None and options["samples"]:
+        trace = trace.head(options["samples"])
+    return replace(network, trace=trace)
+
+
+def _evaluator(network: Network, options: dict[str, Any]) -> Callable[[Network], float] | None:
+    """Return what measures accuracy on the network's own labelled inputs, or None if it has none."""
+    from eie.errors import TraceError
+    from eie.report.run import float32_accuracy
+
+    if float32_accuracy(network) is None:
+        if options["sensitivity"] or options["trace_file"]:
+            raise TraceError(
+                f"{options['trace_file'] or network.source}: accuracy needs labelled inputs, with values, of a network "
+                "whose layers feed each other"
+            )
+        return None
+    return lambda changed: float32_accuracy(changed) or 0.0
+
+
+def _scan(
+    network: Network, evaluate: Callable[[Network], float] | None, progress: Progress, options: dict[str, Any]
+) -> Texts:
+    from eie.compression.sensitivity import DENSITIES, scan
+    from eie.records import records_csv
+    from eie.report.sizes import sensitivity_json, sensitivity_table
+
+    assert evaluate is not None
+    densities: tuple[float, ...] = DENSITIES
+    if options["densities"]:
+        try:
+            densities = tuple(float(word) for word in options["densities"].split(","))
+        except ValueError:
+            raise click.UsageError(f"--densities {options['densities']}: must be numbers, as in 0.05,0.1") from None
+    found = scan(
+        network,
+        evaluate,
+        densities,
+        granularity=options["granularity"] or "fine",
+        criterion=options["criterion"] or "magnitude",
+        layers=options["layers"] or "*",
+        progress=progress.stage,
+    )
+    return {
+        "table": lambda: sensitivity_table(found),
+        "json_file": lambda: sensitivity_json(found),
+        "csv_file": lambda: records_csv(found.records()),
+    }
+
+
+def _compress(
+    network: Network,
+    recipe: str | None,
+    trainer: Trainer | None,
+    evaluate: Callable[[Network], float] | None,
+    progress: Progress,
+    output: str | None,
+) -> Texts:
+    from eie.compression.apply import compress as follow
+    from eie.compression.size import size_report
+    from eie.importers.stored import save
+    from eie.report.sizes import compression_json, size_csv, size_table, steps_table
+
+    report: CompressionReport | None = None
+    sizes: SizeReport
+    if recipe is None:
+        sizes = size_report(network)
+    else:
+        network, report = follow(network, recipe, trainer, evaluate=evaluate, progress=progress.stage)
+        sizes = report.sizes
+    if output is not None and report is not None:
+        progress.stage(f"writing {output}")
+        save(network, output, report.output_order)
+    steps = "" if report is None else steps_table(report) + "\n"
+    return {
+        "table": lambda: steps + size_table(sizes),
+        "json_file": lambda: compression_json(sizes, report),
+        "csv_file": lambda: size_csv(sizes),
+    }
+
+
+def _write(texts: Texts, options: dict[str, Any]) -> None:
+    from eie.storage import write_text
+
+    to_stdout = False
+    for option in ("json_file", "csv_file"):
+        if options[option] == "-":
+            click.echo(texts[option](), nl=False)
+            to_stdout = True
+        elif options[option]:
+            write_text(options[option], texts[option]())
+    if not to_stdout:
+        click.echo(texts["table"](), nl=False)

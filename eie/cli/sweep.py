@@ -1,0 +1,221 @@
+"""``eie sweep``: its words, options and files. The work is in `eie.sweeps`, loaded when the command is called."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from datetime import timedelta
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from eie.sweeps.result import SweepResult
+
+MOST_ROWS = 30
+
+
+@click.command()
+@click.argument("models", nargs=-1, required=True, metavar="MODEL...")
+@click.option(
+    "--vary",
+    multiple=True,
+    required=True,
+    metavar="FIELD=VALUES",
+    help="Values of a spec field, as in n_pe=1:256:x2, clock_mhz=400:1200:+200 or act_queue_depth=2,4,8; repeatable.",
+)
+@click.option("-o", "--output", default="results", show_default=True, metavar="DIR", help="Folder for what is written.")
+@click.option("--spec", "spec_name", default="EIE_64PE", metavar="NAME|FILE.toml", help="The machine to vary.")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a field that is not varied.")
+@click.option("--trace", "traces", multiple=True, metavar="FILE", help="Activations (.npz, .npy); each for all models.")
+@click.option("--samples", type=click.IntRange(1), help="Use the first samples of each trace only.")
+@click.option("--pareto", metavar="LIST", help="Mark the front of latency,energy,area or other columns.")
+@click.option("--optimise", metavar="LIST", help="Instead of the whole grid, look for points with small objectives.")
+@click.option("--trials", type=click.IntRange(1), default=100, show_default=True, help="Points to try with --optimise.")
+@click.option("--retry-failed", is_flag=True, help="Try points again that failed before.")
+@click.option("--threads", type=click.IntRange(1), help="Worker threads [default: all cores].")
+@click.option("--scheduler", metavar="tcp://HOST:PORT", help="Use the workers of a Dask scheduler instead.")
+@click.option(
+    "--sram-cell",
+    "cell",
+    type=click.Choice(["itrs-lop", "itrs-lstp"]),
+    default="itrs-lop",
+    show_default=True,
+    help="CACTI cell that scales SRAM energy and area to other sizes.",
+)
+@click.option("--plot", is_flag=True, help="Write figures as PNG and SVG into the folder.")
+def sweep(**options: Any) -> None:
+    """Run MODELs on every combination of spec values.
+
+    Writes points.csv (and points.parquet, with the data extra), sweep.json and journal.jsonl into the folder. A sweep
+    that was interrupted goes on when the same command is given again.
+    """
+    run(**options)
+
+
+def run(
+    models: Sequence[str],
+    vary: Sequence[str],
+    output: str,
+    spec_name: str,
+    overrides: Sequence[str],
+    traces: Sequence[str],
+    samples: int | None,
+    scheduler: str | None,
+    pareto: str | None,
+    optimise: str | None,
+    plot: bool,
+    **options: Any,
+) -> None:
+    """Sweep, write the files, show the totals."""
+    from rich.console import Console
+
+    from eie.cli.commands import announce_compilation
+    from eie.importers import load
+    from eie.spec import load_spec
+    from eie.sweeps.run import sweep as run_sweep
+    from eie.sweeps.vary import read_vary
+
+    values = read_vary(vary)
+    spec = load_spec(spec_name, overrides)
+    if clash := [word for word in overrides if word.partition("=")[0].strip() in values]:
+        raise click.UsageError(f"--set {clash[0]}: this field is varied")
+    front = _names(pareto) or _names(optimise)
+    err = Console(stderr=True)
+    announce_compilation()
+    loads = [pair for model in models for pair in _with_inputs(load(model), traces, samples)]
+    with PointProgress(err) as progress:
+        result = run_sweep(
+            loads,
+            values,
+            spec=spec,
+            journal=Path(output) / "journal.jsonl",
+            client=scheduler,
+            optimise=_names(optimise),
+            progress=progress.show,
+            **options,
+        )
+    _write(result, Path(output), options["cell"])
+    if front and result.totals:
+        # Marked in a second step: a wrong objective must not cost the table.
+        result = result.pareto(*front)
+        _write(result, Path(output), options["cell"])
+    if plot:
+        from eie.report.sweep_figures import save_all
+
+        save_all(result, Path(output) / "figures", front)
+    _show(result, Console(), err, output)
+
+
+def _names(text: str | None) -> tuple[str, ...]:
+    return tuple(name.strip() for name in (text or "").split(",") if name.strip())
+
+
+def _with_inputs(network: Any, traces: Sequence[str], samples: int | None) -> list[tuple[Any, Any]]:
+    """Pair a network with each trace file, or with its own trace."""
+    from eie.cli.commands import read_inputs
+
+    return [(network, read_inputs(file, samples, network, network.trace)) for file in traces or (None,)]
+
+
+def _write(result: SweepResult, folder: Path, cell: str) -> None:
+    from eie.compiler.program import package_versions
+    from eie.storage import write_text
+
+    result.to_csv(folder / "points.csv")
+    if find_spec("pyarrow") is not None:
+        result.to_parquet(folder / "points.parquet")
+    about = {
+        "schema": "eie-sweep",
+        "schema_version": 1,
+        "spec": result.spec.model_dump(),
+        "vary": {field: list(values) for field, values in result.vary.items()},
+        "sram_cell": cell,
+        "workloads": [dict(zip(("model", "trace"), one, strict=True)) for one in result.workloads],
+        "points": len(result.totals) + len(result.failed),
+        "failed": len(result.failed),
+        "versions": package_versions(),
+    }
+    write_text(folder / "sweep.json", json.dumps(about, indent=1) + "\n")
+
+
+def _show(result: SweepResult, out: Console, err: Console, folder: str) -> None:
+    """Print the totals (of the front, where one is marked), and say on stderr what failed and where the rest is."""
+    from rich.console import Console as Plain
+    from rich.table import Table
+
+    from eie.errors import SweepError
+
+    rows = result.front or result.totals
+    columns = {
+        "cycles": ("cycles", ",.0f"),
+        "latency us": ("latency_us", ",.4g"),
+        "effic. %": ("efficiency", ".1%"),
+        "padding %": ("padding_share", ".1%"),
+        "nJ by activity": ("energy_activity_nj", ",.4g"),
+        "mm2": ("area_mm2", ",.4g"),
+    }
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for heading in ("model", *result.vary, *columns):
+        table.add_column(heading, justify="left" if heading == "model" else "right", no_wrap=True)
+    for row in rows[:MOST_ROWS]:
+        cells = ("" if row.get(key) is None else format(row[key], form) for key, form in columns.values())
+        table.add_row(row["model"], *(str(row[field]) for field in result.vary), *cells)
+    wide = Plain(width=max(out.width, 140)) if not out.is_terminal else out
+    if rows:
+        wide.print(table)
+    if len(rows) > MOST_ROWS:
+        err.print(f"... and {len(rows) - MOST_ROWS} more rows in points.csv", highlight=False, soft_wrap=True)
+    if result.failed:
+        first = result.failed[0]["error"].splitlines()[0]
+        err.print(
+            f"{len(result.failed)} points failed (column error; --retry-failed tries again), first: {first}",
+            highlight=False,
+            soft_wrap=True,
+        )
+    err.print(f"wrote {len(result.totals) + len(result.failed)} points to {folder}", highlight=False, soft_wrap=True)
+    if not rows:
+        raise SweepError("every point failed")
+
+
+class PointProgress:
+    """Points done, rate and time left, on stderr where that is a terminal."""
+
+    def __init__(self, console: Console) -> None:
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+        self._bar = Progress(
+            TextColumn("points"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]}"),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        self._task = self._bar.add_task("", total=None, rate="")
+        self._begun: tuple[float, int] | None = None
+
+    def __enter__(self) -> PointProgress:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def show(self, done: int, total: int) -> None:
+        """Move the bar; points found in the journal do not count for the rate."""
+        now = time.monotonic()
+        if self._begun is None:
+            self._begun = now, done
+        since, before = self._begun
+        text = ""
+        if done > before and now > since:
+            rate = (done - before) / (now - since)
+            text = f"{rate:.1f}/s, ETA {timedelta(seconds=round((total - done) / rate))}"
+        self._bar.update(self._task, completed=done, total=total, rate=text)

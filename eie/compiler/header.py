@@ -1,0 +1,132 @@
+"""What a program file may say: every field typed and bounded, every image checked before a kernel walks it.
+
+Comes in: the JSON header of a program file, and the `Encoding`s made from its tensors. Goes out: a `ProgramHeader`, or
+an error that says what is wrong. Read by `eie.compiler.program`. The content hash finds damage; this finds files whose
+hash is right and whose content is not.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from eie.compiler.encode import Encoding
+from eie.spec import AcceleratorSpec
+
+LARGEST_SIDE = 1 << 26
+
+
+def _printable(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError("must be printable text")
+    return text
+
+
+Text = Annotated[str, AfterValidator(_printable)]
+Side = Annotated[int, Field(ge=0, le=LARGEST_SIDE)]
+Real = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class PassHeader(_Record):
+    """The block of a layer that one `Encoding` holds."""
+
+    row_start: Side
+    row_stop: Side
+    column_start: Side
+    column_stop: Side
+    has_bias: bool
+    index_bits: int
+
+
+class SharedHeader(_Record):
+    """The fields of a `eie.compression.share.ShareReport`."""
+
+    levels: int = Field(ge=0, le=256)
+    exact: bool
+    rms_error: Real
+    max_error: Real
+    relative_error: Real
+    bias_max_error: Real
+
+
+class LayerHeader(_Record):
+    """One layer without its arrays."""
+
+    name: Text = Field(min_length=1)
+    outputs: int = Field(ge=1, le=LARGEST_SIDE)
+    inputs: int = Field(ge=1, le=LARGEST_SIDE)
+    weights: int = Field(ge=0)
+    relu: bool
+    synthetic: bool
+    reloads: bool
+    geometry: dict[str, Any] | None
+    shared: SharedHeader
+    passes: list[PassHeader] = Field(min_length=1)
+
+
+class ProgramHeader(_Record):
+    """A program without its arrays."""
+
+    name: Text
+    spec: dict[str, Any]
+    source: Text
+    sequential: bool
+    notes: list[Text]
+    layers: list[LayerHeader] = Field(min_length=1)
+    graph: dict[str, Any] | None
+    sha256: Text | None = None
+
+
+def array_of(array: NDArray[Any], dtype: Any, name: str) -> NDArray[Any]:
+    """Return ``array`` if it has the type that was stored; ValueError otherwise."""
+    if array.dtype != dtype:
+        raise ValueError(f"{name} has dtype {array.dtype}: must be {np.dtype(dtype)}")
+    return array
+
+
+def check_layer(
+    layer: LayerHeader, codebook: NDArray[np.float32], passes: list[Encoding], spec: AcceleratorSpec
+) -> None:
+    """Raise ValueError unless a layer's passes lie in it and use only its codebook."""
+    if codebook.shape != (1 << spec.weight_bits,) or codebook[0] != 0 or not np.isfinite(codebook).all():
+        raise ValueError(f"its codebook is not that of {spec.weight_bits}-bit weights")
+    for one in passes:
+        _check_images(one, spec)
+        if not (0 <= one.row_start < one.row_stop <= layer.outputs and 0 <= one.column_start <= one.column_stop):
+            raise ValueError("a pass lies outside its layer")
+        rows = one.decode().rows if len(one.codes) else np.zeros(0)
+        if len(rows) and rows.max() >= one.row_stop - one.row_start:
+            raise ValueError("an entry lies outside its layer")
+    ends = max(one.row_stop for one in passes), max(one.column_stop for one in passes)
+    if ends != (layer.outputs, layer.inputs):
+        raise ValueError(f"its passes end at {ends}, not at {(layer.outputs, layer.inputs)}")
+
+
+def _check_images(one: Encoding, spec: AcceleratorSpec) -> None:
+    """The kernels index without bounds: pointers must stay in their arrays, codes in the codebook."""
+    columns = one.inputs + one.has_bias
+    shapes = (one.pointers.shape, one.bases.shape, one.padding.shape, one.codes.shape)
+    if shapes != ((columns + 1, spec.n_pe), (spec.n_pe + 1,), (columns,), one.runs.shape) or one.codes.ndim != 1:
+        raise ValueError("its pointers and entries do not belong together")
+    if (
+        one.bases[0] != 0
+        or not np.array_equal(np.diff(one.bases), one.pointers[-1])
+        or (np.diff(one.pointers, axis=0) < 0).any()
+        or one.pointers[0].any()
+        or len(one.codes) != one.bases[-1]
+    ):
+        raise ValueError("its pointers and entries do not belong together")
+    if one.index_bits != spec.index_bits or one.runs.max(initial=0) >> one.index_bits:
+        raise ValueError(f"a zero run does not fit {spec.index_bits} index bits")
+    if one.codes.max(initial=0) >> spec.weight_bits:
+        raise ValueError(f"a code does not fit {spec.weight_bits} weight bits")
+    fillers = np.concatenate(([0], np.cumsum(one.codes == 0)))
+    if not np.array_equal(np.diff(fillers[one.bases[:-1] + one.pointers], axis=0).sum(axis=1), one.padding):
+        raise ValueError("its padding counts are not those of its entries")

@@ -1,0 +1,252 @@
+"""Following a recipe, step by step.
+
+Comes in: a `Network`, a `Recipe` and, where the recipe trains, a `Trainer`. Goes out: the compressed `Network` and a
+`CompressionReport`. Called by users as ``eie.compress``, by the command line and by the example scripts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eie.compression.balance import permute
+from eie.compression.pruner import Pruner
+from eie.compression.recipe import (
+    FinetuneStep,
+    PruneStep,
+    Recipe,
+    ShareStep,
+    Step,
+    assign,
+    load_recipe,
+)
+from eie.compression.share import ShareReport, share
+from eie.compression.size import SizeReport, size_report
+from eie.compression.trainer import Trainer
+from eie.errors import RecipeError
+from eie.network import Layer, Network
+
+Evaluate = Callable[[Network], float]
+
+
+@dataclass(frozen=True)
+class StepRecord:
+    """The network after a step of the recipe, or after one round of it.
+
+    Attributes
+    ----------
+    step
+        Number in the recipe, from 0.
+    kind, round
+        What was done; rounds count from 1.
+    kept
+        Weights left, by layer.
+    accuracy
+        Share of samples classified correctly, or None where nothing measures it.
+    shared
+        What weight sharing did, by layer; empty for other steps.
+    """
+
+    step: int
+    kind: str
+    round: int
+    kept: Mapping[str, int]
+    accuracy: float | None
+    shared: Mapping[str, ShareReport]
+
+
+@dataclass(frozen=True, eq=False)
+class CompressionReport:
+    """What a recipe did.
+
+    Attributes
+    ----------
+    recipe
+        As it was followed.
+    sizes
+        Bytes by layer and stage.
+    records
+        One for each step and round, in order.
+    accuracy_before
+        Of the network as it came, or None.
+    output_order
+        Where a permutation moved the last layer's rows: ``y_new = y_old[output_order]``; else None.
+    """
+
+    recipe: Recipe
+    sizes: SizeReport
+    records: tuple[StepRecord, ...]
+    accuracy_before: float | None
+    output_order: NDArray[np.int64] | None
+
+    @property
+    def accuracy(self) -> float | None:
+        """Accuracy in the end."""
+        return self.records[-1].accuracy
+
+    def __str__(self) -> str:
+        total = self.sizes.total
+        return (
+            f"{self.sizes.network} by {self.recipe.name}: {total.weights / max(1, total.kept):.1f} times fewer "
+            f"weights, {total.dense_bytes:,} to {total.huffman_bytes:,} bytes ({total.ratio:.1f} times)"
+        )
+
+
+def compress(
+    network: Network | Layer,
+    recipe: Recipe | Mapping[str, Any] | str | Path,
+    trainer: Trainer | None = None,
+    *,
+    evaluate: Evaluate | None = None,
+    progress: Callable[[str], None] | None = None,
+) -> tuple[Network, CompressionReport]:
+    """Compress a network by a recipe.
+
+    Parameters
+    ----------
+    recipe
+        A `Recipe`, a mapping of the same form, or a ``.toml`` file; see docs/recipes.md.
+    trainer
+        For steps that fine-tune or need gradients.
+    evaluate
+        Measures accuracy after each step where there is no trainer to ask.
+    progress
+        Called with a line of text before each step and round.
+
+    Raises
+    ------
+    RecipeError
+        If the recipe is wrong, asks for training and there is no trainer, or does not fit the network.
+
+    Examples
+    --------
+    >>> import eie
+    >>> recipe = {"step": [{"kind": "prune", "rule": [{"density": 0.04}]}]}
+    >>> network, report = eie.compress(eie.load("lenet-300-100"), recipe)
+    >>> [layer.matrix.nnz for layer in network.layers], report.sizes.total.kept
+    ([9408, 1200, 40], 10648)
+    """
+    recipe = _read(recipe)
+    _check_trainer(recipe, trainer)
+    original = network = Network.of(network)
+    measure = evaluate if trainer is None else trainer.accuracy
+    before = None if measure is None else measure(network)
+    records: list[StepRecord] = []
+    output_order: NDArray[np.int64] | None = None
+    for number, step in enumerate(recipe.step):
+        where = f"{recipe.name}.step.{number}"
+        for done in _follow(network, step, where, trainer, progress or (lambda _: None)):
+            network = done.network
+            if done.output_order is not None:
+                output_order = done.output_order if output_order is None else output_order[done.output_order]
+            kept = {layer.name: layer.matrix.nnz for layer in network.layers}
+            accuracy = None if measure is None else measure(network)
+            records.append(StepRecord(number, step.kind, done.round, kept, accuracy, done.shared))
+    network = replace(network, notes=(*network.notes, *_notes(network, recipe)))
+    sizes = size_report(network, recipe.index_bits, original)
+    return network, CompressionReport(recipe, sizes, tuple(records), before, output_order)
+
+
+@dataclass(frozen=True, eq=False)
+class _Done:
+    """One round of one step."""
+
+    network: Network
+    round: int
+    shared: Mapping[str, ShareReport]
+    output_order: NDArray[np.int64] | None = None
+
+
+def _follow(
+    network: Network, step: Step, where: str, trainer: Trainer | None, progress: Callable[[str], None]
+) -> Iterator[_Done]:
+    if isinstance(step, PruneStep):
+        pruner = Pruner(network, step, where)
+        for number in range(1, step.total_rounds + 1):
+            progress(f"pruning, round {number} of {step.total_rounds}")
+            network = _tuned(pruner.round(network, number, trainer), step.epochs_a_round, trainer)
+            yield _Done(network, number, {})
+    elif isinstance(step, FinetuneStep):
+        progress(f"fine-tuning, {step.epochs} epochs")
+        yield _Done(_tuned(network, step.epochs, trainer), 1, {})
+    elif isinstance(step, ShareStep):
+        progress("sharing weights")
+        network, shared = _share(network, step, where)
+        yield _Done(_tuned(network, step.epochs, trainer), 1, shared)
+    else:
+        progress(f"evening out {step.n_pe} PEs")
+        permuted = permute(network, step.n_pe, outputs=step.outputs)
+        network = permuted.network
+        if permuted.kept:
+            network = replace(
+                network, notes=(*network.notes, f"rows that kept their order: {', '.join(permuted.kept)}")
+            )
+        yield _Done(network, 1, {}, permuted.output_order)
+
+
+def _share(network: Network, step: ShareStep, where: str) -> tuple[Network, dict[str, ShareReport]]:
+    rules = assign(step.rule, network.layers, where)
+    layers, reports = [], {}
+    for i, layer in enumerate(network.layers):
+        rule = rules.get(layer.name)
+        if rule is not None:
+            layer, reports[layer.name] = share(layer, rule.bits, rule.init, seed=step.seed + i)  # noqa: PLW2901
+        layers.append(layer)
+    return replace(network, layers=tuple(layers)), reports
+
+
+def _tuned(network: Network, epochs: int, trainer: Trainer | None) -> Network:
+    """Fine-tune, and see that the trainer kept its word: what is pruned stays pruned."""
+    if epochs == 0 or trainer is None:
+        return network
+    tuned = trainer.finetune(network, epochs)
+    if len(tuned.layers) != len(network.layers):
+        raise RecipeError([f"{len(network.layers)} layers went into fine-tuning and {len(tuned.layers)} came back"])
+    for before, after in zip(network.layers, tuned.layers, strict=True):
+        if before.name != after.name or before.matrix.shape != after.matrix.shape:
+            raise RecipeError(
+                [f"layer {before.name!r}: came back from fine-tuning as {after.name!r}, of another shape"]
+            )
+        grown = ~np.isin(_places(after), _places(before), assume_unique=True)
+        if grown.any():
+            raise RecipeError([f"layer {before.name!r}: fine-tuning brought {grown.sum()} pruned weights back"])
+    return tuned
+
+
+def _places(layer: Layer) -> NDArray[np.int64]:
+    places: NDArray[np.int64] = layer.matrix.column_of * np.int64(layer.outputs) + layer.matrix.rows
+    return places
+
+
+def _read(recipe: Recipe | Mapping[str, Any] | str | Path) -> Recipe:
+    if isinstance(recipe, Recipe):
+        return recipe
+    return Recipe.from_mapping(recipe) if isinstance(recipe, Mapping) else load_recipe(recipe)
+
+
+def _check_trainer(recipe: Recipe, trainer: Trainer | None) -> None:
+    if trainer is not None:
+        return
+    problems = []
+    for number, step in enumerate(recipe.step):
+        where = f"{recipe.name}.step.{number}"
+        if isinstance(step, PruneStep) and step.criterion in ("taylor", "obd"):
+            problems.append(f"{where}.criterion={step.criterion!r}: needs gradients, and no trainer was given")
+        epochs = step.epochs_a_round if isinstance(step, PruneStep) else getattr(step, "epochs", 0)
+        if epochs:
+            remedy = "leave the step out" if isinstance(step, FinetuneStep) else "set epochs = 0"
+            problems.append(f"{where}.epochs={epochs}: fine-tuning needs a trainer, and none was given; or {remedy}")
+    if problems:
+        raise RecipeError(problems)
+
+
+def _notes(network: Network, recipe: Recipe) -> list[str]:
+    notes = [f"compressed by {recipe.name}"]
+    if network.trace is not None and len(network.trace.layers) > 1:
+        notes.append("the recorded activations behind the first layer are those of the network before compression")
+    return notes

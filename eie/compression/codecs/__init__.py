@@ -1,0 +1,1 @@
+"""Storage formats of compressed weights, each with its decoder: `bits`, `nm`, `huffman`, `relative`."""

@@ -1,0 +1,80 @@
+"""Deep Compression's storage of a pruned layer: codes and zero runs over the flattened weights.
+
+Comes in: codes (outputs, inputs), row by row. Goes out: the entries' codes and runs. A gap of 2**b zeros or more costs
+padding entries (code 0, run 2**b - 1), as in the accelerator's own encoding; see docs/cycle-model.md.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eie.errors import ModelError
+
+
+@dataclass(frozen=True, eq=False)
+class RelativeCodes:
+    """Entries in order.
+
+    Attributes
+    ----------
+    codes, runs
+        uint8 (entries,): a code, 0 for padding; zeros skipped since the entry before.
+    """
+
+    codes: NDArray[np.uint8]
+    runs: NDArray[np.uint8]
+
+    @property
+    def padding(self) -> int:
+        """Entries that only bridge a long gap."""
+        return int(np.count_nonzero(self.codes == 0))
+
+
+def encode(positions: NDArray[Any], codes: NDArray[Any], index_bits: int) -> RelativeCodes:
+    """List entries with their runs.
+
+    Parameters
+    ----------
+    positions
+        (nnz,) ascending places of the non-zeros in the flattened array.
+    codes
+        (nnz,) their codes, none of them 0.
+    index_bits
+        b, bits of a run, 1 to 8.
+
+    Examples
+    --------
+    >>> one = encode(np.array([2, 3, 22]), np.array([1, 2, 3]), 4)
+    >>> one.codes.tolist(), one.runs.tolist()
+    ([1, 2, 0, 3], [2, 0, 15, 2])
+    """
+    places = np.concatenate((np.full(1, -1), positions)).astype(np.int64)
+    gaps = places[1:] - places[:-1] - 1
+    padding = gaps >> index_bits
+    last = np.cumsum(padding + 1) - 1
+    entries = int(last[-1]) + 1 if len(last) else 0
+    runs = np.full(entries, (1 << index_bits) - 1, np.uint8)
+    runs[last] = gaps & ((1 << index_bits) - 1)
+    out = np.zeros(entries, np.uint8)
+    out[last] = codes
+    return RelativeCodes(out, runs)
+
+
+def decode(coded: RelativeCodes, size: int) -> NDArray[np.uint8]:
+    """Return the flattened codes, uint8 (size,).
+
+    Raises
+    ------
+    ModelError
+        If an entry lies beyond ``size``.
+    """
+    places = np.cumsum(coded.runs.astype(np.int64) + 1) - 1
+    if len(places) and places[-1] >= size:
+        raise ModelError(f"relative codes: an entry at place {places[-1]}: must be below {size}")
+    flat = np.zeros(size, np.uint8)
+    flat[places] = coded.codes
+    return flat

@@ -1,0 +1,183 @@
+"""The network under construction: values known so far, layers and nodes made, and what could not be read.
+
+Comes in: parsed nodes, one after the other. Goes out: the parts of a `Network`. Written by `layers` and `operators`,
+read by `reader`.
+
+ONNX has the batch anywhere (an LSTM's is the second axis); our graphs have it first. So a `Value` remembers where the
+file has it, and axes are translated on the way.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eie.errors import ModelError
+from eie.graph import Node
+from eie.importers.onnx.constants import Constants
+from eie.importers.onnx.nodes import OnnxNode, printable
+from eie.importers.onnx.tensors import LARGEST_TENSOR
+from eie.network import Layer
+
+# What exporters append to a module's name.
+_TAILS = ("BiasAdd", "Conv", "Conv2D", "Gemm", "LSTM", "MatMul", "convolution")
+
+
+class UnsupportedError(Exception):
+    """This node cannot be expressed; the text says why."""
+
+
+@dataclass(frozen=True)
+class Value:
+    """A tensor that depends on the input.
+
+    Attributes
+    ----------
+    name
+        Of the tensor in our graph, where the batch is the first axis.
+    shape
+        As in the file, batch included (1 where the file leaves it open).
+    batch
+        Which axis of ``shape`` is the batch.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    batch: int
+
+    @property
+    def sample(self) -> tuple[int, ...]:
+        """Shape of one sample."""
+        return self.shape[: self.batch] + self.shape[self.batch + 1 :]
+
+    def axis(self, axis: int) -> int:
+        """Translate an axis of the file to one of our graph.
+
+        Raises
+        ------
+        UnsupportedError
+            If it is the batch: samples never mix on the accelerator.
+        """
+        rank = len(self.shape)
+        if not -rank <= axis < rank:
+            raise ModelError(f"axis {axis} of a tensor of shape {self.shape}")
+        axis %= rank
+        if axis == self.batch:
+            raise UnsupportedError("works across the batch")
+        return axis + 1 if axis < self.batch else axis
+
+
+@dataclass(frozen=True)
+class Tap:
+    """Where the inputs of a layer can be recorded in the file.
+
+    Attributes
+    ----------
+    tensor
+        What the layer reads, by its name in the file.
+    batch
+        Its batch axis.
+    node
+        Index of the layer's node in the file.
+    direction
+        Of an LSTM: which of the directions in its output.
+    """
+
+    layer: str
+    tensor: str
+    batch: int
+    node: int
+    direction: int = 0
+
+
+class Builder:
+    """Collects layers, nodes, constants and notes; see the module."""
+
+    def __init__(self, constants: Constants, uses: Mapping[str, Sequence[OnnxNode]], given: frozenset[str]) -> None:
+        self.constants = constants
+        self.values: dict[str, Value] = {}
+        self.nodes: list[Node] = []
+        self.held: dict[str, NDArray[Any]] = {}
+        self.layers: list[Layer] = []
+        self.taps: list[Tap] = []
+        self.absorbed: set[int] = set()
+        self.left_out: list[str] = []
+        self._uses = uses
+        self._given = given
+        self._names: set[str] = set()
+
+    def known(self, name: str) -> Value | None:
+        """Return the activation called ``name`` in the file, or None if an unsupported node stands before it."""
+        return self.values.get(name)
+
+    def set(self, name: str, value: Value) -> None:
+        """Say what a tensor of the file is.
+
+        Raises
+        ------
+        ModelError
+            If it would be absurdly large or exists already.
+        """
+        if math.prod(value.shape) > LARGEST_TENSOR or 0 in value.shape:
+            raise ModelError(f"tensor {name!r}: shape {value.shape}: must hold 1 to {LARGEST_TENSOR:,} values")
+        if name in self.values:
+            raise ModelError(f"tensor {name!r} is made twice")
+        self.values[name] = value
+
+    def emit(
+        self,
+        op: str,
+        inputs: Sequence[str],
+        name: str,
+        shape: Sequence[int],
+        batch: int,
+        /,
+        **attributes: Any,
+    ) -> Value:
+        """Add a glue node that makes ``name``, and return its value."""
+        self.nodes.append(Node(op, tuple(inputs), (name,), None, attributes))
+        return Value(name, tuple(shape), batch)
+
+    def hold(self, name: str, array: NDArray[Any]) -> str:
+        """Keep a constant for the graph and return its name there.
+
+        Raises
+        ------
+        ModelError
+            If it is not finite.
+        """
+        values = np.asarray(array, np.float32)
+        if not np.isfinite(values).all():
+            raise ModelError(f"constant {name!r} holds NaN or infinity: must be finite")
+        self.held[name] = values
+        return name
+
+    def layer_name(self, node: OnnxNode, weights: str, bias: str = "") -> str:
+        """Name a layer as its module was called, if its weight or bias still tells, else as its node."""
+        for name, tail in ((weights, ".weight"), (bias, ".bias")):
+            if name.endswith(tail) and len(name) > len(tail):
+                return self._unique(name.removesuffix(tail))
+        head, _, tail = node.name.rpartition("/")
+        return self._unique(head if tail in _TAILS and head else node.name)
+
+    def is_used(self, tensor: str) -> bool:
+        """Say whether a node reads ``tensor`` or the network gives it out."""
+        return tensor in self._uses or tensor in self._given
+
+    def sole_use(self, tensor: str) -> OnnxNode | None:
+        """Return the one node that reads ``tensor``; None if there are several or the network gives it out."""
+        users = self._uses.get(tensor, ())
+        return users[0] if len(users) == 1 and tensor not in self._given else None
+
+    def _unique(self, name: str) -> str:
+        name = printable(name).strip(" /") or "layer"
+        fresh, count = name, 2
+        while fresh in self._names:
+            fresh, count = f"{name}_{count}", count + 1
+        self._names.add(fresh)
+        return fresh

@@ -1,0 +1,272 @@
+"""What is known without an input: initialisers, Constant nodes and the small sums exporters do on shapes.
+
+Comes in: an ONNX graph and its folder. Goes out: arrays by tensor name. Read by `graph`. Weights pass through
+DequantizeLinear here, zero points subtracted, so that a stored zero of the file is a zero of the layer.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eie.errors import ModelError
+from eie.importers.onnx.nodes import OnnxNode
+from eie.importers.onnx.tensors import LARGEST_TENSOR, dense_array, sparse_array
+
+if TYPE_CHECKING:
+    import onnx
+
+Array = NDArray[Any]
+Attributes = Mapping[str, Any]
+
+
+class Constants:
+    """Arrays by tensor name; an initialiser is decoded when it is first asked for."""
+
+    def __init__(self, path: Path, graph: onnx.GraphProto) -> None:
+        self._path = path
+        self._waiting: dict[str, Any] = {}
+        self._known: dict[str, Array] = {}
+        for tensor in graph.initializer:
+            self._add(tensor.name, tensor)
+        for sparse in graph.sparse_initializer:
+            self._add(sparse.values.name, sparse)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._known or name in self._waiting
+
+    def __getitem__(self, name: str) -> Array:
+        if name not in self._known:
+            self._known[name] = self.decode(self._waiting.pop(name), f"{self._path}: tensor {name!r}")
+        return self._known[name]
+
+    def get(self, name: str) -> Array | None:
+        """Return the array called ``name``, or None."""
+        return self[name] if name in self else None  # noqa: SIM401 - this is the get
+
+    def decode(self, tensor: Any, where: str) -> Array:
+        """Return a dense or sparse protobuf tensor as an array."""
+        read = sparse_array if hasattr(tensor, "indices") else dense_array
+        return read(tensor, where, self._path.parent)
+
+    def set(self, name: str, array: Array) -> None:
+        """Remember the value of a tensor."""
+        self._known[name] = array
+
+    def fold(self, node: OnnxNode, where: str) -> bool:
+        """Evaluate ``node`` if its inputs are known and its operator is one of those; say whether it was.
+
+        Raises
+        ------
+        ModelError
+            If the inputs do not fit the operator.
+        """
+        if node.op == "Constant" and len(node.outputs) == 1:
+            self.set(node.outputs[0], self._constant(node.attributes, where))
+            return True
+        known = all(name in self for name in node.inputs if name)
+        if node.op not in _FOLDED or not node.inputs or not known or len(node.outputs) != 1:
+            return False
+        inputs = [self[name] if name else None for name in node.inputs]
+        try:
+            result = _FOLDED[node.op](inputs, node.attributes)
+        except (ValueError, TypeError, IndexError, ArithmeticError, KeyError, AttributeError, MemoryError) as error:
+            raise ModelError(f"{where}: its constant inputs do not fit: {str(error)[:120]}") from None
+        self.set(node.outputs[0], result)
+        return True
+
+    def _add(self, name: str, tensor: Any) -> None:
+        if not name or name in self._waiting:
+            raise ModelError(f"{self._path}: two initialisers are called {name!r}" if name else "unnamed initialiser")
+        self._waiting[name] = tensor
+
+    def _constant(self, attributes: Attributes, where: str) -> Array:
+        for key in ("value", "sparse_value"):
+            if key in attributes:
+                return self.decode(attributes[key], where)
+        for key, kind in (("value_float", np.float32), ("value_int", np.int64)):
+            for name in (key, key + "s"):
+                if name in attributes:
+                    return np.asarray(attributes[name], kind)
+        raise ModelError(f"{where}: a Constant without a numeric value")
+
+
+def dequantise(inputs: list[Any], attributes: Attributes) -> Array:
+    """``(x - zero point) * scale`` per tensor, per channel along ``axis``, or per block of ``block_size``."""
+    stored, scale = inputs[0], inputs[1]
+    zero = inputs[2] if len(inputs) > 2 and inputs[2] is not None else np.zeros_like(scale)
+    scale, zero = (_along(part, stored, attributes) for part in (scale, zero))
+    centred = stored.astype(np.int64) - zero.astype(np.int64) if stored.dtype.kind in "iu" else stored - zero
+    return np.asarray(centred.astype(np.float32) * scale.astype(np.float32), np.float32)
+
+
+def _quantise(inputs: list[Any], attributes: Attributes) -> Array:
+    """Divide by the scale, round halves to even, add the zero point, saturate."""
+    values, scale = inputs[0], inputs[1]
+    zero = inputs[2] if len(inputs) > 2 and inputs[2] is not None else np.zeros(scale.shape, np.uint8)
+    bounds = np.iinfo(zero.dtype)
+    scale, wide = (_along(part, values, attributes) for part in (scale, zero))
+    levels = np.rint(values.astype(np.float32) / scale) + wide
+    return np.asarray(np.clip(levels, bounds.min, bounds.max), zero.dtype)
+
+
+def _along(part: Array, whole: Array, attributes: Attributes) -> Array:
+    """Shape scales or zero points so that they broadcast over ``whole``."""
+    if part.size == 1:
+        return part.reshape(())
+    axis = int(attributes.get("axis", 1)) % max(whole.ndim, 1)
+    block = int(attributes.get("block_size", 0))
+    if block:
+        if part.ndim != whole.ndim or part.shape[axis] != -(-whole.shape[axis] // block):
+            raise ValueError(f"scales of shape {part.shape} for blocks of {block} in {whole.shape}")
+        index = np.arange(whole.shape[axis]) // block
+        return part.take(index, axis)
+    if part.shape != (whole.shape[axis],):
+        raise ValueError(f"scales of shape {part.shape} along axis {axis} of {whole.shape}")
+    return part.reshape(tuple(-1 if i == axis else 1 for i in range(whole.ndim)))
+
+
+def _cast(inputs: list[Any], attributes: Attributes) -> Array:
+    from onnx import helper
+
+    kind = np.dtype(helper.tensor_dtype_to_np_dtype(attributes["to"]))
+    return np.asarray(inputs[0].astype(kind if kind.kind in "biu" else np.float32))
+
+
+def _reshape(inputs: list[Any], attributes: Attributes) -> Array:
+    wanted = target_shape(inputs[0].shape, inputs[1], bool(attributes.get("allowzero", 0)))
+    return np.asarray(inputs[0].reshape(wanted))
+
+
+def target_shape(shape: tuple[int, ...], wanted: Array, allow_zero: bool) -> tuple[int, ...]:
+    """Resolve the 0 (keep) and -1 (infer) of a Reshape.
+
+    Raises
+    ------
+    ValueError
+        If the sizes do not agree.
+    """
+    sizes = [int(size) for size in wanted.ravel()]
+    if not allow_zero:
+        sizes = [shape[i] if size == 0 else size for i, size in enumerate(sizes)]
+    if sizes.count(-1) == 1:
+        rest = -math.prod(sizes)
+        sizes[sizes.index(-1)] = math.prod(shape) // rest if rest else 0
+    if any(size < 0 for size in sizes) or math.prod(sizes) != math.prod(shape):
+        raise ValueError(f"{shape} cannot be reshaped to {wanted.ravel().tolist()}")
+    return tuple(sizes)
+
+
+def axes_of(inputs: list[Any], attributes: Attributes, place: int = 1) -> list[int] | None:
+    """Return the axes an operator names: an input in newer operator sets, an attribute in older ones."""
+    if len(inputs) > place and inputs[place] is not None:
+        return [int(axis) for axis in inputs[place].ravel()]
+    return [int(axis) for axis in attributes["axes"]] if "axes" in attributes else None
+
+
+def unsqueezed(shape: tuple[int, ...], axes: list[int]) -> tuple[int, ...]:
+    """Return ``shape`` with a 1 inserted at each of ``axes``, counted in the result."""
+    rank = len(shape) + len(axes)
+    places = {axis % rank for axis in axes}
+    if len(places) != len(axes) or any(not -rank <= axis < rank for axis in axes):
+        raise ValueError(f"axes {axes} in {rank} dimensions")
+    rest = iter(shape)
+    return tuple(1 if i in places else next(rest) for i in range(rank))
+
+
+def squeezed(shape: tuple[int, ...], axes: list[int] | None) -> tuple[int, ...]:
+    """Return ``shape`` without ``axes``, which must be 1; without all that are 1 for None."""
+    if axes is None:
+        return tuple(size for size in shape if size != 1)
+    places = {axis % len(shape) for axis in axes}
+    if any(shape[place] != 1 for place in places):
+        raise ValueError(f"axes {axes} of {shape} are not all 1")
+    return tuple(size for i, size in enumerate(shape) if i not in places)
+
+
+def ranges(inputs: list[Any], attributes: Attributes) -> list[tuple[int, slice]]:
+    """Return (axis, range) pairs of a Slice: inputs in newer operator sets, attributes in older ones."""
+    if len(inputs) > 1:
+        lists = [None if part is None else [int(one) for one in part.ravel()] for part in inputs[1:]]
+    else:
+        lists = [attributes["starts"], attributes["ends"], attributes.get("axes")]
+    starts, ends, axes, steps = (*lists, None, None)[:4]
+    places = axes or list(range(len(starts or ())))
+    strides = steps or [1] * len(places)
+    # Walking backwards to before index 0 is an end that Python calls None.
+    return [
+        (axis, slice(start, None if step < 0 and end < -LARGEST_TENSOR else end, step))
+        for start, end, axis, step in zip(starts or (), ends or (), places, strides, strict=True)
+    ]
+
+
+def _slice(inputs: list[Any], attributes: Attributes) -> Array:
+    where = [slice(None)] * inputs[0].ndim
+    for axis, taken in ranges(inputs, attributes):
+        where[axis] = taken
+    return np.asarray(inputs[0][tuple(where)])
+
+
+def _expand(inputs: list[Any], _: Attributes) -> Array:
+    shape = np.broadcast_shapes(inputs[0].shape, tuple(int(size) for size in inputs[1].ravel()))
+    if math.prod(shape) > LARGEST_TENSOR:
+        raise ValueError(f"{shape} is too large")
+    return np.broadcast_to(inputs[0], shape)
+
+
+def _constant_of_shape(inputs: list[Any], attributes: Attributes) -> Array:
+    shape = tuple(int(size) for size in inputs[0].ravel())
+    if any(size < 0 for size in shape) or math.prod(shape) > LARGEST_TENSOR:
+        raise ValueError(f"{shape} is not a usable shape")
+    fill: Array = np.zeros(1, np.float32)
+    if "value" in attributes:
+        fill = dense_array(attributes["value"], "value", Path())
+    return np.broadcast_to(fill.ravel()[0], shape)
+
+
+def _arithmetic(operator: Callable[[Array, Array], Array]) -> Callable[[list[Any], Attributes], Array]:
+    def apply(inputs: list[Any], _: Attributes) -> Array:
+        first, second = inputs
+        if math.prod(np.broadcast_shapes(first.shape, second.shape)) > LARGEST_TENSOR:
+            raise ValueError("the result is too large")
+        return np.asarray(operator(first, second)).astype(first.dtype, copy=False)
+
+    return apply
+
+
+def _divide(first: Array, second: Array) -> Array:
+    return np.asarray(first // second if first.dtype.kind in "iu" else first / second)
+
+
+_FOLDED: dict[str, Callable[[list[Any], Attributes], Array]] = {
+    "Identity": lambda inputs, _: inputs[0],
+    "Cast": _cast,
+    "DequantizeLinear": dequantise,
+    "QuantizeLinear": _quantise,
+    "Transpose": lambda inputs, attributes: np.transpose(inputs[0], attributes.get("perm")),
+    "Reshape": _reshape,
+    "Squeeze": lambda inputs, attributes: inputs[0].reshape(squeezed(inputs[0].shape, axes_of(inputs, attributes))),
+    "Unsqueeze": lambda inputs, attributes: inputs[0].reshape(
+        unsqueezed(inputs[0].shape, axes_of(inputs, attributes) or [])
+    ),
+    "Shape": lambda inputs, attributes: shape_of(inputs[0].shape, attributes),
+    "Gather": lambda inputs, attributes: np.asarray(inputs[0].take(inputs[1], int(attributes.get("axis", 0)))),
+    "Slice": _slice,
+    "Concat": lambda inputs, attributes: np.concatenate(inputs, int(attributes["axis"])),
+    "Expand": _expand,
+    "ConstantOfShape": _constant_of_shape,
+    "Add": _arithmetic(np.add),
+    "Sub": _arithmetic(np.subtract),
+    "Mul": _arithmetic(np.multiply),
+    "Div": _arithmetic(_divide),
+}
+
+
+def shape_of(shape: tuple[int, ...], attributes: Attributes) -> Array:
+    """Return what a Shape node gives: int64 (rank,), cut by its ``start`` and ``end``."""
+    return np.array(shape[slice(int(attributes.get("start", 0)), attributes.get("end"))], np.int64)

@@ -1,0 +1,314 @@
+"""Weight layers of an ONNX graph: Gemm, MatMul with the Add behind it, Conv, LSTM.
+
+Comes in: a node and the `Builder`. Goes out: layers and their nodes, into the builder. Called by `reader`. A ReLU
+that alone reads a layer's result becomes part of the layer.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eie.errors import ModelError
+from eie.geometry import Conv2d
+from eie.graph import Node
+from eie.importers.onnx.builder import Builder, Tap, UnsupportedError, Value
+from eie.importers.onnx.nodes import OnnxNode
+from eie.network import Layer
+
+# ONNX stacks an LSTM's gates input, output, forget, cell; ours are input, forget, cell, output.
+_GATES = (0, 2, 3, 1)
+_LSTM_ACTIVATIONS = ["sigmoid", "tanh", "tanh"]
+
+
+def gemm(node: OnnxNode, into: Builder) -> None:
+    """``alpha * A' B' + beta * C`` with constant B and C."""
+    weights = _weights(node, into, 1)
+    if node.attributes.get("transA", 0):
+        raise UnsupportedError("transA=1")
+    if weights.ndim != 2:
+        raise ModelError(f"B has shape {weights.shape}: must be a matrix")
+    if not node.attributes.get("transB", 0):
+        weights = weights.T
+    weights = _scaled(weights, float(node.attributes.get("alpha", 1.0)))
+    bias = None
+    bias_name = node.inputs[2] if len(node.inputs) > 2 else ""
+    if bias_name:
+        bias = _vector(into, bias_name, len(weights))
+        if bias is None:
+            raise UnsupportedError("C is not a constant of one value for each output")
+        bias = _scaled(bias, float(node.attributes.get("beta", 1.0)))
+    x = into.known(node.inputs[0])
+    if x is not None and (len(x.shape) != 2 or x.batch != 0):
+        raise UnsupportedError(f"A has shape {x.shape}")
+    _linear(node, into, weights, bias, bias_name, node.outputs[0])
+
+
+def matmul(node: OnnxNode, into: Builder) -> None:
+    """``A B`` with a constant matrix B, and the Add of a constant vector that alone reads it."""
+    weights = _weights(node, into, 1)
+    if weights.ndim != 2:
+        raise UnsupportedError(f"B has shape {weights.shape}")
+    bias, bias_name, out = None, "", node.outputs[0]
+    add = into.sole_use(out)
+    if add is not None and add.op == "Add" and len(add.inputs) == 2:
+        name = add.inputs[1] if add.inputs[0] == out else add.inputs[0]
+        bias = _vector(into, name, weights.shape[1]) if name in into.constants else None
+        if bias is not None:
+            bias_name, out = name, add.outputs[0]
+            into.absorbed.add(add.index)
+    _linear(node, into, weights.T, bias, bias_name, out)
+
+
+def conv(node: OnnxNode, into: Builder) -> None:
+    """A 2-D convolution, or a 1-D one as a map of height 1."""
+    kernel = _weights(node, into, 1)
+    if kernel.ndim not in (3, 4):
+        raise UnsupportedError(f"W has shape {kernel.shape}")
+    x = into.known(node.inputs[0])
+    if x is not None and (len(x.shape) != kernel.ndim or x.batch != 0):
+        raise UnsupportedError(f"X has shape {x.shape}")
+    bias_name = node.inputs[2] if len(node.inputs) > 2 else ""
+    bias = _vector(into, bias_name, len(kernel)) if bias_name else None
+    if bias_name and bias is None:
+        raise UnsupportedError("B is not a constant of one value for each output")
+    spatial = None if x is None else x.shape[2:]
+    shape = _conv2d(node, kernel, spatial)
+    flat = kernel.ndim == 3
+    name = into.layer_name(node, node.inputs[1], bias_name)
+    out, relu = _relu_behind(into, node.outputs[0])
+    kernel = kernel[:, :, None] if flat else kernel
+    into.layers.append(Layer.from_conv(name, kernel, bias, shape, relu=relu))
+    into.taps.append(Tap(name, node.inputs[0], 0, node.index))
+    if x is None:
+        return
+    size = (1, x.shape[2]) if flat else (x.shape[2], x.shape[3])
+    _expect(x.shape[1], shape.in_channels, "channels")
+    full = (x.shape[0], shape.out_channels, *shape.output_size(*size))
+    if not flat:
+        into.set(out, _layer_node(into, name, (x.name,), out, full, 0))
+        return
+    raised = into.emit("unsqueeze", (x.name,), f"{out} [in]", (*x.shape[:2], 1, x.shape[2]), 0, axes=(2,))
+    made = _layer_node(into, name, (raised.name,), f"{out} [map]", full, 0)
+    into.set(out, into.emit("squeeze", (made.name,), out, (full[0], full[1], full[3]), 0, axes=(2,)))
+
+
+def lstm(node: OnnxNode, into: Builder) -> None:
+    """One layer for each direction; initial states must be zero, the gates the standard ones."""
+    w, r = _weights(node, into, 1), _weights(node, into, 2)
+    _check_lstm(node, into, w, r)
+    directions = {"forward": (False,), "reverse": (True,), "bidirectional": (False, True)}
+    way = str(node.attributes.get("direction", "forward"))
+    if way not in directions or len(w) != len(directions[way]):
+        raise ModelError(f"direction {way!r} with weights for {len(w)} directions")
+    bias_name = node.inputs[3] if len(node.inputs) > 3 else ""
+    biases = into.constants[bias_name] if bias_name else np.zeros((len(w), 2 * w.shape[1]), np.float32)
+    if biases.shape != (len(w), 2 * w.shape[1]):
+        raise ModelError(f"B has shape {biases.shape}: must be {(len(w), 2 * w.shape[1])}")
+    first = bool(node.attributes.get("layout", 0))
+    x = into.known(node.inputs[0])
+    if x is not None:
+        if len(x.shape) != 3 or x.batch != (0 if first else 1):
+            raise UnsupportedError(f"X of shape {x.shape} with its batch in axis {x.batch}")
+        _expect(x.shape[2], w.shape[2], "inputs")
+    base = into.layer_name(node, node.inputs[1], bias_name)
+    names = []
+    for i, backwards in enumerate(directions[way]):
+        name = base if len(w) == 1 else f"{base}_{'reverse' if backwards else 'forward'}"
+        bias = _gates(biases[i].reshape(2, -1).sum(axis=0)) if bias_name else None
+        into.layers.append(Layer.from_lstm(name, _gates(w[i]), _gates(r[i]), bias, reverse=backwards))
+        into.taps.append(Tap(name, node.inputs[0], 0 if first else 1, node.index, i))
+        names.append(name)
+    if x is not None:
+        _lstm_nodes(node, into, x, names, r.shape[2])
+
+
+def _check_lstm(node: OnnxNode, into: Builder, w: NDArray[Any], r: NDArray[Any]) -> None:
+    hidden = r.shape[-1]
+    if w.ndim != 3 or r.ndim != 3 or w.shape[:2] != r.shape[:2] or r.shape[1] != 4 * hidden:
+        raise ModelError(f"W has shape {w.shape} and R {r.shape}: must be (directions, 4 * hidden, inputs or hidden)")
+    if int(node.attributes.get("hidden_size", hidden)) != hidden:
+        raise ModelError(f"hidden_size={node.attributes['hidden_size']}, but R has shape {r.shape}")
+    functions = [str(name).lower() for name in node.attributes.get("activations", _LSTM_ACTIVATIONS * len(w))]
+    if functions != _LSTM_ACTIVATIONS * len(w):
+        raise UnsupportedError(f"activations {', '.join(functions)}")
+    for key in ("clip", "input_forget"):
+        if node.attributes.get(key):
+            raise UnsupportedError(f"{key}={node.attributes[key]}")
+    for place, what in ((4, "sequence_lens"), (5, "initial_h"), (6, "initial_c"), (7, "peepholes")):
+        name = node.inputs[place] if len(node.inputs) > place else ""
+        if name and (place == 4 or name not in into.constants or into.constants[name].any()):
+            raise UnsupportedError(f"{what} that is not zero")
+
+
+def _lstm_nodes(node: OnnxNode, into: Builder, x: Value, names: list[str], hidden: int) -> None:
+    """Run each direction, and stack what the file stacks: Y over (time, directions), Y_h and Y_c over directions."""
+    steps = x.shape[0] if x.batch == 1 else x.shape[1]
+    samples = x.shape[x.batch]
+    used = [name if into.is_used(name) else "" for name in (*node.outputs, "", "", "")[:3]]
+    for i, name in enumerate(names):
+        outputs = tuple(f"node {node.index} [{part}{i}]" for part in ("y", "h", "c"))
+        into.nodes.append(Node("layer", (x.name,), outputs if any(used[1:]) else outputs[:1], name))
+    for out, part, at in zip(used, "yhc", (2, 1, 1), strict=True):
+        if not out:
+            continue
+        size = (samples, steps, hidden) if part == "y" else (samples, hidden)
+        raised = [out] if len(names) == 1 else [f"{out} [{i}]" for i in range(len(names))]
+        for i, name in enumerate(raised):
+            into.emit(
+                "unsqueeze", (f"node {node.index} [{part}{i}]",), name, (*size[:at], 1, *size[at:]), 0, axes=(at,)
+            )
+        full = [*size[:at], len(names), *size[at:]]
+        if len(names) > 1:
+            into.emit("concat", raised, out, full, 0, axis=at)
+        # In the file: Y (time, directions, batch, hidden), Y_h (directions, batch, hidden), unless layout=1.
+        place = 0 if x.batch == 0 else at
+        shape = (*full[1 : place + 1], samples, *full[place + 1 :])
+        into.set(out, Value(out, shape, place))
+
+
+def _linear(
+    node: OnnxNode,
+    into: Builder,
+    weights: NDArray[Any],
+    bias: NDArray[Any] | None,
+    bias_name: str,
+    out: str,
+) -> None:
+    x = into.known(node.inputs[0])
+    if x is not None:
+        if len(x.shape) < 2 or x.batch == len(x.shape) - 1:
+            raise UnsupportedError(f"its input has shape {x.shape}, batch included")
+        _expect(x.shape[-1], weights.shape[1], "inputs")
+    name = into.layer_name(node, node.inputs[1], bias_name)
+    out, relu = _relu_behind(into, out)
+    into.layers.append(Layer.from_weights(name, weights, bias, relu=relu))
+    into.taps.append(Tap(name, node.inputs[0], 0 if x is None else x.batch, node.index))
+    if x is not None:
+        into.set(out, _layer_node(into, name, (x.name,), out, (*x.shape[:-1], len(weights)), x.batch))
+
+
+def _layer_node(
+    into: Builder, name: str, inputs: tuple[str, ...], out: str, shape: tuple[int, ...], batch: int
+) -> Value:
+    into.nodes.append(Node("layer", inputs, (out,), name))
+    return Value(out, shape, batch)
+
+
+def _weights(node: OnnxNode, into: Builder, place: int) -> NDArray[Any]:
+    """Return a weight input as float32.
+
+    Raises
+    ------
+    UnsupportedError
+        If it is computed from the network's input.
+    """
+    if len(node.inputs) <= place or not node.inputs[place]:
+        raise ModelError(f"input {place} is missing")
+    name = node.inputs[place]
+    if name not in into.constants:
+        raise UnsupportedError(f"its weights {name!r} are not constant")
+    array = into.constants[name]
+    if array.dtype.kind not in "fiu":
+        raise ModelError(f"its weights {name!r} have type {array.dtype}")
+    if array.size == 0:
+        raise ModelError(f"its weights {name!r} have shape {array.shape}")
+    return array.astype(np.float32, copy=False)
+
+
+def _vector(into: Builder, name: str, outputs: int) -> NDArray[Any] | None:
+    """Return a constant that broadcasts to (outputs,), spread out; None for anything else."""
+    if name not in into.constants:
+        return None
+    array = into.constants[name]
+    if array.dtype.kind not in "fiu" or array.size not in (1, outputs) or array.size != (array.shape or (1,))[-1]:
+        return None
+    return np.broadcast_to(array.ravel().astype(np.float32), (outputs,))
+
+
+def _scaled(array: NDArray[Any], factor: float) -> NDArray[Any]:
+    if not math.isfinite(factor):
+        raise ModelError(f"alpha or beta is {factor}")
+    return array if factor == 1 else array * np.float32(factor)
+
+
+def _relu_behind(into: Builder, out: str) -> tuple[str, bool]:
+    """Take in a Relu that alone reads ``out``; return what is then the layer's result."""
+    after = into.sole_use(out)
+    if after is None or after.op != "Relu":
+        return out, False
+    into.absorbed.add(after.index)
+    return after.outputs[0], True
+
+
+def _conv2d(node: OnnxNode, kernel: NDArray[Any], spatial: tuple[int, ...] | None) -> Conv2d:
+    rank = kernel.ndim - 2
+    size = tuple(kernel.shape[2:])
+    stated = tuple(node.attributes.get("kernel_shape", size))
+    if stated != size:
+        raise ModelError(f"kernel_shape={stated}, but its weights have {size}")
+    stride = ints(node, "strides", (1,) * rank)
+    dilation = ints(node, "dilations", (1,) * rank)
+    pads = padding(node, size, stride, dilation, spatial)
+    groups = int(node.attributes.get("group", 1))
+    if rank == 1:
+        size, stride, dilation, pads = (1, *size), (1, *stride), (1, *dilation), (0, pads[0], 0, pads[1])
+    return Conv2d(
+        kernel.shape[1] * groups,
+        kernel.shape[0],
+        (size[0], size[1]),
+        (stride[0], stride[1]),
+        (pads[0], pads[1], pads[2], pads[3]),
+        (dilation[0], dilation[1]),
+        groups,
+    )
+
+
+def ints(node: OnnxNode, key: str, default: tuple[int, ...]) -> tuple[int, ...]:
+    """Read an attribute of as many positive integers as ``default`` has."""
+    values = tuple(int(value) for value in node.attributes.get(key, default))
+    if len(values) != len(default) or not all(1 <= value < 1 << 31 for value in values):
+        raise ModelError(f"{key}={values}: must be {len(default)} integers >= 1")
+    return values
+
+
+def padding(
+    node: OnnxNode,
+    size: tuple[int, ...],
+    stride: tuple[int, ...],
+    dilation: tuple[int, ...],
+    spatial: tuple[int, ...] | None,
+) -> tuple[int, ...]:
+    """Resolve ``pads`` and ``auto_pad`` to zeros before and behind, all the befores first."""
+    mode = str(node.attributes.get("auto_pad", "NOTSET"))
+    rank = len(size)
+    if mode in ("NOTSET", "", "VALID"):
+        pads = tuple(int(pad) for pad in node.attributes.get("pads", (0,) * 2 * rank)) if mode != "VALID" else ()
+        pads = pads or (0,) * 2 * rank
+        if len(pads) != 2 * rank or not all(0 <= pad < 1 << 16 for pad in pads):
+            raise ModelError(f"pads={pads}: must be {2 * rank} integers, 0 to {(1 << 16) - 1}")
+        return pads
+    if mode not in ("SAME_UPPER", "SAME_LOWER"):
+        raise ModelError(f"auto_pad={mode!r}: must be NOTSET, VALID, SAME_UPPER or SAME_LOWER")
+    if spatial is None:
+        raise UnsupportedError(f"auto_pad={mode} on a map of unknown size")
+    totals = [
+        max((-(-length // step) - 1) * step + gap * (kernel - 1) + 1 - length, 0)
+        for length, kernel, step, gap in zip(spatial, size, stride, dilation, strict=True)
+    ]
+    less, more = [total // 2 for total in totals], [-(-total // 2) for total in totals]
+    return (*less, *more) if mode == "SAME_UPPER" else (*more, *less)
+
+
+def _gates(stacked: NDArray[Any]) -> NDArray[Any]:
+    """Reorder (4 * hidden, ...) from the file's order of gates to ours."""
+    blocks = stacked.reshape(4, -1, *stacked.shape[1:])
+    return blocks[list(_GATES)].reshape(stacked.shape)
+
+
+def _expect(found: int, wanted: int, what: str) -> None:
+    if found != wanted:
+        raise ModelError(f"takes {wanted} {what}, but its input has {found}")

@@ -1,0 +1,68 @@
+"""The nodes of an ONNX graph as plain records.
+
+Comes in: a parsed model. Goes out: a list of `OnnxNode`. Read by `constants`, `layers`, `operators` and `reader`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from eie.errors import ModelError
+
+if TYPE_CHECKING:
+    import onnx
+
+LONGEST_NAME = 200
+
+
+@dataclass(frozen=True)
+class OnnxNode:
+    """One node of the file, its attributes as plain values; ``name`` and ``op`` are printable and not empty."""
+
+    name: str
+    op: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    attributes: Mapping[str, Any]
+    index: int
+
+
+def plain_nodes(path: Path, proto: onnx.ModelProto) -> list[OnnxNode]:
+    """Return the nodes with plain attributes; ``opset`` among them, since some operators changed their meaning."""
+    opset = max((entry.version for entry in proto.opset_import if entry.domain in ("", "ai.onnx")), default=1)
+    nodes = []
+    for i, node in enumerate(proto.graph.node):
+        op = node.op_type if node.domain in ("", "ai.onnx") else f"{node.domain}.{node.op_type}"
+        op = printable(op) or "no operator"
+        name = printable(node.name or next((out for out in node.output if out), "")) or f"node {i}"
+        attributes = _attributes(f"{path}: node {name!r} ({op})", node)
+        nodes.append(OnnxNode(name, op, tuple(node.input), tuple(node.output), {**attributes, "opset": opset}, i))
+    made = [name for node in nodes for name in node.outputs if name]
+    if len(set(made)) != len(made):
+        raise ModelError(f"{path}: damaged: two nodes make the same tensor")
+    return nodes
+
+
+def printable(text: str) -> str:
+    """Return ``text`` without control characters, and cut where it is absurdly long: names come from the file."""
+    return "".join(c if c.isprintable() else "?" for c in text[:LONGEST_NAME])
+
+
+def _attributes(where: str, node: onnx.NodeProto) -> dict[str, Any]:
+    from onnx import helper
+
+    values = {}
+    for attribute in node.attribute:
+        try:
+            value = helper.get_attribute_value(attribute)
+        except (ValueError, TypeError) as error:
+            raise ModelError(f"{where}: attribute {attribute.name!r}: {error}") from None
+        if isinstance(value, bytes):
+            value = value.decode(errors="replace")
+        elif isinstance(value, (list, tuple)):
+            value = [item.decode(errors="replace") if isinstance(item, bytes) else item for item in value]
+        values[attribute.name] = value
+    return values

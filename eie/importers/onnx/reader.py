@@ -1,0 +1,235 @@
+"""An ``.onnx`` file into a `Network` and the places where its activations can be recorded.
+
+Comes in: a path. Goes out: `OnnxModel`. Read by `eie.importers` and `eie.recording`. Node by node: constants are
+evaluated, weight layers and what lies between them handed to `layers` and `operators`; whatever neither knows is
+listed by node name and operator.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from eie.errors import ModelError
+from eie.graph import Graph
+from eie.importers.onnx import layers as weighted
+from eie.importers.onnx.builder import Builder, Tap, UnsupportedError, Value
+from eie.importers.onnx.constants import Constants
+from eie.importers.onnx.nodes import OnnxNode, plain_nodes, printable
+from eie.importers.onnx.operators import HANDLERS
+from eie.importers.onnx.tensors import read_model
+from eie.importers.options import Unsupported
+from eie.network import Network
+
+if TYPE_CHECKING:
+    import onnx
+
+_WEIGHTED: dict[str, Callable[[OnnxNode, Builder], None]] = {
+    "Conv": weighted.conv,
+    "Gemm": weighted.gemm,
+    "LSTM": weighted.lstm,
+    "MatMul": weighted.matmul,
+}
+_MISFITS = (ValueError, TypeError, IndexError, KeyError, ArithmeticError, AttributeError, MemoryError)
+_LISTED = 12
+
+
+@dataclass(frozen=True, eq=False)
+class OnnxInput:
+    """A graph input of the file: its name there, its whole shape (None where open), and its batch axis."""
+
+    name: str
+    shape: tuple[int | None, ...]
+    batch: int
+
+    @property
+    def sizes(self) -> tuple[int, ...] | None:
+        """The whole shape, 1 for an open batch; None if another size is open, or there is no batch axis."""
+        sizes = tuple(1 if size is None and i == self.batch else size for i, size in enumerate(self.shape))
+        return None if None in sizes or len(sizes) < 2 else tuple(size for size in sizes if size is not None)
+
+    def __str__(self) -> str:
+        return " x ".join("?" if size is None else str(size) for size in self.shape) or "unknown"
+
+
+@dataclass(frozen=True, eq=False)
+class OnnxModel:
+    """What was read.
+
+    Attributes
+    ----------
+    network
+        Layers, and the graph unless something in it was skipped.
+    inputs
+        Graph inputs as the file has them.
+    taps
+        Where to record each layer's inputs.
+    proto
+        The parsed file.
+    """
+
+    network: Network
+    inputs: tuple[OnnxInput, ...]
+    taps: tuple[Tap, ...]
+    proto: onnx.ModelProto
+
+
+def read_onnx(path: Path, unsupported: Unsupported = "refuse", input_shape: Sequence[int] | None = None) -> OnnxModel:
+    """Read a model.
+
+    Parameters
+    ----------
+    unsupported
+        ``"refuse"``: an operator that is not known is an error that lists all of them; ``"skip"``: the weight layers
+        are kept without the graph, so that they run on recorded activations, and a note lists what was skipped.
+    input_shape
+        Of one sample, for a file that leaves sizes other than the batch's open; None if it does not.
+
+    Raises
+    ------
+    ModelError
+        If the file is damaged, unsafe, or holds no weight layer.
+    """
+    proto = read_model(path)
+    graph = proto.graph
+    constants = Constants(path, graph)
+    nodes = plain_nodes(path, proto)
+    given = [output.name for output in graph.output]
+    uses: dict[str, list[OnnxNode]] = {}
+    for node in nodes:
+        for name in node.inputs:
+            uses.setdefault(name, []).append(node)
+    into = Builder(constants, uses, frozenset(given))
+    problems: list[str] = []
+    inputs = _graph_inputs(path, graph, uses, into.constants, input_shape)
+    for one in inputs:
+        if (sizes := one.sizes) is None:
+            problems.append(f"{printable(one.name)} (an input of shape {one}: state its open sizes with --input-shape)")
+        else:
+            into.set(one.name, Value(one.name, sizes, one.batch))
+    # Damaged numbers may overflow on the way; what is not finite in the end is refused where it would be stored.
+    with np.errstate(all="ignore"):
+        _translate(path, nodes, into, problems)
+    missing = [name for name in given if into.known(name) is None]
+    if missing and not problems:
+        problems.append(f"{printable(missing[0])} (an output that no path from the input leads to)")
+    if problems and unsupported == "refuse":
+        raise ModelError(
+            f"{path}: not supported: {_listed(problems)} (--unsupported skip keeps the weight layers, which then run "
+            f"on recorded activations)"
+        )
+    if not into.layers:
+        skipped = f" (not supported: {_listed(problems)})" if problems else ""
+        raise ModelError(f"{path}: holds no Gemm, MatMul, Conv or LSTM with constant weights{skipped}")
+    return OnnxModel(_network(path, into, inputs, given, problems), inputs, tuple(into.taps), proto)
+
+
+def _translate(path: Path, nodes: list[OnnxNode], into: Builder, problems: list[str]) -> None:
+    for node in nodes:
+        into.constants.fold(node, f"{path}: node {node.name!r} ({node.op})")
+    for node in nodes:
+        where = f"{path}: node {node.name!r} ({node.op})"
+        if node.index in into.absorbed or (node.outputs and all(name in into.constants for name in node.outputs)):
+            continue
+        try:
+            if not into.constants.fold(node, where):
+                _one(node, into)
+        except UnsupportedError as error:
+            problems.append(f"{node.name} ({node.op}{': ' if str(error) else ''}{error})")
+        except ModelError as error:
+            text = str(error)
+            raise (error if text.startswith(str(path)) else ModelError(f"{where}: {text}")) from None
+        except _MISFITS as error:
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            raise ModelError(f"{where}: damaged or impossible: {reason[:200]}") from None
+
+
+def _one(node: OnnxNode, into: Builder) -> None:
+    if node.op in _WEIGHTED and node.inputs and node.outputs:
+        _WEIGHTED[node.op](node, into)
+        return
+    if node.op not in HANDLERS or not node.inputs or not node.outputs:
+        raise UnsupportedError
+    known = [value for name in node.inputs if (value := into.known(name)) is not None]
+    behind_unknown = any(name and name not in into.constants and into.known(name) is None for name in node.inputs)
+    if not known and not behind_unknown:
+        raise UnsupportedError("of constants only")
+    if not behind_unknown:
+        HANDLERS[node.op](node, into, known[0])
+
+
+def _graph_inputs(
+    path: Path,
+    graph: onnx.GraphProto,
+    uses: dict[str, list[OnnxNode]],
+    constants: Constants,
+    input_shape: Sequence[int] | None,
+) -> tuple[OnnxInput, ...]:
+    entries = [entry for entry in graph.input if entry.name not in constants]
+    if not entries:
+        raise ModelError(f"{path}: its graph has no input")
+    if input_shape is not None and len(entries) > 1:
+        raise ModelError(f"{path}: has {len(entries)} inputs: an input shape can be stated where there is one")
+    found = []
+    for entry in entries:
+        # Exporters write an open size as a name, 0 or -1.
+        sizes = [dim.dim_value if dim.dim_value > 0 else None for dim in entry.type.tensor_type.shape.dim]
+        batch = 1 if _time_first(entry.name, uses) and len(sizes) > 1 else 0
+        one = OnnxInput(entry.name, tuple(sizes), batch)
+        found.append(one if input_shape is None else _with_shape(path, one, tuple(input_shape)))
+    return tuple(found)
+
+
+def _with_shape(path: Path, one: OnnxInput, wanted: tuple[int, ...]) -> OnnxInput:
+    """Fill in the sizes of one sample."""
+    stated = one.shape[: one.batch] + one.shape[one.batch + 1 :]
+    fits = len(stated) == len(wanted) and all(a in (None, b) for a, b in zip(stated, wanted, strict=True))
+    if (one.shape and not fits) or min(wanted, default=0) < 1:
+        said = " x ".join(map(str, wanted))
+        raise ModelError(f"{path}: input {one.name!r} has shape {one}, batch included: {said} a sample does not fit")
+    batch = one.shape[one.batch] if one.shape else None
+    return OnnxInput(one.name, (*wanted[: one.batch], batch, *wanted[one.batch :]), one.batch)
+
+
+def _time_first(name: str, uses: dict[str, list[OnnxNode]]) -> bool:
+    """Whether an LSTM that has the batch in its second axis reads the input directly."""
+    return any(
+        node.op == "LSTM" and node.inputs[0] == name and not node.attributes.get("layout")
+        for node in uses.get(name, ())
+    )
+
+
+def _network(
+    path: Path, into: Builder, inputs: tuple[OnnxInput, ...], given: list[str], problems: list[str]
+) -> Network:
+    notes = []
+    if into.left_out:
+        notes.append(
+            f"activations are not rounded where the file quantises them, only limited: {_listed(into.left_out)}"
+        )
+    if problems:
+        notes.append(f"skipped, so that layers run on recorded activations only: {_listed(problems)}")
+        return Network(path.stem, tuple(into.layers), source=path.name, notes=tuple(notes))
+    named = tuple((one.name, into.values[one.name].sample) for one in inputs)
+    graph = Graph(named, tuple(into.nodes), tuple(into.values[name].name for name in given), into.held)
+    order = {name: i for i, name in enumerate(graph.layers)}
+    layers = tuple(sorted(into.layers, key=lambda layer: order[layer.name]))
+    return Network(path.stem, layers, _is_chain(graph), source=path.name, notes=tuple(notes), graph=graph)
+
+
+def _is_chain(graph: Graph) -> bool:
+    """Whether every node is a layer that reads the one before, so that one vector after the other tells all."""
+    chained = all(there.inputs == here.outputs for here, there in pairwise(graph.nodes))
+    only_layers = all(node.layer is not None for node in graph.nodes)
+    vectors = len(graph.inputs) == 1 and len(graph.inputs[0][1]) == 1
+    return chained and only_layers and vectors and graph.outputs == graph.nodes[-1].outputs
+
+
+def _listed(items: list[str]) -> str:
+    more = f" and {len(items) - _LISTED} more" if len(items) > _LISTED else ""
+    return ", ".join(items[:_LISTED]) + more

@@ -1,0 +1,243 @@
+"""Arrays out of an ``.onnx`` file: dense, sparse and external tensors, none of them trusted.
+
+Comes in: the bytes of a model, protobuf tensors. Goes out: a parsed model, NumPy arrays. Read by `constants`. Sizes
+are checked against what is there before anything is allocated, and no path leaves the model's folder.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from itertools import chain
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eie.errors import ModelError
+
+if TYPE_CHECKING:
+    import onnx
+
+LARGEST_FILE = (1 << 31) - 1
+LARGEST_TENSOR = 1 << 28
+
+
+def read_model(path: Path) -> onnx.ModelProto:
+    """Parse ``path``; external data stay where they are.
+
+    Raises
+    ------
+    ModelError
+        If onnx is not installed, or the file is missing, larger than protobuf allows, or not an ONNX model.
+    """
+    try:
+        import onnx
+        from google.protobuf.message import DecodeError
+    except ImportError:
+        raise ModelError(f"{path}: reading .onnx needs the onnx extra: pip install 'eie[onnx]'") from None
+    try:
+        if path.stat().st_size > LARGEST_FILE:
+            raise ModelError(f"{path}: {path.stat().st_size:,} bytes: an .onnx file holds at most {LARGEST_FILE:,}")
+        content = path.read_bytes()
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
+    try:
+        model: onnx.ModelProto = onnx.ModelProto.FromString(content)
+    except (DecodeError, ValueError):
+        raise ModelError(f"{path}: damaged, truncated or not an ONNX file") from None
+    if not model.graph.node:
+        raise ModelError(f"{path}: not an ONNX model: its graph has no nodes")
+    # protobuf gives bytes for text that is not UTF-8.
+    if any(isinstance(text, bytes) for text in _texts(model)):
+        raise ModelError(f"{path}: damaged: it holds a name that is not UTF-8")
+    return model
+
+
+def _texts(model: onnx.ModelProto) -> Iterator[str | bytes]:
+    """Yield every name that reading the model uses."""
+    graph = model.graph
+    yield from (entry.domain for entry in model.opset_import)
+    yield from (entry.name for entry in (*graph.input, *graph.output))
+    for node in graph.node:
+        yield from (node.name, node.op_type, node.domain, *node.input, *node.output)
+        yield from (attribute.name for attribute in node.attribute)
+    for tensor in (*graph.initializer, *(sparse.values for sparse in graph.sparse_initializer)):
+        yield tensor.name
+        yield from (text for entry in tensor.external_data for text in (entry.key, entry.value))
+
+
+def dense_array(tensor: onnx.TensorProto, where: str, folder: Path) -> NDArray[Any]:
+    """Return a tensor's values in its declared shape.
+
+    Parameters
+    ----------
+    where
+        For errors: the file and the tensor.
+    folder
+        Where external data may lie.
+
+    Raises
+    ------
+    ModelError
+        If type, shape and the amount of data do not belong together, or external data are missing or outside.
+    """
+    from onnx import TensorProto, helper, numpy_helper
+
+    shape = _shape(tensor.dims, where)
+    kind = tensor.data_type
+    if kind in (TensorProto.UNDEFINED, TensorProto.STRING) or kind not in TensorProto.DataType.values():
+        raise ModelError(f"{where}: element type {kind} is not a number")
+    if tensor.data_location == TensorProto.EXTERNAL:
+        tensor = _with_external(tensor, where, folder)
+    try:
+        if not tensor.HasField("raw_data"):
+            _check_count(len(getattr(tensor, helper.tensor_dtype_to_field(kind))), tensor, shape, where)
+        array = numpy_helper.to_array(tensor)
+    except (ValueError, TypeError, KeyError, OverflowError, MemoryError) as error:
+        raise ModelError(f"{where}: damaged tensor: {_first_line(error)}") from None
+    if array.shape != shape:
+        raise ModelError(f"{where}: holds {array.shape} values: its shape says {shape}")
+    return _plain(array)
+
+
+def sparse_array(sparse: onnx.SparseTensorProto, where: str, folder: Path) -> NDArray[Any]:
+    """Return a sparse tensor as a dense array; its indices are linear (nnz,) or coordinates (nnz, rank)."""
+    shape = _shape(sparse.dims, where)
+    values = dense_array(sparse.values, f"{where}: values", folder)
+    indices = dense_array(sparse.indices, f"{where}: indices", folder)
+    if values.ndim != 1 or indices.dtype != np.int64:
+        raise ModelError(f"{where}: a sparse tensor needs 1-D values and int64 indices")
+    if indices.shape == (len(values), len(shape)) and indices.ndim == 2:
+        if (indices < 0).any() or (indices >= np.array(shape)).any():
+            raise ModelError(f"{where}: a coordinate lies outside its shape {shape}")
+        indices = np.ravel_multi_index(tuple(indices.T), shape) if len(values) else np.zeros(0, np.int64)
+    if indices.shape != values.shape:
+        raise ModelError(f"{where}: {values.shape} values with indices of shape {indices.shape}")
+    if len(indices) and not 0 <= indices.min() <= indices.max() < math.prod(shape):
+        raise ModelError(f"{where}: an index lies outside its shape {shape}")
+    dense = np.zeros(math.prod(shape), values.dtype)
+    dense[indices] = values
+    return dense.reshape(shape)
+
+
+def _shape(dims: Any, where: str) -> tuple[int, ...]:
+    shape = tuple(int(size) for size in dims)
+    if len(shape) > 8 or any(size < 0 for size in shape):
+        raise ModelError(f"{where}: impossible shape {shape[:9]}")
+    if math.prod(shape) > LARGEST_TENSOR:
+        raise ModelError(f"{where}: {math.prod(shape):,} values declared: at most {LARGEST_TENSOR:,}")
+    return shape
+
+
+def _check_count(stored: int, tensor: onnx.TensorProto, shape: tuple[int, ...], where: str) -> None:
+    """Typed fields hold one number a value, two for complex ones, half a one or less for packed 4-bit ones."""
+    if stored > 2 * math.prod(shape) or stored * 8 < math.prod(shape):
+        raise ModelError(f"{where}: {stored} values stored for shape {shape} of type {tensor.data_type}")
+
+
+def _with_external(tensor: onnx.TensorProto, where: str, folder: Path) -> onnx.TensorProto:
+    """Return the tensor with its bytes brought in from the file beside the model."""
+    from onnx import TensorProto
+
+    entries = {entry.key: entry.value for entry in tensor.external_data}
+    file = _inside(entries.get("location", ""), where, folder)
+    try:
+        available = file.stat().st_size
+        offset = int(entries.get("offset") or 0)
+        length = int(entries.get("length") or available - offset)
+    except OSError:
+        raise ModelError(f"{where}: its weights are in {file}, which is missing or cannot be read") from None
+    except ValueError:
+        raise ModelError(f"{where}: offset and length of external data must be integers") from None
+    if offset < 0 or not 0 <= length <= 8 * math.prod(tensor.dims) or offset + length > available:
+        raise ModelError(f"{where}: {length} bytes at {offset} of {file} ({available} bytes) do not fit its shape")
+    loaded = TensorProto(dims=tensor.dims, data_type=tensor.data_type)
+    try:
+        with file.open("rb") as stream:
+            stream.seek(offset)
+            loaded.raw_data = stream.read(length)
+    except OSError as error:
+        raise ModelError(f"{file}: cannot be read: {error.strerror or error}") from None
+    return loaded
+
+
+def _inside(location: str, where: str, folder: Path) -> Path:
+    """Resolve an external-data location; whatever leaves the folder, symbolic links included, is refused."""
+    parts = PurePosixPath(location).parts if isinstance(location, str) else ()
+    if not parts or not location.isprintable() or "\\" in location or PureWindowsPath(location).drive:
+        raise ModelError(f"{where}: external data at {location!r}: must be the name of a file beside the model")
+    if location.startswith("/") or ".." in parts:
+        raise ModelError(f"{where}: external data at {location!r}: leaves the model's folder, which is not followed")
+    file = folder / location
+    try:
+        resolved = file.resolve()
+        regular = resolved.is_file()
+    except (OSError, RuntimeError):
+        raise ModelError(f"{where}: external data at {location!r}: cannot be resolved") from None
+    if not resolved.is_relative_to(folder.resolve()):
+        raise ModelError(f"{where}: external data at {location!r}: a link out of the model's folder is not followed")
+    if not regular:
+        raise ModelError(f"{where}: its weights are in {file}, which is missing")
+    return resolved
+
+
+def _plain(array: NDArray[Any]) -> NDArray[Any]:
+    """Widen types NumPy has no kernels for (bfloat16, float8, 4-bit integers) and half precision."""
+    if array.dtype.kind in "biu" and array.dtype.itemsize >= 1 and array.dtype.isbuiltin == 1:
+        return array
+    if array.dtype in (np.float32, np.float64):
+        return array
+    name = array.dtype.name
+    if name.startswith(("int", "uint")):
+        return array.astype(np.int8 if name.startswith("int") else np.uint8)
+    if array.dtype.kind == "c":
+        raise ModelError(f"tensor of type {name}: complex numbers are not supported")
+    return array.astype(np.float32)
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]
+
+
+def embed_external(model: onnx.ModelProto, path: Path) -> None:
+    """Bring all external data into ``model`` itself, so that no other program has to follow a path of the file's.
+
+    Raises
+    ------
+    ModelError
+        If a file is missing or outside, the whole outgrows protobuf, or a subgraph has external data.
+    """
+    from onnx import TensorProto
+
+    room = LARGEST_FILE
+    inside = (_attribute_tensors(function.node) for function in model.functions)
+    for tensor in chain(_tensors(model.graph), *inside):
+        if tensor.data_location == TensorProto.EXTERNAL:
+            where = f"{path}: tensor {tensor.name!r}"
+            _shape(tensor.dims, where)
+            loaded = _with_external(tensor, where, path.parent)
+            room -= len(loaded.raw_data)
+            if room < 0:
+                raise ModelError(f"{path}: more than {LARGEST_FILE:,} bytes of weights: too large to be run")
+            loaded.name = tensor.name
+            tensor.CopyFrom(loaded)
+
+
+def _tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
+    """Yield every tensor of a graph and its subgraphs."""
+    yield from graph.initializer
+    for sparse in graph.sparse_initializer:
+        yield from (sparse.values, sparse.indices)
+    yield from _attribute_tensors(graph.node)
+
+
+def _attribute_tensors(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.TensorProto]:
+    for node in nodes:
+        for attribute in node.attribute:
+            yield from (attribute.t, attribute.sparse_tensor.values, attribute.sparse_tensor.indices)
+            yield from attribute.tensors
+            for inner in (attribute.g, *attribute.graphs):
+                if inner.node or inner.initializer:
+                    yield from _tensors(inner)

@@ -1,0 +1,86 @@
+"""Recurrent layers in a state dict, found by PyTorch's names.
+
+Comes in: named arrays. Goes out: LSTM layers by name, and what remains. Read by `tensors`.
+
+``X.weight_ih_l0``, ``X.weight_hh_l0`` and perhaps ``X.bias_ih_l0``, ``X.bias_hh_l0`` (added up) make layer ``X.l0``;
+with ``_reverse`` behind them ``X.l0_reverse``; the names of an LSTM cell, without ``_l0``, make layer ``X``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eie.errors import ModelError
+from eie.network import Layer
+
+_NAME = re.compile(
+    r"(?:(?P<head>.*)\.)?(?P<part>weight|bias)_(?P<of>ih|hh|hr)(?P<level>_l\d+)?(?P<way>_reverse)?", re.DOTALL
+)
+_KINDS = {1: "a plain RNN", 3: "a GRU"}
+
+
+def take_lstms(
+    arrays: Mapping[str, NDArray[Any]], stem: str, source: str
+) -> tuple[dict[str, Layer], dict[str, NDArray[Any]], list[str]]:
+    """Split off the LSTMs.
+
+    Parameters
+    ----------
+    stem
+        Name of a layer whose arrays have no prefix.
+
+    Returns
+    -------
+    tuple
+        Layers by name, the other arrays, and notes on recurrent layers that are no LSTM.
+
+    Raises
+    ------
+    ModelError
+        If an LSTM lacks one of its weights or has a projection.
+    """
+    groups: dict[str, dict[str, NDArray[Any]]] = {}
+    rest = {}
+    for key, array in arrays.items():
+        match = _NAME.fullmatch(key)
+        if match is None:
+            rest[key] = array
+            continue
+        level = f"{match['level'] or ''}{match['way'] or ''}".removeprefix("_")
+        name = ".".join(part for part in (match["head"], level) if part) or stem
+        groups.setdefault(name, {})[f"{match['part']}_{match['of']}"] = array
+    layers, notes = {}, []
+    for name, parts in groups.items():
+        kind = _other_kind(parts)
+        if kind is not None:
+            notes.append(f"ignored, {kind}, not an LSTM: {name}")
+        else:
+            layers[name] = _lstm(name, parts, source)
+    return layers, rest, notes
+
+
+def _other_kind(parts: Mapping[str, NDArray[Any]]) -> str | None:
+    hidden = parts.get("weight_hh")
+    if hidden is None or hidden.ndim != 2 or not hidden.shape[1]:
+        return None
+    gates, odd = divmod(hidden.shape[0], hidden.shape[1])
+    return None if odd else _KINDS.get(gates)
+
+
+def _lstm(name: str, parts: Mapping[str, NDArray[Any]], source: str) -> Layer:
+    missing = [part for part in ("weight_ih", "weight_hh") if part not in parts]
+    if missing:
+        raise ModelError(f"{source}: LSTM {name!r} has no {' and no '.join(missing)}")
+    if "weight_hr" in parts:
+        raise ModelError(f"{source}: LSTM {name!r} has a projection (weight_hr): not modelled, use proj_size = 0")
+    biases = [parts[part] for part in ("bias_ih", "bias_hh") if part in parts]
+    for bias in biases:
+        if bias.shape != biases[0].shape or bias.dtype.kind not in "fiu":
+            raise ModelError(f"{source}: LSTM {name!r}: its biases have shapes {[one.shape for one in biases]}")
+    total: NDArray[Any] | None = np.add.reduce(biases) if biases else None
+    return Layer.from_lstm(name, parts["weight_ih"], parts["weight_hh"], total, reverse=name.endswith("_reverse"))

@@ -1,0 +1,163 @@
+"""Networks as eie writes them: a state dict that also holds what state dicts leave out.
+
+Comes in: a `Network`. Goes out: a ``.safetensors`` or ``.npz`` file, and an equal `Network` again, through `eie.load`.
+
+The arrays are those of any state dict (``X.weight`` and ``X.bias``, or ``X.codes``, ``X.codebook``, ``X.bias_codes``; a
+convolution's kernel as (out, in / groups, kh, kw)), so that other programs can read them. The array ``eie.network``
+holds JSON text (uint8): schema, name, sequential, source, notes, graph and the layers in order with name, relu,
+synthetic and geometry. Recorded activations are stored along as ``eie.trace/...``, constants of the graph as
+``eie.graph/...``; where a permutation moved the outputs, ``eie.output_order`` says which one of the original each is.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eie import geometry
+from eie.errors import ModelError
+from eie.geometry import Conv2d, Lstm, Winograd
+from eie.graph import Graph
+from eie.network import Layer, Network
+from eie.storage import Arrays, read_json, write_npz, write_safetensors
+from eie.trace import Trace
+
+KEY = "eie.network"
+SCHEMA = 1
+_TRACE, _GRAPH, _ORDER = "eie.trace/", "eie.graph/", "eie.output_order"
+
+
+def save(network: Network, path: str | Path, output_order: NDArray[np.int64] | None = None) -> None:
+    """Write a network so that `eie.load` reads an equal one.
+
+    Parameters
+    ----------
+    path
+        Ends in ``.safetensors`` or ``.npz``.
+    output_order
+        Kept with the network for whoever reads its outputs, where a permutation moved the last layer's rows.
+
+    Raises
+    ------
+    ModelError
+        For another suffix.
+    """
+    writers: dict[str, Any] = {
+        ".npz": write_npz,
+        ".safetensors": lambda file, arrays: write_safetensors(file, arrays, {}),
+    }
+    suffix = Path(path).suffix
+    if suffix not in writers:
+        raise ModelError(f"{path}: unknown suffix {suffix!r}: must be one of {', '.join(writers)}")
+    arrays = to_arrays(network)
+    if output_order is not None:
+        arrays[_ORDER] = output_order
+    writers[suffix](path, arrays)
+
+
+def to_arrays(network: Network) -> Arrays:
+    """Return everything that `save` writes."""
+    header: dict[str, Any] = {
+        "schema": SCHEMA,
+        "name": network.name,
+        "sequential": network.sequential,
+        "source": network.source,
+        "notes": list(network.notes),
+        "graph": None if network.graph is None else network.graph.describe(),
+        "layers": [
+            {
+                "name": layer.name,
+                "relu": layer.relu,
+                "synthetic": layer.synthetic,
+                "geometry": geometry.describe(layer.geometry),
+            }
+            for layer in network.layers
+        ],
+    }
+    arrays: Arrays = {KEY: np.frombuffer(json.dumps(header).encode(), np.uint8)}
+    for layer in network.layers:
+        arrays |= _layer_arrays(layer)
+    if network.graph is not None:
+        arrays |= {_GRAPH + name: np.asarray(array) for name, array in network.graph.constants.items()}
+    if network.trace is not None:
+        arrays |= {_TRACE + name: array for name, array in network.trace.to_arrays().items()}
+    return arrays
+
+
+def from_arrays(arrays: Mapping[str, NDArray[Any]], source: str) -> Network:
+    """Undo `to_arrays`.
+
+    Raises
+    ------
+    ModelError
+        If it is damaged or of another schema.
+    """
+    where = f"{source}: {KEY}"
+    if arrays[KEY].dtype != np.uint8:
+        raise ModelError(f"{where}: has dtype {arrays[KEY].dtype}: must be JSON text as uint8")
+    header = read_json(arrays[KEY].tobytes(), where, ModelError)
+    if header.get("schema") != SCHEMA:
+        raise ModelError(f"{where}: schema {header.get('schema')!r}: this version reads {SCHEMA}")
+    try:
+        layers = tuple(_layer(arrays, entry) for entry in header["layers"])
+        graph = None
+        if header["graph"] is not None:
+            graph = Graph.from_description(header["graph"], _under(_GRAPH, arrays))
+        traced = _under(_TRACE, arrays)
+        return Network(
+            str(header["name"]),
+            layers,
+            bool(header["sequential"]),
+            Trace.from_arrays(traced, f"{source}: {_TRACE}") if traced else None,
+            str(header["source"]),
+            tuple(map(str, header["notes"])),
+            graph,
+        )
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        raise ModelError(f"{source}: damaged model: {error}") from None
+
+
+def _layer_arrays(layer: Layer) -> Arrays:
+    conv = layer.geometry
+    dense = layer.matrix.dense()
+    if isinstance(conv, Conv2d):
+        dense = _kernel(dense, conv)
+    if layer.codebook is None:
+        found = {"weight": dense, "bias": layer.bias}
+    else:
+        found = {"codes": dense, "codebook": layer.codebook, "bias_codes": layer.bias_codes}
+    return {f"{layer.name}.{part}": array for part, array in found.items() if array is not None}
+
+
+def _kernel(dense: NDArray[Any], conv: Conv2d) -> NDArray[Any]:
+    """(out, in * kh * kw) into (out, in / groups, kh, kw): the diagonal blocks."""
+    out, width = conv.out_channels // conv.groups, dense.shape[1] // conv.groups
+    blocks = [dense[i * out : (i + 1) * out, i * width : (i + 1) * width] for i in range(conv.groups)]
+    return np.concatenate(blocks).reshape(conv.weight_shape)
+
+
+def _layer(arrays: Mapping[str, NDArray[Any]], entry: Mapping[str, Any]) -> Layer:
+    name = str(entry["name"])
+    shape = geometry.from_description(entry["geometry"])
+    codebook = arrays.get(f"{name}.codebook")
+    weights = arrays[f"{name}.weight" if codebook is None else f"{name}.codes"]
+    bias = arrays.get(f"{name}.bias" if codebook is None else f"{name}.bias_codes")
+    if isinstance(shape, Conv2d):
+        layer = Layer.from_conv(name, weights, bias, shape, codebook=codebook)
+    elif codebook is None:
+        layer = Layer.from_weights(name, weights, bias)
+    else:
+        layer = Layer.from_codes(name, weights, codebook, bias)
+    if isinstance(shape, Winograd | Lstm) and layer.matrix.shape != shape.matrix_shape:
+        raise ValueError(f"layer {name!r} has a matrix of shape {layer.matrix.shape}, not {shape.matrix_shape}")
+    return replace(layer, relu=bool(entry["relu"]), synthetic=bool(entry["synthetic"]), geometry=shape)
+
+
+def _under(prefix: str, arrays: Mapping[str, NDArray[Any]]) -> Arrays:
+    return {key.removeprefix(prefix): array for key, array in arrays.items() if key.startswith(prefix)}

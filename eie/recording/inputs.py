@@ -1,0 +1,245 @@
+"""Inputs to record with: arrays, IDX data sets, pictures.
+
+Comes in: a file or folder. Goes out: frozen `Samples`, read batch by batch. Read by `record`.
+"""
+
+from __future__ import annotations
+
+import gzip
+import math
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eie.errors import TraceError
+from eie.recording.preprocess import Preprocess
+from eie.storage import read_npy, read_npz
+from eie.trace import Trace
+
+PICTURES = (".png", ".jpg", ".jpeg")
+LARGEST_IDX = 1 << 32
+_IDX_TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """Inputs of a network.
+
+    Attributes
+    ----------
+    count
+        Samples in all.
+    read
+        ``read(places)``: those samples, int64 (n,), as float32 (n, ...).
+    labels
+        int64 (count,), or None.
+    source, preprocessing
+        In words, for the trace's header.
+    """
+
+    count: int
+    read: Callable[[NDArray[np.int64]], NDArray[np.float32]]
+    labels: NDArray[np.int64] | None
+    source: str
+    preprocessing: str
+
+    @classmethod
+    def of(cls, values: NDArray[Any], source: str = "arrays", labels: NDArray[np.int64] | None = None) -> Samples:
+        """Wrap an array (samples, ...)."""
+        return _arrays(values, labels, source, Preprocess(), 1.0)
+
+    def choose(self, count: int | None, seed: int | None = None) -> Samples:
+        """Return the first ``count`` samples, or with a seed as many drawn at random, each at most once.
+
+        Raises
+        ------
+        TraceError
+            If there are fewer.
+        """
+        count = self.count if count is None else count
+        if not 1 <= count <= self.count:
+            raise TraceError(f"{self.source}: {count} samples asked for: it holds {self.count}")
+        places = np.arange(count)
+        if seed is not None:
+            places = np.random.default_rng(seed).permutation(self.count)[:count]
+        how = "first" if seed is None else f"drawn with seed {seed}"
+        return Samples(
+            count,
+            lambda some: self.read(places[some]),
+            None if self.labels is None else self.labels[places],
+            self.source if count == self.count and seed is None else f"{self.source}, {count} samples, {how}",
+            self.preprocessing,
+        )
+
+    def batches(self, size: int) -> Iterator[NDArray[np.float32]]:
+        """Yield all samples in order, at most ``size`` at a time."""
+        for start in range(0, self.count, size):
+            yield self.read(np.arange(start, min(start + size, self.count)))
+
+
+def read_samples(path: str | Path, labels: str | Path | None = None, steps: Preprocess | None = None) -> Samples:
+    """Open inputs.
+
+    Parameters
+    ----------
+    path
+        ``.npy`` (samples, ...); ``.npz`` with one array or one called ``inputs`` (and perhaps ``labels``), or a trace
+        whose first layer has values; an IDX file, raw or ``.gz``; a PNG or JPEG file, or a folder of them, in the order
+        of their names.
+    labels
+        ``.npy`` or IDX file with the class of each sample.
+    steps
+        How pictures and numbers are prepared.
+
+    Raises
+    ------
+    TraceError
+        If a file is missing, damaged, of another kind, or labels and samples differ in number.
+    """
+    path, steps = Path(path), steps or Preprocess()
+    classes = None if labels is None else _labels(Path(labels))
+    if path.is_dir():
+        return _pictures(path, steps, classes)
+    suffix = path.suffix.lower()
+    if suffix in PICTURES:
+        return _pictures(path, steps, classes)
+    if suffix == ".npy":
+        return _arrays(read_npy(path, TraceError), classes, path.name, steps, 1.0)
+    if suffix == ".npz":
+        return _from_npz(path, steps, classes)
+    values = read_idx(path)
+    return _arrays(values, classes, path.name, steps, 1 / 255 if values.dtype == np.uint8 else 1.0)
+
+
+def fitted(values: NDArray[np.float32], wanted: tuple[int | None, ...], where: str) -> NDArray[np.float32]:
+    """Return (N, ...) with samples of the shape ``wanted``: as they are, or with the same number of values.
+
+    Raises
+    ------
+    TraceError
+        If they have another size.
+    """
+    shape = values.shape[1:]
+    if len(shape) == len(wanted) and all(b is None or a == b for a, b in zip(shape, wanted, strict=True)):
+        return values
+    sizes = [size for size in wanted if size is not None]
+    if len(sizes) == len(wanted) and int(np.prod(sizes)) == int(np.prod(shape)):
+        return values.reshape(len(values), *sizes)
+    said = " x ".join("any" if size is None else str(size) for size in wanted)
+    raise TraceError(f"{where} takes samples of {said}, the inputs have {' x '.join(map(str, shape)) or 'one value'}")
+
+
+def read_idx(path: Path) -> NDArray[Any]:
+    """Read an IDX file (MNIST's format), raw or gzipped, in its declared shape and type.
+
+    Raises
+    ------
+    TraceError
+        If it is missing, of another format, or its size is not the one it declares.
+    """
+    try:
+        with path.open("rb") as raw:
+            packed = raw.read(2) == b"\x1f\x8b"
+        with gzip.open(path) if packed else path.open("rb") as file:
+            head = file.read(4)
+            if len(head) < 4 or head[:2] != b"\0\0" or head[2] not in _IDX_TYPES or not 1 <= head[3] <= 8:
+                raise TraceError(f"{path}: unknown kind of inputs: must be .npy, .npz, IDX, PNG, JPEG or a folder")
+            sizes = file.read(4 * head[3])
+            shape = tuple(int.from_bytes(sizes[i : i + 4], "big") for i in range(0, len(sizes), 4))
+            kind = np.dtype(_IDX_TYPES[head[2]])
+            size = math.prod(shape) * kind.itemsize
+            if len(shape) < head[3] or not 0 < size <= LARGEST_IDX:
+                raise TraceError(f"{path}: damaged IDX file: it declares {shape}")
+            content = file.read(size)
+            if len(content) < size or file.read(1):
+                raise TraceError(f"{path}: damaged IDX file: it declares {shape}, but holds another amount of data")
+    except OSError as error:
+        raise TraceError(f"{path}: cannot be read: {error.strerror or error}") from None
+    except (EOFError, zlib.error) as error:
+        raise TraceError(f"{path}: damaged: {error}") from None
+    return np.frombuffer(content, kind).astype(kind.newbyteorder("=")).reshape(shape)
+
+
+def _labels(path: Path) -> NDArray[np.int64]:
+    values = read_npy(path, TraceError) if path.suffix == ".npy" else read_idx(path)
+    if values.ndim != 1 or values.dtype.kind not in "iu":
+        raise TraceError(f"{path}: labels have shape {values.shape} {values.dtype}: must be whole numbers (samples,)")
+    return values.astype(np.int64)
+
+
+def _from_npz(path: Path, steps: Preprocess, classes: NDArray[np.int64] | None) -> Samples:
+    arrays = read_npz(path, TraceError)
+    if "header" in arrays and "bits/0" in arrays:
+        trace = Trace.load(path)
+        recorded = next(iter(trace.layers.values())).dense()
+        if recorded is None:
+            raise TraceError(f"{path}: a trace without values: it cannot drive a network")
+        rows = recorded.reshape(trace.samples, -1)
+        samples = _arrays(rows, trace.labels if classes is None else classes, trace.source, steps, 1.0)
+        before = [text for text in (trace.preprocessing, samples.preprocessing) if text not in ("", "none")]
+        return replace(samples, preprocessing="; ".join(before) or "none")
+    labels = arrays.pop("labels", None)
+    if "inputs" not in arrays and len(arrays) != 1:
+        raise TraceError(f"{path}: holds {', '.join(arrays) or 'nothing'}: must hold one array, or one called 'inputs'")
+    if labels is not None and (labels.ndim != 1 or labels.dtype.kind not in "iu"):
+        raise TraceError(f"{path}: labels have shape {labels.shape} {labels.dtype}: must be whole numbers (samples,)")
+    values = arrays["inputs"] if "inputs" in arrays else next(iter(arrays.values()))
+    own = None if labels is None else labels.astype(np.int64)
+    return _arrays(values, own if classes is None else classes, path.name, steps, 1.0)
+
+
+def _arrays(
+    values: NDArray[Any], labels: NDArray[np.int64] | None, source: str, steps: Preprocess, scale: float
+) -> Samples:
+    if values.dtype.kind not in "fiub" or values.ndim == 0 or values.size == 0:
+        raise TraceError(f"{source}: inputs have shape {values.shape} {values.dtype}: must be numbers (samples, ...)")
+
+    def read(places: NDArray[np.int64]) -> NDArray[np.float32]:
+        return steps.array(values[places], scale, source)
+
+    return _checked(Samples(len(values), read, labels, source, steps.stated(scale, pictures=False)))
+
+
+def _pictures(path: Path, steps: Preprocess, labels: NDArray[np.int64] | None) -> Samples:
+    files = [path]
+    if path.is_dir():
+        files = sorted(file for file in path.iterdir() if file.suffix.lower() in PICTURES)
+    if not files:
+        raise TraceError(f"{path}: holds no {', '.join(PICTURES)} files")
+
+    def read(places: NDArray[np.int64]) -> NDArray[np.float32]:
+        chosen = [files[place] for place in places]
+        pictures = [_picture(file, steps) for file in chosen]
+        for file, picture in zip(chosen, pictures, strict=True):
+            if picture.shape != pictures[0].shape:
+                raise TraceError(
+                    f"{file}: {picture.shape} after preprocessing, {chosen[0].name} {pictures[0].shape}: "
+                    f"set --preprocess resize=WIDTHxHEIGHT"
+                )
+        return np.stack(pictures)
+
+    source = path.name if len(files) == 1 else f"{len(files)} pictures in {path.name}"
+    return _checked(Samples(len(files), read, labels, source, steps.stated(1 / 255, pictures=True)))
+
+
+def _picture(file: Path, steps: Preprocess) -> NDArray[np.float32]:
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(file) as picture:
+            return steps.image(picture, str(file))
+    except (UnidentifiedImageError, Image.DecompressionBombError, SyntaxError, ValueError, EOFError) as error:
+        raise TraceError(f"{file}: not a usable picture: {str(error)[:120]}") from None
+    except OSError as error:
+        raise TraceError(f"{file}: cannot be read: {error.strerror or error}") from None
+
+
+def _checked(samples: Samples) -> Samples:
+    if samples.labels is not None and len(samples.labels) != samples.count:
+        raise TraceError(f"{samples.source}: {samples.count} samples but {len(samples.labels)} labels")
+    return samples

@@ -1,0 +1,67 @@
+"""Record a trace: the one way in, whatever runs the model.
+
+Comes in: a model and `Samples`. Goes out: a `Trace` that states where it is from. Called by ``eie trace record``.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from eie.importers import file_sha256, find, load
+from eie.network import Network
+from eie.recording.inputs import Samples
+from eie.recording.rows import Recorder
+from eie.trace import Trace
+
+BATCH = 16
+
+
+def record(
+    model: str | Path | Network,
+    samples: Samples,
+    *,
+    values: bool = False,
+    batch: int = BATCH,
+    seed: int | None = None,
+) -> Trace:
+    """Run a model on samples and record what every weight layer reads.
+
+    Parameters
+    ----------
+    model
+        ``.onnx`` files run in onnxruntime; whatever else `eie.load` reads, and networks, run here. Either way as given.
+    values
+        Whether values are kept beside the bits of non-zeros.
+    batch
+        Samples at a time: bounds the memory.
+    seed
+        That chose the samples, for the header.
+
+    Raises
+    ------
+    ModelError
+        If the model cannot be read or run.
+    TraceError
+        If the samples do not fit it.
+    """
+    recorder = Recorder(values=values)
+    path = None if isinstance(model, Network) else find(model)
+    if path is not None and path.suffix == ".onnx":
+        from eie.recording.run_onnx import run_onnx
+
+        run_onnx(path, samples, batch, recorder)
+        how, sha256 = f"{path.name} in onnxruntime", file_sha256(path)
+    else:
+        from eie.recording.run_own import run_own
+
+        network = model if isinstance(model, Network) else load(model)
+        run_own(network, samples, batch, recorder)
+        how, sha256 = f"{network.source} in eie, float32", network.sha256
+    return Trace(
+        recorder.layers(),
+        samples.labels,
+        f"{samples.source}, through {how}",
+        preprocessing=samples.preprocessing,
+        seed=seed,
+        model_sha256=sha256,
+    )

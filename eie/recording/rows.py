@@ -1,0 +1,120 @@
+"""Tensors as a framework gives them into the rows of inputs that a layer's products take, packed as they come.
+
+Comes in: a layer and, batch by batch, what it read. Goes out: `LayerTrace`. Read by `run_onnx` and `run_torch`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eie.errors import TraceError
+from eie.geometry import Conv2d, Lstm
+from eie.matrix import frozen
+from eie.network import Layer
+from eie.trace import LayerTrace
+
+
+class Recorder:
+    """Collects the bits, and on request the values, of every layer; only one batch is ever unrolled.
+
+    Attributes
+    ----------
+    values
+        Whether values are kept beside the bits.
+    """
+
+    def __init__(self, *, values: bool) -> None:
+        self.values = values
+        self._parts: dict[str, list[LayerTrace]] = {}
+
+    def add(
+        self,
+        layer: Layer,
+        samples: int,
+        x: NDArray[Any],
+        hidden: NDArray[Any] | None = None,
+        *,
+        kept: int | None = None,
+    ) -> None:
+        """Take in what ``layer`` read in one batch of ``samples``.
+
+        Parameters
+        ----------
+        x
+            Batch first: (N, ..., inputs) of a linear layer, (N, C, H, W) or (N, C, W) of a convolution, (N, T, input)
+            of an LSTM. N is ``samples``; a network that folds other axes into the batch can be recorded one sample at a time.
+        hidden
+            (N, T, hidden): what the LSTM gave.
+        kept
+            How many of the samples count; None for all.
+
+        Raises
+        ------
+        TraceError
+            If shapes do not fit the layer, or values are not finite.
+        """
+        where = f"layer {layer.name!r}"
+        if not np.isfinite(x).all():
+            raise TraceError(f"{where}: its recorded inputs hold NaN or infinity")
+        if samples > 1 and len(x) != samples:
+            raise TraceError(f"{where}: got {x.shape} for {samples} samples: record one at a time (--batch 1)")
+        for one in range(samples if kept is None else kept):
+            part = slice(one, one + 1) if samples > 1 else slice(None)
+            rows = _rows(layer, x[part], None if hidden is None else hidden[part])
+            mask = rows != 0
+            values = frozen(rows[mask], np.float32) if self.values else None
+            self._append(layer.name, LayerTrace(layer.inputs, np.packbits(mask, axis=1), values, len(rows)))
+
+    def layers(self) -> Mapping[str, LayerTrace]:
+        """Return what was recorded so far, by layer name."""
+        return {name: _joined(parts) for name, parts in self._parts.items()}
+
+    def _append(self, name: str, recorded: LayerTrace) -> None:
+        """Take in some more samples of a layer.
+
+        Raises
+        ------
+        TraceError
+            If they have another number of products or inputs than those before.
+        """
+        first = self._parts.setdefault(name, [recorded])[0]
+        if first is recorded:
+            return
+        if (first.width, first.products) != (recorded.width, recorded.products):
+            raise TraceError(
+                f"layer {name!r}: {recorded.products} products of {recorded.width} inputs in one sample, "
+                f"{first.products} of {first.width} in another"
+            )
+        self._parts[name].append(recorded)
+
+
+def _joined(parts: list[LayerTrace]) -> LayerTrace:
+    kept = [part.values for part in parts if part.values is not None]
+    return LayerTrace(
+        parts[0].width,
+        frozen(np.concatenate([part.bits for part in parts]), np.uint8),
+        frozen(np.concatenate(kept), np.float32) if kept else None,
+        parts[0].products,
+    )
+
+
+def _rows(layer: Layer, x: NDArray[Any], hidden: NDArray[Any] | None) -> NDArray[Any]:
+    """Unroll one sample, (1, ...), to (products, width)."""
+    geometry = layer.geometry
+    if isinstance(geometry, Conv2d):
+        flat = x.ndim == 3 and geometry.kernel[0] == 1
+        return geometry.im2col(x[:, :, None] if flat else x)
+    if isinstance(geometry, Lstm) and hidden is not None:
+        before = np.zeros_like(hidden)
+        if geometry.reverse:
+            before[:, :-1] = hidden[:, 1:]
+        else:
+            before[:, 1:] = hidden[:, :-1]
+        x = np.concatenate((x, before), axis=2)
+    if x.ndim < 2 or x.shape[-1] != layer.inputs:
+        raise TraceError(f"layer {layer.name!r} takes {layer.inputs} inputs a product, recorded was {x.shape}")
+    return x.reshape(-1, layer.inputs)

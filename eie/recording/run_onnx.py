@@ -1,0 +1,128 @@
+"""Recording with onnxruntime: the inputs of every weight layer are added to the graph's outputs.
+
+Comes in: an ``.onnx`` file and `Samples`. Goes out: layer traces. Called by `record`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eie.errors import ModelError, TraceError
+from eie.geometry import Lstm
+from eie.importers.onnx.reader import OnnxInput, OnnxModel, read_onnx
+from eie.importers.onnx.tensors import embed_external
+from eie.recording.inputs import Samples, fitted
+from eie.recording.rows import Recorder
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+_KINDS = {
+    "tensor(float)": np.float32,
+    "tensor(double)": np.float64,
+    "tensor(float16)": np.float16,
+    "tensor(int64)": np.int64,
+    "tensor(int32)": np.int32,
+    "tensor(uint8)": np.uint8,
+    "tensor(int8)": np.int8,
+}
+
+
+def run_onnx(path: Path, samples: Samples, batch: int, recorder: Recorder) -> None:
+    """Record all samples.
+
+    Parameters
+    ----------
+    batch
+        Samples at a time; a file whose batch is fixed takes as many as it says.
+
+    Raises
+    ------
+    ModelError
+        If the file cannot be read or run.
+    TraceError
+        If the samples do not fit its input.
+    """
+    model = read_onnx(path, "skip")
+    if len(model.inputs) != 1:
+        names = ", ".join(one.name for one in model.inputs)
+        raise TraceError(f"{path}: has {len(model.inputs)} inputs ({names}): recording feeds networks with one")
+    if model.inputs[0].sizes is None:
+        model = read_onnx(path, "skip", samples.read(np.arange(1)).shape[1:])
+    entry, hidden = model.inputs[0], _with_outputs(path, model)
+    session = _session(path, model)
+    kind = session.get_inputs()[0].type
+    if kind not in _KINDS:
+        raise TraceError(f"{path}: its input is a {kind}, which cannot be fed")
+    wanted = [name for name in dict.fromkeys((*(tap.tensor for tap in model.taps), *hidden.values())) if name]
+    asked = [name for name in wanted if name != entry.name]
+    layers = {layer.name: layer for layer in model.network.layers}
+    for values, kept in _batches(samples, batch, entry, path):
+        feed = np.moveaxis(values, 0, entry.batch).astype(_KINDS[kind])
+        try:
+            results = session.run(asked, {entry.name: feed}) if asked else []
+        # onnxruntime's exceptions share no base class but Exception.
+        except Exception as error:
+            raise ModelError(f"{path}: onnxruntime cannot run it: {str(error).splitlines()[0][:200]}") from None
+        found = {**dict(zip(asked, results, strict=True)), entry.name: feed}
+        for tap in model.taps:
+            x, states = np.moveaxis(found[tap.tensor], tap.batch, 0), None
+            if tap.node in hidden:
+                y = found[hidden[tap.node]]
+                states = (np.moveaxis(y, 2, 0) if tap.batch == 1 else y)[:, :, tap.direction]
+            recorder.add(layers[tap.layer], len(values), np.asarray(x, np.float32), states, kept=kept)
+
+
+def _batches(samples: Samples, batch: int, entry: OnnxInput, path: Path) -> Iterator[tuple[NDArray[np.float32], int]]:
+    """Yield (N, ...) in the input's shape, and how many of them count; a fixed batch is filled up with the last one."""
+    fixed = entry.shape[entry.batch] if entry.shape else None
+    wanted = entry.shape[: entry.batch] + entry.shape[entry.batch + 1 :]
+    for part in samples.batches(fixed or batch):
+        kept = len(part)
+        values = fitted(part, wanted, f"{path}: input {entry.name!r}")
+        if fixed and kept < fixed:
+            values = np.concatenate((values, np.repeat(values[-1:], fixed - kept, axis=0)))
+        yield values, kept
+
+
+def _with_outputs(path: Path, model: OnnxModel) -> Mapping[int, str]:
+    """Add the taps to the outputs of ``model.proto``; return the name of each LSTM's hidden states by its node."""
+    from onnx import helper
+
+    proto = model.proto
+    embed_external(proto, path)
+    hidden: dict[int, str] = {}
+    recurrent = {layer.name for layer in model.network.layers if isinstance(layer.geometry, Lstm)}
+    for tap in model.taps:
+        if tap.layer in recurrent:
+            node = proto.graph.node[tap.node]
+            if not node.output:
+                node.output.append("")
+            node.output[0] = node.output[0] or f"hidden states of node {tap.node}"
+            hidden[tap.node] = node.output[0]
+    given = {one.name for one in (*proto.graph.output, *proto.graph.input)}
+    for name in dict.fromkeys((*(tap.tensor for tap in model.taps), *hidden.values())):
+        if name not in given:
+            proto.graph.output.append(helper.make_empty_tensor_value_info(name))
+    return hidden
+
+
+def _session(path: Path, model: OnnxModel) -> onnxruntime.InferenceSession:
+    try:
+        import onnxruntime
+    except ImportError:
+        raise ModelError(f"{path}: recording from .onnx needs the onnx extra: pip install 'eie[onnx]'") from None
+    options: Any = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    # What the file says, operator by operator: fusions would round differently.
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    try:
+        content = model.proto.SerializeToString()
+        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    except Exception as error:
+        raise ModelError(f"{path}: onnxruntime cannot load it: {str(error).splitlines()[0][:200]}") from None

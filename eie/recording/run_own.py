@@ -1,0 +1,46 @@
+"""Recording with eie itself, for models that no other framework runs: the network as given, in float32.
+
+Comes in: a `Network` whose layers feed each other, and `Samples`. Goes out: layer traces. Called by `record`. Weights
+are not shared and biases not moved first, as little as in onnxruntime or torch: a trace belongs to the model, whatever
+machine it is then run on.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from eie.errors import TraceError
+from eie.geometry import Lstm
+from eie.network import Network, dataflow
+from eie.recording.inputs import Samples, fitted
+from eie.recording.rows import Recorder
+from eie.simulator.reference import run_given
+
+
+def run_own(network: Network, samples: Samples, batch: int, recorder: Recorder) -> None:
+    """Record all samples, ``batch`` at a time.
+
+    Raises
+    ------
+    TraceError
+        If the layers are not connected, or the samples do not fit the network's input.
+    """
+    flow = dataflow(network)
+    if flow is None:
+        raise TraceError(f"{network.source}: its layers do not feed each other, so nothing can be recorded")
+    if len(flow.inputs) != 1:
+        raise TraceError(f"{network.source}: has {len(flow.inputs)} inputs: recording feeds networks with one")
+    layers = {layer.name: layer for layer in network.layers}
+    nodes = [(layers[node.layer], node) for node in flow.nodes if node.layer is not None]
+    tapped = replace(flow, outputs=tuple(name for _, node in nodes for name in (node.inputs[0], node.outputs[0])))
+    entrance, shape = flow.inputs[0]
+    wanted = tuple(None if size == -1 else size for size in shape)
+    for part in samples.batches(batch):
+        values = fitted(part, wanted, f"{network.source}: input {entrance!r}")
+        tensors = iter(run_given(tapped, layers, {entrance: values}))
+        for (layer, node), x, y in zip(nodes, tensors, tensors, strict=True):
+            axis = node.attributes.get("batch_axis", 0)
+            hidden = np.moveaxis(y, axis, 0) if isinstance(layer.geometry, Lstm) else None
+            recorder.add(layer, len(part), np.moveaxis(x, axis, 0), hidden)

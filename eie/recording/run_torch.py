@@ -1,0 +1,170 @@
+"""Recording with forward hooks on a ``torch.nn.Module``.
+
+Comes in: a module and inputs. Goes out: a `Trace`. Layers are called as their modules are; `eie.record_torch`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from eie.errors import ModelError, TraceError
+from eie.geometry import Conv2d
+from eie.network import Layer
+from eie.recording.inputs import Samples
+from eie.recording.rows import Recorder
+from eie.trace import Trace
+
+if TYPE_CHECKING:
+    import torch
+
+BATCH = 16
+
+
+def record_torch(
+    module: torch.nn.Module,
+    inputs: ArrayLike | Samples,
+    *,
+    values: bool = False,
+    batch: int = BATCH,
+    source: str = "",
+    seed: int | None = None,
+) -> Trace:
+    """Run a module and record what its Linear, Conv1d, Conv2d and LSTM modules read.
+
+    Parameters
+    ----------
+    module
+        Is put into evaluation mode for the run, and back. Each of those modules must run exactly once.
+    inputs
+        (samples, ...) as the module takes them, or `Samples`.
+    values
+        Whether values are kept beside the bits of non-zeros.
+    batch
+        Samples at a time.
+    source, seed
+        For the trace's header.
+
+    Raises
+    ------
+    TraceError
+        If the module has none of those, one runs twice or not at all, or is one the lowering does not know.
+    """
+    try:
+        import torch
+    except ImportError:
+        raise ModelError("record_torch needs the torch extra: pip install 'eie[torch]'") from None
+    samples = inputs if isinstance(inputs, Samples) else Samples.of(np.asarray(inputs))
+    recorder = Recorder(values=values)
+    hooks = _Hooks(module, recorder)
+    if not hooks.names:
+        raise TraceError(f"{type(module).__name__}: has no Linear, Conv1d, Conv2d or LSTM module")
+    trained = [one for one in module.modules() if one.training]
+    module.eval()
+    try:
+        for part in samples.batches(batch):
+            hooks.ran.clear()
+            hooks.samples = len(part)
+            with torch.no_grad():
+                module(torch.from_numpy(part))
+            idle = [name for name in hooks.names if name not in hooks.ran]
+            if idle:
+                raise TraceError(f"{type(module).__name__}: {', '.join(idle)} did not run")
+    finally:
+        hooks.remove()
+        for one in trained:
+            one.training = True
+    words = source or f"{type(module).__name__} on {samples.source}, torch hooks"
+    return Trace(recorder.layers(), samples.labels, words, preprocessing=samples.preprocessing, seed=seed)
+
+
+class _Hooks:
+    """Forward hooks on every weight module; a module's input is copied before it runs, since ReLU may be in place."""
+
+    def __init__(self, module: torch.nn.Module, recorder: Recorder) -> None:
+        import torch
+
+        kinds = (torch.nn.Linear, torch.nn.Conv1d, torch.nn.Conv2d, torch.nn.LSTM)
+        self.names: list[str] = []
+        self.ran: set[str] = set()
+        self.samples = 0
+        self._recorder = recorder
+        self._handles: list[Any] = []
+        self._seen: dict[str, Any] = {}
+        for name, one in module.named_modules():
+            if isinstance(one, kinds):
+                self.names.append(name or type(one).__name__.lower())
+                self._watch(self.names[-1], one)
+
+    def remove(self) -> None:
+        """Take all hooks off."""
+        for handle in self._handles:
+            handle.remove()
+
+    def _watch(self, name: str, module: Any) -> None:
+        import torch
+
+        recurrent = isinstance(module, torch.nn.LSTM)
+        layers = _lstm_layers(name, module) if recurrent else [_layer(name, module)]
+
+        def before(_: Any, inputs: tuple[Any, ...]) -> None:
+            if name in self.ran:
+                raise TraceError(f"module {name!r} runs twice: give each use a module of its own")
+            if recurrent and len(inputs) > 1 and inputs[1] is not None:
+                raise TraceError(f"module {name!r}: is given an initial state, which a trace cannot hold")
+            self.ran.add(name)
+            self._seen[name] = inputs[0].detach().clone()
+
+        def after(_: Any, __: Any, outputs: Any) -> None:
+            x = self._seen.pop(name)
+            hidden = None
+            if recurrent:
+                hidden = outputs[0].detach().clone()
+                if not module.batch_first:
+                    x, hidden = x.transpose(0, 1), hidden.transpose(0, 1)
+            for i, layer in enumerate(layers):
+                size = module.hidden_size if recurrent else 0
+                states = None if hidden is None else hidden[:, :, i * size : (i + 1) * size].numpy()
+                self._recorder.add(layer, self.samples, x.numpy(), states)
+
+        self._handles += [module.register_forward_pre_hook(before), module.register_forward_hook(after)]
+
+
+def _layer(name: str, module: Any) -> Layer:
+    """Lower a Linear, Conv1d or Conv2d; only its shape matters here."""
+    weights = module.weight.detach().numpy()
+    if weights.ndim == 2:
+        return Layer.from_weights(name, weights)
+    if module.padding_mode != "zeros" or isinstance(module.padding, str):
+        raise TraceError(f"module {name!r}: padding {module.padding!r} {module.padding_mode}: must be numbers of zeros")
+    flat = weights.ndim == 3
+    weights = weights[:, :, None] if flat else weights
+
+    def pair(value: tuple[int, ...], missing: int) -> tuple[int, int]:
+        return (missing, value[0]) if flat else (value[0], value[1])
+
+    pad = pair(module.padding, 0)
+    conv = Conv2d(
+        module.in_channels,
+        module.out_channels,
+        pair(module.kernel_size, 1),
+        pair(module.stride, 1),
+        (*pad, *pad),
+        pair(module.dilation, 1),
+        module.groups,
+    )
+    return Layer.from_conv(name, weights, None, conv)
+
+
+def _lstm_layers(name: str, module: Any) -> list[Layer]:
+    if module.num_layers != 1 or module.proj_size:
+        raise TraceError(f"module {name!r}: {module.num_layers} layers: use one LSTM module a layer, no projection")
+    tails = ["", "_reverse"] if module.bidirectional else [""]
+    layers = []
+    for tail in tails:
+        x, h = (getattr(module, f"weight_{part}_l0{tail}").detach().numpy() for part in ("ih", "hh"))
+        called = name if len(tails) == 1 else f"{name}{tail or '_forward'}"
+        layers.append(Layer.from_lstm(called, x, h, reverse=bool(tail)))
+    return layers

@@ -1,0 +1,119 @@
+"""A sweep's memory: one line a finished point, so that an interrupted sweep goes on where it was.
+
+Comes in: entries, as they are finished. Goes out: a file, and the entries of earlier runs. Read by the run.
+
+File format: JSON lines ``{"crc32": "<8 hex digits>", "entry": {...}}``; the sum covers the entry's text. The first
+entry names the schema. A line is written in one piece behind the last whole one, so that a process killed at any moment
+leaves at most one torn line at the end: it is cut off. A later entry of the same key replaces an earlier one. While a
+journal is open its file is locked (POSIX ``flock``: the system gives it back even when the process is killed).
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from eie.errors import SweepError
+
+Entry = Mapping[str, Any]
+HEADER = {"schema": "eie-sweep-journal", "schema_version": 1}
+
+
+class Journal:
+    """The open journal. ``entries`` holds the last entry of every key; ``damaged`` counts lines that were passed over.
+
+    Raises
+    ------
+    SweepError
+        If the file cannot be opened, belongs to something else, or is in use by another process.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.entries: dict[str, Entry] = {}
+        self.damaged = 0
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._handle = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
+        except OSError as error:
+            raise SweepError(f"{path}: cannot be opened: {error.strerror or error}") from None
+        try:
+            self._lock()
+            self._read()
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file and give the lock back."""
+        if self._handle >= 0:
+            os.close(self._handle)
+            self._handle = -1
+
+    def append(self, entry: Entry) -> None:
+        """Write one entry, which has a ``key``; it is in the file when this returns."""
+        self._write(line_of(entry))
+        self.entries[entry["key"]] = entry
+
+    def _lock(self) -> None:
+        try:
+            fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise SweepError(
+                f"{self.path}: locked by another sweep that is writing it: wait for it, or use another folder"
+            ) from None
+
+    def _read(self) -> None:
+        content = self.path.read_bytes()
+        first = line_of(HEADER)
+        if not content.startswith(first):
+            if not first.startswith(content):
+                raise SweepError(f"{self.path}: not a sweep journal of this version: use another file or folder")
+            os.ftruncate(self._handle, 0)
+            self._write(first)
+            return
+        whole = content.rfind(b"\n") + 1
+        os.ftruncate(self._handle, whole)
+        for line in content[len(first) : whole].splitlines():
+            entry = entry_of(line)
+            if entry is None:
+                self.damaged += 1
+            else:
+                self.entries[entry["key"]] = entry
+
+    def _write(self, line: bytes) -> None:
+        try:
+            while line:
+                line = line[os.write(self._handle, line) :]
+        except OSError as error:
+            raise SweepError(f"{self.path}: cannot be written: {error.strerror or error}") from None
+
+
+def line_of(entry: Entry) -> bytes:
+    """Return an entry as a line with its checksum."""
+    text = json.dumps(entry, allow_nan=False)
+    return f'{{"crc32": "{zlib.crc32(text.encode()):08x}", "entry": {text}}}\n'.encode()
+
+
+def entry_of(line: bytes) -> Entry | None:
+    """Return the entry of a line, or None if the line is not whole."""
+    head, middle, rest = line.partition(b', "entry": ')
+    text = rest[:-1]
+    if not middle or head != f'{{"crc32": "{zlib.crc32(text):08x}"'.encode():
+        return None
+    entry: Entry = json.loads(text)
+    return entry

@@ -1,0 +1,128 @@
+"""Rows of the table: a layer at one point, and a point's totals.
+
+Comes in: the stages of a workload and a spec. Goes out: `LayerOutcome` and flat records. Read by the workers, which
+make the outcomes, and the run, which adds them up and keeps the records.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eie.compiler.passes import fit
+from eie.energy.area import area_mm2
+from eie.energy.estimate import METHODS, Estimate, Method, estimate, timing_notes
+from eie.energy.tables import Cell
+from eie.errors import EnergyError
+from eie.layer_result import Distribution, LayerResult, layer_record
+from eie.spec import AcceleratorSpec
+from eie.sweeps.stages import Stages
+
+# Keys of a layer's record that add up over the layers of a network.
+ADDED = (
+    "products",
+    "cycles",
+    "theoretical_us",
+    "dense_us",
+    "passes",
+    "reload_cycles",
+    "broadcasts",
+    "ptr_reads",
+    "spmat_reads",
+    "entries",
+    "padding_entries",
+    "stall_cycles",
+    "dead_scan_cycles",
+    "macs",
+)
+
+
+@dataclass(frozen=True, eq=False)
+class LayerOutcome:
+    """One layer at one point.
+
+    Attributes
+    ----------
+    record
+        As in `eie.Result.records`, with nanojoules by unit (of the activity method) added.
+    cycles
+        int64 (N,): cycles of every sample, reloads included.
+    nj
+        float64 (N,): nanojoules of every sample, by method.
+    problems
+        Why a method could not price it.
+    """
+
+    record: Mapping[str, Any]
+    cycles: NDArray[np.int64]
+    nj: Mapping[Method, NDArray[np.float64]]
+    problems: tuple[str, ...]
+
+
+def layer_outcome(stages: Stages, layer: int, spec: AcceleratorSpec, cell: Cell) -> LayerOutcome:
+    """Evaluate one layer on one machine."""
+    encoded = stages.encoded(layer, spec)
+    activity = stages.activity(layer, spec)
+    estimates: dict[Method, Estimate] = {}
+    problems = []
+    for method in METHODS:
+        try:
+            estimates[method] = estimate(activity, spec, method, cell)
+        except EnergyError as error:
+            problems.append(f"no energy by {method}: {error}")
+    layer_fit = fit(encoded.name, encoded.passes, spec, reloads=encoded.reloads)
+    result = LayerResult(encoded, spec, activity, layer_fit, None)
+    record = layer_record(result, estimates)
+    if "activity" in estimates:
+        units = estimates["activity"].unit_nj
+        record |= {f"energy_activity_{unit}_nj": float(values.mean()) for unit, values in units.items()}
+    nj = {method: priced.nj for method, priced in estimates.items()}
+    return LayerOutcome(record, activity.total_cycles, nj, tuple(problems))
+
+
+def total_record(outcomes: Sequence[LayerOutcome], spec: AcceleratorSpec, cell: Cell, inputs: str) -> dict[str, Any]:
+    """Add the layers of a point up: the same keys, None where a total means nothing, and area and notes behind.
+
+    Parameters
+    ----------
+    inputs
+        What to note about the inputs, or nothing.
+    """
+    records = [one.record for one in outcomes]
+    total: dict[str, Any] = dict.fromkeys(records[0])
+    added = {key: sum(record[key] for record in records) for key in ADDED}
+    latency = Distribution.of(np.sum([one.cycles for one in outcomes], axis=0) / spec.clock_mhz)
+    compute_us = spec.us(added["cycles"] - added["reload_cycles"])
+    total |= added | {
+        "samples": records[0]["samples"],
+        "synthetic_weights": any(record["synthetic_weights"] for record in records),
+        "latency_us": latency.mean,
+        "latency_p50_us": latency.p50,
+        "latency_p99_us": latency.p99,
+        "efficiency": added["theoretical_us"] / compute_us,
+        "padding_share": added["padding_entries"] / max(1, added["entries"]),
+        "speedup_over_dense": added["dense_us"] / latency.mean,
+        "fits": all(record["fits"] for record in records),
+    }
+    for method in outcomes[0].nj:
+        key = f"energy_{method.replace('-', '_')}"
+        spread = Distribution.of(np.sum([one.nj[method] for one in outcomes], axis=0))
+        for name in total:
+            if name.startswith(key):
+                total[name] = sum(record[name] for record in records)
+        total |= {f"{key}_nj": spread.mean, f"{key}_p50_nj": spread.p50, f"{key}_p99_nj": spread.p99}
+    return {**total, **_machine(spec, cell, (*outcomes[0].problems, *([inputs] if inputs else [])))}
+
+
+def _machine(spec: AcceleratorSpec, cell: Cell, notes: Sequence[str]) -> dict[str, Any]:
+    """The machine's area, and what a reader must know before believing the row."""
+    area, problems = None, list(notes)
+    try:
+        area = float(sum(area_mm2(spec, cell).values()))
+    except EnergyError as error:
+        problems.append(f"no area: {error}")
+    return {"area_mm2": area, "notes": "; ".join((*problems, *timing_notes(spec, cell)))}

@@ -1,0 +1,161 @@
+"""The answer of a sweep: tidy rows, one a point and layer and one a point for its totals.
+
+Comes in: rows. Goes out: a frozen `SweepResult`. Read by figures, the command line and notebooks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eie.errors import SweepError
+from eie.records import Record, records_csv, records_frame, write_parquet
+from eie.spec import AcceleratorSpec
+from eie.storage import write_text
+from eie.sweeps.vary import Vary
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+# Short names of what is made small; any numeric column of the total rows can be named as well.
+OBJECTIVES = {"latency": "latency_us", "energy": "energy_activity_nj", "area": "area_mm2"}
+LAST = ("area_mm2", "notes", "error")
+
+
+@dataclass(frozen=True, eq=False)
+class SweepResult:
+    """A finished sweep.
+
+    Attributes
+    ----------
+    rows
+        Records with the same keys: ``model``, ``trace``, the varied fields, ``row`` (``"total"`` or ``"layer"``),
+        ``layer``, then the columns of `eie.Result.to_csv`, nanojoules by unit, ``area_mm2``, ``notes`` and ``error``
+        (totals only). A failed point has one total row with its error and no numbers.
+    vary
+        The varied fields and their values.
+    spec
+        The machine that was varied.
+    """
+
+    rows: tuple[Record, ...]
+    vary: Vary
+    spec: AcceleratorSpec
+
+    @classmethod
+    def of(cls, rows: Sequence[Record], vary: Vary, spec: AcceleratorSpec) -> SweepResult:
+        """Give all rows the same keys, in the same order."""
+        keys = dict.fromkeys(key for row in rows for key in row if key not in LAST)
+        order = (*keys, *LAST)
+        return cls(tuple({key: row.get(key) for key in order} for row in rows), vary, spec)
+
+    @property
+    def totals(self) -> tuple[Record, ...]:
+        """The total rows of points that did not fail."""
+        return tuple(row for row in self.rows if row["row"] == "total" and not row["error"])
+
+    @property
+    def workloads(self) -> tuple[tuple[str, str], ...]:
+        """(model, trace) labels, in order."""
+        return tuple(dict.fromkeys((row["model"], row["trace"]) for row in self.rows))
+
+    @property
+    def layers(self) -> tuple[Record, ...]:
+        """The layer rows."""
+        return tuple(row for row in self.rows if row["row"] == "layer")
+
+    @property
+    def failed(self) -> tuple[Record, ...]:
+        """The rows of points that failed."""
+        return tuple(row for row in self.rows if row["error"])
+
+    @property
+    def front(self) -> tuple[Record, ...]:
+        """Total rows that `pareto` has marked."""
+        return tuple(row for row in self.totals if row.get("pareto"))
+
+    def pareto(self, *objectives: str) -> SweepResult:
+        """Mark the points that no other point of the same workload beats in every objective.
+
+        Parameters
+        ----------
+        objectives
+            ``"latency"``, ``"energy"``, ``"area"``, or the name of a numeric column; all are to be small.
+
+        Returns
+        -------
+        SweepResult
+            With a column ``pareto``: true on every row of such a point. Points without a figure for an objective are
+            never marked.
+
+        Raises
+        ------
+        SweepError
+            For an objective that is not a numeric column.
+        """
+        columns = objective_columns(objectives, self.totals)
+        marked: set[tuple[Any, ...]] = set()
+        for workload in self.workloads:
+            rows = [row for row in self.totals if (row["model"], row["trace"]) == workload]
+            rows = [row for row in rows if all(row[column] is not None for column in columns)]
+            if not rows:
+                continue
+            values = np.array([[row[column] for column in columns] for row in rows], np.float64)
+            marked |= {self.point(row) for row, best in zip(rows, undominated(values), strict=True) if best}
+        return replace(self, rows=tuple({**row, "pareto": self.point(row) in marked} for row in self.rows))
+
+    def point(self, row: Record) -> tuple[Any, ...]:
+        """Return what tells the row's point from others: its workload and the values of the varied fields."""
+        return (row["model"], row["trace"], *(row[field] for field in self.vary))
+
+    def to_csv(self, path: str | Path | None = None) -> str:
+        """Return (and write, if ``path`` is given) the rows as CSV, units in the column names."""
+        text = records_csv(self.rows)
+        if path is not None:
+            write_text(path, text)
+        return text
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Return the rows as a DataFrame (needs the ``data`` extra); docs/sweeps.md shows the way on to xarray."""
+        return records_frame(self.rows)
+
+    def to_parquet(self, path: str | Path) -> None:
+        """Write the rows as Parquet (needs the ``data`` extra)."""
+        write_parquet(self.rows, path)
+
+
+def objective_columns(objectives: Iterable[str], rows: Sequence[Mapping[str, Any]] = ()) -> tuple[str, ...]:
+    """Return the columns that objectives stand for.
+
+    Raises
+    ------
+    SweepError
+        Without objectives, or, where there are rows, for one that is not a numeric column of theirs.
+    """
+    columns = tuple(OBJECTIVES.get(name, name) for name in objectives)
+    if not columns:
+        raise SweepError(f"no objectives: name one or more of {', '.join(OBJECTIVES)}")
+    for name in columns:
+        values = [row.get(name) for row in rows]
+        if any(isinstance(value, str | bool) for value in values) or (rows and name not in rows[0]):
+            raise SweepError(f"objective {name!r}: must be {', '.join(OBJECTIVES)} or a numeric column")
+    return columns
+
+
+def undominated(values: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Say of each row of (N, M) whether no other row is as small everywhere and smaller somewhere; equals all stay."""
+    order = np.lexsort(values.T[::-1])
+    best = np.zeros(len(values), bool)
+    front = np.empty((0, values.shape[1]))
+    for i in order:
+        # Whatever beats a row sorts before it, and what beats that is on the front.
+        beaten = (front <= values[i]).all(axis=1) & (front < values[i]).any(axis=1)
+        if not beaten.any():
+            best[i] = True
+            front = np.vstack((front, values[i]))
+    return best

@@ -1,0 +1,157 @@
+"""Which spec fields take which values: words and lists into a grid.
+
+Comes in: ``{"n_pe": [1, 2, 4]}``, ``{"n_pe": "1:256:x2"}`` or words ``n_pe=1:256:x2``. Goes out: checked values by
+field, and the grid over them. Read by the plan.
+
+A range is ``a:b:xK`` (geometric), ``a:b:+K`` or ``a:b:K`` (linear) or ``a:b`` (steps of 1); ``b`` is included when it
+is met. Ranges and single values can be listed with commas.
+"""
+
+from __future__ import annotations
+
+import difflib
+import itertools
+import math
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping
+
+import numpy as np
+
+from eie.errors import SpecError, SweepError
+from eie.spec import AcceleratorSpec
+
+Value = int | float | bool | str
+Changes = dict[str, Value]
+Vary = dict[str, tuple[Value, ...]]
+MOST_VALUES = 1_000_000
+
+
+def read_vary(words: Iterable[str]) -> Vary:
+    """Read ``field=values`` words of a command line.
+
+    Raises
+    ------
+    SpecError
+        Everything that is wrong, at once: exit code 2.
+    """
+    given: dict[str, str] = {}
+    problems = []
+    for word in words:
+        field, found, text = word.partition("=")
+        if not found or not field.strip() or not text.strip():
+            problems.append(f"--vary {word}: must be field=values, as in n_pe=1:256:x2 or act_queue_depth=2,4,8")
+        elif field.strip() in given:
+            problems.append(f"--vary {word}: {field.strip()} is varied twice: list all of its values in one --vary")
+        given[field.strip()] = text
+    if problems:
+        raise SpecError(problems)
+    return check_vary(given)
+
+
+def check_vary(vary: Mapping[str, Value | Iterable[Value]]) -> Vary:
+    """Expand ranges and check the names of fields; values are checked where they meet the rest of the spec.
+
+    Raises
+    ------
+    SpecError
+        For an unknown field, an empty list or a range that cannot be read.
+    """
+    checked: Vary = {}
+    problems = []
+    for field, values in vary.items():
+        if complaint := _unknown(field):
+            problems.append(complaint)
+            continue
+        try:
+            listed = expand(values) if isinstance(values, str) else _plain(values)
+        except SweepError as error:
+            problems.append(f"vary.{field}: {error}")
+            continue
+        if not listed:
+            problems.append(f"vary.{field}: no values")
+        checked[field] = tuple(dict.fromkeys(listed))
+    if problems:
+        raise SpecError(problems)
+    return checked
+
+
+def expand(text: str) -> tuple[Value, ...]:
+    """Expand a list of values and ranges.
+
+    Raises
+    ------
+    SweepError
+        For a range that is not one.
+
+    Examples
+    --------
+    >>> expand("1:16:x2"), expand("2,4:8:+2"), expand("3:1:-1"), expand("true,false")
+    ((1, 2, 4, 8, 16), (2, 4, 6, 8), (3, 2, 1), (True, False))
+    """
+    values: list[Value] = []
+    for part in text.split(","):
+        values.extend(_range(part.strip()) if ":" in part else [_value(part.strip())])
+    return tuple(values)
+
+
+def grid(vary: Vary) -> Iterator[Changes]:
+    """Every combination of the values, the last field fastest."""
+    for combination in itertools.product(*vary.values()):
+        yield dict(zip(vary, combination, strict=True))
+
+
+def _unknown(field: str) -> str:
+    if field == "name":
+        return "vary.name: a label; vary a field that changes the machine"
+    if field in AcceleratorSpec.model_fields:
+        return ""
+    near = difflib.get_close_matches(field, AcceleratorSpec.model_fields, 1, 0.6)
+    hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(AcceleratorSpec.model_fields)}"
+    return f"vary.{field}: unknown spec field; {hint}"
+
+
+def _plain(values: Value | Iterable[Value]) -> tuple[Value, ...]:
+    """Return one or several values as Python's own numbers, which the spec insists on."""
+    array = values if isinstance(values, Iterable) else [values]
+    return tuple(value.item() if isinstance(value, np.generic) else value for value in array)
+
+
+def _range(text: str) -> list[Value]:
+    parts = text.split(":")
+    step = parts[2] if len(parts) == 3 else "1"
+    geometric = step.startswith("x")
+    try:
+        first, last, by = (_number(part) for part in (*parts[:2], step.lstrip("x")))
+    except ValueError:
+        first, last, by = 0, 0, 0
+    rising = by > 1 and first > 0 if geometric else by > 0
+    falling = 0 < by < 1 and first > 0 if geometric else by < 0
+    if len(parts) > 3 or not (rising or falling) or (last < first if rising else last > first):
+        raise SweepError(f"{text!r} is not a range: must be first:last, first:last:step or first:last:xfactor")
+    values: list[Value] = []
+    at = first
+    slack = 1e-9 * abs(last)  # 0.1 + 2 x 0.1 is a little more than 0.3
+    while at <= last + slack if rising else at >= last - slack:
+        values.append(at)
+        at = at * by if geometric else first + len(values) * by
+        if len(values) > MOST_VALUES:
+            raise SweepError(f"{text!r} has more than {MOST_VALUES:,} values")
+    return values
+
+
+def _number(text: str) -> int | float:
+    try:
+        return int(text)
+    except ValueError:
+        value = float(text)
+        if not math.isfinite(value):
+            raise ValueError(text) from None
+        return value
+
+
+def _value(text: str) -> Value:
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except ValueError:
+        return text
+    return value if isinstance(value, int | float | bool | str) else text

@@ -1,0 +1,23 @@
+"""Train LeNet-300-100 on Fashion-MNIST, compress it, write ``models/lenet-300-100.npz``.
+
+Needs ``pip install 'eie[torch]'`` and the Debian package dataset-fashion-mnist, or ``--data FOLDER`` with IDX files.
+"""
+
+import numpy as np
+from lenet_training import initial, run
+
+import eie
+from eie.compression.recipe import Training
+
+rng = np.random.default_rng(0)
+sizes = (784, 300, 100, 10)
+layers = tuple(
+    eie.Layer.from_weights(f"ip{i + 1}", initial(rng, (out, sizes[i]), relu=out > 10), np.zeros(out), relu=out > 10)
+    for i, out in enumerate(sizes[1:])
+)
+run(
+    eie.Network("lenet-300-100", layers, sequential=True),
+    dense=Training(dropout=0.2, weight_decay=0.05),
+    epochs=20,
+    keys={f"ip{i + 1}": (f"W{i}", f"b{i}") for i in range(3)},
+)

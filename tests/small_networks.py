@@ -1,0 +1,57 @@
+"""Small networks for the tests of compression, and what they compute."""
+
+from itertools import pairwise
+
+import numpy as np
+
+import eie
+from eie.geometry import Conv2d
+from eie.graph import Graph
+from eie.network import dataflow
+from eie.simulator.reference import run_given
+
+STEPS = [
+    ("layer", "conv1"),
+    ("relu", {}),
+    ("max_pool", {"kernel": (2, 2)}),
+    ("layer", "conv2"),
+    ("relu", {}),
+    ("flatten", {}),
+    ("layer", "fc1"),
+    ("relu", {}),
+    ("layer", "fc2"),
+]
+
+
+def mlp(sizes, seed=0, density=1.0):
+    rng = np.random.default_rng(seed)
+    layers = []
+    for i, (inputs, outputs) in enumerate(pairwise(sizes)):
+        weights = rng.standard_normal((outputs, inputs)) * (rng.random((outputs, inputs)) < density)
+        layers.append(eie.Layer.from_weights(f"fc{i}", weights, rng.standard_normal(outputs), relu=i < len(sizes) - 2))
+    return eie.Network("mlp", tuple(layers), sequential=True)
+
+
+def cnn(seed=0):
+    """1 x 8 x 8 image, conv 3x3 to 4 maps, pool, conv 3x3 to 6 maps of 2 x 2, two fully connected layers."""
+    rng = np.random.default_rng(seed)
+
+    def noise(*shape):
+        return rng.standard_normal(shape)
+
+    layers = (
+        eie.Layer.from_conv("conv1", noise(4, 1, 3, 3), noise(4), Conv2d(1, 4, (3, 3), pads=(1, 1, 1, 1))),
+        eie.Layer.from_conv("conv2", noise(6, 4, 3, 3), noise(6)),
+        eie.Layer.from_weights("fc1", noise(5, 24), noise(5)),
+        eie.Layer.from_weights("fc2", noise(3, 5), noise(3)),
+    )
+    return eie.Network("cnn", layers, graph=Graph.sequence("image", (1, 8, 8), STEPS))
+
+
+def outputs(network, x):
+    flow = dataflow(network)
+    return run_given(flow, {layer.name: layer for layer in network.layers}, {flow.inputs[0][0]: x})[0]
+
+
+def images(count=5, seed=1):
+    return np.random.default_rng(seed).standard_normal((count, 1, 8, 8)).astype(np.float32)

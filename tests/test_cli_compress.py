@@ -1,0 +1,139 @@
+"""``eie compress`` end to end in an empty directory."""
+
+import csv
+import io
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import eie
+
+RECIPE = """
+index_bits = { "*" = 5 }
+
+[[step]]
+kind = "prune"
+    [[step.rule]]
+    layers = "ip1"
+    density = 0.06
+    [[step.rule]]
+    layers = "ip[23]"
+    density = 0.08
+
+[[step]]
+kind = "share"
+    [[step.rule]]
+    bits = 4
+
+[[step]]
+kind = "permute"
+n_pe = 64
+outputs = true
+"""
+
+
+@pytest.fixture
+def cli(tmp_path, root):
+    """Run ``eie`` in an empty directory; return (exit code, stdout, stderr)."""
+
+    def run(*words):
+        env = {**os.environ, "PYTHONPATH": f"{root}{os.pathsep}{os.environ.get('PYTHONPATH', '')}", "COLUMNS": "200"}
+        words = [sys.executable, "-m", "eie", *map(str, words)]
+        done = subprocess.run(words, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
+        assert "Traceback" not in done.stderr
+        return done.returncode, done.stdout, done.stderr
+
+    return run
+
+
+def test_a_recipe_from_file_to_file(cli, tmp_path):
+    (tmp_path / "small.toml").write_text(RECIPE)
+    code, out, err = cli("compress", "lenet-300-100", "small.toml", "-o", "out.safetensors", "--json", "r.json")
+    assert (code, err) == (0, "")
+    lines = out.splitlines()
+    assert [line.split()[1] for line in lines[4:7]] == ["prune", "share", "permute"]
+    assert [line.split()[0] for line in lines if line.startswith(("ip", "total"))] == ["ip1", "ip2", "ip3", "total"]
+    assert sum("  published" in line for line in lines) == 4
+    assert "published: LeNet-300-100 in Deep Compression" in lines[-1]
+    report = json.loads((tmp_path / "r.json").read_text())
+    assert [step["kind"] for step in report["steps"]] == ["prune", "share", "permute"]
+    assert report["steps"][0]["kept"] == {"ip1": 14112, "ip2": 2400, "ip3": 80}
+    assert report["sizes"][-1]["huffman_bytes"] < report["sizes"][-1]["dense_bytes"] / 40
+    assert sorted(report["output_order"]) == list(range(10))
+    net = eie.load(tmp_path / "out.safetensors")
+    assert [layer.relu for layer in net.layers] == [True, True, False]
+    assert net.trace.samples == 256
+    code, out, _ = cli("run", "out.safetensors")
+    assert code == 0
+    assert f"{report['steps'][-1]['accuracy']:.2%} in float32" in out
+    assert "Note: compressed by small." in out
+
+
+def test_sizes_as_a_network_stands(cli):
+    code, out, _ = cli("compress", "lenet-300-100", "--csv", "-")
+    assert code == 0
+    rows = list(csv.DictReader(io.StringIO(out)))
+    assert [row["layer"] for row in rows] == ["ip1", "ip2", "ip3", "total"]
+    columns = (
+        "weights,kept_pct,weight_bits_pq,weight_bits_huffman,index_bits_pq,index_bits_huffman,rate_pq_pct,rate_pqh_pct"
+    )
+    assert list(rows[0])[2:10] == columns.split(",")
+    assert rows[0]["published_kept_pct"] == "8.0"
+
+
+def test_sensitivity(cli, tmp_path):
+    words = ("--densities", "0.05,1", "--samples", 32, "--layers", "ip[12]", "--json", "s.json")
+    code, out, _ = cli("compress", "lenet-300-100", "--sensitivity", *words)
+    assert code == 0
+    assert [line.split()[0] for line in out.splitlines()[2:]] == ["layer", "ip1", "ip2"]
+    scan = json.loads((tmp_path / "s.json").read_text())
+    assert [(point["layer"], point["density"]) for point in scan["points"]] == [
+        (name, density) for name in ("ip1", "ip2") for density in (0.05, 1)
+    ]
+    assert scan["points"][1]["accuracy"] == scan["baseline"]
+    assert scan["points"][0]["accuracy_loss"] == scan["baseline"] - scan["points"][0]["accuracy"]
+
+
+def test_wrong_recipes_list_every_error(cli, tmp_path):
+    (tmp_path / "bad.toml").write_text('[[step]]\nkind = "share"\n[[step.rule]]\nbits = 1\nini = "exact"\n')
+    code, out, err = cli("compress", "lenet-300-100", "bad.toml", "-o", "out.npz")
+    assert (code, out) == (2, "")
+    assert err.splitlines() == [
+        "eie: bad.toml.step.0.rule.0.bits=1: must be >= 2",
+        "eie: bad.toml.step.0.rule.0.ini='exact': unknown key; did you mean init?",
+    ]
+    assert [path.name for path in tmp_path.iterdir()] == ["bad.toml"]
+
+
+def test_recipes_that_train_say_what_is_missing(cli, tmp_path):
+    (tmp_path / "train.toml").write_text('[[step]]\nkind = "finetune"\nepochs = 2\n')
+    code, _, err = cli("compress", "lenet-300-100", "train.toml")
+    assert code == 2
+    assert err == "eie: train.step.0.epochs=2: fine-tuning needs a trainer, and none was given; or leave the step out\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("-o", "out.npz"), "-o needs a recipe"),
+        (("r.toml", "--sensitivity"), "give no recipe"),
+        (("--layers", "ip1"), "--layers belongs to --sensitivity"),
+        (("--sensitivity", "--densities", "a"), "--densities a: must be numbers"),
+        (("--sensitivity", "--criterion", "taylor"), "'taylor' is not one of"),
+    ],
+)
+def test_wrong_usage(cli, words, message):
+    code, _, err = cli("compress", "lenet-300-100", *words)
+    assert code == 2
+    assert message in err
+
+
+def test_sensitivity_needs_labels(cli, tmp_path):
+    np.savez(tmp_path / "m.npz", **{"fc.weight": np.eye(4)})
+    code, _, err = cli("compress", "m.npz", "--sensitivity")
+    assert code == 1
+    assert "eie: m.npz: accuracy needs labelled inputs" in err

@@ -1,0 +1,63 @@
+"""The shipped LeNets: as small and as right as docs/compression.md says."""
+
+import numpy as np
+import pytest
+
+import eie
+from eie.compression.dataset import FASHION_MNIST, idx_examples
+from eie.compression.size import size_report
+from eie.report.run import float32_accuracy
+from eie.trace import LayerTrace
+
+# Right answers in 16-bit fixed point and in float32 on the stored images; in float32 on all 10,000 test images.
+RIGHT = {"lenet-300-100": (227, 227, 8961), "lenet-5": (115, 115, 9110)}
+DENSITIES = {"lenet-300-100": [0.08, 0.09, 0.26], "lenet-5": [0.66, 0.12, 0.09, 0.19]}
+FEWER_WEIGHTS = {"lenet-300-100": 12, "lenet-5": 10}
+MODELS = sorted(RIGHT)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_right_answers_on_the_stored_trace(name):
+    accuracy = eie.simulate(eie.compile(eie.load(name))).accuracy
+    assert (round(accuracy.fixed * accuracy.samples), round(accuracy.float32 * accuracy.samples)) == RIGHT[name][:2]
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_right_answers_on_the_whole_test_set(name):
+    if not FASHION_MNIST.is_dir():
+        pytest.skip(f"{FASHION_MNIST} is not here (apt install dataset-fashion-mnist)")
+    network, test = eie.load(name), idx_examples(part="test")
+    entrance = next(iter(network.trace.layers))
+    right = 0
+    for start in range(0, 10_000, 1000):
+        chosen = slice(start, start + 1000)
+        trace = eie.Trace({entrance: LayerTrace.from_dense(test.inputs[chosen])}, test.labels[chosen])
+        right += round(float32_accuracy(network, trace) * 1000)
+    assert right == RIGHT[name][2]
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_nothing_is_lost_at_compile(name):
+    """Every weight and every bias is a value of its layer's 4-bit codebook already."""
+    for layer in eie.compile(eie.load(name)).layers:
+        assert layer.shared.exact
+        assert layer.shared.bias_max_error == 0
+        assert layer.shared.levels <= 15
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_weights_and_bytes(name):
+    network = eie.load(name)
+    assert [layer.weight_density for layer in network.layers] == pytest.approx(DENSITIES[name], abs=0.0005)
+    shared = [eie.compression.share.share(layer, 4)[0] for layer in network.layers]
+    total = size_report(eie.Network(name, tuple(shared), network.sequential, graph=network.graph), 5).total
+    assert total.weights / total.kept >= FEWER_WEIGHTS[name]
+    assert total.ratio >= 30
+
+
+def test_the_traces_hold_the_same_images():
+    small, large = (eie.load(name).trace for name in ("lenet-5", "lenet-300-100"))
+    assert (small.samples, large.samples) == (128, 256)
+    one, other = (next(iter(trace.layers.values())).dense() for trace in (small, large))
+    np.testing.assert_array_equal(one, other[:128])
+    np.testing.assert_array_equal(small.labels, large.labels[:128])
