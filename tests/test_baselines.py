@@ -214,18 +214,19 @@ def test_roofline_by_hand():
     assert big.latency_us == pytest.approx(2 * 4096 * 4096 / 6605e3)
 
 
-def test_roofline_against_table_iv():
-    """How far the published times are from the rooflines: printed, and within what docs/baselines.md states."""
-    ranges = {"i7-5930k": (2.7, 7.9), "titan-x": (1.1, 4.8), "tegra-k1": (0.97, 30)}
-    for machine, (low, high) in ranges.items():
+def test_roofline_against_table_iv(root):
+    """How far the published times are from the rooflines: printed, and as docs/baselines.md states it."""
+    page = (root / "docs" / "baselines.md").read_text(encoding="utf-8")
+    for machine in ("i7-5930k", "titan-x", "tegra-k1"):
         found = roofline.deviations(machine)
         assert len(found) == 4 * 9
         for column in dict.fromkeys(one.column for one in found):
             ratios = [one.ratio for one in found if one.column == column]
             mean = statistics.geometric_mean(ratios)
-            print(f"{column}: published / roofline {mean:.2f} ({min(ratios):.2f} to {max(ratios):.2f})")
-            assert low <= min(ratios)
-            assert max(ratios) <= high
+            stated = f"{mean:#.3g} ({min(ratios):#.3g} - {max(ratios):#.3g})"
+            print(f"{column}: published / roofline {stated}")
+            assert stated in page
+            assert min(ratios) > 0.95
 
 
 @pytest.mark.parametrize("storage", ["dense", "csr", "csc"])
