@@ -6,7 +6,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --co
 # BLAS threads make small products slower and noisier.
 export OPENBLAS_NUM_THREADS := 1
 
-.PHONY: run test check lint types contracts bench freeze clean
+.PHONY: run test test-torch check lint types contracts notebooks bench freeze clean
 
 run: $(VENV)/run.done
 	$(BIN)/eie run models/lenet-300-100.toml
@@ -14,7 +14,15 @@ run: $(VENV)/run.done
 test: $(VENV)/test.done
 	$(BIN)/python -m pytest
 
-check: lint types contracts test
+# PyTorch is large: its tests are a step of their own. TORCH names the build to install.
+TORCH ?= torch==2.13.0
+test-torch: $(VENV)/torch.done
+	$(BIN)/python -m pytest $$(grep -l 'importorskip("torch"' tests/test_*.py)
+
+check: lint types contracts test notebooks
+
+notebooks: $(VENV)/test.done
+	$(BIN)/python -m pytest -o addopts= --nbmake --nbmake-timeout=300 notebooks
 
 lint: $(VENV)/check.done
 	$(BIN)/ruff check .
@@ -50,6 +58,10 @@ $(VENV)/test.done: $(VENV)/bin/python pyproject.toml constraints.txt
 
 $(VENV)/check.done: $(VENV)/bin/python pyproject.toml constraints.txt
 	$(INSTALL) --editable '.[test,check]'
+	@touch $@
+
+$(VENV)/torch.done: $(VENV)/test.done
+	$(INSTALL) '$(TORCH)' onnxscript
 	@touch $@
 
 $(VENV)/bench.done: $(VENV)/bin/python pyproject.toml constraints.txt

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from eie.activity import Activity
 from eie.baselines.dense import dense_cycles
+from eie.compiler.encoded import EncodedLayer
 from eie.compiler.passes import Fit
-from eie.compiler.program import EncodedLayer
 from eie.energy.estimate import Estimate, Method
 from eie.geometry import Conv2d
 from eie.simulator.functional import LayerOutputs

@@ -113,7 +113,7 @@ def test_a_line_a_cycle(cli, model):
         (["run", "m.npz", "--trace", "m.npz"], 1, "eie: m.npz: not a trace: it has no header"),
         (["run", "m.npz", "--trace", "x.txt"], 1, "activations are a trace (.npz) or an array (.npy)"),
         (["run", "m.npz", "--json", "no/such/dir.json"], 1, "eie: no/such/dir.json: cannot be written"),
-        (["run", "lenet"], 1, "did you mean lenet-300-100?"),
+        (["run", "lenet-300"], 1, "did you mean lenet-300-100?"),
         (["compile", "m.npz", "-o", "p.bin"], 1, "a program file ends in .safetensors"),
         (["simulate", "m.npz"], 1, "eie: m.npz: not a usable .safetensors file"),
     ],

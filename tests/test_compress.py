@@ -340,11 +340,10 @@ class TestSensitivity:
 
 class TestExamples:
     def test_balanced_weights_take_fewer_cycles(self):
-        spec = eie.EIE_64PE.replace(n_pe=16)
         net = eie.load("lenet-300-100")
         plain, balanced = (
-            eie.simulate(eie.compile(eie.compress(net, prune({"density": 0.06}, **step))[0], spec))
-            for step in ({}, {"balance_n_pe": 16})
+            eie.simulate(eie.compile(eie.compress(net, prune({"density": 0.06}, **step))[0]))
+            for step in ({}, {"balance_n_pe": 64})
         )
         for one, other in zip(balanced.layers, plain.layers, strict=True):
             assert one.encoded.weights == other.encoded.weights

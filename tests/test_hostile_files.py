@@ -444,7 +444,8 @@ class TestForeignFiles:
             eie.load(tmp_path / "a.npz")
 
     @pytest.mark.parametrize(
-        "suffix", [".toml", ".npz", ".safetensors", ".net", ".smtx", pytest.param(".pt", marks=pytest.mark.torch)]
+        "suffix",
+        [".toml", ".npz", ".safetensors", ".net", ".smtx", ".onnx", pytest.param(".pt", marks=pytest.mark.torch)],
     )
     @pytest.mark.parametrize("what", ["pipe", "folder", "device", "dangling link", "link to itself", "nothing"])
     def test_not_a_plain_file(self, tmp_path, suffix, what):

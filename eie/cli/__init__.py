@@ -1,4 +1,4 @@
-"""The command line: ``eie run``, ``compile``, ``simulate``, ``inspect``, ``compress``, ``sweep``, ``warmup``.
+"""The command line: ``eie run``, ``compile``, ``simulate``, ``compress``, ``trace``, ``sweep``, ``paper`` and more.
 
 Comes in: words. Goes out: tables on stdout, progress and notes on stderr, files where asked. Each command's module is
 loaded when it is called, so that ``eie --help`` is instant. Exit codes: 0 done, 1 failed, 2 wrong usage,

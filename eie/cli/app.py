@@ -29,11 +29,10 @@ def app() -> None:
 
     \b
     eie run lenet-300-100              a shipped model: compile, simulate, report
-    eie run model.npz --set n_pe=128   your own weights on a wider machine
+    eie run model.onnx                 your own network; also .pt, .safetensors, .npz, .toml, ...
+    eie sweep model.npz --vary n_pe=1:256:x2 -o results/
+    eie paper                          every table and figure of the EIE paper, ours beside the printed
     """
-
-
-app.add_command(compress)
 
 
 def _spec_options(command: F) -> F:
@@ -162,11 +161,9 @@ def warmup() -> None:
     _commands().warmup()
 
 
-app.add_command(compare)
-app.add_command(trace)
-app.add_command(sweep)
-app.add_command(paper)
-
-
 def _commands() -> Any:
     return import_module("eie.cli.commands")
+
+
+for command in (compare, compress, trace, sweep, paper):
+    app.add_command(command)

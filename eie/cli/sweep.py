@@ -124,8 +124,8 @@ def _with_inputs(network: Any, traces: Sequence[str], samples: int | None) -> li
 
 
 def _write(result: SweepResult, folder: Path, cell: str) -> None:
-    from eie.compiler.program import package_versions
     from eie.storage import write_text
+    from eie.version import package_versions
 
     result.to_csv(folder / "points.csv")
     if find_spec("pyarrow") is not None:

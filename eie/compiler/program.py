@@ -14,7 +14,6 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +21,13 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from eie.compiler.encode import Encoding, encode
+from eie.compiler.encode import Encoding
+from eie.compiler.encoded import EncodedLayer, encode_layer
 from eie.compiler.header import LayerHeader, ProgramHeader, array_of, check_layer
-from eie.compiler.lower import Block, Lowering, blocks, lower
-from eie.compiler.passes import Fit, fit, fit_together, split
+from eie.compiler.lower import Lowering, lower
+from eie.compiler.passes import Fit, fit
 from eie.compression.share import Initialisation, ShareReport, share
 from eie.errors import EieError, ProgramError
-from eie.geometry import Geometry, Winograd
 from eie.geometry import describe as describe_geometry
 from eie.geometry import from_description as geometry_from
 from eie.graph import Graph
@@ -37,7 +36,7 @@ from eie.network import Layer, Network, dataflow
 from eie.spec import EIE_64PE, AcceleratorSpec, complaint
 from eie.storage import Arrays, first_line, read_json, read_safetensors, write_safetensors
 from eie.trace import Trace
-from eie.version import __version__
+from eie.version import package_versions
 
 SCHEMA = 1
 IMAGE_FIELDS = ("n_pe", "index_bits", "weight_bits", "enforce_capacity")
@@ -55,85 +54,6 @@ CAPACITY_FIELDS = (
 def image_fields(spec: AcceleratorSpec) -> tuple[str, ...]:
     """Name the fields of ``spec`` that decide what the PEs store; all others can change without compiling again."""
     return IMAGE_FIELDS + CAPACITY_FIELDS if spec.enforce_capacity else IMAGE_FIELDS
-
-
-@dataclass(frozen=True, eq=False)
-class EncodedLayer:
-    """One layer as the accelerator holds it.
-
-    Attributes
-    ----------
-    outputs, inputs
-        Shape of the weight matrix.
-    weights
-        Non-zero weights, bias not counted.
-    codebook
-        float32 (2**weight_bits,), level 0 is 0.
-    passes
-        One `Encoding`, unless the layer was split to fit or consists of independent matrices (Winograd).
-    shared
-        What weight sharing did.
-    geometry
-        What the matrix is the lowered form of; None for a fully connected layer.
-    reloads
-        Whether the passes do not fit together, so that each is loaded anew for every sample.
-    """
-
-    name: str
-    outputs: int
-    inputs: int
-    weights: int
-    relu: bool
-    synthetic: bool
-    codebook: NDArray[np.float32]
-    passes: tuple[Encoding, ...]
-    shared: ShareReport
-    geometry: Geometry | None = None
-    reloads: bool = False
-
-    @property
-    def has_bias(self) -> bool:
-        """Whether a bias column is stored."""
-        return any(one.has_bias for one in self.passes)
-
-    @property
-    def weight_density(self) -> float:
-        """Non-zero weights over all weights."""
-        rows, columns = self.dense_shape
-        return self.weights / (rows * columns)
-
-    @property
-    def dense_shape(self) -> tuple[int, int]:
-        """(outputs, weights of each) before pruning, of one row of inputs; blocks that are zero by design left out."""
-        return (self.outputs, self.inputs) if self.geometry is None else self.geometry.dense_shape
-
-    @property
-    def products_per_row(self) -> int:
-        """Matrix-vector products that one row of inputs takes: 16 for a Winograd tile, else 1."""
-        return Winograd.BLOCKS if isinstance(self.geometry, Winograd) else 1
-
-    @property
-    def entries(self) -> int:
-        """Stored entries, padding included."""
-        return sum(len(one.codes) for one in self.passes)
-
-    @property
-    def padding(self) -> int:
-        """Stored padding entries."""
-        return sum(int(one.padding.sum()) for one in self.passes)
-
-    @property
-    def image_bits_per_pass(self) -> list[tuple[int, int]]:
-        """(entries, pointers) of every pass, over all PEs: what a reload has to bring in."""
-        return [(len(one.codes), one.pointers.size) for one in self.passes]
-
-    def decode(self) -> NDArray[np.float32]:
-        """Return the stored weights as float32 (outputs, inputs); the bias is left out."""
-        dense = np.zeros((self.outputs, self.inputs), np.float32)
-        for one in self.passes:
-            block = self.codebook[one.decode().dense()]
-            dense[one.row_start : one.row_stop, one.column_start : one.column_stop] = block[:, : one.inputs]
-        return dense
 
 
 @dataclass(frozen=True, eq=False)
@@ -298,46 +218,6 @@ def compile(
     )
 
 
-def encode_layer(shared: Layer, report: ShareReport, spec: AcceleratorSpec) -> EncodedLayer:
-    """Encode a lowered and weight-shared layer for one machine; what sharing did to it is passed on.
-
-    Raises
-    ------
-    ProgramError
-        If ``spec.enforce_capacity`` and a single column does not fit a PE.
-    """
-    assert shared.codebook is not None
-    codebook = np.zeros(1 << spec.weight_bits, np.float32)
-    levels = min(len(shared.codebook), len(codebook))
-    codebook[:levels] = shared.codebook[:levels]
-    parts = blocks(shared)
-    passes = tuple(one for part in parts for one in _encode_block(shared.name, part, spec))
-    return EncodedLayer(
-        shared.name,
-        shared.outputs,
-        shared.inputs,
-        shared.matrix.nnz,
-        shared.relu,
-        shared.synthetic,
-        frozen(codebook, np.float32),
-        passes,
-        report,
-        shared.geometry,
-        reloads=spec.enforce_capacity and (len(passes) > len(parts) or not fit_together(passes, spec)),
-    )
-
-
-def _encode_block(name: str, block: Block, spec: AcceleratorSpec) -> tuple[Encoding, ...]:
-    codes, has_bias = block.codes, block.bias_codes is not None
-    if block.bias_codes is not None:
-        codes = codes.append_column(block.bias_codes)
-    if spec.enforce_capacity:
-        passes = split(name, codes, spec, has_bias=has_bias)
-    else:
-        passes = (encode(codes, spec.n_pe, spec.index_bits, has_bias=has_bias),)
-    return tuple(one.moved(block.row, block.column) for one in passes) if block.row else passes
-
-
 _LAYER_FIELDS = ("name", "outputs", "inputs", "weights", "relu", "synthetic", "reloads")
 _PASS_FIELDS = ("row_start", "row_stop", "column_start", "column_stop", "has_bias", "index_bits")
 _PASS_ARRAYS = {
@@ -424,8 +304,3 @@ def _digest(arrays: Mapping[str, NDArray[Any]], description: Mapping[str, Any]) 
         digest.update(f"{name} {array.dtype} {array.shape}".encode())
         digest.update(array.data)
     return digest.hexdigest()
-
-
-def package_versions() -> dict[str, str]:
-    """Versions that a result or program file names."""
-    return {"eie": __version__, **{name: version(name) for name in ("numpy", "numba")}}

@@ -16,6 +16,7 @@ from pathlib import Path
 from eie.errors import ModelError
 from eie.importers.options import Unsupported
 from eie.network import Network
+from eie.storage import regular_file
 
 # Suffix: module with a function ``read``, and which options of `load` it takes.
 _READERS: dict[str, tuple[str, tuple[str, ...]]] = {
@@ -92,6 +93,7 @@ def find(path: str | Path) -> Path:
     if path.suffix not in _READERS:
         kinds = ", ".join(_READERS)
         raise ModelError(f"{path}: unknown suffix {path.suffix!r}: must be one of {kinds}")
+    regular_file(path, ModelError)
     return path
 
 

@@ -16,7 +16,8 @@ from typing import Literal
 import numpy as np
 
 from eie.activity import Activity
-from eie.compiler.program import IMAGE_FIELDS, EncodedLayer
+from eie.compiler.encoded import EncodedLayer
+from eie.compiler.program import IMAGE_FIELDS
 from eie.compiler.program import compile as compile_layer
 from eie.errors import ModelError
 from eie.matrix import SparseColumns

@@ -9,9 +9,9 @@ import json
 from textwrap import wrap
 from typing import Any
 
-from eie.compiler.program import package_versions
 from eie.paper.records import Column, Grid, Section, Statement, Value
 from eie.paper.reproduce import Reproduction
+from eie.version import package_versions
 
 SCHEMA_NAME = "eie-paper"
 SCHEMA = 1

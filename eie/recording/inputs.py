@@ -5,9 +5,6 @@ Comes in: a file or folder. Goes out: frozen `Samples`, read batch by batch. Rea
 
 from __future__ import annotations
 
-import gzip
-import math
-import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,13 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eie.errors import TraceError
+from eie.importers import idx
 from eie.recording.preprocess import Preprocess
 from eie.storage import read_npy, read_npz
 from eie.trace import Trace
 
 PICTURES = (".png", ".jpg", ".jpeg")
-LARGEST_IDX = 1 << 32
-_IDX_TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,7 +108,7 @@ def read_samples(path: str | Path, labels: str | Path | None = None, steps: Prep
         return _arrays(read_npy(path, TraceError), classes, path.name, steps, 1.0)
     if suffix == ".npz":
         return _from_npz(path, steps, classes)
-    values = read_idx(path)
+    values = idx.read(path)
     return _arrays(values, classes, path.name, steps, 1 / 255 if values.dtype == np.uint8 else 1.0)
 
 
@@ -134,39 +130,8 @@ def fitted(values: NDArray[np.float32], wanted: tuple[int | None, ...], where: s
     raise TraceError(f"{where} takes samples of {said}, the inputs have {' x '.join(map(str, shape)) or 'one value'}")
 
 
-def read_idx(path: Path) -> NDArray[Any]:
-    """Read an IDX file (MNIST's format), raw or gzipped, in its declared shape and type.
-
-    Raises
-    ------
-    TraceError
-        If it is missing, of another format, or its size is not the one it declares.
-    """
-    try:
-        with path.open("rb") as raw:
-            packed = raw.read(2) == b"\x1f\x8b"
-        with gzip.open(path) if packed else path.open("rb") as file:
-            head = file.read(4)
-            if len(head) < 4 or head[:2] != b"\0\0" or head[2] not in _IDX_TYPES or not 1 <= head[3] <= 8:
-                raise TraceError(f"{path}: unknown kind of inputs: must be .npy, .npz, IDX, PNG, JPEG or a folder")
-            sizes = file.read(4 * head[3])
-            shape = tuple(int.from_bytes(sizes[i : i + 4], "big") for i in range(0, len(sizes), 4))
-            kind = np.dtype(_IDX_TYPES[head[2]])
-            size = math.prod(shape) * kind.itemsize
-            if len(shape) < head[3] or not 0 < size <= LARGEST_IDX:
-                raise TraceError(f"{path}: damaged IDX file: it declares {shape}")
-            content = file.read(size)
-            if len(content) < size or file.read(1):
-                raise TraceError(f"{path}: damaged IDX file: it declares {shape}, but holds another amount of data")
-    except OSError as error:
-        raise TraceError(f"{path}: cannot be read: {error.strerror or error}") from None
-    except (EOFError, zlib.error) as error:
-        raise TraceError(f"{path}: damaged: {error}") from None
-    return np.frombuffer(content, kind).astype(kind.newbyteorder("=")).reshape(shape)
-
-
 def _labels(path: Path) -> NDArray[np.int64]:
-    values = read_npy(path, TraceError) if path.suffix == ".npy" else read_idx(path)
+    values = read_npy(path, TraceError) if path.suffix == ".npy" else idx.read(path)
     if values.ndim != 1 or values.dtype.kind not in "iu":
         raise TraceError(f"{path}: labels have shape {values.shape} {values.dtype}: must be whole numbers (samples,)")
     return values.astype(np.int64)

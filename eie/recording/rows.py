@@ -46,7 +46,7 @@ class Recorder:
         ----------
         x
             Batch first: (N, ..., inputs) of a linear layer, (N, C, H, W) or (N, C, W) of a convolution, (N, T, input)
-            of an LSTM. N is ``samples``; a network that folds other axes into the batch can be recorded one sample at a time.
+            of an LSTM. N is ``samples``; a network that folds other axes into the batch is recorded one at a time.
         hidden
             (N, T, hidden): what the LSTM gave.
         kept

@@ -10,11 +10,11 @@ import json
 import platform
 from typing import TYPE_CHECKING, Any
 
-from eie.compiler.program import package_versions
 from eie.energy.area import area_mm2
 from eie.energy.estimate import prices_pj
 from eie.energy.tables import Cell
 from eie.errors import EnergyError
+from eie.version import package_versions
 
 if TYPE_CHECKING:
     from eie.report.result import Result

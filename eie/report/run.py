@@ -12,7 +12,8 @@ from typing import Any, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from eie.compiler.program import EncodedLayer, Program
+from eie.compiler.encoded import EncodedLayer
+from eie.compiler.program import Program
 from eie.errors import EieError
 from eie.layer_result import LayerResult
 from eie.network import Network, dataflow

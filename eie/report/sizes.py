@@ -10,11 +10,11 @@ import json
 from dataclasses import asdict
 from typing import Any
 
-from eie.compiler.program import package_versions
 from eie.compression.apply import CompressionReport
 from eie.compression.sensitivity import Sensitivity
 from eie.compression.size import Size, SizeReport
 from eie.records import records_csv
+from eie.version import package_versions
 
 SCHEMA_NAME = "eie-compression"
 SCHEMA = 1

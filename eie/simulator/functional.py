@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eie.compiler.encode import Encoding
-from eie.compiler.program import EncodedLayer
+from eie.compiler.encoded import EncodedLayer
 from eie.kernels import datapath as kernels
 from eie.matrix import frozen
 

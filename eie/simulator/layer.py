@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from eie.activity import Activity
 from eie.compiler.encode import Encoding
-from eie.compiler.program import EncodedLayer
+from eie.compiler.encoded import EncodedLayer
 from eie.errors import EieError, TraceError
 from eie.simulator import fast
 from eie.simulator.records import PassTiming, Pattern, QueueTiming, Tally

@@ -17,7 +17,7 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from eie.compiler.program import EncodedLayer
+from eie.compiler.encoded import EncodedLayer
 from eie.errors import ModelError
 from eie.geometry import Conv2d, Lstm, Winograd
 from eie.graph import Graph, Node

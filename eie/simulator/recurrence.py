@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from eie.compiler.program import EncodedLayer
+from eie.compiler.encoded import EncodedLayer
 from eie.errors import ModelError
 from eie.geometry import Lstm
 from eie.simulator.functional import FixedPoint, LayerOutputs, Rows, fixed_sums, float_sums, largest_difference, to_raw

@@ -34,8 +34,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eie.activity import Activity
+from eie.compiler.encoded import EncodedLayer, encode_layer
 from eie.compiler.lower import lower
-from eie.compiler.program import EncodedLayer, encode_layer, image_fields
+from eie.compiler.program import image_fields
 from eie.compression.share import ShareReport, share
 from eie.network import Layer, dataflow
 from eie.simulator.fast import queue_pass, tally_pass

@@ -1,0 +1,140 @@
+"""One layer as the accelerator holds it: all passes of it, its codebook, what it was lowered from.
+
+Comes in: a lowered and weight-shared `Layer` and the spec. Goes out: a frozen `EncodedLayer`. Read by `program`, the
+simulator and the report.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eie.compiler.encode import Encoding, encode
+from eie.compiler.lower import Block, blocks
+from eie.compiler.passes import fit_together, split
+from eie.compression.share import ShareReport
+from eie.geometry import Geometry, Winograd
+from eie.matrix import frozen
+from eie.network import Layer
+from eie.spec import AcceleratorSpec
+
+
+@dataclass(frozen=True, eq=False)
+class EncodedLayer:
+    """One layer as the accelerator holds it.
+
+    Attributes
+    ----------
+    outputs, inputs
+        Shape of the weight matrix.
+    weights
+        Non-zero weights, bias not counted.
+    codebook
+        float32 (2**weight_bits,), level 0 is 0.
+    passes
+        One `Encoding`, unless the layer was split to fit or consists of independent matrices (Winograd).
+    shared
+        What weight sharing did.
+    geometry
+        What the matrix is the lowered form of; None for a fully connected layer.
+    reloads
+        Whether the passes do not fit together, so that each is loaded anew for every sample.
+    """
+
+    name: str
+    outputs: int
+    inputs: int
+    weights: int
+    relu: bool
+    synthetic: bool
+    codebook: NDArray[np.float32]
+    passes: tuple[Encoding, ...]
+    shared: ShareReport
+    geometry: Geometry | None = None
+    reloads: bool = False
+
+    @property
+    def has_bias(self) -> bool:
+        """Whether a bias column is stored."""
+        return any(one.has_bias for one in self.passes)
+
+    @property
+    def weight_density(self) -> float:
+        """Non-zero weights over all weights."""
+        rows, columns = self.dense_shape
+        return self.weights / (rows * columns)
+
+    @property
+    def dense_shape(self) -> tuple[int, int]:
+        """(outputs, weights of each) before pruning, of one row of inputs; blocks that are zero by design left out."""
+        return (self.outputs, self.inputs) if self.geometry is None else self.geometry.dense_shape
+
+    @property
+    def products_per_row(self) -> int:
+        """Matrix-vector products that one row of inputs takes: 16 for a Winograd tile, else 1."""
+        return Winograd.BLOCKS if isinstance(self.geometry, Winograd) else 1
+
+    @property
+    def entries(self) -> int:
+        """Stored entries, padding included."""
+        return sum(len(one.codes) for one in self.passes)
+
+    @property
+    def padding(self) -> int:
+        """Stored padding entries."""
+        return sum(int(one.padding.sum()) for one in self.passes)
+
+    @property
+    def image_bits_per_pass(self) -> list[tuple[int, int]]:
+        """(entries, pointers) of every pass, over all PEs: what a reload has to bring in."""
+        return [(len(one.codes), one.pointers.size) for one in self.passes]
+
+    def decode(self) -> NDArray[np.float32]:
+        """Return the stored weights as float32 (outputs, inputs); the bias is left out."""
+        dense = np.zeros((self.outputs, self.inputs), np.float32)
+        for one in self.passes:
+            block = self.codebook[one.decode().dense()]
+            dense[one.row_start : one.row_stop, one.column_start : one.column_stop] = block[:, : one.inputs]
+        return dense
+
+
+def encode_layer(shared: Layer, report: ShareReport, spec: AcceleratorSpec) -> EncodedLayer:
+    """Encode a lowered and weight-shared layer for one machine; what sharing did to it is passed on.
+
+    Raises
+    ------
+    ProgramError
+        If ``spec.enforce_capacity`` and a single column does not fit a PE.
+    """
+    assert shared.codebook is not None
+    codebook = np.zeros(1 << spec.weight_bits, np.float32)
+    levels = min(len(shared.codebook), len(codebook))
+    codebook[:levels] = shared.codebook[:levels]
+    parts = blocks(shared)
+    passes = tuple(one for part in parts for one in _encode_block(shared.name, part, spec))
+    return EncodedLayer(
+        shared.name,
+        shared.outputs,
+        shared.inputs,
+        shared.matrix.nnz,
+        shared.relu,
+        shared.synthetic,
+        frozen(codebook, np.float32),
+        passes,
+        report,
+        shared.geometry,
+        reloads=spec.enforce_capacity and (len(passes) > len(parts) or not fit_together(passes, spec)),
+    )
+
+
+def _encode_block(name: str, block: Block, spec: AcceleratorSpec) -> tuple[Encoding, ...]:
+    codes, has_bias = block.codes, block.bias_codes is not None
+    if block.bias_codes is not None:
+        codes = codes.append_column(block.bias_codes)
+    if spec.enforce_capacity:
+        passes = split(name, codes, spec, has_bias=has_bias)
+    else:
+        passes = (encode(codes, spec.n_pe, spec.index_bits, has_bias=has_bias),)
+    return tuple(one.moved(block.row, block.column) for one in passes) if block.row else passes
