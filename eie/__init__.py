@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from eie.layer_result import LayerResult
     from eie.network import Layer, Network
     from eie.recording.run_torch import record_torch
+    from eie.report.compare import compare
     from eie.report.result import Result
     from eie.report.run import simulate
     from eie.spec import EIE_64PE, EIE_256PE, AcceleratorSpec, load_spec
@@ -42,6 +43,7 @@ _HOMES = {
     "Result": "eie.report.result",
     "SweepResult": "eie.sweeps.result",
     "Trace": "eie.trace",
+    "compare": "eie.report.compare",
     "compile": "eie.compiler.program",
     "compress": "eie.compression.apply",
     "load": "eie.importers",
@@ -68,6 +70,7 @@ __all__ = [
     "Result",
     "SweepResult",
     "Trace",
+    "compare",
     "compile",
     "compress",
     "load",

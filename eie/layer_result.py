@@ -18,6 +18,7 @@ from eie.baselines.dense import dense_cycles
 from eie.compiler.encoded import EncodedLayer
 from eie.compiler.passes import Fit
 from eie.energy.estimate import Estimate, Method
+from eie.geometry import Conv2d
 from eie.simulator.functional import LayerOutputs
 from eie.spec import AcceleratorSpec
 
@@ -70,6 +71,18 @@ class LayerResult:
     def products(self) -> int:
         """Matrix-vector products a sample; every other number of the row is their sum."""
         return self.activity.products
+
+    @property
+    def kind(self) -> str:
+        """What the matrix is the lowered form of: linear, conv2d, winograd or lstm."""
+        geometry = self.encoded.geometry
+        return "linear" if geometry is None else type(geometry).__name__.lower()
+
+    @property
+    def groups(self) -> int:
+        """Independent products side by side: a convolution's groups, 16 of a Winograd tile, else 1."""
+        geometry = self.encoded.geometry
+        return geometry.groups if isinstance(geometry, Conv2d) else self.encoded.products_per_row
 
     @property
     def cycles(self) -> float:
@@ -157,6 +170,9 @@ def layer_record(layer: LayerResult, estimates: Mapping[Method, Estimate]) -> di
         "outputs": layer.shape[0],
         "inputs": layer.shape[1],
         "products": layer.products,
+        "kind": layer.kind,
+        "groups": layer.groups,
+        "bias": layer.encoded.has_bias,
         "samples": layer.activity.samples,
         "weight_density": layer.encoded.weight_density,
         "activation_density": layer.activity.activation_density,

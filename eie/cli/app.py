@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
+from eie.cli.compare import compare
 from eie.cli.compress import compress
 from eie.cli.paper import paper
 from eie.cli.sweep import sweep
@@ -164,5 +165,5 @@ def _commands() -> Any:
     return import_module("eie.cli.commands")
 
 
-for command in (compress, trace, sweep, paper):
+for command in (compare, compress, trace, sweep, paper):
     app.add_command(command)

@@ -28,6 +28,7 @@ _READERS: dict[str, tuple[str, tuple[str, ...]]] = {
     ".pth": ("state_dict", ("mask",)),
     ".net": ("deep_compression", ("shapes",)),
     ".smtx": ("smtx", ()),
+    ".csv": ("topology", ()),
 }
 _PACKAGE = Path(__file__).parent.parent
 

@@ -1,4 +1,4 @@
-"""What the paper printed, as data: ``data/eie_paper.toml``.
+"""What the paper printed, as data: ``eie/baselines/data/eie_paper.toml``.
 
 Comes in: the data file. Goes out: one frozen `Published`. Read by every section of the reproduction; nothing here is
 ours.
@@ -107,7 +107,7 @@ GEOMEAN = "geomean"
 @cache
 def published() -> Published:
     """Read the data file."""
-    values = tomllib.loads((files("eie.paper") / "data" / "eie_paper.toml").read_text(encoding="utf-8"))
+    values = tomllib.loads((files("eie.baselines") / "data" / "eie_paper.toml").read_text(encoding="utf-8"))
     pe = values["table2_pe_45nm"]
     units = {name: row for name, row in pe.items() if isinstance(row, dict) and "um2" in row}
     times = dict(values["table4_us"])

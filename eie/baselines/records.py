@@ -1,0 +1,98 @@
+"""What every baseline returns: a machine, and what each layer costs on it.
+
+Comes in: nothing. Goes out: frozen `Machine`, `LayerCost`, `Baseline`. Written by every baseline, read by the
+comparison.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+WHOLE = "(whole network)"  # the one layer of a baseline that knows the network as a whole only
+How = Literal["modelled", "measured", "published", "imported"]
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What ran, and under which conditions; None where that is not known.
+
+    Attributes
+    ----------
+    batch
+        Samples that ran together; costs are per sample.
+    dram
+        Whether time and energy contain fetching the weights from outside the chip.
+    source
+        Where the figures come from.
+    """
+
+    name: str
+    how: How
+    source: str
+    clock_mhz: float | None = None
+    node_nm: int | None = None
+    batch: int | None = 1
+    dram: bool | None = None
+    area_mm2: float | None = None
+    power_w: float | None = None
+
+
+@dataclass(frozen=True)
+class LayerCost:
+    """One layer on one machine, per sample; None where the machine or its source says nothing.
+
+    Attributes
+    ----------
+    shape
+        (outputs, inputs, products) of the layer, where the source states it.
+    utilisation
+        Useful multiplications over what the machine could have done in the time, 0 to 1.
+    bytes_moved
+        Over the boundary that ``Machine.dram`` speaks of: between DRAM and chip, or between SRAM and PEs.
+    details
+        Further figures of this kind of machine, by name.
+    """
+
+    layer: str
+    latency_us: float | None
+    cycles: float | None = None
+    energy_nj: float | None = None
+    utilisation: float | None = None
+    bytes_moved: float | None = None
+    shape: tuple[int, int, int] | None = None
+    details: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """A machine's answer for a network.
+
+    Attributes
+    ----------
+    notes
+        What a reader must know before believing the numbers.
+    """
+
+    machine: Machine
+    layers: tuple[LayerCost, ...]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def latency_us(self) -> float | None:
+        """Microseconds a sample over all layers; None where a layer has no figure."""
+        return total(layer.latency_us for layer in self.layers)
+
+    @property
+    def energy_nj(self) -> float | None:
+        """Nanojoules a sample over all layers; None where a layer has no figure."""
+        return total(layer.energy_nj for layer in self.layers)
+
+
+def total(values: Iterable[float | None]) -> float | None:
+    """Sum, or None as soon as one is missing."""
+    known = list(values)
+    if any(value is None for value in known):
+        return None
+    return sum(value for value in known if value is not None)

@@ -1,0 +1,87 @@
+"""CSV tables that other programs wrote: header and rows, with errors that name file, line and column.
+
+Comes in: a path. Goes out: a frozen `CsvTable`. Read by `scalesim` and `reports`.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+from eie.errors import EieError
+
+
+@dataclass(frozen=True)
+class CsvTable:
+    """A header and rows of the same width; cells are stripped, a trailing comma is no column."""
+
+    path: str
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+    @classmethod
+    def read(cls, path: str | Path) -> CsvTable:
+        """Read a file.
+
+        Raises
+        ------
+        EieError
+            If it cannot be read, is no text, has no rows, or a row has another width than the header.
+        """
+        try:
+            text = Path(path).read_text(encoding="utf-8-sig")
+        except OSError as error:
+            raise EieError(f"{path}: cannot be read: {error.strerror or error}") from None
+        except UnicodeDecodeError:
+            raise EieError(f"{path}: not a CSV file: it is not UTF-8 text") from None
+        try:
+            lines = [[cell.strip() for cell in line] for line in csv.reader(text.splitlines())]
+        except csv.Error as error:
+            raise EieError(f"{path}: not a CSV file: {error}") from None
+        lines = [line[:-1] if line and not line[-1] else line for line in lines]
+        numbered = [(i, line) for i, line in enumerate(lines, 1) if any(line)]
+        if len(numbered) < 2:
+            raise EieError(f"{path}: holds no rows: a header line and at least one row are needed")
+        (_, header), *rest = numbered
+        for i, line in rest:
+            if len(line) != len(header):
+                raise EieError(f"{path}: line {i} has {len(line)} cells, the header has {len(header)}")
+        return cls(str(path), tuple(header), tuple(tuple(line) for _, line in rest))
+
+    def has(self, column: str) -> bool:
+        """Whether there is such a column."""
+        return column in self.header
+
+    def texts(self, column: str) -> list[str]:
+        """Return a column's cells.
+
+        Raises
+        ------
+        EieError
+            If there is no such column.
+        """
+        if column not in self.header:
+            raise EieError(f"{self.path}: no column {column!r}: it has {', '.join(self.header)}")
+        place = self.header.index(column)
+        return [row[place] for row in self.rows]
+
+    def numbers(self, column: str) -> list[float]:
+        """Return a column as finite numbers of at least 0.
+
+        Raises
+        ------
+        EieError
+            If there is no such column, or a cell is no such number.
+        """
+        found = []
+        for i, cell in enumerate(self.texts(column), 1):
+            try:
+                value = float(cell)
+            except ValueError:
+                value = math.nan
+            if not math.isfinite(value) or value < 0:
+                raise EieError(f"{self.path}: row {i}, column {column!r}: {cell!r}: must be a number >= 0")
+            found.append(value)
+        return found
