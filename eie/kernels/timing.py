@@ -80,26 +80,29 @@ def queue_timing(
     backlog[:] = 0
     ring[:] = 0
     broadcast: Any = np.int64(1)
-    behind = np.int64(0)
-    stall = np.int64(0)
+    busy_until = np.int64(1)
+    dead = np.int64(0)
     row_end = np.int64(n_pe)
-    last_lane = np.int64(0)
+    before = np.int64(-1)
     slot: Any = np.int64(0)
     for k in range(positions.shape[0]):
         position = np.int64(positions[k])
         earliest = broadcast + 1
         if position >= row_end:
-            earliest -= last_lane
+            # a dead cycle for each row stepped over, less one if the last activation sat in its row's last lane
+            steps = np.int64(before != row_end - 1)
+            row_end += n_pe
             while position >= row_end:
                 row_end += n_pe
-                earliest += 1
-        last_lane = np.int64(position == row_end - 1)
+                steps += 1
+            dead += steps
+            earliest += steps
+        before = position
         # ring[slot] is the cycle after the one in which the slowest PE took activation k - (Q - 1)
         now: Any = max(earliest, ring[np.uint64(slot)])
         elapsed = now - broadcast
         broadcast = now
-        stall += now - earliest
-        ring[np.uint64(slot)] = now + 2 + max(behind - elapsed, 0)
+        ring[np.uint64(slot)] = max(busy_until, now) + 2
         slot = slot + 1 if slot + 1 < usable else 0
         passed = number(min(elapsed, highest))
         column: Any = min(position, columns)
@@ -111,12 +114,12 @@ def queue_timing(
         else:
             for at in range(np.uint64(0), stride, np.uint64(128)):
                 peak = _take_block(backlog, slots, at, start + at, passed, peak, np.uint64(128))
-        behind = np.int64(peak)
+        busy_until = now + np.int64(peak)
     result[0] = broadcast
     result[1] = row_end // n_pe - 1
-    result[2] = last_lane
-    result[3] = stall
-    result[4] = behind
+    result[2] = before == row_end - 1
+    result[3] = broadcast - 1 - positions.shape[0] - dead
+    result[4] = busy_until - broadcast
 
 
 @njit
@@ -266,13 +269,19 @@ def tally_samples(
     totals = np.empty(state.shape[0] // 4 * 3, np.int64)
     for s in range(starts.shape[0] - 1):
         active = positions[starts[s] : starts[s + 1]]
-        entries[s] = padding[s] = reads[s] = 0
         tally(active, table, columns, state, totals)
-        for position in active:
-            column: Any = min(np.int64(position), columns)
-            entries[s] += column_totals[column, 0]
-            padding[s] += column_totals[column, 1]
-            reads[s] += column_totals[column, 2]
+        all_entries = np.int64(0)
+        all_padding = np.int64(0)
+        all_rows = np.int64(0)
+        for k in range(active.shape[0]):
+            least: Any = min(np.int64(active[k]), columns)
+            column = np.uint64(least)
+            all_entries += column_totals[column, 0]
+            all_padding += column_totals[column, 1]
+            all_rows += column_totals[column, 2]
+        entries[s] = all_entries
+        padding[s] = all_padding
+        reads[s] = all_rows
         for pe in range(n_pe):
             at = pe // 64 * 192 + pe % 64
             issue[s, pe] = totals[at] - totals[at + 64]
