@@ -230,10 +230,6 @@ class Layer:
         flat[self.matrix.rows, self.matrix.column_of - group * columns] = data
         return flat.reshape(conv.weight_shape)
 
-    def rename(self, name: str) -> Layer:
-        """Return the same layer under another name."""
-        return replace(self, name=name)
-
 
 @dataclass(frozen=True, eq=False)
 class Network:

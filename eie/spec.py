@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from eie.errors import EieError, SpecError
 from eie.storage import read_toml
@@ -69,17 +69,23 @@ class AcceleratorSpec(BaseModel):
             known = type(self).model_fields
             raise SpecError([complaint(item, "spec", known) for item in error.errors()]) from None
 
-    @model_validator(mode="after")
-    def _fields_fit_each_other(self) -> Self:
-        if self.node_nm not in SUPPORTED_NODES_NM:
+    @field_validator("node_nm")
+    @classmethod
+    def _node_has_energy_data(cls, node_nm: int) -> int:
+        if node_nm not in SUPPORTED_NODES_NM:
             nodes = ", ".join(map(str, SUPPORTED_NODES_NM))
-            raise ValueError(f"spec.node_nm={self.node_nm}: must be one of {nodes} (nodes with energy data)")
-        if self.spmat_row_bits < self.entry_bits:
+            raise ValueError(f"spec.node_nm={node_nm}: must be one of {nodes} (nodes with energy data)")
+        return node_nm
+
+    @field_validator("spmat_row_bits")
+    @classmethod
+    def _row_holds_an_entry(cls, spmat_row_bits: int, info: ValidationInfo) -> int:
+        entry_bits = info.data.get("weight_bits", 0) + info.data.get("index_bits", 0)
+        if spmat_row_bits < entry_bits:
             raise ValueError(
-                f"spec.spmat_row_bits={self.spmat_row_bits}: must be >= {self.entry_bits}, "
-                "one entry of weight_bits + index_bits"
+                f"spec.spmat_row_bits={spmat_row_bits}: must be >= {entry_bits}, one entry of weight_bits + index_bits"
             )
-        return self
+        return spmat_row_bits
 
     @property
     def entry_bits(self) -> int:

@@ -31,18 +31,25 @@ Arrays = dict[str, NDArray[Any]]
 
 @contextlib.contextmanager
 def replacing(path: str | Path) -> Iterator[IO[bytes]]:
-    """Open a temporary file beside ``path`` for writing; rename it onto ``path`` only if all went well."""
-    path = Path(path)
+    """Open a temporary file beside ``path`` for writing; rename it onto ``path`` only if all went well.
+
+    A link's target is written, not the link; a device or pipe is written as it is.
+    """
     temporary: Path | None = None
     try:
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        target = Path(path).resolve()
+        if target.exists() and not target.is_file() and not target.is_dir():
+            with target.open("wb") as file:
+                yield file
+            return
+        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
         temporary = Path(name)
         with os.fdopen(handle, "wb") as file:
             yield file
         umask = os.umask(0)
         os.umask(umask)
         temporary.chmod(0o666 & ~umask)
-        temporary.replace(path)
+        temporary.replace(target)
     except OSError as error:
         raise EieError(f"{path}: cannot be written: {error.strerror or error}") from None
     finally:

@@ -115,6 +115,8 @@ def test_a_line_a_cycle(cli, model):
         (["run", "m.npz", "--json", "no/such/dir.json"], 1, "eie: no/such/dir.json: cannot be written"),
         (["run", "lenet-300"], 1, "did you mean lenet-300-100?"),
         (["compile", "m.npz", "-o", "p.bin"], 1, "a program file ends in .safetensors"),
+        (["run", "m.npz", "--json", "m.npz"], 1, "eie: m.npz: is read by this command: write to another file"),
+        (["run", "m.npz", "--json", "r", "--csv", "./r"], 1, "eie: ./r: is written twice by this command"),
         (["simulate", "m.npz"], 1, "eie: m.npz: not a usable .safetensors file"),
     ],
 )
@@ -148,6 +150,25 @@ def test_a_closed_pipe_is_no_failure_of_ours(root, tmp_path):
     )  # fmt: skip
     assert run.stdout.startswith("{")
     assert run.stderr == ""
+
+
+def test_a_full_disk_is_said_in_one_line(root, tmp_path):
+    if not os.path.exists("/dev/full"):
+        pytest.skip("no /dev/full on this system")
+    env = {**os.environ, "PYTHONPATH": str(root)}
+    with open("/dev/full", "w") as full:
+        run = subprocess.run(
+            [*EIE, "run", "lenet-300-100"],
+            cwd=tmp_path,
+            env=env,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert run.returncode == 1
+    assert run.stderr.splitlines()[-1] == "eie: standard output: No space left on device"
+    assert "Traceback" not in run.stderr
 
 
 def test_interrupted_runs_say_so_and_leave_nothing(root, tmp_path):

@@ -1,5 +1,7 @@
 """The cycle contract, to the cycle: hand-made cases on both engines, AlexNet fc8, and the naive recurrences."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import naive
 import numpy as np
 import pytest
@@ -8,7 +10,7 @@ from hypothesis import strategies as st
 
 import eie
 from eie.activity import PE_CYCLES
-from eie.simulator import events, fast
+from eie.simulator import events, fast, functional
 from eie.simulator.layer import time_layer
 from eie.simulator.records import Pattern
 from eie.trace import LayerTrace
@@ -214,6 +216,21 @@ class TestEngines:
         trace = LayerTrace.from_dense(rng.random((700, 30)) < 0.4)
         one, two = (time_layer(layer, trace, spec, threads=n) for n in (1, 2))
         assert_same(one, two)
+
+    def test_a_small_batch_is_spread_over_threads(self, monkeypatch):
+        pools = []
+
+        class Counted(ThreadPoolExecutor):
+            def __init__(self, workers):
+                pools.append(workers)
+                super().__init__(workers)
+
+        for module in (fast, functional):
+            monkeypatch.setattr(module, "ThreadPoolExecutor", Counted)
+        program = eie.compile(eie.Layer.from_weights("layer", np.eye(8)))
+        eie.simulate(program, np.ones((64, 8)), threads=2)
+        assert set(pools) == {2}
+        assert len(pools) >= 4  # queues, tallies, float32 and fixed point
 
     def test_products_of_a_sample_are_added_up(self):
         rng = np.random.default_rng(6)

@@ -61,6 +61,14 @@ def test_padding_begins_at_sixteen_zeros(gap, padding, run):
     assert runs.tolist() == [15] * padding + [run]
 
 
+def test_the_longest_runs_decode():
+    column = np.zeros((600, 1), np.uint8)
+    column[[0, 599]] = 3
+    encoding = encode(SparseColumns.from_dense(column, "codes"), 1, 8)
+    assert encoding.runs.max() == 255
+    assert np.array_equal(encoding.decode().dense(), column)
+
+
 def test_zeros_behind_the_last_non_zero_are_not_stored():
     column = np.zeros((100, 1), np.uint8)
     column[0] = 1

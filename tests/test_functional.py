@@ -95,6 +95,7 @@ def test_saturation_is_counted():
         (0.5, 16, 15),
         (1.0, 8, 6),
         (1e-9, 16, 30),
+        (5e-324, 16, 30),
     ],
 )
 def test_fraction_bits(largest, bits, fraction):

@@ -11,6 +11,7 @@ PLAIN = [
     "tests/test_cycles.py::TestByHand",
     "tests/test_encode.py::test_the_papers_example",
     "tests/test_encode.py::test_padding_begins_at_sixteen_zeros",
+    "tests/test_encode.py::test_the_longest_runs_decode",
     "tests/test_functional.py::TestChain",
     "tests/test_share.py::test_bias_takes_spare_levels_and_is_moved_when_there_are_none",
     "tests/test_share.py::test_every_weight_gets_its_nearest_level",
@@ -33,6 +34,19 @@ import eie
 eie.compile(eie.Layer.from_weights("a", np.eye(4)))
 print(jit.CACHE_FOLDER, jit.kernels_are_cached())
 """
+
+
+def test_after_warmup_nothing_is_left_to_compile(root, tmp_path):
+    env = {**os.environ, "EIE_CACHE_DIR": str(tmp_path)}
+
+    def compiled(*words):
+        subprocess.run([sys.executable, "-m", "eie", *words], cwd=root, env=env, capture_output=True, check=True)
+        return {path.name for path in tmp_path.glob("**/*.nbc")}
+
+    warm = compiled("warmup")
+    assert warm
+    assert compiled("run", "lenet-300-100", "--samples", "40") == warm
+    assert compiled("run", "lenet-5", "--samples", "1", "--set", "act_queue_depth=300") == warm
 
 
 @pytest.mark.parametrize("before", ["", "elsewhere"])

@@ -1,13 +1,15 @@
 """Compiled programs: files, hashes, damage, other machines, capacity."""
 
 import json
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
 import eie
-from eie.storage import read_safetensors
+from eie.storage import read_safetensors, write_text
 
 
 def layer(rows=50, columns=30, seed=0, bias=True):
@@ -91,6 +93,38 @@ def test_damaged_files_are_refused_with_the_reason(program, tmp_path, damage):
     assert "\n" not in str(caught.value)
 
 
+def test_writing_through_a_link_and_to_a_pipe(program, tmp_path):
+    (tmp_path / "real.json").write_text("old")
+    (tmp_path / "link.json").symlink_to(tmp_path / "real.json")
+    write_text(tmp_path / "link.json", "new")
+    assert (tmp_path / "link.json").is_symlink()
+    assert (tmp_path / "real.json").read_text() == "new"
+    write_text("/dev/null", "gone")
+    assert Path("/dev/null").is_char_device()
+
+
+def test_a_chain_of_runs_longer_than_any_row_number_is_refused(tmp_path):
+    """65,536 PEs x 256 rows a run: 129 runs pass 2**31, where a 32-bit row number would turn negative."""
+    layer = eie.Layer.from_codes("deep", [[1]], [0, 1.0])
+    program = eie.compile(layer, eie.EIE_64PE.replace(n_pe=65536, index_bits=8))
+    (one,) = program.layers[0].passes
+    for runs in (130, 256):
+        pointers = one.pointers.copy()
+        pointers[1, 0] = runs
+        grown = replace(
+            one,
+            bases=one.bases + runs - 1 - (np.arange(65537) == 0) * (runs - 1),
+            pointers=pointers,
+            padding=np.array([runs - 1]),
+            codes=np.array([0] * (runs - 1) + [1], np.uint8),
+            runs=np.full(runs, 255, np.uint8),
+        )
+        hostile = replace(program, layers=(replace(program.layers[0], passes=(grown,)),))
+        hostile.save(tmp_path / "deep.safetensors")
+        with pytest.raises(eie.EieError, match="an entry lies outside its layer"):
+            eie.Program.load(tmp_path / "deep.safetensors")
+
+
 def test_missing_file(tmp_path):
     with pytest.raises(eie.EieError, match="cannot be read: No such file"):
         eie.Program.load(tmp_path / "none.safetensors")
@@ -147,17 +181,30 @@ class TestCapacity:
         )
 
     def test_inputs_are_broadcast_again_for_each_row_group_and_reloads_are_charged(self):
-        spec = eie.EIE_64PE.replace(n_pe=2, act_registers=10, enforce_capacity=True, io_bits=32)
-        dense = eie.Layer.from_weights("dense", np.ones((40, 6)))
-        result = eie.simulate(eie.compile(dense, spec), np.ones(6))
+        """Two groups of rows, too many entries for the SRAMs: 2 x 2,000 entries a PE, room for 2,048."""
+        spec = eie.EIE_64PE.replace(n_pe=2, act_registers=10, spmat_kib=2, enforce_capacity=True, io_bits=32)
+        dense = eie.Layer.from_weights("dense", np.ones((40, 200)))
+        result = eie.simulate(eie.compile(dense, spec), np.ones(200))
         row = result.layers[0]
         assert row.fit.passes == 2
-        assert row.counts["broadcasts"] == 12
-        bits = 40 * 6 * 8 + 2 * 7 * 2 * 16  # entries of 8 bits; two passes of 7 pointers for each of 2 PEs
+        assert row.counts["broadcasts"] == 2 * 200
+        columns = [one.inputs for one in row.encoded.passes]
+        bits = 40 * 200 * 8 + sum(2 * (inputs + 1) * 16 for inputs in columns)
         assert row.activity.reload_bits == bits
         assert row.activity.reload_cycles == -(-bits // 32)
         assert row.cycles == row.activity.cycles[0] + row.activity.reload_cycles
         assert result.energy("activity").unit_nj()["dram"] == pytest.approx(bits * 20e-3)
+        milliwatts = 2 * 9.157 + 0.023
+        by_power = result.energy("published-power")
+        assert by_power.total_nj == pytest.approx(milliwatts * row.latency_us + bits * 20e-3)
+
+    def test_a_layer_cut_for_its_accumulators_alone_is_not_reloaded(self):
+        spec = eie.EIE_64PE.replace(n_pe=2, act_registers=10, enforce_capacity=True)
+        result = eie.simulate(eie.compile(eie.Layer.from_weights("dense", np.ones((40, 6))), spec), np.ones(6))
+        row = result.layers[0]
+        assert (row.fit.passes, row.fit.fits, row.activity.reload_bits) == (2, True, 0)
+        assert row.counts["broadcasts"] == 12
+        assert "dense runs in 2 passes; its weights stay in the SRAMs" in result.notes()
 
     def test_activation_sram_full_of_inputs_leaves_the_bias_to_a_pass_of_its_own(self):
         spec = eie.EIE_64PE.replace(n_pe=1, act_kib=1, enforce_capacity=True)

@@ -87,6 +87,9 @@ def test_json_carries_everything(result):
     assert value["program_hash"] == result.program.content_hash
     assert value["versions"]["eie"] == eie.__version__
     assert value["accuracy"]["samples"] == 256
+    other = eie.simulate(result.program, result.program.trace.head(3))
+    assert len(value["inputs"]["sha256"]) == 64
+    assert json.loads(other.to_json())["inputs"]["sha256"] != value["inputs"]["sha256"]
     assert {method: entry["table"] for method, entry in value["energy"].items()} == {
         "published-power": "eie-isca2016", "activity": "eie-isca2016"
     }  # fmt: skip

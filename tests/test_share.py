@@ -57,6 +57,16 @@ def test_few_values_are_kept_exactly():
     assert report.rms_error == report.max_error == report.relative_error == 0
 
 
+def test_neighbouring_float32_values_keep_apart():
+    """The border between two adjacent float32 numbers lies between them in float64 only."""
+    for a in np.float32([1.0, 0.37, 1.0000001]):
+        b = np.nextafter(a, np.float32(2))
+        weights = np.array([a, b, np.nextafter(b, np.float32(2)), -a], np.float32)
+        shared, report = share(layer_of(weights))
+        assert shared.weights[0].tolist() == weights.tolist()
+        assert report.exact
+
+
 def test_shared_layers_pass_unchanged():
     codes = np.array([[0, 1], [2, 0]], np.uint8)
     layer = eie.Layer.from_codes("layer", codes, [0, 0.5, -0.5], [1, 2])

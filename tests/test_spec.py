@@ -33,6 +33,14 @@ def test_defaults_are_the_64_pe_machine():
         ({"clock_mhz": float("nan")}, ["spec.clock_mhz=nan: must be finite"]),
         ({"n_pes": 8}, ["spec.n_pes=8: unknown key; did you mean n_pe?"]),
         ({"node_nm": 7}, ["spec.node_nm=7: must be one of 28, 32, 45 (nodes with energy data)"]),
+        (
+            {"node_nm": 40, "n_pe": 0, "spmat_row_bits": 4},
+            [
+                "spec.n_pe=0: must be >= 1",
+                "spec.spmat_row_bits=4: must be >= 8, one entry of weight_bits + index_bits",
+                "spec.node_nm=40: must be one of 28, 32, 45 (nodes with energy data)",
+            ],
+        ),
         ({"spmat_row_bits": 7}, ["spec.spmat_row_bits=7: must be >= 8, one entry of weight_bits + index_bits"]),
     ],
 )

@@ -15,6 +15,8 @@ from eie.errors import EieError, RecipeError, SpecError
 
 INTERRUPTED = "interrupted; nothing half-written was left behind"
 
+MOST_LINES = 20
+
 
 def main() -> None:
     """Run ``eie``; every expected failure is one clear message, never a traceback."""
@@ -47,6 +49,9 @@ def _complain(error: Exception) -> int:
         code = 2 if isinstance(error, SpecError | RecipeError) else 1
     elif isinstance(error, MemoryError):
         _say("out of memory: fewer PEs, a smaller layer or fewer samples (--samples) need less")
+    elif isinstance(error, OSError) and not isinstance(error, BrokenPipeError):
+        _say(f"{error.filename or 'standard output'}: {error.strerror or error}")
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     elif isinstance(error, BrokenPipeError):
         # The reader of our output left; point stdout elsewhere so that Python's exit does not complain.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -56,5 +61,8 @@ def _complain(error: Exception) -> int:
 
 
 def _say(text: str) -> None:
-    for line in text.splitlines():
+    lines = text.splitlines()
+    for line in lines[:MOST_LINES]:
         sys.stderr.write(f"eie: {line}\n")
+    if len(lines) > MOST_LINES:
+        sys.stderr.write(f"eie: ... and {len(lines) - MOST_LINES:,} more\n")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +29,8 @@ from eie.spec import AcceleratorSpec, load_spec
 from eie.storage import read_npy
 from eie.trace import Trace
 
-out = Console()
-err = Console(stderr=True)
+out = Console(markup=False)
+err = Console(stderr=True, markup=False)
 
 
 def run(
@@ -41,6 +41,7 @@ def run(
     **options: Any,
 ) -> None:
     """Compile, simulate and report in one go."""
+    keep_apart(_outputs(options), (model, options["trace_file"], options["mask"], options["shapes"]))
     spec = load_spec(spec_name or "EIE_64PE", overrides)
     announce_compilation()
     with Progress(err) as progress:
@@ -66,6 +67,7 @@ def compile_model(
     """Compile a model into a program file."""
     if Path(output).suffix != ".safetensors":
         raise ProgramError(f"{output}: a program file ends in .safetensors")
+    keep_apart([output], (model, how["mask"], how["shapes"]))
     spec = load_spec(spec_name or "EIE_64PE", overrides)
     announce_compilation()
     with Progress(err) as progress:
@@ -81,6 +83,7 @@ def compile_model(
 
 def simulate_program(program: str, spec_name: str | None, overrides: Iterable[str], **options: Any) -> None:
     """Simulate a program file."""
+    keep_apart(_outputs(options), (program, options["trace_file"]))
     compiled = Program.load(program)
     overrides = tuple(overrides)
     if spec_name or overrides:
@@ -109,7 +112,15 @@ def warmup() -> None:
     rng = np.random.default_rng(0)
     with Progress(err) as progress:
         progress.stage("compiling kernels")
-        for rows, columns, depth in ((96, 40, 8), (600, 300, 16), (600, 300, 4096)):
+        # one layer for each pair of number types that slots and backlogs can have
+        for rows, columns, depth in (
+            (20, 10, 2),
+            (96, 40, 8),
+            (250, 300, 4096),
+            (600, 300, 16),
+            (600, 300, 4096),
+            (70_000, 2, 2),
+        ):
             weights = rng.standard_normal((rows, columns)).astype(np.float32)
             layer = Layer.from_weights("warmup", weights, np.ones(rows))
             spec = AcceleratorSpec(n_pe=1, act_queue_depth=depth)
@@ -194,19 +205,18 @@ def _describe(program: Program) -> None:
     spec = program.spec
     for layer, fit in zip(program.layers, program.fit, strict=True):
         held = np.concatenate([one.entries_per_pe for one in layer.passes])
-        bits = sum(n * spec.entry_bits + p * spec.ptr_bits for n, p in layer.image_bits_per_pass)
         table.add_row(
             layer.name,
             f"{layer.outputs} x {layer.inputs}",
             f"{layer.weights:,}",
             f"{layer.entries:,}",
             f"{layer.padding:,}",
-            str(len(layer.passes)),
+            str(layer.rounds),
             f"{held.min():,} / {held.mean():,.1f} / {held.max():,}",
-            f"{bits / 8192:,.1f}",
+            f"{layer.image_bits(spec) / 8192:,.1f}",
             "yes" if fit.fits else "no: " + "; ".join(fit.problems),
         )
-    wide = Console(width=max(out.width, 160)) if not out.is_terminal else out
+    wide = Console(width=max(out.width, 160), markup=False)  # a narrow terminal wraps lines, it does not lose digits
     wide.print(
         f"{program.name} for {spec.name}: {spec.n_pe} PEs, content {program.content_hash[:16]}",
         highlight=False,
@@ -236,6 +246,23 @@ def read_inputs(file: str | None, samples: int | None, network: Network | Progra
         else:
             raise TraceError(f"{file}: unknown suffix {suffix!r}: activations are a trace (.npz) or an array (.npy)")
     return trace.head(samples) if trace is not None and samples else trace
+
+
+def keep_apart(outputs: Sequence[str], inputs: Iterable[str | None]) -> None:
+    """Refuse to write one file twice, or over a file that is being read."""
+    written: set[Path] = set()
+    read = {Path(one).resolve() for one in inputs if one is not None}
+    for output in outputs:
+        target = Path(output).resolve()
+        if target in read:
+            raise EieError(f"{output}: is read by this command: write to another file")
+        if target in written and (target.is_file() or not target.exists()):
+            raise EieError(f"{output}: is written twice by this command: name two files")
+        written.add(target)
+
+
+def _outputs(options: Mapping[str, Any]) -> list[str]:
+    return [options[name] for name in ("json_file", "csv_file") if options[name] not in (None, "", "-")]
 
 
 def announce_compilation() -> None:

@@ -68,10 +68,12 @@ def compare(**options: Any) -> None:
         from eie.report.compare_figures import save_comparison
 
         written = save_comparison(comparison, options["plot_folder"])
-        Console(stderr=True).print(f"wrote {len(written)} figures to {options['plot_folder']}", highlight=False)
+        Console(stderr=True, markup=False).print(
+            f"wrote {len(written)} figures to {options['plot_folder']}", highlight=False
+        )
     if not to_stdout:
-        out = Console()
-        _show(comparison, out if out.is_terminal else Console(width=200))
+        out = Console(markup=False)
+        _show(comparison, out if out.is_terminal else Console(width=200, markup=False))
 
 
 def _result(options: dict[str, Any]) -> tuple[Any, Network | None]:

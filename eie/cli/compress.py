@@ -46,7 +46,7 @@ def compress(model: str, recipe: str | None, **options: Any) -> None:
     from eie.importers import load
 
     _check(recipe, options)
-    with Progress(Console(stderr=True)) as progress:
+    with Progress(Console(stderr=True, markup=False)) as progress:
         progress.stage(f"reading {model}")
         network = _with_trace(load(model), options)
         trainer = _trainer(recipe, progress, options)

@@ -35,7 +35,7 @@ def paper(
     from eie.paper.text import plain, to_json
     from eie.storage import write_text
 
-    err = Console(stderr=True)
+    err = Console(stderr=True, markup=False)
     if not kernels_are_cached():
         err.print("compiling kernels, once (about 10 s; eie warmup does it beforehand)", style="dim")
     with Progress(err) as progress:

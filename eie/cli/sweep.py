@@ -86,7 +86,7 @@ def run(
     if clash := [word for word in overrides if word.partition("=")[0].strip() in values]:
         raise click.UsageError(f"--set {clash[0]}: this field is varied")
     front = _names(pareto) or _names(optimise)
-    err = Console(stderr=True)
+    err = Console(stderr=True, markup=False)
     announce_compilation()
     loads = [pair for model in models for pair in _with_inputs(load(model), traces, samples)]
     with PointProgress(err) as progress:
@@ -109,7 +109,7 @@ def run(
         from eie.report.sweep_figures import save_all
 
         save_all(result, Path(output) / "figures", front)
-    _show(result, Console(), err, output)
+    _show(result, Console(markup=False), err, output)
 
 
 def _names(text: str | None) -> tuple[str, ...]:
@@ -166,7 +166,7 @@ def _show(result: SweepResult, out: Console, err: Console, folder: str) -> None:
     for row in rows[:MOST_ROWS]:
         cells = ("" if row.get(key) is None else format(row[key], form) for key, form in columns.values())
         table.add_row(row["model"], *(str(row[field]) for field in result.vary), *cells)
-    wide = Plain(width=max(out.width, 140)) if not out.is_terminal else out
+    wide = Plain(width=max(out.width, 140))
     if rows:
         wide.print(table)
     if len(rows) > MOST_ROWS:
@@ -178,6 +178,8 @@ def _show(result: SweepResult, out: Console, err: Console, folder: str) -> None:
             highlight=False,
             soft_wrap=True,
         )
+    if result.front:
+        err.print(f"the front: {len(result.front)} of {len(result.totals)} points", highlight=False)
     err.print(f"wrote {len(result.totals) + len(result.failed)} points to {folder}", highlight=False, soft_wrap=True)
     if not rows:
         raise SweepError("every point failed")

@@ -52,6 +52,7 @@ def record(
 
     from rich.console import Console
 
+    from eie.cli.commands import keep_apart
     from eie.cli.progress import Progress
     from eie.errors import TraceError
     from eie.recording.inputs import read_samples
@@ -60,7 +61,8 @@ def record(
 
     if Path(output).suffix != ".npz":
         raise TraceError(f"{output}: a trace file ends in .npz")
-    with Progress(Console(stderr=True)) as progress:
+    keep_apart([output], (model, inputs, labels))
+    with Progress(Console(stderr=True, markup=False)) as progress:
         progress.stage(f"reading {inputs}")
         chosen = read_samples(inputs, labels, Preprocess.parse(steps)).choose(samples, seed)
         progress.stage(f"running {model}")
@@ -83,8 +85,8 @@ def _show(recorded: Trace) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    out = Console()
-    wide = out if out.is_terminal else Console(width=max(out.width, 160))
+    out = Console(markup=False)
+    wide = Console(width=max(out.width, 160), markup=False)
     table = Table(box=None, padding=(0, 2, 0, 0))
     headings = ("layer", "inputs", "products a sample", "rows", "density %, mean", "min", "max", "values")
     for heading in headings:

@@ -40,7 +40,7 @@ class EncodedLayer:
     geometry
         What the matrix is the lowered form of; None for a fully connected layer.
     reloads
-        Whether the passes do not fit together, so that each is loaded anew for every sample.
+        Whether the SRAMs do not hold all passes at once, so that each is loaded anew for every sample.
     """
 
     name: str
@@ -87,9 +87,13 @@ class EncodedLayer:
         return sum(int(one.padding.sum()) for one in self.passes)
 
     @property
-    def image_bits_per_pass(self) -> list[tuple[int, int]]:
-        """(entries, pointers) of every pass, over all PEs: what a reload has to bring in."""
-        return [(len(one.codes), one.pointers.size) for one in self.passes]
+    def rounds(self) -> int:
+        """Times the layer's inputs are worked through: passes, where the blocks of a Winograd tile count as one."""
+        return len(self.passes) if self.reloads else max(1, len(self.passes) // self.products_per_row)
+
+    def image_bits(self, spec: AcceleratorSpec) -> int:
+        """Bits of all entries and pointers, over all PEs: what a reload has to bring in."""
+        return sum(len(one.codes) * spec.entry_bits + one.pointers.size * spec.ptr_bits for one in self.passes)
 
     def decode(self) -> NDArray[np.float32]:
         """Return the stored weights as float32 (outputs, inputs); the bias is left out."""
@@ -125,7 +129,7 @@ def encode_layer(shared: Layer, report: ShareReport, spec: AcceleratorSpec) -> E
         passes,
         report,
         shared.geometry,
-        reloads=spec.enforce_capacity and (len(passes) > len(parts) or not fit_together(passes, spec)),
+        reloads=spec.enforce_capacity and not fit_together(passes, spec),
     )
 
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from eie.compiler.encode import Encoding
+from eie.kernels.encode import expand_entries
 from eie.spec import AcceleratorSpec
 
 LARGEST_SIDE = 1 << 26
@@ -101,8 +102,10 @@ def check_layer(
         _check_images(one, spec)
         if not (0 <= one.row_start < one.row_stop <= layer.outputs and 0 <= one.column_start <= one.column_stop):
             raise ValueError("a pass lies outside its layer")
-        rows = one.decode().rows if len(one.codes) else np.zeros(0)
-        if len(rows) and rows.max() >= one.row_stop - one.row_start:
+        # in 64 bits, as the entries say it: a chain of zero runs can be longer than any row number a record holds
+        rows = np.empty(len(one.codes), np.int64)
+        expand_entries(one.bases, one.pointers, one.codes, one.runs, rows)
+        if rows.max(initial=0) >= one.row_stop - one.row_start:
             raise ValueError("an entry lies outside its layer")
     ends = max(one.row_stop for one in passes), max(one.column_stop for one in passes)
     if ends != (layer.outputs, layer.inputs):
@@ -118,7 +121,7 @@ def _check_images(one: Encoding, spec: AcceleratorSpec) -> None:
     if (
         one.bases[0] != 0
         or not np.array_equal(np.diff(one.bases), one.pointers[-1])
-        or (np.diff(one.pointers, axis=0) < 0).any()
+        or (np.diff(one.pointers.astype(np.int64), axis=0) < 0).any()
         or one.pointers[0].any()
         or len(one.codes) != one.bases[-1]
     ):

@@ -55,13 +55,15 @@ class Fit:
         )
 
 
-def fit(layer: str, encodings: tuple[Encoding, ...], spec: AcceleratorSpec, *, reloads: bool = False) -> Fit:
+def fit(
+    layer: str, encodings: tuple[Encoding, ...], spec: AcceleratorSpec, *, reloads: bool = False, rounds: int = 1
+) -> Fit:
     """Measure a layer's passes against the capacities of ``spec``; without ``reloads`` the SRAMs hold all at once."""
     together = max if reloads else sum
     entries = np.array([one.entries_per_pe for one in encodings])
     return Fit(
         layer=layer,
-        passes=len(encodings) if reloads else 1,
+        passes=rounds,
         entries=int((entries if reloads else entries.sum(axis=0)).max()),
         entry_capacity=spec.entry_capacity,
         pointers=together(len(one.pointers) for one in encodings),

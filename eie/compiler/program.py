@@ -77,6 +77,9 @@ class Program:
     sha256: str | None = None
 
     def __post_init__(self) -> None:
+        names = [layer.name for layer in self.layers]
+        if not names or len(set(names)) < len(names):
+            raise ProgramError(f"program {self.name!r}: has layers {', '.join(names) or '(none)'}: names must differ")
         if self.graph is not None and sorted(self.graph.layers) != sorted(layer.name for layer in self.layers):
             raise ProgramError(f"program {self.name!r}: its graph names other layers than it has")
 
@@ -101,7 +104,10 @@ class Program:
     @property
     def fit(self) -> tuple[Fit, ...]:
         """Each layer's demands against the machine's memories."""
-        return tuple(fit(layer.name, layer.passes, self.spec, reloads=layer.reloads) for layer in self.layers)
+        return tuple(
+            fit(layer.name, layer.passes, self.spec, reloads=layer.reloads, rounds=layer.rounds)
+            for layer in self.layers
+        )
 
     @cached_property
     def content_hash(self) -> str:
@@ -203,6 +209,8 @@ def compile(
     >>> codes.tolist(), runs.tolist()
     ([1, 2, 0, 3], [2, 0, 15, 2])
     """
+    if not isinstance(spec, AcceleratorSpec):
+        raise ProgramError(f"spec {spec!r}: must be an eie.AcceleratorSpec, as eie.EIE_64PE is")
     network = Network.of(net_or_layer)
     lowered = [lower(layer, lowering) for layer in network.layers]
     return Program(

@@ -185,7 +185,7 @@ def with_codebook(layer: Layer, codebook: NDArray[Any]) -> Layer:
 def nearest_codes(values: NDArray[np.float32], centroids: NDArray[np.float32], first: int) -> NDArray[np.uint8]:
     """Return ``first`` + the index of the nearest of the ascending ``centroids`` for every value."""
     borders = (centroids[1:].astype(np.float64) + centroids[:-1]) / 2
-    return (np.searchsorted(borders.astype(np.float32), values, side="left") + first).astype(np.uint8)
+    return (np.searchsorted(borders, values, side="left") + first).astype(np.uint8)
 
 
 def _nearest_with_zero(bias: NDArray[np.float32], codebook: NDArray[np.float32]) -> NDArray[np.uint8]:

@@ -69,7 +69,7 @@ def estimate(
     table = published_table()
     reload = np.full(activity.samples, activity.reload_bits * table["dram.read"] * 1e-3)
     if method == "published-power":
-        time_us: NDArray[np.float64] = activity.cycles / spec.clock_mhz
+        time_us: NDArray[np.float64] = activity.total_cycles / spec.clock_mhz
         unit_nj = {unit: np.multiply(mw, time_us) for unit, mw in powers_mw(spec).items()}
     elif method == "activity":
         prices = prices_pj(spec, cell)
@@ -146,6 +146,8 @@ def timing_notes(spec: AcceleratorSpec, cell: Cell = "itrs-lop") -> tuple[str, .
         except EnergyError as error:
             notes.append(f"{name} SRAM: {error}; its clock is not checked")
             continue
+        if memory.interpolated:
+            notes.append(f"{name} SRAM {kib:g} KiB x {width} bits lies between CACTI's rows: interpolated")
         if memory.cycle_ns > period_ns:
             node = 45 if spec.node_nm == 45 else 32
             notes.append(

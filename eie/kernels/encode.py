@@ -79,7 +79,7 @@ def expand_entries(
     columns, n_pe = pointers.shape[0] - 1, pointers.shape[1]
     for j in range(columns):
         for pe in range(n_pe):
-            local = -1
+            local = np.int64(-1)
             for at in range(bases[pe] + pointers[j, pe], bases[pe] + pointers[j + 1, pe]):
-                local += runs[at] + 1
+                local += np.int64(runs[at]) + 1
                 rows_out[at] = local * n_pe + pe if codes[at] != 0 else -1

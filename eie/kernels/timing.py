@@ -115,38 +115,17 @@ def queue_timing(
             for at in range(np.uint64(0), stride, np.uint64(128)):
                 peak = _take_block(backlog, slots, at, start + at, passed, peak, np.uint64(128))
         busy_until = now + np.int64(peak)
-    result[0] = broadcast
-    result[1] = row_end // n_pe - 1
-    result[2] = before == row_end - 1
-    result[3] = broadcast - 1 - positions.shape[0] - dead
-    result[4] = busy_until - broadcast
+    result[BROADCAST_END] = broadcast
+    result[LAST_SCAN_ROW] = row_end // n_pe - 1
+    result[LAST_LANE_HIT] = before == row_end - 1
+    result[STALL] = broadcast - 1 - positions.shape[0] - dead
+    result[LARGEST_BACKLOG] = busy_until - broadcast
 
 
-@njit
-def total_cycles(scan_rows: int, result: NDArray[np.int64]) -> int:
-    """Cycles of a layer from what `queue_timing` left in ``result``: the scan's end or the last write."""
-    scan_end: int = result[0] + scan_rows - result[1] - result[2]
-    written: int = result[0] + 1 + result[4] + PIPELINE_CYCLES
-    return max(scan_end, written)
-
-
-@njit
-def count_cycles(
-    positions: NDArray[np.int32],
-    slots: NDArray[Any],
-    columns: int,
-    scan_rows: int,
-    n_pe: int,
-    act_queue_depth: int,
-    backlog: NDArray[Any],
-    ring: NDArray[np.int64],
-    result: NDArray[np.int64],
-) -> int:
-    """Cycles of one input and nothing else; arguments as in `queue_timing`, ``scan_rows`` is G."""
-    if positions.shape[0] == 0:
-        return 1 + scan_rows
-    queue_timing(positions, slots, columns, n_pe, act_queue_depth, backlog, ring, result)
-    return total_cycles(scan_rows, result)
+@inlined
+def _scan_end(scan_rows: int, result: NDArray[np.int64]) -> Any:
+    """Cycle in which the scanner has passed the last row."""
+    return result[BROADCAST_END] + scan_rows - result[LAST_SCAN_ROW] - result[LAST_LANE_HIT]
 
 
 @inlined
@@ -237,8 +216,8 @@ def queue_samples(
             continue
         queue_timing(active, slots, columns, n_pe, act_queue_depth, backlog, ring, result)
         broadcast_end = result[BROADCAST_END]
-        scan_end = broadcast_end + scan_rows - result[LAST_SCAN_ROW] - result[LAST_LANE_HIT]
-        cycles[s] = total_cycles(scan_rows, result)
+        scan_end = _scan_end(scan_rows, result)
+        cycles[s] = max(scan_end, broadcast_end + 1 + result[LARGEST_BACKLOG] + PIPELINE_CYCLES)
         stall[s] = result[STALL]
         # every cycle of the scanner broadcasts, stalls or is dead; it starts in cycle 1
         dead[s] = scan_end - 1 - active.shape[0] - result[STALL]

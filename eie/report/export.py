@@ -40,7 +40,13 @@ def result_json(result: Result, cell: Cell = "itrs-lop") -> str:
         },
         "engine": result.engine,
         "drive": result.drive,
-        "inputs": {"source": result.inputs_source, "synthetic": result.synthetic_inputs, "samples": result.samples},
+        "model_sha256": result.program.sha256,
+        "inputs": {
+            "source": result.inputs_source,
+            "synthetic": result.synthetic_inputs,
+            "samples": result.samples,
+            "sha256": result.inputs_sha256,
+        },
         "latency_us": result.latency_us,
         "dense_us": result.dense_us,
         "energy": {

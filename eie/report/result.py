@@ -93,6 +93,8 @@ class Result:
         Where the trace has labels and the network ran in sequence.
     input_notes
         What a reader must know about the inputs.
+    inputs_sha256
+        Of all inputs' masks and values.
     """
 
     program: Program
@@ -103,6 +105,7 @@ class Result:
     synthetic_inputs: bool
     accuracy: Accuracy | None = None
     input_notes: tuple[str, ...] = ()
+    inputs_sha256: str = ""
 
     @property
     def spec(self) -> AcceleratorSpec:
@@ -166,9 +169,8 @@ class Result:
                 notes.append(f"{layer.name} does not fit: {'; '.join(layer.fit.problems)} (enforce_capacity splits it)")
             elif layer.fit.passes > 1:
                 share = layer.activity.reload_cycles / layer.activity.total_cycles.mean()
-                notes.append(
-                    f"{layer.name} runs in {layer.fit.passes} passes; reloading weights takes {share:.0%} of it"
-                )
+                weights = f"reloading weights takes {share:.0%} of it" if share else "its weights stay in the SRAMs"
+                notes.append(f"{layer.name} runs in {layer.fit.passes} passes; {weights}")
             if layer.computed is not None and layer.computed.map_density is not None:
                 before, after = layer.computed.map_density, layer.activity.activation_density
                 notes.append(

@@ -68,6 +68,8 @@ def simulate(
     ModelError
         If the network's graph has an operator that is not known, or shapes in it do not fit.
     """
+    if not isinstance(program, Program):
+        raise EieError(f"{type(program).__name__}: must be an eie.Program: compile it first, eie.compile(...)")
     if datapath not in get_args(Datapath):
         raise EieError(f"datapath {datapath!r}: must be 'fixed' or 'float32'")
     given = given_inputs(program.layers, program.dataflow, activations, program.trace)
@@ -107,6 +109,7 @@ def simulate(
         given.synthetic,
         _accuracy(given, final),
         _foreign(program, activations),
+        given.sha256,
     )
 
 

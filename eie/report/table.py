@@ -78,7 +78,8 @@ def heading(result: Result) -> str:
     """Say in one line what was run, on what, with which inputs."""
     spec = result.spec
     batch = "1 sample" if result.samples == 1 else f"{result.samples} samples, means"
-    drive = "each layer feeds the next" if result.drive == "execution" else "each layer on its own recorded inputs"
+    own = "each layer on inputs drawn for it" if result.synthetic_inputs else "each layer on its own recorded inputs"
+    drive = "each layer feeds the next" if result.drive == "execution" else own
     if len(result.layers) == 1:
         drive = "one layer"
     return (
@@ -211,6 +212,8 @@ def _cell(energy: Energy) -> str:
 
 
 def _units(energy: Energy) -> str:
-    total = energy.total_nj or 1.0
+    if not energy.total_nj:
+        return "nothing was done"
+    total = energy.total_nj
     shares = {unit: nj / total for unit, nj in energy.unit_nj().items() if nj}
     return ", ".join(f"{unit} {share:.0%}" for unit, share in sorted(shares.items(), key=lambda item: -item[1]))

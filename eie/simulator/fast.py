@@ -20,6 +20,7 @@ from eie.simulator.records import PassTiming, Pattern, QueueTiming, Tally
 from eie.spec import AcceleratorSpec
 
 CHUNK = 256
+SMALLEST_CHUNK = 16  # products; below, a thread costs more than it saves
 
 
 def backlog_type(encoding: Encoding, act_queue_depth: int) -> Any:
@@ -113,9 +114,11 @@ def tally_pass(encoding: Encoding, pattern: Pattern, entries_per_row: int, threa
 
 def _over_chunks(run: Callable[[int, int], None], products: int, threads: int | None) -> None:
     """Call ``run(start, stop)`` for every chunk of a batch, on threads where there is more than one."""
-    starts = range(0, products, CHUNK)
-    stops = [min(start + CHUNK, products) for start in starts]
-    workers = min(threads or os.cpu_count() or 1, len(starts))
+    available = threads or os.cpu_count() or 1
+    step = min(CHUNK, max(SMALLEST_CHUNK, -(-products // available)))
+    starts = range(0, products, step)
+    stops = [min(start + step, products) for start in starts]
+    workers = min(available, len(starts))
     if workers <= 1:
         for start, stop in zip(starts, stops, strict=True):
             run(start, stop)

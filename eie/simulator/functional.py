@@ -25,6 +25,7 @@ from eie.kernels import datapath as kernels
 from eie.matrix import frozen
 
 WIDEST_FRACTION = 30
+SMALLEST_SLICE = 16  # rows; below, a thread costs more than it saves
 SLICE_ELEMENTS = 1 << 20
 
 
@@ -51,10 +52,10 @@ class FixedPoint:
         """float64: the same, without rounding wide formats."""
         return np.ldexp(self.raw.astype(np.float64), -self.fraction_bits)
 
-    def with_room_for_one(self, needed: bool, data_bits: int) -> FixedPoint:
-        """Return the same numbers in a format that also holds 1.0, the bias column's activation, if that is needed."""
-        lost = self.fraction_bits - fraction_bits(1.0, data_bits)
-        if not needed or lost <= 0:
+    def with_room_for(self, largest: float, data_bits: int) -> FixedPoint:
+        """Return the same numbers in a format that also holds ``largest``: 1.0, say, the bias column's activation."""
+        lost = self.fraction_bits - fraction_bits(largest, data_bits)
+        if largest == 0 or lost <= 0:
             return self
         return FixedPoint((self.raw + (1 << (lost - 1))) >> lost, self.fraction_bits - lost)
 
@@ -115,10 +116,10 @@ def fraction_bits(largest: float, data_bits: int) -> int:
     top = (1 << (data_bits - 1)) - 1
     if largest == 0 or not math.isfinite(largest):
         return data_bits - 1
-    bits = math.floor(math.log2(top / largest)) + 1
+    bits = min(math.floor(math.log2(top) - math.log2(largest)) + 1, WIDEST_FRACTION)
     while math.floor(largest * 2.0**bits + 0.5) > top:
         bits -= 1
-    return min(bits, WIDEST_FRACTION)
+    return bits
 
 
 def to_raw(values: NDArray[Any], fraction: int, data_bits: int) -> NDArray[np.int64]:
@@ -200,7 +201,7 @@ def float_sums(
                 peaks[start:stop],
             )
 
-    _in_slices(run, count, layer.inputs, threads)
+    _in_slices(run, layer, count, threads)
     return sums, float(peaks.max(initial=0))
 
 
@@ -234,14 +235,18 @@ def fixed_sums(
                 saturations[start:stop],
             )
 
-    _in_slices(run, count, layer.inputs, threads)
+    _in_slices(run, layer, count, threads)
     return FixedPoint(sums, out_fraction), int(saturations.sum())
 
 
-def _in_slices(run: Callable[[int, int], None], count: int, width: int, threads: int | None) -> None:
+def _in_slices(run: Callable[[int, int], None], layer: EncodedLayer, count: int, threads: int | None) -> None:
     """Call ``run(start, stop)`` over all rows, on threads."""
-    parts = slices(count, width)
-    workers = min(threads or os.cpu_count() or 1, len(parts))
+    for one in layer.passes:
+        _ = one.writes  # made once, before the threads ask for it
+    width = layer.inputs
+    available = threads or os.cpu_count() or 1
+    parts = slices(count, width, available)
+    workers = min(available, len(parts))
     if workers <= 1:
         for part in parts:
             run(*part)
@@ -250,9 +255,9 @@ def _in_slices(run: Callable[[int, int], None], count: int, width: int, threads:
         list(pool.map(lambda part: run(*part), parts))
 
 
-def slices(count: int, width: int) -> list[tuple[int, int]]:
-    """Cut ``count`` rows into slices (start, stop) of at most `SLICE_ELEMENTS` numbers, or of one row."""
-    step = max(1, SLICE_ELEMENTS // width)
+def slices(count: int, width: int, workers: int = 1) -> list[tuple[int, int]]:
+    """Cut ``count`` rows into slices (start, stop), of at most `SLICE_ELEMENTS` numbers or one row, for all workers."""
+    step = max(1, min(SLICE_ELEMENTS // width, max(SMALLEST_SLICE, -(-count // workers))))
     return [(start, min(start + step, count)) for start in range(0, count, step)]
 
 

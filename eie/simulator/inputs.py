@@ -7,6 +7,7 @@ sweeps.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -15,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from eie.errors import TraceError
-from eie.geometry import Geometry, Winograd
+from eie.geometry import Conv2d, Geometry, Winograd
 from eie.graph import Graph
 from eie.trace import LayerTrace, Trace
 
@@ -51,6 +52,20 @@ class Given:
     labels: NDArray[np.int64] | None = None
     source: str = "arrays"
     synthetic: bool = False
+
+    @property
+    def sha256(self) -> str:
+        """Of every mask, value and array: equal inputs have equal hashes."""
+        digest = hashlib.sha256()
+        for name, layer in self.layers.items():
+            digest.update(f"{name} {layer.bits.shape} {layer.products}".encode())
+            digest.update(np.ascontiguousarray(layer.bits).data)
+            if layer.values is not None:
+                digest.update(np.ascontiguousarray(layer.values).data)
+        for name, array in self.arrays.items():
+            digest.update(f"{name} {array.shape}".encode())
+            digest.update(np.ascontiguousarray(array, np.float32).data)
+        return digest.hexdigest()
 
 
 def given_inputs(
@@ -176,4 +191,6 @@ def _synthetic(layers: Sequence[Part], dataflow: Graph | None) -> Trace | Mappin
         name: LayerTrace.from_dense(np.abs(rng.standard_normal(width)) + 2.0**-10) for name, width in widths.items()
     }
     source = f"no activations were given: one random input without zeros, seed {SYNTHETIC_SEED}"
+    if dataflow is None and any(isinstance(layer.geometry, Conv2d | Winograd) for layer in layers):
+        source += "; of each convolution one window only, since the size of its maps is not known"
     return Trace(drawn, source=source, synthetic=True)

@@ -129,7 +129,7 @@ def activity_of(
             "starved": total.starved,
             "drain": total.cycles[:, None] - total.issue - total.empty - total.starved,
         },
-        passes=len(layer.passes) if layer.reloads else 1,
+        passes=layer.rounds,
         products=inputs.products * layer.products_per_row,
         reload_bits=reload_bits,
         reload_cycles=-(-reload_bits // spec.io_bits),
@@ -142,4 +142,4 @@ def _reload_bits(layer: EncodedLayer, spec: AcceleratorSpec) -> int:
     """A layer that fits stays in its SRAMs; otherwise every pass is brought in again for each sample."""
     if not layer.reloads:
         return 0
-    return sum(entries * spec.entry_bits + pointers * spec.ptr_bits for entries, pointers in layer.image_bits_per_pass)
+    return layer.image_bits(spec)

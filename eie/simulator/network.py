@@ -167,7 +167,7 @@ def _run_linear(node: Node, layer: EncodedLayer, x: Tensor, settings: Settings, 
     if len(shape) < 2 or shape[-1] != layer.inputs:
         raise ModelError(f"takes {layer.inputs} inputs, its input has shape {shape}")
     flat = x.reshape(-1, layer.inputs)
-    fixed = flat.fixed.with_room_for_one(layer.has_bias, settings.data_bits)
+    fixed = flat.fixed.with_room_for(float(layer.has_bias), settings.data_bits)
     rows = Rows.of(fixed, flat.float32)
     outputs = run_products(layer, rows, settings.data_bits, settings.threads)
     outputs = outputs.relu() if layer.relu else outputs
@@ -177,7 +177,7 @@ def _run_linear(node: Node, layer: EncodedLayer, x: Tensor, settings: Settings, 
 
 
 def _run_conv(layer: EncodedLayer, geometry: Conv2d | Winograd, x: Tensor, settings: Settings, ran: Ran) -> Tensor:
-    fixed = x.fixed.with_room_for_one(layer.has_bias, settings.data_bits)
+    fixed = x.fixed.with_room_for(float(layer.has_bias), settings.data_bits)
     raw, real = geometry.windows(fixed.raw), geometry.windows(x.float32)
     n, (height, width) = len(x.float32), geometry.output_size(*x.float32.shape[2:])
     rows = Rows(

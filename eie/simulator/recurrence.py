@@ -70,7 +70,8 @@ def run_lstm(
         raise ModelError(f"an LSTM over {lstm.input_size} inputs got an array of shape {float_x.shape}")
     n, steps, _ = float_x.shape
     h, c = initial_state(lstm, n, state)
-    fixed_x = fixed_x.with_room_for_one(True, data_bits)
+    # the states must fit the inputs' format: |h| < 1 by its equations, an initial one may be larger
+    fixed_x = fixed_x.with_room_for(max(1.0, float(np.abs(h).max(initial=0))), data_bits)
     fraction = fixed_x.fraction_bits
     peak, saturations = 0.0, 0
 

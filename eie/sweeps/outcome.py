@@ -74,7 +74,7 @@ def layer_outcome(stages: Stages, layer: int, spec: AcceleratorSpec, cell: Cell)
             estimates[method] = estimate(activity, spec, method, cell)
         except EnergyError as error:
             problems.append(f"no energy by {method}: {error}")
-    layer_fit = fit(encoded.name, encoded.passes, spec, reloads=encoded.reloads)
+    layer_fit = fit(encoded.name, encoded.passes, spec, reloads=encoded.reloads, rounds=encoded.rounds)
     result = LayerResult(encoded, spec, activity, layer_fit, None)
     record = layer_record(result, estimates)
     if "activity" in estimates:
