@@ -6,6 +6,7 @@ Comes in: paths, arrays, text. Goes out: files, arrays. Used by importers, trace
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import lzma
 import math
@@ -55,6 +56,19 @@ def replacing(path: str | Path) -> Iterator[IO[bytes]]:
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+def file_sha256(*paths: Path) -> str | None:
+    """SHA-256 of the files' contents one after the other, None if one cannot be read: ties a trace to its model."""
+    digest = hashlib.sha256()
+    try:
+        for path in paths:
+            with path.open("rb") as file:
+                while block := file.read(1 << 20):
+                    digest.update(block)
+    except OSError:
+        return None
+    return digest.hexdigest()
 
 
 def write_text(path: str | Path, text: str) -> None:

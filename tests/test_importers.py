@@ -178,6 +178,14 @@ class TestRefused:
             eie.load(tmp_path / "m.toml")
         assert text in str(caught.value)
 
+    def test_the_hash_of_a_toml_model_covers_its_weights(self, tmp_path):
+        (tmp_path / "m.toml").write_text("weights = 'w.npz'\n[[layer]]\nname = 'a'\nweights = 'W'")
+        hashes = set()
+        for value in (1.0, 2.0):
+            np.savez(tmp_path / "w.npz", W=np.full((2, 3), value))
+            hashes.add(eie.load(tmp_path / "m.toml").sha256)
+        assert len(hashes) == 2
+
     def test_toml_shapes_must_agree_with_weights(self, tmp_path):
         np.savez(tmp_path / "w.npz", W=np.ones((2, 3)))
         (tmp_path / "m.toml").write_text("weights = 'w.npz'\n[[layer]]\nname = 'a'\nweights = 'W'\ninputs = 4")

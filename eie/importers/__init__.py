@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import difflib
-import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import replace
@@ -16,7 +15,7 @@ from pathlib import Path
 from eie.errors import ModelError
 from eie.importers.options import Unsupported
 from eie.network import Network
-from eie.storage import regular_file
+from eie.storage import file_sha256, regular_file
 
 # Suffix: module with a function ``read``, and which options of `load` it takes.
 _READERS: dict[str, tuple[str, tuple[str, ...]]] = {
@@ -74,7 +73,7 @@ def load(
             kinds = ", ".join(suffix for suffix, (_, taken) in _READERS.items() if name in taken)
             raise ModelError(f"{path}: {name} does not apply to {path.suffix} files, only to {kinds}")
     network: Network = import_module(f"eie.importers.{module}").read(path, **given)
-    return replace(network, sha256=file_sha256(path))
+    return network if network.sha256 else replace(network, sha256=file_sha256(path))
 
 
 def find(path: str | Path) -> Path:
@@ -95,15 +94,6 @@ def find(path: str | Path) -> Path:
         raise ModelError(f"{path}: unknown suffix {path.suffix!r}: must be one of {kinds}")
     regular_file(path, ModelError)
     return path
-
-
-def file_sha256(path: Path) -> str | None:
-    """SHA-256 of a file, None if it cannot be read: what ties a trace to the model it was recorded from."""
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError:
-        return None
 
 
 def shipped_models() -> dict[str, Path]:

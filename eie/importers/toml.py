@@ -54,7 +54,7 @@ from eie.importers.state_dict import read_weights
 from eie.importers.synthetic import draw_layer, draw_map, draw_sequence, draw_vector
 from eie.network import Layer, Network
 from eie.spec import complaint
-from eie.storage import Arrays, read_toml
+from eie.storage import Arrays, file_sha256, read_toml
 from eie.trace import LayerTrace, Trace
 
 LARGEST_SIDE = 1 << 26
@@ -148,7 +148,10 @@ def read(path: Path, mask: Path | None = None) -> Network:
         trace = Trace(drawn, source=f"synthetic activations, seed {model.seed}", synthetic=True)
     graph = None if model.input is None else _chain(path, model.input, model.layer, layers)
     sequential = model.sequential and graph is None
-    return Network(model.name or path.stem, tuple(layers), sequential, trace, path.name, tuple(notes), graph)
+    source = [path] if model.weights is None else [path, path.parent / model.weights]
+    return Network(
+        model.name or path.stem, tuple(layers), sequential, trace, path.name, tuple(notes), graph, file_sha256(*source)
+    )
 
 
 def _check_belongs(entry: _LayerEntry, *, chained: bool) -> None:

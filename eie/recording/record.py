@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from eie.importers import file_sha256, find, load
+from eie.importers import find, load
 from eie.network import Network
 from eie.recording.inputs import Samples
 from eie.recording.rows import Recorder
+from eie.storage import file_sha256
 from eie.trace import Trace
 
 BATCH = 16
