@@ -79,3 +79,15 @@ def test_bad_sources(tmp_path):
     assert problems(lambda: eie.load_spec(file))[0].startswith(f"{file}: not valid TOML")
     file.write_text('preset = "EIE_65PE"')
     assert problems(lambda: eie.load_spec(file)) == [f"{file}: preset=EIE_65PE: must be one of EIE_64PE, EIE_256PE"]
+
+
+def test_the_page_lists_every_field_with_its_default_and_bounds(root):
+    page = (root / "docs" / "spec.md").read_text()
+    for name, field in eie.AcceleratorSpec.model_fields.items():
+        (row,) = [line for line in page.splitlines() if line.startswith(f"| `{name}` |")]
+        default = str(field.default).lower() if isinstance(field.default, bool) else str(field.default)
+        assert row.split("|")[2].strip() == default.removesuffix(".0")
+        for bound in field.metadata:
+            for key, sign in (("ge", ">="), ("gt", ">"), ("le", "<="), ("lt", "<")):
+                if getattr(bound, key, None) is not None:
+                    assert f"{sign} {getattr(bound, key)}" in row
