@@ -58,7 +58,7 @@ def test_files_and_tables(eie_sweep, model, tmp_path):
     assert {row["row"] for row in rows} == {"total", "layer"}
     listed = [line.split()[:3] for line in out.splitlines()[1:]]
     assert listed == [["pair", str(row["n_pe"]), str(row["act_queue_depth"])] for row in expected.front]
-    assert err == f"wrote 8 points to {folder}\n"
+    assert err == f"the front: {len(expected.front)} of 8 points\nwrote 8 points to {folder}\n"
     assert {file.stem for file in (folder / "figures").iterdir()} == {
         "latency-over-pes",
         "padding-over-pes",
