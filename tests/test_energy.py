@@ -8,7 +8,8 @@ import pytest
 import eie
 from eie.energy.area import area_mm2
 from eie.energy.estimate import METHODS, UNITS, powers_mw, prices_pj, timing_notes
-from eie.energy.tables import HOW, published_table, sram
+from eie.energy.tables import published_table, sram
+from eie.sourced import HOW
 
 
 def test_every_row_has_a_source():

@@ -12,18 +12,7 @@ from functools import cache
 from importlib.resources import files
 
 from eie.errors import EieError
-
-
-@dataclass(frozen=True)
-class Row:
-    """One number with where it comes from; ``how`` is published, derived or assumed."""
-
-    name: str
-    value: float
-    unit: str
-    source: str
-    place: str
-    how: str
+from eie.sourced import Row
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,11 @@ class Platform:
     mhz: float | None = None
     area_mm2: float | None = None
 
+    @property
+    def frames_per_s_mm2(self) -> float | None:
+        """Area efficiency, from the printed figures."""
+        return None if self.area_mm2 is None else self.frames_per_s / self.area_mm2
+
 
 @dataclass(frozen=True)
 class Figure:
@@ -43,27 +48,30 @@ class Figure:
 
 
 @cache
-def _paper() -> dict[str, Any]:
+def paper_values() -> dict[str, Any]:
+    """Everything in ``data/eie_paper.toml``; not to be changed."""
     return tomllib.loads((files("eie.baselines") / "data" / "eie_paper.toml").read_text(encoding="utf-8"))
 
 
 def platform(name: str) -> Platform:
     """Return a row of Table V; ``name`` is as printed, or cpu, gpu, mgpu, eie."""
     wanted = _PLATFORMS.get(name, name)
-    for row in _paper()["table5_platform"]:
+    for row in paper_values()["table5_platform"]:
         if row["name"] == wanted:
             return Platform(**row)
-    raise EieError(f"platform {name!r}: Table V has {', '.join(row['name'] for row in _paper()['table5_platform'])}")
+    raise EieError(
+        f"platform {name!r}: Table V has {', '.join(row['name'] for row in paper_values()['table5_platform'])}"
+    )
 
 
 def platforms() -> tuple[Platform, ...]:
     """Table V."""
-    return tuple(Platform(**row) for row in _paper()["table5_platform"])
+    return tuple(Platform(**row) for row in paper_values()["table5_platform"])
 
 
 def columns() -> tuple[str, ...]:
     """Names of Table IV's rows: what may follow ``published:``."""
-    return tuple(name for name in _paper()["table4_us"] if name != "columns")
+    return tuple(name for name in paper_values()["table4_us"] if name != "columns")
 
 
 def figure(number: int) -> Figure:
@@ -71,9 +79,9 @@ def figure(number: int) -> Figure:
     keys = {6: "figure6_speedup_vs_cpu_dense_b1", 7: "figure7_energy_efficiency_vs_cpu_dense_b1"}
     if number not in keys:
         raise EieError(f"figure {number}: only the bars of figures 6 and 7 are published as numbers")
-    bars = _paper()[keys[number]]
+    bars = paper_values()[keys[number]]
     return Figure(
-        tuple(_paper()["table4_us"]["columns"]),
+        tuple(paper_values()["table4_us"]["columns"]),
         {name: tuple(values[:-1]) for name, values in bars.items()},
         {name: values[-1] for name, values in bars.items()},
     )
@@ -82,13 +90,14 @@ def figure(number: int) -> Figure:
 def shapes() -> dict[str, tuple[int, int, float]]:
     """(outputs, inputs, weight density) of Table III's layers."""
     return {
-        row["name"]: (row["outputs"], row["inputs"], row["weight_pct"] / 100) for row in _paper()["table3_benchmark"]
+        row["name"]: (row["outputs"], row["inputs"], row["weight_pct"] / 100)
+        for row in paper_values()["table3_benchmark"]
     }
 
 
 def pe_power_mw() -> float:
     """Table II: one PE, as it is at 45 nm."""
-    return float(_paper()["table2_pe_45nm"]["total"]["mw"])
+    return float(paper_values()["table2_pe_45nm"]["total"]["mw"])
 
 
 def run(column: str) -> Baseline:
@@ -99,7 +108,7 @@ def run(column: str) -> Baseline:
     EieError
         If there is no such row.
     """
-    table = _paper()["table4_us"]
+    table = paper_values()["table4_us"]
     if column not in columns():
         raise EieError(f"published:{column}: must be one of {', '.join(columns())}")
     place = platform(column.partition("_")[0])

@@ -28,16 +28,15 @@ def paper(
     """
     from rich.console import Console
 
+    from eie.cli.commands import announce_compilation
     from eie.cli.progress import Progress
-    from eie.kernels.jit import kernels_are_cached
     from eie.paper.bench import find_fc8
     from eie.paper.reproduce import reproduce
     from eie.paper.text import plain, to_json
     from eie.storage import write_text
 
     err = Console(stderr=True, markup=False)
-    if not kernels_are_cached():
-        err.print("compiling kernels, once (about 10 s; eie warmup does it beforehand)", style="dim")
+    announce_compilation()
     with Progress(err) as progress:
         found = reproduce(names, Path(fc8) if fc8 else find_fc8(), progress.stage)
         if html_file:

@@ -16,22 +16,10 @@ from itertools import pairwise
 from typing import Literal, get_args
 
 from eie.errors import EnergyError
+from eie.sourced import Row
 
 Cell = Literal["itrs-lop", "itrs-lstp"]
 TABLE_NAME = "eie-isca2016"
-HOW = ("published", "derived", "assumed")
-
-
-@dataclass(frozen=True)
-class Row:
-    """One number with where it comes from; ``how`` is published, derived or assumed."""
-
-    name: str
-    value: float
-    unit: str
-    source: str
-    place: str
-    how: str
 
 
 @dataclass(frozen=True)

@@ -6,12 +6,12 @@ ours.
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
 from typing import Any
+
+from eie.baselines.published import Platform, paper_values, platforms
 
 
 @dataclass(frozen=True)
@@ -24,24 +24,6 @@ class BenchmarkLayer:
     weight_pct: float
     act_pct: float
     flop_pct: float
-
-
-@dataclass(frozen=True)
-class Platform:
-    """A row of Table V; None where the paper leaves the field empty."""
-
-    name: str
-    node_nm: int
-    power_w: float
-    frames_per_s: float
-    frames_per_joule: float
-    mhz: float | None = None
-    area_mm2: float | None = None
-
-    @property
-    def frames_per_s_mm2(self) -> float | None:
-        """Area efficiency, from the printed figures."""
-        return None if self.area_mm2 is None else self.frames_per_s / self.area_mm2
 
 
 @dataclass(frozen=True)
@@ -107,7 +89,7 @@ GEOMEAN = "geomean"
 @cache
 def published() -> Published:
     """Read the data file."""
-    values = tomllib.loads((files("eie.baselines") / "data" / "eie_paper.toml").read_text(encoding="utf-8"))
+    values = paper_values()
     pe = values["table2_pe_45nm"]
     units = {name: row for name, row in pe.items() if isinstance(row, dict) and "um2" in row}
     times = dict(values["table4_us"])
@@ -126,7 +108,7 @@ def published() -> Published:
         chip=pe["chip_64pe"],
         benchmark=tuple(BenchmarkLayer(**row) for row in values["table3_benchmark"]),
         times_us=labelled(times),
-        platforms=tuple(Platform(**row) for row in values["table5_platform"]),
+        platforms=platforms(),
         speedups=labelled(values["figure6_speedup_vs_cpu_dense_b1"]),
         savings=labelled(values["figure7_energy_efficiency_vs_cpu_dense_b1"]),
         precision_pct=values["figure10_precision"],

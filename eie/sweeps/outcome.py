@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from eie.activity import COUNTS
 from eie.compiler.passes import fit
 from eie.energy.area import area_mm2
 from eie.energy.estimate import METHODS, Estimate, Method, estimate, timing_notes
@@ -30,14 +31,7 @@ ADDED = (
     "dense_us",
     "passes",
     "reload_cycles",
-    "broadcasts",
-    "ptr_reads",
-    "spmat_reads",
-    "entries",
-    "padding_entries",
-    "stall_cycles",
-    "dead_scan_cycles",
-    "macs",
+    *COUNTS,
 )
 
 
