@@ -20,8 +20,8 @@
 # %matplotlib inline
 import eie
 from eie.paper.figures import lines
-from eie.paper.records import Curves
 from eie.report.figures import latency, pe_cycles
+from eie.report.sections import Curves
 
 network = eie.load("lenet-300-100")
 images = network.trace.head(64)

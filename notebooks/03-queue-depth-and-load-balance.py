@@ -27,9 +27,9 @@ from eie.paper.bench import Bench, find_fc8
 from eie.paper.figures import draw, lines
 from eie.paper.masks import Spread, measure
 from eie.paper.masks import draw as draw_mask
-from eie.paper.records import Curves
 from eie.paper.scaling import DEPTHS, figure8
 from eie.report.figures import pe_cycles
+from eie.report.sections import Curves
 
 bench = Bench(find_fc8())
 draw(figure8(bench))

@@ -22,8 +22,8 @@
 import eie
 from eie.paper.bench import Bench
 from eie.paper.figures import draw, lines
-from eie.paper.records import Curves
 from eie.paper.scaling import figure9
+from eie.report.sections import Curves
 from eie.simulator.layer import time_layer
 
 bench = Bench()

@@ -27,7 +27,7 @@ from IPython.display import HTML
 from eie.paper.bench import find_fc8
 from eie.paper.page import section_html
 from eie.paper.reproduce import reproduce
-from eie.paper.text import tally
+from eie.paper.text import claims
 
 found = reproduce(fc8=find_fc8())
 sections = {section.name: section for section in found.sections}
@@ -37,7 +37,7 @@ def show(*names):
     return HTML("".join(section_html(sections[name]) for name in names))
 
 
-print(found.data, tally(found.statements), sep="\n\n")
+print(found.data, claims(found.statements), sep="\n\n")
 
 # %% [markdown]
 # ## What the machine is: Tables II and III

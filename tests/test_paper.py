@@ -15,10 +15,11 @@ from eie.paper.bench import Bench, find_fc8, rounding_interval
 from eie.paper.figures import DRAWN, draw, save_all
 from eie.paper.page import html, section_html
 from eie.paper.published import GEOMEAN, published
-from eie.paper.records import Column
 from eie.paper.reproduce import SECTIONS, reproduce
 from eie.paper.scaling import _lockstep_efficiency, _reads_anew
-from eie.paper.text import cell, plain
+from eie.paper.text import plain
+from eie.report.section_text import cell
+from eie.report.sections import Column
 from eie.spec import EIE_64PE
 
 FC8 = "alexnet_fc8.npz"

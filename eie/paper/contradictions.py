@@ -6,10 +6,11 @@ Comes in: a `Bench`. Goes out: a `Section`. A simulator has to take a side; the 
 from __future__ import annotations
 
 from collections.abc import Callable
+from statistics import geometric_mean
 
 from eie.paper.bench import REAL_LAYER, Bench, Mask
 from eie.paper.power import FC7
-from eie.paper.records import Column, Grid, Section, Value, geomean
+from eie.report.sections import Column, Grid, Section, Value
 from eie.spec import EIE_64PE, EIE_256PE
 
 MASK: Mask = "spread"
@@ -88,8 +89,8 @@ def _pe256(bench: Bench) -> list[Reading]:
     return [
         (
             "text: 3.25x the throughput, at one clock",
-            f"geometric mean of the nine layers {geomean(list(ratios.values())):.2f}x ({min(ratios.values()):.2f}x to "
-            f"{max(ratios.values()):.2f}x)",
+            f"geometric mean of the nine layers {geometric_mean(ratios.values()):.2f}x "
+            f"({min(ratios.values()):.2f}x to {max(ratios.values()):.2f}x)",
             False,
         ),
         (

@@ -6,9 +6,8 @@ apart in print and for the colour-blind. Nothing here opens a window or touches 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
-from io import BytesIO
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +18,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import LogLocator, NullFormatter, PercentFormatter
 
-from eie.errors import EieError
-from eie.paper.records import Curves, Section
 from eie.paper.reproduce import Reproduction
-from eie.report.figures import STYLE, save
+from eie.report.figures import STYLE, save_figures, svg_element
+from eie.report.sections import Curves, Section
 
 LINES: Mapping[str, tuple[str, str, Any]] = {
     "Alex-6": ("#0072B2", "o", "-"),
@@ -176,35 +174,15 @@ def draw(section: Section) -> Figure | None:
 
 
 def svg(section: Section) -> str | None:
-    """Return a section's figure as an SVG element for a page, its ids made unique; the same section, the same text."""
+    """Return a section's figure as an SVG element for a page; None if it has no figure."""
     figure = draw(section)
-    if figure is None:
-        return None
-    stream = BytesIO()
-    with mpl.rc_context(STYLE):
-        figure.savefig(stream, format="svg", metadata={"Date": None})
-    text = stream.getvalue().decode()
-    text = text[text.index("<svg") :].strip()
-    for before in (' id="', 'href="#', "url(#"):
-        text = text.replace(before, f"{before}{section.name}-")
-    label = f'<svg role="img" aria-label="{section.title}"'
-    return re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL).replace("<svg", label, 1)
+    return None if figure is None else svg_element(figure, section.name, section.title)
 
 
 def save_all(found: Reproduction, folder: str | Path) -> list[Path]:
     """Write every figure into ``folder`` as PNG and SVG; return the files."""
-    folder = Path(folder)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise EieError(f"{folder}: cannot be made a folder: {error.strerror or error}") from None
-    written = []
-    for section in found.sections:
-        if (figure := draw(section)) is not None:
-            for suffix in ("png", "svg"):
-                written.append(folder / f"{section.name}.{suffix}")
-                save(figure, written[-1])
-    return written
+    drawn = {one.name: partial(DRAWN[one.name], one) for one in found.sections if one.name in DRAWN}
+    return save_figures(drawn, folder)
 
 
 def lines(curves: Curves, title: str) -> Figure:

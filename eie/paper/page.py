@@ -8,29 +8,11 @@ from __future__ import annotations
 from html import escape
 
 from eie.paper.figures import svg
-from eie.paper.records import Column, Grid, Section, Statement, Value
 from eie.paper.reproduce import Reproduction
-from eie.paper.text import cell, tally, verdict
-
-LARGE_DEVIATION = 0.05
-CSS = """
-body { font: 15px/1.5 system-ui, sans-serif; color: #222; max-width: 1200px; margin: 2rem auto; padding: 0 1rem; }
-h1 { font-size: 1.6rem; } h2 { font-size: 1.25rem; margin-top: 2.5rem; border-bottom: 1px solid #ccc; }
-nav a { margin-right: .8rem; white-space: nowrap; }
-.scroll { overflow-x: auto; margin: 1rem 0; }
-table { border-collapse: collapse; font-size: 13px; }
-caption { text-align: left; font-weight: 600; padding: .3rem 0; }
-th, td { padding: .15rem .55rem; text-align: right; border-bottom: 1px solid #eee; white-space: nowrap; }
-th { border-bottom: 1px solid #888; vertical-align: bottom; }
-th.text, td.text { text-align: left; }
-td.large { background: #fbe3d0; }
-td.close { background: #e3f0f8; }
-svg { width: 720px; max-width: 100%; height: auto; display: block; margin: 1rem 0; }
-.claims td { white-space: normal; text-align: left; }
-.claims td:nth-child(2) { white-space: nowrap; }
-.pass { color: #00614a; font-weight: 600; } .FAIL { color: #a63c00; font-weight: 600; }
-.note { color: #555; font-size: 13px; margin: .3rem 0; }
-"""
+from eie.paper.text import claims
+from eie.report import section_page
+from eie.report.section_page import LARGE_DEVIATION, claims_html, page
+from eie.report.sections import Section
 
 
 def html(found: Reproduction) -> str:
@@ -38,57 +20,16 @@ def html(found: Reproduction) -> str:
     links = " ".join(f'<a href="#{one.name}">{escape(one.title.split(":")[0])}</a>' for one in found.sections)
     overview = ""
     if found.statements:
-        overview = f"<p>{escape(tally(found.statements))}</p>{_claims(found.statements)}"
-    body = "".join(section_html(section) for section in found.sections)
-    return (
-        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"/>'
-        '<meta name="viewport" content="width=device-width, initial-scale=1"/>'
-        f"<title>The EIE paper, reproduced</title><style>{CSS}</style></head><body>"
-        f"<h1>The EIE paper, reproduced</h1><p>{escape(found.paper)}</p><p>{escape(found.data)}</p>"
+        overview = f"<p>{escape(claims(found.statements))}</p>{claims_html(found.statements)}"
+    lead = (
+        f"<p>{escape(found.paper)}</p><p>{escape(found.data)}</p>"
         f"<p>Deviations are ours against printed: up to {LARGE_DEVIATION:.0%} blue, beyond orange. "
         "docs/validation.md explains those beyond.</p>"
-        f"<nav>{links}</nav>{overview}{body}</body></html>\n"
     )
+    body = "".join(section_html(section) for section in found.sections)
+    return page("The EIE paper, reproduced", lead, f"<nav>{links}</nav>{overview}{body}")
 
 
 def section_html(section: Section) -> str:
-    """Return one section, figure and tables, as HTML: what a notebook shows."""
-    parts = [f'<section id="{section.name}"><h2>{escape(section.title)}</h2>', svg(section) or ""]
-    parts += [_table(grid) for grid in section.grids]
-    if section.statements:
-        parts.append(_claims(section.statements))
-    parts += [f'<p class="note">{escape(note)}</p>' for note in section.notes]
-    return "".join([*parts, "</section>\n"])
-
-
-def _table(grid: Grid) -> str:
-    head = "".join(f"<th{_class(column, None)}>{escape(column.heading)}</th>" for column in grid.columns)
-    rows = ""
-    for row in grid.rows:
-        cells = ((row.get(column.key), column) for column in grid.columns)
-        rows += "<tr>" + "".join(f"<td{_class(c, v)}>{escape(cell(v, c))}</td>" for v, c in cells) + "</tr>"
-    return (
-        f'<div class="scroll"><table><caption>{escape(grid.caption)}</caption>'
-        f"<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
-    )
-
-
-def _class(column: Column, value: Value) -> str:
-    if column.format == "text":
-        return ' class="text"'
-    if column.format == "deviation" and isinstance(value, float):
-        return ' class="large"' if abs(value) > LARGE_DEVIATION else ' class="close"'
-    return ""
-
-
-def _claims(statements: tuple[Statement, ...]) -> str:
-    rows = "".join(
-        f'<tr><td class="{verdict(one)}">{verdict(one)}</td><td>{escape(one.place)}</td><td>{escape(one.claim)}</td>'
-        f"<td>{escape(one.found)}</td></tr>"
-        for one in statements
-    )
-    return (
-        '<div class="scroll"><table class="claims"><thead><tr><th></th><th class="text">where</th>'
-        '<th class="text">claim, and bound</th><th class="text">found</th></tr></thead>'
-        f"<tbody>{rows}</tbody></table></div>"
-    )
+    """Return one section with its figure, as HTML: what a notebook shows."""
+    return section_page.section_html(section, svg(section) or "")

@@ -12,7 +12,7 @@ from eie.energy.estimate import estimate, powers_mw
 from eie.energy.tables import sram
 from eie.paper.bench import MASKS, REAL_LAYER, Bench, Mask
 from eie.paper.published import Published
-from eie.paper.records import Column, Grid, Section, Value, deviation
+from eie.report.sections import Column, Grid, Section, Value, deviation
 from eie.spec import EIE_64PE, EIE_256PE, AcceleratorSpec
 
 UNITS = {

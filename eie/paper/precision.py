@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from eie.compiler.program import compile as compile_network
 from eie.importers import load, shipped_models
 from eie.paper.bench import Bench
-from eie.paper.records import Column, Curves, Grid, Section, Statement, Value
 from eie.report.result import Accuracy
 from eie.report.run import simulate
+from eie.report.sections import Column, Curves, Grid, Section, Statement, Value
 from eie.spec import EIE_64PE
 
 DATA_BITS = (32, 16, 8)

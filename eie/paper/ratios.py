@@ -7,11 +7,12 @@ CPU, GPU and mobile GPU are the paper's (Tables IV and V); EIE's are ours.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from statistics import geometric_mean
 
 from eie.energy.estimate import Method, estimate
 from eie.paper.bench import MASKS, REAL_LAYER, Bench, Mask
 from eie.paper.published import GEOMEAN
-from eie.paper.records import Column, Curves, Grid, Section, Statement, Value, deviation, geomean
+from eie.report.sections import Column, Curves, Grid, Section, Statement, Value, deviation
 from eie.spec import EIE_64PE
 
 Factors = Mapping[str, float]
@@ -32,7 +33,7 @@ def figure6(bench: Bench) -> Section:
     }
     statements = []
     for key, claimed in bench.published.headline_speedup.items():
-        found = geomean(list(_over(bench.published.times_us[f"{key}_dense_b1"], best).values())[:-1])
+        found = geometric_mean(list(_over(bench.published.times_us[f"{key}_dense_b1"], best).values())[:-1])
         statements.append(_headline(f"{claimed:,}x faster than the {PLATFORMS[key][0]}", claimed, found))
     notes = (
         "NT-We and NT-LSTM: the printed labels, 63x and 60x, are not the ratios of the printed times, 605.0 / 8.0 = "
@@ -71,7 +72,7 @@ def figure7(bench: Bench) -> Section:
     statements = []
     for key, claimed in bench.published.headline_saving.items():
         dense = {name: watts[key] * us for name, us in times[f"{key}_dense_b1"].items()}
-        found = geomean(list(_over(dense, best).values())[:-1])
+        found = geometric_mean(list(_over(dense, best).values())[:-1])
         statements.append(_headline(f"{claimed:,}x the energy efficiency of the {PLATFORMS[key][0]}", claimed, found))
     notes = (
         f"Energy of a platform: Table IV's time x the power of Table V ({watts['cpu']:g} / {watts['gpu']:g} / "
@@ -105,7 +106,7 @@ def _table4_row(label: str) -> str:
 def _over(reference: Factors, values: Factors) -> Factors:
     """Return reference / value by layer, and their geometric mean."""
     factors = {name: reference[name] / values[name] for name in reference}
-    return {**factors, GEOMEAN: geomean(list(factors.values()))}
+    return {**factors, GEOMEAN: geometric_mean(list(factors.values()))}
 
 
 def _where_real(factors: Factors) -> Factors:

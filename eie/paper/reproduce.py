@@ -18,9 +18,9 @@ from eie.paper.masks import measured_spread
 from eie.paper.power import table2, table5
 from eie.paper.precision import figure10
 from eie.paper.ratios import figure6, figure7
-from eie.paper.records import Section, Statement
 from eie.paper.scaling import figure8, figure9, figure11, figure12, figure13
 from eie.paper.times import table3, table4
+from eie.report.sections import Section, Statement
 
 SECTIONS: dict[str, Callable[[Bench], Section]] = {
     "table2": table2,

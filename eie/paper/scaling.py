@@ -16,7 +16,7 @@ from eie.compiler.encode import Encoding
 from eie.energy.estimate import prices_pj
 from eie.energy.tables import Cell
 from eie.paper.bench import MASKS, Bench, Mask
-from eie.paper.records import Curves, Format, Grid, Section, Statement
+from eie.report.sections import Curves, Format, Grid, Section, Statement
 from eie.spec import EIE_64PE, AcceleratorSpec
 
 DEPTHS = (2, 4, 8, 16, 32, 64, 128, 256)

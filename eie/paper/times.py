@@ -11,7 +11,7 @@ import numpy as np
 
 from eie.paper.bench import MASKS, REAL_LAYER, Bench, Mask
 from eie.paper.published import Published
-from eie.paper.records import Column, Curves, Grid, Section, Value, deviation
+from eie.report.sections import Column, Curves, Grid, Section, Value, deviation
 from eie.spec import EIE_64PE
 
 PRINTED_DIGIT_US = 0.05

@@ -6,15 +6,15 @@ Comes in: a `Comparison`. Goes out: matplotlib Figures, or files.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
-from eie.errors import EieError
 from eie.report.compare import MEAN, Column, Comparison
-from eie.report.figures import STYLE, save
+from eie.report.figures import STYLE, save_figures
 
 PALETTE = ("#0072B2", "#999999", "#E69F00", "#56B4E9", "#009E73", "#CC79A7", "#D55E00", "#F0E442")
 
@@ -31,21 +31,13 @@ def energy_efficiency(comparison: Comparison) -> Figure:
 
 def save_comparison(comparison: Comparison, folder: str | Path) -> list[Path]:
     """Write the figures that have bars as PNG and SVG; return the files."""
-    folder = Path(folder)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise EieError(f"{folder}: cannot be made a folder: {error.strerror or error}") from None
     drawings = {"speedup": (speedup, comparison.speedup), "energy": (energy_efficiency, comparison.efficiency)}
-    written = []
-    for name, (draw, ratio) in drawings.items():
-        if not any(ratio(column, MEAN) for column in comparison.columns):
-            continue
-        figure = draw(comparison)
-        for suffix in ("png", "svg"):
-            written.append(folder / f"compare-{name}.{suffix}")
-            save(figure, written[-1])
-    return written
+    shown = {
+        f"compare-{name}": partial(draw, comparison)
+        for name, (draw, ratio) in drawings.items()
+        if any(ratio(column, MEAN) for column in comparison.columns)
+    }
+    return save_figures(shown, folder)
 
 
 def _bars(comparison: Comparison, ratio: Callable[[Column, str], float | None], what: str) -> Figure:

@@ -5,8 +5,10 @@ Colours are Okabe and Ito's, which the colour-blind tell apart. Nothing here ope
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
 from functools import partial
+from html import escape
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -159,11 +161,6 @@ def energy_by_unit(result: Result, cell: Cell = "itrs-lop") -> Figure:
 
 def save_all(result: Result, folder: str | Path, cell: Cell = "itrs-lop") -> list[Path]:
     """Write every figure of a result into ``folder`` as PNG and SVG; return the files."""
-    folder = Path(folder)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise EieError(f"{folder}: cannot be made a folder: {error.strerror or error}") from None
     drawings: dict[str, Callable[[], Figure]] = {
         "latency": lambda: latency(result),
         "energy": lambda: energy_by_unit(result, cell),
@@ -171,17 +168,45 @@ def save_all(result: Result, folder: str | Path, cell: Cell = "itrs-lop") -> lis
     for i, layer in enumerate(result.layers, 1):
         drawings[f"pe-cycles-{i}-{_file_name(layer.name)}"] = partial(pe_cycles, layer)
         drawings[f"pe-occupancy-{i}-{_file_name(layer.name)}"] = partial(pe_occupancy, layer)
+    return save_figures(drawings, folder)
+
+
+def save_figures(drawings: Mapping[str, Callable[[], Figure]], folder: str | Path) -> list[Path]:
+    """Draw figures, one at a time, and write each into ``folder`` as PNG and SVG; return the files.
+
+    Raises
+    ------
+    EieError
+        If the folder cannot be made.
+    """
+    folder = Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise EieError(f"{folder}: cannot be made a folder: {error.strerror or error}") from None
     written = []
     for name, draw in drawings.items():
         figure = draw()
         for suffix in ("png", "svg"):
-            path = folder / f"{name}.{suffix}"
-            save(figure, path)
-            written.append(path)
+            written.append(folder / f"{name}.{suffix}")
+            _save(figure, written[-1])
     return written
 
 
-def save(figure: Figure, path: Path) -> None:
+def svg_element(figure: Figure, prefix: str, label: str) -> str:
+    """Return a figure as an SVG element for a page, its ids made unique; the same figure, the same text."""
+    stream = BytesIO()
+    with mpl.rc_context(STYLE):
+        figure.savefig(stream, format="svg", metadata={"Date": None})
+    text = stream.getvalue().decode()
+    text = text[text.index("<svg") :].strip()
+    for before in (' id="', 'href="#', "url(#"):
+        text = text.replace(before, f"{before}{prefix}-")
+    named = f'<svg role="img" aria-label="{escape(label)}"'
+    return re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL).replace("<svg", named, 1)
+
+
+def _save(figure: Figure, path: Path) -> None:
     """Write a figure whole or not at all; the same figure gives the same bytes."""
     stream = BytesIO()
     with mpl.rc_context(STYLE):

@@ -21,7 +21,7 @@ from matplotlib.ticker import PercentFormatter
 from eie.energy.estimate import UNITS
 from eie.errors import SweepError
 from eie.records import Record
-from eie.report.figures import COLOURS, STYLE, save
+from eie.report.figures import COLOURS, STYLE, save_figures
 from eie.sweeps.result import SweepResult, objective_columns
 
 MOST_LINES = 10
@@ -151,8 +151,6 @@ def pareto(result: SweepResult, across: str = "latency", up: str = "energy") -> 
 
 def save_all(result: SweepResult, folder: str | Path, objectives: Sequence[str] = ()) -> list[Path]:
     """Write every figure that the varied fields allow into ``folder``, as PNG and SVG; return the files."""
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     drawings: dict[str, Callable[[], Figure]] = {}
     swept = {field for field, values in result.vary.items() if len(values) > 1}
     if "n_pe" in swept:
@@ -168,13 +166,7 @@ def save_all(result: SweepResult, folder: str | Path, objectives: Sequence[str] 
             drawings[f"energy-over-{field}"] = partial(energy_over, result, field)
     if len(objectives) > 1:
         drawings["pareto"] = partial(pareto, result, *objectives[:2])
-    written = []
-    for name, draw in drawings.items():
-        figure = draw()
-        for suffix in ("png", "svg"):
-            save(figure, folder / f"{name}.{suffix}")
-            written.append(folder / f"{name}.{suffix}")
-    return written
+    return save_figures(drawings, folder)
 
 
 def _share_figure(result: SweepResult, field: str, column: str, label: str, title: str) -> Figure:

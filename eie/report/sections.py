@@ -1,7 +1,7 @@
-"""What a section of the reproduction is made of.
+"""What a report with tables, figures and checked claims is made of: the EIE paper's reproduction, granularity studies.
 
-Comes in: numbers, from the section modules. Goes out: frozen `Section` records, the same for tables and figures. Read
-by `text`, `page` and `figures`, which only lay them out.
+Comes in: numbers. Goes out: frozen `Section` records, the same for tables and figures. Read by `section_text` and
+`section_page`, which only lay them out, and by whoever draws.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from typing import Literal
 
 Value = str | float | bool | None
-Format = Literal["text", "number", "percent", "deviation", "yes"]
+Format = Literal["text", "number", "percent", "deviation", "factor", "yes"]
 
 
 @dataclass(frozen=True)
 class Column:
     """A column of a `Grid`: key in the rows, heading, and how its values are written.
 
-    ``percent`` and ``deviation`` hold fractions; a deviation is written with its sign.
+    ``percent`` and ``deviation`` hold fractions; a deviation is written with its sign, a factor as ``2.00x``.
     """
 
     key: str
@@ -59,34 +59,34 @@ class Curves:
 
 @dataclass(frozen=True)
 class Statement:
-    """A claim of the paper's text, checked.
+    """A claim of a text, checked.
 
     Attributes
     ----------
     place
-        Where the paper says it.
+        Where the text says it.
     claim
         What it says, with the bound by which it is judged here.
     holds
-        Whether our numbers agree.
+        Whether our numbers agree; None where nothing here can show it.
     found
         The numbers.
     """
 
     place: str
     claim: str
-    holds: bool
+    holds: bool | None
     found: str
 
 
 @dataclass(frozen=True)
 class Section:
-    """One table or figure of the paper, reproduced.
+    """Tables that belong together, with the figure that shows them and the claims they bear on.
 
     Attributes
     ----------
     name
-        ``table2`` ... ``figure13``, ``claims``, ``contradictions``.
+        Unique in its report: ``table2``, ``figure13``, ``claims``.
     curves
         What its figure shows; empty for sections without one.
     """
@@ -102,11 +102,3 @@ class Section:
 def deviation(ours: float, printed: float) -> float:
     """Ours against printed, as a signed fraction of the printed value."""
     return ours / printed - 1
-
-
-def geomean(values: list[float]) -> float:
-    """Geometric mean of positive numbers."""
-    product = 1.0
-    for value in values:
-        product *= value ** (1 / len(values))
-    return product
