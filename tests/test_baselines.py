@@ -197,7 +197,7 @@ def test_n_of_m():
     with pytest.raises(EieError, match=r"nm 5:4: must keep 1 to 4 of 4 weights"):
         tensor_core.TensorCore(5, 4)
     pattern = eie.Layer.from_weights("a", [[1, 1, 1, 0, 1, 1], [1, 0, 0, 0, 0, 0]]).matrix
-    assert tensor_core.violations(pattern, 2, 4) == 1 / 4
+    assert tensor_core.violations(LayerWork("a", 2, 6, matrix=pattern), 2, 4) == 1 / 4
 
 
 def test_roofline_by_hand():

@@ -14,7 +14,7 @@ from eie.compression.sensitivity import scan
 from eie.compression.share import share, tied_gradient, with_codebook
 from eie.compression.size import size_report
 from eie.geometry import Conv2d
-from eie.report.run import float32_accuracy
+from eie.report.accuracy import float32_accuracy
 
 
 class Recorder:

@@ -6,7 +6,7 @@ import pytest
 import eie
 from eie.compression.dataset import FASHION_MNIST, idx_examples
 from eie.compression.size import size_report
-from eie.report.run import float32_accuracy
+from eie.report.accuracy import float32_accuracy
 from eie.trace import LayerTrace
 
 # Right answers in 16-bit fixed point and in float32 on the stored images; in float32 on all 10,000 test images.

@@ -7,7 +7,8 @@ Comes in: text such as ``systolic:32x32:ws`` and a `Workload`. Goes out: a `Base
     dense                        the spec's own PEs, every weight and activation
     systolic:FILE.cfg            the same, with the SRAMs and bandwidths of SCALE-Sim's configuration
     systolic:32x32:ws            rows x columns, ws / os / is; systolic:16x16:os@1000 runs at 1000 MHz
-    nm:2:4                       A100 tensor cores that keep 2 of 4 weights; nm:1:1 is the dense machine
+    nm:2:4                       A100 tensor cores, as if 2 of 4 weights were kept; nm:1:1 is the dense machine
+    tensor-core                  the same, 2:4 where a layer's weights are so, dense elsewhere
     roofline:titan-x:csr:b64     i7-5930k, titan-x or tegra-k1; dense or csr; batch 64
     measured:csr                 this computer; dense, csr or csc
     measured:onnx:MODEL.onnx     this computer, a whole model
@@ -20,20 +21,23 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeVar, get_args
 
 from eie.baselines import dense, measured, published, reports, roofline, scalesim_config, systolic, tensor_core
 from eie.baselines.records import Baseline
+from eie.baselines.tensor_core import TensorCore
 from eie.baselines.workload import Workload
 from eie.errors import EieError
 from eie.spec import AcceleratorSpec
 
 T = TypeVar("T")
 
+_BATCH = r":b([1-9][0-9]{0,5})$"
 _FORMS = {
     "dense": "dense",
     "systolic": "systolic:ROWSxCOLUMNS[:ws|os|is][:bN][@MHZ] or systolic:FILE.cfg[:bN][@MHZ]",
     "nm": "nm:N:M[:bN]",
+    "tensor-core": "tensor-core[:bN]",
     "roofline": "roofline:MACHINE[:dense|csr][:bN]",
     "measured": "measured:dense|csr|csc[:bN] or measured:onnx:FILE[:bN]",
     "published": "published:ROW",
@@ -61,7 +65,7 @@ def choose(
     if kind not in _FORMS:
         return _report(name, column_map)
     rest, clock = _split(name, r"@([0-9]+(?:\.[0-9]+)?)$", float)
-    rest, batch = _split(rest, r":b([1-9][0-9]{0,5})$", int)
+    rest, batch = _split(rest, _BATCH, int)
     words = rest.split(":")[1:]
     if clock is not None and kind != "systolic":
         raise EieError(f"--baseline {name}: only systolic arrays and reports take a clock")
@@ -69,6 +73,7 @@ def choose(
         "dense": lambda: dense.run(workload, spec) if not words and batch is None else None,
         "systolic": lambda: _systolic(words, workload, clock, batch or 1),
         "nm": lambda: _tensor_core(words, workload, batch or 1),
+        "tensor-core": lambda: tensor_core.run_as_is(workload, TensorCore(), batch or 1) if not words else None,
         "roofline": lambda: _roofline(words, workload, batch or 1),
         "measured": lambda: _measured(words, workload, batch or 1),
         "published": lambda: published.run(words[0]) if len(words) == 1 and batch is None else None,
@@ -102,7 +107,7 @@ def _systolic(words: list[str], workload: Workload, clock: float | None, batch: 
 def _tensor_core(words: list[str], workload: Workload, batch: int) -> Baseline | None:
     if len(words) != 2 or not all(re.fullmatch(r"[0-9]{1,4}", word) for word in words):
         return None
-    return tensor_core.run(workload, tensor_core.TensorCore(int(words[0]), int(words[1])), batch)
+    return tensor_core.run(workload, TensorCore(int(words[0]), int(words[1])), batch)
 
 
 def _roofline(words: list[str], workload: Workload, batch: int) -> Baseline | None:
@@ -117,10 +122,20 @@ def _roofline(words: list[str], workload: Workload, batch: int) -> Baseline | No
 def _measured(words: list[str], workload: Workload, batch: int) -> Baseline | None:
     if words[:1] == ["onnx"] and len(words) > 1:
         return measured.run_onnx(":".join(words[1:]), batch)
-    for storage in ("dense", "csr", "csc"):
-        if words == [storage]:
-            return measured.run(workload, storage, batch)
-    return None
+    task = _task(words, workload, batch)
+    return None if task is None else measured.run_together([task])[0]
+
+
+def _task(words: list[str], workload: Workload, batch: int) -> measured.Task | None:
+    storage = next((one for one in get_args(measured.Storage) if words == [one]), None)
+    return None if storage is None else measured.Task(workload, storage, batch)
+
+
+def measured_task(name: str, workload: Workload) -> measured.Task | None:
+    """Return what a ``measured:`` name asks for, so that several can be timed in turns; None for any other name."""
+    rest, batch = _split(name, _BATCH, int)
+    kind, *words = rest.split(":")
+    return _task(words, workload, batch or 1) if kind == "measured" else None
 
 
 def _report(name: str, column_map: Mapping[str, str] | None) -> Baseline:

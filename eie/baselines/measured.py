@@ -1,8 +1,8 @@
 """The same layers on the computer at hand: numpy's BLAS for dense weights, scipy for CSR and CSC, onnxruntime.
 
 Comes in: a `Workload`, or an ONNX file. Goes out: a `Baseline` with the machine's name. scipy comes with the
-``compare`` extra, onnxruntime with ``onnx``. Values do not change the time, so they are drawn where only the pattern is
-known.
+``compare`` extra, onnxruntime with ``onnx``. A layer's own weights are used where they are at hand, zeros in place;
+else they are drawn.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ from __future__ import annotations
 import os
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any, Literal, get_args
@@ -25,7 +26,23 @@ from eie.errors import EieError
 Storage = Literal["dense", "csr", "csc"]
 RUNS = 7
 LEAST_S = 2e-3
+# Calls this slow are steady enough for fewer runs.
+SLOW_S = 0.05
+SLOW_RUNS = 3
 SEED = 0
+
+
+@dataclass(frozen=True)
+class Task:
+    """Layers to measure in one storage."""
+
+    workload: Workload
+    storage: Storage = "dense"
+    batch: int = 1
+
+    def __post_init__(self) -> None:
+        if self.storage not in get_args(Storage):
+            raise EieError(f"measured storage {self.storage!r}: must be dense, csr, csc or onnx")
 
 
 def run(workload: Workload, storage: Storage = "dense", batch: int = 1, runs: int = RUNS) -> Baseline:
@@ -38,18 +55,40 @@ def run(workload: Workload, storage: Storage = "dense", batch: int = 1, runs: in
     EieError
         For an unknown storage, or where scipy is missing.
     """
-    if storage not in get_args(Storage):
-        raise EieError(f"measured storage {storage!r}: must be dense, csr, csc or onnx")
-    rng = np.random.default_rng(SEED)
-    layers = tuple(_layer(layer, storage, batch, runs, rng) for layer in workload.layers)
-    library = f"numpy {np.__version__}" if storage == "dense" else f"scipy {_scipy().__version__}"
+    return run_together([Task(workload, storage, batch)], runs)[0]
+
+
+def run_together(tasks: Sequence[Task], runs: int = RUNS) -> list[Baseline]:
+    """Measure several workloads or storages as `run` does, layer by layer in turns.
+
+    A layer (by name) is timed in all tasks before the next one, one run of each after the other, so that what else the
+    machine does meanwhile meets them all alike: ratios between them are steadier than the times.
+    """
+    names = list(dict.fromkeys(layer.name for task in tasks for layer in task.workload.layers))
+    costs: list[dict[str, LayerCost]] = [{} for _ in tasks]
+    for name in names:
+        rng = np.random.default_rng(SEED)
+        timed = [
+            (place, layer, task, *_product(layer, task, rng))
+            for place, task in enumerate(tasks)
+            for layer in task.workload.layers
+            if layer.name == name
+        ]
+        found = _medians_s([call for *_, call, _ in timed], runs)
+        for (place, layer, task, _, times), seconds in zip(timed, found, strict=True):
+            costs[place][name] = _cost(layer, task, seconds * times)
+    return [_baseline(task, tuple(found.values()), runs) for task, found in zip(tasks, costs, strict=True)]
+
+
+def _baseline(task: Task, layers: tuple[LayerCost, ...], runs: int) -> Baseline:
+    library = f"numpy {np.__version__}" if task.storage == "dense" else f"scipy {_scipy().__version__}"
     notes = [
         f"measured here, {library}, {os.environ.get('OPENBLAS_NUM_THREADS', 'all')} BLAS threads, median of {runs}"
     ]
-    drawn = [layer.name for layer in workload.layers if layer.matrix is None]
-    if drawn and storage != "dense":
+    drawn = [layer.name for layer in task.workload.layers if layer.matrix is None]
+    if drawn and task.storage != "dense":
         notes.append(f"weights drawn at the layer's density, since only that is known: {', '.join(drawn)}")
-    return Baseline(_machine(f"measured {storage} b{batch}", library, batch), layers, tuple(notes))
+    return Baseline(_machine(f"measured {task.storage} b{task.batch}", library, task.batch), layers, tuple(notes))
 
 
 def run_onnx(path: str | Path, batch: int = 1, runs: int = RUNS) -> Baseline:
@@ -74,7 +113,7 @@ def run_onnx(path: str | Path, batch: int = 1, runs: int = RUNS) -> Baseline:
     rng = np.random.default_rng(SEED)
     feeds = {one.name: _feed(path, one, batch, rng) for one in session.get_inputs()}
     try:
-        seconds = _median_s(lambda: session.run(None, feeds), runs)
+        seconds = _medians_s([lambda: session.run(None, feeds)], runs)[0]
     except Exception as error:
         raise EieError(f"{path}: onnxruntime cannot run it: {str(error).splitlines()[0]}") from None
     machine = _machine(f"measured onnxruntime b{batch}", f"onnxruntime {ort.__version__}", batch)
@@ -97,22 +136,31 @@ def _machine(name: str, library: str, batch: int) -> Machine:
     return Machine(name, "measured", f"{cpu_name()}, {library}, {platform.system()}", batch=batch, dram=True)
 
 
-def _layer(layer: LayerWork, storage: Storage, batch: int, runs: int, rng: np.random.Generator) -> LayerCost:
-    vectors = layer.products * batch
-    if storage == "dense":
-        weights: Any = rng.standard_normal((layer.outputs, layer.inputs), np.float32)
-        times = layer.steps * layer.groups
+def _product(layer: LayerWork, task: Task, rng: np.random.Generator) -> tuple[Callable[[], Any], float]:
+    """Return a call of the layer's product, and how often a sample needs it."""
+    if task.storage == "dense":
+        weights, times = _dense(layer, rng), layer.steps * layer.groups
     else:
-        weights, times = _sparse(layer, storage, rng), layer.steps
+        weights, times = _sparse(layer, task.storage, rng), layer.steps
+    vectors = layer.products * task.batch
     x: NDArray[np.float32] = rng.standard_normal((weights.shape[1], vectors), np.float32)
     if vectors == 1:
         x = x[:, 0]
-    seconds = _median_s(lambda: weights @ x, runs) * times / batch
-    stored = layer.weights if storage == "dense" else 2 * layer.kept_weights
+    return lambda: weights @ x, times / task.batch
+
+
+def _cost(layer: LayerWork, task: Task, seconds: float) -> LayerCost:
+    stored = layer.weights if task.storage == "dense" else 2 * layer.kept_weights
     values = layer.input_values + layer.output_values
-    return LayerCost(
-        layer.name, seconds * 1e6, bytes_moved=4 * (stored * layer.steps / batch + values), shape=layer.shape
-    )
+    moved = 4 * (stored * layer.steps / task.batch + values)
+    return LayerCost(layer.name, seconds * 1e6, bytes_moved=moved, shape=layer.shape)
+
+
+def _dense(layer: LayerWork, rng: np.random.Generator) -> Any:
+    """Return the weights of one group: the layer's own if it has one group only, else drawn."""
+    if layer.matrix is not None and layer.groups == 1:
+        return layer.matrix.dense().astype(np.float32, copy=False)
+    return rng.standard_normal((layer.outputs, layer.inputs), np.float32)
 
 
 def _sparse(layer: LayerWork, storage: Storage, rng: np.random.Generator) -> Any:
@@ -140,19 +188,25 @@ def _scipy() -> Any:
     return scipy
 
 
-def _median_s(call: Callable[[], Any], runs: int) -> float:
-    """Median seconds of one call, each run repeating it until the clock can tell."""
-    call()
-    start = time.perf_counter()
-    call()
-    repeats = max(1, round(LEAST_S / max(time.perf_counter() - start, 1e-7)))
-    found = []
-    for _ in range(runs):
+def _medians_s(calls: Sequence[Callable[[], Any]], runs: int) -> list[float]:
+    """Median seconds of each call, timed in turns, each run repeating it until the clock can tell."""
+    repeats, rounds = [], []
+    for call in calls:
+        call()
         start = time.perf_counter()
-        for _ in range(repeats):
-            call()
-        found.append((time.perf_counter() - start) / repeats)
-    return median(found)
+        call()
+        once = time.perf_counter() - start
+        repeats.append(max(1, round(LEAST_S / max(once, 1e-7))))
+        rounds.append(runs if once < SLOW_S else min(runs, SLOW_RUNS))
+    found: list[list[float]] = [[] for _ in calls]
+    for turn in range(runs):
+        for i, call in enumerate(calls):
+            if turn < rounds[i]:
+                start = time.perf_counter()
+                for _ in range(repeats[i]):
+                    call()
+                found[i].append((time.perf_counter() - start) / repeats[i])
+    return [median(one) for one in found]
 
 
 def _feed(path: str | Path, one: Any, batch: int, rng: np.random.Generator) -> NDArray[Any]:

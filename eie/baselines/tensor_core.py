@@ -1,6 +1,7 @@
 """A tensor core that skips N of every M weights: twice the dense rate at 2:4, whatever the activations are.
 
-Comes in: a `Workload`. Goes out: a `Baseline`. The time is the larger of arithmetic and memory. The hardware multiplies
+Comes in: a `Workload`. Goes out: a `Baseline`: of the layers as if pruned to N:M (`run`), or as they are, N:M only
+where they satisfy it (`run_as_is`). The time is the larger of arithmetic and memory. The hardware multiplies
 whole tiles on a fixed number of cores, so that small products pay for what they do not fill; launching a kernel is not
 counted. docs/baselines.md has the formula.
 """
@@ -15,7 +16,6 @@ from eie.baselines.presets import Preset, preset
 from eie.baselines.records import Baseline, LayerCost, Machine
 from eie.baselines.workload import LayerWork, Workload
 from eie.errors import EieError
-from eie.matrix import SparseColumns
 
 VALUE_BITS = 16
 # The instruction mma.m16n8k16 of NVIDIA's PTX ISA: 16 outputs, 8 vectors, 16 inputs (of kept weights, when sparse).
@@ -63,9 +63,42 @@ def run(workload: Workload, core: TensorCore, batch: int = 1) -> Baseline:
 
     Energy is the preset's power for the whole time.
     """
-    parts = core.preset
-    machine = Machine(
-        f"{parts.name} {core.kept}:{core.of}",
+    notes = []
+    for layer in workload.layers:
+        share = 0.0 if layer.matrix is None else violations(layer, core.kept, core.of)
+        if share:
+            notes.append(
+                f"{layer.name}: {share:.1%} of its groups of {core.of} keep more than {core.kept} weights; the "
+                f"cost is that of the layer pruned to {core.kept}:{core.of}"
+            )
+    machine = _machine(core.preset, f"{core.kept}:{core.of}", batch)
+    return Baseline(machine, tuple(_layer(layer, core, batch) for layer in workload.layers), tuple(notes))
+
+
+def run_as_is(workload: Workload, core: TensorCore, batch: int = 1) -> Baseline:
+    """Run each layer at N:M if its weights satisfy that, and as a dense one otherwise.
+
+    Raises
+    ------
+    EieError
+        Where a layer's weights are not at hand.
+    """
+    dense = TensorCore(core.of, core.of, core.machine)
+    layers, sparse = [], []
+    for layer in workload.layers:
+        if layer.matrix is None:
+            raise EieError(f"tensor-core: the weights of {layer.name} are not at hand: compare a model, not a result")
+        meets = violations(layer, core.kept, core.of) == 0
+        sparse += [layer.name] * meets
+        layers.append(_layer(layer, core if meets else dense, batch))
+    which = "all layers" if len(sparse) == len(layers) else ", ".join(sparse) or "no layer"
+    note = f"{which} {'has' if len(sparse) < 2 else 'have'} {core.kept}:{core.of} weights and the higher rate"
+    return Baseline(_machine(core.preset, "tensor cores", batch), tuple(layers), (note,))
+
+
+def _machine(parts: Preset, mode: str, batch: int) -> Machine:
+    return Machine(
+        f"{parts.name} {mode}",
         "modelled",
         parts.source,
         parts["clock"],
@@ -75,23 +108,23 @@ def run(workload: Workload, core: TensorCore, batch: int = 1) -> Baseline:
         area_mm2=parts["area"],
         power_w=parts["power"],
     )
-    notes = []
-    for layer in workload.layers:
-        if layer.matrix is not None and layer.groups == 1:
-            share = violations(layer.matrix, core.kept, core.of)
-            if share:
-                notes.append(
-                    f"{layer.name}: {share:.1%} of its groups of {core.of} keep more than {core.kept} weights; the "
-                    f"cost is that of the layer pruned to {core.kept}:{core.of}"
-                )
-    return Baseline(machine, tuple(_layer(layer, core, batch) for layer in workload.layers), tuple(notes))
 
 
-def violations(matrix: SparseColumns, kept: int, of: int) -> float:
-    """Share of groups of ``of`` consecutive weights of an output that hold more than ``kept`` non-zeros."""
-    groups = -(-matrix.shape[1] // of)
-    places = matrix.rows.astype(np.int64) * groups + matrix.column_of // of
-    counts = np.bincount(places, minlength=matrix.shape[0] * groups)
+def violations(layer: LayerWork, kept: int, of: int) -> float:
+    """Share of groups of ``of`` consecutive weights of an output that hold more than ``kept`` non-zeros.
+
+    Raises
+    ------
+    EieError
+        If the layer's weights are not at hand.
+    """
+    if layer.matrix is None:
+        raise EieError(f"the weights of {layer.name} are not at hand")
+    rows = layer.matrix.rows.astype(np.int64)
+    columns = layer.matrix.column_of - rows // layer.outputs * layer.inputs  # within the diagonal block
+    across = -(-layer.inputs // of)
+    down = layer.outputs * layer.groups
+    counts = np.bincount(rows * across + columns // of, minlength=down * across)
     return float((counts > kept).mean())
 
 

@@ -100,7 +100,7 @@ def _with_trace(network: Network, options: dict[str, Any]) -> Network:
 def _evaluator(network: Network, options: dict[str, Any]) -> Callable[[Network], float] | None:
     """Return what measures accuracy on the network's own labelled inputs, or None if it has none."""
     from eie.errors import TraceError
-    from eie.report.run import float32_accuracy
+    from eie.report.accuracy import float32_accuracy
 
     if float32_accuracy(network) is None:
         if options["sensitivity"] or options["trace_file"]:

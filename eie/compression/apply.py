@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -68,8 +69,8 @@ class CompressionReport:
     ----------
     recipe
         As it was followed.
-    sizes
-        Bytes by layer and stage.
+    original, network
+        As it came, and compressed.
     records
         One for each step and round, in order.
     accuracy_before
@@ -79,10 +80,16 @@ class CompressionReport:
     """
 
     recipe: Recipe
-    sizes: SizeReport
+    original: Network
+    network: Network
     records: tuple[StepRecord, ...]
     accuracy_before: float | None
     output_order: NDArray[np.int64] | None
+
+    @cached_property
+    def sizes(self) -> SizeReport:
+        """Bytes by layer and stage."""
+        return size_report(self.network, self.recipe.index_bits, self.original)
 
     @property
     def accuracy(self) -> float | None:
@@ -148,8 +155,7 @@ def compress(
             accuracy = None if measure is None else measure(network)
             records.append(StepRecord(number, step.kind, done.round, kept, accuracy, done.shared))
     network = replace(network, notes=(*network.notes, *_notes(network, recipe)))
-    sizes = size_report(network, recipe.index_bits, original)
-    return network, CompressionReport(recipe, sizes, tuple(records), before, output_order)
+    return network, CompressionReport(recipe, original, network, tuple(records), before, output_order)
 
 
 @dataclass(frozen=True, eq=False)

@@ -46,6 +46,10 @@ class Examples:
         """Return the first ``count`` examples."""
         return Examples(self.inputs[:count], self.labels[:count])
 
+    def tail(self, count: int) -> Examples:
+        """Return the last ``count`` examples."""
+        return Examples(self.inputs[-count:], self.labels[-count:])
+
 
 def idx_examples(folder: str | Path = FASHION_MNIST, part: Literal["train", "test"] = "train") -> Examples:
     """Read one half of an IDX data set; pixels are divided by 255.

@@ -78,7 +78,7 @@ def scan(
     Parameters
     ----------
     evaluate
-        Accuracy of a network, 0 to 1: a trainer's, or `eie.report.run.float32_accuracy` on a labelled trace.
+        Accuracy of a network, 0 to 1: a trainer's, or `eie.report.accuracy.float32_accuracy` on a labelled trace.
     densities
         Shares of the units that stay, above 0 and at most 1.
     granularity, criterion, block

@@ -170,9 +170,24 @@ def relative_codes(layer: Layer, index_bits: int) -> relative.RelativeCodes:
     return relative.encode(places[order], codes, index_bits)
 
 
+def weight_count(layer: Layer) -> int:
+    """Weights a layer can have, zeros included."""
+    rows, columns = weight_shape(layer)
+    return rows * columns
+
+
+def float32_bytes(layer: Layer) -> int:
+    """Bytes of the dense layer: 4 a weight and bias."""
+    return 4 * (weight_count(layer) + layer.outputs * layer.has_bias)
+
+
+def csr_bytes(layer: Layer) -> int:
+    """Bytes in compressed sparse rows: 4 a value, a column index, a row pointer and a bias."""
+    return 4 * (2 * layer.matrix.nnz + layer.outputs + 1 + layer.outputs * layer.has_bias)
+
+
 def _layer_size(layer: Layer | None, before: Layer, index_bits: int, published: Published | None) -> Size:
-    weights = _weights(before)
-    dense_bytes = 4 * (weights + before.outputs * before.has_bias)
+    weights, dense_bytes = weight_count(before), float32_bytes(before)
     if layer is None:
         return Size(before.name, weights, 0, 0, 0.0, 0.0, 0.0, 0.0, dense_bytes, 0, 0, 0, published)
     kept, biases = layer.matrix.nnz, layer.outputs * layer.has_bias
@@ -197,7 +212,7 @@ def _layer_size(layer: Layer | None, before: Layer, index_bits: int, published: 
         float(index_bits),
         run_bits / max(1, entries),
         dense_bytes,
-        4 * (2 * kept + layer.outputs + 1 + biases),
+        csr_bytes(layer),
         _whole_bytes(entries * (weight_bits + index_bits)) + fixed_bytes,
         _whole_bytes(code_bits) + code_table + _whole_bytes(run_bits) + run_table + fixed_bytes,
         published,
@@ -226,11 +241,6 @@ def _total(sizes: tuple[Size, ...], published: Published | None) -> Size:
         added("huffman_bytes"),
         published,
     )
-
-
-def _weights(layer: Layer) -> int:
-    rows, columns = weight_shape(layer)
-    return rows * columns
 
 
 def _huffman_bits(symbols: NDArray[np.uint8], alphabet: int) -> tuple[int, int]:
@@ -265,7 +275,9 @@ def _published_network(name: str, layers: Mapping[str, Layer]) -> str | None:
     for network, rows in _published_rows().items():
         if _plain(network) in _plain(name) and any(layer in rows for layer in layers):
             return network
-        if set(layers) == set(rows) - {"total"} and _agrees(rows["total"].weights, sum(map(_weights, layers.values()))):
+        if set(layers) == set(rows) - {"total"} and _agrees(
+            rows["total"].weights, sum(map(weight_count, layers.values()))
+        ):
             return network
     return None
 

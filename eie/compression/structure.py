@@ -15,6 +15,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from eie.compression.prune import kept_count
 from eie.errors import RecipeError
 from eie.geometry import Conv2d
 from eie.graph import Graph, Node
@@ -64,13 +65,7 @@ def remove_layer(network: Network, name: str) -> Network:
     RecipeError
         If its outputs are not as many as its inputs, the layer is the only one, or nothing says who reads it.
     """
-    layer = layer_named(network, name)
-    conv = layer.geometry
-    if isinstance(conv, Conv2d):
-        same = conv.in_channels == conv.out_channels and conv.output_size(64, 64) == (64, 64)
-    else:
-        same = conv is None and layer.outputs == layer.inputs
-    if not same:
+    if not keeps_shape(layer_named(network, name)):
         raise RecipeError([f"layer {name!r}: cannot be taken out: its outputs do not have the shape of its inputs"])
     if dataflow(network) is None or len(network.layers) == 1:
         raise RecipeError([f"layer {name!r}: cannot be taken out: no other layer is known to read or feed it"])
@@ -83,6 +78,69 @@ def remove_layer(network: Network, name: str) -> Network:
             kept[layers[0].name] = trace.layers[name]
         trace = Trace(kept, trace.labels, trace.source, trace.synthetic) if kept else None
     return replace(network, layers=layers, trace=trace, graph=_bypass(network.graph, name))
+
+
+def keeps_shape(layer: Layer) -> bool:
+    """Whether a layer's outputs have the shape of its inputs, so that it could be left out."""
+    conv = layer.geometry
+    if isinstance(conv, Conv2d):
+        room = max(64, *(2 * size * gap for size, gap in zip(conv.kernel, conv.dilation, strict=True)))
+        return conv.in_channels == conv.out_channels and conv.output_size(room, room) == (room, room)
+    return conv is None and layer.outputs == layer.inputs
+
+
+def removable(network: Network) -> tuple[str, ...]:
+    """Names of the layers that `remove_layer` can take out, one at a time."""
+    if dataflow(network) is None or len(network.layers) == 1:
+        return ()
+    return tuple(layer.name for layer in network.layers if keeps_shape(layer))
+
+
+def shrinkable(network: Network) -> tuple[str, ...]:
+    """Names of the layers whose rows `select_outputs` can take out."""
+    found = []
+    for layer in network.layers:
+        try:
+            readers(network, layer.name)
+        except RecipeError:
+            continue
+        found.append(layer.name)
+    return tuple(found)
+
+
+def narrowed(network: Network, density: float) -> Network:
+    """Keep a share of the channels of every layer of a network of which only the layers' shapes are known.
+
+    Nothing says there who reads whom, so every layer is taken to read pruned ones: all lose the share of their
+    inputs and of their outputs, but for the first layer's inputs and the last one's outputs. Which channels stay does
+    not matter where weights are drawn at random: the first ones do.
+
+    Raises
+    ------
+    RecipeError
+        If a layer has other channels than a fully connected layer or an ungrouped convolution.
+    """
+    last = len(network.layers) - 1
+    layers, recorded = [], {} if network.trace is None else dict(network.trace.layers)
+    for i, layer in enumerate(network.layers):
+        _check_kind(layer, layer.name)
+        conv = layer.geometry
+        before = conv.in_channels if isinstance(conv, Conv2d) else layer.inputs
+        inputs, outputs = _first(before, density), _first(layer.outputs, density)
+        if i > 0:
+            columns = _columns_of(layer, before, inputs, layer.name)
+            layer = _with_columns(layer, columns, len(inputs), before)  # noqa: PLW2901
+            if layer.name in recorded:
+                recorded[layer.name] = _trace_columns(recorded[layer.name], columns)
+        layers.append(layer if i == last else with_rows(layer, outputs))
+    trace = network.trace
+    if trace is not None:
+        trace = Trace(recorded, trace.labels, trace.source, trace.synthetic)
+    return replace(network, layers=tuple(layers), trace=trace)
+
+
+def _first(count: int, density: float) -> Order:
+    return np.arange(max(1, kept_count(density, count)))
 
 
 def readers(network: Network, name: str) -> tuple[str, ...]:

@@ -157,10 +157,7 @@ def compare(
     EieError
         If a baseline cannot be had, or the reference is none of them.
     """
-    value = json.loads(result.to_json()) if isinstance(result, Result) else result
-    ours = reports.of_result(value, str(value.get("source", "result")))
-    workload = _with_weights(work_of_records(str(value.get("network", "network")), value["layers"]), network)
-    spec = AcceleratorSpec(**value["spec"])
+    ours, workload, spec = as_baseline(result, network)
     found = [one if isinstance(one, Baseline) else choose(one, workload, spec, column_map) for one in baselines]
     if not found:
         raise EieError("nothing to compare with: give at least one baseline")
@@ -183,6 +180,29 @@ def compare(
         workload.name, tuple(shapes), tuple(columns), place, _unfair([column.machine for column in columns]),
         tuple(notes),
     )  # fmt: skip
+
+
+def as_baseline(
+    result: Result | Mapping[str, Any], network: Network | None = None
+) -> tuple[Baseline, Workload, AcceleratorSpec]:
+    """Return what a result says of EIE, what other machines are to run, and EIE's spec.
+
+    Parameters
+    ----------
+    result
+        A `Result`, or its JSON.
+    network
+        Whose weights go into the workload, where its layers have the result's shapes.
+
+    Raises
+    ------
+    EieError
+        If the JSON is damaged.
+    """
+    value = json.loads(result.to_json()) if isinstance(result, Result) else result
+    ours = reports.of_result(value, str(value.get("source", "result")))
+    workload = _with_weights(work_of_records(str(value.get("network", "network")), value["layers"]), network)
+    return ours, workload, AcceleratorSpec(**value["spec"])
 
 
 def _column(baseline: Baseline, shapes: Mapping[str, tuple[int, int, int]]) -> tuple[Column, tuple[str, ...]]:

@@ -16,13 +16,13 @@ from eie.compiler.encoded import EncodedLayer
 from eie.compiler.program import Program
 from eie.errors import EieError
 from eie.layer_result import LayerResult
-from eie.network import Network, dataflow
+from eie.network import Network
+from eie.report.accuracy import float32_accuracy
 from eie.report.result import Accuracy, Result
 from eie.simulator.functional import LayerOutputs, Rows, fraction_bits, run_products, to_raw
 from eie.simulator.inputs import Given, Inputs, given_inputs
 from eie.simulator.layer import Engine, time_layer
 from eie.simulator.network import Datapath, Settings, run_network
-from eie.simulator.reference import run_given
 from eie.trace import LayerTrace, Trace
 
 
@@ -119,34 +119,6 @@ def with_given_accuracy(result: Result, network: Network, inputs: Inputs) -> Res
     if result.accuracy is None or share is None:
         return result
     return replace(result, accuracy=replace(result.accuracy, given=share))
-
-
-def float32_accuracy(network: Network, inputs: Inputs = None) -> float | None:
-    """Share of samples whose largest output is the labelled class, computed in float32 with the layers' own weights.
-
-    Parameters
-    ----------
-    inputs
-        As for `simulate`; the network's own trace by default.
-
-    Returns
-    -------
-    0 to 1, or None without labels or values, or where the layers do not feed each other.
-    """
-    flow = dataflow(network)
-    if flow is None or (inputs is None and network.trace is None):
-        return None
-    given = given_inputs(network.layers, flow, inputs, network.trace)
-    arrays = given.arrays
-    if given.labels is None:
-        return None
-    if not arrays:
-        values = given.layers[network.layers[0].name].dense()
-        if network.graph is not None or values is None:
-            return None
-        arrays = {flow.inputs[0][0]: values}
-    outputs = run_given(flow, {layer.name: layer for layer in network.layers}, arrays)[0]
-    return float((outputs.argmax(axis=1) == given.labels).mean())
 
 
 def _foreign(program: Program, activations: Inputs) -> tuple[str, ...]:

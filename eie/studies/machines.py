@@ -1,0 +1,92 @@
+"""Several forms of a network on several machines: EIE simulated, the others from `eie.baselines`.
+
+Comes in: networks, names of machines, EIE's spec. Goes out: a `Baseline` for each network and machine. Read by
+`granularity`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from eie.baselines import measured
+from eie.baselines.choose import choose, measured_task
+from eie.baselines.records import Baseline
+from eie.baselines.workload import Workload
+from eie.compiler.program import Program
+from eie.compiler.program import compile as compile_network
+from eie.compression.share import share
+from eie.network import Network
+from eie.report.compare import as_baseline
+from eie.report.result import Result
+from eie.report.run import simulate
+from eie.spec import AcceleratorSpec
+
+EIE = "eie"
+DEFAULT = ("dense", "systolic:32x32:ws", "tensor-core", "measured:dense", "measured:csr")
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """A network on all machines.
+
+    Attributes
+    ----------
+    program, result
+        What EIE stored and did.
+    workload
+        What the other machines ran.
+    costs
+        Machine, as it was asked for, to what it took; `EIE` first.
+    """
+
+    program: Program
+    result: Result
+    workload: Workload
+    costs: Mapping[str, Baseline]
+
+
+def shared(network: Network, weight_bits: int) -> Network:
+    """Return the network with its weights shared, as compiling it would."""
+    return replace(network, layers=tuple(share(layer, weight_bits)[0] for layer in network.layers))
+
+
+def run_all(
+    networks: Sequence[Network],
+    machines: Sequence[str],
+    spec: AcceleratorSpec,
+    samples: int,
+    progress: Callable[[str], None] = lambda _: None,
+) -> list[Run]:
+    """Run networks, weights shared already, on machines; what is measured is timed in turns over all networks.
+
+    Parameters
+    ----------
+    machines
+        Names as in `eie.baselines.choose`.
+    samples
+        Of each network's trace, for EIE.
+
+    Raises
+    ------
+    EieError
+        If a machine cannot be had.
+    """
+    runs = []
+    for i, network in enumerate(networks):
+        progress(f"simulating form {i + 1} of {len(networks)}")
+        program = compile_network(network, spec)
+        inputs = None if network.trace is None else network.trace.head(samples)
+        result = simulate(program, inputs, keep_outputs=False)
+        ours, workload, _ = as_baseline(result, network)
+        modelled = {name: choose(name, workload, spec) for name in machines if measured_task(name, workload) is None}
+        runs.append(Run(program, result, workload, {EIE: ours, **modelled}))
+    timed = [(i, name, measured_task(name, run.workload)) for i, run in enumerate(runs) for name in machines]
+    tasks = [(i, name, task) for i, name, task in timed if task is not None]
+    if tasks:
+        progress(f"measuring on this computer, {len(tasks)} ways")
+        found = measured.run_together([task for *_, task in tasks])
+        for (i, name, _), one in zip(tasks, found, strict=True):
+            runs[i] = replace(runs[i], costs={**runs[i].costs, name: one})
+    order = (EIE, *machines)
+    return [replace(run, costs={name: run.costs[name] for name in order}) for run in runs]
