@@ -262,6 +262,17 @@ class Lstm:
 Geometry = Conv2d | Winograd | Lstm
 
 
+def fresh_inputs(geometry: Geometry | None) -> int | None:
+    """Of the inputs of one product of one group, those that no earlier window has read; None but for convolutions.
+
+    A window moves on by the stride, so it brings in as many rows and columns, or all of its own if it is smaller.
+    """
+    if not isinstance(geometry, Conv2d):
+        return None
+    down, across = (min(size, step) for size, step in zip(geometry.kernel, geometry.stride, strict=True))
+    return geometry.in_channels // geometry.groups * down * across
+
+
 def describe(geometry: Geometry | None) -> dict[str, Any] | None:
     """Return a geometry as plain numbers, ready for JSON; `from_description` reads it."""
     return None if geometry is None else {"kind": type(geometry).__name__, **asdict(geometry)}

@@ -18,7 +18,7 @@ from eie.baselines.dense import dense_cycles
 from eie.compiler.encoded import EncodedLayer
 from eie.compiler.passes import Fit
 from eie.energy.estimate import Estimate, Method
-from eie.geometry import Conv2d
+from eie.geometry import Conv2d, fresh_inputs
 from eie.simulator.functional import LayerOutputs
 from eie.spec import AcceleratorSpec
 
@@ -172,6 +172,7 @@ def layer_record(layer: LayerResult, estimates: Mapping[Method, Estimate]) -> di
         "products": layer.products,
         "kind": layer.kind,
         "groups": layer.groups,
+        "fresh_inputs": fresh_inputs(layer.encoded.geometry),
         "bias": layer.encoded.has_bias,
         "samples": layer.activity.samples,
         "weight_density": layer.encoded.weight_density,

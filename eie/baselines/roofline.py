@@ -108,7 +108,7 @@ def _layer(layer: LayerWork, parts: Preset, place: published.Platform, storage: 
     if storage == "csr":
         weight_bytes += kept * INDEX_BYTES + (layer.outputs + 1) * INDEX_BYTES
     # Dense products read each activation once; CSR gathers the activations of each non-zero anew, without reuse.
-    gathered = layer.inputs if storage == "dense" else kept
+    gathered = layer.fetched_inputs if storage == "dense" else kept
     moved = weight_bytes + (gathered + layer.outputs) * vectors * VALUE_BYTES
     times = layer.steps * layer.groups / batch
     arithmetic_us = 2 * kept * vectors / (parts["peak"] * 1e3) * times

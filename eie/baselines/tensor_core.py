@@ -138,7 +138,7 @@ def _layer(layer: LayerWork, core: TensorCore, batch: int) -> LayerCost:
     operations = 2 * TILE_OUTPUTS * TILE_VECTORS * TILE_INPUTS
     arithmetic_us = rounds * operations * parts["cores"] / (parts["peak"] * 1e3)
     weight_bits = layer.outputs * inputs * (VALUE_BITS + core.index_bits)
-    value_bits = (layer.inputs + layer.outputs) * vectors * VALUE_BITS
+    value_bits = (layer.fetched_inputs + layer.outputs) * vectors * VALUE_BITS
     memory_us = (weight_bits + value_bits) / 8 / (parts["bandwidth"] * 1e3)
     times = layer.steps * layer.groups / batch
     latency_us = max(arithmetic_us, memory_us) * times

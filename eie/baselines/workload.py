@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from eie.errors import EieError, TraceError
-from eie.geometry import Conv2d, Geometry, Lstm, Winograd
+from eie.geometry import Conv2d, Geometry, Lstm, Winograd, fresh_inputs
 from eie.matrix import SparseColumns
 from eie.network import Network
 from eie.trace import Trace
@@ -34,6 +34,9 @@ class LayerWork:
         Independent products side by side.
     kept_weights
         Non-zeros over all groups.
+    fresh_inputs
+        Of a product's inputs those that no product before it has read: fewer than ``inputs`` where a convolution's
+        windows overlap, so that a machine with a memory on the chip fetches them once. None if that is not known.
     activation_density
         Non-zero inputs over all inputs, or None without a trace.
     matrix
@@ -47,6 +50,7 @@ class LayerWork:
     steps: int = 1
     groups: int = 1
     kept_weights: int = 0
+    fresh_inputs: int | None = None
     activation_density: float | None = None
     has_bias: bool = False
     matrix: SparseColumns | None = None
@@ -70,6 +74,11 @@ class LayerWork:
     def weight_density(self) -> float:
         """Non-zeros over all weights."""
         return self.kept_weights / self.weights
+
+    @property
+    def fetched_inputs(self) -> int:
+        """Inputs of a product that have to be fetched, windows overlapping where that is known."""
+        return self.inputs if self.fresh_inputs is None else self.fresh_inputs
 
     @property
     def input_values(self) -> int:
@@ -159,6 +168,7 @@ def layer_work(
         steps=steps,
         groups=groups,
         kept_weights=kept_weights,
+        fresh_inputs=fresh_inputs(geometry),
         activation_density=activation_density,
         has_bias=layer.has_bias,
         matrix=matrix,
@@ -187,7 +197,7 @@ def _of_record(record: Mapping[str, Any]) -> LayerWork:
     steps = products if record.get("kind") == "lstm" else 1
     if min(outputs // groups, inputs // groups, products) < 1:
         raise ValueError(f"layer {record['layer']!r}: {outputs} x {inputs}, {products} products, {groups} groups")
-    density = record.get("activation_density")
+    density, fresh = record.get("activation_density"), record.get("fresh_inputs")
     return LayerWork(
         name=str(record["layer"]),
         outputs=outputs // groups,
@@ -196,6 +206,7 @@ def _of_record(record: Mapping[str, Any]) -> LayerWork:
         steps=steps,
         groups=groups,
         kept_weights=round(float(record.get("weight_density", 1.0)) * (outputs // groups) * inputs),
+        fresh_inputs=None if fresh is None else int(fresh),
         activation_density=None if density is None else float(density),
         has_bias=bool(record.get("bias", False)),
     )

@@ -10,7 +10,10 @@ import click
 
 from eie.cli.compare import compare
 from eie.cli.compress import compress
+from eie.cli.granularity import granularity
+from eie.cli.options import model_options, spec_options
 from eie.cli.paper import paper
+from eie.cli.search import search
 from eie.cli.sweep import sweep
 from eie.cli.trace import trace
 from eie.version import __version__
@@ -33,41 +36,6 @@ def app() -> None:
     eie sweep model.npz --vary n_pe=1:256:x2 -o results/
     eie paper                          every table and figure of the EIE paper, ours beside the printed
     """
-
-
-def _spec_options(command: F) -> F:
-    command = click.option(
-        "--set",
-        "overrides",
-        multiple=True,
-        metavar="KEY=VALUE",
-        help="Change one field of the spec; repeatable.",
-    )(command)
-    return click.option(
-        "--spec",
-        "spec_name",
-        default=None,
-        metavar="NAME|FILE.toml",
-        help="EIE_64PE (default), EIE_256PE or a TOML overlay.",
-    )(command)
-
-
-def _model_options(command: F) -> F:
-    for option in (
-        click.option(
-            "--unsupported",
-            type=click.Choice(["refuse", "skip"]),
-            help="Operators of an .onnx MODEL that are not known: refuse it (default), or keep its weight layers "
-            "for a --trace.",
-        ),
-        click.option(
-            "--input-shape", metavar="SIZExSIZE...", help="One sample's, where an .onnx MODEL leaves sizes open."
-        ),
-        click.option("--mask", metavar="FILE", help="0/1 arrays named as the weights they prune."),
-        click.option("--shapes", metavar="FILE.toml", help="Layer shapes of a .net file that is not a published one."),
-    ):
-        command = option(command)
-    return command
 
 
 def _run_options(command: F) -> F:
@@ -107,8 +75,8 @@ def _run_options(command: F) -> F:
 
 @app.command()
 @click.argument("model")
-@_model_options
-@_spec_options
+@model_options
+@spec_options
 @_run_options
 @_winograd_option
 def run(**options: Any) -> None:
@@ -121,8 +89,8 @@ def run(**options: Any) -> None:
 
 @app.command("compile")
 @click.argument("model")
-@_model_options
-@_spec_options
+@model_options
+@spec_options
 @click.option("-o", "--output", required=True, metavar="FILE.safetensors", help="Where to write the program.")
 @click.option(
     "--init",
@@ -139,7 +107,7 @@ def compile_(**options: Any) -> None:
 
 @app.command()
 @click.argument("program")
-@_spec_options
+@spec_options
 @_run_options
 def simulate(**options: Any) -> None:
     """Simulate a compiled PROGRAM. --spec and --set may change what its images do not depend on."""
@@ -148,8 +116,8 @@ def simulate(**options: Any) -> None:
 
 @app.command()
 @click.argument("file")
-@_model_options
-@_spec_options
+@model_options
+@spec_options
 def inspect(**options: Any) -> None:
     """Show what a compiled program (or MODEL, compiled here) stores in the PEs and whether it fits."""
     _commands().inspect(**options)
@@ -165,5 +133,5 @@ def _commands() -> Any:
     return import_module("eie.cli.commands")
 
 
-for command in (compare, compress, trace, sweep, paper):
+for command in (compare, compress, trace, sweep, granularity, search, paper):
     app.add_command(command)

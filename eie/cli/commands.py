@@ -11,6 +11,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from eie.cli.options import how_to_read
 from eie.cli.progress import Progress
 from eie.compiler.lower import Lowering
 from eie.compiler.program import Program
@@ -46,7 +47,7 @@ def run(
     announce_compilation()
     with Progress(err) as progress:
         progress.stage(f"reading {model}")
-        network = load(model, **_how_to_read(options))
+        network = load(model, **how_to_read(options))
         inputs = _inputs(options, network, network.trace)
         progress.stage("compiling")
         program = compile_network(network, spec, lowering=lowering(winograd))
@@ -72,7 +73,7 @@ def compile_model(
     announce_compilation()
     with Progress(err) as progress:
         progress.stage(f"reading {model}")
-        network = load(model, **_how_to_read(how))
+        network = load(model, **how_to_read(how))
         progress.stage("compiling")
         chosen: Initialisation = "linear" if init == "linear" else "exact"
         program = compile_network(network, spec, init=chosen, lowering=lowering(winograd))
@@ -99,7 +100,7 @@ def inspect(file: str, spec_name: str | None, overrides: Iterable[str], **how: A
     """Describe a program file, or a model compiled here and now."""
     overrides = tuple(overrides)
     if not Program.is_program(file):
-        program = compile_network(load(file, **_how_to_read(how)), load_spec(spec_name or "EIE_64PE", overrides))
+        program = compile_network(load(file, **how_to_read(how)), load_spec(spec_name or "EIE_64PE", overrides))
     elif spec_name or overrides or any(how.values()):
         raise ProgramError(f"{file}: is compiled already; --spec, --set, --mask and the like apply to models")
     else:
@@ -131,16 +132,6 @@ def warmup() -> None:
         compile_network(Layer.from_codes("warmup", codes, np.arange(4.0)), AcceleratorSpec(n_pe=2))
         huffman.decode(huffman.encode(codes, 4))
     err.print("kernels are compiled and cached")
-
-
-def _how_to_read(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what `load` is told about a model, from the command's options."""
-    shape = options["input_shape"]
-    try:
-        sizes = None if shape is None else [int(size) for size in shape.lower().split("x")]
-    except ValueError:
-        raise EieError(f"--input-shape {shape}: must be sizes with x between them, as in 1x64x160") from None
-    return {**{name: options[name] for name in ("mask", "shapes", "unsupported")}, "input_shape": sizes}
 
 
 def lowering(winograd: bool) -> Lowering:

@@ -6,13 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from eie.cli.options import how_to_read, model_options
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from eie.cli.progress import Progress
     from eie.compression.apply import CompressionReport
-    from eie.compression.finetune import Trainer
     from eie.compression.size import SizeReport
+    from eie.compression.trainer import Trainer
     from eie.network import Network
 
     Texts = dict[str, Callable[[], str]]
@@ -23,6 +25,7 @@ _CRITERIA = ("magnitude", "l2", "random")
 @click.command()
 @click.argument("model")
 @click.argument("recipe", required=False, metavar="[RECIPE.toml]")
+@model_options
 @click.option("-o", "--output", metavar="FILE", help="Where to write the network: .safetensors or .npz.")
 @click.option("--sensitivity", is_flag=True, help="Accuracy against density, one layer at a time; no recipe.")
 @click.option("--densities", metavar="LIST", help="Of --sensitivity, as in 0.05,0.1,0.2.")
@@ -42,20 +45,23 @@ def compress(model: str, recipe: str | None, **options: Any) -> None:
     """
     from rich.console import Console
 
+    from eie.cli.commands import keep_apart
+    from eie.cli.inputs import labelled_network, output_files, trainer_on, write_texts
     from eie.cli.progress import Progress
-    from eie.importers import load
+    from eie.compression.recipe import load_recipe
 
     _check(recipe, options)
+    keep_apart(output_files(options), (model, recipe, options["trace_file"], options["mask"], options["shapes"]))
     with Progress(Console(stderr=True, markup=False)) as progress:
         progress.stage(f"reading {model}")
-        network = _with_trace(load(model), options)
-        trainer = _trainer(recipe, progress, options)
+        network = labelled_network(model, options["trace_file"], how_to_read(options), options["samples"])
+        trainer = trainer_on(options["data"], progress, None if recipe is None else load_recipe(recipe).training)
         evaluate = _evaluator(network, options) if trainer is None else trainer.accuracy
         if options["sensitivity"]:
             texts = _scan(network, evaluate, progress, options)
         else:
             texts = _compress(network, recipe, trainer, evaluate, progress, options["output"])
-    _write(texts, options)
+    write_texts(texts, options)
 
 
 def _check(recipe: str | None, options: dict[str, Any]) -> None:
@@ -69,32 +75,6 @@ def _check(recipe: str | None, options: dict[str, Any]) -> None:
         given = [name for name in ("densities", "granularity", "criterion", "layers") if options[name]]
         if given:
             raise click.UsageError(f"--{given[0]} belongs to --sensitivity")
-
-
-def _trainer(recipe: str | None, progress: Progress, options: dict[str, Any]) -> Trainer | None:
-    """Return what trains on ``--data`` as the recipe says, or None without that option."""
-    if options["data"] is None:
-        return None
-    from eie.compression.dataset import idx_examples
-    from eie.compression.finetune import Trainer
-    from eie.compression.recipe import Training, load_recipe
-
-    training = Training() if recipe is None else load_recipe(recipe).training
-    progress.stage(f"reading {options['data']}")
-    train, test = idx_examples(options["data"], "train"), idx_examples(options["data"], "test")
-    return Trainer(train, test, training, progress.stage)
-
-
-def _with_trace(network: Network, options: dict[str, Any]) -> Network:
-    """Give the network the inputs asked for: ``--trace``, else its own; at most ``--samples`` of them."""
-    from dataclasses import replace
-
-    from eie.trace import Trace
-
-    trace = network.trace if options["trace_file"] is None else Trace.load(options["trace_file"])
-    if trace is not None and options["samples"]:
-        trace = trace.head(options["samples"])
-    return replace(network, trace=trace)
 
 
 def _evaluator(network: Network, options: dict[str, Any]) -> Callable[[Network], float] | None:
@@ -171,17 +151,3 @@ def _compress(
         "json_file": lambda: compression_json(sizes, report),
         "csv_file": lambda: size_csv(sizes),
     }
-
-
-def _write(texts: Texts, options: dict[str, Any]) -> None:
-    from eie.storage import write_text
-
-    to_stdout = False
-    for option in ("json_file", "csv_file"):
-        if options[option] == "-":
-            click.echo(texts[option](), nl=False)
-            to_stdout = True
-        elif options[option]:
-            write_text(options[option], texts[option]())
-    if not to_stdout:
-        click.echo(texts["table"](), nl=False)

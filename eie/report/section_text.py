@@ -30,7 +30,7 @@ def section_lines(section: Section) -> list[str]:
 
 def wrapped(text: str, indent: int = 0) -> list[str]:
     """Break a line into several of at most `WIDTH` characters, all but the first indented."""
-    return wrap(text, WIDTH, subsequent_indent=" " * indent)
+    return wrap(text, WIDTH, break_on_hyphens=False, subsequent_indent=" " * indent)
 
 
 def verdict(statement: Statement) -> str:
@@ -68,6 +68,8 @@ def number(value: float) -> str:
     """Four significant digits, thousands separated, no exponent."""
     if value == int(value) or abs(value) >= 1000:
         return f"{value:,.0f}"
+    if abs(value) < 0.1:
+        return f"{value:.3g}"
     digits = 3 if abs(value) < 1 else 2 if abs(value) < 100 else 1
     return f"{value:.{digits}f}"
 

@@ -178,6 +178,7 @@ def granularity(
     trainer: Trainer | None = None,
     epochs: int = 0,
     samples: int = SAMPLES,
+    with_search: bool = True,
     progress: Callable[[str], None] = lambda _: None,
 ) -> GranularityStudy:
     """Prune a network at several granularities and set the forms side by side.
@@ -197,6 +198,8 @@ def granularity(
         as they are, on the network's own labelled trace.
     samples
         Of the trace, for EIE's time; accuracy takes all.
+    with_search
+        Whether uniform and non-uniform pruning to half of the latency are set side by side, where there are labels.
     progress
         Called with a line of text for each stage.
 
@@ -226,7 +229,9 @@ def granularity(
         else:
             small, run = next(left)
             rows.append(_row(form, form.network, run, (measure(form.network), measure(small))))
-    found, why = _search(network, spec, trainer, epochs, progress)
+    found, why = None, "was left out"
+    if with_search:
+        found, why = _search(network, spec, trainer, epochs, progress)
     return GranularityStudy(
         network.name, spec, tuple(rows), (EIE, *machines), epochs if trainer is not None else 0,
         _accuracy_source(network, trainer, rows[0]), _notes(network, rows[0], runs[0]), found, why,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from fractions import Fraction
 
 import numpy as np
 from numpy.typing import NDArray
@@ -113,7 +114,7 @@ def chance(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> float:
     only_one, only_other = int((one & ~other).sum()), int((other & ~one).sum())
     trials = only_one + only_other
     tail = sum(math.comb(trials, k) for k in range(min(only_one, only_other) + 1))
-    return min(1.0, 2 * tail / 2**trials)
+    return min(1.0, float(Fraction(2 * tail, 1 << trials)))
 
 
 def _ends_in_softmax(network: Network) -> bool:

@@ -23,7 +23,7 @@ from eie.report.run import simulate
 from eie.spec import AcceleratorSpec
 
 EIE = "eie"
-DEFAULT = ("dense", "systolic:32x32:ws", "tensor-core", "measured:dense", "measured:csr")
+DEFAULT = ("dense", "systolic:32x32:ws", "tensor-core", "tensor-core:b64", "measured:dense", "measured:csr")
 
 
 @dataclass(frozen=True, eq=False)

@@ -21,11 +21,12 @@ from eie.studies.judge import Judge
 
 STEPS = 12
 # Densities that are tried: powers of this factor, down to the least.
-FACTOR = 0.9
+FACTOR = 0.97
 LEAST = 0.02
 # Exchanging density between two layers is tried in networks of up to so many, this often at most.
 MOST_TO_EXCHANGE = 8
 EXCHANGES = 10
+RAISE = 1.2
 SEED = 0
 
 Densities = Mapping[str, float]
@@ -130,7 +131,7 @@ def _exchanged(space: Space, densities: Densities, limit: float, say: Say) -> De
         say(f"exchanging between layers, {count + 1} of at most {EXCHANGES}")
         tried = []
         for more, less in permutations(space.names, 2):
-            raised = {**densities, more: min(1.0, densities[more] / FACTOR**2)}
+            raised = {**densities, more: min(1.0, densities[more] / RAISE)}
             paid = space.reach(raised, [less], limit) if raised[more] > densities[more] else None
             tried += [] if paid is None else [paid]
         best = min(tried, key=space.loss, default=densities)

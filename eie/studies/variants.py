@@ -86,7 +86,7 @@ DEFAULT = tuple(
     Variant.parse(text)
     for text in (
         "dense",
-        *(f"fine:{share}" for share in ("0.5", "0.7", "0.8", "0.9", "0.95")),
+        *(f"fine:{share}" for share in ("0.5", "0.7", "0.8", "0.9", "0.95", "0.98")),
         "2:4",
         *(f"block4x4:{share}" for share in ("0.5", "0.7", "0.8", "0.9")),
         *(f"channel:{share}" for share in ("0.3", "0.5", "0.7")),

@@ -1,0 +1,104 @@
+"""``eie granularity``: one network pruned at several granularities, on several machines."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from eie.cli.options import how_to_read, model_options, spec_options
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+@click.command()
+@click.argument("model")
+@click.option(
+    "--variant",
+    "variants",
+    multiple=True,
+    metavar="LIST",
+    help="Ways to prune, as in fine:0.9,2:4,block4x4:0.8,channel:0.5,layer:0.5; repeatable [default: fifteen].",
+)
+@click.option(
+    "--machine",
+    "machines",
+    multiple=True,
+    metavar="NAME",
+    help="A machine besides EIE, named as for eie compare; repeatable [default: dense, systolic:32x32:ws, tensor-core, "
+    "tensor-core:b64, measured:dense, measured:csr].",
+)
+@click.option("--trace", "trace_file", metavar="FILE.npz", help="Inputs, labelled if accuracy is to be measured.")
+@click.option(
+    "--samples", type=click.IntRange(1), default=16, show_default=True, help="Of the trace, for EIE's time and energy."
+)
+@click.option("--data", metavar="FOLDER", help="IDX data set to fine-tune and to measure accuracy on; needs PyTorch.")
+@click.option("--epochs", type=click.IntRange(0), default=4, show_default=True, help="Of fine-tuning, with --data.")
+@click.option("--no-search", is_flag=True, help="Leave uniform against non-uniform pruning out (eie search).")
+@spec_options
+@model_options
+@click.option("--json", "json_file", metavar="FILE", help="Write everything as JSON; - for stdout.")
+@click.option("--csv", "csv_file", metavar="FILE", help="Write one row a variant and machine as CSV; - for stdout.")
+@click.option("--html", "html_file", metavar="FILE", help="Write one self-contained page.")
+@click.option("--plot", "plot_folder", metavar="DIR", help="Write figures as PNG and SVG.")
+def granularity(model: str, **options: Any) -> None:
+    """Prune MODEL fine-grained, 2:4, by blocks, channels and layers: size, time, energy and accuracy on each machine.
+
+    Start from a network that is not pruned yet (lenet-300-100-dense, lenet-5-dense, resnet-50). What is said of
+    granularities is checked on it: pass, FAIL or not shown. measured machines are this computer.
+    """
+    from rich.console import Console
+
+    from eie.cli.commands import announce_compilation, keep_apart
+    from eie.cli.inputs import labelled_network, output_files, trainer_on, write_texts
+    from eie.cli.progress import Progress
+    from eie.spec import load_spec
+    from eie.studies import granularity_report as report
+    from eie.studies.granularity import granularity as study_of
+    from eie.studies.machines import DEFAULT
+    from eie.studies.variants import DEFAULT as VARIANTS
+
+    keep_apart(output_files(options), (model, options["trace_file"], options["mask"], options["shapes"]))
+    spec = load_spec(options["spec_name"] or "EIE_64PE", options["overrides"])
+    announce_compilation()
+    err = Console(stderr=True, markup=False)
+    with Progress(err) as progress:
+        progress.stage(f"reading {model}")
+        network = labelled_network(model, options["trace_file"], how_to_read(options))
+        trainer = trainer_on(options["data"], progress)
+        study = study_of(
+            network,
+            _words(options["variants"]) or VARIANTS,
+            options["machines"] or DEFAULT,
+            spec=spec,
+            trainer=trainer,
+            epochs=options["epochs"] if trainer is not None else 0,
+            samples=options["samples"],
+            with_search=not options["no_search"],
+            progress=progress.stage,
+        )
+        progress.stage("drawing")
+        texts = {
+            "table": lambda: report.plain(study),
+            "json_file": lambda: report.to_json(study),
+            "csv_file": lambda: report.to_csv(study),
+            "html_file": lambda: _page(study),
+        }
+        if options["plot_folder"]:
+            from eie.studies.figures import save_granularity
+
+            written = save_granularity(study, options["plot_folder"])
+            err.print(f"wrote {len(written)} figures to {options['plot_folder']}", highlight=False)
+        write_texts(texts, options)
+
+
+def _words(texts: Sequence[str]) -> tuple[str, ...]:
+    return tuple(word.strip() for text in texts for word in text.split(",") if word.strip())
+
+
+def _page(study: Any) -> str:
+    from eie.studies.figures import drawings
+    from eie.studies.granularity_report import html
+
+    return html(study, drawings(study))

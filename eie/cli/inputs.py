@@ -1,0 +1,67 @@
+"""What the commands that measure accuracy share: labelled networks, training data, texts to files or stdout."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from eie.cli.progress import Progress
+    from eie.compression.finetune import Trainer
+    from eie.compression.recipe import Training
+    from eie.network import Network
+
+Texts = Mapping[str, Callable[[], str]]
+_FILES = ("json_file", "csv_file", "html_file", "recipe_file", "output")
+
+
+def labelled_network(model: str, trace_file: str | None, how: Mapping[str, Any], samples: int | None = None) -> Network:
+    """Load a model with the inputs asked for: those of a trace file, else its own; at most ``samples`` of them."""
+    from eie.importers import load
+    from eie.trace import Trace
+
+    network = load(model, **how)
+    trace = network.trace if trace_file is None else Trace.load(trace_file)
+    if trace is not None and samples:
+        trace = trace.head(samples)
+    return replace(network, trace=trace)
+
+
+def trainer_on(data: str | Path | None, progress: Progress, training: Training | None = None) -> Trainer | None:
+    """Return what trains on an IDX data set, or None without one."""
+    if data is None:
+        return None
+    from eie.compression.dataset import idx_examples
+    from eie.compression.finetune import Trainer
+    from eie.compression.recipe import Training
+
+    progress.stage(f"reading {data}")
+    train, test = idx_examples(data, "train"), idx_examples(data, "test")
+    return Trainer(train, test, training or Training(), progress.stage)
+
+
+def output_files(options: Mapping[str, Any]) -> list[str]:
+    """Return the files that a command's options name for writing."""
+    return [options[name] for name in _FILES if options.get(name) not in (None, "", "-")]
+
+
+def write_texts(texts: Texts, options: Mapping[str, Any]) -> None:
+    """Write each text to the file its option names; the table goes to stdout unless another text does."""
+    from eie.storage import write_text
+
+    to_stdout = False
+    for option, text in texts.items():
+        if option == "table":
+            continue
+        if options[option] == "-":
+            click.echo(text(), nl=False)
+            to_stdout = True
+        elif options[option]:
+            write_text(options[option], text())
+    if not to_stdout:
+        click.echo(texts["table"](), nl=False)

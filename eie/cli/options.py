@@ -1,0 +1,59 @@
+"""Options that several commands share, and what they mean."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+import click
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def spec_options(command: F) -> F:
+    """Add ``--spec`` and ``--set``."""
+    command = click.option(
+        "--set",
+        "overrides",
+        multiple=True,
+        metavar="KEY=VALUE",
+        help="Change one field of the spec; repeatable.",
+    )(command)
+    return click.option(
+        "--spec",
+        "spec_name",
+        default=None,
+        metavar="NAME|FILE.toml",
+        help="EIE_64PE (default), EIE_256PE or a TOML overlay.",
+    )(command)
+
+
+def model_options(command: F) -> F:
+    """Add what `eie.load` may be told about a file; `how_to_read` understands it."""
+    for option in (
+        click.option(
+            "--unsupported",
+            type=click.Choice(["refuse", "skip"]),
+            help="Operators of an .onnx MODEL that are not known: refuse it (default), or keep its weight layers "
+            "for a --trace.",
+        ),
+        click.option(
+            "--input-shape", metavar="SIZExSIZE...", help="One sample's, where an .onnx MODEL leaves sizes open."
+        ),
+        click.option("--mask", metavar="FILE", help="0/1 arrays named as the weights they prune."),
+        click.option("--shapes", metavar="FILE.toml", help="Layer shapes of a .net file that is not a published one."),
+    ):
+        command = option(command)
+    return command
+
+
+def how_to_read(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what `eie.load` is told about a model, from the command's options."""
+    from eie.errors import EieError
+
+    shape = options["input_shape"]
+    try:
+        sizes = None if shape is None else [int(size) for size in shape.lower().split("x")]
+    except ValueError:
+        raise EieError(f"--input-shape {shape}: must be sizes with x between them, as in 1x64x160") from None
+    return {**{name: options[name] for name in ("mask", "shapes", "unsupported")}, "input_shape": sizes}

@@ -1,0 +1,97 @@
+"""``eie search``: how far to prune each layer so that a machine meets a budget at the least loss."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from eie.cli.options import how_to_read, model_options, spec_options
+
+
+@click.command()
+@click.argument("model")
+@click.option("--latency-budget", "latency", metavar="LIMIT", help="A share of the unpruned, as 0.5x, or 120us, 1.5ms.")
+@click.option("--energy-budget", "energy", metavar="LIMIT", help="A share of the unpruned, as 0.5x, or 300nJ, 2uJ.")
+@click.option(
+    "--machine", default="eie", show_default=True, metavar="NAME", help="EIE, or a modelled machine of eie compare."
+)
+@click.option(
+    "--granularity",
+    type=click.Choice(["fine", "channel"]),
+    help="What is pruned [default: fine on EIE and with CSR, channel elsewhere].",
+)
+@click.option("--layers", default="*", show_default=True, metavar="PATTERN", help="Which layers may be pruned.")
+@click.option(
+    "--method",
+    type=click.Choice(["greedy", "optuna"]),
+    default="greedy",
+    show_default=True,
+    help="How to look; optuna needs the dse extra.",
+)
+@click.option("--trials", type=click.IntRange(1), default=100, show_default=True, help="Proposals of optuna.")
+@click.option("--trace", "trace_file", metavar="FILE.npz", help="Labelled inputs [default: the model's own].")
+@click.option(
+    "--samples", type=click.IntRange(1), default=8, show_default=True, help="Samples that time and energy are those of."
+)
+@click.option("--data", metavar="FOLDER", help="IDX data set to choose, fine-tune and report on; needs PyTorch.")
+@click.option("--epochs", type=click.IntRange(0), default=4, show_default=True, help="Of fine-tuning, with --data.")
+@spec_options
+@model_options
+@click.option("-o", "--output", metavar="FILE", help="Where to write the pruned network: .safetensors or .npz.")
+@click.option("--recipe", "recipe_file", metavar="FILE.toml", help="Write the densities as a recipe of eie compress.")
+@click.option("--json", "json_file", metavar="FILE", help="Write everything as JSON; - for stdout.")
+@click.option("--csv", "csv_file", metavar="FILE", help="Write one row a plan and layer as CSV; - for stdout.")
+@click.option("--plot", "plot_folder", metavar="DIR", help="Write a figure as PNG and SVG.")
+def search(model: str, **options: Any) -> None:
+    """Find how far each layer of MODEL can be pruned so that a machine meets a budget at the least loss.
+
+    The same density for every layer at the same cost stands beside it. Choices go by one part of the labelled samples,
+    accuracy is reported on the rest.
+    """
+    from rich.console import Console
+
+    from eie.cli.commands import announce_compilation, keep_apart
+    from eie.cli.inputs import labelled_network, output_files, trainer_on, write_texts
+    from eie.cli.progress import Progress
+    from eie.importers.stored import save
+    from eie.spec import load_spec
+    from eie.storage import write_text
+    from eie.studies import search_report as report
+    from eie.studies.search import search as look
+
+    if (options["latency"] is None) == (options["energy"] is None):
+        raise click.UsageError("give --latency-budget or --energy-budget, one of them")
+    keep_apart(output_files(options), (model, options["trace_file"], options["mask"], options["shapes"]))
+    spec = load_spec(options["spec_name"] or "EIE_64PE", options["overrides"])
+    announce_compilation()
+    err = Console(stderr=True, markup=False)
+    with Progress(err) as progress:
+        progress.stage(f"reading {model}")
+        network = labelled_network(model, options["trace_file"], how_to_read(options))
+        trainer = trainer_on(options["data"], progress)
+        found = look(
+            network,
+            **{name: options[name] for name in (
+                "latency", "energy", "machine", "granularity", "layers", "samples", "method", "trials",
+            )},
+            spec=spec,
+            trainer=trainer,
+            epochs=options["epochs"] if trainer is not None else 0,
+            progress=progress.stage,
+        )  # fmt: skip
+        texts = {
+            "table": lambda: report.plain(found),
+            "json_file": lambda: report.to_json(found),
+            "csv_file": lambda: report.to_csv(found),
+        }
+        if options["output"]:
+            save(found.found.network, options["output"])
+        if options["recipe_file"]:
+            write_text(options["recipe_file"], report.recipe_toml(found))
+        if options["plot_folder"]:
+            from eie.studies.figures import save_search
+
+            written = save_search(found, options["plot_folder"])
+            err.print(f"wrote {len(written)} figures to {options['plot_folder']}", highlight=False)
+        write_texts(texts, options)
