@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from eie.report.result import Result
     from eie.report.run import simulate
     from eie.spec import EIE_64PE, EIE_256PE, AcceleratorSpec, load_spec
+    from eie.studies.granularity import granularity
+    from eie.studies.search import search
     from eie.sweeps.result import SweepResult
     from eie.sweeps.run import sweep
     from eie.trace import LayerTrace, Trace
@@ -46,11 +48,13 @@ _HOMES = {
     "compare": "eie.report.compare",
     "compile": "eie.compiler.program",
     "compress": "eie.compression.apply",
+    "granularity": "eie.studies.granularity",
     "load": "eie.importers",
     "load_recipe": "eie.compression.recipe",
     "load_spec": "eie.spec",
     "record_torch": "eie.recording.run_torch",
     "save": "eie.importers.stored",
+    "search": "eie.studies.search",
     "simulate": "eie.report.run",
     "sweep": "eie.sweeps.run",
 }
@@ -73,11 +77,13 @@ __all__ = [
     "compare",
     "compile",
     "compress",
+    "granularity",
     "load",
     "load_recipe",
     "load_spec",
     "record_torch",
     "save",
+    "search",
     "simulate",
     "sweep",
 ]

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from eie.cli.options import how_to_read, model_options, spec_options
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
@@ -27,9 +29,9 @@ if TYPE_CHECKING:
 )
 @click.option("--reference", metavar="NAME", help="Speedups are over this baseline, or eie [default: the first].")
 @click.option("--map", "maps", multiple=True, metavar="QUANTITY=COLUMN", help="What a CSV's columns hold; repeatable.")
-@click.option("--spec", "spec_name", metavar="NAME|FILE.toml", help="For a model: the EIE machine.")
-@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="For a model: change the spec.")
-@click.option("--trace", "trace_file", metavar="FILE.npz", help="For a model: its activations.")
+@spec_options
+@model_options
+@click.option("--trace", "trace_file", metavar="FILE", help="For a model: its activations (.npz, .npy).")
 @click.option("--samples", type=click.IntRange(1), help="For a model: use the first samples of the trace only.")
 @click.option("--json", "json_file", metavar="FILE", help="Write the comparison as JSON; - for stdout.")
 @click.option("--csv", "csv_file", metavar="FILE", help="Write one row a layer and machine as CSV; - for stdout.")
@@ -80,25 +82,25 @@ def compare(**options: Any) -> None:
 def _result(options: dict[str, Any]) -> tuple[Any, Network | None]:
     """Read a result, or simulate a model."""
     from eie.baselines.reports import read_result
+    from eie.cli.commands import read_inputs
     from eie.compiler.program import compile as compile_network
     from eie.errors import EieError
     from eie.importers import load
     from eie.report.run import simulate
     from eie.spec import load_spec
-    from eie.trace import Trace
 
     name = options["result"]
     if name.endswith(".json"):
-        given = [key for key in ("spec_name", "overrides", "trace_file", "samples") if options[key]]
-        if given:
-            raise EieError(f"{name}: is simulated already; --spec, --set, --trace and --samples apply to models")
+        of_models = ("spec_name", "overrides", "trace_file", "samples", "mask", "shapes", "input_shape", "unsupported")
+        if any(options[key] for key in of_models):
+            raise EieError(
+                f"{name}: is simulated already; --spec, --set, --trace, --samples and the like apply to models"
+            )
         return read_result(name), None
-    network = load(name)
-    trace = Trace.load(options["trace_file"]) if options["trace_file"] else network.trace
-    if trace is not None and options["samples"]:
-        trace = trace.head(options["samples"])
+    network = load(name, **how_to_read(options))
+    inputs = read_inputs(options["trace_file"], options["samples"], network, network.trace)
     spec = load_spec(options["spec_name"] or "EIE_64PE", options["overrides"])
-    return simulate(compile_network(network, spec), trace), network
+    return simulate(compile_network(network, spec), inputs), network
 
 
 def _maps(maps: tuple[str, ...]) -> dict[str, str]:

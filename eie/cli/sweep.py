@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from eie.cli.options import how_to_read, model_options
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -32,6 +34,7 @@ MOST_ROWS = 30
 @click.option("-o", "--output", default="results", show_default=True, metavar="DIR", help="Folder for what is written.")
 @click.option("--spec", "spec_name", default="EIE_64PE", metavar="NAME|FILE.toml", help="The machine to vary.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a field that is not varied.")
+@model_options
 @click.option("--trace", "traces", multiple=True, metavar="FILE", help="Activations (.npz, .npy); each for all models.")
 @click.option("--samples", type=click.IntRange(1), help="Use the first samples of each trace only.")
 @click.option("--pareto", metavar="LIST", help="Mark the front of latency,energy,area or other columns.")
@@ -88,7 +91,8 @@ def run(
     front = _names(pareto) or _names(optimise)
     err = Console(stderr=True, markup=False)
     announce_compilation()
-    loads = [pair for model in models for pair in _with_inputs(load(model), traces, samples)]
+    how = how_to_read({name: options.pop(name) for name in ("mask", "shapes", "unsupported", "input_shape")})
+    loads = [pair for model in models for pair in _with_inputs(load(model, **how), traces, samples)]
     with PointProgress(err) as progress:
         result = run_sweep(
             loads,

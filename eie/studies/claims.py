@@ -90,8 +90,8 @@ def _highest_compression(study: GranularityStudy) -> Statement:
 
 def _nine_to_twelve_times(study: GranularityStudy) -> Statement:
     claim = (
-        f"it leaves 9 to 12 times fewer weights, as of AlexNet and VGG-16 (at least {LEAST_COMPRESSION} times, losing at "
-        f"most {TOLERATED_LOSS:.0%})"
+        f"it leaves 9 to 12 times fewer weights, as of AlexNet and VGG-16 (at least {LEAST_COMPRESSION} times, losing "
+        f"at most {TOLERATED_LOSS:.0%})"
     )
     before, rows = study.unpruned.accuracy, _of(study, "fine")
     if before is None or not rows or not study.epochs:

@@ -51,6 +51,10 @@ def speedups(study: GranularityStudy) -> Figure:
             axes.xaxis.set_major_formatter(PercentFormatter(1.0))
             axes.set(xlabel=f"{PANELS[family]} pruned", xlim=(0, 1))
         figure.axes[0].set_ylabel("speedup over the unpruned network")
+        if any(row.variant.granularity == "2:4" for row in study.found):
+            figure.axes[0].plot(
+                [], [], color="#666666", marker="o", linestyle="", markersize=9, markerfacecolor="none", label="2:4"
+            )
         figure.suptitle(f"{study.network}: who gains from what", fontsize=11)
         figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside right center", fontsize=8)
     return figure
