@@ -62,7 +62,11 @@ def _slice(x: Sequence[Array], at: Attributes) -> Array:
 
 def _max_pool(x: Sequence[Array], at: Attributes) -> Array:
     lowest = np.iinfo(x[0].dtype).min if x[0].dtype.kind == "i" else -np.inf
-    top: Array = _pooled(x[0], at, lowest).max(axis=(-2, -1))
+    windows = _pooled(x[0], at, lowest)
+    # One place of all windows after the other: several times faster than reducing many short axes.
+    top: Array = windows[..., 0, 0].copy()
+    for place in np.ndindex(windows.shape[-2:]):
+        np.maximum(top, windows[(..., *place)], out=top)
     return top
 
 

@@ -76,7 +76,8 @@ class Price:
     """The cost of pruned forms of one network on one machine, layer by layer on the inputs recorded for it.
 
     On EIE every layer is simulated on what the unpruned network's layer read (columns that pruning took away are gone);
-    weights are not clustered, since only their pattern counts. A layer that was priced before is not simulated again.
+    weights are not clustered, since only their pattern counts (a small bias that clustering would make zero counts as
+    an entry here). A layer that was priced before is not simulated again.
 
     Raises
     ------

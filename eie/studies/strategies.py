@@ -26,7 +26,7 @@ LEAST = 0.02
 # Exchanging density between two layers is tried in networks of up to so many, this often at most.
 MOST_TO_EXCHANGE = 8
 EXCHANGES = 10
-RAISE = 1.2
+RAISES = (1.05, 1.2, 2.0)
 SEED = 0
 
 Densities = Mapping[str, float]
@@ -91,18 +91,31 @@ class Space:
         high = max(int(np.ceil(np.log(LEAST / densities[name]) / np.log(FACTOR))) for name in changed)
         if self.cost(at(high)) > limit:
             return None
-        low = 0
-        while high - low > 1:
-            middle = (low + high) // 2
-            low, high = (low, middle) if self.cost(at(middle)) <= limit else (middle, high)
-        return at(high)
+        return at(_first(lambda step: self.cost(at(step)) <= limit, 0, high))
+
+    def raised(self, densities: Densities, name: str, limit: float) -> dict[str, float]:
+        """Give one layer back as much as ``limit`` allows: where it is not the bottleneck, that is free."""
+
+        def at(step: int) -> dict[str, float]:
+            return {**densities, name: min(1.0, densities[name] / FACTOR**step)}
+
+        most = int(np.ceil(np.log(densities[name]) / np.log(FACTOR)))
+        return at(_first(lambda step: step > most or self.cost(at(step)) > limit, 0, most + 1) - 1)
+
+
+def _first(holds: Callable[[int], bool], low: int, high: int) -> int:
+    """Return the first number behind ``low`` for which ``holds``; it does for ``high``, and from the first on."""
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if holds(middle) else (middle, high)
+    return high
 
 
 def greedy(space: Space, uniform: Densities, limit: float, trials: int, say: Say) -> Densities:
-    """Take the cost down in equal steps, each in the layer where it hurts least; then exchange between layers.
+    """Take the cost down in equal steps, each in the layer where it hurts least; then refine.
 
-    Starts the exchanges from ``uniform`` where that loses less, so that the answer never does worse than it on the
-    samples that choices go by.
+    Refines ``uniform`` instead where that loses less, so that the answer never does worse than it on the samples that
+    choices go by.
     """
     del trials
     densities: Densities = space.start
@@ -120,29 +133,41 @@ def greedy(space: Space, uniform: Densities, limit: float, trials: int, say: Say
             step /= 2  # no layer alone can give so much any more
         else:
             return uniform
-    if space.loss(uniform) < space.loss(densities):
-        densities = uniform
-    return _exchanged(space, densities, limit, say) if len(space.names) <= MOST_TO_EXCHANGE else densities
+    return _refined(space, min(uniform, densities, key=space.loss), limit, say)
 
 
-def _exchanged(space: Space, densities: Densities, limit: float, say: Say) -> Densities:
-    """Give one layer more and take it from another while that loses less."""
+def _refined(space: Space, densities: Densities, limit: float, say: Say) -> Densities:
+    """Give back what is free; then, in small networks, take from one layer and give to another while that helps."""
+    densities = _filled(space, densities, limit)
+    if len(space.names) > MOST_TO_EXCHANGE:
+        return densities
     for count in range(EXCHANGES):
         say(f"exchanging between layers, {count + 1} of at most {EXCHANGES}")
         tried = []
         for more, less in permutations(space.names, 2):
-            raised = {**densities, more: min(1.0, densities[more] / RAISE)}
-            paid = space.reach(raised, [less], limit) if raised[more] > densities[more] else None
-            tried += [] if paid is None else [paid]
+            for factor in RAISES:
+                raised = {**densities, more: min(1.0, densities[more] * factor)}
+                paid = space.reach(raised, [less], limit) if raised[more] > densities[more] else None
+                tried += [] if paid is None else [paid]
         best = min(tried, key=space.loss, default=densities)
         if space.loss(best) >= space.loss(densities):
             break
-        densities = best
+        densities = _filled(space, best, limit)
     return densities
 
 
+def _filled(space: Space, densities: Densities, limit: float) -> Densities:
+    """Give back density that the limit still allows, where it helps most first."""
+    while True:
+        more = [space.raised(densities, name, limit) for name in space.names]
+        best = min(more, key=space.loss)
+        if space.loss(best) >= space.loss(densities):
+            return densities
+        densities = best
+
+
 def optuna(space: Space, uniform: Densities, limit: float, trials: int, say: Say) -> Densities:
-    """Try ``trials`` proposals of Optuna, each pruned further by one factor until it meets the limit.
+    """Try ``trials`` proposals of Optuna, each pruned further by one factor until it meets the limit; refine the best.
 
     Raises
     ------
@@ -167,4 +192,4 @@ def optuna(space: Space, uniform: Densities, limit: float, trials: int, say: Say
             continue
         study.tell(trial, space.loss(met))
         best = min(best, met, key=space.loss)
-    return best
+    return _refined(space, best, limit, say)

@@ -1,0 +1,322 @@
+"""Hardware-aware search: budgets, prices against whole simulations, judges, and plans that keep their budget."""
+
+import json
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from small_networks import cnn, mlp, outputs
+
+import eie
+from eie.baselines import dense
+from eie.baselines.workload import Workload
+from eie.cli import main
+from eie.compression.dataset import Examples
+from eie.compression.pruner import Pruner
+from eie.compression.recipe import PruneStep
+from eie.errors import EieError
+from eie.recording.inputs import Samples
+from eie.recording.record import record
+from eie.report.accuracy import Labelled
+from eie.studies.budget import Budget, Price, pattern_only
+from eie.studies.judge import Judge, Score, chance, score
+from eie.studies.search import SearchError, search
+from eie.studies.search_report import plans_section, recipe_toml
+from eie.studies.strategies import LEAST, Space, greedy
+
+SPEC = eie.EIE_64PE.replace(n_pe=4)
+
+
+def labelled(network, count=60, seed=3):
+    """Give a network inputs whose labels are its own answers, so that it is right to begin with."""
+    shape = network.graph.inputs[0][1] if network.graph else (network.layers[0].inputs,)
+    x = np.maximum(np.random.default_rng(seed).standard_normal((count, *shape)), 0).astype(np.float32)
+    labels = outputs(network, x).argmax(axis=1)
+    name = network.graph.inputs[0][0] if network.graph else network.layers[0].name
+    return replace(network, trace=eie.Trace({name: eie.LayerTrace.from_dense(x.reshape(count, -1))}, labels, "drawn"))
+
+
+def recorded(network, samples=4):
+    trace = network.trace
+    values = next(iter(trace.layers.values())).dense()[:samples]
+    return replace(network, trace=record(replace(network, trace=None), Samples.of(values)))
+
+
+def pruned(network, **densities):
+    rules = [{"layers": name, "density": density} for name, density in densities.items()]
+    return Pruner(network, PruneStep.model_validate({"kind": "prune", "rule": rules}), "test").round(network, 1, None)
+
+
+# -- budgets and prices -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("quantity", "text", "limit"),
+    [
+        ("latency_us", "0.5x", 50),
+        ("latency_us", "12us", 12),
+        ("latency_us", "1.5ms", 1500),
+        ("latency_us", "300 ns", 0.3),
+        ("energy_nj", ".25x", 25),
+        ("energy_nj", "2uJ", 2000),
+        ("energy_nj", "700 pJ", 0.7),
+    ],
+)
+def test_budgets_in_words(quantity, text, limit):
+    assert Budget.parse(quantity, text).limit(100) == pytest.approx(limit)
+
+
+@pytest.mark.parametrize("text", ["", "1x", "1.5x", "0us", "12", "12nJ", "-1us", "0.5"])
+def test_wrong_budgets(text):
+    with pytest.raises(EieError, match="budget .*must be a share"):
+        Budget.parse("latency_us", text)
+
+
+@pytest.mark.parametrize("quantity", ["latency_us", "energy_nj"])
+@pytest.mark.parametrize("make", [lambda: mlp([30, 20, 10]), cnn], ids=["mlp", "cnn"])
+def test_a_price_is_that_of_the_whole_simulation(make, quantity):
+    """Layer by layer, weights all alike: the same as compiling and running the network with its own weights."""
+    network = make()
+    # A small bias may be stored as zero, which the price does not know.
+    network = replace(network, layers=tuple(replace(layer, bias=None) for layer in network.layers))
+    network = recorded(labelled(network))
+    price = Price(network, "eie", quantity, SPEC)
+    for one in (network, pruned(network, **{network.layers[0].name: 0.3, network.layers[1].name: 0.6})):
+        result = eie.simulate(eie.compile(replace(one, trace=None), SPEC), network.trace)
+        whole = result.latency_us if quantity == "latency_us" else result.energy().total_nj
+        assert price.total(one) == pytest.approx(whole, rel=1e-12)
+
+
+def test_the_price_of_other_machines():
+    network = recorded(labelled(cnn()))
+    ours = Price(network, "dense", "latency_us", SPEC).total(network)
+    assert ours == dense.run(Workload.of_network(network), SPEC).latency_us
+    fewer = pruned(network, conv1=0.5)
+    assert Price(network, "dense", "latency_us", SPEC).total(fewer) == ours
+    assert Price(network, "roofline:titan-x:csr", "latency_us", SPEC).total(fewer) < Price(
+        network, "roofline:titan-x:csr", "latency_us", SPEC
+    ).total(network)
+    for machine, why in (("measured:dense", "modelled machine"), ("report.csv", "modelled machine")):
+        with pytest.raises(EieError, match=why):
+            Price(network, machine, "latency_us", SPEC)
+    with pytest.raises(EieError, match="states no energy"):
+        Price(network, "systolic:4x4:ws", "energy_nj", SPEC)
+
+
+def test_a_pattern_keeps_zeros_and_bias():
+    layer = eie.Layer.from_weights("a", [[0, 2.5], [-1, 0]], [0, 3.0])
+    found = pattern_only(layer)
+    np.testing.assert_array_equal(found.weights != 0, layer.weights != 0)
+    assert found.bias_codes.tolist() == [0, 1]
+    shared = eie.Layer.from_codes("a", np.array([[0, 2]], np.uint8), np.array([0, 1, 2.0]), np.array([2], np.uint8))
+    assert pattern_only(shared).bias_codes.tolist() == [1]
+
+
+# -- judges -----------------------------------------------------------------------------------------------------------
+
+
+def test_scores_by_hand():
+    layer = eie.Layer.from_weights("a", np.eye(3))
+    samples = Labelled({"a": np.array([[2, 0, 0], [0, 0, 1]], np.float32)}, np.array([0, 1]))
+    found = score(eie.Network.of(layer), samples)
+    assert found.right.tolist() == [True, False]
+    by_hand = -np.log([np.exp(2) / (np.exp(2) + 2), 1 / (np.e + 2)]).mean()
+    assert found.loss == pytest.approx(by_hand)
+
+
+def test_choosing_and_reporting_samples_are_apart():
+    network = labelled(mlp([8, 6, 3]), count=9)
+    judge = Judge.of(network)
+    whole = next(iter(network.trace.layers.values())).dense()
+    assert (len(judge.choosing.labels), len(judge.reporting.labels)) == (4, 5)
+    np.testing.assert_array_equal(np.concatenate([judge.choosing.arrays["fc0"], judge.reporting.arrays["fc0"]]), whole)
+    assert judge.report(network).accuracy == 1
+    assert Judge.of(replace(network, trace=None)) is None
+
+
+def test_chance_of_a_difference():
+    yes, no = np.ones(10, bool), np.zeros(10, bool)
+    assert chance(yes, yes) == 1
+    assert chance(yes, no) == pytest.approx(2 / 2**10)
+    assert chance(no, yes) == chance(yes, no)
+    assert chance(np.ones(3000, bool), np.zeros(3000, bool)) < 1e-300
+
+
+# -- strategies -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def space():
+    network = recorded(labelled(mlp([40, 30, 20, 5], seed=1), 80))
+    price = Price(network, "eie", "latency_us", SPEC)
+    judge = Judge.of(labelled(mlp([40, 30, 20, 5], seed=1), 80))
+    return Space(network, [layer.name for layer in network.layers], "fine", price, judge)
+
+
+def test_reach_prunes_as_little_as_meets_the_limit(space):
+    whole = space.cost(space.start)
+    found = space.reach(space.start, space.names, 0.6 * whole)
+    assert len(set(found.values())) == 1
+    assert space.cost(found) <= 0.6 * whole
+    assert space.cost({name: density / 0.97 for name, density in found.items()}) > 0.6 * whole
+    one = space.reach(space.start, ["fc0"], 0.8 * whole)
+    assert one["fc1"] == one["fc2"] == 1
+    assert space.reach(space.start, ["fc2"], 0.5 * whole) is None
+    least = space.cost(dict.fromkeys(space.names, LEAST))
+    assert space.reach(space.start, space.names, least)["fc0"] >= LEAST
+
+
+def test_greedy_meets_the_limit_and_never_does_worse_than_uniform(space):
+    whole = space.cost(space.start)
+    for share in (0.8, 0.6, 0.5):
+        uniform = space.reach(space.start, space.names, share * whole)
+        found = greedy(space, uniform, share * whole, 0, lambda _: None)
+        assert space.cost(found) <= share * whole
+        assert space.loss(found) <= space.loss(uniform)
+
+
+# -- the whole --------------------------------------------------------------------------------------------------------
+
+
+def test_what_cannot_be_searched():
+    network = labelled(mlp([16, 12, 4]))
+    for given in ({}, {"latency": "0.5x", "energy": "0.5x"}):
+        with pytest.raises(EieError, match="give a latency or an energy"):
+            search(network, **given)
+    with pytest.raises(SearchError, match="needs labelled inputs"):
+        search(mlp([16, 12, 4]), latency="0.5x")
+    with pytest.raises(SearchError, match="match none that can be pruned"):
+        search(network, latency="0.5x", layers="conv*")
+    with pytest.raises(SearchError, match=r"cannot be met: with 2% of every layer it still takes"):
+        search(network, latency="1ns")
+    with pytest.raises(SearchError, match="must be one of fine, channel"):
+        search(network, latency="0.5x", granularity="2:4")
+
+
+def test_a_loose_budget_prunes_nothing():
+    found = search(labelled(mlp([16, 12, 4])), latency="1s", spec=SPEC)
+    assert set(found.found.densities.values()) == {1}
+    assert found.found.final.accuracy == 1
+
+
+def test_channels_on_a_dense_machine():
+    """Single zeros gain nothing there, so channels go by default."""
+    network, spec = labelled(cnn()), eie.EIE_64PE.replace(n_pe=1)
+    found = search(network, latency="0.6x", machine="dense", spec=spec)
+    assert found.granularity == "channel"
+    assert set(found.found.densities) == {"conv1", "conv2", "fc1"}  # fc2's outputs are the classes
+    for plan in found.plans[1:]:
+        cost = dense.run(Workload.of_network(recorded(replace(plan.network, trace=network.trace))), spec).latency_us
+        assert plan.verified == pytest.approx(cost)
+        assert plan.verified <= found.limit == pytest.approx(0.6 * found.plans[0].verified)
+    assert {point.layer for point in found.sensitivity.points} == {"conv1", "conv2", "fc1"}
+
+
+def test_energy_and_optuna():
+    pytest.importorskip("optuna")
+    network = labelled(mlp([40, 30, 20, 5], seed=1), 80)
+    found = search(network, energy="0.6x", spec=SPEC, method="optuna", trials=12)
+    again = search(network, energy="0.6x", spec=SPEC, method="optuna", trials=12)
+    assert found.found.densities == again.found.densities
+    assert sum(found.found.cost.values()) <= found.limit
+    assert found.found.chosen.loss <= found.uniform.chosen.loss
+
+
+def test_what_was_found_as_a_recipe(tmp_path):
+    network = labelled(mlp([40, 30, 20, 5], seed=1), 80)
+    found = search(network, latency="0.6x", spec=SPEC)
+    (tmp_path / "found.toml").write_text(recipe_toml(found))
+    again, _ = eie.compress(network, eie.load_recipe(tmp_path / "found.toml"))
+    for one, other in zip(again.layers, found.found.network.layers, strict=True):
+        np.testing.assert_array_equal(one.weights, other.weights)
+
+
+def test_plans_are_fine_tuned_alike():
+    pytest.importorskip("torch")
+    from eie.compression.finetune import Trainer
+
+    network = mlp([40, 30, 3], seed=2)
+    x = np.maximum(np.random.default_rng(0).standard_normal((300, 40)), 0).astype(np.float32)
+    labels = outputs(network, x).argmax(axis=1)
+    trainer = Trainer(Examples(x[:200], labels[:200]), Examples(x[200:], labels[200:]))
+    found = search(network, latency="0.6x", spec=SPEC, trainer=trainer, epochs=2)
+    assert found.source == "chosen by the last 200 training images, reported on the test images"
+    for plan in found.plans:
+        assert plan.tuned is plan.final
+        assert len(plan.tuned.right) == 100
+    assert found.uniform.tuned.loss < found.uniform.reported.loss
+    # Pruned weights stayed pruned.
+    assert sum(layer.matrix.nnz for layer in found.uniform.network.layers) < 40 * 30 + 30 * 3
+    assert "after 2 epochs" in [column.heading for column in plans_section(found).grids[0].columns]
+
+
+def test_the_report_says_when_the_budget_is_not_quite_kept():
+    found = search(labelled(mlp([40, 30, 5])), latency="0.7x", spec=SPEC)
+    over = replace(found.found, verified=1.1 * found.limit)
+    notes = plans_section(replace(found, plans=(*found.plans[:2], over))).notes
+    assert any("other activations" in note for note in notes)
+    right = np.ones(4, bool)
+    assert Score(right, 0.0).accuracy == 1
+
+
+@pytest.fixture
+def cli(monkeypatch, capsys, tmp_path):
+    """Run ``eie search`` in an empty directory; return (exit code, stdout, stderr)."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*words):
+        monkeypatch.setattr(sys, "argv", ["eie", "search", *map(str, words)])
+        with pytest.raises(SystemExit) as left:
+            main()
+        captured = capsys.readouterr()
+        return left.value.code, captured.out, captured.err
+
+    return run
+
+
+def test_lenet_end_to_end(cli, tmp_path):
+    """Non-uniform pruning beats uniform at half of the latency, with real accuracy on images no choice has seen."""
+    code, out, err = cli(
+        "lenet-300-100-dense", "--latency-budget", "0.5x", "-o", "small.safetensors", "--recipe", "r.toml", "--json",
+        "s.json", "--csv", "s.csv", "--plot", "figures",
+    )  # fmt: skip
+    assert code == 0
+    assert "wrote 2 figures to figures" in err
+    assert out.startswith("lenet-300-100-dense: fine pruning to 1.3")
+    value = json.loads((tmp_path / "s.json").read_text())
+    rows = {(row["plan"], row["layer"]): row for row in value["rows"]}
+    assert len(rows) == 9
+    accuracy = {plan: rows[plan, "ip1"]["network_accuracy"] for plan in ("unpruned", "uniform", "non-uniform")}
+    print(accuracy)
+    assert accuracy["non-uniform"] > accuracy["uniform"] + 0.02
+    assert accuracy["unpruned"] - accuracy["non-uniform"] < 0.03
+    for plan in ("uniform", "non-uniform"):
+        cost = sum(rows[plan, name]["latency_us"] for name in ("ip1", "ip2", "ip3"))
+        assert 0.97 * value["limit"] < cost <= value["limit"]
+    small = eie.load(tmp_path / "small.safetensors")
+    assert [layer.weight_density for layer in small.layers] == pytest.approx(
+        [rows["non-uniform", name]["density"] for name in ("ip1", "ip2", "ip3")], abs=0.002
+    )
+    again, _ = eie.compress(eie.load("lenet-300-100-dense"), str(tmp_path / "r.toml"))
+    assert [layer.matrix.nnz for layer in again.layers] == [layer.matrix.nnz for layer in small.layers]
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "text"),
+    [
+        (["lenet-300-100-dense"], 2, "give --latency-budget or --energy-budget, one of them"),
+        (["lenet-300-100-dense", "--latency-budget", "half"], 1, "eie: budget 'half': must be a share"),
+        (["resnet-50", "--latency-budget", "0.5x"], 1, "eie: resnet-50: accuracy needs labelled inputs"),
+        (
+            ["lenet-300-100-dense", "--latency-budget", "0.5x", "--machine", "measured:csr"],
+            1,
+            "needs a modelled machine",
+        ),
+        (["lenet-300-100-dense", "--latency-budget", "1ns"], 1, "cannot be met"),
+        (["lenet-300-100-dense", "--latency-budget", "0.5x", "--machine", "syst"], 1, "eie: --baseline syst"),
+    ],
+)
+def test_wrong_words(cli, words, code, text):
+    found, _, err = cli(*words)
+    assert (found, text in err) == (code, True), err
