@@ -28,7 +28,7 @@ from eie.baselines.choose import choose
 from eie.baselines.match import match
 from eie.baselines.records import Baseline, LayerCost, Machine
 from eie.baselines.systolic import SystolicArray, gemm
-from eie.baselines.workload import LayerWork, Workload, work_of_records
+from eie.baselines.workload import LayerWork, Workload, layer_work, work_of_records
 from eie.errors import EieError, ModelError, TraceError
 from eie.geometry import Conv2d
 
@@ -198,6 +198,72 @@ def test_n_of_m():
         tensor_core.TensorCore(5, 4)
     pattern = eie.Layer.from_weights("a", [[1, 1, 1, 0, 1, 1], [1, 0, 0, 0, 0, 0]]).matrix
     assert tensor_core.violations(LayerWork("a", 2, 6, matrix=pattern), 2, 4) == 1 / 4
+
+
+def test_tensor_cores_take_layers_as_they_are():
+    rng = np.random.default_rng(0)
+    weights = rng.standard_normal((32, 64)).astype(np.float32)
+    pruned = np.where(np.arange(64) % 4 < 2, weights, 0)
+    layers = tuple(
+        LayerWork(name, 32, 64, kept_weights=np.count_nonzero(one), matrix=eie.Layer.from_weights(name, one).matrix)
+        for name, one in (("dense", weights), ("pruned", pruned))
+    )
+    found = choose("tensor-core:b4", Workload("w", layers), eie.EIE_64PE)
+    dense_one = tensor_core.run(Workload("w", layers), tensor_core.TensorCore(4, 4), 4).layers[0]
+    sparse_one = tensor_core.run(Workload("w", layers), tensor_core.TensorCore(2, 4), 4).layers[1]
+    assert [layer.latency_us for layer in found.layers] == [dense_one.latency_us, sparse_one.latency_us]
+    assert found.notes == ("pruned has 2:4 weights and the higher rate",)
+    with pytest.raises(EieError, match="weights of a are not at hand"):
+        choose("tensor-core", work(4, 4), eie.EIE_64PE)
+    with pytest.raises(EieError, match="must have the form tensor-core"):
+        choose("tensor-core:2:4", work(4, 4), eie.EIE_64PE)
+
+
+def test_n_of_m_within_the_groups_of_a_convolution():
+    """A group's columns are counted from its own first one, not from the matrix's."""
+    kernel = np.tile([1, 1, 0], (4, 2, 1, 1)).astype(np.float32)[..., :3]
+    conv = Conv2d(4, 4, (1, 3), groups=2)
+    layer = eie.Layer.from_conv("c", kernel, None, conv)
+    group = LayerWork("c", 2, 6, groups=2, matrix=layer.matrix)
+    # Rows of 1 1 0 1 1 0: the first four hold three, the last two one.
+    assert tensor_core.violations(group, 2, 4) == 1 / 2
+
+
+def test_overlapping_windows_are_fetched_once():
+    """A 3x3 window of stride 1 brings one new pixel a channel, of stride 2 four; 1x1 of stride 2 skips the others."""
+    for kernel, stride, fresh in ((3, 1, 1), (3, 2, 4), (1, 2, 1), (1, 1, 1), (2, 3, 4)):
+        conv = Conv2d(8, 16, (kernel, kernel), (stride, stride))
+        layer = eie.Layer.from_conv("c", np.ones(conv.weight_shape), None, conv)
+        one = layer_work(layer, 100, layer.matrix.nnz)
+        assert (one.fresh_inputs, one.fetched_inputs) == (8 * fresh, 8 * fresh)
+    grouped = layer_work(eie.Layer.from_conv("c", np.ones((16, 4, 3, 3)), None, Conv2d(8, 16, (3, 3), groups=2)), 1, 1)
+    assert grouped.fetched_inputs == 4
+    assert work(4, 8).layers[0].fetched_inputs == 8
+    overlapping = LayerWork("a", 16, 72, products=100, kept_weights=16 * 72, fresh_inputs=8)
+    found = only(roofline.run(Workload("w", (overlapping,)), "titan-x"))
+    assert found.bytes_moved == 4 * (16 * 72 + (8 + 16) * 100)
+
+
+def test_a_result_says_what_windows_share():
+    conv = Conv2d(2, 3, (3, 3))
+    layer = eie.Layer.from_conv("c", np.ones(conv.weight_shape), None, conv)
+    result = eie.simulate(eie.compile(layer, eie.EIE_64PE.replace(n_pe=2)), np.ones((1, 2, 5, 5)))
+    assert work_of_records("w", result.records()).layers[0].fresh_inputs == 2
+
+
+def test_measured_in_turns_with_the_layers_own_zeros(monkeypatch):
+    """One run of each task after the other, and the dense product has the zeros in place."""
+    held = eie.Layer.from_weights("a", np.eye(6)).matrix
+    owned = Workload("w", (LayerWork("a", 6, 6, kept_weights=6, matrix=held),))
+    np.testing.assert_array_equal(measured._dense(owned.layers[0], np.random.default_rng(0)), np.eye(6))
+    order = []
+    monkeypatch.setattr(measured, "LEAST_S", 0)
+    measured._medians_s([lambda: order.append("a"), lambda: order.append("b")], 3)
+    assert "".join(order) == "aabb" + "ab" * 3
+    tasks = [measured.Task(owned), measured.Task(owned, "csc", 2), measured.Task(work(3, 3))]
+    found = measured.run_together(tasks, runs=1)
+    assert [one.machine.name for one in found] == ["measured dense b1", "measured csc b2", "measured dense b1"]
+    assert all(only(one).latency_us > 0 for one in found)
 
 
 def test_roofline_by_hand():

@@ -243,6 +243,28 @@ def test_residual_networks_lose_the_channels_that_are_not_added():
     assert form.note.endswith(": b")
 
 
+def test_every_form_is_fine_tuned_alike():
+    pytest.importorskip("torch")
+    from eie.compression.dataset import Examples
+    from eie.compression.finetune import Trainer
+    from eie.compression.recipe import Training
+
+    network = mlp([20, 16, 3], seed=2)
+    x = np.maximum(np.random.default_rng(0).standard_normal((400, 20)), 0).astype(np.float32)
+    labels = outputs(network, x).argmax(axis=1)
+    examples = Examples(x[:300], labels[:300]), Examples(x[300:], labels[300:])
+    trainer = Trainer(*examples, Training(learning_rate=0.02))
+    how = {"machines": ["dense"], "with_search": False, "trainer": trainer}
+    study = granularity(network, ["fine:0.8", "channel:0.5"], epochs=10, **how)
+    as_pruned = granularity(network, ["fine:0.8", "channel:0.5"], **how)
+    assert (study.epochs, study.accuracy_source) == (10, "the test images of the data set")
+    assert as_pruned.epochs == 0
+    for tuned, raw in zip(study.rows[1:], as_pruned.rows[1:], strict=True):
+        assert tuned.kept == raw.kept
+        assert tuned.accuracy > raw.accuracy
+    assert verdict(study, "9 to 12 times").holds is False
+
+
 # -- claims -----------------------------------------------------------------------------------------------------------
 
 

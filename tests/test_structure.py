@@ -9,8 +9,10 @@ from hypothesis import strategies as st
 from small_networks import cnn, images, mlp, outputs
 
 import eie
+from eie.compression import structure
 from eie.compression.balance import permute
 from eie.compression.structure import readers, remove_layer, select_outputs
+from eie.errors import RecipeError
 from eie.geometry import Conv2d
 from eie.graph import Graph, Node
 from eie.network import dataflow
@@ -233,3 +235,33 @@ class TestPermutation:
     def test_nothing_to_move(self):
         with pytest.raises(eie.EieError, match="layer 'a': its outputs are the network's"):
             permute(eie.Network.of(eie.Layer.from_weights("a", np.eye(3))), 2)
+
+
+def test_which_layers_can_go_or_shrink():
+    network = cnn()
+    assert structure.shrinkable(network) == ("conv1", "conv2", "fc1")
+    assert structure.removable(network) == ()
+    square = mlp([6, 6, 6, 3])
+    assert structure.removable(square) == ("fc0", "fc1")
+    assert structure.removable(replace(square, sequential=False)) == ()
+    conv = Conv2d(4, 4, (3, 3), pads=(1, 1, 1, 1))
+    layer = eie.Layer.from_conv("c", np.ones(conv.weight_shape), None, conv)
+    assert structure.keeps_shape(layer)
+    assert not structure.keeps_shape(replace(layer, geometry=replace(conv, pads=(0, 0, 0, 0))))
+    assert not structure.keeps_shape(replace(layer, geometry=replace(conv, stride=(2, 2))))
+    wide = Conv2d(1, 1, (200, 1), pads=(0, 0, 0, 0))
+    assert not structure.keeps_shape(eie.Layer.from_conv("w", np.ones(wide.weight_shape), None, wide))
+
+
+def test_narrowed_shapes():
+    rng = np.random.default_rng(0)
+    layers = (
+        eie.Layer.from_conv("a", rng.standard_normal((8, 3, 3, 3))),
+        eie.Layer.from_weights("b", rng.standard_normal((10, 8)), np.ones(10)),
+    )
+    found = structure.narrowed(eie.Network("n", layers), 0.3)
+    assert [layer.matrix.shape for layer in found.layers] == [(2, 27), (10, 2)]
+    np.testing.assert_array_equal(found.layers[1].weights, layers[1].weights[:, :2])
+    grouped = eie.Layer.from_conv("g", np.ones((4, 2, 1, 1)), None, Conv2d(4, 4, groups=2))
+    with pytest.raises(RecipeError, match="a grouped convolution, are tied"):
+        structure.narrowed(eie.Network("n", (grouped,)), 0.5)
