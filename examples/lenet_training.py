@@ -55,7 +55,7 @@ def run(network: eie.Network, dense: Training, epochs: int, keys: dict[str, tupl
     if given.only_dense:
         target = given.out / f"{network.name}-dense.npz"
         write_npz(target, halves(network))
-        say(f"wrote {target}, {first.accuracy(eie.load(target.with_suffix('.toml'))):.2%} in half precision")
+        say(f"wrote {target}")
         return
     recipe = load_recipe(HERE / "recipes" / f"train-{network.name}.toml")
     if given.control:

@@ -13,9 +13,9 @@
 # %% [markdown]
 # # Which zeros pay, and where
 #
-# A network can lose single weights, two of every four, blocks, whole channels or whole layers. "Unstructured pruning gives
-# nothing on a GPU", "2:4 gives up to twice", "channels help everywhere": here all of that is run on one network and
-# several machines. It starts from a LeNet-300-100 that has not been pruned, trained on Fashion-MNIST.
+# A network can lose single weights, two of every four, blocks, whole channels or whole layers. "Unstructured pruning
+# gives nothing on a GPU", "2:4 gives up to twice", "channels help everywhere": here all of that is run on one network
+# and several machines. It starts from a LeNet-300-100 that has not been pruned, trained on Fashion-MNIST.
 
 # %%
 # %matplotlib inline
@@ -31,7 +31,8 @@ from eie.studies.variants import Variant, prune
 network = eie.load("lenet-300-100-dense")
 
 # %% [markdown]
-# Half of the weights, gone in four ways. Black is what is left of the first layer, outputs 0 to 47, inputs 300 to 347:
+# Half of the weights, gone in four ways. Black is what is left of the first layer, outputs 0 to 47, inputs 300 to
+# 347:
 
 # %%
 names = ("fine:0.5", "2:4", "block4x4:0.5", "channel:0.5")
@@ -42,8 +43,9 @@ for axes, name in zip(panels, names, strict=True):
     axes.set(title=f"{Variant.parse(name)}\n{weights.shape[0]} x {weights.shape[1]}", xticks=[], yticks=[])
 
 # %% [markdown]
-# Without a pattern the matrix keeps its shape and is full of holes. 2:4 has as many holes, at most two in four neighbours
-# of a row. Channels are different: the matrix *is* smaller, and the next layer loses the inputs that were produced there.
+# Without a pattern the matrix keeps its shape and is full of holes. 2:4 has as many holes, at most two in four
+# neighbours of a row. Channels are different: the matrix *is* smaller, and the next layer loses the inputs that were
+# produced there.
 #
 # Now each form on each machine. `measured` is the computer this notebook ran on, in numpy (dense) and scipy (CSR):
 
@@ -56,14 +58,14 @@ HTML(section_html(found["left"]))
 speedups(study)
 
 # %% [markdown]
-# Left, single weights: a dense machine multiplies zeros as patiently as anything else, so its line is flat. A CPU that
-# stores the matrix as CSR is *slower* at first, since every weight now needs an index and a gather; it breaks even
-# somewhere beyond 85 %. EIE is built for such matrices and gains from the first zero on, until something other than
-# weights takes the time: scanning activations, and columns without entries. Hollow: 2:4 is worth something only to EIE
-# and to tensor cores that know it.
+# Left, single weights: a dense machine multiplies zeros as patiently as anything else, so its line is flat. A CPU
+# that stores the matrix as CSR is *slower* at first, since every weight now needs an index and a gather; it breaks
+# even somewhere beyond 85 %. EIE is built for such matrices and gains from the first zero on, until something other
+# than weights takes the time: scanning activations, and columns without entries. Hollow: 2:4 is worth something only
+# to EIE and to tensor cores that know it.
 #
-# Right, channels: every line rises. They do not rise alike: a machine that cannot be filled by so small a network (the A100
-# at batch 1) gains least.
+# Right, channels: every line rises. They do not rise alike: a machine that cannot be filled by so small a network
+# (the A100 at batch 1) gains least.
 #
 # And what does it cost in accuracy, before any fine-tuning?
 
@@ -71,8 +73,8 @@ speedups(study)
 accuracies(study)
 
 # %% [markdown]
-# With as many weights left, the finer granularity is the more accurate. That is the trade-off: compression against hardware
-# that can use it. Statements that one reads about pruning, checked on this network:
+# With as many weights left, the finer granularity is the more accurate. That is the trade-off: compression against
+# hardware that can use it. Statements that one reads about pruning, checked on this network:
 
 # %%
 HTML(section_html(found["claims"]))
@@ -80,8 +82,8 @@ HTML(section_html(found["claims"]))
 # %% [markdown]
 # ## One density for all layers?
 #
-# Layers are not equally redundant, and not equally expensive. `eie.search` takes a simulated machine's time down step by
-# step, each in the layer where it hurts least. It chooses by 500 images and reports on 500 others:
+# Layers are not equally redundant, and not equally expensive. `eie.search` takes a simulated machine's time down step
+# by step, each in the layer where it hurts least. It chooses by 500 images and reports on 500 others:
 
 # %%
 densities(study.search)
@@ -90,9 +92,9 @@ densities(study.search)
 HTML(section_html(found["search"]))
 
 # %% [markdown]
-# The first layer is 89 % of the time, so that is where pruning pays; the last has 1,000 weights, takes 3 %, and its ten
-# outputs decide the class. At the same latency that is worth three points of accuracy. Fine-tuning evens much of it
-# out: docs/granularities.md has both.
+# The first layer is 89 % of the time, so that is where pruning pays; the last has 1,000 weights, takes 3 %, and its
+# ten outputs decide the class. At the same latency that is worth more than four points of accuracy. Fine-tuning evens
+# much of it out: docs/granularities.md has both.
 #
 # ## ResNet-50
 #
@@ -107,7 +109,7 @@ HTML("".join(section_html(section) for section in sections(resnet) if section.na
 
 # %% [markdown]
 # Parameters and operations are as printed, but for channels: halving the channels on both sides leaves a quarter of a
-# layer, except in the first and the last. The speedups are not: 2:4 halves arithmetic and weights, but a 1x1 convolution
-# spends its time moving activations, and nobody pruned those.
+# layer, except in the first and the last. The speedups are not: 2:4 halves arithmetic and weights, but a 1x1
+# convolution spends its time moving activations, and nobody pruned those.
 #
 # To try it on a network of your own: `eie granularity model.onnx --html report.html`.

@@ -11,6 +11,8 @@ from eie.report.section_text import cell, verdict
 from eie.report.sections import Column, Grid, Section, Statement, Value
 
 LARGE_DEVIATION = 0.05
+# In the element, since notebooks show sections without the page's style sheet.
+_TEXT = ' style="text-align: left"'
 CSS = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #222; max-width: 1200px; margin: 2rem auto; padding: 0 1rem; }
 h1 { font-size: 1.6rem; } h2 { font-size: 1.25rem; margin-top: 2.5rem; border-bottom: 1px solid #ccc; }
@@ -20,11 +22,10 @@ table { border-collapse: collapse; font-size: 13px; }
 caption { text-align: left; font-weight: 600; padding: .3rem 0; }
 th, td { padding: .15rem .55rem; text-align: right; border-bottom: 1px solid #eee; white-space: nowrap; }
 th { border-bottom: 1px solid #888; vertical-align: bottom; }
-th.text, td.text { text-align: left; }
 td.large { background: #fbe3d0; }
 td.close { background: #e3f0f8; }
 svg { width: 720px; max-width: 100%; height: auto; display: block; margin: 1rem 0; }
-.claims td { white-space: normal; text-align: left; }
+.claims td { white-space: normal; }
 .claims td:nth-child(2) { white-space: nowrap; }
 .pass { color: #00614a; font-weight: 600; } .FAIL { color: #a63c00; font-weight: 600; }
 .note { color: #555; font-size: 13px; margin: .3rem 0; }
@@ -65,7 +66,7 @@ def _table(grid: Grid) -> str:
 
 def _class(column: Column, value: Value) -> str:
     if column.format == "text":
-        return ' class="text"'
+        return _TEXT
     if column.format == "deviation" and isinstance(value, float):
         return ' class="large"' if abs(value) > LARGE_DEVIATION else ' class="close"'
     return ""
@@ -74,12 +75,12 @@ def _class(column: Column, value: Value) -> str:
 def claims_html(statements: tuple[Statement, ...]) -> str:
     """Return claims as a table: verdict, place, claim, what was found."""
     rows = "".join(
-        f'<tr><td class="{verdict(one).split()[0]}">{verdict(one)}</td><td>{escape(one.place)}</td>'
-        f"<td>{escape(one.claim)}</td><td>{escape(one.found)}</td></tr>"
+        f'<tr><td class="{verdict(one).split()[0]}">{verdict(one)}</td><td{_TEXT}>{escape(one.place)}</td>'
+        f"<td{_TEXT}>{escape(one.claim)}</td><td{_TEXT}>{escape(one.found)}</td></tr>"
         for one in statements
     )
     return (
-        '<div class="scroll"><table class="claims"><thead><tr><th></th><th class="text">where</th>'
-        '<th class="text">claim, and bound</th><th class="text">found</th></tr></thead>'
+        '<div class="scroll"><table class="claims"><thead><tr><th></th>'
+        f"<th{_TEXT}>where</th><th{_TEXT}>claim, and bound</th><th{_TEXT}>found</th></tr></thead>"
         f"<tbody>{rows}</tbody></table></div>"
     )

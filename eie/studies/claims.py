@@ -211,9 +211,8 @@ def _channels_alike(study: GranularityStudy) -> Statement:
     spread = max(known.values()) / min(known.values())
     fewer = (study.unpruned.macs or 0) / (row.macs or 1)
     listed = ", ".join(f"{machine} {speedup:.2f}x" for machine, speedup in known.items())
-    return Statement(
-        TEXT, claim, spread <= ALIKE, f"{row.variant}, {fewer:.2f} times fewer MACs: {listed}; {spread:.2f}"
-    )
+    text = f"{row.variant}, {fewer:.2f} times fewer MACs: {listed}; most over least {spread:.2f}"
+    return Statement(TEXT, claim, spread <= ALIKE, text)
 
 
 def _non_uniform(study: GranularityStudy) -> Statement:

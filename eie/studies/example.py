@@ -28,8 +28,8 @@ _WHY = {
 }
 # Why a modelled A100 gains less than the text says.
 _SLOWER = {
-    "2:4": "1x1 convolutions are bound by moving activations, which 2:4 does not make fewer",
-    "channel:0.5": "memory binds, and activations halve where weights and MACs fall to a quarter",
+    "2:4": "where memory binds, weights shrink to 9/16, indices included, and activations not at all",
+    "channel:0.5": "where memory binds, activations halve while weights and MACs fall to a quarter",
 }
 
 
