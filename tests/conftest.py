@@ -1,6 +1,7 @@
 """Fixtures shared by the suite."""
 
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -42,3 +43,20 @@ def fc8(shared):
         pytest.skip("../shared/data/alexnet_fc8.npz is not here")
     data = np.load(file)
     return Layer.from_codes("fc8", data["codes"], data["codebook"], data["bias_codes"]), data["act"]
+
+
+@pytest.fixture
+def cli(monkeypatch, capsys, tmp_path):
+    """Run ``eie`` with words in an empty directory; return (exit code, stdout, stderr)."""
+    from eie.cli import main
+
+    monkeypatch.chdir(tmp_path)
+
+    def run(*words):
+        monkeypatch.setattr(sys, "argv", ["eie", *map(str, words)])
+        with pytest.raises(SystemExit) as left:
+            main()
+        captured = capsys.readouterr()
+        return left.value.code, captured.out, captured.err
+
+    return run

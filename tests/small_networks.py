@@ -1,5 +1,6 @@
 """Small networks for the tests of compression, and what they compute."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -55,3 +56,12 @@ def outputs(network, x):
 
 def images(count=5, seed=1):
     return np.random.default_rng(seed).standard_normal((count, 1, 8, 8)).astype(np.float32)
+
+
+def labelled(network, count=60, seed=3):
+    """Give a network inputs whose labels are its own answers, so that it is right to begin with."""
+    shape = network.graph.inputs[0][1] if network.graph else (network.layers[0].inputs,)
+    x = np.maximum(np.random.default_rng(seed).standard_normal((count, *shape)), 0).astype(np.float32)
+    labels = outputs(network, x).argmax(axis=1)
+    name = network.graph.inputs[0][0] if network.graph else network.layers[0].name
+    return replace(network, trace=eie.Trace({name: eie.LayerTrace.from_dense(x.reshape(count, -1))}, labels, "drawn"))

@@ -3,7 +3,6 @@
 import csv
 import io
 import json
-import sys
 from statistics import geometric_mean
 
 import numpy as np
@@ -11,7 +10,6 @@ import pytest
 
 import eie
 from eie.baselines.records import WHOLE, Baseline, LayerCost, Machine
-from eie.cli import main
 from eie.errors import EieError
 from eie.geometry import Conv2d
 from eie.report.compare import MEAN, TOTAL, compare
@@ -22,21 +20,6 @@ def lenet():
     """LeNet-300-100 on 64 PEs, 4 samples."""
     network = eie.load("lenet-300-100")
     return eie.simulate(eie.compile(network, eie.EIE_64PE), network.trace.head(4))
-
-
-@pytest.fixture
-def cli(monkeypatch, capsys, tmp_path):
-    """Run ``eie compare`` in an empty directory; return (exit code, stdout, stderr)."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*words):
-        monkeypatch.setattr(sys, "argv", ["eie", "compare", *map(str, words)])
-        with pytest.raises(SystemExit) as left:
-            main()
-        captured = capsys.readouterr()
-        return left.value.code, captured.out, captured.err
-
-    return run
 
 
 def other(*layers, **machine):
@@ -169,8 +152,8 @@ def test_refused(lenet):
 
 def test_a_model_end_to_end(cli, tmp_path):
     code, out, err = cli(
-        "lenet-300-100", "--samples", 2, "--baseline", "systolic:32x32:ws", "--baseline", "dense", "--baseline",
-        "nm:2:4:b64", "--baseline", "published:cpu_dense_b1", "--json", "c.json", "--csv", "c.csv", "--plot", "figures",
+        "compare", "lenet-300-100", "--samples", 2, "--baseline", "systolic:32x32:ws", "--baseline", "dense",
+        "--baseline", "nm:2:4:b64", "--baseline", "published:cpu_dense_b1", "--json", "c.json", "--csv", "c.csv", "--plot", "figures",
     )  # fmt: skip
     assert code == 0
     assert out.startswith("lenet-300-100: speedup and energy efficiency over systolic:32x32:ws")
@@ -195,14 +178,14 @@ def test_a_result_file_end_to_end(cli, lenet, tmp_path):
     (tmp_path / "COMPUTE_REPORT.csv").write_text(
         "LayerID, Total Cycles, Stall Cycles,\n0, 8000, 0,\n1, 800, 0,\n2, 80, 0,\n"
     )
-    code, out, _ = cli("r.json", "--baseline", "COMPUTE_REPORT.csv@400", "--csv", "-")
+    code, out, _ = cli("compare", "r.json", "--baseline", "COMPUTE_REPORT.csv@400", "--csv", "-")
     assert code == 0
     rows = {(row["layer"], row["how"]): row for row in csv.DictReader(io.StringIO(out))}
     assert float(rows["ip1", "imported"]["latency_us"]) == 20
     assert float(rows["ip1", "modelled"]["speedup"]) == pytest.approx(20 / lenet.layers[0].latency_us)
     (tmp_path / "t.csv").write_text("Op,ms\nip1,0.1\nip3,0.2\n")
     words = ("r.json", "--baseline", "t.csv", "--map", "layer=Op", "--map", "latency_ms=ms", "--reference", "eie")
-    code, out, _ = cli(*words)
+    code, out, _ = cli("compare", *words)
     assert code == 0
     assert "Note: t: no figure for ip2." in out
     assert "the batch size of t is not known" in out
@@ -220,7 +203,7 @@ def test_a_result_file_end_to_end(cli, lenet, tmp_path):
     ],
 )
 def test_wrong_words(cli, words, code, text):
-    found, _, err = cli(*words)
+    found, _, err = cli("compare", *words)
     assert found == code
     assert text in err
 

@@ -4,16 +4,14 @@ import csv
 import io
 import json
 import math
-import sys
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from small_networks import cnn, images, mlp, outputs
+from small_networks import cnn, images, labelled, mlp, outputs
 
 import eie
 from eie.baselines.records import Baseline, LayerCost, Machine
-from eie.cli import main
 from eie.compression.codecs import nm
 from eie.errors import EieError
 from eie.geometry import Conv2d
@@ -27,15 +25,6 @@ from eie.studies.notes import pruning_notes
 from eie.studies.variants import DEFAULT, Variant, prune, shapes_only
 
 RESNET_50 = {"weights": 25_502_912, "macs": 4_089_184_256}
-
-
-def labelled(network, count=40, seed=3):
-    """Give a network inputs whose labels are its own answers, so that it is right to begin with."""
-    shape = network.graph.inputs[0][1] if network.graph else (network.layers[0].inputs,)
-    x = np.maximum(np.random.default_rng(seed).standard_normal((count, *shape)), 0).astype(np.float32)
-    labels = outputs(network, x).argmax(axis=1)
-    name = network.graph.inputs[0][0] if network.graph else network.layers[0].name
-    return replace(network, trace=eie.Trace({name: eie.LayerTrace.from_dense(x.reshape(count, -1))}, labels, "drawn"))
 
 
 SHAPES = """
@@ -367,21 +356,6 @@ def test_csr_is_not_ten_times_smaller():
 # -- the shipped models -----------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def cli(monkeypatch, capsys, tmp_path):
-    """Run ``eie`` in an empty directory; return (exit code, stdout, stderr)."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*words):
-        monkeypatch.setattr(sys, "argv", ["eie", *map(str, words)])
-        with pytest.raises(SystemExit) as left:
-            main()
-        captured = capsys.readouterr()
-        return left.value.code, captured.out, captured.err
-
-    return run
-
-
 def test_lenet_end_to_end(cli, tmp_path):
     words = ("--samples", 2, "--json", "g.json", "--csv", "g.csv", "--html", "g.html", "--plot", "figures")
     code, out, err = cli("granularity", "lenet-300-100-dense", *words)
@@ -406,7 +380,8 @@ def test_lenet_end_to_end(cli, tmp_path):
         assert next(holds[claim] for claim in holds if words in claim) is True
     for words in ("10 times smaller", "all machines alike"):
         assert next(holds[claim] for claim in holds if words in claim) is False
-    assert 0.5 < value["break_even_sparsity"]["measured:csr"] <= 0.98
+    even = value["break_even_sparsity"]["measured:csr"]
+    assert even is None or 0.5 < even <= 0.98  # measured: where, or whether at all, is the machine's business
     assert len(list(csv.DictReader(io.StringIO((tmp_path / "g.csv").read_text())))) == len(rows)
     page = (tmp_path / "g.html").read_text()
     assert page.count("<svg") == 3

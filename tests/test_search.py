@@ -1,17 +1,15 @@
 """Hardware-aware search: budgets, prices against whole simulations, judges, and plans that keep their budget."""
 
 import json
-import sys
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from small_networks import cnn, mlp, outputs
+from small_networks import cnn, labelled, mlp, outputs
 
 import eie
 from eie.baselines import dense
 from eie.baselines.workload import Workload
-from eie.cli import main
 from eie.compression.dataset import Examples
 from eie.compression.pruner import Pruner
 from eie.compression.recipe import PruneStep
@@ -26,15 +24,6 @@ from eie.studies.search_report import plans_section, recipe_toml
 from eie.studies.strategies import LEAST, Space, greedy
 
 SPEC = eie.EIE_64PE.replace(n_pe=4)
-
-
-def labelled(network, count=60, seed=3):
-    """Give a network inputs whose labels are its own answers, so that it is right to begin with."""
-    shape = network.graph.inputs[0][1] if network.graph else (network.layers[0].inputs,)
-    x = np.maximum(np.random.default_rng(seed).standard_normal((count, *shape)), 0).astype(np.float32)
-    labels = outputs(network, x).argmax(axis=1)
-    name = network.graph.inputs[0][0] if network.graph else network.layers[0].name
-    return replace(network, trace=eie.Trace({name: eie.LayerTrace.from_dense(x.reshape(count, -1))}, labels, "drawn"))
 
 
 def recorded(network, samples=4):
@@ -260,26 +249,11 @@ def test_the_report_says_when_the_budget_is_not_quite_kept():
     assert Score(right, 0.0).accuracy == 1
 
 
-@pytest.fixture
-def cli(monkeypatch, capsys, tmp_path):
-    """Run ``eie search`` in an empty directory; return (exit code, stdout, stderr)."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*words):
-        monkeypatch.setattr(sys, "argv", ["eie", "search", *map(str, words)])
-        with pytest.raises(SystemExit) as left:
-            main()
-        captured = capsys.readouterr()
-        return left.value.code, captured.out, captured.err
-
-    return run
-
-
 def test_lenet_end_to_end(cli, tmp_path):
     """Non-uniform pruning beats uniform at half of the latency, with real accuracy on images no choice has seen."""
     code, out, err = cli(
-        "lenet-300-100-dense", "--latency-budget", "0.5x", "-o", "small.safetensors", "--recipe", "r.toml", "--json",
-        "s.json", "--csv", "s.csv", "--plot", "figures",
+        "search", "lenet-300-100-dense", "--latency-budget", "0.5x", "-o", "small.safetensors", "--recipe", "r.toml",
+        "--json", "s.json", "--csv", "s.csv", "--plot", "figures",
     )  # fmt: skip
     assert code == 0
     assert "wrote 2 figures to figures" in err
@@ -318,5 +292,5 @@ def test_lenet_end_to_end(cli, tmp_path):
     ],
 )
 def test_wrong_words(cli, words, code, text):
-    found, _, err = cli(*words)
+    found, _, err = cli("search", *words)
     assert (found, text in err) == (code, True), err

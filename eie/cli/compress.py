@@ -45,13 +45,12 @@ def compress(model: str, recipe: str | None, **options: Any) -> None:
     """
     from rich.console import Console
 
-    from eie.cli.commands import keep_apart
-    from eie.cli.inputs import labelled_network, output_files, trainer_on, write_texts
+    from eie.cli.inputs import check_files, labelled_network, trainer_on, write_texts
     from eie.cli.progress import Progress
     from eie.compression.recipe import load_recipe
 
     _check(recipe, options)
-    keep_apart(output_files(options), (model, recipe, options["trace_file"], options["mask"], options["shapes"]))
+    check_files(model, options, recipe)
     with Progress(Console(stderr=True, markup=False)) as progress:
         progress.stage(f"reading {model}")
         network = labelled_network(model, options["trace_file"], how_to_read(options), options["samples"])

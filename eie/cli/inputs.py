@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from eie.cli.options import how_to_read
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from eie.compression.finetune import Trainer
     from eie.compression.recipe import Training
     from eie.network import Network
+    from eie.spec import AcceleratorSpec
 
 Texts = Mapping[str, Callable[[], str]]
 _FILES = ("json_file", "csv_file", "html_file", "recipe_file", "output")
@@ -45,9 +48,24 @@ def trainer_on(data: str | Path | None, progress: Progress, training: Training |
     return Trainer(train, test, training or Training(), progress.stage)
 
 
-def output_files(options: Mapping[str, Any]) -> list[str]:
-    """Return the files that a command's options name for writing."""
-    return [options[name] for name in _FILES if options.get(name) not in (None, "", "-")]
+def study_inputs(
+    model: str, options: Mapping[str, Any], progress: Progress
+) -> tuple[Network, AcceleratorSpec, Trainer | None]:
+    """Read what a study asks for: the network with its inputs, EIE's spec, and what trains on ``--data``."""
+    from eie.spec import load_spec
+
+    spec = load_spec(options["spec_name"] or "EIE_64PE", options["overrides"])
+    progress.stage(f"reading {model}")
+    network = labelled_network(model, options["trace_file"], how_to_read(options))
+    return network, spec, trainer_on(options["data"], progress)
+
+
+def check_files(model: str, options: Mapping[str, Any], *others: str | None) -> None:
+    """Refuse to write one file twice, or over one that is read."""
+    from eie.cli.commands import keep_apart
+
+    outputs = [options[name] for name in _FILES if options.get(name) not in (None, "", "-")]
+    keep_apart(outputs, (model, options["trace_file"], options["mask"], options["shapes"], *others))
 
 
 def write_texts(texts: Texts, options: Mapping[str, Any]) -> None:

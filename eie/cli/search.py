@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from eie.cli.options import how_to_read, model_options, spec_options
+from eie.cli.options import model_options, spec_options
 
 
 @click.command()
@@ -51,25 +51,21 @@ def search(model: str, **options: Any) -> None:
     """
     from rich.console import Console
 
-    from eie.cli.commands import announce_compilation, keep_apart
-    from eie.cli.inputs import labelled_network, output_files, trainer_on, write_texts
+    from eie.cli.commands import announce_compilation
+    from eie.cli.inputs import check_files, study_inputs, write_texts
     from eie.cli.progress import Progress
     from eie.importers.stored import save
-    from eie.spec import load_spec
     from eie.storage import write_text
     from eie.studies import search_report as report
     from eie.studies.search import search as look
 
     if (options["latency"] is None) == (options["energy"] is None):
         raise click.UsageError("give --latency-budget or --energy-budget, one of them")
-    keep_apart(output_files(options), (model, options["trace_file"], options["mask"], options["shapes"]))
-    spec = load_spec(options["spec_name"] or "EIE_64PE", options["overrides"])
+    check_files(model, options)
     announce_compilation()
     err = Console(stderr=True, markup=False)
     with Progress(err) as progress:
-        progress.stage(f"reading {model}")
-        network = labelled_network(model, options["trace_file"], how_to_read(options))
-        trainer = trainer_on(options["data"], progress)
+        network, spec, trainer = study_inputs(model, options, progress)
         found = look(
             network,
             **{name: options[name] for name in (

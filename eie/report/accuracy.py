@@ -74,17 +74,7 @@ def float32_outputs(network: Network, arrays: Mapping[str, NDArray[Any]]) -> NDA
 
 
 def float32_accuracy(network: Network, inputs: Inputs = None) -> float | None:
-    """Share of samples whose largest output is the labelled class.
-
-    Parameters
-    ----------
-    inputs
-        As for `eie.simulate`; the network's own trace by default.
-
-    Returns
-    -------
-    0 to 1, or None where `labelled_inputs` has nothing.
-    """
+    """Share of samples whose largest output is the labelled class; None where `labelled_inputs` has nothing."""
     given = labelled_inputs(network, inputs)
     if given is None:
         return None

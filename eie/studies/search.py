@@ -190,37 +190,45 @@ def search(
     recorded = _recorded(network, judge, samples)
     price = Price(recorded, machine, budget.quantity, spec)
     space = Space(recorded, names, granularity, price, judge)
-    whole = space.cost(space.start)
-    limit = budget.limit(whole)
-    uniform: Densities | None = space.start if whole <= limit else space.reach(space.start, names, limit)
-    if uniform is None:
-        least = space.cost(dict.fromkeys(names, LEAST))
-        raise SearchError(
-            f"{network.name} on {machine}: the budget of {limit:.4g} {unit(budget.quantity)} cannot be met: with "
-            f"{LEAST:.0%} of every layer it still takes {least:.4g} of {whole:.4g}"
-        )
+    limit = budget.limit(space.cost(space.start))
+    uniform = _uniform(space, limit, f"{network.name} on {machine}", budget.quantity)
     progress("scanning how sensitive each layer is")
     sensitivity = scan(network, lambda one: judge.choose(one).accuracy, SCANNED, granularity=granularity)
     sensitivity = replace(sensitivity, points=tuple(one for one in sensitivity.points if one.layer in names))
     found = _STRATEGIES[method](space, uniform, limit, trials, progress)
-    plans = []
-    for name, densities in (("unpruned", space.start), ("uniform", uniform), ("non-uniform", found)):
+
+    def plan(name: str, densities: Densities) -> Plan:
         progress(f"verifying: {name}")
         pruned = space.network(densities)
         cost = price.by_layer(pruned)
         verified = sum(cost.values())
         if machine == EIE:
             verified = _executed(pruned, judge, samples, spec, budget.quantity)
-        plan = Plan(name, pruned, densities, cost, verified, judge.choose(pruned), judge.report(pruned))
-        if trainer is not None and epochs:
-            progress(f"fine-tuning: {name}")
-            tuned = trainer.finetune(replace(pruned, trace=None), epochs)
-            plan = replace(plan, network=tuned, tuned=judge.report(tuned))
-        plans.append(plan)
+        made = Plan(name, pruned, densities, cost, verified, judge.choose(pruned), judge.report(pruned))
+        if trainer is None or not epochs:
+            return made
+        progress(f"fine-tuning: {name}")
+        tuned = trainer.finetune(replace(pruned, trace=None), epochs)
+        return replace(made, network=tuned, tuned=judge.report(tuned))
+
+    plans = plan("unpruned", space.start), plan("uniform", uniform), plan("non-uniform", found)
     return Search(
-        network.name, machine, granularity, method, budget.quantity, limit, (plans[0], plans[1], plans[2]),
-        sensitivity, judge.source, epochs if trainer is not None else 0, space.evaluations,
+        network.name, machine, granularity, method, budget.quantity, limit, plans, sensitivity, judge.source,
+        epochs if trainer is not None else 0, space.evaluations,
     )  # fmt: skip
+
+
+def _uniform(space: Space, limit: float, where: str, quantity: Quantity) -> Densities:
+    """Return the highest density for all layers that meets the limit."""
+    whole = space.cost(space.start)
+    found = space.start if whole <= limit else space.reach(space.start, space.names, limit)
+    if found is None:
+        least = space.cost(dict.fromkeys(space.names, LEAST))
+        raise SearchError(
+            f"{where}: the budget of {limit:.4g} {unit(quantity)} cannot be met: with {LEAST:.0%} of every layer it "
+            f"still takes {least:.4g} of {whole:.4g}"
+        )
+    return found
 
 
 def unit(quantity: Quantity) -> str:
