@@ -153,7 +153,8 @@ def test_refused(lenet):
 def test_a_model_end_to_end(cli, tmp_path):
     code, out, err = cli(
         "compare", "lenet-300-100", "--samples", 2, "--baseline", "systolic:32x32:ws", "--baseline", "dense",
-        "--baseline", "nm:2:4:b64", "--baseline", "published:cpu_dense_b1", "--json", "c.json", "--csv", "c.csv", "--plot", "figures",
+        "--baseline", "nm:2:4:b64", "--baseline", "published:cpu_dense_b1",
+        "--json", "c.json", "--csv", "c.csv", "--plot", "figures",
     )  # fmt: skip
     assert code == 0
     assert out.startswith("lenet-300-100: speedup and energy efficiency over systolic:32x32:ws")
