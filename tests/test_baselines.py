@@ -163,7 +163,7 @@ def test_tensor_core_by_hand():
     one = only(tensor_core.run(work(16, 16), tensor_core.TensorCore(2, 4)))
     arithmetic = 2 * 16 * 8 * 16 * 432 / 312e6
     memory = (16 * 8 * 18 + 32 * 16) / 8 / 1555e3
-    assert one.details == pytest.approx({"arithmetic_us": arithmetic, "memory_us": memory})
+    assert one.details == pytest.approx({"arithmetic_us": arithmetic, "memory_us": memory, "n_of_m": 1})
     assert one.latency_us == pytest.approx(arithmetic)
     assert one.energy_nj == pytest.approx(arithmetic * 400e3)
     assert one.bytes_moved == 16 * 8 * 18 / 8 + 64
@@ -260,6 +260,11 @@ def test_measured_in_turns_with_the_layers_own_zeros(monkeypatch):
     monkeypatch.setattr(measured, "LEAST_S", 0)
     measured._medians_s([lambda: order.append("a"), lambda: order.append("b")], 3)
     assert "".join(order) == "aabb" + "ab" * 3
+    monkeypatch.setattr(measured, "MOST_BYTES", 4 * 6 * 6)
+    grouped = list(measured._in_turns([measured.Task(owned)] * 2 + [measured.Task(owned, "csr")]))
+    assert grouped == [[(0, 0)], [(1, 0)], [(2, 0)]]
+    twice = Workload("w", (*owned.layers, *owned.layers))
+    assert len(measured.run_together([measured.Task(twice)], runs=1)[0].layers) == 2
     tasks = [measured.Task(owned), measured.Task(owned, "csc", 2), measured.Task(work(3, 3))]
     found = measured.run_together(tasks, runs=1)
     assert [one.machine.name for one in found] == ["measured dense b1", "measured csc b2", "measured dense b1"]
@@ -648,7 +653,7 @@ def test_baselines_by_name(name, machine, batch):
         ("published", "must have the form published:ROW"),
         ("dense:b64", "must have the form dense"),
         ("dense@800", "only systolic arrays and reports take a clock"),
-        ("sistolic:8x8", "no such file, and no baseline: dense; systolic:"),
+        ("sistolic:8x8", "no such file, and no machine: dense; systolic:"),
         ("none.csv", "none.csv: cannot be read"),
         ("none.csv@0", "a clock of 0 MHz: must be positive"),
     ],

@@ -13,14 +13,17 @@ from small_networks import cnn, images, labelled, mlp, outputs
 import eie
 from eie.baselines.records import Baseline, LayerCost, Machine
 from eie.compression.codecs import nm
-from eie.errors import EieError
+from eie.errors import EieError, TraceError
 from eie.geometry import Conv2d
-from eie.graph import Graph
+from eie.graph import Graph, Node
+from eie.report.accuracy import float32_accuracy
 from eie.report.sections import Statement
 from eie.studies import claims
 from eie.studies.claims import break_even, statements
 from eie.studies.example import example
+from eie.studies.figures import accuracies
 from eie.studies.granularity import GranularityStudy, Row, granularity
+from eie.studies.judge import Judge
 from eie.studies.notes import pruning_notes
 from eie.studies.variants import DEFAULT, Variant, prune, shapes_only
 
@@ -91,9 +94,11 @@ def test_variants_in_words(text, granularity, sparsity, shown):
     assert (found.granularity, found.sparsity, str(found)) == (granularity, pytest.approx(sparsity), shown)
 
 
-@pytest.mark.parametrize("text", ["", "fine", "fine:1", "fine:90", "block:0.5", "fine4x4:0.5", "x:0.5", "5:4"])
+@pytest.mark.parametrize(
+    "text", ["", "fine", "fine:1", "fine:90", "block:0.5", "fine4x4:0.5", "x:0.5", "5:4", "fine:.99999999999999999999"]
+)
 def test_wrong_variants(text):
-    with pytest.raises(EieError, match=r"variant|must be at most 4"):
+    with pytest.raises(EieError, match=r"variant '|must be at most 4"):
         Variant.parse(text)
 
 
@@ -134,7 +139,8 @@ def test_channels_of_shapes_alone(shape_network):
 
 def test_layers_of_shapes_alone(shape_network):
     form = prune(shape_network, Variant.parse("layer:0.5"))
-    assert form.network is None  # one layer could go, and half of one, rounded, is to stay
+    assert form.network is None
+    assert form.note == "no layer goes: 50% of the 1 that could is less than one"
     form = prune(shape_network, Variant.parse("layer:0.9"))
     assert [layer.name for layer in form.network.layers] == ["a", "c"]
     assert form.note == "gone: b (1 of the layers could go)"
@@ -203,15 +209,67 @@ def test_sparse_storage_is_set_against_dense():
     assert any("synthetic inputs" in note for note in study.notes)
 
 
-def test_machines_are_named_once():
-    for names in (["dense", "dense"], ["eie"]):
-        with pytest.raises(EieError, match="name each once"):
+def test_machines_are_named_once_and_run_the_network():
+    for names, why in (
+        (["dense", "dense"], "name each once"),
+        (["eie"], "name each once"),
+        (["systolic:4x4", "systolic:4x4:ws"], "are the same: name it once"),
+        (["published:cpu_dense_b1"], "those of one network"),
+        (["report.csv"], "those of one network"),
+        (["measured:onnx:m.onnx"], "those of one network"),
+    ):
+        with pytest.raises(EieError, match=why):
             granularity(mlp([4, 4]), ["2:4"], names)
 
 
 def test_a_pruned_network_is_said_to_be_one():
     study = granularity(eie.load("lenet-300-100"), ["2:4"], ["dense"], samples=1, with_search=False)
     assert "came with 8% of its weights" in study.notes[0]
+    judged = {one.claim: one for one in statements(study)}
+    for words in ("highest compression", "9 to 12", "10 times smaller", "through CSR", "made for it"):
+        (one,) = [judged[claim] for claim in judged if words in claim]
+        assert (one.holds, one.found) == (None, claims.CAME_PRUNED)
+
+
+def test_a_form_without_weights():
+    """It costs what scanning costs, and is in no curve."""
+    study = granularity(labelled(mlp([8, 6, 4])), ["fine:0.999", "fine:0.5", "2:4"], ["dense"], with_search=False)
+    empty = study.rows[1]
+    assert (empty.kept, study.compression(empty)) == (0, None)
+    assert study.latency_us(empty, "eie") > 0
+    assert "inf" not in verdict(study, "highest compression").found
+    assert len(accuracies(study).axes[0].lines[0].get_xdata()) == 2
+
+
+def test_networks_that_cannot_be_judged_by_classes(tmp_path):
+    """Two inputs, labels that are no class, maps as outputs: said, not a traceback."""
+    network = labelled(cnn())
+    wrong = replace(network, trace=replace(network.trace, labels=network.trace.labels + 5))
+    with pytest.raises(TraceError, match="labels from . to .: the network 'cnn' tells 3 classes apart"):
+        Judge.of(wrong).choose(wrong)
+    steps = [("layer", "conv1"), ("relu", {}), ("global_average_pool", {})]
+    pooled = eie.Network("maps", (network.layers[0],), graph=Graph.sequence("image", (1, 8, 8), steps))
+    x = np.abs(images(30))
+    labels = outputs(pooled, x).reshape(30, -1).argmax(axis=1)
+    trace = eie.Trace({"image": eie.LayerTrace.from_dense(x.reshape(30, -1))}, labels)
+    assert float32_accuracy(replace(pooled, trace=trace)) == 1
+    assert eie.simulate(eie.compile(replace(pooled, trace=trace))).accuracy.float32 > 0.5
+    nodes = (Node("layer", ("a",), ("fc:out",), "fc"), Node("add", ("fc:out", "b"), ("sum",)))
+    both = eie.Network(
+        "two", (eie.Layer.from_weights("fc", np.eye(4)),), graph=Graph((("a", (4,)), ("b", (4,))), nodes, ("sum",))
+    )
+    rows = eie.LayerTrace.from_dense(np.eye(4))
+    both = replace(both, trace=eie.Trace({"a": rows, "b": rows}, np.arange(4)))
+    study = granularity(both, ["fine:0.5"], ["dense"])
+    assert study.unpruned.accuracy == 1
+    assert "network with one input" in study.search_note
+
+
+def test_all_layers_cannot_go(tmp_path):
+    layer = 'kind = "linear"\ninputs = 8\noutputs = 8\nweight_density = 1\nactivation_density = 1\n'
+    (tmp_path / "sq.toml").write_text(f'[[layer]]\nname = "a"\n{layer}[[layer]]\nname = "b"\n{layer}')
+    form = prune(eie.load(tmp_path / "sq.toml"), Variant.parse("layer:0.9"))
+    assert len(form.network.layers) == 1
 
 
 def test_residual_networks_lose_the_channels_that_are_not_added():
@@ -308,6 +366,19 @@ def test_no_speedup_on_dense_machines():
     words = "no speedup on dense hardware"
     assert verdict(made_up([("fine:0.9", 0.9, 100, {"dense": 9.0})]), words).holds is True
     assert verdict(made_up([("fine:0.9", 0.9, 100, {"dense": 8.0})]), words).holds is False
+    # A tensor core that takes a sparse layer for 2:4 is no dense machine there.
+    study = made_up([("fine:0.9", 0.9, 100, {"tensor-core": 5.0})], ("eie", "tensor-core"))
+    assert verdict(study, words).holds is False
+    cost = study.rows[1].costs["tensor-core"]
+    layers = tuple(replace(layer, details={"n_of_m": True}) for layer in cost.layers)
+    row = replace(study.rows[1], costs={**study.rows[1].costs, "tensor-core": replace(cost, layers=layers)})
+    assert verdict(replace(study, rows=(study.rows[0], row)), words).holds is None
+
+
+def test_ninety_percent_is_ninety_percent():
+    rows = [("fine:0.98", 0.9, 20, {"eie": 1.0}), ("fine:0.9", 0.9, 100, {"eie": 9.0})]
+    assert verdict(made_up(rows), "made for it").holds is False
+    assert verdict(made_up(rows[:1]), "made for it").holds is None
 
 
 def test_break_even_is_interpolated_over_density():
@@ -350,7 +421,6 @@ def test_csr_is_not_ten_times_smaller():
     found = verdict(made_up([("fine:0.9", 0.9, 100, {})]), "10 times smaller")
     assert found.holds is False
     assert found.found.startswith("4.98 times")
-    assert claims.TOLERATED_LOSS == 0.01
 
 
 # -- the shipped models -----------------------------------------------------------------------------------------------
@@ -380,8 +450,7 @@ def test_lenet_end_to_end(cli, tmp_path):
         assert next(holds[claim] for claim in holds if words in claim) is True
     for words in ("10 times smaller", "all machines alike"):
         assert next(holds[claim] for claim in holds if words in claim) is False
-    even = value["break_even_sparsity"]["measured:csr"]
-    assert even is None or 0.5 < even <= 0.98  # measured: where, or whether at all, is the machine's business
+    assert set(value["break_even_sparsity"]) == {"measured:csr"}
     assert len(list(csv.DictReader(io.StringIO((tmp_path / "g.csv").read_text())))) == len(rows)
     page = (tmp_path / "g.html").read_text()
     assert page.count("<svg") == 3
@@ -439,11 +508,13 @@ def test_resnet_50_beside_the_text():
     ("words", "code", "text"),
     [
         (["lenet-300-100-dense", "--variant", "fine"], 1, "eie: variant 'fine': must be dense, N:M"),
-        (["lenet-300-100-dense", "--machine", "none"], 1, "eie: --baseline none: no such file"),
+        (["lenet-300-100-dense", "--machine", "none"], 1, "eie: machine none: must be dense, systolic"),
         (["nothing"], 1, "eie: nothing: no such file or shipped model"),
         (["lenet-300-100-dense", "--set", "n_pe=0"], 2, "n_pe"),
         (["lenet-300-100-dense", "--data", "nowhere"], 1, "eie: nowhere: no train-images-idx3-ubyte"),
         (["lenet-300-100-dense", "--json", "a", "--csv", "a"], 1, "is written twice"),
+        (["lenet-300-100-dense", "--json", "-", "--csv", "-"], 2, "only one of --json, --csv and --html"),
+        (["lenet-300-100-dense", "--epochs", "2"], 2, "--epochs needs --data"),
     ],
 )
 def test_wrong_words(cli, words, code, text):

@@ -68,7 +68,7 @@ def choose(
     rest, batch = _split(rest, _BATCH, int)
     words = rest.split(":")[1:]
     if clock is not None and kind != "systolic":
-        raise EieError(f"--baseline {name}: only systolic arrays and reports take a clock")
+        raise EieError(f"machine {name}: only systolic arrays and reports take a clock")
     runners: dict[str, Callable[[], Baseline | None]] = {
         "dense": lambda: dense.run(workload, spec) if not words and batch is None else None,
         "systolic": lambda: _systolic(words, workload, clock, batch or 1),
@@ -80,7 +80,7 @@ def choose(
     }
     found = runners[kind]()
     if found is None:
-        raise EieError(f"--baseline {name}: must have the form {_FORMS[kind]}")
+        raise EieError(f"machine {name}: must have the form {_FORMS[kind]}")
     return found
 
 
@@ -131,6 +131,12 @@ def _task(words: list[str], workload: Workload, batch: int) -> measured.Task | N
     return None if storage is None else measured.Task(workload, storage, batch)
 
 
+def depends_on_the_network(name: str) -> bool:
+    """Whether a machine's costs follow from the workload, or are those of one network: published, imported, ONNX."""
+    kind, *words = re.split("[:@]", name)
+    return kind in _FORMS and kind != "published" and words[:1] != ["onnx"]
+
+
 def measured_task(name: str, workload: Workload) -> measured.Task | None:
     """Return what a ``measured:`` name asks for, so that several can be timed in turns; None for any other name."""
     rest, batch = _split(name, _BATCH, int)
@@ -141,7 +147,7 @@ def measured_task(name: str, workload: Workload) -> measured.Task | None:
 def _report(name: str, column_map: Mapping[str, str] | None) -> Baseline:
     path, clock = (name, None) if Path(name).exists() else _split(name, r"@([0-9]+(?:\.[0-9]+)?)$", float)
     if not Path(path).exists() and Path(path).suffix not in (".csv", ".json"):
-        raise EieError(f"--baseline {name}: no such file, and no baseline: {'; '.join(_FORMS.values())}")
+        raise EieError(f"machine {name}: no such file, and no machine: {'; '.join(_FORMS.values())}")
     if clock is not None and clock <= 0:
-        raise EieError(f"--baseline {name}: a clock of {clock:g} MHz: must be positive")
+        raise EieError(f"machine {name}: a clock of {clock:g} MHz: must be positive")
     return reports.read(path, column_map, clock)

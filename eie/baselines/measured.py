@@ -10,7 +10,8 @@ from __future__ import annotations
 import os
 import platform
 import time
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -30,6 +31,8 @@ LEAST_S = 2e-3
 SLOW_S = 0.05
 SLOW_RUNS = 3
 SEED = 0
+# Of weights that are timed in turns.
+MOST_BYTES = 1 << 31
 
 
 @dataclass(frozen=True)
@@ -62,22 +65,42 @@ def run_together(tasks: Sequence[Task], runs: int = RUNS) -> list[Baseline]:
     """Measure several workloads or storages as `run` does, layer by layer in turns.
 
     A layer (by name) is timed in all tasks before the next one, one run of each after the other, so that what else the
-    machine does meanwhile meets them all alike: ratios between them are steadier than the times.
+    machine does meanwhile meets them all alike: ratios between them are steadier than the times. Large layers are timed
+    in groups of at most 2 GiB of weights.
     """
-    names = list(dict.fromkeys(layer.name for task in tasks for layer in task.workload.layers))
-    costs: list[dict[str, LayerCost]] = [{} for _ in tasks]
-    for name in names:
+    costs: list[list[LayerCost | None]] = [[None] * len(task.workload.layers) for task in tasks]
+    for group in _in_turns(tasks):
         rng = np.random.default_rng(SEED)
-        timed = [
-            (place, layer, task, *_product(layer, task, rng))
-            for place, task in enumerate(tasks)
-            for layer in task.workload.layers
-            if layer.name == name
-        ]
-        found = _medians_s([call for *_, call, _ in timed], runs)
-        for (place, layer, task, _, times), seconds in zip(timed, found, strict=True):
-            costs[place][name] = _cost(layer, task, seconds * times)
-    return [_baseline(task, tuple(found.values()), runs) for task, found in zip(tasks, costs, strict=True)]
+        timed = [_product(tasks[place].workload.layers[i], tasks[place], rng) for place, i in group]
+        found = _medians_s([call for call, _ in timed], runs)
+        for (place, i), (_, times), seconds in zip(group, timed, found, strict=True):
+            costs[place][i] = _cost(tasks[place].workload.layers[i], tasks[place], seconds * times)
+    return [
+        _baseline(task, tuple(cost for cost in found if cost is not None), runs)
+        for task, found in zip(tasks, costs, strict=True)
+    ]
+
+
+def _in_turns(tasks: Sequence[Task]) -> Iterator[list[tuple[int, int]]]:
+    """Group (task, layer) by the layer's name, no group holding more than `MOST_BYTES` of weights at a time."""
+    by_name: dict[tuple[str, int], list[tuple[int, int]]] = {}
+    for place, task in enumerate(tasks):
+        seen: Counter[str] = Counter()
+        for i, layer in enumerate(task.workload.layers):
+            by_name.setdefault((layer.name, seen[layer.name]), []).append((place, i))
+            seen[layer.name] += 1
+    for members in by_name.values():
+        group: list[tuple[int, int]] = []
+        held = 0
+        for place, i in members:
+            layer, storage = tasks[place].workload.layers[i], tasks[place].storage
+            size = 4 * layer.weights if storage == "dense" else 8 * layer.kept_weights
+            if group and held + size > MOST_BYTES:
+                yield group
+                group, held = [], 0
+            group.append((place, i))
+            held += size
+        yield group
 
 
 def _baseline(task: Task, layers: tuple[LayerCost, ...], runs: int) -> Baseline:

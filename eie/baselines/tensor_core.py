@@ -151,5 +151,5 @@ def _layer(layer: LayerWork, core: TensorCore, batch: int) -> LayerCost:
         done / (latency_us * parts["peak"] * 1e3),
         (weight_bits + value_bits) / 8 * times,
         layer.shape,
-        {"arithmetic_us": arithmetic_us * times, "memory_us": memory_us * times},
+        {"arithmetic_us": arithmetic_us * times, "memory_us": memory_us * times, "n_of_m": core.kept < core.of},
     )

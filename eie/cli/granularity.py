@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     "--samples", type=click.IntRange(1), default=16, show_default=True, help="Of the trace, for EIE's time and energy."
 )
 @click.option("--data", metavar="FOLDER", help="IDX data set to fine-tune and to measure accuracy on; needs PyTorch.")
-@click.option("--epochs", type=click.IntRange(0), default=4, show_default=True, help="Of fine-tuning, with --data.")
+@click.option("--epochs", type=click.IntRange(0), help="Of fine-tuning, with --data [default: 4].")
 @click.option("--no-search", is_flag=True, help="Leave uniform against non-uniform pruning out (eie search).")
 @spec_options
 @model_options
@@ -51,7 +51,7 @@ def granularity(model: str, **options: Any) -> None:
     from rich.console import Console
 
     from eie.cli.commands import announce_compilation
-    from eie.cli.inputs import check_files, study_inputs, write_texts
+    from eie.cli.inputs import EPOCHS, check_files, study_inputs, write_texts
     from eie.cli.progress import Progress
     from eie.studies import granularity_report as report
     from eie.studies.granularity import granularity as study_of
@@ -59,6 +59,8 @@ def granularity(model: str, **options: Any) -> None:
     from eie.studies.variants import DEFAULT as VARIANTS
 
     check_files(model, options)
+    if options["epochs"] is not None and options["data"] is None:
+        raise click.UsageError("--epochs needs --data: there is nothing to train on")
     announce_compilation()
     err = Console(stderr=True, markup=False)
     with Progress(err) as progress:
@@ -69,7 +71,7 @@ def granularity(model: str, **options: Any) -> None:
             options["machines"] or DEFAULT,
             spec=spec,
             trainer=trainer,
-            epochs=options["epochs"] if trainer is not None else 0,
+            epochs=0 if trainer is None else EPOCHS if options["epochs"] is None else options["epochs"],
             samples=options["samples"],
             with_search=not options["no_search"],
             progress=progress.stage,

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from eie.spec import AcceleratorSpec
 
 Texts = Mapping[str, Callable[[], str]]
+EPOCHS = 4
 _FILES = ("json_file", "csv_file", "html_file", "recipe_file", "output")
 
 
@@ -61,10 +62,12 @@ def study_inputs(
 
 
 def check_files(model: str, options: Mapping[str, Any], *others: str | None) -> None:
-    """Refuse to write one file twice, or over one that is read."""
+    """Refuse to write one file (or standard output) twice, or over one that is read."""
     from eie.cli.commands import keep_apart
 
     outputs = [options[name] for name in _FILES if options.get(name) not in (None, "", "-")]
+    if [options.get(name) for name in _FILES].count("-") > 1:
+        raise click.UsageError("only one of --json, --csv and --html can go to standard output")
     keep_apart(outputs, (model, options["trace_file"], options["mask"], options["shapes"], *others))
 
 

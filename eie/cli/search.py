@@ -29,13 +29,13 @@ from eie.cli.options import model_options, spec_options
     show_default=True,
     help="How to look; optuna needs the dse extra.",
 )
-@click.option("--trials", type=click.IntRange(1), default=100, show_default=True, help="Proposals of optuna.")
+@click.option("--trials", type=click.IntRange(1), help="Proposals of optuna [default: 100].")
 @click.option("--trace", "trace_file", metavar="FILE.npz", help="Labelled inputs [default: the model's own].")
 @click.option(
     "--samples", type=click.IntRange(1), default=8, show_default=True, help="Samples that time and energy are those of."
 )
 @click.option("--data", metavar="FOLDER", help="IDX data set to choose, fine-tune and report on; needs PyTorch.")
-@click.option("--epochs", type=click.IntRange(0), default=4, show_default=True, help="Of fine-tuning, with --data.")
+@click.option("--epochs", type=click.IntRange(0), help="Of fine-tuning, with --data [default: 4].")
 @spec_options
 @model_options
 @click.option("-o", "--output", metavar="FILE", help="Where to write the pruned network: .safetensors or .npz.")
@@ -52,16 +52,21 @@ def search(model: str, **options: Any) -> None:
     from rich.console import Console
 
     from eie.cli.commands import announce_compilation
-    from eie.cli.inputs import check_files, study_inputs, write_texts
+    from eie.cli.inputs import EPOCHS, check_files, study_inputs, write_texts
     from eie.cli.progress import Progress
     from eie.importers.stored import save
     from eie.storage import write_text
     from eie.studies import search_report as report
+    from eie.studies.search import TRIALS
     from eie.studies.search import search as look
 
     if (options["latency"] is None) == (options["energy"] is None):
         raise click.UsageError("give --latency-budget or --energy-budget, one of them")
+    if options["trials"] is not None and options["method"] != "optuna":
+        raise click.UsageError("--trials belongs to --method optuna")
     check_files(model, options)
+    if options["epochs"] is not None and options["data"] is None:
+        raise click.UsageError("--epochs needs --data: there is nothing to train on")
     announce_compilation()
     err = Console(stderr=True, markup=False)
     with Progress(err) as progress:
@@ -69,11 +74,12 @@ def search(model: str, **options: Any) -> None:
         found = look(
             network,
             **{name: options[name] for name in (
-                "latency", "energy", "machine", "granularity", "layers", "samples", "method", "trials",
+                "latency", "energy", "machine", "granularity", "layers", "samples", "method",
             )},
+            trials=options["trials"] or TRIALS,
             spec=spec,
             trainer=trainer,
-            epochs=options["epochs"] if trainer is not None else 0,
+            epochs=0 if trainer is None else EPOCHS if options["epochs"] is None else options["epochs"],
             progress=progress.stage,
         )  # fmt: skip
         texts = {

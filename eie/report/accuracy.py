@@ -73,9 +73,19 @@ def float32_outputs(network: Network, arrays: Mapping[str, NDArray[Any]]) -> NDA
     return outputs
 
 
+def right_answers(outputs: NDArray[Any], labels: NDArray[np.int64]) -> NDArray[np.bool_] | None:
+    """bool (N,): whether each sample's largest output is its class; None if outputs are not (N, classes[, 1, 1])."""
+    found = outputs.reshape(outputs.shape[:2]) if outputs.ndim > 2 and outputs[0].size == outputs.shape[1] else outputs
+    if found.ndim != 2 or len(found) != len(labels):
+        return None
+    right: NDArray[np.bool_] = found.argmax(axis=1) == labels
+    return right
+
+
 def float32_accuracy(network: Network, inputs: Inputs = None) -> float | None:
     """Share of samples whose largest output is the labelled class; None where `labelled_inputs` has nothing."""
     given = labelled_inputs(network, inputs)
     if given is None:
         return None
-    return float((float32_outputs(network, given.arrays).argmax(axis=1) == given.labels).mean())
+    right = right_answers(float32_outputs(network, given.arrays), given.labels)
+    return None if right is None else float(right.mean())

@@ -17,7 +17,7 @@ from eie.compiler.program import Program
 from eie.errors import EieError
 from eie.layer_result import LayerResult
 from eie.network import Network
-from eie.report.accuracy import float32_accuracy
+from eie.report.accuracy import float32_accuracy, right_answers
 from eie.report.result import Accuracy, Result
 from eie.simulator.functional import LayerOutputs, Rows, fraction_bits, run_products, to_raw
 from eie.simulator.inputs import Given, Inputs, given_inputs
@@ -151,7 +151,9 @@ def _on_recorded(layer: EncodedLayer, recorded: LayerTrace, settings: Settings) 
 
 
 def _accuracy(given: Given, final: tuple[NDArray[Any], NDArray[Any]] | None) -> Accuracy | None:
-    if given.labels is None or final is None or final[0].shape[:-1] != given.labels.shape:
+    if given.labels is None or final is None:
         return None
-    fixed, float32 = (float((one.argmax(axis=1) == given.labels).mean()) for one in final)
-    return Accuracy(len(given.labels), fixed, float32)
+    fixed, float32 = (right_answers(one, given.labels) for one in final)
+    if fixed is None or float32 is None:
+        return None
+    return Accuracy(len(given.labels), float(fixed.mean()), float(float32.mean()))

@@ -14,7 +14,7 @@ from typing import Literal
 
 import numpy as np
 
-from eie.baselines.choose import choose
+from eie.baselines.choose import choose, depends_on_the_network
 from eie.baselines.workload import Workload, layer_work
 from eie.compiler.program import compile as compile_network
 from eie.errors import EieError
@@ -29,7 +29,6 @@ _UNITS: Mapping[Quantity, Mapping[str, float]] = {
     "latency_us": {"ns": 1e-3, "us": 1.0, "ms": 1e3, "s": 1e6},
     "energy_nj": {"pj": 1e-3, "nj": 1.0, "uj": 1e3, "mj": 1e6, "j": 1e9},
 }
-_NOT_FOR_SEARCH = ("measured", "published")
 
 
 @dataclass(frozen=True)
@@ -86,8 +85,7 @@ class Price:
     """
 
     def __init__(self, network: Network, machine: str, quantity: Quantity, spec: AcceleratorSpec) -> None:
-        kind = re.split("[:@]", machine)[0]
-        if kind in _NOT_FOR_SEARCH or "." in machine.split(":", maxsplit=1)[0]:
+        if machine != EIE and (machine.startswith("measured") or not depends_on_the_network(machine)):
             raise EieError(f"machine {machine}: a search needs a modelled machine: eie, dense, systolic, nm, roofline")
         assert network.trace is not None
         self._recorded = network.trace.layers

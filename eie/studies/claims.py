@@ -26,6 +26,8 @@ NOISE = 0.15
 ALIKE = 1.5
 LEAST_COMPRESSION = 9
 NO_LABELS = "accuracy is not known"
+CAME_PRUNED = "the network came pruned: what fine-grained pruning gives began before"
+SAME_LATENCY = 0.01
 
 
 def statements(study: GranularityStudy) -> tuple[Statement, ...]:
@@ -50,8 +52,11 @@ def statements(study: GranularityStudy) -> tuple[Statement, ...]:
 def break_even(study: GranularityStudy, machine: str) -> float | None:
     """Sparsity from which on fine-grained pruning pays on a machine: between the last loss and the first gain.
 
-    Interpolated in the logarithm of the speedup over density; None if no sparsity that was tried pays, 0 if all do.
+    Interpolated in the logarithm of the speedup over density; None if no sparsity that was tried pays, or the network
+    came pruned; 0 if all do.
     """
+    if study.came_pruned:
+        return None
     rows = [row for row in _of(study, "fine") if study.speedup(row, machine)]
     rows.sort(key=lambda row: row.variant.sparsity)
     before = study.unpruned
@@ -72,13 +77,13 @@ def _highest_compression(study: GranularityStudy) -> Statement:
         "fine-grained pruning reaches the highest compression (with as many weights left no other is more than "
         f"{TOLERATED_LOSS:.0%} more accurate)"
     )
-    if study.unpruned.accuracy is None:
-        return _not_shown(TEXT, claim, NO_LABELS)
+    if study.unpruned.accuracy is None or study.came_pruned:
+        return _not_shown(TEXT, claim, CAME_PRUNED if study.came_pruned else NO_LABELS)
     curve = _accuracy_by_density(study)
     gains: dict[str, float] = {}
     for row in study.found[1:]:
         density = _kept_share(study, row)
-        if row.variant.granularity != "fine" and row.accuracy is not None and curve[0][0] <= density:
+        if row.variant.granularity != "fine" and row.accuracy is not None and 0 < curve[0][0] <= density:
             fine = float(np.interp(np.log(density), np.log([x for x, _ in curve]), [y for _, y in curve]))
             gains[str(row.variant)] = row.accuracy - fine
     if len(curve) < 2 or not gains:
@@ -94,6 +99,8 @@ def _nine_to_twelve_times(study: GranularityStudy) -> Statement:
         f"at most {TOLERATED_LOSS:.0%})"
     )
     before, rows = study.unpruned.accuracy, _of(study, "fine")
+    if study.came_pruned:
+        return _not_shown(TEXT, claim, CAME_PRUNED)
     if before is None or not rows or not study.epochs:
         return _not_shown(TEXT, claim, "needs fine-grained variants that are fine-tuned (--data FOLDER)")
     ratios = [
@@ -109,8 +116,8 @@ def _ten_times_smaller(study: GranularityStudy) -> Statement:
     claim = "at 90 % sparsity a format such as CSR makes the model 10 times smaller (within 10 %)"
     row = next((row for row in _of(study, "fine") if row.variant.sparsity == 0.9), None)
     before = study.unpruned.size_bytes
-    if row is None or row.size_bytes is None or before is None:
-        return _not_shown(LECTURE, claim, "needs the variant fine:0.9")
+    if row is None or row.size_bytes is None or before is None or study.came_pruned:
+        return _not_shown(LECTURE, claim, CAME_PRUNED if study.came_pruned else "needs the variant fine:0.9")
     csr, eie = (before["dense"] / row.size_bytes[name] for name in ("csr", "eie"))
     return Statement(
         LECTURE,
@@ -123,7 +130,10 @@ def _ten_times_smaller(study: GranularityStudy) -> Statement:
 def _nothing_on_dense_machines(study: GranularityStudy) -> Statement:
     claim = f"fine-grained pruning brings no speedup on dense hardware (at most {NOISE:.0%}, the noise of measuring)"
     dense = [machine for machine in study.machines if machine != EIE and not _is_sparse(machine)]
-    found = {machine: _speedups(study, _of(study, "fine"), machine) for machine in dense}
+    fine = _of(study, "fine")
+    found = {
+        machine: _speedups(study, [row for row in fine if not _has_n_of_m(row, machine)], machine) for machine in dense
+    }
     found = {machine: values for machine, values in found.items() if values}
     if not found:
         return _not_shown(TEXT, claim, "needs fine-grained variants and a dense machine")
@@ -134,6 +144,8 @@ def _nothing_on_dense_machines(study: GranularityStudy) -> Statement:
 
 def _nothing_through_csr(study: GranularityStudy) -> Statement:
     claim = "nor through CSR on a CPU, whose indirection eats the gain (here: up to 90 % sparsity)"
+    if study.came_pruned:
+        return _not_shown(LECTURE, claim, CAME_PRUNED)
     machine = next((one for one in study.machines if one.startswith("measured:csr")), None)
     rows = [row for row in _of(study, "fine") if row.variant.sparsity <= 0.9]
     if machine is None or not _speedups(study, rows, machine) or study.yardstick(machine) == machine:
@@ -147,10 +159,10 @@ def _nothing_through_csr(study: GranularityStudy) -> Statement:
 
 def _pays_on_eie(study: GranularityStudy) -> Statement:
     claim = "on hardware made for it, such as EIE, fine-grained pruning does bring speed (more than 1.5x at 90 %)"
-    rows = [row for row in _of(study, "fine") if row.variant.sparsity >= 0.9]
-    if not rows:
-        return _not_shown(TEXT, claim, "needs a fine-grained variant of at least 90 %")
-    speedup, after = study.speedup(rows[0], EIE), study.latency_us(rows[0], EIE)
+    row = next((row for row in _of(study, "fine") if row.variant.sparsity == 0.9), None)
+    if row is None or study.came_pruned:
+        return _not_shown(TEXT, claim, CAME_PRUNED if study.came_pruned else "needs the variant fine:0.9")
+    speedup, after = study.speedup(row, EIE), study.latency_us(row, EIE)
     text = f"{speedup:.2f}x over the unpruned network on EIE"
     if "dense" in study.machines:
         before = study.latency_us(study.unpruned, "dense")
@@ -228,7 +240,8 @@ def _non_uniform(study: GranularityStudy) -> Statement:
         f"by chance: {by_chance:.2g})"
     )
     better = one.accuracy > other.accuracy
-    if by_chance >= 0.05:
+    dearer = found.found.verified > (1 + SAME_LATENCY) * found.uniform.verified
+    if by_chance >= 0.05 or dearer:
         return _not_shown(TEXT, claim, text)
     return Statement(TEXT, claim, better, text)
 
@@ -254,10 +267,16 @@ def _kept_share(study: GranularityStudy, row: Row) -> float:
     return (row.kept or 0) / (study.unpruned.kept or 1)
 
 
+def _has_n_of_m(row: Row, machine: str) -> bool:
+    """Whether some layer happens to satisfy N:M, so that a tensor core is no dense machine for it."""
+    assert row.costs is not None
+    return any(layer.details.get("n_of_m") for layer in row.costs[machine].layers)
+
+
 def _accuracy_by_density(study: GranularityStudy) -> list[tuple[float, float]]:
     """Share of weights left and accuracy of the fine-grained variants and the unpruned network, ascending."""
     rows = [study.unpruned, *_of(study, "fine")]
-    return sorted((_kept_share(study, row), row.accuracy) for row in rows if row.accuracy is not None)
+    return sorted((_kept_share(study, row), row.accuracy) for row in rows if row.accuracy is not None and row.kept)
 
 
 def _layer_speedups(study: GranularityStudy) -> list[float]:

@@ -86,7 +86,8 @@ def accuracies(study: GranularityStudy) -> Figure:
         for i, family in enumerate(families):
             colour, marker, dash = MACHINES[(0, 2, 3, 6, 7)[i % 5]]
             rows = [study.unpruned, *(row for row in study.found if row.variant.family == family)]
-            known = sorted((study.compression(row) or 1.0, row.accuracy) for row in rows if row.accuracy is not None)
+            points = ((study.compression(row), row.accuracy) for row in rows)
+            known = sorted((x, y) for x, y in points if x is not None and y is not None)
             axes.plot(
                 *zip(*known, strict=True), color=colour, marker=marker, linestyle=dash, markersize=4, label=family
             )

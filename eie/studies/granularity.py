@@ -1,7 +1,7 @@
 """Pruning granularities, side by side: what each leaves, takes, costs on each machine, and loses.
 
 Comes in: a `Network`, variants, machines. Goes out: a frozen `GranularityStudy`. Read by `claims`, `example`,
-`granularity_report` and `granularity_figures`. Called by users as ``eie.granularity``.
+`granularity_report` and `figures`. Called by users as ``eie.granularity``.
 """
 
 from __future__ import annotations
@@ -21,12 +21,14 @@ from eie.report.accuracy import float32_accuracy
 from eie.spec import EIE_64PE, AcceleratorSpec
 from eie.studies import variants as forms
 from eie.studies.machines import DEFAULT, EIE, Run, run_all, shared
-from eie.studies.search import Search, SearchError, search
+from eie.studies.search import Search, search
 from eie.studies.variants import Pruned, Variant, shapes_only
 from eie.trace import Trace
 
 FORMATS = ("dense", "csr", "nm", "eie")
 SAMPLES = 16
+# Trained weights hold a few exact zeros; a network with fewer than this share of its weights was pruned.
+ALL_THERE = 0.95
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,6 +133,11 @@ class GranularityStudy:
             if storage in machine.split(":") and dense in self.machines:
                 return dense
         return machine
+
+    @property
+    def came_pruned(self) -> bool:
+        """Whether the network had lost weights before, so that a form's sparsity is not what this study took away."""
+        return (self.unpruned.kept or 0) < ALL_THERE * (self.unpruned.weights or 1)
 
     def compression(self, row: Row) -> float | None:
         """Weights of the unpruned network over the weights left."""
@@ -283,7 +290,7 @@ def _search(
             found = search(
                 network, latency="0.5x", machine=machine, spec=spec, trainer=trainer, epochs=epochs, progress=progress
             )
-        except SearchError as error:
+        except EieError as error:
             why.append(str(error))
         else:
             return found, ""
@@ -304,7 +311,7 @@ def _notes(network: Network, unpruned: Row, run: Run) -> tuple[str, ...]:
     notes = []
     assert unpruned.kept is not None
     assert unpruned.weights is not None
-    if unpruned.kept < 0.95 * unpruned.weights:
+    if unpruned.kept < ALL_THERE * unpruned.weights:
         notes.append(
             f"{network.name} came with {unpruned.kept / unpruned.weights:.0%} of its weights: every variant starts "
             "from there, and what a granularity takes away was partly gone before"

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from eie.compression.finetune import Trainer as DataTrainer
 from eie.compression.trainer import Trainer
+from eie.errors import TraceError
 from eie.network import Network, dataflow
 from eie.report.accuracy import Labelled, float32_outputs, labelled_inputs
 
@@ -56,7 +57,7 @@ class Judge:
 
         Returns
         -------
-        None without labels, or with fewer than two samples.
+        None without labels, with fewer than two samples, or where the network has several inputs.
         """
         flow = dataflow(network)
         if isinstance(trainer, DataTrainer) and flow is not None and len(flow.inputs) == 1:
@@ -71,7 +72,7 @@ class Judge:
                 f"chosen by the last {len(train.labels)} training images, reported on the test images",
             )
         given = labelled_inputs(network)
-        if given is None or len(given.labels) < 2:
+        if given is None or len(given.labels) < 2 or len(given.arrays) > 1:
             return None
         half = min(len(given.labels) // 2, MOST_TO_CHOOSE_BY)
         rest = given.part(half, len(given.labels))
@@ -89,11 +90,22 @@ class Judge:
 
 
 def score(network: Network, samples: Labelled) -> Score:
-    """Run a network in float32 and compare with the labels; ``samples`` may be many, they run in slices."""
+    """Run a network in float32 and compare with the labels; ``samples`` may be many, they run in slices.
+
+    Raises
+    ------
+    TraceError
+        If a label is none of the network's classes.
+    """
     size = 1000
     parts = [samples.part(start, start + size) for start in range(0, len(samples.labels), size)]
     outputs = np.concatenate([float32_outputs(network, part.arrays) for part in parts]).astype(np.float64)
     outputs = outputs.reshape(len(samples.labels), -1)
+    if not 0 <= samples.labels.min() <= samples.labels.max() < outputs.shape[1]:
+        raise TraceError(
+            f"labels from {samples.labels.min()} to {samples.labels.max()}: the network {network.name!r} tells "
+            f"{outputs.shape[1]} classes apart"
+        )
     if not _ends_in_softmax(network):
         shifted = outputs - outputs.max(axis=1, keepdims=True)
         outputs = np.exp(shifted) / np.exp(shifted).sum(axis=1, keepdims=True)

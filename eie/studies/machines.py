@@ -8,14 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations
 
 from eie.baselines import measured
-from eie.baselines.choose import choose, measured_task
+from eie.baselines.choose import choose, depends_on_the_network, measured_task
 from eie.baselines.records import Baseline
 from eie.baselines.workload import Workload
 from eie.compiler.program import Program
 from eie.compiler.program import compile as compile_network
 from eie.compression.share import share
+from eie.errors import EieError
 from eie.network import Network
 from eie.report.compare import as_baseline
 from eie.report.result import Result
@@ -70,8 +72,14 @@ def run_all(
     Raises
     ------
     EieError
-        If a machine cannot be had.
+        If a machine cannot be had, is published or imported, or is named twice in different words.
     """
+    fixed = [name for name in machines if not depends_on_the_network(name)]
+    if fixed:
+        raise EieError(
+            f"machine {fixed[0]}: must be dense, systolic, nm, tensor-core, roofline or measured: other costs are "
+            "those of one network, whatever is pruned (eie compare takes them)"
+        )
     runs = []
     for i, network in enumerate(networks):
         progress(f"simulating form {i + 1} of {len(networks)}")
@@ -80,6 +88,9 @@ def run_all(
         result = simulate(program, inputs, keep_outputs=False)
         ours, workload, _ = as_baseline(result, network)
         modelled = {name: choose(name, workload, spec) for name in machines if measured_task(name, workload) is None}
+        for name, twin in combinations(modelled, 2):
+            if modelled[name].machine == modelled[twin].machine:
+                raise EieError(f"machines {name} and {twin} are the same: name it once")
         runs.append(Run(program, result, workload, {EIE: ours, **modelled}))
     timed = [(i, name, measured_task(name, run.workload)) for i, run in enumerate(runs) for name in machines]
     tasks = [(i, name, task) for i, name, task in timed if task is not None]

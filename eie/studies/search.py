@@ -32,6 +32,7 @@ from eie.studies.strategies import LEAST, Densities, Say, Space, greedy, optuna
 GRANULARITIES = ("fine", "channel")
 Method = Literal["greedy", "optuna"]
 SAMPLES = 8
+TRIALS = 100
 SCANNED = (0.05, 0.1, 0.2, 0.3, 0.5, 0.7)
 
 
@@ -138,7 +139,7 @@ def search(
     epochs: int = 0,
     samples: int = SAMPLES,
     method: Method = "greedy",
-    trials: int = 100,
+    trials: int = TRIALS,
     progress: Callable[[str], None] = lambda _: None,
 ) -> Search:
     """Find per-layer densities that meet a latency or energy on a machine at the least loss, beside uniform ones.
@@ -183,7 +184,8 @@ def search(
     judge = Judge.of(network, trainer)
     if judge is None:
         raise SearchError(
-            f"{network.name}: accuracy needs labelled inputs, with values, of a network whose layers feed each other"
+            f"{network.name}: accuracy needs labelled inputs, with values, of a network with one input whose layers "
+            "feed each other"
         )
     names = _prunable(network, granularity, layers)
     progress("recording activations")
@@ -193,7 +195,7 @@ def search(
     limit = budget.limit(space.cost(space.start))
     uniform = _uniform(space, limit, f"{network.name} on {machine}", budget.quantity)
     progress("scanning how sensitive each layer is")
-    sensitivity = scan(network, lambda one: judge.choose(one).accuracy, SCANNED, granularity=granularity)
+    sensitivity = scan(network, lambda one: judge.choose(one).accuracy, SCANNED, granularity=granularity, layers=layers)
     sensitivity = replace(sensitivity, points=tuple(one for one in sensitivity.points if one.layer in names))
     found = _STRATEGIES[method](space, uniform, limit, trials, progress)
 

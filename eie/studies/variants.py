@@ -57,7 +57,8 @@ class Variant:
         if pattern is not None:
             return cls(text, 1 - pattern[0] / pattern[1])
         found = _FORM.fullmatch(text)
-        if found is None or found[1] not in UNITS or (found[1] == "block") != (found[2] is not None):
+        whole = found is not None and float(found[4]) >= 1
+        if found is None or whole or found[1] not in UNITS or (found[1] == "block") != (found[2] is not None):
             raise EieError(
                 f"variant {text!r}: must be dense, N:M as in 2:4, or a granularity and the share that goes, as in "
                 f"fine:0.9, block4x4:0.8, channel:0.5 (granularities: {', '.join(UNITS)})"
@@ -168,9 +169,11 @@ def _without_layers(network: Network, variant: Variant) -> tuple[Network, str]:
     known = removable(network)
     if shapes_only(network) and len(network.layers) > 1:
         known = tuple(layer.name for layer in network.layers if keeps_shape(layer))
-    count = len(known) - kept_count(1 - variant.sparsity, len(known))
-    if count == 0:
+    count = min(len(known) - kept_count(1 - variant.sparsity, len(known)), len(network.layers) - 1)
+    if not known:
         raise RecipeError(["no layer can go: none has outputs of the shape of its inputs"])
+    if count == 0:
+        raise RecipeError([f"no layer goes: {variant.sparsity:.0%} of the {len(known)} that could is less than one"])
     weights = {name: layer_named(network, name).weights for name in known}
     scores = {name: float(block_scores(one, (one.shape[0], one.shape[1]))[0, 0]) for name, one in weights.items()}
     gone = sorted(known, key=lambda name: scores[name])[:count]
