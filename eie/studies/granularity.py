@@ -20,7 +20,7 @@ from eie.network import Layer, Network
 from eie.report.accuracy import float32_accuracy
 from eie.spec import EIE_64PE, AcceleratorSpec
 from eie.studies import variants as forms
-from eie.studies.machines import DEFAULT, EIE, Run, run_all, shared
+from eie.studies.machines import DEFAULT, EIE, Run, check, run_all, shared
 from eie.studies.search import Search, search
 from eie.studies.variants import Pruned, Variant, shapes_only
 from eie.trace import Trace
@@ -218,8 +218,7 @@ def granularity(
     network = Network.of(network)
     asked = [Variant.parse(one) if isinstance(one, str) else one for one in variants]
     chosen = list(dict.fromkeys([Variant(), *asked]))
-    if EIE in machines or len(set(machines)) < len(machines):
-        raise EieError(f"machines {', '.join(machines)}: name each once; eie is there already")
+    check(machines, spec)
     pruned = []
     for variant in chosen:
         progress(f"pruning: {variant}")

@@ -10,15 +10,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 
+import numpy as np
+
 from eie.baselines import measured
 from eie.baselines.choose import choose, depends_on_the_network, measured_task
 from eie.baselines.records import Baseline
-from eie.baselines.workload import Workload
+from eie.baselines.workload import Workload, layer_work
 from eie.compiler.program import Program
 from eie.compiler.program import compile as compile_network
 from eie.compression.share import share
 from eie.errors import EieError
-from eie.network import Network
+from eie.network import Layer, Network
 from eie.report.compare import as_baseline
 from eie.report.result import Result
 from eie.report.run import simulate
@@ -53,6 +55,30 @@ def shared(network: Network, weight_bits: int) -> Network:
     return replace(network, layers=tuple(share(layer, weight_bits)[0] for layer in network.layers))
 
 
+def check(machines: Sequence[str], spec: AcceleratorSpec) -> None:
+    """See that every machine can be had, before anything is pruned or trained: run each on a layer of four weights.
+
+    Raises
+    ------
+    EieError
+        If one is not known, is published or imported, lacks its library, or is named twice.
+    """
+    fixed = [name for name in machines if name != EIE and not depends_on_the_network(name)]
+    if fixed:
+        raise EieError(
+            f"machine {fixed[0]}: must be dense, systolic, nm, tensor-core, roofline or measured: other costs are "
+            "those of one network, whatever is pruned (eie compare takes them)"
+        )
+    if EIE in machines or len(set(machines)) < len(machines):
+        raise EieError(f"machines {', '.join(machines)}: name each once; eie is there already")
+    layer = Layer.from_weights("probe", np.ones((2, 2)))
+    probe = Workload("probe", (layer_work(layer, 1, 4, matrix=layer.matrix),))
+    found = {name: choose(name, probe, spec).machine for name in machines}
+    for name, twin in combinations(found, 2):
+        if found[name] == found[twin]:
+            raise EieError(f"machines {name} and {twin} are the same: name it once")
+
+
 def run_all(
     networks: Sequence[Network],
     machines: Sequence[str],
@@ -65,21 +91,11 @@ def run_all(
     Parameters
     ----------
     machines
-        Names as in `eie.baselines.choose`.
+        Names that `check` has passed.
     samples
         Of each network's trace, for EIE.
 
-    Raises
-    ------
-    EieError
-        If a machine cannot be had, is published or imported, or is named twice in different words.
     """
-    fixed = [name for name in machines if not depends_on_the_network(name)]
-    if fixed:
-        raise EieError(
-            f"machine {fixed[0]}: must be dense, systolic, nm, tensor-core, roofline or measured: other costs are "
-            "those of one network, whatever is pruned (eie compare takes them)"
-        )
     runs = []
     for i, network in enumerate(networks):
         progress(f"simulating form {i + 1} of {len(networks)}")
@@ -88,9 +104,6 @@ def run_all(
         result = simulate(program, inputs, keep_outputs=False)
         ours, workload, _ = as_baseline(result, network)
         modelled = {name: choose(name, workload, spec) for name in machines if measured_task(name, workload) is None}
-        for name, twin in combinations(modelled, 2):
-            if modelled[name].machine == modelled[twin].machine:
-                raise EieError(f"machines {name} and {twin} are the same: name it once")
         runs.append(Run(program, result, workload, {EIE: ours, **modelled}))
     timed = [(i, name, measured_task(name, run.workload)) for i, run in enumerate(runs) for name in machines]
     tasks = [(i, name, task) for i, name, task in timed if task is not None]
