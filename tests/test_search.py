@@ -179,6 +179,8 @@ def test_what_cannot_be_searched():
         search(network, latency="0.5x", layers="conv*")
     with pytest.raises(SearchError, match=r"cannot be met: with 2% of every layer it still takes"):
         search(network, latency="1ns")
+    with pytest.raises(SearchError, match="must be one of greedy, optuna"):
+        search(network, latency="0.5x", method="annealing")
     with pytest.raises(SearchError, match="must be one of fine, channel"):
         search(network, latency="0.5x", granularity="2:4")
 
@@ -269,6 +271,7 @@ def test_lenet_end_to_end(cli, tmp_path):
         cost = sum(rows[plan, name]["latency_us"] for name in ("ip1", "ip2", "ip3"))
         assert 0.97 * value["limit"] < cost <= value["limit"]
     small = eie.load(tmp_path / "small.safetensors")
+    assert (small.trace.samples, len(small.trace.labels)) == (1000, 1000)  # it can be run and judged again
     assert [layer.weight_density for layer in small.layers] == pytest.approx(
         [rows["non-uniform", name]["density"] for name in ("ip1", "ip2", "ip3")], abs=0.002
     )

@@ -27,7 +27,7 @@ from eie.spec import EIE_64PE, AcceleratorSpec
 from eie.studies.budget import Budget, Price, Quantity
 from eie.studies.judge import Judge, Score
 from eie.studies.machines import EIE, shared
-from eie.studies.strategies import LEAST, Densities, Say, Space, greedy, optuna
+from eie.studies.strategies import LEAST, Densities, Say, Space, greedy, optuna, pruned
 
 GRANULARITIES = ("fine", "channel")
 Method = Literal["greedy", "optuna"]
@@ -48,6 +48,8 @@ class Plan:
     ----------
     name
         ``"unpruned"``, ``"uniform"`` or ``"non-uniform"``.
+    network
+        Pruned, and fine-tuned if anything was; with the inputs it came with.
     densities
         By layer; layers that are not pruned are left out.
     cost
@@ -166,12 +168,12 @@ def search(
         Whose activations the cost is that of.
     method
         ``"greedy"``: from the unpruned network down in twelve steps of equal cost, each in the layer where it hurts
-        least, then exchanges between pairs of layers; ``"optuna"``: ``trials`` proposals, each scaled to the budget.
+        least; ``"optuna"``: ``trials`` proposals, each scaled to the budget. Either is then refined.
 
     Raises
     ------
     SearchError
-        If there are no labels, nothing can be pruned, or the budget cannot be met.
+        If there are no labels, nothing can be pruned, the budget cannot be met, or a word is not known.
     EieError
         For a budget or machine that cannot be used.
     """
@@ -181,6 +183,8 @@ def search(
         granularity = "fine" if machine == EIE or "csr" in machine.split(":") else "channel"
     if granularity not in GRANULARITIES:
         raise SearchError(f"granularity {granularity!r}: must be one of {', '.join(GRANULARITIES)}")
+    if method not in _STRATEGIES:
+        raise SearchError(f"method {method!r}: must be one of {', '.join(_STRATEGIES)}")
     judge = Judge.of(network, trainer)
     if judge is None:
         raise SearchError(
@@ -201,16 +205,16 @@ def search(
 
     def plan(name: str, densities: Densities) -> Plan:
         progress(f"verifying: {name}")
-        pruned = space.network(densities)
-        cost = price.by_layer(pruned)
+        form = pruned(network, densities, granularity)
+        cost = price.by_layer(space.network(densities))
         verified = sum(cost.values())
         if machine == EIE:
-            verified = _executed(pruned, judge, samples, spec, budget.quantity)
-        made = Plan(name, pruned, densities, cost, verified, judge.choose(pruned), judge.report(pruned))
+            verified = _executed(form, judge, samples, spec, budget.quantity)
+        made = Plan(name, form, densities, cost, verified, judge.choose(form), judge.report(form))
         if trainer is None or not epochs:
             return made
         progress(f"fine-tuning: {name}")
-        tuned = trainer.finetune(replace(pruned, trace=None), epochs)
+        tuned = trainer.finetune(form, epochs)
         return replace(made, network=tuned, tuned=judge.report(tuned))
 
     plans = plan("unpruned", space.start), plan("uniform", uniform), plan("non-uniform", found)

@@ -33,6 +33,19 @@ Densities = Mapping[str, float]
 Say = Callable[[str], None]
 
 
+def pruned(network: Network, densities: Densities, granularity: str) -> Network:
+    """Prune each layer to its density by magnitude; layers at 1 stay as they are."""
+    rules = [
+        {"layers": escape(name), "granularity": granularity, "density": density}
+        for name, density in densities.items()
+        if density < 1
+    ]
+    if not rules:
+        return network
+    step = PruneStep.model_validate({"kind": "prune", "rule": rules})
+    return Pruner(network, step, "search").round(network, 1, None)
+
+
 class Space:
     """Every way to prune a network's layers at one granularity: what it costs and what it loses.
 
@@ -57,15 +70,7 @@ class Space:
 
     def network(self, densities: Densities) -> Network:
         """Prune by magnitude."""
-        rules = [
-            {"layers": escape(name), "granularity": self._granularity, "density": density}
-            for name, density in densities.items()
-            if density < 1
-        ]
-        if not rules:
-            return self._network
-        step = PruneStep.model_validate({"kind": "prune", "rule": rules})
-        return Pruner(self._network, step, "search").round(self._network, 1, None)
+        return pruned(self._network, densities, self._granularity)
 
     def cost(self, densities: Densities) -> float:
         """Microseconds or nanojoules."""
