@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     multiple=True,
     metavar="NAME",
     help="A machine besides EIE, named as for eie compare; repeatable [default: dense, systolic:32x32:ws, tensor-core, "
-    "tensor-core:b64, measured:dense, measured:csr].",
+    "tensor-core:b64, measured:dense and, with scipy, measured:csr].",
 )
 @click.option("--trace", "trace_file", metavar="FILE.npz", help="Inputs, labelled if accuracy is to be measured.")
 @click.option(
@@ -55,7 +55,6 @@ def granularity(model: str, **options: Any) -> None:
     from eie.cli.progress import Progress
     from eie.studies import granularity_report as report
     from eie.studies.granularity import granularity as study_of
-    from eie.studies.machines import DEFAULT
     from eie.studies.variants import DEFAULT as VARIANTS
 
     check_files(model, options)
@@ -68,7 +67,7 @@ def granularity(model: str, **options: Any) -> None:
         study = study_of(
             network,
             _words(options["variants"]) or VARIANTS,
-            options["machines"] or DEFAULT,
+            options["machines"] or None,
             spec=spec,
             trainer=trainer,
             epochs=0 if trainer is None else EPOCHS if options["epochs"] is None else options["epochs"],

@@ -20,7 +20,7 @@ from eie.network import Layer, Network
 from eie.report.accuracy import float32_accuracy
 from eie.spec import EIE_64PE, AcceleratorSpec
 from eie.studies import variants as forms
-from eie.studies.machines import DEFAULT, EIE, Run, check, run_all, shared
+from eie.studies.machines import EIE, Run, check, default_machines, run_all, shared
 from eie.studies.search import Search, search
 from eie.studies.variants import Pruned, Variant, shapes_only
 from eie.trace import Trace
@@ -179,7 +179,7 @@ class GranularityStudy:
 def granularity(
     network: Network | Layer,
     variants: Sequence[str | Variant] = forms.DEFAULT,
-    machines: Sequence[str] = DEFAULT,
+    machines: Sequence[str] | None = None,
     *,
     spec: AcceleratorSpec = EIE_64PE,
     trainer: Trainer | None = None,
@@ -197,7 +197,8 @@ def granularity(
     variants
         As `Variant.parse` reads them; the unpruned network is added in front.
     machines
-        To run on besides EIE, named as in `eie.baselines.choose`; measured ones are timed in turns.
+        To run on besides EIE, named as in `eie.baselines.choose`; measured ones are timed in turns. By default
+        `eie.studies.machines.default_machines`.
     spec
         Of EIE, and of the machine ``dense``.
     trainer, epochs
@@ -218,6 +219,7 @@ def granularity(
     network = Network.of(network)
     asked = [Variant.parse(one) if isinstance(one, str) else one for one in variants]
     chosen = list(dict.fromkeys([Variant(), *asked]))
+    machines = default_machines() if machines is None else machines
     check(machines, spec)
     pruned = []
     for variant in chosen:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from itertools import combinations
 
 import numpy as np
@@ -28,6 +29,11 @@ from eie.spec import AcceleratorSpec
 
 EIE = "eie"
 DEFAULT = ("dense", "systolic:32x32:ws", "tensor-core", "tensor-core:b64", "measured:dense", "measured:csr")
+
+
+def default_machines() -> tuple[str, ...]:
+    """Return `DEFAULT`, without CSR on the CPU where scipy (extra ``compare``) is not installed."""
+    return DEFAULT if find_spec("scipy") is not None else tuple(name for name in DEFAULT if name != "measured:csr")
 
 
 @dataclass(frozen=True, eq=False)
