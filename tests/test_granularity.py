@@ -121,7 +121,7 @@ def test_every_default_variant_on_a_network(shape_network):
             kept = 1 - variant.sparsity
             rows = [math.floor(layer.outputs * kept + 0.5) for layer in network.layers[:-1]]
             assert [layer.outputs for layer in form.network.layers] == [*rows, 3]
-            assert form.note == "channels that stay, being outputs or tied to others: fc2"
+            assert form.note == "those that stay are outputs, tied to others or read in another order: fc2"
             assert outputs(form.network, images()).shape == (5, 3)
 
 

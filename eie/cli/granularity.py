@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from eie.cli.options import model_options, spec_options
+from eie.cli.options import study_options
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,19 +29,12 @@ if TYPE_CHECKING:
     help="A machine besides EIE, named as for eie compare; repeatable [default: dense, systolic:32x32:ws, tensor-core, "
     "tensor-core:b64, measured:dense and, with scipy, measured:csr].",
 )
-@click.option("--trace", "trace_file", metavar="FILE.npz", help="Inputs, labelled if accuracy is to be measured.")
 @click.option(
     "--samples", type=click.IntRange(1), default=16, show_default=True, help="Of the trace, for EIE's time and energy."
 )
-@click.option("--data", metavar="FOLDER", help="IDX data set to fine-tune and to measure accuracy on; needs PyTorch.")
-@click.option("--epochs", type=click.IntRange(0), help="Of fine-tuning, with --data [default: 4].")
 @click.option("--no-search", is_flag=True, help="Leave uniform against non-uniform pruning out (eie search).")
-@spec_options
-@model_options
-@click.option("--json", "json_file", metavar="FILE", help="Write everything as JSON; - for stdout.")
-@click.option("--csv", "csv_file", metavar="FILE", help="Write one row a variant and machine as CSV; - for stdout.")
+@study_options
 @click.option("--html", "html_file", metavar="FILE", help="Write one self-contained page.")
-@click.option("--plot", "plot_folder", metavar="DIR", help="Write figures as PNG and SVG.")
 def granularity(model: str, **options: Any) -> None:
     """Prune MODEL fine-grained, 2:4, by blocks, channels and layers: size, time, energy and accuracy on each machine.
 

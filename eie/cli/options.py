@@ -47,6 +47,20 @@ def model_options(command: F) -> F:
     return command
 
 
+def study_options(command: F) -> F:
+    """Add what commands take that prune a labelled network, fine-tune it and write a report."""
+    for option in (
+        click.option("--plot", "plot_folder", metavar="DIR", help="Write figures as PNG and SVG."),
+        click.option("--csv", "csv_file", metavar="FILE", help="Write one flat row a result as CSV; - for stdout."),
+        click.option("--json", "json_file", metavar="FILE", help="Write everything as JSON; - for stdout."),
+        click.option("--epochs", type=click.IntRange(0), help="Of fine-tuning, with --data [default: 4]."),
+        click.option("--data", metavar="FOLDER", help="IDX data set to fine-tune and to report on; needs PyTorch."),
+        click.option("--trace", "trace_file", metavar="FILE.npz", help="Labelled inputs [default: the model's own]."),
+    ):
+        command = option(command)
+    return spec_options(model_options(command))
+
+
 def how_to_read(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return what `eie.load` is told about a model, from the command's options."""
     from eie.errors import EieError

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from eie.cli.options import model_options, spec_options
+from eie.cli.options import study_options
 
 
 @click.command()
@@ -30,19 +30,12 @@ from eie.cli.options import model_options, spec_options
     help="How to look; optuna needs the dse extra.",
 )
 @click.option("--trials", type=click.IntRange(1), help="Proposals of optuna [default: 100].")
-@click.option("--trace", "trace_file", metavar="FILE.npz", help="Labelled inputs [default: the model's own].")
 @click.option(
     "--samples", type=click.IntRange(1), default=8, show_default=True, help="Samples that time and energy are those of."
 )
-@click.option("--data", metavar="FOLDER", help="IDX data set to choose, fine-tune and report on; needs PyTorch.")
-@click.option("--epochs", type=click.IntRange(0), help="Of fine-tuning, with --data [default: 4].")
-@spec_options
-@model_options
+@study_options
 @click.option("-o", "--output", metavar="FILE", help="Where to write the pruned network: .safetensors or .npz.")
 @click.option("--recipe", "recipe_file", metavar="FILE.toml", help="Write the densities as a recipe of eie compress.")
-@click.option("--json", "json_file", metavar="FILE", help="Write everything as JSON; - for stdout.")
-@click.option("--csv", "csv_file", metavar="FILE", help="Write one row a plan and layer as CSV; - for stdout.")
-@click.option("--plot", "plot_folder", metavar="DIR", help="Write a figure as PNG and SVG.")
 def search(model: str, **options: Any) -> None:
     """Find how far each layer of MODEL can be pruned so that a machine meets a budget at the least loss.
 

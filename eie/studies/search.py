@@ -181,16 +181,10 @@ def search(
     budget = _budget(latency, energy)
     if granularity is None:
         granularity = "fine" if machine == EIE or "csr" in machine.split(":") else "channel"
-    if granularity not in GRANULARITIES:
-        raise SearchError(f"granularity {granularity!r}: must be one of {', '.join(GRANULARITIES)}")
-    if method not in _STRATEGIES:
-        raise SearchError(f"method {method!r}: must be one of {', '.join(_STRATEGIES)}")
-    judge = Judge.of(network, trainer)
-    if judge is None:
-        raise SearchError(
-            f"{network.name}: accuracy needs labelled inputs, with values, of a network with one input whose layers "
-            "feed each other"
-        )
+    for what, word, known in (("granularity", granularity, GRANULARITIES), ("method", method, tuple(_STRATEGIES))):
+        if word not in known:
+            raise SearchError(f"{what} {word!r}: must be one of {', '.join(known)}")
+    judge = _judge(network, trainer)
     names = _prunable(network, granularity, layers)
     progress("recording activations")
     recorded = _recorded(network, judge, samples)
@@ -222,6 +216,16 @@ def search(
         network.name, machine, granularity, method, budget.quantity, limit, plans, sensitivity, judge.source,
         epochs if trainer is not None else 0, space.evaluations,
     )  # fmt: skip
+
+
+def _judge(network: Network, trainer: Trainer | None) -> Judge:
+    judge = Judge.of(network, trainer)
+    if judge is None:
+        raise SearchError(
+            f"{network.name}: accuracy needs labelled inputs, with values, of a network with one input whose layers "
+            "feed each other"
+        )
+    return judge
 
 
 def _uniform(space: Space, limit: float, where: str, quantity: Quantity) -> Densities:

@@ -160,7 +160,7 @@ def _rules(network: Network, variant: Variant) -> tuple[list[dict[str, Any]], st
     if not names:
         raise RecipeError(["no layer's channels can be taken out: nothing says who reads them, or they are tied"])
     kept = [layer.name for layer in network.layers if layer.name not in names]
-    note = f"channels that stay, being outputs or tied to others: {_listed(kept)}" if kept else ""
+    note = f"those that stay are outputs, tied to others or read in another order: {_listed(kept)}" if kept else ""
     return [{**rule, "layers": escape(name)} for name in names], note
 
 
