@@ -11,8 +11,6 @@ import eie
 from eie.baselines import dense
 from eie.baselines.workload import Workload
 from eie.compression.dataset import Examples
-from eie.compression.pruner import Pruner
-from eie.compression.recipe import PruneStep
 from eie.errors import EieError
 from eie.recording.inputs import Samples
 from eie.recording.record import record
@@ -21,7 +19,7 @@ from eie.studies.budget import Budget, Price, pattern_only
 from eie.studies.judge import Judge, Score, chance, score
 from eie.studies.search import SearchError, search
 from eie.studies.search_report import plans_section, recipe_toml
-from eie.studies.strategies import LEAST, Space, greedy
+from eie.studies.strategies import LEAST, Space, greedy, pruned
 
 SPEC = eie.EIE_64PE.replace(n_pe=4)
 
@@ -30,11 +28,6 @@ def recorded(network, samples=4):
     trace = network.trace
     values = next(iter(trace.layers.values())).dense()[:samples]
     return replace(network, trace=record(replace(network, trace=None), Samples.of(values)))
-
-
-def pruned(network, **densities):
-    rules = [{"layers": name, "density": density} for name, density in densities.items()]
-    return Pruner(network, PruneStep.model_validate({"kind": "prune", "rule": rules}), "test").round(network, 1, None)
 
 
 # -- budgets and prices -----------------------------------------------------------------------------------------------
@@ -71,7 +64,7 @@ def test_a_price_is_that_of_the_whole_simulation(make, quantity):
     network = replace(network, layers=tuple(replace(layer, bias=None) for layer in network.layers))
     network = recorded(labelled(network))
     price = Price(network, "eie", quantity, SPEC)
-    for one in (network, pruned(network, **{network.layers[0].name: 0.3, network.layers[1].name: 0.6})):
+    for one in (network, pruned(network, {network.layers[0].name: 0.3, network.layers[1].name: 0.6}, "fine")):
         result = eie.simulate(eie.compile(replace(one, trace=None), SPEC), network.trace)
         whole = result.latency_us if quantity == "latency_us" else result.energy().total_nj
         assert price.total(one) == pytest.approx(whole, rel=1e-12)
@@ -81,7 +74,7 @@ def test_the_price_of_other_machines():
     network = recorded(labelled(cnn()))
     ours = Price(network, "dense", "latency_us", SPEC).total(network)
     assert ours == dense.run(Workload.of_network(network), SPEC).latency_us
-    fewer = pruned(network, conv1=0.5)
+    fewer = pruned(network, {"conv1": 0.5}, "fine")
     assert Price(network, "dense", "latency_us", SPEC).total(fewer) == ours
     assert Price(network, "roofline:titan-x:csr", "latency_us", SPEC).total(fewer) < Price(
         network, "roofline:titan-x:csr", "latency_us", SPEC

@@ -122,13 +122,13 @@ def _roofline(words: list[str], workload: Workload, batch: int) -> Baseline | No
 def _measured(words: list[str], workload: Workload, batch: int) -> Baseline | None:
     if words[:1] == ["onnx"] and len(words) > 1:
         return measured.run_onnx(":".join(words[1:]), batch)
-    task = _task(words, workload, batch)
-    return None if task is None else measured.run_together([task])[0]
+    storage = _storage(words)
+    return None if storage is None else measured.run(workload, storage, batch)
 
 
-def _task(words: list[str], workload: Workload, batch: int) -> measured.Task | None:
-    storage = next((one for one in get_args(measured.Storage) if words == [one]), None)
-    return None if storage is None else measured.Task(workload, storage, batch)
+def _storage(words: list[str]) -> measured.Storage | None:
+    found: measured.Storage | None = next((one for one in get_args(measured.Storage) if words == [one]), None)
+    return found
 
 
 def depends_on_the_network(name: str) -> bool:
@@ -141,7 +141,8 @@ def measured_task(name: str, workload: Workload) -> measured.Task | None:
     """Return what a ``measured:`` name asks for, so that several can be timed in turns; None for any other name."""
     rest, batch = _split(name, _BATCH, int)
     kind, *words = rest.split(":")
-    return _task(words, workload, batch or 1) if kind == "measured" else None
+    storage = _storage(words) if kind == "measured" else None
+    return None if storage is None else measured.Task(workload, storage, batch or 1)
 
 
 def _report(name: str, column_map: Mapping[str, str] | None) -> Baseline:

@@ -86,8 +86,6 @@ def run_as_is(workload: Workload, core: TensorCore, batch: int = 1) -> Baseline:
     dense = TensorCore(core.of, core.of, core.machine)
     layers, sparse = [], []
     for layer in workload.layers:
-        if layer.matrix is None:
-            raise EieError(f"tensor-core: the weights of {layer.name} are not at hand: compare a model, not a result")
         meets = violations(layer, core.kept, core.of) == 0
         sparse += [layer.name] * meets
         layers.append(_layer(layer, core if meets else dense, batch))
@@ -119,7 +117,7 @@ def violations(layer: LayerWork, kept: int, of: int) -> float:
         If the layer's weights are not at hand.
     """
     if layer.matrix is None:
-        raise EieError(f"the weights of {layer.name} are not at hand")
+        raise EieError(f"tensor-core: the weights of {layer.name} are not at hand: compare a model, not a result")
     rows = layer.matrix.rows.astype(np.int64)
     columns = layer.matrix.column_of - rows // layer.outputs * layer.inputs  # within the diagonal block
     across = -(-layer.inputs // of)

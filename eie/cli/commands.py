@@ -11,6 +11,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from eie.cli.inputs import write_texts
 from eie.cli.options import how_to_read
 from eie.cli.progress import Progress
 from eie.compiler.lower import Lowering
@@ -162,21 +163,13 @@ def _simulate(program: Program, inputs: Inputs, progress: Progress, options: dic
 
 def _report(result: Result, options: dict[str, Any]) -> None:
     cell = options["sram_cell"]
-    to_stdout = False
-    for option, text in (("json_file", result.to_json), ("csv_file", result.to_csv)):
-        file = options[option]
-        if file == "-":
-            sys.stdout.write(text(cell=cell))
-            to_stdout = True
-        elif file:
-            text(file, cell=cell)
     if options["plot_folder"]:
         from eie.report.figures import save_all
 
         written = save_all(result, options["plot_folder"], cell)
         err.print(f"wrote {len(written)} figures to {options['plot_folder']}", highlight=False)
-    if not to_stdout:
-        show(result, out, cell)
+    texts = {"json_file": lambda: result.to_json(cell=cell), "csv_file": lambda: result.to_csv(cell=cell)}
+    write_texts(texts, options, lambda: show(result, out, cell))
 
 
 def _describe(program: Program) -> None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from eie.cli.options import how_to_read, model_options, spec_options
+from eie.cli.options import OF_MODELS, how_to_read, model_options, spec_options
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -53,20 +52,13 @@ def compare(**options: Any) -> None:
     """
     from rich.console import Console
 
+    from eie.cli.inputs import write_texts
     from eie.report.compare import compare as set_side_by_side
 
     result, network = _result(options)
     comparison = set_side_by_side(
         result, options["baselines"], network=network, reference=options["reference"], column_map=_maps(options["maps"])
     )
-    to_stdout = False
-    for option, text in (("json_file", comparison.to_json), ("csv_file", comparison.to_csv)):
-        file = options[option]
-        if file == "-":
-            sys.stdout.write(text())
-            to_stdout = True
-        elif file:
-            text(file)
     if options["plot_folder"]:
         from eie.report.compare_figures import save_comparison
 
@@ -74,9 +66,10 @@ def compare(**options: Any) -> None:
         Console(stderr=True, markup=False).print(
             f"wrote {len(written)} figures to {options['plot_folder']}", highlight=False
         )
-    if not to_stdout:
-        out = Console(markup=False)
-        _show(comparison, out if out.is_terminal else Console(width=200, markup=False))
+    out = Console(markup=False)
+    wide = out if out.is_terminal else Console(width=200, markup=False)
+    texts = {"json_file": comparison.to_json, "csv_file": comparison.to_csv}
+    write_texts(texts, options, lambda: _show(comparison, wide))
 
 
 def _result(options: dict[str, Any]) -> tuple[Any, Network | None]:
@@ -91,8 +84,7 @@ def _result(options: dict[str, Any]) -> tuple[Any, Network | None]:
 
     name = options["result"]
     if name.endswith(".json"):
-        of_models = ("spec_name", "overrides", "trace_file", "samples", "mask", "shapes", "input_shape", "unsupported")
-        if any(options[key] for key in of_models):
+        if any(options[key] for key in ("spec_name", "overrides", "trace_file", "samples", *OF_MODELS)):
             raise EieError(
                 f"{name}: is simulated already; --spec, --set, --trace, --samples and the like apply to models"
             )

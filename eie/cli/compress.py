@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from eie.cli.progress import Progress
     from eie.compression.apply import CompressionReport
+    from eie.compression.recipe import Recipe
     from eie.compression.size import SizeReport
     from eie.compression.trainer import Trainer
     from eie.network import Network
@@ -54,13 +55,15 @@ def compress(model: str, recipe: str | None, **options: Any) -> None:
     with Progress(Console(stderr=True, markup=False)) as progress:
         progress.stage(f"reading {model}")
         network = labelled_network(model, options["trace_file"], how_to_read(options), options["samples"])
-        trainer = trainer_on(options["data"], progress, None if recipe is None else load_recipe(recipe).training)
+        steps = None if recipe is None else load_recipe(recipe)
+        trainer = trainer_on(options["data"], progress, None if steps is None else steps.training)
         evaluate = _evaluator(network, options) if trainer is None else trainer.accuracy
         if options["sensitivity"]:
             texts = _scan(network, evaluate, progress, options)
         else:
-            texts = _compress(network, recipe, trainer, evaluate, progress, options["output"])
-    write_texts(texts, options)
+            texts = _compress(network, steps, trainer, evaluate, progress, options["output"])
+    table = texts.pop("table")
+    write_texts(texts, options, lambda: click.echo(table(), nl=False))
 
 
 def _check(recipe: str | None, options: dict[str, Any]) -> None:
@@ -123,7 +126,7 @@ def _scan(
 
 def _compress(
     network: Network,
-    recipe: str | None,
+    recipe: Recipe | None,
     trainer: Trainer | None,
     evaluate: Callable[[Network], float] | None,
     progress: Progress,

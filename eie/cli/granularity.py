@@ -44,33 +44,28 @@ def granularity(model: str, **options: Any) -> None:
     from rich.console import Console
 
     from eie.cli.commands import announce_compilation
-    from eie.cli.inputs import EPOCHS, check_files, study_inputs, write_texts
+    from eie.cli.inputs import check_study, study_inputs, write_texts
     from eie.cli.progress import Progress
     from eie.studies import granularity_report as report
     from eie.studies.granularity import granularity as study_of
     from eie.studies.variants import DEFAULT as VARIANTS
 
-    check_files(model, options)
-    if options["epochs"] is not None and options["data"] is None:
-        raise click.UsageError("--epochs needs --data: there is nothing to train on")
+    check_study(model, options)
     announce_compilation()
     err = Console(stderr=True, markup=False)
     with Progress(err) as progress:
-        network, spec, trainer = study_inputs(model, options, progress)
+        network, how = study_inputs(model, options, progress)
         study = study_of(
             network,
             _words(options["variants"]) or VARIANTS,
             options["machines"] or None,
-            spec=spec,
-            trainer=trainer,
-            epochs=0 if trainer is None else EPOCHS if options["epochs"] is None else options["epochs"],
             samples=options["samples"],
             with_search=not options["no_search"],
             progress=progress.stage,
+            **how,
         )
         progress.stage("drawing")
         texts = {
-            "table": lambda: report.plain(study),
             "json_file": lambda: report.to_json(study),
             "csv_file": lambda: report.to_csv(study),
             "html_file": lambda: _page(study),
@@ -80,7 +75,7 @@ def granularity(model: str, **options: Any) -> None:
 
             written = save_granularity(study, options["plot_folder"])
             err.print(f"wrote {len(written)} figures to {options['plot_folder']}", highlight=False)
-        write_texts(texts, options)
+        write_texts(texts, options, lambda: click.echo(report.plain(study), nl=False))
 
 
 def _words(texts: Sequence[str]) -> tuple[str, ...]:

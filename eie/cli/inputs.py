@@ -1,4 +1,4 @@
-"""What the commands that measure accuracy share: labelled networks, training data, texts to files or stdout."""
+"""What commands share: networks with their inputs, training data, which files are written, texts to files or stdout."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from eie.compression.finetune import Trainer
     from eie.compression.recipe import Training
     from eie.network import Network
-    from eie.spec import AcceleratorSpec
 
 Texts = Mapping[str, Callable[[], str]]
 EPOCHS = 4
@@ -49,16 +48,23 @@ def trainer_on(data: str | Path | None, progress: Progress, training: Training |
     return Trainer(train, test, training or Training(), progress.stage)
 
 
-def study_inputs(
-    model: str, options: Mapping[str, Any], progress: Progress
-) -> tuple[Network, AcceleratorSpec, Trainer | None]:
-    """Read what a study asks for: the network with its inputs, EIE's spec, and what trains on ``--data``."""
+def study_inputs(model: str, options: Mapping[str, Any], progress: Progress) -> tuple[Network, dict[str, Any]]:
+    """Read what a study asks for: the network with its inputs; EIE's spec, what trains on ``--data``, and how long."""
     from eie.spec import load_spec
 
     spec = load_spec(options["spec_name"] or "EIE_64PE", options["overrides"])
     progress.stage(f"reading {model}")
     network = labelled_network(model, options["trace_file"], how_to_read(options))
-    return network, spec, trainer_on(options["data"], progress)
+    trainer = trainer_on(options["data"], progress)
+    asked = EPOCHS if options["epochs"] is None else options["epochs"]
+    return network, {"spec": spec, "trainer": trainer, "epochs": 0 if trainer is None else asked}
+
+
+def check_study(model: str, options: Mapping[str, Any]) -> None:
+    """Refuse options of a study that do not go together, before anything is read."""
+    check_files(model, options)
+    if options["epochs"] is not None and options["data"] is None:
+        raise click.UsageError("--epochs needs --data: there is nothing to train on")
 
 
 def check_files(model: str, options: Mapping[str, Any], *others: str | None) -> None:
@@ -71,18 +77,16 @@ def check_files(model: str, options: Mapping[str, Any], *others: str | None) -> 
     keep_apart(outputs, (model, options["trace_file"], options["mask"], options["shapes"], *others))
 
 
-def write_texts(texts: Texts, options: Mapping[str, Any]) -> None:
-    """Write each text to the file its option names; the table goes to stdout unless another text does."""
+def write_texts(texts: Texts, options: Mapping[str, Any], show: Callable[[], None]) -> None:
+    """Write each text to the file (or standard output) its option names; ``show`` unless one went to the latter."""
     from eie.storage import write_text
 
     to_stdout = False
     for option, text in texts.items():
-        if option == "table":
-            continue
         if options[option] == "-":
             click.echo(text(), nl=False)
             to_stdout = True
         elif options[option]:
             write_text(options[option], text())
     if not to_stdout:
-        click.echo(texts["table"](), nl=False)
+        show()

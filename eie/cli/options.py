@@ -9,6 +9,8 @@ import click
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+OF_MODELS = ("mask", "shapes", "unsupported", "input_shape")
+
 
 def spec_options(command: F) -> F:
     """Add ``--spec`` and ``--set``."""

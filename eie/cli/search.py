@@ -45,7 +45,7 @@ def search(model: str, **options: Any) -> None:
     from rich.console import Console
 
     from eie.cli.commands import announce_compilation
-    from eie.cli.inputs import EPOCHS, check_files, study_inputs, write_texts
+    from eie.cli.inputs import check_study, study_inputs, write_texts
     from eie.cli.progress import Progress
     from eie.importers.stored import save
     from eie.storage import write_text
@@ -57,26 +57,21 @@ def search(model: str, **options: Any) -> None:
         raise click.UsageError("give --latency-budget or --energy-budget, one of them")
     if options["trials"] is not None and options["method"] != "optuna":
         raise click.UsageError("--trials belongs to --method optuna")
-    check_files(model, options)
-    if options["epochs"] is not None and options["data"] is None:
-        raise click.UsageError("--epochs needs --data: there is nothing to train on")
+    check_study(model, options)
     announce_compilation()
     err = Console(stderr=True, markup=False)
     with Progress(err) as progress:
-        network, spec, trainer = study_inputs(model, options, progress)
+        network, how = study_inputs(model, options, progress)
         found = look(
             network,
             **{name: options[name] for name in (
                 "latency", "energy", "machine", "granularity", "layers", "samples", "method",
             )},
             trials=options["trials"] or TRIALS,
-            spec=spec,
-            trainer=trainer,
-            epochs=0 if trainer is None else EPOCHS if options["epochs"] is None else options["epochs"],
+            **how,
             progress=progress.stage,
         )  # fmt: skip
         texts = {
-            "table": lambda: report.plain(found),
             "json_file": lambda: report.to_json(found),
             "csv_file": lambda: report.to_csv(found),
         }
@@ -89,4 +84,4 @@ def search(model: str, **options: Any) -> None:
 
             written = save_search(found, options["plot_folder"])
             err.print(f"wrote {len(written)} figures to {options['plot_folder']}", highlight=False)
-        write_texts(texts, options)
+        write_texts(texts, options, lambda: click.echo(report.plain(found), nl=False))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from eie.cli.options import how_to_read, model_options
+from eie.cli.options import OF_MODELS, how_to_read, model_options
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -91,7 +91,7 @@ def run(
     front = _names(pareto) or _names(optimise)
     err = Console(stderr=True, markup=False)
     announce_compilation()
-    how = how_to_read({name: options.pop(name) for name in ("mask", "shapes", "unsupported", "input_shape")})
+    how = how_to_read({name: options.pop(name) for name in OF_MODELS})
     loads = [pair for model in models for pair in _with_inputs(load(model, **how), traces, samples)]
     with PointProgress(err) as progress:
         result = run_sweep(

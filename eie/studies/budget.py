@@ -31,6 +31,11 @@ _UNITS: Mapping[Quantity, Mapping[str, float]] = {
 }
 
 
+def unit(quantity: Quantity) -> str:
+    """``us`` or ``nJ``."""
+    return {"latency_us": "us", "energy_nj": "nJ"}[quantity]
+
+
 @dataclass(frozen=True)
 class Budget:
     """How much a network may cost a sample.

@@ -14,8 +14,7 @@ import numpy as np
 from eie.baselines.records import LayerCost
 from eie.report.sections import Statement
 from eie.studies.granularity import GranularityStudy, Row
-from eie.studies.judge import chance
-from eie.studies.machines import EIE
+from eie.studies.machines import EIE, is_sparse
 from eie.studies.notes import pruning_notes
 
 TEXT, LECTURE = "granularities", "lecture"
@@ -129,7 +128,7 @@ def _ten_times_smaller(study: GranularityStudy) -> Statement:
 
 def _nothing_on_dense_machines(study: GranularityStudy) -> Statement:
     claim = f"fine-grained pruning brings no speedup on dense hardware (at most {NOISE:.0%}, the noise of measuring)"
-    dense = [machine for machine in study.machines if machine != EIE and not _is_sparse(machine)]
+    dense = [machine for machine in study.machines if machine != EIE and not is_sparse(machine)]
     fine = _of(study, "fine")
     found = {
         machine: _speedups(study, [row for row in fine if not _has_n_of_m(row, machine)], machine) for machine in dense
@@ -233,7 +232,7 @@ def _non_uniform(study: GranularityStudy) -> Statement:
     if found is None:
         return _not_shown(TEXT, claim, study.search_note)
     one, other = found.found.final, found.uniform.final
-    by_chance = chance(one.right, other.right)
+    by_chance = found.by_chance
     text = (
         f"{one.accuracy:.2%} against {other.accuracy:.2%} at {found.found.verified:.4g} and "
         f"{found.uniform.verified:.4g} us ({found.granularity} on {found.machine}; {len(one.right):,} samples; "
@@ -254,13 +253,9 @@ def _speedups(study: GranularityStudy, rows: Iterable[Row], machine: str) -> lis
     return [speedup for row in rows if (speedup := study.speedup(row, machine)) is not None]
 
 
-def _is_sparse(machine: str) -> bool:
-    return any(storage in machine.split(":") for storage in ("csr", "csc"))
-
-
 def _dense_forms(study: GranularityStudy) -> list[str]:
     """Machines on which a smaller dense layer is a smaller dense layer."""
-    return [machine for machine in study.machines if not _is_sparse(machine)]
+    return [machine for machine in study.machines if not is_sparse(machine)]
 
 
 def _kept_share(study: GranularityStudy, row: Row) -> float:

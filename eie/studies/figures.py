@@ -17,9 +17,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter, PercentFormatter
 
 from eie.report.figures import STYLE, save_figures, svg_element
+from eie.studies.budget import unit
 from eie.studies.granularity import GranularityStudy, Row
 from eie.studies.machines import EIE
-from eie.studies.search import Search, unit
+from eie.studies.search import Search
 
 MACHINES = (
     ("#0072B2", "o", "-"),

@@ -20,7 +20,7 @@ from eie.network import Layer, Network
 from eie.report.accuracy import float32_accuracy
 from eie.spec import EIE_64PE, AcceleratorSpec
 from eie.studies import variants as forms
-from eie.studies.machines import EIE, Run, check, default_machines, run_all, shared
+from eie.studies.machines import EIE, SPARSE, Run, check, default_machines, run_all, shared
 from eie.studies.search import Search, search
 from eie.studies.variants import Pruned, Variant, shapes_only
 from eie.trace import Trace
@@ -68,6 +68,11 @@ class Row:
     accuracy: float | None = None
     accuracy_shared: float | None = None
     costs: Mapping[str, Baseline] | None = None
+
+    @property
+    def density(self) -> float:
+        """Non-zero weights over all weights of the form's layers."""
+        return (self.kept or 0) / (self.weights or 1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,7 +133,7 @@ class GranularityStudy:
 
     def yardstick(self, machine: str) -> str:
         """The machine on which the unpruned network is run for ``machine``'s speedups."""
-        for storage in ("csr", "csc"):
+        for storage in SPARSE:
             dense = machine.replace(storage, "dense")
             if storage in machine.split(":") and dense in self.machines:
                 return dense
@@ -137,7 +142,7 @@ class GranularityStudy:
     @property
     def came_pruned(self) -> bool:
         """Whether the network had lost weights before, so that a form's sparsity is not what this study took away."""
-        return (self.unpruned.kept or 0) < ALL_THERE * (self.unpruned.weights or 1)
+        return self.unpruned.density < ALL_THERE
 
     def compression(self, row: Row) -> float | None:
         """Weights of the unpruned network over the weights left."""
@@ -310,11 +315,9 @@ def _accuracy_source(network: Network, trainer: Trainer | None, row: Row) -> str
 
 def _notes(network: Network, unpruned: Row, run: Run) -> tuple[str, ...]:
     notes = []
-    assert unpruned.kept is not None
-    assert unpruned.weights is not None
-    if unpruned.kept < ALL_THERE * unpruned.weights:
+    if unpruned.density < ALL_THERE:
         notes.append(
-            f"{network.name} came with {unpruned.kept / unpruned.weights:.0%} of its weights: every variant starts "
+            f"{network.name} came with {unpruned.density:.0%} of its weights: every variant starts "
             "from there, and what a granularity takes away was partly gone before"
         )
     if shapes_only(network):

@@ -28,7 +28,13 @@ from eie.report.run import simulate
 from eie.spec import AcceleratorSpec
 
 EIE = "eie"
+SPARSE = ("csr", "csc")
 DEFAULT = ("dense", "systolic:32x32:ws", "tensor-core", "tensor-core:b64", "measured:dense", "measured:csr")
+
+
+def is_sparse(machine: str) -> bool:
+    """Whether a machine, by its name, stores weights sparsely, so that single zeros count."""
+    return any(storage in machine.split(":") for storage in SPARSE)
 
 
 def default_machines() -> tuple[str, ...]:

@@ -24,9 +24,9 @@ from eie.recording.inputs import Samples
 from eie.recording.record import record
 from eie.report.run import simulate
 from eie.spec import EIE_64PE, AcceleratorSpec
-from eie.studies.budget import Budget, Price, Quantity
-from eie.studies.judge import Judge, Score
-from eie.studies.machines import EIE, shared
+from eie.studies.budget import Budget, Price, Quantity, unit
+from eie.studies.judge import Judge, Score, chance
+from eie.studies.machines import EIE, is_sparse, shared
 from eie.studies.strategies import LEAST, Densities, Say, Space, greedy, optuna, pruned
 
 GRANULARITIES = ("fine", "channel")
@@ -118,6 +118,11 @@ class Search:
         """A density for each layer."""
         return self.plans[2]
 
+    @property
+    def by_chance(self) -> float:
+        """Probability of so large a difference between the two plans if neither were better."""
+        return chance(self.found.final.right, self.uniform.final.right)
+
     def recipe(self) -> dict[str, Any]:
         """Return the plan that was found as a recipe for ``eie compress``."""
         rules = [
@@ -180,7 +185,7 @@ def search(
     network = Network.of(network)
     budget = _budget(latency, energy)
     if granularity is None:
-        granularity = "fine" if machine == EIE or "csr" in machine.split(":") else "channel"
+        granularity = "fine" if machine == EIE or is_sparse(machine) else "channel"
     for what, word, known in (("granularity", granularity, GRANULARITIES), ("method", method, tuple(_STRATEGIES))):
         if word not in known:
             raise SearchError(f"{what} {word!r}: must be one of {', '.join(known)}")
@@ -239,11 +244,6 @@ def _uniform(space: Space, limit: float, where: str, quantity: Quantity) -> Dens
             f"still takes {least:.4g} of {whole:.4g}"
         )
     return found
-
-
-def unit(quantity: Quantity) -> str:
-    """``us`` or ``nJ``."""
-    return {"latency_us": "us", "energy_nj": "nJ"}[quantity]
 
 
 def _budget(latency: str | None, energy: str | None) -> Budget:

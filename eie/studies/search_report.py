@@ -11,8 +11,8 @@ from typing import Any
 from eie.records import records_csv
 from eie.report.section_text import section_data, section_lines
 from eie.report.sections import Column, Grid, Section, Value
-from eie.studies.judge import chance
-from eie.studies.search import Search, unit
+from eie.studies.budget import unit
+from eie.studies.search import Search
 from eie.version import package_versions
 
 SCHEMA_NAME = "eie-search"
@@ -46,11 +46,10 @@ def plans_section(search: Search) -> Section:
         }
         for plan in search.plans
     ]
-    by_chance = chance(search.found.final.right, search.uniform.final.right)
     notes = [
         f"{search.source}; {search.method}, {search.evaluations} networks evaluated",
         f"a difference in right answers as large as between uniform and non-uniform comes by chance with probability "
-        f"{by_chance:.2g}",
+        f"{search.by_chance:.2g}",
     ]
     over = [plan.name for plan in search.plans[1:] if plan.verified > 1.005 * search.limit]
     if over:
