@@ -17,18 +17,18 @@ if TYPE_CHECKING:
     from eie.errors import EieError
     from eie.importers import load
     from eie.importers.stored import save
-    from eie.layer_result import LayerResult
-    from eie.network import Layer, Network
+    from eie.model.network import Layer, Network
+    from eie.model.trace import LayerTrace, Trace
     from eie.recording.run_torch import record_torch
-    from eie.report.compare import compare
-    from eie.report.result import Result
-    from eie.report.run import simulate
+    from eie.results.layer import LayerResult
+    from eie.results.result import Result
+    from eie.simulation import simulate
     from eie.spec import EIE_64PE, EIE_256PE, AcceleratorSpec, load_spec
-    from eie.studies.granularity import granularity
-    from eie.studies.search import search
+    from eie.studies.compare import compare
+    from eie.studies.granularity.study import granularity
+    from eie.studies.search.search import search
     from eie.sweeps.result import SweepResult
     from eie.sweeps.run import sweep
-    from eie.trace import LayerTrace, Trace
 
 _HOMES = {
     "AcceleratorSpec": "eie.spec",
@@ -36,26 +36,26 @@ _HOMES = {
     "EIE_256PE": "eie.spec",
     "CompressionReport": "eie.compression.apply",
     "EieError": "eie.errors",
-    "Layer": "eie.network",
-    "LayerResult": "eie.layer_result",
-    "LayerTrace": "eie.trace",
-    "Network": "eie.network",
+    "Layer": "eie.model.network",
+    "LayerResult": "eie.results.layer",
+    "LayerTrace": "eie.model.trace",
+    "Network": "eie.model.network",
     "Program": "eie.compiler.program",
     "Recipe": "eie.compression.recipe",
-    "Result": "eie.report.result",
+    "Result": "eie.results.result",
     "SweepResult": "eie.sweeps.result",
-    "Trace": "eie.trace",
-    "compare": "eie.report.compare",
+    "Trace": "eie.model.trace",
+    "compare": "eie.studies.compare",
     "compile": "eie.compiler.program",
     "compress": "eie.compression.apply",
-    "granularity": "eie.studies.granularity",
+    "granularity": "eie.studies.granularity.study",
     "load": "eie.importers",
     "load_recipe": "eie.compression.recipe",
     "load_spec": "eie.spec",
     "record_torch": "eie.recording.run_torch",
     "save": "eie.importers.stored",
-    "search": "eie.studies.search",
-    "simulate": "eie.report.run",
+    "search": "eie.studies.search.search",
+    "simulate": "eie.simulation",
     "sweep": "eie.sweeps.run",
 }
 

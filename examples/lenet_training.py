@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 
 import eie
-from eie.compression.dataset import FASHION_MNIST, Examples, idx_examples
-from eie.compression.finetune import Trainer
 from eie.compression.recipe import FinetuneStep, PruneStep, Recipe, ShareStep, Training, load_recipe
-from eie.report.sizes import size_table, steps_table
+from eie.compression.training.dataset import FASHION_MNIST, Examples, idx_examples
+from eie.compression.training.finetune import Trainer
+from eie.formats.npz import write_npz
+from eie.results.sizes import size_table, steps_table
 from eie.simulator.network import Settings as NumberSettings
 from eie.simulator.network import run_network
-from eie.storage import write_npz
 
 HERE = Path(__file__).parent
 SLICE = 500

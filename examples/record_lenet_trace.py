@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import eie
-from eie.compression.dataset import FASHION_MNIST, idx_examples
+from eie.compression.training.dataset import FASHION_MNIST, idx_examples
 
 # File, name of the model's input, images: LeNet-5 runs 640 products an image. The last one is for the dense models,
 # whose accuracy is measured after pruning.

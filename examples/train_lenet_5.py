@@ -8,7 +8,7 @@ from lenet_training import initial, run
 
 import eie
 from eie.compression.recipe import Training
-from eie.graph import Graph
+from eie.model.graph import Graph
 
 rng = np.random.default_rng(0)
 layers = (

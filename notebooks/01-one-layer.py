@@ -24,7 +24,7 @@ from itertools import pairwise
 import numpy as np
 
 import eie
-from eie.report.figures import pe_cycles
+from eie.plots.result import pe_cycles
 
 # %% [markdown]
 # ## Encoding: gaps instead of addresses

@@ -19,9 +19,9 @@
 # %%
 # %matplotlib inline
 import eie
-from eie.paper.figures import lines
-from eie.report.figures import latency, pe_cycles
-from eie.report.sections import Curves
+from eie.plots.paper import lines
+from eie.plots.result import latency, pe_cycles
+from eie.show.sections import Curves
 
 network = eie.load("lenet-300-100")
 images = network.trace.head(64)

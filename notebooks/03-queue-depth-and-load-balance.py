@@ -23,13 +23,13 @@
 import numpy as np
 
 import eie
-from eie.paper.bench import Bench, find_fc8
-from eie.paper.figures import draw, lines
-from eie.paper.masks import Spread, measure
-from eie.paper.masks import draw as draw_mask
-from eie.paper.scaling import DEPTHS, figure8
-from eie.report.figures import pe_cycles
-from eie.report.sections import Curves
+from eie.plots.paper import draw, lines
+from eie.plots.result import pe_cycles
+from eie.show.sections import Curves
+from eie.studies.paper.bench import Bench, find_fc8
+from eie.studies.paper.masks import Spread, measure
+from eie.studies.paper.masks import draw as draw_mask
+from eie.studies.paper.scaling import DEPTHS, figure8
 
 bench = Bench(find_fc8())
 draw(figure8(bench))

@@ -20,11 +20,11 @@
 # %%
 # %matplotlib inline
 import eie
-from eie.paper.bench import Bench
-from eie.paper.figures import draw, lines
-from eie.paper.scaling import figure9
-from eie.report.sections import Curves
+from eie.plots.paper import draw, lines
+from eie.show.sections import Curves
 from eie.simulator.layer import time_layer
+from eie.studies.paper.bench import Bench
+from eie.studies.paper.scaling import figure9
 
 bench = Bench()
 names, index_bits = ("Alex-6", "VGG-7", "VGG-8", "NT-Wd"), (1, 2, 3, 4, 5, 6, 8)

@@ -24,10 +24,10 @@
 # %%
 from IPython.display import HTML
 
-from eie.paper.bench import find_fc8
-from eie.paper.page import section_html
-from eie.paper.reproduce import reproduce
-from eie.paper.text import claims
+from eie.studies.paper.bench import find_fc8
+from eie.studies.paper.page import section_html
+from eie.studies.paper.reproduce import reproduce
+from eie.studies.paper.text import claims
 
 found = reproduce(fc8=find_fc8())
 sections = {section.name: section for section in found.sections}

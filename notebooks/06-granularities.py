@@ -23,10 +23,10 @@ import matplotlib.pyplot as plt
 from IPython.display import HTML
 
 import eie
-from eie.report.section_page import section_html
-from eie.studies.figures import accuracies, densities, speedups
-from eie.studies.granularity_report import sections
-from eie.studies.variants import Variant, prune
+from eie.plots.studies import accuracies, densities, speedups
+from eie.show.page import section_html
+from eie.studies.granularity.report import sections
+from eie.studies.granularity.variants import Variant, prune
 
 network = eie.load("lenet-300-100-dense")
 

@@ -25,10 +25,10 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import eie
-from eie.baselines import measured, roofline
-from eie.baselines.systolic import SystolicArray, gemm
-from eie.baselines.workload import LayerWork, Workload
-from eie.report.compare_figures import speedup
+from eie.machines import measured, roofline
+from eie.machines.systolic import SystolicArray, gemm
+from eie.machines.workload import LayerWork, Workload
+from eie.plots.comparison import speedup
 
 benchmark = eie.load("eie-benchmark")
 result = eie.simulate(eie.compile(benchmark, eie.EIE_64PE))

@@ -6,9 +6,9 @@ from itertools import pairwise
 import numpy as np
 
 import eie
-from eie.geometry import Conv2d
-from eie.graph import Graph
-from eie.network import dataflow
+from eie.model.geometry import Conv2d
+from eie.model.graph import Graph
+from eie.model.network import dataflow
 from eie.simulator.reference import run_given
 
 STEPS = [

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import eie
-from eie.baselines import (
+from eie.errors import EieError, ModelError, TraceError
+from eie.machines import (
     dense,
     measured,
     presets,
@@ -24,13 +25,12 @@ from eie.baselines import (
     systolic,
     tensor_core,
 )
-from eie.baselines.choose import choose
-from eie.baselines.match import match
-from eie.baselines.records import Baseline, LayerCost, Machine
-from eie.baselines.systolic import SystolicArray, gemm
-from eie.baselines.workload import LayerWork, Workload, layer_work, work_of_records
-from eie.errors import EieError, ModelError, TraceError
-from eie.geometry import Conv2d
+from eie.machines.choose import choose
+from eie.machines.match import match
+from eie.machines.records import Baseline, LayerCost, Machine
+from eie.machines.systolic import SystolicArray, gemm
+from eie.machines.workload import LayerWork, Workload, layer_work, work_of_records
+from eie.model.geometry import Conv2d
 
 FIXTURES = Path(__file__).parent / "fixtures" / "scalesim"
 
@@ -388,7 +388,7 @@ def test_the_papers_data_is_the_shared_file(shared, root):
     """Ours says besides where it is from, and gives two claims as numbers."""
     ours, theirs = (
         tomllib.loads(file.read_text(encoding="utf-8"))
-        for file in (root / "eie/baselines/data/eie_paper.toml", shared / "reference" / "eie_paper.toml")
+        for file in (root / "eie/machines/data/eie_paper.toml", shared / "reference" / "eie_paper.toml")
     )
     assert {name: value for name, value in ours.items() if name not in ("source", "headline")} == theirs
 

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import eie
-from eie.compression.codecs import bits, huffman, nm, relative
-from eie.compression.prune import prune_mask
+from eie.compression.coding import bits, huffman, nm, relative
+from eie.compression.pruning.prune import prune_mask
 
 
 def huffman_cost(counts):

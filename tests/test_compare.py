@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 import eie
-from eie.baselines.records import WHOLE, Baseline, LayerCost, Machine
 from eie.errors import EieError
-from eie.geometry import Conv2d
-from eie.report.compare import MEAN, TOTAL, compare
+from eie.machines.records import WHOLE, Baseline, LayerCost, Machine
+from eie.model.geometry import Conv2d
+from eie.results.comparison import MEAN, TOTAL
+from eie.studies.compare import compare
 
 
 @pytest.fixture(scope="module")
@@ -210,7 +211,7 @@ def test_wrong_words(cli, words, code, text):
 
 
 def test_figures_hold_a_bar_for_each_machine_and_layer(lenet):
-    from eie.report.compare_figures import energy_efficiency, speedup
+    from eie.plots.comparison import energy_efficiency, speedup
 
     found = compare(lenet, ["dense", "systolic:8x8:ws", "roofline:i7-5930k"], reference="roofline:i7-5930k")
     (axes,) = speedup(found).axes
@@ -224,7 +225,7 @@ def test_figures_hold_a_bar_for_each_machine_and_layer(lenet):
 
 def test_the_papers_figure_6_from_table_iv():
     """Published columns set beside each other give the speedups that the paper states: 189 x in the mean."""
-    from eie.baselines import published
+    from eie.machines import published
 
     eie_us = {one.layer: one.latency_us for one in published.run("eie_actual").layers}
     cpu = {one.layer: one.latency_us for one in published.run("cpu_dense_b1").layers}

@@ -8,13 +8,13 @@ import pytest
 from small_networks import cnn, images, mlp, outputs
 
 import eie
-from eie.compression.prune import with_mask
+from eie.compression.coding.size import size_report
+from eie.compression.pruning.prune import with_mask
+from eie.compression.pruning.sensitivity import scan
 from eie.compression.recipe import Recipe
-from eie.compression.sensitivity import scan
 from eie.compression.share import share, tied_gradient, with_codebook
-from eie.compression.size import size_report
-from eie.geometry import Conv2d
-from eie.report.accuracy import float32_accuracy
+from eie.model.geometry import Conv2d
+from eie.results.accuracy import float32_accuracy
 
 
 class Recorder:
@@ -255,7 +255,7 @@ class TestSize:
         assert size_report(other).published_as == "LeNet-300-100"
 
     def test_published_figures_are_those_of_the_reference(self, shared):
-        ours = (eie.compression.size._PUBLISHED).read_text().splitlines()
+        ours = (eie.compression.coding.size._PUBLISHED).read_text().splitlines()
         theirs = (shared / "reference" / "deep_compression.csv").read_text().splitlines()
         assert ours[0].startswith("# S. Han, H. Mao")
         assert ours[1:] == theirs

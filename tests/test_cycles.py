@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 import eie
 from eie.activity import PE_CYCLES
+from eie.model.trace import LayerTrace
 from eie.simulator import events, fast, functional
 from eie.simulator.layer import time_layer
 from eie.simulator.records import Pattern
-from eie.trace import LayerTrace
 
 ENGINES = ("fast", "events")
 ones = np.ones

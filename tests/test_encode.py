@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eie.compiler.encode import encode
-from eie.matrix import SparseColumns
+from eie.model.matrix import SparseColumns
 
 
 @st.composite

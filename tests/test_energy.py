@@ -9,7 +9,7 @@ import eie
 from eie.energy.area import area_mm2
 from eie.energy.estimate import METHODS, UNITS, powers_mw, prices_pj, timing_notes
 from eie.energy.tables import published_table, sram
-from eie.sourced import HOW
+from eie.formats.sourced import HOW
 
 
 def test_every_row_has_a_source():

@@ -9,17 +9,17 @@ from click.testing import CliRunner
 
 import eie
 from eie.cli import app
-from eie.compression.dataset import Examples
-from eie.compression.prune import prune_mask, with_mask
+from eie.compression.pruning.prune import prune_mask, with_mask
 from eie.compression.recipe import Recipe, Training
 from eie.compression.share import share
+from eie.compression.training.dataset import Examples
 from eie.errors import EieError, ModelError
-from eie.graph import Graph
+from eie.model.graph import Graph
 
 torch = pytest.importorskip("torch", reason="torch is not installed (make test-torch installs a CPU build)")
 
-from eie.compression.finetune import Trainer  # noqa: E402
-from eie.compression.parameters import LayerParameters  # noqa: E402
+from eie.compression.pruning.parameters import LayerParameters  # noqa: E402
+from eie.compression.training.finetune import Trainer  # noqa: E402
 
 pytestmark = pytest.mark.torch
 
@@ -46,7 +46,7 @@ def mlp(hidden=16, seed=0):
 def convnet(seed=0):
     """A strided, padded, grouped convolution, pooling and a product over 4 x 4 images of two channels."""
     rng = np.random.default_rng(seed)
-    geometry = eie.geometry.Conv2d(2, 4, (3, 3), pads=(1, 1, 1, 1), groups=2)
+    geometry = eie.model.geometry.Conv2d(2, 4, (3, 3), pads=(1, 1, 1, 1), groups=2)
     conv = eie.Layer.from_conv("conv", rng.normal(size=(4, 1, 3, 3)), rng.normal(size=4), geometry, relu=True)
     fc = eie.Layer.from_weights("fc", rng.normal(size=(3, 16)), rng.normal(size=3))
     steps = [("layer", "conv"), ("max_pool", {"kernel": (2, 2)}), ("flatten", {}), ("layer", "fc")]
@@ -238,7 +238,7 @@ def test_orders_of_taylor_and_obd_by_hand():
     layer = eie.Layer.from_weights("only", [[0.1, 3.0], [-0.1, 2.0]])
     one = Trainer(examples, examples, Training())
     network = eie.Network.of(layer)
-    evidence = eie.compression.score.Evidence(one.gradients(network)["only"], one.curvature(network)["only"])
+    evidence = eie.compression.pruning.score.Evidence(one.gradients(network)["only"], one.curvature(network)["only"])
     for criterion in ("taylor", "obd"):
         mask = prune_mask(layer.weights, density=0.5, criterion=criterion, evidence=evidence)
         np.testing.assert_array_equal(mask, [[True, False], [True, False]])

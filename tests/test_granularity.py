@@ -11,21 +11,21 @@ import pytest
 from small_networks import cnn, images, labelled, mlp, outputs
 
 import eie
-from eie.baselines.records import Baseline, LayerCost, Machine
-from eie.compression.codecs import nm
+from eie.compression.coding import nm
 from eie.errors import EieError, TraceError
-from eie.geometry import Conv2d
-from eie.graph import Graph, Node
-from eie.report.accuracy import float32_accuracy
-from eie.report.sections import Statement
-from eie.studies import claims
-from eie.studies.claims import break_even, statements
-from eie.studies.example import example
-from eie.studies.figures import accuracies
-from eie.studies.granularity import GranularityStudy, Row, granularity
-from eie.studies.judge import Judge
-from eie.studies.notes import pruning_notes
-from eie.studies.variants import DEFAULT, Variant, prune, shapes_only
+from eie.machines.records import Baseline, LayerCost, Machine
+from eie.model.geometry import Conv2d
+from eie.model.graph import Graph, Node
+from eie.plots.studies import accuracies
+from eie.results.accuracy import float32_accuracy
+from eie.show.sections import Statement
+from eie.studies.granularity.claims import break_even, statements
+from eie.studies.granularity.example import example
+from eie.studies.granularity.notes import pruning_notes
+from eie.studies.granularity import claims
+from eie.studies.granularity.study import GranularityStudy, Row, granularity
+from eie.studies.granularity.variants import DEFAULT, Variant, prune, shapes_only
+from eie.studies.search.judge import Judge
 
 RESNET_50 = {"weights": 25_502_912, "macs": 4_089_184_256}
 
@@ -292,9 +292,9 @@ def test_residual_networks_lose_the_channels_that_are_not_added():
 
 def test_every_form_is_fine_tuned_alike():
     pytest.importorskip("torch")
-    from eie.compression.dataset import Examples
-    from eie.compression.finetune import Trainer
     from eie.compression.recipe import Training
+    from eie.compression.training.dataset import Examples
+    from eie.compression.training.finetune import Trainer
 
     network = mlp([20, 16, 3], seed=2)
     x = np.maximum(np.random.default_rng(0).standard_normal((400, 20)), 0).astype(np.float32)

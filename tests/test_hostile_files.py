@@ -7,6 +7,7 @@ import struct
 import zipfile
 from functools import cache
 
+import eie.formats.npz as npz_module
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -14,14 +15,13 @@ from hypothesis import strategies as st
 from netfile import net_file, random_layer
 
 import eie
-import eie.importers.npz as npz_module
-import eie.trace as trace_module
+import eie.model.trace as trace_module
 from eie.compiler import program as program_module
-from eie.geometry import Conv2d
-from eie.graph import Graph, Node
+from eie.formats.npz import read_npy
 from eie.importers import stored
 from eie.importers.shapes import read_table
-from eie.storage import read_npy
+from eie.model.geometry import Conv2d
+from eie.model.graph import Graph, Node
 
 RNG = np.random.default_rng(11)
 SMALL = eie.EIE_64PE.replace(n_pe=2)

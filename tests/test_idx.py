@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eie.compression.dataset import Examples, idx_examples
+from eie.compression.training.dataset import Examples, idx_examples
 from eie.errors import TraceError
-from eie.importers import idx
+from eie.formats import idx
 
 TYPES = {"u1": 8, "i1": 9, "i2": 11, "i4": 12, "f4": 13, "f8": 14}
 

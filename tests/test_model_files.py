@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from netfile import net_file, random_layer
 
 import eie
-from eie.geometry import Conv2d, Lstm
-from eie.storage import write_safetensors
+from eie.formats.safetensors import write_safetensors
+from eie.model.geometry import Conv2d, Lstm
 
 RNG = np.random.default_rng(3)
 WEIGHTS = RNG.standard_normal((6, 4)).astype(np.float32)

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 import eie
-from eie.geometry import Conv2d
-from eie.graph import Graph, Node
-from eie.simulator import operators
+from eie.model import operators
+from eie.model.geometry import Conv2d
+from eie.model.graph import Graph, Node
 from eie.simulator.network import Settings, run_network
 from eie.simulator.reference import run_given
 
@@ -113,7 +113,7 @@ def test_a_program_file_carries_graph_and_geometry(tmp_path):
 def test_programs_that_do_not_hold_together_are_refused(tmp_path, change, text):
     from eie.compiler.program import _digest
     from eie.errors import ProgramError
-    from eie.storage import read_safetensors, write_safetensors
+    from eie.formats.safetensors import read_safetensors, write_safetensors
 
     file = tmp_path / "p.safetensors"
     eie.compile(branched(np.random.default_rng(1)), SPEC).save(file)
@@ -166,7 +166,7 @@ def test_accuracy_of_a_graph():
     labels = branched_reference(network, x).argmax(axis=1)
     labels[0] = (labels[0] + 1) % 5
     trace = eie.Trace({"image": eie.LayerTrace.from_dense(x.reshape(6, -1))}, labels)
-    from eie.report.run import with_given_accuracy
+    from eie.simulation import with_given_accuracy
 
     result = with_given_accuracy(eie.simulate(eie.compile(network, SPEC), trace), network, trace)
     assert (result.accuracy.float32, result.accuracy.given) == (5 / 6, 5 / 6)

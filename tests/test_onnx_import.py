@@ -16,7 +16,7 @@ from onnx import TensorProto, external_data_helper, helper, numpy_helper
 
 import eie
 from eie.errors import ModelError
-from eie.geometry import Conv2d, Lstm
+from eie.model.geometry import Conv2d, Lstm
 
 
 def linear(weights, **tensors):

@@ -9,7 +9,7 @@ import onnx
 import onnx_models as models
 
 import eie
-from eie.geometry import Lstm
+from eie.model.geometry import Lstm
 
 SPEC = eie.EIE_64PE.replace(n_pe=4)
 

@@ -11,16 +11,16 @@ import numpy as np
 import pytest
 
 from eie.errors import ModelError, SpecError
-from eie.paper.bench import Bench, find_fc8, rounding_interval
-from eie.paper.figures import DRAWN, draw, save_all
-from eie.paper.page import html, section_html
-from eie.paper.published import GEOMEAN, published
-from eie.paper.reproduce import SECTIONS, reproduce
-from eie.paper.scaling import _lockstep_efficiency, _reads_anew
-from eie.paper.text import plain
-from eie.report.section_text import cell
-from eie.report.sections import Column
+from eie.plots.paper import DRAWN, draw, save_all
+from eie.show.sections import Column
+from eie.show.text import cell
 from eie.spec import EIE_64PE
+from eie.studies.paper.bench import Bench, find_fc8, rounding_interval
+from eie.studies.paper.page import html, section_html
+from eie.studies.paper.published import GEOMEAN, published
+from eie.studies.paper.reproduce import SECTIONS, reproduce
+from eie.studies.paper.scaling import _lockstep_efficiency, _reads_anew
+from eie.studies.paper.text import plain
 
 FC8 = "alexnet_fc8.npz"
 NOT_REPRODUCED = {

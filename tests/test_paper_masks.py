@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 import eie
-from eie.matrix import SparseColumns
-from eie.paper.bench import REAL_LAYER, Bench
-from eie.paper.masks import EVEN, Spread, draw, measure, measured_layers, measured_spread
+from eie.model.matrix import SparseColumns
+from eie.studies.paper.bench import REAL_LAYER, Bench
+from eie.studies.paper.masks import EVEN, Spread, draw, measure, measured_layers, measured_spread
 
 
 def pattern(mask):

@@ -9,7 +9,8 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 import eie
-from eie.storage import read_safetensors, write_text
+from eie.formats.files import write_text
+from eie.formats.safetensors import read_safetensors
 
 
 def layer(rows=50, columns=30, seed=0, bias=True):

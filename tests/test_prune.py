@@ -6,10 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import eie
-from eie.compression.balance import balanced_mask
-from eie.compression.prune import compact, global_masks, keep_largest, kept_count, prune_mask, with_mask
-from eie.compression.score import Evidence, block_scores
-from eie.geometry import Conv2d
+from eie.compression.pruning.balance import balanced_mask
+from eie.compression.pruning.prune import compact, global_masks, keep_largest, kept_count, prune_mask, with_mask
+from eie.compression.pruning.score import Evidence, block_scores
+from eie.model.geometry import Conv2d
 
 SHAPES = st.tuples(st.integers(1, 20), st.integers(1, 20))
 CRITERIA = ["magnitude", "l2", "taylor", "obd", "random"]

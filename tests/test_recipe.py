@@ -3,7 +3,7 @@
 import pytest
 
 import eie
-from eie.compression.pruner import scheduled_density
+from eie.compression.pruning.pruner import scheduled_density
 from eie.compression.recipe import Recipe, assign, load_recipe
 
 GOOD = """

@@ -12,8 +12,8 @@ import pytest
 from rich.console import Console
 
 import eie
-from eie.report.figures import energy_by_unit, latency, pe_cycles, pe_occupancy, save_all
-from eie.report.table import columns, plain, rendered
+from eie.plots.result import energy_by_unit, latency, pe_cycles, pe_occupancy, save_all
+from eie.results.table import columns, plain, rendered
 
 
 @pytest.fixture(scope="module")

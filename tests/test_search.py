@@ -8,18 +8,18 @@ import pytest
 from small_networks import cnn, labelled, mlp, outputs
 
 import eie
-from eie.baselines import dense
-from eie.baselines.workload import Workload
-from eie.compression.dataset import Examples
+from eie.compression.training.dataset import Examples
 from eie.errors import EieError
+from eie.machines import dense
+from eie.machines.workload import Workload
 from eie.recording.inputs import Samples
 from eie.recording.record import record
-from eie.report.accuracy import Labelled
-from eie.studies.budget import Budget, Price, pattern_only
-from eie.studies.judge import Judge, Score, chance, score
-from eie.studies.search import SearchError, search
-from eie.studies.search_report import plans_section, recipe_toml
-from eie.studies.strategies import LEAST, Space, greedy, pruned
+from eie.results.accuracy import Labelled
+from eie.studies.search.budget import Budget, Price, pattern_only
+from eie.studies.search.judge import Judge, Score, chance, score
+from eie.studies.search.report import plans_section, recipe_toml
+from eie.studies.search.search import SearchError, search
+from eie.studies.search.strategies import LEAST, Space, greedy, pruned
 
 SPEC = eie.EIE_64PE.replace(n_pe=4)
 
@@ -218,7 +218,7 @@ def test_what_was_found_as_a_recipe(tmp_path):
 
 def test_plans_are_fine_tuned_alike():
     pytest.importorskip("torch")
-    from eie.compression.finetune import Trainer
+    from eie.compression.training.finetune import Trainer
 
     network = mlp([40, 30, 3], seed=2)
     x = np.maximum(np.random.default_rng(0).standard_normal((300, 40)), 0).astype(np.float32)

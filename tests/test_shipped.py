@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 import eie
-from eie.compression.dataset import FASHION_MNIST, idx_examples
-from eie.compression.size import size_report
-from eie.report.accuracy import float32_accuracy
-from eie.trace import LayerTrace
+from eie.compression.coding.size import size_report
+from eie.compression.training.dataset import FASHION_MNIST, idx_examples
+from eie.model.trace import LayerTrace
+from eie.results.accuracy import float32_accuracy
 
 # Right answers in 16-bit fixed point and in float32 on the stored images; in float32 on all 10,000 test images.
 RIGHT = {"lenet-300-100": (227, 227, 8961), "lenet-5": (115, 115, 9133)}

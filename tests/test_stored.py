@@ -12,8 +12,8 @@ from small_networks import cnn, images, outputs
 
 import eie
 from eie.compression.share import share
-from eie.geometry import Conv2d
 from eie.importers import stored
+from eie.model.geometry import Conv2d
 
 SUFFIXES = [".safetensors", ".npz"]
 

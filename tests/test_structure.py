@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 from small_networks import cnn, images, mlp, outputs
 
 import eie
-from eie.compression import structure
-from eie.compression.balance import permute
-from eie.compression.structure import readers, remove_layer, select_outputs
+from eie.compression.pruning import structure
+from eie.compression.pruning.balance import permute
+from eie.compression.pruning.structure import readers, remove_layer, select_outputs
 from eie.errors import RecipeError
-from eie.geometry import Conv2d
-from eie.graph import Graph, Node
-from eie.network import dataflow
+from eie.model.geometry import Conv2d
+from eie.model.graph import Graph, Node
+from eie.model.network import dataflow
 
 KEPT = "layer '{}': its outputs are the network's: its rows cannot be taken out or moved"
 

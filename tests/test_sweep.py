@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 import eie
 from eie.errors import SpecError, SweepError
-from eie.sweeps import stages
+from eie.simulator import stages
+from eie.simulator.stages import Cache, held_bytes
 from eie.sweeps.result import SweepResult, undominated
-from eie.sweeps.stages import Cache, held_bytes
 from eie.sweeps.vary import check_vary, expand, read_vary
 
 

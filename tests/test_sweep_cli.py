@@ -11,8 +11,8 @@ from click.testing import CliRunner
 import eie
 from eie.cli import main
 from eie.errors import SweepError
-from eie.report import sweep_figures as figures
-from eie.report.figures import save_figures
+from eie.plots import sweep as figures
+from eie.plots.result import save_figures
 
 MODEL = """
 name = "pair"

@@ -141,7 +141,7 @@ def test_a_folder_is_not_a_journal(work, tmp_path):
 
 
 def test_failed_points_are_kept_and_retried_on_request(work, tmp_path, monkeypatch):
-    from eie.sweeps import stages
+    from eie.simulator import stages
 
     path, really = tmp_path / "journal.jsonl", stages.queue_pass
 

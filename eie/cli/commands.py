@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,25 +11,25 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from eie.cli.inputs import write_texts
 from eie.cli.options import how_to_read
+from eie.cli.outputs import keep_apart, write_texts
 from eie.cli.progress import Progress
 from eie.compiler.lower import Lowering
 from eie.compiler.program import Program
 from eie.compiler.program import compile as compile_network
-from eie.compression.codecs import huffman
+from eie.compression.coding import huffman
 from eie.compression.share import Initialisation
 from eie.errors import EieError, ProgramError, TraceError
+from eie.formats.npz import read_npy
 from eie.importers import load
 from eie.kernels.jit import kernels_are_cached
-from eie.network import Layer, Network, dataflow
-from eie.report.result import Result
-from eie.report.run import simulate, with_given_accuracy
-from eie.report.table import show
+from eie.model.network import Layer, Network, dataflow
+from eie.model.trace import Trace
+from eie.results.result import Result
+from eie.results.table import show
+from eie.simulation import simulate, with_given_accuracy
 from eie.simulator.inputs import Inputs, rows_or_maps
 from eie.spec import AcceleratorSpec, load_spec
-from eie.storage import read_npy
-from eie.trace import Trace
 
 out = Console(markup=False)
 err = Console(stderr=True, markup=False)
@@ -164,7 +164,7 @@ def _simulate(program: Program, inputs: Inputs, progress: Progress, options: dic
 def _report(result: Result, options: dict[str, Any]) -> None:
     cell = options["sram_cell"]
     if options["plot_folder"]:
-        from eie.report.figures import save_all
+        from eie.plots.result import save_all
 
         written = save_all(result, options["plot_folder"], cell)
         err.print(f"wrote {len(written)} figures to {options['plot_folder']}", highlight=False)
@@ -230,19 +230,6 @@ def read_inputs(file: str | None, samples: int | None, network: Network | Progra
         else:
             raise TraceError(f"{file}: unknown suffix {suffix!r}: activations are a trace (.npz) or an array (.npy)")
     return trace.head(samples) if trace is not None and samples else trace
-
-
-def keep_apart(outputs: Sequence[str], inputs: Iterable[str | None]) -> None:
-    """Refuse to write one file twice, or over a file that is being read."""
-    written: set[Path] = set()
-    read = {Path(one).resolve() for one in inputs if one is not None}
-    for output in outputs:
-        target = Path(output).resolve()
-        if target in read:
-            raise EieError(f"{output}: is read by this command: write to another file")
-        if target in written and (target.is_file() or not target.exists()):
-            raise EieError(f"{output}: is written twice by this command: name two files")
-        written.add(target)
 
 
 def _outputs(options: Mapping[str, Any]) -> list[str]:

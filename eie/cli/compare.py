@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from eie.network import Network
-    from eie.report.compare import Comparison
+    from eie.model.network import Network
+    from eie.results.comparison import Comparison
 
 
 @click.command()
@@ -52,15 +52,15 @@ def compare(**options: Any) -> None:
     """
     from rich.console import Console
 
-    from eie.cli.inputs import write_texts
-    from eie.report.compare import compare as set_side_by_side
+    from eie.cli.outputs import write_texts
+    from eie.studies.compare import compare as set_side_by_side
 
     result, network = _result(options)
     comparison = set_side_by_side(
         result, options["baselines"], network=network, reference=options["reference"], column_map=_maps(options["maps"])
     )
     if options["plot_folder"]:
-        from eie.report.compare_figures import save_comparison
+        from eie.plots.comparison import save_comparison
 
         written = save_comparison(comparison, options["plot_folder"])
         Console(stderr=True, markup=False).print(
@@ -74,12 +74,12 @@ def compare(**options: Any) -> None:
 
 def _result(options: dict[str, Any]) -> tuple[Any, Network | None]:
     """Read a result, or simulate a model."""
-    from eie.baselines.reports import read_result
     from eie.cli.commands import read_inputs
     from eie.compiler.program import compile as compile_network
     from eie.errors import EieError
     from eie.importers import load
-    from eie.report.run import simulate
+    from eie.machines.reports import read_result
+    from eie.simulation import simulate
     from eie.spec import load_spec
 
     name = options["result"]

@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
     from eie.cli.progress import Progress
     from eie.compression.apply import CompressionReport
+    from eie.compression.coding.size import SizeReport
     from eie.compression.recipe import Recipe
-    from eie.compression.size import SizeReport
-    from eie.compression.trainer import Trainer
-    from eie.network import Network
+    from eie.compression.training.trainer import Trainer
+    from eie.model.network import Network
 
     Texts = dict[str, Callable[[], str]]
 
@@ -46,7 +46,8 @@ def compress(model: str, recipe: str | None, **options: Any) -> None:
     """
     from rich.console import Console
 
-    from eie.cli.inputs import check_files, labelled_network, trainer_on, write_texts
+    from eie.cli.inputs import labelled_network, trainer_on
+    from eie.cli.outputs import check_files, write_texts
     from eie.cli.progress import Progress
     from eie.compression.recipe import load_recipe
 
@@ -82,7 +83,7 @@ def _check(recipe: str | None, options: dict[str, Any]) -> None:
 def _evaluator(network: Network, options: dict[str, Any]) -> Callable[[Network], float] | None:
     """Return what measures accuracy on the network's own labelled inputs, or None if it has none."""
     from eie.errors import TraceError
-    from eie.report.accuracy import float32_accuracy
+    from eie.results.accuracy import float32_accuracy
 
     if float32_accuracy(network) is None:
         if options["sensitivity"] or options["trace_file"]:
@@ -97,9 +98,9 @@ def _evaluator(network: Network, options: dict[str, Any]) -> Callable[[Network],
 def _scan(
     network: Network, evaluate: Callable[[Network], float] | None, progress: Progress, options: dict[str, Any]
 ) -> Texts:
-    from eie.compression.sensitivity import DENSITIES, scan
-    from eie.records import records_csv
-    from eie.report.sizes import sensitivity_json, sensitivity_table
+    from eie.compression.pruning.sensitivity import DENSITIES, scan
+    from eie.formats.records import records_csv
+    from eie.results.sizes import sensitivity_json, sensitivity_table
 
     assert evaluate is not None
     densities: tuple[float, ...] = DENSITIES
@@ -133,9 +134,9 @@ def _compress(
     output: str | None,
 ) -> Texts:
     from eie.compression.apply import compress as follow
-    from eie.compression.size import size_report
+    from eie.compression.coding.size import size_report
     from eie.importers.stored import save
-    from eie.report.sizes import compression_json, size_csv, size_table, steps_table
+    from eie.results.sizes import compression_json, size_csv, size_table, steps_table
 
     report: CompressionReport | None = None
     sizes: SizeReport

@@ -44,11 +44,12 @@ def granularity(model: str, **options: Any) -> None:
     from rich.console import Console
 
     from eie.cli.commands import announce_compilation
-    from eie.cli.inputs import check_study, study_inputs, write_texts
+    from eie.cli.inputs import check_study, study_inputs
+    from eie.cli.outputs import write_texts
     from eie.cli.progress import Progress
-    from eie.studies import granularity_report as report
-    from eie.studies.granularity import granularity as study_of
-    from eie.studies.variants import DEFAULT as VARIANTS
+    from eie.studies.granularity import report
+    from eie.studies.granularity.study import granularity as study_of
+    from eie.studies.granularity.variants import DEFAULT as VARIANTS
 
     check_study(model, options)
     announce_compilation()
@@ -71,7 +72,7 @@ def granularity(model: str, **options: Any) -> None:
             "html_file": lambda: _page(study),
         }
         if options["plot_folder"]:
-            from eie.studies.figures import save_granularity
+            from eie.plots.studies import save_granularity
 
             written = save_granularity(study, options["plot_folder"])
             err.print(f"wrote {len(written)} figures to {options['plot_folder']}", highlight=False)
@@ -83,7 +84,7 @@ def _words(texts: Sequence[str]) -> tuple[str, ...]:
 
 
 def _page(study: Any) -> str:
-    from eie.studies.figures import drawings
-    from eie.studies.granularity_report import html
+    from eie.plots.studies import drawings
+    from eie.studies.granularity.report import html
 
     return html(study, drawings(study))

@@ -1,32 +1,31 @@
-"""What commands share: networks with their inputs, training data, which files are written, texts to files or stdout."""
+"""What commands read: networks with their inputs, training data."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from eie.cli.options import how_to_read
+from eie.cli.outputs import check_files
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from eie.cli.progress import Progress
-    from eie.compression.finetune import Trainer
     from eie.compression.recipe import Training
-    from eie.network import Network
+    from eie.compression.training.finetune import Trainer
+    from eie.model.network import Network
 
-Texts = Mapping[str, Callable[[], str]]
 EPOCHS = 4
-_FILES = ("json_file", "csv_file", "html_file", "recipe_file", "output")
 
 
 def labelled_network(model: str, trace_file: str | None, how: Mapping[str, Any], samples: int | None = None) -> Network:
     """Load a model with the inputs asked for: those of a trace file, else its own; at most ``samples`` of them."""
     from eie.importers import load
-    from eie.trace import Trace
+    from eie.model.trace import Trace
 
     network = load(model, **how)
     trace = network.trace if trace_file is None else Trace.load(trace_file)
@@ -39,9 +38,9 @@ def trainer_on(data: str | Path | None, progress: Progress, training: Training |
     """Return what trains on an IDX data set, or None without one."""
     if data is None:
         return None
-    from eie.compression.dataset import idx_examples
-    from eie.compression.finetune import Trainer
     from eie.compression.recipe import Training
+    from eie.compression.training.dataset import idx_examples
+    from eie.compression.training.finetune import Trainer
 
     progress.stage(f"reading {data}")
     train, test = idx_examples(data, "train"), idx_examples(data, "test")
@@ -65,28 +64,3 @@ def check_study(model: str, options: Mapping[str, Any]) -> None:
     check_files(model, options)
     if options["epochs"] is not None and options["data"] is None:
         raise click.UsageError("--epochs needs --data: there is nothing to train on")
-
-
-def check_files(model: str, options: Mapping[str, Any], *others: str | None) -> None:
-    """Refuse to write one file (or standard output) twice, or over one that is read."""
-    from eie.cli.commands import keep_apart
-
-    outputs = [options[name] for name in _FILES if options.get(name) not in (None, "", "-")]
-    if [options.get(name) for name in _FILES].count("-") > 1:
-        raise click.UsageError("only one of --json, --csv and --html can go to standard output")
-    keep_apart(outputs, (model, options["trace_file"], options["mask"], options["shapes"], *others))
-
-
-def write_texts(texts: Texts, options: Mapping[str, Any], show: Callable[[], None]) -> None:
-    """Write each text to the file (or standard output) its option names; ``show`` unless one went to the latter."""
-    from eie.storage import write_text
-
-    to_stdout = False
-    for option, text in texts.items():
-        if options[option] == "-":
-            click.echo(text(), nl=False)
-            to_stdout = True
-        elif options[option]:
-            write_text(options[option], text())
-    if not to_stdout:
-        show()

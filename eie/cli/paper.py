@@ -30,22 +30,22 @@ def paper(
 
     from eie.cli.commands import announce_compilation
     from eie.cli.progress import Progress
-    from eie.paper.bench import find_fc8
-    from eie.paper.reproduce import reproduce
-    from eie.paper.text import plain, to_json
-    from eie.storage import write_text
+    from eie.formats.files import write_text
+    from eie.studies.paper.bench import find_fc8
+    from eie.studies.paper.reproduce import reproduce
+    from eie.studies.paper.text import plain, to_json
 
     err = Console(stderr=True, markup=False)
     announce_compilation()
     with Progress(err) as progress:
         found = reproduce(names, Path(fc8) if fc8 else find_fc8(), progress.stage)
         if html_file:
-            from eie.paper.page import html
+            from eie.studies.paper.page import html
 
             progress.stage("drawing")
             write_text(html_file, html(found))
         if plot_folder:
-            from eie.paper.figures import save_all
+            from eie.plots.paper import save_all
 
             progress.stage("drawing")
             written = save_all(found, plot_folder)

@@ -45,13 +45,14 @@ def search(model: str, **options: Any) -> None:
     from rich.console import Console
 
     from eie.cli.commands import announce_compilation
-    from eie.cli.inputs import check_study, study_inputs, write_texts
+    from eie.cli.inputs import check_study, study_inputs
+    from eie.cli.outputs import write_texts
     from eie.cli.progress import Progress
+    from eie.formats.files import write_text
     from eie.importers.stored import save
-    from eie.storage import write_text
-    from eie.studies import search_report as report
-    from eie.studies.search import TRIALS
-    from eie.studies.search import search as look
+    from eie.studies.search import report
+    from eie.studies.search.search import TRIALS
+    from eie.studies.search.search import search as look
 
     if (options["latency"] is None) == (options["energy"] is None):
         raise click.UsageError("give --latency-budget or --energy-budget, one of them")
@@ -80,7 +81,7 @@ def search(model: str, **options: Any) -> None:
         if options["recipe_file"]:
             write_text(options["recipe_file"], report.recipe_toml(found))
         if options["plot_folder"]:
-            from eie.studies.figures import save_search
+            from eie.plots.studies import save_search
 
             written = save_search(found, options["plot_folder"])
             err.print(f"wrote {len(written)} figures to {options['plot_folder']}", highlight=False)

@@ -110,7 +110,7 @@ def run(
         result = result.pareto(*front)
         _write(result, Path(output), options["cell"])
     if plot:
-        from eie.report.sweep_figures import save_all
+        from eie.plots.sweep import save_all
 
         save_all(result, Path(output) / "figures", front)
     _show(result, Console(markup=False), err, output)
@@ -128,7 +128,7 @@ def _with_inputs(network: Any, traces: Sequence[str], samples: int | None) -> li
 
 
 def _write(result: SweepResult, folder: Path, cell: str) -> None:
-    from eie.storage import write_text
+    from eie.formats.files import write_text
     from eie.version import package_versions
 
     result.to_csv(folder / "points.csv")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from eie.trace import Trace
+    from eie.model.trace import Trace
 
 
 @click.group()
@@ -52,7 +52,7 @@ def record(
 
     from rich.console import Console
 
-    from eie.cli.commands import keep_apart
+    from eie.cli.outputs import keep_apart
     from eie.cli.progress import Progress
     from eie.errors import TraceError
     from eie.recording.inputs import read_samples
@@ -76,7 +76,7 @@ def record(
 @click.argument("file")
 def show(file: str) -> None:
     """Print where the trace FILE is from, and each layer's density over its samples."""
-    from eie.trace import Trace
+    from eie.model.trace import Trace
 
     _show(Trace.load(file))
 

@@ -17,7 +17,7 @@ from eie.errors import ProgramError
 from eie.kernels import datapath
 from eie.kernels import encode as kernels
 from eie.kernels.timing import LANES, padded
-from eie.matrix import SparseColumns, frozen
+from eie.model.matrix import SparseColumns, frozen
 
 LARGEST_POINTERS = 1 << 30
 

@@ -15,9 +15,9 @@ from eie.compiler.encode import Encoding, encode
 from eie.compiler.lower import Block, blocks
 from eie.compiler.passes import fit_together, split
 from eie.compression.share import ShareReport
-from eie.geometry import Geometry, Winograd
-from eie.matrix import frozen
-from eie.network import Layer
+from eie.model.geometry import Geometry, Winograd
+from eie.model.matrix import frozen
+from eie.model.network import Layer
 from eie.spec import AcceleratorSpec
 
 

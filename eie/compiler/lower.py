@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eie.errors import ModelError
-from eie.geometry import Conv2d, Winograd
-from eie.matrix import SparseColumns, frozen
-from eie.network import Layer
+from eie.model.geometry import Conv2d, Winograd
+from eie.model.matrix import SparseColumns, frozen
+from eie.model.network import Layer
 
 Lowering = Literal["im2col", "winograd"]
 # Adding b to element (1, 1) of a transformed tile adds b to all four output pixels.

@@ -12,7 +12,7 @@ import numpy as np
 
 from eie.compiler.encode import Encoding, encode
 from eie.errors import ProgramError
-from eie.matrix import SparseColumns
+from eie.model.matrix import SparseColumns
 from eie.spec import AcceleratorSpec
 
 

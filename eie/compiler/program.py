@@ -28,14 +28,15 @@ from eie.compiler.lower import Lowering, lower
 from eie.compiler.passes import Fit, fit
 from eie.compression.share import Initialisation, ShareReport, share
 from eie.errors import EieError, ProgramError
-from eie.geometry import describe as describe_geometry
-from eie.geometry import from_description as geometry_from
-from eie.graph import Graph
-from eie.matrix import frozen
-from eie.network import Layer, Network, dataflow
+from eie.formats.files import Arrays, first_line, read_json
+from eie.formats.safetensors import read_safetensors, write_safetensors
+from eie.model.geometry import describe as describe_geometry
+from eie.model.geometry import from_description as geometry_from
+from eie.model.graph import Graph
+from eie.model.matrix import frozen
+from eie.model.network import Layer, Network, dataflow
+from eie.model.trace import Trace
 from eie.spec import EIE_64PE, AcceleratorSpec, complaint
-from eie.storage import Arrays, first_line, read_json, read_safetensors, write_safetensors
-from eie.trace import Trace
 from eie.version import package_versions
 
 SCHEMA = 1
@@ -85,7 +86,7 @@ class Program:
 
     @property
     def dataflow(self) -> Graph | None:
-        """How tensors flow, see `eie.network.dataflow`."""
+        """How tensors flow, see `eie.model.network.dataflow`."""
         return dataflow(self)
 
     def on(self, spec: AcceleratorSpec) -> Program:

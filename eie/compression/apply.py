@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from eie.compression.balance import permute
-from eie.compression.pruner import Pruner
+from eie.compression.coding.size import SizeReport, size_report
+from eie.compression.pruning.balance import permute
+from eie.compression.pruning.pruner import Pruner
 from eie.compression.recipe import (
     FinetuneStep,
     PruneStep,
@@ -27,10 +28,9 @@ from eie.compression.recipe import (
     load_recipe,
 )
 from eie.compression.share import ShareReport, share
-from eie.compression.size import SizeReport, size_report
-from eie.compression.trainer import Trainer
+from eie.compression.training.trainer import Trainer
 from eie.errors import RecipeError
-from eie.network import Layer, Network
+from eie.model.network import Layer, Network
 
 Evaluate = Callable[[Network], float]
 

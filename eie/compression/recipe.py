@@ -16,13 +16,13 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from eie.compression.prune import UNITS, n_of_m
-from eie.compression.score import Criterion
+from eie.compression.pruning.prune import UNITS, n_of_m
+from eie.compression.pruning.score import Criterion
 from eie.compression.share import Initialisation
 from eie.errors import EieError, RecipeError
-from eie.network import Layer
+from eie.formats.files import read_toml
+from eie.model.network import Layer
 from eie.spec import complaint
-from eie.storage import read_toml
 
 Schedule = Literal["one-shot", "iterative", "cubic"]
 SHRINKING = ("channel", "filter", "layer")
@@ -49,7 +49,7 @@ class PruneRule(_Part):
     layers
         Pattern of layer names, as in ``"conv*"``.
     granularity
-        One of `eie.compression.prune.UNITS` or ``"N:M"``.
+        One of `eie.compression.pruning.prune.UNITS` or ``"N:M"``.
     density, sparsity
         Share of the units that stays or goes, one of the two; none for ``"N:M"``, which says it itself.
     block
@@ -99,7 +99,7 @@ class PruneStep(_Part):
     Attributes
     ----------
     criterion
-        What is least is pruned first; see `eie.compression.score.block_scores`.
+        What is least is pruned first; see `eie.compression.pruning.score.block_scores`.
     scope
         ``"layer"``: every layer meets its rule's density; ``"global"``: the layers of a rule are ranked together and
         meet it together.
@@ -191,7 +191,7 @@ Step = PruneStep | FinetuneStep | ShareStep | PermuteStep
 
 
 class Training(_Part):
-    """How the steps that fine-tune do it, with `eie.compression.finetune.Trainer`.
+    """How the steps that fine-tune do it, with `eie.compression.training.finetune.Trainer`.
 
     Attributes
     ----------

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from eie.errors import ModelError
 from eie.kernels import cluster
-from eie.matrix import frozen
-from eie.network import Layer
+from eie.model.matrix import frozen
+from eie.model.network import Layer
 
 Initialisation = Literal["exact", "linear", "density", "random"]
 HISTOGRAM_BINS = 4096

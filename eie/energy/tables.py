@@ -16,7 +16,7 @@ from itertools import pairwise
 from typing import Literal, get_args
 
 from eie.errors import EnergyError
-from eie.sourced import Row
+from eie.formats.sourced import Row
 
 Cell = Literal["itrs-lop", "itrs-lstp"]
 TABLE_NAME = "eie-isca2016"

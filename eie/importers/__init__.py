@@ -13,9 +13,9 @@ from importlib import import_module
 from pathlib import Path
 
 from eie.errors import ModelError
+from eie.formats.files import file_sha256, regular_file
 from eie.importers.options import Unsupported
-from eie.network import Network
-from eie.storage import file_sha256, regular_file
+from eie.model.network import Network
 
 # Suffix: module with a function ``read``, and which options of `load` it takes.
 _READERS: dict[str, tuple[str, tuple[str, ...]]] = {

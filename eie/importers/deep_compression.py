@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eie.errors import ModelError
+from eie.formats.files import read_bytes
 from eie.importers.shapes import LayerStep, ShapeTable, read_table, shipped_tables
-from eie.network import Layer, Network
-from eie.storage import read_bytes
+from eie.model.network import Layer, Network
 
 FILLER_RUN = 15
 EIE_CODE_BITS = 4

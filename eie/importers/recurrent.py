@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eie.errors import ModelError
-from eie.network import Layer
+from eie.model.network import Layer
 
 _NAME = re.compile(
     r"(?:(?P<head>.*)\.)?(?P<part>weight|bias)_(?P<of>ih|hh|hr)(?P<level>_l\d+)?(?P<way>_reverse)?", re.DOTALL

@@ -15,7 +15,7 @@ network's graph. Read by `deep_compression`.
 
 A step with ``layer`` is a layer of the weight file, in its order; ``shape`` is (out, in) or (out, in / groups, kh, kw),
 ``bits`` the width of its codes: by default 8 for a convolution and 4 otherwise. A step with ``op`` is an operator
-of `eie.graph`; the attributes are its own.
+of `eie.model.graph`; the attributes are its own.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from eie.errors import ModelError
-from eie.geometry import Conv2d
-from eie.graph import Graph, Node
+from eie.formats.files import read_toml
+from eie.model.geometry import Conv2d
+from eie.model.graph import Graph, Node
 from eie.spec import complaint
-from eie.storage import read_toml
 
 LARGEST_LAYER = 1 << 31
 _Size = Annotated[int, Field(ge=1, le=1 << 26)]

@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eie.errors import ModelError
+from eie.formats.files import LARGEST_TEXT_BYTES, read_bytes
 from eie.importers.synthetic import LEVELS, weight_levels
-from eie.matrix import SparseColumns
-from eie.network import Layer, Network
-from eie.storage import LARGEST_TEXT_BYTES, read_bytes
+from eie.model.matrix import SparseColumns
+from eie.model.network import Layer, Network
 
 SEED = 0
 LARGEST_SIDE = 1 << 26

@@ -8,17 +8,38 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from importlib import import_module
 from pathlib import Path
-from typing import cast
 
 from eie.errors import ModelError
+from eie.formats import torch_file
+from eie.formats.files import Arrays
+from eie.formats.npz import read_npz
+from eie.formats.safetensors import read_safetensors
 from eie.importers.layouts import plain_weights
 from eie.importers.tensors import network_from
-from eie.network import Network
-from eie.storage import Arrays
+from eie.model.network import Network
 
-CONTAINERS = {".npz": "npz", ".safetensors": "safetensors", ".pt": "torch", ".pth": "torch"}
+
+def _npz_arrays(path: Path) -> tuple[Arrays, list[str]]:
+    arrays = read_npz(path, ModelError)
+    if "header" in arrays and "bits/0" in arrays:
+        raise ModelError(f"{path}: a trace of activations, not a model: pass it as --trace")
+    return arrays, []
+
+
+def _safetensors_arrays(path: Path) -> tuple[Arrays, list[str]]:
+    arrays, header = read_safetensors(path, ModelError)
+    if "eie" in header:
+        raise ModelError(f"{path}: a compiled program, not a model: use eie simulate or eie inspect")
+    return arrays, []
+
+
+CONTAINERS: dict[str, Callable[[Path], tuple[Arrays, list[str]]]] = {
+    ".npz": _npz_arrays,
+    ".safetensors": _safetensors_arrays,
+    ".pt": torch_file.read_arrays,
+    ".pth": torch_file.read_arrays,
+}
 
 
 def read(path: Path, mask: Path | None = None) -> Network:
@@ -52,5 +73,4 @@ def read_weights(path: Path, mask: Path | None = None) -> tuple[Arrays, list[str
 def _read(path: Path) -> tuple[Arrays, list[str]]:
     if path.suffix not in CONTAINERS:
         raise ModelError(f"{path}: must be one of {', '.join(CONTAINERS)}")
-    reader = import_module(f"eie.importers.{CONTAINERS[path.suffix]}")
-    return cast(Callable[[Path], tuple[Arrays, list[str]]], reader.read_arrays)(path)
+    return CONTAINERS[path.suffix](path)

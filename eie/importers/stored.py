@@ -20,13 +20,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from eie import geometry
 from eie.errors import ModelError
-from eie.geometry import Conv2d, Lstm, Winograd
-from eie.graph import Graph
-from eie.network import Layer, Network
-from eie.storage import Arrays, read_json, write_npz, write_safetensors
-from eie.trace import Trace
+from eie.formats.files import Arrays, read_json
+from eie.formats.npz import write_npz
+from eie.formats.safetensors import write_safetensors
+from eie.model import geometry
+from eie.model.geometry import Conv2d, Lstm, Winograd
+from eie.model.graph import Graph
+from eie.model.network import Layer, Network
+from eie.model.trace import Trace
 
 KEY = "eie.network"
 SCHEMA = 1

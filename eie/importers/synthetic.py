@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from eie.geometry import Conv2d, Lstm
-from eie.matrix import SparseColumns, frozen
-from eie.network import Layer
-from eie.trace import LayerTrace
+from eie.model.geometry import Conv2d, Lstm
+from eie.model.matrix import SparseColumns, frozen
+from eie.model.network import Layer
+from eie.model.trace import LayerTrace
 
 LEVELS = 15
 SLICE_ELEMENTS = 1 << 22

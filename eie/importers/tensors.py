@@ -19,11 +19,11 @@ from typing import Any
 from numpy.typing import NDArray
 
 from eie.errors import ModelError
-from eie.geometry import Conv2d
 from eie.importers import stored
 from eie.importers.recurrent import take_lstms
-from eie.network import Layer, Network
-from eie.trace import LayerTrace, Trace, class_labels
+from eie.model.geometry import Conv2d
+from eie.model.network import Layer, Network
+from eie.model.trace import LayerTrace, Trace, class_labels
 
 Arrays = Mapping[str, NDArray[Any]]
 _ACTIVATIONS = ("act", "activations", "input", "inputs")

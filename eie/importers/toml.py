@@ -48,14 +48,14 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from eie.errors import ModelError
-from eie.geometry import Conv2d, Lstm
-from eie.graph import Graph
+from eie.formats.files import Arrays, file_sha256, read_toml
 from eie.importers.state_dict import read_weights
 from eie.importers.synthetic import draw_layer, draw_map, draw_sequence, draw_vector
-from eie.network import Layer, Network
+from eie.model.geometry import Conv2d, Lstm
+from eie.model.graph import Graph
+from eie.model.network import Layer, Network
+from eie.model.trace import LayerTrace, Trace
 from eie.spec import complaint
-from eie.storage import Arrays, file_sha256, read_toml
-from eie.trace import LayerTrace, Trace
 
 LARGEST_SIDE = 1 << 26
 LARGEST_DRAW = 1 << 28

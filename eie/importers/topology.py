@@ -15,11 +15,11 @@ from pathlib import Path
 import numpy as np
 
 from eie.errors import ModelError
-from eie.geometry import Conv2d
 from eie.importers.synthetic import draw_layer
-from eie.matrix import frozen
-from eie.network import Layer, Network
-from eie.trace import LayerTrace, Trace
+from eie.model.geometry import Conv2d
+from eie.model.matrix import frozen
+from eie.model.network import Layer, Network
+from eie.model.trace import LayerTrace, Trace
 
 LARGEST_LAYER = 1 << 28
 LARGEST_TRACE = 1 << 34

@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eie.errors import TraceError
-from eie.importers import idx
+from eie.formats import idx
+from eie.formats.npz import read_npy, read_npz
+from eie.model.trace import Trace
 from eie.recording.preprocess import Preprocess
-from eie.storage import read_npy, read_npz
-from eie.trace import Trace
 
 PICTURES = (".png", ".jpg", ".jpeg")
 

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from eie.formats.files import file_sha256
 from eie.importers import find, load
-from eie.network import Network
+from eie.model.network import Network
+from eie.model.trace import Trace
 from eie.recording.inputs import Samples
 from eie.recording.rows import Recorder
-from eie.storage import file_sha256
-from eie.trace import Trace
 
 BATCH = 16
 

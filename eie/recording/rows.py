@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eie.errors import TraceError
-from eie.geometry import Conv2d, Lstm
-from eie.matrix import frozen
-from eie.network import Layer
-from eie.trace import LayerTrace
+from eie.model.geometry import Conv2d, Lstm
+from eie.model.matrix import frozen
+from eie.model.network import Layer
+from eie.model.trace import LayerTrace
 
 
 class Recorder:

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eie.errors import ModelError, TraceError
-from eie.geometry import Lstm
 from eie.importers.onnx.reader import OnnxInput, OnnxModel, read_onnx
 from eie.importers.onnx.tensors import embed_external
+from eie.model.geometry import Lstm
 from eie.recording.inputs import Samples, fitted
 from eie.recording.rows import Recorder
 

@@ -12,8 +12,8 @@ from dataclasses import replace
 import numpy as np
 
 from eie.errors import TraceError
-from eie.geometry import Lstm
-from eie.network import Network, dataflow
+from eie.model.geometry import Lstm
+from eie.model.network import Network, dataflow
 from eie.recording.inputs import Samples, fitted
 from eie.recording.rows import Recorder
 from eie.simulator.reference import run_given

@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from eie.errors import ModelError, TraceError
-from eie.geometry import Conv2d
-from eie.network import Layer
+from eie.model.geometry import Conv2d
+from eie.model.network import Layer
+from eie.model.trace import Trace
 from eie.recording.inputs import Samples
 from eie.recording.rows import Recorder
-from eie.trace import Trace
 
 if TYPE_CHECKING:
     import torch

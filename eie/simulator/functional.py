@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from eie.compiler.encode import Encoding
 from eie.compiler.encoded import EncodedLayer
 from eie.kernels import datapath as kernels
-from eie.matrix import frozen
+from eie.model.matrix import frozen
 
 WIDEST_FRACTION = 30
 SMALLEST_SLICE = 16  # rows; below, a thread costs more than it saves

@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from eie.errors import TraceError
-from eie.geometry import Conv2d, Geometry, Winograd
-from eie.graph import Graph
-from eie.trace import LayerTrace, Trace
+from eie.model.geometry import Conv2d, Geometry, Winograd
+from eie.model.graph import Graph
+from eie.model.trace import LayerTrace, Trace
 
 Inputs = Trace | Mapping[str, ArrayLike] | ArrayLike | None
 SYNTHETIC_SEED = 0

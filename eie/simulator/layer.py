@@ -17,10 +17,10 @@ from eie.activity import Activity
 from eie.compiler.encode import Encoding
 from eie.compiler.encoded import EncodedLayer
 from eie.errors import EieError, TraceError
+from eie.model.trace import LayerTrace
 from eie.simulator import fast
 from eie.simulator.records import PassTiming, Pattern, QueueTiming, Tally
 from eie.spec import AcceleratorSpec
-from eie.trace import LayerTrace
 
 Engine = Literal["fast", "events"]
 Counted = TypeVar("Counted", PassTiming, QueueTiming, Tally)

@@ -19,13 +19,13 @@ from numpy.typing import NDArray
 
 from eie.compiler.encoded import EncodedLayer
 from eie.errors import ModelError
-from eie.geometry import Conv2d, Lstm, Winograd
-from eie.graph import Graph, Node
-from eie.matrix import frozen
-from eie.simulator import operators
+from eie.model import operators
+from eie.model.geometry import Conv2d, Lstm, Winograd
+from eie.model.graph import Graph, Node
+from eie.model.matrix import frozen
+from eie.model.trace import LayerTrace
 from eie.simulator.functional import FixedPoint, LayerOutputs, Rows, run_products, slices
 from eie.simulator.recurrence import run_lstm
-from eie.trace import LayerTrace
 
 Datapath = Literal["fixed", "float32"]
 Value = TypeVar("Value")

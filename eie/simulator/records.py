@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eie.compiler.encode import Encoding
-from eie.matrix import frozen
-from eie.trace import LayerTrace
+from eie.model.matrix import frozen
+from eie.model.trace import LayerTrace
 
 
 @dataclass(frozen=True, eq=False)

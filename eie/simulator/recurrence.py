@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 
 from eie.compiler.encoded import EncodedLayer
 from eie.errors import ModelError
-from eie.geometry import Lstm
+from eie.model.geometry import Lstm
+from eie.model.operators import sigmoid
 from eie.simulator.functional import FixedPoint, LayerOutputs, Rows, fixed_sums, float_sums, largest_difference, to_raw
-from eie.simulator.operators import sigmoid
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eie.errors import ModelError
-from eie.geometry import Conv2d, Lstm
-from eie.graph import Graph, Node
-from eie.network import Layer
-from eie.simulator import operators
+from eie.model import operators
+from eie.model.geometry import Conv2d, Lstm
+from eie.model.graph import Graph, Node
+from eie.model.network import Layer
 from eie.simulator.functional import slices
 from eie.simulator.network import walk
 from eie.simulator.recurrence import initial_state, lstm_steps

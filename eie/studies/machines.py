@@ -1,4 +1,4 @@
-"""Several forms of a network on several machines: EIE simulated, the others from `eie.baselines`.
+"""Several forms of a network on several machines: EIE simulated, the others from `eie.machines`.
 
 Comes in: networks, names of machines, EIE's spec. Goes out: a `Baseline` for each network and machine. Read by
 `granularity`.
@@ -13,19 +13,19 @@ from itertools import combinations
 
 import numpy as np
 
-from eie.baselines import measured
-from eie.baselines.choose import choose, depends_on_the_network, measured_task
-from eie.baselines.records import Baseline
-from eie.baselines.workload import Workload, layer_work
 from eie.compiler.program import Program
 from eie.compiler.program import compile as compile_network
 from eie.compression.share import share
 from eie.errors import EieError
-from eie.network import Layer, Network
-from eie.report.compare import as_baseline
-from eie.report.result import Result
-from eie.report.run import simulate
+from eie.machines import measured
+from eie.machines.choose import choose, depends_on_the_network, measured_task
+from eie.machines.records import Baseline
+from eie.machines.workload import Workload, layer_work
+from eie.model.network import Layer, Network
+from eie.results.result import Result
+from eie.simulation import simulate
 from eie.spec import AcceleratorSpec
+from eie.studies.compare import as_baseline
 
 EIE = "eie"
 SPARSE = ("csr", "csc")

@@ -19,9 +19,9 @@ from eie.energy.area import area_mm2
 from eie.energy.estimate import METHODS, Estimate, Method, estimate, timing_notes
 from eie.energy.tables import Cell
 from eie.errors import EnergyError
-from eie.layer_result import Distribution, LayerResult, layer_record
+from eie.results.layer import Distribution, LayerResult, layer_record
+from eie.simulator.stages import Stages
 from eie.spec import AcceleratorSpec
-from eie.sweeps.stages import Stages
 
 # Keys of a layer's record that add up over the layers of a network.
 ADDED = (

@@ -13,80 +13,30 @@ from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
 from importlib.resources.abc import Traversable
-from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from eie.energy.tables import Cell
 from eie.errors import ModelError, SpecError
-from eie.geometry import describe
-from eie.importers import load
-from eie.matrix import SparseColumns
-from eie.network import Layer, Network, dataflow
-from eie.simulator.inputs import Given, Inputs, given_inputs
+from eie.simulator.workload import Workload
 from eie.spec import AcceleratorSpec
 from eie.sweeps.vary import Changes
 from eie.version import __version__
 
-Model = Network | Layer | str | Path
 # Everything between weights and a row of the table: where one of these changes, old journal lines no longer count.
 ENGINE_SOURCES = (
     "activity.py",
-    "baselines",
     "compiler",
     "compression",
     "energy",
+    "formats",
     "kernels",
-    "layer_result.py",
-    "matrix.py",
+    "machines",
+    "model",
+    "results",
     "simulator",
     "spec.py",
     "sweeps",
-    "trace.py",
 )
-
-
-@dataclass(frozen=True, eq=False)
-class Workload:
-    """A model on its inputs.
-
-    Attributes
-    ----------
-    model, trace
-        Labels, unique as a pair within a sweep.
-    given
-        Recorded inputs of every layer, or the network's own inputs: then the layers feed each other.
-    content_hash
-        SHA-256 over weights, structure and inputs; not over the labels.
-    """
-
-    model: str
-    trace: str
-    network: Network
-    given: Given
-    content_hash: str
-
-    @classmethod
-    def of(cls, model: Model, inputs: Inputs = None) -> Workload:
-        """Read the model if it is a path, and check that the inputs fit it.
-
-        Raises
-        ------
-        ModelError, TraceError
-            If they cannot be used.
-        """
-        network = load(model) if isinstance(model, str | Path) else Network.of(model)
-        given = given_inputs(network.layers, dataflow(network), inputs, network.trace)
-        return cls(network.name, given.source, network, given, _content_hash(network, given))
-
-    def refrozen(self) -> Workload:
-        """Return it with read-only arrays again, for which kernels are compiled; pickling loses the flag."""
-        layers = tuple(
-            replace(one, matrix=SparseColumns.of(one.matrix.shape, one.matrix.starts, one.matrix.rows, one.matrix.data))
-            for one in self.network.layers
-        )
-        return replace(self, network=replace(self.network, layers=layers))
 
 
 @dataclass(frozen=True)
@@ -191,26 +141,3 @@ def _digest_sources(place: Traversable, digest: Any) -> None:
 def _key(content_hash: str, spec: Mapping[str, Any], cell: Cell) -> str:
     parts = {"spec": spec, "workload": content_hash, "cell": cell, "engine": engine_digest()}
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=repr).encode()).hexdigest()
-
-
-def _content_hash(network: Network, given: Given) -> str:
-    digest = hashlib.sha256(f"{network.sequential} {given.synthetic}".encode())
-
-    def add(label: object, *arrays: Any) -> None:
-        digest.update(f"\0{label}\0".encode())
-        for array in arrays:
-            if array is not None:
-                digest.update(f"{array.dtype} {array.shape}".encode())
-                digest.update(np.ascontiguousarray(array).data)
-
-    for layer in network.layers:
-        matrix = layer.matrix
-        label = (layer.name, matrix.shape, layer.relu, layer.synthetic, layer.bias is None, describe(layer.geometry))
-        add(label, matrix.starts, matrix.rows, matrix.data, layer.codebook, layer.bias, layer.bias_codes)
-    if network.graph is not None:
-        add(network.graph.describe(), *network.graph.constants.values())
-    for name, inputs in given.layers.items():
-        add((name, inputs.width, inputs.products), inputs.bits, inputs.values)
-    for name, array in given.arrays.items():
-        add(name, array)
-    return digest.hexdigest()

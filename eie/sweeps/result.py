@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eie.errors import SweepError
-from eie.records import Record, records_csv, records_frame, write_parquet
+from eie.formats.files import write_text
+from eie.formats.records import Record, records_csv, records_frame, write_parquet
 from eie.spec import AcceleratorSpec
-from eie.storage import write_text
 from eie.sweeps.vary import Vary
 
 if TYPE_CHECKING:

@@ -10,16 +10,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from eie.errors import EieError, SweepError
 from eie.spec import AcceleratorSpec
 from eie.sweeps.plan import Point, points
 from eie.sweeps.result import objective_columns
+from eie.sweeps.session import Session
 from eie.sweeps.vary import Vary, grid
-
-if TYPE_CHECKING:
-    from eie.sweeps.run import Session
 
 SEED = 0
 BATCH = 8

@@ -16,10 +16,11 @@ from typing import Any, Protocol
 
 from eie.energy.tables import Cell
 from eie.errors import EieError
+from eie.simulator.stages import Cache, Stages
+from eie.simulator.workload import Workload
 from eie.spec import AcceleratorSpec
 from eie.sweeps.outcome import LayerOutcome, layer_outcome
-from eie.sweeps.plan import Workload, engine_digest
-from eie.sweeps.stages import Cache, Stages
+from eie.sweeps.plan import engine_digest
 
 Outcome = LayerOutcome | str
 ATTEMPTS = 4

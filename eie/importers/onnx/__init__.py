@@ -7,7 +7,7 @@ from pathlib import Path
 
 from eie.importers.onnx.reader import read_onnx
 from eie.importers.options import Unsupported
-from eie.network import Network
+from eie.model.network import Network
 
 
 def read(path: Path, unsupported: Unsupported = "refuse", input_shape: Sequence[int] | None = None) -> Network:

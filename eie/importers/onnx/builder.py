@@ -18,11 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eie.errors import ModelError
-from eie.graph import Node
 from eie.importers.onnx.constants import Constants
 from eie.importers.onnx.nodes import OnnxNode, printable
 from eie.importers.onnx.tensors import LARGEST_TENSOR
-from eie.network import Layer
+from eie.model.graph import Node
+from eie.model.network import Layer
 
 # What exporters append to a module's name.
 _TAILS = ("BiasAdd", "Conv", "Conv2D", "Gemm", "LSTM", "MatMul", "convolution")

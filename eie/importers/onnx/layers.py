@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eie.errors import ModelError
-from eie.geometry import Conv2d
-from eie.graph import Node
 from eie.importers.onnx.builder import Builder, Tap, UnsupportedError, Value
 from eie.importers.onnx.nodes import OnnxNode
-from eie.network import Layer
+from eie.model.geometry import Conv2d
+from eie.model.graph import Node
+from eie.model.network import Layer
 
 # ONNX stacks an LSTM's gates input, output, forget, cell; ours are input, forget, cell, output.
 _GATES = (0, 2, 3, 1)

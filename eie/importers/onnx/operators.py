@@ -1,7 +1,7 @@
 """What stands between the weight layers of an ONNX graph: pooling, shapes, elementwise operators.
 
 Comes in: a node and the `Builder`. Goes out: graph nodes, or only another name where nothing happens to a sample.
-Called by `reader`. The operators on our side are listed in `eie.graph`.
+Called by `reader`. The operators on our side are listed in `eie.model.graph`.
 """
 
 from __future__ import annotations

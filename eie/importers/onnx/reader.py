@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from eie.errors import ModelError
-from eie.graph import Graph
 from eie.importers.onnx import layers as weighted
 from eie.importers.onnx.builder import Builder, Tap, UnsupportedError, Value
 from eie.importers.onnx.constants import Constants
@@ -24,7 +23,8 @@ from eie.importers.onnx.nodes import OnnxNode, plain_nodes, printable
 from eie.importers.onnx.operators import HANDLERS
 from eie.importers.onnx.tensors import read_model
 from eie.importers.options import Unsupported
-from eie.network import Network
+from eie.model.graph import Graph
+from eie.model.network import Network
 
 if TYPE_CHECKING:
     import onnx

@@ -1,0 +1,291 @@
+"""How many bytes a network takes, stage by stage of Deep Compression, beside the published figures.
+
+Comes in: a `Network` and the bits of a relative index. Goes out: a frozen `SizeReport`. Read by the command line and by
+`eie.results.sizes`, which turns it into text, CSV and JSON.
+
+What is counted, everything included (biases, codebooks, tables):
+
+- dense: 4 bytes a weight;
+- pruned: compressed sparse rows, 4 bytes a value, a column index and a row pointer;
+- pruned + shared (P+Q): a code and a relative index of fixed width for each entry, padding entries too, and the
+  codebook. Weights that are not shared count 32 bits;
+- + Huffman (P+Q+H): codes and relative indices as `eie.compression.coding.huffman` stores them, with their tables.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eie.compression.coding import huffman, relative
+from eie.compression.pruning.prune import stored_columns, weight_shape
+from eie.model.network import Layer, Network
+
+INDEX_BITS = 4
+FLOAT_BITS = 32
+_PUBLISHED = Path(__file__).parent / "data" / "deep_compression.csv"
+
+
+@dataclass(frozen=True)
+class Published:
+    """One row of Deep Compression's tables; all but ``weights`` (as printed) in the columns' own units."""
+
+    weights: str
+    kept_pct: float
+    weight_bits_pq: float
+    weight_bits_huffman: float
+    index_bits_pq: float
+    index_bits_huffman: float
+    rate_pq_pct: float
+    rate_pqh_pct: float
+
+
+@dataclass(frozen=True)
+class Size:
+    """A layer, or the total of all.
+
+    Attributes
+    ----------
+    name
+        The layer's, or ``"total"``.
+    weights
+        Weights of the network before compression, biases not counted.
+    kept
+        Weights left.
+    entries
+        Stored entries: ``kept`` and the padding that long gaps cost.
+    weight_bits_pq, index_bits_pq
+        Mean bits an entry, fixed width.
+    weight_bits_huffman, index_bits_huffman
+        Mean bits an entry, Huffman-coded; tables not counted.
+    dense_bytes, pruned_bytes, shared_bytes, huffman_bytes
+        The four stages, everything counted.
+    published
+        The paper's row for this layer, if there is one.
+    """
+
+    name: str
+    weights: int
+    kept: int
+    entries: int
+    weight_bits_pq: float
+    weight_bits_huffman: float
+    index_bits_pq: float
+    index_bits_huffman: float
+    dense_bytes: int
+    pruned_bytes: int
+    shared_bytes: int
+    huffman_bytes: int
+    published: Published | None = None
+
+    @property
+    def kept_pct(self) -> float:
+        """Weights left, in percent."""
+        return 100 * self.kept / self.weights
+
+    @property
+    def rate_pruned_pct(self) -> float:
+        """Pruned size in percent of dense."""
+        return 100 * self.pruned_bytes / self.dense_bytes
+
+    @property
+    def rate_pq_pct(self) -> float:
+        """Pruned and shared size in percent of dense."""
+        return 100 * self.shared_bytes / self.dense_bytes
+
+    @property
+    def rate_pqh_pct(self) -> float:
+        """Pruned, shared and Huffman-coded size in percent of dense."""
+        return 100 * self.huffman_bytes / self.dense_bytes
+
+    @property
+    def ratio(self) -> float:
+        """Dense bytes over the bytes of the last stage."""
+        return self.dense_bytes / self.huffman_bytes if self.huffman_bytes else np.inf
+
+
+@dataclass(frozen=True)
+class SizeReport:
+    """Sizes of every layer and of all together.
+
+    Attributes
+    ----------
+    network
+        Its name.
+    layers
+        One `Size` each; a layer that was taken out keeps its row, with nothing left.
+    total
+        Their sum; bits are means over all entries.
+    published_as
+        Name of the paper's network that the rows are compared with, or None.
+    """
+
+    network: str
+    layers: tuple[Size, ...]
+    total: Size
+    published_as: str | None
+
+
+def size_report(
+    network: Network, index_bits: int | Mapping[str, int] = INDEX_BITS, original: Network | None = None
+) -> SizeReport:
+    """Measure a network.
+
+    Parameters
+    ----------
+    index_bits
+        Bits of a relative index, 1 to 8, for all layers or by pattern of their names; the first that matches counts, 4
+        otherwise.
+    original
+        The network before compression, where channels or layers were taken out: what "dense" means.
+    """
+    before = {layer.name: layer for layer in (original or network).layers}
+    left = {layer.name: layer for layer in network.layers}
+    name = (original or network).name
+    published_as = _published_network(name, before)
+    rows = _published_rows().get(published_as or "", {})
+    sizes = tuple(
+        _layer_size(left.get(name), layer, _bits_for(name, index_bits), rows.get(name))
+        for name, layer in before.items()
+    )
+    return SizeReport(network.name, sizes, _total(sizes, rows.get("total")), published_as)
+
+
+def relative_codes(layer: Layer, index_bits: int) -> relative.RelativeCodes:
+    """Store a layer as Deep Compression does, kernels flattened (out, in, kh, kw); float weights all get code 1."""
+    columns = layer.matrix.column_of.astype(np.int64)
+    stored = stored_columns(layer)
+    if stored is not None:
+        columns = columns - stored[layer.matrix.rows, 0]
+    places = layer.matrix.rows * np.int64(weight_shape(layer)[1]) + columns
+    order = np.argsort(places, kind="stable")
+    codes = layer.matrix.data[order] if layer.codebook is not None else np.ones(len(order), np.uint8)
+    return relative.encode(places[order], codes, index_bits)
+
+
+def weight_count(layer: Layer) -> int:
+    """Weights a layer can have, zeros included."""
+    rows, columns = weight_shape(layer)
+    return rows * columns
+
+
+def float32_bytes(layer: Layer) -> int:
+    """Bytes of the dense layer: 4 a weight and bias."""
+    return 4 * (weight_count(layer) + layer.outputs * layer.has_bias)
+
+
+def csr_bytes(layer: Layer) -> int:
+    """Bytes in compressed sparse rows: 4 a value, a column index, a row pointer and a bias."""
+    return 4 * (2 * layer.matrix.nnz + layer.outputs + 1 + layer.outputs * layer.has_bias)
+
+
+def _layer_size(layer: Layer | None, before: Layer, index_bits: int, published: Published | None) -> Size:
+    weights, dense_bytes = weight_count(before), float32_bytes(before)
+    if layer is None:
+        return Size(before.name, weights, 0, 0, 0.0, 0.0, 0.0, 0.0, dense_bytes, 0, 0, 0, published)
+    kept, biases = layer.matrix.nnz, layer.outputs * layer.has_bias
+    coded = relative_codes(layer, index_bits)
+    entries = len(coded.codes)
+    weight_bits, codebook_bytes, bias_bits = FLOAT_BITS, 0, FLOAT_BITS
+    if layer.codebook is not None:
+        weight_bits = bias_bits = max(1, (len(layer.codebook) - 1).bit_length())
+        codebook_bytes = 4 * len(layer.codebook)
+    fixed_bytes = codebook_bytes + _whole_bytes(biases * bias_bits)
+    run_bits, run_table = _huffman_bits(coded.runs, 1 << index_bits)
+    code_bits, code_table = entries * weight_bits, 0
+    if layer.codebook is not None:
+        code_bits, code_table = _huffman_bits(coded.codes, 1 << weight_bits)
+    return Size(
+        before.name,
+        weights,
+        kept,
+        entries,
+        float(weight_bits),
+        code_bits / max(1, entries),
+        float(index_bits),
+        run_bits / max(1, entries),
+        dense_bytes,
+        csr_bytes(layer),
+        _whole_bytes(entries * (weight_bits + index_bits)) + fixed_bytes,
+        _whole_bytes(code_bits) + code_table + _whole_bytes(run_bits) + run_table + fixed_bytes,
+        published,
+    )
+
+
+def _total(sizes: tuple[Size, ...], published: Published | None) -> Size:
+    def mean(name: str) -> float:
+        return float(sum(getattr(one, name) * one.entries for one in sizes)) / max(1, added("entries"))
+
+    def added(name: str) -> int:
+        return sum(getattr(one, name) for one in sizes)
+
+    return Size(
+        "total",
+        added("weights"),
+        added("kept"),
+        added("entries"),
+        mean("weight_bits_pq"),
+        mean("weight_bits_huffman"),
+        mean("index_bits_pq"),
+        mean("index_bits_huffman"),
+        added("dense_bytes"),
+        added("pruned_bytes"),
+        added("shared_bytes"),
+        added("huffman_bytes"),
+        published,
+    )
+
+
+def _huffman_bits(symbols: NDArray[np.uint8], alphabet: int) -> tuple[int, int]:
+    """Bits of the code words, bytes of the table."""
+    return huffman.coded_bits(np.bincount(symbols, minlength=alphabet)), huffman.table_bytes(alphabet)
+
+
+def _whole_bytes(bits: int) -> int:
+    return -(-bits // 8)
+
+
+def _bits_for(name: str, index_bits: int | Mapping[str, int]) -> int:
+    if isinstance(index_bits, int):
+        return index_bits
+    return next((bits for pattern, bits in index_bits.items() if fnmatchcase(name, pattern)), INDEX_BITS)
+
+
+@cache
+def _published_rows() -> dict[str, dict[str, Published]]:
+    """Network to layer to row."""
+    lines = [line for line in _PUBLISHED.read_text(encoding="utf-8").splitlines() if not line.startswith("#")]
+    found: dict[str, dict[str, Published]] = {}
+    for row in csv.DictReader(lines):
+        network, layer, weights = row.pop("network"), row.pop("layer"), row.pop("weights")
+        numbers = {key: float(value) for key, value in row.items()}
+        found.setdefault(network, {})[layer] = Published(weights, **numbers)
+    return found
+
+
+def _published_network(name: str, layers: Mapping[str, Layer]) -> str | None:
+    """The paper's network of that name, or the one that has all of these layers at these sizes."""
+    for network, rows in _published_rows().items():
+        if _plain(network) in _plain(name) and any(layer in rows for layer in layers):
+            return network
+        if set(layers) == set(rows) - {"total"} and _agrees(
+            rows["total"].weights, sum(map(weight_count, layers.values()))
+        ):
+            return network
+    return None
+
+
+def _plain(name: str) -> str:
+    return "".join(letter for letter in name.lower() if letter.isalnum())
+
+
+def _agrees(printed: str, weights: int) -> bool:
+    number = float(printed[:-1]) * {"K": 1e3, "M": 1e6}[printed[-1]]
+    return abs(weights - number) < 0.05 * number

@@ -1,0 +1,122 @@
+"""A network's weights as torch tensors that an optimiser can move.
+
+Comes in: a `Network`. Goes out: `LayerParameters` a layer, and layers with new values. Read by fine-tuning.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eie.compression.share import tied_gradient, with_codebook
+from eie.model.matrix import SparseColumns, frozen
+from eie.model.network import Layer, Network
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class LayerParameters:
+    """One layer's tensors, and which of them an optimiser may move.
+
+    Float weights move themselves, except where they are zero: those are pruned. Shared weights follow their codebook,
+    biases with them; there the codebook is what moves, by the sums of its weights' gradients.
+
+    Attributes
+    ----------
+    source
+        The layer as it was.
+    values
+        ``NAME.weight`` (outputs, inputs) and, with a bias, ``NAME.bias`` (outputs,): what outputs are computed from.
+    kept
+        float32 (outputs, inputs): 1 where a weight may move, 0 where it is pruned.
+    codes
+        int64 tensors of the same keys and shapes as ``values``; empty for float weights.
+    codebook
+        float32 (levels,), or None for float weights.
+    """
+
+    source: Layer
+    values: dict[str, Tensor]
+    kept: Tensor
+    codes: dict[str, Tensor]
+    codebook: Tensor | None
+
+    @classmethod
+    def of(cls, layer: Layer) -> LayerParameters:
+        """Copy a layer's weights and bias."""
+        import torch
+
+        weights, bias = f"{layer.name}.weight", f"{layer.name}.bias"
+        numbers: dict[str, NDArray[np.float32]] = {weights: layer.weights}
+        codes: dict[str, NDArray[np.uint8]] = {}
+        if layer.codebook is not None:
+            codes[weights] = layer.matrix.dense()
+            if layer.bias_codes is not None:
+                codes[bias] = layer.bias_codes
+                numbers[bias] = layer.codebook[layer.bias_codes]
+        elif layer.bias is not None:
+            numbers[bias] = layer.bias
+        return cls(
+            layer,
+            {key: torch.tensor(array).requires_grad_() for key, array in numbers.items()},
+            torch.tensor((layer.weights != 0).astype(np.float32)),
+            {key: torch.tensor(array.astype(np.int64)) for key, array in codes.items()},
+            None if layer.codebook is None else torch.tensor(layer.codebook),
+        )
+
+    @property
+    def movable(self) -> list[Tensor]:
+        """What the optimiser moves."""
+        return list(self.values.values()) if self.codebook is None else [self.codebook]
+
+    def collect(self) -> None:
+        """After a backward pass: give ``movable`` its gradients."""
+        import torch
+
+        if self.codebook is None:
+            # Adam starts at rest, so a weight that never has a gradient never moves.
+            self.values[f"{self.source.name}.weight"].grad.mul_(self.kept)
+            return
+        total = sum(
+            tied_gradient(codes.numpy(), self.values[key].grad.numpy(), len(self.codebook))
+            for key, codes in self.codes.items()
+        )
+        self.codebook.grad = torch.tensor(total, dtype=self.codebook.dtype)
+
+    def spread(self) -> None:
+        """After a step: bring ``values`` up to date with the codebook."""
+        import torch
+
+        if self.codebook is not None:
+            with torch.no_grad():
+                for key, codes in self.codes.items():
+                    self.values[key].copy_(self.codebook[codes])
+
+    def layer(self) -> Layer:
+        """Return the layer with the numbers as they are now, shared if it was."""
+        if self.codebook is not None:
+            return with_codebook(self.source, self.codebook.numpy())
+        name = self.source.name
+        weights = self.values[f"{name}.weight"].detach().numpy()
+        bias = self.values[f"{name}.bias"].detach().numpy().copy() if self.source.has_bias else None
+        return replace(
+            self.source,
+            matrix=SparseColumns.from_dense(weights, f"layer {name!r}: trained weights"),
+            bias=None if bias is None else frozen(bias, np.float32),
+        )
+
+
+def parameters_of(network: Network) -> list[LayerParameters]:
+    """Return every layer's parameters in order."""
+    return [LayerParameters.of(layer) for layer in network.layers]
+
+
+def values_of(parameters: Sequence[LayerParameters]) -> dict[str, Tensor]:
+    """Return all tensors that outputs are computed from, by name."""
+    return {key: value for one in parameters for key, value in one.values.items()}

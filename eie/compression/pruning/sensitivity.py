@@ -1,0 +1,111 @@
+"""Which layers can be pruned, and how far: accuracy against density, one layer at a time.
+
+Comes in: a `Network` and something that measures its accuracy. Goes out: a frozen `Sensitivity`. Read by the command
+line, and by whoever writes a recipe.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from typing import Any
+
+from eie.compression.pruning.prune import compact, prune_mask, with_mask
+from eie.compression.pruning.score import Block, Criterion
+from eie.errors import RecipeError
+from eie.model.network import Network
+
+DENSITIES = (0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0)
+
+
+@dataclass(frozen=True)
+class SensitivityPoint:
+    """Accuracy (0 to 1) with one layer pruned to ``density`` of its units, the others left alone."""
+
+    layer: str
+    density: float
+    kept: int
+    accuracy: float
+
+
+@dataclass(frozen=True)
+class Sensitivity:
+    """A scan.
+
+    Attributes
+    ----------
+    baseline
+        Accuracy of the network as it came.
+    points
+        Layer by layer, densities ascending.
+    """
+
+    network: str
+    granularity: str
+    criterion: str
+    baseline: float
+    points: tuple[SensitivityPoint, ...]
+
+    def lowest_density(self, layer: str, loss: float) -> float | None:
+        """Least density of ``layer`` from which on accuracy stays within ``loss`` (0 to 1) of the baseline."""
+        fine = None
+        for point in reversed([one for one in self.points if one.layer == layer]):
+            if point.accuracy < self.baseline - loss:
+                break
+            fine = point.density
+        return fine
+
+    def records(self) -> list[dict[str, Any]]:
+        """One flat record a point."""
+        head = {"network": self.network, "granularity": self.granularity, "criterion": self.criterion}
+        return [{**head, **vars(point), "accuracy_loss": self.baseline - point.accuracy} for point in self.points]
+
+
+def scan(
+    network: Network,
+    evaluate: Callable[[Network], float],
+    densities: Sequence[float] = DENSITIES,
+    *,
+    granularity: str = "fine",
+    criterion: Criterion = "magnitude",
+    block: Block = (1, 1),
+    layers: str = "*",
+    progress: Callable[[str], None] | None = None,
+) -> Sensitivity:
+    """Prune each layer alone to each density, without fine-tuning, and measure.
+
+    Parameters
+    ----------
+    evaluate
+        Accuracy of a network, 0 to 1: a trainer's, or `eie.results.accuracy.float32_accuracy` on a labelled trace.
+    densities
+        Shares of the units that stay, above 0 and at most 1.
+    granularity, criterion, block
+        See `eie.compression.pruning.prune.prune_mask`; rows are zeroed in place for ``channel`` too.
+    layers
+        Pattern of the layers to scan.
+
+    Raises
+    ------
+    RecipeError
+        If a density is out of range or no layer matches.
+    """
+    wrong = [density for density in densities if not 0 < density <= 1]
+    if wrong or not densities:
+        raise RecipeError([f"densities={wrong or '[]'}: must be above 0 and at most 1"])
+    chosen = [layer for layer in network.layers if fnmatchcase(layer.name, layers)]
+    if not chosen:
+        names = ", ".join(layer.name for layer in network.layers)
+        raise RecipeError([f"layers={layers!r}: matches none of {names}"])
+    points = []
+    for layer in chosen:
+        weights = compact(layer, layer.weights)
+        for density in sorted(densities):
+            if progress is not None:
+                progress(f"{layer.name} at density {density:g}")
+            mask = prune_mask(weights, granularity, density, criterion, block=block)
+            pruned = with_mask(layer, mask)
+            changed = replace(network, layers=tuple(pruned if one is layer else one for one in network.layers))
+            points.append(SensitivityPoint(layer.name, density, pruned.matrix.nnz, evaluate(changed)))
+    return Sensitivity(network.name, granularity, criterion, evaluate(network), tuple(points))

@@ -1,0 +1,220 @@
+"""Training, fine-tuning and gradients, with torch (extra ``torch``): what compression needs beyond the weights.
+
+Comes in: a `Network` and `Examples`. Goes out: a `Network` with other values, an accuracy, gradients. Called by
+recipes, which see it as their trainer, and by the example scripts. The same seed gives the same weights.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eie.compression.pruning.parameters import LayerParameters, parameters_of, values_of
+from eie.compression.recipe import Training
+from eie.compression.training.dataset import Examples
+from eie.compression.training.torch_graph import Values, forward
+from eie.errors import EieError, ModelError
+from eie.model.network import Network
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+EVALUATION_BATCH = 500
+FINAL_SHARE = 0.01
+PER_EXAMPLE_BATCH = 32
+
+
+@dataclass(frozen=True, eq=False)
+class Trainer:
+    """Trains and measures networks on one data set.
+
+    Attributes
+    ----------
+    train_set, test_set
+        What weights are fitted to, and what `accuracy` is measured on.
+    training
+        Batch, rates, seed.
+    progress
+        Called with a line of text after every epoch.
+
+    Raises
+    ------
+    EieError
+        If PyTorch is not installed.
+    """
+
+    train_set: Examples
+    test_set: Examples
+    training: Training = field(default_factory=Training)
+    progress: Callable[[str], None] = lambda _: None
+
+    def __post_init__(self) -> None:
+        if find_spec("torch") is None:
+            raise EieError("training needs PyTorch: pip install 'eie[torch]'")
+
+    def finetune(self, network: Network, epochs: int) -> Network:
+        """Train on: float layers by weight and bias, shared layers by their codebooks; their codes stay.
+
+        A weight that is zero is pruned and stays zero. Each centroid follows the sum of its weights' gradients, the
+        biases of that level among them, since on EIE a bias is one more column in the same codebook (Deep
+        Compression, section 3.3).
+
+        Parameters
+        ----------
+        epochs
+            Passes over the training set; 0 returns the same values.
+
+        Raises
+        ------
+        ModelError
+            If the network does not fit the examples, or has a part that cannot be trained.
+        """
+        import torch
+
+        training, examples = self.training, self.train_set
+        parameters = parameters_of(network)
+        values = values_of(parameters)
+        optimiser = torch.optim.AdamW([_group(one, training) for one in parameters])
+        order = np.random.default_rng(training.seed)
+        steps = epochs * -(-len(examples.labels) // training.batch)
+        done = 0
+        with self._torch():
+            for epoch in range(epochs):
+                total = 0.0
+                shuffled = order.permutation(len(examples.labels))
+                for inputs, labels in _batches(examples, training.batch, shuffled):
+                    for group in optimiser.param_groups:
+                        group["lr"] = group["first"] * _decay(done / steps)
+                    for value in values.values():
+                        value.grad = None
+                    outputs = forward(network, values, inputs, training.dropout)
+                    loss = _loss(outputs, labels)
+                    loss.backward()
+                    for one in parameters:
+                        one.collect()
+                    optimiser.step()
+                    for one in parameters:
+                        one.spread()
+                    done += 1
+                    total += float(loss.detach()) * len(labels)
+                self.progress(f"epoch {epoch + 1}/{epochs}: loss {total / len(examples.labels):.4f}")
+        return replace(network, layers=tuple(one.layer() for one in parameters))
+
+    def accuracy(self, network: Network, examples: Examples | None = None) -> float:
+        """Share of ``examples`` (the test set) whose largest output is the right class, in float32."""
+        import torch
+
+        examples = examples or self.test_set
+        values = values_of(parameters_of(network))
+        right = 0
+        with self._torch(), torch.no_grad():
+            for inputs, labels in _batches(examples, EVALUATION_BATCH):
+                right += int((forward(network, values, inputs).argmax(1) == labels).sum())
+        return right / len(examples.labels)
+
+    def gradients(self, network: Network) -> dict[str, NDArray[np.float32]]:
+        """Gradient of the mean cross-entropy over the training set, by layer name: for the Taylor criterion.
+
+        Returns
+        -------
+        dict
+            float32 (outputs, inputs) a layer.
+        """
+
+        values = values_of(parameters_of(network))
+        with self._torch():
+            for inputs, labels in _batches(self.train_set, EVALUATION_BATCH):
+                outputs = forward(network, values, inputs)
+                share = len(labels) / len(self.train_set.labels)
+                (_loss(outputs, labels) * share).backward()  # gradients of batches add up
+        return _by_layer(network, {key: value.grad for key, value in values.items()})
+
+    def curvature(self, network: Network) -> dict[str, NDArray[np.float32]]:
+        """Second derivative of the mean cross-entropy by each weight alone: what Optimal Brain Damage asks for.
+
+        Exact over the first ``curvature_examples`` training examples. The outputs of products, ReLU and max pooling
+        are piecewise linear in any single weight, so that, with p the softmax of the outputs, the second derivative is
+        the mean over examples of sum over classes c of p[c] (d loss_c / d w)**2, loss_c being the loss had c been the
+        label. It is never negative.
+
+        Returns
+        -------
+        dict
+            float32 (outputs, inputs) a layer.
+        """
+        import torch
+        from torch.func import grad, vmap
+
+        examples = self.train_set.head(self.training.curvature_examples)
+        values = {key: value.detach() for key, value in values_of(parameters_of(network)).items()}
+
+        def loss(values: Values, one: Tensor, label: Tensor) -> Tensor:
+            return torch.nn.functional.cross_entropy(forward(network, values, one[None]), label[None])
+
+        each = vmap(grad(loss), in_dims=(None, 0, 0))
+        totals = {key: torch.zeros_like(value) for key, value in values.items()}
+        with self._torch():
+            for inputs, _ in _batches(examples, PER_EXAMPLE_BATCH):
+                shares = forward(network, values, inputs).softmax(1)
+                for c in range(shares.shape[1]):
+                    single = each(values, inputs, torch.full((len(inputs),), c))
+                    for key, gradient in single.items():
+                        totals[key] += torch.tensordot(shares[:, c], gradient.square(), 1)
+        return _by_layer(network, {key: total / len(examples.labels) for key, total in totals.items()})
+
+    @contextmanager
+    def _torch(self) -> Iterator[None]:
+        """Run with this trainer's threads and seed, and leave torch as it was."""
+        import torch
+
+        threads = torch.get_num_threads()
+        torch.set_num_threads(self.training.threads)
+        try:
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(self.training.seed)
+                yield
+        finally:
+            torch.set_num_threads(threads)
+
+
+def _group(parameters: LayerParameters, training: Training) -> dict[str, Any]:
+    """How the optimiser treats one layer."""
+    shared = parameters.codebook is not None
+    return {
+        "params": parameters.movable,
+        "first": training.centroid_rate if shared else training.learning_rate,
+        "weight_decay": 0.0 if shared else training.weight_decay,
+    }
+
+
+def _decay(done: float) -> float:
+    """Share of the first learning rate that is left when ``done`` (0 to 1) of the steps are."""
+    return FINAL_SHARE + (1 - FINAL_SHARE) * (1 + math.cos(math.pi * done)) / 2
+
+
+def _batches(examples: Examples, size: int, order: NDArray[np.int64] | None = None) -> Iterator[tuple[Tensor, Tensor]]:
+    import torch
+
+    for start in range(0, len(examples.labels), size):
+        chosen = slice(start, start + size) if order is None else order[start : start + size]
+        yield torch.tensor(examples.inputs[chosen]), torch.tensor(examples.labels[chosen])
+
+
+def _loss(outputs: Tensor, labels: Tensor) -> Tensor:
+    """Mean cross-entropy of a batch."""
+    import torch
+
+    if int(labels.max()) >= outputs.shape[1]:
+        raise ModelError(f"the network tells {outputs.shape[1]} classes apart, a label is {int(labels.max())}")
+    return torch.nn.functional.cross_entropy(outputs, labels)
+
+
+def _by_layer(network: Network, values: Values) -> dict[str, NDArray[np.float32]]:
+    return {layer.name: values[f"{layer.name}.weight"].numpy() for layer in network.layers}

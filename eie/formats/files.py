@@ -1,0 +1,130 @@
+"""Files written whole or not at all, plain files only, text and JSON and TOML with errors a user can act on.
+
+Comes in: paths, text. Goes out: files, bytes, parsed text. Read by the other formats, importers, programs, reports.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import stat
+import tempfile
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+from numpy.typing import NDArray
+
+from eie.errors import EieError
+
+Arrays = dict[str, NDArray[Any]]
+
+
+@contextlib.contextmanager
+def replacing(path: str | Path) -> Iterator[IO[bytes]]:
+    """Open a temporary file beside ``path`` for writing; rename it onto ``path`` only if all went well.
+
+    A link's target is written, not the link; a device or pipe is written as it is.
+    """
+    temporary: Path | None = None
+    try:
+        target = Path(path).resolve()
+        if target.exists() and not target.is_file() and not target.is_dir():
+            with target.open("wb") as file:
+                yield file
+            return
+        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+        temporary = Path(name)
+        with os.fdopen(handle, "wb") as file:
+            yield file
+        umask = os.umask(0)
+        os.umask(umask)
+        temporary.chmod(0o666 & ~umask)
+        temporary.replace(target)
+    except OSError as error:
+        raise EieError(f"{path}: cannot be written: {error.strerror or error}") from None
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+
+
+def file_sha256(*paths: Path) -> str | None:
+    """SHA-256 of the files' contents one after the other, None if one cannot be read: ties a trace to its model."""
+    digest = hashlib.sha256()
+    try:
+        for path in paths:
+            with path.open("rb") as file:
+                while block := file.read(1 << 20):
+                    digest.update(block)
+    except OSError:
+        return None
+    return digest.hexdigest()
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write ``text`` as UTF-8, atomically."""
+    with replacing(path) as file:
+        file.write(text.encode())
+
+
+LARGEST_BYTES = 16 << 30
+LARGEST_TEXT_BYTES = 256 << 20
+
+
+def regular_file(path: str | Path, kind: type[EieError]) -> int:
+    """Return the size in bytes of what ``path`` (or the link it is) leads to.
+
+    Raises
+    ------
+    EieError
+        Of ``kind``, if it is missing or not a plain file: opening a pipe or a device could wait for ever.
+    """
+    try:
+        found = Path(path).stat()
+        if stat.S_ISREG(found.st_mode):
+            with Path(path).open("rb"):
+                return found.st_size
+    except OSError as error:
+        raise kind(f"{path}: cannot be read: {error.strerror or error}") from None
+    except ValueError as error:
+        raise kind(f"{str(path)!r}: not a file name: {error}") from None
+    what = "a folder" if stat.S_ISDIR(found.st_mode) else "a pipe, socket or device"
+    raise kind(f"{path}: {what}: must be a file")
+
+
+def read_bytes(path: str | Path, kind: type[EieError], largest: int = LARGEST_BYTES) -> bytes:
+    """Read a whole plain file of at most ``largest`` bytes."""
+    size = regular_file(path, kind)
+    if size > largest:
+        raise kind(f"{path}: {size:,} bytes: must be at most {largest:,}")
+    try:
+        return Path(path).read_bytes()
+    except (OSError, MemoryError) as error:
+        raise kind(f"{path}: cannot be read: {first_line(error)}") from None
+
+
+def read_toml(path: str | Path, kind: type[EieError]) -> dict[str, Any]:
+    """Parse a TOML file."""
+    try:
+        return tomllib.loads(read_bytes(path, kind, LARGEST_TEXT_BYTES).decode())
+    except (ValueError, RecursionError) as error:
+        raise kind(f"{path}: not valid TOML: {first_line(error)}") from None
+
+
+def read_json(text: str | bytes, where: str, kind: type[EieError]) -> dict[str, Any]:
+    """Parse a JSON object."""
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise kind(f"{where}: not valid JSON: {first_line(error)}") from None
+    if not isinstance(value, dict):
+        raise kind(f"{where}: must be a JSON object")
+    return value
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says, cut to one line that fits into another message."""
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]

@@ -1,0 +1,249 @@
+"""The same layers on the computer at hand: numpy's BLAS for dense weights, scipy for CSR and CSC, onnxruntime.
+
+Comes in: a `Workload`, or an ONNX file. Goes out: a `Baseline` with the machine's name. scipy comes with the
+``compare`` extra, onnxruntime with ``onnx``. A layer's own weights are used where they are at hand, zeros in place;
+else they are drawn.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eie.errors import EieError
+from eie.machines.records import WHOLE, Baseline, LayerCost, Machine
+from eie.machines.workload import LayerWork, Workload
+
+Storage = Literal["dense", "csr", "csc"]
+RUNS = 7
+LEAST_S = 2e-3
+# Calls this slow are steady enough for fewer runs.
+SLOW_S = 0.05
+SLOW_RUNS = 3
+SEED = 0
+# Of weights that are timed in turns.
+MOST_BYTES = 1 << 31
+
+
+@dataclass(frozen=True)
+class Task:
+    """Layers to measure in one storage."""
+
+    workload: Workload
+    storage: Storage = "dense"
+    batch: int = 1
+
+    def __post_init__(self) -> None:
+        if self.storage not in get_args(Storage):
+            raise EieError(f"measured storage {self.storage!r}: must be dense, csr, csc or onnx")
+
+
+def run(workload: Workload, storage: Storage = "dense", batch: int = 1, runs: int = RUNS) -> Baseline:
+    """Measure every layer in float32; the time is the median of ``runs``, per sample.
+
+    Convolutions are the product alone, their inputs being unrolled beforehand. Activation sparsity is not used.
+
+    Raises
+    ------
+    EieError
+        For an unknown storage, or where scipy is missing.
+    """
+    return run_together([Task(workload, storage, batch)], runs)[0]
+
+
+def run_together(tasks: Sequence[Task], runs: int = RUNS) -> list[Baseline]:
+    """Measure several workloads or storages as `run` does, layer by layer in turns.
+
+    A layer (by name) is timed in all tasks before the next one, one run of each after the other, so that what else the
+    machine does meanwhile meets them all alike: ratios between them are steadier than the times. Large layers are timed
+    in groups of at most 2 GiB of weights.
+    """
+    costs: list[list[LayerCost | None]] = [[None] * len(task.workload.layers) for task in tasks]
+    for group in _in_turns(tasks):
+        rng = np.random.default_rng(SEED)
+        timed = [_product(tasks[place].workload.layers[i], tasks[place], rng) for place, i in group]
+        found = _medians_s([call for call, _ in timed], runs)
+        for (place, i), (_, times), seconds in zip(group, timed, found, strict=True):
+            costs[place][i] = _cost(tasks[place].workload.layers[i], tasks[place], seconds * times)
+    return [
+        _baseline(task, tuple(cost for cost in found if cost is not None), runs)
+        for task, found in zip(tasks, costs, strict=True)
+    ]
+
+
+def _in_turns(tasks: Sequence[Task]) -> Iterator[list[tuple[int, int]]]:
+    """Group (task, layer) by the layer's name, no group holding more than `MOST_BYTES` of weights at a time."""
+    by_name: dict[tuple[str, int], list[tuple[int, int]]] = {}
+    for place, task in enumerate(tasks):
+        seen: Counter[str] = Counter()
+        for i, layer in enumerate(task.workload.layers):
+            by_name.setdefault((layer.name, seen[layer.name]), []).append((place, i))
+            seen[layer.name] += 1
+    for members in by_name.values():
+        group: list[tuple[int, int]] = []
+        held = 0
+        for place, i in members:
+            layer, storage = tasks[place].workload.layers[i], tasks[place].storage
+            size = 4 * layer.weights if storage == "dense" else 8 * layer.kept_weights
+            if group and held + size > MOST_BYTES:
+                yield group
+                group, held = [], 0
+            group.append((place, i))
+            held += size
+        yield group
+
+
+def _baseline(task: Task, layers: tuple[LayerCost, ...], runs: int) -> Baseline:
+    library = f"numpy {np.__version__}" if task.storage == "dense" else f"scipy {_scipy().__version__}"
+    notes = [
+        f"measured here, {library}, {os.environ.get('OPENBLAS_NUM_THREADS', 'all')} BLAS threads, median of {runs}"
+    ]
+    drawn = [layer.name for layer in task.workload.layers if layer.matrix is None]
+    if drawn and task.storage != "dense":
+        notes.append(f"weights drawn at the layer's density, since only that is known: {', '.join(drawn)}")
+    return Baseline(_machine(f"measured {task.storage} b{task.batch}", library, task.batch), layers, tuple(notes))
+
+
+def run_onnx(path: str | Path, batch: int = 1, runs: int = RUNS) -> Baseline:
+    """Measure a whole ONNX model on onnxruntime's CPU provider, with random inputs; one cost for all of it.
+
+    Raises
+    ------
+    EieError
+        If onnxruntime is missing, the file cannot be used, or an input has an open size other than its first.
+    """
+    try:
+        import onnxruntime as ort
+    except ModuleNotFoundError:
+        raise EieError("measured:onnx needs onnxruntime: pip install 'eie[onnx]'") from None
+    if not Path(path).is_file():
+        raise EieError(f"{path}: cannot be read: no such file")
+    try:
+        session = ort.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime's own exceptions share no other base
+        reason = str(error).splitlines()[0]
+        raise EieError(f"{path}: onnxruntime cannot use it: {reason}") from None
+    rng = np.random.default_rng(SEED)
+    feeds = {one.name: _feed(path, one, batch, rng) for one in session.get_inputs()}
+    try:
+        seconds = _medians_s([lambda: session.run(None, feeds)], runs)[0]
+    except Exception as error:
+        raise EieError(f"{path}: onnxruntime cannot run it: {str(error).splitlines()[0]}") from None
+    machine = _machine(f"measured onnxruntime b{batch}", f"onnxruntime {ort.__version__}", batch)
+    note = f"measured here, onnxruntime {ort.__version__}, random inputs, median of {runs}; the model as a whole"
+    return Baseline(machine, (LayerCost(WHOLE, seconds * 1e6 / batch),), (note,))
+
+
+def cpu_name() -> str:
+    """The processor's name, as the system gives it."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass  # not Linux
+    return platform.processor() or platform.machine()
+
+
+def _machine(name: str, library: str, batch: int) -> Machine:
+    return Machine(name, "measured", f"{cpu_name()}, {library}, {platform.system()}", batch=batch, dram=True)
+
+
+def _product(layer: LayerWork, task: Task, rng: np.random.Generator) -> tuple[Callable[[], Any], float]:
+    """Return a call of the layer's product, and how often a sample needs it."""
+    if task.storage == "dense":
+        weights, times = _dense(layer, rng), layer.steps * layer.groups
+    else:
+        weights, times = _sparse(layer, task.storage, rng), layer.steps
+    vectors = layer.products * task.batch
+    x: NDArray[np.float32] = rng.standard_normal((weights.shape[1], vectors), np.float32)
+    if vectors == 1:
+        x = x[:, 0]
+    return lambda: weights @ x, times / task.batch
+
+
+def _cost(layer: LayerWork, task: Task, seconds: float) -> LayerCost:
+    stored = layer.weights if task.storage == "dense" else 2 * layer.kept_weights
+    values = layer.input_values + layer.output_values
+    moved = 4 * (stored * layer.steps / task.batch + values)
+    return LayerCost(layer.name, seconds * 1e6, bytes_moved=moved, shape=layer.shape)
+
+
+def _dense(layer: LayerWork, rng: np.random.Generator) -> Any:
+    """Return the weights of one group: the layer's own if it has one group only, else drawn."""
+    if layer.matrix is not None and layer.groups == 1:
+        return layer.matrix.dense().astype(np.float32, copy=False)
+    return rng.standard_normal((layer.outputs, layer.inputs), np.float32)
+
+
+def _sparse(layer: LayerWork, storage: Storage, rng: np.random.Generator) -> Any:
+    """Return all groups in one matrix, block-diagonal as the layer holds it."""
+    sparse = _scipy().sparse
+    if layer.matrix is not None:
+        held = layer.matrix
+        data = held.data.astype(np.float32)
+        found = sparse.csc_array((data, held.rows, held.starts.astype(np.int32)), shape=held.shape)
+    else:
+        blocks = [
+            sparse.random_array((layer.outputs, layer.inputs), density=layer.weight_density, dtype=np.float32, rng=rng)
+            for _ in range(layer.groups)
+        ]
+        found = sparse.csc_array(sparse.block_diag(blocks))
+    return found.tocsr() if storage == "csr" else found
+
+
+def _scipy() -> Any:
+    try:
+        import scipy
+        import scipy.sparse
+    except ModuleNotFoundError:
+        raise EieError("measured:csr and measured:csc need scipy: pip install 'eie[compare]'") from None
+    return scipy
+
+
+def _medians_s(calls: Sequence[Callable[[], Any]], runs: int) -> list[float]:
+    """Median seconds of each call, timed in turns, each run repeating it until the clock can tell."""
+    repeats, rounds = [], []
+    for call in calls:
+        call()
+        start = time.perf_counter()
+        call()
+        once = time.perf_counter() - start
+        repeats.append(max(1, round(LEAST_S / max(once, 1e-7))))
+        rounds.append(runs if once < SLOW_S else min(runs, SLOW_RUNS))
+    found: list[list[float]] = [[] for _ in calls]
+    for turn in range(runs):
+        for i, call in enumerate(calls):
+            if turn < rounds[i]:
+                start = time.perf_counter()
+                for _ in range(repeats[i]):
+                    call()
+                found[i].append((time.perf_counter() - start) / repeats[i])
+    return [median(one) for one in found]
+
+
+def _feed(path: str | Path, one: Any, batch: int, rng: np.random.Generator) -> NDArray[Any]:
+    """Draw an array for an input; an open first size is the batch."""
+    first, *rest = one.shape or [1]
+    if any(not isinstance(size, int) for size in rest):
+        raise EieError(f"{path}: input {one.name!r} has shape {one.shape}: only the first size may be open")
+    if isinstance(first, int) and first != batch:
+        raise EieError(f"{path}: input {one.name!r} has shape {one.shape}: its batch is fixed at {first}, not {batch}")
+    shape = (batch, *rest) if one.shape else ()
+    if "float" in one.type:
+        dtype = {"tensor(float)": np.float32, "tensor(double)": np.float64, "tensor(float16)": np.float16}[one.type]
+        return rng.standard_normal(shape).astype(dtype)
+    kinds = {"tensor(int64)": np.int64, "tensor(int32)": np.int32, "tensor(uint8)": np.uint8, "tensor(int8)": np.int8}
+    if one.type not in kinds:
+        raise EieError(f"{path}: input {one.name!r} is {one.type}: only numbers can be drawn")
+    return np.zeros(shape, kinds[one.type])

@@ -1,0 +1,176 @@
+"""Reports as baselines: our own result JSON and CSV, and any CSV through a column map.
+
+Comes in: a path. Goes out: a `Baseline`. SCALE-Sim's reports are read by `scalesim`; `read` tells them apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from eie.errors import EieError
+from eie.formats.csv_table import CsvTable
+from eie.formats.files import read_json
+from eie.machines import scalesim
+from eie.machines.records import Baseline, LayerCost, Machine
+
+# What a column may hold, and what it is multiplied by to get the unit of the record.
+QUANTITIES: Mapping[str, tuple[str, float]] = {
+    "latency_us": ("latency_us", 1.0),
+    "latency_ns": ("latency_us", 1e-3),
+    "latency_ms": ("latency_us", 1e3),
+    "latency_s": ("latency_us", 1e6),
+    "cycles": ("cycles", 1.0),
+    "energy_nj": ("energy_nj", 1.0),
+    "energy_pj": ("energy_nj", 1e-3),
+    "energy_uj": ("energy_nj", 1e3),
+    "energy_mj": ("energy_nj", 1e6),
+    "energy_j": ("energy_nj", 1e9),
+    "utilisation": ("utilisation", 1.0),
+    "utilisation_pct": ("utilisation", 0.01),
+    "bytes_moved": ("bytes_moved", 1.0),
+}
+ENERGIES = ("energy_activity_nj", "energy_published_power_nj")
+
+
+def read(path: str | Path, column_map: Mapping[str, str] | None = None, clock_mhz: float | None = None) -> Baseline:
+    """Read a report, whichever it is.
+
+    Parameters
+    ----------
+    column_map
+        Quantity (``layer``, ``outputs``, ``inputs``, ``products`` or one of `QUANTITIES`) to column name, for a CSV
+        that is neither SCALE-Sim's nor ours.
+    clock_mhz
+        For reports in cycles.
+
+    Raises
+    ------
+    EieError
+        If the file is missing, damaged or of an unknown kind.
+    """
+    path = Path(path)
+    if path.is_dir():
+        return scalesim.read(path, clock_mhz)
+    if path.suffix == ".json":
+        return of_result(read_result(path), path.name)
+    table = CsvTable.read(path)
+    if column_map:
+        return _generic(table, column_map, clock_mhz)
+    if scalesim.is_report(table):
+        return scalesim.read(path, clock_mhz)
+    if table.has("layer") and (table.has("latency_us") or table.has("cycles")):
+        if table.has("weight_density"):
+            return _own_csv(table)
+        known = ("layer", "outputs", "inputs", "products", *QUANTITIES)
+        return _generic(table, {name: name for name in table.header if name in known}, clock_mhz)
+    raise EieError(
+        f"{path}: neither SCALE-Sim's columns nor ours: say which column holds what, as --map layer=COLUMN "
+        f"--map latency_us=COLUMN (it has {', '.join(table.header)})"
+    )
+
+
+def read_result(path: str | Path) -> dict[str, Any]:
+    """Read our result JSON.
+
+    Raises
+    ------
+    EieError
+        If it is missing, damaged or of another schema.
+    """
+    try:
+        value = read_json(Path(path).read_bytes(), str(path), EieError)
+    except OSError as error:
+        raise EieError(f"{path}: cannot be read: {error.strerror or error}") from None
+    if value.get("schema") != "eie-result":
+        raise EieError(f"{path}: schema {value.get('schema')!r}: must be 'eie-result', as eie run --json writes it")
+    if value.get("schema_version") != 1:
+        raise EieError(f"{path}: eie-result version {value.get('schema_version')!r}: this version reads 1")
+    return value
+
+
+def of_result(value: Mapping[str, Any], source: str) -> Baseline:
+    """Turn a result (its JSON) into a baseline.
+
+    Raises
+    ------
+    EieError
+        If a field is missing or has the wrong kind.
+    """
+    try:
+        spec, area = value["spec"], value.get("area_mm2")
+        machine = Machine(
+            f"{spec['name']} {spec['n_pe']} PEs", "modelled", source, float(spec["clock_mhz"]), int(spec["node_nm"]), 1,
+            any(record["reload_cycles"] for record in value["layers"]),
+            None if area is None else float(sum(area.values())),
+        )  # fmt: skip
+        layers = tuple(_own_layer(record) for record in value["layers"])
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise EieError(f"{source}: damaged result: {type(error).__name__} {error}") from None
+    if not layers:
+        raise EieError(f"{source}: damaged result: no layers")
+    priced = next((name for name in ENERGIES if value["layers"][0].get(name) is not None), None)
+    notes = [] if priced is None else [f"energy by {priced.removeprefix('energy_').removesuffix('_nj')}"]
+    return Baseline(machine, layers, (*notes, *(str(note) for note in value.get("notes", ()))))
+
+
+def _own_layer(record: Mapping[str, Any]) -> LayerCost:
+    energy = next((float(record[name]) for name in ENERGIES if record.get(name) not in (None, "")), None)
+    return LayerCost(
+        str(record["layer"]),
+        float(record["latency_us"]),
+        float(record["cycles"]),
+        energy,
+        float(record["efficiency"]),
+        shape=(int(record["outputs"]), int(record["inputs"]), int(record.get("products") or 1)),
+    )
+
+
+def _own_csv(table: CsvTable) -> Baseline:
+    records = [dict(zip(table.header, row, strict=True)) for row in table.rows]
+    try:
+        layers = tuple(_own_layer(record) for record in records)
+    except (KeyError, ValueError) as error:
+        raise EieError(f"{table.path}: damaged result: {type(error).__name__} {error}") from None
+    name = Path(table.path).name
+    note = f"{name} states no machine: clock, node and area are not known (the JSON has them)"
+    return Baseline(Machine(f"EIE ({name})", "modelled", name), layers, (note,))
+
+
+def _generic(table: CsvTable, column_map: Mapping[str, str], clock_mhz: float | None) -> Baseline:
+    allowed = ("layer", "outputs", "inputs", "products", *QUANTITIES)
+    for name in column_map:
+        if name not in allowed:
+            raise EieError(f"--map {name}=...: must be one of {', '.join(allowed)}")
+    if "layer" not in column_map:
+        raise EieError(f"{table.path}: which column names the layers? Say --map layer=COLUMN")
+    values: dict[str, list[float]] = {}
+    for quantity, column in column_map.items():
+        if quantity in QUANTITIES:
+            field, factor = QUANTITIES[quantity]
+            values[field] = [number * factor for number in table.numbers(column)]
+    notes = []
+    if "latency_us" not in values and "cycles" in values:
+        clock = clock_mhz or scalesim.CLOCK_MHZ
+        values["latency_us"] = [cycles / clock for cycles in values["cycles"]]
+        if not clock_mhz:
+            notes.append(f"{Path(table.path).name} states no clock: {clock:g} MHz taken (FILE@MHZ sets another)")
+        clock_mhz = clock
+    names = table.texts(column_map["layer"])
+    sizes = [table.numbers(column_map[name]) for name in ("outputs", "inputs") if name in column_map]
+    products = table.numbers(column_map["products"]) if "products" in column_map else [1.0] * len(names)
+    layers = tuple(
+        LayerCost(
+            name,
+            values["latency_us"][i] if "latency_us" in values else None,
+            values["cycles"][i] if "cycles" in values else None,
+            values["energy_nj"][i] if "energy_nj" in values else None,
+            values["utilisation"][i] if "utilisation" in values else None,
+            values["bytes_moved"][i] if "bytes_moved" in values else None,
+            (int(sizes[0][i]), int(sizes[1][i]), int(products[i])) if len(sizes) == 2 else None,
+        )
+        for i, name in enumerate(names)
+    )
+    machine = Machine(Path(table.path).stem, "imported", table.path, clock_mhz, batch=None)
+    return Baseline(machine, layers, tuple(notes))

@@ -1,0 +1,88 @@
+"""Reports that SCALE-Sim v2 and v3 wrote: COMPUTE_REPORT, DETAILED_ACCESS_REPORT and BANDWIDTH_REPORT.
+
+Comes in: one of the CSV files, or their folder. Goes out: a `Baseline` whose layers are numbered as in the report. The
+two versions differ in one column: v3 counts the first prefetch too.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from eie.errors import EieError
+from eie.formats.csv_table import CsvTable
+from eie.machines.records import Baseline, LayerCost, Machine
+
+CLOCK_MHZ = 800.0
+COMPUTE, ACCESS, BANDWIDTH = "COMPUTE_REPORT.csv", "DETAILED_ACCESS_REPORT.csv", "BANDWIDTH_REPORT.csv"
+_OPERANDS = ("IFMAP", "Filter", "OFMAP")
+
+
+def is_report(table: CsvTable) -> bool:
+    """Whether a table has SCALE-Sim's first column."""
+    return table.header[0] == "LayerID"
+
+
+def read(path: str | Path, clock_mhz: float | None = None) -> Baseline:
+    """Read a report, with the two others where they stand beside it under their own names.
+
+    Parameters
+    ----------
+    clock_mhz
+        Turns cycles into time; reports do not state it. 800 by default, and noted.
+
+    Raises
+    ------
+    EieError
+        If a file is missing, damaged, or the reports have different layers.
+    """
+    path = Path(path)
+    given = path / COMPUTE if path.is_dir() else path
+    tables = [CsvTable.read(given)]
+    if given.name in (COMPUTE, ACCESS, BANDWIDTH):
+        others = [given.parent / name for name in (COMPUTE, ACCESS, BANDWIDTH) if name != given.name]
+        tables += [CsvTable.read(other) for other in others if other.is_file()]
+    found: dict[str, list[float]] = {}
+    for table in tables:
+        ids = table.numbers("LayerID")
+        if ids != tables[0].numbers("LayerID"):
+            raise EieError(f"{table.path}: its layers are not those of {tables[0].path}: {len(ids)} rows")
+        found |= {name: table.numbers(name) for name in table.header if name not in _ids_and_times(table)}
+    if not any(name in found for name in ("Total Cycles", "SRAM IFMAP Reads", "Avg IFMAP SRAM BW")):
+        raise EieError(f"{given}: not a SCALE-Sim report: it has {', '.join(tables[0].header)}")
+    clock = clock_mhz or CLOCK_MHZ
+    notes = [] if clock_mhz else [f"{path.name} states no clock: {clock:g} MHz taken (FILE@MHZ sets another)"]
+    if "Total Cycles" not in found:
+        notes.append(f"{path.name} holds no cycles: no latency")
+    folder = path if path.is_dir() else path.parent
+    machine = Machine(
+        f"SCALE-Sim {folder.resolve().name}",
+        "imported",
+        str(path),
+        clock,
+        dram=any(found.get("Stall Cycles", ())),
+    )
+    ids = tables[0].numbers("LayerID")
+    layers = tuple(_layer(f"layer {number:g}", i, found, clock) for i, number in enumerate(ids))
+    return Baseline(machine, layers, tuple(notes))
+
+
+def _ids_and_times(table: CsvTable) -> set[str]:
+    """Columns that are no quantities: the layer's number, and when an SRAM or DRAM was first and last used."""
+    return {name for name in table.header if name == "LayerID" or name.endswith(("Start Cycle", "Stop Cycle"))}
+
+
+def _layer(name: str, i: int, found: dict[str, list[float]], clock: float) -> LayerCost:
+    cycles = found["Total Cycles"][i] if "Total Cycles" in found else None
+    moved = [
+        found[f"DRAM {operand} {action}"][i]
+        for operand, action in zip(_OPERANDS, ("Reads", "Reads", "Writes"), strict=True)
+        if f"DRAM {operand} {action}" in found
+    ]
+    return LayerCost(
+        name,
+        None if cycles is None else cycles / clock,
+        cycles,
+        utilisation=found["Overall Util %"][i] / 100 if "Overall Util %" in found else None,
+        bytes_moved=sum(moved) if moved else None,
+        details={column: values[i] for column, values in found.items()},
+    )

@@ -1,0 +1,57 @@
+"""SCALE-Sim's configuration file (``.cfg``) as a systolic array.
+
+Comes in: a path. Goes out: a `SystolicArray`. Read by `choose`.
+"""
+
+from __future__ import annotations
+
+from configparser import ConfigParser
+from configparser import Error as ConfigError
+from pathlib import Path
+
+from eie.errors import EieError
+from eie.machines.systolic import SystolicArray, dataflow_of
+
+_SIZES = {
+    "rows": "ArrayHeight",
+    "columns": "ArrayWidth",
+    "ifmap_kib": "IfmapSramSzkB",
+    "filter_kib": "FilterSramSzkB",
+    "ofmap_kib": "OfmapSramSzkB",
+    "write_words": "Bandwidth",
+}
+
+
+def read(path: str | Path, clock_mhz: float) -> SystolicArray:
+    """Read an array's size, dataflow, SRAMs and bandwidths.
+
+    Words read a cycle are ``IfmapSRAMBankBandwidth`` (v3; one bank), else ``Bandwidth`` (v2).
+
+    Raises
+    ------
+    EieError
+        If the file cannot be read, or a value is missing or not a whole number.
+    """
+    parser = ConfigParser()
+    try:
+        parser.read_string(Path(path).read_text(encoding="utf-8"), str(path))
+    except OSError as error:
+        raise EieError(f"{path}: cannot be read: {error.strerror or error}") from None
+    except (ConfigError, UnicodeDecodeError) as error:
+        raise EieError(f"{path}: not a SCALE-Sim configuration: {str(error).splitlines()[0]}") from None
+    found = {name: _whole(path, parser, "architecture_presets", key) for name, key in _SIZES.items()}
+    found["read_words"] = found["write_words"]
+    if parser.has_option("layout", "IfmapSRAMBankBandwidth"):
+        found["read_words"] = _whole(path, parser, "layout", "IfmapSRAMBankBandwidth")
+    text = parser.get("architecture_presets", "Dataflow", fallback="").strip()
+    flow = dataflow_of(text)
+    if flow is None:
+        raise EieError(f"{path}: Dataflow {text!r}: must be ws, os or is")
+    return SystolicArray(dataflow=flow, clock_mhz=clock_mhz, **found)
+
+
+def _whole(path: str | Path, parser: ConfigParser, section: str, key: str) -> int:
+    text = parser.get(section, key, fallback="").strip()
+    if not text.isdecimal():
+        raise EieError(f"{path}: [{section}] {key} = {text!r}: must be a whole number")
+    return int(text)

@@ -1,0 +1,212 @@
+"""What a baseline is asked to run: each layer as matrix products, whatever its kind.
+
+Comes in: a network (or a program's layers) and its trace, or a result's rows. Goes out: a frozen `Workload`. Read by
+every baseline. A convolution is one product of (outputs x inputs) with as many vectors as it has output pixels; an LSTM
+is a chain of steps, one vector each; a grouped convolution is one such product a group.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from eie.errors import EieError, TraceError
+from eie.model.geometry import Conv2d, Geometry, Lstm, Winograd, fresh_inputs
+from eie.model.matrix import SparseColumns
+from eie.model.network import Network
+from eie.model.trace import Trace
+
+
+@dataclass(frozen=True, eq=False)
+class LayerWork:
+    """One layer, one sample.
+
+    Attributes
+    ----------
+    outputs, inputs
+        Of one product of one group.
+    products
+        Vectors that share the weights and may run together: a convolution's output pixels.
+    steps
+        Products that must follow each other: an LSTM's time steps.
+    groups
+        Independent products side by side.
+    kept_weights
+        Non-zeros over all groups.
+    fresh_inputs
+        Of a product's inputs those that no product before it has read: fewer than ``inputs`` where a convolution's
+        windows overlap, so that a machine with a memory on the chip fetches them once. None if that is not known.
+    activation_density
+        Non-zero inputs over all inputs, or None without a trace.
+    matrix
+        The weights' pattern and values where they are at hand, as the layer holds them.
+    """
+
+    name: str
+    outputs: int
+    inputs: int
+    products: int = 1
+    steps: int = 1
+    groups: int = 1
+    kept_weights: int = 0
+    fresh_inputs: int | None = None
+    activation_density: float | None = None
+    has_bias: bool = False
+    matrix: SparseColumns | None = None
+
+    @property
+    def weights(self) -> int:
+        """Weights before pruning."""
+        return self.outputs * self.inputs * self.groups
+
+    @property
+    def macs(self) -> int:
+        """Multiplications of the dense layer."""
+        return self.weights * self.products * self.steps
+
+    @property
+    def kept_macs(self) -> int:
+        """Multiplications with a weight that is not zero."""
+        return self.kept_weights * self.products * self.steps
+
+    @property
+    def weight_density(self) -> float:
+        """Non-zeros over all weights."""
+        return self.kept_weights / self.weights
+
+    @property
+    def fetched_inputs(self) -> int:
+        """Inputs of a product that have to be fetched, windows overlapping where that is known."""
+        return self.inputs if self.fresh_inputs is None else self.fresh_inputs
+
+    @property
+    def input_values(self) -> int:
+        """Inputs of all products (a convolution's windows overlap; each counts)."""
+        return self.inputs * self.groups * self.products * self.steps
+
+    @property
+    def output_values(self) -> int:
+        """Outputs of all products."""
+        return self.outputs * self.groups * self.products * self.steps
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(outputs, inputs, products) over all groups and steps, as results and reports give it."""
+        return self.outputs * self.groups, self.inputs * self.groups, self.products * self.steps
+
+
+@dataclass(frozen=True, eq=False)
+class Workload:
+    """Layers to be run, in order."""
+
+    name: str
+    layers: tuple[LayerWork, ...]
+
+    @classmethod
+    def of_network(cls, network: Network, trace: Trace | None = None) -> Workload:
+        """Describe a network; a convolution or LSTM needs a trace that says how many products a sample has.
+
+        Raises
+        ------
+        TraceError
+            If a convolution or LSTM is not in the trace.
+        """
+        trace = trace or network.trace
+        recorded = {} if trace is None else trace.layers
+        listed = []
+        for layer in network.layers:
+            inputs = recorded.get(layer.name)
+            if layer.geometry is not None and inputs is None:
+                raise TraceError(
+                    f"layer {layer.name!r}: the trace does not hold it, so its products a sample are not known: record "
+                    "its inputs, or compare a simulated result"
+                )
+            products = 1 if inputs is None else inputs.products
+            listed.append(
+                layer_work(layer, products, layer.matrix.nnz, None if inputs is None else inputs.density, layer.matrix)
+            )
+        return cls(network.name, tuple(listed))
+
+
+class Shaped(Protocol):
+    """A layer, compiled or not."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def outputs(self) -> int: ...
+    @property
+    def inputs(self) -> int: ...
+    @property
+    def has_bias(self) -> bool: ...
+    @property
+    def geometry(self) -> Geometry | None: ...
+
+
+def layer_work(
+    layer: Shaped,
+    products: int,
+    kept_weights: int,
+    activation_density: float | None = None,
+    matrix: SparseColumns | None = None,
+) -> LayerWork:
+    """Describe one layer that runs ``products`` rows of inputs a sample."""
+    geometry = layer.geometry
+    groups, steps = 1, 1
+    if isinstance(geometry, Conv2d):
+        groups = geometry.groups
+    elif isinstance(geometry, Winograd):
+        groups = Winograd.BLOCKS
+    elif isinstance(geometry, Lstm):
+        products, steps = 1, products
+    return LayerWork(
+        name=layer.name,
+        outputs=layer.outputs // groups,
+        inputs=layer.inputs // groups,
+        products=products,
+        steps=steps,
+        groups=groups,
+        kept_weights=kept_weights,
+        fresh_inputs=fresh_inputs(geometry),
+        activation_density=activation_density,
+        has_bias=layer.has_bias,
+        matrix=matrix,
+    )
+
+
+def work_of_records(name: str, records: Sequence[Mapping[str, Any]]) -> Workload:
+    """Describe the layers of a result's records; groups and an LSTM's steps are told by ``kind`` and ``groups``.
+
+    Raises
+    ------
+    EieError
+        If a field is missing, or no layer has such sizes.
+    """
+    try:
+        return Workload(name, tuple(_of_record(record) for record in records))
+    except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
+        raise EieError(f"{name}: damaged result: {type(error).__name__} {error}") from None
+
+
+def _of_record(record: Mapping[str, Any]) -> LayerWork:
+    outputs, inputs = int(record["outputs"]), int(record["inputs"])
+    products, groups = int(record.get("products", 1)), int(record.get("groups", 1))
+    if record.get("kind") == "winograd":
+        products //= groups
+    steps = products if record.get("kind") == "lstm" else 1
+    if min(outputs // groups, inputs // groups, products) < 1:
+        raise ValueError(f"layer {record['layer']!r}: {outputs} x {inputs}, {products} products, {groups} groups")
+    density, fresh = record.get("activation_density"), record.get("fresh_inputs")
+    return LayerWork(
+        name=str(record["layer"]),
+        outputs=outputs // groups,
+        inputs=inputs // groups,
+        products=products // steps,
+        steps=steps,
+        groups=groups,
+        kept_weights=round(float(record.get("weight_density", 1.0)) * (outputs // groups) * inputs),
+        fresh_inputs=None if fresh is None else int(fresh),
+        activation_density=None if density is None else float(density),
+        has_bias=bool(record.get("bias", False)),
+    )

@@ -1,0 +1,365 @@
+"""What is to be run: layers and the networks they form.
+
+Comes in: arrays, from a caller or an importer. Goes out: frozen `Layer` and `Network`. Read by weight sharing and
+the compiler.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from eie.errors import ModelError
+from eie.model.geometry import Conv2d, Geometry, Lstm, Winograd
+from eie.model.graph import Graph
+from eie.model.matrix import SparseColumns, frozen
+from eie.model.trace import Trace
+
+
+@dataclass(frozen=True, eq=False)
+class Layer:
+    """One matrix-vector product, pruned and perhaps weight-shared: ``outputs = relu?(W a + b)``.
+
+    Build it with `from_weights`, `from_codes`, `from_conv` or `from_lstm`.
+
+    Attributes
+    ----------
+    name
+        Unique within a network.
+    matrix
+        (outputs, inputs); data are float32 weights, or uint8 codes when ``codebook`` is set.
+    codebook
+        float32 (levels,), level 0 is 0.0; None while the weights are not shared.
+    bias, bias_codes
+        float32 (outputs,) or uint8 (outputs,), at most one of them.
+    relu
+        Whether outputs pass through ReLU before they are stored.
+    synthetic
+        Whether the weights were drawn at random; every report says so.
+    geometry
+        What the matrix is the lowered form of; None for a fully connected layer.
+    """
+
+    name: str
+    matrix: SparseColumns
+    codebook: NDArray[np.float32] | None = None
+    bias: NDArray[np.float32] | None = None
+    bias_codes: NDArray[np.uint8] | None = None
+    relu: bool = False
+    synthetic: bool = False
+    geometry: Geometry | None = None
+
+    def __post_init__(self) -> None:
+        _name(self.name)
+
+    @classmethod
+    def from_weights(cls, name: str, weights: ArrayLike, bias: ArrayLike | None = None, *, relu: bool = False) -> Layer:
+        """Make a layer from a float array (outputs, inputs) whose zeros are the pruned weights.
+
+        Raises
+        ------
+        ModelError
+            For a shape other than 2-D, an empty array, NaN or infinite values, or a bias that does not fit.
+        """
+        dense = _numbers(f"layer {name!r}: weights", weights)
+        _check_matrix(name, "weights", dense)
+        matrix = SparseColumns.from_dense(frozen(dense, np.float32), f"layer {name!r}: weights")
+        return cls(_name(name), matrix, bias=None if bias is None else _bias(name, bias, matrix.shape[0]), relu=relu)
+
+    @classmethod
+    def from_codes(
+        cls,
+        name: str,
+        codes: ArrayLike,
+        codebook: ArrayLike,
+        bias_codes: ArrayLike | None = None,
+        *,
+        relu: bool = False,
+    ) -> Layer:
+        """Make a layer from shared weights: uint8 ``codes`` (outputs, inputs) into ``codebook`` (levels,).
+
+        Raises
+        ------
+        ModelError
+            If code 0 does not stand for zero, a code has no level, or a shape does not fit.
+        """
+        where = f"layer {name!r}"
+        table = frozen(_numbers(f"{where}: codebook", codebook), np.float32)
+        if table.ndim != 1 or not 1 <= len(table) <= 256:
+            raise ModelError(f"{where}: codebook has shape {table.shape}: must be (levels,) with 1 to 256 levels")
+        if not np.isfinite(table).all():
+            raise ModelError(f"{where}: codebook holds NaN or infinity: must be finite")
+        if table[0] != 0:
+            raise ModelError(f"{where}: codebook[0] = {table[0]}: must be 0, since code 0 means the value zero")
+        dense = _codes(where, "codes", codes, len(table))
+        _check_matrix(name, "codes", dense)
+        matrix = SparseColumns.from_dense(dense, f"{where}: codes")
+        bias = None
+        if bias_codes is not None:
+            bias = _codes(where, "bias_codes", bias_codes, len(table))
+            if bias.shape != (matrix.shape[0],):
+                raise ModelError(f"{where}: bias_codes has shape {bias.shape}: must be ({matrix.shape[0]},)")
+            bias = frozen(bias, np.uint8)
+        return cls(_name(name), matrix, frozen(table, np.float32), bias_codes=bias, relu=relu)
+
+    @classmethod
+    def from_conv(
+        cls,
+        name: str,
+        weights: ArrayLike,
+        bias: ArrayLike | None = None,
+        conv: Conv2d | None = None,
+        *,
+        codebook: ArrayLike | None = None,
+        relu: bool = False,
+    ) -> Layer:
+        """Lower a convolution to its (out) x (in * kh * kw) matrix; zeros in the kernel are the pruned weights.
+
+        Parameters
+        ----------
+        weights
+            (out, in / groups, kh, kw).
+        conv
+            Stride, pads, dilation, groups; None for stride 1 without pads, in one group.
+        codebook
+            If given, ``weights`` and ``bias`` are uint8 codes into it.
+
+        Raises
+        ------
+        ModelError
+            If the kernel does not have the shape that ``conv`` states, and as for `from_weights` and `from_codes`.
+        """
+        kernel = _numbers(f"layer {name!r}: weights", weights)
+        if kernel.ndim != 4 or kernel.size == 0:
+            raise ModelError(f"layer {name!r}: weights has shape {kernel.shape}: must be (out, in / groups, kh, kw)")
+        out, per_group, *size = kernel.shape
+        conv = conv or Conv2d(per_group, out, (size[0], size[1]))
+        if kernel.shape != conv.weight_shape:
+            raise ModelError(f"layer {name!r}: weights has shape {kernel.shape}: {conv} has {conv.weight_shape}")
+        flat = kernel.reshape(out, -1)
+        if codebook is None:
+            layer = cls.from_weights(name, flat, bias, relu=relu)
+        else:
+            layer = cls.from_codes(name, flat, codebook, bias, relu=relu)
+        return replace(layer, matrix=conv.spread_groups(layer.matrix), geometry=conv)
+
+    @classmethod
+    def from_lstm(
+        cls,
+        name: str,
+        input_weights: ArrayLike,
+        hidden_weights: ArrayLike,
+        bias: ArrayLike | None = None,
+        *,
+        reverse: bool = False,
+    ) -> Layer:
+        """Lower one direction of an LSTM to the (4 * hidden) x (input + hidden) matrix of its four gates.
+
+        Parameters
+        ----------
+        input_weights, hidden_weights
+            (4 * hidden, input) and (4 * hidden, hidden); gates in the order input, forget, cell, output.
+        bias
+            (4 * hidden,): where a framework keeps two, their sum.
+        reverse
+            Whether time runs backwards.
+
+        Raises
+        ------
+        ModelError
+            If the shapes do not belong together, and as for `from_weights`.
+        """
+        x = _numbers(f"layer {name!r}: input_weights", input_weights)
+        h = _numbers(f"layer {name!r}: hidden_weights", hidden_weights)
+        if x.ndim != 2 or h.ndim != 2 or h.shape[0] != 4 * h.shape[1] or len(x) != len(h):
+            raise ModelError(
+                f"layer {name!r}: input_weights {x.shape} and hidden_weights {h.shape}: "
+                "must be (4 * hidden, input) and (4 * hidden, hidden)"
+            )
+        layer = cls.from_weights(name, np.concatenate((x, h), axis=1), bias)
+        return replace(layer, geometry=Lstm(x.shape[1], h.shape[1], reverse))
+
+    @property
+    def outputs(self) -> int:
+        """Rows of the matrix."""
+        return self.matrix.shape[0]
+
+    @property
+    def inputs(self) -> int:
+        """Columns of the matrix."""
+        return self.matrix.shape[1]
+
+    @property
+    def has_bias(self) -> bool:
+        """Whether a bias is added."""
+        return self.bias is not None or self.bias_codes is not None
+
+    @property
+    def weight_density(self) -> float:
+        """Non-zeros over all weights, bias not counted; what a grouped convolution cannot have is no weight."""
+        rows, columns = self.matrix.shape if self.geometry is None else self.geometry.dense_shape
+        return self.matrix.nnz / (rows * columns)
+
+    @property
+    def weights(self) -> NDArray[np.float32]:
+        """float32 (outputs, inputs): the dense weights."""
+        dense = self.matrix.dense()
+        return dense if self.codebook is None else self.codebook[dense]
+
+    @property
+    def kernel(self) -> NDArray[np.float32]:
+        """float32 (out, in / groups, kh, kw) of a `Conv2d` layer.
+
+        Raises
+        ------
+        ModelError
+            If the layer is no convolution.
+        """
+        conv = self.geometry
+        if not isinstance(conv, Conv2d):
+            raise ModelError(f"layer {self.name!r} is no convolution: it has no kernel")
+        columns = conv.dense_shape[1]
+        group = self.matrix.rows // (conv.out_channels // conv.groups)
+        flat = np.zeros((conv.out_channels, columns), np.float32)
+        data = self.matrix.data if self.codebook is None else self.codebook[self.matrix.data]
+        flat[self.matrix.rows, self.matrix.column_of - group * columns] = data
+        return flat.reshape(conv.weight_shape)
+
+
+@dataclass(frozen=True, eq=False)
+class Network:
+    """Layers in the order in which they run.
+
+    Attributes
+    ----------
+    sequential
+        True if layer i's output is layer i+1's input, so that one input vector is enough to run all of them.
+    trace
+        Activations that came with the model, or None.
+    source
+        Where it came from, for reports.
+    notes
+        Lines a report should show: what was assumed while reading.
+    graph
+        How tensors flow between the layers, or None; a graph names every layer exactly once.
+    sha256
+        Of the file it was read from, or None.
+    """
+
+    name: str
+    layers: tuple[Layer, ...]
+    sequential: bool = False
+    trace: Trace | None = None
+    source: str = "arrays"
+    notes: tuple[str, ...] = ()
+    graph: Graph | None = None
+    sha256: str | None = None
+
+    def __post_init__(self) -> None:
+        if not self.layers:
+            raise ModelError(f"network {self.name!r}: no layers")
+        names = [layer.name for layer in self.layers]
+        for name in names:
+            if names.count(name) > 1:
+                raise ModelError(f"network {self.name!r}: two layers are called {name!r}: names must differ")
+        if self.graph is not None and sorted(self.graph.layers) != sorted(names):
+            listed = ", ".join(sorted(set(names).symmetric_difference(self.graph.layers)))
+            raise ModelError(f"network {self.name!r}: its graph and its layers differ in {listed}")
+        if self.sequential:
+            for here, there in pairwise(self.layers):
+                if here.outputs != there.inputs:
+                    raise ModelError(
+                        f"network {self.name!r}: {here.name} has {here.outputs} outputs but {there.name} takes "
+                        f"{there.inputs} inputs: not a sequence"
+                    )
+
+    @classmethod
+    def of(cls, net_or_layer: Network | Layer) -> Network:
+        """Wrap a single layer; pass a network through."""
+        if isinstance(net_or_layer, Network):
+            return net_or_layer
+        if isinstance(net_or_layer, Layer):
+            return cls(net_or_layer.name, (net_or_layer,), sequential=True)
+        raise ModelError(f"{type(net_or_layer).__name__}: must be an eie.Layer or eie.Network")
+
+
+class Chained(Protocol):
+    """A network, compiled or not: what its dataflow depends on."""
+
+    @property
+    def graph(self) -> Graph | None: ...
+    @property
+    def sequential(self) -> bool: ...
+    @property
+    def layers(self) -> Sequence[_Link]: ...
+
+
+class _Link(Protocol):
+    @property
+    def name(self) -> str: ...
+    @property
+    def inputs(self) -> int: ...
+    @property
+    def geometry(self) -> Geometry | None: ...
+
+
+def dataflow(network: Chained) -> Graph | None:
+    """Return how tensors flow: the network's graph, else the chain of a sequence, else None (layers on their own).
+
+    A chain's input has the first layer's name.
+    """
+    if network.graph is not None or not network.sequential:
+        return network.graph
+    first = network.layers[0]
+    shape: tuple[int, ...] = (first.inputs,)
+    if isinstance(first.geometry, Lstm):
+        shape = (-1, first.geometry.input_size)
+    elif first.geometry is not None:
+        conv = first.geometry.conv if isinstance(first.geometry, Winograd) else first.geometry
+        shape = (conv.in_channels, -1, -1)
+    return Graph.sequence(first.name, shape, [("layer", layer.name) for layer in network.layers])
+
+
+def _name(name: object) -> str:
+    if not isinstance(name, str) or not name.strip() or not name.isprintable():
+        raise ModelError(f"layer name {name!r}: must be printable text")
+    return name
+
+
+def _numbers(where: str, values: ArrayLike) -> NDArray[Any]:
+    array = np.asarray(values)
+    if array.dtype.kind not in "fiub":
+        raise ModelError(f"{where} has dtype {array.dtype}: must be numbers")
+    return array
+
+
+def _check_matrix(name: str, what: str, array: NDArray[Any]) -> None:
+    if array.ndim != 2:
+        raise ModelError(f"layer {name!r}: {what} has shape {array.shape}: must be (outputs, inputs)")
+    if array.size == 0:
+        raise ModelError(f"layer {name!r}: {what} has shape {array.shape}: an empty layer has nothing to run")
+
+
+def _bias(name: str, bias: ArrayLike, outputs: int) -> NDArray[np.float32]:
+    array = _numbers(f"layer {name!r}: bias", bias)
+    if array.shape != (outputs,):
+        raise ModelError(f"layer {name!r}: bias has shape {array.shape}: must be ({outputs},)")
+    array = frozen(array, np.float32)
+    if not np.isfinite(array).all():
+        raise ModelError(f"layer {name!r}: bias holds NaN or infinity: must be finite")
+    return array
+
+
+def _codes(where: str, what: str, codes: ArrayLike, levels: int) -> NDArray[np.uint8]:
+    array = _numbers(f"{where}: {what}", codes)
+    if array.dtype.kind == "f":
+        raise ModelError(f"{where}: {what} has dtype {array.dtype}: must be integers")
+    if array.size and (array.min() < 0 or array.max() >= levels):
+        worst = array.max() if array.max() >= levels else array.min()
+        raise ModelError(f"{where}: {what} holds {worst}: must be 0 to {levels - 1}, the codebook has {levels} levels")
+    return array.astype(np.uint8, copy=False)

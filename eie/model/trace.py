@@ -1,0 +1,290 @@
+"""Recorded activations: which inputs of each layer were non-zero, and perhaps their values.
+
+Comes in: arrays or a ``.npz`` file. Goes out: a frozen `Trace`. Read by the simulator. The timing needs only the
+bit mask; outputs and accuracy need the values too.
+
+File format (``.npz``, schema 1): ``header`` (JSON text: schema, source, synthetic, layers with name, width, products,
+scale; where known: preprocessing, seed, model_sha256),
+``bits/<i>`` uint8 (rows, ceil(width / 8)) packed most significant bit first, ``values/<i>`` (non-zeros,) int16 or
+float32 (optional; int16 values are multiplied by the layer's ``scale``), ``labels`` (samples,) (optional).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from eie.errors import TraceError
+from eie.formats.files import Arrays, read_json
+from eie.formats.npz import read_npz, write_npz
+from eie.model.matrix import frozen
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True, eq=False)
+class LayerTrace:
+    """The inputs of one layer over a batch.
+
+    Attributes
+    ----------
+    width
+        Inputs of the layer.
+    bits
+        uint8 (rows, ceil(width / 8)): packed mask of non-zeros, one row a matrix-vector product.
+    values
+        float32 (non-zeros,), row by row, or None when only the pattern was kept.
+    products
+        Rows that belong to one sample (1 for a fully connected layer).
+    """
+
+    width: int
+    bits: NDArray[np.uint8]
+    values: NDArray[np.float32] | None = None
+    products: int = 1
+
+    @classmethod
+    def from_dense(cls, activations: ArrayLike, where: str = "activations", products: int = 1) -> LayerTrace:
+        """Pack a numeric array (rows, width) or (width,); its zeros are the inactive inputs.
+
+        Raises
+        ------
+        TraceError
+            For a wrong number of dimensions, an empty array, or NaN or infinite values.
+        """
+        array = np.asarray(activations)
+        if array.dtype.kind not in "fiub":
+            raise TraceError(f"{where} has dtype {array.dtype}: must be numbers")
+        array = np.atleast_2d(array)
+        if array.ndim != 2 or array.size == 0:
+            raise TraceError(f"{where} has shape {np.shape(activations)}: must be (inputs,) or (batch, inputs)")
+        if array.shape[0] % products:
+            raise TraceError(f"{where} has {array.shape[0]} rows: must be a multiple of {products} products a sample")
+        array = frozen(array, np.float32)
+        if not np.isfinite(array).all():
+            raise TraceError(f"{where} holds NaN or infinity: must be finite")
+        mask = array != 0
+        return cls(
+            array.shape[1], frozen(np.packbits(mask, axis=1), np.uint8), frozen(array[mask], np.float32), products
+        )
+
+    @property
+    def rows(self) -> int:
+        """Matrix-vector products in all."""
+        return len(self.bits)
+
+    @property
+    def samples(self) -> int:
+        """Network inputs in all."""
+        return self.rows // self.products
+
+    @property
+    def mask(self) -> NDArray[np.bool_]:
+        """bool (rows, width)."""
+        return self.mask_of(0, self.width)
+
+    def mask_of(self, start: int, stop: int) -> NDArray[np.bool_]:
+        """bool (rows, stop - start): the columns start..stop-1."""
+        first = start // 8
+        unpacked = np.unpackbits(self.bits[:, first : -(-stop // 8)], axis=1)
+        return unpacked[:, start - 8 * first : stop - 8 * first].astype(bool)
+
+    @property
+    def density(self) -> float:
+        """Non-zero inputs over all inputs."""
+        return float(np.bitwise_count(self.bits).sum() / (self.rows * self.width))
+
+    def dense(self, start: int = 0, stop: int | None = None) -> NDArray[np.float32] | None:
+        """float32 (rows, width), or rows start..stop-1 of it; None when no values were kept."""
+        if self.values is None:
+            return None
+        bits = self.bits[start:stop]
+        out = np.zeros((len(bits), self.width), np.float32)
+        first = self._value_starts[start]
+        mask = np.unpackbits(bits, axis=1, count=self.width).astype(bool)
+        out[mask] = self.values[first : first + np.count_nonzero(mask)]
+        return out
+
+    @property
+    def sample_density(self) -> NDArray[np.float64]:
+        """float64 (samples,): non-zero inputs over all inputs of each sample."""
+        active = np.bitwise_count(self.bits).sum(axis=1, dtype=np.int64)
+        density: NDArray[np.float64] = active.reshape(-1, self.products).mean(axis=1) / self.width
+        return density
+
+    @cached_property
+    def _value_starts(self) -> NDArray[np.int64]:
+        """int64 (rows + 1,): where each row's values begin."""
+        return np.concatenate(([0], np.cumsum(np.bitwise_count(self.bits).sum(axis=1, dtype=np.int64))))
+
+    def pattern(self, start: int, stop: int) -> LayerTrace:
+        """Return rows start..stop-1 without values, each a sample of its own."""
+        return LayerTrace(self.width, self.bits[start:stop])
+
+    def head(self, samples: int) -> LayerTrace:
+        """Return the first samples only."""
+        bits = self.bits[: samples * self.products]
+        kept = int(np.bitwise_count(bits).sum())
+        return LayerTrace(self.width, bits, None if self.values is None else self.values[:kept], self.products)
+
+    def without_values(self) -> LayerTrace:
+        """Return the pattern alone."""
+        return LayerTrace(self.width, self.bits, None, self.products)
+
+
+@dataclass(frozen=True, eq=False)
+class Trace:
+    """Inputs of some or all layers of a network, by layer name.
+
+    Attributes
+    ----------
+    layers
+        Name to `LayerTrace`; all hold the same number of samples.
+    labels
+        int64 (samples,), the right class of each sample, or None.
+    source
+        What was recorded, in words, for reports.
+    synthetic
+        Whether it was drawn at random.
+    preprocessing
+        How the inputs were made into numbers, in words; empty where nothing was done or it is not known.
+    seed
+        Of the random numbers that chose or made the inputs, or None.
+    model_sha256
+        SHA-256 of the model file it was recorded from, or None.
+    """
+
+    layers: Mapping[str, LayerTrace]
+    labels: NDArray[np.int64] | None = None
+    source: str = "arrays"
+    synthetic: bool = False
+    preprocessing: str = ""
+    seed: int | None = None
+    model_sha256: str | None = None
+
+    def __post_init__(self) -> None:
+        if not self.layers:
+            raise TraceError(f"trace {self.source!r}: no layers")
+        counts = {name: layer.samples for name, layer in self.layers.items()}
+        if len(set(counts.values())) > 1:
+            listed = ", ".join(f"{name} {count}" for name, count in counts.items())
+            raise TraceError(f"trace {self.source!r}: layers hold different numbers of samples: {listed}")
+        if self.labels is not None and self.labels.shape != (self.samples,):
+            raise TraceError(f"trace {self.source!r}: labels has shape {self.labels.shape}: must be ({self.samples},)")
+
+    @property
+    def samples(self) -> int:
+        """Number of samples."""
+        return next(iter(self.layers.values())).samples
+
+    def head(self, samples: int) -> Trace:
+        """Return the first samples only."""
+        layers = {name: layer.head(samples) for name, layer in self.layers.items()}
+        labels = None if self.labels is None else self.labels[:samples]
+        return replace(self, layers=layers, labels=labels)
+
+    def save(self, path: str | Path) -> None:
+        """Write the trace as ``.npz``."""
+        write_npz(path, self.to_arrays())
+
+    def to_arrays(self) -> Arrays:
+        """Return what `save` writes. Values that are whole multiples of 1/255 are kept as int16."""
+        header: dict[str, Any] = {
+            "schema": SCHEMA,
+            "source": self.source,
+            "synthetic": self.synthetic,
+            "layers": [],
+        }
+        stated = {"preprocessing": self.preprocessing, "seed": self.seed, "model_sha256": self.model_sha256}
+        header |= {key: value for key, value in stated.items() if value not in ("", None)}
+        arrays: Arrays = {}
+        for i, (name, layer) in enumerate(self.layers.items()):
+            entry = {"name": name, "width": layer.width, "products": layer.products, "scale": 1.0}
+            arrays[f"bits/{i}"] = layer.bits
+            if layer.values is not None:
+                values, entry["scale"] = _narrowest(layer.values)
+                arrays[f"values/{i}"] = values
+            header["layers"].append(entry)
+        if self.labels is not None:
+            arrays["labels"] = self.labels
+        arrays["header"] = np.frombuffer(json.dumps(header).encode(), np.uint8)
+        return arrays
+
+    @classmethod
+    def load(cls, path: str | Path) -> Trace:
+        """Read a trace file.
+
+        Raises
+        ------
+        TraceError
+            If it is missing, damaged or not a trace.
+        """
+        return cls.from_arrays(read_npz(path, TraceError), str(path))
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], path: str) -> Trace:
+        """Undo `to_arrays`; ``path`` heads every error, raised as by `load`."""
+        if "header" not in arrays or arrays["header"].dtype != np.uint8:
+            raise TraceError(f"{path}: not a trace: it has no header")
+        header = read_json(arrays["header"].tobytes(), f"{path}: header", TraceError)
+        if header.get("schema") != SCHEMA:
+            raise TraceError(f"{path}: trace schema {header.get('schema')!r}: this version reads {SCHEMA}")
+        try:
+            layers = {entry["name"]: _layer(arrays, i, entry) for i, entry in enumerate(header["layers"])}
+            labels = arrays.get("labels")
+            names = [entry["name"] for entry in header["layers"]]
+            if not all(isinstance(name, str) and name.isprintable() for name in names):
+                raise ValueError(f"its layers are called {names}: must be printable text")
+            return cls(
+                layers,
+                None if labels is None else class_labels(labels, f"{path}: labels"),
+                str(header["source"]),
+                bool(header["synthetic"]),
+                str(header.get("preprocessing", "")),
+                None if header.get("seed") is None else int(header["seed"]),
+                None if header.get("model_sha256") is None else str(header["model_sha256"]),
+            )
+        except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+            raise TraceError(f"{path}: damaged trace: {error}") from None
+
+
+def class_labels(array: NDArray[Any], where: str) -> NDArray[np.int64]:
+    """Return the right class of each sample as int64; TraceError unless they are integers."""
+    if array.dtype.kind not in "iu":
+        raise TraceError(f"{where} have dtype {array.dtype}: must be integers, one a sample")
+    return frozen(array, np.int64)
+
+
+def _narrowest(values: NDArray[np.float32]) -> tuple[NDArray[Any], float]:
+    pixels = np.rint(values * 255)
+    if np.abs(pixels).max(initial=0) <= 32767 and np.array_equal(pixels / np.float32(255), values):
+        return pixels.astype(np.int16), 1 / 255
+    return values, 1.0
+
+
+def _layer(arrays: Mapping[str, NDArray[Any]], i: int, entry: Mapping[str, Any]) -> LayerTrace:
+    width, products, bits = int(entry["width"]), int(entry["products"]), arrays[f"bits/{i}"]
+    if bits.dtype != np.uint8 or bits.ndim != 2 or width < 1 or bits.shape[1] != -(-width // 8) or not len(bits):
+        raise ValueError(f"bits/{i} has shape {bits.shape} {bits.dtype}, which is not a mask of width {width}")
+    if products < 1 or len(bits) % products:
+        raise ValueError(f"layer {i}: {len(bits)} rows in groups of {products}")
+    if width % 8 and (bits[:, -1] & (0xFF >> width % 8)).any():
+        raise ValueError(f"bits/{i} has bits set beyond its width {width}")
+    values = arrays.get(f"values/{i}")
+    if values is not None:
+        if values.dtype.kind not in "fi":
+            raise ValueError(f"values/{i} has dtype {values.dtype}: must be int16 or float32")
+        scale = float(entry["scale"])
+        with np.errstate(all="ignore"):
+            values = (values / np.float32(1 / scale)) if scale != 1 else values
+        values = frozen(values, np.float32)
+        if values.shape != (int(np.bitwise_count(bits).sum()),) or not np.isfinite(values).all():
+            raise ValueError(f"values/{i} does not hold one finite number for each set bit")
+    return LayerTrace(width, frozen(bits, np.uint8), values, products)

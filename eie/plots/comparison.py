@@ -1,0 +1,79 @@
+"""Grouped bars over a log axis, a group a layer and a bar a machine, as the paper's figures 6 and 7.
+
+Comes in: a `Comparison`. Goes out: matplotlib Figures, or files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.figure import Figure
+
+from eie.plots.result import STYLE, save_figures
+from eie.results.comparison import MEAN, Column, Comparison
+
+PALETTE = ("#0072B2", "#999999", "#E69F00", "#56B4E9", "#009E73", "#CC79A7", "#D55E00", "#F0E442")
+
+
+def speedup(comparison: Comparison) -> Figure:
+    """Show each machine's speedup over the reference, by layer, with the geometric mean."""
+    return _bars(comparison, comparison.speedup, "speedup")
+
+
+def energy_efficiency(comparison: Comparison) -> Figure:
+    """Show each machine's energy efficiency over the reference, by layer, with the geometric mean."""
+    return _bars(comparison, comparison.efficiency, "energy efficiency")
+
+
+def save_comparison(comparison: Comparison, folder: str | Path) -> list[Path]:
+    """Write the figures that have bars as PNG and SVG; return the files."""
+    drawings = {"speedup": (speedup, comparison.speedup), "energy": (energy_efficiency, comparison.efficiency)}
+    shown = {
+        f"compare-{name}": partial(draw, comparison)
+        for name, (draw, ratio) in drawings.items()
+        if any(ratio(column, MEAN) for column in comparison.columns)
+    }
+    return save_figures(shown, folder)
+
+
+def _bars(comparison: Comparison, ratio: Callable[[Column, str], float | None], what: str) -> Figure:
+    groups = [*comparison.layers, MEAN]
+    shown = [column for column in comparison.columns if any(ratio(column, layer) for layer in groups)]
+    reference = comparison.columns[comparison.reference].machine.name
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(max(6.4, 0.25 * len(groups) * (len(shown) + 1)), 3.6))
+        axes = figure.add_subplot()
+        width = 0.85 / max(1, len(shown))
+        for i, column in enumerate(shown):
+            values = [ratio(column, layer) for layer in groups]
+            places = np.arange(len(groups)) + (i - (len(shown) - 1) / 2) * width
+            drawn = axes.bar(
+                places,
+                [np.nan if value is None else value for value in values],
+                width,
+                color=PALETTE[i % len(PALETTE)],
+                hatch="//" if i >= len(PALETTE) else None,
+                label=column.machine.name,
+            )
+            if len(groups) * len(shown) <= 60:
+                labels = [_label(value) for value in values]
+                axes.bar_label(drawn, labels, fontsize=6, rotation=90, padding=2)
+        axes.set_yscale("log")
+        axes.margins(y=0.3)
+        axes.axhline(1, color="black", linewidth=0.6)
+        axes.set_ylabel(f"{what} over\n{reference}")
+        axes.set_title(comparison.network)
+        crowded = sum(map(len, groups)) > 6 * figure.get_figwidth()
+        axes.set_xticks(range(len(groups)), groups, rotation=45 if crowded else 0, ha="right" if crowded else "center")
+        figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=7)
+    return figure
+
+
+def _label(value: float | None) -> str:
+    if value is None:
+        return ""
+    return f"{value:,.0f}x" if value >= 100 else f"{value:.3g}x"

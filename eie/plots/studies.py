@@ -1,0 +1,151 @@
+"""Pictures of studies: speedups of a granularity by machine, accuracy by compression, densities by layer.
+
+Comes in: a `GranularityStudy` or a `Search`. Goes out: matplotlib Figures, files, SVG elements. Nothing here opens a
+window or touches pyplot's state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter, PercentFormatter
+
+from eie.plots.result import STYLE, save_figures, svg_element
+from eie.studies.granularity.study import GranularityStudy, Row
+from eie.studies.machines import EIE
+from eie.studies.search.budget import unit
+from eie.studies.search.search import Search
+
+MACHINES = (
+    ("#0072B2", "o", "-"),
+    ("#56B4E9", "s", "--"),
+    ("#E69F00", "^", ":"),
+    ("#009E73", "D", "-."),
+    ("#009E73", "*", ":"),
+    ("#999999", "v", "--"),
+    ("#D55E00", "P", "-"),
+    ("#CC79A7", "X", "-."),
+)
+PANELS = {"fine": "fine-grained", "channels": "channels"}
+
+
+def speedups(study: GranularityStudy) -> Figure:
+    """Show what each machine gains from single weights, from 2:4 (at 50 %, hollow), and from channels taken away."""
+    panels = [family for family in PANELS if any(row.variant.family == family for row in study.found)]
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(3.4 * max(1, len(panels)) + 1.4, 3.6))
+        for axes, family in zip(
+            figure.subplots(1, max(1, len(panels)), sharey=True, squeeze=False)[0], panels, strict=False
+        ):
+            for i, machine in enumerate(study.machines):
+                _line(axes, study, family, machine, i)
+            axes.axhline(1, color="black", linewidth=0.6, zorder=0)
+            axes.set_yscale("log", base=2)
+            axes.yaxis.set_major_formatter("{x:g}x")
+            axes.yaxis.set_minor_formatter(NullFormatter())
+            axes.xaxis.set_major_formatter(PercentFormatter(1.0))
+            axes.set(xlabel=f"{PANELS[family]} pruned", xlim=(0, 1))
+        figure.axes[0].set_ylabel("speedup over the unpruned network")
+        if any(row.variant.granularity == "2:4" for row in study.found):
+            figure.axes[0].plot(
+                [], [], color="#666666", marker="o", linestyle="", markersize=9, markerfacecolor="none", label="2:4"
+            )
+        figure.suptitle(f"{study.network}: who gains from what", fontsize=11)
+        figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside right center", fontsize=8)
+    return figure
+
+
+def _line(axes: Axes, study: GranularityStudy, family: str, machine: str, i: int) -> None:
+    colour, marker, dash = MACHINES[i % len(MACHINES)]
+
+    def points(rows: list[Row]) -> list[tuple[float, float]]:
+        known = [(row.variant.sparsity, study.speedup(row, machine)) for row in rows]
+        return sorted((x, y) for x, y in known if y is not None)
+
+    line = points([row for row in study.found if row.variant.family in (family, "dense")])
+    label = "EIE" if machine == EIE else machine
+    axes.plot(*zip(*line, strict=True), color=colour, marker=marker, linestyle=dash, markersize=4, label=label)
+    pattern = points([row for row in study.found if ":" in row.variant.granularity])
+    if family == "fine" and pattern:
+        axes.plot(
+            *zip(*pattern, strict=True), color=colour, marker=marker, linestyle="", markersize=9, markerfacecolor="none"
+        )
+
+
+def accuracies(study: GranularityStudy) -> Figure:
+    """Show accuracy over how many times fewer weights are left, a line a granularity."""
+    families = list(dict.fromkeys(row.variant.family for row in study.found[1:]))
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(6.0, 3.4))
+        axes = figure.add_subplot()
+        for i, family in enumerate(families):
+            colour, marker, dash = MACHINES[(0, 2, 3, 6, 7)[i % 5]]
+            rows = [study.unpruned, *(row for row in study.found if row.variant.family == family)]
+            points = ((study.compression(row), row.accuracy) for row in rows)
+            known = sorted((x, y) for x, y in points if x is not None and y is not None)
+            axes.plot(
+                *zip(*known, strict=True), color=colour, marker=marker, linestyle=dash, markersize=4, label=family
+            )
+        axes.set_xscale("log", base=2)
+        axes.xaxis.set_major_formatter("{x:g}x")
+        axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+        tuned = f"fine-tuned, {study.epochs} epochs" if study.epochs else "not fine-tuned"
+        axes.set(
+            xlabel="fewer weights", ylabel=f"accuracy, {tuned}", title=f"{study.network}: what each granularity loses"
+        )
+        axes.set_ylim(0, 1)
+        axes.legend(fontsize=8)
+    return figure
+
+
+def densities(search: Search) -> Figure:
+    """Show the density of each layer, uniform and not, and what the two networks get right."""
+    layers = list(search.found.densities)
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(max(4.8, 0.45 * len(layers) + 2), 3.4))
+        axes = figure.add_subplot()
+        for i, (plan, colour) in enumerate(((search.uniform, "#999999"), (search.found, "#0072B2"))):
+            label = f"{plan.name}: {plan.final.accuracy:.1%} right at {plan.verified:.4g} {unit(search.quantity)}"
+            places = np.arange(len(layers)) + (i - 0.5) * 0.38
+            axes.bar(places, [plan.densities[name] for name in layers], 0.36, color=colour, label=label)
+        axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+        crowded = sum(map(len, layers)) > 50
+        axes.set_xticks(range(len(layers)), layers, rotation=45 if crowded else 0, ha="right" if crowded else "center")
+        axes.set(ylabel=f"density ({search.granularity})", ylim=(0, 1.02))
+        axes.set_title(f"{search.network} in {search.limit:.4g} {unit(search.quantity)} on {search.machine}")
+        figure.legend(loc="outside lower center", fontsize=8)
+    return figure
+
+
+def granularity_figures(study: GranularityStudy) -> Mapping[str, Callable[[], Figure]]:
+    """Return what can be drawn of a study, by the section it belongs to."""
+    found: dict[str, Callable[[], Figure]] = {"costs": partial(speedups, study)}
+    if study.accuracy_source and len(study.found) > 1:
+        found["left"] = partial(accuracies, study)
+    if study.search is not None:
+        found["search"] = partial(densities, study.search)
+    return found
+
+
+def drawings(study: GranularityStudy) -> dict[str, str]:
+    """Draw a study's figures as SVG elements, by section."""
+    return {name: svg_element(draw(), name, name) for name, draw in granularity_figures(study).items()}
+
+
+_NAMES = {"costs": "granularity-speedup", "left": "granularity-accuracy", "search": "search-densities"}
+
+
+def save_granularity(study: GranularityStudy, folder: str | Path) -> list[Path]:
+    """Write a study's figures as PNG and SVG; return the files."""
+    return save_figures({_NAMES[name]: draw for name, draw in granularity_figures(study).items()}, folder)
+
+
+def save_search(search: Search, folder: str | Path) -> list[Path]:
+    """Write a search's figure as PNG and SVG; return the files."""
+    return save_figures({_NAMES["search"]: partial(densities, search)}, folder)

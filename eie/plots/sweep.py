@@ -1,0 +1,271 @@
+"""Pictures of a sweep: one function a figure, a `SweepResult` in, a matplotlib Figure out.
+
+A figure shows one varied field along its axis. The other varied fields stand still, at the sweep's base machine where
+that is among their values, else at their first value; the title says so. A line is a layer, or a whole network where
+there are more than `MOST_LINES` layers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
+
+from eie.energy.estimate import UNITS
+from eie.errors import SweepError
+from eie.formats.records import Record
+from eie.plots.result import COLOURS, STYLE, save_figures
+from eie.sweeps.result import SweepResult, objective_columns
+
+MOST_LINES = 10
+# Okabe and Ito, black and grey last; markers differ as well, for print.
+LINE_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")
+MARKERS = "osD^v<>PX*"
+LABELS = {
+    "n_pe": "processing elements",
+    "act_queue_depth": "activation queue depth (ring slots)",
+    "spmat_row_bits": "sparse-matrix SRAM row (bits)",
+    "clock_mhz": "clock (MHz)",
+    "latency_us": "latency (us)",
+    "energy_activity_nj": "energy by activity (nJ)",
+    "energy_published_power_nj": "energy by published power (nJ)",
+    "area_mm2": "area (mm2)",
+}
+
+
+def latency_over_pes(result: SweepResult) -> Figure:
+    """Show latency, and the speedup over the fewest PEs, over the number of PEs."""
+    lines, note = _lines(result, "n_pe")
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(6.4, 3.4))
+        left, right = figure.subplots(1, 2)
+        for style, name, rows in _styled(lines):
+            pes = _values(rows, "n_pe")
+            latency = _values(rows, "latency_us")
+            left.plot(pes, latency, label=name, **style)
+            right.plot(pes, latency[0] / latency, **style)
+        all_pes = np.unique(np.concatenate([_values(rows, "n_pe") for rows in lines.values()]))
+        right.plot(all_pes, all_pes / all_pes[0], color="#999999", linestyle=":", linewidth=1)
+        end = (all_pes[-1], all_pes[-1] / all_pes[0])
+        right.annotate("ideal", end, (-6, -3), textcoords="offset points", ha="right")
+        for axes in (left, right):
+            _log2(axes, "n_pe", all_pes)
+            axes.set_yscale("log")
+        left.set_ylabel(LABELS["latency_us"])
+        right.set_ylabel(f"speedup over {all_pes[0]:g} PE{'' if all_pes[0] == 1 else 's'}")
+        return _finish(figure, result, "Latency and speedup", note)
+
+
+def efficiency_over_depth(result: SweepResult) -> Figure:
+    """Show load-balance efficiency over the depth of the activation queues."""
+    return _share_figure(result, "act_queue_depth", "efficiency", "load-balance efficiency", "Queue depth")
+
+
+def padding_over_pes(result: SweepResult) -> Figure:
+    """Show padding entries among all entries over the number of PEs."""
+    return _share_figure(result, "n_pe", "padding_share", "padding share of entries", "Padding")
+
+
+def balance_over_pes(result: SweepResult) -> Figure:
+    """Show load-balance efficiency over the number of PEs."""
+    return _share_figure(result, "n_pe", "efficiency", "load-balance efficiency", "Load balance")
+
+
+def reads_over_row_width(result: SweepResult) -> Figure:
+    """Show sparse-matrix SRAM reads, and the energy they take, over the width of a row."""
+    lines, note = _lines(result, "spmat_row_bits")
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(6.4, 3.4))
+        left, right = figure.subplots(1, 2)
+        for style, name, rows in _styled(lines):
+            left.plot(_values(rows, "spmat_row_bits"), _values(rows, "spmat_reads"), label=name, **style)
+            priced = [row for row in rows if row.get("energy_activity_spmat_read_nj") is not None]
+            widths = _values(priced, "spmat_row_bits")
+            right.plot(widths, _values(priced, "energy_activity_spmat_read_nj"), **style)
+        widths = np.unique(np.concatenate([_values(rows, "spmat_row_bits") for rows in lines.values()]))
+        for axes in (left, right):
+            _log2(axes, "spmat_row_bits", widths)
+            axes.set_yscale("log")
+        right.set_xlim(left.get_xlim())
+        left.set_ylabel("sparse-matrix row reads")
+        right.set_ylabel("energy of these reads (nJ)")
+        return _finish(figure, result, "Sparse-matrix SRAM", note)
+
+
+def energy_over(result: SweepResult, field: str) -> Figure:
+    """Show the energy of whole networks by unit, stacked, over one varied field; a panel a workload."""
+    lines, note = _lines(result, field, totals=True)
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(6.4, 3.4))
+        panels = figure.subplots(1, len(lines), sharey=True, squeeze=False)[0]
+        for axes, (name, rows) in zip(panels, lines.items(), strict=True):
+            priced = [row for row in rows if row.get("energy_activity_nj") is not None]
+            base = np.zeros(len(priced))
+            for unit in UNITS:
+                values = _values(priced, f"energy_activity_{unit}_nj")
+                if values.any():
+                    axes.bar(np.arange(len(priced)), values, 0.7, bottom=base, color=COLOURS[unit], label=unit)
+                base = base + values
+            ticks = [f"{row[field]:g}" if not isinstance(row[field], str) else row[field] for row in priced]
+            crowded = len(ticks) * len(panels) > 14
+            axes.set_xticks(range(len(ticks)), ticks, rotation=90 if crowded else 0)
+            axes.set_xlabel(_label(field))
+            if len(panels) > 1:
+                axes.set_title(name, fontsize=9)
+        panels[0].set_ylabel(LABELS["energy_activity_nj"])
+        return _finish(figure, result, "Energy by unit", note)
+
+
+def pareto(result: SweepResult, across: str = "latency", up: str = "energy") -> Figure:
+    """Show all points of each workload in two objectives, the ones that `SweepResult.pareto` marked joined by a line.
+
+    The front may be one in more than two objectives; its points then do not form a staircase, and no line is drawn.
+    """
+    x, y = objective_columns((across, up), result.totals)
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(6.4, 3.6))
+        axes = figure.add_subplot()
+        for i, (model, trace) in enumerate(result.workloads):
+            rows = [row for row in result.totals if (row["model"], row["trace"]) == (model, trace)]
+            rows = [row for row in rows if row[x] is not None and row[y] is not None]
+            colour, marker = LINE_COLOURS[i % len(LINE_COLOURS)], MARKERS[i % len(MARKERS)]
+            axes.scatter(_values(rows, x), _values(rows, y), 12, "#BBBBBB", marker=marker, linewidths=0)
+            front = sorted((row for row in rows if row.get("pareto")), key=lambda row: (row[x], -row[y]))
+            staircase = bool((np.diff(_values(front, y)) <= 0).all())
+            style: Any = {"color": colour, "marker": marker, "linestyle": "-" if staircase else "none", "linewidth": 1}
+            label = f"{_workload(result, model, trace)}: front"
+            axes.plot(_values(front, x), _values(front, y), markersize=4, label=label, **style)
+            _name_points(axes, result, front, x, y)
+        axes.scatter([], [], 12, "#BBBBBB", label="other points", linewidths=0)
+        axes.set(xscale="log", yscale="log", xlabel=_label(x), ylabel=_label(y))
+        axes.margins(0.12)
+        return _finish(figure, result, "Pareto front", f"labels: {', '.join(result.vary)}")
+
+
+def save_all(result: SweepResult, folder: str | Path, objectives: Sequence[str] = ()) -> list[Path]:
+    """Write every figure that the varied fields allow into ``folder``, as PNG and SVG; return the files."""
+    drawings: dict[str, Callable[[], Figure]] = {}
+    swept = {field for field, values in result.vary.items() if len(values) > 1}
+    if "n_pe" in swept:
+        drawings["latency-over-pes"] = partial(latency_over_pes, result)
+        drawings["padding-over-pes"] = partial(padding_over_pes, result)
+        drawings["balance-over-pes"] = partial(balance_over_pes, result)
+    if "act_queue_depth" in swept:
+        drawings["efficiency-over-depth"] = partial(efficiency_over_depth, result)
+    if "spmat_row_bits" in swept:
+        drawings["reads-over-row-width"] = partial(reads_over_row_width, result)
+    for field in result.vary:
+        if field in swept:
+            drawings[f"energy-over-{field}"] = partial(energy_over, result, field)
+    if len(objectives) > 1:
+        drawings["pareto"] = partial(pareto, result, *objectives[:2])
+    return save_figures(drawings, folder)
+
+
+def _share_figure(result: SweepResult, field: str, column: str, label: str, title: str) -> Figure:
+    """Draw a share of one, a line a layer, over a field on a log scale."""
+    lines, note = _lines(result, field)
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(6.4, 3.4))
+        axes = figure.add_subplot()
+        for style, name, rows in _styled(lines):
+            axes.plot(_values(rows, field), _values(rows, column), label=name, **style)
+        _log2(axes, field, np.unique(np.concatenate([_values(rows, field) for rows in lines.values()])))
+        axes.set_ylim(0, 1.02 if column == "efficiency" else max(0.05, axes.get_ylim()[1]))
+        axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+        axes.set_ylabel(label)
+        return _finish(figure, result, title, note)
+
+
+def _lines(result: SweepResult, field: str, *, totals: bool = False) -> tuple[dict[str, list[Record]], str]:
+    """Return the rows along ``field``, a list a line, and what the other varied fields stand at."""
+    if field not in result.vary:
+        raise SweepError(f"no figure over {field}: it was not varied")
+    still = {}
+    for other, values in result.vary.items():
+        if other != field:
+            base = getattr(result.spec, other)
+            still[other] = base if base in values else values[0]
+    rows = [row for row in result.rows if not row["error"] and all(row[name] == value for name, value in still.items())]
+    layers = dict.fromkeys((row["model"], row["trace"], row["layer"]) for row in rows if row["layer"] is not None)
+    totals = totals or len(layers) > MOST_LINES
+    kept = [row for row in rows if (row["row"] == "total") == totals]
+    if not kept:
+        raise SweepError(f"no figure over {field}: no point with {_settings(still)} succeeded")
+    lines: dict[str, list[Record]] = {}
+    several = len(result.workloads) > 1
+    for row in kept:
+        load = _workload(result, row["model"], row["trace"])
+        name = load if totals else f"{load} {row['layer']}" if several else row["layer"]
+        lines.setdefault(name, []).append(row)
+    return {name: sorted(line, key=lambda row: row[field]) for name, line in lines.items()}, _settings(still)
+
+
+def _workload(result: SweepResult, model: str, trace: str) -> str:
+    """Name a workload: its model, and the inputs where the model runs on several."""
+    alone = sum(other == model for other, _ in result.workloads) == 1
+    return model if alone else f"{model}, {trace[:24]}"
+
+
+def _settings(still: dict[str, Any]) -> str:
+    return ", ".join(f"{name} = {value}" for name, value in still.items())
+
+
+def _styled(lines: dict[str, list[Record]]) -> Iterable[tuple[dict[str, Any], str, list[Record]]]:
+    for i, (name, rows) in enumerate(lines.items()):
+        style: dict[str, Any] = {"color": LINE_COLOURS[i % len(LINE_COLOURS)], "marker": MARKERS[i % len(MARKERS)]}
+        style |= {"linestyle": "-" if i < len(LINE_COLOURS) else "--", "linewidth": 1.2}
+        # Smaller from line to line, so that one line on another shows both.
+        yield {**style, "markersize": 6.5 - 4 * i / len(lines)}, name, rows
+
+
+def _values(rows: Sequence[Record], column: str) -> Any:
+    return np.array([row[column] for row in rows], np.float64)
+
+
+def _label(column: str) -> str:
+    return LABELS.get(column, column.replace("_", " "))
+
+
+def _log2(axes: Axes, field: str, values: Any) -> None:
+    """Make the x axis logarithmic, with the values themselves as ticks where there is room."""
+    axes.set_xscale("log", base=2)
+    ticks = values if len(values) <= 10 else values[:: -(-len(values) // 10)]
+    axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks], fontsize=8)
+    axes.minorticks_off()
+    axes.set_xlabel(_label(field))
+
+
+def _name_points(axes: Axes, result: SweepResult, front: Sequence[Record], x: str, y: str) -> None:
+    """Write the varied values beside points of a front that stand well apart, towards the middle of the picture."""
+    if not front:
+        return
+    places = np.log(_values(front, x))
+    span, last = max(np.ptp(places), 1e-9), -np.inf
+    for row, place in zip(front, places, strict=True):
+        if place - last < span / 5:
+            continue
+        last = place
+        text = ", ".join(f"{row[field]:g}" if not isinstance(row[field], str) else row[field] for field in result.vary)
+        left = place - places[0] < 0.6 * span
+        side = "left" if left else "right"
+        at = (5, 4) if left else (-5, 4)
+        axes.annotate(text, (row[x], row[y]), at, textcoords="offset points", ha=side, fontsize=7)
+
+
+def _finish(figure: Figure, result: SweepResult, title: str, note: str) -> Figure:
+    """Add the title, which says where weights are random, and a legend below."""
+    masks = ", random masks" if any(row["synthetic_weights"] for row in result.totals) else ""
+    figure.suptitle(f"{title}{masks} ({note})" if note else f"{title}{masks}", fontsize=10)
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    if handles:
+        columns = 7 if sum(map(len, labels)) < 60 else 5
+        figure.legend(handles, labels, loc="outside lower center", ncols=columns, fontsize=8)
+    return figure

@@ -1,0 +1,91 @@
+"""How many answers of a network are right, in float32 with the layers' own weights.
+
+Comes in: a `Network` and labelled inputs. Goes out: outputs, or a share of right answers. Read by runs, compression and
+studies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eie.model.network import Network, dataflow
+from eie.simulator.inputs import Inputs, given_inputs
+from eie.simulator.reference import run_given
+
+
+@dataclass(frozen=True, eq=False)
+class Labelled:
+    """Inputs of a network with their classes.
+
+    Attributes
+    ----------
+    arrays
+        (N, *shape) by the name of the network's input.
+    labels
+        int64 (N,).
+    """
+
+    arrays: Mapping[str, NDArray[Any]]
+    labels: NDArray[np.int64]
+
+    def part(self, start: int, stop: int) -> Labelled:
+        """Return samples start..stop-1."""
+        return Labelled({name: array[start:stop] for name, array in self.arrays.items()}, self.labels[start:stop])
+
+
+def labelled_inputs(network: Network, inputs: Inputs = None) -> Labelled | None:
+    """Return the inputs as arrays with their labels.
+
+    Parameters
+    ----------
+    inputs
+        As for `eie.simulate`; the network's own trace by default.
+
+    Returns
+    -------
+    None without labels or values, or where the layers do not feed each other.
+    """
+    flow = dataflow(network)
+    if flow is None or (inputs is None and network.trace is None):
+        return None
+    given = given_inputs(network.layers, flow, inputs, network.trace)
+    arrays = given.arrays
+    if given.labels is None:
+        return None
+    if not arrays:
+        values = given.layers[network.layers[0].name].dense()
+        if network.graph is not None or values is None:
+            return None
+        arrays = {flow.inputs[0][0]: values}
+    return Labelled(arrays, given.labels)
+
+
+def float32_outputs(network: Network, arrays: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
+    """Return the network's (first) output for arrays (N, *shape) by the name of its input."""
+    flow = dataflow(network)
+    assert flow is not None
+    outputs: NDArray[np.float32] = run_given(flow, {layer.name: layer for layer in network.layers}, arrays)[0]
+    return outputs
+
+
+def right_answers(outputs: NDArray[Any], labels: NDArray[np.int64]) -> NDArray[np.bool_] | None:
+    """bool (N,): whether each sample's largest output is its class; None if outputs are not (N, classes[, 1, 1])."""
+    found = outputs.reshape(outputs.shape[:2]) if outputs.ndim > 2 and outputs[0].size == outputs.shape[1] else outputs
+    if found.ndim != 2 or len(found) != len(labels):
+        return None
+    right: NDArray[np.bool_] = found.argmax(axis=1) == labels
+    return right
+
+
+def float32_accuracy(network: Network, inputs: Inputs = None) -> float | None:
+    """Share of samples whose largest output is the labelled class; None where `labelled_inputs` has nothing."""
+    given = labelled_inputs(network, inputs)
+    if given is None:
+        return None
+    right = right_answers(float32_outputs(network, given.arrays), given.labels)
+    return None if right is None else float(right.mean())

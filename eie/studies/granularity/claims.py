@@ -1,0 +1,300 @@
+"""What texts on pruning say of granularities, checked on one study.
+
+Comes in: a `GranularityStudy`. Goes out: `Statement` records: the claim with the bound it is judged by, whether it
+holds (None where the study cannot show it), and the numbers. Read by `granularity_report`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+
+import numpy as np
+
+from eie.machines.records import LayerCost
+from eie.show.sections import Statement
+from eie.studies.granularity.notes import pruning_notes
+from eie.studies.granularity.study import GranularityStudy, Row
+from eie.studies.machines import EIE, is_sparse
+
+TEXT, LECTURE = "granularities", "lecture"
+# Accuracy that may be lost, in shares; published losses of Deep Compression and its like are below it.
+TOLERATED_LOSS = 0.01
+# Measured times of equal work differ by this much on a busy machine.
+NOISE = 0.15
+ALIKE = 1.5
+LEAST_COMPRESSION = 9
+NO_LABELS = "accuracy is not known"
+CAME_PRUNED = "the network came pruned: what fine-grained pruning gives began before"
+SAME_LATENCY = 0.01
+
+
+def statements(study: GranularityStudy) -> tuple[Statement, ...]:
+    """Judge every claim."""
+    checks: tuple[Callable[[GranularityStudy], Statement], ...] = (
+        _highest_compression,
+        _nine_to_twelve_times,
+        _ten_times_smaller,
+        _nothing_on_dense_machines,
+        _nothing_through_csr,
+        _pays_on_eie,
+        _at_most_twice,
+        _half_as_fast_again,
+        _channels_on_any_machine,
+        _channels_alike,
+        _layers_on_any_machine,
+        _non_uniform,
+    )
+    return tuple(check(study) for check in checks)
+
+
+def break_even(study: GranularityStudy, machine: str) -> float | None:
+    """Sparsity from which on fine-grained pruning pays on a machine: between the last loss and the first gain.
+
+    Interpolated in the logarithm of the speedup over density; None if no sparsity that was tried pays, or the network
+    came pruned; 0 if all do.
+    """
+    if study.came_pruned:
+        return None
+    rows = [row for row in _of(study, "fine") if study.speedup(row, machine)]
+    rows.sort(key=lambda row: row.variant.sparsity)
+    before = study.unpruned
+    for row in rows:
+        low, high = study.speedup(before, machine), study.speedup(row, machine)
+        if low is not None and high is not None and high >= 1:
+            if low >= 1:
+                return before.variant.sparsity
+            share = math.log(1 / low) / math.log(high / low)
+            first, last = (math.log(1 - one.variant.sparsity) for one in (before, row))
+            return 1 - math.exp(first + share * (last - first))
+        before = row
+    return None
+
+
+def _highest_compression(study: GranularityStudy) -> Statement:
+    claim = (
+        "fine-grained pruning reaches the highest compression (with as many weights left no other is more than "
+        f"{TOLERATED_LOSS:.0%} more accurate)"
+    )
+    if study.unpruned.accuracy is None or study.came_pruned:
+        return _not_shown(TEXT, claim, CAME_PRUNED if study.came_pruned else NO_LABELS)
+    curve = _accuracy_by_density(study)
+    gains: dict[str, float] = {}
+    for row in study.found[1:]:
+        density = _kept_share(study, row)
+        if row.variant.granularity != "fine" and row.accuracy is not None and 0 < curve[0][0] <= density:
+            fine = float(np.interp(np.log(density), np.log([x for x, _ in curve]), [y for _, y in curve]))
+            gains[str(row.variant)] = row.accuracy - fine
+    if len(curve) < 2 or not gains:
+        return _not_shown(TEXT, claim, "needs fine-grained variants and others")
+    best = max(gains, key=lambda name: gains[name])
+    found = f"{len(gains)} others: from {min(gains.values()):+.1%} to {gains[best]:+.1%} ({best}); {_tuning(study)}"
+    return Statement(TEXT, claim, gains[best] <= TOLERATED_LOSS, found)
+
+
+def _nine_to_twelve_times(study: GranularityStudy) -> Statement:
+    claim = (
+        f"it leaves 9 to 12 times fewer weights, as of AlexNet and VGG-16 (at least {LEAST_COMPRESSION} times, losing "
+        f"at most {TOLERATED_LOSS:.0%})"
+    )
+    before, rows = study.unpruned.accuracy, _of(study, "fine")
+    if study.came_pruned:
+        return _not_shown(TEXT, claim, CAME_PRUNED)
+    if before is None or not rows or not study.epochs:
+        return _not_shown(TEXT, claim, "needs fine-grained variants that are fine-tuned (--data FOLDER)")
+    ratios = [
+        study.compression(row) or 1
+        for row in rows
+        if row.accuracy is not None and row.accuracy >= before - TOLERATED_LOSS
+    ]
+    best = max(ratios, default=1.0)
+    return Statement(TEXT, claim, best >= LEAST_COMPRESSION, f"{best:.1f} times; {_tuning(study)}")
+
+
+def _ten_times_smaller(study: GranularityStudy) -> Statement:
+    claim = "at 90 % sparsity a format such as CSR makes the model 10 times smaller (within 10 %)"
+    row = next((row for row in _of(study, "fine") if row.variant.sparsity == 0.9), None)
+    before = study.unpruned.size_bytes
+    if row is None or row.size_bytes is None or before is None or study.came_pruned:
+        return _not_shown(LECTURE, claim, CAME_PRUNED if study.came_pruned else "needs the variant fine:0.9")
+    csr, eie = (before["dense"] / row.size_bytes[name] for name in ("csr", "eie"))
+    return Statement(
+        LECTURE,
+        claim,
+        csr >= 0.9 * 10,
+        f"{csr:.2f} times: 32-bit indices take as much as the values; EIE's format with 4-bit codes: {eie:.2f} times",
+    )
+
+
+def _nothing_on_dense_machines(study: GranularityStudy) -> Statement:
+    claim = f"fine-grained pruning brings no speedup on dense hardware (at most {NOISE:.0%}, the noise of measuring)"
+    dense = [machine for machine in study.machines if machine != EIE and not is_sparse(machine)]
+    fine = _of(study, "fine")
+    found = {
+        machine: _speedups(study, [row for row in fine if not _has_n_of_m(row, machine)], machine) for machine in dense
+    }
+    found = {machine: values for machine, values in found.items() if values}
+    if not found:
+        return _not_shown(TEXT, claim, "needs fine-grained variants and a dense machine")
+    worst = max(max(values) for values in found.values())
+    text = ", ".join(f"{machine} {min(values):.2f}x to {max(values):.2f}x" for machine, values in found.items())
+    return Statement(TEXT, claim, worst <= 1 + NOISE, text)
+
+
+def _nothing_through_csr(study: GranularityStudy) -> Statement:
+    claim = "nor through CSR on a CPU, whose indirection eats the gain (here: up to 90 % sparsity)"
+    if study.came_pruned:
+        return _not_shown(LECTURE, claim, CAME_PRUNED)
+    machine = next((one for one in study.machines if one.startswith("measured:csr")), None)
+    rows = [row for row in _of(study, "fine") if row.variant.sparsity <= 0.9]
+    if machine is None or not _speedups(study, rows, machine) or study.yardstick(machine) == machine:
+        return _not_shown(LECTURE, claim, "needs fine-grained variants, measured:dense and measured:csr")
+    best = max(_speedups(study, rows, machine))
+    where = break_even(study, machine)
+    most = max(row.variant.sparsity for row in _of(study, "fine"))
+    even = f"at {where:.0%} sparsity" if where is not None else f"nowhere up to {most:.0%}"
+    return Statement(LECTURE, claim, best < 1, f"at best {best:.2f}x of the dense product's speed; breaks even {even}")
+
+
+def _pays_on_eie(study: GranularityStudy) -> Statement:
+    claim = "on hardware made for it, such as EIE, fine-grained pruning does bring speed (more than 1.5x at 90 %)"
+    row = next((row for row in _of(study, "fine") if row.variant.sparsity == 0.9), None)
+    if row is None or study.came_pruned:
+        return _not_shown(TEXT, claim, CAME_PRUNED if study.came_pruned else "needs the variant fine:0.9")
+    speedup, after = study.speedup(row, EIE), study.latency_us(row, EIE)
+    text = f"{speedup:.2f}x over the unpruned network on EIE"
+    if "dense" in study.machines:
+        before = study.latency_us(study.unpruned, "dense")
+        text += f", {(before or 0) / (after or 1):.2f}x over it on the same PEs without compression"
+    return Statement(TEXT, claim, (speedup or 0) > 1.5, text)
+
+
+def _at_most_twice(study: GranularityStudy) -> Statement:
+    claim = "2:4 is at most twice as fast on hardware that knows it"
+    layers = _layer_speedups(study)
+    if not layers:
+        return _not_shown(TEXT, claim, "needs the variant 2:4 and the machine tensor-core")
+    return Statement(
+        TEXT, claim, max(layers) <= 2 + 1e-9, f"by layer {min(layers):.2f}x to {max(layers):.2f}x (modelled)"
+    )
+
+
+def _half_as_fast_again(study: GranularityStudy) -> Statement:
+    claim = "2:4 is about 1.5 times as fast in practice"
+    reported = "; ".join(f"{one.what}: {one.speedup:g}x ({one.source})" for one in pruning_notes().two_of_four)
+    found = {
+        machine: speedups[0]
+        for machine in study.machines
+        if machine.startswith("tensor-core") and (speedups := _speedups(study, _of(study, "2:4"), machine))
+    }
+    modelled = ", ".join(f"{machine} {speedup:.2f}x" for machine, speedup in found.items())
+    text = f"the model says {modelled}, with nothing between the layers; " if found else ""
+    return _not_shown(TEXT, claim, f"{text}no tensor core is measured here. Reported elsewhere: {reported}")
+
+
+def _channels_on_any_machine(study: GranularityStudy) -> Statement:
+    return _on_any_machine(study, "channels", "channel pruning is faster on any hardware (more than 1.05x)")
+
+
+def _layers_on_any_machine(study: GranularityStudy) -> Statement:
+    return _on_any_machine(study, "layers", "taking layers out is faster on any hardware (more than 1.05x)")
+
+
+def _on_any_machine(study: GranularityStudy, family: str, claim: str) -> Statement:
+    found = {machine: _speedups(study, _of(study, family), machine) for machine in _dense_forms(study)}
+    found = {machine: values for machine, values in found.items() if values}
+    if not found:
+        missing = next((row.note for row in study.rows if row.variant.family == family), f"needs {family} pruned")
+        return _not_shown(TEXT, claim, missing)
+    slowest = min(found, key=lambda machine: min(found[machine]))
+    least = min(found[slowest])
+    return Statement(TEXT, claim, least > 1.05, f"least: {least:.2f}x, on {slowest}; {len(found)} machines")
+
+
+def _channels_alike(study: GranularityStudy) -> Statement:
+    claim = f"channel pruning speeds up all machines alike (the most is at most {ALIKE} times the least)"
+    rows = _of(study, "channels")
+    if not rows:
+        return _not_shown(TEXT, claim, "needs channels pruned")
+    row = min(rows, key=lambda one: abs(one.variant.sparsity - 0.5))
+    found = {machine: study.speedup(row, machine) for machine in _dense_forms(study)}
+    known = {machine: speedup for machine, speedup in found.items() if speedup is not None}
+    spread = max(known.values()) / min(known.values())
+    fewer = (study.unpruned.macs or 0) / (row.macs or 1)
+    listed = ", ".join(f"{machine} {speedup:.2f}x" for machine, speedup in known.items())
+    text = f"{row.variant}, {fewer:.2f} times fewer MACs: {listed}; most over least {spread:.2f}"
+    return Statement(TEXT, claim, spread <= ALIKE, text)
+
+
+def _non_uniform(study: GranularityStudy) -> Statement:
+    claim = "a density for each layer beats one density for all at equal latency (more right answers, chance below 5 %)"
+    found = study.search
+    if found is None:
+        return _not_shown(TEXT, claim, study.search_note)
+    one, other = found.found.final, found.uniform.final
+    by_chance = found.by_chance
+    text = (
+        f"{one.accuracy:.2%} against {other.accuracy:.2%} at {found.found.verified:.4g} and "
+        f"{found.uniform.verified:.4g} us ({found.granularity} on {found.machine}; {len(one.right):,} samples; "
+        f"by chance: {by_chance:.2g})"
+    )
+    better = one.accuracy > other.accuracy
+    dearer = found.found.verified > (1 + SAME_LATENCY) * found.uniform.verified
+    if by_chance >= 0.05 or dearer:
+        return _not_shown(TEXT, claim, text)
+    return Statement(TEXT, claim, better, text)
+
+
+def _of(study: GranularityStudy, family: str) -> list[Row]:
+    return [row for row in study.found if row.variant.family == family]
+
+
+def _speedups(study: GranularityStudy, rows: Iterable[Row], machine: str) -> list[float]:
+    return [speedup for row in rows if (speedup := study.speedup(row, machine)) is not None]
+
+
+def _dense_forms(study: GranularityStudy) -> list[str]:
+    """Machines on which a smaller dense layer is a smaller dense layer."""
+    return [machine for machine in study.machines if not is_sparse(machine)]
+
+
+def _kept_share(study: GranularityStudy, row: Row) -> float:
+    return (row.kept or 0) / (study.unpruned.kept or 1)
+
+
+def _has_n_of_m(row: Row, machine: str) -> bool:
+    """Whether some layer happens to satisfy N:M, so that a tensor core is no dense machine for it."""
+    assert row.costs is not None
+    return any(layer.details.get("n_of_m") for layer in row.costs[machine].layers)
+
+
+def _accuracy_by_density(study: GranularityStudy) -> list[tuple[float, float]]:
+    """Share of weights left and accuracy of the fine-grained variants and the unpruned network, ascending."""
+    rows = [study.unpruned, *_of(study, "fine")]
+    return sorted((_kept_share(study, row), row.accuracy) for row in rows if row.accuracy is not None and row.kept)
+
+
+def _layer_speedups(study: GranularityStudy) -> list[float]:
+    found = []
+    for row in _of(study, "2:4"):
+        for machine in study.machines:
+            if machine.startswith("tensor-core"):
+                found += _ratios(study.unpruned, row, machine)
+    return found
+
+
+def _ratios(before: Row, after: Row, machine: str) -> list[float]:
+    assert before.costs is not None
+    assert after.costs is not None
+    pairs: Sequence[tuple[LayerCost, LayerCost]] = list(
+        zip(before.costs[machine].layers, after.costs[machine].layers, strict=True)
+    )
+    return [one.latency_us / other.latency_us for one, other in pairs if one.latency_us and other.latency_us]
+
+
+def _tuning(study: GranularityStudy) -> str:
+    return f"fine-tuned for {study.epochs} epochs" if study.epochs else "not fine-tuned"
+
+
+def _not_shown(place: str, claim: str, why: str) -> Statement:
+    return Statement(place, claim, None, why)

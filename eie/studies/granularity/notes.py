@@ -1,0 +1,55 @@
+"""Figures that texts on pruning give, as data: ``data/pruning_notes.toml``.
+
+Comes in: the data file. Goes out: frozen records. Read by `claims` and `example`.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+
+
+@dataclass(frozen=True)
+class Reported:
+    """A speedup of 2:4 that somebody reports."""
+
+    what: str
+    speedup: float
+    source: str
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What the granularities text says of one variant of ResNet-50; None where it says nothing."""
+
+    variant: str
+    parameters: float
+    flops: float
+    top1: float
+    gpu_speedup: float | None = None
+
+
+@dataclass(frozen=True)
+class PruningNotes:
+    """The texts' titles and figures."""
+
+    granularities: str
+    lecture: str
+    two_of_four: tuple[Reported, ...]
+    example: tuple[Figures, ...]
+
+
+@cache
+def pruning_notes() -> PruningNotes:
+    """Read the data file."""
+    value = tomllib.loads(
+        (files("eie.studies.granularity") / "data" / "pruning_notes.toml").read_text(encoding="utf-8")
+    )
+    return PruningNotes(
+        value["granularities"],
+        value["lecture"],
+        tuple(Reported(**one) for one in value["two_of_four"]),
+        tuple(Figures(**one) for one in value["example"]),
+    )

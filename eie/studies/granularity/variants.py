@@ -1,0 +1,215 @@
+"""One network pruned in many ways: the forms that a study sets side by side.
+
+Comes in: a `Network` and a `Variant`. Goes out: a `Pruned`: the network in that form, or why it does not exist. Read
+by `granularity`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from glob import escape
+from typing import Any
+
+from eie.compression.apply import compress
+from eie.compression.pruning.prune import UNITS, kept_count, n_of_m
+from eie.compression.pruning.score import Block, block_scores
+from eie.compression.pruning.structure import keeps_shape, layer_named, narrowed, removable, remove_layer, shrinkable
+from eie.compression.training.trainer import Trainer
+from eie.errors import EieError, RecipeError
+from eie.model.network import Network, dataflow
+
+_FORM = re.compile(r"([a-z]+)(?:([1-9]\d{0,4})x([1-9]\d{0,4}))?:(0?\.\d+)")
+_SHOWN = {"channel": "channels", "filter": "channels", "layer": "layers", "row": "rows", "column": "columns"}
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A way to prune.
+
+    Attributes
+    ----------
+    granularity
+        ``"dense"`` (nothing is pruned), ``"N:M"`` or one of `eie.compression.pruning.prune.UNITS`.
+    sparsity
+        Share of the units that goes.
+    block
+        Rows and columns of a ``"block"``.
+    """
+
+    granularity: str = "dense"
+    sparsity: float = 0.0
+    block: Block | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> Variant:
+        """Read ``dense``, ``fine:0.9``, ``2:4``, ``block4x4:0.8``, ``channel:0.5``, ``layer:0.5``.
+
+        Raises
+        ------
+        EieError
+            If it has none of these forms.
+        """
+        if text == "dense":
+            return cls()
+        pattern = n_of_m(text)
+        if pattern is not None:
+            return cls(text, 1 - pattern[0] / pattern[1])
+        found = _FORM.fullmatch(text)
+        whole = found is not None and float(found[4]) >= 1
+        if found is None or whole or found[1] not in UNITS or (found[1] == "block") != (found[2] is not None):
+            raise EieError(
+                f"variant {text!r}: must be dense, N:M as in 2:4, or a granularity and the share that goes, as in "
+                f"fine:0.9, block4x4:0.8, channel:0.5 (granularities: {', '.join(UNITS)})"
+            )
+        block = None if found[2] is None else (int(found[2]), int(found[3]))
+        return cls(found[1], float(found[4]), block)
+
+    def __str__(self) -> str:
+        if self.granularity == "dense":
+            return "unpruned"
+        if n_of_m(self.granularity):
+            return self.granularity
+        what = _SHOWN.get(self.granularity, self.granularity)
+        size = "" if self.block is None else f" {self.block[0]}x{self.block[1]}"
+        return f"{what}{size} {100 * self.sparsity:g} %"
+
+    @property
+    def family(self) -> str:
+        """The granularity, whatever the sparsity: what a line of a figure joins."""
+        if self.granularity == "block" and self.block is not None:
+            return f"block {self.block[0]}x{self.block[1]}"
+        return _SHOWN.get(self.granularity, self.granularity)
+
+
+DEFAULT = tuple(
+    Variant.parse(text)
+    for text in (
+        "dense",
+        *(f"fine:{share}" for share in ("0.5", "0.7", "0.8", "0.9", "0.95", "0.98")),
+        "2:4",
+        *(f"block4x4:{share}" for share in ("0.5", "0.7", "0.8", "0.9")),
+        *(f"channel:{share}" for share in ("0.3", "0.5", "0.7")),
+        "layer:0.5",
+    )
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Pruned:
+    """A variant of a network.
+
+    Attributes
+    ----------
+    network
+        None if the network has no such form.
+    note
+        Why not, or what was left alone; may be empty.
+    """
+
+    variant: Variant
+    network: Network | None
+    note: str = ""
+
+
+def prune(network: Network, variant: Variant, trainer: Trainer | None = None, epochs: int = 0) -> Pruned:
+    """Prune a network, every layer alike, and fine-tune it.
+
+    Weights drawn at random are pruned at random: their magnitudes mean nothing. With ``epochs``, half of them go into
+    a cubic ramp of as many rounds, the rest into fine-tuning behind it; the unpruned network is trained on as long.
+
+    Parameters
+    ----------
+    trainer
+        Needed if there are ``epochs``.
+    """
+    if trainer is None:
+        epochs = 0
+    try:
+        if variant.granularity == "layer":
+            pruned, note = _without_layers(network, variant)
+        elif variant.granularity in ("channel", "filter") and shapes_only(network):
+            pruned = narrowed(network, 1 - variant.sparsity)
+            note = "only shapes are known: the first layer keeps its inputs, the last its outputs"
+        else:
+            rules, note = _rules(network, variant)
+            return Pruned(variant, _followed(network, rules, epochs, trainer), note)
+    except RecipeError as error:
+        return Pruned(variant, None, str(error).splitlines()[0])
+    return Pruned(variant, _followed(pruned, [], epochs, trainer), note)
+
+
+def shapes_only(network: Network) -> bool:
+    """Whether nothing is known of a network but its layers' shapes."""
+    return dataflow(network) is None and all(layer.synthetic for layer in network.layers)
+
+
+def _rules(network: Network, variant: Variant) -> tuple[list[dict[str, Any]], str]:
+    """Return the rules of a prune step, and which layers have none."""
+    if variant.granularity == "dense":
+        return [], ""
+    rule: dict[str, Any] = {"granularity": variant.granularity}
+    if n_of_m(variant.granularity) is None:
+        rule["density"] = 1 - variant.sparsity
+    if variant.block is not None:
+        rule["block"] = list(variant.block)
+    if variant.granularity not in ("channel", "filter"):
+        return [rule], ""
+    names = shrinkable(network)
+    if not names:
+        raise RecipeError(["no layer's channels can be taken out: nothing says who reads them, or they are tied"])
+    kept = [layer.name for layer in network.layers if layer.name not in names]
+    note = f"those that stay are outputs, tied to others or read in another order: {_listed(kept)}" if kept else ""
+    return [{**rule, "layers": escape(name)} for name in names], note
+
+
+def _without_layers(network: Network, variant: Variant) -> tuple[Network, str]:
+    """Take out the share of the layers that can go, the least weighty first."""
+    known = removable(network)
+    if shapes_only(network) and len(network.layers) > 1:
+        known = tuple(layer.name for layer in network.layers if keeps_shape(layer))
+    count = min(len(known) - kept_count(1 - variant.sparsity, len(known)), len(network.layers) - 1)
+    if not known:
+        raise RecipeError(["no layer can go: none has outputs of the shape of its inputs"])
+    if count == 0:
+        raise RecipeError([f"no layer goes: {variant.sparsity:.0%} of the {len(known)} that could is less than one"])
+    weights = {name: layer_named(network, name).weights for name in known}
+    scores = {name: float(block_scores(one, (one.shape[0], one.shape[1]))[0, 0]) for name, one in weights.items()}
+    gone = sorted(known, key=lambda name: scores[name])[:count]
+    if shapes_only(network):
+        network = _left(network, [layer.name for layer in network.layers if layer.name not in gone])
+    else:
+        for name in gone:
+            network = remove_layer(network, name)
+    return network, f"gone: {_listed(gone)} ({len(known)} of the layers could go)"
+
+
+def _left(network: Network, names: Sequence[str]) -> Network:
+    """Return the layers called ``names`` on their own, with what was recorded for them."""
+    trace = network.trace
+    if trace is not None:
+        recorded = {name: one for name, one in trace.layers.items() if name in names}
+        trace = replace(trace, layers=recorded)
+    return replace(network, layers=tuple(layer for layer in network.layers if layer.name in names), trace=trace)
+
+
+def _followed(network: Network, rules: list[dict[str, Any]], epochs: int, trainer: Trainer | None) -> Network:
+    steps: list[dict[str, Any]] = []
+    rounds = epochs // 2 if rules else 0
+    if rules:
+        criterion = "random" if all(layer.synthetic for layer in network.layers) else "magnitude"
+        steps.append({"kind": "prune", "criterion": criterion, "rule": rules})
+        if rounds:
+            steps[0] |= {"schedule": "cubic", "rounds": rounds, "epochs": 1}
+    if epochs > rounds:
+        steps.append({"kind": "finetune", "epochs": epochs - rounds})
+    if not steps:
+        return network
+    found, _ = compress(network, {"name": "variant", "step": steps}, trainer)
+    return replace(found, notes=network.notes)
+
+
+def _listed(names: Sequence[str], most: int = 4) -> str:
+    shown = ", ".join(names[:most])
+    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"

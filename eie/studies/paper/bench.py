@@ -1,0 +1,184 @@
+"""The nine benchmark layers, drawn, compiled and timed, each at most once.
+
+Comes in: the published shapes and densities, and fc8's public data if there is a file of it. Goes out: `Activity` of
+any layer, mask and machine. Read by every section; this is what they share.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from eie.activity import Activity
+from eie.compiler.encoded import EncodedLayer
+from eie.compiler.program import IMAGE_FIELDS
+from eie.compiler.program import compile as compile_layer
+from eie.errors import ModelError
+from eie.formats.npz import read_npz
+from eie.model.matrix import SparseColumns
+from eie.model.network import Layer
+from eie.model.trace import LayerTrace
+from eie.simulator.layer import time_layer
+from eie.spec import EIE_64PE, AcceleratorSpec
+from eie.studies.paper.masks import EVEN, draw, measured_spread
+from eie.studies.paper.published import BenchmarkLayer, published
+
+Mask = Literal["random", "spread", "low", "high", "real"]
+MASKS: tuple[Mask, ...] = ("random", "spread")
+REAL_LAYER = "Alex-8"
+FC8_NAME = "alexnet_fc8.npz"
+FC8_VARIABLE = "EIE_FC8"
+SEED = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Workload:
+    """A layer and the one input it runs on."""
+
+    layer: Layer
+    inputs: LayerTrace
+
+
+class Bench:
+    """Draws and simulates on demand and remembers the counts.
+
+    Parameters
+    ----------
+    fc8
+        The public data of AlexNet fc8 (arrays codes, codebook, bias_codes, act), or None.
+    progress
+        Called with a line of text when something takes long.
+
+    Masks: ``"random"`` (weights kept independently), ``"spread"`` (as uneven as measured), ``"low"`` and ``"high"`` (as
+    ``"spread"``, at the ends of the interval that Table III's rounding leaves), ``"real"`` (fc8's own data).
+    """
+
+    def __init__(self, fc8: Path | None = None, progress: Callable[[str], None] = lambda _: None) -> None:
+        self.fc8 = fc8
+        self.progress = progress
+        self.published = published()
+        self._workloads: dict[tuple[str, Mask], Workload] = {}
+        self._encoded: dict[tuple[str, Mask], EncodedLayer] = {}
+        self._activities: dict[tuple[str, Mask, AcceleratorSpec], Activity] = {}
+        if fc8 is not None:
+            self._workloads[REAL_LAYER, "real"] = _read_fc8(fc8)
+
+    def best_mask(self, layer: str) -> Mask:
+        """The most realistic data there is for a layer."""
+        return "real" if (layer, "real") in self._workloads else "spread"
+
+    def workload(self, layer: str, mask: Mask) -> Workload:
+        """Return a layer and its input."""
+        key = layer, mask
+        if key not in self._workloads:
+            self.progress(f"drawing {layer}, {mask} mask")
+            self._workloads[key] = _draw(self.published.layer(layer), self.published.layers.index(layer), mask)
+        return self._workloads[key]
+
+    def encoded(self, layer: str, mask: Mask, spec: AcceleratorSpec = EIE_64PE) -> EncodedLayer:
+        """Compile a layer; the image of the 64-PE machine is kept."""
+        work = self.workload(layer, mask).layer
+        if any(getattr(spec, name) != getattr(EIE_64PE, name) for name in IMAGE_FIELDS):
+            return compile_layer(work, spec).layers[0]
+        key = layer, mask
+        if key not in self._encoded:
+            self._encoded[key] = compile_layer(work, EIE_64PE).layers[0]
+        return self._encoded[key]
+
+    def activity(self, layer: str, mask: Mask, spec: AcceleratorSpec = EIE_64PE) -> Activity:
+        """Time a layer. Counts do not depend on clock or node, so machines that differ only there share them."""
+        key = layer, mask, spec.replace(name="", clock_mhz=EIE_64PE.clock_mhz, node_nm=EIE_64PE.node_nm)
+        if key not in self._activities:
+            encoded, inputs = self.encoded(layer, mask, spec), self.workload(layer, mask).inputs
+            self._activities[key] = time_layer(encoded, inputs, spec, threads=1)
+        return self._activities[key]
+
+    def prepare(self, masks: Iterable[Mask], specs: Iterable[AcceleratorSpec], text: str = "simulating") -> None:
+        """Time all nine layers with each mask on each machine, layers side by side on the machine's cores."""
+        specs = tuple(specs)
+        jobs = [(layer, mask) for mask in masks for layer in self._largest_first()]
+
+        def run(job: tuple[str, Mask]) -> None:
+            layer, mask = job
+            self.progress(f"{text}: {layer}, {mask} mask")
+            for spec in specs:
+                self.activity(layer, mask, spec)
+
+        with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+            list(pool.map(run, jobs))
+
+    def _largest_first(self) -> list[str]:
+        rows = self.published.benchmark
+        return [row.name for row in sorted(rows, key=lambda row: -row.inputs * row.outputs * row.weight_pct)]
+
+    def actual_us(self, layer: str, mask: Mask, spec: AcceleratorSpec = EIE_64PE) -> float:
+        """Microseconds of one frame."""
+        return spec.us(float(self.activity(layer, mask, spec).cycles[0]))
+
+    def theoretical_us(self, layer: str, mask: Mask, spec: AcceleratorSpec = EIE_64PE) -> float:
+        """Microseconds of a machine that is perfectly balanced and never waits."""
+        return spec.us(float(self.activity(layer, mask, spec).theoretical_cycles[0]))
+
+    def efficiency(self, layer: str, mask: Mask, spec: AcceleratorSpec = EIE_64PE) -> float:
+        """Theoretical over actual: load-balance efficiency."""
+        return self.theoretical_us(layer, mask, spec) / self.actual_us(layer, mask, spec)
+
+
+def rounding_interval(row: BenchmarkLayer) -> tuple[tuple[float, float], tuple[float, float]]:
+    """Return the (low, high) weight densities and activation densities that Table III's printed digits stand for."""
+    weights = ((row.weight_pct - 0.5) / 100, (row.weight_pct + 0.5) / 100)
+    if row.act_pct == 100:
+        return weights, (1.0, 1.0)
+    return weights, ((row.act_pct - 0.05) / 100, (row.act_pct + 0.05) / 100)
+
+
+def find_fc8() -> Path | None:
+    """Return the file that ``EIE_FC8`` names, else fc8's data in the current folder or its ``data`` folder, or None."""
+    if named := os.environ.get(FC8_VARIABLE):
+        return Path(named)
+    return next((path for path in (Path(FC8_NAME), Path("data") / FC8_NAME) if path.is_file()), None)
+
+
+def _draw(row: BenchmarkLayer, number: int, mask: Mask) -> Workload:
+    """Exactly the printed share of inputs is active; the weights' density is met on average."""
+    if mask == "real":
+        raise ModelError(f"layer {row.name!r}: no real data: only {REAL_LAYER} is public, and needs its file (--fc8)")
+    rng = np.random.default_rng([SEED, number])
+    weights, acts = row.weight_pct / 100, row.act_pct / 100
+    if mask in ("low", "high"):
+        end = ("low", "high").index(mask)
+        weights, acts = (interval[end] for interval in rounding_interval(row))
+    matrix = draw(row.outputs, row.inputs, weights, EVEN if mask == "random" else measured_spread(), rng)
+    active = np.zeros(row.inputs, np.float32)
+    active[rng.permutation(row.inputs)[: round(row.inputs * acts)]] = 1
+    return Workload(_one_code_layer(row.name, matrix), LayerTrace.from_dense(active).without_values())
+
+
+def _one_code_layer(name: str, matrix: SparseColumns) -> Layer:
+    """Time and counts depend only on where the non-zeros are, so one shared weight serves."""
+    return Layer(name, matrix, codebook=np.array([0, 1], np.float32), synthetic=True)
+
+
+def _read_fc8(path: Path) -> Workload:
+    arrays = read_npz(path, ModelError)
+    missing = [name for name in ("codes", "codebook", "bias_codes", "act") if name not in arrays]
+    if missing:
+        raise ModelError(f"{path}: not the data of AlexNet fc8: no array {', '.join(missing)}")
+    layer = Layer.from_codes(REAL_LAYER, arrays["codes"], arrays["codebook"], arrays["bias_codes"])
+    expected = published().layer(REAL_LAYER)
+    if (layer.inputs, layer.outputs) != (expected.inputs, expected.outputs):
+        raise ModelError(
+            f"{path}: codes are {layer.outputs} x {layer.inputs}: AlexNet fc8 is {expected.outputs} x {expected.inputs}"
+        )
+    inputs = LayerTrace.from_dense(arrays["act"], f"{path}: act")
+    if inputs.width != layer.inputs or inputs.rows != 1:
+        raise ModelError(
+            f"{path}: act holds {inputs.rows} x {inputs.width} values: must be one input of {layer.inputs}"
+        )
+    return Workload(layer, inputs)

@@ -1,0 +1,111 @@
+"""Every table and figure, by name, in the paper's order.
+
+Comes in: names, and fc8's data if there is any. Goes out: a frozen `Reproduction`. Called by the command line,
+notebooks and tests.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from eie.errors import SpecError
+from eie.show.sections import Section, Statement
+from eie.studies.paper.bench import Bench
+from eie.studies.paper.contradictions import contradictions
+from eie.studies.paper.masks import measured_spread
+from eie.studies.paper.power import table2, table5
+from eie.studies.paper.precision import figure10
+from eie.studies.paper.ratios import figure6, figure7
+from eie.studies.paper.scaling import figure8, figure9, figure11, figure12, figure13
+from eie.studies.paper.times import table3, table4
+
+SECTIONS: dict[str, Callable[[Bench], Section]] = {
+    "table2": table2,
+    "table3": table3,
+    "table4": table4,
+    "table5": table5,
+    "figure6": figure6,
+    "figure7": figure7,
+    "figure8": figure8,
+    "figure9": figure9,
+    "figure10": figure10,
+    "figure11": figure11,
+    "figure12": figure12,
+    "figure13": figure13,
+    "contradictions": contradictions,
+}
+
+
+@dataclass(frozen=True)
+class Reproduction:
+    """The sections asked for, in the paper's order.
+
+    Attributes
+    ----------
+    paper
+        What is reproduced.
+    data
+        Which data the layers ran on, in words.
+    """
+
+    paper: str
+    data: str
+    sections: tuple[Section, ...]
+
+    @property
+    def statements(self) -> tuple[Statement, ...]:
+        """The claims of all sections."""
+        return tuple(statement for section in self.sections for statement in section.statements)
+
+
+def reproduce(
+    names: Iterable[str] = (), fc8: Path | None = None, progress: Callable[[str], None] = lambda _: None
+) -> Reproduction:
+    """Reproduce the named tables and figures (all of them by default).
+
+    Parameters
+    ----------
+    names
+        Keys of `SECTIONS`; ``"Table 4"`` and ``"figure-11"`` are understood too.
+    fc8
+        The public data of AlexNet fc8 (``alexnet_fc8.npz``), or None.
+    progress
+        Called with a line of text for each stage.
+
+    Raises
+    ------
+    SpecError
+        For a name that is not a section, with a suggestion.
+    ModelError
+        If ``fc8`` is not that data.
+    """
+    wanted = {_section_name(name) for name in names} or set(SECTIONS)
+    bench = Bench(fc8, progress)
+    sections = []
+    for name, section in SECTIONS.items():
+        if name in wanted:
+            progress(name)
+            sections.append(section(bench))
+    return Reproduction(bench.published.source, _data(fc8), tuple(sections))
+
+
+def _section_name(name: str) -> str:
+    plain = "".join(char for char in name.lower() if char.isalnum())
+    if plain in SECTIONS:
+        return plain
+    near = difflib.get_close_matches(plain, SECTIONS, 1, 0.6)
+    hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(SECTIONS)}"
+    raise SpecError([f"paper {name!r}: no such table or figure; {hint}"])
+
+
+def _data(fc8: Path | None) -> str:
+    spread = measured_spread()
+    real = f"Alex-8 also on its real data ({fc8.name})" if fc8 else "no real data (Alex-8's public data: --fc8 FILE)"
+    return (
+        "Weights and inputs are synthetic, from Table III's shapes and densities: random masks (every weight kept "
+        f"independently), and masks with the spread measured on {spread.source} (coefficient of variation of the "
+        f"non-zeros a row {spread.row_cv:.0%}, a column {spread.column_cv:.0%}); {real}."
+    )

@@ -1,0 +1,265 @@
+"""Figures 8, 9, 11, 12 and 13: what queue depth, SRAM width and the number of PEs do.
+
+Comes in: a `Bench`. Goes out: a `Section` each. The paper only draws these curves, so what is checked is what its text
+says of them, as `Statement`s with a bound.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eie.compiler.encode import Encoding
+from eie.energy.estimate import prices_pj
+from eie.energy.tables import Cell
+from eie.show.sections import Curves, Format, Grid, Section, Statement
+from eie.spec import EIE_64PE, AcceleratorSpec
+from eie.studies.paper.bench import MASKS, Bench, Mask
+
+DEPTHS = (2, 4, 8, 16, 32, 64, 128, 256)
+PE_COUNTS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+WIDTHS_BITS = (32, 64, 128, 256, 512)
+CELLS: tuple[Cell, ...] = ("itrs-lop", "itrs-lstp")
+ALEXNET = ("Alex-6", "Alex-7", "Alex-8")
+WORST = "NT-We"
+AT_PES: dict[int, AcceleratorSpec] = {n: EIE_64PE.replace(n_pe=n) for n in PE_COUNTS}
+
+
+def figure8(bench: Bench) -> Section:
+    """Load balance over the depth of the activation queue, 64 PEs."""
+    specs = [EIE_64PE.replace(act_queue_depth=depth) for depth in DEPTHS]
+    bench.prepare(MASKS, specs, "queue depths")
+    curves = {}
+    for mask in MASKS:
+        series = {}
+        for name in bench.published.layers:
+            data = bench.best_mask(name) if mask == "spread" else mask
+            at_depths = (bench.efficiency(name, data, spec) for spec in specs)
+            series[name] = (_lockstep_efficiency(bench, name, data), *at_depths)
+        curves[mask] = Curves("FIFO depth (slots)", (1, *DEPTHS), "load-balance efficiency", series)
+    grids = tuple(one.grid(f"Efficiency, {_DATA[mask]}", "percent") for mask, one in curves.items())
+    notes = (
+        "Efficiency: entries / (PEs x cycles), the paper's 1 - bubble cycles / total. Depth 1: the one slot is held "
+        "until its column is done, so all PEs go in lockstep (sum of each column's largest share). Depth 2 and more: "
+        "ring slots, one of which stays free. Read as one usable slot beside the column at work, depth 1 is "
+        "our depth 2.",
+    )
+    return Section(
+        "figure8",
+        "Figure 8: load balance over FIFO depth",
+        grids,
+        (curves["spread"],),
+        _depth_statements(curves["spread"]),
+        notes,
+    )
+
+
+_DATA = {"spread": "masks with the measured spread (Alex-8: real data if given)", "random": "random masks"}
+
+
+def _active_columns(bench: Bench, layer: str, mask: Mask) -> tuple[Encoding, NDArray[np.int64]]:
+    """Return a layer's encoding on 64 PEs and the columns that its input activates, the bias included."""
+    encoding = bench.encoded(layer, mask).passes[0]
+    active = np.flatnonzero(bench.workload(layer, mask).inputs.mask[0])
+    return encoding, np.append(active, encoding.inputs) if encoding.has_bias else active
+
+
+def _lockstep_efficiency(bench: Bench, layer: str, mask: Mask) -> float:
+    """A queue of one slot that is held while its column is worked on: each column costs its slowest PE's time."""
+    encoding, active = _active_columns(bench, layer, mask)
+    busiest = encoding.slots[active].max(axis=1).sum(dtype=np.int64)
+    return float(bench.activity(layer, mask).counts["entries"][0] / (EIE_64PE.n_pe * busiest))
+
+
+def _reads_anew(bench: Bench, layer: str, spec: AcceleratorSpec) -> float:
+    """Rows read when nothing is held over from the last column: every column fetches all the rows it touches."""
+    encoding, active = _active_columns(bench, layer, bench.best_mask(layer))
+    begin, end = encoding.pointers[active], encoding.pointers[active + 1]
+    rows = (end - 1) // spec.entries_per_row - begin // spec.entries_per_row + 1
+    return float(rows[end > begin].sum())
+
+
+def _depth_statements(curves: Curves) -> tuple[Statement, ...]:
+    by_depth = dict(zip(curves.x, zip(*curves.series.values(), strict=True), strict=True))
+    mean = {depth: float(np.mean([value or 0.0 for value in values])) for depth, values in by_depth.items()}
+    worst_at = {depth: min(curves.series, key=lambda name: _at(curves, name, depth)) for depth in curves.x}
+    to_8, beyond = mean[8] - mean[1], mean[256] - mean[8]
+    return (
+        Statement(
+            "figure 8",
+            "about half of the cycles are idle at depth 1 (40 to 60 % idle, mean of the nine layers)",
+            0.4 <= 1 - mean[1] <= 0.6,
+            f"{1 - mean[1]:.0%} idle in lockstep; {1 - mean[2]:.0%} with one usable slot beside the column at work",
+        ),
+        Statement(
+            "figure 8",
+            "diminishing returns beyond 8 (all further depth gains under a tenth of what 1 to 8 gained)",
+            beyond < 0.1 * to_8,
+            f"1 to 8: +{100 * to_8:.1f} points; 8 to 256: +{100 * beyond:.1f} points",
+        ),
+        Statement(
+            "figure 8",
+            f"{WORST} has the worst load balance at every depth",
+            set(worst_at.values()) == {WORST},
+            f"{WORST} at depth 8: {_at(curves, WORST, 8):.0%}, mean of all {mean[8]:.0%}",
+        ),
+    )
+
+
+def _at(curves: Curves, series: str, x: float | str) -> float:
+    value = curves.series[series][curves.x.index(x)]
+    assert value is not None
+    return value
+
+
+def figure9(bench: Bench) -> Section:
+    """Reads of the sparse matrix and their energy over the width of its SRAM, AlexNet."""
+    specs = [EIE_64PE.replace(spmat_row_bits=width) for width in WIDTHS_BITS]
+    bench.prepare(["spread"], [EIE_64PE], "SRAM widths")
+    held: dict[str, tuple[float, ...]] = {}
+    anew: dict[str, tuple[float, ...]] = {}
+    for name in ALEXNET:
+        counts = (bench.activity(name, bench.best_mask(name), spec).counts for spec in specs)
+        held[name] = tuple(float(count["spmat_reads"][0]) for count in counts)
+        anew[f"{name}, anew"] = tuple(_reads_anew(bench, name, spec) for spec in specs)
+    price = {cell: np.array([prices_pj(spec, cell)["spmat_read"] for spec in specs]) for cell in CELLS}
+    energy: dict[str, tuple[float, ...]] = {}
+    for reading, reads in (("held", held), ("anew", anew)):
+        total = np.sum(list(reads.values()), axis=0)
+        for cell in CELLS:
+            energy[f"{reading}, {cell}"] = tuple(map(float, 1e-3 * price[cell] * total))
+    width = "SRAM width (bits)"
+    thousands = {name: tuple(value / 1000 for value in values) for name, values in (held | anew).items()}
+    curves = (
+        Curves(width, WIDTHS_BITS, "reads (thousands)", thousands),
+        Curves(width, WIDTHS_BITS, "energy a read (pJ)", {cell: tuple(map(float, price[cell])) for cell in CELLS}),
+        Curves(width, WIDTHS_BITS, "energy of all reads (nJ)", energy),
+    )
+    notes = (
+        "Held: a row is read only when it is not the one this PE read last, across columns too (the cycle contract, "
+        "and the authors' public simulator). Anew: every column fetches all the rows it touches.",
+        "Energy a read: 31.1 pJ at 64 bits (Table II, calibrated on fc8), other widths by the ratio of CACTI 7. "
+        "itrs-lstp is the cell whose own figure at 64 bits, 32.3 pJ, meets that price; itrs-lop is the one "
+        "that meets 800 MHz.",
+    )
+    grids = tuple(one.grid(one.y_label[0].upper() + one.y_label[1:]) for one in curves)
+    return Section("figure9", "Figure 9: SRAM width", grids, curves, _width_statements(*curves), notes)
+
+
+def _width_statements(reads: Curves, price: Curves, energy: Curves) -> tuple[Statement, ...]:
+    fewer = all(_rises(tuple(-(value or 0) for value in values)) for values in reads.series.values())
+    dearer = all(_rises(values) for values in price.series.values())
+    ends = price.series["itrs-lop"]
+
+    def least(reading: str, words: str) -> Statement:
+        found = []
+        for cell in CELLS:
+            values = [value or 0.0 for value in energy.series[f"{reading}, {cell}"]]
+            more = values[WIDTHS_BITS.index(64)] / min(values) - 1
+            at = WIDTHS_BITS[int(np.argmin(values))]
+            found.append(f"{at} bits with {cell}" + (f" (64 bits costs {more:.0%} more)" if at != 64 else ""))
+        return Statement(
+            "figure 9",
+            f"total energy is least at 64 bits, {words} (cell itrs-lstp)",
+            found[CELLS.index("itrs-lstp")].startswith("64 bits"),
+            "least at " + ", ".join(found),
+        )
+
+    return (
+        Statement(
+            "figure 9",
+            "wider rows need fewer reads, and each costs more energy",
+            fewer and dearer,
+            f"{ends[0]:.0f} to {ends[-1]:.0f} pJ a read with itrs-lop (the paper's axis ends at 180 pJ)",
+        ),
+        least("anew", "if every column fetches its rows anew"),
+        least("held", "if a row is held from one column to the next, as we count"),
+    )
+
+
+def figure11(bench: Bench) -> Section:
+    """Speedup over the number of PEs."""
+
+    def speedup(name: str, mask: Mask, spec: AcceleratorSpec) -> float:
+        return bench.actual_us(name, mask, AT_PES[1]) / bench.actual_us(name, mask, spec)
+
+    curves = _over_pes(bench, "speedup over 1 PE (x)", speedup)
+    share = {name: _at(curves["spread"], name, 64) / 64 for name in curves["spread"].series}
+    lowest = min((name for name in share if name != WORST), key=share.__getitem__)
+    linear = all((value >= 0.85) == (name != WORST) for name, value in share.items())
+    statement = Statement(
+        "figure 11",
+        f"close to linear speedup on all layers but {WORST} (at least 85 % of linear at 64 PEs)",
+        linear,
+        f"lowest of the eight: {lowest} {share[lowest]:.0%}; {WORST} {share[WORST]:.0%}; above 100 % where "
+        f"padding falls",
+    )
+    return Section("figure11", "Figure 11: scaling with PEs", _both(curves), (curves["spread"],), (statement,))
+
+
+def figure12(bench: Bench) -> Section:
+    """Real work over total work: entries that are no padding."""
+
+    def real_work(name: str, mask: Mask, spec: AcceleratorSpec) -> float:
+        counts = bench.activity(name, mask, spec).counts
+        return float(counts["macs"][0] / counts["entries"][0])
+
+    curves = _over_pes(bench, "real work / total work", real_work)
+    one, most = (np.mean([_at(curves["spread"], name, n) for name in curves["spread"].series]) for n in (1, 256))
+    statement = Statement(
+        "figure 12",
+        "the share of real work rises with the number of PEs, on every layer (0.1 point down at most at any step)",
+        all(_rises(values, 0.001) for values in curves["spread"].series.values()),
+        f"mean {one:.1%} at 1 PE, {most:.1%} at 256",
+    )
+    return Section("figure12", "Figure 12: real work", _both(curves, "percent"), (curves["spread"],), (statement,))
+
+
+def figure13(bench: Bench) -> Section:
+    """Load balance over the number of PEs, queue depth 8."""
+    curves = _over_pes(bench, "load-balance efficiency", bench.efficiency)
+    spread = curves["spread"]
+    small = {n: _at(spread, WORST, n) for n in (32, 64)}
+    statements = (
+        Statement(
+            "figure 13",
+            "load balance falls with the number of PEs, on every layer (less than 1 point up at any step)",
+            all(_rises(tuple(-(value or 0) for value in values), 0.01) for values in spread.series.values()),
+            f"mean {np.mean([_at(spread, name, 2) for name in spread.series]):.1%} at 2 PEs, "
+            f"{np.mean([_at(spread, name, 256) for name in spread.series]):.1%} at 256",
+        ),
+        Statement(
+            "figure 13",
+            f"a small matrix is best on 32 or fewer PEs ({WORST}: above 75 % at 32, below at 64)",
+            small[32] >= 0.75 > small[64],
+            f"{small[32]:.0%} at 32, {small[64]:.0%} at 64",
+        ),
+    )
+    return Section("figure13", "Figure 13: load balance over PEs", _both(curves, "percent"), (spread,), statements)
+
+
+def _over_pes(bench: Bench, label: str, value: Callable[[str, Mask, AcceleratorSpec], float]) -> dict[Mask, Curves]:
+    """Evaluate something for every layer and number of PEs, with both kinds of mask."""
+    bench.prepare(MASKS, AT_PES.values(), "numbers of PEs")
+    found: dict[Mask, Curves] = {}
+    for mask in MASKS:
+        series = {}
+        for name in bench.published.layers:
+            data = bench.best_mask(name) if mask == "spread" else mask
+            series[name] = tuple(value(name, data, spec) for spec in AT_PES.values())
+        found[mask] = Curves("processing elements", PE_COUNTS, label, series)
+    return found
+
+
+def _both(curves: dict[Mask, Curves], format: Format = "number") -> tuple[Grid, ...]:
+    return tuple(
+        one.grid(f"{one.y_label[0].upper()}{one.y_label[1:]}, {_DATA[mask]}", format) for mask, one in curves.items()
+    )
+
+
+def _rises(values: tuple[float | None, ...], slack: float = 0.0) -> bool:
+    known = [value for value in values if value is not None]
+    return all(after >= before - slack for before, after in pairwise(known))

@@ -1,0 +1,146 @@
+"""What a pruned network costs on one machine, fast enough to be asked a thousand times, and how much it may cost.
+
+Comes in: a `Network` whose layers' inputs are recorded, a machine, a budget in words. Goes out: a `Price` that knows
+the cost of every pruned form of that network. Read by `search`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from hashlib import blake2b
+from typing import Literal
+
+import numpy as np
+
+from eie.compiler.program import compile as compile_network
+from eie.errors import EieError
+from eie.machines.choose import choose, depends_on_the_network
+from eie.machines.workload import Workload, layer_work
+from eie.model.network import Layer, Network
+from eie.model.trace import LayerTrace, Trace
+from eie.simulation import simulate
+from eie.spec import AcceleratorSpec
+from eie.studies.machines import EIE
+
+Quantity = Literal["latency_us", "energy_nj"]
+_UNITS: Mapping[Quantity, Mapping[str, float]] = {
+    "latency_us": {"ns": 1e-3, "us": 1.0, "ms": 1e3, "s": 1e6},
+    "energy_nj": {"pj": 1e-3, "nj": 1.0, "uj": 1e3, "mj": 1e6, "j": 1e9},
+}
+
+
+def unit(quantity: Quantity) -> str:
+    """``us`` or ``nJ``."""
+    return {"latency_us": "us", "energy_nj": "nJ"}[quantity]
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How much a network may cost a sample.
+
+    Attributes
+    ----------
+    share
+        Of what the unpruned network costs, or None where ``amount`` is absolute.
+    amount
+        Microseconds or nanojoules.
+    """
+
+    quantity: Quantity
+    share: float | None = None
+    amount: float | None = None
+
+    @classmethod
+    def parse(cls, quantity: Quantity, text: str) -> Budget:
+        """Read ``0.5x``, or ``120us`` and ``1.5ms``, or ``300nJ``.
+
+        Raises
+        ------
+        EieError
+            If it is none of these, or not positive; a share must be below 1.
+        """
+        found = re.fullmatch(r"([0-9]*\.?[0-9]+)\s*([a-zA-Z]+)", text.strip())
+        unit = "" if found is None else found[2].lower()
+        value = 0.0 if found is None else float(found[1])
+        if unit == "x" and 0 < value < 1:
+            return cls(quantity, share=value)
+        if unit in _UNITS[quantity] and value > 0:
+            return cls(quantity, amount=value * _UNITS[quantity][unit])
+        units = ", ".join(_UNITS[quantity])
+        raise EieError(f"budget {text!r}: must be a share of the unpruned network's, as 0.5x (below 1x), or in {units}")
+
+    def limit(self, unpruned: float) -> float:
+        """Return the budget in microseconds or nanojoules."""
+        return unpruned * self.share if self.share is not None else self.amount or 0.0
+
+
+class Price:
+    """The cost of pruned forms of one network on one machine, layer by layer on the inputs recorded for it.
+
+    On EIE every layer is simulated on what the unpruned network's layer read (columns that pruning took away are gone);
+    weights are not clustered, since only their pattern counts (a small bias that clustering would make zero counts as
+    an entry here). A layer that was priced before is not simulated again.
+
+    Raises
+    ------
+    EieError
+        For a machine that is measured or imported, or states no energy where energy is asked for.
+    """
+
+    def __init__(self, network: Network, machine: str, quantity: Quantity, spec: AcceleratorSpec) -> None:
+        if machine != EIE and (machine.startswith("measured") or not depends_on_the_network(machine)):
+            raise EieError(f"machine {machine}: a search needs a modelled machine: eie, dense, systolic, nm, roofline")
+        assert network.trace is not None
+        self._recorded = network.trace.layers
+        self._machine, self._quantity, self._spec = machine, quantity, spec
+        self._known: dict[bytes, float] = {}
+        self.by_layer(network)
+
+    def total(self, network: Network) -> float:
+        """Cost of all layers a sample."""
+        return sum(self.by_layer(network).values())
+
+    def by_layer(self, network: Network) -> dict[str, float]:
+        """Cost of each layer a sample."""
+        assert network.trace is not None
+        recorded = network.trace.layers
+        return {layer.name: self._layer(layer, recorded[layer.name]) for layer in network.layers}
+
+    def _layer(self, layer: Layer, inputs: LayerTrace) -> float:
+        key = _pattern_key(layer, inputs, self._recorded[layer.name])
+        if key not in self._known:
+            self._known[key] = self._simulated(layer, inputs) if self._machine == EIE else self._modelled(layer, inputs)
+        return self._known[key]
+
+    def _simulated(self, layer: Layer, inputs: LayerTrace) -> float:
+        program = compile_network(pattern_only(layer), self._spec)
+        result = simulate(program, Trace({layer.name: inputs.without_values()}), keep_outputs=False)
+        return result.latency_us if self._quantity == "latency_us" else result.energy().total_nj
+
+    def _modelled(self, layer: Layer, inputs: LayerTrace) -> float:
+        work = layer_work(layer, inputs.products, layer.matrix.nnz, inputs.density, layer.matrix)
+        one = choose(self._machine, Workload(layer.name, (work,)), self._spec).layers
+        cost = getattr(one[0], self._quantity) if len(one) == 1 else None
+        if cost is None:
+            what = self._quantity.partition("_")[0]
+            raise EieError(f"machine {self._machine}: states no {what}: choose another machine or budget")
+        return float(cost)
+
+
+def pattern_only(layer: Layer) -> Layer:
+    """Return a layer with the same zeros whose other weights are all alike: enough for time and energy."""
+    ones = layer.matrix.with_data(np.ones(layer.matrix.nnz, np.uint8))
+    held = layer.bias if layer.bias_codes is None else layer.bias_codes
+    bias = None if held is None else (held != 0).astype(np.uint8)
+    return replace(layer, matrix=ones, codebook=np.array([0, 1], np.float32), bias=None, bias_codes=bias)
+
+
+def _pattern_key(layer: Layer, inputs: LayerTrace, original: LayerTrace) -> bytes:
+    digest = blake2b(f"{layer.name} {layer.matrix.shape} {inputs.width}".encode())
+    digest.update(layer.matrix.starts.data)
+    digest.update(layer.matrix.rows.data)
+    if inputs is not original:
+        digest.update(np.ascontiguousarray(inputs.bits).data)
+    return digest.digest()

@@ -1,0 +1,135 @@
+"""How well a pruned network still classifies: on samples to choose by, and on others to report.
+
+Comes in: labelled inputs. Goes out: `Score`. Read by `search`. What is chosen by looking at some samples is flattered
+by them, so the accuracy that is reported is that of samples no choice has seen.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eie.compression.training.finetune import Trainer as DataTrainer
+from eie.compression.training.trainer import Trainer
+from eie.errors import TraceError
+from eie.model.network import Network, dataflow
+from eie.results.accuracy import Labelled, float32_outputs, labelled_inputs
+
+MOST_TO_CHOOSE_BY = 500
+
+
+@dataclass(frozen=True, eq=False)
+class Score:
+    """A network on some samples.
+
+    Attributes
+    ----------
+    right
+        bool (N,): whether each sample's largest output is its class.
+    loss
+        Mean cross-entropy; finer than accuracy, so choices go by it.
+    """
+
+    right: NDArray[np.bool_]
+    loss: float
+
+    @property
+    def accuracy(self) -> float:
+        """Share of right answers."""
+        return float(self.right.mean())
+
+
+@dataclass(frozen=True, eq=False)
+class Judge:
+    """Two sets of samples with labels: to choose by, and to report on."""
+
+    choosing: Labelled
+    reporting: Labelled
+    source: str
+
+    @classmethod
+    def of(cls, network: Network, trainer: Trainer | None = None) -> Judge | None:
+        """Split what there is: half of the network's own samples each, or training and test examples of a trainer.
+
+        Returns
+        -------
+        None without labels, with fewer than two samples, or where the network has several inputs.
+        """
+        flow = dataflow(network)
+        if isinstance(trainer, DataTrainer) and flow is not None and len(flow.inputs) == 1:
+            train, test = trainer.train_set.tail(MOST_TO_CHOOSE_BY), trainer.test_set
+            name, shape = flow.inputs[0]
+            choosing, reporting = (
+                Labelled({name: part.inputs.reshape(-1, *shape)}, part.labels) for part in (train, test)
+            )
+            return cls(
+                choosing,
+                reporting,
+                f"chosen by the last {len(train.labels)} training images, reported on the test images",
+            )
+        given = labelled_inputs(network)
+        if given is None or len(given.labels) < 2 or len(given.arrays) > 1:
+            return None
+        half = min(len(given.labels) // 2, MOST_TO_CHOOSE_BY)
+        rest = given.part(half, len(given.labels))
+        return cls(
+            given.part(0, half), rest, f"chosen by the first {half} samples, reported on the other {len(rest.labels)}"
+        )
+
+    def choose(self, network: Network) -> Score:
+        """Score a network on the samples to choose by."""
+        return score(network, self.choosing)
+
+    def report(self, network: Network) -> Score:
+        """Score a network on the samples to report on."""
+        return score(network, self.reporting)
+
+
+def score(network: Network, samples: Labelled) -> Score:
+    """Run a network in float32 and compare with the labels; ``samples`` may be many, they run in slices.
+
+    Raises
+    ------
+    TraceError
+        If a label is none of the network's classes.
+    """
+    size = 1000
+    parts = [samples.part(start, start + size) for start in range(0, len(samples.labels), size)]
+    outputs = np.concatenate([float32_outputs(network, part.arrays) for part in parts]).astype(np.float64)
+    outputs = outputs.reshape(len(samples.labels), -1)
+    if not 0 <= samples.labels.min() <= samples.labels.max() < outputs.shape[1]:
+        raise TraceError(
+            f"labels from {samples.labels.min()} to {samples.labels.max()}: the network {network.name!r} tells "
+            f"{outputs.shape[1]} classes apart"
+        )
+    if not _ends_in_softmax(network):
+        shifted = outputs - outputs.max(axis=1, keepdims=True)
+        outputs = np.exp(shifted) / np.exp(shifted).sum(axis=1, keepdims=True)
+    of_class = outputs[np.arange(len(outputs)), samples.labels]
+    loss = float(-np.log(np.maximum(of_class, 1e-30)).mean())
+    return Score(outputs.argmax(axis=1) == samples.labels, loss)
+
+
+def chance(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> float:
+    """Probability, if neither were better, of a difference at least this large in right answers (McNemar, exact).
+
+    Examples
+    --------
+    >>> one, other = np.array([True] * 9 + [False]), np.array([False] * 8 + [True, True])
+    >>> round(chance(one, other), 4)  # 8 samples only the first gets right, 1 only the second
+    0.0391
+    """
+    only_one, only_other = int((one & ~other).sum()), int((other & ~one).sum())
+    trials = only_one + only_other
+    tail = sum(math.comb(trials, k) for k in range(min(only_one, only_other) + 1))
+    return min(1.0, float(Fraction(2 * tail, 1 << trials)))
+
+
+def _ends_in_softmax(network: Network) -> bool:
+    flow = dataflow(network)
+    assert flow is not None
+    return any(node.op == "softmax" and flow.outputs[0] in node.outputs for node in flow.nodes)

@@ -1,0 +1,285 @@
+"""Hardware-aware pruning: how far to prune each layer so that a simulated machine meets a budget at the least loss.
+
+Comes in: a labelled `Network`, a budget, a machine. Goes out: a frozen `Search`: the unpruned network, the same density
+for every layer, and a density for each, side by side. Read by `granularity`, `claims` and `search_report`. Called by
+users as ``eie.search``. It plays the role of AMC (He et al., ECCV 2018) and works as NetAdapt does (Yang et al., ECCV
+2018): the cost is the machine's, not a count of multiplications, and is taken down step by step where it hurts least.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from glob import escape
+from typing import Any, Literal
+
+from eie.compiler.program import compile as compile_network
+from eie.compression.pruning.sensitivity import Sensitivity, scan
+from eie.compression.pruning.structure import shrinkable
+from eie.compression.training.trainer import Trainer
+from eie.errors import EieError
+from eie.model.network import Layer, Network
+from eie.recording.inputs import Samples
+from eie.recording.record import record
+from eie.simulation import simulate
+from eie.spec import EIE_64PE, AcceleratorSpec
+from eie.studies.machines import EIE, is_sparse, shared
+from eie.studies.search.budget import Budget, Price, Quantity, unit
+from eie.studies.search.judge import Judge, Score, chance
+from eie.studies.search.strategies import LEAST, Densities, Say, Space, greedy, optuna, pruned
+
+GRANULARITIES = ("fine", "channel")
+Method = Literal["greedy", "optuna"]
+SAMPLES = 8
+TRIALS = 100
+SCANNED = (0.05, 0.1, 0.2, 0.3, 0.5, 0.7)
+
+
+class SearchError(EieError):
+    """A network cannot be searched, or the budget not met."""
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """A network pruned to a density for each layer.
+
+    Attributes
+    ----------
+    name
+        ``"unpruned"``, ``"uniform"`` or ``"non-uniform"``.
+    network
+        Pruned, and fine-tuned if anything was; with the inputs it came with.
+    densities
+        By layer; layers that are not pruned are left out.
+    cost
+        By layer, on the unpruned network's recorded inputs: microseconds or nanojoules.
+    verified
+        Cost of the whole network run from its own input, layer feeding layer; on machines that do not look at
+        activations the sum of ``cost``.
+    chosen, reported
+        Scores on the samples that choices were made by, and on the others.
+    tuned
+        Score on the others after fine-tuning, or None.
+    """
+
+    name: str
+    network: Network
+    densities: Densities
+    cost: Mapping[str, float]
+    verified: float
+    chosen: Score
+    reported: Score
+    tuned: Score | None = None
+
+    @property
+    def final(self) -> Score:
+        """The score to compare by: after fine-tuning, if there was any."""
+        return self.tuned or self.reported
+
+
+@dataclass(frozen=True, eq=False)
+class Search:
+    """Pruning to one budget, uniformly and not.
+
+    Attributes
+    ----------
+    limit
+        The budget in microseconds or nanojoules.
+    plans
+        Unpruned, uniform, non-uniform.
+    sensitivity
+        Accuracy with one layer alone pruned, on the samples to choose by.
+    source
+        What was chosen by, and reported on, in words.
+    evaluations
+        Networks whose loss was computed.
+    """
+
+    network: str
+    machine: str
+    granularity: str
+    method: Method
+    quantity: Quantity
+    limit: float
+    plans: tuple[Plan, Plan, Plan]
+    sensitivity: Sensitivity
+    source: str
+    epochs: int
+    evaluations: int
+
+    @property
+    def uniform(self) -> Plan:
+        """Every layer alike."""
+        return self.plans[1]
+
+    @property
+    def found(self) -> Plan:
+        """A density for each layer."""
+        return self.plans[2]
+
+    @property
+    def by_chance(self) -> float:
+        """Probability of so large a difference between the two plans if neither were better."""
+        return chance(self.found.final.right, self.uniform.final.right)
+
+    def recipe(self) -> dict[str, Any]:
+        """Return the plan that was found as a recipe for ``eie compress``."""
+        rules = [
+            {"layers": escape(name), "granularity": self.granularity, "density": round(density, 6)}
+            for name, density in self.found.densities.items()
+        ]
+        name = f"{self.network}-{self.machine.replace(':', '-')}"
+        return {"name": name, "step": [{"kind": "prune", "rule": rules}]}
+
+
+def search(
+    network: Network | Layer,
+    *,
+    latency: str | None = None,
+    energy: str | None = None,
+    machine: str = EIE,
+    granularity: str | None = None,
+    layers: str = "*",
+    spec: AcceleratorSpec = EIE_64PE,
+    trainer: Trainer | None = None,
+    epochs: int = 0,
+    samples: int = SAMPLES,
+    method: Method = "greedy",
+    trials: int = TRIALS,
+    progress: Callable[[str], None] = lambda _: None,
+) -> Search:
+    """Find per-layer densities that meet a latency or energy on a machine at the least loss, beside uniform ones.
+
+    Layers are pruned by magnitude, without training in between. Choices go by the cross-entropy on one part of the
+    labelled samples; accuracy is reported on the rest, which no choice has seen.
+
+    Parameters
+    ----------
+    network
+        With labelled inputs, its layers feeding each other.
+    latency, energy
+        The budget, one of the two: ``"0.5x"`` of the unpruned network's, or ``"120us"``, ``"300nJ"``.
+    machine
+        ``"eie"``, or a modelled machine of `eie.machines.choose`.
+    granularity
+        ``"fine"`` or ``"channel"``; by default fine on EIE and rooflines with CSR, channels elsewhere, since there
+        single zeros gain nothing.
+    layers
+        Pattern of the layers that may be pruned.
+    trainer, epochs
+        Choose and report on its examples, and fine-tune all plans alike in the end.
+    samples
+        Whose activations the cost is that of.
+    method
+        ``"greedy"``: from the unpruned network down in twelve steps of equal cost, each in the layer where it hurts
+        least; ``"optuna"``: ``trials`` proposals, each scaled to the budget. Either is then refined.
+
+    Raises
+    ------
+    SearchError
+        If there are no labels, nothing can be pruned, the budget cannot be met, or a word is not known.
+    EieError
+        For a budget or machine that cannot be used.
+    """
+    network = Network.of(network)
+    budget = _budget(latency, energy)
+    if granularity is None:
+        granularity = "fine" if machine == EIE or is_sparse(machine) else "channel"
+    for what, word, known in (("granularity", granularity, GRANULARITIES), ("method", method, tuple(_STRATEGIES))):
+        if word not in known:
+            raise SearchError(f"{what} {word!r}: must be one of {', '.join(known)}")
+    judge = _judge(network, trainer)
+    names = _prunable(network, granularity, layers)
+    progress("recording activations")
+    recorded = _recorded(network, judge, samples)
+    price = Price(recorded, machine, budget.quantity, spec)
+    space = Space(recorded, names, granularity, price, judge)
+    limit = budget.limit(space.cost(space.start))
+    uniform = _uniform(space, limit, f"{network.name} on {machine}", budget.quantity)
+    progress("scanning how sensitive each layer is")
+    sensitivity = scan(network, lambda one: judge.choose(one).accuracy, SCANNED, granularity=granularity, layers=layers)
+    sensitivity = replace(sensitivity, points=tuple(one for one in sensitivity.points if one.layer in names))
+    found = _STRATEGIES[method](space, uniform, limit, trials, progress)
+
+    def plan(name: str, densities: Densities) -> Plan:
+        progress(f"verifying: {name}")
+        form = pruned(network, densities, granularity)
+        cost = price.by_layer(space.network(densities))
+        verified = sum(cost.values())
+        if machine == EIE:
+            verified = _executed(form, judge, samples, spec, budget.quantity)
+        made = Plan(name, form, densities, cost, verified, judge.choose(form), judge.report(form))
+        if trainer is None or not epochs:
+            return made
+        progress(f"fine-tuning: {name}")
+        tuned = trainer.finetune(form, epochs)
+        return replace(made, network=tuned, tuned=judge.report(tuned))
+
+    plans = plan("unpruned", space.start), plan("uniform", uniform), plan("non-uniform", found)
+    return Search(
+        network.name, machine, granularity, method, budget.quantity, limit, plans, sensitivity, judge.source,
+        epochs if trainer is not None else 0, space.evaluations,
+    )  # fmt: skip
+
+
+def _judge(network: Network, trainer: Trainer | None) -> Judge:
+    judge = Judge.of(network, trainer)
+    if judge is None:
+        raise SearchError(
+            f"{network.name}: accuracy needs labelled inputs, with values, of a network with one input whose layers "
+            "feed each other"
+        )
+    return judge
+
+
+def _uniform(space: Space, limit: float, where: str, quantity: Quantity) -> Densities:
+    """Return the highest density for all layers that meets the limit."""
+    whole = space.cost(space.start)
+    found = space.start if whole <= limit else space.reach(space.start, space.names, limit)
+    if found is None:
+        least = space.cost(dict.fromkeys(space.names, LEAST))
+        raise SearchError(
+            f"{where}: the budget of {limit:.4g} {unit(quantity)} cannot be met: with {LEAST:.0%} of every layer it "
+            f"still takes {least:.4g} of {whole:.4g}"
+        )
+    return found
+
+
+def _budget(latency: str | None, energy: str | None) -> Budget:
+    given: list[tuple[Quantity, str | None]] = [("latency_us", latency), ("energy_nj", energy)]
+    asked = [(quantity, text) for quantity, text in given if text is not None]
+    if len(asked) != 1:
+        raise EieError(f"{'two budgets' if asked else 'no budget'}: give a latency or an energy, as 0.5x or 120us")
+    quantity, text = asked[0]
+    return Budget.parse(quantity, text)
+
+
+def _prunable(network: Network, granularity: str, layers: str) -> tuple[str, ...]:
+    """Layers that match the pattern and can be pruned so."""
+    can = shrinkable(network) if granularity == "channel" else tuple(layer.name for layer in network.layers)
+    names = tuple(name for name in can if fnmatchcase(name, layers))
+    if not names:
+        listed = ", ".join(can) or "none"
+        raise SearchError(f"{network.name}: layers {layers!r} match none that can be pruned ({granularity}: {listed})")
+    return names
+
+
+def _recorded(network: Network, judge: Judge, samples: int) -> Network:
+    """Return the network with what every layer reads recorded, for its first samples; patterns only."""
+    (values,) = judge.choosing.arrays.values()
+    plain = replace(network, trace=None)
+    return replace(network, trace=record(plain, Samples.of(values[:samples], judge.source)))
+
+
+def _executed(network: Network, judge: Judge, samples: int, spec: AcceleratorSpec, quantity: Quantity) -> float:
+    """Simulate the network on EIE from its own input, pruned layers feeding pruned layers."""
+    first = {name: values[:samples] for name, values in judge.choosing.arrays.items()}
+    result = simulate(compile_network(shared(network, spec.weight_bits), spec), first, keep_outputs=False)
+    return result.latency_us if quantity == "latency_us" else result.energy().total_nj
+
+
+_STRATEGIES: Mapping[Method, Callable[[Space, Densities, float, int, Say], Densities]] = {
+    "greedy": greedy,
+    "optuna": optuna,
+}

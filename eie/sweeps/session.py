@@ -1,0 +1,128 @@
+"""Points evaluated by workers and kept in a journal: what a grid and a search have in common.
+
+Comes in: workloads, points, workers. Goes out: entries and the `SweepResult` made of them. Read by `run` and `search`.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from typing import Any
+
+from eie.energy.tables import Cell
+from eie.formats.records import Record
+from eie.simulator.stages import encoding_key
+from eie.simulator.workload import Workload
+from eie.spec import AcceleratorSpec
+from eie.sweeps.journal import Entry, Journal
+from eie.sweeps.outcome import LayerOutcome, total_record
+from eie.sweeps.plan import Point
+from eie.sweeps.result import SweepResult
+from eie.sweeps.vary import Vary
+from eie.sweeps.workers import Job, Outcome, Workers
+
+LARGEST_CHUNK = 64
+
+
+class Session:
+    """Evaluates points and remembers them; the journal, where there is one, outlives it."""
+
+    def __init__(
+        self,
+        loads: Sequence[Workload],
+        cell: Cell,
+        workers: Workers,
+        journal: Journal | None = None,
+        retry_failed: bool = False,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> None:
+        self.loads, self.cell = loads, cell
+        self._workers, self._journal, self._progress = workers, journal, progress
+        kept = journal.entries if journal else {}
+        self.entries: dict[str, Entry] = {
+            key: entry for key, entry in kept.items() if not (retry_failed and "error" in entry)
+        }
+
+    def evaluate(self, wanted: Sequence[Point], before: int = 0, total: int | None = None) -> None:
+        """Make an entry for every point that has none; ``before`` and ``total`` are for the progress of a search."""
+        missing = {point.key: point for point in wanted if point.key not in self.entries}
+        total = len(wanted) if total is None else total
+        done = before + len(wanted) - len(missing)
+        self._report(done, total)
+        for point in missing.values():
+            if point.spec is None:
+                self._keep(self._entry(point, [point.error]))
+                done += 1
+        chunks = self._chunks([point for point in missing.values() if point.spec is not None])
+        jobs = [
+            Job(i, chunk[0].workload, layer, tuple(one.spec for one in chunk if one.spec), self.cell)
+            for i, chunk in enumerate(chunks)
+            for layer in range(len(self.loads[chunk[0].workload].network.layers))
+        ]
+        arrived: dict[int, dict[int, list[Outcome]]] = defaultdict(dict)
+        with closing(self._workers.outcomes(jobs)) as arriving:
+            for job, outcomes in arriving:
+                layers = arrived[job.chunk]
+                layers[job.layer] = outcomes
+                if len(layers) == len(self.loads[job.workload].network.layers):
+                    del arrived[job.chunk]
+                    chunk = chunks[job.chunk]
+                    for i, point in enumerate(chunk):
+                        self._keep(self._entry(point, [layers[layer][i] for layer in sorted(layers)]))
+                    done += len(chunk)
+                    self._report(done, total)
+
+    def result(self, found: Sequence[Point], vary: Vary, spec: AcceleratorSpec) -> SweepResult:
+        """Return the rows of ``found``, sorted by workload and values."""
+        places = {field: {value: at for at, value in enumerate(values)} for field, values in vary.items()}
+
+        def order(point: Point) -> tuple[int, ...]:
+            return (point.workload, *(places[field][value] for field, value in point.changes.items()))
+
+        rows: list[Record] = []
+        for point in sorted({(point.workload, point.key): point for point in found}.values(), key=order):
+            load = self.loads[point.workload]
+            who = {"model": load.model, "trace": load.trace, **point.changes}
+            entry = self.entries[point.key]
+            if "error" in entry:
+                rows.append({**who, "row": "total", "layer": None, "error": entry["error"]})
+            else:
+                rows.append({**who, "row": "total", **entry["total"]})
+                rows += [{**who, "row": "layer", **record} for record in entry["layers"]]
+        return SweepResult.of(rows, vary, spec)
+
+    def _chunks(self, missing: Sequence[Point]) -> list[list[Point]]:
+        """Put points together that share their encodings; where those are few, cut them up for the workers."""
+        groups: dict[Any, list[Point]] = defaultdict(list)
+        for point in missing:
+            assert point.spec is not None
+            groups[point.workload, encoding_key(point.spec)].append(point)
+        chunks = []
+        for group in groups.values():
+            layers = len(self.loads[group[0].workload].network.layers)
+            pieces = -(-self._workers.width * 2 // (len(groups) * layers))
+            size = min(LARGEST_CHUNK, -(-len(group) // pieces))
+            chunks += [group[i : i + size] for i in range(0, len(group), size)]
+        return chunks
+
+    def _entry(self, point: Point, outcomes: Sequence[Outcome]) -> dict[str, Any]:
+        failed = [one for one in outcomes if isinstance(one, str)]
+        who = {"key": point.key, "model": self.loads[point.workload].model, "changes": dict(point.changes)}
+        if failed:
+            return {**who, "error": failed[0]}
+        good = [one for one in outcomes if isinstance(one, LayerOutcome)]
+        assert point.spec is not None
+        given = self.loads[point.workload].given
+        note = f"synthetic inputs: {given.source}" if given.synthetic else ""
+        total = total_record(good, point.spec, self.cell, note)
+        return {**who, "total": total, "layers": [one.record for one in good]}
+
+    def _keep(self, entry: Entry) -> None:
+        self.entries[entry["key"]] = entry
+        if self._journal is not None:
+            self._journal.append(entry)
+
+    def _report(self, done: int, total: int) -> None:
+        if self._progress is not None:
+            self._progress(done, total)
