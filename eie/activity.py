@@ -25,7 +25,7 @@ COUNTS = (
 PE_CYCLES = ("issue", "empty_column", "starved", "drain")
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Activity:
     """One layer over a batch of N samples on P PEs.
 

@@ -72,7 +72,7 @@ def simulate(
         raise EieError(f"{type(program).__name__}: must be an eie.Program: compile it first, eie.compile(...)")
     if datapath not in get_args(Datapath):
         raise EieError(f"datapath {datapath!r}: must be 'fixed' or 'float32'")
-    given = given_inputs(program.layers, program.dataflow, activations, program.trace)
+    given = given_inputs(layers=program.layers, dataflow=program.dataflow, activations=activations, own=program.trace)
     fits = {fit.layer: fit for fit in program.fit}
     rows: dict[str, LayerResult] = {}
 
@@ -83,16 +83,20 @@ def simulate(
             if progress is not None:
                 progress(layer.name, count, inputs.rows * len(layer.passes))
 
-        activity = time_layer(layer, inputs, program.spec, engine, threads=threads, advanced=advanced, log=log)
+        activity = time_layer(
+            layer=layer, inputs=inputs, spec=program.spec, engine=engine, threads=threads, advanced=advanced, log=log
+        )
         kept = computed if keep_outputs or computed is None else computed.summary()
-        rows[layer.name] = LayerResult(layer, program.spec, activity, fits[layer.name], kept)
+        rows[layer.name] = LayerResult(
+            encoded=layer, spec=program.spec, activity=activity, fit=fits[layer.name], computed=kept
+        )
 
-    settings = Settings(program.spec.data_bits, datapath, threads=threads)
+    settings = Settings(data_bits=program.spec.data_bits, datapath=datapath, threads=threads)
     final: tuple[NDArray[Any], NDArray[Any]] | None = None
     if given.arrays:
         assert program.dataflow is not None
         layers = {layer.name: layer for layer in program.layers}
-        output = run_network(program.dataflow, layers, given.arrays, settings, ran)[0]
+        output = run_network(graph=program.dataflow, layers=layers, inputs=given.arrays, settings=settings, ran=ran)[0]
         final = output.fixed.raw, output.float32
     else:
         for layer in program.layers:
@@ -101,15 +105,15 @@ def simulate(
         if program.sequential and computed is not None:
             final = computed.fixed.raw, computed.float32
     return Result(
-        program,
-        tuple(rows[layer.name] for layer in program.layers),
-        engine,
-        "trace" if given.layers and len(rows) > 1 else "execution",
-        given.source,
-        given.synthetic,
-        _accuracy(given, final),
-        _foreign(program, activations),
-        given.sha256,
+        program=program,
+        layers=tuple(rows[layer.name] for layer in program.layers),
+        engine=engine,
+        drive="trace" if given.layers and len(rows) > 1 else "execution",
+        inputs_source=given.source,
+        synthetic_inputs=given.synthetic,
+        accuracy=_accuracy(given, final),
+        input_notes=_foreign(program, activations),
+        inputs_sha256=given.sha256,
     )
 
 
@@ -146,7 +150,12 @@ def _on_recorded(layer: EncodedLayer, recorded: LayerTrace, settings: Settings) 
     def raw(start: int, stop: int) -> NDArray[np.int64]:
         return to_raw(real(start, stop), fraction, settings.data_bits)
 
-    outputs = run_products(layer, Rows(recorded.rows, raw, real, fraction), settings.data_bits, settings.threads)
+    outputs = run_products(
+        layer=layer,
+        rows=Rows(count=recorded.rows, fixed=raw, float32=real, fraction_bits=fraction),
+        data_bits=settings.data_bits,
+        threads=settings.threads,
+    )
     return outputs.relu() if layer.relu else outputs
 
 
@@ -156,4 +165,4 @@ def _accuracy(given: Given, final: tuple[NDArray[Any], NDArray[Any]] | None) -> 
     fixed, float32 = (right_answers(one, given.labels) for one in final)
     if fixed is None or float32 is None:
         return None
-    return Accuracy(len(given.labels), float(fixed.mean()), float(float32.mean()))
+    return Accuracy(samples=len(given.labels), fixed=float(fixed.mean()), float32=float(float32.mean()))

@@ -44,7 +44,7 @@ def run(network: eie.Network, dense: Training, epochs: int, keys: dict[str, tupl
         print(f"[{time.perf_counter() - began:6.0f} s] {text}", flush=True)
 
     train, test = idx_examples(given.data, "train"), idx_examples(given.data, "test")
-    first = Trainer(train, test, dense, say)
+    first = Trainer(train_set=train, test_set=test, training=dense, progress=say)
     if given.dense is not None and given.dense.exists():
         network = eie.load(given.dense)
     else:
@@ -60,7 +60,9 @@ def run(network: eie.Network, dense: Training, epochs: int, keys: dict[str, tupl
     recipe = load_recipe(HERE / "recipes" / f"train-{network.name}.toml")
     if given.control:
         say(f"dense, trained on: {first.accuracy(first.finetune(network, training_epochs(recipe))):.2%}")
-    compressed, report = eie.compress(network, recipe, Trainer(train, test, recipe.training, say), progress=say)
+    compressed, report = eie.compress(
+        network, recipe, Trainer(train_set=train, test_set=test, training=recipe.training, progress=say), progress=say
+    )
     target = given.out / f"{network.name}.npz"
     write_npz(target, arrays(compressed, keys))
     say(f"wrote {target}")
@@ -85,11 +87,13 @@ def simulated(network: eie.Network, examples: Examples) -> tuple[float, float]:
     program = eie.compile(network)
     layers = {layer.name: layer for layer in program.layers}
     name, shape = program.dataflow.inputs[0]
-    numbers = NumberSettings(program.spec.data_bits)
+    numbers = NumberSettings(data_bits=program.spec.data_bits)
     right = np.zeros(2)
     for start in range(0, len(examples.labels), SLICE):
         inputs = {name: examples.inputs[start : start + SLICE].reshape(-1, *shape)}
-        outputs = run_network(program.dataflow, layers, inputs, numbers, lambda *_: None)
+        outputs = run_network(
+            graph=program.dataflow, layers=layers, inputs=inputs, settings=numbers, ran=lambda *_: None
+        )
         for i, found in enumerate((outputs[0].fixed.raw, outputs[0].float32)):
             right[i] += (found.argmax(axis=1) == examples.labels[start : start + SLICE]).sum()
     fixed, float32 = right / len(examples.labels)

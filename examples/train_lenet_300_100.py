@@ -16,7 +16,7 @@ layers = tuple(
     for i, out in enumerate(sizes[1:])
 )
 run(
-    eie.Network("lenet-300-100", layers, sequential=True),
+    eie.Network(name="lenet-300-100", layers=layers, sequential=True),
     dense=Training(dropout=0.2, weight_decay=0.05),
     epochs=20,
     keys={f"ip{i + 1}": (f"W{i}", f"b{i}") for i in range(3)},

@@ -20,7 +20,7 @@ layers = (
 pool = ("max_pool", {"kernel": (2, 2)})
 steps = [("layer", "conv1"), pool, ("layer", "conv2"), pool, ("flatten", {}), ("layer", "ip1"), ("layer", "ip2")]
 run(
-    eie.Network("lenet-5", layers, graph=Graph.sequence("input", (1, 28, 28), steps)),
+    eie.Network(name="lenet-5", layers=layers, graph=Graph.sequence("input", (1, 28, 28), steps)),
     dense=Training(batch=64, dropout=0.3),
     epochs=10,
     keys={layer.name: (f"{layer.name}.weight", f"{layer.name}.bias") for layer in layers},

@@ -34,7 +34,10 @@ results[64]
 def curves(label, value):
     rows = {layer.name: i for i, layer in enumerate(network.layers)}
     return Curves(
-        "processing elements", counts, label, {n: tuple(value(p, i) for p in counts) for n, i in rows.items()}
+        x_label="processing elements",
+        x=counts,
+        y_label=label,
+        series={n: tuple(value(p, i) for p in counts) for n, i in rows.items()},
     )
 
 

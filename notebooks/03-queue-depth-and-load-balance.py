@@ -53,7 +53,7 @@ rng = np.random.default_rng(0)
 active = rng.random(columns) < 0.43
 masks = {}
 for name, row_cv in (("random", 0), ("as pruned", 0.13)):
-    drawn = draw_mask(1000, columns, 0.257, Spread(row_cv, 0.08, name), rng).dense()
+    drawn = draw_mask(rows=1000, columns=columns, density=0.257, spread=Spread(row_cv, 0.08, name), rng=rng).dense()
     masks[name] = np.pad(drawn, ((0, 24), (0, 0)))  # whole hands of 64 rows
 order = masks["as pruned"].sum(axis=1).argsort()[::-1].reshape(-1, 64)
 order[1::2] = order[1::2, ::-1]
@@ -70,7 +70,10 @@ if bench.fc8 is not None:
     real = bench.workload("Alex-8", "real")
     jobs["real fc8"] = (real.layer, real.inputs.dense()[0])
 series = {name: tuple(run(*job, depth).efficiency for depth in DEPTHS) for name, job in jobs.items()}
-lines(Curves("FIFO depth (slots)", DEPTHS, "load-balance efficiency", series), "What evens out the load")
+lines(
+    Curves(x_label="FIFO depth (slots)", x=DEPTHS, y_label="load-balance efficiency", series=series),
+    "What evens out the load",
+)
 
 # %% [markdown]
 # The real layer and the masks made as uneven as it run alike; random masks promise too much. Sorting the rows costs

@@ -39,7 +39,7 @@ for name in names:
 
 def by_bits(label, value):
     series = {name: tuple(value(*runs[name, bits]) for bits in index_bits) for name in names}
-    return Curves("index bits", index_bits, label, series)
+    return Curves(x_label="index bits", x=index_bits, y_label=label, series=series)
 
 
 # %% [markdown]

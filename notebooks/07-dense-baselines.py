@@ -60,7 +60,10 @@ shapes = {
 figure, axes = plt.subplots(figsize=(6.4, 3.4))
 for label, (m, n, k) in shapes.items():
     for flow, dash in (("ws", "-"), ("os", ":")):
-        used = [gemm(m, n, k, SystolicArray(int(side), int(side), flow)).overall_util_pct for side in sides]
+        used = [
+            gemm(m=m, n=n, k=k, array=SystolicArray(rows=int(side), columns=int(side), dataflow=flow)).overall_util_pct
+            for side in sides
+        ]
         colour = f"C{list(shapes).index(label)}"
         axes.plot(sides, used, dash, marker="o", markersize=3, color=colour, label=f"{label}, {flow}")
 axes.set_xscale("log", base=2)
@@ -107,7 +110,10 @@ sparsities = (0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99)
 
 def work(weights):
     layer = eie.Layer.from_weights("fc", weights)
-    return Workload("one layer", (LayerWork("fc", 1024, 1024, kept_weights=layer.matrix.nnz, matrix=layer.matrix),))
+    return Workload(
+        "one layer",
+        (LayerWork(name="fc", outputs=1024, inputs=1024, kept_weights=layer.matrix.nnz, matrix=layer.matrix),),
+    )
 
 
 forms = [work(dense_weights * (rng.random(dense_weights.shape) >= sparsity)) for sparsity in sparsities]

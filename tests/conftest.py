@@ -42,7 +42,9 @@ def fc8(shared):
     if not file.is_file():
         pytest.skip("../shared/data/alexnet_fc8.npz is not here")
     data = np.load(file)
-    return Layer.from_codes("fc8", data["codes"], data["codebook"], data["bias_codes"]), data["act"]
+    return Layer.from_codes(
+        name="fc8", codes=data["codes"], codebook=data["codebook"], bias_codes=data["bias_codes"]
+    ), data["act"]
 
 
 @pytest.fixture

@@ -30,7 +30,7 @@ def mlp(sizes, seed=0, density=1.0):
     for i, (inputs, outputs) in enumerate(pairwise(sizes)):
         weights = rng.standard_normal((outputs, inputs)) * (rng.random((outputs, inputs)) < density)
         layers.append(eie.Layer.from_weights(f"fc{i}", weights, rng.standard_normal(outputs), relu=i < len(sizes) - 2))
-    return eie.Network("mlp", tuple(layers), sequential=True)
+    return eie.Network(name="mlp", layers=tuple(layers), sequential=True)
 
 
 def cnn(seed=0):
@@ -41,12 +41,17 @@ def cnn(seed=0):
         return rng.standard_normal(shape)
 
     layers = (
-        eie.Layer.from_conv("conv1", noise(4, 1, 3, 3), noise(4), Conv2d(1, 4, (3, 3), pads=(1, 1, 1, 1))),
+        eie.Layer.from_conv(
+            name="conv1",
+            weights=noise(4, 1, 3, 3),
+            bias=noise(4),
+            conv=Conv2d(in_channels=1, out_channels=4, kernel=(3, 3), pads=(1, 1, 1, 1)),
+        ),
         eie.Layer.from_conv("conv2", noise(6, 4, 3, 3), noise(6)),
         eie.Layer.from_weights("fc1", noise(5, 24), noise(5)),
         eie.Layer.from_weights("fc2", noise(3, 5), noise(3)),
     )
-    return eie.Network("cnn", layers, graph=Graph.sequence("image", (1, 8, 8), STEPS))
+    return eie.Network(name="cnn", layers=layers, graph=Graph.sequence("image", (1, 8, 8), STEPS))
 
 
 def outputs(network, x):
@@ -64,4 +69,7 @@ def labelled(network, count=60, seed=3):
     x = np.maximum(np.random.default_rng(seed).standard_normal((count, *shape)), 0).astype(np.float32)
     labels = outputs(network, x).argmax(axis=1)
     name = network.graph.inputs[0][0] if network.graph else network.layers[0].name
-    return replace(network, trace=eie.Trace({name: eie.LayerTrace.from_dense(x.reshape(count, -1))}, labels, "drawn"))
+    return replace(
+        network,
+        trace=eie.Trace(layers={name: eie.LayerTrace.from_dense(x.reshape(count, -1))}, labels=labels, source="drawn"),
+    )

@@ -37,7 +37,7 @@ FIXTURES = Path(__file__).parent / "fixtures" / "scalesim"
 
 def work(outputs, inputs, **more):
     kept = more.pop("kept_weights", outputs * inputs * more.get("groups", 1))
-    return Workload("w", (LayerWork("a", outputs, inputs, kept_weights=kept, **more),))
+    return Workload("w", (LayerWork(name="a", outputs=outputs, inputs=inputs, kept_weights=kept, **more),))
 
 
 def only(baseline):
@@ -68,7 +68,7 @@ def test_systolic_cycles_are_scale_sims_to_the_cycle(file, count):
     runs = measured_runs(file)
     assert len(runs) == count
     for row in runs:
-        array = SystolicArray(int(row["array_rows"]), int(row["array_cols"]), row["dataflow"])
+        array = SystolicArray(rows=int(row["array_rows"]), columns=int(row["array_cols"]), dataflow=row["dataflow"])
         one = gemm(*product_of(row), array)
         found = (one.total_cycles, one.cycles_incl_prefetch, one.stall_cycles)
         assert found == tuple(int(row[key]) for key in ("total_cycles", "total_cycles_incl_prefetch", "stall_cycles"))
@@ -86,17 +86,21 @@ def test_the_shared_runs_are_the_fixture(shared):
 
 def test_systolic_by_hand():
     """2 x 2, weights stay: 2 cycles to load, 1 vector, 2 of skew; cycles count from 0."""
-    assert gemm(1, 1, 1, SystolicArray(2, 2, "ws")).total_cycles == 2 + 1 + 2 - 1
-    assert gemm(1, 1, 1, SystolicArray(2, 2, "os")).total_cycles == 1 + 2 - 1
+    assert gemm(m=1, n=1, k=1, array=SystolicArray(rows=2, columns=2, dataflow="ws")).total_cycles == 2 + 1 + 2 - 1
+    assert gemm(m=1, n=1, k=1, array=SystolicArray(rows=2, columns=2, dataflow="os")).total_cycles == 1 + 2 - 1
     # 3 inputs need two folds of rows, 3 outputs two of columns.
-    assert gemm(5, 3, 3, SystolicArray(2, 2, "ws")).total_cycles == 4 * (2 + 5 + 2) - 1
-    assert gemm(5, 3, 3, SystolicArray(2, 2, "is")).total_cycles == 6 * (2 + 3 + 2) - 1
+    assert (
+        gemm(m=5, n=3, k=3, array=SystolicArray(rows=2, columns=2, dataflow="ws")).total_cycles == 4 * (2 + 5 + 2) - 1
+    )
+    assert (
+        gemm(m=5, n=3, k=3, array=SystolicArray(rows=2, columns=2, dataflow="is")).total_cycles == 6 * (2 + 3 + 2) - 1
+    )
 
 
 @given(st.integers(1, 60), st.integers(1, 60), st.integers(1, 60), st.integers(1, 20), st.integers(1, 20))
 def test_systolic_bounds(m, n, k, rows, columns):
     for flow in ("ws", "os", "is"):
-        one = gemm(m, n, k, SystolicArray(rows, columns, flow))
+        one = gemm(m=m, n=n, k=k, array=SystolicArray(rows=rows, columns=columns, dataflow=flow))
         assert 0 < one.compute_util_pct <= one.mapping_efficiency_pct <= 100 + 1e-9
         assert one.total_cycles + 1 >= m * n * k / (rows * columns)
         assert one.cycles_incl_prefetch > one.total_cycles
@@ -105,14 +109,17 @@ def test_systolic_bounds(m, n, k, rows, columns):
 
 def test_systolic_transposed_product_swaps_weights_and_inputs():
     for m, n, k in ((3, 7, 5), (20, 1, 9)):
-        ws, its = gemm(m, n, k, SystolicArray(4, 6, "ws")), gemm(n, m, k, SystolicArray(4, 6, "is"))
+        ws, its = (
+            gemm(m=m, n=n, k=k, array=SystolicArray(rows=4, columns=6, dataflow="ws")),
+            gemm(m=n, n=m, k=k, array=SystolicArray(rows=4, columns=6, dataflow="is")),
+        )
         assert ws == its
 
 
 def test_small_srams_stall():
-    wide = SystolicArray(8, 8, "ws")
+    wide = SystolicArray(rows=8, columns=8, dataflow="ws")
     small = replace(wide, ifmap_kib=1, filter_kib=1, read_words=1)
-    fits, waits = gemm(64, 64, 640, wide), gemm(64, 64, 640, small)
+    fits, waits = gemm(m=64, n=64, k=640, array=wide), gemm(m=64, n=64, k=640, array=small)
     assert fits.stall_cycles == 0
     assert waits.stall_cycles > 0
     assert waits.total_cycles == fits.total_cycles + waits.stall_cycles
@@ -124,16 +131,16 @@ def test_small_srams_stall():
 
 
 def test_systolic_layers():
-    array = SystolicArray(4, 4, "ws", clock_mhz=1000)
+    array = SystolicArray(rows=4, columns=4, dataflow="ws", clock_mhz=1000)
     linear = only(systolic.run(work(8, 8), array))
-    assert linear.cycles == gemm(1, 8, 8, array).total_cycles
+    assert linear.cycles == gemm(m=1, n=8, k=8, array=array).total_cycles
     assert linear.latency_us == linear.cycles / 1000
     lstm = only(systolic.run(work(8, 8, steps=5), array))
     assert lstm.cycles == 5 * linear.cycles
     grouped = only(systolic.run(work(8, 8, groups=3, products=7), array))
-    assert grouped.cycles == 3 * gemm(7, 8, 8, array).total_cycles
+    assert grouped.cycles == 3 * gemm(m=7, n=8, k=8, array=array).total_cycles
     batched = only(systolic.run(work(8, 8), array, 64))
-    assert batched.cycles == gemm(64, 8, 8, array).total_cycles / 64
+    assert batched.cycles == gemm(m=64, n=8, k=8, array=array).total_cycles / 64
     assert batched.utilisation == pytest.approx(64 * 64 / (batched.cycles * 64 * 16))
 
 
@@ -197,7 +204,7 @@ def test_n_of_m():
     with pytest.raises(EieError, match=r"nm 5:4: must keep 1 to 4 of 4 weights"):
         tensor_core.TensorCore(5, 4)
     pattern = eie.Layer.from_weights("a", [[1, 1, 1, 0, 1, 1], [1, 0, 0, 0, 0, 0]]).matrix
-    assert tensor_core.violations(LayerWork("a", 2, 6, matrix=pattern), 2, 4) == 1 / 4
+    assert tensor_core.violations(LayerWork(name="a", outputs=2, inputs=6, matrix=pattern), 2, 4) == 1 / 4
 
 
 def test_tensor_cores_take_layers_as_they_are():
@@ -205,7 +212,13 @@ def test_tensor_cores_take_layers_as_they_are():
     weights = rng.standard_normal((32, 64)).astype(np.float32)
     pruned = np.where(np.arange(64) % 4 < 2, weights, 0)
     layers = tuple(
-        LayerWork(name, 32, 64, kept_weights=np.count_nonzero(one), matrix=eie.Layer.from_weights(name, one).matrix)
+        LayerWork(
+            name=name,
+            outputs=32,
+            inputs=64,
+            kept_weights=np.count_nonzero(one),
+            matrix=eie.Layer.from_weights(name, one).matrix,
+        )
         for name, one in (("dense", weights), ("pruned", pruned))
     )
     found = choose("tensor-core:b4", Workload("w", layers), eie.EIE_64PE)
@@ -222,9 +235,9 @@ def test_tensor_cores_take_layers_as_they_are():
 def test_n_of_m_within_the_groups_of_a_convolution():
     """A group's columns are counted from its own first one, not from the matrix's."""
     kernel = np.tile([1, 1, 0], (4, 2, 1, 1)).astype(np.float32)[..., :3]
-    conv = Conv2d(4, 4, (1, 3), groups=2)
-    layer = eie.Layer.from_conv("c", kernel, None, conv)
-    group = LayerWork("c", 2, 6, groups=2, matrix=layer.matrix)
+    conv = Conv2d(in_channels=4, out_channels=4, kernel=(1, 3), groups=2)
+    layer = eie.Layer.from_conv(name="c", weights=kernel, bias=None, conv=conv)
+    group = LayerWork(name="c", outputs=2, inputs=6, groups=2, matrix=layer.matrix)
     # Rows of 1 1 0 1 1 0: the first four hold three, the last two one.
     assert tensor_core.violations(group, 2, 4) == 1 / 2
 
@@ -232,21 +245,30 @@ def test_n_of_m_within_the_groups_of_a_convolution():
 def test_overlapping_windows_are_fetched_once():
     """A 3x3 window of stride 1 brings one new pixel a channel, of stride 2 four; 1x1 of stride 2 skips the others."""
     for kernel, stride, fresh in ((3, 1, 1), (3, 2, 4), (1, 2, 1), (1, 1, 1), (2, 3, 4)):
-        conv = Conv2d(8, 16, (kernel, kernel), (stride, stride))
-        layer = eie.Layer.from_conv("c", np.ones(conv.weight_shape), None, conv)
+        conv = Conv2d(in_channels=8, out_channels=16, kernel=(kernel, kernel), stride=(stride, stride))
+        layer = eie.Layer.from_conv(name="c", weights=np.ones(conv.weight_shape), bias=None, conv=conv)
         one = layer_work(layer, 100, layer.matrix.nnz)
         assert (one.fresh_inputs, one.fetched_inputs) == (8 * fresh, 8 * fresh)
-    grouped = layer_work(eie.Layer.from_conv("c", np.ones((16, 4, 3, 3)), None, Conv2d(8, 16, (3, 3), groups=2)), 1, 1)
+    grouped = layer_work(
+        eie.Layer.from_conv(
+            name="c",
+            weights=np.ones((16, 4, 3, 3)),
+            bias=None,
+            conv=Conv2d(in_channels=8, out_channels=16, kernel=(3, 3), groups=2),
+        ),
+        1,
+        1,
+    )
     assert grouped.fetched_inputs == 4
     assert work(4, 8).layers[0].fetched_inputs == 8
-    overlapping = LayerWork("a", 16, 72, products=100, kept_weights=16 * 72, fresh_inputs=8)
+    overlapping = LayerWork(name="a", outputs=16, inputs=72, products=100, kept_weights=16 * 72, fresh_inputs=8)
     found = only(roofline.run(Workload("w", (overlapping,)), "titan-x"))
     assert found.bytes_moved == 4 * (16 * 72 + (8 + 16) * 100)
 
 
 def test_a_result_says_what_windows_share():
-    conv = Conv2d(2, 3, (3, 3))
-    layer = eie.Layer.from_conv("c", np.ones(conv.weight_shape), None, conv)
+    conv = Conv2d(in_channels=2, out_channels=3, kernel=(3, 3))
+    layer = eie.Layer.from_conv(name="c", weights=np.ones(conv.weight_shape), bias=None, conv=conv)
     result = eie.simulate(eie.compile(layer, eie.EIE_64PE.replace(n_pe=2)), np.ones((1, 2, 5, 5)))
     assert work_of_records("w", result.records()).layers[0].fresh_inputs == 2
 
@@ -254,7 +276,7 @@ def test_a_result_says_what_windows_share():
 def test_measured_in_turns_with_the_layers_own_zeros(monkeypatch):
     """One run of each task after the other, and the dense product has the zeros in place."""
     held = eie.Layer.from_weights("a", np.eye(6)).matrix
-    owned = Workload("w", (LayerWork("a", 6, 6, kept_weights=6, matrix=held),))
+    owned = Workload("w", (LayerWork(name="a", outputs=6, inputs=6, kept_weights=6, matrix=held),))
     np.testing.assert_array_equal(measured._dense(owned.layers[0], np.random.default_rng(0)), np.eye(6))
     order = []
     monkeypatch.setattr(measured, "LEAST_S", 0)
@@ -276,11 +298,11 @@ def test_roofline_by_hand():
     assert one.latency_us == pytest.approx((32 + 8 + 4) * 4 / 68e3)
     assert one.energy_nj == pytest.approx(one.latency_us * 73e3)
     assert one.cycles == pytest.approx(one.latency_us * 3500)
-    csr = only(roofline.run(work(4, 8, kept_weights=5), "titan-x", "csr", 2))
+    csr = only(roofline.run(workload=work(4, 8, kept_weights=5), machine="titan-x", storage="csr", batch=2))
     moved = 5 * 8 + 5 * 4 + 5 * 2 * 4 + 4 * 2 * 4
     assert csr.bytes_moved == moved / 2
     assert csr.latency_us == pytest.approx(moved / 336.5e3 / 2)
-    big = only(roofline.run(work(4096, 4096), "titan-x", "dense", 4096))
+    big = only(roofline.run(workload=work(4096, 4096), machine="titan-x", storage="dense", batch=4096))
     assert big.utilisation == pytest.approx(1)
     assert big.latency_us == pytest.approx(2 * 4096 * 4096 / 6605e3)
 
@@ -305,11 +327,15 @@ def test_measured_here(storage):
     if storage != "dense":
         pytest.importorskip("scipy")
     rng = np.random.default_rng(0)
-    conv = eie.Layer.from_conv("c", rng.standard_normal((6, 2, 3, 3)), conv=Conv2d(4, 6, (3, 3), groups=2))
+    conv = eie.Layer.from_conv(
+        "c", rng.standard_normal((6, 2, 3, 3)), conv=Conv2d(in_channels=4, out_channels=6, kernel=(3, 3), groups=2)
+    )
     layers = (
-        LayerWork("a", 30, 40, kept_weights=120),
-        LayerWork("c", 3, 18, products=5, groups=2, kept_weights=conv.matrix.nnz, matrix=conv.matrix),
-        LayerWork("l", 40, 20, steps=3, kept_weights=80),
+        LayerWork(name="a", outputs=30, inputs=40, kept_weights=120),
+        LayerWork(
+            name="c", outputs=3, inputs=18, products=5, groups=2, kept_weights=conv.matrix.nnz, matrix=conv.matrix
+        ),
+        LayerWork(name="l", outputs=40, inputs=20, steps=3, kept_weights=80),
     )
     found = measured.run(Workload("w", layers), storage, runs=3)
     assert [layer.layer for layer in found.layers] == ["a", "c", "l"]
@@ -426,7 +452,7 @@ def test_scalesim_v2_report(tmp_path):
 def test_topologies_meet_their_report():
     """The conv topology on our array gives what SCALE-Sim reported for it, layer by layer."""
     network = eie.load(FIXTURES / "topology_conv.csv")
-    ours = systolic.run(Workload.of_network(network), SystolicArray(16, 16, "ws"))
+    ours = systolic.run(Workload.of_network(network), SystolicArray(rows=16, columns=16, dataflow="ws"))
     theirs = scalesim.read(FIXTURES / "COMPUTE_REPORT.csv")
     assert [layer.cycles for layer in ours.layers] == [layer.cycles for layer in theirs.layers]
     assert [layer.name for layer in network.layers] == [f"c{i}" for i in range(1, 11)]
@@ -436,7 +462,18 @@ def test_topologies_meet_their_report():
 
 def test_scalesim_configuration(tmp_path):
     array = scalesim_config.read(FIXTURES / "conv_16x16_ws.cfg", 500)
-    assert array == SystolicArray(16, 16, "ws", 1024, 1024, 1024, 1, 50, 1024, 500)
+    assert array == SystolicArray(
+        rows=16,
+        columns=16,
+        dataflow="ws",
+        ifmap_kib=1024,
+        filter_kib=1024,
+        ofmap_kib=1024,
+        word_bytes=1,
+        read_words=50,
+        write_words=1024,
+        clock_mhz=500,
+    )
     found = choose(f"systolic:{FIXTURES / 'conv_16x16_ws.cfg'}:b4@500", work(20, 20), eie.EIE_64PE)
     assert found.layers == systolic.run(work(20, 20), array, 4).layers
     text = (FIXTURES / "conv_16x16_ws.cfg").read_text()
@@ -569,17 +606,17 @@ def test_our_own_result(tmp_path):
 
 def test_workload_of_a_network_with_conv_and_lstm():
     rng = np.random.default_rng(0)
-    conv = Conv2d(4, 6, (3, 3), groups=2)
+    conv = Conv2d(in_channels=4, out_channels=6, kernel=(3, 3), groups=2)
     layers = (
         eie.Layer.from_conv("conv", rng.standard_normal(conv.weight_shape), conv=conv),
         eie.Layer.from_lstm("lstm", rng.standard_normal((8, 3)), rng.standard_normal((8, 2))),
         eie.Layer.from_weights("fc", np.eye(4)),
     )
-    network = eie.Network("n", layers)
+    network = eie.Network(name="n", layers=layers)
     with pytest.raises(TraceError, match="layer 'conv': the trace does not hold it"):
         Workload.of_network(network)
     trace = eie.Trace(
-        {
+        layers={
             "conv": eie.LayerTrace.from_dense(np.ones((25, 36)), products=25),
             "lstm": eie.LayerTrace.from_dense(np.ones((7, 5)), products=7),
             "fc": eie.LayerTrace.from_dense(np.array([1, 0, 1, 0])),
@@ -599,7 +636,8 @@ def test_workload_of_a_network_with_conv_and_lstm():
 
 def baseline(*layers):
     return Baseline(
-        Machine("m", "imported", "here"), tuple(LayerCost(name, 1.0, shape=shape) for name, shape in layers)
+        Machine(name="m", how="imported", source="here"),
+        tuple(LayerCost(layer=name, latency_us=1.0, shape=shape) for name, shape in layers),
     )
 
 

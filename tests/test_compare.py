@@ -24,11 +24,11 @@ def lenet():
 
 
 def other(*layers, **machine):
-    return Baseline(Machine("other", "imported", "test", **machine), layers)
+    return Baseline(Machine(name="other", how="imported", source="test", **machine), layers)
 
 
 def test_ratios_by_hand(lenet):
-    half = other(*(LayerCost(one.name, one.latency_us / 2, energy_nj=1000.0) for one in lenet.layers))
+    half = other(*(LayerCost(layer=one.name, latency_us=one.latency_us / 2, energy_nj=1000.0) for one in lenet.layers))
     found = compare(lenet, [half, "dense"], reference="eie")
     eie_column, halved, dense = found.columns
     for layer in (*found.layers, TOTAL, MEAN):
@@ -44,7 +44,7 @@ def test_ratios_by_hand(lenet):
 
 
 def test_missing_layers_are_not_summed(lenet):
-    found = compare(lenet, [other(LayerCost("ip1", 5.0)), "dense"], reference="dense")
+    found = compare(lenet, [other(LayerCost(layer="ip1", latency_us=5.0)), "dense"], reference="dense")
     column = found.columns[1]
     assert column.latency_us is None
     assert found.speedup(column, TOTAL) is None
@@ -54,14 +54,14 @@ def test_missing_layers_are_not_summed(lenet):
 
 
 def test_a_whole_network_has_a_total_only(lenet):
-    found = compare(lenet, [other(LayerCost(WHOLE, 7.0)), "dense"])
+    found = compare(lenet, [other(LayerCost(layer=WHOLE, latency_us=7.0)), "dense"])
     assert found.columns[1].latency_us == 7.0
     assert found.speedup(found.columns[0], TOTAL) == pytest.approx(7.0 / lenet.latency_us)
     assert found.speedup(found.columns[0], "ip1") is None
 
 
 def test_what_is_unfair_is_said(lenet):
-    costs = [LayerCost(layer.name, 1.0) for layer in lenet.layers]
+    costs = [LayerCost(layer=layer.name, latency_us=1.0) for layer in lenet.layers]
     machines = {
         "fetches them from DRAM": {"dram": True},
         "EIE runs 1 sample at a time, other 64": {"batch": 64},
@@ -76,7 +76,9 @@ def test_what_is_unfair_is_said(lenet):
 
 
 def test_per_mm2(lenet):
-    found = compare(lenet, [other(*(LayerCost(one.name, 10.0) for one in lenet.layers), area_mm2=50.0)])
+    found = compare(
+        lenet, [other(*(LayerCost(layer=one.name, latency_us=10.0) for one in lenet.layers), area_mm2=50.0)]
+    )
     rows = {(row["layer"], row["machine"]): row for row in found.records()}
     assert rows["ip1", "other"]["frames_per_s_mm2"] == pytest.approx(1e5 / 50)
     assert rows[TOTAL, "EIE_64PE 64 PEs"]["frames_per_s_mm2"] == pytest.approx(1e6 / lenet.latency_us / 40.84, rel=1e-3)
@@ -105,16 +107,18 @@ def test_machines_of_one_name_are_told_apart(lenet):
 def test_convolutions_lstms_and_winograd():
     """Layers that are not fully connected, from the simulated result to each kind of machine."""
     rng = np.random.default_rng(0)
-    conv = Conv2d(2, 3, (3, 3), pads=(1, 1, 1, 1))
+    conv = Conv2d(in_channels=2, out_channels=3, kernel=(3, 3), pads=(1, 1, 1, 1))
     network = eie.Network(
-        "n",
-        (
-            eie.Layer.from_conv("conv", rng.standard_normal(conv.weight_shape), rng.standard_normal(3), conv),
+        name="n",
+        layers=(
+            eie.Layer.from_conv(
+                name="conv", weights=rng.standard_normal(conv.weight_shape), bias=rng.standard_normal(3), conv=conv
+            ),
             eie.Layer.from_lstm("lstm", rng.standard_normal((8, 3)), rng.standard_normal((8, 2))),
         ),
     )
     trace = eie.Trace(
-        {
+        layers={
             "conv": eie.LayerTrace.from_dense(np.ones((36, 18)), products=36),
             "lstm": eie.LayerTrace.from_dense(np.ones((5, 5)), products=5),
         }
@@ -130,7 +134,7 @@ def test_convolutions_lstms_and_winograd():
     assert systolic.costs["lstm"].cycles == 5 * (2 * 2 * (4 + 1 + 6) - 1)
     assert all(column.latency_us is not None for column in found.columns)
     layer = network.layers[0]
-    one = eie.compile(eie.Network("w", (layer,), sequential=True), spec, lowering="winograd")
+    one = eie.compile(eie.Network(name="w", layers=(layer,), sequential=True), spec, lowering="winograd")
     tiles = compare(eie.simulate(one, np.ones((2, 6, 6))), ["systolic:4x4:ws"], network=network)
     # 9 tiles, 16 products (3 x 2) a tile.
     assert tiles.columns[1].costs["conv"].cycles == 16 * ((4 + 9 + 6) - 1)

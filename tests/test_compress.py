@@ -200,7 +200,7 @@ def test_permutations_add_up():
 
 def test_recorded_activations_behind_the_first_layer_are_labelled():
     net = mlp([3, 3, 2])
-    trace = eie.Trace({name: eie.LayerTrace.from_dense(np.ones((1, 3))) for name in ("fc0", "fc1")})
+    trace = eie.Trace(layers={name: eie.LayerTrace.from_dense(np.ones((1, 3))) for name in ("fc0", "fc1")})
     compressed, _ = eie.compress(replace(net, trace=trace), prune({"density": 0.5}))
     assert "are those of the network before compression" in compressed.notes[-1]
 
@@ -241,7 +241,7 @@ class TestSize:
     def test_grouped_convolutions_store_their_own_weights_only(self):
         kernel = np.zeros((4, 2, 1, 1))
         kernel[0, 0] = kernel[3, 1] = 1
-        layer = eie.Layer.from_conv("c", kernel, conv=Conv2d(4, 4, groups=2))
+        layer = eie.Layer.from_conv("c", kernel, conv=Conv2d(in_channels=4, out_channels=4, groups=2))
         size = size_report(eie.Network.of(layer)).layers[0]
         assert (size.weights, size.kept, size.entries) == (8, 2, 2)
 

@@ -24,7 +24,7 @@ FIRST_ROW = np.eye(4)[:, :1] @ ones((1, 8))
 def activity(weights, activations, n_pe, depth=8, engine="fast", bias=None, **spec):
     spec = eie.EIE_64PE.replace(n_pe=n_pe, act_queue_depth=depth, **spec)
     program = eie.compile(eie.Layer.from_weights("layer", weights, bias), spec)
-    return time_layer(program.layers[0], LayerTrace.from_dense(activations), spec, engine)
+    return time_layer(layer=program.layers[0], inputs=LayerTrace.from_dense(activations), spec=spec, engine=engine)
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -127,7 +127,10 @@ class TestAlexNetFc8:
 
     def test_events_agree(self, compiled, trace):
         layer, spec = compiled.layers[0], compiled.spec
-        assert_same(time_layer(layer, trace, spec, "events"), time_layer(layer, trace, spec, "fast"))
+        assert_same(
+            time_layer(layer=layer, inputs=trace, spec=spec, engine="events"),
+            time_layer(layer=layer, inputs=trace, spec=spec, engine="fast"),
+        )
 
 
 def assert_same(left, right):
@@ -197,7 +200,10 @@ class TestEngines:
         )
         program = eie.compile(eie.Layer.from_weights("layer", weights, bias), spec)
         trace = LayerTrace.from_dense(activations)
-        assert_same(time_layer(program.layers[0], trace, spec, "events"), time_layer(program.layers[0], trace, spec))
+        assert_same(
+            time_layer(layer=program.layers[0], inputs=trace, spec=spec, engine="events"),
+            time_layer(program.layers[0], trace, spec),
+        )
 
     @pytest.mark.parametrize("largest", [1, 3, 40, 300, 70_000])
     def test_every_number_type_gives_the_same(self, largest):

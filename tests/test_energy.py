@@ -46,7 +46,9 @@ def test_prices_from_the_calibrating_run():
     prices = prices_pj(eie.EIE_64PE)
     assert set(prices) == set(UNITS) - {"dram"}
     assert prices["spmat_read"] == pytest.approx(31.1, abs=0.05)
-    assert sram(128, 64, 45, "itrs-lstp").read_pj == pytest.approx(32.3, abs=0.05)  # CACTI's figure for the same SRAM
+    assert sram(kib=128, width_bits=64, node_nm=45, cell="itrs-lstp").read_pj == pytest.approx(
+        32.3, abs=0.05
+    )  # CACTI's figure for the same SRAM
 
 
 def test_both_methods_agree_where_they_are_calibrated(fc8):
@@ -68,17 +70,17 @@ def test_sram_prices_scale_with_cacti():
 
 
 def test_interpolated_sizes_lie_between():
-    small, middle, large = (sram(kib, 64, 45, "itrs-lop") for kib in (64, 96, 128))
+    small, middle, large = (sram(kib=kib, width_bits=64, node_nm=45, cell="itrs-lop") for kib in (64, 96, 128))
     assert small.read_pj < middle.read_pj < large.read_pj
     assert (small.interpolated, middle.interpolated, large.interpolated) == (False, True, False)
-    assert sram(128, 96, 45, "itrs-lop").interpolated
+    assert sram(kib=128, width_bits=96, node_nm=45, cell="itrs-lop").interpolated
 
 
 def test_what_the_table_does_not_span_is_said():
     with pytest.raises(eie.EieError, match="no CACTI row near 128 KiB x 8 bits"):
         prices_pj(eie.EIE_64PE.replace(spmat_row_bits=8))
     with pytest.raises(eie.EieError, match="sram cell 'fast': must be one of itrs-lop, itrs-lstp"):
-        sram(128, 64, 45, "fast")
+        sram(kib=128, width_bits=64, node_nm=45, cell="fast")
 
 
 def test_slow_memories_are_flagged():

@@ -34,8 +34,8 @@ def two_rings(count, seed):
 def mlp(hidden=16, seed=0):
     rng = np.random.default_rng(seed)
     return eie.Network(
-        "rings",
-        (
+        name="rings",
+        layers=(
             eie.Layer.from_weights("ip1", rng.normal(0, 0.7, (hidden, 4)), np.zeros(hidden), relu=True),
             eie.Layer.from_weights("ip2", rng.normal(0, 0.3, (2, hidden)), np.zeros(2)),
         ),
@@ -47,15 +47,21 @@ def convnet(seed=0):
     """A strided, padded, grouped convolution, pooling and a product over 4 x 4 images of two channels."""
     rng = np.random.default_rng(seed)
     geometry = eie.model.geometry.Conv2d(2, 4, (3, 3), pads=(1, 1, 1, 1), groups=2)
-    conv = eie.Layer.from_conv("conv", rng.normal(size=(4, 1, 3, 3)), rng.normal(size=4), geometry, relu=True)
+    conv = eie.Layer.from_conv(
+        name="conv", weights=rng.normal(size=(4, 1, 3, 3)), bias=rng.normal(size=4), conv=geometry, relu=True
+    )
     fc = eie.Layer.from_weights("fc", rng.normal(size=(3, 16)), rng.normal(size=3))
     steps = [("layer", "conv"), ("max_pool", {"kernel": (2, 2)}), ("flatten", {}), ("layer", "fc")]
-    return eie.Network("small", (conv, fc), graph=Graph.sequence("image", (2, 4, 4), steps))
+    return eie.Network(name="small", layers=(conv, fc), graph=Graph.sequence("image", (2, 4, 4), steps))
 
 
 def trainer(train=None, **training):
     train = train or two_rings(600, 1)
-    return Trainer(train, two_rings(400, 2), Training(**{"batch": 30, "learning_rate": 0.01, **training}))
+    return Trainer(
+        train_set=train,
+        test_set=two_rings(400, 2),
+        training=Training(**{"batch": 30, "learning_rate": 0.01, **training}),
+    )
 
 
 def pruned(network, density):
@@ -112,7 +118,7 @@ def test_pruned_weights_stay_zero_and_the_others_move():
 
 def test_a_grouped_convolution_keeps_its_structural_zeros():
     images = Examples(np.random.default_rng(0).normal(size=(60, 32)).astype(np.float32), np.arange(60) % 3)
-    after = Trainer(images, images, Training(batch=10)).finetune(convnet(), 1)
+    after = Trainer(train_set=images, test_set=images, training=Training(batch=10)).finetune(convnet(), 1)
     assert after.layers[0].weight_density == 1.0
     assert after.layers[0].geometry == convnet().layers[0].geometry
     assert (after.layers[0].kernel != convnet().layers[0].kernel).all()
@@ -208,7 +214,7 @@ def test_gradients_and_curvature_of_a_convolution_match_differences_of_the_loss(
     rng = np.random.default_rng(6)
     images = Examples(rng.normal(size=(20, 32)).astype(np.float32), rng.integers(0, 3, 20))
     network = convnet()
-    one = Trainer(images, images, Training())
+    one = Trainer(train_set=images, test_set=images, training=Training())
     gradient, curvature = one.gradients(network)["conv"], one.curvature(network)["conv"]
     assert gradient.shape == curvature.shape == network.layers[0].matrix.shape
     assert (curvature >= 0).all()
@@ -236,7 +242,7 @@ def test_orders_of_taylor_and_obd_by_hand():
     inputs = np.array([[1.0, 0.0], [2.0, 0.0]], np.float32)
     examples = Examples(inputs, np.array([0, 1]))
     layer = eie.Layer.from_weights("only", [[0.1, 3.0], [-0.1, 2.0]])
-    one = Trainer(examples, examples, Training())
+    one = Trainer(train_set=examples, test_set=examples, training=Training())
     network = eie.Network.of(layer)
     evidence = eie.compression.pruning.score.Evidence(one.gradients(network)["only"], one.curvature(network)["only"])
     for criterion in ("taylor", "obd"):
@@ -250,7 +256,7 @@ def test_what_cannot_be_trained_is_refused():
     one = trainer()
     with pytest.raises(ModelError, match="takes 5 inputs, the examples have 4"):
         one.accuracy(eie.Network.of(eie.Layer.from_weights("x", np.ones((2, 5)))))
-    apart = eie.Network("apart", (eie.Layer.from_weights("x", np.ones((2, 4))),))
+    apart = eie.Network(name="apart", layers=(eie.Layer.from_weights("x", np.ones((2, 4))),))
     with pytest.raises(ModelError, match="do not feed each other"):
         one.finetune(apart, 1)
     with pytest.raises(ModelError, match="tells 1 classes apart, a label is 1"):
@@ -258,7 +264,7 @@ def test_what_cannot_be_trained_is_refused():
     lstm = eie.Layer.from_lstm("cell", np.ones((8, 4)), np.ones((8, 2)))
     graph = Graph.sequence("x", (1, 4), [("layer", "cell")])
     with pytest.raises(ModelError, match="Lstm layers cannot be trained"):
-        one.finetune(eie.Network("lstm", (lstm,), graph=graph), 1)
+        one.finetune(eie.Network(name="lstm", layers=(lstm,), graph=graph), 1)
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ def computed(weights, bias, inputs, n_pe=3, data_bits=16, relu=False, **spec):
     spec = eie.EIE_64PE.replace(n_pe=n_pe, data_bits=data_bits, **spec)
     layer = eie.compile(eie.Layer.from_weights("layer", weights, bias, relu=relu), spec).layers[0]
     fixed = FixedPoint.quantise(inputs, data_bits, largest=float(layer.has_bias))
-    return run_layer(layer, fixed, inputs, data_bits), layer
+    return run_layer(layer=layer, fixed_inputs=fixed, float_inputs=inputs, data_bits=data_bits), layer
 
 
 @given(layers(), st.sampled_from([1, 3, 64]), st.sampled_from([8, 16, 24]))
@@ -79,7 +79,7 @@ def test_saturation_is_counted():
     layer = eie.compile(eie.Layer.from_codes("layer", codes, [0, 1]), eie.EIE_64PE.replace(n_pe=1)).layers[0]
     big = FixedPoint(np.full((1, 4), 30000, np.int64), 15)
     small = np.full((1, 4), 0.001, np.float32)
-    found = run_layer(layer, big, small, 16)
+    found = run_layer(layer=layer, fixed_inputs=big, float_inputs=small, data_bits=16)
     assert found.saturations > 0
     assert found.fixed.raw.tolist() == [[32767]]
 
@@ -126,7 +126,7 @@ class TestChain:
 
     def network(self):
         layers = (eie.Layer.from_weights("a", self.first, relu=True), eie.Layer.from_weights("b", self.second))
-        return eie.Network("net", layers, sequential=True)
+        return eie.Network(name="net", layers=layers, sequential=True)
 
     def test_outputs_feed_the_next_layer(self):
         result = eie.simulate(eie.compile(self.network()), self.inputs)
@@ -154,7 +154,9 @@ class TestChain:
         """A hidden value too small for 8-bit numbers is a zero there, and not in float32."""
         first = np.array([[1.0, 0], [0, 1.0]])
         layers = (eie.Layer.from_weights("a", first, relu=True), eie.Layer.from_weights("b", first))
-        program = eie.compile(eie.Network("net", layers, sequential=True), eie.EIE_64PE.replace(data_bits=8))
+        program = eie.compile(
+            eie.Network(name="net", layers=layers, sequential=True), eie.EIE_64PE.replace(data_bits=8)
+        )
         tiny = [1.0, 0.001]
         fixed = eie.simulate(program, tiny, datapath="fixed")
         exact = eie.simulate(program, tiny, datapath="float32")

@@ -19,10 +19,10 @@ from eie.model.graph import Graph, Node
 from eie.plots.studies import accuracies
 from eie.results.accuracy import float32_accuracy
 from eie.show.sections import Statement
+from eie.studies.granularity import claims
 from eie.studies.granularity.claims import break_even, statements
 from eie.studies.granularity.example import example
 from eie.studies.granularity.notes import pruning_notes
-from eie.studies.granularity import claims
 from eie.studies.granularity.study import GranularityStudy, Row, granularity
 from eie.studies.granularity.variants import DEFAULT, Variant, prune, shapes_only
 from eie.studies.search.judge import Judge
@@ -152,7 +152,7 @@ def test_the_least_layers_go_first():
     layers = [
         eie.Layer.from_weights(f"fc{i}", scale * rng.standard_normal((6, 6))) for i, scale in enumerate((3, 1, 2, 4))
     ]
-    network = eie.Network("square", tuple(layers), sequential=True)
+    network = eie.Network(name="square", layers=tuple(layers), sequential=True)
     form = prune(network, Variant.parse("layer:0.5"))
     assert [layer.name for layer in form.network.layers] == ["fc0", "fc3"]
 
@@ -248,18 +248,23 @@ def test_networks_that_cannot_be_judged_by_classes(tmp_path):
     with pytest.raises(TraceError, match="labels from . to .: the network 'cnn' tells 3 classes apart"):
         Judge.of(wrong).choose(wrong)
     steps = [("layer", "conv1"), ("relu", {}), ("global_average_pool", {})]
-    pooled = eie.Network("maps", (network.layers[0],), graph=Graph.sequence("image", (1, 8, 8), steps))
+    pooled = eie.Network(name="maps", layers=(network.layers[0],), graph=Graph.sequence("image", (1, 8, 8), steps))
     x = np.abs(images(30))
     labels = outputs(pooled, x).reshape(30, -1).argmax(axis=1)
-    trace = eie.Trace({"image": eie.LayerTrace.from_dense(x.reshape(30, -1))}, labels)
+    trace = eie.Trace(layers={"image": eie.LayerTrace.from_dense(x.reshape(30, -1))}, labels=labels)
     assert float32_accuracy(replace(pooled, trace=trace)) == 1
     assert eie.simulate(eie.compile(replace(pooled, trace=trace))).accuracy.float32 > 0.5
-    nodes = (Node("layer", ("a",), ("fc:out",), "fc"), Node("add", ("fc:out", "b"), ("sum",)))
+    nodes = (
+        Node(op="layer", inputs=("a",), outputs=("fc:out",), layer="fc"),
+        Node(op="add", inputs=("fc:out", "b"), outputs=("sum",)),
+    )
     both = eie.Network(
-        "two", (eie.Layer.from_weights("fc", np.eye(4)),), graph=Graph((("a", (4,)), ("b", (4,))), nodes, ("sum",))
+        name="two",
+        layers=(eie.Layer.from_weights("fc", np.eye(4)),),
+        graph=Graph(inputs=(("a", (4,)), ("b", (4,))), nodes=nodes, outputs=("sum",)),
     )
     rows = eie.LayerTrace.from_dense(np.eye(4))
-    both = replace(both, trace=eie.Trace({"a": rows, "b": rows}, np.arange(4)))
+    both = replace(both, trace=eie.Trace(layers={"a": rows, "b": rows}, labels=np.arange(4)))
     study = granularity(both, ["fine:0.5"], ["dense"])
     assert study.unpruned.accuracy == 1
     assert "network with one input" in study.search_note
@@ -276,14 +281,14 @@ def test_residual_networks_lose_the_channels_that_are_not_added():
     rng = np.random.default_rng(0)
 
     def conv(name, inputs, out):
-        how = Conv2d(inputs, out, (3, 3), pads=(1, 1, 1, 1))
-        return eie.Layer.from_conv(name, rng.standard_normal(how.weight_shape), None, how)
+        how = Conv2d(in_channels=inputs, out_channels=out, kernel=(3, 3), pads=(1, 1, 1, 1))
+        return eie.Layer.from_conv(name=name, weights=rng.standard_normal(how.weight_shape), bias=None, conv=how)
 
     graph = Graph.sequence("x", (4, 6, 6), [("layer", "a"), ("relu", {}), ("layer", "b")])
     last = graph.nodes[-1]
     added = replace(last, op="add", inputs=("x", last.name), outputs=("sum",), layer=None)
     graph = replace(graph, nodes=(*graph.nodes, added), outputs=("sum",))
-    network = eie.Network("res", (conv("a", 4, 8), conv("b", 8, 4)), graph=graph)
+    network = eie.Network(name="res", layers=(conv("a", 4, 8), conv("b", 8, 4)), graph=graph)
     form = prune(network, Variant.parse("channel:0.5"))
     assert [layer.outputs for layer in form.network.layers] == [4, 4]
     assert form.network.layers[1].geometry.in_channels == 4
@@ -320,13 +325,38 @@ def made_up(rows, machines=("eie", "dense"), epochs=0, unpruned=0.9):
     found = []
     for text, accuracy, kept, times in [("dense", unpruned, 1000, dict.fromkeys(machines, 10.0)), *rows]:
         costs = {
-            name: Baseline(Machine(name, "modelled", "test"), (LayerCost("a", times.get(name, 10.0)),))
+            name: Baseline(
+                Machine(name=name, how="modelled", source="test"),
+                (LayerCost(layer="a", latency_us=times.get(name, 10.0)),),
+            )
             for name in machines
         }
         sizes = {"dense": 4000, "csr": 8 * kept + 4, "eie": kept}
-        row = Row(Variant.parse(text), "", 1000, kept, sizes, 1000, kept, kept, accuracy, accuracy, costs)
+        row = Row(
+            variant=Variant.parse(text),
+            note="",
+            weights=1000,
+            kept=kept,
+            size_bytes=sizes,
+            macs=1000,
+            kept_macs=kept,
+            eie_macs=kept,
+            accuracy=accuracy,
+            accuracy_shared=accuracy,
+            costs=costs,
+        )
         found.append(row)
-    return GranularityStudy("n", eie.EIE_64PE, tuple(found), machines, epochs, "test", (), None, "no search")
+    return GranularityStudy(
+        network="n",
+        spec=eie.EIE_64PE,
+        rows=tuple(found),
+        machines=machines,
+        epochs=epochs,
+        accuracy_source="test",
+        notes=(),
+        search=None,
+        search_note="no search",
+    )
 
 
 def verdict(study, words):

@@ -7,7 +7,6 @@ import struct
 import zipfile
 from functools import cache
 
-import eie.formats.npz as npz_module
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -15,6 +14,7 @@ from hypothesis import strategies as st
 from netfile import net_file, random_layer
 
 import eie
+import eie.formats.npz as npz_module
 import eie.model.trace as trace_module
 from eie.compiler import program as program_module
 from eie.formats.npz import read_npy
@@ -79,7 +79,7 @@ def build(folder):
     net = eie.load(folder / "model.npz")
     eie.compile(net, SMALL).save(folder / "program.safetensors")
     layers = {"a": eie.LayerTrace.from_dense(ACTIVATIONS), "b": eie.LayerTrace.from_dense(ACTIVATIONS[:, :6])}
-    eie.Trace(layers, np.array([0, 1, 2]), "test").save(folder / "trace.npz")
+    eie.Trace(layers=layers, labels=np.array([0, 1, 2]), source="test").save(folder / "trace.npz")
     stored.save(small_network(), folder / "stored.npz")
     stored.save(small_network(), folder / "stored.safetensors")
     return folder
@@ -88,18 +88,26 @@ def build(folder):
 def small_network():
     """A convolution, pooling, an added constant and a shared layer in a graph, with a trace."""
     rng = np.random.default_rng(5)
-    conv = eie.Layer.from_conv("c", rng.standard_normal((2, 1, 3, 3)), conv=Conv2d(1, 2, (3, 3), pads=(1, 1, 1, 1)))
+    conv = eie.Layer.from_conv(
+        "c",
+        rng.standard_normal((2, 1, 3, 3)),
+        conv=Conv2d(in_channels=1, out_channels=2, kernel=(3, 3), pads=(1, 1, 1, 1)),
+    )
     shared = eie.Layer.from_codes("d", rng.integers(0, 4, (3, 4)), [0, 1, -1, 2])
     nodes = (
-        Node("layer", ("input",), ("c",), "c"),
-        Node("max_pool", ("c",), ("p",), None, {"kernel": (2, 2), "ceil": True}),
-        Node("add", ("p", "shift"), ("s",)),
-        Node("flatten", ("s",), ("f",)),
-        Node("layer", ("f",), ("d",), "d"),
+        Node(op="layer", inputs=("input",), outputs=("c",), layer="c"),
+        Node(op="max_pool", inputs=("c",), outputs=("p",), layer=None, attributes={"kernel": (2, 2), "ceil": True}),
+        Node(op="add", inputs=("p", "shift"), outputs=("s",)),
+        Node(op="flatten", inputs=("s",), outputs=("f",)),
+        Node(op="layer", inputs=("f",), outputs=("d",), layer="d"),
     )
-    graph = Graph((("input", (1, 2, 4)),), nodes, ("d",), {"shift": np.ones((1, 2), np.float32)})
-    trace = eie.Trace({"input": eie.LayerTrace.from_dense(ACTIVATIONS)}, np.array([0, 1, 2]), "test")
-    return eie.Network("n", (conv, shared), trace=trace, graph=graph)
+    graph = Graph(
+        inputs=(("input", (1, 2, 4)),), nodes=nodes, outputs=("d",), constants={"shift": np.ones((1, 2), np.float32)}
+    )
+    trace = eie.Trace(
+        layers={"input": eie.LayerTrace.from_dense(ACTIVATIONS)}, labels=np.array([0, 1, 2]), source="test"
+    )
+    return eie.Network(name="n", layers=(conv, shared), trace=trace, graph=graph)
 
 
 def save_torch(folder):

@@ -211,16 +211,16 @@ class TestRecords:
         with pytest.raises(eie.EieError, match="layer name ''"):
             eie.Layer.from_weights("", [[1.0]])
         with pytest.raises(eie.EieError, match="two layers are called 'a'"):
-            eie.Network("net", (one, one))
+            eie.Network(name="net", layers=(one, one))
         with pytest.raises(eie.EieError, match="no layers"):
-            eie.Network("net", ())
+            eie.Network(name="net", layers=())
         with pytest.raises(eie.EieError, match="must be an eie.Layer or eie.Network"):
             eie.compile([[1.0]])
 
     def test_a_sequence_must_chain(self):
         layers = (eie.Layer.from_weights("a", np.ones((2, 3))), eie.Layer.from_weights("b", np.ones((2, 3))))
         with pytest.raises(eie.EieError, match="a has 2 outputs but b takes 3 inputs"):
-            eie.Network("net", layers, sequential=True)
+            eie.Network(name="net", layers=layers, sequential=True)
 
     def test_records_do_not_change_with_their_source(self):
         weights = np.ones((2, 2), np.float32)

@@ -14,14 +14,16 @@ from eie.model.trace import LayerTrace
 LEVELS = np.concatenate((np.arange(-7, 0), np.arange(1, 9))).astype(np.float32) / 8
 
 CONVS = {
-    "plain": Conv2d(3, 4, (3, 3)),
-    "1x1": Conv2d(5, 7),
-    "strided": Conv2d(2, 3, (3, 3), stride=(2, 3)),
-    "one-sided pads": Conv2d(2, 3, (2, 3), pads=(1, 0, 2, 3)),
-    "dilated": Conv2d(2, 3, (3, 2), dilation=(2, 3), pads=(1, 1, 1, 1)),
-    "grouped": Conv2d(4, 6, (3, 3), pads=(1, 1, 1, 1), groups=2),
-    "depthwise": Conv2d(5, 5, (3, 3), stride=(2, 2), pads=(1, 1, 1, 1), groups=5),
-    "all at once": Conv2d(4, 8, (2, 3), (1, 2), (0, 1, 1, 2), (2, 1), 4),
+    "plain": Conv2d(in_channels=3, out_channels=4, kernel=(3, 3)),
+    "1x1": Conv2d(in_channels=5, out_channels=7),
+    "strided": Conv2d(in_channels=2, out_channels=3, kernel=(3, 3), stride=(2, 3)),
+    "one-sided pads": Conv2d(in_channels=2, out_channels=3, kernel=(2, 3), pads=(1, 0, 2, 3)),
+    "dilated": Conv2d(in_channels=2, out_channels=3, kernel=(3, 2), dilation=(2, 3), pads=(1, 1, 1, 1)),
+    "grouped": Conv2d(in_channels=4, out_channels=6, kernel=(3, 3), pads=(1, 1, 1, 1), groups=2),
+    "depthwise": Conv2d(in_channels=5, out_channels=5, kernel=(3, 3), stride=(2, 2), pads=(1, 1, 1, 1), groups=5),
+    "all at once": Conv2d(
+        in_channels=4, out_channels=8, kernel=(2, 3), stride=(1, 2), pads=(0, 1, 1, 2), dilation=(2, 1), groups=4
+    ),
 }
 
 
@@ -43,7 +45,7 @@ def test_a_convolution_gives_what_the_dense_operator_gives(conv, n_pe):
     rng = np.random.default_rng(1)
     weights, bias = draw(rng, conv.weight_shape), draw(rng, conv.out_channels)
     x = maps(rng, (2, conv.in_channels, 7, 8))
-    layer = eie.Layer.from_conv("c", weights, bias, conv, relu=True)
+    layer = eie.Layer.from_conv(name="c", weights=weights, bias=bias, conv=conv, relu=True)
     expected = np.maximum(dense(conv, weights, bias, x), 0)
     result = eie.simulate(eie.compile(layer, eie.EIE_64PE.replace(n_pe=n_pe)), x)
     one = result.layers[0]
@@ -56,7 +58,7 @@ def test_a_convolution_gives_what_the_dense_operator_gives(conv, n_pe):
 @pytest.mark.parametrize("conv", CONVS.values(), ids=CONVS)
 def test_a_kernel_survives_its_lowering(conv):
     weights = draw(np.random.default_rng(2), conv.weight_shape)
-    layer = eie.Layer.from_conv("c", weights, None, conv)
+    layer = eie.Layer.from_conv(name="c", weights=weights, bias=None, conv=conv)
     np.testing.assert_array_equal(layer.kernel, weights)
     assert layer.matrix.nnz == np.count_nonzero(weights)
     assert layer.weight_density == np.count_nonzero(weights) / weights.size
@@ -64,10 +66,10 @@ def test_a_kernel_survives_its_lowering(conv):
 
 def test_shared_codes_of_a_convolution():
     rng = np.random.default_rng(3)
-    conv = Conv2d(4, 4, (3, 3), groups=2)
+    conv = Conv2d(in_channels=4, out_channels=4, kernel=(3, 3), groups=2)
     codebook = np.concatenate(([0], LEVELS))
     codes, bias = rng.integers(0, 16, conv.weight_shape).astype(np.uint8), rng.integers(0, 16, 4).astype(np.uint8)
-    layer = eie.Layer.from_conv("c", codes, bias, conv, codebook=codebook)
+    layer = eie.Layer.from_conv(name="c", weights=codes, bias=bias, conv=conv, codebook=codebook)
     np.testing.assert_array_equal(layer.kernel, codebook[codes])
     x = maps(rng, (1, 4, 5, 5))
     result = eie.simulate(eie.compile(layer), x)
@@ -78,12 +80,12 @@ def test_shared_codes_of_a_convolution():
 def test_slices_of_rows_are_im2col(data):
     sizes = st.integers(1, 3)
     conv = Conv2d(
-        data.draw(sizes),
-        1,
-        (data.draw(sizes), data.draw(sizes)),
-        (data.draw(sizes), data.draw(sizes)),
-        tuple(data.draw(st.integers(0, 2)) for _ in range(4)),
-        (data.draw(st.integers(1, 2)), data.draw(st.integers(1, 2))),
+        in_channels=data.draw(sizes),
+        out_channels=1,
+        kernel=(data.draw(sizes), data.draw(sizes)),
+        stride=(data.draw(sizes), data.draw(sizes)),
+        pads=tuple(data.draw(st.integers(0, 2)) for _ in range(4)),
+        dilation=(data.draw(st.integers(1, 2)), data.draw(st.integers(1, 2))),
     )
     x = np.random.default_rng(data.draw(st.integers(0, 9))).random((2, conv.in_channels, 6, 7))
     whole = conv.im2col(x)
@@ -93,14 +95,14 @@ def test_slices_of_rows_are_im2col(data):
     start = data.draw(st.integers(0, stop))
     np.testing.assert_array_equal(conv.unroll(conv.windows(x), start, stop), whole[start:stop])
     ones = np.ones(conv.weight_shape)
-    folded = conv.fold(whole @ ones.reshape(1, -1).T, 2, rows, columns)
+    folded = conv.fold(whole @ ones.reshape(1, -1).T, 2, (rows, columns))
     np.testing.assert_allclose(folded, dense(conv, ones, None, x))
 
 
 def test_engines_agree_on_a_convolution():
     rng = np.random.default_rng(4)
-    conv = Conv2d(3, 6, (3, 3), pads=(1, 1, 1, 1))
-    layer = eie.Layer.from_conv("c", draw(rng, conv.weight_shape, 0.3), draw(rng, 6), conv)
+    conv = Conv2d(in_channels=3, out_channels=6, kernel=(3, 3), pads=(1, 1, 1, 1))
+    layer = eie.Layer.from_conv(name="c", weights=draw(rng, conv.weight_shape, 0.3), bias=draw(rng, 6), conv=conv)
     for lowering in ("im2col", "winograd"):
         program = eie.compile(layer, eie.EIE_64PE.replace(n_pe=4, act_queue_depth=2), lowering=lowering)
         x = maps(rng, (2, 3, 4, 5))
@@ -113,8 +115,8 @@ def test_engines_agree_on_a_convolution():
 
 def test_a_sample_is_the_sum_of_its_pixels():
     rng = np.random.default_rng(5)
-    conv = Conv2d(3, 6, (3, 3))
-    layer = eie.Layer.from_conv("c", draw(rng, conv.weight_shape, 0.3), None, conv)
+    conv = Conv2d(in_channels=3, out_channels=6, kernel=(3, 3))
+    layer = eie.Layer.from_conv(name="c", weights=draw(rng, conv.weight_shape, 0.3), bias=None, conv=conv)
     program = eie.compile(layer, eie.EIE_64PE.replace(n_pe=4))
     x = maps(rng, (3, 3, 5, 6))
     result = eie.simulate(program, x).layers[0]
@@ -124,18 +126,20 @@ def test_a_sample_is_the_sum_of_its_pixels():
         np.testing.assert_array_equal(counts, single.activity.counts[name].reshape(3, 12).sum(axis=1), err_msg=name)
     np.testing.assert_array_equal(result.activity.cycles, single.activity.cycles.reshape(3, 12).sum(axis=1))
     assert result.dense_us == 12 * single.dense_us
-    recorded = eie.Trace({"c": LayerTrace.from_dense(conv.im2col(x), products=12)})
+    recorded = eie.Trace(layers={"c": LayerTrace.from_dense(conv.im2col(x), products=12)})
     driven = eie.simulate(program, recorded).layers[0]
     np.testing.assert_array_equal(driven.activity.cycles, result.activity.cycles)
     np.testing.assert_array_equal(
-        conv.fold(driven.computed.fixed.raw, 3, 3, 4), result.computed.fixed.raw, "trace and execution differ"
+        conv.fold(driven.computed.fixed.raw, 3, (3, 4)),
+        result.computed.fixed.raw,
+        "trace and execution differ",
     )
 
 
 def test_slicing_changes_nothing(monkeypatch):
     rng = np.random.default_rng(6)
-    conv = Conv2d(3, 6, (3, 3), pads=(1, 1, 1, 1))
-    layer = eie.Layer.from_conv("c", draw(rng, conv.weight_shape, 0.3), draw(rng, 6), conv)
+    conv = Conv2d(in_channels=3, out_channels=6, kernel=(3, 3), pads=(1, 1, 1, 1))
+    layer = eie.Layer.from_conv(name="c", weights=draw(rng, conv.weight_shape, 0.3), bias=draw(rng, 6), conv=conv)
     x = maps(rng, (3, 3, 5, 6))
 
     def run(lowering):
@@ -155,11 +159,11 @@ def test_slicing_changes_nothing(monkeypatch):
 @pytest.mark.parametrize("pads", [(0, 0, 0, 0), (1, 1, 1, 1), (2, 0, 1, 3)])
 def test_winograd_gives_what_the_direct_convolution_gives(size, pads):
     rng = np.random.default_rng(7)
-    conv = Conv2d(3, 5, (3, 3), pads=pads)
+    conv = Conv2d(in_channels=3, out_channels=5, kernel=(3, 3), pads=pads)
     # Two weights: the transformed kernel has few enough values for the codebook.
     weights = rng.choice([0, 0, 0.5], conv.weight_shape).astype(np.float32)
     weights[:, :, 1:] = 0
-    layer = eie.Layer.from_conv("c", weights, np.full(5, 0.25), conv, relu=True)
+    layer = eie.Layer.from_conv(name="c", weights=weights, bias=np.full(5, 0.25), conv=conv, relu=True)
     x = maps(rng, (2, 3, *size))
     program = eie.compile(layer, eie.EIE_64PE.replace(n_pe=4), lowering="winograd")
     assert program.layers[0].shared.exact
@@ -177,20 +181,21 @@ def test_winograd_gives_what_the_direct_convolution_gives(size, pads):
 @given(st.integers(0, 99))
 def test_the_winograd_transforms_are_exact(seed):
     rng = np.random.default_rng(seed)
-    conv = Conv2d(2, 3, (3, 3), pads=(1, 1, 0, 2))
+    conv = Conv2d(in_channels=2, out_channels=3, kernel=(3, 3), pads=(1, 1, 0, 2))
     geometry = Winograd(conv)
     weights, x = rng.standard_normal(conv.weight_shape), rng.standard_normal((2, 2, 5, 6))
     windows = geometry.windows(x)
     tiles = geometry.unroll(windows, 0, int(np.prod(windows.shape[:3]))).reshape(-1, 16, 2)
     products = np.einsum("eoc,tec->teo", geometry.transform_kernel(weights), tiles).reshape(len(tiles), -1)
-    height, width = geometry.output_size(5, 6)
-    np.testing.assert_allclose(geometry.fold(products, 2, height, width), dense(conv, weights, None, x), atol=1e-12)
+    np.testing.assert_allclose(
+        geometry.fold(products, 2, geometry.output_size(5, 6)), dense(conv, weights, None, x), atol=1e-12
+    )
 
 
 def test_winograd_leaves_other_convolutions_alone():
     rng = np.random.default_rng(8)
     for conv in (CONVS["strided"], CONVS["1x1"], CONVS["grouped"]):
-        layer = eie.Layer.from_conv("c", draw(rng, conv.weight_shape), None, conv)
+        layer = eie.Layer.from_conv(name="c", weights=draw(rng, conv.weight_shape), bias=None, conv=conv)
         program = eie.compile(layer, lowering="winograd")
         assert program.layers[0].geometry == conv
         assert program.notes == ()
@@ -200,8 +205,8 @@ def test_winograd_leaves_other_convolutions_alone():
 
 def test_capacity_counts_all_sixteen_matrices():
     rng = np.random.default_rng(9)
-    conv = Conv2d(24, 24, (3, 3), pads=(1, 1, 1, 1))
-    layer = eie.Layer.from_conv("c", draw(rng, conv.weight_shape), draw(rng, 24), conv)
+    conv = Conv2d(in_channels=24, out_channels=24, kernel=(3, 3), pads=(1, 1, 1, 1))
+    layer = eie.Layer.from_conv(name="c", weights=draw(rng, conv.weight_shape), bias=draw(rng, 24), conv=conv)
     spec = eie.EIE_64PE.replace(n_pe=4, spmat_kib=1, act_kib=1)
     program = eie.compile(layer, spec, lowering="winograd")
     assert len(program.layers[0].passes) == 16
@@ -222,7 +227,9 @@ def test_an_lstm_gives_what_the_dense_operator_gives(reverse):
     inputs, hidden, steps = 5, 6, 7
     x_weights, h_weights, bias = draw(rng, (4 * hidden, inputs)), draw(rng, (4 * hidden, hidden)), draw(rng, 4 * hidden)
     x = np.where(rng.random((3, steps, inputs)) < 0.7, rng.standard_normal((3, steps, inputs)), 0).astype(np.float32)
-    layer = eie.Layer.from_lstm("lstm", x_weights, h_weights, bias, reverse=reverse)
+    layer = eie.Layer.from_lstm(
+        name="lstm", input_weights=x_weights, hidden_weights=h_weights, bias=bias, reverse=reverse
+    )
     expected = naive.lstm(x, x_weights, h_weights, bias, reverse)
     one = eie.simulate(eie.compile(layer, eie.EIE_64PE.replace(n_pe=4)), x).layers[0]
     np.testing.assert_allclose(one.computed.float32, expected, atol=1e-5)
@@ -237,17 +244,43 @@ def test_an_lstm_gives_what_the_dense_operator_gives(reverse):
 @pytest.mark.parametrize(
     ("build", "text"),
     [
-        (lambda: Conv2d(4, 6, groups=4), r"conv groups=4: must divide the channels, 4 in, 6 out"),
-        (lambda: Conv2d(4, 6, (0, 3)), r"conv kernel=\(0, 3\): must be 2 integers from 1"),
-        (lambda: Conv2d(4, 6, pads=(0, -1, 0, 0)), r"conv pads=\(0, -1, 0, 0\): must be 4 integers from 0"),
-        (lambda: Conv2d(0, 6), "conv in_channels=0: must be an integer from 1"),
-        (lambda: Conv2d(2, 2, (3, 2.5)), r"conv kernel=\(3, 2.5\): must be 2 integers"),
-        (lambda: Conv2d(2, 2, pads=(1 << 40, 0, 0, 0)), "conv pads=.* must be 4 integers from 0 to 1048576"),
+        (
+            lambda: Conv2d(in_channels=4, out_channels=6, groups=4),
+            r"conv groups=4: must divide the channels, 4 in, 6 out",
+        ),
+        (
+            lambda: Conv2d(in_channels=4, out_channels=6, kernel=(0, 3)),
+            r"conv kernel=\(0, 3\): must be 2 integers from 1",
+        ),
+        (
+            lambda: Conv2d(in_channels=4, out_channels=6, pads=(0, -1, 0, 0)),
+            r"conv pads=\(0, -1, 0, 0\): must be 4 integers from 0",
+        ),
+        (lambda: Conv2d(in_channels=0, out_channels=6), "conv in_channels=0: must be an integer from 1"),
+        (lambda: Conv2d(in_channels=2, out_channels=2, kernel=(3, 2.5)), r"conv kernel=\(3, 2.5\): must be 2 integers"),
+        (
+            lambda: Conv2d(in_channels=2, out_channels=2, pads=(1 << 40, 0, 0, 0)),
+            "conv pads=.* must be 4 integers from 0 to 1048576",
+        ),
         (lambda: Lstm(3, 0), "lstm hidden_size=0: must be an integer from 1"),
-        (lambda: Conv2d(1, 1, (5, 5)).output_size(4, 9), "a 4 x 9 map with pads .* is too small for kernel"),
-        (lambda: Winograd(Conv2d(1, 1, (3, 3), (2, 2))), "Winograd F.2x2, 3x3. needs a 3x3 kernel, stride 1"),
+        (
+            lambda: Conv2d(in_channels=1, out_channels=1, kernel=(5, 5)).output_size(4, 9),
+            "a 4 x 9 map with pads .* is too small for kernel",
+        ),
+        (
+            lambda: Winograd(Conv2d(in_channels=1, out_channels=1, kernel=(3, 3), stride=(2, 2))),
+            "Winograd F.2x2, 3x3. needs a 3x3 kernel, stride 1",
+        ),
         (lambda: eie.Layer.from_conv("c", np.ones((2, 2))), "layer 'c': weights has shape"),
-        (lambda: eie.Layer.from_conv("c", np.ones((2, 2, 3, 3)), None, Conv2d(3, 2, (3, 3))), "layer 'c': weights has"),
+        (
+            lambda: eie.Layer.from_conv(
+                name="c",
+                weights=np.ones((2, 2, 3, 3)),
+                bias=None,
+                conv=Conv2d(in_channels=3, out_channels=2, kernel=(3, 3)),
+            ),
+            "layer 'c': weights has",
+        ),
         (lambda: eie.Layer.from_conv("c", np.ones((2, 2, 3, 3)), np.ones(3)), r"bias has shape \(3,\): must be \(2,\)"),
         (lambda: eie.Layer.from_lstm("l", np.ones((8, 3)), np.ones((8, 3))), "layer 'l': input_weights"),
         (lambda: eie.Layer.from_weights("f", np.ones((2, 2))).kernel, "layer 'f' is no convolution"),
@@ -269,7 +302,7 @@ def test_convolutions_against_torch(conv):
     expected = torch.nn.functional.conv2d(
         padded, torch.tensor(weights), torch.tensor(bias), conv.stride, 0, conv.dilation, conv.groups
     )
-    one = eie.simulate(eie.compile(eie.Layer.from_conv("c", weights, bias, conv)), x).layers[0]
+    one = eie.simulate(eie.compile(eie.Layer.from_conv(name="c", weights=weights, bias=bias, conv=conv)), x).layers[0]
     np.testing.assert_allclose(one.computed.float32, expected.numpy(), atol=1e-5)
 
 

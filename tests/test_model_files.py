@@ -152,7 +152,10 @@ class TestStateDictLayers:
         arrays = {"c1.weight": KERNEL, "c2.weight": KERNEL[..., 0], "c1.bias": BIAS[:5]}
         net = eie.load(write(tmp_path, suffix, arrays))
         one, two = net.layers
-        assert (one.geometry, two.geometry) == (Conv2d(3, 5, (3, 2)), Conv2d(3, 5, (1, 3)))
+        assert (one.geometry, two.geometry) == (
+            Conv2d(in_channels=3, out_channels=5, kernel=(3, 2)),
+            Conv2d(in_channels=3, out_channels=5, kernel=(1, 3)),
+        )
         np.testing.assert_array_equal(one.kernel, KERNEL)
         np.testing.assert_array_equal(two.kernel[:, :, 0], KERNEL[..., 0])
         assert any("stride 1, no pads, one group" in note for note in net.notes)

@@ -22,7 +22,9 @@ def draw(rng, shape, density=0.5):
 
 
 def conv_layer(rng, name, conv, relu=False):
-    return eie.Layer.from_conv(name, draw(rng, conv.weight_shape), draw(rng, conv.out_channels), conv, relu=relu)
+    return eie.Layer.from_conv(
+        name=name, weights=draw(rng, conv.weight_shape), bias=draw(rng, conv.out_channels), conv=conv, relu=relu
+    )
 
 
 def dense_conv(layer, x):
@@ -33,29 +35,31 @@ def dense_conv(layer, x):
 def branched(rng):
     """A stem, two branches joined by concat, a residual addition, pools and a classifier."""
     layers = (
-        conv_layer(rng, "stem", Conv2d(1, 4, (3, 3), pads=(1, 1, 1, 1)), relu=True),
-        conv_layer(rng, "left", Conv2d(4, 3, (1, 1))),
-        conv_layer(rng, "right", Conv2d(4, 3, (3, 3), pads=(1, 1, 1, 1), groups=1)),
-        conv_layer(rng, "joined", Conv2d(6, 4, (3, 3), stride=(1, 1), pads=(1, 1, 1, 1))),
+        conv_layer(rng, "stem", Conv2d(in_channels=1, out_channels=4, kernel=(3, 3), pads=(1, 1, 1, 1)), relu=True),
+        conv_layer(rng, "left", Conv2d(in_channels=4, out_channels=3, kernel=(1, 1))),
+        conv_layer(rng, "right", Conv2d(in_channels=4, out_channels=3, kernel=(3, 3), pads=(1, 1, 1, 1), groups=1)),
+        conv_layer(
+            rng, "joined", Conv2d(in_channels=6, out_channels=4, kernel=(3, 3), stride=(1, 1), pads=(1, 1, 1, 1))
+        ),
         eie.Layer.from_weights("classes", draw(rng, (5, 4)), draw(rng, 5)),
     )
     nodes = (
-        Node("layer", ("image",), ("a",), "stem"),
-        Node("max_pool", ("a",), ("b",), None, {"kernel": (2, 2)}),
-        Node("layer", ("b",), ("l",), "left"),
-        Node("layer", ("b",), ("r",), "right"),
-        Node("concat", ("l", "r"), ("c",), None, {"axis": 1}),
-        Node("relu", ("c",), ("d",)),
-        Node("layer", ("d",), ("e",), "joined"),
-        Node("add", ("e", "b"), ("f",)),
-        Node("mul", ("f", "gain"), ("g",)),
-        Node("global_average_pool", ("g",), ("h",)),
-        Node("flatten", ("h",), ("i",)),
-        Node("layer", ("i",), ("j",), "classes"),
+        Node(op="layer", inputs=("image",), outputs=("a",), layer="stem"),
+        Node(op="max_pool", inputs=("a",), outputs=("b",), layer=None, attributes={"kernel": (2, 2)}),
+        Node(op="layer", inputs=("b",), outputs=("l",), layer="left"),
+        Node(op="layer", inputs=("b",), outputs=("r",), layer="right"),
+        Node(op="concat", inputs=("l", "r"), outputs=("c",), layer=None, attributes={"axis": 1}),
+        Node(op="relu", inputs=("c",), outputs=("d",)),
+        Node(op="layer", inputs=("d",), outputs=("e",), layer="joined"),
+        Node(op="add", inputs=("e", "b"), outputs=("f",)),
+        Node(op="mul", inputs=("f", "gain"), outputs=("g",)),
+        Node(op="global_average_pool", inputs=("g",), outputs=("h",)),
+        Node(op="flatten", inputs=("h",), outputs=("i",)),
+        Node(op="layer", inputs=("i",), outputs=("j",), layer="classes"),
     )
     gain = np.array([1, 0.5, 2, 0.25], np.float32).reshape(4, 1, 1)
-    graph = Graph((("image", (1, 8, 6)),), nodes, ("j",), {"gain": gain})
-    return eie.Network("branched", layers, graph=graph)
+    graph = Graph(inputs=(("image", (1, 8, 6)),), nodes=nodes, outputs=("j",), constants={"gain": gain})
+    return eie.Network(name="branched", layers=layers, graph=graph)
 
 
 def branched_reference(network, x):
@@ -134,28 +138,33 @@ def test_a_graph_runs_from_its_input_or_from_a_trace_of_every_layer():
     same = [
         eie.simulate(program, x.reshape(2, 48)),
         eie.simulate(program, {"image": x}),
-        eie.simulate(program, eie.Trace({"image": eie.LayerTrace.from_dense(x.reshape(2, -1))})),
+        eie.simulate(program, eie.Trace(layers={"image": eie.LayerTrace.from_dense(x.reshape(2, -1))})),
     ]
     assert all(one.records() == result.records() for one in same)
     assert eie.simulate(program, x[0]).samples == 1
     seen = {}
     layers = {layer.name: layer for layer in program.layers}
     run_network(
-        program.graph,
-        layers,
-        {"image": x},
-        Settings(16, keep_values=True),
-        lambda layer, inputs, _: seen.update({layer.name: inputs}),
+        graph=program.graph,
+        layers=layers,
+        inputs={"image": x},
+        settings=Settings(data_bits=16, keep_values=True),
+        ran=lambda layer, inputs, _: seen.update({layer.name: inputs}),
     )
-    driven = eie.simulate(program, eie.Trace(seen))
+    driven = eie.simulate(program, eie.Trace(layers=seen))
     assert (driven.drive, result.drive) == ("trace", "execution")
     for a, b in zip(driven.layers, result.layers, strict=True):
         assert a.activity.counts["broadcasts"].tolist() == b.activity.counts["broadcasts"].tolist()
         assert a.activity.cycles.tolist() == b.activity.cycles.tolist()
     tiled = eie.compile(branched(np.random.default_rng(2)), SPEC, lowering="winograd")
     with pytest.raises(eie.EieError, match="layer 'stem' takes 16 inputs, .* have 9: a trace of im2col rows does not"):
-        eie.simulate(tiled, eie.Trace(seen))
-    pattern = eie.Trace({name: eie.LayerTrace(one.width, one.bits, None, one.products) for name, one in seen.items()})
+        eie.simulate(tiled, eie.Trace(layers=seen))
+    pattern = eie.Trace(
+        layers={
+            name: eie.LayerTrace(width=one.width, bits=one.bits, values=None, products=one.products)
+            for name, one in seen.items()
+        }
+    )
     assert eie.simulate(program, pattern).records() == driven.records()
 
 
@@ -165,7 +174,7 @@ def test_accuracy_of_a_graph():
     x = (rng.integers(0, 4, (6, 1, 8, 6)) / 4).astype(np.float32)
     labels = branched_reference(network, x).argmax(axis=1)
     labels[0] = (labels[0] + 1) % 5
-    trace = eie.Trace({"image": eie.LayerTrace.from_dense(x.reshape(6, -1))}, labels)
+    trace = eie.Trace(layers={"image": eie.LayerTrace.from_dense(x.reshape(6, -1))}, labels=labels)
     from eie.simulation import with_given_accuracy
 
     result = with_given_accuracy(eie.simulate(eie.compile(network, SPEC), trace), network, trace)
@@ -177,7 +186,7 @@ def test_outputs_may_be_let_go():
     network = branched(rng)
     x = rng.random((2, 1, 8, 6)).astype(np.float32)
     labels = np.array([0, 1])
-    trace = eie.Trace({"image": eie.LayerTrace.from_dense(x.reshape(2, -1))}, labels)
+    trace = eie.Trace(layers={"image": eie.LayerTrace.from_dense(x.reshape(2, -1))}, labels=labels)
     program = eie.compile(network, SPEC)
     kept, lean = (eie.simulate(program, trace, keep_outputs=keep) for keep in (True, False))
     assert str(lean) == str(kept)
@@ -195,31 +204,47 @@ def test_layers_feed_each_other_bit_for_bit():
     graph = Graph.sequence(
         "x", (8,), [("layer", "a"), *steps, *back, ("flatten", {}), ("dropout", {}), ("identity", {}), ("layer", "b")]
     )
-    long = eie.simulate(eie.compile(eie.Network("n", (first, second), graph=graph), SPEC), x)
+    long = eie.simulate(eie.compile(eie.Network(name="n", layers=(first, second), graph=graph), SPEC), x)
     from dataclasses import replace
 
-    short = eie.simulate(eie.compile(eie.Network("n", (replace(first, relu=True), second), sequential=True), SPEC), x)
+    short = eie.simulate(
+        eie.compile(eie.Network(name="n", layers=(replace(first, relu=True), second), sequential=True), SPEC), x
+    )
     np.testing.assert_array_equal(long.layers[1].computed.fixed.raw, short.layers[1].computed.fixed.raw)
     assert long.layers[1].cycles == short.layers[1].cycles
 
 
 def test_a_linear_layer_over_time_steps():
     rng = np.random.default_rng(5)
-    lstm = eie.Layer.from_lstm("lstm", draw(rng, (12, 4)), draw(rng, (12, 3)), draw(rng, 12))
+    lstm = eie.Layer.from_lstm(
+        name="lstm", input_weights=draw(rng, (12, 4)), hidden_weights=draw(rng, (12, 3)), bias=draw(rng, 12)
+    )
     head = eie.Layer.from_weights("head", draw(rng, (2, 3)), draw(rng, 2))
     x = rng.standard_normal((2, 6, 4)).astype(np.float32)
     expected = naive.lstm(x, lstm.weights[:, :4], lstm.weights[:, 4:], lstm.bias, False) @ head.weights.T + head.bias
     for axis in (0, 1):
         nodes = (
-            Node("transpose", ("x",), ("t",), None, {"axes": (0, 1, 2) if axis == 0 else (1, 0, 2)}),
-            Node("layer", ("t",), ("y", "h", "c"), "lstm", {"batch_axis": axis}),
-            Node("layer", ("y",), ("z",), "head", {"batch_axis": axis}),
+            Node(
+                op="transpose",
+                inputs=("x",),
+                outputs=("t",),
+                layer=None,
+                attributes={"axes": (0, 1, 2) if axis == 0 else (1, 0, 2)},
+            ),
+            Node(op="layer", inputs=("t",), outputs=("y", "h", "c"), layer="lstm", attributes={"batch_axis": axis}),
+            Node(op="layer", inputs=("y",), outputs=("z",), layer="head", attributes={"batch_axis": axis}),
         )
-        graph = Graph((("x", (-1, 4)),), nodes, ("z", "h"))
-        program = eie.compile(eie.Network("n", (lstm, head), graph=graph), SPEC)
+        graph = Graph(inputs=(("x", (-1, 4)),), nodes=nodes, outputs=("z", "h"))
+        program = eie.compile(eie.Network(name="n", layers=(lstm, head), graph=graph), SPEC)
         runs = []
         layers = {layer.name: layer for layer in program.layers}
-        z, h = run_network(graph, layers, {"x": x}, Settings(16), lambda *ran, runs=runs: runs.append(ran))
+        z, h = run_network(
+            graph=graph,
+            layers=layers,
+            inputs={"x": x},
+            settings=Settings(data_bits=16),
+            ran=lambda *ran, runs=runs: runs.append(ran),
+        )
         np.testing.assert_allclose(np.moveaxis(z.float32, axis, 0), expected, atol=1e-5)
         np.testing.assert_allclose(np.moveaxis(z.fixed.value, axis, 0), expected, atol=1e-2)
         np.testing.assert_allclose(h.float32 @ head.weights.T + head.bias, expected[:, -1], atol=1e-5)
@@ -235,8 +260,12 @@ def test_a_linear_layer_over_time_steps():
 
 def test_an_lstm_with_half_a_state_is_refused():
     layer = eie.Layer.from_lstm("l", np.ones((4, 2)), np.ones((4, 1)))
-    graph = Graph((("x", (3, 2)), ("h", (1,))), (Node("layer", ("x", "h"), ("y",), "l"),), ("y",))
-    program = eie.compile(eie.Network("n", (layer,), graph=graph), SPEC)
+    graph = Graph(
+        inputs=(("x", (3, 2)), ("h", (1,))),
+        nodes=(Node(op="layer", inputs=("x", "h"), outputs=("y",), layer="l"),),
+        outputs=("y",),
+    )
+    program = eie.compile(eie.Network(name="n", layers=(layer,), graph=graph), SPEC)
     with pytest.raises(eie.EieError, match=r"node 'y', layer 'l': initial states \(2, 1\): must be h and c, \(2, 1\)"):
         eie.simulate(program, {"x": np.ones((2, 3, 2)), "h": np.ones((2, 1))})
 
@@ -246,13 +275,13 @@ def test_an_lstm_takes_up_where_another_left():
     parts = draw(rng, (12, 4)), draw(rng, (12, 3)), draw(rng, 12)
     layers = tuple(eie.Layer.from_lstm(name, *parts) for name in ("first", "second"))
     nodes = (
-        Node("slice", ("x",), ("x1",), None, {"axis": 1, "stop": 2}),
-        Node("slice", ("x",), ("x2",), None, {"axis": 1, "start": 2}),
-        Node("layer", ("x1",), ("y1", "h", "c"), "first"),
-        Node("layer", ("x2", "h", "c"), ("y2",), "second"),
+        Node(op="slice", inputs=("x",), outputs=("x1",), layer=None, attributes={"axis": 1, "stop": 2}),
+        Node(op="slice", inputs=("x",), outputs=("x2",), layer=None, attributes={"axis": 1, "start": 2}),
+        Node(op="layer", inputs=("x1",), outputs=("y1", "h", "c"), layer="first"),
+        Node(op="layer", inputs=("x2", "h", "c"), outputs=("y2",), layer="second"),
     )
     x = rng.standard_normal((2, 5, 4)).astype(np.float32)
-    network = eie.Network("n", layers, graph=Graph((("x", (5, 4)),), nodes, ("y2",)))
+    network = eie.Network(name="n", layers=layers, graph=Graph(inputs=(("x", (5, 4)),), nodes=nodes, outputs=("y2",)))
     found = eie.simulate(eie.compile(network, SPEC), x).layers[1].computed
     expected = naive.lstm(x, *parts, False)[:, 2:]
     np.testing.assert_allclose(found.float32, expected, atol=1e-5)
@@ -306,22 +335,26 @@ def corners(x):
 )
 def test_operators(op, attributes, reference):
     x = np.random.default_rng(7).standard_normal((2, 3, 6, 7)).astype(np.float32)
-    np.testing.assert_allclose(operators.apply("n", op, [x], attributes), reference(x.astype(float)), atol=1e-6)
+    np.testing.assert_allclose(
+        operators.apply(name="n", op=op, inputs=[x], attributes=attributes), reference(x.astype(float)), atol=1e-6
+    )
     if op in operators.EXACT:
         raw = np.random.default_rng(7).integers(-99, 99, x.shape)
-        np.testing.assert_array_equal(operators.apply("n", op, [raw], attributes), reference(raw))
+        np.testing.assert_array_equal(
+            operators.apply(name="n", op=op, inputs=[raw], attributes=attributes), reference(raw)
+        )
 
 
 def test_batch_norm_and_arithmetic():
     rng = np.random.default_rng(8)
     x = rng.standard_normal((2, 3, 4, 4))
     scale, bias, mean, variance = rng.random((4, 3)) + 0.5
-    y = operators.apply("n", "batch_norm", [x, scale, bias, mean, variance], {"epsilon": 0.1})
+    y = operators.apply(name="n", op="batch_norm", inputs=[x, scale, bias, mean, variance], attributes={"epsilon": 0.1})
     for c in range(3):
         expected = (x[:, c] - mean[c]) / np.sqrt(variance[c] + 0.1) * scale[c] + bias[c]
         np.testing.assert_allclose(y[:, c], expected)
     for op, expected in (("add", x + 2), ("sub", x - 2), ("mul", x * 2), ("div", x / 2)):
-        np.testing.assert_allclose(operators.apply("n", op, [x, np.array(2.0)], {}), expected)
+        np.testing.assert_allclose(operators.apply(name="n", op=op, inputs=[x, np.array(2.0)], attributes={}), expected)
 
 
 @pytest.mark.parametrize("pads", [(0, 0), (1, 1)])
@@ -331,42 +364,55 @@ def test_ceil_mode_against_torch(kernel, stride, pads):
     x = np.random.default_rng(9).standard_normal((1, 2, 8, 7)).astype(np.float32)
     at = {"kernel": kernel, "stride": stride, "pads": (*pads, *pads), "ceil": True}
     expected = torch.nn.functional.max_pool2d(torch.tensor(x), kernel, stride, pads, ceil_mode=True)
-    np.testing.assert_array_equal(operators.apply("n", "max_pool", [x], at), expected.numpy())
+    np.testing.assert_array_equal(operators.apply(name="n", op="max_pool", inputs=[x], attributes=at), expected.numpy())
     for count in (False, True):
         expected = torch.nn.functional.avg_pool2d(
             torch.tensor(x), kernel, stride, pads, ceil_mode=True, count_include_pad=count
         )
-        found = operators.apply("n", "average_pool", [x], {**at, "count_pads": count})
+        found = operators.apply(name="n", op="average_pool", inputs=[x], attributes={**at, "count_pads": count})
         np.testing.assert_allclose(found, expected.numpy(), atol=1e-6)
 
 
 def chain(*nodes, outputs=("y",)):
     layer = eie.Layer.from_weights("fc", np.eye(4, dtype=np.float32))
-    return eie.Network("n", (layer,), graph=Graph((("x", (4,)),), nodes, outputs, {"nought": np.zeros(1)}))
+    return eie.Network(
+        name="n",
+        layers=(layer,),
+        graph=Graph(inputs=(("x", (4,)),), nodes=nodes, outputs=outputs, constants={"nought": np.zeros(1)}),
+    )
 
 
-FC = Node("layer", ("x",), ("y",), "fc")
+FC = Node(op="layer", inputs=("x",), outputs=("y",), layer="fc")
 
 
 @pytest.mark.parametrize(
     ("build", "text"),
     [
         (
-            lambda: chain(Node("layer", ("z",), ("y",), "fc")),
+            lambda: chain(Node(op="layer", inputs=("z",), outputs=("y",), layer="fc")),
             "node 'y' .layer.: its input 'z' is not made",
         ),
-        (lambda: chain(FC, Node("relu", ("x",), ("y",))), "node 'y' .relu.: 'y' exists already"),
+        (lambda: chain(FC, Node(op="relu", inputs=("x",), outputs=("y",))), "node 'y' .relu.: 'y' exists already"),
         (lambda: chain(FC, outputs=("q",)), "its output 'q' is made by no node"),
-        (lambda: chain(FC, Node("layer", ("x",), ("z",), "fc")), "two nodes run layer 'fc': give each a layer of its"),
-        (lambda: chain(Node("layer", ("x",), ("y",), "other")), "graph and its layers differ in fc, other"),
         (
-            lambda: chain(Node("relu", ("x",), ("y",), "fc")),
+            lambda: chain(FC, Node(op="layer", inputs=("x",), outputs=("z",), layer="fc")),
+            "two nodes run layer 'fc': give each a layer of its",
+        ),
+        (
+            lambda: chain(Node(op="layer", inputs=("x",), outputs=("y",), layer="other")),
+            "graph and its layers differ in fc, other",
+        ),
+        (
+            lambda: chain(Node(op="relu", inputs=("x",), outputs=("y",), layer="fc")),
             "op 'layer' and only it names a layer, this one names",
         ),
-        (lambda: chain(Node("relu", ("x",), ())), "a node 'relu' has no output"),
-        (lambda: chain(Node("relu", (), ("y",))), "node 'y' .relu.: has no input"),
-        (lambda: Graph((("x", (0,)),), (), ("x",)), r"input 'x' has shape \(0,\): sizes must be 1 to 67108864, or -1"),
-        (lambda: Graph((), (), ("x",)), "needs at least one input and one output"),
+        (lambda: chain(Node(op="relu", inputs=("x",), outputs=())), "a node 'relu' has no output"),
+        (lambda: chain(Node(op="relu", inputs=(), outputs=("y",))), "node 'y' .relu.: has no input"),
+        (
+            lambda: Graph(inputs=(("x", (0,)),), nodes=(), outputs=("x",)),
+            r"input 'x' has shape \(0,\): sizes must be 1 to 67108864, or -1",
+        ),
+        (lambda: Graph(inputs=(), nodes=(), outputs=("x",)), "needs at least one input and one output"),
     ],
 )
 def test_graphs_that_make_no_sense_are_refused(build, text):
@@ -377,14 +423,26 @@ def test_graphs_that_make_no_sense_are_refused(build, text):
 @pytest.mark.parametrize(
     ("node", "text"),
     [
-        (Node("gelu", ("y",), ("z",)), "node 'z': operator 'gelu' is not supported: known are layer, add, "),
-        (Node("reshape", ("y",), ("z",), None, {"shape": (0, 3)}), r"node 'z' \(reshape\) on \(1, 4\): cannot reshape"),
-        (Node("slice", ("y",), ("z",), None, {"axis": 1, "start": 4}), r"node 'z' \(slice\): its result is empty"),
-        (Node("div", ("y", "nought"), ("z",)), r"node 'z' \(div\): its result holds NaN or infinity"),
-        (Node("relu", ("y",), ("z", "zz")), r"node 'z' \(relu\): makes 1 outputs, not 2"),
-        (Node("add", ("y",), ("z",)), r"node 'z' \(add\): takes 2 inputs, has 1"),
-        (Node("max_pool", ("y",), ("z",), None, {"kernel": (2, 0)}), r"node 'z' \(max_pool\) on \(1, 4\)"),
-        (Node("transpose", ("y",), ("z",)), r"node 'z' \(transpose\): attribute 'axes' is missing"),
+        (
+            Node(op="gelu", inputs=("y",), outputs=("z",)),
+            "node 'z': operator 'gelu' is not supported: known are layer, add, ",
+        ),
+        (
+            Node(op="reshape", inputs=("y",), outputs=("z",), layer=None, attributes={"shape": (0, 3)}),
+            r"node 'z' \(reshape\) on \(1, 4\): cannot reshape",
+        ),
+        (
+            Node(op="slice", inputs=("y",), outputs=("z",), layer=None, attributes={"axis": 1, "start": 4}),
+            r"node 'z' \(slice\): its result is empty",
+        ),
+        (Node(op="div", inputs=("y", "nought"), outputs=("z",)), r"node 'z' \(div\): its result holds NaN or infinity"),
+        (Node(op="relu", inputs=("y",), outputs=("z", "zz")), r"node 'z' \(relu\): makes 1 outputs, not 2"),
+        (Node(op="add", inputs=("y",), outputs=("z",)), r"node 'z' \(add\): takes 2 inputs, has 1"),
+        (
+            Node(op="max_pool", inputs=("y",), outputs=("z",), layer=None, attributes={"kernel": (2, 0)}),
+            r"node 'z' \(max_pool\) on \(1, 4\)",
+        ),
+        (Node(op="transpose", inputs=("y",), outputs=("z",)), r"node 'z' \(transpose\): attribute 'axes' is missing"),
     ],
 )
 def test_operators_that_cannot_run_name_their_node(node, text):
@@ -395,7 +453,9 @@ def test_operators_that_cannot_run_name_their_node(node, text):
 
 def test_layers_that_cannot_run_name_their_node():
     layers = (eie.Layer.from_conv("conv", np.ones((2, 3, 3, 3))), eie.Layer.from_weights("fc", np.ones((2, 2))))
-    network = eie.Network("n", layers, graph=Graph.sequence("x", (3, 5, 5), [("layer", "conv"), ("layer", "fc")]))
+    network = eie.Network(
+        name="n", layers=layers, graph=Graph.sequence("x", (3, 5, 5), [("layer", "conv"), ("layer", "fc")])
+    )
     program = eie.compile(network, SPEC)
     with pytest.raises(eie.EieError, match=r"node 'fc:out', layer 'fc': takes 2 inputs, its input has shape"):
         eie.simulate(program, np.ones((1, 3, 5, 5)))
@@ -408,7 +468,7 @@ def test_layers_that_cannot_run_name_their_node():
         eie.simulate(eie.compile(layers[0], SPEC), np.ones((1, 2, 5, 5)))
     graph = Graph.sequence("x", (2, 5, 5), [("layer", "conv")])
     with pytest.raises(eie.EieError, match=r"layer 'conv': a convolution over 3 channels got an array of shape"):
-        eie.simulate(eie.compile(eie.Network("n", layers[:1], graph=graph), SPEC), np.ones((1, 2, 5, 5)))
+        eie.simulate(eie.compile(eie.Network(name="n", layers=layers[:1], graph=graph), SPEC), np.ones((1, 2, 5, 5)))
 
 
 def test_a_single_convolution_without_activations_needs_some():
@@ -550,7 +610,7 @@ def test_a_state_dict_with_convolutions(tmp_path):
     np.savez(tmp_path / "m.npz", **arrays)
     network = eie.load(tmp_path / "m.npz")
     by_name = {layer.name: layer for layer in network.layers}
-    assert by_name["features.0"].geometry == Conv2d(3, 4, (3, 3))
+    assert by_name["features.0"].geometry == Conv2d(in_channels=3, out_channels=4, kernel=(3, 3))
     assert by_name["classifier"].geometry is None
     assert not network.sequential
     notes = " ".join(network.notes)

@@ -45,10 +45,12 @@ def test_mlp_is_read_as_a_sequence(tmp_path):
 def test_cnn_geometry(tmp_path):
     net = eie.load(models.saved(models.cnn(), tmp_path / "cnn.onnx"))
     shapes = {layer.name: layer.geometry for layer in net.layers}
-    assert shapes["c1"] == Conv2d(3, 8, (3, 3), pads=(1, 1, 1, 1))
-    assert shapes["c2"] == Conv2d(8, 8, (3, 3), (2, 2), (1, 1, 1, 1))
-    assert shapes["c4"] == Conv2d(8, 8, (3, 3), pads=(2, 2, 2, 2), dilation=(2, 2), groups=2)
-    assert shapes["c5"] == Conv2d(8, 6, (2, 3), (1, 2), (0, 1, 1, 0))
+    assert shapes["c1"] == Conv2d(in_channels=3, out_channels=8, kernel=(3, 3), pads=(1, 1, 1, 1))
+    assert shapes["c2"] == Conv2d(in_channels=8, out_channels=8, kernel=(3, 3), stride=(2, 2), pads=(1, 1, 1, 1))
+    assert shapes["c4"] == Conv2d(
+        in_channels=8, out_channels=8, kernel=(3, 3), pads=(2, 2, 2, 2), dilation=(2, 2), groups=2
+    )
+    assert shapes["c5"] == Conv2d(in_channels=8, out_channels=6, kernel=(2, 3), stride=(1, 2), pads=(0, 1, 1, 0))
     assert shapes["fc"] is None
     # Behind c3 comes a batch normalisation, and c4 feeds a sum: only c1 and c2 take their ReLU in.
     assert [layer.name for layer in net.layers if layer.relu] == ["c1", "c2"]

@@ -173,7 +173,13 @@ def test_operators_between_layers(nodes, constants, tmp_path):
     from eie.simulator.network import Settings, run_network
 
     layers = {layer.name: layer for layer in program.layers}
-    made = run_network(net.graph, layers, {"image": x}, Settings(16, "float32"), lambda *_: None)[0]
+    made = run_network(
+        graph=net.graph,
+        layers=layers,
+        inputs={"image": x},
+        settings=Settings(data_bits=16, datapath="float32"),
+        ran=lambda *_: None,
+    )[0]
     np.testing.assert_allclose(made.float32, wanted, rtol=1e-5, atol=1e-5)
 
 

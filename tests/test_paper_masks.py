@@ -40,7 +40,7 @@ def test_measure_sees_no_spread_in_even_masks():
 
 @pytest.mark.parametrize("spread", [EVEN, measured_spread(), Spread(0.6, 0.4, "wide")])
 def test_draw_keeps_density_and_spread(spread):
-    drawn = draw(3000, 2000, 0.1, spread, np.random.default_rng(1))
+    drawn = draw(rows=3000, columns=2000, density=0.1, spread=spread, rng=np.random.default_rng(1))
     density, rows, columns = measure(drawn)
     assert density == pytest.approx(0.1, rel=0.02)
     assert rows == pytest.approx(spread.row_cv, abs=0.02)
@@ -54,11 +54,13 @@ def test_draw_keeps_density_and_spread(spread):
 
 @pytest.mark.parametrize("density", [0.0, 1.0])
 def test_draw_at_the_ends(density):
-    assert draw(5, 7, density, EVEN, np.random.default_rng(0)).nnz == 35 * density
+    assert draw(rows=5, columns=7, density=density, spread=EVEN, rng=np.random.default_rng(0)).nnz == 35 * density
 
 
 def test_draw_is_seeded():
-    one, two = (draw(50, 40, 0.3, measured_spread(), np.random.default_rng(3)) for _ in range(2))
+    one, two = (
+        draw(rows=50, columns=40, density=0.3, spread=measured_spread(), rng=np.random.default_rng(3)) for _ in range(2)
+    )
     assert np.array_equal(one.rows, two.rows)
 
 

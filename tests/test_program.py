@@ -21,7 +21,7 @@ def layer(rows=50, columns=30, seed=0, bias=True):
 
 @pytest.fixture
 def program():
-    net = eie.Network("net", (layer(), layer(20, 50, 1)), sequential=True, notes=("a note",))
+    net = eie.Network(name="net", layers=(layer(), layer(20, 50, 1)), sequential=True, notes=("a note",))
     return eie.compile(net, eie.EIE_64PE.replace(n_pe=4))
 
 
@@ -42,8 +42,13 @@ def test_file_round_trip(program, tmp_path):
 
 
 def test_equal_content_has_equal_hashes_and_other_content_has_others(program):
-    same = eie.compile(eie.Network("net", (layer(), layer(20, 50, 1)), True, notes=("a note",)), program.spec)
-    other = eie.compile(eie.Network("net", (layer(seed=3), layer(20, 50, 1)), True, notes=("a note",)), program.spec)
+    same = eie.compile(
+        eie.Network(name="net", layers=(layer(), layer(20, 50, 1)), sequential=True, notes=("a note",)), program.spec
+    )
+    other = eie.compile(
+        eie.Network(name="net", layers=(layer(seed=3), layer(20, 50, 1)), sequential=True, notes=("a note",)),
+        program.spec,
+    )
     assert same.content_hash == program.content_hash != other.content_hash
 
 

@@ -30,14 +30,16 @@ def evidence_for(weights, seed=0):
 @settings(max_examples=120)
 def test_fine_grained_count_is_exact(shape, density, criterion, ties, seed):
     weights = drawn(shape, seed, ties)
-    mask = prune_mask(weights, "fine", density, criterion, evidence=evidence_for(weights))
+    mask = prune_mask(
+        weights=weights, granularity="fine", density=density, criterion=criterion, evidence=evidence_for(weights)
+    )
     assert mask.shape == shape
     assert np.count_nonzero(mask) == int(np.floor(density * weights.size + 0.5))
 
 
 @given(SHAPES, st.floats(0, 1), st.sampled_from(["row", "neuron", "filter", "channel"]), st.integers(0, 999))
 def test_rows_go_whole(shape, density, granularity, seed):
-    mask = prune_mask(drawn(shape, seed), granularity, density, "l2")
+    mask = prune_mask(weights=drawn(shape, seed), granularity=granularity, density=density, criterion="l2")
     assert (mask.all(axis=1) | ~mask.any(axis=1)).all()
     assert np.count_nonzero(mask[:, 0]) == kept_count(density, shape[0])
 
@@ -86,12 +88,14 @@ def test_the_least_weights_go_first():
 def test_each_criterion_by_hand():
     weights = np.array([[1.0, 2.0, 3.0, 4.0]])
     given_ = Evidence(np.array([[9.0, -1.0, 1.0, 0.5]]), np.array([[1.0, 0.0, 0.1, 0.0]]))
-    assert block_scores(weights, (1, 1), "taylor", given_).tolist() == [[9, 2, 3, 2]]
-    assert block_scores(weights, (1, 1), "obd", given_) == pytest.approx(np.array([[0.5, 0, 0.45, 0]]))
+    assert block_scores(weights=weights, block=(1, 1), criterion="taylor", evidence=given_).tolist() == [[9, 2, 3, 2]]
+    assert block_scores(weights=weights, block=(1, 1), criterion="obd", evidence=given_) == pytest.approx(
+        np.array([[0.5, 0, 0.45, 0]])
+    )
     assert block_scores(weights, (1, 2), "magnitude").tolist() == [[1.5, 3.5]]
     assert block_scores(weights, (1, 2), "l2") == pytest.approx(np.sqrt([[2.5, 12.5]]))
     # A block's first-order change is that of the sum: 9 and -2 partly cancel.
-    assert block_scores(weights, (1, 2), "taylor", given_).tolist() == [[3.5, 2.5]]
+    assert block_scores(weights=weights, block=(1, 2), criterion="taylor", evidence=given_).tolist() == [[3.5, 2.5]]
 
 
 def test_smaller_blocks_at_the_edge_compare_by_weight():
@@ -160,7 +164,7 @@ def test_balanced_pruning_keeps_the_best_of_each():
 
 def test_grouped_convolutions_have_only_their_own_weights():
     kernel = np.arange(1, 1 + 4 * 2 * 3 * 3).reshape(4, 2, 3, 3).astype(np.float32)
-    layer = eie.Layer.from_conv("conv", kernel, conv=Conv2d(4, 4, (3, 3), groups=2))
+    layer = eie.Layer.from_conv("conv", kernel, conv=Conv2d(in_channels=4, out_channels=4, kernel=(3, 3), groups=2))
     weights = compact(layer, layer.weights)
     assert np.array_equal(weights, kernel.reshape(4, 18))
     pruned = with_mask(layer, prune_mask(weights, density=0.25))

@@ -154,8 +154,13 @@ def test_patterns_that_match_nothing_are_all_named():
 
 def test_schedules_fall_to_the_target_and_never_rise():
     for schedule in ("iterative", "cubic"):
-        ramp = [scheduled_density(schedule, 1.0, 0.1, number, 6) for number in range(1, 7)]
+        ramp = [
+            scheduled_density(schedule=schedule, start=1.0, target=0.1, round_=number, rounds=6)
+            for number in range(1, 7)
+        ]
         assert ramp == sorted(ramp, reverse=True)
         assert ramp[-1] == 0.1
-    assert scheduled_density("cubic", 0.9, 0.1, 1, 2) == pytest.approx(0.1 + 0.8 / 8)
-    assert scheduled_density("iterative", 0.9, 0.1, 1, 2) == pytest.approx(0.5)
+    assert scheduled_density(schedule="cubic", start=0.9, target=0.1, round_=1, rounds=2) == pytest.approx(
+        0.1 + 0.8 / 8
+    )
+    assert scheduled_density(schedule="iterative", start=0.9, target=0.1, round_=1, rounds=2) == pytest.approx(0.5)

@@ -20,7 +20,7 @@ from eie.recording.run_own import run_own
 
 def own_trace(net, x):
     recorder = Recorder(values=True)
-    run_own(net, Samples.of(x), 2, recorder)
+    run_own(network=net, samples=Samples.of(x), batch=2, recorder=recorder)
     return recorder.layers()
 
 
@@ -300,7 +300,7 @@ def test_impossible_preprocessing(word, text):
 
 def test_headers_keep_where_a_trace_is_from(tmp_path):
     layer = eie.LayerTrace.from_dense(np.eye(3, dtype=np.float32))
-    trace = eie.Trace({"a": layer}, source="s", preprocessing="scale=1/255", seed=5, model_sha256="ab" * 32)
+    trace = eie.Trace(layers={"a": layer}, source="s", preprocessing="scale=1/255", seed=5, model_sha256="ab" * 32)
     trace.save(tmp_path / "t.npz")
     again = eie.Trace.load(tmp_path / "t.npz")
     assert (again.preprocessing, again.seed, again.model_sha256) == ("scale=1/255", 5, "ab" * 32)

@@ -63,7 +63,7 @@ def test_a_price_is_that_of_the_whole_simulation(make, quantity):
     # A small bias may be stored as zero, which the price does not know.
     network = replace(network, layers=tuple(replace(layer, bias=None) for layer in network.layers))
     network = recorded(labelled(network))
-    price = Price(network, "eie", quantity, SPEC)
+    price = Price(network=network, machine="eie", quantity=quantity, spec=SPEC)
     for one in (network, pruned(network, {network.layers[0].name: 0.3, network.layers[1].name: 0.6}, "fine")):
         result = eie.simulate(eie.compile(replace(one, trace=None), SPEC), network.trace)
         whole = result.latency_us if quantity == "latency_us" else result.energy().total_nj
@@ -72,18 +72,18 @@ def test_a_price_is_that_of_the_whole_simulation(make, quantity):
 
 def test_the_price_of_other_machines():
     network = recorded(labelled(cnn()))
-    ours = Price(network, "dense", "latency_us", SPEC).total(network)
+    ours = Price(network=network, machine="dense", quantity="latency_us", spec=SPEC).total(network)
     assert ours == dense.run(Workload.of_network(network), SPEC).latency_us
     fewer = pruned(network, {"conv1": 0.5}, "fine")
-    assert Price(network, "dense", "latency_us", SPEC).total(fewer) == ours
-    assert Price(network, "roofline:titan-x:csr", "latency_us", SPEC).total(fewer) < Price(
-        network, "roofline:titan-x:csr", "latency_us", SPEC
-    ).total(network)
+    assert Price(network=network, machine="dense", quantity="latency_us", spec=SPEC).total(fewer) == ours
+    assert Price(network=network, machine="roofline:titan-x:csr", quantity="latency_us", spec=SPEC).total(
+        fewer
+    ) < Price(network=network, machine="roofline:titan-x:csr", quantity="latency_us", spec=SPEC).total(network)
     for machine, why in (("measured:dense", "modelled machine"), ("report.csv", "modelled machine")):
         with pytest.raises(EieError, match=why):
-            Price(network, machine, "latency_us", SPEC)
+            Price(network=network, machine=machine, quantity="latency_us", spec=SPEC)
     with pytest.raises(EieError, match="states no energy"):
-        Price(network, "systolic:4x4:ws", "energy_nj", SPEC)
+        Price(network=network, machine="systolic:4x4:ws", quantity="energy_nj", spec=SPEC)
 
 
 def test_a_pattern_keeps_zeros_and_bias():
@@ -91,7 +91,9 @@ def test_a_pattern_keeps_zeros_and_bias():
     found = pattern_only(layer)
     np.testing.assert_array_equal(found.weights != 0, layer.weights != 0)
     assert found.bias_codes.tolist() == [0, 1]
-    shared = eie.Layer.from_codes("a", np.array([[0, 2]], np.uint8), np.array([0, 1, 2.0]), np.array([2], np.uint8))
+    shared = eie.Layer.from_codes(
+        name="a", codes=np.array([[0, 2]], np.uint8), codebook=np.array([0, 1, 2.0]), bias_codes=np.array([2], np.uint8)
+    )
     assert pattern_only(shared).bias_codes.tolist() == [1]
 
 
@@ -131,9 +133,11 @@ def test_chance_of_a_difference():
 @pytest.fixture(scope="module")
 def space():
     network = recorded(labelled(mlp([40, 30, 20, 5], seed=1), 80))
-    price = Price(network, "eie", "latency_us", SPEC)
+    price = Price(network=network, machine="eie", quantity="latency_us", spec=SPEC)
     judge = Judge.of(labelled(mlp([40, 30, 20, 5], seed=1), 80))
-    return Space(network, [layer.name for layer in network.layers], "fine", price, judge)
+    return Space(
+        network=network, names=[layer.name for layer in network.layers], granularity="fine", price=price, judge=judge
+    )
 
 
 def test_reach_prunes_as_little_as_meets_the_limit(space):
@@ -153,7 +157,7 @@ def test_greedy_meets_the_limit_and_never_does_worse_than_uniform(space):
     whole = space.cost(space.start)
     for share in (0.8, 0.6, 0.5):
         uniform = space.reach(space.start, space.names, share * whole)
-        found = greedy(space, uniform, share * whole, 0, lambda _: None)
+        found = greedy(space=space, uniform=uniform, limit=share * whole, trials=0, say=lambda _: None)
         assert space.cost(found) <= share * whole
         assert space.loss(found) <= space.loss(uniform)
 
@@ -223,7 +227,7 @@ def test_plans_are_fine_tuned_alike():
     network = mlp([40, 30, 3], seed=2)
     x = np.maximum(np.random.default_rng(0).standard_normal((300, 40)), 0).astype(np.float32)
     labels = outputs(network, x).argmax(axis=1)
-    trainer = Trainer(Examples(x[:200], labels[:200]), Examples(x[200:], labels[200:]))
+    trainer = Trainer(train_set=Examples(x[:200], labels[:200]), test_set=Examples(x[200:], labels[200:]))
     found = search(network, latency="0.6x", spec=SPEC, trainer=trainer, epochs=2)
     assert found.source == "chosen by the last 200 training images, reported on the test images"
     for plan in found.plans:

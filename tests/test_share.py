@@ -69,7 +69,7 @@ def test_neighbouring_float32_values_keep_apart():
 
 def test_shared_layers_pass_unchanged():
     codes = np.array([[0, 1], [2, 0]], np.uint8)
-    layer = eie.Layer.from_codes("layer", codes, [0, 0.5, -0.5], [1, 2])
+    layer = eie.Layer.from_codes(name="layer", codes=codes, codebook=[0, 0.5, -0.5], bias_codes=[1, 2])
     assert share(layer)[0] is layer
 
 

@@ -41,7 +41,7 @@ def test_right_answers_on_the_whole_test_set(name):
     right = 0
     for start in range(0, 10_000, 1000):
         chosen = slice(start, start + 1000)
-        trace = eie.Trace({entrance: LayerTrace.from_dense(test.inputs[chosen])}, test.labels[chosen])
+        trace = eie.Trace(layers={entrance: LayerTrace.from_dense(test.inputs[chosen])}, labels=test.labels[chosen])
         right += round(float32_accuracy(network, trace) * 1000)
     wanted = RIGHT[name][2] if name in RIGHT else DENSE[name][1]
     assert abs(right - wanted) <= 2  # another BLAS may break a near tie the other way
@@ -61,7 +61,9 @@ def test_weights_and_bytes(name):
     network = eie.load(name)
     assert [layer.weight_density for layer in network.layers] == pytest.approx(DENSITIES[name], abs=0.0005)
     shared = [eie.compression.share.share(layer, 4)[0] for layer in network.layers]
-    total = size_report(eie.Network(name, tuple(shared), network.sequential, graph=network.graph), 5).total
+    total = size_report(
+        eie.Network(name=name, layers=tuple(shared), sequential=network.sequential, graph=network.graph), 5
+    ).total
     assert total.weights / total.kept >= FEWER_WEIGHTS[name]
     assert total.ratio >= 30
 

@@ -21,14 +21,23 @@ SUFFIXES = [".safetensors", ".npz"]
 def lstm_network():
     rng = np.random.default_rng(0)
     layer = eie.Layer.from_lstm(
-        "lstm", rng.standard_normal((8, 3)), rng.standard_normal((8, 2)), rng.standard_normal(8), reverse=True
+        name="lstm",
+        input_weights=rng.standard_normal((8, 3)),
+        hidden_weights=rng.standard_normal((8, 2)),
+        bias=rng.standard_normal(8),
+        reverse=True,
     )
-    return eie.Network("speech", (replace(layer, synthetic=True),), sequential=True)
+    return eie.Network(name="speech", layers=(replace(layer, synthetic=True),), sequential=True)
 
 
 def shared_cnn():
     net = cnn()
-    grouped = eie.Layer.from_conv("conv2", np.ones((6, 2, 3, 3)), np.arange(6.0), Conv2d(4, 6, (3, 3), groups=2))
+    grouped = eie.Layer.from_conv(
+        name="conv2",
+        weights=np.ones((6, 2, 3, 3)),
+        bias=np.arange(6.0),
+        conv=Conv2d(in_channels=4, out_channels=6, kernel=(3, 3), groups=2),
+    )
     layers = (net.layers[0], grouped, *net.layers[2:])
     return replace(net, layers=tuple(share(layer, 3)[0] for layer in layers), notes=("a note",), source="somewhere")
 

@@ -46,8 +46,8 @@ def test_shapes_follow_from_conv_to_conv_and_over_the_flattening():
     net = select_outputs(cnn(), "conv1", np.array([3, 1]))
     net = select_outputs(net, "conv2", np.array([0, 4, 5]))
     one, two, three, _ = net.layers
-    assert one.geometry == Conv2d(1, 2, (3, 3), pads=(1, 1, 1, 1))
-    assert two.geometry == Conv2d(2, 3, (3, 3))
+    assert one.geometry == Conv2d(in_channels=1, out_channels=2, kernel=(3, 3), pads=(1, 1, 1, 1))
+    assert two.geometry == Conv2d(in_channels=2, out_channels=3, kernel=(3, 3))
     assert three.matrix.shape == (5, 12)
     assert np.array_equal(two.kernel, cnn().layers[1].kernel[[0, 4, 5]][:, [3, 1]])
     assert outputs(net, images()).shape == (5, 3)
@@ -67,8 +67,10 @@ def test_a_permutation_changes_nothing(seed):
 
 def test_shared_layers_move_with_their_codes():
     codes = np.array([[1, 0], [2, 3], [0, 1]], np.uint8)
-    first = eie.Layer.from_codes("a", codes, np.array([0, 0.5, 1, 2]), np.array([1, 2, 3]), relu=True)
-    net = eie.Network("n", (first, eie.Layer.from_weights("b", np.eye(3))), sequential=True)
+    first = eie.Layer.from_codes(
+        name="a", codes=codes, codebook=np.array([0, 0.5, 1, 2]), bias_codes=np.array([1, 2, 3]), relu=True
+    )
+    net = eie.Network(name="n", layers=(first, eie.Layer.from_weights("b", np.eye(3))), sequential=True)
     moved = select_outputs(net, "a", np.array([2, 0]))
     assert moved.layers[0].matrix.dense().tolist() == [[0, 1], [1, 0]]
     assert moved.layers[0].bias_codes.tolist() == [3, 1]
@@ -79,8 +81,8 @@ def test_recorded_inputs_follow():
     net = mlp([4, 3, 2])
     recorded = np.array([[1.0, 0, 2], [0, 3, 4]])
     trace = eie.Trace(
-        {"fc0": eie.LayerTrace.from_dense(np.ones((2, 4))), "fc1": eie.LayerTrace.from_dense(recorded)},
-        np.array([0, 1]),
+        layers={"fc0": eie.LayerTrace.from_dense(np.ones((2, 4))), "fc1": eie.LayerTrace.from_dense(recorded)},
+        labels=np.array([0, 1]),
     )
     moved = select_outputs(replace(net, trace=trace), "fc0", np.array([2, 0]))
     assert moved.trace.layers["fc1"].dense().tolist() == [[2, 1], [4, 0]]
@@ -90,15 +92,15 @@ def test_recorded_inputs_follow():
 
 def test_layers_that_branch_are_all_found():
     nodes = (
-        Node("layer", ("x",), ("a",), "squeeze"),
-        Node("relu", ("a",), ("b",)),
-        Node("layer", ("b",), ("c",), "left"),
-        Node("layer", ("b",), ("d",), "right"),
-        Node("concat", ("c", "d"), ("e",), None, {"axis": 1}),
+        Node(op="layer", inputs=("x",), outputs=("a",), layer="squeeze"),
+        Node(op="relu", inputs=("a",), outputs=("b",)),
+        Node(op="layer", inputs=("b",), outputs=("c",), layer="left"),
+        Node(op="layer", inputs=("b",), outputs=("d",), layer="right"),
+        Node(op="concat", inputs=("c", "d"), outputs=("e",), layer=None, attributes={"axis": 1}),
     )
     conv = {name: np.ones((2, 2, 1, 1)) for name in ("squeeze", "left", "right")}
     layers = tuple(eie.Layer.from_conv(name, kernel) for name, kernel in conv.items())
-    net = eie.Network("fire", layers, graph=Graph((("x", (2, 3, 3)),), nodes, ("e",)))
+    net = eie.Network(name="fire", layers=layers, graph=Graph(inputs=(("x", (2, 3, 3)),), nodes=nodes, outputs=("e",)))
     assert sorted(readers(net, "squeeze")) == ["left", "right"]
     smaller = select_outputs(net, "squeeze", np.array([1]))
     assert [layer.matrix.shape for layer in smaller.layers] == [(1, 2), (2, 1), (2, 1)]
@@ -112,7 +114,9 @@ def test_what_cannot_be_followed_is_refused():
         readers(net, "fc1")
     with pytest.raises(eie.EieError, match="layer 'fc0': nothing says which layer reads its outputs"):
         readers(replace(net, sequential=False), "fc0")
-    grouped = eie.Layer.from_conv("conv2", np.ones((4, 2, 3, 3)), conv=Conv2d(4, 4, (3, 3), groups=2))
+    grouped = eie.Layer.from_conv(
+        "conv2", np.ones((4, 2, 3, 3)), conv=Conv2d(in_channels=4, out_channels=4, kernel=(3, 3), groups=2)
+    )
     with pytest.raises(eie.EieError, match="channels of 'conv2', a grouped convolution, are tied"):
         readers(replace(cnn(), layers=(cnn().layers[0], grouped, *cnn().layers[2:])), "conv1")
 
@@ -129,7 +133,7 @@ def test_what_cannot_be_followed_is_refused():
 def test_ways_from_maps_to_vectors(steps):
     layers = (cnn().layers[0], mlp([4, 3]).layers[0])
     graph = Graph.sequence("image", (1, 8, 8), [("layer", "conv1"), *steps, ("layer", "fc0")])
-    net = eie.Network("n", layers, graph=graph)
+    net = eie.Network(name="n", layers=layers, graph=graph)
     moved = select_outputs(net, "conv1", np.array([2, 0, 3, 1]))
     assert outputs(moved, images()) == pytest.approx(outputs(net, images()), abs=1e-5)
 
@@ -148,7 +152,7 @@ def test_operators_that_mix_channels_are_refused(step):
     layers = (cnn().layers[0], mlp([4, 3]).layers[0])
     graph = Graph.sequence("image", (1, 8, 8), [("layer", "conv1"), step, ("layer", "fc0")])
     with pytest.raises(eie.EieError, match=rf"layer 'conv1': .* node '{step[0]}_1' \({step[0]}\) reads them"):
-        readers(eie.Network("n", layers, graph=graph), "conv1")
+        readers(eie.Network(name="n", layers=layers, graph=graph), "conv1")
 
 
 def test_a_layer_that_keeps_its_shape_can_go():
@@ -193,11 +197,17 @@ class TestPermutation:
     def test_outputs_move_only_where_their_order_is_the_networks(self, op, moves):
         net = mlp([4, 3, 2])
         nodes = (
-            Node("layer", ("x",), ("a",), "fc0"),
-            Node("layer", ("a",), ("b",), "fc1"),
-            Node(op, ("b", "a") if op == "concat" else ("b",), ("y",), None, {"axis": -1}),
+            Node(op="layer", inputs=("x",), outputs=("a",), layer="fc0"),
+            Node(op="layer", inputs=("a",), outputs=("b",), layer="fc1"),
+            Node(
+                op=op,
+                inputs=("b", "a") if op == "concat" else ("b",),
+                outputs=("y",),
+                layer=None,
+                attributes={"axis": -1},
+            ),
         )
-        net = replace(net, sequential=False, graph=Graph((("x", (4,)),), nodes, ("y",)))
+        net = replace(net, sequential=False, graph=Graph(inputs=(("x", (4,)),), nodes=nodes, outputs=("y",)))
         if moves:
             even = permute(net, 2, outputs=True)
             assert sorted(even.output_order.tolist()) == [0, 1]
@@ -219,8 +229,8 @@ class TestPermutation:
 
     def test_recorded_inputs_say_which_columns_matter(self, fc8):
         layer, activations = fc8
-        trace = eie.Trace({"fc8": eie.LayerTrace.from_dense(activations)})
-        net = eie.Network("fc8", (layer,), sequential=True, trace=trace)
+        trace = eie.Trace(layers={"fc8": eie.LayerTrace.from_dense(activations)})
+        net = eie.Network(name="fc8", layers=(layer,), sequential=True, trace=trace)
         even = permute(net, 64, outputs=True)
         assert eie.simulate(eie.compile(even.network)).layers[0].cycles <= 7450
 
@@ -244,13 +254,15 @@ def test_which_layers_can_go_or_shrink():
     square = mlp([6, 6, 6, 3])
     assert structure.removable(square) == ("fc0", "fc1")
     assert structure.removable(replace(square, sequential=False)) == ()
-    conv = Conv2d(4, 4, (3, 3), pads=(1, 1, 1, 1))
-    layer = eie.Layer.from_conv("c", np.ones(conv.weight_shape), None, conv)
+    conv = Conv2d(in_channels=4, out_channels=4, kernel=(3, 3), pads=(1, 1, 1, 1))
+    layer = eie.Layer.from_conv(name="c", weights=np.ones(conv.weight_shape), bias=None, conv=conv)
     assert structure.keeps_shape(layer)
     assert not structure.keeps_shape(replace(layer, geometry=replace(conv, pads=(0, 0, 0, 0))))
     assert not structure.keeps_shape(replace(layer, geometry=replace(conv, stride=(2, 2))))
-    wide = Conv2d(1, 1, (200, 1), pads=(0, 0, 0, 0))
-    assert not structure.keeps_shape(eie.Layer.from_conv("w", np.ones(wide.weight_shape), None, wide))
+    wide = Conv2d(in_channels=1, out_channels=1, kernel=(200, 1), pads=(0, 0, 0, 0))
+    assert not structure.keeps_shape(
+        eie.Layer.from_conv(name="w", weights=np.ones(wide.weight_shape), bias=None, conv=wide)
+    )
 
 
 def test_narrowed_shapes():
@@ -259,9 +271,11 @@ def test_narrowed_shapes():
         eie.Layer.from_conv("a", rng.standard_normal((8, 3, 3, 3))),
         eie.Layer.from_weights("b", rng.standard_normal((10, 8)), np.ones(10)),
     )
-    found = structure.narrowed(eie.Network("n", layers), 0.3)
+    found = structure.narrowed(eie.Network(name="n", layers=layers), 0.3)
     assert [layer.matrix.shape for layer in found.layers] == [(2, 27), (10, 2)]
     np.testing.assert_array_equal(found.layers[1].weights, layers[1].weights[:, :2])
-    grouped = eie.Layer.from_conv("g", np.ones((4, 2, 1, 1)), None, Conv2d(4, 4, groups=2))
+    grouped = eie.Layer.from_conv(
+        name="g", weights=np.ones((4, 2, 1, 1)), bias=None, conv=Conv2d(in_channels=4, out_channels=4, groups=2)
+    )
     with pytest.raises(RecipeError, match="a grouped convolution, are tied"):
-        structure.narrowed(eie.Network("n", (grouped,)), 0.5)
+        structure.narrowed(eie.Network(name="n", layers=(grouped,)), 0.5)

@@ -30,7 +30,7 @@ def inputs(width=60, samples=3, seed=1):
 @pytest.fixture
 def chain():
     """Two layers that feed each other."""
-    return eie.Network("chain", (layer("a", relu=True), layer("b", (30, 40), seed=5)), sequential=True)
+    return eie.Network(name="chain", layers=(layer("a", relu=True), layer("b", (30, 40), seed=5)), sequential=True)
 
 
 @pytest.mark.parametrize(
@@ -172,7 +172,7 @@ def test_only_what_a_field_changes_is_redone(chain, made, vary, redone, threads)
 
 
 def test_recorded_inputs_do_not_depend_on_number_formats(made):
-    eie.sweep((layer(), eie.Trace({"fc": eie.LayerTrace.from_dense(inputs())})), {"data_bits": [8, 12, 16]})
+    eie.sweep((layer(), eie.Trace(layers={"fc": eie.LayerTrace.from_dense(inputs())})), {"data_bits": [8, 12, 16]})
     assert made == {"share": 1, "encode_layer": 1, "tally_pass": 1, "queue_pass": 1, "activity_of": 1}
 
 

@@ -76,7 +76,7 @@ def test_traces_of_a_file(eie_sweep, tmp_path):
         layers = {
             key: eie.LayerTrace.from_dense(rng.random((4, width)) < 0.5) for key, width in (("a", 120), ("b", 90))
         }
-        eie.Trace(layers, source=name).save(tmp_path / f"{name}.npz")
+        eie.Trace(layers=layers, source=name).save(tmp_path / f"{name}.npz")
     files = [word for name in ("one", "two") for word in ("--trace", str(tmp_path / f"{name}.npz"))]
     status, _, _ = eie_sweep("--vary", "n_pe=2,4", *files, "--samples", "3")
     assert status == 0

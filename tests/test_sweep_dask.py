@@ -39,7 +39,9 @@ def network():
         eie.Layer.from_weights(name, rng.choice([0.0, 0.0, 0.0, 1.0, -2.0], shape), relu=True)
         for name, shape in (("a", (200, 300)), ("b", (100, 200)))
     ]
-    return eie.Network("chain", tuple(layers), sequential=True), rng.random((3, 300)) * (rng.random((3, 300)) < 0.5)
+    return eie.Network(name="chain", layers=tuple(layers), sequential=True), rng.random((3, 300)) * (
+        rng.random((3, 300)) < 0.5
+    )
 
 
 def test_a_killed_worker_loses_and_doubles_nothing(cluster, network, tmp_path):

@@ -18,7 +18,9 @@ def test_file_round_trip(tmp_path_factory, width, samples, seed, pixels):
         rng.integers(0, 256, (samples, width)) / np.float32(255) if pixels else rng.standard_normal((samples, width))
     )
     dense = (dense * (rng.random((samples, width)) < 0.5)).astype(np.float32)
-    trace = eie.Trace({"a": eie.LayerTrace.from_dense(dense)}, rng.integers(0, 9, samples), "somewhere")
+    trace = eie.Trace(
+        layers={"a": eie.LayerTrace.from_dense(dense)}, labels=rng.integers(0, 9, samples), source="somewhere"
+    )
     path = tmp_path_factory.mktemp("trace") / "t.npz"
     trace.save(path)
     again = eie.Trace.load(path)
@@ -30,7 +32,7 @@ def test_file_round_trip(tmp_path_factory, width, samples, seed, pixels):
 
 def test_pattern_only(tmp_path):
     layer = eie.LayerTrace.from_dense(np.eye(9)).without_values()
-    eie.Trace({"a": layer}).save(tmp_path / "t.npz")
+    eie.Trace(layers={"a": layer}).save(tmp_path / "t.npz")
     again = eie.Trace.load(tmp_path / "t.npz")
     assert again.layers["a"].values is None
     assert again.layers["a"].dense() is None
@@ -60,12 +62,14 @@ def test_activations_that_cannot_be_used(activations, text):
 
 def test_networks_that_miss_activations():
     layers = (eie.Layer.from_weights("a", np.ones((2, 3))), eie.Layer.from_weights("b", np.ones((2, 2))))
-    apart, chain = (eie.compile(eie.Network("net", layers, sequential)) for sequential in (False, True))
+    apart, chain = (
+        eie.compile(eie.Network(name="net", layers=layers, sequential=sequential)) for sequential in (False, True)
+    )
     with pytest.raises(eie.EieError, match="do not feed each other, so each needs activations: none for b"):
         eie.simulate(apart, np.ones(3))
     with pytest.raises(eie.EieError, match="no activations for the first layer, 'a'"):
         eie.simulate(chain, {"b": np.ones(2)})
-    pattern = eie.Trace({"a": eie.LayerTrace.from_dense(np.ones(3)).without_values()})
+    pattern = eie.Trace(layers={"a": eie.LayerTrace.from_dense(np.ones(3)).without_values()})
     with pytest.raises(eie.EieError, match="needs their values"):
         eie.simulate(chain, pattern)
 
@@ -73,17 +77,17 @@ def test_networks_that_miss_activations():
 def test_inconsistent_traces():
     one, two = eie.LayerTrace.from_dense(np.ones((1, 3))), eie.LayerTrace.from_dense(np.ones((2, 3)))
     with pytest.raises(eie.EieError, match="different numbers of samples: a 1, b 2"):
-        eie.Trace({"a": one, "b": two})
+        eie.Trace(layers={"a": one, "b": two})
     with pytest.raises(eie.EieError, match="labels has shape"):
-        eie.Trace({"a": one}, np.array([1, 2]))
+        eie.Trace(layers={"a": one}, labels=np.array([1, 2]))
     with pytest.raises(eie.EieError, match="no layers"):
-        eie.Trace({})
+        eie.Trace(layers={})
 
 
 @pytest.mark.parametrize("damage", ["truncated", "foreign", "schema", "bits", "values", "scale", "spill", "text"])
 def test_damaged_files(tmp_path, damage):
     path = tmp_path / "t.npz"
-    eie.Trace({"a": eie.LayerTrace.from_dense([1.0, 0, 2.5])}).save(path)
+    eie.Trace(layers={"a": eie.LayerTrace.from_dense([1.0, 0, 2.5])}).save(path)
     arrays = dict(np.load(path))
     header = json.loads(arrays["header"].tobytes())
     reason = "damaged trace"

@@ -52,7 +52,7 @@ def run(
         inputs = _inputs(options, network, network.trace)
         progress.stage("compiling")
         program = compile_network(network, spec, lowering=lowering(winograd))
-        result = _simulate(program, inputs, progress, options)
+        result = _simulate(program=program, inputs=inputs, progress=progress, options=options)
         result = with_given_accuracy(result, network, inputs)
     _report(result, options)
 
@@ -93,7 +93,7 @@ def simulate_program(program: str, spec_name: str | None, overrides: Iterable[st
     inputs = _inputs(options, compiled, None)
     announce_compilation()
     with Progress(err) as progress:
-        result = _simulate(compiled, inputs, progress, options)
+        result = _simulate(program=compiled, inputs=inputs, progress=progress, options=options)
     _report(result, options)
 
 
@@ -211,7 +211,7 @@ def _describe(program: Program) -> None:
 
 
 def _inputs(options: dict[str, Any], network: Network | Program, own: Trace | None) -> Inputs:
-    return read_inputs(options["trace_file"], options["samples"], network, own)
+    return read_inputs(file=options["trace_file"], samples=options["samples"], network=network, own=own)
 
 
 def read_inputs(file: str | None, samples: int | None, network: Network | Program, own: Trace | None) -> Inputs:
@@ -223,7 +223,7 @@ def read_inputs(file: str | None, samples: int | None, network: Network | Progra
             trace = Trace.load(file)
         elif suffix == ".npy":
             array = read_npy(file, TraceError)
-            found = rows_or_maps(network.layers, dataflow(network), array, Path(file).name)
+            found = rows_or_maps(layers=network.layers, dataflow=dataflow(network), array=array, source=Path(file).name)
             if not isinstance(found, Trace):
                 return {name: maps[:samples] for name, maps in found.items()}
             trace = found

@@ -90,7 +90,7 @@ def _result(options: dict[str, Any]) -> tuple[Any, Network | None]:
             )
         return read_result(name), None
     network = load(name, **how_to_read(options))
-    inputs = read_inputs(options["trace_file"], options["samples"], network, network.trace)
+    inputs = read_inputs(file=options["trace_file"], samples=options["samples"], network=network, own=network.trace)
     spec = load_spec(options["spec_name"] or "EIE_64PE", options["overrides"])
     return simulate(compile_network(network, spec), inputs), network
 

@@ -55,14 +55,23 @@ def compress(model: str, recipe: str | None, **options: Any) -> None:
     check_files(model, options, recipe)
     with Progress(Console(stderr=True, markup=False)) as progress:
         progress.stage(f"reading {model}")
-        network = labelled_network(model, options["trace_file"], how_to_read(options), options["samples"])
+        network = labelled_network(
+            model=model, trace_file=options["trace_file"], how=how_to_read(options), samples=options["samples"]
+        )
         steps = None if recipe is None else load_recipe(recipe)
         trainer = trainer_on(options["data"], progress, None if steps is None else steps.training)
         evaluate = _evaluator(network, options) if trainer is None else trainer.accuracy
         if options["sensitivity"]:
-            texts = _scan(network, evaluate, progress, options)
+            texts = _scan(network=network, evaluate=evaluate, progress=progress, options=options)
         else:
-            texts = _compress(network, steps, trainer, evaluate, progress, options["output"])
+            texts = _compress(
+                network=network,
+                recipe=steps,
+                trainer=trainer,
+                evaluate=evaluate,
+                progress=progress,
+                output=options["output"],
+            )
     table = texts.pop("table")
     write_texts(texts, options, lambda: click.echo(table(), nl=False))
 

@@ -44,7 +44,7 @@ def trainer_on(data: str | Path | None, progress: Progress, training: Training |
 
     progress.stage(f"reading {data}")
     train, test = idx_examples(data, "train"), idx_examples(data, "test")
-    return Trainer(train, test, training or Training(), progress.stage)
+    return Trainer(train_set=train, test_set=test, training=training or Training(), progress=progress.stage)
 
 
 def study_inputs(model: str, options: Mapping[str, Any], progress: Progress) -> tuple[Network, dict[str, Any]]:

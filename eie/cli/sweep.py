@@ -113,7 +113,7 @@ def run(
         from eie.plots.sweep import save_all
 
         save_all(result, Path(output) / "figures", front)
-    _show(result, Console(markup=False), err, output)
+    _show(result=result, out=Console(markup=False), err=err, folder=output)
 
 
 def _names(text: str | None) -> tuple[str, ...]:
@@ -124,7 +124,10 @@ def _with_inputs(network: Any, traces: Sequence[str], samples: int | None) -> li
     """Pair a network with each trace file, or with its own trace."""
     from eie.cli.commands import read_inputs
 
-    return [(network, read_inputs(file, samples, network, network.trace)) for file in traces or (None,)]
+    return [
+        (network, read_inputs(file=file, samples=samples, network=network, own=network.trace))
+        for file in traces or (None,)
+    ]
 
 
 def _write(result: SweepResult, folder: Path, cell: str) -> None:

@@ -22,7 +22,7 @@ from eie.model.matrix import SparseColumns, frozen
 LARGEST_POINTERS = 1 << 30
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Encoding:
     """The per-PE images of a block of a layer, one pass of the accelerator.
 
@@ -151,17 +151,17 @@ class Encoding:
         bases = np.concatenate(([0], np.cumsum(sizes)))
         owned = np.arange(bases[-1]) + np.repeat(self.bases[:-1] + begin - bases[:-1], sizes)
         return Encoding(
-            self.row_start,
-            self.row_stop,
-            self.column_start + start,
-            self.column_start + stop,
-            with_bias and self.has_bias,
-            self.index_bits,
-            frozen(bases, np.int64),
-            frozen(self.pointers[start : ends + 1] - begin, np.int32),
-            frozen(self.padding[start:ends], np.int64),
-            frozen(self.codes[owned], np.uint8),
-            frozen(self.runs[owned], np.uint8),
+            row_start=self.row_start,
+            row_stop=self.row_stop,
+            column_start=self.column_start + start,
+            column_stop=self.column_start + stop,
+            has_bias=with_bias and self.has_bias,
+            index_bits=self.index_bits,
+            bases=frozen(bases, np.int64),
+            pointers=frozen(self.pointers[start : ends + 1] - begin, np.int32),
+            padding=frozen(self.padding[start:ends], np.int64),
+            codes=frozen(self.codes[owned], np.uint8),
+            runs=frozen(self.runs[owned], np.uint8),
         )
 
     def moved(self, rows: int, columns: int) -> Encoding:
@@ -185,7 +185,7 @@ class Encoding:
         real = real[np.lexsort((rows_of[real], column_of[real]))]
         shape = (self.row_stop - self.row_start, len(self.pointers) - 1)
         starts = np.searchsorted(column_of[real], np.arange(shape[1] + 1))
-        return SparseColumns.of(shape, starts, rows_of[real], self.codes[real])
+        return SparseColumns.of(shape=shape, starts=starts, rows=rows_of[real], data=self.codes[real])
 
 
 def encode(codes: SparseColumns, n_pe: int, index_bits: int, *, has_bias: bool = False, row_start: int = 0) -> Encoding:
@@ -224,15 +224,15 @@ def encode(codes: SparseColumns, n_pe: int, index_bits: int, *, has_bias: bool =
         codes.starts, codes.rows, codes.data, pe_of, local_of, index_bits, bases[:-1].copy(), out_codes, out_runs
     )
     return Encoding(
-        row_start,
-        row_start + rows,
-        0,
-        columns - has_bias,
-        has_bias,
-        index_bits,
-        frozen(bases, np.int64),
-        frozen(pointers, np.int32),
-        frozen(padding, np.int64),
-        frozen(out_codes, np.uint8),
-        frozen(out_runs, np.uint8),
+        row_start=row_start,
+        row_stop=row_start + rows,
+        column_start=0,
+        column_stop=columns - has_bias,
+        has_bias=has_bias,
+        index_bits=index_bits,
+        bases=frozen(bases, np.int64),
+        pointers=frozen(pointers, np.int32),
+        padding=frozen(padding, np.int64),
+        codes=frozen(out_codes, np.uint8),
+        runs=frozen(out_runs, np.uint8),
     )

@@ -21,7 +21,7 @@ from eie.model.network import Layer
 from eie.spec import AcceleratorSpec
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class EncodedLayer:
     """One layer as the accelerator holds it.
 
@@ -119,16 +119,16 @@ def encode_layer(shared: Layer, report: ShareReport, spec: AcceleratorSpec) -> E
     parts = blocks(shared)
     passes = tuple(one for part in parts for one in _encode_block(shared.name, part, spec))
     return EncodedLayer(
-        shared.name,
-        shared.outputs,
-        shared.inputs,
-        shared.matrix.nnz,
-        shared.relu,
-        shared.synthetic,
-        frozen(codebook, np.float32),
-        passes,
-        report,
-        shared.geometry,
+        name=shared.name,
+        outputs=shared.outputs,
+        inputs=shared.inputs,
+        weights=shared.matrix.nnz,
+        relu=shared.relu,
+        synthetic=shared.synthetic,
+        codebook=frozen(codebook, np.float32),
+        passes=passes,
+        shared=report,
+        geometry=shared.geometry,
         reloads=spec.enforce_capacity and not fit_together(passes, spec),
     )
 

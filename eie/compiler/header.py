@@ -104,7 +104,7 @@ def check_layer(
             raise ValueError("a pass lies outside its layer")
         # in 64 bits, as the entries say it: a chain of zero runs can be longer than any row number a record holds
         rows = np.empty(len(one.codes), np.int64)
-        expand_entries(one.bases, one.pointers, one.codes, one.runs, rows)
+        expand_entries(bases=one.bases, pointers=one.pointers, codes=one.codes, runs=one.runs, rows_out=rows)
         if rows.max(initial=0) >= one.row_stop - one.row_start:
             raise ValueError("an entry lies outside its layer")
     ends = max(one.row_stop for one in passes), max(one.column_stop for one in passes)

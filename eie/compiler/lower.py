@@ -22,7 +22,7 @@ Lowering = Literal["im2col", "winograd"]
 BIAS_BLOCK = 5
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Block:
     """One matrix on the diagonal of a layer's: its codes and where it begins; bias codes or None."""
 
@@ -64,7 +64,10 @@ def winograd(layer: Layer) -> Layer:
     block, row, column = np.nonzero(elements)
     outputs, inputs = elements.shape[1:]
     matrix = SparseColumns.from_entries(
-        geometry.matrix_shape, block * outputs + row, block * inputs + column, elements[block, row, column]
+        shape=geometry.matrix_shape,
+        rows=block * outputs + row,
+        columns=block * inputs + column,
+        data=elements[block, row, column],
     )
     given = layer.bias
     if layer.bias_codes is not None and layer.codebook is not None:
@@ -80,18 +83,18 @@ def winograd(layer: Layer) -> Layer:
 def blocks(layer: Layer) -> list[Block]:
     """Return the independent matrices that a weight-shared layer consists of: one, or Winograd's 16."""
     if not isinstance(layer.geometry, Winograd):
-        return [Block(0, 0, layer.matrix, layer.bias_codes)]
+        return [Block(row=0, column=0, codes=layer.matrix, bias_codes=layer.bias_codes)]
     outputs, inputs = (size // Winograd.BLOCKS for size in layer.matrix.shape)
     found = []
     for i in range(Winograd.BLOCKS):
         row, column = i * outputs, i * inputs
         first, last = layer.matrix.starts[[column, column + inputs]]
         codes = SparseColumns.of(
-            (outputs, inputs),
-            layer.matrix.starts[column : column + inputs + 1] - first,
-            layer.matrix.rows[first:last] - row,
-            layer.matrix.data[first:last],
+            shape=(outputs, inputs),
+            starts=layer.matrix.starts[column : column + inputs + 1] - first,
+            rows=layer.matrix.rows[first:last] - row,
+            data=layer.matrix.data[first:last],
         )
         bias = None if layer.bias_codes is None or i != BIAS_BLOCK else layer.bias_codes[row : row + outputs]
-        found.append(Block(row, column, codes, bias))
+        found.append(Block(row=row, column=column, codes=codes, bias_codes=bias))
     return found

@@ -16,7 +16,7 @@ from eie.model.matrix import SparseColumns
 from eie.spec import AcceleratorSpec
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Fit:
     """What one layer asks of the fullest PE in its most demanding pass, against what the machine has.
 

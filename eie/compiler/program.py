@@ -57,7 +57,7 @@ def image_fields(spec: AcceleratorSpec) -> tuple[str, ...]:
     return IMAGE_FIELDS + CAPACITY_FIELDS if spec.enforce_capacity else IMAGE_FIELDS
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Program:
     """A network compiled for one machine. Build it with `compile`, keep it with `save` and `load`.
 
@@ -215,15 +215,15 @@ def compile(
     network = Network.of(net_or_layer)
     lowered = [lower(layer, lowering) for layer in network.layers]
     return Program(
-        network.name,
-        spec,
-        tuple(encode_layer(*share(layer, spec.weight_bits, init), spec) for layer, _ in lowered),
-        network.sequential,
-        network.source,
-        (*network.notes, *(note for _, note in lowered if note)),
-        network.trace,
-        network.graph,
-        network.sha256,
+        name=network.name,
+        spec=spec,
+        layers=tuple(encode_layer(*share(layer, spec.weight_bits, init), spec) for layer, _ in lowered),
+        sequential=network.sequential,
+        source=network.source,
+        notes=(*network.notes, *(note for _, note in lowered if note)),
+        trace=network.trace,
+        graph=network.graph,
+        sha256=network.sha256,
     )
 
 
@@ -273,13 +273,23 @@ def _pack(program: Program) -> tuple[Arrays, dict[str, Any]]:
 
 def _unpack(arrays: Arrays, header: ProgramHeader) -> Program:
     spec = AcceleratorSpec(**header.spec)
-    layers = tuple(_unpack_layer(arrays, f"{i}.", entry, spec) for i, entry in enumerate(header.layers))
+    layers = tuple(
+        _unpack_layer(arrays=arrays, prefix=f"{i}.", entry=entry, spec=spec) for i, entry in enumerate(header.layers)
+    )
     graph = None
     if header.graph is not None:
         constants = {name.removeprefix("graph."): array for name, array in arrays.items() if name.startswith("graph.")}
         graph = Graph.from_description(header.graph, constants)
     return Program(
-        header.name, spec, layers, header.sequential, header.source, tuple(header.notes), None, graph, header.sha256
+        name=header.name,
+        spec=spec,
+        layers=layers,
+        sequential=header.sequential,
+        source=header.source,
+        notes=tuple(header.notes),
+        trace=None,
+        graph=graph,
+        sha256=header.sha256,
     )
 
 
@@ -296,7 +306,7 @@ def _unpack_layer(arrays: Arrays, prefix: str, entry: LayerHeader, spec: Acceler
     for k, one in enumerate(entry.passes):
         images: dict[str, Any] = {name: array(f"{k}.{name}", kind) for name, kind in _PASS_ARRAYS.items()}
         passes.append(Encoding(**one.model_dump(), **images))
-    check_layer(entry, codebook, passes, spec)
+    check_layer(layer=entry, codebook=codebook, passes=passes, spec=spec)
     return EncodedLayer(
         **{name: getattr(entry, name) for name in _LAYER_FIELDS},
         codebook=codebook,

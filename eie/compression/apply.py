@@ -35,7 +35,7 @@ from eie.model.network import Layer, Network
 Evaluate = Callable[[Network], float]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class StepRecord:
     """The network after a step of the recipe, or after one round of it.
 
@@ -61,7 +61,7 @@ class StepRecord:
     shared: Mapping[str, ShareReport]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class CompressionReport:
     """What a recipe did.
 
@@ -147,18 +147,31 @@ def compress(
     output_order: NDArray[np.int64] | None = None
     for number, step in enumerate(recipe.step):
         where = f"{recipe.name}.step.{number}"
-        for done in _follow(network, step, where, trainer, progress or (lambda _: None)):
+        for done in _follow(
+            network=network, step=step, where=where, trainer=trainer, progress=progress or (lambda _: None)
+        ):
             network = done.network
             if done.output_order is not None:
                 output_order = done.output_order if output_order is None else output_order[done.output_order]
             kept = {layer.name: layer.matrix.nnz for layer in network.layers}
             accuracy = None if measure is None else measure(network)
-            records.append(StepRecord(number, step.kind, done.round, kept, accuracy, done.shared))
+            records.append(
+                StepRecord(
+                    step=number, kind=step.kind, round=done.round, kept=kept, accuracy=accuracy, shared=done.shared
+                )
+            )
     network = replace(network, notes=(*network.notes, *_notes(network, recipe)))
-    return network, CompressionReport(recipe, original, network, tuple(records), before, output_order)
+    return network, CompressionReport(
+        recipe=recipe,
+        original=original,
+        network=network,
+        records=tuple(records),
+        accuracy_before=before,
+        output_order=output_order,
+    )
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class _Done:
     """One round of one step."""
 
@@ -176,14 +189,14 @@ def _follow(
         for number in range(1, step.total_rounds + 1):
             progress(f"pruning, round {number} of {step.total_rounds}")
             network = _tuned(pruner.round(network, number, trainer), step.epochs_a_round, trainer)
-            yield _Done(network, number, {})
+            yield _Done(network=network, round=number, shared={})
     elif isinstance(step, FinetuneStep):
         progress(f"fine-tuning, {step.epochs} epochs")
-        yield _Done(_tuned(network, step.epochs, trainer), 1, {})
+        yield _Done(network=_tuned(network, step.epochs, trainer), round=1, shared={})
     elif isinstance(step, ShareStep):
         progress("sharing weights")
         network, shared = _share(network, step, where)
-        yield _Done(_tuned(network, step.epochs, trainer), 1, shared)
+        yield _Done(network=_tuned(network, step.epochs, trainer), round=1, shared=shared)
     else:
         progress(f"evening out {step.n_pe} PEs")
         permuted = permute(network, step.n_pe, outputs=step.outputs)
@@ -192,7 +205,7 @@ def _follow(
             network = replace(
                 network, notes=(*network.notes, f"rows that kept their order: {', '.join(permuted.kept)}")
             )
-        yield _Done(network, 1, {}, permuted.output_order)
+        yield _Done(network=network, round=1, shared={}, output_order=permuted.output_order)
 
 
 def _share(network: Network, step: ShareStep, where: str) -> tuple[Network, dict[str, ShareReport]]:

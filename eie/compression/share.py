@@ -22,7 +22,7 @@ HISTOGRAM_BINS = 4096
 LLOYD_ROUNDS = 100
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ShareReport:
     """What sharing did to one layer.
 
@@ -82,10 +82,12 @@ def share(
                 f"layer {layer.name!r}: uses code {used}: {weight_bits}-bit weights allow at most {levels} "
                 f"(raise weight_bits, or give float weights to be clustered)"
             )
-        return layer, ShareReport(used, True, 0.0, 0.0, 0.0, 0.0)
+        return layer, ShareReport(
+            levels=used, exact=True, rms_error=0.0, max_error=0.0, relative_error=0.0, bias_max_error=0.0
+        )
     weights: NDArray[np.float32] = layer.matrix.data
     bias = np.zeros(0, np.float32) if layer.bias is None else layer.bias[layer.bias != 0]
-    centroids = _centroids(np.sort(weights), np.sort(bias), levels, init, seed)
+    centroids = _centroids(weights=np.sort(weights), bias=np.sort(bias), levels=levels, init=init, seed=seed)
     codebook = np.concatenate((np.zeros(1, np.float32), centroids))
     codes = nearest_codes(weights, codebook[1:], 1)
     bias_codes, bias_error = None, 0.0
@@ -99,7 +101,7 @@ def share(
         bias=None,
         bias_codes=bias_codes,
     )
-    return shared, _report(weights, codebook, codes, bias_error)
+    return shared, _report(weights=weights, codebook=codebook, codes=codes, bias_error=bias_error)
 
 
 def _centroids(
@@ -114,13 +116,17 @@ def _centroids(
     if distinct > levels:
         both = np.concatenate((weights, bias))
         both.sort()
-        return _cluster(both, levels, init, seed)
+        return _cluster(ordered=both, levels=levels, init=init, seed=seed)
     kept = np.unique(weights)
     foreign = np.setdiff1d(bias, kept)
     spare = levels - distinct
     if not spare or not len(foreign):
         return kept
-    extra = foreign if len(foreign) <= spare else _cluster(bias[~np.isin(bias, kept)], spare, init, seed)
+    extra = (
+        foreign
+        if len(foreign) <= spare
+        else _cluster(ordered=bias[~np.isin(bias, kept)], levels=spare, init=init, seed=seed)
+    )
     return np.unique(np.concatenate((kept, extra)))
 
 
@@ -131,7 +137,7 @@ def _distinct(ordered: NDArray[np.float32]) -> int:
 def _cluster(ordered: NDArray[np.float32], levels: int, init: Initialisation, seed: int) -> NDArray[np.float32]:
     first = np.zeros(len(ordered) + 1)
     np.cumsum(ordered, dtype=np.float64, out=first[1:])
-    return _lloyd(ordered, first, _start(ordered, first, levels, init, seed))
+    return _lloyd(ordered, first, _start(ordered=ordered, first=first, levels=levels, init=init, seed=seed))
 
 
 def tied_gradient(codes: NDArray[Any], gradient: NDArray[Any], levels: int | None = None) -> NDArray[np.float64]:
@@ -212,7 +218,7 @@ def _start(
     squares = np.add.reduceat(np.square(ordered, dtype=np.float64), edges[:-1])
     mass, second = edges.astype(np.float64), np.concatenate(([0.0], np.cumsum(squares)))
     splits = np.zeros(min(levels, len(edges) - 1) + 1, np.int64)
-    cluster.exact_splits(mass, first[edges], second, splits)
+    cluster.exact_splits(mass=mass, first=first[edges], second=second, splits=splits)
     borders = edges[np.unique(splits)]
     return np.diff(first[borders]) / np.diff(borders)
 

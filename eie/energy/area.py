@@ -20,21 +20,30 @@ def area_mm2(spec: AcceleratorSpec, cell: Cell = "itrs-lop") -> dict[str, float]
     table = published_table()
     shrink = (spec.node_nm / 45) ** 2
 
-    def memory_growth_um2(kib: float, bits: int, reference_kib: float, reference_bits: float) -> float:
+    def memory_growth_um2(*, kib: float, bits: int, reference_kib: float, reference_bits: float) -> float:
         """CACTI's area against the reference memory's, at 45 nm; 0 for the reference itself."""
         if (kib, bits) == (reference_kib, reference_bits):
             return 0.0
-        return 1e6 * (sram(kib, bits, 45, cell).area_mm2 - sram(reference_kib, int(reference_bits), 45, cell).area_mm2)
+        return 1e6 * (
+            sram(kib=kib, width_bits=bits, node_nm=45, cell=cell).area_mm2
+            - sram(kib=reference_kib, width_bits=int(reference_bits), node_nm=45, cell=cell).area_mm2
+        )
 
     ptr_bank = memory_growth_um2(
-        spec.ptr_kib / 2, spec.ptr_bits, table["reference.ptr"] / 2, table["reference.ptr_width"]
+        kib=spec.ptr_kib / 2,
+        bits=spec.ptr_bits,
+        reference_kib=table["reference.ptr"] / 2,
+        reference_bits=table["reference.ptr_width"],
     )
     growth = {
         "spmat_read": memory_growth_um2(
-            spec.spmat_kib, spec.spmat_row_bits, table["reference.spmat"], table["reference.spmat_row"]
+            kib=spec.spmat_kib,
+            bits=spec.spmat_row_bits,
+            reference_kib=table["reference.spmat"],
+            reference_bits=table["reference.spmat_row"],
         ),
         "ptr_read": 2 * ptr_bank,
-        "act_rw": memory_growth_um2(spec.act_kib, 16, table["reference.act"], 16),
+        "act_rw": memory_growth_um2(kib=spec.act_kib, bits=16, reference_kib=table["reference.act"], reference_bits=16),
     }
     units = ("act_queue", "ptr_read", "spmat_read", "arithm", "act_rw")
     per_pe = {unit: table[f"{unit}.area"] + growth.get(unit, 0.0) for unit in units}

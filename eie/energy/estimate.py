@@ -23,7 +23,7 @@ METHODS: tuple[Method, ...] = get_args(Method)
 UNITS = ("act_queue", "ptr_read", "spmat_read", "arithm", "act_rw", "lnzd", "dram")
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Estimate:
     """Energy of one layer over N samples.
 
@@ -84,7 +84,9 @@ def estimate(
         unit_nj = {unit: count * prices[unit] * 1e-3 for unit, count in events.items()}
     else:
         raise EnergyError(f"energy method {method!r}: must be one of {', '.join(METHODS)}")
-    return Estimate(activity.layer, {**unit_nj, "dram": reload}, TABLE_NAME, method, cell)
+    return Estimate(
+        layer=activity.layer, unit_nj={**unit_nj, "dram": reload}, table=TABLE_NAME, method=method, cell=cell
+    )
 
 
 def powers_mw(spec: AcceleratorSpec) -> dict[str, float]:
@@ -112,16 +114,16 @@ def prices_pj(spec: AcceleratorSpec, cell: Cell = "itrs-lop") -> dict[str, float
         return table[f"{unit}.power"] * table[f"calibration.{machines}"] * mw_to_pj / table[f"calibration.{actions}"]
 
     spmat = _sram_ratio(
-        (spec.spmat_kib, spec.spmat_row_bits),
-        (table["reference.spmat"], table["reference.spmat_row"]),
-        spec,
-        cell,
+        wanted=(spec.spmat_kib, spec.spmat_row_bits),
+        reference=(table["reference.spmat"], table["reference.spmat_row"]),
+        spec=spec,
+        cell=cell,
     )
     ptr = _sram_ratio(
-        (spec.ptr_kib / 2, spec.ptr_bits),
-        (table["reference.ptr"] / 2, table["reference.ptr_width"]),
-        spec,
-        cell,
+        wanted=(spec.ptr_kib / 2, spec.ptr_bits),
+        reference=(table["reference.ptr"] / 2, table["reference.ptr_width"]),
+        spec=spec,
+        cell=cell,
     )
     return {
         "act_queue": price("act_queue", "n_pe", "ptr_reads"),
@@ -142,7 +144,7 @@ def timing_notes(spec: AcceleratorSpec, cell: Cell = "itrs-lop") -> tuple[str, .
         ("pointer bank", spec.ptr_kib / 2, spec.ptr_bits),
     ):
         try:
-            memory = sram(kib, width, spec.node_nm, cell)
+            memory = sram(kib=kib, width_bits=width, node_nm=spec.node_nm, cell=cell)
         except EnergyError as error:
             notes.append(f"{name} SRAM: {error}; its clock is not checked")
             continue
@@ -161,4 +163,4 @@ def _sram_ratio(wanted: tuple[float, int], reference: tuple[float, float], spec:
     if np.array_equal(wanted, reference):
         return 1.0
     ours = sram(*wanted, spec.node_nm, cell)
-    return ours.read_pj / sram(reference[0], int(reference[1]), spec.node_nm, cell).read_pj
+    return ours.read_pj / sram(kib=reference[0], width_bits=int(reference[1]), node_nm=spec.node_nm, cell=cell).read_pj

@@ -40,7 +40,7 @@ def published_table() -> Table:
     return Table(TABLE_NAME, {row["name"]: Row(**row) for row in tomllib.loads(text)["row"]})
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Sram:
     """One memory from CACTI 7 (one read-write port, 300 K).
 
@@ -79,7 +79,7 @@ def sram(kib: float, width_bits: int, node_nm: int, cell: Cell) -> Sram:
             "(32 from 128 KiB on) to 512 bits (64 at 2 KiB)"
         )
     read, area, cycle = (2.0**value for value in found[0])
-    return Sram(read, area, cycle, interpolated=not (found[1] and exact_width))
+    return Sram(read_pj=read, area_mm2=area, cycle_ns=cycle, interpolated=not (found[1] and exact_width))
 
 
 def _between(points: list[tuple[float, tuple[float, ...]]], at: float) -> tuple[tuple[float, ...], bool] | None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 HOW = ("published", "derived", "assumed")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Row:
     """One number with where it comes from; ``how`` is published, derived or assumed."""
 

@@ -25,7 +25,7 @@ FILLER_RUN = 15
 EIE_CODE_BITS = 4
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class StoredLayer:
     """One layer as the file holds it: codebook (2**bits,), bias (outputs,), codes and runs (entries,)."""
 
@@ -65,7 +65,9 @@ def read(path: Path, shapes: Path | None = None) -> Network:
     table = fitting[0]
     stored = _split(data, table.layers)
     layers = [_layer(path, step, one) for step, one in zip(table.layers, stored, strict=True)]
-    return Network(table.name, tuple(layers), source=path.name, notes=_notes(table, stored), graph=table.graph())
+    return Network(
+        name=table.name, layers=tuple(layers), source=path.name, notes=_notes(table, stored), graph=table.graph()
+    )
 
 
 def _entries(data: bytes, layers: Sequence[LayerStep]) -> list[int] | None:
@@ -100,10 +102,10 @@ def _split(data: bytes, layers: Sequence[LayerStep]) -> list[StoredLayer]:
         codebook, bias, codes, runs = pieces
         stored.append(
             StoredLayer(
-                np.frombuffer(codebook, "<f4"),
-                np.frombuffer(bias, "<f4"),
-                np.frombuffer(codes, np.uint8) if step.code_bits == 8 else _nibbles(codes, entries),
-                _nibbles(runs, entries),
+                codebook=np.frombuffer(codebook, "<f4"),
+                bias=np.frombuffer(bias, "<f4"),
+                codes=np.frombuffer(codes, np.uint8) if step.code_bits == 8 else _nibbles(codes, entries),
+                runs=_nibbles(runs, entries),
             )
         )
     return stored
@@ -129,7 +131,7 @@ def _layer(path: Path, step: LayerStep, stored: StoredLayer) -> Layer:
     dense: NDArray[Any] = weights.reshape(step.shape)
     if step.conv is None:
         return Layer.from_weights(step.layer, dense, stored.bias, relu=step.relu)
-    return Layer.from_conv(step.layer, dense, stored.bias, step.conv, relu=step.relu)
+    return Layer.from_conv(name=step.layer, weights=dense, bias=stored.bias, conv=step.conv, relu=step.relu)
 
 
 def _notes(table: ShapeTable, stored: Sequence[StoredLayer]) -> tuple[str, ...]:

@@ -83,4 +83,10 @@ def _lstm(name: str, parts: Mapping[str, NDArray[Any]], source: str) -> Layer:
         if bias.shape != biases[0].shape or bias.dtype.kind not in "fiu":
             raise ModelError(f"{source}: LSTM {name!r}: its biases have shapes {[one.shape for one in biases]}")
     total: NDArray[Any] | None = np.add.reduce(biases) if biases else None
-    return Layer.from_lstm(name, parts["weight_ih"], parts["weight_hh"], total, reverse=name.endswith("_reverse"))
+    return Layer.from_lstm(
+        name=name,
+        input_weights=parts["weight_ih"],
+        hidden_weights=parts["weight_hh"],
+        bias=total,
+        reverse=name.endswith("_reverse"),
+    )

@@ -70,11 +70,11 @@ class LayerStep(BaseModel):
             return None
         out, channels, *kernel = self.shape
         return Conv2d(
-            channels * self.groups,
-            out,
-            (kernel[0], kernel[1]),
-            (self.stride, self.stride),
-            (self.pad, self.pad, self.pad, self.pad),
+            in_channels=channels * self.groups,
+            out_channels=out,
+            kernel=(kernel[0], kernel[1]),
+            stride=(self.stride, self.stride),
+            pads=(self.pad, self.pad, self.pad, self.pad),
             groups=self.groups,
         )
 
@@ -133,11 +133,13 @@ class ShapeTable(BaseModel):
         for step in self.step:
             inputs = tuple(step.sources or (at,))
             if isinstance(step, LayerStep):
-                nodes.append(Node("layer", inputs, (step.layer,), step.layer))
+                nodes.append(Node(op="layer", inputs=inputs, outputs=(step.layer,), layer=step.layer))
             else:
-                nodes.append(Node(step.op, inputs, (step.name,), None, step.attributes))
+                nodes.append(
+                    Node(op=step.op, inputs=inputs, outputs=(step.name,), layer=None, attributes=step.attributes)
+                )
             at = nodes[-1].name
-        return Graph((("input", tuple(self.input)),), tuple(nodes), (at,))
+        return Graph(inputs=(("input", tuple(self.input)),), nodes=tuple(nodes), outputs=(at,))
 
 
 def shipped_tables() -> Iterator[ShapeTable]:

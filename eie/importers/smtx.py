@@ -50,9 +50,16 @@ def read(path: Path) -> Network:
     if len(np.unique(row_of * columns + places)) != nnz:
         raise ModelError(f"{path}: a row names a column twice")
     values = weight_levels(nnz / rows)[np.random.default_rng(SEED).integers(0, LEVELS, nnz, np.uint8)]
-    matrix = SparseColumns.from_entries((rows, columns), row_of, places, values)
+    matrix = SparseColumns.from_entries(shape=(rows, columns), rows=row_of, columns=places, data=values)
     note = f"{path.name}: pattern from the file, values drawn at random (seed {SEED})"
-    return Network(path.stem, (Layer(path.stem, matrix),), True, None, path.name, (note,))
+    return Network(
+        name=path.stem,
+        layers=(Layer(name=path.stem, matrix=matrix),),
+        sequential=True,
+        trace=None,
+        source=path.name,
+        notes=(note,),
+    )
 
 
 def _integers(path: Path, where: str, text: bytes) -> NDArray[np.int64]:

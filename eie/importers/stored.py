@@ -113,13 +113,13 @@ def from_arrays(arrays: Mapping[str, NDArray[Any]], source: str) -> Network:
             graph = Graph.from_description(header["graph"], _under(_GRAPH, arrays))
         traced = _under(_TRACE, arrays)
         return Network(
-            str(header["name"]),
-            layers,
-            bool(header["sequential"]),
-            Trace.from_arrays(traced, f"{source}: {_TRACE}") if traced else None,
-            str(header["source"]),
-            tuple(map(str, header["notes"])),
-            graph,
+            name=str(header["name"]),
+            layers=layers,
+            sequential=bool(header["sequential"]),
+            trace=Trace.from_arrays(traced, f"{source}: {_TRACE}") if traced else None,
+            source=str(header["source"]),
+            notes=tuple(map(str, header["notes"])),
+            graph=graph,
         )
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
         raise ModelError(f"{source}: damaged model: {error}") from None
@@ -151,11 +151,11 @@ def _layer(arrays: Mapping[str, NDArray[Any]], entry: Mapping[str, Any]) -> Laye
     weights = arrays[f"{name}.weight" if codebook is None else f"{name}.codes"]
     bias = arrays.get(f"{name}.bias" if codebook is None else f"{name}.bias_codes")
     if isinstance(shape, Conv2d):
-        layer = Layer.from_conv(name, weights, bias, shape, codebook=codebook)
+        layer = Layer.from_conv(name=name, weights=weights, bias=bias, conv=shape, codebook=codebook)
     elif codebook is None:
         layer = Layer.from_weights(name, weights, bias)
     else:
-        layer = Layer.from_codes(name, weights, codebook, bias)
+        layer = Layer.from_codes(name=name, codes=weights, codebook=codebook, bias_codes=bias)
     if isinstance(shape, Winograd | Lstm) and layer.matrix.shape != shape.matrix_shape:
         raise ValueError(f"layer {name!r} has a matrix of shape {layer.matrix.shape}, not {shape.matrix_shape}")
     return replace(layer, relu=bool(entry["relu"]), synthetic=bool(entry["synthetic"]), geometry=shape)

@@ -43,11 +43,11 @@ def draw_layer(
     rows, columns = places % outputs, places // outputs
     levels = weight_levels(inputs * density)
     data = levels[rng.integers(0, LEVELS, len(places), np.uint8)]
-    matrix = SparseColumns.of(shape, np.searchsorted(columns, np.arange(inputs + 1)), rows, data)
+    matrix = SparseColumns.of(shape=shape, starts=np.searchsorted(columns, np.arange(inputs + 1)), rows=rows, data=data)
     drawn_bias = frozen(rng.choice(levels, outputs), np.float32) if bias else None
     if isinstance(geometry, Conv2d):
         matrix = geometry.spread_groups(matrix)
-    return Layer(name, matrix, bias=drawn_bias, relu=relu, synthetic=True, geometry=geometry)
+    return Layer(name=name, matrix=matrix, bias=drawn_bias, relu=relu, synthetic=True, geometry=geometry)
 
 
 def weight_levels(non_zeros_per_output: float) -> NDArray[np.float32]:
@@ -71,14 +71,14 @@ def draw_map(conv: Conv2d, height: int, width: int, density: float, rng: np.rand
     packed = [
         np.packbits(conv.unroll(windows, start, min(start + step, count)), axis=1) for start in range(0, count, step)
     ]
-    return LayerTrace(columns, frozen(np.concatenate(packed), np.uint8), products=count)
+    return LayerTrace(width=columns, bits=frozen(np.concatenate(packed), np.uint8), products=count)
 
 
 def draw_sequence(lstm: Lstm, steps: int, density: float, rng: np.random.Generator) -> LayerTrace:
     """Draw which inputs of an LSTM's products are non-zero: x with ``density``, the hidden state always."""
     rows = np.ones((steps, lstm.matrix_shape[1]), bool)
     rows[:, : lstm.input_size] = rng.random((steps, lstm.input_size)) < density
-    return LayerTrace(lstm.matrix_shape[1], frozen(np.packbits(rows, axis=1), np.uint8), products=steps)
+    return LayerTrace(width=lstm.matrix_shape[1], bits=frozen(np.packbits(rows, axis=1), np.uint8), products=steps)
 
 
 def _activations(size: int, density: float, rng: np.random.Generator) -> Any:

@@ -69,7 +69,7 @@ def network_from(arrays: Arrays, name: str, source: str) -> Network:
     flip = _stored_transposed(groups)
     if flip:
         notes.append(f"read as (inputs, outputs): {', '.join(sorted(flip, key=_natural))}")
-    made = lstms | {key: _layer(key, parts, key in flip, source) for key, parts in groups.items()}
+    made = lstms | {key: _layer(key=key, parts=parts, flip=key in flip, source=source) for key, parts in groups.items()}
     layers = [made[key] for key in sorted(made, key=_natural)]
     convolutions = [layer.name for layer in layers if isinstance(layer.geometry, Conv2d)]
     if convolutions:
@@ -84,9 +84,13 @@ def network_from(arrays: Arrays, name: str, source: str) -> Network:
     if recorded is not None:
         first = {layers[0].name: _recorded(layers[0], recorded, f"{source}: activations")}
         trace = Trace(
-            first, None if labels is None else class_labels(labels, f"{source}: labels"), f"activations in {source}"
+            layers=first,
+            labels=None if labels is None else class_labels(labels, f"{source}: labels"),
+            source=f"activations in {source}",
         )
-    return Network(name, tuple(layers), sequential, trace, source, tuple(notes))
+    return Network(
+        name=name, layers=tuple(layers), sequential=sequential, trace=trace, source=source, notes=tuple(notes)
+    )
 
 
 def _recorded(layer: Layer, activations: NDArray[Any], where: str) -> LayerTrace:
@@ -153,7 +157,7 @@ def _layer(key: str, parts: Mapping[str, NDArray[Any]], flip: bool, source: str)
     if weights.ndim == 4:
         return Layer.from_conv(key, weights, bias, codebook=codebook)
     if codebook is not None:
-        return Layer.from_codes(key, weights, codebook, bias)
+        return Layer.from_codes(name=key, codes=weights, codebook=codebook, bias_codes=bias)
     return Layer.from_weights(key, weights.T if flip else weights, bias)
 
 

@@ -137,7 +137,9 @@ def read(path: Path, mask: Path | None = None) -> Network:
                 rng = np.random.default_rng([model.seed, i])
                 layers.append(_synthetic(entry, rng))
                 if entry.activation_density is not None and model.input is None:
-                    drawn[entry.name] = _synthetic_inputs(entry, layers[-1], entry.activation_density, rng)
+                    drawn[entry.name] = _synthetic_inputs(
+                        entry=entry, layer=layers[-1], density=entry.activation_density, rng=rng
+                    )
         except ModelError as error:
             own = f"layer {entry.name!r}: "
             raise ModelError(f"{path}: {own}{str(error).removeprefix(own)}") from None
@@ -145,12 +147,19 @@ def read(path: Path, mask: Path | None = None) -> Network:
     if model.trace is not None:
         trace = Trace.load(path.parent / model.trace)
     elif drawn:
-        trace = Trace(drawn, source=f"synthetic activations, seed {model.seed}", synthetic=True)
-    graph = None if model.input is None else _chain(path, model.input, model.layer, layers)
+        trace = Trace(layers=drawn, source=f"synthetic activations, seed {model.seed}", synthetic=True)
+    graph = None if model.input is None else _chain(path=path, shape=model.input, entries=model.layer, layers=layers)
     sequential = model.sequential and graph is None
     source = [path] if model.weights is None else [path, path.parent / model.weights]
     return Network(
-        model.name or path.stem, tuple(layers), sequential, trace, path.name, tuple(notes), graph, file_sha256(*source)
+        name=model.name or path.stem,
+        layers=tuple(layers),
+        sequential=sequential,
+        trace=trace,
+        source=path.name,
+        notes=tuple(notes),
+        graph=graph,
+        sha256=file_sha256(*source),
     )
 
 
@@ -216,7 +225,11 @@ def _stored(entry: _LayerEntry, arrays: Arrays) -> Layer:
         if entry.hidden_weights is None:
             raise ModelError("an LSTM needs weights and hidden_weights")
         layer = Layer.from_lstm(
-            entry.name, matrix(entry.weights), matrix(entry.hidden_weights), bias, reverse=entry.reverse
+            name=entry.name,
+            input_weights=matrix(entry.weights),
+            hidden_weights=matrix(entry.hidden_weights),
+            bias=bias,
+            reverse=entry.reverse,
         )
     elif entry.codes is not None and entry.codebook is None:
         raise ModelError("codes need a codebook")
@@ -224,15 +237,24 @@ def _stored(entry: _LayerEntry, arrays: Arrays) -> Layer:
         kernel = array(entry.weights or entry.codes)
         if kernel.ndim != 4:
             raise ModelError(f"a convolution's weights have shape {kernel.shape}: must be (out, in / groups, kh, kw)")
-        conv = _conv(entry, kernel.shape[1] * entry.groups, kernel.shape[0], list(kernel.shape[2:]))
+        conv = _conv(
+            entry=entry,
+            in_channels=kernel.shape[1] * entry.groups,
+            out_channels=kernel.shape[0],
+            kernel=list(kernel.shape[2:]),
+        )
         if entry.codes is None:
-            layer = Layer.from_conv(entry.name, kernel, bias, conv, relu=entry.relu)
+            layer = Layer.from_conv(name=entry.name, weights=kernel, bias=bias, conv=conv, relu=entry.relu)
         else:
             table, bias = array(entry.codebook), array(entry.bias_codes)
-            layer = Layer.from_conv(entry.name, kernel, bias, conv, codebook=table, relu=entry.relu)
+            layer = Layer.from_conv(
+                name=entry.name, weights=kernel, bias=bias, conv=conv, codebook=table, relu=entry.relu
+            )
     elif entry.codes is not None:
         codes, table = matrix(entry.codes), array(entry.codebook)
-        layer = Layer.from_codes(entry.name, codes, table, array(entry.bias_codes), relu=entry.relu)
+        layer = Layer.from_codes(
+            name=entry.name, codes=codes, codebook=table, bias_codes=array(entry.bias_codes), relu=entry.relu
+        )
     else:
         layer = Layer.from_weights(entry.name, matrix(entry.weights), bias, relu=entry.relu)
     _check_stated(entry, layer)
@@ -259,13 +281,13 @@ def _conv(entry: _LayerEntry, in_channels: int, out_channels: int, kernel: list[
     top, left, bottom, right = _sizes("pads", entry.pads, 4)
     down, across = _sizes("dilation", entry.dilation, 2)
     return Conv2d(
-        in_channels,
-        out_channels,
-        (height, width),
-        (rows, columns),
-        (top, left, bottom, right),
-        (down, across),
-        entry.groups,
+        in_channels=in_channels,
+        out_channels=out_channels,
+        kernel=(height, width),
+        stride=(rows, columns),
+        pads=(top, left, bottom, right),
+        dilation=(down, across),
+        groups=entry.groups,
     )
 
 
@@ -283,7 +305,12 @@ def _synthetic(entry: _LayerEntry, rng: np.random.Generator) -> Layer:
     if entry.kind == "conv":
         if entry.kernel is None:
             raise ModelError("a convolution without weights needs a kernel")
-        geometry = _conv(entry, entry.inputs, entry.outputs, list(_sizes("kernel", entry.kernel, 2)))
+        geometry = _conv(
+            entry=entry,
+            in_channels=entry.inputs,
+            out_channels=entry.outputs,
+            kernel=list(_sizes("kernel", entry.kernel, 2)),
+        )
     elif entry.kind == "lstm":
         geometry = Lstm(entry.inputs, entry.outputs, entry.reverse)
     shape = (entry.outputs, entry.inputs) if geometry is None else geometry.dense_shape
@@ -293,7 +320,13 @@ def _synthetic(entry: _LayerEntry, rng: np.random.Generator) -> Layer:
     if expected > LARGEST_DRAW:
         raise ModelError(f"{expected:,} random weights: at most {LARGEST_DRAW:,} are drawn")
     return draw_layer(
-        entry.name, shape, entry.weight_density, rng, bias=bool(entry.bias), relu=entry.relu, geometry=geometry
+        name=entry.name,
+        shape=shape,
+        density=entry.weight_density,
+        rng=rng,
+        bias=bool(entry.bias),
+        relu=entry.relu,
+        geometry=geometry,
     )
 
 
@@ -303,12 +336,12 @@ def _synthetic_inputs(entry: _LayerEntry, layer: Layer, density: float, rng: np.
             raise ModelError("activation_density of a convolution needs height and width of its input")
         products = layer.geometry.products(entry.height, entry.width)
         _check_pattern(max(products * layer.inputs, layer.geometry.in_channels * entry.height * entry.width))
-        return draw_map(layer.geometry, entry.height, entry.width, density, rng)
+        return draw_map(conv=layer.geometry, height=entry.height, width=entry.width, density=density, rng=rng)
     if isinstance(layer.geometry, Lstm):
         if entry.steps is None:
             raise ModelError("activation_density of an LSTM needs steps")
         _check_pattern(entry.steps * layer.inputs)
-        return draw_sequence(layer.geometry, entry.steps, density, rng)
+        return draw_sequence(lstm=layer.geometry, steps=entry.steps, density=density, rng=rng)
     return draw_vector(layer.inputs, density, rng)
 
 

@@ -54,7 +54,12 @@ def read(path: Path) -> Network:
         layers.append(layer)
         traces[row.name] = _all_ones(layer.inputs, products)
     source = "a topology gives shapes only: every activation non-zero"
-    return Network(path.stem, tuple(layers), trace=Trace(traces, source=source, synthetic=True), source=path.name)
+    return Network(
+        name=path.stem,
+        layers=tuple(layers),
+        trace=Trace(layers=traces, source=source, synthetic=True),
+        source=path.name,
+    )
 
 
 def _rows(path: Path) -> list[_Shape]:
@@ -76,7 +81,7 @@ def _rows(path: Path) -> list[_Shape]:
             f"{path}: not a topology: the header must be layer name, ifmap height, ifmap width, filter height, filter "
             f"width, channels, num filter, strides; or layer, M, N, K (it is {', '.join(cleaned[0][1])})"
         )
-    found = [_shape(f"{path}: line {i}", line, wanted, sparsity) for i, line in cleaned[1:]]
+    found = [_shape(where=f"{path}: line {i}", line=line, wanted=wanted, sparsity=sparsity) for i, line in cleaned[1:]]
     for row in found:
         if [one.name for one in found].count(row.name) > 1:
             raise ModelError(f"{path}: two layers are called {row.name!r}: names must differ")
@@ -103,7 +108,7 @@ def _shape(where: str, line: list[str], wanted: int, sparsity: bool) -> _Shape:
 def _gemm(row: _Shape, rng: np.random.Generator) -> tuple[Layer, int]:
     m, n, k = row.sizes
     _check_size(n, k, m)
-    return draw_layer(row.name, (n, k), row.density, rng, bias=False, relu=False), m
+    return draw_layer(name=row.name, shape=(n, k), density=row.density, rng=rng, bias=False, relu=False), m
 
 
 def _conv(row: _Shape, rng: np.random.Generator) -> tuple[Layer, int]:
@@ -113,9 +118,17 @@ def _conv(row: _Shape, rng: np.random.Generator) -> tuple[Layer, int]:
     down, across = -(-(height - kernel_rows) // stride) + 1, -(-(width - kernel_columns) // stride) + 1
     bottom = (down - 1) * stride + kernel_rows - height
     right = (across - 1) * stride + kernel_columns - width
-    conv = Conv2d(channels, filters, (kernel_rows, kernel_columns), (stride, stride), (0, 0, bottom, right))
+    conv = Conv2d(
+        in_channels=channels,
+        out_channels=filters,
+        kernel=(kernel_rows, kernel_columns),
+        stride=(stride, stride),
+        pads=(0, 0, bottom, right),
+    )
     _check_size(*conv.dense_shape, down * across)
-    layer = draw_layer(row.name, conv.dense_shape, row.density, rng, bias=False, relu=False, geometry=conv)
+    layer = draw_layer(
+        name=row.name, shape=conv.dense_shape, density=row.density, rng=rng, bias=False, relu=False, geometry=conv
+    )
     return layer, conv.products(height, width)
 
 
@@ -128,4 +141,4 @@ def _check_size(outputs: int, inputs: int, products: int) -> None:
 
 def _all_ones(width: int, products: int) -> LayerTrace:
     row = np.packbits(np.ones(width, bool))
-    return LayerTrace(width, frozen(np.tile(row, (products, 1)), np.uint8), products=products)
+    return LayerTrace(width=width, bits=frozen(np.tile(row, (products, 1)), np.uint8), products=products)

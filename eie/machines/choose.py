@@ -71,7 +71,7 @@ def choose(
         raise EieError(f"machine {name}: only systolic arrays and reports take a clock")
     runners: dict[str, Callable[[], Baseline | None]] = {
         "dense": lambda: dense.run(workload, spec) if not words and batch is None else None,
-        "systolic": lambda: _systolic(words, workload, clock, batch or 1),
+        "systolic": lambda: _systolic(words=words, workload=workload, clock=clock, batch=batch or 1),
         "nm": lambda: _tensor_core(words, workload, batch or 1),
         "tensor-core": lambda: tensor_core.run_as_is(workload, TensorCore(), batch or 1) if not words else None,
         "roofline": lambda: _roofline(words, workload, batch or 1),
@@ -100,7 +100,7 @@ def _systolic(words: list[str], workload: Workload, clock: float | None, batch: 
     flow = systolic.dataflow_of(words[1]) if len(words) == 2 else "ws"
     if flow is None:
         return None
-    array = systolic.SystolicArray(int(size[1]), int(size[2]), flow, clock_mhz=mhz)
+    array = systolic.SystolicArray(rows=int(size[1]), columns=int(size[2]), dataflow=flow, clock_mhz=mhz)
     return systolic.run(workload, array, batch)
 
 
@@ -116,7 +116,9 @@ def _roofline(words: list[str], workload: Workload, batch: int) -> Baseline | No
     storage = words[1] if len(words) == 2 else "dense"
     if storage not in ("dense", "csr"):
         return None
-    return roofline.run(workload, words[0], "csr" if storage == "csr" else "dense", batch)
+    return roofline.run(
+        workload=workload, machine=words[0], storage="csr" if storage == "csr" else "dense", batch=batch
+    )
 
 
 def _measured(words: list[str], workload: Workload, batch: int) -> Baseline | None:

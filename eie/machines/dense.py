@@ -27,9 +27,14 @@ def run(workload: Workload, spec: AcceleratorSpec) -> Baseline:
     Energy is Table II's power of a PE for the whole time, which holds at 45 nm and 800 MHz only; else there is none.
     """
     machine = Machine(
-        f"dense:{spec.n_pe}", "modelled", "one MAC a PE and cycle; power: Table II of " + published.SOURCE,
-        spec.clock_mhz, spec.node_nm, 1, False,
-    )  # fmt: skip
+        name=f"dense:{spec.n_pe}",
+        how="modelled",
+        source="one MAC a PE and cycle; power: Table II of " + published.SOURCE,
+        clock_mhz=spec.clock_mhz,
+        node_nm=spec.node_nm,
+        batch=1,
+        dram=False,
+    )
     return Baseline(machine, tuple(_layer(layer, spec) for layer in workload.layers))
 
 
@@ -41,11 +46,11 @@ def _layer(layer: LayerWork, spec: AcceleratorSpec) -> LayerCost:
     reference = (spec.node_nm, spec.clock_mhz) == (45, 800)
     words = layer.weights * products + layer.input_values + layer.output_values
     return LayerCost(
-        layer.name,
-        latency_us,
-        cycles,
-        latency_us * spec.n_pe * published.pe_power_mw() if reference else None,
-        layer.macs / (cycles * spec.n_pe),
-        words * spec.data_bits / 8,
-        layer.shape,
+        layer=layer.name,
+        latency_us=latency_us,
+        cycles=cycles,
+        energy_nj=latency_us * spec.n_pe * published.pe_power_mw() if reference else None,
+        utilisation=layer.macs / (cycles * spec.n_pe),
+        bytes_moved=words * spec.data_bits / 8,
+        shape=layer.shape,
     )

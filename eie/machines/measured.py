@@ -134,14 +134,14 @@ def run_onnx(path: str | Path, batch: int = 1, runs: int = RUNS) -> Baseline:
         reason = str(error).splitlines()[0]
         raise EieError(f"{path}: onnxruntime cannot use it: {reason}") from None
     rng = np.random.default_rng(SEED)
-    feeds = {one.name: _feed(path, one, batch, rng) for one in session.get_inputs()}
+    feeds = {one.name: _feed(path=path, one=one, batch=batch, rng=rng) for one in session.get_inputs()}
     try:
         seconds = _medians_s([lambda: session.run(None, feeds)], runs)[0]
     except Exception as error:
         raise EieError(f"{path}: onnxruntime cannot run it: {str(error).splitlines()[0]}") from None
     machine = _machine(f"measured onnxruntime b{batch}", f"onnxruntime {ort.__version__}", batch)
     note = f"measured here, onnxruntime {ort.__version__}, random inputs, median of {runs}; the model as a whole"
-    return Baseline(machine, (LayerCost(WHOLE, seconds * 1e6 / batch),), (note,))
+    return Baseline(machine, (LayerCost(layer=WHOLE, latency_us=seconds * 1e6 / batch),), (note,))
 
 
 def cpu_name() -> str:
@@ -156,7 +156,9 @@ def cpu_name() -> str:
 
 
 def _machine(name: str, library: str, batch: int) -> Machine:
-    return Machine(name, "measured", f"{cpu_name()}, {library}, {platform.system()}", batch=batch, dram=True)
+    return Machine(
+        name=name, how="measured", source=f"{cpu_name()}, {library}, {platform.system()}", batch=batch, dram=True
+    )
 
 
 def _product(layer: LayerWork, task: Task, rng: np.random.Generator) -> tuple[Callable[[], Any], float]:
@@ -176,7 +178,7 @@ def _cost(layer: LayerWork, task: Task, seconds: float) -> LayerCost:
     stored = layer.weights if task.storage == "dense" else 2 * layer.kept_weights
     values = layer.input_values + layer.output_values
     moved = 4 * (stored * layer.steps / task.batch + values)
-    return LayerCost(layer.name, seconds * 1e6, bytes_moved=moved, shape=layer.shape)
+    return LayerCost(layer=layer.name, latency_us=seconds * 1e6, bytes_moved=moved, shape=layer.shape)
 
 
 def _dense(layer: LayerWork, rng: np.random.Generator) -> Any:

@@ -15,7 +15,7 @@ from eie.errors import EieError
 from eie.formats.sourced import Row
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Preset:
     """One machine.
 
@@ -48,11 +48,11 @@ def presets() -> Mapping[str, Preset]:
     text = (files("eie.machines") / "data" / "machines.toml").read_text(encoding="utf-8")
     return {
         entry["key"]: Preset(
-            entry["key"],
-            entry["name"],
-            entry["kind"],
-            {row["name"]: Row(**row) for row in entry["row"]},
-            entry.get("published"),
+            key=entry["key"],
+            name=entry["name"],
+            kind=entry["kind"],
+            rows={row["name"]: Row(**row) for row in entry["row"]},
+            published=entry.get("published"),
         )
         for entry in tomllib.loads(text)["machine"]
     }

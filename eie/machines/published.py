@@ -20,7 +20,7 @@ SOURCE = "Han et al., EIE, ISCA 2016 (arXiv 1602.01528v2)"
 _PLATFORMS = {"cpu": "Core i7-5930K", "gpu": "GeForce Titan X", "mgpu": "Tegra K1", "eie": "EIE 64PE"}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Platform:
     """A row of Table V; None where the paper leaves the field empty."""
 
@@ -114,11 +114,18 @@ def run(column: str) -> Baseline:
     place = platform(column.partition("_")[0])
     known = shapes()
     machine = Machine(
-        f"{place.name} {' '.join(column.split('_')[1:])} (Table IV)", "published", SOURCE, place.mhz, place.node_nm,
-        64 if column.endswith("b64") else 1, not column.startswith("eie"), place.area_mm2, place.power_w,
-    )  # fmt: skip
+        name=f"{place.name} {' '.join(column.split('_')[1:])} (Table IV)",
+        how="published",
+        source=SOURCE,
+        clock_mhz=place.mhz,
+        node_nm=place.node_nm,
+        batch=64 if column.endswith("b64") else 1,
+        dram=not column.startswith("eie"),
+        area_mm2=place.area_mm2,
+        power_w=place.power_w,
+    )
     layers = tuple(
-        LayerCost(name, us, energy_nj=us * place.power_w * 1e3, shape=(*known[name][:2], 1))
+        LayerCost(layer=name, latency_us=us, energy_nj=us * place.power_w * 1e3, shape=(*known[name][:2], 1))
         for name, us in zip(table["columns"], table[column], strict=True)
     )
     return Baseline(machine, layers)

@@ -14,7 +14,7 @@ WHOLE = "(whole network)"  # the one layer of a baseline that knows the network 
 How = Literal["modelled", "measured", "published", "imported"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Machine:
     """What ran, and under which conditions; None where that is not known.
 
@@ -39,7 +39,7 @@ class Machine:
     power_w: float | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LayerCost:
     """One layer on one machine, per sample; None where the machine or its source says nothing.
 

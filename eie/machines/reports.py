@@ -101,10 +101,15 @@ def of_result(value: Mapping[str, Any], source: str) -> Baseline:
     try:
         spec, area = value["spec"], value.get("area_mm2")
         machine = Machine(
-            f"{spec['name']} {spec['n_pe']} PEs", "modelled", source, float(spec["clock_mhz"]), int(spec["node_nm"]), 1,
-            any(record["reload_cycles"] for record in value["layers"]),
-            None if area is None else float(sum(area.values())),
-        )  # fmt: skip
+            name=f"{spec['name']} {spec['n_pe']} PEs",
+            how="modelled",
+            source=source,
+            clock_mhz=float(spec["clock_mhz"]),
+            node_nm=int(spec["node_nm"]),
+            batch=1,
+            dram=any(record["reload_cycles"] for record in value["layers"]),
+            area_mm2=None if area is None else float(sum(area.values())),
+        )
         layers = tuple(_own_layer(record) for record in value["layers"])
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise EieError(f"{source}: damaged result: {type(error).__name__} {error}") from None
@@ -118,11 +123,11 @@ def of_result(value: Mapping[str, Any], source: str) -> Baseline:
 def _own_layer(record: Mapping[str, Any]) -> LayerCost:
     energy = next((float(record[name]) for name in ENERGIES if record.get(name) not in (None, "")), None)
     return LayerCost(
-        str(record["layer"]),
-        float(record["latency_us"]),
-        float(record["cycles"]),
-        energy,
-        float(record["efficiency"]),
+        layer=str(record["layer"]),
+        latency_us=float(record["latency_us"]),
+        cycles=float(record["cycles"]),
+        energy_nj=energy,
+        utilisation=float(record["efficiency"]),
         shape=(int(record["outputs"]), int(record["inputs"]), int(record.get("products") or 1)),
     )
 
@@ -135,7 +140,7 @@ def _own_csv(table: CsvTable) -> Baseline:
         raise EieError(f"{table.path}: damaged result: {type(error).__name__} {error}") from None
     name = Path(table.path).name
     note = f"{name} states no machine: clock, node and area are not known (the JSON has them)"
-    return Baseline(Machine(f"EIE ({name})", "modelled", name), layers, (note,))
+    return Baseline(Machine(name=f"EIE ({name})", how="modelled", source=name), layers, (note,))
 
 
 def _generic(table: CsvTable, column_map: Mapping[str, str], clock_mhz: float | None) -> Baseline:
@@ -162,15 +167,15 @@ def _generic(table: CsvTable, column_map: Mapping[str, str], clock_mhz: float | 
     products = table.numbers(column_map["products"]) if "products" in column_map else [1.0] * len(names)
     layers = tuple(
         LayerCost(
-            name,
-            values["latency_us"][i] if "latency_us" in values else None,
-            values["cycles"][i] if "cycles" in values else None,
-            values["energy_nj"][i] if "energy_nj" in values else None,
-            values["utilisation"][i] if "utilisation" in values else None,
-            values["bytes_moved"][i] if "bytes_moved" in values else None,
-            (int(sizes[0][i]), int(sizes[1][i]), int(products[i])) if len(sizes) == 2 else None,
+            layer=name,
+            latency_us=values["latency_us"][i] if "latency_us" in values else None,
+            cycles=values["cycles"][i] if "cycles" in values else None,
+            energy_nj=values["energy_nj"][i] if "energy_nj" in values else None,
+            utilisation=values["utilisation"][i] if "utilisation" in values else None,
+            bytes_moved=values["bytes_moved"][i] if "bytes_moved" in values else None,
+            shape=(int(sizes[0][i]), int(sizes[1][i]), int(products[i])) if len(sizes) == 2 else None,
         )
         for i, name in enumerate(names)
     )
-    machine = Machine(Path(table.path).stem, "imported", table.path, clock_mhz, batch=None)
+    machine = Machine(name=Path(table.path).stem, how="imported", source=table.path, clock_mhz=clock_mhz, batch=None)
     return Baseline(machine, layers, tuple(notes))

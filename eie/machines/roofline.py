@@ -21,7 +21,7 @@ VALUE_BYTES = 4
 INDEX_BYTES = 4
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Deviation:
     """A published time beside the roofline; ``ratio`` is published over model, 1 if they agree."""
 
@@ -51,10 +51,21 @@ def run(workload: Workload, machine: str, storage: Storage = "dense", batch: int
     parts = preset(machine, "roofline")
     place = published.platform(parts.name)
     described = Machine(
-        f"{parts.name} roofline {storage} b{batch}", "modelled", parts.source, place.mhz, place.node_nm, batch, True,
-        place.area_mm2, place.power_w,
-    )  # fmt: skip
-    return Baseline(described, _layers(workload, machine, storage, batch), (_distance(machine, storage, batch),))
+        name=f"{parts.name} roofline {storage} b{batch}",
+        how="modelled",
+        source=parts.source,
+        clock_mhz=place.mhz,
+        node_nm=place.node_nm,
+        batch=batch,
+        dram=True,
+        area_mm2=place.area_mm2,
+        power_w=place.power_w,
+    )
+    return Baseline(
+        described,
+        _layers(workload=workload, machine=machine, storage=storage, batch=batch),
+        (_distance(machine, storage, batch),),
+    )
 
 
 def deviations(machine: str) -> list[Deviation]:
@@ -64,11 +75,15 @@ def deviations(machine: str) -> list[Deviation]:
     for storage, word in (("dense", "dense"), ("csr", "sparse")):
         for batch in (1, 64):
             column = f"{parts.published}_{word}_b{batch}"
-            modelled = _layers(_table3(), machine, "dense" if storage == "dense" else "csr", batch)
+            modelled = _layers(
+                workload=_table3(), machine=machine, storage="dense" if storage == "dense" else "csr", batch=batch
+            )
             for ours, theirs in zip(modelled, published.run(column).layers, strict=True):
                 assert ours.latency_us is not None
                 assert theirs.latency_us is not None
-                found.append(Deviation(column, ours.layer, theirs.latency_us, ours.latency_us))
+                found.append(
+                    Deviation(column=column, layer=ours.layer, published_us=theirs.latency_us, model_us=ours.latency_us)
+                )
     return found
 
 
@@ -87,7 +102,7 @@ def _table3() -> Workload:
     return Workload(
         "Table III",
         tuple(
-            LayerWork(name, outputs, inputs, kept_weights=round(density * outputs * inputs))
+            LayerWork(name=name, outputs=outputs, inputs=inputs, kept_weights=round(density * outputs * inputs))
             for name, (outputs, inputs, density) in published.shapes().items()
         ),
     )
@@ -96,7 +111,9 @@ def _table3() -> Workload:
 def _layers(workload: Workload, machine: str, storage: Storage, batch: int) -> tuple[LayerCost, ...]:
     parts = preset(machine, "roofline")
     place = published.platform(parts.name)
-    return tuple(_layer(layer, parts, place, storage, batch) for layer in workload.layers)
+    return tuple(
+        _layer(layer=layer, parts=parts, place=place, storage=storage, batch=batch) for layer in workload.layers
+    )
 
 
 def _layer(layer: LayerWork, parts: Preset, place: published.Platform, storage: Storage, batch: int) -> LayerCost:
@@ -115,12 +132,12 @@ def _layer(layer: LayerWork, parts: Preset, place: published.Platform, storage: 
     memory_us = moved / (parts["bandwidth"] * 1e3) * times
     latency_us = max(arithmetic_us, memory_us)
     return LayerCost(
-        layer.name,
-        latency_us,
-        latency_us * place.mhz if place.mhz else None,
-        latency_us * place.power_w * 1e3,
-        arithmetic_us / latency_us,
-        moved * times,
-        layer.shape,
-        {"arithmetic_us": arithmetic_us, "memory_us": memory_us},
+        layer=layer.name,
+        latency_us=latency_us,
+        cycles=latency_us * place.mhz if place.mhz else None,
+        energy_nj=latency_us * place.power_w * 1e3,
+        utilisation=arithmetic_us / latency_us,
+        bytes_moved=moved * times,
+        shape=layer.shape,
+        details={"arithmetic_us": arithmetic_us, "memory_us": memory_us},
     )

@@ -55,14 +55,14 @@ def read(path: str | Path, clock_mhz: float | None = None) -> Baseline:
         notes.append(f"{path.name} holds no cycles: no latency")
     folder = path if path.is_dir() else path.parent
     machine = Machine(
-        f"SCALE-Sim {folder.resolve().name}",
-        "imported",
-        str(path),
-        clock,
+        name=f"SCALE-Sim {folder.resolve().name}",
+        how="imported",
+        source=str(path),
+        clock_mhz=clock,
         dram=any(found.get("Stall Cycles", ())),
     )
     ids = tables[0].numbers("LayerID")
-    layers = tuple(_layer(f"layer {number:g}", i, found, clock) for i, number in enumerate(ids))
+    layers = tuple(_layer(name=f"layer {number:g}", i=i, found=found, clock=clock) for i, number in enumerate(ids))
     return Baseline(machine, layers, tuple(notes))
 
 
@@ -79,9 +79,9 @@ def _layer(name: str, i: int, found: dict[str, list[float]], clock: float) -> La
         if f"DRAM {operand} {action}" in found
     ]
     return LayerCost(
-        name,
-        None if cycles is None else cycles / clock,
-        cycles,
+        layer=name,
+        latency_us=None if cycles is None else cycles / clock,
+        cycles=cycles,
         utilisation=found["Overall Util %"][i] / 100 if "Overall Util %" in found else None,
         bytes_moved=sum(moved) if moved else None,
         details={column: values[i] for column, values in found.items()},

@@ -39,10 +39,12 @@ def read(path: str | Path, clock_mhz: float) -> SystolicArray:
         raise EieError(f"{path}: cannot be read: {error.strerror or error}") from None
     except (ConfigError, UnicodeDecodeError) as error:
         raise EieError(f"{path}: not a SCALE-Sim configuration: {str(error).splitlines()[0]}") from None
-    found = {name: _whole(path, parser, "architecture_presets", key) for name, key in _SIZES.items()}
+    found = {
+        name: _whole(path=path, parser=parser, section="architecture_presets", key=key) for name, key in _SIZES.items()
+    }
     found["read_words"] = found["write_words"]
     if parser.has_option("layout", "IfmapSRAMBankBandwidth"):
-        found["read_words"] = _whole(path, parser, "layout", "IfmapSRAMBankBandwidth")
+        found["read_words"] = _whole(path=path, parser=parser, section="layout", key="IfmapSRAMBankBandwidth")
     text = parser.get("architecture_presets", "Dataflow", fallback="").strip()
     flow = dataflow_of(text)
     if flow is None:

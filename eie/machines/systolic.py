@@ -25,7 +25,7 @@ def dataflow_of(text: str) -> Dataflow | None:
     return found
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SystolicArray:
     """The machine.
 
@@ -75,7 +75,7 @@ class SystolicArray:
         return f"systolic:{self.rows}x{self.columns}:{self.dataflow}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SystolicRun:
     """A product (m x k) by (k x n) on the array; percentages as SCALE-Sim reports them.
 
@@ -144,7 +144,7 @@ def run(workload: Workload, array: SystolicArray, batch: int = 1) -> Baseline:
     """
     layers = tuple(_layer(layer, array, batch) for layer in workload.layers)
     machine = Machine(
-        array.name, "modelled", SOURCE, clock_mhz=array.clock_mhz, batch=batch, dram=any(
+        name=array.name, how="modelled", source=SOURCE, clock_mhz=array.clock_mhz, batch=batch, dram=any(
             layer.details["stall_cycles"] > 0 for layer in layers)
     )  # fmt: skip
     notes = [
@@ -156,13 +156,13 @@ def run(workload: Workload, array: SystolicArray, batch: int = 1) -> Baseline:
 
 
 def _layer(layer: LayerWork, array: SystolicArray, batch: int) -> LayerCost:
-    one = gemm(layer.products * batch, layer.outputs, layer.inputs, array)
+    one = gemm(m=layer.products * batch, n=layer.outputs, k=layer.inputs, array=array)
     times = layer.steps * layer.groups / batch
     cycles = one.total_cycles * times
     return LayerCost(
-        layer.name,
-        cycles / array.clock_mhz,
-        cycles,
+        layer=layer.name,
+        latency_us=cycles / array.clock_mhz,
+        cycles=cycles,
         utilisation=one.overall_util_pct / 100,
         bytes_moved=one.dram_words * array.word_bytes * times,
         shape=layer.shape,

@@ -96,12 +96,12 @@ def run_as_is(workload: Workload, core: TensorCore, batch: int = 1) -> Baseline:
 
 def _machine(parts: Preset, mode: str, batch: int) -> Machine:
     return Machine(
-        f"{parts.name} {mode}",
-        "modelled",
-        parts.source,
-        parts["clock"],
-        int(parts["node"]),
-        batch,
+        name=f"{parts.name} {mode}",
+        how="modelled",
+        source=parts.source,
+        clock_mhz=parts["clock"],
+        node_nm=int(parts["node"]),
+        batch=batch,
         dram=True,
         area_mm2=parts["area"],
         power_w=parts["power"],
@@ -142,12 +142,12 @@ def _layer(layer: LayerWork, core: TensorCore, batch: int) -> LayerCost:
     latency_us = max(arithmetic_us, memory_us) * times
     done = 2 * layer.outputs * inputs * vectors * times
     return LayerCost(
-        layer.name,
-        latency_us,
-        latency_us * parts["clock"],
-        latency_us * parts["power"] * 1e3,
-        done / (latency_us * parts["peak"] * 1e3),
-        (weight_bits + value_bits) / 8 * times,
-        layer.shape,
-        {"arithmetic_us": arithmetic_us * times, "memory_us": memory_us * times, "n_of_m": core.kept < core.of},
+        layer=layer.name,
+        latency_us=latency_us,
+        cycles=latency_us * parts["clock"],
+        energy_nj=latency_us * parts["power"] * 1e3,
+        utilisation=done / (latency_us * parts["peak"] * 1e3),
+        bytes_moved=(weight_bits + value_bits) / 8 * times,
+        shape=layer.shape,
+        details={"arithmetic_us": arithmetic_us * times, "memory_us": memory_us * times, "n_of_m": core.kept < core.of},
     )

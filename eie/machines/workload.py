@@ -18,7 +18,7 @@ from eie.model.network import Network
 from eie.model.trace import Trace
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class LayerWork:
     """One layer, one sample.
 
@@ -124,7 +124,13 @@ class Workload:
                 )
             products = 1 if inputs is None else inputs.products
             listed.append(
-                layer_work(layer, products, layer.matrix.nnz, None if inputs is None else inputs.density, layer.matrix)
+                layer_work(
+                    layer=layer,
+                    products=products,
+                    kept_weights=layer.matrix.nnz,
+                    activation_density=None if inputs is None else inputs.density,
+                    matrix=layer.matrix,
+                )
             )
         return cls(network.name, tuple(listed))
 

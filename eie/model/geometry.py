@@ -21,7 +21,7 @@ LARGEST_SIZE = 1 << 20
 GATES = ("input", "forget", "cell", "output")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Conv2d:
     """A two-dimensional convolution: one product per output pixel with the (out) x (in * kh * kw) matrix.
 
@@ -84,7 +84,7 @@ class Conv2d:
             return flat
         group = flat.rows // (self.out_channels // self.groups)
         columns = flat.column_of + group * self.dense_shape[1]
-        return SparseColumns.from_entries(self.matrix_shape, flat.rows, columns, flat.data)
+        return SparseColumns.from_entries(shape=self.matrix_shape, rows=flat.rows, columns=columns, data=flat.data)
 
     def output_size(self, height: int, width: int) -> tuple[int, int]:
         """Rows and columns of the output map.
@@ -116,7 +116,7 @@ class Conv2d:
         """(N, C, H, W) into a view (N, oh, ow, C, kh, kw): what each output pixel sees."""
         self.check(x)
         spans = tuple(gap * (size - 1) + 1 for gap, size in zip(self.dilation, self.kernel, strict=True))
-        return _windows(x, self.pads, spans, self.stride, self.dilation)
+        return _windows(x=x, pads=self.pads, spans=spans, stride=self.stride, dilation=self.dilation)
 
     def unroll(self, windows: NDArray[Any], start: int, stop: int) -> NDArray[Any]:
         """Copy rows start..stop-1 of `im2col` out of `windows`, so that a large layer is never unrolled as a whole."""
@@ -126,9 +126,9 @@ class Conv2d:
         """(N, C, H, W) into (N * oh * ow, C * kh * kw): the inputs of every product, columns as in the matrix."""
         return _take(self.windows(x), 0, None)
 
-    def fold(self, rows: NDArray[Any], n: int, height: int, width: int) -> NDArray[Any]:
-        """(n * oh * ow, out) into (n, out, oh, ow), for ``height`` x ``width`` output pixels."""
-        return rows.reshape(n, height, width, self.out_channels).transpose(0, 3, 1, 2)
+    def fold(self, rows: NDArray[Any], n: int, size: tuple[int, int]) -> NDArray[Any]:
+        """(n * oh * ow, out) into (n, out, oh, ow); ``size`` is (oh, ow)."""
+        return rows.reshape(n, *size, self.out_channels).transpose(0, 3, 1, 2)
 
     def check(self, x: NDArray[Any]) -> None:
         """Raise `ModelError` unless ``x`` is (N, C, H, W) with these channels and room for the kernel."""
@@ -196,7 +196,7 @@ class Winograd:
         top, left, _, _ = self.conv.pads
         # A last tile that hangs over the output sees further rows or columns of zeros.
         pads = (top, left, 2 * down + 2 - height - top, 2 * across + 2 - width - left)
-        return _windows(x, pads, (4, 4), (2, 2), (1, 1))
+        return _windows(x=x, pads=pads, spans=(4, 4), stride=(2, 2), dilation=(1, 1))
 
     def unroll(self, windows: NDArray[Any], start: int, stop: int) -> NDArray[Any]:
         """Transform tiles start..stop-1 into rows (tiles, 16 * C); additions only, so integers stay exact."""
@@ -204,8 +204,9 @@ class Winograd:
         d = tiles.reshape(len(tiles), self.conv.in_channels, 4, 4)
         return _transform_input(d).transpose(0, 2, 3, 1).reshape(len(tiles), -1)
 
-    def fold(self, rows: NDArray[Any], n: int, height: int, width: int) -> NDArray[Any]:
-        """(n * tiles, 16 * out) into (n, out, height, width) output pixels, by the output transform."""
+    def fold(self, rows: NDArray[Any], n: int, size: tuple[int, int]) -> NDArray[Any]:
+        """(n * tiles, 16 * out) into (n, out, oh, ow), by the output transform; ``size`` is (oh, ow)."""
+        height, width = size
         down, across = -(-height // 2), -(-width // 2)
         m = rows.reshape(n, down, across, 4, 4, self.conv.out_channels)
         first, second = m[:, :, :, 0] + m[:, :, :, 1] + m[:, :, :, 2], m[:, :, :, 1] - m[:, :, :, 2] - m[:, :, :, 3]

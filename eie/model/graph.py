@@ -48,7 +48,7 @@ LARGEST_SIZE = 1 << 26
 LARGEST_INPUT = 1 << 31
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Node:
     """One operator.
 
@@ -76,7 +76,7 @@ class Node:
         return self.outputs[0]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Graph:
     """Nodes in an order in which they can run.
 
@@ -141,11 +141,11 @@ class Graph:
         at = name
         for i, (op, what) in enumerate(steps):
             if isinstance(what, str):
-                nodes.append(Node(op, (at,), (f"{what}:out",), what))
+                nodes.append(Node(op=op, inputs=(at,), outputs=(f"{what}:out",), layer=what))
             else:
-                nodes.append(Node(op, (at,), (f"{op}_{i}",), None, dict(what)))
+                nodes.append(Node(op=op, inputs=(at,), outputs=(f"{op}_{i}",), layer=None, attributes=dict(what)))
             at = nodes[-1].name
-        return cls(((name, tuple(shape)),), tuple(nodes), (at,))
+        return cls(inputs=((name, tuple(shape)),), nodes=tuple(nodes), outputs=(at,))
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -175,17 +175,17 @@ class Graph:
         """Undo `describe`."""
         nodes = tuple(
             Node(
-                str(one["op"]),
-                tuple(map(str, one["inputs"])),
-                tuple(map(str, one["outputs"])),
-                one["layer"],
-                {str(key): _tupled(item) for key, item in one["attributes"].items()},
+                op=str(one["op"]),
+                inputs=tuple(map(str, one["inputs"])),
+                outputs=tuple(map(str, one["outputs"])),
+                layer=one["layer"],
+                attributes={str(key): _tupled(item) for key, item in one["attributes"].items()},
             )
             for one in value["nodes"]
         )
         inputs = tuple((str(name), tuple(int(size) for size in shape)) for name, shape in value["inputs"])
         held = {name: np.asarray(constants[name]) for name in value["constants"]}
-        return cls(inputs, nodes, tuple(map(str, value["outputs"])), held)
+        return cls(inputs=inputs, nodes=nodes, outputs=tuple(map(str, value["outputs"])), constants=held)
 
 
 def _plain(value: Any) -> Any:

@@ -25,7 +25,7 @@ def frozen(array: ArrayLike, dtype: Any) -> NDArray[Any]:
     return view
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class SparseColumns:
     """Non-zeros listed column by column, rows ascending.
 
@@ -49,7 +49,9 @@ class SparseColumns:
     @classmethod
     def of(cls, shape: tuple[int, int], starts: ArrayLike, rows: ArrayLike, data: NDArray[Any]) -> SparseColumns:
         """Build from arrays that are already in this form."""
-        return cls(shape, frozen(starts, np.int64), frozen(rows, np.int32), frozen(data, data.dtype))
+        return cls(
+            shape=shape, starts=frozen(starts, np.int64), rows=frozen(rows, np.int32), data=frozen(data, data.dtype)
+        )
 
     @classmethod
     def from_dense(cls, dense: NDArray[Any], where: str) -> SparseColumns:
@@ -71,7 +73,7 @@ class SparseColumns:
         rows = np.empty(starts[-1], np.int32)
         data = np.empty(starts[-1], source.dtype)
         kernels.fill_columns(source, starts[:-1].copy(), rows, data)
-        return cls.of((source.shape[0], source.shape[1]), starts, rows, data)
+        return cls.of(shape=(source.shape[0], source.shape[1]), starts=starts, rows=rows, data=data)
 
     @classmethod
     def from_entries(
@@ -80,7 +82,7 @@ class SparseColumns:
         """Sort a list of non-zeros, given in any order, each place at most once."""
         order = np.lexsort((rows, columns))
         starts = np.searchsorted(columns[order], np.arange(shape[1] + 1))
-        return cls.of(shape, starts, rows[order], data[order])
+        return cls.of(shape=shape, starts=starts, rows=rows[order], data=data[order])
 
     @property
     def nnz(self) -> int:
@@ -94,7 +96,7 @@ class SparseColumns:
 
     def with_data(self, data: NDArray[Any]) -> SparseColumns:
         """Return the same pattern with other values."""
-        return SparseColumns(self.shape, self.starts, self.rows, frozen(data, data.dtype))
+        return SparseColumns(shape=self.shape, starts=self.starts, rows=self.rows, data=frozen(data, data.dtype))
 
     def dense(self) -> NDArray[Any]:
         """Return the dense array (rows, columns)."""
@@ -116,14 +118,16 @@ class SparseColumns:
 
     def _kept(self, keep: NDArray[np.bool_], shape: tuple[int, int], first_row: int) -> SparseColumns:
         total = np.concatenate(([0], np.cumsum(keep)))
-        return SparseColumns.of(shape, total[self.starts], self.rows[keep] - first_row, self.data[keep])
+        return SparseColumns.of(
+            shape=shape, starts=total[self.starts], rows=self.rows[keep] - first_row, data=self.data[keep]
+        )
 
     def append_column(self, values: NDArray[Any]) -> SparseColumns:
         """Return the matrix with one more column (rows,) behind the last; the bias enters like this."""
         rows = np.flatnonzero(values)
         return SparseColumns.of(
-            (self.shape[0], self.shape[1] + 1),
-            np.append(self.starts, self.nnz + len(rows)),
-            np.concatenate((self.rows, rows.astype(np.int32))),
-            np.concatenate((self.data, values[rows].astype(self.data.dtype))),
+            shape=(self.shape[0], self.shape[1] + 1),
+            starts=np.append(self.starts, self.nnz + len(rows)),
+            rows=np.concatenate((self.rows, rows.astype(np.int32))),
+            data=np.concatenate((self.data, values[rows].astype(self.data.dtype))),
         )

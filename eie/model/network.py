@@ -21,7 +21,7 @@ from eie.model.matrix import SparseColumns, frozen
 from eie.model.trace import Trace
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Layer:
     """One matrix-vector product, pruned and perhaps weight-shared: ``outputs = relu?(W a + b)``.
 
@@ -69,7 +69,12 @@ class Layer:
         dense = _numbers(f"layer {name!r}: weights", weights)
         _check_matrix(name, "weights", dense)
         matrix = SparseColumns.from_dense(frozen(dense, np.float32), f"layer {name!r}: weights")
-        return cls(_name(name), matrix, bias=None if bias is None else _bias(name, bias, matrix.shape[0]), relu=relu)
+        return cls(
+            name=_name(name),
+            matrix=matrix,
+            bias=None if bias is None else _bias(name, bias, matrix.shape[0]),
+            relu=relu,
+        )
 
     @classmethod
     def from_codes(
@@ -96,16 +101,16 @@ class Layer:
             raise ModelError(f"{where}: codebook holds NaN or infinity: must be finite")
         if table[0] != 0:
             raise ModelError(f"{where}: codebook[0] = {table[0]}: must be 0, since code 0 means the value zero")
-        dense = _codes(where, "codes", codes, len(table))
+        dense = _codes(where=where, what="codes", codes=codes, levels=len(table))
         _check_matrix(name, "codes", dense)
         matrix = SparseColumns.from_dense(dense, f"{where}: codes")
         bias = None
         if bias_codes is not None:
-            bias = _codes(where, "bias_codes", bias_codes, len(table))
+            bias = _codes(where=where, what="bias_codes", codes=bias_codes, levels=len(table))
             if bias.shape != (matrix.shape[0],):
                 raise ModelError(f"{where}: bias_codes has shape {bias.shape}: must be ({matrix.shape[0]},)")
             bias = frozen(bias, np.uint8)
-        return cls(_name(name), matrix, frozen(table, np.float32), bias_codes=bias, relu=relu)
+        return cls(name=_name(name), matrix=matrix, codebook=frozen(table, np.float32), bias_codes=bias, relu=relu)
 
     @classmethod
     def from_conv(
@@ -138,14 +143,14 @@ class Layer:
         if kernel.ndim != 4 or kernel.size == 0:
             raise ModelError(f"layer {name!r}: weights has shape {kernel.shape}: must be (out, in / groups, kh, kw)")
         out, per_group, *size = kernel.shape
-        conv = conv or Conv2d(per_group, out, (size[0], size[1]))
+        conv = conv or Conv2d(in_channels=per_group, out_channels=out, kernel=(size[0], size[1]))
         if kernel.shape != conv.weight_shape:
             raise ModelError(f"layer {name!r}: weights has shape {kernel.shape}: {conv} has {conv.weight_shape}")
         flat = kernel.reshape(out, -1)
         if codebook is None:
             layer = cls.from_weights(name, flat, bias, relu=relu)
         else:
-            layer = cls.from_codes(name, flat, codebook, bias, relu=relu)
+            layer = cls.from_codes(name=name, codes=flat, codebook=codebook, bias_codes=bias, relu=relu)
         return replace(layer, matrix=conv.spread_groups(layer.matrix), geometry=conv)
 
     @classmethod
@@ -231,7 +236,7 @@ class Layer:
         return flat.reshape(conv.weight_shape)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Network:
     """Layers in the order in which they run.
 
@@ -284,7 +289,7 @@ class Network:
         if isinstance(net_or_layer, Network):
             return net_or_layer
         if isinstance(net_or_layer, Layer):
-            return cls(net_or_layer.name, (net_or_layer,), sequential=True)
+            return cls(name=net_or_layer.name, layers=(net_or_layer,), sequential=True)
         raise ModelError(f"{type(net_or_layer).__name__}: must be an eie.Layer or eie.Network")
 
 

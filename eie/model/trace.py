@@ -29,7 +29,7 @@ from eie.model.matrix import frozen
 SCHEMA = 1
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class LayerTrace:
     """The inputs of one layer over a batch.
 
@@ -72,7 +72,10 @@ class LayerTrace:
             raise TraceError(f"{where} holds NaN or infinity: must be finite")
         mask = array != 0
         return cls(
-            array.shape[1], frozen(np.packbits(mask, axis=1), np.uint8), frozen(array[mask], np.float32), products
+            width=array.shape[1],
+            bits=frozen(np.packbits(mask, axis=1), np.uint8),
+            values=frozen(array[mask], np.float32),
+            products=products,
         )
 
     @property
@@ -126,20 +129,25 @@ class LayerTrace:
 
     def pattern(self, start: int, stop: int) -> LayerTrace:
         """Return rows start..stop-1 without values, each a sample of its own."""
-        return LayerTrace(self.width, self.bits[start:stop])
+        return LayerTrace(width=self.width, bits=self.bits[start:stop])
 
     def head(self, samples: int) -> LayerTrace:
         """Return the first samples only."""
         bits = self.bits[: samples * self.products]
         kept = int(np.bitwise_count(bits).sum())
-        return LayerTrace(self.width, bits, None if self.values is None else self.values[:kept], self.products)
+        return LayerTrace(
+            width=self.width,
+            bits=bits,
+            values=None if self.values is None else self.values[:kept],
+            products=self.products,
+        )
 
     def without_values(self) -> LayerTrace:
         """Return the pattern alone."""
-        return LayerTrace(self.width, self.bits, None, self.products)
+        return LayerTrace(width=self.width, bits=self.bits, values=None, products=self.products)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Trace:
     """Inputs of some or all layers of a network, by layer name.
 
@@ -243,13 +251,13 @@ class Trace:
             if not all(isinstance(name, str) and name.isprintable() for name in names):
                 raise ValueError(f"its layers are called {names}: must be printable text")
             return cls(
-                layers,
-                None if labels is None else class_labels(labels, f"{path}: labels"),
-                str(header["source"]),
-                bool(header["synthetic"]),
-                str(header.get("preprocessing", "")),
-                None if header.get("seed") is None else int(header["seed"]),
-                None if header.get("model_sha256") is None else str(header["model_sha256"]),
+                layers=layers,
+                labels=None if labels is None else class_labels(labels, f"{path}: labels"),
+                source=str(header["source"]),
+                synthetic=bool(header["synthetic"]),
+                preprocessing=str(header.get("preprocessing", "")),
+                seed=None if header.get("seed") is None else int(header["seed"]),
+                model_sha256=None if header.get("model_sha256") is None else str(header["model_sha256"]),
             )
         except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
             raise TraceError(f"{path}: damaged trace: {error}") from None
@@ -287,4 +295,4 @@ def _layer(arrays: Mapping[str, NDArray[Any]], i: int, entry: Mapping[str, Any])
         values = frozen(values, np.float32)
         if values.shape != (int(np.bitwise_count(bits).sum()),) or not np.isfinite(values).all():
             raise ValueError(f"values/{i} does not hold one finite number for each set bit")
-    return LayerTrace(width, frozen(bits, np.uint8), values, products)
+    return LayerTrace(width=width, bits=frozen(bits, np.uint8), values=values, products=products)

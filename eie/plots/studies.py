@@ -44,7 +44,7 @@ def speedups(study: GranularityStudy) -> Figure:
             figure.subplots(1, max(1, len(panels)), sharey=True, squeeze=False)[0], panels, strict=False
         ):
             for i, machine in enumerate(study.machines):
-                _line(axes, study, family, machine, i)
+                _line(axes=axes, study=study, family=family, machine=machine, i=i)
             axes.axhline(1, color="black", linewidth=0.6, zorder=0)
             axes.set_yscale("log", base=2)
             axes.yaxis.set_major_formatter("{x:g}x")

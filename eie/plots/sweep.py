@@ -60,22 +60,32 @@ def latency_over_pes(result: SweepResult) -> Figure:
             axes.set_yscale("log")
         left.set_ylabel(LABELS["latency_us"])
         right.set_ylabel(f"speedup over {all_pes[0]:g} PE{'' if all_pes[0] == 1 else 's'}")
-        return _finish(figure, result, "Latency and speedup", note)
+        return _finish(figure=figure, result=result, title="Latency and speedup", note=note)
 
 
 def efficiency_over_depth(result: SweepResult) -> Figure:
     """Show load-balance efficiency over the depth of the activation queues."""
-    return _share_figure(result, "act_queue_depth", "efficiency", "load-balance efficiency", "Queue depth")
+    return _share_figure(
+        result=result,
+        field="act_queue_depth",
+        column="efficiency",
+        label="load-balance efficiency",
+        title="Queue depth",
+    )
 
 
 def padding_over_pes(result: SweepResult) -> Figure:
     """Show padding entries among all entries over the number of PEs."""
-    return _share_figure(result, "n_pe", "padding_share", "padding share of entries", "Padding")
+    return _share_figure(
+        result=result, field="n_pe", column="padding_share", label="padding share of entries", title="Padding"
+    )
 
 
 def balance_over_pes(result: SweepResult) -> Figure:
     """Show load-balance efficiency over the number of PEs."""
-    return _share_figure(result, "n_pe", "efficiency", "load-balance efficiency", "Load balance")
+    return _share_figure(
+        result=result, field="n_pe", column="efficiency", label="load-balance efficiency", title="Load balance"
+    )
 
 
 def reads_over_row_width(result: SweepResult) -> Figure:
@@ -96,7 +106,7 @@ def reads_over_row_width(result: SweepResult) -> Figure:
         right.set_xlim(left.get_xlim())
         left.set_ylabel("sparse-matrix row reads")
         right.set_ylabel("energy of these reads (nJ)")
-        return _finish(figure, result, "Sparse-matrix SRAM", note)
+        return _finish(figure=figure, result=result, title="Sparse-matrix SRAM", note=note)
 
 
 def energy_over(result: SweepResult, field: str) -> Figure:
@@ -120,7 +130,7 @@ def energy_over(result: SweepResult, field: str) -> Figure:
             if len(panels) > 1:
                 axes.set_title(name, fontsize=9)
         panels[0].set_ylabel(LABELS["energy_activity_nj"])
-        return _finish(figure, result, "Energy by unit", note)
+        return _finish(figure=figure, result=result, title="Energy by unit", note=note)
 
 
 def pareto(result: SweepResult, across: str = "latency", up: str = "energy") -> Figure:
@@ -142,11 +152,11 @@ def pareto(result: SweepResult, across: str = "latency", up: str = "energy") -> 
             style: Any = {"color": colour, "marker": marker, "linestyle": "-" if staircase else "none", "linewidth": 1}
             label = f"{_workload(result, model, trace)}: front"
             axes.plot(_values(front, x), _values(front, y), markersize=4, label=label, **style)
-            _name_points(axes, result, front, x, y)
+            _name_points(axes=axes, result=result, front=front, x=x, y=y)
         axes.scatter([], [], 12, "#BBBBBB", label="other points", linewidths=0)
         axes.set(xscale="log", yscale="log", xlabel=_label(x), ylabel=_label(y))
         axes.margins(0.12)
-        return _finish(figure, result, "Pareto front", f"labels: {', '.join(result.vary)}")
+        return _finish(figure=figure, result=result, title="Pareto front", note=f"labels: {', '.join(result.vary)}")
 
 
 def save_all(result: SweepResult, folder: str | Path, objectives: Sequence[str] = ()) -> list[Path]:
@@ -181,7 +191,7 @@ def _share_figure(result: SweepResult, field: str, column: str, label: str, titl
         axes.set_ylim(0, 1.02 if column == "efficiency" else max(0.05, axes.get_ylim()[1]))
         axes.yaxis.set_major_formatter(PercentFormatter(1.0))
         axes.set_ylabel(label)
-        return _finish(figure, result, title, note)
+        return _finish(figure=figure, result=result, title=title, note=note)
 
 
 def _lines(result: SweepResult, field: str, *, totals: bool = False) -> tuple[dict[str, list[Record]], str]:

@@ -22,7 +22,7 @@ from eie.recording.preprocess import Preprocess
 PICTURES = (".png", ".jpg", ".jpeg")
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Samples:
     """Inputs of a network.
 
@@ -47,7 +47,7 @@ class Samples:
     @classmethod
     def of(cls, values: NDArray[Any], source: str = "arrays", labels: NDArray[np.int64] | None = None) -> Samples:
         """Wrap an array (samples, ...)."""
-        return _arrays(values, labels, source, Preprocess(), 1.0)
+        return _arrays(values=values, labels=labels, source=source, steps=Preprocess(), scale=1.0)
 
     def choose(self, count: int | None, seed: int | None = None) -> Samples:
         """Return the first ``count`` samples, or with a seed as many drawn at random, each at most once.
@@ -65,11 +65,11 @@ class Samples:
             places = np.random.default_rng(seed).permutation(self.count)[:count]
         how = "first" if seed is None else f"drawn with seed {seed}"
         return Samples(
-            count,
-            lambda some: self.read(places[some]),
-            None if self.labels is None else self.labels[places],
-            self.source if count == self.count and seed is None else f"{self.source}, {count} samples, {how}",
-            self.preprocessing,
+            count=count,
+            read=lambda some: self.read(places[some]),
+            labels=None if self.labels is None else self.labels[places],
+            source=self.source if count == self.count and seed is None else f"{self.source}, {count} samples, {how}",
+            preprocessing=self.preprocessing,
         )
 
     def batches(self, size: int) -> Iterator[NDArray[np.float32]]:
@@ -105,11 +105,13 @@ def read_samples(path: str | Path, labels: str | Path | None = None, steps: Prep
     if suffix in PICTURES:
         return _pictures(path, steps, classes)
     if suffix == ".npy":
-        return _arrays(read_npy(path, TraceError), classes, path.name, steps, 1.0)
+        return _arrays(values=read_npy(path, TraceError), labels=classes, source=path.name, steps=steps, scale=1.0)
     if suffix == ".npz":
         return _from_npz(path, steps, classes)
     values = idx.read(path)
-    return _arrays(values, classes, path.name, steps, 1 / 255 if values.dtype == np.uint8 else 1.0)
+    return _arrays(
+        values=values, labels=classes, source=path.name, steps=steps, scale=1 / 255 if values.dtype == np.uint8 else 1.0
+    )
 
 
 def fitted(values: NDArray[np.float32], wanted: tuple[int | None, ...], where: str) -> NDArray[np.float32]:
@@ -145,7 +147,13 @@ def _from_npz(path: Path, steps: Preprocess, classes: NDArray[np.int64] | None) 
         if recorded is None:
             raise TraceError(f"{path}: a trace without values: it cannot drive a network")
         rows = recorded.reshape(trace.samples, -1)
-        samples = _arrays(rows, trace.labels if classes is None else classes, trace.source, steps, 1.0)
+        samples = _arrays(
+            values=rows,
+            labels=trace.labels if classes is None else classes,
+            source=trace.source,
+            steps=steps,
+            scale=1.0,
+        )
         before = [text for text in (trace.preprocessing, samples.preprocessing) if text not in ("", "none")]
         return replace(samples, preprocessing="; ".join(before) or "none")
     labels = arrays.pop("labels", None)
@@ -155,7 +163,7 @@ def _from_npz(path: Path, steps: Preprocess, classes: NDArray[np.int64] | None) 
         raise TraceError(f"{path}: labels have shape {labels.shape} {labels.dtype}: must be whole numbers (samples,)")
     values = arrays["inputs"] if "inputs" in arrays else next(iter(arrays.values()))
     own = None if labels is None else labels.astype(np.int64)
-    return _arrays(values, own if classes is None else classes, path.name, steps, 1.0)
+    return _arrays(values=values, labels=own if classes is None else classes, source=path.name, steps=steps, scale=1.0)
 
 
 def _arrays(
@@ -167,7 +175,15 @@ def _arrays(
     def read(places: NDArray[np.int64]) -> NDArray[np.float32]:
         return steps.array(values[places], scale, source)
 
-    return _checked(Samples(len(values), read, labels, source, steps.stated(scale, pictures=False)))
+    return _checked(
+        Samples(
+            count=len(values),
+            read=read,
+            labels=labels,
+            source=source,
+            preprocessing=steps.stated(scale, pictures=False),
+        )
+    )
 
 
 def _pictures(path: Path, steps: Preprocess, labels: NDArray[np.int64] | None) -> Samples:
@@ -189,7 +205,15 @@ def _pictures(path: Path, steps: Preprocess, labels: NDArray[np.int64] | None) -
         return np.stack(pictures)
 
     source = path.name if len(files) == 1 else f"{len(files)} pictures in {path.name}"
-    return _checked(Samples(len(files), read, labels, source, steps.stated(1 / 255, pictures=True)))
+    return _checked(
+        Samples(
+            count=len(files),
+            read=read,
+            labels=labels,
+            source=source,
+            preprocessing=steps.stated(1 / 255, pictures=True),
+        )
+    )
 
 
 def _picture(file: Path, steps: Preprocess) -> NDArray[np.float32]:

@@ -25,7 +25,7 @@ COLOURS = {"rgb": "RGB", "bgr": "RGB", "gray": "L"}
 LAYOUTS = ("chw", "hwc")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Preprocess:
     """Steps, in this order: resize, crop, colour order, ``x * scale``, ``- mean``, ``/ std``, layout.
 

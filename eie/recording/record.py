@@ -50,18 +50,18 @@ def record(
     if path is not None and path.suffix == ".onnx":
         from eie.recording.run_onnx import run_onnx
 
-        run_onnx(path, samples, batch, recorder)
+        run_onnx(path=path, samples=samples, batch=batch, recorder=recorder)
         how, sha256 = f"{path.name} in onnxruntime", file_sha256(path)
     else:
         from eie.recording.run_own import run_own
 
         network = model if isinstance(model, Network) else load(model)
-        run_own(network, samples, batch, recorder)
+        run_own(network=network, samples=samples, batch=batch, recorder=recorder)
         how, sha256 = f"{network.source} in eie, float32", network.sha256
     return Trace(
-        recorder.layers(),
-        samples.labels,
-        f"{samples.source}, through {how}",
+        layers=recorder.layers(),
+        labels=samples.labels,
+        source=f"{samples.source}, through {how}",
         preprocessing=samples.preprocessing,
         seed=seed,
         model_sha256=sha256,

@@ -67,7 +67,10 @@ class Recorder:
             rows = _rows(layer, x[part], None if hidden is None else hidden[part])
             mask = rows != 0
             values = frozen(rows[mask], np.float32) if self.values else None
-            self._append(layer.name, LayerTrace(layer.inputs, np.packbits(mask, axis=1), values, len(rows)))
+            self._append(
+                layer.name,
+                LayerTrace(width=layer.inputs, bits=np.packbits(mask, axis=1), values=values, products=len(rows)),
+            )
 
     def layers(self) -> Mapping[str, LayerTrace]:
         """Return what was recorded so far, by layer name."""
@@ -95,10 +98,10 @@ class Recorder:
 def _joined(parts: list[LayerTrace]) -> LayerTrace:
     kept = [part.values for part in parts if part.values is not None]
     return LayerTrace(
-        parts[0].width,
-        frozen(np.concatenate([part.bits for part in parts]), np.uint8),
-        frozen(np.concatenate(kept), np.float32) if kept else None,
-        parts[0].products,
+        width=parts[0].width,
+        bits=frozen(np.concatenate([part.bits for part in parts]), np.uint8),
+        values=frozen(np.concatenate(kept), np.float32) if kept else None,
+        products=parts[0].products,
     )
 
 

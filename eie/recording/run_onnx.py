@@ -62,7 +62,7 @@ def run_onnx(path: Path, samples: Samples, batch: int, recorder: Recorder) -> No
     wanted = [name for name in dict.fromkeys((*(tap.tensor for tap in model.taps), *hidden.values())) if name]
     asked = [name for name in wanted if name != entry.name]
     layers = {layer.name: layer for layer in model.network.layers}
-    for values, kept in _batches(samples, batch, entry, path):
+    for values, kept in _batches(samples=samples, batch=batch, entry=entry, path=path):
         feed = np.moveaxis(values, 0, entry.batch).astype(_KINDS[kind])
         try:
             results = session.run(asked, {entry.name: feed}) if asked else []
@@ -75,7 +75,7 @@ def run_onnx(path: Path, samples: Samples, batch: int, recorder: Recorder) -> No
             if tap.node in hidden:
                 y = found[hidden[tap.node]]
                 states = (np.moveaxis(y, 2, 0) if tap.batch == 1 else y)[:, :, tap.direction]
-            recorder.add(layers[tap.layer], len(values), np.asarray(x, np.float32), states, kept=kept)
+            recorder.add(layers[tap.layer], len(values), np.asarray(x, np.float32), hidden=states, kept=kept)
 
 
 def _batches(samples: Samples, batch: int, entry: OnnxInput, path: Path) -> Iterator[tuple[NDArray[np.float32], int]]:

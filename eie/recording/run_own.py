@@ -43,4 +43,4 @@ def run_own(network: Network, samples: Samples, batch: int, recorder: Recorder) 
         for (layer, node), x, y in zip(nodes, tensors, tensors, strict=True):
             axis = node.attributes.get("batch_axis", 0)
             hidden = np.moveaxis(y, axis, 0) if isinstance(layer.geometry, Lstm) else None
-            recorder.add(layer, len(part), np.moveaxis(x, axis, 0), hidden)
+            recorder.add(layer, len(part), np.moveaxis(x, axis, 0), hidden=hidden)

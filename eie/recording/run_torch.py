@@ -77,7 +77,9 @@ def record_torch(
         for one in trained:
             one.training = True
     words = source or f"{type(module).__name__} on {samples.source}, torch hooks"
-    return Trace(recorder.layers(), samples.labels, words, preprocessing=samples.preprocessing, seed=seed)
+    return Trace(
+        layers=recorder.layers(), labels=samples.labels, source=words, preprocessing=samples.preprocessing, seed=seed
+    )
 
 
 class _Hooks:
@@ -127,7 +129,7 @@ class _Hooks:
             for i, layer in enumerate(layers):
                 size = module.hidden_size if recurrent else 0
                 states = None if hidden is None else hidden[:, :, i * size : (i + 1) * size].numpy()
-                self._recorder.add(layer, self.samples, x.numpy(), states)
+                self._recorder.add(layer, self.samples, x.numpy(), hidden=states)
 
         self._handles += [module.register_forward_pre_hook(before), module.register_forward_hook(after)]
 
@@ -147,15 +149,15 @@ def _layer(name: str, module: Any) -> Layer:
 
     pad = pair(module.padding, 0)
     conv = Conv2d(
-        module.in_channels,
-        module.out_channels,
-        pair(module.kernel_size, 1),
-        pair(module.stride, 1),
-        (*pad, *pad),
-        pair(module.dilation, 1),
-        module.groups,
+        in_channels=module.in_channels,
+        out_channels=module.out_channels,
+        kernel=pair(module.kernel_size, 1),
+        stride=pair(module.stride, 1),
+        pads=(*pad, *pad),
+        dilation=pair(module.dilation, 1),
+        groups=module.groups,
     )
-    return Layer.from_conv(name, weights, None, conv)
+    return Layer.from_conv(name=name, weights=weights, bias=None, conv=conv)
 
 
 def _lstm_layers(name: str, module: Any) -> list[Layer]:

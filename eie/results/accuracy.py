@@ -53,7 +53,7 @@ def labelled_inputs(network: Network, inputs: Inputs = None) -> Labelled | None:
     flow = dataflow(network)
     if flow is None or (inputs is None and network.trace is None):
         return None
-    given = given_inputs(network.layers, flow, inputs, network.trace)
+    given = given_inputs(layers=network.layers, dataflow=flow, activations=inputs, own=network.trace)
     arrays = given.arrays
     if given.labels is None:
         return None

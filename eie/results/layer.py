@@ -39,7 +39,7 @@ class Distribution:
         return cls(float(values.mean()), *(float(q) for q in np.percentile(values, (50, 99))))
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class LayerResult:
     """One layer of a result. Numbers are those of the one sample, or means over the batch.
 

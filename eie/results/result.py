@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Energy:
     """A result priced by one method.
 
@@ -59,7 +59,7 @@ class Energy:
         return {unit: float(sum(layer.unit_nj[unit].mean() for layer in self.layers)) for unit in units}
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Accuracy:
     """Share of samples whose largest output is the labelled class.
 
@@ -73,7 +73,7 @@ class Accuracy:
     given: float | None = None
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Result:
     """A simulated network.
 
@@ -141,8 +141,8 @@ class Result:
         EnergyError
             For an unknown method, or where no figure exists for an SRAM of the spec.
         """
-        layers = tuple(estimate(layer.activity, self.spec, method, cell) for layer in self.layers)
-        return Energy(layers, layers[0].table, layers[0].method, layers[0].cell)
+        layers = tuple(estimate(activity=layer.activity, spec=self.spec, method=method, cell=cell) for layer in self.layers)
+        return Energy(layers=layers, table=layers[0].table, method=layers[0].method, cell=layers[0].cell)
 
     def energies(self, cell: Cell = "itrs-lop") -> tuple[dict[Method, Energy], tuple[str, ...]]:
         """Price by every method that can; the second value says why one could not."""

@@ -35,7 +35,7 @@ class Grid:
     rows: tuple[Mapping[str, Value], ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Curves:
     """What a figure shows: one series of ``y`` over ``x`` each; None where there is no point.
 
@@ -57,7 +57,7 @@ class Curves:
         return Grid(caption, tuple(columns), rows)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Statement:
     """A claim of a text, checked.
 
@@ -79,7 +79,7 @@ class Statement:
     found: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Section:
     """Tables that belong together, with the figure that shows them and the claims they bear on.
 

@@ -27,7 +27,7 @@ Process = Generator[Any, None, None]
 BUBBLE = -1  # what an empty column sends down the pipeline instead of an entry
 
 
-@dataclass
+@dataclass(kw_only=True)
 class ProcessingElement:
     """The registers of one PE and what its units counted."""
 
@@ -70,7 +70,7 @@ class Accelerator:
         self.pes = []
         for pe in range(encoding.n_pe):
             codes, _, pointers = encoding.pe_image(pe)
-            self.pes.append(ProcessingElement(codes, pointers))
+            self.pes.append(ProcessingElement(codes=codes, pointers=pointers))
         self.sent = (0, 0)
         self.scanned = False
         self.columns_in_flight = 0
@@ -212,7 +212,12 @@ def time_pass(
     """Time one pass, product by product; ``log`` is called with a line a cycle."""
     result = PassTiming.blank(pattern.products, encoding.n_pe)
     for s in range(pattern.products):
-        machine = Accelerator(encoding, pattern.positions[pattern.starts[s] : pattern.starts[s + 1]], spec, log)
+        machine = Accelerator(
+            encoding=encoding,
+            positions=pattern.positions[pattern.starts[s] : pattern.starts[s + 1]],
+            spec=spec,
+            log=log,
+        )
         machine.run()
         result.cycles[s] = machine.cycles
         result.stall[s] = machine.stall

@@ -49,8 +49,13 @@ def time_pass(
     advanced
         Called with the number of products just done.
     """
-    tally = tally_pass(encoding, pattern, spec.entries_per_row, threads)
-    return PassTiming.of(queue_pass(encoding, pattern, spec.act_queue_depth, threads, advanced), tally)
+    tally = tally_pass(encoding=encoding, pattern=pattern, entries_per_row=spec.entries_per_row, threads=threads)
+    return PassTiming.of(
+        queue_pass(
+            encoding=encoding, pattern=pattern, act_queue_depth=spec.act_queue_depth, threads=threads, advanced=advanced
+        ),
+        tally,
+    )
 
 
 def queue_pass(

@@ -64,7 +64,7 @@ class FixedPoint:
         return FixedPoint(np.maximum(self.raw, 0), self.fraction_bits)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class LayerOutputs:
     """One layer's outputs over N products, (N, outputs), or folded back into maps or sequences.
 
@@ -129,7 +129,7 @@ def to_raw(values: NDArray[Any], fraction: int, data_bits: int) -> NDArray[np.in
     return np.clip(scaled, -top - 1, top).astype(np.int64)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Rows:
     """A layer's inputs on both datapaths, made a slice at a time: unrolling a convolution as a whole is too much.
 
@@ -151,7 +151,12 @@ class Rows:
     @classmethod
     def of(cls, fixed: FixedPoint, float32: NDArray[np.float32]) -> Rows:
         """Wrap rows that exist already, (N, inputs) each."""
-        return cls(len(float32), lambda a, b: fixed.raw[a:b], lambda a, b: float32[a:b], fixed.fraction_bits)
+        return cls(
+            count=len(float32),
+            fixed=lambda a, b: fixed.raw[a:b],
+            float32=lambda a, b: float32[a:b],
+            fraction_bits=fixed.fraction_bits,
+        )
 
 
 def run_layer(
@@ -176,11 +181,26 @@ def run_products(layer: EncodedLayer, rows: Rows, data_bits: int, threads: int |
 
     The accumulators' format is chosen for all rows at once, so the float32 sums come first.
     """
-    float32, peak = float_sums(layer, rows.count, rows.float32, threads)
-    fixed, saturations = fixed_sums(layer, rows.count, rows.fixed, rows.fraction_bits, peak, data_bits, threads)
+    float32, peak = float_sums(layer=layer, count=rows.count, rows=rows.float32, threads=threads)
+    fixed, saturations = fixed_sums(
+        layer=layer,
+        count=rows.count,
+        rows=rows.fixed,
+        activation_fraction_bits=rows.fraction_bits,
+        peak=peak,
+        data_bits=data_bits,
+        threads=threads,
+    )
     weight_fraction = FixedPoint.quantise(layer.codebook, data_bits).fraction_bits
     error = largest_difference(fixed, float32)
-    return LayerOutputs(fixed, float32, saturations, error, rows.fraction_bits, weight_fraction)
+    return LayerOutputs(
+        fixed=fixed,
+        float32=float32,
+        saturations=saturations,
+        max_abs_error=error,
+        activation_fraction_bits=rows.fraction_bits,
+        weight_fraction_bits=weight_fraction,
+    )
 
 
 def float_sums(
@@ -201,7 +221,7 @@ def float_sums(
                 peaks[start:stop],
             )
 
-    _in_slices(run, layer, count, threads)
+    _in_slices(run=run, layer=layer, count=count, threads=threads)
     return sums, float(peaks.max(initial=0))
 
 
@@ -235,7 +255,7 @@ def fixed_sums(
                 saturations[start:stop],
             )
 
-    _in_slices(run, layer, count, threads)
+    _in_slices(run=run, layer=layer, count=count, threads=threads)
     return FixedPoint(sums, out_fraction), int(saturations.sum())
 
 

@@ -35,7 +35,7 @@ class Part(Protocol):
     def geometry(self) -> Geometry | None: ...
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Given:
     """Inputs of a run.
 
@@ -98,15 +98,18 @@ def given_inputs(
     by_layer = {layer.name: _of_layer(layer, recorded.get(layer.name)) for layer in layers}
     kept = {name: one for name, one in by_layer.items() if one is not None}
     if len(kept) == len(names):
-        return Given(kept, {}, labels, source, synthetic)
+        return Given(layers=kept, arrays={}, labels=labels, source=source, synthetic=synthetic)
     if dataflow is None:
         missing = ", ".join(name for name in names if name not in kept)
         raise TraceError(f"the layers do not feed each other, so each needs activations: none for {missing}")
-    arrays = {name: _shaped(name, shape, recorded.get(name), names[0]) for name, shape in entrances.items()}
+    arrays = {
+        name: _shaped(name=name, shape=shape, recorded=recorded.get(name), first_layer=names[0])
+        for name, shape in entrances.items()
+    }
     if len({len(array) for array in arrays.values()}) > 1:
         counts = ", ".join(f"{name} {len(array)}" for name, array in arrays.items())
         raise TraceError(f"the network's inputs hold different numbers of samples: {counts}")
-    return Given({}, arrays, labels, source, synthetic)
+    return Given(layers={}, arrays=arrays, labels=labels, source=source, synthetic=synthetic)
 
 
 def rows_or_maps(
@@ -119,7 +122,7 @@ def rows_or_maps(
         return {name: array}
     if array.ndim > 2:
         array = array.reshape(len(array) if array.ndim > len(entrances.get(name, ())) else 1, -1)
-    return Trace({name: LayerTrace.from_dense(array, source)}, source=source)
+    return Trace(layers={name: LayerTrace.from_dense(array, source)}, source=source)
 
 
 def _only_entrance(layers: Sequence[Part], entrances: Mapping[str, tuple[int, ...]]) -> str:
@@ -193,4 +196,4 @@ def _synthetic(layers: Sequence[Part], dataflow: Graph | None) -> Trace | Mappin
     source = f"no activations were given: one random input without zeros, seed {SYNTHETIC_SEED}"
     if dataflow is None and any(isinstance(layer.geometry, Conv2d | Winograd) for layer in layers):
         source += "; of each convolution one window only, since the size of its maps is not known"
-    return Trace(drawn, source=source, synthetic=True)
+    return Trace(layers=drawn, source=source, synthetic=True)

@@ -65,14 +65,18 @@ def time_layer(
     sent = np.zeros(inputs.samples, np.int64)
     for part in slices(layer, inputs):
         if engine == "fast":
-            timing = fast.time_pass(part.encoding, part.pattern, spec, threads, advanced)
+            timing = fast.time_pass(
+                encoding=part.encoding, pattern=part.pattern, spec=spec, threads=threads, advanced=advanced
+            )
         else:
             from eie.simulator import events
 
-            timing = events.time_pass(part.encoding, part.pattern, spec, advanced, log)
+            timing = events.time_pass(
+                encoding=part.encoding, pattern=part.pattern, spec=spec, advanced=advanced, log=log
+            )
         part.add(sent, part.pattern.broadcasts)
         part.add_record(total, timing)
-    return activity_of(layer, inputs, spec, sent, total)
+    return activity_of(layer=layer, inputs=inputs, spec=spec, sent=sent, total=total)
 
 
 @dataclass(frozen=True, eq=False)

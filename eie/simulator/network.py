@@ -57,7 +57,7 @@ class Tensor:
 Ran = Callable[[EncodedLayer, LayerTrace, LayerOutputs], None]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Settings:
     """How a network is run: number width, whose zeros the layers see, whether values are kept, worker threads."""
 
@@ -100,10 +100,10 @@ def run_network(
     def run(node: Node, values: Sequence[Tensor | NDArray[Any]]) -> tuple[Tensor, ...]:
         tensors = [one if isinstance(one, Tensor) else Tensor.of(one, settings.data_bits) for one in values]
         if node.layer is None:
-            return (_operate(node, values, tensors, settings.data_bits),)
-        return _run_layer(node, layers[node.layer], tensors, settings, ran)
+            return (_operate(node=node, values=values, tensors=tensors, data_bits=settings.data_bits),)
+        return _run_layer(node=node, layer=layers[node.layer], tensors=tensors, settings=settings, ran=ran)
 
-    return walk(graph, started, run, lambda array: Tensor.of(array, settings.data_bits))
+    return walk(graph=graph, started=started, run=run, constant=lambda array: Tensor.of(array, settings.data_bits))
 
 
 def walk(
@@ -134,7 +134,7 @@ def _feeds_a_bias(graph: Graph, layers: Mapping[str, EncodedLayer], name: str) -
 
 def _operate(node: Node, values: Sequence[Tensor | NDArray[Any]], tensors: Sequence[Tensor], data_bits: int) -> Tensor:
     def result(inputs: Sequence[NDArray[Any]]) -> NDArray[Any]:
-        return operators.apply(node.name, node.op, inputs, node.attributes)
+        return operators.apply(name=node.name, op=node.op, inputs=inputs, attributes=node.attributes)
 
     # Constants enter a computation as they are; only results are rounded.
     floats = [one.float32 if isinstance(one, Tensor) else np.asarray(one, np.float32) for one in values]
@@ -152,10 +152,10 @@ def _run_layer(
     geometry = layer.geometry
     try:
         if isinstance(geometry, Lstm):
-            return _run_lstm(node, layer, tensors, settings, ran)
+            return _run_lstm(node=node, layer=layer, tensors=tensors, settings=settings, ran=ran)
         if isinstance(geometry, Conv2d | Winograd):
-            return (_run_conv(layer, geometry, tensors[0], settings, ran),)
-        return (_run_linear(node, layer, tensors[0], settings, ran),)
+            return (_run_conv(layer=layer, geometry=geometry, x=tensors[0], settings=settings, ran=ran),)
+        return (_run_linear(node=node, layer=layer, x=tensors[0], settings=settings, ran=ran),)
     except (ModelError, ValueError, IndexError, TypeError) as error:  # the node's attributes come from a file
         raise ModelError(f"node {node.name!r}, layer {layer.name!r}: {error}") from None
 
@@ -169,35 +169,35 @@ def _run_linear(node: Node, layer: EncodedLayer, x: Tensor, settings: Settings, 
     flat = x.reshape(-1, layer.inputs)
     fixed = flat.fixed.with_room_for(float(layer.has_bias), settings.data_bits)
     rows = Rows.of(fixed, flat.float32)
-    outputs = run_products(layer, rows, settings.data_bits, settings.threads)
+    outputs = run_products(layer=layer, rows=rows, data_bits=settings.data_bits, threads=settings.threads)
     outputs = outputs.relu() if layer.relu else outputs
     made = Tensor(outputs.fixed, outputs.float32).reshape(*shape[:-1], layer.outputs)
-    ran(layer, seen(rows, layer.inputs, len(flat.float32) // shape[0], settings), outputs)
+    ran(layer, seen(rows=rows, width=layer.inputs, products=len(flat.float32) // shape[0], settings=settings), outputs)
     return made.moveaxis(0, axis)
 
 
 def _run_conv(layer: EncodedLayer, geometry: Conv2d | Winograd, x: Tensor, settings: Settings, ran: Ran) -> Tensor:
     fixed = x.fixed.with_room_for(float(layer.has_bias), settings.data_bits)
     raw, real = geometry.windows(fixed.raw), geometry.windows(x.float32)
-    n, (height, width) = len(x.float32), geometry.output_size(*x.float32.shape[2:])
+    n, size = len(x.float32), geometry.output_size(*x.float32.shape[2:])
     rows = Rows(
-        int(np.prod(raw.shape[:3])),
-        lambda start, stop: geometry.unroll(raw, start, stop),
-        lambda start, stop: geometry.unroll(real, start, stop),
-        fixed.fraction_bits,
+        count=int(np.prod(raw.shape[:3])),
+        fixed=lambda start, stop: geometry.unroll(raw, start, stop),
+        float32=lambda start, stop: geometry.unroll(real, start, stop),
+        fraction_bits=fixed.fraction_bits,
     )
     if isinstance(geometry, Winograd):
         rows = _narrowed(rows, layer.inputs, settings.data_bits)
-    products = run_products(layer, rows, settings.data_bits, settings.threads)
-    folded = FixedPoint(geometry.fold(products.fixed.raw, n, height, width), products.fixed.fraction_bits)
-    real_map = geometry.fold(products.float32, n, height, width)
+    products = run_products(layer=layer, rows=rows, data_bits=settings.data_bits, threads=settings.threads)
+    folded = FixedPoint(geometry.fold(products.fixed.raw, n, size), products.fixed.fraction_bits)
+    real_map = geometry.fold(products.float32, n, size)
     if isinstance(geometry, Winograd):
         outputs = products.with_values(_narrow(folded, settings.data_bits), real_map)
         outputs = replace(outputs, map_density=float(np.count_nonzero(fixed.raw) / fixed.raw.size))
     else:
         outputs = products.with_values(folded, real_map)
     outputs = outputs.relu() if layer.relu else outputs
-    ran(layer, seen(rows, layer.inputs, rows.count // n, settings), outputs)
+    ran(layer, seen(rows=rows, width=layer.inputs, products=rows.count // n, settings=settings), outputs)
     return Tensor(outputs.fixed, outputs.float32)
 
 
@@ -207,8 +207,8 @@ def _run_lstm(
     axis = node.attributes.get("batch_axis", 0)
     x = tensors[0].moveaxis(axis, 0)
     state = [one.float32 for one in tensors[1:]]
-    run = run_lstm(layer, x.fixed, x.float32, state, settings.data_bits)
-    ran(layer, seen(run.rows, layer.inputs, x.float32.shape[1], settings), run.outputs)
+    run = run_lstm(layer=layer, fixed_x=x.fixed, float_x=x.float32, state=state, data_bits=settings.data_bits)
+    ran(layer, seen(rows=run.rows, width=layer.inputs, products=x.float32.shape[1], settings=settings), run.outputs)
     made = Tensor(run.outputs.fixed, run.outputs.float32).moveaxis(0, axis)
     return (made, *(Tensor(fixed, float32) for fixed, float32 in run.last))
 
@@ -254,4 +254,4 @@ def seen(rows: Rows, width: int, products: int, settings: Settings) -> LayerTrac
             scale = -rows.fraction_bits if settings.datapath == "fixed" else 0
             values.append(np.ldexp(kept.astype(np.float32), scale))
     held = frozen(np.concatenate(values), np.float32) if settings.keep_values else None
-    return LayerTrace(width, frozen(bits, np.uint8), held, products)
+    return LayerTrace(width=width, bits=frozen(bits, np.uint8), values=held, products=products)

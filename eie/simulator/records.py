@@ -55,7 +55,7 @@ class Pattern:
         return cls(frozen(starts, np.int64), frozen(positions, np.int32))
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class QueueTiming:
     """What depends on the queues, for one pass over N products; int64 (N,), ``free`` (N, P).
 
@@ -72,10 +72,10 @@ class QueueTiming:
     def blank(cls, products: int, n_pe: int) -> QueueTiming:
         """Make zeroed arrays for an engine to fill."""
         cycles, stall, dead = (np.zeros(products, np.int64) for _ in range(3))
-        return cls(cycles, stall, dead, np.zeros((products, n_pe), np.int64))
+        return cls(cycles=cycles, stall=stall, dead=dead, free=np.zeros((products, n_pe), np.int64))
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Tally:
     """What does not depend on the queues, for one pass over N products; int64 (N,), the last two (N, P).
 
@@ -92,11 +92,11 @@ class Tally:
     @classmethod
     def blank(cls, products: int, n_pe: int) -> Tally:
         """Make zeroed arrays for an engine to fill."""
-        flat = [np.zeros(products, np.int64) for _ in range(3)]
-        return cls(*flat, *(np.zeros((products, n_pe), np.int64) for _ in range(2)))
+        flat, per_pe = ("reads", "entries", "padding"), ("issue", "empty")
+        return cls(**_zeros(flat, (products,)), **_zeros(per_pe, (products, n_pe)))
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class PassTiming:
     """What an engine counted for one pass over N products on P PEs; int64 (N,), the last three (N, P).
 
@@ -118,20 +118,24 @@ class PassTiming:
     @classmethod
     def blank(cls, products: int, n_pe: int) -> PassTiming:
         """Make zeroed arrays for an engine to fill."""
-        flat = [np.zeros(products, np.int64) for _ in range(6)]
-        return cls(*flat, *(np.zeros((products, n_pe), np.int64) for _ in range(3)))
+        flat, per_pe = ("cycles", "stall", "dead", "reads", "entries", "padding"), ("issue", "empty", "starved")
+        return cls(**_zeros(flat, (products,)), **_zeros(per_pe, (products, n_pe)))
 
     @classmethod
     def of(cls, queue: QueueTiming, tally: Tally) -> PassTiming:
         """Put both halves together: a PE that is free and has not issued has starved."""
         return cls(
-            queue.cycles,
-            queue.stall,
-            queue.dead,
-            tally.reads,
-            tally.entries,
-            tally.padding,
-            tally.issue,
-            tally.empty,
-            queue.free - tally.issue - tally.empty,
+            cycles=queue.cycles,
+            stall=queue.stall,
+            dead=queue.dead,
+            reads=tally.reads,
+            entries=tally.entries,
+            padding=tally.padding,
+            issue=tally.issue,
+            empty=tally.empty,
+            starved=queue.free - tally.issue - tally.empty,
         )
+
+
+def _zeros(names: tuple[str, ...], shape: tuple[int, ...]) -> dict[str, NDArray[np.int64]]:
+    return {name: np.zeros(shape, np.int64) for name in names}

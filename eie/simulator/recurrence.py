@@ -77,25 +77,42 @@ def run_lstm(
 
     def float_product(rows: NDArray[Any]) -> NDArray[Any]:
         nonlocal peak
-        sums, largest = float_sums(layer, n, lambda start, stop: rows[start:stop], 1)
+        sums, largest = float_sums(layer=layer, count=n, rows=lambda start, stop: rows[start:stop], threads=1)
         peak = max(peak, largest)
         return sums
 
     def fixed_product(rows: NDArray[Any]) -> NDArray[Any]:
         nonlocal saturations
-        sums, clipped = fixed_sums(layer, n, lambda start, stop: rows[start:stop], fraction, peak, data_bits, 1)
+        sums, clipped = fixed_sums(
+            layer=layer,
+            count=n,
+            rows=lambda start, stop: rows[start:stop],
+            activation_fraction_bits=fraction,
+            peak=peak,
+            data_bits=data_bits,
+            threads=1,
+        )
         saturations += clipped
         return sums.exact_value
 
-    float_rows, float_h, float_last = lstm_steps(lstm, float_x, h, c, float_product, lambda one: one.astype(np.float32))
+    float_rows, float_h, float_last = lstm_steps(
+        lstm=lstm, x=float_x, h=h, c=c, product=float_product, stored=lambda one: one.astype(np.float32)
+    )
     fixed_rows, fixed_h, fixed_last = lstm_steps(
-        lstm, fixed_x.raw, h, c, fixed_product, lambda one: to_raw(one, fraction, data_bits)
+        lstm=lstm, x=fixed_x.raw, h=h, c=c, product=fixed_product, stored=lambda one: to_raw(one, fraction, data_bits)
     )
     rows = Rows.of(FixedPoint(fixed_rows.reshape(n * steps, -1), fraction), float_rows.reshape(n * steps, -1))
     hidden, hidden32 = FixedPoint.quantise(fixed_h, data_bits), float_h.astype(np.float32)
     weight_fraction = FixedPoint.quantise(layer.codebook, data_bits).fraction_bits
     error = largest_difference(hidden, hidden32)
-    outputs = LayerOutputs(hidden, hidden32, saturations, error, fraction, weight_fraction)
+    outputs = LayerOutputs(
+        fixed=hidden,
+        float32=hidden32,
+        saturations=saturations,
+        max_abs_error=error,
+        activation_fraction_bits=fraction,
+        weight_fraction_bits=weight_fraction,
+    )
     last = tuple(
         (FixedPoint.quantise(a, data_bits), b.astype(np.float32)) for a, b in zip(fixed_last, float_last, strict=True)
     )

@@ -29,10 +29,10 @@ def run_given(graph: Graph, layers: Mapping[str, Layer], inputs: Mapping[str, Ar
 
     def run(node: Node, values: Sequence[Array]) -> tuple[Array, ...]:
         if node.layer is None:
-            return (operators.apply(node.name, node.op, values, node.attributes),)
+            return (operators.apply(name=node.name, op=node.op, inputs=values, attributes=node.attributes),)
         layer, axis = layers[node.layer], node.attributes.get("batch_axis", 0)
         if isinstance(layer.geometry, Lstm):
-            return _lstm(layer, layer.geometry, values, axis)
+            return _lstm(layer=layer, lstm=layer.geometry, values=values, axis=axis)
         if isinstance(layer.geometry, Conv2d):
             made = _conv(layer, layer.geometry, values[0])
         elif values[0].shape[-1] == layer.inputs:
@@ -42,7 +42,7 @@ def run_given(graph: Graph, layers: Mapping[str, Layer], inputs: Mapping[str, Ar
         return (np.maximum(made, 0) if layer.relu else made,)
 
     started = {name: np.asarray(inputs[name], np.float32) for name, _ in graph.inputs}
-    return walk(graph, started, run, lambda array: array)
+    return walk(graph=graph, started=started, run=run, constant=lambda array: array)
 
 
 def _multiplier(layer: Layer) -> Callable[[Array], Array]:
@@ -59,11 +59,13 @@ def _conv(layer: Layer, conv: Conv2d, x: Array) -> Array:
     parts = slices(int(np.prod(windows.shape[:3])), layer.inputs)
     product = _multiplier(layer)
     rows = [product(conv.unroll(windows, start, stop)) for start, stop in parts]
-    return conv.fold(np.concatenate(rows), len(x), *conv.output_size(*x.shape[2:]))
+    return conv.fold(np.concatenate(rows), len(x), conv.output_size(*x.shape[2:]))
 
 
 def _lstm(layer: Layer, lstm: Lstm, values: Sequence[Array], axis: int) -> tuple[Array, ...]:
     x = np.moveaxis(values[0], axis, 0)
     h, c = initial_state(lstm, len(x), values[1:])
-    _, hidden, last = lstm_steps(lstm, x, h, c, _multiplier(layer), lambda one: one.astype(np.float32))
+    _, hidden, last = lstm_steps(
+        lstm=lstm, x=x, h=h, c=c, product=_multiplier(layer), stored=lambda one: one.astype(np.float32)
+    )
     return (np.moveaxis(hidden.astype(np.float32), 0, axis), *last)

@@ -107,7 +107,12 @@ class Stages:
     def shared(self, layer: int, spec: AcceleratorSpec) -> tuple[Layer, ShareReport]:
         """The layer's weights as codes, convolutions by im2col."""
         one = self.workload.network.layers[layer]
-        return self._once("shared", layer, _shared_key(spec), lambda: share(lower(one, "im2col")[0], spec.weight_bits))
+        return self._once(
+            stage="shared",
+            layer=layer,
+            key=_shared_key(spec),
+            make=lambda: share(lower(one, "im2col")[0], spec.weight_bits),
+        )
 
     def encoded(self, layer: int, spec: AcceleratorSpec) -> EncodedLayer:
         """The images of all PEs."""
@@ -118,7 +123,7 @@ class Stages:
                 _ = one.largest_slot  # both are kept with the encoding: have them counted, and not made twice
             return made
 
-        return self._once("encoded", layer, encoding_key(spec), make)
+        return self._once(stage="encoded", layer=layer, key=encoding_key(spec), make=make)
 
     def inputs(self, layer: int, spec: AcceleratorSpec) -> LayerTrace:
         """The layer's recorded inputs, or what the layers before it compute; no stored format changes those."""
@@ -136,17 +141,25 @@ class Stages:
             layers = {one.name: self.encoded(i, spec) for i, one in enumerate(network.layers)}
             graph = dataflow(network)
             assert graph is not None
-            run_network(graph, layers, given.arrays, Settings(spec.data_bits, threads=1), ran)
+            run_network(
+                graph=graph,
+                layers=layers,
+                inputs=given.arrays,
+                settings=Settings(data_bits=spec.data_bits, threads=1),
+                ran=ran,
+            )
             return found
 
-        return self._once("inputs", -1, (*_shared_key(spec), spec.data_bits), make)[name]
+        return self._once(stage="inputs", layer=-1, key=(*_shared_key(spec), spec.data_bits), make=make)[name]
 
     def slices(self, layer: int, spec: AcceleratorSpec) -> Iterable[Slice]:
         """Scan positions of the non-zero inputs, pass by pass; those of a large batch are made anew, piece by piece."""
         encoded, inputs = self.encoded(layer, spec), self.inputs(layer, spec)
         if inputs.rows * inputs.width > SLICE_ELEMENTS:
             return slices(encoded, inputs)
-        return self._once("slices", layer, self._slices_key(spec), lambda: list(slices(encoded, inputs)))
+        return self._once(
+            stage="slices", layer=layer, key=self._slices_key(spec), make=lambda: list(slices(encoded, inputs))
+        )
 
     def tallies(self, layer: int, spec: AcceleratorSpec) -> tuple[NDArray[np.int64], Tally]:
         """What is broadcast, and what is read and issued, of each sample."""
@@ -159,7 +172,7 @@ class Stages:
                 part.add_record(total, tally_pass(part.encoding, part.pattern, spec.entries_per_row, threads=1))
             return sent, total
 
-        return self._once("tallies", layer, self._tallies_key(spec), make)
+        return self._once(stage="tallies", layer=layer, key=self._tallies_key(spec), make=make)
 
     def queues(self, layer: int, spec: AcceleratorSpec) -> QueueTiming:
         """When things happen, of each sample."""
@@ -170,7 +183,7 @@ class Stages:
                 part.add_record(total, queue_pass(part.encoding, part.pattern, spec.act_queue_depth, threads=1))
             return total
 
-        return self._once("queues", layer, self._queues_key(spec), make)
+        return self._once(stage="queues", layer=layer, key=self._queues_key(spec), make=make)
 
     def activity(self, layer: int, spec: AcceleratorSpec) -> Activity:
         """Everything counted, for every clock, node and energy table."""
@@ -178,10 +191,12 @@ class Stages:
         def make() -> Activity:
             sent, tally = self.tallies(layer, spec)
             timing = PassTiming.of(self.queues(layer, spec), tally)
-            return activity_of(self.encoded(layer, spec), self.inputs(layer, spec), spec, sent, timing)
+            return activity_of(
+                layer=self.encoded(layer, spec), inputs=self.inputs(layer, spec), spec=spec, sent=sent, total=timing
+            )
 
         key = (*self._queues_key(spec), *self._tallies_key(spec), spec.io_bits, spec.ptr_bits)
-        return self._once("activity", layer, key, make)
+        return self._once(stage="activity", layer=layer, key=key, make=make)
 
     def _slices_key(self, spec: AcceleratorSpec) -> tuple[Hashable, ...]:
         return (*encoding_key(spec), *(() if self.workload.given.layers else (spec.data_bits,)))

@@ -22,7 +22,7 @@ from eie.simulator.inputs import Given, Inputs, given_inputs
 Model = Network | Layer | str | Path
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Workload:
     """A model on its inputs.
 
@@ -52,13 +52,24 @@ class Workload:
             If they cannot be used.
         """
         network = load(model) if isinstance(model, str | Path) else Network.of(model)
-        given = given_inputs(network.layers, dataflow(network), inputs, network.trace)
-        return cls(network.name, given.source, network, given, _content_hash(network, given))
+        given = given_inputs(layers=network.layers, dataflow=dataflow(network), activations=inputs, own=network.trace)
+        return cls(
+            model=network.name,
+            trace=given.source,
+            network=network,
+            given=given,
+            content_hash=_content_hash(network, given),
+        )
 
     def refrozen(self) -> Workload:
         """Return it with read-only arrays again, for which kernels are compiled; pickling loses the flag."""
         layers = tuple(
-            replace(one, matrix=SparseColumns.of(one.matrix.shape, one.matrix.starts, one.matrix.rows, one.matrix.data))
+            replace(
+                one,
+                matrix=SparseColumns.of(
+                    shape=one.matrix.shape, starts=one.matrix.starts, rows=one.matrix.rows, data=one.matrix.data
+                ),
+            )
             for one in self.network.layers
         )
         return replace(self, network=replace(self.network, layers=layers))
@@ -77,7 +88,8 @@ def _content_hash(network: Network, given: Given) -> str:
     for layer in network.layers:
         matrix = layer.matrix
         label = (layer.name, matrix.shape, layer.relu, layer.synthetic, layer.bias is None, describe(layer.geometry))
-        add(label, matrix.starts, matrix.rows, matrix.data, layer.codebook, layer.bias, layer.bias_codes)
+        arrays = (matrix.starts, matrix.rows, matrix.data, layer.codebook, layer.bias, layer.bias_codes)
+        add(label, *arrays)
     if network.graph is not None:
         add(network.graph.describe(), *network.graph.constants.values())
     for name, inputs in given.layers.items():

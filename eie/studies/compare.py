@@ -52,7 +52,10 @@ def compare(
         If a baseline cannot be had, or the reference is none of them.
     """
     ours, workload, spec = as_baseline(result, network)
-    found = [one if isinstance(one, Baseline) else choose(one, workload, spec, column_map) for one in baselines]
+    found = [
+        one if isinstance(one, Baseline) else choose(name=one, workload=workload, spec=spec, column_map=column_map)
+        for one in baselines
+    ]
     if not found:
         raise EieError("nothing to compare with: give at least one baseline")
     names = [one if isinstance(one, str) else one.machine.name for one in baselines]
@@ -71,9 +74,13 @@ def compare(
     notes += [f"EIE: {note}" for note in ours.notes]
     columns = _named_apart(columns)
     return Comparison(
-        workload.name, tuple(shapes), tuple(columns), place, _unfair([column.machine for column in columns]),
-        tuple(notes),
-    )  # fmt: skip
+        network=workload.name,
+        layers=tuple(shapes),
+        columns=tuple(columns),
+        reference=place,
+        warnings=_unfair([column.machine for column in columns]),
+        notes=tuple(notes),
+    )
 
 
 def as_baseline(
@@ -102,13 +109,14 @@ def as_baseline(
 def _column(baseline: Baseline, shapes: Mapping[str, tuple[int, int, int]]) -> tuple[Column, tuple[str, ...]]:
     whole = next((layer for layer in baseline.layers if layer.layer == WHOLE), None)
     if whole is not None:
-        return Column(baseline.machine, {}, whole.latency_us, whole.energy_nj), ()
+        return Column(machine=baseline.machine, costs={}, latency_us=whole.latency_us, energy_nj=whole.energy_nj), ()
     matched = match(shapes, baseline)
     costs = [matched.costs.get(name) for name in shapes]
-    sums = [
-        total(None if cost is None else getattr(cost, key) for cost in costs) for key in ("latency_us", "energy_nj")
-    ]
-    return Column(baseline.machine, matched.costs, *sums), matched.notes
+    sums = {
+        key: total(None if cost is None else getattr(cost, key) for cost in costs)
+        for key in ("latency_us", "energy_nj")
+    }
+    return Column(machine=baseline.machine, costs=matched.costs, **sums), matched.notes
 
 
 def _named_apart(columns: Sequence[Column]) -> list[Column]:

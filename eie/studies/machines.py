@@ -42,7 +42,7 @@ def default_machines() -> tuple[str, ...]:
     return DEFAULT if find_spec("scipy") is not None else tuple(name for name in DEFAULT if name != "measured:csr")
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Run:
     """A network on all machines.
 
@@ -116,7 +116,7 @@ def run_all(
         result = simulate(program, inputs, keep_outputs=False)
         ours, workload, _ = as_baseline(result, network)
         modelled = {name: choose(name, workload, spec) for name in machines if measured_task(name, workload) is None}
-        runs.append(Run(program, result, workload, {EIE: ours, **modelled}))
+        runs.append(Run(program=program, result=result, workload=workload, costs={EIE: ours, **modelled}))
     timed = [(i, name, measured_task(name, run.workload)) for i, run in enumerate(runs) for name in machines]
     tasks = [(i, name, task) for i, name, task in timed if task is not None]
     if tasks:

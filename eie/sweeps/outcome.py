@@ -35,7 +35,7 @@ ADDED = (
 )
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class LayerOutcome:
     """One layer at one point.
 
@@ -65,17 +65,17 @@ def layer_outcome(stages: Stages, layer: int, spec: AcceleratorSpec, cell: Cell)
     problems = []
     for method in METHODS:
         try:
-            estimates[method] = estimate(activity, spec, method, cell)
+            estimates[method] = estimate(activity=activity, spec=spec, method=method, cell=cell)
         except EnergyError as error:
             problems.append(f"no energy by {method}: {error}")
     layer_fit = fit(encoded.name, encoded.passes, spec, reloads=encoded.reloads, rounds=encoded.rounds)
-    result = LayerResult(encoded, spec, activity, layer_fit, None)
+    result = LayerResult(encoded=encoded, spec=spec, activity=activity, fit=layer_fit, computed=None)
     record = layer_record(result, estimates)
     if "activity" in estimates:
         units = estimates["activity"].unit_nj
         record |= {f"energy_activity_{unit}_nj": float(values.mean()) for unit, values in units.items()}
     nj = {method: priced.nj for method, priced in estimates.items()}
-    return LayerOutcome(record, activity.total_cycles, nj, tuple(problems))
+    return LayerOutcome(record=record, cycles=activity.total_cycles, nj=nj, problems=tuple(problems))
 
 
 def total_record(outcomes: Sequence[LayerOutcome], spec: AcceleratorSpec, cell: Cell, inputs: str) -> dict[str, Any]:

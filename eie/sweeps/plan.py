@@ -39,7 +39,7 @@ ENGINE_SOURCES = (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Point:
     """One workload on one machine.
 
@@ -102,7 +102,7 @@ def points(
         except SpecError as error:
             machines.append((change, None, str(error), {**base.model_dump(exclude={"name"}), **change}))
     return tuple(
-        Point(i, change, spec, error, _key(load.content_hash, values, cell))
+        Point(workload=i, changes=change, spec=spec, error=error, key=_key(load.content_hash, values, cell))
         for i, load in enumerate(loads)
         for change, spec, error, values in machines
     )

@@ -100,13 +100,15 @@ def sweep(
         book = stack.enter_context(Journal(journal)) if journal is not None else None
         workers: Workers = Threads(loads, threads) if client is None else Cluster(loads, client)
         stack.callback(workers.close)
-        session = Session(loads, cell, workers, book, retry_failed, progress)
+        session = Session(
+            loads=loads, cell=cell, workers=workers, journal=book, retry_failed=retry_failed, progress=progress
+        )
         try:
             if optimise:
                 objectives = (optimise,) if isinstance(optimise, str) else tuple(optimise)
-                found = search(session, values, spec, objectives, trials)
+                found = search(session=session, vary=values, spec=spec, objectives=objectives, trials=trials)
             else:
-                found = points(loads, spec, grid(values), cell)
+                found = points(loads=loads, base=spec, changes=grid(values), cell=cell)
                 refuse_useless_values(found)
                 session.evaluate(found)
         except KeyboardInterrupt:

@@ -45,7 +45,7 @@ def search(
         raise SweepError(f"trials={trials}: must be >= 1")
     columns = objective_columns(objectives)
     if math.prod(map(len, vary.values())) <= trials:
-        everything = points(session.loads, spec, grid(vary), session.cell)
+        everything = points(loads=session.loads, base=spec, changes=grid(vary), cell=session.cell)
         session.evaluate(everything)
         return everything
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -60,7 +60,7 @@ def search(
             {field: values[one.suggest_int(field, 0, len(values) - 1)] for field, values in vary.items()}
             for one in asked
         ]
-        found = points(session.loads, spec, changes, session.cell)
+        found = points(loads=session.loads, base=spec, changes=changes, cell=session.cell)
         session.evaluate(found, before=start * loads, total=trials * loads)
         for i, trial in enumerate(asked):
             goal = _goal(session, found[i :: len(asked)], columns)

@@ -56,7 +56,13 @@ class Session:
                 done += 1
         chunks = self._chunks([point for point in missing.values() if point.spec is not None])
         jobs = [
-            Job(i, chunk[0].workload, layer, tuple(one.spec for one in chunk if one.spec), self.cell)
+            Job(
+                chunk=i,
+                workload=chunk[0].workload,
+                layer=layer,
+                specs=tuple(one.spec for one in chunk if one.spec),
+                cell=self.cell,
+            )
             for i, chunk in enumerate(chunks)
             for layer in range(len(self.loads[chunk[0].workload].network.layers))
         ]
@@ -115,7 +121,7 @@ class Session:
         assert point.spec is not None
         given = self.loads[point.workload].given
         note = f"synthetic inputs: {given.source}" if given.synthetic else ""
-        total = total_record(good, point.spec, self.cell, note)
+        total = total_record(outcomes=good, spec=point.spec, cell=self.cell, inputs=note)
         return {**who, "total": total, "layers": [one.record for one in good]}
 
     def _keep(self, entry: Entry) -> None:

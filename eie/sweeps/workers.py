@@ -27,7 +27,7 @@ ATTEMPTS = 4
 CONNECT_SECONDS = 15
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Job:
     """One layer on several machines that share its encoding; ``chunk`` tells the run which points these are."""
 
@@ -163,7 +163,7 @@ def run_job(stages: Stages, job: Job) -> list[Outcome]:
 
 def _outcome_or_error(stages: Stages, job: Job, spec: AcceleratorSpec) -> Outcome:
     try:
-        return layer_outcome(stages, job.layer, spec, job.cell)
+        return layer_outcome(stages=stages, layer=job.layer, spec=spec, cell=job.cell)
     except EieError as error:
         return str(error)
     except MemoryError:

@@ -18,7 +18,7 @@ from eie.errors import ModelError
 from eie.model.matrix import frozen
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class NmMatrix:
     """A compressed matrix.
 
@@ -89,7 +89,9 @@ def encode(matrix: NDArray[Any], n: int, m: int) -> NmMatrix:
     # Non-zeros first, then free positions; both ascending, and the chosen ones ascending again.
     chosen = np.sort(np.argsort(~used, axis=2, kind="stable")[:, :, :n], axis=2)
     values = np.take_along_axis(dense, chosen, axis=2)
-    return NmMatrix(n, m, (rows, columns), frozen(values, values.dtype), bits.pack(chosen, index_bits(m)))
+    return NmMatrix(
+        n=n, m=m, shape=(rows, columns), values=frozen(values, values.dtype), indices=bits.pack(chosen, index_bits(m))
+    )
 
 
 def decode(packed: NmMatrix) -> NDArray[Any]:

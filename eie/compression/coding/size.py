@@ -33,7 +33,7 @@ FLOAT_BITS = 32
 _PUBLISHED = Path(__file__).parent / "data" / "deep_compression.csv"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Published:
     """One row of Deep Compression's tables; all but ``weights`` (as printed) in the columns' own units."""
 
@@ -47,7 +47,7 @@ class Published:
     rate_pqh_pct: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Size:
     """A layer, or the total of all.
 
@@ -111,7 +111,7 @@ class Size:
         return self.dense_bytes / self.huffman_bytes if self.huffman_bytes else np.inf
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SizeReport:
     """Sizes of every layer and of all together.
 
@@ -152,10 +152,14 @@ def size_report(
     published_as = _published_network(name, before)
     rows = _published_rows().get(published_as or "", {})
     sizes = tuple(
-        _layer_size(left.get(name), layer, _bits_for(name, index_bits), rows.get(name))
+        _layer_size(
+            layer=left.get(name), before=layer, index_bits=_bits_for(name, index_bits), published=rows.get(name)
+        )
         for name, layer in before.items()
     )
-    return SizeReport(network.name, sizes, _total(sizes, rows.get("total")), published_as)
+    return SizeReport(
+        network=network.name, layers=sizes, total=_total(sizes, rows.get("total")), published_as=published_as
+    )
 
 
 def relative_codes(layer: Layer, index_bits: int) -> relative.RelativeCodes:
@@ -189,7 +193,21 @@ def csr_bytes(layer: Layer) -> int:
 def _layer_size(layer: Layer | None, before: Layer, index_bits: int, published: Published | None) -> Size:
     weights, dense_bytes = weight_count(before), float32_bytes(before)
     if layer is None:
-        return Size(before.name, weights, 0, 0, 0.0, 0.0, 0.0, 0.0, dense_bytes, 0, 0, 0, published)
+        return Size(
+            name=before.name,
+            weights=weights,
+            kept=0,
+            entries=0,
+            weight_bits_pq=0.0,
+            weight_bits_huffman=0.0,
+            index_bits_pq=0.0,
+            index_bits_huffman=0.0,
+            dense_bytes=dense_bytes,
+            pruned_bytes=0,
+            shared_bytes=0,
+            huffman_bytes=0,
+            published=published,
+        )
     kept, biases = layer.matrix.nnz, layer.outputs * layer.has_bias
     coded = relative_codes(layer, index_bits)
     entries = len(coded.codes)
@@ -203,19 +221,19 @@ def _layer_size(layer: Layer | None, before: Layer, index_bits: int, published: 
     if layer.codebook is not None:
         code_bits, code_table = _huffman_bits(coded.codes, 1 << weight_bits)
     return Size(
-        before.name,
-        weights,
-        kept,
-        entries,
-        float(weight_bits),
-        code_bits / max(1, entries),
-        float(index_bits),
-        run_bits / max(1, entries),
-        dense_bytes,
-        csr_bytes(layer),
-        _whole_bytes(entries * (weight_bits + index_bits)) + fixed_bytes,
-        _whole_bytes(code_bits) + code_table + _whole_bytes(run_bits) + run_table + fixed_bytes,
-        published,
+        name=before.name,
+        weights=weights,
+        kept=kept,
+        entries=entries,
+        weight_bits_pq=float(weight_bits),
+        weight_bits_huffman=code_bits / max(1, entries),
+        index_bits_pq=float(index_bits),
+        index_bits_huffman=run_bits / max(1, entries),
+        dense_bytes=dense_bytes,
+        pruned_bytes=csr_bytes(layer),
+        shared_bytes=_whole_bytes(entries * (weight_bits + index_bits)) + fixed_bytes,
+        huffman_bytes=_whole_bytes(code_bits) + code_table + _whole_bytes(run_bits) + run_table + fixed_bytes,
+        published=published,
     )
 
 
@@ -227,19 +245,19 @@ def _total(sizes: tuple[Size, ...], published: Published | None) -> Size:
         return sum(getattr(one, name) for one in sizes)
 
     return Size(
-        "total",
-        added("weights"),
-        added("kept"),
-        added("entries"),
-        mean("weight_bits_pq"),
-        mean("weight_bits_huffman"),
-        mean("index_bits_pq"),
-        mean("index_bits_huffman"),
-        added("dense_bytes"),
-        added("pruned_bytes"),
-        added("shared_bytes"),
-        added("huffman_bytes"),
-        published,
+        name="total",
+        weights=added("weights"),
+        kept=added("kept"),
+        entries=added("entries"),
+        weight_bits_pq=mean("weight_bits_pq"),
+        weight_bits_huffman=mean("weight_bits_huffman"),
+        index_bits_pq=mean("index_bits_pq"),
+        index_bits_huffman=mean("index_bits_huffman"),
+        dense_bytes=added("dense_bytes"),
+        pruned_bytes=added("pruned_bytes"),
+        shared_bytes=added("shared_bytes"),
+        huffman_bytes=added("huffman_bytes"),
+        published=published,
     )
 
 
@@ -266,7 +284,7 @@ def _published_rows() -> dict[str, dict[str, Published]]:
     for row in csv.DictReader(lines):
         network, layer, weights = row.pop("network"), row.pop("layer"), row.pop("weights")
         numbers = {key: float(value) for key, value in row.items()}
-        found.setdefault(network, {})[layer] = Published(weights, **numbers)
+        found.setdefault(network, {})[layer] = Published(weights=weights, **numbers)
     return found
 
 

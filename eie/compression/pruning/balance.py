@@ -66,7 +66,7 @@ def _even_shares(total: int, room: NDArray[np.int64]) -> NDArray[np.int64]:
     return shares
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Permutation:
     """A network in another row order.
 
@@ -127,7 +127,7 @@ def permute(network: Network, n_pe: int, *, outputs: bool = False) -> Permutatio
             network = select_outputs(network, name, order)
     if not orders:
         raise RecipeError(list(kept.values()))
-    return Permutation(network, orders, kept, output_order)
+    return Permutation(network=network, orders=orders, kept=kept, output_order=output_order)
 
 
 def even_order(layer: Layer, n_pe: int, rates: NDArray[np.float64]) -> Order:
@@ -198,6 +198,8 @@ def _with_outputs(network: Network, name: str, order: Order) -> Network:
     layers = tuple(with_rows(one, order) if one.name == name else one for one in network.layers)
     trace = network.trace
     if trace is not None and trace.labels is not None:
-        trace = Trace(trace.layers, np.argsort(order)[trace.labels], trace.source, trace.synthetic)
+        trace = Trace(
+            layers=trace.layers, labels=np.argsort(order)[trace.labels], source=trace.source, synthetic=trace.synthetic
+        )
     note = f"the rows of {name} were put in another order: its outputs are not in the order of the original"
     return replace(network, layers=layers, trace=trace, notes=(*network.notes, note))

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class LayerParameters:
     """One layer's tensors, and which of them an optimiser may move.
 
@@ -63,11 +63,11 @@ class LayerParameters:
         elif layer.bias is not None:
             numbers[bias] = layer.bias
         return cls(
-            layer,
-            {key: torch.tensor(array).requires_grad_() for key, array in numbers.items()},
-            torch.tensor((layer.weights != 0).astype(np.float32)),
-            {key: torch.tensor(array.astype(np.int64)) for key, array in codes.items()},
-            None if layer.codebook is None else torch.tensor(layer.codebook),
+            source=layer,
+            values={key: torch.tensor(array).requires_grad_() for key, array in numbers.items()},
+            kept=torch.tensor((layer.weights != 0).astype(np.float32)),
+            codes={key: torch.tensor(array.astype(np.int64)) for key, array in codes.items()},
+            codebook=None if layer.codebook is None else torch.tensor(layer.codebook),
         )
 
     @property

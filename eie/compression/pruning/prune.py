@@ -110,10 +110,10 @@ def prune_mask(
     """
     pattern = n_of_m(granularity)
     if pattern is not None:
-        return nm_mask(block_scores(weights, (1, 1), criterion, evidence), *pattern)
+        return nm_mask(block_scores(weights=weights, block=(1, 1), criterion=criterion, evidence=evidence), *pattern)
     shape = (weights.shape[0], weights.shape[1])
     unit = unit_block(granularity, shape, block)
-    scores = block_scores(weights, unit, criterion, evidence)
+    scores = block_scores(weights=weights, block=unit, criterion=criterion, evidence=evidence)
     return expand(keep_largest(scores, kept_count(density, scores.size)), unit, shape)
 
 

@@ -51,7 +51,7 @@ def scheduled_density(schedule: Schedule, start: float, target: float, round_: i
     return target + (start - target) * (left**3 if schedule == "cubic" else left)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Group:
     """Layers that are ranked together; one alone unless the scope is global.
 
@@ -104,9 +104,17 @@ class Pruner:
         scored = []
         for group in self._groups:
             names = [name for name in group.names if name in current]
-            density = scheduled_density(step.schedule, group.start, group.rule.target, number, step.total_rounds)
+            density = scheduled_density(
+                schedule=step.schedule,
+                start=group.start,
+                target=group.rule.target,
+                round_=number,
+                rounds=step.total_rounds,
+            )
             scores = {
-                name: self._scores(current[name], group.rule, gradients.get(name), curvature.get(name))
+                name: self._scores(
+                    layer=current[name], rule=group.rule, gradient=gradients.get(name), curvature=curvature.get(name)
+                )
                 for name in names
             }
             scored.append((group, density, scores))
@@ -130,7 +138,12 @@ class Pruner:
             None if curvature is None else compact(layer, curvature),
             (self._step.seed, self._numbers[layer.name]),
         )
-        return block_scores(compact(layer, layer.weights), _unit(rule, layer), self._step.criterion, evidence)
+        return block_scores(
+            weights=compact(layer, layer.weights),
+            block=_unit(rule, layer),
+            criterion=self._step.criterion,
+            evidence=evidence,
+        )
 
     def _masks(self, scores: Mapping[str, NDArray[np.float64]], rule: PruneRule, density: float) -> dict[str, Mask]:
         """Units of each layer that stay; layers given together are ranked together."""
@@ -186,7 +199,7 @@ def _group(network: Network, names: tuple[str, ...], rule: PruneRule) -> _Group:
         else:
             left = block_scores(compact(layer, layer.weights), unit) != PRUNED
             units, alive = units + left.size, alive + int(left.sum())
-    return _Group(names, rule, units, alive / units)
+    return _Group(names=names, rule=rule, units=units, start=alive / units)
 
 
 def _unit(rule: PruneRule, layer: Layer) -> Block:

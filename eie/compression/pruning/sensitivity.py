@@ -19,7 +19,7 @@ from eie.model.network import Network
 DENSITIES = (0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SensitivityPoint:
     """Accuracy (0 to 1) with one layer pruned to ``density`` of its units, the others left alone."""
 
@@ -29,7 +29,7 @@ class SensitivityPoint:
     accuracy: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Sensitivity:
     """A scan.
 
@@ -104,8 +104,18 @@ def scan(
         for density in sorted(densities):
             if progress is not None:
                 progress(f"{layer.name} at density {density:g}")
-            mask = prune_mask(weights, granularity, density, criterion, block=block)
+            mask = prune_mask(
+                weights=weights, granularity=granularity, density=density, criterion=criterion, block=block
+            )
             pruned = with_mask(layer, mask)
             changed = replace(network, layers=tuple(pruned if one is layer else one for one in network.layers))
-            points.append(SensitivityPoint(layer.name, density, pruned.matrix.nnz, evaluate(changed)))
-    return Sensitivity(network.name, granularity, criterion, evaluate(network), tuple(points))
+            points.append(
+                SensitivityPoint(layer=layer.name, density=density, kept=pruned.matrix.nnz, accuracy=evaluate(changed))
+            )
+    return Sensitivity(
+        network=network.name,
+        granularity=granularity,
+        criterion=criterion,
+        baseline=evaluate(network),
+        points=tuple(points),
+    )

@@ -46,13 +46,15 @@ def select_outputs(network: Network, name: str, order: Order) -> Network:
     recorded: dict[str, LayerTrace] = dict(network.trace.layers) if network.trace is not None else {}
     for reader in readers(network, name):
         layer = layer_named(network, reader)
-        columns = _columns_of(layer, rows, order, name)
-        changed[reader] = _with_columns(changed.get(reader, layer), columns, len(order), rows)
+        columns = _columns_of(layer=layer, rows=rows, order=order, producer=name)
+        changed[reader] = _with_columns(
+            layer=changed.get(reader, layer), columns=columns, channels=len(order), channels_before=rows
+        )
         if reader in recorded and recorded[reader].width == layer.inputs:
             recorded[reader] = _trace_columns(recorded[reader], columns)
     trace = network.trace
     if trace is not None:
-        trace = Trace(recorded, trace.labels, trace.source, trace.synthetic)
+        trace = Trace(layers=recorded, labels=trace.labels, source=trace.source, synthetic=trace.synthetic)
     layers = tuple(changed.get(layer.name, layer) for layer in network.layers)
     return replace(network, layers=layers, trace=trace)
 
@@ -76,7 +78,9 @@ def remove_layer(network: Network, name: str) -> Network:
         kept = {key: value for key, value in trace.layers.items() if key != name}
         if position == 0 and network.graph is None:
             kept[layers[0].name] = trace.layers[name]
-        trace = Trace(kept, trace.labels, trace.source, trace.synthetic) if kept else None
+        trace = (
+            Trace(layers=kept, labels=trace.labels, source=trace.source, synthetic=trace.synthetic) if kept else None
+        )
     return replace(network, layers=layers, trace=trace, graph=_bypass(network.graph, name))
 
 
@@ -128,14 +132,14 @@ def narrowed(network: Network, density: float) -> Network:
         before = conv.in_channels if isinstance(conv, Conv2d) else layer.inputs
         inputs, outputs = _first(before, density), _first(layer.outputs, density)
         if i > 0:
-            columns = _columns_of(layer, before, inputs, layer.name)
-            layer = _with_columns(layer, columns, len(inputs), before)  # noqa: PLW2901
+            columns = _columns_of(layer=layer, rows=before, order=inputs, producer=layer.name)
+            layer = _with_columns(layer=layer, columns=columns, channels=len(inputs), channels_before=before)  # noqa: PLW2901
             if layer.name in recorded:
                 recorded[layer.name] = _trace_columns(recorded[layer.name], columns)
         layers.append(layer if i == last else with_rows(layer, outputs))
     trace = network.trace
     if trace is not None:
-        trace = Trace(recorded, trace.labels, trace.source, trace.synthetic)
+        trace = Trace(layers=recorded, labels=trace.labels, source=trace.source, synthetic=trace.synthetic)
     return replace(network, layers=tuple(layers), trace=trace)
 
 
@@ -186,7 +190,7 @@ def with_rows(layer: Layer, order: Order) -> Layer:
     matrix = layer.matrix
     rows, keep = place[matrix.rows], place[matrix.rows] >= 0
     picked = SparseColumns.from_entries(
-        (len(order), layer.inputs), rows[keep], matrix.column_of[keep], matrix.data[keep]
+        shape=(len(order), layer.inputs), rows=rows[keep], columns=matrix.column_of[keep], data=matrix.data[keep]
     )
     conv = layer.geometry
     return replace(
@@ -205,7 +209,7 @@ def _with_columns(layer: Layer, columns: Order, channels: int, channels_before: 
     moved = place[matrix.column_of]
     keep = moved >= 0
     picked = SparseColumns.from_entries(
-        (layer.outputs, len(columns)), matrix.rows[keep], moved[keep], matrix.data[keep]
+        shape=(layer.outputs, len(columns)), rows=matrix.rows[keep], columns=moved[keep], data=matrix.data[keep]
     )
     conv = layer.geometry
     if isinstance(conv, Conv2d):
@@ -230,7 +234,7 @@ def _trace_columns(recorded: LayerTrace, columns: Order) -> LayerTrace:
     values = recorded.dense()
     bits = frozen(np.packbits(mask, axis=1), np.uint8)
     kept = None if values is None else frozen(values[:, columns][mask], np.float32)
-    return LayerTrace(len(columns), bits, kept, recorded.products)
+    return LayerTrace(width=len(columns), bits=bits, values=kept, products=recorded.products)
 
 
 def _check_kind(layer: Layer, producer: str) -> None:

@@ -31,7 +31,7 @@ FINAL_SHARE = 0.01
 PER_EXAMPLE_BATCH = 32
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Trainer:
     """Trains and measures networks on one data set.
 
@@ -94,7 +94,7 @@ class Trainer:
                         group["lr"] = group["first"] * _decay(done / steps)
                     for value in values.values():
                         value.grad = None
-                    outputs = forward(network, values, inputs, training.dropout)
+                    outputs = forward(network=network, values=values, batch=inputs, dropout=training.dropout)
                     loss = _loss(outputs, labels)
                     loss.backward()
                     for one in parameters:

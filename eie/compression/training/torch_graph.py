@@ -49,7 +49,7 @@ def forward(network: Network, values: Values, batch: Tensor, dropout: float = 0.
     for node in graph.nodes:
         inputs = [found[name] for name in node.inputs]
         if node.layer is not None:
-            found[node.name] = _layer(layers[node.layer], values, inputs[0], dropout)
+            found[node.name] = _layer(layer=layers[node.layer], values=values, batch=inputs[0], dropout=dropout)
         elif node.op in _OPERATORS:
             found[node.name] = _OPERATORS[node.op](inputs, node.attributes)
         else:

@@ -72,7 +72,7 @@ class Value:
         return axis + 1 if axis < self.batch else axis
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Tap:
     """Where the inputs of a layer can be recorded in the file.
 
@@ -131,17 +131,20 @@ class Builder:
 
     def emit(
         self,
+        *,
         op: str,
         inputs: Sequence[str],
         name: str,
-        shape: Sequence[int],
+        full_shape: Sequence[int],
         batch: int,
-        /,
         **attributes: Any,
     ) -> Value:
-        """Add a glue node that makes ``name``, and return its value."""
-        self.nodes.append(Node(op, tuple(inputs), (name,), None, attributes))
-        return Value(name, tuple(shape), batch)
+        """Add a glue node that makes ``name``, and return its value.
+
+        ``full_shape`` counts the batch, which is axis ``batch``; a node's own attribute may be called ``shape``.
+        """
+        self.nodes.append(Node(op=op, inputs=tuple(inputs), outputs=(name,), layer=None, attributes=attributes))
+        return Value(name, tuple(full_shape), batch)
 
     def hold(self, name: str, array: NDArray[Any]) -> str:
         """Keep a constant for the graph and return its name there.

@@ -44,7 +44,7 @@ def gemm(node: OnnxNode, into: Builder) -> None:
     x = into.known(node.inputs[0])
     if x is not None and (len(x.shape) != 2 or x.batch != 0):
         raise UnsupportedError(f"A has shape {x.shape}")
-    _linear(node, into, weights, bias, bias_name, node.outputs[0])
+    _linear(node=node, into=into, weights=weights, bias=bias, bias_name=bias_name, out=node.outputs[0])
 
 
 def matmul(node: OnnxNode, into: Builder) -> None:
@@ -60,7 +60,7 @@ def matmul(node: OnnxNode, into: Builder) -> None:
         if bias is not None:
             bias_name, out = name, add.outputs[0]
             into.absorbed.add(add.index)
-    _linear(node, into, weights.T, bias, bias_name, out)
+    _linear(node=node, into=into, weights=weights.T, bias=bias, bias_name=bias_name, out=out)
 
 
 def conv(node: OnnxNode, into: Builder) -> None:
@@ -81,25 +81,37 @@ def conv(node: OnnxNode, into: Builder) -> None:
     name = into.layer_name(node, node.inputs[1], bias_name)
     out, relu = _relu_behind(into, node.outputs[0])
     kernel = kernel[:, :, None] if flat else kernel
-    into.layers.append(Layer.from_conv(name, kernel, bias, shape, relu=relu))
-    into.taps.append(Tap(name, node.inputs[0], 0, node.index))
+    into.layers.append(Layer.from_conv(name=name, weights=kernel, bias=bias, conv=shape, relu=relu))
+    into.taps.append(Tap(layer=name, tensor=node.inputs[0], batch=0, node=node.index))
     if x is None:
         return
     size = (1, x.shape[2]) if flat else (x.shape[2], x.shape[3])
     _expect(x.shape[1], shape.in_channels, "channels")
     full = (x.shape[0], shape.out_channels, *shape.output_size(*size))
     if not flat:
-        into.set(out, _layer_node(into, name, (x.name,), out, full, 0))
+        into.set(out, _layer_node(into=into, name=name, inputs=(x.name,), out=out, shape=full, batch=0))
         return
-    raised = into.emit("unsqueeze", (x.name,), f"{out} [in]", (*x.shape[:2], 1, x.shape[2]), 0, axes=(2,))
-    made = _layer_node(into, name, (raised.name,), f"{out} [map]", full, 0)
-    into.set(out, into.emit("squeeze", (made.name,), out, (full[0], full[1], full[3]), 0, axes=(2,)))
+    raised = into.emit(
+        op="unsqueeze",
+        inputs=(x.name,),
+        name=f"{out} [in]",
+        full_shape=(*x.shape[:2], 1, x.shape[2]),
+        batch=0,
+        axes=(2,),
+    )
+    made = _layer_node(into=into, name=name, inputs=(raised.name,), out=f"{out} [map]", shape=full, batch=0)
+    into.set(
+        out,
+        into.emit(
+            op="squeeze", inputs=(made.name,), name=out, full_shape=(full[0], full[1], full[3]), batch=0, axes=(2,)
+        ),
+    )
 
 
 def lstm(node: OnnxNode, into: Builder) -> None:
     """One layer for each direction; initial states must be zero, the gates the standard ones."""
     w, r = _weights(node, into, 1), _weights(node, into, 2)
-    _check_lstm(node, into, w, r)
+    _check_lstm(node=node, into=into, w=w, r=r)
     directions = {"forward": (False,), "reverse": (True,), "bidirectional": (False, True)}
     way = str(node.attributes.get("direction", "forward"))
     if way not in directions or len(w) != len(directions[way]):
@@ -119,11 +131,15 @@ def lstm(node: OnnxNode, into: Builder) -> None:
     for i, backwards in enumerate(directions[way]):
         name = base if len(w) == 1 else f"{base}_{'reverse' if backwards else 'forward'}"
         bias = _gates(biases[i].reshape(2, -1).sum(axis=0)) if bias_name else None
-        into.layers.append(Layer.from_lstm(name, _gates(w[i]), _gates(r[i]), bias, reverse=backwards))
-        into.taps.append(Tap(name, node.inputs[0], 0 if first else 1, node.index, i))
+        into.layers.append(
+            Layer.from_lstm(
+                name=name, input_weights=_gates(w[i]), hidden_weights=_gates(r[i]), bias=bias, reverse=backwards
+            )
+        )
+        into.taps.append(Tap(layer=name, tensor=node.inputs[0], batch=0 if first else 1, node=node.index, direction=i))
         names.append(name)
     if x is not None:
-        _lstm_nodes(node, into, x, names, r.shape[2])
+        _lstm_nodes(node=node, into=into, x=x, names=names, hidden=r.shape[2])
 
 
 def _check_lstm(node: OnnxNode, into: Builder, w: NDArray[Any], r: NDArray[Any]) -> None:
@@ -151,7 +167,9 @@ def _lstm_nodes(node: OnnxNode, into: Builder, x: Value, names: list[str], hidde
     used = [name if into.is_used(name) else "" for name in (*node.outputs, "", "", "")[:3]]
     for i, name in enumerate(names):
         outputs = tuple(f"node {node.index} [{part}{i}]" for part in ("y", "h", "c"))
-        into.nodes.append(Node("layer", (x.name,), outputs if any(used[1:]) else outputs[:1], name))
+        into.nodes.append(
+            Node(op="layer", inputs=(x.name,), outputs=outputs if any(used[1:]) else outputs[:1], layer=name)
+        )
     for out, part, at in zip(used, "yhc", (2, 1, 1), strict=True):
         if not out:
             continue
@@ -159,11 +177,16 @@ def _lstm_nodes(node: OnnxNode, into: Builder, x: Value, names: list[str], hidde
         raised = [out] if len(names) == 1 else [f"{out} [{i}]" for i in range(len(names))]
         for i, name in enumerate(raised):
             into.emit(
-                "unsqueeze", (f"node {node.index} [{part}{i}]",), name, (*size[:at], 1, *size[at:]), 0, axes=(at,)
+                op="unsqueeze",
+                inputs=(f"node {node.index} [{part}{i}]",),
+                name=name,
+                full_shape=(*size[:at], 1, *size[at:]),
+                batch=0,
+                axes=(at,),
             )
         full = [*size[:at], len(names), *size[at:]]
         if len(names) > 1:
-            into.emit("concat", raised, out, full, 0, axis=at)
+            into.emit(op="concat", inputs=raised, name=out, full_shape=full, batch=0, axis=at)
         # In the file: Y (time, directions, batch, hidden), Y_h (directions, batch, hidden), unless layout=1.
         place = 0 if x.batch == 0 else at
         shape = (*full[1 : place + 1], samples, *full[place + 1 :])
@@ -186,15 +209,20 @@ def _linear(
     name = into.layer_name(node, node.inputs[1], bias_name)
     out, relu = _relu_behind(into, out)
     into.layers.append(Layer.from_weights(name, weights, bias, relu=relu))
-    into.taps.append(Tap(name, node.inputs[0], 0 if x is None else x.batch, node.index))
+    into.taps.append(Tap(layer=name, tensor=node.inputs[0], batch=0 if x is None else x.batch, node=node.index))
     if x is not None:
-        into.set(out, _layer_node(into, name, (x.name,), out, (*x.shape[:-1], len(weights)), x.batch))
+        into.set(
+            out,
+            _layer_node(
+                into=into, name=name, inputs=(x.name,), out=out, shape=(*x.shape[:-1], len(weights)), batch=x.batch
+            ),
+        )
 
 
 def _layer_node(
     into: Builder, name: str, inputs: tuple[str, ...], out: str, shape: tuple[int, ...], batch: int
 ) -> Value:
-    into.nodes.append(Node("layer", inputs, (out,), name))
+    into.nodes.append(Node(op="layer", inputs=inputs, outputs=(out,), layer=name))
     return Value(out, shape, batch)
 
 
@@ -252,18 +280,18 @@ def _conv2d(node: OnnxNode, kernel: NDArray[Any], spatial: tuple[int, ...] | Non
         raise ModelError(f"kernel_shape={stated}, but its weights have {size}")
     stride = ints(node, "strides", (1,) * rank)
     dilation = ints(node, "dilations", (1,) * rank)
-    pads = padding(node, size, stride, dilation, spatial)
+    pads = padding(node=node, size=size, stride=stride, dilation=dilation, spatial=spatial)
     groups = int(node.attributes.get("group", 1))
     if rank == 1:
         size, stride, dilation, pads = (1, *size), (1, *stride), (1, *dilation), (0, pads[0], 0, pads[1])
     return Conv2d(
-        kernel.shape[1] * groups,
-        kernel.shape[0],
-        (size[0], size[1]),
-        (stride[0], stride[1]),
-        (pads[0], pads[1], pads[2], pads[3]),
-        (dilation[0], dilation[1]),
-        groups,
+        in_channels=kernel.shape[1] * groups,
+        out_channels=kernel.shape[0],
+        kernel=(size[0], size[1]),
+        stride=(stride[0], stride[1]),
+        pads=(pads[0], pads[1], pads[2], pads[3]),
+        dilation=(dilation[0], dilation[1]),
+        groups=groups,
     )
 
 

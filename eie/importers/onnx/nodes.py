@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 LONGEST_NAME = 200
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class OnnxNode:
     """One node of the file, its attributes as plain values; ``name`` and ``op`` are printable and not empty."""
 
@@ -39,7 +39,16 @@ def plain_nodes(path: Path, proto: onnx.ModelProto) -> list[OnnxNode]:
         op = printable(op) or "no operator"
         name = printable(node.name or next((out for out in node.output if out), "")) or f"node {i}"
         attributes = _attributes(f"{path}: node {name!r} ({op})", node)
-        nodes.append(OnnxNode(name, op, tuple(node.input), tuple(node.output), {**attributes, "opset": opset}, i))
+        nodes.append(
+            OnnxNode(
+                name=name,
+                op=op,
+                inputs=tuple(node.input),
+                outputs=tuple(node.output),
+                attributes={**attributes, "opset": opset},
+                index=i,
+            )
+        )
     made = [name for node in nodes for name in node.outputs if name]
     if len(set(made)) != len(made):
         raise ModelError(f"{path}: damaged: two nodes make the same tensor")

@@ -43,7 +43,9 @@ def elementwise(op: str) -> Handler:
     """Return a handler for an operator without parameters."""
 
     def handle(node: OnnxNode, into: Builder, x: Value) -> None:
-        into.set(node.outputs[0], into.emit(op, (x.name,), node.outputs[0], x.shape, x.batch))
+        into.set(
+            node.outputs[0], into.emit(op=op, inputs=(x.name,), name=node.outputs[0], full_shape=x.shape, batch=x.batch)
+        )
 
     return handle
 
@@ -51,7 +53,12 @@ def elementwise(op: str) -> Handler:
 def leaky_relu(node: OnnxNode, into: Builder, x: Value) -> None:
     """Keep the slope."""
     slope = float(node.attributes.get("alpha", 0.01))
-    into.set(node.outputs[0], into.emit("leaky_relu", (x.name,), node.outputs[0], x.shape, x.batch, slope=slope))
+    into.set(
+        node.outputs[0],
+        into.emit(
+            op="leaky_relu", inputs=(x.name,), name=node.outputs[0], full_shape=x.shape, batch=x.batch, slope=slope
+        ),
+    )
 
 
 def clip(node: OnnxNode, into: Builder, x: Value) -> None:
@@ -62,7 +69,7 @@ def clip(node: OnnxNode, into: Builder, x: Value) -> None:
             bounds[ours] = float(_constant(node, into, place).reshape(()))
         elif theirs in node.attributes:
             bounds[ours] = float(node.attributes[theirs])
-    _clip(node, into, x, bounds)
+    _clip(node=node, into=into, x=x, bounds=bounds)
 
 
 def quantise(node: OnnxNode, into: Builder, x: Value) -> None:
@@ -74,7 +81,7 @@ def quantise(node: OnnxNode, into: Builder, x: Value) -> None:
     bounds = np.iinfo(zero.dtype)
     step, offset = float(scale.reshape(())), int(zero.reshape(()))
     into.left_out.append(node.name)
-    _clip(node, into, x, {"low": (bounds.min - offset) * step, "high": (bounds.max - offset) * step})
+    _clip(node=node, into=into, x=x, bounds={"low": (bounds.min - offset) * step, "high": (bounds.max - offset) * step})
 
 
 def softmax(node: OnnxNode, into: Builder, x: Value) -> None:
@@ -84,7 +91,9 @@ def softmax(node: OnnxNode, into: Builder, x: Value) -> None:
     if node.attributes["opset"] < 13 and axis % len(x.shape) != len(x.shape) - 1:
         raise UnsupportedError("over several axes")
     out = node.outputs[0]
-    into.set(out, into.emit("softmax", (x.name,), out, x.shape, x.batch, axis=x.axis(axis)))
+    into.set(
+        out, into.emit(op="softmax", inputs=(x.name,), name=out, full_shape=x.shape, batch=x.batch, axis=x.axis(axis))
+    )
 
 
 def pool(op: str) -> Handler:
@@ -99,7 +108,7 @@ def pool(op: str) -> Handler:
             raise ModelError("kernel_shape is missing")
         kernel = ints(node, "kernel_shape", (1, 1))
         stride, dilation = ints(node, "strides", (1, 1)), ints(node, "dilations", (1, 1))
-        pads = padding(node, kernel, stride, dilation, x.shape[2:])
+        pads = padding(node=node, size=kernel, stride=stride, dilation=dilation, spatial=x.shape[2:])
         ceil = bool(node.attributes.get("ceil_mode", 0))
         attributes: dict[str, object] = {"kernel": kernel, "stride": stride, "pads": pads, "dilation": dilation}
         attributes["ceil"] = ceil
@@ -114,7 +123,9 @@ def pool(op: str) -> Handler:
             # The last window must start on the map or the padding before it.
             sizes.append(size - (ceil and (size - 1) * stride[i] >= length + pads[i]))
         out = node.outputs[0]
-        into.set(out, into.emit(op, (x.name,), out, (*x.shape[:2], *sizes), 0, **attributes))
+        into.set(
+            out, into.emit(op=op, inputs=(x.name,), name=out, full_shape=(*x.shape[:2], *sizes), batch=0, **attributes)
+        )
 
     return handle
 
@@ -125,9 +136,11 @@ def global_pool(node: OnnxNode, into: Builder, x: Value) -> None:
         raise UnsupportedError(f"its input has shape {x.shape}")
     out, full = node.outputs[0], (*x.shape[:2], 1, 1)
     if node.op == "GlobalAveragePool":
-        into.set(out, into.emit("global_average_pool", (x.name,), out, full, 0))
+        into.set(out, into.emit(op="global_average_pool", inputs=(x.name,), name=out, full_shape=full, batch=0))
     else:
-        into.set(out, into.emit("max_pool", (x.name,), out, full, 0, kernel=x.shape[2:]))
+        into.set(
+            out, into.emit(op="max_pool", inputs=(x.name,), name=out, full_shape=full, batch=0, kernel=x.shape[2:])
+        )
 
 
 def mean(node: OnnxNode, into: Builder, x: Value) -> None:
@@ -144,7 +157,7 @@ def mean(node: OnnxNode, into: Builder, x: Value) -> None:
         sizes = [size for i, size in enumerate(sizes) if i not in places]
         batch -= sum(place < batch for place in places)
     out = node.outputs[0]
-    into.set(out, into.emit("mean", (x.name,), out, sizes, batch, axes=ours, keep=keep))
+    into.set(out, into.emit(op="mean", inputs=(x.name,), name=out, full_shape=sizes, batch=batch, axes=ours, keep=keep))
 
 
 def reshape(node: OnnxNode, into: Builder, x: Value) -> None:
@@ -166,7 +179,7 @@ def reshape(node: OnnxNode, into: Builder, x: Value) -> None:
         sizes = squeezed(x.shape, axes)
     else:
         sizes = unsqueezed(x.shape, axes_of(inputs, attributes) or [])
-    into.set(node.outputs[0], _reshaped(into, x, node.outputs[0], sizes))
+    into.set(node.outputs[0], _reshaped(into=into, x=x, out=node.outputs[0], sizes=sizes))
 
 
 def transpose(node: OnnxNode, into: Builder, x: Value) -> None:
@@ -181,7 +194,7 @@ def transpose(node: OnnxNode, into: Builder, x: Value) -> None:
     if ours == tuple(range(rank)):
         into.set(out, Value(x.name, sizes, batch))
     else:
-        into.set(out, into.emit("transpose", (x.name,), out, sizes, batch, axes=ours))
+        into.set(out, into.emit(op="transpose", inputs=(x.name,), name=out, full_shape=sizes, batch=batch, axes=ours))
 
 
 def concat(node: OnnxNode, into: Builder, _: Value) -> None:
@@ -200,7 +213,10 @@ def concat(node: OnnxNode, into: Builder, _: Value) -> None:
             raise ModelError(f"joins shapes {first.shape} and {part.shape}")
     sizes[axis] = sum(part.shape[axis] for part in known)
     names = [part.name for part in known]
-    into.set(node.outputs[0], into.emit("concat", names, node.outputs[0], sizes, first.batch, axis=ours))
+    into.set(
+        node.outputs[0],
+        into.emit(op="concat", inputs=names, name=node.outputs[0], full_shape=sizes, batch=first.batch, axis=ours),
+    )
 
 
 def arithmetic(op: str) -> Handler:
@@ -220,7 +236,7 @@ def arithmetic(op: str) -> Handler:
                 raise UnsupportedError(f"shapes {x.shape} and {part.shape}")
             names.append(part.name)
             sizes = np.broadcast_shapes(sizes, part.shape)
-        into.set(out, into.emit(op, names, out, sizes, x.batch))
+        into.set(out, into.emit(op=op, inputs=names, name=out, full_shape=sizes, batch=x.batch))
 
     return handle
 
@@ -237,7 +253,7 @@ def batch_norm(node: OnnxNode, into: Builder, x: Value) -> None:
         names.append(into.hold(f"{node.outputs[0]} [{place}]", vector))
     epsilon = float(node.attributes.get("epsilon", 1e-5))
     out = node.outputs[0]
-    into.set(out, into.emit("batch_norm", names, out, x.shape, 0, epsilon=epsilon))
+    into.set(out, into.emit(op="batch_norm", inputs=names, name=out, full_shape=x.shape, batch=0, epsilon=epsilon))
 
 
 def slices(node: OnnxNode, into: Builder, x: Value) -> None:
@@ -254,7 +270,7 @@ def slices(node: OnnxNode, into: Builder, x: Value) -> None:
         sizes[place] = len(taken)
         name = node.outputs[0] if i == len(cuts) - 1 else f"{node.outputs[0]} [{i}]"
         bounds = {"axis": ours, "start": taken.start, "stop": max(taken.stop, taken.start), "step": taken.step}
-        at = into.emit("slice", (at,), name, sizes, x.batch, **bounds).name
+        at = into.emit(op="slice", inputs=(at,), name=name, full_shape=sizes, batch=x.batch, **bounds).name
     into.set(node.outputs[0], Value(at, tuple(sizes), x.batch))
 
 
@@ -273,10 +289,14 @@ def gather(node: OnnxNode, into: Builder, x: Value) -> None:
     sizes = [*x.shape[:axis], 1, *x.shape[axis + 1 :]]
     out = node.outputs[0]
     name = out if index.ndim else f"{out} [one]"
-    cut = into.emit("slice", (x.name,), name, sizes, x.batch, axis=ours, start=place, stop=place + 1)
+    cut = into.emit(
+        op="slice", inputs=(x.name,), name=name, full_shape=sizes, batch=x.batch, axis=ours, start=place, stop=place + 1
+    )
     if not index.ndim:
         del sizes[axis]
-        cut = into.emit("squeeze", (cut.name,), out, sizes, x.batch - (axis < x.batch), axes=(ours,))
+        cut = into.emit(
+            op="squeeze", inputs=(cut.name,), name=out, full_shape=sizes, batch=x.batch - (axis < x.batch), axes=(ours,)
+        )
     into.set(out, cut)
 
 
@@ -302,7 +322,12 @@ def pad(node: OnnxNode, into: Builder, x: Value) -> None:
             pairs[x.axis(axis)] = (before[axis], behind[axis])
             sizes[axis] += before[axis] + behind[axis]
     out = node.outputs[0]
-    into.set(out, into.emit("pad", (x.name,), out, sizes, x.batch, pads=tuple(pairs), value=float(value)))
+    into.set(
+        out,
+        into.emit(
+            op="pad", inputs=(x.name,), name=out, full_shape=sizes, batch=x.batch, pads=tuple(pairs), value=float(value)
+        ),
+    )
 
 
 HANDLERS: dict[str, Handler] = {
@@ -354,13 +379,16 @@ def _reshaped(into: Builder, x: Value, out: str, sizes: tuple[int, ...]) -> Valu
     made = Value(x.name, sizes, batch)
     if made.sample == x.sample:
         return made
-    return into.emit("reshape", (x.name,), out, sizes, batch, shape=(0, *made.sample))
+    return into.emit(op="reshape", inputs=(x.name,), name=out, full_shape=sizes, batch=batch, shape=(0, *made.sample))
 
 
 def _clip(node: OnnxNode, into: Builder, x: Value, bounds: dict[str, float]) -> None:
     finite = {key: bound for key, bound in bounds.items() if math.isfinite(bound) and abs(bound) < 3e38}
     out = node.outputs[0]
-    into.set(out, into.emit("clip", (x.name,), out, x.shape, x.batch, **finite) if finite else x)
+    into.set(
+        out,
+        into.emit(op="clip", inputs=(x.name,), name=out, full_shape=x.shape, batch=x.batch, **finite) if finite else x,
+    )
 
 
 def _constant(node: OnnxNode, into: Builder, place: int) -> NDArray[Any]:

@@ -57,7 +57,7 @@ class OnnxInput:
         return " x ".join("?" if size is None else str(size) for size in self.shape) or "unknown"
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class OnnxModel:
     """What was read.
 
@@ -106,7 +106,7 @@ def read_onnx(path: Path, unsupported: Unsupported = "refuse", input_shape: Sequ
             uses.setdefault(name, []).append(node)
     into = Builder(constants, uses, frozenset(given))
     problems: list[str] = []
-    inputs = _graph_inputs(path, graph, uses, into.constants, input_shape)
+    inputs = _graph_inputs(path=path, graph=graph, uses=uses, constants=into.constants, input_shape=input_shape)
     for one in inputs:
         if (sizes := one.sizes) is None:
             problems.append(f"{printable(one.name)} (an input of shape {one}: state its open sizes with --input-shape)")
@@ -114,7 +114,7 @@ def read_onnx(path: Path, unsupported: Unsupported = "refuse", input_shape: Sequ
             into.set(one.name, Value(one.name, sizes, one.batch))
     # Damaged numbers may overflow on the way; what is not finite in the end is refused where it would be stored.
     with np.errstate(all="ignore"):
-        _translate(path, nodes, into, problems)
+        _translate(path=path, nodes=nodes, into=into, problems=problems)
     missing = [name for name in given if into.known(name) is None]
     if missing and not problems:
         problems.append(f"{printable(missing[0])} (an output that no path from the input leads to)")
@@ -126,7 +126,12 @@ def read_onnx(path: Path, unsupported: Unsupported = "refuse", input_shape: Sequ
     if not into.layers:
         skipped = f" (not supported: {_listed(problems)})" if problems else ""
         raise ModelError(f"{path}: holds no Gemm, MatMul, Conv or LSTM with constant weights{skipped}")
-    return OnnxModel(_network(path, into, inputs, given, problems), inputs, tuple(into.taps), proto)
+    return OnnxModel(
+        network=_network(path=path, into=into, inputs=inputs, given=given, problems=problems),
+        inputs=inputs,
+        taps=tuple(into.taps),
+        proto=proto,
+    )
 
 
 def _translate(path: Path, nodes: list[OnnxNode], into: Builder, problems: list[str]) -> None:
@@ -214,12 +219,19 @@ def _network(
         )
     if problems:
         notes.append(f"skipped, so that layers run on recorded activations only: {_listed(problems)}")
-        return Network(path.stem, tuple(into.layers), source=path.name, notes=tuple(notes))
+        return Network(name=path.stem, layers=tuple(into.layers), source=path.name, notes=tuple(notes))
     named = tuple((one.name, into.values[one.name].sample) for one in inputs)
-    graph = Graph(named, tuple(into.nodes), tuple(into.values[name].name for name in given), into.held)
+    graph = Graph(
+        inputs=named,
+        nodes=tuple(into.nodes),
+        outputs=tuple(into.values[name].name for name in given),
+        constants=into.held,
+    )
     order = {name: i for i, name in enumerate(graph.layers)}
     layers = tuple(sorted(into.layers, key=lambda layer: order[layer.name]))
-    return Network(path.stem, layers, _is_chain(graph), source=path.name, notes=tuple(notes), graph=graph)
+    return Network(
+        name=path.stem, layers=layers, sequential=_is_chain(graph), source=path.name, notes=tuple(notes), graph=graph
+    )
 
 
 def _is_chain(graph: Graph) -> bool:

@@ -93,7 +93,9 @@ def dense_array(tensor: onnx.TensorProto, where: str, folder: Path) -> NDArray[A
         tensor = _with_external(tensor, where, folder)
     try:
         if not tensor.HasField("raw_data"):
-            _check_count(len(getattr(tensor, helper.tensor_dtype_to_field(kind))), tensor, shape, where)
+            _check_count(
+                stored=len(getattr(tensor, helper.tensor_dtype_to_field(kind))), tensor=tensor, shape=shape, where=where
+            )
         array = numpy_helper.to_array(tensor)
     except (ValueError, TypeError, KeyError, OverflowError, MemoryError) as error:
         raise ModelError(f"{where}: damaged tensor: {_first_line(error)}") from None

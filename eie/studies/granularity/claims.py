@@ -89,7 +89,7 @@ def _highest_compression(study: GranularityStudy) -> Statement:
         return _not_shown(TEXT, claim, "needs fine-grained variants and others")
     best = max(gains, key=lambda name: gains[name])
     found = f"{len(gains)} others: from {min(gains.values()):+.1%} to {gains[best]:+.1%} ({best}); {_tuning(study)}"
-    return Statement(TEXT, claim, gains[best] <= TOLERATED_LOSS, found)
+    return Statement(place=TEXT, claim=claim, holds=gains[best] <= TOLERATED_LOSS, found=found)
 
 
 def _nine_to_twelve_times(study: GranularityStudy) -> Statement:
@@ -108,7 +108,9 @@ def _nine_to_twelve_times(study: GranularityStudy) -> Statement:
         if row.accuracy is not None and row.accuracy >= before - TOLERATED_LOSS
     ]
     best = max(ratios, default=1.0)
-    return Statement(TEXT, claim, best >= LEAST_COMPRESSION, f"{best:.1f} times; {_tuning(study)}")
+    return Statement(
+        place=TEXT, claim=claim, holds=best >= LEAST_COMPRESSION, found=f"{best:.1f} times; {_tuning(study)}"
+    )
 
 
 def _ten_times_smaller(study: GranularityStudy) -> Statement:
@@ -119,10 +121,11 @@ def _ten_times_smaller(study: GranularityStudy) -> Statement:
         return _not_shown(LECTURE, claim, CAME_PRUNED if study.came_pruned else "needs the variant fine:0.9")
     csr, eie = (before["dense"] / row.size_bytes[name] for name in ("csr", "eie"))
     return Statement(
-        LECTURE,
-        claim,
-        csr >= 0.9 * 10,
-        f"{csr:.2f} times: 32-bit indices take as much as the values; EIE's format with 4-bit codes: {eie:.2f} times",
+        place=LECTURE,
+        claim=claim,
+        holds=csr >= 0.9 * 10,
+        found=f"{csr:.2f} times: 32-bit indices take as much as the values; "
+        f"EIE's format with 4-bit codes: {eie:.2f} times",
     )
 
 
@@ -138,7 +141,7 @@ def _nothing_on_dense_machines(study: GranularityStudy) -> Statement:
         return _not_shown(TEXT, claim, "needs fine-grained variants and a dense machine")
     worst = max(max(values) for values in found.values())
     text = ", ".join(f"{machine} {min(values):.2f}x to {max(values):.2f}x" for machine, values in found.items())
-    return Statement(TEXT, claim, worst <= 1 + NOISE, text)
+    return Statement(place=TEXT, claim=claim, holds=worst <= 1 + NOISE, found=text)
 
 
 def _nothing_through_csr(study: GranularityStudy) -> Statement:
@@ -153,7 +156,12 @@ def _nothing_through_csr(study: GranularityStudy) -> Statement:
     where = break_even(study, machine)
     most = max(row.variant.sparsity for row in _of(study, "fine"))
     even = f"at {where:.0%} sparsity" if where is not None else f"nowhere up to {most:.0%}"
-    return Statement(LECTURE, claim, best < 1, f"at best {best:.2f}x of the dense product's speed; breaks even {even}")
+    return Statement(
+        place=LECTURE,
+        claim=claim,
+        holds=best < 1,
+        found=f"at best {best:.2f}x of the dense product's speed; breaks even {even}",
+    )
 
 
 def _pays_on_eie(study: GranularityStudy) -> Statement:
@@ -166,7 +174,7 @@ def _pays_on_eie(study: GranularityStudy) -> Statement:
     if "dense" in study.machines:
         before = study.latency_us(study.unpruned, "dense")
         text += f", {(before or 0) / (after or 1):.2f}x over it on the same PEs without compression"
-    return Statement(TEXT, claim, (speedup or 0) > 1.5, text)
+    return Statement(place=TEXT, claim=claim, holds=(speedup or 0) > 1.5, found=text)
 
 
 def _at_most_twice(study: GranularityStudy) -> Statement:
@@ -175,7 +183,10 @@ def _at_most_twice(study: GranularityStudy) -> Statement:
     if not layers:
         return _not_shown(TEXT, claim, "needs the variant 2:4 and the machine tensor-core")
     return Statement(
-        TEXT, claim, max(layers) <= 2 + 1e-9, f"by layer {min(layers):.2f}x to {max(layers):.2f}x (modelled)"
+        place=TEXT,
+        claim=claim,
+        holds=max(layers) <= 2 + 1e-9,
+        found=f"by layer {min(layers):.2f}x to {max(layers):.2f}x (modelled)",
     )
 
 
@@ -208,7 +219,9 @@ def _on_any_machine(study: GranularityStudy, family: str, claim: str) -> Stateme
         return _not_shown(TEXT, claim, missing)
     slowest = min(found, key=lambda machine: min(found[machine]))
     least = min(found[slowest])
-    return Statement(TEXT, claim, least > 1.05, f"least: {least:.2f}x, on {slowest}; {len(found)} machines")
+    return Statement(
+        place=TEXT, claim=claim, holds=least > 1.05, found=f"least: {least:.2f}x, on {slowest}; {len(found)} machines"
+    )
 
 
 def _channels_alike(study: GranularityStudy) -> Statement:
@@ -223,7 +236,7 @@ def _channels_alike(study: GranularityStudy) -> Statement:
     fewer = (study.unpruned.macs or 0) / (row.macs or 1)
     listed = ", ".join(f"{machine} {speedup:.2f}x" for machine, speedup in known.items())
     text = f"{row.variant}, {fewer:.2f} times fewer MACs: {listed}; most over least {spread:.2f}"
-    return Statement(TEXT, claim, spread <= ALIKE, text)
+    return Statement(place=TEXT, claim=claim, holds=spread <= ALIKE, found=text)
 
 
 def _non_uniform(study: GranularityStudy) -> Statement:
@@ -242,7 +255,7 @@ def _non_uniform(study: GranularityStudy) -> Statement:
     dearer = found.found.verified > (1 + SAME_LATENCY) * found.uniform.verified
     if by_chance >= 0.05 or dearer:
         return _not_shown(TEXT, claim, text)
-    return Statement(TEXT, claim, better, text)
+    return Statement(place=TEXT, claim=claim, holds=better, found=text)
 
 
 def _of(study: GranularityStudy, family: str) -> list[Row]:
@@ -297,4 +310,4 @@ def _tuning(study: GranularityStudy) -> str:
 
 
 def _not_shown(place: str, claim: str, why: str) -> Statement:
-    return Statement(place, claim, None, why)
+    return Statement(place=place, claim=claim, holds=None, found=why)

@@ -63,13 +63,34 @@ def _rows(study: GranularityStudy, figures: Figures, row: Row) -> Iterator[dict[
     operations = row.kept_macs if figures.variant == "2:4" else row.macs
     assert row.kept is not None
     assert operations is not None
-    yield _row(figures, "parameters", "million", figures.parameters / millions, row.kept / millions, row)
-    yield _row(figures, "FLOPs", "billion", figures.flops / billions, operations / billions, row)
+    yield _row(
+        figures=figures,
+        what="parameters",
+        unit="million",
+        printed=figures.parameters / millions,
+        ours=row.kept / millions,
+        row=row,
+    )
+    yield _row(
+        figures=figures,
+        what="FLOPs",
+        unit="billion",
+        printed=figures.flops / billions,
+        ours=operations / billions,
+        row=row,
+    )
     if figures.gpu_speedup is not None:
         for machine in study.machines:
             if machine.startswith(GPU):
                 ours = study.speedup(row, machine)
-                yield _row(figures, f"speedup, {machine}", "", figures.gpu_speedup, ours, row)
+                yield _row(
+                    figures=figures,
+                    what=f"speedup, {machine}",
+                    unit="",
+                    printed=figures.gpu_speedup,
+                    ours=ours,
+                    row=row,
+                )
     yield {
         "variant": str(row.variant),
         "what": "ImageNet top-1, %",

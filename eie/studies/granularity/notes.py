@@ -20,7 +20,7 @@ class Reported:
     source: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Figures:
     """What the granularities text says of one variant of ResNet-50; None where it says nothing."""
 
@@ -31,7 +31,7 @@ class Figures:
     gpu_speedup: float | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PruningNotes:
     """The texts' titles and figures."""
 
@@ -48,8 +48,8 @@ def pruning_notes() -> PruningNotes:
         (files("eie.studies.granularity") / "data" / "pruning_notes.toml").read_text(encoding="utf-8")
     )
     return PruningNotes(
-        value["granularities"],
-        value["lecture"],
-        tuple(Reported(**one) for one in value["two_of_four"]),
-        tuple(Figures(**one) for one in value["example"]),
+        granularities=value["granularities"],
+        lecture=value["lecture"],
+        two_of_four=tuple(Reported(**one) for one in value["two_of_four"]),
+        example=tuple(Figures(**one) for one in value["example"]),
     )

@@ -33,7 +33,7 @@ def sections(study: GranularityStudy) -> tuple[Section, ...]:
     printed = example(study)
     if printed is not None:
         note = "the two compared within 5 %; speedups are of a modelled A100, not of a measured one"
-        found.append(Section("example", "The text's ResNet-50", (printed,), notes=(note,)))
+        found.append(Section(name="example", title="The text's ResNet-50", grids=(printed,), notes=(note,)))
     return tuple(found)
 
 
@@ -106,7 +106,7 @@ def _left(study: GranularityStudy) -> Section:
         caption += f"; accuracy on {study.accuracy_source}, {tuned}"
     said = dict.fromkeys(f"{row.variant.family}: {row.note}" for row in study.rows if row.note)
     return Section(
-        "left", f"{study.network}: granularities", (Grid(caption, tuple(columns), tuple(rows)),),
+        name="left", title=f"{study.network}: granularities", grids=(Grid(caption, tuple(columns), tuple(rows)),),
         notes=(*said, *study.notes),
     )  # fmt: skip
 
@@ -115,9 +115,19 @@ def _costs(study: GranularityStudy) -> Section:
     known = study.machines
     priced = [machine for machine in study.machines if study.energy_nj(study.unpruned, machine) is not None]
     grids = [
-        _by_machine(study, "Speedup over the unpruned network on the same machine", study.speedup, "factor", known),
-        _by_machine(study, "Latency, us a sample", study.latency_us, "number", known),
-        _by_machine(study, "Energy, nJ a sample", study.energy_nj, "number", priced),
+        _by_machine(
+            study=study,
+            caption="Speedup over the unpruned network on the same machine",
+            value=study.speedup,
+            format="factor",
+            machines=known,
+        ),
+        _by_machine(
+            study=study, caption="Latency, us a sample", value=study.latency_us, format="number", machines=known
+        ),
+        _by_machine(
+            study=study, caption="Energy, nJ a sample", value=study.energy_nj, format="number", machines=priced
+        ),
     ]
     machines = tuple(
         {
@@ -149,7 +159,7 @@ def _costs(study: GranularityStudy) -> Section:
         if study.yardstick(machine) != machine
     ]
     notes.append("machines differ in clock, node, batch and memory: a column is to be read from top to bottom")
-    return Section("costs", f"{study.network}: time and energy", tuple(grids), notes=tuple(notes))
+    return Section(name="costs", title=f"{study.network}: time and energy", grids=tuple(grids), notes=tuple(notes))
 
 
 def _by_machine(
@@ -167,7 +177,9 @@ def _by_machine(
 def _claims(study: GranularityStudy) -> Section:
     notes = pruning_notes()
     sources = (f"granularities: {notes.granularities}", f"lecture: {notes.lecture}")
-    return Section("claims", "What is said of granularities, checked", statements=statements(study), notes=sources)
+    return Section(
+        name="claims", title="What is said of granularities, checked", statements=statements(study), notes=sources
+    )
 
 
 def _tally(study: GranularityStudy) -> str:

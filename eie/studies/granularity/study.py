@@ -31,7 +31,7 @@ SAMPLES = 16
 ALL_THERE = 0.95
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Row:
     """One variant.
 
@@ -75,7 +75,7 @@ class Row:
         return (self.kept or 0) / (self.weights or 1)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class GranularityStudy:
     """Variants of a network, side by side.
 
@@ -229,41 +229,52 @@ def granularity(
     pruned = []
     for variant in chosen:
         progress(f"pruning: {variant}")
-        pruned.append(forms.prune(network, variant, trainer, epochs))
+        pruned.append(forms.prune(network=network, variant=variant, trainer=trainer, epochs=epochs))
     stored = [shared(one.network, spec.weight_bits) for one in pruned if one.network is not None]
-    runs = run_all(stored, machines, spec, samples, progress)
+    runs = run_all(networks=stored, machines=machines, spec=spec, samples=samples, progress=progress)
     left = iter(zip(stored, runs, strict=True))
     measure = trainer.accuracy if trainer is not None else float32_accuracy
     progress("measuring accuracy")
     rows = []
     for form in pruned:
         if form.network is None:
-            rows.append(Row(form.variant, form.note))
+            rows.append(Row(variant=form.variant, note=form.note))
         else:
             small, run = next(left)
-            rows.append(_row(form, form.network, run, (measure(form.network), measure(small))))
+            rows.append(
+                _row(pruned=form, network=form.network, run=run, accuracy=(measure(form.network), measure(small)))
+            )
     found, why = None, "was left out"
     if with_search:
-        found, why = _search(network, spec, trainer, epochs, progress)
+        found, why = _search(network=network, spec=spec, trainer=trainer, epochs=epochs, progress=progress)
     return GranularityStudy(
-        network.name, spec, tuple(rows), (EIE, *machines), epochs if trainer is not None else 0,
-        _accuracy_source(network, trainer, rows[0]), _notes(network, rows[0], runs[0]), found, why,
-    )  # fmt: skip
+        network=network.name,
+        spec=spec,
+        rows=tuple(rows),
+        machines=(EIE, *machines),
+        epochs=epochs if trainer is not None else 0,
+        accuracy_source=_accuracy_source(network, trainer, rows[0]),
+        notes=_notes(network, rows[0], runs[0]),
+        search=found,
+        search_note=why,
+    )
 
 
 def _row(pruned: Pruned, network: Network, run: Run, accuracy: tuple[float | None, float | None]) -> Row:
     layers = run.workload.layers
+    as_given, as_shared = accuracy
     return Row(
-        pruned.variant,
-        pruned.note,
-        sum(weight_count(layer) for layer in network.layers),
-        sum(layer.matrix.nnz for layer in network.layers),
-        _sizes(pruned.variant, network, run),
-        sum(layer.macs for layer in layers),
-        sum(layer.kept_macs for layer in layers),
-        sum(layer.counts["macs"] for layer in run.result.layers),
-        *accuracy,
-        run.costs,
+        variant=pruned.variant,
+        note=pruned.note,
+        weights=sum(weight_count(layer) for layer in network.layers),
+        kept=sum(layer.matrix.nnz for layer in network.layers),
+        size_bytes=_sizes(pruned.variant, network, run),
+        macs=sum(layer.macs for layer in layers),
+        kept_macs=sum(layer.kept_macs for layer in layers),
+        eie_macs=sum(layer.counts["macs"] for layer in run.result.layers),
+        accuracy=as_given,
+        accuracy_shared=as_shared,
+        costs=run.costs,
     )
 
 

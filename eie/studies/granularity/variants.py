@@ -134,10 +134,10 @@ def prune(network: Network, variant: Variant, trainer: Trainer | None = None, ep
             note = "only shapes are known: the first layer keeps its inputs, the last its outputs"
         else:
             rules, note = _rules(network, variant)
-            return Pruned(variant, _followed(network, rules, epochs, trainer), note)
+            return Pruned(variant, _followed(network=network, rules=rules, epochs=epochs, trainer=trainer), note)
     except RecipeError as error:
         return Pruned(variant, None, str(error).splitlines()[0])
-    return Pruned(variant, _followed(pruned, [], epochs, trainer), note)
+    return Pruned(variant, _followed(network=pruned, rules=[], epochs=epochs, trainer=trainer), note)
 
 
 def shapes_only(network: Network) -> bool:

@@ -154,7 +154,13 @@ def _draw(row: BenchmarkLayer, number: int, mask: Mask) -> Workload:
     if mask in ("low", "high"):
         end = ("low", "high").index(mask)
         weights, acts = (interval[end] for interval in rounding_interval(row))
-    matrix = draw(row.outputs, row.inputs, weights, EVEN if mask == "random" else measured_spread(), rng)
+    matrix = draw(
+        rows=row.outputs,
+        columns=row.inputs,
+        density=weights,
+        spread=EVEN if mask == "random" else measured_spread(),
+        rng=rng,
+    )
     active = np.zeros(row.inputs, np.float32)
     active[rng.permutation(row.inputs)[: round(row.inputs * acts)]] = 1
     return Workload(_one_code_layer(row.name, matrix), LayerTrace.from_dense(active).without_values())
@@ -162,7 +168,7 @@ def _draw(row: BenchmarkLayer, number: int, mask: Mask) -> Workload:
 
 def _one_code_layer(name: str, matrix: SparseColumns) -> Layer:
     """Time and counts depend only on where the non-zeros are, so one shared weight serves."""
-    return Layer(name, matrix, codebook=np.array([0, 1], np.float32), synthetic=True)
+    return Layer(name=name, matrix=matrix, codebook=np.array([0, 1], np.float32), synthetic=True)
 
 
 def _read_fc8(path: Path) -> Workload:
@@ -170,7 +176,9 @@ def _read_fc8(path: Path) -> Workload:
     missing = [name for name in ("codes", "codebook", "bias_codes", "act") if name not in arrays]
     if missing:
         raise ModelError(f"{path}: not the data of AlexNet fc8: no array {', '.join(missing)}")
-    layer = Layer.from_codes(REAL_LAYER, arrays["codes"], arrays["codebook"], arrays["bias_codes"])
+    layer = Layer.from_codes(
+        name=REAL_LAYER, codes=arrays["codes"], codebook=arrays["codebook"], bias_codes=arrays["bias_codes"]
+    )
     expected = published().layer(REAL_LAYER)
     if (layer.inputs, layer.outputs) != (expected.inputs, expected.outputs):
         raise ModelError(

@@ -32,7 +32,7 @@ def contradictions(bench: Bench) -> Section:
     )
     notes = tuple(f"{key}: {text}." for key, text in bench.published.contradictions.items())
     grid = Grid("Both readings; 'yes' marks the one this simulator takes", columns, tuple(rows))
-    return Section("contradictions", "Where the paper contradicts itself", (grid,), notes=notes)
+    return Section(name="contradictions", title="Where the paper contradicts itself", grids=(grid,), notes=notes)
 
 
 def _pointers(bench: Bench) -> list[Reading]:

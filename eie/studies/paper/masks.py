@@ -30,7 +30,7 @@ class Spread:
     source: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class MeasuredLayer:
     """A row of ``data/measured_spread.toml``."""
 
@@ -86,7 +86,9 @@ def draw(rows: int, columns: int, density: float, spread: Spread, rng: np.random
         counts.append(np.count_nonzero(kept, axis=1))
         row_numbers.append((np.flatnonzero(kept) % rows).astype(np.int32))
     starts = np.concatenate(([0], np.cumsum(np.concatenate(counts))))
-    return SparseColumns.of((rows, columns), starts, np.concatenate(row_numbers), np.ones(starts[-1], np.uint8))
+    return SparseColumns.of(
+        shape=(rows, columns), starts=starts, rows=np.concatenate(row_numbers), data=np.ones(starts[-1], np.uint8)
+    )
 
 
 def _propensities(size: int, cv: float, rng: np.random.Generator) -> NDArray[np.float32]:

@@ -42,10 +42,10 @@ def table2(bench: Bench) -> Section:
         machines = spec.n_pe if unit != "lnzd" else spec.lnzd_units
         mean = float(np.mean([by_unit[unit] for by_unit in power.values()])) / machines
         fc8 = power[REAL_LAYER][unit] / machines
-        rows.append(_unit_row(row, printed, fc8, mean, 1e6 * areas[unit] / machines))
+        rows.append(_unit_row(name=row, printed=printed, fc8_mw=fc8, mean_mw=mean, um2=1e6 * areas[unit] / machines))
     pe_area = 1e6 * (sum(areas.values()) - areas["lnzd"]) / spec.n_pe
     fc8_total, mean_total = (sum(float(row[key] or 0) for row in rows[:-1]) for key in ("fc8_mw", "mean_mw"))
-    rows.append(_unit_row("total", printed, fc8_total, mean_total, pe_area))
+    rows.append(_unit_row(name="total", printed=printed, fc8_mw=fc8_total, mean_mw=mean_total, um2=pe_area))
     columns = (
         Column("unit", "unit of one PE", "text"),
         Column("printed_mw", "printed mW"),
@@ -63,7 +63,7 @@ def table2(bench: Bench) -> Section:
         "Area by unit is the printed figure itself; what can be checked is the memory, by CACTI 7.",
     )
     grids = (Grid("One PE, 45 nm, 800 MHz", columns, tuple(rows)), _chip_grid(bench), _cacti_grid(printed))
-    return Section("table2", "Table II: power and area by unit", grids, notes=notes)
+    return Section(name="table2", title="Table II: power and area by unit", grids=grids, notes=notes)
 
 
 def _unit_mw(bench: Bench, layer: str, mask: Mask) -> dict[str, float]:
@@ -105,7 +105,11 @@ def _chip_grid(bench: Bench) -> Grid:
 
 def _cacti_grid(printed: Published) -> Grid:
     """SRAM macros by CACTI 7 against the printed units that hold them."""
-    spmat, ptr, act = sram(128, 64, 45, "itrs-lop"), sram(16, 16, 45, "itrs-lop"), sram(2, 16, 45, "itrs-lop")
+    spmat, ptr, act = (
+        sram(kib=128, width_bits=64, node_nm=45, cell="itrs-lop"),
+        sram(kib=16, width_bits=16, node_nm=45, cell="itrs-lop"),
+        sram(kib=2, width_bits=16, node_nm=45, cell="itrs-lop"),
+    )
     area = printed.units_um2
     rows = (
         _compared("spmat_read, um2: 128 KiB x 64 bits", area["spmat_read"], 1e6 * spmat.area_mm2),
@@ -130,7 +134,7 @@ def table5(bench: Bench) -> Section:
     )
     notes = ("Power of 256 PEs at 28 nm is calibrated to the printed 2.36 W; frames/J by activity is not.",)
     grids = (Grid("AlexNet FC7", columns, tuple(rows)), _machines_grid(bench))
-    return Section("table5", "Table V: throughput, area and energy efficiency", grids, notes=notes)
+    return Section(name="table5", title="Table V: throughput, area and energy efficiency", grids=grids, notes=notes)
 
 
 def _machine_rows(bench: Bench, spec: AcceleratorSpec) -> list[dict[str, Value]]:

@@ -25,7 +25,7 @@ DATA_BITS = (32, 16, 8)
 FINER_BITS = (32, 16, 12, 8, 7, 6, 5, 4)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Precision:
     """Accuracy of one network: float32, and fixed point by ``data_bits``."""
 
@@ -63,14 +63,23 @@ def figure10(bench: Bench) -> Section:
         one.network: tuple(100 * one.fixed[bits] for bits in FINER_BITS) for one in networks
     }
     series["AlexNet top-5 (printed)"] = tuple(printed.get(f"int{bits}") for bits in FINER_BITS)
-    curves = Curves("bits of activations, codebook and accumulators", FINER_BITS, "accuracy (%)", series)
+    curves = Curves(
+        x_label="bits of activations, codebook and accumulators", x=FINER_BITS, y_label="accuracy (%)", series=series
+    )
     grids = (Grid("Printed, and ours", columns, tuple(rows)), curves.grid("Fixed point in finer steps, %"))
     notes = (
         "Another network and task than the paper's: losses can be compared, accuracies cannot. In each layer the "
         "fraction bits are chosen so that the largest magnitude fits, which moves the fall to fewer bits "
         "than on AlexNet.",
     )
-    return Section("figure10", "Figure 10: precision", grids, (curves,), _statements(networks), notes)
+    return Section(
+        name="figure10",
+        title="Figure 10: precision",
+        grids=grids,
+        curves=(curves,),
+        statements=_statements(networks),
+        notes=notes,
+    )
 
 
 def _measure(name: str) -> Precision | None:
@@ -88,7 +97,7 @@ def _measure(name: str) -> Precision | None:
     if not by_bits:
         return None
     fixed = {bits: one.fixed for bits, one in by_bits.items()}
-    return Precision(name, len(network.trace.labels), by_bits[32].float32, fixed)
+    return Precision(network=name, samples=len(network.trace.labels), float32=by_bits[32].float32, fixed=fixed)
 
 
 def _row(label: str, one: Precision | None, values: Mapping[str, float]) -> dict[str, Value]:
@@ -104,16 +113,16 @@ def _statements(networks: list[Precision]) -> tuple[Statement, ...]:
     collapse = {one.network: _collapse(one) for one in networks}
     return (
         Statement(
-            "figure 10",
-            "16-bit fixed point loses at most 0.5 points of accuracy (printed: 80.3 to 79.8)",
-            all(loss <= 0.005 for loss in lost.values()),
-            ", ".join(f"{name}: {100 * loss:.2f} points" for name, loss in lost.items()),
+            place="figure 10",
+            claim="16-bit fixed point loses at most 0.5 points of accuracy (printed: 80.3 to 79.8)",
+            holds=all(loss <= 0.005 for loss in lost.values()),
+            found=", ".join(f"{name}: {100 * loss:.2f} points" for name, loss in lost.items()),
         ),
         Statement(
-            "figure 10",
-            "8-bit fixed point loses much (more than 5 points; printed: 80.3 to 53.0)",
-            all(one.float32 - one.fixed[8] > 0.05 for one in networks),
-            ", ".join(
+            place="figure 10",
+            claim="8-bit fixed point loses much (more than 5 points; printed: 80.3 to 53.0)",
+            holds=all(one.float32 - one.fixed[8] > 0.05 for one in networks),
+            found=", ".join(
                 f"{one.network}: {100 * (one.float32 - one.fixed[8]):.1f} points at 8 bits; more than 5 from "
                 f"{collapse[one.network]} bits down"
                 for one in networks

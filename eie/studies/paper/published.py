@@ -14,7 +14,7 @@ from typing import Any
 from eie.machines.published import Platform, paper_values, platforms
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class BenchmarkLayer:
     """A row of Table III; percentages as printed, so rounded."""
 
@@ -26,7 +26,7 @@ class BenchmarkLayer:
     flop_pct: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Published:
     """Everything the paper gives in numbers or claims in words.
 

@@ -40,12 +40,12 @@ def figure6(bench: Bench) -> Section:
         "75.6x (see ntwe) and 470.5 / 7.5 = 62.7x; the deviations here are from the labels, Table IV's from the times.",
     )
     return _section(
-        ("figure6", "Figure 6: speedup over the dense CPU, batch 1", "speedup over CPU (x)"),
-        bench.published.speedups,
-        ours,
-        platforms,
-        tuple(statements),
-        notes,
+        texts=("figure6", "Figure 6: speedup over the dense CPU, batch 1", "speedup over CPU (x)"),
+        printed=bench.published.speedups,
+        ours=ours,
+        platforms=platforms,
+        statements=tuple(statements),
+        notes=notes,
     )
 
 
@@ -57,7 +57,9 @@ def figure7(bench: Bench) -> Section:
     cpu = {name: watts["cpu"] * us for name, us in times["cpu_dense_b1"].items()}
 
     def eie_uj(mask: Mask | None, method: Method) -> Factors:
-        return {name: _eie_uj(bench, name, mask or bench.best_mask(name), method) for name in cpu}
+        return {
+            name: _eie_uj(bench=bench, layer=name, mask=mask or bench.best_mask(name), method=method) for name in cpu
+        }
 
     ours = {_MASK_LABEL[mask]: _over(cpu, eie_uj(mask, "published-power")) for mask in MASKS}
     ours["by activity"] = _over(cpu, eie_uj(None, "activity"))
@@ -82,12 +84,12 @@ def figure7(bench: Bench) -> Section:
         "EIE: time x published power (590 mW); by activity: every action priced, see Table II.",
     )
     return _section(
-        ("figure7", "Figure 7: energy efficiency over the dense CPU, batch 1", "energy efficiency over CPU (x)"),
-        bench.published.savings,
-        ours,
-        platforms,
-        tuple(statements),
-        notes,
+        texts=("figure7", "Figure 7: energy efficiency over the dense CPU, batch 1", "energy efficiency over CPU (x)"),
+        printed=bench.published.savings,
+        ours=ours,
+        platforms=platforms,
+        statements=tuple(statements),
+        notes=notes,
     )
 
 
@@ -116,10 +118,10 @@ def _where_real(factors: Factors) -> Factors:
 
 def _headline(claim: str, claimed: float, found: float) -> Statement:
     return Statement(
-        "abstract",
-        f"EIE is {claim}, both without compression (within {TOLERANCE:.0%})",
-        abs(deviation(found, claimed)) <= TOLERANCE,
-        f"{found:,.{1 if found < 100 else 0}f}x, {deviation(found, claimed):+.1%}",
+        place="abstract",
+        claim=f"EIE is {claim}, both without compression (within {TOLERANCE:.0%})",
+        holds=abs(deviation(found, claimed)) <= TOLERANCE,
+        found=f"{found:,.{1 if found < 100 else 0}f}x, {deviation(found, claimed):+.1%}",
     )
 
 
@@ -152,6 +154,9 @@ def _section(
     )
     shown = {"printed": printed["eie"], **ours}
     curves = Curves(
-        "layer", layers, y_label, {key: tuple(row.get(layer) for layer in layers) for key, row in shown.items()}
+        x_label="layer",
+        x=layers,
+        y_label=y_label,
+        series={key: tuple(row.get(layer) for layer in layers) for key, row in shown.items()},
     )
-    return Section(name, title, (eie, labels), (curves,), statements, notes)
+    return Section(name=name, title=title, grids=(eie, labels), curves=(curves,), statements=statements, notes=notes)

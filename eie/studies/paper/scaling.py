@@ -39,7 +39,9 @@ def figure8(bench: Bench) -> Section:
             data = bench.best_mask(name) if mask == "spread" else mask
             at_depths = (bench.efficiency(name, data, spec) for spec in specs)
             series[name] = (_lockstep_efficiency(bench, name, data), *at_depths)
-        curves[mask] = Curves("FIFO depth (slots)", (1, *DEPTHS), "load-balance efficiency", series)
+        curves[mask] = Curves(
+            x_label="FIFO depth (slots)", x=(1, *DEPTHS), y_label="load-balance efficiency", series=series
+        )
     grids = tuple(one.grid(f"Efficiency, {_DATA[mask]}", "percent") for mask, one in curves.items())
     notes = (
         "Efficiency: entries / (PEs x cycles), the paper's 1 - bubble cycles / total. Depth 1: the one slot is held "
@@ -48,12 +50,12 @@ def figure8(bench: Bench) -> Section:
         "our depth 2.",
     )
     return Section(
-        "figure8",
-        "Figure 8: load balance over FIFO depth",
-        grids,
-        (curves["spread"],),
-        _depth_statements(curves["spread"]),
-        notes,
+        name="figure8",
+        title="Figure 8: load balance over FIFO depth",
+        grids=grids,
+        curves=(curves["spread"],),
+        statements=_depth_statements(curves["spread"]),
+        notes=notes,
     )
 
 
@@ -89,22 +91,23 @@ def _depth_statements(curves: Curves) -> tuple[Statement, ...]:
     to_8, beyond = mean[8] - mean[1], mean[256] - mean[8]
     return (
         Statement(
-            "figure 8",
-            "about half of the cycles are idle at depth 1 (40 to 60 % idle, mean of the nine layers)",
-            0.4 <= 1 - mean[1] <= 0.6,
-            f"{1 - mean[1]:.0%} idle in lockstep; {1 - mean[2]:.0%} with one usable slot beside the column at work",
+            place="figure 8",
+            claim="about half of the cycles are idle at depth 1 (40 to 60 % idle, mean of the nine layers)",
+            holds=0.4 <= 1 - mean[1] <= 0.6,
+            found=f"{1 - mean[1]:.0%} idle in lockstep; "
+            f"{1 - mean[2]:.0%} with one usable slot beside the column at work",
         ),
         Statement(
-            "figure 8",
-            "diminishing returns beyond 8 (all further depth gains under a tenth of what 1 to 8 gained)",
-            beyond < 0.1 * to_8,
-            f"1 to 8: +{100 * to_8:.1f} points; 8 to 256: +{100 * beyond:.1f} points",
+            place="figure 8",
+            claim="diminishing returns beyond 8 (all further depth gains under a tenth of what 1 to 8 gained)",
+            holds=beyond < 0.1 * to_8,
+            found=f"1 to 8: +{100 * to_8:.1f} points; 8 to 256: +{100 * beyond:.1f} points",
         ),
         Statement(
-            "figure 8",
-            f"{WORST} has the worst load balance at every depth",
-            set(worst_at.values()) == {WORST},
-            f"{WORST} at depth 8: {_at(curves, WORST, 8):.0%}, mean of all {mean[8]:.0%}",
+            place="figure 8",
+            claim=f"{WORST} has the worst load balance at every depth",
+            holds=set(worst_at.values()) == {WORST},
+            found=f"{WORST} at depth 8: {_at(curves, WORST, 8):.0%}, mean of all {mean[8]:.0%}",
         ),
     )
 
@@ -134,9 +137,14 @@ def figure9(bench: Bench) -> Section:
     width = "SRAM width (bits)"
     thousands = {name: tuple(value / 1000 for value in values) for name, values in (held | anew).items()}
     curves = (
-        Curves(width, WIDTHS_BITS, "reads (thousands)", thousands),
-        Curves(width, WIDTHS_BITS, "energy a read (pJ)", {cell: tuple(map(float, price[cell])) for cell in CELLS}),
-        Curves(width, WIDTHS_BITS, "energy of all reads (nJ)", energy),
+        Curves(x_label=width, x=WIDTHS_BITS, y_label="reads (thousands)", series=thousands),
+        Curves(
+            x_label=width,
+            x=WIDTHS_BITS,
+            y_label="energy a read (pJ)",
+            series={cell: tuple(map(float, price[cell])) for cell in CELLS},
+        ),
+        Curves(x_label=width, x=WIDTHS_BITS, y_label="energy of all reads (nJ)", series=energy),
     )
     notes = (
         "Held: a row is read only when it is not the one this PE read last, across columns too (the cycle contract, "
@@ -146,7 +154,14 @@ def figure9(bench: Bench) -> Section:
         "that meets 800 MHz.",
     )
     grids = tuple(one.grid(one.y_label[0].upper() + one.y_label[1:]) for one in curves)
-    return Section("figure9", "Figure 9: SRAM width", grids, curves, _width_statements(*curves), notes)
+    return Section(
+        name="figure9",
+        title="Figure 9: SRAM width",
+        grids=grids,
+        curves=curves,
+        statements=_width_statements(*curves),
+        notes=notes,
+    )
 
 
 def _width_statements(reads: Curves, price: Curves, energy: Curves) -> tuple[Statement, ...]:
@@ -162,18 +177,18 @@ def _width_statements(reads: Curves, price: Curves, energy: Curves) -> tuple[Sta
             at = WIDTHS_BITS[int(np.argmin(values))]
             found.append(f"{at} bits with {cell}" + (f" (64 bits costs {more:.0%} more)" if at != 64 else ""))
         return Statement(
-            "figure 9",
-            f"total energy is least at 64 bits, {words} (cell itrs-lstp)",
-            found[CELLS.index("itrs-lstp")].startswith("64 bits"),
-            "least at " + ", ".join(found),
+            place="figure 9",
+            claim=f"total energy is least at 64 bits, {words} (cell itrs-lstp)",
+            holds=found[CELLS.index("itrs-lstp")].startswith("64 bits"),
+            found="least at " + ", ".join(found),
         )
 
     return (
         Statement(
-            "figure 9",
-            "wider rows need fewer reads, and each costs more energy",
-            fewer and dearer,
-            f"{ends[0]:.0f} to {ends[-1]:.0f} pJ a read with itrs-lop (the paper's axis ends at 180 pJ)",
+            place="figure 9",
+            claim="wider rows need fewer reads, and each costs more energy",
+            holds=fewer and dearer,
+            found=f"{ends[0]:.0f} to {ends[-1]:.0f} pJ a read with itrs-lop (the paper's axis ends at 180 pJ)",
         ),
         least("anew", "if every column fetches its rows anew"),
         least("held", "if a row is held from one column to the next, as we count"),
@@ -191,13 +206,19 @@ def figure11(bench: Bench) -> Section:
     lowest = min((name for name in share if name != WORST), key=share.__getitem__)
     linear = all((value >= 0.85) == (name != WORST) for name, value in share.items())
     statement = Statement(
-        "figure 11",
-        f"close to linear speedup on all layers but {WORST} (at least 85 % of linear at 64 PEs)",
-        linear,
-        f"lowest of the eight: {lowest} {share[lowest]:.0%}; {WORST} {share[WORST]:.0%}; above 100 % where "
+        place="figure 11",
+        claim=f"close to linear speedup on all layers but {WORST} (at least 85 % of linear at 64 PEs)",
+        holds=linear,
+        found=f"lowest of the eight: {lowest} {share[lowest]:.0%}; {WORST} {share[WORST]:.0%}; above 100 % where "
         f"padding falls",
     )
-    return Section("figure11", "Figure 11: scaling with PEs", _both(curves), (curves["spread"],), (statement,))
+    return Section(
+        name="figure11",
+        title="Figure 11: scaling with PEs",
+        grids=_both(curves),
+        curves=(curves["spread"],),
+        statements=(statement,),
+    )
 
 
 def figure12(bench: Bench) -> Section:
@@ -210,12 +231,19 @@ def figure12(bench: Bench) -> Section:
     curves = _over_pes(bench, "real work / total work", real_work)
     one, most = (np.mean([_at(curves["spread"], name, n) for name in curves["spread"].series]) for n in (1, 256))
     statement = Statement(
-        "figure 12",
-        "the share of real work rises with the number of PEs, on every layer (0.1 point down at most at any step)",
-        all(_rises(values, 0.001) for values in curves["spread"].series.values()),
-        f"mean {one:.1%} at 1 PE, {most:.1%} at 256",
+        place="figure 12",
+        claim="the share of real work rises with the number of PEs, on every layer "
+        "(0.1 point down at most at any step)",
+        holds=all(_rises(values, 0.001) for values in curves["spread"].series.values()),
+        found=f"mean {one:.1%} at 1 PE, {most:.1%} at 256",
     )
-    return Section("figure12", "Figure 12: real work", _both(curves, "percent"), (curves["spread"],), (statement,))
+    return Section(
+        name="figure12",
+        title="Figure 12: real work",
+        grids=_both(curves, "percent"),
+        curves=(curves["spread"],),
+        statements=(statement,),
+    )
 
 
 def figure13(bench: Bench) -> Section:
@@ -225,20 +253,26 @@ def figure13(bench: Bench) -> Section:
     small = {n: _at(spread, WORST, n) for n in (32, 64)}
     statements = (
         Statement(
-            "figure 13",
-            "load balance falls with the number of PEs, on every layer (less than 1 point up at any step)",
-            all(_rises(tuple(-(value or 0) for value in values), 0.01) for values in spread.series.values()),
-            f"mean {np.mean([_at(spread, name, 2) for name in spread.series]):.1%} at 2 PEs, "
+            place="figure 13",
+            claim="load balance falls with the number of PEs, on every layer (less than 1 point up at any step)",
+            holds=all(_rises(tuple(-(value or 0) for value in values), 0.01) for values in spread.series.values()),
+            found=f"mean {np.mean([_at(spread, name, 2) for name in spread.series]):.1%} at 2 PEs, "
             f"{np.mean([_at(spread, name, 256) for name in spread.series]):.1%} at 256",
         ),
         Statement(
-            "figure 13",
-            f"a small matrix is best on 32 or fewer PEs ({WORST}: above 75 % at 32, below at 64)",
-            small[32] >= 0.75 > small[64],
-            f"{small[32]:.0%} at 32, {small[64]:.0%} at 64",
+            place="figure 13",
+            claim=f"a small matrix is best on 32 or fewer PEs ({WORST}: above 75 % at 32, below at 64)",
+            holds=small[32] >= 0.75 > small[64],
+            found=f"{small[32]:.0%} at 32, {small[64]:.0%} at 64",
         ),
     )
-    return Section("figure13", "Figure 13: load balance over PEs", _both(curves, "percent"), (spread,), statements)
+    return Section(
+        name="figure13",
+        title="Figure 13: load balance over PEs",
+        grids=_both(curves, "percent"),
+        curves=(spread,),
+        statements=statements,
+    )
 
 
 def _over_pes(bench: Bench, label: str, value: Callable[[str, Mask, AcceleratorSpec], float]) -> dict[Mask, Curves]:
@@ -250,7 +284,7 @@ def _over_pes(bench: Bench, label: str, value: Callable[[str, Mask, AcceleratorS
         for name in bench.published.layers:
             data = bench.best_mask(name) if mask == "spread" else mask
             series[name] = tuple(value(name, data, spec) for spec in AT_PES.values())
-        found[mask] = Curves("processing elements", PE_COUNTS, label, series)
+        found[mask] = Curves(x_label="processing elements", x=PE_COUNTS, y_label=label, series=series)
     return found
 
 

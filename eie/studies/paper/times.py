@@ -39,7 +39,9 @@ def table3(bench: Bench) -> Section:
         "NT-LSTM contradicts itself: 10 % of the weights with all activations cannot leave 11 % of the work; only a "
         "density of 10.5 % rounds to both.",
     )
-    return Section("table3", "Table III: the benchmark", (Grid("Densities realised", columns, rows),), notes=notes)
+    return Section(
+        name="table3", title="Table III: the benchmark", grids=(Grid("Densities realised", columns, rows),), notes=notes
+    )
 
 
 def _masks_of(bench: Bench, layer: str) -> list[Mask]:
@@ -91,9 +93,11 @@ def table4(bench: Bench) -> Section:
         "ours theoretical": tuple(bench.theoretical_us(name, bench.best_mask(name)) for name in printed.layers),
         "ours actual": tuple(best.values()),
     }
-    curves = Curves("layer", printed.layers, "time of one frame (us)", series)
+    curves = Curves(x_label="layer", x=printed.layers, y_label="time of one frame (us)", series=series)
     grids = (theoretical, actual, ratio, _platform_grid(printed, best))
-    return Section("table4", "Table IV: time of one frame", grids, (curves,), notes=tuple(notes))
+    return Section(
+        name="table4", title="Table IV: time of one frame", grids=grids, curves=(curves,), notes=tuple(notes)
+    )
 
 
 def _time_grid(bench: Bench, which: str) -> Grid:

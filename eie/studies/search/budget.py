@@ -116,11 +116,17 @@ class Price:
 
     def _simulated(self, layer: Layer, inputs: LayerTrace) -> float:
         program = compile_network(pattern_only(layer), self._spec)
-        result = simulate(program, Trace({layer.name: inputs.without_values()}), keep_outputs=False)
+        result = simulate(program, Trace(layers={layer.name: inputs.without_values()}), keep_outputs=False)
         return result.latency_us if self._quantity == "latency_us" else result.energy().total_nj
 
     def _modelled(self, layer: Layer, inputs: LayerTrace) -> float:
-        work = layer_work(layer, inputs.products, layer.matrix.nnz, inputs.density, layer.matrix)
+        work = layer_work(
+            layer=layer,
+            products=inputs.products,
+            kept_weights=layer.matrix.nnz,
+            activation_density=inputs.density,
+            matrix=layer.matrix,
+        )
         one = choose(self._machine, Workload(layer.name, (work,)), self._spec).layers
         cost = getattr(one[0], self._quantity) if len(one) == 1 else None
         if cost is None:

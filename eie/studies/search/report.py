@@ -62,7 +62,10 @@ def plans_section(search: Search) -> Section:
         "for every layer or not"
     )
     return Section(
-        "search", title, (Grid("The whole network", tuple(columns), tuple(rows)), _layers(search)), notes=tuple(notes)
+        name="search",
+        title=title,
+        grids=(Grid("The whole network", tuple(columns), tuple(rows)), _layers(search)),
+        notes=tuple(notes),
     )
 
 

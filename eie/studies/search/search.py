@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from glob import escape
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from eie.compiler.program import compile as compile_network
 from eie.compression.pruning.sensitivity import Sensitivity, scan
@@ -40,7 +40,7 @@ class SearchError(EieError):
     """A network cannot be searched, or the budget not met."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Plan:
     """A network pruned to a density for each layer.
 
@@ -78,7 +78,7 @@ class Plan:
         return self.tuned or self.reported
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Search:
     """Pruning to one budget, uniformly and not.
 
@@ -193,14 +193,14 @@ def search(
     names = _prunable(network, granularity, layers)
     progress("recording activations")
     recorded = _recorded(network, judge, samples)
-    price = Price(recorded, machine, budget.quantity, spec)
-    space = Space(recorded, names, granularity, price, judge)
+    price = Price(network=recorded, machine=machine, quantity=budget.quantity, spec=spec)
+    space = Space(network=recorded, names=names, granularity=granularity, price=price, judge=judge)
     limit = budget.limit(space.cost(space.start))
-    uniform = _uniform(space, limit, f"{network.name} on {machine}", budget.quantity)
+    uniform = _uniform(space=space, limit=limit, where=f"{network.name} on {machine}", quantity=budget.quantity)
     progress("scanning how sensitive each layer is")
     sensitivity = scan(network, lambda one: judge.choose(one).accuracy, SCANNED, granularity=granularity, layers=layers)
     sensitivity = replace(sensitivity, points=tuple(one for one in sensitivity.points if one.layer in names))
-    found = _STRATEGIES[method](space, uniform, limit, trials, progress)
+    found = _STRATEGIES[method](space=space, uniform=uniform, limit=limit, trials=trials, say=progress)
 
     def plan(name: str, densities: Densities) -> Plan:
         progress(f"verifying: {name}")
@@ -208,8 +208,16 @@ def search(
         cost = price.by_layer(space.network(densities))
         verified = sum(cost.values())
         if machine == EIE:
-            verified = _executed(form, judge, samples, spec, budget.quantity)
-        made = Plan(name, form, densities, cost, verified, judge.choose(form), judge.report(form))
+            verified = _executed(network=form, judge=judge, samples=samples, spec=spec, quantity=budget.quantity)
+        made = Plan(
+            name=name,
+            network=form,
+            densities=densities,
+            cost=cost,
+            verified=verified,
+            chosen=judge.choose(form),
+            reported=judge.report(form),
+        )
         if trainer is None or not epochs:
             return made
         progress(f"fine-tuning: {name}")
@@ -218,9 +226,18 @@ def search(
 
     plans = plan("unpruned", space.start), plan("uniform", uniform), plan("non-uniform", found)
     return Search(
-        network.name, machine, granularity, method, budget.quantity, limit, plans, sensitivity, judge.source,
-        epochs if trainer is not None else 0, space.evaluations,
-    )  # fmt: skip
+        network=network.name,
+        machine=machine,
+        granularity=granularity,
+        method=method,
+        quantity=budget.quantity,
+        limit=limit,
+        plans=plans,
+        sensitivity=sensitivity,
+        source=judge.source,
+        epochs=epochs if trainer is not None else 0,
+        evaluations=space.evaluations,
+    )
 
 
 def _judge(network: Network, trainer: Trainer | None) -> Judge:
@@ -279,7 +296,13 @@ def _executed(network: Network, judge: Judge, samples: int, spec: AcceleratorSpe
     return result.latency_us if quantity == "latency_us" else result.energy().total_nj
 
 
-_STRATEGIES: Mapping[Method, Callable[[Space, Densities, float, int, Say], Densities]] = {
+class Strategy(Protocol):
+    """Finds densities that meet ``limit``: `greedy` or `optuna`."""
+
+    def __call__(self, *, space: Space, uniform: Densities, limit: float, trials: int, say: Say) -> Densities: ...
+
+
+_STRATEGIES: Mapping[Method, Strategy] = {
     "greedy": greedy,
     "optuna": optuna,
 }

@@ -138,7 +138,7 @@ def greedy(space: Space, uniform: Densities, limit: float, trials: int, say: Say
             step /= 2  # no layer alone can give so much any more
         else:
             return uniform
-    return _refined(space, min(uniform, densities, key=space.loss), limit, say)
+    return _refined(space=space, densities=min(uniform, densities, key=space.loss), limit=limit, say=say)
 
 
 def _refined(space: Space, densities: Densities, limit: float, say: Say) -> Densities:
@@ -197,4 +197,4 @@ def optuna(space: Space, uniform: Densities, limit: float, trials: int, say: Say
             continue
         study.tell(trial, space.loss(met))
         best = min(best, met, key=space.loss)
-    return _refined(space, best, limit, say)
+    return _refined(space=space, densities=best, limit=limit, say=say)
