@@ -22,8 +22,8 @@ def contradictions(bench: Bench) -> Section:
     bench.prepare([MASK], [EIE_64PE, EIE_256PE])
     rows: list[dict[str, Value]] = []
     for key in bench.published.contradictions:
-        for reading, found, taken in _READINGS[key](bench):
-            rows.append({"name": key, "reading": reading, "found": found, "taken": taken or None})
+        for reading, follows, taken in _READINGS[key](bench):
+            rows.append({"name": key, "reading": reading, "found": follows, "taken": taken or None})
     columns = (
         Column("name", "", "text"),
         Column("reading", "reading", "text"),
@@ -36,10 +36,10 @@ def contradictions(bench: Bench) -> Section:
 
 
 def _pointers(bench: Bench) -> list[Reading]:
-    held = {name: int(bench.encoded(name, MASK).passes[0].entries_per_pe.max()) for name in bench.published.layers}
+    fullest = {name: int(bench.encoded(name, MASK).passes[0].entries_per_pe.max()) for name in bench.published.layers}
 
     def fitting(capacity: int) -> str:
-        over = [f"{name} ({held[name]:,})" for name in held if held[name] > capacity]
+        over = [f"{name} ({entries:,})" for name, entries in fullest.items() if entries > capacity]
         return "all nine layers fit" if not over else f"too many entries in the fullest PE: {', '.join(over)}"
 
     return [
@@ -107,9 +107,11 @@ def _run(bench: Bench) -> list[Reading]:
 
     def padding(jump: int) -> float:
         """Expected padding a real entry, when one padding entry stands for ``jump`` rows."""
-        kept = 1 - row.weight_pct / 100
+        # A run of zeros of length `step` begins at a given local row with probability zero**step, and has room to do so
+        # in (local_rows - step) of local_rows places; each multiple of `jump` that it reaches costs one more entry.
+        zero = 1 - row.weight_pct / 100
         steps = range(jump, int(local_rows), jump)
-        return sum(kept**step * (local_rows - step) / local_rows for step in steps)
+        return sum(zero**step * (local_rows - step) / local_rows for step in steps)
 
     return [
         ("pad from 16 zeros on (section III; jump = gap + 1)", f"{FC7}: {padding(16):.3f} padding a real entry", True),
@@ -120,16 +122,16 @@ def _run(bench: Bench) -> list[Reading]:
 def _alex8(bench: Bench) -> list[Reading]:
     printed = [bench.published.times_us[f"eie_{which}"][REAL_LAYER] for which in ("theoretical", "actual")]
 
-    def found(mask: Mask) -> str:
+    def times(mask: Mask) -> str:
         theoretical, actual = bench.theoretical_us(REAL_LAYER, mask), bench.actual_us(REAL_LAYER, mask)
         return f"{theoretical:.2f} / {actual:.2f} us theoretical / actual (printed {printed[0]} / {printed[1]})"
 
     real = bench.best_mask(REAL_LAYER) == "real"
     return [
-        ("Table III: 25 % of weights, 37.5 % of activations", found(MASK), not real),
+        ("Table III: 25 % of weights, 37.5 % of activations", times(MASK), not real),
         (
             "public data: 25.7 % and 42.9 %",
-            found("real") if real else "no file of it: see --fc8",
+            times("real") if real else "no file of it: see --fc8",
             real,
         ),
     ]

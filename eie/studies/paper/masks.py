@@ -68,6 +68,7 @@ def measure(pattern: SparseColumns) -> tuple[float, float, float]:
     a_column = np.diff(pattern.starts)
 
     def beyond_chance(counts: NDArray[Any], draws: int) -> float:
+        # variance of a binomial count: what independent weights of this density would give
         by_chance = draws * density * (1 - density)
         return float(np.sqrt(max(0.0, counts.var() - by_chance)) / counts.mean())
 
@@ -82,6 +83,7 @@ def draw(rows: int, columns: int, density: float, spread: Spread, rng: np.random
     slab = max(1, SLAB_WEIGHTS // rows)
     for start in range(0, columns, slab):
         factors = column_factor[start : start + slab, None]
+        # Drawn columns first, so that flat positions already stand in the order of a column-wise matrix.
         kept = rng.random((len(factors), rows), np.float32) < factors * survival
         counts.append(np.count_nonzero(kept, axis=1))
         row_numbers.append((np.flatnonzero(kept) % rows).astype(np.int32))
@@ -95,5 +97,6 @@ def _propensities(size: int, cv: float, rng: np.random.Generator) -> NDArray[np.
     """float32 (size,): gamma-distributed, mean exactly 1."""
     if cv == 0:
         return np.ones(size, np.float32)
+    # shape k and scale 1/k give mean 1 and a CV of 1 / sqrt(k); the drawn mean is set to 1, else the density drifts
     drawn = rng.gamma(1 / cv**2, cv**2, size)
     return np.asarray(drawn / drawn.mean(), np.float32)

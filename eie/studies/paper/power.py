@@ -39,10 +39,12 @@ def table2(bench: Bench) -> Section:
     power = {name: _unit_mw(bench, name, bench.best_mask(name)) for name in printed.layers}
     rows: list[dict[str, Value]] = []
     for row, unit in {**UNITS, "lnzd_unit": "lnzd"}.items():
+        # Table II prints one unit of each kind; an LNZD unit serves several PEs, so there are fewer of them than PEs.
         machines = spec.n_pe if unit != "lnzd" else spec.lnzd_units
         mean = float(np.mean([by_unit[unit] for by_unit in power.values()])) / machines
         fc8 = power[REAL_LAYER][unit] / machines
         rows.append(_unit_row(name=row, printed=printed, fc8_mw=fc8, mean_mw=mean, um2=1e6 * areas[unit] / machines))
+    # mm2 to um2. The printed total of a PE leaves the LNZD tree out, so ours does too, here and in the power below.
     pe_area = 1e6 * (sum(areas.values()) - areas["lnzd"]) / spec.n_pe
     fc8_total, mean_total = (sum(float(row[key] or 0) for row in rows[:-1]) for key in ("fc8_mw", "mean_mw"))
     rows.append(_unit_row(name="total", printed=printed, fc8_mw=fc8_total, mean_mw=mean_total, um2=pe_area))
@@ -70,6 +72,7 @@ def _unit_mw(bench: Bench, layer: str, mask: Mask) -> dict[str, float]:
     """Milliwatts of the whole machine by unit while it runs a layer, by activity."""
     activity = bench.activity(layer, mask)
     time_us = bench.actual_us(layer, mask)
+    # nJ / us = mW
     return {unit: float(nj[0]) / time_us for unit, nj in estimate(activity, EIE_64PE).unit_nj.items()}
 
 
@@ -94,6 +97,7 @@ def _compared(what: str, printed: float, ours: float) -> dict[str, Value]:
 
 def _chip_grid(bench: Bench) -> Grid:
     spec, chip = EIE_64PE, bench.published.chip
+    # a multiply and an add a PE and cycle; MHz x 1e-3 = GHz
     operations = 2 * spec.n_pe * spec.clock_mhz * 1e-3
     rows = (
         _compared("area, mm2", chip["mm2"], sum(area_mm2(spec).values())),
@@ -113,6 +117,7 @@ def _cacti_grid(printed: Published) -> Grid:
     area = printed.units_um2
     rows = (
         _compared("spmat_read, um2: 128 KiB x 64 bits", area["spmat_read"], 1e6 * spmat.area_mm2),
+        # odd and even columns sit in banks of their own: 32 KiB are two macros, hence 2e6 and not 1e6
         _compared("ptr_read, um2: two banks of 16 KiB x 16 bits", area["ptr_read"], 2e6 * ptr.area_mm2),
         _compared("memory, um2: all four", area["memory"], 1e6 * (spmat.area_mm2 + 2 * ptr.area_mm2 + act.area_mm2)),
     )
@@ -140,7 +145,9 @@ def table5(bench: Bench) -> Section:
 def _machine_rows(bench: Bench, spec: AcceleratorSpec) -> list[dict[str, Value]]:
     machine = bench.published.platform(f"EIE {spec.n_pe}PE")
     area, power_w = sum(area_mm2(spec).values()), sum(powers_mw(spec).values()) * 1e-3
+    # Table V has no area for some machines; with ours in its place the density row still compares like with like
     printed_area = machine.area_mm2 or area
+    # one frame a batch-1 pass: 1e6 us in a second; 1e-9 turns nJ into J
     frames = {mask: 1e6 / bench.actual_us(FC7, mask, spec) for mask in MASKS}
     joules = {mask: 1e-9 * float(estimate(bench.activity(FC7, mask, spec), spec).nj[0]) for mask in MASKS}
     listed: list[tuple[str, float, dict[Mask, float]]] = [

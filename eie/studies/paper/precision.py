@@ -27,7 +27,7 @@ FINER_BITS = (32, 16, 12, 8, 7, 6, 5, 4)
 
 @dataclass(frozen=True, kw_only=True)
 class Precision:
-    """Accuracy of one network: float32, and fixed point by ``data_bits``."""
+    """Accuracy of measured network: float32, and fixed point by ``data_bits``."""
 
     network: str
     samples: int
@@ -45,12 +45,12 @@ def figure10(bench: Bench) -> Section:
     networks: list[Precision] = []
     for name in NETWORKS:
         bench.progress(f"number formats: {name}")
-        networks += [one] if (one := _measure(name)) else []
+        networks += [measured] if (measured := _measure(name)) else []
     printed = bench.published.precision_pct
     rows: list[dict[str, Value]] = [_row("AlexNet top-5 (printed)", None, printed)]
-    for one in networks:
-        ours = {"float32": one.float32, **{f"int{bits}": one.fixed[bits] for bits in DATA_BITS}}
-        rows.append(_row(f"{one.network} (ours)", one, {key: 100 * value for key, value in ours.items()}))
+    for measured in networks:
+        ours = {"float32": measured.float32, **{f"int{bits}": measured.fixed[bits] for bits in DATA_BITS}}
+        rows.append(_row(f"{measured.network} (ours)", measured, {key: 100 * value for key, value in ours.items()}))
     columns = (
         Column("network", "accuracy, %", "text"),
         Column("float32", "32-bit float"),
@@ -60,7 +60,7 @@ def figure10(bench: Bench) -> Section:
         Column("error", "std. error"),
     )
     series: dict[str, tuple[float | None, ...]] = {
-        one.network: tuple(100 * one.fixed[bits] for bits in FINER_BITS) for one in networks
+        measured.network: tuple(100 * measured.fixed[bits] for bits in FINER_BITS) for measured in networks
     }
     series["AlexNet top-5 (printed)"] = tuple(printed.get(f"int{bits}") for bits in FINER_BITS)
     curves = Curves(
@@ -92,25 +92,28 @@ def _measure(name: str) -> Precision | None:
     def run(bits: int) -> Accuracy | None:
         return simulate(program.on(EIE_64PE.replace(data_bits=bits)), threads=1).accuracy
 
+    # a thread a width: the kernels let go of the interpreter, and one run of a LeNet is too short to be cut up itself
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        by_bits = {bits: one for bits, one in zip(FINER_BITS, pool.map(run, FINER_BITS), strict=True) if one}
+        by_bits = {
+            bits: accuracy for bits, accuracy in zip(FINER_BITS, pool.map(run, FINER_BITS), strict=True) if accuracy
+        }
     if not by_bits:
         return None
-    fixed = {bits: one.fixed for bits, one in by_bits.items()}
+    fixed = {bits: accuracy.fixed for bits, accuracy in by_bits.items()}
     return Precision(network=name, samples=len(network.trace.labels), float32=by_bits[32].float32, fixed=fixed)
 
 
-def _row(label: str, one: Precision | None, values: Mapping[str, float]) -> dict[str, Value]:
+def _row(label: str, measured: Precision | None, values: Mapping[str, float]) -> dict[str, Value]:
     row: dict[str, Value] = {"network": label, **values}
     row |= {f"lost{bits}": values["float32"] - values[f"int{bits}"] for bits in (16, 8)}
-    if one is not None:
-        row |= {"samples": one.samples, "error": 100 * one.standard_error}
+    if measured is not None:
+        row |= {"samples": measured.samples, "error": 100 * measured.standard_error}
     return row
 
 
 def _statements(networks: list[Precision]) -> tuple[Statement, ...]:
-    lost = {one.network: one.float32 - one.fixed[16] for one in networks}
-    collapse = {one.network: _collapse(one) for one in networks}
+    lost = {measured.network: measured.float32 - measured.fixed[16] for measured in networks}
+    collapse = {measured.network: _collapse(measured) for measured in networks}
     return (
         Statement(
             place="figure 10",
@@ -121,16 +124,16 @@ def _statements(networks: list[Precision]) -> tuple[Statement, ...]:
         Statement(
             place="figure 10",
             claim="8-bit fixed point loses much (more than 5 points; printed: 80.3 to 53.0)",
-            holds=all(one.float32 - one.fixed[8] > 0.05 for one in networks),
+            holds=all(measured.float32 - measured.fixed[8] > 0.05 for measured in networks),
             found=", ".join(
-                f"{one.network}: {100 * (one.float32 - one.fixed[8]):.1f} points at 8 bits; more than 5 from "
-                f"{collapse[one.network]} bits down"
-                for one in networks
+                f"{measured.network}: {100 * (measured.float32 - measured.fixed[8]):.1f} points at 8 bits; "
+                f"more than 5 from {collapse[measured.network]} bits down"
+                for measured in networks
             ),
         ),
     )
 
 
-def _collapse(one: Precision) -> int:
+def _collapse(measured: Precision) -> int:
     """The widest format that loses more than 5 points; 0 if none does."""
-    return max((bits for bits, accuracy in one.fixed.items() if one.float32 - accuracy > 0.05), default=0)
+    return max((bits for bits, accuracy in measured.fixed.items() if measured.float32 - accuracy > 0.05), default=0)

@@ -95,6 +95,7 @@ def published() -> Published:
     times = dict(values["table4_us"])
     layers: list[str] = times.pop("columns")
 
+    # rows hold nine layers, and figures 6 and 7 a geometric mean behind them
     def by_layer(row: list[float]) -> dict[str, float]:
         return dict(zip([*layers, GEOMEAN][: len(row)], row, strict=True))
 

@@ -42,7 +42,7 @@ def figure8(bench: Bench) -> Section:
         curves[mask] = Curves(
             x_label="FIFO depth (slots)", x=(1, *DEPTHS), y_label="load-balance efficiency", series=series
         )
-    grids = tuple(one.grid(f"Efficiency, {_DATA[mask]}", "percent") for mask, one in curves.items())
+    grids = tuple(curve.grid(f"Efficiency, {_DATA[mask]}", "percent") for mask, curve in curves.items())
     notes = (
         "Efficiency: entries / (PEs x cycles), the paper's 1 - bubble cycles / total. Depth 1: the one slot is held "
         "until its column is done, so all PEs go in lockstep (sum of each column's largest share). Depth 2 and more: "
@@ -72,6 +72,7 @@ def _active_columns(bench: Bench, layer: str, mask: Mask) -> tuple[Encoding, NDA
 def _lockstep_efficiency(bench: Bench, layer: str, mask: Mask) -> float:
     """A queue of one slot that is held while its column is worked on: each column costs its slowest PE's time."""
     encoding, active = _active_columns(bench, layer, mask)
+    # slots are 8 bits wide where they fit, and a sum of thousands of them does not
     busiest = encoding.slots[active].max(axis=1).sum(dtype=np.int64)
     return float(bench.activity(layer, mask).counts["entries"][0] / (EIE_64PE.n_pe * busiest))
 
@@ -80,12 +81,15 @@ def _reads_anew(bench: Bench, layer: str, spec: AcceleratorSpec) -> float:
     """Rows read when nothing is held over from the last column: every column fetches all the rows it touches."""
     encoding, active = _active_columns(bench, layer, bench.best_mask(layer))
     begin, end = encoding.pointers[active], encoding.pointers[active + 1]
+    # First to last row that a column touches. An empty column has end == begin, and what the line gives for it means
+    # nothing: the last line leaves it out.
     rows = (end - 1) // spec.entries_per_row - begin // spec.entries_per_row + 1
     return float(rows[end > begin].sum())
 
 
 def _depth_statements(curves: Curves) -> tuple[Statement, ...]:
     by_depth = dict(zip(curves.x, zip(*curves.series.values(), strict=True), strict=True))
+    # a missing point would read as 0 and fail the claims below, which is right: every depth is simulated
     mean = {depth: float(np.mean([value or 0.0 for value in values])) for depth, values in by_depth.items()}
     worst_at = {depth: min(curves.series, key=lambda name: _at(curves, name, depth)) for depth in curves.x}
     to_8, beyond = mean[8] - mean[1], mean[256] - mean[8]
@@ -133,6 +137,7 @@ def figure9(bench: Bench) -> Section:
     for reading, reads in (("held", held), ("anew", anew)):
         total = np.sum(list(reads.values()), axis=0)
         for cell in CELLS:
+            # pJ a read x reads; 1e-3 makes nJ of it
             energy[f"{reading}, {cell}"] = tuple(map(float, 1e-3 * price[cell] * total))
     width = "SRAM width (bits)"
     thousands = {name: tuple(value / 1000 for value in values) for name, values in (held | anew).items()}
@@ -153,7 +158,7 @@ def figure9(bench: Bench) -> Section:
         "itrs-lstp is the cell whose own figure at 64 bits, 32.3 pJ, meets that price; itrs-lop is the one "
         "that meets 800 MHz.",
     )
-    grids = tuple(one.grid(one.y_label[0].upper() + one.y_label[1:]) for one in curves)
+    grids = tuple(curve.grid(curve.y_label[0].upper() + curve.y_label[1:]) for curve in curves)
     return Section(
         name="figure9",
         title="Figure 9: SRAM width",
@@ -170,17 +175,17 @@ def _width_statements(reads: Curves, price: Curves, energy: Curves) -> tuple[Sta
     ends = price.series["itrs-lop"]
 
     def least(reading: str, words: str) -> Statement:
-        found = []
+        lowest = []
         for cell in CELLS:
             values = [value or 0.0 for value in energy.series[f"{reading}, {cell}"]]
             more = values[WIDTHS_BITS.index(64)] / min(values) - 1
             at = WIDTHS_BITS[int(np.argmin(values))]
-            found.append(f"{at} bits with {cell}" + (f" (64 bits costs {more:.0%} more)" if at != 64 else ""))
+            lowest.append(f"{at} bits with {cell}" + (f" (64 bits costs {more:.0%} more)" if at != 64 else ""))
         return Statement(
             place="figure 9",
             claim=f"total energy is least at 64 bits, {words} (cell itrs-lstp)",
-            holds=found[CELLS.index("itrs-lstp")].startswith("64 bits"),
-            found="least at " + ", ".join(found),
+            holds=lowest[CELLS.index("itrs-lstp")].startswith("64 bits"),
+            found="least at " + ", ".join(lowest),
         )
 
     return (
@@ -229,13 +234,13 @@ def figure12(bench: Bench) -> Section:
         return float(counts["macs"][0] / counts["entries"][0])
 
     curves = _over_pes(bench, "real work / total work", real_work)
-    one, most = (np.mean([_at(curves["spread"], name, n) for name in curves["spread"].series]) for n in (1, 256))
+    least, most = (np.mean([_at(curves["spread"], name, n) for name in curves["spread"].series]) for n in (1, 256))
     statement = Statement(
         place="figure 12",
         claim="the share of real work rises with the number of PEs, on every layer "
         "(0.1 point down at most at any step)",
         holds=all(_rises(values, 0.001) for values in curves["spread"].series.values()),
-        found=f"mean {one:.1%} at 1 PE, {most:.1%} at 256",
+        found=f"mean {least:.1%} at 1 PE, {most:.1%} at 256",
     )
     return Section(
         name="figure12",
@@ -278,19 +283,21 @@ def figure13(bench: Bench) -> Section:
 def _over_pes(bench: Bench, label: str, value: Callable[[str, Mask, AcceleratorSpec], float]) -> dict[Mask, Curves]:
     """Evaluate something for every layer and number of PEs, with both kinds of mask."""
     bench.prepare(MASKS, AT_PES.values(), "numbers of PEs")
-    found: dict[Mask, Curves] = {}
+    by_mask: dict[Mask, Curves] = {}
     for mask in MASKS:
         series = {}
         for name in bench.published.layers:
+            # real data, where there is any, stands in for the realistic mask, never for the random one
             data = bench.best_mask(name) if mask == "spread" else mask
             series[name] = tuple(value(name, data, spec) for spec in AT_PES.values())
-        found[mask] = Curves(x_label="processing elements", x=PE_COUNTS, y_label=label, series=series)
-    return found
+        by_mask[mask] = Curves(x_label="processing elements", x=PE_COUNTS, y_label=label, series=series)
+    return by_mask
 
 
 def _both(curves: dict[Mask, Curves], format: Format = "number") -> tuple[Grid, ...]:
     return tuple(
-        one.grid(f"{one.y_label[0].upper()}{one.y_label[1:]}, {_DATA[mask]}", format) for mask, one in curves.items()
+        curve.grid(f"{curve.y_label[0].upper()}{curve.y_label[1:]}, {_DATA[mask]}", format)
+        for mask, curve in curves.items()
     )
 
 

@@ -14,6 +14,7 @@ from eie.spec import EIE_64PE
 from eie.studies.paper.bench import MASKS, REAL_LAYER, Bench, Mask
 from eie.studies.paper.published import Published
 
+# Table IV prints tenths of a microsecond, so a printed time stands for half a tenth either way.
 PRINTED_DIGIT_US = 0.05
 
 
@@ -52,6 +53,7 @@ def _masks_of(bench: Bench, layer: str) -> list[Mask]:
 def _density_row(bench: Bench, name: str, mask: Mask) -> dict[str, Value]:
     printed, layer = bench.published.layer(name), bench.workload(name, mask).layer
     activity = bench.activity(name, mask)
+    # The bias is a column of its own that is always active; Table III counts the weights alone.
     in_bias = layer.outputs if layer.has_bias else 0
     flop = 100 * (int(activity.counts["macs"][0]) - in_bias) / (layer.inputs * layer.outputs)
     return {
@@ -64,6 +66,7 @@ def _density_row(bench: Bench, name: str, mask: Mask) -> dict[str, Value]:
         "flop_printed": printed.flop_pct,
         "flop": flop,
         "flop_deviation": deviation(flop, printed.flop_pct),
+        # whole percents are printed
         "within_rounding": abs(flop - printed.flop_pct) <= 0.5,
     }
 
@@ -110,6 +113,8 @@ def _time_grid(bench: Bench, which: str) -> Grid:
             row |= {mask: ours(name, mask), f"{mask}_deviation": deviation(ours(name, mask), printed)}
         low, high = ours(name, "low"), ours(name, "high")
         row |= {"low": low, "high": high, "inside": low - PRINTED_DIGIT_US <= printed <= high + PRINTED_DIGIT_US}
+        # Theoretical time is entries over PEs, so it grows with the activation density in proportion: the rule of three
+        # says which density would give the printed time. A layer that is 100 % active cannot have more.
         if which == "theoretical" and bench.published.layer(name).act_pct < 100:
             row["acts_needed"] = bench.published.layer(name).act_pct * printed / ours(name, "spread")
         rows.append(row)
