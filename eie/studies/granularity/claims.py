@@ -22,6 +22,7 @@ TEXT, LECTURE = "granularities", "lecture"
 TOLERATED_LOSS = 0.01
 # Measured times of equal work differ by this much on a busy machine.
 NOISE = 0.15
+# "Alike" is not a number in the text: half as much again is the most that a reader would still call so.
 ALIKE = 1.5
 LEAST_COMPRESSION = 9
 NO_LABELS = "accuracy is not known"
@@ -65,7 +66,7 @@ def break_even(study: GranularityStudy, machine: str) -> float | None:
             if low >= 1:
                 return before.variant.sparsity
             share = math.log(1 / low) / math.log(high / low)
-            first, last = (math.log(1 - one.variant.sparsity) for one in (before, row))
+            first, last = (math.log(1 - end.variant.sparsity) for end in (before, row))
             return 1 - math.exp(first + share * (last - first))
         before = row
     return None
@@ -133,14 +134,14 @@ def _nothing_on_dense_machines(study: GranularityStudy) -> Statement:
     claim = f"fine-grained pruning brings no speedup on dense hardware (at most {NOISE:.0%}, the noise of measuring)"
     dense = [machine for machine in study.machines if machine != EIE and not is_sparse(machine)]
     fine = _of(study, "fine")
-    found = {
+    speedups = {
         machine: _speedups(study, [row for row in fine if not _has_n_of_m(row, machine)], machine) for machine in dense
     }
-    found = {machine: values for machine, values in found.items() if values}
-    if not found:
+    speedups = {machine: values for machine, values in speedups.items() if values}
+    if not speedups:
         return _not_shown(TEXT, claim, "needs fine-grained variants and a dense machine")
-    worst = max(max(values) for values in found.values())
-    text = ", ".join(f"{machine} {min(values):.2f}x to {max(values):.2f}x" for machine, values in found.items())
+    worst = max(max(values) for values in speedups.values())
+    text = ", ".join(f"{machine} {min(values):.2f}x to {max(values):.2f}x" for machine, values in speedups.items())
     return Statement(place=TEXT, claim=claim, holds=worst <= 1 + NOISE, found=text)
 
 
@@ -148,7 +149,7 @@ def _nothing_through_csr(study: GranularityStudy) -> Statement:
     claim = "nor through CSR on a CPU, whose indirection eats the gain (here: up to 90 % sparsity)"
     if study.came_pruned:
         return _not_shown(LECTURE, claim, CAME_PRUNED)
-    machine = next((one for one in study.machines if one.startswith("measured:csr")), None)
+    machine = next((name for name in study.machines if name.startswith("measured:csr")), None)
     rows = [row for row in _of(study, "fine") if row.variant.sparsity <= 0.9]
     if machine is None or not _speedups(study, rows, machine) or study.yardstick(machine) == machine:
         return _not_shown(LECTURE, claim, "needs fine-grained variants, measured:dense and measured:csr")
@@ -192,14 +193,16 @@ def _at_most_twice(study: GranularityStudy) -> Statement:
 
 def _half_as_fast_again(study: GranularityStudy) -> Statement:
     claim = "2:4 is about 1.5 times as fast in practice"
-    reported = "; ".join(f"{one.what}: {one.speedup:g}x ({one.source})" for one in pruning_notes().two_of_four)
-    found = {
+    reported = "; ".join(
+        f"{report.what}: {report.speedup:g}x ({report.source})" for report in pruning_notes().two_of_four
+    )
+    modelled_by = {
         machine: speedups[0]
         for machine in study.machines
         if machine.startswith("tensor-core") and (speedups := _speedups(study, _of(study, "2:4"), machine))
     }
-    modelled = ", ".join(f"{machine} {speedup:.2f}x" for machine, speedup in found.items())
-    text = f"the model says {modelled}, with nothing between the layers; " if found else ""
+    modelled = ", ".join(f"{machine} {speedup:.2f}x" for machine, speedup in modelled_by.items())
+    text = f"the model says {modelled}, with nothing between the layers; " if modelled_by else ""
     return _not_shown(TEXT, claim, f"{text}no tensor core is measured here. Reported elsewhere: {reported}")
 
 
@@ -212,15 +215,18 @@ def _layers_on_any_machine(study: GranularityStudy) -> Statement:
 
 
 def _on_any_machine(study: GranularityStudy, family: str, claim: str) -> Statement:
-    found = {machine: _speedups(study, _of(study, family), machine) for machine in _dense_forms(study)}
-    found = {machine: values for machine, values in found.items() if values}
-    if not found:
+    speedups = {machine: _speedups(study, _of(study, family), machine) for machine in _dense_forms(study)}
+    speedups = {machine: values for machine, values in speedups.items() if values}
+    if not speedups:
         missing = next((row.note for row in study.rows if row.variant.family == family), f"needs {family} pruned")
         return _not_shown(TEXT, claim, missing)
-    slowest = min(found, key=lambda machine: min(found[machine]))
-    least = min(found[slowest])
+    slowest = min(speedups, key=lambda machine: min(speedups[machine]))
+    least = min(speedups[slowest])
     return Statement(
-        place=TEXT, claim=claim, holds=least > 1.05, found=f"least: {least:.2f}x, on {slowest}; {len(found)} machines"
+        place=TEXT,
+        claim=claim,
+        holds=least > 1.05,
+        found=f"least: {least:.2f}x, on {slowest}; {len(speedups)} machines",
     )
 
 
@@ -229,9 +235,9 @@ def _channels_alike(study: GranularityStudy) -> Statement:
     rows = _of(study, "channels")
     if not rows:
         return _not_shown(TEXT, claim, "needs channels pruned")
-    row = min(rows, key=lambda one: abs(one.variant.sparsity - 0.5))
-    found = {machine: study.speedup(row, machine) for machine in _dense_forms(study)}
-    known = {machine: speedup for machine, speedup in found.items() if speedup is not None}
+    row = min(rows, key=lambda form: abs(form.variant.sparsity - 0.5))
+    speedups = {machine: study.speedup(row, machine) for machine in _dense_forms(study)}
+    known = {machine: speedup for machine, speedup in speedups.items() if speedup is not None}
     spread = max(known.values()) / min(known.values())
     fewer = (study.unpruned.macs or 0) / (row.macs or 1)
     listed = ", ".join(f"{machine} {speedup:.2f}x" for machine, speedup in known.items())
@@ -241,18 +247,18 @@ def _channels_alike(study: GranularityStudy) -> Statement:
 
 def _non_uniform(study: GranularityStudy) -> Statement:
     claim = "a density for each layer beats one density for all at equal latency (more right answers, chance below 5 %)"
-    found = study.search
-    if found is None:
+    search = study.search
+    if search is None:
         return _not_shown(TEXT, claim, study.search_note)
-    one, other = found.found.final, found.uniform.final
-    by_chance = found.by_chance
+    own, alike = search.found.final, search.uniform.final
+    by_chance = search.by_chance
     text = (
-        f"{one.accuracy:.2%} against {other.accuracy:.2%} at {found.found.verified:.4g} and "
-        f"{found.uniform.verified:.4g} us ({found.granularity} on {found.machine}; {len(one.right):,} samples; "
+        f"{own.accuracy:.2%} against {alike.accuracy:.2%} at {search.found.verified:.4g} and "
+        f"{search.uniform.verified:.4g} us ({search.granularity} on {search.machine}; {len(own.right):,} samples; "
         f"by chance: {by_chance:.2g})"
     )
-    better = one.accuracy > other.accuracy
-    dearer = found.found.verified > (1 + SAME_LATENCY) * found.uniform.verified
+    better = own.accuracy > alike.accuracy
+    dearer = search.found.verified > (1 + SAME_LATENCY) * search.uniform.verified
     if by_chance >= 0.05 or dearer:
         return _not_shown(TEXT, claim, text)
     return Statement(place=TEXT, claim=claim, holds=better, found=text)
@@ -288,12 +294,12 @@ def _accuracy_by_density(study: GranularityStudy) -> list[tuple[float, float]]:
 
 
 def _layer_speedups(study: GranularityStudy) -> list[float]:
-    found = []
+    speedups = []
     for row in _of(study, "2:4"):
         for machine in study.machines:
             if machine.startswith("tensor-core"):
-                found += _ratios(study.unpruned, row, machine)
-    return found
+                speedups += _ratios(study.unpruned, row, machine)
+    return speedups
 
 
 def _ratios(before: Row, after: Row, machine: str) -> list[float]:
@@ -302,7 +308,7 @@ def _ratios(before: Row, after: Row, machine: str) -> list[float]:
     pairs: Sequence[tuple[LayerCost, LayerCost]] = list(
         zip(before.costs[machine].layers, after.costs[machine].layers, strict=True)
     )
-    return [one.latency_us / other.latency_us for one, other in pairs if one.latency_us and other.latency_us]
+    return [full.latency_us / less.latency_us for full, less in pairs if full.latency_us and less.latency_us]
 
 
 def _tuning(study: GranularityStudy) -> str:

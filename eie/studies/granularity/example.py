@@ -43,7 +43,7 @@ def example(study: GranularityStudy) -> Grid | None:
         return None
     rows: list[dict[str, Value]] = []
     for figures in printed:
-        row = next((one for one in study.found if one.variant == Variant.parse(figures.variant)), None)
+        row = next((form for form in study.found if form.variant == Variant.parse(figures.variant)), None)
         if row is not None:
             rows += _rows(study, figures, row)
     columns = (
@@ -60,6 +60,7 @@ def example(study: GranularityStudy) -> Grid | None:
 
 def _rows(study: GranularityStudy, figures: Figures, row: Row) -> Iterator[dict[str, Value]]:
     millions, billions = 1e6, 1e9
+    # The text counts 2:4 as half of the operations, and leaves zeros in for every other form.
     operations = row.kept_macs if figures.variant == "2:4" else row.macs
     assert row.kept is not None
     assert operations is not None

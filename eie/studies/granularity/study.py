@@ -150,7 +150,7 @@ class GranularityStudy:
 
     def records(self) -> list[dict[str, Any]]:
         """One flat record a variant and machine, units in the keys."""
-        found = []
+        listed = []
         for row in self.rows:
             head = {
                 "network": self.network,
@@ -169,7 +169,7 @@ class GranularityStudy:
                 "note": row.note,
             }
             for machine in self.machines:
-                found.append(
+                listed.append(
                     {
                         **head,
                         "machine": machine,
@@ -178,7 +178,7 @@ class GranularityStudy:
                         "energy_nj": self.energy_nj(row, machine),
                     }
                 )
-        return found
+        return listed
 
 
 def granularity(
@@ -222,7 +222,7 @@ def granularity(
         For a variant or machine that is not known, and as for compiling and simulating.
     """
     network = Network.of(network)
-    asked = [Variant.parse(one) if isinstance(one, str) else one for one in variants]
+    asked = [Variant.parse(form) if isinstance(form, str) else form for form in variants]
     chosen = list(dict.fromkeys([Variant(), *asked]))
     machines = default_machines() if machines is None else machines
     check(machines, spec)
@@ -230,7 +230,8 @@ def granularity(
     for variant in chosen:
         progress(f"pruning: {variant}")
         pruned.append(forms.prune(network=network, variant=variant, trainer=trainer, epochs=epochs))
-    stored = [shared(one.network, spec.weight_bits) for one in pruned if one.network is not None]
+    stored = [shared(form.network, spec.weight_bits) for form in pruned if form.network is not None]
+    # All forms in one call: what is measured on this computer is timed in turns, so that a busy minute hits all alike.
     runs = run_all(networks=stored, machines=machines, spec=spec, samples=samples, progress=progress)
     left = iter(zip(stored, runs, strict=True))
     measure = trainer.accuracy if trainer is not None else float32_accuracy
@@ -244,9 +245,9 @@ def granularity(
             rows.append(
                 _row(pruned=form, network=form.network, run=run, accuracy=(measure(form.network), measure(small)))
             )
-    found, why = None, "was left out"
+    budgeted, why = None, "was left out"
     if with_search:
-        found, why = _search(network=network, spec=spec, trainer=trainer, epochs=epochs, progress=progress)
+        budgeted, why = _search(network=network, spec=spec, trainer=trainer, epochs=epochs, progress=progress)
     return GranularityStudy(
         network=network.name,
         spec=spec,
@@ -255,7 +256,7 @@ def granularity(
         epochs=epochs if trainer is not None else 0,
         accuracy_source=_accuracy_source(network, trainer, rows[0]),
         notes=_notes(network, rows[0], runs[0]),
-        search=found,
+        search=budgeted,
         search_note=why,
     )
 
@@ -294,6 +295,7 @@ def _sizes(variant: Variant, network: Network, run: Run) -> dict[str, int]:
 
 
 def _nm_bytes(layer: Layer, n: int, m: int) -> int:
+    # the code holds the non-zero weights and their places; a bias is a float32 beside it
     return nm.encode(compact(layer, layer.weights), n, m).nbytes() + 4 * layer.outputs * layer.has_bias
 
 
@@ -304,13 +306,13 @@ def _search(
     why = []
     for machine in (EIE, "dense"):
         try:
-            found = search(
+            answer = search(
                 network, latency="0.5x", machine=machine, spec=spec, trainer=trainer, epochs=epochs, progress=progress
             )
         except EieError as error:
             why.append(str(error))
         else:
-            return found, ""
+            return answer, ""
     return None, "; ".join(dict.fromkeys(why))
 
 

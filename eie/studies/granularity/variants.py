@@ -56,15 +56,15 @@ class Variant:
         pattern = n_of_m(text)
         if pattern is not None:
             return cls(text, 1 - pattern[0] / pattern[1])
-        found = _FORM.fullmatch(text)
-        whole = found is not None and float(found[4]) >= 1
-        if found is None or whole or found[1] not in UNITS or (found[1] == "block") != (found[2] is not None):
+        words = _FORM.fullmatch(text)
+        whole = words is not None and float(words[4]) >= 1
+        if words is None or whole or words[1] not in UNITS or (words[1] == "block") != (words[2] is not None):
             raise EieError(
                 f"variant {text!r}: must be dense, N:M as in 2:4, or a granularity and the share that goes, as in "
                 f"fine:0.9, block4x4:0.8, channel:0.5 (granularities: {', '.join(UNITS)})"
             )
-        block = None if found[2] is None else (int(found[2]), int(found[3]))
-        return cls(found[1], float(found[4]), block)
+        block = None if words[2] is None else (int(words[2]), int(words[3]))
+        return cls(words[1], float(words[4]), block)
 
     def __str__(self) -> str:
         if self.granularity == "dense":
@@ -175,7 +175,9 @@ def _without_layers(network: Network, variant: Variant) -> tuple[Network, str]:
     if count == 0:
         raise RecipeError([f"no layer goes: {variant.sparsity:.0%} of the {len(known)} that could is less than one"])
     weights = {name: layer_named(network, name).weights for name in known}
-    scores = {name: float(block_scores(one, (one.shape[0], one.shape[1]))[0, 0]) for name, one in weights.items()}
+    scores = {
+        name: float(block_scores(matrix, (matrix.shape[0], matrix.shape[1]))[0, 0]) for name, matrix in weights.items()
+    }
     gone = sorted(known, key=lambda name: scores[name])[:count]
     if shapes_only(network):
         network = _left(network, [layer.name for layer in network.layers if layer.name not in gone])
@@ -189,13 +191,14 @@ def _left(network: Network, names: Sequence[str]) -> Network:
     """Return the layers called ``names`` on their own, with what was recorded for them."""
     trace = network.trace
     if trace is not None:
-        recorded = {name: one for name, one in trace.layers.items() if name in names}
+        recorded = {name: rows for name, rows in trace.layers.items() if name in names}
         trace = replace(trace, layers=recorded)
     return replace(network, layers=tuple(layer for layer in network.layers if layer.name in names), trace=trace)
 
 
 def _followed(network: Network, rules: list[dict[str, Any]], epochs: int, trainer: Trainer | None) -> Network:
     steps: list[dict[str, Any]] = []
+    # half of the epochs while weights go, half behind: as much training as the unpruned network gets
     rounds = epochs // 2 if rules else 0
     if rules:
         criterion = "random" if all(layer.synthetic for layer in network.layers) else "magnitude"
@@ -206,8 +209,9 @@ def _followed(network: Network, rules: list[dict[str, Any]], epochs: int, traine
         steps.append({"kind": "finetune", "epochs": epochs - rounds})
     if not steps:
         return network
-    found, _ = compress(network, {"name": "variant", "step": steps}, trainer)
-    return replace(found, notes=network.notes)
+    followed, _ = compress(network, {"name": "variant", "step": steps}, trainer)
+    # what the recipe did is the variant itself; notes would repeat it for every row of the study
+    return replace(followed, notes=network.notes)
 
 
 def _listed(names: Sequence[str], most: int = 4) -> str:

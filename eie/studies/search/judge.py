@@ -71,13 +71,13 @@ class Judge:
                 reporting,
                 f"chosen by the last {len(train.labels)} training images, reported on the test images",
             )
-        given = labelled_inputs(network)
-        if given is None or len(given.labels) < 2 or len(given.arrays) > 1:
+        own = labelled_inputs(network)
+        if own is None or len(own.labels) < 2 or len(own.arrays) > 1:
             return None
-        half = min(len(given.labels) // 2, MOST_TO_CHOOSE_BY)
-        rest = given.part(half, len(given.labels))
+        half = min(len(own.labels) // 2, MOST_TO_CHOOSE_BY)
+        rest = own.part(half, len(own.labels))
         return cls(
-            given.part(0, half), rest, f"chosen by the first {half} samples, reported on the other {len(rest.labels)}"
+            own.part(0, half), rest, f"chosen by the first {half} samples, reported on the other {len(rest.labels)}"
         )
 
     def choose(self, network: Network) -> Score:
@@ -97,7 +97,7 @@ def score(network: Network, samples: Labelled) -> Score:
     TraceError
         If a label is none of the network's classes.
     """
-    size = 1000
+    size = 1000  # samples at a time: unrolled convolutions of a whole test set do not fit memory
     parts = [samples.part(start, start + size) for start in range(0, len(samples.labels), size)]
     outputs = np.concatenate([float32_outputs(network, part.arrays) for part in parts]).astype(np.float64)
     outputs = outputs.reshape(len(samples.labels), -1)
@@ -107,6 +107,7 @@ def score(network: Network, samples: Labelled) -> Score:
             f"{outputs.shape[1]} classes apart"
         )
     if not _ends_in_softmax(network):
+        # softmax with its largest exponent at 0, which cannot overflow
         shifted = outputs - outputs.max(axis=1, keepdims=True)
         outputs = np.exp(shifted) / np.exp(shifted).sum(axis=1, keepdims=True)
     of_class = outputs[np.arange(len(outputs)), samples.labels]
@@ -114,18 +115,20 @@ def score(network: Network, samples: Labelled) -> Score:
     return Score(outputs.argmax(axis=1) == samples.labels, loss)
 
 
-def chance(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> float:
+def chance(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> float:
     """Probability, if neither were better, of a difference at least this large in right answers (McNemar, exact).
 
     Examples
     --------
-    >>> one, other = np.array([True] * 9 + [False]), np.array([False] * 8 + [True, True])
-    >>> round(chance(one, other), 4)  # 8 samples only the first gets right, 1 only the second
+    >>> first, second = np.array([True] * 9 + [False]), np.array([False] * 8 + [True, True])
+    >>> round(chance(first, second), 4)  # 8 samples only the first gets right, 1 only the second
     0.0391
     """
-    only_one, only_other = int((one & ~other).sum()), int((other & ~one).sum())
-    trials = only_one + only_other
-    tail = sum(math.comb(trials, k) for k in range(min(only_one, only_other) + 1))
+    # Samples that both get right, or both wrong, say nothing of the difference: the test is on those that tell.
+    only_first, only_second = int((first & ~second).sum()), int((second & ~first).sum())
+    trials = only_first + only_second
+    tail = sum(math.comb(trials, k) for k in range(min(only_first, only_second) + 1))
+    # two-sided; a fraction of integers, since 2**trials leaves floats behind at 1,024 samples
     return min(1.0, float(Fraction(2 * tail, 1 << trials)))
 
 

@@ -198,15 +198,19 @@ def search(
     limit = budget.limit(space.cost(space.start))
     uniform = _uniform(space=space, limit=limit, where=f"{network.name} on {machine}", quantity=budget.quantity)
     progress("scanning how sensitive each layer is")
-    sensitivity = scan(network, lambda one: judge.choose(one).accuracy, SCANNED, granularity=granularity, layers=layers)
-    sensitivity = replace(sensitivity, points=tuple(one for one in sensitivity.points if one.layer in names))
-    found = _STRATEGIES[method](space=space, uniform=uniform, limit=limit, trials=trials, say=progress)
+    sensitivity = scan(
+        network, lambda form: judge.choose(form).accuracy, SCANNED, granularity=granularity, layers=layers
+    )
+    sensitivity = replace(sensitivity, points=tuple(point for point in sensitivity.points if point.layer in names))
+    chosen = _STRATEGIES[method](space=space, uniform=uniform, limit=limit, trials=trials, say=progress)
 
     def plan(name: str, densities: Densities) -> Plan:
         progress(f"verifying: {name}")
         form = pruned(network, densities, granularity)
         cost = price.by_layer(space.network(densities))
         verified = sum(cost.values())
+        # Costs were taken on what the unpruned layers read. On EIE time also follows the activations, and pruning
+        # changes those, so the answer is run once as a whole; machines that skip no activation cost the same.
         if machine == EIE:
             verified = _executed(network=form, judge=judge, samples=samples, spec=spec, quantity=budget.quantity)
         made = Plan(
@@ -224,7 +228,7 @@ def search(
         tuned = trainer.finetune(form, epochs)
         return replace(made, network=tuned, tuned=judge.report(tuned))
 
-    plans = plan("unpruned", space.start), plan("uniform", uniform), plan("non-uniform", found)
+    plans = plan("unpruned", space.start), plan("uniform", uniform), plan("non-uniform", chosen)
     return Search(
         network=network.name,
         machine=machine,
@@ -253,19 +257,19 @@ def _judge(network: Network, trainer: Trainer | None) -> Judge:
 def _uniform(space: Space, limit: float, where: str, quantity: Quantity) -> Densities:
     """Return the highest density for all layers that meets the limit."""
     whole = space.cost(space.start)
-    found = space.start if whole <= limit else space.reach(space.start, space.names, limit)
-    if found is None:
+    uniform = space.start if whole <= limit else space.reach(space.start, space.names, limit)
+    if uniform is None:
         least = space.cost(dict.fromkeys(space.names, LEAST))
         raise SearchError(
             f"{where}: the budget of {limit:.4g} {unit(quantity)} cannot be met: with {LEAST:.0%} of every layer it "
             f"still takes {least:.4g} of {whole:.4g}"
         )
-    return found
+    return uniform
 
 
 def _budget(latency: str | None, energy: str | None) -> Budget:
-    given: list[tuple[Quantity, str | None]] = [("latency_us", latency), ("energy_nj", energy)]
-    asked = [(quantity, text) for quantity, text in given if text is not None]
+    budgets: list[tuple[Quantity, str | None]] = [("latency_us", latency), ("energy_nj", energy)]
+    asked = [(quantity, text) for quantity, text in budgets if text is not None]
     if len(asked) != 1:
         raise EieError(f"{'two budgets' if asked else 'no budget'}: give a latency or an energy, as 0.5x or 120us")
     quantity, text = asked[0]
@@ -285,6 +289,7 @@ def _prunable(network: Network, granularity: str, layers: str) -> tuple[str, ...
 def _recorded(network: Network, judge: Judge, samples: int) -> Network:
     """Return the network with what every layer reads recorded, for its first samples; patterns only."""
     (values,) = judge.choosing.arrays.values()
+    # Without its own trace, so that what is recorded stands in no doubt.
     plain = replace(network, trace=None)
     return replace(network, trace=record(plain, Samples.of(values[:samples], judge.source)))
 

@@ -93,6 +93,7 @@ class Space:
         def at(step: int) -> dict[str, float]:
             return {**densities, **{name: max(LEAST, densities[name] * FACTOR**step) for name in changed}}
 
+        # steps after which every changed layer has come down to LEAST: one more changes nothing
         high = max(int(np.ceil(np.log(LEAST / densities[name]) / np.log(FACTOR))) for name in changed)
         if self.cost(at(high)) > limit:
             return None
@@ -105,6 +106,7 @@ class Space:
             return {**densities, name: min(1.0, densities[name] / FACTOR**step)}
 
         most = int(np.ceil(np.log(densities[name]) / np.log(FACTOR)))
+        # the first step that costs too much, less one; beyond `most` the density is 1 and no step is asked for
         return at(_first(lambda step: step > most or self.cost(at(step)) > limit, 0, most + 1) - 1)
 
 
@@ -122,15 +124,15 @@ def greedy(space: Space, uniform: Densities, limit: float, trials: int, say: Say
     Refines ``uniform`` instead where that loses less, so that the answer never does worse than it on the samples that
     choices go by.
     """
-    del trials
+    del trials  # its steps are its own; the parameter keeps both strategies callable alike
     densities: Densities = space.start
     cost = whole = space.cost(densities)
     step = (whole - limit) / STEPS
     while cost > limit:
         say(f"pruning where it hurts least: {cost:.4g} down to {limit:.4g}")
         target = max(limit, cost - step)
-        found = [space.reach(densities, [name], target) for name in space.names]
-        reached = [one for one in found if one is not None]
+        candidates = [space.reach(densities, [name], target) for name in space.names]
+        reached = [candidate for candidate in candidates if candidate is not None]
         if reached:
             densities = min(reached, key=space.loss)
             cost = space.cost(densities)
@@ -157,6 +159,7 @@ def _refined(space: Space, densities: Densities, limit: float, say: Say) -> Dens
         best = min(tried, key=space.loss, default=densities)
         if space.loss(best) >= space.loss(densities):
             break
+        # An exchange pays in whole powers of FACTOR, so a little of the budget is left over each time.
         densities = _filled(space, best, limit)
     return densities
 
@@ -185,6 +188,7 @@ def optuna(space: Space, uniform: Densities, limit: float, trials: int, say: Say
         raise EieError("method optuna needs Optuna: pip install 'eie[dse]'") from None
     library.logging.set_verbosity(library.logging.WARNING)
     study = library.create_study(sampler=library.samplers.TPESampler(seed=SEED))
+    # The first trial is the uniform answer, so that the search cannot end worse than it.
     study.enqueue_trial(dict(uniform))
     best: Densities = uniform
     for count in range(trials):
