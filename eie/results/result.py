@@ -141,7 +141,9 @@ class Result:
         EnergyError
             For an unknown method, or where no figure exists for an SRAM of the spec.
         """
-        layers = tuple(estimate(activity=layer.activity, spec=self.spec, method=method, cell=cell) for layer in self.layers)
+        layers = tuple(
+            estimate(activity=layer.activity, spec=self.spec, method=method, cell=cell) for layer in self.layers
+        )
         return Energy(layers=layers, table=layers[0].table, method=layers[0].method, cell=layers[0].cell)
 
     def energies(self, cell: Cell = "itrs-lop") -> tuple[dict[Method, Energy], tuple[str, ...]]:

@@ -79,6 +79,7 @@ class Accelerator:
     @property
     def cycle(self) -> int:
         """The cycle that is running, from 1."""
+        # SimPy counts ticks from 0, two a cycle; the cycle model counts cycles from 1
         return int(self.env.now) // 2 + 1
 
     def run(self) -> None:
@@ -107,18 +108,22 @@ class Accelerator:
         waiting = deque(map(int, self.positions))
         yield self.env.timeout(2)  # cycle 1 loads row 0
         for row in range(self.encoding.scan_rows):
-            position = -1
+            position = -1  # nothing handed out of this row yet
             while waiting and waiting[0] // n_pe == row:
+                # All queues or none. The lengths are those of the last cycle's end: a slot freed in this very cycle is
+                # seen as taken until the next.
                 if any(len(pe.act_queue) >= self.usable_slots for pe in self.pes):
                     self.stall += 1
                 else:
                     position = waiting.popleft()
                     for pe in self.pes:
+                        # the bias scans as the first lane of a row of its own, which may lie beyond its column's number
                         pe.pushed = min(position, self.encoding.inputs)
                     self.columns_in_flight += n_pe
                     self.sent = (self.cycle, position)
                 yield self.tick()
                 yield from self.close_cycle(self.is_last_step(waiting, row, position))
+            # From the last lane the step to the next row is free. -1 % n_pe is the last lane too, hence the second test.
             if position % n_pe != n_pe - 1 or position < 0:
                 self.dead += 1
                 yield self.tick()
@@ -151,10 +156,13 @@ class Accelerator:
         """Take the head of the queue and read both pointers; be busy a cycle for each entry, one if there is none."""
         busy_cycles = 0
         while True:
+            # Counted down before it is looked at: a column of n entries taken in cycle t frees the unit in cycle t + n.
             busy_cycles = max(0, busy_cycles - 1)
             if busy_cycles == 0 and pe.act_queue:
                 pe.popped = True
                 column = pe.act_queue[0]
+                # Both pointers come in one access, since neighbours lie in different banks. An empty column still takes
+                # its cycle through the pipeline.
                 pe.fetched = list(range(pe.pointers[column], pe.pointers[column + 1])) or [BUBBLE]
                 busy_cycles = len(pe.fetched)
             yield self.env.timeout(2)
@@ -169,12 +177,14 @@ class Accelerator:
                     pe.empty += 1
                 else:
                     row = entry // self.entries_per_row
+                    # the row stays in its buffer from one column to the next
                     pe.spmat_reads += row != pe.row_held
                     pe.row_held = row
                     pe.issue += 1
                     pe.padding += int(pe.codes[entry] == 0)
                 pe.in_flight.append((self.cycle + PIPELINE_CYCLES, not pe.column))
                 pe.free_after = self.cycle
+            # Behind the issue above: what the pointer unit fetched in this cycle is sent from the next one on.
             pe.column.extend(pe.fetched)
             pe.fetched = []
             yield self.tick()
@@ -228,6 +238,7 @@ def time_pass(
         for p, pe in enumerate(machine.pes):
             result.issue[s, p] = pe.issue
             result.empty[s, p] = pe.empty
+            # Idle before its last slot a PE has starved; idle after it, it drains, which `activity_of` makes of the rest.
             worked = pe.issue + pe.empty
             result.starved[s, p] = (pe.free_after if worked else machine.cycles) - worked
         advanced(1)

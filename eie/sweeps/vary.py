@@ -37,8 +37,8 @@ def read_vary(words: Iterable[str]) -> Vary:
     given: dict[str, str] = {}
     problems = []
     for word in words:
-        field, found, text = word.partition("=")
-        if not found or not field.strip() or not text.strip():
+        field, equals, text = word.partition("=")
+        if not equals or not field.strip() or not text.strip():
             problems.append(f"--vary {word}: must be field=values, as in n_pe=1:256:x2 or act_queue_depth=2,4,8")
         elif field.strip() in given:
             problems.append(f"--vary {word}: {field.strip()} is varied twice: list all of its values in one --vary")

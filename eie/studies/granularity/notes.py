@@ -50,6 +50,6 @@ def pruning_notes() -> PruningNotes:
     return PruningNotes(
         granularities=value["granularities"],
         lecture=value["lecture"],
-        two_of_four=tuple(Reported(**one) for one in value["two_of_four"]),
-        example=tuple(Figures(**one) for one in value["example"]),
+        two_of_four=tuple(Reported(**entry) for entry in value["two_of_four"]),
+        example=tuple(Figures(**entry) for entry in value["example"]),
     )
