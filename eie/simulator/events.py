@@ -123,7 +123,7 @@ class Accelerator:
                     self.sent = (self.cycle, position)
                 yield self.tick()
                 yield from self.close_cycle(self.is_last_step(waiting, row, position))
-            # From the last lane the step to the next row is free. -1 % n_pe is the last lane too, hence the second test.
+            # From the last lane the step to the next row is free. -1 % n_pe is that lane too, hence the second test.
             if position % n_pe != n_pe - 1 or position < 0:
                 self.dead += 1
                 yield self.tick()
@@ -238,7 +238,7 @@ def time_pass(
         for p, pe in enumerate(machine.pes):
             result.issue[s, p] = pe.issue
             result.empty[s, p] = pe.empty
-            # Idle before its last slot a PE has starved; idle after it, it drains, which `activity_of` makes of the rest.
+            # Idle before its last slot a PE has starved; idle after it, it drains: `activity_of` makes that of the rest.
             worked = pe.issue + pe.empty
             result.starved[s, p] = (pe.free_after if worked else machine.cycles) - worked
         advanced(1)
