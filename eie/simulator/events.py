@@ -238,7 +238,7 @@ def time_pass(
         for p, pe in enumerate(machine.pes):
             result.issue[s, p] = pe.issue
             result.empty[s, p] = pe.empty
-            # Idle before its last slot a PE has starved; idle after it, it drains: `activity_of` makes that of the rest.
+            # Idle before its last slot a PE has starved; idle after it, it drains: what `activity_of` has left over.
             worked = pe.issue + pe.empty
             result.starved[s, p] = (pe.free_after if worked else machine.cycles) - worked
         advanced(1)
