@@ -191,6 +191,7 @@ def compile(
     Returns
     -------
     Program
+        Holds the machine, every PE's memories and how full they are; saved and loaded as one file.
 
     Raises
     ------

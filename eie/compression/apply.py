@@ -125,6 +125,11 @@ def compress(
     progress
         Called with a line of text before each step and round.
 
+    Returns
+    -------
+    tuple
+        The compressed network, and the `CompressionReport`: sizes, accuracies and what each step did.
+
     Raises
     ------
     RecipeError

@@ -258,6 +258,11 @@ class Recipe(_Part):
 def load_recipe(path: str | Path) -> Recipe:
     """Read a recipe from a ``.toml`` file.
 
+    Returns
+    -------
+    Recipe
+        Checked as far as that goes without a network; called after its file where it has no name.
+
     Raises
     ------
     RecipeError

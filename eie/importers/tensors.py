@@ -11,8 +11,8 @@ file, so 1, none and 1 are taken, and a note says so (a ``.toml`` model can stat
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
@@ -47,25 +47,14 @@ def network_from(arrays: Arrays, name: str, source: str) -> Network:
     """
     if stored.KEY in arrays:
         return stored.from_arrays(arrays, source)
-    groups: dict[str, dict[str, NDArray[Any]]] = {}
-    ignored: list[str] = []
-    recorded: NDArray[Any] | None = None
-    labels: NDArray[Any] | None = None
-    lstms, arrays, unknown_kinds = take_lstms(arrays, name, source)
-    for key in sorted(arrays, key=_natural):
-        array = arrays[key]
-        if key in _ACTIVATIONS:
-            recorded = array
-        elif key == "labels":
-            labels = array
-        elif (place := _place(key, array, name)) is not None:
-            groups.setdefault(place[0], {})[place[1]] = array
-        else:
-            ignored.append(f"{key} {array.shape}")
-    notes = unknown_kinds + ([f"ignored, not a layer's: {', '.join(ignored)}"] if ignored else [])
-    groups = {key: parts for key, parts in groups.items() if _is_layer(key, parts, notes)}
+    lstms, arrays, notes = take_lstms(arrays, name, source)
+    sorted_in = _sort_in(arrays, name)
+    if sorted_in.ignored:
+        notes = [*notes, f"ignored, not a layer's: {', '.join(sorted_in.ignored)}"]
+    groups = {key: parts for key, parts in sorted_in.groups.items() if _is_layer(key, parts, notes)}
     if not groups and not lstms:
         raise ModelError(f"{source}: holds no layer: no weights of 2 to 4 dimensions (found {_listed(arrays)})")
+    # One answer for the file: frameworks store all matrices the same way round, and a square one does not betray it.
     flip = _stored_transposed(groups)
     if flip:
         notes.append(f"read as (inputs, outputs): {', '.join(sorted(flip, key=_natural))}")
@@ -74,23 +63,62 @@ def network_from(arrays: Arrays, name: str, source: str) -> Network:
     convolutions = [layer.name for layer in layers if isinstance(layer.geometry, Conv2d)]
     if convolutions:
         notes.append(f"convolutions taken with stride 1, no pads, one group: {', '.join(convolutions)}")
-    sequential = all(layer.geometry is None for layer in layers)
-    sequential = sequential and all(a.outputs == b.inputs for a, b in pairwise(layers))
+    sequential = _chain(layers)
     if sequential:
         layers = [replace(layer, relu=layer is not layers[-1]) for layer in layers]
         if len(layers) > 1:
             notes.append("taken as a sequence with ReLU between the layers, since their shapes chain")
-    trace = None
-    if recorded is not None:
-        first = {layers[0].name: _recorded(layers[0], recorded, f"{source}: activations")}
-        trace = Trace(
-            layers=first,
-            labels=None if labels is None else class_labels(labels, f"{source}: labels"),
+    return Network(
+        name=name,
+        layers=tuple(layers),
+        sequential=sequential,
+        trace=sorted_in.trace(layers[0], source),
+        source=source,
+        notes=tuple(notes),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _SortedIn:
+    """A file's arrays by what they are: layers' parts, recorded inputs, labels, and what is none of these."""
+
+    groups: dict[str, dict[str, NDArray[Any]]]
+    activations: NDArray[Any] | None
+    labels: NDArray[Any] | None
+    ignored: list[str]
+
+    def trace(self, first: Layer, source: str) -> Trace | None:
+        """Return the recorded inputs of the first layer, with their labels."""
+        if self.activations is None:
+            return None
+        return Trace(
+            layers={first.name: _recorded(first, self.activations, f"{source}: activations")},
+            labels=None if self.labels is None else class_labels(self.labels, f"{source}: labels"),
             source=f"activations in {source}",
         )
-    return Network(
-        name=name, layers=tuple(layers), sequential=sequential, trace=trace, source=source, notes=tuple(notes)
-    )
+
+
+def _sort_in(arrays: Arrays, stem: str) -> _SortedIn:
+    groups: dict[str, dict[str, NDArray[Any]]] = {}
+    ignored: list[str] = []
+    activations: NDArray[Any] | None = None
+    labels: NDArray[Any] | None = None
+    for key in sorted(arrays, key=_natural):
+        array = arrays[key]
+        if key in _ACTIVATIONS:
+            activations = array
+        elif key == "labels":
+            labels = array
+        elif (place := _place(key, array, stem)) is not None:
+            groups.setdefault(place[0], {})[place[1]] = array
+        else:
+            ignored.append(f"{key} {array.shape}")
+    return _SortedIn(groups=groups, activations=activations, labels=labels, ignored=ignored)
+
+
+def _chain(layers: Sequence[Layer]) -> bool:
+    """Say whether each layer takes what the one before gives; shapes alone say so of fully connected ones only."""
+    return all(layer.geometry is None for layer in layers) and all(a.outputs == b.inputs for a, b in pairwise(layers))
 
 
 def _recorded(layer: Layer, activations: NDArray[Any], where: str) -> LayerTrace:

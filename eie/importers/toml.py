@@ -41,6 +41,7 @@ Without weights a layer is synthetic, and labelled so in every report::
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -205,60 +206,79 @@ def _weight_file(path: Path, model: _ModelFile, mask: Path | None) -> tuple[Arra
     return {}, []
 
 
-def _stored(entry: _LayerEntry, arrays: Arrays) -> Layer:
-    def array(key: str | bool | None) -> Any:
+@dataclass(frozen=True)
+class _Named:
+    """The arrays that one layer's entry names in the weight file."""
+
+    entry: _LayerEntry
+    arrays: Arrays
+
+    def array(self, key: str | bool | None) -> Any:
+        """Return an array by its name; None where the entry names none."""
         if key is None:
             return None
         if not isinstance(key, str):
             raise ModelError(f"bias={key}: must name an array in the weight file")
-        if key not in arrays:
-            held = ", ".join(arrays) or "nothing; set weights = FILE at the top"
-            raise ModelError(f"no array {key!r} in its weight file (it holds {held})")
-        return arrays[key]
+        if key not in self.arrays:
+            listed = ", ".join(self.arrays) or "nothing; set weights = FILE at the top"
+            raise ModelError(f"no array {key!r} in its weight file (it holds {listed})")
+        return self.arrays[key]
 
-    def matrix(key: str | None) -> Any:
-        found = array(key)
-        return found.T if entry.order == "in,out" else found
+    def matrix(self, key: str | None) -> Any:
+        """Return a matrix as (outputs, inputs), whichever way round the file has it."""
+        stored = self.array(key)
+        return stored.T if self.entry.order == "in,out" else stored
 
-    bias = array(entry.bias)
+
+def _stored(entry: _LayerEntry, arrays: Arrays) -> Layer:
+    named = _Named(entry, arrays)
+    # A bias that is not there is said before what is wrong with the weights.
+    bias = named.array(entry.bias)
     if entry.kind == "lstm":
-        if entry.hidden_weights is None:
-            raise ModelError("an LSTM needs weights and hidden_weights")
-        layer = Layer.from_lstm(
-            name=entry.name,
-            input_weights=matrix(entry.weights),
-            hidden_weights=matrix(entry.hidden_weights),
-            bias=bias,
-            reverse=entry.reverse,
-        )
+        layer = _lstm(named, bias)
     elif entry.codes is not None and entry.codebook is None:
         raise ModelError("codes need a codebook")
     elif entry.kind == "conv":
-        kernel = array(entry.weights or entry.codes)
-        if kernel.ndim != 4:
-            raise ModelError(f"a convolution's weights have shape {kernel.shape}: must be (out, in / groups, kh, kw)")
-        conv = _conv(
-            entry=entry,
-            in_channels=kernel.shape[1] * entry.groups,
-            out_channels=kernel.shape[0],
-            kernel=list(kernel.shape[2:]),
-        )
-        if entry.codes is None:
-            layer = Layer.from_conv(name=entry.name, weights=kernel, bias=bias, conv=conv, relu=entry.relu)
-        else:
-            table, bias = array(entry.codebook), array(entry.bias_codes)
-            layer = Layer.from_conv(
-                name=entry.name, weights=kernel, bias=bias, conv=conv, codebook=table, relu=entry.relu
-            )
+        layer = _convolution(named, bias)
     elif entry.codes is not None:
-        codes, table = matrix(entry.codes), array(entry.codebook)
+        codes, table = named.matrix(entry.codes), named.array(entry.codebook)
         layer = Layer.from_codes(
-            name=entry.name, codes=codes, codebook=table, bias_codes=array(entry.bias_codes), relu=entry.relu
+            name=entry.name, codes=codes, codebook=table, bias_codes=named.array(entry.bias_codes), relu=entry.relu
         )
     else:
-        layer = Layer.from_weights(entry.name, matrix(entry.weights), bias, relu=entry.relu)
+        layer = Layer.from_weights(entry.name, named.matrix(entry.weights), bias, relu=entry.relu)
     _check_stated(entry, layer)
     return layer
+
+
+def _lstm(named: _Named, bias: Any) -> Layer:
+    entry = named.entry
+    if entry.hidden_weights is None:
+        raise ModelError("an LSTM needs weights and hidden_weights")
+    return Layer.from_lstm(
+        name=entry.name,
+        input_weights=named.matrix(entry.weights),
+        hidden_weights=named.matrix(entry.hidden_weights),
+        bias=bias,
+        reverse=entry.reverse,
+    )
+
+
+def _convolution(named: _Named, bias: Any) -> Layer:
+    entry = named.entry
+    kernel = named.array(entry.weights or entry.codes)
+    if kernel.ndim != 4:
+        raise ModelError(f"a convolution's weights have shape {kernel.shape}: must be (out, in / groups, kh, kw)")
+    conv = _conv(
+        entry=entry,
+        in_channels=kernel.shape[1] * entry.groups,  # a group's filters see its own channels only
+        out_channels=kernel.shape[0],
+        kernel=list(kernel.shape[2:]),
+    )
+    if entry.codes is None:
+        return Layer.from_conv(name=entry.name, weights=kernel, bias=bias, conv=conv, relu=entry.relu)
+    table, bias = named.array(entry.codebook), named.array(entry.bias_codes)
+    return Layer.from_conv(name=entry.name, weights=kernel, bias=bias, conv=conv, codebook=table, relu=entry.relu)
 
 
 def _check_stated(entry: _LayerEntry, layer: Layer) -> None:

@@ -150,7 +150,7 @@ class GranularityStudy:
 
     def records(self) -> list[dict[str, Any]]:
         """One flat record a variant and machine, units in the keys."""
-        found = []
+        records = []
         for row in self.rows:
             head = {
                 "network": self.network,
@@ -168,17 +168,17 @@ class GranularityStudy:
                 "accuracy_shared": row.accuracy_shared,
                 "note": row.note,
             }
-            for machine in self.machines:
-                found.append(
-                    {
-                        **head,
-                        "machine": machine,
-                        "latency_us": self.latency_us(row, machine),
-                        "speedup": self.speedup(row, machine),
-                        "energy_nj": self.energy_nj(row, machine),
-                    }
-                )
-        return found
+            records += [
+                {
+                    **head,
+                    "machine": machine,
+                    "latency_us": self.latency_us(row, machine),
+                    "speedup": self.speedup(row, machine),
+                    "energy_nj": self.energy_nj(row, machine),
+                }
+                for machine in self.machines
+            ]
+        return records
 
 
 def granularity(
@@ -215,6 +215,11 @@ def granularity(
         Whether uniform and non-uniform pruning to half of the latency are set side by side, where there are labels.
     progress
         Called with a line of text for each stage.
+
+    Returns
+    -------
+    GranularityStudy
+        A row for each form that fits the network; prints as tables and the checked claims.
 
     Raises
     ------
