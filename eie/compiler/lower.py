@@ -61,6 +61,8 @@ def winograd(layer: Layer) -> Layer:
     if geometry is None:
         raise ModelError(f"layer {layer.name!r} is no convolution: Winograd does not apply")
     elements = geometry.transform_kernel(layer.kernel).astype(np.float32)
+    # Element (i, j) of a transformed kernel meets element (i, j) of a transformed tile only: 16 independent matrices,
+    # put on the diagonal of one so that the rest of the package sees a matrix like any other.
     block, row, column = np.nonzero(elements)
     outputs, inputs = elements.shape[1:]
     matrix = SparseColumns.from_entries(
@@ -69,13 +71,14 @@ def winograd(layer: Layer) -> Layer:
         columns=block * inputs + column,
         data=elements[block, row, column],
     )
-    given = layer.bias
+    layer_bias = layer.bias
+    # The codebook is made anew behind the transform, so a shared bias goes back to numbers with the weights.
     if layer.bias_codes is not None and layer.codebook is not None:
-        given = layer.codebook[layer.bias_codes]
+        layer_bias = layer.codebook[layer.bias_codes]
     bias = None
-    if given is not None:
+    if layer_bias is not None:
         spread = np.zeros((Winograd.BLOCKS, outputs), np.float32)
-        spread[BIAS_BLOCK] = given
+        spread[BIAS_BLOCK] = layer_bias
         bias = frozen(spread.reshape(-1), np.float32)
     return replace(layer, matrix=matrix, codebook=None, bias=bias, bias_codes=None, geometry=geometry)
 
@@ -85,9 +88,10 @@ def blocks(layer: Layer) -> list[Block]:
     if not isinstance(layer.geometry, Winograd):
         return [Block(row=0, column=0, codes=layer.matrix, bias_codes=layer.bias_codes)]
     outputs, inputs = (size // Winograd.BLOCKS for size in layer.matrix.shape)
-    found = []
+    diagonal = []
     for i in range(Winograd.BLOCKS):
         row, column = i * outputs, i * inputs
+        # Columns of a block are contiguous, and they hold rows of this block only: a slice of the arrays is the block.
         first, last = layer.matrix.starts[[column, column + inputs]]
         codes = SparseColumns.of(
             shape=(outputs, inputs),
@@ -96,5 +100,5 @@ def blocks(layer: Layer) -> list[Block]:
             data=layer.matrix.data[first:last],
         )
         bias = None if layer.bias_codes is None or i != BIAS_BLOCK else layer.bias_codes[row : row + outputs]
-        found.append(Block(row=row, column=column, codes=codes, bias_codes=bias))
-    return found
+        diagonal.append(Block(row=row, column=column, codes=codes, bias_codes=bias))
+    return diagonal
