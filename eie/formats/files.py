@@ -31,15 +31,20 @@ def replacing(path: str | Path) -> Iterator[IO[bytes]]:
     """
     temporary: Path | None = None
     try:
+        # Through links: renaming onto a link would replace the link and leave what it points at as it was.
         target = Path(path).resolve()
+        # /dev/stdout and named pipes cannot be renamed onto, and /dev/null must stay what it is.
         if target.exists() and not target.is_file() and not target.is_dir():
             with target.open("wb") as file:
                 yield file
             return
+        # In the same folder, since a rename across file systems is a copy and no longer one step.
         handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
         temporary = Path(name)
         with os.fdopen(handle, "wb") as file:
             yield file
+        # mkstemp makes files that only their owner reads; the result is to have the rights that open() would give. A
+        # umask can be read only by setting it.
         umask = os.umask(0)
         os.umask(umask)
         temporary.chmod(0o666 & ~umask)
@@ -57,6 +62,7 @@ def file_sha256(*paths: Path) -> str | None:
     try:
         for path in paths:
             with path.open("rb") as file:
+                # In pieces of 1 MiB: checkpoints are larger than memory can spare.
                 while block := file.read(1 << 20):
                     digest.update(block)
     except OSError:
@@ -70,6 +76,8 @@ def write_text(path: str | Path, text: str) -> None:
         file.write(text.encode())
 
 
+# Of an array file, and of a text: a length in a header, or a file that never ends, must not decide how much memory is
+# taken.
 LARGEST_BYTES = 16 << 30
 LARGEST_TEXT_BYTES = 256 << 20
 
@@ -83,15 +91,17 @@ def regular_file(path: str | Path, kind: type[EieError]) -> int:
         Of ``kind``, if it is missing or not a plain file: opening a pipe or a device could wait for ever.
     """
     try:
-        found = Path(path).stat()
-        if stat.S_ISREG(found.st_mode):
+        status = Path(path).stat()
+        if stat.S_ISREG(status.st_mode):
+            # Opened at once, so that a file without the right to read it is refused here, with its name.
             with Path(path).open("rb"):
-                return found.st_size
+                return status.st_size
     except OSError as error:
         raise kind(f"{path}: cannot be read: {error.strerror or error}") from None
     except ValueError as error:
+        # A name with a null byte in it: the only ValueError of stat().
         raise kind(f"{str(path)!r}: not a file name: {error}") from None
-    what = "a folder" if stat.S_ISDIR(found.st_mode) else "a pipe, socket or device"
+    what = "a folder" if stat.S_ISDIR(status.st_mode) else "a pipe, socket or device"
     raise kind(f"{path}: {what}: must be a file")
 
 
@@ -110,6 +120,7 @@ def read_toml(path: str | Path, kind: type[EieError]) -> dict[str, Any]:
     """Parse a TOML file."""
     try:
         return tomllib.loads(read_bytes(path, kind, LARGEST_TEXT_BYTES).decode())
+    # Deep nesting ends in RecursionError, bytes that are no UTF-8 in a ValueError.
     except (ValueError, RecursionError) as error:
         raise kind(f"{path}: not valid TOML: {first_line(error)}") from None
 
