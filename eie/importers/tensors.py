@@ -131,11 +131,13 @@ def _recorded(layer: Layer, activations: NDArray[Any], where: str) -> LayerTrace
 
 def oriented(weights: NDArray[Any], bias: NDArray[Any] | None) -> bool:
     """Say whether 2-D ``weights`` are stored (inputs, outputs), judged by the length of the bias."""
+    # A square matrix says nothing, hence the last condition.
     rows, columns = weights.shape
     return bias is not None and bias.ndim == 1 and len(bias) == columns != rows
 
 
 def _natural(key: str) -> list[tuple[int, int | str]]:
+    # layer2 before layer10. Numbers and texts are kept apart, as Python does not compare them.
     return [(0, int(part)) if part.isdigit() else (1, part) for part in re.split(r"(\d+)", key) if part]
 
 
@@ -166,8 +168,10 @@ def _stored_transposed(groups: Mapping[str, Mapping[str, NDArray[Any]]]) -> set[
     floats = {key: parts for key, parts in groups.items() if "weight" in parts and parts["weight"].ndim == 2}
     flipped = {key for key, parts in floats.items() if oriented(parts["weight"], parts.get("bias"))}
     if flipped:
+        # One layer that shows it decides for those without a bias too, whose shapes alone cannot.
         return flipped | {key for key, parts in floats.items() if "bias" not in parts}
     shapes = [parts["weight"].shape for parts in floats.values()]
+    # Two readings, and the usual one wins where both chain.
     chains = all(a[0] == b[1] for a, b in pairwise(shapes))
     chains_flipped = all(a[1] == b[0] for a, b in pairwise(shapes))
     no_bias = all("bias" not in parts for parts in floats.values())
@@ -181,6 +185,7 @@ def _layer(key: str, parts: Mapping[str, NDArray[Any]], flip: bool, source: str)
     codebook, bias = (parts["codebook"], parts.get("bias_codes")) if coded else (None, parts.get("bias"))
     weights = parts["codes" if coded else "weight"]
     if weights.ndim == 3:
+        # A convolution over one dimension is one over two with a kernel of one row.
         weights = weights[:, :, None, :]
     if weights.ndim == 4:
         return Layer.from_conv(key, weights, bias, codebook=codebook)

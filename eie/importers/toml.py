@@ -58,6 +58,7 @@ from eie.model.network import Layer, Network
 from eie.model.trace import LayerTrace, Trace
 from eie.spec import complaint
 
+# Of what is drawn: a slip in a density or size must not take the machine's memory.
 LARGEST_SIDE = 1 << 26
 LARGEST_DRAW = 1 << 28
 LARGEST_PATTERN = 1 << 33
@@ -135,6 +136,7 @@ def read(path: Path, mask: Path | None = None) -> Network:
             if entry.weights or entry.codes:
                 layers.append(_stored(entry, arrays))
             else:
+                # A stream for each layer: a layer's draw does not change with those above it.
                 rng = np.random.default_rng([model.seed, i])
                 layers.append(_synthetic(entry, rng))
                 if entry.activation_density is not None and model.input is None:
@@ -142,6 +144,7 @@ def read(path: Path, mask: Path | None = None) -> Network:
                         entry=entry, layer=layers[-1], density=entry.activation_density, rng=rng
                     )
         except ModelError as error:
+            # Some errors name the layer themselves, once is enough.
             own = f"layer {entry.name!r}: "
             raise ModelError(f"{path}: {own}{str(error).removeprefix(own)}") from None
     trace = None
@@ -151,6 +154,7 @@ def read(path: Path, mask: Path | None = None) -> Network:
         trace = Trace(layers=drawn, source=f"synthetic activations, seed {model.seed}", synthetic=True)
     graph = None if model.input is None else _chain(path=path, shape=model.input, entries=model.layer, layers=layers)
     sequential = model.sequential and graph is None
+    # Shapes and weights are two files, and a change of either makes a trace foreign.
     source = [path] if model.weights is None else [path, path.parent / model.weights]
     return Network(
         name=model.name or path.stem,
@@ -166,6 +170,7 @@ def read(path: Path, mask: Path | None = None) -> Network:
 
 def _check_belongs(entry: _LayerEntry, *, chained: bool) -> None:
     """Refuse fields that would be ignored."""
+    # By what the file sets, not by value: a stride of 1 that was written down is a misunderstanding too.
     for kind, names in ONLY_FOR.items():
         stray = sorted(entry.model_fields_set.intersection(names)) if entry.kind != kind else []
         if stray:
@@ -179,6 +184,7 @@ def _check_belongs(entry: _LayerEntry, *, chained: bool) -> None:
 def _chain(path: Path, shape: list[int], entries: list[_LayerEntry], layers: list[Layer]) -> Graph:
     """String the layers up, with pools behind them and a flattening where maps meet a fully connected layer."""
     steps: list[tuple[str, str | dict[str, Any]]] = []
+    # More than one dimension: what a fully connected layer takes only flattened.
     maps = len(shape) > 1
     for entry, layer in zip(entries, layers, strict=True):
         if maps and layer.geometry is None:
@@ -287,9 +293,9 @@ def _check_stated(entry: _LayerEntry, layer: Layer) -> None:
         outputs, inputs = layer.geometry.out_channels, layer.geometry.in_channels
     elif isinstance(layer.geometry, Lstm):
         outputs, inputs = layer.geometry.hidden_size, layer.geometry.input_size
-    for what, stated, found in (("inputs", entry.inputs, inputs), ("outputs", entry.outputs, outputs)):
-        if stated is not None and stated != found:
-            raise ModelError(f"{what}={stated}, but its weights have {found}")
+    for what, stated, actual in (("inputs", entry.inputs, inputs), ("outputs", entry.outputs, outputs)):
+        if stated is not None and stated != actual:
+            raise ModelError(f"{what}={stated}, but its weights have {actual}")
 
 
 def _conv(entry: _LayerEntry, in_channels: int, out_channels: int, kernel: list[int]) -> Conv2d:
