@@ -17,10 +17,8 @@ class EieError(Exception):
 
     def __str__(self) -> str:
         text = super().__str__()
-        # A message ends on a terminal, and part of it may be a name from a hostile file: an escape sequence could
-        # recolour, retitle or hide what follows. Newlines stay, since some errors list several complaints.
         return "".join(
-            char if char.isprintable() or char == "\n" else char.encode("unicode_escape").decode() for char in text
+            one if one.isprintable() or one == "\n" else one.encode("unicode_escape").decode() for one in text
         )
 
 

@@ -61,8 +61,6 @@ def winograd(layer: Layer) -> Layer:
     if geometry is None:
         raise ModelError(f"layer {layer.name!r} is no convolution: Winograd does not apply")
     elements = geometry.transform_kernel(layer.kernel).astype(np.float32)
-    # Element (i, j) of a transformed kernel meets element (i, j) of a transformed tile only: 16 independent matrices,
-    # put on the diagonal of one so that the rest of the package sees a matrix like any other.
     block, row, column = np.nonzero(elements)
     outputs, inputs = elements.shape[1:]
     matrix = SparseColumns.from_entries(
@@ -71,14 +69,13 @@ def winograd(layer: Layer) -> Layer:
         columns=block * inputs + column,
         data=elements[block, row, column],
     )
-    layer_bias = layer.bias
-    # The codebook is made anew behind the transform, so a shared bias goes back to numbers with the weights.
+    given = layer.bias
     if layer.bias_codes is not None and layer.codebook is not None:
-        layer_bias = layer.codebook[layer.bias_codes]
+        given = layer.codebook[layer.bias_codes]
     bias = None
-    if layer_bias is not None:
+    if given is not None:
         spread = np.zeros((Winograd.BLOCKS, outputs), np.float32)
-        spread[BIAS_BLOCK] = layer_bias
+        spread[BIAS_BLOCK] = given
         bias = frozen(spread.reshape(-1), np.float32)
     return replace(layer, matrix=matrix, codebook=None, bias=bias, bias_codes=None, geometry=geometry)
 
@@ -88,10 +85,9 @@ def blocks(layer: Layer) -> list[Block]:
     if not isinstance(layer.geometry, Winograd):
         return [Block(row=0, column=0, codes=layer.matrix, bias_codes=layer.bias_codes)]
     outputs, inputs = (size // Winograd.BLOCKS for size in layer.matrix.shape)
-    diagonal = []
+    found = []
     for i in range(Winograd.BLOCKS):
         row, column = i * outputs, i * inputs
-        # Columns of a block are contiguous, and they hold rows of this block only: a slice of the arrays is the block.
         first, last = layer.matrix.starts[[column, column + inputs]]
         codes = SparseColumns.of(
             shape=(outputs, inputs),
@@ -100,5 +96,5 @@ def blocks(layer: Layer) -> list[Block]:
             data=layer.matrix.data[first:last],
         )
         bias = None if layer.bias_codes is None or i != BIAS_BLOCK else layer.bias_codes[row : row + outputs]
-        diagonal.append(Block(row=row, column=column, codes=codes, bias_codes=bias))
-    return diagonal
+        found.append(Block(row=row, column=column, codes=codes, bias_codes=bias))
+    return found

@@ -41,8 +41,6 @@ from eie.version import package_versions
 
 # Counts up with every change of what a reader has to know; an older or newer file is refused, never guessed at.
 SCHEMA = 1
-# Without capacity checks only these decide an image. With them memory sizes decide where passes are cut, and so do
-# pointer and data widths, as they set how much a memory holds.
 IMAGE_FIELDS = ("n_pe", "index_bits", "weight_bits", "enforce_capacity")
 CAPACITY_FIELDS = (
     "spmat_kib",

@@ -31,20 +31,15 @@ def replacing(path: str | Path) -> Iterator[IO[bytes]]:
     """
     temporary: Path | None = None
     try:
-        # Through links: renaming onto a link would replace the link and leave what it points at as it was.
         target = Path(path).resolve()
-        # /dev/stdout and named pipes cannot be renamed onto, and /dev/null must stay what it is.
         if target.exists() and not target.is_file() and not target.is_dir():
             with target.open("wb") as file:
                 yield file
             return
-        # In the same folder, since a rename across file systems is a copy and no longer one step.
         handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
         temporary = Path(name)
         with os.fdopen(handle, "wb") as file:
             yield file
-        # mkstemp makes files that only their owner reads; the result is to have the rights that open() would give. A
-        # umask can be read only by setting it.
         umask = os.umask(0)
         os.umask(umask)
         temporary.chmod(0o666 & ~umask)
@@ -76,8 +71,6 @@ def write_text(path: str | Path, text: str) -> None:
         file.write(text.encode())
 
 
-# Of an array file, and of a text: a length in a header, or a file that never ends, must not decide how much memory is
-# taken.
 LARGEST_BYTES = 16 << 30
 LARGEST_TEXT_BYTES = 256 << 20
 

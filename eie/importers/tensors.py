@@ -11,7 +11,7 @@ file, so 1, none and 1 are taken, and a note says so (a ``.toml`` model can stat
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
@@ -63,7 +63,8 @@ def network_from(arrays: Arrays, name: str, source: str) -> Network:
     convolutions = [layer.name for layer in layers if isinstance(layer.geometry, Conv2d)]
     if convolutions:
         notes.append(f"convolutions taken with stride 1, no pads, one group: {', '.join(convolutions)}")
-    sequential = _chain(layers)
+    sequential = all(layer.geometry is None for layer in layers)
+    sequential = sequential and all(a.outputs == b.inputs for a, b in pairwise(layers))
     if sequential:
         layers = [replace(layer, relu=layer is not layers[-1]) for layer in layers]
         if len(layers) > 1:
@@ -114,11 +115,6 @@ def _sort_in(arrays: Arrays, stem: str) -> _SortedIn:
         else:
             ignored.append(f"{key} {array.shape}")
     return _SortedIn(groups=groups, activations=activations, labels=labels, ignored=ignored)
-
-
-def _chain(layers: Sequence[Layer]) -> bool:
-    """Say whether each layer takes what the one before gives; shapes alone say so of fully connected ones only."""
-    return all(layer.geometry is None for layer in layers) and all(a.outputs == b.inputs for a, b in pairwise(layers))
 
 
 def _recorded(layer: Layer, activations: NDArray[Any], where: str) -> LayerTrace:

@@ -293,9 +293,9 @@ def _check_stated(entry: _LayerEntry, layer: Layer) -> None:
         outputs, inputs = layer.geometry.out_channels, layer.geometry.in_channels
     elif isinstance(layer.geometry, Lstm):
         outputs, inputs = layer.geometry.hidden_size, layer.geometry.input_size
-    for what, stated, actual in (("inputs", entry.inputs, inputs), ("outputs", entry.outputs, outputs)):
-        if stated is not None and stated != actual:
-            raise ModelError(f"{what}={stated}, but its weights have {actual}")
+    for what, stated, found in (("inputs", entry.inputs, inputs), ("outputs", entry.outputs, outputs)):
+        if stated is not None and stated != found:
+            raise ModelError(f"{what}={stated}, but its weights have {found}")
 
 
 def _conv(entry: _LayerEntry, in_channels: int, out_channels: int, kernel: list[int]) -> Conv2d:

@@ -50,10 +50,9 @@ class Sensitivity:
     def lowest_density(self, layer: str, loss: float) -> float | None:
         """Least density of ``layer`` from which on accuracy stays within ``loss`` (0 to 1) of the baseline."""
         fine = None
-        # From the densest down, and stop at the first that is too bad: a lucky sparser point behind a bad one proves
-        # nothing.
-        for point in reversed([candidate for candidate in self.points if candidate.layer == layer]):
+        for point in reversed([point for point in self.points if point.layer == layer]):
             if point.accuracy < self.baseline - loss:
+                # From the densest down: a lucky sparser point behind one that is too bad proves nothing.
                 break
             fine = point.density
         return fine

@@ -150,7 +150,7 @@ class GranularityStudy:
 
     def records(self) -> list[dict[str, Any]]:
         """One flat record a variant and machine, units in the keys."""
-        records = []
+        found = []
         for row in self.rows:
             head = {
                 "network": self.network,
@@ -168,17 +168,17 @@ class GranularityStudy:
                 "accuracy_shared": row.accuracy_shared,
                 "note": row.note,
             }
-            records += [
-                {
-                    **head,
-                    "machine": machine,
-                    "latency_us": self.latency_us(row, machine),
-                    "speedup": self.speedup(row, machine),
-                    "energy_nj": self.energy_nj(row, machine),
-                }
-                for machine in self.machines
-            ]
-        return records
+            for machine in self.machines:
+                found.append(
+                    {
+                        **head,
+                        "machine": machine,
+                        "latency_us": self.latency_us(row, machine),
+                        "speedup": self.speedup(row, machine),
+                        "energy_nj": self.energy_nj(row, machine),
+                    }
+                )
+        return found
 
 
 def granularity(
