@@ -54,7 +54,6 @@ def write_safetensors(path: str | Path, arrays: Mapping[str, NDArray[Any]], head
     """Write tensors and a text header, atomically."""
     from safetensors.numpy import save
 
-    # The format knows row-major arrays only.
     contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     with replacing(path) as file:
         file.write(save(contiguous, dict(header)))
