@@ -1,4 +1,4 @@
-# make run: set up and run the main job.  make test: the whole suite.  make check: lint, types, import contracts, tests.
+# make run: set up and run the main job.  make test: the whole suite.  make check: lint, types, import contracts, docstrings, tests.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -6,20 +6,23 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --co
 # BLAS threads make small products slower and noisier.
 export OPENBLAS_NUM_THREADS := 1
 
-.PHONY: run test test-torch check lint types contracts notebooks bench freeze clean
+# A process a core. Tests of a file that share a fixture still make it once a process, so a free one takes single tests, not files.
+PARALLEL := -n auto --maxprocesses 8 --dist worksteal
+
+.PHONY: run test test-torch check lint types contracts docstrings notebooks bench freeze clean
 
 run: $(VENV)/run.done
 	$(BIN)/eie run models/lenet-300-100.toml
 
 test: $(VENV)/test.done
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(PARALLEL)
 
 # PyTorch is large: its tests are a step of their own. TORCH names the build to install.
 TORCH ?= torch==2.13.0
 test-torch: $(VENV)/torch.done
 	$(BIN)/python -m pytest $$(grep -l 'importorskip("torch"' tests/test_*.py)
 
-check: lint types contracts test notebooks
+check: lint types contracts docstrings test notebooks
 
 notebooks: $(VENV)/test.done
 	$(BIN)/python -m pytest -o addopts= --nbmake --nbmake-timeout=300 notebooks
@@ -33,6 +36,9 @@ types: $(VENV)/check.done
 
 contracts: $(VENV)/check.done
 	$(BIN)/lint-imports
+
+docstrings: $(VENV)/check.done
+	$(BIN)/python docs/check_docstrings.py
 
 bench: $(VENV)/bench.done
 	$(BIN)/python -m pytest -c benchmarks/pytest.ini benchmarks

@@ -22,6 +22,7 @@ COUNTS = (
     "dead_scan_cycles",
     "macs",
 )
+# A PE is in exactly one of these in every cycle, so for each PE they add up to the layer's cycles (tested as a law).
 PE_CYCLES = ("issue", "empty_column", "starved", "drain")
 
 
@@ -74,6 +75,7 @@ class Activity:
     @property
     def total_cycles(self) -> NDArray[np.int64]:
         """int64 (N,): compute and reload."""
+        # They do not overlap: an SRAM has one buffer, and a pass begins when all its weights are there.
         return self.cycles + self.reload_cycles
 
     @property

@@ -17,6 +17,7 @@ from eie.compiler.encode import Encoding
 from eie.kernels.encode import expand_entries
 from eie.spec import AcceleratorSpec
 
+# Far above any layer, and low enough that rows x PEs and columns x PEs stay within 64 bits.
 LARGEST_SIDE = 1 << 26
 
 
@@ -32,6 +33,8 @@ Real = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 class _Record(BaseModel):
+    # Strict: JSON true would otherwise pass as the integer 1. Nothing extra: a field that is not known may be one that
+    # a later version acts on.
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
@@ -98,38 +101,43 @@ def check_layer(
     """Raise ValueError unless a layer's passes lie in it and use only its codebook."""
     if codebook.shape != (1 << spec.weight_bits,) or codebook[0] != 0 or not np.isfinite(codebook).all():
         raise ValueError(f"its codebook is not that of {spec.weight_bits}-bit weights")
-    for one in passes:
-        _check_images(one, spec)
-        if not (0 <= one.row_start < one.row_stop <= layer.outputs and 0 <= one.column_start <= one.column_stop):
+    for image in passes:
+        _check_images(image, spec)
+        if not (
+            0 <= image.row_start < image.row_stop <= layer.outputs and 0 <= image.column_start <= image.column_stop
+        ):
             raise ValueError("a pass lies outside its layer")
         # in 64 bits, as the entries say it: a chain of zero runs can be longer than any row number a record holds
-        rows = np.empty(len(one.codes), np.int64)
-        expand_entries(bases=one.bases, pointers=one.pointers, codes=one.codes, runs=one.runs, rows_out=rows)
-        if rows.max(initial=0) >= one.row_stop - one.row_start:
+        rows = np.empty(len(image.codes), np.int64)
+        expand_entries(bases=image.bases, pointers=image.pointers, codes=image.codes, runs=image.runs, rows_out=rows)
+        if rows.max(initial=0) >= image.row_stop - image.row_start:
             raise ValueError("an entry lies outside its layer")
-    ends = max(one.row_stop for one in passes), max(one.column_stop for one in passes)
+    ends = max(image.row_stop for image in passes), max(image.column_stop for image in passes)
     if ends != (layer.outputs, layer.inputs):
         raise ValueError(f"its passes end at {ends}, not at {(layer.outputs, layer.inputs)}")
 
 
-def _check_images(one: Encoding, spec: AcceleratorSpec) -> None:
+def _check_images(image: Encoding, spec: AcceleratorSpec) -> None:
     """The kernels index without bounds: pointers must stay in their arrays, codes in the codebook."""
-    columns = one.inputs + one.has_bias
-    shapes = (one.pointers.shape, one.bases.shape, one.padding.shape, one.codes.shape)
-    if shapes != ((columns + 1, spec.n_pe), (spec.n_pe + 1,), (columns,), one.runs.shape) or one.codes.ndim != 1:
+    columns = image.inputs + image.has_bias
+    shapes = (image.pointers.shape, image.bases.shape, image.padding.shape, image.codes.shape)
+    if shapes != ((columns + 1, spec.n_pe), (spec.n_pe + 1,), (columns,), image.runs.shape) or image.codes.ndim != 1:
         raise ValueError("its pointers and entries do not belong together")
     if (
-        one.bases[0] != 0
-        or not np.array_equal(np.diff(one.bases), one.pointers[-1])
-        or (np.diff(one.pointers.astype(np.int64), axis=0) < 0).any()
-        or one.pointers[0].any()
-        or len(one.codes) != one.bases[-1]
+        image.bases[0] != 0
+        # Each PE's last pointer is its number of entries, and bases are those numbers added up.
+        or not np.array_equal(np.diff(image.bases), image.pointers[-1])
+        # int32 pointers of a hostile file can be so far apart that their difference wraps to a harmless one.
+        or (np.diff(image.pointers.astype(np.int64), axis=0) < 0).any()
+        or image.pointers[0].any()
+        or len(image.codes) != image.bases[-1]
     ):
         raise ValueError("its pointers and entries do not belong together")
-    if one.index_bits != spec.index_bits or one.runs.max(initial=0) >> one.index_bits:
+    if image.index_bits != spec.index_bits or image.runs.max(initial=0) >> image.index_bits:
         raise ValueError(f"a zero run does not fit {spec.index_bits} index bits")
-    if one.codes.max(initial=0) >> spec.weight_bits:
+    if image.codes.max(initial=0) >> spec.weight_bits:
         raise ValueError(f"a code does not fit {spec.weight_bits} weight bits")
-    fillers = np.concatenate(([0], np.cumsum(one.codes == 0)))
-    if not np.array_equal(np.diff(fillers[one.bases[:-1] + one.pointers], axis=0).sum(axis=1), one.padding):
+    # fillers[i] counts code 0 before entry i, over all PEs; a column's padding in one PE is the difference of two.
+    fillers = np.concatenate(([0], np.cumsum(image.codes == 0)))
+    if not np.array_equal(np.diff(fillers[image.bases[:-1] + image.pointers], axis=0).sum(axis=1), image.padding):
         raise ValueError("its padding counts are not those of its entries")

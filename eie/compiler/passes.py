@@ -59,18 +59,22 @@ def fit(
     layer: str, encodings: tuple[Encoding, ...], spec: AcceleratorSpec, *, reloads: bool = False, rounds: int = 1
 ) -> Fit:
     """Measure a layer's passes against the capacities of ``spec``; without ``reloads`` the SRAMs hold all at once."""
+    # Reloaded passes take turns in the SRAM, so the largest counts; resident ones lie side by side, so they add up.
     together = max if reloads else sum
-    entries = np.array([one.entries_per_pe for one in encodings])
+    entries = np.array([encoding.entries_per_pe for encoding in encodings])
     return Fit(
         layer=layer,
         passes=rounds,
+        # Summed before the maximum: the PE that is fullest in one pass need not be so in the next.
         entries=int((entries if reloads else entries.sum(axis=0)).max()),
         entry_capacity=spec.entry_capacity,
-        pointers=together(len(one.pointers) for one in encodings),
+        pointers=together(len(encoding.pointers) for encoding in encodings),
         pointer_capacity=spec.pointer_capacity,
-        outputs=max(-(-(one.row_stop - one.row_start) // spec.n_pe) for one in encodings),
+        # Accumulators are emptied between row groups and never hold two: the largest pass counts in either case.
+        # Rounded up, since row i lies in PE i mod P.
+        outputs=max(-(-(encoding.row_stop - encoding.row_start) // spec.n_pe) for encoding in encodings),
         output_capacity=spec.act_registers,
-        inputs=together(one.scan_rows for one in encodings),
+        inputs=together(encoding.scan_rows for encoding in encodings),
         input_capacity=spec.activation_capacity,
     )
 
@@ -92,10 +96,13 @@ def split(layer: str, codes: SparseColumns, spec: AcceleratorSpec, *, has_bias: 
     ProgramError
         If even a single column does not fit.
     """
+    # Groups begin at a multiple of the PEs, so every row stays in the PE that it has in the uncut layer.
     rows_a_group = spec.n_pe * spec.act_registers
     passes: list[Encoding] = []
     for start in range(0, codes.shape[0], rows_a_group):
         block = codes.row_block(start, min(start + rows_a_group, codes.shape[0]))
+        # Encoded once and then cut: the zero runs start anew in every column, so a cut between columns moves entries
+        # and changes none.
         whole = encode(block, spec.n_pe, spec.index_bits, has_bias=has_bias, row_start=start)
         passes.extend(_split_columns(layer, whole, spec))
     return tuple(passes)
@@ -104,13 +111,17 @@ def split(layer: str, codes: SparseColumns, spec: AcceleratorSpec, *, has_bias: 
 def _split_columns(layer: str, whole: Encoding, spec: AcceleratorSpec) -> list[Encoding]:
     passes: list[Encoding] = []
     columns = whole.inputs + whole.has_bias
+    # C columns need C + 1 pointers; a PE keeps one of P neighbouring inputs, so its SRAM bounds the inputs by P times
+    # itself.
     most_columns = min(spec.pointer_capacity - 1, spec.activation_capacity * spec.n_pe)
     start = 0
     while start < columns:
-        # A bias column needs a scan row of its own: leave it to the next pass where the activation SRAM is full.
+        # used[i]: entries of the fullest PE if the pass ends behind column start + i. It never falls with i, so a
+        # binary search finds the last column that fits.
         used = (whole.pointers[start + 1 :] - whole.pointers[start]).max(axis=1)
         stop = start + min(int(np.searchsorted(used, spec.entry_capacity, "right")), most_columns)
         stop = min(stop, columns)
+        # A bias column needs a scan row of its own: leave it to the next pass where the activation SRAM is full.
         if stop == columns and whole.has_bias and -(-(columns - 1 - start) // spec.n_pe) + 1 > spec.activation_capacity:
             stop = columns - 1
         if stop <= start:

@@ -39,6 +39,7 @@ from eie.model.trace import Trace
 from eie.spec import EIE_64PE, AcceleratorSpec, complaint
 from eie.version import package_versions
 
+# Counts up with every change of what a reader has to know; an older or newer file is refused, never guessed at.
 SCHEMA = 1
 IMAGE_FIELDS = ("n_pe", "index_bits", "weight_bits", "enforce_capacity")
 CAPACITY_FIELDS = (
@@ -146,6 +147,7 @@ class Program:
         if header.get("schema") != SCHEMA:
             raise ProgramError(f"{path}: program schema {header.get('schema')!r}: this version reads {SCHEMA}")
         stated = header.pop("content_hash", None)
+        # Outside the hash: the same program compiled by another version is still the same program.
         header.pop("versions", None)
         if stated != _digest(arrays, header):
             raise ProgramError(f"{path}: damaged: its content does not match its hash")
@@ -155,6 +157,8 @@ class Program:
         except ValidationError as error:
             raise ProgramError(f"{path}: damaged program: {complaint(error.errors()[0], 'header', ())}") from None
         except (
+            # The hash is right but the content is not, which only a hand-made file is: whatever the constructors then
+            # raise.
             KeyError,
             TypeError,
             ValueError,
@@ -191,6 +195,7 @@ def compile(
     Returns
     -------
     Program
+        Holds the machine, every PE's memories and how full they are; saved and loaded as one file.
 
     Raises
     ------
@@ -243,15 +248,15 @@ def _pack(program: Program) -> tuple[Arrays, dict[str, Any]]:
     layers = []
     for i, layer in enumerate(program.layers):
         arrays[f"{i}.codebook"] = layer.codebook
-        for k, one in enumerate(layer.passes):
+        for k, image in enumerate(layer.passes):
             for name in _PASS_ARRAYS:
-                arrays[f"{i}.{k}.{name}"] = getattr(one, name)
+                arrays[f"{i}.{k}.{name}"] = getattr(image, name)
         layers.append(
             {
                 **{name: getattr(layer, name) for name in _LAYER_FIELDS},
                 "geometry": describe_geometry(layer.geometry),
                 "shared": asdict(layer.shared),
-                "passes": [{name: getattr(one, name) for name in _PASS_FIELDS} for one in layer.passes],
+                "passes": [{name: getattr(image, name) for name in _PASS_FIELDS} for image in layer.passes],
             }
         )
     description = {
@@ -303,9 +308,9 @@ def _unpack_layer(arrays: Arrays, prefix: str, entry: LayerHeader, spec: Acceler
         raise ValueError(f"a {shape} matrix cannot be a {geometry}")
     codebook = array("codebook", np.float32)
     passes = []
-    for k, one in enumerate(entry.passes):
+    for k, described in enumerate(entry.passes):
         images: dict[str, Any] = {name: array(f"{k}.{name}", kind) for name, kind in _PASS_ARRAYS.items()}
-        passes.append(Encoding(**one.model_dump(), **images))
+        passes.append(Encoding(**described.model_dump(), **images))
     check_layer(layer=entry, codebook=codebook, passes=passes, spec=spec)
     return EncodedLayer(
         **{name: getattr(entry, name) for name in _LAYER_FIELDS},
@@ -317,9 +322,11 @@ def _unpack_layer(arrays: Arrays, prefix: str, entry: LayerHeader, spec: Acceler
 
 
 def _digest(arrays: Mapping[str, NDArray[Any]], description: Mapping[str, Any]) -> str:
+    # Sorted, so that the hash depends on what is said and not on the order in which it was written.
     digest = hashlib.sha256(json.dumps(description, sort_keys=True).encode())
     for name in sorted(arrays):
         array = np.ascontiguousarray(arrays[name])
+        # Name, type and shape go in as well: bytes alone would not tell two arrays from one with another cut.
         digest.update(f"{name} {array.dtype} {array.shape}".encode())
         digest.update(array.data)
     return digest.hexdigest()

@@ -125,6 +125,11 @@ def compress(
     progress
         Called with a line of text before each step and round.
 
+    Returns
+    -------
+    tuple
+        The compressed network, and the `CompressionReport`: sizes, accuracies and what each step did.
+
     Raises
     ------
     RecipeError
@@ -152,6 +157,8 @@ def compress(
         ):
             network = done.network
             if done.output_order is not None:
+                # y1 = y0[first], y2 = y1[second] = y0[first[second]]: orders compose by indexing, the later one
+                # outside.
                 output_order = done.output_order if output_order is None else output_order[done.output_order]
             kept = {layer.name: layer.matrix.nnz for layer in network.layers}
             accuracy = None if measure is None else measure(network)
@@ -214,6 +221,7 @@ def _share(network: Network, step: ShareStep, where: str) -> tuple[Network, dict
     for i, layer in enumerate(network.layers):
         rule = rules.get(layer.name)
         if rule is not None:
+            # A draw of its own for each layer, and the same one whatever other layers have a rule.
             layer, reports[layer.name] = share(layer, rule.bits, rule.init, seed=step.seed + i)  # noqa: PLW2901
         layers.append(layer)
     return replace(network, layers=tuple(layers)), reports
@@ -231,6 +239,8 @@ def _tuned(network: Network, epochs: int, trainer: Trainer | None) -> Network:
             raise RecipeError(
                 [f"layer {before.name!r}: came back from fine-tuning as {after.name!r}, of another shape"]
             )
+        # A trainer is the user's own; one that forgets the mask would give an accuracy that the compressed network
+        # does not have.
         grown = ~np.isin(_places(after), _places(before), assume_unique=True)
         if grown.any():
             raise RecipeError([f"layer {before.name!r}: fine-tuning brought {grown.sum()} pruned weights back"])
@@ -238,6 +248,7 @@ def _tuned(network: Network, epochs: int, trainer: Trainer | None) -> Network:
 
 
 def _places(layer: Layer) -> NDArray[np.int64]:
+    # Column times rows plus row in 64 bits: a layer can have more than 2**31 places.
     places: NDArray[np.int64] = layer.matrix.column_of * np.int64(layer.outputs) + layer.matrix.rows
     return places
 
@@ -251,6 +262,7 @@ def _read(recipe: Recipe | Mapping[str, Any] | str | Path) -> Recipe:
 def _check_trainer(recipe: Recipe, trainer: Trainer | None) -> None:
     if trainer is not None:
         return
+    # All at once, and before anything runs: the first training step may come after an hour of pruning.
     problems = []
     for number, step in enumerate(recipe.step):
         where = f"{recipe.name}.step.{number}"

@@ -25,6 +25,7 @@ from eie.model.network import Layer
 from eie.spec import complaint
 
 Schedule = Literal["one-shot", "iterative", "cubic"]
+# They take rows or layers out, so shapes change; in a round they come behind the masks, which have the shapes before.
 SHRINKING = ("channel", "filter", "layer")
 
 
@@ -34,6 +35,7 @@ def _not_empty(items: tuple[Any, ...]) -> tuple[Any, ...]:
     return items
 
 
+# TOML gives lists where a frozen record holds tuples: strict checks would refuse them.
 _Many = (Field(strict=False), AfterValidator(_not_empty))
 
 
@@ -67,14 +69,15 @@ class PruneRule(_Part):
         try:
             pattern = n_of_m(self.granularity)
         except RecipeError as error:
+            # Pydantic collects ValueErrors of several fields; ours would leave at the first.
             raise ValueError(str(error)) from None
         if pattern is None and self.granularity not in UNITS:
             raise ValueError(f"granularity={self.granularity!r}: must be N:M, as in 2:4, or one of {', '.join(UNITS)}")
-        given = [name for name in ("density", "sparsity") if getattr(self, name) is not None]
-        if pattern is not None and given:
-            raise ValueError(f"{given[0]}: not with granularity {self.granularity}, which says it itself")
-        if pattern is None and len(given) != 1:
-            raise ValueError(f"density: must be given, or sparsity ({' and '.join(given) or 'neither'} given)")
+        stated = [name for name in ("density", "sparsity") if getattr(self, name) is not None]
+        if pattern is not None and stated:
+            raise ValueError(f"{stated[0]}: not with granularity {self.granularity}, which says it itself")
+        if pattern is None and len(stated) != 1:
+            raise ValueError(f"density: must be given, or sparsity ({' and '.join(stated) or 'neither'} given)")
         if (self.granularity == "block") != (self.block is not None):
             raise ValueError('block: must be given as [rows, columns] with granularity = "block", and only then')
         if self.block is not None and min(self.block) < 1:
@@ -258,6 +261,11 @@ class Recipe(_Part):
 def load_recipe(path: str | Path) -> Recipe:
     """Read a recipe from a ``.toml`` file.
 
+    Returns
+    -------
+    Recipe
+        Checked as far as that goes without a network; called after its file where it has no name.
+
     Raises
     ------
     RecipeError
@@ -284,11 +292,13 @@ def assign(rules: Sequence[Rule], layers: Iterable[Layer], where: str) -> dict[s
         For every rule whose pattern matches no layer at all.
     """
     names = [layer.name for layer in layers]
+    # A pattern that matches nothing is a typing error far more often than a wish; a rule shadowed by an earlier one is
+    # fine.
     unmatched = [rule.layers for rule in rules if not any(fnmatchcase(name, rule.layers) for name in names)]
     if unmatched:
         raise RecipeError([f"{where}: layers={pattern!r}: matches none of {', '.join(names)}" for pattern in unmatched])
-    found = {name: [rule for rule in rules if fnmatchcase(name, rule.layers)] for name in names}
-    return {name: matches[0] for name, matches in found.items() if matches}
+    matching = {name: [rule for rule in rules if fnmatchcase(name, rule.layers)] for name in names}
+    return {name: matches[0] for name, matches in matching.items() if matches}
 
 
 _KINDS: dict[str, type[BaseModel]] = {
@@ -307,14 +317,15 @@ _SHAPES = {
 
 def _complaint(item: Any, where: str) -> str:
     """One line in the style of the spec's, as ``file.step.0.rule.1.density=2: must be <= 1``."""
+    # Pydantic puts the chosen kind of a step into the path, where the file has no such level.
     kind = next((part for part in item["loc"] if part in _KINDS), None)
     place = tuple(part for part in item["loc"] if part not in _KINDS)
     head = ".".join([where, *map(str, place)])
     if item["type"] == "value_error":
         return f"{head}: {item['ctx']['error']}"
     if item["type"] in ("union_tag_invalid", "union_tag_not_found"):
-        given = item["input"].get("kind") if isinstance(item["input"], Mapping) else item["input"]
-        return f"{head}.kind={given!r}: must be one of {', '.join(_KINDS)}"
+        stated = item["input"].get("kind") if isinstance(item["input"], Mapping) else item["input"]
+        return f"{head}.kind={stated!r}: must be one of {', '.join(_KINDS)}"
     if item["type"] in _SHAPES:
         return f"{head}={item['input']!r}: must be {_SHAPES[item['type']]}"
     ruled: type[BaseModel] = PruneRule if kind == "prune" else ShareRule

@@ -18,7 +18,10 @@ from eie.model.matrix import frozen
 from eie.model.network import Layer
 
 Initialisation = Literal["exact", "linear", "density", "random"]
+# The exact solution keeps a table of levels x points: on 4,096 bins half a megabyte and some milliseconds, on a large
+# layer's weights gigabytes. Lloyd on the weights themselves makes good how wide a bin is.
 HISTOGRAM_BINS = 4096
+# A guard: borders usually stand still long before.
 LLOYD_ROUNDS = 100
 
 
@@ -74,6 +77,7 @@ def share(
     """
     if init not in get_args(Initialisation):
         raise ModelError(f"init={init!r}: must be one of {', '.join(get_args(Initialisation))}")
+    # Code 0 is the zero that padding entries carry, so one level fewer than the bits could name.
     levels = (1 << weight_bits) - 1
     if layer.codebook is not None:
         used = int(max(layer.matrix.data.max(initial=0), _largest(layer.bias_codes)))
@@ -89,6 +93,8 @@ def share(
     bias = np.zeros(0, np.float32) if layer.bias is None else layer.bias[layer.bias != 0]
     centroids = _centroids(weights=np.sort(weights), bias=np.sort(bias), levels=levels, init=init, seed=seed)
     codebook = np.concatenate((np.zeros(1, np.float32), centroids))
+    # Without level 0: a weight that was kept must not become zero, or the pattern changes. A bias may, since its
+    # column is dense anyway.
     codes = nearest_codes(weights, codebook[1:], 1)
     bias_codes, bias_error = None, 0.0
     if layer.bias is not None:
@@ -112,6 +118,8 @@ def _centroids(
     Weights that take few enough values keep them all, and the bias gets what levels are left; otherwise both are
     clustered together.
     """
+    # Weights first: there are many of them and few biases, which are to take what levels are left rather than push one
+    # out.
     distinct = _distinct(weights)
     if distinct > levels:
         both = np.concatenate((weights, bias))
@@ -135,6 +143,7 @@ def _distinct(ordered: NDArray[np.float32]) -> int:
 
 
 def _cluster(ordered: NDArray[np.float32], levels: int, init: Initialisation, seed: int) -> NDArray[np.float32]:
+    # Prefix sums, in float64: any cluster of sorted weights is a slice, and its sum a difference of two numbers.
     first = np.zeros(len(ordered) + 1)
     np.cumsum(ordered, dtype=np.float64, out=first[1:])
     return _lloyd(ordered, first, _start(ordered=ordered, first=first, levels=levels, init=init, seed=seed))
@@ -167,6 +176,7 @@ def tied_gradient(codes: NDArray[Any], gradient: NDArray[Any], levels: int | Non
         raise ModelError(f"gradient has shape {gradient.shape}: must be that of the codes, {codes.shape}")
     flat = codes.ravel().astype(np.int64)
     sums: NDArray[Any] = np.bincount(flat, weights=gradient.ravel().astype(np.float64), minlength=levels or 0)
+    # The slice works on an empty codebook too.
     sums[:1] = 0
     return sums.astype(np.float64, copy=False)
 
@@ -190,11 +200,14 @@ def with_codebook(layer: Layer, codebook: NDArray[Any]) -> Layer:
 
 def nearest_codes(values: NDArray[np.float32], centroids: NDArray[np.float32], first: int) -> NDArray[np.uint8]:
     """Return ``first`` + the index of the nearest of the ascending ``centroids`` for every value."""
+    # Midpoints in float64: in float32 the mean of neighbours can round onto one of them.
     borders = (centroids[1:].astype(np.float64) + centroids[:-1]) / 2
     return (np.searchsorted(borders, values, side="left") + first).astype(np.uint8)
 
 
 def _nearest_with_zero(bias: NDArray[np.float32], codebook: NDArray[np.float32]) -> NDArray[np.uint8]:
+    # The codebook is zero first and then ascending, negative values too: sorted it is once more what nearest_codes
+    # takes.
     order = np.argsort(codebook, kind="stable")
     return order[nearest_codes(bias, codebook[order], 0)].astype(np.uint8)
 
@@ -207,18 +220,22 @@ def _start(
     if init == "linear":
         return np.linspace(low, high, levels)
     if init == "density":
+        # The middle of each equal share of the sorted weights.
         shares = (np.arange(levels) + 0.5) / levels
         return ordered[(shares * len(ordered)).astype(np.int64)].astype(np.float64)
     if init == "random":
+        # Of distinct values, so that no two clusters begin in one place.
         drawn = np.random.default_rng(seed).choice(np.unique(ordered), levels, replace=False)
         return np.sort(drawn).astype(np.float64)
-    # Histogram borders are cut in the sorted weights themselves, so no weight is binned twice.
+    # Histogram borders are cut in the sorted weights themselves, so no weight is binned twice. Bins are of equal width:
+    # an outlier crowds the others into few of them, which the rounds of Lloyd's algorithm then have to make good.
     edges = np.searchsorted(ordered, np.linspace(low, high, HISTOGRAM_BINS + 1)[1:-1].astype(np.float32), "right")
     edges = np.unique(np.concatenate(([0], edges, [len(ordered)])))
     squares = np.add.reduceat(np.square(ordered, dtype=np.float64), edges[:-1])
     mass, second = edges.astype(np.float64), np.concatenate(([0.0], np.cumsum(squares)))
     splits = np.zeros(min(levels, len(edges) - 1) + 1, np.int64)
     cluster.exact_splits(mass=mass, first=first[edges], second=second, splits=splits)
+    # np.unique: with fewer filled bins than levels some splits coincide.
     borders = edges[np.unique(splits)]
     return np.diff(first[borders]) / np.diff(borders)
 
@@ -229,6 +246,7 @@ def _lloyd(
     """Refine centroids on sorted data until the borders stand still; a cluster left empty keeps its centroid."""
     borders = np.zeros(0, np.int64)
     for _ in range(LLOYD_ROUNDS):
+        # In the weights' own type, so that searchsorted does not copy millions of them to float64 every round.
         middles = ((centroids[1:] + centroids[:-1]) / 2).astype(np.float32)
         new = np.concatenate(([0], np.searchsorted(ordered, middles, "left"), [len(ordered)]))
         if np.array_equal(new, borders):
@@ -246,6 +264,7 @@ def _largest(codes: NDArray[np.uint8] | None) -> int:
 def _report(
     weights: NDArray[np.float32], codebook: NDArray[np.float32], codes: NDArray[np.uint8], bias_error: float
 ) -> ShareReport:
+    # In float32, where an exact codebook gives exact zeros; summed in float64, where a million squares lose nothing.
     error = codebook[codes] - weights
     energy = float(np.dot(error, error.astype(np.float64)))
     total = float(np.dot(weights, weights.astype(np.float64)))

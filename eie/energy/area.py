@@ -18,12 +18,16 @@ def area_mm2(spec: AcceleratorSpec, cell: Cell = "itrs-lop") -> dict[str, float]
         For an SRAM that the CACTI table does not span.
     """
     table = published_table()
+    # Logic and memory alike, though SRAM cells shrink less than the square in practice.
     shrink = (spec.node_nm / 45) ** 2
 
     def memory_growth_um2(*, kib: float, bits: int, reference_kib: float, reference_bits: float) -> float:
         """CACTI's area against the reference memory's, at 45 nm; 0 for the reference itself."""
+        # So that the machine of the paper keeps its printed area to the digit, and needs no CACTI row.
         if (kib, bits) == (reference_kib, reference_bits):
             return 0.0
+        # mm2 to um2, the unit of Table II. A difference is added, not a ratio taken: a unit's printed area holds logic
+        # too, which does not grow with its memory.
         return 1e6 * (
             sram(kib=kib, width_bits=bits, node_nm=45, cell=cell).area_mm2
             - sram(kib=reference_kib, width_bits=int(reference_bits), node_nm=45, cell=cell).area_mm2
@@ -48,5 +52,6 @@ def area_mm2(spec: AcceleratorSpec, cell: Cell = "itrs-lop") -> dict[str, float]
     units = ("act_queue", "ptr_read", "spmat_read", "arithm", "act_rw")
     per_pe = {unit: table[f"{unit}.area"] + growth.get(unit, 0.0) for unit in units}
     per_pe["filler"] = table["pe.filler_area"]
+    # um2 x 1e-6 = mm2, over all PEs.
     areas = {unit: um2 * spec.n_pe * shrink * 1e-6 for unit, um2 in per_pe.items()}
     return {**areas, "lnzd": table["lnzd.area"] * spec.lnzd_units * shrink * 1e-6}

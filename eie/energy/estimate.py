@@ -20,6 +20,7 @@ from eie.spec import AcceleratorSpec
 
 Method = Literal["published-power", "activity"]
 METHODS: tuple[Method, ...] = get_args(Method)
+# The first five are a PE's, in the order of Table II; the scanner and what lies outside the chip follow.
 UNITS = ("act_queue", "ptr_read", "spmat_read", "arithm", "act_rw", "lnzd", "dram")
 
 
@@ -67,12 +68,16 @@ def estimate(
         For an unknown method, or an SRAM that the CACTI table does not span.
     """
     table = published_table()
+    # Bits x pJ a bit = pJ; 1e-3 makes nJ of them. Both methods add it: the published power is that of the chip alone.
     reload = np.full(activity.samples, activity.reload_bits * table["dram.read"] * 1e-3)
     if method == "published-power":
+        # Cycles / MHz = us, and mW x us = nJ: no factor is needed. Every cycle costs the same here, waiting included.
         time_us: NDArray[np.float64] = activity.total_cycles / spec.clock_mhz
         unit_nj = {unit: np.multiply(mw, time_us) for unit, mw in powers_mw(spec).items()}
     elif method == "activity":
         prices = prices_pj(spec, cell)
+        # A pointer read is one activation out of one queue, so both are counted by it. Padding entries issue but write
+        # nothing, so arithmetic and accumulators go by multiply-adds, not by entries.
         events = {
             "act_queue": activity.counts["ptr_reads"],
             "ptr_read": activity.counts["ptr_reads"],
@@ -93,10 +98,15 @@ def powers_mw(spec: AcceleratorSpec) -> dict[str, float]:
     """Milliwatts of the whole machine by unit; the five units of a PE are scaled to its printed total."""
     table = published_table()
     units = UNITS[:5]
+    # The five printed powers add up to 9.158 mW, the printed total is 9.157: the total is what the paper multiplies
+    # with.
     printed = sum(table[f"{unit}.power"] for unit in units)
+    # All of the printed power is taken to go with the clock; how much of it leaks is not known. The node's factor is
+    # energy over energy at 45 nm, from the paper's own 28 nm machine.
     scale = table[f"node.{spec.node_nm}"] * spec.clock_mhz / table["reference.clock"]
     pe_scale = scale * spec.n_pe * table["pe.power"] / printed
     powers = {unit: table[f"{unit}.power"] * pe_scale for unit in units}
+    # The scanner stands beside the PEs, not in the printed total of one, so it takes the plain scale.
     return {**powers, "lnzd": table["lnzd.power"] * spec.lnzd_units * scale}
 
 
@@ -108,11 +118,14 @@ def prices_pj(spec: AcceleratorSpec, cell: Cell = "itrs-lop") -> dict[str, float
     """
     table = published_table()
     node = table[f"node.{spec.node_nm}"]
+    # mW x us = nJ, and 1e3 makes pJ of them.
     mw_to_pj = table["calibration.time"] * 1e3 * node
 
     def price(unit: str, machines: str, actions: str) -> float:
         return table[f"{unit}.power"] * table[f"calibration.{machines}"] * mw_to_pj / table[f"calibration.{actions}"]
 
+    # The price of a read moves with the memory; that of logic does not: spec fields that change no memory change no
+    # price.
     spmat = _sram_ratio(
         wanted=(spec.spmat_kib, spec.spmat_row_bits),
         reference=(table["reference.spmat"], table["reference.spmat_row"]),
@@ -120,6 +133,7 @@ def prices_pj(spec: AcceleratorSpec, cell: Cell = "itrs-lop") -> dict[str, float
         cell=cell,
     )
     ptr = _sram_ratio(
+        # Two banks, even and odd columns: one is half of the SRAM, and a read takes one word of each.
         wanted=(spec.ptr_kib / 2, spec.ptr_bits),
         reference=(table["reference.ptr"] / 2, table["reference.ptr_width"]),
         spec=spec,
@@ -131,6 +145,8 @@ def prices_pj(spec: AcceleratorSpec, cell: Cell = "itrs-lop") -> dict[str, float
         "spmat_read": price("spmat_read", "n_pe", "spmat_reads") * spmat,
         "arithm": price("arithm", "n_pe", "macs"),
         "act_rw": price("act_rw", "n_pe", "macs"),
+        # The price is that of the calibrating machine's 21 units, a quadtree over 64 PEs; another machine's tree has
+        # more or fewer.
         "lnzd": price("lnzd", "lnzd", "broadcasts") * spec.lnzd_units / table["calibration.lnzd"],
     }
 
@@ -138,6 +154,7 @@ def prices_pj(spec: AcceleratorSpec, cell: Cell = "itrs-lop") -> dict[str, float
 def timing_notes(spec: AcceleratorSpec, cell: Cell = "itrs-lop") -> tuple[str, ...]:
     """Say which SRAM of the spec cannot be read once a cycle at its clock."""
     notes = []
+    # 1 / MHz = us, and 1e3 makes ns of them.
     period_ns = 1e3 / spec.clock_mhz
     for name, kib, width in (
         ("sparse-matrix", spec.spmat_kib, spec.spmat_row_bits),
@@ -151,6 +168,7 @@ def timing_notes(spec: AcceleratorSpec, cell: Cell = "itrs-lop") -> tuple[str, .
         if memory.interpolated:
             notes.append(f"{name} SRAM {kib:g} KiB x {width} bits lies between CACTI's rows: interpolated")
         if memory.cycle_ns > period_ns:
+            # Below 45 nm CACTI's 32 nm rows stand in: its table ends there, see `tables.sram`.
             node = 45 if spec.node_nm == 45 else 32
             notes.append(
                 f"{name} SRAM {kib:g} KiB x {width} bits ({cell}, {node} nm): CACTI 7 gives a cycle of "
@@ -160,6 +178,7 @@ def timing_notes(spec: AcceleratorSpec, cell: Cell = "itrs-lop") -> tuple[str, .
 
 
 def _sram_ratio(wanted: tuple[float, int], reference: tuple[float, float], spec: AcceleratorSpec, cell: Cell) -> float:
+    # The machine of the paper needs no CACTI row and gets the printed figures to the digit.
     if np.array_equal(wanted, reference):
         return 1.0
     ours = sram(*wanted, spec.node_nm, cell)

@@ -64,28 +64,34 @@ def sram(kib: float, width_bits: int, node_nm: int, cell: Cell) -> Sram:
     """
     if cell not in get_args(Cell):
         raise EnergyError(f"sram cell {cell!r}: must be one of {', '.join(get_args(Cell))}")
+    # The table has 45 and 32 nm; 28 nm is read at 32. Prices take the ratio of two memories of one node, where that
+    # nearly cancels; the cycle time does not, so the note on it names the node.
     rows = _cacti()[(45 if node_nm == 45 else 32, cell)]
+    # Energy, area and time of an SRAM are close to powers of its size and width: on logarithms straight lines between
+    # rows miss least.
     size = math.log2(kib * 1024)
     by_size: dict[float, list[tuple[float, tuple[float, ...]]]] = {}
     for (row_size, row_width), figures in rows.items():
         by_size.setdefault(row_size, []).append((row_width, figures))
+    # First across widths within each size, then across the sizes: not every size has the same widths, so no grid.
     spans = {key: _between(points, math.log2(width_bits)) for key, points in by_size.items()}
-    usable = [(key, found[0]) for key, found in spans.items() if found is not None]
-    exact_width = all(found[1] for found in spans.values() if found is not None)
-    found = _between(usable, size) if usable else None
-    if found is None:
+    usable = [(key, span[0]) for key, span in spans.items() if span is not None]
+    exact_width = all(span[1] for span in spans.values() if span is not None)
+    point = _between(usable, size) if usable else None
+    if point is None:
         raise EnergyError(
             f"no CACTI row near {kib:g} KiB x {width_bits} bits: the table spans 2 to 512 KiB and widths of 16 "
             "(32 from 128 KiB on) to 512 bits (64 at 2 KiB)"
         )
-    read, area, cycle = (2.0**value for value in found[0])
-    return Sram(read_pj=read, area_mm2=area, cycle_ns=cycle, interpolated=not (found[1] and exact_width))
+    read, area, cycle = (2.0**value for value in point[0])
+    return Sram(read_pj=read, area_mm2=area, cycle_ns=cycle, interpolated=not (point[1] and exact_width))
 
 
 def _between(points: list[tuple[float, tuple[float, ...]]], at: float) -> tuple[tuple[float, ...], bool] | None:
     """Interpolate linearly in ``points`` (x, ys); None outside them. The flag says that ``at`` was one of them."""
     points = sorted(points)
     for x, ys in points:
+        # log2 of a size that is no power of two is not exact; a row that is meant must still be hit.
         if math.isclose(x, at, abs_tol=1e-9):
             return ys, True
     for (x0, low), (x1, high) in pairwise(points):
@@ -99,9 +105,9 @@ def _between(points: list[tuple[float, tuple[float, ...]]], at: float) -> tuple[
 def _cacti() -> Mapping[tuple[int, str], Mapping[tuple[float, float], tuple[float, ...]]]:
     """Rows as log2 figures (read pJ, mm2, cycle ns) by log2 (bytes, bits), for each node and cell."""
     text = (files("eie.energy") / "data" / "sram_cacti7.csv").read_text(encoding="utf-8")
-    found: dict[tuple[int, str], dict[tuple[float, float], tuple[float, ...]]] = {}
+    by_node: dict[tuple[int, str], dict[tuple[float, float], tuple[float, ...]]] = {}
     for row in csv.DictReader(text.splitlines()):
         key = (math.log2(float(row["size_bytes"])), math.log2(float(row["width_bits"])))
         figures = tuple(math.log2(float(row[name])) for name in ("read_pj", "area_mm2", "cycle_ns"))
-        found.setdefault((int(float(row["node_nm"])), row["cell"]), {})[key] = figures
-    return found
+        by_node.setdefault((int(float(row["node_nm"])), row["cell"]), {})[key] = figures
+    return by_node

@@ -31,6 +31,7 @@ class CsvTable:
             If it cannot be read, is no text, has no rows, or a row has another width than the header.
         """
         try:
+            # -sig: spreadsheets write a byte order mark, which would stick to the first column's name.
             text = Path(path).read_text(encoding="utf-8-sig")
         except OSError as error:
             raise EieError(f"{path}: cannot be read: {error.strerror or error}") from None
@@ -40,7 +41,9 @@ class CsvTable:
             lines = [[cell.strip() for cell in line] for line in csv.reader(text.splitlines())]
         except csv.Error as error:
             raise EieError(f"{path}: not a CSV file: {error}") from None
+        # SCALE-Sim ends every line with a comma.
         lines = [line[:-1] if line and not line[-1] else line for line in lines]
+        # Numbered before empty lines are dropped, so that errors name the line an editor shows.
         numbered = [(i, line) for i, line in enumerate(lines, 1) if any(line)]
         if len(numbered) < 2:
             raise EieError(f"{path}: holds no rows: a header line and at least one row are needed")
@@ -75,13 +78,14 @@ class CsvTable:
         EieError
             If there is no such column, or a cell is no such number.
         """
-        found = []
+        values = []
         for i, cell in enumerate(self.texts(column), 1):
             try:
                 value = float(cell)
             except ValueError:
+                # Falls into the test below, so that there is one message for what is no number and for NaN.
                 value = math.nan
             if not math.isfinite(value) or value < 0:
                 raise EieError(f"{self.path}: row {i}, column {column!r}: {cell!r}: must be a number >= 0")
-            found.append(value)
-        return found
+            values.append(value)
+        return values

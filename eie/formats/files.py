@@ -57,6 +57,7 @@ def file_sha256(*paths: Path) -> str | None:
     try:
         for path in paths:
             with path.open("rb") as file:
+                # In pieces of 1 MiB: checkpoints are larger than memory can spare.
                 while block := file.read(1 << 20):
                     digest.update(block)
     except OSError:
@@ -83,15 +84,17 @@ def regular_file(path: str | Path, kind: type[EieError]) -> int:
         Of ``kind``, if it is missing or not a plain file: opening a pipe or a device could wait for ever.
     """
     try:
-        found = Path(path).stat()
-        if stat.S_ISREG(found.st_mode):
+        status = Path(path).stat()
+        if stat.S_ISREG(status.st_mode):
+            # Opened at once, so that a file without the right to read it is refused here, with its name.
             with Path(path).open("rb"):
-                return found.st_size
+                return status.st_size
     except OSError as error:
         raise kind(f"{path}: cannot be read: {error.strerror or error}") from None
     except ValueError as error:
+        # A name with a null byte in it: the only ValueError of stat().
         raise kind(f"{str(path)!r}: not a file name: {error}") from None
-    what = "a folder" if stat.S_ISDIR(found.st_mode) else "a pipe, socket or device"
+    what = "a folder" if stat.S_ISDIR(status.st_mode) else "a pipe, socket or device"
     raise kind(f"{path}: {what}: must be a file")
 
 
@@ -110,6 +113,7 @@ def read_toml(path: str | Path, kind: type[EieError]) -> dict[str, Any]:
     """Parse a TOML file."""
     try:
         return tomllib.loads(read_bytes(path, kind, LARGEST_TEXT_BYTES).decode())
+    # Deep nesting ends in RecursionError, bytes that are no UTF-8 in a ValueError.
     except (ValueError, RecursionError) as error:
         raise kind(f"{path}: not valid TOML: {first_line(error)}") from None
 

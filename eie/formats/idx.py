@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from eie.errors import TraceError
 
+# By the magic's third byte; big-endian, as the format is.
 _TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 LARGEST_BYTES = 1 << 31
 
@@ -57,8 +58,9 @@ def _parse(path: Path, file: io.BufferedIOBase) -> NDArray[Any]:
     expected = math.prod(shape) * dtype.itemsize
     if expected > LARGEST_BYTES:
         raise TraceError(f"{path}: announces {expected} bytes of values: at most {LARGEST_BYTES}")
+    # One byte more than announced shows a file that goes on, without reading all of it.
     values = file.read(expected + 1)
     if len(values) != expected:
-        found = f"{len(values)}" if len(values) < expected else "more"
-        raise TraceError(f"{path}: {' x '.join(map(str, shape))} values take {expected} bytes, the file has {found}")
+        present = f"{len(values)}" if len(values) < expected else "more"
+        raise TraceError(f"{path}: {' x '.join(map(str, shape))} values take {expected} bytes, the file has {present}")
     return np.frombuffer(values, dtype).reshape(shape).astype(dtype.newbyteorder("="))

@@ -21,13 +21,16 @@ from numpy.typing import NDArray
 from eie.errors import EieError
 from eie.formats.files import LARGEST_BYTES, Arrays, first_line, regular_file, replacing
 
+# NumPy's headers are some hundred bytes; its own reader refuses more than this as well.
 LARGEST_HEADER = 10_000
-# The three facts in an .npy header, whatever their order.
+# The three facts in an .npy header, whatever their order. Found by pattern: NumPy evaluates the header as a Python
+# literal, which deep nesting can make slow or crash.
 _HEADER = (
     r"'descr': *'[<>|=]([biufcSUVO]\d{0,4})'",
     r"'fortran_order': *(True|False)",
     r"'shape': *\(([-\d, ]{0,600})\)",
 )
+# What zipfile, its decompressors and NumPy raise on cut, flipped and made-up files.
 _UNREADABLE = (
     ValueError,
     zipfile.BadZipFile,
@@ -57,6 +60,7 @@ def read_npz(path: str | Path, kind: type[EieError]) -> Arrays:
         if not zipfile.is_zipfile(path):
             raise ValueError("not an .npz archive")
         with zipfile.ZipFile(path) as archive:
+            # A few kilobytes can unpack to terabytes.
             declared = sum(member.file_size for member in archive.infolist())
             if declared > LARGEST_BYTES:
                 raise ValueError(f"unpacks to {declared:,} bytes: must be at most {LARGEST_BYTES:,}")
@@ -95,12 +99,13 @@ def _read_array(file: IO[bytes], size: int, name: str) -> NDArray[Any]:
         raise ValueError(f"{name} holds pickled Python objects, which are never unpickled: must be numbers")
     dtype = np.dtype(kind[0][-len(kind[1]) - 2 : -1])
     shape = tuple(int(size) for size in sizes[1].split(",") if size.strip())
-    found, declared = size - file.tell(), math.prod(shape) * dtype.itemsize
-    if declared != found or min(shape, default=0) < 0:
-        raise ValueError(f"{name} says it holds {shape} {dtype}, {declared:,} bytes, but {found:,} follow")
+    remaining, declared = size - file.tell(), math.prod(shape) * dtype.itemsize
+    if declared != remaining or min(shape, default=0) < 0:
+        raise ValueError(f"{name} says it holds {shape} {dtype}, {declared:,} bytes, but {remaining:,} follow")
     if declared > LARGEST_BYTES:
         raise ValueError(f"{name} holds {declared:,} bytes: must be at most {LARGEST_BYTES:,}")
     data = file.read(declared)
+    # The one byte more makes zipfile compare the checksum, which it does at the end only.
     if len(data) != declared or file.read(1):
         raise ValueError(f"{name} is cut short")
     return np.ndarray(shape, dtype, data, order="F" if order[1] == "True" else "C")

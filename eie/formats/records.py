@@ -30,6 +30,7 @@ def records_csv(records: Iterable[Record]) -> str:
     """Return records as CSV text with a header line."""
     records = list(records)
     text = io.StringIO()
+    # "\n" on every system, so that tables are equal byte by byte.
     writer = csv.DictWriter(text, record_keys(records), lineterminator="\n")
     writer.writeheader()
     writer.writerows(records)
@@ -65,6 +66,7 @@ def write_parquet(records: Iterable[Record], path: str | Path) -> None:
     except ModuleNotFoundError:
         raise EieError("Parquet needs pyarrow: pip install 'eie[data]'") from None
     records = list(records)
+    # A row lacks what does not apply to it; `Table.from_pylist` would take the first row's keys for all.
     table = pa.table({key: [record.get(key) for record in records] for key in record_keys(records)})
     with replacing(path) as file:
         pq.write_table(table, file)

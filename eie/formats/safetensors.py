@@ -40,11 +40,13 @@ def read_safetensors(path: str | Path, kind: type[EieError]) -> tuple[Arrays, di
 def _read_bfloat16(path: Path, name: str) -> NDArray[np.float32]:
     """Read one tensor that NumPy has no type for, from a file whose header has been checked."""
     with path.open("rb") as file:
+        # Eight bytes of length, the JSON header, then the data; offsets count from the end of the header.
         (length,) = struct.unpack("<Q", file.read(8))
         entry = json.loads(file.read(length))[name]
         begin, end = entry["data_offsets"]
         file.seek(8 + length + begin)
         halves = np.frombuffer(file.read(end - begin), "<u2")
+    # bfloat16 is the upper half of a float32.
     return (halves.astype(np.uint32) << 16).view(np.float32).reshape(entry["shape"])
 
 

@@ -25,7 +25,10 @@ if TYPE_CHECKING:
 
 # Before it, a file could run code in spite of weights_only=True (CVE-2025-32434).
 OLDEST = "2.6"
+# Elements of the dense copy, 1 GiB as float32: a sparse tensor's shape is free to say anything.
 LARGEST_SPARSE = 1 << 28
+# Where training scripts put the state dict, most usual first: a checkpoint holds an optimiser's moments too, which
+# look like weights.
 USUAL_KEYS = ("state_dict", "model_state_dict", "model_state", "model")
 SAVE_INSTEAD = "save its parameters with torch.save(model.state_dict(), path)"
 
@@ -48,21 +51,22 @@ def read_arrays(path: Path) -> tuple[Arrays, list[str]]:
     _check_declared_size(path)
     try:
         with warnings.catch_warnings():
+            # Of torch's own deprecations, which a user of this package can do nothing about.
             warnings.simplefilter("ignore")
             loaded = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged pickle makes torch raise nearly anything
         raise ModelError(f"{path}: {_reason(error)}") from None
-    found, where = _state_dict(loaded)
-    if found is None:
+    state, where = _state_dict(loaded)
+    if state is None:
         raise ModelError(f"{path}: holds {_kind(loaded)}, not a state dict: {SAVE_INSTEAD}")
     arrays: Arrays = {}
     skipped = []
-    for name, tensor in found.items():
+    for name, tensor in state.items():
         if not isinstance(tensor, torch.Tensor):
             skipped.append(f"{name} ({type(tensor).__name__})")
             continue
         try:
-            arrays[name.removeprefix(_wrapper(found))] = _array(tensor)
+            arrays[name.removeprefix(_wrapper(state))] = _array(tensor)
         except (ValueError, RuntimeError, TypeError, NotImplementedError, MemoryError) as error:
             raise ModelError(f"{path}: tensor {name!r} cannot be read: {first_line(error)}") from None
     notes = [f"state dict found under {where!r}"] if where else []
@@ -115,11 +119,15 @@ def _array(tensor: torch.Tensor) -> NDArray[Any]:
         if tensor.numel() > LARGEST_SPARSE:
             raise ValueError(f"sparse, of {tensor.numel():,} elements: at most {LARGEST_SPARSE:,}")
         tensor = tensor.to_dense()
+    # Quantised tensors have no NumPy type; their zero point is subtracted here, so that a stored zero is zero.
     if tensor.is_quantized:
         tensor = tensor.dequantize()
+    # An expanded tensor repeats few stored numbers by strides of 0: a kilobyte on disk may ask for any amount of
+    # memory.
     if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
         raise ValueError(f"expanded to {tuple(tensor.shape)} from fewer stored elements: save a contiguous copy")
     if tensor.is_floating_point():
+        # float16 and bfloat16 too; NumPy has no type for the latter.
         tensor = tensor.to(torch.float32)
     return np.array(tensor.numpy())
 

@@ -55,6 +55,8 @@ def read(path: Path, shapes: Path | None = None) -> Network:
     """
     data = read_bytes(path, ModelError)
     tables = [read_table(shapes)] if shapes else list(shipped_tables())
+    # The file names nothing: a table is right if its layers, with the numbers of entries the file states, fill it to
+    # the byte.
     fitting = [table for table in tables if _size(data, table.layers) == len(data)]
     if not fitting:
         names = ", ".join(table.name for table in tables)
@@ -64,7 +66,7 @@ def read(path: Path, shapes: Path | None = None) -> Network:
         )
     table = fitting[0]
     stored = _split(data, table.layers)
-    layers = [_layer(path, step, one) for step, one in zip(table.layers, stored, strict=True)]
+    layers = [_layer(path, step, layer) for step, layer in zip(table.layers, stored, strict=True)]
     return Network(
         name=table.name, layers=tuple(layers), source=path.name, notes=_notes(table, stored), graph=table.graph()
     )
@@ -79,6 +81,7 @@ def _entries(data: bytes, layers: Sequence[LayerStep]) -> list[int] | None:
 
 def _parts(step: LayerStep, entries: int) -> tuple[int, int, int, int]:
     """Bytes of a layer's codebook, bias, codes and runs."""
+    # float32 for each of the 2**bits levels and each output; codes and runs rounded up to whole bytes.
     return 4 << step.code_bits, 4 * step.shape[0], -(-entries * step.code_bits // 8), -(-entries // 2)
 
 
@@ -119,14 +122,18 @@ def _nibbles(packed: bytes, count: int) -> NDArray[np.uint8]:
 
 def _layer(path: Path, step: LayerStep, stored: StoredLayer) -> Layer:
     where = f"{path}: layer {step.layer!r}"
+    # Shapes that are wrong by chance of equal sizes show here first: some other number is read as level 0.
     if stored.codebook[0] != 0:
         raise ModelError(f"{where}: codebook[0] = {stored.codebook[0]}: must be 0, damaged or wrong shapes")
+    # int64: runs are bytes, and their sum passes any narrower type. Each entry lies run + 1 behind the one before, and
+    # the first one run behind the start.
     places = np.cumsum(stored.runs.astype(np.int64) + 1) - 1
     if len(places) and places[-1] >= step.weights:
         raise ModelError(
             f"{where}: its last entry is weight {places[-1]:,} of {step.weights:,}: damaged or wrong shapes"
         )
     weights = np.zeros(step.weights, np.float32)
+    # Fillers write level 0, which is zero, where zero is anyway.
     weights[places] = stored.codebook[stored.codes]
     dense: NDArray[Any] = weights.reshape(step.shape)
     if step.conv is None:
@@ -136,8 +143,8 @@ def _layer(path: Path, step: LayerStep, stored: StoredLayer) -> Layer:
 
 def _notes(table: ShapeTable, stored: Sequence[StoredLayer]) -> tuple[str, ...]:
     weights = sum(step.weights for step in table.layers)
-    entries = sum(len(one.codes) for one in stored)
-    fillers = sum(one.fillers for one in stored)
+    entries = sum(len(layer.codes) for layer in stored)
+    fillers = sum(layer.fillers for layer in stored)
     notes = [
         f"{table.name}: {len(stored)} layers, {weights:,} weights, {entries:,} stored entries of which {fillers:,} "
         f"fillers, density {(entries - fillers) / weights:.3f}"

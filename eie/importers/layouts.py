@@ -51,6 +51,7 @@ def plain_weights(arrays: Mapping[str, NDArray[Any]], source: str, masks: Mappin
     ModelError
         If a layout is unfinished (the text says which call finishes it), or a mask does not fit.
     """
+    # Sorted out first and joined then: a weight and its mask may stand in either order.
     plain, stored_masks, unfinished = _sort_out(arrays, source)
     notes = []
     for name, mask in stored_masks.items():
@@ -88,6 +89,7 @@ def _sort_out(arrays: Mapping[str, NDArray[Any]], source: str) -> tuple[Arrays, 
             name = match["head"] + match["name"]
             if match["rest"] == "original":
                 plain[name] = array
+                # Before squash_mask() the weights are those before pruning, and nothing in them shows it.
                 unfinished[name] = "call sparsifier.squash_mask() before saving"
             elif re.fullmatch(r"\d+\.mask", match["rest"]):
                 masks[name] = array
@@ -99,6 +101,7 @@ def _sort_out(arrays: Mapping[str, NDArray[Any]], source: str) -> tuple[Arrays, 
         elif key.endswith("_orig"):
             plain[key.removesuffix("_orig")] = array
             unfinished[key.removesuffix("_orig")] = "call torch.nn.utils.prune.remove(module, name) before saving"
+        # A buffer of another module may end so too, as an attention mask does: only beside its weight is it one.
         elif key.endswith("_mask") and _is_weight(key.removesuffix("_mask"), arrays):
             masks[key.removesuffix("_mask")] = array
         elif key.endswith("weight_v") and f"{key[:-1]}g" in arrays:
@@ -120,9 +123,11 @@ def _masked(weights: NDArray[Any], mask: NDArray[Any], what: str) -> NDArray[Any
         raise ModelError(f"{what} has shape {mask.shape}: must be {weights.shape}, as its weight")
     if mask.dtype.kind not in "fiub":
         raise ModelError(f"{what} has dtype {mask.dtype}: must be numbers, 0 or 1")
+    # A soft mask (0.3) would scale weights: that is no pruning, and is refused.
     keep = mask != 0
     if not np.array_equal(keep, mask):
         raise ModelError(f"{what} holds values other than 0 and 1")
+    # In the weights' own type; -0.0 does not come about, as it would by multiplying.
     return np.where(keep, weights, weights.dtype.type(0))
 
 

@@ -21,6 +21,7 @@ from eie.model.network import Layer
 _NAME = re.compile(
     r"(?:(?P<head>.*)\.)?(?P<part>weight|bias)_(?P<of>ih|hh|hr)(?P<level>_l\d+)?(?P<way>_reverse)?", re.DOTALL
 )
+# By gates; an LSTM has four.
 _KINDS = {1: "a plain RNN", 3: "a GRU"}
 
 
@@ -68,6 +69,7 @@ def _other_kind(parts: Mapping[str, NDArray[Any]]) -> str | None:
     hidden = parts.get("weight_hh")
     if hidden is None or hidden.ndim != 2 or not hidden.shape[1]:
         return None
+    # weight_hh is (gates x hidden, hidden): the number of gates says which cell it is.
     gates, odd = divmod(hidden.shape[0], hidden.shape[1])
     return None if odd else _KINDS.get(gates)
 
@@ -81,7 +83,8 @@ def _lstm(name: str, parts: Mapping[str, NDArray[Any]], source: str) -> Layer:
     biases = [parts[part] for part in ("bias_ih", "bias_hh") if part in parts]
     for bias in biases:
         if bias.shape != biases[0].shape or bias.dtype.kind not in "fiu":
-            raise ModelError(f"{source}: LSTM {name!r}: its biases have shapes {[one.shape for one in biases]}")
+            raise ModelError(f"{source}: LSTM {name!r}: its biases have shapes {[array.shape for array in biases]}")
+    # PyTorch keeps two biases for cuDNN's sake; both are added to the same sum.
     total: NDArray[Any] | None = np.add.reduce(biases) if biases else None
     return Layer.from_lstm(
         name=name,

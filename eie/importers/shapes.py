@@ -61,6 +61,7 @@ class LayerStep(BaseModel):
     @property
     def code_bits(self) -> int:
         """Bits of a stored code."""
+        # As the published files have it: wide codes for convolutions, which lose more by sharing.
         return self.bits or (8 if len(self.shape) == 4 else 4)
 
     @property
@@ -96,18 +97,18 @@ class OperatorStep(BaseModel):
     @property
     def attributes(self) -> dict[str, Any]:
         """What the operator of the graph is given."""
-        given: dict[str, Any] = {}
+        stated: dict[str, Any] = {}
         if self.kernel is not None:
-            given["kernel"] = (self.kernel, self.kernel)
+            stated["kernel"] = (self.kernel, self.kernel)
         if self.stride is not None:
-            given["stride"] = (self.stride, self.stride)
+            stated["stride"] = (self.stride, self.stride)
         if self.pad is not None:
-            given["pads"] = (self.pad, self.pad, self.pad, self.pad)
+            stated["pads"] = (self.pad, self.pad, self.pad, self.pad)
         if self.ceil is not None:
-            given["ceil"] = self.ceil
+            stated["ceil"] = self.ceil
         if self.axis is not None:
-            given["axis"] = self.axis
-        return given
+            stated["axis"] = self.axis
+        return stated
 
 
 class ShapeTable(BaseModel):
@@ -145,7 +146,7 @@ class ShapeTable(BaseModel):
 def shipped_tables() -> Iterator[ShapeTable]:
     """Every table that comes with the package."""
     folder = files("eie.importers") / "data"
-    for file in sorted(folder.iterdir(), key=lambda one: one.name):
+    for file in sorted(folder.iterdir(), key=lambda entry: entry.name):
         yield read_table(Path(str(file)))
 
 
@@ -164,6 +165,7 @@ def read_table(path: Path) -> ShapeTable:
     problems = []
     parsed: list[LayerStep | OperatorStep] = []
     for i, step in enumerate(steps):
+        # Chosen here and not left to the union, which would complain of both kinds at once.
         kind = LayerStep if "layer" in step else OperatorStep
         try:
             parsed.append(kind(**step))
@@ -172,6 +174,7 @@ def read_table(path: Path) -> ShapeTable:
     try:
         table = ShapeTable(**{**values, "step": parsed})
     except ValidationError as error:
+        # A wrong step makes the table wrong as well: its own line says where, this one would not.
         if not problems:
             problems = [complaint(item, str(path), ShapeTable.model_fields) for item in error.errors()]
     if problems:

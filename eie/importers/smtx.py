@@ -32,6 +32,7 @@ def read(path: Path) -> Network:
     lines = read_bytes(path, ModelError, LARGEST_TEXT_BYTES).split(b"\n")
     if len(lines) < 3 or any(line.strip() for line in lines[3:]):
         raise ModelError(f"{path}: must have three lines: 'rows, cols, nnz', row pointers, column indices")
+    # The collection puts commas between the three; blanks alone are read as well.
     head = _integers(path, "line 1", lines[0].replace(b",", b" "))
     if len(head) != 3 or not (1 <= head[0] <= LARGEST_SIDE and 1 <= head[1] <= LARGEST_SIDE):
         raise ModelError(f"{path}: line 1: must be 'rows, cols, nnz' with sides of 1 to {LARGEST_SIDE:,}")
@@ -47,6 +48,7 @@ def read(path: Path) -> Network:
     if nnz and (places.min() < 0 or places.max() >= columns):
         raise ModelError(f"{path}: column indices must be 0 to {columns - 1}")
     row_of = np.repeat(np.arange(rows), np.diff(pointers))
+    # row x columns + column in int64: sides are at most 2**26, so it stays below 2**52.
     if len(np.unique(row_of * columns + places)) != nnz:
         raise ModelError(f"{path}: a row names a column twice")
     values = weight_levels(nnz / rows)[np.random.default_rng(SEED).integers(0, LEVELS, nnz, np.uint8)]

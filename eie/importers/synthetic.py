@@ -17,7 +17,9 @@ from eie.model.matrix import SparseColumns, frozen
 from eie.model.network import Layer
 from eie.model.trace import LayerTrace
 
+# What 4-bit codes can name, so that weight sharing changes nothing of a drawn layer.
 LEVELS = 15
+# Unrolled inputs at a time, 4 MiB of bool: all of a large map at once would take gigabytes.
 SLICE_ELEMENTS = 1 << 22
 
 
@@ -39,6 +41,7 @@ def draw_layer(
         (outputs, inputs) of the matrix; of a grouped convolution (out, in / groups * kh * kw).
     """
     outputs, inputs = shape
+    # Places by column, as the matrix is stored: nothing has to be sorted.
     places = _bernoulli(inputs * outputs, density, rng)
     rows, columns = places % outputs, places // outputs
     levels = weight_levels(inputs * density)
@@ -52,7 +55,9 @@ def draw_layer(
 
 def weight_levels(non_zeros_per_output: float) -> NDArray[np.float32]:
     """Return 15 non-zero values, scaled to keep the sums of an output near 1."""
+    # -7 to 8 without 0.
     levels = np.concatenate((np.arange(-7, 0), np.arange(1, 9))).astype(np.float32)
+    # A sum of n such weights times inputs near 1 grows with the root of n.
     levels /= np.float32(8 * np.sqrt(max(1.0, non_zeros_per_output)))
     return levels
 
@@ -84,6 +89,7 @@ def draw_sequence(lstm: Lstm, steps: int, density: float, rng: np.random.Generat
 def _activations(size: int, density: float, rng: np.random.Generator) -> Any:
     values = np.zeros(size, np.float32)
     active = _bernoulli(size, density, rng)
+    # Not below 2**-10, so that fixed point does not round an active input to zero.
     values[active] = np.abs(rng.standard_normal(len(active), np.float32)) + np.float32(2**-10)
     return values
 
@@ -92,9 +98,12 @@ def _bernoulli(size: int, density: float, rng: np.random.Generator) -> Any:
     """Ascending places in range(size), each taken with probability ``density``, in time proportional to how many."""
     if density == 0 or size == 0:
         return np.zeros(0, np.int64)
+    # Gaps between kept places are geometric: drawing them costs as much as is kept, where a number for each place
+    # would cost the dense size.
     chunks, reached = [], -1
     while reached < size:
         steps = rng.geometric(density, int((size - reached) * density * 1.01) + 64)
+        # Cut at the size: at tiny densities a gap can be near 2**63, and the sum would wrap.
         places = reached + np.cumsum(np.minimum(steps, size))
         chunks.append(places)
         reached = int(places[-1])

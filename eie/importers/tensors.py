@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
@@ -47,25 +47,14 @@ def network_from(arrays: Arrays, name: str, source: str) -> Network:
     """
     if stored.KEY in arrays:
         return stored.from_arrays(arrays, source)
-    groups: dict[str, dict[str, NDArray[Any]]] = {}
-    ignored: list[str] = []
-    recorded: NDArray[Any] | None = None
-    labels: NDArray[Any] | None = None
-    lstms, arrays, unknown_kinds = take_lstms(arrays, name, source)
-    for key in sorted(arrays, key=_natural):
-        array = arrays[key]
-        if key in _ACTIVATIONS:
-            recorded = array
-        elif key == "labels":
-            labels = array
-        elif (place := _place(key, array, name)) is not None:
-            groups.setdefault(place[0], {})[place[1]] = array
-        else:
-            ignored.append(f"{key} {array.shape}")
-    notes = unknown_kinds + ([f"ignored, not a layer's: {', '.join(ignored)}"] if ignored else [])
-    groups = {key: parts for key, parts in groups.items() if _is_layer(key, parts, notes)}
+    lstms, arrays, notes = take_lstms(arrays, name, source)
+    sorted_in = _sort_in(arrays, name)
+    if sorted_in.ignored:
+        notes = [*notes, f"ignored, not a layer's: {', '.join(sorted_in.ignored)}"]
+    groups = {key: parts for key, parts in sorted_in.groups.items() if _is_layer(key, parts, notes)}
     if not groups and not lstms:
         raise ModelError(f"{source}: holds no layer: no weights of 2 to 4 dimensions (found {_listed(arrays)})")
+    # One answer for the file: frameworks store all matrices the same way round, and a square one does not betray it.
     flip = _stored_transposed(groups)
     if flip:
         notes.append(f"read as (inputs, outputs): {', '.join(sorted(flip, key=_natural))}")
@@ -80,17 +69,52 @@ def network_from(arrays: Arrays, name: str, source: str) -> Network:
         layers = [replace(layer, relu=layer is not layers[-1]) for layer in layers]
         if len(layers) > 1:
             notes.append("taken as a sequence with ReLU between the layers, since their shapes chain")
-    trace = None
-    if recorded is not None:
-        first = {layers[0].name: _recorded(layers[0], recorded, f"{source}: activations")}
-        trace = Trace(
-            layers=first,
-            labels=None if labels is None else class_labels(labels, f"{source}: labels"),
+    return Network(
+        name=name,
+        layers=tuple(layers),
+        sequential=sequential,
+        trace=sorted_in.trace(layers[0], source),
+        source=source,
+        notes=tuple(notes),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _SortedIn:
+    """A file's arrays by what they are: layers' parts, recorded inputs, labels, and what is none of these."""
+
+    groups: dict[str, dict[str, NDArray[Any]]]
+    activations: NDArray[Any] | None
+    labels: NDArray[Any] | None
+    ignored: list[str]
+
+    def trace(self, first: Layer, source: str) -> Trace | None:
+        """Return the recorded inputs of the first layer, with their labels."""
+        if self.activations is None:
+            return None
+        return Trace(
+            layers={first.name: _recorded(first, self.activations, f"{source}: activations")},
+            labels=None if self.labels is None else class_labels(self.labels, f"{source}: labels"),
             source=f"activations in {source}",
         )
-    return Network(
-        name=name, layers=tuple(layers), sequential=sequential, trace=trace, source=source, notes=tuple(notes)
-    )
+
+
+def _sort_in(arrays: Arrays, stem: str) -> _SortedIn:
+    groups: dict[str, dict[str, NDArray[Any]]] = {}
+    ignored: list[str] = []
+    activations: NDArray[Any] | None = None
+    labels: NDArray[Any] | None = None
+    for key in sorted(arrays, key=_natural):
+        array = arrays[key]
+        if key in _ACTIVATIONS:
+            activations = array
+        elif key == "labels":
+            labels = array
+        elif (place := _place(key, array, stem)) is not None:
+            groups.setdefault(place[0], {})[place[1]] = array
+        else:
+            ignored.append(f"{key} {array.shape}")
+    return _SortedIn(groups=groups, activations=activations, labels=labels, ignored=ignored)
 
 
 def _recorded(layer: Layer, activations: NDArray[Any], where: str) -> LayerTrace:
@@ -103,11 +127,13 @@ def _recorded(layer: Layer, activations: NDArray[Any], where: str) -> LayerTrace
 
 def oriented(weights: NDArray[Any], bias: NDArray[Any] | None) -> bool:
     """Say whether 2-D ``weights`` are stored (inputs, outputs), judged by the length of the bias."""
+    # A square matrix says nothing, hence the last condition.
     rows, columns = weights.shape
     return bias is not None and bias.ndim == 1 and len(bias) == columns != rows
 
 
 def _natural(key: str) -> list[tuple[int, int | str]]:
+    # layer2 before layer10. Numbers and texts are kept apart, as Python does not compare them.
     return [(0, int(part)) if part.isdigit() else (1, part) for part in re.split(r"(\d+)", key) if part]
 
 
@@ -138,8 +164,10 @@ def _stored_transposed(groups: Mapping[str, Mapping[str, NDArray[Any]]]) -> set[
     floats = {key: parts for key, parts in groups.items() if "weight" in parts and parts["weight"].ndim == 2}
     flipped = {key for key, parts in floats.items() if oriented(parts["weight"], parts.get("bias"))}
     if flipped:
+        # One layer that shows it decides for those without a bias too, whose shapes alone cannot.
         return flipped | {key for key, parts in floats.items() if "bias" not in parts}
     shapes = [parts["weight"].shape for parts in floats.values()]
+    # Two readings, and the usual one wins where both chain.
     chains = all(a[0] == b[1] for a, b in pairwise(shapes))
     chains_flipped = all(a[1] == b[0] for a, b in pairwise(shapes))
     no_bias = all("bias" not in parts for parts in floats.values())
@@ -153,6 +181,7 @@ def _layer(key: str, parts: Mapping[str, NDArray[Any]], flip: bool, source: str)
     codebook, bias = (parts["codebook"], parts.get("bias_codes")) if coded else (None, parts.get("bias"))
     weights = parts["codes" if coded else "weight"]
     if weights.ndim == 3:
+        # A convolution over one dimension is one over two with a kernel of one row.
         weights = weights[:, :, None, :]
     if weights.ndim == 4:
         return Layer.from_conv(key, weights, bias, codebook=codebook)

@@ -41,6 +41,7 @@ Without weights a layer is synthetic, and labelled so in every report::
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -57,6 +58,7 @@ from eie.model.network import Layer, Network
 from eie.model.trace import LayerTrace, Trace
 from eie.spec import complaint
 
+# Of what is drawn: a slip in a density or size must not take the machine's memory.
 LARGEST_SIDE = 1 << 26
 LARGEST_DRAW = 1 << 28
 LARGEST_PATTERN = 1 << 33
@@ -134,6 +136,7 @@ def read(path: Path, mask: Path | None = None) -> Network:
             if entry.weights or entry.codes:
                 layers.append(_stored(entry, arrays))
             else:
+                # A stream for each layer: a layer's draw does not change with those above it.
                 rng = np.random.default_rng([model.seed, i])
                 layers.append(_synthetic(entry, rng))
                 if entry.activation_density is not None and model.input is None:
@@ -141,6 +144,7 @@ def read(path: Path, mask: Path | None = None) -> Network:
                         entry=entry, layer=layers[-1], density=entry.activation_density, rng=rng
                     )
         except ModelError as error:
+            # Some errors name the layer themselves, once is enough.
             own = f"layer {entry.name!r}: "
             raise ModelError(f"{path}: {own}{str(error).removeprefix(own)}") from None
     trace = None
@@ -150,6 +154,7 @@ def read(path: Path, mask: Path | None = None) -> Network:
         trace = Trace(layers=drawn, source=f"synthetic activations, seed {model.seed}", synthetic=True)
     graph = None if model.input is None else _chain(path=path, shape=model.input, entries=model.layer, layers=layers)
     sequential = model.sequential and graph is None
+    # Shapes and weights are two files, and a change of either makes a trace foreign.
     source = [path] if model.weights is None else [path, path.parent / model.weights]
     return Network(
         name=model.name or path.stem,
@@ -165,6 +170,7 @@ def read(path: Path, mask: Path | None = None) -> Network:
 
 def _check_belongs(entry: _LayerEntry, *, chained: bool) -> None:
     """Refuse fields that would be ignored."""
+    # By what the file sets, not by value: a stride of 1 that was written down is a misunderstanding too.
     for kind, names in ONLY_FOR.items():
         stray = sorted(entry.model_fields_set.intersection(names)) if entry.kind != kind else []
         if stray:
@@ -178,6 +184,7 @@ def _check_belongs(entry: _LayerEntry, *, chained: bool) -> None:
 def _chain(path: Path, shape: list[int], entries: list[_LayerEntry], layers: list[Layer]) -> Graph:
     """String the layers up, with pools behind them and a flattening where maps meet a fully connected layer."""
     steps: list[tuple[str, str | dict[str, Any]]] = []
+    # More than one dimension: what a fully connected layer takes only flattened.
     maps = len(shape) > 1
     for entry, layer in zip(entries, layers, strict=True):
         if maps and layer.geometry is None:
@@ -205,60 +212,79 @@ def _weight_file(path: Path, model: _ModelFile, mask: Path | None) -> tuple[Arra
     return {}, []
 
 
-def _stored(entry: _LayerEntry, arrays: Arrays) -> Layer:
-    def array(key: str | bool | None) -> Any:
+@dataclass(frozen=True)
+class _Named:
+    """The arrays that one layer's entry names in the weight file."""
+
+    entry: _LayerEntry
+    arrays: Arrays
+
+    def array(self, key: str | bool | None) -> Any:
+        """Return an array by its name; None where the entry names none."""
         if key is None:
             return None
         if not isinstance(key, str):
             raise ModelError(f"bias={key}: must name an array in the weight file")
-        if key not in arrays:
-            held = ", ".join(arrays) or "nothing; set weights = FILE at the top"
-            raise ModelError(f"no array {key!r} in its weight file (it holds {held})")
-        return arrays[key]
+        if key not in self.arrays:
+            listed = ", ".join(self.arrays) or "nothing; set weights = FILE at the top"
+            raise ModelError(f"no array {key!r} in its weight file (it holds {listed})")
+        return self.arrays[key]
 
-    def matrix(key: str | None) -> Any:
-        found = array(key)
-        return found.T if entry.order == "in,out" else found
+    def matrix(self, key: str | None) -> Any:
+        """Return a matrix as (outputs, inputs), whichever way round the file has it."""
+        stored = self.array(key)
+        return stored.T if self.entry.order == "in,out" else stored
 
-    bias = array(entry.bias)
+
+def _stored(entry: _LayerEntry, arrays: Arrays) -> Layer:
+    named = _Named(entry, arrays)
+    # A bias that is not there is said before what is wrong with the weights.
+    bias = named.array(entry.bias)
     if entry.kind == "lstm":
-        if entry.hidden_weights is None:
-            raise ModelError("an LSTM needs weights and hidden_weights")
-        layer = Layer.from_lstm(
-            name=entry.name,
-            input_weights=matrix(entry.weights),
-            hidden_weights=matrix(entry.hidden_weights),
-            bias=bias,
-            reverse=entry.reverse,
-        )
+        layer = _lstm(named, bias)
     elif entry.codes is not None and entry.codebook is None:
         raise ModelError("codes need a codebook")
     elif entry.kind == "conv":
-        kernel = array(entry.weights or entry.codes)
-        if kernel.ndim != 4:
-            raise ModelError(f"a convolution's weights have shape {kernel.shape}: must be (out, in / groups, kh, kw)")
-        conv = _conv(
-            entry=entry,
-            in_channels=kernel.shape[1] * entry.groups,
-            out_channels=kernel.shape[0],
-            kernel=list(kernel.shape[2:]),
-        )
-        if entry.codes is None:
-            layer = Layer.from_conv(name=entry.name, weights=kernel, bias=bias, conv=conv, relu=entry.relu)
-        else:
-            table, bias = array(entry.codebook), array(entry.bias_codes)
-            layer = Layer.from_conv(
-                name=entry.name, weights=kernel, bias=bias, conv=conv, codebook=table, relu=entry.relu
-            )
+        layer = _convolution(named, bias)
     elif entry.codes is not None:
-        codes, table = matrix(entry.codes), array(entry.codebook)
+        codes, table = named.matrix(entry.codes), named.array(entry.codebook)
         layer = Layer.from_codes(
-            name=entry.name, codes=codes, codebook=table, bias_codes=array(entry.bias_codes), relu=entry.relu
+            name=entry.name, codes=codes, codebook=table, bias_codes=named.array(entry.bias_codes), relu=entry.relu
         )
     else:
-        layer = Layer.from_weights(entry.name, matrix(entry.weights), bias, relu=entry.relu)
+        layer = Layer.from_weights(entry.name, named.matrix(entry.weights), bias, relu=entry.relu)
     _check_stated(entry, layer)
     return layer
+
+
+def _lstm(named: _Named, bias: Any) -> Layer:
+    entry = named.entry
+    if entry.hidden_weights is None:
+        raise ModelError("an LSTM needs weights and hidden_weights")
+    return Layer.from_lstm(
+        name=entry.name,
+        input_weights=named.matrix(entry.weights),
+        hidden_weights=named.matrix(entry.hidden_weights),
+        bias=bias,
+        reverse=entry.reverse,
+    )
+
+
+def _convolution(named: _Named, bias: Any) -> Layer:
+    entry = named.entry
+    kernel = named.array(entry.weights or entry.codes)
+    if kernel.ndim != 4:
+        raise ModelError(f"a convolution's weights have shape {kernel.shape}: must be (out, in / groups, kh, kw)")
+    conv = _conv(
+        entry=entry,
+        in_channels=kernel.shape[1] * entry.groups,  # a group's filters see its own channels only
+        out_channels=kernel.shape[0],
+        kernel=list(kernel.shape[2:]),
+    )
+    if entry.codes is None:
+        return Layer.from_conv(name=entry.name, weights=kernel, bias=bias, conv=conv, relu=entry.relu)
+    table, bias = named.array(entry.codebook), named.array(entry.bias_codes)
+    return Layer.from_conv(name=entry.name, weights=kernel, bias=bias, conv=conv, codebook=table, relu=entry.relu)
 
 
 def _check_stated(entry: _LayerEntry, layer: Layer) -> None:

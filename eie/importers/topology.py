@@ -46,6 +46,7 @@ def read(path: Path) -> Network:
     layers: list[Layer] = []
     traces: dict[str, LayerTrace] = {}
     for i, row in enumerate(_rows(path)):
+        # A stream for each layer: it does not change when a layer above it does.
         rng = np.random.default_rng([0, i])
         try:
             layer, products = _gemm(row, rng) if len(row.sizes) == GEMM_COLUMNS else _conv(row, rng)
@@ -70,6 +71,7 @@ def _rows(path: Path) -> list[_Shape]:
     except (UnicodeDecodeError, csv.Error) as error:
         raise ModelError(f"{path}: not a CSV file: {error}") from None
     cleaned = [(i, [cell.strip() for cell in line]) for i, line in enumerate(lines, 1)]
+    # SCALE-Sim's own files end every line with a comma.
     cleaned = [(i, line[:-1] if line[-1] == "" else line) for i, line in cleaned if any(line)]
     if len(cleaned) < 2:
         raise ModelError(f"{path}: holds no layers: a header line and a line a layer are needed")
@@ -81,11 +83,11 @@ def _rows(path: Path) -> list[_Shape]:
             f"{path}: not a topology: the header must be layer name, ifmap height, ifmap width, filter height, filter "
             f"width, channels, num filter, strides; or layer, M, N, K (it is {', '.join(cleaned[0][1])})"
         )
-    found = [_shape(where=f"{path}: line {i}", line=line, wanted=wanted, sparsity=sparsity) for i, line in cleaned[1:]]
-    for row in found:
-        if [one.name for one in found].count(row.name) > 1:
+    shapes = [_shape(where=f"{path}: line {i}", line=line, wanted=wanted, sparsity=sparsity) for i, line in cleaned[1:]]
+    for row in shapes:
+        if [shape.name for shape in shapes].count(row.name) > 1:
             raise ModelError(f"{path}: two layers are called {row.name!r}: names must differ")
-    return found
+    return shapes
 
 
 def _shape(where: str, line: list[str], wanted: int, sparsity: bool) -> _Shape:
@@ -115,7 +117,9 @@ def _conv(row: _Shape, rng: np.random.Generator) -> tuple[Layer, int]:
     height, width, kernel_rows, kernel_columns, channels, filters, stride = row.sizes
     if kernel_rows > height or kernel_columns > width:
         raise ModelError(f"its {kernel_rows} x {kernel_columns} filter does not fit a {height} x {width} map")
+    # Rounded up, where a convolution rounds down: SCALE-Sim counts a window that hangs over.
     down, across = -(-(height - kernel_rows) // stride) + 1, -(-(width - kernel_columns) // stride) + 1
+    # What the last window lacks is padded, so that the usual formula gives its count.
     bottom = (down - 1) * stride + kernel_rows - height
     right = (across - 1) * stride + kernel_columns - width
     conv = Conv2d(

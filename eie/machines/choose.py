@@ -61,14 +61,17 @@ def choose(
     EieError
         If the name has no such form, or the baseline cannot be had.
     """
+    # A drive letter or an @ in a file's name are no machine: what is none of the forms is taken for a path.
     kind = re.split("[:@]", name)[0]
     if kind not in _FORMS:
         return _report(name, column_map)
+    # From the right: clock, then batch; what remains are the machine's own words.
     rest, clock = _split(name, r"@([0-9]+(?:\.[0-9]+)?)$", float)
     rest, batch = _split(rest, _BATCH, int)
     words = rest.split(":")[1:]
     if clock is not None and kind != "systolic":
         raise EieError(f"machine {name}: only systolic arrays and reports take a clock")
+    # Each gives None where its words do not have its form, so that there is one message.
     runners: dict[str, Callable[[], Baseline | None]] = {
         "dense": lambda: dense.run(workload, spec) if not words and batch is None else None,
         "systolic": lambda: _systolic(words=words, workload=workload, clock=clock, batch=batch or 1),
@@ -78,15 +81,15 @@ def choose(
         "measured": lambda: _measured(words, workload, batch or 1),
         "published": lambda: published.run(words[0]) if len(words) == 1 and batch is None else None,
     }
-    found = runners[kind]()
-    if found is None:
+    baseline = runners[kind]()
+    if baseline is None:
         raise EieError(f"machine {name}: must have the form {_FORMS[kind]}")
-    return found
+    return baseline
 
 
 def _split(text: str, pattern: str, kind: Callable[[str], T]) -> tuple[str, T | None]:
-    found = re.search(pattern, text)
-    return (text, None) if found is None else (text[: found.start()], kind(found[1]))
+    match = re.search(pattern, text)
+    return (text, None) if match is None else (text[: match.start()], kind(match[1]))
 
 
 def _systolic(words: list[str], workload: Workload, clock: float | None, batch: int) -> Baseline | None:
@@ -129,8 +132,8 @@ def _measured(words: list[str], workload: Workload, batch: int) -> Baseline | No
 
 
 def _storage(words: list[str]) -> measured.Storage | None:
-    found: measured.Storage | None = next((one for one in get_args(measured.Storage) if words == [one]), None)
-    return found
+    storage: measured.Storage | None = next((kind for kind in get_args(measured.Storage) if words == [kind]), None)
+    return storage
 
 
 def depends_on_the_network(name: str) -> bool:
@@ -148,6 +151,7 @@ def measured_task(name: str, workload: Workload) -> measured.Task | None:
 
 
 def _report(name: str, column_map: Mapping[str, str] | None) -> Baseline:
+    # A file that has an @ in its name is that file.
     path, clock = (name, None) if Path(name).exists() else _split(name, r"@([0-9]+(?:\.[0-9]+)?)$", float)
     if not Path(path).exists() and Path(path).suffix not in (".csv", ".json"):
         raise EieError(f"machine {name}: no such file, and no machine: {'; '.join(_FORMS.values())}")

@@ -43,12 +43,16 @@ def _layer(layer: LayerWork, spec: AcceleratorSpec) -> LayerCost:
     # PEs hold the rows of all groups; a row has its own group's columns only.
     cycles = dense_cycles(layer.outputs * layer.groups, layer.inputs, spec, has_bias=layer.has_bias, products=products)
     latency_us = spec.us(cycles)
+    # A price by activity would need the actions of a machine that nobody has built; the printed power is of one node
+    # and clock.
     reference = (spec.node_nm, spec.clock_mhz) == (45, 800)
+    # Between SRAM and PEs: every product reads all weights anew, whereas maps are read and written once.
     words = layer.weights * products + layer.input_values + layer.output_values
     return LayerCost(
         layer=layer.name,
         latency_us=latency_us,
         cycles=cycles,
+        # us x mW = nJ.
         energy_nj=latency_us * spec.n_pe * published.pe_power_mw() if reference else None,
         utilisation=layer.macs / (cycles * spec.n_pe),
         bytes_moved=words * spec.data_bits / 8,

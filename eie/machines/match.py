@@ -37,6 +37,7 @@ def match(ours: Mapping[str, Shape], baseline: Baseline) -> Matched:
     """
     theirs = [layer for layer in baseline.layers if layer.layer != WHOLE]
     costs, notes = _by_name(ours, theirs)
+    # By identity: two layers of a report may be equal in every figure.
     paired = {id(cost) for cost in costs.values()}
     open_ours = [name for name in ours if name not in costs]
     open_theirs = [layer for layer in theirs if id(layer) not in paired]
@@ -55,16 +56,17 @@ def match(ours: Mapping[str, Shape], baseline: Baseline) -> Matched:
 
 
 def _by_name(ours: Mapping[str, Shape], theirs: list[LayerCost]) -> tuple[dict[str, LayerCost], list[str]]:
+    # Reversed, so that of two layers of one name the first is taken.
     named = {layer.layer.casefold(): layer for layer in reversed(theirs)}
     costs, notes = {}, []
     for name, shape in ours.items():
-        found = named.get(name.casefold())
-        if found is None:
+        namesake = named.get(name.casefold())
+        if namesake is None:
             continue
-        if found.shape is None or found.shape == shape:
-            costs[name] = found
+        if namesake.shape is None or namesake.shape == shape:
+            costs[name] = namesake
         else:
-            sizes = " against ".join("{} x {}, {} products".format(*one) for one in (shape, found.shape))
+            sizes = " against ".join("{} x {}, {} products".format(*sides) for sides in (shape, namesake.shape))
             notes.append(f"{name} has another shape there: {sizes}")
     return costs, notes
 
@@ -72,10 +74,11 @@ def _by_name(ours: Mapping[str, Shape], theirs: list[LayerCost]) -> tuple[dict[s
 def _by_order(ours: Mapping[str, Shape], names: list[str], theirs: list[LayerCost]) -> dict[str, LayerCost]:
     if theirs and all(layer.shape is None for layer in theirs):
         return dict(zip(names, theirs, strict=True)) if len(names) == len(theirs) else {}
-    found, start = {}, 0
+    pairs, start = {}, 0
     for name in names:
+        # Never back: order is what makes equal shapes a match, so a pair further up closes what lies above it.
         for i in range(start, len(theirs)):
             if theirs[i].shape == ours[name]:
-                found[name], start = theirs[i], i + 1
+                pairs[name], start = theirs[i], i + 1
                 break
-    return found
+    return pairs

@@ -25,7 +25,9 @@ from eie.machines.records import WHOLE, Baseline, LayerCost, Machine
 from eie.machines.workload import LayerWork, Workload
 
 Storage = Literal["dense", "csr", "csc"]
+# Odd, so that the median is one of them.
 RUNS = 7
+# A timed run lasts at least so long, so that reading the clock does not count.
 LEAST_S = 2e-3
 # Calls this slow are steady enough for fewer runs.
 SLOW_S = 0.05
@@ -71,13 +73,14 @@ def run_together(tasks: Sequence[Task], runs: int = RUNS) -> list[Baseline]:
     costs: list[list[LayerCost | None]] = [[None] * len(task.workload.layers) for task in tasks]
     for group in _in_turns(tasks):
         rng = np.random.default_rng(SEED)
+        # Made anew for each group: weights of all layers together would not fit memory.
         timed = [_product(tasks[place].workload.layers[i], tasks[place], rng) for place, i in group]
-        found = _medians_s([call for call, _ in timed], runs)
-        for (place, i), (_, times), seconds in zip(group, timed, found, strict=True):
+        medians_s = _medians_s([call for call, _ in timed], runs)
+        for (place, i), (_, times), seconds in zip(group, timed, medians_s, strict=True):
             costs[place][i] = _cost(tasks[place].workload.layers[i], tasks[place], seconds * times)
     return [
-        _baseline(task, tuple(cost for cost in found if cost is not None), runs)
-        for task, found in zip(tasks, costs, strict=True)
+        _baseline(task, tuple(cost for cost in task_costs if cost is not None), runs)
+        for task, task_costs in zip(tasks, costs, strict=True)
     ]
 
 
@@ -91,15 +94,16 @@ def _in_turns(tasks: Sequence[Task]) -> Iterator[list[tuple[int, int]]]:
             seen[layer.name] += 1
     for members in by_name.values():
         group: list[tuple[int, int]] = []
-        held = 0
+        group_bytes = 0
         for place, i in members:
             layer, storage = tasks[place].workload.layers[i], tasks[place].storage
+            # float32, and for sparse ones an int32 index beside each.
             size = 4 * layer.weights if storage == "dense" else 8 * layer.kept_weights
-            if group and held + size > MOST_BYTES:
+            if group and group_bytes + size > MOST_BYTES:
                 yield group
-                group, held = [], 0
+                group, group_bytes = [], 0
             group.append((place, i))
-            held += size
+            group_bytes += size
         yield group
 
 
@@ -134,7 +138,9 @@ def run_onnx(path: str | Path, batch: int = 1, runs: int = RUNS) -> Baseline:
         reason = str(error).splitlines()[0]
         raise EieError(f"{path}: onnxruntime cannot use it: {reason}") from None
     rng = np.random.default_rng(SEED)
-    feeds = {one.name: _feed(path=path, one=one, batch=batch, rng=rng) for one in session.get_inputs()}
+    feeds = {
+        argument.name: _feed(path=path, argument=argument, batch=batch, rng=rng) for argument in session.get_inputs()
+    }
     try:
         seconds = _medians_s([lambda: session.run(None, feeds)], runs)[0]
     except Exception as error:
@@ -169,6 +175,7 @@ def _product(layer: LayerWork, task: Task, rng: np.random.Generator) -> tuple[Ca
         weights, times = _sparse(layer, task.storage, rng), layer.steps
     vectors = layer.products * task.batch
     x: NDArray[np.float32] = rng.standard_normal((weights.shape[1], vectors), np.float32)
+    # One vector as a vector: libraries have a routine of their own for it.
     if vectors == 1:
         x = x[:, 0]
     return lambda: weights @ x, times / task.batch
@@ -192,16 +199,17 @@ def _sparse(layer: LayerWork, storage: Storage, rng: np.random.Generator) -> Any
     """Return all groups in one matrix, block-diagonal as the layer holds it."""
     sparse = _scipy().sparse
     if layer.matrix is not None:
-        held = layer.matrix
-        data = held.data.astype(np.float32)
-        found = sparse.csc_array((data, held.rows, held.starts.astype(np.int32)), shape=held.shape)
+        matrix = layer.matrix
+        # Codes are numbers too: the pattern decides the time, not the values.
+        data = matrix.data.astype(np.float32)
+        stored = sparse.csc_array((data, matrix.rows, matrix.starts.astype(np.int32)), shape=matrix.shape)
     else:
         blocks = [
             sparse.random_array((layer.outputs, layer.inputs), density=layer.weight_density, dtype=np.float32, rng=rng)
             for _ in range(layer.groups)
         ]
-        found = sparse.csc_array(sparse.block_diag(blocks))
-    return found.tocsr() if storage == "csr" else found
+        stored = sparse.csc_array(sparse.block_diag(blocks))
+    return stored.tocsr() if storage == "csr" else stored
 
 
 def _scipy() -> Any:
@@ -215,6 +223,7 @@ def _scipy() -> Any:
 
 def _medians_s(calls: Sequence[Callable[[], Any]], runs: int) -> list[float]:
     """Median seconds of each call, timed in turns, each run repeating it until the clock can tell."""
+    # The first call touches the memory and starts BLAS threads; the second says how long one takes.
     repeats, rounds = [], []
     for call in calls:
         call()
@@ -223,29 +232,34 @@ def _medians_s(calls: Sequence[Callable[[], Any]], runs: int) -> list[float]:
         once = time.perf_counter() - start
         repeats.append(max(1, round(LEAST_S / max(once, 1e-7))))
         rounds.append(runs if once < SLOW_S else min(runs, SLOW_RUNS))
-    found: list[list[float]] = [[] for _ in calls]
+    seconds: list[list[float]] = [[] for _ in calls]
     for turn in range(runs):
         for i, call in enumerate(calls):
             if turn < rounds[i]:
                 start = time.perf_counter()
                 for _ in range(repeats[i]):
                     call()
-                found[i].append((time.perf_counter() - start) / repeats[i])
-    return [median(one) for one in found]
+                seconds[i].append((time.perf_counter() - start) / repeats[i])
+    return [median(samples) for samples in seconds]
 
 
-def _feed(path: str | Path, one: Any, batch: int, rng: np.random.Generator) -> NDArray[Any]:
+def _feed(path: str | Path, argument: Any, batch: int, rng: np.random.Generator) -> NDArray[Any]:
     """Draw an array for an input; an open first size is the batch."""
-    first, *rest = one.shape or [1]
+    first, *rest = argument.shape or [1]
     if any(not isinstance(size, int) for size in rest):
-        raise EieError(f"{path}: input {one.name!r} has shape {one.shape}: only the first size may be open")
+        raise EieError(f"{path}: input {argument.name!r} has shape {argument.shape}: only the first size may be open")
     if isinstance(first, int) and first != batch:
-        raise EieError(f"{path}: input {one.name!r} has shape {one.shape}: its batch is fixed at {first}, not {batch}")
-    shape = (batch, *rest) if one.shape else ()
-    if "float" in one.type:
-        dtype = {"tensor(float)": np.float32, "tensor(double)": np.float64, "tensor(float16)": np.float16}[one.type]
+        raise EieError(
+            f"{path}: input {argument.name!r} has shape {argument.shape}: its batch is fixed at {first}, not {batch}"
+        )
+    shape = (batch, *rest) if argument.shape else ()
+    if "float" in argument.type:
+        dtype = {"tensor(float)": np.float32, "tensor(double)": np.float64, "tensor(float16)": np.float16}[
+            argument.type
+        ]
         return rng.standard_normal(shape).astype(dtype)
     kinds = {"tensor(int64)": np.int64, "tensor(int32)": np.int32, "tensor(uint8)": np.uint8, "tensor(int8)": np.int8}
-    if one.type not in kinds:
-        raise EieError(f"{path}: input {one.name!r} is {one.type}: only numbers can be drawn")
-    return np.zeros(shape, kinds[one.type])
+    if argument.type not in kinds:
+        raise EieError(f"{path}: input {argument.name!r} is {argument.type}: only numbers can be drawn")
+    # Indices most likely: zero is valid in any table.
+    return np.zeros(shape, kinds[argument.type])

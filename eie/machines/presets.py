@@ -66,8 +66,8 @@ def preset(key: str, kind: str) -> Preset:
     EieError
         If there is none of this name and kind.
     """
-    found = presets().get(key.lower())
-    if found is None or found.kind != kind:
-        known = ", ".join(name for name, one in presets().items() if one.kind == kind)
+    machine = presets().get(key.lower())
+    if machine is None or machine.kind != kind:
+        known = ", ".join(name for name, candidate in presets().items() if candidate.kind == kind)
         raise EieError(f"{kind} machine {key!r}: must be one of {known}")
-    return found
+    return machine

@@ -82,6 +82,7 @@ def figure(number: int) -> Figure:
     bars = paper_values()[keys[number]]
     return Figure(
         tuple(paper_values()["table4_us"]["columns"]),
+        # The last bar of each row is the geometric mean.
         {name: tuple(values[:-1]) for name, values in bars.items()},
         {name: values[-1] for name, values in bars.items()},
     )
@@ -120,11 +121,13 @@ def run(column: str) -> Baseline:
         clock_mhz=place.mhz,
         node_nm=place.node_nm,
         batch=64 if column.endswith("b64") else 1,
+        # The paper's EIE times leave out loading the weights; those of CPU and GPU fetch them.
         dram=not column.startswith("eie"),
         area_mm2=place.area_mm2,
         power_w=place.power_w,
     )
     layers = tuple(
+        # us x W = uJ, and 1e3 makes nJ of them.
         LayerCost(layer=name, latency_us=us, energy_nj=us * place.power_w * 1e3, shape=(*known[name][:2], 1))
         for name, us in zip(table["columns"], table[column], strict=True)
     )

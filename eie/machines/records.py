@@ -93,6 +93,7 @@ class Baseline:
 def total(values: Iterable[float | None]) -> float | None:
     """Sum, or None as soon as one is missing."""
     known = list(values)
+    # A sum of the known layers would look like the network's.
     if any(value is None for value in known):
         return None
     return sum(value for value in known if value is not None)

@@ -17,6 +17,7 @@ from eie.machines.records import Baseline, LayerCost, Machine
 from eie.machines.workload import LayerWork, Workload
 
 Storage = Literal["dense", "csr"]
+# float32 values and int32 indices, as BLAS and CSR libraries take them.
 VALUE_BYTES = 4
 INDEX_BYTES = 4
 
@@ -71,7 +72,7 @@ def run(workload: Workload, machine: str, storage: Storage = "dense", batch: int
 def deviations(machine: str) -> list[Deviation]:
     """Set Table IV's rows of this machine, dense and sparse, batch 1 and 64, beside the roofline."""
     parts = preset(machine, "roofline")
-    found = []
+    compared = []
     for storage, word in (("dense", "dense"), ("csr", "sparse")):
         for batch in (1, 64):
             column = f"{parts.published}_{word}_b{batch}"
@@ -81,15 +82,17 @@ def deviations(machine: str) -> list[Deviation]:
             for ours, theirs in zip(modelled, published.run(column).layers, strict=True):
                 assert ours.latency_us is not None
                 assert theirs.latency_us is not None
-                found.append(
+                compared.append(
                     Deviation(column=column, layer=ours.layer, published_us=theirs.latency_us, model_us=ours.latency_us)
                 )
-    return found
+    return compared
 
 
 def _distance(machine: str, storage: Storage, batch: int) -> str:
     column = f"{preset(machine, 'roofline').published}_{'dense' if storage == 'dense' else 'sparse'}_b{batch}"
-    ratios = [one.ratio for one in deviations(machine) if one.column == column] if batch in (1, 64) else []
+    ratios = (
+        [deviation.ratio for deviation in deviations(machine) if deviation.column == column] if batch in (1, 64) else []
+    )
     if not ratios:
         return "a roofline assumes full bandwidth and peak arithmetic; nothing is published for this batch size"
     return (
@@ -127,7 +130,9 @@ def _layer(layer: LayerWork, parts: Preset, place: published.Platform, storage: 
     # Dense products read each activation once; CSR gathers the activations of each non-zero anew, without reuse.
     gathered = layer.fetched_inputs if storage == "dense" else kept
     moved = weight_bytes + (gathered + layer.outputs) * vectors * VALUE_BYTES
+    # Steps and groups follow each other, samples of a batch share everything: costs are a sample's.
     times = layer.steps * layer.groups / batch
+    # Two operations a multiply-add; peak is in Gop/s and bandwidth in GB/s, so 1e3 a us.
     arithmetic_us = 2 * kept * vectors / (parts["peak"] * 1e3) * times
     memory_us = moved / (parts["bandwidth"] * 1e3) * times
     latency_us = max(arithmetic_us, memory_us)
@@ -135,6 +140,7 @@ def _layer(layer: LayerWork, parts: Preset, place: published.Platform, storage: 
         layer=layer.name,
         latency_us=latency_us,
         cycles=latency_us * place.mhz if place.mhz else None,
+        # us x W = uJ, and 1e3 makes nJ of them.
         energy_nj=latency_us * place.power_w * 1e3,
         utilisation=arithmetic_us / latency_us,
         bytes_moved=moved * times,

@@ -36,22 +36,23 @@ def read(path: str | Path, clock_mhz: float | None = None) -> Baseline:
         If a file is missing, damaged, or the reports have different layers.
     """
     path = Path(path)
-    given = path / COMPUTE if path.is_dir() else path
-    tables = [CsvTable.read(given)]
-    if given.name in (COMPUTE, ACCESS, BANDWIDTH):
-        others = [given.parent / name for name in (COMPUTE, ACCESS, BANDWIDTH) if name != given.name]
+    first_file = path / COMPUTE if path.is_dir() else path
+    tables = [CsvTable.read(first_file)]
+    if first_file.name in (COMPUTE, ACCESS, BANDWIDTH):
+        others = [first_file.parent / name for name in (COMPUTE, ACCESS, BANDWIDTH) if name != first_file.name]
         tables += [CsvTable.read(other) for other in others if other.is_file()]
-    found: dict[str, list[float]] = {}
+    columns: dict[str, list[float]] = {}
     for table in tables:
         ids = table.numbers("LayerID")
+        # Three reports of one run list the same layers; others may be left over from another run in the folder.
         if ids != tables[0].numbers("LayerID"):
             raise EieError(f"{table.path}: its layers are not those of {tables[0].path}: {len(ids)} rows")
-        found |= {name: table.numbers(name) for name in table.header if name not in _ids_and_times(table)}
-    if not any(name in found for name in ("Total Cycles", "SRAM IFMAP Reads", "Avg IFMAP SRAM BW")):
-        raise EieError(f"{given}: not a SCALE-Sim report: it has {', '.join(tables[0].header)}")
+        columns |= {name: table.numbers(name) for name in table.header if name not in _ids_and_times(table)}
+    if not any(name in columns for name in ("Total Cycles", "SRAM IFMAP Reads", "Avg IFMAP SRAM BW")):
+        raise EieError(f"{first_file}: not a SCALE-Sim report: it has {', '.join(tables[0].header)}")
     clock = clock_mhz or CLOCK_MHZ
     notes = [] if clock_mhz else [f"{path.name} states no clock: {clock:g} MHz taken (FILE@MHZ sets another)"]
-    if "Total Cycles" not in found:
+    if "Total Cycles" not in columns:
         notes.append(f"{path.name} holds no cycles: no latency")
     folder = path if path.is_dir() else path.parent
     machine = Machine(
@@ -59,10 +60,10 @@ def read(path: str | Path, clock_mhz: float | None = None) -> Baseline:
         how="imported",
         source=str(path),
         clock_mhz=clock,
-        dram=any(found.get("Stall Cycles", ())),
+        dram=any(columns.get("Stall Cycles", ())),
     )
     ids = tables[0].numbers("LayerID")
-    layers = tuple(_layer(name=f"layer {number:g}", i=i, found=found, clock=clock) for i, number in enumerate(ids))
+    layers = tuple(_layer(name=f"layer {number:g}", i=i, columns=columns, clock=clock) for i, number in enumerate(ids))
     return Baseline(machine, layers, tuple(notes))
 
 
@@ -71,18 +72,19 @@ def _ids_and_times(table: CsvTable) -> set[str]:
     return {name for name in table.header if name == "LayerID" or name.endswith(("Start Cycle", "Stop Cycle"))}
 
 
-def _layer(name: str, i: int, found: dict[str, list[float]], clock: float) -> LayerCost:
-    cycles = found["Total Cycles"][i] if "Total Cycles" in found else None
+def _layer(name: str, i: int, columns: dict[str, list[float]], clock: float) -> LayerCost:
+    cycles = columns["Total Cycles"][i] if "Total Cycles" in columns else None
     moved = [
-        found[f"DRAM {operand} {action}"][i]
+        columns[f"DRAM {operand} {action}"][i]
         for operand, action in zip(_OPERANDS, ("Reads", "Reads", "Writes"), strict=True)
-        if f"DRAM {operand} {action}" in found
+        if f"DRAM {operand} {action}" in columns
     ]
     return LayerCost(
         layer=name,
         latency_us=None if cycles is None else cycles / clock,
         cycles=cycles,
-        utilisation=found["Overall Util %"][i] / 100 if "Overall Util %" in found else None,
+        # Percent in the report, a share here.
+        utilisation=columns["Overall Util %"][i] / 100 if "Overall Util %" in columns else None,
         bytes_moved=sum(moved) if moved else None,
-        details={column: values[i] for column, values in found.items()},
+        details={column: values[i] for column, values in columns.items()},
     )

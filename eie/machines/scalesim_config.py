@@ -39,17 +39,18 @@ def read(path: str | Path, clock_mhz: float) -> SystolicArray:
         raise EieError(f"{path}: cannot be read: {error.strerror or error}") from None
     except (ConfigError, UnicodeDecodeError) as error:
         raise EieError(f"{path}: not a SCALE-Sim configuration: {str(error).splitlines()[0]}") from None
-    found = {
+    sizes = {
         name: _whole(path=path, parser=parser, section="architecture_presets", key=key) for name, key in _SIZES.items()
     }
-    found["read_words"] = found["write_words"]
+    # v2 has one bandwidth for all three SRAMs; v3 states its own for reads.
+    sizes["read_words"] = sizes["write_words"]
     if parser.has_option("layout", "IfmapSRAMBankBandwidth"):
-        found["read_words"] = _whole(path=path, parser=parser, section="layout", key="IfmapSRAMBankBandwidth")
+        sizes["read_words"] = _whole(path=path, parser=parser, section="layout", key="IfmapSRAMBankBandwidth")
     text = parser.get("architecture_presets", "Dataflow", fallback="").strip()
     flow = dataflow_of(text)
     if flow is None:
         raise EieError(f"{path}: Dataflow {text!r}: must be ws, os or is")
-    return SystolicArray(dataflow=flow, clock_mhz=clock_mhz, **found)
+    return SystolicArray(dataflow=flow, clock_mhz=clock_mhz, **sizes)
 
 
 def _whole(path: str | Path, parser: ConfigParser, section: str, key: str) -> int:

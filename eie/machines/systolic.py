@@ -21,8 +21,8 @@ SOURCE = "closed form of SCALE-Sim v3 (scalesim 3.0.0), equal in all 255 measure
 
 def dataflow_of(text: str) -> Dataflow | None:
     """Return the dataflow of that name, or None."""
-    found: Dataflow | None = next((flow for flow in get_args(Dataflow) if flow == text), None)
-    return found
+    dataflow: Dataflow | None = next((flow for flow in get_args(Dataflow) if flow == text), None)
+    return dataflow
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,6 +109,7 @@ def gemm(m: int, n: int, k: int, array: SystolicArray) -> SystolicRun:
     """
     high, wide = array.rows, array.columns
     loaded = array.dataflow != "os"
+    # Which dimension lies along the array's rows, which along its columns, and which streams through.
     down, across, streamed = {"ws": (k, n, m), "os": (m, n, k), "is": (k, m, n)}[array.dataflow]
     row_folds, column_folds = -(-down // high), -(-across // wide)
     fold = streamed + high + wide - 2 + (high if loaded else 0)
@@ -117,6 +118,7 @@ def gemm(m: int, n: int, k: int, array: SystolicArray) -> SystolicRun:
     along_rows = streamed * high * row_folds
     along_columns = (streamed if array.dataflow == "os" else down) * wide * column_folds
     ifmap, filters = (along_columns, along_rows) if array.dataflow == "is" else (along_rows, along_columns)
+    # Where outputs do not stay in the array, every fold of rows writes partial sums.
     out = m * n * (row_folds if loaded else 1)
     first = max(_fill(ifmap, array.ifmap_kib, array), _fill(filters, array.filter_kib, array))
     last = -(-min(out, _words(array.ofmap_kib, array)) // array.write_words) - 1
@@ -124,6 +126,8 @@ def gemm(m: int, n: int, k: int, array: SystolicArray) -> SystolicRun:
     row_kib = array.filter_kib if array.dataflow == "is" else array.ifmap_kib
     again = column_folds if along_rows > _words(row_kib, array) else 1
     fetched = along_rows * again, along_columns
+    # The slower operand sets the pace; what the first fill brought in and what arrives while the array computes is not
+    # waited for.
     stall = max(0, *(-(-words // array.read_words) - first - total for words in fetched))
     mapped = down * across / (high * row_folds * wide * column_folds)
     return SystolicRun(
@@ -132,6 +136,7 @@ def gemm(m: int, n: int, k: int, array: SystolicArray) -> SystolicRun:
         stall_cycles=stall,
         overall_util_pct=100 * m * n * k / (max(1, total + stall) * high * wide),
         mapping_efficiency_pct=100 * mapped,
+        # Per fold, as SCALE-Sim averages it: its fold has the columns' skew once more where an operand is loaded.
         compute_util_pct=100 * mapped * streamed / (fold + (wide - 1 if loaded else 0)),
         dram_words=sum(fetched) + out,
     )
@@ -156,21 +161,22 @@ def run(workload: Workload, array: SystolicArray, batch: int = 1) -> Baseline:
 
 
 def _layer(layer: LayerWork, array: SystolicArray, batch: int) -> LayerCost:
-    one = gemm(m=layer.products * batch, n=layer.outputs, k=layer.inputs, array=array)
+    product = gemm(m=layer.products * batch, n=layer.outputs, k=layer.inputs, array=array)
+    # A step needs the one before, so steps do not share the weights; samples do.
     times = layer.steps * layer.groups / batch
-    cycles = one.total_cycles * times
+    cycles = product.total_cycles * times
     return LayerCost(
         layer=layer.name,
         latency_us=cycles / array.clock_mhz,
         cycles=cycles,
-        utilisation=one.overall_util_pct / 100,
-        bytes_moved=one.dram_words * array.word_bytes * times,
+        utilisation=product.overall_util_pct / 100,
+        bytes_moved=product.dram_words * array.word_bytes * times,
         shape=layer.shape,
         details={
-            "cycles_incl_prefetch": one.cycles_incl_prefetch * times,
-            "stall_cycles": one.stall_cycles * times,
-            "mapping_efficiency_pct": one.mapping_efficiency_pct,
-            "compute_util_pct": one.compute_util_pct,
+            "cycles_incl_prefetch": product.cycles_incl_prefetch * times,
+            "stall_cycles": product.stall_cycles * times,
+            "mapping_efficiency_pct": product.mapping_efficiency_pct,
+            "compute_util_pct": product.compute_util_pct,
         },
     )
 

@@ -83,6 +83,7 @@ def run_as_is(workload: Workload, core: TensorCore, batch: int = 1) -> Baseline:
     EieError
         Where a layer's weights are not at hand.
     """
+    # of:of keeps all: the same machine, tiles and memory without the sparse rate.
     dense = TensorCore(core.of, core.of, core.machine)
     layers, sparse = [], []
     for layer in workload.layers:
@@ -118,6 +119,7 @@ def violations(layer: LayerWork, kept: int, of: int) -> float:
     """
     if layer.matrix is None:
         raise EieError(f"tensor-core: the weights of {layer.name} are not at hand: compare a model, not a result")
+    # int64: row x groups a row passes 2**31 on large layers.
     rows = layer.matrix.rows.astype(np.int64)
     columns = layer.matrix.column_of - rows // layer.outputs * layer.inputs  # within the diagonal block
     across = -(-layer.inputs // of)
@@ -133,10 +135,13 @@ def _layer(layer: LayerWork, core: TensorCore, batch: int) -> LayerCost:
     # An output tile stays on one tensor core while it runs through the inputs; the fullest core sets the time.
     output_tiles = -(-layer.outputs // TILE_OUTPUTS) * -(-vectors // TILE_VECTORS)
     rounds = -(-output_tiles // int(parts["cores"])) * -(-inputs // TILE_INPUTS)
+    # Of one instruction; two operations a multiply-add.
     operations = 2 * TILE_OUTPUTS * TILE_VECTORS * TILE_INPUTS
+    # Peak is of all cores together, so one core does 1 / cores of it; Gop/s x us = 1e3 operations.
     arithmetic_us = rounds * operations * parts["cores"] / (parts["peak"] * 1e3)
     weight_bits = layer.outputs * inputs * (VALUE_BITS + core.index_bits)
     value_bits = (layer.fetched_inputs + layer.outputs) * vectors * VALUE_BITS
+    # bits / 8 = bytes; GB/s x us = 1e3 bytes.
     memory_us = (weight_bits + value_bits) / 8 / (parts["bandwidth"] * 1e3)
     times = layer.steps * layer.groups / batch
     latency_us = max(arithmetic_us, memory_us) * times
@@ -145,6 +150,7 @@ def _layer(layer: LayerWork, core: TensorCore, batch: int) -> LayerCost:
         layer=layer.name,
         latency_us=latency_us,
         cycles=latency_us * parts["clock"],
+        # us x W = uJ, and 1e3 makes nJ of them: the board's power for the whole time, busy or not.
         energy_nj=latency_us * parts["power"] * 1e3,
         utilisation=done / (latency_us * parts["peak"] * 1e3),
         bytes_moved=(weight_bits + value_bits) / 8 * times,

@@ -19,6 +19,7 @@ from eie.errors import RecipeError
 from eie.model.network import Layer, Network
 from eie.model.trace import Trace
 
+# Broadcasts; what a queue evens out lies closer together.
 WINDOW = 64
 
 
@@ -43,10 +44,12 @@ def balanced_mask(scores: NDArray[np.float64], density: float, n_pe: int) -> Mas
     alive = np.bincount(pe_of, weights=(scores != PRUNED).sum(axis=1), minlength=n_pe).astype(np.int64)
     total = kept_count(density, scores.size)
     room = alive
+    # More than is left was asked for: then pruned places count as room too, and come back as zeros.
     if total > alive.sum():
         room = np.bincount(pe_of, minlength=n_pe) * scores.shape[1]
     mask = np.zeros(scores.shape, bool)
     for pe, count in enumerate(_even_shares(total, room)[: scores.shape[0]]):
+        # Row i belongs to PE i mod n_pe.
         mask[pe::n_pe] = keep_largest(scores[pe::n_pe], int(count))
     return mask
 
@@ -55,6 +58,7 @@ def _even_shares(total: int, room: NDArray[np.int64]) -> NDArray[np.int64]:
     """Split ``total`` into shares that differ by at most 1, none above its ``room``; first come first served."""
     low, high = 0, int(room.max(initial=0))
     while low < high:
+        # Water filling: the highest level up to which all PEs can be filled without exceeding the total.
         level = (low + high + 1) // 2
         if np.minimum(room, level).sum() <= total:
             low = level
@@ -149,9 +153,11 @@ def even_order(layer: Layer, n_pe: int, rates: NDArray[np.float64]) -> Order:
     rows, columns = layer.outputs, layer.inputs + layer.has_bias
     weights = np.ones(columns)
     weights[: layer.inputs] = rates
+    # Windows of equal expected broadcasts, not of equal columns: columns that are never broadcast take no time.
     window_of = (np.cumsum(weights) - weights).astype(np.int64) // WINDOW
     row_columns = _columns_by_row(layer)
-    work = np.array([weights[one].sum() for one in row_columns])
+    work = np.array([weights[columns_of].sum() for columns_of in row_columns])
+    # A PE has as many places as rows fall to it; the last ones may have one fewer.
     free = np.array([len(range(pe, rows, n_pe)) for pe in range(min(n_pe, rows))])
     filled = np.zeros((len(free), columns), bool)
     load = np.zeros((len(free), int(window_of.max()) + 1))
@@ -162,6 +168,7 @@ def even_order(layer: Layer, n_pe: int, rates: NDArray[np.float64]) -> Order:
         growth = np.zeros((len(free), len(windows)))
         if len(mine):
             growth = np.add.reduceat(filled[:, mine] * weights[mine], starts, axis=1)
+        # (load + growth)^2 - load^2: what placing the row adds to the sum of squares.
         squares = (growth * (2 * load[:, windows] + growth)).sum(axis=1)
         # Rows that cost nothing anywhere still go where there is most room.
         pe = int(np.lexsort((-free, squares + np.where(free > 0, 0, np.inf)))[0])
@@ -171,6 +178,7 @@ def even_order(layer: Layer, n_pe: int, rates: NDArray[np.float64]) -> Order:
         load[pe, windows] += growth[pe]
     order = np.empty(rows, np.int64)
     for pe in range(len(free)):
+        # In their old order, so that the result stays easy to compare with what it was.
         order[pe::n_pe] = np.flatnonzero(pe_of == pe)
     return order
 
@@ -179,6 +187,7 @@ def _columns_by_row(layer: Layer) -> list[NDArray[np.int64]]:
     """Columns of each row's non-zeros, the bias being the column behind the last."""
     matrix = layer.matrix
     order = np.argsort(matrix.rows, kind="stable")
+    # Entries lie by column; a stable sort by row keeps the columns of each row ascending.
     ends = np.searchsorted(matrix.rows[order], np.arange(1, layer.outputs))
     parts = np.split(matrix.column_of[order].astype(np.int64), ends)
     bias = layer.bias if layer.bias is not None else layer.bias_codes
@@ -195,7 +204,7 @@ def _rates(network: Network, layer: Layer) -> NDArray[np.float64]:
 
 
 def _with_outputs(network: Network, name: str, order: Order) -> Network:
-    layers = tuple(with_rows(one, order) if one.name == name else one for one in network.layers)
+    layers = tuple(with_rows(layer, order) if layer.name == name else layer for layer in network.layers)
     trace = network.trace
     if trace is not None and trace.labels is not None:
         trace = Trace(

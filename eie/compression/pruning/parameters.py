@@ -66,6 +66,7 @@ class LayerParameters:
             source=layer,
             values={key: torch.tensor(array).requires_grad_() for key, array in numbers.items()},
             kept=torch.tensor((layer.weights != 0).astype(np.float32)),
+            # Torch indexes by int64 only: uint8 would be read as a mask.
             codes={key: torch.tensor(array.astype(np.int64)) for key, array in codes.items()},
             codebook=None if layer.codebook is None else torch.tensor(layer.codebook),
         )
@@ -119,4 +120,4 @@ def parameters_of(network: Network) -> list[LayerParameters]:
 
 def values_of(parameters: Sequence[LayerParameters]) -> dict[str, Tensor]:
     """Return all tensors that outputs are computed from, by name."""
-    return {key: value for one in parameters for key, value in one.values.items()}
+    return {key: value for layer in parameters for key, value in layer.values.items()}

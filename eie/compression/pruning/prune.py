@@ -54,10 +54,10 @@ def unit_block(granularity: str, shape: tuple[int, int], block: Block = (1, 1)) 
 
 def n_of_m(granularity: str) -> tuple[int, int] | None:
     """Read ``"2:4"`` as (2, 4): 2 weights of every 4 are kept; None if it is another granularity."""
-    found = _NM.fullmatch(granularity)
-    if found is None:
+    match = _NM.fullmatch(granularity)
+    if match is None:
         return None
-    kept, group = int(found[1]), int(found[2])
+    kept, group = int(match[1]), int(match[2])
     if kept > group:
         raise RecipeError([f"granularity={granularity!r}: keeps {kept} of {group}: must be at most {group}"])
     return kept, group
@@ -129,10 +129,10 @@ def global_masks(scores: Sequence[NDArray[np.float64]], density: float) -> list[
     -------
     A bool array of each layer's scores' shape; `eie.compression.pruning.score.expand` spreads it over the weights.
     """
-    together = np.concatenate([one.ravel() for one in scores])
+    together = np.concatenate([layer_scores.ravel() for layer_scores in scores])
     kept = keep_largest(together, kept_count(density, together.size))
-    parts = np.split(kept, np.cumsum([one.size for one in scores])[:-1])
-    return [part.reshape(one.shape) for part, one in zip(parts, scores, strict=True)]
+    parts = np.split(kept, np.cumsum([layer_scores.size for layer_scores in scores])[:-1])
+    return [part.reshape(layer_scores.shape) for part, layer_scores in zip(parts, scores, strict=True)]
 
 
 def keep_largest(scores: NDArray[np.float64], count: int) -> Mask:
@@ -140,6 +140,8 @@ def keep_largest(scores: NDArray[np.float64], count: int) -> Mask:
     flat = scores.ravel()
     if count <= 0 or count >= flat.size:
         return np.full(scores.shape, count > 0)
+    # The count-th largest score by selection, linear in the weights where sorting is not; what equals it fills up in
+    # index order, so that the count is exact and the same on every machine.
     border = np.partition(flat, flat.size - count)[flat.size - count]
     kept: Mask = flat > border
     ties = np.flatnonzero(flat == border)
@@ -154,8 +156,10 @@ def nm_mask(scores: NDArray[np.float64], kept: int, group: int) -> Mask:
     """
     rows, columns = scores.shape
     groups = -(-columns // group)
+    # Places behind the row's end lose against every real score, pruned ones (-1) included.
     padded = np.full((rows, groups * group), -np.inf)
     padded[:, :columns] = scores
+    # Stable on the negated scores: of equal ones the first stays, as in keep_largest.
     order = np.argsort(-padded.reshape(rows, groups, group), axis=2, kind="stable")
     mask = np.zeros((rows, groups, group), bool)
     np.put_along_axis(mask, order[:, :, :kept], True, axis=2)
@@ -183,6 +187,7 @@ def stored_columns(layer: Layer) -> NDArray[np.int64] | None:
     if blocks == 1:
         return None
     width = weight_shape(layer)[1]
+    # Rows of a group are neighbours, and group b reads columns b * width and on.
     block = np.arange(layer.outputs) // (layer.outputs // blocks)
     columns: NDArray[np.int64] = block[:, None] * width + np.arange(width)
     return columns

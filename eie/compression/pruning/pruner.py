@@ -45,6 +45,7 @@ def scheduled_density(schedule: Schedule, start: float, target: float, round_: i
     >>> [round(scheduled_density("cubic", 1.0, 0.1, i, 3), 3) for i in (1, 2, 3)]
     [0.367, 0.133, 0.1]
     """
+    # Not computed: rounding would move the exact count of the target.
     if round_ == rounds:
         return target
     left = 1 - round_ / rounds
@@ -85,10 +86,16 @@ class Pruner:
         together: dict[tuple[int, str], list[str]] = {}
         for name, rule in rules.items():
             alone = step.scope == "layer" and rule.granularity != "layer"
+            # By the rule's identity: two rules of equal content are still two groups. Layers are a unit only beside
+            # others, so granularity "layer" ranks together in either scope.
             together.setdefault((id(rule), name if alone else ""), []).append(name)
+        # Counted once, at the start of the step: densities are shares of what there was, however much went in earlier
+        # rounds.
         self._groups = [_group(network, tuple(names), rules[names[0]]) for names in together.values()]
         for name, rule in rules.items():
             if rule.granularity in ("channel", "filter"):
+                # Raises where a layer behind cannot give up inputs: before the first round, not after hours of
+                # training.
                 readers(network, name)
 
     def round(self, network: Network, number: int, trainer: Trainer | None) -> Network:
@@ -103,6 +110,7 @@ class Pruner:
         current = {layer.name: layer for layer in network.layers}
         scored = []
         for group in self._groups:
+            # An earlier round may have taken whole layers out.
             names = [name for name in group.names if name in current]
             density = scheduled_density(
                 schedule=step.schedule,
@@ -149,10 +157,14 @@ class Pruner:
         """Units of each layer that stay; layers given together are ranked together."""
         pattern = n_of_m(rule.granularity)
         if pattern is not None:
+            # On the way to N:M each round keeps whole weights of every group, and never fewer than the N of the end.
             kept = max(pattern[0], kept_count(density, pattern[1]))
-            return {name: nm_mask(one, kept, pattern[1]) for name, one in scores.items()}
+            return {name: nm_mask(layer_scores, kept, pattern[1]) for name, layer_scores in scores.items()}
         if self._step.balance_n_pe is not None:
-            return {name: balanced_mask(one, density, self._step.balance_n_pe) for name, one in scores.items()}
+            return {
+                name: balanced_mask(layer_scores, density, self._step.balance_n_pe)
+                for name, layer_scores in scores.items()
+            }
         return dict(zip(scores, global_masks(list(scores.values()), density), strict=True))
 
 
@@ -169,12 +181,13 @@ def _masked(network: Network, rule: PruneRule, masks: Mapping[str, Mask]) -> Net
 
 def _without_channels(network: Network, scores: Mapping[str, NDArray[np.float64]], count: int) -> Network:
     """Keep the best ``count`` rows of these layers together, and the best of each whatever it is worth."""
-    columns = [one[:, 0].copy() for one in scores.values()]
-    for one in columns:
-        one[one.argmax()] = np.inf
-    together = np.concatenate(columns)
-    kept = keep_largest(together, max(count, len(columns)))
-    parts = np.split(kept, np.cumsum([len(one) for one in columns])[:-1])
+    row_scores = [layer_scores[:, 0].copy() for layer_scores in scores.values()]  # a unit is a whole row: one column
+    for layer_rows in row_scores:
+        # A layer without rows is no layer; its best row outranks everything.
+        layer_rows[layer_rows.argmax()] = np.inf
+    together = np.concatenate(row_scores)
+    kept = keep_largest(together, max(count, len(row_scores)))
+    parts = np.split(kept, np.cumsum([len(layer_rows) for layer_rows in row_scores])[:-1])
     for name, part in zip(scores, parts, strict=True):
         if not part.all():
             network = select_outputs(network, name, np.flatnonzero(part))
@@ -194,6 +207,7 @@ def _group(network: Network, names: tuple[str, ...], rule: PruneRule) -> _Group:
     for name in names:
         layer = layer_named(network, name)
         unit, shape = _unit(rule, layer), weight_shape(layer)
+        # Counted from the sparse matrix: scores of single weights would make a dense float64 copy of the layer.
         if unit == (1, 1):
             units, alive = units + shape[0] * shape[1], alive + layer.matrix.nnz
         else:

@@ -16,6 +16,7 @@ from eie.errors import RecipeError
 
 Criterion = Literal["magnitude", "l2", "taylor", "obd", "random"]
 Block = tuple[int, int]
+# Below any score: all criteria give numbers of at least 0.
 PRUNED = -1.0
 
 
@@ -77,6 +78,7 @@ def block_scores(
         if criterion == "l2":
             scores = np.sqrt(scores)
         elif criterion == "taylor":
+            # Behind the mean, not before: contributions of opposite sign cancel when the block goes as a whole.
             scores = np.abs(scores)
     alive = weights != 0 if block == (1, 1) else _block_means(weights != 0, block) > 0
     return np.where(alive, scores, PRUNED)
@@ -86,6 +88,7 @@ def expand(mask: NDArray[np.bool_], block: Block, shape: tuple[int, int]) -> NDA
     """Spread one value a block over its weights: bool (outputs, inputs)."""
     if block == (1, 1):
         return mask
+    # Repeated past the edge and cut: blocks at the lower and right edge are smaller.
     return mask.repeat(block[0], axis=0)[: shape[0]].repeat(block[1], axis=1)[:, : shape[1]]
 
 
@@ -93,13 +96,14 @@ def _terms(weights: NDArray[Any], criterion: Criterion, evidence: Evidence) -> N
     if criterion == "magnitude":
         sizes: NDArray[Any] = np.abs(weights)
         return sizes
+    # Squares of small float32 weights lose their last digits, and with them the order.
     exact = weights.astype(np.float64)
     if criterion == "l2":
         return np.square(exact)
     what, array = ("gradient", evidence.gradient) if criterion == "taylor" else ("curvature", evidence.curvature)
     if array is None or array.shape != weights.shape:
-        found = "none given" if array is None else f"shape {array.shape}"
-        raise RecipeError([f"criterion={criterion!r}: needs a {what} of shape {weights.shape}: {found}"])
+        present = "none given" if array is None else f"shape {array.shape}"
+        raise RecipeError([f"criterion={criterion!r}: needs a {what} of shape {weights.shape}: {present}"])
     terms: NDArray[Any] = exact * array if criterion == "taylor" else np.square(exact) * array / 2
     return terms
 
@@ -108,6 +112,7 @@ def _block_means(values: NDArray[Any], block: Block) -> NDArray[np.float64]:
     if block == (1, 1):
         return values.astype(np.float64)
     rows, columns = (np.arange(0, extent, step) for extent, step in zip(values.shape, block, strict=True))
+    # reduceat sums from each start to the next, the smaller last block included; no reshape could.
     sums = np.add.reduceat(np.add.reduceat(values, rows, axis=0, dtype=np.float64), columns, axis=1)
     heights = np.diff(rows, append=values.shape[0])
     widths = np.diff(columns, append=values.shape[1])

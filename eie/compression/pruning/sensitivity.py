@@ -50,8 +50,9 @@ class Sensitivity:
     def lowest_density(self, layer: str, loss: float) -> float | None:
         """Least density of ``layer`` from which on accuracy stays within ``loss`` (0 to 1) of the baseline."""
         fine = None
-        for point in reversed([one for one in self.points if one.layer == layer]):
+        for point in reversed([point for point in self.points if point.layer == layer]):
             if point.accuracy < self.baseline - loss:
+                # From the densest down: a lucky sparser point behind one that is too bad proves nothing.
                 break
             fine = point.density
         return fine
@@ -108,7 +109,7 @@ def scan(
                 weights=weights, granularity=granularity, density=density, criterion=criterion, block=block
             )
             pruned = with_mask(layer, mask)
-            changed = replace(network, layers=tuple(pruned if one is layer else one for one in network.layers))
+            changed = replace(network, layers=tuple(pruned if other is layer else other for other in network.layers))
             points.append(
                 SensitivityPoint(layer=layer.name, density=density, kept=pruned.matrix.nnz, accuracy=evaluate(changed))
             )

@@ -76,6 +76,7 @@ def idx_examples(folder: str | Path = FASHION_MNIST, part: Literal["train", "tes
 
 
 def _file(folder: Path, stem: str, kind: str) -> Path:
+    # MNIST's own site and its mirrors differ in one character.
     names = [f"{stem}-{kind}-ubyte", f"{stem}-{kind.replace('-idx', '.idx')}-ubyte"]
     for name in names:
         for path in (folder / f"{name}.gz", folder / name):

@@ -26,7 +26,10 @@ from eie.model.network import Network
 if TYPE_CHECKING:
     from torch import Tensor
 
+# Examples at a time where no step is taken: sizes of memory, results do not depend on them. Per-example gradients take
+# a copy of all weights an example.
 EVALUATION_BATCH = 500
+# Of the first learning rate.
 FINAL_SHARE = 0.01
 PER_EXAMPLE_BATCH = 32
 
@@ -81,7 +84,8 @@ class Trainer:
         training, examples = self.training, self.train_set
         parameters = parameters_of(network)
         values = values_of(parameters)
-        optimiser = torch.optim.AdamW([_group(one, training) for one in parameters])
+        optimiser = torch.optim.AdamW([_group(layer, training) for layer in parameters])
+        # NumPy's generator, not torch's: the order of examples does not depend on how many numbers dropout draws.
         order = np.random.default_rng(training.seed)
         steps = epochs * -(-len(examples.labels) // training.batch)
         done = 0
@@ -97,15 +101,16 @@ class Trainer:
                     outputs = forward(network=network, values=values, batch=inputs, dropout=training.dropout)
                     loss = _loss(outputs, labels)
                     loss.backward()
-                    for one in parameters:
-                        one.collect()
+                    # Gradients go to the codebooks before the step, and their levels to the weights behind it.
+                    for layer in parameters:
+                        layer.collect()
                     optimiser.step()
-                    for one in parameters:
-                        one.spread()
+                    for layer in parameters:
+                        layer.spread()
                     done += 1
                     total += float(loss.detach()) * len(labels)
                 self.progress(f"epoch {epoch + 1}/{epochs}: loss {total / len(examples.labels):.4f}")
-        return replace(network, layers=tuple(one.layer() for one in parameters))
+        return replace(network, layers=tuple(layer.layer() for layer in parameters))
 
     def accuracy(self, network: Network, examples: Examples | None = None) -> float:
         """Share of ``examples`` (the test set) whose largest output is the right class, in float32."""
@@ -155,14 +160,15 @@ class Trainer:
         examples = self.train_set.head(self.training.curvature_examples)
         values = {key: value.detach() for key, value in values_of(parameters_of(network)).items()}
 
-        def loss(values: Values, one: Tensor, label: Tensor) -> Tensor:
-            return torch.nn.functional.cross_entropy(forward(network, values, one[None]), label[None])
+        def loss(values: Values, example: Tensor, label: Tensor) -> Tensor:
+            return torch.nn.functional.cross_entropy(forward(network, values, example[None]), label[None])
 
         each = vmap(grad(loss), in_dims=(None, 0, 0))
         totals = {key: torch.zeros_like(value) for key, value in values.items()}
         with self._torch():
             for inputs, _ in _batches(examples, PER_EXAMPLE_BATCH):
                 shares = forward(network, values, inputs).softmax(1)
+                # A gradient for each class the example could have had, weighted by how likely the network holds it.
                 for c in range(shares.shape[1]):
                     single = each(values, inputs, torch.full((len(inputs),), c))
                     for key, gradient in single.items():
@@ -177,6 +183,7 @@ class Trainer:
         threads = torch.get_num_threads()
         torch.set_num_threads(self.training.threads)
         try:
+            # So that the caller's own random numbers go on as if nothing had run.
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(self.training.seed)
                 yield
@@ -190,6 +197,7 @@ def _group(parameters: LayerParameters, training: Training) -> dict[str, Any]:
     return {
         "params": parameters.movable,
         "first": training.centroid_rate if shared else training.learning_rate,
+        # Decay would draw levels to zero, where the reserved one is.
         "weight_decay": 0.0 if shared else training.weight_decay,
     }
 
@@ -211,6 +219,7 @@ def _loss(outputs: Tensor, labels: Tensor) -> Tensor:
     """Mean cross-entropy of a batch."""
     import torch
 
+    # Torch's own error would not say which of the two is too small.
     if int(labels.max()) >= outputs.shape[1]:
         raise ModelError(f"the network tells {outputs.shape[1]} classes apart, a label is {int(labels.max())}")
     return torch.nn.functional.cross_entropy(outputs, labels)

@@ -216,6 +216,11 @@ def granularity(
     progress
         Called with a line of text for each stage.
 
+    Returns
+    -------
+    GranularityStudy
+        A row for each form that fits the network; prints as tables and the checked claims.
+
     Raises
     ------
     EieError

@@ -177,19 +177,18 @@ def _machine_rows(bench: Bench, spec: AcceleratorSpec) -> list[dict[str, Value]]
 
 def _machines_grid(bench: Bench) -> Grid:
     """Every machine of Table V as printed, and ours."""
-    rows: list[dict[str, Value]] = []
-    for row in bench.published.platforms:
-        rows.append(
-            {
-                "machine": row.name,
-                "node_nm": row.node_nm,
-                "area_mm2": row.area_mm2,
-                "power_w": row.power_w,
-                "frames_per_s": row.frames_per_s,
-                "frames_per_s_mm2": row.frames_per_s_mm2,
-                "frames_per_joule": row.frames_per_joule,
-            }
-        )
+    rows: list[dict[str, Value]] = [
+        {
+            "machine": row.name,
+            "node_nm": row.node_nm,
+            "area_mm2": row.area_mm2,
+            "power_w": row.power_w,
+            "frames_per_s": row.frames_per_s,
+            "frames_per_s_mm2": row.frames_per_s_mm2,
+            "frames_per_joule": row.frames_per_joule,
+        }
+        for row in bench.published.platforms
+    ]
     for spec in (EIE_64PE, EIE_256PE):
         area, power_w = sum(area_mm2(spec).values()), sum(powers_mw(spec).values()) * 1e-3
         rate = 1e6 / bench.actual_us(FC7, "spread", spec)

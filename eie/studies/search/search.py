@@ -175,6 +175,11 @@ def search(
         ``"greedy"``: from the unpruned network down in twelve steps of equal cost, each in the layer where it hurts
         least; ``"optuna"``: ``trials`` proposals, each scaled to the budget. Either is then refined.
 
+    Returns
+    -------
+    Search
+        The plan that was found and the uniform ones beside it, each with cost, loss and accuracy.
+
     Raises
     ------
     SearchError
