@@ -64,14 +64,14 @@ class Session:
                 cell=self.cell,
             )
             for i, chunk in enumerate(chunks)
-            for layer in range(len(self.loads[chunk[0].workload].network.layers))
+            for layer in range(len(self.loads[chunk[0].workload].layers))
         ]
         arrived: dict[int, dict[int, list[Outcome]]] = defaultdict(dict)
         with closing(self._workers.outcomes(jobs)) as arriving:
             for job, outcomes in arriving:
                 layers = arrived[job.chunk]
                 layers[job.layer] = outcomes
-                if len(layers) == len(self.loads[job.workload].network.layers):
+                if len(layers) == len(self.loads[job.workload].layers):
                     del arrived[job.chunk]
                     chunk = chunks[job.chunk]
                     for i, point in enumerate(chunk):
@@ -106,7 +106,7 @@ class Session:
             groups[point.workload, encoding_key(point.spec)].append(point)
         chunks = []
         for group in groups.values():
-            layers = len(self.loads[group[0].workload].network.layers)
+            layers = len(self.loads[group[0].workload].layers)
             pieces = -(-self._workers.width * 2 // (len(groups) * layers))
             size = min(LARGEST_CHUNK, -(-len(group) // pieces))
             chunks += [group[i : i + size] for i in range(0, len(group), size)]

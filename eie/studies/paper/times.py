@@ -50,7 +50,7 @@ def _masks_of(bench: Bench, layer: str) -> list[Mask]:
 
 
 def _density_row(bench: Bench, name: str, mask: Mask) -> dict[str, Value]:
-    printed, layer = bench.published.layer(name), bench.workload(name, mask).layer
+    printed, layer = bench.published.layer(name), bench.layer(name, mask)
     activity = bench.activity(name, mask)
     in_bias = layer.outputs if layer.has_bias else 0
     flop = 100 * (int(activity.counts["macs"][0]) - in_bias) / (layer.inputs * layer.outputs)
