@@ -147,8 +147,8 @@ def as_program(model: Program | Model, spec: AcceleratorSpec | None = None) -> P
         return compile_network(as_network(model, "an eie.Program"), EIE_64PE if spec is None else spec)
     if spec is not None:
         raise ProgramError(
-            f"spec: program {model.name!r} was compiled for {model.spec.name} already: leave spec out; program.on(spec) "
-            "moves it to a machine that stores it alike, eie.compile(model, spec) to any"
+            f"spec: program {model.name!r} was compiled for {model.spec.name} already: leave spec out; "
+            "program.on(spec) moves it to a machine that stores it alike, eie.compile(model, spec) to any"
         )
     return model
 

@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from eie.errors import EieError
+from eie.errors import EieError, SpecError
+from eie.formats.files import first_line
 from eie.spec import AcceleratorSpec
 
 # By preference: what every action costs, else what the published power makes of the time.
@@ -68,15 +69,19 @@ class ResultRow:
             If a field is missing or has the wrong kind.
         """
         density, fresh = record.get("activation_density"), record.get("fresh_inputs")
+        outputs, inputs = int(record["outputs"]), int(record["inputs"])
+        products, groups = int(record.get("products", 1)), int(record.get("groups", 1))
+        if groups < 1 or min(outputs // groups, inputs // groups, products) < 1:
+            raise ValueError(f"layer {record['layer']!r}: {outputs} x {inputs}, {products} products, {groups} groups")
         return cls(
             layer=str(record["layer"]),
-            outputs=int(record["outputs"]),
-            inputs=int(record["inputs"]),
-            products=int(record.get("products") or 1),
-            kind=str(record.get("kind") or "linear"),
-            groups=int(record.get("groups") or 1),
+            outputs=outputs,
+            inputs=inputs,
+            products=products,
+            kind=str(record.get("kind", "linear")),
+            groups=groups,
             fresh_inputs=None if fresh in (None, "") else int(fresh),
-            bias=str(record.get("bias") or False) == "True",
+            bias=str(record.get("bias", False)) == "True",  # a CSV holds the word
             weight_density=float(record.get("weight_density", 1.0)),
             activation_density=None if density in (None, "") else float(density),
             cycles=float(record["cycles"]),
@@ -131,6 +136,8 @@ class ResultRows:
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise EieError(f"{file}: damaged result: {type(error).__name__} {error}") from None
+        except SpecError as error:
+            raise EieError(f"{file}: damaged result: {first_line(error)}") from None
         except IndexError:
             raise EieError(f"{file}: damaged result: no layers") from None
         return rows

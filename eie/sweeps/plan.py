@@ -17,6 +17,7 @@ from typing import Any
 
 from eie.energy.tables import Cell
 from eie.errors import ModelError, SpecError
+from eie.importers.entrance import as_network
 from eie.simulator.workload import Workload
 from eie.spec import AcceleratorSpec
 from eie.sweeps.vary import Changes
@@ -73,18 +74,18 @@ def workloads(models: object, traces: object) -> tuple[Workload, ...]:
         None, or one or a list of inputs as `eie.simulate` takes them, for the models without inputs of their own.
     """
     shared = list(traces) if isinstance(traces, list) else [traces]
-    found: list[Workload] = []
+    loads: list[Workload] = []
     for model in models if isinstance(models, list) else [models]:
         if isinstance(model, tuple) and len(model) != 2:
             raise ModelError(f"a tuple of {len(model)}: must be a pair (model, inputs); several models go in a list")
         pairs = [model] if isinstance(model, tuple) else [(model, inputs) for inputs in shared]
-        found += [Workload.of(*pair) for pair in pairs]
+        loads += [Workload.of(as_network(weights), inputs) for weights, inputs in pairs]
     labels: dict[tuple[str, str], int] = {}
-    for i, one in enumerate(found):
-        count = labels[one.model, one.trace] = labels.get((one.model, one.trace), 0) + 1
+    for i, load in enumerate(loads):
+        count = labels[load.model, load.trace] = labels.get((load.model, load.trace), 0) + 1
         if count > 1:
-            found[i] = replace(one, model=f"{one.model} ({count})")
-    return tuple(found)
+            loads[i] = replace(load, model=f"{load.model} ({count})")
+    return tuple(loads)
 
 
 def points(
