@@ -97,11 +97,11 @@ class Cluster:
         self._client, address = client, client.scheduler.address
         try:
             client.wait_for_workers(1, timeout=CONNECT_SECONDS)
-            found = client.run(engine_digest)
+            digests = client.run(engine_digest)
         except TimeoutError:
             self.close()
             raise EieError(f"scheduler {address}: has no workers") from None
-        others = [name for name, digest in found.items() if digest != engine_digest()]
+        others = [name for name, digest in digests.items() if digest != engine_digest()]
         if others:
             self.close()
             raise EieError(f"workers {', '.join(others)}: have another version of eie: install the same everywhere")
