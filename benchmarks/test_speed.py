@@ -17,8 +17,8 @@ from conftest import median_seconds
 import eie
 from eie.kernels import timing
 from eie.simulator import events, fast
-from eie.simulator.layer import time_layer
 from eie.simulator.records import Pattern, QueueTiming, Tally
+from eie.simulator.stages import time_layer
 
 ROOT = Path(__file__).parent.parent
 

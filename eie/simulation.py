@@ -1,12 +1,14 @@
 """A program and inputs into a `Result`: the one place where numbers, time and network order meet.
 
-Comes in: a `Program` and activations. Goes out: a `Result`. Called by the command line, notebooks and sweeps.
+Comes in: a `Program`, or a model that is compiled here, and activations. Goes out: a `Result`. Called by the command
+line, notebooks and studies.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
@@ -14,22 +16,28 @@ from numpy.typing import NDArray
 
 from eie.compiler.encoded import EncodedLayer
 from eie.compiler.program import Program
-from eie.errors import EieError
+from eie.compiler.program import compile as compile_network
+from eie.errors import EieError, ProgramError
+from eie.importers.entrance import Model, as_network
 from eie.model.network import Network
 from eie.model.trace import LayerTrace, Trace
 from eie.results.accuracy import float32_accuracy, right_answers
 from eie.results.layer import LayerResult
 from eie.results.result import Accuracy, Result
 from eie.simulator.functional import LayerOutputs, Rows, fraction_bits, run_products, to_raw
-from eie.simulator.inputs import Given, Inputs, given_inputs
-from eie.simulator.layer import Engine, time_layer
-from eie.simulator.network import Datapath, Settings, run_network
+from eie.simulator.inputs import Given, Inputs
+from eie.simulator.layer import Engine
+from eie.simulator.network import Datapath, Settings
+from eie.simulator.stages import How, Stages
+from eie.simulator.workload import Workload
+from eie.spec import EIE_64PE, AcceleratorSpec
 
 
 def simulate(
-    program: Program,
+    model: Program | Model,
     activations: Inputs = None,
     *,
+    spec: AcceleratorSpec | None = None,
     engine: Engine = "fast",
     datapath: Datapath = "fixed",
     threads: int | None = None,
@@ -37,17 +45,19 @@ def simulate(
     progress: Callable[[str, int, int], None] | None = None,
     log: Callable[[str], None] | None = None,
 ) -> Result:
-    """Run a compiled network.
+    """Run a network on a machine.
 
     Parameters
     ----------
-    program
-        From `eie.compile`.
+    model
+        A `Program` of `eie.compile`, or its file; or a model as `eie.compile` takes it, which is compiled first.
     activations
         The network's input, (inputs,) or (batch, inputs), or (batch, *shape) where it takes maps or sequences: the
         network runs execution-driven, outputs feeding inputs along its graph or sequence. Or a `Trace`, or a mapping of
         layer name to (rows, inputs): if it names every layer, each runs on its own recorded inputs. None: the trace
         that came with the model, else a synthetic input, labelled as such.
+    spec
+        The machine that a model is compiled for, `eie.EIE_64PE` by default; a program has one already.
     engine
         ``"fast"`` or ``"events"``; equal in every number.
     datapath
@@ -66,26 +76,32 @@ def simulate(
     TraceError
         If the activations do not fit the network.
     ModelError
-        If the network's graph has an operator that is not known, or shapes in it do not fit.
+        If the model cannot be read, the network's graph has an operator that is not known, or shapes in it do not fit.
+    ProgramError
+        For a ``spec`` beside a program.
     """
-    if not isinstance(program, Program):
-        raise EieError(f"{type(program).__name__}: must be an eie.Program: compile it first, eie.compile(...)")
+    program = as_program(model, spec)
     if datapath not in get_args(Datapath):
         raise EieError(f"datapath {datapath!r}: must be 'fixed' or 'float32'")
-    given = given_inputs(layers=program.layers, dataflow=program.dataflow, activations=activations, own=program.trace)
+    workload = Workload.of(program, activations)
+    given = workload.given
     fits = {fit.layer: fit for fit in program.fit}
+    places = {layer.name: place for place, layer in enumerate(program.layers)}
     rows: dict[str, LayerResult] = {}
+    products: dict[str, int] = {}
+
+    def advanced(layer: str, count: int) -> None:
+        if progress is not None:
+            progress(layer, count, products[layer])
+
+    how = How(engine=engine, datapath=datapath, threads=threads, advanced=advanced, log=log)
+    # Without a cache: nothing of a layer outlives it but its counts and, where they are kept, its outputs.
+    stages = Stages(workload, how=how)
 
     def ran(layer: EncodedLayer, inputs: LayerTrace, computed: LayerOutputs | None) -> None:
         """Time a layer on the inputs it has just had."""
-
-        def advanced(count: int) -> None:
-            if progress is not None:
-                progress(layer.name, count, inputs.rows * len(layer.passes))
-
-        activity = time_layer(
-            layer=layer, inputs=inputs, spec=program.spec, engine=engine, threads=threads, advanced=advanced, log=log
-        )
+        products[layer.name] = inputs.rows * len(layer.passes)
+        activity = stages.activity(places[layer.name], program.spec, inputs)
         kept = computed if keep_outputs or computed is None else computed.summary()
         rows[layer.name] = LayerResult(
             encoded=layer, spec=program.spec, activity=activity, fit=fits[layer.name], computed=kept
@@ -94,9 +110,7 @@ def simulate(
     settings = Settings(data_bits=program.spec.data_bits, datapath=datapath, threads=threads)
     final: tuple[NDArray[Any], NDArray[Any]] | None = None
     if given.arrays:
-        assert program.dataflow is not None
-        layers = {layer.name: layer for layer in program.layers}
-        output = run_network(graph=program.dataflow, layers=layers, inputs=given.arrays, settings=settings, ran=ran)[0]
+        output = stages.run(program.spec, ran)[0]
         final = output.fixed.raw, output.float32
     else:
         for layer in program.layers:
@@ -115,6 +129,28 @@ def simulate(
         input_notes=_foreign(program, activations),
         inputs_sha256=given.sha256,
     )
+
+
+def as_program(model: Program | Model, spec: AcceleratorSpec | None = None) -> Program:
+    """Return a program as it is, that of a program file, or a model compiled for ``spec`` (EIE_64PE by default).
+
+    Raises
+    ------
+    ProgramError
+        For a ``spec`` beside a program, which was compiled for its own.
+    ModelError
+        If the model is none, or cannot be read.
+    """
+    if isinstance(model, str | Path) and Program.is_program(model):
+        model = Program.load(model)
+    if not isinstance(model, Program):
+        return compile_network(as_network(model, "an eie.Program"), EIE_64PE if spec is None else spec)
+    if spec is not None:
+        raise ProgramError(
+            f"spec: program {model.name!r} was compiled for {model.spec.name} already: leave spec out; "
+            "program.on(spec) moves it to a machine that stores it alike, eie.compile(model, spec) to any"
+        )
+    return model
 
 
 def with_given_accuracy(result: Result, network: Network, inputs: Inputs) -> Result:
@@ -162,7 +198,7 @@ def _on_recorded(layer: EncodedLayer, recorded: LayerTrace, settings: Settings) 
 def _accuracy(given: Given, final: tuple[NDArray[Any], NDArray[Any]] | None) -> Accuracy | None:
     if given.labels is None or final is None:
         return None
-    fixed, float32 = (right_answers(one, given.labels) for one in final)
+    fixed, float32 = (right_answers(outputs, given.labels) for outputs in final)
     if fixed is None or float32 is None:
         return None
     return Accuracy(samples=len(given.labels), fixed=float(fixed.mean()), float32=float(float32.mean()))

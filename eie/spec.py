@@ -1,4 +1,4 @@
-"""The accelerator as data: every hardware parameter, validated.
+"""The accelerator as data: every hardware parameter, validated, and which piece of a simulation each decides.
 
 Comes in: keyword values, a TOML file or ``key=value`` words. Goes out: a frozen `AcceleratorSpec`. Read by the
 compiler (how to encode), the simulator (when things happen), energy (what they cost) and the report.
@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import difflib
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
@@ -19,6 +21,38 @@ from eie.formats.files import read_toml
 
 _BOUNDS = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
 SUPPORTED_NODES_NM = (28, 32, 45)
+
+Stage = Literal["shared", "encoded", "inputs", "slices", "tallies", "queues", "activity"]
+# The stages between weights and an `eie.Activity`, each with those whose values it is made from.
+AFTER: Mapping[Stage, tuple[Stage, ...]] = {
+    "shared": (),
+    "encoded": ("shared",),
+    "inputs": ("shared",),
+    "slices": ("encoded", "inputs"),
+    "tallies": ("slices",),
+    "queues": ("slices",),
+    "activity": ("tallies", "queues"),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reads:
+    """Which stages a field decides, and what more of it costs.
+
+    Attributes
+    ----------
+    by
+        The first stages that read the field; those after them are made anew with them. Empty: time, energy and area
+        are computed from the activity, later.
+    enforced
+        Stages that read it too where ``enforce_capacity`` is set: sizes then decide how layers are split.
+    costs
+        What one pays for more of it, in words.
+    """
+
+    by: tuple[Stage, ...] = ()
+    enforced: tuple[Stage, ...] = ()
+    costs: str
 
 
 class AcceleratorSpec(BaseModel):
@@ -45,22 +79,86 @@ class AcceleratorSpec(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    name: str = Field("EIE_64PE", description="label used in reports")
-    n_pe: int = Field(64, ge=1, le=65536, description="processing elements")
-    clock_mhz: float = Field(800.0, gt=0, le=100_000, allow_inf_nan=False, description="clock")
-    act_queue_depth: int = Field(8, ge=2, le=1 << 20, description="ring slots per queue; one always stays free")
-    index_bits: int = Field(4, ge=1, le=8, description="bits of a relative row index (zero run)")
-    weight_bits: int = Field(4, ge=1, le=8, description="bits of a shared-weight code; code 0 is zero")
-    spmat_row_bits: int = Field(64, ge=2, le=1 << 16, description="width of the sparse-matrix SRAM")
-    spmat_kib: int = Field(128, ge=1, le=1 << 20, description="sparse-matrix SRAM per PE")
-    ptr_kib: int = Field(32, ge=1, le=1 << 20, description="pointer SRAM per PE, both banks together")
-    ptr_bits: int = Field(16, ge=4, le=32, description="width of a column pointer")
-    act_kib: int = Field(2, ge=1, le=1 << 20, description="activation SRAM per PE")
-    act_registers: int = Field(64, ge=1, le=1 << 20, description="entries of each activation register file")
-    data_bits: int = Field(16, ge=4, le=32, description="width of activations, codebook and accumulators")
-    node_nm: int = Field(45, description="process node, for energy and area")
-    io_bits: int = Field(64, ge=1, le=1 << 16, description="bits a cycle for reloading weights (capacity passes)")
-    enforce_capacity: bool = Field(False, description="split layers that do not fit the SRAMs into passes")
+    name: Annotated[
+        str,
+        Field(description="label used in reports"),
+        Reads(costs="nothing"),
+    ] = "EIE_64PE"
+    n_pe: Annotated[
+        int,
+        Field(ge=1, le=65536, description="processing elements"),
+        Reads(by=("encoded",), costs="area and leakage in proportion; fewer rows a PE, so less even work"),
+    ] = 64
+    clock_mhz: Annotated[
+        float,
+        Field(gt=0, le=100_000, allow_inf_nan=False, description="clock"),
+        Reads(costs="dynamic power in proportion"),
+    ] = 800.0
+    act_queue_depth: Annotated[
+        int,
+        Field(ge=2, le=1 << 20, description="ring slots per queue; one always stays free"),
+        Reads(by=("queues",), costs="queue registers in every PE (not in the area model)"),
+    ] = 8
+    index_bits: Annotated[
+        int,
+        Field(ge=1, le=8, description="bits of a relative row index (zero run)"),
+        Reads(by=("encoded",), costs="SRAM bits of every entry; fewer of them, more padding entries"),
+    ] = 4
+    weight_bits: Annotated[
+        int,
+        Field(ge=1, le=8, description="bits of a shared-weight code; code 0 is zero"),
+        Reads(by=("shared",), costs="SRAM bits of every entry; twice the codebook"),
+    ] = 4
+    spmat_row_bits: Annotated[
+        int,
+        Field(ge=2, le=1 << 16, description="width of the sparse-matrix SRAM"),
+        Reads(by=("tallies",), enforced=("encoded",), costs="energy of a read; fewer reads"),
+    ] = 64
+    spmat_kib: Annotated[
+        int,
+        Field(ge=1, le=1 << 20, description="sparse-matrix SRAM per PE"),
+        Reads(enforced=("encoded",), costs="area, energy of a read and leakage"),
+    ] = 128
+    ptr_kib: Annotated[
+        int,
+        Field(ge=1, le=1 << 20, description="pointer SRAM per PE, both banks together"),
+        Reads(enforced=("encoded",), costs="area, energy of a read and leakage"),
+    ] = 32
+    ptr_bits: Annotated[
+        int,
+        Field(ge=4, le=32, description="width of a column pointer"),
+        Reads(by=("activity",), enforced=("encoded",), costs="pointer SRAM for as many columns"),
+    ] = 16
+    act_kib: Annotated[
+        int,
+        Field(ge=1, le=1 << 20, description="activation SRAM per PE"),
+        Reads(enforced=("encoded",), costs="area and leakage"),
+    ] = 2
+    act_registers: Annotated[
+        int,
+        Field(ge=1, le=1 << 20, description="entries of each activation register file"),
+        Reads(enforced=("encoded",), costs="registers in every PE (not in the area model)"),
+    ] = 64
+    data_bits: Annotated[
+        int,
+        Field(ge=4, le=32, description="width of activations, codebook and accumulators"),
+        Reads(by=("inputs",), enforced=("encoded",), costs="activation SRAM for as many activations, wider arithmetic"),
+    ] = 16
+    node_nm: Annotated[
+        int,
+        Field(description="process node, for energy and area"),
+        Reads(costs="area with its square, energy and leakage by table"),
+    ] = 45
+    io_bits: Annotated[
+        int,
+        Field(ge=1, le=1 << 16, description="bits a cycle for reloading weights (capacity passes)"),
+        Reads(by=("activity",), costs="pins and DRAM bandwidth (not in the energy model)"),
+    ] = 64
+    enforce_capacity: Annotated[
+        bool,
+        Field(description="split layers that do not fit the SRAMs into passes"),
+        Reads(by=("encoded",), costs="a reload of the weights for every pass of a layer that does not fit"),
+    ] = False
 
     def __init__(self, /, **values: Any) -> None:
         try:
@@ -129,6 +227,41 @@ class AcceleratorSpec(BaseModel):
     def us(self, cycles: float) -> float:
         """Convert cycles to microseconds at this clock."""
         return cycles / self.clock_mhz
+
+
+def reads(field: str) -> Reads:
+    """Return what a field's annotation says of its readers."""
+    return next(fact for fact in AcceleratorSpec.model_fields[field].metadata if isinstance(fact, Reads))
+
+
+def fields_of(stage: Stage, spec: AcceleratorSpec, without: Collection[Stage] = ()) -> tuple[str, ...]:
+    """Name the fields of ``spec`` that decide what a stage makes: those read by it or by a stage before it.
+
+    Two machines that agree in them share the stage's value; this is what caches go by, and what a compiled program
+    insists on.
+
+    Parameters
+    ----------
+    without
+        Stages that read nothing here: ``"inputs"`` where every layer's inputs were recorded.
+    """
+    return _fields_of(stage, frozenset(without), spec.enforce_capacity)
+
+
+@cache
+def _fields_of(stage: Stage, without: frozenset[Stage], enforced: bool) -> tuple[str, ...]:
+    path, waiting = set[Stage](), [stage]
+    while waiting:
+        current = waiting.pop()
+        if current not in path and current not in without:
+            path.add(current)
+            waiting += AFTER[current]
+    found = []
+    for name in AcceleratorSpec.model_fields:
+        read = reads(name)
+        if not path.isdisjoint(read.by) or (enforced and not path.isdisjoint(read.enforced)):
+            found.append(name)
+    return tuple(found)
 
 
 EIE_64PE = AcceleratorSpec()

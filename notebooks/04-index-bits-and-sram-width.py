@@ -22,7 +22,7 @@
 import eie
 from eie.plots.paper import draw, lines
 from eie.show.sections import Curves
-from eie.simulator.layer import time_layer
+from eie.simulator.stages import time_layer
 from eie.studies.paper.bench import Bench
 from eie.studies.paper.scaling import figure9
 

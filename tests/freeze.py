@@ -1,4 +1,7 @@
-"""Rewrite the frozen outputs in tests/fixtures (``make freeze``); look at the difference before committing it."""
+"""Rewrite the frozen outputs in tests/fixtures, and the table of docs/spec.md (``make freeze``).
+
+Look at the difference before committing it.
+"""
 
 import hashlib
 from pathlib import Path
@@ -6,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 import eie
+from eie.spec import reads
 
 ROOT = Path(__file__).parent.parent
 
@@ -21,5 +25,34 @@ def image_digest() -> str:
     return digest.hexdigest()
 
 
+def spec_table() -> str:
+    """The table of docs/spec.md: what every field is, what it decides and what more of it costs."""
+    lines = ["| field | default | bounds | what | decides | costs |", "|---|---|---|---|---|---|"]
+    for name, field in eie.AcceleratorSpec.model_fields.items():
+        bounds = [
+            f"{sign} {getattr(bound, key)}"
+            for bound in field.metadata
+            for key, sign in (("ge", ">="), ("gt", ">"), ("le", "<="), ("lt", "<"))
+            if getattr(bound, key, None) is not None
+        ]
+        read = reads(name)
+        decides = [f"`{stage}`" for stage in read.by] + [f"(`{stage}`)" for stage in read.enforced]
+        default = (
+            str(field.default).lower() if isinstance(field.default, bool) else f"{field.default}".removesuffix(".0")
+        )
+        cells = (f"`{name}`", default, ", ".join(bounds), field.description, ", ".join(decides), read.costs)
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def with_table(page: str) -> str:
+    """Return docs/spec.md with its table made anew."""
+    start = page.index("| field |")
+    end = page.index("\n\n", start) + 1
+    return page[:start] + spec_table() + page[end:]
+
+
 if __name__ == "__main__":
+    PAGE = ROOT / "docs" / "spec.md"
+    PAGE.write_text(with_table(PAGE.read_text()))
     (ROOT / "tests" / "fixtures" / "lenet-300-100.image.sha256").write_text(image_digest() + "\n")

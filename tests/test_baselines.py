@@ -29,8 +29,9 @@ from eie.machines.choose import choose
 from eie.machines.match import match
 from eie.machines.records import Baseline, LayerCost, Machine
 from eie.machines.systolic import SystolicArray, gemm
-from eie.machines.workload import LayerWork, Workload, layer_work, work_of_records
+from eie.machines.workload import LayerWork, Workload, layer_work, work_of_rows
 from eie.model.geometry import Conv2d
+from eie.studies.compare import rows_of
 
 FIXTURES = Path(__file__).parent / "fixtures" / "scalesim"
 
@@ -162,7 +163,9 @@ def test_dense_agrees_with_the_report():
     rng = np.random.default_rng(0)
     layer = eie.Layer.from_weights("a", rng.standard_normal((70, 30)), rng.standard_normal(70))
     result = eie.simulate(eie.compile(layer, eie.EIE_64PE), np.ones(30))
-    assert only(dense.run(work_of_records("n", result.records()), eie.EIE_64PE)).latency_us == result.layers[0].dense_us
+    assert (
+        only(dense.run(work_of_rows("n", rows_of(result).layers), eie.EIE_64PE)).latency_us == result.layers[0].dense_us
+    )
 
 
 def test_tensor_core_by_hand():
@@ -270,7 +273,7 @@ def test_a_result_says_what_windows_share():
     conv = Conv2d(in_channels=2, out_channels=3, kernel=(3, 3))
     layer = eie.Layer.from_conv(name="c", weights=np.ones(conv.weight_shape), bias=None, conv=conv)
     result = eie.simulate(eie.compile(layer, eie.EIE_64PE.replace(n_pe=2)), np.ones((1, 2, 5, 5)))
-    assert work_of_records("w", result.records()).layers[0].fresh_inputs == 2
+    assert work_of_rows("w", rows_of(result).layers).layers[0].fresh_inputs == 2
 
 
 def test_measured_in_turns_with_the_layers_own_zeros(monkeypatch):
@@ -628,7 +631,7 @@ def test_workload_of_a_network_with_conv_and_lstm():
     assert (second.outputs, second.inputs, second.products, second.steps) == (8, 5, 1, 7)
     assert (third.activation_density, third.weight_density) == (0.5, 0.25)
     result = eie.simulate(eie.compile(network, eie.EIE_64PE.replace(n_pe=4)), trace)
-    again = work_of_records("n", result.records()).layers
+    again = work_of_rows("n", rows_of(result).layers).layers
     assert [layer.shape for layer in again] == [(6, 36, 25), (8, 5, 7), (4, 4, 1)]
     for one, other in zip(again, (first, second, third), strict=True):
         assert (one.groups, one.steps, one.kept_weights) == (other.groups, other.steps, other.kept_weights)

@@ -140,12 +140,13 @@ def test_convolutions_lstms_and_winograd():
     assert tiles.columns[1].costs["conv"].cycles == 16 * ((4 + 9 + 6) - 1)
 
 
-def test_damaged_results_are_refused(lenet):
+def test_damaged_results_are_refused(lenet, tmp_path):
     value = json.loads(lenet.to_json())
     for change in ({"groups": 0}, {"outputs": 0}, {"products": "x"}, {"weight_density": None}):
         broken = {**value, "layers": [{**value["layers"][0], **change}]}
-        with pytest.raises(EieError, match="damaged result"):
-            compare(broken, ["dense"])
+        (tmp_path / "r.json").write_text(json.dumps(broken))
+        with pytest.raises(EieError, match="r.json: damaged result"):
+            compare(tmp_path / "r.json", ["dense"])
 
 
 def test_refused(lenet):

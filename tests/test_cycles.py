@@ -12,8 +12,8 @@ import eie
 from eie.activity import PE_CYCLES
 from eie.model.trace import LayerTrace
 from eie.simulator import events, fast, functional
-from eie.simulator.layer import time_layer
 from eie.simulator.records import Pattern
+from eie.simulator.stages import time_layer
 
 ENGINES = ("fast", "events")
 ones = np.ones

@@ -214,7 +214,7 @@ class TestRecords:
             eie.Network(name="net", layers=(one, one))
         with pytest.raises(eie.EieError, match="no layers"):
             eie.Network(name="net", layers=())
-        with pytest.raises(eie.EieError, match="must be an eie.Layer or eie.Network"):
+        with pytest.raises(eie.EieError, match="must be a path, .* an eie.Layer or an eie.Network"):
             eie.compile([[1.0]])
 
     def test_a_sequence_must_chain(self):

@@ -173,7 +173,7 @@ def test_every_contradiction_has_two_readings(section):
 def test_lockstep_and_anew_against_counting(bench):
     layer = "NT-We"
     encoding = bench.encoded(layer, "spread").passes[0]
-    active = np.flatnonzero(bench.workload(layer, "spread").inputs.mask[0])
+    active = np.flatnonzero(bench.inputs(layer, "spread").mask[0])
     cycles = reads = entries = 0
     for j in active:
         shares = []
@@ -266,7 +266,7 @@ def test_fc8_file_is_checked(tmp_path, monkeypatch):
     with pytest.raises(ModelError, match="codes are 2 x 3: AlexNet fc8 is 1000 x 4096"):
         Bench(tmp_path / "small.npz")
     with pytest.raises(ModelError, match="only Alex-8 is public"):
-        Bench().workload("VGG-6", "real")
+        Bench().layer("VGG-6", "real")
     monkeypatch.chdir(tmp_path)
     assert find_fc8() is None
     (tmp_path / "data").mkdir()

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 import eie
 from eie.errors import SpecError, SweepError
 from eie.simulator import stages
-from eie.simulator.stages import Cache, held_bytes
+from eie.simulator.cache import Cache, held_bytes
 from eie.sweeps.result import SweepResult, undominated
 from eie.sweeps.vary import check_vary, expand, read_vary
 
@@ -307,7 +307,7 @@ def test_pareto_marks_the_rows_of_each_workload(chain):
 
 def test_a_defect_in_one_point_does_not_end_the_sweep(monkeypatch):
     def broken(*given, **options):
-        if given[2] == 4:
+        if options["act_queue_depth"] == 4:
             raise RuntimeError("boom")
         return work(*given, **options)
 

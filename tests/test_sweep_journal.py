@@ -146,7 +146,7 @@ def test_failed_points_are_kept_and_retried_on_request(work, tmp_path, monkeypat
     path, really = tmp_path / "journal.jsonl", stages.queue_pass
 
     def broken(*given, **options):
-        if given[2] == 4:
+        if options["act_queue_depth"] == 4:
             raise MemoryError
         return really(*given, **options)
 

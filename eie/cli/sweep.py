@@ -104,6 +104,8 @@ def run(
             progress=progress.show,
             **options,
         )
+    for note in result.notes:
+        err.print(note, highlight=False, soft_wrap=True)
     _write(result, Path(output), options["cell"])
     if front and result.totals:
         # Marked in a second step: a wrong objective must not cost the table.

@@ -30,32 +30,18 @@ from eie.compression.share import Initialisation, ShareReport, share
 from eie.errors import EieError, ProgramError
 from eie.formats.files import Arrays, first_line, read_json
 from eie.formats.safetensors import read_safetensors, write_safetensors
+from eie.importers.entrance import Model, as_network
 from eie.model.geometry import describe as describe_geometry
 from eie.model.geometry import from_description as geometry_from
 from eie.model.graph import Graph
 from eie.model.matrix import frozen
-from eie.model.network import Layer, Network, dataflow
+from eie.model.network import dataflow
 from eie.model.trace import Trace
-from eie.spec import EIE_64PE, AcceleratorSpec, complaint
+from eie.spec import EIE_64PE, AcceleratorSpec, complaint, fields_of
 from eie.version import package_versions
 
 # Counts up with every change of what a reader has to know; an older or newer file is refused, never guessed at.
 SCHEMA = 1
-IMAGE_FIELDS = ("n_pe", "index_bits", "weight_bits", "enforce_capacity")
-CAPACITY_FIELDS = (
-    "spmat_kib",
-    "spmat_row_bits",
-    "ptr_kib",
-    "ptr_bits",
-    "act_kib",
-    "act_registers",
-    "data_bits",
-)
-
-
-def image_fields(spec: AcceleratorSpec) -> tuple[str, ...]:
-    """Name the fields of ``spec`` that decide what the PEs store; all others can change without compiling again."""
-    return IMAGE_FIELDS + CAPACITY_FIELDS if spec.enforce_capacity else IMAGE_FIELDS
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -98,7 +84,8 @@ class Program:
         ProgramError
             If ``spec`` would need other images: compile again.
         """
-        changed = [name for name in image_fields(spec) if getattr(spec, name) != getattr(self.spec, name)]
+        stored_by = fields_of("encoded", spec)
+        changed = [name for name in stored_by if getattr(spec, name) != getattr(self.spec, name)]
         if changed:
             raise ProgramError(f"the program was compiled for another {', '.join(changed)}: compile it again")
         return replace(self, spec=spec)
@@ -172,7 +159,7 @@ class Program:
 
 
 def compile(
-    net_or_layer: Network | Layer,
+    model: Model,
     spec: AcceleratorSpec = EIE_64PE,
     *,
     init: Initialisation = "exact",
@@ -182,8 +169,9 @@ def compile(
 
     Parameters
     ----------
-    net_or_layer
-        Float weights are clustered to ``spec.weight_bits`` first; shared weights pass unchanged.
+    model
+        A path, the name of a shipped model, a `Layer` or a `Network`. Float weights are clustered to
+        ``spec.weight_bits`` first; shared weights pass unchanged.
     spec
         The machine.
     init
@@ -217,7 +205,7 @@ def compile(
     """
     if not isinstance(spec, AcceleratorSpec):
         raise ProgramError(f"spec {spec!r}: must be an eie.AcceleratorSpec, as eie.EIE_64PE is")
-    network = Network.of(net_or_layer)
+    network = as_network(model)
     lowered = [lower(layer, lowering) for layer in network.layers]
     return Program(
         name=network.name,

@@ -30,6 +30,7 @@ from eie.compression.recipe import (
 from eie.compression.share import ShareReport, share
 from eie.compression.training.trainer import Trainer
 from eie.errors import RecipeError
+from eie.importers.entrance import Model, as_network
 from eie.model.network import Layer, Network
 
 Evaluate = Callable[[Network], float]
@@ -105,7 +106,7 @@ class CompressionReport:
 
 
 def compress(
-    network: Network | Layer,
+    model: Model,
     recipe: Recipe | Mapping[str, Any] | str | Path,
     trainer: Trainer | None = None,
     *,
@@ -116,6 +117,8 @@ def compress(
 
     Parameters
     ----------
+    model
+        A path, the name of a shipped model, a `Layer` or a `Network`.
     recipe
         A `Recipe`, a mapping of the same form, or a ``.toml`` file; see docs/recipes.md.
     trainer
@@ -139,13 +142,13 @@ def compress(
     --------
     >>> import eie
     >>> recipe = {"step": [{"kind": "prune", "rule": [{"density": 0.04}]}]}
-    >>> network, report = eie.compress(eie.load("lenet-300-100"), recipe)
+    >>> network, report = eie.compress("lenet-300-100", recipe)
     >>> [layer.matrix.nnz for layer in network.layers], report.sizes.total.kept
     ([9408, 1200, 40], 10648)
     """
     recipe = _read(recipe)
     _check_trainer(recipe, trainer)
-    original = network = Network.of(network)
+    original = network = as_network(model)
     measure = evaluate if trainer is None else trainer.accuracy
     before = None if measure is None else measure(network)
     records: list[StepRecord] = []

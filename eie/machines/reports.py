@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from eie.errors import EieError
 from eie.formats.csv_table import CsvTable
 from eie.formats.files import read_json
 from eie.machines import scalesim
 from eie.machines.records import Baseline, LayerCost, Machine
+from eie.machines.rows import ResultRow, ResultRows
 
 # What a column may hold, and what it is multiplied by to get the unit of the record.
 QUANTITIES: Mapping[str, tuple[str, float]] = {
@@ -31,7 +31,6 @@ QUANTITIES: Mapping[str, tuple[str, float]] = {
     "utilisation_pct": ("utilisation", 0.01),
     "bytes_moved": ("bytes_moved", 1.0),
 }
-ENERGIES = ("energy_activity_nj", "energy_published_power_nj")
 
 
 def read(path: str | Path, column_map: Mapping[str, str] | None = None, clock_mhz: float | None = None) -> Baseline:
@@ -71,7 +70,7 @@ def read(path: str | Path, column_map: Mapping[str, str] | None = None, clock_mh
     )
 
 
-def read_result(path: str | Path) -> dict[str, Any]:
+def read_result(path: str | Path) -> ResultRows:
     """Read our result JSON.
 
     Raises
@@ -87,55 +86,47 @@ def read_result(path: str | Path) -> dict[str, Any]:
         raise EieError(f"{path}: schema {value.get('schema')!r}: must be 'eie-result', as eie run --json writes it")
     if value.get("schema_version") != 1:
         raise EieError(f"{path}: eie-result version {value.get('schema_version')!r}: this version reads 1")
-    return value
+    return ResultRows.of_json(value, str(path))
 
 
-def of_result(value: Mapping[str, Any], source: str) -> Baseline:
-    """Turn a result (its JSON) into a baseline.
+def of_result(rows: ResultRows, source: str) -> Baseline:
+    """Turn a result into a baseline: EIE as one machine among others.
 
-    Raises
-    ------
-    EieError
-        If a field is missing or has the wrong kind.
+    Parameters
+    ----------
+    source
+        Where its figures come from, for the table of machines.
     """
-    try:
-        spec, area = value["spec"], value.get("area_mm2")
-        machine = Machine(
-            name=f"{spec['name']} {spec['n_pe']} PEs",
-            how="modelled",
-            source=source,
-            clock_mhz=float(spec["clock_mhz"]),
-            node_nm=int(spec["node_nm"]),
-            batch=1,
-            dram=any(record["reload_cycles"] for record in value["layers"]),
-            area_mm2=None if area is None else float(sum(area.values())),
-        )
-        layers = tuple(_own_layer(record) for record in value["layers"])
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise EieError(f"{source}: damaged result: {type(error).__name__} {error}") from None
-    if not layers:
-        raise EieError(f"{source}: damaged result: no layers")
-    priced = next((name for name in ENERGIES if value["layers"][0].get(name) is not None), None)
+    machine = Machine(
+        name=f"{rows.spec.name} {rows.spec.n_pe} PEs",
+        how="modelled",
+        source=source,
+        clock_mhz=rows.spec.clock_mhz,
+        node_nm=rows.spec.node_nm,
+        batch=1,
+        dram=any(row.reload_cycles for row in rows.layers),
+        area_mm2=rows.area_mm2,
+    )
+    priced = rows.priced_by
     notes = [] if priced is None else [f"energy by {priced.removeprefix('energy_').removesuffix('_nj')}"]
-    return Baseline(machine, layers, (*notes, *(str(note) for note in value.get("notes", ()))))
+    return Baseline(machine, tuple(_cost(row) for row in rows.layers), (*notes, *rows.notes))
 
 
-def _own_layer(record: Mapping[str, Any]) -> LayerCost:
-    energy = next((float(record[name]) for name in ENERGIES if record.get(name) not in (None, "")), None)
+def _cost(row: ResultRow) -> LayerCost:
     return LayerCost(
-        layer=str(record["layer"]),
-        latency_us=float(record["latency_us"]),
-        cycles=float(record["cycles"]),
-        energy_nj=energy,
-        utilisation=float(record["efficiency"]),
-        shape=(int(record["outputs"]), int(record["inputs"]), int(record.get("products") or 1)),
+        layer=row.layer,
+        latency_us=row.latency_us,
+        cycles=row.cycles,
+        energy_nj=row.energy_nj,
+        utilisation=row.efficiency,
+        shape=row.shape,
     )
 
 
 def _own_csv(table: CsvTable) -> Baseline:
     records = [dict(zip(table.header, row, strict=True)) for row in table.rows]
     try:
-        layers = tuple(_own_layer(record) for record in records)
+        layers = tuple(_cost(ResultRow.of_record(record)) for record in records)
     except (KeyError, ValueError) as error:
         raise EieError(f"{table.path}: damaged result: {type(error).__name__} {error}") from None
     name = Path(table.path).name

@@ -7,11 +7,12 @@ is a chain of steps, one vector each; a grouped convolution is one such product 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
-from eie.errors import EieError, TraceError
+from eie.errors import TraceError
+from eie.machines.rows import ResultRow
 from eie.model.geometry import Conv2d, Geometry, Lstm, Winograd, fresh_inputs
 from eie.model.matrix import SparseColumns
 from eie.model.network import Network
@@ -181,38 +182,25 @@ def layer_work(
     )
 
 
-def work_of_records(name: str, records: Sequence[Mapping[str, Any]]) -> Workload:
-    """Describe the layers of a result's records; groups and an LSTM's steps are told by ``kind`` and ``groups``.
-
-    Raises
-    ------
-    EieError
-        If a field is missing, or no layer has such sizes.
-    """
-    try:
-        return Workload(name, tuple(_of_record(record) for record in records))
-    except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
-        raise EieError(f"{name}: damaged result: {type(error).__name__} {error}") from None
+def work_of_rows(name: str, rows: Sequence[ResultRow]) -> Workload:
+    """Describe the layers of a result; groups and an LSTM's steps are told by ``kind`` and ``groups``."""
+    return Workload(name, tuple(_of_row(row) for row in rows))
 
 
-def _of_record(record: Mapping[str, Any]) -> LayerWork:
-    outputs, inputs = int(record["outputs"]), int(record["inputs"])
-    products, groups = int(record.get("products", 1)), int(record.get("groups", 1))
-    if record.get("kind") == "winograd":
-        products //= groups
-    steps = products if record.get("kind") == "lstm" else 1
-    if min(outputs // groups, inputs // groups, products) < 1:
-        raise ValueError(f"layer {record['layer']!r}: {outputs} x {inputs}, {products} products, {groups} groups")
-    density, fresh = record.get("activation_density"), record.get("fresh_inputs")
+def _of_row(row: ResultRow) -> LayerWork:
+    # The 16 products of a Winograd tile are its groups, each as many times as there are tiles.
+    products = row.products // row.groups if row.kind == "winograd" else row.products
+    steps = products if row.kind == "lstm" else 1
+    outputs, inputs = row.outputs // row.groups, row.inputs // row.groups
     return LayerWork(
-        name=str(record["layer"]),
-        outputs=outputs // groups,
-        inputs=inputs // groups,
+        name=row.layer,
+        outputs=outputs,
+        inputs=inputs,
         products=products // steps,
         steps=steps,
-        groups=groups,
-        kept_weights=round(float(record.get("weight_density", 1.0)) * (outputs // groups) * inputs),
-        fresh_inputs=None if fresh is None else int(fresh),
-        activation_density=None if density is None else float(density),
-        has_bias=bool(record.get("bias", False)),
+        groups=row.groups,
+        kept_weights=round(row.weight_density * outputs * row.inputs),
+        fresh_inputs=row.fresh_inputs,
+        activation_density=row.activation_density,
+        has_bias=row.bias,
     )

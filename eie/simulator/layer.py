@@ -1,14 +1,13 @@
-"""One layer on one timing engine: passes and products added up to an `Activity`.
+"""The ends of a layer's timing: its inputs cut into slices, and what was counted of them put into an `Activity`.
 
-Comes in: an `EncodedLayer`, its recorded or computed inputs, the spec, the engine's name. Goes out: an `Activity`.
-Read by the run and by sweeps.
+Comes in: an `EncodedLayer` and its inputs; sums over all slices. Goes out: slices; an `Activity`. Read by `stages`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, fields
-from typing import Literal, TypeVar, get_args
+from typing import Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,67 +15,13 @@ from numpy.typing import NDArray
 from eie.activity import Activity
 from eie.compiler.encode import Encoding
 from eie.compiler.encoded import EncodedLayer
-from eie.errors import EieError, TraceError
 from eie.model.trace import LayerTrace
-from eie.simulator import fast
 from eie.simulator.records import PassTiming, Pattern, QueueTiming, Tally
 from eie.spec import AcceleratorSpec
 
 Engine = Literal["fast", "events"]
-Counted = TypeVar("Counted", PassTiming, QueueTiming, Tally)
+Counted = TypeVar("Counted", bound=PassTiming | QueueTiming | Tally)
 SLICE_ELEMENTS = 1 << 23
-
-
-def time_layer(
-    layer: EncodedLayer,
-    inputs: LayerTrace,
-    spec: AcceleratorSpec,
-    engine: Engine = "fast",
-    *,
-    threads: int | None = None,
-    advanced: Callable[[int], None] = lambda _: None,
-    log: Callable[[str], None] | None = None,
-) -> Activity:
-    """Count what happens in a layer.
-
-    Parameters
-    ----------
-    inputs
-        Which activations are non-zero, for every product of every sample.
-    engine
-        ``"fast"`` or ``"events"``; they agree in every number.
-    threads
-        For the fast engine.
-    advanced
-        Called with the number of products done, pass by pass.
-    log
-        For the event engine: called with a line for each cycle.
-
-    Raises
-    ------
-    TraceError
-        If the inputs do not have the layer's width.
-    """
-    if engine not in get_args(Engine):
-        raise EieError(f"engine {engine!r}: must be 'fast' or 'events'")
-    if inputs.width != layer.inputs:
-        raise TraceError(f"layer {layer.name!r} takes {layer.inputs} inputs, the activations have {inputs.width}")
-    total = PassTiming.blank(inputs.samples, spec.n_pe)
-    sent = np.zeros(inputs.samples, np.int64)
-    for part in slices(layer, inputs):
-        if engine == "fast":
-            timing = fast.time_pass(
-                encoding=part.encoding, pattern=part.pattern, spec=spec, threads=threads, advanced=advanced
-            )
-        else:
-            from eie.simulator import events
-
-            timing = events.time_pass(
-                encoding=part.encoding, pattern=part.pattern, spec=spec, advanced=advanced, log=log
-            )
-        part.add(sent, part.pattern.broadcasts)
-        part.add_record(total, timing)
-    return activity_of(layer=layer, inputs=inputs, spec=spec, sent=sent, total=total)
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,34 +1,30 @@
-"""The path from weights to an `Activity`, cut where spec fields enter, each piece done once.
+"""The one way from weights to an `Activity`, cut where spec fields enter.
 
-Comes in: a `Workload` and, call by call, a spec. Goes out: what each stage makes. Read by `outcome`.
+Comes in: a `Workload` and, call by call, a spec. Goes out: what each stage makes. Taken by the verb `simulate`, by
+sweeps, the paper's bench and the search's prices; with a `Cache` each piece is made once, without one nothing is kept.
 
-A stage is redone only when a field that it, or a stage before it, reads has changed:
+======== ============================================== ====================================
+stage    makes                                          from
+======== ============================================== ====================================
+shared   weights as codes                               the layer
+encoded  the images of all PEs                          ``shared``, or a compiled program
+inputs   which activations are non-zero                 ``shared``, or what was recorded
+slices   scan positions                                 ``encoded`` and ``inputs``
+tallies  reads, entries, issue and empty cycles         ``slices``
+queues   cycles, stalls, when each PE is free           ``slices``
+activity all of it, added up                            the two above
+======== ============================================== ====================================
 
-======== ============================================== ============================================
-stage    makes                                          reads
-======== ============================================== ============================================
-shared   weights as codes                               weight_bits
-encoded  the images of all PEs                          n_pe, index_bits, enforce_capacity (and, with
-                                                        it, the memory sizes), after ``shared``
-inputs   which activations are non-zero                 data_bits, after ``shared``; nothing where
-                                                        every layer has recorded inputs
-slices   scan positions                                 after ``encoded`` and ``inputs``
-tallies  reads, entries, issue and empty cycles         spmat_row_bits, after ``slices``
-queues   cycles, stalls, when each PE is free           act_queue_depth, after ``slices``
-activity all of it, added up                            io_bits, ptr_bits, after the two above
-======== ============================================== ============================================
-
-Clock, node and the other memory sizes enter none of these: time and energy are computed from the activity, later.
+A stage is made anew only when a spec field that it, or a stage before it, reads has changed: `eie.spec` says beside
+each field who reads it (docs/spec.md), and the keys of the cache come from there. The event engine counts in one stage,
+``events``, what the fast one counts in tallies and queues.
 """
 
 from __future__ import annotations
 
-import dataclasses
-from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterable, Mapping
-from concurrent.futures import Future
-from threading import Lock
-from typing import Any, TypeVar, cast
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeVar, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,198 +32,273 @@ from numpy.typing import NDArray
 from eie.activity import Activity
 from eie.compiler.encoded import EncodedLayer, encode_layer
 from eie.compiler.lower import lower
-from eie.compiler.program import image_fields
+from eie.compiler.program import Program
 from eie.compression.share import ShareReport, share
+from eie.errors import EieError, TraceError
 from eie.model.network import Layer, dataflow
 from eie.model.trace import LayerTrace
+from eie.simulator.cache import Cache
 from eie.simulator.fast import queue_pass, tally_pass
-from eie.simulator.layer import SLICE_ELEMENTS, Slice, activity_of, slices
-from eie.simulator.network import Settings, run_network
+from eie.simulator.layer import SLICE_ELEMENTS, Engine, Slice, activity_of, slices
+from eie.simulator.network import Datapath, Ran, Settings, Tensor, run_network
 from eie.simulator.records import PassTiming, QueueTiming, Tally
 from eie.simulator.workload import Workload
-from eie.spec import AcceleratorSpec
+from eie.spec import AcceleratorSpec, Stage, fields_of
 
 T = TypeVar("T")
-BUDGET_BYTES = 1 << 30
+Counting = Literal["tallies", "queues", "events"]
+_BLANK: Mapping[Counting, Callable[[int, int], Tally | QueueTiming | PassTiming]] = {
+    "tallies": Tally.blank,
+    "queues": QueueTiming.blank,
+    "events": PassTiming.blank,
+}
 
 
-class Cache:
-    """Values made once a key, least recently used ones dropped beyond a budget; safe for threads.
+@dataclass(frozen=True, kw_only=True)
+class How:
+    """How the stages do their work; no number depends on it but for ``datapath``.
 
-    Threads that ask for the same key wait for the first of them; different keys are made side by side. A failure is
-    handed to all who wait, and forgotten.
+    Attributes
+    ----------
+    engine
+        ``"fast"`` or ``"events"``.
+    datapath
+        Whose zeros the layers see where they feed each other.
+    threads
+        Of the arithmetic and the fast engine; None for the machine's cores.
+    advanced
+        Called as ``advanced(layer, products)`` with the products just timed.
+    log
+        With the event engine: called with a line for every cycle.
     """
 
-    def __init__(self, budget_bytes: int = BUDGET_BYTES) -> None:
-        self._budget = budget_bytes
-        self._kept: OrderedDict[Hashable, Future[Any]] = OrderedDict()
-        self._sizes: dict[Hashable, int] = {}
-        self._total = 0
-        self._lock = Lock()
+    engine: Engine = "fast"
+    datapath: Datapath = "fixed"
+    threads: int | None = None
+    advanced: Callable[[str, int], None] = lambda _layer, _products: None
+    log: Callable[[str], None] | None = None
 
-    def get(self, key: Hashable, make: Callable[[], T]) -> T:
-        """Return the value of ``key``, made now if need be."""
-        with self._lock:
-            found = self._kept.get(key)
-            if found is None:
-                promise: Future[Any] = Future()
-                self._kept[key] = promise
-            else:
-                self._kept.move_to_end(key)
-        if found is not None:
-            return cast(T, found.result())
-        try:
-            value = make()
-        except BaseException as error:
-            with self._lock:
-                del self._kept[key]
-            promise.set_exception(error)
-            raise
-        self._keep(key, held_bytes(value))
-        promise.set_result(value)
-        return value
+    def __post_init__(self) -> None:
+        if self.engine not in get_args(Engine):
+            raise EieError(f"engine {self.engine!r}: must be 'fast' or 'events'")
 
-    def _keep(self, key: Hashable, size: int) -> None:
-        with self._lock:
-            self._sizes[key] = size
-            self._total += size
-            while self._total > self._budget and self._sizes:
-                oldest = next(old for old in self._kept if old in self._sizes)
-                self._total -= self._sizes.pop(oldest)
-                del self._kept[oldest]
+
+@dataclass(frozen=True, eq=False)
+class _Counted:
+    """What a counting stage made of all slices: broadcasts (samples,), and its record, a row a sample."""
+
+    sent: NDArray[np.int64]
+    record: Tally | QueueTiming | PassTiming
 
 
 class Stages:
-    """The stages of one workload; ``layer`` is a layer's place in the network."""
+    """The stages of one workload; ``layer`` is a layer's place in the network.
 
-    def __init__(self, workload: Workload, cache: Cache) -> None:
+    Parameters
+    ----------
+    cache
+        Shared with the stages of other workloads, if one likes; None keeps nothing.
+    """
+
+    def __init__(self, workload: Workload, cache: Cache | None = None, how: How | None = None) -> None:
         self.workload = workload
         self._cache = cache
+        # One level of parallelism: whoever keeps pieces asks for many of them side by side, each on one thread.
+        self._how = how or How(threads=None if cache is None else 1)
 
     def shared(self, layer: int, spec: AcceleratorSpec) -> tuple[Layer, ShareReport]:
         """The layer's weights as codes, convolutions by im2col."""
-        one = self.workload.network.layers[layer]
+        weights = self.workload.layers[layer]
+        assert isinstance(weights, Layer)
         return self._once(
             stage="shared",
             layer=layer,
-            key=_shared_key(spec),
-            make=lambda: share(lower(one, "im2col")[0], spec.weight_bits),
+            spec=spec,
+            make=lambda: share(lower(weights, "im2col")[0], spec.weight_bits),
         )
 
     def encoded(self, layer: int, spec: AcceleratorSpec) -> EncodedLayer:
-        """The images of all PEs."""
+        """The images of all PEs; those of a program as they are.
+
+        Raises
+        ------
+        ProgramError
+            If the program was compiled for a machine that stores other images.
+        """
+        if isinstance(self.workload.network, Program):
+            return self.workload.network.on(spec).layers[layer]
 
         def make() -> EncodedLayer:
             made = encode_layer(*self.shared(layer, spec), spec)
-            for one in made.passes:
-                _ = one.largest_slot  # both are kept with the encoding: have them counted, and not made twice
+            for encoding in made.passes:
+                _ = encoding.largest_slot  # kept with the encoding, as slots are: have both counted, and made once
             return made
 
-        return self._once(stage="encoded", layer=layer, key=encoding_key(spec), make=make)
+        return self._once(stage="encoded", layer=layer, spec=spec, make=make)
+
+    def run(self, spec: AcceleratorSpec, ran: Ran) -> tuple[Tensor, ...]:
+        """Run the network from its own inputs, layer feeding layer; ``ran`` and the outputs as of `run_network`."""
+        graph = dataflow(self.workload.network)
+        assert graph is not None
+        layers = [self.encoded(place, spec) for place in range(len(self.workload.layers))]
+        return run_network(
+            graph=graph,
+            layers={layer.name: layer for layer in layers},
+            inputs=self.workload.given.arrays,
+            settings=Settings(data_bits=spec.data_bits, datapath=self._how.datapath, threads=self._how.threads),
+            ran=ran,
+        )
 
     def inputs(self, layer: int, spec: AcceleratorSpec) -> LayerTrace:
         """The layer's recorded inputs, or what the layers before it compute; no stored format changes those."""
-        network, given = self.workload.network, self.workload.given
-        name = network.layers[layer].name
+        given, name = self.workload.given, self.workload.layers[layer].name
         if given.layers:
             return given.layers[name]
 
         def make() -> dict[str, LayerTrace]:
-            found: dict[str, LayerTrace] = {}
+            read: dict[str, LayerTrace] = {}
 
-            def ran(one: EncodedLayer, inputs: LayerTrace, _: object) -> None:
-                found[one.name] = inputs.without_values()
+            def ran(encoded: EncodedLayer, inputs: LayerTrace, _: object) -> None:
+                read[encoded.name] = inputs.without_values()
 
-            layers = {one.name: self.encoded(i, spec) for i, one in enumerate(network.layers)}
-            graph = dataflow(network)
-            assert graph is not None
-            run_network(
-                graph=graph,
-                layers=layers,
-                inputs=given.arrays,
-                settings=Settings(data_bits=spec.data_bits, threads=1),
-                ran=ran,
-            )
-            return found
+            self.run(spec, ran)
+            return read
 
-        return self._once(stage="inputs", layer=-1, key=(*_shared_key(spec), spec.data_bits), make=make)[name]
+        # One run of the network makes the inputs of all its layers: place -1 stands for all.
+        return self._once(stage="inputs", layer=-1, spec=spec, make=make)[name]
 
-    def slices(self, layer: int, spec: AcceleratorSpec) -> Iterable[Slice]:
-        """Scan positions of the non-zero inputs, pass by pass; those of a large batch are made anew, piece by piece."""
-        encoded, inputs = self.encoded(layer, spec), self.inputs(layer, spec)
-        if inputs.rows * inputs.width > SLICE_ELEMENTS:
-            return slices(encoded, inputs)
-        return self._once(
-            stage="slices", layer=layer, key=self._slices_key(spec), make=lambda: list(slices(encoded, inputs))
-        )
+    def activity(self, layer: int, spec: AcceleratorSpec, inputs: LayerTrace | None = None) -> Activity:
+        """Everything counted, for every clock, node and energy table.
 
-    def tallies(self, layer: int, spec: AcceleratorSpec) -> tuple[NDArray[np.int64], Tally]:
-        """What is broadcast, and what is read and issued, of each sample."""
+        Parameters
+        ----------
+        inputs
+            What the layer has just read, where the caller is running the network; else stage ``inputs`` is asked.
 
-        def make() -> tuple[NDArray[np.int64], Tally]:
-            samples = self.inputs(layer, spec).samples
-            sent, total = np.zeros(samples, np.int64), Tally.blank(samples, spec.n_pe)
-            for part in self.slices(layer, spec):
-                part.add(sent, part.pattern.broadcasts)
-                part.add_record(total, tally_pass(part.encoding, part.pattern, spec.entries_per_row, threads=1))
-            return sent, total
-
-        return self._once(stage="tallies", layer=layer, key=self._tallies_key(spec), make=make)
-
-    def queues(self, layer: int, spec: AcceleratorSpec) -> QueueTiming:
-        """When things happen, of each sample."""
-
-        def make() -> QueueTiming:
-            total = QueueTiming.blank(self.inputs(layer, spec).samples, spec.n_pe)
-            for part in self.slices(layer, spec):
-                part.add_record(total, queue_pass(part.encoding, part.pattern, spec.act_queue_depth, threads=1))
-            return total
-
-        return self._once(stage="queues", layer=layer, key=self._queues_key(spec), make=make)
-
-    def activity(self, layer: int, spec: AcceleratorSpec) -> Activity:
-        """Everything counted, for every clock, node and energy table."""
+        Raises
+        ------
+        TraceError
+            If the inputs do not have the layer's width.
+        """
 
         def make() -> Activity:
-            sent, tally = self.tallies(layer, spec)
-            timing = PassTiming.of(self.queues(layer, spec), tally)
-            return activity_of(
-                layer=self.encoded(layer, spec), inputs=self.inputs(layer, spec), spec=spec, sent=sent, total=timing
+            encoded = self.encoded(layer, spec)
+            read = self.inputs(layer, spec) if inputs is None else inputs
+            if read.width != encoded.inputs:
+                raise TraceError(
+                    f"layer {encoded.name!r} takes {encoded.inputs} inputs, the activations have {read.width}"
+                )
+            sent, timing = self._timing(layer=layer, spec=spec, encoded=encoded, inputs=read)
+            return activity_of(layer=encoded, inputs=read, spec=spec, sent=sent, total=timing)
+
+        return self._once(stage="activity", layer=layer, spec=spec, make=make)
+
+    def _timing(
+        self, *, layer: int, spec: AcceleratorSpec, encoded: EncodedLayer, inputs: LayerTrace
+    ) -> tuple[NDArray[np.int64], PassTiming]:
+        """Add up what the engine counts, over slices and passes: broadcasts, and the rest, a row a sample."""
+
+        def count(due: Sequence[str]) -> dict[str, _Counted]:
+            # All stages that are due share one walk, so that a slice is made once and let go before the next.
+            totals: dict[str, _Counted] = {
+                stage: _Counted(np.zeros(inputs.samples, np.int64), _BLANK[stage](inputs.samples, spec.n_pe))
+                for stage in stages
+                if stage in due
+            }
+            for part in self._slices(layer=layer, spec=spec, encoded=encoded, inputs=inputs):
+                for stage, total in totals.items():
+                    part.add(total.sent, part.pattern.broadcasts)
+                    part.add_record(total.record, self._count(stage=stage, part=part, spec=spec, name=encoded.name))
+            return totals
+
+        stages: tuple[Counting, ...] = ("tallies", "queues") if self._how.engine == "fast" else ("events",)
+        if self._cache is None:
+            counted = count(stages)
+        else:
+            keys: dict[str, Hashable] = {stage: self._key(stage, layer, spec) for stage in stages}
+            counted = self._cache.get_all(keys, count)
+        sent, records = counted[stages[0]].sent, [counted[stage].record for stage in stages]
+        if isinstance(records[0], PassTiming):
+            return sent, records[0]
+        tally, queue = records
+        assert isinstance(tally, Tally)
+        assert isinstance(queue, QueueTiming)
+        return sent, PassTiming.of(queue, tally)
+
+    def _slices(
+        self, *, layer: int, spec: AcceleratorSpec, encoded: EncodedLayer, inputs: LayerTrace
+    ) -> Iterable[Slice]:
+        """Scan positions of the non-zero inputs, pass by pass; those of a large batch are made anew, piece by piece."""
+        if self._cache is None or inputs.rows * inputs.width > SLICE_ELEMENTS:
+            return slices(encoded, inputs)
+        return self._once(stage="slices", layer=layer, spec=spec, make=lambda: list(slices(encoded, inputs)))
+
+    def _count(self, *, stage: str, part: Slice, spec: AcceleratorSpec, name: str) -> Tally | QueueTiming | PassTiming:
+        """One slice in one pass, by one stage; progress goes by the stage that takes longest."""
+        if stage == "tallies":
+            return tally_pass(part.encoding, part.pattern, spec.entries_per_row, threads=self._how.threads)
+
+        def advanced(products: int) -> None:
+            self._how.advanced(name, products)
+
+        if stage == "queues":
+            return queue_pass(
+                encoding=part.encoding,
+                pattern=part.pattern,
+                act_queue_depth=spec.act_queue_depth,
+                threads=self._how.threads,
+                advanced=advanced,
             )
+        from eie.simulator import events  # SimPy is loaded for those who ask for it
 
-        key = (*self._queues_key(spec), *self._tallies_key(spec), spec.io_bits, spec.ptr_bits)
-        return self._once(stage="activity", layer=layer, key=key, make=make)
+        return events.time_pass(
+            encoding=part.encoding, pattern=part.pattern, spec=spec, advanced=advanced, log=self._how.log
+        )
 
-    def _slices_key(self, spec: AcceleratorSpec) -> tuple[Hashable, ...]:
-        return (*encoding_key(spec), *(() if self.workload.given.layers else (spec.data_bits,)))
+    def _once(self, *, stage: Stage, layer: int, spec: AcceleratorSpec, make: Callable[[], T]) -> T:
+        return make() if self._cache is None else self._cache.get(self._key(stage, layer, spec), make)
 
-    def _tallies_key(self, spec: AcceleratorSpec) -> tuple[Hashable, ...]:
-        return (*self._slices_key(spec), spec.spmat_row_bits)
-
-    def _queues_key(self, spec: AcceleratorSpec) -> tuple[Hashable, ...]:
-        return (*self._slices_key(spec), spec.act_queue_depth)
-
-    def _once(self, stage: str, layer: int, key: tuple[Hashable, ...], make: Callable[[], T]) -> T:
-        return self._cache.get((self.workload.content_hash, stage, layer, key), make)
-
-
-def _shared_key(spec: AcceleratorSpec) -> tuple[Hashable, ...]:
-    return (spec.weight_bits,)
+    def _key(self, stage: Stage | Counting, layer: int, spec: AcceleratorSpec) -> Hashable:
+        """What two values of a stage must agree in to be the same value."""
+        read_by: Stage = "activity" if stage == "events" else stage
+        recorded: tuple[Stage, ...] = ("inputs",) if self.workload.given.layers else ()
+        values = tuple(getattr(spec, name) for name in fields_of(read_by, spec, recorded))
+        return self.workload.content_hash, stage, layer, self._how.engine, self._how.datapath, values
 
 
 def encoding_key(spec: AcceleratorSpec) -> tuple[Hashable, ...]:
     """Return what two specs must agree on to share every encoding."""
-    return (*_shared_key(spec), *(getattr(spec, name) for name in image_fields(spec)))
+    return tuple(getattr(spec, name) for name in fields_of("encoded", spec))
 
 
-def held_bytes(value: object) -> int:
-    """Bytes of the arrays in a record, a list or a tuple of them; each array once."""
-    if isinstance(value, np.ndarray):
-        return int(value.nbytes)
-    if isinstance(value, list | tuple):
-        return sum(map(held_bytes, value))
-    if isinstance(value, Mapping):
-        return sum(map(held_bytes, value.values()))
-    if dataclasses.is_dataclass(value):
-        return sum(map(held_bytes, vars(value).values()))
-    return 0
+def time_layer(
+    layer: EncodedLayer,
+    inputs: LayerTrace,
+    spec: AcceleratorSpec,
+    engine: Engine = "fast",
+    *,
+    threads: int | None = None,
+    log: Callable[[str], None] | None = None,
+) -> Activity:
+    """Count what happens in one encoded layer on its inputs.
+
+    Parameters
+    ----------
+    layer
+        Encoded for ``spec``, or for one that stores it alike.
+    inputs
+        Which activations are non-zero, for every product of every sample.
+    engine
+        ``"fast"`` or ``"events"``; they agree in every number.
+    threads
+        For the fast engine.
+    log
+        For the event engine: called with a line for each cycle.
+
+    Raises
+    ------
+    TraceError
+        If the inputs do not have the layer's width.
+    """
+    workload = Workload.of_encoded(layer, inputs, spec)
+    return Stages(workload, how=How(engine=engine, threads=threads, log=log)).activity(0, spec)

@@ -1,25 +1,28 @@
 """A model on its inputs: what is simulated, on whatever machine.
 
-Comes in: a network, a layer or a path, and activations. Goes out: a frozen `Workload` with a content hash. Read by
-`stages` and by sweeps.
+Comes in: a network, a layer or a path, or a compiled program, and activations. Goes out: a frozen `Workload` with a
+content hash. Read by `stages`, and by whoever asks them: the verb, sweeps, the paper's bench, a search's prices.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from eie.importers import load
+from eie.compiler.encoded import EncodedLayer
+from eie.compiler.program import Program
+from eie.importers.entrance import Model, as_network
 from eie.model.geometry import describe
 from eie.model.matrix import SparseColumns
 from eie.model.network import Layer, Network, dataflow
+from eie.model.trace import LayerTrace
 from eie.simulator.inputs import Given, Inputs, given_inputs
-
-Model = Network | Layer | str | Path
+from eie.spec import AcceleratorSpec
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -30,20 +33,19 @@ class Workload:
     ----------
     model, trace
         Labels, unique as a pair within a sweep.
+    network
+        With its weights, to be encoded for any machine, or compiled for one.
     given
         Recorded inputs of every layer, or the network's own inputs: then the layers feed each other.
-    content_hash
-        SHA-256 over weights, structure and inputs; not over the labels.
     """
 
     model: str
     trace: str
-    network: Network
+    network: Network | Program
     given: Given
-    content_hash: str
 
     @classmethod
-    def of(cls, model: Model, inputs: Inputs = None) -> Workload:
+    def of(cls, model: Model | Program, inputs: Inputs = None) -> Workload:
         """Read the model if it is a path, and check that the inputs fit it.
 
         Raises
@@ -51,28 +53,38 @@ class Workload:
         ModelError, TraceError
             If they cannot be used.
         """
-        network = load(model) if isinstance(model, str | Path) else Network.of(model)
+        network = model if isinstance(model, Program) else as_network(model)
         given = given_inputs(layers=network.layers, dataflow=dataflow(network), activations=inputs, own=network.trace)
-        return cls(
-            model=network.name,
-            trace=given.source,
-            network=network,
-            given=given,
-            content_hash=_content_hash(network, given),
-        )
+        return cls(model=network.name, trace=given.source, network=network, given=given)
+
+    @classmethod
+    def of_encoded(cls, layer: EncodedLayer, inputs: LayerTrace, spec: AcceleratorSpec) -> Workload:
+        """Wrap one encoded layer with its inputs."""
+        program = Program(name=layer.name, spec=spec, layers=(layer,), sequential=True)
+        return cls(model=layer.name, trace="arrays", network=program, given=Given(layers={layer.name: inputs}))
+
+    @property
+    def layers(self) -> Sequence[Layer] | Sequence[EncodedLayer]:
+        """In order."""
+        return self.network.layers
+
+    @cached_property
+    def content_hash(self) -> str:
+        """SHA-256 over weights, structure and inputs; not over the labels."""
+        if isinstance(self.network, Program):
+            return hashlib.sha256(f"{self.network.content_hash} {self.given.sha256}".encode()).hexdigest()
+        return _content_hash(self.network, self.given)
 
     def refrozen(self) -> Workload:
         """Return it with read-only arrays again, for which kernels are compiled; pickling loses the flag."""
-        layers = tuple(
-            replace(
-                one,
-                matrix=SparseColumns.of(
-                    shape=one.matrix.shape, starts=one.matrix.starts, rows=one.matrix.rows, data=one.matrix.data
-                ),
-            )
-            for one in self.network.layers
-        )
+        if isinstance(self.network, Program):
+            return self
+        layers = tuple(replace(layer, matrix=_refrozen(layer.matrix)) for layer in self.network.layers)
         return replace(self, network=replace(self.network, layers=layers))
+
+
+def _refrozen(matrix: SparseColumns) -> SparseColumns:
+    return SparseColumns.of(shape=matrix.shape, starts=matrix.starts, rows=matrix.rows, data=matrix.data)
 
 
 def _content_hash(network: Network, given: Given) -> str:
@@ -93,7 +105,7 @@ def _content_hash(network: Network, given: Given) -> str:
     if network.graph is not None:
         add(network.graph.describe(), *network.graph.constants.values())
     for name, inputs in given.layers.items():
-        add((name, inputs.width, inputs.products), inputs.bits, inputs.values)
+        add((name, inputs.sha256))
     for name, array in given.arrays.items():
         add(name, array)
     return digest.hexdigest()

@@ -1,32 +1,45 @@
 """`compare`: EIE beside other machines.
 
-Comes in: a result (its JSON) and baselines. Goes out: a frozen `Comparison`. Read by the command line and
-`compare_figures`.
+Comes in: a result, its JSON file or a model, and baselines. Goes out: a frozen `Comparison`. Read by the command line
+and `eie.plots.comparison`.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from pathlib import Path
 
-from eie.errors import EieError
+from eie.compiler.program import Program
+from eie.energy.area import area_mm2
+from eie.energy.estimate import Method
+from eie.errors import EieError, EnergyError
+from eie.importers.entrance import Model, as_network
 from eie.machines import reports
 from eie.machines.choose import choose
 from eie.machines.match import match
 from eie.machines.records import WHOLE, Baseline, Machine, total
-from eie.machines.workload import Workload, work_of_records
+from eie.machines.rows import ResultRow, ResultRows
+from eie.machines.workload import Workload, work_of_rows
+from eie.model.geometry import fresh_inputs
 from eie.model.network import Network
 from eie.results.comparison import Column, Comparison
+from eie.results.layer import LayerResult
 from eie.results.result import Result
+from eie.simulation import simulate
+from eie.simulator.inputs import Inputs
 from eie.spec import AcceleratorSpec
+
+# As `eie.machines.rows.ENERGIES`: what every action costs, else what the published power makes of the time.
+PREFERRED: tuple[Method, ...] = ("activity", "published-power")
 
 
 def compare(
-    result: Result | Mapping[str, Any],
+    model: Result | ResultRows | Program | Model,
     baselines: Sequence[str | Baseline],
     *,
+    activations: Inputs = None,
+    spec: AcceleratorSpec | None = None,
     network: Network | None = None,
     reference: str | None = None,
     column_map: Mapping[str, str] | None = None,
@@ -35,12 +48,15 @@ def compare(
 
     Parameters
     ----------
-    result
-        A `Result`, or its JSON as `eie.machines.reports.read_result` reads it.
+    model
+        A `Result`, or its JSON file; or what `eie.simulate` takes, which is simulated here.
     baselines
         Names as in `eie.machines.choose`, or records made elsewhere.
+    activations, spec
+        For a model or program that is simulated here, as `eie.simulate` takes them.
     network
-        Whose weights measured baselines and the N:M check use; drawn at the layers' density without it.
+        Whose weights measured baselines and the N:M check use; drawn at the layers' density without it. A model that is
+        simulated here is its own.
     reference
         The machine that speedups are over: ``"eie"``, or one of ``baselines``; the first of them by default.
     column_map
@@ -51,14 +67,17 @@ def compare(
     EieError
         If a baseline cannot be had, or the reference is none of them.
     """
-    ours, workload, spec = as_baseline(result, network)
-    found = [
-        one if isinstance(one, Baseline) else choose(name=one, workload=workload, spec=spec, column_map=column_map)
-        for one in baselines
+    rows, network = _rows(model, activations=activations, spec=spec, network=network)
+    ours, workload = as_baseline(rows, network)
+    others = [
+        baseline
+        if isinstance(baseline, Baseline)
+        else choose(name=baseline, workload=workload, spec=rows.spec, column_map=column_map)
+        for baseline in baselines
     ]
-    if not found:
+    if not others:
         raise EieError("nothing to compare with: give at least one baseline")
-    names = [one if isinstance(one, str) else one.machine.name for one in baselines]
+    names = [baseline if isinstance(baseline, str) else baseline.machine.name for baseline in baselines]
     place = 1
     if reference is not None:
         if reference not in ("eie", *names):
@@ -66,11 +85,11 @@ def compare(
         place = ["eie", *names].index(reference)
     shapes = {layer.name: layer.shape for layer in workload.layers}
     columns, notes = [], []
-    for one in (ours, *found):
-        column, matched_notes = _column(one, shapes)
+    for baseline in (ours, *others):
+        column, matched_notes = _column(baseline, shapes)
         columns.append(column)
-        if one is not ours:
-            notes += [f"{one.machine.name}: {note}" for note in (*one.notes, *matched_notes)]
+        if baseline is not ours:
+            notes += [f"{baseline.machine.name}: {note}" for note in (*baseline.notes, *matched_notes)]
     notes += [f"EIE: {note}" for note in ours.notes]
     columns = _named_apart(columns)
     return Comparison(
@@ -83,27 +102,78 @@ def compare(
     )
 
 
-def as_baseline(
-    result: Result | Mapping[str, Any], network: Network | None = None
-) -> tuple[Baseline, Workload, AcceleratorSpec]:
-    """Return what a result says of EIE, what other machines are to run, and EIE's spec.
+def as_baseline(rows: ResultRows, network: Network | None = None) -> tuple[Baseline, Workload]:
+    """Return what a result says of EIE, and what other machines are to run.
 
     Parameters
     ----------
-    result
-        A `Result`, or its JSON.
     network
         Whose weights go into the workload, where its layers have the result's shapes.
-
-    Raises
-    ------
-    EieError
-        If the JSON is damaged.
     """
-    value = json.loads(result.to_json()) if isinstance(result, Result) else result
-    ours = reports.of_result(value, str(value.get("source", "result")))
-    workload = _with_weights(work_of_records(str(value.get("network", "network")), value["layers"]), network)
-    return ours, workload, AcceleratorSpec(**value["spec"])
+    return reports.of_result(rows, rows.source), _with_weights(work_of_rows(rows.network, rows.layers), network)
+
+
+def rows_of(result: Result) -> ResultRows:
+    """Return a result as the rows that its JSON file would give."""
+    energies, _ = result.energies()
+    method: Method | None = next((name for name in PREFERRED if name in energies), None)
+    try:
+        area = float(sum(area_mm2(result.spec).values()))
+    except EnergyError:
+        area = None
+    return ResultRows(
+        network=result.program.name,
+        source=result.program.source,
+        spec=result.spec,
+        layers=tuple(
+            _row(layer, None if method is None else float(energies[method].layers[place].nj.mean()))
+            for place, layer in enumerate(result.layers)
+        ),
+        area_mm2=area,
+        priced_by=None if method is None else f"energy_{method.replace('-', '_')}_nj",
+        notes=result.notes(),
+    )
+
+
+def _row(layer: LayerResult, energy_nj: float | None) -> ResultRow:
+    outputs, inputs = layer.shape
+    return ResultRow(
+        layer=layer.name,
+        outputs=outputs,
+        inputs=inputs,
+        products=layer.products,
+        kind=layer.kind,
+        groups=layer.groups,
+        fresh_inputs=fresh_inputs(layer.encoded.geometry),
+        bias=layer.encoded.has_bias,
+        weight_density=layer.encoded.weight_density,
+        activation_density=layer.activity.activation_density,
+        cycles=layer.cycles,
+        latency_us=layer.latency.mean,
+        efficiency=layer.efficiency,
+        reload_cycles=layer.activity.reload_cycles,
+        energy_nj=energy_nj,
+    )
+
+
+def _rows(
+    model: Result | ResultRows | Program | Model,
+    *,
+    activations: Inputs,
+    spec: AcceleratorSpec | None,
+    network: Network | None,
+) -> tuple[ResultRows, Network | None]:
+    """Read, or simulate; the second value is the network whose weights are at hand."""
+    if isinstance(model, str | Path) and Path(model).suffix == ".json":
+        model = reports.read_result(model)
+    if isinstance(model, Result | ResultRows):
+        if spec is not None or activations is not None:
+            raise EieError("spec and activations are for a model that is simulated here: a result has its own")
+        return (rows_of(model) if isinstance(model, Result) else model), network
+    if isinstance(model, Program) or (isinstance(model, str | Path) and Program.is_program(model)):
+        return rows_of(simulate(model, activations, spec=spec, keep_outputs=False)), network
+    read = as_network(model, "an eie.Program, an eie.Result or the .json file of one")
+    return rows_of(simulate(read, activations, spec=spec, keep_outputs=False)), network or read
 
 
 def _column(baseline: Baseline, shapes: Mapping[str, tuple[int, int, int]]) -> tuple[Column, tuple[str, ...]]:

@@ -25,7 +25,7 @@ from eie.model.network import Layer, Network
 from eie.results.result import Result
 from eie.simulation import simulate
 from eie.spec import AcceleratorSpec
-from eie.studies.compare import as_baseline
+from eie.studies.compare import as_baseline, rows_of
 
 EIE = "eie"
 SPARSE = ("csr", "csc")
@@ -85,9 +85,9 @@ def check(machines: Sequence[str], spec: AcceleratorSpec) -> None:
         raise EieError(f"machines {', '.join(machines)}: name each once; eie is there already")
     layer = Layer.from_weights("probe", np.ones((2, 2)))
     probe = Workload("probe", (layer_work(layer, 1, 4, matrix=layer.matrix),))
-    found = {name: choose(name, probe, spec).machine for name in machines}
-    for name, twin in combinations(found, 2):
-        if found[name] == found[twin]:
+    chosen = {name: choose(name, probe, spec).machine for name in machines}
+    for name, twin in combinations(chosen, 2):
+        if chosen[name] == chosen[twin]:
             raise EieError(f"machines {name} and {twin} are the same: name it once")
 
 
@@ -114,15 +114,15 @@ def run_all(
         program = compile_network(network, spec)
         inputs = None if network.trace is None else network.trace.head(samples)
         result = simulate(program, inputs, keep_outputs=False)
-        ours, workload, _ = as_baseline(result, network)
+        ours, workload = as_baseline(rows_of(result), network)
         modelled = {name: choose(name, workload, spec) for name in machines if measured_task(name, workload) is None}
         runs.append(Run(program=program, result=result, workload=workload, costs={EIE: ours, **modelled}))
     timed = [(i, name, measured_task(name, run.workload)) for i, run in enumerate(runs) for name in machines]
     tasks = [(i, name, task) for i, name, task in timed if task is not None]
     if tasks:
         progress(f"measuring on this computer, {len(tasks)} ways")
-        found = measured.run_together([task for *_, task in tasks])
-        for (i, name, _), one in zip(tasks, found, strict=True):
-            runs[i] = replace(runs[i], costs={**runs[i].costs, name: one})
+        timings = measured.run_together([task for *_, task in tasks])
+        for (i, name, _), timing in zip(tasks, timings, strict=True):
+            runs[i] = replace(runs[i], costs={**runs[i].costs, name: timing})
     order = (EIE, *machines)
     return [replace(run, costs={name: run.costs[name] for name in order}) for run in runs]

@@ -86,10 +86,10 @@ def total_record(outcomes: Sequence[LayerOutcome], spec: AcceleratorSpec, cell: 
     inputs
         What to note about the inputs, or nothing.
     """
-    records = [one.record for one in outcomes]
+    records = [outcome.record for outcome in outcomes]
     total: dict[str, Any] = dict.fromkeys(records[0])
     added = {key: sum(record[key] for record in records) for key in ADDED}
-    latency = Distribution.of(np.sum([one.cycles for one in outcomes], axis=0) / spec.clock_mhz)
+    latency = Distribution.of(np.sum([outcome.cycles for outcome in outcomes], axis=0) / spec.clock_mhz)
     compute_us = spec.us(added["cycles"] - added["reload_cycles"])
     total |= added | {
         "samples": records[0]["samples"],
@@ -104,7 +104,7 @@ def total_record(outcomes: Sequence[LayerOutcome], spec: AcceleratorSpec, cell: 
     }
     for method in outcomes[0].nj:
         key = f"energy_{method.replace('-', '_')}"
-        spread = Distribution.of(np.sum([one.nj[method] for one in outcomes], axis=0))
+        spread = Distribution.of(np.sum([outcome.nj[method] for outcome in outcomes], axis=0))
         for name in total:
             if name.startswith(key):
                 total[name] = sum(record[name] for record in records)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
@@ -17,26 +17,15 @@ from typing import Any
 
 from eie.energy.tables import Cell
 from eie.errors import ModelError, SpecError
+from eie.importers.entrance import as_network
 from eie.simulator.workload import Workload
 from eie.spec import AcceleratorSpec
 from eie.sweeps.vary import Changes
 from eie.version import __version__
 
-# Everything between weights and a row of the table: where one of these changes, old journal lines no longer count.
-ENGINE_SOURCES = (
-    "activity.py",
-    "compiler",
-    "compression",
-    "energy",
-    "formats",
-    "kernels",
-    "machines",
-    "model",
-    "results",
-    "simulator",
-    "spec.py",
-    "sweeps",
-)
+# Rooms that no row of a sweep depends on, since nothing that makes rows imports them: they ask for results or show them.
+# All else counts, a new module too: a row that was made before a change of it is made again.
+OUTSIDE = ("__main__.py", "cli", "plots", "recording", "shipped", "studies")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,18 +62,18 @@ def workloads(models: object, traces: object) -> tuple[Workload, ...]:
         None, or one or a list of inputs as `eie.simulate` takes them, for the models without inputs of their own.
     """
     shared = list(traces) if isinstance(traces, list) else [traces]
-    found: list[Workload] = []
+    loads: list[Workload] = []
     for model in models if isinstance(models, list) else [models]:
         if isinstance(model, tuple) and len(model) != 2:
             raise ModelError(f"a tuple of {len(model)}: must be a pair (model, inputs); several models go in a list")
         pairs = [model] if isinstance(model, tuple) else [(model, inputs) for inputs in shared]
-        found += [Workload.of(*pair) for pair in pairs]
+        loads += [Workload.of(as_network(weights), inputs) for weights, inputs in pairs]
     labels: dict[tuple[str, str], int] = {}
-    for i, one in enumerate(found):
-        count = labels[one.model, one.trace] = labels.get((one.model, one.trace), 0) + 1
+    for i, load in enumerate(loads):
+        count = labels[load.model, load.trace] = labels.get((load.model, load.trace), 0) + 1
         if count > 1:
-            found[i] = replace(one, model=f"{one.model} ({count})")
-    return tuple(found)
+            loads[i] = replace(load, model=f"{load.model} ({count})")
+    return tuple(loads)
 
 
 def points(
@@ -108,11 +97,11 @@ def points(
     )
 
 
-def refuse_useless_values(found: Sequence[Point]) -> None:
+def refuse_useless_values(grid: Sequence[Point]) -> None:
     """Raise `SpecError` for a value that makes no machine in any combination: a slip, not a corner of the grid."""
-    good = {(name, value) for point in found if point.spec for name, value in point.changes.items()}
+    good = {(name, value) for point in grid if point.spec for name, value in point.changes.items()}
     bad: dict[tuple[str, Any], str] = {}
-    for point in found:
+    for point in grid:
         for name, value in point.changes.items():
             if (name, value) not in good:
                 bad.setdefault((name, value), point.error)
@@ -122,20 +111,28 @@ def refuse_useless_values(found: Sequence[Point]) -> None:
 
 @cache
 def engine_digest() -> str:
-    """SHA-256 over the sources and tables that decide a row, and the package's version."""
+    """SHA-256 over the package's version and whatever may decide a row: see `digest_of`."""
+    return digest_of(files("eie"))
+
+
+def digest_of(package: Traversable) -> str:
+    """SHA-256 over the package's version, and name and content of its modules and tables but for `OUTSIDE`."""
     digest = hashlib.sha256(__version__.encode())
-    for name in ENGINE_SOURCES:
-        _digest_sources(files("eie") / name, digest)
+    for path, file in sorted(_files(package, ""), key=lambda pair: pair[0]):
+        digest.update(path.encode() + b"\0" + file.read_bytes() + b"\0")
     return digest.hexdigest()
 
 
-def _digest_sources(place: Traversable, digest: Any) -> None:
-    if place.is_dir():
-        for child in sorted(place.iterdir(), key=lambda one: one.name):
-            if child.is_dir() or child.name.endswith((".py", ".toml", ".csv")):
-                _digest_sources(child, digest)
-        return
-    digest.update(place.name.encode() + b"\0" + place.read_bytes())
+def _files(folder: Traversable, prefix: str) -> Iterator[tuple[str, Traversable]]:
+    """Path and file of everything below; what Python or an editor leaves behind is no part of the package."""
+    for child in folder.iterdir():
+        path = f"{prefix}{child.name}"
+        if path in OUTSIDE or child.name == "__pycache__" or child.name.startswith(".") or child.name.endswith("~"):
+            continue
+        if child.is_dir():
+            yield from _files(child, f"{path}/")
+        else:
+            yield path, child
 
 
 def _key(content_hash: str, spec: Mapping[str, Any], cell: Cell) -> str:

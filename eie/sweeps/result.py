@@ -41,11 +41,14 @@ class SweepResult:
         The varied fields and their values.
     spec
         The machine that was varied.
+    notes
+        What a reader must know about how the rows came to be.
     """
 
     rows: tuple[Record, ...]
     vary: Vary
     spec: AcceleratorSpec
+    notes: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, rows: Sequence[Record], vary: Vary, spec: AcceleratorSpec) -> SweepResult:

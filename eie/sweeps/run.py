@@ -106,15 +106,15 @@ def sweep(
         try:
             if optimise:
                 objectives = (optimise,) if isinstance(optimise, str) else tuple(optimise)
-                found = search(session=session, vary=values, spec=spec, objectives=objectives, trials=trials)
+                asked = search(session=session, vary=values, spec=spec, objectives=objectives, trials=trials)
             else:
-                found = points(loads=loads, base=spec, changes=grid(values), cell=cell)
-                refuse_useless_values(found)
-                session.evaluate(found)
+                asked = points(loads=loads, base=spec, changes=grid(values), cell=cell)
+                refuse_useless_values(asked)
+                session.evaluate(asked)
         except KeyboardInterrupt:
             if book is None:
                 raise
             raise SweepInterrupted(
                 f"interrupted; {len(book.entries)} points are kept in {book.path}: the same command goes on from there"
             ) from None
-        return session.result(found, values, spec)
+        return session.result(asked, values, spec)

@@ -57,21 +57,21 @@ def search(
         asked = [study.ask() for _ in range(min(BATCH, trials - start))]
         # An index into the values keeps their order, of whatever type they are.
         changes = [
-            {field: values[one.suggest_int(field, 0, len(values) - 1)] for field, values in vary.items()}
-            for one in asked
+            {field: values[trial.suggest_int(field, 0, len(values) - 1)] for field, values in vary.items()}
+            for trial in asked
         ]
-        found = points(loads=session.loads, base=spec, changes=changes, cell=session.cell)
-        session.evaluate(found, before=start * loads, total=trials * loads)
+        batch = points(loads=session.loads, base=spec, changes=changes, cell=session.cell)
+        session.evaluate(batch, before=start * loads, total=trials * loads)
         for i, trial in enumerate(asked):
-            goal = _goal(session, found[i :: len(asked)], columns)
+            goal = _goal(session, batch[i :: len(asked)], columns)
             study.tell(trial, goal, state=None if goal else optuna.trial.TrialState.FAIL)
-        tried += found
+        tried += batch
     return tuple(tried)
 
 
-def _goal(session: Session, found: Sequence[Point], columns: Sequence[str]) -> list[float] | None:
+def _goal(session: Session, trial: Sequence[Point], columns: Sequence[str]) -> list[float] | None:
     """Sum each objective over the workloads; None where a point failed or has no such figure."""
-    entries = [session.entries[point.key] for point in found]
+    entries = [session.entries[point.key] for point in trial]
     if any("error" in entry for entry in entries):
         return None
     totals = [entry["total"] for entry in entries]

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from contextlib import closing
+from dataclasses import replace
 from typing import Any
 
 from eie.energy.tables import Cell
@@ -15,6 +16,7 @@ from eie.formats.records import Record
 from eie.simulator.stages import encoding_key
 from eie.simulator.workload import Workload
 from eie.spec import AcceleratorSpec
+from eie.sweeps import plan
 from eie.sweeps.journal import Entry, Journal
 from eie.sweeps.outcome import LayerOutcome, total_record
 from eie.sweeps.plan import Point
@@ -40,6 +42,8 @@ class Session:
         self.loads, self.cell = loads, cell
         self._workers, self._journal, self._progress = workers, journal, progress
         kept = journal.entries if journal else {}
+        self._engine = plan.engine_digest()[:16]
+        self.notes = () if journal is None else _not_continued(journal, self._engine)
         self.entries: dict[str, Entry] = {
             key: entry for key, entry in kept.items() if not (retry_failed and "error" in entry)
         }
@@ -60,18 +64,18 @@ class Session:
                 chunk=i,
                 workload=chunk[0].workload,
                 layer=layer,
-                specs=tuple(one.spec for one in chunk if one.spec),
+                specs=tuple(point.spec for point in chunk if point.spec),
                 cell=self.cell,
             )
             for i, chunk in enumerate(chunks)
-            for layer in range(len(self.loads[chunk[0].workload].network.layers))
+            for layer in range(len(self.loads[chunk[0].workload].layers))
         ]
         arrived: dict[int, dict[int, list[Outcome]]] = defaultdict(dict)
         with closing(self._workers.outcomes(jobs)) as arriving:
             for job, outcomes in arriving:
                 layers = arrived[job.chunk]
                 layers[job.layer] = outcomes
-                if len(layers) == len(self.loads[job.workload].network.layers):
+                if len(layers) == len(self.loads[job.workload].layers):
                     del arrived[job.chunk]
                     chunk = chunks[job.chunk]
                     for i, point in enumerate(chunk):
@@ -79,15 +83,15 @@ class Session:
                     done += len(chunk)
                     self._report(done, total)
 
-    def result(self, found: Sequence[Point], vary: Vary, spec: AcceleratorSpec) -> SweepResult:
-        """Return the rows of ``found``, sorted by workload and values."""
+    def result(self, asked: Sequence[Point], vary: Vary, spec: AcceleratorSpec) -> SweepResult:
+        """Return the rows of the points asked for, sorted by workload and values."""
         places = {field: {value: at for at, value in enumerate(values)} for field, values in vary.items()}
 
         def order(point: Point) -> tuple[int, ...]:
             return (point.workload, *(places[field][value] for field, value in point.changes.items()))
 
         rows: list[Record] = []
-        for point in sorted({(point.workload, point.key): point for point in found}.values(), key=order):
+        for point in sorted({(point.workload, point.key): point for point in asked}.values(), key=order):
             load = self.loads[point.workload]
             who = {"model": load.model, "trace": load.trace, **point.changes}
             entry = self.entries[point.key]
@@ -96,7 +100,7 @@ class Session:
             else:
                 rows.append({**who, "row": "total", **entry["total"]})
                 rows += [{**who, "row": "layer", **record} for record in entry["layers"]]
-        return SweepResult.of(rows, vary, spec)
+        return replace(SweepResult.of(rows, vary, spec), notes=self.notes)
 
     def _chunks(self, missing: Sequence[Point]) -> list[list[Point]]:
         """Put points together that share their encodings; where those are few, cut them up for the workers."""
@@ -106,23 +110,24 @@ class Session:
             groups[point.workload, encoding_key(point.spec)].append(point)
         chunks = []
         for group in groups.values():
-            layers = len(self.loads[group[0].workload].network.layers)
+            layers = len(self.loads[group[0].workload].layers)
             pieces = -(-self._workers.width * 2 // (len(groups) * layers))
             size = min(LARGEST_CHUNK, -(-len(group) // pieces))
             chunks += [group[i : i + size] for i in range(0, len(group), size)]
         return chunks
 
     def _entry(self, point: Point, outcomes: Sequence[Outcome]) -> dict[str, Any]:
-        failed = [one for one in outcomes if isinstance(one, str)]
-        who = {"key": point.key, "model": self.loads[point.workload].model, "changes": dict(point.changes)}
+        failed = [outcome for outcome in outcomes if isinstance(outcome, str)]
+        # Keys alone say what is current; the engine tells a reader why older lines are not.
+        who = {"key": point.key, "engine": self._engine, "model": self.loads[point.workload].model, "changes": dict(point.changes)}
         if failed:
             return {**who, "error": failed[0]}
-        good = [one for one in outcomes if isinstance(one, LayerOutcome)]
+        good = [outcome for outcome in outcomes if isinstance(outcome, LayerOutcome)]
         assert point.spec is not None
         given = self.loads[point.workload].given
         note = f"synthetic inputs: {given.source}" if given.synthetic else ""
         total = total_record(outcomes=good, spec=point.spec, cell=self.cell, inputs=note)
-        return {**who, "total": total, "layers": [one.record for one in good]}
+        return {**who, "total": total, "layers": [outcome.record for outcome in good]}
 
     def _keep(self, entry: Entry) -> None:
         self.entries[entry["key"]] = entry
@@ -132,3 +137,15 @@ class Session:
     def _report(self, done: int, total: int) -> None:
         if self._progress is not None:
             self._progress(done, total)
+
+
+def _not_continued(journal: Journal, engine: str) -> tuple[str, ...]:
+    """Say which lines of a journal are of another version of eie, whose numbers need not be this one's."""
+    stated = [entry.get("engine") for entry in journal.entries.values()]
+    old, other = stated.count(None), sum(stamp not in (None, engine) for stamp in stated)
+    notes = []
+    if old:
+        notes.append(f"{journal.path}: {old} points of eie 0.1 in this journal are not continued")
+    if other:
+        notes.append(f"{journal.path}: {other} points of another state of eie in this journal are not continued")
+    return tuple(notes)

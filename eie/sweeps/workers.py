@@ -16,7 +16,8 @@ from typing import Any, Protocol
 
 from eie.energy.tables import Cell
 from eie.errors import EieError
-from eie.simulator.stages import Cache, Stages
+from eie.simulator.cache import Cache
+from eie.simulator.stages import Stages
 from eie.simulator.workload import Workload
 from eie.spec import AcceleratorSpec
 from eie.sweeps.outcome import LayerOutcome, layer_outcome
@@ -55,7 +56,7 @@ class Threads:
 
     def __init__(self, workloads: Sequence[Workload], threads: int | None) -> None:
         cache = Cache()
-        self._stages = [Stages(one, cache) for one in workloads]
+        self._stages = [Stages(workload, cache) for workload in workloads]
         self.width = threads or os.cpu_count() or 1
 
     def outcomes(self, jobs: Sequence[Job]) -> Generator[tuple[Job, list[Outcome]]]:
@@ -96,11 +97,11 @@ class Cluster:
         self._client, address = client, client.scheduler.address
         try:
             client.wait_for_workers(1, timeout=CONNECT_SECONDS)
-            found = client.run(engine_digest)
+            digests = client.run(engine_digest)
         except TimeoutError:
             self.close()
             raise EieError(f"scheduler {address}: has no workers") from None
-        others = [name for name, digest in found.items() if digest != engine_digest()]
+        others = [name for name, digest in digests.items() if digest != engine_digest()]
         if others:
             self.close()
             raise EieError(f"workers {', '.join(others)}: have another version of eie: install the same everywhere")
@@ -167,7 +168,7 @@ def _outcome_or_error(stages: Stages, job: Job, spec: AcceleratorSpec) -> Outcom
     except EieError as error:
         return str(error)
     except MemoryError:
-        return f"layer {stages.workload.network.layers[job.layer].name!r}: out of memory"
+        return f"layer {stages.workload.layers[job.layer].name!r}: out of memory"
     except Exception as error:
         # A defect of ours must not end a sweep of hours; it is kept with the point, and --retry-failed tries again.
         return f"{type(error).__name__}: {error}"

@@ -15,6 +15,7 @@ from eie.compression.coding.size import csr_bytes, float32_bytes, weight_count
 from eie.compression.pruning.prune import compact, n_of_m
 from eie.compression.training.trainer import Trainer
 from eie.errors import EieError
+from eie.importers.entrance import Model, as_network
 from eie.machines.records import Baseline
 from eie.model.network import Layer, Network
 from eie.model.trace import Trace
@@ -182,7 +183,7 @@ class GranularityStudy:
 
 
 def granularity(
-    network: Network | Layer,
+    model: Model,
     variants: Sequence[str | Variant] = forms.DEFAULT,
     machines: Sequence[str] | None = None,
     *,
@@ -197,8 +198,9 @@ def granularity(
 
     Parameters
     ----------
-    network
-        Not pruned yet, if what a granularity can give is to be seen; its trace's labels, if it has any, give accuracy.
+    model
+        A path, the name of a shipped model, a `Layer` or a `Network`. Not pruned yet, if what a granularity can give is
+        to be seen; its trace's labels, if it has any, give accuracy.
     variants
         As `Variant.parse` reads them; the unpruned network is added in front.
     machines
@@ -226,7 +228,7 @@ def granularity(
     EieError
         For a variant or machine that is not known, and as for compiling and simulating.
     """
-    network = Network.of(network)
+    network = as_network(model)
     asked = [Variant.parse(form) if isinstance(form, str) else form for form in variants]
     chosen = list(dict.fromkeys([Variant(), *asked]))
     machines = default_machines() if machines is None else machines

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -17,14 +16,14 @@ import numpy as np
 
 from eie.activity import Activity
 from eie.compiler.encoded import EncodedLayer
-from eie.compiler.program import IMAGE_FIELDS
-from eie.compiler.program import compile as compile_layer
 from eie.errors import ModelError
 from eie.formats.npz import read_npz
 from eie.model.matrix import SparseColumns
 from eie.model.network import Layer
-from eie.model.trace import LayerTrace
-from eie.simulator.layer import time_layer
+from eie.model.trace import LayerTrace, Trace
+from eie.simulator.cache import Cache
+from eie.simulator.stages import Stages
+from eie.simulator.workload import Workload
 from eie.spec import EIE_64PE, AcceleratorSpec
 from eie.studies.paper.masks import EVEN, draw, measured_spread
 from eie.studies.paper.published import BenchmarkLayer, published
@@ -35,14 +34,6 @@ REAL_LAYER = "Alex-8"
 FC8_NAME = "alexnet_fc8.npz"
 FC8_VARIABLE = "EIE_FC8"
 SEED = 0
-
-
-@dataclass(frozen=True, eq=False)
-class Workload:
-    """A layer and the one input it runs on."""
-
-    layer: Layer
-    inputs: LayerTrace
 
 
 class Bench:
@@ -63,41 +54,43 @@ class Bench:
         self.fc8 = fc8
         self.progress = progress
         self.published = published()
-        self._workloads: dict[tuple[str, Mask], Workload] = {}
-        self._encoded: dict[tuple[str, Mask], EncodedLayer] = {}
-        self._activities: dict[tuple[str, Mask, AcceleratorSpec], Activity] = {}
+        self._cache = Cache()
+        self._stages: dict[tuple[str, Mask], Stages] = {}
         if fc8 is not None:
-            self._workloads[REAL_LAYER, "real"] = _read_fc8(fc8)
+            self._stages[REAL_LAYER, "real"] = self._of(*_read_fc8(fc8))
 
     def best_mask(self, layer: str) -> Mask:
         """The most realistic data there is for a layer."""
-        return "real" if (layer, "real") in self._workloads else "spread"
+        return "real" if (layer, "real") in self._stages else "spread"
 
-    def workload(self, layer: str, mask: Mask) -> Workload:
-        """Return a layer and its input."""
-        key = layer, mask
-        if key not in self._workloads:
-            self.progress(f"drawing {layer}, {mask} mask")
-            self._workloads[key] = _draw(self.published.layer(layer), self.published.layers.index(layer), mask)
-        return self._workloads[key]
+    def layer(self, layer: str, mask: Mask) -> Layer:
+        """Return a layer with its weights."""
+        drawn = self._of_layer(layer, mask).workload.layers[0]
+        assert isinstance(drawn, Layer)
+        return drawn
+
+    def inputs(self, layer: str, mask: Mask) -> LayerTrace:
+        """Return the one input that a layer runs on."""
+        return self._of_layer(layer, mask).workload.given.layers[layer]
 
     def encoded(self, layer: str, mask: Mask, spec: AcceleratorSpec = EIE_64PE) -> EncodedLayer:
-        """Compile a layer; the image of the 64-PE machine is kept."""
-        work = self.workload(layer, mask).layer
-        if any(getattr(spec, name) != getattr(EIE_64PE, name) for name in IMAGE_FIELDS):
-            return compile_layer(work, spec).layers[0]
-        key = layer, mask
-        if key not in self._encoded:
-            self._encoded[key] = compile_layer(work, EIE_64PE).layers[0]
-        return self._encoded[key]
+        """Compile a layer."""
+        return self._of_layer(layer, mask).encoded(0, spec)
 
     def activity(self, layer: str, mask: Mask, spec: AcceleratorSpec = EIE_64PE) -> Activity:
-        """Time a layer. Counts do not depend on clock or node, so machines that differ only there share them."""
-        key = layer, mask, spec.replace(name="", clock_mhz=EIE_64PE.clock_mhz, node_nm=EIE_64PE.node_nm)
-        if key not in self._activities:
-            encoded, inputs = self.encoded(layer, mask, spec), self.workload(layer, mask).inputs
-            self._activities[key] = time_layer(encoded, inputs, spec, threads=1)
-        return self._activities[key]
+        """Time a layer; machines that differ only in clock or node share their counts."""
+        return self._of_layer(layer, mask).activity(0, spec)
+
+    def _of_layer(self, layer: str, mask: Mask) -> Stages:
+        key = layer, mask
+        if key not in self._stages:
+            self.progress(f"drawing {layer}, {mask} mask")
+            drawn = _draw(self.published.layer(layer), self.published.layers.index(layer), mask)
+            self._stages[key] = self._of(*drawn)
+        return self._stages[key]
+
+    def _of(self, layer: Layer, inputs: LayerTrace) -> Stages:
+        return Stages(Workload.of(layer, Trace(layers={layer.name: inputs})), self._cache)
 
     def prepare(self, masks: Iterable[Mask], specs: Iterable[AcceleratorSpec], text: str = "simulating") -> None:
         """Time all nine layers with each mask on each machine, layers side by side on the machine's cores."""
@@ -145,7 +138,7 @@ def find_fc8() -> Path | None:
     return next((path for path in (Path(FC8_NAME), Path("data") / FC8_NAME) if path.is_file()), None)
 
 
-def _draw(row: BenchmarkLayer, number: int, mask: Mask) -> Workload:
+def _draw(row: BenchmarkLayer, number: int, mask: Mask) -> tuple[Layer, LayerTrace]:
     """Exactly the printed share of inputs is active; the weights' density is met on average."""
     if mask == "real":
         raise ModelError(f"layer {row.name!r}: no real data: only {REAL_LAYER} is public, and needs its file (--fc8)")
@@ -163,7 +156,7 @@ def _draw(row: BenchmarkLayer, number: int, mask: Mask) -> Workload:
     )
     active = np.zeros(row.inputs, np.float32)
     active[rng.permutation(row.inputs)[: round(row.inputs * acts)]] = 1
-    return Workload(_one_code_layer(row.name, matrix), LayerTrace.from_dense(active).without_values())
+    return _one_code_layer(row.name, matrix), LayerTrace.from_dense(active).without_values()
 
 
 def _one_code_layer(name: str, matrix: SparseColumns) -> Layer:
@@ -171,7 +164,7 @@ def _one_code_layer(name: str, matrix: SparseColumns) -> Layer:
     return Layer(name=name, matrix=matrix, codebook=np.array([0, 1], np.float32), synthetic=True)
 
 
-def _read_fc8(path: Path) -> Workload:
+def _read_fc8(path: Path) -> tuple[Layer, LayerTrace]:
     arrays = read_npz(path, ModelError)
     missing = [name for name in ("codes", "codebook", "bias_codes", "act") if name not in arrays]
     if missing:
@@ -189,4 +182,4 @@ def _read_fc8(path: Path) -> Workload:
         raise ModelError(
             f"{path}: act holds {inputs.rows} x {inputs.width} values: must be one input of {layer.inputs}"
         )
-    return Workload(layer, inputs)
+    return layer, inputs

@@ -65,7 +65,7 @@ _DATA = {"spread": "masks with the measured spread (Alex-8: real data if given)"
 def _active_columns(bench: Bench, layer: str, mask: Mask) -> tuple[Encoding, NDArray[np.int64]]:
     """Return a layer's encoding on 64 PEs and the columns that its input activates, the bias included."""
     encoding = bench.encoded(layer, mask).passes[0]
-    active = np.flatnonzero(bench.workload(layer, mask).inputs.mask[0])
+    active = np.flatnonzero(bench.inputs(layer, mask).mask[0])
     return encoding, np.append(active, encoding.inputs) if encoding.has_bias else active
 
 

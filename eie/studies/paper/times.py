@@ -51,7 +51,7 @@ def _masks_of(bench: Bench, layer: str) -> list[Mask]:
 
 
 def _density_row(bench: Bench, name: str, mask: Mask) -> dict[str, Value]:
-    printed, layer = bench.published.layer(name), bench.workload(name, mask).layer
+    printed, layer = bench.published.layer(name), bench.layer(name, mask)
     activity = bench.activity(name, mask)
     # The bias is a column of its own that is always active; Table III counts the weights alone.
     in_bias = layer.outputs if layer.has_bias else 0

@@ -9,18 +9,20 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from hashlib import blake2b
 from typing import Literal
 
 import numpy as np
 
-from eie.compiler.program import compile as compile_network
+from eie.energy.estimate import estimate
 from eie.errors import EieError
 from eie.machines.choose import choose, depends_on_the_network
-from eie.machines.workload import Workload, layer_work
+from eie.machines.workload import Workload as MachineWorkload
+from eie.machines.workload import layer_work
 from eie.model.network import Layer, Network
 from eie.model.trace import LayerTrace, Trace
-from eie.simulation import simulate
+from eie.simulator.cache import Cache
+from eie.simulator.stages import Stages
+from eie.simulator.workload import Workload
 from eie.spec import AcceleratorSpec
 from eie.studies.machines import EIE
 
@@ -61,9 +63,9 @@ class Budget:
         EieError
             If it is none of these, or not positive; a share must be below 1.
         """
-        found = re.fullmatch(r"([0-9]*\.?[0-9]+)\s*([a-zA-Z]+)", text.strip())
-        unit = "" if found is None else found[2].lower()
-        value = 0.0 if found is None else float(found[1])
+        words = re.fullmatch(r"([0-9]*\.?[0-9]+)\s*([a-zA-Z]+)", text.strip())
+        unit = "" if words is None else words[2].lower()
+        value = 0.0 if words is None else float(words[1])
         if unit == "x" and 0 < value < 1:
             return cls(quantity, share=value)
         if unit in _UNITS[quantity] and value > 0:
@@ -93,9 +95,9 @@ class Price:
         if machine != EIE and (machine.startswith("measured") or not depends_on_the_network(machine)):
             raise EieError(f"machine {machine}: a search needs a modelled machine: eie, dense, systolic, nm, roofline")
         assert network.trace is not None
-        self._recorded = network.trace.layers
         self._machine, self._quantity, self._spec = machine, quantity, spec
-        self._known: dict[bytes, float] = {}
+        # Only prices are kept, one number a form: the pieces of a form that was priced are not asked for again.
+        self._prices = Cache()
         self.by_layer(network)
 
     def total(self, network: Network) -> float:
@@ -109,15 +111,17 @@ class Price:
         return {layer.name: self._layer(layer, recorded[layer.name]) for layer in network.layers}
 
     def _layer(self, layer: Layer, inputs: LayerTrace) -> float:
-        key = _pattern_key(layer, inputs, self._recorded[layer.name])
-        if key not in self._known:
-            self._known[key] = self._simulated(layer, inputs) if self._machine == EIE else self._modelled(layer, inputs)
-        return self._known[key]
+        workload = Workload.of(pattern_only(layer), Trace(layers={layer.name: inputs.without_values()}))
+        return self._prices.get(
+            workload.content_hash,
+            lambda: self._simulated(workload) if self._machine == EIE else self._modelled(layer, inputs),
+        )
 
-    def _simulated(self, layer: Layer, inputs: LayerTrace) -> float:
-        program = compile_network(pattern_only(layer), self._spec)
-        result = simulate(program, Trace(layers={layer.name: inputs.without_values()}), keep_outputs=False)
-        return result.latency_us if self._quantity == "latency_us" else result.energy().total_nj
+    def _simulated(self, workload: Workload) -> float:
+        activity = Stages(workload).activity(0, self._spec)
+        if self._quantity == "latency_us":
+            return float((activity.total_cycles / self._spec.clock_mhz).mean())
+        return float(estimate(activity=activity, spec=self._spec).nj.mean())
 
     def _modelled(self, layer: Layer, inputs: LayerTrace) -> float:
         work = layer_work(
@@ -127,8 +131,8 @@ class Price:
             activation_density=inputs.density,
             matrix=layer.matrix,
         )
-        one = choose(self._machine, Workload(layer.name, (work,)), self._spec).layers
-        cost = getattr(one[0], self._quantity) if len(one) == 1 else None
+        costs = choose(self._machine, MachineWorkload(layer.name, (work,)), self._spec).layers
+        cost = getattr(costs[0], self._quantity) if len(costs) == 1 else None
         if cost is None:
             what = self._quantity.partition("_")[0]
             raise EieError(f"machine {self._machine}: states no {what}: choose another machine or budget")
@@ -138,15 +142,6 @@ class Price:
 def pattern_only(layer: Layer) -> Layer:
     """Return a layer with the same zeros whose other weights are all alike: enough for time and energy."""
     ones = layer.matrix.with_data(np.ones(layer.matrix.nnz, np.uint8))
-    held = layer.bias if layer.bias_codes is None else layer.bias_codes
-    bias = None if held is None else (held != 0).astype(np.uint8)
-    return replace(layer, matrix=ones, codebook=np.array([0, 1], np.float32), bias=None, bias_codes=bias)
-
-
-def _pattern_key(layer: Layer, inputs: LayerTrace, original: LayerTrace) -> bytes:
-    digest = blake2b(f"{layer.name} {layer.matrix.shape} {inputs.width}".encode())
-    digest.update(layer.matrix.starts.data)
-    digest.update(layer.matrix.rows.data)
-    if inputs is not original:
-        digest.update(np.ascontiguousarray(inputs.bits).data)
-    return digest.digest()
+    biases = layer.bias if layer.bias_codes is None else layer.bias_codes
+    pattern = None if biases is None else (biases != 0).astype(np.uint8)
+    return replace(layer, matrix=ones, codebook=np.array([0, 1], np.float32), bias=None, bias_codes=pattern)

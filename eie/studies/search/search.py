@@ -19,7 +19,8 @@ from eie.compression.pruning.sensitivity import Sensitivity, scan
 from eie.compression.pruning.structure import shrinkable
 from eie.compression.training.trainer import Trainer
 from eie.errors import EieError
-from eie.model.network import Layer, Network
+from eie.importers.entrance import Model, as_network
+from eie.model.network import Network
 from eie.recording.inputs import Samples
 from eie.recording.record import record
 from eie.simulation import simulate
@@ -134,7 +135,7 @@ class Search:
 
 
 def search(
-    network: Network | Layer,
+    model: Model,
     *,
     latency: str | None = None,
     energy: str | None = None,
@@ -156,8 +157,9 @@ def search(
 
     Parameters
     ----------
-    network
-        With labelled inputs, its layers feeding each other.
+    model
+        A path, the name of a shipped model, a `Layer` or a `Network`. With labelled inputs, its layers feeding each
+        other.
     latency, energy
         The budget, one of the two: ``"0.5x"`` of the unpruned network's, or ``"120us"``, ``"300nJ"``.
     machine
@@ -187,7 +189,7 @@ def search(
     EieError
         For a budget or machine that cannot be used.
     """
-    network = Network.of(network)
+    network = as_network(model)
     budget = _budget(latency, energy)
     if granularity is None:
         granularity = "fine" if machine == EIE or is_sparse(machine) else "channel"

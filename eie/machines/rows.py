@@ -1,0 +1,143 @@
+"""What a simulated result says of EIE, as typed rows, whether it was simulated just now or read from a file.
+
+Comes in: the flat records of a result (a JSON or CSV file's), or a `Result` through `eie.studies.compare.rows_of`. Goes
+out: frozen `ResultRow` and `ResultRows`. Read by `reports` (EIE as a machine) and `workload` (what others are to run).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from eie.errors import EieError, SpecError
+from eie.formats.files import first_line
+from eie.spec import AcceleratorSpec
+
+# By preference: what every action costs, else what the published power makes of the time.
+ENERGIES = ("energy_activity_nj", "energy_published_power_nj")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResultRow:
+    """One layer of a result, a sample.
+
+    Attributes
+    ----------
+    outputs, inputs
+        Of the whole layer, all groups together.
+    products
+        Matrix-vector products, steps of an LSTM included.
+    kind
+        ``"linear"``, ``"conv2d"``, ``"winograd"`` or ``"lstm"``.
+    groups
+        Independent products side by side.
+    fresh_inputs, activation_density
+        As `eie.machines.workload.LayerWork` has them.
+    energy_nj
+        By the first method of `ENERGIES` that prices it, or None.
+    """
+
+    layer: str
+    outputs: int
+    inputs: int
+    products: int
+    kind: str
+    groups: int
+    fresh_inputs: int | None
+    bias: bool
+    weight_density: float
+    activation_density: float | None
+    cycles: float
+    latency_us: float
+    efficiency: float
+    reload_cycles: float
+    energy_nj: float | None
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(outputs, inputs, products), as layers are matched by."""
+        return self.outputs, self.inputs, self.products
+
+    @classmethod
+    def of_record(cls, record: Mapping[str, Any]) -> ResultRow:
+        """Read a record as `eie.Result.records` makes it; a CSV's are texts, and older files lack some keys.
+
+        Raises
+        ------
+        KeyError, TypeError, ValueError
+            If a field is missing or has the wrong kind.
+        """
+        density, fresh = record.get("activation_density"), record.get("fresh_inputs")
+        outputs, inputs = int(record["outputs"]), int(record["inputs"])
+        products, groups = int(record.get("products", 1)), int(record.get("groups", 1))
+        if groups < 1 or min(outputs // groups, inputs // groups, products) < 1:
+            raise ValueError(f"layer {record['layer']!r}: {outputs} x {inputs}, {products} products, {groups} groups")
+        return cls(
+            layer=str(record["layer"]),
+            outputs=outputs,
+            inputs=inputs,
+            products=products,
+            kind=str(record.get("kind", "linear")),
+            groups=groups,
+            fresh_inputs=None if fresh in (None, "") else int(fresh),
+            bias=str(record.get("bias", False)) == "True",  # a CSV holds the word
+            weight_density=float(record.get("weight_density", 1.0)),
+            activation_density=None if density in (None, "") else float(density),
+            cycles=float(record["cycles"]),
+            latency_us=float(record["latency_us"]),
+            efficiency=float(record["efficiency"]),
+            reload_cycles=float(record.get("reload_cycles") or 0),
+            energy_nj=next((float(record[name]) for name in ENERGIES if record.get(name) not in (None, "")), None),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResultRows:
+    """A result's layers, and what it says of the whole.
+
+    Attributes
+    ----------
+    source
+        Where the network came from, in words.
+    area_mm2
+        Of the whole machine, or None.
+    priced_by
+        Key of `ENERGIES` that the rows' energy is of, or None.
+    """
+
+    network: str
+    source: str
+    spec: AcceleratorSpec
+    layers: tuple[ResultRow, ...]
+    area_mm2: float | None
+    priced_by: str | None
+    notes: tuple[str, ...]
+
+    @classmethod
+    def of_json(cls, value: Mapping[str, Any], file: str) -> ResultRows:
+        """Read a result's JSON; ``file`` is what errors name.
+
+        Raises
+        ------
+        EieError
+            If a field is missing or has the wrong kind.
+        """
+        try:
+            area, records = value.get("area_mm2"), value["layers"]
+            rows = cls(
+                network=str(value.get("network", "network")),
+                source=str(value.get("source", "result")),
+                spec=AcceleratorSpec(**value["spec"]),
+                layers=tuple(ResultRow.of_record(record) for record in records),
+                area_mm2=None if area is None else float(sum(area.values())),
+                priced_by=next((name for name in ENERGIES if records[0].get(name) is not None), None),
+                notes=tuple(str(note) for note in value.get("notes", ())),
+            )
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise EieError(f"{file}: damaged result: {type(error).__name__} {error}") from None
+        except SpecError as error:
+            raise EieError(f"{file}: damaged result: {first_line(error)}") from None
+        except IndexError:
+            raise EieError(f"{file}: damaged result: no layers") from None
+        return rows
