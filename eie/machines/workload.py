@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from eie.errors import EieError, TraceError
-from eie.model.geometry import Conv2d, Geometry, Lstm, Winograd, fresh_inputs
+from eie.model.geometry import Geometry, kind_of_record
 from eie.model.matrix import SparseColumns
 from eie.model.network import Network
 from eie.model.trace import Trace
@@ -117,7 +117,7 @@ class Workload:
         listed = []
         for layer in network.layers:
             inputs = recorded.get(layer.name)
-            if layer.geometry is not None and inputs is None:
+            if inputs is None and not layer.geometry.takes_vectors:
                 raise TraceError(
                     f"layer {layer.name!r}: the trace does not hold it, so its products a sample are not known: record "
                     "its inputs, or compare a simulated result"
@@ -147,7 +147,7 @@ class Shaped(Protocol):
     @property
     def has_bias(self) -> bool: ...
     @property
-    def geometry(self) -> Geometry | None: ...
+    def geometry(self) -> Geometry: ...
 
 
 def layer_work(
@@ -158,14 +158,8 @@ def layer_work(
     matrix: SparseColumns | None = None,
 ) -> LayerWork:
     """Describe one layer that runs ``products`` rows of inputs a sample."""
-    geometry = layer.geometry
-    groups, steps = 1, 1
-    if isinstance(geometry, Conv2d):
-        groups = geometry.groups
-    elif isinstance(geometry, Winograd):
-        groups = Winograd.BLOCKS
-    elif isinstance(geometry, Lstm):
-        products, steps = 1, products
+    groups = layer.geometry.diagonal_blocks
+    products, steps = layer.geometry.products_and_steps(products)
     return LayerWork(
         name=layer.name,
         outputs=layer.outputs // groups,
@@ -174,7 +168,7 @@ def layer_work(
         steps=steps,
         groups=groups,
         kept_weights=kept_weights,
-        fresh_inputs=fresh_inputs(geometry),
+        fresh_inputs=layer.geometry.fresh_inputs,
         activation_density=activation_density,
         has_bias=layer.has_bias,
         matrix=matrix,
@@ -198,17 +192,19 @@ def work_of_records(name: str, records: Sequence[Mapping[str, Any]]) -> Workload
 def _of_record(record: Mapping[str, Any]) -> LayerWork:
     outputs, inputs = int(record["outputs"]), int(record["inputs"])
     products, groups = int(record.get("products", 1)), int(record.get("groups", 1))
-    if record.get("kind") == "winograd":
+    kind = kind_of_record(record.get("kind"))
+    if kind.products_per_row > 1:
+        # A record counts the products of a row one by one, a workload has them side by side as groups.
         products //= groups
-    steps = products if record.get("kind") == "lstm" else 1
     if min(outputs // groups, inputs // groups, products) < 1:
         raise ValueError(f"layer {record['layer']!r}: {outputs} x {inputs}, {products} products, {groups} groups")
+    products, steps = kind.products_and_steps(products)
     density, fresh = record.get("activation_density"), record.get("fresh_inputs")
     return LayerWork(
         name=str(record["layer"]),
         outputs=outputs // groups,
         inputs=inputs // groups,
-        products=products // steps,
+        products=products,
         steps=steps,
         groups=groups,
         kept_weights=round(float(record.get("weight_density", 1.0)) * (outputs // groups) * inputs),
