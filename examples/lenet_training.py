@@ -104,7 +104,7 @@ def halves(network: eie.Network) -> dict[str, np.ndarray]:
     """Weights and biases in half precision, which costs no accuracy and half of the bytes."""
     found = {}
     for layer in network.layers:
-        found[f"{layer.name}.weight"] = np.float16(layer.weights if layer.geometry is None else layer.kernel)
+        found[f"{layer.name}.weight"] = np.float16(layer.weights if layer.geometry.takes_vectors else layer.kernel)
         found[f"{layer.name}.bias"] = np.float16(layer.bias)
     return found
 
@@ -114,6 +114,6 @@ def arrays(network: eie.Network, keys: dict[str, tuple[str, str]]) -> dict[str, 
     found = {}
     for layer in network.layers:
         weights, bias = keys[layer.name]
-        found[weights] = layer.weights.T if layer.geometry is None else layer.kernel
+        found[weights] = layer.weights.T if layer.geometry.takes_vectors else layer.kernel
         found[bias] = layer.codebook[layer.bias_codes]
     return found

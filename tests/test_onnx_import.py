@@ -51,7 +51,7 @@ def test_cnn_geometry(tmp_path):
         in_channels=8, out_channels=8, kernel=(3, 3), pads=(2, 2, 2, 2), dilation=(2, 2), groups=2
     )
     assert shapes["c5"] == Conv2d(in_channels=8, out_channels=6, kernel=(2, 3), stride=(1, 2), pads=(0, 1, 1, 0))
-    assert shapes["fc"] is None
+    assert shapes["fc"].takes_vectors
     # Behind c3 comes a batch normalisation, and c4 feeds a sum: only c1 and c2 take their ReLU in.
     assert [layer.name for layer in net.layers if layer.relu] == ["c1", "c2"]
     assert not net.sequential

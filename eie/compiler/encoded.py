@@ -15,7 +15,7 @@ from eie.compiler.encode import Encoding, encode
 from eie.compiler.lower import Block, blocks
 from eie.compiler.passes import fit_together, split
 from eie.compression.share import ShareReport
-from eie.model.geometry import Geometry, Winograd
+from eie.model.geometry import Geometry
 from eie.model.matrix import frozen
 from eie.model.network import Layer
 from eie.spec import AcceleratorSpec
@@ -38,7 +38,7 @@ class EncodedLayer:
     shared
         What weight sharing did.
     geometry
-        What the matrix is the lowered form of; None for a fully connected layer.
+        What the matrix is the lowered form of.
     reloads
         Whether the SRAMs do not hold all passes at once, so that each is loaded anew for every sample.
     """
@@ -52,7 +52,7 @@ class EncodedLayer:
     codebook: NDArray[np.float32]
     passes: tuple[Encoding, ...]
     shared: ShareReport
-    geometry: Geometry | None = None
+    geometry: Geometry
     reloads: bool = False
 
     @property
@@ -69,12 +69,12 @@ class EncodedLayer:
     @property
     def dense_shape(self) -> tuple[int, int]:
         """(outputs, weights of each) before pruning, of one row of inputs; blocks that are zero by design left out."""
-        return (self.outputs, self.inputs) if self.geometry is None else self.geometry.dense_shape
+        return self.geometry.dense_shape
 
     @property
     def products_per_row(self) -> int:
         """Matrix-vector products that one row of inputs takes: 16 for a Winograd tile, else 1."""
-        return Winograd.BLOCKS if isinstance(self.geometry, Winograd) else 1
+        return self.geometry.products_per_row
 
     @property
     def entries(self) -> int:

@@ -290,9 +290,9 @@ def _unpack_layer(arrays: Arrays, prefix: str, entry: LayerHeader, spec: Acceler
     def array(name: str, dtype: Any) -> NDArray[Any]:
         return frozen(array_of(arrays[f"{prefix}{name}"], dtype, f"{prefix}{name}"), dtype)
 
-    geometry = geometry_from(entry.geometry)
     shape = (entry.outputs, entry.inputs)
-    if geometry is not None and geometry.matrix_shape != shape:
+    geometry = geometry_from(entry.geometry, shape)
+    if geometry.matrix_shape != shape:
         raise ValueError(f"a {shape} matrix cannot be a {geometry}")
     codebook = array("codebook", np.float32)
     passes = []

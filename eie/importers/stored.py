@@ -25,7 +25,6 @@ from eie.formats.files import Arrays, read_json
 from eie.formats.npz import write_npz
 from eie.formats.safetensors import write_safetensors
 from eie.model import geometry
-from eie.model.geometry import Conv2d, Lstm, Winograd
 from eie.model.graph import Graph
 from eie.model.network import Layer, Network
 from eie.model.trace import Trace
@@ -126,39 +125,24 @@ def from_arrays(arrays: Mapping[str, NDArray[Any]], source: str) -> Network:
 
 
 def _layer_arrays(layer: Layer) -> Arrays:
-    conv = layer.geometry
-    dense = layer.matrix.dense()
-    if isinstance(conv, Conv2d):
-        dense = _kernel(dense, conv)
+    dense = layer.stored_weights
     if layer.codebook is None:
-        found = {"weight": dense, "bias": layer.bias}
+        parts = {"weight": dense, "bias": layer.bias}
     else:
-        found = {"codes": dense, "codebook": layer.codebook, "bias_codes": layer.bias_codes}
-    return {f"{layer.name}.{part}": array for part, array in found.items() if array is not None}
-
-
-def _kernel(dense: NDArray[Any], conv: Conv2d) -> NDArray[Any]:
-    """(out, in * kh * kw) into (out, in / groups, kh, kw): the diagonal blocks."""
-    out, width = conv.out_channels // conv.groups, dense.shape[1] // conv.groups
-    blocks = [dense[i * out : (i + 1) * out, i * width : (i + 1) * width] for i in range(conv.groups)]
-    return np.concatenate(blocks).reshape(conv.weight_shape)
+        parts = {"codes": dense, "codebook": layer.codebook, "bias_codes": layer.bias_codes}
+    return {f"{layer.name}.{part}": array for part, array in parts.items() if array is not None}
 
 
 def _layer(arrays: Mapping[str, NDArray[Any]], entry: Mapping[str, Any]) -> Layer:
     name = str(entry["name"])
-    shape = geometry.from_description(entry["geometry"])
     codebook = arrays.get(f"{name}.codebook")
     weights = arrays[f"{name}.weight" if codebook is None else f"{name}.codes"]
     bias = arrays.get(f"{name}.bias" if codebook is None else f"{name}.bias_codes")
-    if isinstance(shape, Conv2d):
-        layer = Layer.from_conv(name=name, weights=weights, bias=bias, conv=shape, codebook=codebook)
-    elif codebook is None:
-        layer = Layer.from_weights(name, weights, bias)
-    else:
-        layer = Layer.from_codes(name=name, codes=weights, codebook=codebook, bias_codes=bias)
-    if isinstance(shape, Winograd | Lstm) and layer.matrix.shape != shape.matrix_shape:
-        raise ValueError(f"layer {name!r} has a matrix of shape {layer.matrix.shape}, not {shape.matrix_shape}")
-    return replace(layer, relu=bool(entry["relu"]), synthetic=bool(entry["synthetic"]), geometry=shape)
+    shape = geometry.from_description(entry["geometry"], weights.shape if weights.ndim == 2 else (1, 1))
+    if weights.shape != shape.weight_shape == shape.matrix_shape and entry["geometry"] is not None:
+        raise ValueError(f"layer {name!r} has a matrix of shape {weights.shape}, not {shape.matrix_shape}")
+    layer = Layer.of_geometry(name=name, weights=weights, bias=bias, geometry=shape, codebook=codebook)
+    return replace(layer, relu=bool(entry["relu"]), synthetic=bool(entry["synthetic"]))
 
 
 def _under(prefix: str, arrays: Mapping[str, NDArray[Any]]) -> Arrays:

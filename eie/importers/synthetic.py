@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from eie.model.geometry import Conv2d, Lstm
+from eie.model.geometry import LINEAR, Conv2d, Geometry, Lstm
 from eie.model.matrix import SparseColumns, frozen
 from eie.model.network import Layer
 from eie.model.trace import LayerTrace
@@ -31,7 +31,7 @@ def draw_layer(
     *,
     bias: bool,
     relu: bool,
-    geometry: Conv2d | Lstm | None = None,
+    geometry: Geometry = LINEAR,
 ) -> Layer:
     """Draw a layer: every weight is kept with probability ``density``; 15 levels, so sharing is exact.
 
@@ -48,9 +48,9 @@ def draw_layer(
     data = levels[rng.integers(0, LEVELS, len(places), np.uint8)]
     matrix = SparseColumns.of(shape=shape, starts=np.searchsorted(columns, np.arange(inputs + 1)), rows=rows, data=data)
     drawn_bias = frozen(rng.choice(levels, outputs), np.float32) if bias else None
-    if isinstance(geometry, Conv2d):
-        matrix = geometry.spread_groups(matrix)
-    return Layer(name=name, matrix=matrix, bias=drawn_bias, relu=relu, synthetic=True, geometry=geometry)
+    return Layer(
+        name=name, matrix=geometry.spread(matrix), bias=drawn_bias, relu=relu, synthetic=True, geometry=geometry
+    )
 
 
 def weight_levels(non_zeros_per_output: float) -> NDArray[np.float32]:

@@ -21,7 +21,6 @@ from numpy.typing import NDArray
 from eie.errors import ModelError
 from eie.importers import stored
 from eie.importers.recurrent import take_lstms
-from eie.model.geometry import Conv2d
 from eie.model.network import Layer, Network
 from eie.model.trace import LayerTrace, Trace, class_labels
 
@@ -60,10 +59,10 @@ def network_from(arrays: Arrays, name: str, source: str) -> Network:
         notes.append(f"read as (inputs, outputs): {', '.join(sorted(flip, key=_natural))}")
     made = lstms | {key: _layer(key=key, parts=parts, flip=key in flip, source=source) for key, parts in groups.items()}
     layers = [made[key] for key in sorted(made, key=_natural)]
-    convolutions = [layer.name for layer in layers if isinstance(layer.geometry, Conv2d)]
+    convolutions = [layer.name for layer in layers if layer.geometry.takes_maps]
     if convolutions:
         notes.append(f"convolutions taken with stride 1, no pads, one group: {', '.join(convolutions)}")
-    sequential = all(layer.geometry is None for layer in layers)
+    sequential = all(layer.geometry.takes_vectors for layer in layers)
     sequential = sequential and all(a.outputs == b.inputs for a, b in pairwise(layers))
     if sequential:
         layers = [replace(layer, relu=layer is not layers[-1]) for layer in layers]
@@ -119,10 +118,10 @@ def _sort_in(arrays: Arrays, stem: str) -> _SortedIn:
 
 def _recorded(layer: Layer, activations: NDArray[Any], where: str) -> LayerTrace:
     """Pack recorded inputs of the first layer; maps (N, C, H, W) of a convolution are unrolled."""
-    if not isinstance(layer.geometry, Conv2d) or activations.ndim != 4:
+    if not layer.geometry.takes_maps or activations.ndim != 4:
         return LayerTrace.from_dense(activations, where)
-    products = layer.geometry.products(*activations.shape[2:])
-    return LayerTrace.from_dense(layer.geometry.im2col(activations), where, products)
+    products = layer.geometry.products(*layer.geometry.sizes(activations.shape))
+    return LayerTrace.from_dense(layer.geometry.recorded(activations, None), where, products)
 
 
 def oriented(weights: NDArray[Any], bias: NDArray[Any] | None) -> bool:

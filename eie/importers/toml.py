@@ -52,7 +52,7 @@ from eie.errors import ModelError
 from eie.formats.files import Arrays, file_sha256, read_toml
 from eie.importers.state_dict import read_weights
 from eie.importers.synthetic import draw_layer, draw_map, draw_sequence, draw_vector
-from eie.model.geometry import Conv2d, Lstm
+from eie.model.geometry import Conv2d, Geometry, Linear, Lstm
 from eie.model.graph import Graph
 from eie.model.network import Layer, Network
 from eie.model.trace import LayerTrace, Trace
@@ -187,10 +187,10 @@ def _chain(path: Path, shape: list[int], entries: list[_LayerEntry], layers: lis
     # More than one dimension: what a fully connected layer takes only flattened.
     maps = len(shape) > 1
     for entry, layer in zip(entries, layers, strict=True):
-        if maps and layer.geometry is None:
+        if maps and layer.geometry.takes_vectors:
             steps.append(("flatten", {}))
         steps.append(("layer", layer.name))
-        maps = isinstance(layer.geometry, Conv2d)
+        maps = layer.geometry.takes_maps
         if entry.pool is not None:
             steps.append(_pool(f"{path}: layer {entry.name!r}", entry.pool))
     return Graph.sequence("input", shape, steps)
@@ -288,11 +288,7 @@ def _convolution(named: _Named, bias: Any) -> Layer:
 
 
 def _check_stated(entry: _LayerEntry, layer: Layer) -> None:
-    outputs, inputs = layer.matrix.shape
-    if isinstance(layer.geometry, Conv2d):
-        outputs, inputs = layer.geometry.out_channels, layer.geometry.in_channels
-    elif isinstance(layer.geometry, Lstm):
-        outputs, inputs = layer.geometry.hidden_size, layer.geometry.input_size
+    outputs, inputs = layer.geometry.channels
     for what, stated, found in (("inputs", entry.inputs, inputs), ("outputs", entry.outputs, outputs)):
         if stated is not None and stated != found:
             raise ModelError(f"{what}={stated}, but its weights have {found}")
@@ -327,7 +323,7 @@ def _sizes(what: str, value: Size, count: int) -> tuple[int, ...]:
 def _synthetic(entry: _LayerEntry, rng: np.random.Generator) -> Layer:
     if entry.inputs is None or entry.outputs is None or entry.weight_density is None:
         raise ModelError("must name weights (or codes), or give inputs, outputs and weight_density")
-    geometry: Conv2d | Lstm | None = None
+    geometry: Geometry = Linear(inputs=entry.inputs, outputs=entry.outputs)
     if entry.kind == "conv":
         if entry.kernel is None:
             raise ModelError("a convolution without weights needs a kernel")
@@ -339,9 +335,9 @@ def _synthetic(entry: _LayerEntry, rng: np.random.Generator) -> Layer:
         )
     elif entry.kind == "lstm":
         geometry = Lstm(entry.inputs, entry.outputs, entry.reverse)
-    shape = (entry.outputs, entry.inputs) if geometry is None else geometry.dense_shape
+    shape = geometry.dense_shape
     expected = int(shape[0] * shape[1] * entry.weight_density)
-    if max(*shape, geometry.matrix_shape[1] if geometry else 0) > LARGEST_SIDE:
+    if max(*shape, geometry.matrix_shape[1]) > LARGEST_SIDE:
         raise ModelError(f"{shape[0]:,} x {shape[1]:,} weights: at most {LARGEST_SIDE:,} a side")
     if expected > LARGEST_DRAW:
         raise ModelError(f"{expected:,} random weights: at most {LARGEST_DRAW:,} are drawn")

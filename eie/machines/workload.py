@@ -13,7 +13,7 @@ from typing import Protocol
 
 from eie.errors import TraceError
 from eie.machines.rows import ResultRow
-from eie.model.geometry import Conv2d, Geometry, Lstm, Winograd, fresh_inputs
+from eie.model.geometry import Geometry, kind_of_record
 from eie.model.matrix import SparseColumns
 from eie.model.network import Network
 from eie.model.trace import Trace
@@ -118,7 +118,7 @@ class Workload:
         listed = []
         for layer in network.layers:
             inputs = recorded.get(layer.name)
-            if layer.geometry is not None and inputs is None:
+            if inputs is None and not layer.geometry.takes_vectors:
                 raise TraceError(
                     f"layer {layer.name!r}: the trace does not hold it, so its products a sample are not known: record "
                     "its inputs, or compare a simulated result"
@@ -148,7 +148,7 @@ class Shaped(Protocol):
     @property
     def has_bias(self) -> bool: ...
     @property
-    def geometry(self) -> Geometry | None: ...
+    def geometry(self) -> Geometry: ...
 
 
 def layer_work(
@@ -159,14 +159,8 @@ def layer_work(
     matrix: SparseColumns | None = None,
 ) -> LayerWork:
     """Describe one layer that runs ``products`` rows of inputs a sample."""
-    geometry = layer.geometry
-    groups, steps = 1, 1
-    if isinstance(geometry, Conv2d):
-        groups = geometry.groups
-    elif isinstance(geometry, Winograd):
-        groups = Winograd.BLOCKS
-    elif isinstance(geometry, Lstm):
-        products, steps = 1, products
+    groups = layer.geometry.diagonal_blocks
+    products, steps = layer.geometry.products_and_steps(products)
     return LayerWork(
         name=layer.name,
         outputs=layer.outputs // groups,
@@ -175,7 +169,7 @@ def layer_work(
         steps=steps,
         groups=groups,
         kept_weights=kept_weights,
-        fresh_inputs=fresh_inputs(geometry),
+        fresh_inputs=layer.geometry.fresh_inputs,
         activation_density=activation_density,
         has_bias=layer.has_bias,
         matrix=matrix,
@@ -188,15 +182,16 @@ def work_of_rows(name: str, rows: Sequence[ResultRow]) -> Workload:
 
 
 def _of_row(row: ResultRow) -> LayerWork:
-    # The 16 products of a Winograd tile are its groups, each as many times as there are tiles.
-    products = row.products // row.groups if row.kind == "winograd" else row.products
-    steps = products if row.kind == "lstm" else 1
+    kind = kind_of_record(row.kind)
+    # A record counts the products of a row one by one, a workload has them side by side as groups.
+    products = row.products // row.groups if kind.products_per_row > 1 else row.products
+    products, steps = kind.products_and_steps(products)
     outputs, inputs = row.outputs // row.groups, row.inputs // row.groups
     return LayerWork(
         name=row.layer,
         outputs=outputs,
         inputs=inputs,
-        products=products // steps,
+        products=products,
         steps=steps,
         groups=row.groups,
         kept_weights=round(row.weight_density * outputs * row.inputs),

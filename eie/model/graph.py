@@ -4,32 +4,10 @@ Comes in: nodes from an importer. Goes out: a frozen `Graph`, checked for order 
 (`eie.simulator.network`), and kept in program files. Every tensor carries the batch as its first axis (LSTM layers may
 say otherwise); shapes of graph inputs are those of one sample, without it.
 
-Operators
----------
-======================= ===================================================================================
-``layer``               Runs the weight layer ``Node.layer``. Linear: on the last axis. Conv2d: on (N, C, H, W).
-                        Lstm: x (N, T, input) to (N, T, hidden); optional inputs ``h0, c0`` (N, hidden); optional
-                        further outputs: the last h and c. ``batch_axis`` (0): where linear and LSTM inputs have the
-                        batch, e.g. 1 for (T, N, input)
-``relu sigmoid tanh``   elementwise
-``leaky_relu``          ``slope`` (0.01)
-``clip``                ``low``, ``high`` (either may be absent); ReLU6 is 0 and 6
-``max_pool``            ``kernel``, ``stride`` (= kernel), ``pads`` (top, left, bottom, right), ``dilation``, ``ceil``
-``average_pool``        the same, and ``count_pads`` (False)
-``global_average_pool`` (N, C, H, W) to (N, C, 1, 1)
-``mean``                ``axes``, ``keep`` (False)
-``flatten``             ``axis`` (1)
-``reshape``             ``shape`` of the whole tensor; 0 keeps a size, -1 is inferred (write the batch as 0 or -1)
-``transpose``           ``axes``
-``squeeze unsqueeze``   ``axes``
-``slice``               ``axis``, ``start``, ``stop``, ``step`` (1)
-``concat``              ``axis``
-``add sub mul div``     two inputs, broadcast
-``softmax``             ``axis`` (-1)
-``batch_norm``          inputs x, scale, bias, mean, variance; ``epsilon`` (1e-5)
-``pad``                 ``pads`` (one (before, after) pair an axis), ``value`` (0)
-``identity dropout``    nothing
-======================= ===================================================================================
+An operator ``layer`` runs the weight layer ``Node.layer``; all others, with their attributes, are in
+`eie.model.operators`. Linear layers work on the last axis, convolutions on (N, C, H, W); an LSTM takes x (N, T, input)
+to (N, T, hidden) and has the optional inputs ``h0, c0`` (N, hidden) and the optional further outputs last h and last c.
+The attribute ``batch_axis`` (0) says where the inputs have the batch, e.g. 1 for (T, N, input).
 """
 
 from __future__ import annotations
@@ -55,7 +33,7 @@ class Node:
     Attributes
     ----------
     op
-        From the table above.
+        ``layer``, or an operator's name.
     inputs, outputs
         Names of tensors: graph inputs, constants or outputs of earlier nodes.
     layer
@@ -105,18 +83,12 @@ class Graph:
         if not self.inputs or not self.outputs:
             raise ModelError("graph: needs at least one input and one output")
         for name, shape in self.inputs:
-            if not all(size == -1 or 1 <= size <= LARGEST_SIZE for size in shape):
-                raise ModelError(f"graph: input {name!r} has shape {shape}: sizes must be 1 to {LARGEST_SIZE}, or -1")
-            if math.prod(map(abs, shape)) > LARGEST_INPUT:
-                raise ModelError(f"graph: input {name!r} has shape {shape}: at most {LARGEST_INPUT:,} numbers a sample")
+            _check_shape(name, shape)
         known = {name for name, _ in self.inputs} | set(self.constants)
         if len(known) != len(self.inputs) + len(self.constants):
             raise ModelError("graph: two inputs or constants have the same name")
         for name, array in self.constants.items():
-            if not np.can_cast(array.dtype, np.float64) or not (np.abs(array) <= np.finfo(np.float32).max).all():
-                raise ModelError(
-                    f"graph: constant {name!r} ({array.dtype}): must hold finite numbers in float32's range"
-                )
+            _check_constant(name, array)
         for node in self.nodes:
             _check(node, known)
             known.update(node.outputs)
@@ -175,17 +147,17 @@ class Graph:
         """Undo `describe`."""
         nodes = tuple(
             Node(
-                op=str(one["op"]),
-                inputs=tuple(map(str, one["inputs"])),
-                outputs=tuple(map(str, one["outputs"])),
-                layer=one["layer"],
-                attributes={str(key): _tupled(item) for key, item in one["attributes"].items()},
+                op=str(entry["op"]),
+                inputs=tuple(map(str, entry["inputs"])),
+                outputs=tuple(map(str, entry["outputs"])),
+                layer=entry["layer"],
+                attributes={str(key): _tupled(item) for key, item in entry["attributes"].items()},
             )
-            for one in value["nodes"]
+            for entry in value["nodes"]
         )
         inputs = tuple((str(name), tuple(int(size) for size in shape)) for name, shape in value["inputs"])
-        held = {name: np.asarray(constants[name]) for name in value["constants"]}
-        return cls(inputs=inputs, nodes=nodes, outputs=tuple(map(str, value["outputs"])), constants=held)
+        arrays = {name: np.asarray(constants[name]) for name in value["constants"]}
+        return cls(inputs=inputs, nodes=nodes, outputs=tuple(map(str, value["outputs"])), constants=arrays)
 
 
 def _plain(value: Any) -> Any:
@@ -197,6 +169,20 @@ def _plain(value: Any) -> Any:
 
 def _tupled(value: Any) -> Any:
     return tuple(map(_tupled, value)) if isinstance(value, list) else value
+
+
+def _check_shape(name: str, shape: tuple[int, ...]) -> None:
+    if not all(size == -1 or 1 <= size <= LARGEST_SIZE for size in shape):
+        raise ModelError(f"graph: input {name!r} has shape {shape}: sizes must be 1 to {LARGEST_SIZE}, or -1")
+    # an open size counts as 1 here: what it comes to is known with the samples only
+    if math.prod(map(abs, shape)) > LARGEST_INPUT:
+        raise ModelError(f"graph: input {name!r} has shape {shape}: at most {LARGEST_INPUT:,} numbers a sample")
+
+
+def _check_constant(name: str, array: NDArray[Any]) -> None:
+    # NaN compares false with everything, so the bound refuses it together with infinity
+    if not np.can_cast(array.dtype, np.float64) or not (np.abs(array) <= np.finfo(np.float32).max).all():
+        raise ModelError(f"graph: constant {name!r} ({array.dtype}): must hold finite numbers in float32's range")
 
 
 def _check(node: Node, known: Set[str]) -> None:

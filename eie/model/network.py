@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from eie.errors import ModelError
-from eie.model.geometry import Conv2d, Geometry, Lstm, Winograd
+from eie.model.geometry import LINEAR, Conv2d, Geometry, Lstm
 from eie.model.graph import Graph
 from eie.model.matrix import SparseColumns, frozen
 from eie.model.trace import Trace
@@ -25,7 +25,7 @@ from eie.model.trace import Trace
 class Layer:
     """One matrix-vector product, pruned and perhaps weight-shared: ``outputs = relu?(W a + b)``.
 
-    Build it with `from_weights`, `from_codes`, `from_conv` or `from_lstm`.
+    Build it with `from_weights`, `from_codes`, `from_conv`, `from_lstm`, or `of_geometry` for any other kind.
 
     Attributes
     ----------
@@ -42,7 +42,7 @@ class Layer:
     synthetic
         Whether the weights were drawn at random; every report says so.
     geometry
-        What the matrix is the lowered form of; None for a fully connected layer.
+        What the matrix is the lowered form of; `Linear`, as large as the matrix, for a fully connected layer.
     """
 
     name: str
@@ -52,10 +52,12 @@ class Layer:
     bias_codes: NDArray[np.uint8] | None = None
     relu: bool = False
     synthetic: bool = False
-    geometry: Geometry | None = None
+    geometry: Geometry = LINEAR
 
     def __post_init__(self) -> None:
         _name(self.name)
+        # A linear layer is whatever its matrix is, also after `dataclasses.replace` with another one.
+        object.__setattr__(self, "geometry", self.geometry.fitted(self.matrix.shape))
 
     @classmethod
     def from_weights(cls, name: str, weights: ArrayLike, bias: ArrayLike | None = None, *, relu: bool = False) -> Layer:
@@ -144,14 +146,41 @@ class Layer:
             raise ModelError(f"layer {name!r}: weights has shape {kernel.shape}: must be (out, in / groups, kh, kw)")
         out, per_group, *size = kernel.shape
         conv = conv or Conv2d(in_channels=per_group, out_channels=out, kernel=(size[0], size[1]))
-        if kernel.shape != conv.weight_shape:
-            raise ModelError(f"layer {name!r}: weights has shape {kernel.shape}: {conv} has {conv.weight_shape}")
-        flat = kernel.reshape(out, -1)
+        return cls.of_geometry(name=name, weights=kernel, bias=bias, geometry=conv, codebook=codebook, relu=relu)
+
+    @classmethod
+    def of_geometry(
+        cls,
+        name: str,
+        weights: ArrayLike,
+        bias: ArrayLike | None = None,
+        *,
+        geometry: Geometry,
+        codebook: ArrayLike | None = None,
+        relu: bool = False,
+    ) -> Layer:
+        """Lower weights of any kind of layer, shaped as its ``geometry.weight_shape``, as model files hold them.
+
+        Parameters
+        ----------
+        codebook
+            If given, ``weights`` and ``bias`` are uint8 codes into it.
+
+        Raises
+        ------
+        ModelError
+            If the weights have another shape, and as for `from_weights` and `from_codes`.
+        """
+        stored, wanted = _numbers(f"layer {name!r}: weights", weights), geometry.weight_shape
+        # Where a matrix is wanted, `from_weights` says best what else it got.
+        if stored.shape != wanted and (len(wanted) != 2 or stored.ndim == 2):
+            raise ModelError(f"layer {name!r}: weights has shape {stored.shape}: {geometry} has {wanted}")
+        flat = stored if len(wanted) == 2 else stored.reshape(len(stored), -1)
         if codebook is None:
             layer = cls.from_weights(name, flat, bias, relu=relu)
         else:
             layer = cls.from_codes(name=name, codes=flat, codebook=codebook, bias_codes=bias, relu=relu)
-        return replace(layer, matrix=conv.spread_groups(layer.matrix), geometry=conv)
+        return replace(layer, matrix=geometry.spread(layer.matrix), geometry=geometry)
 
     @classmethod
     def from_lstm(
@@ -207,7 +236,7 @@ class Layer:
     @property
     def weight_density(self) -> float:
         """Non-zeros over all weights, bias not counted; what a grouped convolution cannot have is no weight."""
-        rows, columns = self.matrix.shape if self.geometry is None else self.geometry.dense_shape
+        rows, columns = self.geometry.dense_shape
         return self.matrix.nnz / (rows * columns)
 
     @property
@@ -225,15 +254,15 @@ class Layer:
         ModelError
             If the layer is no convolution.
         """
-        conv = self.geometry
-        if not isinstance(conv, Conv2d):
+        if len(self.geometry.weight_shape) != 4:
             raise ModelError(f"layer {self.name!r} is no convolution: it has no kernel")
-        columns = conv.dense_shape[1]
-        group = self.matrix.rows // (conv.out_channels // conv.groups)
-        flat = np.zeros((conv.out_channels, columns), np.float32)
-        data = self.matrix.data if self.codebook is None else self.codebook[self.matrix.data]
-        flat[self.matrix.rows, self.matrix.column_of - group * columns] = data
-        return flat.reshape(conv.weight_shape)
+        weights = self.stored_weights
+        return weights if self.codebook is None else self.codebook[weights]
+
+    @property
+    def stored_weights(self) -> NDArray[Any]:
+        """Weights or codes in the shape in which model files hold them: what `of_geometry` takes."""
+        return self.geometry.gathered(self.matrix).dense().reshape(self.geometry.weight_shape)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -310,7 +339,7 @@ class _Link(Protocol):
     @property
     def inputs(self) -> int: ...
     @property
-    def geometry(self) -> Geometry | None: ...
+    def geometry(self) -> Geometry: ...
 
 
 def dataflow(network: Chained) -> Graph | None:
@@ -321,13 +350,7 @@ def dataflow(network: Chained) -> Graph | None:
     if network.graph is not None or not network.sequential:
         return network.graph
     first = network.layers[0]
-    shape: tuple[int, ...] = (first.inputs,)
-    if isinstance(first.geometry, Lstm):
-        shape = (-1, first.geometry.input_size)
-    elif first.geometry is not None:
-        conv = first.geometry.conv if isinstance(first.geometry, Winograd) else first.geometry
-        shape = (conv.in_channels, -1, -1)
-    return Graph.sequence(first.name, shape, [("layer", layer.name) for layer in network.layers])
+    return Graph.sequence(first.name, first.geometry.entrance, [("layer", layer.name) for layer in network.layers])
 
 
 def _name(name: object) -> str:

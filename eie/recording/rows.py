@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eie.errors import TraceError
-from eie.model.geometry import Conv2d, Lstm
 from eie.model.matrix import frozen
 from eie.model.network import Layer
 from eie.model.trace import LayerTrace
@@ -48,7 +47,7 @@ class Recorder:
             Batch first: (N, ..., inputs) of a linear layer, (N, C, H, W) or (N, C, W) of a convolution, (N, T, input)
             of an LSTM. N is ``samples``; a network that folds other axes into the batch is recorded one at a time.
         hidden
-            (N, T, hidden): what the LSTM gave.
+            What the layer made of it, (N, T, hidden); only a recurrent layer needs it.
         kept
             How many of the samples count; None for all.
 
@@ -62,8 +61,8 @@ class Recorder:
             raise TraceError(f"{where}: its recorded inputs hold NaN or infinity")
         if samples > 1 and len(x) != samples:
             raise TraceError(f"{where}: got {x.shape} for {samples} samples: record one at a time (--batch 1)")
-        for one in range(samples if kept is None else kept):
-            part = slice(one, one + 1) if samples > 1 else slice(None)
+        for i in range(samples if kept is None else kept):
+            part = slice(i, i + 1) if samples > 1 else slice(None)
             rows = _rows(layer, x[part], None if hidden is None else hidden[part])
             mask = rows != 0
             values = frozen(rows[mask], np.float32) if self.values else None
@@ -107,17 +106,7 @@ def _joined(parts: list[LayerTrace]) -> LayerTrace:
 
 def _rows(layer: Layer, x: NDArray[Any], hidden: NDArray[Any] | None) -> NDArray[Any]:
     """Unroll one sample, (1, ...), to (products, width)."""
-    geometry = layer.geometry
-    if isinstance(geometry, Conv2d):
-        flat = x.ndim == 3 and geometry.kernel[0] == 1
-        return geometry.im2col(x[:, :, None] if flat else x)
-    if isinstance(geometry, Lstm) and hidden is not None:
-        before = np.zeros_like(hidden)
-        if geometry.reverse:
-            before[:, :-1] = hidden[:, 1:]
-        else:
-            before[:, 1:] = hidden[:, :-1]
-        x = np.concatenate((x, before), axis=2)
-    if x.ndim < 2 or x.shape[-1] != layer.inputs:
-        raise TraceError(f"layer {layer.name!r} takes {layer.inputs} inputs a product, recorded was {x.shape}")
-    return x.reshape(-1, layer.inputs)
+    rows = layer.geometry.recorded(x, hidden)
+    if rows.ndim < 2 or rows.shape[-1] != layer.inputs:
+        raise TraceError(f"layer {layer.name!r} takes {layer.inputs} inputs a product, recorded was {rows.shape}")
+    return rows.reshape(-1, layer.inputs)

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from eie.errors import ModelError, TraceError
 from eie.importers.onnx.reader import OnnxInput, OnnxModel, read_onnx
 from eie.importers.onnx.tensors import embed_external
-from eie.model.geometry import Lstm
 from eie.recording.inputs import Samples, fitted
 from eie.recording.rows import Recorder
 
@@ -97,7 +96,7 @@ def _with_outputs(path: Path, model: OnnxModel) -> Mapping[int, str]:
     proto = model.proto
     embed_external(proto, path)
     hidden: dict[int, str] = {}
-    recurrent = {layer.name for layer in model.network.layers if isinstance(layer.geometry, Lstm)}
+    recurrent = {layer.name for layer in model.network.layers if layer.geometry.recurrence is not None}
     for tap in model.taps:
         if tap.layer in recurrent:
             node = proto.graph.node[tap.node]

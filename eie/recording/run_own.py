@@ -12,7 +12,6 @@ from dataclasses import replace
 import numpy as np
 
 from eie.errors import TraceError
-from eie.model.geometry import Lstm
 from eie.model.network import Network, dataflow
 from eie.recording.inputs import Samples, fitted
 from eie.recording.rows import Recorder
@@ -42,5 +41,4 @@ def run_own(network: Network, samples: Samples, batch: int, recorder: Recorder) 
         tensors = iter(run_given(tapped, layers, {entrance: values}))
         for (layer, node), x, y in zip(nodes, tensors, tensors, strict=True):
             axis = node.attributes.get("batch_axis", 0)
-            hidden = np.moveaxis(y, axis, 0) if isinstance(layer.geometry, Lstm) else None
-            recorder.add(layer, len(part), np.moveaxis(x, axis, 0), hidden=hidden)
+            recorder.add(layer, len(part), np.moveaxis(x, axis, 0), hidden=np.moveaxis(y, axis, 0))

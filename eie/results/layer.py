@@ -14,11 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eie.activity import Activity
-from eie.machines.dense import dense_cycles
 from eie.compiler.encoded import EncodedLayer
 from eie.compiler.passes import Fit
 from eie.energy.estimate import Estimate, Method
-from eie.model.geometry import Conv2d, fresh_inputs
+from eie.machines.dense import dense_cycles
 from eie.simulator.functional import LayerOutputs
 from eie.spec import AcceleratorSpec
 
@@ -75,14 +74,12 @@ class LayerResult:
     @property
     def kind(self) -> str:
         """What the matrix is the lowered form of: linear, conv2d, winograd or lstm."""
-        geometry = self.encoded.geometry
-        return "linear" if geometry is None else type(geometry).__name__.lower()
+        return self.encoded.geometry.kind
 
     @property
     def groups(self) -> int:
         """Independent products side by side: a convolution's groups, 16 of a Winograd tile, else 1."""
-        geometry = self.encoded.geometry
-        return geometry.groups if isinstance(geometry, Conv2d) else self.encoded.products_per_row
+        return self.encoded.geometry.diagonal_blocks
 
     @property
     def cycles(self) -> float:
@@ -172,7 +169,7 @@ def layer_record(layer: LayerResult, estimates: Mapping[Method, Estimate]) -> di
         "products": layer.products,
         "kind": layer.kind,
         "groups": layer.groups,
-        "fresh_inputs": fresh_inputs(layer.encoded.geometry),
+        "fresh_inputs": layer.encoded.geometry.fresh_inputs,
         "bias": layer.encoded.has_bias,
         "samples": layer.activity.samples,
         "weight_density": layer.encoded.weight_density,

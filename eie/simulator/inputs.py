@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from eie.errors import TraceError
-from eie.model.geometry import Conv2d, Geometry, Winograd
+from eie.model.geometry import Geometry
 from eie.model.graph import Graph
 from eie.model.trace import LayerTrace, Trace
 
@@ -32,7 +32,7 @@ class Part(Protocol):
     @property
     def inputs(self) -> int: ...
     @property
-    def geometry(self) -> Geometry | None: ...
+    def geometry(self) -> Geometry: ...
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -150,9 +150,7 @@ def _of_layer(layer: Part, recorded: LayerTrace | NDArray[np.float32] | None) ->
         return None
     if recorded.width != layer.inputs:
         problem = f"layer {layer.name!r} takes {layer.inputs} inputs, the activations have {recorded.width}"
-        if isinstance(layer.geometry, Winograd):
-            problem += ": a trace of im2col rows does not fit Winograd, run from the network's input instead"
-        raise TraceError(problem)
+        raise TraceError(problem + layer.geometry.width_hint)
     return recorded
 
 
@@ -194,6 +192,6 @@ def _synthetic(layers: Sequence[Part], dataflow: Graph | None) -> Trace | Mappin
         name: LayerTrace.from_dense(np.abs(rng.standard_normal(width)) + 2.0**-10) for name, width in widths.items()
     }
     source = f"no activations were given: one random input without zeros, seed {SYNTHETIC_SEED}"
-    if dataflow is None and any(isinstance(layer.geometry, Conv2d | Winograd) for layer in layers):
+    if dataflow is None and any(layer.geometry.takes_maps for layer in layers):
         source += "; of each convolution one window only, since the size of its maps is not known"
     return Trace(layers=drawn, source=source, synthetic=True)

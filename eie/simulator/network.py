@@ -20,12 +20,12 @@ from numpy.typing import NDArray
 from eie.compiler.encoded import EncodedLayer
 from eie.errors import ModelError
 from eie.model import operators
-from eie.model.geometry import Conv2d, Lstm, Winograd
+from eie.model.geometry import Recurrent
 from eie.model.graph import Graph, Node
 from eie.model.matrix import frozen
 from eie.model.trace import LayerTrace
 from eie.simulator.functional import FixedPoint, LayerOutputs, Rows, run_products, slices
-from eie.simulator.recurrence import run_lstm
+from eie.simulator.recurrence import run_recurrent
 
 Datapath = Literal["fixed", "float32"]
 Value = TypeVar("Value")
@@ -139,7 +139,8 @@ def _operate(node: Node, values: Sequence[Tensor | NDArray[Any]], tensors: Seque
     # Constants enter a computation as they are; only results are rounded.
     floats = [one.float32 if isinstance(one, Tensor) else np.asarray(one, np.float32) for one in values]
     float32 = np.asarray(result(floats), np.float32)
-    if node.op in operators.EXACT:
+    operator = operators.find(node.op)
+    if operator is not None and operator.exact:
         first = tensors[0].fixed
         return Tensor(FixedPoint(result([first.raw]), first.fraction_bits), float32)
     exact = [one.fixed.exact_value if isinstance(one, Tensor) else np.asarray(one, np.float64) for one in values]
@@ -149,65 +150,67 @@ def _operate(node: Node, values: Sequence[Tensor | NDArray[Any]], tensors: Seque
 def _run_layer(
     node: Node, layer: EncodedLayer, tensors: Sequence[Tensor], settings: Settings, ran: Ran
 ) -> tuple[Tensor, ...]:
-    geometry = layer.geometry
+    recurrence = layer.geometry.recurrence
     try:
-        if isinstance(geometry, Lstm):
-            return _run_lstm(node=node, layer=layer, tensors=tensors, settings=settings, ran=ran)
-        if isinstance(geometry, Conv2d | Winograd):
-            return (_run_conv(layer=layer, geometry=geometry, x=tensors[0], settings=settings, ran=ran),)
-        return (_run_linear(node=node, layer=layer, x=tensors[0], settings=settings, ran=ran),)
+        if recurrence is None:
+            return (_run_at_once(node=node, layer=layer, x=tensors[0], settings=settings, ran=ran),)
+        return _run_recurrent(
+            node=node, layer=layer, recurrence=recurrence, tensors=tensors, settings=settings, ran=ran
+        )
     except (ModelError, ValueError, IndexError, TypeError) as error:  # the node's attributes come from a file
         raise ModelError(f"node {node.name!r}, layer {layer.name!r}: {error}") from None
 
 
-def _run_linear(node: Node, layer: EncodedLayer, x: Tensor, settings: Settings, ran: Ran) -> Tensor:
-    axis = node.attributes.get("batch_axis", 0)
+def _run_at_once(node: Node, layer: EncodedLayer, x: Tensor, settings: Settings, ran: Ran) -> Tensor:
+    """Run a layer all of whose rows can be made of its input."""
+    geometry, axis = layer.geometry, node.attributes.get("batch_axis", 0)
     x = x.moveaxis(axis, 0)
-    shape = x.float32.shape
-    if len(shape) < 2 or shape[-1] != layer.inputs:
-        raise ModelError(f"takes {layer.inputs} inputs, its input has shape {shape}")
-    flat = x.reshape(-1, layer.inputs)
-    fixed = flat.fixed.with_room_for(float(layer.has_bias), settings.data_bits)
-    rows = Rows.of(fixed, flat.float32)
-    outputs = run_products(layer=layer, rows=rows, data_bits=settings.data_bits, threads=settings.threads)
-    outputs = outputs.relu() if layer.relu else outputs
-    made = Tensor(outputs.fixed, outputs.float32).reshape(*shape[:-1], layer.outputs)
-    ran(layer, seen(rows=rows, width=layer.inputs, products=len(flat.float32) // shape[0], settings=settings), outputs)
-    return made.moveaxis(0, axis)
-
-
-def _run_conv(layer: EncodedLayer, geometry: Conv2d | Winograd, x: Tensor, settings: Settings, ran: Ran) -> Tensor:
     fixed = x.fixed.with_room_for(float(layer.has_bias), settings.data_bits)
     raw, real = geometry.windows(fixed.raw), geometry.windows(x.float32)
-    n, size = len(x.float32), geometry.output_size(*x.float32.shape[2:])
+    n, size = len(x.float32), geometry.output_size(*geometry.sizes(x.float32.shape))
     rows = Rows(
-        count=int(np.prod(raw.shape[:3])),
+        count=geometry.rows(raw),
         fixed=lambda start, stop: geometry.unroll(raw, start, stop),
         float32=lambda start, stop: geometry.unroll(real, start, stop),
         fraction_bits=fixed.fraction_bits,
     )
-    if isinstance(geometry, Winograd):
+    if geometry.transforms:
         rows = _narrowed(rows, layer.inputs, settings.data_bits)
     products = run_products(layer=layer, rows=rows, data_bits=settings.data_bits, threads=settings.threads)
     folded = FixedPoint(geometry.fold(products.fixed.raw, n, size), products.fixed.fraction_bits)
-    real_map = geometry.fold(products.float32, n, size)
-    if isinstance(geometry, Winograd):
-        outputs = products.with_values(_narrow(folded, settings.data_bits), real_map)
-        outputs = replace(outputs, map_density=float(np.count_nonzero(fixed.raw) / fixed.raw.size))
-    else:
-        outputs = products.with_values(folded, real_map)
+    if geometry.transforms:
+        folded = _narrow(folded, settings.data_bits)
+        products = replace(products, map_density=float(np.count_nonzero(fixed.raw) / fixed.raw.size))
+    outputs = products.with_values(folded, geometry.fold(products.float32, n, size))
     outputs = outputs.relu() if layer.relu else outputs
+    made = Tensor(outputs.fixed, outputs.float32).moveaxis(0, axis)
+    if geometry.takes_vectors:
+        # Shown as the list of vectors that they are, whatever axes the graph has around them.
+        flat = Tensor(outputs.fixed, outputs.float32).reshape(-1, layer.outputs)
+        outputs = replace(outputs, fixed=flat.fixed, float32=flat.float32)
     ran(layer, seen(rows=rows, width=layer.inputs, products=rows.count // n, settings=settings), outputs)
-    return Tensor(outputs.fixed, outputs.float32)
+    return made
 
 
-def _run_lstm(
-    node: Node, layer: EncodedLayer, tensors: Sequence[Tensor], settings: Settings, ran: Ran
+def _run_recurrent(
+    node: Node,
+    layer: EncodedLayer,
+    recurrence: Recurrent,
+    tensors: Sequence[Tensor],
+    settings: Settings,
+    ran: Ran,
 ) -> tuple[Tensor, ...]:
     axis = node.attributes.get("batch_axis", 0)
     x = tensors[0].moveaxis(axis, 0)
     state = [one.float32 for one in tensors[1:]]
-    run = run_lstm(layer=layer, fixed_x=x.fixed, float_x=x.float32, state=state, data_bits=settings.data_bits)
+    run = run_recurrent(
+        layer=layer,
+        recurrence=recurrence,
+        fixed_x=x.fixed,
+        float_x=x.float32,
+        state=state,
+        data_bits=settings.data_bits,
+    )
     ran(layer, seen(rows=run.rows, width=layer.inputs, products=x.float32.shape[1], settings=settings), run.outputs)
     made = Tensor(run.outputs.fixed, run.outputs.float32).moveaxis(0, axis)
     return (made, *(Tensor(fixed, float32) for fixed, float32 in run.last))

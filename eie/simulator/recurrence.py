@@ -1,16 +1,16 @@
-"""An LSTM layer over all its time steps: one product a step, the gates' arithmetic between the products.
+"""A recurrent layer over all its time steps: a product a step, what is computed between the products by its geometry.
 
-Comes in: an `EncodedLayer` with `Lstm` geometry and a batch of sequences. Goes out: `LstmRun`. Called by
-`eie.simulator.network`.
+Comes in: an `EncodedLayer` with a recurrent geometry, as `Lstm`, and a batch of sequences. Goes out: `RecurrentRun`.
+Called by `eie.simulator.network`.
 
-The product is the accelerator's; sigmoid, tanh and the cell state are computed beside it in floating point, as the EIE
-paper leaves them open. The hidden state goes back in as ``data_bits`` fixed point in the inputs' format, which holds
-1.0. The float32 datapath runs first, since the accumulators' format must hold the largest sum of any step.
+The product is the accelerator's; an LSTM's sigmoid, tanh and cell state are computed beside it in floating point, as
+the EIE paper leaves them open. The hidden state goes back in as ``data_bits`` fixed point in the inputs' format, which
+holds 1.0. The float32 datapath runs first, since the accumulators' format must hold the largest sum of any step.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,24 +18,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eie.compiler.encoded import EncodedLayer
-from eie.errors import ModelError
-from eie.model.geometry import Lstm
-from eie.model.operators import sigmoid
+from eie.model.geometry import Recurrent
 from eie.simulator.functional import FixedPoint, LayerOutputs, Rows, fixed_sums, float_sums, largest_difference, to_raw
 
 
 @dataclass(frozen=True, eq=False)
-class LstmRun:
-    """What an LSTM layer did over N sequences of T steps.
+class RecurrentRun:
+    """What a recurrent layer did over N sequences of T steps.
 
     Attributes
     ----------
     rows
-        Its inputs [x, h], N * T of them, sample by sample.
+        Its inputs, [x, h] of an LSTM, N * T of them, sample by sample.
     outputs
-        Hidden states (N, T, hidden).
+        (N, T, outputs), hidden states of an LSTM.
     last
-        Hidden state and cell state after the last step, (N, hidden) in both formats.
+        The state after the last step in both formats, hidden state and cell state (N, hidden) of an LSTM.
     """
 
     rows: Rows
@@ -43,35 +41,35 @@ class LstmRun:
     last: tuple[tuple[FixedPoint, NDArray[np.float32]], ...]
 
 
-def run_lstm(
+def run_recurrent(
     layer: EncodedLayer,
+    recurrence: Recurrent,
     fixed_x: FixedPoint,
     float_x: NDArray[np.float32],
     state: Sequence[NDArray[np.float32]],
     data_bits: int,
-) -> LstmRun:
+) -> RecurrentRun:
     """Run all time steps on both datapaths.
 
     Parameters
     ----------
+    recurrence
+        The layer's geometry.
     fixed_x, float_x
         (N, T, input).
     state
-        Nothing, or h and c (N, hidden) to begin with.
+        Nothing, or the state to begin with.
 
     Raises
     ------
     ModelError
         If shapes do not fit.
     """
-    lstm = layer.geometry
-    assert isinstance(lstm, Lstm)
-    if float_x.ndim != 3 or float_x.shape[2] != lstm.input_size:
-        raise ModelError(f"an LSTM over {lstm.input_size} inputs got an array of shape {float_x.shape}")
-    n, steps, _ = float_x.shape
-    h, c = initial_state(lstm, n, state)
-    # the states must fit the inputs' format: |h| < 1 by its equations, an initial one may be larger
-    fixed_x = fixed_x.with_room_for(max(1.0, float(np.abs(h).max(initial=0))), data_bits)
+    recurrence.check(float_x)
+    n, steps = float_x.shape[:2]
+    first = recurrence.initial_state(n, state)
+    # What goes back must fit the inputs' format: |h| < 1 by an LSTM's equations, an initial one may be larger.
+    fixed_x = fixed_x.with_room_for(max(1.0, float(np.abs(first[0]).max(initial=0))), data_bits)
     fraction = fixed_x.fraction_bits
     peak, saturations = 0.0, 0
 
@@ -95,14 +93,13 @@ def run_lstm(
         saturations += clipped
         return sums.exact_value
 
-    float_rows, float_h, float_last = lstm_steps(
-        lstm=lstm, x=float_x, h=h, c=c, product=float_product, stored=lambda one: one.astype(np.float32)
+    # Float first: only then is the largest sum of any step known, on which the accumulators' format depends.
+    real = recurrence.walk(float_x, first, product=float_product, stored=lambda part: part.astype(np.float32))
+    fixed = recurrence.walk(
+        fixed_x.raw, first, product=fixed_product, stored=lambda part: to_raw(part, fraction, data_bits)
     )
-    fixed_rows, fixed_h, fixed_last = lstm_steps(
-        lstm=lstm, x=fixed_x.raw, h=h, c=c, product=fixed_product, stored=lambda one: to_raw(one, fraction, data_bits)
-    )
-    rows = Rows.of(FixedPoint(fixed_rows.reshape(n * steps, -1), fraction), float_rows.reshape(n * steps, -1))
-    hidden, hidden32 = FixedPoint.quantise(fixed_h, data_bits), float_h.astype(np.float32)
+    rows = Rows.of(FixedPoint(fixed.rows.reshape(n * steps, -1), fraction), real.rows.reshape(n * steps, -1))
+    hidden, hidden32 = FixedPoint.quantise(fixed.outputs, data_bits), real.outputs.astype(np.float32)
     weight_fraction = FixedPoint.quantise(layer.codebook, data_bits).fraction_bits
     error = largest_difference(hidden, hidden32)
     outputs = LayerOutputs(
@@ -114,39 +111,6 @@ def run_lstm(
         weight_fraction_bits=weight_fraction,
     )
     last = tuple(
-        (FixedPoint.quantise(a, data_bits), b.astype(np.float32)) for a, b in zip(fixed_last, float_last, strict=True)
+        (FixedPoint.quantise(a, data_bits), b.astype(np.float32)) for a, b in zip(fixed.last, real.last, strict=True)
     )
-    return LstmRun(rows, outputs, last)
-
-
-def initial_state(lstm: Lstm, n: int, given: Sequence[NDArray[Any]]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return h and c before the first step, (n, hidden) each: as given, or zeros if nothing is."""
-    shape = (n, lstm.hidden_size)
-    if not given:
-        return np.zeros(shape), np.zeros(shape)
-    if [one.shape for one in given] != [shape, shape]:
-        raise ModelError(f"initial states {', '.join(str(one.shape) for one in given)}: must be h and c, {shape} each")
-    h, c = (one.astype(np.float64) for one in given)
-    return h, c
-
-
-def lstm_steps(
-    lstm: Lstm,
-    x: NDArray[Any],
-    h: NDArray[np.float64],
-    c: NDArray[np.float64],
-    product: Callable[[NDArray[Any]], NDArray[Any]],
-    stored: Callable[[NDArray[np.float64]], NDArray[Any]],
-) -> tuple[NDArray[Any], NDArray[np.float64], tuple[NDArray[np.float64], NDArray[np.float64]]]:
-    """Walk the steps; return the products' inputs (N, T, input + hidden), all hidden states, and the last h and c."""
-    n, steps, _ = x.shape
-    rows = np.empty((n, steps, lstm.input_size + lstm.hidden_size), x.dtype)
-    hidden = np.empty((n, steps, lstm.hidden_size))
-    for t in reversed(range(steps)) if lstm.reverse else range(steps):
-        rows[:, t] = np.concatenate((x[:, t], stored(h)), axis=1)
-        gates = product(rows[:, t]).astype(np.float64)
-        keep_in, keep_old, candidate, keep_out = np.split(gates, 4, axis=1)
-        c = sigmoid(keep_old) * c + sigmoid(keep_in) * np.tanh(candidate)
-        h = sigmoid(keep_out) * np.tanh(c)
-        hidden[:, t] = h
-    return rows, hidden, (h, c)
+    return RecurrentRun(rows, outputs, last)

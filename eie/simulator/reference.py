@@ -14,12 +14,10 @@ from numpy.typing import NDArray
 
 from eie.errors import ModelError
 from eie.model import operators
-from eie.model.geometry import Conv2d, Lstm
 from eie.model.graph import Graph, Node
 from eie.model.network import Layer
-from eie.simulator.functional import slices
+from eie.simulator.functional import SLICE_ELEMENTS
 from eie.simulator.network import walk
-from eie.simulator.recurrence import initial_state, lstm_steps
 
 Array = NDArray[Any]
 
@@ -30,19 +28,28 @@ def run_given(graph: Graph, layers: Mapping[str, Layer], inputs: Mapping[str, Ar
     def run(node: Node, values: Sequence[Array]) -> tuple[Array, ...]:
         if node.layer is None:
             return (operators.apply(name=node.name, op=node.op, inputs=values, attributes=node.attributes),)
-        layer, axis = layers[node.layer], node.attributes.get("batch_axis", 0)
-        if isinstance(layer.geometry, Lstm):
-            return _lstm(layer=layer, lstm=layer.geometry, values=values, axis=axis)
-        if isinstance(layer.geometry, Conv2d):
-            made = _conv(layer, layer.geometry, values[0])
-        elif values[0].shape[-1] == layer.inputs:
-            made = _multiplier(layer)(values[0])
-        else:
-            raise ModelError(f"layer {layer.name!r} takes {layer.inputs} inputs, its input has shape {values[0].shape}")
-        return (np.maximum(made, 0) if layer.relu else made,)
+        return _run_layer(layers[node.layer], node, values)
 
     started = {name: np.asarray(inputs[name], np.float32) for name, _ in graph.inputs}
     return walk(graph=graph, started=started, run=run, constant=lambda array: array)
+
+
+def _run_layer(layer: Layer, node: Node, values: Sequence[Array]) -> tuple[Array, ...]:
+    geometry, axis = layer.geometry, node.attributes.get("batch_axis", 0)
+    product = _multiplier(layer)
+    # Vectors lie along the last axis wherever the batch is: moving it would only cost a copy.
+    x = values[0] if geometry.takes_vectors else np.moveaxis(values[0], axis, 0)
+    try:
+        if (recurrence := geometry.recurrence) is not None:
+            recurrence.check(x)
+            state = recurrence.initial_state(len(x), values[1:])
+            walk = recurrence.walk(x, state, product=product, stored=lambda part: part.astype(np.float32))
+            return (np.moveaxis(walk.outputs.astype(np.float32), 0, axis), *walk.last)
+        made = geometry.apply(x, product, max(1, SLICE_ELEMENTS // layer.inputs))
+    except ModelError as error:
+        raise ModelError(f"layer {layer.name!r}: {error}") from None
+    made = made if geometry.takes_vectors else np.moveaxis(made, 0, axis)
+    return (np.maximum(made, 0) if layer.relu else made,)
 
 
 def _multiplier(layer: Layer) -> Callable[[Array], Array]:
@@ -52,20 +59,3 @@ def _multiplier(layer: Layer) -> Callable[[Array], Array]:
         bias = layer.codebook[layer.bias_codes]
     shift = np.float32(0) if bias is None else bias
     return lambda x: x @ weights + shift
-
-
-def _conv(layer: Layer, conv: Conv2d, x: Array) -> Array:
-    windows = conv.windows(x)
-    parts = slices(int(np.prod(windows.shape[:3])), layer.inputs)
-    product = _multiplier(layer)
-    rows = [product(conv.unroll(windows, start, stop)) for start, stop in parts]
-    return conv.fold(np.concatenate(rows), len(x), conv.output_size(*x.shape[2:]))
-
-
-def _lstm(layer: Layer, lstm: Lstm, values: Sequence[Array], axis: int) -> tuple[Array, ...]:
-    x = np.moveaxis(values[0], axis, 0)
-    h, c = initial_state(lstm, len(x), values[1:])
-    _, hidden, last = lstm_steps(
-        lstm=lstm, x=x, h=h, c=c, product=_multiplier(layer), stored=lambda one: one.astype(np.float32)
-    )
-    return (np.moveaxis(hidden.astype(np.float32), 0, axis), *last)

@@ -21,7 +21,6 @@ from eie.machines.match import match
 from eie.machines.records import WHOLE, Baseline, Machine, total
 from eie.machines.rows import ResultRow, ResultRows
 from eie.machines.workload import Workload, work_of_rows
-from eie.model.geometry import fresh_inputs
 from eie.model.network import Network
 from eie.results.comparison import Column, Comparison
 from eie.results.layer import LayerResult
@@ -144,7 +143,7 @@ def _row(layer: LayerResult, energy_nj: float | None) -> ResultRow:
         products=layer.products,
         kind=layer.kind,
         groups=layer.groups,
-        fresh_inputs=fresh_inputs(layer.encoded.geometry),
+        fresh_inputs=layer.encoded.geometry.fresh_inputs,
         bias=layer.encoded.has_bias,
         weight_density=layer.encoded.weight_density,
         activation_density=layer.activity.activation_density,

@@ -119,7 +119,12 @@ class Session:
     def _entry(self, point: Point, outcomes: Sequence[Outcome]) -> dict[str, Any]:
         failed = [outcome for outcome in outcomes if isinstance(outcome, str)]
         # Keys alone say what is current; the engine tells a reader why older lines are not.
-        who = {"key": point.key, "engine": self._engine, "model": self.loads[point.workload].model, "changes": dict(point.changes)}
+        who = {
+            "key": point.key,
+            "engine": self._engine,
+            "model": self.loads[point.workload].model,
+            "changes": dict(point.changes),
+        }
         if failed:
             return {**who, "error": failed[0]}
         good = [outcome for outcome in outcomes if isinstance(outcome, LayerOutcome)]

@@ -21,7 +21,6 @@ from numpy.typing import NDArray
 
 from eie.compression.pruning.score import Block, Criterion, Evidence, block_scores, expand
 from eie.errors import RecipeError
-from eie.model.geometry import Conv2d, Winograd
 from eie.model.network import Layer
 
 Mask = NDArray[np.bool_]
@@ -168,9 +167,7 @@ def nm_mask(scores: NDArray[np.float64], kept: int, group: int) -> Mask:
 
 def diagonal_blocks(layer: Layer) -> int:
     """Blocks on the diagonal that hold all of a layer's weights; 1 if the whole matrix may."""
-    if isinstance(layer.geometry, Conv2d):
-        return layer.geometry.groups
-    return Winograd.BLOCKS if isinstance(layer.geometry, Winograd) else 1
+    return layer.geometry.diagonal_blocks
 
 
 def weight_shape(layer: Layer) -> tuple[int, int]:

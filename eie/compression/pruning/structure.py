@@ -17,15 +17,13 @@ from numpy.typing import NDArray
 
 from eie.compression.pruning.prune import kept_count
 from eie.errors import RecipeError
-from eie.model.geometry import Conv2d
+from eie.model import operators
 from eie.model.graph import Graph, Node
 from eie.model.matrix import SparseColumns, frozen
 from eie.model.network import Layer, Network, dataflow
 from eie.model.trace import LayerTrace, Trace
 
 Order = NDArray[np.int64]
-_ELEMENTWISE = ("relu", "leaky_relu", "sigmoid", "tanh", "clip", "identity", "dropout")
-_ON_MAPS = ("max_pool", "average_pool", "global_average_pool")
 
 
 def select_outputs(network: Network, name: str, order: Order) -> Network:
@@ -67,14 +65,14 @@ def remove_layer(network: Network, name: str) -> Network:
     RecipeError
         If its outputs are not as many as its inputs, the layer is the only one, or nothing says who reads it.
     """
-    if not keeps_shape(layer_named(network, name)):
+    if not layer_named(network, name).geometry.keeps_shape:
         raise RecipeError([f"layer {name!r}: cannot be taken out: its outputs do not have the shape of its inputs"])
     if dataflow(network) is None or len(network.layers) == 1:
         raise RecipeError([f"layer {name!r}: cannot be taken out: no other layer is known to read or feed it"])
-    layers = tuple(one for one in network.layers if one.name != name)
+    layers = tuple(layer for layer in network.layers if layer.name != name)
     trace = network.trace
     if trace is not None and name in trace.layers:
-        position = [one.name for one in network.layers].index(name)
+        position = [layer.name for layer in network.layers].index(name)
         kept = {key: value for key, value in trace.layers.items() if key != name}
         if position == 0 and network.graph is None:
             kept[layers[0].name] = trace.layers[name]
@@ -86,11 +84,7 @@ def remove_layer(network: Network, name: str) -> Network:
 
 def keeps_shape(layer: Layer) -> bool:
     """Whether a layer's outputs have the shape of its inputs, so that it could be left out."""
-    conv = layer.geometry
-    if isinstance(conv, Conv2d):
-        room = max(64, *(2 * size * gap for size, gap in zip(conv.kernel, conv.dilation, strict=True)))
-        return conv.in_channels == conv.out_channels and conv.output_size(room, room) == (room, room)
-    return conv is None and layer.outputs == layer.inputs
+    return layer.geometry.keeps_shape
 
 
 def removable(network: Network) -> tuple[str, ...]:
@@ -102,14 +96,14 @@ def removable(network: Network) -> tuple[str, ...]:
 
 def shrinkable(network: Network) -> tuple[str, ...]:
     """Names of the layers whose rows `select_outputs` can take out."""
-    found = []
+    names = []
     for layer in network.layers:
         try:
             readers(network, layer.name)
         except RecipeError:
             continue
-        found.append(layer.name)
-    return tuple(found)
+        names.append(layer.name)
+    return tuple(names)
 
 
 def narrowed(network: Network, density: float) -> Network:
@@ -128,8 +122,7 @@ def narrowed(network: Network, density: float) -> Network:
     layers, recorded = [], {} if network.trace is None else dict(network.trace.layers)
     for i, layer in enumerate(network.layers):
         _check_kind(layer, layer.name)
-        conv = layer.geometry
-        before = conv.in_channels if isinstance(conv, Conv2d) else layer.inputs
+        before = layer.geometry.channels[1]
         inputs, outputs = _first(before, density), _first(layer.outputs, density)
         if i > 0:
             columns = _columns_of(layer=layer, rows=before, order=inputs, producer=layer.name)
@@ -167,12 +160,12 @@ def readers(network: Network, name: str) -> tuple[str, ...]:
 def gives_output(network: Network, name: str) -> bool:
     """Whether the rows of fully connected layer ``name`` are the network's only outputs, perhaps through a softmax."""
     graph = dataflow(network)
-    if graph is None or layer_named(network, name).geometry is not None:
+    if graph is None or not layer_named(network, name).geometry.takes_vectors:
         return False
     tensor = next(node for node in graph.nodes if node.layer == name).outputs[0]
     while tensor not in graph.outputs:
         nodes = [node for node in graph.nodes if tensor in node.inputs]
-        if len(nodes) != 1 or nodes[0].op not in (*_ELEMENTWISE, "softmax"):
+        if len(nodes) != 1 or not _keeps_numbers(nodes[0]):
             return False
         tensor = nodes[0].outputs[0]
     return graph.outputs == (tensor,) and not any(tensor in node.inputs for node in graph.nodes)
@@ -192,13 +185,12 @@ def with_rows(layer: Layer, order: Order) -> Layer:
     picked = SparseColumns.from_entries(
         shape=(len(order), layer.inputs), rows=rows[keep], columns=matrix.column_of[keep], data=matrix.data[keep]
     )
-    conv = layer.geometry
     return replace(
         layer,
         matrix=picked,
         bias=None if layer.bias is None else frozen(layer.bias[order], np.float32),
         bias_codes=None if layer.bias_codes is None else frozen(layer.bias_codes[order], np.uint8),
-        geometry=replace(conv, out_channels=len(order)) if isinstance(conv, Conv2d) else conv,
+        geometry=layer.geometry.with_outputs(len(order)),
     )
 
 
@@ -211,20 +203,17 @@ def _with_columns(layer: Layer, columns: Order, channels: int, channels_before: 
     picked = SparseColumns.from_entries(
         shape=(layer.outputs, len(columns)), rows=matrix.rows[keep], columns=moved[keep], data=matrix.data[keep]
     )
-    conv = layer.geometry
-    if isinstance(conv, Conv2d):
-        conv = replace(conv, in_channels=conv.in_channels * channels // channels_before)
-    return replace(layer, matrix=picked, geometry=conv)
+    return replace(layer, matrix=picked, geometry=layer.geometry.with_inputs(channels, channels_before))
 
 
 def _columns_of(layer: Layer, rows: int, order: Order, producer: str) -> Order:
     """Columns of ``layer`` that read rows ``order`` of a producer with ``rows`` rows."""
-    conv = layer.geometry
-    width = conv.kernel[0] * conv.kernel[1] if isinstance(conv, Conv2d) else layer.inputs // rows
+    width = layer.geometry.columns_per_channel(rows)
     if width * rows != layer.inputs:
         raise RecipeError(
             [f"layer {layer.name!r}: its {layer.inputs} inputs are no multiple of the {rows} outputs of {producer!r}"]
         )
+    # Columns are ordered channel by channel: channel i of the producer is read by columns i * width and following.
     columns: Order = (order[:, None] * width + np.arange(width)).ravel()
     return columns
 
@@ -238,10 +227,9 @@ def _trace_columns(recorded: LayerTrace, columns: Order) -> LayerTrace:
 
 
 def _check_kind(layer: Layer, producer: str) -> None:
-    conv = layer.geometry
-    if conv is None or (isinstance(conv, Conv2d) and conv.groups == 1):
+    kind = layer.geometry.tied
+    if kind is None:
         return
-    kind = "a grouped convolution" if isinstance(conv, Conv2d) else f"a {type(conv).__name__} layer"
     raise RecipeError(
         [f"layer {producer!r}: its outputs cannot be taken out or moved: channels of {layer.name!r}, {kind}, are tied"]
     )
@@ -250,8 +238,8 @@ def _check_kind(layer: Layer, producer: str) -> None:
 def _follow(network: Network, graph: Graph, name: str) -> tuple[str, ...]:
     """Follow the layer's output through channel-wise operators to the layers that read it."""
     start = next(node for node in graph.nodes if node.layer == name)
-    flat = layer_named(network, name).geometry is None
-    found: list[str] = []
+    flat = layer_named(network, name).geometry.takes_vectors
+    reading: list[str] = []
     waiting = [(start.outputs[0], flat)]
     while waiting:
         tensor, flat = waiting.pop()
@@ -263,28 +251,28 @@ def _follow(network: Network, graph: Graph, name: str) -> tuple[str, ...]:
             if node.layer is not None:
                 reader = layer_named(network, node.layer)
                 _check_kind(reader, name)
-                if (reader.geometry is None) != flat:
+                if reader.geometry.takes_vectors != flat:
                     raise _not_followed(name, node)
-                found.append(node.layer)
+                reading.append(node.layer)
             else:
                 waiting.append((node.outputs[0], _flat_after(name, node, flat)))
-    return tuple(found)
+    return tuple(reading)
 
 
 def _flat_after(name: str, node: Node, flat: bool) -> bool:
     """Whether a channel is one number, or a flattened block, behind ``node``; a feature map otherwise."""
-    if node.op in _ELEMENTWISE or (node.op in _ON_MAPS and not flat):
-        return flat
-    attributes = node.attributes
-    flattens = {
-        "flatten": attributes.get("axis", 1) == 1,
-        "squeeze": set(attributes.get("axes", ())) in ({2, 3}, {-1, -2}),
-        "mean": set(attributes.get("axes", ())) in ({2, 3}, {-1, -2}),
-        "reshape": tuple(attributes.get("shape", ())) == (0, -1),
-    }
-    if flat or not flattens.get(node.op, False) or (node.op == "mean" and attributes.get("keep", False)):
+    operator = operators.find(node.op)
+    after = None if operator is None else operator.channels(flat, node.attributes)
+    if after is None:
         raise _not_followed(name, node)
-    return True
+    return after
+
+
+def _keeps_numbers(node: Node) -> bool:
+    """Whether behind ``node`` there is one number for each row of a fully connected layer, in the same order."""
+    operator = operators.find(node.op)
+    # What is told that a channel is one number and keeps it one works on every number alone.
+    return operator is not None and (operator.keeps_places or operator.channels(True, node.attributes) is True)
 
 
 def _not_followed(name: str, node: Node) -> RecipeError:

@@ -1,10 +1,7 @@
 """The network under construction: values known so far, layers and nodes made, and what could not be read.
 
-Comes in: parsed nodes, one after the other. Goes out: the parts of a `Network`. Written by `layers` and `operators`,
-read by `reader`.
-
-ONNX has the batch anywhere (an LSTM's is the second axis); our graphs have it first. So a `Value` remembers where the
-file has it, and axes are translated on the way.
+Comes in: parsed nodes, one after the other. Goes out: the parts of a `Network`. Written by `layers` and by the
+operators, which know it as `eie.model.operators.from_onnx.Builder`; read by `reader`.
 """
 
 from __future__ import annotations
@@ -19,57 +16,14 @@ from numpy.typing import NDArray
 
 from eie.errors import ModelError
 from eie.importers.onnx.constants import Constants
-from eie.importers.onnx.nodes import OnnxNode, printable
-from eie.importers.onnx.tensors import LARGEST_TENSOR
+from eie.importers.onnx.nodes import printable
+from eie.model import operators
 from eie.model.graph import Node
 from eie.model.network import Layer
+from eie.model.operators.from_onnx import LARGEST_TENSOR, OnnxNode, Value
 
 # What exporters append to a module's name.
 _TAILS = ("BiasAdd", "Conv", "Conv2D", "Gemm", "LSTM", "MatMul", "convolution")
-
-
-class UnsupportedError(Exception):
-    """This node cannot be expressed; the text says why."""
-
-
-@dataclass(frozen=True)
-class Value:
-    """A tensor that depends on the input.
-
-    Attributes
-    ----------
-    name
-        Of the tensor in our graph, where the batch is the first axis.
-    shape
-        As in the file, batch included (1 where the file leaves it open).
-    batch
-        Which axis of ``shape`` is the batch.
-    """
-
-    name: str
-    shape: tuple[int, ...]
-    batch: int
-
-    @property
-    def sample(self) -> tuple[int, ...]:
-        """Shape of one sample."""
-        return self.shape[: self.batch] + self.shape[self.batch + 1 :]
-
-    def axis(self, axis: int) -> int:
-        """Translate an axis of the file to one of our graph.
-
-        Raises
-        ------
-        UnsupportedError
-            If it is the batch: samples never mix on the accelerator.
-        """
-        rank = len(self.shape)
-        if not -rank <= axis < rank:
-            raise ModelError(f"axis {axis} of a tensor of shape {self.shape}")
-        axis %= rank
-        if axis == self.batch:
-            raise UnsupportedError("works across the batch")
-        return axis + 1 if axis < self.batch else axis
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,21 +84,22 @@ class Builder:
         self.values[name] = value
 
     def emit(
-        self,
-        *,
-        op: str,
-        inputs: Sequence[str],
-        name: str,
-        full_shape: Sequence[int],
-        batch: int,
-        **attributes: Any,
+        self, op: str, inputs: Sequence[Value | str], name: str, *, batch: int | None = None, **attributes: Any
     ) -> Value:
-        """Add a glue node that makes ``name``, and return its value.
+        """Add a node that makes ``name``, and return its value; text among ``inputs`` names a constant that was held.
 
-        ``full_shape`` counts the batch, which is axis ``batch``; a node's own attribute may be called ``shape``.
+        ``batch`` is where the file has the batch of the result, by default where it has that of the first input.
         """
-        self.nodes.append(Node(op=op, inputs=tuple(inputs), outputs=(name,), layer=None, attributes=attributes))
-        return Value(name, tuple(full_shape), batch)
+        names = tuple(part if isinstance(part, str) else part.name for part in inputs)
+        self.nodes.append(Node(op=op, inputs=names, outputs=(name,), layer=None, attributes=attributes))
+        values = [part for part in inputs if isinstance(part, Value)]
+        shapes = [self.held[part].shape if isinstance(part, str) else part.batch_first for part in inputs]
+        operator = operators.find(op)
+        if operator is None:
+            raise ModelError(f"a reader makes the operator {op!r}, which is not registered")
+        size, *sample = operator.shape(shapes, attributes)
+        place = values[0].batch if batch is None else batch
+        return Value(name, (*sample[:place], size, *sample[place:]), place)
 
     def hold(self, name: str, array: NDArray[Any]) -> str:
         """Keep a constant for the graph and return its name there.

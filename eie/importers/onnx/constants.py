@@ -15,8 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eie.errors import ModelError
-from eie.importers.onnx.nodes import OnnxNode
-from eie.importers.onnx.tensors import LARGEST_TENSOR, dense_array, sparse_array
+from eie.importers.onnx.tensors import dense_array, sparse_array
+from eie.model.operators.from_onnx import LARGEST_TENSOR, OnnxNode, axes_of
+from eie.model.operators.reshape import target_shape
+from eie.model.operators.slice import ranges
+from eie.model.operators.squeeze import squeezed
+from eie.model.operators.unsqueeze import unsqueezed
 
 if TYPE_CHECKING:
     import onnx
@@ -139,70 +143,9 @@ def _cast(inputs: list[Any], attributes: Attributes) -> Array:
 
 
 def _reshape(inputs: list[Any], attributes: Attributes) -> Array:
-    wanted = target_shape(inputs[0].shape, inputs[1], bool(attributes.get("allowzero", 0)))
+    sizes, allow_zero = [int(size) for size in inputs[1].ravel()], bool(attributes.get("allowzero", 0))
+    wanted = target_shape(inputs[0].shape, sizes, allow_zero=allow_zero)
     return np.asarray(inputs[0].reshape(wanted))
-
-
-def target_shape(shape: tuple[int, ...], wanted: Array, allow_zero: bool) -> tuple[int, ...]:
-    """Resolve the 0 (keep) and -1 (infer) of a Reshape.
-
-    Raises
-    ------
-    ValueError
-        If the sizes do not agree.
-    """
-    sizes = [int(size) for size in wanted.ravel()]
-    if not allow_zero:
-        sizes = [shape[i] if size == 0 else size for i, size in enumerate(sizes)]
-    if sizes.count(-1) == 1:
-        rest = -math.prod(sizes)
-        sizes[sizes.index(-1)] = math.prod(shape) // rest if rest else 0
-    if any(size < 0 for size in sizes) or math.prod(sizes) != math.prod(shape):
-        raise ValueError(f"{shape} cannot be reshaped to {wanted.ravel().tolist()}")
-    return tuple(sizes)
-
-
-def axes_of(inputs: list[Any], attributes: Attributes, place: int = 1) -> list[int] | None:
-    """Return the axes an operator names: an input in newer operator sets, an attribute in older ones."""
-    if len(inputs) > place and inputs[place] is not None:
-        return [int(axis) for axis in inputs[place].ravel()]
-    return [int(axis) for axis in attributes["axes"]] if "axes" in attributes else None
-
-
-def unsqueezed(shape: tuple[int, ...], axes: list[int]) -> tuple[int, ...]:
-    """Return ``shape`` with a 1 inserted at each of ``axes``, counted in the result."""
-    rank = len(shape) + len(axes)
-    places = {axis % rank for axis in axes}
-    if len(places) != len(axes) or any(not -rank <= axis < rank for axis in axes):
-        raise ValueError(f"axes {axes} in {rank} dimensions")
-    rest = iter(shape)
-    return tuple(1 if i in places else next(rest) for i in range(rank))
-
-
-def squeezed(shape: tuple[int, ...], axes: list[int] | None) -> tuple[int, ...]:
-    """Return ``shape`` without ``axes``, which must be 1; without all that are 1 for None."""
-    if axes is None:
-        return tuple(size for size in shape if size != 1)
-    places = {axis % len(shape) for axis in axes}
-    if any(shape[place] != 1 for place in places):
-        raise ValueError(f"axes {axes} of {shape} are not all 1")
-    return tuple(size for i, size in enumerate(shape) if i not in places)
-
-
-def ranges(inputs: list[Any], attributes: Attributes) -> list[tuple[int, slice]]:
-    """Return (axis, range) pairs of a Slice: inputs in newer operator sets, attributes in older ones."""
-    if len(inputs) > 1:
-        lists = [None if part is None else [int(one) for one in part.ravel()] for part in inputs[1:]]
-    else:
-        lists = [attributes["starts"], attributes["ends"], attributes.get("axes")]
-    starts, ends, axes, steps = (*lists, None, None)[:4]
-    places = axes or list(range(len(starts or ())))
-    strides = steps or [1] * len(places)
-    # Walking backwards to before index 0 is an end that Python calls None.
-    return [
-        (axis, slice(start, None if step < 0 and end < -LARGEST_TENSOR else end, step))
-        for start, end, axis, step in zip(starts or (), ends or (), places, strides, strict=True)
-    ]
 
 
 def _slice(inputs: list[Any], attributes: Attributes) -> Array:

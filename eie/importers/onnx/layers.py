@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eie.errors import ModelError
-from eie.importers.onnx.builder import Builder, Tap, UnsupportedError, Value
-from eie.importers.onnx.nodes import OnnxNode
+from eie.importers.onnx.builder import Builder, Tap
 from eie.model.geometry import Conv2d
 from eie.model.graph import Node
 from eie.model.network import Layer
+from eie.model.operators.from_onnx import OnnxNode, UnsupportedError, Value, integers, padding
 
 # ONNX stacks an LSTM's gates input, output, forget, cell; ours are input, forget, cell, output.
 _GATES = (0, 2, 3, 1)
@@ -91,21 +91,9 @@ def conv(node: OnnxNode, into: Builder) -> None:
     if not flat:
         into.set(out, _layer_node(into=into, name=name, inputs=(x.name,), out=out, shape=full, batch=0))
         return
-    raised = into.emit(
-        op="unsqueeze",
-        inputs=(x.name,),
-        name=f"{out} [in]",
-        full_shape=(*x.shape[:2], 1, x.shape[2]),
-        batch=0,
-        axes=(2,),
-    )
+    raised = into.emit("unsqueeze", [x], f"{out} [in]", axes=(2,))
     made = _layer_node(into=into, name=name, inputs=(raised.name,), out=f"{out} [map]", shape=full, batch=0)
-    into.set(
-        out,
-        into.emit(
-            op="squeeze", inputs=(made.name,), name=out, full_shape=(full[0], full[1], full[3]), batch=0, axes=(2,)
-        ),
-    )
+    into.set(out, into.emit("squeeze", [made], out, axes=(2,)))
 
 
 def lstm(node: OnnxNode, into: Builder) -> None:
@@ -174,23 +162,19 @@ def _lstm_nodes(node: OnnxNode, into: Builder, x: Value, names: list[str], hidde
         if not out:
             continue
         size = (samples, steps, hidden) if part == "y" else (samples, hidden)
-        raised = [out] if len(names) == 1 else [f"{out} [{i}]" for i in range(len(names))]
-        for i, name in enumerate(raised):
+        values = [
             into.emit(
-                op="unsqueeze",
-                inputs=(f"node {node.index} [{part}{i}]",),
-                name=name,
-                full_shape=(*size[:at], 1, *size[at:]),
-                batch=0,
+                "unsqueeze",
+                [Value(f"node {node.index} [{part}{i}]", size, 0)],
+                out if len(names) == 1 else f"{out} [{i}]",
                 axes=(at,),
             )
-        full = [*size[:at], len(names), *size[at:]]
-        if len(names) > 1:
-            into.emit(op="concat", inputs=raised, name=out, full_shape=full, batch=0, axis=at)
+            for i in range(len(names))
+        ]
+        stacked = values[0] if len(values) == 1 else into.emit("concat", values, out, axis=at)
         # In the file: Y (time, directions, batch, hidden), Y_h (directions, batch, hidden), unless layout=1.
         place = 0 if x.batch == 0 else at
-        shape = (*full[1 : place + 1], samples, *full[place + 1 :])
-        into.set(out, Value(out, shape, place))
+        into.set(out, Value(out, (*stacked.shape[1 : place + 1], samples, *stacked.shape[place + 1 :]), place))
 
 
 def _linear(
@@ -278,8 +262,8 @@ def _conv2d(node: OnnxNode, kernel: NDArray[Any], spatial: tuple[int, ...] | Non
     stated = tuple(node.attributes.get("kernel_shape", size))
     if stated != size:
         raise ModelError(f"kernel_shape={stated}, but its weights have {size}")
-    stride = ints(node, "strides", (1,) * rank)
-    dilation = ints(node, "dilations", (1,) * rank)
+    stride = integers(node, "strides", (1,) * rank)
+    dilation = integers(node, "dilations", (1,) * rank)
     pads = padding(node=node, size=size, stride=stride, dilation=dilation, spatial=spatial)
     groups = int(node.attributes.get("group", 1))
     if rank == 1:
@@ -293,42 +277,6 @@ def _conv2d(node: OnnxNode, kernel: NDArray[Any], spatial: tuple[int, ...] | Non
         dilation=(dilation[0], dilation[1]),
         groups=groups,
     )
-
-
-def ints(node: OnnxNode, key: str, default: tuple[int, ...]) -> tuple[int, ...]:
-    """Read an attribute of as many positive integers as ``default`` has."""
-    values = tuple(int(value) for value in node.attributes.get(key, default))
-    if len(values) != len(default) or not all(1 <= value < 1 << 31 for value in values):
-        raise ModelError(f"{key}={values}: must be {len(default)} integers >= 1")
-    return values
-
-
-def padding(
-    node: OnnxNode,
-    size: tuple[int, ...],
-    stride: tuple[int, ...],
-    dilation: tuple[int, ...],
-    spatial: tuple[int, ...] | None,
-) -> tuple[int, ...]:
-    """Resolve ``pads`` and ``auto_pad`` to zeros before and behind, all the befores first."""
-    mode = str(node.attributes.get("auto_pad", "NOTSET"))
-    rank = len(size)
-    if mode in ("NOTSET", "", "VALID"):
-        pads = tuple(int(pad) for pad in node.attributes.get("pads", (0,) * 2 * rank)) if mode != "VALID" else ()
-        pads = pads or (0,) * 2 * rank
-        if len(pads) != 2 * rank or not all(0 <= pad < 1 << 16 for pad in pads):
-            raise ModelError(f"pads={pads}: must be {2 * rank} integers, 0 to {(1 << 16) - 1}")
-        return pads
-    if mode not in ("SAME_UPPER", "SAME_LOWER"):
-        raise ModelError(f"auto_pad={mode!r}: must be NOTSET, VALID, SAME_UPPER or SAME_LOWER")
-    if spatial is None:
-        raise UnsupportedError(f"auto_pad={mode} on a map of unknown size")
-    totals = [
-        max((-(-length // step) - 1) * step + gap * (kernel - 1) + 1 - length, 0)
-        for length, kernel, step, gap in zip(spatial, size, stride, dilation, strict=True)
-    ]
-    less, more = [total // 2 for total in totals], [-(-total // 2) for total in totals]
-    return (*less, *more) if mode == "SAME_UPPER" else (*more, *less)
 
 
 def _gates(stacked: NDArray[Any]) -> NDArray[Any]:

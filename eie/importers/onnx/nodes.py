@@ -1,33 +1,20 @@
 """The nodes of an ONNX graph as plain records.
 
-Comes in: a parsed model. Goes out: a list of `OnnxNode`. Read by `constants`, `layers`, `operators` and `reader`.
+Comes in: a parsed model. Goes out: a list of `OnnxNode`. Read by `constants`, `layers`, `reader` and the operators.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from eie.errors import ModelError
+from eie.model.operators.from_onnx import OnnxNode
 
 if TYPE_CHECKING:
     import onnx
 
 LONGEST_NAME = 200
-
-
-@dataclass(frozen=True, kw_only=True)
-class OnnxNode:
-    """One node of the file, its attributes as plain values; ``name`` and ``op`` are printable and not empty."""
-
-    name: str
-    op: str
-    inputs: tuple[str, ...]
-    outputs: tuple[str, ...]
-    attributes: Mapping[str, Any]
-    index: int
 
 
 def plain_nodes(path: Path, proto: onnx.ModelProto) -> list[OnnxNode]:

@@ -1,8 +1,8 @@
 """An ``.onnx`` file into a `Network` and the places where its activations can be recorded.
 
 Comes in: a path. Goes out: `OnnxModel`. Read by `eie.importers` and `eie.recording`. Node by node: constants are
-evaluated, weight layers and what lies between them handed to `layers` and `operators`; whatever neither knows is
-listed by node name and operator.
+evaluated, weight layers handed to `layers` and what lies between them to `eie.model.operators`; whatever neither knows
+is listed by node name and operator.
 """
 
 from __future__ import annotations
@@ -17,14 +17,15 @@ import numpy as np
 
 from eie.errors import ModelError
 from eie.importers.onnx import layers as weighted
-from eie.importers.onnx.builder import Builder, Tap, UnsupportedError, Value
-from eie.importers.onnx.constants import Constants
-from eie.importers.onnx.nodes import OnnxNode, plain_nodes, printable
-from eie.importers.onnx.operators import HANDLERS
+from eie.importers.onnx.builder import Builder, Tap
+from eie.importers.onnx.constants import Constants, shape_of
+from eie.importers.onnx.nodes import plain_nodes, printable
 from eie.importers.onnx.tensors import read_model
 from eie.importers.options import Unsupported
+from eie.model import operators
 from eie.model.graph import Graph
 from eie.model.network import Network
+from eie.model.operators.from_onnx import OnnxNode, UnsupportedError, Value
 
 if TYPE_CHECKING:
     import onnx
@@ -158,14 +159,20 @@ def _one(node: OnnxNode, into: Builder) -> None:
     if node.op in _WEIGHTED and node.inputs and node.outputs:
         _WEIGHTED[node.op](node, into)
         return
-    if node.op not in HANDLERS or not node.inputs or not node.outputs:
+    read = _take_shape if node.op == "Shape" else operators.onnx_handler(node.op)
+    if read is None or not node.inputs or not node.outputs:
         raise UnsupportedError
     known = [value for name in node.inputs if (value := into.known(name)) is not None]
     behind_unknown = any(name and name not in into.constants and into.known(name) is None for name in node.inputs)
     if not known and not behind_unknown:
         raise UnsupportedError("of constants only")
     if not behind_unknown:
-        HANDLERS[node.op](node, into, known[0])
+        read(node, into, known[0])
+
+
+def _take_shape(node: OnnxNode, into: Builder, x: Value) -> None:
+    """Take a Shape node's result as a constant; an open batch counts as 1."""
+    into.constants.set(node.outputs[0], shape_of(x.shape, node.attributes))
 
 
 def _graph_inputs(

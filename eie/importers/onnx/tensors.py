@@ -16,12 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eie.errors import ModelError
+from eie.model.operators.from_onnx import LARGEST_TENSOR
 
 if TYPE_CHECKING:
     import onnx
 
 LARGEST_FILE = (1 << 31) - 1
-LARGEST_TENSOR = 1 << 28
 
 
 def read_model(path: Path) -> onnx.ModelProto:

@@ -169,16 +169,16 @@ class GranularityStudy:
                 "accuracy_shared": row.accuracy_shared,
                 "note": row.note,
             }
-            for machine in self.machines:
-                listed.append(
-                    {
-                        **head,
-                        "machine": machine,
-                        "latency_us": self.latency_us(row, machine),
-                        "speedup": self.speedup(row, machine),
-                        "energy_nj": self.energy_nj(row, machine),
-                    }
-                )
+            listed += [
+                {
+                    **head,
+                    "machine": machine,
+                    "latency_us": self.latency_us(row, machine),
+                    "speedup": self.speedup(row, machine),
+                    "energy_nj": self.energy_nj(row, machine),
+                }
+                for machine in self.machines
+            ]
         return listed
 
 

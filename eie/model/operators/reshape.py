@@ -1,0 +1,69 @@
+"""Another shape: ``shape`` of the whole tensor; 0 keeps a size, -1 is inferred.
+
+Takes one tensor; gives the same numbers. The batch is to be written as 0 or -1, since its size varies.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from eie.model.operators.from_onnx import Builder, OnnxNode, UnsupportedError, Value, constant_inputs, reshaped
+from eie.model.operators.registry import Array, Attributes, Operator, Shape, register
+
+
+def target_shape(shape: Shape, wanted: Sequence[int], *, allow_zero: bool) -> Shape:
+    """Resolve the 0 (keep) and -1 (infer) of a reshape.
+
+    Raises
+    ------
+    ValueError
+        If the sizes do not agree.
+    """
+    sizes = list(wanted)
+    if not allow_zero:
+        sizes = [shape[i] if size == 0 else size for i, size in enumerate(sizes)]
+    if sizes.count(-1) == 1:
+        rest = -math.prod(sizes)
+        sizes[sizes.index(-1)] = math.prod(shape) // rest if rest else 0
+    if any(size < 0 for size in sizes) or math.prod(sizes) != math.prod(shape):
+        raise ValueError(f"{shape} cannot be reshaped to {list(wanted)}")
+    return tuple(sizes)
+
+
+def _kept_sizes(shape: Shape, at: Attributes) -> list[int]:
+    return [shape[i] if size == 0 else size for i, size in enumerate(at["shape"])]
+
+
+def _channels(flat: bool, at: Attributes) -> bool | None:
+    """As flattening, where that is what it does."""
+    return True if not flat and tuple(at.get("shape", ())) == (0, -1) else None
+
+
+def _read(node: OnnxNode, into: Builder, x: Value) -> None:
+    inputs, attributes = constant_inputs(node, into), node.attributes
+    wanted = inputs[1] if len(inputs) > 1 else np.array(attributes["shape"])
+    if wanted is None:
+        raise UnsupportedError("its shape is not constant")
+    allow_zero = bool(attributes.get("allowzero", 0))
+    sizes = target_shape(x.shape, [int(size) for size in wanted.ravel()], allow_zero=allow_zero)
+    reshaped(into, x, node.outputs[0], sizes)
+
+
+def _compute(x: Sequence[Array], at: Attributes) -> Array:
+    return x[0].reshape(_kept_sizes(x[0].shape, at))
+
+
+register(
+    Operator(
+        name="reshape",
+        compute=_compute,
+        exact=True,
+        shape=lambda shapes, at: target_shape(shapes[0], at["shape"], allow_zero=False),
+        channels=_channels,
+        torch=lambda x, at: x[0].reshape(_kept_sizes(tuple(x[0].shape), at)),
+        onnx={"Reshape": _read},
+    )
+)

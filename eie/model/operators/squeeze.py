@@ -1,0 +1,53 @@
+"""Without ``axes``, each of which has one place.
+
+Takes one tensor; gives the same numbers.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from eie.model.operators.from_onnx import (
+    Builder,
+    OnnxNode,
+    UnsupportedError,
+    Value,
+    axes_of,
+    constant_inputs,
+    reshaped,
+)
+from eie.model.operators.registry import Attributes, Operator, Shape, register
+
+
+def squeezed(shape: Shape, axes: list[int] | None) -> Shape:
+    """Return ``shape`` without ``axes``, which must be 1; without all that are 1 for None."""
+    if axes is None:
+        return tuple(size for size in shape if size != 1)
+    places = {axis % len(shape) for axis in axes}
+    if any(shape[place] != 1 for place in places):
+        raise ValueError(f"axes {axes} of {shape} are not all 1")
+    return tuple(size for i, size in enumerate(shape) if i not in places)
+
+
+def _channels(flat: bool, at: Attributes) -> bool | None:
+    """Without height and width, a channel is one number."""
+    return True if not flat and set(at.get("axes", ())) in ({2, 3}, {-1, -2}) else None
+
+
+def _read(node: OnnxNode, into: Builder, x: Value) -> None:
+    axes = axes_of(constant_inputs(node, into), node.attributes)
+    if axes is None and x.shape[x.batch] == 1:
+        raise UnsupportedError("names no axes, so that a batch of one would vanish")
+    reshaped(into, x, node.outputs[0], squeezed(x.shape, axes))
+
+
+register(
+    Operator(
+        name="squeeze",
+        compute=lambda x, at: np.squeeze(x[0], tuple(at["axes"])),
+        exact=True,
+        shape=lambda shapes, at: squeezed(shapes[0], list(at["axes"])),
+        channels=_channels,
+        onnx={"Squeeze": _read},
+    )
+)
