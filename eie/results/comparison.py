@@ -1,0 +1,136 @@
+"""EIE beside other machines: one record a layer and machine, with totals, geometric means and what is unfair.
+
+Comes in: what each machine took, layer by layer. Goes out: a frozen `Comparison`. Made by `eie.studies.compare`, read by
+the command line and `eie.plots.comparison`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from statistics import geometric_mean
+from typing import Any
+
+from eie.formats.files import write_text
+from eie.formats.records import records_csv
+from eie.machines.records import LayerCost, Machine
+
+TOTAL, MEAN = "total", "geometric mean"
+SCHEMA_NAME = "eie-comparison"
+SCHEMA = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Column:
+    """One machine; ``costs`` by our layers' names, missing where it has no figure; the total None where one misses."""
+
+    machine: Machine
+    costs: Mapping[str, LayerCost]
+    latency_us: float | None
+    energy_nj: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """Machines side by side.
+
+    Attributes
+    ----------
+    layers
+        Our layers, in order.
+    columns
+        EIE first, then the baselines as they were asked for.
+    reference
+        Place in ``columns`` of the machine that speedups and efficiencies are over.
+    warnings
+        Where the comparison is unfair.
+    notes
+        What a machine assumes, what was matched how, and what was not.
+    """
+
+    network: str
+    layers: tuple[str, ...]
+    columns: tuple[Column, ...]
+    reference: int
+    warnings: tuple[str, ...]
+    notes: tuple[str, ...]
+
+    def speedup(self, column: Column, layer: str) -> float | None:
+        """The reference's time over the machine's, of a layer, `TOTAL` or `MEAN`."""
+        return self._ratio(column, layer, "latency_us")
+
+    def efficiency(self, column: Column, layer: str) -> float | None:
+        """The reference's energy over the machine's, of a layer, `TOTAL` or `MEAN`."""
+        return self._ratio(column, layer, "energy_nj")
+
+    def _ratio(self, column: Column, layer: str, quantity: str) -> float | None:
+        reference = self.columns[self.reference]
+        if layer == MEAN:
+            ratios = [self._ratio(column, name, quantity) for name in self.layers]
+            known = [ratio for ratio in ratios if ratio]
+            return geometric_mean(known) if known else None
+        theirs, ours = _value(reference, layer, quantity), _value(column, layer, quantity)
+        return theirs / ours if theirs is not None and ours else None
+
+    def records(self) -> list[dict[str, Any]]:
+        """One flat record a layer and machine, units in the keys; totals and geometric means last."""
+        rows = []
+        for layer in (*self.layers, TOTAL, MEAN):
+            for column in self.columns:
+                cost = column.costs.get(layer)
+                machine, latency = column.machine, _value(column, layer, "latency_us")
+                rate = 1e6 / latency if latency else None
+                rows.append(
+                    {
+                        "layer": layer,
+                        "machine": machine.name,
+                        "how": machine.how,
+                        "clock_mhz": machine.clock_mhz,
+                        "node_nm": machine.node_nm,
+                        "batch": machine.batch,
+                        "dram": machine.dram,
+                        "cycles": None if cost is None else cost.cycles,
+                        "latency_us": latency,
+                        "speedup": self.speedup(column, layer),
+                        "energy_nj": _value(column, layer, "energy_nj"),
+                        "energy_efficiency": self.efficiency(column, layer),
+                        "frames_per_s_mm2": rate / machine.area_mm2 if rate and machine.area_mm2 else None,
+                        "utilisation": None if cost is None else cost.utilisation,
+                        "bytes_moved": None if cost is None else cost.bytes_moved,
+                    }
+                )
+        return rows
+
+    def to_csv(self, path: str | None = None) -> str:
+        """Return (and write, if ``path`` is given) the records as CSV."""
+        return _write(records_csv(self.records()), path)
+
+    def to_json(self, path: str | None = None) -> str:
+        """Return (and write, if ``path`` is given) everything as JSON (schema ``eie-comparison`` 1)."""
+        value = {
+            "schema": SCHEMA_NAME,
+            "schema_version": SCHEMA,
+            "network": self.network,
+            "reference": self.columns[self.reference].machine.name,
+            "machines": [vars(column.machine) for column in self.columns],
+            "warnings": list(self.warnings),
+            "notes": list(self.notes),
+            "rows": self.records(),
+        }
+        return _write(json.dumps(value, indent=1, allow_nan=False) + "\n", path)
+
+
+def _value(column: Column, layer: str, quantity: str) -> float | None:
+    if layer == MEAN:
+        return None
+    if layer == TOTAL:
+        return column.latency_us if quantity == "latency_us" else column.energy_nj
+    cost = column.costs.get(layer)
+    return None if cost is None else getattr(cost, quantity)
+
+
+def _write(text: str, path: str | None) -> str:
+    if path is not None:
+        write_text(path, text)
+    return text
