@@ -108,8 +108,8 @@ def _scan(
     network: Network, evaluate: Callable[[Network], float] | None, progress: Progress, options: dict[str, Any]
 ) -> Texts:
     from eie.compression.pruning.sensitivity import DENSITIES, scan
-    from eie.formats.records import records_csv
     from eie.results.sizes import sensitivity_json, sensitivity_table
+    from eie.show.records import records_csv
 
     assert evaluate is not None
     densities: tuple[float, ...] = DENSITIES

@@ -37,7 +37,7 @@ def check_files(model: str, options: Mapping[str, Any], *others: str | None) -> 
 
 def write_texts(texts: Texts, options: Mapping[str, Any], show: Callable[[], None]) -> None:
     """Write each text to the file (or standard output) its option names; ``show`` unless one went to the latter."""
-    from eie.formats.files import write_text
+    from eie.show.writing import write_text
 
     to_stdout = False
     for option, text in texts.items():

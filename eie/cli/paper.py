@@ -30,7 +30,7 @@ def paper(
 
     from eie.cli.commands import announce_compilation
     from eie.cli.progress import Progress
-    from eie.formats.files import write_text
+    from eie.show.writing import write_text
     from eie.studies.paper.bench import find_fc8
     from eie.studies.paper.reproduce import reproduce
     from eie.studies.paper.text import plain, to_json

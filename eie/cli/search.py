@@ -48,8 +48,8 @@ def search(model: str, **options: Any) -> None:
     from eie.cli.inputs import check_study, study_inputs
     from eie.cli.outputs import write_texts
     from eie.cli.progress import Progress
-    from eie.formats.files import write_text
     from eie.importers.stored import save
+    from eie.show.writing import write_text
     from eie.studies.search import report
     from eie.studies.search.search import TRIALS
     from eie.studies.search.search import search as look

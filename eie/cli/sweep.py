@@ -131,7 +131,7 @@ def _with_inputs(network: Any, traces: Sequence[str], samples: int | None) -> li
 
 
 def _write(result: SweepResult, folder: Path, cell: str) -> None:
-    from eie.formats.files import write_text
+    from eie.show.writing import write_text
     from eie.version import package_versions
 
     result.to_csv(folder / "points.csv")

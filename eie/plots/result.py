@@ -21,9 +21,9 @@ from matplotlib.ticker import MaxNLocator
 
 from eie.energy.tables import Cell
 from eie.errors import EieError
-from eie.formats.files import replacing
 from eie.results.layer import LayerResult
 from eie.results.result import Result
+from eie.show.writing import replacing
 
 STYLE: Any = {
     "svg.hashsalt": "eie",

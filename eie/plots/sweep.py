@@ -20,8 +20,8 @@ from matplotlib.ticker import PercentFormatter
 
 from eie.energy.estimate import UNITS
 from eie.errors import SweepError
-from eie.formats.records import Record
 from eie.plots.result import COLOURS, STYLE, save_figures
+from eie.show.records import Record
 from eie.sweeps.result import SweepResult, objective_columns
 
 MOST_LINES = 10

@@ -11,9 +11,9 @@ from dataclasses import asdict
 from typing import Any
 
 from eie.compression.apply import CompressionReport
-from eie.compression.pruning.sensitivity import Sensitivity
 from eie.compression.coding.size import Size, SizeReport
-from eie.formats.records import records_csv
+from eie.compression.pruning.sensitivity import Sensitivity
+from eie.show.records import records_csv
 from eie.version import package_versions
 
 SCHEMA_NAME = "eie-compression"

@@ -55,7 +55,7 @@ def example(study: GranularityStudy) -> Grid | None:
         Column("verdict", "", "text"),
         Column("why", "why", "text"),
     )
-    return Grid(f"ResNet-50 in {pruning_notes().granularities}", columns, tuple(rows))
+    return Grid(caption=f"ResNet-50 in {pruning_notes().granularities}", columns=columns, rows=tuple(rows))
 
 
 def _rows(study: GranularityStudy, figures: Figures, row: Row) -> Iterator[dict[str, Value]]:

@@ -9,8 +9,8 @@ import json
 from collections.abc import Callable, Sequence
 from html import escape
 
-from eie.formats.records import records_csv
 from eie.show.page import page, section_html
+from eie.show.records import records_csv
 from eie.show.sections import Column, Format, Grid, Section, Value
 from eie.show.text import section_data, section_lines, tally, wrapped
 from eie.studies.granularity.claims import break_even, statements
@@ -106,7 +106,7 @@ def _left(study: GranularityStudy) -> Section:
         caption += f"; accuracy on {study.accuracy_source}, {tuned}"
     said = dict.fromkeys(f"{row.variant.family}: {row.note}" for row in study.rows if row.note)
     return Section(
-        name="left", title=f"{study.network}: granularities", grids=(Grid(caption, tuple(columns), tuple(rows)),),
+        name="left", title=f"{study.network}: granularities", grids=(Grid(caption=caption, columns=tuple(columns), rows=tuple(rows)),),
         notes=(*said, *study.notes),
     )  # fmt: skip
 
@@ -152,7 +152,7 @@ def _costs(study: GranularityStudy) -> Section:
         Column("dram", "DRAM"),
         Column("source", "source", "text"),
     )
-    grids.append(Grid("The machines", columns, machines))
+    grids.append(Grid(caption="The machines", columns=columns, rows=machines))
     notes = [
         f"{machine} is set against the unpruned network on {study.yardstick(machine)}"
         for machine in study.machines
@@ -171,7 +171,7 @@ def _by_machine(
 ) -> Grid:
     columns = (Column("variant", "variant", "text"), *(Column(one, one, format) for one in machines))
     rows = tuple({"variant": str(row.variant), **{one: value(row, one) for one in machines}} for row in study.found)
-    return Grid(caption, columns, rows)
+    return Grid(caption=caption, columns=columns, rows=rows)
 
 
 def _claims(study: GranularityStudy) -> Section:

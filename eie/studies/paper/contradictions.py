@@ -31,7 +31,7 @@ def contradictions(bench: Bench) -> Section:
         Column("taken", "ours", "yes"),
     )
     notes = tuple(f"{key}: {text}." for key, text in bench.published.contradictions.items())
-    grid = Grid("Both readings; 'yes' marks the one this simulator takes", columns, tuple(rows))
+    grid = Grid(caption="Both readings; 'yes' marks the one this simulator takes", columns=columns, rows=tuple(rows))
     return Section(name="contradictions", title="Where the paper contradicts itself", grids=(grid,), notes=notes)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from eie.formats.records import records_csv
+from eie.show.records import records_csv
 from eie.show.sections import Column, Grid, Section, Value
 from eie.show.text import section_data, section_lines
 from eie.studies.search.budget import unit
@@ -64,7 +64,7 @@ def plans_section(search: Search) -> Section:
     return Section(
         name="search",
         title=title,
-        grids=(Grid("The whole network", tuple(columns), tuple(rows)), _layers(search)),
+        grids=(Grid(caption="The whole network", columns=tuple(columns), rows=tuple(rows)), _layers(search)),
         notes=tuple(notes),
     )
 
@@ -82,7 +82,7 @@ def _layers(search: Search) -> Grid:
         row |= {"uniform": search.uniform.densities.get(name), "found": search.found.densities.get(name)}
         rows.append(row)
     caption = "Layers: share of the unpruned cost, accuracy with this one alone pruned to a density, densities chosen"
-    return Grid(caption, tuple(columns), tuple(rows))
+    return Grid(caption=caption, columns=tuple(columns), rows=tuple(rows))
 
 
 def records(search: Search) -> list[dict[str, Any]]:
