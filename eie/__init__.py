@@ -12,8 +12,9 @@ from eie.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from eie.compiler.program import Program, compile
-    from eie.compression.apply import CompressionReport, compress
+    from eie.compression.apply import compress
     from eie.compression.recipe import Recipe, load_recipe
+    from eie.compression.report import CompressionReport
     from eie.errors import EieError
     from eie.importers import load
     from eie.importers.stored import save
@@ -34,7 +35,7 @@ _HOMES = {
     "AcceleratorSpec": "eie.spec",
     "EIE_64PE": "eie.spec",
     "EIE_256PE": "eie.spec",
-    "CompressionReport": "eie.compression.apply",
+    "CompressionReport": "eie.compression.report",
     "EieError": "eie.errors",
     "Layer": "eie.model.network",
     "LayerResult": "eie.results.layer",

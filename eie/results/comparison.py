@@ -160,4 +160,3 @@ def _value(column: Column, layer: str, quantity: str) -> float | None:
         return column.latency_us if quantity == "latency_us" else column.energy_nj
     cost = column.costs.get(layer)
     return None if cost is None else getattr(cost, quantity)
-

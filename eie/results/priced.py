@@ -65,7 +65,7 @@ class Energy(Answer):
             *(Column(unit, f"{unit} nJ") for unit in units),
             Column("total", "total nJ"),
         )
-        rows = tuple(
+        rows: tuple[dict[str, Value], ...] = tuple(
             {
                 "layer": layer.layer,
                 **{unit: float(layer.unit_nj[unit].mean()) for unit in units},

@@ -29,8 +29,8 @@ def cell(value: Value, column: Column) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     text = _WRITERS.get(column.format, numbers.number)(value)
-    # A heading with the sign says it for all its cells.
-    return f"{text} %" if column.format in _SHARES and "%" not in column.heading else text
+    # A heading that ends with the sign says it for all its cells.
+    return f"{text} %" if column.format in _SHARES and not column.heading.endswith("%") else text
 
 
 _SHARES = ("percent", "percent2", "deviation")
@@ -40,8 +40,8 @@ _WRITERS: Mapping[Format, Callable[[float], str]] = {
     "deviation": partial(numbers.percent, sign="+"),
     "factor": numbers.factor,
     "count": numbers.count,
-    "fixed1": "{:.1f}".format,
-    "fixed2": "{:.2f}".format,
+    "fixed1": "{:,.1f}".format,
+    "fixed2": "{:,.2f}".format,
 }
 
 

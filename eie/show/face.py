@@ -44,6 +44,10 @@ class View(ABC):
     def sections(self) -> tuple[Section, ...]:
         """Return tables, figures, claims and notes, in order."""
 
+    def brief(self) -> str:
+        """Say the same in the few words of a ``repr``: nothing that has to be computed first."""
+        return self.headline()
+
     def section(self, name: str) -> View:
         """Return one section, with its figure, to be shown on its own.
 
@@ -73,9 +77,30 @@ class View(ABC):
 
         return written(page(self.headline(), self.sections(), self.CLAIMS, self._drawings()), path)
 
+    @overload
+    def plot(self, folder: None = None) -> Mapping[str, object]: ...
+
+    @overload
+    def plot(self, folder: str | Path) -> list[Path]: ...
+
+    def plot(self, folder: str | Path | None = None) -> Mapping[str, object] | list[Path]:
+        """Draw the figures: matplotlib figures by name, or, with a folder, written there as PNG and SVG.
+
+        Raises
+        ------
+        EieError
+            If the folder cannot be made, or no figure shows this kind of answer.
+        """
+        # By name, so that figures stay above the answers they show.
+        plots = import_module(PLOTS)
+        drawn: Mapping[str, object] | list[Path]
+        drawn = plots.figures(self) if folder is None else plots.save(self, folder)
+        return drawn
+
     def _drawings(self) -> Mapping[str, str]:
         """Return figures as SVG elements, by section name."""
-        return {}
+        drawings: Mapping[str, str] = import_module(PLOTS).svgs(self)
+        return drawings
 
     def __str__(self) -> str:
         from eie.show.text import plain
@@ -83,7 +108,7 @@ class View(ABC):
         return plain(self.headline(), self.sections(), self.CLAIMS)
 
     def __repr__(self) -> str:
-        text = self.headline()
+        text = self.brief()
         short = text if len(text) <= REPR_LENGTH else f"{text[:REPR_LENGTH]}..."
         # A name in the headline may hold anything; what is printed must not move a terminal's cursor.
         return f"<{type(self).__name__}: {printable(short)}>"
@@ -128,28 +153,6 @@ class Answer(View):
     def to_parquet(self, path: str | Path) -> None:
         """Write `records` as Parquet (needs the ``data`` extra)."""
         write_parquet(self.records(), path)
-
-    @overload
-    def plot(self, folder: None = None) -> Mapping[str, object]: ...
-
-    @overload
-    def plot(self, folder: str | Path) -> list[Path]: ...
-
-    def plot(self, folder: str | Path | None = None) -> Mapping[str, object] | list[Path]:
-        """Draw the figures: matplotlib figures by name, or, with a folder, written there as PNG and SVG.
-
-        Raises
-        ------
-        EieError
-            If the folder cannot be made, or there is no figure of this kind of answer.
-        """
-        # By name, so that figures stay above the answers they show.
-        plots = import_module(PLOTS)
-        return plots.figures(self) if folder is None else plots.save(self, folder)
-
-    def _drawings(self) -> Mapping[str, str]:
-        drawings: Mapping[str, str] = import_module(PLOTS).svgs(self)
-        return drawings
 
 
 class Part(View):

@@ -12,7 +12,18 @@ from typing import Literal
 
 Value = str | float | bool | None
 Format = Literal[
-    "text", "prose", "word", "number", "count", "fixed1", "fixed2", "percent", "percent2", "deviation", "factor", "yes"
+    "text",
+    "prose",
+    "word",
+    "number",
+    "count",
+    "fixed1",
+    "fixed2",
+    "percent",
+    "percent2",
+    "deviation",
+    "factor",
+    "yes",
 ]
 
 

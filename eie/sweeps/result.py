@@ -124,8 +124,8 @@ class SweepResult(Answer):
                 continue
             values = np.array([[row[column] for column in columns] for row in rows], np.float64)
             marked |= {self.point(row) for row, best in zip(rows, undominated(values), strict=True) if best}
-        rows = tuple({**row, "pareto": self.point(row) in marked} for row in self.rows)
-        return replace(self, rows=rows, objectives=objectives)
+        flagged = tuple({**row, "pareto": self.point(row) in marked} for row in self.rows)
+        return replace(self, rows=flagged, objectives=objectives)
 
     def point(self, row: Record) -> tuple[Any, ...]:
         """Return what tells the row's point from others: its workload and the values of the varied fields."""

@@ -26,8 +26,8 @@ def contradictions(bench: Bench) -> Section:
             rows.append({"name": key, "reading": reading, "found": found, "taken": taken or None})
     columns = (
         Column("name", "", "text"),
-        Column("reading", "reading", "text"),
-        Column("found", "what follows", "text"),
+        Column("reading", "reading", "prose"),
+        Column("found", "what follows", "prose"),
         Column("taken", "ours", "yes"),
     )
     notes = tuple(f"{key}: {text}." for key, text in bench.published.contradictions.items())

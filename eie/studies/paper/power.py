@@ -62,7 +62,11 @@ def table2(bench: Bench) -> Section:
         f"of {REAL_LAYER}, so on that data (--fc8) the units agree by construction; the other layers are the test.",
         "Area by unit is the printed figure itself; what can be checked is the memory, by CACTI 7.",
     )
-    grids = (Grid(caption="One PE, 45 nm, 800 MHz", columns=columns, rows=tuple(rows)), _chip_grid(bench), _cacti_grid(printed))
+    grids = (
+        Grid(caption="One PE, 45 nm, 800 MHz", columns=columns, rows=tuple(rows)),
+        _chip_grid(bench),
+        _cacti_grid(printed),
+    )
     return Section(name="table2", title="Table II: power and area by unit", grids=grids, notes=notes)
 
 
@@ -206,4 +210,6 @@ def _machines_grid(bench: Bench) -> Grid:
         Column("frames_per_s_mm2", "frames/s/mm2"),
         Column("frames_per_joule", "frames/J"),
     )
-    return Grid(caption="All machines as printed (TrueNorth runs a TIMIT LSTM), and ours", columns=columns, rows=tuple(rows))
+    return Grid(
+        caption="All machines as printed (TrueNorth runs a TIMIT LSTM), and ours", columns=columns, rows=tuple(rows)
+    )

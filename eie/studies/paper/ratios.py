@@ -150,7 +150,9 @@ def _section(
     )
     label_columns = (Column("row", "", "text"), *(Column(layer, layer) for layer in layers))
     labels = Grid(
-        caption="The other platforms, published: labels of the figure, and the same from Table IV", columns=label_columns, rows=label_rows
+        caption="The other platforms, published: labels of the figure, and the same from Table IV",
+        columns=label_columns,
+        rows=label_rows,
     )
     shown = {"printed": printed["eie"], **ours}
     curves = Curves(
