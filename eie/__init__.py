@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from eie.compression.recipe import Recipe, load_recipe
     from eie.compression.report import CompressionReport
     from eie.errors import EieError
+    from eie.formats.answers import read_answer
     from eie.importers import load
     from eie.importers.stored import save
     from eie.model.network import Layer, Network
@@ -53,6 +54,7 @@ _HOMES = {
     "load": "eie.importers",
     "load_recipe": "eie.compression.recipe",
     "load_spec": "eie.spec",
+    "read_answer": "eie.formats.answers",
     "record_torch": "eie.recording.run_torch",
     "save": "eie.importers.stored",
     "search": "eie.studies.search.search",
@@ -82,6 +84,7 @@ __all__ = [
     "load",
     "load_recipe",
     "load_spec",
+    "read_answer",
     "record_torch",
     "save",
     "search",

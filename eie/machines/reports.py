@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from eie.errors import EieError
+from eie.formats.answers import read_answer
 from eie.formats.csv_table import CsvTable
-from eie.formats.files import read_json
 from eie.machines import scalesim
 from eie.machines.records import Baseline, LayerCost, Machine
 
@@ -79,15 +79,8 @@ def read_result(path: str | Path) -> dict[str, Any]:
     EieError
         If it is missing, damaged or of another schema.
     """
-    try:
-        value = read_json(Path(path).read_bytes(), str(path), EieError)
-    except OSError as error:
-        raise EieError(f"{path}: cannot be read: {error.strerror or error}") from None
-    if value.get("schema") != "eie-result":
-        raise EieError(f"{path}: schema {value.get('schema')!r}: must be 'eie-result', as eie run --json writes it")
-    if value.get("schema_version") != 1:
-        raise EieError(f"{path}: eie-result version {value.get('schema_version')!r}: this version reads 1")
-    return value
+    document = read_answer(path, "eie-result")
+    return {"schema": document.schema, "schema_version": document.schema_version, **document.values}
 
 
 def of_result(value: Mapping[str, Any], source: str) -> Baseline:
