@@ -12,9 +12,11 @@ from eie.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from eie.compiler.program import Program, compile
-    from eie.compression.apply import CompressionReport, compress
+    from eie.compression.apply import compress
     from eie.compression.recipe import Recipe, load_recipe
+    from eie.compression.report import CompressionReport
     from eie.errors import EieError
+    from eie.formats.answers import read_answer
     from eie.importers import load
     from eie.importers.stored import save
     from eie.model.network import Layer, Network
@@ -34,7 +36,7 @@ _HOMES = {
     "AcceleratorSpec": "eie.spec",
     "EIE_64PE": "eie.spec",
     "EIE_256PE": "eie.spec",
-    "CompressionReport": "eie.compression.apply",
+    "CompressionReport": "eie.compression.report",
     "EieError": "eie.errors",
     "Layer": "eie.model.network",
     "LayerResult": "eie.results.layer",
@@ -52,6 +54,7 @@ _HOMES = {
     "load": "eie.importers",
     "load_recipe": "eie.compression.recipe",
     "load_spec": "eie.spec",
+    "read_answer": "eie.formats.answers",
     "record_torch": "eie.recording.run_torch",
     "save": "eie.importers.stored",
     "search": "eie.studies.search.search",
@@ -81,6 +84,7 @@ __all__ = [
     "load",
     "load_recipe",
     "load_spec",
+    "read_answer",
     "record_torch",
     "save",
     "search",

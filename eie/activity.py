@@ -26,7 +26,7 @@ COUNTS = (
 PE_CYCLES = ("issue", "empty_column", "starved", "drain")
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False, kw_only=True, repr=False)
 class Activity:
     """One layer over a batch of N samples on P PEs.
 
@@ -66,6 +66,11 @@ class Activity:
     active_inputs: NDArray[np.int64]
     possible_inputs: int
     products: int = 1
+
+    def __repr__(self) -> str:
+        return (
+            f"<Activity: {self.layer} on {self.n_pe} PEs, {len(self.cycles)} samples, {self.cycles.mean():,.0f} cycles>"
+        )
 
     @property
     def samples(self) -> int:

@@ -9,6 +9,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 
+def printable(text: str) -> str:
+    """Show what cannot be printed (escapes, line ends, marks that turn the writing round) as escapes.
+
+    Names come from files, and a file must not control a terminal.
+    """
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+
+
 class EieError(Exception):
     """Something the user gave cannot be used; the text says what, where, which bound and what to do.
 
@@ -16,10 +26,7 @@ class EieError(Exception):
     """
 
     def __str__(self) -> str:
-        text = super().__str__()
-        return "".join(
-            one if one.isprintable() or one == "\n" else one.encode("unicode_escape").decode() for one in text
-        )
+        return "\n".join(map(printable, super().__str__().split("\n")))
 
 
 class SpecError(EieError):

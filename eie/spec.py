@@ -18,6 +18,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationIn
 
 from eie.errors import EieError, SpecError
 from eie.formats.files import read_toml
+from eie.show.face import View
+from eie.show.sections import Column, Grid, Section
 
 _BOUNDS = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
 SUPPORTED_NODES_NM = (28, 32, 45)
@@ -55,7 +57,7 @@ class Reads:
     costs: str
 
 
-class AcceleratorSpec(BaseModel):
+class AcceleratorSpec(View, BaseModel):
     """One EIE-style machine.
 
     Defaults are the 64-PE machine of Han et al., ISCA 2016 (sections IV and VI). Bare numbers are counts; every
@@ -227,6 +229,22 @@ class AcceleratorSpec(BaseModel):
     def us(self, cycles: float) -> float:
         """Convert cycles to microseconds at this clock."""
         return cycles / self.clock_mhz
+
+    def headline(self) -> str:
+        """Say which machine it is, in the numbers that matter most."""
+        return (
+            f"{self.name}: {self.n_pe} PEs, {self.clock_mhz:g} MHz, queue {self.act_queue_depth}, "
+            f"{self.weight_bits}+{self.index_bits}-bit entries, {self.node_nm} nm"
+        )
+
+    def sections(self) -> tuple[Section, ...]:
+        """Return every field with its value and what it means."""
+        columns = (Column("field", "field", "text"), Column("value", "value", "word"), Column("what", "what", "prose"))
+        rows = tuple(
+            {"field": name, "value": str(getattr(self, name)), "what": field.description or ""}
+            for name, field in type(self).model_fields.items()
+        )
+        return (Section(name="spec", grids=(Grid(columns=columns, rows=rows),)),)
 
 
 def reads(field: str) -> Reads:

@@ -58,7 +58,7 @@ def test_rules_by_name_meet_their_counts():
     net, report = eie.compress(mlp([30, 20, 10]), prune({"layers": "fc0", "density": 0.1}, {"sparsity": 0.75}))
     assert kept(net) == {"fc0": 60, "fc1": 50}
     assert report.sizes.total.kept == 110
-    assert report.records[0].kept == kept(net)
+    assert report.steps[0].kept == kept(net)
     assert net.notes[-1] == "compressed by recipe"
     assert np.array_equal(net.layers[0].bias, mlp([30, 20, 10]).layers[0].bias)
 
@@ -80,7 +80,7 @@ def test_balanced_pruning():
 def test_n_of_m_falls_to_its_target():
     rule = {"granularity": "1:4"}
     net, report = eie.compress(mlp([8, 4]), prune(rule, schedule="iterative", rounds=3, epochs=0))
-    assert [record.kept["fc0"] for record in report.records] == [24, 16, 8]
+    assert [record.kept["fc0"] for record in report.steps] == [24, 16, 8]
     assert ((net.layers[0].weights.reshape(4, 2, 4) != 0).sum(axis=2) == 1).all()
 
 
@@ -90,7 +90,7 @@ def test_channels_shrink_the_network_round_by_round():
     net, report = eie.compress(source, prune(rules, schedule="iterative", rounds=2, epochs=0, criterion="l2"))
     assert [layer.matrix.shape for layer in net.layers] == [(2, 9), (3, 18), (5, 12), (3, 5)]
     assert outputs(net, images()).shape == (5, 3)
-    assert len(report.records) == 2
+    assert len(report.steps) == 2
     # What is gone counts as gone: "dense" is the network before.
     first = report.sizes.layers[1]
     assert (first.weights, first.kept) == (216, 54)
@@ -132,9 +132,9 @@ def test_the_loop_of_pruning_and_fine_tuning():
         mlp([10, 10]), prune({"density": 0.1}, schedule="iterative", rounds=3, epochs=2), trainer
     )
     assert trainer.asked == ["finetune 2"] * 3
-    assert [record.kept["fc0"] for record in report.records] == [70, 40, 10]
+    assert [record.kept["fc0"] for record in report.steps] == [70, 40, 10]
     assert report.accuracy_before == 1
-    assert [record.accuracy for record in report.records] == [1 / 2, 1 / 3, 1 / 4]
+    assert [record.accuracy for record in report.steps] == [1 / 2, 1 / 3, 1 / 4]
     largest = np.sort(np.abs(mlp([10, 10]).layers[0].weights).ravel())[-10:]
     assert np.sort(np.abs(net.layers[0].matrix.data)) == pytest.approx(8 * largest)
 
@@ -154,7 +154,7 @@ def test_sharing_and_moving_the_centroids():
     net, report = eie.compress(source, recipe, Recorder())
     assert net.layers[1].codebook is None
     assert len(net.layers[0].codebook) <= 32
-    assert list(report.records[0].shared) == ["fc0"]
+    assert list(report.steps[0].shared) == ["fc0"]
     reference, _ = share(source.layers[0], 5, "density")
     assert np.array_equal(net.layers[0].codebook, reference.codebook * 2)
 

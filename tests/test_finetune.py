@@ -325,7 +325,7 @@ def test_iterative_pruning_reaches_its_target_and_recovers():
     for schedule in ("iterative", "cubic"):
         network, report = eie.compress(trained, {"step": [{**step, "schedule": schedule}]}, one)
         assert [layer.matrix.nnz for layer in network.layers] == [16, 8]
-        kept = [sum(record.kept.values()) for record in report.records]
+        kept = [sum(record.kept.values()) for record in report.steps]
         assert kept == sorted(kept, reverse=True)
         shot, _ = eie.compress(trained, {"step": [{"kind": "prune", "rule": [{"density": 0.25}]}]})
         assert report.accuracy > one.accuracy(shot)

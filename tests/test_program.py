@@ -9,8 +9,8 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 import eie
-from eie.formats.files import write_text
 from eie.formats.safetensors import read_safetensors
+from eie.show.writing import write_text
 
 
 def layer(rows=50, columns=30, seed=0, bias=True):

@@ -135,8 +135,8 @@ def test_a_program_holds_for_every_machine_that_stores_it_alike(network):
     """`Program.on` and the cache go by the same fields."""
     for spec in (SPEC, SPEC.replace(enforce_capacity=True)):
         program = eie.compile(network, spec)
-        for field in OTHER:
-            value = not spec.enforce_capacity if field == "enforce_capacity" else OTHER[field]
+        for field, other_value in OTHER.items():
+            value = not spec.enforce_capacity if field == "enforce_capacity" else other_value
             other = spec.replace(**{field: value})
             sizes = spec.enforce_capacity and field in SIZES
             if "encoded" in REDOES[field] or sizes:

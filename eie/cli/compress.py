@@ -7,18 +7,17 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from eie.cli.options import how_to_read, model_options
+from eie.cli.outputs import check_files, deliver, output_options
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from eie.cli.progress import Progress
-    from eie.compression.apply import CompressionReport
-    from eie.compression.coding.size import SizeReport
+    from eie.compression.pruning.sensitivity import Sensitivity
     from eie.compression.recipe import Recipe
     from eie.compression.training.trainer import Trainer
     from eie.model.network import Network
-
-    Texts = dict[str, Callable[[], str]]
+    from eie.show.face import Answer
 
 _CRITERIA = ("magnitude", "l2", "random")
 
@@ -36,24 +35,21 @@ _CRITERIA = ("magnitude", "l2", "random")
 @click.option("--trace", "trace_file", metavar="FILE", help="Labelled inputs (.npz) to measure accuracy on.")
 @click.option("--data", metavar="FOLDER", help="IDX data set to train and to measure accuracy on; needs PyTorch.")
 @click.option("--samples", type=click.IntRange(1), help="Use the first samples of the trace only.")
-@click.option("--json", "json_file", metavar="FILE", help="Write the report as JSON; - for stdout.")
-@click.option("--csv", "csv_file", metavar="FILE", help="Write one row a layer (or point) as CSV; - for stdout.")
+@output_options
 def compress(model: str, recipe: str | None, **options: Any) -> None:
     """Compress MODEL by RECIPE.toml and print what each layer takes.
 
     Without a recipe: the sizes of MODEL as it stands, or with --sensitivity how far each layer can be pruned. Recipes
     that fine-tune, or prune by gradients, need --data: a folder with the four files of MNIST or its successors.
     """
-    from rich.console import Console
-
-    from eie.cli.inputs import labelled_network, trainer_on
-    from eie.cli.outputs import check_files, write_texts
+    from eie.cli.inputs import labelled_network, stderr, trainer_on
     from eie.cli.progress import Progress
     from eie.compression.recipe import load_recipe
 
     _check(recipe, options)
-    check_files(model, options, recipe)
-    with Progress(Console(stderr=True, markup=False)) as progress:
+    check_files(options, model, recipe)
+    answer: Answer
+    with Progress(stderr()) as progress:
         progress.stage(f"reading {model}")
         network = labelled_network(
             model=model, trace_file=options["trace_file"], how=how_to_read(options), samples=options["samples"]
@@ -62,9 +58,9 @@ def compress(model: str, recipe: str | None, **options: Any) -> None:
         trainer = trainer_on(options["data"], progress, None if steps is None else steps.training)
         evaluate = _evaluator(network, options) if trainer is None else trainer.accuracy
         if options["sensitivity"]:
-            texts = _scan(network=network, evaluate=evaluate, progress=progress, options=options)
+            answer = _scan(network=network, evaluate=evaluate, progress=progress, options=options)
         else:
-            texts = _compress(
+            answer = _compress(
                 network=network,
                 recipe=steps,
                 trainer=trainer,
@@ -72,8 +68,7 @@ def compress(model: str, recipe: str | None, **options: Any) -> None:
                 progress=progress,
                 output=options["output"],
             )
-    table = texts.pop("table")
-    write_texts(texts, options, lambda: click.echo(table(), nl=False))
+    deliver(answer, options)
 
 
 def _check(recipe: str | None, options: dict[str, Any]) -> None:
@@ -84,9 +79,9 @@ def _check(recipe: str | None, options: dict[str, Any]) -> None:
     if options["output"] and recipe is None:
         raise click.UsageError("-o needs a recipe: without one nothing is changed")
     if not options["sensitivity"]:
-        given = [name for name in ("densities", "granularity", "criterion", "layers") if options[name]]
-        if given:
-            raise click.UsageError(f"--{given[0]} belongs to --sensitivity")
+        misplaced = [name for name in ("densities", "granularity", "criterion", "layers") if options[name]]
+        if misplaced:
+            raise click.UsageError(f"--{misplaced[0]} belongs to --sensitivity")
 
 
 def _evaluator(network: Network, options: dict[str, Any]) -> Callable[[Network], float] | None:
@@ -106,10 +101,8 @@ def _evaluator(network: Network, options: dict[str, Any]) -> Callable[[Network],
 
 def _scan(
     network: Network, evaluate: Callable[[Network], float] | None, progress: Progress, options: dict[str, Any]
-) -> Texts:
+) -> Sensitivity:
     from eie.compression.pruning.sensitivity import DENSITIES, scan
-    from eie.formats.records import records_csv
-    from eie.results.sizes import sensitivity_json, sensitivity_table
 
     assert evaluate is not None
     densities: tuple[float, ...] = DENSITIES
@@ -118,7 +111,7 @@ def _scan(
             densities = tuple(float(word) for word in options["densities"].split(","))
         except ValueError:
             raise click.UsageError(f"--densities {options['densities']}: must be numbers, as in 0.05,0.1") from None
-    found = scan(
+    return scan(
         network,
         evaluate,
         densities,
@@ -127,11 +120,6 @@ def _scan(
         layers=options["layers"] or "*",
         progress=progress.stage,
     )
-    return {
-        "table": lambda: sensitivity_table(found),
-        "json_file": lambda: sensitivity_json(found),
-        "csv_file": lambda: records_csv(found.records()),
-    }
 
 
 def _compress(
@@ -141,25 +129,15 @@ def _compress(
     evaluate: Callable[[Network], float] | None,
     progress: Progress,
     output: str | None,
-) -> Texts:
+) -> Answer:
     from eie.compression.apply import compress as follow
     from eie.compression.coding.size import size_report
     from eie.importers.stored import save
-    from eie.results.sizes import compression_json, size_csv, size_table, steps_table
 
-    report: CompressionReport | None = None
-    sizes: SizeReport
     if recipe is None:
-        sizes = size_report(network)
-    else:
-        network, report = follow(network, recipe, trainer, evaluate=evaluate, progress=progress.stage)
-        sizes = report.sizes
-    if output is not None and report is not None:
+        return size_report(network)
+    network, report = follow(network, recipe, trainer, evaluate=evaluate, progress=progress.stage)
+    if output is not None:
         progress.stage(f"writing {output}")
         save(network, output, report.output_order)
-    steps = "" if report is None else steps_table(report) + "\n"
-    return {
-        "table": lambda: steps + size_table(sizes),
-        "json_file": lambda: compression_json(sizes, report),
-        "csv_file": lambda: size_csv(sizes),
-    }
+    return report

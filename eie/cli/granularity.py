@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from eie.cli.options import study_options
+from eie.cli.outputs import deliver, output_options
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,27 +35,21 @@ if TYPE_CHECKING:
 )
 @click.option("--no-search", is_flag=True, help="Leave uniform against non-uniform pruning out (eie search).")
 @study_options
-@click.option("--html", "html_file", metavar="FILE", help="Write one self-contained page.")
+@output_options
 def granularity(model: str, **options: Any) -> None:
     """Prune MODEL fine-grained, 2:4, by blocks, channels and layers: size, time, energy and accuracy on each machine.
 
     Start from a network that is not pruned yet (lenet-300-100-dense, lenet-5-dense, resnet-50). What is said of
     granularities is checked on it: pass, FAIL or not shown. measured machines are this computer.
     """
-    from rich.console import Console
-
-    from eie.cli.commands import announce_compilation
-    from eie.cli.inputs import check_study, study_inputs
-    from eie.cli.outputs import write_texts
+    from eie.cli.inputs import announce_compilation, check_study, stderr, study_inputs
     from eie.cli.progress import Progress
-    from eie.studies.granularity import report
     from eie.studies.granularity.study import granularity as study_of
     from eie.studies.granularity.variants import DEFAULT as VARIANTS
 
     check_study(model, options)
     announce_compilation()
-    err = Console(stderr=True, markup=False)
-    with Progress(err) as progress:
+    with Progress(stderr()) as progress:
         network, how = study_inputs(model, options, progress)
         study = study_of(
             network,
@@ -65,26 +60,8 @@ def granularity(model: str, **options: Any) -> None:
             progress=progress.stage,
             **how,
         )
-        progress.stage("drawing")
-        texts = {
-            "json_file": lambda: report.to_json(study),
-            "csv_file": lambda: report.to_csv(study),
-            "html_file": lambda: _page(study),
-        }
-        if options["plot_folder"]:
-            from eie.plots.studies import save_granularity
-
-            written = save_granularity(study, options["plot_folder"])
-            err.print(f"wrote {len(written)} figures to {options['plot_folder']}", highlight=False)
-        write_texts(texts, options, lambda: click.echo(report.plain(study), nl=False))
+    deliver(study, options)
 
 
 def _words(texts: Sequence[str]) -> tuple[str, ...]:
     return tuple(word.strip() for text in texts for word in text.split(",") if word.strip())
-
-
-def _page(study: Any) -> str:
-    from eie.plots.studies import drawings
-    from eie.studies.granularity.report import html
-
-    return html(study, drawings(study))

@@ -1,4 +1,8 @@
-"""What commands read: networks with their inputs, training data."""
+"""What commands read: networks with their inputs, training data, machines; what they say before a long wait.
+
+Comes in: a command's options. Goes out: networks, activations, specs, trainers. Everything heavy is imported when a
+function is called.
+"""
 
 from __future__ import annotations
 
@@ -14,12 +18,64 @@ from eie.cli.outputs import check_files
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from rich.console import Console
+
     from eie.cli.progress import Progress
+    from eie.compiler.lower import Lowering
+    from eie.compiler.program import Program
     from eie.compression.recipe import Training
     from eie.compression.training.finetune import Trainer
     from eie.model.network import Network
+    from eie.model.trace import Trace
+    from eie.simulator.inputs import Inputs
 
 EPOCHS = 4
+
+
+def stderr() -> Console:
+    """Return the console for progress and notes."""
+    from rich.console import Console
+
+    return Console(stderr=True, markup=False)
+
+
+def announce_compilation() -> None:
+    """Say why nothing happens for a while, if kernels are still to be compiled."""
+    from eie.kernels.jit import kernels_are_cached
+
+    if not kernels_are_cached():
+        stderr().print("compiling kernels, once (about 10 s; eie warmup does it beforehand)", style="dim")
+
+
+def lowering(winograd: bool) -> Lowering:
+    """Name the lowering that a command's switch chose."""
+    return "winograd" if winograd else "im2col"
+
+
+def read_inputs(file: str | None, samples: int | None, network: Network | Program, own: Trace | None) -> Inputs:
+    """Return the activations asked for: those of a file, else the model's own; at most ``samples`` of them."""
+    from pathlib import Path
+
+    from eie.errors import TraceError
+    from eie.formats.npz import read_npy
+    from eie.model.network import dataflow
+    from eie.model.trace import Trace
+    from eie.simulator.inputs import rows_or_maps
+
+    trace = own
+    if file is not None:
+        suffix = Path(file).suffix
+        if suffix == ".npz":
+            trace = Trace.load(file)
+        elif suffix == ".npy":
+            array = read_npy(file, TraceError)
+            read = rows_or_maps(layers=network.layers, dataflow=dataflow(network), array=array, source=Path(file).name)
+            if not isinstance(read, Trace):
+                return {name: maps[:samples] for name, maps in read.items()}
+            trace = read
+        else:
+            raise TraceError(f"{file}: unknown suffix {suffix!r}: activations are a trace (.npz) or an array (.npy)")
+    return trace.head(samples) if trace is not None and samples else trace
 
 
 def labelled_network(model: str, trace_file: str | None, how: Mapping[str, Any], samples: int | None = None) -> Network:
@@ -61,6 +117,6 @@ def study_inputs(model: str, options: Mapping[str, Any], progress: Progress) -> 
 
 def check_study(model: str, options: Mapping[str, Any]) -> None:
     """Refuse options of a study that do not go together, before anything is read."""
-    check_files(model, options)
+    check_files(options, model)
     if options["epochs"] is not None and options["data"] is None:
         raise click.UsageError("--epochs needs --data: there is nothing to train on")

@@ -50,17 +50,21 @@ def model_options(command: F) -> F:
 
 
 def study_options(command: F) -> F:
-    """Add what commands take that prune a labelled network, fine-tune it and write a report."""
+    """Add what commands take that prune a labelled network and fine-tune it."""
     for option in (
-        click.option("--plot", "plot_folder", metavar="DIR", help="Write figures as PNG and SVG."),
-        click.option("--csv", "csv_file", metavar="FILE", help="Write one flat row a result as CSV; - for stdout."),
-        click.option("--json", "json_file", metavar="FILE", help="Write everything as JSON; - for stdout."),
         click.option("--epochs", type=click.IntRange(0), help="Of fine-tuning, with --data [default: 4]."),
         click.option("--data", metavar="FOLDER", help="IDX data set to fine-tune and to report on; needs PyTorch."),
         click.option("--trace", "trace_file", metavar="FILE.npz", help="Labelled inputs [default: the model's own]."),
     ):
         command = option(command)
     return spec_options(model_options(command))
+
+
+def winograd_option(command: F) -> F:
+    """Add ``--winograd``."""
+    return click.option(
+        "--winograd", is_flag=True, help="Run 3x3 convolutions of stride 1 by Winograd F(2x2, 3x3) instead of im2col."
+    )(command)
 
 
 def how_to_read(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,50 +1,111 @@
-"""What commands write: never one file twice, never over one that is read; texts to files or standard output."""
+"""What commands write: the options for it, the checks before, the files after.
+
+Comes in: an answer and the options of a command. Goes out: files, and the answer on standard output. Nothing is written
+twice, nor over what is read.
+"""
 
 from __future__ import annotations
 
+import shlex
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from eie.errors import EieError
 
-Texts = Mapping[str, Callable[[], str]]
-_FILES = ("json_file", "csv_file", "html_file", "recipe_file", "output")
+if TYPE_CHECKING:
+    from eie.show.face import Answer, View
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+TEXTS = ("json_file", "csv_file", "html_file")
+_FILES = (*TEXTS, "recipe_file", "output")
+
+
+def output_options(command: F) -> F:
+    """Add ``--json``, ``--csv``, ``--html`` and ``--plot``: what every answer can be written as."""
+    return text_options(
+        click.option("--plot", "plot_folder", metavar="DIR", help="Write figures as PNG and SVG.")(command)
+    )
+
+
+def text_options(command: F) -> F:
+    """Add ``--json``, ``--csv`` and ``--html``."""
+    for option in (
+        click.option("--html", "html_file", metavar="FILE", help="Write one self-contained page; - for stdout."),
+        click.option("--csv", "csv_file", metavar="FILE", help="Write one flat row a result as CSV; - for stdout."),
+        click.option("--json", "json_file", metavar="FILE", help="Write everything as JSON; - for stdout."),
+    ):
+        command = option(command)
+    return command
 
 
 def keep_apart(outputs: Sequence[str], inputs: Iterable[str | None]) -> None:
     """Refuse to write one file twice, or over a file that is being read."""
     written: set[Path] = set()
-    read = {Path(one).resolve() for one in inputs if one is not None}
+    read = {Path(name).resolve() for name in inputs if name is not None}
     for output in outputs:
         target = Path(output).resolve()
         if target in read:
             raise EieError(f"{output}: is read by this command: write to another file")
+        # A device such as /dev/null may be written as often as one likes.
         if target in written and (target.is_file() or not target.exists()):
             raise EieError(f"{output}: is written twice by this command: name two files")
         written.add(target)
 
 
-def check_files(model: str, options: Mapping[str, Any], *others: str | None) -> None:
+def check_files(options: Mapping[str, Any], *inputs: str | None) -> None:
     """Refuse to write one file (or standard output) twice, or over one that is read."""
     outputs = [options[name] for name in _FILES if options.get(name) not in (None, "", "-")]
     if [options.get(name) for name in _FILES].count("-") > 1:
         raise click.UsageError("only one of --json, --csv and --html can go to standard output")
-    keep_apart(outputs, (model, options["trace_file"], options["mask"], options["shapes"], *others))
+    read = [options.get(name) for name in ("trace_file", "mask", "shapes")]
+    keep_apart(outputs, (*inputs, *read))
 
 
-def write_texts(texts: Texts, options: Mapping[str, Any], show: Callable[[], None]) -> None:
-    """Write each text to the file (or standard output) its option names; ``show`` unless one went to the latter."""
-    from eie.formats.files import write_text
-
+def deliver(answer: Answer, options: Mapping[str, Any]) -> None:
+    """Write the files that were asked for; show the answer unless one of them went to standard output."""
+    draw(answer, options.get("plot_folder"))
+    texts: dict[str, Callable[[], str]] = {
+        "json_file": lambda: answer.to_json(command=typed()),
+        "csv_file": answer.to_csv,
+        "html_file": answer.to_html,
+    }
     to_stdout = False
     for option, text in texts.items():
-        if options[option] == "-":
+        if options.get(option) == "-":
             click.echo(text(), nl=False)
             to_stdout = True
-        elif options[option]:
+        elif options.get(option):
+            from eie.show.writing import write_text
+
             write_text(options[option], text())
     if not to_stdout:
-        show()
+        show(answer)
+
+
+def draw(answer: Answer, folder: str | Path | None) -> None:
+    """Write an answer's figures, and say so on standard error."""
+    if folder:
+        files = answer.plot(folder)
+        note(f"wrote {len(files)} figures to {folder}")
+
+
+def show(view: View) -> None:
+    """Print on standard output: fitted to a terminal, one line a row elsewhere."""
+    from rich.console import Console
+
+    view.show(Console(file=sys.stdout, markup=False))
+
+
+def note(text: str) -> None:
+    """Say something on standard error, on one line."""
+    click.echo(text, err=True)
+
+
+def typed() -> str:
+    """Return the command as it was typed, for the files it writes."""
+    return shlex.join(["eie", *sys.argv[1:]])

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from eie.cli.options import study_options
+from eie.cli.outputs import deliver, output_options
 
 
 @click.command()
@@ -34,6 +35,7 @@ from eie.cli.options import study_options
     "--samples", type=click.IntRange(1), default=8, show_default=True, help="Samples that time and energy are those of."
 )
 @study_options
+@output_options
 @click.option("-o", "--output", metavar="FILE", help="Where to write the pruned network: .safetensors or .npz.")
 @click.option("--recipe", "recipe_file", metavar="FILE.toml", help="Write the densities as a recipe of eie compress.")
 def search(model: str, **options: Any) -> None:
@@ -42,15 +44,10 @@ def search(model: str, **options: Any) -> None:
     The same density for every layer at the same cost stands beside it. Choices go by one part of the labelled samples,
     accuracy is reported on the rest.
     """
-    from rich.console import Console
-
-    from eie.cli.commands import announce_compilation
-    from eie.cli.inputs import check_study, study_inputs
-    from eie.cli.outputs import write_texts
+    from eie.cli.inputs import announce_compilation, check_study, stderr, study_inputs
     from eie.cli.progress import Progress
-    from eie.formats.files import write_text
     from eie.importers.stored import save
-    from eie.studies.search import report
+    from eie.show.writing import write_text
     from eie.studies.search.search import TRIALS
     from eie.studies.search.search import search as look
 
@@ -60,10 +57,9 @@ def search(model: str, **options: Any) -> None:
         raise click.UsageError("--trials belongs to --method optuna")
     check_study(model, options)
     announce_compilation()
-    err = Console(stderr=True, markup=False)
-    with Progress(err) as progress:
+    with Progress(stderr()) as progress:
         network, how = study_inputs(model, options, progress)
-        found = look(
+        answer = look(
             network,
             **{name: options[name] for name in (
                 "latency", "energy", "machine", "granularity", "layers", "samples", "method",
@@ -72,17 +68,8 @@ def search(model: str, **options: Any) -> None:
             **how,
             progress=progress.stage,
         )  # fmt: skip
-        texts = {
-            "json_file": lambda: report.to_json(found),
-            "csv_file": lambda: report.to_csv(found),
-        }
         if options["output"]:
-            save(found.found.network, options["output"])
+            save(answer.found.network, options["output"])
         if options["recipe_file"]:
-            write_text(options["recipe_file"], report.recipe_toml(found))
-        if options["plot_folder"]:
-            from eie.plots.studies import save_search
-
-            written = save_search(found, options["plot_folder"])
-            err.print(f"wrote {len(written)} figures to {options['plot_folder']}", highlight=False)
-        write_texts(texts, options, lambda: click.echo(report.plain(found), nl=False))
+            write_text(options["recipe_file"], answer.recipe_toml())
+    deliver(answer, options)

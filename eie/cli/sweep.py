@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,14 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from eie.cli.options import OF_MODELS, how_to_read, model_options
+from eie.cli.options import how_to_read, model_options
+from eie.cli.outputs import deliver, note, text_options, typed
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from eie.sweeps.result import SweepResult
 
-MOST_ROWS = 30
+FIGURES = "figures"
 
 
 @click.command()
@@ -51,7 +51,15 @@ MOST_ROWS = 30
     show_default=True,
     help="CACTI cell that scales SRAM energy and area to other sizes.",
 )
-@click.option("--plot", is_flag=True, help="Write figures as PNG and SVG into the folder.")
+@text_options
+@click.option(
+    "--plot",
+    "plot_folder",
+    is_flag=False,
+    flag_value=FIGURES,
+    metavar="[DIR]",
+    help=f"Write figures as PNG and SVG [default: {FIGURES} in the folder of -o].",
+)
 def sweep(**options: Any) -> None:
     """Run MODELs on every combination of spec values.
 
@@ -72,13 +80,10 @@ def run(
     scheduler: str | None,
     pareto: str | None,
     optimise: str | None,
-    plot: bool,
     **options: Any,
 ) -> None:
     """Sweep, write the files, show the totals."""
-    from rich.console import Console
-
-    from eie.cli.commands import announce_compilation
+    from eie.cli.inputs import announce_compilation, stderr
     from eie.importers import load
     from eie.spec import load_spec
     from eie.sweeps.run import sweep as run_sweep
@@ -89,11 +94,11 @@ def run(
     if clash := [word for word in overrides if word.partition("=")[0].strip() in values]:
         raise click.UsageError(f"--set {clash[0]}: this field is varied")
     front = _names(pareto) or _names(optimise)
-    err = Console(stderr=True, markup=False)
     announce_compilation()
-    how = how_to_read({name: options.pop(name) for name in OF_MODELS})
+    how = how_to_read(options)
+    how_to_sweep = {name: options[name] for name in ("trials", "retry_failed", "threads", "cell")}
     loads = [pair for model in models for pair in _with_inputs(load(model, **how), traces, samples)]
-    with PointProgress(err) as progress:
+    with PointProgress(stderr()) as progress:
         result = run_sweep(
             loads,
             values,
@@ -102,20 +107,18 @@ def run(
             client=scheduler,
             optimise=_names(optimise),
             progress=progress.show,
-            **options,
+            **how_to_sweep,
         )
-    for note in result.notes:
-        err.print(note, highlight=False, soft_wrap=True)
-    _write(result, Path(output), options["cell"])
+    for said in result.notes:
+        note(said)
+    _write(result, Path(output))
     if front and result.totals:
         # Marked in a second step: a wrong objective must not cost the table.
         result = result.pareto(*front)
-        _write(result, Path(output), options["cell"])
-    if plot:
-        from eie.plots.sweep import save_all
-
-        save_all(result, Path(output) / "figures", front)
-    _show(result=result, out=Console(markup=False), err=err, folder=output)
+        _write(result, Path(output))
+    if options["plot_folder"] == FIGURES:
+        options["plot_folder"] = str(Path(output) / FIGURES)
+    _show(result, output, options)
 
 
 def _names(text: str | None) -> tuple[str, ...]:
@@ -124,7 +127,7 @@ def _names(text: str | None) -> tuple[str, ...]:
 
 def _with_inputs(network: Any, traces: Sequence[str], samples: int | None) -> list[tuple[Any, Any]]:
     """Pair a network with each trace file, or with its own trace."""
-    from eie.cli.commands import read_inputs
+    from eie.cli.inputs import read_inputs
 
     return [
         (network, read_inputs(file=file, samples=samples, network=network, own=network.trace))
@@ -132,65 +135,28 @@ def _with_inputs(network: Any, traces: Sequence[str], samples: int | None) -> li
     ]
 
 
-def _write(result: SweepResult, folder: Path, cell: str) -> None:
-    from eie.formats.files import write_text
-    from eie.version import package_versions
+def _write(result: SweepResult, folder: Path) -> None:
+    from eie.show.envelope import enveloped
+    from eie.show.writing import write_text
 
     result.to_csv(folder / "points.csv")
     if find_spec("pyarrow") is not None:
         result.to_parquet(folder / "points.parquet")
-    about = {
-        "schema": "eie-sweep",
-        "schema_version": 1,
-        "spec": result.spec.model_dump(),
-        "vary": {field: list(values) for field, values in result.vary.items()},
-        "sram_cell": cell,
-        "workloads": [dict(zip(("model", "trace"), one, strict=True)) for one in result.workloads],
-        "points": len(result.totals) + len(result.failed),
-        "failed": len(result.failed),
-        "versions": package_versions(),
-    }
-    write_text(folder / "sweep.json", json.dumps(about, indent=1) + "\n")
+    # Without the rows, which are beside it: a large sweep has hundreds of thousands.
+    write_text(folder / "sweep.json", enveloped(result.SCHEMA, result.about(), typed()))
 
 
-def _show(result: SweepResult, out: Console, err: Console, folder: str) -> None:
-    """Print the totals (of the front, where one is marked), and say on stderr what failed and where the rest is."""
-    from rich.console import Console as Plain
-    from rich.table import Table
-
+def _show(result: SweepResult, folder: str, options: Mapping[str, Any]) -> None:
+    """Show the totals (of the front, where one is marked), and say on stderr what failed and where the rest is."""
     from eie.errors import SweepError
 
-    rows = result.front or result.totals
-    columns = {
-        "cycles": ("cycles", ",.0f"),
-        "latency us": ("latency_us", ",.4g"),
-        "effic. %": ("efficiency", ".1%"),
-        "padding %": ("padding_share", ".1%"),
-        "nJ by activity": ("energy_activity_nj", ",.4g"),
-        "mm2": ("area_mm2", ",.4g"),
-    }
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    for heading in ("model", *result.vary, *columns):
-        table.add_column(heading, justify="left" if heading == "model" else "right", no_wrap=True)
-    for row in rows[:MOST_ROWS]:
-        cells = ("" if row.get(key) is None else format(row[key], form) for key, form in columns.values())
-        table.add_row(row["model"], *(str(row[field]) for field in result.vary), *cells)
-    wide = Plain(width=max(out.width, 140))
-    if rows:
-        wide.print(table)
-    if len(rows) > MOST_ROWS:
-        err.print(f"... and {len(rows) - MOST_ROWS} more rows in points.csv", highlight=False, soft_wrap=True)
+    if result.totals:
+        deliver(result, options)
     if result.failed:
         first = result.failed[0]["error"].splitlines()[0]
-        err.print(
-            f"{len(result.failed)} points failed (column error; --retry-failed tries again), first: {first}",
-            highlight=False,
-            soft_wrap=True,
-        )
-    if result.front:
-        err.print(f"the front: {len(result.front)} of {len(result.totals)} points", highlight=False)
-    err.print(f"wrote {len(result.totals) + len(result.failed)} points to {folder}", highlight=False, soft_wrap=True)
-    if not rows:
+        note(f"{len(result.failed)} points failed (column error; --retry-failed tries again), first: {first}")
+    note(f"wrote {len(result.totals) + len(result.failed)} points to {folder}")
+    if not result.totals:
         raise SweepError("every point failed")
 
 

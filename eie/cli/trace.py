@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import click
 
-if TYPE_CHECKING:
-    from eie.model.trace import Trace
+from eie.cli.outputs import keep_apart
+from eie.cli.outputs import show as display
 
 
 @click.group()
@@ -50,9 +48,7 @@ def record(
     """
     from pathlib import Path
 
-    from rich.console import Console
-
-    from eie.cli.outputs import keep_apart
+    from eie.cli.inputs import stderr
     from eie.cli.progress import Progress
     from eie.errors import TraceError
     from eie.recording.inputs import read_samples
@@ -62,14 +58,14 @@ def record(
     if Path(output).suffix != ".npz":
         raise TraceError(f"{output}: a trace file ends in .npz")
     keep_apart([output], (model, inputs, labels))
-    with Progress(Console(stderr=True, markup=False)) as progress:
+    with Progress(stderr()) as progress:
         progress.stage(f"reading {inputs}")
         chosen = read_samples(inputs, labels, Preprocess.parse(steps)).choose(samples, seed)
         progress.stage(f"running {model}")
         recorded = record_trace(model, chosen, values=values, batch=batch, seed=seed)
         progress.stage(f"writing {output}")
         recorded.save(output)
-    _show(recorded)
+    display(recorded)
 
 
 @trace.command()
@@ -78,39 +74,4 @@ def show(file: str) -> None:
     """Print where the trace FILE is from, and each layer's density over its samples."""
     from eie.model.trace import Trace
 
-    _show(Trace.load(file))
-
-
-def _show(recorded: Trace) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    out = Console(markup=False)
-    wide = Console(width=max(out.width, 160), markup=False)
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    headings = ("layer", "inputs", "products a sample", "rows", "density %, mean", "min", "max", "values")
-    for heading in headings:
-        table.add_column(heading, justify="left" if heading == "layer" else "right", no_wrap=True)
-    for name, layer in recorded.layers.items():
-        density = 100 * layer.sample_density
-        table.add_row(
-            name,
-            f"{layer.width:,}",
-            f"{layer.products:,}",
-            f"{layer.rows:,}",
-            *(f"{one:.1f}" for one in (density.mean(), density.min(), density.max())),
-            "no" if layer.values is None else "yes",
-        )
-    wide.print(table)
-    count = "1 sample" if recorded.samples == 1 else f"{recorded.samples} samples"
-    lines = [f"{count}{'' if recorded.labels is None else ' with labels'}: {recorded.source}."]
-    if recorded.preprocessing:
-        lines.append(f"Preprocessing: {recorded.preprocessing}.")
-    if recorded.seed is not None:
-        lines.append(f"Seed: {recorded.seed}.")
-    if recorded.synthetic:
-        lines.append("Synthetic: drawn at random, not recorded.")
-    if recorded.model_sha256 is not None:
-        lines.append(f"Model file, SHA-256: {recorded.model_sha256}.")
-    for line in lines:
-        wide.print(line, highlight=False, markup=False, soft_wrap=True)
+    display(Trace.load(file))

@@ -22,7 +22,7 @@ from eie.model.matrix import SparseColumns, frozen
 LARGEST_POINTERS = 1 << 30
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False, kw_only=True, repr=False)
 class Encoding:
     """The per-PE images of a block of a layer, one pass of the accelerator.
 
@@ -55,6 +55,10 @@ class Encoding:
     padding: NDArray[np.int64]
     codes: NDArray[np.uint8]
     runs: NDArray[np.uint8]
+
+    def __repr__(self) -> str:
+        rows, columns = f"{self.row_start}..{self.row_stop - 1}", f"{self.column_start}..{self.column_stop - 1}"
+        return f"<Encoding: rows {rows}, columns {columns} on {self.n_pe} PEs, {len(self.codes):,} entries>"
 
     @property
     def n_pe(self) -> int:

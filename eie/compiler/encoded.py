@@ -18,11 +18,13 @@ from eie.compression.share import ShareReport
 from eie.model.geometry import Geometry
 from eie.model.matrix import frozen
 from eie.model.network import Layer
+from eie.show.face import View
+from eie.show.sections import Column, Grid, Section, Value
 from eie.spec import AcceleratorSpec
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
-class EncodedLayer:
+@dataclass(frozen=True, eq=False, kw_only=True, repr=False)
+class EncodedLayer(View):
     """One layer as the accelerator holds it.
 
     Attributes
@@ -102,6 +104,42 @@ class EncodedLayer:
             block = self.codebook[one.decode().dense()]
             dense[one.row_start : one.row_stop, one.column_start : one.column_stop] = block[:, : one.inputs]
         return dense
+
+    def headline(self) -> str:
+        """Say which layer it is and what is stored of it."""
+        return f"{self.name}, {self.outputs} x {self.inputs}: {self.entries:,} entries in {len(self.passes)} passes"
+
+    def sections(self) -> tuple[Section, ...]:
+        """Return what the PEs store."""
+        return (Section(name="layer", grids=(Grid(columns=STORED[:-1], rows=(stored_row(self),)),)),)
+
+
+STORED = (
+    Column("layer", "layer", "text"),
+    Column("shape", "out x in", "word"),
+    Column("weights", "weights", "count"),
+    Column("entries", "entries", "count"),
+    Column("padding", "padding", "count"),
+    Column("passes", "passes", "count"),
+    Column("a_pe", "entries a PE, min / mean / max", "word"),
+    Column("image_kib", "image KiB", "fixed1"),
+)
+
+
+def stored_row(layer: EncodedLayer, spec: AcceleratorSpec | None = None) -> dict[str, Value]:
+    """Return what the PEs store of a layer, by the keys of `STORED`; the image's size needs the widths of a spec."""
+    a_pe = np.concatenate([encoding.entries_per_pe for encoding in layer.passes])
+    return {
+        "layer": layer.name,
+        "shape": f"{layer.outputs} x {layer.inputs}",
+        "weights": layer.weights,
+        "entries": layer.entries,
+        "padding": layer.padding,
+        "passes": layer.rounds,
+        "a_pe": f"{a_pe.min():,} / {a_pe.mean():,.1f} / {a_pe.max():,}",
+        # 8 bits a byte, 1024 bytes a KiB
+        "image_kib": None if spec is None else layer.image_bits(spec) / 8192,
+    }
 
 
 def encode_layer(shared: Layer, report: ShareReport, spec: AcceleratorSpec) -> EncodedLayer:

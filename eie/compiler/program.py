@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from eie.compiler.encode import Encoding
-from eie.compiler.encoded import EncodedLayer, encode_layer
+from eie.compiler.encoded import STORED, EncodedLayer, encode_layer, stored_row
 from eie.compiler.header import LayerHeader, ProgramHeader, array_of, check_layer
 from eie.compiler.lower import Lowering, lower
 from eie.compiler.passes import Fit, fit
@@ -37,6 +37,8 @@ from eie.model.graph import Graph
 from eie.model.matrix import frozen
 from eie.model.network import dataflow
 from eie.model.trace import Trace
+from eie.show.face import View
+from eie.show.sections import Column, Grid, Section
 from eie.spec import EIE_64PE, AcceleratorSpec, complaint, fields_of
 from eie.version import package_versions
 
@@ -44,8 +46,8 @@ from eie.version import package_versions
 SCHEMA = 1
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Program:
+@dataclass(frozen=True, eq=False, kw_only=True, repr=False)
+class Program(View):
     """A network compiled for one machine. Build it with `compile`, keep it with `save` and `load`.
 
     Attributes
@@ -97,6 +99,24 @@ class Program:
             fit(layer.name, layer.passes, self.spec, reloads=layer.reloads, rounds=layer.rounds)
             for layer in self.layers
         )
+
+    def headline(self) -> str:
+        """Say what was compiled for what; equal programs have equal content."""
+        return f"{self.brief()}, content {self.content_hash[:16]}"
+
+    def brief(self) -> str:
+        """Say the same without a hash over every image."""
+        return f"{self.name} for {self.spec.name}: {self.spec.n_pe} PEs"
+
+    def sections(self) -> tuple[Section, ...]:
+        """Return what the PEs store of each layer, and whether it fits; the reasons are under the table."""
+        reasons = tuple(f"{fit.layer} does not fit: {'; '.join(fit.problems)}." for fit in self.fit if not fit.fits)
+        rows = tuple(
+            {**stored_row(layer, self.spec), "fits": fit.fits} for layer, fit in zip(self.layers, self.fit, strict=True)
+        )
+        grid = Grid(columns=(*STORED, Column("fits", "fits", "yes")), rows=rows, notes=reasons)
+        notes = tuple(f"{note}." for note in self.notes)
+        return (Section(name="layers", grids=(grid,), notes=notes),)
 
     @cached_property
     def content_hash(self) -> str:

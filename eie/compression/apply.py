@@ -8,14 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from eie.compression.coding.size import SizeReport, size_report
 from eie.compression.pruning.balance import permute
 from eie.compression.pruning.pruner import Pruner
 from eie.compression.recipe import (
@@ -27,6 +25,7 @@ from eie.compression.recipe import (
     assign,
     load_recipe,
 )
+from eie.compression.report import CompressionReport, StepRecord
 from eie.compression.share import ShareReport, share
 from eie.compression.training.trainer import Trainer
 from eie.errors import RecipeError
@@ -34,75 +33,6 @@ from eie.importers.entrance import Model, as_network
 from eie.model.network import Layer, Network
 
 Evaluate = Callable[[Network], float]
-
-
-@dataclass(frozen=True, kw_only=True)
-class StepRecord:
-    """The network after a step of the recipe, or after one round of it.
-
-    Attributes
-    ----------
-    step
-        Number in the recipe, from 0.
-    kind, round
-        What was done; rounds count from 1.
-    kept
-        Weights left, by layer.
-    accuracy
-        Share of samples classified correctly, or None where nothing measures it.
-    shared
-        What weight sharing did, by layer; empty for other steps.
-    """
-
-    step: int
-    kind: str
-    round: int
-    kept: Mapping[str, int]
-    accuracy: float | None
-    shared: Mapping[str, ShareReport]
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class CompressionReport:
-    """What a recipe did.
-
-    Attributes
-    ----------
-    recipe
-        As it was followed.
-    original, network
-        As it came, and compressed.
-    records
-        One for each step and round, in order.
-    accuracy_before
-        Of the network as it came, or None.
-    output_order
-        Where a permutation moved the last layer's rows: ``y_new = y_old[output_order]``; else None.
-    """
-
-    recipe: Recipe
-    original: Network
-    network: Network
-    records: tuple[StepRecord, ...]
-    accuracy_before: float | None
-    output_order: NDArray[np.int64] | None
-
-    @cached_property
-    def sizes(self) -> SizeReport:
-        """Bytes by layer and stage."""
-        return size_report(self.network, self.recipe.index_bits, self.original)
-
-    @property
-    def accuracy(self) -> float | None:
-        """Accuracy in the end."""
-        return self.records[-1].accuracy
-
-    def __str__(self) -> str:
-        total = self.sizes.total
-        return (
-            f"{self.sizes.network} by {self.recipe.name}: {total.weights / max(1, total.kept):.1f} times fewer "
-            f"weights, {total.dense_bytes:,} to {total.huffman_bytes:,} bytes ({total.ratio:.1f} times)"
-        )
 
 
 def compress(
@@ -175,7 +105,7 @@ def compress(
         recipe=recipe,
         original=original,
         network=network,
-        records=tuple(records),
+        steps=tuple(records),
         accuracy_before=before,
         output_order=output_order,
     )

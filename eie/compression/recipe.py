@@ -22,6 +22,8 @@ from eie.compression.share import Initialisation
 from eie.errors import EieError, RecipeError
 from eie.formats.files import read_toml
 from eie.model.network import Layer
+from eie.show.face import View
+from eie.show.sections import Column, Grid, Section
 from eie.spec import complaint
 
 Schedule = Literal["one-shot", "iterative", "cubic"]
@@ -225,7 +227,7 @@ class Training(_Part):
     curvature_examples: int = Field(default=1000, ge=1)
 
 
-class Recipe(_Part):
+class Recipe(View, _Part):
     """Everything that is done to a network, in order.
 
     Attributes
@@ -256,6 +258,32 @@ class Recipe(_Part):
             raise RecipeError([_complaint(item, where) for item in error.errors()]) from None
         except TypeError as error:
             raise RecipeError([f"{where}: {error}"]) from None
+
+    def headline(self) -> str:
+        """Say what is done, in order."""
+        return f"{self.name}: {', '.join(step.kind for step in self.step)}"
+
+    def sections(self) -> tuple[Section, ...]:
+        """Return a row a rule, or a step without rules: what was set, and what it was set to."""
+        rows = []
+        for number, step in enumerate(self.step):
+            settings = step.model_dump(exclude_none=True, exclude={"kind", "rule"})
+            head = {"step": str(number), "kind": step.kind, "settings": _listed(settings)}
+            rules = getattr(step, "rule", ())
+            rows += [head] if not rules else []
+            rows += [{**head, "rule": _listed(rule.model_dump(exclude_none=True))} for rule in rules]
+        columns = (
+            Column("step", "step", "text"),
+            Column("kind", "kind", "text"),
+            Column("settings", "settings", "prose"),
+            Column("rule", "rule", "prose"),
+        )
+        lines = (self.description,) if self.description else ()
+        return (Section(name="recipe", grids=(Grid(columns=columns, rows=tuple(rows)),), lines=lines),)
+
+
+def _listed(settings: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in settings.items())
 
 
 def load_recipe(path: str | Path) -> Recipe:

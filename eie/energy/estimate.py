@@ -16,6 +16,9 @@ from numpy.typing import NDArray
 from eie.activity import Activity
 from eie.energy.tables import TABLE_NAME, Cell, published_table, sram
 from eie.errors import EnergyError
+from eie.show.face import View
+from eie.show.numbers import number
+from eie.show.sections import Column, Grid, Section, Value
 from eie.spec import AcceleratorSpec
 
 Method = Literal["published-power", "activity"]
@@ -24,8 +27,8 @@ METHODS: tuple[Method, ...] = get_args(Method)
 UNITS = ("act_queue", "ptr_read", "spmat_read", "arithm", "act_rw", "lnzd", "dram")
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Estimate:
+@dataclass(frozen=True, eq=False, kw_only=True, repr=False)
+class Estimate(View):
     """Energy of one layer over N samples.
 
     Attributes
@@ -47,6 +50,19 @@ class Estimate:
         """float64 (N,): nanojoules of every sample, all units."""
         total: NDArray[np.float64] = np.sum(list(self.unit_nj.values()), axis=0)
         return total
+
+    def headline(self) -> str:
+        """Say what the layer costs, and by which method."""
+        return f"{self.layer}: {number(float(self.nj.mean()))} nJ a sample by {self.method}, table {self.table}"
+
+    def sections(self) -> tuple[Section, ...]:
+        """Return nanojoules a sample by unit."""
+        columns = (Column("unit", "unit", "text"), Column("nj", "nJ a sample"))
+        rows: tuple[dict[str, Value], ...] = tuple(
+            {"unit": unit, "nj": float(nj.mean())} for unit, nj in self.unit_nj.items()
+        )
+        total: dict[str, Value] = {"unit": "total", "nj": float(self.nj.mean())}
+        return (Section(name="energy", grids=(Grid(columns=columns, rows=rows, total=total),)),)
 
 
 def estimate(

@@ -1,54 +1,22 @@
-"""Files written whole or not at all, plain files only, text and JSON and TOML with errors a user can act on.
+"""Plain files only; text, JSON and TOML read with errors a user can act on.
 
-Comes in: paths, text. Goes out: files, bytes, parsed text. Read by the other formats, importers, programs, reports.
+Comes in: paths, text. Goes out: bytes, parsed text. Read by the other formats, importers, programs, reports.
 """
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
-import os
 import stat
-import tempfile
 import tomllib
-from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from numpy.typing import NDArray
 
 from eie.errors import EieError
 
 Arrays = dict[str, NDArray[Any]]
-
-
-@contextlib.contextmanager
-def replacing(path: str | Path) -> Iterator[IO[bytes]]:
-    """Open a temporary file beside ``path`` for writing; rename it onto ``path`` only if all went well.
-
-    A link's target is written, not the link; a device or pipe is written as it is.
-    """
-    temporary: Path | None = None
-    try:
-        target = Path(path).resolve()
-        if target.exists() and not target.is_file() and not target.is_dir():
-            with target.open("wb") as file:
-                yield file
-            return
-        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-        temporary = Path(name)
-        with os.fdopen(handle, "wb") as file:
-            yield file
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
-        temporary.replace(target)
-    except OSError as error:
-        raise EieError(f"{path}: cannot be written: {error.strerror or error}") from None
-    finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
 
 
 def file_sha256(*paths: Path) -> str | None:
@@ -63,12 +31,6 @@ def file_sha256(*paths: Path) -> str | None:
     except OSError:
         return None
     return digest.hexdigest()
-
-
-def write_text(path: str | Path, text: str) -> None:
-    """Write ``text`` as UTF-8, atomically."""
-    with replacing(path) as file:
-        file.write(text.encode())
 
 
 LARGEST_BYTES = 16 << 30

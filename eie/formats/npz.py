@@ -19,7 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eie.errors import EieError
-from eie.formats.files import LARGEST_BYTES, Arrays, first_line, regular_file, replacing
+from eie.formats.files import LARGEST_BYTES, Arrays, first_line, regular_file
+from eie.show.writing import replacing
 
 # NumPy's headers are some hundred bytes; its own reader refuses more than this as well.
 LARGEST_HEADER = 10_000

@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eie.errors import EieError
-from eie.formats.files import Arrays, first_line, regular_file, replacing
+from eie.formats.files import Arrays, first_line, regular_file
+from eie.show.writing import replacing
 
 
 def read_safetensors(path: str | Path, kind: type[EieError]) -> tuple[Arrays, dict[str, str]]:

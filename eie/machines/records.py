@@ -1,7 +1,7 @@
 """What every baseline returns: a machine, and what each layer costs on it.
 
-Comes in: nothing. Goes out: frozen `Machine`, `LayerCost`, `Baseline`. Written by every baseline, read by the
-comparison.
+Comes in: nothing. Goes out: frozen `Machine`, `LayerCost`, `Baseline`, and machines as a table. Written by every
+baseline, read by the comparison.
 """
 
 from __future__ import annotations
@@ -9,6 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
+
+from eie.show.numbers import known
+from eie.show.sections import Column, Grid
 
 WHOLE = "(whole network)"  # the one layer of a baseline that knows the network as a whole only
 How = Literal["modelled", "measured", "published", "imported"]
@@ -97,3 +100,33 @@ def total(values: Iterable[float | None]) -> float | None:
     if any(value is None for value in known):
         return None
     return sum(value for value in known if value is not None)
+
+
+def machines_grid(machines: Iterable[Machine], caption: str = "") -> Grid:
+    """Return machines as a table; what a source does not say is a dash."""
+    columns = (
+        Column("machine", "machine", "text"),
+        Column("how", "how", "text"),
+        Column("mhz", "MHz", "word"),
+        Column("nm", "nm", "word"),
+        Column("batch", "batch", "word"),
+        Column("dram", "DRAM", "word"),
+        Column("mm2", "mm2", "word"),
+        Column("w", "W", "word"),
+        Column("source", "source", "prose"),
+    )
+    rows = tuple(
+        {
+            "machine": machine.name,
+            "how": machine.how,
+            "mhz": known(machine.clock_mhz),
+            "nm": known(machine.node_nm),
+            "batch": known(machine.batch),
+            "dram": {True: "yes", False: "no", None: "?"}[machine.dram],
+            "mm2": known(machine.area_mm2),
+            "w": known(machine.power_w),
+            "source": machine.source,
+        }
+        for machine in machines
+    )
+    return Grid(caption=caption, columns=columns, rows=rows)

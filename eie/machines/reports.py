@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from eie.errors import EieError
+from eie.formats.answers import read_answer
 from eie.formats.csv_table import CsvTable
-from eie.formats.files import read_json
 from eie.machines import scalesim
 from eie.machines.records import Baseline, LayerCost, Machine
 from eie.machines.rows import ResultRow, ResultRows
@@ -78,15 +78,10 @@ def read_result(path: str | Path) -> ResultRows:
     EieError
         If it is missing, damaged or of another schema.
     """
-    try:
-        value = read_json(Path(path).read_bytes(), str(path), EieError)
-    except OSError as error:
-        raise EieError(f"{path}: cannot be read: {error.strerror or error}") from None
-    if value.get("schema") != "eie-result":
-        raise EieError(f"{path}: schema {value.get('schema')!r}: must be 'eie-result', as eie run --json writes it")
-    if value.get("schema_version") != 1:
-        raise EieError(f"{path}: eie-result version {value.get('schema_version')!r}: this version reads 1")
-    return ResultRows.of_json(value, str(path))
+    document = read_answer(path, "eie-result")
+    return ResultRows.of_json(
+        {"schema": document.schema, "schema_version": document.schema_version, **document.values}, str(path)
+    )
 
 
 def of_result(rows: ResultRows, source: str) -> Baseline:

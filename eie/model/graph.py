@@ -54,7 +54,7 @@ class Node:
         return self.outputs[0]
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False, kw_only=True, repr=False)
 class Graph:
     """Nodes in an order in which they can run.
 
@@ -78,6 +78,10 @@ class Graph:
     nodes: tuple[Node, ...]
     outputs: tuple[str, ...]
     constants: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        inputs = ", ".join(name for name, _ in self.inputs)
+        return f"<Graph: {len(self.nodes)} nodes from {inputs[:80]!r} to {', '.join(self.outputs)[:80]!r}>"
 
     def __post_init__(self) -> None:
         if not self.inputs or not self.outputs:

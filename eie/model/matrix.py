@@ -25,7 +25,7 @@ def frozen(array: ArrayLike, dtype: Any) -> NDArray[Any]:
     return view
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False, kw_only=True, repr=False)
 class SparseColumns:
     """Non-zeros listed column by column, rows ascending.
 
@@ -45,6 +45,10 @@ class SparseColumns:
     starts: NDArray[np.int64]
     rows: NDArray[np.int32]
     data: NDArray[Any]
+
+    def __repr__(self) -> str:
+        rows, columns = self.shape
+        return f"<SparseColumns: {rows} x {columns}, {len(self.data):,} {self.data.dtype} non-zeros>"
 
     @classmethod
     def of(cls, shape: tuple[int, int], starts: ArrayLike, rows: ArrayLike, data: NDArray[Any]) -> SparseColumns:

@@ -19,10 +19,12 @@ from eie.model.geometry import LINEAR, Conv2d, Geometry, Lstm
 from eie.model.graph import Graph
 from eie.model.matrix import SparseColumns, frozen
 from eie.model.trace import Trace
+from eie.show.face import View
+from eie.show.sections import Column, Grid, Section
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Layer:
+@dataclass(frozen=True, eq=False, kw_only=True, repr=False)
+class Layer(View):
     """One matrix-vector product, pruned and perhaps weight-shared: ``outputs = relu?(W a + b)``.
 
     Build it with `from_weights`, `from_codes`, `from_conv`, `from_lstm`, or `of_geometry` for any other kind.
@@ -264,9 +266,18 @@ class Layer:
         """Weights or codes in the shape in which model files hold them: what `of_geometry` takes."""
         return self.geometry.gathered(self.matrix).dense().reshape(self.geometry.weight_shape)
 
+    def headline(self) -> str:
+        """Say which layer it is and how much of it is left."""
+        rows, columns = self.matrix.shape
+        return f"{self.name}, {rows} x {columns} ({_kind(self)}), {self.matrix.nnz:,} weights"
 
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Network:
+    def sections(self) -> tuple[Section, ...]:
+        """Return shape, weights, and how they are stored."""
+        return (Section(name="layer", grids=(_layers_grid((self,)),)),)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True, repr=False)
+class Network(View):
     """Layers in the order in which they run.
 
     Attributes
@@ -320,6 +331,51 @@ class Network:
         if isinstance(net_or_layer, Layer):
             return cls(name=net_or_layer.name, layers=(net_or_layer,), sequential=True)
         raise ModelError(f"{type(net_or_layer).__name__}: must be an eie.Layer or eie.Network")
+
+    def headline(self) -> str:
+        """Say which network it is, and how large."""
+        weights = sum(layer.matrix.nnz for layer in self.layers)
+        many = "1 layer" if len(self.layers) == 1 else f"{len(self.layers)} layers"
+        return f"{self.name}: {many}, {weights:,} weights, from {self.source}"
+
+    def sections(self) -> tuple[Section, ...]:
+        """Return a row a layer, and what was assumed while reading."""
+        lines = () if self.trace is None else (f"Activations: {self.trace.headline()}",)
+        notes = tuple(f"{note}." for note in self.notes)
+        return (Section(name="layers", grids=(_layers_grid(self.layers),), lines=lines, notes=notes),)
+
+
+def _kind(layer: Layer) -> str:
+    return "linear" if layer.geometry is None else type(layer.geometry).__name__.lower()
+
+
+def _layers_grid(layers: Sequence[Layer]) -> Grid:
+    columns = (
+        Column("layer", "layer", "text"),
+        Column("kind", "kind", "text"),
+        Column("shape", "out x in", "word"),
+        Column("weights", "weights", "count"),
+        Column("density", "weights %", "percent"),
+        Column("levels", "shared values", "count"),
+        Column("bias", "bias", "yes"),
+        Column("relu", "ReLU", "yes"),
+        Column("synthetic", "drawn", "yes"),
+    )
+    rows = tuple(
+        {
+            "layer": layer.name,
+            "kind": _kind(layer),
+            "shape": "{} x {}".format(*layer.matrix.shape),
+            "weights": layer.matrix.nnz,
+            "density": layer.matrix.nnz / (layer.matrix.shape[0] * layer.matrix.shape[1]),
+            "levels": None if layer.codebook is None else len(layer.codebook),
+            "bias": layer.has_bias,
+            "relu": layer.relu,
+            "synthetic": layer.synthetic,
+        }
+        for layer in layers
+    )
+    return Grid(columns=columns, rows=rows)
 
 
 class Chained(Protocol):

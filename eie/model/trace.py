@@ -26,12 +26,14 @@ from eie.errors import TraceError
 from eie.formats.files import Arrays, read_json
 from eie.formats.npz import read_npz, write_npz
 from eie.model.matrix import frozen
+from eie.show.face import View
+from eie.show.sections import Column, Grid, Section, Value
 
 SCHEMA = 1
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
-class LayerTrace:
+@dataclass(frozen=True, eq=False, kw_only=True, repr=False)
+class LayerTrace(View):
     """The inputs of one layer over a batch.
 
     Attributes
@@ -158,9 +160,18 @@ class LayerTrace:
             return self
         return LayerTrace(width=self.width, bits=self.bits, values=None, products=self.products)
 
+    def headline(self) -> str:
+        """Say how much was recorded."""
+        values = "with values" if self.values is not None else "without values"
+        return f"{self.rows:,} rows of {self.width:,} inputs, {100 * self.density:.1f} % non-zero, {values}"
 
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Trace:
+    def sections(self) -> tuple[Section, ...]:
+        """Return widths, rows and density over the samples."""
+        return (Section(name="inputs", grids=(_layers_grid({"inputs": self}),)),)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True, repr=False)
+class Trace(View):
     """Inputs of some or all layers of a network, by layer name.
 
     Attributes
@@ -273,6 +284,52 @@ class Trace:
             )
         except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
             raise TraceError(f"{path}: damaged trace: {error}") from None
+
+    def headline(self) -> str:
+        """Say what was recorded, and for how many samples."""
+        many = "1 sample" if self.samples == 1 else f"{self.samples} samples"
+        return f"{many}{'' if self.labels is None else ' with labels'}: {self.source}."
+
+    def sections(self) -> tuple[Section, ...]:
+        """Return each layer's density over the samples, and where all of it is from."""
+        lines = []
+        if self.preprocessing:
+            lines.append(f"Preprocessing: {self.preprocessing}.")
+        if self.seed is not None:
+            lines.append(f"Seed: {self.seed}.")
+        if self.synthetic:
+            lines.append("Synthetic: drawn at random, not recorded.")
+        if self.model_sha256 is not None:
+            lines.append(f"Model file, SHA-256: {self.model_sha256}.")
+        return (Section(name="layers", grids=(_layers_grid(self.layers),), lines=tuple(lines)),)
+
+
+def _layers_grid(layers: Mapping[str, LayerTrace]) -> Grid:
+    columns = (
+        Column("layer", "layer", "text"),
+        Column("inputs", "inputs", "count"),
+        Column("products", "products a sample", "count"),
+        Column("rows", "rows", "count"),
+        # The heading ends in no sign, so that three columns can share its words.
+        Column("mean", "density %, mean", "fixed1"),
+        Column("min", "min", "fixed1"),
+        Column("max", "max", "fixed1"),
+        Column("values", "values", "yes"),
+    )
+    rows: list[dict[str, Value]] = []
+    for name, layer in layers.items():
+        density = 100 * layer.sample_density
+        rows.append(
+            {
+                "layer": name,
+                "inputs": layer.width,
+                "products": layer.products,
+                "rows": layer.rows,
+                **{key: float(getattr(density, key)()) for key in ("mean", "min", "max")},
+                "values": layer.values is not None,
+            }
+        )
+    return Grid(columns=columns, rows=tuple(rows))
 
 
 def class_labels(array: NDArray[Any], where: str) -> NDArray[np.int64]:

@@ -1,19 +1,18 @@
 """Grouped bars over a log axis, a group a layer and a bar a machine, as the paper's figures 6 and 7.
 
-Comes in: a `Comparison`. Goes out: matplotlib Figures, or files.
+Comes in: a `Comparison`. Goes out: matplotlib Figures.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
-from eie.plots.result import STYLE, save_figures
+from eie.plots.drawing import STYLE, Drawing, Drawings
 from eie.results.comparison import MEAN, Column, Comparison
 
 PALETTE = ("#0072B2", "#999999", "#E69F00", "#56B4E9", "#009E73", "#CC79A7", "#D55E00", "#F0E442")
@@ -29,15 +28,14 @@ def energy_efficiency(comparison: Comparison) -> Figure:
     return _bars(comparison, comparison.efficiency, "energy efficiency")
 
 
-def save_comparison(comparison: Comparison, folder: str | Path) -> list[Path]:
-    """Write the figures that have bars as PNG and SVG; return the files."""
-    drawings = {"speedup": (speedup, comparison.speedup), "energy": (energy_efficiency, comparison.efficiency)}
-    shown = {
-        f"compare-{name}": partial(draw, comparison)
-        for name, (draw, ratio) in drawings.items()
+def comparison_drawings(comparison: Comparison) -> Drawings:
+    """Return the figures that have bars."""
+    ratios = {"speedup": (speedup, comparison.speedup), "energy": (energy_efficiency, comparison.efficiency)}
+    return {
+        f"compare-{name}": Drawing(partial(draw, comparison), "comparison")
+        for name, (draw, ratio) in ratios.items()
         if any(ratio(column, MEAN) for column in comparison.columns)
     }
-    return save_figures(shown, folder)
 
 
 def _bars(comparison: Comparison, ratio: Callable[[Column, str], float | None], what: str) -> Figure:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
@@ -18,9 +17,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import LogLocator, NullFormatter, PercentFormatter
 
-from eie.plots.result import STYLE, save_figures, svg_element
+from eie.plots.drawing import STYLE, Drawing, Drawings
 from eie.show.sections import Curves, Section
-from eie.studies.paper.reproduce import Reproduction
+from eie.studies.paper.reproduce import Paper
 
 LINES: Mapping[str, tuple[str, str, Any]] = {
     "Alex-6": ("#0072B2", "o", "-"),
@@ -173,16 +172,13 @@ def draw(section: Section) -> Figure | None:
     return DRAWN[section.name](section) if section.name in DRAWN else None
 
 
-def svg(section: Section) -> str | None:
-    """Return a section's figure as an SVG element for a page; None if it has no figure."""
-    figure = draw(section)
-    return None if figure is None else svg_element(figure, section.name, section.title)
-
-
-def save_all(found: Reproduction, folder: str | Path) -> list[Path]:
-    """Write every figure into ``folder`` as PNG and SVG; return the files."""
-    drawn = {one.name: partial(DRAWN[one.name], one) for one in found.sections if one.name in DRAWN}
-    return save_figures(drawn, folder)
+def paper_drawings(paper: Paper) -> Drawings:
+    """Return every figure of the sections that were asked for."""
+    return {
+        section.name: Drawing(partial(DRAWN[section.name], section), section.name)
+        for section in paper.parts
+        if section.name in DRAWN
+    }
 
 
 def lines(curves: Curves, title: str) -> Figure:

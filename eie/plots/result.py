@@ -1,17 +1,14 @@
 """Pictures of a result: one function a figure, records in, a matplotlib Figure out.
 
-Colours are Okabe and Ito's, which the colour-blind tell apart. Nothing here opens a window or touches pyplot's state.
+Comes in: a `Result`, one of its layers, or its energy. Goes out: figures. Colours are Okabe and Ito's, which the
+colour-blind tell apart.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
-from html import escape
-from io import BytesIO
-from pathlib import Path
-from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -19,20 +16,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from eie.energy.tables import Cell
-from eie.errors import EieError
-from eie.formats.files import replacing
+from eie.plots.drawing import STYLE, Drawing, Drawings, file_name
 from eie.results.layer import LayerResult
+from eie.results.priced import Energy
 from eie.results.result import Result
 
-STYLE: Any = {
-    "svg.hashsalt": "eie",
-    "font.size": 9,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "legend.frameon": False,
-    "figure.constrained_layout.use": True,
-}
 COLOURS = {
     "issue": "#0072B2",
     "empty_column": "#E69F00",
@@ -83,17 +71,19 @@ def pe_cycles(layer: LayerResult) -> Figure:
 def pe_occupancy(layer: LayerResult) -> Figure:
     """Show what each PE stores of one layer, weights and padding, and how much it can hold (for each pass)."""
     passes = layer.encoded.passes
-    padding = sum(one.padding_per_pe for one in passes)
-    held = sum(one.entries_per_pe for one in passes)
+    padding = sum(encoding.padding_per_pe for encoding in passes)
+    stored = sum(encoding.entries_per_pe for encoding in passes)
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(6.4, 3.2))
         axes = figure.add_subplot()
         edges = np.arange(layer.spec.n_pe + 1) - 0.5
-        axes.stairs(held - padding, edges, fill=True, color=COLOURS["issue"], label="weights and bias")
+        axes.stairs(stored - padding, edges, fill=True, color=COLOURS["issue"], label="weights and bias")
         if np.any(padding):
-            axes.stairs(held, edges, baseline=held - padding, fill=True, color=COLOURS["empty_column"], label="padding")
-        axes.axhline(float(np.mean(held)), color="black", linewidth=0.8, linestyle="--", label="mean")
-        top = float(np.max(held, initial=1)) * 1.05
+            axes.stairs(
+                stored, edges, baseline=stored - padding, fill=True, color=COLOURS["empty_column"], label="padding"
+            )
+        axes.axhline(float(np.mean(stored)), color="black", linewidth=0.8, linestyle="--", label="mean")
+        top = float(np.max(stored, initial=1)) * 1.05
         if len(passes) == 1 and layer.fit.entry_capacity <= 2 * top:
             axes.axhline(layer.fit.entry_capacity, color=COLOURS["dram"], label="room")
             top = max(top, layer.fit.entry_capacity * 1.05)
@@ -102,7 +92,7 @@ def pe_occupancy(layer: LayerResult) -> Figure:
         room = f"room for {layer.fit.entry_capacity:,} a PE" + (
             "" if len(passes) == 1 else f" in each of {len(passes)} passes"
         )
-        axes.set_title(f"{layer.name}: fullest PE {np.max(held):,} entries, {room}")
+        axes.set_title(f"{layer.name}: fullest PE {np.max(stored):,} entries, {room}")
         _legend_below(figure, axes)
     return figure
 
@@ -134,94 +124,74 @@ def latency(result: Result) -> Figure:
             ylabel="latency (us)",
             title=f"{result.program.name} on {result.spec.name}, {result.spec.n_pe} PEs",
         )
-        _name_layers(axes, result)
+        _name_layers(axes, [layer.name for layer in result.layers])
         _legend_below(figure, axes)
     return figure
 
 
-def energy_by_unit(result: Result, cell: Cell = "itrs-lop") -> Figure:
+def energy_by_unit(result: Result) -> Figure:
     """Show each layer's energy by unit, stacked, for every method that applies."""
-    energies, _ = result.energies(cell)
+    energies, _ = result.energies()
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(6.4, 3.2))
         panels = figure.subplots(1, max(len(energies), 1), sharey=True, squeeze=False)[0]
         for axes, (method, energy) in zip(panels, energies.items(), strict=False):
-            base = np.zeros(len(result.layers))
-            for unit in energy.layers[0].unit_nj:
-                values = np.array([layer.unit_nj[unit].mean() for layer in energy.layers])
-                if values.any():
-                    axes.bar(np.arange(len(values)), values, 0.7, bottom=base, color=COLOURS[unit], label=unit)
-                base = base + values
+            _stack_units(axes, energy)
             axes.set_title(f"{method}, {energy.table}", fontsize=9)
-            _name_layers(axes, result)
+            _name_layers(axes, [layer.name for layer in result.layers])
         panels[0].set_ylabel("energy (nJ)")
         _legend_below(figure, panels[0])
     return figure
 
 
-def save_all(result: Result, folder: str | Path, cell: Cell = "itrs-lop") -> list[Path]:
-    """Write every figure of a result into ``folder`` as PNG and SVG; return the files."""
-    drawings: dict[str, Callable[[], Figure]] = {
-        "latency": lambda: latency(result),
-        "energy": lambda: energy_by_unit(result, cell),
+def energy_bars(energy: Energy) -> Figure:
+    """Show each layer's energy by unit, stacked, by one method."""
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(6.4, 3.2))
+        axes = figure.add_subplot()
+        _stack_units(axes, energy)
+        _name_layers(axes, [layer.layer for layer in energy.layers])
+        axes.set_ylabel("energy (nJ)")
+        _legend_below(figure, axes)
+    return figure
+
+
+def result_drawings(result: Result) -> Drawings:
+    """Return latency and energy, on the page, and two figures a layer, as files."""
+    drawings = {
+        "latency": Drawing(partial(latency, result), "layers"),
+        "energy": Drawing(partial(energy_by_unit, result), "layers"),
     }
     for i, layer in enumerate(result.layers, 1):
-        drawings[f"pe-cycles-{i}-{_file_name(layer.name)}"] = partial(pe_cycles, layer)
-        drawings[f"pe-occupancy-{i}-{_file_name(layer.name)}"] = partial(pe_occupancy, layer)
-    return save_figures(drawings, folder)
+        for name, drawing in layer_drawings(layer).items():
+            # Not on the page: a network of a hundred layers would bury its table.
+            drawings[f"{name}-{i}-{file_name(layer.name)}"] = replace(drawing, section="")
+    return drawings
 
 
-def save_figures(drawings: Mapping[str, Callable[[], Figure]], folder: str | Path) -> list[Path]:
-    """Draw figures, one at a time, and write each into ``folder`` as PNG and SVG; return the files.
-
-    Raises
-    ------
-    EieError
-        If the folder cannot be made.
-    """
-    folder = Path(folder)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise EieError(f"{folder}: cannot be made a folder: {error.strerror or error}") from None
-    written = []
-    for name, draw in drawings.items():
-        figure = draw()
-        for suffix in ("png", "svg"):
-            written.append(folder / f"{name}.{suffix}")
-            _save(figure, written[-1])
-    return written
+def layer_drawings(layer: LayerResult) -> Drawings:
+    """Return where a layer's cycles go, and what its PEs hold."""
+    return {
+        "pe-cycles": Drawing(partial(pe_cycles, layer), "layer"),
+        "pe-occupancy": Drawing(partial(pe_occupancy, layer), "layer"),
+    }
 
 
-def svg_element(figure: Figure, prefix: str, label: str) -> str:
-    """Return a figure as an SVG element for a page, its ids made unique; the same figure, the same text."""
-    stream = BytesIO()
-    with mpl.rc_context(STYLE):
-        figure.savefig(stream, format="svg", metadata={"Date": None})
-    text = stream.getvalue().decode()
-    text = text[text.index("<svg") :].strip()
-    for before in (' id="', 'href="#', "url(#"):
-        text = text.replace(before, f"{before}{prefix}-")
-    named = f'<svg role="img" aria-label="{escape(label)}"'
-    return re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL).replace("<svg", named, 1)
+def energy_drawings(energy: Energy) -> Drawings:
+    """Return energy by layer and unit."""
+    return {"energy": Drawing(partial(energy_bars, energy), "energy")}
 
 
-def _save(figure: Figure, path: Path) -> None:
-    """Write a figure whole or not at all; the same figure gives the same bytes."""
-    stream = BytesIO()
-    with mpl.rc_context(STYLE):
-        metadata = {"Date": None} if path.suffix == ".svg" else {"Software": None}
-        figure.savefig(stream, format=path.suffix[1:], dpi=150, metadata=metadata)
-    with replacing(path) as file:
-        file.write(stream.getvalue())
+def _stack_units(axes: Axes, energy: Energy) -> None:
+    base = np.zeros(len(energy.layers))
+    for unit in energy.layers[0].unit_nj:
+        values = np.array([layer.unit_nj[unit].mean() for layer in energy.layers])
+        if values.any():
+            axes.bar(np.arange(len(values)), values, 0.7, bottom=base, color=COLOURS[unit], label=unit)
+        base = base + values
 
 
-def _file_name(layer: str) -> str:
-    return "".join(char if char.isalnum() or char in "-_." else "_" for char in layer)
-
-
-def _name_layers(axes: Axes, result: Result) -> None:
-    names = [layer.name for layer in result.layers]
+def _name_layers(axes: Axes, names: Sequence[str]) -> None:
     crowded = sum(map(len, names)) > 40
     axes.set_xticks(range(len(names)), names, rotation=45 if crowded else 0, ha="right" if crowded else "center")
 

@@ -1,14 +1,11 @@
 """Pictures of studies: speedups of a granularity by machine, accuracy by compression, densities by layer.
 
-Comes in: a `GranularityStudy` or a `Search`. Goes out: matplotlib Figures, files, SVG elements. Nothing here opens a
-window or touches pyplot's state.
+Comes in: a `GranularityStudy` or a `Search`. Goes out: matplotlib Figures.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from functools import partial
-from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
@@ -16,11 +13,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter, PercentFormatter
 
-from eie.plots.result import STYLE, save_figures, svg_element
-from eie.studies.granularity.study import GranularityStudy, Row
+from eie.plots.drawing import STYLE, Drawing, Drawings
+from eie.studies.granularity.answer import GranularityStudy
+from eie.studies.granularity.rows import Row
 from eie.studies.machines import EIE
+from eie.studies.search.answer import Search
 from eie.studies.search.budget import unit
-from eie.studies.search.search import Search
 
 MACHINES = (
     ("#0072B2", "o", "-"),
@@ -123,29 +121,14 @@ def densities(search: Search) -> Figure:
     return figure
 
 
-def granularity_figures(study: GranularityStudy) -> Mapping[str, Callable[[], Figure]]:
-    """Return what can be drawn of a study, by the section it belongs to."""
-    found: dict[str, Callable[[], Figure]] = {"costs": partial(speedups, study)}
+def granularity_drawings(study: GranularityStudy) -> Drawings:
+    """Return what can be drawn of a study."""
+    drawings = {"granularity-speedup": Drawing(partial(speedups, study), "costs")}
     if study.accuracy_source and len(study.found) > 1:
-        found["left"] = partial(accuracies, study)
-    if study.search is not None:
-        found["search"] = partial(densities, study.search)
-    return found
+        drawings["granularity-accuracy"] = Drawing(partial(accuracies, study), "left")
+    return drawings if study.search is None else {**drawings, **search_drawings(study.search)}
 
 
-def drawings(study: GranularityStudy) -> dict[str, str]:
-    """Draw a study's figures as SVG elements, by section."""
-    return {name: svg_element(draw(), name, name) for name, draw in granularity_figures(study).items()}
-
-
-_NAMES = {"costs": "granularity-speedup", "left": "granularity-accuracy", "search": "search-densities"}
-
-
-def save_granularity(study: GranularityStudy, folder: str | Path) -> list[Path]:
-    """Write a study's figures as PNG and SVG; return the files."""
-    return save_figures({_NAMES[name]: draw for name, draw in granularity_figures(study).items()}, folder)
-
-
-def save_search(search: Search, folder: str | Path) -> list[Path]:
-    """Write a search's figure as PNG and SVG; return the files."""
-    return save_figures({_NAMES["search"]: partial(densities, search)}, folder)
+def search_drawings(search: Search) -> Drawings:
+    """Return the densities that were found."""
+    return {"search-densities": Drawing(partial(densities, search), "search")}

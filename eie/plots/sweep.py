@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
@@ -20,8 +19,9 @@ from matplotlib.ticker import PercentFormatter
 
 from eie.energy.estimate import UNITS
 from eie.errors import SweepError
-from eie.formats.records import Record
-from eie.plots.result import COLOURS, STYLE, save_figures
+from eie.plots.drawing import STYLE, Drawing, Drawings
+from eie.plots.result import COLOURS
+from eie.show.records import Record
 from eie.sweeps.result import SweepResult, objective_columns
 
 MOST_LINES = 10
@@ -159,8 +159,8 @@ def pareto(result: SweepResult, across: str = "latency", up: str = "energy") -> 
         return _finish(figure=figure, result=result, title="Pareto front", note=f"labels: {', '.join(result.vary)}")
 
 
-def save_all(result: SweepResult, folder: str | Path, objectives: Sequence[str] = ()) -> list[Path]:
-    """Write every figure that the varied fields allow into ``folder``, as PNG and SVG; return the files."""
+def sweep_drawings(result: SweepResult) -> Drawings:
+    """Return every figure that the varied fields allow, and the front where one is marked."""
     drawings: dict[str, Callable[[], Figure]] = {}
     swept = {field for field, values in result.vary.items() if len(values) > 1}
     if "n_pe" in swept:
@@ -174,9 +174,9 @@ def save_all(result: SweepResult, folder: str | Path, objectives: Sequence[str] 
     for field in result.vary:
         if field in swept:
             drawings[f"energy-over-{field}"] = partial(energy_over, result, field)
-    if len(objectives) > 1:
-        drawings["pareto"] = partial(pareto, result, *objectives[:2])
-    return save_figures(drawings, folder)
+    if len(result.objectives) > 1:
+        drawings["pareto"] = partial(pareto, result, *result.objectives[:2])
+    return {name: Drawing(draw, "points") for name, draw in drawings.items()}
 
 
 def _share_figure(result: SweepResult, field: str, column: str, label: str, title: str) -> Figure:

@@ -1,24 +1,23 @@
 """EIE beside other machines: one record a layer and machine, with totals, geometric means and what is unfair.
 
-Comes in: what each machine took, layer by layer. Goes out: a frozen `Comparison`. Made by `eie.studies.compare`, read by
-the command line and `eie.plots.comparison`.
+Comes in: what each machine took, layer by layer. Goes out: a frozen `Comparison`. Made by
+`eie.studies.compare`, read by the command line and `eie.plots.comparison`.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import geometric_mean
-from typing import Any
+from typing import Any, ClassVar
 
-from eie.formats.files import write_text
-from eie.formats.records import records_csv
-from eie.machines.records import LayerCost, Machine
+from eie.machines.records import LayerCost, Machine, machines_grid
+from eie.show.face import Answer
+from eie.show.numbers import known
+from eie.show.sections import Column as TableColumn
+from eie.show.sections import Grid, Section
 
 TOTAL, MEAN = "total", "geometric mean"
-SCHEMA_NAME = "eie-comparison"
-SCHEMA = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,8 +30,8 @@ class Column:
     energy_nj: float | None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Comparison:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Comparison(Answer):
     """Machines side by side.
 
     Attributes
@@ -48,6 +47,8 @@ class Comparison:
     notes
         What a machine assumes, what was matched how, and what was not.
     """
+
+    SCHEMA: ClassVar[str] = "eie-comparison"
 
     network: str
     layers: tuple[str, ...]
@@ -102,15 +103,37 @@ class Comparison:
                 )
         return rows
 
-    def to_csv(self, path: str | None = None) -> str:
-        """Return (and write, if ``path`` is given) the records as CSV."""
-        return _write(records_csv(self.records()), path)
+    def headline(self) -> str:
+        """Say what is compared, and over which machine."""
+        return f"{self.network}: speedup and energy efficiency over {self.columns[self.reference].machine.name}"
 
-    def to_json(self, path: str | None = None) -> str:
-        """Return (and write, if ``path`` is given) everything as JSON (schema ``eie-comparison`` 1)."""
-        value = {
-            "schema": SCHEMA_NAME,
-            "schema_version": SCHEMA,
+    def sections(self) -> tuple[Section, ...]:
+        """Return the machines, then each layer on each of them, then what is unfair."""
+        columns = (
+            TableColumn("layer", "layer", "text"),
+            TableColumn("machine", "machine", "text"),
+            *(TableColumn(key, heading, "word") for key, heading in _HEADINGS.items()),
+        )
+        rows = tuple(
+            {
+                **row,
+                "latency_us": known(row["latency_us"]),
+                "speedup": known(row["speedup"], "x"),
+                "energy_nj": known(row["energy_nj"]),
+                "energy_efficiency": known(row["energy_efficiency"], "x"),
+                "frames_per_s_mm2": known(row["frames_per_s_mm2"]),
+                "utilisation": known(None if row["utilisation"] is None else 100 * row["utilisation"]),
+            }
+            for row in self.records()
+        )
+        layers = Grid(columns=columns, rows=rows, keys=2, grouped=True)
+        lines = (*(f"Unfair: {text}." for text in self.warnings), *(f"Note: {text}." for text in self.notes))
+        machines = machines_grid([column.machine for column in self.columns])
+        return (Section(name="comparison", grids=(machines, layers), lines=lines),)
+
+    def content(self) -> dict[str, Any]:
+        """Return the machines, what is unfair, and the records."""
+        return {
             "network": self.network,
             "reference": self.columns[self.reference].machine.name,
             "machines": [vars(column.machine) for column in self.columns],
@@ -118,7 +141,16 @@ class Comparison:
             "notes": list(self.notes),
             "rows": self.records(),
         }
-        return _write(json.dumps(value, indent=1, allow_nan=False) + "\n", path)
+
+
+_HEADINGS = {
+    "latency_us": "latency us",
+    "speedup": "speedup",
+    "energy_nj": "energy nJ",
+    "energy_efficiency": "energy efficiency",
+    "frames_per_s_mm2": "frames/s/mm2",
+    "utilisation": "utilisation %",
+}
 
 
 def _value(column: Column, layer: str, quantity: str) -> float | None:
@@ -128,9 +160,3 @@ def _value(column: Column, layer: str, quantity: str) -> float | None:
         return column.latency_us if quantity == "latency_us" else column.energy_nj
     cost = column.costs.get(layer)
     return None if cost is None else getattr(cost, quantity)
-
-
-def _write(text: str, path: str | None) -> str:
-    if path is not None:
-        write_text(path, text)
-    return text

@@ -18,6 +18,9 @@ from eie.compiler.encoded import EncodedLayer
 from eie.compiler.passes import Fit
 from eie.energy.estimate import Estimate, Method
 from eie.machines.dense import dense_cycles
+from eie.show import numbers
+from eie.show.face import View
+from eie.show.sections import Section, Value, facts
 from eie.simulator.functional import LayerOutputs
 from eie.spec import AcceleratorSpec
 
@@ -38,8 +41,8 @@ class Distribution:
         return cls(float(values.mean()), *(float(q) for q in np.percentile(values, (50, 99))))
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
-class LayerResult:
+@dataclass(frozen=True, eq=False, kw_only=True, repr=False)
+class LayerResult(View):
     """One layer of a result. Numbers are those of the one sample, or means over the batch.
 
     Attributes
@@ -114,8 +117,8 @@ class LayerResult:
     @property
     def per_pe(self) -> dict[str, NDArray[Any]]:
         """(P,) cycles of each PE by what it did: issue, empty_column, starved, drain; means for a batch."""
-        one = self.activity.samples == 1
-        return {name: rows[0] if one else rows.mean(axis=0) for name, rows in self.activity.per_pe.items()}
+        single = self.activity.samples == 1
+        return {name: rows[0] if single else rows.mean(axis=0) for name, rows in self.activity.per_pe.items()}
 
     @property
     def outputs(self) -> NDArray[np.float32] | None:
@@ -157,6 +160,92 @@ class LayerResult:
     def speedup_over_dense(self) -> float:
         """Dense time over this layer's."""
         return self.dense_us / self.latency_us
+
+    def headline(self) -> str:
+        """Say which layer it is and what it took."""
+        rows, columns = self.shape
+        return (
+            f"{self.name}, {rows} x {columns} ({self.kind}) on {self.spec.name}: {numbers.number(self.latency_us)} us"
+        )
+
+    def sections(self) -> tuple[Section, ...]:
+        """Return what the layer cost and counted."""
+        costs = facts(
+            {
+                "products a sample": numbers.count(self.products),
+                "cycles": numbers.count(self.cycles),
+                "latency us": numbers.number(self.latency_us),
+                "theory us": numbers.number(self.theoretical_us),
+                "effic. %": numbers.percent(self.efficiency),
+                "padding %": numbers.percent(self.padding_share),
+                "busiest / mean PE": f"{self.imbalance:.2f}",
+                "dense us": numbers.number(self.dense_us),
+                "speedup": numbers.factor(self.speedup_over_dense),
+                "fits": fits_in_words(self),
+            }
+        )
+        counts = facts({name.replace("_", " "): numbers.count(value) for name, value in self.counts.items()}, "Counted")
+        return (Section(name="layer", grids=(costs, counts), lines=self.fit.problems),)
+
+
+def layer_row(layer: LayerResult) -> dict[str, Value]:
+    """Return what a layer's row of a table shows."""
+    latency = layer.latency
+    return {
+        "layer": layer.name,
+        "shape": "{} x {}".format(*layer.shape),
+        "products": layer.products,
+        "weight_density": layer.encoded.weight_density,
+        "activation_density": layer.activity.activation_density,
+        "cycles": layer.cycles,
+        "latency_us": layer.latency_us,
+        "p50": latency.p50,
+        "p99": latency.p99,
+        "theoretical_us": layer.theoretical_us,
+        "efficiency": layer.efficiency,
+        "padding_share": layer.padding_share,
+        "busiest_over_mean": layer.imbalance,
+        "dense_us": layer.dense_us,
+        "speedup_over_dense": layer.speedup_over_dense,
+        "fits": fits_in_words(layer),
+    }
+
+
+def fits_in_words(layer: LayerResult) -> str:
+    """Say whether a layer fits the PEs' memories; the reasons are notes."""
+    if not layer.fit.fits:
+        return "no"
+    return "yes" if layer.fit.passes == 1 else f"{layer.fit.passes} passes"
+
+
+def run_notes(layer: LayerResult) -> list[str]:
+    """What a layer met while it ran: memories too small, capacity passes, Winograd's loss of zeros, saturation."""
+    notes = []
+    if not layer.fit.fits:
+        notes.append(f"{layer.name} does not fit: {'; '.join(layer.fit.problems)} (enforce_capacity splits it)")
+    elif layer.fit.passes > 1:
+        share = layer.activity.reload_cycles / layer.activity.total_cycles.mean()
+        weights = f"reloading weights takes {share:.0%} of it" if share else "its weights stay in the SRAMs"
+        notes.append(f"{layer.name} runs in {layer.fit.passes} passes; {weights}")
+    if layer.computed is None:
+        return notes
+    if layer.computed.map_density is not None:
+        before, after = layer.computed.map_density, layer.activity.activation_density
+        notes.append(f"{layer.name}: non-zero activations {before:.1%} before Winograd's transform, {after:.1%} after")
+    if layer.computed.saturations:
+        notes.append(f"{layer.name}: {layer.computed.saturations} additions saturated")
+    return notes
+
+
+def sharing_notes(layer: LayerResult) -> list[str]:
+    """What weight sharing did to a layer."""
+    shared, notes = layer.encoded.shared, []
+    if not shared.exact:
+        error = f"relative error {shared.relative_error:.1%}"
+        notes.append(f"{layer.name}: weights clustered to {shared.levels} values, {error}")
+    if shared.bias_max_error > 0:
+        notes.append(f"{layer.name}: bias moved to the codebook, by up to {shared.bias_max_error:.2g}")
+    return notes
 
 
 def layer_record(layer: LayerResult, estimates: Mapping[Method, Estimate]) -> dict[str, Any]:

@@ -6,57 +6,25 @@ nothing here is computed twice.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from eie.compiler.program import Program
-from eie.energy.estimate import METHODS, Estimate, Method, estimate, timing_notes
+from eie.energy.area import area_mm2
+from eie.energy.estimate import METHODS, Method, estimate, prices_pj, timing_notes
 from eie.energy.tables import Cell
 from eie.errors import EnergyError
-from eie.formats.files import write_text
-from eie.results.layer import LayerResult, layer_record
+from eie.results.layer import Distribution, LayerResult, layer_record, run_notes, sharing_notes
+from eie.results.priced import Energy
+from eie.results.table import energy_lines, layers_grid
+from eie.show.face import Answer
+from eie.show.sections import Section
 from eie.spec import AcceleratorSpec
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Energy:
-    """A result priced by one method.
-
-    Attributes
-    ----------
-    layers
-        An `Estimate` for each layer, in order.
-    table, method, cell
-        What it was computed with; shown in every output.
-    """
-
-    layers: tuple[Estimate, ...]
-    table: str
-    method: Method
-    cell: Cell
-
-    @property
-    def samples_nj(self) -> NDArray[np.float64]:
-        """float64 (N,): nanojoules of each sample, all layers."""
-        total: NDArray[np.float64] = np.sum([layer.nj for layer in self.layers], axis=0)
-        return total
-
-    @property
-    def total_nj(self) -> float:
-        """Nanojoules a sample, all layers."""
-        return float(self.samples_nj.mean())
-
-    def unit_nj(self) -> dict[str, float]:
-        """Nanojoules a sample by unit, all layers."""
-        units = self.layers[0].unit_nj
-        return {unit: float(sum(layer.unit_nj[unit].mean() for layer in self.layers)) for unit in units}
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -73,8 +41,8 @@ class Accuracy:
     given: float | None = None
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Result:
+@dataclass(frozen=True, eq=False, kw_only=True, repr=False)
+class Result(Answer):
     """A simulated network.
 
     Attributes
@@ -95,7 +63,11 @@ class Result:
         What a reader must know about the inputs.
     inputs_sha256
         Of all inputs' masks and values.
+    cell
+        CACTI memory cell by which tables, records and files price SRAMs; see `on_cell`.
     """
+
+    SCHEMA: ClassVar[str] = "eie-result"
 
     program: Program
     layers: tuple[LayerResult, ...]
@@ -106,6 +78,7 @@ class Result:
     accuracy: Accuracy | None = None
     input_notes: tuple[str, ...] = ()
     inputs_sha256: str = ""
+    cell: Cell = "itrs-lop"
 
     @property
     def spec(self) -> AcceleratorSpec:
@@ -124,6 +97,11 @@ class Result:
         return cycles / self.spec.clock_mhz
 
     @property
+    def latency(self) -> Distribution:
+        """Microseconds over the batch, all layers."""
+        return Distribution.of(self.sample_us)
+
+    @property
     def latency_us(self) -> float:
         """Microseconds a sample, all layers."""
         return float(self.sample_us.mean())
@@ -133,31 +111,36 @@ class Result:
         """Microseconds of the dense equivalent, all layers."""
         return sum(layer.dense_us for layer in self.layers)
 
-    def energy(self, method: Method = "activity", cell: Cell = "itrs-lop") -> Energy:
-        """Price the result by ``"activity"`` or ``"published-power"``.
+    def on_cell(self, cell: Cell) -> Result:
+        """Return the same result with SRAMs priced by another memory cell in all it shows and writes."""
+        return replace(self, cell=cell)
+
+    def energy(self, method: Method = "activity", cell: Cell | None = None) -> Energy:
+        """Price the result by ``"activity"`` or ``"published-power"``; ``cell`` is the result's own by default.
 
         Raises
         ------
         EnergyError
             For an unknown method, or where no figure exists for an SRAM of the spec.
         """
+        cell = cell or self.cell
         layers = tuple(
             estimate(activity=layer.activity, spec=self.spec, method=method, cell=cell) for layer in self.layers
         )
         return Energy(layers=layers, table=layers[0].table, method=layers[0].method, cell=layers[0].cell)
 
-    def energies(self, cell: Cell = "itrs-lop") -> tuple[dict[Method, Energy], tuple[str, ...]]:
+    def energies(self, cell: Cell | None = None) -> tuple[dict[Method, Energy], tuple[str, ...]]:
         """Price by every method that can; the second value says why one could not."""
-        found: dict[Method, Energy] = {}
+        priced: dict[Method, Energy] = {}
         problems = []
         for method in METHODS:
             try:
-                found[method] = self.energy(method, cell)
+                priced[method] = self.energy(method, cell)
             except EnergyError as error:
                 problems.append(f"no energy by {method}: {error}")
-        return found, tuple(problems)
+        return priced, tuple(problems)
 
-    def notes(self, cell: Cell = "itrs-lop") -> tuple[str, ...]:
+    def notes(self, cell: Cell | None = None) -> tuple[str, ...]:
         """What a reader must know before believing the numbers: synthetic data, capacity, clock, saturation."""
         drawn = [layer.name for layer in self.layers if layer.encoded.synthetic]
         notes = list(self.program.notes)
@@ -166,30 +149,11 @@ class Result:
         if self.synthetic_inputs:
             notes.append(f"synthetic inputs: {self.inputs_source}")
         notes += self.input_notes
-        for layer in self.layers:
-            if not layer.fit.fits:
-                notes.append(f"{layer.name} does not fit: {'; '.join(layer.fit.problems)} (enforce_capacity splits it)")
-            elif layer.fit.passes > 1:
-                share = layer.activity.reload_cycles / layer.activity.total_cycles.mean()
-                weights = f"reloading weights takes {share:.0%} of it" if share else "its weights stay in the SRAMs"
-                notes.append(f"{layer.name} runs in {layer.fit.passes} passes; {weights}")
-            if layer.computed is not None and layer.computed.map_density is not None:
-                before, after = layer.computed.map_density, layer.activity.activation_density
-                notes.append(
-                    f"{layer.name}: non-zero activations {before:.1%} before Winograd's transform, {after:.1%} after"
-                )
-            if layer.computed is not None and layer.computed.saturations:
-                notes.append(f"{layer.name}: {layer.computed.saturations} additions saturated")
-        for layer in self.layers:
-            shared = layer.encoded.shared
-            if not shared.exact:
-                error = f"relative error {shared.relative_error:.1%}"
-                notes.append(f"{layer.name}: weights clustered to {shared.levels} values, {error}")
-            if shared.bias_max_error > 0:
-                notes.append(f"{layer.name}: bias moved to the codebook, by up to {shared.bias_max_error:.2g}")
-        return (*notes, *timing_notes(self.spec, cell), *self.energies(cell)[1])
+        notes += [note for layer in self.layers for note in run_notes(layer)]
+        notes += [note for layer in self.layers for note in sharing_notes(layer)]
+        return (*notes, *timing_notes(self.spec, cell or self.cell), *self.energies(cell)[1])
 
-    def records(self, cell: Cell = "itrs-lop") -> list[dict[str, Any]]:
+    def records(self, cell: Cell | None = None) -> list[dict[str, Any]]:
         """One flat record a layer, units in the keys: what CSV, pandas and sweeps show."""
         energies, _ = self.energies(cell)
         return [
@@ -197,36 +161,82 @@ class Result:
             for i, layer in enumerate(self.layers)
         ]
 
-    def to_json(self, path: str | None = None, cell: Cell = "itrs-lop") -> str:
-        """Return (and write, if ``path`` is given) the whole result as JSON."""
-        from eie.results.export import result_json
+    def headline(self) -> str:
+        """Say what was run, on what, with which inputs."""
+        spec = self.spec
+        batch = "1 sample" if self.samples == 1 else f"{self.samples} samples, means"
+        own = "each layer on inputs drawn for it" if self.synthetic_inputs else "each layer on its own recorded inputs"
+        drive = "each layer feeds the next" if self.drive == "execution" else own
+        if len(self.layers) == 1:
+            drive = "one layer"
+        return (
+            f"{self.program.name} on {spec.name}: {spec.n_pe} PEs, {spec.clock_mhz:g} MHz, "
+            f"queue {spec.act_queue_depth}, {spec.weight_bits}+{spec.index_bits}-bit entries, {spec.node_nm} nm. "
+            f"{batch}; {drive}; engine {self.engine}."
+        )
 
-        return _write(result_json(self, cell), path)
+    def sections(self) -> tuple[Section, ...]:
+        """Return one row a layer, the totals, and the lines under them."""
+        energies, _ = self.energies()
+        lines = energy_lines(energies)
+        if self.accuracy is not None:
+            accuracy = self.accuracy
+            before = "" if accuracy.given is None else f", {accuracy.given:.2%} as given (float32, before sharing)"
+            lines.append(
+                f"Accuracy over {accuracy.samples} samples: {accuracy.fixed:.2%} in {self.spec.data_bits}-bit "
+                f"fixed point, {accuracy.float32:.2%} in float32{before}."
+            )
+        computed = [layer.computed for layer in self.layers if layer.computed is not None]
+        if computed:
+            worst = max(outputs.max_abs_error for outputs in computed)
+            lines.append(f"Fixed point against float32: largest difference of an output {worst:.2g}.")
+        lines.append(f"Inputs: {self.inputs_source}.")
+        lines += [f"Note: {note}." for note in self.notes()]
+        grid = layers_grid(self.layers, energies, self.latency)
+        return (Section(name="layers", grids=(grid,), lines=tuple(lines)),)
 
-    def to_csv(self, path: str | None = None, cell: Cell = "itrs-lop") -> str:
-        """Return (and write, if ``path`` is given) one row a layer."""
-        from eie.formats.records import records_csv
+    def content(self) -> dict[str, Any]:
+        """Return everything a later reader needs to say where a number came from."""
+        energies, _ = self.energies()
+        accuracy = self.accuracy
+        return {
+            "network": self.program.name,
+            "source": self.program.source,
+            "program_hash": self.program.content_hash,
+            "spec": self.spec.model_dump(),
+            "engine": self.engine,
+            "drive": self.drive,
+            "model_sha256": self.program.sha256,
+            "inputs": {
+                "source": self.inputs_source,
+                "synthetic": self.synthetic_inputs,
+                "samples": self.samples,
+                "sha256": self.inputs_sha256,
+            },
+            "latency_us": self.latency_us,
+            "dense_us": self.dense_us,
+            "energy": {
+                method: {
+                    "table": energy.table,
+                    "cell": energy.cell,
+                    "total_nj": energy.total_nj,
+                    "unit_nj": energy.unit_nj(),
+                }
+                for method, energy in energies.items()
+            },
+            "area_mm2": _or_none(lambda: area_mm2(self.spec, self.cell)),
+            "prices_pj": _or_none(lambda: prices_pj(self.spec, self.cell)),
+            "accuracy": None if accuracy is None else vars(accuracy),
+            "notes": list(self.notes()),
+            "layers": [
+                {**record, "per_pe": {name: cycles.tolist() for name, cycles in layer.per_pe.items()}}
+                for record, layer in zip(self.records(), self.layers, strict=True)
+            ],
+        }
 
-        return _write(records_csv(self.records(cell)), path)
 
-    def to_pandas(self, cell: Cell = "itrs-lop") -> pd.DataFrame:
-        """Return one row a layer as a DataFrame (needs the ``data`` extra)."""
-        from eie.formats.records import records_frame
-
-        return records_frame(self.records(cell))
-
-    def __str__(self) -> str:
-        from eie.results.table import plain
-
-        return plain(self)
-
-    def _repr_html_(self) -> str:
-        from eie.results.table import html
-
-        return html(self)
-
-
-def _write(text: str, path: str | None) -> str:
-    if path is not None:
-        write_text(path, text)
-    return text
+def _or_none(compute: Callable[[], dict[str, float]]) -> dict[str, float] | None:
+    try:
+        return dict(compute())
+    except EnergyError:
+        return None

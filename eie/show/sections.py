@@ -1,24 +1,40 @@
-"""What a report with tables, figures and checked claims is made of: the EIE paper's reproduction, granularity studies.
+"""What everything that can be shown is made of: tables, figures, checked claims, notes.
 
-Comes in: numbers. Goes out: frozen `Section` records, the same for tables and figures. Read by `section_text` and
-`section_page`, which only lay them out, and by whoever draws.
+Comes in: numbers. Goes out: frozen `Section` records. Made by every answer, read by the renderers `eie.show.text`,
+`eie.show.terminal` and `eie.show.page`, which only lay them out, and by figures.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 Value = str | float | bool | None
-Format = Literal["text", "number", "percent", "deviation", "factor", "yes"]
+Format = Literal[
+    "text",
+    "prose",
+    "word",
+    "number",
+    "count",
+    "fixed1",
+    "fixed2",
+    "percent",
+    "percent2",
+    "deviation",
+    "factor",
+    "yes",
+]
 
 
 @dataclass(frozen=True)
 class Column:
     """A column of a `Grid`: key in the rows, heading, and how its values are written.
 
-    ``percent`` and ``deviation`` hold fractions; a deviation is written with its sign, a factor as ``2.00x``.
+    ``text`` is a name, to the left, shortened on terminals; ``prose`` a sentence, broken there between words; ``word``
+    text that stands among numbers (``300 x 784``), to the right.
+    ``percent`` and ``deviation`` hold fractions; the sign of percent is left to the heading where that has one. See
+    `eie.show.numbers` for the rest.
     """
 
     key: str
@@ -26,13 +42,29 @@ class Column:
     format: Format = "number"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Grid:
-    """A table: rows are mappings by column key; a missing key is an empty cell."""
+    """A table: rows are mappings by column key; a missing key, or None, is an empty cell.
 
-    caption: str
+    Attributes
+    ----------
+    total
+        The row under the line, or None.
+    keys
+        How many columns, from the left, say what a row is of: a table that is split repeats them.
+    grouped
+        Whether the first column is left empty where it repeats the row above.
+    notes
+        Reasons and sources of single rows: under the table, so that no cell holds a sentence.
+    """
+
+    caption: str = ""
     columns: tuple[Column, ...]
     rows: tuple[Mapping[str, Value], ...]
+    total: Mapping[str, Value] | None = None
+    keys: int = 1
+    grouped: bool = False
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +86,7 @@ class Curves:
             {"series": name, **{str(x): y for x, y in zip(self.x, values, strict=True)}}
             for name, values in self.series.items()
         )
-        return Grid(caption, tuple(columns), rows)
+        return Grid(caption=caption, columns=tuple(columns), rows=rows)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,17 +118,35 @@ class Section:
     Attributes
     ----------
     name
-        Unique in its report: ``table2``, ``figure13``, ``claims``.
+        Unique in its report: ``table2``, ``figure13``, ``claims``; figures are found by it.
+    title
+        Empty where the answer's headline says it already.
     curves
         What its figure shows; empty for sections without one.
+    lines
+        Sentences under the tables, as they are.
+    notes
+        What a reader must know before believing the numbers; shown as such.
     """
 
     name: str
-    title: str
+    title: str = ""
     grids: tuple[Grid, ...] = ()
     curves: tuple[Curves, ...] = ()
     statements: tuple[Statement, ...] = ()
+    lines: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+
+
+def facts(pairs: Mapping[str, Value], caption: str = "") -> Grid:
+    """Return a table of two columns, a row a fact: what a single record is shown as."""
+    columns = (Column("fact", "", "text"), Column("value", "", "word"))
+    return Grid(caption=caption, columns=columns, rows=tuple({"fact": key, "value": v} for key, v in pairs.items()))
+
+
+def statements_of(sections: Sequence[Section]) -> tuple[Statement, ...]:
+    """Return the claims of all sections, in order."""
+    return tuple(statement for section in sections for statement in section.statements)
 
 
 def deviation(ours: float, printed: float) -> float:

@@ -1,36 +1,51 @@
-"""Sections as plain text, plain data and single cells.
+"""Sections as plain text, for pipes, files and ``str()``: a row, a note, a claim is one line, however long.
 
-Comes in: `Section` records. Goes out: lines of text, or dicts ready for JSON. Read by the paper's reproduction and by
-studies; `section_page` formats its cells here too.
+Comes in: `Section` records. Goes out: text. Read by `eie.show.face`; `section_data` makes plain data of them for JSON.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from textwrap import wrap
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from eie.show.sections import Column, Grid, Section, Statement, Value
+from eie.errors import printable
+from eie.show.cells import Cells, cells_of
+from eie.show.sections import Grid, Section, Statement
 
-WIDTH = 110
+GAP = "  "
+
+
+def plain(headline: str, sections: Sequence[Section], claims: str = "") -> str:
+    """Return everything as aligned text; ``claims`` heads the count of claims that hold."""
+    lines = [printable(headline), ""] if headline else []
+    for section in sections:
+        lines += section_lines(section)
+    statements = [statement for section in sections for statement in section.statements]
+    if claims and statements:
+        lines += [printable(tally(statements, claims)), ""]
+    while lines and not lines[-1]:
+        lines.pop()
+    return "\n".join(lines) + "\n"
 
 
 def section_lines(section: Section) -> list[str]:
     """Return a section as aligned text: tables, claims, notes."""
-    lines = [section.title, "=" * len(section.title), ""]
+    title = printable(section.title)
+    lines = [title, "=" * len(title), ""] if title else []
     for grid in section.grids:
-        lines += [grid.caption, *_aligned(grid), ""]
-    for one in section.statements:
-        lines += [*wrapped(f"{verdict(one)}  {one.claim}", 6), *wrapped(f"      found: {one.found}", 13)]
-    lines += [""] * bool(section.statements)
-    for note in section.notes:
-        lines += wrapped(f"Note: {note}", 6)
-    return [*lines, ""] if section.notes else lines
+        lines += [printable(grid.caption)] * bool(grid.caption)
+        lines += [*grid_lines(grid), *map(printable, grid.notes), ""]
+    lines += claim_lines(section.statements)
+    ends = [*section.lines, *(f"Note: {note}" for note in section.notes)]
+    return [*lines, *map(printable, ends), *[""] * bool(ends)]
 
 
-def wrapped(text: str, indent: int = 0) -> list[str]:
-    """Break a line into several of at most `WIDTH` characters, all but the first indented."""
-    return wrap(text, WIDTH, break_on_hyphens=False, subsequent_indent=" " * indent)
+def claim_lines(statements: Sequence[Statement]) -> list[str]:
+    """Return a verdict with its claim, and what was found, a line each."""
+    lines = []
+    for statement in statements:
+        lines += [f"{verdict(statement)}  {printable(statement.claim)}", f"      found: {printable(statement.found)}"]
+    return [*lines, *[""] * bool(lines)]
 
 
 def verdict(statement: Statement) -> str:
@@ -38,51 +53,34 @@ def verdict(statement: Statement) -> str:
     return {True: "pass", False: "FAIL", None: "not shown"}[statement.holds]
 
 
-def _aligned(grid: Grid) -> list[str]:
-    table = [[column.heading for column in grid.columns]]
-    table += [[cell(row.get(column.key), column) for column in grid.columns] for row in grid.rows]
-    widths = [max(map(len, values)) for values in zip(*table, strict=True)]
-    left = [column.format == "text" for column in grid.columns]
-    return [
-        "  ".join(
-            text.ljust(width) if to_left else text.rjust(width)
-            for text, width, to_left in zip(row, widths, left, strict=True)
-        ).rstrip()
-        for row in table
-    ]
+def grid_lines(grid: Grid) -> Iterator[str]:
+    """Return a table, one line a row."""
+    columns = cells_of(grid)
+    widths = [column.whole_width for column in columns]
+    if any(column.heading for column in columns):
+        yield row_line(columns, widths, [column.heading for column in columns])
+    for i in range(len(grid.rows)):
+        yield row_line(columns, widths, [column.cells[i] for column in columns])
+    if grid.total is not None:
+        yield row_line(columns, widths, [column.total for column in columns])
 
 
-def cell(value: Value, column: Column) -> str:
-    """Write one value as its column says; empty for None."""
-    if value is None or isinstance(value, str):
-        return value or ""
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if column.format == "factor":
-        return f"{value:,.0f}x" if value >= 100 else f"{value:.2f}x"
-    signed = {"deviation": "+", "percent": ""}
-    return number(value) if column.format not in signed else f"{100 * value:{signed[column.format]}.1f} %"
-
-
-def number(value: float) -> str:
-    """Four significant digits, thousands separated, no exponent."""
-    if value == int(value) or abs(value) >= 1000:
-        return f"{value:,.0f}"
-    if abs(value) < 0.1:
-        return f"{value:.3g}"
-    digits = 3 if abs(value) < 1 else 2 if abs(value) < 100 else 1
-    return f"{value:.{digits}f}"
+def row_line(columns: Sequence[Cells], widths: Sequence[int], texts: Sequence[str]) -> str:
+    """Lay one row out."""
+    padded = (column.padded(text, width) for column, width, text in zip(columns, widths, texts, strict=True))
+    return GAP.join(padded).rstrip()
 
 
 def tally(statements: Iterable[Statement], what: str) -> str:
     """Say how many claims hold; ``what`` heads the line."""
     statements = list(statements)
-    failed = [one for one in statements if one.holds is False]
-    shown = [one for one in statements if one.holds is not None]
+    failed = [statement for statement in statements if statement.holds is False]
+    shown = [statement for statement in statements if statement.holds is not None]
     text = f"{what}: {len(shown) - len(failed)} of {len(shown)} hold"
     if len(shown) < len(statements):
         text += f", {len(statements) - len(shown)} are not shown"
-    return text + (f". Not reproduced: {'; '.join(f'{one.place}: {one.claim}' for one in failed)}." if failed else ".")
+    listed = "; ".join(f"{statement.place}: {statement.claim}" for statement in failed)
+    return text + (f". Not reproduced: {listed}." if failed else ".")
 
 
 def section_data(section: Section) -> dict[str, Any]:
@@ -90,20 +88,24 @@ def section_data(section: Section) -> dict[str, Any]:
     return {
         "name": section.name,
         "title": section.title,
-        "tables": [
-            {
-                "caption": grid.caption,
-                "columns": [{"key": one.key, "heading": one.heading} for one in grid.columns],
-                "rows": [dict(row) for row in grid.rows],
-            }
-            for grid in section.grids
-        ],
+        "tables": [_grid_data(grid) for grid in section.grids],
         "curves": [
-            {"x_label": one.x_label, "x": one.x, "y_label": one.y_label, "series": one.series} for one in section.curves
+            {"x_label": curves.x_label, "x": curves.x, "y_label": curves.y_label, "series": curves.series}
+            for curves in section.curves
         ],
         "claims": [
-            {"place": one.place, "claim": one.claim, "holds": one.holds, "found": one.found}
-            for one in section.statements
+            {"place": claim.place, "claim": claim.claim, "holds": claim.holds, "found": claim.found}
+            for claim in section.statements
         ],
-        "notes": section.notes,
+        "notes": [*section.lines, *section.notes],
+    }
+
+
+def _grid_data(grid: Grid) -> dict[str, Any]:
+    rows = grid.rows if grid.total is None else (*grid.rows, grid.total)
+    return {
+        "caption": grid.caption,
+        "columns": [{"key": column.key, "heading": column.heading} for column in grid.columns],
+        "rows": [dict(row) for row in rows],
+        "notes": list(grid.notes),
     }

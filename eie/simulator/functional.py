@@ -23,14 +23,17 @@ from eie.compiler.encode import Encoding
 from eie.compiler.encoded import EncodedLayer
 from eie.kernels import datapath as kernels
 from eie.model.matrix import frozen
+from eie.show.face import View
+from eie.show.numbers import count, number
+from eie.show.sections import Section, facts
 
 WIDEST_FRACTION = 30
 SMALLEST_SLICE = 16  # rows; below, a thread costs more than it saves
 SLICE_ELEMENTS = 1 << 20
 
 
-@dataclass(frozen=True, eq=False)
-class FixedPoint:
+@dataclass(frozen=True, eq=False, repr=False)
+class FixedPoint(View):
     """Numbers as the hardware holds them: ``raw / 2**fraction_bits``; raw is int64 of any shape."""
 
     raw: NDArray[np.int64]
@@ -63,9 +66,22 @@ class FixedPoint:
         """Negative numbers become zero."""
         return FixedPoint(np.maximum(self.raw, 0), self.fraction_bits)
 
+    def headline(self) -> str:
+        """Say how many numbers there are, and their format."""
+        return f"{' x '.join(map(str, self.raw.shape))} numbers with {self.fraction_bits} fraction bits"
 
-@dataclass(frozen=True, eq=False, kw_only=True)
-class LayerOutputs:
+    def sections(self) -> tuple[Section, ...]:
+        """Return format and range; the numbers themselves are in ``value``."""
+        # Empty where only a summary was kept.
+        ends = {"least": self.value.min(), "largest": self.value.max()} if self.raw.size else {}
+        shape = " x ".join(map(str, self.raw.shape))
+        told = {"shape": shape, "fraction bits": str(self.fraction_bits)}
+        grid = facts({**told, **{name: number(float(end)) for name, end in ends.items()}})
+        return (Section(name="numbers", grids=(grid,)),)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True, repr=False)
+class LayerOutputs(View):
     """One layer's outputs over N products, (N, outputs), or folded back into maps or sequences.
 
     Attributes
@@ -104,6 +120,20 @@ class LayerOutputs:
     def relu(self) -> LayerOutputs:
         """Negative outputs become zero."""
         return self.with_values(self.fixed.relu(), np.maximum(self.float32, 0))
+
+    def headline(self) -> str:
+        """Say what was computed, and how near to float32."""
+        return f"{self.fixed.headline()}, at most {number(self.max_abs_error)} from float32"
+
+    def sections(self) -> tuple[Section, ...]:
+        """Return formats, saturations and the error; the numbers themselves are in ``fixed`` and ``float32``."""
+        told = {
+            "activation fraction bits": str(self.activation_fraction_bits),
+            "weight fraction bits": str(self.weight_fraction_bits),
+            "saturated additions": count(self.saturations),
+            "largest difference from float32": number(self.max_abs_error),
+        }
+        return (*self.fixed.sections(), Section(name="datapath", grids=(facts(told),)))
 
 
 def largest_difference(fixed: FixedPoint, float32: NDArray[np.float32]) -> float:

@@ -7,28 +7,36 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from eie.energy.tables import Cell
 from eie.errors import SweepError
-from eie.formats.files import write_text
-from eie.formats.records import Record, records_csv, records_frame, write_parquet
+from eie.show.face import Answer
+from eie.show.records import Record
+from eie.show.sections import Column, Format, Grid, Section
 from eie.spec import AcceleratorSpec
 from eie.sweeps.vary import Vary
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 # Short names of what is made small; any numeric column of the total rows can be named as well.
 OBJECTIVES = {"latency": "latency_us", "energy": "energy_activity_nj", "area": "area_mm2"}
 LAST = ("area_mm2", "notes", "error")
+# What a table of totals shows: column, heading, how it is written.
+SHOWN: tuple[tuple[str, str, Format], ...] = (
+    ("cycles", "cycles", "count"),
+    ("latency_us", "latency us", "number"),
+    ("efficiency", "effic. %", "percent"),
+    ("padding_share", "padding %", "percent"),
+    ("energy_activity_nj", "nJ by activity", "number"),
+    ("area_mm2", "mm2", "number"),
+)
+MOST_ROWS = 30  # of a table; files hold every point
 
 
-@dataclass(frozen=True, eq=False)
-class SweepResult:
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
+class SweepResult(Answer):
     """A finished sweep.
 
     Attributes
@@ -43,19 +51,28 @@ class SweepResult:
         The machine that was varied.
     notes
         What a reader must know about how the rows came to be.
+    cell
+        CACTI memory cell by which SRAMs are priced.
+    objectives
+        What `pareto` has marked the front of; empty before.
     """
+
+    SCHEMA: ClassVar[str] = "eie-sweep"
 
     rows: tuple[Record, ...]
     vary: Vary
     spec: AcceleratorSpec
     notes: tuple[str, ...] = ()
+    cell: Cell = "itrs-lop"
+    objectives: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, rows: Sequence[Record], vary: Vary, spec: AcceleratorSpec) -> SweepResult:
+    def of(cls, rows: Sequence[Record], vary: Vary, spec: AcceleratorSpec, *, cell: Cell = "itrs-lop") -> SweepResult:
         """Give all rows the same keys, in the same order."""
         keys = dict.fromkeys(key for row in rows for key in row if key not in LAST)
         order = (*keys, *LAST)
-        return cls(tuple({key: row.get(key) for key in order} for row in rows), vary, spec)
+        same = tuple({key: row.get(key) for key in order} for row in rows)
+        return cls(rows=same, vary=vary, spec=spec, cell=cell)
 
     @property
     def totals(self) -> tuple[Record, ...]:
@@ -110,26 +127,57 @@ class SweepResult:
                 continue
             values = np.array([[row[column] for column in columns] for row in rows], np.float64)
             marked |= {self.point(row) for row, best in zip(rows, undominated(values), strict=True) if best}
-        return replace(self, rows=tuple({**row, "pareto": self.point(row) in marked} for row in self.rows))
+        flagged = tuple({**row, "pareto": self.point(row) in marked} for row in self.rows)
+        return replace(self, rows=flagged, objectives=objectives)
 
     def point(self, row: Record) -> tuple[Any, ...]:
         """Return what tells the row's point from others: its workload and the values of the varied fields."""
         return (row["model"], row["trace"], *(row[field] for field in self.vary))
 
-    def to_csv(self, path: str | Path | None = None) -> str:
-        """Return (and write, if ``path`` is given) the rows as CSV, units in the column names."""
-        text = records_csv(self.rows)
-        if path is not None:
-            write_text(path, text)
-        return text
+    def headline(self) -> str:
+        """Say what was varied over what."""
+        fields = ", ".join(f"{field} ({len(values)} values)" for field, values in self.vary.items())
+        models = ", ".join(dict.fromkeys(model for model, _ in self.workloads))
+        return f"{models} on {self.spec.name}, {len(self.totals)} points over {fields}"
 
-    def to_pandas(self) -> pd.DataFrame:
-        """Return the rows as a DataFrame (needs the ``data`` extra); docs/sweeps.md shows the way on to xarray."""
-        return records_frame(self.rows)
+    def sections(self) -> tuple[Section, ...]:
+        """Return the totals of the points, or of the front where one is marked; the first `MOST_ROWS` of them."""
+        shown = self.front or self.totals
+        columns = (
+            Column("model", "model", "text"),
+            *(Column(field, field, "word") for field in self.vary),
+            *(Column(key, heading, format) for key, heading, format in SHOWN),
+        )
+        # A varied value is shown as it was given: 800.0 is no number to be rounded.
+        rows = tuple({**row, **{field: str(row[field]) for field in self.vary}} for row in shown[:MOST_ROWS])
+        notes = []
+        if len(shown) > MOST_ROWS:
+            notes.append(f"and {len(shown) - MOST_ROWS:,} more points")
+        if self.front:
+            notes.append(f"the front of {', '.join(self.objectives)}: {len(self.front)} of {len(self.totals)} points")
+        if self.failed:
+            notes.append(f"{len(self.failed)} points failed, first: {self.failed[0]['error'].splitlines()[0]}")
+        return (Section(name="points", grids=(Grid(columns=columns, rows=rows),), notes=tuple(notes)),)
 
-    def to_parquet(self, path: str | Path) -> None:
-        """Write the rows as Parquet (needs the ``data`` extra)."""
-        write_parquet(self.rows, path)
+    def records(self) -> list[dict[str, Any]]:
+        """Return the rows, of layers and totals; docs/sweeps.md shows the way on to xarray."""
+        return [dict(row) for row in self.rows]
+
+    def about(self) -> dict[str, Any]:
+        """Return what was swept, without the rows."""
+        return {
+            "spec": self.spec.model_dump(),
+            "vary": {field: list(values) for field, values in self.vary.items()},
+            "sram_cell": self.cell,
+            "objectives": list(self.objectives),
+            "workloads": [dict(zip(("model", "trace"), workload, strict=True)) for workload in self.workloads],
+            "points": len(self.totals) + len(self.failed),
+            "failed": len(self.failed),
+        }
+
+    def content(self) -> dict[str, Any]:
+        """Return what was swept, and every row."""
+        return {**self.about(), "rows": self.records()}
 
 
 def objective_columns(objectives: Iterable[str], rows: Sequence[Mapping[str, Any]] = ()) -> tuple[str, ...]:

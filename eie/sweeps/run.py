@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -117,4 +118,4 @@ def sweep(
             raise SweepInterrupted(
                 f"interrupted; {len(book.entries)} points are kept in {book.path}: the same command goes on from there"
             ) from None
-        return session.result(asked, values, spec)
+        return replace(session.result(asked, values, spec), cell=cell)

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from eie.energy.tables import Cell
-from eie.formats.records import Record
+from eie.show.records import Record
 from eie.simulator.stages import encoding_key
 from eie.simulator.workload import Workload
 from eie.spec import AcceleratorSpec

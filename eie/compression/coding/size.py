@@ -1,7 +1,7 @@
 """How many bytes a network takes, stage by stage of Deep Compression, beside the published figures.
 
-Comes in: a `Network` and the bits of a relative index. Goes out: a frozen `SizeReport`. Read by the command line and by
-`eie.results.sizes`, which turns it into text, CSV and JSON.
+Comes in: a `Network` and the bits of a relative index. Goes out: a frozen `SizeReport`. Read by the command line and
+by `CompressionReport`.
 
 What is counted, everything included (biases, codebooks, tables):
 
@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Mapping
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
@@ -25,112 +24,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eie.compression.coding import huffman, relative
+from eie.compression.coding.sizes import Published, Size, SizeReport
 from eie.compression.pruning.prune import stored_columns, weight_shape
 from eie.model.network import Layer, Network
 
 INDEX_BITS = 4
 FLOAT_BITS = 32
 _PUBLISHED = Path(__file__).parent / "data" / "deep_compression.csv"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Published:
-    """One row of Deep Compression's tables; all but ``weights`` (as printed) in the columns' own units."""
-
-    weights: str
-    kept_pct: float
-    weight_bits_pq: float
-    weight_bits_huffman: float
-    index_bits_pq: float
-    index_bits_huffman: float
-    rate_pq_pct: float
-    rate_pqh_pct: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class Size:
-    """A layer, or the total of all.
-
-    Attributes
-    ----------
-    name
-        The layer's, or ``"total"``.
-    weights
-        Weights of the network before compression, biases not counted.
-    kept
-        Weights left.
-    entries
-        Stored entries: ``kept`` and the padding that long gaps cost.
-    weight_bits_pq, index_bits_pq
-        Mean bits an entry, fixed width.
-    weight_bits_huffman, index_bits_huffman
-        Mean bits an entry, Huffman-coded; tables not counted.
-    dense_bytes, pruned_bytes, shared_bytes, huffman_bytes
-        The four stages, everything counted.
-    published
-        The paper's row for this layer, if there is one.
-    """
-
-    name: str
-    weights: int
-    kept: int
-    entries: int
-    weight_bits_pq: float
-    weight_bits_huffman: float
-    index_bits_pq: float
-    index_bits_huffman: float
-    dense_bytes: int
-    pruned_bytes: int
-    shared_bytes: int
-    huffman_bytes: int
-    published: Published | None = None
-
-    @property
-    def kept_pct(self) -> float:
-        """Weights left, in percent."""
-        return 100 * self.kept / self.weights
-
-    @property
-    def rate_pruned_pct(self) -> float:
-        """Pruned size in percent of dense."""
-        return 100 * self.pruned_bytes / self.dense_bytes
-
-    @property
-    def rate_pq_pct(self) -> float:
-        """Pruned and shared size in percent of dense."""
-        return 100 * self.shared_bytes / self.dense_bytes
-
-    @property
-    def rate_pqh_pct(self) -> float:
-        """Pruned, shared and Huffman-coded size in percent of dense."""
-        return 100 * self.huffman_bytes / self.dense_bytes
-
-    @property
-    def ratio(self) -> float:
-        """Dense bytes over the bytes of the last stage."""
-        return self.dense_bytes / self.huffman_bytes if self.huffman_bytes else np.inf
-
-
-@dataclass(frozen=True, kw_only=True)
-class SizeReport:
-    """Sizes of every layer and of all together.
-
-    Attributes
-    ----------
-    network
-        Its name.
-    layers
-        One `Size` each; a layer that was taken out keeps its row, with nothing left.
-    total
-        Their sum; bits are means over all entries.
-    published_as
-        Name of the paper's network that the rows are compared with, or None.
-    """
-
-    network: str
-    layers: tuple[Size, ...]
-    total: Size
-    published_as: str | None
 
 
 def size_report(

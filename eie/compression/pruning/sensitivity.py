@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import Any, ClassVar
 
 from eie.compression.pruning.prune import compact, prune_mask, with_mask
 from eie.compression.pruning.score import Block, Criterion
 from eie.errors import RecipeError
 from eie.model.network import Network
+from eie.show.face import Answer
+from eie.show.sections import Column, Grid, Section, Value
 
 DENSITIES = (0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0)
 
@@ -29,8 +31,8 @@ class SensitivityPoint:
     accuracy: float
 
 
-@dataclass(frozen=True, kw_only=True)
-class Sensitivity:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Sensitivity(Answer):
     """A scan.
 
     Attributes
@@ -40,6 +42,8 @@ class Sensitivity:
     points
         Layer by layer, densities ascending.
     """
+
+    SCHEMA: ClassVar[str] = "eie-sensitivity"
 
     network: str
     granularity: str
@@ -61,6 +65,36 @@ class Sensitivity:
         """One flat record a point."""
         head = {"network": self.network, "granularity": self.granularity, "criterion": self.criterion}
         return [{**head, **vars(point), "accuracy_loss": self.baseline - point.accuracy} for point in self.points]
+
+    def headline(self) -> str:
+        """Say what was pruned how, and how accurate the network was before."""
+        return (
+            f"{self.network}: accuracy in percent with one layer alone pruned to a density ({self.granularity}, "
+            f"{self.criterion}), not fine-tuned; {100 * self.baseline:.2f} as it came"
+        )
+
+    def sections(self) -> tuple[Section, ...]:
+        """Return a row a layer and a column a density."""
+        densities = sorted({point.density for point in self.points})
+        columns = (
+            Column("layer", "layer", "text"),
+            *(Column(str(density), f"{100 * density:g} %", "percent2") for density in densities),
+        )
+        rows: tuple[dict[str, Value], ...] = tuple(
+            {"layer": name, **{str(point.density): point.accuracy for point in self.points if point.layer == name}}
+            for name in dict.fromkeys(point.layer for point in self.points)
+        )
+        return (Section(name="sensitivity", grids=(Grid(columns=columns, rows=rows),)),)
+
+    def content(self) -> dict[str, Any]:
+        """Return the points and what they are set beside."""
+        return {
+            "network": self.network,
+            "granularity": self.granularity,
+            "criterion": self.criterion,
+            "baseline": self.baseline,
+            "points": self.records(),
+        }
 
 
 def scan(

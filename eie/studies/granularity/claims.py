@@ -1,7 +1,7 @@
 """What texts on pruning say of granularities, checked on one study.
 
-Comes in: a `GranularityStudy`. Goes out: `Statement` records: the claim with the bound it is judged by, whether it
-holds (None where the study cannot show it), and the numbers. Read by `granularity_report`.
+Comes in: a `Rows`. Goes out: `Statement` records: the claim with the bound it is judged by, whether it
+holds (None where the study cannot show it), and the numbers. Read by `tables`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 from eie.machines.records import LayerCost
 from eie.show.sections import Statement
 from eie.studies.granularity.notes import pruning_notes
-from eie.studies.granularity.study import GranularityStudy, Row
+from eie.studies.granularity.rows import Row, Rows
 from eie.studies.machines import EIE, is_sparse
 
 TEXT, LECTURE = "granularities", "lecture"
@@ -30,9 +30,9 @@ CAME_PRUNED = "the network came pruned: what fine-grained pruning gives began be
 SAME_LATENCY = 0.01
 
 
-def statements(study: GranularityStudy) -> tuple[Statement, ...]:
+def statements(study: Rows) -> tuple[Statement, ...]:
     """Judge every claim."""
-    checks: tuple[Callable[[GranularityStudy], Statement], ...] = (
+    checks: tuple[Callable[[Rows], Statement], ...] = (
         _highest_compression,
         _nine_to_twelve_times,
         _ten_times_smaller,
@@ -49,7 +49,7 @@ def statements(study: GranularityStudy) -> tuple[Statement, ...]:
     return tuple(check(study) for check in checks)
 
 
-def break_even(study: GranularityStudy, machine: str) -> float | None:
+def break_even(study: Rows, machine: str) -> float | None:
     """Sparsity from which on fine-grained pruning pays on a machine: between the last loss and the first gain.
 
     Interpolated in the logarithm of the speedup over density; None if no sparsity that was tried pays, or the network
@@ -72,7 +72,7 @@ def break_even(study: GranularityStudy, machine: str) -> float | None:
     return None
 
 
-def _highest_compression(study: GranularityStudy) -> Statement:
+def _highest_compression(study: Rows) -> Statement:
     claim = (
         "fine-grained pruning reaches the highest compression (with as many weights left no other is more than "
         f"{TOLERATED_LOSS:.0%} more accurate)"
@@ -93,7 +93,7 @@ def _highest_compression(study: GranularityStudy) -> Statement:
     return Statement(place=TEXT, claim=claim, holds=gains[best] <= TOLERATED_LOSS, found=found)
 
 
-def _nine_to_twelve_times(study: GranularityStudy) -> Statement:
+def _nine_to_twelve_times(study: Rows) -> Statement:
     claim = (
         f"it leaves 9 to 12 times fewer weights, as of AlexNet and VGG-16 (at least {LEAST_COMPRESSION} times, losing "
         f"at most {TOLERATED_LOSS:.0%})"
@@ -114,7 +114,7 @@ def _nine_to_twelve_times(study: GranularityStudy) -> Statement:
     )
 
 
-def _ten_times_smaller(study: GranularityStudy) -> Statement:
+def _ten_times_smaller(study: Rows) -> Statement:
     claim = "at 90 % sparsity a format such as CSR makes the model 10 times smaller (within 10 %)"
     row = next((row for row in _of(study, "fine") if row.variant.sparsity == 0.9), None)
     before = study.unpruned.size_bytes
@@ -130,7 +130,7 @@ def _ten_times_smaller(study: GranularityStudy) -> Statement:
     )
 
 
-def _nothing_on_dense_machines(study: GranularityStudy) -> Statement:
+def _nothing_on_dense_machines(study: Rows) -> Statement:
     claim = f"fine-grained pruning brings no speedup on dense hardware (at most {NOISE:.0%}, the noise of measuring)"
     dense = [machine for machine in study.machines if machine != EIE and not is_sparse(machine)]
     fine = _of(study, "fine")
@@ -145,7 +145,7 @@ def _nothing_on_dense_machines(study: GranularityStudy) -> Statement:
     return Statement(place=TEXT, claim=claim, holds=worst <= 1 + NOISE, found=text)
 
 
-def _nothing_through_csr(study: GranularityStudy) -> Statement:
+def _nothing_through_csr(study: Rows) -> Statement:
     claim = "nor through CSR on a CPU, whose indirection eats the gain (here: up to 90 % sparsity)"
     if study.came_pruned:
         return _not_shown(LECTURE, claim, CAME_PRUNED)
@@ -165,7 +165,7 @@ def _nothing_through_csr(study: GranularityStudy) -> Statement:
     )
 
 
-def _pays_on_eie(study: GranularityStudy) -> Statement:
+def _pays_on_eie(study: Rows) -> Statement:
     claim = "on hardware made for it, such as EIE, fine-grained pruning does bring speed (more than 1.5x at 90 %)"
     row = next((row for row in _of(study, "fine") if row.variant.sparsity == 0.9), None)
     if row is None or study.came_pruned:
@@ -178,7 +178,7 @@ def _pays_on_eie(study: GranularityStudy) -> Statement:
     return Statement(place=TEXT, claim=claim, holds=(speedup or 0) > 1.5, found=text)
 
 
-def _at_most_twice(study: GranularityStudy) -> Statement:
+def _at_most_twice(study: Rows) -> Statement:
     claim = "2:4 is at most twice as fast on hardware that knows it"
     layers = _layer_speedups(study)
     if not layers:
@@ -191,7 +191,7 @@ def _at_most_twice(study: GranularityStudy) -> Statement:
     )
 
 
-def _half_as_fast_again(study: GranularityStudy) -> Statement:
+def _half_as_fast_again(study: Rows) -> Statement:
     claim = "2:4 is about 1.5 times as fast in practice"
     reported = "; ".join(
         f"{report.what}: {report.speedup:g}x ({report.source})" for report in pruning_notes().two_of_four
@@ -206,15 +206,15 @@ def _half_as_fast_again(study: GranularityStudy) -> Statement:
     return _not_shown(TEXT, claim, f"{text}no tensor core is measured here. Reported elsewhere: {reported}")
 
 
-def _channels_on_any_machine(study: GranularityStudy) -> Statement:
+def _channels_on_any_machine(study: Rows) -> Statement:
     return _on_any_machine(study, "channels", "channel pruning is faster on any hardware (more than 1.05x)")
 
 
-def _layers_on_any_machine(study: GranularityStudy) -> Statement:
+def _layers_on_any_machine(study: Rows) -> Statement:
     return _on_any_machine(study, "layers", "taking layers out is faster on any hardware (more than 1.05x)")
 
 
-def _on_any_machine(study: GranularityStudy, family: str, claim: str) -> Statement:
+def _on_any_machine(study: Rows, family: str, claim: str) -> Statement:
     speedups = {machine: _speedups(study, _of(study, family), machine) for machine in _dense_forms(study)}
     speedups = {machine: values for machine, values in speedups.items() if values}
     if not speedups:
@@ -230,7 +230,7 @@ def _on_any_machine(study: GranularityStudy, family: str, claim: str) -> Stateme
     )
 
 
-def _channels_alike(study: GranularityStudy) -> Statement:
+def _channels_alike(study: Rows) -> Statement:
     claim = f"channel pruning speeds up all machines alike (the most is at most {ALIKE} times the least)"
     rows = _of(study, "channels")
     if not rows:
@@ -245,7 +245,7 @@ def _channels_alike(study: GranularityStudy) -> Statement:
     return Statement(place=TEXT, claim=claim, holds=spread <= ALIKE, found=text)
 
 
-def _non_uniform(study: GranularityStudy) -> Statement:
+def _non_uniform(study: Rows) -> Statement:
     claim = "a density for each layer beats one density for all at equal latency (more right answers, chance below 5 %)"
     search = study.search
     if search is None:
@@ -264,20 +264,20 @@ def _non_uniform(study: GranularityStudy) -> Statement:
     return Statement(place=TEXT, claim=claim, holds=better, found=text)
 
 
-def _of(study: GranularityStudy, family: str) -> list[Row]:
+def _of(study: Rows, family: str) -> list[Row]:
     return [row for row in study.found if row.variant.family == family]
 
 
-def _speedups(study: GranularityStudy, rows: Iterable[Row], machine: str) -> list[float]:
+def _speedups(study: Rows, rows: Iterable[Row], machine: str) -> list[float]:
     return [speedup for row in rows if (speedup := study.speedup(row, machine)) is not None]
 
 
-def _dense_forms(study: GranularityStudy) -> list[str]:
+def _dense_forms(study: Rows) -> list[str]:
     """Machines on which a smaller dense layer is a smaller dense layer."""
     return [machine for machine in study.machines if not is_sparse(machine)]
 
 
-def _kept_share(study: GranularityStudy, row: Row) -> float:
+def _kept_share(study: Rows, row: Row) -> float:
     return (row.kept or 0) / (study.unpruned.kept or 1)
 
 
@@ -287,13 +287,13 @@ def _has_n_of_m(row: Row, machine: str) -> bool:
     return any(layer.details.get("n_of_m") for layer in row.costs[machine].layers)
 
 
-def _accuracy_by_density(study: GranularityStudy) -> list[tuple[float, float]]:
+def _accuracy_by_density(study: Rows) -> list[tuple[float, float]]:
     """Share of weights left and accuracy of the fine-grained variants and the unpruned network, ascending."""
     rows = [study.unpruned, *_of(study, "fine")]
     return sorted((_kept_share(study, row), row.accuracy) for row in rows if row.accuracy is not None and row.kept)
 
 
-def _layer_speedups(study: GranularityStudy) -> list[float]:
+def _layer_speedups(study: Rows) -> list[float]:
     speedups = []
     for row in _of(study, "2:4"):
         for machine in study.machines:
@@ -311,7 +311,7 @@ def _ratios(before: Row, after: Row, machine: str) -> list[float]:
     return [full.latency_us / less.latency_us for full, less in pairs if full.latency_us and less.latency_us]
 
 
-def _tuning(study: GranularityStudy) -> str:
+def _tuning(study: Rows) -> str:
     return f"fine-tuned for {study.epochs} epochs" if study.epochs else "not fine-tuned"
 
 

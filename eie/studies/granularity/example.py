@@ -1,6 +1,6 @@
 """ResNet-50 as the granularities text has it: its figures beside ours, with why they differ.
 
-Comes in: a study of a network with ResNet-50's shapes. Goes out: a `Grid`. Read by `granularity_report`.
+Comes in: a study of a network with ResNet-50's shapes. Goes out: a `Grid`. Read by `tables`.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from eie.show.sections import Column, Grid, Value, deviation
 from eie.studies.granularity.notes import Figures, pruning_notes
-from eie.studies.granularity.study import GranularityStudy, Row
+from eie.studies.granularity.rows import Row, Rows
 from eie.studies.granularity.variants import Variant
 
 # Figures are printed with two or three digits; within this share they are the same.
@@ -33,7 +33,7 @@ _SLOWER = {
 }
 
 
-def example(study: GranularityStudy) -> Grid | None:
+def example(study: Rows) -> Grid | None:
     """Set the text's figures beside the study's; None for another network."""
     printed = pruning_notes().example
     weights = study.unpruned.weights
@@ -55,10 +55,10 @@ def example(study: GranularityStudy) -> Grid | None:
         Column("verdict", "", "text"),
         Column("why", "why", "text"),
     )
-    return Grid(f"ResNet-50 in {pruning_notes().granularities}", columns, tuple(rows))
+    return Grid(caption=f"ResNet-50 in {pruning_notes().granularities}", columns=columns, rows=tuple(rows))
 
 
-def _rows(study: GranularityStudy, figures: Figures, row: Row) -> Iterator[dict[str, Value]]:
+def _rows(study: Rows, figures: Figures, row: Row) -> Iterator[dict[str, Value]]:
     millions, billions = 1e6, 1e9
     # The text counts 2:4 as half of the operations, and leaves zeros in for every other form.
     operations = row.kept_macs if figures.variant == "2:4" else row.macs

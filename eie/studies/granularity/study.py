@@ -1,14 +1,12 @@
 """Pruning granularities, side by side: what each leaves, takes, costs on each machine, and loses.
 
-Comes in: a `Network`, variants, machines. Goes out: a frozen `GranularityStudy`. Read by `claims`, `example`,
-`granularity_report` and `figures`. Called by users as ``eie.granularity``.
+Comes in: a `Network`, variants, machines. Goes out: a frozen `GranularityStudy`. Called by users as
+``eie.granularity``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Sequence
 
 from eie.compression.coding import nm
 from eie.compression.coding.size import csr_bytes, float32_bytes, weight_count
@@ -16,170 +14,19 @@ from eie.compression.pruning.prune import compact, n_of_m
 from eie.compression.training.trainer import Trainer
 from eie.errors import EieError
 from eie.importers.entrance import Model, as_network
-from eie.machines.records import Baseline
 from eie.model.network import Layer, Network
 from eie.model.trace import Trace
 from eie.results.accuracy import float32_accuracy
 from eie.spec import EIE_64PE, AcceleratorSpec
 from eie.studies.granularity import variants as forms
+from eie.studies.granularity.answer import GranularityStudy
+from eie.studies.granularity.rows import ALL_THERE, Row
 from eie.studies.granularity.variants import Pruned, Variant, shapes_only
-from eie.studies.machines import EIE, SPARSE, Run, check, default_machines, run_all, shared
-from eie.studies.search.search import Search, search
+from eie.studies.machines import EIE, Run, check, default_machines, run_all, shared
+from eie.studies.search.answer import Search
+from eie.studies.search.search import search
 
-FORMATS = ("dense", "csr", "nm", "eie")
 SAMPLES = 16
-# Trained weights hold a few exact zeros; a network with fewer than this share of its weights was pruned.
-ALL_THERE = 0.95
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Row:
-    """One variant.
-
-    Attributes
-    ----------
-    note
-        What was left alone, or why the network has no such form; then all else is None or empty.
-    weights
-        Weights of the form's dense layers, and how many of them are not zero.
-    size_bytes
-        By format of `FORMATS`, biases included; a format that cannot hold it is missing. See docs/granularities.md.
-    macs
-        Multiplications a sample on a machine that skips nothing.
-    kept_macs
-        With weights that are not zero.
-    eie_macs
-        Those that EIE does, both factors being non-zero.
-    accuracy
-        Share of labelled samples classified correctly in float32, or None without labels.
-    accuracy_shared
-        The same with weights shared as EIE stores them.
-    costs
-        Machine, as it was asked for, to what it takes.
-    """
-
-    variant: Variant
-    note: str = ""
-    weights: int | None = None
-    kept: int | None = None
-    size_bytes: Mapping[str, int] | None = None
-    macs: int | None = None
-    kept_macs: int | None = None
-    eie_macs: float | None = None
-    accuracy: float | None = None
-    accuracy_shared: float | None = None
-    costs: Mapping[str, Baseline] | None = None
-
-    @property
-    def density(self) -> float:
-        """Non-zero weights over all weights of the form's layers."""
-        return (self.kept or 0) / (self.weights or 1)
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class GranularityStudy:
-    """Variants of a network, side by side.
-
-    Attributes
-    ----------
-    rows
-        One a variant; the unpruned network is first.
-    machines
-        As asked for, EIE first.
-    accuracy_source
-        On what accuracy was measured, in words; empty where it was not.
-    search
-        Uniform and non-uniform pruning at one latency, or None.
-    search_note
-        Why there is none.
-    """
-
-    network: str
-    spec: AcceleratorSpec
-    rows: tuple[Row, ...]
-    machines: tuple[str, ...]
-    epochs: int
-    accuracy_source: str
-    notes: tuple[str, ...]
-    search: Search | None = None
-    search_note: str = ""
-
-    @property
-    def unpruned(self) -> Row:
-        """What the others are set beside."""
-        return self.rows[0]
-
-    @property
-    def found(self) -> tuple[Row, ...]:
-        """The variants that exist."""
-        return tuple(row for row in self.rows if row.costs is not None)
-
-    def latency_us(self, row: Row, machine: str) -> float | None:
-        """Microseconds a sample, all layers."""
-        return None if row.costs is None else row.costs[machine].latency_us
-
-    def energy_nj(self, row: Row, machine: str) -> float | None:
-        """Nanojoules a sample, all layers; None where the machine states none."""
-        return None if row.costs is None else row.costs[machine].energy_nj
-
-    def speedup(self, row: Row, machine: str) -> float | None:
-        """The unpruned network's time over the variant's, on the same machine.
-
-        Sparse storage on a CPU or roofline is set against dense storage there, if that was asked for too: whether to
-        use it is the question.
-        """
-        before = self.latency_us(self.unpruned, self.yardstick(machine))
-        after = self.latency_us(row, machine)
-        return before / after if before and after else None
-
-    def yardstick(self, machine: str) -> str:
-        """The machine on which the unpruned network is run for ``machine``'s speedups."""
-        for storage in SPARSE:
-            dense = machine.replace(storage, "dense")
-            if storage in machine.split(":") and dense in self.machines:
-                return dense
-        return machine
-
-    @property
-    def came_pruned(self) -> bool:
-        """Whether the network had lost weights before, so that a form's sparsity is not what this study took away."""
-        return self.unpruned.density < ALL_THERE
-
-    def compression(self, row: Row) -> float | None:
-        """Weights of the unpruned network over the weights left."""
-        return self.unpruned.kept / row.kept if self.unpruned.kept and row.kept else None
-
-    def records(self) -> list[dict[str, Any]]:
-        """One flat record a variant and machine, units in the keys."""
-        listed = []
-        for row in self.rows:
-            head = {
-                "network": self.network,
-                "variant": str(row.variant),
-                "granularity": row.variant.granularity,
-                "sparsity": row.variant.sparsity,
-                "weights": row.weights,
-                "kept": row.kept,
-                "compression": self.compression(row),
-                **{f"size_{name}_bytes": (row.size_bytes or {}).get(name) for name in FORMATS},
-                "macs": row.macs,
-                "kept_macs": row.kept_macs,
-                "eie_macs": row.eie_macs,
-                "accuracy": row.accuracy,
-                "accuracy_shared": row.accuracy_shared,
-                "note": row.note,
-            }
-            listed += [
-                {
-                    **head,
-                    "machine": machine,
-                    "latency_us": self.latency_us(row, machine),
-                    "speedup": self.speedup(row, machine),
-                    "energy_nj": self.energy_nj(row, machine),
-                }
-                for machine in self.machines
-            ]
-        return listed
 
 
 def granularity(

@@ -26,12 +26,12 @@ def contradictions(bench: Bench) -> Section:
             rows.append({"name": key, "reading": reading, "found": follows, "taken": taken or None})
     columns = (
         Column("name", "", "text"),
-        Column("reading", "reading", "text"),
-        Column("found", "what follows", "text"),
+        Column("reading", "reading", "prose"),
+        Column("found", "what follows", "prose"),
         Column("taken", "ours", "yes"),
     )
     notes = tuple(f"{key}: {text}." for key, text in bench.published.contradictions.items())
-    grid = Grid("Both readings; 'yes' marks the one this simulator takes", columns, tuple(rows))
+    grid = Grid(caption="Both readings; 'yes' marks the one this simulator takes", columns=columns, rows=tuple(rows))
     return Section(name="contradictions", title="Where the paper contradicts itself", grids=(grid,), notes=notes)
 
 

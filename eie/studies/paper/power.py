@@ -64,7 +64,11 @@ def table2(bench: Bench) -> Section:
         f"of {REAL_LAYER}, so on that data (--fc8) the units agree by construction; the other layers are the test.",
         "Area by unit is the printed figure itself; what can be checked is the memory, by CACTI 7.",
     )
-    grids = (Grid("One PE, 45 nm, 800 MHz", columns, tuple(rows)), _chip_grid(bench), _cacti_grid(printed))
+    grids = (
+        Grid(caption="One PE, 45 nm, 800 MHz", columns=columns, rows=tuple(rows)),
+        _chip_grid(bench),
+        _cacti_grid(printed),
+    )
     return Section(name="table2", title="Table II: power and area by unit", grids=grids, notes=notes)
 
 
@@ -104,7 +108,7 @@ def _chip_grid(bench: Bench) -> Grid:
         _compared("power, mW (published-power)", chip["mw"], sum(powers_mw(spec).values())),
         _compared("peak, GOP/s (2 a MAC)", chip["gops"], operations),
     )
-    return Grid("The chip of 64 PEs", COMPARED, rows)
+    return Grid(caption="The chip of 64 PEs", columns=COMPARED, rows=rows)
 
 
 def _cacti_grid(printed: Published) -> Grid:
@@ -121,7 +125,7 @@ def _cacti_grid(printed: Published) -> Grid:
         _compared("ptr_read, um2: two banks of 16 KiB x 16 bits", area["ptr_read"], 2e6 * ptr.area_mm2),
         _compared("memory, um2: all four", area["memory"], 1e6 * (spmat.area_mm2 + 2 * ptr.area_mm2 + act.area_mm2)),
     )
-    return Grid("SRAM area by CACTI 7 (itrs-lop, 45 nm), independent of the paper", COMPARED, rows)
+    return Grid(caption="SRAM area by CACTI 7 (itrs-lop, 45 nm), independent of the paper", columns=COMPARED, rows=rows)
 
 
 def table5(bench: Bench) -> Section:
@@ -138,7 +142,7 @@ def table5(bench: Bench) -> Section:
         Column("spread_deviation", "dev.", "deviation"),
     )
     notes = ("Power of 256 PEs at 28 nm is calibrated to the printed 2.36 W; frames/J by activity is not.",)
-    grids = (Grid("AlexNet FC7", columns, tuple(rows)), _machines_grid(bench))
+    grids = (Grid(caption="AlexNet FC7", columns=columns, rows=tuple(rows)), _machines_grid(bench))
     return Section(name="table5", title="Table V: throughput, area and energy efficiency", grids=grids, notes=notes)
 
 
@@ -212,4 +216,6 @@ def _machines_grid(bench: Bench) -> Grid:
         Column("frames_per_s_mm2", "frames/s/mm2"),
         Column("frames_per_joule", "frames/J"),
     )
-    return Grid("All machines as printed (TrueNorth runs a TIMIT LSTM), and ours", columns, tuple(rows))
+    return Grid(
+        caption="All machines as printed (TrueNorth runs a TIMIT LSTM), and ours", columns=columns, rows=tuple(rows)
+    )

@@ -66,7 +66,10 @@ def figure10(bench: Bench) -> Section:
     curves = Curves(
         x_label="bits of activations, codebook and accumulators", x=FINER_BITS, y_label="accuracy (%)", series=series
     )
-    grids = (Grid("Printed, and ours", columns, tuple(rows)), curves.grid("Fixed point in finer steps, %"))
+    grids = (
+        Grid(caption="Printed, and ours", columns=columns, rows=tuple(rows)),
+        curves.grid("Fixed point in finer steps, %"),
+    )
     notes = (
         "Another network and task than the paper's: losses can be compared, accuracies cannot. In each layer the "
         "fraction bits are chosen so that the largest magnitude fits, which moves the fall to fewer bits "

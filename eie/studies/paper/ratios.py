@@ -148,7 +148,7 @@ def _section(
         for row, layer in zip(rows, layers, strict=True):
             if layer in factors:
                 row |= {label: factors[layer], f"{label} deviation": deviation(factors[layer], printed["eie"][layer])}
-    eie = Grid("EIE", tuple(columns), tuple(rows))
+    eie = Grid(caption="EIE", columns=tuple(columns), rows=tuple(rows))
     label_rows: tuple[Mapping[str, Value], ...] = tuple(
         {"row": f"{row} ({kind})", **factors[row]}
         for row in platforms
@@ -156,7 +156,9 @@ def _section(
     )
     label_columns = (Column("row", "", "text"), *(Column(layer, layer) for layer in layers))
     labels = Grid(
-        "The other platforms, published: labels of the figure, and the same from Table IV", label_columns, label_rows
+        caption="The other platforms, published: labels of the figure, and the same from Table IV",
+        columns=label_columns,
+        rows=label_rows,
     )
     shown = {"printed": printed["eie"], **ours}
     curves = Curves(

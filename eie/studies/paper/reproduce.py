@@ -1,6 +1,6 @@
 """Every table and figure, by name, in the paper's order.
 
-Comes in: names, and fc8's data if there is any. Goes out: a frozen `Reproduction`. Called by the command line,
+Comes in: names, and fc8's data if there is any. Goes out: a frozen `Paper`. Called by the command line,
 notebooks and tests.
 """
 
@@ -10,9 +10,12 @@ import difflib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, ClassVar
 
 from eie.errors import SpecError
-from eie.show.sections import Section, Statement
+from eie.show.face import Answer
+from eie.show.sections import Section, Statement, statements_of
+from eie.show.text import section_data, tally
 from eie.studies.paper.bench import Bench
 from eie.studies.paper.contradictions import contradictions
 from eie.studies.paper.masks import measured_spread
@@ -39,9 +42,9 @@ SECTIONS: dict[str, Callable[[Bench], Section]] = {
 }
 
 
-@dataclass(frozen=True)
-class Reproduction:
-    """The sections asked for, in the paper's order.
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Paper(Answer):
+    """The tables and figures asked for, in the paper's order, ours beside the printed.
 
     Attributes
     ----------
@@ -49,21 +52,55 @@ class Reproduction:
         What is reproduced.
     data
         Which data the layers ran on, in words.
+    parts
+        A section a table or figure.
     """
+
+    SCHEMA: ClassVar[str] = "eie-paper"
+    CLAIMS: ClassVar[str] = "Claims of the text"
 
     paper: str
     data: str
-    sections: tuple[Section, ...]
+    parts: tuple[Section, ...]
 
     @property
     def statements(self) -> tuple[Statement, ...]:
         """The claims of all sections."""
-        return tuple(statement for section in self.sections for statement in section.statements)
+        return statements_of(self.parts)
+
+    def headline(self) -> str:
+        """Say what is reproduced."""
+        return f"The EIE paper, reproduced: {self.paper}"
+
+    def sections(self) -> tuple[Section, ...]:
+        """Return which data the layers ran on, then the tables and figures."""
+        return (Section(name="data", lines=(self.data,)), *self.parts)
+
+    def claims(self) -> str:
+        """Say how many claims of the paper's text hold."""
+        return tally(self.statements, self.CLAIMS)
+
+    def records(self) -> list[dict[str, Any]]:
+        """Return one record a row of a table: section, table, and the row's own columns."""
+        return [
+            {"section": section.name, "table": grid.caption, **row}
+            for section in self.parts
+            for grid in section.grids
+            for row in grid.rows
+        ]
+
+    def content(self) -> dict[str, Any]:
+        """Return every section as data."""
+        return {
+            "paper": self.paper,
+            "data": self.data,
+            "sections": [section_data(section) for section in self.parts],
+        }
 
 
 def reproduce(
     names: Iterable[str] = (), fc8: Path | None = None, progress: Callable[[str], None] = lambda _: None
-) -> Reproduction:
+) -> Paper:
     """Reproduce the named tables and figures (all of them by default).
 
     Parameters
@@ -89,7 +126,7 @@ def reproduce(
         if name in wanted:
             progress(name)
             sections.append(section(bench))
-    return Reproduction(bench.published.source, _data(fc8), tuple(sections))
+    return Paper(paper=bench.published.source, data=_data(fc8), parts=tuple(sections))
 
 
 def _section_name(name: str) -> str:

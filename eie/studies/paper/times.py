@@ -41,7 +41,10 @@ def table3(bench: Bench) -> Section:
         "density of 10.5 % rounds to both.",
     )
     return Section(
-        name="table3", title="Table III: the benchmark", grids=(Grid("Densities realised", columns, rows),), notes=notes
+        name="table3",
+        title="Table III: the benchmark",
+        grids=(Grid(caption="Densities realised", columns=columns, rows=rows),),
+        notes=notes,
     )
 
 
@@ -133,7 +136,9 @@ def _time_grid(bench: Bench, which: str) -> Grid:
         columns.append(Column("acts_needed", "acts % needed"))
     if bench.fc8 is not None:
         columns += [Column("real", "real data"), Column("real_deviation", "dev.", "deviation")]
-    return Grid(f"EIE {which} time, us (64 PEs, 800 MHz, queue depth 8)", tuple(columns), tuple(rows))
+    return Grid(
+        caption=f"EIE {which} time, us (64 PEs, 800 MHz, queue depth 8)", columns=tuple(columns), rows=tuple(rows)
+    )
 
 
 def _ratio_grid(bench: Bench) -> Grid:
@@ -155,7 +160,7 @@ def _ratio_grid(bench: Bench) -> Grid:
         Column("spread_deviation", "dev.", "deviation"),
     )
     caption = "Actual over theoretical: what imbalance, empty columns and the pipeline cost, free of the densities"
-    return Grid(caption, columns, tuple(rows))
+    return Grid(caption=caption, columns=columns, rows=tuple(rows))
 
 
 def _platform_grid(printed: Published, best: dict[str, float]) -> Grid:
@@ -166,7 +171,9 @@ def _platform_grid(printed: Published, best: dict[str, float]) -> Grid:
     rows.append({"row": "eie_actual (ours)", **best})
     columns = (Column("row", "us a frame", "text"), *(Column(name, name) for name in printed.layers))
     return Grid(
-        "Published baselines (Core i7-5930K, Titan X, Tegra K1; dense and sparse, batch 1 and 64)", columns, tuple(rows)
+        caption="Published baselines (Core i7-5930K, Titan X, Tegra K1; dense and sparse, batch 1 and 64)",
+        columns=columns,
+        rows=tuple(rows),
     )
 
 

@@ -9,13 +9,12 @@ users as ``eie.search``. It plays the role of AMC (He et al., ECCV 2018) and wor
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fnmatch import fnmatchcase
-from glob import escape
-from typing import Any, Literal, Protocol
+from typing import Protocol
 
 from eie.compiler.program import compile as compile_network
-from eie.compression.pruning.sensitivity import Sensitivity, scan
+from eie.compression.pruning.sensitivity import scan
 from eie.compression.pruning.structure import shrinkable
 from eie.compression.training.trainer import Trainer
 from eie.errors import EieError
@@ -26,12 +25,12 @@ from eie.recording.record import record
 from eie.simulation import simulate
 from eie.spec import EIE_64PE, AcceleratorSpec
 from eie.studies.machines import EIE, is_sparse, shared
+from eie.studies.search.answer import Method, Plan, Search
 from eie.studies.search.budget import Budget, Price, Quantity, unit
-from eie.studies.search.judge import Judge, Score, chance
+from eie.studies.search.judge import Judge
 from eie.studies.search.strategies import LEAST, Densities, Say, Space, greedy, optuna, pruned
 
 GRANULARITIES = ("fine", "channel")
-Method = Literal["greedy", "optuna"]
 SAMPLES = 8
 TRIALS = 100
 SCANNED = (0.05, 0.1, 0.2, 0.3, 0.5, 0.7)
@@ -39,99 +38,6 @@ SCANNED = (0.05, 0.1, 0.2, 0.3, 0.5, 0.7)
 
 class SearchError(EieError):
     """A network cannot be searched, or the budget not met."""
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Plan:
-    """A network pruned to a density for each layer.
-
-    Attributes
-    ----------
-    name
-        ``"unpruned"``, ``"uniform"`` or ``"non-uniform"``.
-    network
-        Pruned, and fine-tuned if anything was; with the inputs it came with.
-    densities
-        By layer; layers that are not pruned are left out.
-    cost
-        By layer, on the unpruned network's recorded inputs: microseconds or nanojoules.
-    verified
-        Cost of the whole network run from its own input, layer feeding layer; on machines that do not look at
-        activations the sum of ``cost``.
-    chosen, reported
-        Scores on the samples that choices were made by, and on the others.
-    tuned
-        Score on the others after fine-tuning, or None.
-    """
-
-    name: str
-    network: Network
-    densities: Densities
-    cost: Mapping[str, float]
-    verified: float
-    chosen: Score
-    reported: Score
-    tuned: Score | None = None
-
-    @property
-    def final(self) -> Score:
-        """The score to compare by: after fine-tuning, if there was any."""
-        return self.tuned or self.reported
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Search:
-    """Pruning to one budget, uniformly and not.
-
-    Attributes
-    ----------
-    limit
-        The budget in microseconds or nanojoules.
-    plans
-        Unpruned, uniform, non-uniform.
-    sensitivity
-        Accuracy with one layer alone pruned, on the samples to choose by.
-    source
-        What was chosen by, and reported on, in words.
-    evaluations
-        Networks whose loss was computed.
-    """
-
-    network: str
-    machine: str
-    granularity: str
-    method: Method
-    quantity: Quantity
-    limit: float
-    plans: tuple[Plan, Plan, Plan]
-    sensitivity: Sensitivity
-    source: str
-    epochs: int
-    evaluations: int
-
-    @property
-    def uniform(self) -> Plan:
-        """Every layer alike."""
-        return self.plans[1]
-
-    @property
-    def found(self) -> Plan:
-        """A density for each layer."""
-        return self.plans[2]
-
-    @property
-    def by_chance(self) -> float:
-        """Probability of so large a difference between the two plans if neither were better."""
-        return chance(self.found.final.right, self.uniform.final.right)
-
-    def recipe(self) -> dict[str, Any]:
-        """Return the plan that was found as a recipe for ``eie compress``."""
-        rules = [
-            {"layers": escape(name), "granularity": self.granularity, "density": round(density, 6)}
-            for name, density in self.found.densities.items()
-        ]
-        name = f"{self.network}-{self.machine.replace(':', '-')}"
-        return {"name": name, "step": [{"kind": "prune", "rule": rules}]}
 
 
 def search(

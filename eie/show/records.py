@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from eie.errors import EieError
-from eie.formats.files import replacing
+from eie.show.writing import replacing
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -1,0 +1,49 @@
+"""``eie compile``: a model into the memory images of every PE."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from eie.cli.options import how_to_read, model_options, spec_options, winograd_option
+from eie.cli.outputs import check_files, show
+
+
+@click.command("compile")
+@click.argument("model")
+@model_options
+@spec_options
+@click.option("-o", "--output", required=True, metavar="FILE.safetensors", help="Where to write the program.")
+@click.option(
+    "--init",
+    type=click.Choice(["exact", "linear"]),
+    default="exact",
+    show_default=True,
+    help="How weight clustering starts.",
+)
+@winograd_option
+def compile_model(model: str, winograd: bool, **options: Any) -> None:
+    """Compile MODEL into the memory images of every PE."""
+    from eie.cli.inputs import announce_compilation, lowering, stderr
+    from eie.cli.progress import Progress
+    from eie.compiler.program import compile as compile_network
+    from eie.errors import ProgramError
+    from eie.importers import load
+    from eie.spec import load_spec
+
+    output = options["output"]
+    if Path(output).suffix != ".safetensors":
+        raise ProgramError(f"{output}: a program file ends in .safetensors")
+    check_files(options, model)
+    spec = load_spec(options["spec_name"] or "EIE_64PE", options["overrides"])
+    announce_compilation()
+    with Progress(stderr()) as progress:
+        progress.stage(f"reading {model}")
+        network = load(model, **how_to_read(options))
+        progress.stage("compiling")
+        program = compile_network(network, spec, init=options["init"], lowering=lowering(winograd))
+        progress.stage(f"writing {output}")
+        program.save(output)
+    show(program)

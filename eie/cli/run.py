@@ -1,0 +1,43 @@
+"""``eie run``: a model compiled, simulated and shown in one go."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from eie.cli.options import how_to_read, model_options, spec_options, winograd_option
+from eie.cli.outputs import check_files, deliver
+from eie.cli.simulate import run_options, simulated
+
+
+@click.command()
+@click.argument("model")
+@model_options
+@spec_options
+@run_options
+@winograd_option
+def run(model: str, winograd: bool, **options: Any) -> None:
+    """Compile MODEL, simulate it and print one row a layer.
+
+    MODEL is a .toml, .npz, .safetensors, .onnx, .pt, .net or .smtx file, or the name of a shipped model.
+    """
+    from eie.cli.inputs import announce_compilation, lowering, read_inputs, stderr
+    from eie.cli.progress import Progress
+    from eie.compiler.program import compile as compile_network
+    from eie.importers import load
+    from eie.simulation import with_given_accuracy
+    from eie.spec import load_spec
+
+    check_files(options, model)
+    spec = load_spec(options["spec_name"] or "EIE_64PE", options["overrides"])
+    announce_compilation()
+    with Progress(stderr()) as progress:
+        progress.stage(f"reading {model}")
+        network = load(model, **how_to_read(options))
+        inputs = read_inputs(file=options["trace_file"], samples=options["samples"], network=network, own=network.trace)
+        progress.stage("compiling")
+        program = compile_network(network, spec, lowering=lowering(winograd))
+        result = simulated(program=program, inputs=inputs, progress=progress, options=options)
+        result = with_given_accuracy(result, network, inputs)
+    deliver(result.on_cell(options["sram_cell"]), options)

@@ -1,0 +1,100 @@
+"""``eie simulate``: a program compiled before, on its inputs; ``eie run`` simulates with the same options."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from eie.cli.options import spec_options
+from eie.cli.outputs import check_files, deliver, output_options
+
+if TYPE_CHECKING:
+    from eie.cli.progress import Progress
+    from eie.compiler.program import Program
+    from eie.results.result import Result
+    from eie.simulator.inputs import Inputs
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def run_options(command: F) -> F:
+    """Add how a program is simulated."""
+    for option in (
+        click.option("--trace", "trace_file", metavar="FILE", help="Activations: a trace (.npz) or an array (.npy)."),
+        click.option("--samples", type=click.IntRange(1), help="Use the first samples of the trace only."),
+        click.option(
+            "--engine",
+            type=click.Choice(["fast", "events"]),
+            default="fast",
+            show_default=True,
+            help="Timing engine; both give the same numbers.",
+        ),
+        click.option(
+            "--datapath",
+            type=click.Choice(["fixed", "float32"]),
+            default="fixed",
+            show_default=True,
+            help="Whose zeros the next layer sees.",
+        ),
+        click.option("--cycles", "log_cycles", is_flag=True, help="Print a line a cycle (events engine) to stderr."),
+        click.option(
+            "--sram-cell",
+            type=click.Choice(["itrs-lop", "itrs-lstp"]),
+            default="itrs-lop",
+            show_default=True,
+            help="CACTI cell that scales SRAM energy to other sizes.",
+        ),
+        click.option("--threads", type=click.IntRange(1), help="Worker threads [default: all cores]."),
+    ):
+        command = option(command)
+    return output_options(command)
+
+
+@click.command()
+@click.argument("program")
+@spec_options
+@run_options
+def simulate(program: str, **options: Any) -> None:
+    """Simulate a compiled PROGRAM. --spec and --set may change what its images do not depend on."""
+    from eie.cli.inputs import announce_compilation, read_inputs, stderr
+    from eie.cli.progress import Progress
+    from eie.compiler.program import Program
+    from eie.spec import load_spec
+
+    check_files(options, program)
+    compiled = Program.load(program)
+    if options["spec_name"] or options["overrides"]:
+        compiled = compiled.on(load_spec(options["spec_name"] or compiled.spec, options["overrides"]))
+    inputs = read_inputs(file=options["trace_file"], samples=options["samples"], network=compiled, own=None)
+    announce_compilation()
+    with Progress(stderr()) as progress:
+        result = simulated(program=compiled, inputs=inputs, progress=progress, options=options)
+    deliver(result.on_cell(options["sram_cell"]), options)
+
+
+def simulated(program: Program, inputs: Inputs, progress: Progress, options: dict[str, Any]) -> Result:
+    """Simulate as `run_options` say."""
+    from eie.errors import EieError
+    from eie.simulation import simulate as simulate_program
+
+    log = None
+    if options["log_cycles"]:
+        if options["engine"] != "events":
+            raise EieError("--cycles needs --engine events")
+
+        def log(line: str) -> None:
+            sys.stderr.write(line + "\n")
+
+    return simulate_program(
+        program,
+        inputs,
+        engine=options["engine"],
+        datapath=options["datapath"],
+        threads=options["threads"],
+        keep_outputs=False,
+        progress=progress.advance,
+        log=log,
+    )

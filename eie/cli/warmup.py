@@ -1,0 +1,42 @@
+"""``eie warmup``: compile the kernels before they are needed."""
+
+from __future__ import annotations
+
+import click
+
+
+@click.command()
+def warmup() -> None:
+    """Compile the kernels now, so that the first run need not."""
+    import numpy as np
+
+    from eie.cli.inputs import stderr
+    from eie.cli.progress import Progress
+    from eie.compiler.program import compile as compile_network
+    from eie.compression.coding import huffman
+    from eie.model.network import Layer
+    from eie.simulation import simulate
+    from eie.spec import AcceleratorSpec
+
+    rng = np.random.default_rng(0)
+    console = stderr()
+    with Progress(console) as progress:
+        progress.stage("compiling kernels")
+        # One layer for each pair of number types that slots and backlogs can have.
+        for rows, columns, depth in (
+            (20, 10, 2),
+            (96, 40, 8),
+            (250, 300, 4096),
+            (600, 300, 16),
+            (600, 300, 4096),
+            (70_000, 2, 2),
+        ):
+            weights = rng.standard_normal((rows, columns)).astype(np.float32)
+            layer = Layer.from_weights("warmup", weights, np.ones(rows))
+            program = compile_network(layer, AcceleratorSpec(n_pe=1, act_queue_depth=depth))
+            simulate(program, rng.random((2, columns)))
+            program.layers[0].decode()
+        codes = rng.integers(0, 4, (8, 8)).astype(np.uint8)
+        compile_network(Layer.from_codes("warmup", codes, np.arange(4.0)), AcceleratorSpec(n_pe=2))
+        huffman.decode(huffman.encode(codes, 4))
+    console.print("kernels are compiled and cached")

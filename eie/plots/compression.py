@@ -1,0 +1,86 @@
+"""Pictures of compression: bytes by layer and stage, accuracy over density.
+
+Comes in: a `CompressionReport`, a `SizeReport` or a `Sensitivity`. Goes out: matplotlib Figures.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
+
+from eie.compression.coding.sizes import SizeReport
+from eie.compression.pruning.sensitivity import Sensitivity
+from eie.compression.report import CompressionReport
+from eie.plots.drawing import STYLE, Drawing, Drawings
+
+STAGES = (
+    ("dense_bytes", "dense", "#999999"),
+    ("pruned_bytes", "pruned, CSR", "#E69F00"),
+    ("shared_bytes", "and shared", "#56B4E9"),
+    ("huffman_bytes", "and Huffman-coded", "#0072B2"),
+)
+LINES = (
+    ("#0072B2", "o", "-"),
+    ("#D55E00", "s", "--"),
+    ("#009E73", "^", ":"),
+    ("#E69F00", "D", "-."),
+    ("#CC79A7", "v", "-"),
+    ("#56B4E9", "P", "--"),
+)
+
+
+def sizes(report: SizeReport) -> Figure:
+    """Show bytes by layer after each stage of Deep Compression."""
+    rows = (*report.layers, report.total)
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(max(6.4, 0.5 * len(rows)), 3.4))
+        axes = figure.add_subplot()
+        for i, (stage, label, colour) in enumerate(STAGES):
+            places = np.arange(len(rows)) + (i - 1.5) * 0.2
+            # A layer that was taken out has no bytes, and no place on a log axis.
+            values = [getattr(size, stage) or np.nan for size in rows]
+            axes.bar(places, values, 0.19, color=colour, label=label)
+        axes.set_yscale("log")
+        names = [size.name for size in rows]
+        crowded = sum(map(len, names)) > 50
+        axes.set_xticks(range(len(rows)), names, rotation=45 if crowded else 0, ha="right" if crowded else "center")
+        axes.set(ylabel="bytes", title=report.network)
+        figure.legend(loc="outside lower center", ncols=len(STAGES), fontsize=8)
+    return figure
+
+
+def sensitivity(scan: Sensitivity) -> Figure:
+    """Show accuracy over the density of one layer, the others left alone."""
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(6.4, 3.6))
+        axes = figure.add_subplot()
+        for i, name in enumerate(dict.fromkeys(point.layer for point in scan.points)):
+            colour, marker, dash = LINES[i % len(LINES)]
+            points = [(point.density, point.accuracy) for point in scan.points if point.layer == name]
+            axes.plot(*zip(*points, strict=True), color=colour, marker=marker, linestyle=dash, markersize=4, label=name)
+        axes.axhline(scan.baseline, color="black", linewidth=0.6, zorder=0)
+        axes.xaxis.set_major_formatter(PercentFormatter(1.0))
+        axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+        axes.set(xlabel=f"density ({scan.granularity}, {scan.criterion})", ylabel="accuracy, not fine-tuned")
+        axes.set_title(f"{scan.network}: one layer pruned, the others as they came")
+        figure.legend(loc="outside right center", fontsize=8)
+    return figure
+
+
+def report_drawings(report: CompressionReport) -> Drawings:
+    """Return the sizes of what a recipe left."""
+    return size_drawings(report.sizes)
+
+
+def size_drawings(report: SizeReport) -> Drawings:
+    """Return bytes by layer and stage."""
+    return {"sizes": Drawing(partial(sizes, report), "sizes")}
+
+
+def sensitivity_drawings(scan: Sensitivity) -> Drawings:
+    """Return accuracy over density."""
+    return {"sensitivity": Drawing(partial(sensitivity, scan), "sensitivity")}

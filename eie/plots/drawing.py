@@ -1,0 +1,98 @@
+"""How figures are drawn and written: one style, the same bytes for the same figure.
+
+Comes in: functions that draw. Goes out: matplotlib figures, PNG and SVG files, SVG elements for pages. Read by the
+other modules of this room. Nothing here opens a window or touches pyplot's state.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from html import escape
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.figure import Figure
+
+from eie.errors import EieError
+from eie.show.writing import replacing
+
+STYLE: Any = {
+    "svg.hashsalt": "eie",
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "legend.frameon": False,
+    "figure.constrained_layout.use": True,
+}
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A figure that is drawn when it is asked for.
+
+    Attributes
+    ----------
+    section
+        The answer's section whose page shows it; empty for figures that are files only.
+    """
+
+    draw: Callable[[], Figure]
+    section: str = ""
+
+
+Drawings = Mapping[str, Drawing]  # by file name
+
+
+def save_figures(drawings: Mapping[str, Callable[[], Figure]], folder: str | Path) -> list[Path]:
+    """Draw figures, one at a time, and write each into ``folder`` as PNG and SVG; return the files.
+
+    Raises
+    ------
+    EieError
+        If the folder cannot be made.
+    """
+    folder = Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise EieError(f"{folder}: cannot be made a folder: {error.strerror or error}") from None
+    written = []
+    for name, draw in drawings.items():
+        figure = draw()
+        for suffix in ("png", "svg"):
+            written.append(folder / f"{name}.{suffix}")
+            _save(figure, written[-1])
+    return written
+
+
+def svg_element(figure: Figure, prefix: str, label: str) -> str:
+    """Return a figure as an SVG element for a page, its ids made unique; the same figure, the same text."""
+    stream = BytesIO()
+    with mpl.rc_context(STYLE):
+        figure.savefig(stream, format="svg", metadata={"Date": None})
+    text = stream.getvalue().decode()
+    text = text[text.index("<svg") :].strip()
+    for before in (' id="', 'href="#', "url(#"):
+        text = text.replace(before, f"{before}{prefix}-")
+    named = f'<svg role="img" aria-label="{escape(label)}"'
+    return re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL).replace("<svg", named, 1)
+
+
+def file_name(name: str) -> str:
+    """Return a layer's name as part of a file's."""
+    return "".join(char if char.isalnum() or char in "-_." else "_" for char in name)
+
+
+def _save(figure: Figure, path: Path) -> None:
+    """Write a figure whole or not at all; the same figure gives the same bytes."""
+    stream = BytesIO()
+    with mpl.rc_context(STYLE):
+        # A date or a version would make two runs differ.
+        metadata = {"Date": None} if path.suffix == ".svg" else {"Software": None}
+        figure.savefig(stream, format=path.suffix[1:], dpi=150, metadata=metadata)
+    with replacing(path) as file:
+        file.write(stream.getvalue())

@@ -1,0 +1,151 @@
+"""Tables as cells of text: formatted, made harmless, measured; names shortened where there is little room.
+
+Comes in: a `Grid`. Goes out: `Cells`, a list of texts a column. Read by the three renderers, so that a terminal, a pipe
+and a page print the same numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from textwrap import wrap
+
+from rich.cells import cell_len, chop_cells
+
+from eie.errors import printable
+from eie.show import numbers
+from eie.show.sections import Column, Format, Grid, Value
+
+SHORTEST = 8
+LONGEST = 24
+MARK = "…"
+
+
+def cell(value: Value, column: Column) -> str:
+    """Write one value as its column says; empty for None."""
+    if value is None or isinstance(value, str):
+        return printable(value or "")
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    text = _WRITERS.get(column.format, numbers.number)(value)
+    # A heading that ends with the sign says it for all its cells.
+    return f"{text} %" if column.format in _SHARES and not column.heading.endswith("%") else text
+
+
+_SHARES = ("percent", "percent2", "deviation")
+_WRITERS: Mapping[Format, Callable[[float], str]] = {
+    "percent": numbers.percent,
+    "percent2": partial(numbers.percent, digits=2),
+    "deviation": partial(numbers.percent, sign="+"),
+    "factor": numbers.factor,
+    "count": numbers.count,
+    "fixed1": "{:,.1f}".format,
+    "fixed2": "{:,.2f}".format,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cells:
+    """One column ready to be laid out: heading, cells, the cell under the line; its format as the column's."""
+
+    heading: str
+    cells: tuple[str, ...]
+    total: str
+    format: Format
+
+    @property
+    def left(self) -> bool:
+        """Whether cells stand to the left."""
+        return self.format in ("text", "prose")
+
+    @property
+    def width(self) -> int:
+        """Room the cells take, headings broken between words."""
+        words = self.heading.split() or [""]
+        return max(map(cell_len, (*words, self.total, *self.cells)))
+
+    @property
+    def whole_width(self) -> int:
+        """Room the cells take with the heading on one line."""
+        return max(self.width, cell_len(self.heading))
+
+    def head(self, width: int) -> list[str]:
+        """Return the heading's lines; words stay whole."""
+        return broken(self.heading, width)
+
+    def lines(self, text: str, width: int) -> list[str]:
+        """Return a cell's lines: sentences are broken between words, everything else stays whole."""
+        return broken(text, width) if self.format == "prose" else [text]
+
+    def padded(self, text: str, width: int) -> str:
+        """Return a cell filled up to ``width``; wide characters count twice."""
+        blank = " " * (width - cell_len(text))
+        return text + blank if self.left else blank + text
+
+
+def broken(text: str, width: int) -> list[str]:
+    """Break text between words, never within one; at least one line."""
+    return wrap(text, width, break_long_words=False, break_on_hyphens=False) or [""]
+
+
+def cells_of(grid: Grid) -> list[Cells]:
+    """Format every column of a table."""
+    listed = []
+    for place, column in enumerate(grid.columns):
+        texts = [cell(row.get(column.key), column) for row in grid.rows]
+        if grid.grouped and place == 0:
+            texts = [text if i == 0 or text != texts[i - 1] else "" for i, text in enumerate(texts)]
+        total = "" if grid.total is None else cell(grid.total.get(column.key), column)
+        heading = printable(column.heading)
+        listed.append(Cells(heading=heading, cells=tuple(texts), total=total, format=column.format))
+    return listed
+
+
+def shortened(columns: Sequence[Cells], keys: int, width: int) -> list[Cells]:
+    """Shorten names (columns to the left), so that the key columns and the widest other one fit side by side."""
+    others = max((min(column.width, LONGEST) if column.left else column.width for column in columns[keys:]), default=0)
+    # keys x (limit + 2 blanks) + others <= width
+    limit = max(SHORTEST, min(LONGEST, (width - others) // max(keys, 1) - 2))
+    headings = short_names([column.heading for column in columns], limit, whole=False)
+    return [
+        replace(
+            column,
+            heading=heading,
+            cells=tuple(short_names(column.cells, limit)) if column.format == "text" else column.cells,
+        )
+        for column, heading in zip(columns, headings, strict=True)
+    ]
+
+
+def short_names(names: Sequence[str], limit: int, *, whole: bool = True) -> list[str]:
+    """Cut names over ``limit`` cells in the middle; names that differ stay different.
+
+    Ends are kept because that is where layers differ (``model.layers.11.mlp.down_proj``). Where two would still read
+    alike, a number takes the place of the mark. Without ``whole`` a name may be long, but none of its words.
+    """
+
+    def fits(name: str) -> bool:
+        return all(cell_len(word) <= limit for word in ([name] if whole else name.split()))
+
+    chosen: dict[str, str] = {name: name for name in names if fits(name)}
+    taken = set(chosen.values())
+    for name in names:
+        if name in chosen:
+            continue
+        short, i = _cut(name, limit, MARK), 1
+        while short in taken:
+            i += 1
+            short = _cut(name, limit, f"{MARK}{i}{MARK}")
+        chosen[name] = short
+        taken.add(short)
+    return [chosen[name] for name in names]
+
+
+def _cut(name: str, limit: int, mark: str) -> str:
+    """Keep as much of both ends as fits around the mark."""
+    room = max(limit - cell_len(mark), 2)
+    head = chop_cells(name, room // 2)[0]
+    # Chopping the reversed name keeps whole characters at the end too, two cells wide or one.
+    tail = chop_cells(name[::-1], room - room // 2)[0][::-1]
+    return f"{head}{mark}{tail}"

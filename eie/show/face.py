@@ -1,0 +1,185 @@
+"""The one face of everything this package returns.
+
+Comes in: a subclass's `sections`, headline, records and content. Goes out: ``str``, a short ``repr``, what notebooks
+show, HTML, JSON, CSV, DataFrames, figures. Subclassed by every answer and by what users hold in their hands (specs,
+networks, programs, traces); read by the command line.
+
+Renderers and figures are loaded when they are called: ``import eie`` stays instant, and no room below `eie.plots` needs
+matplotlib.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import replace
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, overload
+
+from eie.errors import EieError, printable
+from eie.show.envelope import LIBRARY, enveloped
+from eie.show.records import records_csv, records_frame, write_parquet
+from eie.show.sections import Section
+from eie.show.writing import write_text
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from rich.console import Console
+
+REPR_LENGTH = 240
+PLOTS = "eie.plots"
+
+
+class View(ABC):
+    """What can be shown: a subclass says what its sections are, every form of them comes from here."""
+
+    CLAIMS: ClassVar[str] = ""  # heads the count of claims that hold, where sections hold claims
+
+    @abstractmethod
+    def headline(self) -> str:
+        """Say in one line what this is."""
+
+    @abstractmethod
+    def sections(self) -> tuple[Section, ...]:
+        """Return tables, figures, claims and notes, in order."""
+
+    def brief(self) -> str:
+        """Say the same in the few words of a ``repr``: nothing that has to be computed first."""
+        return self.headline()
+
+    def section(self, name: str) -> View:
+        """Return one section, with its figure, to be shown on its own.
+
+        Raises
+        ------
+        EieError
+            If there is none of that name.
+        """
+        sections = self.sections()
+        for section in sections:
+            if section.name == name:
+                return Part(section, self._drawings().get(name, ""))
+        raise EieError(f"section {name!r}: must be one of {', '.join(section.name for section in sections)}")
+
+    def show(self, console: Console) -> None:
+        """Print on a rich console: fitted to a terminal's width, or one line a row where it is none."""
+        if console.is_terminal:
+            from eie.show import terminal
+
+            terminal.show(console, self.headline(), self.sections(), self.CLAIMS)
+        else:
+            console.file.write(str(self))
+
+    def to_html(self, path: str | Path | None = None) -> str:
+        """Return (and write, if ``path`` is given) one self-contained page, figures inside as SVG."""
+        from eie.show.page import page
+
+        return written(page(self.headline(), self.sections(), self.CLAIMS, self._drawings()), path)
+
+    @overload
+    def plot(self, folder: None = None) -> Mapping[str, object]: ...
+
+    @overload
+    def plot(self, folder: str | Path) -> list[Path]: ...
+
+    def plot(self, folder: str | Path | None = None) -> Mapping[str, object] | list[Path]:
+        """Draw the figures: matplotlib figures by name, or, with a folder, written there as PNG and SVG.
+
+        Raises
+        ------
+        EieError
+            If the folder cannot be made, or no figure shows this kind of answer.
+        """
+        # By name, so that figures stay above the answers they show.
+        plots = import_module(PLOTS)
+        drawn: Mapping[str, object] | list[Path]
+        drawn = plots.figures(self) if folder is None else plots.save(self, folder)
+        return drawn
+
+    def _drawings(self) -> Mapping[str, str]:
+        """Return figures as SVG elements, by section name."""
+        drawings: Mapping[str, str] = import_module(PLOTS).svgs(self)
+        return drawings
+
+    def __str__(self) -> str:
+        from eie.show.text import plain
+
+        return plain(self.headline(), self.sections(), self.CLAIMS)
+
+    def __repr__(self) -> str:
+        text = self.brief()
+        short = text if len(text) <= REPR_LENGTH else f"{text[:REPR_LENGTH]}..."
+        # A name in the headline may hold anything; what is printed must not move a terminal's cursor.
+        return f"<{type(self).__name__}: {printable(short)}>"
+
+    def _repr_html_(self) -> str:
+        from eie.show.page import fragment
+
+        return fragment(self.headline(), self.sections())
+
+
+class Answer(View):
+    """What a public function returns: a view that is also data."""
+
+    SCHEMA: ClassVar[str]
+
+    @abstractmethod
+    def records(self) -> list[dict[str, Any]]:
+        """Return flat rows, units in the keys: what CSV and DataFrames hold."""
+
+    @abstractmethod
+    def content(self) -> dict[str, Any]:
+        """Return everything as plain data, ready for JSON; docs/outputs.md explains each key."""
+
+    def to_json(self, path: str | Path | None = None, *, command: str = LIBRARY) -> str:
+        """Return (and write, if ``path`` is given) everything as JSON; `eie.read_answer` reads it back.
+
+        Parameters
+        ----------
+        command
+            What made it: the command line says its words.
+        """
+        return written(enveloped(self.SCHEMA, self.content(), command), path)
+
+    def to_csv(self, path: str | Path | None = None) -> str:
+        """Return (and write, if ``path`` is given) `records` as CSV."""
+        return written(records_csv(self.records()), path)
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Return `records` as a DataFrame (needs the ``data`` extra)."""
+        return records_frame(self.records())
+
+    def to_parquet(self, path: str | Path) -> None:
+        """Write `records` as Parquet (needs the ``data`` extra)."""
+        write_parquet(self.records(), path)
+
+
+class Part(View):
+    """One section of an answer, on its own."""
+
+    def __init__(self, section: Section, drawing: str) -> None:
+        self._section, self._drawing = section, drawing
+
+    def headline(self) -> str:
+        """The section's title."""
+        return self._section.title or self._section.name
+
+    def sections(self) -> tuple[Section, ...]:
+        """The section alone; its title is the headline."""
+        return (replace(self._section, title=""),)
+
+    def _drawings(self) -> Mapping[str, str]:
+        return {self._section.name: self._drawing}
+
+    def _repr_html_(self) -> str:
+        from eie.show.page import fragment
+
+        return fragment(self.headline(), self.sections(), self._drawings())
+
+
+def written(text: str, path: str | Path | None) -> str:
+    """Write a text where a path is given; return it either way."""
+    if path is not None:
+        write_text(path, text)
+    return text

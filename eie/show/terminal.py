@@ -1,0 +1,113 @@
+"""Sections on a terminal: tables as wide as it is, split into blocks where they are wider.
+
+Comes in: a headline and `Section` records, a width. Goes out: a rich renderable, all of it `Text`: rich reads markup
+and emoji codes in every bare string, and names come from files. Read by the command line through `eie.show.face`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import zip_longest
+from textwrap import wrap
+
+from rich.console import Console, Group
+from rich.text import Text
+
+from eie.errors import printable
+from eie.show.cells import LONGEST, Cells, cells_of, shortened
+from eie.show.sections import Grid, Section
+from eie.show.text import GAP, row_line, tally, verdict
+
+
+def rendered(headline: str, sections: Sequence[Section], claims: str, width: int) -> Group:
+    """Return everything for a terminal ``width`` characters wide."""
+    lines = [*prose(headline, width, style="bold"), Text()] if headline else []
+    for section in sections:
+        lines += section_texts(section, width)
+    statements = [statement for section in sections for statement in section.statements]
+    if claims and statements:
+        lines += prose(tally(statements, claims), width)
+    while lines and not lines[-1].plain:
+        lines.pop()
+    return Group(*lines)
+
+
+def show(console: Console, headline: str, sections: Sequence[Section], claims: str = "") -> None:
+    """Print on a terminal."""
+    # Lines are broken already; rich would break them once more, and in the middle of a number.
+    console.print(rendered(headline, sections, claims, console.width), highlight=False, markup=False, soft_wrap=True)
+
+
+def section_texts(section: Section, width: int) -> list[Text]:
+    """Lay a section out: title, tables, claims, notes."""
+    lines = [*prose(section.title, width, style="bold"), Text()] if section.title else []
+    for grid in section.grids:
+        lines += prose(grid.caption, width, style="italic") if grid.caption else []
+        for block in blocks(grid, width):
+            lines += [*block, Text()]
+        for note in grid.notes:
+            lines += prose(note, width, indent=2)
+        lines += [Text()] * bool(grid.notes)
+    for claim in section.statements:
+        style = {True: "green", False: "bold red", None: "dim"}[claim.holds]
+        first, *rest = prose(f"{verdict(claim)}  {claim.claim}", width, indent=6)
+        first.stylize(style, 0, len(verdict(claim)))
+        lines += [first, *rest, *prose(f"      found: {claim.found}", width, indent=13)]
+    lines += [Text()] * bool(section.statements)
+    for line in (*section.lines, *(f"Note: {note}" for note in section.notes)):
+        lines += prose(line, width, indent=2)
+    return [*lines, Text()] if section.lines or section.notes else lines
+
+
+def prose(text: str, width: int, *, indent: int = 0, style: str = "") -> list[Text]:
+    """Break a sentence between words; a word longer than a line (a path, a hash) stays whole."""
+    lines = wrap(
+        printable(text), width, break_long_words=False, break_on_hyphens=False, subsequent_indent=" " * indent,
+        drop_whitespace=True, replace_whitespace=False,
+    )  # fmt: skip
+    return [Text(line, style=style, no_wrap=True, overflow="ignore") for line in lines or [""]]
+
+
+def blocks(grid: Grid, width: int) -> Iterator[list[Text]]:
+    """Split a table into blocks that fit, each with the columns that say what a row is of."""
+    columns = shortened(cells_of(grid), grid.keys, width)
+    keys, rest = columns[: grid.keys], columns[grid.keys :]
+    key_widths = [column.width for column in keys]
+    room = width - sum(key_widths) - len(GAP) * len(keys)
+    chosen: list[Cells] = []
+    widths: list[int] = []
+    left = room
+    for column in rest:
+        # A sentence takes what is left, if that is enough to be read.
+        least = min(column.width, LONGEST) if column.format == "prose" else column.width
+        if chosen and least > left:
+            yield _block([*keys, *chosen], [*key_widths, *widths], grid)
+            chosen, widths, left = [], [], room
+        chosen.append(column)
+        widths.append(max(least, min(column.width, left)))
+        left -= widths[-1] + len(GAP)
+    yield _block([*keys, *chosen], [*key_widths, *widths], grid)
+
+
+def _block(columns: Sequence[Cells], widths: Sequence[int], grid: Grid) -> list[Text]:
+    lines = []
+    if any(column.heading for column in columns):
+        heads = [column.head(width) for column, width in zip(columns, widths, strict=True)]
+        height = max(map(len, heads))
+        # Headings stand on the line, as in print: short ones are filled up from above.
+        lines += _row(columns, widths, [[""] * (height - len(head)) + head for head in heads], style="bold")
+        lines.append(Text("─" * (sum(widths) + len(GAP) * (len(widths) - 1)), style="dim", no_wrap=True))
+    for i in range(len(grid.rows)):
+        cells = [column.lines(column.cells[i], width) for column, width in zip(columns, widths, strict=True)]
+        lines += _row(columns, widths, cells)
+    if grid.total is not None:
+        lines += _row(columns, widths, [[column.total] for column in columns], style="bold")
+    return lines
+
+
+def _row(
+    columns: Sequence[Cells], widths: Sequence[int], cells: Sequence[Sequence[str]], *, style: str = ""
+) -> list[Text]:
+    """Lay out one row, as many lines high as its highest cell."""
+    texts = zip_longest(*cells, fillvalue="")
+    return [Text(row_line(columns, widths, line), style=style, no_wrap=True, overflow="ignore") for line in texts]
