@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,11 +18,11 @@ from eie.cli.progress import Progress
 from eie.compiler.lower import Lowering
 from eie.compiler.program import Program
 from eie.compiler.program import compile as compile_network
-from eie.compression.coding import huffman
 from eie.compression.share import Initialisation
 from eie.errors import EieError, ProgramError, TraceError
 from eie.formats.npz import read_npy
 from eie.importers import load
+from eie.importers.stored import save
 from eie.kernels.jit import kernels_are_cached
 from eie.model.network import Layer, Network, dataflow
 from eie.model.trace import Trace
@@ -130,8 +131,11 @@ def warmup() -> None:
             simulate(program, rng.random((2, columns)))
             program.layers[0].decode()
         codes = rng.integers(0, 4, (8, 8)).astype(np.uint8)
-        compile_network(Layer.from_codes("warmup", codes, np.arange(4.0)), AcceleratorSpec(n_pe=2))
-        huffman.decode(huffman.encode(codes, 4))
+        shared = Layer.from_codes("warmup", codes, np.arange(4.0))
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / "warmup.eie"
+            save(Network.of(shared), file)
+            compile_network(load(file), AcceleratorSpec(n_pe=2))
     err.print("kernels are compiled and cached")
 
 

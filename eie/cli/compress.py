@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -27,7 +28,7 @@ _CRITERIA = ("magnitude", "l2", "random")
 @click.argument("model")
 @click.argument("recipe", required=False, metavar="[RECIPE.toml]")
 @model_options
-@click.option("-o", "--output", metavar="FILE", help="Where to write the network: .safetensors or .npz.")
+@click.option("-o", "--output", metavar="FILE", help="Where to write the network: .safetensors, .npz, or coded .eie.")
 @click.option("--sensitivity", is_flag=True, help="Accuracy against density, one layer at a time; no recipe.")
 @click.option("--densities", metavar="LIST", help="Of --sensitivity, as in 0.05,0.1,0.2.")
 @click.option("--granularity", metavar="NAME", help="Of --sensitivity: fine (default), N:M, row or column.")
@@ -41,7 +42,8 @@ _CRITERIA = ("magnitude", "l2", "random")
 def compress(model: str, recipe: str | None, **options: Any) -> None:
     """Compress MODEL by RECIPE.toml and print what each layer takes.
 
-    Without a recipe: the sizes of MODEL as it stands, or with --sensitivity how far each layer can be pruned. Recipes
+    -o NET.eie writes a coded file of the size that the last column counts. Without a recipe: the sizes of MODEL as it
+    stands (and -o NET.eie), or with --sensitivity how far each layer can be pruned. Recipes
     that fine-tune, or prune by gradients, need --data: a folder with the four files of MNIST or its successors.
     """
     from rich.console import Console
@@ -81,7 +83,7 @@ def _check(recipe: str | None, options: dict[str, Any]) -> None:
         raise click.UsageError("--sensitivity scans MODEL itself: give no recipe")
     if options["data"] and (options["trace_file"] or options["samples"]):
         raise click.UsageError("--data measures on its own test images: give no --trace or --samples")
-    if options["output"] and recipe is None:
+    if options["output"] and recipe is None and (options["sensitivity"] or not _is_coded(options["output"])):
         raise click.UsageError("-o needs a recipe: without one nothing is changed")
     if not options["sensitivity"]:
         given = [name for name in ("densities", "granularity", "criterion", "layers") if options[name]]
@@ -154,12 +156,30 @@ def _compress(
     else:
         network, report = follow(network, recipe, trainer, evaluate=evaluate, progress=progress.stage)
         sizes = report.sizes
-    if output is not None and report is not None:
+    ending = ""
+    if output is not None:
         progress.stage(f"writing {output}")
-        save(network, output, report.output_order)
+        order = None if report is None else report.output_order
+        # The table counts indices of the recipe's widths; the file has to be of the same ones to be of that size.
+        index_bits = report.recipe.index_bits if report is not None and _is_coded(output) else None
+        save(network, output, order, index_bits=index_bits)
+        if _is_coded(output):
+            ending = "\n" + _file_line(output, sizes.total.huffman_bytes)
     steps = "" if report is None else steps_table(report) + "\n"
     return {
-        "table": lambda: steps + size_table(sizes),
+        "table": lambda: steps + size_table(sizes) + ending,
         "json_file": lambda: compression_json(sizes, report),
         "csv_file": lambda: size_csv(sizes),
     }
+
+
+def _is_coded(output: str) -> bool:
+    return Path(output).suffix == ".eie"
+
+
+def _file_line(output: str, counted_bytes: int) -> str:
+    written = Path(output).stat().st_size
+    return (
+        f"{output}: {written:,} bytes, {100 * (written / counted_bytes - 1):+.1f} % of the P+Q+H column's "
+        f"{counted_bytes:,}: names, shapes and graph are in the file too\n"
+    )
