@@ -4,6 +4,7 @@ import hashlib
 from pathlib import Path
 
 import numpy as np
+from coded_models import SMALL, frozen_network
 
 import eie
 
@@ -23,3 +24,4 @@ def image_digest() -> str:
 
 if __name__ == "__main__":
     (ROOT / "tests" / "fixtures" / "lenet-300-100.image.sha256").write_text(image_digest() + "\n")
+    eie.save(frozen_network(), ROOT / "tests" / "fixtures" / SMALL)

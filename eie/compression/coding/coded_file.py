@@ -81,7 +81,7 @@ def pack(layer: Layer, index_bits: int) -> tuple[Form, Arrays]:
     """
     outline = outline_of(layer)
     _check(outline, layer)
-    form, arrays = _pack_weights(layer, outline, index_bits)
+    form, arrays = pack_weights(layer, index_bits)
     if layer.codebook is not None:
         arrays["codebook"] = layer.codebook
     if layer.bias is not None:
@@ -89,6 +89,27 @@ def pack(layer: Layer, index_bits: int) -> tuple[Form, Arrays]:
     if layer.bias_codes is not None:
         arrays["bias_codes"] = _bytes(bits.pack(layer.bias_codes, code_bits(layer.codebook)))
     return form, arrays
+
+
+def pack_weights(layer: Layer, index_bits: int) -> tuple[Form, Arrays]:
+    """Code the weights alone, codebook and bias left out; see `pack`."""
+    outline = outline_of(layer)
+    places, data = _in_rows(layer, outline)
+    alphabet = None if layer.codebook is None else 1 << code_bits(layer.codebook)
+    entries = relative.encode(places, data, index_bits)
+    arrays = _data(entries.codes, alphabet) | {"runs": _bytes(huffman.encode(entries.runs, 1 << index_bits))}
+    pattern = _pattern(places, outline)
+    if pattern is None:
+        return Form(index_bits), arrays
+    dense = np.zeros(outline.shape[0] * _width(outline), data.dtype)
+    dense[places] = data
+    packed = nm.encode(dense.reshape(outline.shape[0], -1), *pattern)
+    # Four 2-bit positions are a byte, and of 2:4's only 36 of 256 occur: coded by bytes they take 1.3 bits, not 2.
+    positions = huffman.encode(np.frombuffer(packed.indices, np.uint8), 256)
+    grouped = _data(packed.values.ravel(), alphabet) | {"positions": _bytes(positions)}
+    if _size(grouped) < _size(arrays):
+        return Form(index_bits, pattern), grouped
+    return Form(index_bits), arrays
 
 
 def unpack(outline: Outline, form: Form, arrays: Mapping[str, NDArray[Any]]) -> Layer:
@@ -137,6 +158,15 @@ def outline_of(layer: Layer) -> Outline:
 def code_bits(codebook: NDArray[Any] | None) -> int:
     """Bits that tell the levels of a codebook apart, 1 at least."""
     return 1 if codebook is None else max(1, (len(codebook) - 1).bit_length())
+
+
+def pattern_of(layer: Layer) -> tuple[int, int] | None:
+    """Return the (N, M) that a layer's weights keep, M one of `GROUPS`, or None: then only zero runs can store it."""
+    outline = outline_of(layer)
+    # Counts alone rule most layers out, and sorting the places of a large one takes a second.
+    if not _possible_patterns(layer.matrix.nnz, outline):
+        return None
+    return _pattern(_in_rows(layer, outline)[0], outline)
 
 
 def relative_codes(layer: Layer, index_bits: int) -> relative.RelativeCodes:
@@ -196,25 +226,6 @@ def _on_diagonal(matrix: SparseColumns, outline: Outline) -> SparseColumns:
     return SparseColumns.from_entries(shape=outline.shape, rows=matrix.rows, columns=columns, data=matrix.data)
 
 
-def _pack_weights(layer: Layer, outline: Outline, index_bits: int) -> tuple[Form, Arrays]:
-    places, data = _in_rows(layer, outline)
-    alphabet = None if layer.codebook is None else 1 << code_bits(layer.codebook)
-    entries = relative.encode(places, data, index_bits)
-    arrays = _data(entries.codes, alphabet) | {"runs": _bytes(huffman.encode(entries.runs, 1 << index_bits))}
-    pattern = _pattern(places, outline)
-    if pattern is None:
-        return Form(index_bits), arrays
-    dense = np.zeros(outline.shape[0] * _width(outline), data.dtype)
-    dense[places] = data
-    packed = nm.encode(dense.reshape(outline.shape[0], -1), *pattern)
-    # Four 2-bit positions are a byte, and of 2:4's only 36 of 256 occur: coded by bytes they take 1.3 bits, not 2.
-    positions = huffman.encode(np.frombuffer(packed.indices, np.uint8), 256)
-    grouped = _data(packed.values.ravel(), alphabet) | {"positions": _bytes(positions)}
-    if _size(grouped) < _size(arrays):
-        return Form(index_bits, pattern), grouped
-    return Form(index_bits), arrays
-
-
 def _unpack_weights(outline: Outline, form: Form, arrays: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
     """Return codes or weights, (outputs, width).
 
@@ -240,16 +251,23 @@ def _pattern(places: NDArray[np.int64], outline: Outline) -> tuple[int, int] | N
     """Return (N, M) of the smallest M of which no group holds more than N weights and few hold fewer; None without."""
     width = _width(outline)
     rows, columns = places // width, places % width
-    for m in GROUPS:
-        groups = -(-width // m)
-        n = -(-len(places) // (outline.shape[0] * groups))
-        if not 0 < n < m or n * groups * outline.shape[0] > (1 + _FILLED) * len(places):
-            continue
-        group = rows * groups + columns // m
+    for n, m in _possible_patterns(len(places), outline):
+        group = rows * -(-width // m) + columns // m
         # Places ascend, so a group is crowded exactly if the n-th weight after one lies in the same group.
         if not (group[n:] == group[:-n]).any():
             return n, m
     return None
+
+
+def _possible_patterns(weights: int, outline: Outline) -> list[tuple[int, int]]:
+    """Return each M with the least N whose groups have room for so many weights, and hardly any to spare."""
+    patterns = []
+    for m in GROUPS:
+        groups = outline.shape[0] * -(-_width(outline) // m)
+        n = -(-weights // groups)
+        if 0 < n < m and n * groups <= (1 + _FILLED) * weights:
+            patterns.append((n, m))
+    return patterns
 
 
 def _data(values: NDArray[Any], alphabet: int | None) -> Arrays:

@@ -10,7 +10,8 @@ What is counted, everything included (biases, codebooks, tables):
 - pruned: compressed sparse rows, 4 bytes a value, a column index and a row pointer;
 - pruned + shared (P+Q): a code and a relative index of fixed width for each entry, padding entries too, and the
   codebook. Weights that are not shared count 32 bits;
-- + Huffman (P+Q+H): codes and relative indices as `eie.compression.coding.huffman` stores them, with their tables.
+- + Huffman (P+Q+H): codes and relative indices as `eie.compression.coding.huffman` stores them, with their tables. A
+  layer that keeps N of every M weights counts as a coded file stores it, if that is less: positions instead of indices.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eie.compression.coding import huffman
-from eie.compression.coding.coded_file import code_bits, relative_codes
+from eie.compression.coding.coded_file import code_bits, pack_weights, pattern_of, relative_codes
 from eie.compression.pruning.prune import weight_shape
 from eie.model.network import Layer, Network
 
@@ -68,7 +69,7 @@ class Size:
     weight_bits_huffman, index_bits_huffman
         Mean bits an entry, Huffman-coded; tables not counted.
     dense_bytes, pruned_bytes, shared_bytes, huffman_bytes
-        The four stages, everything counted.
+        The four stages, everything counted. The bits above are those of relative indices, whatever the last one counts.
     published
         The paper's row for this layer, if there is one.
     """
@@ -179,48 +180,54 @@ def csr_bytes(layer: Layer) -> int:
 
 
 def _layer_size(layer: Layer | None, before: Layer, index_bits: int, published: Published | None) -> Size:
-    weights, dense_bytes = weight_count(before), float32_bytes(before)
     if layer is None:
-        return Size(
-            name=before.name,
-            weights=weights,
-            kept=0,
-            entries=0,
-            weight_bits_pq=0.0,
-            weight_bits_huffman=0.0,
-            index_bits_pq=0.0,
-            index_bits_huffman=0.0,
-            dense_bytes=dense_bytes,
-            pruned_bytes=0,
-            shared_bytes=0,
-            huffman_bytes=0,
-            published=published,
-        )
+        return _gone(before, published)
     kept, biases = layer.matrix.nnz, layer.outputs * layer.has_bias
     coded = relative_codes(layer, index_bits)
     entries = len(coded.codes)
-    weight_bits, codebook_bytes, bias_bits = FLOAT_BITS, 0, FLOAT_BITS
-    if layer.codebook is not None:
-        weight_bits = bias_bits = code_bits(layer.codebook)
-        codebook_bytes = 4 * len(layer.codebook)
-    fixed_bytes = codebook_bytes + _whole_bytes(biases * bias_bits)
+    weight_bits, codebook_bytes = FLOAT_BITS, 0
     run_bits, run_table = _huffman_bits(coded.runs, 1 << index_bits)
-    word_bits, code_table = entries * weight_bits, 0
+    word_bits, code_table = entries * FLOAT_BITS, 0
     if layer.codebook is not None:
+        weight_bits, codebook_bytes = code_bits(layer.codebook), 4 * len(layer.codebook)
         word_bits, code_table = _huffman_bits(coded.codes, 1 << weight_bits)
+    fixed_bytes = codebook_bytes + _whole_bytes(biases * weight_bits)
+    huffman_bytes = _whole_bytes(word_bits) + code_table + _whole_bytes(run_bits) + run_table
+    if pattern_of(layer) is not None:
+        _, arrays = pack_weights(layer, index_bits)
+        huffman_bytes = sum(array.nbytes for array in arrays.values())
     return Size(
         name=before.name,
-        weights=weights,
+        weights=weight_count(before),
         kept=kept,
         entries=entries,
         weight_bits_pq=float(weight_bits),
         weight_bits_huffman=word_bits / max(1, entries),
         index_bits_pq=float(index_bits),
         index_bits_huffman=run_bits / max(1, entries),
-        dense_bytes=dense_bytes,
+        dense_bytes=float32_bytes(before),
         pruned_bytes=csr_bytes(layer),
         shared_bytes=_whole_bytes(entries * (weight_bits + index_bits)) + fixed_bytes,
-        huffman_bytes=_whole_bytes(word_bits) + code_table + _whole_bytes(run_bits) + run_table + fixed_bytes,
+        huffman_bytes=huffman_bytes + fixed_bytes,
+        published=published,
+    )
+
+
+def _gone(before: Layer, published: Published | None) -> Size:
+    """Return the row of a layer that was taken out."""
+    return Size(
+        name=before.name,
+        weights=weight_count(before),
+        kept=0,
+        entries=0,
+        weight_bits_pq=0.0,
+        weight_bits_huffman=0.0,
+        index_bits_pq=0.0,
+        index_bits_huffman=0.0,
+        dense_bytes=float32_bytes(before),
+        pruned_bytes=0,
+        shared_bytes=0,
+        huffman_bytes=0,
         published=published,
     )
 
