@@ -310,7 +310,7 @@ class TestRightHash:
             ({"0.codebook": np.zeros(4)}, r"codebook is float64 \(4,\): must be one row of float32"),
             ({"0.bias_codes": np.zeros(2, np.uint8)}, "layer 'conv': 4 values of 2 bits take 1 bytes, not 2"),
             ({"0.codebook": np.zeros(3, np.float32)}, "codes holds 3: must be 0 to 2"),
-            ({"1.values": np.full(50, np.nan, np.float32)}, r"layer 'wide': weights\[0, 0\] = nan"),
+            ({"1.values": np.full(50, np.nan, np.float32)}, r"layer 'wide': weights\[0, 5\] = nan"),
             ({"1.values": np.ones(3, np.float32)}, "relative codes: 3 codes and 50 runs: must be equally many"),
             ({"1.runs": np.zeros(0, np.uint8)}, "huffman: 0 bytes"),
             ({"2.positions": np.zeros(0, np.uint8)}, "huffman: 0 bytes"),
@@ -378,6 +378,65 @@ class TestRefusals:
         with pytest.raises(eie.EieError, match=r"'a\\nb': must be printable text"):
             eie.save(network, tmp_path / "net.eie")
         assert not list(tmp_path.iterdir())
+
+
+RECIPE = """
+index_bits = { "*" = 5 }
+[[step]]
+kind = "share"
+    [[step.rule]]
+    bits = 4
+"""
+
+
+class TestCommandLine:
+    def test_compress_writes_it_and_says_how_large_it_is(self, cli, tmp_path):
+        (tmp_path / "share.toml").write_text(RECIPE)
+        code, out, err = cli("compress", "lenet-300-100", "share.toml", "-o", "net.eie")
+        assert (code, err) == (0, "")
+        written = (tmp_path / "net.eie").stat().st_size
+        assert written <= 1.02 * 24_630 + 600 * 3
+        assert out.splitlines()[-1] == (
+            f"net.eie: {written:,} bytes, {written / 246.3 - 100:+.1f} % of the P+Q+H column's 24,630: names, shapes "
+            "and graph are in the file too"
+        )
+        network = eie.load(tmp_path / "net.eie")
+        assert [layer.matrix.nnz for layer in network.layers] == [18_816, 2_700, 260]
+        assert network.notes[-1] == "compressed by share"
+        assert network.sha256 == hashlib.sha256((tmp_path / "net.eie").read_bytes()).hexdigest()
+
+    def test_without_a_recipe_the_network_as_it_stands(self, cli, tmp_path):
+        code, out, _ = cli("compress", "lenet-5", "-o", "net.eie")
+        assert code == 0
+        assert out.splitlines()[-1].startswith("net.eie: ")
+        assert_same(eie.load(tmp_path / "net.eie"), replace(eie.load("lenet-5"), trace=None))
+        for words in (("-o", "net.npz"), ("--sensitivity", "-o", "net.eie")):
+            code, _, err = cli("compress", "lenet-5", *words)
+            assert code == 2
+            assert "-o needs a recipe" in err
+
+    def test_other_suffixes_print_no_further_line(self, cli, tmp_path):
+        (tmp_path / "share.toml").write_text(RECIPE)
+        code, out, _ = cli("compress", "lenet-300-100", "share.toml", "-o", "net.npz")
+        assert code == 0
+        assert out.splitlines()[-1].startswith("published: ")
+
+    def test_every_command_reads_it(self, cli, tmp_path):
+        eie.save(shared(eie.load("lenet-5")), tmp_path / "net.eie", index_bits=5)
+        code, out, _ = cli("inspect", "net.eie")
+        assert code == 0
+        assert out.startswith("lenet-5 for EIE_64PE")
+        code, _, _ = cli("compile", "net.eie", "-o", "program.safetensors")
+        assert code == 0
+        compiled = eie.Program.load(tmp_path / "program.safetensors")
+        assert compiled.content_hash == eie.compile(eie.load(tmp_path / "net.eie")).content_hash
+        code, out, _ = cli("run", "net.eie", "--samples", 1)
+        assert code == 0
+        assert "no activations were given" in out
+        (tmp_path / "net.eie").write_bytes((tmp_path / "net.eie").read_bytes() + b"\n")
+        code, out, err = cli("run", "net.eie")
+        assert (code, out) == (1, "")
+        assert err == "eie: net.eie: damaged: its content does not match its hash\n"
 
 
 def test_the_frozen_file_reads_as_ever(root):
