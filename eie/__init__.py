@@ -12,7 +12,6 @@ from eie.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from eie.compiler.program import Program, compile
-    from eie.compression.apply import compress
     from eie.compression.recipe import Recipe, load_recipe
     from eie.compression.report import CompressionReport
     from eie.errors import EieError
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from eie.simulation import simulate
     from eie.spec import EIE_64PE, EIE_256PE, AcceleratorSpec, load_spec
     from eie.studies.compare import compare
+    from eie.studies.compress import compress
     from eie.studies.granularity.study import granularity
     from eie.studies.search.search import search
     from eie.sweeps.result import SweepResult
@@ -49,7 +49,7 @@ _HOMES = {
     "Trace": "eie.model.trace",
     "compare": "eie.studies.compare",
     "compile": "eie.compiler.program",
-    "compress": "eie.compression.apply",
+    "compress": "eie.studies.compress",
     "granularity": "eie.studies.granularity.study",
     "load": "eie.importers",
     "load_recipe": "eie.compression.recipe",

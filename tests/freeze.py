@@ -7,6 +7,7 @@ import hashlib
 from pathlib import Path
 
 import numpy as np
+from coded_models import SMALL, frozen_network
 
 import eie
 from eie.spec import reads
@@ -56,3 +57,4 @@ if __name__ == "__main__":
     PAGE = ROOT / "docs" / "spec.md"
     PAGE.write_text(with_table(PAGE.read_text()))
     (ROOT / "tests" / "fixtures" / "lenet-300-100.image.sha256").write_text(image_digest() + "\n")
+    eie.save(frozen_network(), ROOT / "tests" / "fixtures" / SMALL)

@@ -47,6 +47,8 @@ def test_after_warmup_nothing_is_left_to_compile(root, tmp_path):
     assert warm
     assert compiled("run", "lenet-300-100", "--samples", "40") == warm
     assert compiled("run", "lenet-5", "--samples", "1", "--set", "act_queue_depth=300") == warm
+    assert compiled("compress", "lenet-5", "-o", str(tmp_path / "net.eie")) == warm
+    assert compiled("inspect", str(tmp_path / "net.eie")) == warm
 
 
 @pytest.mark.parametrize("before", ["", "elsewhere"])

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from eie.cli.options import how_to_read, model_options
-from eie.cli.outputs import check_files, deliver, output_options
+from eie.cli.outputs import check_files, deliver, note, output_options
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,7 +27,7 @@ _CRITERIA = ("magnitude", "l2", "random")
 @click.argument("model")
 @click.argument("recipe", required=False, metavar="[RECIPE.toml]")
 @model_options
-@click.option("-o", "--output", metavar="FILE", help="Where to write the network: .safetensors or .npz.")
+@click.option("-o", "--output", metavar="FILE", help="Where to write the network: .safetensors, .npz, or coded .eie.")
 @click.option("--sensitivity", is_flag=True, help="Accuracy against density, one layer at a time; no recipe.")
 @click.option("--densities", metavar="LIST", help="Of --sensitivity, as in 0.05,0.1,0.2.")
 @click.option("--granularity", metavar="NAME", help="Of --sensitivity: fine (default), N:M, row or column.")
@@ -39,7 +40,8 @@ _CRITERIA = ("magnitude", "l2", "random")
 def compress(model: str, recipe: str | None, **options: Any) -> None:
     """Compress MODEL by RECIPE.toml and print what each layer takes.
 
-    Without a recipe: the sizes of MODEL as it stands, or with --sensitivity how far each layer can be pruned. Recipes
+    -o NET.eie writes a coded file of the size that the last column counts. Without a recipe: the sizes of MODEL as it
+    stands (and -o NET.eie), or with --sensitivity how far each layer can be pruned. Recipes
     that fine-tune, or prune by gradients, need --data: a folder with the four files of MNIST or its successors.
     """
     from eie.cli.inputs import labelled_network, stderr, trainer_on
@@ -49,6 +51,7 @@ def compress(model: str, recipe: str | None, **options: Any) -> None:
     _check(recipe, options)
     check_files(options, model, recipe)
     answer: Answer
+    written = ""
     with Progress(stderr()) as progress:
         progress.stage(f"reading {model}")
         network = labelled_network(
@@ -60,7 +63,7 @@ def compress(model: str, recipe: str | None, **options: Any) -> None:
         if options["sensitivity"]:
             answer = _scan(network=network, evaluate=evaluate, progress=progress, options=options)
         else:
-            answer = _compress(
+            answer, written = _compress(
                 network=network,
                 recipe=steps,
                 trainer=trainer,
@@ -69,6 +72,8 @@ def compress(model: str, recipe: str | None, **options: Any) -> None:
                 output=options["output"],
             )
     deliver(answer, options)
+    if written:
+        note(written)
 
 
 def _check(recipe: str | None, options: dict[str, Any]) -> None:
@@ -76,7 +81,7 @@ def _check(recipe: str | None, options: dict[str, Any]) -> None:
         raise click.UsageError("--sensitivity scans MODEL itself: give no recipe")
     if options["data"] and (options["trace_file"] or options["samples"]):
         raise click.UsageError("--data measures on its own test images: give no --trace or --samples")
-    if options["output"] and recipe is None:
+    if options["output"] and recipe is None and (options["sensitivity"] or not _is_coded(options["output"])):
         raise click.UsageError("-o needs a recipe: without one nothing is changed")
     if not options["sensitivity"]:
         misplaced = [name for name in ("densities", "granularity", "criterion", "layers") if options[name]]
@@ -129,15 +134,34 @@ def _compress(
     evaluate: Callable[[Network], float] | None,
     progress: Progress,
     output: str | None,
-) -> Answer:
-    from eie.compression.apply import compress as follow
+) -> tuple[Answer, str]:
+    """Follow the recipe, if any, and write the network; the second value says what a coded file came to."""
+    from eie.compression.apply import follow
     from eie.compression.coding.size import size_report
     from eie.importers.stored import save
 
     if recipe is None:
-        return size_report(network)
-    network, report = follow(network, recipe, trainer, evaluate=evaluate, progress=progress.stage)
-    if output is not None:
-        progress.stage(f"writing {output}")
-        save(network, output, report.output_order)
-    return report
+        sizes, order, index_bits = size_report(network), None, None
+        answer: Answer = sizes
+    else:
+        network, report = follow(network, recipe, trainer, evaluate=evaluate, progress=progress.stage)
+        answer, sizes, order = report, report.sizes, report.output_order
+        # The table counts indices of the recipe's widths; the file has to be of the same ones to be of that size.
+        index_bits = report.recipe.index_bits if output is not None and _is_coded(output) else None
+    if output is None:
+        return answer, ""
+    progress.stage(f"writing {output}")
+    save(network, output, order, index_bits=index_bits)
+    return answer, _file_line(output, sizes.total.huffman_bytes) if _is_coded(output) else ""
+
+
+def _is_coded(output: str) -> bool:
+    return Path(output).suffix == ".eie"
+
+
+def _file_line(output: str, counted_bytes: int) -> str:
+    written = Path(output).stat().st_size
+    return (
+        f"{output}: {written:,} bytes, {100 * (written / counted_bytes - 1):+.1f} % of the P+Q+H column's "
+        f"{counted_bytes:,}: names, shapes and graph are in the file too"
+    )

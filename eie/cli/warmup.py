@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import tempfile
+from pathlib import Path
+
 import click
 
 
@@ -13,8 +16,9 @@ def warmup() -> None:
     from eie.cli.inputs import stderr
     from eie.cli.progress import Progress
     from eie.compiler.program import compile as compile_network
-    from eie.compression.coding import huffman
-    from eie.model.network import Layer
+    from eie.importers import load
+    from eie.importers.stored import save
+    from eie.model.network import Layer, Network
     from eie.simulation import simulate
     from eie.spec import AcceleratorSpec
 
@@ -37,6 +41,9 @@ def warmup() -> None:
             simulate(program, rng.random((2, columns)))
             program.layers[0].decode()
         codes = rng.integers(0, 4, (8, 8)).astype(np.uint8)
-        compile_network(Layer.from_codes("warmup", codes, np.arange(4.0)), AcceleratorSpec(n_pe=2))
-        huffman.decode(huffman.encode(codes, 4))
+        shared = Layer.from_codes("warmup", codes, np.arange(4.0))
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / "warmup.eie"
+            save(Network.of(shared), file)
+            compile_network(load(file), AcceleratorSpec(n_pe=2))
     console.print("kernels are compiled and cached")

@@ -1,7 +1,7 @@
 """Following a recipe, step by step.
 
 Comes in: a `Network`, a `Recipe` and, where the recipe trains, a `Trainer`. Goes out: the compressed `Network` and a
-`CompressionReport`. Called by users as ``eie.compress``, by the command line and by the example scripts.
+`CompressionReport`. Called by `eie.studies.compress`, which users call as ``eie.compress``, and by other studies.
 """
 
 from __future__ import annotations
@@ -29,56 +29,23 @@ from eie.compression.report import CompressionReport, StepRecord
 from eie.compression.share import ShareReport, share
 from eie.compression.training.trainer import Trainer
 from eie.errors import RecipeError
-from eie.importers.entrance import Model, as_network
 from eie.model.network import Layer, Network
 
 Evaluate = Callable[[Network], float]
 
 
-def compress(
-    model: Model,
+def follow(
+    network: Network,
     recipe: Recipe | Mapping[str, Any] | str | Path,
     trainer: Trainer | None = None,
     *,
     evaluate: Evaluate | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> tuple[Network, CompressionReport]:
-    """Compress a network by a recipe.
-
-    Parameters
-    ----------
-    model
-        A path, the name of a shipped model, a `Layer` or a `Network`.
-    recipe
-        A `Recipe`, a mapping of the same form, or a ``.toml`` file; see docs/recipes.md.
-    trainer
-        For steps that fine-tune or need gradients.
-    evaluate
-        Measures accuracy after each step where there is no trainer to ask.
-    progress
-        Called with a line of text before each step and round.
-
-    Returns
-    -------
-    tuple
-        The compressed network, and the `CompressionReport`: sizes, accuracies and what each step did.
-
-    Raises
-    ------
-    RecipeError
-        If the recipe is wrong, asks for training and there is no trainer, or does not fit the network.
-
-    Examples
-    --------
-    >>> import eie
-    >>> recipe = {"step": [{"kind": "prune", "rule": [{"density": 0.04}]}]}
-    >>> network, report = eie.compress("lenet-300-100", recipe)
-    >>> [layer.matrix.nnz for layer in network.layers], report.sizes.total.kept
-    ([9408, 1200, 40], 10648)
-    """
+    """Compress a network by a recipe; parameters, what comes back and errors as of `eie.compress`."""
     recipe = _read(recipe)
     _check_trainer(recipe, trainer)
-    original = network = as_network(model)
+    original = network
     measure = evaluate if trainer is None else trainer.accuracy
     before = None if measure is None else measure(network)
     records: list[StepRecord] = []

@@ -51,10 +51,27 @@ def _read_bfloat16(path: Path, name: str) -> NDArray[np.float32]:
     return (halves.astype(np.uint32) << 16).view(np.float32).reshape(entry["shape"])
 
 
-def write_safetensors(path: str | Path, arrays: Mapping[str, NDArray[Any]], header: Mapping[str, str]) -> None:
-    """Write tensors and a text header, atomically."""
+def parse_safetensors(data: bytes, where: str, kind: type[EieError]) -> Arrays:
+    """Read every tensor out of the bytes of a ``.safetensors`` file; its offsets are checked against its length."""
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
+    try:
+        return load(data)
+    except (SafetensorError, ValueError, TypeError, KeyError, MemoryError, OverflowError) as error:
+        raise kind(f"{where}: not a usable .safetensors file: {first_line(error)}") from None
+
+
+def safetensors_bytes(arrays: Mapping[str, NDArray[Any]], header: Mapping[str, str]) -> bytes:
+    """Return what `write_safetensors` writes."""
     from safetensors.numpy import save
 
-    contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    data: bytes = save({name: np.ascontiguousarray(array) for name, array in arrays.items()}, dict(header))
+    return data
+
+
+def write_safetensors(path: str | Path, arrays: Mapping[str, NDArray[Any]], header: Mapping[str, str]) -> None:
+    """Write tensors and a text header, atomically."""
+    data = safetensors_bytes(arrays, header)
     with replacing(path) as file:
-        file.write(save(contiguous, dict(header)))
+        file.write(data)

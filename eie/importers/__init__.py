@@ -22,6 +22,7 @@ _READERS: dict[str, tuple[str, tuple[str, ...]]] = {
     ".toml": ("toml", ("mask",)),
     ".npz": ("state_dict", ("mask",)),
     ".safetensors": ("state_dict", ("mask",)),
+    ".eie": ("coded", ()),
     ".onnx": ("onnx", ("unsupported", "input_shape")),
     ".pt": ("state_dict", ("mask",)),
     ".pth": ("state_dict", ("mask",)),

@@ -15,6 +15,7 @@ from eie.formats import torch_file
 from eie.formats.files import Arrays
 from eie.formats.npz import read_npz
 from eie.formats.safetensors import read_safetensors
+from eie.importers import coded
 from eie.importers.layouts import plain_weights
 from eie.importers.tensors import network_from
 from eie.model.network import Network
@@ -31,6 +32,8 @@ def _safetensors_arrays(path: Path) -> tuple[Arrays, list[str]]:
     arrays, header = read_safetensors(path, ModelError)
     if "eie" in header:
         raise ModelError(f"{path}: a compiled program, not a model: use eie simulate or eie inspect")
+    if coded.KEY in header:
+        raise ModelError(f"{path}: a coded network: its name must end in .eie")
     return arrays, []
 
 

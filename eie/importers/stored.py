@@ -1,6 +1,7 @@
 """Networks as eie writes them: a state dict that also holds what state dicts leave out.
 
-Comes in: a `Network`. Goes out: a ``.safetensors`` or ``.npz`` file, and an equal `Network` again, through `eie.load`.
+Comes in: a `Network`. Goes out: a ``.safetensors`` or ``.npz`` file, and an equal `Network` again, through `eie.load`;
+or a ``.eie`` file, which `coded` writes. Read by whoever calls `eie.save`.
 
 The arrays are those of any state dict (``X.weight`` and ``X.bias``, or ``X.codes``, ``X.codebook``, ``X.bias_codes``; a
 convolution's kernel as (out, in / groups, kh, kw)), so that other programs can read them. The array ``eie.network``
@@ -20,10 +21,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from eie.compression.coding.size import bits_for
 from eie.errors import ModelError
 from eie.formats.files import Arrays, read_json
 from eie.formats.npz import write_npz
 from eie.formats.safetensors import write_safetensors
+from eie.importers import coded
+from eie.importers.description import describe
 from eie.model import geometry
 from eie.model.graph import Graph
 from eie.model.network import Layer, Network
@@ -31,56 +35,58 @@ from eie.model.trace import Trace
 
 KEY = "eie.network"
 SCHEMA = 1
+_SUFFIXES = (".npz", ".safetensors", ".eie")
 _TRACE, _GRAPH, _ORDER = "eie.trace/", "eie.graph/", "eie.output_order"
 
 
-def save(network: Network, path: str | Path, output_order: NDArray[np.int64] | None = None) -> None:
+def save(
+    network: Network,
+    path: str | Path,
+    output_order: NDArray[np.int64] | None = None,
+    *,
+    index_bits: int | Mapping[str, int] | None = None,
+) -> None:
     """Write a network so that `eie.load` reads an equal one.
 
     Parameters
     ----------
     path
-        Ends in ``.safetensors`` or ``.npz``.
+        Ends in ``.safetensors`` or ``.npz``: dense arrays that other programs read too, and the trace. Or in ``.eie``:
+        a coded file of the size that ``eie compress`` reports, without the trace.
     output_order
         Kept with the network for whoever reads its outputs, where a permutation moved the last layer's rows.
+    index_bits
+        Of a ``.eie`` file: bits of a relative index, 1 to 8, for all layers or by pattern of their names, as for
+        `eie.compression.coding.size.size_report`; 4 by default.
 
     Raises
     ------
     ModelError
-        For another suffix.
+        For another suffix, or if a coded file cannot hold the network.
     """
-    writers: dict[str, Any] = {
-        ".npz": write_npz,
-        ".safetensors": lambda file, arrays: write_safetensors(file, arrays, {}),
-    }
     suffix = Path(path).suffix
-    if suffix not in writers:
-        raise ModelError(f"{path}: unknown suffix {suffix!r}: must be one of {', '.join(writers)}")
+    if suffix not in _SUFFIXES:
+        raise ModelError(f"{path}: unknown suffix {suffix!r}: must be one of {', '.join(_SUFFIXES)}")
+    if suffix == ".eie":
+        by_layer = {
+            layer.name: bits_for(layer.name, {} if index_bits is None else index_bits) for layer in network.layers
+        }
+        coded.write(network, path, index_bits=by_layer, output_order=output_order)
+        return
+    if index_bits is not None:
+        raise ModelError(f"{path}: index_bits does not apply to {suffix} files, only to .eie")
     arrays = to_arrays(network)
     if output_order is not None:
         arrays[_ORDER] = output_order
-    writers[suffix](path, arrays)
+    if suffix == ".npz":
+        write_npz(path, arrays)
+    else:
+        write_safetensors(path, arrays, {})
 
 
 def to_arrays(network: Network) -> Arrays:
-    """Return everything that `save` writes."""
-    header: dict[str, Any] = {
-        "schema": SCHEMA,
-        "name": network.name,
-        "sequential": network.sequential,
-        "source": network.source,
-        "notes": list(network.notes),
-        "graph": None if network.graph is None else network.graph.describe(),
-        "layers": [
-            {
-                "name": layer.name,
-                "relu": layer.relu,
-                "synthetic": layer.synthetic,
-                "geometry": geometry.describe(layer.geometry),
-            }
-            for layer in network.layers
-        ],
-    }
+    """Return what `save` writes into a ``.safetensors`` or ``.npz`` file."""
+    header = {"schema": SCHEMA, **describe(network)}
     arrays: Arrays = {KEY: np.frombuffer(json.dumps(header).encode(), np.uint8)}
     for layer in network.layers:
         arrays |= _layer_arrays(layer)

@@ -101,8 +101,8 @@ def encode(symbols: NDArray[Any], alphabet: int) -> bytes:
     stream = np.zeros(int(ends[-1]) if flat.size else 0, np.uint8)
     for bit in range(int(lengths.max(initial=0))):
         # Bit 0 is a word's lowest and its last.
-        has = lengths[flat] > bit
-        stream[ends[has] - 1 - bit] = (words[flat[has]] >> bit) & 1
+        reaching = lengths[flat] > bit
+        stream[ends[reaching] - 1 - bit] = (words[flat[reaching]] >> bit) & 1
     head = bytes([alphabet - 1]) + bits.pack(lengths, 4) + flat.size.to_bytes(COUNT_BYTES, "little")
     return head + np.packbits(stream).tobytes()
 
@@ -121,18 +121,20 @@ def decode(data: bytes) -> NDArray[np.uint8]:
         raise ModelError(f"huffman: {len(data)} bytes: too short to hold a table")
     lengths = bits.unpack(data[1 : head - COUNT_BYTES], 4, alphabet).astype(np.uint8)
     count = int.from_bytes(data[head - COUNT_BYTES : head], "little")
-    stream = np.unpackbits(np.frombuffer(data, np.uint8, offset=head))
+    stream = frozen(np.frombuffer(data, np.uint8, offset=head), np.uint8)
+    # Kraft's sum: above 1 the lengths are those of no code. A word takes a bit or more, so a count that the stream
+    # cannot hold is refused before its symbols take memory.
     share = float(np.ldexp(1.0, -lengths[lengths > 0].astype(int)).sum())
-    if share > 1 or count > len(stream):
+    if share > 1 or count > 8 * len(stream):
         raise ModelError("huffman: damaged: its table is no code, or it states more symbols than it can hold")
     order = np.lexsort((np.arange(alphabet), lengths))
     symbols = np.empty(count, np.uint8)
     used = kernels.decode(
-        frozen(stream, np.uint8),
+        stream,
         frozen(np.bincount(lengths, minlength=MAX_LENGTH + 1), np.int64),
         frozen(order[np.count_nonzero(lengths == 0) :], np.uint8),
         symbols,
     )
-    if used < 0 or -(-used // 8) != len(data) - head or stream[used:].any():
+    if used < 0 or -(-used // 8) != len(stream) or (used % 8 and stream[-1] & (0xFF >> used % 8)):
         raise ModelError("huffman: damaged: its code words do not end where its symbols do")
     return symbols

@@ -47,8 +47,8 @@ class NmMatrix:
 
     def nbytes(self, value_bits: int | None = None) -> int:
         """Bytes of values (``value_bits`` each; by default as they are held) and indices."""
-        held = self.values.itemsize * 8 if value_bits is None else value_bits
-        return -(-self.values.size * held // 8) + len(self.indices)
+        bits_each = self.values.itemsize * 8 if value_bits is None else value_bits
+        return -(-self.values.size * bits_each // 8) + len(self.indices)
 
 
 def index_bits(m: int) -> int:
@@ -81,7 +81,7 @@ def encode(matrix: NDArray[Any], n: int, m: int) -> NmMatrix:
     used = dense != 0
     crowded = np.argwhere(used.sum(axis=2) > n)
     if len(crowded):
-        row, group = (int(one) for one in crowded[0])
+        row, group = map(int, crowded[0])
         raise ModelError(
             f"row {row}, columns {group * m} to {min(group * m + m, columns) - 1}: "
             f"{int(used[row, group].sum())} non-zeros: {n}:{m} allows {n} (prune with granularity {n}:{m} first)"

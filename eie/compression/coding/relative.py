@@ -1,6 +1,7 @@
 """Deep Compression's storage of a pruned layer: codes and zero runs over the flattened weights.
 
-Comes in: codes (outputs, inputs), row by row. Goes out: the entries' codes and runs. A gap of 2**b zeros or more costs
+Comes in: codes (outputs, inputs), row by row, or weights that are not shared. Goes out: the entries' codes and runs,
+and the flattened codes again. Read by `coded_file` and `size`. A gap of 2**b zeros or more costs
 padding entries (code 0, run 2**b - 1), as in the accelerator's own encoding; see docs/cycle-model.md.
 """
 
@@ -21,11 +22,13 @@ class RelativeCodes:
 
     Attributes
     ----------
-    codes, runs
-        uint8 (entries,): a code, 0 for padding; zeros skipped since the entry before.
+    codes
+        (entries,) of the type that was encoded: a code or weight, 0 for padding.
+    runs
+        uint8 (entries,): zeros skipped since the entry before.
     """
 
-    codes: NDArray[np.uint8]
+    codes: NDArray[Any]
     runs: NDArray[np.uint8]
 
     @property
@@ -42,14 +45,14 @@ def encode(positions: NDArray[Any], codes: NDArray[Any], index_bits: int) -> Rel
     positions
         (nnz,) ascending places of the non-zeros in the flattened array.
     codes
-        (nnz,) their codes, none of them 0.
+        (nnz,) their codes (uint8) or weights (float32), none of them 0.
     index_bits
         b, bits of a run, 1 to 8.
 
     Examples
     --------
-    >>> one = encode(np.array([2, 3, 22]), np.array([1, 2, 3]), 4)
-    >>> one.codes.tolist(), one.runs.tolist()
+    >>> entries = encode(np.array([2, 3, 22]), np.array([1, 2, 3], np.uint8), 4)
+    >>> entries.codes.tolist(), entries.runs.tolist()
     ([1, 2, 0, 3], [2, 0, 15, 2])
     """
     places = np.concatenate((np.full(1, -1), positions)).astype(np.int64)
@@ -59,22 +62,25 @@ def encode(positions: NDArray[Any], codes: NDArray[Any], index_bits: int) -> Rel
     entries = int(last[-1]) + 1 if len(last) else 0
     runs = np.full(entries, (1 << index_bits) - 1, np.uint8)
     runs[last] = gaps & ((1 << index_bits) - 1)
-    out = np.zeros(entries, np.uint8)
+    out = np.zeros(entries, codes.dtype)
     out[last] = codes
     return RelativeCodes(out, runs)
 
 
-def decode(coded: RelativeCodes, size: int) -> NDArray[np.uint8]:
-    """Return the flattened codes, uint8 (size,).
+def decode(coded: RelativeCodes, size: int) -> NDArray[Any]:
+    """Return the flattened codes, (size,) of the type that was encoded.
 
     Raises
     ------
     ModelError
-        If an entry lies beyond ``size``.
+        If an entry lies beyond ``size``, or codes and runs are not equally many.
     """
-    places = np.cumsum(coded.runs.astype(np.int64) + 1) - 1
+    if coded.codes.shape != coded.runs.shape:
+        raise ModelError(f"relative codes: {coded.codes.size} codes and {coded.runs.size} runs: must be equally many")
+    # In 64 bits and checked before anything is written: a run is a byte, their sum can be any number.
+    places = np.cumsum(coded.runs, dtype=np.int64) + np.arange(len(coded.runs))
     if len(places) and places[-1] >= size:
         raise ModelError(f"relative codes: an entry at place {places[-1]}: must be below {size}")
-    flat = np.zeros(size, np.uint8)
+    flat = np.zeros(size, coded.codes.dtype)
     flat[places] = coded.codes
     return flat

@@ -1,7 +1,8 @@
 """How many bytes a network takes, stage by stage of Deep Compression, beside the published figures.
 
 Comes in: a `Network` and the bits of a relative index. Goes out: a frozen `SizeReport`. Read by the command line and
-by `CompressionReport`.
+by `CompressionReport`. The last stage is what a coded file (`eie.importers.coded`) of the network holds, names, shapes
+and graph aside.
 
 What is counted, everything included (biases, codebooks, tables):
 
@@ -9,7 +10,8 @@ What is counted, everything included (biases, codebooks, tables):
 - pruned: compressed sparse rows, 4 bytes a value, a column index and a row pointer;
 - pruned + shared (P+Q): a code and a relative index of fixed width for each entry, padding entries too, and the
   codebook. Weights that are not shared count 32 bits;
-- + Huffman (P+Q+H): codes and relative indices as `eie.compression.coding.huffman` stores them, with their tables.
+- + Huffman (P+Q+H): codes and relative indices as `eie.compression.coding.huffman` stores them, with their tables. A
+  layer that keeps N of every M weights counts as a coded file stores it, if that is less: positions instead of indices.
 """
 
 from __future__ import annotations
@@ -23,9 +25,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from eie.compression.coding import huffman, relative
+from eie.compression.coding import huffman
+from eie.compression.coding.coded_file import code_bits, pack_weights, pattern_of, relative_codes
 from eie.compression.coding.sizes import Published, Size, SizeReport
-from eie.compression.pruning.prune import stored_columns, weight_shape
+from eie.compression.pruning.prune import weight_shape
 from eie.model.network import Layer, Network
 
 INDEX_BITS = 4
@@ -52,26 +55,12 @@ def size_report(
     published_as = _published_network(name, before)
     rows = _published_rows().get(published_as or "", {})
     sizes = tuple(
-        _layer_size(
-            layer=left.get(name), before=layer, index_bits=_bits_for(name, index_bits), published=rows.get(name)
-        )
+        _layer_size(layer=left.get(name), before=layer, index_bits=bits_for(name, index_bits), published=rows.get(name))
         for name, layer in before.items()
     )
     return SizeReport(
         network=network.name, layers=sizes, total=_total(sizes, rows.get("total")), published_as=published_as
     )
-
-
-def relative_codes(layer: Layer, index_bits: int) -> relative.RelativeCodes:
-    """Store a layer as Deep Compression does, kernels flattened (out, in, kh, kw); float weights all get code 1."""
-    columns = layer.matrix.column_of.astype(np.int64)
-    stored = stored_columns(layer)
-    if stored is not None:
-        columns = columns - stored[layer.matrix.rows, 0]
-    places = layer.matrix.rows * np.int64(weight_shape(layer)[1]) + columns
-    order = np.argsort(places, kind="stable")
-    codes = layer.matrix.data[order] if layer.codebook is not None else np.ones(len(order), np.uint8)
-    return relative.encode(places[order], codes, index_bits)
 
 
 def weight_count(layer: Layer) -> int:
@@ -91,58 +80,65 @@ def csr_bytes(layer: Layer) -> int:
 
 
 def _layer_size(layer: Layer | None, before: Layer, index_bits: int, published: Published | None) -> Size:
-    weights, dense_bytes = weight_count(before), float32_bytes(before)
     if layer is None:
-        return Size(
-            name=before.name,
-            weights=weights,
-            kept=0,
-            entries=0,
-            weight_bits_pq=0.0,
-            weight_bits_huffman=0.0,
-            index_bits_pq=0.0,
-            index_bits_huffman=0.0,
-            dense_bytes=dense_bytes,
-            pruned_bytes=0,
-            shared_bytes=0,
-            huffman_bytes=0,
-            published=published,
-        )
+        return _gone(before, published)
     kept, biases = layer.matrix.nnz, layer.outputs * layer.has_bias
     coded = relative_codes(layer, index_bits)
     entries = len(coded.codes)
-    weight_bits, codebook_bytes, bias_bits = FLOAT_BITS, 0, FLOAT_BITS
-    if layer.codebook is not None:
-        weight_bits = bias_bits = max(1, (len(layer.codebook) - 1).bit_length())
-        codebook_bytes = 4 * len(layer.codebook)
-    fixed_bytes = codebook_bytes + _whole_bytes(biases * bias_bits)
+    weight_bits, codebook_bytes = FLOAT_BITS, 0
     run_bits, run_table = _huffman_bits(coded.runs, 1 << index_bits)
-    code_bits, code_table = entries * weight_bits, 0
+    word_bits, code_table = entries * FLOAT_BITS, 0
     if layer.codebook is not None:
-        code_bits, code_table = _huffman_bits(coded.codes, 1 << weight_bits)
+        weight_bits, codebook_bytes = code_bits(layer.codebook), 4 * len(layer.codebook)
+        word_bits, code_table = _huffman_bits(coded.codes, 1 << weight_bits)
+    fixed_bytes = codebook_bytes + _whole_bytes(biases * weight_bits)
+    huffman_bytes = _whole_bytes(word_bits) + code_table + _whole_bytes(run_bits) + run_table
+    if pattern_of(layer) is not None:
+        _, arrays = pack_weights(layer, index_bits)
+        huffman_bytes = sum(array.nbytes for array in arrays.values())
     return Size(
         name=before.name,
-        weights=weights,
+        weights=weight_count(before),
         kept=kept,
         entries=entries,
         weight_bits_pq=float(weight_bits),
-        weight_bits_huffman=code_bits / max(1, entries),
+        weight_bits_huffman=word_bits / max(1, entries),
         index_bits_pq=float(index_bits),
         index_bits_huffman=run_bits / max(1, entries),
-        dense_bytes=dense_bytes,
+        dense_bytes=float32_bytes(before),
         pruned_bytes=csr_bytes(layer),
         shared_bytes=_whole_bytes(entries * (weight_bits + index_bits)) + fixed_bytes,
-        huffman_bytes=_whole_bytes(code_bits) + code_table + _whole_bytes(run_bits) + run_table + fixed_bytes,
+        huffman_bytes=huffman_bytes + fixed_bytes,
+        published=published,
+    )
+
+
+def _gone(before: Layer, published: Published | None) -> Size:
+    """Return the row of a layer that was taken out."""
+    return Size(
+        name=before.name,
+        weights=weight_count(before),
+        kept=0,
+        entries=0,
+        weight_bits_pq=0.0,
+        weight_bits_huffman=0.0,
+        index_bits_pq=0.0,
+        index_bits_huffman=0.0,
+        dense_bytes=float32_bytes(before),
+        pruned_bytes=0,
+        shared_bytes=0,
+        huffman_bytes=0,
         published=published,
     )
 
 
 def _total(sizes: tuple[Size, ...], published: Published | None) -> Size:
     def mean(name: str) -> float:
-        return float(sum(getattr(one, name) * one.entries for one in sizes)) / max(1, added("entries"))
+        # A layer's mean counts by its entries, so the total is the mean over all entries.
+        return float(sum(getattr(size, name) * size.entries for size in sizes)) / max(1, added("entries"))
 
     def added(name: str) -> int:
-        return sum(getattr(one, name) for one in sizes)
+        return sum(getattr(size, name) for size in sizes)
 
     return Size(
         name="total",
@@ -170,7 +166,8 @@ def _whole_bytes(bits: int) -> int:
     return -(-bits // 8)
 
 
-def _bits_for(name: str, index_bits: int | Mapping[str, int]) -> int:
+def bits_for(name: str, index_bits: int | Mapping[str, int]) -> int:
+    """Bits of a relative index of the layer ``name``: those of the first pattern that matches, else `INDEX_BITS`."""
     if isinstance(index_bits, int):
         return index_bits
     return next((bits for pattern, bits in index_bits.items() if fnmatchcase(name, pattern)), INDEX_BITS)
@@ -180,12 +177,12 @@ def _bits_for(name: str, index_bits: int | Mapping[str, int]) -> int:
 def _published_rows() -> dict[str, dict[str, Published]]:
     """Network to layer to row."""
     lines = [line for line in _PUBLISHED.read_text(encoding="utf-8").splitlines() if not line.startswith("#")]
-    found: dict[str, dict[str, Published]] = {}
+    by_network: dict[str, dict[str, Published]] = {}
     for row in csv.DictReader(lines):
         network, layer, weights = row.pop("network"), row.pop("layer"), row.pop("weights")
         numbers = {key: float(value) for key, value in row.items()}
-        found.setdefault(network, {})[layer] = Published(weights=weights, **numbers)
-    return found
+        by_network.setdefault(network, {})[layer] = Published(weights=weights, **numbers)
+    return by_network
 
 
 def _published_network(name: str, layers: Mapping[str, Layer]) -> str | None:

@@ -49,7 +49,7 @@ class Size:
     weight_bits_huffman, index_bits_huffman
         Mean bits an entry, Huffman-coded; tables not counted.
     dense_bytes, pruned_bytes, shared_bytes, huffman_bytes
-        The four stages, everything counted.
+        The four stages, everything counted. The bits above are those of relative indices, whatever the last one counts.
     published
         The paper's row for this layer, if there is one.
     """

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from glob import escape
 from typing import Any
 
-from eie.compression.apply import compress
+from eie.compression.apply import follow
 from eie.compression.pruning.prune import UNITS, kept_count, n_of_m
 from eie.compression.pruning.score import Block, block_scores
 from eie.compression.pruning.structure import keeps_shape, layer_named, narrowed, removable, remove_layer, shrinkable
@@ -209,7 +209,7 @@ def _followed(network: Network, rules: list[dict[str, Any]], epochs: int, traine
         steps.append({"kind": "finetune", "epochs": epochs - rounds})
     if not steps:
         return network
-    followed, _ = compress(network, {"name": "variant", "step": steps}, trainer)
+    followed, _ = follow(network, {"name": "variant", "step": steps}, trainer)
     # what the recipe did is the variant itself; notes would repeat it for every row of the study
     return replace(followed, notes=network.notes)
 

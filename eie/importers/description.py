@@ -1,0 +1,32 @@
+"""What files of eie's own say of a network in words: everything but its arrays, ready for JSON.
+
+Comes in: a `Network`. Goes out: plain dictionaries. Read by `stored` and `coded`, which write them beside the arrays.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from eie.model import geometry
+from eie.model.network import Layer, Network
+
+
+def describe(network: Network) -> dict[str, Any]:
+    """Return name, order, origin, graph and layers; the trace and the constants' values are left out."""
+    return {
+        "name": network.name,
+        "sequential": network.sequential,
+        "source": network.source,
+        "notes": list(network.notes),
+        "graph": None if network.graph is None else network.graph.describe(),
+        "layers": [_describe_layer(layer) for layer in network.layers],
+    }
+
+
+def _describe_layer(layer: Layer) -> dict[str, Any]:
+    return {
+        "name": layer.name,
+        "relu": layer.relu,
+        "synthetic": layer.synthetic,
+        "geometry": geometry.describe(layer.geometry),
+    }

@@ -1,0 +1,62 @@
+"""`compress`: a model, in whatever form it comes, made smaller by a recipe.
+
+Comes in: a model and a recipe. Goes out: the compressed `Network` and a `CompressionReport`. Called by users as
+``eie.compress``. It stands here and not in `eie.compression`, since that room takes networks and opens no file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from eie.compression.apply import Evaluate, follow
+from eie.compression.recipe import Recipe
+from eie.compression.report import CompressionReport
+from eie.compression.training.trainer import Trainer
+from eie.importers.entrance import Model, as_network
+from eie.model.network import Network
+
+
+def compress(
+    model: Model,
+    recipe: Recipe | Mapping[str, Any] | str | Path,
+    trainer: Trainer | None = None,
+    *,
+    evaluate: Evaluate | None = None,
+    progress: Callable[[str], None] | None = None,
+) -> tuple[Network, CompressionReport]:
+    """Compress a network by a recipe.
+
+    Parameters
+    ----------
+    model
+        A path, the name of a shipped model, a `Layer` or a `Network`.
+    recipe
+        A `Recipe`, a mapping of the same form, or a ``.toml`` file; see docs/recipes.md.
+    trainer
+        For steps that fine-tune or need gradients.
+    evaluate
+        Measures accuracy after each step where there is no trainer to ask.
+    progress
+        Called with a line of text before each step and round.
+
+    Returns
+    -------
+    tuple
+        The compressed network, and the `CompressionReport`: sizes, accuracies and what each step did.
+
+    Raises
+    ------
+    RecipeError
+        If the recipe is wrong, asks for training and there is no trainer, or does not fit the network.
+
+    Examples
+    --------
+    >>> import eie
+    >>> recipe = {"step": [{"kind": "prune", "rule": [{"density": 0.04}]}]}
+    >>> network, report = eie.compress("lenet-300-100", recipe)
+    >>> [layer.matrix.nnz for layer in network.layers], report.sizes.total.kept
+    ([9408, 1200, 40], 10648)
+    """
+    return follow(as_network(model), recipe, trainer, evaluate=evaluate, progress=progress)
