@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, settings
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 ROOT = Path(__file__).parent.parent
-# Not tests: `--doctest-modules` would import them, and torch may not be there.
-collect_ignore = ["torch_models.py", "freeze.py"]
+# Not tests: `--doctest-modules` would import them, and torch and cosmic-ray may not be there.
+collect_ignore = ["torch_models.py", "freeze.py", "mutants"]
 
 # The first example of a test may compile kernels; seconds are never asserted.
 settings.register_profile("eie", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)

@@ -1,0 +1,180 @@
+"""Which mutants are planted, and which tests have to notice each of them.
+
+Comes in: the package's source. Goes out: `Mutant` records, chosen by a seed. Read by ``run.py``, which plants them.
+cosmic-ray is asked what can be changed; what only `numba` or a type checker reads is left out here.
+"""
+
+from __future__ import annotations
+
+import ast
+import random
+import re
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+# Every room's tests, fastest and most particular first: a run ends at the first failure.
+ROOMS: Mapping[str, tuple[str, ...]] = {
+    "eie/kernels/cluster.py": ("test_share.py",),
+    "eie/kernels/huffman.py": ("test_codecs.py",),
+    "eie/kernels/columns.py": ("test_encode.py", "test_share.py", "test_importers.py"),
+    "eie/kernels/jit.py": ("test_kernels.py", "test_encode.py"),
+    "eie/kernels": ("test_type_limits.py", "test_encode.py", "test_functional.py", "test_cycles.py", "test_share.py"),
+    "eie/compiler": (
+        "test_capacity.py",
+        "test_encode.py",
+        "test_program.py",
+        "test_lowering.py",
+        "test_by_hand.py",
+        "test_hostile_files.py",
+        "test_network.py",
+    ),
+    "eie/simulator/stages.py": ("test_sweep.py", "test_sweep_journal.py", "test_search.py"),
+    "eie/simulator/workload.py": ("test_sweep.py", "test_sweep_journal.py"),
+    "eie/simulator": (
+        "test_type_limits.py",
+        "test_twin.py",
+        "test_cycles.py",
+        "test_functional.py",
+        "test_lowering.py",
+        "test_network.py",
+        "test_trace.py",
+    ),
+    "eie/energy": ("test_by_hand.py", "test_energy.py"),
+    "eie/machines": ("test_by_hand.py", "test_baselines.py", "test_compare.py"),
+}
+FOLDERS = ("eie/kernels", "eie/compiler", "eie/simulator", "eie/energy", "eie/machines")
+SWAP = re.compile(r"core/Replace(Binary|Comparison|Unary)Operator_")
+# These say how a function is run; without them it returns the same, later.
+HOW_IT_RUNS = frozenset({"njit", "inlined", "cache"})
+
+
+@dataclass(frozen=True, order=True, kw_only=True)
+class Mutant:
+    """One change: the ``occurrence``-th place in ``path`` where ``operator`` applies; it begins at ``line, column``."""
+
+    path: str
+    line: int
+    column: int
+    operator: str
+    occurrence: int
+
+    @property
+    def is_swap(self) -> bool:
+        """Whether one operator takes another's place."""
+        return SWAP.match(self.operator) is not None
+
+    @property
+    def name(self) -> str:
+        """Short and unique within one state of the source."""
+        return f"{self.path}:{self.line}:{self.operator.removeprefix('core/')}:{self.occurrence}"
+
+
+def room_of(path: str, rooms: Iterable[str] = tuple(ROOMS)) -> str:
+    """Return the most particular room that holds a file."""
+    holding = [room for room in rooms if path == room or path.startswith(f"{room}/")]
+    if not holding:
+        raise ValueError(f"{path}: no room of the table holds it")
+    return max(holding, key=len)
+
+
+def unread(source: str) -> list[tuple[tuple[int, int], tuple[int, int]]]:
+    """(first, last) positions, (line, column) each, of what the running program never reads or only times.
+
+    Annotations (cosmic-ray turns ``X | None`` into ``X & None``), what only a type checker imports, the arguments of
+    ``TypeVar`` and ``cast``, and decorators that say how a function is run.
+    """
+    spans = []
+    for node in ast.walk(ast.parse(source)):
+        parts: list[ast.AST | None] = []
+        if isinstance(node, ast.arg | ast.AnnAssign):
+            parts.append(node.annotation)
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            parts.append(node.returns)
+            parts += [name for name in node.decorator_list if isinstance(name, ast.Name) and name.id in HOW_IT_RUNS]
+        elif (isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING") or (
+            isinstance(node, ast.Call) and ast.unparse(node.func) == "TypeVar"
+        ):
+            parts.append(node)
+        elif isinstance(node, ast.Call) and ast.unparse(node.func) == "cast":
+            parts.append(node.args[0])
+        spans += [
+            ((part.lineno, part.col_offset), (part.end_lineno or part.lineno, part.end_col_offset or 0))
+            for part in parts
+            if part is not None
+        ]
+    return spans
+
+
+def is_read(mutant: Mutant, spans: Sequence[tuple[tuple[int, int], tuple[int, int]]]) -> bool:
+    """Whether a mutant lies outside all ``spans``; a removed decorator begins at its ``@``, a column before."""
+    start = (mutant.line, mutant.column + (mutant.operator == "core/RemoveDecorator"))
+    return not any(first <= start < last for first, last in spans)
+
+
+def possible(root: Path) -> Iterator[Mutant]:
+    """Everything cosmic-ray can change in `FOLDERS`, less what is `unread`, in a fixed order."""
+    from cosmic_ray.commands.init import init
+    from cosmic_ray.work_db import WorkDB
+
+    paths = sorted(path for folder in FOLDERS for path in (root / folder).rglob("*.py"))
+    spans = {path: unread(path.read_text(encoding="utf-8")) for path in paths}
+    with tempfile.TemporaryDirectory() as folder:
+        session = WorkDB(str(Path(folder) / "session.sqlite"), WorkDB.Mode.create)
+        init(paths, session, {})
+        changes = [change for item in session.work_items for change in item.mutations]
+        session.close()
+    listed = (
+        (
+            change.module_path,
+            Mutant(
+                path=change.module_path.relative_to(root).as_posix(),
+                line=change.start_pos[0],
+                column=change.start_pos[1],
+                operator=change.operator_name,
+                occurrence=change.occurrence,
+            ),
+        )
+        for change in changes
+    )
+    yield from sorted(mutant for path, mutant in listed if is_read(mutant, spans[path]))
+
+
+def choose(mutants: Iterable[Mutant], count: int, seed: int) -> list[Mutant]:
+    """Draw ``count`` mutants, no line twice, swaps at most a third of them.
+
+    Lines are drawn, not mutants: a comparison has ten swaps, and would crowd out every number beside it. Of a line the
+    kind of change is drawn first, for the same reason.
+    """
+    by_line: dict[tuple[str, int], list[Mutant]] = {}
+    for mutant in sorted(mutants):
+        by_line.setdefault((mutant.path, mutant.line), []).append(mutant)
+    rng = random.Random(seed)
+    lines = sorted(by_line)
+    rng.shuffle(lines)
+    chosen: list[Mutant] = []
+    swaps_left = count // 3
+    for line in lines:
+        if len(chosen) == count:
+            break
+        kinds: dict[str, list[Mutant]] = {}
+        for mutant in by_line[line]:
+            if not mutant.is_swap or swaps_left:
+                kinds.setdefault("swap" if mutant.is_swap else mutant.operator, []).append(mutant)
+        if kinds:
+            drawn = rng.choice(kinds[rng.choice(sorted(kinds))])
+            swaps_left -= drawn.is_swap
+            chosen.append(drawn)
+    return chosen
+
+
+def mutate(source: str, mutant: Mutant) -> str:
+    """Return the module with the change in it."""
+    from cosmic_ray.mutating import mutate_code
+    from cosmic_ray.plugins import get_operator
+
+    changed: str | None = mutate_code(source, get_operator(mutant.operator)(), mutant.occurrence)
+    if changed is None or changed == source:
+        raise ValueError(f"{mutant.name}: cosmic-ray changes nothing there")
+    return changed
