@@ -5,25 +5,27 @@ Comes in: a `Program` and activations. Goes out: a `Result`. Called by the comma
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from eie.compiler.encoded import EncodedLayer
 from eie.compiler.program import Program
-from eie.errors import EieError
+from eie.errors import EieError, TraceError
+from eie.model.geometry import Conv2d, Winograd
 from eie.model.network import Network
 from eie.model.trace import LayerTrace, Trace
 from eie.results.accuracy import float32_accuracy, right_answers
 from eie.results.layer import LayerResult
 from eie.results.result import Accuracy, Result
-from eie.simulator.functional import LayerOutputs, Rows, fraction_bits, run_products, to_raw
+from eie.simulator.functional import SLICE_ELEMENTS, LayerOutputs, Rows, fraction_bits, to_raw
 from eie.simulator.inputs import Given, Inputs, given_inputs
 from eie.simulator.layer import Engine, time_layer
-from eie.simulator.network import Datapath, Settings, run_network
+from eie.simulator.network import DATAPATHS, Datapath, Settings, run_network, unrolled
+from eie.simulator.products import run_products
 
 
 def simulate(
@@ -51,7 +53,8 @@ def simulate(
     engine
         ``"fast"`` or ``"events"``; equal in every number.
     datapath
-        Whose zeros time sees where layers feed each other: ``"fixed"`` (as in hardware) or ``"float32"``.
+        Whose zeros time sees where layers feed each other: ``"fixed"`` (as in hardware) or ``"float32"``. ``"none"``:
+        count only, compute nothing; for one layer, or with recorded inputs of every layer.
     threads
         For the fast engine and the arithmetic; the machine's cores by default.
     keep_outputs
@@ -64,15 +67,17 @@ def simulate(
     Raises
     ------
     TraceError
-        If the activations do not fit the network.
+        If the activations do not fit the network, or ``datapath="none"`` and they are not there for every layer.
     ModelError
         If the network's graph has an operator that is not known, or shapes in it do not fit.
     """
     if not isinstance(program, Program):
         raise EieError(f"{type(program).__name__}: must be an eie.Program: compile it first, eie.compile(...)")
-    if datapath not in get_args(Datapath):
-        raise EieError(f"datapath {datapath!r}: must be 'fixed' or 'float32'")
+    if datapath not in DATAPATHS:
+        raise EieError(f"datapath {datapath!r}: must be 'fixed', 'float32' or 'none'")
     given = given_inputs(layers=program.layers, dataflow=program.dataflow, activations=activations, own=program.trace)
+    if datapath == "none" and given.arrays:
+        given = replace(given, layers=_without_computing(program, given.arrays), arrays={})
     fits = {fit.layer: fit for fit in program.fit}
     rows: dict[str, LayerResult] = {}
 
@@ -100,7 +105,7 @@ def simulate(
         final = output.fixed.raw, output.float32
     else:
         for layer in program.layers:
-            computed = _on_recorded(layer, given.layers[layer.name], settings)
+            computed = None if datapath == "none" else _on_recorded(layer, given.layers[layer.name], settings)
             ran(layer, given.layers[layer.name], computed)
         if program.sequential and computed is not None:
             final = computed.fixed.raw, computed.float32
@@ -135,28 +140,48 @@ def _foreign(program: Program, activations: Inputs) -> tuple[str, ...]:
     return (f"the trace was recorded from another model file (SHA-256 {str(trace.model_sha256)[:16]}...)",)
 
 
+def _without_computing(program: Program, arrays: Mapping[str, NDArray[np.float32]]) -> Mapping[str, LayerTrace]:
+    """Return the inputs of a single convolution; whatever else runs on its own inputs has to be computed."""
+    layer = program.layers[0]
+    if (
+        program.dataflow is not None
+        and len(program.dataflow.nodes) == 1
+        and isinstance(layer.geometry, Conv2d | Winograd)
+    ):
+        return {layer.name: unrolled(layer, next(iter(arrays.values())))}
+    raise TraceError(
+        f"datapath 'none' computes nothing, so the inputs of {len(program.layers)} layers that follow from each other "
+        "are not known: give a trace that names every layer (eie trace records one), or choose 'fixed' or 'float32'"
+    )
+
+
 def _on_recorded(layer: EncodedLayer, recorded: LayerTrace, settings: Settings) -> LayerOutputs | None:
     """Compute a layer on its recorded inputs; None where only their pattern was kept."""
     if recorded.values is None:
         return None
-    largest = float(np.abs(recorded.values).max(initial=float(layer.has_bias)))
+    values = recorded.values
+    largest = max(float(layer.has_bias), float(values.max(initial=0)), -float(values.min(initial=0)))
     fraction = fraction_bits(largest, settings.data_bits)
 
+    # Both datapaths and the guess of their format ask for the rows: few are unpacked once.
+    whole = recorded.dense() if recorded.rows * recorded.width <= SLICE_ELEMENTS else None
+
     def real(start: int, stop: int) -> NDArray[np.float32]:
-        values = recorded.dense(start, stop)
-        assert values is not None
-        return values
+        if whole is not None:
+            return whole[start:stop]
+        part = recorded.dense(start, stop)
+        assert part is not None
+        return part
 
     def raw(start: int, stop: int) -> NDArray[np.int64]:
         return to_raw(real(start, stop), fraction, settings.data_bits)
 
-    outputs = run_products(
+    return run_products(
         layer=layer,
         rows=Rows(count=recorded.rows, fixed=raw, float32=real, fraction_bits=fraction),
         data_bits=settings.data_bits,
         threads=settings.threads,
     )
-    return outputs.relu() if layer.relu else outputs
 
 
 def _accuracy(given: Given, final: tuple[NDArray[Any], NDArray[Any]] | None) -> Accuracy | None:

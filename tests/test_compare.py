@@ -7,12 +7,12 @@ from statistics import geometric_mean
 
 import numpy as np
 import pytest
+from eie.results.comparison import MEAN, TOTAL
 
 import eie
 from eie.errors import EieError
 from eie.machines.records import WHOLE, Baseline, LayerCost, Machine
 from eie.model.geometry import Conv2d
-from eie.results.comparison import MEAN, TOTAL
 from eie.studies.compare import compare
 
 

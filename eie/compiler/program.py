@@ -28,8 +28,7 @@ from eie.compiler.lower import Lowering, lower
 from eie.compiler.passes import Fit, fit
 from eie.compression.share import Initialisation, ShareReport, share
 from eie.errors import EieError, ProgramError
-from eie.formats.files import Arrays, first_line, read_json
-from eie.formats.safetensors import read_safetensors, write_safetensors
+from eie.formats.files import Arrays, first_line, read_json, read_safetensors, write_safetensors
 from eie.model.geometry import describe as describe_geometry
 from eie.model.geometry import from_description as geometry_from
 from eie.model.graph import Graph
@@ -84,7 +83,7 @@ class Program:
         if self.graph is not None and sorted(self.graph.layers) != sorted(layer.name for layer in self.layers):
             raise ProgramError(f"program {self.name!r}: its graph names other layers than it has")
 
-    @property
+    @cached_property
     def dataflow(self) -> Graph | None:
         """How tensors flow, see `eie.model.network.dataflow`."""
         return dataflow(self)
@@ -102,7 +101,7 @@ class Program:
             raise ProgramError(f"the program was compiled for another {', '.join(changed)}: compile it again")
         return replace(self, spec=spec)
 
-    @property
+    @cached_property
     def fit(self) -> tuple[Fit, ...]:
         """Each layer's demands against the machine's memories."""
         return tuple(

@@ -7,7 +7,8 @@ Read by the run and by sweeps.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal, TypeVar, get_args
 
 import numpy as np
@@ -23,6 +24,7 @@ from eie.simulator.records import PassTiming, Pattern, QueueTiming, Tally
 from eie.spec import AcceleratorSpec
 
 Engine = Literal["fast", "events"]
+ENGINES = get_args(Engine)
 Counted = TypeVar("Counted", PassTiming, QueueTiming, Tally)
 SLICE_ELEMENTS = 1 << 23
 
@@ -57,25 +59,29 @@ def time_layer(
     TraceError
         If the inputs do not have the layer's width.
     """
-    if engine not in get_args(Engine):
+    if engine not in ENGINES:
         raise EieError(f"engine {engine!r}: must be 'fast' or 'events'")
     if inputs.width != layer.inputs:
         raise TraceError(f"layer {layer.name!r} takes {layer.inputs} inputs, the activations have {inputs.width}")
-    total = PassTiming.blank(inputs.samples, spec.n_pe)
-    sent = np.zeros(inputs.samples, np.int64)
-    for part in slices(layer, inputs):
+
+    def timed(part: Slice) -> PassTiming:
         if engine == "fast":
-            timing = fast.time_pass(
+            return fast.time_pass(
                 encoding=part.encoding, pattern=part.pattern, spec=spec, threads=threads, advanced=advanced
             )
-        else:
-            from eie.simulator import events
+        from eie.simulator import events
 
-            timing = events.time_pass(
-                encoding=part.encoding, pattern=part.pattern, spec=spec, advanced=advanced, log=log
-            )
+        return events.time_pass(encoding=part.encoding, pattern=part.pattern, spec=spec, advanced=advanced, log=log)
+
+    parts = slices(layer, inputs)
+    if len(layer.passes) == 1 and inputs.products == 1 and inputs.rows <= _rows_a_slice(layer, inputs):
+        whole = next(parts)  # one product a sample, in one piece: there is nothing to add up
+        return activity_of(layer=layer, inputs=inputs, spec=spec, sent=whole.pattern.broadcasts, total=timed(whole))
+    total = PassTiming.blank(inputs.samples, spec.n_pe)
+    sent = np.zeros(inputs.samples, np.int64)
+    for part in parts:
         part.add(sent, part.pattern.broadcasts)
-        part.add_record(total, timing)
+        part.add_record(total, timed(part))
     return activity_of(layer=layer, inputs=inputs, spec=spec, sent=sent, total=total)
 
 
@@ -87,20 +93,32 @@ class Slice:
     pattern: Pattern
     sample_of: NDArray[np.int64]
 
+    @cached_property
+    def _firsts(self) -> NDArray[np.int64]:
+        """Where each sample's products begin."""
+        return np.flatnonzero(np.diff(self.sample_of, prepend=-1))
+
     def add(self, total: NDArray[np.int64], values: NDArray[np.int64]) -> None:
         """Add values of the products to the totals of their samples."""
-        firsts = np.flatnonzero(np.diff(self.sample_of, prepend=-1))
-        total[self.sample_of[firsts]] += np.add.reduceat(values, firsts, axis=0)
+        first, last = self.sample_of[0], self.sample_of[-1]
+        if last - first + 1 == len(self.sample_of):  # a product a sample, as of every fully connected layer
+            total[first : last + 1] += values
+        else:
+            total[self.sample_of[self._firsts]] += np.add.reduceat(values, self._firsts, axis=0)
 
     def add_record(self, total: Counted, counted: Counted) -> None:
         """Add every count of a record."""
-        for field in fields(total):
-            self.add(getattr(total, field.name), getattr(counted, field.name))
+        for name, values in vars(counted).items():
+            self.add(getattr(total, name), values)
+
+
+def _rows_a_slice(layer: EncodedLayer, inputs: LayerTrace) -> int:
+    return max(1, SLICE_ELEMENTS // max(inputs.width, layer.passes[0].n_pe))
 
 
 def slices(layer: EncodedLayer, inputs: LayerTrace) -> Iterator[Slice]:
     """Go through a batch in pieces that keep memory small, each in every pass."""
-    step = max(1, SLICE_ELEMENTS // max(inputs.width, layer.passes[0].n_pe))
+    step = _rows_a_slice(layer, inputs)
     for start in range(0, inputs.rows, step):
         part = inputs.pattern(start, min(start + step, inputs.rows))
         sample_of = np.arange(start, start + part.rows) // inputs.products

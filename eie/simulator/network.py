@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,10 +24,12 @@ from eie.model.geometry import Conv2d, Lstm, Winograd
 from eie.model.graph import Graph, Node
 from eie.model.matrix import frozen
 from eie.model.trace import LayerTrace
-from eie.simulator.functional import FixedPoint, LayerOutputs, Rows, run_products, slices
+from eie.simulator.functional import FixedPoint, LayerOutputs, Rows, slices
+from eie.simulator.products import multiply, run_products
 from eie.simulator.recurrence import run_lstm
 
-Datapath = Literal["fixed", "float32"]
+Datapath = Literal["fixed", "float32", "none"]
+DATAPATHS = get_args(Datapath)
 Value = TypeVar("Value")
 
 
@@ -59,7 +61,10 @@ Ran = Callable[[EncodedLayer, LayerTrace, LayerOutputs], None]
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """How a network is run: number width, whose zeros the layers see, whether values are kept, worker threads."""
+    """How a network is run: number width, whose zeros the layers see, whether values are kept, worker threads.
+
+    With the datapath ``"none"`` nothing is computed, so no layer can feed another.
+    """
 
     data_bits: int
     datapath: Datapath = "fixed"
@@ -170,7 +175,6 @@ def _run_linear(node: Node, layer: EncodedLayer, x: Tensor, settings: Settings, 
     fixed = flat.fixed.with_room_for(float(layer.has_bias), settings.data_bits)
     rows = Rows.of(fixed, flat.float32)
     outputs = run_products(layer=layer, rows=rows, data_bits=settings.data_bits, threads=settings.threads)
-    outputs = outputs.relu() if layer.relu else outputs
     made = Tensor(outputs.fixed, outputs.float32).reshape(*shape[:-1], layer.outputs)
     ran(layer, seen(rows=rows, width=layer.inputs, products=len(flat.float32) // shape[0], settings=settings), outputs)
     return made.moveaxis(0, axis)
@@ -179,7 +183,7 @@ def _run_linear(node: Node, layer: EncodedLayer, x: Tensor, settings: Settings, 
 def _run_conv(layer: EncodedLayer, geometry: Conv2d | Winograd, x: Tensor, settings: Settings, ran: Ran) -> Tensor:
     fixed = x.fixed.with_room_for(float(layer.has_bias), settings.data_bits)
     raw, real = geometry.windows(fixed.raw), geometry.windows(x.float32)
-    n, size = len(x.float32), geometry.output_size(*x.float32.shape[2:])
+    n, (height, width) = len(x.float32), geometry.output_size(*x.float32.shape[2:])
     rows = Rows(
         count=int(np.prod(raw.shape[:3])),
         fixed=lambda start, stop: geometry.unroll(raw, start, stop),
@@ -188,15 +192,14 @@ def _run_conv(layer: EncodedLayer, geometry: Conv2d | Winograd, x: Tensor, setti
     )
     if isinstance(geometry, Winograd):
         rows = _narrowed(rows, layer.inputs, settings.data_bits)
-    products = run_products(layer=layer, rows=rows, data_bits=settings.data_bits, threads=settings.threads)
-    folded = FixedPoint(geometry.fold(products.fixed.raw, n, size), products.fixed.fraction_bits)
-    real_map = geometry.fold(products.float32, n, size)
+    sums = multiply(layer=layer, rows=rows, data_bits=settings.data_bits, threads=settings.threads)
+    folded = FixedPoint(geometry.fold(sums.fixed.raw, n, height, width), sums.fixed.fraction_bits)
+    density = None
     if isinstance(geometry, Winograd):
-        outputs = products.with_values(_narrow(folded, settings.data_bits), real_map)
-        outputs = replace(outputs, map_density=float(np.count_nonzero(fixed.raw) / fixed.raw.size))
-    else:
-        outputs = products.with_values(folded, real_map)
-    outputs = outputs.relu() if layer.relu else outputs
+        folded = _narrow(folded, settings.data_bits)
+        density = float(np.count_nonzero(fixed.raw) / fixed.raw.size)
+    real_map = geometry.fold(sums.float32, n, height, width)
+    outputs = sums.outputs(folded, real_map, relu=layer.relu, map_density=density)
     ran(layer, seen(rows=rows, width=layer.inputs, products=rows.count // n, settings=settings), outputs)
     return Tensor(outputs.fixed, outputs.float32)
 
@@ -211,6 +214,21 @@ def _run_lstm(
     ran(layer, seen(rows=run.rows, width=layer.inputs, products=x.float32.shape[1], settings=settings), run.outputs)
     made = Tensor(run.outputs.fixed, run.outputs.float32).moveaxis(0, axis)
     return (made, *(Tensor(fixed, float32) for fixed, float32 in run.last))
+
+
+def unrolled(layer: EncodedLayer, x: NDArray[np.float32]) -> LayerTrace:
+    """Record which inputs of a convolution's products are non-zero, without computing it; ``x`` is (N, C, H, W)."""
+    geometry = layer.geometry
+    assert isinstance(geometry, Conv2d | Winograd)
+    windows = geometry.windows(x)
+    count = int(np.prod(windows.shape[:3]))
+    real = lambda start, stop: geometry.unroll(windows, start, stop)  # noqa: E731
+    return seen(
+        rows=Rows(count=count, fixed=real, float32=real, fraction_bits=0),
+        width=layer.inputs,
+        products=count // len(x),
+        settings=Settings(data_bits=0, datapath="float32"),
+    )
 
 
 def _narrowed(rows: Rows, width: int, data_bits: int) -> Rows:

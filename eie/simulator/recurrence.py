@@ -21,7 +21,8 @@ from eie.compiler.encoded import EncodedLayer
 from eie.errors import ModelError
 from eie.model.geometry import Lstm
 from eie.model.operators import sigmoid
-from eie.simulator.functional import FixedPoint, LayerOutputs, Rows, fixed_sums, float_sums, largest_difference, to_raw
+from eie.simulator.functional import FixedPoint, LayerOutputs, Rows, largest_difference, to_raw
+from eie.simulator.products import fixed_sums, float_sums, quantised_codebook
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,7 +104,7 @@ def run_lstm(
     )
     rows = Rows.of(FixedPoint(fixed_rows.reshape(n * steps, -1), fraction), float_rows.reshape(n * steps, -1))
     hidden, hidden32 = FixedPoint.quantise(fixed_h, data_bits), float_h.astype(np.float32)
-    weight_fraction = FixedPoint.quantise(layer.codebook, data_bits).fraction_bits
+    weight_fraction = quantised_codebook(layer, data_bits).fraction_bits
     error = largest_difference(hidden, hidden32)
     outputs = LayerOutputs(
         fixed=hidden,
