@@ -6,10 +6,10 @@ line, notebooks and studies.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,17 +17,18 @@ from numpy.typing import NDArray
 from eie.compiler.encoded import EncodedLayer
 from eie.compiler.program import Program
 from eie.compiler.program import compile as compile_network
-from eie.errors import EieError, ProgramError
+from eie.errors import EieError, ProgramError, TraceError
 from eie.importers.entrance import Model, as_network
 from eie.model.network import Network
 from eie.model.trace import LayerTrace, Trace
 from eie.results.accuracy import float32_accuracy, right_answers
 from eie.results.layer import LayerResult
 from eie.results.result import Accuracy, Result
-from eie.simulator.functional import LayerOutputs, Rows, fraction_bits, run_products, to_raw
+from eie.simulator.functional import SLICE_ELEMENTS, LayerOutputs, Rows, fraction_bits, to_raw
 from eie.simulator.inputs import Given, Inputs
 from eie.simulator.layer import Engine
-from eie.simulator.network import Datapath, Settings
+from eie.simulator.network import DATAPATHS, Datapath, Settings, unrolled
+from eie.simulator.products import run_products
 from eie.simulator.stages import How, Stages
 from eie.simulator.workload import Workload
 from eie.spec import EIE_64PE, AcceleratorSpec
@@ -61,7 +62,8 @@ def simulate(
     engine
         ``"fast"`` or ``"events"``; equal in every number.
     datapath
-        Whose zeros time sees where layers feed each other: ``"fixed"`` (as in hardware) or ``"float32"``.
+        Whose zeros time sees where layers feed each other: ``"fixed"`` (as in hardware) or ``"float32"``. ``"none"``:
+        count only, compute nothing; for one layer, or with recorded inputs of every layer.
     threads
         For the fast engine and the arithmetic; the machine's cores by default.
     keep_outputs
@@ -74,17 +76,20 @@ def simulate(
     Raises
     ------
     TraceError
-        If the activations do not fit the network.
+        If the activations do not fit the network, or ``datapath="none"`` and they are not there for every layer.
     ModelError
         If the model cannot be read, the network's graph has an operator that is not known, or shapes in it do not fit.
     ProgramError
         For a ``spec`` beside a program.
     """
     program = as_program(model, spec)
-    if datapath not in get_args(Datapath):
-        raise EieError(f"datapath {datapath!r}: must be 'fixed' or 'float32'")
+    if datapath not in DATAPATHS:
+        raise EieError(f"datapath {datapath!r}: must be 'fixed', 'float32' or 'none'")
     workload = Workload.of(program, activations)
     given = workload.given
+    if datapath == "none" and given.arrays:
+        given = replace(given, layers=_without_computing(program, given.arrays), arrays={})
+        workload = replace(workload, given=given)
     fits = {fit.layer: fit for fit in program.fit}
     places = {layer.name: place for place, layer in enumerate(program.layers)}
     rows: dict[str, LayerResult] = {}
@@ -114,7 +119,7 @@ def simulate(
         final = output.fixed.raw, output.float32
     else:
         for layer in program.layers:
-            computed = _on_recorded(layer, given.layers[layer.name], settings)
+            computed = None if datapath == "none" else _on_recorded(layer, given.layers[layer.name], settings)
             ran(layer, given.layers[layer.name], computed)
         if program.sequential and computed is not None:
             final = computed.fixed.raw, computed.float32
@@ -171,28 +176,45 @@ def _foreign(program: Program, activations: Inputs) -> tuple[str, ...]:
     return (f"the trace was recorded from another model file (SHA-256 {str(trace.model_sha256)[:16]}...)",)
 
 
+def _without_computing(program: Program, arrays: Mapping[str, NDArray[np.float32]]) -> Mapping[str, LayerTrace]:
+    """Return the rows of a single layer that read its input alone; whatever else follows from results is not known."""
+    layer = program.layers[0]
+    graph = program.dataflow
+    if graph is not None and len(graph.nodes) == 1 and layer.geometry.recurrence is None:
+        return {layer.name: unrolled(layer, next(iter(arrays.values())))}
+    raise TraceError(
+        f"datapath 'none' computes nothing, so the inputs of {len(program.layers)} layers that follow from each other "
+        "are not known: give a trace that names every layer (eie trace records one), or choose 'fixed' or 'float32'"
+    )
+
+
 def _on_recorded(layer: EncodedLayer, recorded: LayerTrace, settings: Settings) -> LayerOutputs | None:
     """Compute a layer on its recorded inputs; None where only their pattern was kept."""
     if recorded.values is None:
         return None
-    largest = float(np.abs(recorded.values).max(initial=float(layer.has_bias)))
+    values = recorded.values
+    largest = max(float(layer.has_bias), float(values.max(initial=0)), -float(values.min(initial=0)))
     fraction = fraction_bits(largest, settings.data_bits)
 
+    # Both datapaths and the guess of their format ask for the rows: few are unpacked once.
+    whole = recorded.dense() if recorded.rows * recorded.width <= SLICE_ELEMENTS else None
+
     def real(start: int, stop: int) -> NDArray[np.float32]:
-        values = recorded.dense(start, stop)
-        assert values is not None
-        return values
+        if whole is not None:
+            return whole[start:stop]
+        part = recorded.dense(start, stop)
+        assert part is not None
+        return part
 
     def raw(start: int, stop: int) -> NDArray[np.int64]:
         return to_raw(real(start, stop), fraction, settings.data_bits)
 
-    outputs = run_products(
+    return run_products(
         layer=layer,
         rows=Rows(count=recorded.rows, fixed=raw, float32=real, fraction_bits=fraction),
         data_bits=settings.data_bits,
         threads=settings.threads,
     )
-    return outputs.relu() if layer.relu else outputs
 
 
 def _accuracy(given: Given, final: tuple[NDArray[Any], NDArray[Any]] | None) -> Accuracy | None:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from eie.compiler.encode import encode
 from eie.model.matrix import SparseColumns
+from eie.simulator.stages import held_bytes
 
 
 @st.composite
@@ -75,15 +76,23 @@ def test_zeros_behind_the_last_non_zero_are_not_stored():
     assert len(encode(SparseColumns.from_dense(column, "codes"), 1, 4).codes) == 1
 
 
-def test_sram_table_counts_rows_from_one_and_marks_empty_columns():
-    codes = np.zeros((20, 3), np.uint8)
-    codes[:, 0] = codes[:3, 2] = 1
+def test_row_table_looks_back_to_the_column_that_began_the_row():
+    """One PE, 20 + 0 + 3 + 9 + 8 entries, 8 a row: rows begin at entries 0, 8, 16 (column 0), 24 (3) and 32 (4)."""
+    codes = np.zeros((20, 5), np.uint8)
+    for column, entries in enumerate((20, 0, 3, 9, 8)):
+        codes[:entries, column] = 1
     encoding = encode(SparseColumns.from_dense(codes, "codes"), 1, 4)
-    slots, first, last = encoding.sram_table(8)[:, 0, :, 0].T
-    assert slots.tolist() == [20, 1, 3]
-    assert first.tolist() == [1, 65535, 3]
-    assert last.tolist() == [3, 0, 3]
-    assert encoding.column_totals(8).tolist() == [[20, 0, 3], [0, 0, 0], [3, 0, 1]]
+    table = encoding.row_table(8)
+    assert table.lookbacks[:, 0].tolist() == [0, 255, 2, 3, 0]
+    assert table.totals.tolist() == [[20, 0, 3], [0, 0, 0], [3, 0, 1], [9, 0, 2], [8, 0, 1]]
+
+
+def test_row_tables_are_made_once_and_one_is_kept():
+    encoding = encode(SparseColumns.from_dense(np.ones((20, 3), np.uint8), "codes"), 1, 4)
+    narrow = encoding.row_table(8)
+    assert encoding.row_table(8) is narrow
+    assert encoding.row_table(4) is not narrow
+    assert held_bytes(vars(encoding)["_row_tables"]) == held_bytes(narrow)
 
 
 def test_image_bytes_stay_as_they_are(root):

@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import eie
-from eie.simulator.functional import FixedPoint, fraction_bits, run_layer, to_raw
+from eie.simulator.functional import FixedPoint, fraction_bits, to_raw
+from eie.simulator.products import run_layer
 
 
 @st.composite

@@ -16,10 +16,41 @@ from numpy.typing import NDArray
 from eie.errors import ProgramError
 from eie.kernels import datapath
 from eie.kernels import encode as kernels
-from eie.kernels.timing import LANES, padded
+from eie.kernels.timing import padded
 from eie.model.matrix import SparseColumns, frozen
 
 LARGEST_POINTERS = 1 << 30
+
+
+@dataclass(frozen=True, eq=False)
+class RowTable:
+    """What counting needs to know of an `Encoding` whose SRAM rows hold so many entries.
+
+    Attributes
+    ----------
+    lookbacks
+        (J, S): columns back to the one in which the SRAM row was begun that the column's first entry sits in; 0 where
+        it begins a row, the type's largest number where the PE holds nothing of the column. A row that is begun has
+        been read already if any column broadcast since had an entry in the PE. uint8 where that holds all, else int32.
+    totals
+        int64 (J, 3): entries, padding entries and SRAM rows of each column, over all PEs.
+    """
+
+    lookbacks: NDArray[Any]
+    totals: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, encoding: Encoding, entries_per_row: int) -> RowTable:
+        """Make the table of an encoding."""
+        wide = np.full(encoding.slots.shape, -1, np.int32)
+        counted = np.empty((len(wide), 2), np.int64)
+        kernels.list_lookbacks(encoding.pointers, entries_per_row, wide, counted)
+        narrow = encoding.slots.dtype == np.uint8 and wide.max(initial=0) < 0xFF
+        dtype: Any = np.uint8 if narrow else np.int32
+        # -1, empty, becomes the largest number: as uint8 by wrapping
+        lookbacks = wide.astype(dtype) if narrow else np.where(wide < 0, np.iinfo(dtype).max, wide)
+        totals = np.stack((counted[:, 0], encoding.padding, counted[:, 1]), axis=1)
+        return cls(frozen(lookbacks, dtype), frozen(totals, np.int64))
 
 
 @dataclass(frozen=True, eq=False, kw_only=True, repr=False)
@@ -109,38 +140,36 @@ class Encoding:
         """The most cycles any PE spends on one column."""
         return int(self.slots.max(initial=1))
 
-    def sram_table(self, entries_per_row: int) -> NDArray[Any]:
-        """(J, B, 3, LANES): slots, first and last SRAM row of every column, in blocks of PEs, rows counted from 1.
-
-        An empty column has the type's largest number as first row and 0 as last. uint16 where that holds all.
-        """
-        begin, end = self.pointers[:-1], self.pointers[1:]
-        narrow = self.slots.dtype == np.uint8 and self.pointers[-1].max(initial=0) // entries_per_row < 0xFFFE
-        dtype: Any = np.uint16 if narrow else np.int64
-        table = np.zeros((len(begin), 3, self.slots.shape[1]), dtype)
-        table[:, 0] = self.slots
-        filled = end > begin
-        owned = slice(0, self.n_pe)
-        table[:, 1, owned] = np.where(filled, begin // entries_per_row + 1, np.iinfo(dtype).max)
-        table[:, 2, owned] = np.where(filled, (end - 1) // entries_per_row + 1, 0)
-        blocks = table.reshape(len(begin), 3, -1, LANES)
-        return frozen(blocks.transpose(0, 2, 1, 3), dtype)
-
-    def column_totals(self, entries_per_row: int) -> NDArray[np.int64]:
-        """int64 (J, 3): entries, padding entries and SRAM rows of each column, over all PEs."""
-        begin, end = self.pointers[:-1], self.pointers[1:]
-        rows = np.where(end > begin, (end - 1) // entries_per_row - begin // entries_per_row + 1, 0)
-        entries = (end - begin).sum(axis=1, dtype=np.int64)
-        return frozen(np.stack((entries, self.padding, rows.sum(axis=1)), axis=1), np.int64)
+    def row_table(self, entries_per_row: int) -> RowTable:
+        """Return what counting needs to know of SRAM rows of this width; the last one made is kept."""
+        kept = self._row_tables.get(entries_per_row)
+        if kept is None:
+            kept = RowTable.of(self, entries_per_row)
+            # One at a time: a sweep over row widths would otherwise gather a table of J x S bytes for each.
+            self._row_tables.clear()
+            self._row_tables[entries_per_row] = kept
+        return kept
 
     @cached_property
-    def writes(self) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.uint8]]:
-        """Entries that write, found by walking the images: (J + 1,) starts, rows of the layer and codes, by column."""
-        starts = np.zeros(len(self.pointers), np.int64)
-        rows, codes = np.empty(len(self.codes), np.int32), np.empty(len(self.codes), np.uint8)
-        datapath.list_writes(self.bases, self.pointers, self.codes, self.runs, self.row_start, starts, rows, codes)
-        used = int(starts[-1])
-        return frozen(starts, np.int64), frozen(rows[:used], np.int32), frozen(codes[:used], np.uint8)
+    def _row_tables(self) -> dict[int, RowTable]:
+        return {}
+
+    @cached_property
+    def place(self) -> NDArray[np.int64]:
+        """int64 (4,): first row, first column, inputs and columns with the bias, as the datapath kernels take them."""
+        return frozen([self.row_start, self.column_start, self.inputs, len(self.pointers) - 1], np.int64)
+
+    @cached_property
+    def writes(self) -> tuple[NDArray[np.int64], NDArray[Any]]:
+        """Entries that write, found by walking the images: starts and packed entries, see `eie.kernels.datapath`."""
+        bands = -(-(self.row_stop - self.row_start) // datapath.BAND)
+        starts = np.zeros(bands * (len(self.pointers) - 1) + 1, np.int64)
+        images = self.bases, self.pointers, self.codes, self.runs
+        datapath.count_writes(*images, starts)
+        narrow = datapath.ROW_BITS + int(self.codes.max(initial=0)).bit_length() <= 16
+        packed = np.empty(starts[-1], np.uint16 if narrow else np.uint32)
+        datapath.list_writes(*images, starts.copy(), packed)
+        return frozen(starts, np.int64), frozen(packed, packed.dtype)
 
     def pe_image(self, pe: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.int32]]:
         """Return (codes, runs, pointers) as PE ``pe`` stores them."""

@@ -73,7 +73,7 @@ class Program(View):
         if self.graph is not None and sorted(self.graph.layers) != sorted(layer.name for layer in self.layers):
             raise ProgramError(f"program {self.name!r}: its graph names other layers than it has")
 
-    @property
+    @cached_property
     def dataflow(self) -> Graph | None:
         """How tensors flow, see `eie.model.network.dataflow`."""
         return dataflow(self)
@@ -92,7 +92,7 @@ class Program(View):
             raise ProgramError(f"the program was compiled for another {', '.join(changed)}: compile it again")
         return replace(self, spec=spec)
 
-    @property
+    @cached_property
     def fit(self) -> tuple[Fit, ...]:
         """Each layer's demands against the machine's memories."""
         return tuple(

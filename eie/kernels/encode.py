@@ -83,3 +83,32 @@ def expand_entries(
             for at in range(bases[pe] + pointers[j, pe], bases[pe] + pointers[j + 1, pe]):
                 local += np.int64(runs[at]) + 1
                 rows_out[at] = local * n_pe + pe if codes[at] != 0 else -1
+
+
+@njit
+def list_lookbacks(
+    pointers: NDArray[np.int32], entries_per_row: int, lookbacks: NDArray[np.int32], totals: NDArray[np.int64]
+) -> None:
+    """Find where the SRAM row that a column begins in was begun, for each column and PE.
+
+    ``lookbacks`` (J, S) is filled for the P PEs there are: columns back to the one that holds the row's first entry; 0
+    where the column begins a row itself, -1 where it is empty. ``totals`` (J, 2): entries and SRAM rows over all PEs.
+    """
+    columns, n_pe = pointers.shape[0] - 1, pointers.shape[1]
+    begun = np.zeros(n_pe, np.int64)  # column that holds the first entry of the row the PE's entries have come to
+    for j in range(columns):
+        entries, rows = np.int64(0), np.int64(0)
+        for pe in range(n_pe):
+            begin, end = np.int64(pointers[j, pe]), np.int64(pointers[j + 1, pe])
+            if begin == end:
+                lookbacks[j, pe] = -1
+                continue
+            first, last = begin // entries_per_row, (end - 1) // entries_per_row
+            starts_row = begin == first * entries_per_row
+            lookbacks[j, pe] = 0 if starts_row else j - begun[pe]
+            if starts_row or last > first:
+                begun[pe] = j
+            entries += end - begin
+            rows += last - first + 1
+        totals[j, 0] = entries
+        totals[j, 1] = rows

@@ -2,7 +2,8 @@
 
 numba's file cache does not notice when a callee in another module or an imported constant changes, so the
 cache folder is keyed by a hash of every kernel source: a changed kernel gets a new folder. The folder is set
-only while our functions are decorated; a caller's own numba functions keep their place.
+only while our functions are decorated; a caller's own numba functions keep their place. The same holds for the one
+compiler switch that some kernels need, `paired`: it is set while they are compiled, and at no other time.
 """
 
 from __future__ import annotations
@@ -19,6 +20,11 @@ from typing import Any, TypeVar, cast
 
 import numba
 import numpy as np
+from llvmlite import ir
+from numba.core.compiler_lock import global_compiler_lock
+from numba.core.runtime import rtsys  # type: ignore[attr-defined]
+from numba.extending import intrinsic
+from numpy.typing import NDArray
 
 settings: Any = numba.config
 F = TypeVar("F", bound=Callable[..., object])
@@ -63,6 +69,54 @@ def njit(function: F) -> F:
         compiled: Any = numba.njit(nogil=True, cache=True)(function)
     finally:
         settings.CACHE_DIR = before
+    if not settings.DISABLE_JIT:
+        _load_lightly(compiled)
+    return cast(F, compiled)
+
+
+def _load_lightly(compiled: Any) -> None:
+    """Have a kernel come from the cache without everything that only a compilation needs.
+
+    Before numba loads a kernel it registers all that a caller might compile, and imports scipy.linalg for it: half of
+    the time of a small run. A compiled kernel asks for numba's memory manager alone; whoever compiles something later
+    still gets the rest, since numba registers it then. Kernels must not use functions whose code numba keeps in modules
+    of its own, such as np.iinfo, np.sum or np.sort: those modules would be imported with the kernel.
+    """
+    cache = compiled._cache
+    load = getattr(cache, "_load_overload", None)
+    if load is None:
+        return
+
+    def load_overload(signature: Any, target: Any) -> Any:
+        rtsys.initialize(target)
+        return load(signature, target)
+
+    cache.load_overload = load_overload
+
+
+def paired(function: F) -> F:
+    """Compile as `njit` does, and put neighbouring scalars of straight-line code into one vector instruction.
+
+    That is LLVM's SLP vectoriser. numba leaves it off since it has miscompiled other people's code (numba #8852), so
+    it is on for the kernels that gain from it and nowhere else; the tests hold those to plain Python, to the bit. The
+    sources name these kernels, so the folder's key covers the switch.
+    """
+    compiled: Any = njit(function)
+    if settings.DISABLE_JIT:
+        return cast(F, compiled)
+    compile_as_set = compiled.compile
+
+    def compile_paired(signature: Any) -> Any:
+        # numba reads the switch when it compiles, at the first call; its own lock keeps other threads' compilations out
+        with global_compiler_lock:
+            before = settings.SLP_VECTORIZE
+            settings.SLP_VECTORIZE = 1
+            try:
+                return compile_as_set(signature)
+            finally:
+                settings.SLP_VECTORIZE = before
+
+    compiled.compile = compile_paired
     return cast(F, compiled)
 
 
@@ -70,3 +124,28 @@ def inlined(function: F) -> F:
     """Mark a leaf that is compiled into its callers, which sit in the same module."""
     compiled: Any = numba.njit(inline="always")(function)
     return cast(F, compiled)
+
+
+@intrinsic
+def _fetch(context: Any, array: Any, at: Any) -> Any:  # noqa: ARG001 - numba hands it over
+    """Emit LLVM's prefetch of ``array[at]``, for reading, into the nearest cache."""
+
+    def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        address, number = ir.IntType(8).as_pointer(), ir.IntType(32)
+        data = target.make_array(signature.args[0])(target, builder, arguments[0]).data
+        kind = ir.FunctionType(ir.VoidType(), [address, number, number, number])
+        prefetch = builder.module.declare_intrinsic("llvm.prefetch", [address], kind)
+        place = builder.bitcast(builder.gep(data, [arguments[1]]), address)
+        builder.call(prefetch, [place, number(0), number(3), number(1)])
+        return target.get_dummy_value()
+
+    return numba.types.void(array, at), generate
+
+
+def _fetch_nothing(array: NDArray[Any], at: int) -> None:
+    """Stand in for `_fetch` in plain Python."""
+
+
+# Columns that are walked lie apart, so the processor's own prefetcher starts anew at each: asking for the next one's
+# entries ahead of time made the walk of Alex-6 1.6 times faster.
+fetch: Any = _fetch_nothing if settings.DISABLE_JIT else _fetch

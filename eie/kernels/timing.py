@@ -19,6 +19,7 @@ from eie.kernels.jit import inlined, njit
 
 LANES = 64
 PIPELINE_CYCLES = 5
+STRETCH = 255  # columns that `tally` counts in narrow numbers before it adds them up
 
 
 def padded(n_pe: int) -> int:
@@ -30,19 +31,44 @@ def padded(n_pe: int) -> int:
 BROADCAST_END, LAST_SCAN_ROW, LAST_LANE_HIT, STALL, LARGEST_BACKLOG = range(5)
 
 
+@njit
+def list_positions(
+    bits: NDArray[np.uint8],
+    first: int,
+    inputs: int,
+    bias_position: int,
+    starts: NDArray[np.int64],
+    positions: NDArray[np.int32],
+) -> None:
+    """List the scan positions of the set bits among ``inputs`` of every row from column ``first`` on.
+
+    ``bias_position`` is added to each row unless negative. ``starts`` (N + 1,) begins with 0 and is filled, and so is
+    the front of ``positions``, which has room for every input and one more.
+    """
+    at = np.int64(0)
+    for s in range(bits.shape[0]):
+        for j in range(inputs):
+            column = first + j
+            # written always and kept by counting: a branch on a random bit is guessed wrong half of the time
+            positions[at] = j
+            at += (np.int64(bits[s, column >> 3]) >> (7 - (column & 7))) & 1
+        if bias_position >= 0:
+            positions[at] = bias_position
+            at += 1
+        starts[s + 1] = at
+
+
 @inlined
-def _take_block(
-    backlog: NDArray[Any], slots: NDArray[Any], state_at: Any, slots_at: Any, elapsed: Any, peak: Any, lanes: Any
-) -> Any:
-    """Let ``elapsed`` cycles pass and add a column's slots, for one block of PEs; return the largest backlog."""
+def _pass_and_add(backlog: NDArray[Any], slots: NDArray[Any], start: Any, elapsed: Any, lanes: Any) -> Any:
+    """Let ``elapsed`` cycles pass and add a column's slots in every PE; return the largest backlog."""
     number = backlog.dtype.type
+    peak = number(0)
     for lane in range(lanes):
-        at = state_at + lane
-        held = backlog[at]
-        left = number(held - elapsed) if held > elapsed else number(0)
-        held = number(left + slots[slots_at + lane])
-        backlog[at] = held
-        peak = max(peak, held)
+        waiting = backlog[lane]
+        left = number(waiting - elapsed) if waiting > elapsed else number(0)
+        waiting = number(left + slots[start + lane])
+        backlog[lane] = waiting
+        peak = max(peak, waiting)
     return peak
 
 
@@ -53,6 +79,7 @@ def queue_timing(
     columns: int,
     n_pe: int,
     act_queue_depth: int,
+    highest: int,
     backlog: NDArray[Any],
     ring: NDArray[np.int64],
     result: NDArray[np.int64],
@@ -67,6 +94,8 @@ def queue_timing(
         (J * S,) cycles each PE spends on a column, ``max(1, entries)``; uint8, uint16 or int32.
     columns
         C, input activations; a position beyond them is the bias, column C.
+    highest
+        The largest number of the type of ``backlog``.
     backlog, ring
         Scratch, (S,) of a type that holds any backlog, and (act_queue_depth - 1,); zeroed here. ``backlog`` is
         left as it stands after the last broadcast: PE p is free in cycle ``result[BROADCAST_END] + 1 + backlog[p]``.
@@ -74,7 +103,6 @@ def queue_timing(
         (5,) filled: W[K-1], its scan row, whether it sat in the last lane, stall cycles, largest backlog.
     """
     number = backlog.dtype.type
-    highest = np.int64(np.iinfo(backlog.dtype).max)
     usable = act_queue_depth - 1
     stride = np.uint64(backlog.shape[0])
     backlog[:] = 0
@@ -104,16 +132,17 @@ def queue_timing(
         broadcast = now
         ring[np.uint64(slot)] = max(busy_until, now) + 2
         slot = slot + 1 if slot + 1 < usable else 0
+        # Clipped before it is narrowed: after 256 idle cycles a uint8 would see none pass.
         passed = number(min(elapsed, highest))
         column: Any = min(position, columns)
         start = np.uint64(column) * stride
-        peak = number(0)
-        # a constant number of lanes, as many as there are, is what the compiler turns into plain vector code
-        if stride == 64:
-            peak = _take_block(backlog, slots, np.uint64(0), start, passed, peak, np.uint64(64))
+        if stride == LANES:
+            # a constant number of lanes becomes straight vector code, two thirds of the time of a counted loop
+            peak = _pass_and_add(backlog, slots, start, passed, np.uint64(LANES))
         else:
-            for at in range(np.uint64(0), stride, np.uint64(128)):
-                peak = _take_block(backlog, slots, at, start + at, passed, peak, np.uint64(128))
+            # One loop over all lanes gathers the largest backlog once a column. Blocks of 128 did so in each: at 1024
+            # PEs that took 1.7 times as long.
+            peak = _pass_and_add(backlog, slots, start, passed, stride)
         busy_until = now + np.int64(peak)
     result[BROADCAST_END] = broadcast
     result[LAST_SCAN_ROW] = row_end // n_pe - 1
@@ -129,58 +158,96 @@ def _scan_end(scan_rows: int, result: NDArray[np.int64]) -> Any:
 
 
 @inlined
-def _tally_block(table: NDArray[Any], table_at: Any, state: NDArray[Any], state_at: Any) -> None:
-    """Count one column in one block of PEs; the layouts are those of `tally`."""
+def _age_block(
+    lookbacks: NDArray[Any], table_at: Any, state: NDArray[Any], at: Any, room: Any, gap: Any, nowhere: Any
+) -> None:
+    """Look one column up in one block of PEs; ``state`` is that of `tally`. ``room + gap`` is ``nowhere``."""
     number = state.dtype.type
-    nowhere = number(np.iinfo(state.dtype).max)
-    for lane in range(np.uint64(64)):
-        slots = table[table_at + lane]
-        first = table[table_at + np.uint64(64) + lane]
-        last = table[table_at + np.uint64(128) + lane]
-        held = state[state_at + lane]
-        taken = state_at + np.uint64(64) + lane
-        empty = state_at + np.uint64(128) + lane
-        reused = state_at + np.uint64(192) + lane
-        state[state_at + lane] = max(held, last)
-        state[taken] = number(state[taken] + slots)
-        state[empty] = number(state[empty] + (first == nowhere))
-        state[reused] = number(state[reused] + (first == held))
+    for lane in range(np.uint64(LANES)):
+        lookback = lookbacks[table_at + lane]
+        read = at + np.uint64(LANES) + lane
+        empty = at + np.uint64(2 * LANES) + lane
+        # An age that would pass the largest number stays there: one saturating addition, 32 PEs at once.
+        age = number(min(state[at + lane], room) + gap)
+        is_empty = lookback == nowhere
+        state[at + lane] = age if is_empty else number(0)
+        state[read] = number(state[read] + (age <= lookback))
+        state[empty] = number(state[empty] + is_empty)
+
+
+@inlined
+def _take_slots(slots: NDArray[Any], slots_at: Any, taken: NDArray[Any], at: Any) -> None:
+    """Add one column's slots in one block of PEs. In a loop of its own: its lanes are wider than those of the ages."""
+    number = taken.dtype.type
+    for lane in range(np.uint64(LANES)):
+        taken[at + lane] = number(taken[at + lane] + slots[slots_at + lane])
 
 
 @njit
 def tally(
-    positions: NDArray[np.int32], table: NDArray[Any], columns: int, state: NDArray[Any], totals: NDArray[np.int64]
+    positions: NDArray[np.int32],
+    slots: NDArray[Any],
+    lookbacks: NDArray[Any],
+    columns: int,
+    nowhere: int,
+    state: NDArray[Any],
+    taken: NDArray[Any],
+    totals: NDArray[np.int64],
 ) -> None:
     """Count per PE: slots taken, how many of them were empty columns, and SRAM rows found already read.
 
+    A PE reads rows in ascending order, so the row that a column begins in has been read if a column broadcast before
+    had an entry in it: if the PE's last column with entries, its *age* ago, is no further back than the lookback. The
+    lookback of an empty column is the largest number there is, so empty columns count as found too, and are taken off.
+
     Parameters
     ----------
-    table
-        (J * B * 3 * LANES,), for each column and block: slots, first SRAM row, last SRAM row. Rows count from 1. A PE
-        reads rows in ascending order, so the one it holds is the largest so far. An empty column has no first row (the
-        type's largest number) and last row 0. uint16 where slots are below 256, else int64.
+    slots
+        (J * S,) as of `queue_timing`.
+    lookbacks
+        (J * S,) uint8 or int32, see `RowTable`.
+    nowhere
+        The largest number of that type.
     state
-        Scratch of the same type, (B * 4 * LANES,): row held, and the three counts of the current stretch.
+        Scratch of the same type, (B * 3 * LANES,), for each block of PEs: age, rows found, empty columns.
+    taken
+        Scratch (S,), slots taken: uint16 where slots are uint8, else int64.
     totals
-        (B * 3 * LANES,) filled: taken, empty, reused.
+        (B * 3 * LANES,) filled: taken, empty, found.
     """
-    blocks = np.uint64(state.shape[0] // 256)
+    number = state.dtype.type
+    blocks = np.uint64(taken.shape[0] // LANES)
+    width, triple = np.uint64(LANES), np.uint64(3 * LANES)
     state[:] = 0
+    for block in range(blocks):
+        for lane in range(width):
+            state[block * triple + lane] = number(nowhere)
+    taken[:] = 0
     totals[:] = 0
+    before = -nowhere
     done = np.int64(0)
     while done < positions.shape[0]:
-        # 256 columns of at most 255 slots fit 16 bits; then the counts move to the totals
-        stop = min(done + 256, positions.shape[0])
+        # 255 columns of at most 255 slots fit 16 bits, and their number fits 8; then the counts move to the totals
+        stop = min(done + STRETCH, positions.shape[0])
         for k in range(done, stop):
             column: Any = min(np.int64(positions[k]), columns)
-            at = np.uint64(column) * blocks
+            gap = min(column - before, nowhere)
+            before = column
+            start = np.uint64(column) * blocks * width
             for block in range(blocks):
-                _tally_block(table, (at + block) * np.uint64(192), state, block * np.uint64(256))
+                at = start + block * width
+                _age_block(lookbacks, at, state, block * triple, number(nowhere - gap), number(gap), number(nowhere))
+                _take_slots(slots, at, taken, block * width)
         for block in range(blocks):
-            for lane in range(np.uint64(192)):
-                count = block * np.uint64(256) + np.uint64(64) + lane
-                totals[block * np.uint64(192) + lane] += np.int64(state[count])
-                state[count] = 0
+            for lane in range(width):
+                to = block * triple + lane
+                found, empty = state[to + width], state[to + width + width]
+                totals[to] += np.int64(taken[block * width + lane])
+                totals[to + width] += np.int64(empty)
+                totals[to + width + width] += np.int64(found) - np.int64(empty)
+                taken[block * width + lane] = 0
+                state[to + width] = 0
+                state[to + width + width] = 0
         done = stop
 
 
@@ -193,6 +260,7 @@ def queue_samples(
     scan_rows: int,
     n_pe: int,
     act_queue_depth: int,
+    highest: int,
     backlog: NDArray[Any],
     cycles: NDArray[np.int64],
     stall: NDArray[np.int64],
@@ -201,8 +269,8 @@ def queue_samples(
 ) -> None:
     """Walk every input of a batch through the queues; input s owns ``positions[starts[s] : starts[s + 1]]``.
 
-    ``backlog`` is scratch of `queue_timing`. ``cycles, stall, dead`` (N,) are filled, and ``free`` (N, P): the cycle
-    from which a PE has nothing left to issue.
+    ``highest`` and the scratch ``backlog`` are those of `queue_timing`. ``cycles, stall, dead`` (N,) are filled, and
+    ``free`` (N, P): the cycle from which a PE has nothing left to issue.
     """
     ring = np.empty(act_queue_depth - 1, np.int64)
     result = np.empty(5, np.int64)
@@ -214,7 +282,7 @@ def queue_samples(
             dead[s] = scan_rows
             free[s] = 1 + scan_rows
             continue
-        queue_timing(active, slots, columns, n_pe, act_queue_depth, backlog, ring, result)
+        queue_timing(active, slots, columns, n_pe, act_queue_depth, highest, backlog, ring, result)
         broadcast_end = result[BROADCAST_END]
         scan_end = _scan_end(scan_rows, result)
         cycles[s] = max(scan_end, broadcast_end + 1 + result[LARGEST_BACKLOG] + PIPELINE_CYCLES)
@@ -229,11 +297,14 @@ def queue_samples(
 def tally_samples(
     starts: NDArray[np.int64],
     positions: NDArray[np.int32],
-    table: NDArray[Any],
+    slots: NDArray[Any],
+    lookbacks: NDArray[Any],
     column_totals: NDArray[np.int64],
     columns: int,
     n_pe: int,
+    nowhere: int,
     state: NDArray[Any],
+    taken: NDArray[Any],
     reads: NDArray[np.int64],
     entries: NDArray[np.int64],
     padding: NDArray[np.int64],
@@ -242,13 +313,13 @@ def tally_samples(
 ) -> None:
     """Count, for every input of a batch, what no queue changes.
 
-    ``column_totals`` (J, 3) holds each column's entries, padding entries and SRAM rows over all PEs. ``state`` is
-    scratch of `tally`. The last five, (N,) and (N, P), are filled.
+    ``column_totals`` (J, 3) holds each column's entries, padding entries and SRAM rows over all PEs. ``nowhere`` and
+    the scratch ``state, taken`` are those of `tally`. The last five, (N,) and (N, P), are filled.
     """
-    totals = np.empty(state.shape[0] // 4 * 3, np.int64)
+    totals = np.empty(state.shape[0], np.int64)
     for s in range(starts.shape[0] - 1):
         active = positions[starts[s] : starts[s + 1]]
-        tally(active, table, columns, state, totals)
+        tally(active, slots, lookbacks, columns, nowhere, state, taken, totals)
         all_entries = np.int64(0)
         all_padding = np.int64(0)
         all_rows = np.int64(0)
@@ -262,7 +333,7 @@ def tally_samples(
         padding[s] = all_padding
         reads[s] = all_rows
         for pe in range(n_pe):
-            at = pe // 64 * 192 + pe % 64
-            issue[s, pe] = totals[at] - totals[at + 64]
-            empty[s, pe] = totals[at + 64]
-            reads[s] -= totals[at + 128]
+            at = pe // LANES * (3 * LANES) + pe % LANES
+            issue[s, pe] = totals[at] - totals[at + LANES]
+            empty[s, pe] = totals[at + LANES]
+            reads[s] -= totals[at + 2 * LANES]

@@ -111,6 +111,10 @@ class LayerTrace(View):
         """float32 (rows, width), or rows start..stop-1 of it; None when no values were kept."""
         if self.values is None:
             return None
+        if start == 0 and stop is None:
+            whole = np.zeros((self.rows, self.width), np.float32)
+            whole[np.unpackbits(self.bits, axis=1, count=self.width).view(bool)] = self.values
+            return whole
         bits = self.bits[start:stop]
         out = np.zeros((len(bits), self.width), np.float32)
         first = self._value_starts[start]

@@ -7,9 +7,7 @@ from what the queues decide and what they do not, so that a sweep can redo one w
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -17,10 +15,10 @@ import numpy as np
 from eie.compiler.encode import Encoding
 from eie.kernels import timing as kernels
 from eie.simulator.records import PassTiming, Pattern, QueueTiming, Tally
+from eie.simulator.spread import spread
 from eie.spec import AcceleratorSpec
 
 CHUNK = 256
-SMALLEST_CHUNK = 16  # products; below, a thread costs more than it saves
 
 
 def backlog_type(encoding: Encoding, act_queue_depth: int) -> Any:
@@ -79,6 +77,7 @@ def queue_pass(
             encoding.scan_rows,
             encoding.n_pe,
             act_queue_depth,
+            np.iinfo(number).max,
             np.empty(encoding.slots.shape[1], number),
             timing.cycles[start:stop],
             timing.stall[start:stop],
@@ -87,25 +86,29 @@ def queue_pass(
         )
         advanced(stop - start)
 
-    _over_chunks(run, pattern.products, threads)
+    spread(run=run, count=pattern.products, largest=CHUNK, threads=threads)
     return timing
 
 
 def tally_pass(encoding: Encoding, pattern: Pattern, entries_per_row: int, threads: int | None = None) -> Tally:
     """Count what a pass reads and issues; parameters as in `time_pass`."""
     tally = Tally.blank(pattern.products, encoding.n_pe)
-    table = encoding.sram_table(entries_per_row).reshape(-1)
-    totals = encoding.column_totals(entries_per_row)
+    table = encoding.row_table(entries_per_row)
+    slots, lookbacks = encoding.slots.reshape(-1), table.lookbacks.reshape(-1)
+    lanes = len(slots) // len(encoding.slots)
 
     def run(start: int, stop: int) -> None:
         kernels.tally_samples(
             pattern.starts[start : stop + 1],
             pattern.positions,
-            table,
-            totals,
+            slots,
+            lookbacks,
+            table.totals,
             encoding.inputs,
             encoding.n_pe,
-            np.empty(4 * encoding.slots.shape[1], table.dtype),
+            np.iinfo(lookbacks.dtype).max,
+            np.empty(3 * lanes, lookbacks.dtype),
+            np.empty(lanes, np.uint16 if slots.dtype == np.uint8 else np.int64),
             tally.reads[start:stop],
             tally.entries[start:stop],
             tally.padding[start:stop],
@@ -113,20 +116,5 @@ def tally_pass(encoding: Encoding, pattern: Pattern, entries_per_row: int, threa
             tally.empty[start:stop],
         )
 
-    _over_chunks(run, pattern.products, threads)
+    spread(run=run, count=pattern.products, largest=CHUNK, threads=threads)
     return tally
-
-
-def _over_chunks(run: Callable[[int, int], None], products: int, threads: int | None) -> None:
-    """Call ``run(start, stop)`` for every chunk of a batch, on threads where there is more than one."""
-    available = threads or os.cpu_count() or 1
-    step = min(CHUNK, max(SMALLEST_CHUNK, -(-products // available)))
-    starts = range(0, products, step)
-    stops = [min(start + step, products) for start in starts]
-    workers = min(available, len(starts))
-    if workers <= 1:
-        for start, stop in zip(starts, stops, strict=True):
-            run(start, stop)
-    else:
-        with ThreadPoolExecutor(workers) as pool:
-            list(pool.map(run, starts, stops))

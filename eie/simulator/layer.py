@@ -6,8 +6,9 @@ Comes in: an `EncodedLayer` and its inputs; sums over all slices. Goes out: slic
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
-from typing import Literal, TypeVar
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal, TypeVar, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,7 @@ from eie.simulator.records import PassTiming, Pattern, QueueTiming, Tally
 from eie.spec import AcceleratorSpec
 
 Engine = Literal["fast", "events"]
+ENGINES = get_args(Engine)
 Counted = TypeVar("Counted", bound=PassTiming | QueueTiming | Tally)
 SLICE_ELEMENTS = 1 << 23
 
@@ -32,20 +34,37 @@ class Slice:
     pattern: Pattern
     sample_of: NDArray[np.int64]
 
+    @cached_property
+    def _firsts(self) -> NDArray[np.int64]:
+        """Where each sample's products begin."""
+        return np.flatnonzero(np.diff(self.sample_of, prepend=-1))
+
     def add(self, total: NDArray[np.int64], values: NDArray[np.int64]) -> None:
         """Add values of the products to the totals of their samples."""
-        firsts = np.flatnonzero(np.diff(self.sample_of, prepend=-1))
-        total[self.sample_of[firsts]] += np.add.reduceat(values, firsts, axis=0)
+        first, last = self.sample_of[0], self.sample_of[-1]
+        if last - first + 1 == len(self.sample_of):  # a product a sample, as of every fully connected layer
+            total[first : last + 1] += values
+        else:
+            total[self.sample_of[self._firsts]] += np.add.reduceat(values, self._firsts, axis=0)
 
     def add_record(self, total: Counted, counted: Counted) -> None:
         """Add every count of a record."""
-        for field in fields(total):
-            self.add(getattr(total, field.name), getattr(counted, field.name))
+        for name, values in vars(counted).items():
+            self.add(getattr(total, name), values)
+
+
+def _rows_a_slice(layer: EncodedLayer, inputs: LayerTrace) -> int:
+    return max(1, SLICE_ELEMENTS // max(inputs.width, layer.passes[0].n_pe))
+
+
+def in_one_piece(layer: EncodedLayer, inputs: LayerTrace) -> bool:
+    """Whether `slices` makes one slice with a product a sample of these inputs."""
+    return len(layer.passes) == 1 and inputs.products == 1 and inputs.rows <= _rows_a_slice(layer, inputs)
 
 
 def slices(layer: EncodedLayer, inputs: LayerTrace) -> Iterator[Slice]:
     """Go through a batch in pieces that keep memory small, each in every pass."""
-    step = max(1, SLICE_ELEMENTS // max(inputs.width, layer.passes[0].n_pe))
+    step = _rows_a_slice(layer, inputs)
     for start in range(0, inputs.rows, step):
         part = inputs.pattern(start, min(start + step, inputs.rows))
         sample_of = np.arange(start, start + part.rows) // inputs.products

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,10 +24,12 @@ from eie.model.geometry import Recurrent
 from eie.model.graph import Graph, Node
 from eie.model.matrix import frozen
 from eie.model.trace import LayerTrace
-from eie.simulator.functional import FixedPoint, LayerOutputs, Rows, run_products, slices
+from eie.simulator.functional import FixedPoint, LayerOutputs, Rows, slices
+from eie.simulator.products import multiply
 from eie.simulator.recurrence import run_recurrent
 
-Datapath = Literal["fixed", "float32"]
+Datapath = Literal["fixed", "float32", "none"]
+DATAPATHS = get_args(Datapath)
 Value = TypeVar("Value")
 
 
@@ -59,7 +61,10 @@ Ran = Callable[[EncodedLayer, LayerTrace, LayerOutputs], None]
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """How a network is run: number width, whose zeros the layers see, whether values are kept, worker threads."""
+    """How a network is run: number width, whose zeros the layers see, whether values are kept, worker threads.
+
+    With the datapath ``"none"`` nothing is computed, so no layer can feed another.
+    """
 
     data_bits: int
     datapath: Datapath = "fixed"
@@ -176,13 +181,13 @@ def _run_at_once(node: Node, layer: EncodedLayer, x: Tensor, settings: Settings,
     )
     if geometry.transforms:
         rows = _narrowed(rows, layer.inputs, settings.data_bits)
-    products = run_products(layer=layer, rows=rows, data_bits=settings.data_bits, threads=settings.threads)
-    folded = FixedPoint(geometry.fold(products.fixed.raw, n, size), products.fixed.fraction_bits)
+    sums = multiply(layer=layer, rows=rows, data_bits=settings.data_bits, threads=settings.threads)
+    folded, density = FixedPoint(geometry.fold(sums.fixed.raw, n, size), sums.fixed.fraction_bits), None
     if geometry.transforms:
         folded = _narrow(folded, settings.data_bits)
-        products = replace(products, map_density=float(np.count_nonzero(fixed.raw) / fixed.raw.size))
-    outputs = products.with_values(folded, geometry.fold(products.float32, n, size))
-    outputs = outputs.relu() if layer.relu else outputs
+        density = float(np.count_nonzero(fixed.raw) / fixed.raw.size)
+    real_map = geometry.fold(sums.float32, n, size)
+    outputs = sums.outputs(folded, real_map, relu=layer.relu, map_density=density)
     made = Tensor(outputs.fixed, outputs.float32).moveaxis(0, axis)
     if geometry.takes_vectors:
         # Shown as the list of vectors that they are, whatever axes the graph has around them.
@@ -214,6 +219,20 @@ def _run_recurrent(
     ran(layer, seen(rows=run.rows, width=layer.inputs, products=x.float32.shape[1], settings=settings), run.outputs)
     made = Tensor(run.outputs.fixed, run.outputs.float32).moveaxis(0, axis)
     return (made, *(Tensor(fixed, float32) for fixed, float32 in run.last))
+
+
+def unrolled(layer: EncodedLayer, x: NDArray[np.float32]) -> LayerTrace:
+    """Record which inputs of a layer's products are non-zero, without computing it; ``x`` is its input, batch first."""
+    geometry = layer.geometry
+    windows = geometry.windows(x)
+    count = geometry.rows(windows)
+    real = lambda start, stop: geometry.unroll(windows, start, stop)  # noqa: E731
+    return seen(
+        rows=Rows(count=count, fixed=real, float32=real, fraction_bits=0),
+        width=layer.inputs,
+        products=count // len(x),
+        settings=Settings(data_bits=0, datapath="float32"),
+    )
 
 
 def _narrowed(rows: Rows, width: int, data_bits: int) -> Rows:

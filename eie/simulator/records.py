@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eie.compiler.encode import Encoding
+from eie.kernels import timing as kernels
 from eie.model.matrix import frozen
 from eie.model.trace import LayerTrace
 
@@ -40,19 +41,17 @@ class Pattern:
     @property
     def broadcasts(self) -> NDArray[np.int64]:
         """int64 (N,): activations broadcast, bias included."""
-        return np.diff(self.starts)
+        return self.starts[1:] - self.starts[:-1]
 
     @classmethod
     def of(cls, inputs: LayerTrace, encoding: Encoding) -> Pattern:
         """List the scan positions of ``inputs`` in the columns of one pass."""
-        width = encoding.bias_position + 1 if encoding.has_bias else encoding.inputs
-        mask = np.zeros((inputs.rows, width), bool)
-        mask[:, : encoding.inputs] = inputs.mask_of(encoding.column_start, encoding.column_stop)
-        if encoding.has_bias:
-            mask[:, encoding.bias_position] = True
-        starts = np.concatenate(([0], np.cumsum(mask.sum(axis=1))))
-        positions = np.flatnonzero(mask) - np.repeat(np.arange(inputs.rows) * width, np.diff(starts))
-        return cls(frozen(starts, np.int64), frozen(positions, np.int32))
+        starts = np.zeros(inputs.rows + 1, np.int64)
+        positions = np.empty(inputs.rows * (encoding.inputs + 1) + 1, np.int32)
+        bias_position = encoding.bias_position if encoding.has_bias else -1
+        bits = frozen(inputs.bits, np.uint8)
+        kernels.list_positions(bits, encoding.column_start, encoding.inputs, bias_position, starts, positions)
+        return cls(frozen(starts, np.int64), frozen(positions[: starts[-1]].copy(), np.int32))
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 
 from eie.compiler.encoded import EncodedLayer
 from eie.model.geometry import Recurrent
-from eie.simulator.functional import FixedPoint, LayerOutputs, Rows, fixed_sums, float_sums, largest_difference, to_raw
+from eie.simulator.functional import FixedPoint, LayerOutputs, Rows, largest_difference, to_raw
+from eie.simulator.products import fixed_sums, float_sums, quantised_codebook
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,7 +101,7 @@ def run_recurrent(
     )
     rows = Rows.of(FixedPoint(fixed.rows.reshape(n * steps, -1), fraction), real.rows.reshape(n * steps, -1))
     hidden, hidden32 = FixedPoint.quantise(fixed.outputs, data_bits), real.outputs.astype(np.float32)
-    weight_fraction = FixedPoint.quantise(layer.codebook, data_bits).fraction_bits
+    weight_fraction = quantised_codebook(layer, data_bits).fraction_bits
     error = largest_difference(hidden, hidden32)
     outputs = LayerOutputs(
         fixed=hidden,

@@ -39,7 +39,7 @@ from eie.model.network import Layer, dataflow
 from eie.model.trace import LayerTrace
 from eie.simulator.cache import Cache
 from eie.simulator.fast import queue_pass, tally_pass
-from eie.simulator.layer import SLICE_ELEMENTS, Engine, Slice, activity_of, slices
+from eie.simulator.layer import SLICE_ELEMENTS, Engine, Slice, activity_of, in_one_piece, slices
 from eie.simulator.network import Datapath, Ran, Settings, Tensor, run_network
 from eie.simulator.records import PassTiming, QueueTiming, Tally
 from eie.simulator.workload import Workload
@@ -126,7 +126,9 @@ class Stages:
             If the program was compiled for a machine that stores other images.
         """
         if isinstance(self.workload.network, Program):
-            return self.workload.network.on(spec).layers[layer]
+            program = self.workload.network
+            # `on` checks every field; asking it for each layer of each call would cost more than a small layer takes
+            return (program if spec is program.spec else program.on(spec)).layers[layer]
 
         def make() -> EncodedLayer:
             made = encode_layer(*self.shared(layer, spec), spec)
@@ -200,12 +202,25 @@ class Stages:
 
         def count(due: Sequence[str]) -> dict[str, _Counted]:
             # All stages that are due share one walk, so that a slice is made once and let go before the next.
+            parts = self._slices(layer=layer, spec=spec, encoded=encoded, inputs=inputs)
+            if in_one_piece(encoded, inputs):
+                # One product a sample, all in one slice: there is nothing to add up, and on a small layer adding up
+                # took longer than counting.
+                (whole,) = parts
+                return {
+                    stage: _Counted(
+                        whole.pattern.broadcasts,
+                        self._count(stage=stage, part=whole, spec=spec, name=encoded.name),
+                    )
+                    for stage in stages
+                    if stage in due
+                }
             totals: dict[str, _Counted] = {
                 stage: _Counted(np.zeros(inputs.samples, np.int64), _BLANK[stage](inputs.samples, spec.n_pe))
                 for stage in stages
                 if stage in due
             }
-            for part in self._slices(layer=layer, spec=spec, encoded=encoded, inputs=inputs):
+            for part in parts:
                 for stage, total in totals.items():
                     part.add(total.sent, part.pattern.broadcasts)
                     part.add_record(total.record, self._count(stage=stage, part=part, spec=spec, name=encoded.name))
