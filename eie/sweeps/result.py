@@ -84,7 +84,7 @@ class SweepResult:
 
         Parameters
         ----------
-        objectives
+        *objectives
             ``"latency"``, ``"energy"``, ``"area"``, or the name of a numeric column; all are to be small.
 
         Returns
