@@ -90,8 +90,7 @@ def share(
     bias = np.zeros(0, np.float32) if layer.bias is None else layer.bias[layer.bias != 0]
     centroids = _centroids(weights=np.sort(weights), bias=np.sort(bias), levels=levels, init=init, seed=seed)
     codebook = np.concatenate((np.zeros(1, np.float32), centroids))
-    # Without level 0: a weight that was kept must not become zero, or the pattern changes. A bias may, since its
-    # column is dense anyway.
+    # Without level 0: a weight that was kept must not become zero, or the pattern changes. A bias may.
     codes = nearest_codes(weights, codebook[1:], 1)
     bias_codes, bias_error = None, 0.0
     if layer.bias is not None:
