@@ -256,7 +256,6 @@ def _largest(codes: NDArray[np.uint8] | None) -> int:
 def _report(
     weights: NDArray[np.float32], codebook: NDArray[np.float32], codes: NDArray[np.uint8], bias_error: float
 ) -> ShareReport:
-    # In float32, where an exact codebook gives exact zeros; summed in float64, where a million squares lose nothing.
     error = codebook[codes] - weights
     energy = float(np.dot(error, error.astype(np.float64)))
     total = float(np.dot(weights, weights.astype(np.float64)))
