@@ -73,6 +73,11 @@ def simulate(
     log
         With the event engine: called with a line of text for every cycle.
 
+    Returns
+    -------
+    Result
+        A `LayerResult` a layer, in order; prints as the table.
+
     Raises
     ------
     TraceError

@@ -298,6 +298,11 @@ def load_spec(source: str | Path | AcceleratorSpec = "EIE_64PE", overrides: Iter
     overrides
         Words like ``"n_pe=128"``; values are read as TOML values.
 
+    Returns
+    -------
+    AcceleratorSpec
+        With every bound checked.
+
     Raises
     ------
     SpecError

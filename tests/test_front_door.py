@@ -147,7 +147,8 @@ def resolved(name):
 
 @pytest.fixture(scope="module")
 def measured():
-    layers = eie.simulate(eie.compile(eie.load("lenet-300-100"), eie.EIE_64PE)).layers
+    result = eie.simulate(eie.compile(eie.load("lenet-300-100"), eie.EIE_64PE))
+    layers = result.layers
     activities = [layer.activity for layer in layers]
     cycles = np.array([activity.cycles.sum() for activity in activities])
     counted = {
@@ -160,6 +161,7 @@ def measured():
     samples = activities[0].samples
     even = counted["broadcasts"].sum() + counted["dead_scan_cycles"].sum() + 3 * samples * (1 + 6)
     return SimpleNamespace(
+        text=str(result),
         empty=empty,
         broadcasts=counted["broadcasts"] / cycles,
         balance=1 - even / cycles.sum(),
@@ -169,6 +171,10 @@ def measured():
 
 class TestReadme:
     """The README explains its first table; these are its figures, from the same run."""
+
+    def test_table(self, root, measured):
+        shown = re.search(r"^\$ make run\n(.*?)^```", (root / "README.md").read_text(), re.MULTILINE | re.DOTALL)[1]
+        assert measured.text.startswith(shown)
 
     def test_headline(self, root, measured):
         text = " ".join((root / "README.md").read_text().split())

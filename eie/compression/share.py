@@ -18,10 +18,7 @@ from eie.model.matrix import frozen
 from eie.model.network import Layer
 
 Initialisation = Literal["exact", "linear", "density", "random"]
-# The exact solution keeps a table of levels x points: on 4,096 bins half a megabyte and some milliseconds, on a large
-# layer's weights gigabytes. Lloyd on the weights themselves makes good how wide a bin is.
 HISTOGRAM_BINS = 4096
-# A guard: borders usually stand still long before.
 LLOYD_ROUNDS = 100
 
 
@@ -93,8 +90,7 @@ def share(
     bias = np.zeros(0, np.float32) if layer.bias is None else layer.bias[layer.bias != 0]
     centroids = _centroids(weights=np.sort(weights), bias=np.sort(bias), levels=levels, init=init, seed=seed)
     codebook = np.concatenate((np.zeros(1, np.float32), centroids))
-    # Without level 0: a weight that was kept must not become zero, or the pattern changes. A bias may, since its
-    # column is dense anyway.
+    # Without level 0: a weight that was kept must not become zero, or the pattern changes. A bias may.
     codes = nearest_codes(weights, codebook[1:], 1)
     bias_codes, bias_error = None, 0.0
     if layer.bias is not None:
@@ -143,7 +139,6 @@ def _distinct(ordered: NDArray[np.float32]) -> int:
 
 
 def _cluster(ordered: NDArray[np.float32], levels: int, init: Initialisation, seed: int) -> NDArray[np.float32]:
-    # Prefix sums, in float64: any cluster of sorted weights is a slice, and its sum a difference of two numbers.
     first = np.zeros(len(ordered) + 1)
     np.cumsum(ordered, dtype=np.float64, out=first[1:])
     return _lloyd(ordered, first, _start(ordered=ordered, first=first, levels=levels, init=init, seed=seed))
@@ -227,15 +222,13 @@ def _start(
         # Of distinct values, so that no two clusters begin in one place.
         drawn = np.random.default_rng(seed).choice(np.unique(ordered), levels, replace=False)
         return np.sort(drawn).astype(np.float64)
-    # Histogram borders are cut in the sorted weights themselves, so no weight is binned twice. Bins are of equal width:
-    # an outlier crowds the others into few of them, which the rounds of Lloyd's algorithm then have to make good.
+    # Histogram borders are cut in the sorted weights themselves, so no weight is binned twice.
     edges = np.searchsorted(ordered, np.linspace(low, high, HISTOGRAM_BINS + 1)[1:-1].astype(np.float32), "right")
     edges = np.unique(np.concatenate(([0], edges, [len(ordered)])))
     squares = np.add.reduceat(np.square(ordered, dtype=np.float64), edges[:-1])
     mass, second = edges.astype(np.float64), np.concatenate(([0.0], np.cumsum(squares)))
     splits = np.zeros(min(levels, len(edges) - 1) + 1, np.int64)
     cluster.exact_splits(mass=mass, first=first[edges], second=second, splits=splits)
-    # np.unique: with fewer filled bins than levels some splits coincide.
     borders = edges[np.unique(splits)]
     return np.diff(first[borders]) / np.diff(borders)
 
@@ -246,7 +239,6 @@ def _lloyd(
     """Refine centroids on sorted data until the borders stand still; a cluster left empty keeps its centroid."""
     borders = np.zeros(0, np.int64)
     for _ in range(LLOYD_ROUNDS):
-        # In the weights' own type, so that searchsorted does not copy millions of them to float64 every round.
         middles = ((centroids[1:] + centroids[:-1]) / 2).astype(np.float32)
         new = np.concatenate(([0], np.searchsorted(ordered, middles, "left"), [len(ordered)]))
         if np.array_equal(new, borders):
@@ -264,7 +256,6 @@ def _largest(codes: NDArray[np.uint8] | None) -> int:
 def _report(
     weights: NDArray[np.float32], codebook: NDArray[np.float32], codes: NDArray[np.uint8], bias_error: float
 ) -> ShareReport:
-    # In float32, where an exact codebook gives exact zeros; summed in float64, where a million squares lose nothing.
     error = codebook[codes] - weights
     energy = float(np.dot(error, error.astype(np.float64)))
     total = float(np.dot(weights, weights.astype(np.float64)))

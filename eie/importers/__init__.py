@@ -58,6 +58,11 @@ def load(
     input_shape
         Of one sample, for an ``.onnx`` file that leaves sizes other than the batch's open.
 
+    Returns
+    -------
+    Network
+        Its notes say what was assumed or left out.
+
     Raises
     ------
     ModelError

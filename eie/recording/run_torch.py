@@ -47,6 +47,11 @@ def record_torch(
     source, seed
         For the trace's header.
 
+    Returns
+    -------
+    Trace
+        What each of those modules read, by the module's name; their order is that of the run.
+
     Raises
     ------
     TraceError

@@ -61,6 +61,11 @@ def compare(
     column_map
         For a CSV that is neither SCALE-Sim's nor ours.
 
+    Returns
+    -------
+    Comparison
+        A column a machine, ours first; prints as tables.
+
     Raises
     ------
     EieError

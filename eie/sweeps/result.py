@@ -104,7 +104,7 @@ class SweepResult(Answer):
 
         Parameters
         ----------
-        objectives
+        *objectives
             ``"latency"``, ``"energy"``, ``"area"``, or the name of a numeric column; all are to be small.
 
         Returns
