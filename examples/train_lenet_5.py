@@ -7,8 +7,6 @@ import numpy as np
 from lenet_training import initial, run
 
 import eie
-from eie.compression.recipe import Training
-from eie.model.graph import Graph
 
 rng = np.random.default_rng(0)
 layers = (
@@ -20,8 +18,8 @@ layers = (
 pool = ("max_pool", {"kernel": (2, 2)})
 steps = [("layer", "conv1"), pool, ("layer", "conv2"), pool, ("flatten", {}), ("layer", "ip1"), ("layer", "ip2")]
 run(
-    eie.Network(name="lenet-5", layers=layers, graph=Graph.sequence("input", (1, 28, 28), steps)),
-    dense=Training(batch=64, dropout=0.3),
+    eie.Network(name="lenet-5", layers=layers, graph=eie.Graph.sequence("input", (1, 28, 28), steps)),
+    dense=eie.Training(batch=64, dropout=0.3),
     epochs=10,
     keys={layer.name: (f"{layer.name}.weight", f"{layer.name}.bias") for layer in layers},
 )

@@ -1,12 +1,57 @@
 """Square millimetres of a machine, by unit, from Table II and CACTI's ratios.
 
-Comes in: a spec. Goes out: mm2 by unit. Read by the report, sweeps and comparisons.
+Comes in: a spec. Goes out: mm2 by unit. Read by the report, sweeps and comparisons; ``eie.area`` for users.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+
 from eie.energy.tables import Cell, published_table, sram
 from eie.spec import AcceleratorSpec
+
+
+@dataclass(frozen=True)
+class Area:
+    """A machine's area.
+
+    Attributes
+    ----------
+    unit_mm2
+        By unit, over all PEs.
+    """
+
+    unit_mm2: Mapping[str, float]
+
+    @property
+    def total_mm2(self) -> float:
+        """Of the whole machine."""
+        return float(sum(self.unit_mm2.values()))
+
+
+def area(spec: AcceleratorSpec, cell: Cell = "itrs-lop") -> Area:
+    """Return a machine's area.
+
+    Parameters
+    ----------
+    cell
+        CACTI memory cell by which SRAMs are scaled to other sizes and widths.
+
+    Raises
+    ------
+    EnergyError
+        For an SRAM that the CACTI table does not span.
+
+    Examples
+    --------
+    The published chip has 40.8 mm2.
+
+    >>> import eie
+    >>> round(eie.area(eie.EIE_64PE).total_mm2, 1)
+    40.8
+    """
+    return Area(area_mm2(spec, cell))
 
 
 def area_mm2(spec: AcceleratorSpec, cell: Cell = "itrs-lop") -> dict[str, float]:
