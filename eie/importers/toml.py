@@ -60,7 +60,6 @@ from eie.spec import complaint
 LARGEST_SIDE = 1 << 26
 LARGEST_DRAW = 1 << 28
 LARGEST_PATTERN = 1 << 33
-POOLS = {"max": "max_pool", "average": "average_pool"}
 
 ONLY_FOR = {
     "conv": ("kernel", "stride", "pads", "dilation", "groups", "height", "width"),
@@ -193,8 +192,9 @@ def _pool(where: str, text: str) -> tuple[str, dict[str, Any]]:
     match = re.fullmatch(r"(max|average)([1-9]\d*)(?:s([1-9]\d*))?", text)
     if match is None:
         raise ModelError(f"{where}: pool={text!r}: must be max or average, a window and perhaps a stride, as in max3s2")
+    # The words before the window are the operators' names without their common ending.
     size, stride = int(match[2]), int(match[3] or match[2])
-    return POOLS[match[1]], {"kernel": (size, size), "stride": (stride, stride)}
+    return f"{match[1]}_pool", {"kernel": (size, size), "stride": (stride, stride)}
 
 
 def _weight_file(path: Path, model: _ModelFile, mask: Path | None) -> tuple[Arrays, list[str]]:

@@ -119,4 +119,4 @@ def parameters_of(network: Network) -> list[LayerParameters]:
 
 def values_of(parameters: Sequence[LayerParameters]) -> dict[str, Tensor]:
     """Return all tensors that outputs are computed from, by name."""
-    return {key: value for one in parameters for key, value in one.values.items()}
+    return {key: value for layer in parameters for key, value in layer.values.items()}
