@@ -327,17 +327,18 @@ def _synthetic(entry: _LayerEntry, rng: np.random.Generator) -> Layer:
 
 
 def _synthetic_inputs(entry: _LayerEntry, layer: Layer, density: float, rng: np.random.Generator) -> LayerTrace:
-    if isinstance(layer.geometry, Conv2d):
+    geometry = layer.geometry
+    if geometry.takes_maps:
         if entry.height is None or entry.width is None:
             raise ModelError("activation_density of a convolution needs height and width of its input")
-        products = layer.geometry.products(entry.height, entry.width)
-        _check_pattern(max(products * layer.inputs, layer.geometry.in_channels * entry.height * entry.width))
-        return draw_map(conv=layer.geometry, height=entry.height, width=entry.width, density=density, rng=rng)
-    if isinstance(layer.geometry, Lstm):
+        products = geometry.products(entry.height, entry.width)
+        _check_pattern(max(products * layer.inputs, geometry.channels[1] * entry.height * entry.width))
+        return draw_map(geometry=geometry, height=entry.height, width=entry.width, density=density, rng=rng)
+    if geometry.recurrence is not None:
         if entry.steps is None:
             raise ModelError("activation_density of an LSTM needs steps")
         _check_pattern(entry.steps * layer.inputs)
-        return draw_sequence(lstm=layer.geometry, steps=entry.steps, density=density, rng=rng)
+        return draw_sequence(geometry=geometry, steps=entry.steps, density=density, rng=rng)
     return draw_vector(layer.inputs, density, rng)
 
 
