@@ -46,7 +46,7 @@ def mlp(hidden=16, seed=0):
 def convnet(seed=0):
     """A strided, padded, grouped convolution, pooling and a product over 4 x 4 images of two channels."""
     rng = np.random.default_rng(seed)
-    geometry = eie.model.geometry.Conv2d(2, 4, (3, 3), pads=(1, 1, 1, 1), groups=2)
+    geometry = eie.model.geometry.Conv2d(in_channels=2, out_channels=4, kernel=(3, 3), pads=(1, 1, 1, 1), groups=2)
     conv = eie.Layer.from_conv(
         name="conv", weights=rng.normal(size=(4, 1, 3, 3)), bias=rng.normal(size=4), conv=geometry, relu=True
     )

@@ -15,7 +15,7 @@ network's graph. Read by `deep_compression`.
 
 A step with ``layer`` is a layer of the weight file, in its order; ``shape`` is (out, in) or (out, in / groups, kh, kw),
 ``bits`` the width of its codes: by default 8 for a convolution and 4 otherwise. A step with ``op`` is an operator
-of `eie.model.graph`; the attributes are its own.
+of `eie.model.operators`; the attributes are its own.
 """
 
 from __future__ import annotations
@@ -26,10 +26,12 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import PydanticCustomError
 
 from eie.errors import ModelError
 from eie.formats.files import read_toml
+from eie.model import operators
 from eie.model.geometry import Conv2d
 from eie.model.graph import Graph, Node
 from eie.spec import complaint
@@ -80,13 +82,20 @@ class LayerStep(BaseModel):
         )
 
 
+def _known_operator(name: str) -> str:
+    if operators.find(name) is None:
+        *others, last = map(repr, operators.known())
+        raise PydanticCustomError("operator", "Input should be {names}", {"names": f"{', '.join(others)} or {last}"})
+    return name
+
+
 class OperatorStep(BaseModel):
     """One operator between layers; see the module's table."""
 
     model_config = _Frozen
 
     name: str
-    op: Literal["max_pool", "average_pool", "global_average_pool", "concat", "flatten", "relu", "softmax", "add"]
+    op: Annotated[str, AfterValidator(_known_operator)]
     kernel: int | None = Field(None, ge=1, le=1 << 16)
     stride: int | None = Field(None, ge=1, le=1 << 16)
     pad: int | None = Field(None, ge=0, le=1 << 16)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from eie.model.geometry import LINEAR, Conv2d, Geometry, Lstm
+from eie.model.geometry import LINEAR, Geometry
 from eie.model.matrix import SparseColumns, frozen
 from eie.model.network import Layer
 from eie.model.trace import LayerTrace
@@ -67,23 +67,26 @@ def draw_vector(inputs: int, density: float, rng: np.random.Generator) -> LayerT
     return LayerTrace.from_dense(_activations(inputs, density, rng))
 
 
-def draw_map(conv: Conv2d, height: int, width: int, density: float, rng: np.random.Generator) -> LayerTrace:
+def draw_map(geometry: Geometry, height: int, width: int, density: float, rng: np.random.Generator) -> LayerTrace:
     """Draw a feature map and keep which inputs of each output pixel's product are non-zero."""
-    drawn = _activations(conv.in_channels * height * width, density, rng) != 0
-    windows = conv.windows(drawn.reshape(1, conv.in_channels, height, width))
-    count, columns = conv.products(height, width), conv.matrix_shape[1]
+    channels = geometry.channels[1]
+    drawn = _activations(channels * height * width, density, rng) != 0
+    windows = geometry.windows(drawn.reshape(1, channels, height, width))
+    count, columns = geometry.products(height, width), geometry.matrix_shape[1]
     step = max(1, SLICE_ELEMENTS // columns)
     packed = [
-        np.packbits(conv.unroll(windows, start, min(start + step, count)), axis=1) for start in range(0, count, step)
+        np.packbits(geometry.unroll(windows, start, min(start + step, count)), axis=1)
+        for start in range(0, count, step)
     ]
     return LayerTrace(width=columns, bits=frozen(np.concatenate(packed), np.uint8), products=count)
 
 
-def draw_sequence(lstm: Lstm, steps: int, density: float, rng: np.random.Generator) -> LayerTrace:
-    """Draw which inputs of an LSTM's products are non-zero: x with ``density``, the hidden state always."""
-    rows = np.ones((steps, lstm.matrix_shape[1]), bool)
-    rows[:, : lstm.input_size] = rng.random((steps, lstm.input_size)) < density
-    return LayerTrace(width=lstm.matrix_shape[1], bits=frozen(np.packbits(rows, axis=1), np.uint8), products=steps)
+def draw_sequence(geometry: Geometry, steps: int, density: float, rng: np.random.Generator) -> LayerTrace:
+    """Draw which inputs of a recurrent layer's products are non-zero: x with ``density``, the state always."""
+    inputs, width = geometry.channels[1], geometry.matrix_shape[1]
+    rows = np.ones((steps, width), bool)
+    rows[:, :inputs] = rng.random((steps, inputs)) < density
+    return LayerTrace(width=width, bits=frozen(np.packbits(rows, axis=1), np.uint8), products=steps)
 
 
 def _activations(size: int, density: float, rng: np.random.Generator) -> Any:

@@ -62,7 +62,6 @@ from eie.spec import complaint
 LARGEST_SIDE = 1 << 26
 LARGEST_DRAW = 1 << 28
 LARGEST_PATTERN = 1 << 33
-POOLS = {"max": "max_pool", "average": "average_pool"}
 
 ONLY_FOR = {
     "conv": ("kernel", "stride", "pads", "dilation", "groups", "height", "width"),
@@ -200,8 +199,9 @@ def _pool(where: str, text: str) -> tuple[str, dict[str, Any]]:
     match = re.fullmatch(r"(max|average)([1-9]\d*)(?:s([1-9]\d*))?", text)
     if match is None:
         raise ModelError(f"{where}: pool={text!r}: must be max or average, a window and perhaps a stride, as in max3s2")
+    # The words before the window are the operators' names without their common ending.
     size, stride = int(match[2]), int(match[3] or match[2])
-    return POOLS[match[1]], {"kernel": (size, size), "stride": (stride, stride)}
+    return f"{match[1]}_pool", {"kernel": (size, size), "stride": (stride, stride)}
 
 
 def _weight_file(path: Path, model: _ModelFile, mask: Path | None) -> tuple[Arrays, list[str]]:
@@ -353,17 +353,18 @@ def _synthetic(entry: _LayerEntry, rng: np.random.Generator) -> Layer:
 
 
 def _synthetic_inputs(entry: _LayerEntry, layer: Layer, density: float, rng: np.random.Generator) -> LayerTrace:
-    if isinstance(layer.geometry, Conv2d):
+    geometry = layer.geometry
+    if geometry.takes_maps:
         if entry.height is None or entry.width is None:
             raise ModelError("activation_density of a convolution needs height and width of its input")
-        products = layer.geometry.products(entry.height, entry.width)
-        _check_pattern(max(products * layer.inputs, layer.geometry.in_channels * entry.height * entry.width))
-        return draw_map(conv=layer.geometry, height=entry.height, width=entry.width, density=density, rng=rng)
-    if isinstance(layer.geometry, Lstm):
+        products = geometry.products(entry.height, entry.width)
+        _check_pattern(max(products * layer.inputs, geometry.channels[1] * entry.height * entry.width))
+        return draw_map(geometry=geometry, height=entry.height, width=entry.width, density=density, rng=rng)
+    if geometry.recurrence is not None:
         if entry.steps is None:
             raise ModelError("activation_density of an LSTM needs steps")
         _check_pattern(entry.steps * layer.inputs)
-        return draw_sequence(lstm=layer.geometry, steps=entry.steps, density=density, rng=rng)
+        return draw_sequence(geometry=geometry, steps=entry.steps, density=density, rng=rng)
     return draw_vector(layer.inputs, density, rng)
 
 

@@ -121,9 +121,9 @@ class Preprocess:
         if scale != 1:
             steps.append(f"scale={Fraction(scale).limit_denominator(100_000)}")
         if any(self.mean):
-            steps.append(f"mean={','.join(f'{one:g}' for one in self.mean)}")
+            steps.append(f"mean={','.join(f'{value:g}' for value in self.mean)}")
         if set(self.std) != {1.0}:
-            steps.append(f"std={','.join(f'{one:g}' for one in self.std)}")
+            steps.append(f"std={','.join(f'{value:g}' for value in self.std)}")
         if pictures:
             steps.append(f"layout={self.layout}")
         return "; ".join(steps) or "none"

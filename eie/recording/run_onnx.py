@@ -49,7 +49,7 @@ def run_onnx(path: Path, samples: Samples, batch: int, recorder: Recorder) -> No
     """
     model = read_onnx(path, "skip")
     if len(model.inputs) != 1:
-        names = ", ".join(one.name for one in model.inputs)
+        names = ", ".join(entry.name for entry in model.inputs)
         raise TraceError(f"{path}: has {len(model.inputs)} inputs ({names}): recording feeds networks with one")
     if model.inputs[0].sizes is None:
         model = read_onnx(path, "skip", samples.read(np.arange(1)).shape[1:])
@@ -68,11 +68,11 @@ def run_onnx(path: Path, samples: Samples, batch: int, recorder: Recorder) -> No
         # onnxruntime's exceptions share no base class but Exception.
         except Exception as error:
             raise ModelError(f"{path}: onnxruntime cannot run it: {str(error).splitlines()[0][:200]}") from None
-        found = {**dict(zip(asked, results, strict=True)), entry.name: feed}
+        tensors = {**dict(zip(asked, results, strict=True)), entry.name: feed}
         for tap in model.taps:
-            x, states = np.moveaxis(found[tap.tensor], tap.batch, 0), None
+            x, states = np.moveaxis(tensors[tap.tensor], tap.batch, 0), None
             if tap.node in hidden:
-                y = found[hidden[tap.node]]
+                y = tensors[hidden[tap.node]]
                 states = (np.moveaxis(y, 2, 0) if tap.batch == 1 else y)[:, :, tap.direction]
             recorder.add(layers[tap.layer], len(values), np.asarray(x, np.float32), hidden=states, kept=kept)
 
@@ -104,9 +104,9 @@ def _with_outputs(path: Path, model: OnnxModel) -> Mapping[int, str]:
                 node.output.append("")
             node.output[0] = node.output[0] or f"hidden states of node {tap.node}"
             hidden[tap.node] = node.output[0]
-    given = {one.name for one in (*proto.graph.output, *proto.graph.input)}
+    outputs = {value.name for value in (*proto.graph.output, *proto.graph.input)}
     for name in dict.fromkeys((*(tap.tensor for tap in model.taps), *hidden.values())):
-        if name not in given:
+        if name not in outputs:
             proto.graph.output.append(helper.make_empty_tensor_value_info(name))
     return hidden
 

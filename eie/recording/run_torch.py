@@ -66,7 +66,7 @@ def record_torch(
     hooks = _Hooks(module, recorder)
     if not hooks.names:
         raise TraceError(f"{type(module).__name__}: has no Linear, Conv1d, Conv2d or LSTM module")
-    trained = [one for one in module.modules() if one.training]
+    trained = [part for part in module.modules() if part.training]
     module.eval()
     try:
         for part in samples.batches(batch):
@@ -79,8 +79,8 @@ def record_torch(
                 raise TraceError(f"{type(module).__name__}: {', '.join(idle)} did not run")
     finally:
         hooks.remove()
-        for one in trained:
-            one.training = True
+        for part in trained:
+            part.training = True
     words = source or f"{type(module).__name__} on {samples.source}, torch hooks"
     return Trace(
         layers=recorder.layers(), labels=samples.labels, source=words, preprocessing=samples.preprocessing, seed=seed
@@ -100,10 +100,10 @@ class _Hooks:
         self._recorder = recorder
         self._handles: list[Any] = []
         self._seen: dict[str, Any] = {}
-        for name, one in module.named_modules():
-            if isinstance(one, kinds):
-                self.names.append(name or type(one).__name__.lower())
-                self._watch(self.names[-1], one)
+        for name, part in module.named_modules():
+            if isinstance(part, kinds):
+                self.names.append(name or type(part).__name__.lower())
+                self._watch(self.names[-1], part)
 
     def remove(self) -> None:
         """Take all hooks off."""

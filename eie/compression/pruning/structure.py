@@ -39,10 +39,12 @@ def select_outputs(network: Network, name: str, order: Order) -> Network:
     RecipeError
         If nothing reads the layer (its rows are the network's outputs), or something reads it that is not followed.
     """
+    # First whether anyone may follow: only then is there a geometry with other outputs.
+    following = readers(network, name)
     rows = layer_named(network, name).outputs
     changed = {name: with_rows(layer_named(network, name), order)}
     recorded: dict[str, LayerTrace] = dict(network.trace.layers) if network.trace is not None else {}
-    for reader in readers(network, name):
+    for reader in following:
         layer = layer_named(network, reader)
         columns = _columns_of(layer=layer, rows=rows, order=order, producer=name)
         changed[reader] = _with_columns(

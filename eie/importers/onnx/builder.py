@@ -52,17 +52,17 @@ class Tap:
 class Builder:
     """Collects layers, nodes, constants and notes; see the module."""
 
-    def __init__(self, constants: Constants, uses: Mapping[str, Sequence[OnnxNode]], given: frozenset[str]) -> None:
+    def __init__(self, constants: Constants, uses: Mapping[str, Sequence[OnnxNode]], outputs: frozenset[str]) -> None:
         self.constants = constants
         self.values: dict[str, Value] = {}
         self.nodes: list[Node] = []
-        self.held: dict[str, NDArray[Any]] = {}
+        self.graph_constants: dict[str, NDArray[Any]] = {}
         self.layers: list[Layer] = []
         self.taps: list[Tap] = []
         self.absorbed: set[int] = set()
         self.left_out: list[str] = []
         self._uses = uses
-        self._given = given
+        self._outputs = outputs
         self._names: set[str] = set()
 
     def known(self, name: str) -> Value | None:
@@ -93,7 +93,7 @@ class Builder:
         names = tuple(part if isinstance(part, str) else part.name for part in inputs)
         self.nodes.append(Node(op=op, inputs=names, outputs=(name,), layer=None, attributes=attributes))
         values = [part for part in inputs if isinstance(part, Value)]
-        shapes = [self.held[part].shape if isinstance(part, str) else part.batch_first for part in inputs]
+        shapes = [self.graph_constants[part].shape if isinstance(part, str) else part.batch_first for part in inputs]
         operator = operators.find(op)
         if operator is None:
             raise ModelError(f"a reader makes the operator {op!r}, which is not registered")
@@ -112,7 +112,7 @@ class Builder:
         values = np.asarray(array, np.float32)
         if not np.isfinite(values).all():
             raise ModelError(f"constant {name!r} holds NaN or infinity: must be finite")
-        self.held[name] = values
+        self.graph_constants[name] = values
         return name
 
     def layer_name(self, node: OnnxNode, weights: str, bias: str = "") -> str:
@@ -125,12 +125,12 @@ class Builder:
 
     def is_used(self, tensor: str) -> bool:
         """Say whether a node reads ``tensor`` or the network gives it out."""
-        return tensor in self._uses or tensor in self._given
+        return tensor in self._uses or tensor in self._outputs
 
     def sole_use(self, tensor: str) -> OnnxNode | None:
         """Return the one node that reads ``tensor``; None if there are several or the network gives it out."""
         users = self._uses.get(tensor, ())
-        return users[0] if len(users) == 1 and tensor not in self._given else None
+        return users[0] if len(users) == 1 and tensor not in self._outputs else None
 
     def _unique(self, name: str) -> str:
         name = printable(name).strip(" /") or "layer"

@@ -285,6 +285,6 @@ def _gates(stacked: NDArray[Any]) -> NDArray[Any]:
     return blocks[list(_GATES)].reshape(stacked.shape)
 
 
-def _expect(found: int, wanted: int, what: str) -> None:
-    if found != wanted:
-        raise ModelError(f"takes {wanted} {what}, but its input has {found}")
+def _expect(size: int, wanted: int, what: str) -> None:
+    if size != wanted:
+        raise ModelError(f"takes {wanted} {what}, but its input has {size}")

@@ -100,23 +100,24 @@ def read_onnx(path: Path, unsupported: Unsupported = "refuse", input_shape: Sequ
     graph = proto.graph
     constants = Constants(path, graph)
     nodes = plain_nodes(path, proto)
-    given = [output.name for output in graph.output]
+    outputs = [output.name for output in graph.output]
     uses: dict[str, list[OnnxNode]] = {}
     for node in nodes:
         for name in node.inputs:
             uses.setdefault(name, []).append(node)
-    into = Builder(constants, uses, frozenset(given))
+    into = Builder(constants, uses, frozenset(outputs))
     problems: list[str] = []
     inputs = _graph_inputs(path=path, graph=graph, uses=uses, constants=into.constants, input_shape=input_shape)
-    for one in inputs:
-        if (sizes := one.sizes) is None:
-            problems.append(f"{printable(one.name)} (an input of shape {one}: state its open sizes with --input-shape)")
+    for entry in inputs:
+        if (sizes := entry.sizes) is None:
+            name = printable(entry.name)
+            problems.append(f"{name} (an input of shape {entry}: state its open sizes with --input-shape)")
         else:
-            into.set(one.name, Value(one.name, sizes, one.batch))
+            into.set(entry.name, Value(entry.name, sizes, entry.batch))
     # Damaged numbers may overflow on the way; what is not finite in the end is refused where it would be stored.
     with np.errstate(all="ignore"):
         _translate(path=path, nodes=nodes, into=into, problems=problems)
-    missing = [name for name in given if into.known(name) is None]
+    missing = [name for name in outputs if into.known(name) is None]
     if missing and not problems:
         problems.append(f"{printable(missing[0])} (an output that no path from the input leads to)")
     if problems and unsupported == "refuse":
@@ -128,7 +129,7 @@ def read_onnx(path: Path, unsupported: Unsupported = "refuse", input_shape: Sequ
         skipped = f" (not supported: {_listed(problems)})" if problems else ""
         raise ModelError(f"{path}: holds no Gemm, MatMul, Conv or LSTM with constant weights{skipped}")
     return OnnxModel(
-        network=_network(path=path, into=into, inputs=inputs, given=given, problems=problems),
+        network=_network(path=path, into=into, inputs=inputs, outputs=outputs, problems=problems),
         inputs=inputs,
         taps=tuple(into.taps),
         proto=proto,
@@ -187,25 +188,27 @@ def _graph_inputs(
         raise ModelError(f"{path}: its graph has no input")
     if input_shape is not None and len(entries) > 1:
         raise ModelError(f"{path}: has {len(entries)} inputs: an input shape can be stated where there is one")
-    found = []
+    inputs = []
     for entry in entries:
         # Exporters write an open size as a name, 0 or -1.
         sizes = [dim.dim_value if dim.dim_value > 0 else None for dim in entry.type.tensor_type.shape.dim]
         batch = 1 if _time_first(entry.name, uses) and len(sizes) > 1 else 0
-        one = OnnxInput(entry.name, tuple(sizes), batch)
-        found.append(one if input_shape is None else _with_shape(path, one, tuple(input_shape)))
-    return tuple(found)
+        stated = OnnxInput(entry.name, tuple(sizes), batch)
+        inputs.append(stated if input_shape is None else _with_shape(path, stated, tuple(input_shape)))
+    return tuple(inputs)
 
 
-def _with_shape(path: Path, one: OnnxInput, wanted: tuple[int, ...]) -> OnnxInput:
+def _with_shape(path: Path, entry: OnnxInput, wanted: tuple[int, ...]) -> OnnxInput:
     """Fill in the sizes of one sample."""
-    stated = one.shape[: one.batch] + one.shape[one.batch + 1 :]
+    stated = entry.shape[: entry.batch] + entry.shape[entry.batch + 1 :]
     fits = len(stated) == len(wanted) and all(a in (None, b) for a, b in zip(stated, wanted, strict=True))
-    if (one.shape and not fits) or min(wanted, default=0) < 1:
+    if (entry.shape and not fits) or min(wanted, default=0) < 1:
         said = " x ".join(map(str, wanted))
-        raise ModelError(f"{path}: input {one.name!r} has shape {one}, batch included: {said} a sample does not fit")
-    batch = one.shape[one.batch] if one.shape else None
-    return OnnxInput(one.name, (*wanted[: one.batch], batch, *wanted[one.batch :]), one.batch)
+        raise ModelError(
+            f"{path}: input {entry.name!r} has shape {entry}, batch included: {said} a sample does not fit"
+        )
+    batch = entry.shape[entry.batch] if entry.shape else None
+    return OnnxInput(entry.name, (*wanted[: entry.batch], batch, *wanted[entry.batch :]), entry.batch)
 
 
 def _time_first(name: str, uses: dict[str, list[OnnxNode]]) -> bool:
@@ -217,7 +220,7 @@ def _time_first(name: str, uses: dict[str, list[OnnxNode]]) -> bool:
 
 
 def _network(
-    path: Path, into: Builder, inputs: tuple[OnnxInput, ...], given: list[str], problems: list[str]
+    path: Path, into: Builder, inputs: tuple[OnnxInput, ...], outputs: list[str], problems: list[str]
 ) -> Network:
     notes = []
     if into.left_out:
@@ -227,12 +230,12 @@ def _network(
     if problems:
         notes.append(f"skipped, so that layers run on recorded activations only: {_listed(problems)}")
         return Network(name=path.stem, layers=tuple(into.layers), source=path.name, notes=tuple(notes))
-    named = tuple((one.name, into.values[one.name].sample) for one in inputs)
+    named = tuple((entry.name, into.values[entry.name].sample) for entry in inputs)
     graph = Graph(
         inputs=named,
         nodes=tuple(into.nodes),
-        outputs=tuple(into.values[name].name for name in given),
-        constants=into.held,
+        outputs=tuple(into.values[name].name for name in outputs),
+        constants=into.graph_constants,
     )
     order = {name: i for i, name in enumerate(graph.layers)}
     layers = tuple(sorted(into.layers, key=lambda layer: order[layer.name]))
