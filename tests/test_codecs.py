@@ -147,9 +147,9 @@ class TestHuffman:
         with pytest.raises(eie.EieError, match="huffman: "):
             huffman.decode(coded[:cut])
 
-    @pytest.mark.parametrize("bit", [0, 1, 2, 3])
+    @pytest.mark.parametrize("bit", [0, 1, 2])
     def test_bits_behind_the_last_word_must_be_zero(self, bit):
-        """Seven words of 12 bits fill a byte and a half."""
+        """Seven words of 13 bits leave three bits of the second byte."""
         coded = bytearray(huffman.encode(np.array([0, 1, 2, 3, 0, 0, 1]), 4))
         coded[-1] |= 1 << bit
         with pytest.raises(eie.EieError, match="do not end where its symbols do"):
