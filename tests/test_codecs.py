@@ -99,6 +99,17 @@ class TestRelative:
         assert coded.runs.tolist() == runs
         assert coded.codes.tolist() == [0] * (len(runs) - 1) + [9]
 
+    def test_weights_come_back_as_weights(self):
+        coded = relative.encode(np.array([1, 40]), np.array([0.5, -2], np.float32), 4)
+        assert coded.codes.tolist() == [0.5, 0, 0, -2]
+        flat = relative.decode(coded, 41)
+        assert (flat.dtype, flat[[1, 40]].tolist(), np.count_nonzero(flat)) == (np.float32, [0.5, -2], 2)
+
+    def test_codes_and_runs_belong_together(self):
+        coded = relative.RelativeCodes(np.ones(2, np.uint8), np.zeros(3, np.uint8))
+        with pytest.raises(eie.EieError, match="2 codes and 3 runs: must be equally many"):
+            relative.decode(coded, 9)
+
     def test_entries_beyond_the_end_are_refused(self):
         with pytest.raises(eie.EieError, match="an entry at place 22: must be below 22"):
             relative.decode(relative.encode(np.array([22]), np.array([1]), 4), 22)
@@ -135,6 +146,29 @@ class TestHuffman:
         coded = huffman.encode(np.arange(200) % 13, 13)
         with pytest.raises(eie.EieError, match="huffman: "):
             huffman.decode(coded[:cut])
+
+    @pytest.mark.parametrize("bit", [0, 1, 2])
+    def test_bits_behind_the_last_word_must_be_zero(self, bit):
+        """Seven words of 13 bits leave three bits of the second byte."""
+        coded = bytearray(huffman.encode(np.array([0, 1, 2, 3, 0, 0, 1]), 4))
+        coded[-1] |= 1 << bit
+        with pytest.raises(eie.EieError, match="do not end where its symbols do"):
+            huffman.decode(bytes(coded))
+
+    def test_words_that_are_none(self):
+        """One symbol has the word 0: a stream of ones holds no word of any length."""
+        coded = bytearray(huffman.encode(np.zeros(20, int), 1))
+        assert huffman.decode(bytes(coded)).tolist() == [0] * 20
+        coded[-3] = 0xFF
+        with pytest.raises(eie.EieError, match="do not end where its symbols do"):
+            huffman.decode(bytes(coded))
+
+    def test_lengths_that_are_no_code(self):
+        coded = bytearray(huffman.encode(np.array([0, 1, 2, 3, 0, 0, 1]), 4))
+        coded[1] = 0x11
+        coded[2] = 0x11
+        with pytest.raises(eie.EieError, match="its table is no code"):
+            huffman.decode(bytes(coded))
 
     @given(st.data())
     @settings(max_examples=60)

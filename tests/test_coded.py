@@ -149,6 +149,17 @@ class TestSize:
         print(f"{name}: {written:,} bytes in the file, {counted:,} in the report ({written / counted - 1:+.1%})")
         assert counted < written <= 1.02 * counted + 600 * len(network.layers)
 
+    @pytest.mark.parametrize(("name", "column"), [("lenet-300-100", "24,630"), ("lenet-5", "44,806")])
+    def test_the_documented_sizes_are_measured(self, tmp_path, root, name, column):
+        network = shared(eie.load(name))
+        eie.save(network, tmp_path / "net.eie", index_bits=5)
+        assert f"{size_report(network, 5).total.huffman_bytes:,}" == column
+        page = (root / "docs" / "compression.md").read_text()
+        row = next(line for line in page.splitlines() if f"| {column} |" in line)
+        documented = int(row.split("|")[3].split()[0].replace(",", ""))
+        # The description is deflated, by another zlib perhaps to a few bytes more.
+        assert abs((tmp_path / "net.eie").stat().st_size - documented) <= 32
+
     @pytest.mark.parametrize("pattern", ["2:4", "1:4", "1:2"])
     @pytest.mark.parametrize("bits", [None, 4])
     def test_n_of_m_is_stored_as_values_and_positions(self, tmp_path, monkeypatch, pattern, bits):
