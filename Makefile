@@ -6,7 +6,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --co
 # BLAS threads make small products slower and noisier.
 export OPENBLAS_NUM_THREADS := 1
 
-.PHONY: run test test-torch check lint types contracts notebooks bench freeze clean
+.PHONY: run test test-torch check lint types contracts notebooks bench mutants freeze clean
 
 run: $(VENV)/run.done
 	$(BIN)/eie run models/lenet-300-100.toml
@@ -37,6 +37,10 @@ contracts: $(VENV)/check.done
 bench: $(VENV)/bench.done
 	$(BIN)/python -m pytest -c benchmarks/pytest.ini benchmarks
 
+# A hundred one-line faults, planted in copies of this checkout; it takes an hour and more. docs/mutants.md says the rest.
+mutants: $(VENV)/mutants.done
+	$(BIN)/python tests/mutants/run.py $(MUTANTS)
+
 freeze: $(VENV)/test.done
 	$(BIN)/python tests/freeze.py
 
@@ -66,4 +70,8 @@ $(VENV)/torch.done: $(VENV)/test.done
 
 $(VENV)/bench.done: $(VENV)/bin/python pyproject.toml constraints.txt
 	$(INSTALL) --editable '.[bench]'
+	@touch $@
+
+$(VENV)/mutants.done: $(VENV)/bin/python pyproject.toml constraints.txt
+	$(INSTALL) --editable '.[mutants]'
 	@touch $@
