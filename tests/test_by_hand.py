@@ -15,11 +15,10 @@ import eie
 from eie.energy.area import area_mm2
 from eie.energy.estimate import powers_mw, prices_pj, timing_notes
 from eie.energy.tables import published_table, sram
-from eie.errors import EieError
 from eie.machines import dense, measured, published, reports, roofline, scalesim, systolic, tensor_core
 from eie.machines.choose import choose
 from eie.machines.records import LayerCost, Machine
-from eie.machines.workload import LayerWork, Workload, work_of_records
+from eie.machines.workload import LayerWork, Workload
 from eie.model.geometry import Conv2d
 
 # 3 groups of 20 outputs x 36 inputs, 10 output pixels, of each window 12 inputs are new; 500 of 2,160 weights kept.
@@ -564,49 +563,6 @@ def test_what_a_layer_asks_of_a_machine():
     assert (CHAIN.weights, CHAIN.macs, CHAIN.kept_macs) == (1000, 6000, 1800)
     assert (CHAIN.input_values, CHAIN.output_values, CHAIN.fetched_inputs) == (150, 240, 25)
     assert (GROUPED.shape, CHAIN.shape) == ((60, 108, 10), (40, 25, 6))
-
-
-@pytest.mark.parametrize(
-    ("record", "expected"),
-    [
-        (
-            {"kind": "conv2d", "outputs": 60, "inputs": 108, "products": 10, "groups": 3, "bias": True},
-            {"outputs": 20, "inputs": 36, "products": 10, "groups": 3, "has_bias": True, "kept_weights": 2160},
-        ),
-        # 16 matrices of 5 x 4, each with 12 tiles.
-        (
-            {"kind": "winograd", "outputs": 80, "inputs": 64, "products": 192, "groups": 16, "weight_density": 0.25},
-            {"outputs": 5, "inputs": 4, "products": 12, "groups": 16, "kept_weights": 80},
-        ),
-        (
-            {"kind": "lstm", "outputs": 40, "inputs": 25, "products": 6, "activation_density": 0.5},
-            {"outputs": 40, "inputs": 25, "steps": 6, "kept_weights": 1000, "activation_density": 0.5},
-        ),
-        (
-            {"kind": "linear", "outputs": 7, "inputs": 9, "fresh_inputs": 3, "weight_density": "0.5", "bias": False},
-            {"outputs": 7, "inputs": 9, "fresh_inputs": 3, "kept_weights": 32},
-        ),
-    ],
-)
-def test_a_record_of_a_result_as_work(record, expected):
-    (layer,) = work_of_records("w", [{"layer": "a", **record}]).layers
-    holds(layer, name="a", **expected)
-
-
-@pytest.mark.parametrize(
-    "record",
-    [
-        {"outputs": 2, "inputs": 2, "groups": 3},
-        {"outputs": 4, "inputs": 2, "groups": 3},
-        {"outputs": 2, "inputs": 2, "products": 0},
-        {"outputs": 2, "inputs": 2, "groups": 0},
-        {"outputs": 2},
-        {"outputs": 2, "inputs": "many"},
-    ],
-)
-def test_a_record_that_is_no_layer(record):
-    with pytest.raises(EieError, match="w: damaged result: "):
-        work_of_records("w", [{"layer": "a", **record}])
 
 
 def test_windows_that_overlap_are_fetched_once_by_every_machine_with_a_memory():
