@@ -9,7 +9,7 @@ export OPENBLAS_NUM_THREADS := 1
 # A process a core. Tests of a file that share a fixture still make it once a process, so a free one takes single tests, not files.
 PARALLEL := -n auto --maxprocesses 8 --dist worksteal
 
-.PHONY: run test test-torch check lint types contracts docstrings notebooks bench freeze clean
+.PHONY: run test test-torch check lint types contracts docstrings notebooks bench mutants freeze clean
 
 run: $(VENV)/run.done
 	$(BIN)/eie run models/lenet-300-100.toml
@@ -43,6 +43,10 @@ docstrings: $(VENV)/check.done
 bench: $(VENV)/bench.done
 	$(BIN)/python -m pytest -c benchmarks/pytest.ini benchmarks
 
+# A hundred one-line faults, planted in copies of this checkout; it takes an hour and more. docs/mutants.md says the rest.
+mutants: $(VENV)/mutants.done
+	$(BIN)/python tests/mutants/run.py $(MUTANTS)
+
 freeze: $(VENV)/test.done
 	$(BIN)/python tests/freeze.py
 
@@ -72,4 +76,8 @@ $(VENV)/torch.done: $(VENV)/test.done
 
 $(VENV)/bench.done: $(VENV)/bin/python pyproject.toml constraints.txt
 	$(INSTALL) --editable '.[bench]'
+	@touch $@
+
+$(VENV)/mutants.done: $(VENV)/bin/python pyproject.toml constraints.txt
+	$(INSTALL) --editable '.[mutants]'
 	@touch $@

@@ -555,6 +555,16 @@ def test_no_field_of_a_cost_or_a_machine_is_left_out():
     ]
 
 
+def test_what_a_layer_asks_of_a_machine():
+    """GROUPED: 3 groups of 20 x 36, 10 products; CHAIN: 40 x 25, 6 steps."""
+    assert (GROUPED.weights, GROUPED.macs, GROUPED.kept_macs) == (2160, 21600, 5000)
+    assert (GROUPED.input_values, GROUPED.output_values, GROUPED.fetched_inputs) == (1080, 600, 12)
+    assert GROUPED.weight_density == pytest.approx(500 / 2160)
+    assert (CHAIN.weights, CHAIN.macs, CHAIN.kept_macs) == (1000, 6000, 1800)
+    assert (CHAIN.input_values, CHAIN.output_values, CHAIN.fetched_inputs) == (150, 240, 25)
+    assert (GROUPED.shape, CHAIN.shape) == ((60, 108, 10), (40, 25, 6))
+
+
 def test_windows_that_overlap_are_fetched_once_by_every_machine_with_a_memory():
     """A 3 x 3 kernel of stride 1 on 4 channels: of 36 inputs 4 are new; dense and systolic count all of them."""
     conv = Conv2d(in_channels=4, out_channels=20, kernel=(3, 3), pads=(1, 1, 1, 1))

@@ -1,8 +1,7 @@
 """What the cycle contract pins on AlexNet fc8, on layers that every checkout has: one drawn, one shipped.
 
 The figures below were worked out by `naive.timing` and `naive.encode`, which share nothing with the package: cycles
-over the queue's depth, row reads over the SRAM's width, every count at a depth of 8. fc8 itself is in
-``test_cycles.py``.
+over the queue's depth, row reads over the SRAM's width, every count at a depth of 8. ``test_cycles.py`` has fc8 itself.
 """
 
 import naive
@@ -34,7 +33,7 @@ def drawn_program(drawn):
 
 @pytest.fixture(scope="module")
 def shipped():
-    """LeNet-300-100's first layer, 300 x 784 with a bias, and three inputs; (program on 8 PEs, activations)."""
+    """LeNet-300-100's first layer, 300 x 784 with a bias, on 8 PEs, and three recorded inputs of it."""
     network = eie.load("lenet-300-100")
     inputs = network.trace.layers["ip1"].dense(0, 3)
     return eie.compile(network.layers[0], eie.EIE_64PE.replace(n_pe=8)), inputs

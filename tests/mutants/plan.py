@@ -9,8 +9,7 @@ from __future__ import annotations
 import ast
 import random
 import re
-import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -113,36 +112,43 @@ def is_read(mutant: Mutant, spans: Sequence[tuple[tuple[int, int], tuple[int, in
     return not any(first <= start < last for first, last in spans)
 
 
-def possible(root: Path) -> Iterator[Mutant]:
-    """Everything cosmic-ray can change in `FOLDERS`, less what is `unread`, in a fixed order."""
-    from cosmic_ray.commands.init import init
-    from cosmic_ray.work_db import WorkDB
+def possible(root: Path, folders: Sequence[str] = FOLDERS) -> Iterator[Mutant]:
+    """Everything cosmic-ray can change in ``folders``, less what is `unread`, in a fixed order.
 
-    paths = sorted(path for folder in FOLDERS for path in (root / folder).rglob("*.py"))
-    spans = {path: unread(path.read_text(encoding="utf-8")) for path in paths}
-    with tempfile.TemporaryDirectory() as folder:
-        session = WorkDB(str(Path(folder) / "session.sqlite"), WorkDB.Mode.create)
-        init(paths, session, {})
-        changes = [change for item in session.work_items for change in item.mutations]
-        session.close()
-    listed = (
-        (
-            change.module_path,
-            Mutant(
-                path=change.module_path.relative_to(root).as_posix(),
-                line=change.start_pos[0],
-                column=change.start_pos[1],
-                operator=change.operator_name,
-                occurrence=change.occurrence,
-            ),
-        )
-        for change in changes
-    )
-    yield from sorted(mutant for path, mutant in listed if is_read(mutant, spans[path]))
+    This is what ``cosmic-ray init`` lists, without its data base of work and the name of every definition.
+    """
+    from cosmic_ray.ast import ast_nodes, get_ast
+    from cosmic_ray.plugins import get_operator, operator_names
+
+    # Those that take arguments (a variable's name) have nothing to do without them.
+    kinds = {name: get_operator(name) for name in sorted(operator_names())}
+    operators = {name: kind() for name, kind in kinds.items() if not kind.arguments()}
+    files = {
+        path
+        for folder in folders
+        for path in ([root / folder] if folder[-3:] == ".py" else (root / folder).rglob("*.py"))
+    }
+    for path in sorted(files):
+        source = path.read_text(encoding="utf-8")
+        nodes, spans = list(ast_nodes(get_ast(source))), unread(source)
+        for name, operator in operators.items():
+            starts = (start for node in nodes for start, _ in operator.mutation_positions(node))
+            for occurrence, (line, column) in enumerate(starts):
+                mutant = Mutant(
+                    path=path.relative_to(root).as_posix(),
+                    line=line,
+                    column=column,
+                    operator=name,
+                    occurrence=occurrence,
+                )
+                if is_read(mutant, spans):
+                    yield mutant
 
 
-def choose(mutants: Iterable[Mutant], count: int, seed: int) -> list[Mutant]:
-    """Draw ``count`` mutants, no line twice, swaps at most a third of them.
+def choose(
+    mutants: Iterable[Mutant], count: int, seed: int, usable: Callable[[Mutant], bool] = lambda _: True
+) -> list[Mutant]:
+    """Draw ``count`` mutants that are ``usable``, no line twice, swaps at most a third of them.
 
     Lines are drawn, not mutants: a comparison has ten swaps, and would crowd out every number beside it. Of a line the
     kind of change is drawn first, for the same reason.
@@ -162,11 +168,29 @@ def choose(mutants: Iterable[Mutant], count: int, seed: int) -> list[Mutant]:
         for mutant in by_line[line]:
             if not mutant.is_swap or swaps_left:
                 kinds.setdefault("swap" if mutant.is_swap else mutant.operator, []).append(mutant)
-        if kinds:
-            drawn = rng.choice(kinds[rng.choice(sorted(kinds))])
-            swaps_left -= drawn.is_swap
-            chosen.append(drawn)
+        drawn = [
+            mutant
+            for kind in rng.sample(sorted(kinds), len(kinds))
+            for mutant in rng.sample(kinds[kind], len(kinds[kind]))
+        ]
+        first = next(filter(usable, drawn), None)
+        if first is not None:
+            swaps_left -= first.is_swap
+            chosen.append(first)
     return chosen
+
+
+def is_another_program(root: Path) -> Callable[[Mutant], bool]:
+    """Return what tells a change from none, and from what is no Python: the ``*`` of a signature is no product."""
+
+    def usable(mutant: Mutant) -> bool:
+        source = (root / mutant.path).read_text(encoding="utf-8")
+        try:
+            return ast.dump(ast.parse(mutate(source, mutant))) != ast.dump(ast.parse(source))
+        except SyntaxError:
+            return False
+
+    return usable
 
 
 def mutate(source: str, mutant: Mutant) -> str:

@@ -27,7 +27,7 @@ from pathlib import Path
 from queue import Queue
 from threading import Lock
 
-from plan import ROOMS, Mutant, choose, mutate, possible, room_of
+from plan import FOLDERS, ROOMS, Mutant, choose, is_another_program, mutate, possible, room_of
 
 ROOT = Path(__file__).resolve().parents[2]
 LEAST_KILLED = 0.9
@@ -141,15 +141,6 @@ def digest() -> str:
     for path in sorted((*files, *(ROOT / "eie").rglob("*.toml"), ROOT / "pyproject.toml")):
         found.update(str(path.relative_to(ROOT)).encode() + path.read_bytes())
     return found.hexdigest()[:12]
-
-
-def planned(state: Path, count: int, seed: int) -> list[Mutant]:
-    """Return the mutants of this run; listing what is possible takes a minute, so the list is kept."""
-    file = state / "possible.json"
-    if not file.exists():
-        text = json.dumps([asdict(mutant) for mutant in possible(ROOT)])
-        file.write_text(text, encoding="utf-8")
-    return choose((Mutant(**fields) for fields in json.loads(file.read_text(encoding="utf-8"))), count, seed)
 
 
 def harmless() -> dict[tuple[str, str, str], str]:
@@ -279,6 +270,7 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=100, help="mutants to plant")
     parser.add_argument("--seed", type=int, default=0, help="which ones")
     parser.add_argument("--processes", type=int, default=2, help="copies to work in side by side")
+    parser.add_argument("--only", nargs="*", help="folders or files to plant in, as eie/energy")
     parser.add_argument("--rooms-only", action="store_true", help="leave the whole suite out: quick, and stricter")
     parser.add_argument("--state", type=Path, help="where copies and verdicts are kept; by default a temporary folder")
     words = parser.parse_args()
@@ -286,7 +278,8 @@ def main() -> int:
     state = state.resolve()
     state.mkdir(parents=True, exist_ok=True)
     say(f"verdicts and copies: {state}")
-    mutants = planned(state, words.count, words.seed)
+    listed = possible(ROOT, words.only or FOLDERS)
+    mutants = choose(listed, words.count, words.seed, is_another_program(ROOT))
     verdicts = run(mutants, state, words.processes, () if words.rooms_only else ("tests",))
     return 0 if report(mutants, verdicts) else 1
 

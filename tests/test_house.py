@@ -1,0 +1,232 @@
+"""How the package is built: long rows of bare arguments, records, and modules that import each other."""
+
+import ast
+from collections.abc import Iterator
+
+import pytest
+
+MOST_POSITIONAL = 3
+MOST_FIELDS = 3
+
+# Calls of others' functions, by where they are imported from; methods, whose owner is not written there, by their name.
+EXEMPT = {
+    "zip": "any number of them, one like the other",
+    "typing.TypeVar": "a name and any number of types",
+    "difflib.get_close_matches": "the standard library: its four have one order only",
+    "numpy.einsum": "a formula and any number of operands",
+    "rich.progress.Progress": "the columns of a progress bar, any number of them",
+    "torch.nn.functional.conv2d": "a kernel's arguments in the order that torch documents",
+    "torch.nn.functional.max_pool2d": "as conv2d",
+    "torch.nn.functional.avg_pool2d": "as conv2d",
+    "torch.nn.functional.batch_norm": "as conv2d",
+    ".reshape": "numpy: sizes of axes, any number of them",
+    ".transpose": "numpy: numbers of axes, any number of them",
+    ".integers": "numpy: low, high, size and dtype, as its documentation shows them",
+    ".scatter": "matplotlib: x, y, sizes and colours, as its documentation shows them",
+    ".add_row": "rich: the cells of a table's row, any number of them",
+}
+
+
+@pytest.fixture(scope="module")
+def modules(root) -> dict[str, ast.Module]:
+    """Dotted name to syntax tree of every module of the package."""
+    found = {}
+    for path in sorted((root / "eie").rglob("*.py")):
+        parts = path.relative_to(root).with_suffix("").parts
+        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = ast.parse(path.read_text(encoding="utf-8"))
+    assert len(found) > 50
+    return found
+
+
+# -- calls ------------------------------------------------------------------------------------------------------------
+
+
+def origins(tree: ast.Module) -> dict[str, str]:
+    """What a module's names stand for where they are imported, wherever in it that is done."""
+    found = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.asname: alias.name for alias in node.names if alias.asname}
+        elif isinstance(node, ast.ImportFrom):
+            found |= {alias.asname or alias.name: f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def long_calls(tree: ast.Module) -> Iterator[tuple[int, str, int]]:
+    """(line, function, positional arguments) of calls with more than `MOST_POSITIONAL` that nothing exempts.
+
+    Kernels are: numba compiles for bare arrays and numbers in a row.
+    """
+    known = origins(tree)
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Call):
+            continue
+        count = sum(not isinstance(argument, ast.Starred) for argument in node.args)
+        name = ast.unparse(node.func)
+        first, dot, rest = name.partition(".")
+        origin = known.get(first, first) + dot + rest
+        is_method = isinstance(node.func, ast.Attribute) and not origin.startswith("eie.")
+        exempt = origin in EXEMPT or (is_method and f".{node.func.attr}" in EXEMPT)
+        if count > MOST_POSITIONAL and not exempt and not origin.startswith("eie.kernels."):
+            yield node.lineno, name, count
+
+
+def test_no_call_passes_a_row_of_positional_arguments(modules):
+    found = [
+        f"{name}:{line}: {function} with {count}"
+        for name, tree in modules.items()
+        if not name.startswith("eie.kernels")
+        for line, function, count in long_calls(tree)
+    ]
+    assert not found, "name the arguments:\n" + "\n".join(found)
+
+
+def test_long_calls_are_found():
+    source = """
+from eie.kernels import timing as kernels
+from eie.kernels.encode import expand_entries
+from eie.cli.progress import Progress
+from torch.nn import functional
+import numpy as np
+draw(1, 2, 3, 4)
+draw(1, 2, 3, d=4)
+draw(1, 2, 3, *rest)
+model.draw(*rest, 1, 2, 3, 4)
+kernels.tally(1, 2, 3, 4)
+expand_entries(1, 2, 3, 4)
+array.reshape(1, 2, 3, 4)
+reshape(1, 2, 3, 4)
+functional.conv2d(1, 2, 3, 4)
+ours.conv2d(1, 2, 3, 4)
+zip(1, 2, 3, 4)
+np.einsum(1, 2, 3, 4)
+Progress(1, 2, 3, 4)
+"""
+    found = [(line, name) for line, name, _ in long_calls(ast.parse(source))]
+    assert found == [(7, "draw"), (10, "model.draw"), (14, "reshape"), (16, "ours.conv2d"), (19, "Progress")]
+
+
+# -- records ----------------------------------------------------------------------------------------------------------
+
+
+def records(tree: ast.Module) -> Iterator[tuple[ast.ClassDef, int, bool]]:
+    """Every dataclass with its number of fields, and whether they have to be named."""
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.ClassDef):
+            continue
+        for decorator in node.decorator_list:
+            call = decorator if isinstance(decorator, ast.Call) else None
+            if ast.unparse(call.func if call else decorator).rpartition(".")[2] != "dataclass":
+                continue
+            named = call is not None and any(
+                word.arg == "kw_only" and isinstance(word.value, ast.Constant) and word.value.value is True
+                for word in call.keywords
+            )
+            annotated = [entry for entry in node.body if isinstance(entry, ast.AnnAssign)]
+            yield node, sum("ClassVar" not in ast.unparse(entry.annotation) for entry in annotated), named
+
+
+def test_records_of_many_fields_are_keyword_only(modules):
+    found = [
+        f"{name}:{record.lineno}: {record.name} has {fields} fields"
+        for name, tree in modules.items()
+        for record, fields, named in records(tree)
+        if fields > MOST_FIELDS and not named
+    ]
+    assert not found, "give them kw_only=True:\n" + "\n".join(found)
+
+
+def test_records_are_found():
+    source = """
+@dataclass
+class Three:
+    a: int
+    b: int
+    c: int
+    COUNT: ClassVar[int] = 3
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Four:
+    a: int
+    b: int
+    c: int
+    d: int = 0
+@dataclass(frozen=True)
+class AlsoFour(Three):
+    a: int; b: int; c: int; d: int
+"""
+    found = [(record.name, fields, named) for record, fields, named in records(ast.parse(source))]
+    assert found == [("Three", 3, False), ("Four", 4, True), ("AlsoFour", 4, False)]
+
+
+# -- imports ----------------------------------------------------------------------------------------------------------
+
+
+def imports(name: str, tree: ast.Module, known: set[str]) -> set[str]:
+    """Modules of ``known`` that a module names in any import: at its top, in a function, for a type checker."""
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names if alias.name in known}
+        elif isinstance(node, ast.ImportFrom):
+            package = node.module or ""
+            if node.level:
+                # From ``.``: the package that the module is in; one more dot, one package up.
+                above = name.split(".")[: len(name.split(".")) - node.level + (f"{name}.__init__" in known)]
+                package = ".".join([*above, *([node.module] if node.module else [])])
+            for alias in node.names:
+                inner = f"{package}.{alias.name}"
+                found.add(inner if inner in known else package)
+    return found & known - {name}
+
+
+def circles(edges: dict[str, set[str]]) -> list[list[str]]:
+    """Groups of modules that reach each other (Tarjan's strongly connected components of two and more)."""
+    order: dict[str, int] = {}
+    low: dict[str, int] = {}
+    path: list[str] = []
+    found = []
+
+    def visit(name: str) -> None:
+        order[name] = low[name] = len(order)
+        path.append(name)
+        for target in sorted(edges[name]):
+            if target not in order:
+                visit(target)
+                low[name] = min(low[name], low[target])
+            elif target in path:
+                low[name] = min(low[name], order[target])
+        if low[name] == order[name]:
+            group = path[path.index(name) :]
+            del path[path.index(name) :]
+            if len(group) > 1:
+                found.append(sorted(group))
+
+    for name in sorted(edges):
+        if name not in order:
+            visit(name)
+    return sorted(found)
+
+
+def test_no_modules_import_each_other(modules):
+    """Neither two nor a round of more; an import within a function or for a type checker counts like any other."""
+    edges = {name: imports(name, tree, set(modules)) for name, tree in modules.items()}
+    assert sum(map(len, edges.values())) > 200
+    found = circles(edges)
+    text = "\n".join(f"{name} -> {', '.join(sorted(edges[name] & set(group)))}" for group in found for name in group)
+    assert not found, f"these import each other:\n{text}"
+
+
+def test_circles_are_found():
+    known = {"eie", "eie.a", "eie.b", "eie.c", "eie.d"}
+    sources = {
+        "eie": "",
+        "eie.a": "from eie import b",
+        "eie.b": "def later():\n    from eie.c import thing",
+        "eie.c": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import eie.a",
+        "eie.d": "from eie.a import x\nimport numpy",
+    }
+    edges = {name: imports(name, ast.parse(text), known) for name, text in sources.items()}
+    assert edges == {"eie": set(), "eie.a": {"eie.b"}, "eie.b": {"eie.c"}, "eie.c": {"eie.a"}, "eie.d": {"eie.a"}}
+    assert circles(edges) == [["eie.a", "eie.b", "eie.c"]]
+    assert circles({"eie.a": {"eie.b"}, "eie.b": {"eie.a"}, "eie.c": set()}) == [["eie.a", "eie.b"]]
+    assert circles({"eie.a": {"eie.b"}, "eie.b": set()}) == []
