@@ -140,7 +140,7 @@ class Section:
 
 def facts(pairs: Mapping[str, Value], caption: str = "") -> Grid:
     """Return a table of two columns, a row a fact: what a single record is shown as."""
-    columns = (Column("fact", "", "text"), Column("value", "", "word"))
+    columns = (Column("fact", "", "prose"), Column("value", "", "word"))
     return Grid(caption=caption, columns=columns, rows=tuple({"fact": key, "value": v} for key, v in pairs.items()))
 
 

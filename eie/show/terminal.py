@@ -72,7 +72,8 @@ def blocks(grid: Grid, width: int) -> Iterator[list[Text]]:
     """Split a table into blocks that fit, each with the columns that say what a row is of."""
     columns = shortened(cells_of(grid), grid.keys, width)
     keys, rest = columns[: grid.keys], columns[grid.keys :]
-    key_widths = [column.width for column in keys]
+    # A sentence that says what a row is of takes at most half of the line.
+    key_widths = [min(column.width, width // 2) if column.format == "prose" else column.width for column in keys]
     room = width - sum(key_widths) - len(GAP) * len(keys)
     chosen: list[Cells] = []
     widths: list[int] = []
