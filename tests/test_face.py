@@ -1,6 +1,7 @@
 """Every answer, and everything a caller holds, shows itself in the same ways; what is written can be read back."""
 
 import csv
+import dataclasses
 import inspect
 import io
 import json
@@ -204,6 +205,34 @@ def test_every_answer_class_is_walked():
     classes = [one for one in exported if isinstance(one, type) and not issubclass(one, Exception)]
     assert set(classes) <= known
     assert {cls.SCHEMA for cls in known if issubclass(cls, Answer)} == set(CONTENTS)
+
+
+def test_no_record_inside_an_answer_prints_everything():
+    """What a caller reaches from an answer, attribute by attribute."""
+    seen, longest = set(), {}
+
+    def walk(value, depth=0):
+        if id(value) in seen or depth > 8:
+            return
+        seen.add(id(value))
+        if type(value).__module__.startswith("eie"):
+            name = type(value).__qualname__
+            longest[name] = max(longest.get(name, 0), len(repr(value)))
+        if dataclasses.is_dataclass(value):
+            for field in dataclasses.fields(value):
+                walk(getattr(value, field.name), depth + 1)
+        elif hasattr(type(value), "model_fields"):
+            for field in type(value).model_fields:
+                walk(getattr(value, field), depth + 1)
+        elif isinstance(value, dict | tuple | list):
+            for item in value.values() if isinstance(value, dict) else value:
+                walk(item, depth + 1)
+
+    for shown in (*answers().values(), *views().values()):
+        walk(shown)
+        walk(shown.sections())
+    assert len(longest) > 40
+    assert {name: size for name, size in longest.items() if size > 300} == {}
 
 
 def test_one_section_alone():

@@ -143,6 +143,17 @@ def test_sentences_are_broken_between_words_and_long_words_stay_whole():
     assert set(re.findall(r"[a-z]+", text.split("Note:")[1])) == {"one", "two"}
 
 
+def test_a_terminal_without_unicode():
+    stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    console = Console(file=stream, width=60, force_terminal=True, color_system=None)
+    grid = Grid(columns=(Column("n", "name", "text"), Column("v", "v")), rows=({"n": "x" * 50, "v": 1},))
+    show(console, "", (Section(name="s", grids=(grid,)),))
+    stream.flush()
+    lines = stream.buffer.getvalue().decode("ascii").splitlines()
+    assert lines[1] == "-" * len(lines[2])
+    assert "~" in lines[2]
+
+
 def test_prose_in_a_cell_takes_several_lines():
     columns = (Column("name", "name", "text"), Column("n", "n", "count"), Column("why", "why", "prose"))
     grid = Grid(

@@ -14,12 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eie.model.network import Network, dataflow
+from eie.show.brief import Brief
 from eie.simulator.inputs import Inputs, given_inputs
 from eie.simulator.reference import run_given
 
 
-@dataclass(frozen=True, eq=False)
-class Labelled:
+@dataclass(frozen=True, eq=False, repr=False)
+class Labelled(Brief):
     """Inputs of a network with their classes.
 
     Attributes

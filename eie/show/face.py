@@ -170,7 +170,7 @@ class Part(View):
         return (replace(self._section, title=""),)
 
     def _drawings(self, section: str = "") -> Mapping[str, str]:
-        return self._draw()
+        return self._draw() if section in ("", self._section.name) else {}
 
     def _repr_html_(self) -> str:
         from eie.show.page import fragment
