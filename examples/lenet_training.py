@@ -12,7 +12,6 @@ from eie.compression.recipe import FinetuneStep, PruneStep, Recipe, ShareStep, T
 from eie.compression.training.dataset import FASHION_MNIST, Examples, idx_examples
 from eie.compression.training.finetune import Trainer
 from eie.formats.npz import write_npz
-from eie.results.sizes import size_table, steps_table
 from eie.simulator.network import Settings as NumberSettings
 from eie.simulator.network import run_network
 
@@ -66,7 +65,7 @@ def run(network: eie.Network, dense: Training, epochs: int, keys: dict[str, tupl
     target = given.out / f"{network.name}.npz"
     write_npz(target, arrays(compressed, keys))
     say(f"wrote {target}")
-    print(steps_table(report), size_table(report.sizes), sep="\n")
+    print(report)
     fixed, float32 = simulated(compressed, test)
     say(f"simulated on 64 PEs: {fixed:.2%} in 16-bit fixed point, {float32:.2%} in float32")
 

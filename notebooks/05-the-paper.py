@@ -25,19 +25,16 @@
 from IPython.display import HTML
 
 from eie.studies.paper.bench import find_fc8
-from eie.studies.paper.page import section_html
 from eie.studies.paper.reproduce import reproduce
-from eie.studies.paper.text import claims
 
-found = reproduce(fc8=find_fc8())
-sections = {section.name: section for section in found.sections}
+paper = reproduce(fc8=find_fc8())
 
 
 def show(*names):
-    return HTML("".join(section_html(sections[name]) for name in names))
+    return HTML("".join(paper.section(name)._repr_html_() for name in names))
 
 
-print(found.data, claims(found.statements), sep="\n\n")
+print(paper.data, paper.claims(), sep="\n\n")
 
 # %% [markdown]
 # ## What the machine is: Tables II and III

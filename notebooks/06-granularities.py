@@ -25,7 +25,6 @@ from IPython.display import HTML
 import eie
 from eie.plots.studies import accuracies, densities, speedups
 from eie.show.page import section_html
-from eie.studies.granularity.report import sections
 from eie.studies.granularity.variants import Variant, prune
 
 network = eie.load("lenet-300-100-dense")
@@ -51,7 +50,7 @@ for axes, name in zip(panels, names, strict=True):
 
 # %%
 study = eie.granularity(network)
-found = {section.name: section for section in sections(study)}
+found = {section.name: section for section in study.sections()}
 HTML(section_html(found["left"]))
 
 # %%
@@ -105,7 +104,7 @@ HTML(section_html(found["search"]))
 resnet = eie.granularity(
     eie.load("resnet-50"), ["fine:0.9", "2:4", "channel:0.5"], ["dense", "tensor-core", "tensor-core:b64"], samples=1
 )
-HTML("".join(section_html(section) for section in sections(resnet) if section.name in ("costs", "example")))
+HTML("".join(section_html(section) for section in resnet.sections() if section.name in ("costs", "example")))
 
 # %% [markdown]
 # Parameters and operations are as printed, but for channels: halving the channels on both sides leaves a quarter of a

@@ -557,7 +557,7 @@ def test_bad_topologies(tmp_path, text, complaint):
         ("own.csv", b"layer,latency_us,weight_density\nfc,1,0.5\n", "damaged result"),
         ("r.json", b"{}", "schema None: must be 'eie-result'"),
         ("s.json", b"[", "not valid JSON"),
-        ("v.json", b'{"schema": "eie-result", "schema_version": 9}', "version 9: this version reads 1"),
+        ("v.json", b'{"schema": "eie-result", "schema_version": 9}', "version 9: this version reads 1 and 2"),
         ("d.json", b'{"schema": "eie-result", "schema_version": 1}', "damaged result"),
     ],
 )

@@ -55,7 +55,7 @@ def test_a_recipe_from_file_to_file(cli, tmp_path):
     code, out, err = cli("compress", "lenet-300-100", "small.toml", "-o", "out.safetensors", "--json", "r.json")
     assert (code, err) == (0, "")
     lines = out.splitlines()
-    assert [line.split()[1] for line in lines[4:7]] == ["prune", "share", "permute"]
+    assert [line.split()[1] for line in lines[5:8]] == ["prune", "share", "permute"]
     assert [line.split()[0] for line in lines if line.startswith(("ip", "total"))] == ["ip1", "ip2", "ip3", "total"]
     assert sum("  published" in line for line in lines) == 4
     assert "published: LeNet-300-100 in Deep Compression" in lines[-1]

@@ -20,10 +20,12 @@ from eie.plots.studies import accuracies
 from eie.results.accuracy import float32_accuracy
 from eie.show.sections import Statement
 from eie.studies.granularity import claims
+from eie.studies.granularity.answer import GranularityStudy
 from eie.studies.granularity.claims import break_even, statements
 from eie.studies.granularity.example import example
 from eie.studies.granularity.notes import pruning_notes
-from eie.studies.granularity.study import GranularityStudy, Row, granularity
+from eie.studies.granularity.rows import Row
+from eie.studies.granularity.study import granularity
 from eie.studies.granularity.variants import DEFAULT, Variant, prune, shapes_only
 from eie.studies.search.judge import Judge
 
@@ -462,7 +464,7 @@ def test_lenet_end_to_end(cli, tmp_path):
     assert code == 0
     assert "wrote 6 figures" in err
     value = json.loads((tmp_path / "g.json").read_text())
-    assert (value["schema"], value["schema_version"]) == ("eie-granularity", 1)
+    assert (value["schema"], value["schema_version"]) == ("eie-granularity", 2)
     rows = {(row["variant"], row["machine"]): row for row in value["rows"]}
     assert len(rows) == len(DEFAULT) * 7
     fine = rows["fine 90 %", "eie"]

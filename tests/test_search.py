@@ -17,7 +17,6 @@ from eie.recording.record import record
 from eie.results.accuracy import Labelled
 from eie.studies.search.budget import Budget, Price, pattern_only
 from eie.studies.search.judge import Judge, Score, chance, score
-from eie.studies.search.report import plans_section, recipe_toml
 from eie.studies.search.search import SearchError, search
 from eie.studies.search.strategies import LEAST, Space, greedy, pruned
 
@@ -214,7 +213,7 @@ def test_energy_and_optuna():
 def test_what_was_found_as_a_recipe(tmp_path):
     network = labelled(mlp([40, 30, 20, 5], seed=1), 80)
     found = search(network, latency="0.6x", spec=SPEC)
-    (tmp_path / "found.toml").write_text(recipe_toml(found))
+    (tmp_path / "found.toml").write_text(found.recipe_toml())
     again, _ = eie.compress(network, eie.load_recipe(tmp_path / "found.toml"))
     for one, other in zip(again.layers, found.found.network.layers, strict=True):
         np.testing.assert_array_equal(one.weights, other.weights)
@@ -236,13 +235,13 @@ def test_plans_are_fine_tuned_alike():
     assert found.uniform.tuned.loss < found.uniform.reported.loss
     # Pruned weights stayed pruned.
     assert sum(layer.matrix.nnz for layer in found.uniform.network.layers) < 40 * 30 + 30 * 3
-    assert "after 2 epochs" in [column.heading for column in plans_section(found).grids[0].columns]
+    assert "after 2 epochs" in [column.heading for column in found.plans_section().grids[0].columns]
 
 
 def test_the_report_says_when_the_budget_is_not_quite_kept():
     found = search(labelled(mlp([40, 30, 5])), latency="0.7x", spec=SPEC)
     over = replace(found.found, verified=1.1 * found.limit)
-    notes = plans_section(replace(found, plans=(*found.plans[:2], over))).notes
+    notes = replace(found, plans=(*found.plans[:2], over)).plans_section().notes
     assert any("other activations" in note for note in notes)
     right = np.ones(4, bool)
     assert Score(right, 0.0).accuracy == 1

@@ -12,7 +12,7 @@ import eie
 from eie.cli import main
 from eie.errors import SweepError
 from eie.plots import sweep as figures
-from eie.plots.result import save_figures
+from eie.plots.drawing import save_figures
 
 MODEL = """
 name = "pair"
@@ -56,9 +56,11 @@ def test_files_and_tables(eie_sweep, model, tmp_path):
     assert about["spec"]["clock_mhz"] == 400
     rows = list(csv.DictReader(io.StringIO(expected.to_csv())))
     assert {row["row"] for row in rows} == {"total", "layer"}
-    listed = [line.split()[:3] for line in out.splitlines()[1:]]
+    assert out == str(expected)
+    listed = [line.split()[:3] for line in out.splitlines()[3 : 3 + len(expected.front)]]
     assert listed == [["pair", str(row["n_pe"]), str(row["act_queue_depth"])] for row in expected.front]
-    assert err == f"the front: {len(expected.front)} of 8 points\nwrote 8 points to {folder}\n"
+    assert f"Note: the front of latency, area: {len(expected.front)} of 8 points" in out
+    assert err == f"wrote 14 figures to {folder}/figures\nwrote 8 points to {folder}\n"
     assert {file.stem for file in (folder / "figures").iterdir()} == {
         "latency-over-pes",
         "padding-over-pes",
@@ -109,7 +111,7 @@ def test_wrong_words_are_one_line(eie_sweep, words, status, text):
 def test_failed_points_are_counted(eie_sweep):
     status, out, err = eie_sweep("--vary", "spmat_row_bits=7,64", "--vary", "weight_bits=3,4")
     assert status == 0
-    assert len(out.splitlines()) == 4
+    assert [line.split()[0] for line in out.splitlines()[3:6]] == ["pair"] * 3
     assert "1 points failed (column error; --retry-failed tries again), first: spec.spmat_row_bits=7: must be" in err
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from eie.errors import EieError
+from eie.errors import EieError, printable
 
 if TYPE_CHECKING:
     from eie.show.face import Answer, View
@@ -103,7 +103,8 @@ def show(view: View) -> None:
 
 def note(text: str) -> None:
     """Say something on standard error, on one line."""
-    click.echo(text, err=True)
+    # Paths and errors of single points come from outside.
+    click.echo(printable(text), err=True)
 
 
 def typed() -> str:

@@ -19,13 +19,14 @@ from eie.compression.coding.sizes import SizeReport
 from eie.compression.recipe import Recipe
 from eie.compression.share import ShareReport
 from eie.model.network import Network
+from eie.show.brief import Brief
 from eie.show.face import Answer
 from eie.show.numbers import factor
 from eie.show.sections import Column, Grid, Section, Value
 
 
-@dataclass(frozen=True, kw_only=True)
-class StepRecord:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class StepRecord(Brief):
     """The network after a step of the recipe, or after one round of it.
 
     Attributes

@@ -269,7 +269,8 @@ def read_answer(source: str | Path, schema: str | None = None) -> Document:
     if stated not in wanted:
         raise EieError(f"{where}: schema {stated!r}: must be {' or '.join(map(repr, wanted))}, as --json writes it")
     version = value.get("schema_version")
-    if not isinstance(version, int) or not 1 <= version <= SCHEMA_VERSION:
+    # True is an int to Python.
+    if type(version) is not int or not 1 <= version <= SCHEMA_VERSION:
         known = " and ".join(map(str, range(1, SCHEMA_VERSION + 1)))
         raise EieError(f"{where}: {stated} version {version!r}: this version reads {known}")
     envelope = _checked(Envelope, value, where)

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from eie.show.brief import Brief
 from eie.show.numbers import known
 from eie.show.sections import Column, Grid
 
@@ -17,8 +18,8 @@ WHOLE = "(whole network)"  # the one layer of a baseline that knows the network 
 How = Literal["modelled", "measured", "published", "imported"]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Machine:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Machine(Brief):
     """What ran, and under which conditions; None where that is not known.
 
     Attributes
@@ -42,8 +43,8 @@ class Machine:
     power_w: float | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class LayerCost:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class LayerCost(Brief):
     """One layer on one machine, per sample; None where the machine or its source says nothing.
 
     Attributes
@@ -68,8 +69,8 @@ class LayerCost:
     details: Mapping[str, float] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class Baseline:
+@dataclass(frozen=True, repr=False)
+class Baseline(Brief):
     """A machine's answer for a network.
 
     Attributes

@@ -17,10 +17,11 @@ from eie.model.geometry import Geometry, kind_of_record
 from eie.model.matrix import SparseColumns
 from eie.model.network import Network
 from eie.model.trace import Trace
+from eie.show.brief import Brief
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
-class LayerWork:
+@dataclass(frozen=True, eq=False, kw_only=True, repr=False)
+class LayerWork(Brief):
     """One layer, one sample.
 
     Attributes
@@ -97,8 +98,8 @@ class LayerWork:
         return self.outputs * self.groups, self.inputs * self.groups, self.products * self.steps
 
 
-@dataclass(frozen=True, eq=False)
-class Workload:
+@dataclass(frozen=True, eq=False, repr=False)
+class Workload(Brief):
     """Layers to be run, in order."""
 
     name: str

@@ -47,15 +47,15 @@ def save(answer: View, folder: str | Path) -> list[Path]:
     return save_figures({name: drawing.draw for name, drawing in _drawings(answer).items()}, folder)
 
 
-def svgs(answer: View) -> dict[str, str]:
-    """Draw what a page shows as SVG elements, by section."""
+def svgs(answer: View, section: str = "") -> dict[str, str]:
+    """Draw what a page shows as SVG elements, by section; of one section alone if it is named."""
     from eie.plots.drawing import svg_element
 
     elements: dict[str, str] = {}
     if type(answer).__name__ not in HOMES:
         return elements
     for name, drawing in _drawings(answer).items():
-        if drawing.section:
+        if drawing.section and section in ("", drawing.section):
             elements.setdefault(drawing.section, "")
             elements[drawing.section] += svg_element(drawing.draw(), name, name)
     return elements

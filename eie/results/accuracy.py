@@ -14,12 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eie.model.network import Network, dataflow
+from eie.show.brief import Brief
 from eie.simulator.inputs import Inputs, given_inputs
 from eie.simulator.reference import run_given
 
 
-@dataclass(frozen=True, eq=False)
-class Labelled:
+@dataclass(frozen=True, eq=False, repr=False)
+class Labelled(Brief):
     """Inputs of a network with their classes.
 
     Attributes
@@ -53,16 +54,16 @@ def labelled_inputs(network: Network, inputs: Inputs = None) -> Labelled | None:
     flow = dataflow(network)
     if flow is None or (inputs is None and network.trace is None):
         return None
-    given = given_inputs(layers=network.layers, dataflow=flow, activations=inputs, own=network.trace)
-    arrays = given.arrays
-    if given.labels is None:
+    run_on = given_inputs(layers=network.layers, dataflow=flow, activations=inputs, own=network.trace)
+    arrays = run_on.arrays
+    if run_on.labels is None:
         return None
     if not arrays:
-        values = given.layers[network.layers[0].name].dense()
+        values = run_on.layers[network.layers[0].name].dense()
         if network.graph is not None or values is None:
             return None
         arrays = {flow.inputs[0][0]: values}
-    return Labelled(arrays, given.labels)
+    return Labelled(arrays, run_on.labels)
 
 
 def float32_outputs(network: Network, arrays: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
@@ -75,17 +76,17 @@ def float32_outputs(network: Network, arrays: Mapping[str, NDArray[Any]]) -> NDA
 
 def right_answers(outputs: NDArray[Any], labels: NDArray[np.int64]) -> NDArray[np.bool_] | None:
     """bool (N,): whether each sample's largest output is its class; None if outputs are not (N, classes[, 1, 1])."""
-    found = outputs.reshape(outputs.shape[:2]) if outputs.ndim > 2 and outputs[0].size == outputs.shape[1] else outputs
-    if found.ndim != 2 or len(found) != len(labels):
+    scores = outputs.reshape(outputs.shape[:2]) if outputs.ndim > 2 and outputs[0].size == outputs.shape[1] else outputs
+    if scores.ndim != 2 or len(scores) != len(labels):
         return None
-    right: NDArray[np.bool_] = found.argmax(axis=1) == labels
+    right: NDArray[np.bool_] = scores.argmax(axis=1) == labels
     return right
 
 
 def float32_accuracy(network: Network, inputs: Inputs = None) -> float | None:
     """Share of samples whose largest output is the labelled class; None where `labelled_inputs` has nothing."""
-    given = labelled_inputs(network, inputs)
-    if given is None:
+    labelled = labelled_inputs(network, inputs)
+    if labelled is None:
         return None
-    right = right_answers(float32_outputs(network, given.arrays), given.labels)
+    right = right_answers(float32_outputs(network, labelled.arrays), labelled.labels)
     return None if right is None else float(right.mean())

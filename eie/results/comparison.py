@@ -12,6 +12,7 @@ from statistics import geometric_mean
 from typing import Any, ClassVar
 
 from eie.machines.records import LayerCost, Machine, machines_grid
+from eie.show.brief import Brief
 from eie.show.face import Answer
 from eie.show.numbers import known
 from eie.show.sections import Column as TableColumn
@@ -20,8 +21,8 @@ from eie.show.sections import Grid, Section
 TOTAL, MEAN = "total", "geometric mean"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Column:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Column(Brief):
     """One machine; ``costs`` by our layers' names, missing where it has no figure; the total None where one misses."""
 
     machine: Machine

@@ -11,7 +11,7 @@ matplotlib.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
@@ -59,7 +59,7 @@ class View(ABC):
         sections = self.sections()
         for section in sections:
             if section.name == name:
-                return Part(section, self._drawings().get(name, ""))
+                return Part(section, lambda: self._drawings(name))
         raise EieError(f"section {name!r}: must be one of {', '.join(section.name for section in sections)}")
 
     def show(self, console: Console) -> None:
@@ -97,9 +97,9 @@ class View(ABC):
         drawn = plots.figures(self) if folder is None else plots.save(self, folder)
         return drawn
 
-    def _drawings(self) -> Mapping[str, str]:
-        """Return figures as SVG elements, by section name."""
-        drawings: Mapping[str, str] = import_module(PLOTS).svgs(self)
+    def _drawings(self, section: str = "") -> Mapping[str, str]:
+        """Return figures, of all sections or of one, as SVG elements by section name."""
+        drawings: Mapping[str, str] = import_module(PLOTS).svgs(self, section)
         return drawings
 
     def __str__(self) -> str:
@@ -158,8 +158,8 @@ class Answer(View):
 class Part(View):
     """One section of an answer, on its own."""
 
-    def __init__(self, section: Section, drawing: str) -> None:
-        self._section, self._drawing = section, drawing
+    def __init__(self, section: Section, draw: Callable[[], Mapping[str, str]]) -> None:
+        self._section, self._draw = section, draw
 
     def headline(self) -> str:
         """The section's title."""
@@ -169,8 +169,8 @@ class Part(View):
         """The section alone; its title is the headline."""
         return (replace(self._section, title=""),)
 
-    def _drawings(self) -> Mapping[str, str]:
-        return {self._section.name: self._drawing}
+    def _drawings(self, section: str = "") -> Mapping[str, str]:
+        return self._draw() if section in ("", self._section.name) else {}
 
     def _repr_html_(self) -> str:
         from eie.show.page import fragment

@@ -99,7 +99,7 @@ def _lead(sections: Sequence[Section], claims: str) -> str:
         bound = f"{LARGE_DEVIATION:.0%}"
         lead += f"<p>Deviations are ours against printed: up to {bound} blue, beyond orange.</p>"
     if len(titled) > MANY_SECTIONS:
-        links = (f'<a href="#{_safe(one.name)}">{_safe(one.title.split(":")[0])}</a>' for one in titled)
+        links = (f'<a href="#{_safe(part.name)}">{_safe(part.title.split(":")[0])}</a>' for part in titled)
         lead += f"<nav>{' '.join(links)}</nav>"
     statements = statements_of(sections)
     if statements and claims:

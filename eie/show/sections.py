@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from eie.show.brief import Brief
+
 Value = str | float | bool | None
 Format = Literal[
     "text",
@@ -42,8 +44,8 @@ class Column:
     format: Format = "number"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Grid:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Grid(Brief):
     """A table: rows are mappings by column key; a missing key, or None, is an empty cell.
 
     Attributes
@@ -67,8 +69,8 @@ class Grid:
     notes: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, kw_only=True)
-class Curves:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Curves(Brief):
     """What a figure shows: one series of ``y`` over ``x`` each; None where there is no point.
 
     ``x`` holds numbers for curves and names for bars.
@@ -89,8 +91,8 @@ class Curves:
         return Grid(caption=caption, columns=tuple(columns), rows=rows)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Statement:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Statement(Brief):
     """A claim of a text, checked.
 
     Attributes
@@ -111,8 +113,8 @@ class Statement:
     found: str
 
 
-@dataclass(frozen=True, kw_only=True)
-class Section:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Section(Brief):
     """Tables that belong together, with the figure that shows them and the claims they bear on.
 
     Attributes
@@ -140,7 +142,7 @@ class Section:
 
 def facts(pairs: Mapping[str, Value], caption: str = "") -> Grid:
     """Return a table of two columns, a row a fact: what a single record is shown as."""
-    columns = (Column("fact", "", "text"), Column("value", "", "word"))
+    columns = (Column("fact", "", "prose"), Column("value", "", "word"))
     return Grid(caption=caption, columns=columns, rows=tuple({"fact": key, "value": v} for key, v in pairs.items()))
 
 

@@ -14,7 +14,7 @@ from rich.console import Console, Group
 from rich.text import Text
 
 from eie.errors import printable
-from eie.show.cells import LONGEST, Cells, cells_of, shortened
+from eie.show.cells import LONGEST, MARK, Cells, cells_of, shortened
 from eie.show.sections import Grid, Section
 from eie.show.text import GAP, row_line, tally, verdict
 
@@ -34,8 +34,17 @@ def rendered(headline: str, sections: Sequence[Section], claims: str, width: int
 
 def show(console: Console, headline: str, sections: Sequence[Section], claims: str = "") -> None:
     """Print on a terminal."""
+    group = rendered(headline, sections, claims, console.width)
+    if console.options.ascii_only:
+        for text in group.renderables:
+            assert isinstance(text, Text)
+            text.plain = text.plain.translate(_ASCII)
     # Lines are broken already; rich would break them once more, and in the middle of a number.
-    console.print(rendered(headline, sections, claims, console.width), highlight=False, markup=False, soft_wrap=True)
+    console.print(group, highlight=False, markup=False, soft_wrap=True)
+
+
+# As wide as what they stand for, so that columns stay under their headings.
+_ASCII = str.maketrans({"─": "-", MARK: "~"})
 
 
 def section_texts(section: Section, width: int) -> list[Text]:
@@ -72,7 +81,8 @@ def blocks(grid: Grid, width: int) -> Iterator[list[Text]]:
     """Split a table into blocks that fit, each with the columns that say what a row is of."""
     columns = shortened(cells_of(grid), grid.keys, width)
     keys, rest = columns[: grid.keys], columns[grid.keys :]
-    key_widths = [column.width for column in keys]
+    # A sentence that says what a row is of takes at most half of the line.
+    key_widths = [min(column.width, width // 2) if column.format == "prose" else column.width for column in keys]
     room = width - sum(key_widths) - len(GAP) * len(keys)
     chosen: list[Cells] = []
     widths: list[int] = []

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from eie.show.brief import Brief
 from eie.show.face import Answer
 from eie.show.numbers import factor
 from eie.show.sections import Column, Grid, Section, Value
@@ -30,8 +31,8 @@ class Published:
     rate_pqh_pct: float
 
 
-@dataclass(frozen=True, kw_only=True)
-class Size:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Size(Brief):
     """A layer, or the total of all.
 
     Attributes

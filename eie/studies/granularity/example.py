@@ -48,14 +48,14 @@ def example(study: Rows) -> Grid | None:
             rows += _rows(study, figures, row)
     columns = (
         Column("variant", "variant", "text"),
-        Column("what", "what", "text"),
+        Column("what", "what", "prose"),
         Column("printed", "the text"),
         Column("ours", "ours"),
         Column("deviation", "dev.", "deviation"),
         Column("verdict", "", "text"),
-        Column("why", "why", "text"),
+        Column("why", "why", "prose"),
     )
-    return Grid(caption=f"ResNet-50 in {pruning_notes().granularities}", columns=columns, rows=tuple(rows))
+    return Grid(caption=f"ResNet-50 in {pruning_notes().granularities}", columns=columns, rows=tuple(rows), keys=2)
 
 
 def _rows(study: Rows, figures: Figures, row: Row) -> Iterator[dict[str, Value]]:

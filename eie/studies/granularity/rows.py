@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from eie.machines.records import Baseline
+from eie.show.brief import Brief
 from eie.spec import AcceleratorSpec
 from eie.studies.granularity.variants import Variant
 from eie.studies.machines import SPARSE
@@ -20,8 +21,8 @@ FORMATS = ("dense", "csr", "nm", "eie")
 ALL_THERE = 0.95
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Row:
+@dataclass(frozen=True, eq=False, kw_only=True, repr=False)
+class Row(Brief):
     """One variant.
 
     Attributes

@@ -24,7 +24,7 @@ UNITS = {
 }
 FC7 = "Alex-7"
 COMPARED = (
-    Column("what", "", "text"),
+    Column("what", "", "prose"),
     Column("printed", "printed"),
     Column("ours", "ours"),
     Column("deviation", "dev.", "deviation"),
@@ -134,7 +134,7 @@ def table5(bench: Bench) -> Section:
     rows = [row for spec in (EIE_64PE, EIE_256PE) for row in _machine_rows(bench, spec)]
     columns = (
         Column("machine", "machine", "text"),
-        Column("what", "", "text"),
+        Column("what", "", "prose"),
         Column("printed", "printed"),
         Column("random", "random masks"),
         Column("random_deviation", "dev.", "deviation"),
@@ -142,7 +142,7 @@ def table5(bench: Bench) -> Section:
         Column("spread_deviation", "dev.", "deviation"),
     )
     notes = ("Power of 256 PEs at 28 nm is calibrated to the printed 2.36 W; frames/J by activity is not.",)
-    grids = (Grid(caption="AlexNet FC7", columns=columns, rows=tuple(rows)), _machines_grid(bench))
+    grids = (Grid(caption="AlexNet FC7", columns=columns, rows=tuple(rows), keys=2), _machines_grid(bench))
     return Section(name="table5", title="Table V: throughput, area and energy efficiency", grids=grids, notes=notes)
 
 

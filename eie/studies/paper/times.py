@@ -43,7 +43,7 @@ def table3(bench: Bench) -> Section:
     return Section(
         name="table3",
         title="Table III: the benchmark",
-        grids=(Grid(caption="Densities realised", columns=columns, rows=rows),),
+        grids=(Grid(caption="Densities realised", columns=columns, rows=rows, keys=2),),
         notes=notes,
     )
 

@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Literal
 
 from eie.compression.pruning.sensitivity import Sensitivity
 from eie.model.network import Network
+from eie.show.brief import Brief
 from eie.show.face import Answer
 from eie.show.sections import Column, Grid, Section, Value
 from eie.show.text import section_data
@@ -24,8 +25,8 @@ from eie.studies.search.strategies import Densities
 Method = Literal["greedy", "optuna"]
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Plan:
+@dataclass(frozen=True, eq=False, kw_only=True, repr=False)
+class Plan(Brief):
     """A network pruned to a density for each layer.
 
     Attributes

@@ -18,12 +18,13 @@ from eie.compression.training.trainer import Trainer
 from eie.errors import TraceError
 from eie.model.network import Network, dataflow
 from eie.results.accuracy import Labelled, float32_outputs, labelled_inputs
+from eie.show.brief import Brief
 
 MOST_TO_CHOOSE_BY = 500
 
 
-@dataclass(frozen=True, eq=False)
-class Score:
+@dataclass(frozen=True, eq=False, repr=False)
+class Score(Brief):
     """A network on some samples.
 
     Attributes

@@ -1,7 +1,7 @@
 """Hardware-aware pruning: how far to prune each layer so that a simulated machine meets a budget at the least loss.
 
 Comes in: a labelled `Network`, a budget, a machine. Goes out: a frozen `Search`: the unpruned network, the same density
-for every layer, and a density for each, side by side. Read by `granularity`, `claims` and `search_report`. Called by
+for every layer, and a density for each, side by side. Read by `granularity` and `claims`. Called by
 users as ``eie.search``. It plays the role of AMC (He et al., ECCV 2018) and works as NetAdapt does (Yang et al., ECCV
 2018): the cost is the machine's, not a count of multiplications, and is taken down step by step where it hurts least.
 """

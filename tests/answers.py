@@ -1,0 +1,100 @@
+"""One of everything that has the face, made of small things: for tests that walk over all of them."""
+
+from dataclasses import replace
+from functools import cache
+
+import numpy as np
+from small_networks import labelled, mlp
+
+import eie
+from eie.compression.coding.size import size_report
+from eie.compression.pruning.sensitivity import scan
+from eie.results.accuracy import float32_accuracy
+from eie.show.sections import Column, Curves, Grid, Section, Statement
+from eie.studies.paper.reproduce import Paper
+
+NAME = "[/red]a:key:b\x1b[31m"
+RECIPE = {
+    "step": [
+        {"kind": "prune", "rule": [{"density": 0.5}]},
+        {"kind": "share", "rule": [{"bits": 4}]},
+        {"kind": "permute", "n_pe": 2, "outputs": True},
+    ]
+}
+
+
+@cache
+def network():
+    return replace(labelled(mlp((12, 10, 6))), name="small")
+
+
+@cache
+def result():
+    return eie.simulate(eie.compile(network(), eie.EIE_64PE.replace(n_pe=4)))
+
+
+@cache
+def compression():
+    return eie.compress(network(), RECIPE, evaluate=float32_accuracy)[1]
+
+
+@cache
+def study():
+    return eie.granularity(network(), ["fine:0.5", "2:4"], ["dense"], spec=result().spec, samples=2)
+
+
+def paper():
+    """Every part that a section can have; the real tables take minutes."""
+    curves = Curves(x_label="PEs", x=(1, 2), y_label="speedup", series={"Alex-6": (1.0, None)})
+    columns = (Column("layer", "layer", "text"), Column("ours", "ours"), Column("dev", "dev.", "deviation"))
+    rows = ({"layer": "Alex-6", "ours": 28.1, "dev": -0.062}, {"layer": "VGG-6", "ours": None})
+    claim = Statement(place="section III", claim="skips zeros", holds=True, found="36 %")
+    section = Section(
+        name="figure11",
+        title="Figure 11: speedup",
+        grids=(Grid(caption="speedups", columns=columns, rows=rows),),
+        curves=(curves,),
+        statements=(claim, replace(claim, holds=False), replace(claim, holds=None)),
+        notes=("a note",),
+    )
+    return Paper(paper="Han et al.", data="drawn", parts=(section,))
+
+
+@cache
+def answers():
+    """Return one of each class that a public function returns, by its name."""
+    listed = [
+        result(),
+        result().energy(),
+        eie.compare(result(), ["dense", "systolic:4x4:ws"], network=network()),
+        eie.sweep(network(), {"n_pe": [2, 4], "act_queue_depth": [2, 8]}, spec=result().spec).pareto("latency", "area"),
+        compression(),
+        size_report(network()),
+        scan(network(), float32_accuracy, (0.5, 1.0)),
+        study(),
+        study().search,
+        paper(),
+    ]
+    return {type(answer).__name__: answer for answer in listed}
+
+
+@cache
+def views():
+    """Return one of each class that a caller holds in hand, by its name."""
+    strange = eie.Layer.from_weights("[/red]a:key:b", np.eye(4))
+    listed = [
+        result().spec,
+        network(),
+        eie.Network(name=NAME, layers=(strange,)),
+        network().layers[0],
+        result().program,
+        result().program.layers[0],
+        network().trace,
+        next(iter(network().trace.layers.values())),
+        compression().recipe,
+        result().layers[0],
+        result().layers[0].computed,
+        result().layers[0].computed.fixed,
+        result().energy().layers[0],
+    ]
+    return {type(view).__name__: view for view in listed} | {"strange Network": listed[2]}
