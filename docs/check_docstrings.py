@@ -9,13 +9,14 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Iterator
+from functools import cached_property
 from types import FunctionType
 
 # No docstring; summary without a full stop; unknown parameters; their order; Returns missing; not described; Yields.
 CODES = {"GL08", "SS03", "PR02", "PR03", "RT01", "RT03", "YD01"}
-# The one line of a method says what it returns ("Return ..."); a section that repeats it would help nobody.
-METHOD_CODES = CODES - {"RT01"}
-METHODS = (FunctionType, property, classmethod, staticmethod)
+# The one line of a method says what it returns or yields ("Return ..."); a section that repeats it would help nobody.
+METHOD_CODES = CODES - {"RT01", "YD01"}
+METHODS = (FunctionType, property, cached_property, classmethod, staticmethod)
 
 
 def documented() -> Iterator[tuple[str, set[str]]]:
@@ -31,8 +32,9 @@ def documented() -> Iterator[tuple[str, set[str]]]:
         if inspect.isclass(thing):
             # Own members only: what a base class defines is documented there. A plain field is no object of its own;
             # it stands under Attributes of its class.
+            fields = getattr(thing, "__dataclass_fields__", {})  # a field may have a function as its default
             for member, value in vars(thing).items():
-                if not member.startswith("_") and isinstance(value, METHODS):
+                if not member.startswith("_") and member not in fields and isinstance(value, METHODS):
                     yield f"{path}.{member}", METHOD_CODES
 
 

@@ -92,6 +92,11 @@ def read_samples(path: str | Path, labels: str | Path | None = None, steps: Prep
     steps
         How pictures and numbers are prepared.
 
+    Returns
+    -------
+    Samples
+        Read piece by piece as they are asked for, as far as the format allows.
+
     Raises
     ------
     TraceError

@@ -38,6 +38,11 @@ def record(
     seed
         That chose the samples, for the header.
 
+    Returns
+    -------
+    Trace
+        Layer by layer in the order in which they run.
+
     Raises
     ------
     ModelError

@@ -112,6 +112,11 @@ def reproduce(
     progress
         Called with a line of text for each stage.
 
+    Returns
+    -------
+    Paper
+        The named sections in the paper's order, ours beside the printed.
+
     Raises
     ------
     SpecError
