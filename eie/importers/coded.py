@@ -145,6 +145,8 @@ def read(path: Path) -> Network:
         return _network(_entry(_inflated(arrays[_NETWORK]), "network"), arrays)
     except EieError as error:
         raise ModelError(f"{path}: damaged network: {error}") from None
+    except MemoryError as error:
+        raise ModelError(f"{path}: too large for this machine: {first_line(error)}") from None
     except (KeyError, TypeError, ValueError, AttributeError, IndexError, ArithmeticError, RecursionError) as error:
         raise ModelError(f"{path}: damaged network: {first_line(error)}") from None
 
