@@ -1,6 +1,6 @@
 # What callers need, and from where: the one list. Type checkers read it as it stands, `__init__.py` takes names and
-# homes from it. A test sees that whatever a public function or class takes or returns is here. As in every stub, what is
-# imported "as" itself is public; the few that go by another name stand below.
+# homes from it. A test sees that whatever a public function or class takes or returns is here. As in every stub, what
+# is imported "as" itself is public; the few that go by another name stand below.
 from eie.activity import Activity as Activity
 from eie.compiler.encode import Encoding as Encoding
 from eie.compiler.encoded import EncodedLayer as EncodedLayer
@@ -25,6 +25,9 @@ from eie.compression.recipe import ShareStep as ShareStep
 from eie.compression.recipe import Training as Training
 from eie.compression.recipe import load_recipe as load_recipe
 from eie.compression.share import ShareReport as ShareReport
+from eie.compression.training.dataset import FASHION_MNIST as FASHION_MNIST
+from eie.compression.training.dataset import Examples as Examples
+from eie.compression.training.dataset import idx_examples as idx_examples
 from eie.compression.training.finetune import Trainer as DataTrainer
 from eie.compression.training.trainer import Trainer as Trainer
 from eie.energy.area import Area as Area

@@ -22,22 +22,21 @@
 # data to run that layer on the real thing.
 
 # %%
-from IPython.display import HTML
+import os
 
-from eie.studies.paper.bench import find_fc8
-from eie.studies.paper.page import section_html
-from eie.studies.paper.reproduce import reproduce
-from eie.studies.paper.text import claims
+from IPython.display import display
 
-found = reproduce(fc8=find_fc8())
-sections = {section.name: section for section in found.sections}
+import eie
+
+paper = eie.paper(fc8=os.environ.get("EIE_FC8"))
 
 
 def show(*names):
-    return HTML("".join(section_html(sections[name]) for name in names))
+    for name in names:
+        display(paper.section(name))
 
 
-print(found.data, claims(found.statements), sep="\n\n")
+print(paper.data, paper.claims(), sep="\n\n")
 
 # %% [markdown]
 # ## What the machine is: Tables II and III
