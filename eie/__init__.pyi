@@ -24,6 +24,9 @@ from eie.compression.recipe import load_recipe as load_recipe
 from eie.compression.report import CompressionReport as CompressionReport
 from eie.compression.report import StepRecord as StepRecord
 from eie.compression.share import ShareReport as ShareReport
+from eie.compression.training.dataset import FASHION_MNIST as FASHION_MNIST
+from eie.compression.training.dataset import Examples as Examples
+from eie.compression.training.dataset import idx_examples as idx_examples
 from eie.compression.training.finetune import Trainer as DataTrainer
 from eie.compression.training.trainer import Trainer as Trainer
 from eie.energy.area import Area as Area

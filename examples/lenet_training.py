@@ -8,12 +8,6 @@ from pathlib import Path
 import numpy as np
 
 import eie
-from eie.compression.recipe import FinetuneStep, PruneStep, Recipe, ShareStep, Training, load_recipe
-from eie.compression.training.dataset import FASHION_MNIST, Examples, idx_examples
-from eie.compression.training.finetune import Trainer
-from eie.formats.npz import write_npz
-from eie.simulator.network import Settings as NumberSettings
-from eie.simulator.network import run_network
 
 HERE = Path(__file__).parent
 SLICE = 500
@@ -25,94 +19,99 @@ def initial(rng: np.random.Generator, shape: Sequence[int], *, relu: bool) -> np
     return rng.uniform(-bound, bound, shape)
 
 
-def run(network: eie.Network, dense: Training, epochs: int, keys: dict[str, tuple[str, str]]) -> None:
+def run(network: eie.Network, dense: eie.Training, epochs: int, keys: dict[str, tuple[str, str]]) -> None:
     """Train ``network`` for ``epochs``, compress it by the recipe of its name, print a table, write ``models/``.
 
     ``keys`` names each layer's arrays in the model file: weights and bias.
     """
     arguments = argparse.ArgumentParser(description=f"Train and compress {network.name}.")
-    arguments.add_argument("--data", type=Path, default=FASHION_MNIST, help="folder with the four IDX files")
+    arguments.add_argument("--data", type=Path, default=eie.FASHION_MNIST, help="folder with the four IDX files")
     arguments.add_argument("--out", type=Path, default=HERE.parent / "models", help="folder of the model file")
     arguments.add_argument("--dense", type=Path, help="keep the dense network in this file, or take it from there")
     arguments.add_argument("--only-dense", action="store_true", help="write models/NAME-dense.npz and stop")
     arguments.add_argument("--control", action="store_true", help="train the dense network on as long as the rest")
-    given = arguments.parse_args()
+    options = arguments.parse_args()
     began = time.perf_counter()
 
     def say(text: str) -> None:
         print(f"[{time.perf_counter() - began:6.0f} s] {text}", flush=True)
 
-    train, test = idx_examples(given.data, "train"), idx_examples(given.data, "test")
-    first = Trainer(train_set=train, test_set=test, training=dense, progress=say)
-    if given.dense is not None and given.dense.exists():
-        network = eie.load(given.dense)
+    train, test = eie.idx_examples(options.data, "train"), eie.idx_examples(options.data, "test")
+    first = eie.TorchTrainer(train_set=train, test_set=test, training=dense, progress=say)
+    if options.dense is not None and options.dense.exists():
+        network = eie.load(options.dense)
     else:
         network = first.finetune(network, epochs)
-        if given.dense is not None:
-            eie.save(network, given.dense)
+        if options.dense is not None:
+            eie.save(network, options.dense)
     say(f"dense: {first.accuracy(network):.2%}")
-    if given.only_dense:
-        target = given.out / f"{network.name}-dense.npz"
-        write_npz(target, halves(network))
+    if options.only_dense:
+        target = options.out / f"{network.name}-dense.npz"
+        np.savez_compressed(target, **halves(network))
         say(f"wrote {target}")
         return
-    recipe = load_recipe(HERE / "recipes" / f"train-{network.name}.toml")
-    if given.control:
+    recipe = eie.load_recipe(HERE / "recipes" / f"train-{network.name}.toml")
+    if options.control:
         say(f"dense, trained on: {first.accuracy(first.finetune(network, training_epochs(recipe))):.2%}")
     compressed, report = eie.compress(
-        network, recipe, Trainer(train_set=train, test_set=test, training=recipe.training, progress=say), progress=say
+        network,
+        recipe,
+        eie.TorchTrainer(train_set=train, test_set=test, training=recipe.training, progress=say),
+        progress=say,
     )
-    target = given.out / f"{network.name}.npz"
-    write_npz(target, arrays(compressed, keys))
+    target = options.out / f"{network.name}.npz"
+    np.savez_compressed(target, **arrays(compressed, keys))
     say(f"wrote {target}")
     print(report)
     fixed, float32 = simulated(compressed, test)
     say(f"simulated on 64 PEs: {fixed:.2%} in 16-bit fixed point, {float32:.2%} in float32")
 
 
-def training_epochs(recipe: Recipe) -> int:
+def training_epochs(recipe: eie.Recipe) -> int:
     """Epochs that a recipe trains for in all."""
     total = 0
     for step in recipe.step:
-        if isinstance(step, PruneStep):
+        if isinstance(step, eie.PruneStep):
             total += step.total_rounds * step.epochs_a_round
-        elif isinstance(step, FinetuneStep | ShareStep):
+        elif isinstance(step, eie.FinetuneStep | eie.ShareStep):
             total += step.epochs
     return total
 
 
-def simulated(network: eie.Network, examples: Examples) -> tuple[float, float]:
-    """Share of right answers of the compiled network: in 16-bit fixed point and in float32. No time is simulated."""
+def simulated(network: eie.Network, examples: eie.Examples) -> tuple[float, float]:
+    """Share of right answers of the compiled network: in 16-bit fixed point and in float32."""
     program = eie.compile(network)
-    layers = {layer.name: layer for layer in program.layers}
     name, shape = program.dataflow.inputs[0]
-    numbers = NumberSettings(data_bits=program.spec.data_bits)
     right = np.zeros(2)
     for start in range(0, len(examples.labels), SLICE):
-        inputs = {name: examples.inputs[start : start + SLICE].reshape(-1, *shape)}
-        outputs = run_network(
-            graph=program.dataflow, layers=layers, inputs=inputs, settings=numbers, ran=lambda *_: None
-        )
-        for i, found in enumerate((outputs[0].fixed.raw, outputs[0].float32)):
-            right[i] += (found.argmax(axis=1) == examples.labels[start : start + SLICE]).sum()
+        inputs = examples.inputs[start : start + SLICE].reshape(-1, *shape)
+        labels = examples.labels[start : start + SLICE]
+        for i, outputs in enumerate(both(eie.simulate(program, {name: inputs}))):
+            right[i] += (outputs.reshape(len(labels), -1).argmax(axis=1) == labels).sum()
     fixed, float32 = right / len(examples.labels)
     return float(fixed), float(float32)
 
 
+def both(result: eie.Result) -> tuple[np.ndarray, np.ndarray]:
+    """Return what the last layer computes in fixed point and in float32."""
+    last = result.layers[-1].computed
+    return last.fixed.raw, last.float32
+
+
 def halves(network: eie.Network) -> dict[str, np.ndarray]:
     """Weights and biases in half precision, which costs no accuracy and half of the bytes."""
-    found = {}
+    kept = {}
     for layer in network.layers:
-        found[f"{layer.name}.weight"] = np.float16(layer.weights if layer.geometry.takes_vectors else layer.kernel)
-        found[f"{layer.name}.bias"] = np.float16(layer.bias)
-    return found
+        kept[f"{layer.name}.weight"] = np.float16(layer.weights if layer.geometry.takes_vectors else layer.kernel)
+        kept[f"{layer.name}.bias"] = np.float16(layer.bias)
+    return kept
 
 
 def arrays(network: eie.Network, keys: dict[str, tuple[str, str]]) -> dict[str, np.ndarray]:
     """Weights and biases of a shared network as float32: values of the codebooks."""
-    found = {}
+    kept = {}
     for layer in network.layers:
         weights, bias = keys[layer.name]
-        found[weights] = layer.weights.T if layer.geometry.takes_vectors else layer.kernel
-        found[bias] = layer.codebook[layer.bias_codes]
-    return found
+        kept[weights] = layer.weights.T if layer.geometry.takes_vectors else layer.kernel
+        kept[bias] = layer.codebook[layer.bias_codes]
+    return kept

@@ -7,13 +7,12 @@ import sys
 from pathlib import Path
 
 import eie
-from eie.compression.training.dataset import FASHION_MNIST, idx_examples
 
 # File, name of the model's input, images: LeNet-5 runs 640 products an image. The last one is for the dense models,
 # whose accuracy is measured after pruning.
 TRACES = (("lenet-300-100", "ip1", 256), ("lenet-5", "input", 128), ("fashion-mnist-1000", "input", 1000))
 
-test = idx_examples(sys.argv[1] if len(sys.argv) > 1 else FASHION_MNIST, "test")
+test = eie.idx_examples(sys.argv[1] if len(sys.argv) > 1 else eie.FASHION_MNIST, "test")
 for file, name, samples in TRACES:
     images = test.head(samples)
     source = f"Fashion-MNIST (Zalando, MIT licence), first {samples} test images, pixels / 255"

@@ -24,7 +24,6 @@ from itertools import pairwise
 import numpy as np
 
 import eie
-from eie.plots.result import pe_cycles
 
 # %% [markdown]
 # ## Encoding: gaps instead of addresses
@@ -57,8 +56,8 @@ program = eie.compile(eie.Layer.from_weights("small", weights), spec)
 for pe in range(4):
     codes, runs, pointers = program.layers[0].passes[0].pe_image(pe)
     entries = [f"{code}/{run}" for code, run in zip(codes, runs, strict=True)]
-    held = [" ".join(entries[a:b]) or "." for a, b in pairwise(pointers)]
-    print(f"PE {pe}, code/run by column:  " + " | ".join(f"{text:^7s}" for text in held))
+    columns = [" ".join(entries[a:b]) or "." for a, b in pairwise(pointers)]
+    print(f"PE {pe}, code/run by column:  " + " | ".join(f"{text:^7s}" for text in columns))
 
 # %% [markdown]
 # ## Cycle by cycle
@@ -87,7 +86,7 @@ print(f"{layer.cycles} cycles; {layer.counts['entries']} entries, so {layer.theo
 # stages of the pipeline weigh more than anything else.
 
 # %%
-pe_cycles(layer)
+layer.plot()["pe-cycles"]
 
 # %% [markdown]
 # ## The same, fast

@@ -20,19 +20,15 @@
 
 # %%
 # %matplotlib inline
+import os
+
+import matplotlib.pyplot as plt
 import numpy as np
 
 import eie
-from eie.plots.paper import draw, lines
-from eie.plots.result import pe_cycles
-from eie.show.sections import Curves
-from eie.studies.paper.bench import Bench, find_fc8
-from eie.studies.paper.masks import Spread, measure
-from eie.studies.paper.masks import draw as draw_mask
-from eie.studies.paper.scaling import DEPTHS, figure8
 
-bench = Bench(find_fc8())
-draw(figure8(bench))
+fc8 = os.environ.get("EIE_FC8")
+eie.paper(["figure8"], fc8=fc8).plot()["figure8"]
 
 # %% [markdown]
 # Eight slots bring most of what queues can bring, on all nine layers of the paper's benchmark. What is left beyond is
@@ -48,13 +44,20 @@ draw(figure8(bench))
 # keeps the same number in every column.
 
 # %%
-spec, columns = eie.EIE_64PE, 4096
+columns, depths = 4096, (2, 4, 8, 16, 32, 64, 128, 256)
 rng = np.random.default_rng(0)
 active = rng.random(columns) < 0.43
+
+
+def propensities(count, spread):
+    """Draw numbers around 1 with this coefficient of variation."""
+    return rng.gamma(spread**-2, spread**2, count) if spread else np.ones(count)
+
+
 masks = {}
-for name, row_cv in (("random", 0), ("as pruned", 0.13)):
-    drawn = draw_mask(rows=1000, columns=columns, density=0.257, spread=Spread(row_cv, 0.08, name), rng=rng).dense()
-    masks[name] = np.pad(drawn, ((0, 24), (0, 0)))  # whole hands of 64 rows
+for name, row_spread in (("random", 0), ("as pruned", 0.13)):
+    chances = 0.257 * np.outer(propensities(1000, row_spread), propensities(columns, 0.08))
+    masks[name] = np.pad(rng.random(chances.shape) < chances, ((0, 24), (0, 0)))  # whole hands of 64 rows
 order = masks["as pruned"].sum(axis=1).argsort()[::-1].reshape(-1, 64)
 order[1::2] = order[1::2, ::-1]
 masks["rows sorted"] = masks["as pruned"][order.ravel()]
@@ -62,18 +65,22 @@ masks["balanced"] = rng.random((16, 64, columns)).argsort(axis=0).reshape(1024, 
 
 
 def run(layer, activations, depth=8):
-    return eie.simulate(eie.compile(layer, spec.replace(act_queue_depth=depth)), activations).layers[0]
+    return eie.simulate(layer, activations, spec=eie.EIE_64PE.replace(act_queue_depth=depth)).layers[0]
 
 
 jobs = {name: (eie.Layer.from_weights(name, mask), active) for name, mask in masks.items()}
-if bench.fc8 is not None:
-    real = bench.workload("Alex-8", "real")
-    jobs["real fc8"] = (real.layer, real.inputs.dense()[0])
-series = {name: tuple(run(*job, depth).efficiency for depth in DEPTHS) for name, job in jobs.items()}
-lines(
-    Curves(x_label="FIFO depth (slots)", x=DEPTHS, y_label="load-balance efficiency", series=series),
-    "What evens out the load",
-)
+if fc8:
+    data = np.load(fc8)
+    real = eie.Layer.from_codes("real fc8", data["codes"], data["codebook"], data["bias_codes"])
+    jobs["real fc8"] = (real, data["act"])
+figure, axes = plt.subplots(figsize=(6.4, 3.4), layout="constrained")
+for name, job in jobs.items():
+    axes.plot(depths, [run(*job, depth).efficiency for depth in depths], "o-", markersize=4, label=name)
+axes.set_xscale("log", base=2)
+axes.set_xticks(depths, [str(depth) for depth in depths])
+axes.minorticks_off()
+axes.set(xlabel="FIFO depth (slots)", ylabel="load-balance efficiency", title="What evens out the load")
+legend = figure.legend(loc="outside right center", fontsize=8)
 
 # %% [markdown]
 # The real layer and the masks made as uneven as it run alike; random masks promise too much. Sorting the rows costs
@@ -88,19 +95,26 @@ lines(
 # sorted rows all are about as full.
 
 # %%
-pe_cycles(run(*jobs["as pruned"], depth=2))
+run(*jobs["as pruned"], depth=2).plot()["pe-cycles"]
 
 # %%
-pe_cycles(run(*jobs["as pruned"]))
+run(*jobs["as pruned"]).plot()["pe-cycles"]
 
 # %%
-pe_cycles(run(*jobs["rows sorted"]))
+run(*jobs["rows sorted"]).plot()["pe-cycles"]
 
 # %% [markdown]
 # How uneven is *uneven*? The coefficient of variation of the non-zeros a row, less what chance alone would give, for
 # the shipped LeNet:
 
+
 # %%
+def unevenness(kept, axis):
+    """Coefficient of variation of the counts along an axis, without the part that independent draws would have."""
+    counts, chance = kept.sum(axis=axis), kept.mean()
+    return np.sqrt(max(0, counts.var() / counts.mean() ** 2 - (1 - chance) / (chance * kept.shape[axis])))
+
+
 for layer in eie.load("lenet-300-100").layers:
-    kept_share, row_cv, column_cv = measure(layer.matrix)
-    print(f"{layer.name}: {kept_share:.0%} kept, rows {row_cv:.0%}, columns {column_cv:.0%}")
+    kept = layer.weights != 0
+    print(f"{layer.name}: {kept.mean():.0%} kept, rows {unevenness(kept, 1):.0%}, columns {unevenness(kept, 0):.0%}")

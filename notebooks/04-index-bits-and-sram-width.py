@@ -19,27 +19,29 @@
 
 # %%
 # %matplotlib inline
+import matplotlib.pyplot as plt
+
 import eie
-from eie.plots.paper import draw, lines
-from eie.show.sections import Curves
-from eie.simulator.stages import time_layer
-from eie.studies.paper.bench import Bench
-from eie.studies.paper.scaling import figure9
 
-bench = Bench()
 names, index_bits = ("Alex-6", "VGG-7", "VGG-8", "NT-Wd"), (1, 2, 3, 4, 5, 6, 8)
+benchmark = eie.load("eie-benchmark")
 runs = {}
-for name in names:
-    work = bench.workload(name, "spread")
-    for bits in index_bits:
-        spec = eie.EIE_64PE.replace(index_bits=bits, spmat_row_bits=8 * (4 + bits))
-        encoded = eie.compile(work.layer, spec).layers[0]
-        runs[name, bits] = spec, encoded, time_layer(encoded, work.inputs, spec)
+for layer in benchmark.layers:
+    if layer.name in names:
+        inputs = eie.Trace(layers={layer.name: benchmark.trace.layers[layer.name]})
+        for bits in index_bits:
+            spec = eie.EIE_64PE.replace(index_bits=bits, spmat_row_bits=8 * (4 + bits))
+            runs[layer.name, bits] = eie.simulate(layer, inputs, spec=spec, keep_outputs=False).layers[0]
 
 
-def by_bits(label, value):
-    series = {name: tuple(value(*runs[name, bits]) for bits in index_bits) for name in names}
-    return Curves(x_label="index bits", x=index_bits, y_label=label, series=series)
+def lines(of, value, title):
+    """Draw a figure of every layer over the index bits."""
+    figure, axes = plt.subplots(figsize=(6.4, 3.4), layout="constrained")
+    for name in names:
+        axes.plot(index_bits, [value(runs[name, bits]) for bits in index_bits], "o-", markersize=4, label=name)
+    axes.set_xticks(index_bits)
+    axes.set(xlabel="index bits", ylabel=of, title=title)
+    figure.legend(loc="outside right center", fontsize=8)
 
 
 # %% [markdown]
@@ -48,20 +50,20 @@ def by_bits(label, value):
 # best on all but VGG-7, where they cost a quarter more.
 
 # %%
-lines(by_bits("bits / weight", lambda spec, layer, _: layer.entries * spec.entry_bits / layer.weights), "Storage")
+lines("bits / weight", lambda run: run.encoded.entries * run.spec.entry_bits / run.encoded.weights, "Storage")
 
 # %% [markdown]
 # Time: padding takes cycles, so more index bits are always faster, if hardly beyond 5.
 
 # %%
-lines(by_bits("time of one frame (us)", lambda spec, _, activity: spec.us(activity.cycles[0])), "Time")
+lines("time of one frame (us)", lambda run: run.latency_us, "Time")
 
 # %% [markdown]
 # Bits read from the SRAM for one frame, in rows of eight entries: the product of both. Here 4 bits are the best or
 # close to it on all four layers.
 
 # %%
-lines(by_bits("Mbit read / frame", lambda s, _, a: a.counts["spmat_reads"][0] * s.spmat_row_bits / 1e6), "SRAM traffic")
+lines("Mbit read / frame", lambda run: run.counts["spmat_reads"] * run.spec.spmat_row_bits / 1e6, "SRAM traffic")
 
 # %% [markdown]
 # ## SRAM width
@@ -72,4 +74,4 @@ lines(by_bits("Mbit read / frame", lambda s, _, a: a.counts["spmat_reads"][0] * 
 # other widths are CACTI 7's ratios.
 
 # %%
-draw(figure9(bench))
+eie.paper(["figure9"]).plot()["figure9"]

@@ -22,16 +22,18 @@
 # data to run that layer on the real thing.
 
 # %%
-from IPython.display import HTML
+import os
 
-from eie.studies.paper.bench import find_fc8
-from eie.studies.paper.reproduce import reproduce
+from IPython.display import display
 
-paper = reproduce(fc8=find_fc8())
+import eie
+
+paper = eie.paper(fc8=os.environ.get("EIE_FC8"))
 
 
 def show(*names):
-    return HTML("".join(paper.section(name)._repr_html_() for name in names))
+    for name in names:
+        display(paper.section(name))
 
 
 print(paper.data, paper.claims(), sep="\n\n")

@@ -20,12 +20,9 @@
 # %%
 # %matplotlib inline
 import matplotlib.pyplot as plt
-from IPython.display import HTML
+from IPython.display import display
 
 import eie
-from eie.plots.studies import accuracies, densities, speedups
-from eie.show.page import section_html
-from eie.studies.granularity.variants import Variant, prune
 
 network = eie.load("lenet-300-100-dense")
 
@@ -37,9 +34,12 @@ network = eie.load("lenet-300-100-dense")
 names = ("fine:0.5", "2:4", "block4x4:0.5", "channel:0.5")
 figure, panels = plt.subplots(1, 4, figsize=(10, 2.9))
 for axes, name in zip(panels, names, strict=True):
-    weights = prune(network, Variant.parse(name)).network.layers[0].weights
+    granularity, _, density = name.partition(":")
+    rule = {"granularity": granularity, **({"density": float(density)} if density else {})}
+    pruned, _ = eie.compress(network, {"step": [{"kind": "prune", "rule": [rule]}]})
+    weights = pruned.layers[0].weights
     axes.imshow(weights[:48, 300:348] != 0, cmap="Greys", vmin=0, vmax=1)
-    axes.set(title=f"{Variant.parse(name)}\n{weights.shape[0]} x {weights.shape[1]}", xticks=[], yticks=[])
+    axes.set(title=f"{name}\n{weights.shape[0]} x {weights.shape[1]}", xticks=[], yticks=[])
 
 # %% [markdown]
 # Without a pattern the matrix keeps its shape and is full of holes. 2:4 has as many holes, at most two in four
@@ -50,11 +50,11 @@ for axes, name in zip(panels, names, strict=True):
 
 # %%
 study = eie.granularity(network)
-found = {section.name: section for section in study.sections()}
-HTML(section_html(found["left"]))
+figures = study.plot()
+study.section("left")
 
 # %%
-speedups(study)
+figures["granularity-speedup"]
 
 # %% [markdown]
 # Left, single weights: a dense machine multiplies zeros as patiently as anything else, so its line is flat. A CPU
@@ -69,14 +69,14 @@ speedups(study)
 # And what does it cost in accuracy, before any fine-tuning?
 
 # %%
-accuracies(study)
+figures["granularity-accuracy"]
 
 # %% [markdown]
 # With as many weights left, the finer granularity is the more accurate. That is the trade-off: compression against
 # hardware that can use it. Statements that one reads about pruning, checked on this network:
 
 # %%
-HTML(section_html(found["claims"]))
+study.section("claims")
 
 # %% [markdown]
 # ## One density for all layers?
@@ -85,10 +85,10 @@ HTML(section_html(found["claims"]))
 # by step, each in the layer where it hurts least. It chooses by 500 images and reports on 500 others:
 
 # %%
-densities(study.search)
+figures["search-densities"]
 
 # %%
-HTML(section_html(found["search"]))
+study.section("search")
 
 # %% [markdown]
 # The first layer is 89 % of the time, so that is where pruning pays; the last has 1,000 weights, takes 3 %, and its
@@ -102,9 +102,9 @@ HTML(section_html(found["search"]))
 
 # %%
 resnet = eie.granularity(
-    eie.load("resnet-50"), ["fine:0.9", "2:4", "channel:0.5"], ["dense", "tensor-core", "tensor-core:b64"], samples=1
+    "resnet-50", ["fine:0.9", "2:4", "channel:0.5"], ["dense", "tensor-core", "tensor-core:b64"], samples=1
 )
-HTML("".join(section_html(section) for section in resnet.sections() if section.name in ("costs", "example")))
+display(resnet.section("costs"), resnet.section("example"))
 
 # %% [markdown]
 # Parameters and operations are as printed, but for channels: halving the channels on both sides leaves a quarter of a

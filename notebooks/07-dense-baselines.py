@@ -25,16 +25,10 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import eie
-from eie.machines import measured, roofline
-from eie.machines.systolic import SystolicArray, gemm
-from eie.machines.workload import LayerWork, Workload
-from eie.plots.comparison import speedup
 
-benchmark = eie.load("eie-benchmark")
-result = eie.simulate(eie.compile(benchmark, eie.EIE_64PE))
 machines = ("published:cpu_dense_b1", "systolic:32x32:ws", "nm:2:4")
-comparison = eie.compare(result, machines, network=benchmark)
-speedup(comparison)
+comparison = eie.compare("eie-benchmark", machines)
+comparison.plot()["compare-speedup"]
 
 # %% [markdown]
 # The bars are speedups over the CPU as the paper measured it, on a log axis as in its Figure 6. Such a comparison is
@@ -51,19 +45,21 @@ print(*comparison.warnings, sep="\n")
 # of arrays cost milliseconds:
 
 # %%
-sides = 2 ** np.arange(2, 9)
+sides = [2**i for i in range(2, 9)]
+# An array does not look at weights, so nearly empty layers of the right shapes serve.
+full = eie.Layer.from_weights("full", np.eye(4096))
+conv = eie.Layer.from_conv("conv", np.eye(128, 1152).reshape(128, 128, 3, 3))
+pixels = eie.Trace(layers={"conv": eie.LayerTrace.from_dense(np.ones((784, 1152)), products=784)})
 shapes = {
-    "fully connected, 1 vector": (1, 4096, 4096),
-    "fully connected, 64 vectors": (64, 4096, 4096),
-    "3x3 convolution, 784 pixels": (784, 128, 1152),
+    "fully connected, 1 vector": (eie.simulate(full), ""),
+    "fully connected, 64 vectors": (eie.simulate(full), ":b64"),
+    "3x3 convolution, 784 pixels": (eie.simulate(conv, pixels), ""),
 }
 figure, axes = plt.subplots(figsize=(6.4, 3.4))
-for label, (m, n, k) in shapes.items():
+for label, (layer, batch) in shapes.items():
     for flow, dash in (("ws", "-"), ("os", ":")):
-        used = [
-            gemm(m=m, n=n, k=k, array=SystolicArray(rows=int(side), columns=int(side), dataflow=flow)).overall_util_pct
-            for side in sides
-        ]
+        _, *arrays = eie.compare(layer, [f"systolic:{side}x{side}:{flow}{batch}" for side in sides]).columns
+        used = [100 * cost.utilisation for array in arrays for cost in array.costs.values()]
         colour = f"C{list(shapes).index(label)}"
         axes.plot(sides, used, dash, marker="o", markersize=3, color=colour, label=f"{label}, {flow}")
 axes.set_xscale("log", base=2)
@@ -88,13 +84,15 @@ figure.set_layout_engine("constrained")
 # times of the same machines. Their ratio says how much a library leaves on the table:
 
 # %%
-for machine in ("i7-5930k", "titan-x", "tegra-k1"):
-    ratios: dict[str, list[float]] = {}
-    for one in roofline.deviations(machine):
-        ratios.setdefault(one.column, []).append(one.ratio)
-    for column, values in ratios.items():
-        mean = np.exp(np.mean(np.log(values)))
-        print(f"{column:18} measured / roofline: {mean:5.2f} ({min(values):.2f} to {max(values):.2f})")
+result = eie.simulate("eie-benchmark", keep_outputs=False)
+for name, machine in (("cpu", "i7-5930k"), ("gpu", "titan-x"), ("mgpu", "tegra-k1")):
+    for storage, batch in (("dense", 1), ("sparse", 1), ("dense", 64), ("sparse", 64)):
+        published = f"{name}_{storage}_b{batch}"
+        line = f"roofline:{machine}:{storage.replace('sparse', 'csr')}:b{batch}"
+        _, measured, roofline = eie.compare(result, [f"published:{published}", line]).columns
+        ratios = [measured.costs[layer].latency_us / roofline.costs[layer].latency_us for layer in measured.costs]
+        mean = np.exp(np.mean(np.log(ratios)))
+        print(f"{published:18} measured / roofline: {mean:5.2f} ({min(ratios):.2f} to {max(ratios):.2f})")
 
 # %% [markdown]
 # ## At which sparsity does CSR pay, here and now?
@@ -103,30 +101,19 @@ for machine in ("i7-5930k", "titan-x", "tegra-k1"):
 # turns so that whatever else the machine does meets all of them.
 
 # %%
-rng = np.random.default_rng(0)
-dense_weights = rng.standard_normal((1024, 1024)).astype(np.float32)
+layer = eie.Layer.from_weights("fc", np.random.default_rng(0).standard_normal((1024, 1024)))
 sparsities = (0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99)
-
-
-def work(weights):
-    layer = eie.Layer.from_weights("fc", weights)
-    return Workload(
-        "one layer",
-        (LayerWork(name="fc", outputs=1024, inputs=1024, kept_weights=layer.matrix.nnz, matrix=layer.matrix),),
-    )
-
-
-forms = [work(dense_weights * (rng.random(dense_weights.shape) >= sparsity)) for sparsity in sparsities]
+forms = [f"fine:{sparsity}" for sparsity in sparsities]
+ways = [f"measured:{storage}:b{batch}" for batch in (1, 16) for storage in ("dense", "csr")]
+study = eie.granularity(layer, forms, ways, with_search=False)
 figure, axes = plt.subplots(figsize=(6.0, 3.2))
 for batch, colour in ((1, "#0072B2"), (16, "#D55E00")):
-    tasks = [measured.Task(work(dense_weights), "dense", batch)]
-    tasks += [measured.Task(form, "csr", batch) for form in forms]
-    dense_us, *csr_us = (one.latency_us for one in measured.run_together(tasks))
-    axes.plot(sparsities, [dense_us / one for one in csr_us], "o-", color=colour, label=f"batch {batch}")
+    gains = [study.speedup(row, f"measured:csr:b{batch}") for row in study.rows[1:]]
+    axes.plot(sparsities, gains, "o-", color=colour, label=f"batch {batch}")
 axes.axhline(1, color="black", linewidth=0.6)
 axes.set_yscale("log", base=2)
 axes.yaxis.set_major_formatter("{x:g}x")
-axes.set(xlabel="sparsity", ylabel="speed of CSR over dense", title=measured.cpu_name())
+axes.set(xlabel="sparsity", ylabel="speed of CSR over dense", title=study.rows[0].costs[ways[0]].machine.name)
 legend = axes.legend()
 # %% [markdown]
 # Below one, the indices cost more than the zeros save. Where a line crosses depends on the layer, the batch, both
@@ -154,7 +141,7 @@ folder.mkdir()
 )
 topology = eie.load(folder / "topology.csv")
 reported = [str(folder / "COMPUTE_REPORT.csv"), "systolic:16x16:ws"]
-theirs = eie.compare(eie.simulate(eie.compile(topology)), reported, network=topology)
+theirs = eie.compare(topology, reported)
 for row in theirs.records()[:9]:
     print(f"{row['layer']:3} {row['machine']:24} {row['cycles']:>8,.0f} cycles")
 print(*(note for note in theirs.notes if "taken for" in note), sep="\n")

@@ -99,7 +99,7 @@ class Paper(Answer):
 
 
 def reproduce(
-    names: Iterable[str] = (), fc8: Path | None = None, progress: Callable[[str], None] = lambda _: None
+    names: Iterable[str] = (), fc8: str | Path | None = None, progress: Callable[[str], None] = lambda _: None
 ) -> Paper:
     """Reproduce the named tables and figures (all of them by default).
 
@@ -125,6 +125,7 @@ def reproduce(
         If ``fc8`` is not that data.
     """
     wanted = {_section_name(name) for name in names} or set(SECTIONS)
+    fc8 = None if fc8 is None else Path(fc8)
     bench = Bench(fc8, progress)
     sections = []
     for name, section in SECTIONS.items():
