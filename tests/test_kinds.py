@@ -3,6 +3,7 @@
 import ast
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -186,6 +187,24 @@ def test_the_shape_rule_says_what_numpy_gives(op, shapes, at):
     assert tuple(operators.find(op).shape(shapes, at)) == made.shape
 
 
+@pytest.mark.parametrize("ceil", [False, True])
+def test_the_shape_rule_of_pooling_at_every_edge(ceil):
+    """A last window counts if it begins on the map or the padding before it: off by one at the border shows here."""
+    dropped = 0
+    sizes = product(range(1, 8), range(1, 4), range(1, 5), range(3), range(3), (1, 2))
+    for length, kernel, stride, before, behind, gap in sizes:
+        span = gap * (kernel - 1) + 1
+        if length + before + behind < span or max(before, behind) >= span:
+            continue
+        at = {"kernel": (kernel, 1), "stride": (stride, 1), "pads": (before, 0, behind, 0), "dilation": (gap, 1)}
+        x = np.ones((1, 1, length, 2))
+        made = operators.find("max_pool").compute([x], at | {"ceil": ceil}).shape
+        assert operators.find("max_pool").shape([x.shape], at | {"ceil": ceil}) == made, (length, at)
+        rounded_up = -(-(length + before + behind - span) // stride) + 1
+        dropped += ceil and made[2] < rounded_up
+    assert bool(dropped) == ceil
+
+
 def test_every_operator_has_a_case_above():
     assert {op for op, _, _ in CASES} == set(operators.known())
 
@@ -318,6 +337,7 @@ def test_a_network_with_both_runs_loads_and_is_recorded(toys, tmp_path):
     )
     shared = Network(name="s", layers=shared_layers, graph=network.graph)
     np.testing.assert_allclose(result.layers[1].outputs, by_hand(shared, x)[1], atol=0.05)
+    np.testing.assert_allclose(result.layers[0].computed.float32, result.layers[0].outputs, atol=0.01)
     np.testing.assert_allclose(result.layers[1].outputs, wanted, atol=1)
 
 

@@ -43,8 +43,8 @@ def _run_layer(layer: Layer, node: Node, values: Sequence[Array]) -> tuple[Array
         if (recurrence := geometry.recurrence) is not None:
             recurrence.check(x)
             state = recurrence.initial_state(len(x), values[1:])
-            walk = recurrence.walk(x, state, product=product, stored=lambda part: part.astype(np.float32))
-            return (np.moveaxis(walk.outputs.astype(np.float32), 0, axis), *walk.last)
+            walked = recurrence.walk(x, state, product=product, stored=lambda part: part.astype(np.float32))
+            return (np.moveaxis(walked.outputs.astype(np.float32), 0, axis), *walked.last)
         made = geometry.apply(x, product, max(1, SLICE_ELEMENTS // layer.inputs))
     except ModelError as error:
         raise ModelError(f"layer {layer.name!r}: {error}") from None

@@ -46,7 +46,7 @@ def windows(padded: Array, at: Attributes, filler: float) -> Array:
 
 
 def pooled_shape(shapes: Sequence[Shape], at: Attributes) -> Shape:
-    """Shape rule of pooling.
+    """Shape rule of pooling: as many windows as `windows` makes where no window lies in the padding alone.
 
     Raises
     ------
