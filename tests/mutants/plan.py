@@ -23,6 +23,7 @@ ROOMS: Mapping[str, tuple[str, ...]] = {
     "eie/compiler": (
         "test_capacity.py",
         "test_encode.py",
+        "test_house.py",
         "test_program.py",
         "test_lowering.py",
         "test_by_hand.py",
@@ -34,14 +35,15 @@ ROOMS: Mapping[str, tuple[str, ...]] = {
     "eie/simulator": (
         "test_type_limits.py",
         "test_twin.py",
+        "test_house.py",
         "test_cycles.py",
         "test_functional.py",
         "test_lowering.py",
         "test_network.py",
         "test_trace.py",
     ),
-    "eie/energy": ("test_by_hand.py", "test_energy.py"),
-    "eie/machines": ("test_by_hand.py", "test_baselines.py", "test_compare.py"),
+    "eie/energy": ("test_by_hand.py", "test_energy.py", "test_house.py"),
+    "eie/machines": ("test_by_hand.py", "test_baselines.py", "test_compare.py", "test_house.py"),
 }
 FOLDERS = ("eie/kernels", "eie/compiler", "eie/simulator", "eie/energy", "eie/machines")
 SWAP = re.compile(r"core/Replace(Binary|Comparison|Unary)Operator_")
