@@ -17,7 +17,8 @@ from eie.energy.estimate import powers_mw, prices_pj, timing_notes
 from eie.energy.tables import published_table, sram
 from eie.machines import dense, measured, published, reports, roofline, scalesim, systolic, tensor_core
 from eie.machines.choose import choose
-from eie.machines.records import LayerCost, Machine
+from eie.machines.match import match
+from eie.machines.records import Baseline, LayerCost, Machine
 from eie.machines.workload import LayerWork, Workload
 from eie.model.geometry import Conv2d
 
@@ -563,6 +564,27 @@ def test_what_a_layer_asks_of_a_machine():
     assert (CHAIN.weights, CHAIN.macs, CHAIN.kept_macs) == (1000, 6000, 1800)
     assert (CHAIN.input_values, CHAIN.output_values, CHAIN.fetched_inputs) == (150, 240, 25)
     assert (GROUPED.shape, CHAIN.shape) == ((60, 108, 10), (40, 25, 6))
+
+
+def test_layers_of_equal_shape_are_taken_one_after_the_other():
+    """None is left out, none taken twice, and none from further up than the last one taken."""
+
+    def cost(name, shape):
+        return LayerCost(layer=name, latency_us=1.0, shape=shape)
+
+    a, b = (3, 4, 1), (5, 6, 1)
+    theirs = Baseline(
+        Machine(name="m", how="imported", source="here"),
+        tuple(cost(name, shape) for name, shape in (("p", b), ("q", a), ("r", a), ("s", b), ("t", a))),
+    )
+    found = match({"one": a, "two": a, "three": b, "four": b, "five": a}, theirs)
+    assert {name: taken.layer for name, taken in found.costs.items()} == {
+        "one": "q",
+        "two": "r",
+        "three": "s",
+        "five": "t",
+    }
+    assert found.notes[-2:] == ("no figure for four", "not among our layers: p")
 
 
 def test_windows_that_overlap_are_fetched_once_by_every_machine_with_a_memory():

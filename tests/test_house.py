@@ -109,31 +109,66 @@ Progress(1, 2, 3, 4)
 # -- records ----------------------------------------------------------------------------------------------------------
 
 
-def records(tree: ast.Module) -> Iterator[tuple[ast.ClassDef, int, bool]]:
-    """Every dataclass with its number of fields, and whether they have to be named."""
+# Registers and scratch, which change while something runs.
+CHANGING = {
+    "ProcessingElement": "the registers of a unit of the event engine, clocked twice a cycle",
+    "_Memo": "what a pass has computed so far",
+}
+
+
+def says(decorator: ast.expr, word: str, value: bool) -> bool:
+    """Whether a decorator has this keyword with this value."""
+    return isinstance(decorator, ast.Call) and any(
+        keyword.arg == word and isinstance(keyword.value, ast.Constant) and keyword.value.value is value
+        for keyword in decorator.keywords
+    )
+
+
+def records(tree: ast.Module) -> Iterator[tuple[ast.ClassDef, ast.expr, list[str]]]:
+    """Every dataclass with what makes it one and the types of its fields."""
     for node in ast.walk(tree):
-        if not isinstance(node, ast.ClassDef):
-            continue
-        for decorator in node.decorator_list:
-            call = decorator if isinstance(decorator, ast.Call) else None
-            if ast.unparse(call.func if call else decorator).rpartition(".")[2] != "dataclass":
-                continue
-            named = call is not None and any(
-                word.arg == "kw_only" and isinstance(word.value, ast.Constant) and word.value.value is True
-                for word in call.keywords
-            )
-            annotated = [entry for entry in node.body if isinstance(entry, ast.AnnAssign)]
-            yield node, sum("ClassVar" not in ast.unparse(entry.annotation) for entry in annotated), named
+        for decorator in node.decorator_list if isinstance(node, ast.ClassDef) else ():
+            function = decorator.func if isinstance(decorator, ast.Call) else decorator
+            if ast.unparse(function).rpartition(".")[2] == "dataclass":
+                types = [ast.unparse(entry.annotation) for entry in node.body if isinstance(entry, ast.AnnAssign)]
+                yield node, decorator, [text for text in types if "ClassVar" not in text]
+
+
+def all_records(modules: dict[str, ast.Module]) -> Iterator[tuple[str, ast.expr, list[str]]]:
+    for name, tree in modules.items():
+        for record, decorator, types in records(tree):
+            yield f"{name}:{record.lineno}: {record.name}", decorator, types
 
 
 def test_records_of_many_fields_are_keyword_only(modules):
     found = [
-        f"{name}:{record.lineno}: {record.name} has {fields} fields"
-        for name, tree in modules.items()
-        for record, fields, named in records(tree)
-        if fields > MOST_FIELDS and not named
+        f"{name} has {len(types)} fields"
+        for name, decorator, types in all_records(modules)
+        if len(types) > MOST_FIELDS and not says(decorator, "kw_only", True)
     ]
     assert not found, "give them kw_only=True:\n" + "\n".join(found)
+
+
+def test_records_are_frozen(modules):
+    found = [
+        name
+        for name, decorator, _ in all_records(modules)
+        if not says(decorator, "frozen", True) and name.rpartition(" ")[2] not in CHANGING
+    ]
+    assert not found, "give them frozen=True:\n" + "\n".join(found)
+
+
+def test_records_of_arrays_are_not_compared(modules):
+    """An array has no one truth, so a generated ``==`` would raise; two such records are equal if they are the same."""
+    found = [
+        name
+        for name, decorator, types in all_records(modules)
+        if any(text.startswith("NDArray") for text in types)
+        and not says(decorator, "eq", False)
+        and not name.rpartition(" ")[2].startswith("_")
+        and name.rpartition(" ")[2] not in CHANGING
+    ]
+    assert not found, "give them eq=False:\n" + "\n".join(found)
 
 
 def test_records_are_found():
@@ -147,15 +182,19 @@ class Three:
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Four:
     a: int
-    b: int
+    b: NDArray[Any]
     c: int
     d: int = 0
-@dataclass(frozen=True)
+@dataclass(frozen=False)
 class AlsoFour(Three):
     a: int; b: int; c: int; d: int
+class None_: pass
 """
-    found = [(record.name, fields, named) for record, fields, named in records(ast.parse(source))]
-    assert found == [("Three", 3, False), ("Four", 4, True), ("AlsoFour", 4, False)]
+    found = [
+        (record.name, len(types), says(decorator, "kw_only", True), says(decorator, "frozen", True))
+        for record, decorator, types in records(ast.parse(source))
+    ]
+    assert found == [("Three", 3, False, False), ("Four", 4, True, True), ("AlsoFour", 4, False, False)]
 
 
 # -- imports ----------------------------------------------------------------------------------------------------------

@@ -22,6 +22,7 @@ def tally(a: int | None = 1 - 1, *rest: int | str) -> int | float:
     total: int | None = a | 3
     total: int | str
     return cast(1 | 2, total | 4)
+    zip(a, 5, strict=True)
 """
 
 
@@ -44,6 +45,8 @@ def place(text, line, *, operator="core/NumberReplacer", path="eie/energy/area.p
         ("| str", 11, False),
         ("1 | 2", 12, False),
         ("| 4", 12, True),
+        ("5", 13, True),
+        ("True", 13, False),
     ],
 )
 def test_only_what_the_program_reads_is_changed(text, line, read):
