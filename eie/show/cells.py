@@ -108,14 +108,14 @@ def shortened(columns: Sequence[Cells], keys: int, width: int) -> list[Cells]:
     # keys x (limit + 2 blanks) + others <= width
     limit = max(SHORTEST, min(LONGEST, (width - others) // max(keys, 1) - 2))
     headings = short_names([column.heading for column in columns], limit, whole=False)
-    return [
-        replace(
-            column,
-            heading=heading,
-            cells=tuple(short_names(column.cells, limit)) if column.format == "text" else column.cells,
-        )
-        for column, heading in zip(columns, headings, strict=True)
-    ]
+    short = []
+    for column, heading in zip(columns, headings, strict=True):
+        cells, total = column.cells, column.total
+        if column.format == "text":
+            *cut, total = short_names((*cells, total), limit)
+            cells = tuple(cut)
+        short.append(replace(column, heading=heading, cells=cells, total=total))
+    return short
 
 
 def short_names(names: Sequence[str], limit: int, *, whole: bool = True) -> list[str]:
