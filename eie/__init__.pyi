@@ -3,6 +3,7 @@
 # is imported "as" itself is public; the few that go by another name stand below.
 from eie.activity import Activity as Activity
 from eie.compiler.encode import Encoding as Encoding
+from eie.compiler.encode import RowTable as RowTable
 from eie.compiler.encoded import EncodedLayer as EncodedLayer
 from eie.compiler.passes import Fit as Fit
 from eie.compiler.program import Program as Program
@@ -43,7 +44,10 @@ from eie.machines.records import Machine as Machine
 from eie.machines.rows import ResultRow as ResultRow
 from eie.machines.rows import ResultRows as ResultRows
 from eie.model.geometry import Conv2d as Conv2d
+from eie.model.geometry import Geometry as Geometry
 from eie.model.geometry import Lstm as Lstm
+from eie.model.geometry import Recurrent as Recurrent
+from eie.model.geometry import Walk as Walk
 from eie.model.geometry import Winograd as Winograd
 from eie.model.graph import Graph as Graph
 from eie.model.graph import Node as Node
@@ -64,6 +68,8 @@ from eie.results.layer import LayerResult as LayerResult
 from eie.results.priced import Energy as Energy
 from eie.results.result import Accuracy as Accuracy
 from eie.results.result import Result as Result
+from eie.show.face import Answer as Answer
+from eie.show.face import View as View
 from eie.show.sections import Column as TableColumn
 from eie.show.sections import Curves as Curves
 from eie.show.sections import Grid as Grid

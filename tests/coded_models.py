@@ -60,4 +60,4 @@ def shape_of(kind, rng):
         )
         return conv.dense_shape, conv
     conv = Conv2d(in_channels=channels, out_channels=maps, kernel=(3, 3))
-    return (Winograd.BLOCKS * maps, channels), Winograd(conv)
+    return (Winograd.products_per_row * maps, channels), Winograd(conv)

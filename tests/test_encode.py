@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from eie.compiler.encode import encode
 from eie.model.matrix import SparseColumns
-from eie.simulator.stages import held_bytes
+from eie.simulator.cache import held_bytes
 
 
 @st.composite

@@ -334,9 +334,9 @@ def test_record_and_show_on_the_command_line(tmp_path, root):
     again = cli("trace", "show", "t.npz")
     assert again[:2] == (0, out)
     lines = out.splitlines()
-    assert [line.split()[0] for line in lines[:4]] == ["layer", "ip1", "ip2", "ip3"]
-    assert lines[1].split()[1:4] == ["784", "1", "4"]
-    assert lines[4].startswith(
+    assert [line.split()[0] for line in lines[2:6]] == ["layer", "ip1", "ip2", "ip3"]
+    assert lines[3].split()[1:4] == ["784", "1", "4"]
+    assert lines[0].startswith(
         "4 samples with labels: images, 4 samples, drawn with seed 1, through lenet-300-100.toml"
     )
     assert "Preprocessing: scale=1/255." in lines

@@ -38,7 +38,9 @@ def warmup() -> None:
             weights = rng.standard_normal((rows, columns)).astype(np.float32)
             layer = Layer.from_weights("warmup", weights, np.ones(rows))
             program = compile_network(layer, AcceleratorSpec(n_pe=1, act_queue_depth=depth))
-            simulate(program, rng.random((2, columns)))
+            # One input is walked alone, sixteen are walked eight at a time: kernels of their own.
+            simulate(program, rng.random(columns))
+            simulate(program, rng.random((16, columns)))
             program.layers[0].decode()
         codes = rng.integers(0, 4, (8, 8)).astype(np.uint8)
         shared = Layer.from_codes("warmup", codes, np.arange(4.0))

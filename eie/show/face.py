@@ -67,7 +67,7 @@ class View(ABC):
         if console.is_terminal:
             from eie.show import terminal
 
-            terminal.show(console, self.headline(), self.sections(), self.CLAIMS)
+            terminal.show(console, self.headline(), self.sections(), claims=self.CLAIMS)
         else:
             console.file.write(str(self))
 
@@ -75,7 +75,7 @@ class View(ABC):
         """Return (and write, if ``path`` is given) one self-contained page, figures inside as SVG."""
         from eie.show.page import page
 
-        return written(page(self.headline(), self.sections(), self.CLAIMS, self._drawings()), path)
+        return written(page(self.headline(), self.sections(), claims=self.CLAIMS, drawings=self._drawings()), path)
 
     @overload
     def plot(self, folder: None = None) -> Mapping[str, object]: ...

@@ -115,7 +115,9 @@ def _table(grid: Grid) -> str:
     marks = [[_mark(column, row.get(column.key)) for column in grid.columns] for row in grid.rows]
     head = "".join(_cell("th", column, column.heading) for column in columns)
     rows = "".join(
-        "<tr>" + "".join(_cell("td", c, c.cells[i], mark) for c, mark in zip(columns, marks[i], strict=True)) + "</tr>"
+        "<tr>"
+        + "".join(_cell("td", c, c.cells[i], mark=mark) for c, mark in zip(columns, marks[i], strict=True))
+        + "</tr>"
         for i in range(len(grid.rows))
     )
     foot = "".join(_cell("td", column, column.total, style=_BOLD) for column in columns)

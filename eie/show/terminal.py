@@ -34,7 +34,7 @@ def rendered(headline: str, sections: Sequence[Section], claims: str, width: int
 
 def show(console: Console, headline: str, sections: Sequence[Section], claims: str = "") -> None:
     """Print on a terminal."""
-    group = rendered(headline, sections, claims, console.width)
+    group = rendered(headline, sections, claims=claims, width=console.width)
     if console.options.ascii_only:
         for text in group.renderables:
             assert isinstance(text, Text)

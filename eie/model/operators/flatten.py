@@ -32,7 +32,7 @@ def _channels(flat: bool, at: Attributes) -> bool | None:
 
 
 def _read(node: OnnxNode, into: Builder, x: Value) -> None:
-    reshaped(into, x, node.outputs[0], _shape([x.shape], {"axis": int(node.attributes.get("axis", 1))}))
+    reshaped(into, x, out=node.outputs[0], sizes=_shape([x.shape], {"axis": int(node.attributes.get("axis", 1))}))
 
 
 register(

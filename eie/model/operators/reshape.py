@@ -49,7 +49,7 @@ def _read(node: OnnxNode, into: Builder, x: Value) -> None:
         raise UnsupportedError("its shape is not constant")
     allow_zero = bool(attributes.get("allowzero", 0))
     sizes = target_shape(x.shape, [int(size) for size in wanted.ravel()], allow_zero=allow_zero)
-    reshaped(into, x, node.outputs[0], sizes)
+    reshaped(into, x, out=node.outputs[0], sizes=sizes)
 
 
 def _compute(x: Sequence[Array], at: Attributes) -> Array:

@@ -38,7 +38,7 @@ def _read(node: OnnxNode, into: Builder, x: Value) -> None:
     axes = axes_of(constant_inputs(node, into), node.attributes)
     if axes is None and x.shape[x.batch] == 1:
         raise UnsupportedError("names no axes, so that a batch of one would vanish")
-    reshaped(into, x, node.outputs[0], squeezed(x.shape, axes))
+    reshaped(into, x, out=node.outputs[0], sizes=squeezed(x.shape, axes))
 
 
 register(

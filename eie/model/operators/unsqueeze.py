@@ -23,7 +23,7 @@ def unsqueezed(shape: Shape, axes: list[int]) -> Shape:
 
 def _read(node: OnnxNode, into: Builder, x: Value) -> None:
     axes = axes_of(constant_inputs(node, into), node.attributes) or []
-    reshaped(into, x, node.outputs[0], unsqueezed(x.shape, axes))
+    reshaped(into, x, out=node.outputs[0], sizes=unsqueezed(x.shape, axes))
 
 
 register(
