@@ -58,6 +58,26 @@ def test_run_writes_what_is_asked_for(cli, tmp_path, model):
     assert "synthetic inputs" in out
 
 
+def test_files_say_which_command_made_them(cli, tmp_path, model):
+    words = ("run", model, "--json", "r.json", "--html", "a page.html", "--set", "n_pe=4")
+    assert cli(*words)[0] == 0
+    document = eie.read_answer(tmp_path / "r.json")
+    assert document.command == "eie run m.npz --json r.json --html 'a page.html' --set n_pe=4"
+    assert (tmp_path / "a page.html").read_text().startswith("<!DOCTYPE html>")
+    code, out, _ = cli("compare", "r.json", "--baseline", "dense", "--html", "-")
+    assert code == 0
+    assert out.startswith("<!DOCTYPE html>")
+    assert "<svg" in out
+    code, out, err = cli("run", model, "--json", "-", "--html", "-")
+    assert (code, out) == (2, "")
+    assert "only one of --json, --csv and --html can go to standard output" in err
+    (tmp_path / "r.json").write_text((tmp_path / "r.json").read_text().replace('"n_pe": 4', '"n_pe": 8'))
+    code, _, err = cli("compare", "r.json", "--baseline", "dense")
+    assert code == 1
+    assert err.startswith("eie: r.json: damaged: content_hash is ")
+    assert len(err.splitlines()) == 1
+
+
 def test_data_on_stdout_alone(cli, model):
     code, out, _ = cli("run", model, "--json", "-")
     assert code == 0

@@ -72,6 +72,27 @@ def test_files_and_tables(eie_sweep, model, tmp_path):
     }
 
 
+def test_the_same_forms_as_every_command(eie_sweep, tmp_path):
+    files = (
+        "--json",
+        str(tmp_path / "s.json"),
+        "--html",
+        str(tmp_path / "s.html"),
+        "--plot",
+        str(tmp_path / "pictures"),
+    )
+    status, out, _ = eie_sweep("--vary", "n_pe=2,4", *files)
+    assert status == 0
+    document = eie.read_answer(tmp_path / "s.json", "eie-sweep")
+    short = eie.read_answer(tmp_path / "out" / "sweep.json", "eie-sweep")
+    assert {key: document.values[key] for key in short.values} == short.values
+    assert set(document.values) - set(short.values) == {"rows"}
+    assert len(document.records()) == 2 * 3
+    assert "pair on EIE_64PE, 2 points over n_pe (2 values)" in out
+    assert "<svg" in (tmp_path / "s.html").read_text()
+    assert {file.suffix for file in (tmp_path / "pictures").iterdir()} == {".png", ".svg"}
+
+
 def test_traces_of_a_file(eie_sweep, tmp_path):
     rng = np.random.default_rng(0)
     for name in ("one", "two"):

@@ -110,7 +110,8 @@ def _block(columns: Sequence[Cells], widths: Sequence[int], grid: Grid) -> list[
     for i in range(len(grid.rows)):
         cells = [column.lines(column.cells[i], width) for column, width in zip(columns, widths, strict=True)]
         lines += _row(columns, widths, cells)
-    if grid.total is not None:
+    # A block whose columns have no totals needs no row of them.
+    if any(column.total for column in columns[grid.keys :]):
         lines += _row(columns, widths, [[column.total] for column in columns], style="bold")
     return lines
 
