@@ -18,12 +18,13 @@ from eie.kernels import datapath
 from eie.kernels import encode as kernels
 from eie.kernels.timing import padded
 from eie.model.matrix import SparseColumns, frozen
+from eie.show.brief import Brief
 
 LARGEST_POINTERS = 1 << 30
 
 
-@dataclass(frozen=True, eq=False)
-class RowTable:
+@dataclass(frozen=True, eq=False, repr=False)
+class RowTable(Brief):
     """What counting needs to know of an `Encoding` whose SRAM rows hold so many entries.
 
     Attributes

@@ -22,6 +22,7 @@ from eie.compression.share import Initialisation
 from eie.errors import EieError, RecipeError
 from eie.formats.files import read_toml
 from eie.model.network import Layer
+from eie.show.brief import LONGEST_REPR
 from eie.show.face import View
 from eie.show.sections import Column, Grid, Section
 from eie.spec import complaint
@@ -43,6 +44,11 @@ _Many = (Field(strict=False), AfterValidator(_not_empty))
 
 class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    def __repr__(self) -> str:
+        # a step may hold a rule for each of a hundred layers
+        text = super().__repr__()
+        return text if len(text) <= LONGEST_REPR else f"{text[:LONGEST_REPR]}..."
 
 
 class PruneRule(_Part):

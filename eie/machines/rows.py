@@ -12,14 +12,15 @@ from typing import Any
 
 from eie.errors import EieError, SpecError
 from eie.formats.files import first_line
+from eie.show.brief import Brief
 from eie.spec import AcceleratorSpec
 
 # By preference: what every action costs, else what the published power makes of the time.
 ENERGIES = ("energy_activity_nj", "energy_published_power_nj")
 
 
-@dataclass(frozen=True, kw_only=True)
-class ResultRow:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class ResultRow(Brief):
     """One layer of a result, a sample.
 
     Attributes
@@ -92,8 +93,8 @@ class ResultRow:
         )
 
 
-@dataclass(frozen=True, kw_only=True)
-class ResultRows:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class ResultRows(Brief):
     """A result's layers, and what it says of the whole.
 
     Attributes

@@ -21,13 +21,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eie.errors import ModelError
+from eie.show.brief import Brief
 
 LARGEST_SIZE = 1 << 26
 LARGEST_INPUT = 1 << 31
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Node:
+@dataclass(frozen=True, eq=False, kw_only=True, repr=False)
+class Node(Brief):
     """One operator.
 
     Attributes

@@ -18,12 +18,13 @@ from eie.formats import idx
 from eie.formats.npz import read_npy, read_npz
 from eie.model.trace import Trace
 from eie.recording.preprocess import Preprocess
+from eie.show.brief import Brief
 
 PICTURES = (".png", ".jpg", ".jpeg")
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Samples:
+@dataclass(frozen=True, eq=False, kw_only=True, repr=False)
+class Samples(Brief):
     """Inputs of a network.
 
     Attributes

@@ -16,13 +16,14 @@ from numpy.typing import NDArray
 from eie.errors import TraceError
 from eie.formats import idx
 from eie.model.matrix import frozen
+from eie.show.brief import Brief
 
 FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")
 _STEMS = {"train": "train", "test": "t10k"}
 
 
-@dataclass(frozen=True, eq=False)
-class Examples:
+@dataclass(frozen=True, eq=False, repr=False)
+class Examples(Brief):
     """Inputs of a network with their right classes.
 
     Attributes

@@ -22,6 +22,7 @@ from eie.compression.training.dataset import Examples
 from eie.compression.training.torch_graph import Values, forward
 from eie.errors import EieError, ModelError
 from eie.model.network import Network
+from eie.show.brief import Brief
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -34,8 +35,8 @@ FINAL_SHARE = 0.01
 PER_EXAMPLE_BATCH = 32
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Trainer:
+@dataclass(frozen=True, eq=False, kw_only=True, repr=False)
+class Trainer(Brief):
     """Trains and measures networks on one data set.
 
     Attributes

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from eie.errors import ModelError
 from eie.model.matrix import SparseColumns
+from eie.show.brief import Brief
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -226,8 +227,8 @@ class Geometry(ABC):
         return cls(**{key: tuple(item) if isinstance(item, list) else item for key, item in numbers.items()})
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Walk:
+@dataclass(frozen=True, eq=False, kw_only=True, repr=False)
+class Walk(Brief):
     """What a recurrent geometry did over T steps.
 
     Attributes
