@@ -187,7 +187,7 @@ def _on_recorded(layer: EncodedLayer, recorded: LayerTrace, settings: Settings) 
 def _accuracy(given: Given, final: tuple[NDArray[Any], NDArray[Any]] | None) -> Accuracy | None:
     if given.labels is None or final is None:
         return None
-    fixed, float32 = (right_answers(one, given.labels) for one in final)
+    fixed, float32 = (right_answers(numbers, given.labels) for numbers in final)
     if fixed is None or float32 is None:
         return None
     return Accuracy(samples=len(given.labels), fixed=float(fixed.mean()), float32=float(float32.mean()))

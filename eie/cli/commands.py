@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,8 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from eie.cli.inputs import write_texts
 from eie.cli.options import how_to_read
-from eie.cli.outputs import keep_apart, write_texts
 from eie.cli.progress import Progress
 from eie.compiler.lower import Lowering
 from eie.compiler.program import Program
@@ -20,7 +21,7 @@ from eie.compiler.program import compile as compile_network
 from eie.compression.coding import huffman
 from eie.compression.share import Initialisation
 from eie.errors import EieError, ProgramError, TraceError
-from eie.formats.npz import read_npy
+from eie.formats.files import read_npy
 from eie.importers import load
 from eie.kernels.jit import kernels_are_cached
 from eie.model.network import Layer, Network, dataflow
@@ -129,6 +130,14 @@ def warmup() -> None:
             program = compile_network(layer, spec)
             simulate(program, rng.random((2, columns)))
             program.layers[0].decode()
+        # and for the arithmetic: codes of 4 bits and more, numbers of 16 bits and more, one input and a block of them
+        for weight_bits, data_bits, samples in product((4, 8), (16, 32), (1, 9)):
+            spec = AcceleratorSpec(n_pe=1, weight_bits=weight_bits, data_bits=data_bits)
+            program = compile_network(Layer.from_weights("warmup", rng.standard_normal((40, 20))), spec)
+            simulate(program, rng.random((samples, 20)))
+        far_apart = np.zeros((1, 600))  # entries of one SRAM row, further apart than a byte counts
+        far_apart[0, [0, -1]] = 1
+        simulate(compile_network(Layer.from_weights("warmup", far_apart), AcceleratorSpec(n_pe=1)), np.ones(600))
         codes = rng.integers(0, 4, (8, 8)).astype(np.uint8)
         compile_network(Layer.from_codes("warmup", codes, np.arange(4.0)), AcceleratorSpec(n_pe=2))
         huffman.decode(huffman.encode(codes, 4))
@@ -230,6 +239,19 @@ def read_inputs(file: str | None, samples: int | None, network: Network | Progra
         else:
             raise TraceError(f"{file}: unknown suffix {suffix!r}: activations are a trace (.npz) or an array (.npy)")
     return trace.head(samples) if trace is not None and samples else trace
+
+
+def keep_apart(outputs: Sequence[str], inputs: Iterable[str | None]) -> None:
+    """Refuse to write one file twice, or over a file that is being read."""
+    written: set[Path] = set()
+    read = {Path(one).resolve() for one in inputs if one is not None}
+    for output in outputs:
+        target = Path(output).resolve()
+        if target in read:
+            raise EieError(f"{output}: is read by this command: write to another file")
+        if target in written and (target.is_file() or not target.exists()):
+            raise EieError(f"{output}: is written twice by this command: name two files")
+        written.add(target)
 
 
 def _outputs(options: Mapping[str, Any]) -> list[str]:

@@ -35,7 +35,7 @@ def decode(
     longest = len(words_of_length) - 1
     for i in range(len(symbols)):
         word, first, index, length = 0, 0, 0, 0
-        found = False
+        is_word = False
         while length < longest and at < len(stream):
             word = (word << 1) | int(stream[at])
             at += 1
@@ -43,10 +43,10 @@ def decode(
             words = words_of_length[length]
             if word - first < words:
                 symbols[i] = order[index + word - first]
-                found = True
+                is_word = True
                 break
             index += words
             first = (first + words) << 1
-        if not found:
+        if not is_word:
             return -1
     return at

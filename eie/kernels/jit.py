@@ -126,8 +126,8 @@ def inlined(function: F) -> F:
     return cast(F, compiled)
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def _fetch(context: Any, array: Any, at: Any) -> Any:
+@intrinsic
+def _fetch(_context: Any, array: Any, at: Any) -> Any:
     """Emit LLVM's prefetch of ``array[at]``, for reading, into the nearest cache."""
 
     def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:

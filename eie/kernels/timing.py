@@ -241,10 +241,10 @@ def tally(
         for block in range(blocks):
             for lane in range(width):
                 to = block * triple + lane
-                found, empty = state[to + width], state[to + width + width]
+                rows_read, empty = state[to + width], state[to + width + width]
                 totals[to] += np.int64(taken[block * width + lane])
                 totals[to + width] += np.int64(empty)
-                totals[to + width + width] += np.int64(found) - np.int64(empty)
+                totals[to + width + width] += np.int64(rows_read) - np.int64(empty)
                 taken[block * width + lane] = 0
                 state[to + width] = 0
                 state[to + width + width] = 0
@@ -269,8 +269,8 @@ def queue_samples(
 ) -> None:
     """Walk every input of a batch through the queues; input s owns ``positions[starts[s] : starts[s + 1]]``.
 
-    ``highest`` and the scratch ``backlog`` are those of `queue_timing`. ``cycles, stall, dead`` (N,) are filled, and ``free`` (N, P): the cycle
-    from which a PE has nothing left to issue.
+    ``highest`` and the scratch ``backlog`` are those of `queue_timing`. ``cycles, stall, dead`` (N,) are filled, and
+    ``free`` (N, P): the cycle from which a PE has nothing left to issue.
     """
     ring = np.empty(act_queue_depth - 1, np.int64)
     result = np.empty(5, np.int64)

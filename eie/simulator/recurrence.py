@@ -97,10 +97,15 @@ def run_lstm(
         return sums.exact_value
 
     float_rows, float_h, float_last = lstm_steps(
-        lstm=lstm, x=float_x, h=h, c=c, product=float_product, stored=lambda one: one.astype(np.float32)
+        lstm=lstm, x=float_x, h=h, c=c, product=float_product, stored=lambda hidden: hidden.astype(np.float32)
     )
     fixed_rows, fixed_h, fixed_last = lstm_steps(
-        lstm=lstm, x=fixed_x.raw, h=h, c=c, product=fixed_product, stored=lambda one: to_raw(one, fraction, data_bits)
+        lstm=lstm,
+        x=fixed_x.raw,
+        h=h,
+        c=c,
+        product=fixed_product,
+        stored=lambda hidden: to_raw(hidden, fraction, data_bits),
     )
     rows = Rows.of(FixedPoint(fixed_rows.reshape(n * steps, -1), fraction), float_rows.reshape(n * steps, -1))
     hidden, hidden32 = FixedPoint.quantise(fixed_h, data_bits), float_h.astype(np.float32)
@@ -125,9 +130,11 @@ def initial_state(lstm: Lstm, n: int, given: Sequence[NDArray[Any]]) -> tuple[ND
     shape = (n, lstm.hidden_size)
     if not given:
         return np.zeros(shape), np.zeros(shape)
-    if [one.shape for one in given] != [shape, shape]:
-        raise ModelError(f"initial states {', '.join(str(one.shape) for one in given)}: must be h and c, {shape} each")
-    h, c = (one.astype(np.float64) for one in given)
+    if [state.shape for state in given] != [shape, shape]:
+        raise ModelError(
+            f"initial states {', '.join(str(state.shape) for state in given)}: must be h and c, {shape} each"
+        )
+    h, c = (state.astype(np.float64) for state in given)
     return h, c
 
 

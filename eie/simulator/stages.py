@@ -44,8 +44,8 @@ from eie.simulator.fast import queue_pass, tally_pass
 from eie.simulator.layer import SLICE_ELEMENTS, Slice, activity_of, slices
 from eie.simulator.network import Settings, run_network
 from eie.simulator.records import PassTiming, QueueTiming, Tally
-from eie.simulator.workload import Workload
 from eie.spec import AcceleratorSpec
+from eie.sweeps.plan import Workload
 
 T = TypeVar("T")
 BUDGET_BYTES = 1 << 30
@@ -119,8 +119,9 @@ class Stages:
 
         def make() -> EncodedLayer:
             made = encode_layer(*self.shared(layer, spec), spec)
-            for one in made.passes:
-                _ = one.largest_slot  # both are kept with the encoding: have them counted, and not made twice
+            for encoding in made.passes:
+                # all are kept with the encoding: have them counted, and not made twice
+                _ = encoding.largest_slot, encoding.row_table(spec.entries_per_row)
             return made
 
         return self._once(stage="encoded", layer=layer, key=encoding_key(spec), make=make)
@@ -138,7 +139,8 @@ class Stages:
             def ran(one: EncodedLayer, inputs: LayerTrace, _: object) -> None:
                 found[one.name] = inputs.without_values()
 
-            layers = {one.name: self.encoded(i, spec) for i, one in enumerate(network.layers)}
+            # Copies, whose lists of writes go when the run is over: the encodings were weighed without them.
+            layers = {one.name: _copied(self.encoded(i, spec)) for i, one in enumerate(network.layers)}
             graph = dataflow(network)
             assert graph is not None
             run_network(
@@ -218,6 +220,11 @@ def _shared_key(spec: AcceleratorSpec) -> tuple[Hashable, ...]:
 def encoding_key(spec: AcceleratorSpec) -> tuple[Hashable, ...]:
     """Return what two specs must agree on to share every encoding."""
     return (*_shared_key(spec), *(getattr(spec, name) for name in image_fields(spec)))
+
+
+def _copied(layer: EncodedLayer) -> EncodedLayer:
+    """Return the same images in records of their own, without what was derived from them."""
+    return dataclasses.replace(layer, passes=tuple(map(dataclasses.replace, layer.passes)))
 
 
 def held_bytes(value: object) -> int:
