@@ -214,6 +214,52 @@ class TestEngines:
             assert found.cycles.tolist() == [3 + 3 * largest + 5]
             assert found.counts["spmat_reads"].tolist() == [-(-3 * largest // 8)]
 
+    @pytest.mark.parametrize("rows", [1, 255, 256])
+    def test_counts_outgrow_narrow_numbers(self, rows):
+        """600 full columns on one PE: 255 entries each fill 16 bits after 257 columns, their number 8 after 255."""
+        found = activity(ones((rows, 600)), ones(600), 1)
+        assert found.per_pe["issue"].tolist() == [[600 * rows]]
+        assert found.counts["spmat_reads"].tolist() == [-(-600 * rows // 8)]
+        assert found.per_pe["empty_column"].tolist() == [[0]]
+        first = np.zeros((1, 600))
+        first[0, :rows] = 1
+        empty = activity(first, ones(600), 1)
+        assert empty.per_pe["empty_column"].tolist() == [[600 - rows]]
+        assert empty.counts["spmat_reads"].tolist() == [-(-rows // 8)]
+
+    @pytest.mark.parametrize("first", [200, 255])
+    @pytest.mark.parametrize("zeros", [0, 150, 250, 256, 300, 511, 512, 600])
+    def test_a_long_wait_empties_a_narrow_backlog(self, first, zeros):
+        """A column, zeros of a cycle each, and one entry more: after 256 cycles none of the first column is left."""
+        weights = np.zeros((first, zeros + 2))
+        weights[:, 0] = weights[0, -1] = 1
+        active = np.zeros(zeros + 2)
+        active[[0, -1]] = 1
+        found = activity(weights, active, 1, depth=2)  # broadcast in cycle 2, read from 3 on
+        last_read = max(3 + first, 2 + 1 + zeros + 1)
+        assert found.cycles.tolist() == [max(last_read, 4 if zeros == 0 else last_read) + 1 + 5]
+
+    @given(
+        st.integers(0, 2**32 - 1),
+        st.sampled_from([(2, 3000, 0.002), (5, 900, 0.01), (300, 40, 0.9), (4200, 4, 0.7), (64, 700, 0.02)]),
+        st.sampled_from([1, 2, 64, 130, 256]),
+        st.sampled_from([0.01, 0.3, 1]),
+    )
+    @settings(max_examples=20)
+    def test_wide_and_tall_layers_equal_the_naive_recurrences(self, seed, size, n_pe, density):
+        """Rows of the SRAM that reach over hundreds of columns, columns with hundreds of entries, long silences."""
+        rows, columns, filled = size
+        rng = np.random.default_rng(seed)
+        spec = eie.EIE_64PE.replace(n_pe=n_pe, act_queue_depth=int(rng.choice([2, 8])))
+        weights = (rng.random((rows, columns)) < filled) * 1.0
+        active = (rng.random(columns) < density) * 1.0
+        encoding = eie.compile(eie.Layer.from_weights("layer", weights), spec).layers[0].passes[0]
+        timing = fast.time_pass(encoding, Pattern.of(LayerTrace.from_dense(active), encoding), spec)
+        images = [encoding.pe_image(pe) for pe in range(n_pe)]
+        expected = naive.timing(images, active, columns, n_pe, spec.act_queue_depth, False, spec.entries_per_row)
+        for name, value in expected.items():
+            assert np.array_equal(getattr(timing, name)[0], value), name
+
     def test_counts_do_not_depend_on_threads(self):
         rng = np.random.default_rng(5)
         spec = eie.EIE_64PE.replace(n_pe=4)

@@ -13,6 +13,8 @@ PLAIN = [
     "tests/test_encode.py::test_padding_begins_at_sixteen_zeros",
     "tests/test_encode.py::test_the_longest_runs_decode",
     "tests/test_functional.py::TestChain",
+    "tests/test_products.py::test_plain_integers_agree",
+    "tests/test_products.py::test_saturations_are_counted_one_by_one",
     "tests/test_share.py::test_bias_takes_spare_levels_and_is_moved_when_there_are_none",
     "tests/test_share.py::test_every_weight_gets_its_nearest_level",
 ]
@@ -49,6 +51,30 @@ def test_after_warmup_nothing_is_left_to_compile(root, tmp_path):
     assert compiled("run", "lenet-5", "--samples", "1", "--set", "act_queue_depth=300") == warm
     assert compiled("compress", "lenet-5", "-o", str(tmp_path / "net.eie")) == warm
     assert compiled("inspect", str(tmp_path / "net.eie")) == warm
+
+
+LIGHTLY = """
+import sys
+import numba, numpy as np
+import eie
+program = eie.compile(eie.Layer.from_weights("a", np.eye(20)))
+for inputs in (np.ones(20), np.ones((30, 20))):
+    eie.simulate(program, inputs)
+if {loaded}:
+    for heavy in ("scipy.linalg", "numba.np.arraymath", "numba.np.random.generator_methods"):
+        assert heavy not in sys.modules, heavy
+assert numba.config.SLP_VECTORIZE == 0, "a caller's own functions must be compiled as they always were"
+assert numba.njit(lambda array: np.sort(array).sum())(np.ones(3)) == 3
+"""
+
+
+def test_kernels_from_the_cache_load_nothing_that_only_a_compilation_needs(root, tmp_path):
+    """And a caller who compiles something afterwards still can."""
+    env = {**os.environ, "EIE_CACHE_DIR": str(tmp_path)}
+    for loaded in (False, True):
+        code = [sys.executable, "-c", LIGHTLY.format(loaded=loaded)]
+        done = subprocess.run(code, cwd=root, env=env, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("before", ["", "elsewhere"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from itertools import product
 from pathlib import Path
 
 import click
@@ -38,10 +39,15 @@ def warmup() -> None:
             weights = rng.standard_normal((rows, columns)).astype(np.float32)
             layer = Layer.from_weights("warmup", weights, np.ones(rows))
             program = compile_network(layer, AcceleratorSpec(n_pe=1, act_queue_depth=depth))
-            # One input is walked alone, sixteen are walked eight at a time: kernels of their own.
-            simulate(program, rng.random(columns))
-            simulate(program, rng.random((16, columns)))
+            simulate(program, rng.random((2, columns)))
             program.layers[0].decode()
+        # And for the arithmetic: codes of 4 bits and more, numbers of 16 bits and more, one input and a block of them.
+        for weight_bits, data_bits, samples in product((4, 8), (16, 32), (1, 9)):
+            spec = AcceleratorSpec(n_pe=1, weight_bits=weight_bits, data_bits=data_bits)
+            simulate(Layer.from_weights("warmup", rng.standard_normal((40, 20))), rng.random((samples, 20)), spec=spec)
+        far_apart = np.zeros((1, 600))  # entries of one SRAM row, further apart than a byte counts
+        far_apart[0, [0, -1]] = 1
+        simulate(Layer.from_weights("warmup", far_apart), np.ones(600), spec=AcceleratorSpec(n_pe=1))
         codes = rng.integers(0, 4, (8, 8)).astype(np.uint8)
         shared = Layer.from_codes("warmup", codes, np.arange(4.0))
         with tempfile.TemporaryDirectory() as folder:

@@ -60,7 +60,7 @@ class EncodedLayer(View):
     @property
     def has_bias(self) -> bool:
         """Whether a bias column is stored."""
-        return any(one.has_bias for one in self.passes)
+        return any(encoding.has_bias for encoding in self.passes)
 
     @property
     def weight_density(self) -> float:
@@ -81,12 +81,12 @@ class EncodedLayer(View):
     @property
     def entries(self) -> int:
         """Stored entries, padding included."""
-        return sum(len(one.codes) for one in self.passes)
+        return sum(len(encoding.codes) for encoding in self.passes)
 
     @property
     def padding(self) -> int:
         """Stored padding entries."""
-        return sum(int(one.padding.sum()) for one in self.passes)
+        return sum(int(encoding.padding.sum()) for encoding in self.passes)
 
     @property
     def rounds(self) -> int:
@@ -95,14 +95,18 @@ class EncodedLayer(View):
 
     def image_bits(self, spec: AcceleratorSpec) -> int:
         """Bits of all entries and pointers, over all PEs: what a reload has to bring in."""
-        return sum(len(one.codes) * spec.entry_bits + one.pointers.size * spec.ptr_bits for one in self.passes)
+        return sum(
+            len(encoding.codes) * spec.entry_bits + encoding.pointers.size * spec.ptr_bits for encoding in self.passes
+        )
 
     def decode(self) -> NDArray[np.float32]:
         """Return the stored weights as float32 (outputs, inputs); the bias is left out."""
         dense = np.zeros((self.outputs, self.inputs), np.float32)
-        for one in self.passes:
-            block = self.codebook[one.decode().dense()]
-            dense[one.row_start : one.row_stop, one.column_start : one.column_stop] = block[:, : one.inputs]
+        for encoding in self.passes:
+            block = self.codebook[encoding.decode().dense()]
+            dense[encoding.row_start : encoding.row_stop, encoding.column_start : encoding.column_stop] = block[
+                :, : encoding.inputs
+            ]
         return dense
 
     def headline(self) -> str:
@@ -155,7 +159,7 @@ def encode_layer(shared: Layer, report: ShareReport, spec: AcceleratorSpec) -> E
     levels = min(len(shared.codebook), len(codebook))
     codebook[:levels] = shared.codebook[:levels]
     parts = blocks(shared)
-    passes = tuple(one for part in parts for one in _encode_block(shared.name, part, spec))
+    passes = tuple(encoding for part in parts for encoding in _encode_block(shared.name, part, spec))
     return EncodedLayer(
         name=shared.name,
         outputs=shared.outputs,
@@ -179,4 +183,4 @@ def _encode_block(name: str, block: Block, spec: AcceleratorSpec) -> tuple[Encod
         passes = split(name, codes, spec, has_bias=has_bias)
     else:
         passes = (encode(codes, spec.n_pe, spec.index_bits, has_bias=has_bias),)
-    return tuple(one.moved(block.row, block.column) for one in passes) if block.row else passes
+    return tuple(encoding.moved(block.row, block.column) for encoding in passes) if block.row else passes

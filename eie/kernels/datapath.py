@@ -234,7 +234,7 @@ def walk_block(
                     p5 = _add(line, to + np.uint64(5), level * v5, p5)
                     p6 = _add(line, to + np.uint64(6), level * v6, p6)
                     p7 = _add(line, to + np.uint64(7), level * v7, p7)
-        peaks[block] = max(max(max(p0, p1), max(p2, p3)), max(max(p4, p5), max(p6, p7)))  # noqa: PLW3301
+        peaks[block] = max(p0, p1, p2, p3, p4, p5, p6, p7)
 
 
 @inlined

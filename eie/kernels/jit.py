@@ -127,7 +127,7 @@ def inlined(function: F) -> F:
 
 
 @intrinsic
-def _fetch(context: Any, array: Any, at: Any) -> Any:  # noqa: ARG001 - numba hands it over
+def _fetch(_context: Any, array: Any, at: Any) -> Any:
     """Emit LLVM's prefetch of ``array[at]``, for reading, into the nearest cache."""
 
     def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:

@@ -241,10 +241,10 @@ def tally(
         for block in range(blocks):
             for lane in range(width):
                 to = block * triple + lane
-                found, empty = state[to + width], state[to + width + width]
+                rows_read, empty = state[to + width], state[to + width + width]
                 totals[to] += np.int64(taken[block * width + lane])
                 totals[to + width] += np.int64(empty)
-                totals[to + width + width] += np.int64(found) - np.int64(empty)
+                totals[to + width + width] += np.int64(rows_read) - np.int64(empty)
                 taken[block * width + lane] = 0
                 state[to + width] = 0
                 state[to + width + width] = 0

@@ -103,7 +103,7 @@ def run_network(
     }
 
     def run(node: Node, values: Sequence[Tensor | NDArray[Any]]) -> tuple[Tensor, ...]:
-        tensors = [one if isinstance(one, Tensor) else Tensor.of(one, settings.data_bits) for one in values]
+        tensors = [value if isinstance(value, Tensor) else Tensor.of(value, settings.data_bits) for value in values]
         if node.layer is None:
             return (_operate(node=node, values=values, tensors=tensors, data_bits=settings.data_bits),)
         return _run_layer(node=node, layer=layers[node.layer], tensors=tensors, settings=settings, ran=ran)
@@ -129,8 +129,8 @@ def walk(
             if not uses[name]:
                 del values[name]
         values.update((name, value) for name, value in zip(node.outputs, made, strict=False) if uses[name])
-    found = (values[name] for name in graph.outputs)
-    return tuple(constant(one) if isinstance(one, np.ndarray) else one for one in found)
+    results = (values[name] for name in graph.outputs)
+    return tuple(constant(value) if isinstance(value, np.ndarray) else value for value in results)
 
 
 def _feeds_a_bias(graph: Graph, layers: Mapping[str, EncodedLayer], name: str) -> bool:
@@ -142,13 +142,15 @@ def _operate(node: Node, values: Sequence[Tensor | NDArray[Any]], tensors: Seque
         return operators.apply(name=node.name, op=node.op, inputs=inputs, attributes=node.attributes)
 
     # Constants enter a computation as they are; only results are rounded.
-    floats = [one.float32 if isinstance(one, Tensor) else np.asarray(one, np.float32) for one in values]
+    floats = [value.float32 if isinstance(value, Tensor) else np.asarray(value, np.float32) for value in values]
     float32 = np.asarray(result(floats), np.float32)
     operator = operators.find(node.op)
     if operator is not None and operator.exact:
         first = tensors[0].fixed
         return Tensor(FixedPoint(result([first.raw]), first.fraction_bits), float32)
-    exact = [one.fixed.exact_value if isinstance(one, Tensor) else np.asarray(one, np.float64) for one in values]
+    exact = [
+        value.fixed.exact_value if isinstance(value, Tensor) else np.asarray(value, np.float64) for value in values
+    ]
     return Tensor(FixedPoint.quantise(result(exact), data_bits), float32)
 
 
@@ -207,7 +209,7 @@ def _run_recurrent(
 ) -> tuple[Tensor, ...]:
     axis = node.attributes.get("batch_axis", 0)
     x = tensors[0].moveaxis(axis, 0)
-    state = [one.float32 for one in tensors[1:]]
+    state = [tensor.float32 for tensor in tensors[1:]]
     run = run_recurrent(
         layer=layer,
         recurrence=recurrence,

@@ -211,7 +211,7 @@ def fixed_sums(
         inputs, blocks = frozen(rows(start, stop), np.int64), _blocks(start, stop)
         for encoding in layer.passes:
             kernels.walk_block_raw(
-                inputs, scale.one, encoding.place, *encoding.writes, levels, shift, lanes[blocks], seen[blocks]
+                inputs, scale.unit, encoding.place, *encoding.writes, levels, shift, lanes[blocks], seen[blocks]
             )
 
     _in_slices(run=walk, layer=layer, count=count, threads=threads)
@@ -227,22 +227,22 @@ def fixed_sums(
 class _Scale:
     """A layer's fixed-point formats.
 
-    ``one`` is 1.0, the bias column's activation, ``product_fraction`` the fraction bits of a product.
+    ``unit`` is 1.0, the bias column's activation, ``product_fraction`` the fraction bits of a product.
     """
 
     codebook: FixedPoint
-    one: int
+    unit: int
     product_fraction: int
     data_bits: int
 
     @classmethod
     def of(cls, layer: EncodedLayer, activation_fraction_bits: int, data_bits: int) -> _Scale:
         codebook = quantised_codebook(layer, data_bits)
-        # as `to_raw`, on one number
-        one = min(math.floor(2.0**activation_fraction_bits + 0.5), (1 << (data_bits - 1)) - 1)
+        # as `to_raw`, on a single number
+        unit = min(math.floor(2.0**activation_fraction_bits + 0.5), (1 << (data_bits - 1)) - 1)
         return cls(
             codebook=codebook,
-            one=one,
+            unit=unit,
             product_fraction=activation_fraction_bits + codebook.fraction_bits,
             data_bits=data_bits,
         )
@@ -258,51 +258,52 @@ def _walk_singles(
     """Walk both datapaths at once; None where a float32 sum is not finite."""
     scale, memo = _Scale.of(layer, rows.fraction_bits, data_bits), _memo(layer)
     norm = _norm(layer, rows)
-    fraction = scale.fraction_of(_guess(layer=layer, memo=memo, rows=rows, norm=norm))
-    while True:
-        shift = scale.product_fraction - fraction
-        sums = np.zeros((rows.count, 2 * layer.outputs), np.float32)
-        peaks = np.zeros((rows.count, 2), np.float32)
-
-        def walk(
-            start: int,
-            stop: int,
-            shift: int = shift,
-            sums: NDArray[np.float32] = sums,
-            peaks: NDArray[np.float32] = peaks,
-        ) -> None:
-            reals, raws = frozen(rows.float32(start, stop), np.float32), frozen(rows.fixed(start, stop), np.int64)
-            for encoding in layer.passes:
-                kernels.walk_single(
-                    reals,
-                    raws,
-                    scale.one,
-                    encoding.place,
-                    *encoding.writes,
-                    layer.codebook,
-                    scale.codebook.raw,
-                    shift,
-                    sums[start:stop],
-                    peaks[start:stop],
-                )
-
-        _in_slices(run=walk, layer=layer, count=rows.count, threads=threads)
-        peak, raw_peak = float(peaks[:, 0].max()), float(peaks[:, 1].max())
-        if not math.isfinite(peak):
-            return None
-        memo.gain = peak / norm if peak and norm else None
-        # The float32 lane does not depend on the guess, so the second walk is in the right format.
-        if scale.fraction_of(peak) == fraction:
-            break
-        fraction = scale.fraction_of(peak)
+    guessed = scale.fraction_of(_guess(layer=layer, memo=memo, rows=rows, norm=norm))
+    sums, peaks = _walk_both(layer=layer, rows=rows, scale=scale, fraction=guessed, threads=threads)
+    peak = float(peaks[:, 0].max())
+    if not math.isfinite(peak):
+        return None
+    memo.gain = peak / norm if peak and norm else None
+    fraction = scale.fraction_of(peak)
+    if fraction != guessed:
+        # the float32 lane does not depend on the guess, so this walk is in the right format
+        sums, peaks = _walk_both(layer=layer, rows=rows, scale=scale, fraction=fraction, threads=threads)
     float32, raw = np.ascontiguousarray(sums[:, ::2]), sums[:, 1::2].astype(np.int64)
-    saturations = 0
-    if raw_peak >= 1 << (data_bits - 1):
-        beyond = _runs(peaks[:, 1] >= 1 << (data_bits - 1))
+    saturations, range_end = 0, 1 << (data_bits - 1)
+    if peaks[:, 1].max() >= range_end:
+        beyond = _runs(peaks[:, 1] >= range_end)
+        shift = scale.product_fraction - fraction
         saturations = _add_fixed(
             layer=layer, rows=rows.fixed, scale=scale, shift=shift, sums=raw, runs=beyond, threads=threads
         )
     return FixedPoint(raw, fraction), float32, saturations
+
+
+def _walk_both(
+    layer: EncodedLayer, rows: Rows, scale: _Scale, fraction: int, threads: int | None
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return `walk_single`'s sums and peaks for accumulators of so many fraction bits."""
+    sums = np.zeros((rows.count, 2 * layer.outputs), np.float32)
+    peaks = np.zeros((rows.count, 2), np.float32)
+
+    def walk(start: int, stop: int) -> None:
+        reals, raws = frozen(rows.float32(start, stop), np.float32), frozen(rows.fixed(start, stop), np.int64)
+        for encoding in layer.passes:
+            kernels.walk_single(
+                reals,
+                raws,
+                scale.unit,
+                encoding.place,
+                *encoding.writes,
+                layer.codebook,
+                scale.codebook.raw,
+                scale.product_fraction - fraction,
+                sums[start:stop],
+                peaks[start:stop],
+            )
+
+    _in_slices(run=walk, layer=layer, count=rows.count, threads=threads)
+    return sums, peaks
 
 
 def _guess(layer: EncodedLayer, memo: _Memo, rows: Rows, norm: float) -> float:
@@ -359,7 +360,7 @@ def _add_fixed(
             for encoding in layer.passes:
                 kernels.add_fixed(
                     inputs,
-                    scale.one,
+                    scale.unit,
                     encoding.place,
                     *encoding.writes,
                     scale.codebook.raw,

@@ -23,7 +23,7 @@ each field who reads it (docs/spec.md), and the keys of the cache come from ther
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypeVar, get_args
 
 import numpy as np
@@ -133,7 +133,8 @@ class Stages:
         def make() -> EncodedLayer:
             made = encode_layer(*self.shared(layer, spec), spec)
             for encoding in made.passes:
-                _ = encoding.largest_slot  # kept with the encoding, as slots are: have both counted, and made once
+                # all are kept with the encoding: have them counted, and not made twice
+                _ = encoding.largest_slot, encoding.row_table(spec.entries_per_row)
             return made
 
         return self._once(stage="encoded", layer=layer, spec=spec, make=make)
@@ -143,6 +144,9 @@ class Stages:
         graph = dataflow(self.workload.network)
         assert graph is not None
         layers = [self.encoded(place, spec) for place in range(len(self.workload.layers))]
+        if self._cache is not None:
+            # Copies, whose lists of writes go when the run is over: the cache weighed the encodings without them.
+            layers = list(map(_copied, layers))
         return run_network(
             graph=graph,
             layers={layer.name: layer for layer in layers},
@@ -284,6 +288,11 @@ class Stages:
 def encoding_key(spec: AcceleratorSpec) -> tuple[Hashable, ...]:
     """Return what two specs must agree on to share every encoding."""
     return tuple(getattr(spec, name) for name in fields_of("encoded", spec))
+
+
+def _copied(layer: EncodedLayer) -> EncodedLayer:
+    """Return the same images in records of their own, without what was derived from them."""
+    return replace(layer, passes=tuple(map(replace, layer.passes)))
 
 
 def time_layer(
