@@ -187,7 +187,7 @@ def test_no_number_depends_on_what_was_guessed(monkeypatch, guess, samples):
     layer, _, _ = layer_of((50, 40), 0.3, seed=1)
     rows = rows_of(inputs_of(samples, 40, seed=2, density=0.1))
     expected = exactly(layer, rows, 16)
-    monkeypatch.setattr(products, "_guess", lambda *_: guess)
+    monkeypatch.setattr(products, "_guess", lambda **_: guess)
     fixed, float32, saturations = products._walk_singles(layer=layer, rows=rows, data_bits=16, threads=1)
     same(
         products.Sums(

@@ -34,10 +34,10 @@ def run_options(command: F) -> F:
         ),
         click.option(
             "--datapath",
-            type=click.Choice(["fixed", "float32"]),
+            type=click.Choice(["fixed", "float32", "none"]),
             default="fixed",
             show_default=True,
-            help="Whose zeros the next layer sees.",
+            help="Whose zeros the next layer sees; none: count only, with recorded inputs of every layer.",
         ),
         click.option("--cycles", "log_cycles", is_flag=True, help="Print a line a cycle (events engine) to stderr."),
         click.option(
