@@ -7,38 +7,18 @@ studies.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from eie.model.network import Network, dataflow
+from eie.model.samples import Samples
 from eie.simulator.inputs import Inputs, given_inputs
 from eie.simulator.reference import run_given
 
 
-@dataclass(frozen=True, eq=False)
-class Labelled:
-    """Inputs of a network with their classes.
-
-    Attributes
-    ----------
-    arrays
-        (N, *shape) by the name of the network's input.
-    labels
-        int64 (N,).
-    """
-
-    arrays: Mapping[str, NDArray[Any]]
-    labels: NDArray[np.int64]
-
-    def part(self, start: int, stop: int) -> Labelled:
-        """Return samples start..stop-1."""
-        return Labelled({name: array[start:stop] for name, array in self.arrays.items()}, self.labels[start:stop])
-
-
-def labelled_inputs(network: Network, inputs: Inputs = None) -> Labelled | None:
+def labelled_inputs(network: Network, inputs: Inputs = None) -> Samples | None:
     """Return the inputs as arrays with their labels.
 
     Parameters
@@ -54,7 +34,7 @@ def labelled_inputs(network: Network, inputs: Inputs = None) -> Labelled | None:
     if flow is None or (inputs is None and network.trace is None):
         return None
     given = given_inputs(layers=network.layers, dataflow=flow, activations=inputs, own=network.trace)
-    arrays = given.arrays
+    arrays = given.loaded()
     if given.labels is None:
         return None
     if not arrays:
@@ -62,7 +42,7 @@ def labelled_inputs(network: Network, inputs: Inputs = None) -> Labelled | None:
         if network.graph is not None or values is None:
             return None
         arrays = {flow.inputs[0][0]: values}
-    return Labelled(arrays, given.labels)
+    return Samples(arrays=arrays, labels=given.labels, source=given.source, synthetic=given.synthetic)
 
 
 def float32_outputs(network: Network, arrays: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
@@ -87,5 +67,5 @@ def float32_accuracy(network: Network, inputs: Inputs = None) -> float | None:
     given = labelled_inputs(network, inputs)
     if given is None:
         return None
-    right = right_answers(float32_outputs(network, given.arrays), given.labels)
+    right = right_answers(float32_outputs(network, given.loaded()), given.classes)
     return None if right is None else float(right.mean())
