@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eie.activity import Activity
+from eie.machines.dense import dense_cycles
 from eie.compiler.encoded import EncodedLayer
 from eie.compiler.passes import Fit
 from eie.energy.estimate import Estimate, Method
-from eie.machines.dense import dense_cycles
 from eie.model.geometry import Conv2d, fresh_inputs
 from eie.simulator.functional import LayerOutputs
 from eie.spec import AcceleratorSpec

@@ -17,9 +17,9 @@ from eie.compiler.program import Program
 from eie.energy.estimate import METHODS, Estimate, Method, estimate, timing_notes
 from eie.energy.tables import Cell
 from eie.errors import EnergyError
-from eie.formats.files import write_text
 from eie.results.layer import LayerResult, layer_record
 from eie.spec import AcceleratorSpec
+from eie.formats.files import write_text
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -11,8 +11,8 @@ from dataclasses import asdict
 from typing import Any
 
 from eie.compression.apply import CompressionReport
-from eie.compression.coding.size import Size, SizeReport
 from eie.compression.pruning.sensitivity import Sensitivity
+from eie.compression.coding.size import Size, SizeReport
 from eie.formats.records import records_csv
 from eie.version import package_versions
 
