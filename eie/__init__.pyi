@@ -26,7 +26,6 @@ from eie.compression.report import CompressionReport as CompressionReport
 from eie.compression.report import StepRecord as StepRecord
 from eie.compression.share import ShareReport as ShareReport
 from eie.compression.training.dataset import FASHION_MNIST as FASHION_MNIST
-from eie.compression.training.dataset import Examples as Examples
 from eie.compression.training.dataset import idx_examples as idx_examples
 from eie.compression.training.finetune import Trainer as DataTrainer
 from eie.compression.training.trainer import Trainer as Trainer
@@ -54,9 +53,11 @@ from eie.model.graph import Node as Node
 from eie.model.matrix import SparseColumns as SparseColumns
 from eie.model.network import Layer as Layer
 from eie.model.network import Network as Network
+from eie.model.samples import Lazy as Lazy
+from eie.model.samples import Readable as Readable
+from eie.model.samples import Samples as Samples
 from eie.model.trace import LayerTrace as LayerTrace
 from eie.model.trace import Trace as Trace
-from eie.recording.inputs import Samples as Samples
 from eie.recording.inputs import read_samples as read_samples
 from eie.recording.preprocess import Preprocess as Preprocess
 from eie.recording.record import record as record

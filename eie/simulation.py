@@ -93,7 +93,7 @@ def simulate(
     workload = Workload.of(program, activations)
     given = workload.given
     if datapath == "none" and given.arrays:
-        given = replace(given, layers=_without_computing(program, given.arrays), arrays={})
+        given = replace(given, layers=_without_computing(program, given.loaded()), arrays={})
         workload = replace(workload, given=given)
     fits = {fit.layer: fit for fit in program.fit}
     places = {layer.name: place for place, layer in enumerate(program.layers)}

@@ -78,17 +78,17 @@ def training_epochs(recipe: eie.Recipe) -> int:
     return total
 
 
-def simulated(network: eie.Network, examples: eie.Examples) -> tuple[float, float]:
+def simulated(network: eie.Network, examples: eie.Samples) -> tuple[float, float]:
     """Share of right answers of the compiled network: in 16-bit fixed point and in float32."""
     program = eie.compile(network)
     name, shape = program.dataflow.inputs[0]
     right = np.zeros(2)
-    for start in range(0, len(examples.labels), SLICE):
-        inputs = examples.inputs[start : start + SLICE].reshape(-1, *shape)
-        labels = examples.labels[start : start + SLICE]
+    for start in range(0, examples.count, SLICE):
+        inputs = examples.read(slice(start, start + SLICE)).reshape(-1, *shape)
+        labels = examples.classes[start : start + SLICE]
         for i, outputs in enumerate(both(eie.simulate(program, {name: inputs}))):
             right[i] += (outputs.reshape(len(labels), -1).argmax(axis=1) == labels).sum()
-    fixed, float32 = right / len(examples.labels)
+    fixed, float32 = right / examples.count
     return float(fixed), float(float32)
 
 

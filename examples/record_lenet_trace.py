@@ -17,5 +17,5 @@ for file, name, samples in TRACES:
     images = test.head(samples)
     source = f"Fashion-MNIST (Zalando, MIT licence), first {samples} test images, pixels / 255"
     target = Path(__file__).parent.parent / "traces" / f"{file}.npz"
-    eie.Trace(layers={name: eie.LayerTrace.from_dense(images.inputs)}, labels=images.labels, source=source).save(target)
+    eie.Trace(layers={name: eie.LayerTrace.from_dense(images.values)}, labels=images.labels, source=source).save(target)
     print(f"wrote {target}")

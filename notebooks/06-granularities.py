@@ -31,11 +31,16 @@ network = eie.load("lenet-300-100-dense")
 # 347:
 
 # %%
-names = ("fine:0.5", "2:4", "block4x4:0.5", "channel:0.5")
+rules = {
+    "fine, half": {"granularity": "fine", "density": 0.5},
+    "2:4": {"granularity": "2:4"},
+    "4x4 blocks, half": {"granularity": "block", "block": [4, 4], "density": 0.5},
+    "channels, half": {"granularity": "channel", "density": 0.5},
+}
 figure, panels = plt.subplots(1, 4, figsize=(10, 2.9))
-for axes, name in zip(panels, names, strict=True):
-    granularity, _, density = name.partition(":")
-    rule = {"granularity": granularity, **({"density": float(density)} if density else {})}
+for axes, (name, rule) in zip(panels, rules.items(), strict=True):
+    if rule["granularity"] == "channel":
+        rule["layers"] = "ip[12]"  # the outputs of the last layer are the classes
     pruned, _ = eie.compress(network, {"step": [{"kind": "prune", "rule": [rule]}]})
     weights = pruned.layers[0].weights
     axes.imshow(weights[:48, 300:348] != 0, cmap="Greys", vmin=0, vmax=1)

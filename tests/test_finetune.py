@@ -12,9 +12,9 @@ from eie.cli import app
 from eie.compression.pruning.prune import prune_mask, with_mask
 from eie.compression.recipe import Recipe, Training
 from eie.compression.share import share
-from eie.compression.training.dataset import Examples
 from eie.errors import EieError, ModelError
 from eie.model.graph import Graph
+from eie.model.samples import Samples
 
 torch = pytest.importorskip("torch", reason="torch is not installed (make test-torch installs a CPU build)")
 
@@ -28,7 +28,7 @@ def two_rings(count, seed):
     """Points inside and outside a circle, with two inputs that say nothing."""
     rng = np.random.default_rng(seed)
     inputs = rng.normal(size=(count, 4)).astype(np.float32)
-    return Examples(inputs, (np.hypot(inputs[:, 0], inputs[:, 1]) > 1.2).astype(np.int64))
+    return Samples.of(inputs, labels=(np.hypot(inputs[:, 0], inputs[:, 1]) > 1.2).astype(np.int64))
 
 
 def mlp(hidden=16, seed=0):
@@ -81,7 +81,7 @@ def softmax(z):
 
 def numpy_loss(network, examples):
     """Mean cross-entropy of an MLP in float64, without torch."""
-    values = examples.inputs.astype(np.float64)
+    values = examples.values.astype(np.float64)
     for layer in network.layers:
         values = values @ layer.weights.astype(np.float64).T + layer.bias
         if layer.relu:
@@ -117,7 +117,7 @@ def test_pruned_weights_stay_zero_and_the_others_move():
 
 
 def test_a_grouped_convolution_keeps_its_structural_zeros():
-    images = Examples(np.random.default_rng(0).normal(size=(60, 32)).astype(np.float32), np.arange(60) % 3)
+    images = Samples.of(np.random.default_rng(0).normal(size=(60, 32)), labels=np.arange(60) % 3)
     after = Trainer(train_set=images, test_set=images, training=Training(batch=10)).finetune(convnet(), 1)
     assert after.layers[0].weight_density == 1.0
     assert after.layers[0].geometry == convnet().layers[0].geometry
@@ -127,7 +127,7 @@ def test_a_grouped_convolution_keeps_its_structural_zeros():
 @pytest.mark.parametrize("network", [mlp(), shared(mlp())], ids=["float", "shared"])
 def test_accuracy_is_what_numpy_counts(network):
     examples = two_rings(333, 9)
-    values = examples.inputs
+    values = examples.values
     for layer in network.layers:
         bias = layer.bias if layer.bias is not None else layer.codebook[layer.bias_codes]
         values = values @ layer.weights.T + bias
@@ -174,9 +174,9 @@ def test_training_centroids_keeps_codes_and_zero_and_lowers_the_loss():
 def test_gradients_of_softmax_regression_by_hand():
     examples = two_rings(700, 3)  # more than one evaluation batch
     layer = eie.Layer.from_weights("only", np.random.default_rng(1).normal(size=(2, 4)), np.array([0.1, -0.2]))
-    p = softmax(examples.inputs @ layer.weights.T + layer.bias)
+    p = softmax(examples.values @ layer.weights.T + layer.bias)
     one_hot = np.eye(2)[examples.labels]
-    expected = (p - one_hot).T @ examples.inputs / len(p)
+    expected = (p - one_hot).T @ examples.values / len(p)
     found = trainer(examples).gradients(eie.Network.of(layer))
     np.testing.assert_allclose(found["only"], expected, rtol=1e-4, atol=1e-6)
 
@@ -184,8 +184,8 @@ def test_gradients_of_softmax_regression_by_hand():
 def test_curvature_of_softmax_regression_by_hand():
     examples = two_rings(100, 3)
     layer = eie.Layer.from_weights("only", np.random.default_rng(1).normal(size=(2, 4)), np.array([0.1, -0.2]))
-    p = softmax(examples.inputs[:70] @ layer.weights.T + layer.bias)
-    expected = (p * (1 - p)).T @ np.square(examples.inputs[:70]) / 70
+    p = softmax(examples.values[:70] @ layer.weights.T + layer.bias)
+    expected = (p * (1 - p)).T @ np.square(examples.values[:70]) / 70
     found = trainer(examples, curvature_examples=70).curvature(eie.Network.of(layer))
     np.testing.assert_allclose(found["only"], expected, rtol=1e-4, atol=1e-7)
 
@@ -198,7 +198,7 @@ def test_curvature_behind_relu_is_the_second_difference_of_the_loss():
         for place in np.ndindex(*layer.matrix.shape):
             losses = []
             for sign in (-1, 0, 1):
-                values = examples.inputs.astype(np.float64)
+                values = examples.values.astype(np.float64)
                 for i, each in enumerate(network.layers):
                     weights = each.weights.astype(np.float64)
                     if i == at:
@@ -212,7 +212,7 @@ def test_curvature_behind_relu_is_the_second_difference_of_the_loss():
 
 def test_gradients_and_curvature_of_a_convolution_match_differences_of_the_loss():
     rng = np.random.default_rng(6)
-    images = Examples(rng.normal(size=(20, 32)).astype(np.float32), rng.integers(0, 3, 20))
+    images = Samples.of(rng.normal(size=(20, 32)), labels=rng.integers(0, 3, 20))
     network = convnet()
     one = Trainer(train_set=images, test_set=images, training=Training())
     gradient, curvature = one.gradients(network)["conv"], one.curvature(network)["conv"]
@@ -222,7 +222,7 @@ def test_gradients_and_curvature_of_a_convolution_match_differences_of_the_loss(
     def loss(place, step):
         kernel = torch.tensor(network.layers[0].kernel, dtype=torch.float64)
         kernel[place] += step
-        x = torch.tensor(images.inputs, dtype=torch.float64).reshape(-1, 2, 4, 4)
+        x = torch.tensor(images.values, dtype=torch.float64).reshape(-1, 2, 4, 4)
         bias, fc = torch.tensor(network.layers[0].bias).double(), network.layers[1]
         x = torch.nn.functional.conv2d(x, kernel, bias, padding=1, groups=2).relu()
         x = torch.nn.functional.max_pool2d(x, 2).flatten(1) @ torch.tensor(fc.weights).double().T
@@ -240,7 +240,7 @@ def test_gradients_and_curvature_of_a_convolution_match_differences_of_the_loss(
 def test_orders_of_taylor_and_obd_by_hand():
     """Two inputs, the second never active: it has no gradient and no curvature, and goes first, though it is larger."""
     inputs = np.array([[1.0, 0.0], [2.0, 0.0]], np.float32)
-    examples = Examples(inputs, np.array([0, 1]))
+    examples = Samples.of(inputs, labels=np.array([0, 1]))
     layer = eie.Layer.from_weights("only", [[0.1, 3.0], [-0.1, 2.0]])
     one = Trainer(train_set=examples, test_set=examples, training=Training())
     network = eie.Network.of(layer)

@@ -300,13 +300,13 @@ def test_residual_networks_lose_the_channels_that_are_not_added():
 def test_every_form_is_fine_tuned_alike():
     pytest.importorskip("torch")
     from eie.compression.recipe import Training
-    from eie.compression.training.dataset import Examples
     from eie.compression.training.finetune import Trainer
+    from eie.model.samples import Samples
 
     network = mlp([20, 16, 3], seed=2)
     x = np.maximum(np.random.default_rng(0).standard_normal((400, 20)), 0).astype(np.float32)
     labels = outputs(network, x).argmax(axis=1)
-    examples = Examples(x[:300], labels[:300]), Examples(x[300:], labels[300:])
+    examples = Samples.of(x[:300], labels=labels[:300]), Samples.of(x[300:], labels=labels[300:])
     trainer = Trainer(*examples, Training(learning_rate=0.02))
     how = {"machines": ["dense"], "with_search": False, "trainer": trainer}
     study = granularity(network, ["fine:0.8", "channel:0.5"], epochs=10, **how)

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eie.compression.training.dataset import Examples, idx_examples
+from eie.compression.training.dataset import idx_examples
 from eie.errors import TraceError
 from eie.formats import idx
+from eie.model.samples import Samples
 
 TYPES = {"u1": 8, "i1": 9, "i2": 11, "i4": 12, "f4": 13, "f8": 14}
 
@@ -85,9 +86,9 @@ def write_set(folder, names=("images-idx3", "labels-idx1"), labels=7):
 def test_examples_are_flat_pixels_over_255(tmp_path, names):
     images = write_set(tmp_path, names)
     found = idx_examples(tmp_path, "train")
-    np.testing.assert_array_equal(found.inputs, (images / 255).astype(np.float32).reshape(7, 6))
+    np.testing.assert_array_equal(found.values, (images / 255).astype(np.float32).reshape(7, 6))
     assert found.labels.tolist() == list(range(7))
-    assert found.head(2).inputs.shape == (2, 6)
+    assert found.head(2).values.shape == (2, 6)
 
 
 def test_sets_that_are_missing_or_do_not_match_are_refused(tmp_path):
@@ -96,5 +97,5 @@ def test_sets_that_are_missing_or_do_not_match_are_refused(tmp_path):
     write_set(tmp_path, labels=6)
     with pytest.raises(TraceError, match=r"train has images \(7, 2, 3\) uint8 but labels \(6,\)"):
         idx_examples(tmp_path, "train")
-    with pytest.raises(TraceError, match="must be"):
-        Examples(np.zeros((2, 3), np.float32), np.zeros(3, np.int64))
+    with pytest.raises(TraceError, match="arrays: 2 samples but 3 labels"):
+        Samples.of(np.zeros((2, 3), np.float32), labels=np.zeros(3, np.int64))

@@ -8,13 +8,11 @@ import pytest
 from small_networks import cnn, labelled, mlp, outputs
 
 import eie
-from eie.compression.training.dataset import Examples
 from eie.errors import EieError
 from eie.machines import dense
 from eie.machines.workload import Workload
-from eie.recording.inputs import Samples
+from eie.model.samples import Samples
 from eie.recording.record import record
-from eie.results.accuracy import Labelled
 from eie.studies.search.budget import Budget, Price, pattern_only
 from eie.studies.search.judge import Judge, Score, chance, score
 from eie.studies.search.search import SearchError, search
@@ -101,7 +99,7 @@ def test_a_pattern_keeps_zeros_and_bias():
 
 def test_scores_by_hand():
     layer = eie.Layer.from_weights("a", np.eye(3))
-    samples = Labelled({"a": np.array([[2, 0, 0], [0, 0, 1]], np.float32)}, np.array([0, 1]))
+    samples = Samples(arrays={"a": np.array([[2, 0, 0], [0, 0, 1]], np.float32)}, labels=np.array([0, 1]))
     found = score(eie.Network.of(layer), samples)
     assert found.right.tolist() == [True, False]
     by_hand = -np.log([np.exp(2) / (np.exp(2) + 2), 1 / (np.e + 2)]).mean()
@@ -226,7 +224,9 @@ def test_plans_are_fine_tuned_alike():
     network = mlp([40, 30, 3], seed=2)
     x = np.maximum(np.random.default_rng(0).standard_normal((300, 40)), 0).astype(np.float32)
     labels = outputs(network, x).argmax(axis=1)
-    trainer = Trainer(train_set=Examples(x[:200], labels[:200]), test_set=Examples(x[200:], labels[200:]))
+    trainer = Trainer(
+        train_set=Samples.of(x[:200], labels=labels[:200]), test_set=Samples.of(x[200:], labels=labels[200:])
+    )
     found = search(network, latency="0.6x", spec=SPEC, trainer=trainer, epochs=2)
     assert found.source == "chosen by the last 200 training images, reported on the test images"
     for plan in found.plans:

@@ -41,7 +41,7 @@ def test_right_answers_on_the_whole_test_set(name):
     right = 0
     for start in range(0, 10_000, 1000):
         chosen = slice(start, start + 1000)
-        trace = eie.Trace(layers={entrance: LayerTrace.from_dense(test.inputs[chosen])}, labels=test.labels[chosen])
+        trace = eie.Trace(layers={entrance: LayerTrace.from_dense(test.values[chosen])}, labels=test.labels[chosen])
         right += round(float32_accuracy(network, trace) * 1000)
     wanted = RIGHT[name][2] if name in RIGHT else DENSE[name][1]
     assert abs(right - wanted) <= 2  # another BLAS may break a near tie the other way

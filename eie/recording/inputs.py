@@ -1,12 +1,11 @@
 """Inputs to record with: arrays, IDX data sets, pictures.
 
-Comes in: a file or folder. Goes out: frozen `Samples`, read batch by batch. Read by `record`.
+Comes in: a file or folder. Goes out: frozen `eie.Samples`, read batch by batch. Read by `record`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,67 +15,11 @@ from numpy.typing import NDArray
 from eie.errors import TraceError
 from eie.formats import idx
 from eie.formats.npz import read_npy, read_npz
+from eie.model.samples import Lazy, Samples
 from eie.model.trace import Trace
 from eie.recording.preprocess import Preprocess
-from eie.show.brief import Brief
 
 PICTURES = (".png", ".jpg", ".jpeg")
-
-
-@dataclass(frozen=True, eq=False, kw_only=True, repr=False)
-class Samples(Brief):
-    """Inputs of a network.
-
-    Attributes
-    ----------
-    count
-        Samples in all.
-    read
-        ``read(places)``: those samples, int64 (n,), as float32 (n, ...).
-    labels
-        int64 (count,), or None.
-    source, preprocessing
-        In words, for the trace's header.
-    """
-
-    count: int
-    read: Callable[[NDArray[np.int64]], NDArray[np.float32]]
-    labels: NDArray[np.int64] | None
-    source: str
-    preprocessing: str
-
-    @classmethod
-    def of(cls, values: NDArray[Any], source: str = "arrays", labels: NDArray[np.int64] | None = None) -> Samples:
-        """Wrap an array (samples, ...)."""
-        return _arrays(values=values, labels=labels, source=source, steps=Preprocess(), scale=1.0)
-
-    def choose(self, count: int | None, seed: int | None = None) -> Samples:
-        """Return the first ``count`` samples, or with a seed as many drawn at random, each at most once.
-
-        Raises
-        ------
-        TraceError
-            If there are fewer.
-        """
-        count = self.count if count is None else count
-        if not 1 <= count <= self.count:
-            raise TraceError(f"{self.source}: {count} samples asked for: it holds {self.count}")
-        places = np.arange(count)
-        if seed is not None:
-            places = np.random.default_rng(seed).permutation(self.count)[:count]
-        how = "first" if seed is None else f"drawn with seed {seed}"
-        return Samples(
-            count=count,
-            read=lambda some: self.read(places[some]),
-            labels=None if self.labels is None else self.labels[places],
-            source=self.source if count == self.count and seed is None else f"{self.source}, {count} samples, {how}",
-            preprocessing=self.preprocessing,
-        )
-
-    def batches(self, size: int) -> Iterator[NDArray[np.float32]]:
-        """Yield all samples in order, at most ``size`` at a time."""
-        for start in range(0, self.count, size):
-            yield self.read(np.arange(start, min(start + size, self.count)))
 
 
 def read_samples(path: str | Path, labels: str | Path | None = None, steps: Preprocess | None = None) -> Samples:
@@ -181,14 +124,11 @@ def _arrays(
     def read(places: NDArray[np.int64]) -> NDArray[np.float32]:
         return steps.array(values[places], scale, source)
 
-    return _checked(
-        Samples(
-            count=len(values),
-            read=read,
-            labels=labels,
-            source=source,
-            preprocessing=steps.stated(scale, pictures=False),
-        )
+    return Samples(
+        arrays={"": Lazy(len(values), read)},
+        labels=labels,
+        source=source,
+        preprocessing=steps.stated(scale, pictures=False),
     )
 
 
@@ -211,14 +151,11 @@ def _pictures(path: Path, steps: Preprocess, labels: NDArray[np.int64] | None) -
         return np.stack(pictures)
 
     source = path.name if len(files) == 1 else f"{len(files)} pictures in {path.name}"
-    return _checked(
-        Samples(
-            count=len(files),
-            read=read,
-            labels=labels,
-            source=source,
-            preprocessing=steps.stated(1 / 255, pictures=True),
-        )
+    return Samples(
+        arrays={"": Lazy(len(files), read)},
+        labels=labels,
+        source=source,
+        preprocessing=steps.stated(1 / 255, pictures=True),
     )
 
 
@@ -232,9 +169,3 @@ def _picture(file: Path, steps: Preprocess) -> NDArray[np.float32]:
         raise TraceError(f"{file}: not a usable picture: {str(error)[:120]}") from None
     except OSError as error:
         raise TraceError(f"{file}: cannot be read: {error.strerror or error}") from None
-
-
-def _checked(samples: Samples) -> Samples:
-    if samples.labels is not None and len(samples.labels) != samples.count:
-        raise TraceError(f"{samples.source}: {samples.count} samples but {len(samples.labels)} labels")
-    return samples

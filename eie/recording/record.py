@@ -10,8 +10,8 @@ from pathlib import Path
 from eie.formats.files import file_sha256
 from eie.importers import find, load
 from eie.model.network import Network
+from eie.model.samples import Samples
 from eie.model.trace import Trace
-from eie.recording.inputs import Samples
 from eie.recording.rows import Recorder
 
 BATCH = 16

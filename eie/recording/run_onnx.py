@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from eie.errors import ModelError, TraceError
 from eie.importers.onnx.reader import OnnxInput, OnnxModel, read_onnx
 from eie.importers.onnx.tensors import embed_external
-from eie.recording.inputs import Samples, fitted
+from eie.model.samples import Samples
+from eie.recording.inputs import fitted
 from eie.recording.rows import Recorder
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def run_onnx(path: Path, samples: Samples, batch: int, recorder: Recorder) -> No
         names = ", ".join(entry.name for entry in model.inputs)
         raise TraceError(f"{path}: has {len(model.inputs)} inputs ({names}): recording feeds networks with one")
     if model.inputs[0].sizes is None:
-        model = read_onnx(path, "skip", samples.read(np.arange(1)).shape[1:])
+        model = read_onnx(path, "skip", samples.read(slice(1)).shape[1:])
     entry, hidden = model.inputs[0], _with_outputs(path, model)
     session = _session(path, model)
     kind = session.get_inputs()[0].type

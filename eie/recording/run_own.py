@@ -13,7 +13,8 @@ import numpy as np
 
 from eie.errors import TraceError
 from eie.model.network import Network, dataflow
-from eie.recording.inputs import Samples, fitted
+from eie.model.samples import Samples
+from eie.recording.inputs import fitted
 from eie.recording.rows import Recorder
 from eie.simulator.reference import run_given
 

@@ -13,8 +13,8 @@ from numpy.typing import ArrayLike
 from eie.errors import ModelError, TraceError
 from eie.model.geometry import Conv2d
 from eie.model.network import Layer
+from eie.model.samples import Samples
 from eie.model.trace import Trace
-from eie.recording.inputs import Samples
 from eie.recording.rows import Recorder
 
 if TYPE_CHECKING:

@@ -7,39 +7,18 @@ studies.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from eie.model.network import Network, dataflow
-from eie.show.brief import Brief
+from eie.model.samples import Samples
 from eie.simulator.inputs import Inputs, given_inputs
 from eie.simulator.reference import run_given
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class Labelled(Brief):
-    """Inputs of a network with their classes.
-
-    Attributes
-    ----------
-    arrays
-        (N, *shape) by the name of the network's input.
-    labels
-        int64 (N,).
-    """
-
-    arrays: Mapping[str, NDArray[Any]]
-    labels: NDArray[np.int64]
-
-    def part(self, start: int, stop: int) -> Labelled:
-        """Return samples start..stop-1."""
-        return Labelled({name: array[start:stop] for name, array in self.arrays.items()}, self.labels[start:stop])
-
-
-def labelled_inputs(network: Network, inputs: Inputs = None) -> Labelled | None:
+def labelled_inputs(network: Network, inputs: Inputs = None) -> Samples | None:
     """Return the inputs as arrays with their labels.
 
     Parameters
@@ -54,16 +33,16 @@ def labelled_inputs(network: Network, inputs: Inputs = None) -> Labelled | None:
     flow = dataflow(network)
     if flow is None or (inputs is None and network.trace is None):
         return None
-    run_on = given_inputs(layers=network.layers, dataflow=flow, activations=inputs, own=network.trace)
-    arrays = run_on.arrays
-    if run_on.labels is None:
+    labelled = given_inputs(layers=network.layers, dataflow=flow, activations=inputs, own=network.trace)
+    arrays = labelled.loaded()
+    if labelled.labels is None:
         return None
     if not arrays:
-        values = run_on.layers[network.layers[0].name].dense()
+        values = labelled.layers[network.layers[0].name].dense()
         if network.graph is not None or values is None:
             return None
         arrays = {flow.inputs[0][0]: values}
-    return Labelled(arrays, run_on.labels)
+    return Samples(arrays=arrays, labels=labelled.labels, source=labelled.source, synthetic=labelled.synthetic)
 
 
 def float32_outputs(network: Network, arrays: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
@@ -88,5 +67,5 @@ def float32_accuracy(network: Network, inputs: Inputs = None) -> float | None:
     labelled = labelled_inputs(network, inputs)
     if labelled is None:
         return None
-    right = right_answers(float32_outputs(network, labelled.arrays), labelled.labels)
+    right = right_answers(float32_outputs(network, labelled.loaded()), labelled.classes)
     return None if right is None else float(right.mean())

@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from eie.errors import TraceError
 from eie.model.geometry import Geometry
 from eie.model.graph import Graph
+from eie.model.samples import Samples
 from eie.model.trace import LayerTrace, Trace
 
 Inputs = Trace | Mapping[str, ArrayLike] | ArrayLike | None
@@ -36,22 +37,17 @@ class Part(Protocol):
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Given:
-    """Inputs of a run.
+class Given(Samples):
+    """Inputs of a run: samples of the network's own inputs, or what every layer read of them.
 
     Attributes
     ----------
     layers
-        Recorded inputs of every layer; empty where the network runs from its own inputs.
-    arrays
-        float32 (N, *shape) of each of the dataflow's inputs; empty where every layer has recorded inputs.
+        Recorded inputs of every layer; empty where the network runs from its own inputs. The arrays, float32
+        (N, *shape) by the name of each of the dataflow's inputs, are empty where every layer has recorded ones.
     """
 
     layers: Mapping[str, LayerTrace] = field(default_factory=dict)
-    arrays: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
-    labels: NDArray[np.int64] | None = None
-    source: str = "arrays"
-    synthetic: bool = False
 
     @property
     def sha256(self) -> str:
@@ -62,7 +58,7 @@ class Given:
             digest.update(np.ascontiguousarray(layer.bits).data)
             if layer.values is not None:
                 digest.update(np.ascontiguousarray(layer.values).data)
-        for name, array in self.arrays.items():
+        for name, array in self.loaded().items():
             digest.update(f"{name} {array.shape}".encode())
             digest.update(np.ascontiguousarray(array, np.float32).data)
         return digest.hexdigest()
@@ -106,9 +102,6 @@ def given_inputs(
         name: _shaped(name=name, shape=shape, recorded=recorded.get(name), first_layer=names[0])
         for name, shape in entrances.items()
     }
-    if len({len(array) for array in arrays.values()}) > 1:
-        counts = ", ".join(f"{name} {len(array)}" for name, array in arrays.items())
-        raise TraceError(f"the network's inputs hold different numbers of samples: {counts}")
     return Given(layers={}, arrays=arrays, labels=labels, source=source, synthetic=synthetic)
 
 

@@ -150,7 +150,7 @@ class Stages:
         return run_network(
             graph=graph,
             layers={layer.name: layer for layer in layers},
-            inputs=self.workload.given.arrays,
+            inputs=self.workload.given.loaded(),
             settings=Settings(data_bits=spec.data_bits, datapath=self._how.datapath, threads=self._how.threads),
             ran=ran,
         )

@@ -106,6 +106,6 @@ def _content_hash(network: Network, given: Given) -> str:
         add(network.graph.describe(), *network.graph.constants.values())
     for name, inputs in given.layers.items():
         add((name, inputs.sha256))
-    for name, array in given.arrays.items():
+    for name, array in given.loaded().items():
         add(name, array)
     return digest.hexdigest()

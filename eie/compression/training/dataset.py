@@ -1,58 +1,26 @@
 """Labelled images to train and to measure accuracy on.
 
-Comes in: a folder with the four IDX files of MNIST or Fashion-MNIST. Goes out: frozen `Examples`. Read by fine-tuning
+Comes in: a folder with the four IDX files of MNIST or Fashion-MNIST. Goes out: `eie.Samples`. Read by fine-tuning
 and by the example scripts.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from eie.errors import TraceError
 from eie.formats import idx
 from eie.model.matrix import frozen
-from eie.show.brief import Brief
+from eie.model.samples import Samples
 
 FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")
 _STEMS = {"train": "train", "test": "t10k"}
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class Examples(Brief):
-    """Inputs of a network with their right classes.
-
-    Attributes
-    ----------
-    inputs
-        float32 (N, features): one flattened input a row.
-    labels
-        int64 (N,).
-    """
-
-    inputs: NDArray[np.float32]
-    labels: NDArray[np.int64]
-
-    def __post_init__(self) -> None:
-        if self.inputs.ndim != 2 or self.labels.shape != self.inputs.shape[:1] or not len(self.labels):
-            raise TraceError(
-                f"examples: inputs {self.inputs.shape} and labels {self.labels.shape}: must be (N, features) and (N,)"
-            )
-
-    def head(self, count: int) -> Examples:
-        """Return the first ``count`` examples."""
-        return Examples(self.inputs[:count], self.labels[:count])
-
-    def tail(self, count: int) -> Examples:
-        """Return the last ``count`` examples."""
-        return Examples(self.inputs[-count:], self.labels[-count:])
-
-
-def idx_examples(folder: str | Path = FASHION_MNIST, part: Literal["train", "test"] = "train") -> Examples:
+def idx_examples(folder: str | Path = FASHION_MNIST, part: Literal["train", "test"] = "train") -> Samples:
     """Read one half of an IDX data set; pixels are divided by 255.
 
     Parameters
@@ -73,7 +41,7 @@ def idx_examples(folder: str | Path = FASHION_MNIST, part: Literal["train", "tes
     if len(images) != labels.size or labels.ndim != 1 or images.dtype != np.uint8:
         raise TraceError(f"{folder}: {part} has images {images.shape} {images.dtype} but labels {labels.shape}")
     pixels = images.reshape(len(images), -1) / np.float32(255)
-    return Examples(frozen(pixels, np.float32), frozen(labels, np.int64))
+    return Samples.of(frozen(pixels, np.float32), source=f"{folder}, {part}", labels=frozen(labels, np.int64))
 
 
 def _file(folder: Path, stem: str, kind: str) -> Path:

@@ -1,6 +1,6 @@
 """Training, fine-tuning and gradients, with torch (extra ``torch``): what compression needs beyond the weights.
 
-Comes in: a `Network` and `Examples`. Goes out: a `Network` with other values, an accuracy, gradients. Called by
+Comes in: a `Network` and labelled `Samples`. Goes out: a `Network` with other values, an accuracy, gradients. Called by
 recipes, which see it as their trainer, and by the example scripts. The same seed gives the same weights.
 """
 
@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 
 from eie.compression.pruning.parameters import LayerParameters, parameters_of, values_of
 from eie.compression.recipe import Training
-from eie.compression.training.dataset import Examples
 from eie.compression.training.torch_graph import Values, forward
 from eie.errors import EieError, ModelError
 from eie.model.network import Network
+from eie.model.samples import Samples
 from eie.show.brief import Brief
 
 if TYPE_CHECKING:
@@ -54,8 +54,8 @@ class Trainer(Brief):
         If PyTorch is not installed.
     """
 
-    train_set: Examples
-    test_set: Examples
+    train_set: Samples
+    test_set: Samples
     training: Training = field(default_factory=Training)
     progress: Callable[[str], None] = lambda _: None
 
@@ -88,12 +88,12 @@ class Trainer(Brief):
         optimiser = torch.optim.AdamW([_group(layer, training) for layer in parameters])
         # NumPy's generator, not torch's: the order of examples does not depend on how many numbers dropout draws.
         order = np.random.default_rng(training.seed)
-        steps = epochs * -(-len(examples.labels) // training.batch)
+        steps = epochs * -(-examples.count // training.batch)
         done = 0
         with self._torch():
             for epoch in range(epochs):
                 total = 0.0
-                shuffled = order.permutation(len(examples.labels))
+                shuffled = order.permutation(examples.count)
                 for inputs, labels in _batches(examples, training.batch, shuffled):
                     for group in optimiser.param_groups:
                         group["lr"] = group["first"] * _decay(done / steps)
@@ -110,10 +110,10 @@ class Trainer(Brief):
                         layer.spread()
                     done += 1
                     total += float(loss.detach()) * len(labels)
-                self.progress(f"epoch {epoch + 1}/{epochs}: loss {total / len(examples.labels):.4f}")
+                self.progress(f"epoch {epoch + 1}/{epochs}: loss {total / examples.count:.4f}")
         return replace(network, layers=tuple(layer.layer() for layer in parameters))
 
-    def accuracy(self, network: Network, examples: Examples | None = None) -> float:
+    def accuracy(self, network: Network, examples: Samples | None = None) -> float:
         """Share of ``examples`` (the test set) whose largest output is the right class, in float32."""
         import torch
 
@@ -123,7 +123,7 @@ class Trainer(Brief):
         with self._torch(), torch.no_grad():
             for inputs, labels in _batches(examples, EVALUATION_BATCH):
                 right += int((forward(network, values, inputs).argmax(1) == labels).sum())
-        return right / len(examples.labels)
+        return right / examples.count
 
     def gradients(self, network: Network) -> dict[str, NDArray[np.float32]]:
         """Gradient of the mean cross-entropy over the training set, by layer name: for the Taylor criterion.
@@ -138,7 +138,7 @@ class Trainer(Brief):
         with self._torch():
             for inputs, labels in _batches(self.train_set, EVALUATION_BATCH):
                 outputs = forward(network, values, inputs)
-                share = len(labels) / len(self.train_set.labels)
+                share = len(labels) / self.train_set.count
                 (_loss(outputs, labels) * share).backward()  # gradients of batches add up
         return _by_layer(network, {key: value.grad for key, value in values.items()})
 
@@ -174,7 +174,7 @@ class Trainer(Brief):
                     single = each(values, inputs, torch.full((len(inputs),), c))
                     for key, gradient in single.items():
                         totals[key] += torch.tensordot(shares[:, c], gradient.square(), 1)
-        return _by_layer(network, {key: total / len(examples.labels) for key, total in totals.items()})
+        return _by_layer(network, {key: total / examples.count for key, total in totals.items()})
 
     @contextmanager
     def _torch(self) -> Iterator[None]:
@@ -208,12 +208,12 @@ def _decay(done: float) -> float:
     return FINAL_SHARE + (1 - FINAL_SHARE) * (1 + math.cos(math.pi * done)) / 2
 
 
-def _batches(examples: Examples, size: int, order: NDArray[np.int64] | None = None) -> Iterator[tuple[Tensor, Tensor]]:
+def _batches(examples: Samples, size: int, order: NDArray[np.int64] | None = None) -> Iterator[tuple[Tensor, Tensor]]:
     import torch
 
-    for start in range(0, len(examples.labels), size):
+    for start in range(0, examples.count, size):
         chosen = slice(start, start + size) if order is None else order[start : start + size]
-        yield torch.tensor(examples.inputs[chosen]), torch.tensor(examples.labels[chosen])
+        yield torch.tensor(examples.read(chosen)), torch.tensor(examples.classes[chosen])
 
 
 def _loss(outputs: Tensor, labels: Tensor) -> Tensor:

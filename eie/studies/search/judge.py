@@ -7,7 +7,7 @@ by them, so the accuracy that is reported is that of samples no choice has seen.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import numpy as np
@@ -17,7 +17,8 @@ from eie.compression.training.finetune import Trainer as DataTrainer
 from eie.compression.training.trainer import Trainer
 from eie.errors import TraceError
 from eie.model.network import Network, dataflow
-from eie.results.accuracy import Labelled, float32_outputs, labelled_inputs
+from eie.model.samples import Samples
+from eie.results.accuracy import float32_outputs, labelled_inputs
 from eie.show.brief import Brief
 
 MOST_TO_CHOOSE_BY = 500
@@ -48,8 +49,8 @@ class Score(Brief):
 class Judge:
     """Two sets of samples with labels: to choose by, and to report on."""
 
-    choosing: Labelled
-    reporting: Labelled
+    choosing: Samples
+    reporting: Samples
     source: str
 
     @classmethod
@@ -65,21 +66,19 @@ class Judge:
             train, test = trainer.train_set.tail(MOST_TO_CHOOSE_BY), trainer.test_set
             name, shape = flow.inputs[0]
             choosing, reporting = (
-                Labelled({name: part.inputs.reshape(-1, *shape)}, part.labels) for part in (train, test)
+                replace(part, arrays={name: part.values.reshape(-1, *shape)}) for part in (train, test)
             )
             return cls(
                 choosing,
                 reporting,
-                f"chosen by the last {len(train.labels)} training images, reported on the test images",
+                f"chosen by the last {train.count} training images, reported on the test images",
             )
         own = labelled_inputs(network)
-        if own is None or len(own.labels) < 2 or len(own.arrays) > 1:
+        if own is None or own.count < 2 or len(own.arrays) > 1:
             return None
-        half = min(len(own.labels) // 2, MOST_TO_CHOOSE_BY)
-        rest = own.part(half, len(own.labels))
-        return cls(
-            own.part(0, half), rest, f"chosen by the first {half} samples, reported on the other {len(rest.labels)}"
-        )
+        half = min(own.count // 2, MOST_TO_CHOOSE_BY)
+        rest = own.part(half, own.count)
+        return cls(own.part(0, half), rest, f"chosen by the first {half} samples, reported on the other {rest.count}")
 
     def choose(self, network: Network) -> Score:
         """Score a network on the samples to choose by."""
@@ -90,7 +89,7 @@ class Judge:
         return score(network, self.reporting)
 
 
-def score(network: Network, samples: Labelled) -> Score:
+def score(network: Network, samples: Samples) -> Score:
     """Run a network in float32 and compare with the labels; ``samples`` may be many, they run in slices.
 
     Raises
@@ -99,21 +98,21 @@ def score(network: Network, samples: Labelled) -> Score:
         If a label is none of the network's classes.
     """
     size = 1000  # samples at a time: unrolled convolutions of a whole test set do not fit memory
-    parts = [samples.part(start, start + size) for start in range(0, len(samples.labels), size)]
-    outputs = np.concatenate([float32_outputs(network, part.arrays) for part in parts]).astype(np.float64)
-    outputs = outputs.reshape(len(samples.labels), -1)
-    if not 0 <= samples.labels.min() <= samples.labels.max() < outputs.shape[1]:
+    parts = [samples.part(start, start + size) for start in range(0, samples.count, size)]
+    outputs = np.concatenate([float32_outputs(network, part.loaded()) for part in parts]).astype(np.float64)
+    outputs = outputs.reshape(samples.count, -1)
+    if not 0 <= samples.classes.min() <= samples.classes.max() < outputs.shape[1]:
         raise TraceError(
-            f"labels from {samples.labels.min()} to {samples.labels.max()}: the network {network.name!r} tells "
+            f"labels from {samples.classes.min()} to {samples.classes.max()}: the network {network.name!r} tells "
             f"{outputs.shape[1]} classes apart"
         )
     if not _ends_in_softmax(network):
         # softmax with its largest exponent at 0, which cannot overflow
         shifted = outputs - outputs.max(axis=1, keepdims=True)
         outputs = np.exp(shifted) / np.exp(shifted).sum(axis=1, keepdims=True)
-    of_class = outputs[np.arange(len(outputs)), samples.labels]
+    of_class = outputs[np.arange(len(outputs)), samples.classes]
     loss = float(-np.log(np.maximum(of_class, 1e-30)).mean())
-    return Score(outputs.argmax(axis=1) == samples.labels, loss)
+    return Score(outputs.argmax(axis=1) == samples.classes, loss)
 
 
 def chance(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> float:

@@ -20,7 +20,6 @@ from eie.compression.training.trainer import Trainer
 from eie.errors import EieError
 from eie.importers.entrance import Model, as_network
 from eie.model.network import Network
-from eie.recording.inputs import Samples
 from eie.recording.record import record
 from eie.simulation import simulate
 from eie.spec import EIE_64PE, AcceleratorSpec
@@ -201,15 +200,15 @@ def _prunable(network: Network, granularity: str, layers: str) -> tuple[str, ...
 
 def _recorded(network: Network, judge: Judge, samples: int) -> Network:
     """Return the network with what every layer reads recorded, for its first samples; patterns only."""
-    (values,) = judge.choosing.arrays.values()
+    first = replace(judge.choosing.head(samples), source=judge.source)
     # Without its own trace, so that what is recorded stands in no doubt.
     plain = replace(network, trace=None)
-    return replace(network, trace=record(plain, Samples.of(values[:samples], judge.source)))
+    return replace(network, trace=record(plain, first))
 
 
 def _executed(network: Network, judge: Judge, samples: int, spec: AcceleratorSpec, quantity: Quantity) -> float:
     """Simulate the network on EIE from its own input, pruned layers feeding pruned layers."""
-    first = {name: values[:samples] for name, values in judge.choosing.arrays.items()}
+    first = judge.choosing.head(samples).loaded()
     result = simulate(compile_network(shared(network, spec.weight_bits), spec), first, keep_outputs=False)
     return result.latency_us if quantity == "latency_us" else result.energy().total_nj
 

@@ -1,0 +1,172 @@
+"""Inputs of a network with the right class of each, where it is known: what is recorded, trained on, scored and run.
+
+Comes in: arrays, or a way to read samples when they are wanted. Goes out: frozen `Samples`. Read by recording,
+fine-tuning, accuracy and runs. What a network's layers saw of them is a `eie.model.trace.Trace`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eie.errors import TraceError
+from eie.show.brief import Brief
+
+
+class Readable(Protocol):
+    """An array (samples, ...), or something that becomes one where it is asked."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, places: slice | NDArray[np.int64], /) -> NDArray[Any]: ...
+
+
+@dataclass(frozen=True, eq=False)
+class Lazy:
+    """Samples that are read when they are wanted, such as a folder of pictures: ``read(places)`` gives (n, ...)."""
+
+    count: int
+    read: Callable[[NDArray[np.int64]], NDArray[np.float32]]
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, places: slice | NDArray[np.int64], /) -> NDArray[np.float32]:
+        return self.read(np.arange(self.count)[places])
+
+    def taken(self, places: slice | NDArray[np.int64]) -> Lazy:
+        """Return some of the samples, still unread."""
+        kept = np.arange(self.count)[places]
+        return Lazy(len(kept), lambda some: self.read(kept[some]))
+
+
+@dataclass(frozen=True, eq=False, kw_only=True, repr=False)
+class Samples(Brief):
+    """Inputs of a network.
+
+    Attributes
+    ----------
+    arrays
+        (samples, ...) by the name of the network's input; called ``""`` where it has one and its name is not known.
+    labels
+        int64 (samples,): classes, or None.
+    source, preprocessing
+        In words, for reports and a trace's header.
+    synthetic
+        Whether they were drawn at random.
+    """
+
+    arrays: Mapping[str, Readable] = field(default_factory=dict)
+    labels: NDArray[np.int64] | None = None
+    source: str = "arrays"
+    preprocessing: str = "none"
+    synthetic: bool = False
+
+    def __post_init__(self) -> None:
+        counts = {name: len(array) for name, array in self.arrays.items()}
+        if len(set(counts.values())) > 1:
+            listed = ", ".join(f"{name} {count}" for name, count in counts.items())
+            raise TraceError(f"the network's inputs hold different numbers of samples: {listed}")
+        if self.labels is not None and counts and self.labels.shape != (self.count,):
+            held = len(self.labels) if self.labels.ndim == 1 else f"{self.labels.shape}"
+            raise TraceError(f"{self.source}: {self.count} samples but {held} labels")
+
+    @classmethod
+    def of(cls, values: NDArray[Any], source: str = "arrays", labels: NDArray[np.int64] | None = None) -> Self:
+        """Wrap an array (samples, ...).
+
+        Raises
+        ------
+        TraceError
+            If it holds no numbers, or another number of labels.
+        """
+        if values.dtype.kind not in "fiub" or values.ndim == 0 or values.size == 0:
+            raise TraceError(
+                f"{source}: inputs have shape {values.shape} {values.dtype}: must be numbers (samples, ...)"
+            )
+        return cls(arrays={"": np.asarray(values, np.float32)}, source=source, labels=labels)
+
+    @property
+    def count(self) -> int:
+        """Samples in all."""
+        return len(next(iter(self.arrays.values())))
+
+    @property
+    def classes(self) -> NDArray[np.int64]:
+        """The labels.
+
+        Raises
+        ------
+        TraceError
+            Without labels.
+        """
+        if self.labels is None:
+            raise TraceError(f"{self.source}: has no labels, which are needed here")
+        return self.labels
+
+    @property
+    def values(self) -> NDArray[np.float32]:
+        """float32 (samples, ...): all of a network's only input."""
+        return self.read(slice(None))
+
+    def read(self, places: slice | NDArray[np.int64]) -> NDArray[np.float32]:
+        """float32 (n, ...): some samples of a network's only input.
+
+        Raises
+        ------
+        TraceError
+            If there are several inputs.
+        """
+        if len(self.arrays) != 1:
+            raise TraceError(f"{self.source}: has inputs {', '.join(self.arrays)}: one is taken here")
+        return np.asarray(next(iter(self.arrays.values()))[places], np.float32)
+
+    def loaded(self) -> dict[str, NDArray[Any]]:
+        """Return every input as an array."""
+        return {name: array[:] for name, array in self.arrays.items()}
+
+    def taken(self, places: slice | NDArray[np.int64]) -> Self:
+        """Return some of the samples."""
+        arrays = {
+            n: array.taken(places) if isinstance(array, Lazy) else array[places] for n, array in self.arrays.items()
+        }
+        return replace(self, arrays=arrays, labels=None if self.labels is None else self.labels[places])
+
+    def part(self, start: int, stop: int) -> Self:
+        """Return samples start..stop-1."""
+        return self.taken(slice(start, stop))
+
+    def head(self, count: int) -> Self:
+        """Return the first samples."""
+        return self.taken(slice(count))
+
+    def tail(self, count: int) -> Self:
+        """Return the last samples."""
+        return self.taken(slice(max(0, self.count - count), None))
+
+    def choose(self, count: int | None, seed: int | None = None) -> Self:
+        """Return the first ``count`` samples, or with a seed as many drawn at random, each at most once.
+
+        Raises
+        ------
+        TraceError
+            If there are fewer.
+        """
+        count = self.count if count is None else count
+        if not 1 <= count <= self.count:
+            raise TraceError(f"{self.source}: {count} samples asked for: it holds {self.count}")
+        places = np.arange(count)
+        if seed is not None:
+            places = np.random.default_rng(seed).permutation(self.count)[:count]
+        how = "first" if seed is None else f"drawn with seed {seed}"
+        whole = count == self.count and seed is None
+        return replace(self.taken(places), source=self.source if whole else f"{self.source}, {count} samples, {how}")
+
+    def batches(self, size: int) -> Iterator[NDArray[np.float32]]:
+        """Yield a network's only input in order, at most ``size`` samples at a time."""
+        for start in range(0, self.count, size):
+            yield self.read(slice(start, start + size))
