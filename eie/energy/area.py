@@ -38,6 +38,11 @@ def area(spec: AcceleratorSpec, cell: Cell = "itrs-lop") -> Area:
     cell
         CACTI memory cell by which SRAMs are scaled to other sizes and widths.
 
+    Returns
+    -------
+    Area
+        Square millimetres by unit, and their sum.
+
     Raises
     ------
     EnergyError

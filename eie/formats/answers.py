@@ -248,6 +248,11 @@ def read_answer(source: str | Path, schema: str | None = None) -> Document:
     schema
         What it must be, as in ``"eie-result"``; any by default.
 
+    Returns
+    -------
+    Document
+        Its schema, and its values as typed as they were written.
+
     Raises
     ------
     EieError

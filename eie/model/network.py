@@ -269,7 +269,7 @@ class Layer(View):
     def headline(self) -> str:
         """Say which layer it is and how much of it is left."""
         rows, columns = self.matrix.shape
-        return f"{self.name}, {rows} x {columns} ({_kind(self)}), {self.matrix.nnz:,} weights"
+        return f"{self.name}, {rows} x {columns} ({self.geometry.kind}), {self.matrix.nnz:,} weights"
 
     def sections(self) -> tuple[Section, ...]:
         """Return shape, weights, and how they are stored."""
@@ -345,10 +345,6 @@ class Network(View):
         return (Section(name="layers", grids=(_layers_grid(self.layers),), lines=lines, notes=notes),)
 
 
-def _kind(layer: Layer) -> str:
-    return "linear" if layer.geometry is None else type(layer.geometry).__name__.lower()
-
-
 def _layers_grid(layers: Sequence[Layer]) -> Grid:
     columns = (
         Column("layer", "layer", "text"),
@@ -364,7 +360,7 @@ def _layers_grid(layers: Sequence[Layer]) -> Grid:
     rows = tuple(
         {
             "layer": layer.name,
-            "kind": _kind(layer),
+            "kind": layer.geometry.kind,
             "shape": "{} x {}".format(*layer.matrix.shape),
             "weights": layer.matrix.nnz,
             "density": layer.matrix.nnz / (layer.matrix.shape[0] * layer.matrix.shape[1]),

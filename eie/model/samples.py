@@ -25,8 +25,8 @@ class Readable(Protocol):
     def __getitem__(self, places: slice | NDArray[np.int64], /) -> NDArray[Any]: ...
 
 
-@dataclass(frozen=True, eq=False)
-class Lazy:
+@dataclass(frozen=True, eq=False, repr=False)
+class Lazy(Brief):
     """Samples that are read when they are wanted, such as a folder of pictures: ``read(places)`` gives (n, ...)."""
 
     count: int
