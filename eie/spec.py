@@ -274,12 +274,12 @@ def _fields_of(stage: Stage, without: frozenset[Stage], enforced: bool) -> tuple
         if current not in path and current not in without:
             path.add(current)
             waiting += AFTER[current]
-    found = []
+    fields = []
     for name in AcceleratorSpec.model_fields:
         read = reads(name)
         if not path.isdisjoint(read.by) or (enforced and not path.isdisjoint(read.enforced)):
-            found.append(name)
-    return tuple(found)
+            fields.append(name)
+    return tuple(fields)
 
 
 EIE_64PE = AcceleratorSpec()
@@ -317,8 +317,8 @@ def load_spec(source: str | Path | AcceleratorSpec = "EIE_64PE", overrides: Iter
     else:
         base, values = _overlay(Path(source))
     for word in overrides:
-        key, found, text = word.partition("=")
-        if not found or not key.strip():
+        key, equals, text = word.partition("=")
+        if not equals or not key.strip():
             problems.append(f"--set {word}: must be key=value, as in n_pe=128")
             continue
         try:

@@ -289,9 +289,9 @@ def _convolution(named: _Named, bias: Any) -> Layer:
 
 def _check_stated(entry: _LayerEntry, layer: Layer) -> None:
     outputs, inputs = layer.geometry.channels
-    for what, stated, found in (("inputs", entry.inputs, inputs), ("outputs", entry.outputs, outputs)):
-        if stated is not None and stated != found:
-            raise ModelError(f"{what}={stated}, but its weights have {found}")
+    for what, stated, size in (("inputs", entry.inputs, inputs), ("outputs", entry.outputs, outputs)):
+        if stated is not None and stated != size:
+            raise ModelError(f"{what}={stated}, but its weights have {size}")
 
 
 def _conv(entry: _LayerEntry, in_channels: int, out_channels: int, kernel: list[int]) -> Conv2d:

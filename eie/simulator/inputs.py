@@ -92,7 +92,7 @@ def given_inputs(
         known = dict.fromkeys([*entrances, *names])
         raise TraceError(f"trace names {', '.join(unknown)}: the network has {', '.join(known)}")
     by_layer = {layer.name: _of_layer(layer, recorded.get(layer.name)) for layer in layers}
-    kept = {name: one for name, one in by_layer.items() if one is not None}
+    kept = {name: rows for name, rows in by_layer.items() if rows is not None}
     if len(kept) == len(names):
         return Given(layers=kept, arrays={}, labels=labels, source=source, synthetic=synthetic)
     if dataflow is None:

@@ -31,6 +31,11 @@ def idx_examples(folder: str | Path = FASHION_MNIST, part: Literal["train", "tes
     part
         ``"train"`` (60,000 images) or ``"test"`` (10,000).
 
+    Returns
+    -------
+    Samples
+        float32 (N, pixels) from 0 to 1, with int64 (N,) labels.
+
     Raises
     ------
     TraceError

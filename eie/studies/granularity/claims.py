@@ -89,8 +89,8 @@ def _highest_compression(study: Rows) -> Statement:
     if len(curve) < 2 or not gains:
         return _not_shown(TEXT, claim, "needs fine-grained variants and others")
     best = max(gains, key=lambda name: gains[name])
-    found = f"{len(gains)} others: from {min(gains.values()):+.1%} to {gains[best]:+.1%} ({best}); {_tuning(study)}"
-    return Statement(place=TEXT, claim=claim, holds=gains[best] <= TOLERATED_LOSS, found=found)
+    numbers = f"{len(gains)} others: from {min(gains.values()):+.1%} to {gains[best]:+.1%} ({best}); {_tuning(study)}"
+    return Statement(place=TEXT, claim=claim, holds=gains[best] <= TOLERATED_LOSS, found=numbers)
 
 
 def _nine_to_twelve_times(study: Rows) -> Statement:
