@@ -137,14 +137,15 @@ def test_a_mutant_is_taken_out_again_and_its_source_keeps_its_time(tmp_path, mon
     seen = []
 
     def passes(self, tests, seconds):
-        seen.append((file.read_text(), tuple(tests)))
+        seen.append((file.read_text(), tuple(tests), seconds))
         (self.kernels / "eie" / "kernels-of-the-mutant").mkdir(parents=True)
         return False, "tests/test_energy.py::test_x"
 
     monkeypatch.setattr(run.Checkout, "passes", passes)
     checkout = run.Checkout(tmp_path)
-    found = checkout.judge(plan.choose(mutants(1), 1, seed=0)[0], [["tests/test_energy.py"], ["tests"]], 60)
-    assert seen == [("a = 2\n", ("tests/test_energy.py",))]
+    lists = [(["tests/test_energy.py"], 60), (["tests"], 600)]
+    found = checkout.judge(plan.choose(mutants(1), 1, seed=0)[0], lists)
+    assert seen == [("a = 2\n", ("tests/test_energy.py",), 60)]
     assert (found.killed, found.before, found.after) == (True, "a = 1", "a = 2")
     assert file.read_text() == "a = 1\n"
     assert file.stat().st_mtime_ns == before

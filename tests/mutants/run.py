@@ -98,8 +98,8 @@ class Checkout:
         failed = [line.split(" ")[1] for line in output.splitlines() if line.startswith(("FAILED ", "ERROR "))]
         return False, failed[0] if failed else "?"
 
-    def judge(self, mutant: Mutant, tests: Sequence[Sequence[str]], seconds: float) -> Verdict:
-        """Plant a mutant, run each list of tests while it survives, and put everything back."""
+    def judge(self, mutant: Mutant, tests: Sequence[tuple[Sequence[str], float]]) -> Verdict:
+        """Plant a mutant, run each list of tests, at most so many seconds, while it survives; put everything back."""
         file = self.root / mutant.path
         source, times = file.read_text(encoding="utf-8"), file.stat()
         changed = mutate(source, mutant)
@@ -107,7 +107,7 @@ class Checkout:
         start, survived, by = time.monotonic(), True, ""
         file.write_text(changed, encoding="utf-8")
         try:
-            for some in tests:
+            for some, seconds in tests:
                 survived, by = self.passes(some, seconds)
                 if not survived:
                     break
@@ -170,7 +170,7 @@ def run(mutants: Sequence[Mutant], state: Path, processes: int, whole: Sequence[
         try:
             tests = rooms[room_of(mutant.path)]
             lists = [tests, *([list(whole)] if whole else [])]
-            verdict = checkout.judge(mutant, lists, TIMES * max(limits[tuple(some)] for some in lists) + COMPILING_S)
+            verdict = checkout.judge(mutant, [(some, TIMES * limits[tuple(some)] + COMPILING_S) for some in lists])
         finally:
             free.put(checkout)
         with lock:
