@@ -132,6 +132,7 @@ def walk_single(
     values = np.empty(columns + 1, np.float32)
     raw_values = np.empty(columns + 1, np.int64)
     products = np.empty(512, np.float32)
+    code: Any
     for s in range(reals.shape[0]):
         count = np.int64(0)
         for j in range(inputs):
@@ -151,7 +152,8 @@ def walk_single(
             base = np.uint64(2 * (first_row + band * BAND))
             owner = band * columns
             for k in range(count):
-                ahead = owner + active[min(k + 2, count - 1)]
+                later: Any = min(k + 2, count - 1)
+                ahead = owner + active[later]
                 for at in range(np.uint64(starts[ahead]), np.uint64(starts[ahead + 1]), a_line):
                     fetch(packed, at)
                 value, raw_value = values[k], raw_values[k]

@@ -20,9 +20,9 @@ from typing import Any, TypeVar, cast
 
 import numba
 import numpy as np
-from llvmlite import ir
+from llvmlite import ir  # type: ignore[import-untyped]
 from numba.core.compiler_lock import global_compiler_lock
-from numba.core.runtime import rtsys
+from numba.core.runtime import rtsys  # type: ignore[attr-defined]
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
@@ -148,4 +148,4 @@ def _fetch_nothing(array: NDArray[Any], at: int) -> None:
 
 # Columns that are walked lie apart, so the processor's own prefetcher starts anew at each: asking for the next one's
 # entries ahead of time made the walk of Alex-6 1.6 times faster.
-fetch: Callable[[NDArray[Any], Any], None] = _fetch_nothing if settings.DISABLE_JIT else _fetch
+fetch: Any = _fetch_nothing if settings.DISABLE_JIT else _fetch

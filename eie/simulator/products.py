@@ -336,7 +336,7 @@ def _blocks_pay(layer: EncodedLayer, count: int, rows: RealRows) -> bool:
     writes = max(1, sum(len(encoding.writes[1]) for encoding in layer.passes)) / layer.inputs
     # Nanoseconds a weight and input, both datapaths: measured on AlexNet's and ResNet-50's layers. A single input pays
     # 17 more for each column, which short columns do not spread.
-    return 0.55 * (1 - (1 - density) ** kernels.LANES) < density * (0.85 + 17 / writes)
+    return bool(0.55 * (1 - (1 - density) ** kernels.LANES) < density * (0.85 + 17 / writes))
 
 
 def _add_fixed(
