@@ -132,6 +132,7 @@ def walk_single(
     values = np.empty(columns + 1, np.float32)
     raw_values = np.empty(columns + 1, np.int64)
     products = np.empty(512, np.float32)
+    code: Any
     for s in range(reals.shape[0]):
         count = np.int64(0)
         for j in range(inputs):
