@@ -196,7 +196,7 @@ outputs = 900
 weight_density = 0.1
 activation_density = 0.4
 """
-WORDS = ["--vary", "n_pe=1:64", "--vary", "act_queue_depth=2,4,8", "--threads", "1"]
+WORDS = ["--vary", "n_pe=1:64", "--vary", "act_queue_depth=2,4,8,16,32,64", "--threads", "1"]
 
 
 def command(folder, *more):
@@ -230,21 +230,21 @@ def test_killed_and_started_again(tmp_path, root):
     journal = tmp_path / "out" / "journal.jsonl"
     status, _, first = kill_after(tmp_path, 5, signal.SIGKILL, root)
     assert status == -signal.SIGKILL
-    assert 5 <= first < 192
+    assert 5 <= first < 384
     with journal.open("ab") as file:
         file.write(b'{"crc32": "0123abcd", "entry": {"key": "to')
     status, _, second = kill_after(tmp_path, first + 20, signal.SIGKILL, root)
     assert status == -signal.SIGKILL
-    assert first + 20 <= second < 192
+    assert first + 20 <= second < 384
     status, errors, third = kill_after(tmp_path, second + 20, signal.SIGINT, root)
     assert status == 130
     assert f"interrupted; {third} points are kept in {journal}: the same command goes on from there" in errors
     assert "Traceback" not in errors
     done = subprocess.run(command(tmp_path), cwd=root, capture_output=True, text=True, check=True)
-    assert "wrote 192 points" in done.stderr
+    assert "wrote 384 points" in done.stderr
     keys = [json.loads(line)["entry"].get("key") for line in journal.read_bytes().splitlines()[1:]]
-    assert len(keys) == len(set(keys)) == 192
-    vary = {"n_pe": list(range(1, 65)), "act_queue_depth": [2, 4, 8]}
+    assert len(keys) == len(set(keys)) == 384
+    vary = {"n_pe": list(range(1, 65)), "act_queue_depth": [2, 4, 8, 16, 32, 64]}
     assert (tmp_path / "out" / "points.csv").read_text() == eie.sweep(tmp_path / "model.toml", vary).to_csv()
 
 

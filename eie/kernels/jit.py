@@ -20,7 +20,7 @@ from typing import Any, TypeVar, cast
 
 import numba
 import numpy as np
-from llvmlite import ir  # type: ignore[import-untyped]
+from llvmlite import ir
 from numba.core.compiler_lock import global_compiler_lock
 from numba.core.runtime import rtsys  # type: ignore[attr-defined]
 from numba.extending import intrinsic
