@@ -54,7 +54,9 @@ class Workload:
             If they cannot be used.
         """
         network = model if isinstance(model, Program) else as_network(model)
-        given = given_inputs(layers=network.layers, dataflow=dataflow(network), activations=inputs, own=network.trace)
+        # A program keeps its graph; making it anew took a tenth of the call on a small layer.
+        graph = network.dataflow if isinstance(network, Program) else dataflow(network)
+        given = given_inputs(layers=network.layers, dataflow=graph, activations=inputs, own=network.trace)
         return cls(model=network.name, trace=given.source, network=network, given=given)
 
     @classmethod
