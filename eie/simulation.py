@@ -91,11 +91,11 @@ def simulate(
     if datapath not in DATAPATHS:
         raise EieError(f"datapath {datapath!r}: must be 'fixed', 'float32' or 'none'")
     workload = Workload.of(program, activations)
-    given = workload.given
+    run_inputs = workload.given
     # Nothing will be computed, so one layer's input array has to become rows here; recorded rows are used as they are.
-    if datapath == "none" and given.arrays:
-        given = replace(given, layers=_without_computing(program, given.loaded()), arrays={})
-        workload = replace(workload, given=given)
+    if datapath == "none" and run_inputs.arrays:
+        run_inputs = replace(run_inputs, layers=_without_computing(program, run_inputs.loaded()), arrays={})
+        workload = replace(workload, given=run_inputs)
     fits = {fit.layer: fit for fit in program.fit}
     # The network calls `ran` in the order of its graph, which need not be that of the layers.
     places = {layer.name: place for place, layer in enumerate(program.layers)}
@@ -124,14 +124,14 @@ def simulate(
 
     settings = Settings(data_bits=program.spec.data_bits, datapath=datapath, threads=threads)
     final: tuple[NDArray[Any], NDArray[Any]] | None = None
-    if given.arrays:
+    if run_inputs.arrays:
         output = stages.run(program.spec, ran)[0]
         # Raw fixed-point numbers rank as their values do, since a layer has one scale; accuracy asks for the rank only.
         final = output.fixed.raw, output.float32
     else:
         for layer in program.layers:
-            computed = None if datapath == "none" else _on_recorded(layer, given.layers[layer.name], settings)
-            ran(layer, given.layers[layer.name], computed)
+            computed = None if datapath == "none" else _on_recorded(layer, run_inputs.layers[layer.name], settings)
+            ran(layer, run_inputs.layers[layer.name], computed)
         # The loop's last layer is the network's end only in a sequence.
         if program.sequential and computed is not None:
             final = computed.fixed.raw, computed.float32
@@ -141,12 +141,12 @@ def simulate(
         layers=tuple(rows[layer.name] for layer in program.layers),
         engine=engine,
         # A single layer on recorded inputs is a run from the network's own input: nothing lies between.
-        drive="trace" if given.layers and len(rows) > 1 else "execution",
-        inputs_source=given.source,
-        synthetic_inputs=given.synthetic,
-        accuracy=_accuracy(given, final),
+        drive="trace" if run_inputs.layers and len(rows) > 1 else "execution",
+        inputs_source=run_inputs.source,
+        synthetic_inputs=run_inputs.synthetic,
+        accuracy=_accuracy(run_inputs, final),
         input_notes=_foreign(program, activations),
-        inputs_sha256=given.sha256,
+        inputs_sha256=run_inputs.sha256,
     )
 
 
@@ -237,11 +237,11 @@ def _on_recorded(layer: EncodedLayer, recorded: LayerTrace, settings: Settings) 
     )
 
 
-def _accuracy(given: Given, final: tuple[NDArray[Any], NDArray[Any]] | None) -> Accuracy | None:
-    if given.labels is None or final is None:
+def _accuracy(run_inputs: Given, final: tuple[NDArray[Any], NDArray[Any]] | None) -> Accuracy | None:
+    if run_inputs.labels is None or final is None:
         return None
     # Both against the same labels: what differs is then the datapath alone.
-    fixed, float32 = (right_answers(outputs, given.labels) for outputs in final)
+    fixed, float32 = (right_answers(outputs, run_inputs.labels) for outputs in final)
     if fixed is None or float32 is None:
         return None
-    return Accuracy(samples=len(given.labels), fixed=float(fixed.mean()), float32=float(float32.mean()))
+    return Accuracy(samples=len(run_inputs.labels), fixed=float(fixed.mean()), float32=float(float32.mean()))

@@ -217,9 +217,9 @@ class AcceleratorSpec(View, BaseModel):
     def entry_capacity(self) -> int:
         """Entries one PE can hold *and* address with ``ptr_bits``."""
         # 1 KiB = 8192 bits. Rows first, then entries, since a row holds whole entries only.
-        held = self.spmat_kib * 8192 // self.spmat_row_bits * self.entries_per_row
+        storable = self.spmat_kib * 8192 // self.spmat_row_bits * self.entries_per_row
         # Minus 1: the last pointer is one past the end and must be written in ptr_bits as well.
-        return min(held, (1 << self.ptr_bits) - 1)
+        return min(storable, (1 << self.ptr_bits) - 1)
 
     @property
     def pointer_capacity(self) -> int:

@@ -161,9 +161,9 @@ class Stages:
 
     def inputs(self, layer: int, spec: AcceleratorSpec) -> LayerTrace:
         """The layer's recorded inputs, or what the layers before it compute; no stored format changes those."""
-        given, name = self.workload.given, self.workload.layers[layer].name
-        if given.layers:
-            return given.layers[name]
+        recorded, name = self.workload.given.layers, self.workload.layers[layer].name
+        if recorded:
+            return recorded[name]
 
         def make() -> dict[str, LayerTrace]:
             read: dict[str, LayerTrace] = {}

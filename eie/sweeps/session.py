@@ -143,8 +143,8 @@ class Session:
         # A network is as good as its worst layer: one that failed leaves no total, so the point fails.
         good = [outcome for outcome in outcomes if isinstance(outcome, LayerOutcome)]
         assert point.spec is not None
-        given = self.loads[point.workload].given
-        note = f"synthetic inputs: {given.source}" if given.synthetic else ""
+        inputs = self.loads[point.workload].given
+        note = f"synthetic inputs: {inputs.source}" if inputs.synthetic else ""
         total = total_record(outcomes=good, spec=point.spec, cell=self.cell, inputs=note)
         return {**who, "total": total, "layers": [outcome.record for outcome in good]}
 

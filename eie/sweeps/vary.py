@@ -35,18 +35,18 @@ def read_vary(words: Iterable[str]) -> Vary:
     SpecError
         Everything that is wrong, at once: exit code 2.
     """
-    given: dict[str, str] = {}
+    texts: dict[str, str] = {}
     problems = []
     for word in words:
         field, equals, text = word.partition("=")
         if not equals or not field.strip() or not text.strip():
             problems.append(f"--vary {word}: must be field=values, as in n_pe=1:256:x2 or act_queue_depth=2,4,8")
-        elif field.strip() in given:
+        elif field.strip() in texts:
             problems.append(f"--vary {word}: {field.strip()} is varied twice: list all of its values in one --vary")
-        given[field.strip()] = text
+        texts[field.strip()] = text
     if problems:
         raise SpecError(problems)
-    return check_vary(given)
+    return check_vary(texts)
 
 
 def check_vary(vary: Mapping[str, Value | Iterable[Value]]) -> Vary:
