@@ -27,7 +27,7 @@ class EieError(Exception):
     """
 
     def __str__(self) -> str:
-        # Line by line: the breaks between several problems are ours and stay; they are the only ones that do no harm.
+        # Line by line: the breaks between several problems are ours and stay.
         return "\n".join(map(printable, super().__str__().split("\n")))
 
 

@@ -154,7 +154,6 @@ class Comparison(Answer):
         }
 
 
-# Kept out of `records`: there, keys carry the units and cycles and bytes are shown too.
 _HEADINGS = {
     "latency_us": "latency us",
     "speedup": "speedup",

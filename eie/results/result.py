@@ -106,7 +106,6 @@ class Result(Answer):
     @property
     def latency_us(self) -> float:
         """Microseconds a sample, all layers."""
-        # As `latency.mean`, without the percentiles.
         return float(self.sample_us.mean())
 
     @property

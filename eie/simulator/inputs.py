@@ -137,7 +137,7 @@ def _packed(where: str, activations: ArrayLike) -> LayerTrace | NDArray[np.float
     array = np.asarray(activations)
     if array.ndim <= 2:
         return LayerTrace.from_dense(array, where)
-    # Floats, integers, booleans. Objects are pickles, and complex numbers would lose a half in the cast.
+    # Floats, integers, booleans: complex numbers would lose their imaginary half in the cast below.
     if array.dtype.kind not in "fiub" or array.size == 0:
         raise TraceError(f"{where} has shape {array.shape} {array.dtype}: must be numbers, and some of them")
     # float32 first: what is finite in float64 may be infinite here.

@@ -47,7 +47,6 @@ from eie.spec import AcceleratorSpec, Stage, fields_of
 
 T = TypeVar("T")
 Counting = Literal["tallies", "queues", "events"]
-# Sums start from zeros of the right type, since batches come in slices.
 _BLANK: Mapping[Counting, Callable[[int, int], Tally | QueueTiming | PassTiming]] = {
     "tallies": Tally.blank,
     "queues": QueueTiming.blank,

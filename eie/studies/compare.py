@@ -88,7 +88,6 @@ def compare(
     if reference is not None:
         if reference not in ("eie", *names):
             raise EieError(f"--reference {reference}: must be eie or one of the baselines, {', '.join(names)}")
-        # The order of the columns below.
         place = ["eie", *names].index(reference)
     shapes = {layer.name: layer.shape for layer in workload.layers}
     columns, notes = [], []
@@ -97,7 +96,6 @@ def compare(
         columns.append(column)
         if baseline is not ours:
             notes += [f"{baseline.machine.name}: {note}" for note in (*baseline.notes, *matched_notes)]
-    # Ours last: readers know less of the others.
     notes += [f"EIE: {note}" for note in ours.notes]
     # Behind the notes, which go by the machine's own name.
     columns = _named_apart(columns)

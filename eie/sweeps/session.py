@@ -138,9 +138,9 @@ class Session:
             "model": self.loads[point.workload].model,
             "changes": dict(point.changes),
         }
+        # One layer that failed leaves no total, so the point fails; the first says why, the others mostly repeat it.
         if failed:
             return {**who, "error": failed[0]}
-        # A network is as good as its worst layer: one that failed leaves no total, so the point fails.
         good = [outcome for outcome in outcomes if isinstance(outcome, LayerOutcome)]
         assert point.spec is not None
         inputs = self.loads[point.workload].given

@@ -34,7 +34,6 @@ SAME_LATENCY = 0.01
 
 def statements(study: Rows) -> tuple[Statement, ...]:
     """Judge every claim."""
-    # In the order of the texts: what is left, then what it costs, then how to choose.
     checks: tuple[Callable[[Rows], Statement], ...] = (
         _highest_compression,
         _nine_to_twelve_times,
@@ -119,7 +118,6 @@ def _nine_to_twelve_times(study: Rows) -> Statement:
         for row in rows
         if row.accuracy is not None and row.accuracy >= before - TOLERATED_LOSS
     ]
-    # 1: nothing that keeps the accuracy is the unpruned network itself.
     best = max(ratios, default=1.0)
     return Statement(
         place=TEXT, claim=claim, holds=best >= LEAST_COMPRESSION, found=f"{best:.1f} times; {_tuning(study)}"

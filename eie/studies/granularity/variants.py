@@ -214,7 +214,6 @@ def _followed(network: Network, rules: list[dict[str, Any]], epochs: int, traine
     # half of the epochs while weights go, half behind: as much training as the unpruned network gets
     rounds = epochs // 2 if rules else 0
     if rules:
-        # Magnitudes that were drawn mean nothing.
         criterion = "random" if all(layer.synthetic for layer in network.layers) else "magnitude"
         steps.append({"kind": "prune", "criterion": criterion, "rule": rules})
         if rounds:
