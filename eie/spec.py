@@ -236,9 +236,10 @@ class AcceleratorSpec(View, BaseModel):
         """Leading-non-zero-detect units: a quadtree over the PEs (16 + 4 + 1 = 21 for 64 PEs)."""
         units, nodes = 0, self.n_pe
         while nodes > 1:
-            # Rounded up: a node with fewer than four children is a unit too. One PE still scans its own activations.
+            # Rounded up: a node with fewer than four children is a unit too.
             nodes = -(-nodes // 4)
             units += nodes
+        # A single PE has no tree, but still something to scan its activations with.
         return max(units, 1)
 
     def replace(self, /, **changes: Any) -> Self:

@@ -115,8 +115,8 @@ class Stages:
             stage="shared",
             layer=layer,
             spec=spec,
-            # Lowered before shared: codes belong to the matrix that is stored, and a transform's sums are on no
-            # codebook.
+            # By im2col always (docs/sweeps.md); another lowering comes in as a program. Lowered before shared, since
+            # codes belong to the matrix that is stored.
             make=lambda: share(lower(weights, "im2col")[0], spec.weight_bits),
         )
 

@@ -118,7 +118,7 @@ class Session:
         groups: dict[Any, list[Point]] = defaultdict(list)
         for point in missing:
             assert point.spec is not None
-            # The encoding is what is dear: points that share it go to one worker, which makes it once.
+            # The encoding is what is dear: points that share it are worked on together, while it is in the cache.
             groups[point.workload, encoding_key(point.spec)].append(point)
         chunks = []
         for group in groups.values():
