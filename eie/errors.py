@@ -16,6 +16,7 @@ def printable(text: str) -> str:
     """
     if text.isprintable():
         return text
+    # Letters of any script stay as they are: only what a terminal obeys instead of showing is replaced.
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
@@ -26,6 +27,7 @@ class EieError(Exception):
     """
 
     def __str__(self) -> str:
+        # Line by line: the breaks between several problems are ours and stay.
         return "\n".join(map(printable, super().__str__().split("\n")))
 
 

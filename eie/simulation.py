@@ -91,11 +91,13 @@ def simulate(
     if datapath not in DATAPATHS:
         raise EieError(f"datapath {datapath!r}: must be 'fixed', 'float32' or 'none'")
     workload = Workload.of(program, activations)
-    given = workload.given
-    if datapath == "none" and given.arrays:
-        given = replace(given, layers=_without_computing(program, given.loaded()), arrays={})
-        workload = replace(workload, given=given)
+    run_inputs = workload.given
+    # Nothing will be computed, so one layer's input array has to become rows here; recorded rows are used as they are.
+    if datapath == "none" and run_inputs.arrays:
+        run_inputs = replace(run_inputs, layers=_without_computing(program, run_inputs.loaded()), arrays={})
+        workload = replace(workload, given=run_inputs)
     fits = {fit.layer: fit for fit in program.fit}
+    # The network calls `ran` in the order of its graph, which need not be that of the layers.
     places = {layer.name: place for place, layer in enumerate(program.layers)}
     rows: dict[str, LayerResult] = {}
     products: dict[str, int] = {}
@@ -110,7 +112,10 @@ def simulate(
 
     def ran(layer: EncodedLayer, inputs: LayerTrace, computed: LayerOutputs | None) -> None:
         """Time a layer on the inputs it has just had."""
+        # Every product is timed once a pass: this is what `progress` counts up to.
         products[layer.name] = inputs.rows * len(layer.passes)
+        # Timed while the inputs are at hand: kept until the run is over, those of all layers would lie in memory
+        # together.
         activity = stages.activity(places[layer.name], program.spec, inputs)
         kept = computed if keep_outputs or computed is None else computed.summary()
         rows[layer.name] = LayerResult(
@@ -119,25 +124,29 @@ def simulate(
 
     settings = Settings(data_bits=program.spec.data_bits, datapath=datapath, threads=threads)
     final: tuple[NDArray[Any], NDArray[Any]] | None = None
-    if given.arrays:
+    if run_inputs.arrays:
         output = stages.run(program.spec, ran)[0]
+        # Raw fixed-point numbers rank as their values do, since a layer has one scale; accuracy asks for the rank only.
         final = output.fixed.raw, output.float32
     else:
         for layer in program.layers:
-            computed = None if datapath == "none" else _on_recorded(layer, given.layers[layer.name], settings)
-            ran(layer, given.layers[layer.name], computed)
+            computed = None if datapath == "none" else _on_recorded(layer, run_inputs.layers[layer.name], settings)
+            ran(layer, run_inputs.layers[layer.name], computed)
+        # The loop's last layer is the network's end only in a sequence.
         if program.sequential and computed is not None:
             final = computed.fixed.raw, computed.float32
     return Result(
         program=program,
+        # The program's order again, whatever the graph's was.
         layers=tuple(rows[layer.name] for layer in program.layers),
         engine=engine,
-        drive="trace" if given.layers and len(rows) > 1 else "execution",
-        inputs_source=given.source,
-        synthetic_inputs=given.synthetic,
-        accuracy=_accuracy(given, final),
+        # A single layer on recorded inputs is a run from the network's own input: nothing lies between.
+        drive="trace" if run_inputs.layers and len(rows) > 1 else "execution",
+        inputs_source=run_inputs.source,
+        synthetic_inputs=run_inputs.synthetic,
+        accuracy=_accuracy(run_inputs, final),
         input_notes=_foreign(program, activations),
-        inputs_sha256=given.sha256,
+        inputs_sha256=run_inputs.sha256,
     )
 
 
@@ -151,6 +160,7 @@ def as_program(model: Program | Model, spec: AcceleratorSpec | None = None) -> P
     ModelError
         If the model is none, or cannot be read.
     """
+    # By the header in the file: models are .safetensors too, so the name does not tell.
     if isinstance(model, str | Path) and Program.is_program(model):
         model = Program.load(model)
     if not isinstance(model, Program):
@@ -165,6 +175,7 @@ def as_program(model: Program | Model, spec: AcceleratorSpec | None = None) -> P
 
 def with_given_accuracy(result: Result, network: Network, inputs: Inputs) -> Result:
     """Add the accuracy of the network as it was given, before weight sharing, where the result has labels."""
+    # Without labels no second run of the whole network in float32.
     share = None if result.accuracy is None else float32_accuracy(network, inputs)
     if result.accuracy is None or share is None:
         return result
@@ -185,6 +196,7 @@ def _without_computing(program: Program, arrays: Mapping[str, NDArray[np.float32
     """Return the rows of a single layer that read its input alone; whatever else follows from results is not known."""
     layer = program.layers[0]
     graph = program.dataflow
+    # A recurrence reads its own results: the hidden state of step 2 is not known without computing step 1.
     if graph is not None and len(graph.nodes) == 1 and layer.geometry.recurrence is None:
         return {layer.name: unrolled(layer, next(iter(arrays.values())))}
     raise TraceError(
@@ -198,6 +210,8 @@ def _on_recorded(layer: EncodedLayer, recorded: LayerTrace, settings: Settings) 
     if recorded.values is None:
         return None
     values = recorded.values
+    # The bias column has activation 1.0, which must fit the format too. `initial` keeps an empty trace from raising;
+    # most bits are taken that fit the largest magnitude of the whole trace (docs/assumptions.md).
     largest = max(float(layer.has_bias), float(values.max(initial=0)), -float(values.min(initial=0)))
     fraction = fraction_bits(largest, settings.data_bits)
 
@@ -208,6 +222,7 @@ def _on_recorded(layer: EncodedLayer, recorded: LayerTrace, settings: Settings) 
         if whole is not None:
             return whole[start:stop]
         part = recorded.dense(start, stop)
+        # For mypy: values are there, see above.
         assert part is not None
         return part
 
@@ -222,10 +237,11 @@ def _on_recorded(layer: EncodedLayer, recorded: LayerTrace, settings: Settings) 
     )
 
 
-def _accuracy(given: Given, final: tuple[NDArray[Any], NDArray[Any]] | None) -> Accuracy | None:
-    if given.labels is None or final is None:
+def _accuracy(run_inputs: Given, final: tuple[NDArray[Any], NDArray[Any]] | None) -> Accuracy | None:
+    if run_inputs.labels is None or final is None:
         return None
-    fixed, float32 = (right_answers(outputs, given.labels) for outputs in final)
+    # Both against the same labels: what differs is then the datapath alone.
+    fixed, float32 = (right_answers(outputs, run_inputs.labels) for outputs in final)
     if fixed is None or float32 is None:
         return None
-    return Accuracy(samples=len(given.labels), fixed=float(fixed.mean()), float32=float(float32.mean()))
+    return Accuracy(samples=len(run_inputs.labels), fixed=float(fixed.mean()), float32=float(float32.mean()))

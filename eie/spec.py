@@ -24,11 +24,14 @@ from eie.show.sections import Column, Grid, Section
 _BOUNDS = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
 SUPPORTED_NODES_NM = (28, 32, 45)
 
+# Named here and not in the simulator, so that each field can say beside its bounds who reads it, and caches, program
+# files and docs take it from one place.
 Stage = Literal["shared", "encoded", "inputs", "slices", "tallies", "queues", "activity"]
 # The stages between weights and an `eie.Activity`, each with those whose values it is made from.
 AFTER: Mapping[Stage, tuple[Stage, ...]] = {
     "shared": (),
     "encoded": ("shared",),
+    # Not after "encoded": what a layer computes follows from its codes, however they are laid out on PEs.
     "inputs": ("shared",),
     "slices": ("encoded", "inputs"),
     "tallies": ("slices",),
@@ -79,6 +82,8 @@ class AcceleratorSpec(View, BaseModel):
     spec.n_pes=2: unknown key; did you mean n_pe?
     """
 
+    # strict: "64", 64.0 or True for a count is a slip to be named and not to be guessed. forbid: so is a misspelt
+    # field, which would leave the default in force.
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     name: Annotated[
@@ -98,22 +103,27 @@ class AcceleratorSpec(View, BaseModel):
     ] = 800.0
     act_queue_depth: Annotated[
         int,
+        # At least 2: one slot stays free, and a ring of one could never be written.
         Field(ge=2, le=1 << 20, description="ring slots per queue; one always stays free"),
         Reads(by=("queues",), costs="queue registers in every PE (not in the area model)"),
     ] = 8
     index_bits: Annotated[
         int,
+        # Up to 8: runs are stored as uint8, and so are codes below.
         Field(ge=1, le=8, description="bits of a relative row index (zero run)"),
         Reads(by=("encoded",), costs="SRAM bits of every entry; fewer of them, more padding entries"),
     ] = 4
     weight_bits: Annotated[
         int,
         Field(ge=1, le=8, description="bits of a shared-weight code; code 0 is zero"),
+        # Not "encoded" as well: what comes after a stage is made anew with it (`AFTER`).
         Reads(by=("shared",), costs="SRAM bits of every entry; twice the codebook"),
     ] = 4
     spmat_row_bits: Annotated[
         int,
         Field(ge=2, le=1 << 16, description="width of the sparse-matrix SRAM"),
+        # The row's width counts reads; with capacity enforced it also says how many entries fit, and so where a layer
+        # is cut.
         Reads(by=("tallies",), enforced=("encoded",), costs="energy of a read; fewer reads"),
     ] = 64
     spmat_kib: Annotated[
@@ -129,6 +139,7 @@ class AcceleratorSpec(View, BaseModel):
     ptr_bits: Annotated[
         int,
         Field(ge=4, le=32, description="width of a column pointer"),
+        # By "activity": reloads bring the pointers in too, and these bits are counted there.
         Reads(by=("activity",), enforced=("encoded",), costs="pointer SRAM for as many columns"),
     ] = 16
     act_kib: Annotated[
@@ -144,6 +155,7 @@ class AcceleratorSpec(View, BaseModel):
     data_bits: Annotated[
         int,
         Field(ge=4, le=32, description="width of activations, codebook and accumulators"),
+        # By "inputs": small values round to zero in narrow formats, and a zero is not broadcast.
         Reads(by=("inputs",), enforced=("encoded",), costs="activation SRAM for as many activations, wider arithmetic"),
     ] = 16
     node_nm: Annotated[
@@ -167,6 +179,7 @@ class AcceleratorSpec(View, BaseModel):
             super().__init__(**values)
         except ValidationError as error:
             known = type(self).model_fields
+            # `from None`: pydantic's own account would only repeat this in other words.
             raise SpecError([complaint(item, "spec", known) for item in error.errors()]) from None
 
     @field_validator("node_nm")
@@ -180,6 +193,8 @@ class AcceleratorSpec(View, BaseModel):
     @field_validator("spmat_row_bits")
     @classmethod
     def _row_holds_an_entry(cls, spmat_row_bits: int, info: ValidationInfo) -> int:
+        # `info.data` holds the fields declared above this one that passed: the order of fields matters, and a wrong
+        # weight_bits counts as 0 so that it is complained of once.
         entry_bits = info.data.get("weight_bits", 0) + info.data.get("index_bits", 0)
         if spmat_row_bits < entry_bits:
             raise ValueError(
@@ -195,13 +210,16 @@ class AcceleratorSpec(View, BaseModel):
     @property
     def entries_per_row(self) -> int:
         """Whole entries in one row of the sparse-matrix SRAM."""
+        # Rounded down: an entry does not straddle two rows, the rest of a row stays unused.
         return self.spmat_row_bits // self.entry_bits
 
     @property
     def entry_capacity(self) -> int:
         """Entries one PE can hold *and* address with ``ptr_bits``."""
-        held = self.spmat_kib * 8192 // self.spmat_row_bits * self.entries_per_row
-        return min(held, (1 << self.ptr_bits) - 1)
+        # 1 KiB = 8192 bits. Rows first, then entries, since a row holds whole entries only.
+        storable = self.spmat_kib * 8192 // self.spmat_row_bits * self.entries_per_row
+        # Minus 1: the last pointer is one past the end and must be written in ptr_bits as well.
+        return min(storable, (1 << self.ptr_bits) - 1)
 
     @property
     def pointer_capacity(self) -> int:
@@ -218,16 +236,20 @@ class AcceleratorSpec(View, BaseModel):
         """Leading-non-zero-detect units: a quadtree over the PEs (16 + 4 + 1 = 21 for 64 PEs)."""
         units, nodes = 0, self.n_pe
         while nodes > 1:
+            # Rounded up: a node with fewer than four children is a unit too.
             nodes = -(-nodes // 4)
             units += nodes
+        # A single PE has no tree, but still something to scan its activations with.
         return max(units, 1)
 
     def replace(self, /, **changes: Any) -> Self:
         """Return a copy with ``changes`` applied and everything validated again."""
+        # Not pydantic's `model_copy`, which takes changes unchecked.
         return type(self)(**{**self.model_dump(), **changes})
 
     def us(self, cycles: float) -> float:
         """Convert cycles to microseconds at this clock."""
+        # A MHz is a cycle a microsecond, so no factor is needed.
         return cycles / self.clock_mhz
 
     def headline(self) -> str:
@@ -266,6 +288,7 @@ def fields_of(stage: Stage, spec: AcceleratorSpec, without: Collection[Stage] = 
     return _fields_of(stage, frozenset(without), spec.enforce_capacity)
 
 
+# Cached, since every look-up in a stage cache asks; of a spec only `enforce_capacity` decides the names.
 @cache
 def _fields_of(stage: Stage, without: frozenset[Stage], enforced: bool) -> tuple[str, ...]:
     path, waiting = set[Stage](), [stage]
@@ -283,6 +306,7 @@ def _fields_of(stage: Stage, without: frozenset[Stage], enforced: bool) -> tuple
 
 
 EIE_64PE = AcceleratorSpec()
+# The paper's own projection to 28 nm (Table V).
 EIE_256PE = AcceleratorSpec(name="EIE_256PE", n_pe=256, clock_mhz=1200, node_nm=28)
 PRESETS: Mapping[str, AcceleratorSpec] = {"EIE_64PE": EIE_64PE, "EIE_256PE": EIE_256PE}
 
@@ -315,6 +339,7 @@ def load_spec(source: str | Path | AcceleratorSpec = "EIE_64PE", overrides: Iter
     elif str(source) in PRESETS:
         base = PRESETS[str(source)]
     else:
+        # A file's keys and the words overlay in one dictionary: the words, read later, win.
         base, values = _overlay(Path(source))
     for word in overrides:
         key, equals, text = word.partition("=")
@@ -324,10 +349,12 @@ def load_spec(source: str | Path | AcceleratorSpec = "EIE_64PE", overrides: Iter
         try:
             values[key.strip()] = tomllib.loads(f"value = {text}")["value"]
         except ValueError:
+            # No TOML value: text, so that name=mine needs no quotes; a count's strict field refuses it by name.
             values[key.strip()] = text
     try:
         spec = base.replace(**values)
     except SpecError as error:
+        # Joined to what was wrong with the words: everything at once.
         problems.extend(error.problems)
     if problems:
         raise SpecError(problems)
@@ -337,6 +364,7 @@ def load_spec(source: str | Path | AcceleratorSpec = "EIE_64PE", overrides: Iter
 def _overlay(path: Path) -> tuple[AcceleratorSpec, dict[str, Any]]:
     presets = ", ".join(PRESETS)
     if path.suffix != ".toml":
+        # Presets are in capitals, people type eie_64pe. A low cut-off, as there are few names to confuse.
         near = difflib.get_close_matches(str(path).upper(), PRESETS, 1, 0.5)
         hint = f"; did you mean {near[0]}?" if near else ""
         raise SpecError([f"spec {path}: must be one of {presets} or a .toml file{hint}"])
@@ -347,12 +375,14 @@ def _overlay(path: Path) -> tuple[AcceleratorSpec, dict[str, Any]]:
     preset = values.pop("preset", "EIE_64PE")
     if not isinstance(preset, str) or preset not in PRESETS:
         raise SpecError([f"{path}: preset={preset}: must be one of {presets}"])
+    # The file's own name, or every report would call it by the preset it differs from.
     values.setdefault("name", path.stem)
     return PRESETS[preset], values
 
 
 def complaint(item: Mapping[str, Any], prefix: str, keys: Iterable[str]) -> str:
     """Turn one pydantic error into ``prefix.key=value: bound``; ``keys`` are the known ones, for suggestions."""
+    # Raised by the validators above: their text is complete already.
     if item["type"] == "value_error":
         return str(item["ctx"]["error"])
     key = str(item["loc"][-1])
@@ -363,6 +393,7 @@ def complaint(item: Mapping[str, Any], prefix: str, keys: Iterable[str]) -> str:
     if item["type"] == "extra_forbidden":
         near = difflib.get_close_matches(key, keys, 1, 0.6)
         return f"{head}: unknown key; " + (f"did you mean {near[0]}?" if near else f"known: {', '.join(keys)}")
+    # The bound itself stands under the name of its constraint: no need to take pydantic's sentence apart.
     for name, sign in _BOUNDS.items():
         if name in item.get("ctx", {}):
             return f"{head}: must be {sign} {item['ctx'][name]}"

@@ -41,6 +41,7 @@ def lower(layer: Layer, lowering: Lowering) -> tuple[Layer, str | None]:
     """
     if lowering not in get_args(Lowering):
         raise ModelError(f"lowering={lowering!r}: must be 'im2col' or 'winograd'")
+    # None for im2col, which is how a convolution is held already.
     way = alternative(lowering)
     other = None if way is None else way.instead_of(layer.geometry)
     if other is None:
@@ -60,7 +61,9 @@ def relowered(layer: Layer, other: Alternative) -> Layer:
     """
     weights, bias = layer.stored_weights, layer.bias
     if layer.codebook is not None:
+        # A transform adds weights up: their sums are on no codebook, so values are needed and not codes.
         weights = layer.codebook[weights]
+        # At most one of the two is there: a shared layer may still have a bias in float32, or none.
         bias = bias if layer.bias_codes is None else layer.codebook[layer.bias_codes]
     matrix, bias = other.transformed(weights, bias)
     return replace(layer, matrix=matrix, codebook=None, bias=bias, bias_codes=None, geometry=other)
@@ -69,8 +72,11 @@ def relowered(layer: Layer, other: Alternative) -> Layer:
 def blocks(layer: Layer) -> list[Block]:
     """Return the independent matrices that a weight-shared layer consists of: one, or as Winograd's 16."""
     count = layer.geometry.products_per_row
+    # A grouped convolution stays one matrix: zeros outside its blocks are not stored, and one product serves all
+    # groups.
     if count == 1:
         return [Block(row=0, column=0, codes=layer.matrix, bias_codes=layer.bias_codes)]
+    # Exact: a matrix of such a geometry is made of `count` blocks of one size.
     outputs, inputs = (size // count for size in layer.matrix.shape)
     parts = []
     for i in range(count):
@@ -79,11 +85,13 @@ def blocks(layer: Layer) -> list[Block]:
         first, last = layer.matrix.starts[[column, column + inputs]]
         codes = SparseColumns.of(
             shape=(outputs, inputs),
+            # One more than columns: the end of the last one.
             starts=layer.matrix.starts[column : column + inputs + 1] - first,
             rows=layer.matrix.rows[first:last] - row,
             data=layer.matrix.data[first:last],
         )
         bias = None
+        # One of Winograd's 16 sums reaches all four output pixels with factor 1: a bias there is added once to each.
         if layer.bias_codes is not None and i == layer.geometry.bias_block:
             bias = layer.bias_codes[row : row + outputs]
         parts.append(Block(row=row, column=column, codes=codes, bias_codes=bias))

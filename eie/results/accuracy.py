@@ -33,11 +33,15 @@ def labelled_inputs(network: Network, inputs: Inputs = None) -> Samples | None:
     flow = dataflow(network)
     if flow is None or (inputs is None and network.trace is None):
         return None
+    # Sorted out as the simulator does it, so that float32 and fixed point are judged on the very same samples.
     labelled = given_inputs(layers=network.layers, dataflow=flow, activations=inputs, own=network.trace)
     arrays = labelled.loaded()
     if labelled.labels is None:
         return None
+    # A trace of every layer leaves the network's own inputs empty: the first layer's rows are those inputs, but only in
+    # a plain sequence.
     if not arrays:
+        # None where the trace kept masks only: nothing can be computed from a pattern.
         values = labelled.layers[network.layers[0].name].dense()
         if network.graph is not None or values is None:
             return None
@@ -49,13 +53,16 @@ def float32_outputs(network: Network, arrays: Mapping[str, NDArray[Any]]) -> NDA
     """Return the network's (first) output for arrays (N, *shape) by the name of its input."""
     flow = dataflow(network)
     assert flow is not None
+    # The first output: labels are of one answer a sample, a second output would have none.
     outputs: NDArray[np.float32] = run_given(flow, {layer.name: layer for layer in network.layers}, arrays)[0]
     return outputs
 
 
 def right_answers(outputs: NDArray[Any], labels: NDArray[np.int64]) -> NDArray[np.bool_] | None:
     """bool (N,): whether each sample's largest output is its class; None if outputs are not (N, classes[, 1, 1])."""
+    # A global average pool leaves a 1x1 map, (N, classes, 1, 1); a larger map is no set of scores.
     scores = outputs.reshape(outputs.shape[:2]) if outputs.ndim > 2 and outputs[0].size == outputs.shape[1] else outputs
+    # Fewer labels than outputs: nobody could say which sample each belongs to.
     if scores.ndim != 2 or len(scores) != len(labels):
         return None
     right: NDArray[np.bool_] = scores.argmax(axis=1) == labels

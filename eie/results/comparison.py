@@ -18,6 +18,7 @@ from eie.show.numbers import known
 from eie.show.sections import Column as TableColumn
 from eie.show.sections import Grid, Section
 
+# Stand in the layers' column; `speedup` and `efficiency` take them where they take a layer's name.
 TOTAL, MEAN = "total", "geometric mean"
 
 
@@ -69,10 +70,14 @@ class Comparison(Answer):
     def _ratio(self, column: Column, layer: str, quantity: str) -> float | None:
         reference = self.columns[self.reference]
         if layer == MEAN:
+            # Over the layers both machines have figures for: a missing one, or a time of 0, has no logarithm. Ratios
+            # are averaged geometrically, as in the paper's Figure 6: then the choice of reference does not change their
+            # order.
             ratios = [self._ratio(column, name, quantity) for name in self.layers]
-            known = [ratio for ratio in ratios if ratio]
-            return geometric_mean(known) if known else None
+            figures = [ratio for ratio in ratios if ratio]
+            return geometric_mean(figures) if figures else None
         theirs, ours = _value(reference, layer, quantity), _value(column, layer, quantity)
+        # Theirs over ours: above 1 the column is faster than the reference, 1 for the reference itself.
         return theirs / ours if theirs is not None and ours else None
 
     def records(self) -> list[dict[str, Any]]:
@@ -80,8 +85,11 @@ class Comparison(Answer):
         rows = []
         for layer in (*self.layers, TOTAL, MEAN):
             for column in self.columns:
+                # None of TOTAL and MEAN, and of a machine that is known as a whole only.
                 cost = column.costs.get(layer)
                 machine, latency = column.machine, _value(column, layer, "latency_us")
+                # us a frame into frames a second; a rate per mm2 is how the paper's Table V sets chips of unequal size
+                # side by side.
                 rate = 1e6 / latency if latency else None
                 rows.append(
                     {
@@ -113,6 +121,7 @@ class Comparison(Answer):
         columns = (
             TableColumn("layer", "layer", "text"),
             TableColumn("machine", "machine", "text"),
+            # Words and not numbers: a figure a source does not state is a dash, not an empty cell or a 0.
             *(TableColumn(key, heading, "word") for key, heading in _HEADINGS.items()),
         )
         rows = tuple(
@@ -127,6 +136,7 @@ class Comparison(Answer):
             }
             for row in self.records()
         )
+        # Layer and machine together name a row: a table that is split for its width repeats both.
         layers = Grid(columns=columns, rows=rows, keys=2, grouped=True)
         lines = (*(f"Unfair: {text}." for text in self.warnings), *(f"Note: {text}." for text in self.notes))
         machines = machines_grid([column.machine for column in self.columns])
@@ -158,6 +168,7 @@ def _value(column: Column, layer: str, quantity: str) -> float | None:
     if layer == MEAN:
         return None
     if layer == TOTAL:
+        # The column's own total and not a sum of `costs`: a machine known as a whole has no layers to add up.
         return column.latency_us if quantity == "latency_us" else column.energy_nj
     cost = column.costs.get(layer)
     return None if cost is None else getattr(cost, quantity)

@@ -36,6 +36,7 @@ class Distribution:
     @classmethod
     def of(cls, values: NDArray[Any]) -> Distribution:
         """Summarise (N,) numbers."""
+        # One sample is its own mean and percentiles; this is asked for several times a layer, so the search is saved.
         if len(values) == 1:
             return cls(*[float(values[0])] * 3)
         return cls(float(values.mean()), *(float(q) for q in np.percentile(values, (50, 99))))
@@ -87,6 +88,7 @@ class LayerResult(View):
     @property
     def cycles(self) -> float:
         """Cycles a sample, reloads of capacity passes included; an int for one sample."""
+        # Reloads count for time; efficiency below leaves them out, since they are no imbalance.
         return _per_sample(self.activity.total_cycles)
 
     @property
@@ -97,16 +99,20 @@ class LayerResult(View):
     @property
     def latency(self) -> Distribution:
         """Microseconds over the batch."""
+        # cycles / MHz = us.
         return Distribution.of(self.activity.total_cycles / self.spec.clock_mhz)
 
     @property
     def theoretical_us(self) -> float:
         """Entries of the active columns over PEs: the paper's theoretical time."""
+        # Padding entries are included: they take their slot in the pipeline like any other.
         return self.spec.us(float(self.activity.theoretical_cycles.mean()))
 
     @property
     def efficiency(self) -> float:
         """Load-balance efficiency: entries over PEs x compute cycles."""
+        # Sums before the quotient: a mean of the samples' quotients would weigh a short sample like a long one.
+        # `cycles` are without reloads, during which no PE has work to be uneven about.
         return float(self.activity.theoretical_cycles.sum() / self.activity.cycles.sum())
 
     @property
@@ -126,6 +132,7 @@ class LayerResult(View):
 
         A convolution gives (out, oh, ow), an LSTM (T, hidden), where the network ran as a graph.
         """
+        # Outputs of size 0: `summary` has let them go (keep_outputs=False) and kept errors and saturations.
         if self.computed is None or not self.computed.float32.size:
             return None
         values = self.computed.fixed.value
@@ -135,11 +142,13 @@ class LayerResult(View):
     def padding_share(self) -> float:
         """Padding entries over all entries of the active columns; 0 where nothing was issued."""
         counts = self.activity.counts
+        # At least 1 below: where nothing was active there was no padding either, and 0 / 0 would be NaN in a table.
         return float(counts["padding_entries"].sum() / max(1, counts["entries"].sum()))
 
     @property
     def imbalance(self) -> float:
         """Entries issued by the busiest PE over the mean of all; 1 is perfectly even."""
+        # Over all samples first: what counts is how rows lie on PEs, not which PE a single sample happens to load.
         issued = self.activity.per_pe["issue"].sum(axis=0)
         return float(issued.max() / issued.mean()) if issued.any() else 1.0
 
@@ -152,6 +161,7 @@ class LayerResult(View):
             inputs,
             self.spec,
             has_bias=self.encoded.has_bias,
+            # `dense_shape` has the 16 products of a Winograd tile in its width already.
             products=self.products // self.encoded.products_per_row,
         )
         return self.spec.us(cycles)
@@ -224,6 +234,7 @@ def run_notes(layer: LayerResult) -> list[str]:
     if not layer.fit.fits:
         notes.append(f"{layer.name} does not fit: {'; '.join(layer.fit.problems)} (enforce_capacity splits it)")
     elif layer.fit.passes > 1:
+        # 0 for a layer that was cut for its accumulators only: all its passes lie in the SRAMs side by side.
         share = layer.activity.reload_cycles / layer.activity.total_cycles.mean()
         weights = f"reloading weights takes {share:.0%} of it" if share else "its weights stay in the SRAMs"
         notes.append(f"{layer.name} runs in {layer.fit.passes} passes; {weights}")
@@ -243,6 +254,7 @@ def sharing_notes(layer: LayerResult) -> list[str]:
     if not shared.exact:
         error = f"relative error {shared.relative_error:.1%}"
         notes.append(f"{layer.name}: weights clustered to {shared.levels} values, {error}")
+    # A bias is one more column of codes and has to take the nearest level; see docs/assumptions.md, Numbers.
     if shared.bias_max_error > 0:
         notes.append(f"{layer.name}: bias moved to the codebook, by up to {shared.bias_max_error:.2g}")
     return notes
@@ -277,10 +289,12 @@ def layer_record(layer: LayerResult, estimates: Mapping[Method, Estimate]) -> di
         "passes": layer.fit.passes,
         "reload_cycles": layer.activity.reload_cycles,
         "fits": layer.fit.fits,
+        # Behind the named columns: the keys of `eie.activity.COUNTS` keep their names from kernel to CSV.
         **layer.counts,
     }
     for method, priced in estimates.items():
         spread = Distribution.of(priced.nj)
+        # A column's name has to be an attribute and a query's word in pandas: no hyphen.
         key = method.replace("-", "_")
         record |= {
             f"energy_{key}_nj": spread.mean,
@@ -291,4 +305,5 @@ def layer_record(layer: LayerResult, estimates: Mapping[Method, Estimate]) -> di
 
 
 def _per_sample(values: NDArray[np.int64]) -> float:
+    # An integer stays one: counts of a single sample are exact and are printed without a fraction.
     return int(values[0]) if len(values) == 1 else float(values.mean())

@@ -40,6 +40,7 @@ class Energy(Answer):
     @property
     def samples_nj(self) -> NDArray[np.float64]:
         """float64 (N,): nanojoules of each sample, all layers."""
+        # nJ add up over layers sample by sample, so that percentiles can be taken of whole samples.
         total: NDArray[np.float64] = np.sum([layer.nj for layer in self.layers], axis=0)
         return total
 
@@ -59,6 +60,7 @@ class Energy(Answer):
 
     def sections(self) -> tuple[Section, ...]:
         """Return nanojoules by layer and unit."""
+        # One method prices all layers, so the first names the units of all.
         units = list(self.layers[0].unit_nj)
         columns = (
             Column("layer", "layer", "text"),

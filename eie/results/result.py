@@ -93,6 +93,8 @@ class Result(Answer):
     @cached_property
     def sample_us(self) -> NDArray[np.float64]:
         """float64 (N,): microseconds of each sample, all layers one after the other."""
+        # Added up by sample, layers in turn: a layer is drained before the next begins. Integers up to here; the one
+        # division makes us of them (cycles / MHz).
         cycles: NDArray[np.int64] = np.sum([layer.activity.total_cycles for layer in self.layers], axis=0)
         return cycles / self.spec.clock_mhz
 
@@ -113,6 +115,7 @@ class Result(Answer):
 
     def on_cell(self, cell: Cell) -> Result:
         """Return the same result with SRAMs priced by another memory cell in all it shows and writes."""
+        # Activities know nothing of cells: no cycle has to be counted again.
         return replace(self, cell=cell)
 
     def energy(self, method: Method = "activity", cell: Cell | None = None) -> Energy:
@@ -135,6 +138,7 @@ class Result(Answer):
         problems = []
         for method in METHODS:
             try:
+                # Each method on its own: an SRAM beyond CACTI's rows stops the price by activity, not that by power.
                 priced[method] = self.energy(method, cell)
             except EnergyError as error:
                 problems.append(f"no energy by {method}: {error}")
@@ -143,6 +147,7 @@ class Result(Answer):
     def notes(self, cell: Cell | None = None) -> tuple[str, ...]:
         """What a reader must know before believing the numbers: synthetic data, capacity, clock, saturation."""
         drawn = [layer.name for layer in self.layers if layer.encoded.synthetic]
+        # From the most general to the narrowest: the model, the inputs, single layers, the clock, prices.
         notes = list(self.program.notes)
         if drawn:
             notes.append(f"synthetic weights (random masks are more even than real pruned layers): {', '.join(drawn)}")
@@ -167,6 +172,7 @@ class Result(Answer):
         batch = "1 sample" if self.samples == 1 else f"{self.samples} samples, means"
         own = "each layer on inputs drawn for it" if self.synthetic_inputs else "each layer on its own recorded inputs"
         drive = "each layer feeds the next" if self.drive == "execution" else own
+        # With one layer there is nothing between layers to say.
         if len(self.layers) == 1:
             drive = "one layer"
         return (
@@ -188,6 +194,7 @@ class Result(Answer):
             )
         computed = [layer.computed for layer in self.layers if layer.computed is not None]
         if computed:
+            # The worst and not a mean: one output that is far off can change an answer.
             worst = max(outputs.max_abs_error for outputs in computed)
             lines.append(f"Fixed point against float32: largest difference of an output {worst:.2g}.")
         lines.append(f"Inputs: {self.inputs_source}.")
@@ -224,11 +231,14 @@ class Result(Answer):
                 }
                 for method, energy in energies.items()
             },
+            # Through functions, since both raise where a table has no row: the file then says null and is written all
+            # the same.
             "area_mm2": _or_none(lambda: area_mm2(self.spec, self.cell)),
             "prices_pj": _or_none(lambda: prices_pj(self.spec, self.cell)),
             "accuracy": None if accuracy is None else vars(accuracy),
             "notes": list(self.notes()),
             "layers": [
+                # Per PE only here: a CSV row has no room for P numbers a kind.
                 {**record, "per_pe": {name: cycles.tolist() for name, cycles in layer.per_pe.items()}}
                 for record, layer in zip(self.records(), self.layers, strict=True)
             ],

@@ -38,6 +38,7 @@ def layers_grid(layers: Sequence[LayerResult], energies: Mapping[Method, Energy]
         Column("fits", "fits", "word"),
     )
     rows = tuple(
+        # By place: `Energy.layers` keeps the order of the layers.
         layer_row(layer) | {method: float(energy.layers[i].nj.mean()) for method, energy in energies.items()}
         for i, layer in enumerate(layers)
     )
@@ -53,6 +54,7 @@ def _total(layers: Sequence[LayerResult], energies: Mapping[Method, Energy], who
         "layer": "total",
         "cycles": sum(layer.cycles for layer in layers),
         "latency_us": whole.mean,
+        # Of whole samples: percentiles of layers do not add up to those of the network.
         "p50": whole.p50,
         "p99": whole.p99,
         "theoretical_us": theoretical_us,
@@ -72,6 +74,7 @@ def energy_lines(energies: Mapping[Method, Energy]) -> list[str]:
 
 
 def _cell(energy: Energy) -> str:
+    # The published power is that of the paper's own SRAMs, whatever their size: no cell enters it.
     return f", SRAM ratios CACTI 7 {energy.cell}" if energy.method == "activity" else ""
 
 
@@ -80,4 +83,5 @@ def _units(energy: Energy) -> str:
     if not total:
         return "nothing was done"
     shares = {unit: nj / total for unit, nj in energy.unit_nj().items() if nj}
+    # Largest first; sorting is stable, so equal shares keep the table's order and output stays the same byte for byte.
     return ", ".join(f"{unit} {share:.0%}" for unit, share in sorted(shares.items(), key=lambda item: -item[1]))

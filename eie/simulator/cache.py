@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 T = TypeVar("T")
+# 1 GiB. Arrays only are weighed; see `held_bytes`.
 BUDGET_BYTES = 1 << 30
 
 
@@ -28,6 +29,7 @@ class Cache:
 
     def __init__(self, budget_bytes: int = BUDGET_BYTES) -> None:
         self._budget = budget_bytes
+        # Least recently used first. A future is put in before its value exists: that is what others wait for.
         self._kept: OrderedDict[Hashable, Future[Any]] = OrderedDict()
         self._sizes: dict[Hashable, int] = {}
         self._total = 0
@@ -35,6 +37,7 @@ class Cache:
 
     def get(self, key: Hashable, make: Callable[[], T]) -> T:
         """Return the value of ``key``, made now if need be."""
+        # One value is the case of several with one name, so that locking and failing are written once.
         values: dict[str, T] = self.get_all({"value": key}, lambda _: {"value": make()})
         return values["value"]
 
@@ -68,14 +71,18 @@ class Cache:
     ) -> None:
         try:
             values = make(tuple(promised))
+        # Ctrl-C too: whoever waits for a future that nobody fills would wait for ever.
         except BaseException as error:
             with self._lock:
                 for key, _ in promised.values():
                     del self._kept[key]
+            # Dropped from the table before it fails: who asks from now on makes it anew, who waits already gets the
+            # error.
             for _, future in promised.values():
                 future.set_exception(error)
             raise
         for name, (key, future) in promised.items():
+            # Weighed before it is handed out; dropping a key takes nothing from those who hold its future.
             self._keep(key, held_bytes(values[name]))
             future.set_result(values[name])
 
@@ -99,5 +106,6 @@ def held_bytes(value: object) -> int:
     if isinstance(value, Mapping):
         return sum(map(held_bytes, value.values()))
     if dataclasses.is_dataclass(value):
+        # `vars` and not the fields: tables that a cached property has made lie there too and take the same room.
         return sum(map(held_bytes, vars(value).values()))
     return 0

@@ -22,6 +22,7 @@ from eie.model.samples import Samples
 from eie.model.trace import LayerTrace, Trace
 
 Inputs = Trace | Mapping[str, ArrayLike] | ArrayLike | None
+# Fixed, and named in the source's words: two runs without activations give the same bytes.
 SYNTHETIC_SEED = 0
 
 
@@ -54,6 +55,7 @@ class Given(Samples):
         """Of every mask, value and array: equal inputs have equal hashes."""
         digest = hashlib.sha256()
         for name, layer in self.layers.items():
+            # Mask and values: these are of the non-zero inputs alone, and only the mask says where they belong.
             digest.update(f"{name} {layer.bits.shape} {layer.products}".encode())
             digest.update(np.ascontiguousarray(layer.bits).data)
             if layer.values is not None:
@@ -75,9 +77,11 @@ def given_inputs(
         If they do not fit the network.
     """
     if activations is None:
+        # What was recorded goes before what is drawn: random inputs are too even.
         activations = own if own is not None else _synthetic(layers, dataflow)
     entrances = {} if dataflow is None else dict(dataflow.inputs)
     where = "activations of {}"
+    # A bare array can only mean the one entrance; its name then goes the way of a mapping's.
     if not isinstance(activations, Trace | Mapping):
         activations, where = {_only_entrance(layers, entrances): activations}, "activations"
     if isinstance(activations, Trace):
@@ -87,12 +91,14 @@ def given_inputs(
         recorded = {name: _packed(where.format(name), array) for name, array in activations.items()}
         labels, source, synthetic = None, "arrays", False
     names = [layer.name for layer in layers]
+    # Refused and not passed over: a misspelt layer would run on other inputs without a word.
     unknown = [name for name in recorded if name not in names and name not in entrances]
     if unknown:
         known = dict.fromkeys([*entrances, *names])
         raise TraceError(f"trace names {', '.join(unknown)}: the network has {', '.join(known)}")
     by_layer = {layer.name: _of_layer(layer, recorded.get(layer.name)) for layer in layers}
     kept = {name: rows for name, rows in by_layer.items() if rows is not None}
+    # All or nothing: with one layer missing, the recorded rows of the others would contradict what they are fed.
     if len(kept) == len(names):
         return Given(layers=kept, arrays={}, labels=labels, source=source, synthetic=synthetic)
     if dataflow is None:
@@ -111,9 +117,11 @@ def rows_or_maps(
     """Label an array file: a `Trace` of rows, or a mapping where a map's size is known from the array only."""
     entrances = {} if dataflow is None else dict(dataflow.inputs)
     name = _only_entrance(layers, entrances)
+    # Flattened to rows, a map with two open sides could not be shaped again: 6 numbers are 2 x 3 or 3 x 2.
     if array.ndim > 2 and entrances.get(name, ()).count(-1) > 1:
         return {name: array}
     if array.ndim > 2:
+        # The first axis is a batch only if there is one axis more than a sample has; else the file is one sample.
         array = array.reshape(len(array) if array.ndim > len(entrances.get(name, ())) else 1, -1)
     return Trace(layers={name: LayerTrace.from_dense(array, source)}, source=source)
 
@@ -129,8 +137,10 @@ def _packed(where: str, activations: ArrayLike) -> LayerTrace | NDArray[np.float
     array = np.asarray(activations)
     if array.ndim <= 2:
         return LayerTrace.from_dense(array, where)
+    # Floats, integers, booleans: complex numbers would lose their imaginary half in the cast below.
     if array.dtype.kind not in "fiub" or array.size == 0:
         raise TraceError(f"{where} has shape {array.shape} {array.dtype}: must be numbers, and some of them")
+    # float32 first: what is finite in float64 may be infinite here.
     array = array.astype(np.float32)
     if not np.isfinite(array).all():
         raise TraceError(f"{where} holds NaN or infinity: must be finite")
@@ -142,6 +152,7 @@ def _of_layer(layer: Part, recorded: LayerTrace | NDArray[np.float32] | None) ->
     if not isinstance(recorded, LayerTrace):
         return None
     if recorded.width != layer.inputs:
+        # A window's width says little to somebody who gave a map: the geometry adds what it wanted.
         problem = f"layer {layer.name!r} takes {layer.inputs} inputs, the activations have {recorded.width}"
         raise TraceError(problem + layer.geometry.width_hint)
     return recorded
@@ -162,12 +173,15 @@ def _shaped(
             )
     else:
         values = recorded
+    # A batch first, one sample without a batch axis second; their numbers of axes differ, so only one can match.
     for batch, rest in ((values.shape[0], values.shape[1:]), (1, values.shape)):
         if len(rest) == len(shape) and all(want in (-1, have) for want, have in zip(shape, rest, strict=True)):
             return values.reshape(batch, *rest)
     if values.ndim == 2 and shape.count(-1) <= 1:
+        # 1 (numpy's float 1.0) where every size is open.
         known = int(np.prod([size for size in shape if size != -1]))
         if values.shape[1] % known == 0 and (-1 in shape or values.shape[1] == known):
+            # numpy finds one open size itself from -1; that is why no more than one is let through.
             return values.reshape(len(values), *shape)
     wanted = " x ".join("any" if size == -1 else str(size) for size in shape)
     raise TraceError(f"the network's input {name!r} is {wanted} a sample, the activations have shape {values.shape}")
@@ -178,9 +192,12 @@ def _synthetic(layers: Sequence[Part], dataflow: Graph | None) -> Trace | Mappin
     widths = {layer.name: layer.inputs for layer in layers}
     if dataflow is not None:
         for name, shape in dataflow.inputs:
+            # A size that is made up would decide cycles: better none than any.
             if -1 in shape:
                 raise TraceError(f"no activations were given, and the size of input {name!r} is open: give some")
         widths = {name: int(np.prod(shape)) for name, shape in dataflow.inputs}
+    # As behind a ReLU, but without zeros: nothing says how many there would be. 2^-10 is above half a unit of
+    # 16-bit fixed point for any magnitude a normal draw reaches, so none becomes a zero there.
     drawn = {
         name: LayerTrace.from_dense(np.abs(rng.standard_normal(width)) + 2.0**-10) for name, width in widths.items()
     }

@@ -109,11 +109,14 @@ class Stages:
     def shared(self, layer: int, spec: AcceleratorSpec) -> tuple[Layer, ShareReport]:
         """The layer's weights as codes, convolutions by im2col."""
         weights = self.workload.layers[layer]
+        # Of a program nobody asks this: `encoded` hands out its images first.
         assert isinstance(weights, Layer)
         return self._once(
             stage="shared",
             layer=layer,
             spec=spec,
+            # By im2col always (docs/sweeps.md); another lowering comes in as a program. Lowered before shared, since
+            # codes belong to the matrix that is stored.
             make=lambda: share(lower(weights, "im2col")[0], spec.weight_bits),
         )
 
@@ -157,14 +160,15 @@ class Stages:
 
     def inputs(self, layer: int, spec: AcceleratorSpec) -> LayerTrace:
         """The layer's recorded inputs, or what the layers before it compute; no stored format changes those."""
-        given, name = self.workload.given, self.workload.layers[layer].name
-        if given.layers:
-            return given.layers[name]
+        recorded, name = self.workload.given.layers, self.workload.layers[layer].name
+        if recorded:
+            return recorded[name]
 
         def make() -> dict[str, LayerTrace]:
             read: dict[str, LayerTrace] = {}
 
             def ran(encoded: EncodedLayer, inputs: LayerTrace, _: object) -> None:
+                # Timing reads the pattern only: a bit where a value takes 32, and this is kept for a whole sweep.
                 read[encoded.name] = inputs.without_values()
 
             self.run(spec, ran)
@@ -190,6 +194,7 @@ class Stages:
         def make() -> Activity:
             encoded = self.encoded(layer, spec)
             read = self.inputs(layer, spec) if inputs is None else inputs
+            # Here and not at the border only: `time_layer` takes any pair of layer and inputs.
             if read.width != encoded.inputs:
                 raise TraceError(
                     f"layer {encoded.name!r} takes {encoded.inputs} inputs, the activations have {read.width}"
@@ -230,16 +235,20 @@ class Stages:
                     part.add_record(total.record, self._count(stage=stage, part=part, spec=spec, name=encoded.name))
             return totals
 
+        # Two stages, so that a sweep over queue depths keeps its row reads, and one over SRAM rows its cycles.
         stages: tuple[Counting, ...] = ("tallies", "queues") if self._how.engine == "fast" else ("events",)
         if self._cache is None:
             counted = count(stages)
         else:
+            # Asked together: one that is there already is not counted again with the other.
             keys: dict[str, Hashable] = {stage: self._key(stage, layer, spec) for stage in stages}
             counted = self._cache.get_all(keys, count)
+        # Broadcasts follow from the pattern, so every stage has the same.
         sent, records = counted[stages[0]].sent, [counted[stage].record for stage in stages]
         if isinstance(records[0], PassTiming):
             return sent, records[0]
         tally, queue = records
+        # For mypy: the order is that of `stages`.
         assert isinstance(tally, Tally)
         assert isinstance(queue, QueueTiming)
         return sent, PassTiming.of(queue, tally)
@@ -249,12 +258,14 @@ class Stages:
     ) -> Iterable[Slice]:
         """Scan positions of the non-zero inputs, pass by pass; those of a large batch are made anew, piece by piece."""
         if self._cache is None or inputs.rows * inputs.width > SLICE_ELEMENTS:
+            # Kept, the slices of a large batch would push everything else out of the cache.
             return slices(encoded, inputs)
         return self._once(stage="slices", layer=layer, spec=spec, make=lambda: list(slices(encoded, inputs)))
 
     def _count(self, *, stage: str, part: Slice, spec: AcceleratorSpec, name: str) -> Tally | QueueTiming | PassTiming:
         """One slice in one pass, by one stage; progress goes by the stage that takes longest."""
         if stage == "tallies":
+            # Without `advanced`: progress would count every product twice.
             return tally_pass(part.encoding, part.pattern, spec.entries_per_row, threads=self._how.threads)
 
         def advanced(products: int) -> None:
@@ -279,9 +290,13 @@ class Stages:
 
     def _key(self, stage: Stage | Counting, layer: int, spec: AcceleratorSpec) -> Hashable:
         """What two values of a stage must agree in to be the same value."""
+        # The event engine counts all at once and reads what any counting stage reads: the specs' fields name no stage
+        # "events".
         read_by: Stage = "activity" if stage == "events" else stage
+        # Recorded inputs were not computed here: data_bits then changes no zero, and a sweep over it counts once.
         recorded: tuple[Stage, ...] = ("inputs",) if self.workload.given.layers else ()
         values = tuple(getattr(spec, name) for name in fields_of(read_by, spec, recorded))
+        # The engine too, although both agree: a check of one against the other must not be handed the same record.
         return self.workload.content_hash, stage, layer, self._how.engine, self._how.datapath, values
 
 
@@ -292,6 +307,7 @@ def encoding_key(spec: AcceleratorSpec) -> tuple[Hashable, ...]:
 
 def _copied(layer: EncodedLayer) -> EncodedLayer:
     """Return the same images in records of their own, without what was derived from them."""
+    # `replace` makes new records of the same arrays; cached properties stay behind with the old ones.
     return replace(layer, passes=tuple(map(replace, layer.passes)))
 
 

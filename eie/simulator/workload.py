@@ -53,6 +53,7 @@ class Workload:
         ModelError, TraceError
             If they cannot be used.
         """
+        # Inputs are checked here, once: the stages ask for them layer by layer on every machine of a sweep.
         network = model if isinstance(model, Program) else as_network(model)
         # A program keeps its graph; making it anew took a tenth of the call on a small layer.
         graph = network.dataflow if isinstance(network, Program) else dataflow(network)
@@ -62,6 +63,7 @@ class Workload:
     @classmethod
     def of_encoded(cls, layer: EncodedLayer, inputs: LayerTrace, spec: AcceleratorSpec) -> Workload:
         """Wrap one encoded layer with its inputs."""
+        # A program of one layer, so that a bare layer takes the same way through the stages as a network.
         program = Program(name=layer.name, spec=spec, layers=(layer,), sequential=True)
         return cls(model=layer.name, trace="arrays", network=program, given=Given(layers={layer.name: inputs}))
 
@@ -74,6 +76,7 @@ class Workload:
     def content_hash(self) -> str:
         """SHA-256 over weights, structure and inputs; not over the labels."""
         if isinstance(self.network, Program):
+            # The program's own hash covers its images and their structure; the inputs alone are to be added.
             return hashlib.sha256(f"{self.network.content_hash} {self.given.sha256}".encode()).hexdigest()
         return _content_hash(self.network, self.given)
 
@@ -81,6 +84,7 @@ class Workload:
         """Return it with read-only arrays again, for which kernels are compiled; pickling loses the flag."""
         if isinstance(self.network, Program):
             return self
+        # numba compiles for read-only and writable arrays apart: without this, workers would compile kernels again.
         layers = tuple(replace(layer, matrix=_refrozen(layer.matrix)) for layer in self.network.layers)
         return replace(self, network=replace(self.network, layers=layers))
 
@@ -90,17 +94,21 @@ def _refrozen(matrix: SparseColumns) -> SparseColumns:
 
 
 def _content_hash(network: Network, given: Given) -> str:
+    # Labels as "synthetic" go in, since rows state them in their notes.
     digest = hashlib.sha256(f"{network.sequential} {given.synthetic}".encode())
 
     def add(label: object, *arrays: Any) -> None:
+        # Zeros on both sides: no label can run into its neighbour's bytes and pass for another.
         digest.update(f"\0{label}\0".encode())
         for array in arrays:
             if array is not None:
+                # Bytes alone are not enough: the same ones are other numbers in another type or shape.
                 digest.update(f"{array.dtype} {array.shape}".encode())
                 digest.update(np.ascontiguousarray(array).data)
 
     for layer in network.layers:
         matrix = layer.matrix
+        # `bias is None` is told apart, for arrays that are None leave no trace in the sum.
         label = (layer.name, matrix.shape, layer.relu, layer.synthetic, layer.bias is None, describe(layer.geometry))
         arrays = (matrix.starts, matrix.rows, matrix.data, layer.codebook, layer.bias, layer.bias_codes)
         add(label, *arrays)

@@ -81,8 +81,10 @@ def compare(
     ]
     if not others:
         raise EieError("nothing to compare with: give at least one baseline")
+    # As asked for and not as the machine calls itself: that is what a caller can write after --reference.
     names = [baseline if isinstance(baseline, str) else baseline.machine.name for baseline in baselines]
     place = 1
+    # Column 0 is EIE: 1 is the first baseline.
     if reference is not None:
         if reference not in ("eie", *names):
             raise EieError(f"--reference {reference}: must be eie or one of the baselines, {', '.join(names)}")
@@ -95,6 +97,7 @@ def compare(
         if baseline is not ours:
             notes += [f"{baseline.machine.name}: {note}" for note in (*baseline.notes, *matched_notes)]
     notes += [f"EIE: {note}" for note in ours.notes]
+    # Behind the notes, which go by the machine's own name.
     columns = _named_apart(columns)
     return Comparison(
         network=workload.name,
@@ -119,6 +122,7 @@ def as_baseline(rows: ResultRows, network: Network | None = None) -> tuple[Basel
 
 def rows_of(result: Result) -> ResultRows:
     """Return a result as the rows that its JSON file would give."""
+    # The first method that has prices, in the order of PREFERRED: one for all layers, since two would not add up.
     energies, _ = result.energies()
     method: Method | None = next((name for name in PREFERRED if name in energies), None)
     try:
@@ -134,6 +138,7 @@ def rows_of(result: Result) -> ResultRows:
             for place, layer in enumerate(result.layers)
         ),
         area_mm2=area,
+        # The column of the result's own JSON file, which `reports` names just so.
         priced_by=None if method is None else f"energy_{method.replace('-', '_')}_nj",
         notes=result.notes(),
     )
@@ -172,8 +177,10 @@ def _rows(
         model = reports.read_result(model)
     if isinstance(model, Result | ResultRows):
         if spec is not None or activations is not None:
+            # Refused and not ignored: the numbers would be another machine's than the caller believes.
             raise EieError("spec and activations are for a model that is simulated here: a result has its own")
         return (rows_of(model) if isinstance(model, Result) else model), network
+    # A program has codes but no float weights: what other machines multiply is `network`'s, where one was given.
     if isinstance(model, Program) or (isinstance(model, str | Path) and Program.is_program(model)):
         return rows_of(simulate(model, activations, spec=spec, keep_outputs=False)), network
     read = as_network(model, "an eie.Program, an eie.Result or the .json file of one")
@@ -181,12 +188,14 @@ def _rows(
 
 
 def _column(baseline: Baseline, shapes: Mapping[str, tuple[int, int, int]]) -> tuple[Column, tuple[str, ...]]:
+    # A published total has no layers to pair; its own figure is the column's total.
     whole = next((layer for layer in baseline.layers if layer.layer == WHOLE), None)
     if whole is not None:
         return Column(machine=baseline.machine, costs={}, latency_us=whole.latency_us, energy_nj=whole.energy_nj), ()
     matched = match(shapes, baseline)
     costs = [matched.costs.get(name) for name in shapes]
     sums = {
+        # None as soon as one layer misses: a sum over fewer layers would look like a fast machine.
         key: total(None if cost is None else getattr(cost, key) for cost in costs)
         for key in ("latency_us", "energy_nj")
     }
@@ -212,6 +221,7 @@ def _with_weights(workload: Workload, network: Network | None) -> Workload:
     matrices = {layer.name: layer.matrix for layer in network.layers}
     layers = tuple(
         replace(layer, matrix=matrices[layer.name])
+        # Outputs and inputs, without the products: a matrix of the same name but another shape is another model's.
         if layer.name in matrices and matrices[layer.name].shape == layer.shape[:2]
         else layer
         for layer in workload.layers
@@ -224,6 +234,7 @@ def _unfair(machines: Sequence[Machine]) -> tuple[str, ...]:
     eie, *others = machines
     warnings = []
     for machine in others:
+        # `is False`: None says that it is not known, and nothing is claimed of that.
         if eie.dram is False and machine.dram:
             warnings.append(f"EIE's weights are on the chip, {machine.name} fetches them from DRAM")
         if machine.batch is None:
@@ -233,5 +244,6 @@ def _unfair(machines: Sequence[Machine]) -> tuple[str, ...]:
                 f"EIE runs 1 sample at a time, {machine.name} {machine.batch}: its time is per sample of these"
             )
         if machine.node_nm is not None and eie.node_nm is not None and machine.node_nm != eie.node_nm:
+            # Named and not corrected: a scaling rule would put a guess into every figure.
             warnings.append(f"EIE is {eie.node_nm} nm, {machine.name} {machine.node_nm} nm; nothing is scaled")
     return tuple(warnings)

@@ -29,6 +29,8 @@ from eie.studies.compare import as_baseline, rows_of
 
 EIE = "eie"
 SPARSE = ("csr", "csc")
+# Every kind that the checked statements speak of: dense hardware, 2:4 on a tensor core (alone and filled by a batch),
+# and CSR beside the dense product on the same CPU.
 DEFAULT = ("dense", "systolic:32x32:ws", "tensor-core", "tensor-core:b64", "measured:dense", "measured:csr")
 
 
@@ -39,6 +41,7 @@ def is_sparse(machine: str) -> bool:
 
 def default_machines() -> tuple[str, ...]:
     """Return `DEFAULT`, without CSR on the CPU where scipy (extra ``compare``) is not installed."""
+    # Looked for and not imported: finding is instant, importing is not.
     return DEFAULT if find_spec("scipy") is not None else tuple(name for name in DEFAULT if name != "measured:csr")
 
 
@@ -83,9 +86,11 @@ def check(machines: Sequence[str], spec: AcceleratorSpec) -> None:
         )
     if EIE in machines or len(set(machines)) < len(machines):
         raise EieError(f"machines {', '.join(machines)}: name each once; eie is there already")
+    # Small enough that measuring it takes no time; what cannot be had fails here as it would on the network.
     layer = Layer.from_weights("probe", np.ones((2, 2)))
     probe = Workload("probe", (layer_work(layer, 1, 4, matrix=layer.matrix),))
     chosen = {name: choose(name, probe, spec).machine for name in machines}
+    # By what they are: tensor-core and tensor-core:b1 are spelt apart, but are one machine.
     for name, twin in combinations(chosen, 2):
         if chosen[name] == chosen[twin]:
             raise EieError(f"machines {name} and {twin} are the same: name it once")
@@ -112,11 +117,15 @@ def run_all(
     for i, network in enumerate(networks):
         progress(f"simulating form {i + 1} of {len(networks)}")
         program = compile_network(network, spec)
+        # The first samples and not drawn ones: every form then runs on the same.
         inputs = None if network.trace is None else network.trace.head(samples)
+        # Counts only are read from here on; accuracy is measured in float32 elsewhere.
         result = simulate(program, inputs, keep_outputs=False)
         ours, workload = as_baseline(rows_of(result), network)
         modelled = {name: choose(name, workload, spec) for name in machines if measured_task(name, workload) is None}
         runs.append(Run(program=program, result=result, workload=workload, costs={EIE: ours, **modelled}))
+    # Behind the loop over forms, and all together: timed in turns, a busy minute of the computer meets every form
+    # alike.
     timed = [(i, name, measured_task(name, run.workload)) for i, run in enumerate(runs) for name in machines]
     tasks = [(i, name, task) for i, name, task in timed if task is not None]
     if tasks:
@@ -124,5 +133,6 @@ def run_all(
         timings = measured.run_together([task for *_, task in tasks])
         for (i, name, _), timing in zip(tasks, timings, strict=True):
             runs[i] = replace(runs[i], costs={**runs[i].costs, name: timing})
+    # What was measured came last; tables have the columns as they were asked for.
     order = (EIE, *machines)
     return [replace(run, costs={name: run.costs[name] for name in order}) for run in runs]

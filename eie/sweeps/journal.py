@@ -40,12 +40,15 @@ class Journal:
         self.damaged = 0
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
+            # Bare `os` calls: a buffered file would keep lines back that a kill then takes. O_APPEND: every write goes
+            # behind the last line, wherever reading stood. O_CLOEXEC: a child would inherit the lock and hold it on.
             self._handle = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
         except OSError as error:
             raise SweepError(f"{path}: cannot be opened: {error.strerror or error}") from None
         try:
             self._lock()
             self._read()
+        # Ctrl-C while reading too: an open handle keeps the lock as long as the process lives.
         except BaseException:
             self.close()
             raise
@@ -66,11 +69,13 @@ class Journal:
 
     def append(self, entry: Entry) -> None:
         """Write one entry, which has a ``key``; it is in the file when this returns."""
+        # File first: an entry that memory has is one that a restart will find.
         self._write(line_of(entry))
         self.entries[entry["key"]] = entry
 
     def _lock(self) -> None:
         try:
+            # LOCK_NB: a sweep may run for hours, so say so rather than wait.
             fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise SweepError(
@@ -81,12 +86,15 @@ class Journal:
         content = self.path.read_bytes()
         first = line_of(HEADER)
         if not content.startswith(first):
+            # A beginning of the header, even an empty one, is a journal killed at birth: begun again. All else is
+            # somebody's file and is not touched.
             if not first.startswith(content):
                 raise SweepError(f"{self.path}: not a sweep journal of this version: use another file or folder")
             os.ftruncate(self._handle, 0)
             self._write(first)
             return
         whole = content.rfind(b"\n") + 1
+        # What follows the last line end is torn; left there, the next line would be glued to it and be lost with it.
         os.ftruncate(self._handle, whole)
         for line in content[len(first) : whole].splitlines():
             entry = entry_of(line)
@@ -98,6 +106,7 @@ class Journal:
     def _write(self, line: bytes) -> None:
         try:
             while line:
+                # A write may take a part only, as on a disk that is almost full.
                 line = line[os.write(self._handle, line) :]
         except OSError as error:
             raise SweepError(f"{self.path}: cannot be written: {error.strerror or error}") from None
@@ -105,6 +114,7 @@ class Journal:
 
 def line_of(entry: Entry) -> bytes:
     """Return an entry as a line with its checksum."""
+    # NaN is no JSON, and other readers of the file would stumble over it: better to fail here, at its source.
     text = json.dumps(entry, allow_nan=False)
     return f'{{"crc32": "{zlib.crc32(text.encode()):08x}", "entry": {text}}}\n'.encode()
 
@@ -112,6 +122,8 @@ def line_of(entry: Entry) -> bytes:
 def entry_of(line: bytes) -> Entry | None:
     """Return the entry of a line, or None if the line is not whole."""
     head, middle, rest = line.partition(b', "entry": ')
+    # Without the brace that closes the outer object. The sum is taken of the text as it was written: parsed and written
+    # again, floats or order could differ.
     text = rest[:-1]
     if not middle or head != f'{{"crc32": "{zlib.crc32(text):08x}"'.encode():
         return None

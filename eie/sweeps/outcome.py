@@ -68,11 +68,14 @@ def layer_outcome(stages: Stages, layer: int, spec: AcceleratorSpec, cell: Cell)
             estimates[method] = estimate(activity=activity, spec=spec, method=method, cell=cell)
         except EnergyError as error:
             problems.append(f"no energy by {method}: {error}")
+    # Of this spec, not of the one that was encoded for: memory sizes are no part of an encoding's key unless capacity
+    # is enforced.
     layer_fit = fit(encoded.name, encoded.passes, spec, reloads=encoded.reloads, rounds=encoded.rounds)
     result = LayerResult(encoded=encoded, spec=spec, activity=activity, fit=layer_fit, computed=None)
     record = layer_record(result, estimates)
     if "activity" in estimates:
         units = estimates["activity"].unit_nj
+        # By activity only: published power splits by time, the same shares on every row.
         record |= {f"energy_activity_{unit}_nj": float(values.mean()) for unit, values in units.items()}
     nj = {method: priced.nj for method, priced in estimates.items()}
     return LayerOutcome(record=record, cycles=activity.total_cycles, nj=nj, problems=tuple(problems))
@@ -87,9 +90,12 @@ def total_record(outcomes: Sequence[LayerOutcome], spec: AcceleratorSpec, cell: 
         What to note about the inputs, or nothing.
     """
     records = [outcome.record for outcome in outcomes]
+    # None unless a total is known below: a density or a shape of a whole network would be an average of unlike things.
     total: dict[str, Any] = dict.fromkeys(records[0])
     added = {key: sum(record[key] for record in records) for key in ADDED}
+    # Samples are added up before percentiles are taken: those of layers do not add up. cycles / MHz = us.
     latency = Distribution.of(np.sum([outcome.cycles for outcome in outcomes], axis=0) / spec.clock_mhz)
+    # Reloading weights is no imbalance; see `eie.results.table`.
     compute_us = spec.us(added["cycles"] - added["reload_cycles"])
     total |= added | {
         "samples": records[0]["samples"],
@@ -98,14 +104,17 @@ def total_record(outcomes: Sequence[LayerOutcome], spec: AcceleratorSpec, cell: 
         "latency_p50_us": latency.p50,
         "latency_p99_us": latency.p99,
         "efficiency": added["theoretical_us"] / compute_us,
+        # At least 1: without an active column there are no entries at all.
         "padding_share": added["padding_entries"] / max(1, added["entries"]),
         "speedup_over_dense": added["dense_us"] / latency.mean,
         "fits": all(record["fits"] for record in records),
     }
+    # Whether a method has prices depends on spec and cell, so the first layer speaks for all; so do its problems.
     for method in outcomes[0].nj:
         key = f"energy_{method.replace('-', '_')}"
         spread = Distribution.of(np.sum([outcome.nj[method] for outcome in outcomes], axis=0))
         for name in total:
+            # Units add up like the total; the percentiles summed along mean nothing and are set right behind the loop.
             if name.startswith(key):
                 total[name] = sum(record[name] for record in records)
         total |= {f"{key}_nj": spread.mean, f"{key}_p50_nj": spread.p50, f"{key}_p99_nj": spread.p99}
@@ -116,6 +125,7 @@ def _machine(spec: AcceleratorSpec, cell: Cell, notes: Sequence[str]) -> dict[st
     """The machine's area, and what a reader must know before believing the row."""
     area, problems = None, list(notes)
     try:
+        # An SRAM without a CACTI row costs the area only: cycles of the row stand.
         area = float(sum(area_mm2(spec, cell).values()))
     except EnergyError as error:
         problems.append(f"no area: {error}")

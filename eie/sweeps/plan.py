@@ -61,16 +61,19 @@ def workloads(models: object, traces: object) -> tuple[Workload, ...]:
     traces
         None, or one or a list of inputs as `eie.simulate` takes them, for the models without inputs of their own.
     """
+    # Lists only are several: a tuple is a pair, an array or a mapping is one input.
     shared = list(traces) if isinstance(traces, list) else [traces]
     loads: list[Workload] = []
     for model in models if isinstance(models, list) else [models]:
         if isinstance(model, tuple) and len(model) != 2:
             raise ModelError(f"a tuple of {len(model)}: must be a pair (model, inputs); several models go in a list")
+        # A pair has its own inputs, so `traces` does not multiply it.
         pairs = [model] if isinstance(model, tuple) else [(model, inputs) for inputs in shared]
         loads += [Workload.of(as_network(weights), inputs) for weights, inputs in pairs]
     labels: dict[tuple[str, str], int] = {}
     for i, load in enumerate(loads):
         count = labels[load.model, load.trace] = labels.get((load.model, load.trace), 0) + 1
+        # Rows are told apart by their labels, in tables and by `SweepResult.point`.
         if count > 1:
             loads[i] = replace(load, model=f"{load.model} ({count})")
     return tuple(loads)
@@ -87,11 +90,14 @@ def points(
     for change in changes:
         try:
             spec = base.replace(**change)
+            # Without its name, a label: the same machine called otherwise is found in the journal.
             machines.append((change, spec, "", spec.model_dump(exclude={"name"})))
         except SpecError as error:
+            # No spec to dump: base and changes are what the error follows from, and are its key.
             machines.append((change, None, str(error), {**base.model_dump(exclude={"name"}), **change}))
     return tuple(
         Point(workload=i, changes=change, spec=spec, error=error, key=_key(load.content_hash, values, cell))
+        # Workloads outside, changes inside: `search` counts on this order.
         for i, load in enumerate(loads)
         for change, spec, error, values in machines
     )
@@ -99,6 +105,7 @@ def points(
 
 def refuse_useless_values(grid: Sequence[Point]) -> None:
     """Raise `SpecError` for a value that makes no machine in any combination: a slip, not a corner of the grid."""
+    # Corners of a grid fail by combination (8-bit entries in a 7-bit SRAM row) and become rows with an error.
     good = {(name, value) for point in grid if point.spec for name, value in point.changes.items()}
     bad: dict[tuple[str, Any], str] = {}
     for point in grid:
@@ -106,6 +113,7 @@ def refuse_useless_values(grid: Sequence[Point]) -> None:
             if (name, value) not in good:
                 bad.setdefault((name, value), point.error)
     if bad:
+        # Each complaint once, in order: the value fails with every value of the other fields alike.
         raise SpecError(list(dict.fromkeys(line for error in bad.values() for line in error.splitlines())))
 
 
@@ -117,7 +125,9 @@ def engine_digest() -> str:
 
 def digest_of(package: Traversable) -> str:
     """SHA-256 over the package's version, and name and content of its modules and tables but for `OUTSIDE`."""
+    # Sources and not the version alone: a change without a new version must not hand out old rows.
     digest = hashlib.sha256(__version__.encode())
+    # Sorted, since folders are listed in another order on another machine and workers compare digests.
     for path, file in sorted(_files(package, ""), key=lambda pair: pair[0]):
         digest.update(path.encode() + b"\0" + file.read_bytes() + b"\0")
     return digest.hexdigest()
@@ -137,4 +147,6 @@ def _files(folder: Traversable, prefix: str) -> Iterator[tuple[str, Traversable]
 
 def _key(content_hash: str, spec: Mapping[str, Any], cell: Cell) -> str:
     parts = {"spec": spec, "workload": content_hash, "cell": cell, "engine": engine_digest()}
+    # Keys are compared between runs and machines: sorted, so that no order of fields enters. `repr` for values that are
+    # no JSON, which only a spec that failed can hold.
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=repr).encode()).hexdigest()

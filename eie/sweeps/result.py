@@ -22,6 +22,7 @@ from eie.sweeps.vary import Vary
 
 # Short names of what is made small; any numeric column of the total rows can be named as well.
 OBJECTIVES = {"latency": "latency_us", "energy": "energy_activity_nj", "area": "area_mm2"}
+# Behind all others in every file, whatever columns a failed point's row lacks.
 LAST = ("area_mm2", "notes", "error")
 # What a table of totals shows: column, heading, how it is written.
 SHOWN: tuple[tuple[str, str, Format], ...] = (
@@ -69,6 +70,7 @@ class SweepResult(Answer):
     @classmethod
     def of(cls, rows: Sequence[Record], vary: Vary, spec: AcceleratorSpec, *, cell: Cell = "itrs-lop") -> SweepResult:
         """Give all rows the same keys, in the same order."""
+        # In order of appearance: a failed point has few keys, so one row's cannot stand for all.
         keys = dict.fromkeys(key for row in rows for key in row if key not in LAST)
         order = (*keys, *LAST)
         same = tuple({key: row.get(key) for key in order} for row in rows)
@@ -122,10 +124,12 @@ class SweepResult(Answer):
         marked: set[tuple[Any, ...]] = set()
         for workload in self.workloads:
             rows = [row for row in self.totals if (row["model"], row["trace"]) == workload]
+            # Without a figure a point can neither beat nor be beaten: it is left out, not taken for 0.
             rows = [row for row in rows if all(row[column] is not None for column in columns)]
             if not rows:
                 continue
             values = np.array([[row[column] for column in columns] for row in rows], np.float64)
+            # By point, not by row: its layers' rows are flagged with it.
             marked |= {self.point(row) for row, best in zip(rows, undominated(values), strict=True) if best}
         flagged = tuple({**row, "pareto": self.point(row) in marked} for row in self.rows)
         return replace(self, rows=flagged, objectives=objectives)
@@ -193,6 +197,7 @@ def objective_columns(objectives: Iterable[str], rows: Sequence[Mapping[str, Any
         raise SweepError(f"no objectives: name one or more of {', '.join(OBJECTIVES)}")
     for name in columns:
         values = [row.get(name) for row in rows]
+        # bool apart: True is an int to Python, yet "fits" has no small and large.
         if any(isinstance(value, str | bool) for value in values) or (rows and name not in rows[0]):
             raise SweepError(f"objective {name!r}: must be {', '.join(OBJECTIVES)} or a numeric column")
     return columns
@@ -200,6 +205,7 @@ def objective_columns(objectives: Iterable[str], rows: Sequence[Mapping[str, Any
 
 def undominated(values: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Say of each row of (N, M) whether no other row is as small everywhere and smaller somewhere; equals all stay."""
+    # lexsort's last key counts first: reversed, the first objective leads.
     order = np.lexsort(values.T[::-1])
     best = np.zeros(len(values), bool)
     front = np.empty((0, values.shape[1]))

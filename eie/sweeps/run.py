@@ -93,13 +93,16 @@ def sweep(
     >>> [(row["act_queue_depth"], row["cycles"], row["stall_cycles"]) for row in result.layers]
     [(2, 32, 13), (3, 32, 9), (8, 32, 0)]
     """
+    # Everything that can be wrong with the call is found before a file is opened or a thread started.
     values = check_vary(vary)
     if cell not in get_args(Cell):
         raise EnergyError(f"sram cell {cell!r}: must be one of {', '.join(get_args(Cell))}")
     loads = workloads(models, trace)
     with ExitStack() as stack:
+        # Journal before workers: a folder that another sweep uses is refused before models are sent anywhere.
         book = stack.enter_context(Journal(journal)) if journal is not None else None
         workers: Workers = Threads(loads, threads) if client is None else Cluster(loads, client)
+        # Leaves before the journal does (last in, first out): nobody works any more when the lock is given back.
         stack.callback(workers.close)
         session = Session(
             loads=loads, cell=cell, workers=workers, journal=book, retry_failed=retry_failed, progress=progress
@@ -110,9 +113,11 @@ def sweep(
                 asked = search(session=session, vary=values, spec=spec, objectives=objectives, trials=trials)
             else:
                 asked = points(loads=loads, base=spec, changes=grid(values), cell=cell)
+                # For grids only: a search meets a few of the combinations, too few to call a value useless.
                 refuse_useless_values(asked)
                 session.evaluate(asked)
         except KeyboardInterrupt:
+            # Without a journal nothing was kept that one could go on from.
             if book is None:
                 raise
             raise SweepInterrupted(

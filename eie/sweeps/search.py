@@ -18,6 +18,7 @@ from eie.sweeps.result import objective_columns
 from eie.sweeps.session import Session
 from eie.sweeps.vary import Vary, grid
 
+# Neither is an option: another seed or batch would propose other points, and a search could not go on.
 SEED = 0
 BATCH = 8
 
@@ -40,20 +41,25 @@ def search(
     try:
         import optuna
     except ModuleNotFoundError:
+        # Loaded here and not above: it is an extra, and grids do without.
         raise EieError("a search needs Optuna: pip install 'eie[dse]'") from None
     if trials < 1:
         raise SweepError(f"trials={trials}: must be >= 1")
+    # Names can be checked against rows once there are some; see `_goal`.
     columns = objective_columns(objectives)
+    # A sampler proposes points twice: a whole grid this small costs less than the search of it.
     if math.prod(map(len, vary.values())) <= trials:
         everything = points(loads=session.loads, base=spec, changes=grid(vary), cell=session.cell)
         session.evaluate(everything)
         return everything
+    # It would write a line a trial to stderr, where our progress goes.
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     sampler = optuna.samplers.TPESampler(seed=SEED)
     study = optuna.create_study(directions=["minimize"] * len(columns), sampler=sampler)
     tried: list[Point] = []
     loads = len(session.loads)
     for start in range(0, trials, BATCH):
+        # All of a batch are asked before any is told: proposals then depend on no thread's speed.
         asked = [study.ask() for _ in range(min(BATCH, trials - start))]
         # An index into the values keeps their order, of whatever type they are.
         changes = [
@@ -61,9 +67,12 @@ def search(
             for trial in asked
         ]
         batch = points(loads=session.loads, base=spec, changes=changes, cell=session.cell)
+        # Progress counts points, a trial has one for every workload.
         session.evaluate(batch, before=start * loads, total=trials * loads)
         for i, trial in enumerate(asked):
+            # `points` lists all trials of the first workload, then of the second: a trial's own lie len(asked) apart.
             goal = _goal(session, batch[i :: len(asked)], columns)
+            # A failed trial is told as failed, so that the sampler learns from it no figure that was made up.
             study.tell(trial, goal, state=None if goal else optuna.trial.TrialState.FAIL)
         tried += batch
     return tuple(tried)
@@ -75,6 +84,7 @@ def _goal(session: Session, trial: Sequence[Point], columns: Sequence[str]) -> l
     if any("error" in entry for entry in entries):
         return None
     totals = [entry["total"] for entry in entries]
+    # The first rows are the first chance to see that an objective is no numeric column.
     objective_columns(columns, totals)
     if any(total[column] is None for total in totals for column in columns):
         return None

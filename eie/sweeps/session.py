@@ -24,6 +24,7 @@ from eie.sweeps.result import SweepResult
 from eie.sweeps.vary import Vary
 from eie.sweeps.workers import Job, Outcome, Workers
 
+# Points between two writes to the journal, and so what a kill may cost.
 LARGEST_CHUNK = 64
 
 
@@ -42,20 +43,24 @@ class Session:
         self.loads, self.cell = loads, cell
         self._workers, self._journal, self._progress = workers, journal, progress
         kept = journal.entries if journal else {}
+        # Keys hold the whole digest; 16 digits are enough to tell a reader that lines are of another state.
         self._engine = plan.engine_digest()[:16]
         self.notes = () if journal is None else _not_continued(journal, self._engine)
+        # Left out, failed points are missing again; their new lines replace the old ones in the journal.
         self.entries: dict[str, Entry] = {
             key: entry for key, entry in kept.items() if not (retry_failed and "error" in entry)
         }
 
     def evaluate(self, wanted: Sequence[Point], before: int = 0, total: int | None = None) -> None:
         """Make an entry for every point that has none; ``before`` and ``total`` are for the progress of a search."""
+        # By key: a point asked for twice is made once.
         missing = {point.key: point for point in wanted if point.key not in self.entries}
         total = len(wanted) if total is None else total
         done = before + len(wanted) - len(missing)
         self._report(done, total)
         for point in missing.values():
             if point.spec is None:
+                # First, since they need no worker.
                 self._keep(self._entry(point, [point.error]))
                 done += 1
         chunks = self._chunks([point for point in missing.values() if point.spec is not None])
@@ -68,17 +73,21 @@ class Session:
                 cell=self.cell,
             )
             for i, chunk in enumerate(chunks)
+            # All layers of a chunk before the next chunk: its points are whole, and in the journal, as early as can be.
             for layer in range(len(self.loads[chunk[0].workload].layers))
         ]
         arrived: dict[int, dict[int, list[Outcome]]] = defaultdict(dict)
+        # Closed on Ctrl-C too: the generator's `finally` drops the jobs that wait, now and not when it is collected.
         with closing(self._workers.outcomes(jobs)) as arriving:
             for job, outcomes in arriving:
                 layers = arrived[job.chunk]
                 layers[job.layer] = outcomes
                 if len(layers) == len(self.loads[job.workload].layers):
+                    # What is entered is let go: samples of all points would fill the memory.
                     del arrived[job.chunk]
                     chunk = chunks[job.chunk]
                     for i, point in enumerate(chunk):
+                        # Sorted, since layers arrive in any order and sums of floats depend on it.
                         self._keep(self._entry(point, [layers[layer][i] for layer in sorted(layers)]))
                     done += len(chunk)
                     self._report(done, total)
@@ -91,6 +100,8 @@ class Session:
             return (point.workload, *(places[field][value] for field, value in point.changes.items()))
 
         rows: list[Record] = []
+        # Once each: a search proposes points twice. Workloads of the same content share keys, but keep rows of their
+        # own.
         for point in sorted({(point.workload, point.key): point for point in asked}.values(), key=order):
             load = self.loads[point.workload]
             who = {"model": load.model, "trace": load.trace, **point.changes}
@@ -107,10 +118,12 @@ class Session:
         groups: dict[Any, list[Point]] = defaultdict(list)
         for point in missing:
             assert point.spec is not None
+            # The encoding is what is dear: points that share it are worked on together, while it is in the cache.
             groups[point.workload, encoding_key(point.spec)].append(point)
         chunks = []
         for group in groups.values():
             layers = len(self.loads[group[0].workload].layers)
+            # Two jobs a worker at the least, rounded up: with one each, all would wait for the slowest.
             pieces = -(-self._workers.width * 2 // (len(groups) * layers))
             size = min(LARGEST_CHUNK, -(-len(group) // pieces))
             chunks += [group[i : i + size] for i in range(0, len(group), size)]
@@ -125,12 +138,13 @@ class Session:
             "model": self.loads[point.workload].model,
             "changes": dict(point.changes),
         }
+        # One layer that failed leaves no total, so the point fails; the first says why, the others mostly repeat it.
         if failed:
             return {**who, "error": failed[0]}
         good = [outcome for outcome in outcomes if isinstance(outcome, LayerOutcome)]
         assert point.spec is not None
-        given = self.loads[point.workload].given
-        note = f"synthetic inputs: {given.source}" if given.synthetic else ""
+        inputs = self.loads[point.workload].given
+        note = f"synthetic inputs: {inputs.source}" if inputs.synthetic else ""
         total = total_record(outcomes=good, spec=point.spec, cell=self.cell, inputs=note)
         return {**who, "total": total, "layers": [outcome.record for outcome in good]}
 

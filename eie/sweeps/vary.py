@@ -23,6 +23,7 @@ from eie.spec import AcceleratorSpec
 Value = int | float | bool | str
 Changes = dict[str, Value]
 Vary = dict[str, tuple[Value, ...]]
+# A slip as in 1:1e12 must not fill the memory before anybody sees it.
 MOST_VALUES = 1_000_000
 
 
@@ -34,18 +35,18 @@ def read_vary(words: Iterable[str]) -> Vary:
     SpecError
         Everything that is wrong, at once: exit code 2.
     """
-    given: dict[str, str] = {}
+    texts: dict[str, str] = {}
     problems = []
     for word in words:
         field, equals, text = word.partition("=")
         if not equals or not field.strip() or not text.strip():
             problems.append(f"--vary {word}: must be field=values, as in n_pe=1:256:x2 or act_queue_depth=2,4,8")
-        elif field.strip() in given:
+        elif field.strip() in texts:
             problems.append(f"--vary {word}: {field.strip()} is varied twice: list all of its values in one --vary")
-        given[field.strip()] = text
+        texts[field.strip()] = text
     if problems:
         raise SpecError(problems)
-    return check_vary(given)
+    return check_vary(texts)
 
 
 def check_vary(vary: Mapping[str, Value | Iterable[Value]]) -> Vary:
@@ -69,6 +70,7 @@ def check_vary(vary: Mapping[str, Value | Iterable[Value]]) -> Vary:
             continue
         if not listed:
             problems.append(f"vary.{field}: no values")
+        # Ranges may overlap: each value once, where it stands first.
         checked[field] = tuple(dict.fromkeys(listed))
     if problems:
         raise SpecError(problems)
@@ -101,6 +103,7 @@ def grid(vary: Vary) -> Iterator[Changes]:
 
 
 def _unknown(field: str) -> str:
+    # A field like others, but rows would differ in it alone.
     if field == "name":
         return "vary.name: a label; vary a field that changes the machine"
     if field in AcceleratorSpec.model_fields:
@@ -113,6 +116,7 @@ def _unknown(field: str) -> str:
 def _plain(values: Value | Iterable[Value]) -> tuple[Value, ...]:
     """Return one or several values as Python's own numbers, which the spec insists on."""
     array = values if isinstance(values, Iterable) else [values]
+    # Strict fields refuse numpy's integers, which np.arange and a DataFrame's column give.
     return tuple(value.item() if isinstance(value, np.generic) else value for value in array)
 
 
@@ -123,7 +127,9 @@ def _range(text: str) -> list[Value]:
     try:
         first, last, by = (_number(part) for part in (*parts[:2], step.lstrip("x")))
     except ValueError:
+        # Neither rises nor falls, so that one message serves all that is no range.
         first, last, by = 0, 0, 0
+    # A factor of 1, a step of 0 or a product from 0 would never arrive.
     rising = by > 1 and first > 0 if geometric else by > 0
     falling = 0 < by < 1 and first > 0 if geometric else by < 0
     if len(parts) > 3 or not (rising or falling) or (last < first if rising else last > first):
@@ -133,6 +139,7 @@ def _range(text: str) -> list[Value]:
     slack = 1e-9 * abs(last)  # 0.1 + 2 x 0.1 is a little more than 0.3
     while at <= last + slack if rising else at >= last - slack:
         values.append(at)
+        # From the first value each time, not from the last one: errors of rounding do not add up.
         at = at * by if geometric else first + len(values) * by
         if len(values) > MOST_VALUES:
             raise SweepError(f"{text!r} has more than {MOST_VALUES:,} values")
@@ -141,6 +148,7 @@ def _range(text: str) -> list[Value]:
 
 def _number(text: str) -> int | float:
     try:
+        # Integers stay integers: the spec's strict counts refuse 2.0.
         return int(text)
     except ValueError:
         value = float(text)
@@ -154,4 +162,6 @@ def _value(text: str) -> Value:
         value = tomllib.loads(f"value = {text}")["value"]
     except ValueError:
         return text
+    # TOML also knows dates and lists, which no field takes: left as text, the spec's own complaint quotes what was
+    # typed.
     return value if isinstance(value, int | float | bool | str) else text

@@ -24,6 +24,7 @@ from eie.sweeps.outcome import LayerOutcome, layer_outcome
 from eie.sweeps.plan import engine_digest
 
 Outcome = LayerOutcome | str
+# A job that takes its worker's memory with it would do so for ever.
 ATTEMPTS = 4
 CONNECT_SECONDS = 15
 
@@ -55,6 +56,7 @@ class Threads:
     """Threads of this process; kernels run without the interpreter lock."""
 
     def __init__(self, workloads: Sequence[Workload], threads: int | None) -> None:
+        # One for all workloads: the budget is of the process.
         cache = Cache()
         self._stages = [Stages(workload, cache) for workload in workloads]
         self.width = threads or os.cpu_count() or 1
@@ -63,10 +65,13 @@ class Threads:
         """See `Workers`. When the caller stops early, jobs that have not begun are dropped."""
         pool = ThreadPoolExecutor(self.width)
         try:
+            # No processes: kernels release the lock, and threads share encodings without copies.
             running = {pool.submit(run_job, self._stages[job.workload], job): job for job in jobs}
             for future in as_completed(running):
+                # Popped, so that outcomes go as soon as the run has entered them.
                 yield running.pop(future), future.result()
         finally:
+            # A kernel cannot be stopped midway: the jobs at hand are waited for, those behind them dropped.
             pool.shutdown(wait=True, cancel_futures=True)
 
     def close(self) -> None:
@@ -91,12 +96,14 @@ class Cluster:
         self._owned = isinstance(client, str)
         if isinstance(client, str):
             try:
+                # Not the default client: the caller may have one of their own in this process.
                 client = dask.Client(client, timeout=CONNECT_SECONDS, set_as_default=False)
             except (OSError, ValueError) as error:
                 raise EieError(f"scheduler {client}: does not answer: {error}") from None
         self._client, address = client, client.scheduler.address
         try:
             client.wait_for_workers(1, timeout=CONNECT_SECONDS)
+            # Before any job: rows of other sources must not enter the journal under this one's keys.
             digests = client.run(engine_digest)
         except TimeoutError:
             self.close()
@@ -105,6 +112,7 @@ class Cluster:
         if others:
             self.close()
             raise EieError(f"workers {', '.join(others)}: have another version of eie: install the same everywhere")
+        # Workers may leave between the two questions; a width of 0 would ask for chunks without end.
         self.width = max(1, sum(client.nthreads().values()))
 
     def outcomes(self, jobs: Sequence[Job]) -> Generator[tuple[Job, list[Outcome]]]:
@@ -126,18 +134,25 @@ class Cluster:
     def _attempt(self, jobs: Sequence[Job]) -> Generator[tuple[Job, list[Outcome] | None]]:
         """Do the jobs once; None stands for one that was lost together with its worker."""
         dask = _dask()
+        # Only what is still wanted: a second attempt may concern one workload of many.
         used = sorted({job.workload for job in jobs})
         data = dict(
+            # hash=False: named by content, a workload whose last copy died would be taken for the lost one.
             zip(used, self._client.scatter([self._workloads[i] for i in used], broadcast=True, hash=False), strict=True)
         )
         running = {
+            # pure=False, or a job asked for again would be answered by its lost future. Dask runs higher priorities
+            # first: counted down, jobs begin in our order, chunk by chunk.
             self._client.submit(_run_on_worker, data[job.workload], job, pure=False, priority=-order): job
             for order, job in enumerate(jobs)
         }
         try:
+            # The loop is named, since without a default client none is found.
             for future in dask.as_completed(list(running), loop=self._client.loop):
                 try:
                     outcomes = future.result()
+                # KilledWorker: it died with the job several times over. Cancelled: a workload's last copy is gone. Both
+                # are tried again with fresh copies; what a job itself raises comes back as text and never here.
                 except (dask.KilledWorker, dask.CancelledError, OSError):
                     outcomes = None
                 yield running.pop(future), outcomes
@@ -146,6 +161,7 @@ class Cluster:
 
     def close(self) -> None:
         """Close the connection if it was opened here."""
+        # A client that was passed in is the caller's, who may have other work on it.
         if self._owned:
             self._client.close()
 
@@ -167,6 +183,7 @@ def _outcome_or_error(stages: Stages, job: Job, spec: AcceleratorSpec) -> Outcom
         return layer_outcome(stages=stages, layer=job.layer, spec=spec, cell=job.cell)
     except EieError as error:
         return str(error)
+    # No text of its own, and `Exception` below would give an empty one.
     except MemoryError:
         return f"layer {stages.workload.layers[job.layer].name!r}: out of memory"
     except Exception as error:
@@ -174,6 +191,8 @@ def _outcome_or_error(stages: Stages, job: Job, spec: AcceleratorSpec) -> Outcom
         return f"{type(error).__name__}: {error}"
 
 
+# Of a worker process, not of an object: Dask unpickles the workload for each job, and stages kept with it would go with
+# it. The lock, since a worker may have several threads.
 _lock = Lock()
 _known: dict[str, Stages] = {}
 _cache: list[Cache] = []
@@ -186,5 +205,6 @@ def _run_on_worker(workload: Workload, job: Job) -> list[Outcome]:
             _cache.append(Cache())
         stages = _known.get(workload.content_hash)
         if stages is None:
+            # By content: a workload that was scattered again is the same one.
             stages = _known[workload.content_hash] = Stages(workload.refrozen(), _cache[0])
     return run_job(stages, job)

@@ -35,6 +35,7 @@ class GranularityStudy(Rows, Answer):
     def records(self) -> list[dict[str, Any]]:
         """One flat record a variant and machine, units in the keys."""
         records = []
+        # All rows, not `found` ones alone: a form that the network does not have stays in the file with its note.
         for row in self.rows:
             head = {
                 "network": self.network,
@@ -44,6 +45,7 @@ class GranularityStudy(Rows, Answer):
                 "weights": row.weights,
                 "kept": row.kept,
                 "compression": self.compression(row),
+                # Every format for every variant, None where it cannot hold one: rows of a table need the same keys.
                 **{f"size_{name}_bytes": (row.size_bytes or {}).get(name) for name in FORMATS},
                 "macs": row.macs,
                 "kept_macs": row.kept_macs,
@@ -72,6 +74,7 @@ class GranularityStudy(Rows, Answer):
             "epochs": self.epochs,
             "accuracy_source": self.accuracy_source,
             "machines": {name: vars(cost.machine) for name, cost in (self.unpruned.costs or {}).items()},
+            # Only where whether to use it is the question: CSR against the dense product on the same machine.
             "break_even_sparsity": {
                 machine: break_even(self, machine) for machine in self.machines if self.yardstick(machine) != machine
             },

@@ -24,9 +24,11 @@ TOLERATED_LOSS = 0.01
 NOISE = 0.15
 # "Alike" is not a number in the text: half as much again is the most that a reader would still call so.
 ALIKE = 1.5
+# The lower end of "9 to 12 times": the claim's most modest reading.
 LEAST_COMPRESSION = 9
 NO_LABELS = "accuracy is not known"
 CAME_PRUNED = "the network came pruned: what fine-grained pruning gives began before"
+# Layers' densities come in steps, so two plans for one budget hardly ever take exactly the same time.
 SAME_LATENCY = 0.01
 
 
@@ -58,13 +60,17 @@ def break_even(study: Rows, machine: str) -> float | None:
     if study.came_pruned:
         return None
     rows = [row for row in _of(study, "fine") if study.speedup(row, machine)]
+    # Variants are as they were asked for; the first crossing is only found from dense to sparse.
     rows.sort(key=lambda row: row.variant.sparsity)
     before = study.unpruned
     for row in rows:
         low, high = study.speedup(before, machine), study.speedup(row, machine)
         if low is not None and high is not None and high >= 1:
+            # Paid before anything was pruned: nothing was lost from which to interpolate.
             if low >= 1:
                 return before.variant.sparsity
+            # Time is roughly a power of density (every entry costs the same), so both axes are taken in logarithms:
+            # there a line is straight. `low` < 1 <= `high`, so the divisor is not 0.
             share = math.log(1 / low) / math.log(high / low)
             first, last = (math.log(1 - end.variant.sparsity) for end in (before, row))
             return 1 - math.exp(first + share * (last - first))
@@ -81,8 +87,11 @@ def _highest_compression(study: Rows) -> Statement:
         return _not_shown(TEXT, claim, CAME_PRUNED if study.came_pruned else NO_LABELS)
     curve = _accuracy_by_density(study)
     gains: dict[str, float] = {}
+    # The first is the unpruned network, an end of the fine-grained curve itself.
     for row in study.found[1:]:
         density = _kept_share(study, row)
+        # Within the curve only: np.interp would go on flat below its first point and make a loss up. 0 has no
+        # logarithm.
         if row.variant.granularity != "fine" and row.accuracy is not None and 0 < curve[0][0] <= density:
             fine = float(np.interp(np.log(density), np.log([x for x, _ in curve]), [y for _, y in curve]))
             gains[str(row.variant)] = row.accuracy - fine
@@ -101,6 +110,7 @@ def _nine_to_twelve_times(study: Rows) -> Statement:
     before, rows = study.unpruned.accuracy, _of(study, "fine")
     if study.came_pruned:
         return _not_shown(TEXT, claim, CAME_PRUNED)
+    # Without fine-tuning the claim is not about this study: the texts retrain.
     if before is None or not rows or not study.epochs:
         return _not_shown(TEXT, claim, "needs fine-grained variants that are fine-tuned (--data FOLDER)")
     ratios = [
@@ -134,12 +144,15 @@ def _nothing_on_dense_machines(study: Rows) -> Statement:
     claim = f"fine-grained pruning brings no speedup on dense hardware (at most {NOISE:.0%}, the noise of measuring)"
     dense = [machine for machine in study.machines if machine != EIE and not is_sparse(machine)]
     fine = _of(study, "fine")
+    # 90 % of zeros can make a small layer 2:4 by accident; a tensor core that takes it so is no dense machine
+    # there.
     speedups = {
         machine: _speedups(study, [row for row in fine if not _has_n_of_m(row, machine)], machine) for machine in dense
     }
     speedups = {machine: values for machine, values in speedups.items() if values}
     if not speedups:
         return _not_shown(TEXT, claim, "needs fine-grained variants and a dense machine")
+    # The most that any form gained on any machine: one speedup is enough to refute.
     worst = max(max(values) for values in speedups.values())
     text = ", ".join(f"{machine} {min(values):.2f}x to {max(values):.2f}x" for machine, values in speedups.items())
     return Statement(place=TEXT, claim=claim, holds=worst <= 1 + NOISE, found=text)
@@ -151,6 +164,7 @@ def _nothing_through_csr(study: Rows) -> Statement:
         return _not_shown(LECTURE, claim, CAME_PRUNED)
     machine = next((name for name in study.machines if name.startswith("measured:csr")), None)
     rows = [row for row in _of(study, "fine") if row.variant.sparsity <= 0.9]
+    # Its own yardstick: the dense product was not measured, and CSR over CSR would answer another question.
     if machine is None or not _speedups(study, rows, machine) or study.yardstick(machine) == machine:
         return _not_shown(LECTURE, claim, "needs fine-grained variants, measured:dense and measured:csr")
     best = max(_speedups(study, rows, machine))
@@ -160,6 +174,7 @@ def _nothing_through_csr(study: Rows) -> Statement:
     return Statement(
         place=LECTURE,
         claim=claim,
+        # No room for noise, unlike above: the claim is a loss, not a draw.
         holds=best < 1,
         found=f"at best {best:.2f}x of the dense product's speed; breaks even {even}",
     )
@@ -174,6 +189,7 @@ def _pays_on_eie(study: Rows) -> Statement:
     text = f"{speedup:.2f}x over the unpruned network on EIE"
     if "dense" in study.machines:
         before = study.latency_us(study.unpruned, "dense")
+        # The same PEs, clock and node: what is left between the two is compression alone.
         text += f", {(before or 0) / (after or 1):.2f}x over it on the same PEs without compression"
     return Statement(place=TEXT, claim=claim, holds=(speedup or 0) > 1.5, found=text)
 
@@ -186,6 +202,7 @@ def _at_most_twice(study: Rows) -> Statement:
     return Statement(
         place=TEXT,
         claim=claim,
+        # A layer bound by its weights' MACs is exactly twice as fast; a quotient of floats may end a hair above.
         holds=max(layers) <= 2 + 1e-9,
         found=f"by layer {min(layers):.2f}x to {max(layers):.2f}x (modelled)",
     )
@@ -203,6 +220,7 @@ def _half_as_fast_again(study: Rows) -> Statement:
     }
     modelled = ", ".join(f"{machine} {speedup:.2f}x" for machine, speedup in modelled_by.items())
     text = f"the model says {modelled}, with nothing between the layers; " if modelled_by else ""
+    # Never judged, whatever the model says: "in practice" takes a device.
     return _not_shown(TEXT, claim, f"{text}no tensor core is measured here. Reported elsewhere: {reported}")
 
 
@@ -218,8 +236,10 @@ def _on_any_machine(study: Rows, family: str, claim: str) -> Statement:
     speedups = {machine: _speedups(study, _of(study, family), machine) for machine in _dense_forms(study)}
     speedups = {machine: values for machine, values in speedups.items() if values}
     if not speedups:
+        # The note says why this network has no such form, which is more than that it has none.
         missing = next((row.note for row in study.rows if row.variant.family == family), f"needs {family} pruned")
         return _not_shown(TEXT, claim, missing)
+    # "Any" is refuted by one, so the machine that gains least speaks for all.
     slowest = min(speedups, key=lambda machine: min(speedups[machine]))
     least = min(speedups[slowest])
     return Statement(
@@ -235,6 +255,7 @@ def _channels_alike(study: Rows) -> Statement:
     rows = _of(study, "channels")
     if not rows:
         return _not_shown(TEXT, claim, "needs channels pruned")
+    # Nearest to half, as in the text's example; which shares were asked for is the caller's choice.
     row = min(rows, key=lambda form: abs(form.variant.sparsity - 0.5))
     speedups = {machine: study.speedup(row, machine) for machine in _dense_forms(study)}
     known = {machine: speedup for machine, speedup in speedups.items() if speedup is not None}
@@ -257,6 +278,7 @@ def _non_uniform(study: Rows) -> Statement:
         f"{search.uniform.verified:.4g} us ({search.granularity} on {search.machine}; {len(own.right):,} samples; "
         f"by chance: {by_chance:.2g})"
     )
+    # McNemar's exact test on the same samples: a difference that chance explains shows nothing, either way.
     better = own.accuracy > alike.accuracy
     dearer = search.found.verified > (1 + SAME_LATENCY) * search.uniform.verified
     if by_chance >= 0.05 or dearer:
@@ -274,6 +296,7 @@ def _speedups(study: Rows, rows: Iterable[Row], machine: str) -> list[float]:
 
 def _dense_forms(study: Rows) -> list[str]:
     """Machines on which a smaller dense layer is a smaller dense layer."""
+    # Sparse storage is left out: it pays indices for weights that are all there.
     return [machine for machine in study.machines if not is_sparse(machine)]
 
 
@@ -290,6 +313,7 @@ def _has_n_of_m(row: Row, machine: str) -> bool:
 def _accuracy_by_density(study: Rows) -> list[tuple[float, float]]:
     """Share of weights left and accuracy of the fine-grained variants and the unpruned network, ascending."""
     rows = [study.unpruned, *_of(study, "fine")]
+    # Ascending: np.interp needs it and does not check.
     return sorted((_kept_share(study, row), row.accuracy) for row in rows if row.accuracy is not None and row.kept)
 
 
@@ -305,6 +329,7 @@ def _layer_speedups(study: Rows) -> list[float]:
 def _ratios(before: Row, after: Row, machine: str) -> list[float]:
     assert before.costs is not None
     assert after.costs is not None
+    # By place and strictly: 2:4 changes no layer's shape and takes none out.
     pairs: Sequence[tuple[LayerCost, LayerCost]] = list(
         zip(before.costs[machine].layers, after.costs[machine].layers, strict=True)
     )

@@ -37,12 +37,15 @@ def example(study: Rows) -> Grid | None:
     """Set the text's figures beside the study's; None for another network."""
     printed = pruning_notes().example
     weights = study.unpruned.weights
+    # Spelt ResNet-50, resnet_50 or resnet50; the name alone is not enough, so the weights are counted too.
     if weights is None or "resnet50" not in "".join(filter(str.isalnum, study.network.lower())):
         return None
+    # The data file has the dense form first.
     if abs(deviation(weights, printed[0].parameters)) > TOLERANCE:
         return None
     rows: list[dict[str, Value]] = []
     for figures in printed:
+        # Compared as variants, not as text: channel:0.5 and channel:.5 are one.
         row = next((form for form in study.found if form.variant == Variant.parse(figures.variant)), None)
         if row is not None:
             rows += _rows(study, figures, row)
@@ -81,6 +84,7 @@ def _rows(study: Rows, figures: Figures, row: Row) -> Iterator[dict[str, Value]]
         row=row,
     )
     if figures.gpu_speedup is not None:
+        # Every batch size that was run: the text does not say which it means.
         for machine in study.machines:
             if machine.startswith(GPU):
                 ours = study.speedup(row, machine)
@@ -94,6 +98,7 @@ def _rows(study: Rows, figures: Figures, row: Row) -> Iterator[dict[str, Value]]
                 )
     yield {
         "variant": str(row.variant),
+        # Stays in the table: a figure that is left out would look as if it had been confirmed.
         "what": "ImageNet top-1, %",
         "printed": 100 * figures.top1,
         "verdict": "not shown",

@@ -44,6 +44,7 @@ class PruningNotes:
 @cache
 def pruning_notes() -> PruningNotes:
     """Read the data file."""
+    # Through importlib: an installed package may be no folder. Unknown keys fail in the records below.
     value = tomllib.loads(
         (files("eie.studies.granularity") / "data" / "pruning_notes.toml").read_text(encoding="utf-8")
     )

@@ -16,6 +16,7 @@ from eie.studies.granularity.variants import Variant
 from eie.studies.machines import SPARSE
 from eie.studies.search.answer import Search
 
+# In the order of the tables' columns.
 FORMATS = ("dense", "csr", "nm", "eie")
 # Trained weights hold a few exact zeros; a network with fewer than this share of its weights was pruned.
 ALL_THERE = 0.95
@@ -62,6 +63,7 @@ class Row(Brief):
     @property
     def density(self) -> float:
         """Non-zero weights over all weights of the form's layers."""
+        # A form that does not exist has neither number: 0, and no division by it.
         return (self.kept or 0) / (self.weights or 1)
 
 
@@ -119,12 +121,16 @@ class Rows:
         """
         before = self.latency_us(self.unpruned, self.yardstick(machine))
         after = self.latency_us(row, machine)
+        # None as soon as either is missing, or is 0: a measured time may be below the clock's step.
         return before / after if before and after else None
 
     def yardstick(self, machine: str) -> str:
         """The machine on which the unpruned network is run for ``machine``'s speedups."""
         for storage in SPARSE:
+            # The same words with another storage: measured:csr beside measured:dense, roofline:titan-x:csr beside its
+            # dense form.
             dense = machine.replace(storage, "dense")
+            # By whole words, as `is_sparse` does: a name may contain "csr" within another word.
             if storage in machine.split(":") and dense in self.machines:
                 return dense
         return machine

@@ -26,6 +26,7 @@ from eie.studies.machines import EIE, Run, check, default_machines, run_all, sha
 from eie.studies.search.answer import Search
 from eie.studies.search.search import search
 
+# EIE is counted product by product, for every form anew: some samples have to do. Accuracy takes all.
 SAMPLES = 16
 
 
@@ -77,16 +78,20 @@ def granularity(
     """
     network = as_network(model)
     asked = [Variant.parse(form) if isinstance(form, str) else form for form in variants]
+    # Unpruned first, since everything is set beside rows[0]; each form once, however often it was named.
     chosen = list(dict.fromkeys([Variant(), *asked]))
     machines = default_machines() if machines is None else machines
+    # Before anything is pruned: a name that cannot be had should not cost an hour of training first.
     check(machines, spec)
     pruned = []
     for variant in chosen:
         progress(f"pruning: {variant}")
         pruned.append(forms.prune(network=network, variant=variant, trainer=trainer, epochs=epochs))
+    # Shared here, so that what EIE runs and what `accuracy_shared` judges are the same weights.
     stored = [shared(form.network, spec.weight_bits) for form in pruned if form.network is not None]
     # All forms in one call: what is measured on this computer is timed in turns, so that a busy minute hits all alike.
     runs = run_all(networks=stored, machines=machines, spec=spec, samples=samples, progress=progress)
+    # Forms that exist, in the order of `pruned`: one is taken whenever a form has a network.
     left = iter(zip(stored, runs, strict=True))
     measure = trainer.accuracy if trainer is not None else float32_accuracy
     progress("measuring accuracy")
@@ -107,6 +112,7 @@ def granularity(
         spec=spec,
         rows=tuple(rows),
         machines=(EIE, *machines),
+        # Without a trainer nothing was tuned, whatever was asked for.
         epochs=epochs if trainer is not None else 0,
         accuracy_source=_accuracy_source(network, trainer, rows[0]),
         notes=_notes(network, rows[0], runs[0]),
@@ -140,8 +146,10 @@ def _sizes(variant: Variant, network: Network, run: Run) -> dict[str, int]:
     sizes = {
         "dense": sum(float32_bytes(layer) for layer in layers),
         "csr": sum(csr_bytes(layer) for layer in layers),
+        # Rounded up to bytes once: images are bit-packed and their parts do not end on bytes.
         "eie": -(-(image_bits + codebooks) // 8),
     }
+    # N:M only where the form was pruned so: that other masks satisfy it somewhere is chance.
     pattern = n_of_m(variant.granularity)
     if pattern is not None:
         sizes["nm"] = sum(_nm_bytes(layer, *pattern) for layer in layers)
@@ -158,15 +166,19 @@ def _search(
 ) -> tuple[Search | None, str]:
     """Set non-uniform pruning beside uniform at half of the latency, on EIE or else by channels on a dense machine."""
     why = []
+    # Single weights on EIE first; where none of them meets half of its time, since broadcasts bind, channels on a dense
+    # machine may.
     for machine in (EIE, "dense"):
         try:
             answer = search(
                 network, latency="0.5x", machine=machine, spec=spec, trainer=trainer, epochs=epochs, progress=progress
             )
         except EieError as error:
+            # A study is not to fail for want of a search: the reason takes the place of the answer.
             why.append(str(error))
         else:
             return answer, ""
+    # Both machines may fail for one reason, such as no labels: said once.
     return None, "; ".join(dict.fromkeys(why))
 
 
@@ -191,6 +203,7 @@ def _notes(network: Network, unpruned: Row, run: Run) -> tuple[str, ...]:
         notes.append("only the layers' shapes are known: weights and inputs are drawn, masks random, accuracy unknown")
     elif run.result.synthetic_inputs:
         notes.append(f"synthetic inputs: {run.result.inputs_source}")
+    # Of the unpruned network: speedups are over its time, which such layers flatter.
     full = [fit.layer for fit in run.program.fit if not fit.fits]
     if full:
         notes.append(

@@ -20,6 +20,7 @@ from eie.compression.training.trainer import Trainer
 from eie.errors import EieError, RecipeError
 from eie.model.network import Network, dataflow
 
+# Sizes from 1 on and of at most five digits: more is a slip. Shares below 1 only.
 _FORM = re.compile(r"([a-z]+)(?:([1-9]\d{0,4})x([1-9]\d{0,4}))?:(0?\.\d+)")
 _SHOWN = {"channel": "channels", "filter": "channels", "layer": "layers", "row": "rows", "column": "columns"}
 
@@ -55,8 +56,10 @@ class Variant:
             return cls()
         pattern = n_of_m(text)
         if pattern is not None:
+            # The share follows from the pattern: 2:4 takes half.
             return cls(text, 1 - pattern[0] / pattern[1])
         words = _FORM.fullmatch(text)
+        # .99999999999999999 matches the form and is 1.0 as a float: nothing would be left.
         whole = words is not None and float(words[4]) >= 1
         if words is None or whole or words[1] not in UNITS or (words[1] == "block") != (words[2] is not None):
             raise EieError(
@@ -69,6 +72,7 @@ class Variant:
     def __str__(self) -> str:
         if self.granularity == "dense":
             return "unpruned"
+        # 2:4 says its share itself.
         if n_of_m(self.granularity):
             return self.granularity
         what = _SHOWN.get(self.granularity, self.granularity)
@@ -124,11 +128,14 @@ def prune(network: Network, variant: Variant, trainer: Trainer | None = None, ep
     trainer
         Needed if there are ``epochs``.
     """
+    # Epochs without a trainer would be a recipe that `follow` refuses; the study says that it is not tuned.
     if trainer is None:
         epochs = 0
     try:
         if variant.granularity == "layer":
             pruned, note = _without_layers(network, variant)
+        # Without a graph nothing says who reads a channel, so no layer could be shrunk by rules; shapes can be, all
+        # alike.
         elif variant.granularity in ("channel", "filter") and shapes_only(network):
             pruned = narrowed(network, 1 - variant.sparsity)
             note = "only shapes are known: the first layer keeps its inputs, the last its outputs"
@@ -136,6 +143,7 @@ def prune(network: Network, variant: Variant, trainer: Trainer | None = None, ep
             rules, note = _rules(network, variant)
             return Pruned(variant, _followed(network=network, rules=rules, epochs=epochs, trainer=trainer), note)
     except RecipeError as error:
+        # The first line: a note is a cell of a table.
         return Pruned(variant, None, str(error).splitlines()[0])
     return Pruned(variant, _followed(network=pruned, rules=[], epochs=epochs, trainer=trainer), note)
 
@@ -161,6 +169,7 @@ def _rules(network: Network, variant: Variant) -> tuple[list[dict[str, Any]], st
         raise RecipeError(["no layer's channels can be taken out: nothing says who reads them, or they are tied"])
     kept = [layer.name for layer in network.layers if layer.name not in names]
     note = f"those that stay are outputs, tied to others or read in another order: {_listed(kept)}" if kept else ""
+    # Rules name layers by glob patterns, and names from files may hold * and [.
     return [{**rule, "layers": escape(name)} for name in names], note
 
 
@@ -169,19 +178,23 @@ def _without_layers(network: Network, variant: Variant) -> tuple[Network, str]:
     known = removable(network)
     if shapes_only(network) and len(network.layers) > 1:
         known = tuple(layer.name for layer in network.layers if keeps_shape(layer))
+    # Rounded as pruning rounds elsewhere, by what stays. At least one layer stays of the network.
     count = min(len(known) - kept_count(1 - variant.sparsity, len(known)), len(network.layers) - 1)
     if not known:
         raise RecipeError(["no layer can go: none has outputs of the shape of its inputs"])
     if count == 0:
         raise RecipeError([f"no layer goes: {variant.sparsity:.0%} of the {len(known)} that could is less than one"])
     weights = {name: layer_named(network, name).weights for name in known}
+    # The whole matrix as one block: layers are scored by the rule that scores blocks, per weight.
     scores = {
         name: float(block_scores(matrix, (matrix.shape[0], matrix.shape[1]))[0, 0]) for name, matrix in weights.items()
     }
+    # Stable: of equals the earlier goes, so a study gives the same rows again.
     gone = sorted(known, key=lambda name: scores[name])[:count]
     if shapes_only(network):
         network = _left(network, [layer.name for layer in network.layers if layer.name not in gone])
     else:
+        # One after another: taking one out joins its neighbours, and the graph is a new one.
         for name in gone:
             network = remove_layer(network, name)
     return network, f"gone: {_listed(gone)} ({len(known)} of the layers could go)"
