@@ -72,8 +72,8 @@ class Samples(Brief):
             listed = ", ".join(f"{name} {count}" for name, count in counts.items())
             raise TraceError(f"the network's inputs hold different numbers of samples: {listed}")
         if self.labels is not None and counts and self.labels.shape != (self.count,):
-            held = len(self.labels) if self.labels.ndim == 1 else f"{self.labels.shape}"
-            raise TraceError(f"{self.source}: {self.count} samples but {held} labels")
+            labelled = len(self.labels) if self.labels.ndim == 1 else f"{self.labels.shape}"
+            raise TraceError(f"{self.source}: {self.count} samples but {labelled} labels")
 
     @classmethod
     def of(cls, values: NDArray[Any], source: str = "arrays", labels: NDArray[np.int64] | None = None) -> Self:
