@@ -135,8 +135,8 @@ class Samples(Brief):
 
     def taken(self, places: slice | NDArray[np.int64]) -> Self:
         """Return some of the samples."""
+        # A lazy one stays unread: choosing ten of a folder's pictures must not open them all.
         arrays = {
-            # A lazy one stays unread: choosing ten of a folder's pictures must not open them all.
             n: array.taken(places) if isinstance(array, Lazy) else array[places] for n, array in self.arrays.items()
         }
         return replace(self, arrays=arrays, labels=None if self.labels is None else self.labels[places])
