@@ -16,6 +16,7 @@ from eie.errors import EieError, RecipeError, SpecError
 
 INTERRUPTED = "interrupted; nothing half-written was left behind"
 
+# A recipe or sweep can complain of every layer; the first lines say what is wrong.
 MOST_LINES = 20
 
 
@@ -25,13 +26,17 @@ def main() -> None:
     # run. A hundred times as many new objects as usual may come before the next look.
     gc.set_threshold(100_000, 10, 10)
     try:
+        # Not standalone: click would print errors and exit by itself, ours among them as tracebacks.
         status = app(standalone_mode=False)
+        # Here, inside the try: a full disk or a reader that left shows at the last write only.
         sys.stdout.flush()
     except Exception as error:
         status = _complain(error)
     except KeyboardInterrupt as stop:
         _say(str(stop) or INTERRUPTED)
+        # 128 + SIGINT, as shells have it.
         status = 130
+    # click hands back what a command returned, which need not be a code.
     sys.exit(status if isinstance(status, int) else 0)
 
 
@@ -43,6 +48,7 @@ def _complain(error: Exception) -> int:
     if isinstance(error, click.exceptions.Exit):
         code = error.exit_code
     elif isinstance(error, click.Abort):
+        # click turns an interrupt into Abort; its cause has the words of whoever knew what was kept, as a sweep does.
         _say(str(error.__cause__ or "") or INTERRUPTED)
         code = 130
     elif isinstance(error, click.ClickException):
@@ -50,11 +56,13 @@ def _complain(error: Exception) -> int:
         code = error.exit_code
     elif isinstance(error, EieError):
         _say(str(error))
+        # What was typed is wrong (a field, a recipe), as for click's own errors; the rest failed on the way.
         code = 2 if isinstance(error, SpecError | RecipeError) else 1
     elif isinstance(error, MemoryError):
         _say("out of memory: fewer PEs, a smaller layer or fewer samples (--samples) need less")
     elif isinstance(error, OSError) and not isinstance(error, BrokenPipeError):
         _say(f"{error.filename or 'standard output'}: {error.strerror or error}")
+        # Python flushes once more when it exits and would complain a second time.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     elif isinstance(error, BrokenPipeError):
         # The reader of our output left; point stdout elsewhere so that Python's exit does not complain.
@@ -67,6 +75,7 @@ def _complain(error: Exception) -> int:
 def _say(text: str) -> None:
     lines = text.splitlines()
     for line in lines[:MOST_LINES]:
+        # On every line, so that it can be told from other programs' in a log.
         sys.stderr.write(f"eie: {line}\n")
     if len(lines) > MOST_LINES:
         sys.stderr.write(f"eie: ... and {len(lines) - MOST_LINES:,} more\n")

@@ -33,6 +33,7 @@ def app() -> None:
 
 
 for command in (
+    # In the order in which they are used, for the reader; click's help lists them by name.
     run, compile_model, simulate, inspect, warmup, compare, compress, trace, sweep, granularity, search, paper,
 ):  # fmt: skip
     app.add_command(command)

@@ -48,6 +48,7 @@ def compare(**options: Any) -> None:
     """
     from eie.studies.compare import compare as set_side_by_side
 
+    # Over a result that is read nothing may be written, not even itself.
     check_files(options, options["result"])
     result, network = _result(options)
     comparison = set_side_by_side(
@@ -68,10 +69,12 @@ def _result(options: dict[str, Any]) -> tuple[Any, Network | None]:
 
     name = options["result"]
     if name.endswith(".json"):
+        # Refused, not ignored: they would seem to have had an effect.
         if any(options[key] for key in ("spec_name", "overrides", "trace_file", "samples", "threads", *OF_MODELS)):
             raise EieError(
                 f"{name}: is simulated already; --spec, --set, --trace, --samples and the like apply to models"
             )
+        # Without the network, machines that need its weights say so themselves.
         return read_result(name), None
     network = load(name, **how_to_read(options))
     inputs = read_inputs(file=options["trace_file"], samples=options["samples"], network=network, own=network.trace)
@@ -83,6 +86,7 @@ def _maps(maps: tuple[str, ...]) -> dict[str, str]:
     columns = {}
     for text in maps:
         quantity, equals, column = text.partition("=")
+        # An empty column name would match none, and the error would come from the CSV instead.
         if not equals or not column:
             raise click.BadParameter(f"{text!r}: must be QUANTITY=COLUMN", param_hint="--map")
         columns[quantity.strip()] = column.strip()

@@ -33,11 +33,13 @@ def compile_model(model: str, winograd: bool, **options: Any) -> None:
     from eie.importers import load
     from eie.spec import load_spec
 
+    # Before anything is read: minutes later is a bad time to hear of a suffix.
     output = options["output"]
     if Path(output).suffix != ".safetensors":
         raise ProgramError(f"{output}: a program file ends in .safetensors")
     check_files(options, model)
     spec = load_spec(options["spec_name"] or "EIE_64PE", options["overrides"])
+    # Ahead of the bar, which would otherwise stand still for it without a word.
     announce_compilation()
     with Progress(stderr()) as progress:
         progress.stage(f"reading {model}")

@@ -50,6 +50,7 @@ def compress(model: str, recipe: str | None, **options: Any) -> None:
 
     _check(recipe, options)
     check_files(options, model, recipe)
+    # Declared once: the branches give different answers of one kind.
     answer: Answer
     written = ""
     with Progress(stderr()) as progress:
@@ -58,6 +59,7 @@ def compress(model: str, recipe: str | None, **options: Any) -> None:
             model=model, trace_file=options["trace_file"], how=how_to_read(options), samples=options["samples"]
         )
         steps = None if recipe is None else load_recipe(recipe)
+        # Before the answer: a missing data set is told before any pruning.
         trainer = trainer_on(options["data"], progress, None if steps is None else steps.training)
         evaluate = _evaluator(network, options) if trainer is None else trainer.accuracy
         if options["sensitivity"]:
@@ -81,6 +83,7 @@ def _check(recipe: str | None, options: dict[str, Any]) -> None:
         raise click.UsageError("--sensitivity scans MODEL itself: give no recipe")
     if options["data"] and (options["trace_file"] or options["samples"]):
         raise click.UsageError("--data measures on its own test images: give no --trace or --samples")
+    # A coded file changes nothing, it is a way to store MODEL as it stands.
     if options["output"] and recipe is None and (options["sensitivity"] or not _is_coded(options["output"])):
         raise click.UsageError("-o needs a recipe: without one nothing is changed")
     if not options["sensitivity"]:
@@ -94,6 +97,7 @@ def _evaluator(network: Network, options: dict[str, Any]) -> Callable[[Network],
     from eie.errors import TraceError
     from eie.results.accuracy import float32_accuracy
 
+    # Tried once on the whole network: it says whether there are labels, values and a dataflow.
     if float32_accuracy(network) is None:
         if options["sensitivity"] or options["trace_file"]:
             raise TraceError(
@@ -101,6 +105,7 @@ def _evaluator(network: Network, options: dict[str, Any]) -> Callable[[Network],
                 "whose layers feed each other"
             )
         return None
+    # It was not None before, and pruning takes away none of what it needs; 0.0 is for the type checker.
     return lambda changed: float32_accuracy(changed) or 0.0
 
 
@@ -113,6 +118,7 @@ def _scan(
     densities: tuple[float, ...] = DENSITIES
     if options["densities"]:
         try:
+            # Only the words are read here; the scan itself bounds the numbers.
             densities = tuple(float(word) for word in options["densities"].split(","))
         except ValueError:
             raise click.UsageError(f"--densities {options['densities']}: must be numbers, as in 0.05,0.1") from None
@@ -151,6 +157,7 @@ def _compress(
     if output is None:
         return answer, ""
     progress.stage(f"writing {output}")
+    # Of what was measured: sizes and file are of the same network.
     save(network, output, order, index_bits=index_bits)
     return answer, _file_line(output, sizes.total.huffman_bytes) if _is_coded(output) else ""
 

@@ -58,10 +58,12 @@ def granularity(model: str, **options: Any) -> None:
             samples=options["samples"],
             with_search=not options["no_search"],
             progress=progress.stage,
+            # Spec, trainer and epochs, as `study_inputs` reads them for both studies.
             **how,
         )
     deliver(study, options)
 
 
 def _words(texts: Sequence[str]) -> tuple[str, ...]:
+    # Both repeated options and lists with commas; a variant such as block4x4:0.8 holds none itself.
     return tuple(word.strip() for text in texts for word in text.split(",") if word.strip())

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from eie.model.trace import Trace
     from eie.simulator.inputs import Inputs
 
+# Of fine-tuning, where --epochs does not say; the option's help names the same number.
 EPOCHS = 4
 
 
@@ -36,6 +37,7 @@ def stderr() -> Console:
     """Return the console for progress and notes."""
     from rich.console import Console
 
+    # No markup: names from files hold brackets.
     return Console(stderr=True, markup=False)
 
 
@@ -70,6 +72,7 @@ def read_inputs(file: str | None, samples: int | None, network: Network | Progra
         elif suffix == ".npy":
             array = read_npy(file, TraceError)
             read = rows_or_maps(layers=network.layers, dataflow=dataflow(network), array=array, source=Path(file).name)
+            # Maps are cut here, a trace below: as arrays they have no head of their own.
             if not isinstance(read, Trace):
                 return {name: maps[:samples] for name, maps in read.items()}
             trace = read
@@ -111,6 +114,7 @@ def study_inputs(model: str, options: Mapping[str, Any], progress: Progress) -> 
     progress.stage(f"reading {model}")
     network = labelled_network(model, options["trace_file"], how_to_read(options))
     trainer = trainer_on(options["data"], progress)
+    # 0 is an answer too: data to measure on, without training.
     asked = EPOCHS if options["epochs"] is None else options["epochs"]
     return network, {"spec": spec, "trainer": trainer, "epochs": 0 if trainer is None else asked}
 

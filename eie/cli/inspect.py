@@ -22,9 +22,11 @@ def inspect(file: str, **options: Any) -> None:
     from eie.importers import load
     from eie.spec import load_spec
 
+    # By content: a model can be a .safetensors file as well.
     if not Program.is_program(file):
         spec = load_spec(options["spec_name"] or "EIE_64PE", options["overrides"])
         program = compile_network(load(file, **how_to_read(options)), spec)
+    # A program's images depend on what they were compiled for; options would seem to have changed them.
     elif any(options.values()):
         raise ProgramError(f"{file}: is compiled already; --spec, --set, --mask and the like apply to models")
     else:

@@ -9,6 +9,7 @@ import click
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+# Named once: `compare` refuses them for what is no model.
 OF_MODELS = ("mask", "shapes", "unsupported", "input_shape")
 
 
@@ -45,6 +46,7 @@ def model_options(command: F) -> F:
         click.option("--mask", metavar="FILE", help="0/1 arrays named as the weights they prune."),
         click.option("--shapes", metavar="FILE.toml", help="Layer shapes of a .net file that is not a published one."),
     ):
+        # Decorators add from the inside out: the last of these is the first in the help.
         command = option(command)
     return command
 
@@ -57,6 +59,7 @@ def study_options(command: F) -> F:
         click.option("--trace", "trace_file", metavar="FILE.npz", help="Labelled inputs [default: the model's own]."),
     ):
         command = option(command)
+    # A study prunes a model and runs it: both sets apply.
     return spec_options(model_options(command))
 
 
@@ -73,6 +76,7 @@ def how_to_read(options: Mapping[str, Any]) -> dict[str, Any]:
 
     shape = options["input_shape"]
     try:
+        # Bounds are the importer's, which knows what the file leaves open.
         sizes = None if shape is None else [int(size) for size in shape.lower().split("x")]
     except ValueError:
         raise EieError(f"--input-shape {shape}: must be sizes with x between them, as in 1x64x160") from None

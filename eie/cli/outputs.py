@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 
 TEXTS = ("json_file", "csv_file", "html_file")
+# Options that name a file to write, in whatever command.
 _FILES = (*TEXTS, "recipe_file", "output")
 
 
@@ -46,6 +47,7 @@ def text_options(command: F) -> F:
 def keep_apart(outputs: Sequence[str], inputs: Iterable[str | None]) -> None:
     """Refuse to write one file twice, or over a file that is being read."""
     written: set[Path] = set()
+    # Resolved: one file has many names, links and ./ among them.
     read = {Path(name).resolve() for name in inputs if name is not None}
     for output in outputs:
         target = Path(output).resolve()
@@ -59,7 +61,9 @@ def keep_apart(outputs: Sequence[str], inputs: Iterable[str | None]) -> None:
 
 def check_files(options: Mapping[str, Any], *inputs: str | None) -> None:
     """Refuse to write one file (or standard output) twice, or over one that is read."""
+    # Not every command has every option; "-" is standard output and no file.
     outputs = [options[name] for name in _FILES if options.get(name) not in (None, "", "-")]
+    # Two texts one behind the other would be neither JSON nor CSV.
     if [options.get(name) for name in _FILES].count("-") > 1:
         raise click.UsageError("only one of --json, --csv and --html can go to standard output")
     read = [options.get(name) for name in ("trace_file", "mask", "shapes")]
@@ -68,8 +72,10 @@ def check_files(options: Mapping[str, Any], *inputs: str | None) -> None:
 
 def deliver(answer: Answer, options: Mapping[str, Any]) -> None:
     """Write the files that were asked for; show the answer unless one of them went to standard output."""
+    # Figures first: if a text goes to a pipe that closes, they are there.
     draw(answer, options.get("plot_folder"))
     texts: dict[str, Callable[[], str]] = {
+        # Functions, so that only what was asked for is made.
         "json_file": lambda: answer.to_json(command=typed()),
         "csv_file": answer.to_csv,
         "html_file": answer.to_html,
@@ -77,6 +83,7 @@ def deliver(answer: Answer, options: Mapping[str, Any]) -> None:
     to_stdout = False
     for option, text in texts.items():
         if options.get(option) == "-":
+            # Texts end in a line of their own.
             click.echo(text(), nl=False)
             to_stdout = True
         elif options.get(option):
@@ -98,6 +105,7 @@ def show(view: View) -> None:
     """Print on standard output: fitted to a terminal, one line a row elsewhere."""
     from rich.console import Console
 
+    # No markup: names from files may hold brackets, which rich would take for its own.
     view.show(Console(file=sys.stdout, markup=False))
 
 
@@ -109,4 +117,5 @@ def note(text: str) -> None:
 
 def typed() -> str:
     """Return the command as it was typed, for the files it writes."""
+    # Quoted, so that it can be pasted into a shell again.
     return shlex.join(["eie", *sys.argv[1:]])

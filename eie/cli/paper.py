@@ -32,5 +32,6 @@ def paper(names: tuple[str, ...], fc8: str | None, **options: Any) -> None:
     check_files(options, fc8)
     announce_compilation()
     with Progress(stderr()) as progress:
+        # Looked for where it usually lies if it is not named: only the rows made of it need the file.
         answer = reproduce(names, Path(fc8) if fc8 else find_fc8(), progress.stage)
     deliver(answer, options)

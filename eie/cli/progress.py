@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as RichProgress
 
+# Seconds. Shorter work is over before a bar could be read, and the bar would only flicker.
 PATIENCE_S = 1.0
 
 
@@ -24,10 +25,13 @@ class Progress:
             MofNCompleteColumn(),
             TimeElapsedColumn(),
         )
+        # Transient and off without a terminal: logs hold results, not the way to them.
         self._bar = RichProgress(*columns, console=console, transient=True, disable=not console.is_terminal)
         self._task = self._bar.add_task("", total=None)
         self._stage = ""
+        # A thread that waits: the work itself never looks at a clock.
         self._timer = Timer(PATIENCE_S, self._bar.start)
+        # An interrupted program must not wait for it.
         self._timer.daemon = True
 
     def __enter__(self) -> Self:
@@ -37,6 +41,7 @@ class Progress:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
     ) -> None:
+        # Cancelled, joined, then stopped: a timer that fires just now would otherwise start the bar after its end.
         self._timer.cancel()
         self._timer.join()
         self._bar.stop()
@@ -48,6 +53,7 @@ class Progress:
 
     def advance(self, layer: str, done: int, total: int) -> None:
         """Count products of a layer."""
+        # Layers run one after the other, so another name is the next one beginning.
         if layer != self._stage:
             self.stage(layer, total)
         self._bar.advance(self._task, done)

@@ -30,6 +30,7 @@ def run(model: str, winograd: bool, **options: Any) -> None:
     from eie.spec import load_spec
 
     check_files(options, model)
+    # Before the kernels and the model: a wrong --set is the fastest to tell.
     spec = load_spec(options["spec_name"] or "EIE_64PE", options["overrides"])
     announce_compilation()
     with Progress(stderr()) as progress:
@@ -39,5 +40,6 @@ def run(model: str, winograd: bool, **options: Any) -> None:
         progress.stage("compiling")
         program = compile_network(network, spec, lowering=lowering(winograd))
         result = simulated(program=program, inputs=inputs, progress=progress, options=options)
+        # With the network as it was given: the program has shared weights only.
         result = with_given_accuracy(result, network, inputs)
     deliver(result.on_cell(options["sram_cell"]), options)

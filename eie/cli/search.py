@@ -51,6 +51,7 @@ def search(model: str, **options: Any) -> None:
     from eie.studies.search.search import TRIALS
     from eie.studies.search.search import search as look
 
+    # Both or neither: the search follows one budget.
     if (options["latency"] is None) == (options["energy"] is None):
         raise click.UsageError("give --latency-budget or --energy-budget, one of them")
     if options["trials"] is not None and options["method"] != "optuna":
@@ -61,13 +62,16 @@ def search(model: str, **options: Any) -> None:
         network, how = study_inputs(model, options, progress)
         answer = look(
             network,
+            # Under the names of the function's own parameters.
             **{name: options[name] for name in (
                 "latency", "energy", "machine", "granularity", "layers", "samples", "method",
             )},
+            # None until here, so that --trials without optuna can be told from the default.
             trials=options["trials"] or TRIALS,
             **how,
             progress=progress.stage,
         )  # fmt: skip
+        # Files before the table: what took long is safe if standard output fails.
         if options["output"]:
             save(answer.found.network, options["output"])
         if options["recipe_file"]:

@@ -66,6 +66,7 @@ def simulate(program: str, **options: Any) -> None:
 
     check_files(options, program)
     compiled = Program.load(program)
+    # Over the program's own machine, so that --set changes one field of that and not of a default.
     if options["spec_name"] or options["overrides"]:
         compiled = compiled.on(load_spec(options["spec_name"] or compiled.spec, options["overrides"]))
     inputs = read_inputs(file=options["trace_file"], samples=options["samples"], network=compiled, own=None)
@@ -82,6 +83,7 @@ def simulated(program: Program, inputs: Inputs, progress: Progress, options: dic
 
     log = None
     if options["log_cycles"]:
+        # The fast engine has no cycles to print, it never walks them.
         if options["engine"] != "events":
             raise EieError("--cycles needs --engine events")
 
@@ -94,6 +96,7 @@ def simulated(program: Program, inputs: Inputs, progress: Progress, options: dic
         engine=options["engine"],
         datapath=options["datapath"],
         threads=options["threads"],
+        # The command line prints counts; outputs of a large batch would be held for nobody.
         keep_outputs=False,
         progress=progress.advance,
         log=log,

@@ -89,20 +89,25 @@ def run(
     from eie.sweeps.run import sweep as run_sweep
     from eie.sweeps.vary import read_vary
 
+    # Words are read first: a sweep that cannot begin should not load models.
     values = read_vary(vary)
     spec = load_spec(spec_name, overrides)
+    # A field that is set and varied could mean either.
     if clash := [word for word in overrides if word.partition("=")[0].strip() in values]:
         raise click.UsageError(f"--set {clash[0]}: this field is varied")
+    # What was optimised is what one wants to see the front of.
     front = _names(pareto) or _names(optimise)
     announce_compilation()
     how = how_to_read(options)
     how_to_sweep = {name: options[name] for name in ("trials", "retry_failed", "threads", "cell")}
+    # Each model with each trace, in the order of the words.
     loads = [pair for model in models for pair in _with_inputs(load(model, **how), traces, samples)]
     with PointProgress(stderr()) as progress:
         result = run_sweep(
             loads,
             values,
             spec=spec,
+            # In the folder of the results: the same -o is what makes a second call go on.
             journal=Path(output) / "journal.jsonl",
             client=scheduler,
             optimise=_names(optimise),
@@ -111,6 +116,7 @@ def run(
         )
     for said in result.notes:
         note(said)
+    # Written before it is shown: whatever fails from here on, the points are there.
     _write(result, Path(output))
     if front and result.totals:
         # Marked in a second step: a wrong objective must not cost the table.
@@ -140,6 +146,7 @@ def _write(result: SweepResult, folder: Path) -> None:
     from eie.show.writing import write_text
 
     result.to_csv(folder / "points.csv")
+    # The data extra is optional: without it the CSV is all there is.
     if find_spec("pyarrow") is not None:
         result.to_parquet(folder / "points.parquet")
     # Without the rows, which are beside it: a large sweep has hundreds of thousands.
@@ -157,6 +164,7 @@ def _show(result: SweepResult, folder: str, options: Mapping[str, Any]) -> None:
         note(f"{len(result.failed)} points failed (column error; --retry-failed tries again), first: {first}")
     note(f"wrote {len(result.totals) + len(result.failed)} points to {folder}")
     if not result.totals:
+        # After everything is written: the exit code says it, the files say why.
         raise SweepError("every point failed")
 
 
@@ -188,10 +196,12 @@ class PointProgress:
     def show(self, done: int, total: int) -> None:
         """Move the bar; points found in the journal do not count for the rate."""
         now = time.monotonic()
+        # The first call counts what was in the journal; the rate is that of what is computed now.
         if self._begun is None:
             self._begun = now, done
         since, before = self._begun
         text = ""
+        # Neither is a rate before the first point is done.
         if done > before and now > since:
             rate = (done - before) / (now - since)
             text = f"{rate:.1f}/s, ETA {timedelta(seconds=round((total - done) / rate))}"

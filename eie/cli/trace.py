@@ -55,11 +55,13 @@ def record(
     from eie.recording.preprocess import Preprocess
     from eie.recording.record import record as record_trace
 
+    # Before the run, not after it: numpy would add a suffix and write another file.
     if Path(output).suffix != ".npz":
         raise TraceError(f"{output}: a trace file ends in .npz")
     keep_apart([output], (model, inputs, labels))
     with Progress(stderr()) as progress:
         progress.stage(f"reading {inputs}")
+        # Chosen first: only these samples are prepared and run.
         chosen = read_samples(inputs, labels, Preprocess.parse(steps)).choose(samples, seed)
         progress.stage(f"running {model}")
         recorded = record_trace(model, chosen, values=values, batch=batch, seed=seed)

@@ -23,11 +23,13 @@ def warmup() -> None:
     from eie.simulation import simulate
     from eie.spec import AcceleratorSpec
 
+    # Any numbers do; these are the same ones each time.
     rng = np.random.default_rng(0)
     console = stderr()
     with Progress(console) as progress:
         progress.stage("compiling kernels")
         # One layer for each pair of number types that slots and backlogs can have.
+        # More rows on one PE make longer columns, deeper queues larger backlogs: between them they take every width.
         for rows, columns, depth in (
             (20, 10, 2),
             (96, 40, 8),
@@ -40,6 +42,7 @@ def warmup() -> None:
             layer = Layer.from_weights("warmup", weights, np.ones(rows))
             program = compile_network(layer, AcceleratorSpec(n_pe=1, act_queue_depth=depth))
             simulate(program, rng.random((2, columns)))
+            # Decoding has kernels of its own, which no simulation calls.
             program.layers[0].decode()
         # And for the arithmetic: codes of 4 bits and more, numbers of 16 bits and more, one input and a block of them.
         for weight_bits, data_bits, samples in product((4, 8), (16, 32), (1, 9)):
@@ -51,6 +54,7 @@ def warmup() -> None:
         codes = rng.integers(0, 4, (8, 8)).astype(np.uint8)
         shared = Layer.from_codes("warmup", codes, np.arange(4.0))
         with tempfile.TemporaryDirectory() as folder:
+            # By way of a file: reading Huffman words is a kernel, too.
             file = Path(folder) / "warmup.eie"
             save(Network.of(shared), file)
             compile_network(load(file), AcceleratorSpec(n_pe=2))

@@ -18,6 +18,7 @@ from eie.importers.options import Unsupported
 from eie.model.network import Network
 
 # Suffix: module with a function ``read``, and which options of `load` it takes.
+# Names, not functions: onnx, pydantic and the like are imported only for a file that needs them.
 _READERS: dict[str, tuple[str, tuple[str, ...]]] = {
     ".toml": ("toml", ("mask",)),
     ".npz": ("state_dict", ("mask",)),
@@ -71,14 +72,16 @@ def load(
     path = find(path)
     module, takes = _READERS[path.suffix]
     files = {"mask": mask, "shapes": shapes}
-    given: dict[str, object] = {name: Path(file) for name, file in files.items() if file is not None}
+    asked: dict[str, object] = {name: Path(file) for name, file in files.items() if file is not None}
     plain = {"unsupported": unsupported, "input_shape": input_shape}
-    given |= {name: value for name, value in plain.items() if value is not None}
-    for name in given:
+    asked |= {name: value for name, value in plain.items() if value is not None}
+    # Refused rather than passed over: a mask that is not used would go unnoticed, and every number be another.
+    for name in asked:
         if name not in takes:
             kinds = ", ".join(suffix for suffix, (_, taken) in _READERS.items() if name in taken)
             raise ModelError(f"{path}: {name} does not apply to {path.suffix} files, only to {kinds}")
-    network: Network = import_module(f"eie.importers.{module}").read(path, **given)
+    network: Network = import_module(f"eie.importers.{module}").read(path, **asked)
+    # Hashed here, once for all readers, unless the reader took the hash of something else.
     return network if network.sha256 else replace(network, sha256=file_sha256(path))
 
 
@@ -91,8 +94,10 @@ def find(path: str | Path) -> Path:
         If there is none, or its kind is not known.
     """
     path = Path(path)
+    # A file of that name comes first; os.path, since Path's own test raises on names that no system allows.
     if not os.path.exists(path) and len(path.parts) == 1 and path.suffix not in _READERS:
         path = _shipped(path.name)
+    # Before the suffix: a folder called net.onnx is told as what it is.
     if os.path.isdir(path):
         raise ModelError(f"{path}: a folder, not a model file")
     if path.suffix not in _READERS:
@@ -104,6 +109,7 @@ def find(path: str | Path) -> Path:
 
 def shipped_models() -> dict[str, Path]:
     """Name and file of every model that comes with the package."""
+    # Inside an installed package, beside it in a source tree.
     for folder in (_PACKAGE / "shipped" / "models", _PACKAGE.parent / "models"):
         if folder.is_dir():
             return {file.stem: file for file in sorted(folder.glob("*.toml"))}

@@ -42,6 +42,7 @@ LARGEST_SIDE = 1 << 26
 # Of the description: 50 times what the largest graph met so far takes. Deflated, a small file could name gigabytes.
 LARGEST_TEXT_BYTES = 16 << 20
 _NETWORK, _ORDER, _GRAPH = "network", "output_order", "graph"
+# Of fixed form, so that its place can be found in the bytes before any JSON is trusted.
 _STATED = re.compile(rb'"eie\.coded":"schema (\d{1,9}), sha256 ([0-9a-f]{64})"')
 _LENGTH_BYTES = 8
 
@@ -57,6 +58,7 @@ Side = Annotated[int, Field(ge=1, le=LARGEST_SIDE)]
 
 
 class _Record(BaseModel):
+    # Nothing unknown and nothing converted: what a later schema adds must not be passed over.
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
@@ -69,6 +71,7 @@ class LayerEntry(_Record):
     geometry: dict[str, Any] | None
     outputs: Side
     inputs: Side
+    # A run is stored in a byte at most.
     index_bits: int = Field(ge=1, le=8)
     pattern: tuple[int, int] | None = None
 
@@ -118,14 +121,19 @@ def write(
         arrays |= {f"{i}.{part}": array for part, array in parts.items()}
     if network.graph is not None:
         constants = network.graph.constants.values()
+        # By number: a constant's own name is free text of some file, and is kept in the description.
         arrays |= {f"{_GRAPH}.{i}": np.asarray(array) for i, array in enumerate(constants)}
     if output_order is not None:
+        # Half of int64; rows are fewer than `LARGEST_SIDE`.
         arrays[_ORDER] = output_order.astype(np.uint32)
+    # Without blanks, then deflated: the description is the part of the file that the size report does not count.
     text = json.dumps(description, separators=(",", ":"))
     # Read before it is written: what could not be read back must not become a file.
     _entry(text.encode(), f"{path}: network {network.name!r}")
     arrays[_NETWORK] = np.frombuffer(zlib.compress(text.encode(), 9), np.uint8)
+    # Zeros in the digest's place: the file has its final length before it is hashed.
     data = _signed(safetensors_bytes(arrays, {KEY: f"schema {SCHEMA}, sha256 {'0' * 64}"}))
+    # Whole or not at all: an interrupted write leaves the file of before.
     with replacing(path) as file:
         file.write(data)
 
@@ -139,6 +147,7 @@ def read(path: Path) -> Network:
         If the file is missing, foreign, damaged in any bit or of another schema.
     """
     data = read_bytes(path, ModelError)
+    # Before anything is parsed: a flipped bit is called damage and not some error that it leads to.
     _verify(data, path)
     arrays = parse_safetensors(data, str(path), ModelError)
     try:
@@ -177,9 +186,11 @@ def _header_end(data: bytes) -> int:
 
 
 def _verify(data: bytes, path: Path) -> None:
+    # Within the header alone: the same text in a tensor would be somebody's data.
     stated = _STATED.search(data, _LENGTH_BYTES, min(len(data), _header_end(data)))
     if stated is None:
         raise ModelError(f"{path}: not a coded network of eie, or damaged: its header states no schema and digest")
+    # Before the digest: a later schema may count it in another way.
     if int(stated[1]) != SCHEMA:
         raise ModelError(f"{path}: coded network of schema {int(stated[1])}: this version reads {SCHEMA}")
     if stated[2].decode() != _digest(data, *stated.span(2)):
@@ -193,6 +204,7 @@ def _inflated(deflated: NDArray[Any]) -> bytes:
         text = stream.decompress(deflated.tobytes(), LARGEST_TEXT_BYTES)
     except zlib.error as error:
         raise ModelError(f"its description: {error}") from None
+    # At the bound decompress just stops: that the stream ended is what tells a whole text.
     if not stream.eof or stream.unused_data:
         raise ModelError(f"its description is cut short, or longer than {LARGEST_TEXT_BYTES:,} bytes")
     return text
@@ -217,6 +229,7 @@ def _network(entry: NetworkEntry, arrays: Arrays) -> Network:
         if sorted(values) != sorted(map(str, range(len(names)))):
             raise ModelError(f"its graph has {len(names)} constants, and {len(values)} are stored")
         graph = Graph.from_description(entry.graph, {str(name): values[str(i)] for i, name in enumerate(names)})
+    # Sorted it must be 0, 1, 2, ...: each output once.
     order = left.pop(_ORDER, None)
     if order is not None and not np.array_equal(np.sort(order), np.arange(layers[-1].outputs)):
         raise ModelError(f"{_ORDER} is no order of the last layer's {layers[-1].outputs} outputs")
@@ -244,6 +257,7 @@ def _layer(entry: LayerEntry, parts: Arrays) -> Layer:
         return unpack(outline, Form(entry.index_bits, entry.pattern), parts)
     except EieError as error:
         said = str(error)
+        # Errors of the layer's own checks name it already.
         raise ModelError(said if repr(entry.name) in said else f"layer {entry.name!r}: {said}") from None
 
 

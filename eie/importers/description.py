@@ -28,5 +28,6 @@ def _describe_layer(layer: Layer) -> dict[str, Any]:
         "name": layer.name,
         "relu": layer.relu,
         "synthetic": layer.synthetic,
+        # None for a linear layer: its matrix says all, and files of before kinds were stored read alike.
         "geometry": geometry.describe(layer.geometry),
     }

@@ -68,11 +68,13 @@ def save(
     if suffix not in _SUFFIXES:
         raise ModelError(f"{path}: unknown suffix {suffix!r}: must be one of {', '.join(_SUFFIXES)}")
     if suffix == ".eie":
+        # By name from here on: a coded file states the width of each layer.
         by_layer = {
             layer.name: bits_for(layer.name, {} if index_bits is None else index_bits) for layer in network.layers
         }
         coded.write(network, path, index_bits=by_layer, output_order=output_order)
         return
+    # Refused, not ignored: dense arrays have no indices, and the caller expects a smaller file.
     if index_bits is not None:
         raise ModelError(f"{path}: index_bits does not apply to {suffix} files, only to .eie")
     arrays = to_arrays(network)
@@ -87,6 +89,7 @@ def save(
 def to_arrays(network: Network) -> Arrays:
     """Return what `save` writes into a ``.safetensors`` or ``.npz`` file."""
     header = {"schema": SCHEMA, **describe(network)}
+    # As an array, for want of another place: an .npz has no header of its own.
     arrays: Arrays = {KEY: np.frombuffer(json.dumps(header).encode(), np.uint8)}
     for layer in network.layers:
         arrays |= _layer_arrays(layer)
@@ -106,6 +109,7 @@ def from_arrays(arrays: Mapping[str, NDArray[Any]], source: str) -> Network:
         If it is damaged or of another schema.
     """
     where = f"{source}: {KEY}"
+    # Other programs write state dicts, too: a key of that name may be theirs.
     if arrays[KEY].dtype != np.uint8:
         raise ModelError(f"{where}: has dtype {arrays[KEY].dtype}: must be JSON text as uint8")
     header = read_json(arrays[KEY].tobytes(), where, ModelError)
@@ -121,6 +125,7 @@ def from_arrays(arrays: Mapping[str, NDArray[Any]], source: str) -> Network:
             name=str(header["name"]),
             layers=layers,
             sequential=bool(header["sequential"]),
+            # A trace has a schema and checks of its own.
             trace=Trace.from_arrays(traced, f"{source}: {_TRACE}") if traced else None,
             source=str(header["source"]),
             notes=tuple(map(str, header["notes"])),
@@ -131,6 +136,7 @@ def from_arrays(arrays: Mapping[str, NDArray[Any]], source: str) -> Network:
 
 
 def _layer_arrays(layer: Layer) -> Arrays:
+    # Shaped as frameworks have them, so that other programs can load the file as a state dict.
     dense = layer.stored_weights
     if layer.codebook is None:
         parts = {"weight": dense, "bias": layer.bias}
@@ -144,10 +150,12 @@ def _layer(arrays: Mapping[str, NDArray[Any]], entry: Mapping[str, Any]) -> Laye
     codebook = arrays.get(f"{name}.codebook")
     weights = arrays[f"{name}.weight" if codebook is None else f"{name}.codes"]
     bias = arrays.get(f"{name}.bias" if codebook is None else f"{name}.bias_codes")
+    # Kernels have four axes, and a geometry that states its own shape: the (1, 1) is then not looked at.
     shape = geometry.from_description(entry["geometry"], weights.shape if weights.ndim == 2 else (1, 1))
     if weights.shape != shape.weight_shape == shape.matrix_shape and entry["geometry"] is not None:
         raise ValueError(f"layer {name!r} has a matrix of shape {weights.shape}, not {shape.matrix_shape}")
     layer = Layer.of_geometry(name=name, weights=weights, bias=bias, geometry=shape, codebook=codebook)
+    # Set behind: `of_geometry` knows weights, these two are the network's.
     return replace(layer, relu=bool(entry["relu"]), synthetic=bool(entry["synthetic"]))
 
 

@@ -18,7 +18,9 @@ def count_nonzeros(dense: NDArray[Any], counts: NDArray[np.int64]) -> bool:
     for i in range(rows):
         for j in range(columns):
             value = dense[i, j]
+            # Added always: whether a weight is zero is random, and a branch on it would be guessed wrong.
             counts[j] += value != 0
+            # Infinity and NaN minus themselves are NaN, which equals nothing; codes, being integers, pass.
             finite &= value - value == 0
     return finite
 
@@ -29,6 +31,7 @@ def fill_columns(
 ) -> None:
     """Write row numbers and values column by column; ``cursor`` (C,) holds each column's start and is consumed."""
     rows, columns = dense.shape
+    # Row by row, as the array lies in memory: it is the large one, so the places written to are what jumps.
     for i in range(rows):
         for j in range(columns):
             value = dense[i, j]

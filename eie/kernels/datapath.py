@@ -39,11 +39,13 @@ def count_writes(
     columns, n_pe = pointers.shape[0] - 1, pointers.shape[1]
     for j in range(columns):
         for pe in range(n_pe):
+            # One local row above the PE's first, so that a run of 0 leads to row ``pe``.
             row = pe - n_pe
             for at in range(bases[pe] + pointers[j, pe], bases[pe] + pointers[j + 1, pe]):
                 # widened first: a uint8 run of 255 plus one is 0 where numpy's scalars do the sum
                 row += (np.int64(runs[at]) + 1) * n_pe
                 if codes[at] != 0:
+                    # One place behind its own: the running sum below then leaves each column's start in its own place.
                     starts[(row >> ROW_BITS) * columns + j + 1] += 1
     for i in range(1, starts.shape[0]):
         starts[i] += starts[i - 1]
@@ -84,6 +86,7 @@ def _add(sums: NDArray[np.float32], at: Any, product: Any, peak: Any) -> Any:
 @inlined
 def _product(level: Any, value: Any, half: Any, shift: Any) -> Any:
     """Multiply in fixed point, halves rounded up."""
+    # The shift rounds towards minus infinity, also below zero, so adding a half first takes every half up.
     return (level * value + half) >> shift
 
 
@@ -127,10 +130,12 @@ def walk_single(
     first_row, first_column, inputs, columns = place[0], place[1], place[2], place[3]
     half = np.int64(1) << (shift - 1) if shift > 0 else np.int64(0)
     bands = (starts.shape[0] - 1) // columns
+    # Entries in a cache line of 64 bytes: one request fetches all of them.
     a_line = np.uint64(64 // packed.itemsize)
     active = np.empty(columns + 1, np.int32)
     values = np.empty(columns + 1, np.float32)
     raw_values = np.empty(columns + 1, np.int64)
+    # Two for each of the 256 codes there can be.
     products = np.empty(512, np.float32)
     code: Any
     for s in range(reals.shape[0]):
@@ -141,6 +146,7 @@ def walk_single(
             active[count] = j
             values[count] = value
             raw_values[count] = raw_value
+            # The union: a number too small for the fixed-point format is zero there and not in float32.
             count += np.int64((value != 0) | (raw_value != 0))
         if columns > inputs:
             active[count] = inputs
@@ -149,9 +155,12 @@ def walk_single(
             count += 1
         line, peak, raw_peak = sums[s], peaks[s, 0], peaks[s, 1]
         for band in range(bands):
+            # Two sums an output, side by side, as ``sums`` has them.
             base = np.uint64(2 * (first_row + band * BAND))
+            # Columns within a band, not bands within a column: the band's sums stay in the nearest cache.
             owner = band * columns
             for k in range(count):
+                # Two columns ahead: by the time the walk gets there, the entries have come from memory.
                 later: Any = min(k + 2, count - 1)
                 ahead = owner + active[later]
                 for at in range(np.uint64(starts[ahead]), np.uint64(starts[ahead + 1]), a_line):
@@ -208,6 +217,7 @@ def walk_block(
         s0, s1, s2, s3 = s, min(s + 1, last), min(s + 2, last), min(s + 3, last)
         s4, s5, s6, s7 = min(s + 4, last), min(s + 5, last), min(s + 6, last), min(s + 7, last)
         line = sums[block]
+        # A peak for each lane, so that the maxima are vector operations like the sums.
         p0 = p1 = p2 = p3 = p4 = p5 = p6 = p7 = peaks[block]
         for band in range(bands):
             base = np.uint64((first_row + band * BAND) * LANES)
@@ -217,6 +227,7 @@ def walk_block(
                     at = first_column + j
                     v0, v1, v2, v3 = reals[s0, at], reals[s1, at], reals[s2, at], reals[s3, at]
                     v4, v5, v6, v7 = reals[s4, at], reals[s5, at], reals[s6, at], reals[s7, at]
+                    # Skipped only if no lane has it: a zero times a weight adds nothing to the others.
                     if not (
                         (v0 != 0) | (v1 != 0) | (v2 != 0) | (v3 != 0) | (v4 != 0) | (v5 != 0) | (v6 != 0) | (v7 != 0)
                     ):
@@ -225,6 +236,7 @@ def walk_block(
                 for here in range(np.uint64(starts[owner]), np.uint64(starts[owner + 1])):
                     entry = np.uint64(packed[here])
                     level = levels[entry >> np.uint64(ROW_BITS)]
+                    # Times 8, the lanes of an output.
                     to = base + ((entry & np.uint64(BAND - 1)) << np.uint64(3))
                     # Spelt out: the compiler unrolls a loop of eight before it would make a vector of it.
                     p0 = _add(line, to, level * v0, p0)
@@ -250,6 +262,7 @@ def _add_raw(sums: NDArray[np.int32], at: Any, product: Any, seen: Any) -> Any:
 @inlined
 def _narrow_product(level: Any, value: Any, half: Any, shift: Any) -> Any:
     """Multiply as `_product` does, in int32; the mask tells the compiler that 32 bits are enough."""
+    # Two numbers of 16 bits make at most 2**30, and half of the last bit lost at most 2**29: int32 holds the sum.
     return np.int32(np.int32(np.int32(level * value) + half) >> (shift & 31))
 
 
@@ -279,6 +292,7 @@ def walk_block_raw(
         s0, s1, s2, s3 = s, min(s + 1, last), min(s + 2, last), min(s + 3, last)
         s4, s5, s6, s7 = min(s + 4, last), min(s + 5, last), min(s + 6, last), min(s + 7, last)
         line, bits = sums[block], seen[block]
+        # Gathered by "or", so that no sum needs a test of its own on the way.
         b0, b1, b2, b3, b4, b5, b6, b7 = bits[0], bits[1], bits[2], bits[3], bits[4], bits[5], bits[6], bits[7]
         for band in range(bands):
             base = np.uint64((first_row + band * BAND) * LANES)
@@ -337,6 +351,7 @@ def add_float(
                     to = first_row + band * BAND + (entry & (BAND - 1))
                     total = sums[s, to] + levels[entry >> ROW_BITS] * value
                     sums[s, to] = total
+                    # Plain max(), unlike `_add`: this kernel runs only where sums have left their range.
                     peak = max(peak, abs(total))
         peaks[s] = peak
 
@@ -371,6 +386,7 @@ def add_fixed(
                     entry = np.int64(packed[at])
                     to = first_row + band * BAND + (entry & (BAND - 1))
                     total = sums[s, to] + _product(levels[entry >> ROW_BITS], value, half, shift)
+                    # After each addition, not at the end: the hardware clips on the way, and the order shows.
                     if total > largest:
                         total = largest
                         clipped += 1

@@ -26,9 +26,11 @@ def count_entries(
     columns, n_pe = entries.shape
     last = np.empty(n_pe, np.int32)
     for j in range(columns):
+        # Just above row 0: zeros before a column's first entry count like those between two.
         last[:] = -1
         for at in range(starts[j], starts[j + 1]):
             pe, local = pe_of[rows[at]], local_of[rows[at]]
+            # gap // 2**b: a filler stands for 2**b rows, the 2**b - 1 zeros of its run and the place it takes itself.
             fillers = (local - last[pe] - 1) >> index_bits
             last[pe] = local
             entries[j, pe] += 1 + fillers
@@ -63,6 +65,7 @@ def write_entries(
                 runs[to] = longest
                 to += 1
             codes[to] = codes_in[at]
+            # gap mod 2**b: the fillers before it have bridged the rest.
             runs[to] = gap & longest
             cursor[pe] = to + 1
 
@@ -81,6 +84,7 @@ def expand_entries(
         for pe in range(n_pe):
             local = np.int64(-1)
             for at in range(bases[pe] + pointers[j, pe], bases[pe] + pointers[j + 1, pe]):
+                # Widened before the sum: numpy's own uint8 would wrap at a run of 255 where the kernels run uncompiled.
                 local += np.int64(runs[at]) + 1
                 rows_out[at] = local * n_pe + pe if codes[at] != 0 else -1
 
@@ -95,6 +99,7 @@ def list_lookbacks(
     where the column begins a row itself, -1 where it is empty. ``totals`` (J, 2): entries and SRAM rows over all PEs.
     """
     columns, n_pe = pointers.shape[0] - 1, pointers.shape[1]
+    # Rows run on from column to column, so what a column begins in was perhaps begun several columns before.
     begun = np.zeros(n_pe, np.int64)  # column that holds the first entry of the row the PE's entries have come to
     for j in range(columns):
         entries, rows = np.int64(0), np.int64(0)
@@ -106,9 +111,11 @@ def list_lookbacks(
             first, last = begin // entries_per_row, (end - 1) // entries_per_row
             starts_row = begin == first * entries_per_row
             lookbacks[j, pe] = 0 if starts_row else j - begun[pe]
+            # A new row was opened within this column: whoever ends up in the same row looks back to here.
             if starts_row or last > first:
                 begun[pe] = j
             entries += end - begin
+            # Every row it touches, the shared first one too: whether that was read already depends on the inputs.
             rows += last - first + 1
         totals[j, 0] = entries
         totals[j, 1] = rows

@@ -26,6 +26,7 @@ from numba.core.runtime import rtsys  # type: ignore[attr-defined]
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
+# Any: numba makes the attributes of its configuration at run time, where no type checker sees them.
 settings: Any = numba.config
 F = TypeVar("F", bound=Callable[..., object])
 
@@ -34,6 +35,7 @@ def _sources_digest() -> str:
     digest = hashlib.sha256()
     for path in sorted(Path(__file__).parent.glob("*.py")):
         digest.update(path.read_bytes())
+    # The machine code depends on these as well, and a home folder can be shared by several machines.
     digest.update(f"{numba.__version__} {np.__version__} {platform.machine()}".encode())
     return digest.hexdigest()[:16]
 
@@ -44,6 +46,7 @@ def _choose_folder() -> Path:
     folder = Path(root) / "eie" / name
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        # Tried, not asked: the folder can be there on a full disk or one mounted read-only.
         with tempfile.TemporaryFile(dir=folder):
             return folder
     except OSError:
@@ -58,6 +61,7 @@ CACHE_FOLDER = _choose_folder()
 
 def kernels_are_cached() -> bool:
     """Say whether an earlier process left compiled kernels for these sources."""
+    # Index files, one a kernel; numba puts them into folders of its own below ours.
     return any(CACHE_FOLDER.glob("**/*.nbi"))
 
 
@@ -69,6 +73,7 @@ def njit(function: F) -> F:
         compiled: Any = numba.njit(nogil=True, cache=True)(function)
     finally:
         settings.CACHE_DIR = before
+    # Uncompiled, a kernel is the plain function: there is nothing to load and no cache to speak of.
     if not settings.DISABLE_JIT:
         _load_lightly(compiled)
     return cast(F, compiled)
@@ -83,6 +88,7 @@ def _load_lightly(compiled: Any) -> None:
     of its own, such as np.iinfo, np.sum or np.sort: those modules would be imported with the kernel.
     """
     cache = compiled._cache
+    # A name of numba's own, which a later version may not have: then kernels load as numba does it, slower.
     load = getattr(cache, "_load_overload", None)
     if load is None:
         return
@@ -122,6 +128,7 @@ def paired(function: F) -> F:
 
 def inlined(function: F) -> F:
     """Mark a leaf that is compiled into its callers, which sit in the same module."""
+    # No cache of its own: it is part of each caller's code, and numba's cache would not notice it change.
     compiled: Any = numba.njit(inline="always")(function)
     return cast(F, compiled)
 
@@ -136,6 +143,7 @@ def _fetch(_context: Any, array: Any, at: Any) -> Any:
         kind = ir.FunctionType(ir.VoidType(), [address, number, number, number])
         prefetch = builder.module.declare_intrinsic("llvm.prefetch", [address], kind)
         place = builder.bitcast(builder.gep(data, [arguments[1]]), address)
+        # To be read (0), kept as near as can be (3), data and not code (1): the arguments of llvm.prefetch.
         builder.call(prefetch, [place, number(0), number(3), number(1)])
         return target.get_dummy_value()
 

@@ -24,6 +24,7 @@ STRETCH = 255  # columns that `tally` counts in narrow numbers before it adds th
 
 def padded(n_pe: int) -> int:
     """S: the lanes that ``n_pe`` PEs take, 64 or a multiple of 128."""
+    # Backlogs take 1, 2 or 8 bytes: 128 lanes fill whole vector registers at each, and no loop is left with a rest.
     return 64 if n_pe <= 64 else -(-n_pe // 128) * 128
 
 
@@ -51,6 +52,7 @@ def list_positions(
             column = first + j
             # written always and kept by counting: a branch on a random bit is guessed wrong half of the time
             positions[at] = j
+            # Bit 7 of a byte is its first column: masks are packed most significant bit first, as numpy does.
             at += (np.int64(bits[s, column >> 3]) >> (7 - (column & 7))) & 1
         if bias_position >= 0:
             positions[at] = bias_position
@@ -61,6 +63,7 @@ def list_positions(
 @inlined
 def _pass_and_add(backlog: NDArray[Any], slots: NDArray[Any], start: Any, elapsed: Any, lanes: Any) -> Any:
     """Let ``elapsed`` cycles pass and add a column's slots in every PE; return the largest backlog."""
+    # Every result is cast back: numba widens each sum to 64 bits, and then a register holds 4 lanes where it could 32.
     number = backlog.dtype.type
     peak = number(0)
     for lane in range(lanes):
@@ -104,13 +107,16 @@ def queue_timing(
     """
     number = backlog.dtype.type
     usable = act_queue_depth - 1
+    # Unsigned like all that indexes here, or each access would first ask whether it counts from the end.
     stride = np.uint64(backlog.shape[0])
     backlog[:] = 0
     ring[:] = 0
+    # As if something had gone out in cycle 1, when row 0 is loaded: the first broadcast is then W[0] = 2 + d[0].
     broadcast: Any = np.int64(1)
     busy_until = np.int64(1)
     dead = np.int64(0)
     row_end = np.int64(n_pe)
+    # In no row's last lane: empty rows before the first non-zero cost a cycle each, the first step is never free.
     before = np.int64(-1)
     slot: Any = np.int64(0)
     for k in range(positions.shape[0]):
@@ -130,10 +136,12 @@ def queue_timing(
         now: Any = max(earliest, ring[np.uint64(slot)])
         elapsed = now - broadcast
         broadcast = now
+        # The slowest PE takes k in cycle max(busy_until, now) + 1; its slot can be filled in the one after, hence 2.
         ring[np.uint64(slot)] = max(busy_until, now) + 2
         slot = slot + 1 if slot + 1 < usable else 0
         # Clipped before it is narrowed: after 256 idle cycles a uint8 would see none pass.
         passed = number(min(elapsed, highest))
+        # The bias sits in a scan row of its own, beyond the last column, but its entries are column C.
         column: Any = min(position, columns)
         start = np.uint64(column) * stride
         if stride == LANES:
@@ -147,6 +155,7 @@ def queue_timing(
     result[BROADCAST_END] = broadcast
     result[LAST_SCAN_ROW] = row_end // n_pe - 1
     result[LAST_LANE_HIT] = before == row_end - 1
+    # Of the cycles 2 to W[K-1] each one broadcasts, is dead, or has stalled.
     result[STALL] = broadcast - 1 - positions.shape[0] - dead
     result[LARGEST_BACKLOG] = busy_until - broadcast
 
@@ -221,9 +230,11 @@ def tally(
     state[:] = 0
     for block in range(blocks):
         for lane in range(width):
+            # As old as can be: no column with entries has gone out yet, so no lookback reaches one.
             state[block * triple + lane] = number(nowhere)
     taken[:] = 0
     totals[:] = 0
+    # Even column 0 is as far from this as a number can say: the first gap is the largest there is.
     before = -nowhere
     done = np.int64(0)
     while done < positions.shape[0]:
@@ -277,6 +288,7 @@ def queue_samples(
     for s in range(starts.shape[0] - 1):
         active = positions[starts[s] : starts[s + 1]]
         if active.shape[0] == 0:
+            # Nothing goes out: row 0 is loaded in cycle 1 and each row takes one dead cycle; no pipeline to drain.
             cycles[s] = 1 + scan_rows
             stall[s] = 0
             dead[s] = scan_rows
@@ -285,6 +297,7 @@ def queue_samples(
         queue_timing(active, slots, columns, n_pe, act_queue_depth, highest, backlog, ring, result)
         broadcast_end = result[BROADCAST_END]
         scan_end = _scan_end(scan_rows, result)
+        # Whichever is last: rows of zeros at the end can outlast the pipeline.
         cycles[s] = max(scan_end, broadcast_end + 1 + result[LARGEST_BACKLOG] + PIPELINE_CYCLES)
         stall[s] = result[STALL]
         # every cycle of the scanner broadcasts, stalls or is dead; it starts in cycle 1
@@ -324,6 +337,7 @@ def tally_samples(
         all_padding = np.int64(0)
         all_rows = np.int64(0)
         for k in range(active.shape[0]):
+            # The bias is column C, wherever its scan row lies.
             least: Any = min(np.int64(active[k]), columns)
             column = np.uint64(least)
             all_entries += column_totals[column, 0]
@@ -333,7 +347,10 @@ def tally_samples(
         padding[s] = all_padding
         reads[s] = all_rows
         for pe in range(n_pe):
+            # Totals lie in blocks of 64 PEs: their slots, then their empty columns, then their rows found.
             at = pe // LANES * (3 * LANES) + pe % LANES
+            # An empty column takes a slot, too, but issues no entry.
             issue[s, pe] = totals[at] - totals[at + LANES]
             empty[s, pe] = totals[at + LANES]
+            # Until here each column counted all rows it touches, as if none had been read by the column before.
             reads[s] -= totals[at + 2 * LANES]

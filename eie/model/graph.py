@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from eie.errors import ModelError
 from eie.show.brief import Brief
 
+# Graphs come from files: a size or a product beyond these is damage, and would only fail later, for want of memory.
 LARGEST_SIZE = 1 << 26
 LARGEST_INPUT = 1 << 31
 
@@ -89,6 +90,7 @@ class Graph:
             raise ModelError("graph: needs at least one input and one output")
         for name, shape in self.inputs:
             _check_shape(name, shape)
+        # Inputs and constants share one space of names with everything that nodes make.
         known = {name for name, _ in self.inputs} | set(self.constants)
         if len(known) != len(self.inputs) + len(self.constants):
             raise ModelError("graph: two inputs or constants have the same name")
@@ -96,8 +98,10 @@ class Graph:
             _check_constant(name, array)
         for node in self.nodes:
             _check(node, known)
+            # Only after its own check: a node that reads what it makes has no order in which it could run.
             known.update(node.outputs)
         for layer in self.layers:
+            # Traces and results go by the layer's name: two uses would be one row.
             if self.layers.count(layer) > 1:
                 raise ModelError(f"graph: two nodes run layer {layer!r}: give each a layer of its own")
         for name in self.outputs:
@@ -118,6 +122,7 @@ class Graph:
         at = name
         for i, (op, what) in enumerate(steps):
             if isinstance(what, str):
+                # Not the layer's bare name: a chain's input is called like its first layer.
                 nodes.append(Node(op=op, inputs=(at,), outputs=(f"{what}:out",), layer=what))
             else:
                 nodes.append(Node(op=op, inputs=(at,), outputs=(f"{op}_{i}",), layer=None, attributes=dict(what)))
@@ -134,6 +139,7 @@ class Graph:
         return {
             "inputs": [[name, list(shape)] for name, shape in self.inputs],
             "outputs": list(self.outputs),
+            # Names alone, in order: the arrays go where the file keeps arrays, and `coded` numbers them by this order.
             "constants": list(self.constants),
             "nodes": [
                 {
@@ -161,6 +167,7 @@ class Graph:
             for entry in value["nodes"]
         )
         inputs = tuple((str(name), tuple(int(size) for size in shape)) for name, shape in value["inputs"])
+        # Those it names and no others: what else lies in the file belongs to somebody else.
         arrays = {name: np.asarray(constants[name]) for name in value["constants"]}
         return cls(inputs=inputs, nodes=nodes, outputs=tuple(map(str, value["outputs"])), constants=arrays)
 
@@ -173,10 +180,12 @@ def _plain(value: Any) -> Any:
 
 
 def _tupled(value: Any) -> Any:
+    # JSON has lists only: an attribute comes back as the tuple that it was.
     return tuple(map(_tupled, value)) if isinstance(value, list) else value
 
 
 def _check_shape(name: str, shape: tuple[int, ...]) -> None:
+    # No 0: an empty tensor has nothing to run.
     if not all(size == -1 or 1 <= size <= LARGEST_SIZE for size in shape):
         raise ModelError(f"graph: input {name!r} has shape {shape}: sizes must be 1 to {LARGEST_SIZE}, or -1")
     # an open size counts as 1 here: what it comes to is known with the samples only
@@ -202,5 +211,6 @@ def _check(node: Node, known: Set[str]) -> None:
     for name in node.outputs:
         if name in known:
             raise ModelError(f"{where}: {name!r} exists already")
+    # Both ways: a layer without a name runs nothing, a name beside another operator would be left unread.
     if (node.op == "layer") != (node.layer is not None):
         raise ModelError(f"{where}: op 'layer' and only it names a layer, this one names {node.layer!r}")

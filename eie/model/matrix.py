@@ -24,6 +24,7 @@ def frozen(array: ArrayLike, dtype: Any) -> NDArray[Any]:
     else:
         with np.errstate(over="ignore"):
             view = np.ascontiguousarray(array, dtype).view()
+    # On a view, so that a caller's own array stays writeable.
     view.flags.writeable = False
     return view
 
@@ -69,16 +70,20 @@ class SparseColumns:
         ModelError
             If a value is NaN or infinite; ``where`` names the array.
         """
+        # Here, not above: ``import eie`` and ``eie --help`` must not wait for numba.
         from eie.kernels import columns as kernels
 
         source = frozen(dense, dense.dtype)
+        # Counted first, so that rows and data are made once at their size; two passes over the dense array in all.
         counts = np.zeros(source.shape[1], np.int64)
         if not kernels.count_nonzeros(source, counts):
+            # Searched for only now that there is one: the kernel just says whether.
             bad = np.argwhere(~np.isfinite(source))[0]
             raise ModelError(f"{where}[{bad[0]}, {bad[1]}] = {source[tuple(bad)]}: must be finite")
         starts = np.concatenate(([0], np.cumsum(counts)))
         rows = np.empty(starts[-1], np.int32)
         data = np.empty(starts[-1], source.dtype)
+        # A copy: the kernel moves each start on to the column's end as it writes.
         kernels.fill_columns(source, starts[:-1].copy(), rows, data)
         return cls.of(shape=(source.shape[0], source.shape[1]), starts=starts, rows=rows, data=data)
 
@@ -87,7 +92,9 @@ class SparseColumns:
         cls, shape: tuple[int, int], rows: NDArray[Any], columns: NDArray[Any], data: NDArray[Any]
     ) -> SparseColumns:
         """Sort a list of non-zeros, given in any order, each place at most once."""
+        # The last key is the first: by column, and by row within one.
         order = np.lexsort((rows, columns))
+        # One past the last column too: its place is the number of entries.
         starts = np.searchsorted(columns[order], np.arange(shape[1] + 1))
         return cls.of(shape=shape, starts=starts, rows=rows[order], data=data[order])
 
@@ -114,6 +121,7 @@ class SparseColumns:
 
     def row_block(self, start: int, stop: int) -> SparseColumns:
         """Return rows start..stop-1 as a matrix of their own."""
+        # The usual case, a layer that is one pass: the arrays are shared, not copied.
         if (start, stop) == (0, self.shape[0]):
             return self
         keep = (self.rows >= start) & (self.rows < stop)
@@ -124,6 +132,7 @@ class SparseColumns:
         return self._kept(mask[self.rows, self.column_of], self.shape, 0)
 
     def _kept(self, keep: NDArray[np.bool_], shape: tuple[int, int], first_row: int) -> SparseColumns:
+        # total[i] is how many of the first i entries stay, so a column's old start leads to its new one.
         total = np.concatenate(([0], np.cumsum(keep)))
         return SparseColumns.of(
             shape=shape, starts=total[self.starts], rows=self.rows[keep] - first_row, data=self.data[keep]
@@ -134,6 +143,7 @@ class SparseColumns:
         rows = np.flatnonzero(values)
         return SparseColumns.of(
             shape=(self.shape[0], self.shape[1] + 1),
+            # Ascending rows behind the last column are in order already: nothing is sorted again.
             starts=np.append(self.starts, self.nnz + len(rows)),
             rows=np.concatenate((self.rows, rows.astype(np.int32))),
             data=np.concatenate((self.data, values[rows].astype(self.data.dtype))),

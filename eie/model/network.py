@@ -59,6 +59,7 @@ class Layer(View):
     def __post_init__(self) -> None:
         _name(self.name)
         # A linear layer is whatever its matrix is, also after `dataclasses.replace` with another one.
+        # The record is frozen, and this still belongs to its making.
         object.__setattr__(self, "geometry", self.geometry.fitted(self.matrix.shape))
 
     @classmethod
@@ -98,11 +99,13 @@ class Layer(View):
             If code 0 does not stand for zero, a code has no level, or a shape does not fit.
         """
         where = f"layer {name!r}"
+        # Checked as float32, in which it is used: a level may become zero or infinite on the way there.
         table = frozen(_numbers(f"{where}: codebook", codebook), np.float32)
         if table.ndim != 1 or not 1 <= len(table) <= 256:
             raise ModelError(f"{where}: codebook has shape {table.shape}: must be (levels,) with 1 to 256 levels")
         if not np.isfinite(table).all():
             raise ModelError(f"{where}: codebook holds NaN or infinity: must be finite")
+        # Padding entries and pruned weights are code 0; any other value there would be added at each of them.
         if table[0] != 0:
             raise ModelError(f"{where}: codebook[0] = {table[0]}: must be 0, since code 0 means the value zero")
         dense = _codes(where=where, what="codes", codes=codes, levels=len(table))
@@ -113,6 +116,7 @@ class Layer(View):
             bias = _codes(where=where, what="bias_codes", codes=bias_codes, levels=len(table))
             if bias.shape != (matrix.shape[0],):
                 raise ModelError(f"{where}: bias_codes has shape {bias.shape}: must be ({matrix.shape[0]},)")
+            # Codes into the same codebook: on the machine the bias is one more column of the matrix.
             bias = frozen(bias, np.uint8)
         return cls(name=_name(name), matrix=matrix, codebook=frozen(table, np.float32), bias_codes=bias, relu=relu)
 
@@ -177,11 +181,13 @@ class Layer(View):
         # Where a matrix is wanted, `from_weights` says best what else it got.
         if stored.shape != wanted and (len(wanted) != 2 or stored.ndim == 2):
             raise ModelError(f"layer {name!r}: weights has shape {stored.shape}: {geometry} has {wanted}")
+        # Channel, kernel row, kernel column: row-major order is the order of im2col's columns.
         flat = stored if len(wanted) == 2 else stored.reshape(len(stored), -1)
         if codebook is None:
             layer = cls.from_weights(name, flat, bias, relu=relu)
         else:
             layer = cls.from_codes(name=name, codes=flat, codebook=codebook, bias_codes=bias, relu=relu)
+        # Spread after it is sparse: dense, a grouped convolution's zeros would be most of the memory.
         return replace(layer, matrix=geometry.spread(layer.matrix), geometry=geometry)
 
     @classmethod
@@ -217,6 +223,7 @@ class Layer(View):
                 f"layer {name!r}: input_weights {x.shape} and hidden_weights {h.shape}: "
                 "must be (4 * hidden, input) and (4 * hidden, hidden)"
             )
+        # One matrix for both: a step's row is [x, h], one broadcast after the other, and the sums need no second pass.
         layer = cls.from_weights(name, np.concatenate((x, h), axis=1), bias)
         return replace(layer, geometry=Lstm(x.shape[1], h.shape[1], reverse))
 
@@ -238,6 +245,7 @@ class Layer(View):
     @property
     def weight_density(self) -> float:
         """Non-zeros over all weights, bias not counted; what a grouped convolution cannot have is no weight."""
+        # Not the matrix's own shape: off its diagonal a grouped convolution could not have a weight.
         rows, columns = self.geometry.dense_shape
         return self.matrix.nnz / (rows * columns)
 
@@ -245,6 +253,7 @@ class Layer(View):
     def weights(self) -> NDArray[np.float32]:
         """float32 (outputs, inputs): the dense weights."""
         dense = self.matrix.dense()
+        # Codes index the codebook; a pruned weight is code 0 and so 0.0.
         return dense if self.codebook is None else self.codebook[dense]
 
     @property
@@ -312,6 +321,7 @@ class Network(View):
         for name in names:
             if names.count(name) > 1:
                 raise ModelError(f"network {self.name!r}: two layers are called {name!r}: names must differ")
+        # Sorted, since the layers' order is that of a file and the graph's that of a run.
         if self.graph is not None and sorted(self.graph.layers) != sorted(names):
             listed = ", ".join(sorted(set(names).symmetric_difference(self.graph.layers)))
             raise ModelError(f"network {self.name!r}: its graph and its layers differ in {listed}")
@@ -363,6 +373,7 @@ def _layers_grid(layers: Sequence[Layer]) -> Grid:
             "kind": layer.geometry.kind,
             "shape": "{} x {}".format(*layer.matrix.shape),
             "weights": layer.matrix.nnz,
+            # Of the matrix as it is stored and walked, unlike `weight_density`.
             "density": layer.matrix.nnz / (layer.matrix.shape[0] * layer.matrix.shape[1]),
             "levels": None if layer.codebook is None else len(layer.codebook),
             "bias": layer.has_bias,
@@ -406,12 +417,14 @@ def dataflow(network: Chained) -> Graph | None:
 
 
 def _name(name: object) -> str:
+    # Names go to terminals, files and pages: a control character in one could act there.
     if not isinstance(name, str) or not name.strip() or not name.isprintable():
         raise ModelError(f"layer name {name!r}: must be printable text")
     return name
 
 
 def _numbers(where: str, values: ArrayLike) -> NDArray[Any]:
+    # Complex, text and object arrays have no order of non-zeros to run; bool is 0 and 1.
     array = np.asarray(values)
     if array.dtype.kind not in "fiub":
         raise ModelError(f"{where} has dtype {array.dtype}: must be numbers")
@@ -440,6 +453,8 @@ def _codes(where: str, what: str, codes: ArrayLike, levels: int) -> NDArray[np.u
     if array.dtype.kind == "f":
         raise ModelError(f"{where}: {what} has dtype {array.dtype}: must be integers")
     if array.size and (array.min() < 0 or array.max() >= levels):
+        # The one that is out of range, whichever end it left by.
         worst = array.max() if array.max() >= levels else array.min()
         raise ModelError(f"{where}: {what} holds {worst}: must be 0 to {levels - 1}, the codebook has {levels} levels")
+    # Safe only now: before the check, 256 would have become 0, a weight that is not there.
     return array.astype(np.uint8, copy=False)

@@ -36,10 +36,12 @@ class Lazy(Brief):
         return self.count
 
     def __getitem__(self, places: slice | NDArray[np.int64], /) -> NDArray[np.float32]:
+        # Slices and lists of places become one thing, negative and open ends included, before the reader sees them.
         return self.read(np.arange(self.count)[places])
 
     def taken(self, places: slice | NDArray[np.int64]) -> Lazy:
         """Return some of the samples, still unread."""
+        # Bound here: the places of a choice from a choice are looked up through both.
         kept = np.arange(self.count)[places]
         return Lazy(len(kept), lambda some: self.read(kept[some]))
 
@@ -67,13 +69,14 @@ class Samples(Brief):
     synthetic: bool = False
 
     def __post_init__(self) -> None:
+        # Lengths alone: to look at a lazy array would read it.
         counts = {name: len(array) for name, array in self.arrays.items()}
         if len(set(counts.values())) > 1:
             listed = ", ".join(f"{name} {count}" for name, count in counts.items())
             raise TraceError(f"the network's inputs hold different numbers of samples: {listed}")
         if self.labels is not None and counts and self.labels.shape != (self.count,):
-            held = len(self.labels) if self.labels.ndim == 1 else f"{self.labels.shape}"
-            raise TraceError(f"{self.source}: {self.count} samples but {held} labels")
+            labelled = len(self.labels) if self.labels.ndim == 1 else f"{self.labels.shape}"
+            raise TraceError(f"{self.source}: {self.count} samples but {labelled} labels")
 
     @classmethod
     def of(cls, values: NDArray[Any], source: str = "arrays", labels: NDArray[np.int64] | None = None) -> Self:
@@ -84,6 +87,7 @@ class Samples(Brief):
         TraceError
             If it holds no numbers, or another number of labels.
         """
+        # Text would be parsed by the cast below and complex numbers cut to their real part, both without a word.
         if values.dtype.kind not in "fiub" or values.ndim == 0 or values.size == 0:
             raise TraceError(
                 f"{source}: inputs have shape {values.shape} {values.dtype}: must be numbers (samples, ...)"
@@ -131,6 +135,7 @@ class Samples(Brief):
 
     def taken(self, places: slice | NDArray[np.int64]) -> Self:
         """Return some of the samples."""
+        # A lazy one stays unread: choosing ten of a folder's pictures must not open them all.
         arrays = {
             n: array.taken(places) if isinstance(array, Lazy) else array[places] for n, array in self.arrays.items()
         }
@@ -146,6 +151,7 @@ class Samples(Brief):
 
     def tail(self, count: int) -> Self:
         """Return the last samples."""
+        # Not slice(-count, None): for a count of 0 that would be everything.
         return self.taken(slice(max(0, self.count - count), None))
 
     def choose(self, count: int | None, seed: int | None = None) -> Self:
@@ -161,8 +167,10 @@ class Samples(Brief):
             raise TraceError(f"{self.source}: {count} samples asked for: it holds {self.count}")
         places = np.arange(count)
         if seed is not None:
+            # A permutation and its front: with the same seed, fewer samples are the first of more.
             places = np.random.default_rng(seed).permutation(self.count)[:count]
         how = "first" if seed is None else f"drawn with seed {seed}"
+        # All in their own order is no choice: the source then stays as it was.
         whole = count == self.count and seed is None
         return replace(self.taken(places), source=self.source if whole else f"{self.source}, {count} samples, {how}")
 

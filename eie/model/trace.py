@@ -68,11 +68,14 @@ class LayerTrace(View):
         array = np.atleast_2d(array)
         if array.ndim != 2 or array.size == 0:
             raise TraceError(f"{where} has shape {np.shape(activations)}: must be (inputs,) or (batch, inputs)")
+        # Rows of a sample lie together; a rest would shift every sample behind it.
         if array.shape[0] % products:
             raise TraceError(f"{where} has {array.shape[0]} rows: must be a multiple of {products} products a sample")
+        # Before the finite check: a float64 beyond float32's range is infinite only now.
         array = frozen(array, np.float32)
         if not np.isfinite(array).all():
             raise TraceError(f"{where} holds NaN or infinity: must be finite")
+        # After the cast as well: what is too small for float32 is an input that the machine would skip.
         mask = array != 0
         return cls(
             width=array.shape[1],
@@ -98,6 +101,7 @@ class LayerTrace(View):
 
     def mask_of(self, start: int, stop: int) -> NDArray[np.bool_]:
         """bool (rows, stop - start): the columns start..stop-1."""
+        # Whole bytes are unpacked, from the one that holds the first column; the bits before it are cut off again.
         first = start // 8
         unpacked = np.unpackbits(self.bits[:, first : -(-stop // 8)], axis=1)
         return unpacked[:, start - 8 * first : stop - 8 * first].astype(bool)
@@ -105,18 +109,21 @@ class LayerTrace(View):
     @property
     def density(self) -> float:
         """Non-zero inputs over all inputs."""
+        # Bits behind the width are zero, as packed and as checked on load, so they can be counted along.
         return float(np.bitwise_count(self.bits).sum() / (self.rows * self.width))
 
     def dense(self, start: int = 0, stop: int | None = None) -> NDArray[np.float32] | None:
         """float32 (rows, width), or rows start..stop-1 of it; None when no values were kept."""
         if self.values is None:
             return None
+        # All at once: neither where values start nor a copy of the mask is needed.
         if start == 0 and stop is None:
             whole = np.zeros((self.rows, self.width), np.float32)
             whole[np.unpackbits(self.bits, axis=1, count=self.width).view(bool)] = self.values
             return whole
         bits = self.bits[start:stop]
         out = np.zeros((len(bits), self.width), np.float32)
+        # Values lie row by row without gaps, so a row's place is the number of bits set before it.
         first = self._value_starts[start]
         mask = np.unpackbits(bits, axis=1, count=self.width).astype(bool)
         out[mask] = self.values[first : first + np.count_nonzero(mask)]
@@ -132,6 +139,7 @@ class LayerTrace(View):
     @cached_property
     def sha256(self) -> str:
         """Of shape, mask and values: equal inputs, equal hashes. Made once: a search asks a thousand times."""
+        # Shape first: the same bytes can be the mask of another width or of other samples.
         digest = hashlib.sha256(f"{self.width} {self.products} {self.bits.shape} {self.values is None}".encode())
         digest.update(np.ascontiguousarray(self.bits).data)
         if self.values is not None:
@@ -150,6 +158,7 @@ class LayerTrace(View):
     def head(self, samples: int) -> LayerTrace:
         """Return the first samples only."""
         bits = self.bits[: samples * self.products]
+        # As many values as there are bits in the rows that stay.
         kept = int(np.bitwise_count(bits).sum())
         return LayerTrace(
             width=self.width,
@@ -238,6 +247,7 @@ class Trace(View):
             "layers": [],
         }
         stated = {"preprocessing": self.preprocessing, "seed": self.seed, "model_sha256": self.model_sha256}
+        # Left out where nothing is known: files of before these keys, and their hashes, stay as they are.
         header |= {key: value for key, value in stated.items() if value not in ("", None)}
         arrays: Arrays = {}
         for i, (name, layer) in enumerate(self.layers.items()):
@@ -274,6 +284,7 @@ class Trace(View):
         try:
             layers = {entry["name"]: _layer(arrays, i, entry) for i, entry in enumerate(header["layers"])}
             labels = arrays.get("labels")
+            # Names go to terminals and pages: control characters from a foreign file must not.
             names = [entry["name"] for entry in header["layers"]]
             if not all(isinstance(name, str) and name.isprintable() for name in names):
                 raise ValueError(f"its layers are called {names}: must be printable text")
@@ -286,6 +297,7 @@ class Trace(View):
                 seed=None if header.get("seed") is None else int(header["seed"]),
                 model_sha256=None if header.get("model_sha256") is None else str(header["model_sha256"]),
             )
+        # Everything that reading a foreign header can raise: one clear line for a damaged file, never a traceback.
         except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
             raise TraceError(f"{path}: damaged trace: {error}") from None
 
@@ -344,8 +356,10 @@ def class_labels(array: NDArray[Any], where: str) -> NDArray[np.int64]:
 
 
 def _narrowest(values: NDArray[np.float32]) -> tuple[NDArray[Any], float]:
+    # Pixels divided by 255 fit two bytes a value instead of four, and come back to the bit.
     pixels = np.rint(values * 255)
     if np.abs(pixels).max(initial=0) <= 32767 and np.array_equal(pixels / np.float32(255), values):
+        # The scale stands in the header as 1/255; `_layer` divides by its inverse again, as the pixels were divided.
         return pixels.astype(np.int16), 1 / 255
     return values, 1.0
 
@@ -356,6 +370,7 @@ def _layer(arrays: Mapping[str, NDArray[Any]], i: int, entry: Mapping[str, Any])
         raise ValueError(f"bits/{i} has shape {bits.shape} {bits.dtype}, which is not a mask of width {width}")
     if products < 1 or len(bits) % products:
         raise ValueError(f"layer {i}: {len(bits)} rows in groups of {products}")
+    # Counts go over whole bytes, so a bit behind the width would be an input that does not exist.
     if width % 8 and (bits[:, -1] & (0xFF >> width % 8)).any():
         raise ValueError(f"bits/{i} has bits set beyond its width {width}")
     values = arrays.get(f"values/{i}")
@@ -363,7 +378,9 @@ def _layer(arrays: Mapping[str, NDArray[Any]], i: int, entry: Mapping[str, Any])
         if values.dtype.kind not in "fi":
             raise ValueError(f"values/{i} has dtype {values.dtype}: must be int16 or float32")
         scale = float(entry["scale"])
+        # A damaged scale may be 0 or NaN: what comes of it is refused below, without a warning before.
         with np.errstate(all="ignore"):
+            # Divided by 255, not multiplied by 1/255: only that gives the recorded float32 to the last bit.
             values = (values / np.float32(1 / scale)) if scale != 1 else values
         values = frozen(values, np.float32)
         if values.shape != (int(np.bitwise_count(bits).sum()),) or not np.isfinite(values).all():

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from eie.plots.drawing import Drawings
 
 # The class of what is shown, and the function that knows its figures.
+# By name: looking a class up must not import the others, nor matplotlib before something is drawn.
 HOMES: Mapping[str, str] = {
     "Result": "eie.plots.result:result_drawings",
     "LayerResult": "eie.plots.result:layer_drawings",
@@ -44,6 +45,7 @@ def save(answer: View, folder: str | Path) -> list[Path]:
     """Write every figure as PNG and SVG; return the files."""
     from eie.plots.drawing import save_figures
 
+    # Functions, not figures: only one is in memory at a time, and a large network has hundreds.
     return save_figures({name: drawing.draw for name, drawing in _drawings(answer).items()}, folder)
 
 
@@ -52,9 +54,11 @@ def svgs(answer: View, section: str = "") -> dict[str, str]:
     from eie.plots.drawing import svg_element
 
     elements: dict[str, str] = {}
+    # A page needs no figure, so this is no error as it is in `_drawings`.
     if type(answer).__name__ not in HOMES:
         return elements
     for name, drawing in _drawings(answer).items():
+        # A drawing without a section is a file only.
         if drawing.section and section in ("", drawing.section):
             elements.setdefault(drawing.section, "")
             elements[drawing.section] += svg_element(drawing.draw(), name, name)

@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from eie.plots.drawing import STYLE, Drawing, Drawings
 from eie.results.comparison import MEAN, Column, Comparison
 
+# Hues that the colour-blind tell apart; a ninth bar begins again, hatched.
 PALETTE = ("#0072B2", "#999999", "#E69F00", "#56B4E9", "#009E73", "#CC79A7", "#D55E00", "#F0E442")
 
 
@@ -34,6 +35,7 @@ def comparison_drawings(comparison: Comparison) -> Drawings:
     return {
         f"compare-{name}": Drawing(partial(draw, comparison), "comparison")
         for name, (draw, ratio) in ratios.items()
+        # A figure without a single bar is none: published rows may have no energy, a report no time.
         if any(ratio(column, MEAN) for column in comparison.columns)
     }
 
@@ -43,11 +45,14 @@ def _bars(comparison: Comparison, ratio: Callable[[Column, str], float | None], 
     shown = [column for column in comparison.columns if any(ratio(column, layer) for layer in groups)]
     reference = comparison.columns[comparison.reference].machine.name
     with mpl.rc_context(STYLE):
+        # A quarter of an inch a bar and a gap, so that a network of fifty layers still shows its bars.
         figure = Figure(figsize=(max(6.4, 0.25 * len(groups) * (len(shown) + 1)), 3.6))
         axes = figure.add_subplot()
+        # Of the distance between groups; what is left parts them.
         width = 0.85 / max(1, len(shown))
         for i, column in enumerate(shown):
             values = [ratio(column, layer) for layer in groups]
+            # Centred: the middle of a group's bars is its tick.
             places = np.arange(len(groups)) + (i - (len(shown) - 1) / 2) * width
             drawn = axes.bar(
                 places,
@@ -57,14 +62,18 @@ def _bars(comparison: Comparison, ratio: Callable[[Column, str], float | None], 
                 hatch="//" if i >= len(PALETTE) else None,
                 label=column.machine.name,
             )
+            # Beyond, the numbers would cover each other; the table has them.
             if len(groups) * len(shown) <= 60:
                 labels = [_label(value) for value in values]
                 axes.bar_label(drawn, labels, fontsize=6, rotation=90, padding=2)
+        # Ratios: twice as fast and half as fast are equally far from 1.
         axes.set_yscale("log")
+        # Room for the numbers, which stand upright on the bars.
         axes.margins(y=0.3)
         axes.axhline(1, color="black", linewidth=0.6)
         axes.set_ylabel(f"{what} over\n{reference}")
         axes.set_title(comparison.network)
+        # About six letters of a name fit an inch of axis.
         crowded = sum(map(len, groups)) > 6 * figure.get_figwidth()
         axes.set_xticks(range(len(groups)), groups, rotation=45 if crowded else 0, ha="right" if crowded else "center")
         figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=7)

@@ -37,13 +37,16 @@ def sizes(report: SizeReport) -> Figure:
     """Show bytes by layer after each stage of Deep Compression."""
     rows = (*report.layers, report.total)
     with mpl.rc_context(STYLE):
+        # Half an inch a layer holds its four bars.
         figure = Figure(figsize=(max(6.4, 0.5 * len(rows)), 3.4))
         axes = figure.add_subplot()
         for i, (stage, label, colour) in enumerate(STAGES):
+            # 1.5 is the middle of four stages.
             places = np.arange(len(rows)) + (i - 1.5) * 0.2
             # A layer that was taken out has no bytes, and no place on a log axis.
             values = [getattr(size, stage) or np.nan for size in rows]
             axes.bar(places, values, 0.19, color=colour, label=label)
+        # Layers differ by a thousand and more; on a linear axis the small ones vanish.
         axes.set_yscale("log")
         names = [size.name for size in rows]
         crowded = sum(map(len, names)) > 50
@@ -62,6 +65,7 @@ def sensitivity(scan: Sensitivity) -> Figure:
             colour, marker, dash = LINES[i % len(LINES)]
             points = [(point.density, point.accuracy) for point in scan.points if point.layer == name]
             axes.plot(*zip(*points, strict=True), color=colour, marker=marker, linestyle=dash, markersize=4, label=name)
+        # Below the lines: what they fall from, not one of them.
         axes.axhline(scan.baseline, color="black", linewidth=0.6, zorder=0)
         axes.xaxis.set_major_formatter(PercentFormatter(1.0))
         axes.yaxis.set_major_formatter(PercentFormatter(1.0))

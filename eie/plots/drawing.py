@@ -21,6 +21,7 @@ from eie.errors import EieError
 from eie.show.writing import replacing
 
 STYLE: Any = {
+    # matplotlib draws ids in SVG at random without it, and no two runs would give the same file.
     "svg.hashsalt": "eie",
     "font.size": 9,
     "axes.spines.top": False,
@@ -44,6 +45,7 @@ class Drawing:
     section: str = ""
 
 
+# Drawn late: a page or a folder draws what it needs.
 Drawings = Mapping[str, Drawing]  # by file name
 
 
@@ -64,6 +66,7 @@ def save_figures(drawings: Mapping[str, Callable[[], Figure]], folder: str | Pat
     for name, draw in drawings.items():
         figure = draw()
         for suffix in ("png", "svg"):
+            # PNG to look at, SVG to print and to put into a page.
             written.append(folder / f"{name}.{suffix}")
             _save(figure, written[-1])
     return written
@@ -73,17 +76,22 @@ def svg_element(figure: Figure, prefix: str, label: str) -> str:
     """Return a figure as an SVG element for a page, its ids made unique; the same figure, the same text."""
     stream = BytesIO()
     with mpl.rc_context(STYLE):
+        # A date would make two runs differ.
         figure.savefig(stream, format="svg", metadata={"Date": None})
     text = stream.getvalue().decode()
+    # Without the XML head: an element in a page, not a document.
     text = text[text.index("<svg") :].strip()
+    # Ids are known to the whole page: two figures would clip and mark by each other's.
     for before in (' id="', 'href="#', "url(#"):
         text = text.replace(before, f"{before}{prefix}-")
     named = f'<svg role="img" aria-label="{escape(label)}"'
+    # It names matplotlib's version, and so differs where nothing else does.
     return re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL).replace("<svg", named, 1)
 
 
 def file_name(name: str) -> str:
     """Return a layer's name as part of a file's."""
+    # A layer's name has slashes and colons in many a framework.
     return "".join(char if char.isalnum() or char in "-_." else "_" for char in name)
 
 
@@ -94,5 +102,6 @@ def _save(figure: Figure, path: Path) -> None:
         # A date or a version would make two runs differ.
         metadata = {"Date": None} if path.suffix == ".svg" else {"Software": None}
         figure.savefig(stream, format=path.suffix[1:], dpi=150, metadata=metadata)
+    # Drawn into memory first, or an error half way would leave half a picture.
     with replacing(path) as file:
         file.write(stream.getvalue())

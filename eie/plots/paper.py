@@ -46,6 +46,7 @@ SIZE = (6.4, 3.6)
 
 def table4(section: Section) -> Figure:
     """Times of one frame: printed and ours, theoretical and actual."""
+    # Printed in greys, ours in blues; the paler of two is the theoretical time.
     return _bar_figure(section, ("#DDDDDD", "#999999", "#56B4E9", "#0072B2"))[0]
 
 
@@ -67,6 +68,7 @@ def figure8(section: Section) -> Figure:
     """Load balance over FIFO depth."""
     figure, axes = _line_figure(section)
     _percent_axis(axes)
+    # 8 is what the paper settled on; at depth 1 each column waits for its slowest PE.
     axes.axvline(8, color="#999999", linewidth=0.8, zorder=0)
     axes.annotate("lockstep", (1, 0.02), (0, 0), textcoords="offset points", fontsize=7.5, color="#666666")
     axes.annotate("the paper's choice", (8, 0.02), (4, 0), textcoords="offset points", fontsize=7.5, color="#666666")
@@ -78,6 +80,7 @@ def figure9(section: Section) -> Figure:
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(6.4, 3.6))
         figure.suptitle(section.title, fontsize=11)
+        # Three panels, as in the paper: more reads of narrow rows, dearer reads of wide ones, and their product.
         for axes, curves in zip(figure.subplots(1, 3), section.curves, strict=True):
             for (name, values), style in zip(curves.series.items(), _styles_of_widths(curves), strict=True):
                 axes.plot(curves.x, np.array(values, float), **style, markersize=3.5, linewidth=1.3, label=name)
@@ -86,6 +89,7 @@ def figure9(section: Section) -> Figure:
             axes.minorticks_off()
             axes.set(xlabel=curves.x_label, ylabel=curves.y_label, ylim=(0, None))
             axes.yaxis.set_major_formatter("{x:,g}")
+            # 64 bits, what the paper settles on.
             axes.axvline(64, color="#999999", linewidth=0.8, zorder=0)
             axes.legend(loc="upper center", bbox_to_anchor=(0.45, -0.24), fontsize=7, handlelength=2.6)
     return figure
@@ -94,6 +98,7 @@ def figure9(section: Section) -> Figure:
 def _styles_of_widths(curves: Curves) -> list[dict[str, Any]]:
     """Hollow markers for rows fetched anew; colour by layer or by CACTI cell."""
     hues = ("#0072B2", "#D55E00", "#009E73")
+    # Held and anew are one key: they share a colour and differ in dash and filling.
     keys = list(dict.fromkeys(_key(name) for name in curves.series))
     return [
         {
@@ -116,9 +121,12 @@ def figure10(section: Section) -> Figure:
         figure = Figure(figsize=SIZE)
         axes = figure.add_subplot()
         curves = section.curves[0]
+        # Formats are names, not numbers: at equal distances.
         places = np.arange(len(curves.x))
+        # There are more styles than series.
         for (name, values), (colour, marker, dash) in zip(curves.series.items(), PLAIN, strict=False):
             heights = np.array(values, float)
+            # A format may be printed and not ours, or the other way round: the line goes on over the gap.
             known = np.isfinite(heights)
             axes.plot(places[known], heights[known], color=colour, marker=marker, linestyle=dash, label=name)
         axes.set_xticks(places, [str(x) for x in curves.x])
@@ -132,8 +140,10 @@ def figure11(section: Section) -> Figure:
     """Speedup over the number of PEs."""
     figure, axes = _line_figure(section)
     counts = [float(x) for x in section.curves[0].x]
+    # Speedup = PEs, to compare with: below the curves, which touch it.
     axes.plot(counts, counts, color="#444444", linewidth=0.8, zorder=0)
     axes.annotate("linear", (90, 90), (-6, 6), textcoords="offset points", ha="right", fontsize=8, color="#444444")
+    # As the x axis, so that linear is a straight line.
     axes.set_yscale("log", base=2)
     axes.set_yticks(counts, [f"{count:g}" for count in counts])
     axes.minorticks_off()
@@ -191,6 +201,7 @@ def lines(curves: Curves, title: str) -> Figure:
             style: dict[str, Any] = {"color": colour, "marker": marker, "linestyle": dash}
             axes.plot(curves.x, np.array(values, float), **style, markersize=4, linewidth=1.3, label=name)
         axes.set_xscale("log", base=2)
+        # Only what was computed, without matplotlib's powers of two between.
         axes.set_xticks(curves.x, [str(x) for x in curves.x])
         axes.minorticks_off()
         axes.set(xlabel=curves.x_label, ylabel=curves.y_label)
@@ -205,6 +216,7 @@ def _line_figure(section: Section) -> tuple[Figure, Axes]:
 
 
 def _percent_axis(axes: Axes) -> None:
+    # A little above all, or markers at 100 % are cut in half.
     axes.set_ylim(0, 1.03)
     axes.yaxis.set_major_formatter(PercentFormatter(1.0))
 
@@ -212,6 +224,7 @@ def _percent_axis(axes: Axes) -> None:
 def _factor_axis(axes: Axes) -> None:
     """Make the axis logarithmic, ticks at 1, 2 and 5 of each decade, bars standing on a whole decade."""
     axes.set_yscale("log")
+    # Empty places have height 0, which a log axis does not know.
     lowest = min(bar.get_height() for bar in axes.patches if isinstance(bar, Rectangle) and bar.get_height() > 0)
     axes.set_ylim(bottom=10 ** np.floor(np.log10(lowest)))
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
@@ -230,9 +243,11 @@ def _bar_figure(section: Section, colours: tuple[str, ...]) -> tuple[Figure, Axe
         figure = Figure(figsize=SIZE)
         axes = figure.add_subplot()
         curves = section.curves[0]
+        # A fifth of the distance stays free between groups.
         places, width = np.arange(len(curves.x)), 0.8 / len(curves.series)
         for i, (name, values) in enumerate(curves.series.items()):
             offset = (i - (len(curves.series) - 1) / 2) * width
+            # The place stays empty: later bars must not move up.
             heights = [value or 0.0 for value in values]
             axes.bar(places + offset, heights, width * 0.92, color=colours[i], label=name)
         axes.set_xticks(places, [_broken(str(x)) for x in curves.x], fontsize=8)

@@ -21,6 +21,7 @@ from eie.results.layer import LayerResult
 from eie.results.priced import Energy
 from eie.results.result import Result
 
+# One unit, one colour in every figure of the package; waiting is grey.
 COLOURS = {
     "issue": "#0072B2",
     "empty_column": "#E69F00",
@@ -44,7 +45,9 @@ def pe_cycles(layer: LayerResult) -> Figure:
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(6.4, 3.2))
         axes = figure.add_subplot()
+        # Stacked by hand: stairs, unlike bars, stay one shape for a thousand PEs.
         base = np.zeros(layer.spec.n_pe)
+        # A step reaches half a PE to either side of its number.
         edges = np.arange(layer.spec.n_pe + 1) - 0.5
         for name, cycles in layer.per_pe.items():
             axes.stairs(
@@ -71,6 +74,7 @@ def pe_cycles(layer: LayerResult) -> Figure:
 def pe_occupancy(layer: LayerResult) -> Figure:
     """Show what each PE stores of one layer, weights and padding, and how much it can hold (for each pass)."""
     passes = layer.encoded.passes
+    # Of all passes: a layer that does not fit at once is stored part by part.
     padding = sum(encoding.padding_per_pe for encoding in passes)
     stored = sum(encoding.entries_per_pe for encoding in passes)
     with mpl.rc_context(STYLE):
@@ -78,12 +82,14 @@ def pe_occupancy(layer: LayerResult) -> Figure:
         axes = figure.add_subplot()
         edges = np.arange(layer.spec.n_pe + 1) - 0.5
         axes.stairs(stored - padding, edges, fill=True, color=COLOURS["issue"], label="weights and bias")
+        # Without padding, its entry in the legend would stand for nothing.
         if np.any(padding):
             axes.stairs(
                 stored, edges, baseline=stored - padding, fill=True, color=COLOURS["empty_column"], label="padding"
             )
         axes.axhline(float(np.mean(stored)), color="black", linewidth=0.8, linestyle="--", label="mean")
         top = float(np.max(stored, initial=1)) * 1.05
+        # The line of the capacity only where it does not flatten the bars; the title has the number in any case.
         if len(passes) == 1 and layer.fit.entry_capacity <= 2 * top:
             axes.axhline(layer.fit.entry_capacity, color=COLOURS["dram"], label="room")
             top = max(top, layer.fit.entry_capacity * 1.05)
@@ -108,8 +114,10 @@ def latency(result: Result) -> Figure:
             "dense": [layer.dense_us for layer in result.layers],
         }
         places = np.arange(len(result.layers))
+        # Three bars a layer, the actual one in the middle.
         for i, (name, values) in enumerate(bars.items()):
             drawn = axes.bar(places + (i - 1) * 0.27, values, 0.26, color=COLOURS[name], label=name)
+            # More would stand into each other; the table has them.
             if len(places) <= 10:
                 axes.bar_label(
                     drawn,
@@ -134,6 +142,7 @@ def energy_by_unit(result: Result) -> Figure:
     energies, _ = result.energies()
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(6.4, 3.2))
+        # One shared axis: the methods are there to be compared.
         panels = figure.subplots(1, max(len(energies), 1), sharey=True, squeeze=False)[0]
         for axes, (method, energy) in zip(panels, energies.items(), strict=False):
             _stack_units(axes, energy)
@@ -162,6 +171,7 @@ def result_drawings(result: Result) -> Drawings:
         "latency": Drawing(partial(latency, result), "layers"),
         "energy": Drawing(partial(energy_by_unit, result), "layers"),
     }
+    # Numbered: two names can become the same file name, and the folder keeps the order of the run.
     for i, layer in enumerate(result.layers, 1):
         for name, drawing in layer_drawings(layer).items():
             # Not on the page: a network of a hundred layers would bury its table.
@@ -185,13 +195,16 @@ def energy_drawings(energy: Energy) -> Drawings:
 def _stack_units(axes: Axes, energy: Energy) -> None:
     base = np.zeros(len(energy.layers))
     for unit in energy.layers[0].unit_nj:
+        # Of a sample: energies are kept sample by sample.
         values = np.array([layer.unit_nj[unit].mean() for layer in energy.layers])
+        # A unit that took nothing anywhere needs no place in the legend.
         if values.any():
             axes.bar(np.arange(len(values)), values, 0.7, bottom=base, color=COLOURS[unit], label=unit)
         base = base + values
 
 
 def _name_layers(axes: Axes, names: Sequence[str]) -> None:
+    # What fits under an axis of 6.4 inches side by side.
     crowded = sum(map(len, names)) > 40
     axes.set_xticks(range(len(names)), names, rotation=45 if crowded else 0, ha="right" if crowded else "center")
 

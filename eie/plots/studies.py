@@ -20,6 +20,7 @@ from eie.studies.machines import EIE
 from eie.studies.search.answer import Search
 from eie.studies.search.budget import unit
 
+# Print tells them by marker and dash. Fourth and fifth share a hue: by default tensor cores, without and with a batch.
 MACHINES = (
     ("#0072B2", "o", "-"),
     ("#56B4E9", "s", "--"),
@@ -35,6 +36,7 @@ PANELS = {"fine": "fine-grained", "channels": "channels"}
 
 def speedups(study: GranularityStudy) -> Figure:
     """Show what each machine gains from single weights, from 2:4 (at 50 %, hollow), and from channels taken away."""
+    # A panel only for what was pruned in the study.
     panels = [family for family in PANELS if any(row.variant.family == family for row in study.found)]
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(3.4 * max(1, len(panels)) + 1.4, 3.6))
@@ -51,6 +53,7 @@ def speedups(study: GranularityStudy) -> Figure:
             axes.set(xlabel=f"{PANELS[family]} pruned", xlim=(0, 1))
         figure.axes[0].set_ylabel("speedup over the unpruned network")
         if any(row.variant.granularity == "2:4" for row in study.found):
+            # Of no points: one grey entry in the legend for the hollow markers of all machines.
             figure.axes[0].plot(
                 [], [], color="#666666", marker="o", linestyle="", markersize=9, markerfacecolor="none", label="2:4"
             )
@@ -64,8 +67,10 @@ def _line(axes: Axes, study: GranularityStudy, family: str, machine: str, i: int
 
     def points(rows: list[Row]) -> list[tuple[float, float]]:
         known = [(row.variant.sparsity, study.speedup(row, machine)) for row in rows]
+        # A machine may not run a variant: its line goes past it.
         return sorted((x, y) for x, y in known if y is not None)
 
+    # The unpruned network is where every line begins.
     line = points([row for row in study.found if row.variant.family in (family, "dense")])
     label = "EIE" if machine == EIE else machine
     axes.plot(*zip(*line, strict=True), color=colour, marker=marker, linestyle=dash, markersize=4, label=label)
@@ -78,11 +83,13 @@ def _line(axes: Axes, study: GranularityStudy, family: str, machine: str, i: int
 
 def accuracies(study: GranularityStudy) -> Figure:
     """Show accuracy over how many times fewer weights are left, a line a granularity."""
+    # The first row is the unpruned network, which has no family of its own to draw.
     families = list(dict.fromkeys(row.variant.family for row in study.found[1:]))
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(6.0, 3.4))
         axes = figure.add_subplot()
         for i, family in enumerate(families):
+            # Five that differ in hue: neighbours in the table of machines do not.
             colour, marker, dash = MACHINES[(0, 2, 3, 6, 7)[i % 5]]
             rows = [study.unpruned, *(row for row in study.found if row.variant.family == family)]
             points = ((study.compression(row), row.accuracy) for row in rows)
@@ -90,6 +97,7 @@ def accuracies(study: GranularityStudy) -> Figure:
             axes.plot(
                 *zip(*known, strict=True), color=colour, marker=marker, linestyle=dash, markersize=4, label=family
             )
+        # Twice as small is one step, wherever it starts.
         axes.set_xscale("log", base=2)
         axes.xaxis.set_major_formatter("{x:g}x")
         axes.yaxis.set_major_formatter(PercentFormatter(1.0))
@@ -110,6 +118,7 @@ def densities(search: Search) -> Figure:
         axes = figure.add_subplot()
         for i, (plan, colour) in enumerate(((search.uniform, "#999999"), (search.found, "#0072B2"))):
             label = f"{plan.name}: {plan.final.accuracy:.1%} right at {plan.verified:.4g} {unit(search.quantity)}"
+            # Two bars, left and right of the tick.
             places = np.arange(len(layers)) + (i - 0.5) * 0.38
             axes.bar(places, [plan.densities[name] for name in layers], 0.36, color=colour, label=label)
         axes.yaxis.set_major_formatter(PercentFormatter(1.0))
@@ -124,6 +133,7 @@ def densities(search: Search) -> Figure:
 def granularity_drawings(study: GranularityStudy) -> Drawings:
     """Return what can be drawn of a study."""
     drawings = {"granularity-speedup": Drawing(partial(speedups, study), "costs")}
+    # Without labelled inputs there is no accuracy, and the unpruned network alone makes no line.
     if study.accuracy_source and len(study.found) > 1:
         drawings["granularity-accuracy"] = Drawing(partial(accuracies, study), "left")
     return drawings if study.search is None else {**drawings, **search_drawings(study.search)}

@@ -47,6 +47,7 @@ def read_samples(path: str | Path, labels: str | Path | None = None, steps: Prep
         If a file is missing, damaged, of another kind, or labels and samples differ in number.
     """
     path, steps = Path(path), steps or Preprocess()
+    # First: a wrong labels file is told before a folder of pictures is looked through.
     classes = None if labels is None else _labels(Path(labels))
     if path.is_dir():
         return _pictures(path, steps, classes)
@@ -57,6 +58,7 @@ def read_samples(path: str | Path, labels: str | Path | None = None, steps: Prep
         return _arrays(values=read_npy(path, TraceError), labels=classes, source=path.name, steps=steps, scale=1.0)
     if suffix == ".npz":
         return _from_npz(path, steps, classes)
+    # Whatever has no suffix that is known: the files of MNIST have none, or .gz.
     values = idx.read(path)
     return _arrays(
         values=values, labels=classes, source=path.name, steps=steps, scale=1 / 255 if values.dtype == np.uint8 else 1.0
@@ -72,9 +74,11 @@ def fitted(values: NDArray[np.float32], wanted: tuple[int | None, ...], where: s
         If they have another size.
     """
     shape = values.shape[1:]
+    # None is a size that the network leaves open.
     if len(shape) == len(wanted) and all(b is None or a == b for a, b in zip(shape, wanted, strict=True)):
         return values
     sizes = [size for size in wanted if size is not None]
+    # Flat pixels for a network that takes maps, and the other way round: row-major order is the same numbers.
     if len(sizes) == len(wanted) and int(np.prod(sizes)) == int(np.prod(shape)):
         return values.reshape(len(values), *sizes)
     said = " x ".join("any" if size is None else str(size) for size in wanted)
@@ -85,16 +89,19 @@ def _labels(path: Path) -> NDArray[np.int64]:
     values = read_npy(path, TraceError) if path.suffix == ".npy" else idx.read(path)
     if values.ndim != 1 or values.dtype.kind not in "iu":
         raise TraceError(f"{path}: labels have shape {values.shape} {values.dtype}: must be whole numbers (samples,)")
+    # As `Samples` and traces hold them; IDX has bytes.
     return values.astype(np.int64)
 
 
 def _from_npz(path: Path, steps: Preprocess, classes: NDArray[np.int64] | None) -> Samples:
     arrays = read_npz(path, TraceError)
+    # Told by its content: a trace and an array file have the same suffix.
     if "header" in arrays and "bits/0" in arrays:
         trace = Trace.load(path)
         recorded = next(iter(trace.layers.values())).dense()
         if recorded is None:
             raise TraceError(f"{path}: a trace without values: it cannot drive a network")
+        # What the first layer saw is the network's input only if nothing stands before it; `fitted` checks the size.
         rows = recorded.reshape(trace.samples, -1)
         samples = _arrays(
             values=rows,
@@ -103,8 +110,10 @@ def _from_npz(path: Path, steps: Preprocess, classes: NDArray[np.int64] | None) 
             steps=steps,
             scale=1.0,
         )
+        # Both are stated: what was done before the recording was done to these numbers as well.
         before = [text for text in (trace.preprocessing, samples.preprocessing) if text not in ("", "none")]
         return replace(samples, preprocessing="; ".join(before) or "none")
+    # Out of the way first, so that one array is left to be the inputs, whatever it is called.
     labels = arrays.pop("labels", None)
     if "inputs" not in arrays and len(arrays) != 1:
         raise TraceError(f"{path}: holds {', '.join(arrays) or 'nothing'}: must hold one array, or one called 'inputs'")
@@ -122,6 +131,7 @@ def _arrays(
         raise TraceError(f"{source}: inputs have shape {values.shape} {values.dtype}: must be numbers (samples, ...)")
 
     def read(places: NDArray[np.int64]) -> NDArray[np.float32]:
+        # Only the samples of a batch become float32: a whole data set of bytes would take four times its size.
         return steps.array(values[places], scale, source)
 
     return Samples(
@@ -135,6 +145,7 @@ def _arrays(
 def _pictures(path: Path, steps: Preprocess, labels: NDArray[np.int64] | None) -> Samples:
     files = [path]
     if path.is_dir():
+        # By name: the order of a folder's entries differs between machines, and labels go by place.
         files = sorted(file for file in path.iterdir() if file.suffix.lower() in PICTURES)
     if not files:
         raise TraceError(f"{path}: holds no {', '.join(PICTURES)} files")
@@ -143,6 +154,7 @@ def _pictures(path: Path, steps: Preprocess, labels: NDArray[np.int64] | None) -
         chosen = [files[place] for place in places]
         pictures = [_picture(file, steps) for file in chosen]
         for file, picture in zip(chosen, pictures, strict=True):
+            # Within a batch only, the others are not read yet; the recorder compares the rows that come of them.
             if picture.shape != pictures[0].shape:
                 raise TraceError(
                     f"{file}: {picture.shape} after preprocessing, {chosen[0].name} {pictures[0].shape}: "
@@ -165,6 +177,7 @@ def _picture(file: Path, steps: Preprocess) -> NDArray[np.float32]:
     try:
         with Image.open(file) as picture:
             return steps.image(picture, str(file))
+    # What Pillow raises on damaged files, SyntaxError for a broken PNG among them.
     except (UnidentifiedImageError, Image.DecompressionBombError, SyntaxError, ValueError, EOFError) as error:
         raise TraceError(f"{file}: not a usable picture: {str(error)[:120]}") from None
     except OSError as error:

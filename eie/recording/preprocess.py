@@ -20,7 +20,9 @@ from eie.errors import TraceError
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+# 268 million pixels at most: a typing error must not fill the memory.
 LARGEST_SIDE = 1 << 14
+# Pillow has no BGR: read as RGB and turned round afterwards.
 COLOURS = {"rgb": "RGB", "bgr": "RGB", "gray": "L"}
 LAYOUTS = ("chw", "hwc")
 
@@ -65,6 +67,7 @@ class Preprocess:
         steps = cls()
         for word in words:
             key, equals, text = word.partition("=")
+            # Either spelling; the other keys have one.
             key = "colour" if key.strip() == "color" else key.strip()
             known = [field.name for field in fields(cls)]
             if not equals or key not in known:
@@ -82,15 +85,18 @@ class Preprocess:
         """Return float32 (channels, height, width), or (height, width, channels) with layout ``"hwc"``."""
         from PIL.Image import Resampling
 
+        # Before it is resized: a palette's numbers cannot be averaged.
         picture = picture.convert(COLOURS[self.colour])
         if self.resize is not None:
             picture = picture.resize(_target(picture.size, self.resize), Resampling.BILINEAR)
         if self.crop is not None:
             picture = picture.crop(_middle(picture.size, self.crop, where))
+        # Gray pictures come without a channel axis.
         pixels = np.atleast_3d(np.asarray(picture, np.float32))
         if self.colour == "bgr":
             pixels = pixels[:, :, ::-1]
         pixels = self._normalised(pixels, 1 / 255, where)
+        # Last of all: mean and std broadcast over channels only while these are the last axis.
         return np.ascontiguousarray(pixels.transpose(2, 0, 1) if self.layout == "chw" else pixels)
 
     def array(self, values: NDArray[Any], default_scale: float, where: str) -> NDArray[np.float32]:
@@ -101,6 +107,7 @@ class Preprocess:
         TraceError
             If a step was asked for that needs a picture.
         """
+        # Compared with the defaults, since a step does not know whether it was asked for.
         plain = Preprocess()
         asked = [key for key in ("resize", "crop", "layout", "colour") if getattr(self, key) != getattr(plain, key)]
         if asked or len(self.mean) > 1 or len(self.std) > 1:
@@ -119,6 +126,7 @@ class Preprocess:
             steps.append(f"colour={self.colour}")
         scale = default_scale if self.scale is None else self.scale
         if scale != 1:
+            # 1/255 rather than 0.00392157, as it was most likely given.
             steps.append(f"scale={Fraction(scale).limit_denominator(100_000)}")
         if any(self.mean):
             steps.append(f"mean={','.join(f'{value:g}' for value in self.mean)}")
@@ -129,15 +137,18 @@ class Preprocess:
         return "; ".join(steps) or "none"
 
     def _normalised(self, values: NDArray[np.float32], default_scale: float, where: str) -> NDArray[np.float32]:
+        # The last axis, as for pictures here; arrays take one number for all.
         channels = values.shape[-1] if values.ndim else 1
         for key in ("mean", "std"):
             if len(getattr(self, key)) not in (1, channels):
                 raise TraceError(f"{where}: {channels} channels, but preprocess {key} has {len(getattr(self, key))}")
         scale = default_scale if self.scale is None else self.scale
         # Division by the whole number, as training code does it, so that the values are the same to the last bit.
+        # Exactly 1 / n and not near it: 0.0039 is a factor of its own.
         divisor = round(1 / scale)
         whole = divisor > 1 and 1 / divisor == scale
         scaled: NDArray[Any] = values / np.float32(divisor) if whole else values * np.float32(scale)
+        # Skipped at 0 and 1, where they would change nothing but copy everything.
         if any(self.mean):
             scaled = scaled - np.array(self.mean, np.float32)
         if set(self.std) != {1.0}:
@@ -158,6 +169,7 @@ def _crop(text: str) -> tuple[int, ...]:
 
 
 def _number(text: str) -> float:
+    # Fraction reads 1/255 as well as 0.5 and 1e-3.
     value = float(Fraction(text))
     if not math.isfinite(value):
         raise ValueError("must be finite")
@@ -205,6 +217,7 @@ _READ: dict[str, Any] = {
 def _target(size: tuple[int, int], wanted: tuple[int, ...]) -> tuple[int, int]:
     if len(wanted) == 2:
         return wanted[0], wanted[1]
+    # The shorter side becomes exactly what was asked for; rounding must not leave it a pixel short for a crop.
     factor = wanted[0] / min(size)
     return max(round(size[0] * factor), wanted[0]), max(round(size[1] * factor), wanted[0])
 
@@ -212,5 +225,6 @@ def _target(size: tuple[int, int], wanted: tuple[int, ...]) -> tuple[int, int]:
 def _middle(size: tuple[int, int], wanted: tuple[int, int], where: str) -> tuple[int, int, int, int]:
     if wanted[0] > size[0] or wanted[1] > size[1]:
         raise TraceError("{}: {}x{} pixels, too small for crop={}x{}: resize first".format(where, *size, *wanted))
+    # Odd rests go to the right and bottom.
     left, top = (size[0] - wanted[0]) // 2, (size[1] - wanted[1]) // 2
     return left, top, left + wanted[0], top + wanted[1]

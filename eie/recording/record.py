@@ -14,6 +14,7 @@ from eie.model.samples import Samples
 from eie.model.trace import Trace
 from eie.recording.rows import Recorder
 
+# Bounds the memory: what all layers read of one batch is there at a time, and no more.
 BATCH = 16
 
 
@@ -51,11 +52,13 @@ def record(
         If the samples do not fit it.
     """
     recorder = Recorder(values=values)
+    # Found, not loaded: onnxruntime reads the file itself.
     path = None if isinstance(model, Network) else find(model)
     if path is not None and path.suffix == ".onnx":
         from eie.recording.run_onnx import run_onnx
 
         run_onnx(path=path, samples=samples, batch=batch, recorder=recorder)
+        # Which program ran it is part of the source: sums may differ in the last bit, and so may a zero.
         how, sha256 = f"{path.name} in onnxruntime", file_sha256(path)
     else:
         from eie.recording.run_own import run_own

@@ -57,14 +57,19 @@ class Recorder:
             If shapes do not fit the layer, or values are not finite.
         """
         where = f"layer {layer.name!r}"
+        # Before anything is packed: NaN is not 0 and would count as an active input.
         if not np.isfinite(x).all():
             raise TraceError(f"{where}: its recorded inputs hold NaN or infinity")
+        # A layer may see windows or heads folded into the batch; with one sample at a time all of them are its own.
         if samples > 1 and len(x) != samples:
             raise TraceError(f"{where}: got {x.shape} for {samples} samples: record one at a time (--batch 1)")
+        # Sample by sample: unrolled, a batch of maps is many times its size. Samples filled in are left out.
         for i in range(samples if kept is None else kept):
+            # A slice, so that the batch axis stays; with one sample everything is its own, folded axes too.
             part = slice(i, i + 1) if samples > 1 else slice(None)
             rows = _rows(layer, x[part], None if hidden is None else hidden[part])
             mask = rows != 0
+            # Non-zeros only, in the order of the bits: the mask says where they belong.
             values = frozen(rows[mask], np.float32) if self.values else None
             self._append(
                 layer.name,
@@ -83,6 +88,7 @@ class Recorder:
         TraceError
             If they have another number of products or inputs than those before.
         """
+        # All samples of a trace have the same shape: its rows are one table, cut by a number of products.
         first = self._parts.setdefault(name, [recorded])[0]
         if first is recorded:
             return
@@ -95,6 +101,7 @@ class Recorder:
 
 
 def _joined(parts: list[LayerTrace]) -> LayerTrace:
+    # All parts have values or none has: the recorder decides it once.
     kept = [part.values for part in parts if part.values is not None]
     return LayerTrace(
         width=parts[0].width,

@@ -22,6 +22,7 @@ from eie.recording.rows import Recorder
 if TYPE_CHECKING:
     import onnxruntime
 
+# By onnxruntime's words for types; it refuses an array of another.
 _KINDS = {
     "tensor(float)": np.float32,
     "tensor(double)": np.float64,
@@ -48,10 +49,12 @@ def run_onnx(path: Path, samples: Samples, batch: int, recorder: Recorder) -> No
     TraceError
         If the samples do not fit its input.
     """
+    # Recording needs layers and taps, not the graph: what is not supported here still runs in onnxruntime.
     model = read_onnx(path, "skip")
     if len(model.inputs) != 1:
         names = ", ".join(entry.name for entry in model.inputs)
         raise TraceError(f"{path}: has {len(model.inputs)} inputs ({names}): recording feeds networks with one")
+    # Open sizes are those of the first sample; reading once more makes shapes, and so the layers behind, known.
     if model.inputs[0].sizes is None:
         model = read_onnx(path, "skip", samples.read(slice(1)).shape[1:])
     entry, hidden = model.inputs[0], _with_outputs(path, model)
@@ -59,10 +62,13 @@ def run_onnx(path: Path, samples: Samples, batch: int, recorder: Recorder) -> No
     kind = session.get_inputs()[0].type
     if kind not in _KINDS:
         raise TraceError(f"{path}: its input is a {kind}, which cannot be fed")
+    # Each once: layers can share an input, and an LSTM's two directions do.
     wanted = [name for name in dict.fromkeys((*(tap.tensor for tap in model.taps), *hidden.values())) if name]
+    # A graph input is no output of a node; it is fed and so known.
     asked = [name for name in wanted if name != entry.name]
     layers = {layer.name: layer for layer in model.network.layers}
     for values, kept in _batches(samples=samples, batch=batch, entry=entry, path=path):
+        # Samples come batch first; an LSTM's file has time first.
         feed = np.moveaxis(values, 0, entry.batch).astype(_KINDS[kind])
         try:
             results = session.run(asked, {entry.name: feed}) if asked else []
@@ -71,9 +77,11 @@ def run_onnx(path: Path, samples: Samples, batch: int, recorder: Recorder) -> No
             raise ModelError(f"{path}: onnxruntime cannot run it: {str(error).splitlines()[0][:200]}") from None
         tensors = {**dict(zip(asked, results, strict=True)), entry.name: feed}
         for tap in model.taps:
+            # The layer's own batch axis, which need not be the input's.
             x, states = np.moveaxis(tensors[tap.tensor], tap.batch, 0), None
             if tap.node in hidden:
                 y = tensors[hidden[tap.node]]
+                # Y is (time, directions, batch, hidden), or (batch, time, directions, hidden) with layout=1.
                 states = (np.moveaxis(y, 2, 0) if tap.batch == 1 else y)[:, :, tap.direction]
             recorder.add(layers[tap.layer], len(values), np.asarray(x, np.float32), hidden=states, kept=kept)
 
@@ -86,6 +94,7 @@ def _batches(samples: Samples, batch: int, entry: OnnxInput, path: Path) -> Iter
         kept = len(part)
         values = fitted(part, wanted, f"{path}: input {entry.name!r}")
         if fixed and kept < fixed:
+            # Any sample would do, its rows are thrown away; a real one cannot raise what a row of zeros might.
             values = np.concatenate((values, np.repeat(values[-1:], fixed - kept, axis=0)))
         yield values, kept
 
@@ -95,12 +104,14 @@ def _with_outputs(path: Path, model: OnnxModel) -> Mapping[int, str]:
     from onnx import helper
 
     proto = model.proto
+    # Here, where each path is checked: onnxruntime gets bytes and no folder, so it follows nothing.
     embed_external(proto, path)
     hidden: dict[int, str] = {}
     recurrent = {layer.name for layer in model.network.layers if layer.geometry.recurrence is not None}
     for tap in model.taps:
         if tap.layer in recurrent:
             node = proto.graph.node[tap.node]
+            # An output that nobody reads may be left without a name, and cannot be asked for then.
             if not node.output:
                 node.output.append("")
             node.output[0] = node.output[0] or f"hidden states of node {tap.node}"
@@ -108,6 +119,7 @@ def _with_outputs(path: Path, model: OnnxModel) -> Mapping[int, str]:
     outputs = {value.name for value in (*proto.graph.output, *proto.graph.input)}
     for name in dict.fromkeys((*(tap.tensor for tap in model.taps), *hidden.values())):
         if name not in outputs:
+            # Without type and shape: onnxruntime infers them, and a wrong one would be refused.
             proto.graph.output.append(helper.make_empty_tensor_value_info(name))
     return hidden
 
@@ -118,10 +130,12 @@ def _session(path: Path, model: OnnxModel) -> onnxruntime.InferenceSession:
     except ImportError:
         raise ModelError(f"{path}: recording from .onnx needs the onnx extra: pip install 'eie[onnx]'") from None
     options: Any = onnxruntime.SessionOptions()
+    # Fatal only: what fails is raised anyway, and nobody here can mend what it warns of.
     options.log_severity_level = 4
     # What the file says, operator by operator: fusions would round differently.
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     try:
+        # As bytes: the file itself does not have the outputs that were added.
         content = model.proto.SerializeToString()
         return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     except Exception as error:

@@ -34,12 +34,15 @@ def run_own(network: Network, samples: Samples, batch: int, recorder: Recorder) 
         raise TraceError(f"{network.source}: has {len(flow.inputs)} inputs: recording feeds networks with one")
     layers = {layer.name: layer for layer in network.layers}
     nodes = [(layers[node.layer], node) for node in flow.nodes if node.layer is not None]
+    # Each layer's input and what it made of it, in turn: a recurrent layer's rows need both.
     tapped = replace(flow, outputs=tuple(name for _, node in nodes for name in (node.inputs[0], node.outputs[0])))
     entrance, shape = flow.inputs[0]
     wanted = tuple(None if size == -1 else size for size in shape)
     for part in samples.batches(batch):
         values = fitted(part, wanted, f"{network.source}: input {entrance!r}")
         tensors = iter(run_given(tapped, layers, {entrance: values}))
+        # One iterator twice: zip takes from it by pairs.
         for (layer, node), x, y in zip(nodes, tensors, tensors, strict=True):
+            # The recorder wants the batch first, wherever this node has it.
             axis = node.attributes.get("batch_axis", 0)
             recorder.add(layer, len(part), np.moveaxis(x, axis, 0), hidden=np.moveaxis(y, axis, 0))

@@ -66,10 +66,13 @@ def record_torch(
     hooks = _Hooks(module, recorder)
     if not hooks.names:
         raise TraceError(f"{type(module).__name__}: has no Linear, Conv1d, Conv2d or LSTM module")
+    # Part by part: a module may be trained with some of its layers frozen, and goes back as it was.
     trained = [part for part in module.modules() if part.training]
+    # Dropout draws, and batch norm learns, in training mode: neither belongs into a trace.
     module.eval()
     try:
         for part in samples.batches(batch):
+            # For each batch anew: a module that runs twice would be two layers, one that does not run none.
             hooks.ran.clear()
             hooks.samples = len(part)
             with torch.no_grad():
@@ -102,6 +105,7 @@ class _Hooks:
         self._seen: dict[str, Any] = {}
         for name, part in module.named_modules():
             if isinstance(part, kinds):
+                # A bare module has no name inside itself.
                 self.names.append(name or type(part).__name__.lower())
                 self._watch(self.names[-1], part)
 
@@ -119,6 +123,7 @@ class _Hooks:
         def before(_: Any, inputs: tuple[Any, ...]) -> None:
             if name in self.ran:
                 raise TraceError(f"module {name!r} runs twice: give each use a module of its own")
+            # A trace has one kind of row a layer: [x, h], h from the step before, zeros before the first.
             if recurrent and len(inputs) > 1 and inputs[1] is not None:
                 raise TraceError(f"module {name!r}: is given an initial state, which a trace cannot hold")
             self.ran.add(name)
@@ -128,11 +133,13 @@ class _Hooks:
             x = self._seen.pop(name)
             hidden = None
             if recurrent:
+                # A copy, like the input: what comes next may change it in place.
                 hidden = outputs[0].detach().clone()
                 if not module.batch_first:
                     x, hidden = x.transpose(0, 1), hidden.transpose(0, 1)
             for i, layer in enumerate(layers):
                 size = module.hidden_size if recurrent else 0
+                # Both directions side by side in the last axis, forward first.
                 states = None if hidden is None else hidden[:, :, i * size : (i + 1) * size].numpy()
                 self._recorder.add(layer, self.samples, x.numpy(), hidden=states)
 
@@ -141,12 +148,15 @@ class _Hooks:
 
 def _layer(name: str, module: Any) -> Layer:
     """Lower a Linear, Conv1d or Conv2d; only its shape matters here."""
+    # Shape and zeros: the trace says what a layer reads, not what it weighs.
     weights = module.weight.detach().numpy()
     if weights.ndim == 2:
         return Layer.from_weights(name, weights)
+    # Other borders would be inputs that im2col does not make.
     if module.padding_mode != "zeros" or isinstance(module.padding, str):
         raise TraceError(f"module {name!r}: padding {module.padding!r} {module.padding_mode}: must be numbers of zeros")
     flat = weights.ndim == 3
+    # A 1-D convolution is one over maps of height 1.
     weights = weights[:, :, None] if flat else weights
 
     def pair(value: tuple[int, ...], missing: int) -> tuple[int, int]:
@@ -166,6 +176,7 @@ def _layer(name: str, module: Any) -> Layer:
 
 
 def _lstm_layers(name: str, module: Any) -> list[Layer]:
+    # Between stacked layers torch hands nothing out, so nothing can be recorded there.
     if module.num_layers != 1 or module.proj_size:
         raise TraceError(f"module {name!r}: {module.num_layers} layers: use one LSTM module a layer, no projection")
     tails = ["", "_reverse"] if module.bidirectional else [""]

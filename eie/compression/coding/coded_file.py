@@ -25,6 +25,7 @@ from eie.model.geometry import Geometry
 from eie.model.matrix import SparseColumns, frozen
 from eie.model.network import Layer
 
+# Decoding goes through a dense array: this is what a small damaged file can make it allocate at most.
 LARGEST_WEIGHTS = 1 << 31
 # M of an N:M layer that is looked for. A position takes at most 5 bits, so that packed positions stay close to what
 # zero runs would take, and a file cannot ask for more than 32 times the places that its values fill.
@@ -95,6 +96,7 @@ def pack_weights(layer: Layer, index_bits: int) -> tuple[Form, Arrays]:
     """Code the weights alone, codebook and bias left out; see `pack`."""
     outline = outline_of(layer)
     places, data = _in_rows(layer, outline)
+    # A whole power of two, as `size` counts it: a level that does not occur costs half a byte of the table.
     alphabet = None if layer.codebook is None else 1 << code_bits(layer.codebook)
     entries = relative.encode(places, data, index_bits)
     arrays = _data(entries.codes, alphabet) | {"runs": _bytes(huffman.encode(entries.runs, 1 << index_bits))}
@@ -107,6 +109,7 @@ def pack_weights(layer: Layer, index_bits: int) -> tuple[Form, Arrays]:
     # Four 2-bit positions are a byte, and of 2:4's only 36 of 256 occur: coded by bytes they take 1.3 bits, not 2.
     positions = huffman.encode(np.frombuffer(packed.indices, np.uint8), 256)
     grouped = _data(packed.values.ravel(), alphabet) | {"positions": _bytes(positions)}
+    # Measured, not estimated: what Huffman coding saves on either depends on the weights.
     if _size(grouped) < _size(arrays):
         return Form(index_bits, pattern), grouped
     return Form(index_bits), arrays
@@ -127,12 +130,14 @@ def unpack(outline: Outline, form: Form, arrays: Mapping[str, NDArray[Any]]) -> 
     expected |= set() if codebook is None else {"codebook"}
     if set(arrays) != expected:
         raise ModelError(f"has {', '.join(sorted(arrays))}: must have {', '.join(sorted(expected))}")
+    # Before anything is decoded: a wrong type would fail far inside, where no error can say which part it was.
     for part, array in arrays.items():
         kind = np.float32 if part in ("values", "codebook", "bias") else np.uint8
         if array.dtype != kind or array.ndim != 1:
             raise ModelError(f"{part} is {array.dtype} {array.shape}: must be one row of {np.dtype(kind)}")
     dense = _unpack_weights(outline, form, arrays)
     if codebook is None:
+        # Through the same doors as any layer: their checks hold for what comes from a coded file, too.
         layer = Layer.from_weights(outline.name, dense, bias, relu=outline.relu)
     else:
         if bias_codes is not None:
@@ -157,6 +162,7 @@ def outline_of(layer: Layer) -> Outline:
 
 def code_bits(codebook: NDArray[Any] | None) -> int:
     """Bits that tell the levels of a codebook apart, 1 at least."""
+    # One level alone, the zero, would take no bits at all, and a stream of no bits cannot be counted.
     return 1 if codebook is None else max(1, (len(codebook) - 1).bit_length())
 
 
@@ -184,6 +190,7 @@ def _check(outline: Outline, layer: Layer | None = None) -> None:
         raise ModelError(
             f"{where}: {shape[0]} x {_width(outline)} weights: a coded file holds at most {LARGEST_WEIGHTS:,} a layer"
         )
+    # Refused when written: the reader tells codes from floats by the codebook alone and would refuse the file.
     if layer is not None and layer.codebook is None and layer.bias_codes is not None:
         raise ModelError(f"{where}: has bias codes and no codebook: build it with Layer.from_codes")
     if layer is not None and layer.codebook is not None and layer.bias is not None:
@@ -198,6 +205,7 @@ def _width(outline: Outline) -> int:
 def _blocks(outline: Outline) -> int:
     """Blocks on the diagonal: how many times more places the matrix has than there can be weights."""
     rows, columns = outline.geometry.dense_shape
+    # Works for groups and for the 16 matrices of Winograd alike: both say how many weights there can be.
     return outline.shape[0] * outline.shape[1] // (rows * columns)
 
 
@@ -212,6 +220,7 @@ def _in_rows(layer: Layer, outline: Outline) -> tuple[NDArray[np.int64], NDArray
     """Return the non-zeros' ascending places among the weights that the layer can have, and their data."""
     rows = layer.matrix.rows.astype(np.int64)
     places = rows * _width(outline) + layer.matrix.column_of - _first_column(outline, rows)
+    # The matrix lists columns, Deep Compression goes row by row; runs depend on that order.
     order = np.argsort(places, kind="stable")
     return places[order], layer.matrix.data[order]
 
@@ -252,6 +261,7 @@ def _pattern(places: NDArray[np.int64], outline: Outline) -> tuple[int, int] | N
     for n, m in _possible_patterns(len(places), outline):
         group = rows * -(-width // m) + columns // m
         # Places ascend, so a group is crowded exactly if the n-th weight after one lies in the same group.
+        # An empty slice where there are n weights or fewer: then nothing can be crowded.
         if not (group[n:] == group[:-n]).any():
             return n, m
     return None
@@ -262,6 +272,7 @@ def _possible_patterns(weights: int, outline: Outline) -> list[tuple[int, int]]:
     patterns = []
     for m in GROUPS:
         groups = outline.shape[0] * -(-_width(outline) // m)
+        # The least N with room for all: any smaller one is crowded somewhere.
         n = -(-weights // groups)
         if 0 < n < m and n * groups <= (1 + _FILLED) * weights:
             patterns.append((n, m))

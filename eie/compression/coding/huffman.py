@@ -21,7 +21,9 @@ from eie.errors import ModelError
 from eie.kernels import huffman as kernels
 from eie.model.matrix import frozen
 
+# So that a length fits half a byte, 0 included for symbols that do not occur.
 MAX_LENGTH = 15
+# The count is stored, since the zeros behind the last word could be words themselves.
 COUNT_BYTES = 4
 
 
@@ -42,17 +44,21 @@ def code_lengths(counts: NDArray[Any]) -> NDArray[np.uint8]:
     """
     lengths = np.zeros(len(counts), np.uint8)
     present = np.flatnonzero(counts)
+    # A bit even where there is nothing to tell apart: `decode` bounds the symbols by the bits there are.
     if len(present) <= 1:
         lengths[present] = 1
         return lengths
     leaves: list[tuple[int, tuple[int, ...]]] = sorted((int(counts[symbol]), (int(symbol),)) for symbol in present)
     packages = leaves
+    # Package-merge: coins of each width are paired and laid among those of the next; 15 widths, 15 lengths.
     for _ in range(MAX_LENGTH - 1):
         pairs = [
             (packages[i][0] + packages[i + 1][0], packages[i][1] + packages[i + 1][1])
             for i in range(0, len(packages) - 1, 2)
         ]
+        # Stable, single symbols before packages of the same weight: the lengths, and so the file, are always the same.
         packages = sorted(leaves + pairs, key=lambda package: package[0])
+    # A symbol's word is as long as the number of packages taken that hold it; 2n - 2 of them make a complete code.
     for _, symbols in packages[: 2 * len(present) - 2]:
         np.add.at(lengths, list(symbols), 1)
     return lengths
@@ -66,6 +72,7 @@ def code_words(lengths: NDArray[np.uint8]) -> NDArray[np.uint16]:
         length = int(lengths[symbol])
         if length == 0:
             continue
+        # One past the last word, with zeros behind: it begins like no shorter one.
         word <<= length - before
         words[symbol] = word
         word, before = word + 1, length
@@ -90,6 +97,7 @@ def encode(symbols: NDArray[Any], alphabet: int) -> bytes:
     ModelError
         If a symbol is outside the alphabet, or there are 2**32 of them or more.
     """
+    # Signed and wide, so that a negative symbol shows as one instead of wrapping into the alphabet.
     flat = symbols.ravel().astype(np.int64)
     if not 1 <= alphabet <= 256 or (flat.size and not 0 <= flat.min() <= flat.max() < alphabet):
         raise ModelError(f"huffman: symbols must lie in 0 to {alphabet - 1}, and the alphabet hold 1 to 256")
@@ -97,6 +105,7 @@ def encode(symbols: NDArray[Any], alphabet: int) -> bytes:
         raise ModelError(f"huffman: {flat.size} symbols: must be < 2**32")
     lengths = code_lengths(np.bincount(flat, minlength=alphabet))
     words = code_words(lengths)
+    # Where each word ends, in bits; one pass a bit of length then sets that bit in all words at once, without a loop.
     ends = np.cumsum(lengths[flat], dtype=np.int64)
     stream = np.zeros(int(ends[-1]) if flat.size else 0, np.uint8)
     for bit in range(int(lengths.max(initial=0))):
@@ -127,6 +136,7 @@ def decode(data: bytes) -> NDArray[np.uint8]:
     share = float(np.ldexp(1.0, -lengths[lengths > 0].astype(int)).sum())
     if share > 1 or count > 8 * len(stream):
         raise ModelError("huffman: damaged: its table is no code, or it states more symbols than it can hold")
+    # By length, then symbol, as `code_words` numbers them; those without a word sort first and are cut off below.
     order = np.lexsort((np.arange(alphabet), lengths))
     symbols = np.empty(count, np.uint8)
     used = kernels.decode(
@@ -135,6 +145,7 @@ def decode(data: bytes) -> NDArray[np.uint8]:
         frozen(order[np.count_nonzero(lengths == 0) :], np.uint8),
         symbols,
     )
+    # Strict about the end: the stream's last byte is the last used one, and the bits that fill it are zero.
     if used < 0 or -(-used // 8) != len(stream) or (used % 8 and stream[-1] & (0xFF >> used % 8)):
         raise ModelError("huffman: damaged: its code words do not end where its symbols do")
     return symbols

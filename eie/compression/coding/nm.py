@@ -47,12 +47,14 @@ class NmMatrix:
 
     def nbytes(self, value_bits: int | None = None) -> int:
         """Bytes of values (``value_bits`` each; by default as they are held) and indices."""
+        # Rounded up as a whole, not row by row: values and indices are two streams without gaps.
         bits_each = self.values.itemsize * 8 if value_bits is None else value_bits
         return -(-self.values.size * bits_each // 8) + len(self.indices)
 
 
 def index_bits(m: int) -> int:
     """Bits that tell ``m`` positions apart."""
+    # Positions go from 0 to m - 1, so M = 1 takes no bits: there is nothing to tell.
     return (m - 1).bit_length()
 
 
@@ -75,6 +77,7 @@ def encode(matrix: NDArray[Any], n: int, m: int) -> NmMatrix:
         raise ModelError(f"{n}:{m}: must be N:M with 1 <= N <= M <= 65536")
     rows, columns = matrix.shape
     groups = -(-columns // m)
+    # Filled up with zeros: the last group of a row may be short, and is then like any other.
     dense = np.zeros((rows, groups * m), matrix.dtype)
     dense[:, :columns] = matrix
     dense = dense.reshape(rows, groups, m)
@@ -109,11 +112,13 @@ def decode(packed: NmMatrix) -> NDArray[Any]:
             f"{packed.n}:{packed.m} values have shape {packed.values.shape}: not {(rows, groups, packed.n)}"
         )
     chosen = bits.unpack(packed.indices, packed.index_bits, packed.values.size).reshape(packed.values.shape)
+    # Widened to a signed type: uint16 differences would wrap, and a descending pair look like an ascending one.
     if chosen.size and (chosen.max() >= packed.m or (np.diff(chosen.astype(np.int32), axis=2) <= 0).any()):
         raise ModelError(f"{packed.n}:{packed.m} indices: must ascend within a group and lie below {packed.m}")
     dense = np.zeros((rows, groups, packed.m), packed.values.dtype)
     np.put_along_axis(dense, chosen.astype(np.int64), packed.values, axis=2)
     flat = dense.reshape(rows, groups * packed.m)
+    # Positions behind the row's end are there for the last group's zeros; a value there has lost its place.
     if flat[:, columns:].any():
         raise ModelError(f"{packed.n}:{packed.m} indices: a value lies beyond column {columns - 1}")
     return flat[:, :columns]

@@ -34,6 +34,7 @@ class RelativeCodes:
     @property
     def padding(self) -> int:
         """Entries that only bridge a long gap."""
+        # No entry but padding is 0: only non-zeros were listed, and code 0 always means the value zero.
         return int(np.count_nonzero(self.codes == 0))
 
 
@@ -55,11 +56,14 @@ def encode(positions: NDArray[Any], codes: NDArray[Any], index_bits: int) -> Rel
     >>> entries.codes.tolist(), entries.runs.tolist()
     ([1, 2, 0, 3], [2, 0, 15, 2])
     """
+    # As if an entry stood before the first place: zeros at the very front count like those between two.
     places = np.concatenate((np.full(1, -1), positions)).astype(np.int64)
     gaps = places[1:] - places[:-1] - 1
+    # gap // 2**b: a padding entry stands for 2**b places, its run of 2**b - 1 zeros and its own.
     padding = gaps >> index_bits
     last = np.cumsum(padding + 1) - 1
     entries = int(last[-1]) + 1 if len(last) else 0
+    # Everything is padding to begin with; the real entries, each the last of its group, are written over it.
     runs = np.full(entries, (1 << index_bits) - 1, np.uint8)
     runs[last] = gaps & ((1 << index_bits) - 1)
     out = np.zeros(entries, codes.dtype)

@@ -31,6 +31,7 @@ from eie.compression.coding.sizes import Published, Size, SizeReport
 from eie.compression.pruning.prune import weight_shape
 from eie.model.network import Layer, Network
 
+# As the accelerator's own spmat entries have it: the paper's 4-bit code beside a 4-bit run.
 INDEX_BITS = 4
 FLOAT_BITS = 32
 _PUBLISHED = Path(__file__).parent / "data" / "deep_compression.csv"
@@ -52,6 +53,7 @@ def size_report(
     before = {layer.name: layer for layer in (original or network).layers}
     left = {layer.name: layer for layer in network.layers}
     name = (original or network).name
+    # By the network as it came: compression may have taken layers out, by which the paper's one is known.
     published_as = _published_network(name, before)
     rows = _published_rows().get(published_as or "", {})
     sizes = tuple(
@@ -80,6 +82,7 @@ def csr_bytes(layer: Layer) -> int:
 
 
 def _layer_size(layer: Layer | None, before: Layer, index_bits: int, published: Published | None) -> Size:
+    # A layer that was taken out keeps its dense bytes, so that ratios are over the whole network as it came.
     if layer is None:
         return _gone(before, published)
     kept, biases = layer.matrix.nnz, layer.outputs * layer.has_bias
@@ -87,12 +90,14 @@ def _layer_size(layer: Layer | None, before: Layer, index_bits: int, published: 
     entries = len(coded.codes)
     weight_bits, codebook_bytes = FLOAT_BITS, 0
     run_bits, run_table = _huffman_bits(coded.runs, 1 << index_bits)
+    # Weights that are not shared are not Huffman-coded: floats hardly repeat.
     word_bits, code_table = entries * FLOAT_BITS, 0
     if layer.codebook is not None:
         weight_bits, codebook_bytes = code_bits(layer.codebook), 4 * len(layer.codebook)
         word_bits, code_table = _huffman_bits(coded.codes, 1 << weight_bits)
     fixed_bytes = codebook_bytes + _whole_bytes(biases * weight_bits)
     huffman_bytes = _whole_bytes(word_bits) + code_table + _whole_bytes(run_bits) + run_table
+    # Rarely needed and slow: all is packed only where an N:M layer might be stored smaller.
     if pattern_of(layer) is not None:
         _, arrays = pack_weights(layer, index_bits)
         huffman_bytes = sum(array.nbytes for array in arrays.values())
@@ -102,6 +107,7 @@ def _layer_size(layer: Layer | None, before: Layer, index_bits: int, published: 
         kept=kept,
         entries=entries,
         weight_bits_pq=float(weight_bits),
+        # A layer pruned to nothing has no entries; its means are 0, not a division by it.
         weight_bits_huffman=word_bits / max(1, entries),
         index_bits_pq=float(index_bits),
         index_bits_huffman=run_bits / max(1, entries),
@@ -170,12 +176,14 @@ def bits_for(name: str, index_bits: int | Mapping[str, int]) -> int:
     """Bits of a relative index of the layer ``name``: those of the first pattern that matches, else `INDEX_BITS`."""
     if isinstance(index_bits, int):
         return index_bits
+    # fnmatchcase: fnmatch would ignore case on some systems, and a recipe mean another thing there.
     return next((bits for pattern, bits in index_bits.items() if fnmatchcase(name, pattern)), INDEX_BITS)
 
 
 @cache
 def _published_rows() -> dict[str, dict[str, Published]]:
     """Network to layer to row."""
+    # Comments say where each row is from; csv knows none.
     lines = [line for line in _PUBLISHED.read_text(encoding="utf-8").splitlines() if not line.startswith("#")]
     by_network: dict[str, dict[str, Published]] = {}
     for row in csv.DictReader(lines):
@@ -188,6 +196,7 @@ def _published_rows() -> dict[str, dict[str, Published]]:
 def _published_network(name: str, layers: Mapping[str, Layer]) -> str | None:
     """The paper's network of that name, or the one that has all of these layers at these sizes."""
     for network, rows in _published_rows().items():
+        # A name alone is not enough: with no layer called as in the paper, no row would have a partner.
         if _plain(network) in _plain(name) and any(layer in rows for layer in layers):
             return network
         if set(layers) == set(rows) - {"total"} and _agrees(
@@ -203,4 +212,5 @@ def _plain(name: str) -> str:
 
 def _agrees(printed: str, weights: int) -> bool:
     number = float(printed[:-1]) * {"K": 1e3, "M": 1e6}[printed[-1]]
+    # Printed as "0.5K" or "61M": as near as such rounding allows.
     return abs(weights - number) < 0.05 * number

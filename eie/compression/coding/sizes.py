@@ -92,6 +92,7 @@ class Size(Brief):
     @property
     def ratio(self) -> float:
         """Dense bytes over the bytes of the last stage."""
+        # Infinite, not an error: a layer that was taken out did shrink to nothing.
         return self.dense_bytes / self.huffman_bytes if self.huffman_bytes else np.inf
 
 
@@ -129,6 +130,7 @@ class SizeReport(Answer):
     def sections(self) -> tuple[Section, ...]:
         """Return a row a layer and the total, published rows under ours."""
         rows: list[dict[str, Value]] = []
+        # Ours above, theirs below: a difference is read down a column.
         for size in (*self.layers, self.total):
             rows.append(_ours(size))
             if size.published is not None:

@@ -57,8 +57,10 @@ class Builder:
         self.values: dict[str, Value] = {}
         self.nodes: list[Node] = []
         self.graph_constants: dict[str, NDArray[Any]] = {}
+        # Layers and taps also of nodes whose input is not known: they can still run on recorded activations.
         self.layers: list[Layer] = []
         self.taps: list[Tap] = []
+        # Nodes, by index, that became part of a layer and are passed over when their turn comes.
         self.absorbed: set[int] = set()
         self.left_out: list[str] = []
         self._uses = uses
@@ -77,6 +79,7 @@ class Builder:
         ModelError
             If it would be absurdly large or exists already.
         """
+        # A size of 0 would make every later product 0 and slip through all bounds.
         if math.prod(value.shape) > LARGEST_TENSOR or 0 in value.shape:
             raise ModelError(f"tensor {name!r}: shape {value.shape}: must hold 1 to {LARGEST_TENSOR:,} values")
         if name in self.values:
@@ -97,6 +100,7 @@ class Builder:
         operator = operators.find(op)
         if operator is None:
             raise ModelError(f"a reader makes the operator {op!r}, which is not registered")
+        # Rules reckon with the batch in front, as the graph has it; the file's place is put back in below.
         size, *sample = operator.shape(shapes, attributes)
         place = values[0].batch if batch is None else batch
         return Value(name, (*sample[:place], size, *sample[place:]), place)
@@ -109,6 +113,7 @@ class Builder:
         ModelError
             If it is not finite.
         """
+        # As float32 before the check: a large float64 is infinite only then.
         values = np.asarray(array, np.float32)
         if not np.isfinite(values).all():
             raise ModelError(f"constant {name!r} holds NaN or infinity: must be finite")
@@ -118,6 +123,7 @@ class Builder:
     def layer_name(self, node: OnnxNode, weights: str, bias: str = "") -> str:
         """Name a layer as its module was called, if its weight or bias still tells, else as its node."""
         for name, tail in ((weights, ".weight"), (bias, ".bias")):
+            # A parameter called fc1.weight keeps its module's name; a node's has a tail of the exporter's.
             if name.endswith(tail) and len(name) > len(tail):
                 return self._unique(name.removesuffix(tail))
         head, _, tail = node.name.rpartition("/")
@@ -135,6 +141,7 @@ class Builder:
     def _unique(self, name: str) -> str:
         name = printable(name).strip(" /") or "layer"
         fresh, count = name, 2
+        # A file may call two nodes alike once control characters are taken out; layers must differ.
         while fresh in self._names:
             fresh, count = f"{name}_{count}", count + 1
         self._names.add(fresh)

@@ -36,6 +36,7 @@ class Constants:
         self._path = path
         self._waiting: dict[str, Any] = {}
         self._known: dict[str, Array] = {}
+        # Kept as they are: what no layer and no sum asks for is never made an array.
         for tensor in graph.initializer:
             self._add(tensor.name, tensor)
         for sparse in graph.sparse_initializer:
@@ -46,6 +47,7 @@ class Constants:
 
     def __getitem__(self, name: str) -> Array:
         if name not in self._known:
+            # From one table to the other: each tensor is decoded once at most.
             self._known[name] = self.decode(self._waiting.pop(name), f"{self._path}: tensor {name!r}")
         return self._known[name]
 
@@ -73,6 +75,7 @@ class Constants:
         if node.op == "Constant" and len(node.outputs) == 1:
             self.set(node.outputs[0], self._constant(node.attributes, where))
             return True
+        # An empty name is an optional input left out, not a missing constant.
         known = all(name in self for name in node.inputs if name)
         if node.op not in _FOLDED or not node.inputs or not known or len(node.outputs) != 1:
             return False
@@ -94,6 +97,7 @@ class Constants:
             if key in attributes:
                 return self.decode(attributes[key], where)
         for key, kind in (("value_float", np.float32), ("value_int", np.int64)):
+            # ONNX has value_float and value_floats, value_int and value_ints.
             for name in (key, key + "s"):
                 if name in attributes:
                     return np.asarray(attributes[name], kind)
@@ -105,6 +109,7 @@ def dequantise(inputs: list[Any], attributes: Attributes) -> Array:
     stored, scale = inputs[0], inputs[1]
     zero = inputs[2] if len(inputs) > 2 and inputs[2] is not None else np.zeros_like(scale)
     scale, zero = (_along(part, stored, attributes) for part in (scale, zero))
+    # In integers: uint8 minus its zero point would wrap; and equal numbers give an exact 0, which is a pruned weight.
     centred = stored.astype(np.int64) - zero.astype(np.int64) if stored.dtype.kind in "iu" else stored - zero
     return np.asarray(centred.astype(np.float32) * scale.astype(np.float32), np.float32)
 
@@ -115,6 +120,7 @@ def _quantise(inputs: list[Any], attributes: Attributes) -> Array:
     zero = inputs[2] if len(inputs) > 2 and inputs[2] is not None else np.zeros(scale.shape, np.uint8)
     bounds = np.iinfo(zero.dtype)
     scale, wide = (_along(part, values, attributes) for part in (scale, zero))
+    # rint takes halves to even, as ONNX's QuantizeLinear does.
     levels = np.rint(values.astype(np.float32) / scale) + wide
     return np.asarray(np.clip(levels, bounds.min, bounds.max), zero.dtype)
 
@@ -123,11 +129,13 @@ def _along(part: Array, whole: Array, attributes: Attributes) -> Array:
     """Shape scales or zero points so that they broadcast over ``whole``."""
     if part.size == 1:
         return part.reshape(())
+    # ONNX's default, the second; a scale of one number has no axis and went above.
     axis = int(attributes.get("axis", 1)) % max(whole.ndim, 1)
     block = int(attributes.get("block_size", 0))
     if block:
         if part.ndim != whole.ndim or part.shape[axis] != -(-whole.shape[axis] // block):
             raise ValueError(f"scales of shape {part.shape} for blocks of {block} in {whole.shape}")
+        # Block b of the axis has scale b; the last block may be short.
         index = np.arange(whole.shape[axis]) // block
         return part.take(index, axis)
     if part.shape != (whole.shape[axis],):
@@ -139,6 +147,7 @@ def _cast(inputs: list[Any], attributes: Attributes) -> Array:
     from onnx import helper
 
     kind = np.dtype(helper.tensor_dtype_to_np_dtype(attributes["to"]))
+    # Any float type becomes float32, in which weights are kept.
     return np.asarray(inputs[0].astype(kind if kind.kind in "biu" else np.float32))
 
 
@@ -157,6 +166,7 @@ def _slice(inputs: list[Any], attributes: Attributes) -> Array:
 
 def _expand(inputs: list[Any], _: Attributes) -> Array:
     shape = np.broadcast_shapes(inputs[0].shape, tuple(int(size) for size in inputs[1].ravel()))
+    # Broadcasting takes no memory, but whoever copies it then would.
     if math.prod(shape) > LARGEST_TENSOR:
         raise ValueError(f"{shape} is too large")
     return np.broadcast_to(inputs[0], shape)
@@ -164,6 +174,7 @@ def _expand(inputs: list[Any], _: Attributes) -> Array:
 
 def _constant_of_shape(inputs: list[Any], attributes: Attributes) -> Array:
     shape = tuple(int(size) for size in inputs[0].ravel())
+    # Both: two negative sizes have a positive product.
     if any(size < 0 for size in shape) or math.prod(shape) > LARGEST_TENSOR:
         raise ValueError(f"{shape} is not a usable shape")
     fill: Array = np.zeros(1, np.float32)
@@ -177,12 +188,14 @@ def _arithmetic(operator: Callable[[Array, Array], Array]) -> Callable[[list[Any
         first, second = inputs
         if math.prod(np.broadcast_shapes(first.shape, second.shape)) > LARGEST_TENSOR:
             raise ValueError("the result is too large")
+        # numpy may widen, ONNX gives the type that went in.
         return np.asarray(operator(first, second)).astype(first.dtype, copy=False)
 
     return apply
 
 
 def _divide(first: Array, second: Array) -> Array:
+    # On shapes, which are integers and positive, floor and ONNX's truncation agree.
     return np.asarray(first // second if first.dtype.kind in "iu" else first / second)
 
 
@@ -212,4 +225,5 @@ _FOLDED: dict[str, Callable[[list[Any], Attributes], Array]] = {
 
 def shape_of(shape: tuple[int, ...], attributes: Attributes) -> Array:
     """Return what a Shape node gives: int64 (rank,), cut by its ``start`` and ``end``."""
+    # A missing end is None, and None is "to the last" for a slice.
     return np.array(shape[slice(int(attributes.get("start", 0)), attributes.get("end"))], np.int64)

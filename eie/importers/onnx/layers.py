@@ -27,12 +27,14 @@ _LSTM_ACTIVATIONS = ["sigmoid", "tanh", "tanh"]
 def gemm(node: OnnxNode, into: Builder) -> None:
     """``alpha * A' B' + beta * C`` with constant B and C."""
     weights = _weights(node, into, 1)
+    # A transposed has the samples across: each sample would no longer be a row.
     if node.attributes.get("transA", 0):
         raise UnsupportedError("transA=1")
     if weights.ndim != 2:
         raise ModelError(f"B has shape {weights.shape}: must be a matrix")
     if not node.attributes.get("transB", 0):
         weights = weights.T
+    # Into the weights, before they are shared: the accelerator has no factor behind its sums.
     weights = _scaled(weights, float(node.attributes.get("alpha", 1.0)))
     bias = None
     bias_name = node.inputs[2] if len(node.inputs) > 2 else ""
@@ -53,12 +55,15 @@ def matmul(node: OnnxNode, into: Builder) -> None:
     if weights.ndim != 2:
         raise UnsupportedError(f"B has shape {weights.shape}")
     bias, bias_name, out = None, "", node.outputs[0]
+    # The sum without bias must be wanted by nobody else, since it is then never made.
     add = into.sole_use(out)
     if add is not None and add.op == "Add" and len(add.inputs) == 2:
+        # An Add has its constant on either side.
         name = add.inputs[1] if add.inputs[0] == out else add.inputs[0]
         bias = _vector(into, name, weights.shape[1]) if name in into.constants else None
         if bias is not None:
             bias_name, out = name, add.outputs[0]
+            # A bias is one more column of the matrix; as an Add of its own it would run outside the accelerator.
             into.absorbed.add(add.index)
     _linear(node=node, into=into, weights=weights.T, bias=bias, bias_name=bias_name, out=out)
 
@@ -69,6 +74,7 @@ def conv(node: OnnxNode, into: Builder) -> None:
     if kernel.ndim not in (3, 4):
         raise UnsupportedError(f"W has shape {kernel.shape}")
     x = into.known(node.inputs[0])
+    # Unknown x is no error: behind a skipped node the layer is kept for recorded activations.
     if x is not None and (len(x.shape) != kernel.ndim or x.batch != 0):
         raise UnsupportedError(f"X has shape {x.shape}")
     bias_name = node.inputs[2] if len(node.inputs) > 2 else ""
@@ -91,6 +97,7 @@ def conv(node: OnnxNode, into: Builder) -> None:
     if not flat:
         into.set(out, _layer_node(into=into, name=name, inputs=(x.name,), out=out, shape=full, batch=0))
         return
+    # A 1-D convolution is a map of height 1 inside; around it the graph keeps the file's shapes.
     raised = into.emit("unsqueeze", [x], f"{out} [in]", axes=(2,))
     made = _layer_node(into=into, name=name, inputs=(raised.name,), out=f"{out} [map]", shape=full, batch=0)
     into.set(out, into.emit("squeeze", [made], out, axes=(2,)))
@@ -105,9 +112,11 @@ def lstm(node: OnnxNode, into: Builder) -> None:
     if way not in directions or len(w) != len(directions[way]):
         raise ModelError(f"direction {way!r} with weights for {len(w)} directions")
     bias_name = node.inputs[3] if len(node.inputs) > 3 else ""
+    # Two a gate, one for the input and one for the hidden part; only their sum matters.
     biases = into.constants[bias_name] if bias_name else np.zeros((len(w), 2 * w.shape[1]), np.float32)
     if biases.shape != (len(w), 2 * w.shape[1]):
         raise ModelError(f"B has shape {biases.shape}: must be {(len(w), 2 * w.shape[1])}")
+    # layout=1 has the batch first, the default (time, batch, inputs).
     first = bool(node.attributes.get("layout", 0))
     x = into.known(node.inputs[0])
     if x is not None:
@@ -118,6 +127,7 @@ def lstm(node: OnnxNode, into: Builder) -> None:
     names = []
     for i, backwards in enumerate(directions[way]):
         name = base if len(w) == 1 else f"{base}_{'reverse' if backwards else 'forward'}"
+        # Half each of W's and R's: (2 * 4 * hidden,) in one row.
         bias = _gates(biases[i].reshape(2, -1).sum(axis=0)) if bias_name else None
         into.layers.append(
             Layer.from_lstm(
@@ -136,6 +146,7 @@ def _check_lstm(node: OnnxNode, into: Builder, w: NDArray[Any], r: NDArray[Any])
         raise ModelError(f"W has shape {w.shape} and R {r.shape}: must be (directions, 4 * hidden, inputs or hidden)")
     if int(node.attributes.get("hidden_size", hidden)) != hidden:
         raise ModelError(f"hidden_size={node.attributes['hidden_size']}, but R has shape {r.shape}")
+    # Case does not count in ONNX's names of functions.
     functions = [str(name).lower() for name in node.attributes.get("activations", _LSTM_ACTIVATIONS * len(w))]
     if functions != _LSTM_ACTIVATIONS * len(w):
         raise UnsupportedError(f"activations {', '.join(functions)}")
@@ -144,6 +155,7 @@ def _check_lstm(node: OnnxNode, into: Builder, w: NDArray[Any], r: NDArray[Any])
             raise UnsupportedError(f"{key}={node.attributes[key]}")
     for place, what in ((4, "sequence_lens"), (5, "initial_h"), (6, "initial_c"), (7, "peepholes")):
         name = node.inputs[place] if len(node.inputs) > place else ""
+        # Sequence lengths cut the batch apart, whatever they are; states and peepholes of zero are as good as none.
         if name and (place == 4 or name not in into.constants or into.constants[name].any()):
             raise UnsupportedError(f"{what} that is not zero")
 
@@ -152,6 +164,7 @@ def _lstm_nodes(node: OnnxNode, into: Builder, x: Value, names: list[str], hidde
     """Run each direction, and stack what the file stacks: Y over (time, directions), Y_h and Y_c over directions."""
     steps = x.shape[0] if x.batch == 1 else x.shape[1]
     samples = x.shape[x.batch]
+    # Outputs that nobody reads are left out of the graph, with the nodes that would stack them.
     used = [name if into.is_used(name) else "" for name in (*node.outputs, "", "", "")[:3]]
     for i, name in enumerate(names):
         outputs = tuple(f"node {node.index} [{part}{i}]" for part in ("y", "h", "c"))
@@ -187,6 +200,7 @@ def _linear(
 ) -> None:
     x = into.known(node.inputs[0])
     if x is not None:
+        # The last axis is multiplied: a batch there would be mixed.
         if len(x.shape) < 2 or x.batch == len(x.shape) - 1:
             raise UnsupportedError(f"its input has shape {x.shape}, batch included")
         _expect(x.shape[-1], weights.shape[1], "inputs")
@@ -236,6 +250,7 @@ def _vector(into: Builder, name: str, outputs: int) -> NDArray[Any] | None:
     if name not in into.constants:
         return None
     array = into.constants[name]
+    # Its last axis has to hold all of it: (outputs, 1) would broadcast over the rows instead.
     if array.dtype.kind not in "fiu" or array.size not in (1, outputs) or array.size != (array.shape or (1,))[-1]:
         return None
     return np.broadcast_to(array.ravel().astype(np.float32), (outputs,))
@@ -244,12 +259,14 @@ def _vector(into: Builder, name: str, outputs: int) -> NDArray[Any] | None:
 def _scaled(array: NDArray[Any], factor: float) -> NDArray[Any]:
     if not math.isfinite(factor):
         raise ModelError(f"alpha or beta is {factor}")
+    # 1 is the rule, and a product with it would copy all weights.
     return array if factor == 1 else array * np.float32(factor)
 
 
 def _relu_behind(into: Builder, out: str) -> tuple[str, bool]:
     """Take in a Relu that alone reads ``out``; return what is then the layer's result."""
     after = into.sole_use(out)
+    # Only where nobody else reads the result: before the ReLU it is then not there any more.
     if after is None or after.op != "Relu":
         return out, False
     into.absorbed.add(after.index)
@@ -260,6 +277,7 @@ def _conv2d(node: OnnxNode, kernel: NDArray[Any], spatial: tuple[int, ...] | Non
     rank = kernel.ndim - 2
     size = tuple(kernel.shape[2:])
     stated = tuple(node.attributes.get("kernel_shape", size))
+    # Redundant in ONNX, so a contradiction is damage.
     if stated != size:
         raise ModelError(f"kernel_shape={stated}, but its weights have {size}")
     stride = integers(node, "strides", (1,) * rank)
@@ -267,6 +285,7 @@ def _conv2d(node: OnnxNode, kernel: NDArray[Any], spatial: tuple[int, ...] | Non
     pads = padding(node=node, size=size, stride=stride, dilation=dilation, spatial=spatial)
     groups = int(node.attributes.get("group", 1))
     if rank == 1:
+        # One row of height, without pads above or below; pads are (top, left, bottom, right).
         size, stride, dilation, pads = (1, *size), (1, *stride), (1, *dilation), (0, pads[0], 0, pads[1])
     return Conv2d(
         in_channels=kernel.shape[1] * groups,

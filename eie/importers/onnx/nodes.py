@@ -19,9 +19,11 @@ LONGEST_NAME = 200
 
 def plain_nodes(path: Path, proto: onnx.ModelProto) -> list[OnnxNode]:
     """Return the nodes with plain attributes; ``opset`` among them, since some operators changed their meaning."""
+    # Other domains count their own versions; without an entry the file is of the first.
     opset = max((entry.version for entry in proto.opset_import if entry.domain in ("", "ai.onnx")), default=1)
     nodes = []
     for i, node in enumerate(proto.graph.node):
+        # With its domain, so that somebody's own Conv is not taken for ONNX's.
         op = node.op_type if node.domain in ("", "ai.onnx") else f"{node.domain}.{node.op_type}"
         op = printable(op) or "no operator"
         name = printable(node.name or next((out for out in node.output if out), "")) or f"node {i}"
@@ -37,6 +39,7 @@ def plain_nodes(path: Path, proto: onnx.ModelProto) -> list[OnnxNode]:
             )
         )
     made = [name for node in nodes for name in node.outputs if name]
+    # Each name once: with two makers, the order of nodes would decide which numbers a layer reads.
     if len(set(made)) != len(made):
         raise ModelError(f"{path}: damaged: two nodes make the same tensor")
     return nodes
@@ -56,6 +59,7 @@ def _attributes(where: str, node: onnx.NodeProto) -> dict[str, Any]:
             value = helper.get_attribute_value(attribute)
         except (ValueError, TypeError) as error:
             raise ModelError(f"{where}: attribute {attribute.name!r}: {error}") from None
+        # protobuf keeps texts as bytes; what is not UTF-8 is replaced, and then no operator knows it.
         if isinstance(value, bytes):
             value = value.decode(errors="replace")
         elif isinstance(value, (list, tuple)):

@@ -36,7 +36,9 @@ _WEIGHTED: dict[str, Callable[[OnnxNode, Builder], None]] = {
     "LSTM": weighted.lstm,
     "MatMul": weighted.matmul,
 }
+# What reading a damaged node can raise in numpy: each becomes one line with the node's name.
 _MISFITS = (ValueError, TypeError, IndexError, KeyError, ArithmeticError, AttributeError, MemoryError)
+# Enough to see what kind of model it is; a whole transformer would list hundreds.
 _LISTED = 12
 
 
@@ -51,6 +53,7 @@ class OnnxInput:
     @property
     def sizes(self) -> tuple[int, ...] | None:
         """The whole shape, 1 for an open batch; None if another size is open, or there is no batch axis."""
+        # One sample stands for any number: samples never mix, and `Value.axis` refuses what would mix them.
         sizes = tuple(1 if size is None and i == self.batch else size for i, size in enumerate(self.shape))
         return None if None in sizes or len(sizes) < 2 else tuple(size for size in sizes if size is not None)
 
@@ -103,6 +106,7 @@ def read_onnx(path: Path, unsupported: Unsupported = "refuse", input_shape: Sequ
     outputs = [output.name for output in graph.output]
     uses: dict[str, list[OnnxNode]] = {}
     for node in nodes:
+        # Built before anything is read: what becomes part of a layer depends on who else reads its result.
         for name in node.inputs:
             uses.setdefault(name, []).append(node)
     into = Builder(constants, uses, frozenset(outputs))
@@ -117,6 +121,7 @@ def read_onnx(path: Path, unsupported: Unsupported = "refuse", input_shape: Sequ
     # Damaged numbers may overflow on the way; what is not finite in the end is refused where it would be stored.
     with np.errstate(all="ignore"):
         _translate(path=path, nodes=nodes, into=into, problems=problems)
+    # Only if nothing was skipped: otherwise the skipped node is the reason, and listed already.
     missing = [name for name in outputs if into.known(name) is None]
     if missing and not problems:
         problems.append(f"{printable(missing[0])} (an output that no path from the input leads to)")
@@ -138,25 +143,29 @@ def read_onnx(path: Path, unsupported: Unsupported = "refuse", input_shape: Sequ
 
 def _translate(path: Path, nodes: list[OnnxNode], into: Builder, problems: list[str]) -> None:
     for node in nodes:
+        # All constants first: a layer may stand before the node that unpacks its weights.
         into.constants.fold(node, f"{path}: node {node.name!r} ({node.op})")
     for node in nodes:
         where = f"{path}: node {node.name!r} ({node.op})"
+        # Made already, as part of a layer or as a constant in the first pass.
         if node.index in into.absorbed or (node.outputs and all(name in into.constants for name in node.outputs)):
             continue
         try:
+            # Once more: what hangs on a Shape node is constant only since that node's input is known.
             if not into.constants.fold(node, where):
-                _one(node, into)
+                _read_node(node, into)
         except UnsupportedError as error:
             problems.append(f"{node.name} ({node.op}{': ' if str(error) else ''}{error})")
         except ModelError as error:
             text = str(error)
+            # Some errors name the file and tensor themselves, closer than this could.
             raise (error if text.startswith(str(path)) else ModelError(f"{where}: {text}")) from None
         except _MISFITS as error:
             reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise ModelError(f"{where}: damaged or impossible: {reason[:200]}") from None
 
 
-def _one(node: OnnxNode, into: Builder) -> None:
+def _read_node(node: OnnxNode, into: Builder) -> None:
     if node.op in _WEIGHTED and node.inputs and node.outputs:
         _WEIGHTED[node.op](node, into)
         return
@@ -164,6 +173,7 @@ def _one(node: OnnxNode, into: Builder) -> None:
     if read is None or not node.inputs or not node.outputs:
         raise UnsupportedError
     known = [value for name in node.inputs if (value := into.known(name)) is not None]
+    # Behind a skipped node nothing is said again: the first is the one to mend.
     behind_unknown = any(name and name not in into.constants and into.known(name) is None for name in node.inputs)
     if not known and not behind_unknown:
         raise UnsupportedError("of constants only")
@@ -183,6 +193,7 @@ def _graph_inputs(
     constants: Constants,
     input_shape: Sequence[int] | None,
 ) -> tuple[OnnxInput, ...]:
+    # Old files list their weights among the inputs, too.
     entries = [entry for entry in graph.input if entry.name not in constants]
     if not entries:
         raise ModelError(f"{path}: its graph has no input")
@@ -192,6 +203,7 @@ def _graph_inputs(
     for entry in entries:
         # Exporters write an open size as a name, 0 or -1.
         sizes = [dim.dim_value if dim.dim_value > 0 else None for dim in entry.type.tensor_type.shape.dim]
+        # Nothing in the file says which axis is the batch; an LSTM that reads the input does.
         batch = 1 if _time_first(entry.name, uses) and len(sizes) > 1 else 0
         stated = OnnxInput(entry.name, tuple(sizes), batch)
         inputs.append(stated if input_shape is None else _with_shape(path, stated, tuple(input_shape)))
@@ -201,6 +213,7 @@ def _graph_inputs(
 def _with_shape(path: Path, entry: OnnxInput, wanted: tuple[int, ...]) -> OnnxInput:
     """Fill in the sizes of one sample."""
     stated = entry.shape[: entry.batch] + entry.shape[entry.batch + 1 :]
+    # Sizes that the file does state have to be confirmed, not changed.
     fits = len(stated) == len(wanted) and all(a in (None, b) for a, b in zip(stated, wanted, strict=True))
     if (entry.shape and not fits) or min(wanted, default=0) < 1:
         said = " x ".join(map(str, wanted))
@@ -227,6 +240,7 @@ def _network(
         notes.append(
             f"activations are not rounded where the file quantises them, only limited: {_listed(into.left_out)}"
         )
+    # Without a graph, and the weights as they come: each layer runs on what was recorded for it.
     if problems:
         notes.append(f"skipped, so that layers run on recorded activations only: {_listed(problems)}")
         return Network(name=path.stem, layers=tuple(into.layers), source=path.name, notes=tuple(notes))
@@ -237,6 +251,7 @@ def _network(
         outputs=tuple(into.values[name].name for name in outputs),
         constants=into.graph_constants,
     )
+    # In the order of the run, whatever the order in which they were read.
     order = {name: i for i, name in enumerate(graph.layers)}
     layers = tuple(sorted(into.layers, key=lambda layer: order[layer.name]))
     return Network(
@@ -246,6 +261,7 @@ def _network(
 
 def _is_chain(graph: Graph) -> bool:
     """Whether every node is a layer that reads the one before, so that one vector after the other tells all."""
+    # A network like this needs no graph to run from its first layer's inputs.
     chained = all(there.inputs == here.outputs for here, there in pairwise(graph.nodes))
     only_layers = all(node.layer is not None for node in graph.nodes)
     vectors = len(graph.inputs) == 1 and len(graph.inputs[0][1]) == 1

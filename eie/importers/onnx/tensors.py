@@ -21,6 +21,7 @@ from eie.model.operators.from_onnx import LARGEST_TENSOR
 if TYPE_CHECKING:
     import onnx
 
+# protobuf's own bound, on lengths of 31 bits; larger models keep their weights beside them.
 LARGEST_FILE = (1 << 31) - 1
 
 
@@ -38,6 +39,7 @@ def read_model(path: Path) -> onnx.ModelProto:
     except ImportError:
         raise ModelError(f"{path}: reading .onnx needs the onnx extra: pip install 'eie[onnx]'") from None
     try:
+        # Asked before it is read: the bytes would be in memory before protobuf refuses them.
         if path.stat().st_size > LARGEST_FILE:
             raise ModelError(f"{path}: {path.stat().st_size:,} bytes: an .onnx file holds at most {LARGEST_FILE:,}")
         content = path.read_bytes()
@@ -47,6 +49,7 @@ def read_model(path: Path) -> onnx.ModelProto:
         model: onnx.ModelProto = onnx.ModelProto.FromString(content)
     except (DecodeError, ValueError):
         raise ModelError(f"{path}: damaged, truncated or not an ONNX file") from None
+    # Almost any bytes are some protobuf message: an empty graph is how a foreign file shows.
     if not model.graph.node:
         raise ModelError(f"{path}: not an ONNX model: its graph has no nodes")
     # protobuf gives bytes for text that is not UTF-8.
@@ -85,6 +88,7 @@ def dense_array(tensor: onnx.TensorProto, where: str, folder: Path) -> NDArray[A
     """
     from onnx import TensorProto, helper, numpy_helper
 
+    # Checked first, since all that follows allocates by it.
     shape = _shape(tensor.dims, where)
     kind = tensor.data_type
     if kind in (TensorProto.UNDEFINED, TensorProto.STRING) or kind not in TensorProto.DataType.values():
@@ -92,6 +96,7 @@ def dense_array(tensor: onnx.TensorProto, where: str, folder: Path) -> NDArray[A
     if tensor.data_location == TensorProto.EXTERNAL:
         tensor = _with_external(tensor, where, folder)
     try:
+        # Raw bytes fail when they are given a shape that they do not fit; typed fields are counted here, before.
         if not tensor.HasField("raw_data"):
             _check_count(
                 stored=len(getattr(tensor, helper.tensor_dtype_to_field(kind))), tensor=tensor, shape=shape, where=where
@@ -111,6 +116,7 @@ def sparse_array(sparse: onnx.SparseTensorProto, where: str, folder: Path) -> ND
     indices = dense_array(sparse.indices, f"{where}: indices", folder)
     if values.ndim != 1 or indices.dtype != np.int64:
         raise ModelError(f"{where}: a sparse tensor needs 1-D values and int64 indices")
+    # Bounds before ravel_multi_index, whose error would not say which tensor.
     if indices.shape == (len(values), len(shape)) and indices.ndim == 2:
         if (indices < 0).any() or (indices >= np.array(shape)).any():
             raise ModelError(f"{where}: a coordinate lies outside its shape {shape}")
@@ -119,6 +125,7 @@ def sparse_array(sparse: onnx.SparseTensorProto, where: str, folder: Path) -> ND
         raise ModelError(f"{where}: {values.shape} values with indices of shape {indices.shape}")
     if len(indices) and not 0 <= indices.min() <= indices.max() < math.prod(shape):
         raise ModelError(f"{where}: an index lies outside its shape {shape}")
+    # Flat, since by now all indices are linear.
     dense = np.zeros(math.prod(shape), values.dtype)
     dense[indices] = values
     return dense.reshape(shape)
@@ -126,6 +133,7 @@ def sparse_array(sparse: onnx.SparseTensorProto, where: str, folder: Path) -> ND
 
 def _shape(dims: Any, where: str) -> tuple[int, ...]:
     shape = tuple(int(size) for size in dims)
+    # More axes than any operator here takes; printing thousands of them is no message.
     if len(shape) > 8 or any(size < 0 for size in shape):
         raise ModelError(f"{where}: impossible shape {shape[:9]}")
     if math.prod(shape) > LARGEST_TENSOR:
@@ -148,11 +156,13 @@ def _with_external(tensor: onnx.TensorProto, where: str, folder: Path) -> onnx.T
     try:
         available = file.stat().st_size
         offset = int(entries.get("offset") or 0)
+        # Without a length it is all the rest of the file.
         length = int(entries.get("length") or available - offset)
     except OSError:
         raise ModelError(f"{where}: its weights are in {file}, which is missing or cannot be read") from None
     except ValueError:
         raise ModelError(f"{where}: offset and length of external data must be integers") from None
+    # 8 bytes a value is the widest real type: what is declared to be longer is not read.
     if offset < 0 or not 0 <= length <= 8 * math.prod(tensor.dims) or offset + length > available:
         raise ModelError(f"{where}: {length} bytes at {offset} of {file} ({available} bytes) do not fit its shape")
     loaded = TensorProto(dims=tensor.dims, data_type=tensor.data_type)
@@ -167,6 +177,7 @@ def _with_external(tensor: onnx.TensorProto, where: str, folder: Path) -> onnx.T
 
 def _inside(location: str, where: str, folder: Path) -> Path:
     """Resolve an external-data location; whatever leaves the folder, symbolic links included, is refused."""
+    # By the rules of both systems: a drive or a backslash leaves the folder on one of them.
     parts = PurePosixPath(location).parts if isinstance(location, str) else ()
     if not parts or not location.isprintable() or "\\" in location or PureWindowsPath(location).drive:
         raise ModelError(f"{where}: external data at {location!r}: must be the name of a file beside the model")
@@ -174,6 +185,7 @@ def _inside(location: str, where: str, folder: Path) -> Path:
         raise ModelError(f"{where}: external data at {location!r}: leaves the model's folder, which is not followed")
     file = folder / location
     try:
+        # Links are followed before the comparison: a name without ".." can still be one that points out.
         resolved = file.resolve()
         regular = resolved.is_file()
     except (OSError, RuntimeError):
@@ -187,6 +199,7 @@ def _inside(location: str, where: str, folder: Path) -> Path:
 
 def _plain(array: NDArray[Any]) -> NDArray[Any]:
     """Widen types NumPy has no kernels for (bfloat16, float8, 4-bit integers) and half precision."""
+    # isbuiltin tells numpy's own types from the 4-bit integers that other packages add.
     if array.dtype.kind in "biu" and array.dtype.itemsize >= 1 and array.dtype.isbuiltin == 1:
         return array
     if array.dtype in (np.float32, np.float64):
@@ -196,6 +209,7 @@ def _plain(array: NDArray[Any]) -> NDArray[Any]:
         return array.astype(np.int8 if name.startswith("int") else np.uint8)
     if array.dtype.kind == "c":
         raise ModelError(f"tensor of type {name}: complex numbers are not supported")
+    # float16, bfloat16 and float8 all fit float32 without loss.
     return array.astype(np.float32)
 
 
@@ -213,6 +227,7 @@ def embed_external(model: onnx.ModelProto, path: Path) -> None:
     """
     from onnx import TensorProto
 
+    # Counted down as it grows: many small files may outgrow what one message can hold.
     room = LARGEST_FILE
     inside = (_attribute_tensors(function.node) for function in model.functions)
     for tensor in chain(_tensors(model.graph), *inside):
@@ -223,6 +238,7 @@ def embed_external(model: onnx.ModelProto, path: Path) -> None:
             room -= len(loaded.raw_data)
             if room < 0:
                 raise ModelError(f"{path}: more than {LARGEST_FILE:,} bytes of weights: too large to be run")
+            # The copy replaces all fields, the name among them.
             loaded.name = tensor.name
             tensor.CopyFrom(loaded)
 
@@ -241,5 +257,6 @@ def _attribute_tensors(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.TensorP
             yield from (attribute.t, attribute.sparse_tensor.values, attribute.sparse_tensor.indices)
             yield from attribute.tensors
             for inner in (attribute.g, *attribute.graphs):
+                # An attribute that holds no graph has an empty one; those would be walked for nothing.
                 if inner.node or inner.initializer:
                     yield from _tensors(inner)

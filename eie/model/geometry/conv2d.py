@@ -52,6 +52,7 @@ class Conv2d(Geometry):
 
     def __post_init__(self) -> None:
         for name, size, least in (("kernel", 2, 1), ("stride", 2, 1), ("pads", 4, 0), ("dilation", 2, 1)):
+            # Lists from JSON, numpy's integers are taken too; what is kept hashes and compares: tuples of plain ints.
             values = tuple(getattr(self, name))
             if len(values) != size or not all(is_size(value, least) for value in values):
                 raise ModelError(f"conv {name}={values}: must be {size} integers from {least} to {LARGEST_SIZE}")
@@ -97,6 +98,7 @@ class Conv2d(Geometry):
     @property
     def fresh_inputs(self) -> int:
         """Inputs that a window brings in: it moves on by the stride, or by its own size if that is smaller."""
+        # A stride beyond the kernel skips rows: what a window brings in is then all of itself.
         down, across = (min(size, step) for size, step in zip(self.kernel, self.stride, strict=True))
         return self.in_channels // self.groups * down * across
 
@@ -122,7 +124,9 @@ class Conv2d(Geometry):
 
     def _moved(self, matrix: SparseColumns, shape: tuple[int, int], way: int) -> SparseColumns:
         """Move each group's columns by as many blocks as there are groups before it."""
+        # Outputs of a group are neighbours, so a row's group is a division.
         group = matrix.rows // (self.out_channels // self.groups)
+        # A group's block is as wide as the weights of one output; flat, every group begins in column 0.
         columns = matrix.column_of + way * group * self.dense_shape[1]
         return SparseColumns.from_entries(shape=shape, rows=matrix.rows, columns=columns, data=matrix.data)
 
@@ -148,6 +152,7 @@ class Conv2d(Geometry):
         for size, pad, kernel, step, gap in zip(
             (height, width), (top + bottom, left + right), self.kernel, self.stride, self.dilation, strict=True
         ):
+            # Steps that the kernel can go on from its first place; with dilation it spans gap * (kernel - 1) + 1.
             room = size + pad - gap * (kernel - 1) - 1
             if room < 0:
                 raise ModelError(
@@ -172,11 +177,13 @@ class Conv2d(Geometry):
 
     def fold(self, rows: Array, n: int, size: tuple[int, ...]) -> Array:
         """(n * oh * ow, out) into (n, out, oh, ow); ``size`` is (oh, ow)."""
+        # Products give all channels of a pixel together; maps have channels first.
         return rows.reshape(n, *size, self.out_channels).transpose(0, 3, 1, 2)
 
     def recorded(self, x: Array, outputs: Array | None) -> Array:
         """Unroll (N, C, H, W), or (N, C, W) as a framework gives it to a 1-D convolution: a map of height 1."""
         del outputs
+        # Height 1 is told by the kernel: a 3-D array for any other is an error, which `check` will name.
         flat = x.ndim == 3 and self.kernel[0] == 1
         return self.im2col(x[:, :, None] if flat else x)
 
@@ -199,6 +206,7 @@ class Conv2d(Geometry):
 
     def with_inputs(self, channels: int, before: int) -> Conv2d:
         """Return one for fewer channels; of maps joined on the way, the layer before gave only some of them."""
+        # Multiplied first: the share alone is a fraction.
         return replace(self, in_channels=self.in_channels * channels // before)
 
     def check(self, x: Array) -> None:

@@ -56,6 +56,7 @@ class Linear(Geometry):
     def windows(self, x: Array) -> Array:
         """(N, ..., inputs) into its vectors, (products, inputs)."""
         self.check(x)
+        # Every axis but the last is a kind of batch: ONNX's MatMul and torch's Linear take any number of them.
         return x.reshape(-1, self.inputs)
 
     def apply(self, x: Array, product: Product, step: int) -> Array:

@@ -42,6 +42,7 @@ class Lstm(Recurrent):
         for name in ("input_size", "hidden_size"):
             if not is_size(getattr(self, name), 1):
                 raise ModelError(f"lstm {name}={getattr(self, name)}: must be an integer from 1 to {LARGEST_SIZE}")
+            # Frozen, yet numpy's integers from a file have to become plain ones, which JSON knows.
             object.__setattr__(self, name, int(getattr(self, name)))
 
     @property
@@ -52,6 +53,7 @@ class Lstm(Recurrent):
     @property
     def entrance(self) -> tuple[int, ...]:
         """(steps, input)."""
+        # Steps before inputs, without the batch: (N, T, input).
         return -1, self.input_size
 
     @property
@@ -72,6 +74,7 @@ class Lstm(Recurrent):
         shapes = [part.shape for part in stated]
         if shapes != [shape, shape]:
             raise ModelError(f"initial states {', '.join(map(str, shapes))}: must be h and c, {shape} each")
+        # State is carried in float64 whatever the format of the rows: it is rounded once, where it enters them.
         h, c = (part.astype(np.float64) for part in stated)
         return h, c
 
@@ -90,6 +93,7 @@ class Lstm(Recurrent):
         """
         h, c = state
         n, steps, _ = x.shape
+        # In the number format of the inputs: integers on the fixed-point datapath.
         rows = np.empty((n, steps, self.input_size + self.hidden_size), x.dtype)
         hidden = np.empty((n, steps, self.hidden_size))
         for t in reversed(range(steps)) if self.reverse else range(steps):
@@ -99,6 +103,7 @@ class Lstm(Recurrent):
             keep_in, keep_old, candidate, keep_out = np.split(gates, 4, axis=1)
             c = sigmoid(keep_old) * c + sigmoid(keep_in) * np.tanh(candidate)
             h = sigmoid(keep_out) * np.tanh(c)
+            # At its own step, not in the order of the walk: backwards, outputs still line up with the inputs.
             hidden[:, t] = h
         return Walk(rows=rows, outputs=hidden, last=(h, c))
 
@@ -109,6 +114,7 @@ class Lstm(Recurrent):
         """
         if outputs is None:
             return x
+        # A framework hands out no row, but what a step read beside its input is what the step before gave.
         before = np.zeros_like(outputs)
         if self.reverse:
             before[:, :-1] = outputs[:, 1:]

@@ -27,6 +27,7 @@ from eie.show.brief import Brief
 if TYPE_CHECKING:
     from torch import Tensor
 
+# Of a kernel, stride, pad or count of channels: they come from files, and damage shows here.
 LARGEST_SIZE = 1 << 20
 
 Array = NDArray[Any]
@@ -163,6 +164,7 @@ class Geometry(ABC):
 
     def unroll(self, windows: Array, start: int, stop: int) -> Array:
         """Copy rows start..stop-1 out of `windows`, (stop - start, inputs), so that nothing is unrolled as a whole."""
+        # A view where the rows lie in memory as they are: only kinds that gather their rows have to copy.
         return windows.reshape(-1, self.matrix_shape[1])[start:stop]
 
     def rows(self, windows: Array) -> int:
@@ -176,12 +178,15 @@ class Geometry(ABC):
     def apply(self, x: Array, product: Product, step: int) -> Array:
         """Compute a batch with ``product``, rows (M, inputs) to (M, outputs), at most ``step`` of them at a time."""
         windows = self.windows(x)
+        # Rows of all samples run on through the parts: a part may end in the middle of a sample.
         count = self.rows(windows)
+        # `step` rows at a time bound the memory: unrolled, a map is as many times larger as a kernel has places.
         parts = [product(self.unroll(windows, start, min(start + step, count))) for start in range(0, count, step)]
         return self.fold(np.concatenate(parts), len(x), self.output_size(*self.sizes(x.shape)))
 
     def recorded(self, x: Array, outputs: Array | None) -> Array:
         """Return the rows (..., inputs) of a batch as a framework gave it, with what the layer made of it if known."""
+        # Only kinds whose rows hold earlier results need it; all are called alike.
         del outputs
         windows = self.windows(x)
         return self.unroll(windows, 0, self.rows(windows))
@@ -205,6 +210,7 @@ class Geometry(ABC):
 
     def columns_per_channel(self, channels: int) -> int:
         """Columns that read one of ``channels`` channels of the layer before."""
+        # After a flattening, each channel is a block of equally many columns.
         return self.matrix_shape[1] // channels
 
     def with_outputs(self, count: int) -> Geometry:
@@ -219,6 +225,7 @@ class Geometry(ABC):
 
     def description(self) -> dict[str, Any] | None:
         """Return plain numbers ready for JSON; `from_numbers` reads them, without ``kind``."""
+        # The class's own name, not `kind`: files are read back by it, reports have the lower case.
         return {"kind": type(self).__name__, **asdict(self)}  # type: ignore[call-overload]
 
     @classmethod
@@ -314,4 +321,5 @@ class Alternative(Geometry):
 
 def is_size(value: object, least: int) -> bool:
     """Whether ``value`` is an integer from ``least`` to `LARGEST_SIZE`: sizes come from files."""
+    # numpy's integers too: importers read sizes off arrays.
     return isinstance(value, int | np.integer) and least <= int(value) <= LARGEST_SIZE

@@ -30,6 +30,7 @@ def register(kind: Kind) -> Kind:
     if name.lower() in map(str.lower, _KINDS):
         raise ModelError(f"geometry {name!r}: is registered already")
     _KINDS[name] = kind
+    # By its lower-case name: that is what users write as a lowering.
     if issubclass(kind, Alternative):
         _LOWERINGS[name.lower()] = kind
     return kind
@@ -43,6 +44,7 @@ def describe(geometry: Geometry) -> dict[str, Any] | None:
 def from_description(value: Mapping[str, Any] | None, shape: tuple[int, int]) -> Geometry:
     """Undo `describe` for a matrix of ``shape``; ValueError for another kind."""
     if value is None:
+        # By name, not by import: the kinds import this module to register.
         return _KINDS["Linear"].from_numbers({"inputs": shape[1], "outputs": shape[0]})
     if value["kind"] not in _KINDS:
         raise ValueError(f"unknown geometry {value['kind']!r}")
@@ -51,6 +53,7 @@ def from_description(value: Mapping[str, Any] | None, shape: tuple[int, int]) ->
 
 def kind_of_record(name: str | None) -> type[Geometry]:
     """Return the class whose layers a record calls ``name``; linear for a record that does not say."""
+    # Files and records have always told a fully connected layer by saying nothing.
     return {kind.lower(): cls for kind, cls in _KINDS.items()}.get(str(name), _KINDS["Linear"])
 
 

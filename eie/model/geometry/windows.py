@@ -27,11 +27,13 @@ def sliding(
         Rows and columns from the first to the last element of a window; with dilation, more than it reads.
     """
     top, left, bottom, right = pads
+    # np.pad copies even where it adds nothing.
     if any(pads):
         x = np.pad(x, ((0, 0), (0, 0), (top, bottom), (left, right)))
     view = np.lib.stride_tricks.sliding_window_view(x, spans, axis=(2, 3))
     # First two slices: which windows there are. Last two: which of the rows and columns they span are read.
     view = view[:, :, :: stride[0], :: stride[1], :: dilation[0], :: dilation[1]]
+    # Windows first, so that they can be counted and taken; within one channel, row, column as in the matrix.
     return view.transpose(0, 2, 3, 1, 4, 5)
 
 
@@ -41,6 +43,7 @@ def taken(windows: Array, start: int, stop: int | None) -> Array:
     stop = count if stop is None else stop
     shape = (stop - start, int(np.prod(windows.shape[3:])))
     if (start, stop) == (0, count):
+        # All of them are one reshape: no table of places is needed.
         return windows.reshape(shape)
     # A range of windows is no slice of the view: it can begin and end within a row of the map.
     places = np.unravel_index(np.arange(start, stop), windows.shape[:3])

@@ -36,7 +36,9 @@ class Winograd(Alternative):
 
     products_per_row = 16
     # Adding b to element (1, 1) of a transformed tile adds b to all four output pixels.
+    # Element 1 * 4 + 1 of the 16, counted row by row.
     bias_block = 5
+    # A transformed input is a sum of four, an output a sum of nine: fixed point needs bits for that.
     transforms = True
     width_hint = ": a trace of im2col rows does not fit Winograd, run from the network's input instead"
     words = "Winograd F(2x2, 3x3), 16 products a tile"
@@ -94,6 +96,7 @@ class Winograd(Alternative):
     def tiles(self, height: int, width: int) -> tuple[int, int]:
         """2x2 tiles down and across that cover the output."""
         rows, columns = self.output_size(height, width)
+        # Rounded up: an odd row or column is half a tile, cut off again by `fold`.
         return -(-rows // 2), -(-columns // 2)
 
     def products(self, *sizes: int) -> int:
@@ -115,6 +118,7 @@ class Winograd(Alternative):
         """Transform tiles start..stop-1 into rows (tiles, 16 * C); additions only, so integers stay exact."""
         tiles = taken(windows, start, stop)
         d = tiles.reshape(len(tiles), self.conv.in_channels, 4, 4)
+        # Element before channel: the 16 matrices stand on the diagonal one element after the other.
         return _transform_input(d).transpose(0, 2, 3, 1).reshape(len(tiles), -1)
 
     def fold(self, rows: Array, n: int, size: tuple[int, ...]) -> Array:
@@ -131,6 +135,7 @@ class Winograd(Alternative):
         )  # fmt: skip
         # (n, down, across, 2, 2, out): a pixel's row in its tile belongs beside the tile's own, and columns likewise.
         y = y.transpose(0, 5, 1, 3, 2, 4).reshape(n, self.conv.out_channels, 2 * down, 2 * across)
+        # What the last tiles computed beyond an odd edge.
         return y[:, :, :height, :width]
 
     @staticmethod
@@ -145,7 +150,9 @@ class Winograd(Alternative):
         self, weights: NDArray[np.float32], bias: NDArray[np.float32] | None
     ) -> tuple[SparseColumns, NDArray[np.float32] | None]:
         """Return the 16 matrices on the diagonal of one, for a kernel (out, in, 3, 3); one of them has the bias."""
+        # Rounded once, after the transform: what is stored, pruned and shared are these elements.
         elements = self.transform_kernel(weights).astype(np.float32)
+        # Zeros of the kernel need not be zeros here: what counts as a weight from now on is an element.
         block, row, column = np.nonzero(elements)
         outputs, inputs = elements.shape[1:]
         matrix = SparseColumns.from_entries(
@@ -170,5 +177,6 @@ def _transform_input(d: Array) -> Array:
     """B^T d B over the last two axes (4, 4); additions only, so integers stay exact."""
     for axis in (-2, -1):
         a, b, c, e = (np.take(d, i, axis) for i in range(4))
+        # Rows and columns of B^T d B alike, so the same four lines do for either axis.
         d = np.stack((a - c, b + c, c - b, b - e), axis)
     return d

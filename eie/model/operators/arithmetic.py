@@ -30,8 +30,10 @@ def _reader(op: str) -> Handler:
         for place, name in enumerate(node.inputs):
             part = into.known(name)
             if part is None:
+                # Named after the output: a file may use one constant at several places, each turned in its own way.
                 operands.append(into.hold(f"{out} [{place}]", _beside(constant(node, into, place), x)))
                 continue
+            # Of unlike ranks, broadcasting would pair the batch with some other axis.
             if len(part.shape) != len(x.shape) or part.batch != x.batch:
                 raise UnsupportedError(f"shapes {x.shape} and {part.shape}")
             operands.append(part)
@@ -45,9 +47,11 @@ def _beside(array: Array, x: Value) -> Array:
     rank = len(x.shape)
     if array.ndim > rank or np.broadcast_shapes(array.shape, x.shape) != x.shape:
         raise UnsupportedError(f"a constant of shape {array.shape} beside {x.shape}")
+    # Ones in front, as broadcasting would add them, so that the constant's axes can be named.
     full = array.reshape((1,) * (rank - array.ndim) + array.shape)
     if full.shape[x.batch] != 1:
         raise UnsupportedError(f"a constant of shape {array.shape} differs over the batch")
+    # The batch's own axis is taken away: a graph's constants have none.
     moved: Array = np.moveaxis(full, x.batch, 0)[0]
     return moved
 

@@ -33,6 +33,7 @@ def _torch(x: Sequence[Tensor], at: Attributes) -> Tensor:
     from torch.nn import functional
 
     kernel = at["kernel"]
+    # torch can leave zeros out of the count only where it pads itself, and its pads are alike on both sides.
     if any(at.get("pads", ())) and not at.get("count_pads", False):
         raise ModelError("average_pool with pads that are not counted cannot be trained through")
     batch = padded_batch(x[0], at.get("pads", (0, 0, 0, 0)), 0.0)

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
 
 def _compute(x: Sequence[Array], at: Attributes) -> Array:
+    # (C,) to (C, 1, 1): without the batch, which broadcasts from the front.
     scale, bias, mean, variance = (part.reshape(-1, *[1] * (x[0].ndim - 2)) for part in x[1:])
+    # One factor a channel, made first: a division a channel instead of one a number.
     normal: Array = (x[0] - mean) * (scale / np.sqrt(variance + at.get("epsilon", 1e-5))) + bias
     return normal
 
@@ -33,6 +35,7 @@ def _torch(x: Sequence[Tensor], at: Attributes) -> Tensor:
 
 def _read(node: OnnxNode, into: Builder, x: Value) -> None:
     """Keep the four vectors as constants of the graph."""
+    # Further outputs are the running statistics of training.
     if len(x.shape) < 2 or x.batch != 0 or node.attributes.get("training_mode", 0) or any(node.outputs[1:]):
         raise UnsupportedError("trains, or its input has no channels")
     operands: list[Value | str] = [x]

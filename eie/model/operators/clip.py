@@ -16,6 +16,7 @@ def _read(node: OnnxNode, into: Builder, x: Value) -> None:
     """Take the bounds from attributes (old) or inputs."""
     bounds = {}
     for place, (theirs, ours) in enumerate((("min", "low"), ("max", "high")), 1):
+        # An input left out in the middle is an empty name, so the list may be long enough and still say nothing.
         if len(node.inputs) > place and node.inputs[place]:
             bounds[ours] = float(constant(node, into, place).reshape(()))
         elif theirs in node.attributes:
@@ -26,6 +27,7 @@ def _read(node: OnnxNode, into: Builder, x: Value) -> None:
 def _read_quantise(node: OnnxNode, into: Builder, x: Value) -> None:
     """Keep the saturation, which can be a ReLU in disguise, and leave the rounding out; the notes say so."""
     scale = constant(node, into, 1)
+    # Without a zero point ONNX means uint8.
     zero = constant(node, into, 2) if len(node.inputs) > 2 and node.inputs[2] else np.zeros(1, np.uint8)
     if scale.size != 1 or zero.size != 1 or zero.dtype.kind not in "iu":
         raise UnsupportedError("quantises activations by channel or to floating point")
@@ -38,6 +40,7 @@ def _read_quantise(node: OnnxNode, into: Builder, x: Value) -> None:
 def _emit(node: OnnxNode, into: Builder, x: Value, bounds: dict[str, float]) -> None:
     # Exporters write "no bound" as infinity or as the largest float32.
     finite: dict[str, Any] = {key: bound for key, bound in bounds.items() if math.isfinite(bound) and abs(bound) < 3e38}
+    # No bound at all: no node is needed, the tensor goes by another name.
     into.set(node.outputs[0], into.emit("clip", [x], node.outputs[0], **finite) if finite else x)
 
 

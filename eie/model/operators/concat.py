@@ -37,6 +37,7 @@ def _torch(x: Sequence[Tensor], at: Attributes) -> Tensor:
 def _read(node: OnnxNode, into: Builder, _: Value) -> None:
     """Join activations of one batch axis."""
     parts = [into.known(name) for name in node.inputs]
+    # None is a constant or what nobody could read; either way not all parts are activations.
     values = [part for part in parts if part is not None]
     if len(values) != len(parts) or len({value.batch for value in values}) != 1:
         raise UnsupportedError("joins constants, or tensors with their batch in different places")

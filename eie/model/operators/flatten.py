@@ -17,6 +17,7 @@ from eie.model.operators.registry import Array, Attributes, Operator, Shape, reg
 def _compute(x: Sequence[Array], at: Attributes) -> Array:
     axis = at.get("axis", 1)
     axis = axis if axis >= 0 else axis + x[0].ndim
+    # Of an empty tuple np.prod gives 1.0, a float, unless it is told otherwise.
     return x[0].reshape(int(np.prod(x[0].shape[:axis], dtype=np.int64)), -1)
 
 
@@ -28,6 +29,7 @@ def _shape(shapes: Sequence[Shape], at: Attributes) -> Shape:
 
 def _channels(flat: bool, at: Attributes) -> bool | None:
     """A channel of a map becomes a block of numbers."""
+    # At any other axis channels end up among the rows or apart from their maps.
     return True if not flat and at.get("axis", 1) == 1 else None
 
 

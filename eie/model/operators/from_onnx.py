@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from eie.errors import ModelError
 
+# A gigabyte of float32: a small file could otherwise declare, or compute, more than the machine has.
 LARGEST_TENSOR = 1 << 28
 
 
@@ -142,6 +143,7 @@ def constant_inputs(node: OnnxNode, into: Builder) -> list[NDArray[Any] | None]:
 
 def axes_of(inputs: Sequence[Any], attributes: Mapping[str, Any], place: int = 1) -> list[int] | None:
     """Return the axes an operator names: an input in newer operator sets, an attribute in older ones."""
+    # From operator set 13 on, 18 for means: axes are an input there.
     if len(inputs) > place and inputs[place] is not None:
         return [int(axis) for axis in inputs[place].ravel()]
     return [int(axis) for axis in attributes["axes"]] if "axes" in attributes else None
@@ -150,6 +152,7 @@ def axes_of(inputs: Sequence[Any], attributes: Mapping[str, Any], place: int = 1
 def integers(node: OnnxNode, key: str, default: tuple[int, ...]) -> tuple[int, ...]:
     """Read an attribute of as many positive integers as ``default`` has."""
     values = tuple(int(value) for value in node.attributes.get(key, default))
+    # Bounded since they come from files: damage should not first show where sizes are multiplied.
     if len(values) != len(default) or not all(1 <= value < 1 << 31 for value in values):
         raise ModelError(f"{key}={values}: must be {len(default)} integers >= 1")
     return values
@@ -165,6 +168,7 @@ def padding(
     """Resolve ``pads`` and ``auto_pad`` to zeros before and behind, all the befores first."""
     mode = str(node.attributes.get("auto_pad", "NOTSET"))
     rank = len(size)
+    # VALID is no padding at all, whatever ``pads`` says; NOTSET is what ``pads`` says.
     if mode in ("NOTSET", "", "VALID"):
         pads = tuple(int(pad) for pad in node.attributes.get("pads", (0,) * 2 * rank)) if mode != "VALID" else ()
         pads = pads or (0,) * 2 * rank
@@ -180,12 +184,14 @@ def padding(
         max((-(-length // step) - 1) * step + gap * (kernel - 1) + 1 - length, 0)
         for length, kernel, step, gap in zip(spatial, size, stride, dilation, strict=True)
     ]
+    # An odd zero goes behind with SAME_UPPER, before with SAME_LOWER.
     less, more = [total // 2 for total in totals], [-(-total // 2) for total in totals]
     return (*less, *more) if mode == "SAME_UPPER" else (*more, *less)
 
 
 def reshaped(into: Builder, x: Value, out: str, sizes: tuple[int, ...]) -> None:
     """Give ``out`` the shape ``sizes``, if the batch stays an axis of its own: as long, as many values before it."""
+    # With as many numbers before the batch as before, each sample's numbers are the same ones in the same order.
     before, total = math.prod(x.shape[: x.batch]), math.prod(x.shape)
     places = [
         i
@@ -194,6 +200,7 @@ def reshaped(into: Builder, x: Value, out: str, sizes: tuple[int, ...]) -> None:
     ]
     if not places:
         raise UnsupportedError(f"turns {x.shape} to {sizes}, which mixes the batch with other axes")
+    # A batch of 1 can be at several places that all fit; where it was is the likeliest.
     batch = x.batch if x.batch in places else places[0]
     made = Value(x.name, sizes, batch)
     # Where only the batch moved, or nothing, a sample is what it was: no node is needed.

@@ -14,6 +14,7 @@ def _same(node: OnnxNode, into: Builder, x: Value) -> None:
 
 def _cast(node: OnnxNode, into: Builder, x: Value) -> None:
     """Pass through casts between floating-point types: float, float16, double, and bfloat16 by its number."""
+    # Converters to half precision add such casts; the numbers here are float32 throughout.
     if node.attributes.get("to") not in (1, 10, 11, 16):
         raise UnsupportedError("to a type that is not floating point")
     into.set(node.outputs[0], x)

@@ -17,6 +17,7 @@ def _read(node: OnnxNode, into: Builder, x: Value) -> None:
 register(
     Operator(
         name="leaky_relu",
+        # Not the larger of x and slope * x: that is another function for slopes above 1.
         compute=lambda x, at: np.where(x[0] < 0, x[0] * at.get("slope", 0.01), x[0]),
         channels=kept,
         onnx={"LeakyRelu": _read},

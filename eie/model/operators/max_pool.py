@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 
 def _compute(x: Sequence[Array], at: Attributes) -> Array:
+    # Padding must never win. Raw fixed-point integers have no infinity; their lowest number does as well.
     lowest = np.iinfo(x[0].dtype).min if x[0].dtype.kind == "i" else -np.inf
     windows = pooled(x[0], at, lowest)
     # One place of all windows after the other: several times faster than reducing many short axes.
@@ -44,6 +45,7 @@ def _read(node: OnnxNode, into: Builder, x: Value) -> None:
 
 def _read_global(node: OnnxNode, into: Builder, x: Value) -> None:
     check_global(x)
+    # A window as large as the map is the whole map: no operator of its own.
     into.set(node.outputs[0], into.emit("max_pool", [x], node.outputs[0], kernel=x.shape[2:]))
 
 

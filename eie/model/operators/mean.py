@@ -32,8 +32,10 @@ def _channels(flat: bool, at: Attributes) -> bool | None:
 
 def _read(node: OnnxNode, into: Builder, x: Value) -> None:
     axes = axes_of(constant_inputs(node, into), node.attributes)
+    # No axes mean all of them, the batch included.
     if not axes:
         raise UnsupportedError("over all axes")
+    # ONNX keeps axes unless told otherwise, numpy drops them.
     keep = bool(node.attributes.get("keepdims", 1))
     ours = tuple(sorted(x.axis(axis) for axis in axes))
     # In the file, the batch moves up by the axes before it that vanish.

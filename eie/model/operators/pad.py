@@ -25,6 +25,7 @@ def _read(node: OnnxNode, into: Builder, x: Value) -> None:
     value = node.attributes.get("value", 0.0)
     if len(node.inputs) > 2 and node.inputs[2]:
         value = constant(node, into, 2).reshape(())
+    # Amounts are counted in the file's axes, batch included; `Value.axis` translates, and refuses to pad the batch.
     rank = len(x.shape)
     axes = list(range(rank))
     if len(node.inputs) > 3 and node.inputs[3]:
@@ -36,6 +37,7 @@ def _read(node: OnnxNode, into: Builder, x: Value) -> None:
     for axis in axes:
         if min(before[axis], behind[axis]) < 0:
             raise UnsupportedError("cuts instead of adding")
+        # Checked before an axis is translated: nothing is added to the batch, and asking for it would be an error.
         if before[axis] or behind[axis]:
             pairs[x.axis(axis)] = (before[axis], behind[axis])
     into.set(node.outputs[0], into.emit("pad", [x], node.outputs[0], pads=tuple(pairs), value=float(value)))

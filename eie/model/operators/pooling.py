@@ -27,6 +27,7 @@ def pads_of(at: Attributes) -> list[tuple[int, int]]:
 
 def pooled(x: Array, at: Attributes, filler: float) -> Array:
     """View (N, C, H, W) as the pooling windows (N, C, oh, ow, kh, kw)."""
+    # Stated pads first, those of ``ceil`` after: only the former count where zeros are counted.
     return windows(np.pad(x, [(0, 0), (0, 0), *pads_of(at)], constant_values=filler), at, filler)
 
 
@@ -36,6 +37,7 @@ def windows(padded: Array, at: Attributes, filler: float) -> Array:
     stride, gaps = at.get("stride", kernel), at.get("dilation", (1, 1))
     spans = tuple(gap * (size - 1) + 1 for gap, size in zip(gaps, kernel, strict=True))
     if at.get("ceil", False):
+        # What the last step is short of; 0 where the windows come out even.
         more = [-(size - span) % step for size, span, step in zip(padded.shape[2:], spans, stride, strict=True)]
         # A last window must begin before the padding behind the map, or it is none.
         behind = [after for _, after in pads_of(at)]
@@ -63,6 +65,7 @@ def pooled_shape(shapes: Sequence[Shape], at: Attributes) -> Shape:
         if not at.get("ceil", False):
             sizes.append(room // stride[i] + 1)
             continue
+        # Rounded up, since a window may hang over the edge.
         size = -(-room // stride[i]) + 1
         # The last window must start on the map or the padding before it.
         sizes.append(size - ((size - 1) * stride[i] >= length + before))
@@ -73,6 +76,7 @@ def read_pooling(node: OnnxNode, x: Value) -> dict[str, Any]:
     """Return the attributes of a 2-D pooling node."""
     if len(x.shape) != 4 or x.batch != 0:
         raise UnsupportedError(f"its input has shape {x.shape}")
+    # A second output gives the places of the largest, for unpooling.
     if any(node.outputs[1:]) or node.attributes.get("storage_order", 0):
         raise UnsupportedError("gives indices")
     if "kernel_shape" not in node.attributes:
@@ -95,4 +99,5 @@ def padded_batch(batch: Tensor, pads: tuple[int, int, int, int], value: float) -
     from torch.nn import functional
 
     top, left, bottom, right = pads
+    # torch names the last axis first.
     return functional.pad(batch, (left, right, top, bottom), value=value) if any(pads) else batch

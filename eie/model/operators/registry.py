@@ -97,6 +97,7 @@ def register(operator: Operator) -> Operator:
     ModelError
         If there is one of that name, or another one reads the same ONNX nodes.
     """
+    # The one name that the graph keeps for itself: nodes that run weights.
     if operator.name == "layer" or operator.name in _OPERATORS:
         raise ModelError(f"operator {operator.name!r}: is registered already")
     for op_type in operator.onnx:
@@ -136,13 +137,16 @@ def apply(name: str, op: str, inputs: Sequence[Array], attributes: Attributes) -
     if operator.inputs is not None and len(inputs) != operator.inputs:
         raise ModelError(f"node {name!r} ({op}): takes {operator.inputs} inputs, has {len(inputs)}")
     try:
+        # Overflow and 0 / 0 are looked for in the result, where they become an error with the node's name.
         with np.errstate(all="ignore"):
             made = operator.compute(inputs, attributes)
+    # On its own: its text is the bare key, which says nothing without the words around it.
     except KeyError as error:
         raise ModelError(f"node {name!r} ({op}): attribute {error} is missing") from None
     except (ValueError, TypeError, IndexError, AttributeError, ArithmeticError, MemoryError) as error:
         shapes = ", ".join(str(array.shape) for array in inputs)
         raise ModelError(f"node {name!r} ({op}) on {shapes}: {error}") from None
+    # Integers, raw fixed point, are always finite, and isfinite on them would only take time.
     if made.size == 0 or (made.dtype.kind == "f" and not np.isfinite(made).all()):
         what = "is empty" if made.size == 0 else "holds NaN or infinity"
         raise ModelError(f"node {name!r} ({op}): its result {what}")

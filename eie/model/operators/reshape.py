@@ -23,9 +23,11 @@ def target_shape(shape: Shape, wanted: Sequence[int], *, allow_zero: bool) -> Sh
         If the sizes do not agree.
     """
     sizes = list(wanted)
+    # With ONNX's allowzero a 0 is a size; without, it keeps the input's at that place.
     if not allow_zero:
         sizes = [shape[i] if size == 0 else size for i, size in enumerate(sizes)]
     if sizes.count(-1) == 1:
+        # The product holds the -1, so its negative is that of the known sizes; where one is 0, nothing can be inferred.
         rest = -math.prod(sizes)
         sizes[sizes.index(-1)] = math.prod(shape) // rest if rest else 0
     if any(size < 0 for size in sizes) or math.prod(sizes) != math.prod(shape):
@@ -39,6 +41,7 @@ def _kept_sizes(shape: Shape, at: Attributes) -> list[int]:
 
 def _channels(flat: bool, at: Attributes) -> bool | None:
     """As flattening, where that is what it does."""
+    # Other shapes may part a channel's numbers or join them with another's.
     return True if not flat and tuple(at.get("shape", ())) == (0, -1) else None
 
 

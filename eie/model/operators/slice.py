@@ -39,10 +39,12 @@ def _shape(shapes: Sequence[Shape], at: Attributes) -> Shape:
 
 def ranges(inputs: Sequence[Any], attributes: Attributes) -> list[tuple[int, slice]]:
     """Return (axis, range) pairs of an ONNX Slice: inputs in newer operator sets, attributes in older ones."""
+    # Attributes until operator set 9, inputs from 10 on.
     if len(inputs) > 1:
         lists = [None if part is None else [int(value) for value in part.ravel()] for part in inputs[1:]]
     else:
         lists = [attributes["starts"], attributes["ends"], attributes.get("axes")]
+    # The last two may be missing or empty: all axes from the first on, a step of 1.
     starts, ends, axes, steps = (*lists, None, None)[:4]
     places = axes or list(range(len(starts or ())))
     strides = steps or [1] * len(places)
@@ -56,10 +58,12 @@ def ranges(inputs: Sequence[Any], attributes: Attributes) -> list[tuple[int, sli
 def _read(node: OnnxNode, into: Builder, x: Value) -> None:
     """Cut stated ranges out, one axis after the other."""
     inputs = constant_inputs(node, into)
+    # A name without an array: it is computed from the input. An empty name is one left out.
     if any(part is None and name for part, name in zip(inputs[1:], node.inputs[1:], strict=True)):
         raise UnsupportedError("its ranges are not constant")
     value, cuts = x, ranges(inputs, node.attributes)
     for i, (axis, wanted) in enumerate(cuts):
+        # The graph's axis for the node, the file's for the size: the batch stands elsewhere.
         ours, place = x.axis(axis), axis % len(x.shape)
         cut = range(*wanted.indices(value.shape[place]))
         if cut.step < 1:
@@ -75,6 +79,7 @@ def _read_gather(node: OnnxNode, into: Builder, x: Value) -> None:
     """Pick one index of an axis, e.g. the last time step."""
     index = constant(node, into, 1)
     axis = int(node.attributes.get("axis", 0))
+    # One place alone is a range of one; several in any order are no range.
     if index.size != 1 or index.ndim > 1 or index.dtype.kind not in "iu":
         raise UnsupportedError("picks several")
     ours = x.axis(axis)
@@ -87,6 +92,7 @@ def _read_gather(node: OnnxNode, into: Builder, x: Value) -> None:
     # An index without dimensions takes its axis away, too.
     cut = into.emit("slice", [x], out if index.ndim else f"{out} [one]", axis=ours, start=place, stop=place + 1)
     if not index.ndim:
+        # An axis gone before the batch moves the batch up by one.
         cut = into.emit("squeeze", [cut], out, batch=x.batch - (axis < x.batch), axes=(ours,))
     into.set(out, cut)
 

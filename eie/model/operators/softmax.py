@@ -23,6 +23,7 @@ def _compute(x: Sequence[Array], at: Attributes) -> Array:
 
 def _read(node: OnnxNode, into: Builder, x: Value) -> None:
     """Over one axis; older operator sets mean everything from that axis on, which is the same for the last one."""
+    # The default moved from 1 to -1 with operator set 13.
     default = -1 if node.attributes["opset"] >= 13 else 1
     axis = int(node.attributes.get("axis", default))
     if node.attributes["opset"] < 13 and axis % len(x.shape) != len(x.shape) - 1:

@@ -36,6 +36,7 @@ def _channels(flat: bool, at: Attributes) -> bool | None:
 
 def _read(node: OnnxNode, into: Builder, x: Value) -> None:
     axes = axes_of(constant_inputs(node, into), node.attributes)
+    # Open batches count as 1, so whether this one would be dropped depends on how many samples come.
     if axes is None and x.shape[x.batch] == 1:
         raise UnsupportedError("names no axes, so that a batch of one would vanish")
     reshaped(into, x, out=node.outputs[0], sizes=squeezed(x.shape, axes))

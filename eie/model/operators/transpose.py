@@ -20,10 +20,12 @@ def _compute(x: Sequence[Array], at: Attributes) -> Array:
 def _read(node: OnnxNode, into: Builder, x: Value) -> None:
     """Reorder the axes; where only the batch moves, nothing happens to a sample."""
     rank = len(x.shape)
+    # Without perm, ONNX reverses all axes.
     order = [int(axis) for axis in node.attributes.get("perm", range(rank)[::-1])]
     if sorted(order) != list(range(rank)):
         raise ModelError(f"perm={order}: must reorder {rank} axes")
     batch = order.index(x.batch)
+    # Ours keep the batch in front; only the order of the other axes is news to the graph.
     ours = (0, *(x.axis(axis) for axis in order if axis != x.batch))
     out = node.outputs[0]
     if ours == tuple(range(rank)):

@@ -13,6 +13,7 @@ from eie.model.operators.registry import Operator, Shape, register
 
 def unsqueezed(shape: Shape, axes: list[int]) -> Shape:
     """Return ``shape`` with a 1 inserted at each of ``axes``, counted in the result."""
+    # Negative axes count from the end of the result, not of the input.
     rank = len(shape) + len(axes)
     places = {axis % rank for axis in axes}
     if len(places) != len(axes) or any(not -rank <= axis < rank for axis in axes):
