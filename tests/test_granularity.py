@@ -306,8 +306,8 @@ def test_every_form_is_fine_tuned_alike():
     network = mlp([20, 16, 3], seed=2)
     x = np.maximum(np.random.default_rng(0).standard_normal((400, 20)), 0).astype(np.float32)
     labels = outputs(network, x).argmax(axis=1)
-    examples = Samples.of(x[:300], labels=labels[:300]), Samples.of(x[300:], labels=labels[300:])
-    trainer = Trainer(*examples, Training(learning_rate=0.02))
+    train, test = Samples.of(x[:300], labels=labels[:300]), Samples.of(x[300:], labels=labels[300:])
+    trainer = Trainer(train_set=train, test_set=test, training=Training(learning_rate=0.02))
     how = {"machines": ["dense"], "with_search": False, "trainer": trainer}
     study = granularity(network, ["fine:0.8", "channel:0.5"], epochs=10, **how)
     as_pruned = granularity(network, ["fine:0.8", "channel:0.5"], **how)

@@ -324,7 +324,10 @@ def _guess(layer: EncodedLayer, memo: _Memo, rows: Rows, norm: float) -> float:
 def _norm(layer: EncodedLayer, rows: Rows) -> float:
     """Euclidean norm of the largest of the first inputs, the bias counted as one more."""
     some = rows.float32(0, min(rows.count, SAMPLED_ROWS))
-    return math.sqrt(max(float(row @ row) for row in some) + layer.has_bias)
+    # Squares of inputs near the end of float32 overflow; infinity is then a guess like any other, checked behind
+    # the walk.
+    with np.errstate(over="ignore"):
+        return math.sqrt(max(float(row @ row) for row in some) + layer.has_bias)
 
 
 def _blocks_pay(layer: EncodedLayer, count: int, rows: RealRows) -> bool:
