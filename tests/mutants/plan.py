@@ -16,10 +16,11 @@ from pathlib import Path
 # Every room's tests, fastest and most particular first: a run ends at the first failure.
 ROOMS: Mapping[str, tuple[str, ...]] = {
     "eie/kernels/cluster.py": ("test_share.py",),
-    "eie/kernels/huffman.py": ("test_codecs.py",),
+    "eie/kernels/huffman.py": ("test_codecs.py", "test_coded.py"),
     "eie/kernels/columns.py": ("test_encode.py", "test_share.py", "test_importers.py"),
     "eie/kernels/jit.py": ("test_kernels.py", "test_encode.py"),
-    "eie/kernels": ("test_type_limits.py", "test_encode.py", "test_functional.py", "test_cycles.py", "test_share.py"),
+    "eie/kernels/datapath.py": ("test_products.py", "test_functional.py", "test_kernels.py"),
+    "eie/kernels": ("test_type_limits.py", "test_encode.py", "test_cycles.py", "test_products.py", "test_share.py"),
     "eie/compiler": (
         "test_capacity.py",
         "test_encode.py",
@@ -30,14 +31,17 @@ ROOMS: Mapping[str, tuple[str, ...]] = {
         "test_hostile_files.py",
         "test_network.py",
     ),
-    "eie/simulator/stages.py": ("test_sweep.py", "test_sweep_journal.py", "test_search.py"),
-    "eie/simulator/workload.py": ("test_sweep.py", "test_sweep_journal.py"),
+    "eie/simulator/stages.py": ("test_stages.py", "test_sweep.py", "test_cycles.py", "test_search.py"),
+    "eie/simulator/cache.py": ("test_stages.py", "test_sweep.py", "test_encode.py"),
+    "eie/simulator/workload.py": ("test_stages.py", "test_sweep.py", "test_sweep_journal.py"),
+    "eie/simulator/products.py": ("test_products.py", "test_functional.py", "test_network.py"),
     "eie/simulator": (
         "test_type_limits.py",
         "test_twin.py",
         "test_house.py",
         "test_cycles.py",
         "test_functional.py",
+        "test_products.py",
         "test_lowering.py",
         "test_network.py",
         "test_trace.py",
