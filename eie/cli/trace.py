@@ -58,6 +58,7 @@ def record(
     # Before the run, not after it: numpy would add a suffix and write another file.
     if Path(output).suffix != ".npz":
         raise TraceError(f"{output}: a trace file ends in .npz")
+    # INPUTS can be a trace itself, and is read piece by piece while the new one is made.
     keep_apart([output], (model, inputs, labels))
     with Progress(stderr()) as progress:
         progress.stage(f"reading {inputs}")
