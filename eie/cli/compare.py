@@ -48,7 +48,7 @@ def compare(**options: Any) -> None:
     """
     from eie.studies.compare import compare as set_side_by_side
 
-    # Over a result that is read nothing may be written, not even itself.
+    # A result that is read must not be written over.
     check_files(options, options["result"])
     result, network = _result(options)
     comparison = set_side_by_side(

@@ -66,6 +66,7 @@ def read_inputs(file: str | None, samples: int | None, network: Network | Progra
 
     trace = own
     if file is not None:
+        # By suffix: an array says nothing of layers, a trace names them.
         suffix = Path(file).suffix
         if suffix == ".npz":
             trace = Trace.load(file)

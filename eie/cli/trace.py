@@ -55,9 +55,10 @@ def record(
     from eie.recording.preprocess import Preprocess
     from eie.recording.record import record as record_trace
 
-    # Before the run, not after it: numpy would add a suffix and write another file.
+    # Before the run, which can take minutes.
     if Path(output).suffix != ".npz":
         raise TraceError(f"{output}: a trace file ends in .npz")
+    # INPUTS can be a trace itself, and is read piece by piece while the new one is made.
     keep_apart([output], (model, inputs, labels))
     with Progress(stderr()) as progress:
         progress.stage(f"reading {inputs}")

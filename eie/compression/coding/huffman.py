@@ -105,7 +105,7 @@ def encode(symbols: NDArray[Any], alphabet: int) -> bytes:
         raise ModelError(f"huffman: {flat.size} symbols: must be < 2**32")
     lengths = code_lengths(np.bincount(flat, minlength=alphabet))
     words = code_words(lengths)
-    # Where each word ends, in bits; one pass a bit of length then sets that bit in all words at once, without a loop.
+    # Where each word ends, in bits: one pass for each bit of a word then sets it in all words at once.
     ends = np.cumsum(lengths[flat], dtype=np.int64)
     stream = np.zeros(int(ends[-1]) if flat.size else 0, np.uint8)
     for bit in range(int(lengths.max(initial=0))):

@@ -183,7 +183,7 @@ def bits_for(name: str, index_bits: int | Mapping[str, int]) -> int:
 @cache
 def _published_rows() -> dict[str, dict[str, Published]]:
     """Network to layer to row."""
-    # Comments say where each row is from; csv knows none.
+    # Comments say where the rows are from; csv knows none.
     lines = [line for line in _PUBLISHED.read_text(encoding="utf-8").splitlines() if not line.startswith("#")]
     by_network: dict[str, dict[str, Published]] = {}
     for row in csv.DictReader(lines):

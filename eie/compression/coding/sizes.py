@@ -197,6 +197,7 @@ def _ours(size: Size) -> dict[str, Value]:
     return {
         "layer": size.name,
         **{key: getattr(size, key) for key in (*counted, *bits)},
+        # A grid's percent is a fraction; properties and records are in percent, as the paper prints them.
         "kept": size.kept_pct / 100,
         "rate_pq": size.rate_pq_pct / 100,
         "rate_pqh": size.rate_pqh_pct / 100,
@@ -217,5 +218,6 @@ def _theirs(row: Published) -> dict[str, Value]:
         "index_bits_huffman": f"{row.index_bits_huffman:g}",
         "rate_pq": f"{row.rate_pq_pct:g}",
         "rate_pqh": f"{row.rate_pqh_pct:g}",
+        # The paper prints the rate; the column beside ours is its inverse.
         "ratio": factor(100 / row.rate_pqh_pct),
     }

@@ -52,7 +52,7 @@ class Conv2d(Geometry):
 
     def __post_init__(self) -> None:
         for name, size, least in (("kernel", 2, 1), ("stride", 2, 1), ("pads", 4, 0), ("dilation", 2, 1)):
-            # Lists from JSON, numpy's integers are taken too; what is kept hashes and compares: tuples of plain ints.
+            # Lists and numpy's integers are taken too; what is kept hashes and compares: tuples of plain ints.
             values = tuple(getattr(self, name))
             if len(values) != size or not all(is_size(value, least) for value in values):
                 raise ModelError(f"conv {name}={values}: must be {size} integers from {least} to {LARGEST_SIZE}")

@@ -86,6 +86,7 @@ class Linear(Geometry):
 
     def with_inputs(self, channels: int, before: int) -> Linear:
         """Return one with other inputs; where a map was flattened, a channel is a block of them."""
+        # Multiplied first: the share alone is a fraction.
         return replace(self, inputs=self.inputs * channels // before)
 
     def description(self) -> None:

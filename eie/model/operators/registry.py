@@ -143,6 +143,7 @@ def apply(name: str, op: str, inputs: Sequence[Array], attributes: Attributes) -
     # On its own: its text is the bare key, which says nothing without the words around it.
     except KeyError as error:
         raise ModelError(f"node {name!r} ({op}): attribute {error} is missing") from None
+    # MemoryError too: attributes come from files, and a damaged one can ask for any amount.
     except (ValueError, TypeError, IndexError, AttributeError, ArithmeticError, MemoryError) as error:
         shapes = ", ".join(str(array.shape) for array in inputs)
         raise ModelError(f"node {name!r} ({op}) on {shapes}: {error}") from None

@@ -23,6 +23,7 @@ def squeezed(shape: Shape, axes: list[int] | None) -> Shape:
     """Return ``shape`` without ``axes``, which must be 1; without all that are 1 for None."""
     if axes is None:
         return tuple(size for size in shape if size != 1)
+    # Negative axes count from the end.
     places = {axis % len(shape) for axis in axes}
     if any(shape[place] != 1 for place in places):
         raise ValueError(f"axes {axes} of {shape} are not all 1")
@@ -45,6 +46,7 @@ def _read(node: OnnxNode, into: Builder, x: Value) -> None:
 register(
     Operator(
         name="squeeze",
+        # Axes are always stated here: without them numpy would drop a batch of one as well.
         compute=lambda x, at: np.squeeze(x[0], tuple(at["axes"])),
         exact=True,
         shape=lambda shapes, at: squeezed(shapes[0], list(at["axes"])),
