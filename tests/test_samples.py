@@ -20,7 +20,7 @@ def lazy(read):
 def test_parts_hold_the_same_in_memory_and_unread():
     read = []
     for samples in (eie.Samples.of(VALUES, labels=np.arange(6)), lazy(read)):
-        for part, places in (
+        for part, kept in (
             (samples, range(6)),
             (samples.head(2), [0, 1]),
             (samples.tail(2), [4, 5]),
@@ -29,7 +29,8 @@ def test_parts_hold_the_same_in_memory_and_unread():
             (samples.tail(4).head(2), [2, 3]),
             (samples.taken(np.array([5, 0])), [5, 0]),
         ):
-            assert part.count == len(list(places))
+            places = list(kept)
+            assert part.count == len(places)
             assert part.values.dtype == np.float32
             np.testing.assert_array_equal(part.values, VALUES[places])
             np.testing.assert_array_equal(part.classes, places)
