@@ -180,9 +180,8 @@ class Result:
                 notes.append(f"{layer.name}: {layer.computed.saturations} additions saturated")
         for layer in self.layers:
             shared = layer.encoded.shared
-            if not shared.exact:
-                error = f"relative error {shared.relative_error:.1%}"
-                notes.append(f"{layer.name}: weights clustered to {shared.levels} values, {error}")
+            if shared.note:
+                notes.append(f"{layer.name}: {shared.note}")
             if shared.bias_max_error > 0:
                 notes.append(f"{layer.name}: bias moved to the codebook, by up to {shared.bias_max_error:.2g}")
         return (*notes, *timing_notes(self.spec, cell), *self.energies(cell)[1])
