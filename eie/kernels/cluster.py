@@ -25,20 +25,20 @@ def _mean_and_error(ordered: NDArray[np.float32], start: int, stop: int) -> tupl
     """Return mean and summed squared error about it of sorted values [start, stop)."""
     # The mean lies within one standard deviation of the median, so about the median at least half of the sum of
     # squares remains after the correction: one pass, no cancellation.
-    middle = float(ordered[(start + stop) // 2])
+    middle = np.float64(ordered[(start + stop) // 2])
     # Four chains of additions: one alone waits for the adder's latency at every element.
     sum_a, sum_b, sum_c, sum_d = 0.0, 0.0, 0.0, 0.0
     square_a, square_b, square_c, square_d = 0.0, 0.0, 0.0, 0.0
     i = start
     while i + 4 <= stop:
-        # Widened by hand: uncompiled, NumPy would round the difference with a Python float to float32.
-        a, b = float(ordered[i]) - middle, float(ordered[i + 1]) - middle
-        c, d = float(ordered[i + 2]) - middle, float(ordered[i + 3]) - middle
+        # np.float64, not float: numba keeps float(float32) in float32, where the square of 1e-30 is 0.
+        a, b = np.float64(ordered[i]) - middle, np.float64(ordered[i + 1]) - middle
+        c, d = np.float64(ordered[i + 2]) - middle, np.float64(ordered[i + 3]) - middle
         sum_a, sum_b, sum_c, sum_d = sum_a + a, sum_b + b, sum_c + c, sum_d + d
         square_a, square_b, square_c, square_d = square_a + a * a, square_b + b * b, square_c + c * c, square_d + d * d
         i += 4
     while i < stop:
-        a = float(ordered[i]) - middle
+        a = np.float64(ordered[i]) - middle
         sum_a += a
         square_a += a * a
         i += 1
@@ -52,7 +52,7 @@ def _after(ordered: NDArray[np.float32], start: int, stop: int, value: float) ->
     """Return the first index in [start, stop) whose element exceeds ``value``, or ``stop``."""
     while start < stop:
         middle = (start + stop) // 2
-        if float(ordered[middle]) > value:
+        if np.float64(ordered[middle]) > value:
             stop = middle
         else:
             start = middle + 1
