@@ -33,7 +33,8 @@ def start_near_optimum(ordered: NDArray[np.float32], levels: int) -> NDArray[np.
     error is at most ``(sqrt(OPT) + sqrt(W))**2 + W``: moving every value to its bin's mean moves it by sqrt(W) in all,
     so by the triangle inequality the optimal centroids cost the means at most the square, and the programme finds no
     more; moving the values back adds W exactly, since means leave no cross term. W is about OPT (levels / BINS)^2,
-    on heavy tails too; bins of equal width or equal count have no such bound there.
+    on heavy tails too; bins of equal width or equal count have no such bound there. Codebooks hold float32, which adds
+    at most half a unit in the last place to each value's error.
     """
     starts, means, errors = np.zeros(BINS, np.int64), np.zeros(BINS), np.zeros(BINS)
     bins = cluster.split_bins(ordered=ordered, starts=starts, means=means, errors=errors)
