@@ -122,10 +122,12 @@ def share(
         bias_codes=bias_codes,
     )
     sizes = np.bincount(codes, minlength=len(codebook))
-    used = sizes if bias_codes is None else sizes + np.bincount(bias_codes, minlength=len(codebook))
+    occurrences = sizes if bias_codes is None else sizes + np.bincount(bias_codes, minlength=len(codebook))
     # The codes ascend with the weights, so of sorted weights the first sizes[1] have code 1, and so on.
     error = np.repeat(codebook, sizes) - ordered
-    return shared, _report(ordered=ordered, error=error, levels=int(np.count_nonzero(used[1:])), bias_error=bias_error)
+    return shared, _report(
+        ordered=ordered, error=error, levels=int(np.count_nonzero(occurrences[1:])), bias_error=bias_error
+    )
 
 
 def _centroids(
