@@ -191,3 +191,20 @@ def pool(x, kernel, stride, pads, reduce):
             window = x[:, :, max(r, 0) : r + kernel[0], max(c, 0) : c + kernel[1]]
             y[:, :, i, j] = reduce(window, axis=(2, 3))
     return y
+
+
+def least_error(values, k):
+    """Least summed squared error of at most k groups of ``values``, by the recurrence over all last groups."""
+    values = np.sort(np.asarray(values, float))
+    n = len(values)
+    costs = np.zeros((n, n))  # of the group from i to j, by Welford's update, which cancels nothing
+    for i in range(n):
+        mean = 0.0
+        for j in range(i, n):
+            gap = values[j] - mean
+            mean += gap / (j - i + 1)
+            costs[i, j] = (costs[i, j - 1] if j > i else 0.0) + gap * (values[j] - mean)
+    best = costs[0].copy()
+    for _ in range(1, k):
+        best = np.array([min([best[j], *(best[:j] + costs[1 : j + 1, j])]) for j in range(n)])
+    return best[-1]

@@ -58,6 +58,7 @@ class SharedHeader(_Record):
     max_error: Real
     relative_error: Real
     bias_max_error: Real
+    tenths: list[Real] | None = Field(default=None, min_length=10, max_length=10)
 
 
 class LayerHeader(_Record):

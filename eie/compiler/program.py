@@ -263,7 +263,7 @@ def _pack(program: Program) -> tuple[Arrays, dict[str, Any]]:
             {
                 **{name: getattr(layer, name) for name in _LAYER_FIELDS},
                 "geometry": describe_geometry(layer.geometry),
-                "shared": asdict(layer.shared),
+                "shared": _shared_fields(layer.shared),
                 "passes": [{name: getattr(image, name) for name in _PASS_FIELDS} for image in layer.passes],
             }
         )
@@ -282,6 +282,11 @@ def _pack(program: Program) -> tuple[Arrays, dict[str, Any]]:
     if program.graph is not None:
         arrays |= {f"graph.{name}": array for name, array in program.graph.constants.items()}
     return arrays, description
+
+
+def _shared_fields(report: ShareReport) -> dict[str, Any]:
+    # Left out where empty: so are the files of version 0.1, and their content hash must not change by loading.
+    return {name: value for name, value in asdict(report).items() if name != "tenths" or value}
 
 
 def _unpack(arrays: Arrays, header: ProgramHeader) -> Program:
@@ -324,7 +329,7 @@ def _unpack_layer(arrays: Arrays, prefix: str, entry: LayerHeader, spec: Acceler
         **{name: getattr(entry, name) for name in _LAYER_FIELDS},
         codebook=codebook,
         passes=tuple(passes),
-        shared=ShareReport(**entry.shared.model_dump()),
+        shared=ShareReport(**{**entry.shared.model_dump(), "tenths": tuple(entry.shared.tenths or ())}),
         geometry=geometry,
     )
 

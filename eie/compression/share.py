@@ -7,29 +7,30 @@ Weights that already take few enough values keep them exactly.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
+from eie.compression.cluster import prefix_sums, start_near_optimum
 from eie.errors import ModelError
-from eie.kernels import cluster
 from eie.model.matrix import frozen
 from eie.model.network import Layer
+from eie.show.brief import Brief
 
 Initialisation = Literal["exact", "linear", "density", "random"]
-HISTOGRAM_BINS = 4096
 LLOYD_ROUNDS = 100
 
 
-@dataclass(frozen=True, kw_only=True)
-class ShareReport:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class ShareReport(Brief):
     """What sharing did to one layer.
 
     Attributes
     ----------
     levels
-        Non-zero codebook entries in use.
+        Non-zero codebook entries in use: those that some weight or bias names.
     exact
         True when every weight kept its value.
     rms_error, max_error
@@ -38,6 +39,10 @@ class ShareReport:
         Root of the summed squared error over the root of the summed squared weights.
     bias_max_error
         Of the bias, which uses the same codebook; 0.0 without bias.
+    tenths
+        ``relative_error`` of each tenth of the non-zero weights, from the smallest magnitudes to the largest: what an
+        outlier, which outweighs all others in the error over everything, cannot hide. Empty where ``exact``, and in
+        programs that version 0.1 wrote.
     """
 
     levels: int
@@ -46,6 +51,21 @@ class ShareReport:
     max_error: float
     relative_error: float
     bias_max_error: float
+    tenths: tuple[float, ...] = ()
+
+    @property
+    def note(self) -> str:
+        """What a reader must know of it in words; empty where every weight kept its value."""
+        if self.exact:
+            return ""
+        text = f"weights clustered to {self.levels} values, relative error {self.relative_error:.1%}"
+        if not self.tenths:
+            return text
+        worst = int(np.argmax(self.tenths))
+        place = {0: "the smallest", len(self.tenths) - 1: "the largest"}.get(worst, f"number {worst + 1} from below")
+        # The median too: the smallest of unpruned weights lie far from any level in proportion, however good the rest.
+        middle = float(np.median(self.tenths))
+        return f"{text} (tenths by magnitude: median {middle:.1%}, worst {self.tenths[worst]:.1%}, {place})"
 
 
 def share(
@@ -60,10 +80,10 @@ def share(
     weight_bits
         Bits of a code, 1 to 8.
     init
-        ``"exact"``: the optimal clustering of a 4,096-bin histogram, refined by Lloyd's algorithm on the weights;
-        ``"linear"``: Lloyd from evenly spaced centroids, Deep Compression's choice, which leaves empty clusters on
-        heavy-tailed weights; ``"density"``: Lloyd from equal shares of the weights; ``"random"``: Lloyd from weights
-        drawn at random (Forgy).
+        ``"exact"``: the least squared error, whatever the range (`eie.compression.cluster`), refined by Lloyd's
+        algorithm on the weights; ``"linear"``: Lloyd from evenly spaced centroids, Deep Compression's choice, which
+        leaves empty clusters on heavy-tailed weights; ``"density"``: Lloyd from equal shares of the weights;
+        ``"random"``: Lloyd from weights drawn at random (Forgy).
     seed
         For ``"random"``.
 
@@ -88,7 +108,8 @@ def share(
         )
     weights: NDArray[np.float32] = layer.matrix.data
     bias = np.zeros(0, np.float32) if layer.bias is None else layer.bias[layer.bias != 0]
-    centroids = _centroids(weights=np.sort(weights), bias=np.sort(bias), levels=levels, init=init, seed=seed)
+    ordered = np.sort(weights)
+    centroids = _centroids(weights=ordered, bias=np.sort(bias), levels=levels, init=init, seed=seed)
     codebook = np.concatenate((np.zeros(1, np.float32), centroids))
     # Without level 0: a weight that was kept must not become zero, or the pattern changes. A bias may.
     codes = nearest_codes(weights, codebook[1:], 1)
@@ -103,7 +124,13 @@ def share(
         bias=None,
         bias_codes=bias_codes,
     )
-    return shared, _report(weights=weights, codebook=codebook, codes=codes, bias_error=bias_error)
+    sizes = np.bincount(codes, minlength=len(codebook))
+    occurrences = sizes if bias_codes is None else sizes + np.bincount(bias_codes, minlength=len(codebook))
+    # The codes ascend with the weights, so of sorted weights the first sizes[1] have code 1, and so on.
+    error = np.repeat(codebook, sizes) - ordered
+    return shared, _report(
+        ordered=ordered, error=error, levels=int(np.count_nonzero(occurrences[1:])), bias_error=bias_error
+    )
 
 
 def _centroids(
@@ -118,8 +145,8 @@ def _centroids(
     # out.
     distinct = _distinct(weights)
     if distinct > levels:
-        both = np.concatenate((weights, bias))
-        both.sort()
+        # Both are sorted, so they merge in one pass; sorting the whole anew took half as long as all of clustering.
+        both = np.insert(weights, np.searchsorted(weights, bias), bias)
         return _cluster(ordered=both, levels=levels, init=init, seed=seed)
     kept = np.unique(weights)
     foreign = np.setdiff1d(bias, kept)
@@ -135,13 +162,11 @@ def _centroids(
 
 
 def _distinct(ordered: NDArray[np.float32]) -> int:
-    return 1 + int(np.count_nonzero(np.diff(ordered))) if len(ordered) else 0
+    return 1 + int(np.count_nonzero(ordered[1:] != ordered[:-1])) if len(ordered) else 0
 
 
 def _cluster(ordered: NDArray[np.float32], levels: int, init: Initialisation, seed: int) -> NDArray[np.float32]:
-    first = np.zeros(len(ordered) + 1)
-    np.cumsum(ordered, dtype=np.float64, out=first[1:])
-    return _lloyd(ordered, first, _start(ordered=ordered, first=first, levels=levels, init=init, seed=seed))
+    return _lloyd(ordered, _start(ordered=ordered, levels=levels, init=init, seed=seed))
 
 
 def tied_gradient(codes: NDArray[Any], gradient: NDArray[Any], levels: int | None = None) -> NDArray[np.float64]:
@@ -207,13 +232,10 @@ def _nearest_with_zero(bias: NDArray[np.float32], codebook: NDArray[np.float32])
     return order[nearest_codes(bias, codebook[order], 0)].astype(np.uint8)
 
 
-def _start(
-    ordered: NDArray[np.float32], first: NDArray[np.float64], levels: int, init: Initialisation, seed: int
-) -> NDArray[np.float64]:
-    """Choose where Lloyd's algorithm begins; ``first`` (n + 1,) are the prefix sums of the sorted values."""
-    low, high = float(ordered[0]), float(ordered[-1])
+def _start(ordered: NDArray[np.float32], levels: int, init: Initialisation, seed: int) -> NDArray[np.float64]:
+    """Choose where Lloyd's algorithm begins on sorted values."""
     if init == "linear":
-        return np.linspace(low, high, levels)
+        return np.linspace(float(ordered[0]), float(ordered[-1]), levels)
     if init == "density":
         # The middle of each equal share of the sorted weights.
         shares = (np.arange(levels) + 0.5) / levels
@@ -222,24 +244,19 @@ def _start(
         # Of distinct values, so that no two clusters begin in one place.
         drawn = np.random.default_rng(seed).choice(np.unique(ordered), levels, replace=False)
         return np.sort(drawn).astype(np.float64)
-    # Histogram borders are cut in the sorted weights themselves, so no weight is binned twice.
-    edges = np.searchsorted(ordered, np.linspace(low, high, HISTOGRAM_BINS + 1)[1:-1].astype(np.float32), "right")
-    edges = np.unique(np.concatenate(([0], edges, [len(ordered)])))
-    squares = np.add.reduceat(np.square(ordered, dtype=np.float64), edges[:-1])
-    mass, second = edges.astype(np.float64), np.concatenate(([0.0], np.cumsum(squares)))
-    splits = np.zeros(min(levels, len(edges) - 1) + 1, np.int64)
-    cluster.exact_splits(mass=mass, first=first[edges], second=second, splits=splits)
-    borders = edges[np.unique(splits)]
-    return np.diff(first[borders]) / np.diff(borders)
+    return start_near_optimum(ordered, levels)
 
 
-def _lloyd(
-    ordered: NDArray[np.float32], first: NDArray[np.float64], centroids: NDArray[np.float64]
-) -> NDArray[np.float32]:
+def _lloyd(ordered: NDArray[np.float32], centroids: NDArray[np.float64]) -> NDArray[np.float32]:
     """Refine centroids on sorted data until the borders stand still; a cluster left empty keeps its centroid."""
+    first = prefix_sums(ordered)
     borders = np.zeros(0, np.int64)
     for _ in range(LLOYD_ROUNDS):
-        middles = ((centroids[1:] + centroids[:-1]) / 2).astype(np.float32)
+        exact = (centroids[1:] + centroids[:-1]) / 2
+        middles = exact.astype(np.float32)
+        # Searching in float64 would copy all values, so the border is rounded, and upwards: a value lies below the
+        # border exactly if it lies below the next float32, while one rounded down can join two neighbouring values.
+        middles = np.where(middles < exact, np.nextafter(middles, np.float32(np.inf)), middles)
         new = np.concatenate(([0], np.searchsorted(ordered, middles, "left"), [len(ordered)]))
         if np.array_equal(new, borders):
             break
@@ -253,17 +270,32 @@ def _largest(codes: NDArray[np.uint8] | None) -> int:
     return 0 if codes is None else int(codes.max(initial=0))
 
 
-def _report(
-    weights: NDArray[np.float32], codebook: NDArray[np.float32], codes: NDArray[np.uint8], bias_error: float
-) -> ShareReport:
-    error = codebook[codes] - weights
-    energy = float(np.dot(error, error.astype(np.float64)))
-    total = float(np.dot(weights, weights.astype(np.float64)))
+def _report(ordered: NDArray[np.float32], error: NDArray[np.float32], levels: int, bias_error: float) -> ShareReport:
+    exact = not error.any()
+    energy = float(np.square(error, dtype=np.float64).sum())
     return ShareReport(
-        levels=len(codebook) - 1,
-        exact=not error.any(),
-        rms_error=float(np.sqrt(energy / max(len(weights), 1))),
+        levels=levels,
+        exact=exact,
+        rms_error=float(np.sqrt(energy / max(len(ordered), 1))),
         max_error=float(np.abs(error).max(initial=0.0)),
-        relative_error=float(np.sqrt(energy / total)) if total else 0.0,
+        relative_error=_relative(error, ordered),
         bias_max_error=bias_error,
+        tenths=() if exact else _tenths(ordered, error),
     )
+
+
+def _relative(error: NDArray[np.float32], weights: NDArray[np.float32]) -> float:
+    # Squared in float64: in float32 the square of 1e-30 is 0, that of 1e30 infinite.
+    energy, total = (float(np.square(values, dtype=np.float64).sum()) for values in (error, weights))
+    return float(np.sqrt(energy / total)) if total else 0.0
+
+
+def _tenths(ordered: NDArray[np.float32], error: NDArray[np.float32]) -> tuple[float, ...]:
+    """Return the relative error of each tenth by magnitude of sorted weights; 0.0 for a tenth that holds none."""
+    zero = np.searchsorted(ordered, np.float32(0))
+    # Magnitudes ascend on either side of zero, so turning the negative side round leaves two sorted runs, which a
+    # stable sort only has to merge.
+    magnitude, error = (np.concatenate((side[:zero][::-1], side[zero:])) for side in (np.abs(ordered), error))
+    order = np.argsort(magnitude, kind="stable")
+    edges = np.arange(11) * len(ordered) // 10
+    return tuple(_relative(error[order[low:high]], magnitude[order[low:high]]) for low, high in pairwise(edges))

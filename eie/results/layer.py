@@ -250,11 +250,8 @@ def run_notes(layer: LayerResult) -> list[str]:
 
 def sharing_notes(layer: LayerResult) -> list[str]:
     """What weight sharing did to a layer."""
-    shared, notes = layer.encoded.shared, []
-    if not shared.exact:
-        error = f"relative error {shared.relative_error:.1%}"
-        notes.append(f"{layer.name}: weights clustered to {shared.levels} values, {error}")
-    # A bias is one more column of codes and has to take the nearest level; see docs/assumptions.md, Numbers.
+    shared = layer.encoded.shared
+    notes = [f"{layer.name}: {shared.note}"] if shared.note else []
     if shared.bias_max_error > 0:
         notes.append(f"{layer.name}: bias moved to the codebook, by up to {shared.bias_max_error:.2g}")
     return notes
