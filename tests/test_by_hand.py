@@ -15,7 +15,7 @@ import eie
 from eie.energy.area import area_mm2
 from eie.energy.estimate import powers_mw, prices_pj, timing_notes
 from eie.energy.tables import published_table, sram
-from eie.machines import dense, measured, published, reports, roofline, scalesim, systolic, tensor_core
+from eie.machines import dense, measured, published, reports, roofline, scalesim, scalesim_config, systolic, tensor_core
 from eie.machines.choose import choose
 from eie.machines.match import match
 from eie.machines.records import Baseline, LayerCost, Machine
@@ -163,6 +163,18 @@ def test_systolic(array, flow, cycles, stall, first, last, words, mapping, compu
     assert baseline.notes == (
         (f"grouped: operands exceed the SRAMs; {stall * 1.5:,.0f} cycles of waiting by bandwidth",) if stall else ()
     )
+
+
+def test_a_systolic_array_of_which_only_the_size_is_said():
+    """docs/baselines.md: SRAMs of 1 MiB each, a byte a word, 50 words read and 1,024 written a cycle, 800 MHz."""
+    array = systolic.SystolicArray(rows=3, columns=5)
+    assert (array.dataflow, array.ifmap_kib, array.filter_kib, array.ofmap_kib) == ("ws", 1024, 1024, 1024)
+    assert (array.word_bytes, array.read_words, array.write_words, array.clock_mhz) == (1, 50, 1024, 800.0)
+
+
+def test_a_missing_configuration_is_named_with_its_reason(tmp_path):
+    with pytest.raises(eie.EieError, match=r"none\.cfg: cannot be read: No such file or directory$"):
+        scalesim_config.read(tmp_path / "none.cfg", 800.0)
 
 
 def test_systolic_bandwidth_is_words_a_cycle():

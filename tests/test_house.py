@@ -158,6 +158,20 @@ def test_records_are_frozen(modules):
     assert not found, "give them frozen=True:\n" + "\n".join(found)
 
 
+def test_pydantic_records_are_frozen_and_take_no_unknown_key(modules):
+    configs = [
+        (name, node)
+        for name, tree in modules.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "ConfigDict"
+    ]
+    assert len(configs) > 3
+    for name, node in configs:
+        said = {keyword.arg: ast.literal_eval(keyword.value) for keyword in node.keywords}
+        assert said.get("frozen") is True, f"{name}:{node.lineno}"
+        assert said.get("extra") in ("forbid", "allow"), f"{name}:{node.lineno}"
+
+
 def test_records_of_arrays_are_not_compared(modules):
     """An array has no one truth, so a generated ``==`` would raise; two such records are equal if they are the same."""
     found = [

@@ -72,7 +72,7 @@ Size = int | list[int]
 
 
 class _LayerEntry(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
     name: str
     kind: Literal["linear", "conv", "lstm"] = "linear"
