@@ -101,7 +101,7 @@ class _LayerEntry(BaseModel):
 
 
 class _ModelFile(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
     name: str | None = None
     description: str = ""
