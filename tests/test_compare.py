@@ -149,6 +149,11 @@ def test_damaged_results_are_refused(lenet, tmp_path):
         (tmp_path / "r.json").write_text(json.dumps(broken))
         with pytest.raises(EieError, match="r.json: damaged result"):
             compare(tmp_path / "r.json", ["dense"])
+    broken = {**value, "schema_version": 1, "spec": {**value["spec"], "n_pe": 0}}
+    del broken["content_hash"]
+    (tmp_path / "r.json").write_text(json.dumps(broken))
+    with pytest.raises(EieError, match=r"r.json: damaged result: spec.n_pe=0: must be >= 1$"):
+        compare(tmp_path / "r.json", ["dense"])
 
 
 def test_refused(lenet):

@@ -451,6 +451,15 @@ def test_operators_that_cannot_run_name_their_node(node, text):
         eie.simulate(program, np.ones(4))
 
 
+def test_a_layer_without_a_state_has_one_input():
+    layer = eie.Layer.from_weights("fc", np.ones((2, 3)))
+    node = Node(op="layer", inputs=("x", "y"), outputs=("z",), layer="fc")
+    graph = Graph(inputs=(("x", (3,)), ("y", (3,))), nodes=(node,), outputs=("z",))
+    program = eie.compile(eie.Network(name="n", layers=(layer,), graph=graph), SPEC)
+    with pytest.raises(eie.EieError, match="layer 'fc': takes one input, the graph gives it 2"):
+        eie.simulate(program, {"x": np.ones((1, 3)), "y": np.ones((1, 3))})
+
+
 def test_layers_that_cannot_run_name_their_node():
     layers = (eie.Layer.from_conv("conv", np.ones((2, 3, 3, 3))), eie.Layer.from_weights("fc", np.ones((2, 2))))
     network = eie.Network(

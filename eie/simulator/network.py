@@ -160,7 +160,11 @@ def _run_layer(
     recurrence = layer.geometry.recurrence
     try:
         if recurrence is None:
-            return (_run_at_once(node=node, layer=layer, x=tensors[0], settings=settings, ran=ran),)
+            # Without a state to begin from there is nothing that a second input could be.
+            if len(tensors) != 1:
+                raise ModelError(f"takes one input, the graph gives it {len(tensors)}")
+            (x,) = tensors
+            return (_run_at_once(node=node, layer=layer, x=x, settings=settings, ran=ran),)
         return _run_recurrent(
             node=node, layer=layer, recurrence=recurrence, tensors=tensors, settings=settings, ran=ran
         )
