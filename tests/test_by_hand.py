@@ -420,6 +420,17 @@ def test_measured(steady_clock, storage, times, stored):
     )
 
 
+@pytest.mark.parametrize(("processor", "name"), [("a Z80", "a Z80"), ("", "z80")])
+def test_a_processor_that_linux_does_not_name(monkeypatch, processor, name):
+    def unreadable(*_, **__):
+        raise FileNotFoundError
+
+    monkeypatch.setattr(measured.Path, "read_text", unreadable)
+    monkeypatch.setattr(measured.platform, "processor", lambda: processor)
+    monkeypatch.setattr(measured.platform, "machine", lambda: "z80")
+    assert measured.cpu_name() == name
+
+
 def test_published():
     """Table IV's Tegra K1, sparse, batch 64: NT-We (600 x 4096) 236.3 us at 5.1 W (Table V)."""
     baseline = choose("published:mgpu_sparse_b64", BOTH, SPEC)

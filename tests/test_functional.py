@@ -113,6 +113,16 @@ def test_the_largest_magnitude_fits_and_half_of_it_would_not_need_the_format(lar
         assert np.floor(largest * 2.0 ** (fraction + 1) + 0.5) > top
 
 
+def test_room_for_a_larger_number_costs_its_bits():
+    """9 fraction bits in 8-bit numbers hold up to 0.248; 1.0 leaves 6, so three bits are rounded away, halves up."""
+    fine = FixedPoint(np.array([9, 12, -12, 127]), 9)
+    wider = fine.with_room_for(1.0, 8)
+    assert wider.fraction_bits == 6
+    assert wider.raw.tolist() == [1, 2, -1, 16]
+    assert fine.with_room_for(0.1, 8) is fine
+    assert fine.with_room_for(0.0, 8) is fine
+
+
 def test_rounding_is_half_up():
     assert to_raw(np.array([0.5, -0.5, 1.5, -1.5]), 0, 16).tolist() == [1, 0, 2, -1]
 
