@@ -191,11 +191,16 @@ def test_a_full_disk_is_said_in_one_line(root, tmp_path):
     assert "Traceback" not in run.stderr
 
 
+def hears_ctrl_c():
+    """A shell that runs tests in the background has its children ignore SIGINT, and theirs."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def test_interrupted_runs_say_so_and_leave_nothing(root, tmp_path):
     env = {**os.environ, "PYTHONPATH": str(root)}
     process = subprocess.Popen(
         [*EIE, "run", "eie-benchmark", "--json", "r.json", "--engine", "events"], cwd=tmp_path, env=env,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=hears_ctrl_c,
     )  # fmt: skip
     time.sleep(4)
     process.send_signal(signal.SIGINT)

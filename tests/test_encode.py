@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eie.compiler.encode import encode
+from eie.errors import ProgramError
 from eie.model.matrix import SparseColumns
 from eie.simulator.cache import held_bytes
 
@@ -99,3 +100,12 @@ def test_image_bytes_stay_as_they_are(root):
     """Change alarm: the images of the shipped LeNet, byte for byte; ``make freeze`` renews it."""
     frozen = (root / "tests" / "fixtures" / "lenet-300-100.image.sha256").read_text().strip()
     assert freeze.image_digest() == frozen
+
+
+def test_the_last_pointer_that_is_allowed(monkeypatch):
+    """A pointer more than columns on each PE: 9 columns on 4 PEs are 40 of them."""
+    monkeypatch.setattr("eie.compiler.encode.LARGEST_POINTERS", 40)
+    columns = [SparseColumns.from_dense(np.ones((4, count), np.uint8), "codes") for count in (9, 10)]
+    assert encode(columns[0], 4, 4).pointers.size == 40
+    with pytest.raises(ProgramError, match=r"^10 columns on 4 PEs need 44 pointers: at most 40$"):
+        encode(columns[1], 4, 4)

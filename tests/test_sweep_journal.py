@@ -207,10 +207,17 @@ def finished_points(path):
     return len(path.read_bytes().splitlines()) - 1 if path.exists() else 0
 
 
+def hears_ctrl_c():
+    """A shell that runs tests in the background has its children ignore SIGINT, and theirs."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def kill_after(folder, points, how, root):
     """Start the command and send ``how`` once ``points`` are in the journal."""
     journal = folder / "out" / "journal.jsonl"
-    process = subprocess.Popen(command(folder), cwd=root, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process = subprocess.Popen(
+        command(folder), cwd=root, stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=hears_ctrl_c
+    )
     try:
         for _ in range(6000):
             if finished_points(journal) >= points or process.poll() is not None:
