@@ -121,6 +121,6 @@ def sweep(
             if book is None:
                 raise
             raise SweepInterrupted(
-                f"interrupted; {len(book.entries)} points are kept in {book.path}: the same command goes on from there"
+                f"interrupted; {book.kept()} points are kept in {book.path}: the same command goes on from there"
             ) from None
         return replace(session.result(asked, values, spec), cell=cell)
