@@ -119,6 +119,17 @@ def test_a_damaged_line_is_passed_over(work, tmp_path, evaluated):
     assert len(evaluated) == 1
 
 
+def test_what_is_kept_is_points_and_not_lines(work, tmp_path):
+    """A damaged line is no point, and a point tried again stands in the file twice."""
+    path = tmp_path / "journal.jsonl"
+    eie.sweep(work, VARY, journal=path)
+    lines = path.read_bytes().splitlines(keepends=True)
+    lines[2] = lines[2].replace(b"latency_us", b"latency_ms", 1)
+    path.write_bytes(b"".join([*lines, lines[-1]]))
+    with Journal(path) as journal:
+        assert journal.kept() == len(journal.entries) == 5
+
+
 @pytest.mark.parametrize("content", [b"hello\n", b'{"crc32": "00000000", "entry": {}}\n', b"\n", b"\xff" * 300])
 def test_a_foreign_file_is_left_alone(tmp_path, content):
     path = tmp_path / "journal.jsonl"

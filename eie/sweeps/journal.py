@@ -75,7 +75,7 @@ class Journal:
 
     def kept(self) -> int:
         """Points that the file holds: what a restart will find, also where Ctrl-C came between file and memory."""
-        return self.path.read_bytes().count(b"\n") - 1
+        return len(_read_back(self.path.read_bytes())[0])
 
     def _lock(self) -> None:
         try:
@@ -100,12 +100,7 @@ class Journal:
         whole = content.rfind(b"\n") + 1
         # What follows the last line end is torn; left there, the next line would be glued to it and be lost with it.
         os.ftruncate(self._handle, whole)
-        for line in content[len(first) : whole].splitlines():
-            entry = entry_of(line)
-            if entry is None:
-                self.damaged += 1
-            else:
-                self.entries[entry["key"]] = entry
+        self.entries, self.damaged = _read_back(content[:whole])
 
     def _write(self, line: bytes) -> None:
         try:
@@ -114,6 +109,19 @@ class Journal:
                 line = line[os.write(self._handle, line) :]
         except OSError as error:
             raise SweepError(f"{self.path}: cannot be written: {error.strerror or error}") from None
+
+
+def _read_back(content: bytes) -> tuple[dict[str, Entry], int]:
+    """Return the last entry of every key in a journal's content, and how many lines are no entries."""
+    entries: dict[str, Entry] = {}
+    damaged = 0
+    for line in content[len(line_of(HEADER)) :].splitlines():
+        entry = entry_of(line)
+        if entry is None:
+            damaged += 1
+        else:
+            entries[entry["key"]] = entry
+    return entries, damaged
 
 
 def line_of(entry: Entry) -> bytes:
