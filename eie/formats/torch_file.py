@@ -61,12 +61,13 @@ def read_arrays(path: Path) -> tuple[Arrays, list[str]]:
         raise ModelError(f"{path}: holds {_kind(loaded)}, not a state dict: {SAVE_INSTEAD}")
     arrays: Arrays = {}
     skipped = []
+    wrapper = _wrapper(state)
     for name, tensor in state.items():
         if not isinstance(tensor, torch.Tensor):
             skipped.append(f"{name} ({type(tensor).__name__})")
             continue
         try:
-            arrays[name.removeprefix(_wrapper(state))] = _array(tensor)
+            arrays[name.removeprefix(wrapper)] = _array(tensor)
         except (ValueError, RuntimeError, TypeError, NotImplementedError, MemoryError) as error:
             raise ModelError(f"{path}: tensor {name!r} cannot be read: {first_line(error)}") from None
     notes = [f"state dict found under {where!r}"] if where else []
