@@ -393,10 +393,12 @@ class Chained(Protocol):
     @property
     def sequential(self) -> bool: ...
     @property
-    def layers(self) -> Sequence[_Link]: ...
+    def layers(self) -> Sequence[Link]: ...
 
 
-class _Link(Protocol):
+class Link(Protocol):
+    """A layer, compiled or not: what it tells those that feed it."""
+
     @property
     def name(self) -> str: ...
     @property

@@ -10,31 +10,20 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from eie.errors import TraceError
-from eie.model.geometry import Geometry
 from eie.model.graph import Graph
+from eie.model.network import Link
 from eie.model.samples import Samples
 from eie.model.trace import LayerTrace, Trace
 
 Inputs = Trace | Mapping[str, ArrayLike] | ArrayLike | None
 # Fixed, and named in the source's words: two runs without activations give the same bytes.
 SYNTHETIC_SEED = 0
-
-
-class Part(Protocol):
-    """What a layer, compiled or not, has to tell here."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def inputs(self) -> int: ...
-    @property
-    def geometry(self) -> Geometry: ...
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -67,7 +56,7 @@ class Given(Samples):
 
 
 def given_inputs(
-    layers: Sequence[Part], dataflow: Graph | None, activations: Inputs, own: Trace | None = None
+    layers: Sequence[Link], dataflow: Graph | None, activations: Inputs, own: Trace | None = None
 ) -> Given:
     """Sort out ``activations``; None means the model's ``own`` trace, else one synthetic sample.
 
@@ -112,7 +101,7 @@ def given_inputs(
 
 
 def rows_or_maps(
-    layers: Sequence[Part], dataflow: Graph | None, array: NDArray[Any], source: str
+    layers: Sequence[Link], dataflow: Graph | None, array: NDArray[Any], source: str
 ) -> Trace | dict[str, NDArray[Any]]:
     """Label an array file: a `Trace` of rows, or a mapping where a map's size is known from the array only."""
     entrances = {} if dataflow is None else dict(dataflow.inputs)
@@ -126,7 +115,7 @@ def rows_or_maps(
     return Trace(layers={name: LayerTrace.from_dense(array, source)}, source=source)
 
 
-def _only_entrance(layers: Sequence[Part], entrances: Mapping[str, tuple[int, ...]]) -> str:
+def _only_entrance(layers: Sequence[Link], entrances: Mapping[str, tuple[int, ...]]) -> str:
     if len(entrances) > 1:
         raise TraceError(f"the network has several inputs, {', '.join(entrances)}: give a mapping of name to array")
     return next(iter(entrances), layers[0].name)
@@ -147,7 +136,7 @@ def _packed(where: str, activations: ArrayLike) -> LayerTrace | NDArray[np.float
     return array
 
 
-def _of_layer(layer: Part, recorded: LayerTrace | NDArray[np.float32] | None) -> LayerTrace | None:
+def _of_layer(layer: Link, recorded: LayerTrace | NDArray[np.float32] | None) -> LayerTrace | None:
     """Return recorded rows of a layer; maps and sequences are inputs of the network, not rows."""
     if not isinstance(recorded, LayerTrace):
         return None
@@ -187,7 +176,7 @@ def _shaped(
     raise TraceError(f"the network's input {name!r} is {wanted} a sample, the activations have shape {values.shape}")
 
 
-def _synthetic(layers: Sequence[Part], dataflow: Graph | None) -> Trace | Mapping[str, ArrayLike]:
+def _synthetic(layers: Sequence[Link], dataflow: Graph | None) -> Trace | Mapping[str, ArrayLike]:
     rng = np.random.default_rng(SYNTHETIC_SEED)
     widths = {layer.name: layer.inputs for layer in layers}
     if dataflow is not None:
