@@ -103,6 +103,22 @@ def timing(images, active, inputs, n_pe, depth, has_bias, entries_per_row):
     }
 
 
+def assert_timing(activity, sample, expected):
+    """Hold every count of one sample to what `timing` says."""
+    assert int(activity.cycles[sample]) == expected["cycles"]
+    for ours, theirs in (
+        ("stall_cycles", "stall"),
+        ("dead_scan_cycles", "dead"),
+        ("spmat_reads", "reads"),
+        ("entries", "entries"),
+        ("padding_entries", "padding"),
+    ):
+        assert int(activity.counts[ours][sample]) == expected[theirs], ours
+    for name in ("issue", "empty", "starved"):
+        ours = "empty_column" if name == "empty" else name
+        assert activity.per_pe[ours][sample].tolist() == expected[name].tolist(), name
+
+
 def fixed_point_layer(weights, bias, values, frac_w, frac_a, frac_out, bits):
     """Pure Python integers: saturating 16-bit (or ``bits``) sums in ascending column order, bias last."""
     low, high, shift = -(1 << bits - 1), (1 << bits - 1) - 1, frac_w + frac_a - frac_out

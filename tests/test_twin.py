@@ -103,17 +103,7 @@ class TestShipped:
         activity = only(program, inputs, engine, act_queue_depth=depth).activity
         for s in range(3):
             expected = naive.timing(images, inputs[s] != 0, 784, 8, depth, True, 8)
-            assert int(activity.cycles[s]) == expected["cycles"]
-            for ours, theirs in (
-                ("stall_cycles", "stall"),
-                ("dead_scan_cycles", "dead"),
-                ("spmat_reads", "reads"),
-                ("entries", "entries"),
-                ("padding_entries", "padding"),
-            ):
-                assert int(activity.counts[ours][s]) == expected[theirs], ours
-            for name, theirs in (("issue", "issue"), ("empty_column", "empty"), ("starved", "starved")):
-                assert activity.per_pe[name][s].tolist() == expected[theirs].tolist(), name
+            naive.assert_timing(activity, s, expected)
 
     def test_counts_at_depth_8(self, shipped):
         program, inputs = shipped

@@ -24,23 +24,6 @@ def run(mask, active, engine="fast", bias=None, **fields):
     ).layers[0]
 
 
-def assert_is(row, expected, sample=0):
-    """Hold every count of one sample to what `naive.timing` says."""
-    activity = row.activity
-    counts = {name: int(values[sample]) for name, values in activity.counts.items()}
-    assert int(activity.cycles[sample]) == expected["cycles"]
-    for ours, theirs in (
-        ("stall_cycles", "stall"),
-        ("dead_scan_cycles", "dead"),
-        ("spmat_reads", "reads"),
-        ("entries", "entries"),
-        ("padding_entries", "padding"),
-    ):
-        assert counts[ours] == expected[theirs], ours
-    for ours, theirs in (("issue", "issue"), ("empty_column", "empty"), ("starved", "starved")):
-        assert activity.per_pe[ours][sample].tolist() == expected[theirs].tolist(), ours
-
-
 def expected_of(mask, active, bias=None, **fields):
     spec = eie.EIE_64PE.replace(**fields)
     images = naive.encode(np.asarray(mask), spec.n_pe, spec.index_bits, bias)
@@ -167,14 +150,16 @@ def nearly_empty(draw):
 @settings(max_examples=20)
 def test_wide_and_nearly_empty_layers(case):
     mask, active, bias, fields = case
-    assert_is(run(mask, active, bias=bias, **fields), expected_of(mask, active, bias, **fields))
+    naive.assert_timing(run(mask, active, bias=bias, **fields).activity, 0, expected_of(mask, active, bias, **fields))
 
 
 @given(nearly_empty())
 @settings(max_examples=4)
 def test_wide_and_nearly_empty_layers_on_events(case):
     mask, active, bias, fields = case
-    assert_is(run(mask, active, "events", bias=bias, **fields), expected_of(mask, active, bias, **fields))
+    naive.assert_timing(
+        run(mask, active, "events", bias=bias, **fields).activity, 0, expected_of(mask, active, bias, **fields)
+    )
 
 
 @given(
@@ -190,7 +175,7 @@ def test_many_entries_in_few_rows(rows, columns, n_pe, depth, density, seed):
     rng = np.random.default_rng(seed)
     mask, active = rng.random((rows, columns)) < density, rng.random(columns) < density
     fields = {"n_pe": n_pe, "act_queue_depth": depth, "spmat_row_bits": int(rng.choice([8, 64]))}
-    assert_is(run(mask, active, **fields), expected_of(mask, active, **fields))
+    naive.assert_timing(run(mask, active, **fields).activity, 0, expected_of(mask, active, **fields))
 
 
 @given(
@@ -208,4 +193,4 @@ def test_more_than_256_active_columns_of_tall_layers(rows, columns, n_pe, depth,
     mask, active = rng.random((rows, columns)) < rng.choice([0.97, 1.0]), rng.random(columns) < 0.98
     mask[:, rng.random(columns) < 0.02] = 0
     fields = {"n_pe": n_pe, "act_queue_depth": depth, "spmat_row_bits": row_bits}
-    assert_is(run(mask, active, **fields), expected_of(mask, active, **fields))
+    naive.assert_timing(run(mask, active, **fields).activity, 0, expected_of(mask, active, **fields))
