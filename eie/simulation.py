@@ -19,6 +19,7 @@ from eie.compiler.program import Program
 from eie.compiler.program import compile as compile_network
 from eie.errors import EieError, ProgramError, TraceError
 from eie.importers.entrance import Model, as_network
+from eie.model.fitting import Layout
 from eie.model.network import Network
 from eie.model.trace import LayerTrace, Trace
 from eie.results.accuracy import float32_accuracy, right_answers
@@ -38,6 +39,7 @@ def simulate(
     model: Program | Model,
     activations: Inputs = None,
     *,
+    layout: Layout | None = None,
     spec: AcceleratorSpec | None = None,
     engine: Engine = "fast",
     datapath: Datapath = "fixed",
@@ -55,8 +57,13 @@ def simulate(
     activations
         The network's input, (inputs,) or (batch, inputs), or (batch, *shape) where it takes maps or sequences: the
         network runs execution-driven, outputs feeding inputs along its graph or sequence. Or a `Trace`, or a mapping of
-        layer name to (rows, inputs): if it names every layer, each runs on its own recorded inputs. None: the trace
-        that came with the model, else a synthetic input, labelled as such.
+        layer name to (rows, inputs): if it names every layer, each runs on its own recorded inputs. Or `Samples`. None:
+        the trace that came with the model, else a synthetic input, labelled as such. Arrays may be masked (0), of
+        ``scipy.sparse`` or of an ``ml_dtypes`` type.
+    layout
+        ``"nhwc"`` where arrays have their channels last and the network takes them first, ``"nchw"`` for the reverse.
+        Either way axes of 1 may be added or dropped, and the samples of a batch flattened where no layout is said; any
+        other shape is refused.
     spec
         The machine that a model is compiled for, `eie.EIE_64PE` by default; a program has one already.
     engine
@@ -90,7 +97,7 @@ def simulate(
     program = as_program(model, spec)
     if datapath not in DATAPATHS:
         raise EieError(f"datapath {datapath!r}: must be 'fixed', 'float32' or 'none'")
-    workload = Workload.of(program, activations)
+    workload = Workload.of(program, activations, layout)
     run_inputs = workload.given
     # Nothing will be computed, so one layer's input array has to become rows here; recorded rows are used as they are.
     if datapath == "none" and run_inputs.arrays:

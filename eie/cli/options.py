@@ -63,6 +63,15 @@ def study_options(command: F) -> F:
     return spec_options(model_options(command))
 
 
+def layout_option(command: F) -> F:
+    """Add ``--layout``, for commands that take arrays of activations."""
+    return click.option(
+        "--layout",
+        type=click.Choice(["nchw", "nhwc"]),
+        help="Of an array of maps: where its channels are, if not where the network has them.",
+    )(command)
+
+
 def winograd_option(command: F) -> F:
     """Add ``--winograd``."""
     return click.option(

@@ -36,7 +36,13 @@ def run(model: str, winograd: bool, **options: Any) -> None:
     with Progress(stderr()) as progress:
         progress.stage(f"reading {model}")
         network = load(model, **how_to_read(options))
-        inputs = read_inputs(file=options["trace_file"], samples=options["samples"], network=network, own=network.trace)
+        inputs = read_inputs(
+            file=options["trace_file"],
+            samples=options["samples"],
+            network=network,
+            own=network.trace,
+            layout=options["layout"],
+        )
         progress.stage("compiling")
         program = compile_network(network, spec, lowering=lowering(winograd))
         result = simulated(program=program, inputs=inputs, progress=progress, options=options)

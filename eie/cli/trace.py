@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
+from eie.cli.options import layout_option
 from eie.cli.outputs import keep_apart
 from eie.cli.outputs import show as display
+
+if TYPE_CHECKING:
+    from eie.model.fitting import Layout
 
 
 @click.group()
@@ -29,6 +35,7 @@ def trace() -> None:
     help="resize=256 or WxH, crop=WxH, scale=1/255, mean=M,.., std=S,.., layout=chw|hwc, colour=rgb|bgr|gray; "
     "repeatable.",
 )
+@layout_option
 @click.option("--batch", type=click.IntRange(1), default=16, show_default=True, help="Samples run at a time.")
 def record(
     model: str,
@@ -39,6 +46,7 @@ def record(
     seed: int | None,
     values: bool,
     steps: tuple[str, ...],
+    layout: Layout | None,
     batch: int,
 ) -> None:
     """Run MODEL on INPUTS and write what every layer reads.
@@ -65,7 +73,7 @@ def record(
         # Chosen first: only these samples are prepared and run.
         chosen = read_samples(inputs, labels, Preprocess.parse(steps)).choose(samples, seed)
         progress.stage(f"running {model}")
-        recorded = record_trace(model, chosen, values=values, batch=batch, seed=seed)
+        recorded = record_trace(model, chosen, values=values, layout=layout, batch=batch, seed=seed)
         progress.stage(f"writing {output}")
         recorded.save(output)
     display(recorded)

@@ -1,6 +1,7 @@
 """A sparse matrix in compressed columns: the one form in which weights travel.
 
-Comes in: a dense array (out, in), or a sparse one of scipy's. Goes out: `SparseColumns`. Read by networks, weight sharing and the encoder.
+Comes in: a dense array (out, in), or a sparse one of scipy's. Goes out: `SparseColumns`. Read by networks, weight
+sharing and the encoder.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What is to be run: layers and the networks they form.
 
-Comes in: arrays, from a caller or an importer, also masked or sparse ones. Goes out: frozen `Layer` and `Network`. Read by weight sharing and
-the compiler.
+Comes in: arrays, from a caller or an importer, also masked or sparse ones. Goes out: frozen `Layer` and `Network`.
+Read by weight sharing and the compiler.
 """
 
 from __future__ import annotations
@@ -149,7 +149,7 @@ class Layer(View):
         """
         # Unrolled already: only a geometry can say what its columns are.
         unrolled = conv is not None and arrays.is_sparse(weights) and len(np.shape(weights)) == 2
-        kernel = weights if arrays.is_sparse(weights) else _numbers(f"layer {name!r}: weights", weights)
+        kernel = _as_given(f"layer {name!r}: weights", weights)
         shape = tuple(int(size) for size in kernel.shape)
         if not unrolled and (len(shape) != 4 or 0 in shape):
             raise ModelError(f"layer {name!r}: weights has shape {shape}: must be (out, in / groups, kh, kw)")
@@ -181,7 +181,7 @@ class Layer(View):
             If the weights have another shape, and as for `from_weights` and `from_codes`.
         """
         sparse, wanted = arrays.is_sparse(weights), geometry.weight_shape
-        stored: Any = weights if sparse else _numbers(f"layer {name!r}: weights", weights)
+        stored = _as_given(f"layer {name!r}: weights", weights)
         shape, unrolled = tuple(int(size) for size in stored.shape), (wanted[0], math.prod(wanted[1:]))
         # Where a matrix is wanted, `from_weights` says best what else it got.
         if shape not in (wanted, unrolled if sparse else wanted) and (len(wanted) != 2 or len(shape) == 2):
@@ -222,19 +222,14 @@ class Layer(View):
             If the shapes do not belong together, and as for `from_weights`.
         """
         parts = {"input_weights": input_weights, "hidden_weights": hidden_weights}
-        x, h = (
-            values if arrays.is_sparse(values) else _numbers(f"layer {name!r}: {what}", values)
-            for what, values in parts.items()
-        )
+        x, h = (_as_given(f"layer {name!r}: {what}", values) for what, values in parts.items())
         if len(x.shape) != 2 or len(h.shape) != 2 or h.shape[0] != 4 * h.shape[1] or x.shape[0] != h.shape[0]:
             raise ModelError(
                 f"layer {name!r}: input_weights {x.shape} and hidden_weights {h.shape}: "
                 "must be (4 * hidden, input) and (4 * hidden, hidden)"
             )
         # One matrix for both: a step's row is [x, h], one broadcast after the other, and the sums need no second pass.
-        left, right = (
-            _compressed(name=name, what=what, values=part) for what, part in zip(parts, (x, h), strict=True)
-        )
+        left, right = (_compressed(name=name, what=what, values=part) for what, part in zip(parts, (x, h), strict=True))
         return cls(
             name=_name(name),
             matrix=left.beside(right),
@@ -451,10 +446,15 @@ def _numbers(where: str, values: ArrayLike) -> NDArray[Any]:
     return array
 
 
+def _as_given(where: str, values: ArrayLike) -> Any:
+    """Return numbers, dense or as sparse as they are."""
+    return values if arrays.is_sparse(values) else _numbers(where, values)
+
+
 def _compressed(name: str, what: str, values: ArrayLike, levels: int | None = None) -> SparseColumns:
     """Return weights, or codes where ``levels`` says how many there are; what is sparse never becomes dense."""
     where, sparse = f"layer {name!r}: {what}", arrays.is_sparse(values)
-    array: Any = values if sparse else _numbers(where, values)
+    array = _as_given(where, values)
     shape = tuple(int(size) for size in array.shape)
     if len(shape) != 2:
         raise ModelError(f"{where} has shape {shape}: must be (outputs, inputs)")

@@ -17,6 +17,7 @@ import numpy as np
 from eie.compiler.encoded import EncodedLayer
 from eie.compiler.program import Program
 from eie.importers.entrance import Model, as_network
+from eie.model.fitting import Layout
 from eie.model.geometry import describe
 from eie.model.matrix import SparseColumns
 from eie.model.network import Layer, Network, dataflow
@@ -45,8 +46,8 @@ class Workload:
     given: Given
 
     @classmethod
-    def of(cls, model: Model | Program, inputs: Inputs = None) -> Workload:
-        """Read the model if it is a path, and check that the inputs fit it.
+    def of(cls, model: Model | Program, inputs: Inputs = None, layout: Layout | None = None) -> Workload:
+        """Read the model if it is a path, and check that the inputs, arrays in ``layout``, fit it.
 
         Raises
         ------
@@ -57,7 +58,9 @@ class Workload:
         network = model if isinstance(model, Program) else as_network(model)
         # A program keeps its graph; making it anew took a tenth of the call on a small layer.
         graph = network.dataflow if isinstance(network, Program) else dataflow(network)
-        given = given_inputs(layers=network.layers, dataflow=graph, activations=inputs, own=network.trace)
+        given = given_inputs(
+            layers=network.layers, dataflow=graph, activations=inputs, own=network.trace, layout=layout
+        )
         return cls(model=network.name, trace=given.source, network=network, given=given)
 
     @classmethod

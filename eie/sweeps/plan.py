@@ -18,6 +18,7 @@ from typing import Any
 from eie.energy.tables import Cell
 from eie.errors import ModelError, SpecError
 from eie.importers.entrance import as_network
+from eie.model.fitting import Layout
 from eie.simulator.workload import Workload
 from eie.spec import AcceleratorSpec
 from eie.sweeps.vary import Changes
@@ -51,7 +52,7 @@ class Point:
     key: str
 
 
-def workloads(models: object, traces: object) -> tuple[Workload, ...]:
+def workloads(models: object, traces: object, layout: Layout | None = None) -> tuple[Workload, ...]:
     """Pair every model with every trace.
 
     Parameters
@@ -60,6 +61,8 @@ def workloads(models: object, traces: object) -> tuple[Workload, ...]:
         One or a list of: `Network`, `Layer`, path or name of a shipped model, or a pair (model, inputs).
     traces
         None, or one or a list of inputs as `eie.simulate` takes them, for the models without inputs of their own.
+    layout
+        Of arrays, as `eie.simulate` takes it.
     """
     # Lists only are several: a tuple is a pair, an array or a mapping is one input.
     shared = list(traces) if isinstance(traces, list) else [traces]
@@ -69,7 +72,7 @@ def workloads(models: object, traces: object) -> tuple[Workload, ...]:
             raise ModelError(f"a tuple of {len(model)}: must be a pair (model, inputs); several models go in a list")
         # A pair has its own inputs, so `traces` does not multiply it.
         pairs = [model] if isinstance(model, tuple) else [(model, inputs) for inputs in shared]
-        loads += [Workload.of(as_network(weights), inputs) for weights, inputs in pairs]
+        loads += [Workload.of(as_network(weights), inputs, layout) for weights, inputs in pairs]
     labels: dict[tuple[str, str], int] = {}
     for i, load in enumerate(loads):
         count = labels[load.model, load.trace] = labels.get((load.model, load.trace), 0) + 1
