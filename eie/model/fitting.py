@@ -11,7 +11,7 @@ its channels first, and run as that it is another picture. Its axes are moved wh
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from functools import lru_cache
 from typing import Literal, TypeVar, get_args
 
@@ -25,6 +25,8 @@ Layout = Literal["nchw", "nhwc"]
 LAYOUTS: tuple[Layout, ...] = get_args(Layout)
 Shape = tuple[int, ...]
 Number = TypeVar("Number", bound=np.generic)
+# From a sample's shape to those it may be taken in, given the wanted one.
+_Step = Callable[[Shape, Shape], Set[Shape]]
 
 
 def fitted(
@@ -53,9 +55,7 @@ def fitted(
     wanted = tuple(wanted)
     way = _way(values.shape, wanted, layout=layout, batched=batched)
     if way is None:
-        raise TraceError(
-            f"{where} is {_said(wanted)} a sample, {_problem(values.shape, wanted, layout=layout, batched=batched)}"
-        )
+        raise TraceError(f"{where} is {_said(wanted)} a sample, {_problem(values.shape, wanted, layout)}")
     move, shape = way
     taken = values.reshape(shape)
     # Moved, and then as if it had come so: what runs reads rows of the axes' order.
@@ -72,9 +72,7 @@ def shape_of(shape: Shape, wanted: Sequence[int], where: str) -> Shape:
     """
     way = _way(shape, tuple(wanted), layout=None, batched=True)
     if way is None:
-        raise TraceError(
-            f"{where} is {_said(tuple(wanted))} a sample, {_problem(shape, tuple(wanted), layout=None, batched=True)}"
-        )
+        raise TraceError(f"{where} is {_said(tuple(wanted))} a sample, {_problem(shape, tuple(wanted), None)}")
     return way[1]
 
 
@@ -117,9 +115,7 @@ def _way(
     return None
 
 
-def _batch_of(
-    shape: Shape, wanted: Shape, steps: Sequence[Callable[..., Shape | None]], *, batched: bool
-) -> Shape | None:
+def _batch_of(shape: Shape, wanted: Shape, steps: Sequence[_Step], *, batched: bool) -> Shape | None:
     """Return the whole shape, batch first, that an array is taken in."""
     # A batch before one sample without that axis: (5, 28, 28) for 1 x 28 x 28 are five.
     readings = [(shape[0], shape[1:])] if shape else []
@@ -130,69 +126,62 @@ def _batch_of(
             # Only a single axis: (8, 98) for 784 inputs is a batch of the wrong width and no flattened sample.
             if step is _flat and sample is shape and len(shape) > 1:
                 continue
-            if (sizes := step(sample, wanted)) is not None:
-                return (count, *sizes)
+            if ways := step(sample, wanted):
+                # Of (1, 5, 1) for two open sides, nothing says which axis of 1 is meant.
+                return (count, *next(iter(ways))) if len(ways) == 1 else None
     return None
 
 
-def _same(have: Shape, wanted: Shape) -> Shape | None:
+def _same(have: Shape, wanted: Shape) -> Set[Shape]:
     fits = len(have) == len(wanted) and all(want in (-1, size) for size, want in zip(have, wanted, strict=True))
-    return have if fits else None
-
-
-def _aligned(have: Shape, wanted: Shape) -> Shape | None:
-    ways = _alignments(have, wanted)
-    # Two open sides and one axis for them: nothing says which of the two is 1.
-    return next(iter(ways)) if len(ways) == 1 else None
+    return {have} if fits else set()
 
 
 # Cached: with many axes of 1, the same rests are reached in as many orders.
 @lru_cache(maxsize=4096)
-def _alignments(have: Shape, wanted: Shape) -> frozenset[Shape]:
+def _aligned(have: Shape, wanted: Shape) -> Set[Shape]:
     """Shapes that ``have`` gets to by adding and dropping axes of 1."""
     if not have and not wanted:
         return frozenset({()})
     ways: set[Shape] = set()
     if have and wanted and wanted[0] in (-1, have[0]):
-        ways |= {(have[0], *rest) for rest in _alignments(have[1:], wanted[1:])}
-    if wanted and wanted[0] in (-1, 1):
-        ways |= {(1, *rest) for rest in _alignments(have, wanted[1:])}
+        ways |= {(have[0], *rest) for rest in _aligned(have[1:], wanted[1:])}
+    # Not an open size: a sample of no axes is not a map of one pixel.
+    if wanted and wanted[0] == 1:
+        ways |= {(1, *rest) for rest in _aligned(have, wanted[1:])}
     if have and have[0] == 1:
-        ways |= _alignments(have[1:], wanted)
+        ways |= _aligned(have[1:], wanted)
     return frozenset(ways)
 
 
-def _flat(have: Shape, wanted: Shape) -> Shape | None:
+def _flat(have: Shape, wanted: Shape) -> Set[Shape]:
     axes = [size for size in have if size != 1]
     wide = [size for size in wanted if size != 1]
-    if len(axes) > 1 and len(wide) > 1:
-        return None
-    size, known = math.prod(have), math.prod(size for size in wanted if size != -1)
-    if -1 not in wanted:
-        return wanted if size == known else None
     # One open size follows from the others, two do not: 6 numbers are 2 x 3 or 3 x 2.
-    if wanted.count(-1) > 1 or known == 0 or size % known or size == 0:
-        return None
-    return tuple(size // known if want == -1 else want for want in wanted)
+    if (len(axes) > 1 and len(wide) > 1) or wanted.count(-1) > 1:
+        return set()
+    size, known = math.prod(have), math.prod(size for size in wanted if size != -1)
+    whole = tuple(size // known if want == -1 else want for want in wanted)
+    return {whole} if size and math.prod(whole) == size else set()
 
 
 # Where the channels' axis of (N, ...) goes from and to.
 _TO_FIRST, _TO_LAST = (-1, 1), (1, -1)
 # Tried in this order: what is closest first.
-_STEPS: tuple[Callable[[Shape, Shape], Shape | None], ...] = (_same, _aligned, _flat)
+_STEPS: tuple[_Step, ...] = (_same, _aligned, _flat)
 
 
 def _said(wanted: Shape) -> str:
     return " x ".join("any" if size == -1 else str(size) for size in wanted) or "one value"
 
 
-def _problem(shape: Shape, wanted: Shape, *, layout: Layout | None, batched: bool) -> str:
+def _problem(shape: Shape, wanted: Shape, layout: Layout | None) -> str:
     have = f"the activations have shape {shape}"
     if layout is not None:
         return f"{have}: neither as {layout} nor as they are do they fit"
     rotations: dict[Layout, Shape] = {"nhwc": wanted[1:] + wanted[:1], "nchw": wanted[-1:] + wanted[:-1]}
     for known, order in rotations.items():
-        if len(wanted) > 1 and _batch_of(shape, order, _STEPS[:2], batched=batched) is not None:
+        if len(wanted) > 1 and _batch_of(shape, order, _STEPS[:2], batched=False) is not None:
             side = "last" if known == "nhwc" else "first"
             return f'{have}: channels {side}? --layout {known} (layout="{known}" in Python) moves them'
     return f"{have}: axes of 1 may be added or dropped, and the samples of a batch flattened"

@@ -47,6 +47,10 @@ class Lazy(Brief):
         return Lazy(len(kept), lambda some: self.read(kept[some]))
 
 
+class FileArray(Lazy):
+    """An array of a file as a whole; some of its samples are a `Lazy` of their own."""
+
+
 @dataclass(frozen=True, eq=False, kw_only=True, repr=False)
 class Samples(Brief):
     """Inputs of a network.
@@ -103,6 +107,13 @@ class Samples(Brief):
     def count(self) -> int:
         """Samples in all."""
         return len(next(iter(self.arrays.values())))
+
+    @property
+    def batched(self) -> bool:
+        """Whether the first axis can only be that of samples; an array alone may be one sample without it."""
+        # Three grey pictures are not the planes of a coloured one; three planes in an array may be.
+        alone = (isinstance(array, np.ndarray | FileArray) for array in self.arrays.values())
+        return self.labels is not None or not all(alone)
 
     @property
     def classes(self) -> NDArray[np.int64]:

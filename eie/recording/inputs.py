@@ -16,7 +16,7 @@ from eie.errors import TraceError
 from eie.formats import idx
 from eie.formats.npz import read_npy, read_npz
 from eie.model.fitting import Layout, fits
-from eie.model.samples import Lazy, Samples
+from eie.model.samples import FileArray, Lazy, Samples
 from eie.model.trace import Trace
 from eie.recording.preprocess import Preprocess
 
@@ -68,18 +68,12 @@ def read_samples(path: str | Path, labels: str | Path | None = None, steps: Prep
 
 def with_batch(samples: Samples, wanted: tuple[int, ...], layout: Layout | None = None) -> Samples:
     """Return samples as they are, or the one sample of the shape ``wanted`` that an array is without a batch axis."""
-    arrays = list(samples.arrays.values())
-    # Three grey pictures are not the planes of a coloured one; three planes in an array may be.
-    if len(arrays) != 1 or not isinstance(arrays[0], np.ndarray | _Array) or samples.labels is not None:
+    if samples.batched or len(samples.arrays) != 1:
         return samples
     shape = (samples.count, *samples.read(slice(1)).shape[1:])
     if fits(shape, wanted, layout=layout, batched=True) or not fits(shape, wanted, layout=layout):
         return samples
     return replace(samples, arrays=dict.fromkeys(samples.arrays, samples.values[None]))
-
-
-class _Array(Lazy):
-    """An array of a file as a whole; some of its samples are a `Lazy` of their own."""
 
 
 def _labels(path: Path) -> NDArray[np.int64]:
@@ -132,7 +126,7 @@ def _arrays(
         return steps.array(values[places], scale, source)
 
     return Samples(
-        arrays={"": _Array(len(values), read)},
+        arrays={"": FileArray(len(values), read)},
         labels=labels,
         source=source,
         preprocessing=steps.stated(scale, pictures=False),

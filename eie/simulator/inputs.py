@@ -121,7 +121,7 @@ def _recorded(
         raise TraceError(f"trace names {', '.join(unknown)}: the network has {', '.join(known)}")
     if isinstance(activations, Trace):
         return activations.layers
-    batched = isinstance(activations, Samples)
+    batched = isinstance(activations, Samples) and activations.batched
     return {
         name: _read(_Place.of(layers, entrances, name), array=array, where=where, layout=layout, batched=batched)
         for name, array, where in arrays
