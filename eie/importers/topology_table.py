@@ -89,7 +89,7 @@ def _lines(path: Path) -> list[tuple[int, list[str]]]:
         text = read_bytes(path, ModelError, LARGEST_TEXT_BYTES).decode("utf-8-sig")
         # What the header is written with; a name below it may hold any of the others.
         first = next((line for line in text.splitlines() if line.strip() and not line.startswith("#")), "")
-        delimiter = next((sign for sign in DELIMITERS if sign in first), ",")
+        delimiter = max(DELIMITERS, key=first.count)
         lines = [[cell.strip() for cell in line] for line in csv.reader(text.splitlines(), delimiter=delimiter)]
     except (UnicodeDecodeError, csv.Error) as error:
         raise ModelError(f"{path}: not a CSV file: {error}") from None

@@ -172,7 +172,8 @@ def _named(
     """Return each array with its name and with what errors call it."""
     if isinstance(activations, Samples):
         arrays = {name or _only_entrance(layers, entrances): array for name, array in activations.loaded().items()}
-    elif isinstance(activations, Mapping):
+    # One of scipy's formats is a mapping too, of places to values.
+    elif isinstance(activations, Mapping) and not is_sparse(activations):
         arrays = dict(activations)
     else:
         # A bare array can only mean the one entrance; its name then goes the way of a mapping's.
