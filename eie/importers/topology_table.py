@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import csv
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -136,13 +136,13 @@ def _known(name: str) -> Column | None:
     return "batch" if name.startswith("batch") else None
 
 
-@dataclass
 class _Unread:
-    """What a table holds that no column of ours is for."""
+    """Collects, line by line, what a table holds that no column of ours is for."""
 
-    titles: list[str] = field(default_factory=list)
-    cells: list[str] = field(default_factory=list)
-    batches: int = 0
+    def __init__(self) -> None:
+        self.titles: list[str] = []
+        self.cells: list[str] = []
+        self.batches = 0
 
     def notes(self, header: _Header) -> tuple[str, ...]:
         places = range(1 + SIZES[header.kind], len(header.names))
