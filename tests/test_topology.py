@@ -1,4 +1,4 @@
-"""SCALE-Sim topologies as they exist, every way in which people write the same table; other simulators' workloads."""
+"""SCALE-Sim topologies as they exist: every way in which people write the same table."""
 
 import numpy as np
 import pytest
@@ -205,17 +205,3 @@ def test_the_shared_tables(shared):
         "sect": [("a", 5, 6, 4), ("b", 5, 6, 4)], "semi": [("Conv1", 16, 27, 784)], "tab": [("Conv1", 16, 27, 784)],
     }  # fmt: skip
     assert {file.stem: facts(eie.load(file)) for file in folder.glob("*.csv")} == expected
-
-
-@pytest.mark.parametrize(
-    ("name", "text", "what"),
-    [
-        ("z.yaml", "- id: 0\n  name: conv1\n  operator_type: Conv\n  loop_dims: [B, K, C]\n", "a ZigZag workload"),
-        ("t.yaml", "problem:\n  version: 0.4\n  instance: {C: 3, M: 8}\n", "a Timeloop problem"),
-        ("u.yml", "problems:\n  a: 1\n", "a YAML file"),
-        ("v.yml", "\x00\xff" * 99, "a YAML file"),
-    ],
-)
-def test_workloads_of_other_simulators_are_named(loaded, name, text, what):
-    with pytest.raises(ModelError, match=rf"{name}: {what}, which is not read: .*topology \(.csv\)"):
-        loaded(text, name)

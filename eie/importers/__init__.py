@@ -14,7 +14,6 @@ from pathlib import Path
 
 from eie.errors import ModelError
 from eie.formats.files import file_sha256, regular_file
-from eie.importers import workloads
 from eie.importers.options import Unsupported
 from eie.model.network import Network
 
@@ -31,6 +30,8 @@ _READERS: dict[str, tuple[str, tuple[str, ...]]] = {
     ".net": ("deep_compression", ("shapes",)),
     ".smtx": ("smtx", ()),
     ".csv": ("topology", ()),
+    ".yaml": ("workloads", ()),
+    ".yml": ("workloads", ()),
 }
 _PACKAGE = Path(__file__).parent.parent
 
@@ -101,9 +102,6 @@ def find(path: str | Path) -> Path:
     # Before the suffix: a folder called net.onnx is told as what it is.
     if os.path.isdir(path):
         raise ModelError(f"{path}: a folder, not a model file")
-    if path.suffix in workloads.SUFFIXES:
-        regular_file(path, ModelError)
-        raise ModelError(workloads.refusal(path))
     if path.suffix not in _READERS:
         kinds = ", ".join(_READERS)
         raise ModelError(f"{path}: unknown suffix {path.suffix!r}: must be one of {kinds}")

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from eie.errors import ModelError
 from eie.importers.synthetic import draw_layer
-from eie.importers.topology_table import Kind, Row, Table, read_table
+from eie.importers.topology_table import Row, Table, read_table
 from eie.model.geometry import Conv2d
 from eie.model.matrix import frozen
 from eie.model.network import Layer, Network
@@ -36,13 +36,23 @@ def read(path: Path) -> Network:
     ModelError
         Naming the line and column of what cannot be used.
     """
-    table = read_table(path)
+    return network_of(read_table(path), path)
+
+
+def network_of(table: Table, path: Path) -> Network:
+    """Draw the layers of a table.
+
+    Raises
+    ------
+    ModelError
+        Naming the layer that cannot be drawn.
+    """
     drawn: list[tuple[Layer, int]] = []
     for i, row in enumerate(table.rows):
         # A stream for each layer: it does not change when a layer above it does.
         rng = np.random.default_rng([0, i])
         try:
-            drawn.append(_gemm(row, rng) if table.kind == "gemm" else _conv(row, rng))
+            drawn.append(_gemm(row, rng) if row.kind == "gemm" else _conv(row, rng))
         except ModelError as error:
             raise ModelError(f"{path}: layer {row.name!r}: {error}") from None
     layers = tuple(layer for layer, _ in drawn)
@@ -52,18 +62,16 @@ def read(path: Path) -> Network:
         layers=layers,
         trace=Trace(layers=_all_ones(drawn), source=source, synthetic=True),
         source=path.name,
-        notes=(*table.notes, *_notes(table)),
+        notes=(*table.notes, *_notes(table.rows)),
     )
 
 
-def _notes(table: Table) -> list[str]:
-    rows, notes = table.rows, []
+def _notes(rows: tuple[Row, ...]) -> list[str]:
+    notes = []
     if any(row.pattern[0] < row.pattern[1] for row in rows):
         notes.append("N:M layers: of each M inputs of an output, N weights at places that are drawn")
     if repeated := [f"{row.name} x {row.batch}" for row in rows if row.batch > 1]:
         notes.append(f"batches run as more products of the same weights: {', '.join(repeated[:5])}")
-    if depthwise := [row.name for row in rows if _groups(table.kind, row) > 1]:
-        notes.append(f"depthwise, since DP stands in their names: {', '.join(depthwise[:5])}")
     return notes
 
 
@@ -82,27 +90,21 @@ def _conv(row: Row, rng: np.random.Generator) -> tuple[Layer, int]:
     # What the last window lacks is padded, so that the usual formula gives its count.
     bottom = (down - 1) * stride_down + kernel_rows - height
     right = (across - 1) * stride_across + kernel_columns - width
-    groups = _groups("conv", row)
     conv = Conv2d(
         in_channels=channels,
-        out_channels=filters * groups,
+        out_channels=filters * row.groups,
         kernel=(kernel_rows, kernel_columns),
         stride=(stride_down, stride_across),
         pads=(0, 0, bottom, right),
-        groups=groups,
+        groups=row.groups,
     )
     outputs, inputs = conv.dense_shape
     products = conv.products(height, width) * row.batch
-    _check_size(outputs=outputs, inputs=inputs, products=products * groups)
+    _check_size(outputs=outputs, inputs=inputs, products=products * row.groups)
     layer = draw_layer(
         name=row.name, shape=conv.dense_shape, density=row.pattern, rng=rng, bias=False, relu=False, geometry=conv
     )
     return layer, products
-
-
-def _groups(kind: Kind, row: Row) -> int:
-    # By the name, as SCALE-Sim tells a depthwise convolution: the filters then are those of each channel.
-    return row.sizes[4] if kind == "conv" and "DP" in row.name else 1
 
 
 def _check_size(*, outputs: int, inputs: int, products: int) -> None:

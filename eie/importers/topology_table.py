@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import csv
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -33,6 +33,8 @@ class Row:
 
     Attributes
     ----------
+    kind
+        ``"conv"`` or ``"gemm"``.
     sizes
         M, N, K of a GEMM; of a convolution height, width, filter height and width, channels, filters, stride down and
         stride across.
@@ -40,19 +42,22 @@ class Row:
         (N, M): of each M weights N are kept; (1, 1) for all.
     batch
         How often the layer runs on other inputs.
+    groups
+        Of a convolution's channels; filters are those of each group.
     """
 
+    kind: Kind
     name: str
     sizes: tuple[int, ...]
-    pattern: tuple[int, int]
-    batch: int
+    pattern: tuple[int, int] = (1, 1)
+    batch: int = 1
+    groups: int = 1
 
 
 @dataclass(frozen=True)
 class Table:
     """The lines of a topology, their names different, and what was not read of it."""
 
-    kind: Kind
     rows: tuple[Row, ...]
     notes: tuple[str, ...]
 
@@ -79,8 +84,8 @@ def read_table(path: Path) -> Table:
             rows.append(_row(header=header, cells=cells, where=f"{path}: line {number}", unread=unread))
     if not rows:
         raise ModelError(f"{path}: holds no layers: no line below its header has sizes")
-    named, renamed = _told_apart(rows)
-    return Table(header.kind, named, (*unread.notes(header), *renamed))
+    named, renamed = told_apart(rows)
+    return Table(named, (*unread.notes(header), *renamed, *_depthwise(named)))
 
 
 def _lines(path: Path) -> list[tuple[int, list[str]]]:
@@ -148,7 +153,7 @@ class _Unread:
         places = range(1 + SIZES[header.kind], len(header.names))
         columns = [header.cells[place] for place in places if place not in header.known and header.cells[place]]
         notes = [
-            f"{what} not read: {_listed(texts)}"
+            f"{what} not read: {listed(texts)}"
             for what, texts in (
                 ("columns of the table", columns),
                 ("cells of the table without a column", list(dict.fromkeys(self.cells))),
@@ -180,7 +185,15 @@ def _row(*, header: _Header, cells: list[str], where: str, unread: _Unread) -> R
     if header.kind == "conv":
         sizes.append(_integer(known["stride width"], where) if "stride width" in known else sizes[-1])
     batch = _integer(known["batch"], where) if "batch" in known else 1
-    return Row(name=cells[0], sizes=tuple(sizes), pattern=_pattern(known.get("pattern", "1"), where), batch=batch)
+    return Row(
+        kind=header.kind,
+        name=cells[0],
+        sizes=tuple(sizes),
+        pattern=_pattern(known.get("pattern", "1"), where),
+        batch=batch,
+        # By the name, as SCALE-Sim tells a depthwise convolution.
+        groups=sizes[4] if header.kind == "conv" and "DP" in cells[0] else 1,
+    )
 
 
 def _unnamed(kind: Kind, cell: str) -> Column | None:
@@ -206,7 +219,7 @@ def _pattern(cell: str, where: str) -> tuple[int, int]:
     return int(kept[1]), int(kept[2])
 
 
-def _told_apart(rows: list[Row]) -> tuple[tuple[Row, ...], tuple[str, ...]]:
+def told_apart(rows: list[Row]) -> tuple[tuple[Row, ...], tuple[str, ...]]:
     """Number names that stand twice, in the order of the lines; give a name to lines without."""
     taken, seen, renamed, apart = {row.name for row in rows}, set[str](), [], []
     counts: dict[str, int] = {}
@@ -218,11 +231,17 @@ def _told_apart(rows: list[Row]) -> tuple[tuple[Row, ...], tuple[str, ...]]:
         seen.add(name)
         if name != row.name:
             renamed.append(name)
-        apart.append(Row(name=name, sizes=row.sizes, pattern=row.pattern, batch=row.batch))
-    notes = (f"layers numbered, since their names stand twice or not at all: {_listed(renamed)}",) if renamed else ()
+        apart.append(replace(row, name=name))
+    notes = (f"layers numbered, since their names stand twice or not at all: {listed(renamed)}",) if renamed else ()
     return tuple(apart), notes
 
 
-def _listed(texts: list[str]) -> str:
+def _depthwise(rows: tuple[Row, ...]) -> tuple[str, ...]:
+    names = [row.name for row in rows if row.groups > 1]
+    return (f"depthwise, since DP stands in their names: {listed(names)}",) if names else ()
+
+
+def listed(texts: list[str]) -> str:
+    """Quote the first few."""
     shown = ", ".join(repr(text) for text in texts[:MOST_LISTED])
     return shown if len(texts) <= MOST_LISTED else f"{shown} and {len(texts) - MOST_LISTED} more"
