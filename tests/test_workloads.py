@@ -68,6 +68,8 @@ def test_all_say_the_same_convolution(loaded):
     assert facts(topology)[0][1:] == (8 * 3 * 3 * 5, 24)
     files = [
         CONV,
+        CONV.replace("ix=2*ox+1*fx", "ix = fx + 2*ox"),
+        TIMELOOP.replace("[R, Wdilation], [P, Wstride]", "[P, Wstride], [R]") + lines(SIZES, 2),
         TIMELOOP + lines(SIZES, 2),
         TIMELOOP + "  instance:\n" + lines(SIZES, 4),
         TIMELOOP.replace("data-spaces", "data_spaces") + lines(SIZES, 2),
@@ -138,7 +140,10 @@ def test_no_product_is_lost(numbers, strides):
     einsum = Einsum(
         name="l", sizes=loops, output=frozenset({"b", "g", "k", "oy", "ox"}),
         weights=frozenset({"g", "k", "c", "fy", "fx"}), inputs=frozenset(set(names) - {"k"}),
-        windows=(Window("oy", "fy", strides[0], 1), Window("ox", "fx", strides[1], 1)),
+        windows=tuple(
+            Window(position=f"o{side}", filter=f"f{side}", stride=stride, dilation=1)
+            for side, stride in zip("yx", strides, strict=True)
+        ),
     )  # fmt: skip
     row = einsum.row()
     height, width, rows, columns, channels, filters, down, across = row.sizes

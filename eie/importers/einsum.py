@@ -13,7 +13,7 @@ from math import prod
 from eie.importers.topology_table import Row
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Window:
     """A place in the input that moves with two loops: ``stride * position + dilation * filter``."""
 

@@ -22,6 +22,8 @@ from eie.model.network import Network
 LARGEST_YAML_BYTES = 4 << 20
 LARGEST_SIZE = 10**9
 ROUND = "write its layers as lines of a topology (.csv), docs/formats.md says which loop is which column"
+# Of one data space: sums of terms, each a loop and perhaps its factor.
+_Space = tuple[tuple[tuple[str, ...], ...], ...]
 _OPERAND = r"(\w+)((?:\[\w+\])+)"
 _EQUATION = re.compile(rf"{_OPERAND}\+?={_OPERAND}([*+]){_OPERAND}")
 _RELATION = re.compile(r"(\w+)=(?:(\d{1,9})\*)?(\w+)\+(?:(\d{1,9})\*)?(\w+)")
@@ -103,12 +105,16 @@ def _einsum(
     moved: Mapping[str, tuple[str, str, str | None, str | None]],
 ) -> Einsum:
     inputs: set[str] = set()
-    found: dict[str, Window] = {}
+    windows: dict[str, Window] = {}
     for index in operands["I"]:
         if index in moved and index not in loops:
-            position, other, *factors = moved[index]
-            stride, dilation = (_size(int(factor or 1), f"{where}: {index}") for factor in factors)
-            found[index] = Window(position, other, stride, dilation)
+            first, second, *factors = moved[index]
+            sizes = [_size(int(factor or 1), f"{where}: {index}") for factor in factors]
+            # Either order is written: the position is what the output has too.
+            (position, stride), (other, dilation) = sorted(
+                zip((first, second), sizes, strict=True), key=lambda term: term[0] not in operands["O"]
+            )
+            windows[index] = Window(position=position, filter=other, stride=stride, dilation=dilation)
             inputs |= {position, other}
         else:
             inputs.add(index)
@@ -122,30 +128,15 @@ def _einsum(
         weights=operands["W"],
         inputs=frozenset(inputs),
         # Rows before columns: iy before ix.
-        windows=tuple(found[index] for index in sorted(found, reverse=True)),
+        windows=tuple(windows[index] for index in sorted(windows, reverse=True)),
     )
 
 
 def _timeloop(path: Path, problem: Mapping[str, Any]) -> Table:
-    instance, shape = problem.get("instance", problem), problem.get("shape", "cnn-layer")
+    instance = problem.get("instance", problem)
     if not isinstance(instance, Mapping):
         raise ModelError(f"{path}: problem.instance must be a mapping of loops to sizes")
-    name = path.stem
-    if isinstance(shape, Mapping):
-        name = str(shape.get("name") or name)
-        spaces = _spaces(path, shape.get("data-spaces", shape.get("data_spaces")))
-        coefficients = _list(shape.get("coefficients"), f"{path}: problem.shape.coefficients")
-        defaults = {str(c.get("name")): c.get("default", 1) for c in coefficients if isinstance(c, Mapping)}
-    elif str(shape).lower() in ("cnn-layer", "cnn_layer"):
-        filters = "M" if "M" in instance else "K"
-        spaces = {
-            "weights": tuple(((loop,),) for loop in ("C", filters, "R", "S")),
-            "inputs": _CNN_INPUTS,
-            "outputs": tuple(((loop,),) for loop in ("N", filters, "P", "Q")),
-        }
-        defaults = {}
-    else:
-        raise ModelError(f"{path}: problem.shape {shape!r} is kept elsewhere: put it into the file; or {ROUND}")
+    name, spaces, defaults = _problem_shape(path, problem.get("shape", "cnn-layer"), instance)
     names = {kind: frozenset(term[0] for terms in space for term in terms) for kind, space in spaces.items()}
     loops = sorted(frozenset().union(*names.values()))
     sizes = {loop: _size(instance.get(loop), f"{path}: problem: {loop}") for loop in loops}
@@ -154,12 +145,13 @@ def _timeloop(path: Path, problem: Mapping[str, Any]) -> Table:
         if len(terms) == 2:
             # Either order is written: the position is what the output has too.
             position, other = sorted(terms, key=lambda term: term[0] not in names["outputs"])
-            factors = [
+            stride, dilation = (
                 _size(instance.get(term[1], defaults.get(term[1], 1)), f"{path}: problem: {term[1]}") if term[1:] else 1
                 for term in (position, other)
-            ]
-            across = not any(name.lower().startswith("h") for name in (*position[1:], *other[1:]))
-            windows.append((across, Window(position[0], other[0], *factors)))
+            )
+            across = not any(factor.lower().startswith("h") for factor in (*position[1:], *other[1:]))
+            window = Window(position=position[0], filter=other[0], stride=stride, dilation=dilation)
+            windows.append((across, window))
     einsum = Einsum(
         name=name,
         sizes=sizes,
@@ -174,11 +166,29 @@ def _timeloop(path: Path, problem: Mapping[str, Any]) -> Table:
     return _table(path, [einsum.row()], unread)
 
 
-_Space = tuple[tuple[tuple[str, ...], ...], ...]
+def _problem_shape(
+    path: Path, shape: object, instance: Mapping[str, Any]
+) -> tuple[str, dict[str, _Space], dict[str, Any]]:
+    """Return a problem's name, which loops index what, and factors where the instance states none."""
+    if isinstance(shape, Mapping):
+        spaces = _spaces(path, shape.get("data-spaces", shape.get("data_spaces")))
+        coefficients = _list(shape.get("coefficients"), f"{path}: problem.shape.coefficients")
+        defaults = {str(c.get("name")): c.get("default", 1) for c in coefficients if isinstance(c, Mapping)}
+        return str(shape.get("name") or path.stem), spaces, defaults
+    if str(shape).lower() not in ("cnn-layer", "cnn_layer"):
+        raise ModelError(f"{path}: problem.shape {shape!r} is kept elsewhere: put it into the file; or {ROUND}")
+    # Both letters are written for the filters.
+    filters = "M" if "M" in instance else "K"
+    spaces = {
+        "weights": tuple(((loop,),) for loop in ("C", filters, "R", "S")),
+        "inputs": _CNN_INPUTS,
+        "outputs": tuple(((loop,),) for loop in ("N", filters, "P", "Q")),
+    }
+    return path.stem, spaces, {}
 
 
 def _spaces(path: Path, spaces: Any) -> dict[str, _Space]:
-    """Return which loops index weights, inputs and outputs: sums of terms, each a loop and perhaps its factor."""
+    """Return which loops index weights, inputs and outputs."""
     by_kind: dict[str, _Space] = {}
     for space in spaces if isinstance(spaces, list) else []:
         name = str(space.get("name", "")).lower() if isinstance(space, Mapping) else ""
