@@ -53,6 +53,13 @@ def test_lists_of_entries_in_any_order(rows, columns, seed):
     np.testing.assert_array_equal(matrix.data, before[0])
 
 
+def test_a_callers_matrix_stays_as_it_is():
+    # Columns with a place twice, not in order: adding up in place would change it.
+    matrix = sparse.csc_array((np.array([1.0, 2, 4]), np.array([1, 0, 1]), np.array([0, 3])), shape=(2, 1))
+    assert eie.Layer.from_weights("w", matrix).weights.tolist() == [[2], [5]]
+    assert matrix.data.tolist() == [1, 2, 4]
+
+
 def test_what_is_sparse_stays_so():
     size = 100_000
     places = RNG.integers(0, size, (2, size))
