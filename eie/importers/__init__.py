@@ -1,4 +1,4 @@
-"""From a file to a `Network`: one module a format, chosen by suffix.
+"""From a file or folder to a `Network`: one module a format, chosen by suffix.
 
 `load` also knows the models shipped with the package by their bare names.
 """
@@ -19,14 +19,29 @@ from eie.model.network import Network
 
 # Suffix: module with a function ``read``, and which options of `load` it takes.
 # Names, not functions: onnx, pydantic and the like are imported only for a file that needs them.
+_STATE_DICT = ("state_dict", ("mask", "merge_lora"))
+_CHECKPOINT = ("state_dict", ("mask", "merge_lora", "key"))
+_MATRIX = ("state_dict", ("mask",))
+_FOLDER, _INDEX = "a folder", ".index.json"
 _READERS: dict[str, tuple[str, tuple[str, ...]]] = {
     ".toml": ("toml", ("mask",)),
-    ".npz": ("state_dict", ("mask",)),
-    ".safetensors": ("state_dict", ("mask",)),
+    ".npz": _STATE_DICT,
+    ".safetensors": _STATE_DICT,
     ".eie": ("coded", ()),
     ".onnx": ("onnx", ("unsupported", "input_shape")),
-    ".pt": ("state_dict", ("mask",)),
-    ".pth": ("state_dict", ("mask",)),
+    ".pt": _CHECKPOINT,
+    ".pth": _CHECKPOINT,
+    ".bin": _CHECKPOINT,
+    ".ckpt": _CHECKPOINT,
+    ".pth.tar": _CHECKPOINT,
+    ".pt.tar": _CHECKPOINT,
+    _INDEX: _CHECKPOINT,
+    _FOLDER: _CHECKPOINT,
+    ".keras": _MATRIX,
+    ".h5": _MATRIX,
+    ".hdf5": _MATRIX,
+    ".npy": _MATRIX,
+    ".mtx": _MATRIX,
     ".net": ("deep_compression", ("shapes",)),
     ".smtx": ("smtx", ()),
     ".csv": ("topology", ()),
@@ -41,13 +56,16 @@ def load(
     shapes: str | Path | None = None,
     unsupported: Unsupported | None = None,
     input_shape: Sequence[int] | None = None,
+    key: str | None = None,
+    merge_lora: str | Path | None = None,
 ) -> Network:
     """Read a network.
 
     Parameters
     ----------
     path
-        A model file (docs/formats.md lists the kinds), or the name of a shipped model (``"lenet-300-100"``).
+        A model file or a folder of one (docs/formats.md lists the kinds), or the name of a shipped model
+        (``"lenet-300-100"``).
     mask
         0/1 arrays named as the weights they prune (``.npz``, ``.safetensors``, ``.pt``), for a state dict or a
         ``.toml`` model.
@@ -58,6 +76,10 @@ def load(
         ``"skip"`` them and keep the weight layers, which then run on recorded activations. Either way all are listed.
     input_shape
         Of one sample, for an ``.onnx`` file that leaves sizes other than the batch's open.
+    key
+        Which state dict to take of a PyTorch file that holds several, as ``"net"`` or ``"ema"``.
+    merge_lora
+        A LoRA adapter, its folder or file of weights, to be merged into a state dict.
 
     Returns
     -------
@@ -70,16 +92,18 @@ def load(
         If a file is missing, damaged or of a kind that is not known, or an option does not apply to it.
     """
     path = find(path)
-    module, takes = _READERS[path.suffix]
-    files = {"mask": mask, "shapes": shapes}
+    kind = _kind(path)
+    module, takes = _READERS[kind]
+    files = {"mask": mask, "shapes": shapes, "merge_lora": merge_lora}
     asked: dict[str, object] = {name: Path(file) for name, file in files.items() if file is not None}
-    plain = {"unsupported": unsupported, "input_shape": input_shape}
+    plain = {"unsupported": unsupported, "input_shape": input_shape, "key": key}
     asked |= {name: value for name, value in plain.items() if value is not None}
     # Refused rather than passed over: a mask that is not used would go unnoticed, and every number be another.
     for name in asked:
         if name not in takes:
             kinds = ", ".join(suffix for suffix, (_, taken) in _READERS.items() if name in taken)
-            raise ModelError(f"{path}: {name} does not apply to {path.suffix} files, only to {kinds}")
+            what = kind if kind == _FOLDER else f"{kind} files"
+            raise ModelError(f"{path}: {name} does not apply to {what}, only to {kinds}")
     network: Network = import_module(f"eie.importers.{module}").read(path, **asked)
     # Hashed here, once for all readers, unless the reader took the hash of something else.
     return network if network.sha256 else replace(network, sha256=file_sha256(path))
@@ -95,16 +119,32 @@ def find(path: str | Path) -> Path:
     """
     path = Path(path)
     # A file of that name comes first; os.path, since Path's own test raises on names that no system allows.
-    if not os.path.exists(path) and len(path.parts) == 1 and path.suffix not in _READERS:
+    if not os.path.exists(path) and len(path.parts) == 1 and _kind(path) not in _READERS:
         path = _shipped(path.name)
-    # Before the suffix: a folder called net.onnx is told as what it is.
-    if os.path.isdir(path):
-        raise ModelError(f"{path}: a folder, not a model file")
-    if path.suffix not in _READERS:
-        kinds = ", ".join(_READERS)
-        raise ModelError(f"{path}: unknown suffix {path.suffix!r}: must be one of {kinds}")
+    kind = _kind(path)
+    if kind == _FOLDER:
+        # Here, so that a folder without a model is told as what it is, whatever it is called.
+        import_module("eie.importers.hugging_face").weight_files(path)
+        return path
+    if kind not in _READERS:
+        raise ModelError(import_module("eie.importers.unread").refusal(path, ", ".join(_suffixes())))
     regular_file(path, ModelError)
     return path
+
+
+def _kind(path: Path) -> str:
+    """Return the key of `_READERS` for a path: its suffix in lower case, two of them where both say what it is."""
+    if os.path.isdir(path):
+        return _FOLDER
+    name = path.name.lower()
+    for double in (_INDEX, ".pth.tar", ".pt.tar"):
+        if name.endswith(double):
+            return double
+    return path.suffix.lower()
+
+
+def _suffixes() -> list[str]:
+    return [kind for kind in _READERS if kind != _FOLDER]
 
 
 def shipped_models() -> dict[str, Path]:
