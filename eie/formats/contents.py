@@ -25,13 +25,12 @@ class Contents:
         Bits of an element in the file, by name of an array that was widened on reading (8-bit floats, bfloat16).
     texts
         The texts of the file's header.
+    upright
+        Whether the format itself says that matrices are (outputs, inputs).
     """
 
     arrays: Arrays
     notes: tuple[str, ...] = ()
     bits: Mapping[str, int] = field(default_factory=dict)
     texts: Mapping[str, str] = field(default_factory=dict)
-
-    def element_bits(self, name: str) -> int:
-        """Bits of one element of an array in the file."""
-        return self.bits.get(name, 8 * self.arrays[name].itemsize)
+    upright: bool = False

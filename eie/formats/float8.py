@@ -28,7 +28,8 @@ TYPES = (*_LAYOUTS, "F8_E8M0")
 
 def decode(data: NDArray[np.uint8], kind: str) -> NDArray[np.float32]:
     """Return what bytes of type ``kind``, one of `TYPES`, stand for."""
-    return _table(kind)[data]
+    values: NDArray[np.float32] = _table(kind)[data]
+    return values
 
 
 @cache
@@ -38,7 +39,7 @@ def _table(kind: str) -> NDArray[np.float32]:
     if kind == "F8_E8M0":
         values = np.ldexp(1.0, codes - 127)
         values[255] = np.nan
-        return values.astype(np.float32)
+        return np.asarray(values, np.float32)
     exponent_bits, mantissa_bits, bias = _LAYOUTS[kind]
     exponent = (codes >> mantissa_bits) & ((1 << exponent_bits) - 1)
     mantissa = codes & ((1 << mantissa_bits) - 1)

@@ -23,12 +23,10 @@ from eie.show.writing import replacing
 # Types without a NumPy one, and the bits of an element.
 FOREIGN_BITS = {"BF16": 16} | dict.fromkeys(float8.TYPES, 8)
 # Types as safetensors names them; what it may add later is refused by name.
-_KNOWN = (
+_NUMPY = (
     "F64",
     "F32",
     "F16",
-    "BF16",
-    *float8.TYPES,
     "I64",
     "I32",
     "I16",
@@ -63,10 +61,11 @@ def safetensors_contents(path: str | Path, kind: type[EieError]) -> Contents:
                 stored_as = file.get_slice(name).get_dtype()
                 if stored_as in FOREIGN_BITS:
                     arrays[name], bits[name] = foreign.read(name, stored_as), FOREIGN_BITS[stored_as]
-                elif stored_as in _KNOWN:
+                elif stored_as in _NUMPY:
                     arrays[name] = file.get_tensor(name)
                 else:
-                    raise ValueError(f"tensor {name!r} is of type {stored_as}: must be one of {', '.join(_KNOWN)}")
+                    known = ", ".join((*_NUMPY, *FOREIGN_BITS))
+                    raise ValueError(f"tensor {name!r} is of type {stored_as}: must be one of {known}")
     except (SafetensorError, OSError, ValueError, TypeError, AttributeError, KeyError, MemoryError) as error:
         raise kind(f"{path}: not a usable .safetensors file: {first_line(error)}") from None
     return Contents(arrays=arrays, bits=bits, texts=texts)

@@ -5,8 +5,8 @@ importers of state dicts. No SciPy is needed.
 
 SciPy's archives hold ``format`` (csr, csc, bsr, coo or dia), ``shape`` and the arrays that a constructor of that format
 takes (scipy.sparse.save_npz, SciPy's reference). A Matrix Market file has a banner, ``%%MatrixMarket matrix``, the
-layout (coordinate or array), the field and the symmetry; comments; sizes; an entry a line, counted from 1, or by columns
-in an array (Boisvert, Pozo, Remington: "The Matrix Market exchange formats", NISTIR 5935, 1996).
+layout (coordinate or array), the field and the symmetry; comments; sizes; an entry a line, counted from 1, or, in an
+array, by columns (Boisvert, Pozo, Remington: "The Matrix Market exchange formats", NISTIR 5935, 1996).
 """
 
 from __future__ import annotations

@@ -54,27 +54,27 @@ def _npz(path: Path) -> Contents:
     if "header" in arrays and "bits/0" in arrays:
         raise ModelError(f"{path}: a trace of activations, not a model: pass it as --trace")
     if is_scipy(arrays):
-        return Contents(arrays={"weight": scipy_matrix(arrays, str(path), ModelError)}, notes=(_taken(path, "SciPy"),))
+        return Contents(
+            arrays={"weight": scipy_matrix(arrays, str(path), ModelError)}, notes=(_taken(path, "SciPy"),), upright=True
+        )
     return Contents(arrays=arrays)
 
 
 def _npy(path: Path) -> Contents:
-    return Contents(arrays={"weight": read_npy(path, ModelError)}, notes=(_taken(path, "NumPy"),))
+    return Contents(arrays={"weight": read_npy(path, ModelError)}, notes=(_taken(path, "NumPy"),), upright=True)
 
 
 def _mtx(path: Path) -> Contents:
     matrix, is_pattern = read_matrix_market(path, ModelError)
     if not is_pattern:
-        return Contents(arrays={"weight": matrix}, notes=(_taken(path, "Matrix Market"),))
+        return Contents(arrays={"weight": matrix}, notes=(_taken(path, "Matrix Market"),), upright=True)
     # As for .smtx: the time depends on the pattern alone, the numbers on values that the file does not have.
     places = matrix != 0
-    values = weight_levels(places.sum() / len(places))[
-        np.random.default_rng(SEED).integers(0, LEVELS, places.sum(), np.uint8)
-    ]
+    levels = weight_levels(np.count_nonzero(places) / len(places))
     weights = np.zeros(matrix.shape, np.float32)
-    weights[places] = values
+    weights[places] = levels[np.random.default_rng(SEED).integers(0, LEVELS, np.count_nonzero(places), np.uint8)]
     note = f"{path.name}: pattern from the file, values drawn at random (seed {SEED})"
-    return Contents(arrays={"weight": weights}, notes=(_taken(path, "Matrix Market"), note))
+    return Contents(arrays={"weight": weights}, notes=(_taken(path, "Matrix Market"), note), upright=True)
 
 
 def _taken(path: Path, kind: str) -> str:

@@ -66,8 +66,8 @@ def lone_shard(path: Path) -> str | None:
     if match is None or int(match[2]) < 2:
         return None
     return (
-        f"{path.name} is shard {int(match[1])} of {int(match[2])}: these are a part of the model's layers; give its folder "
-        "or its index (.index.json) for the whole"
+        f"{path.name} is shard {int(match[1])} of {int(match[2])}: these are a part of the model's layers; give its "
+        "folder or its index (.index.json) for the whole"
     )
 
 
@@ -100,9 +100,7 @@ def _in_folder(folder: Path) -> Path:
         if name in names:
             return folder / name
     if "adapter_config.json" in names:
-        raise ModelError(
-            f"{folder}: a folder with a LoRA adapter alone: give the model it adapts, --merge-lora {folder}"
-        )
+        raise ModelError(f"{folder}: a folder with a LoRA adapter alone: give the model and --merge-lora {folder}")
     tensors = [name for name in names if name.lower().endswith(".safetensors")]
     # A single file under another name is meant; of several nobody can say.
     if len(tensors) == 1:
@@ -139,9 +137,8 @@ def _shards(index: Path) -> tuple[Path, ...]:
         raise ModelError(f"{where}: names {len(names):,} files: must be at most {_MOST_SHARDS:,}")
     missing = [name for name in names if not (index.parent / name).exists()]
     if missing:
-        raise ModelError(
-            f"{where}: {len(missing)} of its {len(names)} files are missing: {_listed(missing)}: fetch them"
-        )
+        count = f"{len(missing)} of its {len(names)} files"
+        raise ModelError(f"{where}: {count} are missing: {_listed(missing)}: fetch them")
     return tuple(index.parent / name for name in names)
 
 

@@ -3,8 +3,8 @@
 Comes in: a path. Goes out: `Contents`. Read by `containers`.
 
 A ``.keras`` file is a ZIP archive of ``config.json`` and ``model.weights.h5``; a file of weights holds
-``<path of the layer>/vars/<number>``, the layers under their class in snake case, and the layer's own name as an attribute
-of ``vars`` (keras.saving.saving_lib, checked with files that Keras 3.15 wrote). The older whole-model ``.h5`` holds
+``<path of the layer>/vars/<number>``, the layers under their class in snake case, and the layer's own name as an
+attribute of ``vars`` (keras.saving.saving_lib, checked with files that Keras 3.15 wrote). The older ``.h5`` holds
 ``model_weights/<layer>/.../<variable>`` and the configuration as an attribute. Kernels are (in, out), (kh, kw, in, out)
 and, depthwise, (kh, kw, in, multiplier); an LSTM's gates are input, forget, cell, output (Keras reference, layers).
 """
@@ -72,7 +72,7 @@ def read_contents(path: Path) -> Contents:
     notes = [_TURNED]
     if left_out:
         notes.append(f"left out, layers of Keras that are no product with stored weights here: {', '.join(left_out)}")
-    return Contents(arrays=arrays, notes=tuple(notes))
+    return Contents(arrays=arrays, notes=tuple(notes), upright=True)
 
 
 def _named(name: str, parts: Mapping[str, NDArray[Any]]) -> Arrays:

@@ -56,11 +56,11 @@ def refuse_adapter(arrays: Mapping[str, NDArray[Any]], path: Path) -> None:
     others = [name for name, array in arrays.items() if array.ndim >= 2 and name not in factors]
     if not others:
         raise ModelError(
-            f"{path}: a LoRA adapter alone ({len(factors)} factors), no model: give the model it adapts, --merge-lora {path}"
+            f"{path}: a LoRA adapter alone ({len(factors)} factors), no model: give the model and --merge-lora {path}"
         )
     raise ModelError(
-        f"{path}: holds {len(factors)} LoRA factors beside the weights they change ({factors[0]}): save the model merged: "
-        "model.merge_and_unload().save_pretrained(path)"
+        f"{path}: holds {len(factors)} LoRA factors beside the weights they change ({factors[0]}): save the model "
+        "merged: model.merge_and_unload().save_pretrained(path)"
     )
 
 
@@ -92,7 +92,7 @@ def merge(arrays: Mapping[str, NDArray[Any]], adapter: Path, source: str) -> Mer
             changed = _changed(merged[name], _delta(pair, _scale(head, pair, config), config))
         except ModelError as error:
             raise ModelError(f"{adapter}: {head}: {error} (the model is {source})") from None
-        filled += np.count_nonzero((merged[name] == 0) & (changed != 0))
+        filled += int(np.count_nonzero((merged[name] == 0) & (changed != 0)))
         merged[name] = changed
     notes = [f"LoRA adapter {adapter.name} merged into {len(pairs)} weights: {_listed(list(pairs))}"]
     if filled:
@@ -113,10 +113,12 @@ def _weights_of(adapter: Path) -> Path:
 def _config(path: Path) -> dict[str, Any]:
     config = read_json(read_bytes(path, ModelError, _LARGEST_CONFIG), str(path), ModelError)
     kind = config.get("peft_type", "LORA")
-    if kind != "LORA" or config.get("use_dora"):
+    if config.get("use_dora"):
+        kind = "DoRA"
+    if kind != "LORA":
         raise ModelError(
-            f"{path}: an adapter of type {'DoRA' if config.get('use_dora') else kind}: only plain LoRA is merged: merge it "
-            "with model.merge_and_unload() and give the model"
+            f"{path}: an adapter of type {kind}: only plain LoRA is merged: merge it with model.merge_and_unload() and "
+            "give the model"
         )
     return config
 
@@ -180,9 +182,7 @@ def _scale(head: str, pair: _Pair, config: Mapping[str, Any]) -> float:
     if "alpha" in pair and pair["alpha"].size == 1:
         alpha = pair["alpha"].item()
     if not isinstance(alpha, int | float) or not math.isfinite(alpha):
-        raise ModelError(
-            f"lora_alpha={alpha!r}: must be a number in {_CONFIG} beside it: the scale is not known otherwise"
-        )
+        raise ModelError(f"lora_alpha={alpha!r}: must be a number in {_CONFIG} beside it: it gives the scale")
     return alpha / (math.sqrt(rank) if config.get("use_rslora") else rank)
 
 

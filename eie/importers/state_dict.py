@@ -20,7 +20,7 @@ from eie.importers.layouts import plain_weights
 from eie.importers.quantised import dequantise
 from eie.importers.quantised.group import Hints
 from eie.importers.tensors import network_from
-from eie.model.network import Network
+from eie.model.network import Layer, Network
 
 # Put into names by torch.compile, FSDP and activation checkpointing, wherever in the module they were applied.
 _WRAPPERS = ("_orig_mod.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module.")
@@ -42,28 +42,32 @@ class Weights:
         Bits a weight took in the file, scales included, by name of an array that was dequantised.
     files
         All that was read for the weights.
+    upright
+        Whether the format says that matrices are (outputs, inputs), so that it needs not be guessed.
     """
 
     arrays: Arrays
     notes: tuple[str, ...]
     stored_bits: Mapping[str, float] = field(default_factory=dict)
     files: tuple[Path, ...] = ()
+    upright: bool = False
 
 
 def read(path: Path, mask: Path | None = None, key: str | None = None, merge_lora: Path | None = None) -> Network:
     """Read a network from ``path``; `tensors` says which names are understood."""
     weights = read_all(path, mask, key=key, merge_lora=merge_lora)
     name = hugging_face.model_name(path)
-    network = network_from(weights.arrays, name, path.name or name)
-    layers = tuple(
-        replace(layer, stored_bits=weights.stored_bits.get(f"{layer.name}.weight", weights.stored_bits.get("weight")))
-        if layer.codebook is None
-        else layer
-        for layer in network.layers
-    )
+    network = network_from(weights.arrays, name, path.name or name, upright=weights.upright)
+    layers = tuple(_with_width(layer, weights.stored_bits) for layer in network.layers)
     # One file is hashed by `load`, as for every other reader.
     sha256 = network.sha256 if weights.files == (path,) else file_sha256(*weights.files)
     return replace(network, layers=layers, notes=(*weights.notes, *network.notes), sha256=sha256)
+
+
+def _with_width(layer: Layer, stored_bits: Mapping[str, float]) -> Layer:
+    # A single layer may have no name in the file.
+    names = [name for name in (f"{layer.name}.weight", "weight") if name in stored_bits]
+    return replace(layer, stored_bits=stored_bits[names[0]]) if names else layer
 
 
 def read_weights(path: Path, mask: Path | None = None) -> tuple[Arrays, list[str]]:
@@ -105,7 +109,13 @@ def read_all(
     if merge_lora is not None:
         merged = lora.merge(plain, merge_lora, path.name)
         plain, files, notes = merged.arrays, (*files, *merged.files), [*notes, *merged.notes]
-    return Weights(arrays=plain, notes=tuple(notes), stored_bits=floats.stored_bits, files=files)
+    return Weights(
+        arrays=plain,
+        notes=tuple(notes),
+        stored_bits=floats.stored_bits,
+        files=files,
+        upright=contents.upright or bool(floats.stored_bits),
+    )
 
 
 def _read(files: tuple[Path, ...], key: str | None) -> Contents:
@@ -133,6 +143,7 @@ def _joined(contents: Contents, more: Contents, shard: Path) -> Contents:
         notes=(*contents.notes, *more.notes),
         bits={**contents.bits, **more.bits},
         texts={**more.texts, **contents.texts},
+        upright=contents.upright and more.upright,
     )
 
 

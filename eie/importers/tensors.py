@@ -36,8 +36,13 @@ _PARTS = {
 }
 
 
-def network_from(arrays: Arrays, name: str, source: str) -> Network:
+def network_from(arrays: Arrays, name: str, source: str, *, upright: bool = False) -> Network:
     """Group arrays into layers, in natural order of their names.
+
+    Parameters
+    ----------
+    upright
+        Whether matrices are known to be (outputs, inputs).
 
     Raises
     ------
@@ -54,7 +59,7 @@ def network_from(arrays: Arrays, name: str, source: str) -> Network:
     if not groups and not lstms:
         raise ModelError(f"{source}: holds no layer: no weights of 2 to 4 dimensions (found {_listed(arrays)})")
     # One answer for the file: frameworks store all matrices the same way round, and a square one does not betray it.
-    flip = _stored_transposed(groups)
+    flip = set() if upright else _stored_transposed(groups)
     if flip:
         notes.append(f"read as (inputs, outputs): {', '.join(sorted(flip, key=_natural))}")
     made = lstms | {key: _layer(key=key, parts=parts, flip=key in flip, source=source) for key, parts in groups.items()}

@@ -1,7 +1,7 @@
 """What files of other suffixes are, and the way from each to one that is read.
 
-Comes in: a path that no reader takes. Goes out: the text of a refusal. Read by `eie.importers`; it imports nothing, since
-it is asked only when all else has failed.
+Comes in: a path that no reader takes. Goes out: the text of a refusal. Read by `eie.importers`; it imports nothing,
+since it is asked only when all else has failed.
 """
 
 from __future__ import annotations

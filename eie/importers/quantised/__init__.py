@@ -1,8 +1,8 @@
 """Quantised weights of a state dict, dequantised: a format a module, all in one table.
 
 Comes in: named arrays as a container holds them. Goes out: the same with each group of arrays that are one layer's
-weights replaced by float32 weights, how many bits a weight took in the file, and notes. Read by `state_dict`. Zeros stay
-zeros exactly: where the stored integer is the zero point, or a bitmask has no bit.
+weights replaced by float32 weights, how many bits a weight took in the file, and notes. Read by `state_dict`. Zeros
+stay zeros exactly: where the stored integer is the zero point, or a bitmask has no bit.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from eie.errors import ModelError
@@ -18,9 +19,10 @@ from eie.formats.files import Arrays, first_line
 from eie.importers.quantised import awq, bitmask, bitsandbytes, fp4, gptq, packed, scaled, torchao
 from eie.importers.quantised.group import Decoded, Format, Group, Hints
 
-# In this order: a bitmask gives back weights that may have scales of their own, and what is left of one byte comes last.
+# In this order: a bitmask gives back weights that may have scales of their own; what is left of one byte is last.
 FORMATS: tuple[Format, ...] = (gptq, awq, bitmask, packed, fp4, bitsandbytes, torchao, scaled)
-# Formats that are told by these arrays of a layer, all together, and not read: their integers are in an order of their own.
+# Formats that are told by these arrays of a layer, all together, and not read: their integers have an order of their
+# own.
 UNREAD = {
     "HQQ": ("W_q",),
     "AQLM": ("codes", "codebooks", "scales"),
@@ -117,11 +119,18 @@ def _decoded(form: Format, group: Group, left: Arrays, *, hints: Hints, source: 
     if group.weight in left and group.weight not in group.parts.values():
         raise ModelError(f"{where}: the file holds the plain weights as well: which ones are meant?")
     parts = group.of(left)
+    for name, array in parts.items():
+        if array.dtype.kind not in "fiub":
+            raise ModelError(f"{where}: its {name} is {array.dtype}: must be numbers")
+        if not np.isfinite(array).all():
+            raise ModelError(f"{where}: its {name} holds NaN or infinity: must be finite")
     try:
-        decoded = form.decode(parts, hints)
+        # A product beyond float32 becomes infinite, which no layer takes.
+        with np.errstate(over="ignore"):
+            decoded = form.decode(parts, hints)
     except ModelError as error:
         raise ModelError(f"{where}: {error}") from None
-    # Arrays of kinds that no format has (text, complex) and sizes that no memory has.
+    # Shapes and numbers that only a damaged file has, and sizes that no memory has.
     except (ValueError, TypeError, IndexError, OverflowError, MemoryError, ArithmeticError) as error:
         raise ModelError(f"{where}: damaged: {first_line(error)}") from None
     # Taken out at once, not at the end: packed and float weights of all layers would be in memory together.

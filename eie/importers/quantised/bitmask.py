@@ -3,8 +3,8 @@
 Comes in: ``X.compressed``, ``X.bitmask`` (rows, columns / 8) uint8 and ``X.shape``, also as ``X.weight_packed``,
 ``X.weight_bitmask`` and ``X.weight_shape``. Goes out: the dense weights in the stored type; every other place is zero.
 
-Source: compressed-tensors, compressors/sparse_compressors/sparse_bitmask.py and sparse_24_bitmask.py: kept weights row by
-row, the lowest bit of a byte is its first column; 2:4 keeps two of every four columns, be they zero or not.
+Source: compressed-tensors, compressors/sparse_compressors/sparse_bitmask.py and sparse_24_bitmask.py: kept weights row
+by row, the lowest bit of a byte is its first column; 2:4 keeps two of every four columns, be they zero or not.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """bitsandbytes: int8 rows (LLM.int8()), and 4-bit blocks (NF4, FP4).
 
 Comes in: ``X.weight`` int8 with ``X.SCB``, the largest magnitude of each row; or ``X.weight`` uint8 with
-``X.weight.absmax``, ``X.weight.quant_map`` and ``X.weight.quant_state.bitsandbytes__nf4`` (JSON text). Goes out: float32,
-integer * SCB / 127, or level * largest magnitude of the block.
+``X.weight.absmax``, ``X.weight.quant_map`` and ``X.weight.quant_state.bitsandbytes__nf4`` (JSON text). Goes out:
+float32, integer * SCB / 127, or level * largest magnitude of the block.
 
 Sources: Dettmers et al., "LLM.int8()", NeurIPS 2022, and "QLoRA", NeurIPS 2023; bitsandbytes, functional.py,
 ``int8_vectorwise_dequant`` and ``QuantState``: of two weights in a byte the first is in the high half; the block's

@@ -4,9 +4,9 @@ Comes in: ``X.weight_packed`` uint8 (outputs, inputs / 2) with ``X.weight_scale`
 ``X.weight_global_scale`` (compressed-tensors); or ``X.weight`` uint8 with ``X.weight_scale`` and ``X.weight_scale_2``
 (NVIDIA ModelOpt). Goes out: float32 = value * scale of the group / global scale, or * the second scale.
 
-Sources: OCP "microscaling formats" (2023), section 5.3.3, for E2M1 (0, 0.5, 1, 1.5, 2, 3, 4, 6 and a sign); compressed-tensors,
-compressors/nvfp4 and mxfp4: of two weights in a byte the first is in the low half; NVFP4 has a scale for 16 columns,
-MXFP4 a power of two, stored as its exponent + 127, for 32.
+Sources: OCP "microscaling formats" (2023), section 5.3.3, for E2M1 (0, 0.5, 1, 1.5, 2, 3, 4, 6 and a sign);
+compressed-tensors, compressors/nvfp4 and mxfp4: of two weights in a byte the first is in the low half; NVFP4 has a
+scale for 16 columns, MXFP4 a power of two, stored as its exponent + 127, for 32.
 """
 
 from __future__ import annotations

@@ -4,10 +4,10 @@ Comes in: ``X.qweight`` (inputs * bits / 32, outputs), ``X.scales`` (groups, out
 bits / 32), perhaps ``X.g_idx`` (inputs,), each input's group (in the order of activation sizes, not of the inputs).
 Goes out: float32 (outputs, inputs) = scale * (integer - zero point).
 
-Sources: Frantar et al., "GPTQ", ICLR 2023; the layout is that of AutoGPTQ, auto_gptq/nn_modules/qlinear/qlinear_cuda.py,
-``pack`` and ``forward``: the lowest bits of a word are its first input, 3-bit integers run on into the next word, and the
-stored zero point is one less than the true one, modulo 2^bits. GPTQModel's "gptq_v2" stores it as it is
-(``checkpoint_format`` in the configuration).
+Sources: Frantar et al., "GPTQ", ICLR 2023; the layout is that of AutoGPTQ, nn_modules/qlinear/qlinear_cuda.py, ``pack``
+and ``forward``: the lowest bits of a word are its first input, 3-bit integers run on into the next word, and the stored
+zero point is one less than the true one, modulo 2^bits. GPTQModel's "gptq_v2" stores it as it is (``checkpoint_format``
+in the configuration).
 """
 
 from __future__ import annotations

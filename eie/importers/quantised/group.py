@@ -109,11 +109,13 @@ def unpacked(words: NDArray[Any], bits: int, count: int) -> NDArray[np.uint8]:
     if bits in (1, 2, 4, 8):
         octets = stored.view(np.uint8)
         shifts = np.arange(0, 8, bits, dtype=np.uint8)
-        return ((octets[:, :, None] >> shifts) & ((1 << bits) - 1)).reshape(len(words), -1)[:, :count]
+        fields = (octets[:, :, None] >> shifts) & np.uint8((1 << bits) - 1)
+        return fields.reshape(len(words), -1)[:, :count]
     # Bit by bit: eight times the memory, for widths that hardly anybody uses.
     single = np.unpackbits(stored.view(np.uint8), axis=1, count=count * bits, bitorder="little")
     weights = (1 << np.arange(bits)).astype(np.uint8)
-    return (single.reshape(len(words), count, bits) * weights).sum(axis=2, dtype=np.uint8)
+    sums: NDArray[np.uint8] = (single.reshape(len(words), count, bits) * weights).sum(axis=2, dtype=np.uint8)
+    return sums
 
 
 def spread(scale: NDArray[Any], shape: tuple[int, ...], block: int | None = None) -> NDArray[np.float32]:

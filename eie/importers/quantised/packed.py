@@ -4,8 +4,8 @@ Comes in: ``X.weight_packed`` (outputs, words) int32, ``X.weight_scale``, ``X.we
 ``X.weight_zero_point`` (packed along the outputs) and ``X.weight_g_idx``. Goes out: float32 = scale * (integer - zero
 point); the integers are stored with 2^(bits - 1) added.
 
-Source: compressed-tensors, compressors/pack_quantized, ``pack_to_int32``: the first integer is in the lowest bits; widths
-that do not divide 32 run on into the next word since 0.20 and left the rest of a word empty before.
+Source: compressed-tensors, compressors/pack_quantized, ``pack_to_int32``: the first integer is in the lowest bits;
+widths that do not divide 32 run on into the next word in version 0.20, and left the rest of a word empty before.
 """
 
 from __future__ import annotations
@@ -66,13 +66,18 @@ def decode(parts: Arrays, hints: Hints) -> Decoded:
     codes = _codes(words, bits=bits, per_word=per_word, count=shape[1])
     weights = codes.astype(np.float32)
     weights -= 1 << (bits - 1)
+    factors = {"scale": scale}
     if "zero_point" in parts:
-        weights -= spread(
-            _zero_point(parts["zero_point"], scale.shape, bits=bits, outputs=shape[0]), shape, _group_size(hints)
+        factors["zero_point"] = _zero_point(
+            parts["zero_point"], scale.shape, bits=bits, per_word=per_word, outputs=shape[0]
         )
-    weights *= (
-        _by_column(scale, parts["g_idx"], shape) if _is_ordered(parts) else spread(scale, shape, _group_size(hints))
-    )
+    if _is_ordered(parts):
+        full = {what: _by_column(values, parts["g_idx"], shape) for what, values in factors.items()}
+    else:
+        full = {what: spread(values, shape, _group_size(hints)) for what, values in factors.items()}
+    if "zero_point" in full:
+        weights -= full["zero_point"]
+    weights *= full["scale"]
     return Decoded(weights=weights, how=f"{bits} bits, {granularity(scale, shape)}")
 
 
@@ -92,19 +97,23 @@ def _width(words: int, inputs: int, hints: Hints) -> tuple[int, int | None]:
 def _codes(words: NDArray[Any], *, bits: int, per_word: int | None, count: int) -> NDArray[np.uint8]:
     if per_word is None:
         return unpacked(words, bits, count)
+    if words.shape[1] * per_word < count:
+        raise ModelError(f"{words.shape[1]} words of {per_word} integers cannot hold {count}")
     # A word a row, so that what is left of its bits is not taken for the next integer.
     rows = unpacked(words.reshape(-1, 1), bits, per_word)
     return rows.reshape(len(words), -1)[:, :count]
 
 
-def _zero_point(stored: NDArray[Any], wanted: tuple[int, ...], *, bits: int, outputs: int) -> NDArray[Any]:
+def _zero_point(
+    stored: NDArray[Any], wanted: tuple[int, ...], *, bits: int, per_word: int | None, outputs: int
+) -> NDArray[Any]:
     """Unpack zero points where they are packed, which they are for groups and rows but not for the whole."""
-    if stored.dtype != np.int32 or stored.shape == wanted:
+    # By type: for one row and one group, packed or not has the same shape.
+    if stored.dtype != np.int32:
         return stored
     if stored.ndim != 2:
         raise ModelError(f"zero points of shape {stored.shape} for scales of shape {wanted}")
     columns = np.ascontiguousarray(stored.T)
-    per_word = None if len(stored) == -(-outputs * bits // 32) else 32 // bits
     codes = _codes(columns, bits=bits, per_word=per_word, count=outputs).T
     return codes.astype(np.int16) - (1 << (bits - 1))
 

@@ -4,9 +4,9 @@ Comes in: ``X.weight`` as int8 or uint8, or an 8-bit float (widened by the conta
 ``X.weight_scale_inv``, perhaps ``X.weight_zero_point``; an 8-bit float may have no scale. Goes out: float32 = scale *
 (stored - zero point). Scales of activations (``input_scale`` and the like) belong to no weight and are left out.
 
-Sources: compressed-tensors, compressors/naive_quantized and quantization/lifecycle/forward.py, ``dequantize``; DeepSeek-V3
-technical report (2024), section 3.3, and its published inference code: ``weight_scale_inv`` is multiplied, a block of
-128 x 128 shares one (``weight_block_size`` in the configuration).
+Sources: compressed-tensors, compressors/naive_quantized and quantization/lifecycle/forward.py, ``dequantize``;
+DeepSeek-V3 technical report (2024), section 3.3, and its published inference code: ``weight_scale_inv`` is multiplied,
+a block of 128 x 128 shares one (``weight_block_size`` in the configuration).
 """
 
 from __future__ import annotations

@@ -4,8 +4,8 @@ Comes in: ``X._weight_qdata``, ``X._weight_scale``, perhaps ``X._weight_zero_poi
 ``X.weight``, which tensor class they are. Goes out: float32 = scale * (stored - zero point).
 
 Source: torchao, prototype/safetensors/safetensors_support.py, ``flatten_tensor_state_dict``, and
-quantization/quantize_/workflows. Classes that pack integers for a GPU kernel (Int4Tensor and others) are refused by name;
-so are torchao's pickled ``.pt`` files, whose classes are not loaded.
+quantization/quantize_/workflows. Classes that pack integers for a GPU kernel (Int4Tensor and others) are refused by
+name; so are torchao's pickled ``.pt`` files, whose classes are not loaded.
 """
 
 from __future__ import annotations
