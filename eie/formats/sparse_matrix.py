@@ -11,6 +11,8 @@ array, by columns (Boisvert, Pozo, Remington: "The Matrix Market exchange format
 
 from __future__ import annotations
 
+import re
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -31,6 +33,8 @@ _PARTS = {
     "dia": ("data", "offsets"),
 }
 _FIELDS = ("real", "integer", "pattern", "double")
+# Possessive: of millions of empty lines nothing is kept to go back to.
+_COMMENTS = re.compile(rb"(?:[ \t\r]*+(?:%[^\n]*+)?+\n)*+")
 _SYMMETRIES = ("general", "symmetric", "skew-symmetric")
 
 
@@ -82,12 +86,10 @@ def read_matrix_market(path: str | Path, kind: type[EieError]) -> tuple[NDArray[
             f"{', '.join(_SYMMETRIES)}"
         )
     # Comments stand between banner and sizes; a % further down is a damaged number.
-    lines = rest.split(b"\n")
-    while lines and (not lines[0].strip() or lines[0].lstrip().startswith(b"%")):
-        lines.pop(0)
+    line, _, numbers = rest[_COMMENTS.match(rest).end() :].partition(b"\n")  # type: ignore[union-attr]
     try:
-        sizes = [int(word) for word in (lines[0] if lines else b"").split()]
-        values = np.array(b"\n".join(lines[1:]).split(), np.float64)
+        sizes = [int(word) for word in line.split()]
+        values = _numbers(numbers)
         if len(sizes) != (3 if layout == "coordinate" else 2):
             raise ValueError(f"sizes are {sizes}")
         shape = _shape(sizes[:2], str(path), kind)
@@ -96,6 +98,17 @@ def read_matrix_market(path: str | Path, kind: type[EieError]) -> tuple[NDArray[
         return _from_entries(shape, values, (sizes[2], field, symmetry)), field == "pattern"
     except (ValueError, IndexError, OverflowError, MemoryError) as error:
         raise kind(f"{path}: a damaged Matrix Market file: {first_line(error)}") from None
+
+
+def _numbers(text: bytes) -> NDArray[np.float64]:
+    # A word as a Python object each would take ten times the text's memory.
+    with warnings.catch_warnings():
+        # What is no number ends the array with a deprecation only.
+        warnings.simplefilter("error", DeprecationWarning)
+        try:
+            return np.fromstring(text.decode("ascii"), np.float64, sep=" ")
+        except DeprecationWarning:
+            raise ValueError("holds what is no number") from None
 
 
 def _shape(sizes: list[Any], where: str, kind: type[EieError]) -> tuple[int, int]:
