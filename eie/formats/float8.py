@@ -54,4 +54,4 @@ def _table(kind: str) -> NDArray[np.float32]:
     else:
         top = exponent == (1 << exponent_bits) - 1
         values[top] = np.where(mantissa[top] > 0, np.nan, np.sign(values[top]) * np.inf)
-    return values.astype(np.float32)
+    return np.asarray(values, np.float32)

@@ -107,7 +107,7 @@ def _numbers(text: bytes) -> NDArray[np.float64]:
         warnings.simplefilter("error", DeprecationWarning)
         try:
             return np.fromstring(text.decode("ascii"), np.float64, sep=" ")
-        except DeprecationWarning:
+        except (DeprecationWarning, ValueError):
             raise ValueError("holds what is no number") from None
 
 
