@@ -8,29 +8,34 @@ from __future__ import annotations
 import difflib
 import os
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, fields, replace
 from importlib import import_module
 from pathlib import Path
 
 from eie.errors import ModelError
 from eie.formats.files import file_sha256, regular_file
 from eie.importers.options import Unsupported
+from eie.importers.roles.asked import Asked
+from eie.importers.suspicions import near_zero, prune_below
 from eie.model.network import Network
 
+_STATE_DICT = ("mask", *(option.name for option in fields(Asked)))
 # Suffix: module with a function ``read``, and which options of `load` it takes.
 # Names, not functions: onnx, pydantic and the like are imported only for a file that needs them.
 _READERS: dict[str, tuple[str, tuple[str, ...]]] = {
     ".toml": ("toml", ("mask",)),
-    ".npz": ("state_dict", ("mask",)),
-    ".safetensors": ("state_dict", ("mask",)),
+    ".npz": ("state_dict", _STATE_DICT),
+    ".safetensors": ("state_dict", _STATE_DICT),
     ".eie": ("coded", ()),
     ".onnx": ("onnx", ("unsupported", "input_shape")),
-    ".pt": ("state_dict", ("mask",)),
-    ".pth": ("state_dict", ("mask",)),
+    ".pt": ("state_dict", _STATE_DICT),
+    ".pth": ("state_dict", _STATE_DICT),
     ".net": ("deep_compression", ("shapes",)),
     ".smtx": ("smtx", ()),
     ".csv": ("topology", ()),
 }
+# What says the same in a kind of file that does not take an option.
+_INSTEAD = {".toml": ': a .toml model names each layer\'s arrays, and order = "in,out" says how they are stored'}
 _PACKAGE = Path(__file__).parent.parent
 
 
@@ -41,6 +46,10 @@ def load(
     shapes: str | Path | None = None,
     unsupported: Unsupported | None = None,
     input_shape: Sequence[int] | None = None,
+    layers: str | Sequence[str] | None = None,
+    exclude: str | Sequence[str] | None = None,
+    transpose: str | Sequence[str] | None = None,
+    threshold: float | None = None,
 ) -> Network:
     """Read a network.
 
@@ -58,6 +67,15 @@ def load(
         ``"skip"`` them and keep the weight layers, which then run on recorded activations. Either way all are listed.
     input_shape
         Of one sample, for an ``.onnx`` file that leaves sizes other than the batch's open.
+    layers
+        Globs of array or layer names in a state dict that are layers, whatever their names say; ``"GLOB=KIND"`` also
+        says which kind: linear, conv, depthwise, transposed or bilinear. The others are decided as usual.
+    exclude
+        Globs of what is no layer, unless ``layers`` names it.
+    transpose
+        Globs of what is stored (inputs, outputs), or of kernels that are a transposed convolution's.
+    threshold
+        Smaller weights are pruned, in a file of any kind whose weights are not shared.
 
     Returns
     -------
@@ -75,12 +93,20 @@ def load(
     asked: dict[str, object] = {name: Path(file) for name, file in files.items() if file is not None}
     plain = {"unsupported": unsupported, "input_shape": input_shape}
     asked |= {name: value for name, value in plain.items() if value is not None}
+    # The command line gives an empty list where an option is not there.
+    globs = asdict(Asked.of(layers, exclude, transpose))
+    asked |= {name: value for name, value in globs.items() if value}
     # Refused rather than passed over: a mask that is not used would go unnoticed, and every number be another.
     for name in asked:
         if name not in takes:
             kinds = ", ".join(suffix for suffix, (_, taken) in _READERS.items() if name in taken)
-            raise ModelError(f"{path}: {name} does not apply to {path.suffix} files, only to {kinds}")
+            instead = _INSTEAD.get(path.suffix, "") if name in globs else ""
+            raise ModelError(f"{path}: {name} does not apply to {path.suffix} files, only to {kinds}{instead}")
     network: Network = import_module(f"eie.importers.{module}").read(path, **asked)
+    if threshold is not None:
+        network = prune_below(network, threshold)
+    else:
+        network = replace(network, notes=(*network.notes, *near_zero(network)))
     # Hashed here, once for all readers, unless the reader took the hash of something else.
     return network if network.sha256 else replace(network, sha256=file_sha256(path))
 
@@ -105,6 +131,17 @@ def find(path: str | Path) -> Path:
         raise ModelError(f"{path}: unknown suffix {path.suffix!r}: must be one of {kinds}")
     regular_file(path, ModelError)
     return path
+
+
+def takes(path: str | Path, option: str) -> bool:
+    """Say whether `load` takes an option for a file of this kind.
+
+    Raises
+    ------
+    ModelError
+        As `find`.
+    """
+    return option in _READERS[find(path).suffix][1]
 
 
 def shipped_models() -> dict[str, Path]:

@@ -6,7 +6,7 @@ Comes in: a file, perhaps with a file of masks. Goes out: plain named arrays (ev
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +17,9 @@ from eie.formats.npz import read_npz
 from eie.formats.safetensors import read_safetensors
 from eie.importers import coded
 from eie.importers.layouts import plain_weights
+from eie.importers.roles.asked import Asked
+from eie.importers.roles.prefixes import strip
+from eie.importers.suspicions import lone_shard
 from eie.importers.tensors import network_from
 from eie.model.network import Network
 
@@ -45,11 +48,19 @@ CONTAINERS: dict[str, Callable[[Path], tuple[Arrays, list[str]]]] = {
 }
 
 
-def read(path: Path, mask: Path | None = None) -> Network:
-    """Read a network from ``path``; `tensors` says which names are understood."""
+def read(
+    path: Path,
+    mask: Path | None = None,
+    *,
+    layers: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    transpose: Sequence[str] = (),
+) -> Network:
+    """Read a network from ``path``; `eie.importers.roles` decides what each array is, the globs go before it."""
+    asked = Asked.of(layers, exclude, transpose)
     arrays, notes = read_weights(path, mask)
-    network = network_from(arrays, path.stem, path.name)
-    return replace(network, notes=(*notes, *network.notes))
+    network = network_from(arrays, path.stem, path.name, asked)
+    return replace(network, notes=(*notes, *lone_shard(path), *network.notes))
 
 
 def read_weights(path: Path, mask: Path | None = None) -> tuple[Arrays, list[str]]:
@@ -68,9 +79,11 @@ def read_weights(path: Path, mask: Path | None = None) -> tuple[Arrays, list[str
     arrays, notes = _read(path)
     masks = {}
     if mask is not None:
-        masks = {name.removesuffix("_mask"): array for name, array in _read(mask)[0].items()}
+        masks = {name.removesuffix("_mask"): array for name, array in strip(_read(mask)[0])[0].items()}
+    # Before masks are matched: one of the two files may come from a compiled or wrapped model, the other not.
+    arrays, wrapped = strip(arrays)
     plain, more = plain_weights(arrays, path.name, masks)
-    return plain, notes + more
+    return plain, notes + wrapped + more
 
 
 def _read(path: Path) -> tuple[Arrays, list[str]]:
