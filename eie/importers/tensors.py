@@ -26,6 +26,7 @@ from eie.importers.roles.asked import Asked
 from eie.importers.roles.chain import is_parallel, numbering
 from eie.importers.roles.decide import NOTHING_ASKED, decide
 from eie.importers.roles.names import RECORDED, listed, running, segments
+from eie.importers.roles.neither import foreign
 from eie.importers.roles.norms import scale_and_shift
 from eie.importers.roles.records import Arrays, Plan
 from eie.importers.suspicions import identical, vanishing
@@ -58,19 +59,17 @@ def network_from(arrays: Arrays, name: str, source: str, asked: Asked = NOTHING_
     weights = {key: array for key, array in arrays.items() if key not in recorded}
     _check(asked, weights, source)
     kept = {key: array for key, array in weights.items() if not asked.is_excluded(key, _owner(key))}
-    lstms, rest, notes = take_lstms(kept, name, source)
+    aside = foreign(kept)
+    lstms, rest, notes = take_lstms({key: kept[key] for key in kept if key not in aside}, name, source)
     samples = next((recorded[key] for key in RECORDED if key in recorded), None)
-    # Excluded arrays once more, so that they are listed; those of an LSTM have no other place to be.
-    rest |= {key: array for key, array in weights.items() if key not in kept}
+    # What no LSTM was to be made of comes back, to be listed.
+    rest |= {key: array for key, array in weights.items() if key not in kept or key in aside}
     try:
         reading = decide(rest, name, asked, samples, others=len(lstms))
     except ModelError as error:
         raise ModelError(f"{source}: {error}") from None
     if not reading.plans and not lstms:
-        because = "".join(f"; {note}" for note in reading.notes)
-        raise ModelError(
-            f"{source}: holds no layer: no weights of 2 to 4 dimensions (found {_listed(arrays)}){because}"
-        )
+        raise ModelError(f"{source}: holds no layer: {_why_none(reading.notes, arrays)}")
     made = lstms | {plan.name: _layer(plan, reading.arrays, source) for plan in reading.plans}
     layers = [made[key] for key in sorted(made, key=running)]
     notes += reading.notes
@@ -88,6 +87,12 @@ def network_from(arrays: Arrays, name: str, source: str, asked: Asked = NOTHING_
         source=source,
         notes=(*notes, *more, *identical(weights_of, tables), *vanishing(weights_of)),
     )
+
+
+def _why_none(notes: Sequence[str], arrays: Arrays) -> str:
+    if any(array.ndim > 1 for array in arrays.values()):
+        return "; ".join(notes)
+    return f"no weights of 2 to 4 dimensions (found {_listed(arrays)})"
 
 
 def _as_stored(arrays: Arrays, source: str, asked: Asked) -> Network:

@@ -64,7 +64,7 @@ def decide(
     layers += _loose(joined, pieces.arrays, asked, alone=not layers and not others)
     for group in layers:
         decisions |= {key: Decision(role="layer", layer=group.name, part=part) for part, key in group.parts.items()}
-    decisions |= {key: Decision(role="unnamed") for key in joined.loose if key not in decisions}
+    decisions |= {key: _unnamed(pieces.arrays[key]) for key in joined.loose if key not in decisions}
     file = File(split=pieces, stem=stem, asked=asked, joined=joined, samples=samples)
     made, notes = plans(file, sorted(layers, key=lambda group: running(group.name)))
     for plan in made:
@@ -85,9 +85,10 @@ def _by_name(pieces: Split, asked: Asked) -> tuple[dict[str, Decision], list[str
     """Take away what names or the user rule out; return what is left to be joined."""
     decisions: dict[str, Decision] = {}
     averages, rest = [], []
+    known = frozenset(pieces.arrays)
     for key in sorted(pieces.arrays, key=natural):
         names = (key, pieces.origins.get(key, key), ".".join(segments(key)[:-1]))
-        role = "excluded" if asked.is_excluded(*names) else role_of(key, pieces.arrays[key])
+        role = "excluded" if asked.is_excluded(*names) else role_of(key, pieces.arrays[key], known)
         if role is None or (role != "excluded" and asked.is_layer(*names)):
             rest.append(key)
         elif role == "ema":
@@ -104,7 +105,7 @@ def _role(group: Group, joined: Joined, arrays: Arrays, *, stem: str, asked: Ask
     """Return why a group is no layer, or None if it is one."""
     owner = group.name or stem
     if group.main is None:
-        return "norm" if group.name in joined.norms else "unnamed"
+        return "norm" if group.name in joined.norms else "small"
     weight = arrays[group.main]
     if not 1 < weight.ndim <= _MOST_AXES:
         return "norm" if weight.ndim < 2 else "volume"
@@ -117,6 +118,10 @@ def _role(group: Group, joined: Joined, arrays: Arrays, *, stem: str, asked: Ask
         return "norm"
     biased = bias is not None and bias.ndim == 1 and len(bias) in weight.shape
     return table_role(owner, weight, biased=biased)
+
+
+def _unnamed(array: NDArray[Any]) -> Decision:
+    return Decision(role="unnamed" if array.ndim > 1 else "small")
 
 
 def _neither(group: Group, role: str, stem: str) -> dict[str, Decision]:

@@ -28,8 +28,6 @@ PARTS = {
 }
 # Of a normalisation: what torch calls it. "weight" and "bias" may be a layer's, these may not.
 NORM_PARTS = {
-    "gamma": "weight",
-    "beta": "bias",
     "running_mean": "running_mean",
     "running_var": "running_var",
     "moving_mean": "running_mean",
@@ -37,8 +35,15 @@ NORM_PARTS = {
     "moving_var": "running_var",
     "num_batches_tracked": "num_batches_tracked",
 }
-# Flax and Haiku; words too plain to mean this where no sibling does.
-LOOSE_NORM_PARTS = {"scale": "weight", "offset": "bias", "mean": "running_mean", "var": "running_var"}
+# Words too plain to mean this alone: Keras' and Flax' own, and Haiku's.
+_PLAIN_NORM_PARTS = {
+    "gamma": "weight",
+    "beta": "bias",
+    "scale": "weight",
+    "offset": "bias",
+    "mean": "running_mean",
+    "var": "running_var",
+}
 
 
 @dataclass(frozen=True)
@@ -75,6 +80,8 @@ _JOINED = re.compile(
     r"(?P<owner>.+)_(?P<part>weights?|kernel|[wW]|bias|biases|[bB]|gamma|beta|(?:running|moving)_(?:mean|var|variance))"
 )
 _BIASES = ("bias", "biases", "b")
+_SIBLINGS = frozenset((*NORM_PARTS, *_PLAIN_NORM_PARTS, "bias"))
+_WEIGHTS = frozenset(("weight", "kernel", "w", "qweight", "weight_packed"))
 PARAMETERS = ("proj", "text_projection", "image_projection")
 
 
@@ -104,13 +111,20 @@ def place(key: str, ndim: int, names: Set[str]) -> Place | None:
         return numbered
     if tail in NORM_PARTS:
         return Place(owner=owner, part=NORM_PARTS[tail], family="torch", is_norms=True)
-    if tail in LOOSE_NORM_PARTS and ndim <= 1:
-        return Place(owner=owner, part=LOOSE_NORM_PARTS[tail], family="torch", is_norms=True)
+    if tail in _PLAIN_NORM_PARTS and ndim <= 1 and _in_norm(key, tail, names):
+        return Place(owner=owner, part=_PLAIN_NORM_PARTS[tail], family="torch", is_norms=True)
     # One letter is enough with an owner only; a bare W or b is one of the numbered, and a matrix b is no bias.
     part = PARTS.get(tail) if len(tail) > 1 else PARTS.get(tail.lower() if owner else "")
     if part is not None and not (len(tail) == 1 and part == "bias" and ndim > 1):
         return Place(owner=owner, part=part, family=_family(path, key))
     return _joined(key, path, names)
+
+
+def _in_norm(key: str, tail: str, names: Set[str]) -> bool:
+    """Say whether a plainly named array has siblings that only a normalisation has, and none that a layer has."""
+    head, end = key.removesuffix(":0").removesuffix(tail), ":0" if key.endswith(":0") else ""
+    siblings = {word for word in (*_SIBLINGS, *_WEIGHTS) if head + word + end in names}
+    return not siblings & _WEIGHTS and len(siblings - {tail, "bias"}) > 0
 
 
 def _family(path: tuple[str, ...], key: str) -> str:
@@ -143,6 +157,9 @@ def _joined(key: str, path: tuple[str, ...], names: Set[str]) -> Place | None:
     part = match["part"].lower()
     if part in NORM_PARTS:
         return Place(owner=owner, part=NORM_PARTS[part], family="torch", is_norms=True)
+    if part in _PLAIN_NORM_PARTS:
+        is_norms = any(f"{stem}_{other}" in names for other in _SIBLINGS - {part, "bias"})
+        return Place(owner=owner, part=_PLAIN_NORM_PARTS[part], family="torch", is_norms=True) if is_norms else None
     # Both halves must be there, else the underscore may be part of any name.
     others = ("weight", "weights", "kernel", "w", "W") if part in _BIASES else (*_BIASES, "B")
     if not any(f"{stem}_{other}" in names for other in others):

@@ -16,6 +16,7 @@ from eie.importers.roles.records import Arrays, Group
 
 # Parts that only a batch normalisation has.
 STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
+_KERAS_NORM = re.compile(r"gamma|moving_(mean|var)")
 _UNNAMED = re.compile(r"arr_[0-9]+")
 
 
@@ -45,8 +46,8 @@ def join(arrays: Arrays, names: Iterable[str]) -> Joined:
             joined.norms.add(spot.owner)
         if spot.part in ("weight", "codes") and arrays[key].ndim > 1:
             families[spot.owner] = spot.family
-        elif spot.is_norms and segments(key)[-1] not in STATISTICS:
-            # gamma and moving_mean are Keras', with its own small constant.
+        elif spot.is_norms and _KERAS_NORM.search(key):
+            # With a small constant of its own.
             families.setdefault(spot.owner, "keras")
     for owner, members in parts.items():
         joined.groups[owner] = Group(name=owner, family=families.get(owner, "torch"), parts=members)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from eie.importers.roles.families import FAMILIES
 from eie.importers.roles.records import Kind
 
-_TRANSPOSED = re.compile(r"conv.*trans|trans.*conv|deconv|(^|[._])t_?conv|convt\d*$|up_?conv|conv_?up|upscore")
+_TRANSPOSED = re.compile(r"transpose|conv_?trans|(^|[._])t(rans)?_?conv|deconv|convt\d*$|up_?conv|conv_?up|upscore")
 # Said of what enlarges a map, by a transposed convolution or by copying and a plain one: the first has even windows.
 _UP = re.compile(r"(^|[._])(ups?|upsample|upsampl(ing|er)s?)\d*([._]|$)")
 _DEPTHWISE = re.compile(r"depthwise|dw_?conv|conv_?dw|(^|[._])dw\d*([._]|$)|(^|[._])mixer\.conv1d$")

@@ -7,12 +7,13 @@ asks here before it looks for layers.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Set
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from eie.importers.roles.families import PARTS
+from eie.importers.roles.families import PARTS, place
 from eie.importers.roles.names import segments
 
 # Role: what any segment of the name says. An optimiser keeps its arrays under the names of the weights.
@@ -48,24 +49,49 @@ _ITSELF = (
 )
 _ANYWHERE_OF = tuple((role, re.compile(pattern)) for role, pattern in _ANYWHERE)
 _ITSELF_OF = tuple((role, re.compile(pattern)) for role, pattern in _ITSELF)
-# Axes of a GPT-2 "bias", which holds which position may look at which.
-_LARGEST_BIAS = 2
 
 
-def role_of(key: str, array: NDArray[Any]) -> str | None:
-    """Return why ``array`` is no layer, a key of `records.REASONS`, if its name says so."""
+def foreign(names: Iterable[str]) -> set[str]:
+    """Return the arrays that stand under an optimiser's, a gradient's or an average's name, whatever theirs is.
+
+    A file of nothing but averages is a model: there they are none of these.
+    """
+    roles = {name: _anywhere(segments(name)) for name in names}
+    averages = any(role is None for role in roles.values())
+    return {name for name, role in roles.items() if role is not None and (averages or role != "ema")}
+
+
+def role_of(key: str, array: NDArray[Any], names: Set[str]) -> str | None:
+    """Return why ``array`` is no layer, a key of `records.REASONS`, if its name says so.
+
+    A normalisation's parts are left to `groups`: they may be folded.
+    """
     path = tuple(segment.lower() for segment in segments(key))
-    for segment in path:
-        for role, pattern in _ANYWHERE_OF:
-            if pattern.fullmatch(segment):
-                return role
+    if (role := _anywhere(path)) is not None:
+        return role
     part = PARTS.get(path[-1])
     if part is not None or path[-1] in ("codes", "codebook", "bias_codes"):
-        return "mask" if part == "bias" and array.ndim > _LARGEST_BIAS and _is_mask(array) else None
+        return "mask" if part == "bias" and _is_gpt2_mask(array) else None
+    spot = place(key, array.ndim, names)
+    if spot is not None and spot.is_norms:
+        return None
     for role, pattern in _ITSELF_OF:
         if pattern.fullmatch(path[-1]):
             return role
     return "mask" if _is_mask(array) else None
+
+
+def _anywhere(path: tuple[str, ...]) -> str | None:
+    for segment in path:
+        for role, pattern in _ANYWHERE_OF:
+            if pattern.fullmatch(segment.lower()):
+                return role
+    return None
+
+
+def _is_gpt2_mask(array: NDArray[Any]) -> bool:
+    """Say whether a "bias" is (1, 1, n, n): which position may look at which."""
+    return array.ndim == 4 and array.shape[:2] == (1, 1) and array.shape[2] == array.shape[3] > 1
 
 
 def _is_mask(array: NDArray[Any]) -> bool:

@@ -66,11 +66,12 @@ def followers(layers: Mapping[str, tuple[int, ...]], norms: Mapping[str, int]) -
     tuple
         Layer to normalisation, and the normalisations that stand in front of layers.
     """
-    rows: dict[str, list[tuple[str, str]]] = {}
+    rows: dict[tuple[str, str], list[tuple[str, str]]] = {}
     for layer in sorted(layers):
         for rule, norm in _candidates(layer, layers):
             if norm in norms:
-                rows.setdefault(rule, []).append((layer, norm))
+                # Blocks of one kind are numbered; the network's own entrance stands for itself.
+                rows.setdefault((rule, re.sub(r"[0-9]+", "#", layer.rpartition(".")[0])), []).append((layer, norm))
                 break
     pairs: dict[str, str] = {}
     before: list[str] = []

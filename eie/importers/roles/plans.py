@@ -166,8 +166,8 @@ def _question(kernel: Kernel) -> str:
     if len(window) == 1:
         return (
             f"{key!r} {kernel.shape} may be a Conv1d ({inputs} to {outputs} channels, window {sizes}), a "
-            f"ConvTranspose1d or a Bilinear ({inputs} and {sizes} to {outputs}), and nothing says which: say --layers {key}=conv, "
-            f"{key}=transposed or {key}=bilinear"
+            f"ConvTranspose1d or a Bilinear ({inputs} and {sizes} to {outputs}), and nothing says which: say --layers "
+            f"{key}=conv, {key}=transposed or {key}=bilinear"
         )
     return (
         f"{key!r} {kernel.shape} may be a Conv2d or a ConvTranspose2d (window {sizes}), and nothing says which: say "

@@ -29,6 +29,7 @@ REASONS = {
     "queue": "queues of features",
     "recurrent": "recurrent layers that are no LSTM",
     "scale": "scales and zero points",
+    "small": "of one axis or none, and part of no layer",
     "statistic": "statistics",
     "table": "constant tables",
     "token": "learned inputs and states",
