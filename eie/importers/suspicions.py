@@ -142,7 +142,8 @@ def identical(weights: Mapping[str, NDArray[Any]], tables: Mapping[str, NDArray[
 
 def vanishing(weights: Mapping[str, NDArray[Any]]) -> list[str]:
     """Return a note on weights that are too small for float32, in which layers are kept."""
-    smallest = np.finfo(np.float32).smallest_subnormal / 2
+    # Half of it rounds to zero. As a Python float: in float32 the half would be zero itself.
+    smallest = float(np.finfo(np.float32).smallest_subnormal) / 2
     counts = []
     for name, array in weights.items():
         if array.dtype == np.float64 and (count := int(((array != 0) & (np.abs(array) <= smallest)).sum())):

@@ -116,7 +116,8 @@ def _by_evidence(kernel: Kernel) -> Kernel:
     if kernel.outputs == into != out:
         return replace(kernel, kind="transposed") if into > 1 or named else kernel
     if kernel.outputs == out != into and not (named and into == 1):
-        return kernel
+        # A Bilinear's bias is as long as its outputs, too.
+        return replace(kernel, sure=len(kernel.shape) > 3 or kernel.says(_CONV))
     if named:
         return replace(kernel, kind="transposed", groups=_transposed_groups(kernel))
     if not kernel.outputs and kernel.before in (out, into) and out != into:

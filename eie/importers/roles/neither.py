@@ -96,7 +96,9 @@ def _is_gpt2_mask(array: NDArray[Any]) -> bool:
 
 def _is_mask(array: NDArray[Any]) -> bool:
     """Say whether ``array`` is square and triangular with one value on each side, as a causal mask is."""
-    if array.ndim < 2 or array.shape[-1] != array.shape[-2] or array.shape[-1] < 2 or array.dtype.kind not in "fiub":
+    if array.ndim < 2 or array.shape[-1] != array.shape[-2] or array.shape[-1] < 2:
+        return False
+    if not array.size or array.dtype.kind not in "fiub":
         return False
     # The corners first: matrices of a billion weights are no masks, and this tells at once.
     square = array.reshape(-1, *array.shape[-2:])[0]
