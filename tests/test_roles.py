@@ -175,6 +175,15 @@ def test_a_file_of_tables_says_what_they_are():
         net(file(weight=(1000, 32)), "emb")
 
 
+def test_a_tall_weight_alone_is_asked_for():
+    """A Linear without bias and an Embedding write the same file: one array called weight."""
+    arrays = file(weight=(1000, 32))
+    with pytest.raises(eie.EieError, match=r"'weight' \(1000, 32\) may be an Embedding.*say --layers weight if it is"):
+        net(arrays)
+    assert shapes(net(arrays, layers="weight")) == {"net": (1000, 32)}
+    assert shapes(net(file(weight=(40, 30)))) == {"net": (40, 30)}
+
+
 # -- which way round --------------------------------------------------------------------------------------------------
 
 
@@ -369,13 +378,20 @@ def test_one_input_a_group_is_depthwise():
         ({"conv1.weight": (8, 1, 3, 3), "fc.weight": (10, 200)}, 1),
         ({"conv_dw.weight": (8, 1, 3, 3), "fc.weight": (10, 200)}, 8),
         ({"block.0.weight": (8, 1, 3, 3)}, 8),
-        ({"stem.weight": (8, 3, 3, 3), "b.weight": (8, 1, 3, 3)}, 1),
+        ({"a.conv.weight": (8, 3, 3, 3), "b.conv.weight": (8, 1, 3, 3)}, 8),
+        # By the alphabet in the middle of a U-Net, and the only one of its kind.
+        ({"down.conv.weight": (16, 8, 3, 3), "enter.conv.weight": (8, 1, 3, 3), "up.conv.weight": (8, 16, 3, 3)}, 1),
+        # Two alike are no entrance.
+        ({"a.conv.weight": (8, 1, 3, 3), "b.conv.weight": (8, 1, 3, 3)}, 8),
+        # Windows over the words of a text, side by side.
+        ({"convs.0.weight": (8, 1, 3, 30), "convs.1.weight": (8, 1, 4, 30)}, 1),
     ],
 )
-def test_the_first_convolution_may_read_one_channel(arrays, groups):
+def test_a_convolution_may_read_one_channel(arrays, groups):
     network = net({key: RNG.standard_normal(shape) for key, shape in arrays.items()})
-    first = next(layer for layer in network.layers if layer.geometry.takes_maps)
-    assert first.geometry.groups == groups
+    narrow = [layer for layer in network.layers if layer.geometry.takes_maps and layer.geometry.weight_shape[1] == 1]
+    assert narrow
+    assert {layer.geometry.groups for layer in narrow} == {groups}
 
 
 def test_recorded_pictures_of_one_channel_decide():

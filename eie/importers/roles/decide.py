@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from eie.errors import ModelError
 from eie.importers.roles.asked import Asked
 from eie.importers.roles.attention import Split, split
 from eie.importers.roles.embeddings import is_norm, table_role
@@ -24,6 +25,8 @@ from eie.importers.roles.records import Arrays, Decision, Group, Reading
 
 NOTHING_ASKED = Asked()
 _MOST_AXES = 4
+# Rows to columns. Layers that widen as much are heads, and a head has a name.
+_TALL = 16
 _HEADS = ("lm_head", "head", "embed_out", "output", "classifier", "decoder", "unembed")
 
 
@@ -46,7 +49,7 @@ def decide(
     Raises
     ------
     ModelError
-        If nothing in the file says which of two kinds a layer is; the text says how to answer.
+        If nothing in the file says which of two things an array is; the text says how to answer.
     """
     pieces = split(arrays)
     decisions, rest = _by_name(pieces, asked)
@@ -54,6 +57,8 @@ def decide(
     layers = []
     for group in joined.groups.values():
         role = _role(group, joined, pieces.arrays, stem=stem, asked=asked)
+        if role is None and not group.name and _may_be_a_table(group, pieces.arrays, asked):
+            raise ModelError(_question(str(group.main), pieces.arrays))
         if role is None:
             layers.append(group if group.name else replace(group, name=stem))
         else:
@@ -122,6 +127,23 @@ def _role(group: Group, joined: Joined, arrays: Arrays, *, stem: str, asked: Ask
 
 def _unnamed(array: NDArray[Any]) -> Decision:
     return Decision(role="unnamed" if array.ndim > 1 else "small")
+
+
+def _may_be_a_table(group: Group, arrays: Arrays, asked: Asked) -> bool:
+    """Say whether a weight without name and bias is as tall as an Embedding's alone: nothing else tells it apart."""
+    key = str(group.main)
+    if set(group.parts) != {"weight"} or arrays[key].ndim != 2 or asked.is_layer(key) or asked.is_transposed(key):
+        return False
+    rows, columns = arrays[key].shape
+    return rows >= _TALL * columns > 0
+
+
+def _question(key: str, arrays: Arrays) -> str:
+    rows, columns = arrays[key].shape
+    return (
+        f"{key!r} {(rows, columns)} may be an Embedding ({rows} rows that are looked up) or a Linear without bias "
+        f"({columns} to {rows}), and nothing says which: say --layers {key} if it is a layer"
+    )
 
 
 def _neither(group: Group, role: str, stem: str) -> dict[str, Decision]:

@@ -159,7 +159,7 @@ def must_ask(kernel: Kernel) -> bool:
 
 
 def depthwise(kernels: Sequence[Kernel], *, layers: int, single_channel: bool) -> tuple[list[Kernel], list[str]]:
-    """Give kernels (C, 1, k, k) a group for each channel, but for the first convolution over a picture of one channel.
+    """Give kernels (C, 1, k, k) a group for each channel, but for the convolution over a picture of one channel.
 
     Parameters
     ----------
@@ -173,28 +173,44 @@ def depthwise(kernels: Sequence[Kernel], *, layers: int, single_channel: bool) -
     tuple
         The kernels, and the names of those taken as reading one channel.
     """
+    narrow = [kernel for kernel in kernels if _is_narrow(kernel)]
     done: list[Kernel] = []
     first: list[str] = []
     for i, kernel in enumerate(kernels):
-        out, into = kernel.channels
         if kernel.known_groups:
             done.append(replace(kernel, groups=kernel.known_groups))
-        elif kernel.kind != "conv" or kernel.stated or not into == 1 < out or kernel.family == "keras":
+        elif not _is_narrow(kernel):
             done.append(kernel)
-        elif i == 0 and (single_channel or (layers > 1 and _begins(kernels))):
+        elif (single_channel and i == 0) or (layers > 1 and _begins(kernels, i, alone=len(narrow) == 1)):
             done.append(kernel)
             first.append(kernel.name)
         else:
-            done.append(replace(kernel, groups=out))
+            done.append(replace(kernel, groups=kernel.channels[0]))
     return done, first
 
 
-def _begins(kernels: Sequence[Kernel]) -> bool:
-    """Say whether the first kernel reads a picture: nothing shows that it is depthwise."""
-    kernel, *others = kernels
+def _is_narrow(kernel: Kernel) -> bool:
+    """Say whether a kernel's groups have one input each, and nothing says how many groups there are."""
+    out, into = kernel.channels
+    if kernel.kind != "conv" or kernel.stated or kernel.family == "keras" or not into == 1 < out:
+        return False
+    # A window of 4 x 300 runs over the words of a text, which is one channel.
+    return len(set(kernel.window)) == 1 or 1 in kernel.window
+
+
+def _begins(kernels: Sequence[Kernel], i: int, *, alone: bool) -> bool:
+    """Say whether a narrow kernel reads a picture: nothing shows that it is depthwise.
+
+    It stands first, or is the only one and the convolution before it gives another number of channels than it has.
+    """
+    kernel, channels = kernels[i], kernels[i].channels[0]
+    if kernel.says(_DEPTHWISE) or any(other.shape == kernel.shape for other in kernels if other is not kernel):
+        return False
     # Behind a depthwise convolution stands one that mixes its channels.
-    pointwise = bool(others) and set(others[0].window) == {1} and others[0].channels[1] == kernel.channels[0]
-    return not kernel.says(_DEPTHWISE) and not pointwise and all(other.shape != kernel.shape for other in others)
+    after = kernels[i + 1] if i + 1 < len(kernels) else None
+    if after is not None and set(after.window) == {1} and after.channels[1] == channels:
+        return False
+    return i == 0 or (alone and kernels[i - 1].made != channels)
 
 
 def _parent(name: str) -> str:

@@ -24,13 +24,13 @@ LAYER_WORDS = vocabulary(
 )
 # Where segments stand among their siblings, if the alphabet would put them otherwise; 50 is everything else.
 _RANKS = {
-    10: "stem conv_stem patch_embed patch_embedding embeddings",
+    10: "stem conv_stem conv_in conv_pre in_conv inc input patch_embed patch_embedding embeddings",
     41: "attn self_attn attention self_attention self crossattention sa",
-    42: "q_proj query q to_q wq c_attn in_proj q_lin gate_proj gate w1 c_fc fc_in dense_h_to_4h wi wi_0",
-    43: "k_proj key k to_k wk k_lin up_proj up w3 wi_1",
+    42: "q_proj query q to_q wq c_attn in_proj q_lin gate_proj w1 c_fc fc_in dense_h_to_4h wi wi_0",
+    43: "k_proj key k to_k wk k_lin up_proj w3 wi_1",
     44: "v_proj value v to_v wv v_lin",
     # Behind all others of its block, hence w2 here: the three of a gated network are numbered 1, 3, 2 as they run.
-    70: "o_proj o out_proj to_out wo out_lin down_proj down w2 c_proj fc_out dense_4h_to_h decoder",
+    70: "o_proj o out_proj to_out wo out_lin down_proj w2 c_proj fc_out dense_4h_to_h decoder",
     60: "mlp ffn feed_forward feedforward ffwd intermediate",
     80: "norm pooler",
     90: "head heads classifier lm_head logits output out fc predictions cls score embed_out",
