@@ -187,9 +187,10 @@ def test_a_lone_shard_says_so(tmp_path, with_index):
     path = saved(tmp_path, {"model.layers.0.mlp.up_proj.weight": normal(8, 4)}, name)
     if with_index:
         table = {"weight_map": {"x": "part-a.safetensors", "y": "part-b.safetensors"}}
-        (tmp_path / "model.safetensors.index.json").write_text(json.dumps(table))
+        (tmp_path / "x.index.json").write_text(json.dumps(table))
     notes = eie.load(path).notes
-    assert any("file 1 of 2 of a model: the layers in the others are not counted" in note for note in notes)
+    wanted = "x.index.json names part-a.safetensors as 1 of 2 files" if with_index else "is shard 1 of 2"
+    assert sum(wanted in note for note in notes) == 1
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"weight_map": 3}', "[" * 100000])

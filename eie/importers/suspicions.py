@@ -30,7 +30,7 @@ _MANY = 0.02
 # Left out of the typical size: an outlier of 1e4 would make all other weights small.
 _OUTLIERS = 1e-3
 _LOOKED_AT = 1 << 20
-_SHARD = re.compile(r"(?P<number>[0-9]{1,6})-of-(?P<count>[0-9]{1,6})")
+_SHARD = re.compile(r"[0-9]-of-[0-9]")
 _LARGEST_INDEX = 64 << 20
 
 
@@ -151,20 +151,13 @@ def vanishing(weights: Mapping[str, NDArray[Any]]) -> list[str]:
     return [f"weights that are zero in float32: {listed(counts)}"] if counts else []
 
 
-def lone_shard(path: Path) -> list[str]:
-    """Return a note if ``path`` is one of several files of a model, by its name or the index beside it."""
-    match = _SHARD.search(path.stem)
-    if match is not None and int(match["count"]) > 1:
-        return [_shard_note(path, f"{int(match['number'])} of {int(match['count'])}")]
-    for index in sorted(path.parent.glob("*.index.json")):
+def indexed_elsewhere(path: Path) -> list[str]:
+    """Return a note if an index beside ``path`` names it among others; names like 1-of-2 say it themselves."""
+    for index in () if _SHARD.search(path.stem) else sorted(path.parent.glob("*.index.json")):
         files = _indexed(index)
         if path.name in files and len(files) > 1:
-            return [_shard_note(path, f"1 of {len(files)}")]
+            return [f"{index.name} names {path.name} as 1 of {len(files)} files: give it for the whole model"]
     return []
-
-
-def _shard_note(path: Path, which: str) -> str:
-    return f"{path.name} is file {which} of a model: the layers in the others are not counted"
 
 
 def _indexed(index: Path) -> set[str]:

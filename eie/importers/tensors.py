@@ -37,7 +37,9 @@ from eie.model.trace import LayerTrace, Trace, class_labels
 _LABELS = "labels"
 
 
-def network_from(arrays: Arrays, name: str, source: str, asked: Asked = NOTHING_ASKED) -> Network:
+def network_from(
+    arrays: Arrays, name: str, source: str, asked: Asked = NOTHING_ASKED, *, upright: bool = False
+) -> Network:
     """Decide what each array is, and build the layers, in the order in which their names say that they run.
 
     Parameters
@@ -46,6 +48,8 @@ def network_from(arrays: Arrays, name: str, source: str, asked: Asked = NOTHING_
         The network's, and that of a layer whose arrays have no name of their own.
     asked
         What the user said of some arrays.
+    upright
+        Whether matrices are known to be (outputs, inputs).
 
     Raises
     ------
@@ -65,7 +69,7 @@ def network_from(arrays: Arrays, name: str, source: str, asked: Asked = NOTHING_
     # What no LSTM was to be made of comes back, to be listed.
     rest |= {key: array for key, array in weights.items() if key not in kept or key in aside}
     try:
-        reading = decide(rest, name, asked, samples, others=len(lstms))
+        reading = decide(rest, name, asked, samples, others=len(lstms), upright=upright)
     except ModelError as error:
         raise ModelError(f"{source}: {error}") from None
     if not reading.plans and not lstms:

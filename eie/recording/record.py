@@ -54,7 +54,7 @@ def record(
     recorder = Recorder(values=values)
     # Found, not loaded: onnxruntime reads the file itself.
     path = None if isinstance(model, Network) else find(model)
-    if path is not None and path.suffix == ".onnx":
+    if path is not None and path.suffix.lower() == ".onnx":
         from eie.recording.run_onnx import run_onnx
 
         run_onnx(path=path, samples=samples, batch=batch, recorder=recorder)

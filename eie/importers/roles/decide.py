@@ -31,7 +31,13 @@ _HEADS = ("lm_head", "head", "embed_out", "output", "classifier", "decoder", "un
 
 
 def decide(
-    arrays: Arrays, stem: str, asked: Asked = NOTHING_ASKED, samples: NDArray[Any] | None = None, *, others: int = 0
+    arrays: Arrays,
+    stem: str,
+    asked: Asked = NOTHING_ASKED,
+    samples: NDArray[Any] | None = None,
+    *,
+    others: int = 0,
+    upright: bool = False,
 ) -> Reading:
     """Decide what each array is, and how each layer is built.
 
@@ -45,6 +51,8 @@ def decide(
         Recorded inputs of the first layer, whose channels are evidence.
     others
         How many layers of the file are known already and not among ``arrays``.
+    upright
+        Whether the format says that matrices are (outputs, inputs) and kernels (out, in, rows, columns).
 
     Raises
     ------
@@ -57,7 +65,7 @@ def decide(
     layers = []
     for group in joined.groups.values():
         role = _role(group, joined, pieces.arrays, stem=stem, asked=asked)
-        if role is None and not group.name and _may_be_a_table(group, pieces.arrays, asked):
+        if role is None and not (group.name or upright) and _may_be_a_table(group, pieces.arrays, asked):
             raise ModelError(_question(str(group.main), pieces.arrays))
         if role is None:
             layers.append(group if group.name else replace(group, name=stem))
@@ -70,7 +78,7 @@ def decide(
     for group in layers:
         decisions |= {key: Decision(role="layer", layer=group.name, part=part) for part, key in group.parts.items()}
     decisions |= {key: _unnamed(pieces.arrays[key]) for key in joined.loose if key not in decisions}
-    file = File(split=pieces, stem=stem, asked=asked, joined=joined, samples=samples)
+    file = File(split=pieces, stem=stem, asked=asked, joined=joined, samples=samples, upright=upright)
     made, notes = plans(file, sorted(layers, key=lambda group: running(group.name)))
     for plan in made:
         norm = plan.norm
@@ -135,7 +143,7 @@ def _may_be_a_table(group: Group, arrays: Arrays, asked: Asked) -> bool:
     if set(group.parts) != {"weight"} or arrays[key].ndim != 2 or asked.is_layer(key) or asked.is_transposed(key):
         return False
     rows, columns = arrays[key].shape
-    return rows >= _TALL * columns > 0
+    return bool(rows >= _TALL * columns > 0)
 
 
 def _question(key: str, arrays: Arrays) -> str:
@@ -161,8 +169,14 @@ def _tied(layers: Sequence[Group], arrays: Arrays) -> list[Group]:
         for group in layers
         if set(group.parts) == {"weight"}
         and not _is_head(group)
-        and any(np.array_equal(head, arrays[group.parts["weight"]]) for head in heads if head.ndim == 2)
+        and any(_is_copy(head, arrays[group.parts["weight"]]) for head in heads)
     ]
+
+
+def _is_copy(head: NDArray[Any], other: NDArray[Any]) -> bool:
+    # Constants are alike without being copies.
+    alike = head.ndim == 2 and head.shape == other.shape and head.size > 0 and head.flat[0] == other.flat[0]
+    return bool(alike and np.array_equal(head, other) and (head != head.flat[0]).any())
 
 
 def _is_head(group: Group) -> bool:

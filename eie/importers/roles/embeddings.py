@@ -38,7 +38,7 @@ def table_role(owner: str, weight: NDArray[Any], biased: bool) -> str | None:
             return "embedding"
     last = words(path[-1])
     # T5 and BART call the table that encoder and decoder have in common just "shared".
-    if last <= _INDEXES or path[-1].lower() == "shared":
+    if (last and last <= _INDEXES) or path[-1].lower() == "shared":
         return "embedding"
     # relative_attention_bias of T5, user_bias of a recommender: a number for each index.
     return "position" if "bias" in last else None

@@ -16,7 +16,7 @@ from eie.importers.roles.records import Arrays, Group
 
 # Parts that only a batch normalisation has.
 STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
-_KERAS_NORM = re.compile(r"gamma|moving_(mean|var)")
+_KERAS_NORM = re.compile(r"gamma|moving_(mean|var)|batch_normalization")
 _UNNAMED = re.compile(r"arr_[0-9]+")
 
 

@@ -17,6 +17,7 @@ _TRANSPOSED = re.compile(r"transpose|conv_?trans|(^|[._])t(rans)?_?conv|deconv|c
 # Said of what enlarges a map, by a transposed convolution or by copying and a plain one: the first has even windows.
 _UP = re.compile(r"(^|[._])(ups?|upsample|upsampl(ing|er)s?)\d*([._]|$)")
 _DEPTHWISE = re.compile(r"depthwise|dw_?conv|conv_?dw|(^|[._])dw\d*([._]|$)|(^|[._])mixer\.conv1d$")
+_KERAS = re.compile(r"(^|[._])conv2d(_\d+)?$")
 _CONV = re.compile(r"conv|cnn|tdnn|stem|patch|features|downsample|shortcut|kernel|(^|\.)\d+$|^layer\d*$|^arr_\d+$|proj")
 _BILINEAR = re.compile(r"(^|[._])bil\d*([._]|$)|bilinear")
 # Windows have seldom more rows: what looks like (11, 11, 3, 96) is (rows, columns, in, out).
@@ -43,6 +44,8 @@ class Kernel:
         The kind that the user said.
     known_groups
         Where the file says how many, else 0.
+    upright
+        Whether the format says that outputs come first.
     kind, axes, groups
         What is decided.
     sure
@@ -58,6 +61,7 @@ class Kernel:
     before: int = 0
     stated: str | None = None
     known_groups: int = 0
+    upright: bool = False
     kind: Kind = "conv"
     axes: tuple[int, ...] = ()
     groups: int = 1
@@ -99,6 +103,8 @@ def read(kernel: Kernel) -> Kernel:
 
 def _is_window_first(kernel: Kernel) -> bool:
     """Say whether a kernel is stored (rows, columns, in, out)."""
+    if kernel.upright:
+        return False
     first, second, last = kernel.shape[0], kernel.shape[1], kernel.shape[-1]
     if FAMILIES[kernel.family].kernels == "HWIO":
         # A bias is believed before a name: not every "kernel" comes from Keras.
@@ -193,6 +199,9 @@ def _is_narrow(kernel: Kernel) -> bool:
     """Say whether a kernel's groups have one input each, and nothing says how many groups there are."""
     out, into = kernel.channels
     if kernel.kind != "conv" or kernel.stated or kernel.family == "keras" or not into == 1 < out:
+        return False
+    # Keras numbers a Conv2D so, and has a class and a name of their own for depthwise ones.
+    if kernel.says(_KERAS) and not kernel.says(_DEPTHWISE):
         return False
     # A window of 4 x 300 runs over the words of a text, which is one channel.
     return len(set(kernel.window)) == 1 or 1 in kernel.window

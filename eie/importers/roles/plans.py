@@ -36,6 +36,7 @@ class File:
     asked: Asked
     joined: Joined
     samples: NDArray[Any] | None
+    upright: bool
 
     @property
     def arrays(self) -> Arrays:
@@ -101,7 +102,7 @@ def _flipped(file: File, layers: Sequence[Group], sizes: Mapping[str, int]) -> t
             matrices.append(
                 Matrix(name=group.name, family=group.family, shape=(shape[0], shape[1]), outputs=sizes[group.name])
             )
-    flipped, notes = stored_inputs_first(matrices)
+    flipped, notes = (set[str](), list[str]()) if file.upright else stored_inputs_first(matrices)
     # Stated last: it says how they are stored, not that what was decided is to be turned.
     flipped |= {
         group.name
@@ -148,6 +149,7 @@ def _kernel(file: File, group: Group, outputs: int, before: int) -> Kernel:
         before=before,
         stated=stated,
         known_groups=file.split.groups.get(key, 0),
+        upright=file.upright,
     )
 
 

@@ -1,6 +1,6 @@
 """Wrappers that tools put before names: taken off once a file.
 
-Comes in: named arrays. Goes out: the same under the names that the model's author gave. Read by `state_dict` and by
+Comes in: names of arrays. Goes out: those that the model's author gave. Read by `state_dict` and by
 whatever looks a name up that may have been written down with its wrapper.
 """
 
@@ -8,11 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import TypeVar
 
 from eie.importers.roles.names import RECORDED
-
-Value = TypeVar("Value")
 
 # Segments of torch.compile, FSDP, activation checkpointing and DeepSpeed, wherever in a name they stand.
 _INSIDE = ("_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module", "_forward_module")
@@ -27,26 +24,18 @@ _HUGGING_FACE = re.compile(r"model\.(?:layers|embed_tokens|encoder|decoder|norm|
 def stripped(names: Iterable[str]) -> dict[str, str]:
     """Return what every name of a file becomes without wrappers.
 
-    Names that would become equal keep what tells them apart.
+    Names that would become equal keep what tells them apart; a network that eie wrote says itself what its arrays are
+    called, and recorded inputs are in no module.
     """
-    bare_names = {name: name for name in names}
+    kept = {name: name for name in names}
+    if "eie.network" in kept:
+        return kept
+    bare_names = {name: name for name in kept if name not in (*RECORDED, "labels")}
     for rule in (_without_inside, _without_kinds, _without_before):
         # More than once: a wrapper may be wrapped.
         while (shorter := rule(bare_names)) != bare_names and len(set(shorter.values())) == len(shorter):
             bare_names = shorter
-    return bare_names
-
-
-def strip(arrays: Mapping[str, Value]) -> tuple[dict[str, Value], list[str]]:
-    """Take wrappers off; a note says which."""
-    # A network that eie wrote says itself what its arrays are called; recorded inputs are in no module.
-    if "eie.network" in arrays:
-        return dict(arrays), []
-    recorded = {name: name for name in arrays if name in (*RECORDED, "labels")}
-    bare_names = stripped(name for name in arrays if name not in recorded) | recorded
-    example = next((name for name, short in sorted(bare_names.items()) if name != short), None)
-    note = [] if example is None else [f"names without their wrapper: {example} is {bare_names[example]}"]
-    return {bare_names[name]: array for name, array in arrays.items()}, note
+    return kept | bare_names
 
 
 def without_wrappers(name: str) -> list[str]:
