@@ -8,20 +8,23 @@ from __future__ import annotations
 import difflib
 import os
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, fields, replace
 from importlib import import_module
 from pathlib import Path
 
 from eie.errors import ModelError
 from eie.formats.files import file_sha256, regular_file
 from eie.importers.options import Unsupported
+from eie.importers.roles.asked import Asked
+from eie.importers.suspicions import near_zero, prune_below
 from eie.model.network import Network
 
+_GLOBS = tuple(option.name for option in fields(Asked))
 # Suffix: module with a function ``read``, and which options of `load` it takes.
 # Names, not functions: onnx, pydantic and the like are imported only for a file that needs them.
-_STATE_DICT = ("state_dict", ("mask", "merge_lora"))
-_CHECKPOINT = ("state_dict", ("mask", "merge_lora", "key"))
-_MATRIX = ("state_dict", ("mask",))
+_STATE_DICT = ("state_dict", ("mask", "merge_lora", *_GLOBS))
+_CHECKPOINT = ("state_dict", ("mask", "merge_lora", "key", *_GLOBS))
+_MATRIX = ("state_dict", ("mask", *_GLOBS))
 _FOLDER, _INDEX = "a folder", ".index.json"
 _READERS: dict[str, tuple[str, tuple[str, ...]]] = {
     ".toml": ("toml", ("mask",)),
@@ -46,6 +49,8 @@ _READERS: dict[str, tuple[str, tuple[str, ...]]] = {
     ".smtx": ("smtx", ()),
     ".csv": ("topology", ()),
 }
+# What says the same in a kind of file that does not take an option.
+_INSTEAD = {".toml": ': a .toml model names each layer\'s arrays, and order = "in,out" says how they are stored'}
 _PACKAGE = Path(__file__).parent.parent
 
 
@@ -58,6 +63,10 @@ def load(
     input_shape: Sequence[int] | None = None,
     key: str | None = None,
     merge_lora: str | Path | None = None,
+    layers: str | Sequence[str] | None = None,
+    exclude: str | Sequence[str] | None = None,
+    transpose: str | Sequence[str] | None = None,
+    threshold: float | None = None,
 ) -> Network:
     """Read a network.
 
@@ -80,6 +89,15 @@ def load(
         Which state dict to take of a PyTorch file that holds several, as ``"net"`` or ``"ema"``.
     merge_lora
         A LoRA adapter, its folder or file of weights, to be merged into a state dict.
+    layers
+        Globs of array or layer names in a state dict that are layers, whatever their names say; ``"GLOB=KIND"`` also
+        says which kind: linear, conv, depthwise, transposed or bilinear. The others are decided as usual.
+    exclude
+        Globs of what is no layer, unless ``layers`` names it.
+    transpose
+        Globs of what is stored (inputs, outputs), or of kernels that are a transposed convolution's.
+    threshold
+        Smaller weights are pruned, in a file of any kind whose weights are not shared.
 
     Returns
     -------
@@ -98,13 +116,21 @@ def load(
     asked: dict[str, object] = {name: Path(file) for name, file in files.items() if file is not None}
     plain = {"unsupported": unsupported, "input_shape": input_shape, "key": key}
     asked |= {name: value for name, value in plain.items() if value is not None}
+    # The command line gives an empty list where an option is not there.
+    globs = asdict(Asked.of(layers, exclude, transpose))
+    asked |= {name: value for name, value in globs.items() if value}
     # Refused rather than passed over: a mask that is not used would go unnoticed, and every number be another.
     for name in asked:
         if name not in takes:
             kinds = ", ".join(suffix for suffix, (_, taken) in _READERS.items() if name in taken)
             what = kind if kind == _FOLDER else f"{kind} files"
-            raise ModelError(f"{path}: {name} does not apply to {what}, only to {kinds}")
+            instead = _INSTEAD.get(kind, "") if name in globs else ""
+            raise ModelError(f"{path}: {name} does not apply to {what}, only to {kinds}{instead}")
     network: Network = import_module(f"eie.importers.{module}").read(path, **asked)
+    if threshold is not None:
+        network = prune_below(network, threshold)
+    else:
+        network = replace(network, notes=(*network.notes, *near_zero(network)))
     # Hashed here, once for all readers, unless the reader took the hash of something else.
     return network if network.sha256 else replace(network, sha256=file_sha256(path))
 
@@ -130,6 +156,17 @@ def find(path: str | Path) -> Path:
         raise ModelError(import_module("eie.importers.unread").refusal(path, ", ".join(_suffixes())))
     regular_file(path, ModelError)
     return path
+
+
+def takes(path: str | Path, option: str) -> bool:
+    """Say whether `load` takes an option for a file of this kind.
+
+    Raises
+    ------
+    ModelError
+        As `find`.
+    """
+    return option in _READERS[_kind(find(path))][1]
 
 
 def _kind(path: Path) -> str:

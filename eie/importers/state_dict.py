@@ -7,7 +7,7 @@ name arrays in such a file.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -19,13 +19,11 @@ from eie.importers.containers import read_container
 from eie.importers.layouts import plain_weights
 from eie.importers.quantised import dequantise
 from eie.importers.quantised.group import Hints
+from eie.importers.roles.asked import Asked
+from eie.importers.roles.prefixes import stripped
+from eie.importers.suspicions import indexed_elsewhere
 from eie.importers.tensors import network_from
 from eie.model.network import Layer, Network
-
-# Put into names by torch.compile, FSDP and activation checkpointing, wherever in the module they were applied.
-_WRAPPERS = ("_orig_mod.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module.")
-# Put before every name by DataParallel.
-_PARALLEL = "module."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,15 +51,26 @@ class Weights:
     upright: bool = False
 
 
-def read(path: Path, mask: Path | None = None, key: str | None = None, merge_lora: Path | None = None) -> Network:
-    """Read a network from ``path``; `tensors` says which names are understood."""
+def read(
+    path: Path,
+    mask: Path | None = None,
+    key: str | None = None,
+    merge_lora: Path | None = None,
+    *,
+    layers: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    transpose: Sequence[str] = (),
+) -> Network:
+    """Read a network from ``path``; `eie.importers.roles` decides what each array is, the globs go before it."""
+    asked = Asked.of(layers, exclude, transpose)
     weights = read_all(path, mask, key=key, merge_lora=merge_lora)
     name = hugging_face.model_name(path)
-    network = network_from(weights.arrays, name, path.name or name, upright=weights.upright)
-    layers = tuple(_with_width(layer, weights.stored_bits) for layer in network.layers)
+    network = network_from(weights.arrays, name, path.name or name, asked, upright=weights.upright)
+    made = tuple(_with_width(layer, weights.stored_bits) for layer in network.layers)
     # One file is hashed by `load`, as for every other reader.
     sha256 = network.sha256 if weights.files == (path,) else file_sha256(*weights.files)
-    return replace(network, layers=layers, notes=(*weights.notes, *network.notes), sha256=sha256)
+    elsewhere = indexed_elsewhere(path) if weights.files == (path,) else []
+    return replace(network, layers=made, notes=(*weights.notes, *elsewhere, *network.notes), sha256=sha256)
 
 
 def _with_width(layer: Layer, stored_bits: Mapping[str, float]) -> Layer:
@@ -148,17 +157,13 @@ def _joined(contents: Contents, more: Contents, shard: Path) -> Contents:
 
 
 def _unwrapped(contents: Contents) -> Contents:
-    names = {name: name for name in contents.arrays}
-    for wrapper in _WRAPPERS:
-        names = {name: short.replace(wrapper, "") for name, short in names.items()}
-    # Only if all have it: a model may have a part of that name.
-    while names and all(short.startswith(_PARALLEL) for short in names.values()):
-        names = {name: short.removeprefix(_PARALLEL) for name, short in names.items()}
-    # Two names that would become one stay as they are.
-    if len(set(names.values())) < len(names):
-        return contents
+    """Take wrappers off the names: of a model and its masks, only one may have been compiled or distributed."""
+    names = stripped(contents.arrays)
+    example = next((name for name in sorted(names) if name != names[name]), None)
+    note = () if example is None else (f"names without their wrapper: {example} is {names[example]}",)
     return replace(
         contents,
         arrays={names[name]: array for name, array in contents.arrays.items()},
         bits={names.get(name, name): bits for name, bits in contents.bits.items()},
+        notes=(*contents.notes, *note),
     )
