@@ -65,7 +65,7 @@ def decode(parts: Arrays, hints: Hints) -> Decoded:
     weights -= np.ascontiguousarray(zeros.T).take(group_of, axis=1)
     weights *= np.ascontiguousarray(scales.T).take(group_of, axis=1)
     size = "a row" if n_groups == 1 else f"a group of {-(-inputs // n_groups)}"
-    return Decoded(weights=weights, how=f"{bits} bits, {1 << bits} levels {size}{order}", remarks=remarks)
+    return Decoded(weights=weights, how=f"{bits} bits, {1 << bits} levels {size}{order}", remarks=remarks, upright=True)
 
 
 def _bits(packed_zeros: NDArray[Any], outputs: int, hints: Hints) -> int:
