@@ -97,6 +97,21 @@ def labelled_network(model: str, trace_file: str | None, how: Mapping[str, Any],
     return replace(network, trace=trace)
 
 
+def chosen_layers(model: str, options: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Return which layers a study may touch, and how the model is read.
+
+    ``--layers`` means both: in a state dict these arrays are layers, and in any model the study touches them alone.
+    """
+    from eie.importers import takes
+
+    globs, how = options["layers"], how_to_read(options)
+    if len(globs) > 1:
+        raise click.UsageError("--layers: one pattern says which layers are chosen, as in conv*")
+    if globs and not takes(model, "layers"):
+        how = {**how, "layers": ()}
+    return (globs[0].partition("=")[0] if globs else "*"), how
+
+
 def trainer_on(data: str | Path | None, progress: Progress, training: Training | None = None) -> Trainer | None:
     """Return what trains on an IDX data set, or None without one."""
     if data is None:
@@ -110,13 +125,15 @@ def trainer_on(data: str | Path | None, progress: Progress, training: Training |
     return Trainer(train_set=train, test_set=test, training=training or Training(), progress=progress.stage)
 
 
-def study_inputs(model: str, options: Mapping[str, Any], progress: Progress) -> tuple[Network, dict[str, Any]]:
+def study_inputs(
+    model: str, options: Mapping[str, Any], progress: Progress, how: Mapping[str, Any] | None = None
+) -> tuple[Network, dict[str, Any]]:
     """Read what a study asks for: the network with its inputs; EIE's spec, what trains on ``--data``, and how long."""
     from eie.spec import load_spec
 
     spec = load_spec(options["spec_name"] or "EIE_64PE", options["overrides"])
     progress.stage(f"reading {model}")
-    network = labelled_network(model, options["trace_file"], how_to_read(options))
+    network = labelled_network(model, options["trace_file"], how_to_read(options) if how is None else how)
     trainer = trainer_on(options["data"], progress)
     # 0 is an answer too: data to measure on, without training.
     asked = EPOCHS if options["epochs"] is None else options["epochs"]

@@ -20,7 +20,8 @@ from eie.cli.simulate import run_options, simulated
 def run(model: str, winograd: bool, **options: Any) -> None:
     """Compile MODEL, simulate it and print one row a layer.
 
-    MODEL is a .toml, .npz, .safetensors, .onnx, .pt, .net or .smtx file, or the name of a shipped model.
+    MODEL is a .toml, .npz, .safetensors, .onnx, .pt, .keras, .net, .smtx or .mtx file, a folder of .safetensors
+    files, or the name of a shipped model.
     """
     from eie.cli.inputs import announce_compilation, lowering, read_inputs, stderr
     from eie.cli.progress import Progress

@@ -155,8 +155,14 @@ def _layer(arrays: Mapping[str, NDArray[Any]], entry: Mapping[str, Any]) -> Laye
     if weights.shape != shape.weight_shape == shape.matrix_shape and entry["geometry"] is not None:
         raise ValueError(f"layer {name!r} has a matrix of shape {weights.shape}, not {shape.matrix_shape}")
     layer = Layer.of_geometry(name=name, weights=weights, bias=bias, geometry=shape, codebook=codebook)
-    # Set behind: `of_geometry` knows weights, these two are the network's.
-    return replace(layer, relu=bool(entry["relu"]), synthetic=bool(entry["synthetic"]))
+    # Set behind: `of_geometry` knows weights, these are the network's.
+    bits = entry.get("stored_bits")
+    return replace(
+        layer,
+        relu=bool(entry["relu"]),
+        synthetic=bool(entry["synthetic"]),
+        stored_bits=None if bits is None else float(bits),
+    )
 
 
 def _under(prefix: str, arrays: Mapping[str, NDArray[Any]]) -> Arrays:

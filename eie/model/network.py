@@ -47,6 +47,9 @@ class Layer(View):
         Whether the weights were drawn at random; every report says so.
     geometry
         What the matrix is the lowered form of; `Linear`, as large as the matrix, for a fully connected layer.
+    stored_bits
+        Bits a weight took in the file it was dequantised from, scales included; None for weights that came as floats.
+        Sizes count it in the place of 32.
     """
 
     name: str
@@ -57,6 +60,7 @@ class Layer(View):
     relu: bool = False
     synthetic: bool = False
     geometry: Geometry = LINEAR
+    stored_bits: float | None = None
 
     def __post_init__(self) -> None:
         _name(self.name)

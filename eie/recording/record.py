@@ -58,7 +58,7 @@ def record(
     layout, recorder = checked_layout(layout), Recorder(values=values)
     # Found, not loaded: onnxruntime reads the file itself.
     path = None if isinstance(model, Network) else find(model)
-    if path is not None and path.suffix == ".onnx":
+    if path is not None and path.suffix.lower() == ".onnx":
         from eie.recording.run_onnx import run_onnx
 
         run_onnx(path=path, samples=samples, batch=batch, recorder=recorder, layout=layout)
