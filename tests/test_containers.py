@@ -181,6 +181,13 @@ class TestNames:
         np.savez(tmp_path / "a.npz", **{name: MLP[plain] for name, plain in names.items()})
         assert same(eie.load(tmp_path / "a.npz"))
 
+    def test_a_trace_of_the_bare_model_fits_the_compiled_one(self, tmp_path, cli):
+        np.savez(tmp_path / "a.npz", **{f"_orig_mod.{name}": array for name, array in MLP.items()})
+        layers = {"0": eie.LayerTrace.from_dense(np.ones((2, 8))), "2": eie.LayerTrace.from_dense(np.ones((2, 6)))}
+        eie.Trace(layers=layers, source="test").save(tmp_path / "t.npz")
+        code, out, _ = cli("run", "a.npz", "--trace", "t.npz", "--set", "n_pe=4")
+        assert (code, "2 samples" in out) == (0, True)
+
     def test_a_part_that_is_called_module(self, tmp_path):
         np.savez(tmp_path / "a.npz", **{"module.weight": np.ones((2, 2)), "head.weight": np.ones((2, 2))})
         assert {layer.name for layer in eie.load(tmp_path / "a.npz").layers} == {"module", "head"}
@@ -500,14 +507,19 @@ class TestLora:
         assert f"a LoRA adapter alone (2 factors), no model: give the model and --merge-lora {file}" in err
         assert cli("run", str(model), "--merge-lora", str(tmp_path / "lora"), "--set", "n_pe=4")[0] == 0
 
-    def test_factors_beside_their_weights(self, tmp_path):
-        arrays = MLP | {
-            "0.lora_A.default.weight": np.ones((2, 8), np.float32),
-            "0.lora_B.default.weight": np.ones((6, 2)),
-        }
-        np.savez(tmp_path / "m.npz", **arrays)
-        with pytest.raises(eie.EieError, match=r"2 LoRA factors beside the weights .*merge_and_unload\(\)"):
-            eie.load(tmp_path / "m.npz")
+    def test_factors_beside_their_weights_are_left_out(self, tmp_path):
+        factors = {"0.lora_A.default.weight": np.ones((2, 8)), "0.lora_B.default.weight": np.ones((6, 2))}
+        np.savez(tmp_path / "m.npz", **MLP, **factors)
+        net = eie.load(tmp_path / "m.npz")
+        assert same(net)
+        assert any("low-rank factors that are not merged" in note for note in net.notes)
+
+    def test_a_model_that_was_wrapped(self, tmp_path):
+        wrapped = {"0.base_layer.weight": MLP["0.weight"], "2.weight": MLP["2.weight"]}
+        save_file(wrapped, tmp_path / "m.safetensors")
+        first, second = self.adapter(tmp_path / "lora")
+        weights = read_all(tmp_path / "m.safetensors", merge_lora=tmp_path / "lora").arrays["0.base_layer.weight"]
+        assert np.allclose(weights, MLP["0.weight"] + 3 * second @ first, atol=1e-6)
 
     @pytest.mark.parametrize(
         ("head", "config", "text"),

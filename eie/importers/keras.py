@@ -36,13 +36,6 @@ _VARIABLES = {
     "lstm": ("kernel", "recurrent_kernel", "bias"),
     "embedding": ("embeddings",),
 }
-_RENAMED = {
-    "bias": "bias",
-    "gamma": "weight",
-    "beta": "bias",
-    "moving_mean": "running_mean",
-    "moving_variance": "running_var",
-}
 _MEMBER = "model.weights.h5"
 _CONFIG = "config.json"
 _LARGEST_CONFIG = 64 << 20
@@ -187,7 +180,8 @@ def _turned(kind: str, variables: Mapping[str, NDArray[Any]]) -> dict[str, NDArr
     if kind in ("lstm", "gru", "simple_rnn"):
         return _recurrent(variables)
     if kind == "batch_normalization" and len(variables) == 4:
-        return {_RENAMED[part]: array for part, array in variables.items() if part in _RENAMED}
+        # Under their own names, by which they are told from PyTorch's, whose default epsilon is another.
+        return dict(variables)
     if kind == "separable_conv2d":
         return _separable(variables)
     if kind == "depthwise_conv2d":

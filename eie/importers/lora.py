@@ -43,25 +43,18 @@ class Merged:
 
 
 def refuse_adapter(arrays: Mapping[str, NDArray[Any]], path: Path) -> None:
-    """Refuse a file of nothing but an adapter, and one with factors beside its weights: neither is the model that runs.
+    """Refuse a file of nothing but an adapter: its factors are no layers. Beside weights, roles leave them out.
 
     Raises
     ------
     ModelError
-        With the way out of each.
+        With the way out.
     """
     factors = [name for name in arrays if _FACTOR.fullmatch(name)]
-    if not factors:
-        return
-    others = [name for name, array in arrays.items() if array.ndim >= 2 and name not in factors]
-    if not others:
+    if factors and not any(array.ndim >= 2 and name not in factors for name, array in arrays.items()):
         raise ModelError(
             f"{path}: a LoRA adapter alone ({len(factors)} factors), no model: give the model and --merge-lora {path}"
         )
-    raise ModelError(
-        f"{path}: holds {len(factors)} LoRA factors beside the weights they change ({factors[0]}): save the model "
-        "merged: model.merge_and_unload().save_pretrained(path)"
-    )
 
 
 def merge(arrays: Mapping[str, NDArray[Any]], adapter: Path, source: str) -> Merged:
@@ -145,9 +138,12 @@ def _pairs(arrays: Mapping[str, NDArray[Any]]) -> tuple[dict[str, _Pair], list[s
 
 def _target(head: str, arrays: Mapping[str, NDArray[Any]]) -> str:
     """Find the weight that a pair changes; model and adapter may have been wrapped differently."""
-    name = f"{head.removeprefix('base_model.model.')}.weight"
-    if name in arrays:
-        return name
+    layer = head.removeprefix("base_model.model.")
+    name = f"{layer}.weight"
+    # PEFT calls the weight so where it has put its own module around the layer.
+    for exact in (name, f"{layer}.base_layer.weight"):
+        if exact in arrays:
+            return exact
     fitting = [other for other in arrays if other.endswith(f".{name}") or name.endswith(f".{other}")]
     if len(fitting) != 1:
         raise ModelError(f"changes {name!r}, and {len(fitting)} weights are called so: is it the model that it adapts?")

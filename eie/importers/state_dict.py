@@ -123,7 +123,7 @@ def read_all(
         notes=tuple(notes),
         stored_bits=floats.stored_bits,
         files=files,
-        upright=contents.upright or bool(floats.stored_bits),
+        upright=contents.upright or floats.upright,
     )
 
 

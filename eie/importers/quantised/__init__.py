@@ -51,10 +51,14 @@ _LISTED = 6
 
 @dataclass(frozen=True, kw_only=True)
 class Dequantised:
-    """Plain arrays, bits a weight took in the file by name of the array, and notes."""
+    """Plain arrays, bits a weight took in the file by its name, and notes.
+
+    ``upright`` says whether a format was among them that fixes the order of axes, (outputs, inputs).
+    """
 
     arrays: Arrays
     stored_bits: dict[str, float]
+    upright: bool
     notes: tuple[str, ...]
 
 
@@ -74,6 +78,7 @@ def dequantise(arrays: Mapping[str, NDArray[Any]], hints: Hints, source: str) ->
     left, element_bits = dict(arrays), dict(hints.bits)
     stored: dict[str, float] = {}
     told: dict[str, list[str]] = {}
+    upright = False
     for form in FORMATS:
         known = replace(hints, bits=element_bits)
         for group in _groups(form, left, known, source=source):
@@ -85,6 +90,7 @@ def dequantise(arrays: Mapping[str, NDArray[Any]], hints: Hints, source: str) ->
             stored[group.weight] = stored.get(group.weight, 0.0) + size / decoded.weights.size
             if kept_as is not None and not decoded.is_final:
                 element_bits[group.weight] = kept_as
+            upright = upright or decoded.upright
             for what in (f"dequantised from {form.NAME} ({decoded.how}", *decoded.remarks):
                 told.setdefault(what, []).append(group.weight)
     _refuse_unread(left, source)
@@ -94,7 +100,7 @@ def dequantise(arrays: Mapping[str, NDArray[Any]], hints: Hints, source: str) ->
     notes = [_note(what, names, stored) for what, names in told.items()]
     if dropped:
         notes.append(f"scales of activations left out: {_listed(dropped)}")
-    return Dequantised(arrays=left, stored_bits=stored, notes=tuple(notes))
+    return Dequantised(arrays=left, stored_bits=stored, upright=upright, notes=tuple(notes))
 
 
 def _groups(form: Format, left: Arrays, hints: Hints, *, source: str) -> list[Group]:

@@ -54,7 +54,8 @@ def decode(parts: Arrays, hints: Hints) -> Decoded:  # noqa: ARG001 - nothing el
     weights = codes.astype(np.float32)
     weights -= np.repeat(zeros, each, axis=0)
     weights *= np.repeat(scales, each, axis=0)
-    return Decoded(weights=np.ascontiguousarray(weights.T), how=f"{_BITS} bits, {1 << _BITS} levels a group of {each}")
+    how = f"{_BITS} bits, {1 << _BITS} levels a group of {each}"
+    return Decoded(weights=np.ascontiguousarray(weights.T), how=how, upright=True)
 
 
 def _in_order(words: NDArray[Any], outputs: int) -> NDArray[np.uint8]:

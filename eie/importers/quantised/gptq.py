@@ -61,10 +61,11 @@ def decode(parts: Arrays, hints: Hints) -> Decoded:
     group_of, order = _groups(parts.get("g_idx"), inputs, n_groups)
     # (outputs, inputs) at once, to be multiplied in place: this is the large one.
     weights = codes.astype(np.float32)
-    weights -= zeros.T[:, group_of]
-    weights *= scales.T[:, group_of]
+    # Rows first: gathered out of a transposed view it takes five times as long.
+    weights -= np.ascontiguousarray(zeros.T).take(group_of, axis=1)
+    weights *= np.ascontiguousarray(scales.T).take(group_of, axis=1)
     size = "a row" if n_groups == 1 else f"a group of {-(-inputs // n_groups)}"
-    return Decoded(weights=weights, how=f"{bits} bits, {1 << bits} levels {size}{order}", remarks=remarks)
+    return Decoded(weights=weights, how=f"{bits} bits, {1 << bits} levels {size}{order}", remarks=remarks, upright=True)
 
 
 def _bits(packed_zeros: NDArray[Any], outputs: int, hints: Hints) -> int:

@@ -46,13 +46,15 @@ class Group:
 class Decoded:
     """Weights, what to say of how they were stored, remarks on this file.
 
-    ``is_final`` is false where only the pattern was undone: what was kept may be quantised itself.
+    ``is_final`` is false where only the pattern was undone: what was kept may be quantised itself. ``upright`` says
+    that the format fixes the order of axes, and the weights are (outputs, inputs).
     """
 
     weights: NDArray[Any]
     how: str
     remarks: tuple[str, ...] = ()
     is_final: bool = True
+    upright: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -59,6 +59,8 @@ def decode(parts: Arrays, hints: Hints) -> Decoded:  # noqa: ARG001 - the class 
 
 
 def _class(hints: Hints, name: str) -> str:
-    text = hints.texts.get(name)
+    # The header keeps a wrapper's prefix that the arrays have lost.
+    texts = [text for key, text in hints.texts.items() if key == name or key.endswith(f".{name}")]
+    text = texts[0] if len(texts) == 1 else None
     kind = read_json(text, name, ModelError).get("_type") if text is not None else None
     return kind if isinstance(kind, str) else "tensor of unknown class"
