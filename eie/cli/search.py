@@ -59,7 +59,7 @@ def search(model: str, **options: Any) -> None:
     announce_compilation()
     with Progress(stderr()) as progress:
         layers, reading = chosen_layers(model, options)
-        network, how = study_inputs(model, options, progress, reading)
+        network, how = study_inputs(model, options, progress, how=reading)
         answer = look(
             network,
             # Under the names of the function's own parameters.

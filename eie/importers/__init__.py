@@ -131,7 +131,8 @@ def load(
     network: Network = import_module(f"eie.importers.{module}").read(path, **asked)
     if threshold is not None:
         network = prune_below(network, threshold)
-    else:
+    # A network that eie wrote keeps the source it had, and its notes as they were written.
+    elif network.source == path.name:
         network = replace(network, notes=(*network.notes, *near_zero(network)))
     # Hashed here, once for all readers, unless the reader took the hash of something else.
     return network if network.sha256 else replace(network, sha256=file_sha256(path))

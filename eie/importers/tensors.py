@@ -69,7 +69,7 @@ def network_from(
     # What no LSTM was to be made of comes back, to be listed.
     rest |= {key: array for key, array in weights.items() if key not in kept or key in aside}
     try:
-        reading = decide(rest, name, asked, samples, others=len(lstms), upright=upright)
+        reading = decide(rest, name, asked=asked, samples=samples, others=len(lstms), upright=upright)
     except ModelError as error:
         raise ModelError(f"{source}: {error}") from None
     if not reading.plans and not lstms:
@@ -87,7 +87,7 @@ def network_from(
         name=name,
         layers=tuple(layers),
         sequential=sequential,
-        trace=_trace(recorded, samples, layers[0], source),
+        trace=_trace(layers[0], recorded, samples=samples, source=source),
         source=source,
         notes=(*notes, *more, *identical(weights_of, tables), *vanishing(weights_of)),
     )
@@ -124,7 +124,7 @@ def _layer(plan: Plan, arrays: Arrays, source: str) -> Layer:
     codebook, bias = (parts["codebook"], parts.get("bias_codes")) if coded else (None, parts.get("bias"))
     weights = parts["codes" if coded else "weight"].transpose(plan.axes)
     if plan.norm is not None:
-        weights, bias = _folded(plan, weights, bias, arrays)
+        weights, bias = _folded(plan, arrays, weights=weights, bias=bias)
     if plan.kind == "bilinear":
         # Each output sums over all pairs of its two inputs: a matrix over their outer product.
         weights = weights.reshape(len(weights), -1)
@@ -162,7 +162,7 @@ def _turned(weights: NDArray[Any], groups: int) -> tuple[NDArray[Any], Conv2d | 
 
 
 def _folded(
-    plan: Plan, weights: NDArray[Any], bias: NDArray[Any] | None, arrays: Arrays
+    plan: Plan, arrays: Arrays, *, weights: NDArray[Any], bias: NDArray[Any] | None
 ) -> tuple[NDArray[Any], NDArray[Any]]:
     assert plan.norm is not None
     scale, shift = scale_and_shift(plan.norm, arrays)
@@ -195,7 +195,7 @@ def _chained(layers: Sequence[Layer]) -> tuple[list[Layer], bool, list[str]]:
 
 
 def _trace(
-    recorded: Mapping[str, NDArray[Any]], samples: NDArray[Any] | None, first: Layer, source: str
+    first: Layer, recorded: Mapping[str, NDArray[Any]], *, samples: NDArray[Any] | None, source: str
 ) -> Trace | None:
     """Return the recorded inputs of the first layer, with their labels."""
     if samples is None:

@@ -18,7 +18,7 @@ _APART = ("q_proj_weight", "k_proj_weight", "v_proj_weight")
 _DEPTHWISE, _POINTWISE = "depthwise_kernel", "pointwise_kernel"
 
 
-@dataclass
+@dataclass(frozen=True, eq=False)
 class Split:
     """Arrays after splitting.
 

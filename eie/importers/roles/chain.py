@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from string import ascii_lowercase
 
 from eie.importers.roles.names import running, segments, vocabulary
 
@@ -24,8 +25,8 @@ _FEWEST = 2
 def numbering(names: Sequence[str]) -> str | None:
     """Return how names are numbered through, as ``fc1, fc2, fc3``, or None if they are not one row.
 
-    One row is: the same name but for one number (Keras leaves out the first), each number once; the last layer may be
-    called ``output``, ``head`` or the like instead.
+    One row is: the same name but for one number (Keras leaves out the first), each number once, or ``a, b, c`` and so
+    on from a; the last layer may be called ``output``, ``head`` or the like instead.
     """
     ordered = sorted(names, key=running)
     if any(is_parallel(name) for name in ordered):
@@ -33,7 +34,7 @@ def numbering(names: Sequence[str]) -> str | None:
     numbered = ordered
     if len(ordered) > _FEWEST and segments(ordered[-1])[-1].lower() in _LAST:
         numbered = ordered[:-1]
-    if len(numbered) < _FEWEST or not _differ_in_one_number(numbered):
+    if len(numbered) < _FEWEST or not (_differ_in_one_number(numbered) or _are_lettered(numbered)):
         return None
     return ", ".join(ordered if len(ordered) <= 4 else [*ordered[:2], "...", ordered[-1]])
 
@@ -53,6 +54,11 @@ def _differ_in_one_number(names: Sequence[str]) -> bool:
     if len(set(texts)) != 1 or len(set(numbers)) != len(numbers):
         return False
     return sum(len(set(column)) > 1 for column in zip(*numbers, strict=True)) == 1
+
+
+def _are_lettered(names: Sequence[str]) -> bool:
+    heads, letters = zip(*(name.rpartition(".")[::2] for name in names), strict=True)
+    return len(set(heads)) == 1 and "".join(letters).lower() == ascii_lowercase[: len(letters)]
 
 
 def _taken_apart(name: str) -> tuple[str, tuple[int, ...]]:

@@ -20,7 +20,7 @@ _KERAS_NORM = re.compile(r"gamma|moving_(mean|var)|batch_normalization")
 _UNNAMED = re.compile(r"arr_[0-9]+")
 
 
-@dataclass
+@dataclass(frozen=True, eq=False)
 class Joined:
     """Groups by owner (empty for an array without one), the owners of normalisations, and arrays of no owner."""
 

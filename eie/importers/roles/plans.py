@@ -27,7 +27,7 @@ from eie.importers.roles.records import Arrays, Group, Plan
 _MAP_AXES = 4
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class File:
     """The evidence that layers share."""
 

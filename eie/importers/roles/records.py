@@ -103,7 +103,7 @@ class Plan:
     norm: Group | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Reading:
     """All that was decided about one file.
 
