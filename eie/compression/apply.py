@@ -122,7 +122,9 @@ def _share(network: Network, step: ShareStep, where: str) -> tuple[Network, dict
         rule = rules.get(layer.name)
         if rule is not None:
             # A draw of its own for each layer, and the same one whatever other layers have a rule.
-            layer, reports[layer.name] = share(layer, rule.bits, rule.init, seed=step.seed + i)  # noqa: PLW2901
+            layer, reports[layer.name] = share(  # noqa: PLW2901
+                layer, rule.bits, rule.init, seed=step.seed + i, bias=rule.bias
+            )
         layers.append(layer)
     return replace(network, layers=tuple(layers)), reports
 

@@ -178,14 +178,16 @@ def _layer(key: str, parts: Mapping[str, NDArray[Any]], flip: bool, source: str)
         raise ModelError(f"{source}: layer {key!r} has codes but no codebook")
     coded = "codes" in parts
     codebook, bias = (parts["codebook"], parts.get("bias_codes")) if coded else (None, parts.get("bias"))
+    # A float bias beside codes: the accumulators start from it.
+    numbers = parts.get("bias") if coded else None
     weights = parts["codes" if coded else "weight"]
     if weights.ndim == 3:
         # A convolution over one dimension is one over two with a kernel of one row.
         weights = weights[:, :, None, :]
     if weights.ndim == 4:
-        return Layer.from_conv(key, weights, bias, codebook=codebook)
+        return Layer.from_conv(key, weights, bias, codebook=codebook, accumulator_bias=numbers)
     if codebook is not None:
-        return Layer.from_codes(name=key, codes=weights, codebook=codebook, bias_codes=bias)
+        return Layer.from_codes(name=key, codes=weights, codebook=codebook, bias_codes=bias, accumulator_bias=numbers)
     return Layer.from_weights(key, weights.T if flip else weights, bias)
 
 

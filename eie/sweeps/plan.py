@@ -15,6 +15,7 @@ from importlib.resources import files
 from importlib.resources.abc import Traversable
 from typing import Any
 
+from eie.compression.bias import BiasPlace, check_place
 from eie.energy.tables import Cell
 from eie.errors import ModelError, SpecError
 from eie.importers.entrance import as_network
@@ -51,7 +52,7 @@ class Point:
     key: str
 
 
-def workloads(models: object, traces: object) -> tuple[Workload, ...]:
+def workloads(models: object, traces: object, bias: BiasPlace = "auto") -> tuple[Workload, ...]:
     """Pair every model with every trace.
 
     Parameters
@@ -60,7 +61,10 @@ def workloads(models: object, traces: object) -> tuple[Workload, ...]:
         One or a list of: `Network`, `Layer`, path or name of a shipped model, or a pair (model, inputs).
     traces
         None, or one or a list of inputs as `eie.simulate` takes them, for the models without inputs of their own.
+    bias
+        Where float biases go, as of `eie.compile`.
     """
+    check_place(bias)
     # Lists only are several: a tuple is a pair, an array or a mapping is one input.
     shared = list(traces) if isinstance(traces, list) else [traces]
     loads: list[Workload] = []
@@ -69,7 +73,7 @@ def workloads(models: object, traces: object) -> tuple[Workload, ...]:
             raise ModelError(f"a tuple of {len(model)}: must be a pair (model, inputs); several models go in a list")
         # A pair has its own inputs, so `traces` does not multiply it.
         pairs = [model] if isinstance(model, tuple) else [(model, inputs) for inputs in shared]
-        loads += [Workload.of(as_network(weights), inputs) for weights, inputs in pairs]
+        loads += [Workload.of(as_network(weights), inputs, bias=bias) for weights, inputs in pairs]
     labels: dict[tuple[str, str], int] = {}
     for i, load in enumerate(loads):
         count = labels[load.model, load.trace] = labels.get((load.model, load.trace), 0) + 1

@@ -9,7 +9,7 @@ What is counted, everything included (biases, codebooks, tables):
 - dense: 4 bytes a weight;
 - pruned: compressed sparse rows, 4 bytes a value, a column index and a row pointer;
 - pruned + shared (P+Q): a code and a relative index of fixed width for each entry, padding entries too, and the
-  codebook. Weights that are not shared count 32 bits;
+  codebook. Weights that are not shared count 32 bits, and so do biases that accumulators start from;
 - + Huffman (P+Q+H): codes and relative indices as `eie.compression.coding.huffman` stores them, with their tables. A
   layer that keeps N of every M weights counts as a coded file stores it, if that is less: positions instead of indices.
 """
@@ -95,7 +95,9 @@ def _layer_size(layer: Layer | None, before: Layer, index_bits: int, published: 
     if layer.codebook is not None:
         weight_bits, codebook_bytes = code_bits(layer.codebook), 4 * len(layer.codebook)
         word_bits, code_table = _huffman_bits(coded.codes, 1 << weight_bits)
-    fixed_bytes = codebook_bytes + _whole_bytes(biases * weight_bits)
+    # As a coded file stores it: in float32 where accumulators start from it, however narrow they are.
+    bias_bits = weight_bits if layer.bias is None else FLOAT_BITS
+    fixed_bytes = codebook_bytes + _whole_bytes(biases * bias_bits)
     huffman_bytes = _whole_bytes(word_bits) + code_table + _whole_bytes(run_bits) + run_table
     # Rarely needed and slow: all is packed only where an N:M layer might be stored smaller.
     if pattern_of(layer) is not None:
