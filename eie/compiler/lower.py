@@ -23,7 +23,7 @@ Lowering = Literal["im2col", "winograd"]
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Block:
-    """One matrix on the diagonal of a layer's: its codes, where it begins, and its bias as codes, numbers or neither."""
+    """One matrix on the diagonal of a layer's: its codes, where it begins, its bias as codes, numbers or neither."""
 
     row: int
     column: int
