@@ -21,7 +21,7 @@ class Fit:
     """What one layer asks of the fullest PE in its most demanding pass, against what the machine has.
 
     Counts; ``entries`` against the sparse-matrix SRAM and the pointer width, ``pointers`` against the pointer SRAM,
-    ``outputs`` against the accumulators, ``inputs`` against the activation SRAM.
+    ``outputs`` against the accumulators, ``inputs`` against the activation SRAM, biases of accumulators included.
     """
 
     layer: str
