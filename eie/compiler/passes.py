@@ -109,11 +109,11 @@ def split(
         # and changes none.
         whole = encode(block, spec.n_pe, spec.index_bits, has_bias=has_bias, row_start=start)
         bias_words = -(-block.shape[0] // spec.n_pe) if accumulator_bias else 0
-        passes.extend(_split_columns(layer, whole, spec, bias_words))
+        passes.extend(_split_columns(layer, whole, spec, bias_words=bias_words))
     return tuple(passes)
 
 
-def _split_columns(layer: str, whole: Encoding, spec: AcceleratorSpec, bias_words: int) -> list[Encoding]:
+def _split_columns(layer: str, whole: Encoding, spec: AcceleratorSpec, *, bias_words: int) -> list[Encoding]:
     passes: list[Encoding] = []
     columns = whole.inputs + whole.has_bias
     # C columns need C + 1 pointers; a PE keeps one of P neighbouring inputs, so its SRAM bounds the inputs by P times

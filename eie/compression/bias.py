@@ -72,7 +72,7 @@ def free_levels(values: NDArray[np.float32], fixed: NDArray[np.float32], count: 
         # Of bins, not of levels: more than a code can name.
         bins = np.searchsorted((places[1:] + places[:-1]) / 2, ordered)
         weights = np.bincount(bins, minlength=len(places)).astype(np.float64)
-    runs = _best_runs(places, weights, fixed.astype(np.float64), count)
+    runs = _best_runs(points=places, mass=weights, fixed=fixed.astype(np.float64), count=count)
     means = [np.average(places[start:stop], weights=weights[start:stop]) for start, stop in runs]
     return np.array(means, np.float32)
 

@@ -131,7 +131,7 @@ class Layer(View):
             name=_name(name),
             matrix=matrix,
             codebook=frozen(table, np.float32),
-            bias=_accumulator_bias(name, accumulator_bias, bias, matrix.shape[0]),
+            bias=_accumulator_bias(name=name, bias=accumulator_bias, codes=bias, outputs=matrix.shape[0]),
             bias_codes=bias,
             relu=relu,
         )
