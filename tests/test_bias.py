@@ -13,10 +13,12 @@ from hypothesis import strategies as st
 import eie
 from eie.compiler import program as program_module
 from eie.compression.bias import MOST_POINTS, bias_column, free_levels
+from eie.compression.coding import coded_file
 from eie.compression.coding.size import size_report
 from eie.compression.share import share
 from eie.energy.estimate import prices_pj
 from eie.formats.safetensors import read_safetensors, write_safetensors
+from eie.importers import stored
 from eie.model.geometry import Conv2d
 
 PLACES = ("auto", "column", "accumulator")
@@ -600,3 +602,62 @@ def test_fine_tuning_moves_the_bias_beside_the_codebook():
     assert np.array_equal(tuned.matrix.data, layer.matrix.data)
     assert tuned.codebook[0] == 0
     assert not np.array_equal(tuned.codebook, layer.codebook)
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        ({"bias": np.zeros(8, np.float32)}, r"bias has shape \(8,\): must be \(9,\)"),
+        ({"bias": np.full(9, np.nan, np.float32)}, "bias holds NaN or infinity"),
+        ({"bias": np.zeros(9)}, "bias is float64"),
+        ({"bias_codes": np.zeros(5, np.uint8)}, "must have"),
+    ],
+)
+def test_coded_files_that_state_another_bias_are_refused(change, text):
+    rng = np.random.default_rng(4)
+    layer = share(layer_of(drawn(rng, (9, 6), 0.6), drawn(rng, 9)), bias="accumulator")[0]
+    form, arrays = coded_file.pack(layer, 4)
+    outline = coded_file.outline_of(layer)
+    assert coded_file.unpack(outline, form, arrays).bias.tobytes() == layer.bias.tobytes()
+    with pytest.raises(eie.EieError, match=text):
+        coded_file.unpack(outline, form, arrays | change)
+
+
+def test_readers_that_know_columns_only_are_told(tmp_path):
+    """They would find the codes, pass the numbers over and compute without a bias."""
+    rng = np.random.default_rng(4)
+    layer = layer_of(drawn(rng, (9, 6), 0.6), drawn(rng, 9))
+    for network, schema in (
+        (layer, 1),
+        (share(layer, bias="column")[0], 1),
+        (share(layer, bias="accumulator")[0], 2),
+    ):
+        arrays = stored.to_arrays(eie.Network.of(network))
+        assert json.loads(arrays[stored.KEY].tobytes())["schema"] == schema
+    program_of(tmp_path)
+    header = json.loads(read_safetensors(tmp_path / "p.safetensors", eie.EieError)[1]["eie"])
+    assert [one["accumulator_bias"] for one in header["layers"][0]["passes"]] == [True]
+
+
+def test_a_journal_does_not_mix_places(tmp_path):
+    rng = np.random.default_rng(6)
+    layer, x = layer_of(drawn(rng, (12, 8), 0.8), drawn(rng, 12)), inputs_of(rng, (2, 8))
+    cycles = {}
+    for place in ("column", "accumulator", "column"):
+        swept = eie.sweep((layer, x), {"n_pe": [4]}, bias=place, journal=tmp_path / "j.jsonl")
+        assert cycles.setdefault(place, swept.totals[0]["broadcasts"]) == swept.totals[0]["broadcasts"]
+    assert cycles["column"] == cycles["accumulator"] + 1
+    assert len((tmp_path / "j.jsonl").read_bytes().splitlines()) == 1 + 2
+
+
+def test_compression_says_whose_bias_no_level_is_near_to():
+    rng = np.random.default_rng(7)
+    network = eie.Network(
+        name="n",
+        layers=(layer_of(drawn(rng, (9, 6), 0.9), drawn(rng, 9)), replace(layer_of(np.eye(3), np.ones(3)), name="b")),
+    )
+    compressed, report = eie.compress(network, {"step": [{"kind": "share", "rule": [{}]}]})
+    assert "accumulators start from the biases of layer, which no level is near to" in compressed.notes
+    assert report.steps[0].shared["layer"].bias_relative_error > report.steps[0].shared["layer"].relative_error
+    asked, _ = eie.compress(network, {"step": [{"kind": "share", "rule": [{"bias": "accumulator"}]}]})
+    assert not [note for note in asked.notes if "accumulators" in note]
