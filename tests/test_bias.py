@@ -136,6 +136,16 @@ def test_one_free_level_goes_to_the_bias_that_needs_it():
     assert column.max_error == pytest.approx(1e-4, rel=1e-2)
 
 
+def test_levels_of_empty_clusters_are_free():
+    """Evenly spaced starts beside an outlier leave thirteen of fifteen empty."""
+    weights = np.append(np.random.default_rng(0).normal(0, 0.02, 2999), 1e4).astype(np.float32)[:, None]
+    bias = np.append(np.arange(1, 14) / 8, np.zeros(2987)).astype(np.float32)
+    shared, report = share(layer_of(weights, bias), init="linear")
+    assert report.bias_max_error == 0
+    assert report.levels == 15
+    assert np.array_equal(shared.weights, share(layer_of(weights, None), init="linear")[0].weights)
+
+
 def test_more_biases_than_the_programme_takes_are_binned():
     rng = np.random.default_rng(3)
     bias = np.append(rng.standard_normal(MOST_POINTS * 3), [1e4]).astype(np.float32)
@@ -282,6 +292,21 @@ def test_an_input_of_zeros_gives_the_bias():
     assert result.layers[0].outputs.tolist() == [bias.tolist()] * 9
     assert result.layers[0].cycles == 2
     assert result.layers[0].counts["bias_writes"] == 3
+
+
+@pytest.mark.parametrize("samples", [1, 3, 16])
+@pytest.mark.parametrize("data_bits", [16, 26])
+def test_a_bias_without_weights_is_met_too(samples, data_bits):
+    """Nothing is ever added to it, so it is in no sum on the way: the format has to hold it all the same."""
+    weights = np.zeros((5, 40), np.float32)
+    weights[1:] = 0.125
+    bias = np.float32([-400, 0.25, 0, 0, 0])
+    spec = eie.EIE_64PE.replace(data_bits=data_bits)
+    result = eie.simulate(eie.compile(layer_of(weights, bias), spec, bias="accumulator"), np.ones((samples, 40)))
+    computed = result.layers[0].computed
+    assert computed.saturations == 0
+    assert computed.fixed.value[:, 0].tolist() == [-400] * samples
+    assert computed.fixed.value[:, 1] == pytest.approx(5.25, abs=0.02 * 40)
 
 
 @pytest.mark.parametrize("outputs", [3, 4100])
@@ -602,6 +627,19 @@ def test_fine_tuning_moves_the_bias_beside_the_codebook():
     assert np.array_equal(tuned.matrix.data, layer.matrix.data)
     assert tuned.codebook[0] == 0
     assert not np.array_equal(tuned.codebook, layer.codebook)
+
+
+def test_a_file_with_a_column_and_accumulators_is_refused(tmp_path):
+    rng = np.random.default_rng(4)
+    layer = layer_of(drawn(rng, (9, 6), 0.6), drawn(rng, 9))
+    eie.compile(layer, eie.EIE_64PE.replace(n_pe=2), bias="column").save(tmp_path / "p.safetensors")
+
+    def both(arrays, header):
+        header["layers"][0]["passes"][0]["accumulator_bias"] = True
+        arrays["0.0.accumulator_bias"] = np.zeros(9, np.float32)
+
+    with pytest.raises(eie.EieError, match="it has a bias column, and accumulators that start from a bias"):
+        eie.Program.load(edited(tmp_path, both))
 
 
 @pytest.mark.parametrize(
