@@ -21,6 +21,7 @@ COUNTS = (
     "stall_cycles",
     "dead_scan_cycles",
     "macs",
+    "bias_writes",
 )
 # A PE is in exactly one of these in every cycle, so for each PE they add up to the layer's cycles (tested as a law).
 PE_CYCLES = ("issue", "empty_column", "starved", "drain")
@@ -38,6 +39,7 @@ class Activity:
         int64 (N,): compute cycles of each sample, summed over products and passes.
     counts
         The keys of `COUNTS`, int64 (N,) each. ``ptr_reads`` are pairs; ``entries`` include ``padding_entries``.
+        ``bias_writes`` are accumulators that started from a bias; a bias column counts as any other.
     per_pe
         The keys of `PE_CYCLES`, int64 (N, P) each; they add up to ``cycles``.
     passes

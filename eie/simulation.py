@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from eie.compiler.encoded import EncodedLayer
 from eie.compiler.program import Program
 from eie.compiler.program import compile as compile_network
+from eie.compression.bias import BiasPlace, check_place
 from eie.errors import EieError, ProgramError, TraceError
 from eie.importers.entrance import Model, as_network
 from eie.model.fitting import Layout
@@ -41,6 +42,7 @@ def simulate(
     *,
     layout: Layout | None = None,
     spec: AcceleratorSpec | None = None,
+    bias: BiasPlace = "auto",
     engine: Engine = "fast",
     datapath: Datapath = "fixed",
     threads: int | None = None,
@@ -66,6 +68,8 @@ def simulate(
         other shape is refused.
     spec
         The machine that a model is compiled for, `eie.EIE_64PE` by default; a program has one already.
+    bias
+        Where float biases of a model go, as of `eie.compile`; a program's have their place already.
     engine
         ``"fast"`` or ``"events"``; equal in every number.
     datapath
@@ -92,12 +96,12 @@ def simulate(
     ModelError
         If the model cannot be read, the network's graph has an operator that is not known, or shapes in it do not fit.
     ProgramError
-        For a ``spec`` beside a program.
+        For a ``spec`` or a ``bias`` beside a program.
     """
-    program = as_program(model, spec)
+    program = as_program(model, spec, bias)
     if datapath not in DATAPATHS:
         raise EieError(f"datapath {datapath!r}: must be 'fixed', 'float32' or 'none'")
-    workload = Workload.of(program, activations, layout)
+    workload = Workload.of(program, activations, layout=layout)
     run_inputs = workload.given
     # Nothing will be computed, so one layer's input array has to become rows here; recorded rows are used as they are.
     if datapath == "none" and run_inputs.arrays:
@@ -157,13 +161,13 @@ def simulate(
     )
 
 
-def as_program(model: Program | Model, spec: AcceleratorSpec | None = None) -> Program:
+def as_program(model: Program | Model, spec: AcceleratorSpec | None = None, bias: BiasPlace = "auto") -> Program:
     """Return a program as it is, that of a program file, or a model compiled for ``spec`` (EIE_64PE by default).
 
     Raises
     ------
     ProgramError
-        For a ``spec`` beside a program, which was compiled for its own.
+        For a ``spec`` or a ``bias`` beside a program, which was compiled with its own.
     ModelError
         If the model is none, or cannot be read.
     """
@@ -171,7 +175,12 @@ def as_program(model: Program | Model, spec: AcceleratorSpec | None = None) -> P
     if isinstance(model, str | Path) and Program.is_program(model):
         model = Program.load(model)
     if not isinstance(model, Program):
-        return compile_network(as_network(model, "an eie.Program"), EIE_64PE if spec is None else spec)
+        return compile_network(as_network(model, "an eie.Program"), EIE_64PE if spec is None else spec, bias=bias)
+    check_place(bias)
+    if bias != "auto":
+        raise ProgramError(
+            f"bias={bias!r}: program {model.name!r} is compiled already: leave bias out, or compile the model anew"
+        )
     if spec is not None:
         raise ProgramError(
             f"spec: program {model.name!r} was compiled for {model.spec.name} already: leave spec out; "

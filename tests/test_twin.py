@@ -64,6 +64,7 @@ class TestDrawn:
             "stall_cycles": 5618,
             "dead_scan_cycles": 46,
             "macs": 436837,
+            "bias_writes": 0,
         }
         # 436,837 / 64 = 6,825.6 cycles at 800 MHz, of the 7,452 that it takes
         assert row.theoretical_us == pytest.approx(436837 / 64 / 800)

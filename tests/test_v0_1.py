@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from old_networks import shared_by_0_1
 
 import eie
 from eie.machines import reports
@@ -26,7 +27,8 @@ def test_program_and_trace_give_the_same_result(old, value, start, engine):
         program = eie.Program.load(old / "program.safetensors")
         assert program.content_hash == value["program_hash"]
     else:
-        program = eie.compile(old / "network.safetensors", eie.AcceleratorSpec(**value["spec"]))
+        # Since 0.1 a bias does not enter clustering, which moves the levels; at the same levels all numbers stay.
+        program = eie.compile(shared_by_0_1(old), eie.AcceleratorSpec(**value["spec"]))
     trace = eie.Trace.load(old / "trace.npz")
     assert trace.labels.tolist() == [0, 3, 2]
     again = json.loads(eie.simulate(program, trace, engine=engine).to_json())

@@ -103,6 +103,18 @@ def winograd_option(command: F) -> F:
     )(command)
 
 
+def bias_option(command: F) -> F:
+    """Add ``--bias``."""
+    return click.option(
+        "--bias",
+        type=click.Choice(["auto", "column", "accumulator"]),
+        default="auto",
+        show_default=True,
+        help="Where float biases go: a column in the weights' levels, the accumulators, or the column where it holds "
+        "them as well as the weights.",
+    )(command)
+
+
 def how_to_read(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return what `eie.load` is told about a model, from the command's options."""
     from eie.errors import EieError

@@ -21,7 +21,7 @@ class Fit:
     """What one layer asks of the fullest PE in its most demanding pass, against what the machine has.
 
     Counts; ``entries`` against the sparse-matrix SRAM and the pointer width, ``pointers`` against the pointer SRAM,
-    ``outputs`` against the accumulators, ``inputs`` against the activation SRAM.
+    ``outputs`` against the accumulators, ``inputs`` against the activation SRAM, biases of accumulators included.
     """
 
     layer: str
@@ -74,7 +74,8 @@ def fit(
         # Rounded up, since row i lies in PE i mod P.
         outputs=max(-(-(encoding.row_stop - encoding.row_start) // spec.n_pe) for encoding in encodings),
         output_capacity=spec.act_registers,
-        inputs=together(encoding.scan_rows for encoding in encodings),
+        # A bias that accumulators start from lies there too, one word an output.
+        inputs=together(encoding.scan_rows + encoding.bias_words for encoding in encodings),
         input_capacity=spec.activation_capacity,
     )
 
@@ -85,11 +86,14 @@ def fit_together(encodings: tuple[Encoding, ...], spec: AcceleratorSpec) -> bool
     return whole.entries <= whole.entry_capacity and whole.pointers <= whole.pointer_capacity
 
 
-def split(layer: str, codes: SparseColumns, spec: AcceleratorSpec, *, has_bias: bool) -> tuple[Encoding, ...]:
+def split(
+    layer: str, codes: SparseColumns, spec: AcceleratorSpec, *, has_bias: bool, accumulator_bias: bool = False
+) -> tuple[Encoding, ...]:
     """Cut a layer into passes that each fit: groups of rows first, then columns as many as fit.
 
     Row groups are whole multiples of the PEs, as large as the accumulators allow. Within a group the columns go in
-    order, so sums are built exactly as in one pass.
+    order, so sums are built exactly as in one pass. With ``accumulator_bias`` the activation SRAM also has room for a
+    word an output.
 
     Raises
     ------
@@ -104,16 +108,23 @@ def split(layer: str, codes: SparseColumns, spec: AcceleratorSpec, *, has_bias: 
         # Encoded once and then cut: the zero runs start anew in every column, so a cut between columns moves entries
         # and changes none.
         whole = encode(block, spec.n_pe, spec.index_bits, has_bias=has_bias, row_start=start)
-        passes.extend(_split_columns(layer, whole, spec))
+        bias_words = -(-block.shape[0] // spec.n_pe) if accumulator_bias else 0
+        passes.extend(_split_columns(layer, whole, spec, bias_words=bias_words))
     return tuple(passes)
 
 
-def _split_columns(layer: str, whole: Encoding, spec: AcceleratorSpec) -> list[Encoding]:
+def _split_columns(layer: str, whole: Encoding, spec: AcceleratorSpec, *, bias_words: int) -> list[Encoding]:
     passes: list[Encoding] = []
     columns = whole.inputs + whole.has_bias
     # C columns need C + 1 pointers; a PE keeps one of P neighbouring inputs, so its SRAM bounds the inputs by P times
     # itself.
-    most_columns = min(spec.pointer_capacity - 1, spec.activation_capacity * spec.n_pe)
+    room = spec.activation_capacity - bias_words
+    if room < 1:
+        raise ProgramError(
+            f"layer {layer!r}: the biases of {bias_words:,} accumulators a PE fill its activation SRAM of "
+            f"{spec.activation_capacity:,} words: use bias 'column', more PEs or a larger act_kib"
+        )
+    most_columns = min(spec.pointer_capacity - 1, room * spec.n_pe)
     start = 0
     while start < columns:
         # used[i]: entries of the fullest PE if the pass ends behind column start + i. It never falls with i, so a

@@ -122,6 +122,8 @@ def _layer(plan: Plan, arrays: Arrays, source: str) -> Layer:
     coded = "codes" in plan.parts
     parts = {part: arrays[key] for part, key in plan.parts.items()}
     codebook, bias = (parts["codebook"], parts.get("bias_codes")) if coded else (None, parts.get("bias"))
+    # A float bias beside codes: the accumulators start from it.
+    numbers = parts.get("bias") if coded else None
     weights = parts["codes" if coded else "weight"].transpose(plan.axes)
     if plan.norm is not None:
         weights, bias = _folded(plan, arrays, weights=weights, bias=bias)
@@ -130,13 +132,17 @@ def _layer(plan: Plan, arrays: Arrays, source: str) -> Layer:
         weights = weights.reshape(len(weights), -1)
     if plan.kind in ("linear", "bilinear"):
         if codebook is not None:
-            return Layer.from_codes(name=plan.name, codes=weights, codebook=codebook, bias_codes=bias)
+            return Layer.from_codes(
+                name=plan.name, codes=weights, codebook=codebook, bias_codes=bias, accumulator_bias=numbers
+            )
         return Layer.from_weights(plan.name, weights, bias)
     if weights.ndim == 3:
         # A convolution over one dimension is one over two with a kernel of one row.
         weights = weights[:, :, None, :]
     weights, conv = _turned(weights, plan.groups) if plan.kind == "transposed" else _plain(weights, plan.groups)
-    return Layer.from_conv(name=plan.name, weights=weights, bias=bias, conv=conv, codebook=codebook)
+    return Layer.from_conv(
+        name=plan.name, weights=weights, bias=bias, conv=conv, codebook=codebook, accumulator_bias=numbers
+    )
 
 
 def _plain(weights: NDArray[Any], groups: int) -> tuple[NDArray[Any], Conv2d | None]:

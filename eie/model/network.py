@@ -40,7 +40,8 @@ class Layer(View):
     codebook
         float32 (levels,), level 0 is 0.0; None while the weights are not shared.
     bias, bias_codes
-        float32 (outputs,) or uint8 (outputs,), at most one of them.
+        float32 (outputs,) or uint8 (outputs,), at most one of them. Beside a codebook, codes are one more column of the
+        matrix; from a float32 bias the accumulators start.
     relu
         Whether outputs pass through ReLU before they are stored.
     synthetic
@@ -95,14 +96,22 @@ class Layer(View):
         codebook: ArrayLike,
         bias_codes: ArrayLike | None = None,
         *,
+        accumulator_bias: ArrayLike | None = None,
         relu: bool = False,
     ) -> Layer:
         """Make a layer from shared weights: uint8 ``codes`` (outputs, inputs) into ``codebook`` (levels,).
 
+        Parameters
+        ----------
+        bias_codes
+            uint8 (outputs,): a bias as one more column of the matrix.
+        accumulator_bias
+            float32 (outputs,), in its place: what the accumulators start from.
+
         Raises
         ------
         ModelError
-            If code 0 does not stand for zero, a code has no level, or a shape does not fit.
+            If code 0 does not stand for zero, a code has no level, a shape does not fit, or there are two biases.
         """
         where = f"layer {name!r}"
         # Checked as float32, in which it is used: a level may become zero or infinite on the way there.
@@ -122,7 +131,14 @@ class Layer(View):
                 raise ModelError(f"{where}: bias_codes has shape {bias.shape}: must be ({matrix.shape[0]},)")
             # Codes into the same codebook: on the machine the bias is one more column of the matrix.
             bias = frozen(bias, np.uint8)
-        return cls(name=_name(name), matrix=matrix, codebook=frozen(table, np.float32), bias_codes=bias, relu=relu)
+        return cls(
+            name=_name(name),
+            matrix=matrix,
+            codebook=frozen(table, np.float32),
+            bias=_accumulator_bias(name=name, bias=accumulator_bias, codes=bias, outputs=matrix.shape[0]),
+            bias_codes=bias,
+            relu=relu,
+        )
 
     @classmethod
     def from_conv(
@@ -133,6 +149,7 @@ class Layer(View):
         conv: Conv2d | None = None,
         *,
         codebook: ArrayLike | None = None,
+        accumulator_bias: ArrayLike | None = None,
         relu: bool = False,
     ) -> Layer:
         """Lower a convolution to its (out) x (in * kh * kw) matrix; zeros in the kernel are the pruned weights.
@@ -145,6 +162,8 @@ class Layer(View):
             Stride, pads, dilation, groups; None for stride 1 without pads, in one group.
         codebook
             If given, ``weights`` and ``bias`` are uint8 codes into it.
+        accumulator_bias
+            With a codebook, float32 in place of ``bias``: what the accumulators start from.
 
         Raises
         ------
@@ -159,7 +178,15 @@ class Layer(View):
             raise ModelError(f"layer {name!r}: weights has shape {shape}: must be (out, in / groups, kh, kw)")
         if conv is None:
             conv = Conv2d(in_channels=shape[1], out_channels=shape[0], kernel=(shape[2], shape[3]))
-        return cls.of_geometry(name=name, weights=kernel, bias=bias, geometry=conv, codebook=codebook, relu=relu)
+        return cls.of_geometry(
+            name=name,
+            weights=kernel,
+            bias=bias,
+            geometry=conv,
+            codebook=codebook,
+            accumulator_bias=accumulator_bias,
+            relu=relu,
+        )
 
     @classmethod
     def of_geometry(
@@ -170,6 +197,7 @@ class Layer(View):
         *,
         geometry: Geometry,
         codebook: ArrayLike | None = None,
+        accumulator_bias: ArrayLike | None = None,
         relu: bool = False,
     ) -> Layer:
         """Lower weights of any kind of layer, shaped as its ``geometry.weight_shape``, as model files hold them.
@@ -178,6 +206,8 @@ class Layer(View):
         ----------
         codebook
             If given, ``weights`` and ``bias`` are uint8 codes into it.
+        accumulator_bias
+            With a codebook, float32 in place of ``bias``: what the accumulators start from.
 
         Raises
         ------
@@ -195,7 +225,14 @@ class Layer(View):
         if codebook is None:
             layer = cls.from_weights(name, flat, bias, relu=relu)
         else:
-            layer = cls.from_codes(name=name, codes=flat, codebook=codebook, bias_codes=bias, relu=relu)
+            layer = cls.from_codes(
+                name=name,
+                codes=flat,
+                codebook=codebook,
+                bias_codes=bias,
+                accumulator_bias=accumulator_bias,
+                relu=relu,
+            )
         # Spread after it is sparse: dense, a grouped convolution's zeros would be most of the memory.
         return replace(layer, matrix=geometry.spread(layer.matrix), geometry=geometry)
 
@@ -480,6 +517,16 @@ def _bias(name: str, bias: ArrayLike, outputs: int) -> NDArray[np.float32]:
     if not np.isfinite(array).all():
         raise ModelError(f"layer {name!r}: bias holds NaN or infinity: must be finite")
     return array
+
+
+def _accumulator_bias(
+    name: str, bias: ArrayLike | None, codes: NDArray[np.uint8] | None, outputs: int
+) -> NDArray[np.float32] | None:
+    if bias is None:
+        return None
+    if codes is not None:
+        raise ModelError(f"layer {name!r}: accumulator_bias: has bias_codes too: give one of them")
+    return _bias(name, bias, outputs)
 
 
 def _codes(where: str, what: str, codes: ArrayLike, levels: int) -> NDArray[np.uint8]:

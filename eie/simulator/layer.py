@@ -90,6 +90,7 @@ def activity_of(
             "stall_cycles": total.stall,
             "dead_scan_cycles": total.dead,
             "macs": total.entries - total.padding,
+            "bias_writes": np.full(len(sent), layer.bias_writes * inputs.products),
         },
         per_pe={
             "issue": total.issue,

@@ -16,6 +16,7 @@ import numpy as np
 
 from eie.compiler.encoded import EncodedLayer
 from eie.compiler.program import Program
+from eie.compression.bias import BiasPlace
 from eie.importers.entrance import Model, as_network
 from eie.model.fitting import Layout
 from eie.model.geometry import describe
@@ -38,15 +39,25 @@ class Workload:
         With its weights, to be encoded for any machine, or compiled for one.
     given
         Recorded inputs of every layer, or the network's own inputs: then the layers feed each other.
+    bias
+        Where sharing puts float biases; a program's have their place.
     """
 
     model: str
     trace: str
     network: Network | Program
     given: Given
+    bias: BiasPlace = "auto"
 
     @classmethod
-    def of(cls, model: Model | Program, inputs: Inputs = None, layout: Layout | None = None) -> Workload:
+    def of(
+        cls,
+        model: Model | Program,
+        inputs: Inputs = None,
+        *,
+        layout: Layout | None = None,
+        bias: BiasPlace = "auto",
+    ) -> Workload:
         """Read the model if it is a path, and check that the inputs, arrays in ``layout``, fit it.
 
         Raises
@@ -61,7 +72,7 @@ class Workload:
         given = given_inputs(
             layers=network.layers, dataflow=graph, activations=inputs, own=network.trace, layout=layout
         )
-        return cls(model=network.name, trace=given.source, network=network, given=given)
+        return cls(model=network.name, trace=given.source, network=network, given=given, bias=bias)
 
     @classmethod
     def of_encoded(cls, layer: EncodedLayer, inputs: LayerTrace, spec: AcceleratorSpec) -> Workload:
@@ -77,11 +88,11 @@ class Workload:
 
     @cached_property
     def content_hash(self) -> str:
-        """SHA-256 over weights, structure and inputs; not over the labels."""
+        """SHA-256 over weights, structure, inputs and the place of biases; not over the labels."""
         if isinstance(self.network, Program):
             # The program's own hash covers its images and their structure; the inputs alone are to be added.
             return hashlib.sha256(f"{self.network.content_hash} {self.given.sha256}".encode()).hexdigest()
-        return _content_hash(self.network, self.given)
+        return _content_hash(self.network, self.given, self.bias)
 
     def refrozen(self) -> Workload:
         """Return it with read-only arrays again, for which kernels are compiled; pickling loses the flag."""
@@ -96,9 +107,9 @@ def _refrozen(matrix: SparseColumns) -> SparseColumns:
     return SparseColumns.of(shape=matrix.shape, starts=matrix.starts, rows=matrix.rows, data=matrix.data)
 
 
-def _content_hash(network: Network, given: Given) -> str:
+def _content_hash(network: Network, given: Given, bias: BiasPlace) -> str:
     # Labels as "synthetic" go in, since rows state them in their notes.
-    digest = hashlib.sha256(f"{network.sequential} {given.synthetic}".encode())
+    digest = hashlib.sha256(f"{network.sequential} {given.synthetic} {bias}".encode())
 
     def add(label: object, *arrays: Any) -> None:
         # Zeros on both sides: no label can run into its neighbour's bytes and pass for another.

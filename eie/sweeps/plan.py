@@ -15,6 +15,7 @@ from importlib.resources import files
 from importlib.resources.abc import Traversable
 from typing import Any
 
+from eie.compression.bias import BiasPlace, check_place
 from eie.energy.tables import Cell
 from eie.errors import ModelError, SpecError
 from eie.importers.entrance import as_network
@@ -52,7 +53,9 @@ class Point:
     key: str
 
 
-def workloads(models: object, traces: object, layout: Layout | None = None) -> tuple[Workload, ...]:
+def workloads(
+    models: object, traces: object, *, layout: Layout | None = None, bias: BiasPlace = "auto"
+) -> tuple[Workload, ...]:
     """Pair every model with every trace.
 
     Parameters
@@ -63,7 +66,10 @@ def workloads(models: object, traces: object, layout: Layout | None = None) -> t
         None, or one or a list of inputs as `eie.simulate` takes them, for the models without inputs of their own.
     layout
         Of arrays, as `eie.simulate` takes it.
+    bias
+        Where float biases go, as of `eie.compile`.
     """
+    check_place(bias)
     # Lists only are several: a tuple is a pair, an array or a mapping is one input.
     shared = list(traces) if isinstance(traces, list) else [traces]
     loads: list[Workload] = []
@@ -72,7 +78,7 @@ def workloads(models: object, traces: object, layout: Layout | None = None) -> t
             raise ModelError(f"a tuple of {len(model)}: must be a pair (model, inputs); several models go in a list")
         # A pair has its own inputs, so `traces` does not multiply it.
         pairs = [model] if isinstance(model, tuple) else [(model, inputs) for inputs in shared]
-        loads += [Workload.of(as_network(weights), inputs, layout) for weights, inputs in pairs]
+        loads += [Workload.of(as_network(weights), inputs, layout=layout, bias=bias) for weights, inputs in pairs]
     labels: dict[tuple[str, str], int] = {}
     for i, load in enumerate(loads):
         count = labels[load.model, load.trace] = labels.get((load.model, load.trace), 0) + 1

@@ -13,6 +13,7 @@ from typing import Literal
 
 import numpy as np
 
+from eie.compression.share import share
 from eie.energy.estimate import estimate
 from eie.errors import EieError
 from eie.machines.choose import choose, depends_on_the_network
@@ -83,7 +84,8 @@ class Price:
 
     On EIE every layer is simulated on what the unpruned network's layer read (columns that pruning took away are gone);
     weights are not clustered, since only their pattern counts (a small bias that clustering would make zero counts as
-    an entry here). A layer that was priced before is not simulated again.
+    an entry here), and a bias is a column where sharing the unpruned layer makes it one. A layer that was priced before
+    is not simulated again.
 
     Raises
     ------
@@ -98,6 +100,11 @@ class Price:
         self._machine, self._quantity, self._spec = machine, quantity, spec
         # Only prices are kept, one number a form: the pieces of a form that was priced are not asked for again.
         self._prices = Cache()
+        # Once a layer, on its unpruned weights: clustering every form would take longer than pricing it.
+        self._columns = {
+            layer.name: machine == EIE and share(layer, spec.weight_bits)[0].bias_codes is not None
+            for layer in network.layers
+        }
         self.by_layer(network)
 
     def total(self, network: Network) -> float:
@@ -111,7 +118,8 @@ class Price:
         return {layer.name: self._layer(layer, recorded[layer.name]) for layer in network.layers}
 
     def _layer(self, layer: Layer, inputs: LayerTrace) -> float:
-        workload = Workload.of(pattern_only(layer), Trace(layers={layer.name: inputs.without_values()}))
+        pattern = pattern_only(layer, column=self._columns[layer.name])
+        workload = Workload.of(pattern, Trace(layers={layer.name: inputs.without_values()}))
         return self._prices.get(
             workload.content_hash,
             lambda: self._simulated(workload) if self._machine == EIE else self._modelled(layer, inputs),
@@ -139,9 +147,17 @@ class Price:
         return float(cost)
 
 
-def pattern_only(layer: Layer) -> Layer:
-    """Return a layer with the same zeros whose other weights are all alike: enough for time and energy."""
+def pattern_only(layer: Layer, *, column: bool = True) -> Layer:
+    """Return a layer with the same zeros whose other weights are all alike: enough for time and energy.
+
+    Parameters
+    ----------
+    column
+        Whether a bias is a column; else the accumulators start from it.
+    """
     ones = layer.matrix.with_data(np.ones(layer.matrix.nnz, np.uint8))
     biases = layer.bias if layer.bias_codes is None else layer.bias_codes
-    pattern = None if biases is None else (biases != 0).astype(np.uint8)
-    return replace(layer, matrix=ones, codebook=np.array([0, 1], np.float32), bias=None, bias_codes=pattern)
+    pattern = None if biases is None or not column else (biases != 0).astype(np.uint8)
+    # Their values cost nothing, but each is written, zeros too.
+    started = None if biases is None or column else np.zeros(len(biases), np.float32)
+    return replace(layer, matrix=ones, codebook=np.array([0, 1], np.float32), bias=started, bias_codes=pattern)
