@@ -27,7 +27,7 @@ def frozen(array: ArrayLike, dtype: Any) -> NDArray[Any]:
         with np.errstate(over="ignore"):
             view = np.ascontiguousarray(array, dtype).view()
     # On a view, so that a caller's own array stays writeable.
-    view.flags.writeable = False
+    view.setflags(write=False)
     return view
 
 

@@ -71,7 +71,7 @@ class LayerTrace(View):
         array = plain(activations)
         if array.dtype.kind not in "fiub":
             raise TraceError(f"{where} has dtype {array.dtype}: must be numbers")
-        array = np.atleast_2d(array)
+        array = array.reshape(1, -1) if array.ndim < 2 else array
         if array.ndim != 2 or array.size == 0:
             raise TraceError(f"{where} has shape {np.shape(activations)}: must be (inputs,) or (batch, inputs)")
         _check_rows(array.shape[0], products, where)

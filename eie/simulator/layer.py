@@ -67,7 +67,9 @@ def slices(layer: EncodedLayer, inputs: LayerTrace) -> Iterator[Slice]:
     step = _rows_a_slice(layer, inputs)
     for start in range(0, inputs.rows, step):
         part = inputs.pattern(start, min(start + step, inputs.rows))
-        sample_of = np.arange(start, start + part.rows) // inputs.products
+        sample_of = np.arange(start, start + part.rows)
+        if inputs.products > 1:
+            sample_of //= inputs.products
         for encoding in layer.passes:
             yield Slice(encoding, Pattern.of(part, encoding), sample_of)
 

@@ -332,10 +332,8 @@ def _guess(layer: EncodedLayer, memo: _Memo, rows: Rows, norm: float) -> float:
 def _norm(layer: EncodedLayer, rows: Rows) -> float:
     """Euclidean norm of the largest of the first inputs, the bias counted as one more."""
     some = rows.float32(0, min(rows.count, SAMPLED_ROWS))
-    # Squares of inputs near the end of float32 overflow; infinity is then a guess like any other, checked behind
-    # the walk.
-    with np.errstate(over="ignore"):
-        return math.sqrt(max(float(row @ row) for row in some) + layer.has_bias)
+    # In float64, where squares of inputs near the end of float32 do not overflow.
+    return math.sqrt(max(float(row.dot(row)) for row in some.astype(np.float64)) + layer.has_bias)
 
 
 def _blocks_pay(layer: EncodedLayer, count: int, rows: RealRows) -> bool:
