@@ -27,6 +27,7 @@ from eie.compiler.maps import map_row
 from eie.compiler.places import BITS_PER_KIB, LayerPlace, MemoryRow, Place
 from eie.errors import ProgramError
 from eie.model.graph import Graph
+from eie.model.network import Network
 from eie.show.face import View
 from eie.show.sections import Column, Grid, Section
 from eie.spec import AcceleratorSpec
@@ -78,6 +79,13 @@ class MemoryPlan(View):
     def sections(self) -> tuple[Section, ...]:
         """Return where each layer is and why, then what each memory holds."""
         return (Section(name="memory", grids=(layers_grid(self), memories_grid(self))),)
+
+
+def stated_by(network: Network, spec: AcceleratorSpec) -> AcceleratorSpec:
+    """Return the spec with the residency that a network states, unless the caller has said one."""
+    if network.residency is None or "residency" in spec.model_fields_set:
+        return spec
+    return spec.replace(residency=network.residency)
 
 
 def memory_plan(
@@ -159,25 +167,22 @@ class _Room:
         self._entries, self._pointers = entries, pointers
         self._taken, self._pointed = np.zeros(n_pe, np.int64), 0
 
-    @property
-    def left(self) -> tuple[int, int]:
-        """(entries of the fullest PE, pointers) still free."""
-        return self._entries - int(self._taken.max()), self._pointers - self._pointed
-
-    def take(self, demand: _Demand) -> bool:
-        """Take a layer's room if it is there."""
+    def take(self, demand: _Demand) -> str:
+        """Take a layer's room; where it is not there, take nothing and say what is left."""
         taken, pointed = self._taken + demand.entries, self._pointed + demand.pointers
-        if taken.max() > self._entries or pointed > self._pointers:
-            return False
+        if pointed > self._pointers:
+            return f"{self._pointers - self._pointed:,} pointers left"
+        if taken.max() > self._entries:
+            return f"{max(self._entries - int(self._taken.max()), 0):,} entries left"
         self._taken, self._pointed = taken, pointed
-        return True
+        return ""
 
 
 def _placed(demands: Sequence[_Demand], spec: AcceleratorSpec, batch: int) -> list[LayerPlace]:
     """Place layers that share the chip."""
     whole = _Room(spec.entry_capacity, spec.pointer_capacity, spec.n_pe)
     reached = [demand.fullest <= spec.pointer_reach for demand in demands]
-    together = all([whole.take(demand) for demand in demands]) and all(reached)
+    together = not any([whole.take(demand) for demand in demands]) and all(reached)
     if spec.residency == "ideal" or together:
         return [_in_place(demand, spec, together=together) for demand in demands]
     # The buffer lies at the end: behind a single layer that stays, that is where its pointers do not reach.
@@ -186,12 +191,11 @@ def _placed(demands: Sequence[_Demand], spec: AcceleratorSpec, batch: int) -> li
     reasons: dict[int, tuple[Place, str]] = {}
     # Sorting is stable, so equals stay in layer order.
     for i in sorted(saved, key=lambda i: -saved[i]):
-        entries, pointers = room.left
-        worth = f"stays would save {float(saved[i]):,.0f} stall cycles a KiB"
-        if room.take(demands[i]):
-            reasons[i] = ("resident", f"saves {float(saved[i]):,.0f} stall cycles a KiB")
+        worth = f"save {float(saved[i]):,.0f} stall cycles a KiB"
+        if missing := room.take(demands[i]):
+            reasons[i] = ("streamed", f"would {worth}; {missing}")
         else:
-            reasons[i] = ("streamed", f"{worth}; left: {max(entries, 0):,} entries, {pointers:,} pointers")
+            reasons[i] = ("resident", worth.replace("save", "saves", 1))
     beyond = f"more entries than a pointer reaches, {spec.pointer_reach:,}"
     placed = []
     for i, demand in enumerate(demands):
@@ -207,9 +211,7 @@ def _in_place(demand: _Demand, spec: AcceleratorSpec, *, together: bool) -> Laye
     return _place(demand, spec, place="resident", why="all layers fit")
 
 
-def _place(
-    demand: _Demand, spec: AcceleratorSpec, *, place: Place, why: str, fits: bool | None = None
-) -> LayerPlace:
+def _place(demand: _Demand, spec: AcceleratorSpec, *, place: Place, why: str, fits: bool | None = None) -> LayerPlace:
     # Program files of eie 0.1 only: see `EncodedLayer.reloads`.
     if demand.layer.reloads:
         place, why, fits = "reloaded", "cut into passes by eie 0.1, each loaded whole", False
@@ -301,7 +303,7 @@ def _fullest(entries: Sequence[NDArray[np.int64]], *, alternatives: bool) -> int
 
 def _accumulators(layers: Sequence[EncodedLayer], spec: AcceleratorSpec) -> MemoryRow:
     """Return the row of the accumulators, which hold one group of rows at a time."""
-    groups = {layer.name: layer.row_groups for layer in layers}
+    groups = {layer.name: layer.rounds for layer in layers}
     # Rounded up, since row i lies in PE i mod P.
     largest = max(
         -(-(encoding.row_stop - encoding.row_start) // spec.n_pe) for layer in layers for encoding in layer.passes
