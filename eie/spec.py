@@ -316,7 +316,7 @@ class AcceleratorSpec(View, BaseModel):
 
     def replace(self, /, **changes: Any) -> Self:
         """Return a copy with ``changes`` applied and everything validated again."""
-        # Not pydantic's `model_copy`, which takes changes unchecked. Renamed first: both spellings would meet otherwise.
+        # Not pydantic's `model_copy`, which takes changes unchecked. Renamed first, or both spellings would meet.
         # Only what was said so far, so that `model_fields_set` stays true.
         return type(self)(**{**self.model_dump(include=self.model_fields_set), **renamed(changes)})
 

@@ -3,7 +3,7 @@
 Comes in: all encoded layers of a network and the spec. Goes out: a frozen `MemoryPlan`. Read by the simulator, which
 streams what does not stay, by results and by ``eie inspect``.
 
-The rule (docs/assumptions.md has its reasons). Entries and pointers of layers that stay lie side by side in every PE, so
+The rule (docs/assumptions.md has its reasons). Entries and pointers of layers that stay lie side by side in every PE:
 they add up, PE by PE. A pointer counts from its layer's own base register, so its reach bounds each layer and the SRAM
 bounds their sum. Where all layers stay nothing comes. Otherwise the stream buffer takes the end of the sparse-matrix
 SRAM, and of the layers those stay that save most stall cycles per KiB, as long as the next of them fits; equals go by
@@ -13,10 +13,9 @@ bus cycles of its columns over the batch, less the issue cycles of its busiest P
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,61 +23,11 @@ from numpy.typing import NDArray
 from eie.compiler.encode import Encoding
 from eie.compiler.encoded import EncodedLayer
 from eie.compiler.maps import map_row
-from eie.compiler.places import BITS_PER_KIB, LayerPlace, MemoryRow, Place
+from eie.compiler.places import BITS_PER_KIB, LayerPlace, MemoryPlan, MemoryRow, Place
 from eie.errors import ProgramError
 from eie.model.graph import Graph
 from eie.model.network import Network
-from eie.show.face import View
-from eie.show.sections import Column, Grid, Section
 from eie.spec import AcceleratorSpec
-
-
-@dataclass(frozen=True, eq=False, kw_only=True, repr=False)
-class MemoryPlan(View):
-    """What stays on the chip and what comes when, for a whole network.
-
-    Attributes
-    ----------
-    residency
-        The rule it was made by: ``"auto"`` or ``"ideal"``.
-    batch
-        Samples for which a layer that comes is loaded once.
-    alternatives
-        Whether the layers are no network but alternatives, of which each has the chip to itself.
-    layers
-        A row a layer, in order.
-    memories
-        A row a memory: sparse matrix, pointers, activations, accumulators.
-    """
-
-    residency: str
-    batch: int
-    alternatives: bool
-    layers: tuple[LayerPlace, ...]
-    memories: tuple[MemoryRow, ...]
-
-    @property
-    def fits(self) -> bool:
-        """Whether every memory holds all that the network needs of it, so that nothing has to come while it runs."""
-        return all(row.fits for row in self.memories)
-
-    @cached_property
-    def streamed(self) -> frozenset[str]:
-        """Layers whose weights arrive while they work."""
-        return frozenset(layer.name for layer in self.layers if layer.place == "streamed")
-
-    @cached_property
-    def by_name(self) -> Mapping[str, LayerPlace]:
-        """Rows by the layer's name."""
-        return {layer.name: layer for layer in self.layers}
-
-    def headline(self) -> str:
-        """Say whether the network fits, and by which rule it is placed."""
-        return memory_line(self)
-
-    def sections(self) -> tuple[Section, ...]:
-        """Return where each layer is and why, then what each memory holds."""
-        return (Section(name="memory", grids=(layers_grid(self), memories_grid(self))),)
 
 
 def stated_by(network: Network, spec: AcceleratorSpec) -> AcceleratorSpec:
@@ -182,7 +131,8 @@ def _placed(demands: Sequence[_Demand], spec: AcceleratorSpec, batch: int) -> li
     """Place layers that share the chip."""
     whole = _Room(spec.entry_capacity, spec.pointer_capacity, spec.n_pe)
     reached = [demand.fullest <= spec.pointer_reach for demand in demands]
-    together = not any([whole.take(demand) for demand in demands]) and all(reached)
+    missing = [whole.take(demand) for demand in demands]
+    together = not any(missing) and all(reached)
     if spec.residency == "ideal" or together:
         return [_in_place(demand, spec, together=together) for demand in demands]
     # The buffer lies at the end: behind a single layer that stays, that is where its pointers do not reach.
@@ -252,7 +202,8 @@ def _check_columns(layer: EncodedLayer, spec: AcceleratorSpec) -> None:
             column = int(largest.argmax())
             raise ProgramError(
                 f"layer {layer.name!r}: column {column} has {largest[column]:,} entries in one PE, half of "
-                f"spec.stream_kib={spec.stream_kib:g} holds {spec.stream_half_entries:,}: use a larger buffer or more PEs"
+                f"spec.stream_kib={spec.stream_kib:g} holds {spec.stream_half_entries:,}: "
+                "use a larger buffer or more PEs"
             )
 
 
@@ -320,66 +271,3 @@ def _accumulators(layers: Sequence[EncodedLayer], spec: AcceleratorSpec) -> Memo
         fits=largest <= spec.act_registers,
         comes=f"each layer's sums, in its turn{f'; {len(cut)} in passes' if cut else ''}",
     )
-
-
-def memory_line(plan: MemoryPlan) -> str:
-    """Say in one line whether a network fits, and what comes."""
-    if plan.residency == "ideal":
-        return (
-            "Memory: residency ideal, weights and maps are taken to be where they are needed; "
-            f"the network {'fits' if plan.fits else 'does not fit'}."
-        )
-    kept = sum(layer.place == "resident" for layer in plan.layers)
-    if plan.fits:
-        return "Memory: residency auto; the network fits, and its weights stay on the chip."
-    return f"Memory: residency auto; the network does not fit, the weights of {kept} of {len(plan.layers)} layers stay."
-
-
-def layers_grid(plan: MemoryPlan) -> Grid:
-    """Return a row a layer: where its weights are, what they take, and why."""
-    columns = (
-        Column("layer", "layer", "text"),
-        Column("place", "weights", "word"),
-        Column("entries", "entries a PE", "count"),
-        Column("pointers", "pointers a PE", "count"),
-        Column("kib", "KiB a PE", "fixed1"),
-        Column("why", "why", "prose"),
-    )
-    rows = tuple(
-        {
-            "layer": layer.name,
-            "place": layer.place,
-            "entries": layer.entries,
-            "pointers": layer.pointers,
-            "kib": layer.kib,
-            "why": layer.why,
-        }
-        for layer in plan.layers
-    )
-    return Grid(caption="Where the weights are", columns=columns, rows=rows)
-
-
-def memories_grid(plan: MemoryPlan) -> Grid:
-    """Return a row a memory: what it holds, what stays, what comes."""
-    columns = (
-        Column("memory", "memory of a PE", "text"),
-        Column("capacity", "KiB", "fixed1"),
-        Column("wanted", "wanted", "fixed1"),
-        Column("stays", "stays", "fixed1"),
-        Column("room", "comes", "fixed1"),
-        Column("fits", "fits", "yes"),
-        Column("comes", "what comes when", "prose"),
-    )
-    rows = tuple(
-        {
-            "memory": row.memory,
-            "capacity": row.capacity_kib,
-            "wanted": row.wanted_kib,
-            "stays": row.stays_kib,
-            "room": row.comes_kib,
-            "fits": row.fits,
-            "comes": row.comes,
-        }
-        for row in plan.memories
-    )
-    return Grid(caption="Memories", columns=columns, rows=rows)

@@ -25,8 +25,9 @@ from eie.compiler.encode import Encoding
 from eie.compiler.encoded import STORED, EncodedLayer, encode_layer, stored_row
 from eie.compiler.header import LayerHeader, ProgramHeader, array_of, check_layer
 from eie.compiler.lower import Lowering, lower
-from eie.compiler.memory import MemoryPlan, memory_plan, stated_by
+from eie.compiler.memory import memory_plan, stated_by
 from eie.compiler.passes import Fit, fit
+from eie.compiler.places import MemoryPlan
 from eie.compression.share import Initialisation, ShareReport, share
 from eie.errors import EieError, ProgramError
 from eie.formats.files import Arrays, first_line, read_json
