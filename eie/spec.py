@@ -7,9 +7,11 @@ compiler (how to encode), the simulator (when things happen), energy (what they 
 from __future__ import annotations
 
 import difflib
+import math
 import tomllib
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -26,7 +28,7 @@ SUPPORTED_NODES_NM = (28, 32, 45)
 
 # Named here and not in the simulator, so that each field can say beside its bounds who reads it, and caches, program
 # files and docs take it from one place.
-Stage = Literal["shared", "encoded", "inputs", "slices", "tallies", "queues", "activity"]
+Stage = Literal["shared", "encoded", "inputs", "slices", "tallies", "queues", "streams", "activity"]
 # The stages between weights and an `eie.Activity`, each with those whose values it is made from.
 AFTER: Mapping[Stage, tuple[Stage, ...]] = {
     "shared": (),
@@ -36,7 +38,10 @@ AFTER: Mapping[Stage, tuple[Stage, ...]] = {
     "slices": ("encoded", "inputs"),
     "tallies": ("slices",),
     "queues": ("slices",),
-    "activity": ("tallies", "queues"),
+    # In the place of "queues" where a layer's weights arrive while it works. Apart from it, so that a sweep over DRAMs
+    # counts no layer anew whose weights are in place.
+    "streams": ("slices",),
+    "activity": ("tallies", "queues", "streams"),
 }
 
 
@@ -53,11 +58,14 @@ class Reads:
         Stages that read it too where ``enforce_capacity`` is set: sizes then decide how layers are split.
     costs
         What one pays for more of it, in words.
+    since
+        The release that brought the field. Files of earlier ones do not state it and mean its default.
     """
 
     by: tuple[Stage, ...] = ()
     enforced: tuple[Stage, ...] = ()
     costs: str
+    since: str = "0.1"
 
 
 class AcceleratorSpec(View, BaseModel):
@@ -99,13 +107,14 @@ class AcceleratorSpec(View, BaseModel):
     clock_mhz: Annotated[
         float,
         Field(gt=0, le=100_000, allow_inf_nan=False, description="clock"),
-        Reads(costs="dynamic power in proportion"),
+        # By "streams": DRAM does not follow the clock, so what it brings in a cycle does.
+        Reads(by=("streams",), costs="dynamic power in proportion"),
     ] = 800.0
     act_queue_depth: Annotated[
         int,
         # At least 2: one slot stays free, and a ring of one could never be written.
         Field(ge=2, le=1 << 20, description="ring slots per queue; one always stays free"),
-        Reads(by=("queues",), costs="queue registers in every PE (not in the area model)"),
+        Reads(by=("queues", "streams"), costs="queue registers in every PE (not in the area model)"),
     ] = 8
     index_bits: Annotated[
         int,
@@ -168,6 +177,47 @@ class AcceleratorSpec(View, BaseModel):
         Field(ge=1, le=1 << 16, description="bits a cycle for reloading weights (capacity passes)"),
         Reads(by=("activity",), costs="pins and DRAM bandwidth (not in the energy model)"),
     ] = 64
+    residency: Annotated[
+        Literal["auto", "ideal"],
+        Field(description="auto: what does not fit the chip comes from DRAM; ideal: all is where it is needed"),
+        Reads(by=("encoded",), costs="with auto, DRAM traffic of what does not fit", since="0.2"),
+    ] = "auto"
+    stream: Annotated[
+        Literal["layer", "columns"],
+        Field(description="columns of a streamed layer that are fetched: all, or those of non-zero activations"),
+        Reads(by=("streams",), costs="with layer, traffic of columns that nobody reads", since="0.2"),
+    ] = "columns"
+    stream_kib: Annotated[
+        float,
+        # A fraction of a KiB is a buffer too; one that holds no entry refuses every column, where it is used.
+        Field(gt=0, le=1 << 20, allow_inf_nan=False, description="stream buffer per PE, both halves together"),
+        Reads(by=("streams",), costs="this much of the sparse-matrix SRAM where a layer is streamed", since="0.2"),
+    ] = 8.0
+    dram_gb_per_s: Annotated[
+        float,
+        Field(gt=0, le=1_000_000, allow_inf_nan=False, description="DRAM bandwidth, 10^9 bytes a second"),
+        Reads(by=("streams",), costs="pins, DRAM devices", since="0.2"),
+    ] = 6.4
+    dram_latency_ns: Annotated[
+        float,
+        Field(ge=0, le=1_000_000, allow_inf_nan=False, description="from a request to its first byte"),
+        Reads(by=("streams",), costs="less of it costs another memory", since="0.2"),
+    ] = 51.0
+    dram_burst_bytes: Annotated[
+        int,
+        Field(ge=1, le=1 << 16, description="the least that DRAM hands out; a column is rounded up to bursts"),
+        Reads(by=("streams",), costs="traffic of short columns", since="0.2"),
+    ] = 64
+    dram_pj_per_bit: Annotated[
+        float,
+        Field(ge=0, le=1_000_000, allow_inf_nan=False, description="energy of a bit from or to DRAM"),
+        Reads(costs="energy of all DRAM traffic in proportion", since="0.2"),
+    ] = 20.0
+    act_batches: Annotated[
+        Literal["free", "paper"],
+        Field(description="vectors longer than the activation registers: no cycles, or batches through the SRAM"),
+        Reads(by=("activity",), costs="with paper, cycles to drain and fill the registers", since="0.2"),
+    ] = "free"
     enforce_capacity: Annotated[
         bool,
         Field(description="split layers that do not fit the SRAMs into passes"),
@@ -232,6 +282,25 @@ class AcceleratorSpec(View, BaseModel):
         return self.act_kib * 8192 // self.data_bits
 
     @property
+    def stream_half_entries(self) -> int:
+        """Entries one PE can hold in a half of the stream buffer, whole SRAM rows of them."""
+        # Part of the sparse-matrix SRAM, so never more than there is of it.
+        kib = min(self.stream_kib, float(self.spmat_kib))
+        return int(kib * 8192 / 2) // self.spmat_row_bits * self.entries_per_row
+
+    @property
+    def dram_bytes_per_cycle(self) -> Fraction:
+        """Bytes that DRAM delivers in a cycle of this clock, exactly: a fraction."""
+        # GB/s over MHz is 1000 bytes a cycle. Of the decimal numbers as written: 6.4 GB/s at 800 MHz are 8 bytes, where
+        # floats of them may be a hair more or less and a column of 64 bytes would then take a cycle too many.
+        return Fraction(str(self.dram_gb_per_s)) * 1000 / Fraction(str(self.clock_mhz))
+
+    @property
+    def dram_latency_cycles(self) -> int:
+        """Cycles from a request to its first byte at this clock, rounded up."""
+        return math.ceil(Fraction(str(self.dram_latency_ns)) * Fraction(str(self.clock_mhz)) / 1000)
+
+    @property
     def lnzd_units(self) -> int:
         """Leading-non-zero-detect units: a quadtree over the PEs (16 + 4 + 1 = 21 for 64 PEs)."""
         units, nodes = 0, self.n_pe
@@ -246,6 +315,18 @@ class AcceleratorSpec(View, BaseModel):
         """Return a copy with ``changes`` applied and everything validated again."""
         # Not pydantic's `model_copy`, which takes changes unchecked.
         return type(self)(**{**self.model_dump(), **changes})
+
+    def stated(self) -> dict[str, Any]:
+        """Return the fields as a file states them: those of later releases only where they differ from the default.
+
+        So a file that an earlier release wrote is the same file, with the same hash, when it is written again.
+        """
+        fields = type(self).model_fields
+        return {
+            name: value
+            for name, value in self.model_dump().items()
+            if reads(name).since == "0.1" or value != fields[name].default
+        }
 
     def us(self, cycles: float) -> float:
         """Convert cycles to microseconds at this clock."""

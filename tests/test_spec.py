@@ -23,6 +23,22 @@ def test_defaults_are_the_64_pe_machine():
     assert spec.us(7926) == pytest.approx(9.9075)
 
 
+def test_dram_does_not_follow_the_clock():
+    spec = eie.EIE_64PE
+    assert (spec.dram_bytes_per_cycle, spec.dram_latency_cycles) == (8, 41)  # 6.4 GB/s at 800 MHz; 40.8 cycles
+    slow = spec.replace(clock_mhz=400)
+    assert (slow.dram_bytes_per_cycle, slow.dram_latency_cycles) == (16, 21)
+    # exact where floats are not: 0.3 / 0.1 is 2.9999999999999996
+    assert spec.replace(dram_gb_per_s=0.3, clock_mhz=100.0).dram_bytes_per_cycle == 3
+    assert spec.replace(dram_latency_ns=0).dram_latency_cycles == 0
+
+
+def test_half_a_stream_buffer_holds_whole_rows_and_is_part_of_the_sram():
+    assert eie.EIE_64PE.stream_half_entries == 4096
+    assert eie.EIE_64PE.replace(stream_kib=24 / 1024).stream_half_entries == 8  # 12 bytes: a row of 8
+    assert eie.EIE_64PE.replace(spmat_kib=1).stream_half_entries == 512
+
+
 @pytest.mark.parametrize(
     ("changes", "lines"),
     [
@@ -31,6 +47,15 @@ def test_defaults_are_the_64_pe_machine():
         ({"n_pe": 64.0}, ["spec.n_pe=64.0: must be an integer"]),
         ({"n_pe": True}, ["spec.n_pe=True: must be an integer"]),
         ({"n_pe": "many"}, ["spec.n_pe='many': must be an integer"]),
+        ({"residency": "none"}, ["spec.residency='none': must be 'auto' or 'ideal'"]),
+        (
+            {"stream": "rows", "dram_gb_per_s": 0, "dram_burst_bytes": 0},
+            [
+                "spec.stream='rows': must be 'layer' or 'columns'",
+                "spec.dram_gb_per_s=0: must be > 0",
+                "spec.dram_burst_bytes=0: must be >= 1",
+            ],
+        ),
         ({"enforce_capacity": 1}, ["spec.enforce_capacity=1: must be true or false"]),
         ({"clock_mhz": float("nan")}, ["spec.clock_mhz=nan: must be finite"]),
         ({"n_pes": 8}, ["spec.n_pes=8: unknown key; did you mean n_pe?"]),
@@ -89,7 +114,5 @@ def test_the_page_is_what_the_fields_say(root):
     for name in eie.AcceleratorSpec.model_fields:
         assert page.count(f"| `{name}` |") == 1
         assert reads(name).costs
-    assert (
-        "| `act_queue_depth` | 8 | >= 2, <= 1048576 | ring slots per queue; one always stays free | `queues` |" in page
-    )
+    assert "| ring slots per queue; one always stays free | `queues`, `streams` | queue registers" in page
     assert "| `ptr_bits` | 16 | >= 4, <= 32 | width of a column pointer | `activity`, (`encoded`) |" in page

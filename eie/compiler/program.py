@@ -270,7 +270,7 @@ def _pack(program: Program) -> tuple[Arrays, dict[str, Any]]:
     description = {
         "schema": SCHEMA,
         "name": program.name,
-        "spec": program.spec.model_dump(),
+        "spec": program.spec.stated(),
         "source": program.source,
         "sequential": program.sequential,
         "notes": list(program.notes),

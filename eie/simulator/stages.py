@@ -98,10 +98,19 @@ class Stages:
     ----------
     cache
         Shared with the stages of other workloads, if one likes; None keeps nothing.
+    streamed
+        Says of a layer's place and a machine whether its weights arrive while it works.
     """
 
-    def __init__(self, workload: Workload, cache: Cache | None = None, how: How | None = None) -> None:
+    def __init__(
+        self,
+        workload: Workload,
+        cache: Cache | None = None,
+        how: How | None = None,
+        streamed: Callable[[int, AcceleratorSpec], bool] = lambda _layer, _spec: False,
+    ) -> None:
         self.workload = workload
+        self._streamed = streamed
         self._cache = cache
         # One level of parallelism: whoever keeps pieces asks for many of them side by side, each on one thread.
         self._how = how or How(threads=None if cache is None else 1)
@@ -294,8 +303,10 @@ class Stages:
         # "events".
         read_by: Stage = "activity" if stage == "events" else stage
         # Recorded inputs were not computed here: data_bits then changes no zero, and a sweep over it counts once.
-        recorded: tuple[Stage, ...] = ("inputs",) if self.workload.given.layers else ()
-        values = tuple(getattr(spec, name) for name in fields_of(read_by, spec, recorded))
+        without: tuple[Stage, ...] = ("inputs",) if self.workload.given.layers else ()
+        # Weights that are in place are in no stream, however fast it were.
+        without += ("queues",) if self._streamed(layer, spec) else ("streams",)
+        values = tuple(getattr(spec, name) for name in fields_of(read_by, spec, without))
         # The engine too, although both agree: a check of one against the other must not be handed the same record.
         return self.workload.content_hash, stage, layer, self._how.engine, self._how.datapath, values
 
