@@ -130,6 +130,8 @@ def from_arrays(arrays: Mapping[str, NDArray[Any]], source: str) -> Network:
             source=str(header["source"]),
             notes=tuple(map(str, header["notes"])),
             graph=graph,
+            alternatives=bool(header.get("alternatives", False)),
+            residency=header.get("residency"),
         )
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
         raise ModelError(f"{source}: damaged model: {error}") from None

@@ -129,7 +129,7 @@ class ResultRows(Brief):
             rows = cls(
                 network=str(value.get("network", "network")),
                 source=str(value.get("source", "result")),
-                spec=AcceleratorSpec(**value["spec"]),
+                spec=AcceleratorSpec.of_file(value["spec"]),
                 layers=tuple(ResultRow.of_record(record) for record in records),
                 area_mm2=None if area is None else float(sum(area.values())),
                 priced_by=next((name for name in ENERGIES if records[0].get(name) is not None), None),

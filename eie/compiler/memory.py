@@ -1,0 +1,273 @@
+"""The memory plan of a whole network: which layers' weights stay on the chip, and which come from DRAM in their turn.
+
+Comes in: all encoded layers of a network and the spec. Goes out: a frozen `MemoryPlan`. Read by the simulator, which
+streams what does not stay, by results and by ``eie inspect``.
+
+The rule (docs/assumptions.md has its reasons). Entries and pointers of layers that stay lie side by side in every PE:
+they add up, PE by PE. A pointer counts from its layer's own base register, so its reach bounds each layer and the SRAM
+bounds their sum. Where all layers stay nothing comes. Otherwise the stream buffer takes the end of the sparse-matrix
+SRAM, and of the layers those stay that save most stall cycles per KiB, as long as the next of them fits; equals go by
+their order. What a layer saves is counted with every column active, since the plan may not depend on activations: the
+bus cycles of its columns over the batch, less the issue cycles of its busiest PE.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eie.compiler.encode import Encoding
+from eie.compiler.encoded import EncodedLayer
+from eie.compiler.maps import map_row
+from eie.compiler.places import BITS_PER_KIB, LayerPlace, MemoryPlan, MemoryRow, Place
+from eie.errors import ProgramError
+from eie.model.graph import Graph
+from eie.model.network import Network
+from eie.spec import AcceleratorSpec
+
+
+def stated_by(network: Network, spec: AcceleratorSpec) -> AcceleratorSpec:
+    """Return the spec with the residency that a network states, unless the caller has said one."""
+    if network.residency is None or "residency" in spec.model_fields_set:
+        return spec
+    return spec.replace(residency=network.residency)
+
+
+def memory_plan(
+    layers: Sequence[EncodedLayer],
+    spec: AcceleratorSpec,
+    batch: int = 1,
+    graph: Graph | None = None,
+    *,
+    alternatives: bool = False,
+) -> MemoryPlan:
+    """Place a whole network in a machine's memories.
+
+    Parameters
+    ----------
+    batch
+        Samples for which a layer that comes is loaded once.
+    graph
+        How tensors flow between the layers, for the maps.
+    alternatives
+        The layers are no network: each is placed as if it were alone.
+
+    Returns
+    -------
+    MemoryPlan
+        A function of these arguments only, never of activations.
+
+    Raises
+    ------
+    ProgramError
+        If a column of a layer that has to be streamed exceeds a half of the stream buffer.
+    """
+    demands = [_Demand.of(layer) for layer in layers]
+    if alternatives:
+        places = [place for demand in demands for place in _placed([demand], spec, batch)]
+    else:
+        places = _placed(demands, spec, batch)
+    for layer, place in zip(layers, places, strict=True):
+        if place.place == "streamed":
+            _check_columns(layer, spec)
+    return MemoryPlan(
+        residency=spec.residency,
+        batch=batch,
+        alternatives=alternatives,
+        layers=tuple(places),
+        memories=(
+            *_weight_rows(demands=demands, places=places, spec=spec, alternatives=alternatives),
+            map_row(layers=layers, spec=spec, batch=batch, graph=graph),
+            _accumulators(layers, spec),
+        ),
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Demand:
+    """What a layer's weights ask of each PE: ``entries`` int64 (P,), and ``pointers``, alike in all."""
+
+    layer: EncodedLayer
+    entries: NDArray[np.int64]
+    pointers: int
+
+    @classmethod
+    def of(cls, layer: EncodedLayer) -> _Demand:
+        # The PE that is fullest in one pass need not be so in the next: added up first.
+        entries = np.sum([encoding.entries_per_pe for encoding in layer.passes], axis=0)
+        return cls(layer, entries, sum(len(encoding.pointers) for encoding in layer.passes))
+
+    @property
+    def fullest(self) -> int:
+        return int(self.entries.max())
+
+    def kib(self, spec: AcceleratorSpec) -> float:
+        return (self.fullest * spec.entry_bits + self.pointers * spec.ptr_bits) / BITS_PER_KIB
+
+
+class _Room:
+    """Entries and pointers of a PE that layers which stay have not taken yet."""
+
+    def __init__(self, entries: int, pointers: int, n_pe: int) -> None:
+        self._entries, self._pointers = entries, pointers
+        self._taken, self._pointed = np.zeros(n_pe, np.int64), 0
+
+    def take(self, demand: _Demand) -> str:
+        """Take a layer's room; where it is not there, take nothing and say what is left."""
+        taken, pointed = self._taken + demand.entries, self._pointed + demand.pointers
+        if pointed > self._pointers:
+            return f"{self._pointers - self._pointed:,} pointers left"
+        if taken.max() > self._entries:
+            return f"{max(self._entries - int(self._taken.max()), 0):,} entries left"
+        self._taken, self._pointed = taken, pointed
+        return ""
+
+
+def _placed(demands: Sequence[_Demand], spec: AcceleratorSpec, batch: int) -> list[LayerPlace]:
+    """Place layers that share the chip."""
+    whole = _Room(spec.entry_capacity, spec.pointer_capacity, spec.n_pe)
+    reached = [demand.fullest <= spec.pointer_reach for demand in demands]
+    missing = [whole.take(demand) for demand in demands]
+    together = not any(missing) and all(reached)
+    if spec.residency == "ideal" or together:
+        return [_in_place(demand, spec, together=together) for demand in demands]
+    # The buffer lies at the end: behind a single layer that stays, that is where its pointers do not reach.
+    room = _Room(spec.entry_capacity - 2 * spec.stream_half_entries, spec.pointer_capacity, spec.n_pe)
+    saved = {i: _saved(demand, spec, batch) for i, demand in enumerate(demands) if reached[i]}
+    reasons: dict[int, tuple[Place, str]] = {}
+    # Sorting is stable, so equals stay in layer order.
+    for i in sorted(saved, key=lambda i: -saved[i]):
+        worth = f"save {float(saved[i]):,.0f} stall cycles a KiB"
+        if missing := room.take(demands[i]):
+            reasons[i] = ("streamed", f"would {worth}; {missing}")
+        else:
+            reasons[i] = ("resident", worth.replace("save", "saves", 1))
+    beyond = f"more entries than a pointer reaches, {spec.pointer_reach:,}"
+    placed = []
+    for i, demand in enumerate(demands):
+        place, why = reasons.get(i, ("streamed", beyond))
+        placed.append(_place(demand, spec, place=place, why=why))
+    return placed
+
+
+def _in_place(demand: _Demand, spec: AcceleratorSpec, *, together: bool) -> LayerPlace:
+    if spec.residency == "ideal":
+        why = "taken to be in place; it fits" if together else "taken to be in place, though all do not fit"
+        return _place(demand, spec, place="ideal", why=why, fits=together)
+    return _place(demand, spec, place="resident", why="all layers fit")
+
+
+def _place(demand: _Demand, spec: AcceleratorSpec, *, place: Place, why: str, fits: bool | None = None) -> LayerPlace:
+    # Program files of eie 0.1 only: see `EncodedLayer.reloads`.
+    if demand.layer.reloads:
+        place, why, fits = "reloaded", "cut into passes by eie 0.1, each loaded whole", False
+    return LayerPlace(
+        name=demand.layer.name,
+        place=place,
+        entries=demand.fullest,
+        pointers=demand.pointers,
+        kib=demand.kib(spec),
+        fits=place == "resident" if fits is None else fits,
+        why=why,
+    )
+
+
+def _saved(demand: _Demand, spec: AcceleratorSpec, batch: int) -> Fraction:
+    """Stall cycles a sample that staying avoids for each KiB of the fullest PE, every column active."""
+    # Exact, so that two layers alike are equal and keep their order.
+    bus = sum(bus_cycles(encoding, spec) for encoding in demand.layer.passes)
+    issue = sum(int(encoding.slots.sum(axis=0, dtype=np.int64).max()) for encoding in demand.layer.passes)
+    bits = demand.fullest * spec.entry_bits + demand.pointers * spec.ptr_bits
+    return max(Fraction(0), Fraction(bus, batch) - issue) * BITS_PER_KIB / bits
+
+
+def bus_cycles(encoding: Encoding, spec: AcceleratorSpec) -> int:
+    """Cycles that all columns of a pass keep the DRAM bus busy."""
+    entries = np.diff(encoding.pointers.sum(axis=1, dtype=np.int64))
+    bits = entries * spec.entry_bits + encoding.n_pe * spec.ptr_bits
+    bursts = -(-bits // (8 * spec.dram_burst_bytes))
+    rate = spec.dram_bytes_per_cycle
+    cycles = -(-bursts * spec.dram_burst_bytes * rate.denominator // rate.numerator)
+    return int(np.maximum(cycles, 1).sum())
+
+
+def _check_columns(layer: EncodedLayer, spec: AcceleratorSpec) -> None:
+    for encoding in layer.passes:
+        largest = np.diff(encoding.pointers, axis=0).max(axis=1, initial=0)
+        if largest.max(initial=0) > spec.stream_half_entries:
+            column = int(largest.argmax())
+            raise ProgramError(
+                f"layer {layer.name!r}: column {column} has {largest[column]:,} entries in one PE, half of "
+                f"spec.stream_kib={spec.stream_kib:g} holds {spec.stream_half_entries:,}: "
+                "use a larger buffer or more PEs"
+            )
+
+
+def _weight_rows(
+    *, demands: Sequence[_Demand], places: Sequence[LayerPlace], spec: AcceleratorSpec, alternatives: bool
+) -> tuple[MemoryRow, MemoryRow]:
+    """Return the rows of the sparse-matrix SRAM and of the pointers."""
+    kept = [place.place not in ("streamed", "reloaded") for place in places]
+    comes = [place.name for place in places if place.place in ("streamed", "reloaded")]
+    # Of alternatives one is on the chip at a time: the largest counts.
+    together = max if alternatives else sum
+    stay = [demand.entries for demand, stays in zip(demands, kept, strict=True) if stays]
+    entries = _fullest(stay, alternatives=alternatives)
+    wanted = _fullest([demand.entries for demand in demands], alternatives=alternatives)
+    pointers = together([demand.pointers for demand, stays in zip(demands, kept, strict=True) if stays] or [0])
+    wanted_pointers = together([demand.pointers for demand in demands])
+    entry_kib, pointer_kib = spec.entry_bits / BITS_PER_KIB, spec.ptr_bits / BITS_PER_KIB
+    reached = all(demand.fullest <= spec.pointer_reach for demand in demands)
+    buffer = 2 * spec.stream_half_entries if comes else 0
+    many = f"{len(comes)} of {len(places)} layers, column by column" if comes else ""
+    return (
+        MemoryRow(
+            memory="sparse matrix",
+            capacity_kib=spec.spmat_kib,
+            stays_kib=entries * entry_kib,
+            comes_kib=buffer * entry_kib,
+            wanted_kib=wanted * entry_kib,
+            fits=wanted <= spec.entry_capacity and reached,
+            comes=many,
+        ),
+        MemoryRow(
+            memory="pointers",
+            capacity_kib=spec.ptr_kib,
+            stays_kib=pointers * pointer_kib,
+            comes_kib=0.0,
+            wanted_kib=wanted_pointers * pointer_kib,
+            fits=wanted_pointers <= spec.pointer_capacity,
+            comes="with their columns" if comes else "",
+        ),
+    )
+
+
+def _fullest(entries: Sequence[NDArray[np.int64]], *, alternatives: bool) -> int:
+    if not entries:
+        return 0
+    return int(np.max(entries)) if alternatives else int(np.sum(entries, axis=0).max())
+
+
+def _accumulators(layers: Sequence[EncodedLayer], spec: AcceleratorSpec) -> MemoryRow:
+    """Return the row of the accumulators, which hold one group of rows at a time."""
+    groups = {layer.name: layer.rounds for layer in layers}
+    # Rounded up, since row i lies in PE i mod P.
+    largest = max(
+        -(-(encoding.row_stop - encoding.row_start) // spec.n_pe) for layer in layers for encoding in layer.passes
+    )
+    cut = [name for name, count in groups.items() if count > 1]
+    kib = largest * spec.data_bits / BITS_PER_KIB
+    return MemoryRow(
+        memory="accumulators",
+        capacity_kib=spec.act_registers * spec.data_bits / BITS_PER_KIB,
+        stays_kib=0.0,
+        comes_kib=kib,
+        wanted_kib=kib,
+        # A layer that is cut by rows runs in passes, and each fits.
+        fits=largest <= spec.act_registers,
+        comes=f"each layer's sums, in its turn{f'; {len(cut)} in passes' if cut else ''}",
+    )
