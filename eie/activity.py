@@ -21,9 +21,12 @@ COUNTS = (
     "stall_cycles",
     "dead_scan_cycles",
     "macs",
+    "load_wait_cycles",
+    "dram_bits",
+    "bus_cycles",
 )
 # A PE is in exactly one of these in every cycle, so for each PE they add up to the layer's cycles (tested as a law).
-PE_CYCLES = ("issue", "empty_column", "starved", "drain")
+PE_CYCLES = ("issue", "empty_column", "load", "starved", "drain")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True, repr=False)
@@ -37,9 +40,11 @@ class Activity:
     cycles
         int64 (N,): compute cycles of each sample, summed over products and passes.
     counts
-        The keys of `COUNTS`, int64 (N,) each. ``ptr_reads`` are pairs; ``entries`` include ``padding_entries``.
+        The keys of `COUNTS`, int64 (N,) each. ``ptr_reads`` are pairs; ``entries`` include ``padding_entries``;
+        ``load_wait_cycles`` are summed over PEs; ``dram_bits`` come in whole bursts and take ``bus_cycles``.
     per_pe
-        The keys of `PE_CYCLES`, int64 (N, P) each; they add up to ``cycles``.
+        The keys of `PE_CYCLES`, int64 (N, P) each; they add up to ``cycles``. ``load``: the activation is there, its
+        column not yet.
     passes
         Capacity passes the layer was cut into.
     reload_bits

@@ -83,9 +83,9 @@ def estimate(
     EnergyError
         For an unknown method, or an SRAM that the CACTI table does not span.
     """
-    table = published_table()
     # Bits x pJ a bit = pJ; 1e-3 makes nJ of them. Both methods add it: the published power is that of the chip alone.
-    reload = np.full(activity.samples, activity.reload_bits * table["dram.read"] * 1e-3)
+    bits = activity.reload_bits + activity.counts["dram_bits"]
+    dram = bits.astype(np.float64) * spec.dram_pj_per_bit * 1e-3
     if method == "published-power":
         # Cycles / MHz = us, and mW x us = nJ: no factor is needed. Every cycle costs the same here, waiting included.
         time_us: NDArray[np.float64] = activity.total_cycles / spec.clock_mhz
@@ -105,9 +105,7 @@ def estimate(
         unit_nj = {unit: count * prices[unit] * 1e-3 for unit, count in events.items()}
     else:
         raise EnergyError(f"energy method {method!r}: must be one of {', '.join(METHODS)}")
-    return Estimate(
-        layer=activity.layer, unit_nj={**unit_nj, "dram": reload}, table=TABLE_NAME, method=method, cell=cell
-    )
+    return Estimate(layer=activity.layer, unit_nj={**unit_nj, "dram": dram}, table=TABLE_NAME, method=method, cell=cell)
 
 
 def powers_mw(spec: AcceleratorSpec) -> dict[str, float]:

@@ -122,7 +122,7 @@ class LayerResult(View):
 
     @property
     def per_pe(self) -> dict[str, NDArray[Any]]:
-        """(P,) cycles of each PE by what it did: issue, empty_column, starved, drain; means for a batch."""
+        """(P,) cycles of each PE by what it did: issue, empty_column, load, starved, drain; means for a batch."""
         single = self.activity.samples == 1
         return {name: rows[0] if single else rows.mean(axis=0) for name, rows in self.activity.per_pe.items()}
 

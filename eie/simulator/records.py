@@ -75,6 +75,25 @@ class QueueTiming:
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
+class StreamTiming(QueueTiming):
+    """The same where the weights arrive meanwhile; int64 (N,), ``free`` and ``load`` (N, P).
+
+    ``load``: a PE had the activation and waited for its column; ``bus``: cycles in which something was on the bus;
+    ``dram_bits``: what came over it, in whole bursts.
+    """
+
+    load: NDArray[np.int64]
+    bus: NDArray[np.int64]
+    dram_bits: NDArray[np.int64]
+
+    @classmethod
+    def blank(cls, products: int, n_pe: int) -> StreamTiming:
+        """Make zeroed arrays for an engine to fill."""
+        flat, per_pe = ("cycles", "stall", "dead", "bus", "dram_bits"), ("free", "load")
+        return cls(**_zeros(flat, (products,)), **_zeros(per_pe, (products, n_pe)))
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Tally:
     """What does not depend on the queues, for one pass over N products; int64 (N,), the last two (N, P).
 
@@ -97,11 +116,12 @@ class Tally:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class PassTiming:
-    """What an engine counted for one pass over N products on P PEs; int64 (N,), the last three (N, P).
+    """What an engine counted for one pass over N products on P PEs; int64 (N,), the last four (N, P).
 
     ``cycles``: to the last write; ``stall``: the broadcast waited for a queue; ``dead``: the scanner handed out
-    nothing; ``reads``: sparse-matrix rows; ``entries`` and, among them, ``padding``; per PE ``issue`` (an entry left),
-    ``empty`` (a column without entries) and ``starved`` (nothing to do before its last column).
+    nothing; ``reads``: sparse-matrix rows; ``entries`` and, among them, ``padding``; ``bus`` (cycles) and ``dram_bits``
+    of weights that were not in place; per PE ``issue`` (an entry left), ``empty`` (a column without entries), ``load``
+    (an activation there and its column not) and ``starved`` (nothing to do before its last column).
     """
 
     cycles: NDArray[np.int64]
@@ -110,19 +130,25 @@ class PassTiming:
     reads: NDArray[np.int64]
     entries: NDArray[np.int64]
     padding: NDArray[np.int64]
+    bus: NDArray[np.int64]
+    dram_bits: NDArray[np.int64]
     issue: NDArray[np.int64]
     empty: NDArray[np.int64]
+    load: NDArray[np.int64]
     starved: NDArray[np.int64]
 
     @classmethod
     def blank(cls, products: int, n_pe: int) -> PassTiming:
         """Make zeroed arrays for an engine to fill."""
-        flat, per_pe = ("cycles", "stall", "dead", "reads", "entries", "padding"), ("issue", "empty", "starved")
+        flat = ("cycles", "stall", "dead", "reads", "entries", "padding", "bus", "dram_bits")
+        per_pe = ("issue", "empty", "load", "starved")
         return cls(**_zeros(flat, (products,)), **_zeros(per_pe, (products, n_pe)))
 
     @classmethod
     def of(cls, queue: QueueTiming, tally: Tally) -> PassTiming:
-        """Put both halves together: a PE that is free and has not issued has starved."""
+        """Put both halves together: a PE that is free and has neither issued nor waited for a column has starved."""
+        # Weights that were in place came over no bus.
+        streamed = queue if isinstance(queue, StreamTiming) else StreamTiming.blank(*queue.free.shape)
         return cls(
             cycles=queue.cycles,
             stall=queue.stall,
@@ -130,9 +156,12 @@ class PassTiming:
             reads=tally.reads,
             entries=tally.entries,
             padding=tally.padding,
+            bus=streamed.bus,
+            dram_bits=streamed.dram_bits,
             issue=tally.issue,
             empty=tally.empty,
-            starved=queue.free - tally.issue - tally.empty,
+            load=streamed.load,
+            starved=queue.free - tally.issue - tally.empty - streamed.load,
         )
 
 
