@@ -153,7 +153,8 @@ class AcceleratorSpec(View, BaseModel):
     act_kib: Annotated[
         int,
         Field(ge=1, le=1 << 20, description="activation SRAM per PE"),
-        Reads(costs="area and leakage"),
+        # By "activity": which maps go to DRAM is counted there.
+        Reads(by=("activity",), costs="area and leakage; fewer maps in DRAM"),
     ] = 2
     act_registers: Annotated[
         int,
@@ -217,6 +218,11 @@ class AcceleratorSpec(View, BaseModel):
         Field(description="vectors longer than the activation registers: no cycles, or batches through the SRAM"),
         Reads(by=("activity",), costs="with paper, cycles to drain and fill the registers", since="0.2"),
     ] = "free"
+    act_row_bits: Annotated[
+        int,
+        Field(ge=1, le=1 << 16, description="width of the activation SRAM"),
+        Reads(by=("activity",), costs="energy of a read; fewer reads, fewer cycles to fill the registers", since="0.2"),
+    ] = 16
 
     def __init__(self, /, **values: Any) -> None:
         try:

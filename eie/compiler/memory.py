@@ -22,8 +22,9 @@ from numpy.typing import NDArray
 
 from eie.compiler.encode import Encoding
 from eie.compiler.encoded import EncodedLayer
-from eie.compiler.maps import map_row
-from eie.compiler.places import BITS_PER_KIB, LayerPlace, MemoryPlan, MemoryRow, Place
+from eie.compiler.map_rows import BITS_PER_KIB, MapPlan
+from eie.compiler.maps import map_plan, map_row
+from eie.compiler.places import LayerPlace, MemoryPlan, MemoryRow, Place
 from eie.errors import ProgramError
 from eie.model.graph import Graph
 from eie.model.network import Network
@@ -44,6 +45,7 @@ def memory_plan(
     graph: Graph | None = None,
     *,
     alternatives: bool = False,
+    maps: MapPlan | None = None,
 ) -> MemoryPlan:
     """Place a whole network in a machine's memories.
 
@@ -55,6 +57,8 @@ def memory_plan(
         How tensors flow between the layers, for the maps.
     alternatives
         The layers are no network: each is placed as if it were alone.
+    maps
+        Where the maps lie, if more is known of their sizes than the graph says.
 
     Returns
     -------
@@ -74,6 +78,8 @@ def memory_plan(
     for layer, place in zip(layers, places, strict=True):
         if place.place == "streamed":
             _check_columns(layer, spec)
+    if maps is None:
+        maps = map_plan(layers, spec, batch, None if alternatives else graph)
     return MemoryPlan(
         residency=spec.residency,
         batch=batch,
@@ -81,9 +87,10 @@ def memory_plan(
         layers=tuple(places),
         memories=(
             *_weight_rows(demands=demands, places=places, spec=spec, alternatives=alternatives),
-            map_row(layers=layers, spec=spec, batch=batch, graph=graph),
+            map_row(maps),
             _accumulators(layers, spec),
         ),
+        maps=maps,
     )
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
 
+from eie.compiler.map_rows import MapPlan, maps_grid
 from eie.show.brief import Brief
 from eie.show.face import View
 from eie.show.sections import Column, Grid, Section, Value
@@ -18,7 +19,6 @@ from eie.show.sections import Column, Grid, Section, Value
 # "ideal": taken to be in place whatever the memories hold, as the paper does. "reloaded": a program file of eie 0.1
 # that was cut into passes, each loaded whole before it runs, as it was there.
 Place = Literal["resident", "streamed", "ideal", "reloaded"]
-BITS_PER_KIB = 8192
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -93,6 +93,8 @@ class MemoryPlan(View):
         A row a layer, in order.
     memories
         A row a memory: sparse matrix, pointers, activations, accumulators.
+    maps
+        What lies between the layers, and where.
     """
 
     residency: str
@@ -100,6 +102,7 @@ class MemoryPlan(View):
     alternatives: bool
     layers: tuple[LayerPlace, ...]
     memories: tuple[MemoryRow, ...]
+    maps: MapPlan
 
     @property
     def fits(self) -> bool:
@@ -133,7 +136,7 @@ class MemoryPlan(View):
 
     def sections(self) -> tuple[Section, ...]:
         """Return where each layer is and why, then what each memory holds."""
-        return (Section(name="memory", grids=(layers_grid(self), memories_grid(self))),)
+        return (Section(name="memory", grids=(layers_grid(self), maps_grid(self.maps), memories_grid(self))),)
 
 
 def memory_line(plan: MemoryPlan) -> str:
