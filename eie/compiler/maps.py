@@ -16,9 +16,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 
-from eie.compiler.encoded import EncodedLayer
 from eie.compiler.lifetimes import HOST, Lifetime, Lifetimes, lifetimes
 from eie.compiler.map_rows import BITS_PER_KIB, LayerMaps, MapPlan, PlacedMap
+from eie.compiler.outline import Outline
 from eie.compiler.places import MemoryRow
 from eie.errors import ModelError
 from eie.model.graph import Graph
@@ -28,7 +28,7 @@ ALONE = "the layers are no network"
 
 
 def map_plan(
-    layers: Sequence[EncodedLayer],
+    layers: Sequence[Outline],
     spec: AcceleratorSpec,
     batch: int = 1,
     graph: Graph | None = None,
@@ -62,7 +62,7 @@ def map_plan(
 
 
 def _alone(
-    *, layers: Sequence[EncodedLayer], spec: AcceleratorSpec, batch: int, products: Mapping[str, int] | None
+    *, layers: Sequence[Outline], spec: AcceleratorSpec, batch: int, products: Mapping[str, int] | None
 ) -> MapPlan:
     """Place each layer's input and output as if there were no other layer."""
     plans = []
@@ -85,7 +85,7 @@ def _alone(
     )
 
 
-def _one_layer(layer: EncodedLayer, rows: int) -> Lifetimes:
+def _one_layer(layer: Outline, rows: int) -> Lifetimes:
     outputs, inputs = layer.geometry.channels
     fresh = layer.geometry.fresh_inputs
     # Of a convolution's recorded windows only what each brings in: the rest was in those before it.
@@ -106,7 +106,7 @@ class _Traffic:
     state: list[tuple[int, int]] = field(default_factory=list)
 
 
-def _traffic(step: int, layer: EncodedLayer, rows: int, maps: Sequence[Lifetime]) -> _Traffic:
+def _traffic(step: int, layer: Outline, rows: int, maps: Sequence[Lifetime]) -> _Traffic:
     traffic = _Traffic()
     sources = [place for place, read in enumerate(maps) if step in read.sources]
     whole = sum(maps[place].elements for place in sources)
@@ -129,7 +129,7 @@ def _traffic(step: int, layer: EncodedLayer, rows: int, maps: Sequence[Lifetime]
     return traffic
 
 
-def _placed(life: Lifetimes, layers: Mapping[str, EncodedLayer], spec: AcceleratorSpec, batch: int) -> MapPlan:
+def _placed(life: Lifetimes, layers: Mapping[str, Outline], spec: AcceleratorSpec, batch: int) -> MapPlan:
     steps = range(len(life.layers))
     moved = [_traffic(step, layers[name], life.rows[name], life.maps) for step, name in enumerate(life.layers)]
     # A PE holds every P-th element of each sample.

@@ -6,26 +6,29 @@ streams what does not stay, by results and by ``eie inspect``.
 The rule (docs/assumptions.md has its reasons). Entries and pointers of layers that stay lie side by side in every PE:
 they add up, PE by PE. A pointer counts from its layer's own base register, so its reach bounds each layer and the SRAM
 bounds their sum. Where all layers stay nothing comes. Otherwise the stream buffer takes the end of the sparse-matrix
-SRAM, and of the layers those stay that save most stall cycles per KiB, as long as the next of them fits; equals go by
-their order. What a layer saves is counted with every column active, since the plan may not depend on activations: the
-bus cycles of its columns over the batch, less the issue cycles of its busiest PE.
+SRAM and as large a share of the pointers', and of the layers those stay that save most stall cycles per KiB, each that
+still fits; equals go by their order. What a layer saves is counted with every column active, since the plan may not
+depend on activations: the bus cycles of its columns over the batch, less the cycles its busiest PE issues in, times the
+products of a sample where the graph tells them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 
 import numpy as np
 from numpy.typing import NDArray
 
-from eie.compiler.encode import Encoding
+from eie.compiler.demand import Demand
 from eie.compiler.encoded import EncodedLayer
+from eie.compiler.lifetimes import lifetimes
 from eie.compiler.map_rows import BITS_PER_KIB, MapPlan
 from eie.compiler.maps import map_plan, map_row
 from eie.compiler.places import LayerPlace, MemoryPlan, MemoryRow, Place
-from eie.errors import ProgramError
+from eie.compiler.stream import burst_bits, bus_cycles, check_column
+from eie.errors import ModelError
 from eie.model.graph import Graph
 from eie.model.network import Network
 from eie.spec import AcceleratorSpec
@@ -70,16 +73,29 @@ def memory_plan(
     ProgramError
         If a column of a layer that has to be streamed exceeds a half of the stream buffer.
     """
-    demands = [_Demand.of(layer) for layer in layers]
+    return plan_of([Demand.of(layer) for layer in layers], spec, batch, graph, alternatives=alternatives, maps=maps)
+
+
+def plan_of(
+    demands: Sequence[Demand],
+    spec: AcceleratorSpec,
+    batch: int = 1,
+    graph: Graph | None = None,
+    *,
+    alternatives: bool = False,
+    maps: MapPlan | None = None,
+) -> MemoryPlan:
+    """Place a network of which only the demands are at hand; as `memory_plan`."""
+    products = _products(demands, graph)
     if alternatives:
-        places = [place for demand in demands for place in _placed([demand], spec, batch)]
+        places = [place for demand in demands for place in _placed([demand], spec, batch, products)]
     else:
-        places = _placed(demands, spec, batch)
-    for layer, place in zip(layers, places, strict=True):
+        places = _placed(demands, spec, batch, products)
+    for demand, place in zip(demands, places, strict=True):
         if place.place == "streamed":
-            _check_columns(layer, spec)
+            check_column(demand.name, max(part.longest for part in demand.passes), spec)
     if maps is None:
-        maps = map_plan(layers, spec, batch, None if alternatives else graph)
+        maps = map_plan(demands, spec, batch, None if alternatives else graph)
     return MemoryPlan(
         residency=spec.residency,
         batch=batch,
@@ -88,32 +104,20 @@ def memory_plan(
         memories=(
             *_weight_rows(demands=demands, places=places, spec=spec, alternatives=alternatives),
             map_row(maps),
-            _accumulators(layers, spec),
+            _accumulators(demands, spec),
         ),
         maps=maps,
     )
 
 
-@dataclass(frozen=True, eq=False)
-class _Demand:
-    """What a layer's weights ask of each PE: ``entries`` int64 (P,), and ``pointers``, alike in all."""
-
-    layer: EncodedLayer
-    entries: NDArray[np.int64]
-    pointers: int
-
-    @classmethod
-    def of(cls, layer: EncodedLayer) -> _Demand:
-        # The PE that is fullest in one pass need not be so in the next: added up first.
-        entries = np.sum([encoding.entries_per_pe for encoding in layer.passes], axis=0)
-        return cls(layer, entries, sum(len(encoding.pointers) for encoding in layer.passes))
-
-    @property
-    def fullest(self) -> int:
-        return int(self.entries.max())
-
-    def kib(self, spec: AcceleratorSpec) -> float:
-        return (self.fullest * spec.entry_bits + self.pointers * spec.ptr_bits) / BITS_PER_KIB
+def _products(demands: Sequence[Demand], graph: Graph | None) -> Mapping[str, int]:
+    """Products a sample by layer, where the graph says so."""
+    if graph is None:
+        return {}
+    try:
+        return lifetimes(graph, {demand.name: demand.geometry for demand in demands}, {}).rows
+    except ModelError:
+        return {}
 
 
 class _Room:
@@ -123,7 +127,12 @@ class _Room:
         self._entries, self._pointers = entries, pointers
         self._taken, self._pointed = np.zeros(n_pe, np.int64), 0
 
-    def take(self, demand: _Demand) -> str:
+    @property
+    def left(self) -> tuple[int, int]:
+        """(entries of the fullest PE, pointers) that nothing has taken."""
+        return self._entries - int(self._taken.max()), self._pointers - self._pointed
+
+    def take(self, demand: Demand) -> str:
         """Take a layer's room; where it is not there, take nothing and say what is left."""
         taken, pointed = self._taken + demand.entries, self._pointed + demand.pointers
         if pointed > self._pointers:
@@ -134,7 +143,9 @@ class _Room:
         return ""
 
 
-def _placed(demands: Sequence[_Demand], spec: AcceleratorSpec, batch: int) -> list[LayerPlace]:
+def _placed(
+    demands: Sequence[Demand], spec: AcceleratorSpec, batch: int, products: Mapping[str, int]
+) -> list[LayerPlace]:
     """Place layers that share the chip."""
     whole = _Room(spec.entry_capacity, spec.pointer_capacity, spec.n_pe)
     reached = [demand.fullest <= spec.pointer_reach for demand in demands]
@@ -143,8 +154,14 @@ def _placed(demands: Sequence[_Demand], spec: AcceleratorSpec, batch: int) -> li
     if spec.residency == "ideal" or together:
         return [_in_place(demand, spec, together=together) for demand in demands]
     # The buffer lies at the end: behind a single layer that stays, that is where its pointers do not reach.
-    room = _Room(spec.entry_capacity - 2 * spec.stream_half_entries, spec.pointer_capacity, spec.n_pe)
-    saved = {i: _saved(demand, spec, batch) for i, demand in enumerate(demands) if reached[i]}
+    room = _Room(
+        spec.entry_capacity - 2 * spec.stream_half_entries,
+        spec.pointer_capacity - buffered_pointers(spec),
+        spec.n_pe,
+    )
+    saved = {
+        i: _saved(demand, spec, batch, products.get(demand.name, 1)) for i, demand in enumerate(demands) if reached[i]
+    }
     reasons: dict[int, tuple[Place, str]] = {}
     # Sorting is stable, so equals stay in layer order.
     for i in sorted(saved, key=lambda i: -saved[i]):
@@ -154,68 +171,64 @@ def _placed(demands: Sequence[_Demand], spec: AcceleratorSpec, batch: int) -> li
         else:
             reasons[i] = ("resident", worth.replace("save", "saves", 1))
     beyond = f"more entries than a pointer reaches, {spec.pointer_reach:,}"
+    # All that is not taken, the buffer included.
+    entries, pointers = room.left
+    turn = (entries + 2 * spec.stream_half_entries, pointers + buffered_pointers(spec))
     placed = []
     for i, demand in enumerate(demands):
         place, why = reasons.get(i, ("streamed", beyond))
-        placed.append(_place(demand, spec, place=place, why=why))
+        placed.append(_place(demand, spec, place=place, why=why, turn=turn if place == "streamed" else (0, 0)))
     return placed
 
 
-def _in_place(demand: _Demand, spec: AcceleratorSpec, *, together: bool) -> LayerPlace:
+def buffered_pointers(spec: AcceleratorSpec) -> int:
+    """Pointers of streamed columns that a PE holds: of their SRAM the share that the buffer has of the other."""
+    share = Fraction(2 * spec.stream_half_entries, spec.entry_capacity)
+    return math.floor(spec.pointer_capacity * share)
+
+
+def _in_place(demand: Demand, spec: AcceleratorSpec, *, together: bool) -> LayerPlace:
     if spec.residency == "ideal":
         why = "taken to be in place; it fits" if together else "taken to be in place, though all do not fit"
         return _place(demand, spec, place="ideal", why=why, fits=together)
     return _place(demand, spec, place="resident", why="all layers fit")
 
 
-def _place(demand: _Demand, spec: AcceleratorSpec, *, place: Place, why: str, fits: bool | None = None) -> LayerPlace:
+def _place(
+    demand: Demand,
+    spec: AcceleratorSpec,
+    *,
+    place: Place,
+    why: str,
+    fits: bool | None = None,
+    turn: tuple[int, int] = (0, 0),
+) -> LayerPlace:
     # Program files of eie 0.1 only: see `EncodedLayer.reloads`.
-    if demand.layer.reloads:
+    if demand.reloads:
         place, why, fits = "reloaded", "cut into passes by eie 0.1, each loaded whole", False
     return LayerPlace(
-        name=demand.layer.name,
+        name=demand.name,
         place=place,
         entries=demand.fullest,
         pointers=demand.pointers,
-        kib=demand.kib(spec),
+        kib=demand.bits(spec) / BITS_PER_KIB,
         fits=place == "resident" if fits is None else fits,
         why=why,
+        room_entries=turn[0],
+        room_pointers=turn[1],
     )
 
 
-def _saved(demand: _Demand, spec: AcceleratorSpec, batch: int) -> Fraction:
+def _saved(demand: Demand, spec: AcceleratorSpec, batch: int, products: int) -> Fraction:
     """Stall cycles a sample that staying avoids for each KiB of the fullest PE, every column active."""
     # Exact, so that two layers alike are equal and keep their order.
-    bus = sum(bus_cycles(encoding, spec) for encoding in demand.layer.passes)
-    issue = sum(int(encoding.slots.sum(axis=0, dtype=np.int64).max()) for encoding in demand.layer.passes)
-    bits = demand.fullest * spec.entry_bits + demand.pointers * spec.ptr_bits
-    return max(Fraction(0), Fraction(bus, batch) - issue) * BITS_PER_KIB / bits
-
-
-def bus_cycles(encoding: Encoding, spec: AcceleratorSpec) -> int:
-    """Cycles that all columns of a pass keep the DRAM bus busy."""
-    entries = np.diff(encoding.pointers.sum(axis=1, dtype=np.int64))
-    bits = entries * spec.entry_bits + encoding.n_pe * spec.ptr_bits
-    bursts = -(-bits // (8 * spec.dram_burst_bytes))
-    rate = spec.dram_bytes_per_cycle
-    cycles = -(-bursts * spec.dram_burst_bytes * rate.denominator // rate.numerator)
-    return int(np.maximum(cycles, 1).sum())
-
-
-def _check_columns(layer: EncodedLayer, spec: AcceleratorSpec) -> None:
-    for encoding in layer.passes:
-        largest = np.diff(encoding.pointers, axis=0).max(axis=1, initial=0)
-        if largest.max(initial=0) > spec.stream_half_entries:
-            column = int(largest.argmax())
-            raise ProgramError(
-                f"layer {layer.name!r}: column {column} has {largest[column]:,} entries in one PE, half of "
-                f"spec.stream_kib={spec.stream_kib:g} holds {spec.stream_half_entries:,}: "
-                "use a larger buffer or more PEs"
-            )
+    bus = sum(int(bus_cycles(burst_bits(part.columns, spec), spec).sum()) for part in demand.passes)
+    issue = sum(part.issue for part in demand.passes)
+    return max(Fraction(0), Fraction(bus, batch) - products * issue) * BITS_PER_KIB / demand.bits(spec)
 
 
 def _weight_rows(
-    *, demands: Sequence[_Demand], places: Sequence[LayerPlace], spec: AcceleratorSpec, alternatives: bool
+    *, demands: Sequence[Demand], places: Sequence[LayerPlace], spec: AcceleratorSpec, alternatives: bool
 ) -> tuple[MemoryRow, MemoryRow]:
     """Return the rows of the sparse-matrix SRAM and of the pointers."""
     kept = [place.place not in ("streamed", "reloaded") for place in places]
@@ -245,7 +258,7 @@ def _weight_rows(
             memory="pointers",
             capacity_kib=spec.ptr_kib,
             stays_kib=pointers * pointer_kib,
-            comes_kib=0.0,
+            comes_kib=(buffered_pointers(spec) if comes else 0) * pointer_kib,
             wanted_kib=wanted_pointers * pointer_kib,
             fits=wanted_pointers <= spec.pointer_capacity,
             comes="with their columns" if comes else "",
@@ -259,14 +272,10 @@ def _fullest(entries: Sequence[NDArray[np.int64]], *, alternatives: bool) -> int
     return int(np.max(entries)) if alternatives else int(np.sum(entries, axis=0).max())
 
 
-def _accumulators(layers: Sequence[EncodedLayer], spec: AcceleratorSpec) -> MemoryRow:
+def _accumulators(demands: Sequence[Demand], spec: AcceleratorSpec) -> MemoryRow:
     """Return the row of the accumulators, which hold one group of rows at a time."""
-    groups = {layer.name: layer.rounds for layer in layers}
-    # Rounded up, since row i lies in PE i mod P.
-    largest = max(
-        -(-(encoding.row_stop - encoding.row_start) // spec.n_pe) for layer in layers for encoding in layer.passes
-    )
-    cut = [name for name, count in groups.items() if count > 1]
+    largest = max(part.rows for demand in demands for part in demand.passes)
+    cut = sum(demand.rounds > 1 for demand in demands)
     kib = largest * spec.data_bits / BITS_PER_KIB
     return MemoryRow(
         memory="accumulators",
@@ -276,5 +285,5 @@ def _accumulators(layers: Sequence[EncodedLayer], spec: AcceleratorSpec) -> Memo
         wanted_kib=kib,
         # A layer that is cut by rows runs in passes, and each fits.
         fits=largest <= spec.act_registers,
-        comes=f"each layer's sums, in its turn{f'; {len(cut)} in passes' if cut else ''}",
+        comes=f"each layer's sums, in its turn{f'; {cut} in passes' if cut else ''}",
     )

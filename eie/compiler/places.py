@@ -37,6 +37,8 @@ class LayerPlace(Brief):
         Whether its weights stay on the chip beside those of the layers that stay with it.
     why
         The reason, in words.
+    room_entries, room_pointers
+        Of a streamed layer: what it may take of each PE's memories in its turn, the stream buffer included.
     """
 
     name: str
@@ -46,6 +48,8 @@ class LayerPlace(Brief):
     kib: float
     fits: bool
     why: str
+    room_entries: int = 0
+    room_pointers: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)

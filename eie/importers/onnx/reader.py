@@ -39,7 +39,16 @@ _WEIGHTED: dict[str, Callable[[OnnxNode, Builder], None]] = {
 # Operators that multiply by a matrix or a kernel: skipped, their work is missing from the network's.
 _PRODUCTS = {
     *_WEIGHTED,
-    *("Attention", "ConvInteger", "ConvTranspose", "DeformConv", "Einsum", "GRU", "MatMulInteger", "MultiHeadAttention"),
+    *(
+        "Attention",
+        "ConvInteger",
+        "ConvTranspose",
+        "DeformConv",
+        "Einsum",
+        "GRU",
+        "MatMulInteger",
+        "MultiHeadAttention",
+    ),
     *("QLinearConv", "QLinearMatMul", "RNN"),
 }
 # What reading a damaged node can raise in numpy: each becomes one line with the node's name.
@@ -151,9 +160,7 @@ def read_onnx(path: Path, unsupported: Unsupported = "refuse", input_shape: Sequ
     )
 
 
-def _translate(
-    path: Path, nodes: list[OnnxNode], into: Builder, problems: list[str], unmodelled: list[str]
-) -> None:
+def _translate(path: Path, nodes: list[OnnxNode], into: Builder, problems: list[str], unmodelled: list[str]) -> None:
     for node in nodes:
         # All constants first: a layer may stand before the node that unpacks its weights.
         into.constants.fold(node, f"{path}: node {node.name!r} ({node.op})")
