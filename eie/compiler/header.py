@@ -88,6 +88,7 @@ class ProgramHeader(_Record):
     graph: dict[str, Any] | None
     sha256: Text | None = None
     alternatives: bool = False
+    unmodelled: list[Text] = []
 
 
 def array_of(array: NDArray[Any], dtype: Any, name: str) -> NDArray[Any]:

@@ -138,8 +138,8 @@ def _placed(demands: Sequence[_Demand], spec: AcceleratorSpec, batch: int) -> li
     """Place layers that share the chip."""
     whole = _Room(spec.entry_capacity, spec.pointer_capacity, spec.n_pe)
     reached = [demand.fullest <= spec.pointer_reach for demand in demands]
-    missing = [whole.take(demand) for demand in demands]
-    together = not any(missing) and all(reached)
+    lacking = [whole.take(demand) for demand in demands]
+    together = not any(lacking) and all(reached)
     if spec.residency == "ideal" or together:
         return [_in_place(demand, spec, together=together) for demand in demands]
     # The buffer lies at the end: behind a single layer that stays, that is where its pointers do not reach.

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 from eie.compiler.map_rows import MapPlan, maps_grid
 from eie.show.brief import Brief
@@ -119,6 +119,17 @@ class MemoryPlan(View):
         """Rows by the layer's name."""
         return {layer.name: layer for layer in self.layers}
 
+    def content(self) -> dict[str, Any]:
+        """Return all of it as plain data, ready for JSON; docs/outputs.md explains each key."""
+        return {
+            "residency": self.residency,
+            "fits": self.fits,
+            "batch": self.batch,
+            "alternatives": self.alternatives,
+            "layers": [vars(layer) for layer in self.layers],
+            "memories": [vars(row) for row in self.memories],
+        }
+
     def headline(self) -> str:
         """Say whether the network fits, and by which rule it is placed."""
         return memory_line(self)
@@ -148,7 +159,7 @@ def layers_grid(plan: MemoryPlan) -> Grid:
         Column("place", "weights", "word"),
         Column("entries", "entries a PE", "count"),
         Column("pointers", "pointers a PE", "count"),
-        Column("kib", "KiB a PE", "fixed1"),
+        Column("kib", "KiB a PE"),
         Column("why", "why", "prose"),
     )
     rows: tuple[dict[str, Value], ...] = tuple(
@@ -169,10 +180,10 @@ def memories_grid(plan: MemoryPlan) -> Grid:
     """Return a row a memory: what it holds, what stays, what comes."""
     columns = (
         Column("memory", "memory of a PE", "text"),
-        Column("capacity", "KiB", "fixed1"),
-        Column("wanted", "wanted", "fixed1"),
-        Column("stays", "stays", "fixed1"),
-        Column("room", "comes", "fixed1"),
+        Column("capacity", "KiB"),
+        Column("wanted", "wanted"),
+        Column("stays", "stays"),
+        Column("room", "comes"),
         Column("fits", "fits", "yes"),
         Column("comes", "what comes when", "prose"),
     )

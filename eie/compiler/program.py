@@ -58,6 +58,8 @@ class Program(View):
         Of the model file it was compiled from, or None.
     alternatives
         Whether the layers are no network but alternatives, of which each has the chip to itself.
+    unmodelled
+        Layers of the model that are not among ``layers``, each in words.
     """
 
     name: str
@@ -70,6 +72,7 @@ class Program(View):
     graph: Graph | None = None
     sha256: str | None = None
     alternatives: bool = False
+    unmodelled: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         names = [layer.name for layer in self.layers]
@@ -271,6 +274,7 @@ def compile(
         graph=network.graph,
         sha256=network.sha256,
         alternatives=network.alternatives,
+        unmodelled=network.unmodelled,
     )
     # Here, so that a column that no buffer holds is refused before anything runs; kept with the program.
     _ = program.memory
@@ -319,6 +323,8 @@ def _pack(program: Program) -> tuple[Arrays, dict[str, Any]]:
         description["sha256"] = program.sha256
     if program.alternatives:
         description["alternatives"] = True
+    if program.unmodelled:
+        description["unmodelled"] = list(program.unmodelled)
     if program.graph is not None:
         arrays |= {f"graph.{name}": array for name, array in program.graph.constants.items()}
     return arrays, description
@@ -349,6 +355,7 @@ def _unpack(arrays: Arrays, header: ProgramHeader) -> Program:
         graph=graph,
         sha256=header.sha256,
         alternatives=header.alternatives,
+        unmodelled=tuple(header.unmodelled),
     )
 
 

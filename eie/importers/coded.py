@@ -87,6 +87,7 @@ class NetworkEntry(_Record):
     layers: tuple[LayerEntry, ...] = Field(min_length=1)
     alternatives: bool = False
     residency: Literal["auto", "ideal"] | None = None
+    unmodelled: tuple[Text, ...] = ()
 
 
 def write(
@@ -246,6 +247,7 @@ def _network(entry: NetworkEntry, arrays: Arrays) -> Network:
         graph=graph,
         alternatives=entry.alternatives,
         residency=entry.residency,
+        unmodelled=entry.unmodelled,
     )
 
 

@@ -23,6 +23,7 @@ def describe(network: Network) -> dict[str, Any]:
         # Left out where they say nothing, as in files of before they were known.
         **({"alternatives": True} if network.alternatives else {}),
         **({"residency": network.residency} if network.residency is not None else {}),
+        **({"unmodelled": list(network.unmodelled)} if network.unmodelled else {}),
     }
 
 

@@ -27,7 +27,7 @@ bottom, right) and ``groups``; their weights are (out, in / groups, kh, kw). LST
 ``hidden_weights`` (4 hidden, hidden), gates in the order input, forget, cell, output, and ``reverse``.
 
 Without ``input``, layers with ``sequential = true`` at the top form a chain of vectors; else each runs on inputs of
-its own. They share the chip all the same, unless ``alternatives = true`` says that they are no network: then each has it to
+its own. They share the chip all the same, unless ``alternatives = true`` says that they are no network: each has it to
 itself. ``residency = "ideal"`` (or ``"auto"``) states what the spec's field is to be where the caller does not.
 
 Without weights a layer is synthetic, and labelled so in every report::

@@ -307,6 +307,8 @@ class Network(View):
         Whether the layers are no network but alternatives, such as a benchmark's: each has the chip to itself.
     residency
         What the spec's field of that name is to be where the caller does not state it, or None.
+    unmodelled
+        Layers of the model that are not among ``layers``, each in words: without them a total would be of a part.
     """
 
     name: str
@@ -319,6 +321,7 @@ class Network(View):
     sha256: str | None = None
     alternatives: bool = False
     residency: Literal["auto", "ideal"] | None = None
+    unmodelled: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.residency not in (None, "auto", "ideal"):

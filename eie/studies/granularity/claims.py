@@ -189,6 +189,8 @@ def _pays_on_eie(study: Rows) -> Statement:
     if row is None or study.came_pruned:
         return _not_shown(TEXT, claim, CAME_PRUNED if study.came_pruned else "needs the variant fine:0.9")
     speedup, after = study.speedup(row, EIE), study.latency_us(row, EIE)
+    if study.incomplete:
+        return _not_shown(TEXT, claim, study.incomplete[0])
     text = f"{speedup:.2f}x over the unpruned network on EIE"
     if "dense" in study.machines:
         before = study.latency_us(study.unpruned, "dense")

@@ -125,6 +125,7 @@ def _costs(study: Rows) -> Section:
         for machine in study.machines
         if study.yardstick(machine) != machine
     ]
+    notes += [f"no total of the network: {reason}" for reason in study.incomplete]
     notes.append("machines differ in clock, node, batch and memory: a column is to be read from top to bottom")
     if any(called(machine) != machine for machine in study.machines):
         notes.append(
@@ -144,8 +145,14 @@ def _by_machine(
         Column("variant", "variant", "text"),
         *(Column(machine, called(machine), format) for machine in machines),
     )
-    rows = tuple(
-        {"variant": str(row.variant), **{machine: value(row, machine) for machine in machines}} for row in study.found
+    # A dash where there is a reason for it, which stands under the tables.
+    blank = "-" if study.incomplete else None
+    rows: tuple[dict[str, Value], ...] = tuple(
+        {
+            "variant": str(row.variant),
+            **{machine: blank if (cell := value(row, machine)) is None else cell for machine in machines},
+        }
+        for row in study.found
     )
     return Grid(caption=caption, columns=columns, rows=rows)
 
