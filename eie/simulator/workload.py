@@ -15,6 +15,9 @@ from typing import Any
 import numpy as np
 
 from eie.compiler.encoded import EncodedLayer
+from eie.compiler.map_rows import MapPlan
+from eie.compiler.maps import map_plan
+from eie.compiler.outline import Outline
 from eie.compiler.program import Program
 from eie.importers.entrance import Model, as_network
 from eie.model.geometry import describe
@@ -91,6 +94,25 @@ class Workload:
             # The program's own hash covers its images and their structure; the inputs alone are to be added.
             return hashlib.sha256(f"{self.network.content_hash} {self.given.sha256}".encode()).hexdigest()
         return _content_hash(self.network, self.given, self.incomplete)
+
+    def maps(self, layers: Sequence[Outline], spec: AcceleratorSpec, batch: int = 1) -> MapPlan:
+        """Place the maps between the layers, whose sizes the inputs tell where the network leaves them open.
+
+        Parameters
+        ----------
+        layers
+            In order, as they are stored for ``spec``.
+        """
+        return map_plan(
+            layers,
+            spec,
+            batch,
+            # Alternatives feed nobody, whatever graph they came with.
+            None if self.network.alternatives else dataflow(self.network),
+            # One sample is enough to see the shape of all: what is read when it is wanted may be many.
+            shapes={name: array[:1].shape[1:] for name, array in self.given.arrays.items()},
+            products={name: rows.products for name, rows in self.given.layers.items()} or None,
+        )
 
     def refrozen(self) -> Workload:
         """Return it with read-only arrays again, for which kernels are compiled; pickling loses the flag."""
