@@ -96,7 +96,7 @@ def simulate(
     if datapath == "none" and run_inputs.arrays:
         run_inputs = replace(run_inputs, layers=_without_computing(program, run_inputs.loaded()), arrays={})
         workload = replace(workload, given=run_inputs)
-    fits = {fit.layer: fit for fit in program.fit}
+    plan, fits = program.memory, {fit.layer: fit for fit in program.fit}
     # The network calls `ran` in the order of its graph, which need not be that of the layers.
     places = {layer.name: place for place, layer in enumerate(program.layers)}
     rows: dict[str, LayerResult] = {}
@@ -119,7 +119,12 @@ def simulate(
         activity = stages.activity(places[layer.name], program.spec, inputs)
         kept = computed if keep_outputs or computed is None else computed.summary()
         rows[layer.name] = LayerResult(
-            encoded=layer, spec=program.spec, activity=activity, fit=fits[layer.name], computed=kept
+            encoded=layer,
+            spec=program.spec,
+            activity=activity,
+            fit=fits[layer.name],
+            place=plan.by_name[layer.name],
+            computed=kept,
         )
 
     settings = Settings(data_bits=program.spec.data_bits, datapath=datapath, threads=threads)
@@ -147,6 +152,7 @@ def simulate(
         accuracy=_accuracy(run_inputs, final),
         input_notes=_foreign(program, activations),
         inputs_sha256=run_inputs.sha256,
+        incomplete=workload.incomplete,
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import math
 import tomllib
+import warnings
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
@@ -55,7 +56,7 @@ class Reads:
         The first stages that read the field; those after them are made anew with them. Empty: time, energy and area
         are computed from the activity, later.
     enforced
-        Stages that read it too where ``enforce_capacity`` is set: sizes then decide how layers are split.
+        Stages that read it too where ``residency`` is ``"auto"``: the size then decides how layers are cut.
     costs
         What one pays for more of it, in words.
     since
@@ -131,30 +132,29 @@ class AcceleratorSpec(View, BaseModel):
     spmat_row_bits: Annotated[
         int,
         Field(ge=2, le=1 << 16, description="width of the sparse-matrix SRAM"),
-        # The row's width counts reads; with capacity enforced it also says how many entries fit, and so where a layer
-        # is cut.
-        Reads(by=("tallies",), enforced=("encoded",), costs="energy of a read; fewer reads"),
+        Reads(by=("tallies",), costs="energy of a read; fewer reads"),
     ] = 64
     spmat_kib: Annotated[
         int,
         Field(ge=1, le=1 << 20, description="sparse-matrix SRAM per PE"),
-        Reads(enforced=("encoded",), costs="area, energy of a read and leakage"),
+        Reads(costs="area, energy of a read and leakage"),
     ] = 128
     ptr_kib: Annotated[
         int,
         Field(ge=1, le=1 << 20, description="pointer SRAM per PE, both banks together"),
-        Reads(enforced=("encoded",), costs="area, energy of a read and leakage"),
+        Reads(costs="area, energy of a read and leakage"),
     ] = 32
     ptr_bits: Annotated[
         int,
         Field(ge=4, le=32, description="width of a column pointer"),
-        # By "activity": reloads bring the pointers in too, and these bits are counted there.
-        Reads(by=("activity",), enforced=("encoded",), costs="pointer SRAM for as many columns"),
+        # By "activity": what is loaded has pointers too, and these bits are counted there.
+        Reads(by=("activity",), costs="pointer SRAM for as many columns"),
     ] = 16
     act_kib: Annotated[
         int,
         Field(ge=1, le=1 << 20, description="activation SRAM per PE"),
-        Reads(enforced=("encoded",), costs="area and leakage"),
+        # By "activity": which maps go to DRAM is counted there.
+        Reads(by=("activity",), costs="area and leakage; fewer maps in DRAM"),
     ] = 2
     act_registers: Annotated[
         int,
@@ -165,7 +165,7 @@ class AcceleratorSpec(View, BaseModel):
         int,
         Field(ge=4, le=32, description="width of activations, codebook and accumulators"),
         # By "inputs": small values round to zero in narrow formats, and a zero is not broadcast.
-        Reads(by=("inputs",), enforced=("encoded",), costs="activation SRAM for as many activations, wider arithmetic"),
+        Reads(by=("inputs",), costs="activation SRAM for as many activations, wider arithmetic"),
     ] = 16
     node_nm: Annotated[
         int,
@@ -174,7 +174,7 @@ class AcceleratorSpec(View, BaseModel):
     ] = 45
     io_bits: Annotated[
         int,
-        Field(ge=1, le=1 << 16, description="bits a cycle for reloading weights (capacity passes)"),
+        Field(ge=1, le=1 << 16, description="bits a cycle for reloading the passes of a program file of eie 0.1"),
         Reads(by=("activity",), costs="pins and DRAM bandwidth (not in the energy model)"),
     ] = 64
     residency: Annotated[
@@ -218,15 +218,15 @@ class AcceleratorSpec(View, BaseModel):
         Field(description="vectors longer than the activation registers: no cycles, or batches through the SRAM"),
         Reads(by=("activity",), costs="with paper, cycles to drain and fill the registers", since="0.2"),
     ] = "free"
-    enforce_capacity: Annotated[
-        bool,
-        Field(description="split layers that do not fit the SRAMs into passes"),
-        Reads(by=("encoded",), costs="a reload of the weights for every pass of a layer that does not fit"),
-    ] = False
+    act_row_bits: Annotated[
+        int,
+        Field(ge=1, le=1 << 16, description="width of the activation SRAM"),
+        Reads(by=("activity",), costs="energy of a read; fewer reads, fewer cycles to fill the registers", since="0.2"),
+    ] = 16
 
     def __init__(self, /, **values: Any) -> None:
         try:
-            super().__init__(**values)
+            super().__init__(**renamed(values))
         except ValidationError as error:
             known = type(self).model_fields
             # `from None`: pydantic's own account would only repeat this in other words.
@@ -264,12 +264,21 @@ class AcceleratorSpec(View, BaseModel):
         return self.spmat_row_bits // self.entry_bits
 
     @property
+    def enforce_capacity(self) -> bool:
+        """The spelling of 0.1: whether what does not fit is charged for, ``residency == "auto"``."""
+        return self.residency == "auto"
+
+    @property
     def entry_capacity(self) -> int:
-        """Entries one PE can hold *and* address with ``ptr_bits``."""
+        """Entries one PE can hold, of all layers that are in it together."""
         # 1 KiB = 8192 bits. Rows first, then entries, since a row holds whole entries only.
-        storable = self.spmat_kib * 8192 // self.spmat_row_bits * self.entries_per_row
+        return self.spmat_kib * 8192 // self.spmat_row_bits * self.entries_per_row
+
+    @property
+    def pointer_reach(self) -> int:
+        """Entries one PE can address with ``ptr_bits``, of one layer: each counts from a base register of its own."""
         # Minus 1: the last pointer is one past the end and must be written in ptr_bits as well.
-        return min(storable, (1 << self.ptr_bits) - 1)
+        return (1 << self.ptr_bits) - 1
 
     @property
     def pointer_capacity(self) -> int:
@@ -313,8 +322,9 @@ class AcceleratorSpec(View, BaseModel):
 
     def replace(self, /, **changes: Any) -> Self:
         """Return a copy with ``changes`` applied and everything validated again."""
-        # Not pydantic's `model_copy`, which takes changes unchecked.
-        return type(self)(**{**self.model_dump(), **changes})
+        # Not pydantic's `model_copy`, which takes changes unchecked. Renamed first, or both spellings would meet.
+        # Only what was said so far, so that `model_fields_set` stays true.
+        return type(self)(**{**self.model_dump(include=self.model_fields_set), **renamed(changes)})
 
     def stated(self) -> dict[str, Any]:
         """Return the fields as a file states them: those of later releases only where they differ from the default.
@@ -322,11 +332,20 @@ class AcceleratorSpec(View, BaseModel):
         So a file that an earlier release wrote is the same file, with the same hash, when it is written again.
         """
         fields = type(self).model_fields
-        return {
+        later = {
             name: value
-            for name, value in self.model_dump().items()
+            for name, value in self.model_dump(exclude={"residency"}).items()
             if reads(name).since == "0.1" or value != fields[name].default
         }
+        # As 0.1 spelt the residency.
+        return {**later, "enforce_capacity": self.enforce_capacity}
+
+    @classmethod
+    def of_file(cls, values: Mapping[str, Any]) -> Self:
+        """Undo `stated`: a file's fields are taken as they were meant, without a word on old spellings."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)
+            return cls(**values)
 
     def us(self, cycles: float) -> float:
         """Convert cycles to microseconds at this clock."""
@@ -350,6 +369,30 @@ class AcceleratorSpec(View, BaseModel):
         return (Section(name="spec", grids=(Grid(columns=columns, rows=rows),)),)
 
 
+def renamed(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return fields by their present names: ``enforce_capacity`` of 0.1 is ``residency``, true "auto", false "ideal".
+
+    Raises
+    ------
+    SpecError
+        If both are there, or the old one is neither true nor false.
+    """
+    if "enforce_capacity" not in values:
+        return dict(values)
+    enforced = values["enforce_capacity"]
+    if not isinstance(enforced, bool):
+        raise SpecError([f"spec.enforce_capacity={_shown(enforced)}: must be true or false"])
+    if "residency" in values:
+        raise SpecError(["spec.enforce_capacity: is an old spelling of spec.residency: give one of them"])
+    meant = "auto" if enforced else "ideal"
+    warnings.warn(
+        f'spec.enforce_capacity={str(enforced).lower()}: is an old spelling, read as residency = "{meant}"',
+        FutureWarning,
+        stacklevel=3,
+    )
+    return {**{name: value for name, value in values.items() if name != "enforce_capacity"}, "residency": meant}
+
+
 def reads(field: str) -> Reads:
     """Return what a field's annotation says of its readers."""
     return next(fact for fact in AcceleratorSpec.model_fields[field].metadata if isinstance(fact, Reads))
@@ -366,10 +409,10 @@ def fields_of(stage: Stage, spec: AcceleratorSpec, without: Collection[Stage] = 
     without
         Stages that read nothing here: ``"inputs"`` where every layer's inputs were recorded.
     """
-    return _fields_of(stage, frozenset(without), spec.enforce_capacity)
+    return _fields_of(stage, frozenset(without), spec.residency == "auto")
 
 
-# Cached, since every look-up in a stage cache asks; of a spec only `enforce_capacity` decides the names.
+# Cached, since every look-up in a stage cache asks; of a spec only `residency` decides the names.
 @cache
 def _fields_of(stage: Stage, without: frozenset[Stage], enforced: bool) -> tuple[str, ...]:
     path, waiting = set[Stage](), [stage]

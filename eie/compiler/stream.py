@@ -63,12 +63,9 @@ class Stream(Brief):
         """
         check_columns(layer, encoding, spec)
         bits = column_bits(encoding, spec)
-        rate = spec.dram_bytes_per_cycle * 8
-        # In whole numbers, rounded up: bits over bits a cycle, which is a fraction.
-        taken = -(-bits * rate.denominator // rate.numerator)
         return cls(
             bits=frozen(bits, np.int64),
-            cycles=frozen(np.maximum(taken, 1), np.int64),
+            cycles=frozen(bus_cycles(bits, spec), np.int64),
             half=spec.stream_half_entries,
             latency_cycles=spec.dram_latency_cycles,
             whole=spec.stream == "layer",
@@ -77,11 +74,23 @@ class Stream(Brief):
 
 def column_bits(encoding: Encoding, spec: AcceleratorSpec) -> NDArray[np.int64]:
     """int64 (J,): bits that come over the bus for each column, whole bursts."""
-    entries = np.diff(encoding.pointers, axis=0).sum(axis=1, dtype=np.int64)
-    bits = entries * spec.entry_bits + encoding.n_pe * spec.ptr_bits
+    return burst_bits(np.diff(encoding.pointers, axis=0).sum(axis=1, dtype=np.int64), spec)
+
+
+def burst_bits(entries: NDArray[np.int64], spec: AcceleratorSpec) -> NDArray[np.int64]:
+    """int64 (J,): the same for columns of so many entries, over all PEs."""
+    bits = entries * spec.entry_bits + spec.n_pe * spec.ptr_bits
     burst = 8 * spec.dram_burst_bytes
     bursts: NDArray[np.int64] = -(-bits // burst) * burst
     return bursts
+
+
+def bus_cycles(bits: NDArray[np.int64], spec: AcceleratorSpec) -> NDArray[np.int64]:
+    """int64 (J,): cycles for which transfers of so many bits each occupy the bus."""
+    rate = spec.dram_bytes_per_cycle * 8
+    # In whole numbers, rounded up: bits over bits a cycle, which is a fraction.
+    cycles: NDArray[np.int64] = np.maximum(-(-bits * rate.denominator // rate.numerator), 1)
+    return cycles
 
 
 def check_columns(layer: str, encoding: Encoding, spec: AcceleratorSpec) -> None:
@@ -94,8 +103,20 @@ def check_columns(layer: str, encoding: Encoding, spec: AcceleratorSpec) -> None
     """
     longest = np.diff(encoding.pointers, axis=0).max(axis=1)
     column = int(longest.argmax())
-    if longest[column] > spec.stream_half_entries:
+    check_column(layer, (int(longest[column]), encoding.column_start + column), spec)
+
+
+def check_column(layer: str, longest: tuple[int, int], spec: AcceleratorSpec) -> None:
+    """Refuse a layer whose longest column, (entries of a PE, number), does not fit a half of the buffer.
+
+    Raises
+    ------
+    ProgramError
+        If it does not.
+    """
+    entries, column = longest
+    if entries > spec.stream_half_entries:
         raise ProgramError(
-            f"layer {layer!r}: column {encoding.column_start + column} has {longest[column]:,} entries in one PE, "
-            f"half a stream buffer holds {spec.stream_half_entries:,}: use a larger stream_kib or more PEs"
+            f"layer {layer!r}: column {column} has {entries:,} entries in one PE, half a stream buffer holds "
+            f"{spec.stream_half_entries:,}: use a larger stream_kib or more PEs"
         )

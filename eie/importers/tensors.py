@@ -47,10 +47,13 @@ def network_from(arrays: Arrays, name: str, source: str) -> Network:
     if stored.KEY in arrays:
         return stored.from_arrays(arrays, source)
     lstms, arrays, notes = take_lstms(arrays, name, source)
+    # Its notes name recurrent layers of other kinds, which are no batch norm's numbers but work that is missing.
+    unmodelled = list(notes)
     sorted_in = _sort_in(arrays, name)
     if sorted_in.ignored:
         notes = [*notes, f"ignored, not a layer's: {', '.join(sorted_in.ignored)}"]
     groups = {key: parts for key, parts in sorted_in.groups.items() if _is_layer(key, parts, notes)}
+    unmodelled += [key for key in sorted_in.groups if _is_kernel(sorted_in.groups[key]) and key not in groups]
     if not groups and not lstms:
         raise ModelError(f"{source}: holds no layer: no weights of 2 to 4 dimensions (found {_listed(arrays)})")
     # One answer for the file: frameworks store all matrices the same way round, and a square one does not betray it.
@@ -75,6 +78,7 @@ def network_from(arrays: Arrays, name: str, source: str) -> Network:
         trace=sorted_in.trace(layers[0], source),
         source=source,
         notes=tuple(notes),
+        unmodelled=tuple(unmodelled),
     )
 
 
@@ -156,6 +160,12 @@ def _is_layer(key: str, parts: Mapping[str, NDArray[Any]], notes: list[str]) -> 
     listed = ", ".join(f"{part} {array.shape}" for part, array in parts.items())
     notes.append(f"ignored, not a layer: {key} ({listed})")
     return False
+
+
+def _is_kernel(parts: Mapping[str, NDArray[Any]]) -> bool:
+    """Whether arrays are a kernel over three dimensions or more; one dimension is a norm's."""
+    main = parts.get("weight", parts.get("codes"))
+    return main is not None and main.ndim > 4
 
 
 def _stored_transposed(groups: Mapping[str, Mapping[str, NDArray[Any]]]) -> set[str]:

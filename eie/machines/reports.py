@@ -104,7 +104,8 @@ def of_result(rows: ResultRows, source: str) -> Baseline:
     )
     priced = rows.priced_by
     notes = [] if priced is None else [f"energy by {priced.removeprefix('energy_').removesuffix('_nj')}"]
-    return Baseline(machine, tuple(_cost(row) for row in rows.layers), (*notes, *rows.notes))
+    costs = tuple(_cost(row) for row in rows.layers)
+    return Baseline(machine, costs, (*notes, *rows.notes), incomplete=rows.incomplete)
 
 
 def _cost(row: ResultRow) -> LayerCost:

@@ -105,6 +105,8 @@ class ResultRows(Brief):
         Of the whole machine, or None.
     priced_by
         Key of `ENERGIES` that the rows' energy is of, or None.
+    incomplete
+        Why the layers do not add up to the network, in words.
     """
 
     network: str
@@ -114,6 +116,7 @@ class ResultRows(Brief):
     area_mm2: float | None
     priced_by: str | None
     notes: tuple[str, ...]
+    incomplete: tuple[str, ...] = ()
 
     @classmethod
     def of_json(cls, value: Mapping[str, Any], file: str) -> ResultRows:
@@ -129,11 +132,12 @@ class ResultRows(Brief):
             rows = cls(
                 network=str(value.get("network", "network")),
                 source=str(value.get("source", "result")),
-                spec=AcceleratorSpec(**value["spec"]),
+                spec=AcceleratorSpec.of_file(value["spec"]),
                 layers=tuple(ResultRow.of_record(record) for record in records),
                 area_mm2=None if area is None else float(sum(area.values())),
                 priced_by=next((name for name in ENERGIES if records[0].get(name) is not None), None),
                 notes=tuple(str(note) for note in value.get("notes", ())),
+                incomplete=tuple(str(reason) for reason in value.get("incomplete", ())),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise EieError(f"{file}: damaged result: {type(error).__name__} {error}") from None

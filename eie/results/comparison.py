@@ -48,6 +48,8 @@ class Comparison(Answer):
         Where the comparison is unfair.
     notes
         What a machine assumes, what was matched how, and what was not.
+    incomplete
+        Why the layers do not add up to the network, in words: then there is no total and no mean.
     """
 
     SCHEMA: ClassVar[str] = "eie-comparison"
@@ -58,6 +60,7 @@ class Comparison(Answer):
     reference: int
     warnings: tuple[str, ...]
     notes: tuple[str, ...]
+    incomplete: tuple[str, ...] = ()
 
     def speedup(self, column: Column, layer: str) -> float | None:
         """The reference's time over the machine's, of a layer, `TOTAL` or `MEAN`."""
@@ -69,6 +72,8 @@ class Comparison(Answer):
 
     def _ratio(self, column: Column, layer: str, quantity: str) -> float | None:
         reference = self.columns[self.reference]
+        if layer == MEAN and self.incomplete:
+            return None
         if layer == MEAN:
             # Over the layers both machines have figures for: a missing one, or a time of 0, has no logarithm. Ratios
             # are averaged geometrically, as in the paper's Figure 6: then the choice of reference does not change their
@@ -150,6 +155,7 @@ class Comparison(Answer):
             "machines": [vars(column.machine) for column in self.columns],
             "warnings": list(self.warnings),
             "notes": list(self.notes),
+            "incomplete": list(self.incomplete),
             "rows": self.records(),
         }
 

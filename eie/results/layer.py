@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from eie.activity import Activity
 from eie.compiler.encoded import EncodedLayer
 from eie.compiler.passes import Fit
+from eie.compiler.places import LayerPlace
 from eie.energy.estimate import Estimate, Method
 from eie.machines.dense import dense_cycles
 from eie.show import numbers
@@ -50,6 +51,10 @@ class LayerResult(View):
     ----------
     activity
         The counts of every sample.
+    fit
+        What it asks of the memories, alone.
+    place
+        Where its weights are beside those of the other layers.
     computed
         What the layer computed, or None where the trace held no values.
     """
@@ -58,6 +63,7 @@ class LayerResult(View):
     spec: AcceleratorSpec
     activity: Activity
     fit: Fit
+    place: LayerPlace
     computed: LayerOutputs | None
 
     @property
@@ -167,6 +173,12 @@ class LayerResult(View):
         return self.spec.us(cycles)
 
     @property
+    def fits(self) -> bool:
+        """Whether its weights stay on the chip beside the others', and its sums and inputs fit."""
+        fit = self.fit
+        return self.place.fits and fit.outputs <= fit.output_capacity and fit.inputs <= fit.input_capacity
+
+    @property
     def speedup_over_dense(self) -> float:
         """Dense time over this layer's."""
         return self.dense_us / self.latency_us
@@ -222,8 +234,10 @@ def layer_row(layer: LayerResult) -> dict[str, Value]:
 
 
 def fits_in_words(layer: LayerResult) -> str:
-    """Say whether a layer fits the PEs' memories; the reasons are notes."""
-    if not layer.fit.fits:
+    """Say whether a layer fits the PEs' memories beside the others that stay; the reasons are notes."""
+    if layer.place.place == "streamed":
+        return "streamed"
+    if not layer.fits:
         return "no"
     return "yes" if layer.fit.passes == 1 else f"{layer.fit.passes} passes"
 
@@ -231,13 +245,14 @@ def fits_in_words(layer: LayerResult) -> str:
 def run_notes(layer: LayerResult) -> list[str]:
     """What a layer met while it ran: memories too small, capacity passes, Winograd's loss of zeros, saturation."""
     notes = []
-    if not layer.fit.fits:
-        notes.append(f"{layer.name} does not fit: {'; '.join(layer.fit.problems)} (enforce_capacity splits it)")
-    elif layer.fit.passes > 1:
-        # 0 for a layer that was cut for its accumulators only: all its passes lie in the SRAMs side by side.
+    if not layer.fit.fits and layer.place.place == "ideal":
+        notes.append(f"{layer.name} does not fit: {'; '.join(layer.fit.problems)} (residency auto charges for it)")
+    elif layer.place.place == "reloaded":
         share = layer.activity.reload_cycles / layer.activity.total_cycles.mean()
-        weights = f"reloading weights takes {share:.0%} of it" if share else "its weights stay in the SRAMs"
-        notes.append(f"{layer.name} runs in {layer.fit.passes} passes; {weights}")
+        notes.append(f"{layer.name} runs in {layer.fit.passes} passes; reloading weights takes {share:.0%} of it")
+    elif layer.fit.passes > 1:
+        weights = "stay in the SRAMs" if layer.place.place == "resident" else "are streamed in each"
+        notes.append(f"{layer.name} runs in {layer.fit.passes} passes for its accumulators; its weights {weights}")
     if layer.computed is None:
         return notes
     if layer.computed.map_density is not None:
@@ -285,7 +300,8 @@ def layer_record(layer: LayerResult, estimates: Mapping[Method, Estimate]) -> di
         "speedup_over_dense": layer.speedup_over_dense,
         "passes": layer.fit.passes,
         "reload_cycles": layer.activity.reload_cycles,
-        "fits": layer.fit.fits,
+        "residency": layer.place.place,
+        "fits": layer.fits,
         # Behind the named columns: the keys of `eie.activity.COUNTS` keep their names from kernel to CSV.
         **layer.counts,
     }

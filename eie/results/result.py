@@ -6,6 +6,7 @@ nothing here is computed twice.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -14,13 +15,14 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from eie.compiler.places import MemoryPlan, memories_grid, memory_line
 from eie.compiler.program import Program
 from eie.energy.area import area_mm2
 from eie.energy.estimate import METHODS, Method, estimate, prices_pj, timing_notes
 from eie.energy.tables import Cell
 from eie.errors import EnergyError
 from eie.results.layer import Distribution, LayerResult, layer_record, run_notes, sharing_notes
-from eie.results.priced import Energy
+from eie.results.priced import Energy, known_or_none
 from eie.results.table import energy_lines, layers_grid
 from eie.show.face import Answer
 from eie.show.sections import Section
@@ -65,6 +67,10 @@ class Result(Answer):
         Of all inputs' masks and values.
     cell
         CACTI memory cell by which tables, records and files price SRAMs; see `on_cell`.
+    incomplete
+        Why the layers do not add up to the network, in words: then every number of the whole is NaN, None in files.
+    batch
+        Samples for which a layer that is streamed is loaded once.
     """
 
     SCHEMA: ClassVar[str] = "eie-result"
@@ -79,6 +85,13 @@ class Result(Answer):
     input_notes: tuple[str, ...] = ()
     inputs_sha256: str = ""
     cell: Cell = "itrs-lop"
+    incomplete: tuple[str, ...] = ()
+    batch: int = 1
+
+    @property
+    def memory(self) -> MemoryPlan:
+        """What stayed on the chip and what came when, for the whole network."""
+        return self.program.planned(self.batch)
 
     @property
     def spec(self) -> AcceleratorSpec:
@@ -92,7 +105,9 @@ class Result(Answer):
 
     @cached_property
     def sample_us(self) -> NDArray[np.float64]:
-        """float64 (N,): microseconds of each sample, all layers one after the other."""
+        """float64 (N,): microseconds of each sample, all layers one after the other; NaN where `incomplete`."""
+        if self.incomplete:
+            return np.full(self.samples, np.nan)
         # Added up by sample, layers in turn: a layer is drained before the next begins. Integers up to here; the one
         # division makes us of them (cycles / MHz).
         cycles: NDArray[np.int64] = np.sum([layer.activity.total_cycles for layer in self.layers], axis=0)
@@ -111,7 +126,7 @@ class Result(Answer):
     @property
     def dense_us(self) -> float:
         """Microseconds of the dense equivalent, all layers."""
-        return sum(layer.dense_us for layer in self.layers)
+        return math.nan if self.incomplete else sum(layer.dense_us for layer in self.layers)
 
     def on_cell(self, cell: Cell) -> Result:
         """Return the same result with SRAMs priced by another memory cell in all it shows and writes."""
@@ -130,7 +145,13 @@ class Result(Answer):
         layers = tuple(
             estimate(activity=layer.activity, spec=self.spec, method=method, cell=cell) for layer in self.layers
         )
-        return Energy(layers=layers, table=layers[0].table, method=layers[0].method, cell=layers[0].cell)
+        return Energy(
+            layers=layers,
+            table=layers[0].table,
+            method=layers[0].method,
+            cell=layers[0].cell,
+            incomplete=self.incomplete,
+        )
 
     def energies(self, cell: Cell | None = None) -> tuple[dict[Method, Energy], tuple[str, ...]]:
         """Price by every method that can; the second value says why one could not."""
@@ -154,6 +175,7 @@ class Result(Answer):
         if self.synthetic_inputs:
             notes.append(f"synthetic inputs: {self.inputs_source}")
         notes += self.input_notes
+        notes += [f"no total of the network: {reason}" for reason in self.incomplete]
         notes += [note for layer in self.layers for note in run_notes(layer)]
         notes += [note for layer in self.layers for note in sharing_notes(layer)]
         return (*notes, *timing_notes(self.spec, cell or self.cell), *self.energies(cell)[1])
@@ -199,8 +221,10 @@ class Result(Answer):
             lines.append(f"Fixed point against float32: largest difference of an output {worst:.2g}.")
         lines.append(f"Inputs: {self.inputs_source}.")
         lines += [f"Note: {note}." for note in self.notes()]
-        grid = layers_grid(self.layers, energies, self.latency)
-        return (Section(name="layers", grids=(grid,), lines=tuple(lines)),)
+        whole = None if self.incomplete else self.latency
+        grids = (layers_grid(self.layers, energies, whole), memories_grid(self.memory))
+        lines.insert(0, memory_line(self.memory))
+        return (Section(name="layers", grids=grids, lines=tuple(lines)),)
 
     def content(self) -> dict[str, Any]:
         """Return everything a later reader needs to say where a number came from."""
@@ -220,14 +244,17 @@ class Result(Answer):
                 "samples": self.samples,
                 "sha256": self.inputs_sha256,
             },
-            "latency_us": self.latency_us,
-            "dense_us": self.dense_us,
+            "batch": self.batch,
+            "latency_us": known_or_none(self.latency_us),
+            "dense_us": known_or_none(self.dense_us),
+            "incomplete": list(self.incomplete),
+            "memory": self.memory.content(),
             "energy": {
                 method: {
                     "table": energy.table,
                     "cell": energy.cell,
-                    "total_nj": energy.total_nj,
-                    "unit_nj": energy.unit_nj(),
+                    "total_nj": known_or_none(energy.total_nj),
+                    "unit_nj": {unit: known_or_none(nj) for unit, nj in energy.unit_nj().items()},
                 }
                 for method, energy in energies.items()
             },

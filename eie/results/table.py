@@ -15,9 +15,18 @@ from eie.show.sections import Column, Grid, Value
 
 _PRICED: dict[Method, str] = {"published-power": "nJ by power", "activity": "nJ by activity"}
 
+# What the row under the line shows, energies apart.
+_TOTALLED = ("cycles", "latency_us", "p50", "p99", "theoretical_us", "efficiency", "dense_us", "speedup_over_dense")
 
-def layers_grid(layers: Sequence[LayerResult], energies: Mapping[Method, Energy], whole: Distribution) -> Grid:
-    """Return one row a layer and the totals; ``whole`` is the network's latency over the batch."""
+
+def layers_grid(layers: Sequence[LayerResult], energies: Mapping[Method, Energy], whole: Distribution | None) -> Grid:
+    """Return one row a layer and the totals.
+
+    Parameters
+    ----------
+    whole
+        The network's latency over the batch; None where the layers do not add up to it.
+    """
     columns = (
         Column("layer", "layer", "text"),
         Column("shape", "out x in", "word"),
@@ -42,7 +51,11 @@ def layers_grid(layers: Sequence[LayerResult], energies: Mapping[Method, Energy]
         layer_row(layer) | {method: float(energy.layers[i].nj.mean()) for method, energy in energies.items()}
         for i, layer in enumerate(layers)
     )
-    return Grid(columns=columns, rows=rows, total=_total(layers, energies, whole))
+    if whole is None:
+        total: dict[str, Value] = {"layer": "total", **dict.fromkeys([*_TOTALLED, *energies], "-")}
+    else:
+        total = _total(layers, energies, whole)
+    return Grid(columns=columns, rows=rows, total=total)
 
 
 def _total(layers: Sequence[LayerResult], energies: Mapping[Method, Energy], whole: Distribution) -> dict[str, Value]:
@@ -66,7 +79,7 @@ def _total(layers: Sequence[LayerResult], energies: Mapping[Method, Energy], who
 
 
 def energy_lines(energies: Mapping[Method, Energy]) -> list[str]:
-    """Say of each method which table it takes and which units the energy goes to."""
+    """Say of each method which table it takes and which units the energy goes to, where that is known of the whole."""
     return [
         f"Energy by {method}: table {energy.table}{_cell(energy)}; {_units(energy)}."
         for method, energy in energies.items()
@@ -79,6 +92,8 @@ def _cell(energy: Energy) -> str:
 
 
 def _units(energy: Energy) -> str:
+    if energy.incomplete:
+        return "no total"
     total = energy.total_nj
     if not total:
         return "nothing was done"

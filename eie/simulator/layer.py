@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from eie.activity import Activity
 from eie.compiler.encode import Encoding
 from eie.compiler.encoded import EncodedLayer
+from eie.compiler.map_rows import LayerMaps
 from eie.model.trace import LayerTrace
 from eie.simulator.records import PassTiming, Pattern, QueueTiming, Tally
 from eie.spec import AcceleratorSpec
@@ -73,10 +74,32 @@ def slices(layer: EncodedLayer, inputs: LayerTrace) -> Iterator[Slice]:
 
 
 def activity_of(
-    layer: EncodedLayer, inputs: LayerTrace, spec: AcceleratorSpec, sent: NDArray[np.int64], total: PassTiming
+    layer: EncodedLayer,
+    inputs: LayerTrace,
+    spec: AcceleratorSpec,
+    *,
+    sent: NDArray[np.int64],
+    total: PassTiming,
+    batches: NDArray[np.int64] | None = None,
+    maps: LayerMaps | None = None,
 ) -> Activity:
-    """Put what was counted into an `Activity`; ``sent`` are broadcasts of each sample, ``total`` the rest."""
+    """Put what was counted into an `Activity`.
+
+    Parameters
+    ----------
+    sent
+        Broadcasts of each sample.
+    total
+        What the engine counted.
+    batches
+        Cycles of each sample that the batches of activations take beside; None for no such batches.
+    maps
+        What the layer reads and writes of maps; None where they are in place.
+    """
     reload_bits = _reload_bits(layer, spec)
+    maps = maps or LayerMaps(layer=layer.name)
+    beside = np.zeros_like(total.cycles) if batches is None else batches
+    bus = total.bus + maps.bus_cycles
     return Activity(
         layer=layer.name,
         n_pe=spec.n_pe,
@@ -91,8 +114,16 @@ def activity_of(
             "dead_scan_cycles": total.dead,
             "macs": total.entries - total.padding,
             "load_wait_cycles": total.load.sum(axis=1),
-            "dram_bits": total.dram_bits,
-            "bus_cycles": total.bus,
+            "dram_bits": total.dram_bits + maps.dram_bits,
+            "bus_cycles": bus,
+            # Alike for all samples: maps are stored dense, zeros and all.
+            "map_dram_bits": np.full_like(bus, maps.dram_bits),
+            "map_bus_cycles": np.full_like(bus, maps.bus_cycles),
+            "act_sram_reads": np.full_like(bus, maps.act_sram_reads),
+            "act_sram_writes": np.full_like(bus, maps.act_sram_writes),
+            "act_batch_cycles": beside,
+            # Maps and weights share the bus, which works beside the PEs: a layer lasts at least as long as it is busy.
+            "bus_wait_cycles": np.maximum(0, bus - total.cycles - beside),
         },
         per_pe={
             "issue": total.issue,

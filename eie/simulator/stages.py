@@ -32,11 +32,13 @@ from numpy.typing import NDArray
 from eie.activity import Activity
 from eie.compiler.encoded import EncodedLayer, encode_layer
 from eie.compiler.lower import lower
+from eie.compiler.map_rows import LayerMaps
 from eie.compiler.program import Program
 from eie.compression.share import ShareReport, share
 from eie.errors import EieError, TraceError
 from eie.model.network import Layer, dataflow
 from eie.model.trace import LayerTrace
+from eie.simulator.batches import batches, in_batches, register_cycles
 from eie.simulator.cache import Cache
 from eie.simulator.fast import queue_pass, tally_pass
 from eie.simulator.layer import SLICE_ELEMENTS, Engine, Slice, activity_of, in_one_piece, slices
@@ -100,6 +102,8 @@ class Stages:
         Shared with the stages of other workloads, if one likes; None keeps nothing.
     streamed
         Says of a layer's place and a machine whether its weights arrive while it works.
+    maps
+        Says of a layer's place and a machine what the layer moves of maps; None where they are in place.
     """
 
     def __init__(
@@ -108,9 +112,11 @@ class Stages:
         cache: Cache | None = None,
         how: How | None = None,
         streamed: Callable[[int, AcceleratorSpec], bool] = lambda _layer, _spec: False,
+        maps: Callable[[int, AcceleratorSpec], LayerMaps | None] = lambda _layer, _spec: None,
     ) -> None:
         self.workload = workload
         self._streamed = streamed
+        self._maps = maps
         self._cache = cache
         # One level of parallelism: whoever keeps pieces asks for many of them side by side, each on one thread.
         self._how = how or How(threads=None if cache is None else 1)
@@ -209,7 +215,9 @@ class Stages:
                     f"layer {encoded.name!r} takes {encoded.inputs} inputs, the activations have {read.width}"
                 )
             sent, timing = self._timing(layer=layer, spec=spec, encoded=encoded, inputs=read)
-            return activity_of(layer=encoded, inputs=read, spec=spec, sent=sent, total=timing)
+            beside = self._batches(layer=layer, spec=spec, encoded=encoded, inputs=read, cycles=timing.cycles)
+            maps = self._maps(layer, spec)
+            return activity_of(encoded, read, spec, sent=sent, total=timing, batches=beside, maps=maps)
 
         return self._once(stage="activity", layer=layer, spec=spec, make=make)
 
@@ -261,6 +269,36 @@ class Stages:
         assert isinstance(tally, Tally)
         assert isinstance(queue, QueueTiming)
         return sent, PassTiming.of(queue, tally)
+
+    def _batches(
+        self,
+        *,
+        layer: int,
+        spec: AcceleratorSpec,
+        encoded: EncodedLayer,
+        inputs: LayerTrace,
+        cycles: NDArray[np.int64],
+    ) -> NDArray[np.int64] | None:
+        """Cycles that batches of activations add to the ``cycles`` of each sample; None where they are free."""
+        if not in_batches(spec):
+            return None
+        cut = replace(encoded, passes=tuple(batch for whole in encoded.passes for batch in batches(whole, spec)))
+        registers = sum(register_cycles(batch, spec) for batch in cut.passes) * inputs.products
+        if len(cut.passes) == len(encoded.passes):
+            return np.full_like(cycles, registers)
+        drained = np.zeros_like(cycles)
+        # By the contract, batch by batch: reads of the sparse matrix stay those of the whole, since a PE keeps its row.
+        for part in slices(cut, inputs):
+            part.add(drained, self._queues(part=part, layer=layer, spec=spec).cycles)
+        return drained - cycles + registers
+
+    def _queues(self, *, part: Slice, layer: int, spec: AcceleratorSpec) -> QueueTiming | PassTiming:
+        """Time one slice without telling anybody of progress."""
+        quiet = Stages(self.workload, how=replace(self._how, advanced=lambda _layer, _products: None, log=None))
+        stage = "queues" if self._how.engine == "fast" else "events"
+        counted = quiet._count(stage=stage, part=part, spec=spec, name=self.workload.layers[layer].name)
+        assert isinstance(counted, QueueTiming | PassTiming)
+        return counted
 
     def _slices(
         self, *, layer: int, spec: AcceleratorSpec, encoded: EncodedLayer, inputs: LayerTrace

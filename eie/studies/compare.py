@@ -93,6 +93,9 @@ def compare(
     columns, notes = [], []
     for baseline in (ours, *others):
         column, matched_notes = _column(baseline, shapes)
+        # Of the others too: theirs would be a sum over the same unlike things, or stand beside nothing.
+        if ours.incomplete:
+            column = replace(column, latency_us=None, energy_nj=None)
         columns.append(column)
         if baseline is not ours:
             notes += [f"{baseline.machine.name}: {note}" for note in (*baseline.notes, *matched_notes)]
@@ -106,6 +109,7 @@ def compare(
         reference=place,
         warnings=_unfair([column.machine for column in columns]),
         notes=tuple(notes),
+        incomplete=ours.incomplete,
     )
 
 
@@ -141,6 +145,7 @@ def rows_of(result: Result) -> ResultRows:
         # The column of the result's own JSON file, which `reports` names just so.
         priced_by=None if method is None else f"energy_{method.replace('-', '_')}_nj",
         notes=result.notes(),
+        incomplete=result.incomplete,
     )
 
 

@@ -13,6 +13,7 @@ from glob import escape
 from typing import Any, ClassVar, Literal
 
 from eie.compression.pruning.sensitivity import Sensitivity
+from eie.machines.choose import called
 from eie.model.network import Network
 from eie.show.brief import Brief
 from eie.show.face import Answer
@@ -122,7 +123,7 @@ class Search(Answer):
     def recipe_toml(self) -> str:
         """Return the plan that was found as a recipe file for ``eie compress``."""
         recipe = self.recipe()
-        measure = f"{self.limit:.4g} {unit(self.quantity)} on {self.machine}"
+        measure = f"{self.limit:.4g} {unit(self.quantity)} on {called(self.machine)}"
         lines = [
             f"name = {json.dumps(recipe['name'])}",
             f'description = "found by eie search: {measure}"',
@@ -137,8 +138,8 @@ class Search(Answer):
     def headline(self) -> str:
         """Say which network is pruned to which budget on what."""
         return (
-            f"{self.network}: {self.granularity} pruning to {self.limit:.4g} {unit(self.quantity)} on {self.machine}, "
-            "the same for every layer or not"
+            f"{self.network}: {self.granularity} pruning to {self.limit:.4g} {unit(self.quantity)} on "
+            f"{called(self.machine)}, the same for every layer or not"
         )
 
     def sections(self) -> tuple[Section, ...]:
