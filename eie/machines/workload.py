@@ -43,6 +43,9 @@ class LayerWork(Brief):
         Non-zero inputs over all inputs, or None without a trace.
     matrix
         The weights' pattern and values where they are at hand, as the layer holds them.
+    map_dram_bits, map_bus_cycles
+        What of its maps EIE's activation SRAMs do not hold, and for how long that keeps the bus busy: any machine with
+        the same memories moves it too.
     """
 
     name: str
@@ -56,6 +59,8 @@ class LayerWork(Brief):
     activation_density: float | None = None
     has_bias: bool = False
     matrix: SparseColumns | None = None
+    map_dram_bits: int = 0
+    map_bus_cycles: int = 0
 
     @property
     def weights(self) -> int:
@@ -100,10 +105,11 @@ class LayerWork(Brief):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Workload(Brief):
-    """Layers to be run, in order."""
+    """Layers to be run, in order; ``alternatives`` are no network, each has a machine to itself."""
 
     name: str
     layers: tuple[LayerWork, ...]
+    alternatives: bool = False
 
     @classmethod
     def of_network(cls, network: Network, trace: Trace | None = None) -> Workload:
@@ -134,7 +140,7 @@ class Workload(Brief):
                     matrix=layer.matrix,
                 )
             )
-        return cls(network.name, tuple(listed))
+        return cls(network.name, tuple(listed), alternatives=network.alternatives)
 
 
 class Shaped(Protocol):
@@ -152,14 +158,30 @@ class Shaped(Protocol):
     def geometry(self) -> Geometry: ...
 
 
+class MapTraffic(Protocol):
+    """What of a layer's maps goes over the bus, a sample."""
+
+    @property
+    def dram_bits(self) -> int: ...
+    @property
+    def bus_cycles(self) -> int: ...
+
+
 def layer_work(
     layer: Shaped,
     products: int,
     kept_weights: int,
     activation_density: float | None = None,
     matrix: SparseColumns | None = None,
+    moved: MapTraffic | None = None,
 ) -> LayerWork:
-    """Describe one layer that runs ``products`` rows of inputs a sample."""
+    """Describe one layer that runs ``products`` rows of inputs a sample.
+
+    Parameters
+    ----------
+    moved
+        What of its maps goes over the bus.
+    """
     groups = layer.geometry.diagonal_blocks
     products, steps = layer.geometry.products_and_steps(products)
     return LayerWork(
@@ -174,12 +196,14 @@ def layer_work(
         activation_density=activation_density,
         has_bias=layer.has_bias,
         matrix=matrix,
+        map_dram_bits=0 if moved is None else moved.dram_bits,
+        map_bus_cycles=0 if moved is None else moved.bus_cycles,
     )
 
 
-def work_of_rows(name: str, rows: Sequence[ResultRow]) -> Workload:
+def work_of_rows(name: str, rows: Sequence[ResultRow], *, alternatives: bool = False) -> Workload:
     """Describe the layers of a result; groups and an LSTM's steps are told by ``kind`` and ``groups``."""
-    return Workload(name, tuple(_of_row(row) for row in rows))
+    return Workload(name, tuple(_of_row(row) for row in rows), alternatives=alternatives)
 
 
 def _of_row(row: ResultRow) -> LayerWork:
@@ -199,4 +223,6 @@ def _of_row(row: ResultRow) -> LayerWork:
         fresh_inputs=row.fresh_inputs,
         activation_density=row.activation_density,
         has_bias=row.bias,
+        map_dram_bits=row.map_dram_bits,
+        map_bus_cycles=row.map_bus_cycles,
     )
