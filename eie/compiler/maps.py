@@ -204,7 +204,7 @@ def _layer_maps(
     maps = life.maps
     made = [i for i in alive if maps[i].born == step]
     touched = [*moved.read, *made]
-    sizes = {
+    sizes: dict[str, int] = {
         "source": sum(maps[i].elements for i in moved.read),
         "made": sum(maps[i].elements for i in made),
         "kept": sum(maps[i].elements for i in alive if i not in touched),

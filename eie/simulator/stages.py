@@ -8,6 +8,8 @@ stage    makes                                          from
 ======== ============================================== ====================================
 shared   weights as codes                               the layer
 encoded  the images of all PEs                          ``shared``, or a compiled program
+demand   what they ask of the memories                  ``encoded``
+plan     what stays on the chip, what comes when        ``demand`` of all layers
 inputs   which activations are non-zero                 ``shared``, or what was recorded
 slices   scan positions                                 ``encoded`` and ``inputs``
 tallies  reads, entries, issue and empty cycles         ``slices``
@@ -30,9 +32,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eie.activity import Activity
+from eie.compiler.demand import Demand
 from eie.compiler.encoded import EncodedLayer, encode_layer
 from eie.compiler.lower import lower
 from eie.compiler.map_rows import LayerMaps
+from eie.compiler.memory import plan_of
+from eie.compiler.places import LayerPlace, MemoryPlan
 from eie.compiler.program import Program
 from eie.compression.share import ShareReport, share
 from eie.errors import EieError, TraceError
@@ -64,6 +69,8 @@ class How:
     ----------
     engine
         ``"fast"`` or ``"events"``.
+    batch
+        Samples for which a layer that is streamed is loaded once.
     datapath
         Whose zeros the layers see where they feed each other.
     threads
@@ -75,6 +82,7 @@ class How:
     """
 
     engine: Engine = "fast"
+    batch: int = 1
     datapath: Datapath = "fixed"
     threads: int | None = None
     advanced: Callable[[str, int], None] = lambda _layer, _products: None
@@ -100,10 +108,8 @@ class Stages:
     ----------
     cache
         Shared with the stages of other workloads, if one likes; None keeps nothing.
-    streamed
-        Says of a layer's place and a machine whether its weights arrive while it works.
-    maps
-        Says of a layer's place and a machine what the layer moves of maps; None where they are in place.
+    plan
+        Where the weights and maps of the network are, if the caller knows that of a larger whole than the workload.
     """
 
     def __init__(
@@ -111,12 +117,12 @@ class Stages:
         workload: Workload,
         cache: Cache | None = None,
         how: How | None = None,
-        streamed: Callable[[int, AcceleratorSpec], bool] = lambda _layer, _spec: False,
-        maps: Callable[[int, AcceleratorSpec], LayerMaps | None] = lambda _layer, _spec: None,
+        plan: MemoryPlan | None = None,
     ) -> None:
         self.workload = workload
-        self._streamed = streamed
-        self._maps = maps
+        self._plan = plan
+        # The last plan with its machine: each layer of a call asks for it several times.
+        self._planned: tuple[AcceleratorSpec, MemoryPlan] | None = None
         self._cache = cache
         # One level of parallelism: whoever keeps pieces asks for many of them side by side, each on one thread.
         self._how = how or How(threads=None if cache is None else 1)
@@ -156,6 +162,51 @@ class Stages:
             return made
 
         return self._once(stage="encoded", layer=layer, spec=spec, make=make)
+
+    def memory(self, spec: AcceleratorSpec) -> MemoryPlan:
+        """Where the weights and maps of the whole network are on a machine.
+
+        Raises
+        ------
+        ProgramError
+            If a layer has to be streamed whose longest column no half of the stream buffer holds.
+        """
+        if self._plan is not None:
+            return self._plan
+        last = self._planned
+        if last is None or last[0] is not spec:
+            last = self._planned = (spec, self._once(stage="plan", layer=-1, spec=spec, make=lambda: self._made(spec)))
+        return last[1]
+
+    def _made(self, spec: AcceleratorSpec) -> MemoryPlan:
+        """Make the plan: of a program's images, or of what is kept of the layers'."""
+        workload, batch = self.workload, self._how.batch
+        if isinstance(workload.network, Program):
+            program = workload.network if spec is workload.network.spec else workload.network.on(spec)
+            return program.planned(batch, **workload.sizes)
+        demands = [self._demand(place, spec) for place in range(len(workload.layers))]
+        return plan_of(
+            demands,
+            spec,
+            batch,
+            dataflow(workload.network),
+            alternatives=workload.network.alternatives,
+            **workload.sizes,
+        )
+
+    def _demand(self, layer: int, spec: AcceleratorSpec) -> Demand:
+        return self._once(stage="demand", layer=layer, spec=spec, make=lambda: Demand.of(self.encoded(layer, spec)))
+
+    def _place(self, layer: int, spec: AcceleratorSpec) -> LayerPlace:
+        return self.memory(spec).by_name[self.workload.layers[layer].name]
+
+    def _streamed(self, layer: int, spec: AcceleratorSpec) -> bool:
+        """Whether a layer's weights arrive while it works."""
+        return self._place(layer, spec).place == "streamed"
+
+    def _maps(self, layer: int, spec: AcceleratorSpec) -> LayerMaps:
+        """What a layer moves of maps."""
+        return self.memory(spec).maps.of(self.workload.layers[layer].name)
 
     def run(self, spec: AcceleratorSpec, ran: Ran) -> tuple[Tensor, ...]:
         """Run the network from its own inputs, layer feeding layer; ``ran`` and the outputs as of `run_network`."""
@@ -342,11 +393,18 @@ class Stages:
         read_by: Stage = "activity" if stage == "events" else stage
         # Recorded inputs were not computed here: data_bits then changes no zero, and a sweep over it counts once.
         without: tuple[Stage, ...] = ("inputs",) if self.workload.given.layers else ()
-        # Weights that are in place are in no stream, however fast it were.
-        without += ("queues",) if self._streamed(layer, spec) else ("streams",)
-        values = tuple(getattr(spec, name) for name in fields_of(read_by, spec, without))
+        placed: tuple[Hashable, ...] = ()
+        if read_by in ("queues", "streams", "activity"):
+            # Weights that are in place are in no stream, however fast it were.
+            streamed = self._streamed(layer, spec)
+            without += ("queues",) if streamed else ("streams",)
+            placed = (self._place(layer, spec).turn if streamed else None,)
+            # Maps that are in place alike on two machines, or come alike, are the same; not so the machines' plans.
+            placed += (self._maps(layer, spec),) if read_by == "activity" else ()
+        values = (*(getattr(spec, name) for name in fields_of(read_by, spec, without)), *placed)
         # The engine too, although both agree: a check of one against the other must not be handed the same record.
-        return self.workload.content_hash, stage, layer, self._how.engine, self._how.datapath, values
+        how = self._how.engine, self._how.batch, self._how.datapath
+        return self.workload.content_hash, stage, layer, how, values
 
 
 def encoding_key(spec: AcceleratorSpec) -> tuple[Hashable, ...]:

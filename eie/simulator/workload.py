@@ -15,9 +15,6 @@ from typing import Any
 import numpy as np
 
 from eie.compiler.encoded import EncodedLayer
-from eie.compiler.map_rows import MapPlan
-from eie.compiler.maps import map_plan
-from eie.compiler.outline import Outline
 from eie.compiler.program import Program
 from eie.importers.entrance import Model, as_network
 from eie.model.geometry import describe
@@ -95,24 +92,18 @@ class Workload:
             return hashlib.sha256(f"{self.network.content_hash} {self.given.sha256}".encode()).hexdigest()
         return _content_hash(self.network, self.given, self.incomplete)
 
-    def maps(self, layers: Sequence[Outline], spec: AcceleratorSpec, batch: int = 1) -> MapPlan:
-        """Place the maps between the layers, whose sizes the inputs tell where the network leaves them open.
-
-        Parameters
-        ----------
-        layers
-            In order, as they are stored for ``spec``.
-        """
-        return map_plan(
-            layers,
-            spec,
-            batch,
-            # Alternatives feed nobody, whatever graph they came with.
-            None if self.network.alternatives else dataflow(self.network),
-            # One sample is enough to see the shape of all: what is read when it is wanted may be many.
-            shapes={name: array[:1].shape[1:] for name, array in self.given.arrays.items()},
-            products={name: rows.products for name, rows in self.given.layers.items()} or None,
-        )
+    @cached_property
+    def sizes(self) -> dict[str, Any]:
+        """What the inputs say of the sizes of maps, as a memory plan takes it."""
+        if self.given.layers:
+            return {"products": {name: rows.products for name, rows in self.given.layers.items()}}
+        network = self.network
+        graph = network.dataflow if isinstance(network, Program) else dataflow(network)
+        assert graph is not None
+        # Nothing where the graph says it all: the plan that a program keeps is then found without looking further.
+        left_open = [name for name, shape in graph.inputs if -1 in shape]
+        shapes = {name: np.shape(self.given.arrays[name][:1])[1:] for name in left_open}
+        return {"shapes": shapes} if shapes else {}
 
     def refrozen(self) -> Workload:
         """Return it with read-only arrays again, for which kernels are compiled; pickling loses the flag."""
