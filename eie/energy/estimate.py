@@ -23,8 +23,8 @@ from eie.spec import AcceleratorSpec
 
 Method = Literal["published-power", "activity"]
 METHODS: tuple[Method, ...] = get_args(Method)
-# The first five are a PE's, in the order of Table II; the scanner, maps in the activation SRAM and what lies outside the
-# chip follow.
+# The first five are a PE's, in the order of Table II; the scanner, maps in the activation SRAM and what lies outside
+# the chip follow.
 UNITS = ("act_queue", "ptr_read", "spmat_read", "arithm", "act_rw", "lnzd", "act_sram", "dram")
 
 
@@ -131,9 +131,9 @@ def prices_pj(spec: AcceleratorSpec, cell: Cell = "itrs-lop") -> dict[str, float
     """Picojoules of one action of each unit.
 
     A unit's power in Table II x PEs x time / actions, on the calibrating run (AlexNet fc8): 31.1 pJ for a 64-bit row of
-    the sparse matrix. SRAM prices are scaled to the spec's sizes and widths by CACTI's ratio; LNZD by its units. A row of
-    the activation SRAM, read or written, costs the sparse matrix's row scaled so; where residency is ideal nobody counts
-    them, and they have no price.
+    the sparse matrix. SRAM prices are scaled to the spec's sizes and widths by CACTI's ratio; LNZD by its units. A row
+    of the activation SRAM, read or written, costs the sparse matrix's row scaled so; where residency is ideal nobody
+    counts them, and they have no price.
     """
     table = published_table()
     node = table[f"node.{spec.node_nm}"]

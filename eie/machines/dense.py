@@ -1,11 +1,11 @@
-"""The dense equivalent: the same PEs, every weight and every activation, one MAC a PE and cycle, the same memory system.
+"""The dense equivalent: the same PEs and memories, every weight and every activation, one MAC a PE and cycle.
 
 Comes in: layers' shapes, or a `Workload`, and the spec. Goes out: costs, or a `Baseline`. Read by the report, for the
 speedup over no compression, and by comparisons.
 
-It pays as EIE does. Its weights take ``data_bits`` each; what of them the SRAMs of sparse matrix and pointers do not hold
-(it needs no pointers) comes over the same DRAM for every sample, behind a buffer of the same size, perfectly ahead: a
-layer takes the longer of computing and the bus. Its maps are EIE's. With ideal residency neither pays.
+It pays for memory as EIE does. Its weights take ``data_bits`` each; what of them the SRAMs of sparse matrix and pointers
+do not hold (it needs no pointers) comes over the same DRAM for every sample, through a buffer of the same size and
+perfectly ahead: a layer takes the longer of computing and the bus. Its maps are EIE's. With ideal residency neither pays.
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from fractions import Fraction
 
+from eie.compiler.places import MemoryPlan
 from eie.machines import published
 from eie.machines.records import Baseline, LayerCost, Machine
-from eie.machines.workload import LayerWork, Workload
+from eie.machines.workload import LayerWork, Shaped, Workload, layer_work
 from eie.spec import AcceleratorSpec
 
 ON_CHIP, STREAMED, UNPAID = "on chip", "streamed", "not paid"
@@ -61,6 +62,23 @@ def placement(costs: Sequence[LayerCost], spec: AcceleratorSpec) -> str:
     return f"its {spec.data_bits}-bit weights {where}, same SRAMs and DRAM"
 
 
+def beside(
+    layers: Sequence[Shaped], products: Sequence[int], memory: MemoryPlan, spec: AcceleratorSpec
+) -> tuple[LayerCost, ...]:
+    """Cost each layer of a network that EIE runs by a memory plan.
+
+    Parameters
+    ----------
+    products
+        Rows of inputs a sample, of each layer.
+    """
+    works = [
+        layer_work(layer=layer, products=rows, kept_weights=0, moved=memory.maps.of(layer.name))
+        for layer, rows in zip(layers, products, strict=True)
+    ]
+    return layer_costs(works, spec, alternatives=memory.alternatives)
+
+
 def layer_costs(
     layers: Sequence[LayerWork], spec: AcceleratorSpec, *, alternatives: bool = False
 ) -> tuple[LayerCost, ...]:
@@ -103,10 +121,10 @@ def _weight_bits(layer: LayerWork, spec: AcceleratorSpec) -> int:
 
 
 def _computing(layer: LayerWork, spec: AcceleratorSpec) -> int:
-    # PEs hold the rows of all groups; a row has its own group's columns only.
+    # PEs hold the rows of all groups, whose columns are their own; blocks take turns, each over all PEs.
     return dense_cycles(
-        layer.outputs * layer.groups,
-        layer.inputs,
+        layer.outputs * layer.groups // layer.blocks,
+        layer.inputs * layer.blocks,
         spec,
         has_bias=layer.has_bias,
         products=layer.products * layer.steps,

@@ -34,6 +34,8 @@ class LayerWork(Brief):
         Products that must follow each other: an LSTM's time steps.
     groups
         Independent products side by side.
+    blocks
+        Of the groups those that take turns, each over all PEs: 16 of a Winograd tile.
     kept_weights
         Non-zeros over all groups.
     fresh_inputs
@@ -54,6 +56,7 @@ class LayerWork(Brief):
     products: int = 1
     steps: int = 1
     groups: int = 1
+    blocks: int = 1
     kept_weights: int = 0
     fresh_inputs: int | None = None
     activation_density: float | None = None
@@ -191,6 +194,7 @@ def layer_work(
         products=products,
         steps=steps,
         groups=groups,
+        blocks=layer.geometry.products_per_row,
         kept_weights=kept_weights,
         fresh_inputs=layer.geometry.fresh_inputs,
         activation_density=activation_density,
@@ -219,6 +223,7 @@ def _of_row(row: ResultRow) -> LayerWork:
         products=products,
         steps=steps,
         groups=row.groups,
+        blocks=kind.products_per_row,
         kept_weights=round(row.weight_density * outputs * row.inputs),
         fresh_inputs=row.fresh_inputs,
         activation_density=row.activation_density,

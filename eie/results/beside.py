@@ -1,6 +1,6 @@
-"""What stands beside the time of the layers: inputs from the host, outputs to it, the first load of weights that stay.
+"""What stands beside the time of the layers: inputs from the host, outputs to it, the first load of what stays.
 
-Comes in: a memory plan, encoded layers, the spec. Goes out: frozen `Transfer` records and their table. Read by `Result`.
+Comes in: a memory plan, encoded layers, the spec. Goes out: frozen `Transfer` records and a table. Read by `Result`.
 
 None of it is in a latency: the host's link works while the network before or behind is running, and a chip that runs
 more than one sample loads what stays once.

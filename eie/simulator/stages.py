@@ -345,7 +345,8 @@ class Stages:
 
     def _queues(self, *, part: Slice, layer: int, spec: AcceleratorSpec) -> QueueTiming | PassTiming:
         """Time one slice without telling anybody of progress."""
-        quiet = Stages(self.workload, how=replace(self._how, advanced=lambda _layer, _products: None, log=None))
+        how = replace(self._how, advanced=lambda _layer, _products: None, log=None)
+        quiet = Stages(self.workload, how=how, plan=self.memory(spec))
         stage = "queues" if self._how.engine == "fast" else "events"
         counted = quiet._count(stage=stage, part=part, spec=spec, name=self.workload.layers[layer].name)
         assert isinstance(counted, QueueTiming | PassTiming)
