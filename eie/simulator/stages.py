@@ -12,12 +12,13 @@ inputs   which activations are non-zero                 ``shared``, or what was 
 slices   scan positions                                 ``encoded`` and ``inputs``
 tallies  reads, entries, issue and empty cycles         ``slices``
 queues   cycles, stalls, when each PE is free           ``slices``
-activity all of it, added up                            the two above
+streams  the same where weights arrive meanwhile        ``slices``
+activity all of it, added up                            tallies, and queues or streams
 ======== ============================================== ====================================
 
 A stage is made anew only when a spec field that it, or a stage before it, reads has changed: `eie.spec` says beside
 each field who reads it (docs/spec.md), and the keys of the cache come from there. The event engine counts in one stage,
-``events``, what the fast one counts in tallies and queues.
+``events``, what the fast one counts in two. Whether a layer is streamed is what the memory plan of its network says.
 """
 
 from __future__ import annotations
@@ -30,10 +31,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eie.activity import Activity
+from eie.compiler.demand import Demand
 from eie.compiler.encoded import EncodedLayer, encode_layer
 from eie.compiler.lower import lower
 from eie.compiler.map_rows import LayerMaps
+from eie.compiler.memory import plan_of
+from eie.compiler.places import MemoryPlan
 from eie.compiler.program import Program
+from eie.compiler.stream import Stream
 from eie.compression.share import ShareReport, share
 from eie.errors import EieError, TraceError
 from eie.model.network import Layer, dataflow
@@ -43,15 +48,16 @@ from eie.simulator.cache import Cache
 from eie.simulator.fast import queue_pass, tally_pass
 from eie.simulator.layer import SLICE_ELEMENTS, Engine, Slice, activity_of, in_one_piece, slices
 from eie.simulator.network import Datapath, Ran, Settings, Tensor, run_network
-from eie.simulator.records import PassTiming, QueueTiming, Tally
+from eie.simulator.records import PassTiming, QueueTiming, StreamTiming, Tally
 from eie.simulator.workload import Workload
 from eie.spec import AcceleratorSpec, Stage, fields_of
 
 T = TypeVar("T")
-Counting = Literal["tallies", "queues", "events"]
+Counting = Literal["tallies", "queues", "streams", "events"]
 _BLANK: Mapping[Counting, Callable[[int, int], Tally | QueueTiming | PassTiming]] = {
     "tallies": Tally.blank,
     "queues": QueueTiming.blank,
+    "streams": StreamTiming.blank,
     "events": PassTiming.blank,
 }
 
@@ -100,8 +106,6 @@ class Stages:
     ----------
     cache
         Shared with the stages of other workloads, if one likes; None keeps nothing.
-    streamed
-        Says of a layer's place and a machine whether its weights arrive while it works.
     maps
         Says of a layer's place and a machine what the layer moves of maps; None where they are in place.
     """
@@ -111,11 +115,9 @@ class Stages:
         workload: Workload,
         cache: Cache | None = None,
         how: How | None = None,
-        streamed: Callable[[int, AcceleratorSpec], bool] = lambda _layer, _spec: False,
         maps: Callable[[int, AcceleratorSpec], LayerMaps | None] = lambda _layer, _spec: None,
     ) -> None:
         self.workload = workload
-        self._streamed = streamed
         self._maps = maps
         self._cache = cache
         # One level of parallelism: whoever keeps pieces asks for many of them side by side, each on one thread.
@@ -221,10 +223,56 @@ class Stages:
 
         return self._once(stage="activity", layer=layer, spec=spec, make=make)
 
+    def plan(self, spec: AcceleratorSpec) -> MemoryPlan:
+        """What stays on the chip and what comes when: the network's memory plan on a machine."""
+        network = self.workload.network
+        if isinstance(network, Program):
+            program = network if spec is network.spec else network.on(spec)
+            return self._planned(spec, lambda: program.memory)
+        places = range(len(network.layers))
+
+        def make() -> MemoryPlan:
+            demands = [self._demand(place, spec) for place in places]
+            return plan_of(demands, spec, graph=dataflow(network), alternatives=network.alternatives)
+
+        return self._planned(spec, make)
+
+    def _planned(self, spec: AcceleratorSpec, make: Callable[[], MemoryPlan]) -> MemoryPlan:
+        if self._cache is None:
+            return make()
+        # All of the spec: sizes decide what stays, clock and DRAM what staying saves.
+        return self._cache.get((self.workload.content_hash, "plan", spec), make)
+
+    def _demand(self, layer: int, spec: AcceleratorSpec) -> Demand:
+        """What a layer asks of the memories; kept where its images may have had to go."""
+
+        def make() -> Demand:
+            return Demand.of(self.encoded(layer, spec))
+
+        return make() if self._cache is None else self._cache.get(("demand", *self._key("encoded", layer, spec)), make)
+
+    def _streamed(self, layer: int, spec: AcceleratorSpec) -> bool:
+        """Whether a layer's weights arrive while it works."""
+        # Asked first, since for the paper's machine nobody needs a plan.
+        return spec.residency != "ideal" and self.workload.layers[layer].name in self.plan(spec).streamed
+
+    def _streams(self, layer: int, spec: AcceleratorSpec, encoded: EncodedLayer) -> Sequence[Stream]:
+        """How the weights of each pass arrive; empty where they are in place."""
+        if not self._streamed(layer, spec):
+            return ()
+        return [Stream.of(encoding, spec, encoded.name) for encoding in encoded.passes]
+
     def _timing(
         self, *, layer: int, spec: AcceleratorSpec, encoded: EncodedLayer, inputs: LayerTrace
     ) -> tuple[NDArray[np.int64], PassTiming]:
         """Add up what the engine counts, over slices and passes: broadcasts, and the rest, a row a sample."""
+
+        streams = self._streams(layer, spec, encoded)
+        timed: Counting = "streams" if streams else "queues"
+
+        def counted_in(stage: str, part: Slice) -> Tally | QueueTiming | PassTiming:
+            stream = streams[part.turn] if streams else None
+            return self._count(stage=stage, part=part, spec=spec, name=encoded.name, stream=stream)
 
         def count(due: Sequence[str]) -> dict[str, _Counted]:
             # All stages that are due share one walk, so that a slice is made once and let go before the next.
@@ -234,10 +282,7 @@ class Stages:
                 # took longer than counting.
                 (whole,) = parts
                 return {
-                    stage: _Counted(
-                        whole.pattern.broadcasts,
-                        self._count(stage=stage, part=whole, spec=spec, name=encoded.name),
-                    )
+                    stage: _Counted(whole.pattern.broadcasts, counted_in(stage, whole))
                     for stage in stages
                     if stage in due
                 }
@@ -249,11 +294,11 @@ class Stages:
             for part in parts:
                 for stage, total in totals.items():
                     part.add(total.sent, part.pattern.broadcasts)
-                    part.add_record(total.record, self._count(stage=stage, part=part, spec=spec, name=encoded.name))
+                    part.add_record(total.record, counted_in(stage, part))
             return totals
 
         # Two stages, so that a sweep over queue depths keeps its row reads, and one over SRAM rows its cycles.
-        stages: tuple[Counting, ...] = ("tallies", "queues") if self._how.engine == "fast" else ("events",)
+        stages: tuple[Counting, ...] = ("tallies", timed) if self._how.engine == "fast" else ("events",)
         if self._cache is None:
             counted = count(stages)
         else:
@@ -309,7 +354,9 @@ class Stages:
             return slices(encoded, inputs)
         return self._once(stage="slices", layer=layer, spec=spec, make=lambda: list(slices(encoded, inputs)))
 
-    def _count(self, *, stage: str, part: Slice, spec: AcceleratorSpec, name: str) -> Tally | QueueTiming | PassTiming:
+    def _count(
+        self, *, stage: str, part: Slice, spec: AcceleratorSpec, name: str, stream: Stream | None = None
+    ) -> Tally | QueueTiming | PassTiming:
         """One slice in one pass, by one stage; progress goes by the stage that takes longest."""
         if stage == "tallies":
             # Without `advanced`: progress would count every product twice.
@@ -318,32 +365,35 @@ class Stages:
         def advanced(products: int) -> None:
             self._how.advanced(name, products)
 
-        if stage == "queues":
+        if stage in ("queues", "streams"):
             return queue_pass(
                 encoding=part.encoding,
                 pattern=part.pattern,
                 act_queue_depth=spec.act_queue_depth,
                 threads=self._how.threads,
                 advanced=advanced,
+                stream=stream,
             )
         from eie.simulator import events  # SimPy is loaded for those who ask for it
 
         return events.time_pass(
-            encoding=part.encoding, pattern=part.pattern, spec=spec, advanced=advanced, log=self._how.log
+            encoding=part.encoding, pattern=part.pattern, spec=spec, advanced=advanced, log=self._how.log, stream=stream
         )
 
     def _once(self, *, stage: Stage, layer: int, spec: AcceleratorSpec, make: Callable[[], T]) -> T:
         return make() if self._cache is None else self._cache.get(self._key(stage, layer, spec), make)
 
-    def _key(self, stage: Stage | Counting, layer: int, spec: AcceleratorSpec) -> Hashable:
+    def _key(self, stage: Stage | Counting, layer: int, spec: AcceleratorSpec) -> tuple[Hashable, ...]:
         """What two values of a stage must agree in to be the same value."""
         # The event engine counts all at once and reads what any counting stage reads: the specs' fields name no stage
         # "events".
         read_by: Stage = "activity" if stage == "events" else stage
         # Recorded inputs were not computed here: data_bits then changes no zero, and a sweep over it counts once.
         without: tuple[Stage, ...] = ("inputs",) if self.workload.given.layers else ()
-        # Weights that are in place are in no stream, however fast it were.
-        without += ("queues",) if self._streamed(layer, spec) else ("streams",)
+        if read_by in ("queues", "streams", "activity"):
+            # Weights that are in place are in no stream, however fast it were. Asked of no other stage: the plan itself
+            # is made of what is encoded.
+            without += ("queues",) if self._streamed(layer, spec) else ("streams",)
         values = tuple(getattr(spec, name) for name in fields_of(read_by, spec, without))
         # The engine too, although both agree: a check of one against the other must not be handed the same record.
         return self.workload.content_hash, stage, layer, self._how.engine, self._how.datapath, values

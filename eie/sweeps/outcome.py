@@ -71,7 +71,8 @@ def layer_outcome(stages: Stages, layer: int, spec: AcceleratorSpec, cell: Cell)
     # Of this spec, not of the one that was encoded for: memory sizes are no part of an encoding's key unless capacity
     # is enforced.
     layer_fit = fit(encoded.name, encoded.passes, spec, reloads=encoded.reloads, rounds=encoded.rounds)
-    result = LayerResult(encoded=encoded, spec=spec, activity=activity, fit=layer_fit, computed=None)
+    place = stages.plan(spec).by_name[encoded.name]
+    result = LayerResult(encoded=encoded, spec=spec, activity=activity, fit=layer_fit, place=place, computed=None)
     record = layer_record(result, estimates)
     if "activity" in estimates:
         units = estimates["activity"].unit_nj
