@@ -374,8 +374,13 @@ class AcceleratorSpec(View, BaseModel):
         """Say which machine it is, in the numbers that matter most."""
         return (
             f"{self.name}: {self.n_pe} PEs, {self.clock_mhz:g} MHz, queue {self.act_queue_depth}, "
-            f"{self.weight_bits}+{self.index_bits}-bit entries, {self.node_nm} nm"
+            f"{self.weight_bits}+{self.index_bits}-bit entries, {self.node_nm} nm{self.stated_residency}"
         )
+
+    @property
+    def stated_residency(self) -> str:
+        """What a headline says of it: that it is ideal, for no machine is; nothing otherwise."""
+        return ", residency ideal" if self.residency == "ideal" else ""
 
     def sections(self) -> tuple[Section, ...]:
         """Return every field with its value and what it means."""

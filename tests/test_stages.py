@@ -14,7 +14,7 @@ from eie.simulator.stages import How, Stages
 from eie.simulator.workload import Workload
 from eie.spec import AFTER, reads
 
-SPEC = eie.EIE_64PE.replace(n_pe=4, enforce_capacity=False)
+SPEC = eie.EIE_64PE.replace(n_pe=4, residency="ideal")
 # Another value of every field; a field without one fails the test below.
 OTHER = {
     "name": "other", "n_pe": 2, "clock_mhz": 500.0, "act_queue_depth": 3, "index_bits": 3, "weight_bits": 3,
@@ -111,7 +111,7 @@ def test_a_field_redoes_its_stages_and_no_others(network, batch, field):
     workload, other = Workload.of(network, batch), SPEC.replace(**{field: OTHER[field]})
     assert redone(workload, SPEC, other) == REDOES[field]
     # Where capacity is enforced, a size decides how layers are split: the images, and all that is made of them.
-    enforced = SPEC.replace(enforce_capacity=True)
+    enforced = SPEC.replace(residency="auto")
     if field != "enforce_capacity":
         expected = REDOES[field] | (STORED if field in SIZES else set())
         assert redone(workload, enforced, enforced.replace(**{field: OTHER[field]})) == expected
@@ -131,7 +131,7 @@ def test_recorded_inputs_do_not_depend_on_the_machine(network, batch, field):
 def test_what_is_shared_is_right(network, batch, field):
     """A point that reuses stages has the numbers of one that was simulated alone: no field is forgotten."""
     stages = Stages(Workload.of(network, batch), Cache())
-    for spec in (SPEC, SPEC.replace(enforce_capacity=True)):
+    for spec in (SPEC, SPEC.replace(residency="auto")):
         for changed in (spec, spec.replace(**{field: OTHER[field]})):
             alone = eie.simulate(network, batch, spec=changed)
             for place, layer in enumerate(alone.layers):
@@ -143,7 +143,7 @@ def test_what_is_shared_is_right(network, batch, field):
 
 def test_a_program_holds_for_every_machine_that_stores_it_alike(network):
     """`Program.on` and the cache go by the same fields."""
-    for spec in (SPEC, SPEC.replace(enforce_capacity=True)):
+    for spec in (SPEC, SPEC.replace(residency="auto")):
         program = eie.compile(network, spec)
         for field, other_value in OTHER.items():
             value = not spec.enforce_capacity if field == "enforce_capacity" else other_value

@@ -160,7 +160,7 @@ class Program(View):
 
     def brief(self) -> str:
         """Say the same without a hash over every image."""
-        return f"{self.name} for {self.spec.name}: {self.spec.n_pe} PEs"
+        return f"{self.name} for {self.spec.name}: {self.spec.n_pe} PEs{self.spec.stated_residency}"
 
     def sections(self) -> tuple[Section, ...]:
         """Return what the PEs store of each layer, and where the whole network is in their memories."""

@@ -194,7 +194,8 @@ class Result(Answer):
             drive = "one layer"
         return (
             f"{self.program.name} on {spec.name}: {spec.n_pe} PEs, {spec.clock_mhz:g} MHz, "
-            f"queue {spec.act_queue_depth}, {spec.weight_bits}+{spec.index_bits}-bit entries, {spec.node_nm} nm. "
+            f"queue {spec.act_queue_depth}, {spec.weight_bits}+{spec.index_bits}-bit entries, {spec.node_nm} nm"
+            f"{spec.stated_residency}. "
             f"{batch}; {drive}; engine {self.engine}."
         )
 

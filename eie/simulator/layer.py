@@ -27,13 +27,14 @@ Counted = TypeVar("Counted", bound=PassTiming | QueueTiming | Tally)
 SLICE_ELEMENTS = 1 << 23
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Slice:
-    """Some products of a batch in one pass; ``sample_of`` (products,) ascends."""
+    """Some products of a batch in one pass, the ``turn``-th; ``sample_of`` (products,) ascends."""
 
     encoding: Encoding
     pattern: Pattern
     sample_of: NDArray[np.int64]
+    turn: int
 
     @cached_property
     def _firsts(self) -> NDArray[np.int64]:
@@ -69,8 +70,8 @@ def slices(layer: EncodedLayer, inputs: LayerTrace) -> Iterator[Slice]:
     for start in range(0, inputs.rows, step):
         part = inputs.pattern(start, min(start + step, inputs.rows))
         sample_of = np.arange(start, start + part.rows) // inputs.products
-        for encoding in layer.passes:
-            yield Slice(encoding, Pattern.of(part, encoding), sample_of)
+        for turn, encoding in enumerate(layer.passes):
+            yield Slice(encoding=encoding, pattern=Pattern.of(part, encoding), sample_of=sample_of, turn=turn)
 
 
 def activity_of(

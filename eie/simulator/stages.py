@@ -14,12 +14,13 @@ inputs   which activations are non-zero                 ``shared``, or what was 
 slices   scan positions                                 ``encoded`` and ``inputs``
 tallies  reads, entries, issue and empty cycles         ``slices``
 queues   cycles, stalls, when each PE is free           ``slices``
-activity all of it, added up                            the two above
+streams  the same where weights arrive meanwhile        ``slices``
+activity all of it, added up                            tallies, and queues or streams
 ======== ============================================== ====================================
 
 A stage is made anew only when a spec field that it, or a stage before it, reads has changed: `eie.spec` says beside
 each field who reads it (docs/spec.md), and the keys of the cache come from there. The event engine counts in one stage,
-``events``, what the fast one counts in tallies and queues.
+``events``, what the fast one counts in two. Whether a layer is streamed is what the memory plan of its network says.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ from eie.compiler.map_rows import LayerMaps
 from eie.compiler.memory import plan_of
 from eie.compiler.places import LayerPlace, MemoryPlan
 from eie.compiler.program import Program
+from eie.compiler.stream import Stream
 from eie.compression.share import ShareReport, share
 from eie.errors import EieError, TraceError
 from eie.model.network import Layer, dataflow
@@ -48,15 +50,16 @@ from eie.simulator.cache import Cache
 from eie.simulator.fast import queue_pass, tally_pass
 from eie.simulator.layer import SLICE_ELEMENTS, Engine, Slice, activity_of, in_one_piece, slices
 from eie.simulator.network import Datapath, Ran, Settings, Tensor, run_network
-from eie.simulator.records import PassTiming, QueueTiming, Tally
+from eie.simulator.records import PassTiming, QueueTiming, StreamTiming, Tally
 from eie.simulator.workload import Workload
 from eie.spec import AcceleratorSpec, Stage, fields_of
 
 T = TypeVar("T")
-Counting = Literal["tallies", "queues", "events"]
+Counting = Literal["tallies", "queues", "streams", "events"]
 _BLANK: Mapping[Counting, Callable[[int, int], Tally | QueueTiming | PassTiming]] = {
     "tallies": Tally.blank,
     "queues": QueueTiming.blank,
+    "streams": StreamTiming.blank,
     "events": PassTiming.blank,
 }
 
@@ -120,7 +123,7 @@ class Stages:
         plan: MemoryPlan | None = None,
     ) -> None:
         self.workload = workload
-        self._plan = plan
+        self._given = plan
         # The last plan with its machine: each layer of a call asks for it several times.
         self._planned: tuple[AcceleratorSpec, MemoryPlan] | None = None
         self._cache = cache
@@ -163,7 +166,7 @@ class Stages:
 
         return self._once(stage="encoded", layer=layer, spec=spec, make=make)
 
-    def memory(self, spec: AcceleratorSpec) -> MemoryPlan:
+    def plan(self, spec: AcceleratorSpec) -> MemoryPlan:
         """Where the weights and maps of the whole network are on a machine.
 
         Raises
@@ -171,8 +174,8 @@ class Stages:
         ProgramError
             If a layer has to be streamed whose longest column no half of the stream buffer holds.
         """
-        if self._plan is not None:
-            return self._plan
+        if self._given is not None:
+            return self._given
         last = self._planned
         if last is None or last[0] is not spec:
             last = self._planned = (spec, self._once(stage="plan", layer=-1, spec=spec, make=lambda: self._made(spec)))
@@ -198,7 +201,7 @@ class Stages:
         return self._once(stage="demand", layer=layer, spec=spec, make=lambda: Demand.of(self.encoded(layer, spec)))
 
     def _place(self, layer: int, spec: AcceleratorSpec) -> LayerPlace:
-        return self.memory(spec).by_name[self.workload.layers[layer].name]
+        return self.plan(spec).by_name[self.workload.layers[layer].name]
 
     def _streamed(self, layer: int, spec: AcceleratorSpec) -> bool:
         """Whether a layer's weights arrive while it works."""
@@ -206,7 +209,7 @@ class Stages:
 
     def _maps(self, layer: int, spec: AcceleratorSpec) -> LayerMaps:
         """What a layer moves of maps."""
-        return self.memory(spec).maps.of(self.workload.layers[layer].name)
+        return self.plan(spec).maps.of(self.workload.layers[layer].name)
 
     def run(self, spec: AcceleratorSpec, ran: Ran) -> tuple[Tensor, ...]:
         """Run the network from its own inputs, layer feeding layer; ``ran`` and the outputs as of `run_network`."""
@@ -272,10 +275,23 @@ class Stages:
 
         return self._once(stage="activity", layer=layer, spec=spec, make=make)
 
+    def _streams(self, layer: int, spec: AcceleratorSpec, encoded: EncodedLayer) -> Sequence[Stream]:
+        """How the weights of each pass arrive; empty where they are in place."""
+        if not self._streamed(layer, spec):
+            return ()
+        return [Stream.of(encoding, spec, encoded.name) for encoding in encoded.passes]
+
     def _timing(
         self, *, layer: int, spec: AcceleratorSpec, encoded: EncodedLayer, inputs: LayerTrace
     ) -> tuple[NDArray[np.int64], PassTiming]:
         """Add up what the engine counts, over slices and passes: broadcasts, and the rest, a row a sample."""
+
+        streams = self._streams(layer, spec, encoded)
+        timed: Counting = "streams" if streams else "queues"
+
+        def counted_in(stage: str, part: Slice) -> Tally | QueueTiming | PassTiming:
+            stream = streams[part.turn] if streams else None
+            return self._count(stage=stage, part=part, spec=spec, name=encoded.name, stream=stream)
 
         def count(due: Sequence[str]) -> dict[str, _Counted]:
             # All stages that are due share one walk, so that a slice is made once and let go before the next.
@@ -285,10 +301,7 @@ class Stages:
                 # took longer than counting.
                 (whole,) = parts
                 return {
-                    stage: _Counted(
-                        whole.pattern.broadcasts,
-                        self._count(stage=stage, part=whole, spec=spec, name=encoded.name),
-                    )
+                    stage: _Counted(whole.pattern.broadcasts, counted_in(stage, whole))
                     for stage in stages
                     if stage in due
                 }
@@ -300,11 +313,11 @@ class Stages:
             for part in parts:
                 for stage, total in totals.items():
                     part.add(total.sent, part.pattern.broadcasts)
-                    part.add_record(total.record, self._count(stage=stage, part=part, spec=spec, name=encoded.name))
+                    part.add_record(total.record, counted_in(stage, part))
             return totals
 
         # Two stages, so that a sweep over queue depths keeps its row reads, and one over SRAM rows its cycles.
-        stages: tuple[Counting, ...] = ("tallies", "queues") if self._how.engine == "fast" else ("events",)
+        stages: tuple[Counting, ...] = ("tallies", timed) if self._how.engine == "fast" else ("events",)
         if self._cache is None:
             counted = count(stages)
         else:
@@ -346,7 +359,7 @@ class Stages:
     def _queues(self, *, part: Slice, layer: int, spec: AcceleratorSpec) -> QueueTiming | PassTiming:
         """Time one slice without telling anybody of progress."""
         how = replace(self._how, advanced=lambda _layer, _products: None, log=None)
-        quiet = Stages(self.workload, how=how, plan=self.memory(spec))
+        quiet = Stages(self.workload, how=how, plan=self.plan(spec))
         stage = "queues" if self._how.engine == "fast" else "events"
         counted = quiet._count(stage=stage, part=part, spec=spec, name=self.workload.layers[layer].name)
         assert isinstance(counted, QueueTiming | PassTiming)
@@ -361,7 +374,9 @@ class Stages:
             return slices(encoded, inputs)
         return self._once(stage="slices", layer=layer, spec=spec, make=lambda: list(slices(encoded, inputs)))
 
-    def _count(self, *, stage: str, part: Slice, spec: AcceleratorSpec, name: str) -> Tally | QueueTiming | PassTiming:
+    def _count(
+        self, *, stage: str, part: Slice, spec: AcceleratorSpec, name: str, stream: Stream | None = None
+    ) -> Tally | QueueTiming | PassTiming:
         """One slice in one pass, by one stage; progress goes by the stage that takes longest."""
         if stage == "tallies":
             # Without `advanced`: progress would count every product twice.
@@ -370,24 +385,25 @@ class Stages:
         def advanced(products: int) -> None:
             self._how.advanced(name, products)
 
-        if stage == "queues":
+        if stage in ("queues", "streams"):
             return queue_pass(
                 encoding=part.encoding,
                 pattern=part.pattern,
                 act_queue_depth=spec.act_queue_depth,
                 threads=self._how.threads,
                 advanced=advanced,
+                stream=stream,
             )
         from eie.simulator import events  # SimPy is loaded for those who ask for it
 
         return events.time_pass(
-            encoding=part.encoding, pattern=part.pattern, spec=spec, advanced=advanced, log=self._how.log
+            encoding=part.encoding, pattern=part.pattern, spec=spec, advanced=advanced, log=self._how.log, stream=stream
         )
 
     def _once(self, *, stage: Stage, layer: int, spec: AcceleratorSpec, make: Callable[[], T]) -> T:
         return make() if self._cache is None else self._cache.get(self._key(stage, layer, spec), make)
 
-    def _key(self, stage: Stage | Counting, layer: int, spec: AcceleratorSpec) -> Hashable:
+    def _key(self, stage: Stage | Counting, layer: int, spec: AcceleratorSpec) -> tuple[Hashable, ...]:
         """What two values of a stage must agree in to be the same value."""
         # The event engine counts all at once and reads what any counting stage reads: the specs' fields name no stage
         # "events".
