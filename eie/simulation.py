@@ -96,7 +96,6 @@ def simulate(
     if datapath == "none" and run_inputs.arrays:
         run_inputs = replace(run_inputs, layers=_without_computing(program, run_inputs.loaded()), arrays={})
         workload = replace(workload, given=run_inputs)
-    plan, fits = program.memory, {fit.layer: fit for fit in program.fit}
     # The network calls `ran` in the order of its graph, which need not be that of the layers.
     places = {layer.name: place for place, layer in enumerate(program.layers)}
     rows: dict[str, LayerResult] = {}
@@ -109,6 +108,7 @@ def simulate(
     how = How(engine=engine, datapath=datapath, threads=threads, advanced=advanced, log=log)
     # Without a cache: nothing of a layer outlives it but its counts and, where they are kept, its outputs.
     stages = Stages(workload, how=how)
+    plan, fits = stages.memory(program.spec), {fit.layer: fit for fit in program.fit}
 
     def ran(layer: EncodedLayer, inputs: LayerTrace, computed: LayerOutputs | None) -> None:
         """Time a layer on the inputs it has just had."""
@@ -153,6 +153,7 @@ def simulate(
         input_notes=_foreign(program, activations),
         inputs_sha256=run_inputs.sha256,
         incomplete=workload.incomplete,
+        memory=plan,
     )
 
 

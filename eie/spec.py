@@ -29,11 +29,14 @@ SUPPORTED_NODES_NM = (28, 32, 45)
 
 # Named here and not in the simulator, so that each field can say beside its bounds who reads it, and caches, program
 # files and docs take it from one place.
-Stage = Literal["shared", "encoded", "inputs", "slices", "tallies", "queues", "streams", "activity"]
+Stage = Literal["shared", "encoded", "demand", "plan", "inputs", "slices", "tallies", "queues", "streams", "activity"]
 # The stages between weights and an `eie.Activity`, each with those whose values it is made from.
 AFTER: Mapping[Stage, tuple[Stage, ...]] = {
     "shared": (),
     "encoded": ("shared",),
+    "demand": ("encoded",),
+    # What a layer has to do follows from the plan, not from the plan's fields: two machines on which it stays share it.
+    "plan": ("demand",),
     # Not after "encoded": what a layer computes follows from its codes, however they are laid out on PEs.
     "inputs": ("shared",),
     "slices": ("encoded", "inputs"),
@@ -109,7 +112,7 @@ class AcceleratorSpec(View, BaseModel):
         float,
         Field(gt=0, le=100_000, allow_inf_nan=False, description="clock"),
         # By "streams": DRAM does not follow the clock, so what it brings in a cycle does.
-        Reads(by=("streams",), costs="dynamic power in proportion"),
+        Reads(by=("streams", "plan"), costs="dynamic power in proportion"),
     ] = 800.0
     act_queue_depth: Annotated[
         int,
@@ -132,40 +135,41 @@ class AcceleratorSpec(View, BaseModel):
     spmat_row_bits: Annotated[
         int,
         Field(ge=2, le=1 << 16, description="width of the sparse-matrix SRAM"),
-        Reads(by=("tallies",), costs="energy of a read; fewer reads"),
+        Reads(by=("tallies", "streams", "plan"), costs="energy of a read; fewer reads"),
     ] = 64
     spmat_kib: Annotated[
         int,
         Field(ge=1, le=1 << 20, description="sparse-matrix SRAM per PE"),
-        Reads(costs="area, energy of a read and leakage"),
+        # By "streams": the buffer is part of it, and never larger.
+        Reads(by=("streams", "plan"), costs="area, energy of a read and leakage"),
     ] = 128
     ptr_kib: Annotated[
         int,
         Field(ge=1, le=1 << 20, description="pointer SRAM per PE, both banks together"),
-        Reads(costs="area, energy of a read and leakage"),
+        Reads(by=("plan",), costs="area, energy of a read and leakage"),
     ] = 32
     ptr_bits: Annotated[
         int,
         Field(ge=4, le=32, description="width of a column pointer"),
-        # By "activity": what is loaded has pointers too, and these bits are counted there.
-        Reads(by=("activity",), costs="pointer SRAM for as many columns"),
+        # By "streams": what is loaded has pointers too. By "activity": so had the reloads of 0.1.
+        Reads(by=("streams", "activity", "plan"), costs="pointer SRAM for as many columns"),
     ] = 16
     act_kib: Annotated[
         int,
         Field(ge=1, le=1 << 20, description="activation SRAM per PE"),
         # By "activity": which maps go to DRAM is counted there.
-        Reads(by=("activity",), costs="area and leakage; fewer maps in DRAM"),
+        Reads(by=("plan",), costs="area and leakage; fewer maps in DRAM"),
     ] = 2
     act_registers: Annotated[
         int,
         Field(ge=1, le=1 << 20, description="entries of each activation register file"),
-        Reads(enforced=("encoded",), costs="registers in every PE (not in the area model)"),
+        Reads(by=("plan",), enforced=("encoded",), costs="registers in every PE (not in the area model)"),
     ] = 64
     data_bits: Annotated[
         int,
         Field(ge=4, le=32, description="width of activations, codebook and accumulators"),
         # By "inputs": small values round to zero in narrow formats, and a zero is not broadcast.
-        Reads(by=("inputs",), costs="activation SRAM for as many activations, wider arithmetic"),
+        Reads(by=("inputs", "plan"), costs="activation SRAM for as many activations, wider arithmetic"),
     ] = 16
     node_nm: Annotated[
         int,
@@ -191,12 +195,12 @@ class AcceleratorSpec(View, BaseModel):
         float,
         # A fraction of a KiB is a buffer too; one that holds no entry refuses every column, where it is used.
         Field(gt=0, le=1 << 20, allow_inf_nan=False, description="stream buffer per PE, both halves together"),
-        Reads(by=("streams",), costs="this much of the sparse-matrix SRAM where a layer is streamed", since="0.2"),
+        Reads(by=("streams", "plan"), costs="so much sparse-matrix SRAM where a layer is streamed", since="0.2"),
     ] = 8.0
     dram_gb_per_s: Annotated[
         float,
         Field(gt=0, le=1_000_000, allow_inf_nan=False, description="DRAM bandwidth, 10^9 bytes a second"),
-        Reads(by=("streams",), costs="pins, DRAM devices", since="0.2"),
+        Reads(by=("streams", "plan"), costs="pins, DRAM devices", since="0.2"),
     ] = 6.4
     dram_latency_ns: Annotated[
         float,
@@ -206,7 +210,7 @@ class AcceleratorSpec(View, BaseModel):
     dram_burst_bytes: Annotated[
         int,
         Field(ge=1, le=1 << 16, description="the least that DRAM hands out; a column is rounded up to bursts"),
-        Reads(by=("streams",), costs="traffic of short columns", since="0.2"),
+        Reads(by=("streams", "plan"), costs="traffic of short columns", since="0.2"),
     ] = 64
     dram_pj_per_bit: Annotated[
         float,
@@ -221,7 +225,11 @@ class AcceleratorSpec(View, BaseModel):
     act_row_bits: Annotated[
         int,
         Field(ge=1, le=1 << 16, description="width of the activation SRAM"),
-        Reads(by=("activity",), costs="energy of a read; fewer reads, fewer cycles to fill the registers", since="0.2"),
+        Reads(
+            by=("activity", "plan"),
+            costs="energy of a read; fewer reads, fewer cycles to fill the registers",
+            since="0.2",
+        ),
     ] = 16
 
     def __init__(self, /, **values: Any) -> None:
@@ -356,8 +364,13 @@ class AcceleratorSpec(View, BaseModel):
         """Say which machine it is, in the numbers that matter most."""
         return (
             f"{self.name}: {self.n_pe} PEs, {self.clock_mhz:g} MHz, queue {self.act_queue_depth}, "
-            f"{self.weight_bits}+{self.index_bits}-bit entries, {self.node_nm} nm"
+            f"{self.weight_bits}+{self.index_bits}-bit entries, {self.node_nm} nm{self.stated_residency}"
         )
+
+    @property
+    def stated_residency(self) -> str:
+        """What a headline says of it: that it is ideal, for no machine is; nothing otherwise."""
+        return ", residency ideal" if self.residency == "ideal" else ""
 
     def sections(self) -> tuple[Section, ...]:
         """Return every field with its value and what it means."""

@@ -58,6 +58,11 @@ def map_plan(
         if products is not None:
             return _alone(layers=layers, spec=spec, batch=batch, products=products)
         return MapPlan(residency=spec.residency, batch=batch, spec=spec, unknown=str(error))
+    for name, rows in (products or {}).items():
+        # One window of a convolution stands for all where nobody knows better: its maps would dwarf it.
+        if rows != life.rows[name]:
+            reason = f"{name} runs {rows} products a sample where its maps make {life.rows[name]}"
+            return MapPlan(residency=spec.residency, batch=batch, spec=spec, unknown=reason)
     return _placed(life, {layer.name: layer for layer in layers}, spec, batch)
 
 
@@ -198,7 +203,7 @@ def _layer_maps(
     maps = life.maps
     made = [i for i in alive if maps[i].born == step]
     touched = [*moved.read, *made]
-    sizes = {
+    sizes: dict[str, int] = {
         "source": sum(maps[i].elements for i in moved.read),
         "made": sum(maps[i].elements for i in made),
         "kept": sum(maps[i].elements for i in alive if i not in touched),

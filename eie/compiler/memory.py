@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from eie.compiler.demand import Demand
 from eie.compiler.encoded import EncodedLayer
 from eie.compiler.lifetimes import lifetimes
-from eie.compiler.map_rows import BITS_PER_KIB, MapPlan
+from eie.compiler.map_rows import BITS_PER_KIB
 from eie.compiler.maps import map_plan, map_row
 from eie.compiler.places import LayerPlace, MemoryPlan, MemoryRow, Place
 from eie.compiler.stream import burst_bits, bus_cycles, check_column
@@ -48,7 +48,8 @@ def memory_plan(
     graph: Graph | None = None,
     *,
     alternatives: bool = False,
-    maps: MapPlan | None = None,
+    shapes: Mapping[str, tuple[int, ...]] | None = None,
+    products: Mapping[str, int] | None = None,
 ) -> MemoryPlan:
     """Place a whole network in a machine's memories.
 
@@ -60,8 +61,10 @@ def memory_plan(
         How tensors flow between the layers, for the maps.
     alternatives
         The layers are no network: each is placed as if it were alone.
-    maps
-        Where the maps lie, if more is known of their sizes than the graph says.
+    shapes
+        Shape of a sample of each of the graph's inputs, where the graph leaves a size open.
+    products
+        Rows of inputs a sample by layer, where they were recorded: for the maps alone.
 
     Returns
     -------
@@ -73,7 +76,15 @@ def memory_plan(
     ProgramError
         If a column of a layer that has to be streamed exceeds a half of the stream buffer.
     """
-    return plan_of([Demand.of(layer) for layer in layers], spec, batch, graph, alternatives=alternatives, maps=maps)
+    return plan_of(
+        [Demand.of(layer) for layer in layers],
+        spec,
+        batch,
+        graph,
+        alternatives=alternatives,
+        shapes=shapes,
+        products=products,
+    )
 
 
 def plan_of(
@@ -83,19 +94,20 @@ def plan_of(
     graph: Graph | None = None,
     *,
     alternatives: bool = False,
-    maps: MapPlan | None = None,
+    shapes: Mapping[str, tuple[int, ...]] | None = None,
+    products: Mapping[str, int] | None = None,
 ) -> MemoryPlan:
     """Place a network of which only the demands are at hand; as `memory_plan`."""
-    products = _products(demands, graph)
+    counted = _products(demands, graph)
     if alternatives:
-        places = [place for demand in demands for place in _placed([demand], spec, batch, products)]
+        places = [place for demand in demands for place in _placed([demand], spec, batch, counted)]
     else:
-        places = _placed(demands, spec, batch, products)
+        places = _placed(demands, spec, batch, counted)
     for demand, place in zip(demands, places, strict=True):
         if place.place == "streamed":
             check_column(demand.name, max(part.longest for part in demand.passes), spec)
-    if maps is None:
-        maps = map_plan(demands, spec, batch, None if alternatives else graph)
+    between = None if alternatives else graph
+    maps = map_plan(demands, spec, batch, between, shapes=shapes, products=products)
     return MemoryPlan(
         residency=spec.residency,
         batch=batch,

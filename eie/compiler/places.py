@@ -51,6 +51,11 @@ class LayerPlace(Brief):
     room_entries: int = 0
     room_pointers: int = 0
 
+    @property
+    def turn(self) -> tuple[int, int]:
+        """(entries, pointers) that it may take in its turn."""
+        return self.room_entries, self.room_pointers
+
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class MemoryRow(Brief):

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -21,11 +21,12 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
+from eie.compiler.demand import Demand
 from eie.compiler.encode import Encoding
 from eie.compiler.encoded import STORED, EncodedLayer, encode_layer, stored_row
 from eie.compiler.header import LayerHeader, ProgramHeader, array_of, check_layer
 from eie.compiler.lower import Lowering, lower
-from eie.compiler.memory import memory_plan, stated_by
+from eie.compiler.memory import plan_of, stated_by
 from eie.compiler.passes import Fit, fit
 from eie.compiler.places import MemoryPlan
 from eie.compression.share import Initialisation, ShareReport, share
@@ -113,24 +114,45 @@ class Program(View):
         """What stays on the chip and what comes when, for the whole network, a sample at a time."""
         return self.planned(1)
 
-    def planned(self, batch: int) -> MemoryPlan:
+    def planned(
+        self,
+        batch: int = 1,
+        shapes: Mapping[str, tuple[int, ...]] | None = None,
+        products: Mapping[str, int] | None = None,
+    ) -> MemoryPlan:
         """Return the memory plan for ``batch`` samples to each load of a layer; made once.
+
+        Parameters
+        ----------
+        shapes, products
+            As `eie.compiler.memory.memory_plan` takes them: what a run knows of the sizes of maps.
 
         Raises
         ------
         ProgramError
             If a column of a layer that has to be streamed exceeds a half of the stream buffer.
         """
-        plan = self._plans.get(batch)
+        key = batch, tuple((shapes or {}).items()), tuple((products or {}).items())
+        plan = self._plans.get(key)
         if plan is None:
-            plan = self._plans[batch] = memory_plan(
-                self.layers, self.spec, batch, self.dataflow, alternatives=self.alternatives
+            plan = self._plans[key] = plan_of(
+                self._demands,
+                self.spec,
+                batch,
+                self.dataflow,
+                alternatives=self.alternatives,
+                shapes=shapes,
+                products=products,
             )
         return plan
 
     @cached_property
-    def _plans(self) -> dict[int, MemoryPlan]:
+    def _plans(self) -> dict[tuple[Hashable, ...], MemoryPlan]:
         return {}
+
+    @cached_property
+    def _demands(self) -> list[Demand]:
+        return [Demand.of(layer) for layer in self.layers]
 
     def headline(self) -> str:
         """Say what was compiled for what; equal programs have equal content."""
@@ -138,7 +160,7 @@ class Program(View):
 
     def brief(self) -> str:
         """Say the same without a hash over every image."""
-        return f"{self.name} for {self.spec.name}: {self.spec.n_pe} PEs"
+        return f"{self.name} for {self.spec.name}: {self.spec.n_pe} PEs{self.spec.stated_residency}"
 
     def sections(self) -> tuple[Section, ...]:
         """Return what the PEs store of each layer, and where the whole network is in their memories."""

@@ -59,6 +59,8 @@ class Result(Answer):
         What the inputs were, in words.
     synthetic_inputs
         Whether they were drawn at random.
+    memory
+        What stayed on the chip and what came when, for the whole network.
     accuracy
         Where the trace has labels and the network ran in sequence.
     input_notes
@@ -69,8 +71,6 @@ class Result(Answer):
         CACTI memory cell by which tables, records and files price SRAMs; see `on_cell`.
     incomplete
         Why the layers do not add up to the network, in words: then every number of the whole is NaN, None in files.
-    batch
-        Samples for which a layer that is streamed is loaded once.
     """
 
     SCHEMA: ClassVar[str] = "eie-result"
@@ -81,17 +81,12 @@ class Result(Answer):
     drive: str
     inputs_source: str
     synthetic_inputs: bool
+    memory: MemoryPlan
     accuracy: Accuracy | None = None
     input_notes: tuple[str, ...] = ()
     inputs_sha256: str = ""
     cell: Cell = "itrs-lop"
     incomplete: tuple[str, ...] = ()
-    batch: int = 1
-
-    @property
-    def memory(self) -> MemoryPlan:
-        """What stayed on the chip and what came when, for the whole network."""
-        return self.program.planned(self.batch)
 
     @property
     def spec(self) -> AcceleratorSpec:
@@ -199,7 +194,8 @@ class Result(Answer):
             drive = "one layer"
         return (
             f"{self.program.name} on {spec.name}: {spec.n_pe} PEs, {spec.clock_mhz:g} MHz, "
-            f"queue {spec.act_queue_depth}, {spec.weight_bits}+{spec.index_bits}-bit entries, {spec.node_nm} nm. "
+            f"queue {spec.act_queue_depth}, {spec.weight_bits}+{spec.index_bits}-bit entries, {spec.node_nm} nm"
+            f"{spec.stated_residency}. "
             f"{batch}; {drive}; engine {self.engine}."
         )
 
@@ -244,7 +240,7 @@ class Result(Answer):
                 "samples": self.samples,
                 "sha256": self.inputs_sha256,
             },
-            "batch": self.batch,
+            "batch": self.memory.batch,
             "latency_us": known_or_none(self.latency_us),
             "dense_us": known_or_none(self.dense_us),
             "incomplete": list(self.incomplete),

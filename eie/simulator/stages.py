@@ -8,6 +8,8 @@ stage    makes                                          from
 ======== ============================================== ====================================
 shared   weights as codes                               the layer
 encoded  the images of all PEs                          ``shared``, or a compiled program
+demand   what they ask of the memories                  ``encoded``
+plan     what stays on the chip, what comes when        ``demand`` of all layers
 inputs   which activations are non-zero                 ``shared``, or what was recorded
 slices   scan positions                                 ``encoded`` and ``inputs``
 tallies  reads, entries, issue and empty cycles         ``slices``
@@ -18,7 +20,7 @@ activity all of it, added up                            tallies, and queues or s
 
 A stage is made anew only when a spec field that it, or a stage before it, reads has changed: `eie.spec` says beside
 each field who reads it (docs/spec.md), and the keys of the cache come from there. The event engine counts in one stage,
-``events``, what the fast one counts in two. Whether a layer is streamed is what the memory plan of its network says.
+``events``, what the fast one counts in two.
 """
 
 from __future__ import annotations
@@ -36,7 +38,7 @@ from eie.compiler.encoded import EncodedLayer, encode_layer
 from eie.compiler.lower import lower
 from eie.compiler.map_rows import LayerMaps
 from eie.compiler.memory import plan_of
-from eie.compiler.places import MemoryPlan
+from eie.compiler.places import LayerPlace, MemoryPlan
 from eie.compiler.program import Program
 from eie.compiler.stream import Stream
 from eie.compression.share import ShareReport, share
@@ -70,6 +72,8 @@ class How:
     ----------
     engine
         ``"fast"`` or ``"events"``.
+    batch
+        Samples for which a layer that is streamed is loaded once.
     datapath
         Whose zeros the layers see where they feed each other.
     threads
@@ -81,6 +85,7 @@ class How:
     """
 
     engine: Engine = "fast"
+    batch: int = 1
     datapath: Datapath = "fixed"
     threads: int | None = None
     advanced: Callable[[str, int], None] = lambda _layer, _products: None
@@ -106,8 +111,8 @@ class Stages:
     ----------
     cache
         Shared with the stages of other workloads, if one likes; None keeps nothing.
-    maps
-        Says of a layer's place and a machine what the layer moves of maps; None where they are in place.
+    plan
+        Where the weights and maps of the network are, if the caller knows that of a larger whole than the workload.
     """
 
     def __init__(
@@ -115,10 +120,12 @@ class Stages:
         workload: Workload,
         cache: Cache | None = None,
         how: How | None = None,
-        maps: Callable[[int, AcceleratorSpec], LayerMaps | None] = lambda _layer, _spec: None,
+        plan: MemoryPlan | None = None,
     ) -> None:
         self.workload = workload
-        self._maps = maps
+        self._plan = plan
+        # The last plan with its machine: each layer of a call asks for it several times.
+        self._planned: tuple[AcceleratorSpec, MemoryPlan] | None = None
         self._cache = cache
         # One level of parallelism: whoever keeps pieces asks for many of them side by side, each on one thread.
         self._how = how or How(threads=None if cache is None else 1)
@@ -158,6 +165,51 @@ class Stages:
             return made
 
         return self._once(stage="encoded", layer=layer, spec=spec, make=make)
+
+    def memory(self, spec: AcceleratorSpec) -> MemoryPlan:
+        """Where the weights and maps of the whole network are on a machine.
+
+        Raises
+        ------
+        ProgramError
+            If a layer has to be streamed whose longest column no half of the stream buffer holds.
+        """
+        if self._plan is not None:
+            return self._plan
+        last = self._planned
+        if last is None or last[0] is not spec:
+            last = self._planned = (spec, self._once(stage="plan", layer=-1, spec=spec, make=lambda: self._made(spec)))
+        return last[1]
+
+    def _made(self, spec: AcceleratorSpec) -> MemoryPlan:
+        """Make the plan: of a program's images, or of what is kept of the layers'."""
+        workload, batch = self.workload, self._how.batch
+        if isinstance(workload.network, Program):
+            program = workload.network if spec is workload.network.spec else workload.network.on(spec)
+            return program.planned(batch, **workload.sizes)
+        demands = [self._demand(place, spec) for place in range(len(workload.layers))]
+        return plan_of(
+            demands,
+            spec,
+            batch,
+            dataflow(workload.network),
+            alternatives=workload.network.alternatives,
+            **workload.sizes,
+        )
+
+    def _demand(self, layer: int, spec: AcceleratorSpec) -> Demand:
+        return self._once(stage="demand", layer=layer, spec=spec, make=lambda: Demand.of(self.encoded(layer, spec)))
+
+    def _place(self, layer: int, spec: AcceleratorSpec) -> LayerPlace:
+        return self.memory(spec).by_name[self.workload.layers[layer].name]
+
+    def _streamed(self, layer: int, spec: AcceleratorSpec) -> bool:
+        """Whether a layer's weights arrive while it works."""
+        return self._place(layer, spec).place == "streamed"
+
+    def _maps(self, layer: int, spec: AcceleratorSpec) -> LayerMaps:
+        """What a layer moves of maps."""
+        return self.memory(spec).maps.of(self.workload.layers[layer].name)
 
     def run(self, spec: AcceleratorSpec, ran: Ran) -> tuple[Tensor, ...]:
         """Run the network from its own inputs, layer feeding layer; ``ran`` and the outputs as of `run_network`."""
@@ -222,39 +274,6 @@ class Stages:
             return activity_of(encoded, read, spec, sent=sent, total=timing, batches=beside, maps=maps)
 
         return self._once(stage="activity", layer=layer, spec=spec, make=make)
-
-    def plan(self, spec: AcceleratorSpec) -> MemoryPlan:
-        """What stays on the chip and what comes when: the network's memory plan on a machine."""
-        network = self.workload.network
-        if isinstance(network, Program):
-            program = network if spec is network.spec else network.on(spec)
-            return self._planned(spec, lambda: program.memory)
-        places = range(len(network.layers))
-
-        def make() -> MemoryPlan:
-            demands = [self._demand(place, spec) for place in places]
-            return plan_of(demands, spec, graph=dataflow(network), alternatives=network.alternatives)
-
-        return self._planned(spec, make)
-
-    def _planned(self, spec: AcceleratorSpec, make: Callable[[], MemoryPlan]) -> MemoryPlan:
-        if self._cache is None:
-            return make()
-        # All of the spec: sizes decide what stays, clock and DRAM what staying saves.
-        return self._cache.get((self.workload.content_hash, "plan", spec), make)
-
-    def _demand(self, layer: int, spec: AcceleratorSpec) -> Demand:
-        """What a layer asks of the memories; kept where its images may have had to go."""
-
-        def make() -> Demand:
-            return Demand.of(self.encoded(layer, spec))
-
-        return make() if self._cache is None else self._cache.get(("demand", *self._key("encoded", layer, spec)), make)
-
-    def _streamed(self, layer: int, spec: AcceleratorSpec) -> bool:
-        """Whether a layer's weights arrive while it works."""
-        # Asked first, since for the paper's machine nobody needs a plan.
-        return spec.residency != "ideal" and self.workload.layers[layer].name in self.plan(spec).streamed
 
     def _streams(self, layer: int, spec: AcceleratorSpec, encoded: EncodedLayer) -> Sequence[Stream]:
         """How the weights of each pass arrive; empty where they are in place."""
@@ -383,20 +402,25 @@ class Stages:
     def _once(self, *, stage: Stage, layer: int, spec: AcceleratorSpec, make: Callable[[], T]) -> T:
         return make() if self._cache is None else self._cache.get(self._key(stage, layer, spec), make)
 
-    def _key(self, stage: Stage | Counting, layer: int, spec: AcceleratorSpec) -> tuple[Hashable, ...]:
+    def _key(self, stage: Stage | Counting, layer: int, spec: AcceleratorSpec) -> Hashable:
         """What two values of a stage must agree in to be the same value."""
         # The event engine counts all at once and reads what any counting stage reads: the specs' fields name no stage
         # "events".
         read_by: Stage = "activity" if stage == "events" else stage
         # Recorded inputs were not computed here: data_bits then changes no zero, and a sweep over it counts once.
         without: tuple[Stage, ...] = ("inputs",) if self.workload.given.layers else ()
+        placed: tuple[Hashable, ...] = ()
         if read_by in ("queues", "streams", "activity"):
-            # Weights that are in place are in no stream, however fast it were. Asked of no other stage: the plan itself
-            # is made of what is encoded.
-            without += ("queues",) if self._streamed(layer, spec) else ("streams",)
-        values = tuple(getattr(spec, name) for name in fields_of(read_by, spec, without))
+            # Weights that are in place are in no stream, however fast it were.
+            streamed = self._streamed(layer, spec)
+            without += ("queues",) if streamed else ("streams",)
+            placed = (self._place(layer, spec).turn if streamed else None,)
+            # Maps that are in place alike on two machines, or come alike, are the same; not so the machines' plans.
+            placed += (self._maps(layer, spec),) if read_by == "activity" else ()
+        values = (*(getattr(spec, name) for name in fields_of(read_by, spec, without)), *placed)
         # The engine too, although both agree: a check of one against the other must not be handed the same record.
-        return self.workload.content_hash, stage, layer, self._how.engine, self._how.datapath, values
+        how = self._how.engine, self._how.batch, self._how.datapath
+        return self.workload.content_hash, stage, layer, how, values
 
 
 def encoding_key(spec: AcceleratorSpec) -> tuple[Hashable, ...]:

@@ -92,6 +92,19 @@ class Workload:
             return hashlib.sha256(f"{self.network.content_hash} {self.given.sha256}".encode()).hexdigest()
         return _content_hash(self.network, self.given, self.incomplete)
 
+    @cached_property
+    def sizes(self) -> dict[str, Any]:
+        """What the inputs say of the sizes of maps, as a memory plan takes it."""
+        if self.given.layers:
+            return {"products": {name: rows.products for name, rows in self.given.layers.items()}}
+        network = self.network
+        graph = network.dataflow if isinstance(network, Program) else dataflow(network)
+        assert graph is not None
+        # Nothing where the graph says it all: the plan that a program keeps is then found without looking further.
+        left_open = [name for name, shape in graph.inputs if -1 in shape]
+        shapes = {name: np.shape(self.given.arrays[name][:1])[1:] for name in left_open}
+        return {"shapes": shapes} if shapes else {}
+
     def refrozen(self) -> Workload:
         """Return it with read-only arrays again, for which kernels are compiled; pickling loses the flag."""
         if isinstance(self.network, Program):

@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator, Mapping
 import numpy as np
 
 from eie.errors import SpecError, SweepError
-from eie.spec import AcceleratorSpec
+from eie.spec import AcceleratorSpec, renamed
 
 Value = int | float | bool | str
 Changes = dict[str, Value]
@@ -59,7 +59,8 @@ def check_vary(vary: Mapping[str, Value | Iterable[Value]]) -> Vary:
     """
     checked: Vary = {}
     problems = []
-    for field, values in vary.items():
+    for name, stated in vary.items():
+        field, values = _present(name, stated)
         if complaint := _unknown(field):
             problems.append(complaint)
             continue
@@ -100,6 +101,14 @@ def grid(vary: Vary) -> Iterator[Changes]:
     """Every combination of the values, the last field fastest."""
     for combination in itertools.product(*vary.values()):
         yield dict(zip(vary, combination, strict=True))
+
+
+def _present(field: str, values: Value | Iterable[Value]) -> tuple[str, Value | Iterable[Value]]:
+    """Return a field and its values by their present names."""
+    if field != "enforce_capacity":
+        return field, values
+    listed = expand(values) if isinstance(values, str) else _plain(values)
+    return "residency", [renamed({field: value})["residency"] for value in listed]
 
 
 def _unknown(field: str) -> str:

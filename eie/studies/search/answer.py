@@ -80,6 +80,8 @@ class Search(Answer):
         What was chosen by, and reported on, in words.
     evaluations
         Networks whose loss was computed.
+    memory
+        Where the unpruned network's weights are on EIE, in words; empty for another machine.
     """
 
     SCHEMA: ClassVar[str] = "eie-search"
@@ -95,6 +97,7 @@ class Search(Answer):
     source: str
     epochs: int
     evaluations: int
+    memory: str = ""
 
     @property
     def uniform(self) -> Plan:
@@ -173,6 +176,7 @@ class Search(Answer):
             "method": self.method,
             "quantity": self.quantity,
             "limit": self.limit,
+            "memory": self.memory,
             "recipe": self.recipe(),
             "rows": self.records(),
             "section": section_data(self.plans_section()),
@@ -210,6 +214,8 @@ class Search(Answer):
             f"a difference in right answers as large as between uniform and non-uniform comes by chance with "
             f"probability {self.by_chance:.2g}",
         ]
+        if self.memory:
+            notes.append(f"unpruned, on EIE: {self.memory}")
         over = [plan.name for plan in self.plans[1:] if plan.verified > 1.005 * self.limit]
         if over:
             notes.append(
