@@ -135,12 +135,13 @@ class AcceleratorSpec(View, BaseModel):
     spmat_row_bits: Annotated[
         int,
         Field(ge=2, le=1 << 16, description="width of the sparse-matrix SRAM"),
-        Reads(by=("tallies", "plan"), costs="energy of a read; fewer reads"),
+        Reads(by=("tallies", "streams", "plan"), costs="energy of a read; fewer reads"),
     ] = 64
     spmat_kib: Annotated[
         int,
         Field(ge=1, le=1 << 20, description="sparse-matrix SRAM per PE"),
-        Reads(by=("plan",), costs="area, energy of a read and leakage"),
+        # By "streams": the buffer is part of it, and never larger.
+        Reads(by=("streams", "plan"), costs="area, energy of a read and leakage"),
     ] = 128
     ptr_kib: Annotated[
         int,
@@ -150,8 +151,8 @@ class AcceleratorSpec(View, BaseModel):
     ptr_bits: Annotated[
         int,
         Field(ge=4, le=32, description="width of a column pointer"),
-        # By "activity": what is loaded has pointers too, and these bits are counted there.
-        Reads(by=("activity", "plan"), costs="pointer SRAM for as many columns"),
+        # By "streams": what is loaded has pointers too. By "activity": so had the reloads of 0.1.
+        Reads(by=("streams", "activity", "plan"), costs="pointer SRAM for as many columns"),
     ] = 16
     act_kib: Annotated[
         int,
