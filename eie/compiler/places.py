@@ -137,6 +137,7 @@ class MemoryPlan(View):
             "alternatives": self.alternatives,
             "layers": [vars(layer) for layer in self.layers],
             "memories": [vars(row) for row in self.memories],
+            "maps": self.maps.content(),
         }
 
     def headline(self) -> str:
@@ -155,10 +156,17 @@ def memory_line(plan: MemoryPlan) -> str:
             "Memory: residency ideal, weights and maps are taken to be where they are needed; "
             f"the network {'fits' if plan.fits else 'does not fit'}."
         )
-    kept = sum(layer.place == "resident" for layer in plan.layers)
+    kept, listed = sum(layer.place == "resident" for layer in plan.layers), len(plan.layers)
     if plan.fits:
         return "Memory: residency auto; the network fits, and its weights stay on the chip."
-    return f"Memory: residency auto; the network does not fit, the weights of {kept} of {len(plan.layers)} layers stay."
+    said = f"the weights of {kept} of {listed} layers stay"
+    maps = plan.maps
+    if maps.unknown:
+        return f"Memory: residency auto; {said}; whether its maps fit is not known: {maps.unknown}."
+    spilled = sum(not placed.in_sram for placed in maps.maps)
+    if spilled:
+        said += f", {spilled} of {len(maps.maps)} maps go to DRAM"
+    return f"Memory: residency auto; the network does not fit, {said}."
 
 
 def layers_grid(plan: MemoryPlan) -> Grid:

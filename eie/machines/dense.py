@@ -3,9 +3,10 @@
 Comes in: layers' shapes, or a `Workload`, and the spec. Goes out: costs, or a `Baseline`. Read by the report, for the
 speedup over no compression, and by comparisons.
 
-It pays for memory as EIE does. Its weights take ``data_bits`` each; what of them the SRAMs of sparse matrix and pointers
-do not hold (it needs no pointers) comes over the same DRAM for every sample, through a buffer of the same size and
-perfectly ahead: a layer takes the longer of computing and the bus. Its maps are EIE's. With ideal residency neither pays.
+It pays for memory as EIE does. Its weights take ``data_bits`` each; what of them the SRAMs of sparse matrix and
+pointers do not hold (it needs no pointers) comes over the same DRAM for every sample, through a buffer of the same size
+and perfectly ahead: a layer takes the longer of computing and the bus. Its maps are EIE's. With ideal residency neither
+pays.
 """
 
 from __future__ import annotations

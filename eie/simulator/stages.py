@@ -351,7 +351,7 @@ class Stages:
         if len(cut.passes) == len(encoded.passes):
             return np.full_like(cycles, registers)
         drained = np.zeros_like(cycles)
-        # A batch's columns are asked for when its registers are full: no request crosses from one batch to the next.
+        # Each batch is a stream of its own: the look-ahead scanner reads the registers, so it sees no further batch.
         streams = self._streams(layer, spec, cut)
         # By the contract, batch by batch: reads of the sparse matrix stay those of the whole, since a PE keeps its row.
         for part in slices(cut, inputs):
