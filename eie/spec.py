@@ -135,12 +135,13 @@ class AcceleratorSpec(View, BaseModel):
     spmat_row_bits: Annotated[
         int,
         Field(ge=2, le=1 << 16, description="width of the sparse-matrix SRAM"),
-        Reads(by=("tallies", "plan"), costs="energy of a read; fewer reads"),
+        Reads(by=("tallies", "streams", "plan"), costs="energy of a read; fewer reads"),
     ] = 64
     spmat_kib: Annotated[
         int,
         Field(ge=1, le=1 << 20, description="sparse-matrix SRAM per PE"),
-        Reads(by=("plan",), costs="area, energy of a read and leakage"),
+        # By "streams": the buffer is part of it, and never larger.
+        Reads(by=("streams", "plan"), costs="area, energy of a read and leakage"),
     ] = 128
     ptr_kib: Annotated[
         int,
@@ -150,8 +151,8 @@ class AcceleratorSpec(View, BaseModel):
     ptr_bits: Annotated[
         int,
         Field(ge=4, le=32, description="width of a column pointer"),
-        # By "activity": what is loaded has pointers too, and these bits are counted there.
-        Reads(by=("activity", "plan"), costs="pointer SRAM for as many columns"),
+        # By "streams": what is loaded has pointers too. By "activity": so had the reloads of 0.1.
+        Reads(by=("streams", "activity", "plan"), costs="pointer SRAM for as many columns"),
     ] = 16
     act_kib: Annotated[
         int,
@@ -177,8 +178,9 @@ class AcceleratorSpec(View, BaseModel):
     ] = 45
     io_bits: Annotated[
         int,
-        Field(ge=1, le=1 << 16, description="bits a cycle for reloading the passes of a program file of eie 0.1"),
-        Reads(by=("activity",), costs="pins and DRAM bandwidth (not in the energy model)"),
+        Field(ge=1, le=1 << 16, description="bits a cycle between the host and the chip"),
+        # By "activity": a program file of eie 0.1 that was cut into passes reloads them over the same link.
+        Reads(by=("activity",), costs="pins (not in the energy model)"),
     ] = 64
     residency: Annotated[
         Literal["auto", "ideal"],
@@ -310,6 +312,16 @@ class AcceleratorSpec(View, BaseModel):
         # GB/s over MHz is 1000 bytes a cycle. Of the decimal numbers as written: 6.4 GB/s at 800 MHz are 8 bytes, where
         # floats of them may be a hair more or less and a column of 64 bytes would then take a cycle too many.
         return Fraction(str(self.dram_gb_per_s)) * 1000 / Fraction(str(self.clock_mhz))
+
+    def in_bursts(self, bits: int) -> int:
+        """Return the bits that DRAM moves for so many neighbouring ones: whole bursts."""
+        burst = 8 * self.dram_burst_bytes
+        return -(-bits // burst) * burst
+
+    def bus_cycles(self, bits: int) -> int:
+        """Whole cycles for which one transfer of so many bits keeps the bus busy."""
+        rate = 8 * self.dram_bytes_per_cycle
+        return -(-bits * rate.denominator // rate.numerator)
 
     @property
     def dram_latency_cycles(self) -> int:

@@ -20,7 +20,7 @@ activity all of it, added up                            tallies, and queues or s
 
 A stage is made anew only when a spec field that it, or a stage before it, reads has changed: `eie.spec` says beside
 each field who reads it (docs/spec.md), and the keys of the cache come from there. The event engine counts in one stage,
-``events``, what the fast one counts in two. Whether a layer is streamed is what the memory plan of its network says.
+``events``, what the fast one counts in two.
 """
 
 from __future__ import annotations
@@ -385,18 +385,22 @@ class Stages:
         if len(cut.passes) == len(encoded.passes):
             return np.full_like(cycles, registers)
         drained = np.zeros_like(cycles)
+        # A batch's columns are asked for when its registers are full: no request crosses from one batch to the next.
+        streams = self._streams(layer, spec, cut)
         # By the contract, batch by batch: reads of the sparse matrix stay those of the whole, since a PE keeps its row.
         for part in slices(cut, inputs):
-            part.add(drained, self._queues(part=part, layer=layer, spec=spec).cycles)
+            stream = streams[part.turn] if streams else None
+            part.add(drained, self._drained(part=part, layer=layer, spec=spec, stream=stream))
         return drained - cycles + registers
 
-    def _queues(self, *, part: Slice, layer: int, spec: AcceleratorSpec) -> QueueTiming | PassTiming:
-        """Time one slice without telling anybody of progress."""
-        quiet = Stages(self.workload, how=replace(self._how, advanced=lambda _layer, _products: None, log=None))
+    def _drained(self, *, part: Slice, layer: int, spec: AcceleratorSpec, stream: Stream | None) -> NDArray[np.int64]:
+        """Time a batch by the cycle contract, without telling anybody of progress."""
+        how = replace(self._how, advanced=lambda _layer, _products: None, log=None)
+        quiet = Stages(self.workload, how=how, plan=self.plan(spec))
         stage = "queues" if self._how.engine == "fast" else "events"
-        counted = quiet._count(stage=stage, part=part, spec=spec, name=self.workload.layers[layer].name)
+        counted = quiet._count(stage=stage, part=part, spec=spec, name=self.workload.layers[layer].name, stream=stream)
         assert isinstance(counted, QueueTiming | PassTiming)
-        return counted
+        return counted.cycles
 
     def _slices(
         self, *, layer: int, spec: AcceleratorSpec, encoded: EncodedLayer, inputs: LayerTrace
@@ -436,7 +440,7 @@ class Stages:
     def _once(self, *, stage: Stage, layer: int, spec: AcceleratorSpec, make: Callable[[], T]) -> T:
         return make() if self._cache is None else self._cache.get(self._key(stage, layer, spec), make)
 
-    def _key(self, stage: Stage | Counting, layer: int, spec: AcceleratorSpec) -> tuple[Hashable, ...]:
+    def _key(self, stage: Stage | Counting, layer: int, spec: AcceleratorSpec) -> Hashable:
         """What two values of a stage must agree in to be the same value."""
         # The event engine counts all at once and reads what any counting stage reads: the specs' fields name no stage
         # "events".
