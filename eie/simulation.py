@@ -41,6 +41,7 @@ def simulate(
     activations: Inputs = None,
     *,
     spec: AcceleratorSpec | None = None,
+    batch: int = 1,
     engine: Engine = "fast",
     datapath: Datapath = "fixed",
     threads: int | None = None,
@@ -61,6 +62,9 @@ def simulate(
         that came with the model, else a synthetic input, labelled as such.
     spec
         The machine that a model is compiled for, `eie.EIE_64PE` by default; a program has one already.
+    batch
+        Samples that go through a layer before the next layer begins, so that one which does not stay on the chip is
+        loaded once for all of them. 1: every sample is an inference of its own.
     engine
         ``"fast"`` or ``"events"``; equal in every number.
     datapath
@@ -92,6 +96,8 @@ def simulate(
     program = as_program(model, spec)
     if datapath not in DATAPATHS:
         raise EieError(f"datapath {datapath!r}: must be 'fixed', 'float32' or 'none'")
+    if batch < 1:
+        raise EieError(f"batch {batch}: must be >= 1")
     workload = Workload.of(program, activations)
     run_inputs = workload.given
     # Nothing will be computed, so one layer's input array has to become rows here; recorded rows are used as they are.
@@ -108,7 +114,7 @@ def simulate(
         if progress is not None:
             progress(layer, count, products[layer])
 
-    how = How(engine=engine, datapath=datapath, threads=threads, advanced=advanced, log=log)
+    how = How(engine=engine, batch=batch, datapath=datapath, threads=threads, advanced=advanced, log=log)
     # Without a cache: nothing of a layer outlives it but its counts and, where they are kept, its outputs.
     stages = Stages(workload, how=how)
     plan, fits = stages.plan(program.spec), {fit.layer: fit for fit in program.fit}

@@ -35,6 +35,8 @@ class Stream(Brief):
         From a request to its first byte.
     whole
         Whether all columns come, or those of the non-zero activations.
+    wanted
+        bool (J,): which columns come, where later products will need others too; else None.
     """
 
     bits: NDArray[np.int64]
@@ -42,6 +44,7 @@ class Stream(Brief):
     half: int
     latency_cycles: int
     whole: bool
+    wanted: NDArray[np.bool_] | None = None
 
     def __repr__(self) -> str:
         which = "all" if self.whole else "active"

@@ -173,6 +173,7 @@ def stream_samples(
     half: int,
     latency: int,
     whole: bool,
+    wanted: NDArray[np.bool_],
     cycles: NDArray[np.int64],
     stall: NDArray[np.int64],
     dead: NDArray[np.int64],
@@ -183,8 +184,9 @@ def stream_samples(
 ) -> None:
     """Walk every input of a batch; input s owns ``positions[starts[s] : starts[s + 1]]``.
 
-    ``bits`` (J,) are those of a column's bursts; ``half`` the entries a PE holds in a half of the buffer. The last
-    seven, (N,) and (N, P), are filled.
+    ``bits`` (J,) are those of a column's bursts; ``half`` the entries a PE holds in a half of the buffer; ``wanted``
+    (J,) says which columns arrive where these are not each input's own, else it is empty. The last seven, (N,) and
+    (N, P), are filled.
     """
     n_pe = pointers.shape[1]
     fill, ready = np.empty(n_pe, np.int64), np.empty(n_pe, np.int64)
@@ -198,9 +200,17 @@ def stream_samples(
         for j in range(count):
             arriving[j] = j
         mark_blocks(arriving, pointers, half, fill, begins)
+    shared = wanted.shape[0] > 0
+    if shared:
+        count = np.int64(0)
+        for j in range(transfer.shape[0]):
+            if wanted[j]:
+                arriving[count] = j
+                count += 1
+        mark_blocks(arriving[:count], pointers, half, fill, begins)
     for s in range(starts.shape[0] - 1):
         active = positions[starts[s] : starts[s + 1]]
-        if not whole:
+        if not whole and not shared:
             count = np.int64(active.shape[0])
             for k in range(count):
                 arriving[k] = min(np.int64(active[k]), np.int64(columns))

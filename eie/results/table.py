@@ -19,13 +19,17 @@ _PRICED: dict[Method, str] = {"published-power": "nJ by power", "activity": "nJ 
 _TOTALLED = ("cycles", "latency_us", "p50", "p99", "theoretical_us", "efficiency", "dense_us", "speedup_over_dense")
 
 
-def layers_grid(layers: Sequence[LayerResult], energies: Mapping[Method, Energy], whole: Distribution | None) -> Grid:
+def layers_grid(
+    layers: Sequence[LayerResult], energies: Mapping[Method, Energy], whole: Distribution | None, *, batch: int = 1
+) -> Grid:
     """Return one row a layer and the totals.
 
     Parameters
     ----------
     whole
-        The network's latency over the batch; None where the layers do not add up to it.
+        The network's latency over the samples; None where the layers do not add up to it.
+    batch
+        Samples that share a load of a layer: of theirs none has a latency of its own.
     """
     columns = (
         Column("layer", "layer", "text"),
@@ -42,7 +46,7 @@ def layers_grid(layers: Sequence[LayerResult], energies: Mapping[Method, Energy]
         ),
         Column("latency_us", "latency us"),
         # One sample has no spread.
-        *([Column("p50", "p50 us"), Column("p99", "p99 us")] if layers[0].activity.samples > 1 else []),
+        *([Column("p50", "p50 us"), Column("p99", "p99 us")] if layers[0].activity.samples > 1 and batch == 1 else []),
         Column("theoretical_us", "theory us"),
         Column("efficiency", "effic. %", "percent"),
         Column("padding_share", "padding %", "percent"),

@@ -16,6 +16,7 @@ from eie.compiler.encode import Encoding
 from eie.compiler.stream import Stream
 from eie.kernels import streams
 from eie.kernels import timing as kernels
+from eie.model.matrix import frozen
 from eie.simulator.records import PassTiming, Pattern, QueueTiming, StreamTiming, Tally
 from eie.simulator.spread import spread
 from eie.spec import AcceleratorSpec
@@ -120,6 +121,8 @@ def _stream_pass(
     stream: Stream,
 ) -> StreamTiming:
     timing = StreamTiming.blank(pattern.products, encoding.n_pe)
+    # Empty: each product's own. Kernels know no None.
+    wanted = frozen(np.empty(0, bool) if stream.wanted is None else stream.wanted, bool)
 
     def run(start: int, stop: int) -> None:
         streams.stream_samples(
@@ -134,6 +137,7 @@ def _stream_pass(
             stream.half,
             stream.latency_cycles,
             stream.whole,
+            wanted,
             timing.cycles[start:stop],
             timing.stall[start:stop],
             timing.dead[start:stop],

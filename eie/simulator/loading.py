@@ -41,6 +41,9 @@ class Loading:
         # The bias scans in a row of its own, but its column is the one behind the inputs.
         self.bias_column = encoding.inputs
         self.active = {min(position, self.bias_column) for position in self.positions}
+        # Columns that this input may not need itself come with those that it does, in their order.
+        coming = () if stream.wanted is None else map(int, np.flatnonzero(stream.wanted))
+        self.others = deque(column for column in coming if column not in self.active)
         self.entries = np.diff(encoding.pointers, axis=0).astype(np.int64)
         # The buffer: the half that is being filled, by number of its block; which block a column lies in, and how many
         # columns each block still has to hand out, over all PEs.
@@ -64,7 +67,7 @@ class Loading:
     @property
     def done(self) -> bool:
         """Whether nothing is to come any more, and the bus has been free for as long as the first half took."""
-        return not (self.wanted or self.requests or self.beats_left or self.beats_owed)
+        return not (self.others or self.wanted or self.requests or self.beats_left or self.beats_owed)
 
     def start(self) -> None:
         """Set the units to work."""
@@ -90,15 +93,26 @@ class Loading:
     def look_ahead(self) -> Process:
         """Scan like the scanner, without ever waiting for a queue, and say which columns will be read."""
         yield self.env.timeout(1)  # row 0 is loaded in cycle 1: from its end on, non-zeros are known
+        if not self.positions:
+            self.ask()
         for row in range(self.scan_rows):
             position = -1
             while self.positions and self.positions[0] // self.n_pe == row:
                 position = self.positions.popleft()
-                self.wanted.append(min(position, self.bias_column))
+                self.ask(min(position, self.bias_column))
                 yield self.env.timeout(2)
+                if not self.positions:
+                    self.ask()
             # the same dead cycles: none behind the last lane, which -1 would be as well
             if position % self.n_pe != self.n_pe - 1 or position < 0:
                 yield self.env.timeout(2)
+
+    def ask(self, column: int | None = None) -> None:
+        """Want a column, and before it the others that stand in front of it; without one all that are left."""
+        while self.others and (column is None or self.others[0] < column):
+            self.wanted.append(self.others.popleft())
+        if column is not None:
+            self.wanted.append(column)
 
     def buffer(self) -> Process:
         """Send requests in order, each as soon as there is room for what it brings."""

@@ -43,6 +43,11 @@ class Pattern:
         """int64 (N,): activations broadcast, bias included."""
         return self.starts[1:] - self.starts[:-1]
 
+    def only(self, product: int) -> Pattern:
+        """Return the pattern of one product."""
+        begin, end = self.starts[product : product + 2]
+        return Pattern(frozen([0, end - begin], np.int64), frozen(self.positions[begin:end], np.int32))
+
     @classmethod
     def of(cls, inputs: LayerTrace, encoding: Encoding) -> Pattern:
         """List the scan positions of ``inputs`` in the columns of one pass."""
@@ -85,6 +90,11 @@ class StreamTiming(QueueTiming):
     load: NDArray[np.int64]
     bus: NDArray[np.int64]
     dram_bits: NDArray[np.int64]
+
+    @classmethod
+    def in_place(cls, queue: QueueTiming) -> StreamTiming:
+        """Say the same of products that found their weights in place."""
+        return cls(**{**vars(cls.blank(*queue.free.shape)), **vars(queue)})
 
     @classmethod
     def blank(cls, products: int, n_pe: int) -> StreamTiming:

@@ -51,6 +51,7 @@ from eie.simulator.fast import queue_pass, tally_pass
 from eie.simulator.layer import SLICE_ELEMENTS, Engine, Slice, activity_of, in_one_piece, slices
 from eie.simulator.network import Datapath, Ran, Settings, Tensor, run_network
 from eie.simulator.records import PassTiming, QueueTiming, StreamTiming, Tally
+from eie.simulator.turns import in_parts, wanted
 from eie.simulator.workload import Workload
 from eie.spec import AcceleratorSpec, Stage, fields_of
 
@@ -268,6 +269,8 @@ class Stages:
                 raise TraceError(
                     f"layer {encoded.name!r} takes {encoded.inputs} inputs, the activations have {read.width}"
                 )
+            if self._how.batch * read.products > 1 and self._streamed(layer, spec):
+                encoded = in_parts(encoded, self._place(layer, spec), spec)
             sent, timing = self._timing(layer=layer, spec=spec, encoded=encoded, inputs=read)
             beside = self._batches(layer=layer, spec=spec, encoded=encoded, inputs=read, cycles=timing.cycles)
             maps = self._maps(layer, spec)
@@ -288,10 +291,16 @@ class Stages:
 
         streams = self._streams(layer, spec, encoded)
         timed: Counting = "streams" if streams else "queues"
+        rows = self._how.batch * inputs.products
 
         def counted_in(stage: str, part: Slice) -> Tally | QueueTiming | PassTiming:
             stream = streams[part.turn] if streams else None
-            return self._count(stage=stage, part=part, spec=spec, name=encoded.name, stream=stream)
+            if stream is None or stage == "tallies" or rows == 1:
+                return self._count(stage=stage, part=part, spec=spec, name=encoded.name, stream=stream)
+            found_in_place = self._count(stage=stage, part=part, spec=spec, name=encoded.name)
+            return self._with_loads(
+                stage=stage, part=part, spec=spec, inputs=inputs, stream=stream, rows=rows, timing=found_in_place
+            )
 
         def count(due: Sequence[str]) -> dict[str, _Counted]:
             # All stages that are due share one walk, so that a slice is made once and let go before the next.
@@ -333,6 +342,31 @@ class Stages:
         assert isinstance(tally, Tally)
         assert isinstance(queue, QueueTiming)
         return sent, PassTiming.of(queue, tally)
+
+    def _with_loads(
+        self,
+        *,
+        stage: str,
+        part: Slice,
+        spec: AcceleratorSpec,
+        inputs: LayerTrace,
+        stream: Stream,
+        rows: int,
+        timing: Tally | QueueTiming | PassTiming,
+    ) -> StreamTiming | PassTiming:
+        """Time the first product of each turn of ``rows`` products again, while the columns of its turn arrive."""
+        assert isinstance(timing, QueueTiming | PassTiming)
+        total = timing if isinstance(timing, PassTiming) else StreamTiming.in_place(timing)
+        # Its products were reported already.
+        quiet = Stages(self.workload, how=replace(self._how, advanced=lambda _layer, _products: None))
+        for at in range(-part.start % rows, part.pattern.products, rows):
+            turn = slice(part.start + at, part.start + at + rows)
+            arriving = stream if stream.whole else replace(stream, wanted=wanted(inputs, part.encoding, turn))
+            first = replace(part, pattern=part.pattern.only(at), sample_of=part.sample_of[at : at + 1])
+            loaded = quiet._count(stage=stage, part=first, spec=spec, name="", stream=arriving)
+            for name, values in vars(loaded).items():
+                getattr(total, name)[at] = values[0]
+        return total
 
     def _batches(
         self,
@@ -414,7 +448,7 @@ class Stages:
         # Recorded inputs were not computed here: data_bits then changes no zero, and a sweep over it counts once.
         without: tuple[Stage, ...] = ("inputs",) if self.workload.given.layers else ()
         placed: tuple[Hashable, ...] = ()
-        if read_by in ("queues", "streams", "activity"):
+        if read_by in ("slices", "tallies", "queues", "streams", "activity"):
             # Weights that are in place are in no stream, however fast it were.
             streamed = self._streamed(layer, spec)
             without += ("queues",) if streamed else ("streams",)
