@@ -16,7 +16,7 @@ from eie.compiler.encode import Encoding
 from eie.compiler.stream import Stream
 from eie.kernels import streams
 from eie.kernels import timing as kernels
-from eie.simulator.records import PassTiming, Pattern, QueueTiming, StreamTiming, Tally
+from eie.simulator.records import Arrivals, PassTiming, Pattern, QueueTiming, StreamTiming, Tally
 from eie.simulator.spread import spread
 from eie.spec import AcceleratorSpec
 
@@ -40,6 +40,7 @@ def time_pass(
     threads: int | None = None,
     advanced: Callable[[int], None] = lambda _: None,
     stream: Stream | None = None,
+    arrivals: Arrivals | None = None,
 ) -> PassTiming:
     """Time one pass.
 
@@ -47,6 +48,8 @@ def time_pass(
     ----------
     stream
         How the weights arrive; None where they are in place.
+    arrivals
+        Which of them; without, all that an input needs.
     threads
         Worker threads; the machine's cores by default. Counts do not depend on it.
     advanced
@@ -61,6 +64,7 @@ def time_pass(
             threads=threads,
             advanced=advanced,
             stream=stream,
+            arrivals=arrivals,
         ),
         tally,
     )
@@ -73,6 +77,7 @@ def queue_pass(
     threads: int | None = None,
     advanced: Callable[[int], None] = lambda _: None,
     stream: Stream | None = None,
+    arrivals: Arrivals | None = None,
 ) -> QueueTiming:
     """Walk a pass through the queues; parameters as in `time_pass`. With a ``stream`` it is a `StreamTiming`."""
     if stream is not None:
@@ -83,6 +88,7 @@ def queue_pass(
             threads=threads,
             advanced=advanced,
             stream=stream,
+            arrivals=arrivals or Arrivals.all(pattern),
         )
     timing = QueueTiming.blank(pattern.products, encoding.n_pe)
     number = backlog_type(encoding, act_queue_depth)
@@ -118,6 +124,7 @@ def _stream_pass(
     threads: int | None,
     advanced: Callable[[int], None],
     stream: Stream,
+    arrivals: Arrivals,
 ) -> StreamTiming:
     timing = StreamTiming.blank(pattern.products, encoding.n_pe)
 
@@ -125,6 +132,8 @@ def _stream_pass(
         streams.stream_samples(
             pattern.starts[start : stop + 1],
             pattern.positions,
+            arrivals.comes,
+            arrivals.loads[start:stop],
             encoding.pointers,
             stream.cycles,
             stream.bits,
@@ -134,6 +143,7 @@ def _stream_pass(
             stream.half,
             stream.latency_cycles,
             stream.whole,
+            stream.held,
             timing.cycles[start:stop],
             timing.stall[start:stop],
             timing.dead[start:stop],

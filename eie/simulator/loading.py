@@ -22,7 +22,11 @@ Process = Generator[Any, None, None]
 
 
 class Loading:
-    """One input's columns on their way; ``moved`` is called in every cycle after the bus has."""
+    """One input's columns on their way.
+
+    ``comes`` and ``loads`` say which of them are not there already, see `Arrivals`; ``moved`` is called in every cycle
+    after the bus has moved.
+    """
 
     def __init__(
         self,
@@ -31,6 +35,8 @@ class Loading:
         encoding: Encoding,
         stream: Stream,
         positions: NDArray[np.int32],
+        comes: NDArray[np.bool_],
+        loads: bool,
         moved: Callable[[], None],
     ) -> None:
         self.env = env
@@ -40,7 +46,9 @@ class Loading:
         self.positions = deque(map(int, positions))
         # The bias scans in a row of its own, but its column is the one behind the inputs.
         self.bias_column = encoding.inputs
-        self.active = {min(position, self.bias_column) for position in self.positions}
+        columns = [min(position, self.bias_column) for position in self.positions]
+        self.active = set(columns)
+        self.loads = loads
         self.entries = np.diff(encoding.pointers, axis=0).astype(np.int64)
         # The buffer: the half that is being filled, by number of its block; which block a column lies in, and how many
         # columns each block still has to hand out, over all PEs.
@@ -53,7 +61,9 @@ class Loading:
         self.requests: deque[tuple[int, int]] = deque()
         self.on_bus: int | None = None
         self.beats_left = self.beats_owed = 0
-        self.arrived: set[int] = set()
+        self.arrived = {column for column, new in zip(columns, comes, strict=True) if not new}
+        if stream.whole and not loads:
+            self.arrived = set(columns)
         self.bus_cycles = self.bits = 0
 
     @property
@@ -69,7 +79,8 @@ class Loading:
     def start(self) -> None:
         """Set the units to work."""
         if self.stream.whole:
-            self.fill_first_half()
+            if self.loads:
+                self.fill_first_half()
         else:
             self.env.process(self.look_ahead())
         self.env.process(self.buffer())
@@ -94,7 +105,9 @@ class Loading:
             position = -1
             while self.positions and self.positions[0] // self.n_pe == row:
                 position = self.positions.popleft()
-                self.wanted.append(min(position, self.bias_column))
+                column = min(position, self.bias_column)
+                if column not in self.arrived:
+                    self.wanted.append(column)
                 yield self.env.timeout(2)
             # the same dead cycles: none behind the last lane, which -1 would be as well
             if position % self.n_pe != self.n_pe - 1 or position < 0:
@@ -114,8 +127,8 @@ class Loading:
         return bool((self.fill + self.entries[column]).max() <= self.stream.half)
 
     def turn(self) -> bool:
-        """Go on with the other half, if the block in it has left every PE."""
-        if self.unread[self.block - 1]:
+        """Go on with the other half, if the block in it has left every PE; or beside both, where all has room."""
+        if self.unread[self.block - 1] and not self.stream.held:
             return False
         self.block += 1
         self.fill[:] = 0
@@ -130,7 +143,9 @@ class Loading:
 
     def left(self, column: int) -> None:
         """One PE's pointer unit is through with a column."""
-        self.unread[self.block_of[column]] -= 1
+        # What was there before lies in no block.
+        if column in self.block_of:
+            self.unread[self.block_of[column]] -= 1
 
     def bus(self) -> Process:
         """Bring one column after the other, none before it is due."""

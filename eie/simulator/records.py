@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eie.compiler.encode import Encoding
+from eie.kernels import streams
 from eie.kernels import timing as kernels
 from eie.model.matrix import frozen
 from eie.model.trace import LayerTrace
@@ -52,6 +53,40 @@ class Pattern:
         bits = frozen(inputs.bits, np.uint8)
         kernels.list_positions(bits, encoding.column_start, encoding.inputs, bias_position, starts, positions)
         return cls(frozen(starts, np.int64), frozen(positions[: starts[-1]].copy(), np.int32))
+
+
+@dataclass(frozen=True, eq=False)
+class Arrivals:
+    """What has to be brought for each product of a pattern; bool.
+
+    ``comes``, for each of its positions: the column is not there yet. ``loads`` (N,): where all columns come, whether
+    they come for this product.
+    """
+
+    comes: NDArray[np.bool_]
+    loads: NDArray[np.bool_]
+
+    @classmethod
+    def all(cls, pattern: Pattern) -> Arrivals:
+        """Bring everything for every product anew."""
+        return cls(np.ones(len(pattern.positions), np.bool_), np.ones(pattern.products, np.bool_))
+
+    @classmethod
+    def first_uses(cls, pattern: Pattern, inputs: int, groups: NDArray[np.int64], seen: NDArray[np.int64]) -> Arrivals:
+        """Bring each column once for a group of products.
+
+        Parameters
+        ----------
+        inputs
+            Input activations of the pass; a position beyond them is the bias.
+        groups
+            int64 (N,): the group of each product, ascending.
+        seen
+            int64 (columns + 1,): what it was called with before for the products ahead of these; -1 at first.
+        """
+        arrivals = cls.all(pattern)
+        streams.mark_first_uses(pattern.starts, pattern.positions, groups, inputs, seen, arrivals.comes, arrivals.loads)
+        return arrivals
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
