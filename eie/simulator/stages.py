@@ -50,8 +50,8 @@ from eie.simulator.cache import Cache
 from eie.simulator.fast import queue_pass, tally_pass
 from eie.simulator.layer import SLICE_ELEMENTS, Engine, Slice, activity_of, in_one_piece, slices
 from eie.simulator.network import Datapath, Ran, Settings, Tensor, run_network
-from eie.simulator.records import PassTiming, QueueTiming, StreamTiming, Tally
-from eie.simulator.turns import in_parts, wanted
+from eie.simulator.records import Arrivals, PassTiming, QueueTiming, StreamTiming, Tally
+from eie.simulator.turns import in_parts
 from eie.simulator.workload import Workload
 from eie.spec import AcceleratorSpec, Stage, fields_of
 
@@ -291,16 +291,19 @@ class Stages:
 
         streams = self._streams(layer, spec, encoded)
         timed: Counting = "streams" if streams else "queues"
+        # The products of a turn, see `eie.simulator.turns`; what each part has seen is handed on from slice to slice.
         rows = self._how.batch * inputs.products
+        seen = [np.full(encoding.inputs + 2, -1, np.int64) for encoding in encoded.passes] if streams else []
 
         def counted_in(stage: str, part: Slice) -> Tally | QueueTiming | PassTiming:
-            stream = streams[part.turn] if streams else None
-            if stream is None or stage == "tallies" or rows == 1:
-                return self._count(stage=stage, part=part, spec=spec, name=encoded.name, stream=stream)
-            found_in_place = self._count(stage=stage, part=part, spec=spec, name=encoded.name)
-            return self._with_loads(
-                stage=stage, part=part, spec=spec, inputs=inputs, stream=stream, rows=rows, timing=found_in_place
-            )
+            if not streams or stage == "tallies":
+                return self._count(stage=stage, part=part, spec=spec, name=encoded.name)
+            stream, arrivals = streams[part.turn], None
+            if rows > 1:
+                turns = np.arange(part.start, part.start + part.pattern.products) // rows
+                stream = replace(stream, held=True)
+                arrivals = Arrivals.first_uses(part.pattern, part.encoding.inputs, turns, seen[part.turn])
+            return self._count(stage=stage, part=part, spec=spec, name=encoded.name, stream=stream, arrivals=arrivals)
 
         def count(due: Sequence[str]) -> dict[str, _Counted]:
             # All stages that are due share one walk, so that a slice is made once and let go before the next.
@@ -342,31 +345,6 @@ class Stages:
         assert isinstance(tally, Tally)
         assert isinstance(queue, QueueTiming)
         return sent, PassTiming.of(queue, tally)
-
-    def _with_loads(
-        self,
-        *,
-        stage: str,
-        part: Slice,
-        spec: AcceleratorSpec,
-        inputs: LayerTrace,
-        stream: Stream,
-        rows: int,
-        timing: Tally | QueueTiming | PassTiming,
-    ) -> StreamTiming | PassTiming:
-        """Time the first product of each turn of ``rows`` products again, while the columns of its turn arrive."""
-        assert isinstance(timing, QueueTiming | PassTiming)
-        total = timing if isinstance(timing, PassTiming) else StreamTiming.in_place(timing)
-        # Its products were reported already.
-        quiet = Stages(self.workload, how=replace(self._how, advanced=lambda _layer, _products: None))
-        for at in range(-part.start % rows, part.pattern.products, rows):
-            turn = slice(part.start + at, part.start + at + rows)
-            arriving = stream if stream.whole else replace(stream, wanted=wanted(inputs, part.encoding, turn))
-            first = replace(part, pattern=part.pattern.only(at), sample_of=part.sample_of[at : at + 1])
-            loaded = quiet._count(stage=stage, part=first, spec=spec, name="", stream=arriving)
-            for name, values in vars(loaded).items():
-                getattr(total, name)[at] = values[0]
-        return total
 
     def _batches(
         self,
@@ -412,7 +390,14 @@ class Stages:
         return self._once(stage="slices", layer=layer, spec=spec, make=lambda: list(slices(encoded, inputs)))
 
     def _count(
-        self, *, stage: str, part: Slice, spec: AcceleratorSpec, name: str, stream: Stream | None = None
+        self,
+        *,
+        stage: str,
+        part: Slice,
+        spec: AcceleratorSpec,
+        name: str,
+        stream: Stream | None = None,
+        arrivals: Arrivals | None = None,
     ) -> Tally | QueueTiming | PassTiming:
         """One slice in one pass, by one stage; progress goes by the stage that takes longest."""
         if stage == "tallies":
@@ -430,11 +415,18 @@ class Stages:
                 threads=self._how.threads,
                 advanced=advanced,
                 stream=stream,
+                arrivals=arrivals,
             )
         from eie.simulator import events  # SimPy is loaded for those who ask for it
 
         return events.time_pass(
-            encoding=part.encoding, pattern=part.pattern, spec=spec, advanced=advanced, log=self._how.log, stream=stream
+            encoding=part.encoding,
+            pattern=part.pattern,
+            spec=spec,
+            advanced=advanced,
+            log=self._how.log,
+            stream=stream,
+            arrivals=arrivals,
         )
 
     def _once(self, *, stage: Stage, layer: int, spec: AcceleratorSpec, make: Callable[[], T]) -> T:
