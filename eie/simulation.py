@@ -108,7 +108,7 @@ def simulate(
     how = How(engine=engine, datapath=datapath, threads=threads, advanced=advanced, log=log)
     # Without a cache: nothing of a layer outlives it but its counts and, where they are kept, its outputs.
     stages = Stages(workload, how=how)
-    plan, fits = stages.memory(program.spec), {fit.layer: fit for fit in program.fit}
+    plan, fits = stages.plan(program.spec), {fit.layer: fit for fit in program.fit}
 
     def ran(layer: EncodedLayer, inputs: LayerTrace, computed: LayerOutputs | None) -> None:
         """Time a layer on the inputs it has just had."""

@@ -40,11 +40,11 @@ from eie.compiler.map_rows import LayerMaps
 from eie.compiler.memory import plan_of
 from eie.compiler.places import LayerPlace, MemoryPlan
 from eie.compiler.program import Program
-from eie.compiler.stream import Stream
 from eie.compression.share import ShareReport, share
 from eie.errors import EieError, TraceError
 from eie.model.network import Layer, dataflow
 from eie.model.trace import LayerTrace
+from eie.simulator.arriving import Arriving
 from eie.simulator.batches import batches, in_batches, register_cycles
 from eie.simulator.cache import Cache
 from eie.simulator.fast import queue_pass, tally_pass
@@ -123,7 +123,7 @@ class Stages:
         plan: MemoryPlan | None = None,
     ) -> None:
         self.workload = workload
-        self._plan = plan
+        self._given = plan
         # The last plan with its machine: each layer of a call asks for it several times.
         self._planned: tuple[AcceleratorSpec, MemoryPlan] | None = None
         self._cache = cache
@@ -166,7 +166,7 @@ class Stages:
 
         return self._once(stage="encoded", layer=layer, spec=spec, make=make)
 
-    def memory(self, spec: AcceleratorSpec) -> MemoryPlan:
+    def plan(self, spec: AcceleratorSpec) -> MemoryPlan:
         """Where the weights and maps of the whole network are on a machine.
 
         Raises
@@ -174,8 +174,8 @@ class Stages:
         ProgramError
             If a layer has to be streamed whose longest column no half of the stream buffer holds.
         """
-        if self._plan is not None:
-            return self._plan
+        if self._given is not None:
+            return self._given
         last = self._planned
         if last is None or last[0] is not spec:
             last = self._planned = (spec, self._once(stage="plan", layer=-1, spec=spec, make=lambda: self._made(spec)))
@@ -201,7 +201,7 @@ class Stages:
         return self._once(stage="demand", layer=layer, spec=spec, make=lambda: Demand.of(self.encoded(layer, spec)))
 
     def _place(self, layer: int, spec: AcceleratorSpec) -> LayerPlace:
-        return self.memory(spec).by_name[self.workload.layers[layer].name]
+        return self.plan(spec).by_name[self.workload.layers[layer].name]
 
     def _streamed(self, layer: int, spec: AcceleratorSpec) -> bool:
         """Whether a layer's weights arrive while it works."""
@@ -209,7 +209,7 @@ class Stages:
 
     def _maps(self, layer: int, spec: AcceleratorSpec) -> LayerMaps:
         """What a layer moves of maps."""
-        return self.memory(spec).maps.of(self.workload.layers[layer].name)
+        return self.plan(spec).maps.of(self.workload.layers[layer].name)
 
     def run(self, spec: AcceleratorSpec, ran: Ran) -> tuple[Tensor, ...]:
         """Run the network from its own inputs, layer feeding layer; ``ran`` and the outputs as of `run_network`."""
@@ -275,33 +275,30 @@ class Stages:
 
         return self._once(stage="activity", layer=layer, spec=spec, make=make)
 
-    def _streams(self, layer: int, spec: AcceleratorSpec, encoded: EncodedLayer) -> Sequence[Stream]:
-        """How the weights of each pass arrive; empty where they are in place."""
+    def _arriving(self, layer: int, spec: AcceleratorSpec, encoded: EncodedLayer) -> Arriving | None:
+        """How the weights arrive in a walk over the layer's slices; None where they are in place."""
         if not self._streamed(layer, spec):
-            return ()
-        return [Stream.of(encoding, spec, encoded.name) for encoding in encoded.passes]
+            return None
+        return Arriving(encoded, spec, self._place(layer, spec), self._how.batch)
 
     def _timing(
         self, *, layer: int, spec: AcceleratorSpec, encoded: EncodedLayer, inputs: LayerTrace
     ) -> tuple[NDArray[np.int64], PassTiming]:
         """Add up what the engine counts, over slices and passes: broadcasts, and the rest, a row a sample."""
 
-        streams = self._streams(layer, spec, encoded)
-        timed: Counting = "streams" if streams else "queues"
-
-        def counted_in(stage: str, part: Slice) -> Tally | QueueTiming | PassTiming:
-            stream = streams[part.turn] if streams else None
-            return self._count(stage=stage, part=part, spec=spec, name=encoded.name, stream=stream)
+        def count_one(stage: str, part: Slice, arriving: Arriving | None) -> Tally | QueueTiming | PassTiming:
+            return self._count(stage=stage, part=part, spec=spec, name=encoded.name, arriving=arriving)
 
         def count(due: Sequence[str]) -> dict[str, _Counted]:
             # All stages that are due share one walk, so that a slice is made once and let go before the next.
             parts = self._slices(layer=layer, spec=spec, encoded=encoded, inputs=inputs)
+            arriving = self._arriving(layer, spec, encoded)
             if in_one_piece(encoded, inputs):
                 # One product a sample, all in one slice: there is nothing to add up, and on a small layer adding up
                 # took longer than counting.
                 (whole,) = parts
                 return {
-                    stage: _Counted(whole.pattern.broadcasts, counted_in(stage, whole))
+                    stage: _Counted(whole.pattern.broadcasts, count_one(stage, whole, arriving))
                     for stage in stages
                     if stage in due
                 }
@@ -313,10 +310,11 @@ class Stages:
             for part in parts:
                 for stage, total in totals.items():
                     part.add(total.sent, part.pattern.broadcasts)
-                    part.add_record(total.record, counted_in(stage, part))
+                    part.add_record(total.record, count_one(stage, part, arriving))
             return totals
 
         # Two stages, so that a sweep over queue depths keeps its row reads, and one over SRAM rows its cycles.
+        timed: Counting = "streams" if self._streamed(layer, spec) else "queues"
         stages: tuple[Counting, ...] = ("tallies", timed) if self._how.engine == "fast" else ("events",)
         if self._cache is None:
             counted = count(stages)
@@ -352,15 +350,19 @@ class Stages:
             return np.full_like(cycles, registers)
         drained = np.zeros_like(cycles)
         # By the contract, batch by batch: reads of the sparse matrix stay those of the whole, since a PE keeps its row.
+        arriving = self._arriving(layer, spec, cut)
         for part in slices(cut, inputs):
-            part.add(drained, self._queues(part=part, layer=layer, spec=spec).cycles)
+            part.add(drained, self._queues(part=part, layer=layer, spec=spec, arriving=arriving).cycles)
         return drained - cycles + registers
 
-    def _queues(self, *, part: Slice, layer: int, spec: AcceleratorSpec) -> QueueTiming | PassTiming:
+    def _queues(
+        self, *, part: Slice, layer: int, spec: AcceleratorSpec, arriving: Arriving | None
+    ) -> QueueTiming | PassTiming:
         """Time one slice without telling anybody of progress."""
         quiet = Stages(self.workload, how=replace(self._how, advanced=lambda _layer, _products: None, log=None))
         stage = "queues" if self._how.engine == "fast" else "events"
-        counted = quiet._count(stage=stage, part=part, spec=spec, name=self.workload.layers[layer].name)
+        name = self.workload.layers[layer].name
+        counted = quiet._count(stage=stage, part=part, spec=spec, name=name, arriving=arriving)
         assert isinstance(counted, QueueTiming | PassTiming)
         return counted
 
@@ -374,7 +376,7 @@ class Stages:
         return self._once(stage="slices", layer=layer, spec=spec, make=lambda: list(slices(encoded, inputs)))
 
     def _count(
-        self, *, stage: str, part: Slice, spec: AcceleratorSpec, name: str, stream: Stream | None = None
+        self, *, stage: str, part: Slice, spec: AcceleratorSpec, name: str, arriving: Arriving | None = None
     ) -> Tally | QueueTiming | PassTiming:
         """One slice in one pass, by one stage; progress goes by the stage that takes longest."""
         if stage == "tallies":
@@ -384,6 +386,7 @@ class Stages:
         def advanced(products: int) -> None:
             self._how.advanced(name, products)
 
+        stream, arrivals = (None, None) if arriving is None else arriving.next(part)
         if stage in ("queues", "streams"):
             return queue_pass(
                 encoding=part.encoding,
@@ -392,11 +395,18 @@ class Stages:
                 threads=self._how.threads,
                 advanced=advanced,
                 stream=stream,
+                arrivals=arrivals,
             )
         from eie.simulator import events  # SimPy is loaded for those who ask for it
 
         return events.time_pass(
-            encoding=part.encoding, pattern=part.pattern, spec=spec, advanced=advanced, log=self._how.log, stream=stream
+            encoding=part.encoding,
+            pattern=part.pattern,
+            spec=spec,
+            advanced=advanced,
+            log=self._how.log,
+            stream=stream,
+            arrivals=arrivals,
         )
 
     def _once(self, *, stage: Stage, layer: int, spec: AcceleratorSpec, make: Callable[[], T]) -> T:

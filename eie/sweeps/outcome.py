@@ -73,7 +73,7 @@ def layer_outcome(stages: Stages, layer: int, spec: AcceleratorSpec, cell: Cell)
             problems.append(f"no energy by {method}: {error}")
     # Of this spec, not of the one that was encoded for: memory sizes are no part of an encoding's key.
     layer_fit = fit(encoded.name, encoded.passes, spec, reloads=encoded.reloads, rounds=encoded.rounds)
-    plan = stages.memory(spec)
+    plan = stages.plan(spec)
     result = LayerResult(
         encoded=encoded,
         spec=spec,

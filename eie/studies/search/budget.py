@@ -85,9 +85,10 @@ class Budget:
 class Price:
     """The cost of pruned forms of one network on one machine, layer by layer on the inputs recorded for it.
 
-    On EIE every form's memories are planned as a whole, and every layer is simulated on what the unpruned network's layer read (columns that pruning took away are gone);
-    weights are not clustered, since only their pattern counts (a small bias that clustering would make zero counts as
-    an entry here). A layer that was priced before is not simulated again.
+    On EIE the memories are planned for every form as a whole, and every layer is simulated on what the unpruned
+    network's layer read (columns that pruning took away are gone); weights are not clustered, since only their pattern
+    counts (a small bias that clustering would make zero counts as an entry here). A layer that was priced before is not
+    simulated again.
 
     Raises
     ------

@@ -104,9 +104,8 @@ def search(
         if word not in known:
             raise SearchError(f"{what} {word!r}: must be one of {', '.join(known)}")
     if network.unmodelled:
-        raise SearchError(
-            f"{network.name}: no total to keep a budget of: not modelled: {', '.join(network.unmodelled)}"
-        )
+        missing = ", ".join(network.unmodelled)
+        raise SearchError(f"{network.name}: no total that a budget could be of: not modelled: {missing}")
     spec = stated_by(network, spec)
     judge = _judge(network, trainer)
     names = _prunable(network, granularity, layers)
