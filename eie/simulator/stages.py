@@ -40,17 +40,17 @@ from eie.compiler.map_rows import LayerMaps
 from eie.compiler.memory import plan_of
 from eie.compiler.places import LayerPlace, MemoryPlan
 from eie.compiler.program import Program
-from eie.compiler.stream import Stream
 from eie.compression.share import ShareReport, share
 from eie.errors import EieError, TraceError
 from eie.model.network import Layer, dataflow
 from eie.model.trace import LayerTrace
+from eie.simulator.arriving import Arriving
 from eie.simulator.batches import batches, in_batches, register_cycles
 from eie.simulator.cache import Cache
 from eie.simulator.fast import queue_pass, tally_pass
 from eie.simulator.layer import SLICE_ELEMENTS, Engine, Slice, activity_of, in_one_piece, slices
 from eie.simulator.network import Datapath, Ran, Settings, Tensor, run_network
-from eie.simulator.records import Arrivals, PassTiming, QueueTiming, StreamTiming, Tally
+from eie.simulator.records import PassTiming, QueueTiming, StreamTiming, Tally
 from eie.simulator.turns import in_parts
 from eie.simulator.workload import Workload
 from eie.spec import AcceleratorSpec, Stage, fields_of
@@ -269,51 +269,42 @@ class Stages:
                 raise TraceError(
                     f"layer {encoded.name!r} takes {encoded.inputs} inputs, the activations have {read.width}"
                 )
+            placed = encoded
             if self._how.batch * read.products > 1 and self._streamed(layer, spec):
-                encoded = in_parts(encoded, self._place(layer, spec), spec)
-            sent, timing = self._timing(layer=layer, spec=spec, encoded=encoded, inputs=read)
-            beside = self._batches(layer=layer, spec=spec, encoded=encoded, inputs=read, cycles=timing.cycles)
+                placed = in_parts(encoded, self._place(layer, spec), spec)
+            sent, timing = self._timing(layer=layer, spec=spec, encoded=placed, inputs=read)
+            beside = self._batches(layer=layer, spec=spec, encoded=placed, inputs=read, cycles=timing.cycles)
             maps = self._maps(layer, spec)
             return activity_of(encoded, read, spec, sent=sent, total=timing, batches=beside, maps=maps)
 
         return self._once(stage="activity", layer=layer, spec=spec, make=make)
 
-    def _streams(self, layer: int, spec: AcceleratorSpec, encoded: EncodedLayer) -> Sequence[Stream]:
-        """How the weights of each pass arrive; empty where they are in place."""
+    def _arriving(
+        self, layer: int, spec: AcceleratorSpec, encoded: EncodedLayer, inputs: LayerTrace
+    ) -> Arriving | None:
+        """How the weights arrive in a walk over the layer's slices; None where they are in place."""
         if not self._streamed(layer, spec):
-            return ()
-        return [Stream.of(encoding, spec, encoded.name) for encoding in encoded.passes]
+            return None
+        return Arriving(encoded, spec, rows=self._how.batch * inputs.products)
 
     def _timing(
         self, *, layer: int, spec: AcceleratorSpec, encoded: EncodedLayer, inputs: LayerTrace
     ) -> tuple[NDArray[np.int64], PassTiming]:
         """Add up what the engine counts, over slices and passes: broadcasts, and the rest, a row a sample."""
 
-        streams = self._streams(layer, spec, encoded)
-        timed: Counting = "streams" if streams else "queues"
-        # The products of a turn, see `eie.simulator.turns`; what each part has seen is handed on from slice to slice.
-        rows = self._how.batch * inputs.products
-        seen = [np.full(encoding.inputs + 2, -1, np.int64) for encoding in encoded.passes] if streams else []
-
-        def counted_in(stage: str, part: Slice) -> Tally | QueueTiming | PassTiming:
-            if not streams or stage == "tallies":
-                return self._count(stage=stage, part=part, spec=spec, name=encoded.name)
-            stream, arrivals = streams[part.turn], None
-            if rows > 1:
-                turns = np.arange(part.start, part.start + part.pattern.products) // rows
-                stream = replace(stream, held=True)
-                arrivals = Arrivals.first_uses(part.pattern, part.encoding.inputs, turns, seen[part.turn])
-            return self._count(stage=stage, part=part, spec=spec, name=encoded.name, stream=stream, arrivals=arrivals)
+        def count_one(stage: str, part: Slice, arriving: Arriving | None) -> Tally | QueueTiming | PassTiming:
+            return self._count(stage=stage, part=part, spec=spec, name=encoded.name, arriving=arriving)
 
         def count(due: Sequence[str]) -> dict[str, _Counted]:
             # All stages that are due share one walk, so that a slice is made once and let go before the next.
             parts = self._slices(layer=layer, spec=spec, encoded=encoded, inputs=inputs)
+            arriving = self._arriving(layer=layer, spec=spec, encoded=encoded, inputs=inputs)
             if in_one_piece(encoded, inputs):
                 # One product a sample, all in one slice: there is nothing to add up, and on a small layer adding up
                 # took longer than counting.
                 (whole,) = parts
                 return {
-                    stage: _Counted(whole.pattern.broadcasts, counted_in(stage, whole))
+                    stage: _Counted(whole.pattern.broadcasts, count_one(stage, whole, arriving))
                     for stage in stages
                     if stage in due
                 }
@@ -325,10 +316,11 @@ class Stages:
             for part in parts:
                 for stage, total in totals.items():
                     part.add(total.sent, part.pattern.broadcasts)
-                    part.add_record(total.record, counted_in(stage, part))
+                    part.add_record(total.record, count_one(stage, part, arriving))
             return totals
 
         # Two stages, so that a sweep over queue depths keeps its row reads, and one over SRAM rows its cycles.
+        timed: Counting = "streams" if self._streamed(layer, spec) else "queues"
         stages: tuple[Counting, ...] = ("tallies", timed) if self._how.engine == "fast" else ("events",)
         if self._cache is None:
             counted = count(stages)
@@ -364,19 +356,21 @@ class Stages:
             return np.full_like(cycles, registers)
         drained = np.zeros_like(cycles)
         # A batch's columns are asked for when its registers are full: no request crosses from one batch to the next.
-        streams = self._streams(layer, spec, cut)
         # By the contract, batch by batch: reads of the sparse matrix stay those of the whole, since a PE keeps its row.
+        arriving = self._arriving(layer=layer, spec=spec, encoded=cut, inputs=inputs)
         for part in slices(cut, inputs):
-            stream = streams[part.turn] if streams else None
-            part.add(drained, self._drained(part=part, layer=layer, spec=spec, stream=stream))
+            part.add(drained, self._drained(part=part, layer=layer, spec=spec, arriving=arriving))
         return drained - cycles + registers
 
-    def _drained(self, *, part: Slice, layer: int, spec: AcceleratorSpec, stream: Stream | None) -> NDArray[np.int64]:
-        """Time a batch by the cycle contract, without telling anybody of progress."""
+    def _drained(
+        self, *, part: Slice, layer: int, spec: AcceleratorSpec, arriving: Arriving | None
+    ) -> NDArray[np.int64]:
+        """Time one slice by the cycle contract, without telling anybody of progress."""
         how = replace(self._how, advanced=lambda _layer, _products: None, log=None)
         quiet = Stages(self.workload, how=how, plan=self.plan(spec))
         stage = "queues" if self._how.engine == "fast" else "events"
-        counted = quiet._count(stage=stage, part=part, spec=spec, name=self.workload.layers[layer].name, stream=stream)
+        name = self.workload.layers[layer].name
+        counted = quiet._count(stage=stage, part=part, spec=spec, name=name, arriving=arriving)
         assert isinstance(counted, QueueTiming | PassTiming)
         return counted.cycles
 
@@ -390,14 +384,7 @@ class Stages:
         return self._once(stage="slices", layer=layer, spec=spec, make=lambda: list(slices(encoded, inputs)))
 
     def _count(
-        self,
-        *,
-        stage: str,
-        part: Slice,
-        spec: AcceleratorSpec,
-        name: str,
-        stream: Stream | None = None,
-        arrivals: Arrivals | None = None,
+        self, *, stage: str, part: Slice, spec: AcceleratorSpec, name: str, arriving: Arriving | None = None
     ) -> Tally | QueueTiming | PassTiming:
         """One slice in one pass, by one stage; progress goes by the stage that takes longest."""
         if stage == "tallies":
@@ -407,6 +394,7 @@ class Stages:
         def advanced(products: int) -> None:
             self._how.advanced(name, products)
 
+        stream, arrivals = (None, None) if arriving is None else arriving.next(part)
         if stage in ("queues", "streams"):
             return queue_pass(
                 encoding=part.encoding,
