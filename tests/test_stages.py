@@ -65,7 +65,9 @@ class Watched(Cache):
     def get_all(self, keys, make):
         def counted(missing):
             for name in missing:
-                self.made[keys[name][1]] += 1
+                # Demands and plans are remembered beside the stages, for looking up which of them count.
+                if keys[name][1] in AFTER or keys[name][1] == "events":
+                    self.made[keys[name][1]] += 1
             return make(missing)
 
         return super().get_all(keys, counted)

@@ -35,8 +35,8 @@ class Stream(Brief):
         From a request to its first byte.
     whole
         Whether all columns come, or those of the non-zero activations.
-    wanted
-        bool (J,): which columns come, where later products will need others too; else None.
+    held
+        Whether what has come stays for the inputs that follow: there is room for all of it.
     """
 
     bits: NDArray[np.int64]
@@ -44,20 +44,22 @@ class Stream(Brief):
     half: int
     latency_cycles: int
     whole: bool
-    wanted: NDArray[np.bool_] | None = None
+    held: bool = False
 
     def __repr__(self) -> str:
         which = "all" if self.whole else "active"
         return f"<Stream: {which} of {len(self.bits):,} columns, {self.half:,} entries a half>"
 
     @classmethod
-    def of(cls, encoding: Encoding, spec: AcceleratorSpec, layer: str = "") -> Stream:
+    def of(cls, encoding: Encoding, spec: AcceleratorSpec, layer: str = "", *, held: bool = False) -> Stream:
         """Measure the columns of a pass on a machine's bus.
 
         Parameters
         ----------
         layer
             Its name, for the error.
+        held
+            Whether the whole layer has room on the chip while it is at work.
 
         Raises
         ------
@@ -72,6 +74,7 @@ class Stream(Brief):
             half=spec.stream_half_entries,
             latency_cycles=spec.dram_latency_cycles,
             whole=spec.stream == "layer",
+            held=held,
         )
 
 

@@ -48,8 +48,42 @@ def mark_blocks(
 
 
 @njit
+def mark_first_uses(
+    starts: NDArray[np.int64],
+    positions: NDArray[np.int32],
+    groups: NDArray[np.int64],
+    columns: int,
+    seen: NDArray[np.int64],
+    comes: NDArray[np.bool_],
+    loads: NDArray[np.bool_],
+) -> None:
+    """Mark what has to be brought where columns stay from one input to the next of its group.
+
+    Parameters
+    ----------
+    groups
+        (N,) the group of each input, ascending.
+    seen
+        (J + 1,) the last group that used each column, and any; kept from call to call, -1 at first.
+    comes
+        As long as ``positions``, filled: the first use of a column in its group.
+    loads
+        (N,) filled: the first input of its group.
+    """
+    for s in range(groups.shape[0]):
+        group = groups[s]
+        loads[s] = seen[-1] != group
+        seen[-1] = group
+        for k in range(starts[s], starts[s + 1]):
+            column = min(np.int64(positions[k]), np.int64(columns))
+            comes[k] = seen[column] != group
+            seen[column] = group
+
+
+@njit
 def stream_timing(
     positions: NDArray[np.int32],
+    comes: NDArray[np.bool_],
     arriving: NDArray[np.int64],
     begins: NDArray[np.bool_],
     pointers: NDArray[np.int32],
@@ -57,6 +91,7 @@ def stream_timing(
     columns: int,
     latency: int,
     whole: bool,
+    held: bool,
     ready: NDArray[np.int64],
     ring: NDArray[np.int64],
     load: NDArray[np.int64],
@@ -68,6 +103,8 @@ def stream_timing(
     ----------
     positions
         (K,) scan positions of the non-zero activations, ascending; a bias sits at the first position of its own row.
+    comes
+        (K,) whether its column is among ``arriving``; one that is not is there already.
     arriving, begins
         Columns in their order on the bus, and which of them begin a block.
     pointers
@@ -79,6 +116,8 @@ def stream_timing(
     whole
         Whether all columns arrive, and not only those of the non-zero activations: then none waits for the look-ahead
         scanner, and block 0 is there when the layer starts.
+    held
+        Whether there is room for all that arrives: then no block waits for another to leave.
     ready, ring
         Scratch, (P,) and (act_queue_depth - 1,); zeroed here. ``ready`` is left as it stands after the last broadcast:
         the cycle from which a PE has nothing left to issue.
@@ -123,7 +162,9 @@ def stream_timing(
             column = min(position, np.int64(columns))
         # A scanner that never stalls has handed out k activations before this one, from cycle 2 on.
         asked: Any = np.int64(1) if whole else 2 + dead + k
-        here = False
+        here = not last and not comes[k]
+        # Of a column that is there already nobody knows when it came.
+        there: Any = np.int64(0)
         while i < arriving.shape[0] and not here:
             if begins[i]:
                 block += 1
@@ -132,10 +173,12 @@ def stream_timing(
             cycles = transfer[arriving[i]]
             bus += cycles
             if block > 0 or not whole:
-                request = max(asked, left_before) if block >= 2 else asked
+                request = max(asked, left_before) if block >= 2 and not held else asked
                 arrived = max(arrived, request + latency - 1) + cycles
             here = arriving[i] == column
             i += 1
+        if not last and comes[k]:
+            there = arrived
         if last:
             break
         now: Any = max(earliest, ring[k % usable])
@@ -143,8 +186,8 @@ def stream_timing(
         taken: Any = np.int64(0)
         for pe in range(n_pe):
             start = max(ready[pe], now + 1)
-            load[pe] += max(arrived + 1 - start, 0)
-            start = max(start, arrived + 1)
+            load[pe] += max(there + 1 - start, 0)
+            start = max(start, there + 1)
             taken = max(taken, start)
             entries = np.int64(pointers[column + 1, pe]) - np.int64(pointers[column, pe])
             ready[pe] = start + max(entries, 1)
@@ -164,6 +207,8 @@ def stream_timing(
 def stream_samples(
     starts: NDArray[np.int64],
     positions: NDArray[np.int32],
+    comes: NDArray[np.bool_],
+    loads: NDArray[np.bool_],
     pointers: NDArray[np.int32],
     transfer: NDArray[np.int64],
     bits: NDArray[np.int64],
@@ -173,7 +218,7 @@ def stream_samples(
     half: int,
     latency: int,
     whole: bool,
-    wanted: NDArray[np.bool_],
+    held: bool,
     cycles: NDArray[np.int64],
     stall: NDArray[np.int64],
     dead: NDArray[np.int64],
@@ -184,9 +229,9 @@ def stream_samples(
 ) -> None:
     """Walk every input of a batch; input s owns ``positions[starts[s] : starts[s + 1]]``.
 
-    ``bits`` (J,) are those of a column's bursts; ``half`` the entries a PE holds in a half of the buffer; ``wanted``
-    (J,) says which columns arrive where these are not each input's own, else it is empty. The last seven, (N,) and
-    (N, P), are filled.
+    ``comes`` and ``loads`` are those of `mark_first_uses`: where all columns arrive, they do for the inputs that load.
+    ``bits`` (J,) are those of a column's bursts; ``half`` the entries a PE holds in a half of the buffer. The last
+    seven, (N,) and (N, P), are filled.
     """
     n_pe = pointers.shape[1]
     fill, ready = np.empty(n_pe, np.int64), np.empty(n_pe, np.int64)
@@ -194,29 +239,27 @@ def stream_samples(
     result = np.empty(7, np.int64)
     arriving = np.empty(transfer.shape[0], np.int64)
     begins = np.empty(transfer.shape[0], np.bool_)
-    count = np.int64(transfer.shape[0])
+    count = np.int64(0)
     if whole:
         # The same for every input, so once.
-        for j in range(count):
+        for j in range(arriving.shape[0]):
             arriving[j] = j
         mark_blocks(arriving, pointers, half, fill, begins)
-    shared = wanted.shape[0] > 0
-    if shared:
-        count = np.int64(0)
-        for j in range(transfer.shape[0]):
-            if wanted[j]:
-                arriving[count] = j
-                count += 1
-        mark_blocks(arriving[:count], pointers, half, fill, begins)
     for s in range(starts.shape[0] - 1):
         active = positions[starts[s] : starts[s + 1]]
-        if not whole and not shared:
-            count = np.int64(active.shape[0])
-            for k in range(count):
-                arriving[k] = min(np.int64(active[k]), np.int64(columns))
+        coming = comes[starts[s] : starts[s + 1]]
+        if whole:
+            count = np.int64(arriving.shape[0]) if loads[s] else np.int64(0)
+        else:
+            count = np.int64(0)
+            for k in range(active.shape[0]):
+                if coming[k]:
+                    arriving[count] = min(np.int64(active[k]), np.int64(columns))
+                    count += 1
             mark_blocks(arriving[:count], pointers, half, fill, begins)
         stream_timing(
             active,
+            coming,
             arriving[:count],
             begins,
             pointers,
@@ -224,6 +267,7 @@ def stream_samples(
             columns,
             latency,
             whole,
+            held,
             ready,
             ring,
             load[s],

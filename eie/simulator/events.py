@@ -22,7 +22,7 @@ from eie.compiler.encode import Encoding
 from eie.compiler.stream import Stream
 from eie.kernels.timing import PIPELINE_CYCLES
 from eie.simulator.loading import Loading
-from eie.simulator.records import PassTiming, Pattern
+from eie.simulator.records import Arrivals, PassTiming, Pattern
 from eie.spec import AcceleratorSpec
 
 Process = Generator[Any, None, None]
@@ -54,7 +54,7 @@ class Accelerator:
     """Scanner, broadcast and P processing elements working on one input.
 
     ``positions`` are the scan positions of its non-zero activations; ``stream`` is None where weights are in place.
-    After `run`, the counts are read off.
+    ``arrivals`` are those of this input. After `run`, the counts are read off.
     """
 
     def __init__(
@@ -64,6 +64,7 @@ class Accelerator:
         spec: AcceleratorSpec,
         log: Callable[[str], None] | None = None,
         stream: Stream | None = None,
+        arrivals: Arrivals | None = None,
     ) -> None:
         self.encoding = encoding
         self.positions = positions
@@ -80,9 +81,17 @@ class Accelerator:
         self.scanned = False
         self.columns_in_flight = 0
         self.stall = self.dead = self.cycles = self.scan_end = 0
-        self.loading = stream and Loading(
-            env=self.env, encoding=encoding, stream=stream, positions=positions, moved=self.end_if_drained
-        )
+        self.loading = None
+        if stream and arrivals:
+            self.loading = Loading(
+                env=self.env,
+                encoding=encoding,
+                stream=stream,
+                positions=positions,
+                comes=arrivals.comes,
+                loads=bool(arrivals.loads[0]),
+                moved=self.end_if_drained,
+            )
 
     @property
     def cycle(self) -> int:
@@ -241,16 +250,28 @@ def time_pass(
     advanced: Callable[[int], None] = lambda _: None,
     log: Callable[[str], None] | None = None,
     stream: Stream | None = None,
+    arrivals: Arrivals | None = None,
 ) -> PassTiming:
-    """Time one pass, product by product; ``log`` is called with a line a cycle, ``stream`` says how weights arrive."""
+    """Time one pass, product by product.
+
+    Parameters
+    ----------
+    log
+        Called with a line a cycle.
+    stream, arrivals
+        How weights arrive, and which, as the fast engine takes them.
+    """
+    arrivals = arrivals or Arrivals.all(pattern)
     result = PassTiming.blank(pattern.products, encoding.n_pe)
     for s in range(pattern.products):
+        own = slice(pattern.starts[s], pattern.starts[s + 1])
         machine = Accelerator(
             encoding=encoding,
-            positions=pattern.positions[pattern.starts[s] : pattern.starts[s + 1]],
+            positions=pattern.positions[own],
             spec=spec,
             log=log,
             stream=stream,
+            arrivals=Arrivals(arrivals.comes[own], arrivals.loads[s : s + 1]),
         )
         machine.run()
         result.cycles[s] = machine.cycles

@@ -16,8 +16,7 @@ from eie.compiler.encode import Encoding
 from eie.compiler.stream import Stream
 from eie.kernels import streams
 from eie.kernels import timing as kernels
-from eie.model.matrix import frozen
-from eie.simulator.records import PassTiming, Pattern, QueueTiming, StreamTiming, Tally
+from eie.simulator.records import Arrivals, PassTiming, Pattern, QueueTiming, StreamTiming, Tally
 from eie.simulator.spread import spread
 from eie.spec import AcceleratorSpec
 
@@ -41,6 +40,7 @@ def time_pass(
     threads: int | None = None,
     advanced: Callable[[int], None] = lambda _: None,
     stream: Stream | None = None,
+    arrivals: Arrivals | None = None,
 ) -> PassTiming:
     """Time one pass.
 
@@ -48,6 +48,8 @@ def time_pass(
     ----------
     stream
         How the weights arrive; None where they are in place.
+    arrivals
+        Which of them; without, all that an input needs.
     threads
         Worker threads; the machine's cores by default. Counts do not depend on it.
     advanced
@@ -62,6 +64,7 @@ def time_pass(
             threads=threads,
             advanced=advanced,
             stream=stream,
+            arrivals=arrivals,
         ),
         tally,
     )
@@ -74,6 +77,7 @@ def queue_pass(
     threads: int | None = None,
     advanced: Callable[[int], None] = lambda _: None,
     stream: Stream | None = None,
+    arrivals: Arrivals | None = None,
 ) -> QueueTiming:
     """Walk a pass through the queues; parameters as in `time_pass`. With a ``stream`` it is a `StreamTiming`."""
     if stream is not None:
@@ -84,6 +88,7 @@ def queue_pass(
             threads=threads,
             advanced=advanced,
             stream=stream,
+            arrivals=arrivals or Arrivals.all(pattern),
         )
     timing = QueueTiming.blank(pattern.products, encoding.n_pe)
     number = backlog_type(encoding, act_queue_depth)
@@ -119,15 +124,16 @@ def _stream_pass(
     threads: int | None,
     advanced: Callable[[int], None],
     stream: Stream,
+    arrivals: Arrivals,
 ) -> StreamTiming:
     timing = StreamTiming.blank(pattern.products, encoding.n_pe)
-    # Empty: each product's own. Kernels know no None.
-    wanted = frozen(np.empty(0, bool) if stream.wanted is None else stream.wanted, bool)
 
     def run(start: int, stop: int) -> None:
         streams.stream_samples(
             pattern.starts[start : stop + 1],
             pattern.positions,
+            arrivals.comes,
+            arrivals.loads[start:stop],
             encoding.pointers,
             stream.cycles,
             stream.bits,
@@ -137,7 +143,7 @@ def _stream_pass(
             stream.half,
             stream.latency_cycles,
             stream.whole,
-            wanted,
+            stream.held,
             timing.cycles[start:stop],
             timing.stall[start:stop],
             timing.dead[start:stop],

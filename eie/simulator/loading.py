@@ -22,7 +22,11 @@ Process = Generator[Any, None, None]
 
 
 class Loading:
-    """One input's columns on their way; ``moved`` is called in every cycle after the bus has."""
+    """One input's columns on their way.
+
+    ``comes`` and ``loads`` say which of them are not there already, see `Arrivals`; ``moved`` is called in every cycle
+    after the bus has moved.
+    """
 
     def __init__(
         self,
@@ -31,6 +35,8 @@ class Loading:
         encoding: Encoding,
         stream: Stream,
         positions: NDArray[np.int32],
+        comes: NDArray[np.bool_],
+        loads: bool,
         moved: Callable[[], None],
     ) -> None:
         self.env = env
@@ -40,10 +46,9 @@ class Loading:
         self.positions = deque(map(int, positions))
         # The bias scans in a row of its own, but its column is the one behind the inputs.
         self.bias_column = encoding.inputs
-        self.active = {min(position, self.bias_column) for position in self.positions}
-        # Columns that this input may not need itself come with those that it does, in their order.
-        coming = () if stream.wanted is None else map(int, np.flatnonzero(stream.wanted))
-        self.others = deque(column for column in coming if column not in self.active)
+        columns = [min(position, self.bias_column) for position in self.positions]
+        self.active = set(columns)
+        self.loads = loads
         self.entries = np.diff(encoding.pointers, axis=0).astype(np.int64)
         # The buffer: the half that is being filled, by number of its block; which block a column lies in, and how many
         # columns each block still has to hand out, over all PEs.
@@ -56,7 +61,9 @@ class Loading:
         self.requests: deque[tuple[int, int]] = deque()
         self.on_bus: int | None = None
         self.beats_left = self.beats_owed = 0
-        self.arrived: set[int] = set()
+        self.arrived = {column for column, new in zip(columns, comes, strict=True) if not new}
+        if stream.whole and not loads:
+            self.arrived = set(columns)
         self.bus_cycles = self.bits = 0
 
     @property
@@ -67,12 +74,13 @@ class Loading:
     @property
     def done(self) -> bool:
         """Whether nothing is to come any more, and the bus has been free for as long as the first half took."""
-        return not (self.others or self.wanted or self.requests or self.beats_left or self.beats_owed)
+        return not (self.wanted or self.requests or self.beats_left or self.beats_owed)
 
     def start(self) -> None:
         """Set the units to work."""
         if self.stream.whole:
-            self.fill_first_half()
+            if self.loads:
+                self.fill_first_half()
         else:
             self.env.process(self.look_ahead())
         self.env.process(self.buffer())
@@ -93,26 +101,17 @@ class Loading:
     def look_ahead(self) -> Process:
         """Scan like the scanner, without ever waiting for a queue, and say which columns will be read."""
         yield self.env.timeout(1)  # row 0 is loaded in cycle 1: from its end on, non-zeros are known
-        if not self.positions:
-            self.ask()
         for row in range(self.scan_rows):
             position = -1
             while self.positions and self.positions[0] // self.n_pe == row:
                 position = self.positions.popleft()
-                self.ask(min(position, self.bias_column))
+                column = min(position, self.bias_column)
+                if column not in self.arrived:
+                    self.wanted.append(column)
                 yield self.env.timeout(2)
-                if not self.positions:
-                    self.ask()
             # the same dead cycles: none behind the last lane, which -1 would be as well
             if position % self.n_pe != self.n_pe - 1 or position < 0:
                 yield self.env.timeout(2)
-
-    def ask(self, column: int | None = None) -> None:
-        """Want a column, and before it the others that stand in front of it; without one all that are left."""
-        while self.others and (column is None or self.others[0] < column):
-            self.wanted.append(self.others.popleft())
-        if column is not None:
-            self.wanted.append(column)
 
     def buffer(self) -> Process:
         """Send requests in order, each as soon as there is room for what it brings."""
@@ -128,8 +127,8 @@ class Loading:
         return bool((self.fill + self.entries[column]).max() <= self.stream.half)
 
     def turn(self) -> bool:
-        """Go on with the other half, if the block in it has left every PE."""
-        if self.unread[self.block - 1]:
+        """Go on with the other half, if the block in it has left every PE; or beside both, where all has room."""
+        if self.unread[self.block - 1] and not self.stream.held:
             return False
         self.block += 1
         self.fill[:] = 0
@@ -144,7 +143,9 @@ class Loading:
 
     def left(self, column: int) -> None:
         """One PE's pointer unit is through with a column."""
-        self.unread[self.block_of[column]] -= 1
+        # What was there before lies in no block.
+        if column in self.block_of:
+            self.unread[self.block_of[column]] -= 1
 
     def bus(self) -> Process:
         """Bring one column after the other, none before it is due."""

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eie.compiler.encode import Encoding
+from eie.kernels import streams
 from eie.kernels import timing as kernels
 from eie.model.matrix import frozen
 from eie.model.trace import LayerTrace
@@ -43,11 +44,6 @@ class Pattern:
         """int64 (N,): activations broadcast, bias included."""
         return self.starts[1:] - self.starts[:-1]
 
-    def only(self, product: int) -> Pattern:
-        """Return the pattern of one product."""
-        begin, end = self.starts[product : product + 2]
-        return Pattern(frozen([0, end - begin], np.int64), frozen(self.positions[begin:end], np.int32))
-
     @classmethod
     def of(cls, inputs: LayerTrace, encoding: Encoding) -> Pattern:
         """List the scan positions of ``inputs`` in the columns of one pass."""
@@ -57,6 +53,40 @@ class Pattern:
         bits = frozen(inputs.bits, np.uint8)
         kernels.list_positions(bits, encoding.column_start, encoding.inputs, bias_position, starts, positions)
         return cls(frozen(starts, np.int64), frozen(positions[: starts[-1]].copy(), np.int32))
+
+
+@dataclass(frozen=True, eq=False)
+class Arrivals:
+    """What has to be brought for each product of a pattern; bool.
+
+    ``comes``, for each of its positions: the column is not there yet. ``loads`` (N,): where all columns come, whether
+    they come for this product.
+    """
+
+    comes: NDArray[np.bool_]
+    loads: NDArray[np.bool_]
+
+    @classmethod
+    def all(cls, pattern: Pattern) -> Arrivals:
+        """Bring everything for every product anew."""
+        return cls(np.ones(len(pattern.positions), np.bool_), np.ones(pattern.products, np.bool_))
+
+    @classmethod
+    def first_uses(cls, pattern: Pattern, inputs: int, groups: NDArray[np.int64], seen: NDArray[np.int64]) -> Arrivals:
+        """Bring each column once for a group of products.
+
+        Parameters
+        ----------
+        inputs
+            Input activations of the pass; a position beyond them is the bias.
+        groups
+            int64 (N,): the group of each product, ascending.
+        seen
+            int64 (columns + 1,): what it was called with before for the products ahead of these; -1 at first.
+        """
+        arrivals = cls.all(pattern)
+        streams.mark_first_uses(pattern.starts, pattern.positions, groups, inputs, seen, arrivals.comes, arrivals.loads)
+        return arrivals
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -90,11 +120,6 @@ class StreamTiming(QueueTiming):
     load: NDArray[np.int64]
     bus: NDArray[np.int64]
     dram_bits: NDArray[np.int64]
-
-    @classmethod
-    def in_place(cls, queue: QueueTiming) -> StreamTiming:
-        """Say the same of products that found their weights in place."""
-        return cls(**{**vars(cls.blank(*queue.free.shape)), **vars(queue)})
 
     @classmethod
     def blank(cls, products: int, n_pe: int) -> StreamTiming:

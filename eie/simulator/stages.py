@@ -40,18 +40,18 @@ from eie.compiler.map_rows import LayerMaps
 from eie.compiler.memory import plan_of
 from eie.compiler.places import LayerPlace, MemoryPlan
 from eie.compiler.program import Program
-from eie.compiler.stream import Stream
 from eie.compression.share import ShareReport, share
 from eie.errors import EieError, TraceError
 from eie.model.network import Layer, dataflow
 from eie.model.trace import LayerTrace
+from eie.simulator.arriving import Arriving
 from eie.simulator.batches import batches, in_batches, register_cycles
 from eie.simulator.cache import Cache
 from eie.simulator.fast import queue_pass, tally_pass
 from eie.simulator.layer import SLICE_ELEMENTS, Engine, Slice, activity_of, in_one_piece, slices
 from eie.simulator.network import Datapath, Ran, Settings, Tensor, run_network
 from eie.simulator.records import PassTiming, QueueTiming, StreamTiming, Tally
-from eie.simulator.turns import in_parts, wanted
+from eie.simulator.turns import in_parts
 from eie.simulator.workload import Workload
 from eie.spec import AcceleratorSpec, Stage, fields_of
 
@@ -269,48 +269,42 @@ class Stages:
                 raise TraceError(
                     f"layer {encoded.name!r} takes {encoded.inputs} inputs, the activations have {read.width}"
                 )
+            placed = encoded
             if self._how.batch * read.products > 1 and self._streamed(layer, spec):
-                encoded = in_parts(encoded, self._place(layer, spec), spec)
-            sent, timing = self._timing(layer=layer, spec=spec, encoded=encoded, inputs=read)
-            beside = self._batches(layer=layer, spec=spec, encoded=encoded, inputs=read, cycles=timing.cycles)
+                placed = in_parts(encoded, self._place(layer, spec), spec)
+            sent, timing = self._timing(layer=layer, spec=spec, encoded=placed, inputs=read)
+            beside = self._batches(layer=layer, spec=spec, encoded=placed, inputs=read, cycles=timing.cycles)
             maps = self._maps(layer, spec)
             return activity_of(encoded, read, spec, sent=sent, total=timing, batches=beside, maps=maps)
 
         return self._once(stage="activity", layer=layer, spec=spec, make=make)
 
-    def _streams(self, layer: int, spec: AcceleratorSpec, encoded: EncodedLayer) -> Sequence[Stream]:
-        """How the weights of each pass arrive; empty where they are in place."""
+    def _arriving(
+        self, layer: int, spec: AcceleratorSpec, encoded: EncodedLayer, inputs: LayerTrace
+    ) -> Arriving | None:
+        """How the weights arrive in a walk over the layer's slices; None where they are in place."""
         if not self._streamed(layer, spec):
-            return ()
-        return [Stream.of(encoding, spec, encoded.name) for encoding in encoded.passes]
+            return None
+        return Arriving(encoded, spec, rows=self._how.batch * inputs.products)
 
     def _timing(
         self, *, layer: int, spec: AcceleratorSpec, encoded: EncodedLayer, inputs: LayerTrace
     ) -> tuple[NDArray[np.int64], PassTiming]:
         """Add up what the engine counts, over slices and passes: broadcasts, and the rest, a row a sample."""
 
-        streams = self._streams(layer, spec, encoded)
-        timed: Counting = "streams" if streams else "queues"
-        rows = self._how.batch * inputs.products
-
-        def counted_in(stage: str, part: Slice) -> Tally | QueueTiming | PassTiming:
-            stream = streams[part.turn] if streams else None
-            if stream is None or stage == "tallies" or rows == 1:
-                return self._count(stage=stage, part=part, spec=spec, name=encoded.name, stream=stream)
-            found_in_place = self._count(stage=stage, part=part, spec=spec, name=encoded.name)
-            return self._with_loads(
-                stage=stage, part=part, spec=spec, inputs=inputs, stream=stream, rows=rows, timing=found_in_place
-            )
+        def count_one(stage: str, part: Slice, arriving: Arriving | None) -> Tally | QueueTiming | PassTiming:
+            return self._count(stage=stage, part=part, spec=spec, name=encoded.name, arriving=arriving)
 
         def count(due: Sequence[str]) -> dict[str, _Counted]:
             # All stages that are due share one walk, so that a slice is made once and let go before the next.
             parts = self._slices(layer=layer, spec=spec, encoded=encoded, inputs=inputs)
+            arriving = self._arriving(layer=layer, spec=spec, encoded=encoded, inputs=inputs)
             if in_one_piece(encoded, inputs):
                 # One product a sample, all in one slice: there is nothing to add up, and on a small layer adding up
                 # took longer than counting.
                 (whole,) = parts
                 return {
-                    stage: _Counted(whole.pattern.broadcasts, counted_in(stage, whole))
+                    stage: _Counted(whole.pattern.broadcasts, count_one(stage, whole, arriving))
                     for stage in stages
                     if stage in due
                 }
@@ -322,10 +316,11 @@ class Stages:
             for part in parts:
                 for stage, total in totals.items():
                     part.add(total.sent, part.pattern.broadcasts)
-                    part.add_record(total.record, counted_in(stage, part))
+                    part.add_record(total.record, count_one(stage, part, arriving))
             return totals
 
         # Two stages, so that a sweep over queue depths keeps its row reads, and one over SRAM rows its cycles.
+        timed: Counting = "streams" if self._streamed(layer, spec) else "queues"
         stages: tuple[Counting, ...] = ("tallies", timed) if self._how.engine == "fast" else ("events",)
         if self._cache is None:
             counted = count(stages)
@@ -342,31 +337,6 @@ class Stages:
         assert isinstance(tally, Tally)
         assert isinstance(queue, QueueTiming)
         return sent, PassTiming.of(queue, tally)
-
-    def _with_loads(
-        self,
-        *,
-        stage: str,
-        part: Slice,
-        spec: AcceleratorSpec,
-        inputs: LayerTrace,
-        stream: Stream,
-        rows: int,
-        timing: Tally | QueueTiming | PassTiming,
-    ) -> StreamTiming | PassTiming:
-        """Time the first product of each turn of ``rows`` products again, while the columns of its turn arrive."""
-        assert isinstance(timing, QueueTiming | PassTiming)
-        total = timing if isinstance(timing, PassTiming) else StreamTiming.in_place(timing)
-        # Its products were reported already.
-        quiet = Stages(self.workload, how=replace(self._how, advanced=lambda _layer, _products: None))
-        for at in range(-part.start % rows, part.pattern.products, rows):
-            turn = slice(part.start + at, part.start + at + rows)
-            arriving = stream if stream.whole else replace(stream, wanted=wanted(inputs, part.encoding, turn))
-            first = replace(part, pattern=part.pattern.only(at), sample_of=part.sample_of[at : at + 1])
-            loaded = quiet._count(stage=stage, part=first, spec=spec, name="", stream=arriving)
-            for name, values in vars(loaded).items():
-                getattr(total, name)[at] = values[0]
-        return total
 
     def _batches(
         self,
@@ -386,19 +356,21 @@ class Stages:
             return np.full_like(cycles, registers)
         drained = np.zeros_like(cycles)
         # Each batch is a stream of its own: the look-ahead scanner reads the registers, so it sees no further batch.
-        streams = self._streams(layer, spec, cut)
         # By the contract, batch by batch: reads of the sparse matrix stay those of the whole, since a PE keeps its row.
+        arriving = self._arriving(layer=layer, spec=spec, encoded=cut, inputs=inputs)
         for part in slices(cut, inputs):
-            stream = streams[part.turn] if streams else None
-            part.add(drained, self._drained(part=part, layer=layer, spec=spec, stream=stream))
+            part.add(drained, self._drained(part=part, layer=layer, spec=spec, arriving=arriving))
         return drained - cycles + registers
 
-    def _drained(self, *, part: Slice, layer: int, spec: AcceleratorSpec, stream: Stream | None) -> NDArray[np.int64]:
-        """Time a batch by the cycle contract, without telling anybody of progress."""
+    def _drained(
+        self, *, part: Slice, layer: int, spec: AcceleratorSpec, arriving: Arriving | None
+    ) -> NDArray[np.int64]:
+        """Time one slice by the cycle contract, without telling anybody of progress."""
         how = replace(self._how, advanced=lambda _layer, _products: None, log=None)
         quiet = Stages(self.workload, how=how, plan=self.plan(spec))
         stage = "queues" if self._how.engine == "fast" else "events"
-        counted = quiet._count(stage=stage, part=part, spec=spec, name=self.workload.layers[layer].name, stream=stream)
+        name = self.workload.layers[layer].name
+        counted = quiet._count(stage=stage, part=part, spec=spec, name=name, arriving=arriving)
         assert isinstance(counted, QueueTiming | PassTiming)
         return counted.cycles
 
@@ -412,7 +384,7 @@ class Stages:
         return self._once(stage="slices", layer=layer, spec=spec, make=lambda: list(slices(encoded, inputs)))
 
     def _count(
-        self, *, stage: str, part: Slice, spec: AcceleratorSpec, name: str, stream: Stream | None = None
+        self, *, stage: str, part: Slice, spec: AcceleratorSpec, name: str, arriving: Arriving | None = None
     ) -> Tally | QueueTiming | PassTiming:
         """One slice in one pass, by one stage; progress goes by the stage that takes longest."""
         if stage == "tallies":
@@ -422,6 +394,7 @@ class Stages:
         def advanced(products: int) -> None:
             self._how.advanced(name, products)
 
+        stream, arrivals = (None, None) if arriving is None else arriving.next(part)
         if stage in ("queues", "streams"):
             return queue_pass(
                 encoding=part.encoding,
@@ -430,11 +403,18 @@ class Stages:
                 threads=self._how.threads,
                 advanced=advanced,
                 stream=stream,
+                arrivals=arrivals,
             )
         from eie.simulator import events  # SimPy is loaded for those who ask for it
 
         return events.time_pass(
-            encoding=part.encoding, pattern=part.pattern, spec=spec, advanced=advanced, log=self._how.log, stream=stream
+            encoding=part.encoding,
+            pattern=part.pattern,
+            spec=spec,
+            advanced=advanced,
+            log=self._how.log,
+            stream=stream,
+            arrivals=arrivals,
         )
 
     def _once(self, *, stage: Stage, layer: int, spec: AcceleratorSpec, make: Callable[[], T]) -> T:

@@ -1,12 +1,12 @@
 """A streamed layer's turn: the products for which it is loaded once, those of all samples of a batch.
 
-Comes in: a layer that does not stay, and the room its plan leaves it. Goes out: the parts in which it takes that room,
-and which columns each of them needs. Called by `stages`.
+Comes in: a layer that does not stay, and the room its plan leaves it. Goes out: the parts in which it takes that room.
+Called by `stages`.
 
-The rule (docs/cycle-model.md, "Batches"). In its turn a layer has all the room that no other layer keeps. The first
-product of the turn runs while the columns arrive, those that any product of the turn needs; the others find them in
-place. A layer that is larger than the room takes it part by part, columns in order, and all products go through a part
-before the next one comes. A turn of a single product needs no such room: its columns pass through the stream buffer.
+The rule (docs/cycle-model.md, "Batches"). In its turn a layer has all the room that no other layer keeps: a column
+comes for the first product that needs it, and those behind find it in place. A layer that is larger than the room takes
+it part by part, columns in order, and all products go through a part before the next one comes. A turn of a single
+product needs no such room: its columns pass through the stream buffer.
 """
 
 from __future__ import annotations
@@ -14,13 +14,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from eie.compiler.encode import Encoding
 from eie.compiler.encoded import EncodedLayer
 from eie.compiler.places import LayerPlace
 from eie.errors import ProgramError
-from eie.model.trace import LayerTrace
 from eie.spec import AcceleratorSpec
 
 
@@ -57,10 +55,3 @@ def _parts(layer: str, whole: Encoding, room: tuple[int, int]) -> list[Encoding]
         parts.append(whole.columns(start, min(stop, whole.inputs), with_bias=stop == columns))
         start = stop
     return parts
-
-
-def wanted(inputs: LayerTrace, part: Encoding, rows: slice) -> NDArray[np.bool_]:
-    """bool (J,): columns of a part, bias included, that any of these rows of inputs needs."""
-    bits = np.bitwise_or.reduce(inputs.bits[rows], axis=0)
-    columns = np.unpackbits(bits, count=inputs.width)[part.column_start : part.column_stop].astype(bool)
-    return np.append(columns, True) if part.has_bias else columns
