@@ -178,8 +178,9 @@ class AcceleratorSpec(View, BaseModel):
     ] = 45
     io_bits: Annotated[
         int,
-        Field(ge=1, le=1 << 16, description="bits a cycle for reloading the passes of a program file of eie 0.1"),
-        Reads(by=("activity",), costs="pins and DRAM bandwidth (not in the energy model)"),
+        Field(ge=1, le=1 << 16, description="bits a cycle between the host and the chip"),
+        # By "activity": a program file of eie 0.1 that was cut into passes reloads them over the same link.
+        Reads(by=("activity",), costs="pins (not in the energy model)"),
     ] = 64
     residency: Annotated[
         Literal["auto", "ideal"],
@@ -311,6 +312,16 @@ class AcceleratorSpec(View, BaseModel):
         # GB/s over MHz is 1000 bytes a cycle. Of the decimal numbers as written: 6.4 GB/s at 800 MHz are 8 bytes, where
         # floats of them may be a hair more or less and a column of 64 bytes would then take a cycle too many.
         return Fraction(str(self.dram_gb_per_s)) * 1000 / Fraction(str(self.clock_mhz))
+
+    def in_bursts(self, bits: int) -> int:
+        """Return the bits that DRAM moves for so many neighbouring ones: whole bursts."""
+        burst = 8 * self.dram_burst_bytes
+        return -(-bits // burst) * burst
+
+    def bus_cycles(self, bits: int) -> int:
+        """Whole cycles for which one transfer of so many bits keeps the bus busy."""
+        rate = 8 * self.dram_bytes_per_cycle
+        return -(-bits * rate.denominator // rate.numerator)
 
     @property
     def dram_latency_cycles(self) -> int:

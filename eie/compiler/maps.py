@@ -85,8 +85,9 @@ def _alone(
         layers=tuple(row for plan in plans for row in plan.layers),
         used=tuple(max(plan.used) for plan in plans),
         wanted=tuple(max(plan.wanted) for plan in plans),
-        host_in=sum(plan.host_in for plan in plans),
-        host_out=sum(plan.host_out for plan in plans),
+        # Of several layers that are no network nothing goes from one to the next, nor from and to a host in between.
+        host_in=plans[0].host_in if len(plans) == 1 else 0,
+        host_out=plans[0].host_out if len(plans) == 1 else 0,
     )
 
 
@@ -221,8 +222,8 @@ def _layer_maps(
         spilled=tuple(maps[i].name for i in touched if i not in kept),
         act_sram_reads=sum(sram_rows(n, spec) * times for n, times in reads),
         act_sram_writes=sum(sram_rows(n, spec) * times for n, times in writes),
-        dram_bits=sum(8 * dram_bytes(n, spec) * times for n, times in over_bus),
-        bus_cycles=sum(dram_cycles(n, spec) * times for n, times in over_bus),
+        dram_bits=sum(dram_bits(n, spec) * times for n, times in over_bus),
+        bus_cycles=sum(spec.bus_cycles(dram_bits(n, spec)) * times for n, times in over_bus),
     )
 
 
@@ -237,16 +238,9 @@ def pe_rows(elements: int, spec: AcceleratorSpec) -> int:
     return -(-elements * spec.data_bits // spec.act_row_bits)
 
 
-def dram_bytes(elements: int, spec: AcceleratorSpec) -> int:
-    """Bytes of one transfer of so many elements: whole bursts."""
-    burst_bits = 8 * spec.dram_burst_bytes
-    return -(-elements * spec.data_bits // burst_bits) * spec.dram_burst_bytes
-
-
-def dram_cycles(elements: int, spec: AcceleratorSpec) -> int:
-    """Whole cycles that one transfer keeps the bus busy."""
-    rate = spec.dram_bytes_per_cycle
-    return -(-dram_bytes(elements, spec) * rate.denominator // rate.numerator)
+def dram_bits(elements: int, spec: AcceleratorSpec) -> int:
+    """Bits of one transfer of so many elements."""
+    return spec.in_bursts(elements * spec.data_bits)
 
 
 def map_row(plan: MapPlan) -> MemoryRow:

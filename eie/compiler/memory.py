@@ -256,6 +256,9 @@ def _weight_rows(
     reached = all(demand.fullest <= spec.pointer_reach for demand in demands)
     buffer = 2 * spec.stream_half_entries if comes else 0
     many = f"{len(comes)} of {len(places)} layers, column by column" if comes else ""
+    beyond = sum(demand.fullest > spec.pointer_reach for demand in demands)
+    if beyond:
+        many += f"{'; ' if many else ''}{beyond} beyond a pointer's reach"
     return (
         MemoryRow(
             memory="sparse matrix",

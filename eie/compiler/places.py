@@ -21,6 +21,10 @@ from eie.show.sections import Column, Grid, Section, Value
 Place = Literal["resident", "streamed", "ideal", "reloaded"]
 
 
+# Layers that a sentence names.
+NAMED = 3
+
+
 @dataclass(frozen=True, kw_only=True, repr=False)
 class LayerPlace(Brief):
     """Where a layer's weights are while the network runs.
@@ -150,15 +154,26 @@ class MemoryPlan(View):
 
 def memory_line(plan: MemoryPlan) -> str:
     """Say in one line whether a network fits, and what comes."""
+    whole = "each layer alone" if plan.alternatives else "the network"
     if plan.residency == "ideal":
-        return (
-            "Memory: residency ideal, weights and maps are taken to be where they are needed; "
-            f"the network {'fits' if plan.fits else 'does not fit'}."
-        )
-    kept = sum(layer.place == "resident" for layer in plan.layers)
-    if plan.fits:
-        return "Memory: residency auto; the network fits, and its weights stay on the chip."
-    return f"Memory: residency auto; the network does not fit, the weights of {kept} of {len(plan.layers)} layers stay."
+        truth = f"{whole} fits" if plan.fits else f"in truth {_lacking(plan)}"
+        return f"Memory: residency ideal, weights and maps are taken to be where they are needed; {truth}."
+    coming = [layer.name for layer in plan.layers if layer.place != "resident"]
+    if not coming:
+        truth = f"{whole} fits" if plan.fits else f"all weights stay on the chip, but {_lacking(plan)}"
+        return f"Memory: residency auto; {truth}."
+    kept, more = len(plan.layers) - len(coming), len(coming) - NAMED
+    names = ", ".join(coming[:NAMED]) + (f" and {more} more" if more > 0 else "")
+    weights = f"the weights of {kept} of {len(plan.layers)} layers stay, those of {names} come from DRAM"
+    return f"Memory: residency auto; {_lacking(plan)}: {weights}."
+
+
+def _lacking(plan: MemoryPlan) -> str:
+    """Say which memories do not hold what is wanted of them, or that this is not known."""
+    unknown = bool(plan.maps.unknown)
+    full = [row.memory for row in plan.memories if not row.fits and not (unknown and row.memory == "activations")]
+    said = [f"not all fits ({', '.join(full)})"] if full else []
+    return "; ".join([*said, *(["the sizes of maps are not known"] if unknown else [])])
 
 
 def layers_grid(plan: MemoryPlan) -> Grid:

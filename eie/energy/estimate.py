@@ -23,8 +23,9 @@ from eie.spec import AcceleratorSpec
 
 Method = Literal["published-power", "activity"]
 METHODS: tuple[Method, ...] = get_args(Method)
-# The first five are a PE's, in the order of Table II; the scanner and what lies outside the chip follow.
-UNITS = ("act_queue", "ptr_read", "spmat_read", "arithm", "act_rw", "lnzd", "dram")
+# The first five are a PE's, in the order of Table II; the scanner, maps in the activation SRAM and what lies outside
+# the chip follow.
+UNITS = ("act_queue", "ptr_read", "spmat_read", "arithm", "act_rw", "lnzd", "act_sram", "dram")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True, repr=False)
@@ -101,8 +102,10 @@ def estimate(
             "arithm": activity.counts["macs"],
             "act_rw": activity.counts["macs"],
             "lnzd": activity.counts["broadcasts"],
+            "act_sram": activity.counts["act_sram_reads"] + activity.counts["act_sram_writes"],
         }
-        unit_nj = {unit: count * prices[unit] * 1e-3 for unit, count in events.items()}
+        # No price: residency is ideal, and nothing of it was counted.
+        unit_nj = {unit: count * prices.get(unit, 0.0) * 1e-3 for unit, count in events.items()}
     else:
         raise EnergyError(f"energy method {method!r}: must be one of {', '.join(METHODS)}")
     return Estimate(layer=activity.layer, unit_nj={**unit_nj, "dram": dram}, table=TABLE_NAME, method=method, cell=cell)
@@ -128,7 +131,9 @@ def prices_pj(spec: AcceleratorSpec, cell: Cell = "itrs-lop") -> dict[str, float
     """Picojoules of one action of each unit.
 
     A unit's power in Table II x PEs x time / actions, on the calibrating run (AlexNet fc8): 31.1 pJ for a 64-bit row of
-    the sparse matrix. SRAM prices are scaled to the spec's sizes and widths by CACTI's ratio; LNZD by its units.
+    the sparse matrix. SRAM prices are scaled to the spec's sizes and widths by CACTI's ratio; LNZD by its units. A row
+    of the activation SRAM, read or written, costs the sparse matrix's row scaled so; where residency is ideal nobody
+    counts them, and they have no price.
     """
     table = published_table()
     node = table[f"node.{spec.node_nm}"]
@@ -153,7 +158,7 @@ def prices_pj(spec: AcceleratorSpec, cell: Cell = "itrs-lop") -> dict[str, float
         spec=spec,
         cell=cell,
     )
-    return {
+    prices = {
         "act_queue": price("act_queue", "n_pe", "ptr_reads"),
         "ptr_read": price("ptr_read", "n_pe", "ptr_reads") * ptr,
         "spmat_read": price("spmat_read", "n_pe", "spmat_reads") * spmat,
@@ -163,6 +168,15 @@ def prices_pj(spec: AcceleratorSpec, cell: Cell = "itrs-lop") -> dict[str, float
         # more or fewer.
         "lnzd": price("lnzd", "lnzd", "broadcasts") * spec.lnzd_units / table["calibration.lnzd"],
     }
+    if spec.residency != "ideal":
+        act = _sram_ratio(
+            wanted=(spec.act_kib, spec.act_row_bits),
+            reference=(table["reference.spmat"], table["reference.spmat_row"]),
+            spec=spec,
+            cell=cell,
+        )
+        prices["act_sram"] = price("spmat_read", "n_pe", "spmat_reads") * act
+    return prices
 
 
 def timing_notes(spec: AcceleratorSpec, cell: Cell = "itrs-lop") -> tuple[str, ...]:

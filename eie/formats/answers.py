@@ -69,6 +69,8 @@ class ResultContent(_Part):
     spec: Flat
     layers: list[LayerRow] = Field(min_length=1)
     batch: int = Field(1, ge=1)
+    batch_latency_us: Amount | None = None
+    samples_per_s: Amount | None = None
     latency_us: Amount | None = None
     incomplete: list[str] = []
     memory: dict[str, Any] | None = None

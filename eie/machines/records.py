@@ -67,6 +67,9 @@ class LayerCost(Brief):
         Over the boundary that the machine's model counts: between DRAM and chip, or between SRAM and PEs.
     dram_bytes
         Between DRAM and chip, where the machine pays for it as EIE does.
+    weights
+        Where its weights come from: ``"on chip"``, ``"streamed"`` or ``"not paid"``; empty where the machine as a whole
+        says it, see `Machine.memory`.
     details
         Further figures of this kind of machine, by name.
     """
@@ -78,6 +81,7 @@ class LayerCost(Brief):
     utilisation: float | None = None
     bytes_moved: float | None = None
     dram_bytes: float | None = None
+    weights: str = ""
     shape: tuple[int, int, int] | None = None
     details: Mapping[str, float] = field(default_factory=dict)
 

@@ -35,6 +35,9 @@ class ResultRow(Brief):
         Independent products side by side.
     fresh_inputs, activation_density
         As `eie.machines.workload.LayerWork` has them.
+    dram_bits
+        That came from or went to DRAM, of which ``map_dram_bits`` are of maps and kept the bus busy for
+        ``map_bus_cycles``.
     energy_nj
         By the first method of `ENERGIES` that prices it, or None.
     """
@@ -54,6 +57,9 @@ class ResultRow(Brief):
     efficiency: float
     reload_cycles: float
     energy_nj: float | None
+    dram_bits: float = 0
+    map_dram_bits: int = 0
+    map_bus_cycles: int = 0
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -90,6 +96,10 @@ class ResultRow(Brief):
             efficiency=float(record["efficiency"]),
             reload_cycles=float(record.get("reload_cycles") or 0),
             energy_nj=next((float(record[name]) for name in ENERGIES if record.get(name) not in (None, "")), None),
+            # 0 in results of eie 0.1, which moved nothing.
+            dram_bits=float(record.get("dram_bits") or 0),
+            map_dram_bits=round(float(record.get("map_dram_bits") or 0)),
+            map_bus_cycles=round(float(record.get("map_bus_cycles") or 0)),
         )
 
 

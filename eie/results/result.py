@@ -25,6 +25,7 @@ from eie.results.layer import Distribution, LayerResult, layer_record, run_notes
 from eie.results.priced import Energy, known_or_none
 from eie.results.table import energy_lines, layers_grid
 from eie.show.face import Answer
+from eie.show.numbers import count, number
 from eie.show.sections import Section
 from eie.spec import AcceleratorSpec
 
@@ -119,6 +120,21 @@ class Result(Answer):
         return float(self.sample_us.mean())
 
     @property
+    def batch_us(self) -> NDArray[np.float64]:
+        """float64 (M,): microseconds of each batch, the last of which may be smaller; NaN where `incomplete`."""
+        return np.add.reduceat(self.sample_us, np.arange(0, self.samples, self.memory.batch))
+
+    @property
+    def batch_latency(self) -> Distribution:
+        """Microseconds of a batch: what each of its samples waits for, since layers take them all in turn."""
+        return Distribution.of(self.batch_us)
+
+    @property
+    def samples_per_s(self) -> float:
+        """Samples a second, batch after batch; NaN where `incomplete`."""
+        return 1e6 / self.latency_us
+
+    @property
     def dense_us(self) -> float:
         """Microseconds of the dense equivalent, all layers."""
         return math.nan if self.incomplete else sum(layer.dense_us for layer in self.layers)
@@ -187,6 +203,8 @@ class Result(Answer):
         """Say what was run, on what, with which inputs."""
         spec = self.spec
         batch = "1 sample" if self.samples == 1 else f"{self.samples} samples, means"
+        if self.memory.batch > 1:
+            batch += f", in batches of {self.memory.batch}"
         own = "each layer on inputs drawn for it" if self.synthetic_inputs else "each layer on its own recorded inputs"
         drive = "each layer feeds the next" if self.drive == "execution" else own
         # With one layer there is nothing between layers to say.
@@ -218,9 +236,19 @@ class Result(Answer):
         lines.append(f"Inputs: {self.inputs_source}.")
         lines += [f"Note: {note}." for note in self.notes()]
         whole = None if self.incomplete else self.latency
-        grids = (layers_grid(self.layers, energies, whole), memories_grid(self.memory))
+        grids = (layers_grid(self.layers, energies, whole, batch=self.memory.batch), memories_grid(self.memory))
         lines.insert(0, memory_line(self.memory))
+        if self.memory.batch > 1 and whole is not None:
+            lines.insert(1, self._batch_line())
         return (Section(name="layers", grids=grids, lines=tuple(lines)),)
+
+    def _batch_line(self) -> str:
+        batch = self.batch_latency
+        spread = f" (p50 {number(batch.p50)}, p99 {number(batch.p99)})" if len(self.batch_us) > 1 else ""
+        return (
+            f"Batches of {self.memory.batch}: {number(batch.mean)} us a batch{spread}, {count(self.samples_per_s)} "
+            "samples a second. What is streamed is loaded once a batch: that saves DRAM traffic, not issue cycles."
+        )
 
     def content(self) -> dict[str, Any]:
         """Return everything a later reader needs to say where a number came from."""
@@ -241,6 +269,10 @@ class Result(Answer):
                 "sha256": self.inputs_sha256,
             },
             "batch": self.memory.batch,
+            "batch_latency_us": known_or_none(self.batch_latency.mean),
+            "batch_latency_p50_us": known_or_none(self.batch_latency.p50),
+            "batch_latency_p99_us": known_or_none(self.batch_latency.p99),
+            "samples_per_s": known_or_none(self.samples_per_s),
             "latency_us": known_or_none(self.latency_us),
             "dense_us": known_or_none(self.dense_us),
             "incomplete": list(self.incomplete),

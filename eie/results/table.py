@@ -19,13 +19,17 @@ _PRICED: dict[Method, str] = {"published-power": "nJ by power", "activity": "nJ 
 _TOTALLED = ("cycles", "latency_us", "p50", "p99", "theoretical_us", "efficiency", "dense_us", "speedup_over_dense")
 
 
-def layers_grid(layers: Sequence[LayerResult], energies: Mapping[Method, Energy], whole: Distribution | None) -> Grid:
+def layers_grid(
+    layers: Sequence[LayerResult], energies: Mapping[Method, Energy], whole: Distribution | None, *, batch: int = 1
+) -> Grid:
     """Return one row a layer and the totals.
 
     Parameters
     ----------
     whole
-        The network's latency over the batch; None where the layers do not add up to it.
+        The network's latency over the samples; None where the layers do not add up to it.
+    batch
+        Samples that share a load of a layer: of theirs none has a latency of its own.
     """
     columns = (
         Column("layer", "layer", "text"),
@@ -34,9 +38,15 @@ def layers_grid(layers: Sequence[LayerResult], energies: Mapping[Method, Energy]
         Column("weight_density", "weights %", "percent"),
         Column("activation_density", "acts %", "percent"),
         Column("cycles", "cycles", "count"),
+        # What the contract does not count, where there is any of it.
+        *(
+            Column(key, heading, "count")
+            for key, heading in (("act_batches", "+ batches"), ("bus_wait", "+ bus"))
+            if any(layer_row(layer)[key] for layer in layers)
+        ),
         Column("latency_us", "latency us"),
         # One sample has no spread.
-        *([Column("p50", "p50 us"), Column("p99", "p99 us")] if layers[0].activity.samples > 1 else []),
+        *([Column("p50", "p50 us"), Column("p99", "p99 us")] if layers[0].activity.samples > 1 and batch == 1 else []),
         Column("theoretical_us", "theory us"),
         Column("efficiency", "effic. %", "percent"),
         Column("padding_share", "padding %", "percent"),
@@ -44,6 +54,8 @@ def layers_grid(layers: Sequence[LayerResult], energies: Mapping[Method, Energy]
         *(Column(method, _PRICED[method]) for method in energies),
         Column("dense_us", "dense us"),
         Column("speedup_over_dense", "speedup", "factor"),
+        # Beside it, in every row: a speedup over weights that nobody pays for is another number.
+        Column("dense_weights", "dense weights", "word"),
         Column("fits", "fits", "word"),
     )
     rows = tuple(
@@ -66,6 +78,8 @@ def _total(layers: Sequence[LayerResult], energies: Mapping[Method, Energy], who
     return {
         "layer": "total",
         "cycles": sum(layer.cycles for layer in layers),
+        "act_batches": sum(layer.counts["act_batch_cycles"] for layer in layers),
+        "bus_wait": sum(layer.counts["bus_wait_cycles"] for layer in layers),
         "latency_us": whole.mean,
         # Of whole samples: percentiles of layers do not add up to those of the network.
         "p50": whole.p50,

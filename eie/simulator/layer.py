@@ -29,12 +29,13 @@ SLICE_ELEMENTS = 1 << 23
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Slice:
-    """Some products of a batch in one pass, the ``turn``-th; ``sample_of`` (products,) ascends."""
+    """Some products of a batch from the ``start``-th on, in the ``turn``-th pass; ``sample_of`` (products,) ascends."""
 
     encoding: Encoding
     pattern: Pattern
     sample_of: NDArray[np.int64]
     turn: int
+    start: int = 0
 
     @cached_property
     def _firsts(self) -> NDArray[np.int64]:
@@ -71,7 +72,8 @@ def slices(layer: EncodedLayer, inputs: LayerTrace) -> Iterator[Slice]:
         part = inputs.pattern(start, min(start + step, inputs.rows))
         sample_of = np.arange(start, start + part.rows) // inputs.products
         for turn, encoding in enumerate(layer.passes):
-            yield Slice(encoding=encoding, pattern=Pattern.of(part, encoding), sample_of=sample_of, turn=turn)
+            pattern = Pattern.of(part, encoding)
+            yield Slice(encoding=encoding, pattern=pattern, sample_of=sample_of, turn=turn, start=start)
 
 
 def activity_of(

@@ -51,6 +51,7 @@ from eie.simulator.fast import queue_pass, tally_pass
 from eie.simulator.layer import SLICE_ELEMENTS, Engine, Slice, activity_of, in_one_piece, slices
 from eie.simulator.network import Datapath, Ran, Settings, Tensor, run_network
 from eie.simulator.records import PassTiming, QueueTiming, StreamTiming, Tally
+from eie.simulator.turns import in_parts
 from eie.simulator.workload import Workload
 from eie.spec import AcceleratorSpec, Stage, fields_of
 
@@ -268,18 +269,23 @@ class Stages:
                 raise TraceError(
                     f"layer {encoded.name!r} takes {encoded.inputs} inputs, the activations have {read.width}"
                 )
-            sent, timing = self._timing(layer=layer, spec=spec, encoded=encoded, inputs=read)
-            beside = self._batches(layer=layer, spec=spec, encoded=encoded, inputs=read, cycles=timing.cycles)
+            placed = encoded
+            if self._how.batch * read.products > 1 and self._streamed(layer, spec):
+                placed = in_parts(encoded, self._place(layer, spec), spec)
+            sent, timing = self._timing(layer=layer, spec=spec, encoded=placed, inputs=read)
+            beside = self._batches(layer=layer, spec=spec, encoded=placed, inputs=read, cycles=timing.cycles)
             maps = self._maps(layer, spec)
             return activity_of(encoded, read, spec, sent=sent, total=timing, batches=beside, maps=maps)
 
         return self._once(stage="activity", layer=layer, spec=spec, make=make)
 
-    def _arriving(self, layer: int, spec: AcceleratorSpec, encoded: EncodedLayer) -> Arriving | None:
+    def _arriving(
+        self, layer: int, spec: AcceleratorSpec, encoded: EncodedLayer, inputs: LayerTrace
+    ) -> Arriving | None:
         """How the weights arrive in a walk over the layer's slices; None where they are in place."""
         if not self._streamed(layer, spec):
             return None
-        return Arriving(encoded, spec, self._place(layer, spec), self._how.batch)
+        return Arriving(encoded, spec, rows=self._how.batch * inputs.products)
 
     def _timing(
         self, *, layer: int, spec: AcceleratorSpec, encoded: EncodedLayer, inputs: LayerTrace
@@ -292,7 +298,7 @@ class Stages:
         def count(due: Sequence[str]) -> dict[str, _Counted]:
             # All stages that are due share one walk, so that a slice is made once and let go before the next.
             parts = self._slices(layer=layer, spec=spec, encoded=encoded, inputs=inputs)
-            arriving = self._arriving(layer, spec, encoded)
+            arriving = self._arriving(layer=layer, spec=spec, encoded=encoded, inputs=inputs)
             if in_one_piece(encoded, inputs):
                 # One product a sample, all in one slice: there is nothing to add up, and on a small layer adding up
                 # took longer than counting.
@@ -349,22 +355,24 @@ class Stages:
         if len(cut.passes) == len(encoded.passes):
             return np.full_like(cycles, registers)
         drained = np.zeros_like(cycles)
+        # A batch's columns are asked for when its registers are full: no request crosses from one batch to the next.
         # By the contract, batch by batch: reads of the sparse matrix stay those of the whole, since a PE keeps its row.
-        arriving = self._arriving(layer, spec, cut)
+        arriving = self._arriving(layer=layer, spec=spec, encoded=cut, inputs=inputs)
         for part in slices(cut, inputs):
-            part.add(drained, self._queues(part=part, layer=layer, spec=spec, arriving=arriving).cycles)
+            part.add(drained, self._drained(part=part, layer=layer, spec=spec, arriving=arriving))
         return drained - cycles + registers
 
-    def _queues(
+    def _drained(
         self, *, part: Slice, layer: int, spec: AcceleratorSpec, arriving: Arriving | None
-    ) -> QueueTiming | PassTiming:
-        """Time one slice without telling anybody of progress."""
-        quiet = Stages(self.workload, how=replace(self._how, advanced=lambda _layer, _products: None, log=None))
+    ) -> NDArray[np.int64]:
+        """Time one slice by the cycle contract, without telling anybody of progress."""
+        how = replace(self._how, advanced=lambda _layer, _products: None, log=None)
+        quiet = Stages(self.workload, how=how, plan=self.plan(spec))
         stage = "queues" if self._how.engine == "fast" else "events"
         name = self.workload.layers[layer].name
         counted = quiet._count(stage=stage, part=part, spec=spec, name=name, arriving=arriving)
         assert isinstance(counted, QueueTiming | PassTiming)
-        return counted
+        return counted.cycles
 
     def _slices(
         self, *, layer: int, spec: AcceleratorSpec, encoded: EncodedLayer, inputs: LayerTrace
@@ -420,7 +428,7 @@ class Stages:
         # Recorded inputs were not computed here: data_bits then changes no zero, and a sweep over it counts once.
         without: tuple[Stage, ...] = ("inputs",) if self.workload.given.layers else ()
         placed: tuple[Hashable, ...] = ()
-        if read_by in ("queues", "streams", "activity"):
+        if read_by in ("slices", "tallies", "queues", "streams", "activity"):
             # Weights that are in place are in no stream, however fast it were.
             streamed = self._streamed(layer, spec)
             without += ("queues",) if streamed else ("streams",)

@@ -19,6 +19,7 @@ from eie.energy.area import area_mm2
 from eie.energy.estimate import METHODS, Estimate, Method, estimate, timing_notes
 from eie.energy.tables import Cell
 from eie.errors import EnergyError
+from eie.machines.dense import beside
 from eie.results.layer import Distribution, LayerResult, layer_record
 from eie.simulator.stages import Stages
 from eie.spec import AcceleratorSpec
@@ -74,6 +75,12 @@ def layer_outcome(stages: Stages, layer: int, spec: AcceleratorSpec, cell: Cell)
     # Of this spec, not of the one that was encoded for: memory sizes are no part of an encoding's key.
     layer_fit = fit(encoded.name, encoded.passes, spec, reloads=encoded.reloads, rounds=encoded.rounds)
     plan = stages.plan(spec)
+    dense = beside(
+        stages.workload.layers,
+        [stages.inputs(place, spec).products for place in range(len(stages.workload.layers))],
+        plan,
+        spec,
+    )
     result = LayerResult(
         encoded=encoded,
         spec=spec,
@@ -81,6 +88,7 @@ def layer_outcome(stages: Stages, layer: int, spec: AcceleratorSpec, cell: Cell)
         fit=layer_fit,
         place=plan.by_name[encoded.name],
         computed=None,
+        dense=dense[layer],
     )
     record = layer_record(result, estimates)
     if "activity" in estimates:
