@@ -10,7 +10,7 @@ import eie
 from eie.compiler.stream import Stream
 from eie.model.trace import LayerTrace
 from eie.simulator import events, fast
-from eie.simulator.records import Pattern
+from eie.simulator.records import Arrivals, Pattern
 
 ENGINES = {"fast": fast.time_pass, "events": events.time_pass}
 COUNTED = ("cycles", "stall", "dead", "issue", "empty", "load", "starved", "bus", "dram_bits")
@@ -102,6 +102,24 @@ def cases(draw):
     return weights, activations, bias, fields
 
 
+def stream_of(images, fields, **more):
+    """The keywords of `naive.Bus` for a machine of ``fields``."""
+    sizes, cycles = naive.column_bursts(images, fields["n_pe"], fields["burst"], fields["rate"])
+    whole = fields["stream"] == "layer"
+    return {
+        "half": fields["half"],
+        "latency": fields["latency"],
+        "whole": whole,
+        "sizes": sizes,
+        "cycles": cycles,
+    } | more
+
+
+def assert_equal(timing, sample, expected, engine):
+    for name, value in expected.items():
+        assert np.array_equal(getattr(timing, name)[sample], value), (engine, name)
+
+
 class TestThreeWays:
     @given(cases())
     @settings(max_examples=60)
@@ -110,19 +128,37 @@ class TestThreeWays:
         spec = machine(**fields)
         encoding = encoded(weights, spec, bias)
         images = [encoding.pe_image(pe) for pe in range(spec.n_pe)]
-        sizes, cycles = naive.column_bursts(images, spec.n_pe, fields["burst"], fields["rate"])
-        stream = {
-            "half": fields["half"],
-            "latency": fields["latency"],
-            "whole": fields["stream"] == "layer",
-            "sizes": sizes,
-            "cycles": cycles,
-        }
+        rest = (weights.shape[1], spec.n_pe, spec.act_queue_depth, bias is not None, 1, stream_of(images, fields))
         for engine in ENGINES:
             timing = timed(weights, activations, spec, engine, bias)
             for s, row in enumerate(activations):
-                expected = naive.timing(
-                    images, row, weights.shape[1], spec.n_pe, spec.act_queue_depth, bias is not None, 1, stream
-                )
-                for name, value in expected.items():
-                    assert np.array_equal(getattr(timing, name)[s], value), (engine, name)
+                assert_equal(timing, s, naive.timing(images, row, *rest), engine)
+
+    @given(cases(), st.integers(1, 3))
+    @settings(max_examples=40)
+    def test_columns_that_stay_come_once_a_group(self, case, group):
+        weights, activations, bias, fields = case
+        activations = np.vstack([activations, activations[::-1], activations[:1]])
+        spec = machine(**fields)
+        encoding = encoded(weights, spec, bias)
+        images = [encoding.pe_image(pe) for pe in range(spec.n_pe)]
+        pattern = Pattern.of(LayerTrace.from_dense(activations), encoding)
+        stream = Stream.of(encoding, spec, held=True)
+        seen = np.full(len(encoding.pointers), -1)
+        groups = np.arange(len(activations)) // group
+        arrivals = Arrivals.first_uses(pattern, encoding.inputs, groups, seen)
+        timings = {
+            name: engine(encoding=encoding, pattern=pattern, spec=spec, stream=stream, arrivals=arrivals)
+            for name, engine in ENGINES.items()
+        }
+        for s, row in enumerate(activations):
+            if s % group == 0:
+                there = set()
+            keywords = stream_of(images, fields, there=there, held=True)
+            expected = naive.timing(
+                images, row, weights.shape[1], spec.n_pe, spec.act_queue_depth, bias is not None, 1, keywords
+            )
+            for name, timing in timings.items():
+                assert_equal(timing, s, expected, name)
+            used = set(np.flatnonzero(row)) | ({weights.shape[1]} if bias is not None else set())
+            there = there | (set(range(len(encoding.pointers) - 1)) if keywords["whole"] else used)
