@@ -135,7 +135,8 @@ def prices_pj(spec: AcceleratorSpec, cell: Cell = "itrs-lop") -> dict[str, float
 
     ``act_sram`` is a row of the activation SRAM, read or written: the sparse matrix's row, scaled so. The printed power
     of ``act_rw`` contains that SRAM, so what the calibrating run reads and writes there is taken out of its price a
-    multiply-add. Where residency is ideal nobody counts those rows: they have no price, and nothing is taken out.
+    multiply-add. An SRAM below 2 KiB or 16 bits is priced as one of that size. Where residency is ideal nobody counts
+    those rows: they have no price, and nothing is taken out.
     """
     table = published_table()
     node = table[f"node.{spec.node_nm}"]
@@ -174,6 +175,8 @@ def prices_pj(spec: AcceleratorSpec, cell: Cell = "itrs-lop") -> dict[str, float
         return prices
 
     def act_sram(kib: float, width: int) -> float:
+        # CACTI's table begins at 2 KiB and 16 bits: what is smaller is priced as that, which is no less.
+        kib, width = max(kib, 2), max(width, 16)
         reference = table["reference.spmat"], table["reference.spmat_row"]
         ratio = _sram_ratio(wanted=(kib, width), reference=reference, spec=spec, cell=cell)
         return price("spmat_read", "n_pe", "spmat_reads") * ratio

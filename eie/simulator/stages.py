@@ -360,7 +360,8 @@ class Stages:
         arriving = self._arriving(layer=layer, spec=spec, encoded=cut, inputs=inputs)
         for part in slices(cut, inputs):
             part.add(drained, self._drained(part=part, layer=layer, spec=spec, arriving=arriving))
-        return drained - cycles + registers
+        # Never less than in one piece, though a stream of all columns may fill its buffer before each batch.
+        return np.maximum(0, drained - cycles) + registers
 
     def _drained(
         self, *, part: Slice, layer: int, spec: AcceleratorSpec, arriving: Arriving | None
