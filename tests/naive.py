@@ -66,8 +66,8 @@ def blocks(images, columns, half):
 class Bus:
     """The columns of one input on their way.
 
-    ``active`` are those it reads, ``there`` those that need not come; with ``whole`` all come, with ``held`` blocks wait
-    for none. ``sizes`` and ``cycles`` are those of `column_bursts`.
+    ``active`` are those it reads, ``there`` those that need not come; with ``whole`` all come, with ``held`` no block
+    waits for another. ``sizes`` and ``cycles`` are those of `column_bursts`.
     """
 
     def __init__(self, images, active, *, half, latency, whole, sizes, cycles, there=(), held=False):
