@@ -309,9 +309,8 @@ class AcceleratorSpec(View, BaseModel):
     @property
     def dram_bytes_per_cycle(self) -> Fraction:
         """Bytes that DRAM delivers in a cycle of this clock, exactly: a fraction."""
-        # GB/s over MHz is 1000 bytes a cycle. Of the decimal numbers as written: 6.4 GB/s at 800 MHz are 8 bytes, where
-        # floats of them may be a hair more or less and a column of 64 bytes would then take a cycle too many.
-        return Fraction(str(self.dram_gb_per_s)) * 1000 / Fraction(str(self.clock_mhz))
+        # GB/s over MHz is 1000 bytes a cycle.
+        return _decimal(self.dram_gb_per_s) * 1000 / _decimal(self.clock_mhz)
 
     def in_bursts(self, bits: int) -> int:
         """Return the bits that DRAM moves for so many neighbouring ones: whole bursts."""
@@ -326,7 +325,7 @@ class AcceleratorSpec(View, BaseModel):
     @property
     def dram_latency_cycles(self) -> int:
         """Cycles from a request to its first byte at this clock, rounded up."""
-        return math.ceil(Fraction(str(self.dram_latency_ns)) * Fraction(str(self.clock_mhz)) / 1000)
+        return math.ceil(_decimal(self.dram_latency_ns) * _decimal(self.clock_mhz) / 1000)
 
     @property
     def lnzd_units(self) -> int:
@@ -415,6 +414,13 @@ def renamed(values: Mapping[str, Any]) -> dict[str, Any]:
         stacklevel=3,
     )
     return {**{name: value for name, value in values.items() if name != "enforce_capacity"}, "residency": meant}
+
+
+# Cached: every layer of every call asks, and reading a number's digits takes longer than counting a small layer.
+@cache
+def _decimal(value: float) -> Fraction:
+    """Return the decimal number that was written: floats may be a hair off, and a full bus then takes a cycle more."""
+    return Fraction(str(value))
 
 
 def reads(field: str) -> Reads:
