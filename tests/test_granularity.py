@@ -435,7 +435,7 @@ def test_two_of_four_is_bounded_by_layer():
     assert verdict(made_up([("2:4", 0.9, 500, {"tensor-core": 4.9})], machines), words).holds is False
     practice = verdict(made_up([("2:4", 0.9, 500, {"tensor-core": 6.0})], machines), "in practice")
     assert practice.holds is None
-    assert "tensor-core 1.67x" in practice.found
+    assert "tensor-core (bound) 1.67x" in practice.found
     assert all(one.what in practice.found for one in pruning_notes().two_of_four)
 
 
@@ -522,11 +522,11 @@ def test_resnet_50_beside_the_text():
     differs = [place for place, row in rows.items() if row["verdict"] == "differs"]
     assert len(reproduced) == 9
     assert differs == [
-        ("2:4", "speedup, tensor-core"),
-        ("2:4", "speedup, tensor-core:b64"),
+        ("2:4", "speedup, tensor-core (bound)"),
+        ("2:4", "speedup, tensor-core:b64 (bound)"),
         ("channels 50 %", "parameters, million"),
-        ("channels 50 %", "speedup, tensor-core"),
-        ("channels 50 %", "speedup, tensor-core:b64"),
+        ("channels 50 %", "speedup, tensor-core (bound)"),
+        ("channels 50 %", "speedup, tensor-core:b64 (bound)"),
     ]
     assert all(rows[place]["why"] for place in differs)
     # 64 x 3 x 49 and 1000 x 2048 halve once, everything between them twice.

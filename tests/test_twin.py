@@ -65,6 +65,9 @@ class TestDrawn:
             "dead_scan_cycles": 46,
             "macs": 436837,
             "bias_writes": 0,
+            "load_wait_cycles": 0,
+            "dram_bits": 0,
+            "bus_cycles": 0,
         }
         # 436,837 / 64 = 6,825.6 cycles at 800 MHz, of the 7,452 that it takes
         assert row.theoretical_us == pytest.approx(436837 / 64 / 800)

@@ -38,6 +38,7 @@ def test_program_and_trace_give_the_same_result(old, value, start, engine):
     for key in ("spec", "inputs", "energy", "accuracy"):
         assert {name: again[key][name] for name in value[key]} == value[key], key
     for row, before in zip(again["layers"], value["layers"], strict=True):
+        assert not any(row["per_pe"].pop("load"))
         assert {name: row[name] for name in before} == before
     assert value["layers"][0]["passes"] > 1
 

@@ -38,9 +38,9 @@ def compare(**options: Any) -> None:
     \b
     dense                       EIE's own PEs without compression
     systolic:32x32:ws           systolic array; ws, os or is; @MHZ sets its clock
-    nm:2:4                      A100 tensor cores, as if 2 of 4 weights were kept
+    nm:2:4                      bound of A100 tensor cores, as if 2 of 4 weights were kept
     tensor-core                 the same, 2:4 where a layer's weights are so, dense elsewhere
-    roofline:titan-x:csr        i7-5930k, titan-x or tegra-k1; dense or csr
+    roofline:titan-x:csr        bound of i7-5930k, titan-x or tegra-k1; dense or csr
     measured:csr                this computer; dense, csr, csc or onnx:FILE
     published:cpu_dense_b1      a row of the paper's Table IV
     COMPUTE_REPORT.csv          a report of SCALE-Sim, ours, or any CSV with --map

@@ -26,6 +26,14 @@ def run_options(command: F) -> F:
         click.option("--trace", "trace_file", metavar="FILE", help="Activations: a trace (.npz) or an array (.npy)."),
         click.option("--samples", type=click.IntRange(1), help="Use the first samples of the trace only."),
         click.option(
+            "--batch",
+            type=click.IntRange(1),
+            default=1,
+            show_default=True,
+            metavar="B",
+            help="Samples that go through a layer before the next: what does not fit is loaded once for them.",
+        ),
+        click.option(
             "--engine",
             type=click.Choice(["fast", "events"]),
             default="fast",
@@ -99,6 +107,7 @@ def simulated(program: Program, inputs: Inputs, progress: Progress, options: dic
     return simulate_program(
         program,
         inputs,
+        batch=options["batch"],
         engine=options["engine"],
         datapath=options["datapath"],
         threads=options["threads"],

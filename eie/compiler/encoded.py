@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from eie.compiler.encode import Encoding, encode
 from eie.compiler.lower import Block, blocks
-from eie.compiler.passes import fit_together, split
+from eie.compiler.passes import split
 from eie.compression.share import ShareReport
 from eie.model.geometry import Geometry
 from eie.model.matrix import frozen
@@ -43,7 +43,8 @@ class EncodedLayer(View):
     geometry
         What the matrix is the lowered form of.
     reloads
-        Whether the SRAMs do not hold all passes at once, so that each is loaded anew for every sample.
+        Whether it is of a program file of eie 0.1 that was cut into passes which the SRAMs do not hold at once: each is
+        loaded whole, anew for every sample, as it was there.
     """
 
     name: str
@@ -167,19 +168,13 @@ def stored_row(layer: EncodedLayer, spec: AcceleratorSpec | None = None) -> dict
 
 
 def encode_layer(shared: Layer, report: ShareReport, spec: AcceleratorSpec) -> EncodedLayer:
-    """Encode a lowered and weight-shared layer for one machine; what sharing did to it is passed on.
-
-    Raises
-    ------
-    ProgramError
-        If ``spec.enforce_capacity`` and a single column does not fit a PE.
-    """
+    """Encode a lowered and weight-shared layer for one machine; what sharing did to it is passed on."""
     assert shared.codebook is not None
     codebook = np.zeros(1 << spec.weight_bits, np.float32)
     levels = min(len(shared.codebook), len(codebook))
     codebook[:levels] = shared.codebook[:levels]
     parts = blocks(shared)
-    passes = tuple(encoding for part in parts for encoding in _encode_block(shared.name, part, spec))
+    passes = tuple(encoding for part in parts for encoding in _encode_block(part, spec))
     return EncodedLayer(
         name=shared.name,
         outputs=shared.outputs,
@@ -191,16 +186,16 @@ def encode_layer(shared: Layer, report: ShareReport, spec: AcceleratorSpec) -> E
         passes=passes,
         shared=report,
         geometry=shared.geometry,
-        reloads=spec.enforce_capacity and not fit_together(passes, spec),
     )
 
 
-def _encode_block(name: str, block: Block, spec: AcceleratorSpec) -> tuple[Encoding, ...]:
+def _encode_block(block: Block, spec: AcceleratorSpec) -> tuple[Encoding, ...]:
     codes, has_bias = block.codes, block.bias_codes is not None
     if block.bias_codes is not None:
         codes = codes.append_column(block.bias_codes)
-    if spec.enforce_capacity:
-        passes = split(name, codes, spec, has_bias=has_bias, accumulator_bias=block.bias is not None)
+    # The paper's machine has accumulators for any layer: nothing is cut where residency is ideal.
+    if spec.residency == "auto":
+        passes = split(codes, spec, has_bias=has_bias)
     else:
         passes = (encode(codes, spec.n_pe, spec.index_bits, has_bias=has_bias),)
     if block.bias is not None:
@@ -209,7 +204,5 @@ def _encode_block(name: str, block: Block, spec: AcceleratorSpec) -> tuple[Encod
 
 
 def _started(encoding: Encoding, bias: NDArray[np.float32]) -> Encoding:
-    """Let the first pass over a group of rows start its accumulators from their bias."""
-    if encoding.column_start:
-        return encoding
+    """Let a group of rows start its accumulators from their bias."""
     return replace(encoding, accumulator_bias=frozen(bias[encoding.row_start : encoding.row_stop], np.float32))

@@ -91,6 +91,8 @@ class ProgramHeader(_Record):
     layers: list[LayerHeader] = Field(min_length=1)
     graph: dict[str, Any] | None
     sha256: Text | None = None
+    alternatives: bool = False
+    unmodelled: list[Text] = []
 
 
 def array_of(array: NDArray[Any], dtype: Any, name: str) -> NDArray[Any]:

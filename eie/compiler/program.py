@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -21,11 +21,14 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
+from eie.compiler.demand import Demand
 from eie.compiler.encode import Encoding
 from eie.compiler.encoded import STORED, EncodedLayer, encode_layer, stored_row
 from eie.compiler.header import LayerHeader, ProgramHeader, array_of, check_layer
 from eie.compiler.lower import Lowering, lower
+from eie.compiler.memory import plan_of, stated_by
 from eie.compiler.passes import Fit, fit
+from eie.compiler.places import MemoryPlan
 from eie.compression.bias import BiasPlace
 from eie.compression.cluster import Initialisation
 from eie.compression.share import ShareReport, share
@@ -56,6 +59,10 @@ class Program(View):
     ----------
     sha256
         Of the model file it was compiled from, or None.
+    alternatives
+        Whether the layers are no network but alternatives, of which each has the chip to itself.
+    unmodelled
+        Layers of the model that are not among ``layers``, each in words.
     """
 
     name: str
@@ -67,6 +74,8 @@ class Program(View):
     trace: Trace | None = None
     graph: Graph | None = None
     sha256: str | None = None
+    alternatives: bool = False
+    unmodelled: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         names = [layer.name for layer in self.layers]
@@ -102,23 +111,71 @@ class Program(View):
             for layer in self.layers
         )
 
+    @property
+    def memory(self) -> MemoryPlan:
+        """What stays on the chip and what comes when, for the whole network, a sample at a time."""
+        return self.planned(1)
+
+    def planned(
+        self,
+        batch: int = 1,
+        shapes: Mapping[str, tuple[int, ...]] | None = None,
+        products: Mapping[str, int] | None = None,
+    ) -> MemoryPlan:
+        """Return the memory plan for ``batch`` samples to each load of a layer; made once.
+
+        Parameters
+        ----------
+        shapes, products
+            As `eie.compiler.memory.memory_plan` takes them: what a run knows of the sizes of maps.
+
+        Raises
+        ------
+        ProgramError
+            If a column of a layer that has to be streamed exceeds a half of the stream buffer.
+        """
+        key = batch, tuple((shapes or {}).items()), tuple((products or {}).items())
+        plan = self._plans.get(key)
+        if plan is None:
+            plan = self._plans[key] = plan_of(
+                self._demands,
+                self.spec,
+                batch,
+                self.dataflow,
+                alternatives=self.alternatives,
+                shapes=shapes,
+                products=products,
+            )
+        return plan
+
+    @cached_property
+    def _plans(self) -> dict[tuple[Hashable, ...], MemoryPlan]:
+        return {}
+
+    @cached_property
+    def _demands(self) -> list[Demand]:
+        return [Demand.of(layer) for layer in self.layers]
+
     def headline(self) -> str:
         """Say what was compiled for what; equal programs have equal content."""
         return f"{self.brief()}, content {self.content_hash[:16]}"
 
     def brief(self) -> str:
         """Say the same without a hash over every image."""
-        return f"{self.name} for {self.spec.name}: {self.spec.n_pe} PEs"
+        return f"{self.name} for {self.spec.name}: {self.spec.n_pe} PEs{self.spec.stated_residency}"
 
     def sections(self) -> tuple[Section, ...]:
-        """Return what the PEs store of each layer, and whether it fits; the reasons are under the table."""
-        reasons = tuple(f"{fit.layer} does not fit: {'; '.join(fit.problems)}." for fit in self.fit if not fit.fits)
+        """Return what the PEs store of each layer, and where the whole network is in their memories."""
+        # Of a layer alone: what the layers are together is the plan's to say.
+        reasons = tuple(
+            f"{fit.layer} alone does not fit: {'; '.join(fit.problems)}." for fit in self.fit if not fit.fits
+        )
         rows = tuple(
             {**stored_row(layer, self.spec), "fits": fit.fits} for layer, fit in zip(self.layers, self.fit, strict=True)
         )
-        grid = Grid(columns=(*STORED, Column("fits", "fits", "yes")), rows=rows, notes=reasons)
+        grid = Grid(columns=(*STORED, Column("fits", "fits alone", "yes")), rows=rows, notes=reasons)
         notes = tuple(f"{note}." for note in self.notes)
-        return (Section(name="layers", grids=(grid,), notes=notes),)
+        return (Section(name="layers", grids=(grid,), notes=notes), *self.memory.sections())
 
     @cached_property
     def content_hash(self) -> str:
@@ -218,7 +275,7 @@ def compile(
     ModelError
         If shared weights have more levels than ``spec.weight_bits`` can name.
     ProgramError
-        If ``spec.enforce_capacity`` and a single column does not fit a PE.
+        If a layer has to be streamed and one of its columns exceeds half of the stream buffer.
 
     Examples
     --------
@@ -234,8 +291,9 @@ def compile(
     if not isinstance(spec, AcceleratorSpec):
         raise ProgramError(f"spec {spec!r}: must be an eie.AcceleratorSpec, as eie.EIE_64PE is")
     network = as_network(model)
+    spec = stated_by(network, spec)
     lowered = [lower(layer, lowering) for layer in network.layers]
-    return Program(
+    program = Program(
         name=network.name,
         spec=spec,
         layers=tuple(encode_layer(*share(layer, spec.weight_bits, init, bias=bias), spec) for layer, _ in lowered),
@@ -249,7 +307,12 @@ def compile(
         trace=network.trace,
         graph=network.graph,
         sha256=network.sha256,
+        alternatives=network.alternatives,
+        unmodelled=network.unmodelled,
     )
+    # Here, so that a column that no buffer holds is refused before anything runs; kept with the program.
+    _ = program.memory
+    return program
 
 
 def _kept_biases(layers: Sequence[Layer], bias: BiasPlace) -> list[str]:
@@ -296,15 +359,20 @@ def _pack(program: Program) -> tuple[Arrays, dict[str, Any]]:
     description = {
         "schema": SCHEMA,
         "name": program.name,
-        "spec": program.spec.model_dump(),
+        "spec": program.spec.stated(),
         "source": program.source,
         "sequential": program.sequential,
         "notes": list(program.notes),
         "layers": layers,
         "graph": None if program.graph is None else program.graph.describe(),
     }
+    # Left out where they say nothing: so are the files of version 0.1.
     if program.sha256 is not None:
         description["sha256"] = program.sha256
+    if program.alternatives:
+        description["alternatives"] = True
+    if program.unmodelled:
+        description["unmodelled"] = list(program.unmodelled)
     if program.graph is not None:
         arrays |= {f"graph.{name}": array for name, array in program.graph.constants.items()}
     return arrays, description
@@ -322,7 +390,7 @@ def _shared_fields(report: ShareReport) -> dict[str, Any]:
 
 
 def _unpack(arrays: Arrays, header: ProgramHeader) -> Program:
-    spec = AcceleratorSpec(**header.spec)
+    spec = AcceleratorSpec.of_file(header.spec)
     layers = tuple(
         _unpack_layer(arrays=arrays, prefix=f"{i}.", entry=entry, spec=spec) for i, entry in enumerate(header.layers)
     )
@@ -340,6 +408,8 @@ def _unpack(arrays: Arrays, header: ProgramHeader) -> Program:
         trace=None,
         graph=graph,
         sha256=header.sha256,
+        alternatives=header.alternatives,
+        unmodelled=tuple(header.unmodelled),
     )
 
 

@@ -135,6 +135,9 @@ def from_arrays(arrays: Mapping[str, NDArray[Any]], source: str) -> Network:
             source=str(header["source"]),
             notes=tuple(map(str, header["notes"])),
             graph=graph,
+            alternatives=bool(header.get("alternatives", False)),
+            residency=header.get("residency"),
+            unmodelled=tuple(map(str, header.get("unmodelled", ()))),
         )
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
         raise ModelError(f"{source}: damaged model: {error}") from None

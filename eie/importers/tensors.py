@@ -28,7 +28,7 @@ from eie.importers.roles.decide import NOTHING_ASKED, decide
 from eie.importers.roles.names import RECORDED, listed, running, segments
 from eie.importers.roles.neither import foreign
 from eie.importers.roles.norms import scale_and_shift
-from eie.importers.roles.records import Arrays, Plan
+from eie.importers.roles.records import MISSING, REASONS, Arrays, Decision, Plan
 from eie.importers.suspicions import identical, vanishing
 from eie.model.geometry import Conv2d
 from eie.model.network import Layer, Network
@@ -65,6 +65,8 @@ def network_from(
     kept = {key: array for key, array in weights.items() if not asked.is_excluded(key, _owner(key))}
     aside = foreign(kept)
     lstms, rest, notes = take_lstms({key: kept[key] for key in kept if key not in aside}, name, source)
+    # Its notes name recurrent layers of other kinds: work that is missing.
+    unmodelled = list(notes)
     samples = next((recorded[key] for key in RECORDED if key in recorded), None)
     # What no LSTM was to be made of comes back, to be listed.
     rest |= {key: array for key, array in weights.items() if key not in kept or key in aside}
@@ -90,6 +92,7 @@ def network_from(
         trace=_trace(layers[0], recorded, samples=samples, source=source),
         source=source,
         notes=(*notes, *more, *identical(weights_of, tables), *vanishing(weights_of)),
+        unmodelled=(*unmodelled, *_missing(reading.decisions)),
     )
 
 
@@ -97,6 +100,15 @@ def _why_none(notes: Sequence[str], arrays: Arrays) -> str:
     if any(array.ndim > 1 for array in arrays.values()):
         return "; ".join(notes)
     return f"no weights of 2 to 4 dimensions (found {_listed(arrays)})"
+
+
+def _missing(decisions: Mapping[str, Decision]) -> list[str]:
+    """Name the arrays that are work and that no layer does, by what they are."""
+    by_role: dict[str, list[str]] = {}
+    for key, decision in decisions.items():
+        if decision.role in MISSING:
+            by_role.setdefault(decision.role, []).append(key)
+    return [f"{REASONS[role]}: {listed(sorted(keys))}" for role, keys in by_role.items()]
 
 
 def _as_stored(arrays: Arrays, source: str, asked: Asked) -> Network:

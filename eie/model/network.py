@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -354,6 +354,12 @@ class Network(View):
         How tensors flow between the layers, or None; a graph names every layer exactly once.
     sha256
         Of the file it was read from, or None.
+    alternatives
+        Whether the layers are no network but alternatives, such as a benchmark's: each has the chip to itself.
+    residency
+        What the spec's field of that name is to be where the caller does not state it, or None.
+    unmodelled
+        Layers of the model that are not among ``layers``, each in words: without them a total would be of a part.
     """
 
     name: str
@@ -364,8 +370,13 @@ class Network(View):
     notes: tuple[str, ...] = ()
     graph: Graph | None = None
     sha256: str | None = None
+    alternatives: bool = False
+    residency: Literal["auto", "ideal"] | None = None
+    unmodelled: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        if self.residency not in (None, "auto", "ideal"):
+            raise ModelError(f"network {self.name!r}: residency={self.residency!r}: must be 'auto' or 'ideal'")
         if not self.layers:
             raise ModelError(f"network {self.name!r}: no layers")
         names = [layer.name for layer in self.layers]

@@ -25,6 +25,7 @@ from eie.results.result import Result
 COLOURS = {
     "issue": "#0072B2",
     "empty_column": "#E69F00",
+    "load": "#D55E00",
     "starved": "#CCCCCC",
     "drain": "#999999",
     "act_queue": "#56B4E9",
@@ -41,7 +42,7 @@ COLOURS = {
 
 
 def pe_cycles(layer: LayerResult) -> Figure:
-    """Show where each PE's cycles go in one layer: issue, empty columns, starved, drain."""
+    """Show where each PE's cycles go in one layer: issue, empty columns, waiting for weights, starved, drain."""
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(6.4, 3.2))
         axes = figure.add_subplot()
@@ -50,6 +51,9 @@ def pe_cycles(layer: LayerResult) -> Figure:
         # A step reaches half a PE to either side of its number.
         edges = np.arange(layer.spec.n_pe + 1) - 0.5
         for name, cycles in layer.per_pe.items():
+            # No entry in the legend for what cannot happen: a layer whose weights are in place waits for none.
+            if name == "load" and not cycles.any():
+                continue
             axes.stairs(
                 base + cycles,
                 edges,

@@ -15,7 +15,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 
 from eie.errors import SpecError, SweepError
-from eie.spec import AcceleratorSpec, plain_value, word_value
+from eie.spec import AcceleratorSpec, plain_value, renamed, word_value
 
 Value = int | float | bool | str
 Changes = dict[str, Value]
@@ -56,7 +56,8 @@ def check_vary(vary: Mapping[str, Value | Iterable[Value]]) -> Vary:
     """
     checked: Vary = {}
     problems = []
-    for field, values in vary.items():
+    for name, stated in vary.items():
+        field, values = _present(name, stated)
         if complaint := _unknown(field):
             problems.append(complaint)
             continue
@@ -97,6 +98,14 @@ def grid(vary: Vary) -> Iterator[Changes]:
     """Every combination of the values, the last field fastest."""
     for combination in itertools.product(*vary.values()):
         yield dict(zip(vary, combination, strict=True))
+
+
+def _present(field: str, values: Value | Iterable[Value]) -> tuple[str, Value | Iterable[Value]]:
+    """Return a field and its values by their present names."""
+    if field != "enforce_capacity":
+        return field, values
+    listed = expand(values) if isinstance(values, str) else _plain(values)
+    return "residency", [renamed({field: value})["residency"] for value in listed]
 
 
 def _unknown(field: str) -> str:

@@ -71,6 +71,7 @@ class GranularityStudy(Rows, Answer):
         return {
             "network": self.network,
             "spec": self.spec.model_dump(),
+            "incomplete": list(self.incomplete),
             "epochs": self.epochs,
             "accuracy_source": self.accuracy_source,
             "machines": {name: vars(cost.machine) for name, cost in (self.unpruned.costs or {}).items()},
