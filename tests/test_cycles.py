@@ -192,7 +192,7 @@ class TestEngines:
         weights, activations, bias, fields = case
         spec = eie.EIE_64PE.replace(
             **{**fields, "spmat_row_bits": 64},
-            enforce_capacity=True,
+            residency="auto",
             act_registers=3,
             spmat_kib=1,
             ptr_kib=1,

@@ -17,7 +17,8 @@ def test_defaults_are_the_64_pe_machine():
     spec = eie.EIE_64PE
     assert (spec.n_pe, spec.clock_mhz, spec.act_queue_depth, spec.index_bits, spec.weight_bits) == (64, 800, 8, 4, 4)
     assert (spec.entries_per_row, spec.pointer_capacity, spec.activation_capacity) == (8, 16384, 1024)
-    assert spec.entry_capacity == 65535  # the SRAM holds 131,072, but a 16-bit pointer does not reach them
+    assert spec.entry_capacity == 131072  # of all layers that are there together
+    assert spec.pointer_reach == 65535  # of one
     assert spec.lnzd_units == 21
     assert eie.EIE_256PE.lnzd_units == 85
     assert spec.us(7926) == pytest.approx(9.9075)
@@ -115,4 +116,5 @@ def test_the_page_is_what_the_fields_say(root):
         assert page.count(f"| `{name}` |") == 1
         assert reads(name).costs
     assert "| ring slots per queue; one always stays free | `queues`, `streams` | queue registers" in page
-    assert "| `ptr_bits` | 16 | >= 4, <= 32 | width of a column pointer | `activity`, (`encoded`) |" in page
+    assert "| `ptr_bits` | 16 | >= 4, <= 32 | width of a column pointer | `activity`, `plan` |" in page
+    assert "| entries of each activation register file | `plan`, (`encoded`) |" in page
