@@ -20,6 +20,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from eie.errors import EieError, SpecError
+from eie.formats.dram import drams
 from eie.formats.files import read_toml
 from eie.show.face import View
 from eie.show.sections import Column, Grid, Section
@@ -309,9 +310,8 @@ class AcceleratorSpec(View, BaseModel):
     @property
     def dram_bytes_per_cycle(self) -> Fraction:
         """Bytes that DRAM delivers in a cycle of this clock, exactly: a fraction."""
-        # GB/s over MHz is 1000 bytes a cycle. Of the decimal numbers as written: 6.4 GB/s at 800 MHz are 8 bytes, where
-        # floats of them may be a hair more or less and a column of 64 bytes would then take a cycle too many.
-        return Fraction(str(self.dram_gb_per_s)) * 1000 / Fraction(str(self.clock_mhz))
+        # GB/s over MHz is 1000 bytes a cycle.
+        return _decimal(self.dram_gb_per_s) * 1000 / _decimal(self.clock_mhz)
 
     def in_bursts(self, bits: int) -> int:
         """Return the bits that DRAM moves for so many neighbouring ones: whole bursts."""
@@ -326,7 +326,7 @@ class AcceleratorSpec(View, BaseModel):
     @property
     def dram_latency_cycles(self) -> int:
         """Cycles from a request to its first byte at this clock, rounded up."""
-        return math.ceil(Fraction(str(self.dram_latency_ns)) * Fraction(str(self.clock_mhz)) / 1000)
+        return math.ceil(_decimal(self.dram_latency_ns) * _decimal(self.clock_mhz) / 1000)
 
     @property
     def lnzd_units(self) -> int:
@@ -340,7 +340,11 @@ class AcceleratorSpec(View, BaseModel):
         return max(units, 1)
 
     def replace(self, /, **changes: Any) -> Self:
-        """Return a copy with ``changes`` applied and everything validated again."""
+        """Return a copy with ``changes`` applied and everything validated again.
+
+        ``dram="lpddr5"`` sets the four fields of a published DRAM: lpddr2 (the default), lpddr5, lpddr5x, hbm2, hbm2e,
+        hbm3.
+        """
         # Not pydantic's `model_copy`, which takes changes unchecked. Renamed first, or both spellings would meet.
         # Only what was said so far, so that `model_fields_set` stays true.
         return type(self)(**{**self.model_dump(include=self.model_fields_set), **renamed(changes)})
@@ -398,13 +402,18 @@ class AcceleratorSpec(View, BaseModel):
 
 
 def renamed(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return fields by their present names: ``enforce_capacity`` of 0.1 is ``residency``, true "auto", false "ideal".
+    """Return fields by their present names, and those that ``dram`` stands for.
+
+    ``enforce_capacity`` of 0.1 is ``residency``, true "auto", false "ideal". ``dram="hbm2"`` sets the four fields of a
+    published DRAM; one that is there too wins.
 
     Raises
     ------
     SpecError
-        If both are there, or the old one is neither true nor false.
+        If both residencies are there, the old one is neither true nor false, or the DRAM is not known.
     """
+    if "dram" in values:
+        values = {**_dram(values["dram"]), **{name: value for name, value in values.items() if name != "dram"}}
     if "enforce_capacity" not in values:
         return dict(values)
     enforced = values["enforce_capacity"]
@@ -422,6 +431,22 @@ def renamed(values: Mapping[str, Any]) -> dict[str, Any]:
         stacklevel=3,
     )
     return {**rest, "residency": meant}
+
+
+def _dram(name: object) -> dict[str, Any]:
+    """Return the fields that a published DRAM sets."""
+    if name not in drams():
+        known = ", ".join(drams())
+        raise SpecError([f"spec.dram={_shown(name)}: must be one of {known}"])
+    # As their fields take them: TOML writes a whole number of GB/s or pJ without a point.
+    return {row.name: row.value for row in drams()[str(name)]}
+
+
+# Cached: every layer of every call asks, and reading a number's digits takes longer than counting a small layer.
+@cache
+def _decimal(value: float) -> Fraction:
+    """Return the decimal number that was written: floats may be a hair off, and a full bus then takes a cycle more."""
+    return Fraction(str(value))
 
 
 def reads(field: str) -> Reads:

@@ -53,62 +53,69 @@ def column_bursts(images, n_pe, burst, rate, entry_bytes=1, pointer_bytes=2):
 
 def blocks(images, columns, half):
     """The block of every column of a list: a new one where a PE would hold more than ``half`` entries of it."""
-    numbers, block, fill = [], 0, [0] * len(images)
+    block_of, block, fill = {}, 0, [0] * len(images)
     for j in columns:
         more = [pointers[j + 1] - pointers[j] for _, _, pointers in images]
         if any(have + new > half for have, new in zip(fill, more, strict=True)):
             block, fill = block + 1, [0] * len(images)
         fill = [have + new for have, new in zip(fill, more, strict=True)]
-        numbers.append(block)
-    return numbers
+        block_of[j] = block
+    return block_of
 
 
-def arrivals(columns, block_of, cycles, latency, whole, asked, left):
-    """Cycle in which each column of a list has arrived, as far as it can be known.
+class Bus:
+    """The columns of one input on their way.
 
-    ``asked`` maps columns to the cycle in which the look-ahead scanner has passed them; ``left(c)`` is the cycle in
-    which the last slot of block c and those before it was issued, 0 if there is none. With ``whole`` nobody asks for a
-    column, and block 0 is there from the start.
+    ``active`` are those it reads, ``there`` those that need not come; with ``whole`` all come, with ``held`` no block
+    waits for another. ``sizes`` and ``cycles`` are those of `column_bursts`.
     """
-    arrived, at = {}, 0
-    for j, c in zip(columns, block_of, strict=True):
-        if whole and c == 0:
-            arrived[j] = 0
-            continue
-        request = 1 if whole else asked[j]
-        if c >= 2:
-            request = max(request, left(c - 2) + 1)
-        at = max(at, request + latency - 1) + cycles[j]
-        arrived[j] = at
-    return arrived
+
+    def __init__(self, images, active, *, half, latency, whole, sizes, cycles, there=(), held=False):
+        every = range(len(sizes)) if whole else active
+        self.come = [j for j in every if j not in there]
+        self.block_of = blocks(images, self.come, half)
+        self.latency, self.whole, self.held, self.cycles = latency, whole, held, cycles
+        self.busy = sum(cycles[j] for j in self.come)
+        self.bits = 8 * sum(sizes[j] for j in self.come)
+
+    def arrivals(self, asked, issued):
+        """Cycle in which each column has arrived, as far as it can be known; those that were there have 0.
+
+        ``asked`` says when the look-ahead scanner passed a column, ``issued`` when the last slot of one was issued.
+        """
+        arrived, at = {}, 0
+        for j in self.come:
+            block = self.block_of[j]
+            if self.whole and block == 0:
+                arrived[j] = 0
+                continue
+            if not self.whole and j not in asked:
+                break
+            request = 1 if self.whole else asked[j]
+            if block >= 2 and not self.held:
+                left = max((cycle for i, cycle in issued.items() if self.block_of[i] <= block - 2), default=0)
+                request = max(request, left + 1)
+            at = max(at, request + self.latency - 1) + self.cycles[j]
+            arrived[j] = at
+        return arrived
 
 
 def timing(images, active, inputs, n_pe, depth, has_bias, entries_per_row, stream=None):
     """Everything that CYCLES counts for one input, straight from the recurrences; (K, P) tables throughout.
 
-    ``stream`` is None where weights are in place, or the keywords ``half, latency, whole, sizes, cycles``.
+    ``stream`` is None where weights are in place, or the keywords of `Bus`.
     """
     n_rows = -(-inputs // n_pe) + has_bias
     ks = [(int(j), int(j) // n_pe, int(j) % n_pe) for j in np.flatnonzero(active)]
     if has_bias:
         ks.append((inputs, n_rows - 1, 0))
-    bus = bits = 0
-    come, block_of = [], []
-    if stream:
-        come = list(range(inputs + has_bias)) if stream["whole"] else [j for j, _, _ in ks]
-        block_of = blocks(images, come, stream["half"])
-        bus = sum(stream["cycles"][j] for j in come)
-        bits = 8 * sum(stream["sizes"][j] for j in come)
+    bus = Bus(images, [j for j, _, _ in ks], **stream) if stream else None
     if not ks:
         zero = np.zeros(n_pe, int)
-        last = 0
-        if come:
-            there = arrivals(come, block_of, stream["cycles"], stream["latency"], True, {}, lambda _: 0)
-            last = max(there.values())
         return {
-            "cycles": max(1 + n_rows, last, bus),
-            "bus": bus,
-            "dram_bits": bits,
+            "cycles": max(1 + n_rows, bus.busy, *bus.arrivals({}, {}).values()) if bus else 1 + n_rows,
+            "bus": bus.busy if bus else 0,
+            "dram_bits": bus.bits if bus else 0,
             "load": zero,
             "stall": 0,
             "dead": n_rows,
@@ -122,7 +129,7 @@ def timing(images, active, inputs, n_pe, depth, has_bias, entries_per_row, strea
     K = len(ks)
     n = np.array([[images[p][2][j + 1] - images[p][2][j] for p in range(n_pe)] for j, _, _ in ks])
     W, r, stall, dead = np.zeros(K, int), np.zeros((K, n_pe), int), 0, 0
-    load, asked, there = np.zeros(n_pe, int), {}, {}
+    load, asked, issued = np.zeros(n_pe, int), {}, {}
     for k, (_, g, _) in enumerate(ks):
         if k == 0:
             d = g
@@ -136,39 +143,24 @@ def timing(images, active, inputs, n_pe, depth, has_bias, entries_per_row, strea
         if k >= depth - 1:
             W[k] = max(first, r[k - (depth - 1)].max() + 1)
         stall += W[k] - first
-        if stream:
+        there = 0
+        if bus:
             asked[ks[k][0]] = 2 + dead + k
-
-            def left(c, k=k):
-                slots = [
-                    r[i, p] + max(1, n[i, p]) - 1
-                    for i in range(k)
-                    if block_of[come.index(ks[i][0])] <= c
-                    for p in range(n_pe)
-                ]
-                return max(slots, default=0)
-
-            upto = come.index(ks[k][0]) + 1
-            there = arrivals(
-                come[:upto], block_of[:upto], stream["cycles"], stream["latency"], stream["whole"], asked, left
-            )
+            there = bus.arrivals(asked, issued).get(ks[k][0], 0)
         for p in range(n_pe):
             r[k, p] = W[k] + 1
             if k:
                 r[k, p] = max(r[k, p], r[k - 1, p] + max(1, n[k - 1, p]))
-            if stream:
-                arrival = there[ks[k][0]] + 1
-                load[p] += max(0, arrival - r[k, p])
-                r[k, p] = max(r[k, p], arrival)
+            load[p] += max(0, there + 1 - r[k, p])
+            r[k, p] = max(r[k, p], there + 1)
+        if bus and ks[k][0] in bus.block_of:
+            issued[ks[k][0]] = (r[k] + np.maximum(1, n[k]) - 1).max()
     _, g, lane = ks[-1]
     tail = n_rows - g - (lane == n_pe - 1)
     free = r[-1] + np.maximum(1, n[-1])
     cycles = max(W[-1] + tail, (free + 5).max())
-    if stream:
-        there = arrivals(
-            come, block_of, stream["cycles"], stream["latency"], stream["whole"], asked, lambda c: left(c, K)
-        )
-        cycles = max(cycles, bus, *there.values())
+    if bus:
+        cycles = max(cycles, bus.busy, *bus.arrivals(asked, issued).values())
     reads = padding = 0
     for p in range(n_pe):
         held = None
@@ -181,8 +173,8 @@ def timing(images, active, inputs, n_pe, depth, has_bias, entries_per_row, strea
     issue, empty = n.sum(0), (n == 0).sum(0)
     return {
         "cycles": int(cycles),
-        "bus": bus,
-        "dram_bits": bits,
+        "bus": bus.busy if bus else 0,
+        "dram_bits": bus.bits if bus else 0,
         "load": load,
         "stall": int(stall),
         "dead": int(dead + tail),

@@ -4,6 +4,9 @@ import pytest
 from freeze import with_table
 
 import eie
+from eie.energy.tables import published_table
+from eie.formats.dram import drams
+from eie.formats.sourced import HOW
 from eie.spec import reads
 
 
@@ -32,6 +35,29 @@ def test_dram_does_not_follow_the_clock():
     # exact where floats are not: 0.3 / 0.1 is 2.9999999999999996
     assert spec.replace(dram_gb_per_s=0.3, clock_mhz=100.0).dram_bytes_per_cycle == 3
     assert spec.replace(dram_latency_ns=0).dram_latency_cycles == 0
+
+
+def test_published_drams():
+    for name, rows in drams().items():
+        assert [row.name for row in rows] == [
+            "dram_gb_per_s", "dram_latency_ns", "dram_burst_bytes", "dram_pj_per_bit"
+        ], name  # fmt: skip
+        assert all(row.how in HOW and row.source.strip() and row.place.strip() and row.unit for row in rows), name
+        spec = eie.EIE_64PE.replace(dram=name)
+        assert [getattr(spec, row.name) for row in rows] == [row.value for row in rows]
+    assert eie.EIE_64PE.replace(dram="lpddr2") == eie.EIE_64PE
+    assert eie.EIE_64PE.dram_pj_per_bit == published_table()["dram.read"]
+
+
+def test_a_dram_by_name(tmp_path):
+    spec = eie.load_spec("EIE_64PE", ["dram=hbm2", "dram_gb_per_s=128"])
+    assert (spec.dram_gb_per_s, spec.dram_burst_bytes, spec.dram_pj_per_bit) == (128, 32, 3.97)
+    file = tmp_path / "fast.toml"
+    file.write_text('dram = "lpddr5x"\n')
+    assert eie.load_spec(file).dram_pj_per_bit == 10
+    assert problems(lambda: eie.load_spec("EIE_64PE", ["dram=hbm9"])) == [
+        "spec.dram='hbm9': must be one of lpddr2, lpddr5, lpddr5x, hbm2, hbm2e, hbm3"
+    ]
 
 
 def test_half_a_stream_buffer_holds_whole_rows_and_is_part_of_the_sram():

@@ -45,16 +45,15 @@ class PassDemand(Brief):
     @classmethod
     def of(cls, encoding: Encoding) -> PassDemand:
         """Count a pass."""
-        counts = np.diff(encoding.pointers, axis=0)
-        most = counts.max(axis=1)
+        columns, most = encoding.column_entries
         at = int(most.argmax())
         return cls(
             inputs=encoding.inputs,
             # Rounded up, since row i lies in PE i mod P.
             rows=-(-(encoding.row_stop - encoding.row_start) // encoding.n_pe),
-            columns=counts.sum(axis=1, dtype=np.int64),
+            columns=columns,
             longest=(int(most[at]), encoding.column_start + at),
-            issue=int(np.maximum(counts, 1).sum(axis=0, dtype=np.int64).max()),
+            issue=int(encoding.slots.sum(axis=0, dtype=np.int64).max()),
         )
 
 

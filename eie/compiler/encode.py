@@ -137,6 +137,12 @@ class Encoding:
         return frozen(slots, dtype)
 
     @cached_property
+    def column_entries(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """int64 (J,) twice: entries of each column, over all PEs and in the PE that holds most."""
+        counts = np.diff(self.pointers, axis=0)
+        return frozen(counts.sum(axis=1), np.int64), frozen(counts.max(axis=1), np.int64)
+
+    @cached_property
     def largest_slot(self) -> int:
         """The most cycles any PE spends on one column."""
         return int(self.slots.max(initial=1))

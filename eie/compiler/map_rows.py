@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 from eie.show.brief import Brief
 from eie.show.sections import Column, Grid, Value
@@ -110,6 +111,16 @@ class MapPlan(Brief):
     def by_layer(self) -> Mapping[str, LayerMaps]:
         """Rows by the layer's name."""
         return {layer.layer: layer for layer in self.layers}
+
+    def content(self) -> dict[str, Any]:
+        """Return all of it as plain data, ready for JSON."""
+        return {
+            "unknown": self.unknown,
+            "host_in": self.host_in,
+            "host_out": self.host_out,
+            "maps": [vars(placed) for placed in self.maps],
+            "layers": [vars(row) for row in self.layers],
+        }
 
     def of(self, layer: str) -> LayerMaps:
         """Return a layer's row; zeros where nothing is known or counted."""

@@ -141,6 +141,7 @@ class MemoryPlan(View):
             "alternatives": self.alternatives,
             "layers": [vars(layer) for layer in self.layers],
             "memories": [vars(row) for row in self.memories],
+            "maps": self.maps.content(),
         }
 
     def headline(self) -> str:
@@ -160,12 +161,17 @@ def memory_line(plan: MemoryPlan) -> str:
         return f"Memory: residency ideal, weights and maps are taken to be where they are needed; {truth}."
     coming = [layer.name for layer in plan.layers if layer.place != "resident"]
     if not coming:
-        truth = f"{whole} fits" if plan.fits else f"all weights stay on the chip, but {_lacking(plan)}"
+        truth = f"{whole} fits" if plan.fits else f"all weights stay on the chip, but {_lacking(plan)}{_spilled(plan)}"
         return f"Memory: residency auto; {truth}."
     kept, more = len(plan.layers) - len(coming), len(coming) - NAMED
     names = ", ".join(coming[:NAMED]) + (f" and {more} more" if more > 0 else "")
     weights = f"the weights of {kept} of {len(plan.layers)} layers stay, those of {names} come from DRAM"
-    return f"Memory: residency auto; {_lacking(plan)}: {weights}."
+    return f"Memory: residency auto; {_lacking(plan)}: {weights}{_spilled(plan)}."
+
+
+def _spilled(plan: MemoryPlan) -> str:
+    count = sum(not placed.in_sram for placed in plan.maps.maps)
+    return f"; {count} of {len(plan.maps.maps)} maps lie in DRAM" if count else ""
 
 
 def _lacking(plan: MemoryPlan) -> str:

@@ -80,7 +80,7 @@ class Stream(Brief):
 
 def column_bits(encoding: Encoding, spec: AcceleratorSpec) -> NDArray[np.int64]:
     """int64 (J,): bits that come over the bus for each column, whole bursts."""
-    return burst_bits(np.diff(encoding.pointers, axis=0).sum(axis=1, dtype=np.int64), spec)
+    return burst_bits(encoding.column_entries[0], spec)
 
 
 def burst_bits(entries: NDArray[np.int64], spec: AcceleratorSpec) -> NDArray[np.int64]:
@@ -107,7 +107,7 @@ def check_columns(layer: str, encoding: Encoding, spec: AcceleratorSpec) -> None
     ProgramError
         If a column does not fit a half of the buffer.
     """
-    longest = np.diff(encoding.pointers, axis=0).max(axis=1)
+    longest = encoding.column_entries[1]
     column = int(longest.argmax())
     check_column(layer, (int(longest[column]), encoding.column_start + column), spec)
 

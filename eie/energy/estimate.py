@@ -23,9 +23,8 @@ from eie.spec import AcceleratorSpec
 
 Method = Literal["published-power", "activity"]
 METHODS: tuple[Method, ...] = get_args(Method)
-# The first five are a PE's, in the order of Table II; the scanner, maps in the activation SRAM and what lies outside
-# the chip follow.
-UNITS = ("act_queue", "ptr_read", "spmat_read", "arithm", "act_rw", "lnzd", "act_sram", "dram")
+# The first five are a PE's, in the order of Table II; the scanner and what lies outside the chip follow.
+UNITS = ("act_queue", "ptr_read", "spmat_read", "arithm", "act_rw", "lnzd", "dram")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True, repr=False)
@@ -102,10 +101,11 @@ def estimate(
             "arithm": activity.counts["macs"],
             "act_rw": activity.counts["macs"],
             "lnzd": activity.counts["broadcasts"],
-            "act_sram": activity.counts["act_sram_reads"] + activity.counts["act_sram_writes"],
         }
-        # No price: residency is ideal, and nothing of it was counted.
-        unit_nj = {unit: count * prices.get(unit, 0.0) * 1e-3 for unit, count in events.items()}
+        unit_nj = {unit: count * prices[unit] * 1e-3 for unit, count in events.items()}
+        # The SRAM is a part of the unit. No price: residency is ideal, and nothing of it was counted.
+        rows = activity.counts["act_sram_reads"] + activity.counts["act_sram_writes"]
+        unit_nj["act_rw"] = unit_nj["act_rw"] + rows * prices.get("act_sram", 0.0) * 1e-3
     else:
         raise EnergyError(f"energy method {method!r}: must be one of {', '.join(METHODS)}")
     return Estimate(layer=activity.layer, unit_nj={**unit_nj, "dram": dram}, table=TABLE_NAME, method=method, cell=cell)
@@ -131,9 +131,12 @@ def prices_pj(spec: AcceleratorSpec, cell: Cell = "itrs-lop") -> dict[str, float
     """Picojoules of one action of each unit.
 
     A unit's power in Table II x PEs x time / actions, on the calibrating run (AlexNet fc8): 31.1 pJ for a 64-bit row of
-    the sparse matrix. SRAM prices are scaled to the spec's sizes and widths by CACTI's ratio; LNZD by its units. A row
-    of the activation SRAM, read or written, costs the sparse matrix's row scaled so; where residency is ideal nobody
-    counts them, and they have no price.
+    the sparse matrix. SRAM prices are scaled to the spec's sizes and widths by CACTI's ratio; LNZD by its units.
+
+    ``act_sram`` is a row of the activation SRAM, read or written: the sparse matrix's row, scaled so. The printed power
+    of ``act_rw`` contains that SRAM, so what the calibrating run reads and writes there is taken out of its price a
+    multiply-add. An SRAM below 2 KiB or 16 bits is priced as one of that size. Where residency is ideal nobody counts
+    those rows: they have no price, and nothing is taken out.
     """
     table = published_table()
     node = table[f"node.{spec.node_nm}"]
@@ -168,14 +171,19 @@ def prices_pj(spec: AcceleratorSpec, cell: Cell = "itrs-lop") -> dict[str, float
         # more or fewer.
         "lnzd": price("lnzd", "lnzd", "broadcasts") * spec.lnzd_units / table["calibration.lnzd"],
     }
-    if spec.residency != "ideal":
-        act = _sram_ratio(
-            wanted=(spec.act_kib, spec.act_row_bits),
-            reference=(table["reference.spmat"], table["reference.spmat_row"]),
-            spec=spec,
-            cell=cell,
-        )
-        prices["act_sram"] = price("spmat_read", "n_pe", "spmat_reads") * act
+    if spec.residency == "ideal":
+        return prices
+
+    def act_sram(kib: float, width: int) -> float:
+        # CACTI's table begins at 2 KiB and 16 bits: what is smaller is priced as that, which is no less.
+        kib, width = max(kib, 2), max(width, 16)
+        reference = table["reference.spmat"], table["reference.spmat_row"]
+        ratio = _sram_ratio(wanted=(kib, width), reference=reference, spec=spec, cell=cell)
+        return price("spmat_read", "n_pe", "spmat_reads") * ratio
+
+    printed = act_sram(table["reference.act"], int(table["reference.act_row"]))
+    prices["act_rw"] -= printed * table["calibration.act_sram"] / table["calibration.macs"]
+    prices["act_sram"] = act_sram(spec.act_kib, spec.act_row_bits)
     return prices
 
 

@@ -3,9 +3,10 @@
 Comes in: layers' shapes, or a `Workload`, and the spec. Goes out: costs, or a `Baseline`. Read by the report, for the
 speedup over no compression, and by comparisons.
 
-It pays for memory as EIE does. Its weights take ``data_bits`` each; what of them the SRAMs of sparse matrix and pointers
-do not hold (it needs no pointers) comes over the same DRAM for every sample, through a buffer of the same size and
-perfectly ahead: a layer takes the longer of computing and the bus. Its maps are EIE's. With ideal residency neither pays.
+It pays for memory as EIE does. Its weights take ``data_bits`` each; what of them the SRAMs of sparse matrix and
+pointers do not hold (it needs no pointers) comes over the same DRAM for every sample, through a buffer of the same size
+and perfectly ahead: a layer takes the longer of computing and the bus. Its maps are EIE's. With ideal residency neither
+pays.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ def run(workload: Workload, spec: AcceleratorSpec) -> Baseline:
     Energy is Table II's power of a PE for the whole time, which holds at 45 nm and 800 MHz only; else there is none. To
     it comes what DRAM takes.
     """
-    costs = layer_costs(workload.layers, spec, alternatives=workload.alternatives)
+    costs = layer_costs(workload.layers, spec, workload.batch, alternatives=workload.alternatives)
     ideal = spec.residency == "ideal"
     machine = Machine(
         name=f"dense:{spec.n_pe}",
@@ -45,7 +46,7 @@ def run(workload: Workload, spec: AcceleratorSpec) -> Baseline:
         source="one MAC a PE and cycle; power: Table II of " + published.SOURCE,
         clock_mhz=spec.clock_mhz,
         node_nm=spec.node_nm,
-        batch=1,
+        batch=workload.batch,
         dram=any(cost.dram_bytes for cost in costs),
         memory="not paid" if ideal else "same DRAM",
         weight_bits=spec.data_bits,
@@ -76,26 +77,28 @@ def beside(
         layer_work(layer=layer, products=rows, kept_weights=0, moved=memory.maps.of(layer.name))
         for layer, rows in zip(layers, products, strict=True)
     ]
-    return layer_costs(works, spec, alternatives=memory.alternatives)
+    return layer_costs(works, spec, memory.batch, alternatives=memory.alternatives)
 
 
 def layer_costs(
-    layers: Sequence[LayerWork], spec: AcceleratorSpec, *, alternatives: bool = False
+    layers: Sequence[LayerWork], spec: AcceleratorSpec, batch: int = 1, *, alternatives: bool = False
 ) -> tuple[LayerCost, ...]:
     """Cost each layer of a network that shares the chip.
 
     Parameters
     ----------
+    batch
+        Samples for which weights that do not stay are loaded once; costs are per sample.
     alternatives
         The layers are no network: each has the chip to itself.
     """
     if alternatives:
-        return tuple(cost for layer in layers for cost in layer_costs((layer,), spec))
-    stay = _staying(layers, spec)
-    return tuple(_layer(layer, spec, stays=i in stay) for i, layer in enumerate(layers))
+        return tuple(cost for layer in layers for cost in layer_costs((layer,), spec, batch))
+    stay = _staying(layers, spec, batch)
+    return tuple(_layer(layer, spec, batch, stays=i in stay) for i, layer in enumerate(layers))
 
 
-def _staying(layers: Sequence[LayerWork], spec: AcceleratorSpec) -> set[int]:
+def _staying(layers: Sequence[LayerWork], spec: AcceleratorSpec, batch: int) -> set[int]:
     """Choose the layers whose weights stay: all that fit, else by stall cycles avoided a bit, ties in layer order."""
     room = spec.n_pe * (spec.spmat_kib + spec.ptr_kib) * 8192
     bits = [_weight_bits(layer, spec) for layer in layers]
@@ -104,7 +107,7 @@ def _staying(layers: Sequence[LayerWork], spec: AcceleratorSpec) -> set[int]:
     # As large a buffer as EIE's for what comes meanwhile.
     room -= round(spec.n_pe * min(spec.stream_kib, spec.spmat_kib) * 8192)
     saved = [
-        Fraction(max(0, spec.bus_cycles(size) - _computing(layer, spec)), size)
+        Fraction(max(0, spec.bus_cycles(size) - batch * _computing(layer, spec)), size)
         for layer, size in zip(layers, bits, strict=True)
     ]
     stay: set[int] = set()
@@ -131,12 +134,12 @@ def _computing(layer: LayerWork, spec: AcceleratorSpec) -> int:
     )
 
 
-def _layer(layer: LayerWork, spec: AcceleratorSpec, *, stays: bool) -> LayerCost:
+def _layer(layer: LayerWork, spec: AcceleratorSpec, batch: int, *, stays: bool) -> LayerCost:
     products = layer.products * layer.steps
     ideal = spec.residency == "ideal"
     weight_bits = 0 if stays else _weight_bits(layer, spec)
-    dram_bits = 0 if ideal else weight_bits + layer.map_dram_bits
-    bus = 0 if ideal else spec.bus_cycles(weight_bits) + layer.map_bus_cycles
+    dram_bits = 0 if ideal else weight_bits / batch + layer.map_dram_bits
+    bus = 0 if ideal else spec.bus_cycles(weight_bits) / batch + layer.map_bus_cycles
     # Fetched ahead of the PEs without a gap: whichever takes longer hides the other.
     cycles = max(_computing(layer, spec), bus)
     latency_us = spec.us(cycles)

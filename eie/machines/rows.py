@@ -117,6 +117,10 @@ class ResultRows(Brief):
         Key of `ENERGIES` that the rows' energy is of, or None.
     incomplete
         Why the layers do not add up to the network, in words.
+    alternatives
+        Whether the layers are no network: each had the machine to itself.
+    batch
+        Samples that ran together.
     """
 
     network: str
@@ -127,6 +131,8 @@ class ResultRows(Brief):
     priced_by: str | None
     notes: tuple[str, ...]
     incomplete: tuple[str, ...] = ()
+    alternatives: bool = False
+    batch: int = 1
 
     @classmethod
     def of_json(cls, value: Mapping[str, Any], file: str) -> ResultRows:
@@ -148,6 +154,9 @@ class ResultRows(Brief):
                 priced_by=next((name for name in ENERGIES if records[0].get(name) is not None), None),
                 notes=tuple(str(note) for note in value.get("notes", ())),
                 incomplete=tuple(str(reason) for reason in value.get("incomplete", ())),
+                # Results of eie 0.1 say neither.
+                alternatives=bool((value.get("memory") or {}).get("alternatives", False)),
+                batch=int(value.get("batch", 1)),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise EieError(f"{file}: damaged result: {type(error).__name__} {error}") from None

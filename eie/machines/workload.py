@@ -108,11 +108,20 @@ class LayerWork(Brief):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Workload(Brief):
-    """Layers to be run, in order; ``alternatives`` are no network, each has a machine to itself."""
+    """Layers to be run, in order.
+
+    Attributes
+    ----------
+    alternatives
+        The layers are no network: each has a machine to itself.
+    batch
+        Samples that EIE runs together; other machines are asked for theirs by name.
+    """
 
     name: str
     layers: tuple[LayerWork, ...]
     alternatives: bool = False
+    batch: int = 1
 
     @classmethod
     def of_network(cls, network: Network, trace: Trace | None = None) -> Workload:
@@ -205,9 +214,9 @@ def layer_work(
     )
 
 
-def work_of_rows(name: str, rows: Sequence[ResultRow], *, alternatives: bool = False) -> Workload:
+def work_of_rows(name: str, rows: Sequence[ResultRow], *, alternatives: bool = False, batch: int = 1) -> Workload:
     """Describe the layers of a result; groups and an LSTM's steps are told by ``kind`` and ``groups``."""
-    return Workload(name, tuple(_of_row(row) for row in rows), alternatives=alternatives)
+    return Workload(name, tuple(_of_row(row) for row in rows), alternatives=alternatives, batch=batch)
 
 
 def _of_row(row: ResultRow) -> LayerWork:

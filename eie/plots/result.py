@@ -34,7 +34,6 @@ COLOURS = {
     "arithm": "#009E73",
     "act_rw": "#CC79A7",
     "lnzd": "#F0E442",
-    "act_sram": "#8C6D31",
     "dram": "#D55E00",
     "actual": "#0072B2",
     "theoretical": "#56B4E9",

@@ -105,6 +105,8 @@ class Comparison(Answer):
                         "node_nm": machine.node_nm,
                         "batch": machine.batch,
                         "dram": machine.dram,
+                        "memory": machine.memory,
+                        "weight_bits": machine.weight_bits,
                         "cycles": None if cost is None else cost.cycles,
                         "latency_us": latency,
                         "speedup": self.speedup(column, layer),
@@ -113,13 +115,17 @@ class Comparison(Answer):
                         "frames_per_s_mm2": rate / machine.area_mm2 if rate and machine.area_mm2 else None,
                         "utilisation": None if cost is None else cost.utilisation,
                         "bytes_moved": None if cost is None else cost.bytes_moved,
+                        "dram_bytes": None if cost is None else cost.dram_bytes,
                     }
                 )
         return rows
 
     def headline(self) -> str:
         """Say what is compared, and over which machine."""
-        return f"{self.network}: speedup and energy efficiency over {self.columns[self.reference].machine.name}"
+        machine = self.columns[self.reference].machine
+        bits = "" if machine.weight_bits is None else f"{machine.weight_bits}-bit weights, "
+        paid = f"({bits}memory: {machine.memory or 'not known'})"
+        return f"{self.network}: speedup and energy efficiency over {machine.name} {paid}"
 
     def sections(self) -> tuple[Section, ...]:
         """Return the machines, then each layer on each of them, then what is unfair."""
@@ -133,6 +139,7 @@ class Comparison(Answer):
             {
                 **row,
                 "latency_us": known(row["latency_us"]),
+                "memory": row["memory"] or "?",
                 "speedup": known(row["speedup"], "x"),
                 "energy_nj": known(row["energy_nj"]),
                 "energy_efficiency": known(row["energy_efficiency"], "x"),
@@ -163,6 +170,8 @@ class Comparison(Answer):
 _HEADINGS = {
     "latency_us": "latency us",
     "speedup": "speedup",
+    # In the same line, since a speedup means another thing where the weights came for nothing.
+    "memory": "memory",
     "energy_nj": "energy nJ",
     "energy_efficiency": "energy efficiency",
     "frames_per_s_mm2": "frames/s/mm2",

@@ -15,17 +15,20 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from eie.compiler.map_rows import maps_grid
 from eie.compiler.places import MemoryPlan, memories_grid, memory_line
 from eie.compiler.program import Program
 from eie.energy.area import area_mm2
 from eie.energy.estimate import METHODS, Method, estimate, prices_pj, timing_notes
 from eie.energy.tables import Cell
 from eie.errors import EnergyError
+from eie.machines.dense import placement
+from eie.results.beside import Transfer, transfers, transfers_grid
 from eie.results.layer import Distribution, LayerResult, layer_record, run_notes, sharing_notes
 from eie.results.priced import Energy, known_or_none
 from eie.results.table import energy_lines, layers_grid
 from eie.show.face import Answer
-from eie.show.numbers import count, number
+from eie.show.numbers import count, factor, number
 from eie.show.sections import Section
 from eie.spec import AcceleratorSpec
 
@@ -139,6 +142,18 @@ class Result(Answer):
         """Microseconds of the dense equivalent, all layers."""
         return math.nan if self.incomplete else sum(layer.dense_us for layer in self.layers)
 
+    @cached_property
+    def transfers(self) -> tuple[Transfer, ...]:
+        """What crosses the chip's border beside the layers and is not in the latency; empty with ideal residency."""
+        return transfers(self.program.layers, self.memory, self.spec)
+
+    def _speedup_line(self) -> str:
+        said = placement([layer.dense for layer in self.layers], self.spec)
+        if self.incomplete:
+            return f"Speedup: no total; of a layer over the dense equivalent: {said}."
+        times = factor(self.dense_us / self.latency_us)
+        return f"Speedup: {times} over the dense equivalent; {said}."
+
     def on_cell(self, cell: Cell) -> Result:
         """Return the same result with SRAMs priced by another memory cell in all it shows and writes."""
         # Activities know nothing of cells: no cycle has to be counted again.
@@ -236,11 +251,17 @@ class Result(Answer):
         lines.append(f"Inputs: {self.inputs_source}.")
         lines += [f"Note: {note}." for note in self.notes()]
         whole = None if self.incomplete else self.latency
-        grids = (layers_grid(self.layers, energies, whole, batch=self.memory.batch), memories_grid(self.memory))
-        lines.insert(0, memory_line(self.memory))
-        if self.memory.batch > 1 and whole is not None:
-            lines.insert(1, self._batch_line())
-        return (Section(name="layers", grids=grids, lines=tuple(lines)),)
+        batch = self.memory.batch
+        grids = [layers_grid(self.layers, energies, whole, batch=batch), memories_grid(self.memory)]
+        if any(not placed.in_sram for placed in self.memory.maps.maps):
+            grids.append(maps_grid(self.memory.maps))
+        if self.transfers:
+            grids.append(transfers_grid(self.transfers))
+        # The first things to know: what memory was assumed, and over what a speedup is.
+        first = [memory_line(self.memory), self._speedup_line()]
+        if batch > 1 and whole is not None:
+            first.insert(1, self._batch_line())
+        return (Section(name="layers", grids=tuple(grids), lines=(*first, *lines)),)
 
     def _batch_line(self) -> str:
         batch = self.batch_latency
@@ -277,6 +298,7 @@ class Result(Answer):
             "dense_us": known_or_none(self.dense_us),
             "incomplete": list(self.incomplete),
             "memory": self.memory.content(),
+            "beside": [vars(row) for row in self.transfers],
             "energy": {
                 method: {
                     "table": energy.table,

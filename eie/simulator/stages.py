@@ -355,12 +355,13 @@ class Stages:
         if len(cut.passes) == len(encoded.passes):
             return np.full_like(cycles, registers)
         drained = np.zeros_like(cycles)
-        # A batch's columns are asked for when its registers are full: no request crosses from one batch to the next.
+        # Each batch is a stream of its own: the look-ahead scanner reads the registers, so it sees no further batch.
         # By the contract, batch by batch: reads of the sparse matrix stay those of the whole, since a PE keeps its row.
         arriving = self._arriving(layer=layer, spec=spec, encoded=cut, inputs=inputs)
         for part in slices(cut, inputs):
             part.add(drained, self._drained(part=part, layer=layer, spec=spec, arriving=arriving))
-        return drained - cycles + registers
+        # Never less than in one piece, though a stream of all columns may fill its buffer before each batch.
+        return np.maximum(0, drained - cycles) + registers
 
     def _drained(
         self, *, part: Slice, layer: int, spec: AcceleratorSpec, arriving: Arriving | None

@@ -121,7 +121,8 @@ def as_baseline(rows: ResultRows, network: Network | None = None) -> tuple[Basel
     network
         Whose weights go into the workload, where its layers have the result's shapes.
     """
-    return reports.of_result(rows, rows.source), _with_weights(work_of_rows(rows.network, rows.layers), network)
+    work = work_of_rows(rows.network, rows.layers, alternatives=rows.alternatives, batch=rows.batch)
+    return reports.of_result(rows, rows.source), _with_weights(work, network)
 
 
 def rows_of(result: Result) -> ResultRows:
@@ -146,6 +147,8 @@ def rows_of(result: Result) -> ResultRows:
         priced_by=None if method is None else f"energy_{method.replace('-', '_')}_nj",
         notes=result.notes(),
         incomplete=result.incomplete,
+        alternatives=result.memory.alternatives,
+        batch=result.memory.batch,
     )
 
 
@@ -167,6 +170,9 @@ def _row(layer: LayerResult, energy_nj: float | None) -> ResultRow:
         efficiency=layer.efficiency,
         reload_cycles=layer.activity.reload_cycles,
         energy_nj=energy_nj,
+        dram_bits=layer.counts["dram_bits"],
+        map_dram_bits=int(layer.activity.counts["map_dram_bits"][0]),
+        map_bus_cycles=int(layer.activity.counts["map_bus_cycles"][0]),
     )
 
 
@@ -231,7 +237,21 @@ def _with_weights(workload: Workload, network: Network | None) -> Workload:
         else layer
         for layer in workload.layers
     )
-    return Workload(workload.name, layers)
+    return replace(workload, layers=layers)
+
+
+def _memory_warnings(eie: Machine, machine: Machine) -> list[str]:
+    """Say where one pays for memory and the other does not."""
+    if "not paid" in (eie.memory, machine.memory) and eie.memory != machine.memory:
+        free, pays = ("EIE", machine.name) if eie.memory == "not paid" else (machine.name, "EIE")
+        # `dram is False`: what fits its memories pays nothing either.
+        if machine.memory is not None and (eie if pays == "EIE" else machine).dram is not False:
+            return [f"weights and maps of {free} are taken to be on the chip, {pays} fetches what does not fit"]
+    # `is False`: None says that it is not known, and nothing is claimed of that. Machines on the same DRAM that need
+    # it are not wronged: what does not fit their own memories is their own.
+    if eie.dram is False and machine.dram and machine.memory != "same DRAM":
+        return [f"EIE's weights are on the chip, {machine.name} fetches them from DRAM"]
+    return []
 
 
 def _unfair(machines: Sequence[Machine]) -> tuple[str, ...]:
@@ -239,15 +259,12 @@ def _unfair(machines: Sequence[Machine]) -> tuple[str, ...]:
     eie, *others = machines
     warnings = []
     for machine in others:
-        # `is False`: None says that it is not known, and nothing is claimed of that.
-        if eie.dram is False and machine.dram:
-            warnings.append(f"EIE's weights are on the chip, {machine.name} fetches them from DRAM")
+        warnings += _memory_warnings(eie, machine)
+        ours = f"EIE runs {eie.batch} sample{'s' if eie.batch != 1 else ''} at a time"
         if machine.batch is None:
-            warnings.append(f"the batch size of {machine.name} is not known; EIE runs 1 sample at a time")
+            warnings.append(f"the batch size of {machine.name} is not known; {ours}")
         elif machine.batch != eie.batch:
-            warnings.append(
-                f"EIE runs 1 sample at a time, {machine.name} {machine.batch}: its time is per sample of these"
-            )
+            warnings.append(f"{ours}, {machine.name} {machine.batch}: its time is per sample of these")
         if machine.node_nm is not None and eie.node_nm is not None and machine.node_nm != eie.node_nm:
             # Named and not corrected: a scaling rule would put a guess into every figure.
             warnings.append(f"EIE is {eie.node_nm} nm, {machine.name} {machine.node_nm} nm; nothing is scaled")
