@@ -20,7 +20,8 @@ def test_defaults_are_the_64_pe_machine():
     spec = eie.EIE_64PE
     assert (spec.n_pe, spec.clock_mhz, spec.act_queue_depth, spec.index_bits, spec.weight_bits) == (64, 800, 8, 4, 4)
     assert (spec.entries_per_row, spec.pointer_capacity, spec.activation_capacity) == (8, 16384, 1024)
-    assert spec.entry_capacity == 65535  # the SRAM holds 131,072, but a 16-bit pointer does not reach them
+    # The SRAM holds more than a 16-bit pointer reaches; each layer has a base register of its own.
+    assert (spec.entry_capacity, spec.pointer_reach) == (131072, 65535)
     assert spec.lnzd_units == 21
     assert eie.EIE_256PE.lnzd_units == 85
     assert spec.us(7926) == pytest.approx(9.9075)
@@ -141,4 +142,10 @@ def test_the_page_is_what_the_fields_say(root):
         assert page.count(f"| `{name}` |") == 1
         assert reads(name).costs
     assert "| ring slots per queue; one always stays free | `queues`, `streams` | queue registers" in page
-    assert "| `ptr_bits` | 16 | >= 4, <= 32 | width of a column pointer | `activity`, (`encoded`) |" in page
+    assert "| `ptr_bits` | 16 | >= 4, <= 32 | width of a column pointer | `streams`, `activity`, `plan` |" in page
+    # Brackets: under one residency only.
+    assert "| entries of each activation register file | `plan`, (`encoded`) |" in page
+    for name, rows in drams().items():
+        figures = [f"{row.value:g}" + "*" * (row.how == "assumed") for row in rows]
+        label = f"`{name}` (default)" if name == "lpddr2" else f"`{name}`"
+        assert f"| {' | '.join([label, *figures])} |" in page

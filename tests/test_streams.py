@@ -399,8 +399,13 @@ def test_the_figure_of_a_half_dense_layer():
     weights, active = (rng.random((4096, 4096)) < 0.5).astype(np.float32), rng.random(4096) < 0.5
     spec = eie.EIE_64PE.replace(dram_gb_per_s=51.2)
     layer = eie.compile(eie.Layer.from_weights("fc", weights), spec).layers[0]
-    cycles = {
-        residency: time_layer(layer, LayerTrace.from_dense(active), spec.replace(residency=residency)).cycles.tolist()
-        for residency in ("auto", "ideal")
-    }
-    assert cycles == {"auto": [70_890], "ideal": [66_243]}
+    inputs = LayerTrace.from_dense(active)
+    for changes, cycles in (
+        ({"residency": "ideal"}, 66_243),
+        ({"stream": "columns"}, 70_890),
+        ({"stream": "layer"}, 141_249),
+        # The buffer's size is not what it waits for.
+        ({"stream_kib": 2.0}, 70_890),
+        ({"stream_kib": 64.0}, 70_890),
+    ):
+        assert time_layer(layer, inputs, spec.replace(**changes)).cycles.tolist() == [cycles], changes
