@@ -383,6 +383,10 @@ class AcceleratorSpec(View, BaseModel):
         # As 0.1 spelt the residency.
         return {**later, "enforce_capacity": self.enforce_capacity}
 
+    def described(self) -> dict[str, Any]:
+        """Return every field as JSON states it, beside the residency as 0.1 spelt it, for readers that know that."""
+        return {**self.model_dump(), "enforce_capacity": self.enforce_capacity}
+
     @classmethod
     def of_file(cls, values: Mapping[str, Any]) -> Self:
         """Undo `stated`: a file's fields are taken as they were meant, without a word on old spellings."""
@@ -435,15 +439,18 @@ def renamed(values: Mapping[str, Any]) -> dict[str, Any]:
     enforced = values["enforce_capacity"]
     if not isinstance(enforced, bool):
         raise SpecError([f"spec.enforce_capacity={_shown(enforced)}: must be true or false"])
-    if "residency" in values:
-        raise SpecError(["spec.enforce_capacity: is an old spelling of spec.residency: give one of them"])
     meant = "auto" if enforced else "ideal"
+    rest = {name: value for name, value in values.items() if name != "enforce_capacity"}
+    if "residency" in values:
+        if values["residency"] != meant:
+            raise SpecError(["spec.enforce_capacity: is an old spelling of spec.residency: give one of them"])
+        return rest
     warnings.warn(
         f'spec.enforce_capacity={str(enforced).lower()}: is an old spelling, read as residency = "{meant}"',
         FutureWarning,
         stacklevel=3,
     )
-    return {**{name: value for name, value in values.items() if name != "enforce_capacity"}, "residency": meant}
+    return {**rest, "residency": meant}
 
 
 def _dram(name: object) -> dict[str, Any]:

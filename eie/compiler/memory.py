@@ -217,7 +217,8 @@ def _place(
 ) -> LayerPlace:
     # Program files of eie 0.1 only: see `EncodedLayer.reloads`.
     if demand.reloads:
-        place, why, fits = "reloaded", "cut into passes by eie 0.1, each loaded whole", False
+        # It fits, as it did there: each pass alone.
+        place, why, fits = "reloaded", "cut into passes by eie 0.1, each loaded whole", True
     return LayerPlace(
         name=demand.name,
         place=place,

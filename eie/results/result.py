@@ -279,7 +279,7 @@ class Result(Answer):
             "network": self.program.name,
             "source": self.program.source,
             "program_hash": self.program.content_hash,
-            "spec": self.spec.model_dump(),
+            "spec": self.spec.described(),
             "engine": self.engine,
             "drive": self.drive,
             "model_sha256": self.program.sha256,
