@@ -169,6 +169,16 @@ def test_identical_layers_are_told(tmp_path):
     assert not any("equal arrays" in note for note in constant.notes)
 
 
+@pytest.mark.torch
+def test_a_torch_file_tells_tied_from_copied(tmp_path):
+    torch = pytest.importorskip("torch", reason="needs the torch extra")
+    weight = torch.from_numpy(normal(6, 6))
+    torch.save({"a.weight": weight, "b.weight": weight, "c.weight": weight.clone()}, tmp_path / "m.pt")
+    notes = eie.load(tmp_path / "m.pt").notes
+    assert "one array under two names (tied), each counted as a layer: a and b" in notes
+    assert any(note.startswith("equal arrays (copied") and note.endswith(": a and c, b and c") for note in notes)
+
+
 def test_weights_that_vanish_in_float32(tmp_path):
     weights = RNG.standard_normal((4, 6))
     weights[1, :3] = 1e-50

@@ -123,7 +123,7 @@ def identical(weights: Mapping[str, NDArray[Any]], tables: Mapping[str, NDArray[
         if first.shape != second.shape or first.size < 4 or first.flat[0] != second.flat[0]:
             continue
         if np.array_equal(first, second) and (first != first.flat[0]).any():
-            (tied if np.shares_memory(first, second, max_work=0) else copied).append(f"{a} and {b}")
+            (tied if np.may_share_memory(first, second) else copied).append(f"{a} and {b}")
     heads = [
         f"{name} has the weights of {table}"
         for name, array in sorted(weights.items())
