@@ -418,6 +418,17 @@ def test_plain_weights_beside_packed_ones():
 FLOATS = {"a.weight": np.ones((3, 4), np.float32), "a.bias": np.ones(3, np.float32), "weight": np.ones((2, 2), np.int8)}
 
 
+def test_all_weights_together_are_bounded(monkeypatch):
+    """Packed, a model has an eighth of the bytes that its float32 weights take."""
+    monkeypatch.setattr("eie.importers.quantised.LARGEST_BYTES", 300)
+    arrays = {f"{i}.weight": np.ones((8, 8), np.int8) for i in range(2)}
+    arrays |= {f"{i}.weight_scale": np.ones(1, np.float32) for i in range(2)}
+    with pytest.raises(
+        eie.EieError, match="m: as float32 its weights are more than 300 bytes: give its shards one by one"
+    ):
+        dequantise(arrays, Hints(), "m")
+
+
 def test_plain_arrays_are_left_alone():
     result = dequantise(FLOATS, Hints(bits={"a.weight": 16}), "m")
     assert result.arrays == FLOATS
