@@ -609,6 +609,7 @@ class TestKeras:
         assert set(layers) <= {"first", "head", "square", "dw", "lstm_cell", "lstm"}
         assert not any("embedding" in name for name in layers)
         assert any("left out" in note and "embedding" in note for note in net.notes)
+        assert not any("adam" in note or "optimizer" in note for note in net.notes)
 
     def test_archives_and_files_of_weights(self, tmp_path, h5py):
         new_keras(h5py, tmp_path / "a.weights.h5", KERNELS)
