@@ -100,6 +100,14 @@ def test_a_network_of_eies_own_is_not_second_guessed(tmp_path):
         eie.load(tmp_path / "n.npz", exclude="module.pe")
 
 
+def test_spectral_normalisation_is_refused_with_its_own_call(tmp_path):
+    arrays = {"fc.weight_orig": normal(4, 6), "fc.weight_u": normal(4), "fc.weight_v": normal(6)}
+    with pytest.raises(
+        eie.EieError, match=r"spectrally normalised: call torch.nn.utils.remove_spectral_norm\(module\)"
+    ):
+        eie.load(saved(tmp_path, arrays))
+
+
 # -- suspicions -------------------------------------------------------------------------------------------------------
 
 

@@ -17,6 +17,10 @@ from eie.importers.tensors import network_from
 RNG = np.random.default_rng(10)
 
 
+def normal(*shape):
+    return RNG.standard_normal(shape)
+
+
 def file(**shapes):
     """Arrays of normal numbers; double underscores are dots."""
     return {key.replace("__", "."): RNG.standard_normal(shape).astype(np.float32) for key, shape in shapes.items()}
@@ -114,6 +118,7 @@ def test_what_is_no_layer(key, shape, role):
         "embedding_projection.weight",
         "pos_proj.weight",
         "encoder.layers.0.linear_pos.weight",
+        "position_wise_feed_forward.w_1.weight",
         # Numbered, without a bias.
         "0.weight",
         # Ordinary layers whose names hold one of the words.
@@ -607,6 +612,31 @@ def test_what_the_user_says_goes_first():
     turned = net(arrays, transpose="head.weight")
     assert np.array_equal(turned.layers[1].weights, arrays["head.weight"].T)
     assert any("as --exclude says" in note for note in net(arrays, exclude="head").notes)
+
+
+def test_globs_meet_layers_by_the_names_that_reports_show():
+    arrays = {"W0": normal(3, 3), "W1": normal(3, 3), "a.in_proj_weight": normal(12, 4)}
+    arrays |= {"r.weight_ih_l0": normal(8, 3), "r.weight_hh_l0": normal(8, 2)}
+    everything = ["a.in_proj.q", "a.in_proj.k", "a.in_proj.v", "layer0", "layer1", "r.l0"]
+    assert list(shapes(net(arrays))) == everything
+    for name in everything:
+        assert list(shapes(net(arrays, exclude=name))) == [other for other in everything if other != name]
+    assert np.array_equal(net(arrays, transpose="layer1").layers[4].weights, arrays["W1"].T.astype(np.float32))
+    with pytest.raises(eie.EieError, match="holds no layer"):
+        net(arrays, exclude="*")
+
+
+@pytest.mark.parametrize(
+    ("shape", "kind", "axes"), [((4, 6), "conv", "3 or 4"), ((4, 6, 2), "linear", "2"), ((4, 6, 2, 2), "bilinear", "3")]
+)
+def test_a_kind_that_cannot_be_is_refused(shape, kind, axes):
+    with pytest.raises(eie.EieError, match=rf"layers=x.weight={kind}: it has {len(shape)} axes: must be {axes} for"):
+        net({"x.weight": normal(*shape)}, layers=f"x.weight={kind}")
+
+
+def test_a_name_taken_twice_is_refused():
+    with pytest.raises(eie.EieError, match="two layers would be called 'net'"):
+        net({"weight": normal(3, 4), "net.weight": normal(4, 3)})
 
 
 @pytest.mark.parametrize("option", ["layers", "exclude", "transpose"])

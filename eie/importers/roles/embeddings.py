@@ -15,6 +15,7 @@ _EMBEDDING = vocabulary("emb embs embed embeds embedding embeddings embedder wte
 _POSITION = vocabulary("wpe pe pos position positions positional rotary alibi sinusoid sinusoidal rope")
 # A module of nothing but these is a table by what it is indexed with: ``tok.weight``, ``token_type.weight``.
 _INDEXES = vocabulary("tok token tokens word words char chars subword segment type types user item vocab")
+_MULTIPLIED = vocabulary("wise feed forward ffn ffw")
 _NORM = vocabulary("norm ln bn batchnorm layernorm groupnorm rmsnorm instancenorm normalization norms bns")
 # Written in one, as ``groupnorm``, or after a name: ``attnnorm``.
 _NORM_ENDS = ("norm", "normalization", "layernorm")
@@ -32,6 +33,9 @@ def table_role(owner: str, weight: NDArray[Any], biased: bool) -> str | None:
         return None
     for segment in reversed(path):
         said = words(segment)
+        # position_wise_feed_forward, embedding_projection: what stands inside is multiplied.
+        if is_layers(segment) or said & _MULTIPLIED:
+            return None
         if said & _POSITION:
             return "position"
         if said & _EMBEDDING:
