@@ -135,13 +135,14 @@ def test_drifted_weights_are_noted_and_pruned_on_demand(tmp_path):
     )
 
 
-@pytest.mark.parametrize("weights", ["normal", "laplace", "outlier", "pruned", "few levels"])
+@pytest.mark.parametrize("weights", ["normal", "laplace", "outlier", "pruned", "few levels", "small"])
 def test_ordinary_weights_raise_no_suspicion(weights):
     values = {
         "normal": normal(200, 100),
         "laplace": RNG.laplace(size=(200, 100)).astype(np.float32),
         "outlier": np.where(np.arange(20000).reshape(200, 100) == 77, 1e4, normal(200, 100) * 0.1),
         "pruned": normal(200, 100) * (RNG.random((200, 100)) < 0.05),
+        "small": np.where(np.arange(36).reshape(6, 6) < 4, 1e-9, 1.0),
         "few levels": RNG.choice([0.001, 1.0], (200, 100)),
     }[weights]
     assert near_zero(eie.Network.of(eie.Layer.from_weights("a", values))) == []
