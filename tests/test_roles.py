@@ -257,6 +257,12 @@ def test_unnamed_arrays_are_weights_and_biases_in_turn():
     assert all(layer.has_bias for layer in network.layers)
 
 
+def test_parallel_matrices_are_not_turned_because_they_would_chain():
+    """Bare ones are: numpy's users write (inputs, outputs), and nothing else is known of theirs."""
+    assert shapes(net(file(left__weight=(5, 3), right__weight=(3, 2)))) == {"left": (5, 3), "right": (3, 2)}
+    assert shapes(net(file(left=(5, 3), right=(3, 2)))) == {"left": (3, 5), "right": (2, 3)}
+
+
 # -- chains -----------------------------------------------------------------------------------------------------------
 
 
@@ -406,6 +412,13 @@ def test_a_convolution_may_read_one_channel(arrays, groups):
     narrow = [layer for layer in network.layers if layer.geometry.takes_maps and layer.geometry.weight_shape[1] == 1]
     assert narrow
     assert {layer.geometry.groups for layer in narrow} == {groups}
+
+
+@pytest.mark.parametrize(("name", "groups"), [("conv2d_3", 1), ("depthwise_conv2d", 8)])
+def test_keras_names_say_which_is_depthwise(name, groups):
+    """Also where its own format was turned to (out, in, kh, kw), as from a .keras file."""
+    arrays = {f"{name}.weight": normal(8, 1, 3, 3)}
+    assert network_from(arrays, "net", "net.keras", upright=True).layers[0].geometry.groups == groups
 
 
 def test_recorded_pictures_of_one_channel_decide():
@@ -564,6 +577,8 @@ def test_keras_lstms_have_our_gates():
     network = net(arrays)
     assert shapes(network) == {"lstm": (4 * h, i + h)}
     np.testing.assert_allclose(network.layers[0].weights[:, :i], arrays["lstm/lstm_cell/kernel:0"].T, rtol=1e-6)
+    hidden = arrays["lstm/lstm_cell/recurrent_kernel:0"].T
+    np.testing.assert_allclose(network.layers[0].weights[:, i:], hidden, rtol=1e-6)
     assert network.notes[0] == "ignored, a GRU, not an LSTM: gru"
 
 

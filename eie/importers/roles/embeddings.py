@@ -29,7 +29,7 @@ def table_role(owner: str, weight: NDArray[Any], biased: bool) -> str | None:
     bias and ``patch_embed.proj`` is a projection, an embedding is neither.
     """
     path = segments(owner)
-    if biased or weight.ndim != _LARGEST_TABLE or is_layers(path[-1]) or _is_head(path[-1]):
+    if biased or weight.ndim != _LARGEST_TABLE:
         return None
     for segment in reversed(path):
         said = words(segment)
@@ -55,7 +55,3 @@ def is_norm(owner: str, weight: NDArray[Any]) -> bool:
     named = bool(said & _NORM) or any(word.endswith(_NORM_ENDS) for word in said)
     # One axis long and the others 1 is a value for each channel; a matrix under that name is something else's.
     return named and not is_layers(last) and sum(size > 1 for size in weight.shape) <= 1
-
-
-def _is_head(segment: str) -> bool:
-    return segment.lower() in ("lm_head", "embed_out", "unembed", "head", "logits", "output")
