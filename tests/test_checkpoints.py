@@ -100,6 +100,14 @@ def test_a_network_of_eies_own_is_not_second_guessed(tmp_path):
         eie.load(tmp_path / "n.npz", exclude="module.pe")
 
 
+def test_spectral_normalisation_is_refused_with_its_own_call(tmp_path):
+    arrays = {"fc.weight_orig": normal(4, 6), "fc.weight_u": normal(4), "fc.weight_v": normal(6)}
+    with pytest.raises(
+        eie.EieError, match=r"spectrally normalised: call torch.nn.utils.remove_spectral_norm\(module\)"
+    ):
+        eie.load(saved(tmp_path, arrays))
+
+
 # -- suspicions -------------------------------------------------------------------------------------------------------
 
 
@@ -127,13 +135,14 @@ def test_drifted_weights_are_noted_and_pruned_on_demand(tmp_path):
     )
 
 
-@pytest.mark.parametrize("weights", ["normal", "laplace", "outlier", "pruned", "few levels"])
+@pytest.mark.parametrize("weights", ["normal", "laplace", "outlier", "pruned", "few levels", "small"])
 def test_ordinary_weights_raise_no_suspicion(weights):
     values = {
         "normal": normal(200, 100),
         "laplace": RNG.laplace(size=(200, 100)).astype(np.float32),
         "outlier": np.where(np.arange(20000).reshape(200, 100) == 77, 1e4, normal(200, 100) * 0.1),
         "pruned": normal(200, 100) * (RNG.random((200, 100)) < 0.05),
+        "small": np.where(np.arange(36).reshape(6, 6) < 4, 1e-9, 1.0),
         "few levels": RNG.choice([0.001, 1.0], (200, 100)),
     }[weights]
     assert near_zero(eie.Network.of(eie.Layer.from_weights("a", values))) == []
