@@ -6,6 +6,9 @@ from eie.compiler.encode import Encoding as Encoding
 from eie.compiler.encode import RowTable as RowTable
 from eie.compiler.encoded import EncodedLayer as EncodedLayer
 from eie.compiler.passes import Fit as Fit
+from eie.compiler.places import LayerPlace as LayerPlace
+from eie.compiler.places import MemoryPlan as MemoryPlan
+from eie.compiler.places import MemoryRow as MemoryRow
 from eie.compiler.program import Program as Program
 from eie.compiler.program import compile as compile
 from eie.compression.coding.sizes import Published

@@ -21,9 +21,19 @@ COUNTS = (
     "stall_cycles",
     "dead_scan_cycles",
     "macs",
+    "bias_writes",
+    "load_wait_cycles",
+    "dram_bits",
+    "bus_cycles",
+    "map_dram_bits",
+    "map_bus_cycles",
+    "act_sram_reads",
+    "act_sram_writes",
+    "act_batch_cycles",
+    "bus_wait_cycles",
 )
 # A PE is in exactly one of these in every cycle, so for each PE they add up to the layer's cycles (tested as a law).
-PE_CYCLES = ("issue", "empty_column", "starved", "drain")
+PE_CYCLES = ("issue", "empty_column", "load", "starved", "drain")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True, repr=False)
@@ -35,11 +45,17 @@ class Activity:
     layer
         Name.
     cycles
-        int64 (N,): compute cycles of each sample, summed over products and passes.
+        int64 (N,): compute cycles of each sample by the cycle contract, summed over products and passes.
     counts
-        The keys of `COUNTS`, int64 (N,) each. ``ptr_reads`` are pairs; ``entries`` include ``padding_entries``.
+        The keys of `COUNTS`, int64 (N,) each. ``ptr_reads`` are pairs; ``entries`` include ``padding_entries``;
+        ``bias_writes`` are accumulators that started from a bias, a bias column counts as any other;
+        ``load_wait_cycles`` are summed over PEs; ``dram_bits`` come in whole bursts and take ``bus_cycles``, weights
+        and maps together, of which ``map_dram_bits`` and ``map_bus_cycles`` are those of maps; ``act_sram_reads`` and
+        ``act_sram_writes`` are rows. ``act_batch_cycles`` drain, fill and empty the activation registers, and in
+        ``bus_wait_cycles`` nothing is left to do but to wait for the bus; neither is part of ``cycles``.
     per_pe
-        The keys of `PE_CYCLES`, int64 (N, P) each; they add up to ``cycles``.
+        The keys of `PE_CYCLES`, int64 (N, P) each; they add up to ``cycles``. ``load``: the activation is there, its
+        column not yet.
     passes
         Capacity passes the layer was cut into.
     reload_bits
@@ -79,9 +95,9 @@ class Activity:
 
     @property
     def total_cycles(self) -> NDArray[np.int64]:
-        """int64 (N,): compute and reload."""
-        # They do not overlap: an SRAM has one buffer, and a pass begins when all its weights are there.
-        return self.cycles + self.reload_cycles
+        """int64 (N,): all that a sample takes: computing, batches of activations, the bus, reloads."""
+        # Reloads do not overlap: an SRAM has one buffer, and a pass begins when all its weights are there.
+        return self.cycles + self.reload_cycles + self.counts["act_batch_cycles"] + self.counts["bus_wait_cycles"]
 
     @property
     def theoretical_cycles(self) -> NDArray[np.float64]:

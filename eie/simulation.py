@@ -14,11 +14,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from eie.activity import Activity
 from eie.compiler.encoded import EncodedLayer
 from eie.compiler.program import Program
 from eie.compiler.program import compile as compile_network
+from eie.compression.bias import BiasPlace, check_place
 from eie.errors import EieError, ProgramError, TraceError
 from eie.importers.entrance import Model, as_network
+from eie.machines.dense import beside
+from eie.model.fitting import Layout
 from eie.model.network import Network
 from eie.model.trace import LayerTrace, Trace
 from eie.results.accuracy import float32_accuracy, right_answers
@@ -38,7 +42,10 @@ def simulate(
     model: Program | Model,
     activations: Inputs = None,
     *,
+    layout: Layout | None = None,
     spec: AcceleratorSpec | None = None,
+    bias: BiasPlace = "auto",
+    batch: int = 1,
     engine: Engine = "fast",
     datapath: Datapath = "fixed",
     threads: int | None = None,
@@ -55,10 +62,20 @@ def simulate(
     activations
         The network's input, (inputs,) or (batch, inputs), or (batch, *shape) where it takes maps or sequences: the
         network runs execution-driven, outputs feeding inputs along its graph or sequence. Or a `Trace`, or a mapping of
-        layer name to (rows, inputs): if it names every layer, each runs on its own recorded inputs. None: the trace
-        that came with the model, else a synthetic input, labelled as such.
+        layer name to (rows, inputs): if it names every layer, each runs on its own recorded inputs. Or `Samples`. None:
+        the trace that came with the model, else a synthetic input, labelled as such. Arrays may be masked (0), of
+        ``scipy.sparse`` or of an ``ml_dtypes`` type.
+    layout
+        ``"nhwc"`` where arrays have their channels last and the network takes them first, ``"nchw"`` for the reverse.
+        Either way axes of 1 may be added or dropped, and the samples of a batch flattened where no layout is said; any
+        other shape is refused.
     spec
         The machine that a model is compiled for, `eie.EIE_64PE` by default; a program has one already.
+    bias
+        Where float biases of a model go, as of `eie.compile`; a program's have their place already.
+    batch
+        Samples that go through a layer before the next layer begins, so that one which does not stay on the chip is
+        loaded once for all of them. 1: every sample is an inference of its own.
     engine
         ``"fast"`` or ``"events"``; equal in every number.
     datapath
@@ -85,30 +102,33 @@ def simulate(
     ModelError
         If the model cannot be read, the network's graph has an operator that is not known, or shapes in it do not fit.
     ProgramError
-        For a ``spec`` beside a program.
+        For a ``spec`` or a ``bias`` beside a program.
     """
-    program = as_program(model, spec)
+    program = as_program(model, spec, bias)
     if datapath not in DATAPATHS:
         raise EieError(f"datapath {datapath!r}: must be 'fixed', 'float32' or 'none'")
-    workload = Workload.of(program, activations)
+    if batch < 1:
+        raise EieError(f"batch {batch}: must be >= 1")
+    workload = Workload.of(program, activations, layout=layout)
     run_inputs = workload.given
     # Nothing will be computed, so one layer's input array has to become rows here; recorded rows are used as they are.
     if datapath == "none" and run_inputs.arrays:
         run_inputs = replace(run_inputs, layers=_without_computing(program, run_inputs.loaded()), arrays={})
         workload = replace(workload, given=run_inputs)
-    fits = {fit.layer: fit for fit in program.fit}
     # The network calls `ran` in the order of its graph, which need not be that of the layers.
     places = {layer.name: place for place, layer in enumerate(program.layers)}
-    rows: dict[str, LayerResult] = {}
+    # What each layer has made, until all are there: whether the dense equivalent's weights stay is known of all only.
+    rows: dict[str, tuple[EncodedLayer, Activity, LayerOutputs | None]] = {}
     products: dict[str, int] = {}
 
     def advanced(layer: str, count: int) -> None:
         if progress is not None:
             progress(layer, count, products[layer])
 
-    how = How(engine=engine, datapath=datapath, threads=threads, advanced=advanced, log=log)
+    how = How(engine=engine, batch=batch, datapath=datapath, threads=threads, advanced=advanced, log=log)
     # Without a cache: nothing of a layer outlives it but its counts and, where they are kept, its outputs.
     stages = Stages(workload, how=how)
+    plan, fits = stages.plan(program.spec), {fit.layer: fit for fit in program.fit}
 
     def ran(layer: EncodedLayer, inputs: LayerTrace, computed: LayerOutputs | None) -> None:
         """Time a layer on the inputs it has just had."""
@@ -118,9 +138,7 @@ def simulate(
         # together.
         activity = stages.activity(places[layer.name], program.spec, inputs)
         kept = computed if keep_outputs or computed is None else computed.summary()
-        rows[layer.name] = LayerResult(
-            encoded=layer, spec=program.spec, activity=activity, fit=fits[layer.name], computed=kept
-        )
+        rows[layer.name] = layer, activity, kept
 
     settings = Settings(data_bits=program.spec.data_bits, datapath=datapath, threads=threads)
     final: tuple[NDArray[Any], NDArray[Any]] | None = None
@@ -135,10 +153,29 @@ def simulate(
         # The loop's last layer is the network's end only in a sequence.
         if program.sequential and computed is not None:
             final = computed.fixed.raw, computed.float32
+    # The program's order again, whatever the graph's was.
+    done = [rows[layer.name] for layer in program.layers]
+    dense = beside(
+        [encoded for encoded, *_ in done],
+        # A row of inputs of a Winograd tile is 16 products.
+        [activity.products // encoded.products_per_row for encoded, activity, _ in done],
+        plan,
+        program.spec,
+    )
     return Result(
         program=program,
-        # The program's order again, whatever the graph's was.
-        layers=tuple(rows[layer.name] for layer in program.layers),
+        layers=tuple(
+            LayerResult(
+                encoded=encoded,
+                spec=program.spec,
+                activity=activity,
+                fit=fits[encoded.name],
+                place=plan.by_name[encoded.name],
+                computed=kept,
+                dense=cost,
+            )
+            for (encoded, activity, kept), cost in zip(done, dense, strict=True)
+        ),
         engine=engine,
         # A single layer on recorded inputs is a run from the network's own input: nothing lies between.
         drive="trace" if run_inputs.layers and len(rows) > 1 else "execution",
@@ -147,16 +184,18 @@ def simulate(
         accuracy=_accuracy(run_inputs, final),
         input_notes=_foreign(program, activations),
         inputs_sha256=run_inputs.sha256,
+        incomplete=workload.incomplete,
+        memory=plan,
     )
 
 
-def as_program(model: Program | Model, spec: AcceleratorSpec | None = None) -> Program:
+def as_program(model: Program | Model, spec: AcceleratorSpec | None = None, bias: BiasPlace = "auto") -> Program:
     """Return a program as it is, that of a program file, or a model compiled for ``spec`` (EIE_64PE by default).
 
     Raises
     ------
     ProgramError
-        For a ``spec`` beside a program, which was compiled for its own.
+        For a ``spec`` or a ``bias`` beside a program, which was compiled with its own.
     ModelError
         If the model is none, or cannot be read.
     """
@@ -164,7 +203,12 @@ def as_program(model: Program | Model, spec: AcceleratorSpec | None = None) -> P
     if isinstance(model, str | Path) and Program.is_program(model):
         model = Program.load(model)
     if not isinstance(model, Program):
-        return compile_network(as_network(model, "an eie.Program"), EIE_64PE if spec is None else spec)
+        return compile_network(as_network(model, "an eie.Program"), EIE_64PE if spec is None else spec, bias=bias)
+    check_place(bias)
+    if bias != "auto":
+        raise ProgramError(
+            f"bias={bias!r}: program {model.name!r} is compiled already: leave bias out, or compile the model anew"
+        )
     if spec is not None:
         raise ProgramError(
             f"spec: program {model.name!r} was compiled for {model.spec.name} already: leave spec out; "

@@ -7,16 +7,21 @@ compiler (how to encode), the simulator (when things happen), energy (what they 
 from __future__ import annotations
 
 import difflib
+import math
 import tomllib
+import warnings
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from eie.errors import EieError, SpecError
+from eie.formats.dram import drams
 from eie.formats.files import read_toml
 from eie.show.face import View
 from eie.show.sections import Column, Grid, Section
@@ -26,17 +31,23 @@ SUPPORTED_NODES_NM = (28, 32, 45)
 
 # Named here and not in the simulator, so that each field can say beside its bounds who reads it, and caches, program
 # files and docs take it from one place.
-Stage = Literal["shared", "encoded", "inputs", "slices", "tallies", "queues", "activity"]
+Stage = Literal["shared", "encoded", "demand", "plan", "inputs", "slices", "tallies", "queues", "streams", "activity"]
 # The stages between weights and an `eie.Activity`, each with those whose values it is made from.
 AFTER: Mapping[Stage, tuple[Stage, ...]] = {
     "shared": (),
     "encoded": ("shared",),
+    "demand": ("encoded",),
+    # What a layer has to do follows from the plan, not from the plan's fields: two machines on which it stays share it.
+    "plan": ("demand",),
     # Not after "encoded": what a layer computes follows from its codes, however they are laid out on PEs.
     "inputs": ("shared",),
     "slices": ("encoded", "inputs"),
     "tallies": ("slices",),
     "queues": ("slices",),
-    "activity": ("tallies", "queues"),
+    # In the place of "queues" where a layer's weights arrive while it works. Apart from it, so that a sweep over DRAMs
+    # counts no layer anew whose weights are in place.
+    "streams": ("slices",),
+    "activity": ("tallies", "queues", "streams"),
 }
 
 
@@ -50,14 +61,36 @@ class Reads:
         The first stages that read the field; those after them are made anew with them. Empty: time, energy and area
         are computed from the activity, later.
     enforced
-        Stages that read it too where ``enforce_capacity`` is set: sizes then decide how layers are split.
+        Stages that read it too where ``residency`` is ``"auto"``: the size then decides how layers are cut.
     costs
         What one pays for more of it, in words.
+    since
+        The release that brought the field. Files of earlier ones do not state it and mean its default.
     """
 
     by: tuple[Stage, ...] = ()
     enforced: tuple[Stage, ...] = ()
     costs: str
+    since: str = "0.1"
+
+
+def plain_value(value: Any) -> Any:
+    """Return numpy's scalars, and arrays without axes, as Python's own numbers, which strict fields insist on."""
+    scalar = isinstance(value, np.generic) or (isinstance(value, np.ndarray) and value.ndim == 0)
+    return value.item() if scalar else value
+
+
+def word_value(text: str) -> Any:
+    """Return what a word of a command line says, read as a TOML value; text where it is none.
+
+    ``True`` and ``False`` too, as Python and numpy print them.
+    """
+    text = text.strip().lower() if text.strip() in ("True", "False") else text
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except ValueError:
+        # No TOML value: text, so that name=mine needs no quotes; a count's strict field refuses it by name.
+        return text
 
 
 class AcceleratorSpec(View, BaseModel):
@@ -99,13 +132,14 @@ class AcceleratorSpec(View, BaseModel):
     clock_mhz: Annotated[
         float,
         Field(gt=0, le=100_000, allow_inf_nan=False, description="clock"),
-        Reads(costs="dynamic power in proportion"),
+        # By "streams": DRAM does not follow the clock, so what it brings in a cycle does.
+        Reads(by=("streams", "plan"), costs="dynamic power in proportion"),
     ] = 800.0
     act_queue_depth: Annotated[
         int,
         # At least 2: one slot stays free, and a ring of one could never be written.
         Field(ge=2, le=1 << 20, description="ring slots per queue; one always stays free"),
-        Reads(by=("queues",), costs="queue registers in every PE (not in the area model)"),
+        Reads(by=("queues", "streams"), costs="queue registers in every PE (not in the area model)"),
     ] = 8
     index_bits: Annotated[
         int,
@@ -122,41 +156,41 @@ class AcceleratorSpec(View, BaseModel):
     spmat_row_bits: Annotated[
         int,
         Field(ge=2, le=1 << 16, description="width of the sparse-matrix SRAM"),
-        # The row's width counts reads; with capacity enforced it also says how many entries fit, and so where a layer
-        # is cut.
-        Reads(by=("tallies",), enforced=("encoded",), costs="energy of a read; fewer reads"),
+        Reads(by=("tallies", "streams", "plan"), costs="energy of a read; fewer reads"),
     ] = 64
     spmat_kib: Annotated[
         int,
         Field(ge=1, le=1 << 20, description="sparse-matrix SRAM per PE"),
-        Reads(enforced=("encoded",), costs="area, energy of a read and leakage"),
+        # By "streams": the buffer is part of it, and never larger.
+        Reads(by=("streams", "plan"), costs="area, energy of a read and leakage"),
     ] = 128
     ptr_kib: Annotated[
         int,
         Field(ge=1, le=1 << 20, description="pointer SRAM per PE, both banks together"),
-        Reads(enforced=("encoded",), costs="area, energy of a read and leakage"),
+        Reads(by=("plan",), costs="area, energy of a read and leakage"),
     ] = 32
     ptr_bits: Annotated[
         int,
         Field(ge=4, le=32, description="width of a column pointer"),
-        # By "activity": reloads bring the pointers in too, and these bits are counted there.
-        Reads(by=("activity",), enforced=("encoded",), costs="pointer SRAM for as many columns"),
+        # By "streams": what is loaded has pointers too. By "activity": so had the reloads of 0.1.
+        Reads(by=("streams", "activity", "plan"), costs="pointer SRAM for as many columns"),
     ] = 16
     act_kib: Annotated[
         int,
         Field(ge=1, le=1 << 20, description="activation SRAM per PE"),
-        Reads(enforced=("encoded",), costs="area and leakage"),
+        # By "activity": which maps go to DRAM is counted there.
+        Reads(by=("plan",), costs="area and leakage; fewer maps in DRAM"),
     ] = 2
     act_registers: Annotated[
         int,
         Field(ge=1, le=1 << 20, description="entries of each activation register file"),
-        Reads(enforced=("encoded",), costs="registers in every PE (not in the area model)"),
+        Reads(by=("plan",), enforced=("encoded",), costs="registers in every PE (not in the area model)"),
     ] = 64
     data_bits: Annotated[
         int,
         Field(ge=4, le=32, description="width of activations, codebook and accumulators"),
         # By "inputs": small values round to zero in narrow formats, and a zero is not broadcast.
-        Reads(by=("inputs",), enforced=("encoded",), costs="activation SRAM for as many activations, wider arithmetic"),
+        Reads(by=("inputs", "plan"), costs="activation SRAM for as many activations, wider arithmetic"),
     ] = 16
     node_nm: Annotated[
         int,
@@ -165,18 +199,64 @@ class AcceleratorSpec(View, BaseModel):
     ] = 45
     io_bits: Annotated[
         int,
-        Field(ge=1, le=1 << 16, description="bits a cycle for reloading weights (capacity passes)"),
-        Reads(by=("activity",), costs="pins and DRAM bandwidth (not in the energy model)"),
+        Field(ge=1, le=1 << 16, description="bits a cycle between the host and the chip"),
+        # By "activity": a program file of eie 0.1 that was cut into passes reloads them over the same link.
+        Reads(by=("activity",), costs="pins (not in the energy model)"),
     ] = 64
-    enforce_capacity: Annotated[
-        bool,
-        Field(description="split layers that do not fit the SRAMs into passes"),
-        Reads(by=("encoded",), costs="a reload of the weights for every pass of a layer that does not fit"),
-    ] = False
+    residency: Annotated[
+        Literal["auto", "ideal"],
+        Field(description="auto: what does not fit the chip comes from DRAM; ideal: all is where it is needed"),
+        Reads(by=("encoded",), costs="with auto, DRAM traffic of what does not fit", since="0.2"),
+    ] = "auto"
+    stream: Annotated[
+        Literal["layer", "columns"],
+        Field(description="columns of a streamed layer that are fetched: all, or those of non-zero activations"),
+        Reads(by=("streams",), costs="with layer, traffic of columns that nobody reads", since="0.2"),
+    ] = "columns"
+    stream_kib: Annotated[
+        float,
+        # A fraction of a KiB is a buffer too; one that holds no entry refuses every column, where it is used.
+        Field(gt=0, le=1 << 20, allow_inf_nan=False, description="stream buffer per PE, both halves together"),
+        Reads(by=("streams", "plan"), costs="so much sparse-matrix SRAM where a layer is streamed", since="0.2"),
+    ] = 8.0
+    dram_gb_per_s: Annotated[
+        float,
+        Field(gt=0, le=1_000_000, allow_inf_nan=False, description="DRAM bandwidth, 10^9 bytes a second"),
+        Reads(by=("streams", "plan"), costs="pins, DRAM devices", since="0.2"),
+    ] = 6.4
+    dram_latency_ns: Annotated[
+        float,
+        Field(ge=0, le=1_000_000, allow_inf_nan=False, description="from a request to its first byte"),
+        Reads(by=("streams",), costs="less of it costs another memory", since="0.2"),
+    ] = 51.0
+    dram_burst_bytes: Annotated[
+        int,
+        Field(ge=1, le=1 << 16, description="the least that DRAM hands out; a column is rounded up to bursts"),
+        Reads(by=("streams", "plan"), costs="traffic of short columns", since="0.2"),
+    ] = 64
+    dram_pj_per_bit: Annotated[
+        float,
+        Field(ge=0, le=1_000_000, allow_inf_nan=False, description="energy of a bit from or to DRAM"),
+        Reads(costs="energy of all DRAM traffic in proportion", since="0.2"),
+    ] = 20.0
+    act_batches: Annotated[
+        Literal["free", "paper"],
+        Field(description="vectors longer than the activation registers: no cycles, or batches through the SRAM"),
+        Reads(by=("activity",), costs="with paper, cycles to drain and fill the registers", since="0.2"),
+    ] = "free"
+    act_row_bits: Annotated[
+        int,
+        Field(ge=1, le=1 << 16, description="width of the activation SRAM"),
+        Reads(
+            by=("activity", "plan"),
+            costs="energy of a read; fewer reads, fewer cycles to fill the registers",
+            since="0.2",
+        ),
+    ] = 16
 
     def __init__(self, /, **values: Any) -> None:
         try:
-            super().__init__(**values)
+            super().__init__(**{name: plain_value(value) for name, value in renamed(values).items()})
         except ValidationError as error:
             known = type(self).model_fields
             # `from None`: pydantic's own account would only repeat this in other words.
@@ -214,12 +294,21 @@ class AcceleratorSpec(View, BaseModel):
         return self.spmat_row_bits // self.entry_bits
 
     @property
+    def enforce_capacity(self) -> bool:
+        """The spelling of 0.1: whether what does not fit is charged for, ``residency == "auto"``."""
+        return self.residency == "auto"
+
+    @property
     def entry_capacity(self) -> int:
-        """Entries one PE can hold *and* address with ``ptr_bits``."""
+        """Entries one PE can hold, of all layers that are in it together."""
         # 1 KiB = 8192 bits. Rows first, then entries, since a row holds whole entries only.
-        storable = self.spmat_kib * 8192 // self.spmat_row_bits * self.entries_per_row
+        return self.spmat_kib * 8192 // self.spmat_row_bits * self.entries_per_row
+
+    @property
+    def pointer_reach(self) -> int:
+        """Entries one PE can address with ``ptr_bits``, of one layer: each counts from a base register of its own."""
         # Minus 1: the last pointer is one past the end and must be written in ptr_bits as well.
-        return min(storable, (1 << self.ptr_bits) - 1)
+        return (1 << self.ptr_bits) - 1
 
     @property
     def pointer_capacity(self) -> int:
@@ -230,6 +319,34 @@ class AcceleratorSpec(View, BaseModel):
     def activation_capacity(self) -> int:
         """Input activations one PE can hold in its SRAM."""
         return self.act_kib * 8192 // self.data_bits
+
+    @property
+    def stream_half_entries(self) -> int:
+        """Entries one PE can hold in a half of the stream buffer, whole SRAM rows of them."""
+        # Part of the sparse-matrix SRAM, so never more than there is of it.
+        kib = min(self.stream_kib, float(self.spmat_kib))
+        return int(kib * 8192 / 2) // self.spmat_row_bits * self.entries_per_row
+
+    @property
+    def dram_bytes_per_cycle(self) -> Fraction:
+        """Bytes that DRAM delivers in a cycle of this clock, exactly: a fraction."""
+        # GB/s over MHz is 1000 bytes a cycle.
+        return _decimal(self.dram_gb_per_s) * 1000 / _decimal(self.clock_mhz)
+
+    def in_bursts(self, bits: int) -> int:
+        """Return the bits that DRAM moves for so many neighbouring ones: whole bursts."""
+        burst = 8 * self.dram_burst_bytes
+        return -(-bits // burst) * burst
+
+    def bus_cycles(self, bits: int) -> int:
+        """Whole cycles for which one transfer of so many bits keeps the bus busy."""
+        rate = 8 * self.dram_bytes_per_cycle
+        return -(-bits * rate.denominator // rate.numerator)
+
+    @property
+    def dram_latency_cycles(self) -> int:
+        """Cycles from a request to its first byte at this clock, rounded up."""
+        return math.ceil(_decimal(self.dram_latency_ns) * _decimal(self.clock_mhz) / 1000)
 
     @property
     def lnzd_units(self) -> int:
@@ -243,9 +360,39 @@ class AcceleratorSpec(View, BaseModel):
         return max(units, 1)
 
     def replace(self, /, **changes: Any) -> Self:
-        """Return a copy with ``changes`` applied and everything validated again."""
-        # Not pydantic's `model_copy`, which takes changes unchecked.
-        return type(self)(**{**self.model_dump(), **changes})
+        """Return a copy with ``changes`` applied and everything validated again.
+
+        ``dram="lpddr5"`` sets the four fields of a published DRAM: lpddr2 (the default), lpddr5, lpddr5x, hbm2, hbm2e,
+        hbm3.
+        """
+        # Not pydantic's `model_copy`, which takes changes unchecked. Renamed first, or both spellings would meet.
+        # Only what was said so far, so that `model_fields_set` stays true.
+        return type(self)(**{**self.model_dump(include=self.model_fields_set), **renamed(changes)})
+
+    def stated(self) -> dict[str, Any]:
+        """Return the fields as a file states them: those of later releases only where they differ from the default.
+
+        So a file that an earlier release wrote is the same file, with the same hash, when it is written again.
+        """
+        fields = type(self).model_fields
+        later = {
+            name: value
+            for name, value in self.model_dump(exclude={"residency"}).items()
+            if reads(name).since == "0.1" or value != fields[name].default
+        }
+        # As 0.1 spelt the residency.
+        return {**later, "enforce_capacity": self.enforce_capacity}
+
+    def described(self) -> dict[str, Any]:
+        """Return every field as JSON states it, beside the residency as 0.1 spelt it, for readers that know that."""
+        return {**self.model_dump(), "enforce_capacity": self.enforce_capacity}
+
+    @classmethod
+    def of_file(cls, values: Mapping[str, Any]) -> Self:
+        """Undo `stated`: a file's fields are taken as they were meant, without a word on old spellings."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)
+            return cls(**values)
 
     def us(self, cycles: float) -> float:
         """Convert cycles to microseconds at this clock."""
@@ -256,8 +403,13 @@ class AcceleratorSpec(View, BaseModel):
         """Say which machine it is, in the numbers that matter most."""
         return (
             f"{self.name}: {self.n_pe} PEs, {self.clock_mhz:g} MHz, queue {self.act_queue_depth}, "
-            f"{self.weight_bits}+{self.index_bits}-bit entries, {self.node_nm} nm"
+            f"{self.weight_bits}+{self.index_bits}-bit entries, {self.node_nm} nm{self.stated_residency}"
         )
+
+    @property
+    def stated_residency(self) -> str:
+        """What a headline says of it: that it is ideal, for no machine is; nothing otherwise."""
+        return ", residency ideal" if self.residency == "ideal" else ""
 
     def sections(self) -> tuple[Section, ...]:
         """Return every field with its value and what it means."""
@@ -267,6 +419,54 @@ class AcceleratorSpec(View, BaseModel):
             for name, field in type(self).model_fields.items()
         )
         return (Section(name="spec", grids=(Grid(columns=columns, rows=rows),)),)
+
+
+def renamed(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return fields by their present names, and those that ``dram`` stands for.
+
+    ``enforce_capacity`` of 0.1 is ``residency``, true "auto", false "ideal". ``dram="hbm2"`` sets the four fields of a
+    published DRAM; one that is there too wins.
+
+    Raises
+    ------
+    SpecError
+        If both residencies are there, the old one is neither true nor false, or the DRAM is not known.
+    """
+    if "dram" in values:
+        values = {**_dram(values["dram"]), **{name: value for name, value in values.items() if name != "dram"}}
+    if "enforce_capacity" not in values:
+        return dict(values)
+    enforced = values["enforce_capacity"]
+    if not isinstance(enforced, bool):
+        raise SpecError([f"spec.enforce_capacity={_shown(enforced)}: must be true or false"])
+    meant = "auto" if enforced else "ideal"
+    rest = {name: value for name, value in values.items() if name != "enforce_capacity"}
+    if "residency" in values:
+        if values["residency"] != meant:
+            raise SpecError(["spec.enforce_capacity: is an old spelling of spec.residency: give one of them"])
+        return rest
+    warnings.warn(
+        f'spec.enforce_capacity={str(enforced).lower()}: is an old spelling, read as residency = "{meant}"',
+        FutureWarning,
+        stacklevel=3,
+    )
+    return {**rest, "residency": meant}
+
+
+def _dram(name: object) -> dict[str, Any]:
+    """Return the fields that a published DRAM sets."""
+    if name not in drams():
+        known = ", ".join(drams())
+        raise SpecError([f"spec.dram={_shown(name)}: must be one of {known}"])
+    # As their fields take them: TOML writes a whole number of GB/s or pJ without a point.
+    return {row.name: row.value for row in drams()[str(name)]}
+
+
+# Cached: every layer of every call asks, and reading a number's digits takes longer than counting a small layer.
+@cache
+def _decimal(value: float) -> Fraction:
+    """Return the decimal number that was written: floats may be a hair off, and a full bus then takes a cycle more."""
+    return Fraction(str(value))
 
 
 def reads(field: str) -> Reads:
@@ -285,10 +485,10 @@ def fields_of(stage: Stage, spec: AcceleratorSpec, without: Collection[Stage] = 
     without
         Stages that read nothing here: ``"inputs"`` where every layer's inputs were recorded.
     """
-    return _fields_of(stage, frozenset(without), spec.enforce_capacity)
+    return _fields_of(stage, frozenset(without), spec.residency == "auto")
 
 
-# Cached, since every look-up in a stage cache asks; of a spec only `enforce_capacity` decides the names.
+# Cached, since every look-up in a stage cache asks; of a spec only `residency` decides the names.
 @cache
 def _fields_of(stage: Stage, without: frozenset[Stage], enforced: bool) -> tuple[str, ...]:
     path, waiting = set[Stage](), [stage]
@@ -346,11 +546,7 @@ def load_spec(source: str | Path | AcceleratorSpec = "EIE_64PE", overrides: Iter
         if not equals or not key.strip():
             problems.append(f"--set {word}: must be key=value, as in n_pe=128")
             continue
-        try:
-            values[key.strip()] = tomllib.loads(f"value = {text}")["value"]
-        except ValueError:
-            # No TOML value: text, so that name=mine needs no quotes; a count's strict field refuses it by name.
-            values[key.strip()] = text
+        values[key.strip()] = word_value(text)
     try:
         spec = base.replace(**values)
     except SpecError as error:

@@ -37,16 +37,86 @@ def encode(codes, n_pe, index_bits, bias=None):
     return images
 
 
-def timing(images, active, inputs, n_pe, depth, has_bias, entries_per_row):
-    """Everything that CYCLES counts for one input, straight from the recurrences; (K, P) tables throughout."""
+def column_bursts(images, n_pe, burst, rate, entry_bytes=1, pointer_bytes=2):
+    """Bytes of every column, and cycles it takes on a bus of ``rate`` bytes a cycle."""
+    sizes, cycles = [], []
+    for j in range(len(images[0][2]) - 1):
+        size = n_pe * pointer_bytes
+        for _, _, pointers in images:
+            size += (pointers[j + 1] - pointers[j]) * entry_bytes
+        while size % burst:
+            size += 1
+        sizes.append(size)
+        cycles.append(max(1, -(-size // rate)))
+    return sizes, cycles
+
+
+def blocks(images, columns, half):
+    """The block of every column of a list: a new one where a PE would hold more than ``half`` entries of it."""
+    block_of, block, fill = {}, 0, [0] * len(images)
+    for j in columns:
+        more = [pointers[j + 1] - pointers[j] for _, _, pointers in images]
+        if any(have + new > half for have, new in zip(fill, more, strict=True)):
+            block, fill = block + 1, [0] * len(images)
+        fill = [have + new for have, new in zip(fill, more, strict=True)]
+        block_of[j] = block
+    return block_of
+
+
+class Bus:
+    """The columns of one input on their way.
+
+    ``active`` are those it reads, ``there`` those that need not come; with ``whole`` all come, with ``held`` no block
+    waits for another. ``sizes`` and ``cycles`` are those of `column_bursts`.
+    """
+
+    def __init__(self, images, active, *, half, latency, whole, sizes, cycles, there=(), held=False):
+        every = range(len(sizes)) if whole else active
+        self.come = [j for j in every if j not in there]
+        self.block_of = blocks(images, self.come, half)
+        self.latency, self.whole, self.held, self.cycles = latency, whole, held, cycles
+        self.busy = sum(cycles[j] for j in self.come)
+        self.bits = 8 * sum(sizes[j] for j in self.come)
+
+    def arrivals(self, asked, issued):
+        """Cycle in which each column has arrived, as far as it can be known; those that were there have 0.
+
+        ``asked`` says when the look-ahead scanner passed a column, ``issued`` when the last slot of one was issued.
+        """
+        arrived, at = {}, 0
+        for j in self.come:
+            block = self.block_of[j]
+            if self.whole and block == 0:
+                arrived[j] = 0
+                continue
+            if not self.whole and j not in asked:
+                break
+            request = 1 if self.whole else asked[j]
+            if block >= 2 and not self.held:
+                left = max((cycle for i, cycle in issued.items() if self.block_of[i] <= block - 2), default=0)
+                request = max(request, left + 1)
+            at = max(at, request + self.latency - 1) + self.cycles[j]
+            arrived[j] = at
+        return arrived
+
+
+def timing(images, active, inputs, n_pe, depth, has_bias, entries_per_row, stream=None):
+    """Everything that CYCLES counts for one input, straight from the recurrences; (K, P) tables throughout.
+
+    ``stream`` is None where weights are in place, or the keywords of `Bus`.
+    """
     n_rows = -(-inputs // n_pe) + has_bias
     ks = [(int(j), int(j) // n_pe, int(j) % n_pe) for j in np.flatnonzero(active)]
     if has_bias:
         ks.append((inputs, n_rows - 1, 0))
+    bus = Bus(images, [j for j, _, _ in ks], **stream) if stream else None
     if not ks:
         zero = np.zeros(n_pe, int)
         return {
-            "cycles": 1 + n_rows,
+            "cycles": max(1 + n_rows, bus.busy, *bus.arrivals({}, {}).values()) if bus else 1 + n_rows,
+            "bus": bus.busy if bus else 0,
+            "dram_bits": bus.bits if bus else 0,
+            "load": zero,
             "stall": 0,
             "dead": n_rows,
             "reads": 0,
@@ -59,6 +129,7 @@ def timing(images, active, inputs, n_pe, depth, has_bias, entries_per_row):
     K = len(ks)
     n = np.array([[images[p][2][j + 1] - images[p][2][j] for p in range(n_pe)] for j, _, _ in ks])
     W, r, stall, dead = np.zeros(K, int), np.zeros((K, n_pe), int), 0, 0
+    load, asked, issued = np.zeros(n_pe, int), {}, {}
     for k, (_, g, _) in enumerate(ks):
         if k == 0:
             d = g
@@ -72,14 +143,24 @@ def timing(images, active, inputs, n_pe, depth, has_bias, entries_per_row):
         if k >= depth - 1:
             W[k] = max(first, r[k - (depth - 1)].max() + 1)
         stall += W[k] - first
+        there = 0
+        if bus:
+            asked[ks[k][0]] = 2 + dead + k
+            there = bus.arrivals(asked, issued).get(ks[k][0], 0)
         for p in range(n_pe):
             r[k, p] = W[k] + 1
             if k:
                 r[k, p] = max(r[k, p], r[k - 1, p] + max(1, n[k - 1, p]))
+            load[p] += max(0, there + 1 - r[k, p])
+            r[k, p] = max(r[k, p], there + 1)
+        if bus and ks[k][0] in bus.block_of:
+            issued[ks[k][0]] = (r[k] + np.maximum(1, n[k]) - 1).max()
     _, g, lane = ks[-1]
     tail = n_rows - g - (lane == n_pe - 1)
     free = r[-1] + np.maximum(1, n[-1])
     cycles = max(W[-1] + tail, (free + 5).max())
+    if bus:
+        cycles = max(cycles, bus.busy, *bus.arrivals(asked, issued).values())
     reads = padding = 0
     for p in range(n_pe):
         held = None
@@ -92,6 +173,9 @@ def timing(images, active, inputs, n_pe, depth, has_bias, entries_per_row):
     issue, empty = n.sum(0), (n == 0).sum(0)
     return {
         "cycles": int(cycles),
+        "bus": bus.busy if bus else 0,
+        "dram_bits": bus.bits if bus else 0,
+        "load": load,
         "stall": int(stall),
         "dead": int(dead + tail),
         "reads": int(reads),
@@ -99,7 +183,7 @@ def timing(images, active, inputs, n_pe, depth, has_bias, entries_per_row):
         "padding": int(padding),
         "issue": issue,
         "empty": empty,
-        "starved": free - issue - empty,
+        "starved": free - issue - empty - load,
     }
 
 
@@ -119,8 +203,11 @@ def assert_timing(activity, sample, expected):
         assert activity.per_pe[ours][sample].tolist() == expected[name].tolist(), name
 
 
-def fixed_point_layer(weights, bias, values, frac_w, frac_a, frac_out, bits):
-    """Pure Python integers: saturating 16-bit (or ``bits``) sums in ascending column order, bias last."""
+def fixed_point_layer(weights, bias, values, frac_w, frac_a, frac_out, bits, start=None):
+    """Pure Python integers: saturating 16-bit (or ``bits``) sums in ascending column order, bias column last.
+
+    ``start``: what the accumulators begin with, in their own format; zero otherwise.
+    """
     low, high, shift = -(1 << bits - 1), (1 << bits - 1) - 1, frac_w + frac_a - frac_out
 
     def quantise(x, frac):
@@ -129,7 +216,7 @@ def fixed_point_layer(weights, bias, values, frac_w, frac_a, frac_out, bits):
 
     outputs, clipped = [], 0
     for i in range(weights.shape[0]):
-        total = 0
+        total = 0 if start is None else quantise(start[i], frac_out)
         terms = [(weights[i, j], values[j]) for j in range(weights.shape[1])]
         if bias is not None:
             terms.append((bias[i], None))

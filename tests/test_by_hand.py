@@ -64,6 +64,8 @@ def test_dense():
         energy_nj=1850 / 800 * 12 * 9.157,
         utilisation=60 * 36 * 10 / (1850 * 12),
         bytes_moved=(2160 * 10 + 108 * 10 + 60 * 10) * 12 / 8,
+        dram_bytes=0,
+        weights="on chip",
         shape=(60, 108, 10),
     )
     # 40 rows over 12 PEs: 4 x 25 columns x 6 steps.
@@ -75,13 +77,49 @@ def test_dense():
         energy_nj=600 / 800 * 12 * 9.157,
         utilisation=1000 * 6 / (600 * 12),
         bytes_moved=(1000 * 6 + 25 * 6 + 40 * 6) * 12 / 8,
+        dram_bytes=0,
+        weights="on chip",
         shape=(40, 25, 6),
     )
     machine = baseline.machine
     assert (machine.name, machine.how, machine.clock_mhz, machine.node_nm) == ("dense:12", "modelled", 800, 45)
     assert (machine.batch, machine.dram, machine.area_mm2, machine.power_w) == (1, False, None, None)
+    assert (machine.memory, machine.weight_bits) == ("same DRAM", 12)
     assert baseline.latency_us == pytest.approx(2450 / 800)
     assert baseline.energy_nj == pytest.approx(2450 / 800 * 12 * 9.157)
+
+
+def test_dense_weights_that_do_not_fit_come_from_dram():
+    """12 PEs with 1 + 1 KiB hold 196,608 bits, 9,830 of them as a buffer of 0.1 KiB a PE: one of two layers stays.
+
+    GROUPED has 2,160 weights and 60 biases of 12 bits, 26,640: 53 bursts of 512 bits. WIDE, 1,500 outputs x 10 inputs,
+    180,000 bits: 352 bursts, 180,224 bits, at 64 bits a cycle 2,816 cycles; it computes 125 x 10 = 1,250. It saves
+    1,566 cycles on 180,224 bits by staying, GROUPED nothing (424 cycles against 1,850); and it fits.
+    """
+    spec = SPEC.replace(spmat_kib=1, ptr_kib=1, stream_kib=0.1)
+    wide = LayerWork(name="wide", outputs=1500, inputs=10, kept_weights=15_000)
+    moved = replace(GROUPED, map_dram_bits=1024, map_bus_cycles=2000)
+    baseline = dense.run(Workload("both", (moved, wide)), spec)
+    grouped, kept = baseline.layers
+    assert (kept.cycles, kept.dram_bytes, kept.weights) == (1250, 0, "on chip")
+    # Its maps keep the bus busy for 2,000 cycles, its weights for 53 x 8: longer than the 1,850 of computing.
+    assert (grouped.cycles, grouped.dram_bytes, grouped.weights) == (2424, (53 * 512 + 1024) / 8, "streamed")
+    assert grouped.energy_nj == pytest.approx(2424 / 800 * 12 * 9.157 + (53 * 512 + 1024) * 20e-3)
+    assert baseline.machine.dram is True
+    assert baseline.notes == ("its 12-bit weights 1 of 2 layers streamed, same SRAMs and DRAM",)
+    # Four samples share a load: neither would wait for weights, so the first stays, and its maps set its pace.
+    four = dense.run(Workload("both", (moved, wide), batch=4), spec)
+    assert four.machine.batch == 4
+    assert [(layer.cycles, layer.dram_bytes) for layer in four.layers] == [(2000, 128), (1250, 180224 / 4 / 8)]
+    ideal = dense.run(Workload("both", (moved, wide)), spec.replace(residency="ideal"))
+    assert [(layer.cycles, layer.dram_bytes, layer.weights) for layer in ideal.layers] == [
+        (1850, 0, "not paid"),
+        (1250, 0, "not paid"),
+    ]
+    assert (ideal.machine.memory, ideal.machine.dram, ideal.notes) == ("not paid", False, ())
+    # Layers that are no network have the chip to themselves.
+    alone = dense.run(Workload("both", (moved, wide), alternatives=True), spec)
+    assert [layer.weights for layer in alone.layers] == ["on chip", "on chip"]
 
 
 @pytest.mark.parametrize("changes", [{"clock_mhz": 500}, {"node_nm": 28}, {"node_nm": 32, "clock_mhz": 1000}])
@@ -159,6 +197,8 @@ def test_systolic(array, flow, cycles, stall, first, last, words, mapping, compu
         clock_mhz=500.0,
         batch=2,
         dram=stall > 0,
+        memory="own DRAM",
+        weight_bits=16,
     )
     assert baseline.notes == (
         (f"grouped: operands exceed the SRAMs; {stall * 1.5:,.0f} cycles of waiting by bandwidth",) if stall else ()
@@ -236,13 +276,15 @@ def test_tensor_core_bound_by_arithmetic():
     )
     holds(
         baseline.machine,
-        name="A100 (40 GB) 2:4",
-        how="modelled",
+        name="A100 (40 GB) 2:4 (bound)",
+        how="bound",
         source=baseline.machine.source,
         clock_mhz=1410,
         node_nm=7,
         batch=3,
         dram=True,
+        memory="own DRAM",
+        weight_bits=16,
         area_mm2=826,
         power_w=400,
     )
@@ -306,7 +348,7 @@ def test_tensor_core_as_it_is():
             shape=(24, 40, 1),
             sparse=sparse,
         )
-    assert (baseline.machine.name, baseline.machine.batch) == ("A100 (40 GB) tensor cores", 2)
+    assert (baseline.machine.name, baseline.machine.batch) == ("A100 (40 GB) tensor cores (bound)", 2)
     assert baseline.notes == ("kept has 2:4 weights and the higher rate",)
     (alone,) = tensor_core.run_as_is(Workload("w", layers[1:]), tensor_core.TensorCore()).notes
     assert alone == "no layer has 2:4 weights and the higher rate"
@@ -348,13 +390,15 @@ def test_roofline(machine, peak, bandwidth, power, clock, node, area, storage):
     assert baseline.layers[1].shape == (40, 25, 6)
     holds(
         baseline.machine,
-        name=f"{dict(zip(KEYS, NAMES, strict=True))[machine]} roofline {storage} b4",
-        how="modelled",
+        name=f"{dict(zip(KEYS, NAMES, strict=True))[machine]} roofline {storage} b4 (bound)",
+        how="bound",
         source=baseline.machine.source,
         clock_mhz=clock,
         node_nm=node,
         batch=4,
         dram=True,
+        memory="own DRAM",
+        weight_bits=32,
         area_mm2=area,
         power_w=power,
     )
@@ -417,6 +461,8 @@ def test_measured(steady_clock, storage, times, stored):
         source=baseline.machine.source,
         batch=4,
         dram=True,
+        memory="own DRAM",
+        weight_bits=32,
     )
 
 
@@ -445,6 +491,7 @@ def test_published():
         node_nm=28,
         batch=64,
         dram=True,
+        memory="own DRAM",
         power_w=5.1,
     )
     holds(
@@ -456,6 +503,7 @@ def test_published():
         node_nm=45,
         batch=1,
         dram=False,
+        memory="not paid",
         area_mm2=40.8,
         power_w=0.59,
     )
@@ -489,6 +537,7 @@ def test_scalesim(root):
         source=str(root / "tests/fixtures/scalesim/COMPUTE_REPORT.csv"),
         clock_mhz=400.0,
         dram=False,
+        memory="own DRAM",
     )
     assert baseline.notes == ()
     assert scalesim.CLOCK_MHZ == 800
@@ -538,6 +587,7 @@ def test_our_own_result_as_a_machine(tmp_path):
         cycles=16,
         energy_nj=result.energy().total_nj,
         utilisation=24 / (3 * 16),
+        dram_bytes=0,
         shape=(6, 4, 1),
     )
     # Three PEs of 638,024 um2 and one LNZD unit of 189.
@@ -550,6 +600,8 @@ def test_our_own_result_as_a_machine(tmp_path):
         node_nm=45,
         batch=1,
         dram=False,
+        memory="same DRAM",
+        weight_bits=4,
         area_mm2=(3 * (758 + 121849 + 469412 + 3110 + 18934 + 23961) + 189) * 1e-6,
     )
 
@@ -563,6 +615,8 @@ def test_no_field_of_a_cost_or_a_machine_is_left_out():
         "energy_nj",
         "utilisation",
         "bytes_moved",
+        "dram_bytes",
+        "weights",
         "shape",
         "details",
     ]
@@ -574,6 +628,8 @@ def test_no_field_of_a_cost_or_a_machine_is_left_out():
         "node_nm",
         "batch",
         "dram",
+        "memory",
+        "weight_bits",
         "area_mm2",
         "power_w",
     ]
@@ -649,11 +705,19 @@ ACTIONS = {"act_queue": 112640, "ptr_read": 112640, "spmat_read": 100900, "arith
     [("itrs-lop", 7.5607 / 6.7033, 1.8618 / 1.8461), ("itrs-lstp", None, None)],
 )
 def test_prices(root, cell, spmat, ptr):
+    row, small, large = (cacti(root, 32, cell, *memory)[0] for memory in ((128, 64), (2, 16), (8, 16)))
     if spmat is None:
         spmat = cacti(root, 32, cell, 64, 128)[0] / cacti(root, 32, cell, 128, 64)[0]
         ptr = cacti(root, 32, cell, 8, 32)[0] / cacti(root, 32, cell, 16, 16)[0]
     prices = prices_pj(OTHER, cell)
+    assert prices_pj(OTHER.replace(residency="ideal"), cell)["act_rw"] == pytest.approx(
+        1.122 * 64 * 9.9075e3 * 0.6706 / 453748
+    )
     expected = {unit: MW[unit] * 64 * 9.9075e3 * 0.6706 / ACTIONS[unit] for unit in MW}
+    # A row of the activation SRAM, 8 KiB x 16 bits, by the sparse matrix's; 5,096 rows of 2 KiB x 16 bits belong to the
+    # printed power of act_rw.
+    expected["act_sram"] = expected["spmat_read"] * large / row
+    expected["act_rw"] -= expected["spmat_read"] * small / row * 5096 / 453748
     expected["spmat_read"] *= spmat
     expected["ptr_read"] *= ptr
     # One broadcast at 21 units costs 0.023 * 21 * 9.9075e3 / 1760 pJ; here 35 of them look on.
@@ -744,21 +808,21 @@ def test_sizes_and_widths_between_four_rows_of_cacti():
 
 
 def test_energy_of_a_run_by_both_methods():
-    """Half of 100 x 300 on 5 PEs of 2 KiB, reloaded a sample: counts x prices, time x powers, bits x 20 pJ."""
+    """Half of 100 x 300 on 5 PEs of 2 KiB, streamed: counts x prices, time x powers, bits x 20 pJ."""
     spec = eie.EIE_64PE.replace(
-        n_pe=5, clock_mhz=500.0, node_nm=32, enforce_capacity=True, spmat_kib=2, ptr_kib=16, io_bits=24
+        n_pe=5, clock_mhz=500.0, node_nm=32, spmat_kib=2, stream_kib=1, ptr_kib=16, stream="layer", dram_burst_bytes=4
     )
     rng = np.random.default_rng(0)
     layer = eie.Layer.from_weights("a", (rng.random((100, 300)) < 0.5) * 1.0)
     result = eie.simulate(eie.compile(layer, spec), (rng.random((3, 300)) < 0.4).astype(np.float32))
     row = result.layers[0]
     activity = row.activity
-    # Entries of 8 bits, pointers of 16: one a column and PE, and one more in each pass.
-    bits = row.encoded.entries * 8 + (300 + len(row.encoded.passes)) * 5 * 16
-    assert len(row.encoded.passes) == 2
-    assert activity.reload_bits == bits
-    assert activity.reload_cycles == math.ceil(bits / 24)
-    assert activity.total_cycles.tolist() == (activity.cycles + math.ceil(bits / 24)).tolist()
+    # Every column: entries of 8 bits, a pointer of 16 bits a PE, in whole bursts of 32.
+    (image,) = row.encoded.passes
+    columns = np.diff(image.pointers, axis=0).sum(axis=1)
+    bits = sum(math.ceil((int(entries) * 8 + 5 * 16) / 32) * 32 for entries in columns)
+    assert activity.counts["dram_bits"].tolist() == [bits] * 3
+    assert activity.total_cycles.tolist() == activity.cycles.tolist()
     counts = {name: float(np.mean(values)) for name, values in activity.counts.items()}
     assert counts["broadcasts"] == np.mean(activity.active_inputs)
     assert counts["ptr_reads"] == pytest.approx(5 * counts["broadcasts"])
@@ -792,9 +856,12 @@ def test_calibration_is_the_cycle_contracts_fc8():
     assert counts == [1760, 1760 * 64, 100900, 453748]
     # The public layer's energy by actions is then Table II's power for its time, unit by unit.
     prices = prices_pj(eie.EIE_64PE)
+    # 4,096 activations come out of the activation SRAMs and 1,000 go in: they are part of act_rw.
+    assert table["calibration.act_sram"] == 4096 + 1000
+    maps = {"act_rw": prices["act_sram"] * 5096e-3}
     for unit, actions in {**ACTIONS, "lnzd": 1760}.items():
         milliwatts = 0.023 * 21 if unit == "lnzd" else MW[unit] * 64
-        assert prices[unit] * actions * 1e-3 == pytest.approx(milliwatts * 7926 / 800)
+        assert prices[unit] * actions * 1e-3 + maps.get(unit, 0) == pytest.approx(milliwatts * 7926 / 800)
 
 
 def test_notes_on_slow_and_unknown_memories():

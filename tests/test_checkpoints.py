@@ -246,6 +246,14 @@ def test_a_toml_model_says_it_itself(cli):
     assert 'a .toml model names each layer\'s arrays, and order = "in,out" says how they are stored' in err
 
 
+def test_a_trace_is_recorded_of_the_model_as_it_was_read(cli, tmp_path):
+    saved(tmp_path, {"fc.weight": normal(6, 4), "pe": normal(5, 4)}, "m.npz")
+    np.save(tmp_path / "x.npy", np.ones((2, 6), np.float32))
+    code, _, err = cli("trace", "record", "m.npz", "x.npy", "-o", "t.npz", "--transpose", "fc")
+    assert code == 0, err
+    assert eie.Trace.load(tmp_path / "t.npz").layers["fc"].bits.shape == (2, 1)
+
+
 # -- the MIT lab's VGG ------------------------------------------------------------------------------------------------
 
 # Channels of its eight convolutions, pools between.

@@ -44,7 +44,8 @@ def test_the_projected_machine():
 
 def test_prices_from_the_calibrating_run():
     prices = prices_pj(eie.EIE_64PE)
-    assert set(prices) == set(UNITS) - {"dram"}
+    assert set(prices) == set(UNITS) - {"dram"} | {"act_sram"}
+    assert set(prices_pj(eie.EIE_64PE.replace(residency="ideal"))) == set(UNITS) - {"dram"}
     assert prices["spmat_read"] == pytest.approx(31.1, abs=0.05)
     assert sram(kib=128, width_bits=64, node_nm=45, cell="itrs-lstp").read_pj == pytest.approx(
         32.3, abs=0.05

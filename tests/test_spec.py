@@ -4,6 +4,9 @@ import pytest
 from freeze import with_table
 
 import eie
+from eie.energy.tables import published_table
+from eie.formats.dram import drams
+from eie.formats.sourced import HOW
 from eie.spec import reads
 
 
@@ -17,10 +20,50 @@ def test_defaults_are_the_64_pe_machine():
     spec = eie.EIE_64PE
     assert (spec.n_pe, spec.clock_mhz, spec.act_queue_depth, spec.index_bits, spec.weight_bits) == (64, 800, 8, 4, 4)
     assert (spec.entries_per_row, spec.pointer_capacity, spec.activation_capacity) == (8, 16384, 1024)
-    assert spec.entry_capacity == 65535  # the SRAM holds 131,072, but a 16-bit pointer does not reach them
+    # The SRAM holds more than a 16-bit pointer reaches; each layer has a base register of its own.
+    assert (spec.entry_capacity, spec.pointer_reach) == (131072, 65535)
     assert spec.lnzd_units == 21
     assert eie.EIE_256PE.lnzd_units == 85
     assert spec.us(7926) == pytest.approx(9.9075)
+
+
+def test_dram_does_not_follow_the_clock():
+    spec = eie.EIE_64PE
+    assert (spec.dram_bytes_per_cycle, spec.dram_latency_cycles) == (8, 41)  # 6.4 GB/s at 800 MHz; 40.8 cycles
+    slow = spec.replace(clock_mhz=400)
+    assert (slow.dram_bytes_per_cycle, slow.dram_latency_cycles) == (16, 21)
+    # exact where floats are not: 0.3 / 0.1 is 2.9999999999999996
+    assert spec.replace(dram_gb_per_s=0.3, clock_mhz=100.0).dram_bytes_per_cycle == 3
+    assert spec.replace(dram_latency_ns=0).dram_latency_cycles == 0
+
+
+def test_published_drams():
+    for name, rows in drams().items():
+        assert [row.name for row in rows] == [
+            "dram_gb_per_s", "dram_latency_ns", "dram_burst_bytes", "dram_pj_per_bit"
+        ], name  # fmt: skip
+        assert all(row.how in HOW and row.source.strip() and row.place.strip() and row.unit for row in rows), name
+        spec = eie.EIE_64PE.replace(dram=name)
+        assert [getattr(spec, row.name) for row in rows] == [row.value for row in rows]
+    assert eie.EIE_64PE.replace(dram="lpddr2") == eie.EIE_64PE
+    assert eie.EIE_64PE.dram_pj_per_bit == published_table()["dram.read"]
+
+
+def test_a_dram_by_name(tmp_path):
+    spec = eie.load_spec("EIE_64PE", ["dram=hbm2", "dram_gb_per_s=128"])
+    assert (spec.dram_gb_per_s, spec.dram_burst_bytes, spec.dram_pj_per_bit) == (128, 32, 3.97)
+    file = tmp_path / "fast.toml"
+    file.write_text('dram = "lpddr5x"\n')
+    assert eie.load_spec(file).dram_pj_per_bit == 10
+    assert problems(lambda: eie.load_spec("EIE_64PE", ["dram=hbm9"])) == [
+        "spec.dram='hbm9': must be one of lpddr2, lpddr5, lpddr5x, hbm2, hbm2e, hbm3"
+    ]
+
+
+def test_half_a_stream_buffer_holds_whole_rows_and_is_part_of_the_sram():
+    assert eie.EIE_64PE.stream_half_entries == 4096
+    assert eie.EIE_64PE.replace(stream_kib=24 / 1024).stream_half_entries == 8  # 12 bytes: a row of 8
+    assert eie.EIE_64PE.replace(spmat_kib=1).stream_half_entries == 512
 
 
 @pytest.mark.parametrize(
@@ -31,6 +74,15 @@ def test_defaults_are_the_64_pe_machine():
         ({"n_pe": 64.0}, ["spec.n_pe=64.0: must be an integer"]),
         ({"n_pe": True}, ["spec.n_pe=True: must be an integer"]),
         ({"n_pe": "many"}, ["spec.n_pe='many': must be an integer"]),
+        ({"residency": "none"}, ["spec.residency='none': must be 'auto' or 'ideal'"]),
+        (
+            {"stream": "rows", "dram_gb_per_s": 0, "dram_burst_bytes": 0},
+            [
+                "spec.stream='rows': must be 'layer' or 'columns'",
+                "spec.dram_gb_per_s=0: must be > 0.0",
+                "spec.dram_burst_bytes=0: must be >= 1",
+            ],
+        ),
         ({"enforce_capacity": 1}, ["spec.enforce_capacity=1: must be true or false"]),
         ({"clock_mhz": float("nan")}, ["spec.clock_mhz=nan: must be finite"]),
         ({"n_pes": 8}, ["spec.n_pes=8: unknown key; did you mean n_pe?"]),
@@ -89,7 +141,11 @@ def test_the_page_is_what_the_fields_say(root):
     for name in eie.AcceleratorSpec.model_fields:
         assert page.count(f"| `{name}` |") == 1
         assert reads(name).costs
-    assert (
-        "| `act_queue_depth` | 8 | >= 2, <= 1048576 | ring slots per queue; one always stays free | `queues` |" in page
-    )
-    assert "| `ptr_bits` | 16 | >= 4, <= 32 | width of a column pointer | `activity`, (`encoded`) |" in page
+    assert "| ring slots per queue; one always stays free | `queues`, `streams` | queue registers" in page
+    assert "| `ptr_bits` | 16 | >= 4, <= 32 | width of a column pointer | `streams`, `activity`, `plan` |" in page
+    # Brackets: under one residency only.
+    assert "| entries of each activation register file | `plan`, (`encoded`) |" in page
+    for name, rows in drams().items():
+        figures = [f"{row.value:g}" + "*" * (row.how == "assumed") for row in rows]
+        label = f"`{name}` (default)" if name == "lpddr2" else f"`{name}`"
+        assert f"| {' | '.join([label, *figures])} |" in page

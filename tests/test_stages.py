@@ -14,35 +14,49 @@ from eie.simulator.stages import How, Stages
 from eie.simulator.workload import Workload
 from eie.spec import AFTER, reads
 
-SPEC = eie.EIE_64PE.replace(n_pe=4, enforce_capacity=False)
+SPEC = eie.EIE_64PE.replace(n_pe=4, residency="ideal")
 # Another value of every field; a field without one fails the test below.
 OTHER = {
     "name": "other", "n_pe": 2, "clock_mhz": 500.0, "act_queue_depth": 3, "index_bits": 3, "weight_bits": 3,
     "spmat_row_bits": 128, "spmat_kib": 64, "ptr_kib": 16, "ptr_bits": 12, "act_kib": 4, "act_registers": 32,
-    "data_bits": 12, "node_nm": 28, "io_bits": 32, "enforce_capacity": True,
+    "data_bits": 12, "node_nm": 28, "io_bits": 32, "residency": "auto", "stream": "layer",
+    "stream_kib": 4.0, "dram_gb_per_s": 12.8, "dram_latency_ns": 100.0, "dram_burst_bytes": 32, "dram_pj_per_bit": 4.0,
+    "act_batches": "paper", "act_row_bits": 32,
 }  # fmt: skip
 # What each field redoes, written out by hand: the stages behind a field's own are those that read its value's value.
-ALL = {"shared", "encoded", "inputs", "slices", "tallies", "queues", "activity"}
+ALL = {"shared", "encoded", "demand", "plan", "inputs", "slices", "tallies", "queues", "activity"}
 STORED = ALL - {"shared", "inputs"}
+# Of networks, and not of layers.
+ONCE = ("inputs", "plan")
 REDOES = {
     "name": set(),
     "n_pe": STORED,
-    "clock_mhz": set(),
+    # The plan alone: where it comes out the same, nothing has to be counted anew.
+    "clock_mhz": {"plan"},
     "act_queue_depth": {"queues", "activity"},
     "index_bits": STORED,
     "weight_bits": ALL,
-    "spmat_row_bits": {"tallies", "activity"},
-    "spmat_kib": set(),
-    "ptr_kib": set(),
-    "ptr_bits": {"activity"},
-    "act_kib": set(),
-    "act_registers": set(),
-    "data_bits": ALL - {"shared", "encoded"},
+    "spmat_row_bits": {"plan", "tallies", "activity"},
+    "spmat_kib": {"plan"},
+    "ptr_kib": {"plan"},
+    "ptr_bits": {"plan", "activity"},
+    "act_kib": {"plan"},
+    "act_registers": {"plan"},
+    "data_bits": ALL - {"shared", "encoded", "demand"},
     "node_nm": set(),
     "io_bits": {"activity"},
-    "enforce_capacity": STORED,
+    "residency": STORED,
+    "stream": set(),
+    "stream_kib": {"plan"},
+    "dram_gb_per_s": {"plan"},
+    "dram_latency_ns": set(),
+    "dram_burst_bytes": {"plan"},
+    "dram_pj_per_bit": set(),
+    "act_batches": {"activity"},
+    "act_row_bits": {"plan", "activity"},
 }
-SIZES = ("spmat_row_bits", "spmat_kib", "ptr_kib", "ptr_bits", "act_kib", "act_registers", "data_bits")
+# By which layers are cut where residency is not ideal.
+SIZES = ("act_registers",)
 
 
 class Watched(Cache):
@@ -83,28 +97,28 @@ def redone(workload, spec, other):
     stages = Stages(workload, cache)
     for layer in range(2):
         stages.activity(layer, spec)
-    assert cache.made == Counter(dict.fromkeys(ALL, 2) | {"inputs": 0 if workload.given.layers else 1})
+    assert cache.made == Counter(dict.fromkeys(ALL, 2) | {"inputs": 0 if workload.given.layers else 1, "plan": 1})
     cache.made.clear()
     for layer in range(2):
         stages.activity(layer, other)
-    assert all(count == (1 if stage == "inputs" else 2) for stage, count in cache.made.items())
+    assert all(count == (1 if stage in ONCE else 2) for stage, count in cache.made.items())
     return set(cache.made)
 
 
 def test_every_field_is_written_out():
     assert set(OTHER) == set(REDOES) == set(eie.AcceleratorSpec.model_fields)
-    assert set(AFTER) == ALL
+    assert set(AFTER) == ALL | {"streams"}
 
 
 @pytest.mark.parametrize("field", OTHER)
 def test_a_field_redoes_its_stages_and_no_others(network, batch, field):
     workload, other = Workload.of(network, batch), SPEC.replace(**{field: OTHER[field]})
     assert redone(workload, SPEC, other) == REDOES[field]
-    # Where capacity is enforced, a size decides how layers are split: the images, and all that is made of them.
-    enforced = SPEC.replace(enforce_capacity=True)
-    if field != "enforce_capacity":
+    # Where residency is not ideal, a size decides how layers are cut: the images, and all that is made of them.
+    auto = SPEC.replace(residency="auto")
+    if field != "residency":
         expected = REDOES[field] | (STORED if field in SIZES else set())
-        assert redone(workload, enforced, enforced.replace(**{field: OTHER[field]})) == expected
+        assert redone(workload, auto, auto.replace(**{field: OTHER[field]})) == expected
 
 
 @pytest.mark.parametrize("field", OTHER)
@@ -113,7 +127,7 @@ def test_recorded_inputs_do_not_depend_on_the_machine(network, batch, field):
         layers={"a": eie.LayerTrace.from_dense(batch), "b": eie.LayerTrace.from_dense(np.eye(3, 20) + 1)}
     )
     other = SPEC.replace(**{field: OTHER[field]})
-    expected = set() if field == "data_bits" else REDOES[field] - {"inputs"}
+    expected = {"plan"} if field == "data_bits" else REDOES[field] - {"inputs"}
     assert redone(Workload.of(network, recorded), SPEC, other) == expected
 
 
@@ -121,7 +135,7 @@ def test_recorded_inputs_do_not_depend_on_the_machine(network, batch, field):
 def test_what_is_shared_is_right(network, batch, field):
     """A point that reuses stages has the numbers of one that was simulated alone: no field is forgotten."""
     stages = Stages(Workload.of(network, batch), Cache())
-    for spec in (SPEC, SPEC.replace(enforce_capacity=True)):
+    for spec in (SPEC, SPEC.replace(residency="auto")):
         for changed in (spec, spec.replace(**{field: OTHER[field]})):
             alone = eie.simulate(network, batch, spec=changed)
             for place, layer in enumerate(alone.layers):
@@ -133,12 +147,12 @@ def test_what_is_shared_is_right(network, batch, field):
 
 def test_a_program_holds_for_every_machine_that_stores_it_alike(network):
     """`Program.on` and the cache go by the same fields."""
-    for spec in (SPEC, SPEC.replace(enforce_capacity=True)):
+    for spec in (SPEC, SPEC.replace(residency="auto")):
         program = eie.compile(network, spec)
         for field, other_value in OTHER.items():
-            value = not spec.enforce_capacity if field == "enforce_capacity" else other_value
+            value = "ideal" if field == "residency" and spec.residency == "auto" else other_value
             other = spec.replace(**{field: value})
-            sizes = spec.enforce_capacity and field in SIZES
+            sizes = spec.residency == "auto" and field in SIZES
             if "encoded" in REDOES[field] or sizes:
                 with pytest.raises(ProgramError, match=f"compiled for another {field}: compile it again"):
                     program.on(other)
@@ -233,6 +247,21 @@ class TestCache:
             cache.get(key, lambda: np.zeros(10))
         assert cache.get("price", lambda: 0.0) == 1.5
         assert cache.get(0, lambda: "made again") == "made again"
+
+    def test_counts_outlive_the_encodings_they_were_made_from(self):
+        cache = Cache(budget_bytes=1 << 20)
+        cache.get("counts", lambda: np.zeros(25))
+        for key in range(3):
+            cache.get(key, lambda: np.zeros(1 << 16))
+        assert isinstance(cache.get("counts", lambda: "made again"), np.ndarray)
+        assert cache.get(0, lambda: "made again") == "made again"
+
+    def test_small_values_go_too_where_there_is_nothing_else(self):
+        cache = Cache(budget_bytes=1 << 20)
+        for key in range((1 << 20) // 200 + 1):
+            cache.get(key, lambda: np.zeros(25))
+        assert cache.get(0, lambda: "made again") == "made again"
+        assert isinstance(cache.get(5, lambda: "made again"), np.ndarray)
 
 
 def test_every_field_says_what_it_costs():

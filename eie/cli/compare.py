@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from eie.cli.options import OF_MODELS, how_to_read, model_options, spec_options
+from eie.cli.options import OF_MODELS, how_to_read, layout_option, model_options, spec_options
 from eie.cli.outputs import check_files, deliver, output_options
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 @spec_options
 @model_options
 @click.option("--trace", "trace_file", metavar="FILE", help="For a model: its activations (.npz, .npy).")
+@layout_option
 @click.option("--samples", type=click.IntRange(1), help="For a model: use the first samples of the trace only.")
 @click.option("--threads", type=click.IntRange(1), help="For a model: worker threads [default: all cores].")
 @output_options
@@ -37,9 +38,9 @@ def compare(**options: Any) -> None:
     \b
     dense                       EIE's own PEs without compression
     systolic:32x32:ws           systolic array; ws, os or is; @MHZ sets its clock
-    nm:2:4                      A100 tensor cores, as if 2 of 4 weights were kept
+    nm:2:4                      bound of A100 tensor cores, as if 2 of 4 weights were kept
     tensor-core                 the same, 2:4 where a layer's weights are so, dense elsewhere
-    roofline:titan-x:csr        i7-5930k, titan-x or tegra-k1; dense or csr
+    roofline:titan-x:csr        bound of i7-5930k, titan-x or tegra-k1; dense or csr
     measured:csr                this computer; dense, csr, csc or onnx:FILE
     published:cpu_dense_b1      a row of the paper's Table IV
     COMPUTE_REPORT.csv          a report of SCALE-Sim, ours, or any CSV with --map
@@ -70,14 +71,22 @@ def _result(options: dict[str, Any]) -> tuple[Any, Network | None]:
     name = options["result"]
     if name.endswith(".json"):
         # Refused, not ignored: they would seem to have had an effect.
-        if any(options[key] for key in ("spec_name", "overrides", "trace_file", "samples", "threads", *OF_MODELS)):
+        if any(
+            options[key] for key in ("spec_name", "overrides", "trace_file", "layout", "samples", "threads", *OF_MODELS)
+        ):
             raise EieError(
                 f"{name}: is simulated already; --spec, --set, --trace, --samples and the like apply to models"
             )
         # Without the network, machines that need its weights say so themselves.
         return read_result(name), None
     network = load(name, **how_to_read(options))
-    inputs = read_inputs(file=options["trace_file"], samples=options["samples"], network=network, own=network.trace)
+    inputs = read_inputs(
+        file=options["trace_file"],
+        samples=options["samples"],
+        network=network,
+        own=network.trace,
+        layout=options["layout"],
+    )
     spec = load_spec(options["spec_name"] or "EIE_64PE", options["overrides"])
     return simulate(compile_network(network, spec), inputs, threads=options["threads"]), network
 

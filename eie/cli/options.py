@@ -87,10 +87,31 @@ def study_options(command: F) -> F:
     return spec_options(model_options(command))
 
 
+def layout_option(command: F) -> F:
+    """Add ``--layout``, for commands that take arrays of activations."""
+    return click.option(
+        "--layout",
+        type=click.Choice(["nchw", "nhwc"]),
+        help="Of an array of maps: where its channels are, if not where the network has them.",
+    )(command)
+
+
 def winograd_option(command: F) -> F:
     """Add ``--winograd``."""
     return click.option(
         "--winograd", is_flag=True, help="Run 3x3 convolutions of stride 1 by Winograd F(2x2, 3x3) instead of im2col."
+    )(command)
+
+
+def bias_option(command: F) -> F:
+    """Add ``--bias``."""
+    return click.option(
+        "--bias",
+        type=click.Choice(["auto", "column", "accumulator"]),
+        default="auto",
+        show_default=True,
+        help="Where float biases go: a column in the weights' levels, the accumulators, or the column where it holds "
+        "them as well as the weights.",
     )(command)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from eie.cli.options import spec_options
+from eie.cli.options import layout_option, spec_options
 from eie.cli.outputs import check_files, deliver, output_options
 
 if TYPE_CHECKING:
@@ -25,6 +25,14 @@ def run_options(command: F) -> F:
     for option in (
         click.option("--trace", "trace_file", metavar="FILE", help="Activations: a trace (.npz) or an array (.npy)."),
         click.option("--samples", type=click.IntRange(1), help="Use the first samples of the trace only."),
+        click.option(
+            "--batch",
+            type=click.IntRange(1),
+            default=1,
+            show_default=True,
+            metavar="B",
+            help="Samples that go through a layer before the next: what does not fit is loaded once for them.",
+        ),
         click.option(
             "--engine",
             type=click.Choice(["fast", "events"]),
@@ -50,7 +58,7 @@ def run_options(command: F) -> F:
         click.option("--threads", type=click.IntRange(1), help="Worker threads [default: all cores]."),
     ):
         command = option(command)
-    return output_options(command)
+    return layout_option(output_options(command))
 
 
 @click.command()
@@ -69,7 +77,13 @@ def simulate(program: str, **options: Any) -> None:
     # Over the program's own machine, so that --set changes one field of that and not of a default.
     if options["spec_name"] or options["overrides"]:
         compiled = compiled.on(load_spec(options["spec_name"] or compiled.spec, options["overrides"]))
-    inputs = read_inputs(file=options["trace_file"], samples=options["samples"], network=compiled, own=None)
+    inputs = read_inputs(
+        file=options["trace_file"],
+        samples=options["samples"],
+        network=compiled,
+        own=None,
+        layout=options["layout"],
+    )
     announce_compilation()
     with Progress(stderr()) as progress:
         result = simulated(program=compiled, inputs=inputs, progress=progress, options=options)
@@ -93,6 +107,7 @@ def simulated(program: Program, inputs: Inputs, progress: Progress, options: dic
     return simulate_program(
         program,
         inputs,
+        batch=options["batch"],
         engine=options["engine"],
         datapath=options["datapath"],
         threads=options["threads"],

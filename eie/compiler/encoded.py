@@ -6,14 +6,15 @@ simulator and the report.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from eie.compiler.encode import Encoding, encode
 from eie.compiler.lower import Block, blocks
-from eie.compiler.passes import fit_together, split
+from eie.compiler.passes import split
 from eie.compression.share import ShareReport
 from eie.model.geometry import Geometry
 from eie.model.matrix import frozen
@@ -42,7 +43,8 @@ class EncodedLayer(View):
     geometry
         What the matrix is the lowered form of.
     reloads
-        Whether the SRAMs do not hold all passes at once, so that each is loaded anew for every sample.
+        Whether it is of a program file of eie 0.1 that was cut into passes which the SRAMs do not hold at once: each is
+        loaded whole, anew for every sample, as it was there.
     """
 
     name: str
@@ -61,6 +63,22 @@ class EncodedLayer(View):
     def has_bias(self) -> bool:
         """Whether a bias column is stored."""
         return any(encoding.has_bias for encoding in self.passes)
+
+    @cached_property
+    def accumulator_bias(self) -> NDArray[np.float32] | None:
+        """float32 (outputs,): what the accumulators start from; None where all start from zero."""
+        if not self.bias_writes:
+            return None
+        starts = np.zeros(self.outputs, np.float32)
+        for encoding in self.passes:
+            if encoding.accumulator_bias is not None:
+                starts[encoding.row_start : encoding.row_stop] = encoding.accumulator_bias
+        return frozen(starts, np.float32)
+
+    @property
+    def bias_writes(self) -> int:
+        """Accumulators that one row of inputs starts from a bias."""
+        return sum(encoding.bias_writes for encoding in self.passes)
 
     @property
     def weight_density(self) -> float:
@@ -94,9 +112,12 @@ class EncodedLayer(View):
         return len(self.passes) if self.reloads else max(1, len(self.passes) // self.products_per_row)
 
     def image_bits(self, spec: AcceleratorSpec) -> int:
-        """Bits of all entries and pointers, over all PEs: what a reload has to bring in."""
+        """Bits of all entries, pointers and accumulators' biases, over all PEs: what a reload has to bring in."""
         return sum(
-            len(encoding.codes) * spec.entry_bits + encoding.pointers.size * spec.ptr_bits for encoding in self.passes
+            len(encoding.codes) * spec.entry_bits
+            + encoding.pointers.size * spec.ptr_bits
+            + encoding.bias_writes * spec.data_bits
+            for encoding in self.passes
         )
 
     def decode(self) -> NDArray[np.float32]:
@@ -147,19 +168,13 @@ def stored_row(layer: EncodedLayer, spec: AcceleratorSpec | None = None) -> dict
 
 
 def encode_layer(shared: Layer, report: ShareReport, spec: AcceleratorSpec) -> EncodedLayer:
-    """Encode a lowered and weight-shared layer for one machine; what sharing did to it is passed on.
-
-    Raises
-    ------
-    ProgramError
-        If ``spec.enforce_capacity`` and a single column does not fit a PE.
-    """
+    """Encode a lowered and weight-shared layer for one machine; what sharing did to it is passed on."""
     assert shared.codebook is not None
     codebook = np.zeros(1 << spec.weight_bits, np.float32)
     levels = min(len(shared.codebook), len(codebook))
     codebook[:levels] = shared.codebook[:levels]
     parts = blocks(shared)
-    passes = tuple(encoding for part in parts for encoding in _encode_block(shared.name, part, spec))
+    passes = tuple(encoding for part in parts for encoding in _encode_block(part, spec))
     return EncodedLayer(
         name=shared.name,
         outputs=shared.outputs,
@@ -171,16 +186,23 @@ def encode_layer(shared: Layer, report: ShareReport, spec: AcceleratorSpec) -> E
         passes=passes,
         shared=report,
         geometry=shared.geometry,
-        reloads=spec.enforce_capacity and not fit_together(passes, spec),
     )
 
 
-def _encode_block(name: str, block: Block, spec: AcceleratorSpec) -> tuple[Encoding, ...]:
+def _encode_block(block: Block, spec: AcceleratorSpec) -> tuple[Encoding, ...]:
     codes, has_bias = block.codes, block.bias_codes is not None
     if block.bias_codes is not None:
         codes = codes.append_column(block.bias_codes)
-    if spec.enforce_capacity:
-        passes = split(name, codes, spec, has_bias=has_bias)
+    # The paper's machine has accumulators for any layer: nothing is cut where residency is ideal.
+    if spec.residency == "auto":
+        passes = split(codes, spec, has_bias=has_bias)
     else:
         passes = (encode(codes, spec.n_pe, spec.index_bits, has_bias=has_bias),)
+    if block.bias is not None:
+        passes = tuple(_started(encoding, block.bias) for encoding in passes)
     return tuple(encoding.moved(block.row, block.column) for encoding in passes) if block.row else passes
+
+
+def _started(encoding: Encoding, bias: NDArray[np.float32]) -> Encoding:
+    """Let a group of rows start its accumulators from their bias."""
+    return replace(encoding, accumulator_bias=frozen(bias[encoding.row_start : encoding.row_stop], np.float32))

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -21,12 +21,17 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
+from eie.compiler.demand import Demand
 from eie.compiler.encode import Encoding
 from eie.compiler.encoded import STORED, EncodedLayer, encode_layer, stored_row
 from eie.compiler.header import LayerHeader, ProgramHeader, array_of, check_layer
 from eie.compiler.lower import Lowering, lower
+from eie.compiler.memory import plan_of, stated_by
 from eie.compiler.passes import Fit, fit
-from eie.compression.share import Initialisation, ShareReport, share
+from eie.compiler.places import MemoryPlan
+from eie.compression.bias import BiasPlace
+from eie.compression.cluster import Initialisation
+from eie.compression.share import ShareReport, share
 from eie.errors import EieError, ProgramError
 from eie.formats.files import Arrays, first_line, read_json
 from eie.formats.safetensors import read_safetensors, write_safetensors
@@ -35,7 +40,7 @@ from eie.model.geometry import describe as describe_geometry
 from eie.model.geometry import from_description as geometry_from
 from eie.model.graph import Graph
 from eie.model.matrix import frozen
-from eie.model.network import dataflow
+from eie.model.network import Layer, dataflow
 from eie.model.trace import Trace
 from eie.show.face import View
 from eie.show.sections import Column, Grid, Section
@@ -54,6 +59,10 @@ class Program(View):
     ----------
     sha256
         Of the model file it was compiled from, or None.
+    alternatives
+        Whether the layers are no network but alternatives, of which each has the chip to itself.
+    unmodelled
+        Layers of the model that are not among ``layers``, each in words.
     """
 
     name: str
@@ -65,6 +74,8 @@ class Program(View):
     trace: Trace | None = None
     graph: Graph | None = None
     sha256: str | None = None
+    alternatives: bool = False
+    unmodelled: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         names = [layer.name for layer in self.layers]
@@ -100,23 +111,71 @@ class Program(View):
             for layer in self.layers
         )
 
+    @property
+    def memory(self) -> MemoryPlan:
+        """What stays on the chip and what comes when, for the whole network, a sample at a time."""
+        return self.planned(1)
+
+    def planned(
+        self,
+        batch: int = 1,
+        shapes: Mapping[str, tuple[int, ...]] | None = None,
+        products: Mapping[str, int] | None = None,
+    ) -> MemoryPlan:
+        """Return the memory plan for ``batch`` samples to each load of a layer; made once.
+
+        Parameters
+        ----------
+        shapes, products
+            As `eie.compiler.memory.memory_plan` takes them: what a run knows of the sizes of maps.
+
+        Raises
+        ------
+        ProgramError
+            If a column of a layer that has to be streamed exceeds a half of the stream buffer.
+        """
+        key = batch, tuple((shapes or {}).items()), tuple((products or {}).items())
+        plan = self._plans.get(key)
+        if plan is None:
+            plan = self._plans[key] = plan_of(
+                self._demands,
+                self.spec,
+                batch,
+                self.dataflow,
+                alternatives=self.alternatives,
+                shapes=shapes,
+                products=products,
+            )
+        return plan
+
+    @cached_property
+    def _plans(self) -> dict[tuple[Hashable, ...], MemoryPlan]:
+        return {}
+
+    @cached_property
+    def _demands(self) -> list[Demand]:
+        return [Demand.of(layer) for layer in self.layers]
+
     def headline(self) -> str:
         """Say what was compiled for what; equal programs have equal content."""
         return f"{self.brief()}, content {self.content_hash[:16]}"
 
     def brief(self) -> str:
         """Say the same without a hash over every image."""
-        return f"{self.name} for {self.spec.name}: {self.spec.n_pe} PEs"
+        return f"{self.name} for {self.spec.name}: {self.spec.n_pe} PEs{self.spec.stated_residency}"
 
     def sections(self) -> tuple[Section, ...]:
-        """Return what the PEs store of each layer, and whether it fits; the reasons are under the table."""
-        reasons = tuple(f"{fit.layer} does not fit: {'; '.join(fit.problems)}." for fit in self.fit if not fit.fits)
+        """Return what the PEs store of each layer, and where the whole network is in their memories."""
+        # Of a layer alone: what the layers are together is the plan's to say.
+        reasons = tuple(
+            f"{fit.layer} alone does not fit: {'; '.join(fit.problems)}." for fit in self.fit if not fit.fits
+        )
         rows = tuple(
             {**stored_row(layer, self.spec), "fits": fit.fits} for layer, fit in zip(self.layers, self.fit, strict=True)
         )
-        grid = Grid(columns=(*STORED, Column("fits", "fits", "yes")), rows=rows, notes=reasons)
+        grid = Grid(columns=(*STORED, Column("fits", "fits alone", "yes")), rows=rows, notes=reasons)
         notes = tuple(f"{note}." for note in self.notes)
-        return (Section(name="layers", grids=(grid,), notes=notes),)
+        return (Section(name="layers", grids=(grid,), notes=notes), *self.memory.sections())
 
     @cached_property
     def content_hash(self) -> str:
@@ -184,6 +243,7 @@ def compile(
     *,
     init: Initialisation = "exact",
     lowering: Lowering = "im2col",
+    bias: BiasPlace = "auto",
 ) -> Program:
     """Compile pruned layers into per-PE images.
 
@@ -199,6 +259,11 @@ def compile(
     lowering
         How 3x3 convolutions of stride 1 run: ``"im2col"``, a product per output pixel, or ``"winograd"``, 16 smaller
         products per 2x2 output pixels on a denser matrix (docs/lowering.md). Others always run by im2col.
+    bias
+        Where float biases go: ``"column"``, one more column of the matrix, in the weights' levels and those they leave
+        free; ``"accumulator"``, the accumulators start from them in their own format; ``"auto"``, the column where it
+        holds them within the weights' own relative error, else the accumulators. Layers that are shared already keep
+        what they have.
 
     Returns
     -------
@@ -210,7 +275,7 @@ def compile(
     ModelError
         If shared weights have more levels than ``spec.weight_bits`` can name.
     ProgramError
-        If ``spec.enforce_capacity`` and a single column does not fit a PE.
+        If a layer has to be streamed and one of its columns exceeds half of the stream buffer.
 
     Examples
     --------
@@ -226,17 +291,39 @@ def compile(
     if not isinstance(spec, AcceleratorSpec):
         raise ProgramError(f"spec {spec!r}: must be an eie.AcceleratorSpec, as eie.EIE_64PE is")
     network = as_network(model)
+    spec = stated_by(network, spec)
     lowered = [lower(layer, lowering) for layer in network.layers]
-    return Program(
+    program = Program(
         name=network.name,
         spec=spec,
-        layers=tuple(encode_layer(*share(layer, spec.weight_bits, init), spec) for layer, _ in lowered),
+        layers=tuple(encode_layer(*share(layer, spec.weight_bits, init, bias=bias), spec) for layer, _ in lowered),
         sequential=network.sequential,
         source=network.source,
-        notes=(*network.notes, *(note for _, note in lowered if note)),
+        notes=(
+            *network.notes,
+            *(note for _, note in lowered if note),
+            *_kept_biases([layer for layer, _ in lowered], bias),
+        ),
         trace=network.trace,
         graph=network.graph,
         sha256=network.sha256,
+        alternatives=network.alternatives,
+        unmodelled=network.unmodelled,
+    )
+    # Here, so that a column that no buffer holds is refused before anything runs; kept with the program.
+    _ = program.memory
+    return program
+
+
+def _kept_biases(layers: Sequence[Layer], bias: BiasPlace) -> list[str]:
+    """Name the layers whose bias stays elsewhere than was asked, since they are shared already."""
+    if bias == "auto":
+        return []
+    shared = [layer for layer in layers if layer.codebook is not None]
+    where, part = ("accumulators", "bias") if bias == "column" else ("column", "bias_codes")
+    names = [layer.name for layer in shared if getattr(layer, part) is not None]
+    return (
+        [f"bias {bias}: {', '.join(names)} shared already, with the bias in the {where}, and kept so"] if names else []
     )
 
 
@@ -259,38 +346,51 @@ def _pack(program: Program) -> tuple[Arrays, dict[str, Any]]:
         for k, image in enumerate(layer.passes):
             for name in _PASS_ARRAYS:
                 arrays[f"{i}.{k}.{name}"] = getattr(image, name)
+            if image.accumulator_bias is not None:
+                arrays[f"{i}.{k}.accumulator_bias"] = image.accumulator_bias
         layers.append(
             {
                 **{name: getattr(layer, name) for name in _LAYER_FIELDS},
                 "geometry": describe_geometry(layer.geometry),
                 "shared": _shared_fields(layer.shared),
-                "passes": [{name: getattr(image, name) for name in _PASS_FIELDS} for image in layer.passes],
+                "passes": [_pass_fields(image) for image in layer.passes],
             }
         )
     description = {
         "schema": SCHEMA,
         "name": program.name,
-        "spec": program.spec.model_dump(),
+        "spec": program.spec.stated(),
         "source": program.source,
         "sequential": program.sequential,
         "notes": list(program.notes),
         "layers": layers,
         "graph": None if program.graph is None else program.graph.describe(),
     }
+    # Left out where they say nothing: so are the files of version 0.1.
     if program.sha256 is not None:
         description["sha256"] = program.sha256
+    if program.alternatives:
+        description["alternatives"] = True
+    if program.unmodelled:
+        description["unmodelled"] = list(program.unmodelled)
     if program.graph is not None:
         arrays |= {f"graph.{name}": array for name, array in program.graph.constants.items()}
     return arrays, description
 
 
+def _pass_fields(image: Encoding) -> dict[str, Any]:
+    fields = {name: getattr(image, name) for name in _PASS_FIELDS}
+    return fields if image.accumulator_bias is None else {**fields, "accumulator_bias": True}
+
+
 def _shared_fields(report: ShareReport) -> dict[str, Any]:
     # Left out where empty: so are the files of version 0.1, and their content hash must not change by loading.
-    return {name: value for name, value in asdict(report).items() if name != "tenths" or value}
+    later = ("tenths", "bias_relative_error")
+    return {name: value for name, value in asdict(report).items() if name not in later or value}
 
 
 def _unpack(arrays: Arrays, header: ProgramHeader) -> Program:
-    spec = AcceleratorSpec(**header.spec)
+    spec = AcceleratorSpec.of_file(header.spec)
     layers = tuple(
         _unpack_layer(arrays=arrays, prefix=f"{i}.", entry=entry, spec=spec) for i, entry in enumerate(header.layers)
     )
@@ -308,6 +408,8 @@ def _unpack(arrays: Arrays, header: ProgramHeader) -> Program:
         trace=None,
         graph=graph,
         sha256=header.sha256,
+        alternatives=header.alternatives,
+        unmodelled=tuple(header.unmodelled),
     )
 
 
@@ -323,7 +425,9 @@ def _unpack_layer(arrays: Arrays, prefix: str, entry: LayerHeader, spec: Acceler
     passes = []
     for k, described in enumerate(entry.passes):
         images: dict[str, Any] = {name: array(f"{k}.{name}", kind) for name, kind in _PASS_ARRAYS.items()}
-        passes.append(Encoding(**described.model_dump(), **images))
+        if described.accumulator_bias:
+            images["accumulator_bias"] = array(f"{k}.accumulator_bias", np.float32)
+        passes.append(Encoding(**described.model_dump(exclude={"accumulator_bias"}), **images))
     check_layer(layer=entry, codebook=codebook, passes=passes, spec=spec)
     return EncodedLayer(
         **{name: getattr(entry, name) for name in _LAYER_FIELDS},

@@ -83,9 +83,9 @@ def estimate(
     EnergyError
         For an unknown method, or an SRAM that the CACTI table does not span.
     """
-    table = published_table()
     # Bits x pJ a bit = pJ; 1e-3 makes nJ of them. Both methods add it: the published power is that of the chip alone.
-    reload = np.full(activity.samples, activity.reload_bits * table["dram.read"] * 1e-3)
+    bits = activity.reload_bits + activity.counts["dram_bits"]
+    dram = bits.astype(np.float64) * spec.dram_pj_per_bit * 1e-3
     if method == "published-power":
         # Cycles / MHz = us, and mW x us = nJ: no factor is needed. Every cycle costs the same here, waiting included.
         time_us: NDArray[np.float64] = activity.total_cycles / spec.clock_mhz
@@ -99,15 +99,17 @@ def estimate(
             "ptr_read": activity.counts["ptr_reads"],
             "spmat_read": activity.counts["spmat_reads"],
             "arithm": activity.counts["macs"],
-            "act_rw": activity.counts["macs"],
+            # A bias is read from the activation SRAM and written to its accumulator; a sum is read and written.
+            "act_rw": activity.counts["macs"] + activity.counts["bias_writes"],
             "lnzd": activity.counts["broadcasts"],
         }
         unit_nj = {unit: count * prices[unit] * 1e-3 for unit, count in events.items()}
+        # The SRAM is a part of the unit. No price: residency is ideal, and nothing of it was counted.
+        rows = activity.counts["act_sram_reads"] + activity.counts["act_sram_writes"]
+        unit_nj["act_rw"] = unit_nj["act_rw"] + rows * prices.get("act_sram", 0.0) * 1e-3
     else:
         raise EnergyError(f"energy method {method!r}: must be one of {', '.join(METHODS)}")
-    return Estimate(
-        layer=activity.layer, unit_nj={**unit_nj, "dram": reload}, table=TABLE_NAME, method=method, cell=cell
-    )
+    return Estimate(layer=activity.layer, unit_nj={**unit_nj, "dram": dram}, table=TABLE_NAME, method=method, cell=cell)
 
 
 def powers_mw(spec: AcceleratorSpec) -> dict[str, float]:
@@ -131,6 +133,11 @@ def prices_pj(spec: AcceleratorSpec, cell: Cell = "itrs-lop") -> dict[str, float
 
     A unit's power in Table II x PEs x time / actions, on the calibrating run (AlexNet fc8): 31.1 pJ for a 64-bit row of
     the sparse matrix. SRAM prices are scaled to the spec's sizes and widths by CACTI's ratio; LNZD by its units.
+
+    ``act_sram`` is a row of the activation SRAM, read or written: the sparse matrix's row, scaled so. The printed power
+    of ``act_rw`` contains that SRAM, so what the calibrating run reads and writes there is taken out of its price a
+    multiply-add. An SRAM below 2 KiB or 16 bits is priced as one of that size. Where residency is ideal nobody counts
+    those rows: they have no price, and nothing is taken out.
     """
     table = published_table()
     node = table[f"node.{spec.node_nm}"]
@@ -155,7 +162,7 @@ def prices_pj(spec: AcceleratorSpec, cell: Cell = "itrs-lop") -> dict[str, float
         spec=spec,
         cell=cell,
     )
-    return {
+    prices = {
         "act_queue": price("act_queue", "n_pe", "ptr_reads"),
         "ptr_read": price("ptr_read", "n_pe", "ptr_reads") * ptr,
         "spmat_read": price("spmat_read", "n_pe", "spmat_reads") * spmat,
@@ -165,6 +172,20 @@ def prices_pj(spec: AcceleratorSpec, cell: Cell = "itrs-lop") -> dict[str, float
         # more or fewer.
         "lnzd": price("lnzd", "lnzd", "broadcasts") * spec.lnzd_units / table["calibration.lnzd"],
     }
+    if spec.residency == "ideal":
+        return prices
+
+    def act_sram(kib: float, width: int) -> float:
+        # CACTI's table begins at 2 KiB and 16 bits: what is smaller is priced as that, which is no less.
+        kib, width = max(kib, 2), max(width, 16)
+        reference = table["reference.spmat"], table["reference.spmat_row"]
+        ratio = _sram_ratio(wanted=(kib, width), reference=reference, spec=spec, cell=cell)
+        return price("spmat_read", "n_pe", "spmat_reads") * ratio
+
+    printed = act_sram(table["reference.act"], int(table["reference.act_row"]))
+    prices["act_rw"] -= printed * table["calibration.act_sram"] / table["calibration.macs"]
+    prices["act_sram"] = act_sram(spec.act_kib, spec.act_row_bits)
+    return prices
 
 
 def timing_notes(spec: AcceleratorSpec, cell: Cell = "itrs-lop") -> tuple[str, ...]:

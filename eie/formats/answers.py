@@ -68,7 +68,12 @@ class ResultContent(_Part):
     network: str
     spec: Flat
     layers: list[LayerRow] = Field(min_length=1)
+    batch: int = Field(1, ge=1)
+    batch_latency_us: Amount | None = None
+    samples_per_s: Amount | None = None
     latency_us: Amount | None = None
+    incomplete: list[str] = []
+    memory: dict[str, Any] | None = None
     dense_us: Amount | None = None
     area_mm2: dict[str, Amount] | None = None
     prices_pj: dict[str, Amount] | None = None
@@ -81,8 +86,9 @@ class EnergyContent(_Part):
     method: str
     table: str
     cell: str
-    total_nj: Amount
-    unit_nj: dict[str, Amount]
+    total_nj: Amount | None
+    incomplete: list[str] = []
+    unit_nj: dict[str, Amount | None]
     layers: list[Flat] = Field(min_length=1)
 
 
@@ -94,6 +100,7 @@ class ComparisonContent(_Part):
     machines: list[Flat] = Field(min_length=1)
     warnings: list[str]
     notes: list[str]
+    incomplete: list[str] = []
     rows: list[Flat]
 
 

@@ -48,6 +48,8 @@ _READERS: dict[str, tuple[str, tuple[str, ...]]] = {
     ".net": ("deep_compression", ("shapes",)),
     ".smtx": ("smtx", ()),
     ".csv": ("topology", ()),
+    ".yaml": ("workloads", ()),
+    ".yml": ("workloads", ()),
 }
 # What says the same in a kind of file that does not take an option.
 _INSTEAD = {".toml": ': a .toml model names each layer\'s arrays, and order = "in,out" says how they are stored'}

@@ -20,7 +20,7 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -87,6 +87,9 @@ class NetworkEntry(_Record):
     notes: tuple[Text, ...]
     graph: dict[str, Any] | None
     layers: tuple[LayerEntry, ...] = Field(min_length=1)
+    alternatives: bool = False
+    residency: Literal["auto", "ideal"] | None = None
+    unmodelled: tuple[Text, ...] = ()
 
 
 def write(
@@ -244,6 +247,9 @@ def _network(entry: NetworkEntry, arrays: Arrays) -> Network:
         source=entry.source,
         notes=entry.notes,
         graph=graph,
+        alternatives=entry.alternatives,
+        residency=entry.residency,
+        unmodelled=entry.unmodelled,
     )
 
 

@@ -20,6 +20,10 @@ def describe(network: Network) -> dict[str, Any]:
         "notes": list(network.notes),
         "graph": None if network.graph is None else network.graph.describe(),
         "layers": [_describe_layer(layer) for layer in network.layers],
+        # Left out where they say nothing, as in files of before they were known.
+        **({"alternatives": True} if network.alternatives else {}),
+        **({"residency": network.residency} if network.residency is not None else {}),
+        **({"unmodelled": list(network.unmodelled)} if network.unmodelled else {}),
     }
 
 

@@ -29,7 +29,7 @@ from eie.importers.roles.families import owner_of
 from eie.importers.roles.names import RECORDED, listed, running, segments
 from eie.importers.roles.neither import foreign
 from eie.importers.roles.norms import scale_and_shift
-from eie.importers.roles.records import Arrays, Plan, Reading
+from eie.importers.roles.records import MISSING, REASONS, Arrays, Decision, Plan, Reading
 from eie.importers.suspicions import identical, vanishing
 from eie.model.geometry import Conv2d
 from eie.model.network import Layer, Network
@@ -65,6 +65,8 @@ def network_from(
     samples = next((recorded[key] for key in RECORDED if key in recorded), None)
     try:
         lstms, rest, notes = _recurrent(weights, name, source, asked=asked)
+        # Its notes name recurrent layers of other kinds: work that is missing.
+        unmodelled = list(notes)
         reading = decide(rest, name, asked=asked, samples=samples, others=len(lstms), upright=upright)
         asked.check(_names(weights, reading, lstms, name=name))
     except ModelError as error:
@@ -82,6 +84,7 @@ def network_from(
         trace=_trace(layers[0], recorded, samples=samples, source=source),
         source=source,
         notes=(*notes, *_taken(reading), *more, *_suspicions(reading)),
+        unmodelled=(*unmodelled, *_missing(reading.decisions)),
     )
 
 
@@ -133,6 +136,15 @@ def _why_none(notes: Sequence[str], arrays: Arrays) -> str:
     return f"no weights of 2 to 4 dimensions (found {_listed(arrays)})"
 
 
+def _missing(decisions: Mapping[str, Decision]) -> list[str]:
+    """Name the arrays that are work and that no layer does, by what they are."""
+    by_role: dict[str, list[str]] = {}
+    for key, decision in decisions.items():
+        if decision.role in MISSING:
+            by_role.setdefault(decision.role, []).append(key)
+    return [f"{REASONS[role]}: {listed(sorted(keys))}" for role, keys in by_role.items()]
+
+
 def _as_stored(arrays: Arrays, source: str, asked: Asked) -> Network:
     if asked != NOTHING_ASKED:
         raise ModelError(f"{source}: eie wrote it and says in it what its layers are: no layers, exclude or transpose")
@@ -149,6 +161,8 @@ def _layer(plan: Plan, arrays: Arrays, source: str) -> Layer:
     coded = "codes" in plan.parts
     parts = {part: arrays[key] for part, key in plan.parts.items()}
     codebook, bias = (parts["codebook"], parts.get("bias_codes")) if coded else (None, parts.get("bias"))
+    # A float bias beside codes: the accumulators start from it.
+    numbers = parts.get("bias") if coded else None
     weights = parts["codes" if coded else "weight"].transpose(plan.axes)
     if plan.norm is not None:
         weights, bias = _folded(plan, arrays, weights=weights, bias=bias)
@@ -157,13 +171,17 @@ def _layer(plan: Plan, arrays: Arrays, source: str) -> Layer:
         weights = weights.reshape(len(weights), -1)
     if plan.kind in ("linear", "bilinear"):
         if codebook is not None:
-            return Layer.from_codes(name=plan.name, codes=weights, codebook=codebook, bias_codes=bias)
+            return Layer.from_codes(
+                name=plan.name, codes=weights, codebook=codebook, bias_codes=bias, accumulator_bias=numbers
+            )
         return Layer.from_weights(plan.name, weights, bias)
     if weights.ndim == 3:
         # A convolution over one dimension is one over two with a kernel of one row.
         weights = weights[:, :, None, :]
     weights, conv = _turned(weights, plan.groups) if plan.kind == "transposed" else _plain(weights, plan.groups)
-    return Layer.from_conv(name=plan.name, weights=weights, bias=bias, conv=conv, codebook=codebook)
+    return Layer.from_conv(
+        name=plan.name, weights=weights, bias=bias, conv=conv, codebook=codebook, accumulator_bias=numbers
+    )
 
 
 def _plain(weights: NDArray[Any], groups: int) -> tuple[NDArray[Any], Conv2d | None]:

@@ -26,7 +26,9 @@ Convolutions have ``kernel``, ``stride``, ``pads``, ``dilation`` (a number, or a
 bottom, right) and ``groups``; their weights are (out, in / groups, kh, kw). LSTMs have ``weights`` (4 hidden, input),
 ``hidden_weights`` (4 hidden, hidden), gates in the order input, forget, cell, output, and ``reverse``.
 
-Without ``input``, layers with ``sequential = true`` at the top form a chain of vectors; else each runs on its own.
+Without ``input``, layers with ``sequential = true`` at the top form a chain of vectors; else each runs on inputs of
+its own. They share the chip all the same, unless ``alternatives = true`` says that they are no network: each has it to
+itself. ``residency = "ideal"`` (or ``"auto"``) states what the spec's field is to be where the caller does not.
 
 Without weights a layer is synthetic, and labelled so in every report::
 
@@ -110,6 +112,8 @@ class _ModelFile(BaseModel):
     trace: str | None = None
     input: list[int] | None = Field(None, min_length=1)
     sequential: bool = False
+    alternatives: bool = False
+    residency: Literal["auto", "ideal"] | None = None
     seed: int = Field(0, ge=0)
     layer: list[_LayerEntry] = Field(min_length=1)
 
@@ -154,6 +158,8 @@ def read(path: Path, mask: Path | None = None) -> Network:
         trace = Trace(layers=drawn, source=f"synthetic activations, seed {model.seed}", synthetic=True)
     graph = None if model.input is None else _chain(path=path, shape=model.input, entries=model.layer, layers=layers)
     sequential = model.sequential and graph is None
+    if model.alternatives and (sequential or graph is not None):
+        raise ModelError(f"{path}: alternatives=true: layers that feed each other are a network: leave one of them out")
     # Shapes and weights are two files, and a change of either makes a trace foreign.
     source = [path] if model.weights is None else [path, path.parent / model.weights]
     return Network(
@@ -165,6 +171,8 @@ def read(path: Path, mask: Path | None = None) -> Network:
         notes=tuple(notes),
         graph=graph,
         sha256=file_sha256(*source),
+        alternatives=model.alternatives,
+        residency=model.residency,
     )
 
 

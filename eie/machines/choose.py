@@ -42,6 +42,8 @@ _FORMS = {
     "measured": "measured:dense|csr|csc[:bN] or measured:onnx:FILE[:bN]",
     "published": "published:ROW",
 }
+# Machines that reach their peak or their bandwidth, whatever a program on them does.
+_BOUNDS = ("nm", "tensor-core", "roofline")
 
 
 def choose(
@@ -134,6 +136,11 @@ def _measured(words: list[str], workload: Workload, batch: int) -> Baseline | No
 def _storage(words: list[str]) -> measured.Storage | None:
     storage: measured.Storage | None = next((kind for kind in get_args(measured.Storage) if words == [kind]), None)
     return storage
+
+
+def called(name: str) -> str:
+    """Return a machine's name as it is printed: one that is a bound says so wherever it stands."""
+    return f"{name} (bound)" if re.split("[:@]", name)[0] in _BOUNDS else name
 
 
 def depends_on_the_network(name: str) -> bool:

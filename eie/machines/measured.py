@@ -12,7 +12,7 @@ import platform
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 from typing import Any, Literal, get_args
@@ -145,7 +145,10 @@ def run_onnx(path: str | Path, batch: int = 1, runs: int = RUNS) -> Baseline:
         seconds = _medians_s([lambda: session.run(None, feeds)], runs)[0]
     except Exception as error:
         raise EieError(f"{path}: onnxruntime cannot run it: {str(error).splitlines()[0]}") from None
-    machine = _machine(f"measured onnxruntime b{batch}", f"onnxruntime {ort.__version__}", batch)
+    # A model file may hold any type: only the products above are known to be float32.
+    machine = replace(
+        _machine(f"measured onnxruntime b{batch}", f"onnxruntime {ort.__version__}", batch), weight_bits=None
+    )
     note = f"measured here, onnxruntime {ort.__version__}, random inputs, median of {runs}; the model as a whole"
     return Baseline(machine, (LayerCost(layer=WHOLE, latency_us=seconds * 1e6 / batch),), (note,))
 
@@ -163,7 +166,13 @@ def cpu_name() -> str:
 
 def _machine(name: str, library: str, batch: int) -> Machine:
     return Machine(
-        name=name, how="measured", source=f"{cpu_name()}, {library}, {platform.system()}", batch=batch, dram=True
+        name=name,
+        how="measured",
+        source=f"{cpu_name()}, {library}, {platform.system()}",
+        batch=batch,
+        dram=True,
+        memory="own DRAM",
+        weight_bits=32,
     )
 
 

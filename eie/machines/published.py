@@ -123,6 +123,7 @@ def run(column: str) -> Baseline:
         batch=64 if column.endswith("b64") else 1,
         # The paper's EIE times leave out loading the weights; those of CPU and GPU fetch them.
         dram=not column.startswith("eie"),
+        memory="not paid" if column.startswith("eie") else "own DRAM",
         area_mm2=place.area_mm2,
         power_w=place.power_w,
     )

@@ -15,7 +15,11 @@ from eie.show.numbers import known
 from eie.show.sections import Column, Grid
 
 WHOLE = "(whole network)"  # the one layer of a baseline that knows the network as a whole only
-How = Literal["modelled", "measured", "published", "imported"]
+# A bound is what no program on the machine can beat: peak arithmetic or full bandwidth, and nothing between.
+How = Literal["modelled", "bound", "measured", "published", "imported"]
+# Of what is not in the machine's own SRAMs: over the DRAM that the EIE of the comparison has, over one of its own
+# (modelled, measured or published with it), or for nothing.
+Memory = Literal["same DRAM", "own DRAM", "not paid"]
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -27,7 +31,11 @@ class Machine(Brief):
     batch
         Samples that ran together; costs are per sample.
     dram
-        Whether time and energy contain fetching the weights from outside the chip.
+        Whether time and energy contain fetching weights or maps from outside the chip.
+    memory
+        Who pays for what the machine's SRAMs do not hold: `Memory`.
+    weight_bits
+        Of one weight as the machine stores it, index and pointers not counted.
     source
         Where the figures come from.
     """
@@ -39,6 +47,8 @@ class Machine(Brief):
     node_nm: int | None = None
     batch: int | None = 1
     dram: bool | None = None
+    memory: Memory | None = None
+    weight_bits: int | None = None
     area_mm2: float | None = None
     power_w: float | None = None
 
@@ -54,7 +64,12 @@ class LayerCost(Brief):
     utilisation
         Useful multiplications over what the machine could have done in the time, 0 to 1.
     bytes_moved
-        Over the boundary that ``Machine.dram`` speaks of: between DRAM and chip, or between SRAM and PEs.
+        Over the boundary that the machine's model counts: between DRAM and chip, or between SRAM and PEs.
+    dram_bytes
+        Between DRAM and chip, where the machine pays for it as EIE does.
+    weights
+        Where its weights come from: ``"on chip"``, ``"streamed"`` or ``"not paid"``; empty where the machine as a whole
+        says it, see `Machine.memory`.
     details
         Further figures of this kind of machine, by name.
     """
@@ -65,6 +80,8 @@ class LayerCost(Brief):
     energy_nj: float | None = None
     utilisation: float | None = None
     bytes_moved: float | None = None
+    dram_bytes: float | None = None
+    weights: str = ""
     shape: tuple[int, int, int] | None = None
     details: Mapping[str, float] = field(default_factory=dict)
 
@@ -77,21 +94,24 @@ class Baseline(Brief):
     ----------
     notes
         What a reader must know before believing the numbers.
+    incomplete
+        Why the layers do not add up to the network, in words: then there is no total.
     """
 
     machine: Machine
     layers: tuple[LayerCost, ...]
     notes: tuple[str, ...] = ()
+    incomplete: tuple[str, ...] = ()
 
     @property
     def latency_us(self) -> float | None:
-        """Microseconds a sample over all layers; None where a layer has no figure."""
-        return total(layer.latency_us for layer in self.layers)
+        """Microseconds a sample over all layers; None where a layer has no figure, or the layers are not all."""
+        return None if self.incomplete else total(layer.latency_us for layer in self.layers)
 
     @property
     def energy_nj(self) -> float | None:
-        """Nanojoules a sample over all layers; None where a layer has no figure."""
-        return total(layer.energy_nj for layer in self.layers)
+        """Nanojoules a sample over all layers; None where a layer has no figure, or the layers are not all."""
+        return None if self.incomplete else total(layer.energy_nj for layer in self.layers)
 
 
 def total(values: Iterable[float | None]) -> float | None:
@@ -112,6 +132,8 @@ def machines_grid(machines: Iterable[Machine], caption: str = "") -> Grid:
         Column("nm", "nm", "word"),
         Column("batch", "batch", "word"),
         Column("dram", "DRAM", "word"),
+        Column("memory", "memory", "word"),
+        Column("bits", "weight bits", "word"),
         Column("mm2", "mm2", "word"),
         Column("w", "W", "word"),
         Column("source", "source", "prose"),
@@ -124,6 +146,8 @@ def machines_grid(machines: Iterable[Machine], caption: str = "") -> Grid:
             "nm": known(machine.node_nm),
             "batch": known(machine.batch),
             "dram": {True: "yes", False: "no", None: "?"}[machine.dram],
+            "memory": machine.memory or "?",
+            "bits": known(machine.weight_bits),
             "mm2": known(machine.area_mm2),
             "w": known(machine.power_w),
             "source": machine.source,

@@ -98,13 +98,16 @@ def of_result(rows: ResultRows, source: str) -> Baseline:
         source=source,
         clock_mhz=rows.spec.clock_mhz,
         node_nm=rows.spec.node_nm,
-        batch=1,
-        dram=any(row.reload_cycles for row in rows.layers),
+        batch=rows.batch,
+        dram=any(row.reload_cycles or row.dram_bits for row in rows.layers),
+        memory="not paid" if rows.spec.residency == "ideal" else "same DRAM",
+        weight_bits=rows.spec.weight_bits,
         area_mm2=rows.area_mm2,
     )
     priced = rows.priced_by
     notes = [] if priced is None else [f"energy by {priced.removeprefix('energy_').removesuffix('_nj')}"]
-    return Baseline(machine, tuple(_cost(row) for row in rows.layers), (*notes, *rows.notes))
+    costs = tuple(_cost(row) for row in rows.layers)
+    return Baseline(machine, costs, (*notes, *rows.notes), incomplete=rows.incomplete)
 
 
 def _cost(row: ResultRow) -> LayerCost:
@@ -114,6 +117,7 @@ def _cost(row: ResultRow) -> LayerCost:
         cycles=row.cycles,
         energy_nj=row.energy_nj,
         utilisation=row.efficiency,
+        dram_bytes=row.dram_bits / 8,
         shape=row.shape,
     )
 

@@ -1,4 +1,4 @@
-"""A roofline: the larger of arithmetic at peak rate and memory at full bandwidth, for dense and CSR weights.
+"""A roofline, a bound: the larger of arithmetic at peak rate and memory at full bandwidth, for dense and CSR weights.
 
 Comes in: a `Workload`. Goes out: a `Baseline`. Nothing but the machine's documented rates enters; `deviations` says how
 far Table IV's measurements are from it.
@@ -52,13 +52,16 @@ def run(workload: Workload, machine: str, storage: Storage = "dense", batch: int
     parts = preset(machine, "roofline")
     place = published.platform(parts.name)
     described = Machine(
-        name=f"{parts.name} roofline {storage} b{batch}",
-        how="modelled",
+        # In the name, which is all that a figure or a row shows of the machine.
+        name=f"{parts.name} roofline {storage} b{batch} (bound)",
+        how="bound",
         source=parts.source,
         clock_mhz=place.mhz,
         node_nm=place.node_nm,
         batch=batch,
         dram=True,
+        memory="own DRAM",
+        weight_bits=8 * VALUE_BYTES,
         area_mm2=place.area_mm2,
         power_w=place.power_w,
     )

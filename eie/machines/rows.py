@@ -35,6 +35,9 @@ class ResultRow(Brief):
         Independent products side by side.
     fresh_inputs, activation_density
         As `eie.machines.workload.LayerWork` has them.
+    dram_bits
+        That came from or went to DRAM, of which ``map_dram_bits`` are of maps and kept the bus busy for
+        ``map_bus_cycles``.
     energy_nj
         By the first method of `ENERGIES` that prices it, or None.
     """
@@ -54,6 +57,9 @@ class ResultRow(Brief):
     efficiency: float
     reload_cycles: float
     energy_nj: float | None
+    dram_bits: float = 0
+    map_dram_bits: int = 0
+    map_bus_cycles: int = 0
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -90,6 +96,10 @@ class ResultRow(Brief):
             efficiency=float(record["efficiency"]),
             reload_cycles=float(record.get("reload_cycles") or 0),
             energy_nj=next((float(record[name]) for name in ENERGIES if record.get(name) not in (None, "")), None),
+            # 0 in results of eie 0.1, which moved nothing.
+            dram_bits=float(record.get("dram_bits") or 0),
+            map_dram_bits=round(float(record.get("map_dram_bits") or 0)),
+            map_bus_cycles=round(float(record.get("map_bus_cycles") or 0)),
         )
 
 
@@ -105,6 +115,12 @@ class ResultRows(Brief):
         Of the whole machine, or None.
     priced_by
         Key of `ENERGIES` that the rows' energy is of, or None.
+    incomplete
+        Why the layers do not add up to the network, in words.
+    alternatives
+        Whether the layers are no network: each had the machine to itself.
+    batch
+        Samples that ran together.
     """
 
     network: str
@@ -114,6 +130,9 @@ class ResultRows(Brief):
     area_mm2: float | None
     priced_by: str | None
     notes: tuple[str, ...]
+    incomplete: tuple[str, ...] = ()
+    alternatives: bool = False
+    batch: int = 1
 
     @classmethod
     def of_json(cls, value: Mapping[str, Any], file: str) -> ResultRows:
@@ -129,11 +148,15 @@ class ResultRows(Brief):
             rows = cls(
                 network=str(value.get("network", "network")),
                 source=str(value.get("source", "result")),
-                spec=AcceleratorSpec(**value["spec"]),
+                spec=AcceleratorSpec.of_file(value["spec"]),
                 layers=tuple(ResultRow.of_record(record) for record in records),
                 area_mm2=None if area is None else float(sum(area.values())),
                 priced_by=next((name for name in ENERGIES if records[0].get(name) is not None), None),
                 notes=tuple(str(note) for note in value.get("notes", ())),
+                incomplete=tuple(str(reason) for reason in value.get("incomplete", ())),
+                # Results of eie 0.1 say neither.
+                alternatives=bool((value.get("memory") or {}).get("alternatives", False)),
+                batch=int(value.get("batch", 1)),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise EieError(f"{file}: damaged result: {type(error).__name__} {error}") from None

@@ -61,6 +61,7 @@ def read(path: str | Path, clock_mhz: float | None = None) -> Baseline:
         source=str(path),
         clock_mhz=clock,
         dram=any(columns.get("Stall Cycles", ())),
+        memory="own DRAM",
     )
     ids = tables[0].numbers("LayerID")
     layers = tuple(_layer(name=f"layer {number:g}", i=i, columns=columns, clock=clock) for i, number in enumerate(ids))

@@ -149,9 +149,15 @@ def run(workload: Workload, array: SystolicArray, batch: int = 1) -> Baseline:
     """
     layers = tuple(_layer(layer, array, batch) for layer in workload.layers)
     machine = Machine(
-        name=array.name, how="modelled", source=SOURCE, clock_mhz=array.clock_mhz, batch=batch, dram=any(
-            layer.details["stall_cycles"] > 0 for layer in layers)
-    )  # fmt: skip
+        name=array.name,
+        how="modelled",
+        source=SOURCE,
+        clock_mhz=array.clock_mhz,
+        batch=batch,
+        dram=any(layer.details["stall_cycles"] > 0 for layer in layers),
+        memory="own DRAM",
+        weight_bits=8 * array.word_bytes,
+    )
     notes = [
         f"{layer.layer}: operands exceed the SRAMs; {layer.details['stall_cycles']:,.0f} cycles of waiting by bandwidth"
         for layer in layers

@@ -1,4 +1,4 @@
-"""A tensor core that skips N of every M weights: twice the dense rate at 2:4, whatever the activations are.
+"""A tensor core that skips N of every M weights, a bound: twice the dense rate at 2:4, whatever the activations are.
 
 Comes in: a `Workload`. Goes out: a `Baseline`: of the layers as if pruned to N:M (`run`), or as they are, N:M only
 where they satisfy it (`run_as_is`). The time is the larger of arithmetic and memory. The hardware multiplies
@@ -97,13 +97,16 @@ def run_as_is(workload: Workload, core: TensorCore, batch: int = 1) -> Baseline:
 
 def _machine(parts: Preset, mode: str, batch: int) -> Machine:
     return Machine(
-        name=f"{parts.name} {mode}",
-        how="modelled",
+        # A bound like a roofline: peak or bandwidth is reached, and nothing is launched.
+        name=f"{parts.name} {mode} (bound)",
+        how="bound",
         source=parts.source,
         clock_mhz=parts["clock"],
         node_nm=int(parts["node"]),
         batch=batch,
         dram=True,
+        memory="own DRAM",
+        weight_bits=VALUE_BITS,
         area_mm2=parts["area"],
         power_w=parts["power"],
     )

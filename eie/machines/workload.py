@@ -34,6 +34,8 @@ class LayerWork(Brief):
         Products that must follow each other: an LSTM's time steps.
     groups
         Independent products side by side.
+    blocks
+        Of the groups those that take turns, each over all PEs: 16 of a Winograd tile.
     kept_weights
         Non-zeros over all groups.
     fresh_inputs
@@ -43,6 +45,9 @@ class LayerWork(Brief):
         Non-zero inputs over all inputs, or None without a trace.
     matrix
         The weights' pattern and values where they are at hand, as the layer holds them.
+    map_dram_bits, map_bus_cycles
+        What of its maps EIE's activation SRAMs do not hold, and for how long that keeps the bus busy: any machine with
+        the same memories moves it too.
     """
 
     name: str
@@ -51,11 +56,14 @@ class LayerWork(Brief):
     products: int = 1
     steps: int = 1
     groups: int = 1
+    blocks: int = 1
     kept_weights: int = 0
     fresh_inputs: int | None = None
     activation_density: float | None = None
     has_bias: bool = False
     matrix: SparseColumns | None = None
+    map_dram_bits: int = 0
+    map_bus_cycles: int = 0
 
     @property
     def weights(self) -> int:
@@ -100,10 +108,20 @@ class LayerWork(Brief):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Workload(Brief):
-    """Layers to be run, in order."""
+    """Layers to be run, in order.
+
+    Attributes
+    ----------
+    alternatives
+        The layers are no network: each has a machine to itself.
+    batch
+        Samples that EIE runs together; other machines are asked for theirs by name.
+    """
 
     name: str
     layers: tuple[LayerWork, ...]
+    alternatives: bool = False
+    batch: int = 1
 
     @classmethod
     def of_network(cls, network: Network, trace: Trace | None = None) -> Workload:
@@ -134,7 +152,7 @@ class Workload(Brief):
                     matrix=layer.matrix,
                 )
             )
-        return cls(network.name, tuple(listed))
+        return cls(network.name, tuple(listed), alternatives=network.alternatives)
 
 
 class Shaped(Protocol):
@@ -152,14 +170,30 @@ class Shaped(Protocol):
     def geometry(self) -> Geometry: ...
 
 
+class MapTraffic(Protocol):
+    """What of a layer's maps goes over the bus, a sample."""
+
+    @property
+    def dram_bits(self) -> int: ...
+    @property
+    def bus_cycles(self) -> int: ...
+
+
 def layer_work(
     layer: Shaped,
     products: int,
     kept_weights: int,
     activation_density: float | None = None,
     matrix: SparseColumns | None = None,
+    moved: MapTraffic | None = None,
 ) -> LayerWork:
-    """Describe one layer that runs ``products`` rows of inputs a sample."""
+    """Describe one layer that runs ``products`` rows of inputs a sample.
+
+    Parameters
+    ----------
+    moved
+        What of its maps goes over the bus.
+    """
     groups = layer.geometry.diagonal_blocks
     products, steps = layer.geometry.products_and_steps(products)
     return LayerWork(
@@ -169,17 +203,20 @@ def layer_work(
         products=products,
         steps=steps,
         groups=groups,
+        blocks=layer.geometry.products_per_row,
         kept_weights=kept_weights,
         fresh_inputs=layer.geometry.fresh_inputs,
         activation_density=activation_density,
         has_bias=layer.has_bias,
         matrix=matrix,
+        map_dram_bits=0 if moved is None else moved.dram_bits,
+        map_bus_cycles=0 if moved is None else moved.bus_cycles,
     )
 
 
-def work_of_rows(name: str, rows: Sequence[ResultRow]) -> Workload:
+def work_of_rows(name: str, rows: Sequence[ResultRow], *, alternatives: bool = False, batch: int = 1) -> Workload:
     """Describe the layers of a result; groups and an LSTM's steps are told by ``kind`` and ``groups``."""
-    return Workload(name, tuple(_of_row(row) for row in rows))
+    return Workload(name, tuple(_of_row(row) for row in rows), alternatives=alternatives, batch=batch)
 
 
 def _of_row(row: ResultRow) -> LayerWork:
@@ -195,8 +232,11 @@ def _of_row(row: ResultRow) -> LayerWork:
         products=products,
         steps=steps,
         groups=row.groups,
+        blocks=kind.products_per_row,
         kept_weights=round(row.weight_density * outputs * row.inputs),
         fresh_inputs=row.fresh_inputs,
         activation_density=row.activation_density,
         has_bias=row.bias,
+        map_dram_bits=row.map_dram_bits,
+        map_bus_cycles=row.map_bus_cycles,
     )

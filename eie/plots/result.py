@@ -25,6 +25,7 @@ from eie.results.result import Result
 COLOURS = {
     "issue": "#0072B2",
     "empty_column": "#E69F00",
+    "load": "#D55E00",
     "starved": "#CCCCCC",
     "drain": "#999999",
     "act_queue": "#56B4E9",
@@ -41,7 +42,7 @@ COLOURS = {
 
 
 def pe_cycles(layer: LayerResult) -> Figure:
-    """Show where each PE's cycles go in one layer: issue, empty columns, starved, drain."""
+    """Show where each PE's cycles go in one layer: issue, empty columns, waiting for weights, starved, drain."""
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(6.4, 3.2))
         axes = figure.add_subplot()
@@ -50,6 +51,9 @@ def pe_cycles(layer: LayerResult) -> Figure:
         # A step reaches half a PE to either side of its number.
         edges = np.arange(layer.spec.n_pe + 1) - 0.5
         for name, cycles in layer.per_pe.items():
+            # No entry in the legend for what cannot happen: a layer whose weights are in place waits for none.
+            if name == "load" and not cycles.any():
+                continue
             axes.stairs(
                 base + cycles,
                 edges,
@@ -114,9 +118,12 @@ def latency(result: Result) -> Figure:
             "dense": [layer.dense_us for layer in result.layers],
         }
         places = np.arange(len(result.layers))
+        # In the order of the layers, each once: on chip, streamed or not paid.
+        from_where = dict.fromkeys(layer.dense.weights for layer in result.layers)
         # Three bars a layer, the actual one in the middle.
         for i, (name, values) in enumerate(bars.items()):
-            drawn = axes.bar(places + (i - 1) * 0.27, values, 0.26, color=COLOURS[name], label=name)
+            label = f"dense, weights {' or '.join(from_where)}" if name == "dense" else name
+            drawn = axes.bar(places + (i - 1) * 0.27, values, 0.26, color=COLOURS[name], label=label)
             # More would stand into each other; the table has them.
             if len(places) <= 10:
                 axes.bar_label(

@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter, PercentFormatter
 
+from eie.machines.choose import called
 from eie.plots.drawing import STYLE, Drawing, Drawings
 from eie.studies.granularity.answer import GranularityStudy
 from eie.studies.granularity.rows import Row
@@ -72,7 +73,7 @@ def _line(axes: Axes, study: GranularityStudy, family: str, machine: str, i: int
 
     # The unpruned network is where every line begins.
     line = points([row for row in study.found if row.variant.family in (family, "dense")])
-    label = "EIE" if machine == EIE else machine
+    label = "EIE" if machine == EIE else called(machine)
     axes.plot(*zip(*line, strict=True), color=colour, marker=marker, linestyle=dash, markersize=4, label=label)
     pattern = points([row for row in study.found if ":" in row.variant.granularity])
     if family == "fine" and pattern:

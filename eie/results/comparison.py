@@ -48,6 +48,8 @@ class Comparison(Answer):
         Where the comparison is unfair.
     notes
         What a machine assumes, what was matched how, and what was not.
+    incomplete
+        Why the layers do not add up to the network, in words: then there is no total and no mean.
     """
 
     SCHEMA: ClassVar[str] = "eie-comparison"
@@ -58,6 +60,7 @@ class Comparison(Answer):
     reference: int
     warnings: tuple[str, ...]
     notes: tuple[str, ...]
+    incomplete: tuple[str, ...] = ()
 
     def speedup(self, column: Column, layer: str) -> float | None:
         """The reference's time over the machine's, of a layer, `TOTAL` or `MEAN`."""
@@ -69,6 +72,8 @@ class Comparison(Answer):
 
     def _ratio(self, column: Column, layer: str, quantity: str) -> float | None:
         reference = self.columns[self.reference]
+        if layer == MEAN and self.incomplete:
+            return None
         if layer == MEAN:
             # Over the layers both machines have figures for: a missing one, or a time of 0, has no logarithm. Ratios
             # are averaged geometrically, as in the paper's Figure 6: then the choice of reference does not change their
@@ -100,6 +105,8 @@ class Comparison(Answer):
                         "node_nm": machine.node_nm,
                         "batch": machine.batch,
                         "dram": machine.dram,
+                        "memory": machine.memory,
+                        "weight_bits": machine.weight_bits,
                         "cycles": None if cost is None else cost.cycles,
                         "latency_us": latency,
                         "speedup": self.speedup(column, layer),
@@ -108,13 +115,17 @@ class Comparison(Answer):
                         "frames_per_s_mm2": rate / machine.area_mm2 if rate and machine.area_mm2 else None,
                         "utilisation": None if cost is None else cost.utilisation,
                         "bytes_moved": None if cost is None else cost.bytes_moved,
+                        "dram_bytes": None if cost is None else cost.dram_bytes,
                     }
                 )
         return rows
 
     def headline(self) -> str:
         """Say what is compared, and over which machine."""
-        return f"{self.network}: speedup and energy efficiency over {self.columns[self.reference].machine.name}"
+        machine = self.columns[self.reference].machine
+        bits = "" if machine.weight_bits is None else f"{machine.weight_bits}-bit weights, "
+        paid = f"({bits}memory: {machine.memory or 'not known'})"
+        return f"{self.network}: speedup and energy efficiency over {machine.name} {paid}"
 
     def sections(self) -> tuple[Section, ...]:
         """Return the machines, then each layer on each of them, then what is unfair."""
@@ -128,6 +139,7 @@ class Comparison(Answer):
             {
                 **row,
                 "latency_us": known(row["latency_us"]),
+                "memory": row["memory"] or "?",
                 "speedup": known(row["speedup"], "x"),
                 "energy_nj": known(row["energy_nj"]),
                 "energy_efficiency": known(row["energy_efficiency"], "x"),
@@ -150,6 +162,7 @@ class Comparison(Answer):
             "machines": [vars(column.machine) for column in self.columns],
             "warnings": list(self.warnings),
             "notes": list(self.notes),
+            "incomplete": list(self.incomplete),
             "rows": self.records(),
         }
 
@@ -157,6 +170,8 @@ class Comparison(Answer):
 _HEADINGS = {
     "latency_us": "latency us",
     "speedup": "speedup",
+    # In the same line, since a speedup means another thing where the weights came for nothing.
+    "memory": "memory",
     "energy_nj": "energy nJ",
     "energy_efficiency": "energy efficiency",
     "frames_per_s_mm2": "frames/s/mm2",

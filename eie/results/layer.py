@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from eie.activity import Activity
 from eie.compiler.encoded import EncodedLayer
 from eie.compiler.passes import Fit
+from eie.compiler.places import LayerPlace
 from eie.energy.estimate import Estimate, Method
-from eie.machines.dense import dense_cycles
+from eie.machines.records import LayerCost
 from eie.show import numbers
 from eie.show.face import View
 from eie.show.sections import Section, Value, facts
@@ -50,15 +51,23 @@ class LayerResult(View):
     ----------
     activity
         The counts of every sample.
+    fit
+        What it asks of the memories, alone.
+    place
+        Where its weights are beside those of the other layers.
     computed
         What the layer computed, or None where the trace held no values.
+    dense
+        What the dense equivalent takes, lowered alike: every weight, every activation, the same memories.
     """
 
     encoded: EncodedLayer
     spec: AcceleratorSpec
     activity: Activity
     fit: Fit
+    place: LayerPlace
     computed: LayerOutputs | None
+    dense: LayerCost
 
     @property
     def name(self) -> str:
@@ -87,14 +96,19 @@ class LayerResult(View):
 
     @property
     def cycles(self) -> float:
-        """Cycles a sample, reloads of capacity passes included; an int for one sample."""
+        """Cycles a sample by the cycle contract, reloads of capacity passes included; an int for one sample."""
         # Reloads count for time; efficiency below leaves them out, since they are no imbalance.
+        return _per_sample(self.activity.cycles + self.activity.reload_cycles)
+
+    @property
+    def total_cycles(self) -> float:
+        """Cycles a sample, with those that batches of activations and a busy bus add; an int for one sample."""
         return _per_sample(self.activity.total_cycles)
 
     @property
     def latency_us(self) -> float:
-        """Microseconds a sample."""
-        return self.spec.us(self.cycles)
+        """Microseconds a sample: all of `total_cycles`."""
+        return self.spec.us(self.total_cycles)
 
     @property
     def latency(self) -> Distribution:
@@ -122,7 +136,7 @@ class LayerResult(View):
 
     @property
     def per_pe(self) -> dict[str, NDArray[Any]]:
-        """(P,) cycles of each PE by what it did: issue, empty_column, starved, drain; means for a batch."""
+        """(P,) cycles of each PE by what it did: issue, empty_column, load, starved, drain; means for a batch."""
         single = self.activity.samples == 1
         return {name: rows[0] if single else rows.mean(axis=0) for name, rows in self.activity.per_pe.items()}
 
@@ -154,21 +168,20 @@ class LayerResult(View):
 
     @property
     def dense_us(self) -> float:
-        """The dense equivalent on the same PEs, lowered alike: every weight, every activation."""
-        outputs, inputs = self.encoded.dense_shape
-        cycles = dense_cycles(
-            outputs,
-            inputs,
-            self.spec,
-            has_bias=self.encoded.has_bias,
-            # `dense_shape` has the 16 products of a Winograd tile in its width already.
-            products=self.products // self.encoded.products_per_row,
-        )
-        return self.spec.us(cycles)
+        """Microseconds of the dense equivalent."""
+        # A modelled machine has a figure for everything.
+        assert self.dense.latency_us is not None
+        return self.dense.latency_us
+
+    @property
+    def fits(self) -> bool:
+        """Whether its weights stay on the chip beside the others', and its sums and inputs fit."""
+        fit = self.fit
+        return self.place.fits and fit.outputs <= fit.output_capacity and fit.inputs <= fit.input_capacity
 
     @property
     def speedup_over_dense(self) -> float:
-        """Dense time over this layer's."""
+        """Dense time over this layer's; `dense` says where the other's weights come from."""
         return self.dense_us / self.latency_us
 
     def headline(self) -> str:
@@ -184,13 +197,14 @@ class LayerResult(View):
             {
                 "products a sample": numbers.count(self.products),
                 "cycles": numbers.count(self.cycles),
+                "cycles with batches and bus": numbers.count(self.total_cycles),
                 "latency us": numbers.number(self.latency_us),
                 "theory us": numbers.number(self.theoretical_us),
                 "effic. %": numbers.percent(self.efficiency),
                 "padding %": numbers.percent(self.padding_share),
                 "busiest / mean PE": f"{self.imbalance:.2f}",
                 "dense us": numbers.number(self.dense_us),
-                "speedup": numbers.factor(self.speedup_over_dense),
+                "speedup": f"{numbers.factor(self.speedup_over_dense)}, dense weights {self.dense.weights}",
                 "fits": fits_in_words(self),
             }
         )
@@ -217,13 +231,18 @@ def layer_row(layer: LayerResult) -> dict[str, Value]:
         "busiest_over_mean": layer.imbalance,
         "dense_us": layer.dense_us,
         "speedup_over_dense": layer.speedup_over_dense,
+        "dense_weights": layer.dense.weights,
+        "act_batches": layer.counts["act_batch_cycles"],
+        "bus_wait": layer.counts["bus_wait_cycles"],
         "fits": fits_in_words(layer),
     }
 
 
 def fits_in_words(layer: LayerResult) -> str:
-    """Say whether a layer fits the PEs' memories; the reasons are notes."""
-    if not layer.fit.fits:
+    """Say whether a layer fits the PEs' memories beside the others that stay; the reasons are notes."""
+    if layer.place.place == "streamed":
+        return "streamed"
+    if not layer.fits:
         return "no"
     return "yes" if layer.fit.passes == 1 else f"{layer.fit.passes} passes"
 
@@ -231,13 +250,14 @@ def fits_in_words(layer: LayerResult) -> str:
 def run_notes(layer: LayerResult) -> list[str]:
     """What a layer met while it ran: memories too small, capacity passes, Winograd's loss of zeros, saturation."""
     notes = []
-    if not layer.fit.fits:
-        notes.append(f"{layer.name} does not fit: {'; '.join(layer.fit.problems)} (enforce_capacity splits it)")
-    elif layer.fit.passes > 1:
-        # 0 for a layer that was cut for its accumulators only: all its passes lie in the SRAMs side by side.
+    if not layer.fit.fits and layer.place.place == "ideal":
+        notes.append(f"{layer.name} does not fit: {'; '.join(layer.fit.problems)} (residency auto charges for it)")
+    elif layer.place.place == "reloaded":
         share = layer.activity.reload_cycles / layer.activity.total_cycles.mean()
-        weights = f"reloading weights takes {share:.0%} of it" if share else "its weights stay in the SRAMs"
-        notes.append(f"{layer.name} runs in {layer.fit.passes} passes; {weights}")
+        notes.append(f"{layer.name} runs in {layer.fit.passes} passes; reloading weights takes {share:.0%} of it")
+    elif layer.fit.passes > 1:
+        weights = "stay in the SRAMs" if layer.place.place == "resident" else "are streamed in each"
+        notes.append(f"{layer.name} runs in {layer.fit.passes} passes for its accumulators; its weights {weights}")
     if layer.computed is None:
         return notes
     if layer.computed.map_density is not None:
@@ -252,6 +272,11 @@ def sharing_notes(layer: LayerResult) -> list[str]:
     """What weight sharing did to a layer."""
     shared = layer.encoded.shared
     notes = [f"{layer.name}: {shared.note}"] if shared.note else []
+    if layer.encoded.bias_writes and shared.bias_relative_error:
+        levels = f"the levels would hold it at a relative error of {shared.bias_relative_error:.1%}"
+        notes.append(
+            f"{layer.name}: accumulators start from the bias; {levels}, the weights at {shared.relative_error:.1%}"
+        )
     if shared.bias_max_error > 0:
         notes.append(f"{layer.name}: bias moved to the codebook, by up to {shared.bias_max_error:.2g}")
     return notes
@@ -274,6 +299,7 @@ def layer_record(layer: LayerResult, estimates: Mapping[Method, Estimate]) -> di
         "activation_density": layer.activity.activation_density,
         "synthetic_weights": layer.encoded.synthetic,
         "cycles": layer.cycles,
+        "total_cycles": layer.total_cycles,
         "latency_us": latency.mean,
         "latency_p50_us": latency.p50,
         "latency_p99_us": latency.p99,
@@ -283,9 +309,11 @@ def layer_record(layer: LayerResult, estimates: Mapping[Method, Estimate]) -> di
         "busiest_over_mean": layer.imbalance,
         "dense_us": layer.dense_us,
         "speedup_over_dense": layer.speedup_over_dense,
+        "dense_weights": layer.dense.weights,
         "passes": layer.fit.passes,
         "reload_cycles": layer.activity.reload_cycles,
-        "fits": layer.fit.fits,
+        "residency": layer.place.place,
+        "fits": layer.fits,
         # Behind the named columns: the keys of `eie.activity.COUNTS` keep their names from kernel to CSV.
         **layer.counts,
     }

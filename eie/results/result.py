@@ -6,6 +6,7 @@ nothing here is computed twice.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -14,15 +15,20 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from eie.compiler.map_rows import maps_grid
+from eie.compiler.places import MemoryPlan, memories_grid, memory_line
 from eie.compiler.program import Program
 from eie.energy.area import area_mm2
 from eie.energy.estimate import METHODS, Method, estimate, prices_pj, timing_notes
 from eie.energy.tables import Cell
 from eie.errors import EnergyError
+from eie.machines.dense import placement
+from eie.results.beside import Transfer, transfers, transfers_grid
 from eie.results.layer import Distribution, LayerResult, layer_record, run_notes, sharing_notes
-from eie.results.priced import Energy
+from eie.results.priced import Energy, known_or_none
 from eie.results.table import energy_lines, layers_grid
 from eie.show.face import Answer
+from eie.show.numbers import count, factor, number
 from eie.show.sections import Section
 from eie.spec import AcceleratorSpec
 
@@ -57,6 +63,8 @@ class Result(Answer):
         What the inputs were, in words.
     synthetic_inputs
         Whether they were drawn at random.
+    memory
+        What stayed on the chip and what came when, for the whole network.
     accuracy
         Where the trace has labels and the network ran in sequence.
     input_notes
@@ -65,6 +73,8 @@ class Result(Answer):
         Of all inputs' masks and values.
     cell
         CACTI memory cell by which tables, records and files price SRAMs; see `on_cell`.
+    incomplete
+        Why the layers do not add up to the network, in words: then every number of the whole is NaN, None in files.
     """
 
     SCHEMA: ClassVar[str] = "eie-result"
@@ -75,10 +85,12 @@ class Result(Answer):
     drive: str
     inputs_source: str
     synthetic_inputs: bool
+    memory: MemoryPlan
     accuracy: Accuracy | None = None
     input_notes: tuple[str, ...] = ()
     inputs_sha256: str = ""
     cell: Cell = "itrs-lop"
+    incomplete: tuple[str, ...] = ()
 
     @property
     def spec(self) -> AcceleratorSpec:
@@ -92,7 +104,9 @@ class Result(Answer):
 
     @cached_property
     def sample_us(self) -> NDArray[np.float64]:
-        """float64 (N,): microseconds of each sample, all layers one after the other."""
+        """float64 (N,): microseconds of each sample, all layers one after the other; NaN where `incomplete`."""
+        if self.incomplete:
+            return np.full(self.samples, np.nan)
         # Added up by sample, layers in turn: a layer is drained before the next begins. Integers up to here; the one
         # division makes us of them (cycles / MHz).
         cycles: NDArray[np.int64] = np.sum([layer.activity.total_cycles for layer in self.layers], axis=0)
@@ -109,9 +123,36 @@ class Result(Answer):
         return float(self.sample_us.mean())
 
     @property
+    def batch_us(self) -> NDArray[np.float64]:
+        """float64 (M,): microseconds of each batch, the last of which may be smaller; NaN where `incomplete`."""
+        return np.add.reduceat(self.sample_us, np.arange(0, self.samples, self.memory.batch))
+
+    @property
+    def batch_latency(self) -> Distribution:
+        """Microseconds of a batch: what each of its samples waits for, since layers take them all in turn."""
+        return Distribution.of(self.batch_us)
+
+    @property
+    def samples_per_s(self) -> float:
+        """Samples a second, batch after batch; NaN where `incomplete`."""
+        return 1e6 / self.latency_us
+
+    @property
     def dense_us(self) -> float:
         """Microseconds of the dense equivalent, all layers."""
-        return sum(layer.dense_us for layer in self.layers)
+        return math.nan if self.incomplete else sum(layer.dense_us for layer in self.layers)
+
+    @cached_property
+    def transfers(self) -> tuple[Transfer, ...]:
+        """What crosses the chip's border beside the layers and is not in the latency; empty with ideal residency."""
+        return transfers(self.program.layers, self.memory, self.spec)
+
+    def _speedup_line(self) -> str:
+        said = placement([layer.dense for layer in self.layers], self.spec)
+        if self.incomplete:
+            return f"Speedup: no total; of a layer over the dense equivalent: {said}."
+        times = factor(self.dense_us / self.latency_us)
+        return f"Speedup: {times} over the dense equivalent; {said}."
 
     def on_cell(self, cell: Cell) -> Result:
         """Return the same result with SRAMs priced by another memory cell in all it shows and writes."""
@@ -130,7 +171,13 @@ class Result(Answer):
         layers = tuple(
             estimate(activity=layer.activity, spec=self.spec, method=method, cell=cell) for layer in self.layers
         )
-        return Energy(layers=layers, table=layers[0].table, method=layers[0].method, cell=layers[0].cell)
+        return Energy(
+            layers=layers,
+            table=layers[0].table,
+            method=layers[0].method,
+            cell=layers[0].cell,
+            incomplete=self.incomplete,
+        )
 
     def energies(self, cell: Cell | None = None) -> tuple[dict[Method, Energy], tuple[str, ...]]:
         """Price by every method that can; the second value says why one could not."""
@@ -154,6 +201,7 @@ class Result(Answer):
         if self.synthetic_inputs:
             notes.append(f"synthetic inputs: {self.inputs_source}")
         notes += self.input_notes
+        notes += [f"no total of the network: {reason}" for reason in self.incomplete]
         notes += [note for layer in self.layers for note in run_notes(layer)]
         notes += [note for layer in self.layers for note in sharing_notes(layer)]
         return (*notes, *timing_notes(self.spec, cell or self.cell), *self.energies(cell)[1])
@@ -170,6 +218,8 @@ class Result(Answer):
         """Say what was run, on what, with which inputs."""
         spec = self.spec
         batch = "1 sample" if self.samples == 1 else f"{self.samples} samples, means"
+        if self.memory.batch > 1:
+            batch += f", in batches of {self.memory.batch}"
         own = "each layer on inputs drawn for it" if self.synthetic_inputs else "each layer on its own recorded inputs"
         drive = "each layer feeds the next" if self.drive == "execution" else own
         # With one layer there is nothing between layers to say.
@@ -177,7 +227,8 @@ class Result(Answer):
             drive = "one layer"
         return (
             f"{self.program.name} on {spec.name}: {spec.n_pe} PEs, {spec.clock_mhz:g} MHz, "
-            f"queue {spec.act_queue_depth}, {spec.weight_bits}+{spec.index_bits}-bit entries, {spec.node_nm} nm. "
+            f"queue {spec.act_queue_depth}, {spec.weight_bits}+{spec.index_bits}-bit entries, {spec.node_nm} nm"
+            f"{spec.stated_residency}. "
             f"{batch}; {drive}; engine {self.engine}."
         )
 
@@ -199,8 +250,26 @@ class Result(Answer):
             lines.append(f"Fixed point against float32: largest difference of an output {worst:.2g}.")
         lines.append(f"Inputs: {self.inputs_source}.")
         lines += [f"Note: {note}." for note in self.notes()]
-        grid = layers_grid(self.layers, energies, self.latency)
-        return (Section(name="layers", grids=(grid,), lines=tuple(lines)),)
+        whole = None if self.incomplete else self.latency
+        batch = self.memory.batch
+        grids = [layers_grid(self.layers, energies, whole, batch=batch), memories_grid(self.memory)]
+        if any(not placed.in_sram for placed in self.memory.maps.maps):
+            grids.append(maps_grid(self.memory.maps))
+        if self.transfers:
+            grids.append(transfers_grid(self.transfers))
+        # The first things to know: what memory was assumed, and over what a speedup is.
+        first = [memory_line(self.memory), self._speedup_line()]
+        if batch > 1 and whole is not None:
+            first.insert(1, self._batch_line())
+        return (Section(name="layers", grids=tuple(grids), lines=(*first, *lines)),)
+
+    def _batch_line(self) -> str:
+        batch = self.batch_latency
+        spread = f" (p50 {number(batch.p50)}, p99 {number(batch.p99)})" if len(self.batch_us) > 1 else ""
+        return (
+            f"Batches of {self.memory.batch}: {number(batch.mean)} us a batch{spread}, {count(self.samples_per_s)} "
+            "samples a second. What is streamed is loaded once a batch: that saves DRAM traffic, not issue cycles."
+        )
 
     def content(self) -> dict[str, Any]:
         """Return everything a later reader needs to say where a number came from."""
@@ -210,7 +279,7 @@ class Result(Answer):
             "network": self.program.name,
             "source": self.program.source,
             "program_hash": self.program.content_hash,
-            "spec": self.spec.model_dump(),
+            "spec": self.spec.described(),
             "engine": self.engine,
             "drive": self.drive,
             "model_sha256": self.program.sha256,
@@ -220,14 +289,22 @@ class Result(Answer):
                 "samples": self.samples,
                 "sha256": self.inputs_sha256,
             },
-            "latency_us": self.latency_us,
-            "dense_us": self.dense_us,
+            "batch": self.memory.batch,
+            "batch_latency_us": known_or_none(self.batch_latency.mean),
+            "batch_latency_p50_us": known_or_none(self.batch_latency.p50),
+            "batch_latency_p99_us": known_or_none(self.batch_latency.p99),
+            "samples_per_s": known_or_none(self.samples_per_s),
+            "latency_us": known_or_none(self.latency_us),
+            "dense_us": known_or_none(self.dense_us),
+            "incomplete": list(self.incomplete),
+            "memory": self.memory.content(),
+            "beside": [vars(row) for row in self.transfers],
             "energy": {
                 method: {
                     "table": energy.table,
                     "cell": energy.cell,
-                    "total_nj": energy.total_nj,
-                    "unit_nj": energy.unit_nj(),
+                    "total_nj": known_or_none(energy.total_nj),
+                    "unit_nj": {unit: known_or_none(nj) for unit, nj in energy.unit_nj().items()},
                 }
                 for method, energy in energies.items()
             },

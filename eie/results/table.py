@@ -15,9 +15,22 @@ from eie.show.sections import Column, Grid, Value
 
 _PRICED: dict[Method, str] = {"published-power": "nJ by power", "activity": "nJ by activity"}
 
+# What the row under the line shows, energies apart.
+_TOTALLED = ("cycles", "latency_us", "p50", "p99", "theoretical_us", "efficiency", "dense_us", "speedup_over_dense")
 
-def layers_grid(layers: Sequence[LayerResult], energies: Mapping[Method, Energy], whole: Distribution) -> Grid:
-    """Return one row a layer and the totals; ``whole`` is the network's latency over the batch."""
+
+def layers_grid(
+    layers: Sequence[LayerResult], energies: Mapping[Method, Energy], whole: Distribution | None, *, batch: int = 1
+) -> Grid:
+    """Return one row a layer and the totals.
+
+    Parameters
+    ----------
+    whole
+        The network's latency over the samples; None where the layers do not add up to it.
+    batch
+        Samples that share a load of a layer: of theirs none has a latency of its own.
+    """
     columns = (
         Column("layer", "layer", "text"),
         Column("shape", "out x in", "word"),
@@ -25,9 +38,15 @@ def layers_grid(layers: Sequence[LayerResult], energies: Mapping[Method, Energy]
         Column("weight_density", "weights %", "percent"),
         Column("activation_density", "acts %", "percent"),
         Column("cycles", "cycles", "count"),
+        # What the contract does not count, where there is any of it.
+        *(
+            Column(key, heading, "count")
+            for key, heading in (("act_batches", "+ batches"), ("bus_wait", "+ bus"))
+            if any(layer_row(layer)[key] for layer in layers)
+        ),
         Column("latency_us", "latency us"),
         # One sample has no spread.
-        *([Column("p50", "p50 us"), Column("p99", "p99 us")] if layers[0].activity.samples > 1 else []),
+        *([Column("p50", "p50 us"), Column("p99", "p99 us")] if layers[0].activity.samples > 1 and batch == 1 else []),
         Column("theoretical_us", "theory us"),
         Column("efficiency", "effic. %", "percent"),
         Column("padding_share", "padding %", "percent"),
@@ -35,6 +54,8 @@ def layers_grid(layers: Sequence[LayerResult], energies: Mapping[Method, Energy]
         *(Column(method, _PRICED[method]) for method in energies),
         Column("dense_us", "dense us"),
         Column("speedup_over_dense", "speedup", "factor"),
+        # Beside it, in every row: a speedup over weights that nobody pays for is another number.
+        Column("dense_weights", "dense weights", "word"),
         Column("fits", "fits", "word"),
     )
     rows = tuple(
@@ -42,7 +63,11 @@ def layers_grid(layers: Sequence[LayerResult], energies: Mapping[Method, Energy]
         layer_row(layer) | {method: float(energy.layers[i].nj.mean()) for method, energy in energies.items()}
         for i, layer in enumerate(layers)
     )
-    return Grid(columns=columns, rows=rows, total=_total(layers, energies, whole))
+    if whole is None:
+        total: dict[str, Value] = {"layer": "total", **dict.fromkeys([*_TOTALLED, *energies], "-")}
+    else:
+        total = _total(layers, energies, whole)
+    return Grid(columns=columns, rows=rows, total=total)
 
 
 def _total(layers: Sequence[LayerResult], energies: Mapping[Method, Energy], whole: Distribution) -> dict[str, Value]:
@@ -53,6 +78,8 @@ def _total(layers: Sequence[LayerResult], energies: Mapping[Method, Energy], who
     return {
         "layer": "total",
         "cycles": sum(layer.cycles for layer in layers),
+        "act_batches": sum(layer.counts["act_batch_cycles"] for layer in layers),
+        "bus_wait": sum(layer.counts["bus_wait_cycles"] for layer in layers),
         "latency_us": whole.mean,
         # Of whole samples: percentiles of layers do not add up to those of the network.
         "p50": whole.p50,
@@ -66,7 +93,7 @@ def _total(layers: Sequence[LayerResult], energies: Mapping[Method, Energy], who
 
 
 def energy_lines(energies: Mapping[Method, Energy]) -> list[str]:
-    """Say of each method which table it takes and which units the energy goes to."""
+    """Say of each method which table it takes and which units the energy goes to, where that is known of the whole."""
     return [
         f"Energy by {method}: table {energy.table}{_cell(energy)}; {_units(energy)}."
         for method, energy in energies.items()
@@ -79,6 +106,8 @@ def _cell(energy: Energy) -> str:
 
 
 def _units(energy: Energy) -> str:
+    if energy.incomplete:
+        return "no total"
     total = energy.total_nj
     if not total:
         return "nothing was done"

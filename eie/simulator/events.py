@@ -19,8 +19,10 @@ import simpy
 from numpy.typing import NDArray
 
 from eie.compiler.encode import Encoding
+from eie.compiler.stream import Stream
 from eie.kernels.timing import PIPELINE_CYCLES
-from eie.simulator.records import PassTiming, Pattern
+from eie.simulator.loading import Loading
+from eie.simulator.records import Arrivals, PassTiming, Pattern
 from eie.spec import AcceleratorSpec
 
 Process = Generator[Any, None, None]
@@ -44,13 +46,15 @@ class ProcessingElement:
     padding: int = 0
     issue: int = 0
     empty: int = 0
+    load: int = 0
     free_after: int = 0
 
 
 class Accelerator:
     """Scanner, broadcast and P processing elements working on one input.
 
-    ``positions`` are the scan positions of its non-zero activations. After `run`, the counts are read off.
+    ``positions`` are the scan positions of its non-zero activations; ``stream`` is None where weights are in place.
+    ``arrivals`` are those of this input. After `run`, the counts are read off.
     """
 
     def __init__(
@@ -59,6 +63,8 @@ class Accelerator:
         positions: NDArray[np.int32],
         spec: AcceleratorSpec,
         log: Callable[[str], None] | None = None,
+        stream: Stream | None = None,
+        arrivals: Arrivals | None = None,
     ) -> None:
         self.encoding = encoding
         self.positions = positions
@@ -74,7 +80,18 @@ class Accelerator:
         self.sent = (0, 0)
         self.scanned = False
         self.columns_in_flight = 0
-        self.stall = self.dead = self.cycles = 0
+        self.stall = self.dead = self.cycles = self.scan_end = 0
+        self.loading = None
+        if stream and arrivals:
+            self.loading = Loading(
+                env=self.env,
+                encoding=encoding,
+                stream=stream,
+                positions=positions,
+                comes=arrivals.comes,
+                loads=bool(arrivals.loads[0]),
+                moved=self.end_if_drained,
+            )
 
     @property
     def cycle(self) -> int:
@@ -88,6 +105,8 @@ class Accelerator:
         for pe in self.pes:
             for unit in (self.act_queue, self.ptr_read, self.spmat_read, self.arithm):
                 self.env.process(unit(pe))
+        if self.loading:
+            self.loading.start()
         if self.log:
             self.env.process(self.narrator())
         self.env.run(until=self.finished)
@@ -97,7 +116,9 @@ class Accelerator:
         return self.env.timeout(1)
 
     def end_if_drained(self) -> None:
-        """The layer ends in this cycle if nothing is left to scan or to write."""
+        """The layer ends in this cycle if nothing is left to scan, to write or to load."""
+        if self.loading and not self.loading.done:
+            return
         if self.scanned and self.columns_in_flight == 0 and not self.finished.triggered:
             self.cycles = self.cycle
             self.finished.succeed()
@@ -137,7 +158,7 @@ class Accelerator:
     def close_cycle(self, last: bool) -> Process:
         """Second half of a scanner's cycle."""
         if last:
-            self.scanned = True
+            self.scanned, self.scan_end = True, self.cycle
             self.end_if_drained()
         yield self.tick()
 
@@ -153,19 +174,27 @@ class Accelerator:
             yield self.tick()
 
     def ptr_read(self, pe: ProcessingElement) -> Process:
-        """Take the head of the queue and read both pointers; be busy a cycle for each entry, one if there is none."""
-        busy_cycles = 0
+        """Take the head of the queue and read both pointers; be busy a cycle for each entry, one if there is none.
+
+        A column that is still on its way is waited for, with its activation at the head of the queue.
+        """
+        busy_cycles, column = 0, -1
         while True:
             # Counted down before it is looked at: a column of n entries taken in cycle t frees the unit in cycle t + n.
             busy_cycles = max(0, busy_cycles - 1)
-            if busy_cycles == 0 and pe.act_queue:
+            if busy_cycles == 0 and pe.act_queue and self.loading and pe.act_queue[0] not in self.loading.arrived:
+                pe.load += 1
+            elif busy_cycles == 0 and pe.act_queue:
                 pe.popped = True
                 column = pe.act_queue[0]
                 # Both pointers come in one access, since neighbours lie in different banks. An empty column still takes
                 # its cycle through the pipeline.
                 pe.fetched = list(range(pe.pointers[column], pe.pointers[column + 1])) or [BUBBLE]
                 busy_cycles = len(pe.fetched)
-            yield self.env.timeout(2)
+            yield self.tick()
+            if busy_cycles == 1 and self.loading:
+                self.loading.left(column)
+            yield self.tick()
 
     def spmat_read(self, pe: ProcessingElement) -> Process:
         """Send one entry a cycle to the arithmetic unit; read an SRAM row only when it is not the one held."""
@@ -206,9 +235,11 @@ class Accelerator:
             queues = " ".join(f"{len(pe.act_queue):2d}" for pe in self.pes)
             issue = " ".join(f"{len(pe.column):2d}" for pe in self.pes)
             flight = " ".join(f"{len(pe.in_flight):2d}" for pe in self.pes)
+            loaded = f"  loaded {len(self.loading.arrived):5d}" if self.loading else ""
             yield self.tick()
             sent = f"broadcast {self.sent[1]:5d}" if self.sent[0] == self.cycle else " " * 15
-            self.log(f"cycle {self.cycle:5d}  {sent}  queues [{queues}]  to issue [{issue}]  in flight [{flight}]")
+            line = f"cycle {self.cycle:5d}  {sent}  queues [{queues}]  to issue [{issue}]  in flight [{flight}]"
+            self.log(line + loaded)
             yield self.tick()
 
 
@@ -218,15 +249,29 @@ def time_pass(
     spec: AcceleratorSpec,
     advanced: Callable[[int], None] = lambda _: None,
     log: Callable[[str], None] | None = None,
+    stream: Stream | None = None,
+    arrivals: Arrivals | None = None,
 ) -> PassTiming:
-    """Time one pass, product by product; ``log`` is called with a line a cycle."""
+    """Time one pass, product by product.
+
+    Parameters
+    ----------
+    log
+        Called with a line a cycle.
+    stream, arrivals
+        How weights arrive, and which, as the fast engine takes them.
+    """
+    arrivals = arrivals or Arrivals.all(pattern)
     result = PassTiming.blank(pattern.products, encoding.n_pe)
     for s in range(pattern.products):
+        own = slice(pattern.starts[s], pattern.starts[s + 1])
         machine = Accelerator(
             encoding=encoding,
-            positions=pattern.positions[pattern.starts[s] : pattern.starts[s + 1]],
+            positions=pattern.positions[own],
             spec=spec,
             log=log,
+            stream=stream,
+            arrivals=Arrivals(arrivals.comes[own], arrivals.loads[s : s + 1]),
         )
         machine.run()
         result.cycles[s] = machine.cycles
@@ -238,8 +283,11 @@ def time_pass(
         for p, pe in enumerate(machine.pes):
             result.issue[s, p] = pe.issue
             result.empty[s, p] = pe.empty
+            result.load[s, p] = pe.load
             # Idle before its last slot a PE has starved; idle after it, it drains: what `activity_of` has left over.
             worked = pe.issue + pe.empty
-            result.starved[s, p] = (pe.free_after if worked else machine.cycles) - worked
+            result.starved[s, p] = (pe.free_after if worked else machine.scan_end) - worked - pe.load
+        if machine.loading:
+            result.bus[s], result.dram_bits[s] = machine.loading.bus_cycles, machine.loading.bits
         advanced(1)
     return result

@@ -13,12 +13,16 @@ from typing import Any
 import numpy as np
 
 from eie.compiler.encode import Encoding
+from eie.compiler.stream import Stream
+from eie.kernels import streams
 from eie.kernels import timing as kernels
-from eie.simulator.records import PassTiming, Pattern, QueueTiming, Tally
+from eie.simulator.records import Arrivals, PassTiming, Pattern, QueueTiming, StreamTiming, Tally
 from eie.simulator.spread import spread
 from eie.spec import AcceleratorSpec
 
 CHUNK = 256
+# By type: asking numpy takes a microsecond, half as long as counting a small layer.
+LARGEST = {np.dtype(kind): int(np.iinfo(kind).max) for kind in (np.uint8, np.uint16, np.int32, np.int64)}
 
 
 def backlog_type(encoding: Encoding, act_queue_depth: int) -> Any:
@@ -37,11 +41,17 @@ def time_pass(
     spec: AcceleratorSpec,
     threads: int | None = None,
     advanced: Callable[[int], None] = lambda _: None,
+    stream: Stream | None = None,
+    arrivals: Arrivals | None = None,
 ) -> PassTiming:
     """Time one pass.
 
     Parameters
     ----------
+    stream
+        How the weights arrive; None where they are in place.
+    arrivals
+        Which of them; without, all that an input needs.
     threads
         Worker threads; the machine's cores by default. Counts do not depend on it.
     advanced
@@ -50,7 +60,13 @@ def time_pass(
     tally = tally_pass(encoding=encoding, pattern=pattern, entries_per_row=spec.entries_per_row, threads=threads)
     return PassTiming.of(
         queue_pass(
-            encoding=encoding, pattern=pattern, act_queue_depth=spec.act_queue_depth, threads=threads, advanced=advanced
+            encoding=encoding,
+            pattern=pattern,
+            act_queue_depth=spec.act_queue_depth,
+            threads=threads,
+            advanced=advanced,
+            stream=stream,
+            arrivals=arrivals,
         ),
         tally,
     )
@@ -62,13 +78,26 @@ def queue_pass(
     act_queue_depth: int,
     threads: int | None = None,
     advanced: Callable[[int], None] = lambda _: None,
+    stream: Stream | None = None,
+    arrivals: Arrivals | None = None,
 ) -> QueueTiming:
-    """Walk a pass through the queues; parameters as in `time_pass`."""
+    """Walk a pass through the queues; parameters as in `time_pass`. With a ``stream`` it is a `StreamTiming`."""
+    if stream is not None:
+        return _stream_pass(
+            encoding=encoding,
+            pattern=pattern,
+            act_queue_depth=act_queue_depth,
+            threads=threads,
+            advanced=advanced,
+            stream=stream,
+            arrivals=arrivals or Arrivals.all(pattern),
+        )
     timing = QueueTiming.blank(pattern.products, encoding.n_pe)
     number = backlog_type(encoding, act_queue_depth)
     slots = encoding.slots.reshape(-1)
 
     def run(start: int, stop: int) -> None:
+        backlog = np.empty(encoding.slots.shape[1], number)
         kernels.queue_samples(
             pattern.starts[start : stop + 1],
             pattern.positions,
@@ -77,12 +106,54 @@ def queue_pass(
             encoding.scan_rows,
             encoding.n_pe,
             act_queue_depth,
-            np.iinfo(number).max,
-            np.empty(encoding.slots.shape[1], number),
+            LARGEST[backlog.dtype],
+            backlog,
             timing.cycles[start:stop],
             timing.stall[start:stop],
             timing.dead[start:stop],
             timing.free[start:stop],
+        )
+        advanced(stop - start)
+
+    spread(run=run, count=pattern.products, largest=CHUNK, threads=threads)
+    return timing
+
+
+def _stream_pass(
+    *,
+    encoding: Encoding,
+    pattern: Pattern,
+    act_queue_depth: int,
+    threads: int | None,
+    advanced: Callable[[int], None],
+    stream: Stream,
+    arrivals: Arrivals,
+) -> StreamTiming:
+    timing = StreamTiming.blank(pattern.products, encoding.n_pe)
+
+    def run(start: int, stop: int) -> None:
+        streams.stream_samples(
+            pattern.starts[start : stop + 1],
+            pattern.positions,
+            arrivals.comes,
+            arrivals.loads[start:stop],
+            encoding.pointers,
+            stream.cycles,
+            stream.bits,
+            encoding.inputs,
+            encoding.scan_rows,
+            act_queue_depth,
+            stream.half,
+            stream.latency_cycles,
+            stream.whole,
+            stream.held,
+            timing.cycles[start:stop],
+            timing.stall[start:stop],
+            timing.dead[start:stop],
+            timing.free[start:stop],
+            timing.load[start:stop],
+            timing.bus[start:stop],
+            timing.dram_bits[start:stop],
         )
         advanced(stop - start)
 
@@ -106,7 +177,7 @@ def tally_pass(encoding: Encoding, pattern: Pattern, entries_per_row: int, threa
             table.totals,
             encoding.inputs,
             encoding.n_pe,
-            np.iinfo(lookbacks.dtype).max,
+            LARGEST[lookbacks.dtype],
             np.empty(3 * lanes, lookbacks.dtype),
             np.empty(lanes, np.uint16 if slots.dtype == np.uint8 else np.int64),
             tally.reads[start:stop],

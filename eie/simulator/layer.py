@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from eie.activity import Activity
 from eie.compiler.encode import Encoding
 from eie.compiler.encoded import EncodedLayer
+from eie.compiler.map_rows import LayerMaps
 from eie.model.trace import LayerTrace
 from eie.simulator.records import PassTiming, Pattern, QueueTiming, Tally
 from eie.spec import AcceleratorSpec
@@ -26,13 +27,15 @@ Counted = TypeVar("Counted", bound=PassTiming | QueueTiming | Tally)
 SLICE_ELEMENTS = 1 << 23
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Slice:
-    """Some products of a batch in one pass; ``sample_of`` (products,) ascends."""
+    """Some products of a batch from the ``start``-th on, in the ``turn``-th pass; ``sample_of`` (products,) ascends."""
 
     encoding: Encoding
     pattern: Pattern
     sample_of: NDArray[np.int64]
+    turn: int
+    start: int = 0
 
     @cached_property
     def _firsts(self) -> NDArray[np.int64]:
@@ -67,16 +70,41 @@ def slices(layer: EncodedLayer, inputs: LayerTrace) -> Iterator[Slice]:
     step = _rows_a_slice(layer, inputs)
     for start in range(0, inputs.rows, step):
         part = inputs.pattern(start, min(start + step, inputs.rows))
-        sample_of = np.arange(start, start + part.rows) // inputs.products
-        for encoding in layer.passes:
-            yield Slice(encoding, Pattern.of(part, encoding), sample_of)
+        sample_of = np.arange(start, start + part.rows)
+        if inputs.products > 1:
+            sample_of //= inputs.products
+        for turn, encoding in enumerate(layer.passes):
+            pattern = Pattern.of(part, encoding)
+            yield Slice(encoding=encoding, pattern=pattern, sample_of=sample_of, turn=turn, start=start)
 
 
 def activity_of(
-    layer: EncodedLayer, inputs: LayerTrace, spec: AcceleratorSpec, sent: NDArray[np.int64], total: PassTiming
+    layer: EncodedLayer,
+    inputs: LayerTrace,
+    spec: AcceleratorSpec,
+    *,
+    sent: NDArray[np.int64],
+    total: PassTiming,
+    batches: NDArray[np.int64] | None = None,
+    maps: LayerMaps | None = None,
 ) -> Activity:
-    """Put what was counted into an `Activity`; ``sent`` are broadcasts of each sample, ``total`` the rest."""
+    """Put what was counted into an `Activity`.
+
+    Parameters
+    ----------
+    sent
+        Broadcasts of each sample.
+    total
+        What the engine counted.
+    batches
+        Cycles of each sample that the batches of activations take beside; None for no such batches.
+    maps
+        What the layer reads and writes of maps; None where they are in place.
+    """
     reload_bits = _reload_bits(layer, spec)
+    maps = maps or LayerMaps(layer=layer.name)
+    beside = np.zeros_like(total.cycles) if batches is None else batches
+    bus = total.bus + maps.bus_cycles
     return Activity(
         layer=layer.name,
         n_pe=spec.n_pe,
@@ -90,12 +118,25 @@ def activity_of(
             "stall_cycles": total.stall,
             "dead_scan_cycles": total.dead,
             "macs": total.entries - total.padding,
+            "bias_writes": np.full(len(sent), layer.bias_writes * inputs.products),
+            "load_wait_cycles": total.load.sum(axis=1),
+            "dram_bits": total.dram_bits + maps.dram_bits,
+            "bus_cycles": bus,
+            # Alike for all samples: maps are stored dense, zeros and all.
+            "map_dram_bits": np.full_like(bus, maps.dram_bits),
+            "map_bus_cycles": np.full_like(bus, maps.bus_cycles),
+            "act_sram_reads": np.full_like(bus, maps.act_sram_reads),
+            "act_sram_writes": np.full_like(bus, maps.act_sram_writes),
+            "act_batch_cycles": beside,
+            # Maps and weights share the bus, which works beside the PEs: a layer lasts at least as long as it is busy.
+            "bus_wait_cycles": np.maximum(0, bus - total.cycles - beside),
         },
         per_pe={
             "issue": total.issue,
             "empty_column": total.empty,
+            "load": total.load,
             "starved": total.starved,
-            "drain": total.cycles[:, None] - total.issue - total.empty - total.starved,
+            "drain": total.cycles[:, None] - total.issue - total.empty - total.load - total.starved,
         },
         passes=layer.rounds,
         products=inputs.products * layer.products_per_row,

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eie.compiler.encode import Encoding
+from eie.kernels import streams
 from eie.kernels import timing as kernels
 from eie.model.matrix import frozen
 from eie.model.trace import LayerTrace
@@ -54,6 +55,40 @@ class Pattern:
         return cls(frozen(starts, np.int64), frozen(positions[: starts[-1]].copy(), np.int32))
 
 
+@dataclass(frozen=True, eq=False)
+class Arrivals:
+    """What has to be brought for each product of a pattern; bool.
+
+    ``comes``, for each of its positions: the column is not there yet. ``loads`` (N,): where all columns come, whether
+    they come for this product.
+    """
+
+    comes: NDArray[np.bool_]
+    loads: NDArray[np.bool_]
+
+    @classmethod
+    def all(cls, pattern: Pattern) -> Arrivals:
+        """Bring everything for every product anew."""
+        return cls(np.ones(len(pattern.positions), np.bool_), np.ones(pattern.products, np.bool_))
+
+    @classmethod
+    def first_uses(cls, pattern: Pattern, inputs: int, groups: NDArray[np.int64], seen: NDArray[np.int64]) -> Arrivals:
+        """Bring each column once for a group of products.
+
+        Parameters
+        ----------
+        inputs
+            Input activations of the pass; a position beyond them is the bias.
+        groups
+            int64 (N,): the group of each product, ascending.
+        seen
+            int64 (columns + 1,): what it was called with before for the products ahead of these; -1 at first.
+        """
+        arrivals = cls.all(pattern)
+        streams.mark_first_uses(pattern.starts, pattern.positions, groups, inputs, seen, arrivals.comes, arrivals.loads)
+        return arrivals
+
+
 @dataclass(frozen=True, eq=False, kw_only=True)
 class QueueTiming:
     """What depends on the queues, for one pass over N products; int64 (N,), ``free`` (N, P).
@@ -72,6 +107,25 @@ class QueueTiming:
         """Make zeroed arrays for an engine to fill."""
         cycles, stall, dead = (np.zeros(products, np.int64) for _ in range(3))
         return cls(cycles=cycles, stall=stall, dead=dead, free=np.zeros((products, n_pe), np.int64))
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class StreamTiming(QueueTiming):
+    """The same where the weights arrive meanwhile; int64 (N,), ``free`` and ``load`` (N, P).
+
+    ``load``: a PE had the activation and waited for its column; ``bus``: cycles in which something was on the bus;
+    ``dram_bits``: what came over it, in whole bursts.
+    """
+
+    load: NDArray[np.int64]
+    bus: NDArray[np.int64]
+    dram_bits: NDArray[np.int64]
+
+    @classmethod
+    def blank(cls, products: int, n_pe: int) -> StreamTiming:
+        """Make zeroed arrays for an engine to fill."""
+        flat, per_pe = ("cycles", "stall", "dead", "bus", "dram_bits"), ("free", "load")
+        return cls(**_zeros(flat, (products,)), **_zeros(per_pe, (products, n_pe)))
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -97,11 +151,12 @@ class Tally:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class PassTiming:
-    """What an engine counted for one pass over N products on P PEs; int64 (N,), the last three (N, P).
+    """What an engine counted for one pass over N products on P PEs; int64 (N,), the last four (N, P).
 
     ``cycles``: to the last write; ``stall``: the broadcast waited for a queue; ``dead``: the scanner handed out
-    nothing; ``reads``: sparse-matrix rows; ``entries`` and, among them, ``padding``; per PE ``issue`` (an entry left),
-    ``empty`` (a column without entries) and ``starved`` (nothing to do before its last column).
+    nothing; ``reads``: sparse-matrix rows; ``entries`` and, among them, ``padding``; ``bus`` (cycles) and ``dram_bits``
+    of weights that were not in place; per PE ``issue`` (an entry left), ``empty`` (a column without entries), ``load``
+    (an activation there and its column not) and ``starved`` (nothing to do before its last column).
     """
 
     cycles: NDArray[np.int64]
@@ -110,19 +165,25 @@ class PassTiming:
     reads: NDArray[np.int64]
     entries: NDArray[np.int64]
     padding: NDArray[np.int64]
+    bus: NDArray[np.int64]
+    dram_bits: NDArray[np.int64]
     issue: NDArray[np.int64]
     empty: NDArray[np.int64]
+    load: NDArray[np.int64]
     starved: NDArray[np.int64]
 
     @classmethod
     def blank(cls, products: int, n_pe: int) -> PassTiming:
         """Make zeroed arrays for an engine to fill."""
-        flat, per_pe = ("cycles", "stall", "dead", "reads", "entries", "padding"), ("issue", "empty", "starved")
+        flat = ("cycles", "stall", "dead", "reads", "entries", "padding", "bus", "dram_bits")
+        per_pe = ("issue", "empty", "load", "starved")
         return cls(**_zeros(flat, (products,)), **_zeros(per_pe, (products, n_pe)))
 
     @classmethod
     def of(cls, queue: QueueTiming, tally: Tally) -> PassTiming:
-        """Put both halves together: a PE that is free and has not issued has starved."""
+        """Put both halves together: a PE that is free and has neither issued nor waited for a column has starved."""
+        # Weights that were in place came over no bus.
+        streamed = queue if isinstance(queue, StreamTiming) else StreamTiming.blank(*queue.free.shape)
         return cls(
             cycles=queue.cycles,
             stall=queue.stall,
@@ -130,9 +191,12 @@ class PassTiming:
             reads=tally.reads,
             entries=tally.entries,
             padding=tally.padding,
+            bus=streamed.bus,
+            dram_bits=streamed.dram_bits,
             issue=tally.issue,
             empty=tally.empty,
-            starved=queue.free - tally.issue - tally.empty,
+            load=streamed.load,
+            starved=queue.free - tally.issue - tally.empty - streamed.load,
         )
 
 

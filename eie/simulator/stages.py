@@ -8,16 +8,19 @@ stage    makes                                          from
 ======== ============================================== ====================================
 shared   weights as codes                               the layer
 encoded  the images of all PEs                          ``shared``, or a compiled program
+demand   what they ask of the memories                  ``encoded``
+plan     what stays on the chip, what comes when        ``demand`` of all layers
 inputs   which activations are non-zero                 ``shared``, or what was recorded
 slices   scan positions                                 ``encoded`` and ``inputs``
 tallies  reads, entries, issue and empty cycles         ``slices``
 queues   cycles, stalls, when each PE is free           ``slices``
-activity all of it, added up                            the two above
+streams  the same where weights arrive meanwhile        ``slices``
+activity all of it, added up                            tallies, and queues or streams
 ======== ============================================== ====================================
 
 A stage is made anew only when a spec field that it, or a stage before it, reads has changed: `eie.spec` says beside
 each field who reads it (docs/spec.md), and the keys of the cache come from there. The event engine counts in one stage,
-``events``, what the fast one counts in tallies and queues.
+``events``, what the fast one counts in two.
 """
 
 from __future__ import annotations
@@ -30,26 +33,34 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eie.activity import Activity
+from eie.compiler.demand import Demand
 from eie.compiler.encoded import EncodedLayer, encode_layer
 from eie.compiler.lower import lower
+from eie.compiler.map_rows import LayerMaps
+from eie.compiler.memory import plan_of
+from eie.compiler.places import LayerPlace, MemoryPlan
 from eie.compiler.program import Program
 from eie.compression.share import ShareReport, share
 from eie.errors import EieError, TraceError
 from eie.model.network import Layer, dataflow
 from eie.model.trace import LayerTrace
+from eie.simulator.arriving import Arriving
+from eie.simulator.batches import batches, in_batches, register_cycles
 from eie.simulator.cache import Cache
 from eie.simulator.fast import queue_pass, tally_pass
 from eie.simulator.layer import SLICE_ELEMENTS, Engine, Slice, activity_of, in_one_piece, slices
 from eie.simulator.network import Datapath, Ran, Settings, Tensor, run_network
-from eie.simulator.records import PassTiming, QueueTiming, Tally
+from eie.simulator.records import PassTiming, QueueTiming, StreamTiming, Tally
+from eie.simulator.turns import in_parts
 from eie.simulator.workload import Workload
 from eie.spec import AcceleratorSpec, Stage, fields_of
 
 T = TypeVar("T")
-Counting = Literal["tallies", "queues", "events"]
+Counting = Literal["tallies", "queues", "streams", "events"]
 _BLANK: Mapping[Counting, Callable[[int, int], Tally | QueueTiming | PassTiming]] = {
     "tallies": Tally.blank,
     "queues": QueueTiming.blank,
+    "streams": StreamTiming.blank,
     "events": PassTiming.blank,
 }
 
@@ -62,6 +73,8 @@ class How:
     ----------
     engine
         ``"fast"`` or ``"events"``.
+    batch
+        Samples for which a layer that is streamed is loaded once.
     datapath
         Whose zeros the layers see where they feed each other.
     threads
@@ -73,6 +86,7 @@ class How:
     """
 
     engine: Engine = "fast"
+    batch: int = 1
     datapath: Datapath = "fixed"
     threads: int | None = None
     advanced: Callable[[str, int], None] = lambda _layer, _products: None
@@ -98,10 +112,21 @@ class Stages:
     ----------
     cache
         Shared with the stages of other workloads, if one likes; None keeps nothing.
+    plan
+        Where the weights and maps of the network are, if the caller knows that of a larger whole than the workload.
     """
 
-    def __init__(self, workload: Workload, cache: Cache | None = None, how: How | None = None) -> None:
+    def __init__(
+        self,
+        workload: Workload,
+        cache: Cache | None = None,
+        how: How | None = None,
+        plan: MemoryPlan | None = None,
+    ) -> None:
         self.workload = workload
+        self._given = plan
+        # The last plan with its machine: each layer of a call asks for it several times.
+        self._planned: tuple[AcceleratorSpec, MemoryPlan] | None = None
         self._cache = cache
         # One level of parallelism: whoever keeps pieces asks for many of them side by side, each on one thread.
         self._how = how or How(threads=None if cache is None else 1)
@@ -117,7 +142,7 @@ class Stages:
             spec=spec,
             # By im2col always (docs/sweeps.md); another lowering comes in as a program. Lowered before shared, since
             # codes belong to the matrix that is stored.
-            make=lambda: share(lower(weights, "im2col")[0], spec.weight_bits),
+            make=lambda: share(lower(weights, "im2col")[0], spec.weight_bits, bias=self.workload.bias),
         )
 
     def encoded(self, layer: int, spec: AcceleratorSpec) -> EncodedLayer:
@@ -141,6 +166,51 @@ class Stages:
             return made
 
         return self._once(stage="encoded", layer=layer, spec=spec, make=make)
+
+    def plan(self, spec: AcceleratorSpec) -> MemoryPlan:
+        """Where the weights and maps of the whole network are on a machine.
+
+        Raises
+        ------
+        ProgramError
+            If a layer has to be streamed whose longest column no half of the stream buffer holds.
+        """
+        if self._given is not None:
+            return self._given
+        last = self._planned
+        if last is None or last[0] is not spec:
+            last = self._planned = (spec, self._once(stage="plan", layer=-1, spec=spec, make=lambda: self._made(spec)))
+        return last[1]
+
+    def _made(self, spec: AcceleratorSpec) -> MemoryPlan:
+        """Make the plan: of a program's images, or of what is kept of the layers'."""
+        workload, batch = self.workload, self._how.batch
+        if isinstance(workload.network, Program):
+            program = workload.network if spec is workload.network.spec else workload.network.on(spec)
+            return program.planned(batch, **workload.sizes)
+        demands = [self._demand(place, spec) for place in range(len(workload.layers))]
+        return plan_of(
+            demands,
+            spec,
+            batch,
+            dataflow(workload.network),
+            alternatives=workload.network.alternatives,
+            **workload.sizes,
+        )
+
+    def _demand(self, layer: int, spec: AcceleratorSpec) -> Demand:
+        return self._once(stage="demand", layer=layer, spec=spec, make=lambda: Demand.of(self.encoded(layer, spec)))
+
+    def _place(self, layer: int, spec: AcceleratorSpec) -> LayerPlace:
+        return self.plan(spec).by_name[self.workload.layers[layer].name]
+
+    def _streamed(self, layer: int, spec: AcceleratorSpec) -> bool:
+        """Whether a layer's weights arrive while it works."""
+        return self._place(layer, spec).place == "streamed"
+
+    def _maps(self, layer: int, spec: AcceleratorSpec) -> LayerMaps:
+        """What a layer moves of maps."""
+        return self.plan(spec).maps.of(self.workload.layers[layer].name)
 
     def run(self, spec: AcceleratorSpec, ran: Ran) -> tuple[Tensor, ...]:
         """Run the network from its own inputs, layer feeding layer; ``ran`` and the outputs as of `run_network`."""
@@ -199,28 +269,42 @@ class Stages:
                 raise TraceError(
                     f"layer {encoded.name!r} takes {encoded.inputs} inputs, the activations have {read.width}"
                 )
-            sent, timing = self._timing(layer=layer, spec=spec, encoded=encoded, inputs=read)
-            return activity_of(layer=encoded, inputs=read, spec=spec, sent=sent, total=timing)
+            placed = encoded
+            if self._how.batch * read.products > 1 and self._streamed(layer, spec):
+                placed = in_parts(encoded, self._place(layer, spec), spec)
+            sent, timing = self._timing(layer=layer, spec=spec, encoded=placed, inputs=read)
+            beside = self._batches(layer=layer, spec=spec, encoded=placed, inputs=read, cycles=timing.cycles)
+            maps = self._maps(layer, spec)
+            return activity_of(encoded, read, spec, sent=sent, total=timing, batches=beside, maps=maps)
 
         return self._once(stage="activity", layer=layer, spec=spec, make=make)
+
+    def _arriving(
+        self, layer: int, spec: AcceleratorSpec, encoded: EncodedLayer, inputs: LayerTrace
+    ) -> Arriving | None:
+        """How the weights arrive in a walk over the layer's slices; None where they are in place."""
+        if not self._streamed(layer, spec):
+            return None
+        return Arriving(encoded, spec, rows=self._how.batch * inputs.products)
 
     def _timing(
         self, *, layer: int, spec: AcceleratorSpec, encoded: EncodedLayer, inputs: LayerTrace
     ) -> tuple[NDArray[np.int64], PassTiming]:
         """Add up what the engine counts, over slices and passes: broadcasts, and the rest, a row a sample."""
 
+        def count_one(stage: str, part: Slice, arriving: Arriving | None) -> Tally | QueueTiming | PassTiming:
+            return self._count(stage=stage, part=part, spec=spec, name=encoded.name, arriving=arriving)
+
         def count(due: Sequence[str]) -> dict[str, _Counted]:
             # All stages that are due share one walk, so that a slice is made once and let go before the next.
             parts = self._slices(layer=layer, spec=spec, encoded=encoded, inputs=inputs)
+            arriving = self._arriving(layer=layer, spec=spec, encoded=encoded, inputs=inputs)
             if in_one_piece(encoded, inputs):
                 # One product a sample, all in one slice: there is nothing to add up, and on a small layer adding up
                 # took longer than counting.
                 (whole,) = parts
                 return {
-                    stage: _Counted(
-                        whole.pattern.broadcasts,
-                        self._count(stage=stage, part=whole, spec=spec, name=encoded.name),
-                    )
+                    stage: _Counted(whole.pattern.broadcasts, count_one(stage, whole, arriving))
                     for stage in stages
                     if stage in due
                 }
@@ -232,11 +316,12 @@ class Stages:
             for part in parts:
                 for stage, total in totals.items():
                     part.add(total.sent, part.pattern.broadcasts)
-                    part.add_record(total.record, self._count(stage=stage, part=part, spec=spec, name=encoded.name))
+                    part.add_record(total.record, count_one(stage, part, arriving))
             return totals
 
         # Two stages, so that a sweep over queue depths keeps its row reads, and one over SRAM rows its cycles.
-        stages: tuple[Counting, ...] = ("tallies", "queues") if self._how.engine == "fast" else ("events",)
+        timed: Counting = "streams" if self._streamed(layer, spec) else "queues"
+        stages: tuple[Counting, ...] = ("tallies", timed) if self._how.engine == "fast" else ("events",)
         if self._cache is None:
             counted = count(stages)
         else:
@@ -253,6 +338,43 @@ class Stages:
         assert isinstance(queue, QueueTiming)
         return sent, PassTiming.of(queue, tally)
 
+    def _batches(
+        self,
+        *,
+        layer: int,
+        spec: AcceleratorSpec,
+        encoded: EncodedLayer,
+        inputs: LayerTrace,
+        cycles: NDArray[np.int64],
+    ) -> NDArray[np.int64] | None:
+        """Cycles that batches of activations add to the ``cycles`` of each sample; None where they are free."""
+        if not in_batches(spec):
+            return None
+        cut = replace(encoded, passes=tuple(batch for whole in encoded.passes for batch in batches(whole, spec)))
+        registers = sum(register_cycles(batch, spec) for batch in cut.passes) * inputs.products
+        if len(cut.passes) == len(encoded.passes):
+            return np.full_like(cycles, registers)
+        drained = np.zeros_like(cycles)
+        # Each batch is a stream of its own: the look-ahead scanner reads the registers, so it sees no further batch.
+        # By the contract, batch by batch: reads of the sparse matrix stay those of the whole, since a PE keeps its row.
+        arriving = self._arriving(layer=layer, spec=spec, encoded=cut, inputs=inputs)
+        for part in slices(cut, inputs):
+            part.add(drained, self._drained(part=part, layer=layer, spec=spec, arriving=arriving))
+        # Never less than in one piece, though a stream of all columns may fill its buffer before each batch.
+        return np.maximum(0, drained - cycles) + registers
+
+    def _drained(
+        self, *, part: Slice, layer: int, spec: AcceleratorSpec, arriving: Arriving | None
+    ) -> NDArray[np.int64]:
+        """Time one slice by the cycle contract, without telling anybody of progress."""
+        how = replace(self._how, advanced=lambda _layer, _products: None, log=None)
+        quiet = Stages(self.workload, how=how, plan=self.plan(spec))
+        stage = "queues" if self._how.engine == "fast" else "events"
+        name = self.workload.layers[layer].name
+        counted = quiet._count(stage=stage, part=part, spec=spec, name=name, arriving=arriving)
+        assert isinstance(counted, QueueTiming | PassTiming)
+        return counted.cycles
+
     def _slices(
         self, *, layer: int, spec: AcceleratorSpec, encoded: EncodedLayer, inputs: LayerTrace
     ) -> Iterable[Slice]:
@@ -262,7 +384,9 @@ class Stages:
             return slices(encoded, inputs)
         return self._once(stage="slices", layer=layer, spec=spec, make=lambda: list(slices(encoded, inputs)))
 
-    def _count(self, *, stage: str, part: Slice, spec: AcceleratorSpec, name: str) -> Tally | QueueTiming | PassTiming:
+    def _count(
+        self, *, stage: str, part: Slice, spec: AcceleratorSpec, name: str, arriving: Arriving | None = None
+    ) -> Tally | QueueTiming | PassTiming:
         """One slice in one pass, by one stage; progress goes by the stage that takes longest."""
         if stage == "tallies":
             # Without `advanced`: progress would count every product twice.
@@ -271,18 +395,27 @@ class Stages:
         def advanced(products: int) -> None:
             self._how.advanced(name, products)
 
-        if stage == "queues":
+        stream, arrivals = (None, None) if arriving is None else arriving.next(part)
+        if stage in ("queues", "streams"):
             return queue_pass(
                 encoding=part.encoding,
                 pattern=part.pattern,
                 act_queue_depth=spec.act_queue_depth,
                 threads=self._how.threads,
                 advanced=advanced,
+                stream=stream,
+                arrivals=arrivals,
             )
         from eie.simulator import events  # SimPy is loaded for those who ask for it
 
         return events.time_pass(
-            encoding=part.encoding, pattern=part.pattern, spec=spec, advanced=advanced, log=self._how.log
+            encoding=part.encoding,
+            pattern=part.pattern,
+            spec=spec,
+            advanced=advanced,
+            log=self._how.log,
+            stream=stream,
+            arrivals=arrivals,
         )
 
     def _once(self, *, stage: Stage, layer: int, spec: AcceleratorSpec, make: Callable[[], T]) -> T:
@@ -294,10 +427,19 @@ class Stages:
         # "events".
         read_by: Stage = "activity" if stage == "events" else stage
         # Recorded inputs were not computed here: data_bits then changes no zero, and a sweep over it counts once.
-        recorded: tuple[Stage, ...] = ("inputs",) if self.workload.given.layers else ()
-        values = tuple(getattr(spec, name) for name in fields_of(read_by, spec, recorded))
+        without: tuple[Stage, ...] = ("inputs",) if self.workload.given.layers else ()
+        placed: tuple[Hashable, ...] = ()
+        if read_by in ("slices", "tallies", "queues", "streams", "activity"):
+            # Weights that are in place are in no stream, however fast it were.
+            streamed = self._streamed(layer, spec)
+            without += ("queues",) if streamed else ("streams",)
+            placed = (self._place(layer, spec).turn if streamed else None,)
+            # Maps that are in place alike on two machines, or come alike, are the same; not so the machines' plans.
+            placed += (self._maps(layer, spec),) if read_by == "activity" else ()
+        values = (*(getattr(spec, name) for name in fields_of(read_by, spec, without)), *placed)
         # The engine too, although both agree: a check of one against the other must not be handed the same record.
-        return self.workload.content_hash, stage, layer, self._how.engine, self._how.datapath, values
+        how = self._how.engine, self._how.batch, self._how.datapath
+        return self.workload.content_hash, stage, layer, how, values
 
 
 def encoding_key(spec: AcceleratorSpec) -> tuple[Hashable, ...]:

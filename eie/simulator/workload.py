@@ -16,13 +16,18 @@ import numpy as np
 
 from eie.compiler.encoded import EncodedLayer
 from eie.compiler.program import Program
+from eie.compression.bias import BiasPlace
 from eie.importers.entrance import Model, as_network
+from eie.model.fitting import Layout
 from eie.model.geometry import describe
 from eie.model.matrix import SparseColumns
 from eie.model.network import Layer, Network, dataflow
-from eie.model.trace import LayerTrace
+from eie.model.trace import LayerTrace, Trace
 from eie.simulator.inputs import Given, Inputs, given_inputs
 from eie.spec import AcceleratorSpec
+
+# Enough names to find the place; a network may have hundreds.
+LISTED = 8
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -37,16 +42,29 @@ class Workload:
         With its weights, to be encoded for any machine, or compiled for one.
     given
         Recorded inputs of every layer, or the network's own inputs: then the layers feed each other.
+    bias
+        Where sharing puts float biases; a program's have their place.
+    incomplete
+        Why the layers do not add up to the network, in words; empty if they do.
     """
 
     model: str
     trace: str
     network: Network | Program
     given: Given
+    bias: BiasPlace = "auto"
+    incomplete: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, model: Model | Program, inputs: Inputs = None) -> Workload:
-        """Read the model if it is a path, and check that the inputs fit it.
+    def of(
+        cls,
+        model: Model | Program,
+        inputs: Inputs = None,
+        *,
+        layout: Layout | None = None,
+        bias: BiasPlace = "auto",
+    ) -> Workload:
+        """Read the model if it is a path, and check that the inputs, arrays in ``layout``, fit it.
 
         Raises
         ------
@@ -57,8 +75,17 @@ class Workload:
         network = model if isinstance(model, Program) else as_network(model)
         # A program keeps its graph; making it anew took a tenth of the call on a small layer.
         graph = network.dataflow if isinstance(network, Program) else dataflow(network)
-        given = given_inputs(layers=network.layers, dataflow=graph, activations=inputs, own=network.trace)
-        return cls(model=network.name, trace=given.source, network=network, given=given)
+        given = given_inputs(
+            layers=network.layers, dataflow=graph, activations=inputs, own=network.trace, layout=layout
+        )
+        return cls(
+            model=network.name,
+            trace=given.source,
+            network=network,
+            given=given,
+            bias=bias,
+            incomplete=_incomplete(network, given, counted=_is_trace(inputs, network.trace)),
+        )
 
     @classmethod
     def of_encoded(cls, layer: EncodedLayer, inputs: LayerTrace, spec: AcceleratorSpec) -> Workload:
@@ -74,11 +101,24 @@ class Workload:
 
     @cached_property
     def content_hash(self) -> str:
-        """SHA-256 over weights, structure and inputs; not over the labels."""
+        """SHA-256 over weights, structure, inputs and the place of biases; not over the labels."""
         if isinstance(self.network, Program):
             # The program's own hash covers its images and their structure; the inputs alone are to be added.
             return hashlib.sha256(f"{self.network.content_hash} {self.given.sha256}".encode()).hexdigest()
-        return _content_hash(self.network, self.given)
+        return _content_hash(self.network, self.given, bias=self.bias, incomplete=self.incomplete)
+
+    @cached_property
+    def sizes(self) -> dict[str, Any]:
+        """What the inputs say of the sizes of maps, as a memory plan takes it."""
+        if self.given.layers:
+            return {"products": {name: rows.products for name, rows in self.given.layers.items()}}
+        network = self.network
+        graph = network.dataflow if isinstance(network, Program) else dataflow(network)
+        assert graph is not None
+        # Nothing where the graph says it all: the plan that a program keeps is then found without looking further.
+        left_open = [name for name, shape in graph.inputs if -1 in shape]
+        shapes = {name: np.shape(self.given.arrays[name][:1])[1:] for name in left_open}
+        return {"shapes": shapes} if shapes else {}
 
     def refrozen(self) -> Workload:
         """Return it with read-only arrays again, for which kernels are compiled; pickling loses the flag."""
@@ -93,9 +133,37 @@ def _refrozen(matrix: SparseColumns) -> SparseColumns:
     return SparseColumns.of(shape=matrix.shape, starts=matrix.starts, rows=matrix.rows, data=matrix.data)
 
 
-def _content_hash(network: Network, given: Given) -> str:
-    # Labels as "synthetic" go in, since rows state them in their notes.
-    digest = hashlib.sha256(f"{network.sequential} {given.synthetic}".encode())
+def _is_trace(inputs: Inputs, own: Trace | None) -> bool:
+    """Whether inputs come from a trace, which counts the products of a sample."""
+    return isinstance(own if inputs is None else inputs, Trace)
+
+
+def _incomplete(network: Network | Program, given: Given, *, counted: bool) -> tuple[str, ...]:
+    """Say why the layers do not add up to the network: a total of one window and a whole layer is of unlike things."""
+    reasons = []
+    windows = [
+        layer.name
+        for layer in network.layers
+        # A vector is one product; a map or a sequence is as many as only a trace or a run of the network knows.
+        if not (counted or layer.geometry.takes_vectors)
+        and layer.name in given.layers
+        and given.layers[layer.name].products == 1
+    ]
+    # Of a layer on its own there is nothing that it could be unlike.
+    if windows and len(network.layers) > 1:
+        reasons.append(f"products a sample are not known (one was run; a trace has them): {_listed(windows)}")
+    if network.unmodelled:
+        reasons.append(f"not modelled: {_listed(network.unmodelled)}")
+    return tuple(reasons)
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:LISTED]) + (f" and {len(names) - LISTED} more" if len(names) > LISTED else "")
+
+
+def _content_hash(network: Network, given: Given, *, bias: BiasPlace, incomplete: Sequence[str]) -> str:
+    # Labels as "synthetic" go in, since rows state them in their notes; so does what keeps totals out of them.
+    digest = hashlib.sha256(f"{network.sequential} {given.synthetic} {bias}".encode())
 
     def add(label: object, *arrays: Any) -> None:
         # Zeros on both sides: no label can run into its neighbour's bytes and pass for another.
@@ -112,6 +180,8 @@ def _content_hash(network: Network, given: Given) -> str:
         label = (layer.name, matrix.shape, layer.relu, layer.synthetic, layer.bias is None, describe(layer.geometry))
         arrays = (matrix.starts, matrix.rows, matrix.data, layer.codebook, layer.bias, layer.bias_codes)
         add(label, *arrays)
+    if network.alternatives or incomplete:
+        add((network.alternatives, *incomplete))
     if network.graph is not None:
         add(network.graph.describe(), *network.graph.constants.values())
     for name, inputs in given.layers.items():

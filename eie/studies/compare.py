@@ -21,6 +21,7 @@ from eie.machines.match import match
 from eie.machines.records import WHOLE, Baseline, Machine, total
 from eie.machines.rows import ResultRow, ResultRows
 from eie.machines.workload import Workload, work_of_rows
+from eie.model.fitting import Layout
 from eie.model.network import Network
 from eie.results.comparison import Column, Comparison
 from eie.results.layer import LayerResult
@@ -38,6 +39,7 @@ def compare(
     baselines: Sequence[str | Baseline],
     *,
     activations: Inputs = None,
+    layout: Layout | None = None,
     spec: AcceleratorSpec | None = None,
     network: Network | None = None,
     reference: str | None = None,
@@ -51,7 +53,7 @@ def compare(
         A `Result`, or its JSON file; or what `eie.simulate` takes, which is simulated here.
     baselines
         Names as in `eie.machines.choose`, or records made elsewhere.
-    activations, spec
+    activations, layout, spec
         For a model or program that is simulated here, as `eie.simulate` takes them.
     network
         Whose weights measured baselines and the N:M check use; drawn at the layers' density without it. A model that is
@@ -71,7 +73,7 @@ def compare(
     EieError
         If a baseline cannot be had, or the reference is none of them.
     """
-    rows, network = _rows(model, activations=activations, spec=spec, network=network)
+    rows, network = _rows(model, activations=activations, layout=layout, spec=spec, network=network)
     ours, workload = as_baseline(rows, network)
     others = [
         baseline
@@ -93,6 +95,9 @@ def compare(
     columns, notes = [], []
     for baseline in (ours, *others):
         column, matched_notes = _column(baseline, shapes)
+        # Of the others too: theirs would be a sum over the same unlike things, or stand beside nothing.
+        if ours.incomplete:
+            column = replace(column, latency_us=None, energy_nj=None)
         columns.append(column)
         if baseline is not ours:
             notes += [f"{baseline.machine.name}: {note}" for note in (*baseline.notes, *matched_notes)]
@@ -106,6 +111,7 @@ def compare(
         reference=place,
         warnings=_unfair([column.machine for column in columns]),
         notes=tuple(notes),
+        incomplete=ours.incomplete,
     )
 
 
@@ -117,7 +123,8 @@ def as_baseline(rows: ResultRows, network: Network | None = None) -> tuple[Basel
     network
         Whose weights go into the workload, where its layers have the result's shapes.
     """
-    return reports.of_result(rows, rows.source), _with_weights(work_of_rows(rows.network, rows.layers), network)
+    work = work_of_rows(rows.network, rows.layers, alternatives=rows.alternatives, batch=rows.batch)
+    return reports.of_result(rows, rows.source), _with_weights(work, network)
 
 
 def rows_of(result: Result) -> ResultRows:
@@ -141,6 +148,9 @@ def rows_of(result: Result) -> ResultRows:
         # The column of the result's own JSON file, which `reports` names just so.
         priced_by=None if method is None else f"energy_{method.replace('-', '_')}_nj",
         notes=result.notes(),
+        incomplete=result.incomplete,
+        alternatives=result.memory.alternatives,
+        batch=result.memory.batch,
     )
 
 
@@ -162,6 +172,9 @@ def _row(layer: LayerResult, energy_nj: float | None) -> ResultRow:
         efficiency=layer.efficiency,
         reload_cycles=layer.activity.reload_cycles,
         energy_nj=energy_nj,
+        dram_bits=layer.counts["dram_bits"],
+        map_dram_bits=int(layer.activity.counts["map_dram_bits"][0]),
+        map_bus_cycles=int(layer.activity.counts["map_bus_cycles"][0]),
     )
 
 
@@ -169,6 +182,7 @@ def _rows(
     model: Result | ResultRows | Program | Model,
     *,
     activations: Inputs,
+    layout: Layout | None,
     spec: AcceleratorSpec | None,
     network: Network | None,
 ) -> tuple[ResultRows, Network | None]:
@@ -176,15 +190,15 @@ def _rows(
     if isinstance(model, str | Path) and Path(model).suffix == ".json":
         model = reports.read_result(model)
     if isinstance(model, Result | ResultRows):
-        if spec is not None or activations is not None:
+        if any(value is not None for value in (spec, activations, layout)):
             # Refused and not ignored: the numbers would be another machine's than the caller believes.
-            raise EieError("spec and activations are for a model that is simulated here: a result has its own")
+            raise EieError("spec, activations and layout are for a model that is simulated here: a result has its own")
         return (rows_of(model) if isinstance(model, Result) else model), network
     # A program has codes but no float weights: what other machines multiply is `network`'s, where one was given.
     if isinstance(model, Program) or (isinstance(model, str | Path) and Program.is_program(model)):
-        return rows_of(simulate(model, activations, spec=spec, keep_outputs=False)), network
+        return rows_of(simulate(model, activations, layout=layout, spec=spec, keep_outputs=False)), network
     read = as_network(model, "an eie.Program, an eie.Result or the .json file of one")
-    return rows_of(simulate(read, activations, spec=spec, keep_outputs=False)), network or read
+    return rows_of(simulate(read, activations, layout=layout, spec=spec, keep_outputs=False)), network or read
 
 
 def _column(baseline: Baseline, shapes: Mapping[str, tuple[int, int, int]]) -> tuple[Column, tuple[str, ...]]:
@@ -226,7 +240,21 @@ def _with_weights(workload: Workload, network: Network | None) -> Workload:
         else layer
         for layer in workload.layers
     )
-    return Workload(workload.name, layers)
+    return replace(workload, layers=layers)
+
+
+def _memory_warnings(eie: Machine, machine: Machine) -> list[str]:
+    """Say where one pays for memory and the other does not."""
+    if "not paid" in (eie.memory, machine.memory) and eie.memory != machine.memory:
+        free, pays = ("EIE", machine.name) if eie.memory == "not paid" else (machine.name, "EIE")
+        # `dram is False`: what fits its memories pays nothing either.
+        if machine.memory is not None and (eie if pays == "EIE" else machine).dram is not False:
+            return [f"weights and maps of {free} are taken to be on the chip, {pays} fetches what does not fit"]
+    # `is False`: None says that it is not known, and nothing is claimed of that. Machines on the same DRAM that need
+    # it are not wronged: what does not fit their own memories is their own.
+    if eie.dram is False and machine.dram and machine.memory != "same DRAM":
+        return [f"EIE's weights are on the chip, {machine.name} fetches them from DRAM"]
+    return []
 
 
 def _unfair(machines: Sequence[Machine]) -> tuple[str, ...]:
@@ -234,15 +262,12 @@ def _unfair(machines: Sequence[Machine]) -> tuple[str, ...]:
     eie, *others = machines
     warnings = []
     for machine in others:
-        # `is False`: None says that it is not known, and nothing is claimed of that.
-        if eie.dram is False and machine.dram:
-            warnings.append(f"EIE's weights are on the chip, {machine.name} fetches them from DRAM")
+        warnings += _memory_warnings(eie, machine)
+        ours = f"EIE runs {eie.batch} sample{'s' if eie.batch != 1 else ''} at a time"
         if machine.batch is None:
-            warnings.append(f"the batch size of {machine.name} is not known; EIE runs 1 sample at a time")
+            warnings.append(f"the batch size of {machine.name} is not known; {ours}")
         elif machine.batch != eie.batch:
-            warnings.append(
-                f"EIE runs 1 sample at a time, {machine.name} {machine.batch}: its time is per sample of these"
-            )
+            warnings.append(f"{ours}, {machine.name} {machine.batch}: its time is per sample of these")
         if machine.node_nm is not None and eie.node_nm is not None and machine.node_nm != eie.node_nm:
             # Named and not corrected: a scaling rule would put a guess into every figure.
             warnings.append(f"EIE is {eie.node_nm} nm, {machine.name} {machine.node_nm} nm; nothing is scaled")

@@ -19,6 +19,7 @@ from eie.energy.area import area_mm2
 from eie.energy.estimate import METHODS, Estimate, Method, estimate, timing_notes
 from eie.energy.tables import Cell
 from eie.errors import EnergyError
+from eie.machines.dense import beside
 from eie.results.layer import Distribution, LayerResult, layer_record
 from eie.simulator.stages import Stages
 from eie.spec import AcceleratorSpec
@@ -49,12 +50,15 @@ class LayerOutcome:
         float64 (N,): nanojoules of every sample, by method.
     problems
         Why a method could not price it.
+    memory_fits
+        Whether the whole network fits the machine.
     """
 
     record: Mapping[str, Any]
     cycles: NDArray[np.int64]
     nj: Mapping[Method, NDArray[np.float64]]
     problems: tuple[str, ...]
+    memory_fits: bool
 
 
 def layer_outcome(stages: Stages, layer: int, spec: AcceleratorSpec, cell: Cell) -> LayerOutcome:
@@ -68,38 +72,71 @@ def layer_outcome(stages: Stages, layer: int, spec: AcceleratorSpec, cell: Cell)
             estimates[method] = estimate(activity=activity, spec=spec, method=method, cell=cell)
         except EnergyError as error:
             problems.append(f"no energy by {method}: {error}")
-    # Of this spec, not of the one that was encoded for: memory sizes are no part of an encoding's key unless capacity
-    # is enforced.
+    # Of this spec, not of the one that was encoded for: memory sizes are no part of an encoding's key.
     layer_fit = fit(encoded.name, encoded.passes, spec, reloads=encoded.reloads, rounds=encoded.rounds)
-    result = LayerResult(encoded=encoded, spec=spec, activity=activity, fit=layer_fit, computed=None)
+    plan = stages.plan(spec)
+    dense = beside(
+        stages.workload.layers,
+        [stages.inputs(place, spec).products for place in range(len(stages.workload.layers))],
+        plan,
+        spec,
+    )
+    result = LayerResult(
+        encoded=encoded,
+        spec=spec,
+        activity=activity,
+        fit=layer_fit,
+        place=plan.by_name[encoded.name],
+        computed=None,
+        dense=dense[layer],
+    )
     record = layer_record(result, estimates)
     if "activity" in estimates:
         units = estimates["activity"].unit_nj
         # By activity only: published power splits by time, the same shares on every row.
         record |= {f"energy_activity_{unit}_nj": float(values.mean()) for unit, values in units.items()}
     nj = {method: priced.nj for method, priced in estimates.items()}
-    return LayerOutcome(record=record, cycles=activity.total_cycles, nj=nj, problems=tuple(problems))
+    return LayerOutcome(
+        record=record, cycles=activity.total_cycles, nj=nj, problems=tuple(problems), memory_fits=plan.fits
+    )
 
 
-def total_record(outcomes: Sequence[LayerOutcome], spec: AcceleratorSpec, cell: Cell, inputs: str) -> dict[str, Any]:
+def total_record(
+    outcomes: Sequence[LayerOutcome],
+    spec: AcceleratorSpec,
+    cell: Cell,
+    *,
+    notes: Sequence[str] = (),
+    incomplete: Sequence[str] = (),
+) -> dict[str, Any]:
     """Add the layers of a point up: the same keys, None where a total means nothing, and area and notes behind.
 
     Parameters
     ----------
-    inputs
-        What to note about the inputs, or nothing.
+    notes
+        What to note about model and inputs.
+    incomplete
+        Why the layers do not add up to the network: then nothing is added.
     """
     records = [outcome.record for outcome in outcomes]
     # None unless a total is known below: a density or a shape of a whole network would be an average of unlike things.
     total: dict[str, Any] = dict.fromkeys(records[0])
+    total |= {
+        "residency": spec.residency,
+        "samples": records[0]["samples"],
+        "synthetic_weights": any(record["synthetic_weights"] for record in records),
+        "fits": outcomes[0].memory_fits,
+    }
+    said = (*outcomes[0].problems, *notes)
+    if incomplete:
+        reasons = [f"no total of the network: {reason}" for reason in incomplete]
+        return {**total, **_machine(spec, cell, (*said, *reasons))}
     added = {key: sum(record[key] for record in records) for key in ADDED}
     # Samples are added up before percentiles are taken: those of layers do not add up. cycles / MHz = us.
     latency = Distribution.of(np.sum([outcome.cycles for outcome in outcomes], axis=0) / spec.clock_mhz)
     # Reloading weights is no imbalance; see `eie.results.table`.
     compute_us = spec.us(added["cycles"] - added["reload_cycles"])
     total |= added | {
-        "samples": records[0]["samples"],
-        "synthetic_weights": any(record["synthetic_weights"] for record in records),
         "latency_us": latency.mean,
         "latency_p50_us": latency.p50,
         "latency_p99_us": latency.p99,
@@ -107,7 +144,6 @@ def total_record(outcomes: Sequence[LayerOutcome], spec: AcceleratorSpec, cell: 
         # At least 1: without an active column there are no entries at all.
         "padding_share": added["padding_entries"] / max(1, added["entries"]),
         "speedup_over_dense": added["dense_us"] / latency.mean,
-        "fits": all(record["fits"] for record in records),
     }
     # Whether a method has prices depends on spec and cell, so the first layer speaks for all; so do its problems.
     for method in outcomes[0].nj:
@@ -118,7 +154,7 @@ def total_record(outcomes: Sequence[LayerOutcome], spec: AcceleratorSpec, cell: 
             if name.startswith(key):
                 total[name] = sum(record[name] for record in records)
         total |= {f"{key}_nj": spread.mean, f"{key}_p50_nj": spread.p50, f"{key}_p99_nj": spread.p99}
-    return {**total, **_machine(spec, cell, (*outcomes[0].problems, *([inputs] if inputs else [])))}
+    return {**total, **_machine(spec, cell, said)}
 
 
 def _machine(spec: AcceleratorSpec, cell: Cell, notes: Sequence[str]) -> dict[str, Any]:

@@ -15,9 +15,13 @@ from importlib.resources import files
 from importlib.resources.abc import Traversable
 from typing import Any
 
+from eie.compiler.memory import stated_by
+from eie.compression.bias import BiasPlace, check_place
 from eie.energy.tables import Cell
 from eie.errors import ModelError, SpecError
 from eie.importers.entrance import as_network
+from eie.model.fitting import Layout
+from eie.model.network import Network
 from eie.simulator.workload import Workload
 from eie.spec import AcceleratorSpec
 from eie.sweeps.vary import Changes
@@ -51,7 +55,9 @@ class Point:
     key: str
 
 
-def workloads(models: object, traces: object) -> tuple[Workload, ...]:
+def workloads(
+    models: object, traces: object, *, layout: Layout | None = None, bias: BiasPlace = "auto"
+) -> tuple[Workload, ...]:
     """Pair every model with every trace.
 
     Parameters
@@ -60,7 +66,12 @@ def workloads(models: object, traces: object) -> tuple[Workload, ...]:
         One or a list of: `Network`, `Layer`, path or name of a shipped model, or a pair (model, inputs).
     traces
         None, or one or a list of inputs as `eie.simulate` takes them, for the models without inputs of their own.
+    layout
+        Of arrays, as `eie.simulate` takes it.
+    bias
+        Where float biases go, as of `eie.compile`.
     """
+    check_place(bias)
     # Lists only are several: a tuple is a pair, an array or a mapping is one input.
     shared = list(traces) if isinstance(traces, list) else [traces]
     loads: list[Workload] = []
@@ -69,7 +80,7 @@ def workloads(models: object, traces: object) -> tuple[Workload, ...]:
             raise ModelError(f"a tuple of {len(model)}: must be a pair (model, inputs); several models go in a list")
         # A pair has its own inputs, so `traces` does not multiply it.
         pairs = [model] if isinstance(model, tuple) else [(model, inputs) for inputs in shared]
-        loads += [Workload.of(as_network(weights), inputs) for weights, inputs in pairs]
+        loads += [Workload.of(as_network(weights), inputs, layout=layout, bias=bias) for weights, inputs in pairs]
     labels: dict[tuple[str, str], int] = {}
     for i, load in enumerate(loads):
         count = labels[load.model, load.trace] = labels.get((load.model, load.trace), 0) + 1
@@ -86,21 +97,25 @@ def points(
 
     A set that makes no machine becomes a point with an error, so that the others still run.
     """
-    machines: list[tuple[Changes, AcceleratorSpec | None, str, Mapping[str, Any]]] = []
+    machines: list[tuple[Changes, AcceleratorSpec | None, str]] = []
     for change in changes:
         try:
-            spec = base.replace(**change)
-            # Without its name, a label: the same machine called otherwise is found in the journal.
-            machines.append((change, spec, "", spec.model_dump(exclude={"name"})))
+            machines.append((change, base.replace(**change), ""))
         except SpecError as error:
-            # No spec to dump: base and changes are what the error follows from, and are its key.
-            machines.append((change, None, str(error), {**base.model_dump(exclude={"name"}), **change}))
-    return tuple(
-        Point(workload=i, changes=change, spec=spec, error=error, key=_key(load.content_hash, values, cell))
-        # Workloads outside, changes inside: `search` counts on this order.
-        for i, load in enumerate(loads)
-        for change, spec, error, values in machines
-    )
+            machines.append((change, None, str(error)))
+    made = []
+    # Workloads outside, changes inside: `search` counts on this order.
+    for i, load in enumerate(loads):
+        for change, machine, why in machines:
+            spec, values = machine, {**base.model_dump(exclude={"name"}), **change}
+            # Where there is no spec to dump, base and changes are what the error follows from, and are its key.
+            if machine is not None:
+                spec = stated_by(load.network, machine) if isinstance(load.network, Network) else machine
+                # Without its name, a label: the same machine called otherwise is found in the journal.
+                values = spec.model_dump(exclude={"name"})
+            key = _key(load.content_hash, values, cell)
+            made.append(Point(workload=i, changes=change, spec=spec, error=why, key=key))
+    return tuple(made)
 
 
 def refuse_useless_values(grid: Sequence[Point]) -> None:

@@ -153,12 +153,24 @@ class SweepResult(Answer):
             *(Column(key, heading, format) for key, heading, format in SHOWN),
         )
         # A varied value is shown as it was given: 800.0 is no number to be rounded.
-        rows = tuple({**row, **{field: str(row[field]) for field in self.vary}} for row in shown[:MOST_ROWS])
+        rows = tuple(
+            {
+                **row,
+                # A dash where there is no total; what else is missing has no figure, and is left empty.
+                **({key: "-" for key, _, _ in SHOWN if row[key] is None} if row["cycles"] is None else {}),
+                **{field: str(row[field]) for field in self.vary},
+            }
+            for row in shown[:MOST_ROWS]
+        )
         notes = []
         if len(shown) > MOST_ROWS:
             notes.append(f"and {len(shown) - MOST_ROWS:,} more points")
         if self.front:
             notes.append(f"the front of {', '.join(self.objectives)}: {len(self.front)} of {len(self.totals)} points")
+        # Each once: points of one workload share their reasons.
+        notes += dict.fromkeys(
+            note for row in shown for note in row["notes"].split("; ") if note.startswith(("no total", "residency"))
+        )
         if self.failed:
             notes.append(f"{len(self.failed)} points failed, first: {self.failed[0]['error'].splitlines()[0]}")
         return (Section(name="points", grids=(Grid(columns=columns, rows=rows),), notes=tuple(notes)),)
@@ -170,7 +182,7 @@ class SweepResult(Answer):
     def about(self) -> dict[str, Any]:
         """Return what was swept, without the rows."""
         return {
-            "spec": self.spec.model_dump(),
+            "spec": self.spec.described(),
             "vary": {field: list(values) for field, values in self.vary.items()},
             "sram_cell": self.cell,
             "objectives": list(self.objectives),

@@ -143,9 +143,11 @@ class Session:
             return {**who, "error": failed[0]}
         good = [outcome for outcome in outcomes if isinstance(outcome, LayerOutcome)]
         assert point.spec is not None
-        inputs = self.loads[point.workload].given
-        note = f"synthetic inputs: {inputs.source}" if inputs.synthetic else ""
-        total = total_record(outcomes=good, spec=point.spec, cell=self.cell, inputs=note)
+        load = self.loads[point.workload]
+        notes = [f"synthetic inputs: {load.given.source}"] if load.given.synthetic else []
+        if point.spec.residency == "ideal":
+            notes.append("residency ideal: weights and maps are taken to be where they are needed")
+        total = total_record(good, point.spec, self.cell, notes=notes, incomplete=load.incomplete)
         return {**who, "total": total, "layers": [outcome.record for outcome in good]}
 
     def _keep(self, entry: Entry) -> None:

@@ -12,13 +12,10 @@ from __future__ import annotations
 import difflib
 import itertools
 import math
-import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 
-import numpy as np
-
 from eie.errors import SpecError, SweepError
-from eie.spec import AcceleratorSpec
+from eie.spec import AcceleratorSpec, plain_value, renamed, word_value
 
 Value = int | float | bool | str
 Changes = dict[str, Value]
@@ -59,7 +56,8 @@ def check_vary(vary: Mapping[str, Value | Iterable[Value]]) -> Vary:
     """
     checked: Vary = {}
     problems = []
-    for field, values in vary.items():
+    for name, stated in vary.items():
+        field, values = _present(name, stated)
         if complaint := _unknown(field):
             problems.append(complaint)
             continue
@@ -102,6 +100,14 @@ def grid(vary: Vary) -> Iterator[Changes]:
         yield dict(zip(vary, combination, strict=True))
 
 
+def _present(field: str, values: Value | Iterable[Value]) -> tuple[str, Value | Iterable[Value]]:
+    """Return a field and its values by their present names."""
+    if field != "enforce_capacity":
+        return field, values
+    listed = expand(values) if isinstance(values, str) else _plain(values)
+    return "residency", [renamed({field: value})["residency"] for value in listed]
+
+
 def _unknown(field: str) -> str:
     # A field like others, but rows would differ in it alone.
     if field == "name":
@@ -115,9 +121,10 @@ def _unknown(field: str) -> str:
 
 def _plain(values: Value | Iterable[Value]) -> tuple[Value, ...]:
     """Return one or several values as Python's own numbers, which the spec insists on."""
+    values = plain_value(values)
     array = values if isinstance(values, Iterable) else [values]
     # Strict fields refuse numpy's integers, which np.arange and a DataFrame's column give.
-    return tuple(value.item() if isinstance(value, np.generic) else value for value in array)
+    return tuple(plain_value(value) for value in array)
 
 
 def _range(text: str) -> list[Value]:
@@ -158,10 +165,7 @@ def _number(text: str) -> int | float:
 
 
 def _value(text: str) -> Value:
-    try:
-        value = tomllib.loads(f"value = {text}")["value"]
-    except ValueError:
-        return text
+    value = word_value(text)
     # TOML also knows dates and lists, which no field takes: left as text, the spec's own complaint quotes what was
     # typed.
     return value if isinstance(value, int | float | bool | str) else text

@@ -9,7 +9,8 @@ What is counted, everything included (biases, codebooks, tables):
 - dense: 4 bytes a weight, or the bits that it took in the file it was dequantised from, scales included;
 - pruned: compressed sparse rows, a value of that width, 4 bytes a column index and a row pointer;
 - pruned + shared (P+Q): a code and a relative index of fixed width for each entry, padding entries too, and the
-  codebook. Weights that are not shared count the width they came in, 32 bits where they came as floats;
+  codebook. Weights that are not shared count the width they came in, 32 bits where they came as floats; biases that
+  accumulators start from count 32;
 - + Huffman (P+Q+H): codes and relative indices as `eie.compression.coding.huffman` stores them, with their tables. A
   layer that keeps N of every M weights counts as a coded file stores it, if that is less: positions instead of indices.
 """
@@ -96,15 +97,15 @@ def _layer_size(layer: Layer | None, before: Layer, index_bits: int, published: 
     kept, biases = layer.matrix.nnz, layer.outputs * layer.has_bias
     coded = relative_codes(layer, index_bits)
     entries = len(coded.codes)
-    weight_bits, bias_bits, codebook_bytes = value_bits(layer), FLOAT_BITS, 0
+    weight_bits, codebook_bytes = value_bits(layer), 0
     run_bits, run_table = _huffman_bits(coded.runs, 1 << index_bits)
     # Weights that are not shared are not Huffman-coded: floats hardly repeat.
     word_bits, code_table = entries * FLOAT_BITS, 0
     if layer.codebook is not None:
-        # A bias is a code of the same codebook.
-        bias_bits, codebook_bytes = code_bits(layer.codebook), 4 * len(layer.codebook)
-        weight_bits = bias_bits
-        word_bits, code_table = _huffman_bits(coded.codes, 1 << bias_bits)
+        weight_bits, codebook_bytes = code_bits(layer.codebook), 4 * len(layer.codebook)
+        word_bits, code_table = _huffman_bits(coded.codes, 1 << weight_bits)
+    # As a coded file stores it: in float32 where accumulators start from it, however narrow they are.
+    bias_bits = weight_bits if layer.bias is None else FLOAT_BITS
     fixed_bytes = codebook_bytes + _whole_bytes(biases * bias_bits)
     huffman_bytes = _whole_bytes(word_bits) + code_table + _whole_bytes(run_bits) + run_table
     # Rarely needed and slow: all is packed only where an N:M layer might be stored smaller.

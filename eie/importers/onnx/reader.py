@@ -8,7 +8,7 @@ is listed by node name and operator.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -35,6 +35,21 @@ _WEIGHTED: dict[str, Callable[[OnnxNode, Builder], None]] = {
     "Gemm": weighted.gemm,
     "LSTM": weighted.lstm,
     "MatMul": weighted.matmul,
+}
+# Operators that multiply by a matrix or a kernel: skipped, their work is missing from the network's.
+_PRODUCTS = {
+    *_WEIGHTED,
+    *(
+        "Attention",
+        "ConvInteger",
+        "ConvTranspose",
+        "DeformConv",
+        "Einsum",
+        "GRU",
+        "MatMulInteger",
+        "MultiHeadAttention",
+    ),
+    *("QLinearConv", "QLinearMatMul", "RNN"),
 }
 # What reading a damaged node can raise in numpy: each becomes one line with the node's name.
 _MISFITS = (ValueError, TypeError, IndexError, KeyError, ArithmeticError, AttributeError, MemoryError)
@@ -111,6 +126,7 @@ def read_onnx(path: Path, unsupported: Unsupported = "refuse", input_shape: Sequ
             uses.setdefault(name, []).append(node)
     into = Builder(constants, uses, frozenset(outputs))
     problems: list[str] = []
+    unmodelled: list[str] = []
     inputs = _graph_inputs(path=path, graph=graph, uses=uses, constants=into.constants, input_shape=input_shape)
     for entry in inputs:
         if (sizes := entry.sizes) is None:
@@ -120,7 +136,7 @@ def read_onnx(path: Path, unsupported: Unsupported = "refuse", input_shape: Sequ
             into.set(entry.name, Value(entry.name, sizes, entry.batch))
     # Damaged numbers may overflow on the way; what is not finite in the end is refused where it would be stored.
     with np.errstate(all="ignore"):
-        _translate(path=path, nodes=nodes, into=into, problems=problems)
+        _translate(path=path, nodes=nodes, into=into, problems=problems, unmodelled=unmodelled)
     # Only if nothing was skipped: otherwise the skipped node is the reason, and listed already.
     missing = [name for name in outputs if into.known(name) is None]
     if missing and not problems:
@@ -134,14 +150,17 @@ def read_onnx(path: Path, unsupported: Unsupported = "refuse", input_shape: Sequ
         skipped = f" (not supported: {_listed(problems)})" if problems else ""
         raise ModelError(f"{path}: holds no Gemm, MatMul, Conv or LSTM with constant weights{skipped}")
     return OnnxModel(
-        network=_network(path=path, into=into, inputs=inputs, outputs=outputs, problems=problems),
+        network=replace(
+            _network(path=path, into=into, inputs=inputs, outputs=outputs, problems=problems),
+            unmodelled=tuple(unmodelled),
+        ),
         inputs=inputs,
         taps=tuple(into.taps),
         proto=proto,
     )
 
 
-def _translate(path: Path, nodes: list[OnnxNode], into: Builder, problems: list[str]) -> None:
+def _translate(path: Path, nodes: list[OnnxNode], into: Builder, problems: list[str], unmodelled: list[str]) -> None:
     for node in nodes:
         # All constants first: a layer may stand before the node that unpacks its weights.
         into.constants.fold(node, f"{path}: node {node.name!r} ({node.op})")
@@ -155,7 +174,10 @@ def _translate(path: Path, nodes: list[OnnxNode], into: Builder, problems: list[
             if not into.constants.fold(node, where):
                 _read_node(node, into)
         except UnsupportedError as error:
-            problems.append(f"{node.name} ({node.op}{': ' if str(error) else ''}{error})")
+            said = f"{node.name} ({node.op}{': ' if str(error) else ''}{error})"
+            problems.append(said)
+            if node.op in _PRODUCTS:
+                unmodelled.append(said)
         except ModelError as error:
             text = str(error)
             # Some errors name the file and tensor themselves, closer than this could.

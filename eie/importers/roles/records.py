@@ -40,6 +40,10 @@ REASONS = {
 IN_DOUBT = ("embedding", "position", "token", "queue", "unnamed", "ema")
 
 
+# These are work that the network does and that no layer here stands for: without it there is no total.
+MISSING = ("adapter", "packed", "recurrent", "volume")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Decision:
     """What one array is.

@@ -70,7 +70,8 @@ class GranularityStudy(Rows, Answer):
         """Return machines, records and tables."""
         return {
             "network": self.network,
-            "spec": self.spec.model_dump(),
+            "spec": self.spec.described(),
+            "incomplete": list(self.incomplete),
             "epochs": self.epochs,
             "accuracy_source": self.accuracy_source,
             "machines": {name: vars(cost.machine) for name, cost in (self.unpruned.costs or {}).items()},

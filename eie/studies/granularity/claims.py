@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
+from eie.machines.choose import called
 from eie.machines.records import LayerCost
 from eie.show.sections import Statement
 from eie.studies.granularity.notes import pruning_notes
@@ -154,7 +155,9 @@ def _nothing_on_dense_machines(study: Rows) -> Statement:
         return _not_shown(TEXT, claim, "needs fine-grained variants and a dense machine")
     # The most that any form gained on any machine: one speedup is enough to refute.
     worst = max(max(values) for values in speedups.values())
-    text = ", ".join(f"{machine} {min(values):.2f}x to {max(values):.2f}x" for machine, values in speedups.items())
+    text = ", ".join(
+        f"{called(machine)} {min(values):.2f}x to {max(values):.2f}x" for machine, values in speedups.items()
+    )
     return Statement(place=TEXT, claim=claim, holds=worst <= 1 + NOISE, found=text)
 
 
@@ -186,6 +189,8 @@ def _pays_on_eie(study: Rows) -> Statement:
     if row is None or study.came_pruned:
         return _not_shown(TEXT, claim, CAME_PRUNED if study.came_pruned else "needs the variant fine:0.9")
     speedup, after = study.speedup(row, EIE), study.latency_us(row, EIE)
+    if study.incomplete:
+        return _not_shown(TEXT, claim, study.incomplete[0])
     text = f"{speedup:.2f}x over the unpruned network on EIE"
     if "dense" in study.machines:
         before = study.latency_us(study.unpruned, "dense")
@@ -204,7 +209,7 @@ def _at_most_twice(study: Rows) -> Statement:
         claim=claim,
         # A layer bound by its weights' MACs is exactly twice as fast; a quotient of floats may end a hair above.
         holds=max(layers) <= 2 + 1e-9,
-        found=f"by layer {min(layers):.2f}x to {max(layers):.2f}x (modelled)",
+        found=f"by layer {min(layers):.2f}x to {max(layers):.2f}x (of a bound)",
     )
 
 
@@ -218,8 +223,8 @@ def _half_as_fast_again(study: Rows) -> Statement:
         for machine in study.machines
         if machine.startswith("tensor-core") and (speedups := _speedups(study, _of(study, "2:4"), machine))
     }
-    modelled = ", ".join(f"{machine} {speedup:.2f}x" for machine, speedup in modelled_by.items())
-    text = f"the model says {modelled}, with nothing between the layers; " if modelled_by else ""
+    bounds = ", ".join(f"{called(machine)} {speedup:.2f}x" for machine, speedup in modelled_by.items())
+    text = f"the model says {bounds}, with nothing between the layers; " if modelled_by else ""
     # Never judged, whatever the model says: "in practice" takes a device.
     return _not_shown(TEXT, claim, f"{text}no tensor core is measured here. Reported elsewhere: {reported}")
 
@@ -246,7 +251,7 @@ def _on_any_machine(study: Rows, family: str, claim: str) -> Statement:
         place=TEXT,
         claim=claim,
         holds=least > 1.05,
-        found=f"least: {least:.2f}x, on {slowest}; {len(speedups)} machines",
+        found=f"least: {least:.2f}x, on {called(slowest)}; {len(speedups)} machines",
     )
 
 
@@ -261,7 +266,7 @@ def _channels_alike(study: Rows) -> Statement:
     known = {machine: speedup for machine, speedup in speedups.items() if speedup is not None}
     spread = max(known.values()) / min(known.values())
     fewer = (study.unpruned.macs or 0) / (row.macs or 1)
-    listed = ", ".join(f"{machine} {speedup:.2f}x" for machine, speedup in known.items())
+    listed = ", ".join(f"{called(machine)} {speedup:.2f}x" for machine, speedup in known.items())
     text = f"{row.variant}, {fewer:.2f} times fewer MACs: {listed}; most over least {spread:.2f}"
     return Statement(place=TEXT, claim=claim, holds=spread <= ALIKE, found=text)
 
@@ -275,7 +280,8 @@ def _non_uniform(study: Rows) -> Statement:
     by_chance = search.by_chance
     text = (
         f"{own.accuracy:.2%} against {alike.accuracy:.2%} at {search.found.verified:.4g} and "
-        f"{search.uniform.verified:.4g} us ({search.granularity} on {search.machine}; {len(own.right):,} samples; "
+        f"{search.uniform.verified:.4g} us ({search.granularity} on {called(search.machine)}; "
+        f"{len(own.right):,} samples; "
         f"by chance: {by_chance:.2g})"
     )
     # McNemar's exact test on the same samples: a difference that chance explains shows nothing, either way.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from eie.machines.choose import called
 from eie.show.sections import Column, Grid, Value, deviation
 from eie.studies.granularity.notes import Figures, pruning_notes
 from eie.studies.granularity.rows import Row, Rows
@@ -26,7 +27,7 @@ _WHY = {
     ),
     ("channel:0.5", "FLOPs"): "4 and not 2 times fewer: both sides of a layer shrink (one alone: 2 times)",
 }
-# Why a modelled A100 gains less than the text says.
+# Why an A100's bound gains less than the text says.
 _SLOWER = {
     "2:4": "where memory binds, weights shrink to 9/16, indices included, and activations not at all",
     "channel:0.5": "where memory binds, activations halve while weights and MACs fall to a quarter",
@@ -90,7 +91,7 @@ def _rows(study: Rows, figures: Figures, row: Row) -> Iterator[dict[str, Value]]
                 ours = study.speedup(row, machine)
                 yield _row(
                     figures=figures,
-                    what=f"speedup, {machine}",
+                    what=f"speedup, {called(machine)}",
                     unit="",
                     printed=figures.gpu_speedup,
                     ours=ours,

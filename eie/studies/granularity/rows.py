@@ -101,6 +101,11 @@ class Rows:
         return self.rows[0]
 
     @property
+    def incomplete(self) -> tuple[str, ...]:
+        """Why the layers do not add up to the network, in words: then times, energies and speedups are None."""
+        return next((cost.incomplete for cost in (self.unpruned.costs or {}).values()), ())
+
+    @property
     def found(self) -> tuple[Row, ...]:
         """The variants that exist."""
         return tuple(row for row in self.rows if row.costs is not None)

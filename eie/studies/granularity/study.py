@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from eie.compiler.places import memory_line
 from eie.compression.coding import nm
 from eie.compression.coding.size import csr_bytes, dense_bytes, weight_count
 from eie.compression.pruning.prune import compact, n_of_m
@@ -203,11 +204,8 @@ def _notes(network: Network, unpruned: Row, run: Run) -> tuple[str, ...]:
         notes.append("only the layers' shapes are known: weights and inputs are drawn, masks random, accuracy unknown")
     elif run.result.synthetic_inputs:
         notes.append(f"synthetic inputs: {run.result.inputs_source}")
-    # Of the unpruned network: speedups are over its time, which such layers flatter.
-    full = [fit.layer for fit in run.program.fit if not fit.fits]
-    if full:
-        notes.append(
-            f"unpruned, {len(full)} of {len(run.program.layers)} layers do not fit the PEs' memories; EIE's times take "
-            "all weights to be in SRAM (--set enforce_capacity=true charges for reloading them)"
-        )
+    # Of the unpruned network: speedups are over its time.
+    plan = run.result.memory
+    if not plan.fits or plan.residency != "auto":
+        notes.append(f"unpruned, on EIE: {memory_line(plan).removesuffix('.')}")
     return tuple(notes)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from eie.machines.choose import called
 from eie.show.sections import Column, Format, Grid, Section, Value
 from eie.studies.granularity.claims import statements
 from eie.studies.granularity.example import example
@@ -23,7 +24,7 @@ def sections(study: Rows) -> tuple[Section, ...]:
         parts.append(study.search.plans_section())
     printed = example(study)
     if printed is not None:
-        note = "the two compared within 5 %; speedups are of a modelled A100, not of a measured one"
+        note = "the two compared within 5 %; speedups are of an A100's bound, not of a measured one"
         parts.append(Section(name="example", title="The text's ResNet-50", grids=(printed,), notes=(note,)))
     return tuple(parts)
 
@@ -92,13 +93,15 @@ def _costs(study: Rows) -> Section:
     ]
     machines = tuple(
         {
-            "name": name,
+            "name": called(name),
             "machine": cost.machine.name,
             "how": cost.machine.how,
             "mhz": cost.machine.clock_mhz,
             "nm": cost.machine.node_nm,
             "batch": cost.machine.batch,
             "dram": cost.machine.dram,
+            "memory": cost.machine.memory,
+            "bits": cost.machine.weight_bits,
             "source": cost.machine.source,
         }
         # Machines are the same for every form, so the first row's say it.
@@ -112,6 +115,8 @@ def _costs(study: Rows) -> Section:
         Column("nm", "nm"),
         Column("batch", "batch"),
         Column("dram", "DRAM"),
+        Column("memory", "memory", "word"),
+        Column("bits", "weight bits", "count"),
         Column("source", "source", "prose"),
     )
     grids.append(Grid(caption="The machines", columns=columns, rows=machines))
@@ -120,7 +125,12 @@ def _costs(study: Rows) -> Section:
         for machine in study.machines
         if study.yardstick(machine) != machine
     ]
+    notes += [f"no total of the network: {reason}" for reason in study.incomplete]
     notes.append("machines differ in clock, node, batch and memory: a column is to be read from top to bottom")
+    if any(called(machine) != machine for machine in study.machines):
+        notes.append(
+            "a bound reaches its peak arithmetic or its full bandwidth and launches nothing: no program is faster"
+        )
     return Section(name="costs", title=f"{study.network}: time and energy", grids=tuple(grids), notes=tuple(notes))
 
 
@@ -131,9 +141,18 @@ def _by_machine(
     format: Format,
     machines: Sequence[str],
 ) -> Grid:
-    columns = (Column("variant", "variant", "text"), *(Column(machine, machine, format) for machine in machines))
-    rows = tuple(
-        {"variant": str(row.variant), **{machine: value(row, machine) for machine in machines}} for row in study.found
+    columns = (
+        Column("variant", "variant", "text"),
+        *(Column(machine, called(machine), format) for machine in machines),
+    )
+    # A dash where there is a reason for it, which stands under the tables.
+    blank = "-" if study.incomplete else None
+    rows: tuple[dict[str, Value], ...] = tuple(
+        {
+            "variant": str(row.variant),
+            **{machine: blank if (cell := value(row, machine)) is None else cell for machine in machines},
+        }
+        for row in study.found
     )
     return Grid(caption=caption, columns=columns, rows=rows)
 

@@ -150,5 +150,7 @@ def _data(fc8: Path | None) -> str:
     return (
         "Weights and inputs are synthetic, from Table III's shapes and densities: random masks (every weight kept "
         f"independently), and masks with the spread measured on {spread.source} (coefficient of variation of the "
-        f"non-zeros a row {spread.row_cv:.0%}, a column {spread.column_cv:.0%}); {real}."
+        f"non-zeros a row {spread.row_cv:.0%}, a column {spread.column_cv:.0%}); {real}. "
+        "Residency ideal, as the paper's times have it: weights and maps are where they are needed, whatever the "
+        "memories hold."
     )

@@ -13,6 +13,7 @@ from glob import escape
 from typing import Any, ClassVar, Literal
 
 from eie.compression.pruning.sensitivity import Sensitivity
+from eie.machines.choose import called
 from eie.model.network import Network
 from eie.show.brief import Brief
 from eie.show.face import Answer
@@ -79,6 +80,8 @@ class Search(Answer):
         What was chosen by, and reported on, in words.
     evaluations
         Networks whose loss was computed.
+    memory
+        Where the unpruned network's weights are on EIE, in words; empty for another machine.
     """
 
     SCHEMA: ClassVar[str] = "eie-search"
@@ -94,6 +97,7 @@ class Search(Answer):
     source: str
     epochs: int
     evaluations: int
+    memory: str = ""
 
     @property
     def uniform(self) -> Plan:
@@ -122,7 +126,7 @@ class Search(Answer):
     def recipe_toml(self) -> str:
         """Return the plan that was found as a recipe file for ``eie compress``."""
         recipe = self.recipe()
-        measure = f"{self.limit:.4g} {unit(self.quantity)} on {self.machine}"
+        measure = f"{self.limit:.4g} {unit(self.quantity)} on {called(self.machine)}"
         lines = [
             f"name = {json.dumps(recipe['name'])}",
             f'description = "found by eie search: {measure}"',
@@ -137,8 +141,8 @@ class Search(Answer):
     def headline(self) -> str:
         """Say which network is pruned to which budget on what."""
         return (
-            f"{self.network}: {self.granularity} pruning to {self.limit:.4g} {unit(self.quantity)} on {self.machine}, "
-            "the same for every layer or not"
+            f"{self.network}: {self.granularity} pruning to {self.limit:.4g} {unit(self.quantity)} on "
+            f"{called(self.machine)}, the same for every layer or not"
         )
 
     def sections(self) -> tuple[Section, ...]:
@@ -172,6 +176,7 @@ class Search(Answer):
             "method": self.method,
             "quantity": self.quantity,
             "limit": self.limit,
+            "memory": self.memory,
             "recipe": self.recipe(),
             "rows": self.records(),
             "section": section_data(self.plans_section()),
@@ -209,6 +214,8 @@ class Search(Answer):
             f"a difference in right answers as large as between uniform and non-uniform comes by chance with "
             f"probability {self.by_chance:.2g}",
         ]
+        if self.memory:
+            notes.append(f"unpruned, on EIE: {self.memory}")
         over = [plan.name for plan in self.plans[1:] if plan.verified > 1.005 * self.limit]
         if over:
             notes.append(

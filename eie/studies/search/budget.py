@@ -7,18 +7,23 @@ the cost of every pruned form of that network. Read by `search`.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 
+from eie.compiler.demand import Demand
+from eie.compiler.encoded import EncodedLayer
+from eie.compiler.memory import plan_of
+from eie.compiler.places import MemoryPlan
+from eie.compression.share import share
 from eie.energy.estimate import estimate
 from eie.errors import EieError
 from eie.machines.choose import choose, depends_on_the_network
 from eie.machines.workload import Workload as MachineWorkload
 from eie.machines.workload import layer_work
-from eie.model.network import Layer, Network
+from eie.model.network import Layer, Network, dataflow
 from eie.model.trace import LayerTrace, Trace
 from eie.simulator.cache import Cache
 from eie.simulator.stages import Stages
@@ -81,9 +86,10 @@ class Budget:
 class Price:
     """The cost of pruned forms of one network on one machine, layer by layer on the inputs recorded for it.
 
-    On EIE every layer is simulated on what the unpruned network's layer read (columns that pruning took away are gone);
-    weights are not clustered, since only their pattern counts (a small bias that clustering would make zero counts as
-    an entry here). A layer that was priced before is not simulated again.
+    On EIE the memories are planned for every form as a whole, and every layer is simulated on what the unpruned
+    network's layer read (columns that pruning took away are gone); weights are not clustered, since only their pattern
+    counts (a small bias that clustering would make zero counts as an entry here), and a bias is a column where sharing
+    the unpruned layer makes it one. A layer that was priced before is not simulated again.
 
     Raises
     ------
@@ -96,8 +102,14 @@ class Price:
             raise EieError(f"machine {machine}: a search needs a modelled machine: eie, dense, systolic, nm, roofline")
         assert network.trace is not None
         self._machine, self._quantity, self._spec = machine, quantity, spec
-        # Only prices are kept, one number a form: the pieces of a form that was priced are not asked for again.
+        # Only prices and demands are kept, little a form: its images are made anew if it is placed otherwise.
         self._prices = Cache()
+        # Once a layer, on its unpruned weights: clustering every form would take longer than pricing it.
+        self._columns = {
+            layer.name: machine == EIE and share(layer, spec.weight_bits)[0].bias_codes is not None
+            for layer in network.layers
+        }
+        self._demands: dict[str, Demand] = {}
         self.by_layer(network)
 
     def total(self, network: Network) -> float:
@@ -108,17 +120,67 @@ class Price:
         """Cost of each layer a sample."""
         assert network.trace is not None
         recorded = network.trace.layers
-        return {layer.name: self._layer(layer, recorded[layer.name]) for layer in network.layers}
+        if self._machine != EIE:
+            return {layer.name: self._other(layer, recorded[layer.name]) for layer in network.layers}
+        alone = [self._alone(layer, recorded[layer.name]) for layer in network.layers]
+        encoded: dict[str, EncodedLayer] = {}
+        plan = self.plan(network, alone, encoded)
+        prices = {}
+        for layer, workload in zip(network.layers, alone, strict=True):
+            place = plan.by_name[layer.name]
+            # A layer costs the same wherever it stays, and whatever the others are.
+            key = workload.content_hash, place.place, place.turn, plan.maps.of(layer.name)
 
-    def _layer(self, layer: Layer, inputs: LayerTrace) -> float:
-        workload = Workload.of(pattern_only(layer), Trace(layers={layer.name: inputs.without_values()}))
-        return self._prices.get(
-            workload.content_hash,
-            lambda: self._simulated(workload) if self._machine == EIE else self._modelled(layer, inputs),
+            def price(layer: Layer = layer, workload: Workload = workload) -> float:
+                made = encoded.get(layer.name)
+                if made is None:
+                    made = Stages(workload).encoded(0, self._spec)
+                return self._simulated(made, workload.given.layers[layer.name], plan)
+
+            prices[layer.name] = self._prices.get(key, price)
+        return prices
+
+    def plan(
+        self, network: Network, alone: Sequence[Workload] = (), encoded: dict[str, EncodedLayer] | None = None
+    ) -> MemoryPlan:
+        """Plan the memories of a form of the network.
+
+        Parameters
+        ----------
+        alone
+            Its layers with their inputs, where the caller has them already.
+        encoded
+            Filled with the images that had to be made.
+        """
+        assert network.trace is not None
+        recorded = network.trace.layers
+        demands = []
+        for workload in alone or [self._alone(layer, recorded[layer.name]) for layer in network.layers]:
+            key = workload.content_hash
+            if key not in self._demands:
+                made = Stages(workload).encoded(0, self._spec)
+                self._demands[key] = Demand.of(made)
+                if encoded is not None:
+                    encoded[made.name] = made
+            demands.append(self._demands[key])
+        return plan_of(
+            demands,
+            self._spec,
+            graph=dataflow(network),
+            alternatives=network.alternatives,
+            products={name: rows.products for name, rows in recorded.items()},
         )
 
-    def _simulated(self, workload: Workload) -> float:
-        activity = Stages(workload).activity(0, self._spec)
+    def _alone(self, layer: Layer, inputs: LayerTrace) -> Workload:
+        pattern = pattern_only(layer, column=self._columns[layer.name])
+        return Workload.of(pattern, Trace(layers={layer.name: inputs.without_values()}))
+
+    def _other(self, layer: Layer, inputs: LayerTrace) -> float:
+        return self._prices.get(self._alone(layer, inputs).content_hash, lambda: self._modelled(layer, inputs))
+
+    def _simulated(self, encoded: EncodedLayer, inputs: LayerTrace, plan: MemoryPlan) -> float:
+        workload = Workload.of_encoded(encoded, inputs, self._spec)
+        activity = Stages(workload, plan=plan).activity(0, self._spec)
         if self._quantity == "latency_us":
             return float((activity.total_cycles / self._spec.clock_mhz).mean())
         return float(estimate(activity=activity, spec=self._spec).nj.mean())
@@ -139,9 +201,17 @@ class Price:
         return float(cost)
 
 
-def pattern_only(layer: Layer) -> Layer:
-    """Return a layer with the same zeros whose other weights are all alike: enough for time and energy."""
+def pattern_only(layer: Layer, *, column: bool = True) -> Layer:
+    """Return a layer with the same zeros whose other weights are all alike: enough for time and energy.
+
+    Parameters
+    ----------
+    column
+        Whether a bias is a column; else the accumulators start from it.
+    """
     ones = layer.matrix.with_data(np.ones(layer.matrix.nnz, np.uint8))
     biases = layer.bias if layer.bias_codes is None else layer.bias_codes
-    pattern = None if biases is None else (biases != 0).astype(np.uint8)
-    return replace(layer, matrix=ones, codebook=np.array([0, 1], np.float32), bias=None, bias_codes=pattern)
+    pattern = None if biases is None or not column else (biases != 0).astype(np.uint8)
+    # Their values cost nothing, but each is written, zeros too.
+    started = None if biases is None or column else np.zeros(len(biases), np.float32)
+    return replace(layer, matrix=ones, codebook=np.array([0, 1], np.float32), bias=started, bias_codes=pattern)

@@ -13,6 +13,8 @@ from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import Protocol
 
+from eie.compiler.memory import stated_by
+from eie.compiler.places import memory_line
 from eie.compiler.program import compile as compile_network
 from eie.compression.pruning.sensitivity import scan
 from eie.compression.pruning.structure import shrinkable
@@ -101,6 +103,10 @@ def search(
     for what, word, known in (("granularity", granularity, GRANULARITIES), ("method", method, tuple(_STRATEGIES))):
         if word not in known:
             raise SearchError(f"{what} {word!r}: must be one of {', '.join(known)}")
+    if network.unmodelled:
+        missing = ", ".join(network.unmodelled)
+        raise SearchError(f"{network.name}: no total that a budget could be of: not modelled: {missing}")
+    spec = stated_by(network, spec)
     judge = _judge(network, trainer)
     names = _prunable(network, granularity, layers)
     progress("recording activations")
@@ -153,6 +159,7 @@ def search(
         source=judge.source,
         epochs=epochs if trainer is not None else 0,
         evaluations=space.evaluations,
+        memory=memory_line(price.plan(recorded)).removesuffix(".") if machine == EIE else "",
     )
 
 

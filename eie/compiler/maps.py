@@ -1,0 +1,264 @@
+"""Where the maps between layers lie while a network runs, and what reading and writing them costs.
+
+Comes in: encoded layers, the graph between them, the spec. Goes out: a frozen `MapPlan`; its row of the memory plan.
+Read by `eie.compiler.memory`, the simulator, which counts the traffic, and results.
+
+The rules (docs/cycle-model.md, "Activations"). A map is spread over the PEs, element i in PE i mod P, and lies whole in
+the activation SRAMs or whole in DRAM, from the layer that writes it to the last that needs it. Those stay that save
+most DRAM traffic for their size, as long as the fullest PE has room from their first step to their last; equals go by
+their order. A layer fetches its input anew for every product: a convolution reads what its windows share again and
+again. It writes its output once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+
+from eie.compiler.lifetimes import HOST, Lifetime, Lifetimes, lifetimes
+from eie.compiler.map_rows import BITS_PER_KIB, LayerMaps, MapPlan, PlacedMap
+from eie.compiler.outline import Outline
+from eie.compiler.places import MemoryRow
+from eie.errors import ModelError
+from eie.model.graph import Graph
+from eie.spec import AcceleratorSpec
+
+ALONE = "the layers are no network"
+
+
+def map_plan(
+    layers: Sequence[Outline],
+    spec: AcceleratorSpec,
+    batch: int = 1,
+    graph: Graph | None = None,
+    *,
+    shapes: Mapping[str, tuple[int, ...]] | None = None,
+    products: Mapping[str, int] | None = None,
+) -> MapPlan:
+    """Place the maps of a network.
+
+    Parameters
+    ----------
+    batch
+        Samples that go through a layer before the next one begins: the maps of all lie in memory.
+    graph
+        How tensors flow; None for layers that are no network, of which each is placed as if it were alone.
+    shapes
+        Shape of a sample of each of the graph's inputs, where the graph leaves a size open.
+    products
+        Rows of inputs a sample by layer, where they are recorded: all that is known of a layer alone.
+    """
+    if graph is None:
+        return _alone(layers=layers, spec=spec, batch=batch, products=products)
+    geometries = {layer.name: layer.geometry for layer in layers}
+    try:
+        life = lifetimes(graph, geometries, shapes or {})
+    except ModelError as error:
+        if products is not None:
+            return _alone(layers=layers, spec=spec, batch=batch, products=products)
+        return MapPlan(residency=spec.residency, batch=batch, spec=spec, unknown=str(error))
+    for name, rows in (products or {}).items():
+        # One window of a convolution stands for all where nobody knows better: its maps would dwarf it.
+        if rows != life.rows[name]:
+            reason = f"{name} runs {rows} products a sample where its maps make {life.rows[name]}"
+            return MapPlan(residency=spec.residency, batch=batch, spec=spec, unknown=reason)
+    return _placed(life, {layer.name: layer for layer in layers}, spec, batch)
+
+
+def _alone(
+    *, layers: Sequence[Outline], spec: AcceleratorSpec, batch: int, products: Mapping[str, int] | None
+) -> MapPlan:
+    """Place each layer's input and output as if there were no other layer."""
+    plans = []
+    for layer in layers:
+        # How many products a layer of maps or steps has is not known before its inputs are.
+        if products is None and not layer.geometry.takes_vectors:
+            return MapPlan(residency=spec.residency, batch=batch, spec=spec, unknown=f"{ALONE}, and no sizes are given")
+        rows = 1 if products is None else products[layer.name]
+        plans.append(_placed(_one_layer(layer, rows), {layer.name: layer}, spec, batch))
+    return MapPlan(
+        residency=spec.residency,
+        batch=batch,
+        spec=spec,
+        maps=tuple(placed for plan in plans for placed in plan.maps),
+        layers=tuple(row for plan in plans for row in plan.layers),
+        used=tuple(max(plan.used) for plan in plans),
+        wanted=tuple(max(plan.wanted) for plan in plans),
+        # Of several layers that are no network nothing goes from one to the next, nor from and to a host in between.
+        host_in=plans[0].host_in if len(plans) == 1 else 0,
+        host_out=plans[0].host_out if len(plans) == 1 else 0,
+    )
+
+
+def _one_layer(layer: Outline, rows: int) -> Lifetimes:
+    outputs, inputs = layer.geometry.channels
+    fresh = layer.geometry.fresh_inputs
+    # Of a convolution's recorded windows only what each brings in: the rest was in those before it.
+    source = rows * (inputs if fresh is None else fresh * layer.geometry.diagonal_blocks)
+    read = Lifetime(name=f"{layer.name}:in", elements=source, born=HOST, last=0, sources=[0])
+    made = Lifetime(name=f"{layer.name}:out", elements=rows * outputs, born=0, last=1)
+    return Lifetimes(
+        maps=(read, made), layers=(layer.name,), rows={layer.name: rows}, host_in=source, host_out=made.elements
+    )
+
+
+@dataclass(eq=False)
+class _Traffic:
+    """What moves in one layer and sample: (elements of a transfer, how often), by map."""
+
+    read: dict[int, list[tuple[int, int]]] = field(default_factory=dict)
+    # Of a recurrent layer: its state, which goes from step to step through the SRAM.
+    state: list[tuple[int, int]] = field(default_factory=list)
+
+
+def _traffic(step: int, layer: Outline, rows: int, maps: Sequence[Lifetime]) -> _Traffic:
+    traffic = _Traffic()
+    sources = [place for place, read in enumerate(maps) if step in read.sources]
+    whole = sum(maps[place].elements for place in sources)
+    recurrent = layer.geometry.recurrence is not None
+    for encoding in layer.passes:
+        # A row of a recurrent layer is its input and its state.
+        inputs = layer.geometry.channels[1] if recurrent else encoding.inputs
+        before = 0
+        # Joined maps give a row its numbers in proportion; cut from the running sum, so that nothing is lost.
+        for place in sources:
+            upto = before + maps[place].elements
+            share = inputs * upto // whole - inputs * before // whole
+            traffic.read.setdefault(place, []).append((share, rows))
+            before = upto
+        if recurrent:
+            traffic.state.append((encoding.inputs - inputs, rows))
+    for place, read in enumerate(maps):
+        for _ in range(read.operands.count(step)):
+            traffic.read.setdefault(place, []).append((read.elements, 1))
+    return traffic
+
+
+def _placed(life: Lifetimes, layers: Mapping[str, Outline], spec: AcceleratorSpec, batch: int) -> MapPlan:
+    steps = range(len(life.layers))
+    moved = [_traffic(step, layers[name], life.rows[name], life.maps) for step, name in enumerate(life.layers)]
+    # A PE holds every P-th element of each sample.
+    room = [batch * -(-made.elements // spec.n_pe) for made in life.maps]
+    alive = [[i for i, made in enumerate(life.maps) if made.born <= step <= made.last] for step in steps]
+    wanted = tuple(sum(room[i] for i in places) for places in alive)
+    ideal = spec.residency == "ideal"
+    kept = set(range(len(life.maps))) if ideal else _kept(life, moved, room, spec.activation_capacity)
+    used = tuple(sum(room[i] for i in places if i in kept) for places in alive)
+    names = life.layers
+    return MapPlan(
+        residency=spec.residency,
+        batch=batch,
+        spec=spec,
+        maps=tuple(
+            PlacedMap(
+                name=made.name,
+                made_by="" if made.born == HOST else names[made.born],
+                read_by=tuple(names[step] for step in sorted({*made.sources, *made.operands})),
+                elements=made.elements,
+                kib=batch * made.elements * spec.data_bits / BITS_PER_KIB,
+                in_sram=i in kept,
+            )
+            for i, made in enumerate(life.maps)
+        ),
+        layers=tuple(
+            _layer_maps(step=step, life=life, moved=moved[step], alive=alive[step], kept=kept, spec=spec)
+            for step in steps
+        ),
+        used=used,
+        wanted=wanted,
+        host_in=life.host_in,
+        host_out=life.host_out,
+    )
+
+
+def _kept(life: Lifetimes, moved: Sequence[_Traffic], room: Sequence[int], capacity: int) -> set[int]:
+    """Choose the maps that lie in the SRAMs."""
+    saved = []
+    for i, made in enumerate(life.maps):
+        read = sum(n * times for traffic in moved for n, times in traffic.read.get(i, ()))
+        # Written once, unless the host did; exact, so that equals are equal.
+        saved.append(Fraction(read + (made.elements if made.born != HOST else 0), max(1, made.elements)))
+    used = [0] * len(life.layers)
+    kept = set()
+    # Sorting is stable: equals stay in the order in which they are made.
+    for i in sorted(range(len(saved)), key=lambda i: -saved[i]):
+        made = life.maps[i]
+        life_span = range(max(made.born, 0), min(made.last, len(used) - 1) + 1)
+        if all(used[step] + room[i] <= capacity for step in life_span):
+            kept.add(i)
+            for step in life_span:
+                used[step] += room[i]
+    return kept
+
+
+def _layer_maps(
+    *,
+    step: int,
+    life: Lifetimes,
+    moved: _Traffic,
+    alive: Sequence[int],
+    kept: set[int],
+    spec: AcceleratorSpec,
+) -> LayerMaps:
+    maps = life.maps
+    made = [i for i in alive if maps[i].born == step]
+    touched = [*moved.read, *made]
+    sizes: dict[str, int] = {
+        "source": sum(maps[i].elements for i in moved.read),
+        "made": sum(maps[i].elements for i in made),
+        "kept": sum(maps[i].elements for i in alive if i not in touched),
+    }
+    name = life.layers[step]
+    if spec.residency == "ideal":
+        return LayerMaps(layer=name, **sizes)
+    reads = [pair for i, pairs in moved.read.items() if i in kept for pair in pairs] + moved.state
+    writes = [(maps[i].elements, 1) for i in made if i in kept]
+    over_bus = [pair for i, pairs in moved.read.items() if i not in kept for pair in pairs]
+    over_bus += [(maps[i].elements, 1) for i in made if i not in kept]
+    return LayerMaps(
+        layer=name,
+        **sizes,
+        spilled=tuple(maps[i].name for i in touched if i not in kept),
+        act_sram_reads=sum(sram_rows(n, spec) * times for n, times in reads),
+        act_sram_writes=sum(sram_rows(n, spec) * times for n, times in writes),
+        dram_bits=sum(dram_bits(n, spec) * times for n, times in over_bus),
+        bus_cycles=sum(spec.bus_cycles(dram_bits(n, spec)) * times for n, times in over_bus),
+    )
+
+
+def sram_rows(elements: int, spec: AcceleratorSpec) -> int:
+    """Rows of the activation SRAMs, over all PEs, that so many neighbouring elements take."""
+    each, more = divmod(elements, spec.n_pe)
+    return more * pe_rows(each + 1, spec) + (spec.n_pe - more) * pe_rows(each, spec)
+
+
+def pe_rows(elements: int, spec: AcceleratorSpec) -> int:
+    """Rows of one PE's activation SRAM that so many of its elements take."""
+    return -(-elements * spec.data_bits // spec.act_row_bits)
+
+
+def dram_bits(elements: int, spec: AcceleratorSpec) -> int:
+    """Bits of one transfer of so many elements."""
+    return spec.in_bursts(elements * spec.data_bits)
+
+
+def map_row(plan: MapPlan) -> MemoryRow:
+    """Return the activation SRAM's row of the memory plan."""
+    kib = plan.spec.data_bits / BITS_PER_KIB
+    used, wanted = (max(steps, default=0) * kib for steps in (plan.used, plan.wanted))
+    spilled = [placed for placed in plan.maps if not placed.in_sram]
+    comes = "each layer's maps, in its turn"
+    if plan.unknown:
+        comes = f"not known: {plan.unknown}"
+    elif spilled:
+        comes += f"; {len(spilled)} of {len(plan.maps)} maps to and from DRAM"
+    return MemoryRow(
+        memory="activations",
+        capacity_kib=plan.spec.act_kib,
+        stays_kib=0.0,
+        comes_kib=used,
+        wanted_kib=wanted,
+        fits=plan.fits,
+        comes=comes,
+    )
