@@ -100,6 +100,14 @@ def test_a_network_of_eies_own_is_not_second_guessed(tmp_path):
         eie.load(tmp_path / "n.npz", exclude="module.pe")
 
 
+def test_spectral_normalisation_is_refused_with_its_own_call(tmp_path):
+    arrays = {"fc.weight_orig": normal(4, 6), "fc.weight_u": normal(4), "fc.weight_v": normal(6)}
+    with pytest.raises(
+        eie.EieError, match=r"spectrally normalised: call torch.nn.utils.remove_spectral_norm\(module\)"
+    ):
+        eie.load(saved(tmp_path, arrays))
+
+
 # -- suspicions -------------------------------------------------------------------------------------------------------
 
 
@@ -127,13 +135,14 @@ def test_drifted_weights_are_noted_and_pruned_on_demand(tmp_path):
     )
 
 
-@pytest.mark.parametrize("weights", ["normal", "laplace", "outlier", "pruned", "few levels"])
+@pytest.mark.parametrize("weights", ["normal", "laplace", "outlier", "pruned", "few levels", "small"])
 def test_ordinary_weights_raise_no_suspicion(weights):
     values = {
         "normal": normal(200, 100),
         "laplace": RNG.laplace(size=(200, 100)).astype(np.float32),
         "outlier": np.where(np.arange(20000).reshape(200, 100) == 77, 1e4, normal(200, 100) * 0.1),
         "pruned": normal(200, 100) * (RNG.random((200, 100)) < 0.05),
+        "small": np.where(np.arange(36).reshape(6, 6) < 4, 1e-9, 1.0),
         "few levels": RNG.choice([0.001, 1.0], (200, 100)),
     }[weights]
     assert near_zero(eie.Network.of(eie.Layer.from_weights("a", values))) == []
@@ -167,6 +176,16 @@ def test_identical_layers_are_told(tmp_path):
     # Ones are ones, not copies.
     constant = eie.load(saved(tmp_path, {"a.weight": np.ones((6, 6)), "b.weight": np.ones((6, 6))}))
     assert not any("equal arrays" in note for note in constant.notes)
+
+
+@pytest.mark.torch
+def test_a_torch_file_tells_tied_from_copied(tmp_path):
+    torch = pytest.importorskip("torch", reason="needs the torch extra")
+    weight = torch.from_numpy(normal(6, 6))
+    torch.save({"a.weight": weight, "b.weight": weight, "c.weight": weight.clone()}, tmp_path / "m.pt")
+    notes = eie.load(tmp_path / "m.pt").notes
+    assert "one array under two names (tied), each counted as a layer: a and b" in notes
+    assert any(note.startswith("equal arrays (copied") and note.endswith(": a and c, b and c") for note in notes)
 
 
 def test_weights_that_vanish_in_float32(tmp_path):
@@ -225,6 +244,14 @@ def test_a_toml_model_says_it_itself(cli):
     code, _, err = cli("run", "lenet-300-100", "--transpose", "ip1")
     assert code == 1
     assert 'a .toml model names each layer\'s arrays, and order = "in,out" says how they are stored' in err
+
+
+def test_a_trace_is_recorded_of_the_model_as_it_was_read(cli, tmp_path):
+    saved(tmp_path, {"fc.weight": normal(6, 4), "pe": normal(5, 4)}, "m.npz")
+    np.save(tmp_path / "x.npy", np.ones((2, 6), np.float32))
+    code, _, err = cli("trace", "record", "m.npz", "x.npy", "-o", "t.npz", "--transpose", "fc")
+    assert code == 0, err
+    assert eie.Trace.load(tmp_path / "t.npz").layers["fc"].bits.shape == (2, 1)
 
 
 # -- the MIT lab's VGG ------------------------------------------------------------------------------------------------

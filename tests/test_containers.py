@@ -117,10 +117,15 @@ class TestFolders:
                 ["a.safetensors", "b.safetensors"],
                 "a folder with 2 .safetensors files and no index: give one of a.s",
             ),
-            "pipe": (["model_index.json", "unet/config.json"], "a pipeline of models: give one of unet"),
+            "pipe": (["model_index.json", "unet/config.json"], "a folder of folders of models: give one of unet"),
             "saved": (["saved_model.pb"], "a TensorFlow SavedModel: not read: export the model to ONNX"),
             "meta": (["consolidated.00.pth", "params.json"], "the parts of a tensor-parallel checkpoint: not read"),
             "lora": (["adapter_config.json"], "a folder with a LoRA adapter alone: give the model and --merge-lora"),
+            "cache": (["snapshots/abc/config.json"], "a folder of a cache: give one of snapshots/abc"),
+            "tf": (
+                ["tf_model.h5", "config.json"],
+                "without PyTorch weights: save the model as .safetensors, or give tf_model.h5 itself",
+            ),
             "none": (["readme.md"], "a folder without a model: holds none of model.safetensors.index.json"),
         }
         for name, (files, text) in cases.items():
@@ -143,6 +148,18 @@ class TestFolders:
         assert code == 0
         assert "tiny on EIE_64PE" in out
         assert cli("inspect", str(tmp_path / "tiny"))[0] == 0
+
+    def test_a_layer_in_two_shards(self, tmp_path):
+        """Shards are cut by size: a layer's integers may be in one, its scales in the next."""
+        arrays = {
+            "l.weight": np.arange(32).reshape(4, 8).astype(np.int8),
+            "l.weight_scale": np.full(1, 0.5, np.float32),
+        }
+        for i, (name, array) in enumerate(arrays.items(), 1):
+            save_file({name: array}, tmp_path / f"model-{i}.safetensors")
+        weight_map = {name: f"model-{i}.safetensors" for i, name in enumerate(arrays, 1)}
+        (tmp_path / "model.safetensors.index.json").write_text(json.dumps({"weight_map": weight_map}))
+        assert np.array_equal(eie.load(tmp_path).layers[0].weights, arrays["l.weight"] * 0.5)
 
     @pytest.mark.torch
     def test_shards_of_pickles(self, tmp_path, torch):
@@ -592,6 +609,7 @@ class TestKeras:
         assert set(layers) <= {"first", "head", "square", "dw", "lstm_cell", "lstm"}
         assert not any("embedding" in name for name in layers)
         assert any("left out" in note and "embedding" in note for note in net.notes)
+        assert not any("adam" in note or "optimizer" in note for note in net.notes)
 
     def test_archives_and_files_of_weights(self, tmp_path, h5py):
         new_keras(h5py, tmp_path / "a.weights.h5", KERNELS)

@@ -229,6 +229,13 @@ class TestBitmask:
         # A byte for each kept weight, a bit for each place, the shape, a scale a row.
         assert result.stored_bits["l.weight"] == (8 * keep.sum() + 32 + 128 + 4 * 32) / 32
 
+    def test_kept_floats_of_one_byte_have_their_scales(self):
+        weights, keep = RNG.uniform(1, 2, (4, 8)).astype(np.float32), RNG.random((4, 8)) < 0.5
+        parts = packing.bitmask(weights, keep) | {"weight_scale": np.full((4, 1), 0.25, np.float32)}
+        result = dequantise({f"l.{name}": array for name, array in parts.items()}, Hints(bits={"l.compressed": 8}), "m")
+        assert np.array_equal(result.arrays["l.weight"], np.where(keep, weights * np.float32(0.25), 0))
+        assert result.stored_bits["l.weight"] == (8 * keep.sum() + 32 + 128 + 4 * 32) / 32
+
     def test_counts_that_differ(self):
         parts = packing.bitmask(np.ones((4, 8), np.float32), np.eye(4, 8, dtype=bool))
         with pytest.raises(eie.EieError, match="4 kept weights, but the mask has 0 bits set"):
@@ -418,6 +425,17 @@ def test_plain_weights_beside_packed_ones():
 FLOATS = {"a.weight": np.ones((3, 4), np.float32), "a.bias": np.ones(3, np.float32), "weight": np.ones((2, 2), np.int8)}
 
 
+def test_all_weights_together_are_bounded(monkeypatch):
+    """Packed, a model has an eighth of the bytes that its float32 weights take."""
+    monkeypatch.setattr("eie.importers.quantised.LARGEST_BYTES", 300)
+    arrays = {f"{i}.weight": np.ones((8, 8), np.int8) for i in range(2)}
+    arrays |= {f"{i}.weight_scale": np.ones(1, np.float32) for i in range(2)}
+    with pytest.raises(
+        eie.EieError, match="m: as float32 its weights are more than 300 bytes: give its shards one by one"
+    ):
+        dequantise(arrays, Hints(), "m")
+
+
 def test_plain_arrays_are_left_alone():
     result = dequantise(FLOATS, Hints(bits={"a.weight": 16}), "m")
     assert result.arrays == FLOATS
@@ -490,18 +508,21 @@ class TestSizes:
     def network(self, tmp_path):
         codes, zeros, scales = codes_and_scales(RNG, bits=4, inputs=64, outputs=32, groups=2)
         parts = packing.gptq(codes, zeros=zeros, scales=scales, bits=4)
-        arrays = {f"l.{name}": array for name, array in parts.items()} | {"f.weight": np.ones((4, 32), np.float32)}
+        arrays = {f"l.{name}": array for name, array in parts.items()}
+        arrays |= {"l.bias": np.ones(32, np.float32), "f.weight": np.ones((4, 32), np.float32)}
         return eie.load(packing.save_safetensors(tmp_path / "m.safetensors", arrays))
 
     def test_dense_is_the_file(self, tmp_path):
         net = self.network(tmp_path)
         sizes = {size.name: size for size in size_report(net).layers}
         assert (sizes["l"].dense_bits, sizes["f"].dense_bits) == (4.625, 32)
-        # 32 x 64 weights at 4 bits, 2 x 32 scales of 2 bytes, 2 x 32 zero points of 4 bits.
-        assert sizes["l"].dense_bytes == 32 * 64 // 2 + 128 + 32
+        # 32 x 64 weights at 4 bits, 2 x 32 scales of 2 bytes, 2 x 32 zero points of 4 bits, 32 biases.
+        assert sizes["l"].dense_bytes == 32 * 64 // 2 + 128 + 32 + 128
         kept = net.layers[1].matrix.nnz
-        assert sizes["l"].pruned_bytes == math.ceil(kept * 4.625 / 8) + 4 * (kept + 33)
+        assert sizes["l"].pruned_bytes == math.ceil(kept * 4.625 / 8) + 4 * (kept + 33 + 32)
         assert sizes["l"].weight_bits_pq == 4.625
+        # Biases stay floats where nothing is shared.
+        assert sizes["l"].shared_bytes == math.ceil(sizes["l"].entries * (4.625 + 4) / 8) + 128
         assert sizes["f"].dense_bytes == 4 * 128
 
     def test_the_report_says_so(self, tmp_path):

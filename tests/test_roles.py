@@ -17,6 +17,10 @@ from eie.importers.tensors import network_from
 RNG = np.random.default_rng(10)
 
 
+def normal(*shape):
+    return RNG.standard_normal(shape)
+
+
 def file(**shapes):
     """Arrays of normal numbers; double underscores are dots."""
     return {key.replace("__", "."): RNG.standard_normal(shape).astype(np.float32) for key, shape in shapes.items()}
@@ -114,6 +118,7 @@ def test_what_is_no_layer(key, shape, role):
         "embedding_projection.weight",
         "pos_proj.weight",
         "encoder.layers.0.linear_pos.weight",
+        "position_wise_feed_forward.w_1.weight",
         # Numbered, without a bias.
         "0.weight",
         # Ordinary layers whose names hold one of the words.
@@ -250,6 +255,12 @@ def test_unnamed_arrays_are_weights_and_biases_in_turn():
     network = net(arrays)
     assert shapes(network) == {"arr_0": (12, 20), "arr_2": (12, 12), "arr_4": (5, 12)}
     assert all(layer.has_bias for layer in network.layers)
+
+
+def test_parallel_matrices_are_not_turned_because_they_would_chain():
+    """Bare ones are: numpy's users write (inputs, outputs), and nothing else is known of theirs."""
+    assert shapes(net(file(left__weight=(5, 3), right__weight=(3, 2)))) == {"left": (5, 3), "right": (3, 2)}
+    assert shapes(net(file(left=(5, 3), right=(3, 2)))) == {"left": (3, 5), "right": (2, 3)}
 
 
 # -- chains -----------------------------------------------------------------------------------------------------------
@@ -401,6 +412,13 @@ def test_a_convolution_may_read_one_channel(arrays, groups):
     narrow = [layer for layer in network.layers if layer.geometry.takes_maps and layer.geometry.weight_shape[1] == 1]
     assert narrow
     assert {layer.geometry.groups for layer in narrow} == {groups}
+
+
+@pytest.mark.parametrize(("name", "groups"), [("conv2d_3", 1), ("depthwise_conv2d", 8)])
+def test_keras_names_say_which_is_depthwise(name, groups):
+    """Also where its own format was turned to (out, in, kh, kw), as from a .keras file."""
+    arrays = {f"{name}.weight": normal(8, 1, 3, 3)}
+    assert network_from(arrays, "net", "net.keras", upright=True).layers[0].geometry.groups == groups
 
 
 def test_recorded_pictures_of_one_channel_decide():
@@ -559,6 +577,8 @@ def test_keras_lstms_have_our_gates():
     network = net(arrays)
     assert shapes(network) == {"lstm": (4 * h, i + h)}
     np.testing.assert_allclose(network.layers[0].weights[:, :i], arrays["lstm/lstm_cell/kernel:0"].T, rtol=1e-6)
+    hidden = arrays["lstm/lstm_cell/recurrent_kernel:0"].T
+    np.testing.assert_allclose(network.layers[0].weights[:, i:], hidden, rtol=1e-6)
     assert network.notes[0] == "ignored, a GRU, not an LSTM: gru"
 
 
@@ -607,6 +627,31 @@ def test_what_the_user_says_goes_first():
     turned = net(arrays, transpose="head.weight")
     assert np.array_equal(turned.layers[1].weights, arrays["head.weight"].T)
     assert any("as --exclude says" in note for note in net(arrays, exclude="head").notes)
+
+
+def test_globs_meet_layers_by_the_names_that_reports_show():
+    arrays = {"W0": normal(3, 3), "W1": normal(3, 3), "a.in_proj_weight": normal(12, 4)}
+    arrays |= {"r.weight_ih_l0": normal(8, 3), "r.weight_hh_l0": normal(8, 2)}
+    everything = ["a.in_proj.q", "a.in_proj.k", "a.in_proj.v", "layer0", "layer1", "r.l0"]
+    assert list(shapes(net(arrays))) == everything
+    for name in everything:
+        assert list(shapes(net(arrays, exclude=name))) == [other for other in everything if other != name]
+    assert np.array_equal(net(arrays, transpose="layer1").layers[4].weights, arrays["W1"].T.astype(np.float32))
+    with pytest.raises(eie.EieError, match="holds no layer"):
+        net(arrays, exclude="*")
+
+
+@pytest.mark.parametrize(
+    ("shape", "kind", "axes"), [((4, 6), "conv", "3 or 4"), ((4, 6, 2), "linear", "2"), ((4, 6, 2, 2), "bilinear", "3")]
+)
+def test_a_kind_that_cannot_be_is_refused(shape, kind, axes):
+    with pytest.raises(eie.EieError, match=rf"layers=x.weight={kind}: it has {len(shape)} axes: must be {axes} for"):
+        net({"x.weight": normal(*shape)}, layers=f"x.weight={kind}")
+
+
+def test_a_name_taken_twice_is_refused():
+    with pytest.raises(eie.EieError, match="two layers would be called 'net'"):
+        net({"weight": normal(3, 4), "net.weight": normal(4, 3)})
 
 
 @pytest.mark.parametrize("option", ["layers", "exclude", "transpose"])

@@ -54,11 +54,14 @@ def read_contents(path: Path, key: str | None = None) -> Contents:
     tensors, others = _tensors(state.tensors)
     arrays: Arrays = {}
     bits: dict[str, int] = {}
+    # Two names of one parameter stay one array, by which whoever reads them can tell that they are tied.
+    read: dict[object, NDArray[Any]] = {}
     for name, tensor in tensors.items():
         try:
             # Before the conversion, which widens.
             stored_bits = 8 * tensor.element_size()
-            arrays[name] = _array(tensor)
+            place = _place(tensor)
+            arrays[name] = read[place] if place in read else read.setdefault(place, _array(tensor))
         except (ValueError, RuntimeError, TypeError, NotImplementedError, MemoryError) as error:
             raise ModelError(f"{path}: tensor {name!r} cannot be read: {first_line(error)}") from None
         if stored_bits != 8 * arrays[name].itemsize:
@@ -126,6 +129,16 @@ def _check_declared_size(path: Path) -> None:
         raise ModelError(f"{path}: a damaged PyTorch file: {error}") from None
     if declared > LARGEST_BYTES:
         raise ModelError(f"{path}: unpacks to {declared:,} bytes: must be at most {LARGEST_BYTES:,}")
+
+
+def _place(tensor: torch.Tensor) -> object:
+    """Return what two tensors have in common if and only if they are the same numbers in memory."""
+    import torch
+
+    if tensor.layout != torch.strided or tensor.is_quantized or not tensor.numel():
+        return object()
+    storage = tensor.untyped_storage().data_ptr()
+    return storage, tensor.storage_offset(), tuple(tensor.shape), tensor.stride(), tensor.dtype
 
 
 def _array(tensor: torch.Tensor) -> NDArray[Any]:

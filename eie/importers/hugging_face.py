@@ -32,6 +32,15 @@ _WEIGHTS = (
     "diffusion_pytorch_model.bin",
 )
 _SHARD = re.compile(r"-(\d{5})-of-(\d{5})\.[a-z]+$")
+# What other frameworks leave in a folder, by a name in it.
+_KEEP = "without PyTorch weights: save the model as .safetensors"
+_OTHERS = {
+    r"saved_model\.pb": "with a TensorFlow SavedModel: not read: export the model to ONNX, or save it as .keras",
+    r"consolidated\.\d+\.pth": "with the parts of a tensor-parallel checkpoint: not read: convert it to .safetensors",
+    r"tf_model\.h5": f"{_KEEP}, or give tf_model.h5 itself",
+    r"model\.onnx": f"{_KEEP}, or give model.onnx itself",
+    r"flax_model\.msgpack": _KEEP,
+}
 _LISTED = 4
 # Beside the weights or in config.json: libraries moved it there.
 _SETTINGS = (("config.json", "quantization_config"), ("config.json", "compression_config"))
@@ -110,15 +119,19 @@ def _in_folder(folder: Path) -> Path:
 
 def _instead(folder: Path, names: list[str], tensors: list[str]) -> str:
     """Say what a folder is that holds no one model."""
-    if tensors:
-        return f"with {len(tensors)} .safetensors files and no index: give one of {_listed(tensors)}"
-    if "model_index.json" in names:
-        models = [name for name in names if (folder / name / "config.json").is_file()]
-        return f"with a pipeline of models: give one of {_listed(models)}"
-    if "saved_model.pb" in names:
-        return "with a TensorFlow SavedModel: not read: export the model to ONNX, or save it as .keras"
-    if any(re.fullmatch(r"consolidated\.\d+\.pth", name) for name in names):
-        return "with the parts of a tensor-parallel checkpoint: not read: convert it to a folder of .safetensors"
+    models = [name for name in names if (folder / name / "config.json").is_file()]
+    snapshots = folder / "snapshots"
+    cached = sorted(f"snapshots/{entry.name}" for entry in snapshots.iterdir()) if snapshots.is_dir() else []
+    for several, what in (
+        (tensors, f"with {len(tensors)} .safetensors files and no index"),
+        (cached, "of a cache"),
+        (models, "of folders of models"),
+    ):
+        if several:
+            return f"{what}: give one of {_listed(several)}"
+    for name, what in _OTHERS.items():
+        if any(re.fullmatch(name, other) for other in names):
+            return what
     return f"without a model: holds none of {', '.join(_WEIGHTS[:2])}, {_WEIGHTS[4]}, {_WEIGHTS[5]}"
 
 

@@ -27,6 +27,8 @@ from eie.model.network import Layer, Network
 _NEAR = 1e-3
 # Share of the stored weights that is worth a note; a normal distribution has 0.0008 of them, a Laplacian 0.002.
 _MANY = 0.02
+# In a layer of a few dozen weights, one is 2 % of them.
+_FEWEST = 5
 # Left out of the typical size: an outlier of 1e4 would make all other weights small.
 _OUTLIERS = 1e-3
 _LOOKED_AT = 1 << 20
@@ -46,7 +48,7 @@ def near_zero(network: Network) -> list[str]:
         sizes = np.abs(layer.matrix.data[::stride].astype(np.float64))
         small = sizes < _NEAR * _typical(sizes)
         count = int(np.count_nonzero(small))
-        if count >= _MANY * len(sizes):
+        if count >= max(_MANY * len(sizes), _FEWEST):
             layers.append(f"{layer.name} ({count / len(sizes):.0%})")
             largest = max(largest, float(sizes[small].max()))
             next_size = min(next_size, float(sizes[~small].min()))
@@ -123,7 +125,7 @@ def identical(weights: Mapping[str, NDArray[Any]], tables: Mapping[str, NDArray[
         if first.shape != second.shape or first.size < 4 or first.flat[0] != second.flat[0]:
             continue
         if np.array_equal(first, second) and (first != first.flat[0]).any():
-            (tied if np.shares_memory(first, second, max_work=0) else copied).append(f"{a} and {b}")
+            (tied if np.may_share_memory(first, second) else copied).append(f"{a} and {b}")
     heads = [
         f"{name} has the weights of {table}"
         for name, array in sorted(weights.items())

@@ -11,7 +11,7 @@ model can state them). ``act``, ``activations``, ``input`` or ``inputs`` are rec
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any
@@ -25,10 +25,11 @@ from eie.importers.recurrent import take_lstms
 from eie.importers.roles.asked import Asked
 from eie.importers.roles.chain import is_parallel, numbering
 from eie.importers.roles.decide import NOTHING_ASKED, decide
+from eie.importers.roles.families import owner_of
 from eie.importers.roles.names import RECORDED, listed, running, segments
 from eie.importers.roles.neither import foreign
 from eie.importers.roles.norms import scale_and_shift
-from eie.importers.roles.records import MISSING, REASONS, Arrays, Decision, Plan
+from eie.importers.roles.records import MISSING, REASONS, Arrays, Decision, Plan, Reading
 from eie.importers.suspicions import identical, vanishing
 from eie.model.geometry import Conv2d
 from eie.model.network import Layer, Network
@@ -61,39 +62,72 @@ def network_from(
     # A layer may be called "input": recorded inputs are a bare array of that name.
     recorded = {key: arrays[key] for key in arrays if key in (*RECORDED, _LABELS)}
     weights = {key: array for key, array in arrays.items() if key not in recorded}
-    _check(asked, weights, source)
-    kept = {key: array for key, array in weights.items() if not asked.is_excluded(key, _owner(key))}
-    aside = foreign(kept)
-    lstms, rest, notes = take_lstms({key: kept[key] for key in kept if key not in aside}, name, source)
-    # Its notes name recurrent layers of other kinds: work that is missing.
-    unmodelled = list(notes)
     samples = next((recorded[key] for key in RECORDED if key in recorded), None)
-    # What no LSTM was to be made of comes back, to be listed.
-    rest |= {key: array for key, array in weights.items() if key not in kept or key in aside}
     try:
+        lstms, rest, notes = _recurrent(weights, name, source, asked=asked)
+        # Its notes name recurrent layers of other kinds: work that is missing.
+        unmodelled = list(notes)
         reading = decide(rest, name, asked=asked, samples=samples, others=len(lstms), upright=upright)
+        asked.check(_names(weights, reading, lstms, name=name))
     except ModelError as error:
-        raise ModelError(f"{source}: {error}") from None
+        raise ModelError(f"{source}: {str(error).removeprefix(f'{source}: ')}") from None
+    lstms, dropped = _without(lstms, asked)
+    notes += [*reading.notes, *dropped]
     if not reading.plans and not lstms:
-        raise ModelError(f"{source}: holds no layer: {_why_none(reading.notes, arrays)}")
-    made = lstms | {plan.name: _layer(plan, reading.arrays, source) for plan in reading.plans}
-    layers = [made[key] for key in sorted(made, key=running)]
-    notes += reading.notes
-    convolutions = [plan.name for plan in reading.plans if plan.kind == "conv" and plan.groups == 1]
-    if convolutions:
-        notes.append(f"convolutions taken with stride 1, no pads, one group: {listed(convolutions)}")
-    layers, sequential, more = _chained(layers)
-    tables = {key: rest[key] for key, decision in reading.decisions.items() if decision.role == "embedding"}
-    weights_of = {plan.name: reading.arrays[plan.parts["weight"]] for plan in reading.plans if "weight" in plan.parts}
+        raise ModelError(f"{source}: holds no layer: {_why_none(notes, arrays)}")
+    made = [*lstms.values(), *(_layer(plan, reading.arrays, source) for plan in reading.plans)]
+    layers, sequential, more = _chained(sorted(made, key=lambda layer: running(layer.name)))
     return Network(
         name=name,
         layers=tuple(layers),
         sequential=sequential,
         trace=_trace(layers[0], recorded, samples=samples, source=source),
         source=source,
-        notes=(*notes, *more, *identical(weights_of, tables), *vanishing(weights_of)),
+        notes=(*notes, *_taken(reading), *more, *_suspicions(reading)),
         unmodelled=(*unmodelled, *_missing(reading.decisions)),
     )
+
+
+def _recurrent(
+    weights: Arrays, name: str, source: str, *, asked: Asked
+) -> tuple[dict[str, Layer], dict[str, NDArray[Any]], list[str]]:
+    """Take LSTMs out; what the user excludes or an optimiser keeps under the names of one is none."""
+    aside = foreign(weights) | {key for key in weights if asked.is_excluded(key, _owner(key))}
+    lstms, rest, notes = take_lstms({key: weights[key] for key in weights if key not in aside}, name, source)
+    # It comes back, to be listed.
+    return lstms, rest | {key: weights[key] for key in aside}, notes
+
+
+def _without(lstms: Mapping[str, Layer], asked: Asked) -> tuple[dict[str, Layer], list[str]]:
+    """Leave out the LSTMs that are excluded by the names that only the layers have."""
+    kept = {name: layer for name, layer in lstms.items() if not asked.is_excluded(name)}
+    dropped = lstms.keys() - kept.keys()
+    return kept, [f"left out, as --exclude says: {listed(dropped)}"] if dropped else []
+
+
+def _names(weights: Arrays, reading: Reading, lstms: Iterable[str], *, name: str) -> Iterator[str]:
+    """Return arrays and layers, those that were left out too, by every name that a user may know them by."""
+    known = frozenset(reading.arrays)
+    yield from weights
+    yield from reading.arrays
+    yield from lstms
+    yield from filter(None, map(_owner, weights))
+    yield from (owner_of(key, array.ndim, known) or name for key, array in reading.arrays.items())
+
+
+def _taken(reading: Reading) -> list[str]:
+    convolutions = [plan.name for plan in reading.plans if plan.kind == "conv" and plan.groups == 1]
+    return [f"convolutions taken with stride 1, no pads, one group: {listed(convolutions)}"] if convolutions else []
+
+
+def _suspicions(reading: Reading) -> list[str]:
+    weights = {plan.name: reading.arrays[plan.parts["weight"]] for plan in reading.plans if "weight" in plan.parts}
+    tables = {
+        key: reading.arrays[key]
+        for key, decision in reading.decisions.items()
+        if decision.role == "embedding" and key in reading.arrays
+    }
+    return [*identical(weights, tables), *vanishing(weights)]
 
 
 def _why_none(notes: Sequence[str], arrays: Arrays) -> str:
@@ -115,13 +149,6 @@ def _as_stored(arrays: Arrays, source: str, asked: Asked) -> Network:
     if asked != NOTHING_ASKED:
         raise ModelError(f"{source}: eie wrote it and says in it what its layers are: no layers, exclude or transpose")
     return stored.from_arrays(arrays, source)
-
-
-def _check(asked: Asked, arrays: Arrays, source: str) -> None:
-    try:
-        asked.check(name for key in arrays for name in (key, _owner(key)) if name)
-    except ModelError as error:
-        raise ModelError(f"{source}: {error}") from None
 
 
 def _owner(key: str) -> str:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eie.errors import ModelError
-from eie.formats.files import Arrays, first_line
+from eie.formats.files import LARGEST_BYTES, Arrays, first_line
 from eie.importers.quantised import awq, bitmask, bitsandbytes, fp4, gptq, packed, scaled, torchao
 from eie.importers.quantised.group import Decoded, Format, Group, Hints
 
@@ -78,7 +78,7 @@ def dequantise(arrays: Mapping[str, NDArray[Any]], hints: Hints, source: str) ->
     left, element_bits = dict(arrays), dict(hints.bits)
     stored: dict[str, float] = {}
     told: dict[str, list[str]] = {}
-    upright = False
+    upright, total = False, 0
     for form in FORMATS:
         known = replace(hints, bits=element_bits)
         for group in _groups(form, left, known, source=source):
@@ -87,6 +87,10 @@ def dequantise(arrays: Mapping[str, NDArray[Any]], hints: Hints, source: str) ->
             size = sum(left[name].size * element_bits.get(name, 8 * left[name].itemsize) for name in names)
             kept_as = element_bits.get(group.parts.get("data", ""))
             decoded = _decoded(form, group, left, hints=known, source=source)
+            total += decoded.weights.nbytes
+            if total > LARGEST_BYTES:
+                most = f"more than {LARGEST_BYTES:,} bytes"
+                raise ModelError(f"{source}: as float32 its weights are {most}: give its shards one by one")
             stored[group.weight] = stored.get(group.weight, 0.0) + size / decoded.weights.size
             if kept_as is not None and not decoded.is_final:
                 element_bits[group.weight] = kept_as
@@ -136,8 +140,10 @@ def _decoded(form: Format, group: Group, left: Arrays, *, hints: Hints, source: 
             decoded = form.decode(parts, hints)
     except ModelError as error:
         raise ModelError(f"{where}: {error}") from None
-    # Shapes and numbers that only a damaged file has, and sizes that no memory has.
-    except (ValueError, TypeError, IndexError, OverflowError, MemoryError, ArithmeticError) as error:
+    except MemoryError as error:
+        raise ModelError(f"{where}: too large for this machine: {first_line(error)}") from None
+    # Shapes and numbers that only a damaged file has.
+    except (ValueError, TypeError, IndexError, ArithmeticError) as error:
         raise ModelError(f"{where}: damaged: {first_line(error)}") from None
     # Taken out at once, not at the end: packed and float weights of all layers would be in memory together.
     for name in group.parts.values():

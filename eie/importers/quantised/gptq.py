@@ -82,7 +82,7 @@ def _bits(packed_zeros: NDArray[Any], outputs: int, hints: Hints) -> int:
 
 def _shift(stored: NDArray[np.uint8], bits: int, hints: Hints) -> tuple[int, tuple[str, ...]]:
     """What is to be added to stored zero points, and a remark where the file does not say it."""
-    stated = hints.config.get("checkpoint_format")
+    stated = hints.config.get("checkpoint_format", hints.config.get("format"))
     if stated in ("gptq", "gptq_v2"):
         return int(stated == "gptq"), ()
     # Symmetric weights have their zero in the middle, 8 of 16: a file that stores the 8 itself is of the second kind.

@@ -16,6 +16,7 @@ from eie.errors import ModelError
 from eie.importers.roles.asked import Asked
 from eie.importers.roles.attention import Split, split
 from eie.importers.roles.embeddings import is_norm, table_role
+from eie.importers.roles.families import owner_of
 from eie.importers.roles.groups import STATISTICS, Joined, bare_layers, join
 from eie.importers.roles.left_out import left_out
 from eie.importers.roles.names import natural, running, segments
@@ -60,7 +61,7 @@ def decide(
         If nothing in the file says which of two things an array is; the text says how to answer.
     """
     pieces = split(arrays)
-    decisions, rest = _by_name(pieces, asked)
+    decisions, rest = _by_name(pieces, asked, stem)
     joined = join(pieces.arrays, rest)
     layers = []
     for group in joined.groups.values():
@@ -78,6 +79,7 @@ def decide(
     for group in layers:
         decisions |= {key: Decision(role="layer", layer=group.name, part=part) for part, key in group.parts.items()}
     decisions |= {key: _unnamed(pieces.arrays[key]) for key in joined.loose if key not in decisions}
+    _check_names([group.name for group in layers])
     file = File(split=pieces, stem=stem, asked=asked, joined=joined, samples=samples, upright=upright)
     made, notes = plans(file, sorted(layers, key=lambda group: running(group.name)))
     for plan in made:
@@ -94,13 +96,19 @@ def decide(
     )
 
 
-def _by_name(pieces: Split, asked: Asked) -> tuple[dict[str, Decision], list[str]]:
+def _check_names(names: Sequence[str]) -> None:
+    twice = {name for name in names if names.count(name) > 1}
+    if twice:
+        raise ModelError(f"two layers would be called {min(twice)!r}, one of them for want of a name: rename one")
+
+
+def _by_name(pieces: Split, asked: Asked, stem: str) -> tuple[dict[str, Decision], list[str]]:
     """Take away what names or the user rule out; return what is left to be joined."""
     decisions: dict[str, Decision] = {}
     averages, rest = [], []
     known = frozenset(pieces.arrays)
     for key in sorted(pieces.arrays, key=natural):
-        names = (key, pieces.origins.get(key, key), ".".join(segments(key)[:-1]))
+        names = (key, pieces.origins.get(key, key), owner_of(key, pieces.arrays[key].ndim, known) or stem)
         role = "excluded" if asked.is_excluded(*names) else role_of(key, pieces.arrays[key], known)
         if role is None or (role != "excluded" and asked.is_layer(*names)):
             rest.append(key)
@@ -185,6 +193,6 @@ def _is_head(group: Group) -> bool:
 
 def _loose(joined: Joined, arrays: Arrays, asked: Asked, *, alone: bool) -> list[Group]:
     """Return the layers among arrays that no module owns: those asked for, and matrices that nothing else claims."""
-    forced = [key for key in joined.loose if asked.is_layer(key)]
+    forced = [key for key in joined.loose if asked.is_layer(key) and 1 < arrays[key].ndim <= _MOST_AXES]
     made = [Group(name=key, family="bare", parts={"weight": key}) for key in forced]
     return made + bare_layers(arrays, [key for key in joined.loose if key not in forced], alone=alone and not made)

@@ -15,6 +15,7 @@ _EMBEDDING = vocabulary("emb embs embed embeds embedding embeddings embedder wte
 _POSITION = vocabulary("wpe pe pos position positions positional rotary alibi sinusoid sinusoidal rope")
 # A module of nothing but these is a table by what it is indexed with: ``tok.weight``, ``token_type.weight``.
 _INDEXES = vocabulary("tok token tokens word words char chars subword segment type types user item vocab")
+_MULTIPLIED = vocabulary("wise feed forward ffn ffw")
 _NORM = vocabulary("norm ln bn batchnorm layernorm groupnorm rmsnorm instancenorm normalization norms bns")
 # Written in one, as ``groupnorm``, or after a name: ``attnnorm``.
 _NORM_ENDS = ("norm", "normalization", "layernorm")
@@ -28,10 +29,13 @@ def table_role(owner: str, weight: NDArray[Any], biased: bool) -> str | None:
     bias and ``patch_embed.proj`` is a projection, an embedding is neither.
     """
     path = segments(owner)
-    if biased or weight.ndim != _LARGEST_TABLE or is_layers(path[-1]) or _is_head(path[-1]):
+    if biased or weight.ndim != _LARGEST_TABLE:
         return None
     for segment in reversed(path):
         said = words(segment)
+        # position_wise_feed_forward, embedding_projection: what stands inside is multiplied.
+        if is_layers(segment) or said & _MULTIPLIED:
+            return None
         if said & _POSITION:
             return "position"
         if said & _EMBEDDING:
@@ -51,7 +55,3 @@ def is_norm(owner: str, weight: NDArray[Any]) -> bool:
     named = bool(said & _NORM) or any(word.endswith(_NORM_ENDS) for word in said)
     # One axis long and the others 1 is a value for each channel; a matrix under that name is something else's.
     return named and not is_layers(last) and sum(size > 1 for size in weight.shape) <= 1
-
-
-def _is_head(segment: str) -> bool:
-    return segment.lower() in ("lm_head", "embed_out", "unembed", "head", "logits", "output")

@@ -120,6 +120,12 @@ def place(key: str, ndim: int, names: Set[str]) -> Place | None:
     return _joined(key, path, names)
 
 
+def owner_of(key: str, ndim: int, names: Set[str]) -> str:
+    """Return whose an array is, as its layer is called; its name up to the last dot if nothing else is known."""
+    spot = place(key, ndim, names)
+    return ".".join(segments(key)[:-1]) if spot is None else spot.owner
+
+
 def _in_norm(key: str, tail: str, names: Set[str]) -> bool:
     """Say whether a plainly named array has siblings that only a normalisation has, and none that a layer has."""
     head, end = key.removesuffix(":0").removesuffix(tail), ":0" if key.endswith(":0") else ""

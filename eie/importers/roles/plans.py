@@ -62,12 +62,24 @@ def plans(file: File, layers: Sequence[Group]) -> tuple[list[Plan], list[str]]:
     kernels, more = _kernels(file, layers, sizes)
     made = []
     for group in layers:
+        _check_kind(file, group)
         plan = Plan(name=group.name, kind="linear", parts=group.parts, axes=(1, 0) if group.name in flipped else (0, 1))
         if group.name in kernels:
             kernel = kernels[group.name]
             plan = replace(plan, kind=kernel.kind, axes=kernel.axes, groups=kernel.groups)
         made.append(_with_norm(file, plan, pairs))
     return made, [*notes, *more, *_norm_notes(made, before)]
+
+
+def _check_kind(file: File, group: Group) -> None:
+    """Refuse a stated kind that an array of these axes cannot be."""
+    key, axes = str(group.main), file.weight(group).ndim
+    kind = file.asked.kind(key, group.name)
+    wanted = {None: (2, 3, 4), "linear": (2,), "bilinear": (3,)}.get(kind, (3, 4))
+    if axes not in wanted:
+        raise ModelError(
+            f"layers={key}={kind}: it has {axes} axes: must be {' or '.join(map(str, wanted))} for a layer of that kind"
+        )
 
 
 def _pairs(file: File, layers: Sequence[Group]) -> tuple[dict[str, str], list[str]]:

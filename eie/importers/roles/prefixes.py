@@ -18,7 +18,9 @@ _BEFORE = ("module.", "state_dict.", "model.", "params/", "params.")
 # MXNet keeps parameters and statistics apart, and so does Flax; only together do they make a layer.
 _KINDS = re.compile(r"(?:arg|aux):|(?:params|batch_stats)[/.]")
 # The names inside a model.safetensors of Hugging Face begin so: there "model." is the author's own.
-_HUGGING_FACE = re.compile(r"model\.(?:layers|embed_tokens|encoder|decoder|norm|embed_positions|shared)\b")
+_HUGGING_FACE = re.compile(
+    r"model\.(?:layers|embed_tokens|encoder|decoder|norm|embed_positions|shared|language_model|vis\w*|text_model)\b"
+)
 
 
 def stripped(names: Iterable[str]) -> dict[str, str]:
