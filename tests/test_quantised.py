@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 import eie
 from eie.compression.coding.size import size_report
+from eie.compression.share import share
 from eie.formats import float8
 from eie.importers.quantised import UNREAD, dequantise
 from eie.importers.quantised.group import Hints
@@ -533,7 +534,7 @@ class TestSizes:
 
     def test_a_shared_layer_keeps_what_dense_means(self, tmp_path):
         net = self.network(tmp_path)
-        shared = replace(net, layers=tuple(eie.compression.share.share(layer, 4)[0] for layer in net.layers))
+        shared = replace(net, layers=tuple(share(layer, 4)[0] for layer in net.layers))
         size = size_report(shared).layers[1]
         assert (size.dense_bits, size.weight_bits_pq) == (4.625, 4)
 
