@@ -17,7 +17,7 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, computed_field, field_validator
 
 from eie.errors import EieError, SpecError
 from eie.formats.dram import drams
@@ -273,6 +273,8 @@ class AcceleratorSpec(View, BaseModel):
         # Rounded down: an entry does not straddle two rows, the rest of a row stays unused.
         return self.spmat_row_bits // self.entry_bits
 
+    # Part of every dump, since readers of what 0.1 wrote look for it; `renamed` takes both where they agree.
+    @computed_field  # type: ignore[prop-decorator]
     @property
     def enforce_capacity(self) -> bool:
         """The spelling of 0.1: whether what does not fit is charged for, ``residency == "auto"``."""
@@ -357,7 +359,7 @@ class AcceleratorSpec(View, BaseModel):
         fields = type(self).model_fields
         later = {
             name: value
-            for name, value in self.model_dump(exclude={"residency"}).items()
+            for name, value in self.model_dump(exclude={"residency", "enforce_capacity"}).items()
             if reads(name).since == "0.1" or value != fields[name].default
         }
         # As 0.1 spelt the residency.
@@ -415,15 +417,18 @@ def renamed(values: Mapping[str, Any]) -> dict[str, Any]:
     enforced = values["enforce_capacity"]
     if not isinstance(enforced, bool):
         raise SpecError([f"spec.enforce_capacity={_shown(enforced)}: must be true or false"])
-    if "residency" in values:
-        raise SpecError(["spec.enforce_capacity: is an old spelling of spec.residency: give one of them"])
     meant = "auto" if enforced else "ideal"
+    rest = {name: value for name, value in values.items() if name != "enforce_capacity"}
+    if "residency" in values:
+        if values["residency"] != meant:
+            raise SpecError(["spec.enforce_capacity: is an old spelling of spec.residency: give one of them"])
+        return rest
     warnings.warn(
         f'spec.enforce_capacity={str(enforced).lower()}: is an old spelling, read as residency = "{meant}"',
         FutureWarning,
         stacklevel=3,
     )
-    return {**{name: value for name, value in values.items() if name != "enforce_capacity"}, "residency": meant}
+    return {**rest, "residency": meant}
 
 
 def _dram(name: object) -> dict[str, Any]:

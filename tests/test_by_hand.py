@@ -808,21 +808,21 @@ def test_sizes_and_widths_between_four_rows_of_cacti():
 
 
 def test_energy_of_a_run_by_both_methods():
-    """Half of 100 x 300 on 5 PEs of 2 KiB, reloaded a sample: counts x prices, time x powers, bits x 20 pJ."""
+    """Half of 100 x 300 on 5 PEs of 2 KiB, streamed: counts x prices, time x powers, bits x 20 pJ."""
     spec = eie.EIE_64PE.replace(
-        n_pe=5, clock_mhz=500.0, node_nm=32, enforce_capacity=True, spmat_kib=2, ptr_kib=16, io_bits=24
+        n_pe=5, clock_mhz=500.0, node_nm=32, spmat_kib=2, stream_kib=1, ptr_kib=16, stream="layer", dram_burst_bytes=4
     )
     rng = np.random.default_rng(0)
     layer = eie.Layer.from_weights("a", (rng.random((100, 300)) < 0.5) * 1.0)
     result = eie.simulate(eie.compile(layer, spec), (rng.random((3, 300)) < 0.4).astype(np.float32))
     row = result.layers[0]
     activity = row.activity
-    # Entries of 8 bits, pointers of 16: one a column and PE, and one more in each pass.
-    bits = row.encoded.entries * 8 + (300 + len(row.encoded.passes)) * 5 * 16
-    assert len(row.encoded.passes) == 2
-    assert activity.reload_bits == bits
-    assert activity.reload_cycles == math.ceil(bits / 24)
-    assert activity.total_cycles.tolist() == (activity.cycles + math.ceil(bits / 24)).tolist()
+    # Every column: entries of 8 bits, a pointer of 16 bits a PE, in whole bursts of 32.
+    (image,) = row.encoded.passes
+    columns = np.diff(image.pointers, axis=0).sum(axis=1)
+    bits = sum(math.ceil((int(entries) * 8 + 5 * 16) / 32) * 32 for entries in columns)
+    assert activity.counts["dram_bits"].tolist() == [bits] * 3
+    assert activity.total_cycles.tolist() == activity.cycles.tolist()
     counts = {name: float(np.mean(values)) for name, values in activity.counts.items()}
     assert counts["broadcasts"] == np.mean(activity.active_inputs)
     assert counts["ptr_reads"] == pytest.approx(5 * counts["broadcasts"])

@@ -68,7 +68,7 @@ def test_float32_is_the_product(case):
 def test_passes_compute_the_same_bits(case):
     weights, bias, inputs = case
     whole, _ = computed(weights, bias, inputs)
-    cut, layer = computed(weights, bias, inputs, enforce_capacity=True, act_registers=2, spmat_kib=1, ptr_bits=4)
+    cut, layer = computed(weights, bias, inputs, act_registers=2, spmat_kib=1)
     assert cut.fixed.raw.tolist() == whole.fixed.raw.tolist()
     assert cut.float32.tolist() == whole.float32.tolist()
     assert np.array_equal(layer.decode(), weights)

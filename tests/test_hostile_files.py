@@ -68,7 +68,7 @@ def build(folder):
         "weights.npz": saved_bytes(lambda file: np.savez(file, **ARRAYS)),
         "model.toml": MODEL.encode(),
         "table.toml": TABLE.encode(),
-        "spec.toml": b'preset = "EIE_256PE"\nn_pe = 4\nclock_mhz = 900\nenforce_capacity = true\n',
+        "spec.toml": b'preset = "EIE_256PE"\nn_pe = 4\nclock_mhz = 900\nresidency = "ideal"\n',
         "model.net": net_file([random_layer(RNG, (3, 2, 3, 3), 0.4), random_layer(RNG, (4, 12), 0.4)]),
         "model.smtx": b"3, 4, 5\n0 2 2 5\n3 0 1 2 3\n",
         "activations.npy": saved_bytes(lambda file: np.save(file, ACTIVATIONS)),
@@ -251,7 +251,7 @@ def test_damaged_members_of_a_sound_archive(folder, tmp_path, name):
 @cache
 def programs():
     """A layer cut into passes, and a convolution with pooling in a graph."""
-    cut = SMALL.replace(enforce_capacity=True, act_registers=2)
+    cut = SMALL.replace(act_registers=2)
     layer = eie.Layer.from_weights("a", ARRAYS["a.weight"], ARRAYS["a.bias"])
     return eie.compile(layer, cut), eie.compile(small_network(), SMALL)
 

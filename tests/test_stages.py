@@ -14,23 +14,24 @@ from eie.simulator.stages import How, Stages
 from eie.simulator.workload import Workload
 from eie.spec import AFTER, reads
 
-SPEC = eie.EIE_64PE.replace(n_pe=4)
-# Pointers that do not reach either layer's entries: both are streamed.
-STREAMED = SPEC.replace(ptr_bits=4)
+SPEC = eie.EIE_64PE.replace(n_pe=4, residency="ideal")
 # Another value of every field; a field without one fails the test below.
 OTHER = {
     "name": "other", "n_pe": 2, "clock_mhz": 500.0, "act_queue_depth": 3, "index_bits": 3, "weight_bits": 3,
     "spmat_row_bits": 128, "spmat_kib": 64, "ptr_kib": 16, "ptr_bits": 12, "act_kib": 4, "act_registers": 32,
-    "data_bits": 12, "node_nm": 28, "io_bits": 32, "residency": "ideal", "stream": "layer", "stream_kib": 4.0,
-    "dram_gb_per_s": 12.8, "dram_latency_ns": 100.0, "dram_burst_bytes": 32, "dram_pj_per_bit": 4.0,
+    "data_bits": 12, "node_nm": 28, "io_bits": 32, "residency": "auto", "stream": "layer",
+    "stream_kib": 4.0, "dram_gb_per_s": 12.8, "dram_latency_ns": 100.0, "dram_burst_bytes": 32, "dram_pj_per_bit": 4.0,
     "act_batches": "paper", "act_row_bits": 32,
 }  # fmt: skip
 # What each field redoes, written out by hand: the stages behind a field's own are those that read its value's value.
 ALL = {"shared", "encoded", "demand", "plan", "inputs", "slices", "tallies", "queues", "activity"}
 STORED = ALL - {"shared", "inputs"}
+# Of networks, and not of layers.
+ONCE = ("inputs", "plan")
 REDOES = {
     "name": set(),
     "n_pe": STORED,
+    # The plan alone: where it comes out the same, nothing has to be counted anew.
     "clock_mhz": {"plan"},
     "act_queue_depth": {"queues", "activity"},
     "index_bits": STORED,
@@ -40,7 +41,7 @@ REDOES = {
     "ptr_kib": {"plan"},
     "ptr_bits": {"plan", "activity"},
     "act_kib": {"plan"},
-    "act_registers": STORED,
+    "act_registers": {"plan"},
     "data_bits": ALL - {"shared", "encoded", "demand"},
     "node_nm": set(),
     "io_bits": {"activity"},
@@ -54,17 +55,8 @@ REDOES = {
     "act_batches": {"activity"},
     "act_row_bits": {"plan", "activity"},
 }
-# Of a layer that is streamed, these too.
-STREAMS = (
-    "clock_mhz",
-    "spmat_row_bits",
-    "spmat_kib",
-    "stream",
-    "stream_kib",
-    "dram_gb_per_s",
-    "dram_latency_ns",
-    "dram_burst_bytes",
-)
+# By which layers are cut where residency is not ideal.
+SIZES = ("act_registers",)
 
 
 class Watched(Cache):
@@ -99,18 +91,17 @@ def batch():
     return np.maximum(np.random.default_rng(1).standard_normal((3, 12)), 0)
 
 
-def redone(workload, spec, other, every=ALL):
-    """The stages that ``other`` makes after ``spec`` has made ``every`` one of them."""
+def redone(workload, spec, other):
+    """The stages that ``other`` makes after ``spec`` has made all of them."""
     cache = Watched()
     stages = Stages(workload, cache)
     for layer in range(2):
         stages.activity(layer, spec)
-    of_network = {"plan": 1, "inputs": 0 if workload.given.layers else 1}
-    assert cache.made == Counter(dict.fromkeys(every, 2) | of_network)
+    assert cache.made == Counter(dict.fromkeys(ALL, 2) | {"inputs": 0 if workload.given.layers else 1, "plan": 1})
     cache.made.clear()
     for layer in range(2):
         stages.activity(layer, other)
-    assert all(count == of_network.get(stage, 2) for stage, count in cache.made.items())
+    assert all(count == (1 if stage in ONCE else 2) for stage, count in cache.made.items())
     return set(cache.made)
 
 
@@ -123,22 +114,11 @@ def test_every_field_is_written_out():
 def test_a_field_redoes_its_stages_and_no_others(network, batch, field):
     workload, other = Workload.of(network, batch), SPEC.replace(**{field: OTHER[field]})
     assert redone(workload, SPEC, other) == REDOES[field]
+    # Where residency is not ideal, a size decides how layers are cut: the images, and all that is made of them.
+    auto = SPEC.replace(residency="auto")
     if field != "residency":
-        # The paper's machine has accumulators for any layer: their number cuts none.
-        ideal = SPEC.replace(residency="ideal")
-        expected = {"plan"} if field == "act_registers" else REDOES[field]
-        assert redone(workload, ideal, ideal.replace(**{field: OTHER[field]})) == expected
-
-
-@pytest.mark.parametrize("field", [name for name in OTHER if name not in ("ptr_bits", "residency")])
-def test_streams_are_redone_by_what_they_are_made_of(network, batch, field):
-    every = ALL - {"queues"} | {"streams"}
-    stages = redone(Workload.of(network, batch), STREAMED, STREAMED.replace(**{field: OTHER[field]}), every)
-    redoes = {"streams" if stage == "queues" else stage for stage in REDOES[field]}
-    assert redoes <= stages
-    # Sizes leave a layer another room in its turn, and that may cut it.
-    assert stages - redoes <= {"slices", "tallies", "streams", "activity"}
-    assert ("streams" in stages) == ("streams" in redoes or field in STREAMS or field == "ptr_kib")
+        expected = REDOES[field] | (STORED if field in SIZES else set())
+        assert redone(workload, auto, auto.replace(**{field: OTHER[field]})) == expected
 
 
 @pytest.mark.parametrize("field", OTHER)
@@ -147,8 +127,7 @@ def test_recorded_inputs_do_not_depend_on_the_machine(network, batch, field):
         layers={"a": eie.LayerTrace.from_dense(batch), "b": eie.LayerTrace.from_dense(np.eye(3, 20) + 1)}
     )
     other = SPEC.replace(**{field: OTHER[field]})
-    # Its width changes no zero of what was recorded, but what maps take.
-    expected = {"plan", "activity"} if field == "data_bits" else REDOES[field] - {"inputs"}
+    expected = {"plan"} if field == "data_bits" else REDOES[field] - {"inputs"}
     assert redone(Workload.of(network, recorded), SPEC, other) == expected
 
 
@@ -156,7 +135,7 @@ def test_recorded_inputs_do_not_depend_on_the_machine(network, batch, field):
 def test_what_is_shared_is_right(network, batch, field):
     """A point that reuses stages has the numbers of one that was simulated alone: no field is forgotten."""
     stages = Stages(Workload.of(network, batch), Cache())
-    for spec in (SPEC, SPEC.replace(residency="ideal"), STREAMED):
+    for spec in (SPEC, SPEC.replace(residency="auto")):
         for changed in (spec, spec.replace(**{field: OTHER[field]})):
             alone = eie.simulate(network, batch, spec=changed)
             for place, layer in enumerate(alone.layers):
@@ -168,11 +147,13 @@ def test_what_is_shared_is_right(network, batch, field):
 
 def test_a_program_holds_for_every_machine_that_stores_it_alike(network):
     """`Program.on` and the cache go by the same fields."""
-    for spec in (SPEC, STREAMED):
+    for spec in (SPEC, SPEC.replace(residency="auto")):
         program = eie.compile(network, spec)
-        for field, value in OTHER.items():
+        for field, other_value in OTHER.items():
+            value = "ideal" if field == "residency" and spec.residency == "auto" else other_value
             other = spec.replace(**{field: value})
-            if "encoded" in REDOES[field]:
+            sizes = spec.residency == "auto" and field in SIZES
+            if "encoded" in REDOES[field] or sizes:
                 with pytest.raises(ProgramError, match=f"compiled for another {field}: compile it again"):
                     program.on(other)
             else:

@@ -119,7 +119,7 @@ def test_traces_of_a_file(eie_sweep, tmp_path):
         (["--vary", "n_pe=2", "--set", "n_pe=4"], 2, "--set n_pe=4: this field is varied"),
         (["--vary", "n_pe=2", "--pareto", "speed"], 1, "objective 'speed': must be latency, energy, area or a numeric"),
         ([], 2, "Missing option '--vary'"),
-        (["--vary", "ptr_bits=4", "--set", "enforce_capacity=true", "--set", "n_pe=1"], 1, "every point failed"),
+        (["--vary", "ptr_bits=4", "--set", "stream_kib=0.01", "--set", "n_pe=1"], 1, "every point failed"),
     ],
 )
 def test_wrong_words_are_one_line(eie_sweep, words, status, text):

@@ -67,6 +67,13 @@ class TestDrawn:
             "load_wait_cycles": 0,
             "dram_bits": 0,
             "bus_cycles": 0,
+            "map_dram_bits": 0,
+            "map_bus_cycles": 0,
+            # Every input is read once, every output written.
+            "act_sram_reads": 4096,
+            "act_sram_writes": 1000,
+            "act_batch_cycles": 0,
+            "bus_wait_cycles": 0,
         }
         # 436,837 / 64 = 6,825.6 cycles at 800 MHz, of the 7,452 that it takes
         assert row.theoretical_us == pytest.approx(436837 / 64 / 800)
