@@ -17,7 +17,7 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, computed_field, field_validator
 
 from eie.errors import EieError, SpecError
 from eie.formats.dram import drams
@@ -273,6 +273,8 @@ class AcceleratorSpec(View, BaseModel):
         # Rounded down: an entry does not straddle two rows, the rest of a row stays unused.
         return self.spmat_row_bits // self.entry_bits
 
+    # Part of every dump, since readers of what 0.1 wrote look for it; `renamed` takes both where they agree.
+    @computed_field  # type: ignore[prop-decorator]
     @property
     def enforce_capacity(self) -> bool:
         """The spelling of 0.1: whether what does not fit is charged for, ``residency == "auto"``."""
@@ -357,15 +359,11 @@ class AcceleratorSpec(View, BaseModel):
         fields = type(self).model_fields
         later = {
             name: value
-            for name, value in self.model_dump(exclude={"residency"}).items()
+            for name, value in self.model_dump(exclude={"residency", "enforce_capacity"}).items()
             if reads(name).since == "0.1" or value != fields[name].default
         }
         # As 0.1 spelt the residency.
         return {**later, "enforce_capacity": self.enforce_capacity}
-
-    def described(self) -> dict[str, Any]:
-        """Return every field as JSON states it, beside the residency as 0.1 spelt it, for readers that know that."""
-        return {**self.model_dump(), "enforce_capacity": self.enforce_capacity}
 
     @classmethod
     def of_file(cls, values: Mapping[str, Any]) -> Self:

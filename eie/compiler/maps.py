@@ -13,7 +13,7 @@ again. It writes its output once.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
 from eie.compiler.lifetimes import HOST, Lifetime, Lifetimes, lifetimes
@@ -204,21 +204,20 @@ def _layer_maps(
     maps = life.maps
     made = [i for i in alive if maps[i].born == step]
     touched = [*moved.read, *made]
-    sizes: dict[str, int] = {
-        "source": sum(maps[i].elements for i in moved.read),
-        "made": sum(maps[i].elements for i in made),
-        "kept": sum(maps[i].elements for i in alive if i not in touched),
-    }
-    name = life.layers[step]
+    row = LayerMaps(
+        layer=life.layers[step],
+        source=sum(maps[i].elements for i in moved.read),
+        made=sum(maps[i].elements for i in made),
+        kept=sum(maps[i].elements for i in alive if i not in touched),
+    )
     if spec.residency == "ideal":
-        return LayerMaps(layer=name, **sizes)
+        return row
     reads = [pair for i, pairs in moved.read.items() if i in kept for pair in pairs] + moved.state
     writes = [(maps[i].elements, 1) for i in made if i in kept]
     over_bus = [pair for i, pairs in moved.read.items() if i not in kept for pair in pairs]
     over_bus += [(maps[i].elements, 1) for i in made if i not in kept]
-    return LayerMaps(
-        layer=name,
-        **sizes,
+    return replace(
+        row,
         spilled=tuple(maps[i].name for i in touched if i not in kept),
         act_sram_reads=sum(sram_rows(n, spec) * times for n, times in reads),
         act_sram_writes=sum(sram_rows(n, spec) * times for n, times in writes),

@@ -77,10 +77,10 @@ def memory_plan(
         If a column of a layer that has to be streamed exceeds a half of the stream buffer.
     """
     return plan_of(
-        [Demand.of(layer) for layer in layers],
-        spec,
-        batch,
-        graph,
+        demands=[Demand.of(layer) for layer in layers],
+        spec=spec,
+        batch=batch,
+        graph=graph,
         alternatives=alternatives,
         shapes=shapes,
         products=products,
@@ -100,14 +100,16 @@ def plan_of(
     """Place a network of which only the demands are at hand; as `memory_plan`."""
     counted = _products(demands, graph)
     if alternatives:
-        places = [place for demand in demands for place in _placed([demand], spec, batch, counted)]
+        places = [
+            place for demand in demands for place in _placed(demands=[demand], spec=spec, batch=batch, products=counted)
+        ]
     else:
-        places = _placed(demands, spec, batch, counted)
+        places = _placed(demands=demands, spec=spec, batch=batch, products=counted)
     for demand, place in zip(demands, places, strict=True):
         if place.place == "streamed":
             check_column(demand.name, max(part.longest for part in demand.passes), spec)
     between = None if alternatives else graph
-    maps = map_plan(demands, spec, batch, between, shapes=shapes, products=products)
+    maps = map_plan(layers=demands, spec=spec, batch=batch, graph=between, shapes=shapes, products=products)
     return MemoryPlan(
         residency=spec.residency,
         batch=batch,
@@ -172,7 +174,9 @@ def _placed(
         spec.n_pe,
     )
     saved = {
-        i: _saved(demand, spec, batch, products.get(demand.name, 1)) for i, demand in enumerate(demands) if reached[i]
+        i: _saved(demand=demand, spec=spec, batch=batch, products=products.get(demand.name, 1))
+        for i, demand in enumerate(demands)
+        if reached[i]
     }
     reasons: dict[int, tuple[Place, str]] = {}
     # Sorting is stable, so equals stay in layer order.

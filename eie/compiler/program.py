@@ -136,10 +136,10 @@ class Program(View):
         plan = self._plans.get(key)
         if plan is None:
             plan = self._plans[key] = plan_of(
-                self._demands,
-                self.spec,
-                batch,
-                self.dataflow,
+                demands=self._demands,
+                spec=self.spec,
+                batch=batch,
+                graph=self.dataflow,
                 alternatives=self.alternatives,
                 shapes=shapes,
                 products=products,
