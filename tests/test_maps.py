@@ -94,6 +94,25 @@ def test_a_layer_lasts_as_long_as_its_bus_is_busy():
     assert first.cycles == chain(900, 300, 8, spec=SMALL.replace(residency="ideal")).layers[0].cycles
 
 
+def test_maps_and_streamed_weights_share_the_bus():
+    """A full 40 x 900 layer whose weights do not stay either: both kinds of traffic add up on one bus."""
+    spec = SMALL.replace(spmat_kib=2, ptr_kib=8, stream_kib=1, stream="layer", dram_gb_per_s=1.6)
+    layers = (eie.Layer.from_weights("a", np.ones((40, 900))), thin("b", 140, 40))
+
+    def run(**changes):
+        network = eie.Network(name="n", layers=layers, sequential=True)
+        return eie.simulate(eie.compile(network, spec.replace(**changes)), np.zeros(900, np.float32)).layers[0]
+
+    spilled, fitting = run(act_registers=512, act_kib=1, data_bits=32), run(act_kib=64, data_bits=32)
+    assert spilled.place.place == fitting.place.place == "streamed"
+    # 900 numbers of 32 bits, 450 bursts of 8 bytes at 2 bytes a cycle.
+    assert (spilled.counts["map_bus_cycles"], fitting.counts["map_bus_cycles"]) == (1800, 0)
+    assert spilled.counts["bus_cycles"] == fitting.counts["bus_cycles"] + 1800
+    assert spilled.counts["dram_bits"] == fitting.counts["dram_bits"] + 450 * 64
+    assert spilled.cycles == fitting.cycles
+    assert spilled.total_cycles == max(spilled.cycles, spilled.counts["bus_cycles"])
+
+
 def test_what_waits_for_the_bus_by_hand():
     """4 zeros on 1 PE: 1 + 4 cycles of scanning. 510 outputs do not fit beside them in 512 numbers of SRAM.
 
@@ -361,6 +380,23 @@ def test_only_what_stays_is_loaded_once():
     assert 0 < len(stay) < 3
     (cold,) = (row for row in result.transfers if row.what == "cold load")
     assert cold.bits == sum(-(-layer.encoded.image_bits(spec) // 512) * 512 for layer in stay)
+
+
+def test_the_table_says_what_was_added_and_over_what_a_speedup_is():
+    """Columns of batches and of the bus appear where there is any of it; where dense weights are is in every row."""
+    plain = str(eie.simulate("lenet-300-100"))
+    assert "+ batches" not in plain
+    assert "+ bus" not in plain
+    assert "over the dense equivalent; its 16-bit weights on the chip, same SRAMs and DRAM." in plain
+    paper = str(eie.simulate("lenet-300-100", spec=eie.EIE_64PE.replace(act_batches="paper")))
+    assert "+ batches" in paper
+    slow = eie.simulate("lenet-300-100", spec=eie.EIE_64PE.replace(n_pe=1, act_kib=1, dram_gb_per_s=0.01))
+    assert "+ bus" in str(slow)
+    assert "maps lie in DRAM" in str(slow)
+    assert "layers streamed" in str(slow)
+    ideal = str(eie.simulate("lenet-300-100", spec=eie.EIE_64PE.replace(residency="ideal")))
+    assert "weights and maps of neither machine are paid for (residency ideal)" in ideal
+    assert "not paid" in ideal
 
 
 # -- laws -------------------------------------------------------------------------------------------------------------
