@@ -98,13 +98,12 @@ def plan_of(
     products: Mapping[str, int] | None = None,
 ) -> MemoryPlan:
     """Place a network of which only the demands are at hand; as `memory_plan`."""
-    counted = _products(demands, graph)
     if alternatives:
         places = [
-            place for demand in demands for place in _placed(demands=[demand], spec=spec, batch=batch, products=counted)
+            place for demand in demands for place in _placed(demands=[demand], spec=spec, batch=batch, graph=graph)
         ]
     else:
-        places = _placed(demands=demands, spec=spec, batch=batch, products=counted)
+        places = _placed(demands=demands, spec=spec, batch=batch, graph=graph)
     for demand, place in zip(demands, places, strict=True):
         if place.place == "streamed":
             check_column(demand.name, max(part.longest for part in demand.passes), spec)
@@ -157,9 +156,7 @@ class _Room:
         return ""
 
 
-def _placed(
-    demands: Sequence[Demand], spec: AcceleratorSpec, batch: int, products: Mapping[str, int]
-) -> list[LayerPlace]:
+def _placed(demands: Sequence[Demand], spec: AcceleratorSpec, batch: int, graph: Graph | None) -> list[LayerPlace]:
     """Place layers that share the chip."""
     whole = _Room(spec.entry_capacity, spec.pointer_capacity, spec.n_pe)
     reached = [demand.fullest <= spec.pointer_reach for demand in demands]
@@ -167,6 +164,7 @@ def _placed(
     together = not any(lacking) and all(reached)
     if spec.residency == "ideal" or together:
         return [_in_place(demand, spec, together=together) for demand in demands]
+    products = _products(demands, graph)
     # The buffer lies at the end: behind a single layer that stays, that is where its pointers do not reach.
     room = _Room(
         spec.entry_capacity - 2 * spec.stream_half_entries,
