@@ -106,7 +106,9 @@ def test_the_dense_equivalent_of_a_result_file_is_that_of_the_run(tmp_path):
     assert result.layers[0].counts["map_dram_bits"] > 0
     result.to_json(str(tmp_path / "r.json"))
     dense = compare(tmp_path / "r.json", ["dense"]).columns[1]
-    assert [dense.costs[layer.name].latency_us for layer in result.layers] == [layer.dense_us for layer in result.layers]
+    assert [dense.costs[layer.name].latency_us for layer in result.layers] == [
+        layer.dense_us for layer in result.layers
+    ]
     assert dense.latency_us == pytest.approx(result.dense_us)
     assert dense.machine.dram is True
 
