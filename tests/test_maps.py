@@ -123,6 +123,10 @@ def test_what_waits_for_the_bus_by_hand():
     (row,) = eie.simulate(eie.compile(network, spec), np.zeros(4, np.float32)).layers
     assert counts(row, *TRAFFIC) == (4, 0, 128 * 64, 128 * 40)
     assert (row.cycles, row.counts["bus_wait_cycles"], row.total_cycles) == (5, 5115, 5120)
+    # The bus goes on while registers are filled with 4 numbers and emptied of 510.
+    paper = eie.simulate(eie.compile(network, spec.replace(act_batches="paper")), np.zeros(4, np.float32)).layers[0]
+    assert (paper.counts["act_batch_cycles"], paper.counts["bus_wait_cycles"]) == (514, 5120 - 5 - 514)
+    assert paper.total_cycles == 5120
 
 
 def test_a_skip_connection_keeps_a_map_alive():
@@ -174,6 +178,30 @@ def test_a_map_that_is_only_kept():
     )
     assert [row.kept for row in plan.layers] == [0, 10, 0]
     assert plan.wanted == (10, 15, 15)
+
+
+def test_a_map_that_is_read_before_and_behind_an_operator_is_two():
+    """a's output is bent for b and added behind it as it was; it gives up its place only where nobody else reads it."""
+    graph = Graph(
+        inputs=(("x", (10,)),),
+        nodes=(
+            Node(op="layer", inputs=("x",), outputs=("a:out",), layer="a"),
+            Node(op="sigmoid", inputs=("a:out",), outputs=("bent",)),
+            Node(op="layer", inputs=("bent",), outputs=("b:out",), layer="b"),
+            Node(op="add", inputs=("b:out", "a:out"), outputs=("sum",)),
+        ),
+        outputs=("sum",),
+    )
+    layers = (thin("a", 10, 10), thin("b", 10, 10))
+    plan = map_plan(eie.compile(eie.Network(name="n", layers=layers, graph=graph), SMALL).layers, SMALL, 1, graph)
+    assert [(placed.name, placed.read_by) for placed in plan.maps] == [
+        ("x", ("a",)),
+        ("a:out", ("b",)),
+        ("bent", ("b",)),
+        ("sum", ()),
+    ]
+    # Both are written by a.
+    assert [row.made for row in plan.layers] == [20, 10]
 
 
 def conv_net(spec, *, pool=True):
@@ -315,6 +343,13 @@ def test_a_bias_needs_no_register():
     layer = eie.Layer.from_weights("a", np.ones((3, 4)), np.ones(3))
     (row,) = eie.simulate(eie.compile(layer, FEW.replace(act_batches="paper")), np.ones(4)).layers
     assert row.counts["act_batch_cycles"] == 4 + 3
+
+
+def test_a_bias_goes_with_the_last_batch():
+    """11 columns of 3: 41 cycles in one piece; batches of 4, 4 and 2 with the bias: 20 + 20 + 17."""
+    layer = eie.Layer.from_weights("a", np.ones((3, 10)), np.ones(3))
+    (row,) = eie.simulate(eie.compile(layer, FEW.replace(act_batches="paper")), np.ones(10)).layers
+    assert (row.cycles, row.counts["act_batch_cycles"]) == (41, 16 + 10 + 9)
 
 
 def test_a_wide_sram_fills_registers_faster():
