@@ -98,15 +98,7 @@ def plan_of(
     products: Mapping[str, int] | None = None,
 ) -> MemoryPlan:
     """Place a network of which only the demands are at hand; as `memory_plan`."""
-    if alternatives:
-        places = [
-            place for demand in demands for place in _placed(demands=[demand], spec=spec, batch=batch, graph=graph)
-        ]
-    else:
-        places = _placed(demands=demands, spec=spec, batch=batch, graph=graph)
-    for demand, place in zip(demands, places, strict=True):
-        if place.place == "streamed":
-            check_column(demand.name, max(part.longest for part in demand.passes), spec)
+    places = placed(demands=demands, spec=spec, batch=batch, graph=graph, alternatives=alternatives)
     between = None if alternatives else graph
     maps = map_plan(layers=demands, spec=spec, batch=batch, graph=between, shapes=shapes, products=products)
     return MemoryPlan(
@@ -121,6 +113,24 @@ def plan_of(
         ),
         maps=maps,
     )
+
+
+def placed(
+    *, demands: Sequence[Demand], spec: AcceleratorSpec, batch: int, graph: Graph | None, alternatives: bool
+) -> list[LayerPlace]:
+    """Place the weights of a network: what `plan_of` does first.
+
+    Raises
+    ------
+    ProgramError
+        If a column of a layer that has to be streamed exceeds a half of the stream buffer.
+    """
+    groups = [[demand] for demand in demands] if alternatives else [demands]
+    places = [place for group in groups for place in _placed(demands=group, spec=spec, batch=batch, graph=graph)]
+    for demand, place in zip(demands, places, strict=True):
+        if place.place == "streamed":
+            check_column(demand.name, max(part.longest for part in demand.passes), spec)
+    return places
 
 
 def _products(demands: Sequence[Demand], graph: Graph | None) -> Mapping[str, int]:

@@ -26,7 +26,7 @@ from eie.compiler.encode import Encoding
 from eie.compiler.encoded import STORED, EncodedLayer, encode_layer, stored_row
 from eie.compiler.header import LayerHeader, ProgramHeader, array_of, check_layer
 from eie.compiler.lower import Lowering, lower
-from eie.compiler.memory import plan_of, stated_by
+from eie.compiler.memory import placed, plan_of, stated_by
 from eie.compiler.passes import Fit, fit
 from eie.compiler.places import MemoryPlan
 from eie.compression.share import Initialisation, ShareReport, share
@@ -145,6 +145,17 @@ class Program(View):
                 products=products,
             )
         return plan
+
+    def check_columns(self) -> None:
+        """Refuse a program that no run could stream.
+
+        Raises
+        ------
+        ProgramError
+            If a column of a layer that has to be streamed exceeds a half of the stream buffer.
+        """
+        # Without the maps, which take longer and refuse nothing.
+        placed(demands=self._demands, spec=self.spec, batch=1, graph=self.dataflow, alternatives=self.alternatives)
 
     @cached_property
     def _plans(self) -> dict[tuple[Hashable, ...], MemoryPlan]:
@@ -298,8 +309,7 @@ def compile(
         alternatives=network.alternatives,
         unmodelled=network.unmodelled,
     )
-    # Here, so that a column that no buffer holds is refused before anything runs; kept with the program.
-    _ = program.memory
+    program.check_columns()
     return program
 
 
