@@ -184,7 +184,11 @@ class Program(View):
         )
         grid = Grid(columns=(*STORED, Column("fits", "fits alone", "yes")), rows=rows, notes=reasons)
         notes = tuple(f"{note}." for note in self.notes)
-        return (Section(name="layers", grids=(grid,), notes=notes), *self.memory.sections())
+        (plan,) = self.memory.sections()
+        return (
+            Section(name="layers", grids=(grid,), notes=notes),
+            replace(plan, lines=(*plan.lines, self.memory.headline())),
+        )
 
     @cached_property
     def content_hash(self) -> str:
