@@ -60,7 +60,8 @@ def _bars(comparison: Comparison, ratio: Callable[[Column, str], float | None], 
                 width,
                 color=PALETTE[i % len(PALETTE)],
                 hatch="//" if i >= len(PALETTE) else None,
-                label=column.machine.name,
+                # Who pays for memory, beside the name: a factor over weights that came for nothing is another one.
+                label=f"{column.machine.name}; {column.machine.memory or 'memory not known'}",
             )
             # Beyond, the numbers would cover each other; the table has them.
             if len(groups) * len(shown) <= 60:

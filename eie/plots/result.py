@@ -118,9 +118,12 @@ def latency(result: Result) -> Figure:
             "dense": [layer.dense_us for layer in result.layers],
         }
         places = np.arange(len(result.layers))
+        # In the order of the layers, each once: on chip, streamed or not paid.
+        from_where = dict.fromkeys(layer.dense.weights for layer in result.layers)
         # Three bars a layer, the actual one in the middle.
         for i, (name, values) in enumerate(bars.items()):
-            drawn = axes.bar(places + (i - 1) * 0.27, values, 0.26, color=COLOURS[name], label=name)
+            label = f"dense, weights {' or '.join(from_where)}" if name == "dense" else name
+            drawn = axes.bar(places + (i - 1) * 0.27, values, 0.26, color=COLOURS[name], label=label)
             # More would stand into each other; the table has them.
             if len(places) <= 10:
                 axes.bar_label(
