@@ -100,9 +100,8 @@ def simulate(
         raise EieError(f"batch {batch}: must be >= 1")
     workload = Workload.of(program, activations)
     run_inputs = workload.given
-    how = How(engine=engine, batch=batch, datapath=datapath, threads=threads)
     # Before inputs become rows, which tell less of the sizes of maps than the arrays that they are made of.
-    plan = Stages(workload, how=how).plan(program.spec)
+    plan = program.planned(batch, **workload.sizes)
     # Nothing will be computed, so one layer's input array has to become rows here; recorded rows are used as they are.
     if datapath == "none" and run_inputs.arrays:
         run_inputs = replace(run_inputs, layers=_without_computing(program, run_inputs.loaded()), arrays={})
@@ -117,8 +116,9 @@ def simulate(
         if progress is not None:
             progress(layer, count, products[layer])
 
+    how = How(engine=engine, batch=batch, datapath=datapath, threads=threads, advanced=advanced, log=log)
     # Without a cache: nothing of a layer outlives it but its counts and, where they are kept, its outputs.
-    stages = Stages(workload, how=replace(how, advanced=advanced, log=log), plan=plan)
+    stages = Stages(workload, how=how, plan=plan)
     fits = {fit.layer: fit for fit in program.fit}
 
     def ran(layer: EncodedLayer, inputs: LayerTrace, computed: LayerOutputs | None) -> None:

@@ -312,8 +312,7 @@ class AcceleratorSpec(View, BaseModel):
     @property
     def dram_bytes_per_cycle(self) -> Fraction:
         """Bytes that DRAM delivers in a cycle of this clock, exactly: a fraction."""
-        # GB/s over MHz is 1000 bytes a cycle.
-        return _decimal(self.dram_gb_per_s) * 1000 / _decimal(self.clock_mhz)
+        return _bytes_a_cycle(self.dram_gb_per_s, self.clock_mhz)
 
     def in_bursts(self, bits: int) -> int:
         """Return the bits that DRAM moves for so many neighbouring ones: whole bursts."""
@@ -481,6 +480,13 @@ def _fields_of(stage: Stage, without: frozenset[Stage], enforced: bool) -> tuple
         if not path.isdisjoint(read.by) or (enforced and not path.isdisjoint(read.enforced)):
             fields.append(name)
     return tuple(fields)
+
+
+# Cached, since every call asks, and fractions are slow.
+@cache
+def _bytes_a_cycle(gb_per_s: float, clock_mhz: float) -> Fraction:
+    # GB/s over MHz is 1000 bytes a cycle.
+    return _decimal(gb_per_s) * 1000 / _decimal(clock_mhz)
 
 
 EIE_64PE = AcceleratorSpec()

@@ -27,7 +27,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, TypeVar, get_args
+from typing import Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,7 +48,7 @@ from eie.simulator.arriving import Arriving
 from eie.simulator.batches import batches, in_batches, register_cycles
 from eie.simulator.cache import Cache
 from eie.simulator.fast import queue_pass, tally_pass
-from eie.simulator.layer import SLICE_ELEMENTS, Engine, Slice, activity_of, in_one_piece, slices
+from eie.simulator.layer import ENGINES, SLICE_ELEMENTS, Engine, Slice, activity_of, in_one_piece, slices
 from eie.simulator.network import Datapath, Ran, Settings, Tensor, run_network
 from eie.simulator.records import PassTiming, QueueTiming, StreamTiming, Tally
 from eie.simulator.turns import in_parts
@@ -93,7 +93,7 @@ class How:
     log: Callable[[str], None] | None = None
 
     def __post_init__(self) -> None:
-        if self.engine not in get_args(Engine):
+        if self.engine not in ENGINES:
             raise EieError(f"engine {self.engine!r}: must be 'fast' or 'events'")
 
 
