@@ -15,6 +15,8 @@ PLAIN = [
     "tests/test_functional.py::TestChain",
     "tests/test_products.py::test_plain_integers_agree",
     "tests/test_products.py::test_saturations_are_counted_one_by_one",
+    "tests/test_streams.py::TestByHand",
+    "tests/test_streams.py::TestContract::test_streamed",
     "tests/test_share.py::test_bias_takes_spare_levels_and_is_moved_when_there_are_none",
     "tests/test_share.py::test_every_weight_gets_its_nearest_level",
 ]
@@ -49,6 +51,9 @@ def test_after_warmup_nothing_is_left_to_compile(root, tmp_path):
     assert warm
     assert compiled("run", "lenet-300-100", "--samples", "40") == warm
     assert compiled("run", "lenet-5", "--samples", "1", "--set", "act_queue_depth=300") == warm
+    # streamed, a sample alone and two to a load
+    for batch in ("1", "2"):
+        assert compiled("run", "lenet-300-100", "--samples", "2", "--set", "ptr_bits=8", "--batch", batch) == warm
     assert compiled("compress", "lenet-5", "-o", str(tmp_path / "net.eie")) == warm
     assert compiled("inspect", str(tmp_path / "net.eie")) == warm
 

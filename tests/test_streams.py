@@ -351,9 +351,10 @@ class TestWholeLayers:
 
     @pytest.mark.parametrize("stream", ["columns", "layer"])
     @pytest.mark.parametrize("batch", [1, 2, 4])
-    def test_engines_agree(self, stream, batch):
-        _, _, quick = self.run("fast", batch, stream=stream)
-        _, _, slow = self.run("events", batch, stream=stream)
+    @pytest.mark.parametrize("act_batches", ["free", "paper"])
+    def test_engines_agree(self, stream, batch, act_batches):
+        _, _, quick = self.run("fast", batch, stream=stream, act_batches=act_batches)
+        _, _, slow = self.run("events", batch, stream=stream, act_batches=act_batches)
         assert quick.cycles.tolist() == slow.cycles.tolist()
         for name in quick.counts:
             assert quick.counts[name].tolist() == slow.counts[name].tolist(), name
