@@ -148,11 +148,11 @@ def simulate(
     # The program's order again, whatever the graph's was.
     done = [rows[layer.name] for layer in program.layers]
     dense = beside(
-        [encoded for encoded, *_ in done],
+        layers=[encoded for encoded, *_ in done],
         # A row of inputs of a Winograd tile is 16 products.
-        [activity.products // encoded.products_per_row for encoded, activity, _ in done],
-        plan,
-        program.spec,
+        products=[activity.products // encoded.products_per_row for encoded, activity, _ in done],
+        memory=plan,
+        spec=program.spec,
     )
     return Result(
         program=program,

@@ -118,7 +118,7 @@ def test_dense_weights_that_do_not_fit_come_from_dram():
     ]
     assert (ideal.machine.memory, ideal.machine.dram, ideal.notes) == ("not paid", False, ())
     # Layers that are no network have the chip to themselves.
-    alone = dense.run(Workload("both", (moved, wide), alternatives=True), spec)
+    alone = dense.run(Workload("both", (replace(moved, alone=True), replace(wide, alone=True))), spec)
     assert [layer.weights for layer in alone.layers] == ["on chip", "on chip"]
 
 
