@@ -61,7 +61,7 @@ def test_cycles_only(benchmark, alex6, against_product):
 @pytest.mark.parametrize("depth", [2, 8, 64])
 def test_cycles_only_elsewhere(alex6, against_product, n_pe, depth):
     """a, for other machines: where the simulator outruns the chip it simulates, and where not."""
-    spec = eie.EIE_64PE.replace(n_pe=n_pe, act_queue_depth=depth)
+    spec = eie.EIE_64PE.replace(n_pe=n_pe, act_queue_depth=depth, residency="ideal")
     encoding = eie.compile(eie.Layer.from_weights("Alex-6", alex6.dense), spec).layers[0].passes[0]
     pattern = Pattern.of(eie.LayerTrace.from_dense(alex6.inputs), encoding)
     call = cycles_only(encoding, pattern, spec)
@@ -123,7 +123,7 @@ def registers_only(encoding, pattern):
 @pytest.mark.parametrize("n_pe", [128, 256, 512, 1024])
 def test_against_this_processors_limit(alex6, n_pe):
     """g: the queue kernel within 1.5 of what its memory traffic and vector operations take alone."""
-    spec = eie.EIE_64PE.replace(n_pe=n_pe)
+    spec = eie.EIE_64PE.replace(n_pe=n_pe, residency="ideal")
     encoding = eie.compile(eie.Layer.from_weights("Alex-6", alex6.dense), spec).layers[0].passes[0]
     pattern = Pattern.of(eie.LayerTrace.from_dense(alex6.inputs), encoding)
     call, limit = cycles_only(encoding, pattern, spec), registers_only(encoding, pattern)
@@ -151,7 +151,8 @@ def least_seconds(call, rounds=20):
 @pytest.mark.parametrize("datapath", ["fixed", "none"])
 def test_what_a_user_calls(alex6, processor_share, n_pe, target, datapath):
     """f: `eie.simulate`, warm, one thread: both datapaths and all counts, or counts only (1/8 at 64 PEs)."""
-    program = eie.compile(eie.Layer.from_weights("Alex-6", alex6.dense), eie.EIE_64PE.replace(n_pe=n_pe))
+    spec = eie.EIE_64PE.replace(n_pe=n_pe, residency="ideal")
+    program = eie.compile(eie.Layer.from_weights("Alex-6", alex6.dense), spec)
     ratio, ours, product = processor_share(lambda: eie.simulate(program, alex6.inputs, datapath=datapath, threads=1))
     wanted = target if datapath == "fixed" else 1 / 8
     report(
@@ -162,7 +163,7 @@ def test_what_a_user_calls(alex6, processor_share, n_pe, target, datapath):
 
 def test_a_batch(alex6, processor_share):
     """f: 64 inputs at once, processor time a sample, threads as they come."""
-    program = eie.compile(eie.Layer.from_weights("Alex-6", alex6.dense))
+    program = eie.compile(eie.Layer.from_weights("Alex-6", alex6.dense), eie.EIE_64PE.replace(residency="ideal"))
     rng = np.random.default_rng(2)
     batch = np.abs(rng.standard_normal((64, 9216))) * (rng.random((64, 9216)) < 0.351)
     ratio, ours, _ = processor_share(lambda: eie.simulate(program, batch), products=64, rounds=3)

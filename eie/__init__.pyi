@@ -5,6 +5,9 @@ from eie.activity import Activity as Activity
 from eie.compiler.encode import Encoding as Encoding
 from eie.compiler.encode import RowTable as RowTable
 from eie.compiler.encoded import EncodedLayer as EncodedLayer
+from eie.compiler.map_rows import LayerMaps as LayerMaps
+from eie.compiler.map_rows import MapPlan as MapPlan
+from eie.compiler.map_rows import PlacedMap as PlacedMap
 from eie.compiler.passes import Fit as Fit
 from eie.compiler.places import LayerPlace as LayerPlace
 from eie.compiler.places import MemoryPlan as MemoryPlan
@@ -65,6 +68,7 @@ from eie.recording.inputs import read_samples as read_samples
 from eie.recording.preprocess import Preprocess as Preprocess
 from eie.recording.record import record as record
 from eie.recording.run_torch import record_torch as record_torch
+from eie.results.beside import Transfer as Transfer
 from eie.results.comparison import Column as Column
 from eie.results.comparison import Comparison as Comparison
 from eie.results.layer import Distribution as Distribution

@@ -111,6 +111,8 @@ def simulate(
         raise EieError(f"batch {batch}: must be >= 1")
     workload = Workload.of(program, activations, layout=layout)
     run_inputs = workload.given
+    # Before inputs become rows, which tell less of the sizes of maps than the arrays that they are made of.
+    plan = program.planned(batch, **workload.sizes)
     # Nothing will be computed, so one layer's input array has to become rows here; recorded rows are used as they are.
     if datapath == "none" and run_inputs.arrays:
         run_inputs = replace(run_inputs, layers=_without_computing(program, run_inputs.loaded()), arrays={})
@@ -127,13 +129,14 @@ def simulate(
 
     how = How(engine=engine, batch=batch, datapath=datapath, threads=threads, advanced=advanced, log=log)
     # Without a cache: nothing of a layer outlives it but its counts and, where they are kept, its outputs.
-    stages = Stages(workload, how=how)
-    plan, fits = stages.plan(program.spec), {fit.layer: fit for fit in program.fit}
+    stages = Stages(workload, how=how, plan=plan)
+    fits = {fit.layer: fit for fit in program.fit}
 
     def ran(layer: EncodedLayer, inputs: LayerTrace, computed: LayerOutputs | None) -> None:
         """Time a layer on the inputs it has just had."""
         # Every product is timed once a pass: this is what `progress` counts up to.
-        products[layer.name] = inputs.rows * len(layer.passes)
+        placed = stages.placed(places[layer.name], program.spec, inputs)
+        products[layer.name] = inputs.rows * len(placed.passes)
         # Timed while the inputs are at hand: kept until the run is over, those of all layers would lie in memory
         # together.
         activity = stages.activity(places[layer.name], program.spec, inputs)
@@ -156,11 +159,11 @@ def simulate(
     # The program's order again, whatever the graph's was.
     done = [rows[layer.name] for layer in program.layers]
     dense = beside(
-        [encoded for encoded, *_ in done],
+        layers=[encoded for encoded, *_ in done],
         # A row of inputs of a Winograd tile is 16 products.
-        [activity.products // encoded.products_per_row for encoded, activity, _ in done],
-        plan,
-        program.spec,
+        products=[activity.products // encoded.products_per_row for encoded, activity, _ in done],
+        memory=plan,
+        spec=program.spec,
     )
     return Result(
         program=program,

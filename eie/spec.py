@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, computed_field, field_validator
 
 from eie.errors import EieError, SpecError
 from eie.formats.dram import drams
@@ -293,6 +293,8 @@ class AcceleratorSpec(View, BaseModel):
         # Rounded down: an entry does not straddle two rows, the rest of a row stays unused.
         return self.spmat_row_bits // self.entry_bits
 
+    # Part of every dump, since readers of what 0.1 wrote look for it; `renamed` takes both where they agree.
+    @computed_field  # type: ignore[prop-decorator]
     @property
     def enforce_capacity(self) -> bool:
         """The spelling of 0.1: whether what does not fit is charged for, ``residency == "auto"``."""
@@ -330,8 +332,7 @@ class AcceleratorSpec(View, BaseModel):
     @property
     def dram_bytes_per_cycle(self) -> Fraction:
         """Bytes that DRAM delivers in a cycle of this clock, exactly: a fraction."""
-        # GB/s over MHz is 1000 bytes a cycle.
-        return _decimal(self.dram_gb_per_s) * 1000 / _decimal(self.clock_mhz)
+        return _bytes_a_cycle(self.dram_gb_per_s, self.clock_mhz)
 
     def in_bursts(self, bits: int) -> int:
         """Return the bits that DRAM moves for so many neighbouring ones: whole bursts."""
@@ -377,15 +378,11 @@ class AcceleratorSpec(View, BaseModel):
         fields = type(self).model_fields
         later = {
             name: value
-            for name, value in self.model_dump(exclude={"residency"}).items()
+            for name, value in self.model_dump(exclude={"residency", "enforce_capacity"}).items()
             if reads(name).since == "0.1" or value != fields[name].default
         }
         # As 0.1 spelt the residency.
         return {**later, "enforce_capacity": self.enforce_capacity}
-
-    def described(self) -> dict[str, Any]:
-        """Return every field as JSON states it, beside the residency as 0.1 spelt it, for readers that know that."""
-        return {**self.model_dump(), "enforce_capacity": self.enforce_capacity}
 
     @classmethod
     def of_file(cls, values: Mapping[str, Any]) -> Self:
@@ -503,6 +500,13 @@ def _fields_of(stage: Stage, without: frozenset[Stage], enforced: bool) -> tuple
         if not path.isdisjoint(read.by) or (enforced and not path.isdisjoint(read.enforced)):
             fields.append(name)
     return tuple(fields)
+
+
+# Cached, since every call asks, and fractions are slow.
+@cache
+def _bytes_a_cycle(gb_per_s: float, clock_mhz: float) -> Fraction:
+    # GB/s over MHz is 1000 bytes a cycle.
+    return _decimal(gb_per_s) * 1000 / _decimal(clock_mhz)
 
 
 EIE_64PE = AcceleratorSpec()

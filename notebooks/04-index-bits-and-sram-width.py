@@ -30,7 +30,7 @@ for layer in benchmark.layers:
     if layer.name in names:
         inputs = eie.Trace(layers={layer.name: benchmark.trace.layers[layer.name]})
         for bits in index_bits:
-            spec = eie.EIE_64PE.replace(index_bits=bits, spmat_row_bits=8 * (4 + bits))
+            spec = eie.EIE_64PE.replace(index_bits=bits, spmat_row_bits=8 * (4 + bits), residency="ideal")
             runs[layer.name, bits] = eie.simulate(layer, inputs, spec=spec, keep_outputs=False).layers[0]
 
 

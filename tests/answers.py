@@ -96,5 +96,6 @@ def views():
         result().layers[0].computed,
         result().layers[0].computed.fixed,
         result().energy().layers[0],
+        result().memory,
     ]
     return {type(view).__name__: view for view in listed} | {"strange Network": listed[2]}

@@ -75,6 +75,44 @@ def test_what_is_unfair_is_said(lenet):
     assert compare(lenet, [other(*costs, dram=False, node_nm=45)]).warnings == ()
 
 
+def test_who_pays_for_memory_is_said_in_every_row(lenet):
+    costs = [LayerCost(layer=layer.name, latency_us=1.0) for layer in lenet.layers]
+    pays = other(*costs, memory="own DRAM", weight_bits=32, dram=True)
+    found = compare(lenet, [pays, "dense"], reference="dense")
+    rows = {(row["layer"], row["machine"]): row for row in found.records()}
+    for layer in (*found.layers, TOTAL, MEAN):
+        assert (rows[layer, "other"]["memory"], rows[layer, "other"]["weight_bits"]) == ("own DRAM", 32)
+        assert (rows[layer, "dense:64"]["memory"], rows[layer, "dense:64"]["weight_bits"]) == ("same DRAM", 16)
+        assert rows[layer, "EIE_64PE 64 PEs"]["weight_bits"] == 4
+    assert rows["ip1", "EIE_64PE 64 PEs"]["dram_bytes"] == 0
+    assert found.headline().endswith("over dense:64 (16-bit weights, memory: same DRAM)")
+    # Where nothing is paid, that is said of whom it is true, and what it is unfair to.
+    ideal = eie.simulate("lenet-300-100", spec=eie.EIE_64PE.replace(residency="ideal"))
+    free = compare(ideal, [pays, "dense"])
+    assert free.warnings == ("weights and maps of EIE are taken to be on the chip, other fetches what does not fit",)
+    assert [column.machine.memory for column in free.columns] == ["not paid", "own DRAM", "not paid"]
+    claims = other(*costs, memory="not paid", dram=False)
+    spilled = eie.simulate("lenet-300-100", spec=eie.EIE_64PE.replace(act_kib=1, n_pe=1))
+    assert compare(spilled, [claims]).warnings == (
+        "weights and maps of other are taken to be on the chip, EIE fetches what does not fit",
+    )
+
+
+def test_the_dense_equivalent_of_a_result_file_is_that_of_the_run(tmp_path):
+    """Its residency, its maps and its batch come through the file: 4 PEs whose memories hold neither."""
+    spec = eie.EIE_64PE.replace(n_pe=4, act_kib=1, spmat_kib=8, ptr_kib=8)
+    result = eie.simulate("lenet-300-100", spec=spec.replace(n_pe=1))
+    assert {layer.dense.weights for layer in result.layers} == {"streamed", "on chip"}
+    assert result.layers[0].counts["map_dram_bits"] > 0
+    result.to_json(str(tmp_path / "r.json"))
+    dense = compare(tmp_path / "r.json", ["dense"]).columns[1]
+    assert [dense.costs[layer.name].latency_us for layer in result.layers] == [
+        layer.dense_us for layer in result.layers
+    ]
+    assert dense.latency_us == pytest.approx(result.dense_us)
+    assert dense.machine.dram is True
+
+
 def test_per_mm2(lenet):
     found = compare(
         lenet, [other(*(LayerCost(layer=one.name, latency_us=10.0) for one in lenet.layers), area_mm2=50.0)]

@@ -15,6 +15,8 @@ PLAIN = [
     "tests/test_functional.py::TestChain",
     "tests/test_products.py::test_plain_integers_agree",
     "tests/test_products.py::test_saturations_are_counted_one_by_one",
+    "tests/test_streams.py::TestByHand",
+    "tests/test_streams.py::TestContract::test_streamed",
     "tests/test_share.py::test_bias_takes_spare_levels_and_is_moved_when_there_are_none",
     "tests/test_share.py::test_every_weight_gets_its_nearest_level",
 ]
@@ -65,6 +67,9 @@ assert len(warm) > 20
 for words in (
     ["run", "lenet-300-100", "--samples", "40"],
     ["run", "lenet-5", "--samples", "1", "--set", "act_queue_depth=300"],
+    # Streamed, a sample alone and two to a load.
+    ["run", "lenet-300-100", "--samples", "2", "--set", "ptr_bits=8", "--batch", "1"],
+    ["run", "lenet-300-100", "--samples", "2", "--set", "ptr_bits=8", "--batch", "2"],
     ["compress", "lenet-5", "-o", "net.eie"],
     ["inspect", "net.eie"],
 ):

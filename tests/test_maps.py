@@ -94,6 +94,25 @@ def test_a_layer_lasts_as_long_as_its_bus_is_busy():
     assert first.cycles == chain(900, 300, 8, spec=SMALL.replace(residency="ideal")).layers[0].cycles
 
 
+def test_maps_and_streamed_weights_share_the_bus():
+    """A full 40 x 900 layer whose weights do not stay either: both kinds of traffic add up on one bus."""
+    spec = SMALL.replace(spmat_kib=2, ptr_kib=8, stream_kib=1, stream="layer", dram_gb_per_s=1.6)
+    layers = (eie.Layer.from_weights("a", np.ones((40, 900))), thin("b", 140, 40))
+
+    def run(**changes):
+        network = eie.Network(name="n", layers=layers, sequential=True)
+        return eie.simulate(eie.compile(network, spec.replace(**changes)), np.zeros(900, np.float32)).layers[0]
+
+    spilled, fitting = run(act_registers=512, act_kib=1, data_bits=32), run(act_kib=64, data_bits=32)
+    assert spilled.place.place == fitting.place.place == "streamed"
+    # 900 numbers of 32 bits, 450 bursts of 8 bytes at 2 bytes a cycle.
+    assert (spilled.counts["map_bus_cycles"], fitting.counts["map_bus_cycles"]) == (1800, 0)
+    assert spilled.counts["bus_cycles"] == fitting.counts["bus_cycles"] + 1800
+    assert spilled.counts["dram_bits"] == fitting.counts["dram_bits"] + 450 * 64
+    assert spilled.cycles == fitting.cycles
+    assert spilled.total_cycles == max(spilled.cycles, spilled.counts["bus_cycles"])
+
+
 def test_what_waits_for_the_bus_by_hand():
     """4 zeros on 1 PE: 1 + 4 cycles of scanning. 510 outputs do not fit beside them in 512 numbers of SRAM.
 
@@ -104,6 +123,10 @@ def test_what_waits_for_the_bus_by_hand():
     (row,) = eie.simulate(eie.compile(network, spec), np.zeros(4, np.float32)).layers
     assert counts(row, *TRAFFIC) == (4, 0, 128 * 64, 128 * 40)
     assert (row.cycles, row.counts["bus_wait_cycles"], row.total_cycles) == (5, 5115, 5120)
+    # The bus goes on while registers are filled with 4 numbers and emptied of 510.
+    paper = eie.simulate(eie.compile(network, spec.replace(act_batches="paper")), np.zeros(4, np.float32)).layers[0]
+    assert (paper.counts["act_batch_cycles"], paper.counts["bus_wait_cycles"]) == (514, 5120 - 5 - 514)
+    assert paper.total_cycles == 5120
 
 
 def test_a_skip_connection_keeps_a_map_alive():
@@ -155,6 +178,30 @@ def test_a_map_that_is_only_kept():
     )
     assert [row.kept for row in plan.layers] == [0, 10, 0]
     assert plan.wanted == (10, 15, 15)
+
+
+def test_a_map_that_is_read_before_and_behind_an_operator_is_two():
+    """a's output is bent for b and added behind it as it was; it gives up its place only where nobody else reads it."""
+    graph = Graph(
+        inputs=(("x", (10,)),),
+        nodes=(
+            Node(op="layer", inputs=("x",), outputs=("a:out",), layer="a"),
+            Node(op="sigmoid", inputs=("a:out",), outputs=("bent",)),
+            Node(op="layer", inputs=("bent",), outputs=("b:out",), layer="b"),
+            Node(op="add", inputs=("b:out", "a:out"), outputs=("sum",)),
+        ),
+        outputs=("sum",),
+    )
+    layers = (thin("a", 10, 10), thin("b", 10, 10))
+    plan = map_plan(eie.compile(eie.Network(name="n", layers=layers, graph=graph), SMALL).layers, SMALL, 1, graph)
+    assert [(placed.name, placed.read_by) for placed in plan.maps] == [
+        ("x", ("a",)),
+        ("a:out", ("b",)),
+        ("bent", ("b",)),
+        ("sum", ()),
+    ]
+    # Both are written by a.
+    assert [row.made for row in plan.layers] == [20, 10]
 
 
 def conv_net(spec, *, pool=True):
@@ -298,6 +345,13 @@ def test_a_bias_needs_no_register():
     assert row.counts["act_batch_cycles"] == 4 + 3
 
 
+def test_a_bias_goes_with_the_last_batch():
+    """11 columns of 3: 41 cycles in one piece; batches of 4, 4 and 2 with the bias: 20 + 20 + 17."""
+    layer = eie.Layer.from_weights("a", np.ones((3, 10)), np.ones(3))
+    (row,) = eie.simulate(eie.compile(layer, FEW.replace(act_batches="paper")), np.ones(10)).layers
+    assert (row.cycles, row.counts["act_batch_cycles"]) == (41, 16 + 10 + 9)
+
+
 def test_a_wide_sram_fills_registers_faster():
     """32 bits: two numbers a cycle. 4 + 4 + 2 numbers in 2 + 2 + 1 cycles, 3 sums in 2, three times."""
     layer = eie.Layer.from_weights("a", np.ones((3, 10)))
@@ -361,6 +415,23 @@ def test_only_what_stays_is_loaded_once():
     assert 0 < len(stay) < 3
     (cold,) = (row for row in result.transfers if row.what == "cold load")
     assert cold.bits == sum(-(-layer.encoded.image_bits(spec) // 512) * 512 for layer in stay)
+
+
+def test_the_table_says_what_was_added_and_over_what_a_speedup_is():
+    """Columns of batches and of the bus appear where there is any of it; where dense weights are is in every row."""
+    plain = str(eie.simulate("lenet-300-100"))
+    assert "+ batches" not in plain
+    assert "+ bus" not in plain
+    assert "over the dense equivalent; its 16-bit weights on the chip, same SRAMs and DRAM." in plain
+    paper = str(eie.simulate("lenet-300-100", spec=eie.EIE_64PE.replace(act_batches="paper")))
+    assert "+ batches" in paper
+    slow = eie.simulate("lenet-300-100", spec=eie.EIE_64PE.replace(n_pe=1, act_kib=1, dram_gb_per_s=0.01))
+    assert "+ bus" in str(slow)
+    assert "maps lie in DRAM" in str(slow)
+    assert "layers streamed" in str(slow)
+    ideal = str(eie.simulate("lenet-300-100", spec=eie.EIE_64PE.replace(residency="ideal")))
+    assert "weights and maps of neither machine are paid for (residency ideal)" in ideal
+    assert "not paid" in ideal
 
 
 # -- laws -------------------------------------------------------------------------------------------------------------

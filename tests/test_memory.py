@@ -356,7 +356,7 @@ def test_the_spelling_of_0_1_is_read():
     assert eie.EIE_64PE.enforce_capacity
     assert not eie.EIE_64PE.replace(residency="ideal").enforce_capacity
     with pytest.raises(eie.EieError, match="give one of them"):
-        eie.AcceleratorSpec(enforce_capacity=True, residency="auto")
+        eie.AcceleratorSpec(enforce_capacity=True, residency="ideal")
     with pytest.warns(FutureWarning):
         swept = eie.sweep((full("a", 4, 4), np.ones(4)), {"enforce_capacity": "true,false"})
     assert [row["residency"] for row in swept.totals] == ["auto", "ideal"]

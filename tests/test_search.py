@@ -304,3 +304,16 @@ def test_lenet_end_to_end(cli, tmp_path):
 def test_wrong_words(cli, words, code, text):
     found, _, err = cli("search", *words)
     assert (found, text in err) == (code, True), err
+
+
+def test_the_dense_machine_prices_layers_together():
+    """Whether one layer's weights stay depends on the other: of two equal layers the first does."""
+    layers = tuple(eie.Layer.from_weights(name, np.ones((64, 64))) for name in "ab")
+    network = eie.Network(name="n", layers=layers, sequential=True)
+    traced = {name: eie.LayerTrace.from_dense(np.ones((1, 64))) for name in "ab"}
+    network = replace(network, trace=eie.Trace(layers=traced))
+    # 4 PEs of 1 + 1 KiB hold one layer of 65,536 bits beside no buffer to speak of; 1,024 cycles of computing each.
+    spec = eie.EIE_64PE.replace(n_pe=4, spmat_kib=2, ptr_kib=1, stream_kib=0.1, dram_gb_per_s=0.8)
+    price = Price(network=network, machine="dense", quantity="latency_us", spec=spec)
+    # 8,192 bytes at a byte a cycle.
+    assert price.by_layer(network) == {"a": 1024 / 800, "b": 8192 / 800}

@@ -139,6 +139,13 @@ class TestByHand:
         assert (whole.cycles[0], whole.bus[0], whole.dram_bits[0]) == (16, 16, 128)
 
     @pytest.mark.parametrize("engine", ENGINES)
+    def test_a_whole_layer_lasts_until_its_last_column_is_there(self, engine):
+        """Columns 2 and 3 are asked for in cycle 1 and come behind the latency, long after all that was active."""
+        spec = machine(4, 1, 1, 30, n_pe=1, stream="layer")
+        timing = timed(np.ones((2, 4)), [1, 0, 0, 0], spec, engine)
+        assert (timing.cycles[0], timing.bus[0], timing.load.sum()) == (1 + 30 - 1 + 2 * 4, 16, 0)
+
+    @pytest.mark.parametrize("engine", ENGINES)
     def test_a_bias_comes_like_any_column(self, engine):
         """Scan rows 0 and 1: the bias is asked for in cycle 3, two bytes and an entry behind an empty column."""
         spec = machine(n_pe=1, rate=1, latency=1)
@@ -344,9 +351,10 @@ class TestWholeLayers:
 
     @pytest.mark.parametrize("stream", ["columns", "layer"])
     @pytest.mark.parametrize("batch", [1, 2, 4])
-    def test_engines_agree(self, stream, batch):
-        _, _, quick = self.run("fast", batch, stream=stream)
-        _, _, slow = self.run("events", batch, stream=stream)
+    @pytest.mark.parametrize("act_batches", ["free", "paper"])
+    def test_engines_agree(self, stream, batch, act_batches):
+        _, _, quick = self.run("fast", batch, stream=stream, act_batches=act_batches)
+        _, _, slow = self.run("events", batch, stream=stream, act_batches=act_batches)
         assert quick.cycles.tolist() == slow.cycles.tolist()
         for name in quick.counts:
             assert quick.counts[name].tolist() == slow.counts[name].tolist(), name

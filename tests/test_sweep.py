@@ -261,7 +261,7 @@ def test_a_value_without_a_machine_is_refused_and_a_corner_is_kept():
 
 
 def test_one_layer_that_does_not_fit_fails_its_point_only(chain):
-    base = eie.EIE_64PE.replace(n_pe=1, spmat_kib=1, stream_kib=0.02, index_bits=1)
+    base = eie.EIE_64PE.replace(n_pe=1, stream_kib=0.02, index_bits=1)
     result = eie.sweep((chain, inputs()), {"ptr_bits": [4, 16]}, spec=base)
     assert len(result.failed) == 1
     assert "column" in result.failed[0]["error"]

@@ -81,7 +81,7 @@ def test_the_command_takes_a_scheduler(cluster, tmp_path):
 
 
 def test_points_fail_on_a_cluster_as_on_threads(cluster, network):
-    base = eie.EIE_64PE.replace(n_pe=1, spmat_kib=1, stream_kib=0.02, index_bits=1)
+    base = eie.EIE_64PE.replace(n_pe=1, stream_kib=0.02, index_bits=1)
     vary = {"ptr_bits": [4, 16], "spmat_row_bits": [4, 64], "weight_bits": [4, 2]}
     found = eie.sweep(network, vary, spec=base, client=cluster.scheduler_address)
     assert 0 < len(found.failed) < 8

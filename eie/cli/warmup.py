@@ -44,6 +44,12 @@ def warmup() -> None:
             simulate(program, rng.random((2, columns)))
             # Decoding has kernels of its own, which no simulation calls.
             program.layers[0].decode()
+        # Pointers that do not reach the layer's entries: its columns are streamed.
+        streamed = AcceleratorSpec(n_pe=1, ptr_bits=4)
+        for samples in (1, 2):
+            simulate(
+                Layer.from_weights("warmup", np.ones((4, 20))), np.ones((samples, 20)), spec=streamed, batch=samples
+            )
         # And for the arithmetic: codes of 4 bits and more, numbers of 16 bits and more, one input and a block of them.
         for weight_bits, data_bits, samples in product((4, 8), (16, 32), (1, 9)):
             spec = AcceleratorSpec(n_pe=1, weight_bits=weight_bits, data_bits=data_bits)

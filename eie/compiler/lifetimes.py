@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from eie.compiler.shapes import Shape, Shapes, batch_first, tensor_shapes
 from eie.model.geometry import Geometry
@@ -23,7 +23,7 @@ from eie.model.graph import Graph, Node
 HOST = -1
 
 
-@dataclass(eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Lifetime:
     """One map.
 
@@ -45,8 +45,8 @@ class Lifetime:
     elements: int
     born: int
     last: int
-    sources: list[int] = field(default_factory=list)
-    operands: list[int] = field(default_factory=list)
+    sources: tuple[int, ...] = ()
+    operands: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -91,6 +91,25 @@ def lifetimes(graph: Graph, geometries: Mapping[str, Geometry], inputs: Shapes) 
     return walk.finished(rows)
 
 
+class _Open:
+    """A map that the walk has not seen the end of."""
+
+    def __init__(self, name: str, elements: int, born: int) -> None:
+        self.name, self.elements, self.born, self.last = name, elements, born, born
+        self.sources: list[int] = []
+        self.operands: list[int] = []
+
+    def closed(self) -> Lifetime:
+        return Lifetime(
+            name=self.name,
+            elements=self.elements,
+            born=self.born,
+            last=self.last,
+            sources=tuple(self.sources),
+            operands=tuple(self.operands),
+        )
+
+
 class _Walk:
     """The state of a walk along a graph: which maps each tensor is made of, and who has read them so far."""
 
@@ -98,9 +117,9 @@ class _Walk:
         self.graph, self.shapes = graph, shapes
         self.step = HOST
         self._uses = Counter(name for node in graph.nodes for name in node.inputs) + Counter(graph.outputs)
-        self._maps: list[Lifetime] = []
+        self._maps: list[_Open] = []
         # Several where maps were joined: a concatenation is its parts, side by side.
-        self._of: dict[str, list[Lifetime]] = {}
+        self._of: dict[str, list[_Open]] = {}
         for name, _ in graph.inputs:
             self._make(name)
 
@@ -136,14 +155,14 @@ class _Walk:
                 made.last = end
         return Lifetimes(
             # Without those that only operators of their own step, or nobody, read.
-            maps=tuple(made for made in self._maps if made.sources or made.operands or made.last == end),
+            maps=tuple(made.closed() for made in self._maps if made.sources or made.operands or made.last == end),
             layers=self.graph.layers,
             rows=rows,
             host_in=sum(self._elements(name) for name, _ in self.graph.inputs),
             host_out=sum(self._elements(name) for name in self.graph.outputs),
         )
 
-    def _read(self, name: str) -> list[Lifetime]:
+    def _read(self, name: str) -> list[_Open]:
         self._uses[name] -= 1
         maps = self._of.get(name, [])
         for read in maps:
@@ -151,7 +170,7 @@ class _Walk:
         return maps
 
     def _make(self, name: str) -> None:
-        made = Lifetime(name=name, elements=self._elements(name), born=self.step, last=self.step)
+        made = _Open(name, self._elements(name), self.step)
         self._maps.append(made)
         self._of[name] = [made]
 

@@ -124,7 +124,7 @@ class MapPlan(Brief):
 
     def of(self, layer: str) -> LayerMaps:
         """Return a layer's row; zeros where nothing is known or counted."""
-        return self.by_layer.get(layer, LayerMaps(layer=layer))
+        return self.by_layer.get(layer) or LayerMaps(layer=layer)
 
 
 def maps_grid(plan: MapPlan) -> Grid:

@@ -13,7 +13,7 @@ again. It writes its output once.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
 from eie.compiler.lifetimes import HOST, Lifetime, Lifetimes, lifetimes
@@ -63,7 +63,7 @@ def map_plan(
         if rows != life.rows[name]:
             reason = f"{name} runs {rows} products a sample where its maps make {life.rows[name]}"
             return MapPlan(residency=spec.residency, batch=batch, spec=spec, unknown=reason)
-    return _placed(life, {layer.name: layer for layer in layers}, spec, batch)
+    return _placed(life=life, layers={layer.name: layer for layer in layers}, spec=spec, batch=batch)
 
 
 def _alone(
@@ -76,7 +76,7 @@ def _alone(
         if products is None and not layer.geometry.takes_vectors:
             return MapPlan(residency=spec.residency, batch=batch, spec=spec, unknown=f"{ALONE}, and no sizes are given")
         rows = 1 if products is None else products[layer.name]
-        plans.append(_placed(_one_layer(layer, rows), {layer.name: layer}, spec, batch))
+        plans.append(_placed(life=_one_layer(layer, rows), layers={layer.name: layer}, spec=spec, batch=batch))
     return MapPlan(
         residency=spec.residency,
         batch=batch,
@@ -96,14 +96,14 @@ def _one_layer(layer: Outline, rows: int) -> Lifetimes:
     fresh = layer.geometry.fresh_inputs
     # Of a convolution's recorded windows only what each brings in: the rest was in those before it.
     source = rows * (inputs if fresh is None else fresh * layer.geometry.diagonal_blocks)
-    read = Lifetime(name=f"{layer.name}:in", elements=source, born=HOST, last=0, sources=[0])
+    read = Lifetime(name=f"{layer.name}:in", elements=source, born=HOST, last=0, sources=(0,))
     made = Lifetime(name=f"{layer.name}:out", elements=rows * outputs, born=0, last=1)
     return Lifetimes(
         maps=(read, made), layers=(layer.name,), rows={layer.name: rows}, host_in=source, host_out=made.elements
     )
 
 
-@dataclass(eq=False)
+@dataclass(frozen=True, eq=False)
 class _Traffic:
     """What moves in one layer and sample: (elements of a transfer, how often), by map."""
 
@@ -137,13 +137,20 @@ def _traffic(step: int, layer: Outline, rows: int, maps: Sequence[Lifetime]) -> 
 
 def _placed(life: Lifetimes, layers: Mapping[str, Outline], spec: AcceleratorSpec, batch: int) -> MapPlan:
     steps = range(len(life.layers))
-    moved = [_traffic(step, layers[name], life.rows[name], life.maps) for step, name in enumerate(life.layers)]
+    moved = [
+        _traffic(step=step, layer=layers[name], rows=life.rows[name], maps=life.maps)
+        for step, name in enumerate(life.layers)
+    ]
     # A PE holds every P-th element of each sample.
     room = [batch * -(-made.elements // spec.n_pe) for made in life.maps]
     alive = [[i for i, made in enumerate(life.maps) if made.born <= step <= made.last] for step in steps]
     wanted = tuple(sum(room[i] for i in places) for places in alive)
     ideal = spec.residency == "ideal"
-    kept = set(range(len(life.maps))) if ideal else _kept(life, moved, room, spec.activation_capacity)
+    kept = (
+        set(range(len(life.maps)))
+        if ideal
+        else _kept(life=life, moved=moved, room=room, capacity=spec.activation_capacity)
+    )
     used = tuple(sum(room[i] for i in places if i in kept) for places in alive)
     names = life.layers
     return MapPlan(
@@ -204,21 +211,20 @@ def _layer_maps(
     maps = life.maps
     made = [i for i in alive if maps[i].born == step]
     touched = [*moved.read, *made]
-    sizes: dict[str, int] = {
-        "source": sum(maps[i].elements for i in moved.read),
-        "made": sum(maps[i].elements for i in made),
-        "kept": sum(maps[i].elements for i in alive if i not in touched),
-    }
-    name = life.layers[step]
+    row = LayerMaps(
+        layer=life.layers[step],
+        source=sum(maps[i].elements for i in moved.read),
+        made=sum(maps[i].elements for i in made),
+        kept=sum(maps[i].elements for i in alive if i not in touched),
+    )
     if spec.residency == "ideal":
-        return LayerMaps(layer=name, **sizes)
+        return row
     reads = [pair for i, pairs in moved.read.items() if i in kept for pair in pairs] + moved.state
     writes = [(maps[i].elements, 1) for i in made if i in kept]
     over_bus = [pair for i, pairs in moved.read.items() if i not in kept for pair in pairs]
     over_bus += [(maps[i].elements, 1) for i in made if i not in kept]
-    return LayerMaps(
-        layer=name,
-        **sizes,
+    return replace(
+        row,
         spilled=tuple(maps[i].name for i in touched if i not in kept),
         act_sram_reads=sum(sram_rows(n, spec) * times for n, times in reads),
         act_sram_writes=sum(sram_rows(n, spec) * times for n, times in writes),

@@ -77,10 +77,10 @@ def memory_plan(
         If a column of a layer that has to be streamed exceeds a half of the stream buffer.
     """
     return plan_of(
-        [Demand.of(layer) for layer in layers],
-        spec,
-        batch,
-        graph,
+        demands=[Demand.of(layer) for layer in layers],
+        spec=spec,
+        batch=batch,
+        graph=graph,
         alternatives=alternatives,
         shapes=shapes,
         products=products,
@@ -98,16 +98,9 @@ def plan_of(
     products: Mapping[str, int] | None = None,
 ) -> MemoryPlan:
     """Place a network of which only the demands are at hand; as `memory_plan`."""
-    counted = _products(demands, graph)
-    if alternatives:
-        places = [place for demand in demands for place in _placed([demand], spec, batch, counted)]
-    else:
-        places = _placed(demands, spec, batch, counted)
-    for demand, place in zip(demands, places, strict=True):
-        if place.place == "streamed":
-            check_column(demand.name, max(part.longest for part in demand.passes), spec)
+    places = placed(demands=demands, spec=spec, batch=batch, graph=graph, alternatives=alternatives)
     between = None if alternatives else graph
-    maps = map_plan(demands, spec, batch, between, shapes=shapes, products=products)
+    maps = map_plan(layers=demands, spec=spec, batch=batch, graph=between, shapes=shapes, products=products)
     return MemoryPlan(
         residency=spec.residency,
         batch=batch,
@@ -120,6 +113,24 @@ def plan_of(
         ),
         maps=maps,
     )
+
+
+def placed(
+    *, demands: Sequence[Demand], spec: AcceleratorSpec, batch: int, graph: Graph | None, alternatives: bool
+) -> list[LayerPlace]:
+    """Place the weights of a network: what `plan_of` does first.
+
+    Raises
+    ------
+    ProgramError
+        If a column of a layer that has to be streamed exceeds a half of the stream buffer.
+    """
+    groups = [[demand] for demand in demands] if alternatives else [demands]
+    places = [place for group in groups for place in _placed(demands=group, spec=spec, batch=batch, graph=graph)]
+    for demand, place in zip(demands, places, strict=True):
+        if place.place == "streamed":
+            check_column(demand.name, max(part.longest for part in demand.passes), spec)
+    return places
 
 
 def _products(demands: Sequence[Demand], graph: Graph | None) -> Mapping[str, int]:
@@ -155,9 +166,7 @@ class _Room:
         return ""
 
 
-def _placed(
-    demands: Sequence[Demand], spec: AcceleratorSpec, batch: int, products: Mapping[str, int]
-) -> list[LayerPlace]:
+def _placed(demands: Sequence[Demand], spec: AcceleratorSpec, batch: int, graph: Graph | None) -> list[LayerPlace]:
     """Place layers that share the chip."""
     whole = _Room(spec.entry_capacity, spec.pointer_capacity, spec.n_pe)
     reached = [demand.fullest <= spec.pointer_reach for demand in demands]
@@ -165,6 +174,7 @@ def _placed(
     together = not any(lacking) and all(reached)
     if spec.residency == "ideal" or together:
         return [_in_place(demand, spec, together=together) for demand in demands]
+    products = _products(demands, graph)
     # The buffer lies at the end: behind a single layer that stays, that is where its pointers do not reach.
     room = _Room(
         spec.entry_capacity - 2 * spec.stream_half_entries,
@@ -172,7 +182,9 @@ def _placed(
         spec.n_pe,
     )
     saved = {
-        i: _saved(demand, spec, batch, products.get(demand.name, 1)) for i, demand in enumerate(demands) if reached[i]
+        i: _saved(demand=demand, spec=spec, batch=batch, products=products.get(demand.name, 1))
+        for i, demand in enumerate(demands)
+        if reached[i]
     }
     reasons: dict[int, tuple[Place, str]] = {}
     # Sorting is stable, so equals stay in layer order.

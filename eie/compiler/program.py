@@ -26,7 +26,7 @@ from eie.compiler.encode import Encoding
 from eie.compiler.encoded import STORED, EncodedLayer, encode_layer, stored_row
 from eie.compiler.header import LayerHeader, ProgramHeader, array_of, check_layer
 from eie.compiler.lower import Lowering, lower
-from eie.compiler.memory import plan_of, stated_by
+from eie.compiler.memory import placed, plan_of, stated_by
 from eie.compiler.passes import Fit, fit
 from eie.compiler.places import MemoryPlan
 from eie.compression.bias import BiasPlace
@@ -138,15 +138,26 @@ class Program(View):
         plan = self._plans.get(key)
         if plan is None:
             plan = self._plans[key] = plan_of(
-                self._demands,
-                self.spec,
-                batch,
-                self.dataflow,
+                demands=self._demands,
+                spec=self.spec,
+                batch=batch,
+                graph=self.dataflow,
                 alternatives=self.alternatives,
                 shapes=shapes,
                 products=products,
             )
         return plan
+
+    def check_columns(self) -> None:
+        """Refuse a program that no run could stream.
+
+        Raises
+        ------
+        ProgramError
+            If a column of a layer that has to be streamed exceeds a half of the stream buffer.
+        """
+        # Without the maps, which take longer and refuse nothing.
+        placed(demands=self._demands, spec=self.spec, batch=1, graph=self.dataflow, alternatives=self.alternatives)
 
     @cached_property
     def _plans(self) -> dict[tuple[Hashable, ...], MemoryPlan]:
@@ -175,7 +186,11 @@ class Program(View):
         )
         grid = Grid(columns=(*STORED, Column("fits", "fits alone", "yes")), rows=rows, notes=reasons)
         notes = tuple(f"{note}." for note in self.notes)
-        return (Section(name="layers", grids=(grid,), notes=notes), *self.memory.sections())
+        (plan,) = self.memory.sections()
+        return (
+            Section(name="layers", grids=(grid,), notes=notes),
+            replace(plan, lines=(*plan.lines, self.memory.headline())),
+        )
 
     @cached_property
     def content_hash(self) -> str:
@@ -310,8 +325,7 @@ def compile(
         alternatives=network.alternatives,
         unmodelled=network.unmodelled,
     )
-    # Here, so that a column that no buffer holds is refused before anything runs; kept with the program.
-    _ = program.memory
+    program.check_columns()
     return program
 
 

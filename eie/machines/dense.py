@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from fractions import Fraction
+from weakref import WeakKeyDictionary
 
 from eie.compiler.places import MemoryPlan
 from eie.machines import published
@@ -38,7 +39,7 @@ def run(workload: Workload, spec: AcceleratorSpec) -> Baseline:
     Energy is Table II's power of a PE for the whole time, which holds at 45 nm and 800 MHz only; else there is none. To
     it comes what DRAM takes.
     """
-    costs = layer_costs(workload.layers, spec, workload.batch, alternatives=workload.alternatives)
+    costs = layer_costs(workload.layers, spec, workload.batch)
     ideal = spec.residency == "ideal"
     machine = Machine(
         name=f"dense:{spec.n_pe}",
@@ -63,6 +64,11 @@ def placement(costs: Sequence[LayerCost], spec: AcceleratorSpec) -> str:
     return f"its {spec.data_bits}-bit weights {where}, same SRAMs and DRAM"
 
 
+_BESIDE: WeakKeyDictionary[MemoryPlan, dict[tuple[AcceleratorSpec, tuple[int, ...]], tuple[LayerCost, ...]]] = (
+    WeakKeyDictionary()
+)
+
+
 def beside(
     layers: Sequence[Shaped], products: Sequence[int], memory: MemoryPlan, spec: AcceleratorSpec
 ) -> tuple[LayerCost, ...]:
@@ -73,47 +79,57 @@ def beside(
     products
         Rows of inputs a sample, of each layer.
     """
-    works = [
-        layer_work(layer=layer, products=rows, kept_weights=0, moved=memory.maps.of(layer.name))
-        for layer, rows in zip(layers, products, strict=True)
-    ]
-    return layer_costs(works, spec, memory.batch, alternatives=memory.alternatives)
+    # Kept with the plan, which is of these layers: on a small layer this took as long as its timing. The machine too:
+    # a plan reads fewer of its fields than an energy does.
+    kept = _BESIDE.setdefault(memory, {})
+    key = spec, tuple(products)
+    if key not in kept:
+        works = [
+            layer_work(
+                layer=layer,
+                products=rows,
+                kept_weights=0,
+                moved=memory.maps.of(layer.name),
+                alone=memory.alternatives,
+            )
+            for layer, rows in zip(layers, products, strict=True)
+        ]
+        kept[key] = layer_costs(works, spec, memory.batch)
+    return kept[key]
 
 
-def layer_costs(
-    layers: Sequence[LayerWork], spec: AcceleratorSpec, batch: int = 1, *, alternatives: bool = False
-) -> tuple[LayerCost, ...]:
+def layer_costs(layers: Sequence[LayerWork], spec: AcceleratorSpec, batch: int = 1) -> tuple[LayerCost, ...]:
     """Cost each layer of a network that shares the chip.
 
     Parameters
     ----------
     batch
         Samples for which weights that do not stay are loaded once; costs are per sample.
-    alternatives
-        The layers are no network: each has the chip to itself.
     """
-    if alternatives:
-        return tuple(cost for layer in layers for cost in layer_costs((layer,), spec, batch))
-    stay = _staying(layers, spec, batch)
-    return tuple(_layer(layer, spec, batch, stays=i in stay) for i, layer in enumerate(layers))
+    # Layers that are alone have all the room each; the others share it.
+    stay = _staying([layer for layer in layers if not layer.alone], spec, batch)
+    return tuple(
+        _layer(layer, spec, batch, stays=bool(_staying([layer], spec, batch)) if layer.alone else layer.name in stay)
+        for layer in layers
+    )
 
 
-def _staying(layers: Sequence[LayerWork], spec: AcceleratorSpec, batch: int) -> set[int]:
+def _staying(layers: Sequence[LayerWork], spec: AcceleratorSpec, batch: int) -> set[str]:
     """Choose the layers whose weights stay: all that fit, else by stall cycles avoided a bit, ties in layer order."""
     room = spec.n_pe * (spec.spmat_kib + spec.ptr_kib) * 8192
     bits = [_weight_bits(layer, spec) for layer in layers]
     if spec.residency == "ideal" or sum(bits) <= room:
-        return set(range(len(layers)))
+        return {layer.name for layer in layers}
     # As large a buffer as EIE's for what comes meanwhile.
     room -= round(spec.n_pe * min(spec.stream_kib, spec.spmat_kib) * 8192)
     saved = [
         Fraction(max(0, spec.bus_cycles(size) - batch * _computing(layer, spec)), size)
         for layer, size in zip(layers, bits, strict=True)
     ]
-    stay: set[int] = set()
+    stay: set[str] = set()
     for i in sorted(range(len(layers)), key=lambda i: -saved[i]):
         if bits[i] <= room:
-            stay.add(i)
+            stay.add(layers[i].name)
             room -= bits[i]
     return stay
 

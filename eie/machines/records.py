@@ -94,24 +94,21 @@ class Baseline(Brief):
     ----------
     notes
         What a reader must know before believing the numbers.
-    incomplete
-        Why the layers do not add up to the network, in words: then there is no total.
     """
 
     machine: Machine
     layers: tuple[LayerCost, ...]
     notes: tuple[str, ...] = ()
-    incomplete: tuple[str, ...] = ()
 
     @property
     def latency_us(self) -> float | None:
-        """Microseconds a sample over all layers; None where a layer has no figure, or the layers are not all."""
-        return None if self.incomplete else total(layer.latency_us for layer in self.layers)
+        """Microseconds a sample over all layers; None where a layer has no figure."""
+        return total(layer.latency_us for layer in self.layers)
 
     @property
     def energy_nj(self) -> float | None:
-        """Nanojoules a sample over all layers; None where a layer has no figure, or the layers are not all."""
-        return None if self.incomplete else total(layer.energy_nj for layer in self.layers)
+        """Nanojoules a sample over all layers; None where a layer has no figure."""
+        return total(layer.energy_nj for layer in self.layers)
 
 
 def total(values: Iterable[float | None]) -> float | None:

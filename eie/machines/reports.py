@@ -107,7 +107,7 @@ def of_result(rows: ResultRows, source: str) -> Baseline:
     priced = rows.priced_by
     notes = [] if priced is None else [f"energy by {priced.removeprefix('energy_').removesuffix('_nj')}"]
     costs = tuple(_cost(row) for row in rows.layers)
-    return Baseline(machine, costs, (*notes, *rows.notes), incomplete=rows.incomplete)
+    return Baseline(machine, costs, (*notes, *rows.notes))
 
 
 def _cost(row: ResultRow) -> LayerCost:

@@ -45,6 +45,8 @@ class LayerWork(Brief):
         Non-zero inputs over all inputs, or None without a trace.
     matrix
         The weights' pattern and values where they are at hand, as the layer holds them.
+    alone
+        It is no part of a network: it has the machine to itself.
     map_dram_bits, map_bus_cycles
         What of its maps EIE's activation SRAMs do not hold, and for how long that keeps the bus busy: any machine with
         the same memories moves it too.
@@ -62,6 +64,7 @@ class LayerWork(Brief):
     activation_density: float | None = None
     has_bias: bool = False
     matrix: SparseColumns | None = None
+    alone: bool = False
     map_dram_bits: int = 0
     map_bus_cycles: int = 0
 
@@ -108,19 +111,10 @@ class LayerWork(Brief):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Workload(Brief):
-    """Layers to be run, in order.
-
-    Attributes
-    ----------
-    alternatives
-        The layers are no network: each has a machine to itself.
-    batch
-        Samples that EIE runs together; other machines are asked for theirs by name.
-    """
+    """Layers to be run, in order; on EIE ``batch`` samples run together (other machines are told theirs by name)."""
 
     name: str
     layers: tuple[LayerWork, ...]
-    alternatives: bool = False
     batch: int = 1
 
     @classmethod
@@ -150,9 +144,10 @@ class Workload(Brief):
                     kept_weights=layer.matrix.nnz,
                     activation_density=None if inputs is None else inputs.density,
                     matrix=layer.matrix,
+                    alone=network.alternatives,
                 )
             )
-        return cls(network.name, tuple(listed), alternatives=network.alternatives)
+        return cls(network.name, tuple(listed))
 
 
 class Shaped(Protocol):
@@ -186,6 +181,8 @@ def layer_work(
     activation_density: float | None = None,
     matrix: SparseColumns | None = None,
     moved: MapTraffic | None = None,
+    *,
+    alone: bool = False,
 ) -> LayerWork:
     """Describe one layer that runs ``products`` rows of inputs a sample.
 
@@ -193,6 +190,8 @@ def layer_work(
     ----------
     moved
         What of its maps goes over the bus.
+    alone
+        It has the machine to itself.
     """
     groups = layer.geometry.diagonal_blocks
     products, steps = layer.geometry.products_and_steps(products)
@@ -209,6 +208,7 @@ def layer_work(
         activation_density=activation_density,
         has_bias=layer.has_bias,
         matrix=matrix,
+        alone=alone,
         map_dram_bits=0 if moved is None else moved.dram_bits,
         map_bus_cycles=0 if moved is None else moved.bus_cycles,
     )
@@ -216,10 +216,10 @@ def layer_work(
 
 def work_of_rows(name: str, rows: Sequence[ResultRow], *, alternatives: bool = False, batch: int = 1) -> Workload:
     """Describe the layers of a result; groups and an LSTM's steps are told by ``kind`` and ``groups``."""
-    return Workload(name, tuple(_of_row(row) for row in rows), alternatives=alternatives, batch=batch)
+    return Workload(name, tuple(_of_row(row, alone=alternatives) for row in rows), batch)
 
 
-def _of_row(row: ResultRow) -> LayerWork:
+def _of_row(row: ResultRow, *, alone: bool) -> LayerWork:
     kind = kind_of_record(row.kind)
     # A record counts the products of a row one by one, a workload has them side by side as groups.
     products = row.products // row.groups if kind.products_per_row > 1 else row.products
@@ -237,6 +237,7 @@ def _of_row(row: ResultRow) -> LayerWork:
         fresh_inputs=row.fresh_inputs,
         activation_density=row.activation_density,
         has_bias=row.bias,
+        alone=alone,
         map_dram_bits=row.map_dram_bits,
         map_bus_cycles=row.map_bus_cycles,
     )

@@ -94,14 +94,14 @@ def pe_occupancy(layer: LayerResult) -> Figure:
         axes.axhline(float(np.mean(stored)), color="black", linewidth=0.8, linestyle="--", label="mean")
         top = float(np.max(stored, initial=1)) * 1.05
         # The line of the capacity only where it does not flatten the bars; the title has the number in any case.
-        if len(passes) == 1 and layer.fit.entry_capacity <= 2 * top:
-            axes.axhline(layer.fit.entry_capacity, color=COLOURS["dram"], label="room")
-            top = max(top, layer.fit.entry_capacity * 1.05)
+        # Of one layer: what its SRAM holds, and a pointer reaches.
+        most = min(layer.fit.entry_capacity, layer.fit.pointer_reach)
+        if len(passes) == 1 and most <= 2 * top:
+            axes.axhline(most, color=COLOURS["dram"], label="room")
+            top = max(top, most * 1.05)
         axes.set(xlabel="processing element", ylabel="stored entries", xlim=(edges[0], edges[-1]), ylim=(0, top))
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        room = f"room for {layer.fit.entry_capacity:,} a PE" + (
-            "" if len(passes) == 1 else f" in each of {len(passes)} passes"
-        )
+        room = f"room for {most:,} a PE" + ("" if len(passes) == 1 else f" in each of {len(passes)} passes")
         axes.set_title(f"{layer.name}: fullest PE {np.max(stored):,} entries, {room}")
         _legend_below(figure, axes)
     return figure

@@ -252,7 +252,10 @@ class Result(Answer):
         lines += [f"Note: {note}." for note in self.notes()]
         whole = None if self.incomplete else self.latency
         batch = self.memory.batch
-        grids = [layers_grid(self.layers, energies, whole, batch=batch), memories_grid(self.memory)]
+        table = Section(
+            name="layers", grids=(layers_grid(self.layers, energies, whole, batch=batch),), lines=tuple(lines)
+        )
+        grids = [memories_grid(self.memory)]
         if any(not placed.in_sram for placed in self.memory.maps.maps):
             grids.append(maps_grid(self.memory.maps))
         if self.transfers:
@@ -261,7 +264,7 @@ class Result(Answer):
         first = [memory_line(self.memory), self._speedup_line()]
         if batch > 1 and whole is not None:
             first.insert(1, self._batch_line())
-        return (Section(name="layers", grids=tuple(grids), lines=(*first, *lines)),)
+        return (table, Section(name="memory", grids=tuple(grids), lines=tuple(first)))
 
     def _batch_line(self) -> str:
         batch = self.batch_latency
@@ -279,7 +282,7 @@ class Result(Answer):
             "network": self.program.name,
             "source": self.program.source,
             "program_hash": self.program.content_hash,
-            "spec": self.spec.described(),
+            "spec": self.spec.model_dump(),
             "engine": self.engine,
             "drive": self.drive,
             "model_sha256": self.program.sha256,

@@ -55,7 +55,12 @@ def layers_grid(
         Column("dense_us", "dense us"),
         Column("speedup_over_dense", "speedup", "factor"),
         # Beside it, in every row: a speedup over weights that nobody pays for is another number.
-        Column("dense_weights", "dense weights", "word"),
+        # Only where they come from anywhere else than from the chip: the line under the table says it for all.
+        *(
+            [Column("dense_weights", "dense weights", "word")]
+            if any(layer.dense.weights == "streamed" for layer in layers)
+            else []
+        ),
         Column("fits", "fits", "word"),
     )
     rows = tuple(

@@ -103,8 +103,14 @@ def activity_of(
     """
     reload_bits = _reload_bits(layer, spec)
     maps = maps or LayerMaps(layer=layer.name)
-    beside = np.zeros_like(total.cycles) if batches is None else batches
+    none = np.zeros(len(total.cycles), np.int64)
+    beside = none if batches is None else batches
     bus = total.bus + maps.bus_cycles
+
+    def alike(count: int) -> NDArray[np.int64]:
+        # Most of these are 0, and on a small layer making arrays of them took as long as counting.
+        return np.full(len(none), count, np.int64) if count else none
+
     return Activity(
         layer=layer.name,
         n_pe=spec.n_pe,
@@ -123,10 +129,10 @@ def activity_of(
             "dram_bits": total.dram_bits + maps.dram_bits,
             "bus_cycles": bus,
             # Alike for all samples: maps are stored dense, zeros and all.
-            "map_dram_bits": np.full_like(bus, maps.dram_bits),
-            "map_bus_cycles": np.full_like(bus, maps.bus_cycles),
-            "act_sram_reads": np.full_like(bus, maps.act_sram_reads),
-            "act_sram_writes": np.full_like(bus, maps.act_sram_writes),
+            "map_dram_bits": alike(maps.dram_bits),
+            "map_bus_cycles": alike(maps.bus_cycles),
+            "act_sram_reads": alike(maps.act_sram_reads),
+            "act_sram_writes": alike(maps.act_sram_writes),
             "act_batch_cycles": beside,
             # Maps and weights share the bus, which works beside the PEs: a layer lasts at least as long as it is busy.
             "bus_wait_cycles": np.maximum(0, bus - total.cycles - beside),

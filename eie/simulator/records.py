@@ -182,8 +182,14 @@ class PassTiming:
     @classmethod
     def of(cls, queue: QueueTiming, tally: Tally) -> PassTiming:
         """Put both halves together: a PE that is free and has neither issued nor waited for a column has starved."""
-        # Weights that were in place came over no bus.
-        streamed = queue if isinstance(queue, StreamTiming) else StreamTiming.blank(*queue.free.shape)
+        starved = queue.free - tally.issue - tally.empty
+        if isinstance(queue, StreamTiming):
+            starved -= queue.load
+            load, bus, dram_bits = queue.load, queue.bus, queue.dram_bits
+        else:
+            # Weights that were in place came over no bus.
+            load, bus = np.zeros_like(queue.free), np.zeros_like(queue.cycles)
+            dram_bits = bus
         return cls(
             cycles=queue.cycles,
             stall=queue.stall,
@@ -191,12 +197,12 @@ class PassTiming:
             reads=tally.reads,
             entries=tally.entries,
             padding=tally.padding,
-            bus=streamed.bus,
-            dram_bits=streamed.dram_bits,
+            bus=bus,
+            dram_bits=dram_bits,
             issue=tally.issue,
             empty=tally.empty,
-            load=streamed.load,
-            starved=queue.free - tally.issue - tally.empty - streamed.load,
+            load=load,
+            starved=starved,
         )
 
 

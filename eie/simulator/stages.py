@@ -27,7 +27,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, TypeVar, get_args
+from typing import Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,7 +48,7 @@ from eie.simulator.arriving import Arriving
 from eie.simulator.batches import batches, in_batches, register_cycles
 from eie.simulator.cache import Cache
 from eie.simulator.fast import queue_pass, tally_pass
-from eie.simulator.layer import SLICE_ELEMENTS, Engine, Slice, activity_of, in_one_piece, slices
+from eie.simulator.layer import ENGINES, SLICE_ELEMENTS, Engine, Slice, activity_of, in_one_piece, slices
 from eie.simulator.network import Datapath, Ran, Settings, Tensor, run_network
 from eie.simulator.records import PassTiming, QueueTiming, StreamTiming, Tally
 from eie.simulator.turns import in_parts
@@ -93,7 +93,7 @@ class How:
     log: Callable[[str], None] | None = None
 
     def __post_init__(self) -> None:
-        if self.engine not in get_args(Engine):
+        if self.engine not in ENGINES:
             raise EieError(f"engine {self.engine!r}: must be 'fast' or 'events'")
 
 
@@ -190,10 +190,10 @@ class Stages:
             return program.planned(batch, **workload.sizes)
         demands = [self._demand(place, spec) for place in range(len(workload.layers))]
         return plan_of(
-            demands,
-            spec,
-            batch,
-            dataflow(workload.network),
+            demands=demands,
+            spec=spec,
+            batch=batch,
+            graph=dataflow(workload.network),
             alternatives=workload.network.alternatives,
             **workload.sizes,
         )
@@ -269,15 +269,20 @@ class Stages:
                 raise TraceError(
                     f"layer {encoded.name!r} takes {encoded.inputs} inputs, the activations have {read.width}"
                 )
-            placed = encoded
-            if self._how.batch * read.products > 1 and self._streamed(layer, spec):
-                placed = in_parts(encoded, self._place(layer, spec), spec)
+            placed = self.placed(layer, spec, read)
             sent, timing = self._timing(layer=layer, spec=spec, encoded=placed, inputs=read)
             beside = self._batches(layer=layer, spec=spec, encoded=placed, inputs=read, cycles=timing.cycles)
             maps = self._maps(layer, spec)
             return activity_of(encoded, read, spec, sent=sent, total=timing, batches=beside, maps=maps)
 
         return self._once(stage="activity", layer=layer, spec=spec, make=make)
+
+    def placed(self, layer: int, spec: AcceleratorSpec, inputs: LayerTrace) -> EncodedLayer:
+        """The layer's images as they are run: streamed for several products, in parts that its room holds."""
+        encoded = self.encoded(layer, spec)
+        if self._how.batch * inputs.products > 1 and self._streamed(layer, spec):
+            return in_parts(encoded, self._place(layer, spec), spec)
+        return encoded
 
     def _arriving(
         self, layer: int, spec: AcceleratorSpec, encoded: EncodedLayer, inputs: LayerTrace
@@ -361,7 +366,8 @@ class Stages:
         for part in slices(cut, inputs):
             part.add(drained, self._drained(part=part, layer=layer, spec=spec, arriving=arriving))
         # Never less than in one piece, though a stream of all columns may fill its buffer before each batch.
-        return np.maximum(0, drained - cycles) + registers
+        added: NDArray[np.int64] = np.maximum(0, drained - cycles) + registers
+        return added
 
     def _drained(
         self, *, part: Slice, layer: int, spec: AcceleratorSpec, arriving: Arriving | None

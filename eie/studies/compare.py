@@ -96,7 +96,7 @@ def compare(
     for baseline in (ours, *others):
         column, matched_notes = _column(baseline, shapes)
         # Of the others too: theirs would be a sum over the same unlike things, or stand beside nothing.
-        if ours.incomplete:
+        if rows.incomplete:
             column = replace(column, latency_us=None, energy_nj=None)
         columns.append(column)
         if baseline is not ours:
@@ -111,7 +111,7 @@ def compare(
         reference=place,
         warnings=_unfair([column.machine for column in columns]),
         notes=tuple(notes),
-        incomplete=ours.incomplete,
+        incomplete=rows.incomplete,
     )
 
 

@@ -135,11 +135,4 @@ def run_all(
             runs[i] = replace(runs[i], costs={**runs[i].costs, name: timing})
     # What was measured came last; tables have the columns as they were asked for.
     order = (EIE, *machines)
-    return [
-        replace(
-            run,
-            # What keeps EIE from a total keeps the others from theirs: they ran the same layers.
-            costs={name: replace(run.costs[name], incomplete=run.result.incomplete) for name in order},
-        )
-        for run in runs
-    ]
+    return [replace(run, costs={name: run.costs[name] for name in order}) for run in runs]

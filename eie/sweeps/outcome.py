@@ -76,10 +76,10 @@ def layer_outcome(stages: Stages, layer: int, spec: AcceleratorSpec, cell: Cell)
     layer_fit = fit(encoded.name, encoded.passes, spec, reloads=encoded.reloads, rounds=encoded.rounds)
     plan = stages.plan(spec)
     dense = beside(
-        stages.workload.layers,
-        [stages.inputs(place, spec).products for place in range(len(stages.workload.layers))],
-        plan,
-        spec,
+        layers=stages.workload.layers,
+        products=[stages.inputs(place, spec).products for place in range(len(stages.workload.layers))],
+        memory=plan,
+        spec=spec,
     )
     result = LayerResult(
         encoded=encoded,

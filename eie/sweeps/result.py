@@ -182,7 +182,7 @@ class SweepResult(Answer):
     def about(self) -> dict[str, Any]:
         """Return what was swept, without the rows."""
         return {
-            "spec": self.spec.described(),
+            "spec": self.spec.model_dump(),
             "vary": {field: list(values) for field, values in self.vary.items()},
             "sram_cell": self.cell,
             "objectives": list(self.objectives),

@@ -70,7 +70,7 @@ class GranularityStudy(Rows, Answer):
         """Return machines, records and tables."""
         return {
             "network": self.network,
-            "spec": self.spec.described(),
+            "spec": self.spec.model_dump(),
             "incomplete": list(self.incomplete),
             "epochs": self.epochs,
             "accuracy_source": self.accuracy_source,

@@ -83,6 +83,8 @@ class Rows:
         Uniform and non-uniform pruning at one latency, or None.
     search_note
         Why there is none.
+    incomplete
+        Why the layers do not add up to the network, in words: then times, energies and speedups are None.
     """
 
     network: str
@@ -94,16 +96,12 @@ class Rows:
     notes: tuple[str, ...]
     search: Search | None = None
     search_note: str = ""
+    incomplete: tuple[str, ...] = ()
 
     @property
     def unpruned(self) -> Row:
         """What the others are set beside."""
         return self.rows[0]
-
-    @property
-    def incomplete(self) -> tuple[str, ...]:
-        """Why the layers do not add up to the network, in words: then times, energies and speedups are None."""
-        return next((cost.incomplete for cost in (self.unpruned.costs or {}).values()), ())
 
     @property
     def found(self) -> tuple[Row, ...]:
@@ -112,11 +110,11 @@ class Rows:
 
     def latency_us(self, row: Row, machine: str) -> float | None:
         """Microseconds a sample, all layers."""
-        return None if row.costs is None else row.costs[machine].latency_us
+        return None if row.costs is None or self.incomplete else row.costs[machine].latency_us
 
     def energy_nj(self, row: Row, machine: str) -> float | None:
         """Nanojoules a sample, all layers; None where the machine states none."""
-        return None if row.costs is None else row.costs[machine].energy_nj
+        return None if row.costs is None or self.incomplete else row.costs[machine].energy_nj
 
     def speedup(self, row: Row, machine: str) -> float | None:
         """The unpruned network's time over the variant's, on the same machine.

@@ -119,6 +119,7 @@ def granularity(
         notes=_notes(network, rows[0], runs[0]),
         search=budgeted,
         search_note=why,
+        incomplete=runs[0].result.incomplete,
     )
 
 

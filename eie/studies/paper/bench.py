@@ -75,11 +75,11 @@ class Bench:
 
     def encoded(self, layer: str, mask: Mask, spec: AcceleratorSpec = EIE_64PE) -> EncodedLayer:
         """Compile a layer."""
-        return self._of_layer(layer, mask).encoded(0, _as_printed(spec))
+        return self._of_layer(layer, mask).encoded(0, as_printed(spec))
 
     def activity(self, layer: str, mask: Mask, spec: AcceleratorSpec = EIE_64PE) -> Activity:
         """Time a layer; machines that differ only in clock or node share their counts."""
-        return self._of_layer(layer, mask).activity(0, _as_printed(spec))
+        return self._of_layer(layer, mask).activity(0, as_printed(spec))
 
     def _of_layer(self, layer: str, mask: Mask) -> Stages:
         key = layer, mask
@@ -123,7 +123,7 @@ class Bench:
         return self.theoretical_us(layer, mask, spec) / self.actual_us(layer, mask, spec)
 
 
-def _as_printed(spec: AcceleratorSpec) -> AcceleratorSpec:
+def as_printed(spec: AcceleratorSpec) -> AcceleratorSpec:
     """The paper's machine: weights and maps are where they are needed, however large."""
     return spec if "residency" in spec.model_fields_set else spec.replace(residency="ideal")
 

@@ -12,7 +12,7 @@ from eie.energy.estimate import estimate, powers_mw
 from eie.energy.tables import sram
 from eie.show.sections import Column, Grid, Section, Value, deviation
 from eie.spec import EIE_64PE, EIE_256PE, AcceleratorSpec
-from eie.studies.paper.bench import MASKS, REAL_LAYER, Bench, Mask
+from eie.studies.paper.bench import MASKS, REAL_LAYER, Bench, Mask, as_printed
 from eie.studies.paper.published import Published
 
 UNITS = {
@@ -77,7 +77,7 @@ def _unit_mw(bench: Bench, layer: str, mask: Mask) -> dict[str, float]:
     activity = bench.activity(layer, mask)
     time_us = bench.actual_us(layer, mask)
     # nJ / us = mW
-    return {unit: float(nj[0]) / time_us for unit, nj in estimate(activity, EIE_64PE).unit_nj.items()}
+    return {unit: float(nj[0]) / time_us for unit, nj in estimate(activity, as_printed(EIE_64PE)).unit_nj.items()}
 
 
 def _unit_row(name: str, printed: Published, fc8_mw: float, mean_mw: float, um2: float) -> dict[str, Value]:
@@ -153,7 +153,7 @@ def _machine_rows(bench: Bench, spec: AcceleratorSpec) -> list[dict[str, Value]]
     printed_area = machine.area_mm2 or area
     # one frame a batch-1 pass: 1e6 us in a second; 1e-9 turns nJ into J
     frames = {mask: 1e6 / bench.actual_us(FC7, mask, spec) for mask in MASKS}
-    joules = {mask: 1e-9 * float(estimate(bench.activity(FC7, mask, spec), spec).nj[0]) for mask in MASKS}
+    joules = {mask: 1e-9 * float(estimate(bench.activity(FC7, mask, spec), as_printed(spec)).nj[0]) for mask in MASKS}
     listed: list[tuple[str, float, dict[Mask, float]]] = [
         ("frames/s", machine.frames_per_s, frames),
         ("area, mm2", printed_area, dict.fromkeys(MASKS, area)),

@@ -12,7 +12,7 @@ from statistics import geometric_mean
 from eie.energy.estimate import Method, estimate
 from eie.show.sections import Column, Curves, Grid, Section, Statement, Value, deviation
 from eie.spec import EIE_64PE
-from eie.studies.paper.bench import MASKS, REAL_LAYER, Bench, Mask
+from eie.studies.paper.bench import MASKS, REAL_LAYER, Bench, Mask, as_printed
 from eie.studies.paper.published import GEOMEAN
 
 Factors = Mapping[str, float]
@@ -105,7 +105,7 @@ _MASK_LABEL: Mapping[Mask, str] = {"random": "random masks", "spread": "measured
 
 def _eie_uj(bench: Bench, layer: str, mask: Mask, method: Method) -> float:
     # one sample; nJ to uJ
-    return 1e-3 * float(estimate(bench.activity(layer, mask), EIE_64PE, method).nj[0])
+    return 1e-3 * float(estimate(bench.activity(layer, mask), as_printed(EIE_64PE), method).nj[0])
 
 
 def _table4_row(label: str) -> str:

@@ -21,6 +21,7 @@ from eie.compression.share import share
 from eie.energy.estimate import estimate
 from eie.errors import EieError
 from eie.machines.choose import choose, depends_on_the_network
+from eie.machines.records import LayerCost
 from eie.machines.workload import Workload as MachineWorkload
 from eie.machines.workload import layer_work
 from eie.model.network import Layer, Network, dataflow
@@ -120,6 +121,8 @@ class Price:
         """Cost of each layer a sample."""
         assert network.trace is not None
         recorded = network.trace.layers
+        if self._machine == "dense":
+            return self._dense(network)
         if self._machine != EIE:
             return {layer.name: self._other(layer, recorded[layer.name]) for layer in network.layers}
         alone = [self._alone(layer, recorded[layer.name]) for layer in network.layers]
@@ -175,6 +178,29 @@ class Price:
         pattern = pattern_only(layer, column=self._columns[layer.name])
         return Workload.of(pattern, Trace(layers={layer.name: inputs.without_values()}))
 
+    def _dense(self, network: Network) -> dict[str, float]:
+        """Price the layers together: whether the weights of one stay on the chip depends on the others."""
+        assert network.trace is not None
+        recorded = network.trace.layers
+        works = tuple(
+            layer_work(
+                layer=layer,
+                products=recorded[layer.name].products,
+                kept_weights=layer.matrix.nnz,
+                alone=network.alternatives,
+            )
+            for layer in network.layers
+        )
+        costs = choose(self._machine, MachineWorkload(network.name, works), self._spec).layers
+        return {cost.layer: self._figure(cost) for cost in costs}
+
+    def _figure(self, cost: LayerCost | None) -> float:
+        figure = None if cost is None else getattr(cost, self._quantity)
+        if figure is None:
+            what = self._quantity.partition("_")[0]
+            raise EieError(f"machine {self._machine}: states no {what}: choose another machine or budget")
+        return float(figure)
+
     def _other(self, layer: Layer, inputs: LayerTrace) -> float:
         return self._prices.get(self._alone(layer, inputs).content_hash, lambda: self._modelled(layer, inputs))
 
@@ -194,11 +220,7 @@ class Price:
             matrix=layer.matrix,
         )
         costs = choose(self._machine, MachineWorkload(layer.name, (work,)), self._spec).layers
-        cost = getattr(costs[0], self._quantity) if len(costs) == 1 else None
-        if cost is None:
-            what = self._quantity.partition("_")[0]
-            raise EieError(f"machine {self._machine}: states no {what}: choose another machine or budget")
-        return float(cost)
+        return self._figure(costs[0] if len(costs) == 1 else None)
 
 
 def pattern_only(layer: Layer, *, column: bool = True) -> Layer:
