@@ -256,7 +256,7 @@ class AcceleratorSpec(View, BaseModel):
 
     def __init__(self, /, **values: Any) -> None:
         try:
-            super().__init__(**{name: plain_value(value) for name, value in renamed(values).items()})
+            super().__init__(**renamed({name: plain_value(value) for name, value in values.items()}))
         except ValidationError as error:
             known = type(self).model_fields
             # `from None`: pydantic's own account would only repeat this in other words.

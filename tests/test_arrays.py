@@ -158,13 +158,14 @@ def test_numpy_numbers_are_spec_values():
     changes = {
         "n_pe": np.int64(8),
         "clock_mhz": np.float32(400),
-        "enforce_capacity": np.True_,
         "index_bits": np.array(3),
     }
     spec = eie.EIE_64PE.replace(**changes)
-    assert spec == eie.EIE_64PE.replace(n_pe=8, clock_mhz=400.0, enforce_capacity=True, index_bits=3)
-    assert [type(getattr(spec, name)) for name in changes] == [int, float, bool, int]
+    assert spec == eie.EIE_64PE.replace(n_pe=8, clock_mhz=400.0, index_bits=3)
+    assert [type(getattr(spec, name)) for name in changes] == [int, float, int]
     assert eie.AcceleratorSpec(n_pe=np.uint8(4)).n_pe == 4
+    with pytest.warns(FutureWarning, match="enforce_capacity"):
+        assert eie.EIE_64PE.replace(enforce_capacity=np.False_).residency == "ideal"
     for wrong in (np.float64(8), np.array([8]), np.str_("8"), np.complex128(8)):
         with pytest.raises(SpecError, match=r"spec\.n_pe=.*: must be an integer"):
             eie.EIE_64PE.replace(n_pe=wrong)
@@ -179,14 +180,14 @@ def test_numpy_numbers_are_sweep_values():
         "clock_mhz": np.linspace(1, 2, 2),
         "act_queue_depth": np.array(4),
         "index_bits": np.int8(3),
-        "enforce_capacity": "True,False",
+        "residency": np.array(["auto", "ideal"]),
     }
     assert check_vary(vary) == {
         "n_pe": (1, 2, 3),
         "clock_mhz": (1.0, 2.0),
         "act_queue_depth": (4,),
         "index_bits": (3,),
-        "enforce_capacity": (True, False),
+        "residency": ("auto", "ideal"),
     }
     swept = eie.sweep((eie.Layer.from_weights("w", DENSE), np.ones(9)), {"n_pe": np.array([1, 2])}, spec=eie.EIE_64PE)
     assert [row["n_pe"] for row in swept.totals] == [1, 2]

@@ -375,7 +375,7 @@ def test_capacity_passes_begin_each_row_group_once(seed, samples):
     weights, bias = drawn(rng, (21, 900), 0.3), drawn(rng, 21, 1.0)
     layer, x = layer_of(weights, bias), inputs_of(rng, (samples, 900))
     whole, cut = (
-        eie.compile(layer, small.replace(enforce_capacity=capacity), bias="accumulator") for capacity in (False, True)
+        eie.compile(layer, small.replace(residency=residency), bias="accumulator") for residency in ("ideal", "auto")
     )
     passes = cut.layers[0].passes
     assert len(passes) >= 3
@@ -404,17 +404,6 @@ def test_the_activation_sram_holds_a_word_an_output():
     assert program.layers[0].passes[0].bias_words == 4
     assert program.fit[0].inputs == 252 + 4
     assert eie.compile(layer_of(np.ones((13, 756)), np.full(13, 0.3)), spec, bias="accumulator").fit[0].inputs == 257
-
-
-def test_capacity_passes_leave_the_biases_room():
-    """256 words of 32 bits; 4 of them are taken, which leaves 252 rows of 3 inputs."""
-    spec = eie.EIE_64PE.replace(n_pe=3, act_kib=1, data_bits=32, enforce_capacity=True)
-    for inputs, cut in ((756, [(0, 756)]), (757, [(0, 756), (756, 757)])):
-        program = eie.compile(layer_of(np.ones((12, inputs)), np.full(12, 0.3)), spec, bias="accumulator")
-        assert [(one.column_start, one.column_stop) for one in program.layers[0].passes] == cut
-    tiny = spec.replace(act_registers=256)
-    with pytest.raises(eie.EieError, match="biases of 256 accumulators a PE fill its activation SRAM of 256 words"):
-        eie.compile(layer_of(np.ones((768, 3)), np.full(768, 0.3)), tiny, bias="accumulator")
 
 
 def test_a_bias_costs_a_read_and_a_write_and_its_bits():

@@ -128,6 +128,9 @@ def test_a_journal_of_0_1_is_not_continued(root, tmp_path, cli):
         tmp_path / "network.safetensors",
         "--vary",
         "n_pe=1,2",
+        # What 0.1 did.
+        "--set",
+        "residency=ideal",
         "-o",
         "results",
     ]

@@ -58,7 +58,7 @@ def layers_grid(
         # Only where they come from anywhere else than from the chip: the line under the table says it for all.
         *(
             [Column("dense_weights", "dense weights", "word")]
-            if any(layer.dense.weights == "streamed" for layer in layers)
+            if any(layer.dense.weights != "on chip" for layer in layers)
             else []
         ),
         Column("fits", "fits", "word"),
