@@ -433,7 +433,7 @@ def renamed(values: Mapping[str, Any]) -> dict[str, Any]:
         values = {**_dram(values["dram"]), **{name: value for name, value in values.items() if name != "dram"}}
     if "enforce_capacity" not in values:
         return dict(values)
-    enforced = values["enforce_capacity"]
+    enforced = plain_value(values["enforce_capacity"])
     if not isinstance(enforced, bool):
         raise SpecError([f"spec.enforce_capacity={_shown(enforced)}: must be true or false"])
     meant = "auto" if enforced else "ideal"
