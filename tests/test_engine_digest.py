@@ -125,6 +125,9 @@ def test_a_journal_of_0_1_is_not_continued(root, tmp_path, cli):
         root / "tests" / "fixtures" / "v0_1" / "network.safetensors",
         "--vary",
         "n_pe=1,2",
+        # What 0.1 did: maps have no price there.
+        "--set",
+        "residency=ideal",
         "-o",
         "results",
     ]

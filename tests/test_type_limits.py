@@ -20,12 +20,14 @@ def run(mask, active, engine="fast", bias=None, **fields):
     """One layer with a code wherever ``mask`` is not zero; its counts of every sample."""
     layer = eie.Layer.from_codes("layer", np.asarray(mask, np.uint8), [0, 1.0], bias_codes=bias)
     return eie.simulate(
-        eie.compile(layer, eie.EIE_64PE.replace(**fields)), np.asarray(active, np.float32), engine=engine
+        eie.compile(layer, eie.EIE_64PE.replace(**fields, residency="ideal")),
+        np.asarray(active, np.float32),
+        engine=engine,
     ).layers[0]
 
 
 def expected_of(mask, active, bias=None, **fields):
-    spec = eie.EIE_64PE.replace(**fields)
+    spec = eie.EIE_64PE.replace(**fields, residency="ideal")
     images = naive.encode(np.asarray(mask), spec.n_pe, spec.index_bits, bias)
     return naive.timing(
         images,
@@ -115,7 +117,7 @@ def test_more_empty_columns_than_two_bytes_hold():
 )
 def test_a_backlog_gets_the_narrowest_type_that_holds_a_full_queue(slots, depth, number):
     layer = eie.Layer.from_codes("layer", np.ones((slots, 300 if slots == 1 else 6), np.uint8), [0, 1.0])
-    (encoding,) = eie.compile(layer, eie.EIE_64PE.replace(n_pe=1)).layers[0].passes
+    (encoding,) = eie.compile(layer, eie.EIE_64PE.replace(n_pe=1, residency="ideal")).layers[0].passes
     assert fast.backlog_type(encoding, depth) is number
     # A layer of fewer columns than the queue has slots never fills it.
     assert fast.backlog_type(encoding, 1 << 20) is fast.backlog_type(encoding, len(encoding.slots))
