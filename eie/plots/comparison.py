@@ -36,12 +36,17 @@ def comparison_drawings(comparison: Comparison) -> Drawings:
         f"compare-{name}": Drawing(partial(draw, comparison), "comparison")
         for name, (draw, ratio) in ratios.items()
         # A figure without a single bar is none: published rows may have no energy, a report no time.
-        if any(ratio(column, MEAN) for column in comparison.columns)
+        if any(ratio(column, group) for column in comparison.columns for group in _groups(comparison))
     }
 
 
+def _groups(comparison: Comparison) -> list[str]:
+    """Layers, and their mean where they add up to the network."""
+    return [*comparison.layers, *([] if comparison.incomplete else [MEAN])]
+
+
 def _bars(comparison: Comparison, ratio: Callable[[Column, str], float | None], what: str) -> Figure:
-    groups = [*comparison.layers, MEAN]
+    groups = _groups(comparison)
     shown = [column for column in comparison.columns if any(ratio(column, layer) for layer in groups)]
     reference = comparison.columns[comparison.reference].machine.name
     with mpl.rc_context(STYLE):
