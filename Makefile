@@ -6,26 +6,30 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --co
 # BLAS threads make small products slower and noisier.
 export OPENBLAS_NUM_THREADS := 1
 
-# A process a core. Tests of a file that share a fixture still make it once a process, so a free one takes single tests, not files.
-PARALLEL := -n auto --maxprocesses 8 --dist worksteal
+# A process a core, whole files: what the tests of a file share (the paper's layers, a study) is made once, not once a process.
+PARALLEL := -n auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder
+# In the order given, longest first: a notebook that began last would keep one core waiting for the other.
+LONG := notebooks/05-the-paper.ipynb notebooks/06-granularities.ipynb
+NOTEBOOKS := --nbmake --nbmake-timeout=300 $(LONG) $(filter-out $(LONG),$(sort $(wildcard notebooks/*.ipynb)))
 
 .PHONY: run test test-torch check lint types contracts docstrings notebooks bench mutants freeze clean
 
 run: $(VENV)/run.done
 	$(BIN)/eie run models/lenet-300-100.toml
 
+# With `make check` the notebooks run among the tests, so that no core waits for the other between the two.
 test: $(VENV)/test.done
-	$(BIN)/python -m pytest $(PARALLEL)
+	$(BIN)/python -m pytest $(PARALLEL) $(if $(filter check,$(MAKECMDGOALS)),$(NOTEBOOKS)) tests eie
 
 # PyTorch is large: its tests are a step of their own. TORCH names the build to install.
 TORCH ?= torch==2.13.0
 test-torch: $(VENV)/torch.done
 	$(BIN)/python -m pytest $$(grep -l 'importorskip("torch"' tests/test_*.py)
 
-check: lint types contracts docstrings test notebooks
+check: lint types contracts docstrings test
 
 notebooks: $(VENV)/test.done
-	$(BIN)/python -m pytest -o addopts= --nbmake --nbmake-timeout=300 notebooks
+	$(BIN)/python -m pytest $(PARALLEL) $(NOTEBOOKS)
 
 lint: $(VENV)/check.done
 	$(BIN)/ruff check .

@@ -21,6 +21,7 @@ COUNTS = (
     "stall_cycles",
     "dead_scan_cycles",
     "macs",
+    "bias_writes",
     "load_wait_cycles",
     "dram_bits",
     "bus_cycles",
@@ -47,6 +48,7 @@ class Activity:
         int64 (N,): compute cycles of each sample by the cycle contract, summed over products and passes.
     counts
         The keys of `COUNTS`, int64 (N,) each. ``ptr_reads`` are pairs; ``entries`` include ``padding_entries``;
+        ``bias_writes`` are accumulators that started from a bias, a bias column counts as any other;
         ``load_wait_cycles`` are summed over PEs; ``dram_bits`` come in whole bursts and take ``bus_cycles``, weights
         and maps together, of which ``map_dram_bits`` and ``map_bus_cycles`` are those of maps; ``act_sram_reads`` and
         ``act_sram_writes`` are rows. ``act_batch_cycles`` drain, fill and empty the activation registers, and in

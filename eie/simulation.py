@@ -18,9 +18,11 @@ from eie.activity import Activity
 from eie.compiler.encoded import EncodedLayer
 from eie.compiler.program import Program
 from eie.compiler.program import compile as compile_network
+from eie.compression.bias import BiasPlace, check_place
 from eie.errors import EieError, ProgramError, TraceError
 from eie.importers.entrance import Model, as_network
 from eie.machines.dense import beside
+from eie.model.fitting import Layout
 from eie.model.network import Network
 from eie.model.trace import LayerTrace, Trace
 from eie.results.accuracy import float32_accuracy, right_answers
@@ -40,7 +42,9 @@ def simulate(
     model: Program | Model,
     activations: Inputs = None,
     *,
+    layout: Layout | None = None,
     spec: AcceleratorSpec | None = None,
+    bias: BiasPlace = "auto",
     batch: int = 1,
     engine: Engine = "fast",
     datapath: Datapath = "fixed",
@@ -58,10 +62,17 @@ def simulate(
     activations
         The network's input, (inputs,) or (batch, inputs), or (batch, *shape) where it takes maps or sequences: the
         network runs execution-driven, outputs feeding inputs along its graph or sequence. Or a `Trace`, or a mapping of
-        layer name to (rows, inputs): if it names every layer, each runs on its own recorded inputs. None: the trace
-        that came with the model, else a synthetic input, labelled as such.
+        layer name to (rows, inputs): if it names every layer, each runs on its own recorded inputs. Or `Samples`. None:
+        the trace that came with the model, else a synthetic input, labelled as such. Arrays may be masked (0), of
+        ``scipy.sparse`` or of an ``ml_dtypes`` type.
+    layout
+        ``"nhwc"`` where arrays have their channels last and the network takes them first, ``"nchw"`` for the reverse.
+        Either way axes of 1 may be added or dropped, and the samples of a batch flattened where no layout is said; any
+        other shape is refused.
     spec
         The machine that a model is compiled for, `eie.EIE_64PE` by default; a program has one already.
+    bias
+        Where float biases of a model go, as of `eie.compile`; a program's have their place already.
     batch
         Samples that go through a layer before the next layer begins, so that one which does not stay on the chip is
         loaded once for all of them. 1: every sample is an inference of its own.
@@ -91,14 +102,14 @@ def simulate(
     ModelError
         If the model cannot be read, the network's graph has an operator that is not known, or shapes in it do not fit.
     ProgramError
-        For a ``spec`` beside a program.
+        For a ``spec`` or a ``bias`` beside a program.
     """
-    program = as_program(model, spec)
+    program = as_program(model, spec, bias)
     if datapath not in DATAPATHS:
         raise EieError(f"datapath {datapath!r}: must be 'fixed', 'float32' or 'none'")
     if batch < 1:
         raise EieError(f"batch {batch}: must be >= 1")
-    workload = Workload.of(program, activations)
+    workload = Workload.of(program, activations, layout=layout)
     run_inputs = workload.given
     # Before inputs become rows, which tell less of the sizes of maps than the arrays that they are made of.
     plan = program.planned(batch, **workload.sizes)
@@ -181,13 +192,13 @@ def simulate(
     )
 
 
-def as_program(model: Program | Model, spec: AcceleratorSpec | None = None) -> Program:
+def as_program(model: Program | Model, spec: AcceleratorSpec | None = None, bias: BiasPlace = "auto") -> Program:
     """Return a program as it is, that of a program file, or a model compiled for ``spec`` (EIE_64PE by default).
 
     Raises
     ------
     ProgramError
-        For a ``spec`` beside a program, which was compiled for its own.
+        For a ``spec`` or a ``bias`` beside a program, which was compiled with its own.
     ModelError
         If the model is none, or cannot be read.
     """
@@ -195,7 +206,12 @@ def as_program(model: Program | Model, spec: AcceleratorSpec | None = None) -> P
     if isinstance(model, str | Path) and Program.is_program(model):
         model = Program.load(model)
     if not isinstance(model, Program):
-        return compile_network(as_network(model, "an eie.Program"), EIE_64PE if spec is None else spec)
+        return compile_network(as_network(model, "an eie.Program"), EIE_64PE if spec is None else spec, bias=bias)
+    check_place(bias)
+    if bias != "auto":
+        raise ProgramError(
+            f"bias={bias!r}: program {model.name!r} is compiled already: leave bias out, or compile the model anew"
+        )
     if spec is not None:
         raise ProgramError(
             f"spec: program {model.name!r} was compiled for {model.spec.name} already: leave spec out; "

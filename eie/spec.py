@@ -17,6 +17,7 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, computed_field, field_validator
 
 from eie.errors import EieError, SpecError
@@ -71,6 +72,25 @@ class Reads:
     enforced: tuple[Stage, ...] = ()
     costs: str
     since: str = "0.1"
+
+
+def plain_value(value: Any) -> Any:
+    """Return numpy's scalars, and arrays without axes, as Python's own numbers, which strict fields insist on."""
+    scalar = isinstance(value, np.generic) or (isinstance(value, np.ndarray) and value.ndim == 0)
+    return value.item() if scalar else value
+
+
+def word_value(text: str) -> Any:
+    """Return what a word of a command line says, read as a TOML value; text where it is none.
+
+    ``True`` and ``False`` too, as Python and numpy print them.
+    """
+    text = text.strip().lower() if text.strip() in ("True", "False") else text
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except ValueError:
+        # No TOML value: text, so that name=mine needs no quotes; a count's strict field refuses it by name.
+        return text
 
 
 class AcceleratorSpec(View, BaseModel):
@@ -236,7 +256,7 @@ class AcceleratorSpec(View, BaseModel):
 
     def __init__(self, /, **values: Any) -> None:
         try:
-            super().__init__(**renamed(values))
+            super().__init__(**renamed({name: plain_value(value) for name, value in values.items()}))
         except ValidationError as error:
             known = type(self).model_fields
             # `from None`: pydantic's own account would only repeat this in other words.
@@ -413,7 +433,7 @@ def renamed(values: Mapping[str, Any]) -> dict[str, Any]:
         values = {**_dram(values["dram"]), **{name: value for name, value in values.items() if name != "dram"}}
     if "enforce_capacity" not in values:
         return dict(values)
-    enforced = values["enforce_capacity"]
+    enforced = plain_value(values["enforce_capacity"])
     if not isinstance(enforced, bool):
         raise SpecError([f"spec.enforce_capacity={_shown(enforced)}: must be true or false"])
     meant = "auto" if enforced else "ideal"
@@ -530,11 +550,7 @@ def load_spec(source: str | Path | AcceleratorSpec = "EIE_64PE", overrides: Iter
         if not equals or not key.strip():
             problems.append(f"--set {word}: must be key=value, as in n_pe=128")
             continue
-        try:
-            values[key.strip()] = tomllib.loads(f"value = {text}")["value"]
-        except ValueError:
-            # No TOML value: text, so that name=mine needs no quotes; a count's strict field refuses it by name.
-            values[key.strip()] = text
+        values[key.strip()] = word_value(text)
     try:
         spec = base.replace(**values)
     except SpecError as error:

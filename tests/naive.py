@@ -203,8 +203,11 @@ def assert_timing(activity, sample, expected):
         assert activity.per_pe[ours][sample].tolist() == expected[name].tolist(), name
 
 
-def fixed_point_layer(weights, bias, values, frac_w, frac_a, frac_out, bits):
-    """Pure Python integers: saturating 16-bit (or ``bits``) sums in ascending column order, bias last."""
+def fixed_point_layer(weights, bias, values, frac_w, frac_a, frac_out, bits, start=None):
+    """Pure Python integers: saturating 16-bit (or ``bits``) sums in ascending column order, bias column last.
+
+    ``start``: what the accumulators begin with, in their own format; zero otherwise.
+    """
     low, high, shift = -(1 << bits - 1), (1 << bits - 1) - 1, frac_w + frac_a - frac_out
 
     def quantise(x, frac):
@@ -213,7 +216,7 @@ def fixed_point_layer(weights, bias, values, frac_w, frac_a, frac_out, bits):
 
     outputs, clipped = [], 0
     for i in range(weights.shape[0]):
-        total = 0
+        total = 0 if start is None else quantise(start[i], frac_out)
         terms = [(weights[i, j], values[j]) for j in range(weights.shape[1])]
         if bias is not None:
             terms.append((bias[i], None))

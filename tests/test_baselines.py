@@ -527,7 +527,6 @@ def test_a_window_over_the_edge_counts(tmp_path):
         ("Layer, M, N, K,\ng, 1, 2,\n", "line 2 has 3 cells, the header 4"),
         ("Layer, M, N, K,\ng, 1, 2, x,\n", "line 2: 'x': must be an integer >= 1"),
         ("Layer, M, N, K,\ng, 0, 2, 3,\n", "line 2: '0': must be an integer >= 1"),
-        ("Layer, M, N, K,\ng, 1, 2, 3,\ng, 1, 2, 3,\n", "two layers are called 'g'"),
         ("Layer, M, N, K,\ng, 1, 99999, 99999,\n", "at most 268435456 can be drawn"),
         ("Layer, H, W, R, S, C, F, Strides,\nc, 3, 3, 5, 5, 1, 1, 1,\n", "its 5 x 5 filter does not fit a 3 x 3 map"),
         ("Layer, M, N, K, Sparsity,\ng, 1, 2, 3, 5:4,\n", "sparsity '5:4': must be N:M"),

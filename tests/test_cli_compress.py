@@ -3,9 +3,6 @@
 import csv
 import io
 import json
-import os
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -37,17 +34,10 @@ outputs = true
 
 
 @pytest.fixture
-def cli(tmp_path, root):
+def cli(cli, monkeypatch):
     """Run ``eie`` in an empty directory; return (exit code, stdout, stderr)."""
-
-    def run(*words):
-        env = {**os.environ, "PYTHONPATH": f"{root}{os.pathsep}{os.environ.get('PYTHONPATH', '')}", "COLUMNS": "200"}
-        words = [sys.executable, "-m", "eie", *map(str, words)]
-        done = subprocess.run(words, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
-        assert "Traceback" not in done.stderr
-        return done.returncode, done.stdout, done.stderr
-
-    return run
+    monkeypatch.setenv("COLUMNS", "200")
+    return cli
 
 
 def test_a_recipe_from_file_to_file(cli, tmp_path):

@@ -138,18 +138,6 @@ def test_outliers_beyond_the_bins_leave_the_rest_its_levels():
     assert 0.1 < np.median(report.tenths) < 0.3
 
 
-def test_a_huge_bias_takes_one_level():
-    weights = np.random.default_rng(1).normal(0, 0.05, 300 * 20).astype(np.float32).reshape(300, 20)
-    bias = np.zeros(300, np.float32)
-    plain = share(eie.Layer.from_weights("layer", weights, bias))[1]
-    bias[7] = -400
-    shared, report = share(eie.Layer.from_weights("layer", weights, bias))
-    assert shared.codebook[shared.bias_codes[7]] == -400
-    assert report.levels == 15
-    assert report.bias_max_error == 0
-    assert plain.relative_error < report.relative_error < 1.2 * plain.relative_error
-
-
 def with_weight(network, layer, value):
     """``network`` with one weight of its first layer set, at a pixel that is black in every image."""
     first = network.layers[0]

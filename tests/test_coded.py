@@ -364,9 +364,9 @@ class TestRefusals:
         layer = Layer.from_codes(name="a", codes=np.eye(3, dtype=int), codebook=[0, 1], bias_codes=[0, 1, 0])
         with pytest.raises(eie.EieError, match="layer 'a': has bias codes and no codebook"):
             eie.save(Network.of(replace(layer, codebook=None)), tmp_path / "net.eie")
-        floating = replace(layer, bias_codes=None, bias=np.ones(3, np.float32))
-        with pytest.raises(eie.EieError, match="layer 'a': has a codebook and a float bias: give its bias as codes"):
-            eie.save(Network.of(floating), tmp_path / "net.eie")
+        both = replace(layer, bias=np.ones(3, np.float32))
+        with pytest.raises(eie.EieError, match="layer 'a': has its bias as codes and as numbers: give one of them"):
+            eie.save(Network.of(both), tmp_path / "net.eie")
         assert not list(tmp_path.iterdir())
 
     def test_a_layer_of_too_many_weights(self, tmp_path):

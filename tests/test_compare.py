@@ -162,7 +162,7 @@ def test_convolutions_lstms_and_winograd():
         }
     )
     spec = eie.EIE_64PE.replace(n_pe=4)
-    result = eie.simulate(eie.compile(network, spec), trace)
+    result = eie.simulate(eie.compile(network, spec, bias="column"), trace)
     names = ["dense", "systolic:4x4:ws", "nm:2:4", "roofline:titan-x", "measured:dense"]
     found = compare(result, names, network=network)
     dense, systolic = found.columns[1:3]

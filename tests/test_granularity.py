@@ -185,13 +185,13 @@ def test_a_study_by_hand():
     assert "nm" not in fine.size_bytes
     # 6 rows of 2 groups and 4 rows of 2: 4 values a row, with 2 bits an index, and the biases.
     assert pattern.size_bytes["nm"] == 6 * 4 * 4 + 6 * 4 * 2 // 8 + 4 * 4 * 4 + 4 * 4 * 2 // 8 + 40
-    # EIE: 8-bit entries (biases too) and 16-bit pointers, one a column and PE and one more; 16 values a layer.
-    pointers = 2 * 2 * ((8 + 1 + 1) + (6 + 1 + 1))
-    assert unpruned.size_bytes["eie"] == 72 + 10 + pointers + 2 * 2 * 16
+    # EIE: 8-bit entries, biases of 16 bits and 16-bit pointers, one a column and PE and one more; 16 values a layer.
+    pointers = 2 * 2 * ((8 + 1) + (6 + 1))
+    assert unpruned.size_bytes["eie"] == 72 + 2 * 10 + pointers + 2 * 2 * 16
     # Half of the channels: 8 x 3 and 3 x 4 are left.
     assert study.compression(channels) == 2
-    assert study.latency_us(unpruned, "dense") == pytest.approx((3 * 9 + 2 * 7) / 800)
-    assert study.speedup(channels, "dense") == pytest.approx((3 * 9 + 2 * 7) / (2 * 9 + 2 * 4))
+    assert study.latency_us(unpruned, "dense") == pytest.approx((3 * 8 + 2 * 6) / 800)
+    assert study.speedup(channels, "dense") == pytest.approx((3 * 8 + 2 * 6) / (2 * 8 + 2 * 3))
     assert study.speedup(fine, "dense") == 1
     assert unpruned.accuracy == 1
     assert unpruned.costs["eie"].latency_us == study.latency_us(unpruned, "eie") > study.latency_us(fine, "eie")
@@ -471,7 +471,8 @@ def test_lenet_end_to_end(cli, tmp_path):
     assert (fine["kept"], fine["compression"]) == (26_620, 10)
     assert fine["speedup"] > 2
     for name in ("dense", "systolic:32x32:ws", "tensor-core"):
-        assert rows["fine 90 %", name]["speedup"] == 1
+        # A bias may be a column in one form and not in the other, on the dense PEs too.
+        assert rows["fine 90 %", name]["speedup"] == pytest.approx(1, abs=0.002 if name == "dense" else 0)
     assert rows["2:4", "tensor-core"]["speedup"] == pytest.approx(1.8, abs=0.05)
     assert rows["unpruned", "eie"]["accuracy"] == pytest.approx(0.899, abs=0.002)
     assert rows["layers 50 %", "eie"]["note"].startswith("no layer can go")

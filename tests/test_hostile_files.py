@@ -8,10 +8,12 @@ import zipfile
 from functools import cache
 
 import numpy as np
+import packing
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from netfile import net_file, random_layer
+from packing import save_safetensors
 
 import eie
 import eie.formats.npz as npz_module
@@ -82,7 +84,65 @@ def build(folder):
     eie.Trace(layers=layers, labels=np.array([0, 1, 2]), source="test").save(folder / "trace.npz")
     stored.save(small_network(), folder / "stored.npz")
     stored.save(small_network(), folder / "stored.safetensors")
+    build_containers(folder)
     return folder
+
+
+def build_containers(folder):
+    """Write quantised weights of every format, one matrix in every container, an index with its shard, an adapter."""
+    for name, parts in packed_layouts().items():
+        save_safetensors(folder / f"{name}.safetensors", {f"l.{part}": array for part, array in parts.items()})
+    float8 = RNG.integers(0, 120, (4, 6)).astype(np.uint8)
+    save_safetensors(
+        folder / "fp8.safetensors",
+        {"l.weight_scale": np.ones(1, np.float32)},
+        foreign={"l.weight": ("F8_E4M3", float8)},
+    )
+    qdata = {"0._weight_qdata": np.ones((3, 4), np.int8), "0._weight_scale": np.ones((3, 1), np.float32)}
+    save_safetensors(folder / "torchao.safetensors", qdata, {"0.weight": '{"_type": "Int8Tensor"}'})
+    csr = {"indices": [0, 2, 1], "indptr": [0, 2, 3], "data": [1.0, 2, 3], "shape": [2, 3], "format": b"csr"}
+    (folder / "csr.npz").write_bytes(saved_bytes(lambda file: np.savez(file, **csr)))
+    (folder / "one.npy").write_bytes(saved_bytes(lambda file: np.save(file, ARRAYS["a.weight"])))
+    market = b"%%MatrixMarket matrix coordinate real symmetric\n% made here\n3 3 3\n1 1 1.5\n2 1 -2\n3 3 4e-1\n"
+    (folder / "m.mtx").write_bytes(market)
+    (folder / "p.mtx").write_bytes(
+        market.replace(b"real", b"pattern").replace(b" 1.5", b"").replace(b" -2", b"").replace(b" 4e-1", b"")
+    )
+    shard = folder / "m-00001-of-00001.safetensors"
+    save_safetensors(shard, {"a.weight": ARRAYS["a.weight"]})
+    index = {"metadata": {"total_size": 192}, "weight_map": {"a.weight": shard.name}}
+    (folder / "m.safetensors.index.json").write_text(json.dumps(index))
+    lora = folder / "lora"
+    lora.mkdir()
+    factors = {"a.lora_A.weight": np.ones((1, 8), np.float32), "a.lora_B.weight": np.ones((6, 1), np.float32)}
+    save_safetensors(lora / "adapter_model.safetensors", factors)
+    (lora / "adapter_config.json").write_text('{"peft_type": "LORA", "r": 1, "lora_alpha": 2, "use_rslora": false}')
+
+
+def packed_layouts():
+    """Small layers of the formats that hold their integers packed."""
+    codes, scales = RNG.integers(0, 16, (32, 8)), RNG.uniform(1, 2, (2, 8))
+    zeros = RNG.integers(0, 16, (2, 8))
+    state = np.frombuffer(b'{"quant_type": "nf4", "blocksize": 8, "shape": [4, 6]}', np.uint8)
+    return {
+        "gptq": packing.gptq(codes, zeros=zeros, scales=scales, bits=4, group_of=np.arange(32) // 16),
+        "awq": packing.awq(codes, zeros=zeros, scales=scales),
+        "packed": {
+            "weight_packed": packing.rows_of_words(codes.T, 4),
+            "weight_scale": np.ones((8, 2), np.float32),
+            "weight_shape": np.array([8, 32]),
+        },
+        "bitmask": packing.bitmask(ARRAYS["a.weight"], ARRAYS["a.weight"] != 0),
+        "int8": {"weight": np.ones((4, 6), np.int8), "weight_scale": np.ones((4, 1), np.float32)},
+        "scb": {"weight": np.ones((4, 6), np.int8), "SCB": np.ones(4, np.float32), "weight_format": np.uint8([0])},
+        "nf4": {
+            "weight": RNG.integers(0, 256, (12, 1)).astype(np.uint8),
+            "weight.absmax": np.ones(3, np.float32),
+            "weight.quant_map": np.linspace(-1, 1, 16).astype(np.float32),
+            "weight.quant_state.bitsandbytes__nf4": state,
+        },
+        "fp4": {"weight_packed": np.ones((4, 8), np.uint8), "weight_scale": np.full((4, 1), 127, np.uint8)},
+    }
 
 
 def small_network():
@@ -149,6 +209,21 @@ READ = {
     "activations.npy": lambda path: eie.LayerTrace.from_dense(read_npy(path, eie.EieError)),
     "trace.npz": lambda path: used(eie.Trace.load(path)),
     "program.safetensors": lambda path: run_program(path),  # noqa: PLW0108 - defined below
+    **{
+        name: lambda path: runs(eie.load(path))
+        for name in (
+            *(f"{name}.safetensors" for name in packed_layouts()),
+            "fp8.safetensors",
+            "torchao.safetensors",
+            "csr.npz",
+            "one.npy",
+            "m.mtx",
+            "p.mtx",
+            "m.safetensors.index.json",
+        )
+    },
+    "lora/adapter_model.safetensors": lambda path: runs(eie.load(path.parents[1] / "model.npz", merge_lora=path)),
+    "lora/adapter_config.json": lambda path: runs(eie.load(path.parents[1] / "model.npz", merge_lora=path.parent)),
 }
 
 
@@ -226,7 +301,7 @@ def test_damaged_torch_files(tmp_path, name):
 
 
 @pytest.mark.parametrize(
-    "name", ["model.npz", "trace.npz", "stored.npz", pytest.param("model.pt", marks=pytest.mark.torch)]
+    "name", ["model.npz", "trace.npz", "stored.npz", "csr.npz", pytest.param("model.pt", marks=pytest.mark.torch)]
 )
 def test_damaged_members_of_a_sound_archive(folder, tmp_path, name):
     """Checksums find random damage; whoever writes the file on purpose writes the right checksum."""
@@ -506,7 +581,7 @@ class TestForeignFiles:
             ("pipe.npz", "a pipe, socket or device"),
             ("/dev/zero", "must be one of|a pipe, socket or device"),
             ("../", "must be one of|a folder"),
-            (str(folder / "activations.npy"), "must be one of|not an .npz archive"),
+            (str(folder / "activations.npy"), "no array 'a.weight'|not an .npz archive"),
             (str(folder / "program.safetensors"), "a compiled program|not an .npz archive"),
             (str(folder / ("trace.npz" if key == "weights" else "model.npz")), "a trace of activations|not a trace"),
         ):

@@ -624,7 +624,7 @@ def test_a_state_dict_with_convolutions(tmp_path):
     assert not network.sequential
     notes = " ".join(network.notes)
     assert "convolutions taken with stride 1, no pads, one group: features.0" in notes
-    assert "ignored, not a layer's: features.1.running_mean (4,)" in notes
+    assert "left out, statistics (4 numbers): features.1.running_mean (4,)" in notes
     alone = {key: value for key, value in arrays.items() if key.startswith("features.0")}
     np.savez(tmp_path / "c.npz", **alone, inputs=maps)
     result = eie.simulate(eie.compile(eie.load(tmp_path / "c.npz"), SPEC))

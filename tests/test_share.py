@@ -97,7 +97,7 @@ def test_bias_takes_spare_levels_and_is_moved_when_there_are_none():
     assert report.exact
     assert report.bias_max_error == 0
     full = eie.Layer.from_weights("layer", np.arange(1.0, 16)[:, None], bias=np.full(15, 0.4))
-    shared, report = share(full)
+    shared, report = share(full, bias="column")
     assert report.exact
     assert report.bias_max_error == pytest.approx(0.4)  # to zero, which is nearer than 1.0
 

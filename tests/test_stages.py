@@ -248,6 +248,21 @@ class TestCache:
         assert cache.get("price", lambda: 0.0) == 1.5
         assert cache.get(0, lambda: "made again") == "made again"
 
+    def test_counts_outlive_the_encodings_they_were_made_from(self):
+        cache = Cache(budget_bytes=1 << 20)
+        cache.get("counts", lambda: np.zeros(25))
+        for key in range(3):
+            cache.get(key, lambda: np.zeros(1 << 16))
+        assert isinstance(cache.get("counts", lambda: "made again"), np.ndarray)
+        assert cache.get(0, lambda: "made again") == "made again"
+
+    def test_small_values_go_too_where_there_is_nothing_else(self):
+        cache = Cache(budget_bytes=1 << 20)
+        for key in range((1 << 20) // 200 + 1):
+            cache.get(key, lambda: np.zeros(25))
+        assert cache.get(0, lambda: "made again") == "made again"
+        assert isinstance(cache.get(5, lambda: "made again"), np.ndarray)
+
 
 def test_every_field_says_what_it_costs():
     assert all(reads(field).costs for field in OTHER)

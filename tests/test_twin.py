@@ -64,6 +64,7 @@ class TestDrawn:
             "stall_cycles": 5618,
             "dead_scan_cycles": 46,
             "macs": 436837,
+            "bias_writes": 0,
             "load_wait_cycles": 0,
             "dram_bits": 0,
             "bus_cycles": 0,

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from old_networks import shared_by_0_1
 
 import eie
 from eie.machines import reports
@@ -43,7 +44,8 @@ def test_its_spec_is_read_and_its_network_computes_the_same(old, value):
     spec = eie.AcceleratorSpec.of_file(value["spec"])
     assert spec.residency == "auto"
     assert spec.stated() == value["spec"]
-    program, trace = eie.compile(old / "network.safetensors", spec), eie.Trace.load(old / "trace.npz")
+    # Since 0.1 a bias does not enter clustering, which moves the levels: at the same levels all outputs stay.
+    program, trace = eie.compile(shared_by_0_1(old), spec), eie.Trace.load(old / "trace.npz")
     before = eie.simulate(eie.Program.load(old / "program.safetensors"), trace)
     for ours, theirs in zip(eie.simulate(program, trace).layers, before.layers, strict=True):
         np.testing.assert_array_equal(ours.outputs, theirs.outputs)

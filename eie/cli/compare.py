@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from eie.cli.options import OF_MODELS, how_to_read, model_options, spec_options
+from eie.cli.options import OF_MODELS, how_to_read, layout_option, model_options, spec_options
 from eie.cli.outputs import check_files, deliver, output_options
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 @spec_options
 @model_options
 @click.option("--trace", "trace_file", metavar="FILE", help="For a model: its activations (.npz, .npy).")
+@layout_option
 @click.option("--samples", type=click.IntRange(1), help="For a model: use the first samples of the trace only.")
 @click.option("--threads", type=click.IntRange(1), help="For a model: worker threads [default: all cores].")
 @output_options
@@ -70,14 +71,22 @@ def _result(options: dict[str, Any]) -> tuple[Any, Network | None]:
     name = options["result"]
     if name.endswith(".json"):
         # Refused, not ignored: they would seem to have had an effect.
-        if any(options[key] for key in ("spec_name", "overrides", "trace_file", "samples", "threads", *OF_MODELS)):
+        if any(
+            options[key] for key in ("spec_name", "overrides", "trace_file", "layout", "samples", "threads", *OF_MODELS)
+        ):
             raise EieError(
                 f"{name}: is simulated already; --spec, --set, --trace, --samples and the like apply to models"
             )
         # Without the network, machines that need its weights say so themselves.
         return read_result(name), None
     network = load(name, **how_to_read(options))
-    inputs = read_inputs(file=options["trace_file"], samples=options["samples"], network=network, own=network.trace)
+    inputs = read_inputs(
+        file=options["trace_file"],
+        samples=options["samples"],
+        network=network,
+        own=network.trace,
+        layout=options["layout"],
+    )
     spec = load_spec(options["spec_name"] or "EIE_64PE", options["overrides"])
     return simulate(compile_network(network, spec), inputs, threads=options["threads"]), network
 

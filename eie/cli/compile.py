@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from eie.cli.options import how_to_read, model_options, spec_options, winograd_option
+from eie.cli.options import bias_option, how_to_read, model_options, spec_options, winograd_option
 from eie.cli.outputs import check_files, show
 
 
@@ -24,6 +24,7 @@ from eie.cli.outputs import check_files, show
     help="How weight clustering starts.",
 )
 @winograd_option
+@bias_option
 def compile_model(model: str, winograd: bool, **options: Any) -> None:
     """Compile MODEL into the memory images of every PE."""
     from eie.cli.inputs import announce_compilation, lowering, stderr
@@ -45,7 +46,8 @@ def compile_model(model: str, winograd: bool, **options: Any) -> None:
         progress.stage(f"reading {model}")
         network = load(model, **how_to_read(options))
         progress.stage("compiling")
-        program = compile_network(network, spec, init=options["init"], lowering=lowering(winograd))
+        how = {"init": options["init"], "lowering": lowering(winograd), "bias": options["bias"]}
+        program = compile_network(network, spec, **how)
         progress.stage(f"writing {output}")
         program.save(output)
     show(program)

@@ -32,7 +32,6 @@ _CRITERIA = ("magnitude", "l2", "random")
 @click.option("--densities", metavar="LIST", help="Of --sensitivity, as in 0.05,0.1,0.2.")
 @click.option("--granularity", metavar="NAME", help="Of --sensitivity: fine (default), N:M, row or column.")
 @click.option("--criterion", type=click.Choice(_CRITERIA), help="Of --sensitivity [default: magnitude].")
-@click.option("--layers", metavar="PATTERN", help="Of --sensitivity: which layers, as in conv* [default: all].")
 @click.option("--trace", "trace_file", metavar="FILE", help="Labelled inputs (.npz) to measure accuracy on.")
 @click.option("--data", metavar="FOLDER", help="IDX data set to train and to measure accuracy on; needs PyTorch.")
 @click.option("--samples", type=click.IntRange(1), help="Use the first samples of the trace only.")
@@ -41,29 +40,31 @@ def compress(model: str, recipe: str | None, **options: Any) -> None:
     """Compress MODEL by RECIPE.toml and print what each layer takes.
 
     -o NET.eie writes a coded file of the size that the last column counts. Without a recipe: the sizes of MODEL as it
-    stands (and -o NET.eie), or with --sensitivity how far each layer can be pruned. Recipes
-    that fine-tune, or prune by gradients, need --data: a folder with the four files of MNIST or its successors.
+    stands (and -o NET.eie), or with --sensitivity how far each layer can be pruned; --layers then also says which are
+    scanned. Recipes that fine-tune, or prune by gradients, need --data: a folder with the four files of MNIST or its
+    successors.
     """
-    from eie.cli.inputs import labelled_network, stderr, trainer_on
+    from eie.cli.inputs import chosen_layers, labelled_network, stderr, trainer_on
     from eie.cli.progress import Progress
     from eie.compression.recipe import load_recipe
 
-    _check(recipe, options)
+    _check(model, recipe, options)
     check_files(options, model, recipe)
+    pattern, how = chosen_layers(model, options) if options["sensitivity"] else ("*", how_to_read(options))
     # Declared once: the branches give different answers of one kind.
     answer: Answer
     written = ""
     with Progress(stderr()) as progress:
         progress.stage(f"reading {model}")
-        network = labelled_network(
-            model=model, trace_file=options["trace_file"], how=how_to_read(options), samples=options["samples"]
-        )
+        network = labelled_network(model=model, trace_file=options["trace_file"], how=how, samples=options["samples"])
         steps = None if recipe is None else load_recipe(recipe)
         # Before the answer: a missing data set is told before any pruning.
         trainer = trainer_on(options["data"], progress, None if steps is None else steps.training)
         evaluate = _evaluator(network, options) if trainer is None else trainer.accuracy
         if options["sensitivity"]:
-            answer = _scan(network=network, evaluate=evaluate, progress=progress, options=options)
+            answer = _scan(
+                network=network, evaluate=evaluate, progress=progress, options={**options, "layers": pattern}
+            )
         else:
             answer, written = _compress(
                 network=network,
@@ -78,7 +79,9 @@ def compress(model: str, recipe: str | None, **options: Any) -> None:
         note(written)
 
 
-def _check(recipe: str | None, options: dict[str, Any]) -> None:
+def _check(model: str, recipe: str | None, options: dict[str, Any]) -> None:
+    from eie.importers import takes
+
     if options["sensitivity"] and recipe is not None:
         raise click.UsageError("--sensitivity scans MODEL itself: give no recipe")
     if options["data"] and (options["trace_file"] or options["samples"]):
@@ -87,7 +90,10 @@ def _check(recipe: str | None, options: dict[str, Any]) -> None:
     if options["output"] and recipe is None and (options["sensitivity"] or not _is_coded(options["output"])):
         raise click.UsageError("-o needs a recipe: without one nothing is changed")
     if not options["sensitivity"]:
-        misplaced = [name for name in ("densities", "granularity", "criterion", "layers") if options[name]]
+        misplaced = [name for name in ("densities", "granularity", "criterion") if options[name]]
+        # Of a state dict it says what is a layer, of any other model only which layers are scanned.
+        if options["layers"] and not takes(model, "layers"):
+            misplaced.append("layers")
         if misplaced:
             raise click.UsageError(f"--{misplaced[0]} belongs to --sensitivity")
 
@@ -128,7 +134,7 @@ def _scan(
         densities,
         granularity=options["granularity"] or "fine",
         criterion=options["criterion"] or "magnitude",
-        layers=options["layers"] or "*",
+        layers=options["layers"],
         progress=progress.stage,
     )
 

@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     from eie.compiler.program import Program
     from eie.compression.recipe import Training
     from eie.compression.training.finetune import Trainer
+    from eie.model.fitting import Layout
     from eie.model.network import Network
+    from eie.model.samples import Samples
     from eie.model.trace import Trace
     from eie.simulator.inputs import Inputs
 
@@ -54,7 +56,9 @@ def lowering(winograd: bool) -> Lowering:
     return "winograd" if winograd else "im2col"
 
 
-def read_inputs(file: str | None, samples: int | None, network: Network | Program, own: Trace | None) -> Inputs:
+def read_inputs(
+    file: str | None, samples: int | None, network: Network | Program, own: Trace | None, layout: Layout | None = None
+) -> Inputs:
     """Return the activations asked for: those of a file, else the model's own; at most ``samples`` of them."""
     from pathlib import Path
 
@@ -62,23 +66,22 @@ def read_inputs(file: str | None, samples: int | None, network: Network | Progra
     from eie.formats.npz import read_npy
     from eie.model.network import dataflow
     from eie.model.trace import Trace
-    from eie.simulator.inputs import rows_or_maps
+    from eie.simulator.inputs import read_array
 
-    trace = own
+    trace: Trace | Samples | None = own
     if file is not None:
         # By suffix: an array says nothing of layers, a trace names them.
-        suffix = Path(file).suffix
+        suffix = Path(file).suffix.lower()
         if suffix == ".npz":
             trace = Trace.load(file)
         elif suffix == ".npy":
-            array = read_npy(file, TraceError)
-            read = rows_or_maps(layers=network.layers, dataflow=dataflow(network), array=array, source=Path(file).name)
-            # Maps are cut here, a trace below: as arrays they have no head of their own.
-            if not isinstance(read, Trace):
-                return {name: maps[:samples] for name, maps in read.items()}
-            trace = read
+            array, source = read_npy(file, TraceError), Path(file).name
+            # Before the first samples are taken: of one picture alone, the first axis is that of its channels.
+            trace = read_array(network.layers, dataflow(network), array, source=source, layout=layout)
         else:
             raise TraceError(f"{file}: unknown suffix {suffix!r}: activations are a trace (.npz) or an array (.npy)")
+    if layout is not None and (file is None or suffix != ".npy"):
+        raise TraceError(f"--layout {layout}: is for activations given as an array (--trace FILE.npy)")
     return trace.head(samples) if trace is not None and samples else trace
 
 
@@ -94,6 +97,21 @@ def labelled_network(model: str, trace_file: str | None, how: Mapping[str, Any],
     return replace(network, trace=trace)
 
 
+def chosen_layers(model: str, options: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Return which layers a study may touch, and how the model is read.
+
+    ``--layers`` means both: in a state dict these arrays are layers, and in any model the study touches them alone.
+    """
+    from eie.importers import takes
+
+    globs, how = options["layers"], how_to_read(options)
+    if len(globs) > 1:
+        raise click.UsageError("--layers: one pattern says which layers are chosen, as in conv*")
+    if globs and not takes(model, "layers"):
+        how = {**how, "layers": ()}
+    return (globs[0].partition("=")[0] if globs else "*"), how
+
+
 def trainer_on(data: str | Path | None, progress: Progress, training: Training | None = None) -> Trainer | None:
     """Return what trains on an IDX data set, or None without one."""
     if data is None:
@@ -107,13 +125,15 @@ def trainer_on(data: str | Path | None, progress: Progress, training: Training |
     return Trainer(train_set=train, test_set=test, training=training or Training(), progress=progress.stage)
 
 
-def study_inputs(model: str, options: Mapping[str, Any], progress: Progress) -> tuple[Network, dict[str, Any]]:
+def study_inputs(
+    model: str, options: Mapping[str, Any], progress: Progress, how: Mapping[str, Any] | None = None
+) -> tuple[Network, dict[str, Any]]:
     """Read what a study asks for: the network with its inputs; EIE's spec, what trains on ``--data``, and how long."""
     from eie.spec import load_spec
 
     spec = load_spec(options["spec_name"] or "EIE_64PE", options["overrides"])
     progress.stage(f"reading {model}")
-    network = labelled_network(model, options["trace_file"], how_to_read(options))
+    network = labelled_network(model, options["trace_file"], how_to_read(options) if how is None else how)
     trainer = trainer_on(options["data"], progress)
     # 0 is an answer too: data to measure on, without training.
     asked = EPOCHS if options["epochs"] is None else options["epochs"]

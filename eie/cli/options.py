@@ -10,7 +10,10 @@ import click
 F = TypeVar("F", bound=Callable[..., Any])
 
 # Named once: `compare` refuses them for what is no model.
-OF_MODELS = ("mask", "shapes", "unsupported", "input_shape")
+OF_MODELS = (
+    *("mask", "shapes", "unsupported", "input_shape", "key", "merge_lora"),
+    *("layers", "exclude", "transposed", "threshold"),
+)
 
 
 def spec_options(command: F) -> F:
@@ -43,8 +46,29 @@ def model_options(command: F) -> F:
         click.option(
             "--input-shape", metavar="SIZExSIZE...", help="One sample's, where an .onnx MODEL leaves sizes open."
         ),
+        click.option("--merge-lora", metavar="FOLDER|FILE", help="A LoRA adapter to merge into a state dict."),
+        click.option("--key", metavar="KEY", help="The state dict to take of a PyTorch file that holds several."),
         click.option("--mask", metavar="FILE", help="0/1 arrays named as the weights they prune."),
         click.option("--shapes", metavar="FILE.toml", help="Layer shapes of a .net file that is not a published one."),
+        click.option(
+            "--threshold", type=click.FloatRange(0, min_open=True), metavar="SIZE", help="Prune smaller weights."
+        ),
+        click.option(
+            "--transpose",
+            "transposed",
+            multiple=True,
+            metavar="GLOB",
+            help="Arrays of a state dict that are stored (inputs, outputs); repeatable.",
+        ),
+        click.option(
+            "--exclude", multiple=True, metavar="GLOB", help="Arrays of a state dict that are no layers; repeatable."
+        ),
+        click.option(
+            "--layers",
+            multiple=True,
+            metavar="GLOB[=KIND]",
+            help="Arrays of a state dict that are layers, whatever their names say; repeatable.",
+        ),
     ):
         # Decorators add from the inside out: the last of these is the first in the help.
         command = option(command)
@@ -63,10 +87,31 @@ def study_options(command: F) -> F:
     return spec_options(model_options(command))
 
 
+def layout_option(command: F) -> F:
+    """Add ``--layout``, for commands that take arrays of activations."""
+    return click.option(
+        "--layout",
+        type=click.Choice(["nchw", "nhwc"]),
+        help="Of an array of maps: where its channels are, if not where the network has them.",
+    )(command)
+
+
 def winograd_option(command: F) -> F:
     """Add ``--winograd``."""
     return click.option(
         "--winograd", is_flag=True, help="Run 3x3 convolutions of stride 1 by Winograd F(2x2, 3x3) instead of im2col."
+    )(command)
+
+
+def bias_option(command: F) -> F:
+    """Add ``--bias``."""
+    return click.option(
+        "--bias",
+        type=click.Choice(["auto", "column", "accumulator"]),
+        default="auto",
+        show_default=True,
+        help="Where float biases go: a column in the weights' levels, the accumulators, or the column where it holds "
+        "them as well as the weights.",
     )(command)
 
 
@@ -80,4 +125,5 @@ def how_to_read(options: Mapping[str, Any]) -> dict[str, Any]:
         sizes = None if shape is None else [int(size) for size in shape.lower().split("x")]
     except ValueError:
         raise EieError(f"--input-shape {shape}: must be sizes with x between them, as in 1x64x160") from None
-    return {**{name: options[name] for name in ("mask", "shapes", "unsupported")}, "input_shape": sizes}
+    named = {name: options[name] for name in OF_MODELS if name not in ("input_shape", "transposed")}
+    return dict(named, input_shape=sizes, transpose=options["transposed"])

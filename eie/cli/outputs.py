@@ -66,7 +66,7 @@ def check_files(options: Mapping[str, Any], *inputs: str | None) -> None:
     # Two texts one behind the other would be neither JSON nor CSV.
     if [options.get(name) for name in _FILES].count("-") > 1:
         raise click.UsageError("only one of --json, --csv and --html can go to standard output")
-    read = [options.get(name) for name in ("trace_file", "mask", "shapes")]
+    read = [options.get(name) for name in ("trace_file", "mask", "shapes", "merge_lora")]
     keep_apart(outputs, (*inputs, *read))
 
 

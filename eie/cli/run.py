@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from eie.cli.options import how_to_read, model_options, spec_options, winograd_option
+from eie.cli.options import bias_option, how_to_read, model_options, spec_options, winograd_option
 from eie.cli.outputs import check_files, deliver
 from eie.cli.simulate import run_options, simulated
 
@@ -17,10 +17,12 @@ from eie.cli.simulate import run_options, simulated
 @spec_options
 @run_options
 @winograd_option
+@bias_option
 def run(model: str, winograd: bool, **options: Any) -> None:
     """Compile MODEL, simulate it and print one row a layer.
 
-    MODEL is a .toml, .npz, .safetensors, .onnx, .pt, .net or .smtx file, or the name of a shipped model.
+    MODEL is a .toml, .npz, .safetensors, .onnx, .pt, .keras, .net, .smtx or .mtx file, a folder of .safetensors
+    files, or the name of a shipped model.
     """
     from eie.cli.inputs import announce_compilation, lowering, read_inputs, stderr
     from eie.cli.progress import Progress
@@ -36,9 +38,15 @@ def run(model: str, winograd: bool, **options: Any) -> None:
     with Progress(stderr()) as progress:
         progress.stage(f"reading {model}")
         network = load(model, **how_to_read(options))
-        inputs = read_inputs(file=options["trace_file"], samples=options["samples"], network=network, own=network.trace)
+        inputs = read_inputs(
+            file=options["trace_file"],
+            samples=options["samples"],
+            network=network,
+            own=network.trace,
+            layout=options["layout"],
+        )
         progress.stage("compiling")
-        program = compile_network(network, spec, lowering=lowering(winograd))
+        program = compile_network(network, spec, lowering=lowering(winograd), bias=options["bias"])
         result = simulated(program=program, inputs=inputs, progress=progress, options=options)
         # With the network as it was given: the program has shared weights only.
         result = with_given_accuracy(result, network, inputs)

@@ -22,7 +22,6 @@ from eie.cli.outputs import deliver, output_options
     type=click.Choice(["fine", "channel"]),
     help="What is pruned [default: fine on EIE and with CSR, channel elsewhere].",
 )
-@click.option("--layers", default="*", show_default=True, metavar="PATTERN", help="Which layers may be pruned.")
 @click.option(
     "--method",
     type=click.Choice(["greedy", "optuna"]),
@@ -42,9 +41,9 @@ def search(model: str, **options: Any) -> None:
     """Find how far each layer of MODEL can be pruned so that a machine meets a budget at the least loss.
 
     The same density for every layer at the same cost stands beside it. Choices go by one part of the labelled samples,
-    accuracy is reported on the rest.
+    accuracy is reported on the rest. --layers also says which layers may be pruned.
     """
-    from eie.cli.inputs import announce_compilation, check_study, stderr, study_inputs
+    from eie.cli.inputs import announce_compilation, check_study, chosen_layers, stderr, study_inputs
     from eie.cli.progress import Progress
     from eie.importers.stored import save
     from eie.show.writing import write_text
@@ -59,13 +58,15 @@ def search(model: str, **options: Any) -> None:
     check_study(model, options)
     announce_compilation()
     with Progress(stderr()) as progress:
-        network, how = study_inputs(model, options, progress)
+        layers, reading = chosen_layers(model, options)
+        network, how = study_inputs(model, options, progress, how=reading)
         answer = look(
             network,
             # Under the names of the function's own parameters.
             **{name: options[name] for name in (
-                "latency", "energy", "machine", "granularity", "layers", "samples", "method",
+                "latency", "energy", "machine", "granularity", "samples", "method",
             )},
+            layers=layers,
             # None until here, so that --trials without optuna can be told from the default.
             trials=options["trials"] or TRIALS,
             **how,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from eie.cli.options import spec_options
+from eie.cli.options import layout_option, spec_options
 from eie.cli.outputs import check_files, deliver, output_options
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def run_options(command: F) -> F:
         click.option("--threads", type=click.IntRange(1), help="Worker threads [default: all cores]."),
     ):
         command = option(command)
-    return output_options(command)
+    return layout_option(output_options(command))
 
 
 @click.command()
@@ -77,7 +77,13 @@ def simulate(program: str, **options: Any) -> None:
     # Over the program's own machine, so that --set changes one field of that and not of a default.
     if options["spec_name"] or options["overrides"]:
         compiled = compiled.on(load_spec(options["spec_name"] or compiled.spec, options["overrides"]))
-    inputs = read_inputs(file=options["trace_file"], samples=options["samples"], network=compiled, own=None)
+    inputs = read_inputs(
+        file=options["trace_file"],
+        samples=options["samples"],
+        network=compiled,
+        own=None,
+        layout=options["layout"],
+    )
     announce_compilation()
     with Progress(stderr()) as progress:
         result = simulated(program=compiled, inputs=inputs, progress=progress, options=options)

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from eie.cli.options import how_to_read, model_options
+from eie.cli.options import bias_option, how_to_read, layout_option, model_options
 from eie.cli.outputs import deliver, note, text_options, typed
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from eie.model.fitting import Layout
     from eie.sweeps.result import SweepResult
 
 FIGURES = "figures"
@@ -36,6 +37,7 @@ FIGURES = "figures"
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a field that is not varied.")
 @model_options
 @click.option("--trace", "traces", multiple=True, metavar="FILE", help="Activations (.npz, .npy); each for all models.")
+@layout_option
 @click.option("--samples", type=click.IntRange(1), help="Use the first samples of each trace only.")
 @click.option("--pareto", metavar="LIST", help="Mark the front of latency,energy,area or other columns.")
 @click.option("--optimise", metavar="LIST", help="Instead of the whole grid, look for points with small objectives.")
@@ -51,6 +53,7 @@ FIGURES = "figures"
     show_default=True,
     help="CACTI cell that scales SRAM energy and area to other sizes.",
 )
+@bias_option
 @text_options
 @click.option(
     "--plot",
@@ -99,9 +102,13 @@ def run(
     front = _names(pareto) or _names(optimise)
     announce_compilation()
     how = how_to_read(options)
-    how_to_sweep = {name: options[name] for name in ("trials", "retry_failed", "threads", "cell")}
+    how_to_sweep = {name: options[name] for name in ("trials", "retry_failed", "threads", "cell", "bias")}
     # Each model with each trace, in the order of the words.
-    loads = [pair for model in models for pair in _with_inputs(load(model, **how), traces, samples)]
+    loads = [
+        pair
+        for model in models
+        for pair in _with_inputs(load(model, **how), traces, samples=samples, layout=options["layout"])
+    ]
     with PointProgress(stderr()) as progress:
         result = run_sweep(
             loads,
@@ -131,12 +138,14 @@ def _names(text: str | None) -> tuple[str, ...]:
     return tuple(name.strip() for name in (text or "").split(",") if name.strip())
 
 
-def _with_inputs(network: Any, traces: Sequence[str], samples: int | None) -> list[tuple[Any, Any]]:
+def _with_inputs(
+    network: Any, traces: Sequence[str], *, samples: int | None, layout: Layout | None
+) -> list[tuple[Any, Any]]:
     """Pair a network with each trace file, or with its own trace."""
     from eie.cli.inputs import read_inputs
 
     return [
-        (network, read_inputs(file=file, samples=samples, network=network, own=network.trace))
+        (network, read_inputs(file=file, samples=samples, network=network, own=network.trace, layout=layout))
         for file in traces or (None,)
     ]
 

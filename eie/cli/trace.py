@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
 import click
 
+from eie.cli.options import how_to_read, layout_option, model_options
 from eie.cli.outputs import keep_apart
 from eie.cli.outputs import show as display
+
+if TYPE_CHECKING:
+    from eie.model.fitting import Layout
+    from eie.model.network import Network
 
 
 @click.group()
@@ -17,6 +25,7 @@ def trace() -> None:
 @click.argument("model")
 @click.argument("inputs")
 @click.option("-o", "--output", required=True, metavar="FILE.npz", help="Where to write the trace.")
+@model_options
 @click.option("--labels", metavar="FILE", help="Class of each sample: IDX or .npy.")
 @click.option("--samples", type=click.IntRange(1), help="How many samples [default: all].")
 @click.option("--seed", type=click.IntRange(0), help="Draw the samples at random instead of taking the first.")
@@ -29,6 +38,7 @@ def trace() -> None:
     help="resize=256 or WxH, crop=WxH, scale=1/255, mean=M,.., std=S,.., layout=chw|hwc, colour=rgb|bgr|gray; "
     "repeatable.",
 )
+@layout_option
 @click.option("--batch", type=click.IntRange(1), default=16, show_default=True, help="Samples run at a time.")
 def record(
     model: str,
@@ -39,7 +49,9 @@ def record(
     seed: int | None,
     values: bool,
     steps: tuple[str, ...],
+    layout: Layout | None,
     batch: int,
+    **options: Any,
 ) -> None:
     """Run MODEL on INPUTS and write what every layer reads.
 
@@ -65,10 +77,18 @@ def record(
         # Chosen first: only these samples are prepared and run.
         chosen = read_samples(inputs, labels, Preprocess.parse(steps)).choose(samples, seed)
         progress.stage(f"running {model}")
-        recorded = record_trace(model, chosen, values=values, batch=batch, seed=seed)
+        recorded = record_trace(_as_told(model, options), chosen, values=values, layout=layout, batch=batch, seed=seed)
         progress.stage(f"writing {output}")
         recorded.save(output)
     display(recorded)
+
+
+def _as_told(model: str, options: Mapping[str, Any]) -> str | Network:
+    """Return the model's name, or the network where a word says how it is read."""
+    from eie.importers import load
+
+    how = how_to_read(options)
+    return load(model, **how) if any(how.values()) else model
 
 
 @trace.command()

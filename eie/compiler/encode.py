@@ -64,6 +64,9 @@ class Encoding:
         The block, in the layer's rows (outputs) and columns (inputs); the bias column is not counted.
     has_bias
         Whether the last column is the bias.
+    accumulator_bias
+        float32 (rows,): what the block's accumulators start from, in the order of its rows; None where they start from
+        zero, or go on from where the pass before left them.
     index_bits
         Bits of a zero run.
     bases
@@ -87,6 +90,7 @@ class Encoding:
     padding: NDArray[np.int64]
     codes: NDArray[np.uint8]
     runs: NDArray[np.uint8]
+    accumulator_bias: NDArray[np.float32] | None = None
 
     def __repr__(self) -> str:
         rows, columns = f"{self.row_start}..{self.row_stop - 1}", f"{self.column_start}..{self.column_stop - 1}"
@@ -106,6 +110,16 @@ class Encoding:
     def scan_rows(self) -> int:
         """G: rows of P activations to scan, plus one for the bias."""
         return -(-self.inputs // self.n_pe) + self.has_bias
+
+    @property
+    def bias_writes(self) -> int:
+        """Accumulators that start from a bias, over all PEs: each is written once before the first product."""
+        return 0 if self.accumulator_bias is None else len(self.accumulator_bias)
+
+    @property
+    def bias_words(self) -> int:
+        """Words of the fullest PE's activation SRAM that hold them."""
+        return -(-self.bias_writes // self.n_pe)
 
     @property
     def bias_position(self) -> int:
@@ -202,6 +216,8 @@ class Encoding:
             padding=frozen(self.padding[start:ends], np.int64),
             codes=frozen(self.codes[owned], np.uint8),
             runs=frozen(self.runs[owned], np.uint8),
+            # Columns go in order, and only the first pass over them begins its sums.
+            accumulator_bias=None if start else self.accumulator_bias,
         )
 
     def moved(self, rows: int, columns: int) -> Encoding:

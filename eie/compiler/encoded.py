@@ -6,7 +6,8 @@ simulator and the report.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,6 +64,22 @@ class EncodedLayer(View):
         """Whether a bias column is stored."""
         return any(encoding.has_bias for encoding in self.passes)
 
+    @cached_property
+    def accumulator_bias(self) -> NDArray[np.float32] | None:
+        """float32 (outputs,): what the accumulators start from; None where all start from zero."""
+        if not self.bias_writes:
+            return None
+        starts = np.zeros(self.outputs, np.float32)
+        for encoding in self.passes:
+            if encoding.accumulator_bias is not None:
+                starts[encoding.row_start : encoding.row_stop] = encoding.accumulator_bias
+        return frozen(starts, np.float32)
+
+    @property
+    def bias_writes(self) -> int:
+        """Accumulators that one row of inputs starts from a bias."""
+        return sum(encoding.bias_writes for encoding in self.passes)
+
     @property
     def weight_density(self) -> float:
         """Non-zero weights over all weights."""
@@ -95,9 +112,12 @@ class EncodedLayer(View):
         return len(self.passes) if self.reloads else max(1, len(self.passes) // self.products_per_row)
 
     def image_bits(self, spec: AcceleratorSpec) -> int:
-        """Bits of all entries and pointers, over all PEs: what a reload has to bring in."""
+        """Bits of all entries, pointers and accumulators' biases, over all PEs: what a reload has to bring in."""
         return sum(
-            len(encoding.codes) * spec.entry_bits + encoding.pointers.size * spec.ptr_bits for encoding in self.passes
+            len(encoding.codes) * spec.entry_bits
+            + encoding.pointers.size * spec.ptr_bits
+            + encoding.bias_writes * spec.data_bits
+            for encoding in self.passes
         )
 
     def decode(self) -> NDArray[np.float32]:
@@ -178,4 +198,11 @@ def _encode_block(block: Block, spec: AcceleratorSpec) -> tuple[Encoding, ...]:
         passes = split(codes, spec, has_bias=has_bias)
     else:
         passes = (encode(codes, spec.n_pe, spec.index_bits, has_bias=has_bias),)
+    if block.bias is not None:
+        passes = tuple(_started(encoding, block.bias) for encoding in passes)
     return tuple(encoding.moved(block.row, block.column) for encoding in passes) if block.row else passes
+
+
+def _started(encoding: Encoding, bias: NDArray[np.float32]) -> Encoding:
+    """Let a group of rows start its accumulators from their bias."""
+    return replace(encoding, accumulator_bias=frozen(bias[encoding.row_start : encoding.row_stop], np.float32))

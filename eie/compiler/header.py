@@ -47,6 +47,9 @@ class PassHeader(_Record):
     column_stop: Side
     has_bias: bool
     index_bits: int
+    # Stated only where it is so: a reader of version 0.1 refuses a field that it does not know, and would otherwise
+    # compute without the bias.
+    accumulator_bias: bool = False
 
 
 class SharedHeader(_Record):
@@ -59,6 +62,7 @@ class SharedHeader(_Record):
     relative_error: Real
     bias_max_error: Real
     tenths: list[Real] | None = Field(default=None, min_length=10, max_length=10)
+    bias_relative_error: Real = 0.0
 
 
 class LayerHeader(_Record):
@@ -115,9 +119,25 @@ def check_layer(
         expand_entries(bases=image.bases, pointers=image.pointers, codes=image.codes, runs=image.runs, rows_out=rows)
         if rows.max(initial=0) >= image.row_stop - image.row_start:
             raise ValueError("an entry lies outside its layer")
+    _check_starts(passes)
     ends = max(image.row_stop for image in passes), max(image.column_stop for image in passes)
     if ends != (layer.outputs, layer.inputs):
         raise ValueError(f"its passes end at {ends}, not at {(layer.outputs, layer.inputs)}")
+
+
+def _check_starts(passes: list[Encoding]) -> None:
+    """What accumulators start from: a finite number a row, and no row starts twice or has a bias column as well."""
+    started = [image for image in passes if image.accumulator_bias is not None]
+    if started and any(image.has_bias for image in passes):
+        raise ValueError("it has a bias column, and accumulators that start from a bias")
+    end = 0
+    for image in sorted(started, key=lambda image: image.row_start):
+        bias = image.accumulator_bias
+        if bias is None or bias.shape != (image.row_stop - image.row_start,) or not np.isfinite(bias).all():
+            raise ValueError("its accumulators' bias is not one finite number a row")
+        if image.row_start < end:
+            raise ValueError("its accumulators start from a bias twice")
+        end = image.row_stop
 
 
 def _check_images(image: Encoding, spec: AcceleratorSpec) -> None:

@@ -7,7 +7,7 @@ Comes in: a `Layer`. Goes out: a `Layer` with another matrix, and the blocks in 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,12 +23,13 @@ Lowering = Literal["im2col", "winograd"]
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Block:
-    """One matrix on the diagonal of a layer's: its codes and where it begins; bias codes or None."""
+    """One matrix on the diagonal of a layer's: its codes, where it begins, its bias as codes, numbers or neither."""
 
     row: int
     column: int
     codes: SparseColumns
     bias_codes: NDArray[np.uint8] | None
+    bias: NDArray[np.float32] | None
 
 
 def lower(layer: Layer, lowering: Lowering) -> tuple[Layer, str | None]:
@@ -63,7 +64,7 @@ def relowered(layer: Layer, other: Alternative) -> Layer:
     if layer.codebook is not None:
         # A transform adds weights up: their sums are on no codebook, so values are needed and not codes.
         weights = layer.codebook[weights]
-        # At most one of the two is there: a shared layer may still have a bias in float32, or none.
+        # At most one of the two is there: as a column's codes, or in float32 for the accumulators.
         bias = bias if layer.bias_codes is None else layer.codebook[layer.bias_codes]
     matrix, bias = other.transformed(weights, bias)
     return replace(layer, matrix=matrix, codebook=None, bias=bias, bias_codes=None, geometry=other)
@@ -75,7 +76,7 @@ def blocks(layer: Layer) -> list[Block]:
     # A grouped convolution stays one matrix: zeros outside its blocks are not stored, and one product serves all
     # groups.
     if count == 1:
-        return [Block(row=0, column=0, codes=layer.matrix, bias_codes=layer.bias_codes)]
+        return [Block(row=0, column=0, codes=layer.matrix, bias_codes=layer.bias_codes, bias=layer.bias)]
     # Exact: a matrix of such a geometry is made of `count` blocks of one size.
     outputs, inputs = (size // count for size in layer.matrix.shape)
     parts = []
@@ -90,9 +91,13 @@ def blocks(layer: Layer) -> list[Block]:
             rows=layer.matrix.rows[first:last] - row,
             data=layer.matrix.data[first:last],
         )
-        bias = None
         # One of Winograd's 16 sums reaches all four output pixels with factor 1: a bias there is added once to each.
-        if layer.bias_codes is not None and i == layer.geometry.bias_block:
-            bias = layer.bias_codes[row : row + outputs]
-        parts.append(Block(row=row, column=column, codes=codes, bias_codes=bias))
+        owned = slice(row, row + outputs if i == layer.geometry.bias_block else row)
+        bias_codes, bias = (_owned(values, owned) for values in (layer.bias_codes, layer.bias))
+        parts.append(Block(row=row, column=column, codes=codes, bias_codes=bias_codes, bias=bias))
     return parts
+
+
+def _owned(values: NDArray[Any] | None, rows: slice) -> NDArray[Any] | None:
+    """Return the bias of a block's rows; None where it has none."""
+    return None if values is None or rows.start == rows.stop else values[rows]

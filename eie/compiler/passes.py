@@ -20,7 +20,8 @@ class Fit:
     """What one layer asks of the fullest PE in its most demanding pass, against what the machine has.
 
     Counts; ``entries`` against the sparse-matrix SRAM and against what a pointer reaches, ``pointers`` against the
-    pointer SRAM, ``outputs`` against the accumulators, ``inputs`` against the activation SRAM.
+    pointer SRAM, ``outputs`` against the accumulators, ``inputs`` against the activation SRAM, biases of accumulators
+    included.
     """
 
     layer: str
@@ -76,7 +77,8 @@ def fit(
         # Rounded up, since row i lies in PE i mod P.
         outputs=max(-(-(encoding.row_stop - encoding.row_start) // spec.n_pe) for encoding in encodings),
         output_capacity=spec.act_registers,
-        inputs=together(encoding.scan_rows for encoding in encodings),
+        # A bias that accumulators start from lies there too, one word an output.
+        inputs=together(encoding.scan_rows + encoding.bias_words for encoding in encodings),
         input_capacity=spec.activation_capacity,
     )
 

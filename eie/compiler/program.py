@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -29,7 +29,9 @@ from eie.compiler.lower import Lowering, lower
 from eie.compiler.memory import placed, plan_of, stated_by
 from eie.compiler.passes import Fit, fit
 from eie.compiler.places import MemoryPlan
-from eie.compression.share import Initialisation, ShareReport, share
+from eie.compression.bias import BiasPlace
+from eie.compression.cluster import Initialisation
+from eie.compression.share import ShareReport, share
 from eie.errors import EieError, ProgramError
 from eie.formats.files import Arrays, first_line, read_json
 from eie.formats.safetensors import read_safetensors, write_safetensors
@@ -38,7 +40,7 @@ from eie.model.geometry import describe as describe_geometry
 from eie.model.geometry import from_description as geometry_from
 from eie.model.graph import Graph
 from eie.model.matrix import frozen
-from eie.model.network import dataflow
+from eie.model.network import Layer, dataflow
 from eie.model.trace import Trace
 from eie.show.face import View
 from eie.show.sections import Column, Grid, Section
@@ -256,6 +258,7 @@ def compile(
     *,
     init: Initialisation = "exact",
     lowering: Lowering = "im2col",
+    bias: BiasPlace = "auto",
 ) -> Program:
     """Compile pruned layers into per-PE images.
 
@@ -271,6 +274,11 @@ def compile(
     lowering
         How 3x3 convolutions of stride 1 run: ``"im2col"``, a product per output pixel, or ``"winograd"``, 16 smaller
         products per 2x2 output pixels on a denser matrix (docs/lowering.md). Others always run by im2col.
+    bias
+        Where float biases go: ``"column"``, one more column of the matrix, in the weights' levels and those they leave
+        free; ``"accumulator"``, the accumulators start from them in their own format; ``"auto"``, the column where it
+        holds them within the weights' own relative error, else the accumulators. Layers that are shared already keep
+        what they have.
 
     Returns
     -------
@@ -303,10 +311,14 @@ def compile(
     program = Program(
         name=network.name,
         spec=spec,
-        layers=tuple(encode_layer(*share(layer, spec.weight_bits, init), spec) for layer, _ in lowered),
+        layers=tuple(encode_layer(*share(layer, spec.weight_bits, init, bias=bias), spec) for layer, _ in lowered),
         sequential=network.sequential,
         source=network.source,
-        notes=(*network.notes, *(note for _, note in lowered if note)),
+        notes=(
+            *network.notes,
+            *(note for _, note in lowered if note),
+            *_kept_biases([layer for layer, _ in lowered], bias),
+        ),
         trace=network.trace,
         graph=network.graph,
         sha256=network.sha256,
@@ -315,6 +327,18 @@ def compile(
     )
     program.check_columns()
     return program
+
+
+def _kept_biases(layers: Sequence[Layer], bias: BiasPlace) -> list[str]:
+    """Name the layers whose bias stays elsewhere than was asked, since they are shared already."""
+    if bias == "auto":
+        return []
+    shared = [layer for layer in layers if layer.codebook is not None]
+    where, part = ("accumulators", "bias") if bias == "column" else ("column", "bias_codes")
+    names = [layer.name for layer in shared if getattr(layer, part) is not None]
+    return (
+        [f"bias {bias}: {', '.join(names)} shared already, with the bias in the {where}, and kept so"] if names else []
+    )
 
 
 _LAYER_FIELDS = ("name", "outputs", "inputs", "weights", "relu", "synthetic", "reloads")
@@ -336,12 +360,14 @@ def _pack(program: Program) -> tuple[Arrays, dict[str, Any]]:
         for k, image in enumerate(layer.passes):
             for name in _PASS_ARRAYS:
                 arrays[f"{i}.{k}.{name}"] = getattr(image, name)
+            if image.accumulator_bias is not None:
+                arrays[f"{i}.{k}.accumulator_bias"] = image.accumulator_bias
         layers.append(
             {
                 **{name: getattr(layer, name) for name in _LAYER_FIELDS},
                 "geometry": describe_geometry(layer.geometry),
                 "shared": _shared_fields(layer.shared),
-                "passes": [{name: getattr(image, name) for name in _PASS_FIELDS} for image in layer.passes],
+                "passes": [_pass_fields(image) for image in layer.passes],
             }
         )
     description = {
@@ -366,9 +392,15 @@ def _pack(program: Program) -> tuple[Arrays, dict[str, Any]]:
     return arrays, description
 
 
+def _pass_fields(image: Encoding) -> dict[str, Any]:
+    fields = {name: getattr(image, name) for name in _PASS_FIELDS}
+    return fields if image.accumulator_bias is None else {**fields, "accumulator_bias": True}
+
+
 def _shared_fields(report: ShareReport) -> dict[str, Any]:
     # Left out where empty: so are the files of version 0.1, and their content hash must not change by loading.
-    return {name: value for name, value in asdict(report).items() if name != "tenths" or value}
+    later = ("tenths", "bias_relative_error")
+    return {name: value for name, value in asdict(report).items() if name not in later or value}
 
 
 def _unpack(arrays: Arrays, header: ProgramHeader) -> Program:
@@ -407,7 +439,9 @@ def _unpack_layer(arrays: Arrays, prefix: str, entry: LayerHeader, spec: Acceler
     passes = []
     for k, described in enumerate(entry.passes):
         images: dict[str, Any] = {name: array(f"{k}.{name}", kind) for name, kind in _PASS_ARRAYS.items()}
-        passes.append(Encoding(**described.model_dump(), **images))
+        if described.accumulator_bias:
+            images["accumulator_bias"] = array(f"{k}.accumulator_bias", np.float32)
+        passes.append(Encoding(**described.model_dump(exclude={"accumulator_bias"}), **images))
     check_layer(layer=entry, codebook=codebook, passes=passes, spec=spec)
     return EncodedLayer(
         **{name: getattr(entry, name) for name in _LAYER_FIELDS},

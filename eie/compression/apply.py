@@ -103,6 +103,7 @@ def _follow(
     elif isinstance(step, ShareStep):
         progress("sharing weights")
         network, shared = _share(network, step, where)
+        network = replace(network, notes=(*network.notes, *_moved_biases(shared, network)))
         yield _Done(network=_tuned(network, step.epochs, trainer), round=1, shared=shared)
     else:
         progress(f"evening out {step.n_pe} PEs")
@@ -122,9 +123,18 @@ def _share(network: Network, step: ShareStep, where: str) -> tuple[Network, dict
         rule = rules.get(layer.name)
         if rule is not None:
             # A draw of its own for each layer, and the same one whatever other layers have a rule.
-            layer, reports[layer.name] = share(layer, rule.bits, rule.init, seed=step.seed + i)  # noqa: PLW2901
+            layer, reports[layer.name] = share(  # noqa: PLW2901
+                layer, rule.bits, rule.init, seed=step.seed + i, bias=rule.bias
+            )
         layers.append(layer)
     return replace(network, layers=tuple(layers)), reports
+
+
+def _moved_biases(shared: Mapping[str, ShareReport], network: Network) -> list[str]:
+    """Name the layers whose bias sharing left to the accumulators, since the levels hold it worse than the weights."""
+    numbers = {layer.name for layer in network.layers if layer.bias is not None}
+    names = [name for name, report in shared.items() if name in numbers and report.bias_relative_error]
+    return [f"accumulators start from the biases of {', '.join(names)}, which no level is near to"] if names else []
 
 
 def _tuned(network: Network, epochs: int, trainer: Trainer | None) -> Network:

@@ -16,9 +16,10 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from eie.compression.bias import BiasPlace
+from eie.compression.cluster import Initialisation
 from eie.compression.pruning.prune import UNITS, n_of_m
 from eie.compression.pruning.score import Criterion
-from eie.compression.share import Initialisation
 from eie.errors import EieError, RecipeError
 from eie.formats.files import read_toml
 from eie.model.network import Layer
@@ -174,11 +175,12 @@ class FinetuneStep(_Part):
 
 
 class ShareRule(_Part):
-    """Bits of a code, and how clustering starts, for the layers that ``layers`` matches."""
+    """Bits of a code, how clustering starts and where the bias goes, for the layers that ``layers`` matches."""
 
     layers: str = "*"
     bits: int = Field(4, ge=2, le=8)
     init: Initialisation = "exact"
+    bias: BiasPlace = "auto"
 
 
 class ShareStep(_Part):

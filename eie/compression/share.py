@@ -1,26 +1,25 @@
 """Weight sharing: float weights become codes into a small codebook (Deep Compression, section 3).
 
 Comes in: a `Layer`. Goes out: a `Layer` with codes, and a `ShareReport` of what that cost. Read by the compiler.
-Weights that already take few enough values keep them exactly.
+Weights that already take few enough values keep them exactly. A shared layer has its bias as ``bias_codes``, a column
+of the matrix, or in float32 as ``bias``: then the accumulators start from it.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from eie.compression.cluster import prefix_sums, start_near_optimum
+from eie.compression.bias import BiasColumn, BiasPlace, bias_column, check_place
+from eie.compression.cluster import Initialisation, levels_of, nearest_codes, relative_error
 from eie.errors import ModelError
 from eie.model.matrix import frozen
 from eie.model.network import Layer
 from eie.show.brief import Brief
-
-Initialisation = Literal["exact", "linear", "density", "random"]
-LLOYD_ROUNDS = 100
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -38,11 +37,14 @@ class ShareReport(Brief):
     relative_error
         Root of the summed squared error over the root of the summed squared weights.
     bias_max_error
-        Of the bias, which uses the same codebook; 0.0 without bias.
+        Of a bias column, which uses the same codebook; 0.0 without one.
     tenths
         ``relative_error`` of each tenth of the non-zero weights, from the smallest magnitudes to the largest: what an
         outlier, which outweighs all others in the error over everything, cannot hide. Empty where ``exact``, and in
         programs that version 0.1 wrote.
+    bias_relative_error
+        As ``relative_error``, of a bias at its nearest levels: that of the column, or what one would have had where
+        ``bias="auto"`` left it to the accumulators. 0.0 where nobody asked.
     """
 
     levels: int
@@ -52,6 +54,7 @@ class ShareReport(Brief):
     relative_error: float
     bias_max_error: float
     tenths: tuple[float, ...] = ()
+    bias_relative_error: float = 0.0
 
     @property
     def note(self) -> str:
@@ -69,14 +72,19 @@ class ShareReport(Brief):
 
 
 def share(
-    layer: Layer, weight_bits: int = 4, init: Initialisation = "exact", *, seed: int = 0
+    layer: Layer,
+    weight_bits: int = 4,
+    init: Initialisation = "exact",
+    *,
+    seed: int = 0,
+    bias: BiasPlace = "auto",
 ) -> tuple[Layer, ShareReport]:
-    """Cluster a layer's non-zero weights and bias to at most ``2**weight_bits - 1`` values; code 0 stays zero.
+    """Cluster a layer's non-zero weights to at most ``2**weight_bits - 1`` values; code 0 stays zero.
 
     Parameters
     ----------
     layer
-        With float weights, or already shared: then only the number of levels is checked.
+        With float weights, or already shared: then only the number of levels is checked, and a bias stays where it is.
     weight_bits
         Bits of a code, 1 to 8.
     init
@@ -86,87 +94,81 @@ def share(
         ``"random"``: Lloyd from weights drawn at random (Forgy).
     seed
         For ``"random"``.
+    bias
+        Where a float bias goes, which never moves a weight's level. ``"column"``: one more column of the matrix, each
+        bias at its nearest level; levels that the weights leave free go to those that theirs hold badly.
+        ``"accumulator"``: the accumulators start from it, no column is stored. ``"auto"``: the column where its
+        relative error is at most that of the weights, else the accumulators, and the report says so.
 
     Raises
     ------
     ModelError
-        If the layer is shared already with more levels than ``weight_bits`` can name, or ``init`` is unknown.
+        If the layer is shared already with more levels than ``weight_bits`` can name, or ``init`` or ``bias`` is
+        unknown.
     """
     if init not in get_args(Initialisation):
         raise ModelError(f"init={init!r}: must be one of {', '.join(get_args(Initialisation))}")
+    check_place(bias)
     # Code 0 is the zero that padding entries carry, so one level fewer than the bits could name.
     levels = (1 << weight_bits) - 1
     if layer.codebook is not None:
-        used = int(max(layer.matrix.data.max(initial=0), _largest(layer.bias_codes)))
-        if used > levels:
-            raise ModelError(
-                f"layer {layer.name!r}: uses code {used}: {weight_bits}-bit weights allow at most {levels} "
-                f"(raise weight_bits, or give float weights to be clustered)"
-            )
-        return layer, ShareReport(
-            levels=used, exact=True, rms_error=0.0, max_error=0.0, relative_error=0.0, bias_max_error=0.0
-        )
+        return layer, _as_it_is(layer, levels)
     weights: NDArray[np.float32] = layer.matrix.data
-    bias = np.zeros(0, np.float32) if layer.bias is None else layer.bias[layer.bias != 0]
     ordered = np.sort(weights)
-    centroids = _centroids(weights=ordered, bias=np.sort(bias), levels=levels, init=init, seed=seed)
-    codebook = np.concatenate((np.zeros(1, np.float32), centroids))
+    own = levels_of(ordered, levels, init, seed=seed)
     # Without level 0: a weight that was kept must not become zero, or the pattern changes. A bias may.
-    codes = nearest_codes(weights, codebook[1:], 1)
-    bias_codes, bias_error = None, 0.0
-    if layer.bias is not None:
-        bias_codes = frozen(_nearest_with_zero(layer.bias, codebook), np.uint8)
-        bias_error = float(np.abs(codebook[bias_codes] - layer.bias).max())
+    codes = nearest_codes(weights, own, 1)
+    sizes = np.bincount(codes, minlength=len(own) + 1)[1:]
+    # The codes ascend with the weights, so of sorted weights the first sizes[0] have the first level, and so on.
+    error = np.repeat(own, sizes) - ordered
+    report = _report(ordered=ordered, error=error, levels=int(np.count_nonzero(sizes)))
     shared = replace(
         layer,
         matrix=layer.matrix.with_data(codes),
-        codebook=frozen(codebook, np.float32),
+        codebook=frozen(np.concatenate((np.zeros(1, np.float32), own)), np.float32),
+    )
+    if layer.bias is None or bias == "accumulator":
+        return shared, report
+    # A start that left clusters empty left their levels free as well.
+    column = bias_column(layer.bias, own[sizes > 0], levels)
+    report = replace(report, bias_relative_error=column.relative_error)
+    if bias == "auto" and column.relative_error > report.relative_error:
+        return shared, report
+    return _with_column(shared, own, column), replace(
+        report, levels=_in_use(sizes, own, column), bias_max_error=column.max_error
+    )
+
+
+def _as_it_is(layer: Layer, levels: int) -> ShareReport:
+    """Report on a layer that is shared already, if its codes fit."""
+    used = int(max(layer.matrix.data.max(initial=0), _largest(layer.bias_codes)))
+    if used > levels:
+        raise ModelError(
+            f"layer {layer.name!r}: uses code {used}: "
+            f"{(levels + 1).bit_length() - 1}-bit weights allow at most {levels} "
+            f"(raise weight_bits, or give float weights to be clustered)"
+        )
+    return ShareReport(levels=used, exact=True, rms_error=0.0, max_error=0.0, relative_error=0.0, bias_max_error=0.0)
+
+
+def _with_column(shared: Layer, own: NDArray[np.float32], column: BiasColumn) -> Layer:
+    """Give a layer shared by the levels ``own`` the codebook of its bias too, and the bias as codes."""
+    # By value, not by nearness: a level that a bias brought may lie nearer to a weight than the weight's own.
+    renumbered = np.zeros(len(own) + 1, np.uint8)
+    renumbered[1:] = np.searchsorted(column.codebook[1:], own) + 1
+    return replace(
+        shared,
+        matrix=shared.matrix.with_data(renumbered[shared.matrix.data]),
+        codebook=frozen(column.codebook, np.float32),
         bias=None,
-        bias_codes=bias_codes,
-    )
-    sizes = np.bincount(codes, minlength=len(codebook))
-    occurrences = sizes if bias_codes is None else sizes + np.bincount(bias_codes, minlength=len(codebook))
-    # The codes ascend with the weights, so of sorted weights the first sizes[1] have code 1, and so on.
-    error = np.repeat(codebook, sizes) - ordered
-    return shared, _report(
-        ordered=ordered, error=error, levels=int(np.count_nonzero(occurrences[1:])), bias_error=bias_error
+        bias_codes=frozen(column.codes, np.uint8),
     )
 
 
-def _centroids(
-    weights: NDArray[np.float32], bias: NDArray[np.float32], levels: int, init: Initialisation, seed: int
-) -> NDArray[np.float32]:
-    """Choose at most ``levels`` ascending values for sorted weights and bias, which share one codebook.
-
-    Weights that take few enough values keep them all, and the bias gets what levels are left; otherwise both are
-    clustered together.
-    """
-    # Weights first: there are many of them and few biases, which are to take what levels are left rather than push one
-    # out.
-    distinct = _distinct(weights)
-    if distinct > levels:
-        # Both are sorted, so they merge in one pass; sorting the whole anew took half as long as all of clustering.
-        both = np.insert(weights, np.searchsorted(weights, bias), bias)
-        return _cluster(ordered=both, levels=levels, init=init, seed=seed)
-    kept = np.unique(weights)
-    foreign = np.setdiff1d(bias, kept)
-    spare = levels - distinct
-    if not spare or not len(foreign):
-        return kept
-    extra = (
-        foreign
-        if len(foreign) <= spare
-        else _cluster(ordered=bias[~np.isin(bias, kept)], levels=spare, init=init, seed=seed)
-    )
-    return np.unique(np.concatenate((kept, extra)))
-
-
-def _distinct(ordered: NDArray[np.float32]) -> int:
-    return 1 + int(np.count_nonzero(ordered[1:] != ordered[:-1])) if len(ordered) else 0
-
-
-def _cluster(ordered: NDArray[np.float32], levels: int, init: Initialisation, seed: int) -> NDArray[np.float32]:
-    return _lloyd(ordered, _start(ordered=ordered, levels=levels, init=init, seed=seed))
+def _in_use(sizes: NDArray[np.int64], own: NDArray[np.float32], column: BiasColumn) -> int:
+    """Count the non-zero codes that some weight or bias has."""
+    weights = np.searchsorted(column.codebook[1:], own[sizes > 0]) + 1
+    return len(np.setdiff1d(np.union1d(weights, column.codes), [0]))
 
 
 def tied_gradient(codes: NDArray[Any], gradient: NDArray[Any], levels: int | None = None) -> NDArray[np.float64]:
@@ -218,59 +220,11 @@ def with_codebook(layer: Layer, codebook: NDArray[Any]) -> Layer:
     return replace(layer, codebook=frozen(moved, np.float32))
 
 
-def nearest_codes(values: NDArray[np.float32], centroids: NDArray[np.float32], first: int) -> NDArray[np.uint8]:
-    """Return ``first`` + the index of the nearest of the ascending ``centroids`` for every value."""
-    # Midpoints in float64: in float32 the mean of neighbours can round onto one of them.
-    borders = (centroids[1:].astype(np.float64) + centroids[:-1]) / 2
-    return (np.searchsorted(borders, values, side="left") + first).astype(np.uint8)
-
-
-def _nearest_with_zero(bias: NDArray[np.float32], codebook: NDArray[np.float32]) -> NDArray[np.uint8]:
-    # The codebook is zero first and then ascending, negative values too: sorted it is once more what nearest_codes
-    # takes.
-    order = np.argsort(codebook, kind="stable")
-    return order[nearest_codes(bias, codebook[order], 0)].astype(np.uint8)
-
-
-def _start(ordered: NDArray[np.float32], levels: int, init: Initialisation, seed: int) -> NDArray[np.float64]:
-    """Choose where Lloyd's algorithm begins on sorted values."""
-    if init == "linear":
-        return np.linspace(float(ordered[0]), float(ordered[-1]), levels)
-    if init == "density":
-        # The middle of each equal share of the sorted weights.
-        shares = (np.arange(levels) + 0.5) / levels
-        return ordered[(shares * len(ordered)).astype(np.int64)].astype(np.float64)
-    if init == "random":
-        # Of distinct values, so that no two clusters begin in one place.
-        drawn = np.random.default_rng(seed).choice(np.unique(ordered), levels, replace=False)
-        return np.sort(drawn).astype(np.float64)
-    return start_near_optimum(ordered, levels)
-
-
-def _lloyd(ordered: NDArray[np.float32], centroids: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Refine centroids on sorted data until the borders stand still; a cluster left empty keeps its centroid."""
-    first = prefix_sums(ordered)
-    borders = np.zeros(0, np.int64)
-    for _ in range(LLOYD_ROUNDS):
-        exact = (centroids[1:] + centroids[:-1]) / 2
-        middles = exact.astype(np.float32)
-        # Searching in float64 would copy all values, so the border is rounded, and upwards: a value lies below the
-        # border exactly if it lies below the next float32, while one rounded down can join two neighbouring values.
-        middles = np.where(middles < exact, np.nextafter(middles, np.float32(np.inf)), middles)
-        new = np.concatenate(([0], np.searchsorted(ordered, middles, "left"), [len(ordered)]))
-        if np.array_equal(new, borders):
-            break
-        borders = new
-        sizes = np.diff(borders)
-        centroids = np.where(sizes > 0, np.diff(first[borders]) / np.maximum(sizes, 1), centroids)
-    return np.unique(centroids.astype(np.float32))
-
-
 def _largest(codes: NDArray[np.uint8] | None) -> int:
     return 0 if codes is None else int(codes.max(initial=0))
 
 
-def _report(ordered: NDArray[np.float32], error: NDArray[np.float32], levels: int, bias_error: float) -> ShareReport:
+def _report(ordered: NDArray[np.float32], error: NDArray[np.float32], levels: int) -> ShareReport:
     exact = not error.any()
     energy = float(np.square(error, dtype=np.float64).sum())
     return ShareReport(
@@ -278,16 +232,10 @@ def _report(ordered: NDArray[np.float32], error: NDArray[np.float32], levels: in
         exact=exact,
         rms_error=float(np.sqrt(energy / max(len(ordered), 1))),
         max_error=float(np.abs(error).max(initial=0.0)),
-        relative_error=_relative(error, ordered),
-        bias_max_error=bias_error,
+        relative_error=relative_error(error, ordered),
+        bias_max_error=0.0,
         tenths=() if exact else _tenths(ordered, error),
     )
-
-
-def _relative(error: NDArray[np.float32], weights: NDArray[np.float32]) -> float:
-    # Squared in float64: in float32 the square of 1e-30 is 0, that of 1e30 infinite.
-    energy, total = (float(np.square(values, dtype=np.float64).sum()) for values in (error, weights))
-    return float(np.sqrt(energy / total)) if total else 0.0
 
 
 def _tenths(ordered: NDArray[np.float32], error: NDArray[np.float32]) -> tuple[float, ...]:
@@ -298,4 +246,4 @@ def _tenths(ordered: NDArray[np.float32], error: NDArray[np.float32]) -> tuple[f
     magnitude, error = (np.concatenate((side[:zero][::-1], side[zero:])) for side in (np.abs(ordered), error))
     order = np.argsort(magnitude, kind="stable")
     edges = np.arange(11) * len(ordered) // 10
-    return tuple(_relative(error[order[low:high]], magnitude[order[low:high]]) for low, high in pairwise(edges))
+    return tuple(relative_error(error[order[low:high]], magnitude[order[low:high]]) for low, high in pairwise(edges))

@@ -99,7 +99,8 @@ def estimate(
             "ptr_read": activity.counts["ptr_reads"],
             "spmat_read": activity.counts["spmat_reads"],
             "arithm": activity.counts["macs"],
-            "act_rw": activity.counts["macs"],
+            # A bias is read from the activation SRAM and written to its accumulator; a sum is read and written.
+            "act_rw": activity.counts["macs"] + activity.counts["bias_writes"],
             "lnzd": activity.counts["broadcasts"],
         }
         unit_nj = {unit: count * prices[unit] * 1e-3 for unit, count in events.items()}

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import stat
 import tomllib
 from pathlib import Path
@@ -35,6 +36,8 @@ def file_sha256(*paths: Path) -> str | None:
 
 LARGEST_BYTES = 16 << 30
 LARGEST_TEXT_BYTES = 256 << 20
+# Enough for the whole of a pointer, which states the size of what it stands for.
+_HEAD_BYTES = 512
 
 
 def regular_file(path: str | Path, kind: type[EieError]) -> int:
@@ -43,14 +46,16 @@ def regular_file(path: str | Path, kind: type[EieError]) -> int:
     Raises
     ------
     EieError
-        Of ``kind``, if it is missing or not a plain file: opening a pipe or a device could wait for ever.
+        Of ``kind``, if it is missing or not a plain file: opening a pipe or a device could wait for ever. Also if
+        something else was downloaded in its place: a Git-LFS pointer, an HTML page.
     """
     try:
         status = Path(path).stat()
         if stat.S_ISREG(status.st_mode):
             # Opened at once, so that a file without the right to read it is refused here, with its name.
-            with Path(path).open("rb"):
-                return status.st_size
+            with Path(path).open("rb") as file:
+                _refuse_stand_in(file.read(_HEAD_BYTES), path, kind)
+            return status.st_size
     except OSError as error:
         raise kind(f"{path}: cannot be read: {error.strerror or error}") from None
     except ValueError as error:
@@ -58,6 +63,17 @@ def regular_file(path: str | Path, kind: type[EieError]) -> int:
         raise kind(f"{str(path)!r}: not a file name: {error}") from None
     what = "a folder" if stat.S_ISDIR(status.st_mode) else "a pipe, socket or device"
     raise kind(f"{path}: {what}: must be a file")
+
+
+def _refuse_stand_in(head: bytes, path: str | Path, kind: type[EieError]) -> None:
+    """Name what a clone or a browser leaves in a file's place; every reader would only call it damaged."""
+    # Git LFS specification, "The Pointer": a line with the version, then keys in order, oid and size among them.
+    if head.startswith(b"version https://git-lfs"):
+        size = re.search(rb"\nsize (\d{1,18})\b", head)
+        real = f", which has {int(size[1]):,} bytes" if size else ""
+        raise kind(f"{path}: a Git-LFS pointer in place of the file{real}: fetch it with git lfs pull")
+    if head.removeprefix(b"\xef\xbb\xbf").lstrip().lower().startswith((b"<!doctype html", b"<html")):
+        raise kind(f"{path}: an HTML page in place of the file (of a login or an error?): download the file itself")
 
 
 def read_bytes(path: str | Path, kind: type[EieError], largest: int = LARGEST_BYTES) -> bytes:

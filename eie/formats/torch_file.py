@@ -1,4 +1,4 @@
-"""PyTorch state dicts (``.pt``, ``.pth``) as named arrays; needs the ``torch`` extra.
+"""PyTorch state dicts (``.pt``, ``.pth``, ``.bin``, ``.ckpt``) as named arrays; needs the ``torch`` extra.
 
 Comes in: a file saved with ``torch.save(model.state_dict(), path)``, or a checkpoint dictionary around one. Goes out:
 named NumPy arrays, read by `state_dict`. Files are loaded with ``weights_only=True`` and in no other way: what needs
@@ -18,6 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eie.errors import ModelError
+from eie.formats.checkpoint import StateDict, find_state_dict, is_packed
+from eie.formats.contents import Contents
 from eie.formats.files import LARGEST_BYTES, Arrays, first_line, regular_file
 
 if TYPE_CHECKING:
@@ -27,21 +29,47 @@ if TYPE_CHECKING:
 OLDEST = "2.6"
 # Elements of the dense copy, 1 GiB as float32: a sparse tensor's shape is free to say anything.
 LARGEST_SPARSE = 1 << 28
-# Where training scripts put the state dict, most usual first: a checkpoint holds an optimiser's moments too, which
-# look like weights.
-USUAL_KEYS = ("state_dict", "model_state_dict", "model_state", "model")
 SAVE_INSTEAD = "save its parameters with torch.save(model.state_dict(), path)"
+_ADVICE = re.compile(r"weights_only|torch\.load|safe_globals|arbitrary code")
 
 
-def read_arrays(path: Path) -> tuple[Arrays, list[str]]:
+def read_contents(path: Path, key: str | None = None) -> Contents:
     """Read every tensor of a state dict, floating point as float32, and notes on what was left out.
+
+    Parameters
+    ----------
+    key
+        Of the state dict to take, where the file holds several.
 
     Raises
     ------
     ModelError
         If torch is not installed, the file is damaged, is a pickled module or a TorchScript archive, or holds no state
-        dict.
+        dict, or several.
     """
+    loaded = _loaded(path)
+    state = find_state_dict(loaded, key, path)
+    if state is None:
+        raise ModelError(f"{path}: holds {_kind(loaded)}, not a state dict: {SAVE_INSTEAD}")
+    tensors, others = _tensors(state.tensors)
+    arrays: Arrays = {}
+    bits: dict[str, int] = {}
+    # Two names of one parameter stay one array, by which whoever reads them can tell that they are tied.
+    read: dict[object, NDArray[Any]] = {}
+    for name, tensor in tensors.items():
+        try:
+            # Before the conversion, which widens.
+            stored_bits = 8 * tensor.element_size()
+            place = _place(tensor)
+            arrays[name] = read[place] if place in read else read.setdefault(place, _array(tensor))
+        except (ValueError, RuntimeError, TypeError, NotImplementedError, MemoryError) as error:
+            raise ModelError(f"{path}: tensor {name!r} cannot be read: {first_line(error)}") from None
+        if stored_bits != 8 * arrays[name].itemsize:
+            bits[name] = stored_bits
+    return Contents(arrays=arrays, notes=_notes(state, others), bits=bits)
+
+
+def _loaded(path: Path) -> Any:
     try:
         import torch
     except ImportError:
@@ -53,27 +81,41 @@ def read_arrays(path: Path) -> tuple[Arrays, list[str]]:
         with warnings.catch_warnings():
             # Of torch's own deprecations, which a user of this package can do nothing about.
             warnings.simplefilter("ignore")
-            loaded = torch.load(path, map_location="cpu", weights_only=True)
+            return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged pickle makes torch raise nearly anything
         raise ModelError(f"{path}: {_reason(error)}") from None
-    state, where = _state_dict(loaded)
-    if state is None:
-        raise ModelError(f"{path}: holds {_kind(loaded)}, not a state dict: {SAVE_INSTEAD}")
-    arrays: Arrays = {}
-    skipped = []
-    wrapper = _wrapper(state)
-    for name, tensor in state.items():
-        if not isinstance(tensor, torch.Tensor):
-            skipped.append(f"{name} ({type(tensor).__name__})")
-            continue
-        try:
-            arrays[name.removeprefix(wrapper)] = _array(tensor)
-        except (ValueError, RuntimeError, TypeError, NotImplementedError, MemoryError) as error:
-            raise ModelError(f"{path}: tensor {name!r} cannot be read: {first_line(error)}") from None
-    notes = [f"state dict found under {where!r}"] if where else []
-    if skipped:
-        notes.append(f"ignored, no tensors: {', '.join(skipped)}")
-    return arrays, notes
+
+
+def _tensors(state: Mapping[str, Any]) -> tuple[dict[str, torch.Tensor], list[str]]:
+    """Tensors by name, those of torch's quantised modules under the names of float ones; and what else there was."""
+    import torch
+
+    packed = {name: item for name, item in state.items() if is_packed(name, item)}
+    tensors: dict[str, torch.Tensor] = {}
+    others = []
+    settings = set()
+    for name, (weight, bias) in packed.items():
+        # X._packed_params._packed_params is (weight, bias); beside it X.scale and X.zero_point are of X's outputs.
+        head = name.split("_packed_params")[0]
+        settings |= {f"{head}{last}" for last in ("scale", "zero_point", "_packed_params.dtype")}
+        tensors[f"{head}weight"] = weight
+        if isinstance(bias, torch.Tensor):
+            tensors[f"{head}bias"] = bias
+    for name, item in state.items():
+        if isinstance(item, torch.Tensor) and name not in settings:
+            tensors[name] = item
+        elif name not in packed and name not in settings and item is not None:
+            others.append(f"{name} ({type(item).__name__})")
+    return tensors, others
+
+
+def _notes(state: StateDict, others: list[str]) -> tuple[str, ...]:
+    notes = [f"state dict found under {state.key!r}"] if state.key else []
+    if state.others:
+        notes.append(f"other state dicts in the file, not read: {', '.join(state.others)} (--key takes one)")
+    if others:
+        notes.append(f"ignored, no tensors: {', '.join(others)}")
+    return tuple(notes)
 
 
 def _check_declared_size(path: Path) -> None:
@@ -89,32 +131,22 @@ def _check_declared_size(path: Path) -> None:
         raise ModelError(f"{path}: unpacks to {declared:,} bytes: must be at most {LARGEST_BYTES:,}")
 
 
-def _state_dict(loaded: Any) -> tuple[Mapping[str, Any] | None, str]:
-    """Find the state dict: the loaded dictionary itself, or the dictionary of tensors inside it, and its key."""
-    if not isinstance(loaded, Mapping):
-        return None, ""
-    if _holds_weights(loaded):
-        return loaded, ""
-    inside = {str(key): value for key, value in loaded.items() if _holds_weights(value)}
-    chosen = [key for key in USUAL_KEYS if key in inside] or (list(inside) if len(inside) == 1 else [])
-    return (inside[chosen[0]], chosen[0]) if chosen else (None, "")
+def _place(tensor: torch.Tensor) -> object:
+    """Return what two tensors have in common if and only if they are the same numbers in memory."""
+    import torch
 
-
-def _holds_weights(value: Any) -> bool:
-    """Say whether ``value`` maps names to tensors, at least one of them a matrix or more."""
-    if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
-        return False
-    return any(getattr(item, "ndim", 0) >= 2 for item in value.values())
-
-
-def _wrapper(names: Mapping[str, Any]) -> str:
-    """The prefix that DataParallel puts before every name, or nothing."""
-    return "module." if all(name.startswith("module.") for name in names) else ""
+    if tensor.layout != torch.strided or tensor.is_quantized or not tensor.numel():
+        return object()
+    storage = tensor.untyped_storage().data_ptr()
+    return storage, tensor.storage_offset(), tuple(tensor.shape), tensor.stride(), tensor.dtype
 
 
 def _array(tensor: torch.Tensor) -> NDArray[Any]:
     import torch
 
+    # Of whoever imported a library of such classes, as torchao: elsewhere they are not even loaded.
+    if type(tensor) not in (torch.Tensor, torch.nn.Parameter):
+        raise ValueError(f"of class {type(tensor).__name__}: save tensor.dequantize() in its place")
     tensor = tensor.detach()
     if tensor.layout != torch.strided:
         if tensor.numel() > LARGEST_SPARSE:
@@ -134,13 +166,22 @@ def _array(tensor: torch.Tensor) -> NDArray[Any]:
 
 
 def _reason(error: Exception) -> str:
-    """Say in one line why torch would not load a file, and what to do."""
+    """Say in one line why torch would not load a file, and what to do; torch's own advice is not passed on."""
     text = str(error)
     if match := re.search(r"GLOBAL (\S+) was not an allowed global", text):
-        return f"a pickled object that needs {match[1]}, which is never loaded (weights_only=True): {SAVE_INSTEAD}"
+        return f"a pickled object that needs {match[1]}, which is never loaded: {_way_out(match[1])}"
     if "TorchScript" in text:
         return f"a TorchScript archive: {SAVE_INSTEAD}"
+    # It advises to unpickle whatever the file holds, or to trust its classes.
+    if _ADVICE.search(text):
+        return "not a usable PyTorch file: damaged, cut short or not written by torch.save()"
     return f"not a usable PyTorch file: {first_line(error)}"
+
+
+def _way_out(name: str) -> str:
+    if name.startswith("torchao."):
+        return "save the weights dequantised: torch.save({k: v.dequantize() for k, v in ...}, path), or as safetensors"
+    return SAVE_INSTEAD
 
 
 def _kind(loaded: Any) -> str:

@@ -1,4 +1,4 @@
-"""From a file to a `Network`: one module a format, chosen by suffix.
+"""From a file or folder to a `Network`: one module a format, chosen by suffix.
 
 `load` also knows the models shipped with the package by their bare names.
 """
@@ -8,29 +8,51 @@ from __future__ import annotations
 import difflib
 import os
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, fields, replace
 from importlib import import_module
 from pathlib import Path
 
 from eie.errors import ModelError
 from eie.formats.files import file_sha256, regular_file
 from eie.importers.options import Unsupported
+from eie.importers.roles.asked import Asked
+from eie.importers.suspicions import near_zero, prune_below
 from eie.model.network import Network
 
+_GLOBS = tuple(option.name for option in fields(Asked))
 # Suffix: module with a function ``read``, and which options of `load` it takes.
 # Names, not functions: onnx, pydantic and the like are imported only for a file that needs them.
+_STATE_DICT = ("state_dict", ("mask", "merge_lora", *_GLOBS))
+_CHECKPOINT = ("state_dict", ("mask", "merge_lora", "key", *_GLOBS))
+_MATRIX = ("state_dict", ("mask", *_GLOBS))
+_FOLDER, _INDEX = "a folder", ".index.json"
 _READERS: dict[str, tuple[str, tuple[str, ...]]] = {
     ".toml": ("toml", ("mask",)),
-    ".npz": ("state_dict", ("mask",)),
-    ".safetensors": ("state_dict", ("mask",)),
+    ".npz": _STATE_DICT,
+    ".safetensors": _STATE_DICT,
     ".eie": ("coded", ()),
     ".onnx": ("onnx", ("unsupported", "input_shape")),
-    ".pt": ("state_dict", ("mask",)),
-    ".pth": ("state_dict", ("mask",)),
+    ".pt": _CHECKPOINT,
+    ".pth": _CHECKPOINT,
+    ".bin": _CHECKPOINT,
+    ".ckpt": _CHECKPOINT,
+    ".pth.tar": _CHECKPOINT,
+    ".pt.tar": _CHECKPOINT,
+    _INDEX: _CHECKPOINT,
+    _FOLDER: _CHECKPOINT,
+    ".keras": _MATRIX,
+    ".h5": _MATRIX,
+    ".hdf5": _MATRIX,
+    ".npy": _MATRIX,
+    ".mtx": _MATRIX,
     ".net": ("deep_compression", ("shapes",)),
     ".smtx": ("smtx", ()),
     ".csv": ("topology", ()),
+    ".yaml": ("workloads", ()),
+    ".yml": ("workloads", ()),
 }
+# What says the same in a kind of file that does not take an option.
+_INSTEAD = {".toml": ': a .toml model names each layer\'s arrays, and order = "in,out" says how they are stored'}
 _PACKAGE = Path(__file__).parent.parent
 
 
@@ -41,13 +63,20 @@ def load(
     shapes: str | Path | None = None,
     unsupported: Unsupported | None = None,
     input_shape: Sequence[int] | None = None,
+    key: str | None = None,
+    merge_lora: str | Path | None = None,
+    layers: str | Sequence[str] | None = None,
+    exclude: str | Sequence[str] | None = None,
+    transpose: str | Sequence[str] | None = None,
+    threshold: float | None = None,
 ) -> Network:
     """Read a network.
 
     Parameters
     ----------
     path
-        A model file (docs/formats.md lists the kinds), or the name of a shipped model (``"lenet-300-100"``).
+        A model file or a folder of one (docs/formats.md lists the kinds), or the name of a shipped model
+        (``"lenet-300-100"``).
     mask
         0/1 arrays named as the weights they prune (``.npz``, ``.safetensors``, ``.pt``), for a state dict or a
         ``.toml`` model.
@@ -58,6 +87,19 @@ def load(
         ``"skip"`` them and keep the weight layers, which then run on recorded activations. Either way all are listed.
     input_shape
         Of one sample, for an ``.onnx`` file that leaves sizes other than the batch's open.
+    key
+        Which state dict to take of a PyTorch file that holds several, as ``"net"`` or ``"ema"``.
+    merge_lora
+        A LoRA adapter, its folder or file of weights, to be merged into a state dict.
+    layers
+        Globs of array or layer names in a state dict that are layers, whatever their names say; ``"GLOB=KIND"`` also
+        says which kind: linear, conv, depthwise, transposed or bilinear. The others are decided as usual.
+    exclude
+        Globs of what is no layer, unless ``layers`` names it.
+    transpose
+        Globs of what is stored (inputs, outputs), or of kernels that are a transposed convolution's.
+    threshold
+        Smaller weights are pruned, in a file of any kind whose weights are not shared.
 
     Returns
     -------
@@ -70,17 +112,28 @@ def load(
         If a file is missing, damaged or of a kind that is not known, or an option does not apply to it.
     """
     path = find(path)
-    module, takes = _READERS[path.suffix]
-    files = {"mask": mask, "shapes": shapes}
+    kind = _kind(path)
+    module, takes = _READERS[kind]
+    files = {"mask": mask, "shapes": shapes, "merge_lora": merge_lora}
     asked: dict[str, object] = {name: Path(file) for name, file in files.items() if file is not None}
-    plain = {"unsupported": unsupported, "input_shape": input_shape}
+    plain = {"unsupported": unsupported, "input_shape": input_shape, "key": key}
     asked |= {name: value for name, value in plain.items() if value is not None}
+    # The command line gives an empty list where an option is not there.
+    globs = asdict(Asked.of(layers, exclude, transpose))
+    asked |= {name: value for name, value in globs.items() if value}
     # Refused rather than passed over: a mask that is not used would go unnoticed, and every number be another.
     for name in asked:
         if name not in takes:
             kinds = ", ".join(suffix for suffix, (_, taken) in _READERS.items() if name in taken)
-            raise ModelError(f"{path}: {name} does not apply to {path.suffix} files, only to {kinds}")
+            what = kind if kind == _FOLDER else f"{kind} files"
+            instead = _INSTEAD.get(kind, "") if name in globs else ""
+            raise ModelError(f"{path}: {name} does not apply to {what}, only to {kinds}{instead}")
     network: Network = import_module(f"eie.importers.{module}").read(path, **asked)
+    if threshold is not None:
+        network = prune_below(network, threshold)
+    # A network that eie wrote keeps the source it had, and its notes as they were written.
+    elif network.source == path.name:
+        network = replace(network, notes=(*network.notes, *near_zero(network)))
     # Hashed here, once for all readers, unless the reader took the hash of something else.
     return network if network.sha256 else replace(network, sha256=file_sha256(path))
 
@@ -95,16 +148,43 @@ def find(path: str | Path) -> Path:
     """
     path = Path(path)
     # A file of that name comes first; os.path, since Path's own test raises on names that no system allows.
-    if not os.path.exists(path) and len(path.parts) == 1 and path.suffix not in _READERS:
+    if not os.path.exists(path) and len(path.parts) == 1 and _kind(path) not in _READERS:
         path = _shipped(path.name)
-    # Before the suffix: a folder called net.onnx is told as what it is.
-    if os.path.isdir(path):
-        raise ModelError(f"{path}: a folder, not a model file")
-    if path.suffix not in _READERS:
-        kinds = ", ".join(_READERS)
-        raise ModelError(f"{path}: unknown suffix {path.suffix!r}: must be one of {kinds}")
+    kind = _kind(path)
+    if kind == _FOLDER:
+        # Here, so that a folder without a model is told as what it is, whatever it is called.
+        import_module("eie.importers.hugging_face").weight_files(path)
+        return path
+    if kind not in _READERS:
+        raise ModelError(import_module("eie.importers.unread").refusal(path, ", ".join(_suffixes())))
     regular_file(path, ModelError)
     return path
+
+
+def takes(path: str | Path, option: str) -> bool:
+    """Say whether `load` takes an option for a file of this kind.
+
+    Raises
+    ------
+    ModelError
+        As `find`.
+    """
+    return option in _READERS[_kind(find(path))][1]
+
+
+def _kind(path: Path) -> str:
+    """Return the key of `_READERS` for a path: its suffix in lower case, two of them where both say what it is."""
+    if os.path.isdir(path):
+        return _FOLDER
+    name = path.name.lower()
+    for double in (_INDEX, ".pth.tar", ".pt.tar"):
+        if name.endswith(double):
+            return double
+    return path.suffix.lower()
+
+
+def _suffixes() -> list[str]:
+    return [kind for kind in _READERS if kind != _FOLDER]
 
 
 def shipped_models() -> dict[str, Path]:

@@ -18,6 +18,7 @@ import json
 import re
 import zlib
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -74,6 +75,7 @@ class LayerEntry(_Record):
     # A run is stored in a byte at most.
     index_bits: int = Field(ge=1, le=8)
     pattern: tuple[int, int] | None = None
+    stored_bits: float | None = Field(None, gt=0, le=64)
 
 
 class NetworkEntry(_Record):
@@ -260,7 +262,8 @@ def _layer(entry: LayerEntry, parts: Arrays) -> Layer:
         geometry=geometry.from_description(entry.geometry, (entry.outputs, entry.inputs)),
     )
     try:
-        return unpack(outline, Form(entry.index_bits, entry.pattern), parts)
+        layer = unpack(outline, Form(entry.index_bits, entry.pattern), parts)
+        return replace(layer, stored_bits=entry.stored_bits)
     except EieError as error:
         said = str(error)
         # Errors of the layer's own checks name it already.

@@ -34,4 +34,6 @@ def _describe_layer(layer: Layer) -> dict[str, Any]:
         "synthetic": layer.synthetic,
         # None for a linear layer: its matrix says all, and files of before kinds were stored read alike.
         "geometry": geometry.describe(layer.geometry),
+        # Only where there is one: files of layers that came as floats stay what they were.
+        **({} if layer.stored_bits is None else {"stored_bits": layer.stored_bits}),
     }

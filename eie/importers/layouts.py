@@ -11,6 +11,7 @@ names                                                           what becomes of 
 ``X.parametrizations.weight.original`` and ``...weight.N.mask`` torch.ao.pruning with its mask: multiplied
 either without its mask                                         refused, unless a mask file names ``X.weight``
 ``...weight.original0`` and ``original1``, ``X.weight_g``/``_v`` weight normalisation: refused
+``X.weight_orig`` and ``X.weight_u``                            spectral normalisation: refused
 =============================================================== =====================================================
 """
 
@@ -98,6 +99,11 @@ def _sort_out(arrays: Mapping[str, NDArray[Any]], source: str) -> tuple[Arrays, 
                     f"{source}: {name!r} is parametrised ({match['rest']}): call "
                     f"torch.nn.utils.parametrize.remove_parametrizations(module, {match['name']!r}) before saving"
                 )
+        elif key.endswith("_orig") and f"{key.removesuffix('_orig')}_u" in arrays:
+            raise ModelError(
+                f"{source}: {key.removesuffix('_orig')!r} is spectrally normalised: call "
+                "torch.nn.utils.remove_spectral_norm(module) before saving"
+            )
         elif key.endswith("_orig"):
             plain[key.removesuffix("_orig")] = array
             unfinished[key.removesuffix("_orig")] = "call torch.nn.utils.prune.remove(module, name) before saving"

@@ -1,79 +1,169 @@
-"""State dicts in any container: ``.npz``, ``.safetensors``, ``.pt`` and ``.pth``.
+"""State dicts in any container: one file of any suffix in `containers`, a folder, an index of shards.
 
-Comes in: a file, perhaps with a file of masks. Goes out: plain named arrays (every pruning layout resolved) or the
-`Network` they make. Read by `load` and by ``.toml`` models, which name arrays in such a file.
+Comes in: a path, perhaps with a file of masks or a LoRA adapter. Goes out: plain named arrays (quantised weights
+dequantised, every pruning layout resolved) or the `Network` they make. Read by `load` and by ``.toml`` models, which
+name arrays in such a file.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from eie.errors import ModelError
-from eie.formats import torch_file
-from eie.formats.files import Arrays
-from eie.formats.npz import read_npz
-from eie.formats.safetensors import read_safetensors
-from eie.importers import coded
+from eie.formats.contents import Contents
+from eie.formats.files import LARGEST_BYTES, Arrays, file_sha256, regular_file
+from eie.importers import hugging_face, lora
+from eie.importers.containers import read_container
 from eie.importers.layouts import plain_weights
+from eie.importers.quantised import dequantise
+from eie.importers.quantised.group import Hints
+from eie.importers.roles.asked import Asked
+from eie.importers.roles.prefixes import stripped
+from eie.importers.suspicions import indexed_elsewhere
 from eie.importers.tensors import network_from
-from eie.model.network import Network
+from eie.model.network import Layer, Network
 
 
-def _npz_arrays(path: Path) -> tuple[Arrays, list[str]]:
-    arrays = read_npz(path, ModelError)
-    if "header" in arrays and "bits/0" in arrays:
-        raise ModelError(f"{path}: a trace of activations, not a model: pass it as --trace")
-    return arrays, []
+@dataclass(frozen=True, kw_only=True)
+class Weights:
+    """A state dict ready to be made layers of.
+
+    Attributes
+    ----------
+    arrays
+        By name, float where the file has codes of its own.
+    notes
+        How they came about.
+    stored_bits
+        Bits a weight took in the file, scales included, by name of an array that was dequantised.
+    files
+        All that was read for the weights.
+    upright
+        Whether the format says that matrices are (outputs, inputs), so that it needs not be guessed.
+    """
+
+    arrays: Arrays
+    notes: tuple[str, ...]
+    stored_bits: Mapping[str, float] = field(default_factory=dict)
+    files: tuple[Path, ...] = ()
+    upright: bool = False
 
 
-def _safetensors_arrays(path: Path) -> tuple[Arrays, list[str]]:
-    arrays, header = read_safetensors(path, ModelError)
-    if "eie" in header:
-        raise ModelError(f"{path}: a compiled program, not a model: use eie simulate or eie inspect")
-    if coded.KEY in header:
-        raise ModelError(f"{path}: a coded network: its name must end in .eie")
-    return arrays, []
+def read(
+    path: Path,
+    mask: Path | None = None,
+    key: str | None = None,
+    merge_lora: Path | None = None,
+    *,
+    layers: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    transpose: Sequence[str] = (),
+) -> Network:
+    """Read a network from ``path``; `eie.importers.roles` decides what each array is, the globs go before it."""
+    asked = Asked.of(layers, exclude, transpose)
+    weights = read_all(path, mask, key=key, merge_lora=merge_lora)
+    name = hugging_face.model_name(path)
+    network = network_from(weights.arrays, name, path.name or name, asked=asked, upright=weights.upright)
+    made = tuple(_with_width(layer, weights.stored_bits) for layer in network.layers)
+    # One file is hashed by `load`, as for every other reader.
+    sha256 = network.sha256 if weights.files == (path,) else file_sha256(*weights.files)
+    elsewhere = indexed_elsewhere(path) if weights.files == (path,) else []
+    return replace(network, layers=made, notes=(*weights.notes, *elsewhere, *network.notes), sha256=sha256)
 
 
-CONTAINERS: dict[str, Callable[[Path], tuple[Arrays, list[str]]]] = {
-    ".npz": _npz_arrays,
-    ".safetensors": _safetensors_arrays,
-    ".pt": torch_file.read_arrays,
-    ".pth": torch_file.read_arrays,
-}
-
-
-def read(path: Path, mask: Path | None = None) -> Network:
-    """Read a network from ``path``; `tensors` says which names are understood."""
-    arrays, notes = read_weights(path, mask)
-    network = network_from(arrays, path.stem, path.name)
-    return replace(network, notes=(*notes, *network.notes))
+def _with_width(layer: Layer, stored_bits: Mapping[str, float]) -> Layer:
+    # A single layer may have no name in the file.
+    names = [name for name in (f"{layer.name}.weight", "weight") if name in stored_bits]
+    return replace(layer, stored_bits=stored_bits[names[0]]) if names else layer
 
 
 def read_weights(path: Path, mask: Path | None = None) -> tuple[Arrays, list[str]]:
-    """Read named arrays, their pruned weights plain zeros, and notes on how they came about.
+    """Read named arrays, their pruned weights plain zeros, and notes on how they came about; see `read_all`."""
+    weights = read_all(path, mask)
+    return weights.arrays, list(weights.notes)
+
+
+def read_all(
+    path: Path, mask: Path | None = None, *, key: str | None = None, merge_lora: Path | None = None
+) -> Weights:
+    """Read a state dict.
 
     Parameters
     ----------
     mask
         A file of 0/1 arrays named as the weights they prune, in any of the containers.
+    key
+        Of the state dict to take, where a PyTorch file holds several.
+    merge_lora
+        An adapter, folder or file, to be merged into the weights.
 
     Raises
     ------
     ModelError
-        If a file is damaged or not a state dict, a pruning layout is unfinished, or a mask does not fit.
+        If a file is damaged or not a state dict, a pruning layout is unfinished, or a mask or an adapter does not fit.
     """
-    arrays, notes = _read(path)
+    files = hugging_face.weight_files(path)
+    contents = _read(files, key)
+    hints = Hints(config=hugging_face.quantisation(files[0].parent), bits=contents.bits, texts=contents.texts)
+    # Before masks and layouts: those name weights, and only now all weights have their names.
+    floats = dequantise(contents.arrays, hints, path.name)
     masks = {}
     if mask is not None:
-        masks = {name.removesuffix("_mask"): array for name, array in _read(mask)[0].items()}
-    plain, more = plain_weights(arrays, path.name, masks)
-    return plain, notes + more
+        masks = {name.removesuffix("_mask"): array for name, array in _read((mask,), None).arrays.items()}
+    plain, notes = plain_weights(floats.arrays, path.name, masks)
+    lora.refuse_adapter(plain, path)
+    notes = [*contents.notes, *floats.notes, *notes]
+    if merge_lora is not None:
+        merged = lora.merge(plain, merge_lora, path.name)
+        plain, files, notes = merged.arrays, (*files, *merged.files), [*notes, *merged.notes]
+    return Weights(
+        arrays=plain,
+        notes=tuple(notes),
+        stored_bits=floats.stored_bits,
+        files=files,
+        upright=contents.upright or floats.upright,
+    )
 
 
-def _read(path: Path) -> tuple[Arrays, list[str]]:
-    if path.suffix not in CONTAINERS:
-        raise ModelError(f"{path}: must be one of {', '.join(CONTAINERS)}")
-    return CONTAINERS[path.suffix](path)
+def _read(files: tuple[Path, ...], key: str | None) -> Contents:
+    """Read a file, or all shards of an index; names without what wrappers put into them."""
+    shards = files if len(files) == 1 else files[1:]
+    if len(shards) > 1:
+        total = sum(regular_file(shard, ModelError) for shard in shards)
+        if total > LARGEST_BYTES:
+            raise ModelError(f"{files[0]}: its shards are {total:,} bytes: must be at most {LARGEST_BYTES:,} in all")
+    # One after the other: of a shard nothing is kept but its arrays.
+    contents = read_container(shards[0], key)
+    for shard in shards[1:]:
+        contents = _joined(contents, read_container(shard, key), shard)
+    # Asked for one shard, the user may not know that there are others.
+    note = hugging_face.lone_shard(files[0]) if len(files) == 1 else None
+    return _unwrapped(replace(contents, notes=(*contents.notes, *([note] if note else []))))
+
+
+def _joined(contents: Contents, more: Contents, shard: Path) -> Contents:
+    twice = contents.arrays.keys() & more.arrays.keys()
+    if twice:
+        raise ModelError(f"{shard}: holds {min(twice)!r}, which another shard holds as well: shards of one model?")
+    return Contents(
+        arrays=contents.arrays | more.arrays,
+        notes=(*contents.notes, *more.notes),
+        bits={**contents.bits, **more.bits},
+        texts={**more.texts, **contents.texts},
+        upright=contents.upright and more.upright,
+    )
+
+
+def _unwrapped(contents: Contents) -> Contents:
+    """Take wrappers off the names: of a model and its masks, only one may have been compiled or distributed."""
+    names = stripped(contents.arrays)
+    example = next((name for name in sorted(names) if name != names[name]), None)
+    note = () if example is None else (f"names without their wrapper: {example} is {names[example]}",)
+    return replace(
+        contents,
+        arrays={names[name]: array for name, array in contents.arrays.items()},
+        bits={names.get(name, name): bits for name, bits in contents.bits.items()},
+        notes=(*contents.notes, *note),
+    )

@@ -3,8 +3,9 @@
 Comes in: a `Network`. Goes out: a ``.safetensors`` or ``.npz`` file, and an equal `Network` again, through `eie.load`;
 or a ``.eie`` file, which `coded` writes. Read by whoever calls `eie.save`.
 
-The arrays are those of any state dict (``X.weight`` and ``X.bias``, or ``X.codes``, ``X.codebook``, ``X.bias_codes``; a
-convolution's kernel as (out, in / groups, kh, kw)), so that other programs can read them. The array ``eie.network``
+The arrays are those of any state dict (``X.weight`` and ``X.bias``, or ``X.codes``, ``X.codebook`` and ``X.bias_codes``
+or, for the accumulators, ``X.bias``; a convolution's kernel as (out, in / groups, kh, kw)), so that other programs can
+read them. The array ``eie.network``
 holds JSON text (uint8): schema, name, sequential, source, notes, graph and the layers in order with name, relu,
 synthetic and geometry. Recorded activations are stored along as ``eie.trace/...``, constants of the graph as
 ``eie.graph/...``; where a permutation moved the outputs, ``eie.output_order`` says which one of the original each is.
@@ -34,7 +35,8 @@ from eie.model.network import Layer, Network
 from eie.model.trace import Trace
 
 KEY = "eie.network"
-SCHEMA = 1
+# The second is that of networks with a shared layer whose bias is numbers: a reader of the first would pass it over.
+SCHEMAS = (1, 2)
 _SUFFIXES = (".npz", ".safetensors", ".eie")
 _TRACE, _GRAPH, _ORDER = "eie.trace/", "eie.graph/", "eie.output_order"
 
@@ -88,7 +90,8 @@ def save(
 
 def to_arrays(network: Network) -> Arrays:
     """Return what `save` writes into a ``.safetensors`` or ``.npz`` file."""
-    header = {"schema": SCHEMA, **describe(network)}
+    numbers = any(layer.codebook is not None and layer.bias is not None for layer in network.layers)
+    header = {"schema": SCHEMAS[numbers], **describe(network)}
     # As an array, for want of another place: an .npz has no header of its own.
     arrays: Arrays = {KEY: np.frombuffer(json.dumps(header).encode(), np.uint8)}
     for layer in network.layers:
@@ -113,8 +116,10 @@ def from_arrays(arrays: Mapping[str, NDArray[Any]], source: str) -> Network:
     if arrays[KEY].dtype != np.uint8:
         raise ModelError(f"{where}: has dtype {arrays[KEY].dtype}: must be JSON text as uint8")
     header = read_json(arrays[KEY].tobytes(), where, ModelError)
-    if header.get("schema") != SCHEMA:
-        raise ModelError(f"{where}: schema {header.get('schema')!r}: this version reads {SCHEMA}")
+    if header.get("schema") not in SCHEMAS:
+        raise ModelError(
+            f"{where}: schema {header.get('schema')!r}: this version reads {' and '.join(map(str, SCHEMAS))}"
+        )
     try:
         layers = tuple(_layer(arrays, entry) for entry in header["layers"])
         graph = None
@@ -144,7 +149,12 @@ def _layer_arrays(layer: Layer) -> Arrays:
     if layer.codebook is None:
         parts = {"weight": dense, "bias": layer.bias}
     else:
-        parts = {"codes": dense, "codebook": layer.codebook, "bias_codes": layer.bias_codes}
+        parts = {
+            "codes": dense,
+            "codebook": layer.codebook,
+            "bias_codes": layer.bias_codes,
+            "bias": layer.bias,
+        }
     return {f"{layer.name}.{part}": array for part, array in parts.items() if array is not None}
 
 
@@ -157,9 +167,22 @@ def _layer(arrays: Mapping[str, NDArray[Any]], entry: Mapping[str, Any]) -> Laye
     shape = geometry.from_description(entry["geometry"], weights.shape if weights.ndim == 2 else (1, 1))
     if weights.shape != shape.weight_shape == shape.matrix_shape and entry["geometry"] is not None:
         raise ValueError(f"layer {name!r} has a matrix of shape {weights.shape}, not {shape.matrix_shape}")
-    layer = Layer.of_geometry(name=name, weights=weights, bias=bias, geometry=shape, codebook=codebook)
-    # Set behind: `of_geometry` knows weights, these two are the network's.
-    return replace(layer, relu=bool(entry["relu"]), synthetic=bool(entry["synthetic"]))
+    layer = Layer.of_geometry(
+        name=name,
+        weights=weights,
+        bias=bias,
+        geometry=shape,
+        codebook=codebook,
+        accumulator_bias=None if codebook is None else arrays.get(f"{name}.bias"),
+    )
+    # Set behind: `of_geometry` knows weights, these are the network's.
+    bits = entry.get("stored_bits")
+    return replace(
+        layer,
+        relu=bool(entry["relu"]),
+        synthetic=bool(entry["synthetic"]),
+        stored_bits=None if bits is None else float(bits),
+    )
 
 
 def _under(prefix: str, arrays: Mapping[str, NDArray[Any]]) -> Arrays:

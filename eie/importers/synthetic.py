@@ -26,23 +26,28 @@ SLICE_ELEMENTS = 1 << 22
 def draw_layer(
     name: str,
     shape: tuple[int, int],
-    density: float,
+    density: float | tuple[int, int],
     rng: np.random.Generator,
     *,
     bias: bool,
     relu: bool,
     geometry: Geometry = LINEAR,
 ) -> Layer:
-    """Draw a layer: every weight is kept with probability ``density``; 15 levels, so sharing is exact.
+    """Draw a layer of 15 levels, so that sharing is exact.
 
     Parameters
     ----------
     shape
         (outputs, inputs) of the matrix; of a grouped convolution (out, in / groups * kh * kw).
+    density
+        Every weight is kept with this probability; or (N, M): N of each M inputs of an output are.
     """
     outputs, inputs = shape
+    # A pattern of all weights is no choice.
+    pattern = density if isinstance(density, tuple) and density[0] < density[1] else None
+    density = density[0] / density[1] if isinstance(density, tuple) else density
     # Places by column, as the matrix is stored: nothing has to be sorted.
-    places = _bernoulli(inputs * outputs, density, rng)
+    places = _bernoulli(inputs * outputs, density, rng) if pattern is None else _n_of_m(shape, pattern, rng)
     rows, columns = places % outputs, places // outputs
     levels = weight_levels(inputs * density)
     data = levels[rng.integers(0, LEVELS, len(places), np.uint8)]
@@ -95,6 +100,26 @@ def _activations(size: int, density: float, rng: np.random.Generator) -> Any:
     # Not below 2**-10, so that fixed point does not round an active input to zero.
     values[active] = np.abs(rng.standard_normal(len(active), np.float32)) + np.float32(2**-10)
     return values
+
+
+def _n_of_m(shape: tuple[int, int], pattern: tuple[int, int], rng: np.random.Generator) -> Any:
+    """Ascending places in range(inputs * outputs), column by column: N of each M inputs of an output, at random.
+
+    The last inputs, where they are fewer than M, keep N of what is left, or all.
+    """
+    (outputs, inputs), (n, m) = shape, pattern
+    chunks = []
+    step = max(1, SLICE_ELEMENTS // (m * outputs)) * m
+    for start in range(0, inputs, step):
+        width = min(step, inputs - start)
+        keys = np.full((-(-width // m) * m, outputs), np.inf)
+        keys[:width] = rng.random((width, outputs))
+        blocks = keys.reshape(-1, m, outputs)
+        kept = np.zeros(blocks.shape, bool)
+        # The smallest N of a block; what fills up the last one is infinite, and cut off again.
+        np.put_along_axis(kept, np.argpartition(blocks, n - 1, axis=1)[:, :n], True, axis=1)
+        chunks.append(start * outputs + np.flatnonzero(kept.reshape(-1, outputs)[:width]))
+    return np.concatenate(chunks)
 
 
 def _bernoulli(size: int, density: float, rng: np.random.Generator) -> Any:

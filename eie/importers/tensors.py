@@ -1,202 +1,264 @@
-"""Named arrays into layers: what state dicts in any container have in common.
+"""Named arrays into a network: what state dicts in any container have in common.
 
-Understood names: ``X.weight`` with ``X.bias`` (outputs, inputs); ``X.codes`` with ``X.codebook`` and ``X.bias_codes``;
-the same without ``X.`` for a single layer; ``W0, b0, W1, ...``; any other 2-D float array is a layer of that name.
-Weights or codes of shape (out, in, k) or (out, in, kh, kw) are a convolution; stride, pads and groups are not in such a
-file, so 1, none and 1 are taken, and a note says so (a ``.toml`` model can state them). LSTMs are in `recurrent`. What
-`stored` wrote is read by it.
-``act``, ``activations``, ``input`` or ``inputs`` are recorded inputs of the first layer, ``labels`` their classes.
+Comes in: plain named arrays. Goes out: a `Network`, with notes on all that was assumed or left out. Read by
+`state_dict`.
+
+What each array is, is decided in `eie.importers.roles`, LSTMs are found in `recurrent`, and what `stored` wrote is read
+by it. Stride and pads of a convolution are not in such a file, so 1 and none are taken, and a note says so (a ``.toml``
+model can state them). ``act``, ``activations``, ``input`` or ``inputs`` are recorded inputs of the first layer,
+``labels`` their classes.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from eie.errors import ModelError
 from eie.importers import stored
 from eie.importers.recurrent import take_lstms
+from eie.importers.roles.asked import Asked
+from eie.importers.roles.chain import is_parallel, numbering
+from eie.importers.roles.decide import NOTHING_ASKED, decide
+from eie.importers.roles.families import owner_of
+from eie.importers.roles.names import RECORDED, listed, running, segments
+from eie.importers.roles.neither import foreign
+from eie.importers.roles.norms import scale_and_shift
+from eie.importers.roles.records import MISSING, REASONS, Arrays, Decision, Plan, Reading
+from eie.importers.suspicions import identical, vanishing
+from eie.model.geometry import Conv2d
 from eie.model.network import Layer, Network
 from eie.model.trace import LayerTrace, Trace, class_labels
 
-Arrays = Mapping[str, NDArray[Any]]
-_ACTIVATIONS = ("act", "activations", "input", "inputs")
-_PARTS = {
-    "weight": "weight",
-    "weights": "weight",
-    "bias": "bias",
-    "codes": "codes",
-    "codebook": "codebook",
-    "bias_codes": "bias_codes",
-}
+_LABELS = "labels"
 
 
-def network_from(arrays: Arrays, name: str, source: str) -> Network:
-    """Group arrays into layers, in natural order of their names.
+def network_from(
+    arrays: Arrays, name: str, source: str, asked: Asked = NOTHING_ASKED, *, upright: bool = False
+) -> Network:
+    """Decide what each array is, and build the layers, in the order in which their names say that they run.
+
+    Parameters
+    ----------
+    name
+        The network's, and that of a layer whose arrays have no name of their own.
+    asked
+        What the user said of some arrays.
+    upright
+        Whether matrices are known to be (outputs, inputs).
 
     Raises
     ------
     ModelError
-        If no layer is found, or one is incomplete.
+        If there is no layer, one is incomplete, nothing says what one is, or a glob of ``asked`` matches nothing.
     """
     if stored.KEY in arrays:
-        return stored.from_arrays(arrays, source)
-    lstms, arrays, notes = take_lstms(arrays, name, source)
-    # Its notes name recurrent layers of other kinds, which are no batch norm's numbers but work that is missing.
-    unmodelled = list(notes)
-    sorted_in = _sort_in(arrays, name)
-    if sorted_in.ignored:
-        notes = [*notes, f"ignored, not a layer's: {', '.join(sorted_in.ignored)}"]
-    groups = {key: parts for key, parts in sorted_in.groups.items() if _is_layer(key, parts, notes)}
-    unmodelled += [key for key in sorted_in.groups if _is_kernel(sorted_in.groups[key]) and key not in groups]
-    if not groups and not lstms:
-        raise ModelError(f"{source}: holds no layer: no weights of 2 to 4 dimensions (found {_listed(arrays)})")
-    # One answer for the file: frameworks store all matrices the same way round, and a square one does not betray it.
-    flip = _stored_transposed(groups)
-    if flip:
-        notes.append(f"read as (inputs, outputs): {', '.join(sorted(flip, key=_natural))}")
-    made = lstms | {key: _layer(key=key, parts=parts, flip=key in flip, source=source) for key, parts in groups.items()}
-    layers = [made[key] for key in sorted(made, key=_natural)]
-    convolutions = [layer.name for layer in layers if layer.geometry.takes_maps]
-    if convolutions:
-        notes.append(f"convolutions taken with stride 1, no pads, one group: {', '.join(convolutions)}")
-    sequential = all(layer.geometry.takes_vectors for layer in layers)
-    sequential = sequential and all(a.outputs == b.inputs for a, b in pairwise(layers))
-    if sequential:
-        layers = [replace(layer, relu=layer is not layers[-1]) for layer in layers]
-        if len(layers) > 1:
-            notes.append("taken as a sequence with ReLU between the layers, since their shapes chain")
+        return _as_stored(arrays, source, asked)
+    # A layer may be called "input": recorded inputs are a bare array of that name.
+    recorded = {key: arrays[key] for key in arrays if key in (*RECORDED, _LABELS)}
+    weights = {key: array for key, array in arrays.items() if key not in recorded}
+    samples = next((recorded[key] for key in RECORDED if key in recorded), None)
+    try:
+        lstms, rest, notes = _recurrent(weights, name, source, asked=asked)
+        # Its notes name recurrent layers of other kinds: work that is missing.
+        unmodelled = list(notes)
+        reading = decide(rest, name, asked=asked, samples=samples, others=len(lstms), upright=upright)
+        asked.check(_names(weights, reading, lstms, name=name))
+    except ModelError as error:
+        raise ModelError(f"{source}: {str(error).removeprefix(f'{source}: ')}") from None
+    lstms, dropped = _without(lstms, asked)
+    notes += [*reading.notes, *dropped]
+    if not reading.plans and not lstms:
+        raise ModelError(f"{source}: holds no layer: {_why_none(notes, arrays)}")
+    made = [*lstms.values(), *(_layer(plan, reading.arrays, source) for plan in reading.plans)]
+    layers, sequential, more = _chained(sorted(made, key=lambda layer: running(layer.name)))
     return Network(
         name=name,
         layers=tuple(layers),
         sequential=sequential,
-        trace=sorted_in.trace(layers[0], source),
+        trace=_trace(layers[0], recorded, samples=samples, source=source),
         source=source,
-        notes=tuple(notes),
-        unmodelled=tuple(unmodelled),
+        notes=(*notes, *_taken(reading), *more, *_suspicions(reading)),
+        unmodelled=(*unmodelled, *_missing(reading.decisions)),
     )
 
 
-@dataclass(frozen=True, kw_only=True)
-class _SortedIn:
-    """A file's arrays by what they are: layers' parts, recorded inputs, labels, and what is none of these."""
-
-    groups: dict[str, dict[str, NDArray[Any]]]
-    activations: NDArray[Any] | None
-    labels: NDArray[Any] | None
-    ignored: list[str]
-
-    def trace(self, first: Layer, source: str) -> Trace | None:
-        """Return the recorded inputs of the first layer, with their labels."""
-        if self.activations is None:
-            return None
-        return Trace(
-            layers={first.name: _recorded(first, self.activations, f"{source}: activations")},
-            labels=None if self.labels is None else class_labels(self.labels, f"{source}: labels"),
-            source=f"activations in {source}",
-        )
+def _recurrent(
+    weights: Arrays, name: str, source: str, *, asked: Asked
+) -> tuple[dict[str, Layer], dict[str, NDArray[Any]], list[str]]:
+    """Take LSTMs out; what the user excludes or an optimiser keeps under the names of one is none."""
+    aside = foreign(weights) | {key for key in weights if asked.is_excluded(key, _owner(key))}
+    lstms, rest, notes = take_lstms({key: weights[key] for key in weights if key not in aside}, name, source)
+    # It comes back, to be listed.
+    return lstms, rest | {key: weights[key] for key in aside}, notes
 
 
-def _sort_in(arrays: Arrays, stem: str) -> _SortedIn:
-    groups: dict[str, dict[str, NDArray[Any]]] = {}
-    ignored: list[str] = []
-    activations: NDArray[Any] | None = None
-    labels: NDArray[Any] | None = None
-    for key in sorted(arrays, key=_natural):
-        array = arrays[key]
-        if key in _ACTIVATIONS:
-            activations = array
-        elif key == "labels":
-            labels = array
-        elif (place := _place(key, array, stem)) is not None:
-            groups.setdefault(place[0], {})[place[1]] = array
-        else:
-            ignored.append(f"{key} {array.shape}")
-    return _SortedIn(groups=groups, activations=activations, labels=labels, ignored=ignored)
+def _without(lstms: Mapping[str, Layer], asked: Asked) -> tuple[dict[str, Layer], list[str]]:
+    """Leave out the LSTMs that are excluded by the names that only the layers have."""
+    kept = {name: layer for name, layer in lstms.items() if not asked.is_excluded(name)}
+    dropped = lstms.keys() - kept.keys()
+    return kept, [f"left out, as --exclude says: {listed(dropped)}"] if dropped else []
 
 
-def _recorded(layer: Layer, activations: NDArray[Any], where: str) -> LayerTrace:
+def _names(weights: Arrays, reading: Reading, lstms: Iterable[str], *, name: str) -> Iterator[str]:
+    """Return arrays and layers, those that were left out too, by every name that a user may know them by."""
+    known = frozenset(reading.arrays)
+    yield from weights
+    yield from reading.arrays
+    yield from lstms
+    yield from filter(None, map(_owner, weights))
+    yield from (owner_of(key, array.ndim, known) or name for key, array in reading.arrays.items())
+
+
+def _taken(reading: Reading) -> list[str]:
+    convolutions = [plan.name for plan in reading.plans if plan.kind == "conv" and plan.groups == 1]
+    return [f"convolutions taken with stride 1, no pads, one group: {listed(convolutions)}"] if convolutions else []
+
+
+def _suspicions(reading: Reading) -> list[str]:
+    weights = {plan.name: reading.arrays[plan.parts["weight"]] for plan in reading.plans if "weight" in plan.parts}
+    tables = {
+        key: reading.arrays[key]
+        for key, decision in reading.decisions.items()
+        if decision.role == "embedding" and key in reading.arrays
+    }
+    return [*identical(weights, tables), *vanishing(weights)]
+
+
+def _why_none(notes: Sequence[str], arrays: Arrays) -> str:
+    if any(array.ndim > 1 for array in arrays.values()):
+        return "; ".join(notes)
+    return f"no weights of 2 to 4 dimensions (found {_listed(arrays)})"
+
+
+def _missing(decisions: Mapping[str, Decision]) -> list[str]:
+    """Name the arrays that are work and that no layer does, by what they are."""
+    by_role: dict[str, list[str]] = {}
+    for key, decision in decisions.items():
+        if decision.role in MISSING:
+            by_role.setdefault(decision.role, []).append(key)
+    return [f"{REASONS[role]}: {listed(sorted(keys))}" for role, keys in by_role.items()]
+
+
+def _as_stored(arrays: Arrays, source: str, asked: Asked) -> Network:
+    if asked != NOTHING_ASKED:
+        raise ModelError(f"{source}: eie wrote it and says in it what its layers are: no layers, exclude or transpose")
+    return stored.from_arrays(arrays, source)
+
+
+def _owner(key: str) -> str:
+    return ".".join(segments(key)[:-1])
+
+
+def _layer(plan: Plan, arrays: Arrays, source: str) -> Layer:
+    if "codes" in plan.parts and "codebook" not in plan.parts:
+        raise ModelError(f"{source}: layer {plan.name!r} has codes but no codebook")
+    coded = "codes" in plan.parts
+    parts = {part: arrays[key] for part, key in plan.parts.items()}
+    codebook, bias = (parts["codebook"], parts.get("bias_codes")) if coded else (None, parts.get("bias"))
+    # A float bias beside codes: the accumulators start from it.
+    numbers = parts.get("bias") if coded else None
+    weights = parts["codes" if coded else "weight"].transpose(plan.axes)
+    if plan.norm is not None:
+        weights, bias = _folded(plan, arrays, weights=weights, bias=bias)
+    if plan.kind == "bilinear":
+        # Each output sums over all pairs of its two inputs: a matrix over their outer product.
+        weights = weights.reshape(len(weights), -1)
+    if plan.kind in ("linear", "bilinear"):
+        if codebook is not None:
+            return Layer.from_codes(
+                name=plan.name, codes=weights, codebook=codebook, bias_codes=bias, accumulator_bias=numbers
+            )
+        return Layer.from_weights(plan.name, weights, bias)
+    if weights.ndim == 3:
+        # A convolution over one dimension is one over two with a kernel of one row.
+        weights = weights[:, :, None, :]
+    weights, conv = _turned(weights, plan.groups) if plan.kind == "transposed" else _plain(weights, plan.groups)
+    return Layer.from_conv(
+        name=plan.name, weights=weights, bias=bias, conv=conv, codebook=codebook, accumulator_bias=numbers
+    )
+
+
+def _plain(weights: NDArray[Any], groups: int) -> tuple[NDArray[Any], Conv2d | None]:
+    out, into, *window = weights.shape
+    # Left to the layer, which says best what is wrong with an empty kernel.
+    if not weights.size:
+        return weights, None
+    conv = Conv2d(in_channels=into * groups, out_channels=out, kernel=(window[0], window[1]), groups=groups)
+    return weights, conv
+
+
+def _turned(weights: NDArray[Any], groups: int) -> tuple[NDArray[Any], Conv2d | None]:
+    """Make a transposed convolution's (in, out / groups, kh, kw) the kernel of the convolution that it equals."""
+    into, per_group, rows, columns = weights.shape
+    if not weights.size:
+        return weights, None
+    split = weights.reshape(groups, into // groups, per_group, rows, columns).swapaxes(1, 2)
+    kernel = split.reshape(groups * per_group, into // groups, rows, columns)[:, :, ::-1, ::-1]
+    # Each input reaches a window of outputs: backwards, an output reads a window that begins before the map does.
+    pads = (rows - 1, columns - 1, rows - 1, columns - 1)
+    conv = Conv2d(in_channels=into, out_channels=groups * per_group, kernel=(rows, columns), pads=pads, groups=groups)
+    return kernel, conv
+
+
+def _folded(
+    plan: Plan, arrays: Arrays, *, weights: NDArray[Any], bias: NDArray[Any] | None
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    assert plan.norm is not None
+    scale, shift = scale_and_shift(plan.norm, arrays)
+    along = scale.reshape(-1, *(1,) * (weights.ndim - 1))
+    if plan.kind == "transposed":
+        # (in, out / groups, ...): a group of inputs has outputs of its own.
+        along = np.repeat(scale.reshape(plan.groups, -1), len(weights) // plan.groups, axis=0)
+        along = along.reshape(*along.shape, *(1,) * (weights.ndim - 2))
+    # Once in double precision, then rounded as the layer is stored: a pruned weight stays 0.0 times anything finite.
+    return (weights * along).astype(np.float32), (scale * (0 if bias is None else bias) + shift).astype(np.float32)
+
+
+def _chained(layers: Sequence[Layer]) -> tuple[list[Layer], bool, list[str]]:
+    """String fully connected layers up where their names say that one feeds the next."""
+    vectors = all(layer.geometry.takes_vectors for layer in layers)
+    fits = vectors and all(a.outputs == b.inputs for a, b in pairwise(layers))
+    parallel = [layer.name for layer in layers if is_parallel(layer.name)]
+    if len(layers) == 1:
+        return list(layers), fits, []
+    rule = numbering([layer.name for layer in layers]) if fits else None
+    if rule is not None:
+        chained = [replace(layer, relu=layer is not layers[-1]) for layer in layers]
+        return chained, True, [f"taken as a sequence with ReLU between the layers: numbered {rule}, and shapes chain"]
+    if parallel:
+        return list(layers), False, [f"parallel, not a sequence: {listed(parallel)}"]
+    if fits:
+        why = "shapes chain, but no names say that one layer feeds the next: each runs on its own"
+        return list(layers), False, [f"{why} (a .toml model or ONNX says it)"]
+    return list(layers), False, []
+
+
+def _trace(
+    first: Layer, recorded: Mapping[str, NDArray[Any]], *, samples: NDArray[Any] | None, source: str
+) -> Trace | None:
+    """Return the recorded inputs of the first layer, with their labels."""
+    if samples is None:
+        return None
+    labels = recorded.get(_LABELS)
+    return Trace(
+        layers={first.name: _packed(first, samples, f"{source}: activations")},
+        labels=None if labels is None else class_labels(labels, f"{source}: labels"),
+        source=f"activations in {source}",
+    )
+
+
+def _packed(layer: Layer, activations: NDArray[Any], where: str) -> LayerTrace:
     """Pack recorded inputs of the first layer; maps (N, C, H, W) of a convolution are unrolled."""
     if not layer.geometry.takes_maps or activations.ndim != 4:
         return LayerTrace.from_dense(activations, where)
     products = layer.geometry.products(*layer.geometry.sizes(activations.shape))
     return LayerTrace.from_dense(layer.geometry.recorded(activations, None), where, products)
-
-
-def oriented(weights: NDArray[Any], bias: NDArray[Any] | None) -> bool:
-    """Say whether 2-D ``weights`` are stored (inputs, outputs), judged by the length of the bias."""
-    # A square matrix says nothing, hence the last condition.
-    rows, columns = weights.shape
-    return bias is not None and bias.ndim == 1 and len(bias) == columns != rows
-
-
-def _natural(key: str) -> list[tuple[int, int | str]]:
-    # layer2 before layer10. Numbers and texts are kept apart, as Python does not compare them.
-    return [(0, int(part)) if part.isdigit() else (1, part) for part in re.split(r"(\d+)", key) if part]
-
-
-def _place(key: str, array: NDArray[Any], stem: str) -> tuple[str, str] | None:
-    """Find which layer an array belongs to, and as what."""
-    head, _, tail = key.replace("/", ".").rpartition(".")
-    if tail in _PARTS:
-        return head or stem, _PARTS[tail]
-    numbered = re.fullmatch(r"([WwBb])(\d*)", key)
-    if numbered and array.ndim in ((2, 4) if numbered[1] in "Ww" else (1,)):
-        return f"layer{numbered[2]}", "bias" if array.ndim == 1 else "weight"
-    if array.ndim == 2 and array.dtype.kind == "f":
-        return key, "weight"
-    return None
-
-
-def _is_layer(key: str, parts: Mapping[str, NDArray[Any]], notes: list[str]) -> bool:
-    main = parts.get("weight", parts.get("codes"))
-    if main is not None and 2 <= main.ndim <= 4:
-        return True
-    listed = ", ".join(f"{part} {array.shape}" for part, array in parts.items())
-    notes.append(f"ignored, not a layer: {key} ({listed})")
-    return False
-
-
-def _is_kernel(parts: Mapping[str, NDArray[Any]]) -> bool:
-    """Whether arrays are a kernel over three dimensions or more; one dimension is a norm's."""
-    main = parts.get("weight", parts.get("codes"))
-    return main is not None and main.ndim > 4
-
-
-def _stored_transposed(groups: Mapping[str, Mapping[str, NDArray[Any]]]) -> set[str]:
-    """Names of the layers whose weights are stored (inputs, outputs): by their biases, else because then they chain."""
-    floats = {key: parts for key, parts in groups.items() if "weight" in parts and parts["weight"].ndim == 2}
-    flipped = {key for key, parts in floats.items() if oriented(parts["weight"], parts.get("bias"))}
-    if flipped:
-        # One layer that shows it decides for those without a bias too, whose shapes alone cannot.
-        return flipped | {key for key, parts in floats.items() if "bias" not in parts}
-    shapes = [parts["weight"].shape for parts in floats.values()]
-    # Two readings, and the usual one wins where both chain.
-    chains = all(a[0] == b[1] for a, b in pairwise(shapes))
-    chains_flipped = all(a[1] == b[0] for a, b in pairwise(shapes))
-    no_bias = all("bias" not in parts for parts in floats.values())
-    return set(floats) if len(shapes) > 1 and no_bias and chains_flipped and not chains else set()
-
-
-def _layer(key: str, parts: Mapping[str, NDArray[Any]], flip: bool, source: str) -> Layer:
-    if "codes" in parts and "codebook" not in parts:
-        raise ModelError(f"{source}: layer {key!r} has codes but no codebook")
-    coded = "codes" in parts
-    codebook, bias = (parts["codebook"], parts.get("bias_codes")) if coded else (None, parts.get("bias"))
-    weights = parts["codes" if coded else "weight"]
-    if weights.ndim == 3:
-        # A convolution over one dimension is one over two with a kernel of one row.
-        weights = weights[:, :, None, :]
-    if weights.ndim == 4:
-        return Layer.from_conv(key, weights, bias, codebook=codebook)
-    if codebook is not None:
-        return Layer.from_codes(name=key, codes=weights, codebook=codebook, bias_codes=bias)
-    return Layer.from_weights(key, weights.T if flip else weights, bias)
 
 
 def _listed(arrays: Arrays) -> str:

@@ -52,6 +52,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from eie.errors import ModelError
 from eie.formats.files import Arrays, file_sha256, read_toml
+from eie.importers.roles.prefixes import without_wrappers
 from eie.importers.state_dict import read_weights
 from eie.importers.synthetic import draw_layer, draw_map, draw_sequence, draw_vector
 from eie.model.geometry import Conv2d, Geometry, Linear, Lstm
@@ -233,10 +234,12 @@ class _Named:
             return None
         if not isinstance(key, str):
             raise ModelError(f"bias={key}: must name an array in the weight file")
-        if key not in self.arrays:
+        # Written down when names still had the wrapper that reading takes off.
+        known = next((form for form in without_wrappers(key) if form in self.arrays), None)
+        if known is None:
             listed = ", ".join(self.arrays) or "nothing; set weights = FILE at the top"
             raise ModelError(f"no array {key!r} in its weight file (it holds {listed})")
-        return self.arrays[key]
+        return self.arrays[known]
 
     def matrix(self, key: str | None) -> Any:
         """Return a matrix as (outputs, inputs), whichever way round the file has it."""

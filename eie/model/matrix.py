@@ -1,6 +1,7 @@
 """A sparse matrix in compressed columns: the one form in which weights travel.
 
-Comes in: a dense array (out, in). Goes out: `SparseColumns`. Read by networks, weight sharing and the encoder.
+Comes in: a dense array (out, in), or a sparse one of scipy's. Goes out: `SparseColumns`. Read by networks, weight
+sharing and the encoder.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from eie.errors import ModelError
+from eie.model import arrays
 
 
 def frozen(array: ArrayLike, dtype: Any) -> NDArray[Any]:
@@ -25,7 +27,7 @@ def frozen(array: ArrayLike, dtype: Any) -> NDArray[Any]:
         with np.errstate(over="ignore"):
             view = np.ascontiguousarray(array, dtype).view()
     # On a view, so that a caller's own array stays writeable.
-    view.flags.writeable = False
+    view.setflags(write=False)
     return view
 
 
@@ -88,6 +90,25 @@ class SparseColumns:
         return cls.of(shape=(source.shape[0], source.shape[1]), starts=starts, rows=rows, data=data)
 
     @classmethod
+    def from_sparse(cls, matrix: Any, where: str, dtype: Any = np.float32) -> SparseColumns:
+        """Take over a ``scipy.sparse`` matrix in time and memory of its entries.
+
+        Raises
+        ------
+        ModelError
+            If a value is NaN or infinite; ``where`` names the array.
+        """
+        starts, rows, values = arrays.columns(matrix)
+        whole = cls.of(shape=(matrix.shape[0], matrix.shape[1]), starts=starts, rows=rows, data=frozen(values, dtype))
+        # In float32, in which it is used: 1e39 is infinite only there.
+        bad = np.flatnonzero(~np.isfinite(whole.data))
+        if len(bad):
+            place = f"{whole.rows[bad[0]]}, {whole.column_of[bad[0]]}"
+            raise ModelError(f"{where}[{place}] = {whole.data[bad[0]]}: must be finite")
+        # A listed zero is a pruned weight, and so is what float32 has no number for.
+        return whole._kept(whole.data != 0, whole.shape, 0)
+
+    @classmethod
     def from_entries(
         cls, shape: tuple[int, int], rows: NDArray[Any], columns: NDArray[Any], data: NDArray[Any]
     ) -> SparseColumns:
@@ -130,6 +151,15 @@ class SparseColumns:
     def where(self, mask: NDArray[np.bool_]) -> SparseColumns:
         """Return the matrix without the entries that ``mask`` (rows, columns) drops."""
         return self._kept(mask[self.rows, self.column_of], self.shape, 0)
+
+    def beside(self, right: SparseColumns) -> SparseColumns:
+        """Return the matrix with the columns of another one, of as many rows, behind its own."""
+        return SparseColumns.of(
+            shape=(self.shape[0], self.shape[1] + right.shape[1]),
+            starts=np.concatenate((self.starts, right.starts[1:] + self.nnz)),
+            rows=np.concatenate((self.rows, right.rows)),
+            data=np.concatenate((self.data, right.data)),
+        )
 
     def _kept(self, keep: NDArray[np.bool_], shape: tuple[int, int], first_row: int) -> SparseColumns:
         # total[i] is how many of the first i entries stay, so a column's old start leads to its new one.

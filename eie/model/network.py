@@ -1,11 +1,12 @@
 """What is to be run: layers and the networks they form.
 
-Comes in: arrays, from a caller or an importer. Goes out: frozen `Layer` and `Network`. Read by weight sharing and
-the compiler.
+Comes in: arrays, from a caller or an importer, also masked or sparse ones. Goes out: frozen `Layer` and `Network`.
+Read by weight sharing and the compiler.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -15,6 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from eie.errors import ModelError
+from eie.model import arrays
 from eie.model.geometry import LINEAR, Conv2d, Geometry, Lstm
 from eie.model.graph import Graph
 from eie.model.matrix import SparseColumns, frozen
@@ -38,13 +40,17 @@ class Layer(View):
     codebook
         float32 (levels,), level 0 is 0.0; None while the weights are not shared.
     bias, bias_codes
-        float32 (outputs,) or uint8 (outputs,), at most one of them.
+        float32 (outputs,) or uint8 (outputs,), at most one of them. Beside a codebook, codes are one more column of the
+        matrix; from a float32 bias the accumulators start.
     relu
         Whether outputs pass through ReLU before they are stored.
     synthetic
         Whether the weights were drawn at random; every report says so.
     geometry
         What the matrix is the lowered form of; `Linear`, as large as the matrix, for a fully connected layer.
+    stored_bits
+        Bits a weight took in the file it was dequantised from, scales included; None for weights that came as floats.
+        Sizes count it in the place of 32.
     """
 
     name: str
@@ -55,6 +61,7 @@ class Layer(View):
     relu: bool = False
     synthetic: bool = False
     geometry: Geometry = LINEAR
+    stored_bits: float | None = None
 
     def __post_init__(self) -> None:
         _name(self.name)
@@ -66,14 +73,14 @@ class Layer(View):
     def from_weights(cls, name: str, weights: ArrayLike, bias: ArrayLike | None = None, *, relu: bool = False) -> Layer:
         """Make a layer from a float array (outputs, inputs) whose zeros are the pruned weights.
 
+        Masked elements are pruned too. A ``scipy.sparse`` matrix stays sparse, and ``ml_dtypes`` are widened.
+
         Raises
         ------
         ModelError
             For a shape other than 2-D, an empty array, NaN or infinite values, or a bias that does not fit.
         """
-        dense = _numbers(f"layer {name!r}: weights", weights)
-        _check_matrix(name, "weights", dense)
-        matrix = SparseColumns.from_dense(frozen(dense, np.float32), f"layer {name!r}: weights")
+        matrix = _compressed(name=name, what="weights", values=weights)
         return cls(
             name=_name(name),
             matrix=matrix,
@@ -89,14 +96,22 @@ class Layer(View):
         codebook: ArrayLike,
         bias_codes: ArrayLike | None = None,
         *,
+        accumulator_bias: ArrayLike | None = None,
         relu: bool = False,
     ) -> Layer:
         """Make a layer from shared weights: uint8 ``codes`` (outputs, inputs) into ``codebook`` (levels,).
 
+        Parameters
+        ----------
+        bias_codes
+            uint8 (outputs,): a bias as one more column of the matrix.
+        accumulator_bias
+            float32 (outputs,), in its place: what the accumulators start from.
+
         Raises
         ------
         ModelError
-            If code 0 does not stand for zero, a code has no level, or a shape does not fit.
+            If code 0 does not stand for zero, a code has no level, a shape does not fit, or there are two biases.
         """
         where = f"layer {name!r}"
         # Checked as float32, in which it is used: a level may become zero or infinite on the way there.
@@ -108,9 +123,7 @@ class Layer(View):
         # Padding entries and pruned weights are code 0; any other value there would be added at each of them.
         if table[0] != 0:
             raise ModelError(f"{where}: codebook[0] = {table[0]}: must be 0, since code 0 means the value zero")
-        dense = _codes(where=where, what="codes", codes=codes, levels=len(table))
-        _check_matrix(name, "codes", dense)
-        matrix = SparseColumns.from_dense(dense, f"{where}: codes")
+        matrix = _compressed(name=name, what="codes", values=codes, levels=len(table))
         bias = None
         if bias_codes is not None:
             bias = _codes(where=where, what="bias_codes", codes=bias_codes, levels=len(table))
@@ -118,7 +131,14 @@ class Layer(View):
                 raise ModelError(f"{where}: bias_codes has shape {bias.shape}: must be ({matrix.shape[0]},)")
             # Codes into the same codebook: on the machine the bias is one more column of the matrix.
             bias = frozen(bias, np.uint8)
-        return cls(name=_name(name), matrix=matrix, codebook=frozen(table, np.float32), bias_codes=bias, relu=relu)
+        return cls(
+            name=_name(name),
+            matrix=matrix,
+            codebook=frozen(table, np.float32),
+            bias=_accumulator_bias(name=name, bias=accumulator_bias, codes=bias, outputs=matrix.shape[0]),
+            bias_codes=bias,
+            relu=relu,
+        )
 
     @classmethod
     def from_conv(
@@ -129,6 +149,7 @@ class Layer(View):
         conv: Conv2d | None = None,
         *,
         codebook: ArrayLike | None = None,
+        accumulator_bias: ArrayLike | None = None,
         relu: bool = False,
     ) -> Layer:
         """Lower a convolution to its (out) x (in * kh * kw) matrix; zeros in the kernel are the pruned weights.
@@ -136,23 +157,36 @@ class Layer(View):
         Parameters
         ----------
         weights
-            (out, in / groups, kh, kw).
+            (out, in / groups, kh, kw), or, beside ``conv``, a sparse matrix (out, in / groups * kh * kw).
         conv
             Stride, pads, dilation, groups; None for stride 1 without pads, in one group.
         codebook
             If given, ``weights`` and ``bias`` are uint8 codes into it.
+        accumulator_bias
+            With a codebook, float32 in place of ``bias``: what the accumulators start from.
 
         Raises
         ------
         ModelError
             If the kernel does not have the shape that ``conv`` states, and as for `from_weights` and `from_codes`.
         """
-        kernel = _numbers(f"layer {name!r}: weights", weights)
-        if kernel.ndim != 4 or kernel.size == 0:
-            raise ModelError(f"layer {name!r}: weights has shape {kernel.shape}: must be (out, in / groups, kh, kw)")
-        out, per_group, *size = kernel.shape
-        conv = conv or Conv2d(in_channels=per_group, out_channels=out, kernel=(size[0], size[1]))
-        return cls.of_geometry(name=name, weights=kernel, bias=bias, geometry=conv, codebook=codebook, relu=relu)
+        # Unrolled already: only a geometry can say what its columns are.
+        unrolled = conv is not None and arrays.is_sparse(weights) and len(np.shape(weights)) == 2
+        kernel = _as_given(f"layer {name!r}: weights", weights)
+        shape = tuple(int(size) for size in kernel.shape)
+        if not unrolled and (len(shape) != 4 or 0 in shape):
+            raise ModelError(f"layer {name!r}: weights has shape {shape}: must be (out, in / groups, kh, kw)")
+        if conv is None:
+            conv = Conv2d(in_channels=shape[1], out_channels=shape[0], kernel=(shape[2], shape[3]))
+        return cls.of_geometry(
+            name=name,
+            weights=kernel,
+            bias=bias,
+            geometry=conv,
+            codebook=codebook,
+            accumulator_bias=accumulator_bias,
+            relu=relu,
+        )
 
     @classmethod
     def of_geometry(
@@ -163,6 +197,7 @@ class Layer(View):
         *,
         geometry: Geometry,
         codebook: ArrayLike | None = None,
+        accumulator_bias: ArrayLike | None = None,
         relu: bool = False,
     ) -> Layer:
         """Lower weights of any kind of layer, shaped as its ``geometry.weight_shape``, as model files hold them.
@@ -171,22 +206,33 @@ class Layer(View):
         ----------
         codebook
             If given, ``weights`` and ``bias`` are uint8 codes into it.
+        accumulator_bias
+            With a codebook, float32 in place of ``bias``: what the accumulators start from.
 
         Raises
         ------
         ModelError
             If the weights have another shape, and as for `from_weights` and `from_codes`.
         """
-        stored, wanted = _numbers(f"layer {name!r}: weights", weights), geometry.weight_shape
+        sparse, wanted = arrays.is_sparse(weights), geometry.weight_shape
+        stored = _as_given(f"layer {name!r}: weights", weights)
+        shape, unrolled = tuple(int(size) for size in stored.shape), (wanted[0], math.prod(wanted[1:]))
         # Where a matrix is wanted, `from_weights` says best what else it got.
-        if stored.shape != wanted and (len(wanted) != 2 or stored.ndim == 2):
-            raise ModelError(f"layer {name!r}: weights has shape {stored.shape}: {geometry} has {wanted}")
+        if shape not in (wanted, unrolled if sparse else wanted) and (len(wanted) != 2 or len(shape) == 2):
+            raise ModelError(f"layer {name!r}: weights has shape {shape}: {geometry} has {wanted}")
         # Channel, kernel row, kernel column: row-major order is the order of im2col's columns.
-        flat = stored if len(wanted) == 2 else stored.reshape(len(stored), -1)
+        flat = stored if len(wanted) == 2 else stored.reshape(unrolled)
         if codebook is None:
             layer = cls.from_weights(name, flat, bias, relu=relu)
         else:
-            layer = cls.from_codes(name=name, codes=flat, codebook=codebook, bias_codes=bias, relu=relu)
+            layer = cls.from_codes(
+                name=name,
+                codes=flat,
+                codebook=codebook,
+                bias_codes=bias,
+                accumulator_bias=accumulator_bias,
+                relu=relu,
+            )
         # Spread after it is sparse: dense, a grouped convolution's zeros would be most of the memory.
         return replace(layer, matrix=geometry.spread(layer.matrix), geometry=geometry)
 
@@ -216,16 +262,21 @@ class Layer(View):
         ModelError
             If the shapes do not belong together, and as for `from_weights`.
         """
-        x = _numbers(f"layer {name!r}: input_weights", input_weights)
-        h = _numbers(f"layer {name!r}: hidden_weights", hidden_weights)
-        if x.ndim != 2 or h.ndim != 2 or h.shape[0] != 4 * h.shape[1] or len(x) != len(h):
+        parts = {"input_weights": input_weights, "hidden_weights": hidden_weights}
+        x, h = (_as_given(f"layer {name!r}: {what}", values) for what, values in parts.items())
+        if len(x.shape) != 2 or len(h.shape) != 2 or h.shape[0] != 4 * h.shape[1] or x.shape[0] != h.shape[0]:
             raise ModelError(
                 f"layer {name!r}: input_weights {x.shape} and hidden_weights {h.shape}: "
                 "must be (4 * hidden, input) and (4 * hidden, hidden)"
             )
         # One matrix for both: a step's row is [x, h], one broadcast after the other, and the sums need no second pass.
-        layer = cls.from_weights(name, np.concatenate((x, h), axis=1), bias)
-        return replace(layer, geometry=Lstm(x.shape[1], h.shape[1], reverse))
+        left, right = (_compressed(name=name, what=what, values=part) for what, part in zip(parts, (x, h), strict=True))
+        return cls(
+            name=_name(name),
+            matrix=left.beside(right),
+            bias=None if bias is None else _bias(name, bias, left.shape[0]),
+            geometry=Lstm(left.shape[1], right.shape[1], reverse),
+        )
 
     @property
     def outputs(self) -> int:
@@ -437,18 +488,36 @@ def _name(name: object) -> str:
 
 
 def _numbers(where: str, values: ArrayLike) -> NDArray[Any]:
+    try:
+        array = arrays.plain(values)
+    except ValueError as error:
+        raise ModelError(f"{where}: {error}") from None
     # Complex, text and object arrays have no order of non-zeros to run; bool is 0 and 1.
-    array = np.asarray(values)
     if array.dtype.kind not in "fiub":
         raise ModelError(f"{where} has dtype {array.dtype}: must be numbers")
     return array
 
 
-def _check_matrix(name: str, what: str, array: NDArray[Any]) -> None:
-    if array.ndim != 2:
-        raise ModelError(f"layer {name!r}: {what} has shape {array.shape}: must be (outputs, inputs)")
-    if array.size == 0:
-        raise ModelError(f"layer {name!r}: {what} has shape {array.shape}: an empty layer has nothing to run")
+def _as_given(where: str, values: ArrayLike) -> Any:
+    """Return numbers, dense or as sparse as they are."""
+    return values if arrays.is_sparse(values) else _numbers(where, values)
+
+
+def _compressed(name: str, what: str, values: ArrayLike, levels: int | None = None) -> SparseColumns:
+    """Return weights, or codes where ``levels`` says how many there are; what is sparse never becomes dense."""
+    where, sparse = f"layer {name!r}: {what}", arrays.is_sparse(values)
+    array = _as_given(where, values)
+    shape = tuple(int(size) for size in array.shape)
+    if len(shape) != 2:
+        raise ModelError(f"{where} has shape {shape}: must be (outputs, inputs)")
+    if 0 in shape:
+        raise ModelError(f"{where} has shape {shape}: an empty layer has nothing to run")
+    entries = _numbers(where, arrays.columns(array)[2]) if sparse else array
+    if levels is not None:
+        entries = _codes(where=f"layer {name!r}", what=what, codes=entries, levels=levels)
+    if sparse:
+        return SparseColumns.from_sparse(array, where, np.float32 if levels is None else np.uint8)
+    return SparseColumns.from_dense(frozen(entries, np.float32) if levels is None else entries, where)
 
 
 def _bias(name: str, bias: ArrayLike, outputs: int) -> NDArray[np.float32]:
@@ -459,6 +528,16 @@ def _bias(name: str, bias: ArrayLike, outputs: int) -> NDArray[np.float32]:
     if not np.isfinite(array).all():
         raise ModelError(f"layer {name!r}: bias holds NaN or infinity: must be finite")
     return array
+
+
+def _accumulator_bias(
+    name: str, bias: ArrayLike | None, codes: NDArray[np.uint8] | None, outputs: int
+) -> NDArray[np.float32] | None:
+    if bias is None:
+        return None
+    if codes is not None:
+        raise ModelError(f"layer {name!r}: accumulator_bias: has bias_codes too: give one of them")
+    return _bias(name, bias, outputs)
 
 
 def _codes(where: str, what: str, codes: ArrayLike, levels: int) -> NDArray[np.uint8]:

@@ -11,9 +11,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, Self
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from eie.errors import TraceError
+from eie.model import arrays
 from eie.show.brief import Brief
 
 
@@ -44,6 +45,10 @@ class Lazy(Brief):
         # Bound here: the places of a choice from a choice are looked up through both.
         kept = np.arange(self.count)[places]
         return Lazy(len(kept), lambda some: self.read(kept[some]))
+
+
+class FileArray(Lazy):
+    """An array of a file as a whole; some of its samples are a `Lazy` of their own."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True, repr=False)
@@ -79,14 +84,18 @@ class Samples(Brief):
             raise TraceError(f"{self.source}: {self.count} samples but {labelled} labels")
 
     @classmethod
-    def of(cls, values: NDArray[Any], source: str = "arrays", labels: NDArray[np.int64] | None = None) -> Self:
-        """Wrap an array (samples, ...).
+    def of(cls, values: ArrayLike, source: str = "arrays", labels: NDArray[np.int64] | None = None) -> Self:
+        """Wrap an array (samples, ...), also a masked or sparse one.
 
         Raises
         ------
         TraceError
             If it holds no numbers, or another number of labels.
         """
+        try:
+            values = arrays.plain(values)
+        except ValueError as error:
+            raise TraceError(f"{source}: inputs are {error}") from None
         # Text would be parsed by the cast below and complex numbers cut to their real part, both without a word.
         if values.dtype.kind not in "fiub" or values.ndim == 0 or values.size == 0:
             raise TraceError(
@@ -98,6 +107,13 @@ class Samples(Brief):
     def count(self) -> int:
         """Samples in all."""
         return len(next(iter(self.arrays.values())))
+
+    @property
+    def batched(self) -> bool:
+        """Whether the first axis can only be that of samples; an array alone may be one sample without it."""
+        # Three grey pictures are not the planes of a coloured one; three planes in an array may be.
+        alone = (isinstance(array, np.ndarray | FileArray) for array in self.arrays.values())
+        return self.labels is not None or not all(alone)
 
     @property
     def classes(self) -> NDArray[np.int64]:
@@ -165,14 +181,15 @@ class Samples(Brief):
         count = self.count if count is None else count
         if not 1 <= count <= self.count:
             raise TraceError(f"{self.source}: {count} samples asked for: it holds {self.count}")
+        # All in their own order is no choice.
+        if count == self.count and seed is None:
+            return self
         places = np.arange(count)
         if seed is not None:
             # A permutation and its front: with the same seed, fewer samples are the first of more.
             places = np.random.default_rng(seed).permutation(self.count)[:count]
         how = "first" if seed is None else f"drawn with seed {seed}"
-        # All in their own order is no choice: the source then stays as it was.
-        whole = count == self.count and seed is None
-        return replace(self.taken(places), source=self.source if whole else f"{self.source}, {count} samples, {how}")
+        return replace(self.taken(places), source=f"{self.source}, {count} samples, {how}")
 
     def batches(self, size: int) -> Iterator[NDArray[np.float32]]:
         """Yield a network's only input in order, at most ``size`` samples at a time."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -25,6 +25,7 @@ from numpy.typing import ArrayLike, NDArray
 from eie.errors import TraceError
 from eie.formats.files import Arrays, read_json
 from eie.formats.npz import read_npz, write_npz
+from eie.model.arrays import is_sparse, plain, row_slices
 from eie.model.matrix import frozen
 from eie.show.face import View
 from eie.show.sections import Column, Grid, Section, Value
@@ -55,22 +56,25 @@ class LayerTrace(View):
 
     @classmethod
     def from_dense(cls, activations: ArrayLike, where: str = "activations", products: int = 1) -> LayerTrace:
-        """Pack a numeric array (rows, width) or (width,); its zeros are the inactive inputs.
+        """Pack a numeric array (rows, width) or (width,); its zeros are the inactive inputs, and so is what is masked.
 
         Raises
         ------
         TraceError
             For a wrong number of dimensions, an empty array, or NaN or infinite values.
         """
-        array = np.asarray(activations)
+        if is_sparse(activations) and len(np.shape(activations)) == 2 and 0 not in np.shape(activations):
+            # Slice by slice: a bag of words is a hundred times larger dense.
+            _check_rows(np.shape(activations)[0], products, where)
+            parts = [cls.from_dense(rows, where) for rows in row_slices(activations)]
+            return replace(cls.joined(parts), products=products)
+        array = plain(activations)
         if array.dtype.kind not in "fiub":
             raise TraceError(f"{where} has dtype {array.dtype}: must be numbers")
-        array = np.atleast_2d(array)
+        array = array.reshape(1, -1) if array.ndim < 2 else array
         if array.ndim != 2 or array.size == 0:
             raise TraceError(f"{where} has shape {np.shape(activations)}: must be (inputs,) or (batch, inputs)")
-        # Rows of a sample lie together; a rest would shift every sample behind it.
-        if array.shape[0] % products:
-            raise TraceError(f"{where} has {array.shape[0]} rows: must be a multiple of {products} products a sample")
+        _check_rows(array.shape[0], products, where)
         # Before the finite check: a float64 beyond float32's range is infinite only now.
         array = frozen(array, np.float32)
         if not np.isfinite(array).all():
@@ -82,6 +86,17 @@ class LayerTrace(View):
             bits=frozen(np.packbits(mask, axis=1), np.uint8),
             values=frozen(array[mask], np.float32),
             products=products,
+        )
+
+    @classmethod
+    def joined(cls, parts: Sequence[LayerTrace]) -> LayerTrace:
+        """Return the rows of all parts, one after the other; all have values or none has."""
+        kept = [part.values for part in parts if part.values is not None]
+        return cls(
+            width=parts[0].width,
+            bits=frozen(np.concatenate([part.bits for part in parts]), np.uint8),
+            values=frozen(np.concatenate(kept), np.float32) if kept else None,
+            products=parts[0].products,
         )
 
     @property
@@ -353,6 +368,12 @@ def class_labels(array: NDArray[Any], where: str) -> NDArray[np.int64]:
     if array.dtype.kind not in "iu":
         raise TraceError(f"{where} have dtype {array.dtype}: must be integers, one a sample")
     return frozen(array, np.int64)
+
+
+def _check_rows(rows: int, products: int, where: str) -> None:
+    # Rows of a sample lie together; a rest would shift every sample behind it.
+    if rows % products:
+        raise TraceError(f"{where} has {rows} rows: must be a multiple of {products} products a sample")
 
 
 def _narrowest(values: NDArray[np.float32]) -> tuple[NDArray[Any], float]:

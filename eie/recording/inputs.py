@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from eie.errors import TraceError
 from eie.formats import idx
 from eie.formats.npz import read_npy, read_npz
-from eie.model.samples import Lazy, Samples
+from eie.model.fitting import Layout, fits
+from eie.model.samples import FileArray, Lazy, Samples
 from eie.model.trace import Trace
 from eie.recording.preprocess import Preprocess
 
@@ -65,24 +66,14 @@ def read_samples(path: str | Path, labels: str | Path | None = None, steps: Prep
     )
 
 
-def fitted(values: NDArray[np.float32], wanted: tuple[int | None, ...], where: str) -> NDArray[np.float32]:
-    """Return (N, ...) with samples of the shape ``wanted``: as they are, or with the same number of values.
-
-    Raises
-    ------
-    TraceError
-        If they have another size.
-    """
-    shape = values.shape[1:]
-    # None is a size that the network leaves open.
-    if len(shape) == len(wanted) and all(b is None or a == b for a, b in zip(shape, wanted, strict=True)):
-        return values
-    sizes = [size for size in wanted if size is not None]
-    # Flat pixels for a network that takes maps, and the other way round: row-major order is the same numbers.
-    if len(sizes) == len(wanted) and int(np.prod(sizes)) == int(np.prod(shape)):
-        return values.reshape(len(values), *sizes)
-    said = " x ".join("any" if size is None else str(size) for size in wanted)
-    raise TraceError(f"{where} takes samples of {said}, the inputs have {' x '.join(map(str, shape)) or 'one value'}")
+def with_batch(samples: Samples, wanted: tuple[int, ...], layout: Layout | None = None) -> Samples:
+    """Return samples as they are, or the one sample of the shape ``wanted`` that an array is without a batch axis."""
+    if samples.batched or len(samples.arrays) != 1:
+        return samples
+    shape = (samples.count, *samples.read(slice(1)).shape[1:])
+    if fits(shape, wanted, layout=layout, batched=True) or not fits(shape, wanted, layout=layout):
+        return samples
+    return replace(samples, arrays=dict.fromkeys(samples.arrays, samples.values[None]))
 
 
 def _labels(path: Path) -> NDArray[np.int64]:
@@ -135,7 +126,7 @@ def _arrays(
         return steps.array(values[places], scale, source)
 
     return Samples(
-        arrays={"": Lazy(len(values), read)},
+        arrays={"": FileArray(len(values), read)},
         labels=labels,
         source=source,
         preprocessing=steps.stated(scale, pictures=False),

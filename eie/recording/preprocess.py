@@ -112,7 +112,10 @@ class Preprocess:
         asked = [key for key in ("resize", "crop", "layout", "colour") if getattr(self, key) != getattr(plain, key)]
         if asked or len(self.mean) > 1 or len(self.std) > 1:
             what = ", ".join(asked) or "a mean or std for each channel"
-            raise TraceError(f"{where}: preprocess {what} is for PNG and JPEG; arrays take scale, mean and std")
+            raise TraceError(
+                f"{where}: preprocess {what} is for PNG and JPEG; arrays take scale, mean and std, "
+                "and --layout says where their channels are"
+            )
         return self._normalised(values.astype(np.float32), default_scale, where)
 
     def stated(self, default_scale: float, *, pictures: bool) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from eie.formats.files import file_sha256
 from eie.importers import find, load
+from eie.model.fitting import Layout, checked_layout
 from eie.model.network import Network
 from eie.model.samples import Samples
 from eie.model.trace import Trace
@@ -23,6 +24,7 @@ def record(
     samples: Samples,
     *,
     values: bool = False,
+    layout: Layout | None = None,
     batch: int = BATCH,
     seed: int | None = None,
 ) -> Trace:
@@ -34,6 +36,8 @@ def record(
         ``.onnx`` files run in onnxruntime; whatever else `eie.load` reads, and networks, run here. Either way as given.
     values
         Whether values are kept beside the bits of non-zeros.
+    layout
+        ``"nhwc"`` where samples have their channels last and the model takes them first, ``"nchw"`` for the reverse.
     batch
         Samples at a time: bounds the memory.
     seed
@@ -51,20 +55,20 @@ def record(
     TraceError
         If the samples do not fit it.
     """
-    recorder = Recorder(values=values)
+    layout, recorder = checked_layout(layout), Recorder(values=values)
     # Found, not loaded: onnxruntime reads the file itself.
     path = None if isinstance(model, Network) else find(model)
-    if path is not None and path.suffix == ".onnx":
+    if path is not None and path.suffix.lower() == ".onnx":
         from eie.recording.run_onnx import run_onnx
 
-        run_onnx(path=path, samples=samples, batch=batch, recorder=recorder)
+        run_onnx(path=path, samples=samples, batch=batch, recorder=recorder, layout=layout)
         # Which program ran it is part of the source: sums may differ in the last bit, and so may a zero.
         how, sha256 = f"{path.name} in onnxruntime", file_sha256(path)
     else:
         from eie.recording.run_own import run_own
 
         network = model if isinstance(model, Network) else load(model)
-        run_own(network=network, samples=samples, batch=batch, recorder=recorder)
+        run_own(network=network, samples=samples, batch=batch, recorder=recorder, layout=layout)
         how, sha256 = f"{network.source} in eie, float32", network.sha256
     return Trace(
         layers=recorder.layers(),

@@ -78,7 +78,8 @@ class Recorder:
 
     def layers(self) -> Mapping[str, LayerTrace]:
         """Return what was recorded so far, by layer name."""
-        return {name: _joined(parts) for name, parts in self._parts.items()}
+        # All parts have values or none has: the recorder decides it once.
+        return {name: LayerTrace.joined(parts) for name, parts in self._parts.items()}
 
     def _append(self, name: str, recorded: LayerTrace) -> None:
         """Take in some more samples of a layer.
@@ -98,17 +99,6 @@ class Recorder:
                 f"{first.products} of {first.width} in another"
             )
         self._parts[name].append(recorded)
-
-
-def _joined(parts: list[LayerTrace]) -> LayerTrace:
-    # All parts have values or none has: the recorder decides it once.
-    kept = [part.values for part in parts if part.values is not None]
-    return LayerTrace(
-        width=parts[0].width,
-        bits=frozen(np.concatenate([part.bits for part in parts]), np.uint8),
-        values=frozen(np.concatenate(kept), np.float32) if kept else None,
-        products=parts[0].products,
-    )
 
 
 def _rows(layer: Layer, x: NDArray[Any], hidden: NDArray[Any] | None) -> NDArray[Any]:

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from eie.errors import ModelError, TraceError
 from eie.importers.onnx.reader import OnnxInput, OnnxModel, read_onnx
 from eie.importers.onnx.tensors import embed_external
+from eie.model.fitting import Layout, fitted
 from eie.model.samples import Samples
-from eie.recording.inputs import fitted
+from eie.recording.inputs import with_batch
 from eie.recording.rows import Recorder
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ _KINDS = {
 }
 
 
-def run_onnx(path: Path, samples: Samples, batch: int, recorder: Recorder) -> None:
+def run_onnx(path: Path, samples: Samples, batch: int, recorder: Recorder, layout: Layout | None = None) -> None:
     """Record all samples.
 
     Parameters
@@ -56,8 +57,9 @@ def run_onnx(path: Path, samples: Samples, batch: int, recorder: Recorder) -> No
         raise TraceError(f"{path}: has {len(model.inputs)} inputs ({names}): recording feeds networks with one")
     # Open sizes are those of the first sample; reading once more makes shapes, and so the layers behind, known.
     if model.inputs[0].sizes is None:
-        model = read_onnx(path, "skip", samples.read(slice(1)).shape[1:])
+        model = read_onnx(path, "skip", _first_shape(samples, model.inputs[0], path=path, layout=layout))
     entry, hidden = model.inputs[0], _with_outputs(path, model)
+    samples = with_batch(samples, _wanted(entry), layout)
     session = _session(path, model)
     kind = session.get_inputs()[0].type
     if kind not in _KINDS:
@@ -67,7 +69,7 @@ def run_onnx(path: Path, samples: Samples, batch: int, recorder: Recorder) -> No
     # A graph input is no output of a node; it is fed and so known.
     asked = [name for name in wanted if name != entry.name]
     layers = {layer.name: layer for layer in model.network.layers}
-    for values, kept in _batches(samples=samples, batch=batch, entry=entry, path=path):
+    for values, kept in _batches(samples=samples, batch=batch, entry=entry, path=path, layout=layout):
         # Samples come batch first; an LSTM's file has time first.
         feed = np.moveaxis(values, 0, entry.batch).astype(_KINDS[kind])
         try:
@@ -86,13 +88,27 @@ def run_onnx(path: Path, samples: Samples, batch: int, recorder: Recorder) -> No
             recorder.add(layers[tap.layer], len(values), np.asarray(x, np.float32), hidden=states, kept=kept)
 
 
-def _batches(samples: Samples, batch: int, entry: OnnxInput, path: Path) -> Iterator[tuple[NDArray[np.float32], int]]:
+def _wanted(entry: OnnxInput) -> tuple[int, ...]:
+    """Return the shape of one sample, -1 where the file leaves it open."""
+    return tuple(-1 if size is None else size for i, size in enumerate(entry.shape) if i != entry.batch)
+
+
+def _first_shape(samples: Samples, entry: OnnxInput, *, path: Path, layout: Layout | None) -> tuple[int, ...]:
+    """Return the shape that the first sample is taken in; as it is where the file states none at all."""
+    if not entry.shape:
+        return samples.read(slice(1)).shape[1:]
+    first = with_batch(samples, _wanted(entry), layout).read(slice(1))
+    return fitted(first, _wanted(entry), f"{path}: input {entry.name!r}", layout=layout, batched=True).shape[1:]
+
+
+def _batches(
+    *, samples: Samples, batch: int, entry: OnnxInput, path: Path, layout: Layout | None
+) -> Iterator[tuple[NDArray[np.float32], int]]:
     """Yield (N, ...) in the input's shape, and how many of them count; a fixed batch is filled up with the last one."""
     fixed = entry.shape[entry.batch] if entry.shape else None
-    wanted = entry.shape[: entry.batch] + entry.shape[entry.batch + 1 :]
     for part in samples.batches(fixed or batch):
         kept = len(part)
-        values = fitted(part, wanted, f"{path}: input {entry.name!r}")
+        values = fitted(part, _wanted(entry), f"{path}: input {entry.name!r}", layout=layout, batched=True)
         if fixed and kept < fixed:
             # Any sample would do, its rows are thrown away; a real one cannot raise what a row of zeros might.
             values = np.concatenate((values, np.repeat(values[-1:], fixed - kept, axis=0)))

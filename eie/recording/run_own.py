@@ -12,14 +12,15 @@ from dataclasses import replace
 import numpy as np
 
 from eie.errors import TraceError
+from eie.model.fitting import Layout, fitted
 from eie.model.network import Network, dataflow
 from eie.model.samples import Samples
-from eie.recording.inputs import fitted
+from eie.recording.inputs import with_batch
 from eie.recording.rows import Recorder
 from eie.simulator.reference import run_given
 
 
-def run_own(network: Network, samples: Samples, batch: int, recorder: Recorder) -> None:
+def run_own(network: Network, samples: Samples, batch: int, recorder: Recorder, layout: Layout | None = None) -> None:
     """Record all samples, ``batch`` at a time.
 
     Raises
@@ -37,9 +38,9 @@ def run_own(network: Network, samples: Samples, batch: int, recorder: Recorder) 
     # Each layer's input and what it made of it, in turn: a recurrent layer's rows need both.
     tapped = replace(flow, outputs=tuple(name for _, node in nodes for name in (node.inputs[0], node.outputs[0])))
     entrance, shape = flow.inputs[0]
-    wanted = tuple(None if size == -1 else size for size in shape)
-    for part in samples.batches(batch):
-        values = fitted(part, wanted, f"{network.source}: input {entrance!r}")
+    where = f"{network.source}: input {entrance!r}"
+    for part in with_batch(samples, shape, layout).batches(batch):
+        values = fitted(part, shape, where, layout=layout, batched=True)
         tensors = iter(run_given(tapped, layers, {entrance: values}))
         # One iterator twice: zip takes from it by pairs.
         for (layer, node), x, y in zip(nodes, tensors, tensors, strict=True):

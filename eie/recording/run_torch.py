@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from numpy.typing import ArrayLike
 
 from eie.errors import ModelError, TraceError
+from eie.model.fitting import Layout, checked_layout, moved
 from eie.model.geometry import Conv2d
 from eie.model.network import Layer
 from eie.model.samples import Samples
@@ -28,6 +28,7 @@ def record_torch(
     inputs: ArrayLike | Samples,
     *,
     values: bool = False,
+    layout: Layout | None = None,
     batch: int = BATCH,
     source: str = "",
     seed: int | None = None,
@@ -42,6 +43,8 @@ def record_torch(
         (samples, ...) as the module takes them, or `Samples`.
     values
         Whether values are kept beside the bits of non-zeros.
+    layout
+        ``"nhwc"`` where samples have their channels last: they are moved to the front, as torch's modules take them.
     batch
         Samples at a time.
     source, seed
@@ -61,8 +64,8 @@ def record_torch(
         import torch
     except ImportError:
         raise ModelError("record_torch needs the torch extra: pip install 'eie[torch]'") from None
-    samples = inputs if isinstance(inputs, Samples) else Samples.of(np.asarray(inputs))
-    recorder = Recorder(values=values)
+    samples = inputs if isinstance(inputs, Samples) else Samples.of(inputs)
+    layout, recorder = checked_layout(layout), Recorder(values=values)
     hooks = _Hooks(module, recorder)
     if not hooks.names:
         raise TraceError(f"{type(module).__name__}: has no Linear, Conv1d, Conv2d or LSTM module")
@@ -76,7 +79,7 @@ def record_torch(
             hooks.ran.clear()
             hooks.samples = len(part)
             with torch.no_grad():
-                module(torch.from_numpy(part))
+                module(torch.from_numpy(moved(part, layout)))
             idle = [name for name in hooks.names if name not in hooks.ran]
             if idle:
                 raise TraceError(f"{type(module).__name__}: {', '.join(idle)} did not run")

@@ -272,6 +272,11 @@ def sharing_notes(layer: LayerResult) -> list[str]:
     """What weight sharing did to a layer."""
     shared = layer.encoded.shared
     notes = [f"{layer.name}: {shared.note}"] if shared.note else []
+    if layer.encoded.bias_writes and shared.bias_relative_error:
+        levels = f"the levels would hold it at a relative error of {shared.bias_relative_error:.1%}"
+        notes.append(
+            f"{layer.name}: accumulators start from the bias; {levels}, the weights at {shared.relative_error:.1%}"
+        )
     if shared.bias_max_error > 0:
         notes.append(f"{layer.name}: bias moved to the codebook, by up to {shared.bias_max_error:.2g}")
     return notes

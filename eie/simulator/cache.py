@@ -18,10 +18,13 @@ import numpy as np
 T = TypeVar("T")
 # 1 GiB. Arrays only are weighed; see `held_bytes`.
 BUDGET_BYTES = 1 << 30
+# Of the budget. Counts are made from encodings ten thousand times as large: dropped by age alone, both went together,
+# and figures that ask for the same counts one after the other had every layer encoded again.
+SMALL = 2.0**-12
 
 
 class Cache:
-    """Values made once a key, least recently used ones dropped beyond a budget; safe for threads.
+    """Values made once a key, least recently used ones dropped beyond a budget, large ones first; safe for threads.
 
     Threads that ask for the same key wait for the first of them; different keys are made side by side. A failure is
     handed to all who wait, and forgotten.
@@ -91,10 +94,15 @@ class Cache:
             self._sizes[key] = size
             self._total += size
             while self._total > self._budget:
-                # A bare number takes no room worth having back; what is still being made has no size yet.
-                oldest = next(old for old in self._kept if self._sizes.get(old))
+                oldest = self._oldest(self._budget * SMALL)
                 self._total -= self._sizes.pop(oldest)
                 del self._kept[oldest]
+
+    def _oldest(self, small: float) -> Hashable:
+        """The least recently used of the large values, of the small ones where no other is left."""
+        # A bare number takes no room worth having back; what is still being made has no size yet.
+        sized = [key for key in self._kept if self._sizes.get(key)]
+        return next((key for key in sized if self._sizes[key] > small), sized[0])
 
 
 def held_bytes(value: object) -> int:

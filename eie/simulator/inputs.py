@@ -1,7 +1,7 @@
 """Activations in whatever form a caller has them, made ready for a run.
 
-Comes in: an array, a mapping, a `Trace` or nothing, and the network's layers and dataflow. Goes out: a frozen `Given`:
-either recorded inputs of every layer, or arrays for the network's own inputs. Read by the run and by
+Comes in: an array, a mapping, `Samples`, a `Trace` or nothing, and the network's layers and dataflow. Goes out: a
+frozen `Given`: either recorded inputs of every layer, or arrays for the network's own inputs. Read by the run and by
 sweeps.
 """
 
@@ -16,12 +16,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from eie.errors import TraceError
+from eie.model.arrays import is_sparse, plain
+from eie.model.fitting import Layout, checked_layout, fits, fitted
 from eie.model.graph import Graph
+from eie.model.matrix import frozen
 from eie.model.network import Link
 from eie.model.samples import Samples
 from eie.model.trace import LayerTrace, Trace
 
-Inputs = Trace | Mapping[str, ArrayLike] | ArrayLike | None
+Inputs = Trace | Samples | Mapping[str, ArrayLike] | ArrayLike | None
 # Fixed, and named in the source's words: two runs without activations give the same bytes.
 SYNTHETIC_SEED = 0
 
@@ -56,63 +59,105 @@ class Given(Samples):
 
 
 def given_inputs(
-    layers: Sequence[Link], dataflow: Graph | None, activations: Inputs, own: Trace | None = None
+    layers: Sequence[Link],
+    dataflow: Graph | None,
+    activations: Inputs,
+    own: Trace | None = None,
+    layout: Layout | None = None,
 ) -> Given:
     """Sort out ``activations``; None means the model's ``own`` trace, else one synthetic sample.
+
+    Parameters
+    ----------
+    layout
+        Of arrays: where their channels are, if that may differ from the network.
 
     Raises
     ------
     TraceError
         If they do not fit the network.
     """
+    if checked_layout(layout) is not None and (activations is None or isinstance(activations, Trace)):
+        raise TraceError(
+            f"layout={layout!r}: is for arrays; a trace holds every layer's inputs in the layer's own order"
+        )
     if activations is None:
         # What was recorded goes before what is drawn: random inputs are too even.
         activations = own if own is not None else _synthetic(layers, dataflow)
     entrances = {} if dataflow is None else dict(dataflow.inputs)
-    where = "activations of {}"
-    # A bare array can only mean the one entrance; its name then goes the way of a mapping's.
-    if not isinstance(activations, Trace | Mapping):
-        activations, where = {_only_entrance(layers, entrances): activations}, "activations"
-    if isinstance(activations, Trace):
-        recorded: Mapping[str, LayerTrace | NDArray[np.float32]] = activations.layers
-        labels, source, synthetic = activations.labels, activations.source, activations.synthetic
-    else:
-        recorded = {name: _packed(where.format(name), array) for name, array in activations.items()}
-        labels, source, synthetic = None, "arrays", False
+    # Of arrays alone nothing is known.
+    about = activations if isinstance(activations, Trace | Samples) else Given()
+    words: dict[str, Any] = {"labels": about.labels, "source": about.source, "synthetic": about.synthetic}
+    recorded = _recorded(layers=layers, entrances=entrances, activations=activations, layout=layout)
     names = [layer.name for layer in layers]
-    # Refused and not passed over: a misspelt layer would run on other inputs without a word.
-    unknown = [name for name in recorded if name not in names and name not in entrances]
-    if unknown:
-        known = dict.fromkeys([*entrances, *names])
-        raise TraceError(f"trace names {', '.join(unknown)}: the network has {', '.join(known)}")
     by_layer = {layer.name: _of_layer(layer, recorded.get(layer.name)) for layer in layers}
     kept = {name: rows for name, rows in by_layer.items() if rows is not None}
     # All or nothing: with one layer missing, the recorded rows of the others would contradict what they are fed.
     if len(kept) == len(names):
-        return Given(layers=kept, arrays={}, labels=labels, source=source, synthetic=synthetic)
+        return Given(layers=kept, arrays={}, **words)
     if dataflow is None:
         missing = ", ".join(name for name in names if name not in kept)
         raise TraceError(f"the layers do not feed each other, so each needs activations: none for {missing}")
     arrays = {
-        name: _shaped(name=name, shape=shape, recorded=recorded.get(name), first_layer=names[0])
+        name: _whole(name=name, shape=shape, recorded=recorded.get(name), first_layer=names[0])
         for name, shape in entrances.items()
     }
-    return Given(layers={}, arrays=arrays, labels=labels, source=source, synthetic=synthetic)
+    return Given(layers={}, arrays=arrays, **words)
 
 
-def rows_or_maps(
-    layers: Sequence[Link], dataflow: Graph | None, array: NDArray[Any], source: str
-) -> Trace | dict[str, NDArray[Any]]:
-    """Label an array file: a `Trace` of rows, or a mapping where a map's size is known from the array only."""
+def _recorded(
+    *,
+    layers: Sequence[Link],
+    entrances: Mapping[str, tuple[int, ...]],
+    activations: Inputs,
+    layout: Layout | None,
+) -> Mapping[str, LayerTrace | NDArray[np.float32]]:
+    """Return by name rows of layers, and arrays of the network's inputs in their shape."""
+    arrays = [] if isinstance(activations, Trace) else _named(layers, entrances, activations)
+    names = activations.layers if isinstance(activations, Trace) else [name for name, _, _ in arrays]
+    # Refused and not passed over: a misspelt layer would run on other inputs without a word.
+    known = dict.fromkeys([*entrances, *(layer.name for layer in layers)])
+    if unknown := [name for name in names if name not in known]:
+        raise TraceError(f"trace names {', '.join(unknown)}: the network has {', '.join(known)}")
+    if isinstance(activations, Trace):
+        return activations.layers
+    batched = isinstance(activations, Samples) and activations.batched
+    return {
+        name: _read(_Place.of(layers, entrances, name), array=array, where=where, layout=layout, batched=batched)
+        for name, array, where in arrays
+    }
+
+
+def read_array(
+    layers: Sequence[Link], dataflow: Graph | None, array: Any, *, source: str, layout: Layout | None = None
+) -> Trace | Samples:
+    """Label an array that is not yet said to be what: rows of the first layer, or samples of the network's input.
+
+    Raises
+    ------
+    TraceError
+        If it does not fit, or the network has several inputs.
+    """
     entrances = {} if dataflow is None else dict(dataflow.inputs)
-    name = _only_entrance(layers, entrances)
-    # Flattened to rows, a map with two open sides could not be shaped again: 6 numbers are 2 x 3 or 3 x 2.
-    if array.ndim > 2 and entrances.get(name, ()).count(-1) > 1:
-        return {name: array}
-    if array.ndim > 2:
-        # The first axis is a batch only if there is one axis more than a sample has; else the file is one sample.
-        array = array.reshape(len(array) if array.ndim > len(entrances.get(name, ())) else 1, -1)
-    return Trace(layers={name: LayerTrace.from_dense(array, source)}, source=source)
+    place = _Place.of(layers, entrances, _only_entrance(layers, entrances))
+    read = _read(place, array=array, where=source, layout=checked_layout(layout), batched=False)
+    if isinstance(read, LayerTrace):
+        return Trace(layers={place.name: read}, source=source)
+    return Samples(arrays={place.name: read}, source=source)
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where an array goes: a layer's rows of ``width``, the network's input of ``shape``, or, in a chain, either."""
+
+    name: str
+    width: int | None
+    shape: tuple[int, ...] | None
+
+    @classmethod
+    def of(cls, layers: Sequence[Link], entrances: Mapping[str, tuple[int, ...]], name: str) -> _Place:
+        width = next((layer.inputs for layer in layers if layer.name == name), None)
+        return cls(name, width, entrances.get(name))
 
 
 def _only_entrance(layers: Sequence[Link], entrances: Mapping[str, tuple[int, ...]]) -> str:
@@ -121,19 +166,52 @@ def _only_entrance(layers: Sequence[Link], entrances: Mapping[str, tuple[int, ..
     return next(iter(entrances), layers[0].name)
 
 
-def _packed(where: str, activations: ArrayLike) -> LayerTrace | NDArray[np.float32]:
-    """Pack rows; keep maps and sequences as they are."""
-    array = np.asarray(activations)
-    if array.ndim <= 2:
-        return LayerTrace.from_dense(array, where)
+def _named(
+    layers: Sequence[Link], entrances: Mapping[str, tuple[int, ...]], activations: Any
+) -> list[tuple[str, Any, str]]:
+    """Return each array with its name and with what errors call it."""
+    if isinstance(activations, Samples):
+        arrays = {name or _only_entrance(layers, entrances): array for name, array in activations.loaded().items()}
+    # One of scipy's formats is a mapping too, of places to values.
+    elif isinstance(activations, Mapping) and not is_sparse(activations):
+        arrays = dict(activations)
+    else:
+        # A bare array can only mean the one entrance; its name then goes the way of a mapping's.
+        return [(_only_entrance(layers, entrances), activations, "activations")]
+    return [(name, array, f"activations of {name}") for name, array in arrays.items()]
+
+
+def _read(
+    place: _Place, *, array: Any, where: str, layout: Layout | None, batched: bool
+) -> LayerTrace | NDArray[np.float32]:
+    """Pack rows of a layer; bring the network's own input into its shape, (N, *shape)."""
+    try:
+        # Rows that are sparse are packed so; maps cannot be.
+        values = array if is_sparse(array) and len(array.shape) == 2 else plain(array)
+    except ValueError as error:
+        raise TraceError(f"{where}: {error}") from None
+    if place.shape is None or _are_rows(place, values.shape, batched):
+        if layout is not None:
+            raise TraceError(
+                f"layout={layout!r}: {where} has shape {values.shape}, which are rows of a layer, not maps"
+            )
+        return LayerTrace.from_dense(values, where)
+    values = plain(values)
     # Floats, integers, booleans: complex numbers would lose their imaginary half in the cast below.
-    if array.dtype.kind not in "fiub" or array.size == 0:
-        raise TraceError(f"{where} has shape {array.shape} {array.dtype}: must be numbers, and some of them")
+    if values.dtype.kind not in "fiub" or values.size == 0:
+        raise TraceError(f"{where} has shape {values.shape} {values.dtype}: must be numbers, and some of them")
     # float32 first: what is finite in float64 may be infinite here.
-    array = array.astype(np.float32)
-    if not np.isfinite(array).all():
+    values = frozen(values, np.float32)
+    if not np.isfinite(values).all():
         raise TraceError(f"{where} holds NaN or infinity: must be finite")
-    return array
+    return fitted(values, place.shape, f"the network's input {place.name!r}", layout=layout, batched=batched)
+
+
+def _are_rows(place: _Place, shape: tuple[int, ...], batched: bool) -> bool:
+    if place.width is None or len(shape) > 2:
+        return False
+    # What fits neither as rows nor as the network's input is refused as rows, whose width says most.
+    return shape[-1:] == (place.width,) or not fits(shape, place.shape or (), batched=batched)
 
 
 def _of_layer(layer: Link, recorded: LayerTrace | NDArray[np.float32] | None) -> LayerTrace | None:
@@ -147,33 +225,19 @@ def _of_layer(layer: Link, recorded: LayerTrace | NDArray[np.float32] | None) ->
     return recorded
 
 
-def _shaped(
+def _whole(
     name: str, shape: tuple[int, ...], recorded: LayerTrace | NDArray[np.float32] | None, first_layer: str
 ) -> NDArray[np.float32]:
-    """Bring recorded activations into the shape (N, *shape); -1 stands for any size."""
+    """Return all samples of one of the network's inputs, (N, *shape)."""
     if recorded is None:
         what = "the first layer" if name == first_layer else "the network's input"
         raise TraceError(f"no activations for {what}, {name!r}")
-    if isinstance(recorded, LayerTrace):
-        values = recorded.dense()
-        if values is None:
-            raise TraceError(
-                "the trace holds only which inputs are non-zero: a network run in sequence needs their values"
-            )
-    else:
-        values = recorded
-    # A batch first, one sample without a batch axis second; their numbers of axes differ, so only one can match.
-    for batch, rest in ((values.shape[0], values.shape[1:]), (1, values.shape)):
-        if len(rest) == len(shape) and all(want in (-1, have) for want, have in zip(shape, rest, strict=True)):
-            return values.reshape(batch, *rest)
-    if values.ndim == 2 and shape.count(-1) <= 1:
-        # 1 (numpy's float 1.0) where every size is open.
-        known = int(np.prod([size for size in shape if size != -1]))
-        if values.shape[1] % known == 0 and (-1 in shape or values.shape[1] == known):
-            # numpy finds one open size itself from -1; that is why no more than one is let through.
-            return values.reshape(len(values), *shape)
-    wanted = " x ".join("any" if size == -1 else str(size) for size in shape)
-    raise TraceError(f"the network's input {name!r} is {wanted} a sample, the activations have shape {values.shape}")
+    if not isinstance(recorded, LayerTrace):
+        return recorded
+    values = recorded.dense()
+    if values is None:
+        raise TraceError("the trace holds only which inputs are non-zero: a network run in sequence needs their values")
+    return fitted(values, shape, f"the network's input {name!r}")
 
 
 def _synthetic(layers: Sequence[Link], dataflow: Graph | None) -> Trace | Mapping[str, ArrayLike]:

@@ -70,7 +70,9 @@ def slices(layer: EncodedLayer, inputs: LayerTrace) -> Iterator[Slice]:
     step = _rows_a_slice(layer, inputs)
     for start in range(0, inputs.rows, step):
         part = inputs.pattern(start, min(start + step, inputs.rows))
-        sample_of = np.arange(start, start + part.rows) // inputs.products
+        sample_of = np.arange(start, start + part.rows)
+        if inputs.products > 1:
+            sample_of //= inputs.products
         for turn, encoding in enumerate(layer.passes):
             pattern = Pattern.of(part, encoding)
             yield Slice(encoding=encoding, pattern=pattern, sample_of=sample_of, turn=turn, start=start)
@@ -122,6 +124,7 @@ def activity_of(
             "stall_cycles": total.stall,
             "dead_scan_cycles": total.dead,
             "macs": total.entries - total.padding,
+            "bias_writes": np.full(len(sent), layer.bias_writes * inputs.products),
             "load_wait_cycles": total.load.sum(axis=1),
             "dram_bits": total.dram_bits + maps.dram_bits,
             "bus_cycles": bus,

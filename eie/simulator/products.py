@@ -31,6 +31,7 @@ from eie.simulator.functional import (
     largest_slice,
 )
 from eie.simulator.spread import spread
+from eie.simulator.starts import in_lanes, in_pairs, in_rows, largest_start, raw_start
 
 RealRows = Callable[[int, int], NDArray[np.float32]]
 RawRows = Callable[[int, int], NDArray[np.int64]]
@@ -153,9 +154,10 @@ def float_sums(
     layer: EncodedLayer, count: int, rows: RealRows, threads: int | None = None
 ) -> tuple[NDArray[np.float32], float]:
     """Return float32 (count, outputs) and the largest magnitude an accumulator had on the way."""
+    shape, bias, least = (count, layer.outputs), layer.accumulator_bias, largest_start(layer)
     if _blocks_pay(layer, count, rows):
-        lanes = np.zeros((-(-count // kernels.LANES), layer.outputs * kernels.LANES), np.float32)
-        largest = np.zeros(len(lanes), np.float32)
+        lanes = in_lanes(bias, shape, np.float32)
+        largest = np.full(len(lanes), least, np.float32)
 
         def walk(start: int, stop: int) -> None:
             inputs, blocks = frozen(rows(start, stop), np.float32), _blocks(start, stop)
@@ -169,8 +171,8 @@ def float_sums(
         # Infinities cancel to NaN, of which this kernel's maximum knows nothing: left to the one below.
         if math.isfinite(peak):
             return _from_lanes(lanes, count), peak
-    sums = np.zeros((count, layer.outputs), np.float32)
-    peaks = np.zeros(count, np.float32)
+    sums = in_rows(bias, shape, np.float32)
+    peaks = np.full(count, least, np.float32)
 
     def add(start: int, stop: int) -> None:
         inputs = frozen(rows(start, stop), np.float32)
@@ -200,10 +202,11 @@ def fixed_sums(
         sums = np.zeros((count, layer.outputs), np.int64)
         every_row = [(0, count)]
         return FixedPoint(sums, fraction), _add_fixed(
-            layer=layer, rows=rows, scale=scale, shift=shift, sums=sums, runs=every_row, threads=threads
+            layer=layer, rows=rows, scale=scale, fraction=fraction, sums=sums, runs=every_row, threads=threads
         )
     half_range = 1 << (data_bits - 1)
-    lanes = np.full((-(-count // kernels.LANES), layer.outputs * kernels.LANES), half_range, np.int32)
+    lanes = in_lanes(raw_start(layer, fraction, data_bits), (count, layer.outputs), np.int32)
+    lanes += half_range
     seen = np.zeros((len(lanes), kernels.LANES), np.int32)
     levels = frozen(scale.codebook.raw, np.int32)
 
@@ -219,7 +222,7 @@ def fixed_sums(
     sums -= half_range
     saturated = seen.reshape(-1)[:count] >> data_bits != 0
     return FixedPoint(sums, fraction), _add_fixed(
-        layer=layer, rows=rows, scale=scale, shift=shift, sums=sums, runs=_runs(saturated), threads=threads
+        layer=layer, rows=rows, scale=scale, fraction=fraction, sums=sums, runs=_runs(saturated), threads=threads
     )
 
 
@@ -272,9 +275,8 @@ def _walk_singles(
     saturations, range_end = 0, 1 << (data_bits - 1)
     if peaks[:, 1].max() >= range_end:
         beyond = _runs(peaks[:, 1] >= range_end)
-        shift = scale.product_fraction - fraction
         saturations = _add_fixed(
-            layer=layer, rows=rows.fixed, scale=scale, shift=shift, sums=raw, runs=beyond, threads=threads
+            layer=layer, rows=rows.fixed, scale=scale, fraction=fraction, sums=raw, runs=beyond, threads=threads
         )
     return FixedPoint(raw, fraction), float32, saturations
 
@@ -283,8 +285,11 @@ def _walk_both(
     layer: EncodedLayer, rows: Rows, scale: _Scale, fraction: int, threads: int | None
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Return `walk_single`'s sums and peaks for accumulators of so many fraction bits."""
-    sums = np.zeros((rows.count, 2 * layer.outputs), np.float32)
+    raw = raw_start(layer, fraction, scale.data_bits)
+    sums = in_pairs(layer.accumulator_bias, raw, (rows.count, layer.outputs))
     peaks = np.zeros((rows.count, 2), np.float32)
+    if raw is not None:
+        peaks[:] = largest_start(layer), np.abs(raw).max(initial=0)
 
     def walk(start: int, stop: int) -> None:
         reals, raws = frozen(rows.float32(start, stop), np.float32), frozen(rows.fixed(start, stop), np.int64)
@@ -307,7 +312,10 @@ def _walk_both(
 
 
 def _guess(layer: EncodedLayer, memo: _Memo, rows: Rows, norm: float) -> float:
-    """Guess the largest sum: from the last call, else from the first of several inputs, else as of random numbers."""
+    """Guess the largest sum: from the last call, else from the first of several inputs, else as of random numbers.
+
+    What accumulators start from is part of what is met, in the first two; random sums are put on top of it.
+    """
     gain = memo.gain
     if gain is not None:
         return gain * norm
@@ -318,16 +326,14 @@ def _guess(layer: EncodedLayer, memo: _Memo, rows: Rows, norm: float) -> float:
         packed = encoding.writes[1]
         some = layer.codebook[packed[: kernels.BAND] >> kernels.ROW_BITS].astype(np.float64)
         squares += float(some @ some) * len(packed) / max(1, len(some))
-    return DEVIATIONS * norm * math.sqrt(squares / (layer.outputs * layer.inputs))
+    return DEVIATIONS * norm * math.sqrt(squares / (layer.outputs * layer.inputs)) + largest_start(layer)
 
 
 def _norm(layer: EncodedLayer, rows: Rows) -> float:
     """Euclidean norm of the largest of the first inputs, the bias counted as one more."""
     some = rows.float32(0, min(rows.count, SAMPLED_ROWS))
-    # Squares of inputs near the end of float32 overflow; infinity is then a guess like any other, checked behind
-    # the walk.
-    with np.errstate(over="ignore"):
-        return math.sqrt(max(float(row @ row) for row in some) + layer.has_bias)
+    # In float64, where squares of inputs near the end of float32 do not overflow.
+    return math.sqrt(max(float(row.dot(row)) for row in some.astype(np.float64)) + layer.has_bias)
 
 
 def _blocks_pay(layer: EncodedLayer, count: int, rows: RealRows) -> bool:
@@ -346,16 +352,17 @@ def _add_fixed(
     layer: EncodedLayer,
     rows: RawRows,
     scale: _Scale,
-    shift: int,
+    fraction: int,
     sums: NDArray[np.int64],
     runs: list[tuple[int, int]],
     threads: int | None,
 ) -> int:
     """Compute the sums of some runs of rows anew, with saturation; return how many additions saturated."""
     saturations = np.zeros(len(sums), np.int64)
+    shift, start_sums = scale.product_fraction - fraction, raw_start(layer, fraction, scale.data_bits)
     largest = (1 << (scale.data_bits - 1)) - 1
     for first, end in runs:
-        sums[first:end] = 0
+        sums[first:end] = 0 if start_sums is None else start_sums
 
         def add(start: int, stop: int, first: int = first) -> None:
             here = slice(first + start, first + stop)

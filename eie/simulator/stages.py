@@ -142,7 +142,7 @@ class Stages:
             spec=spec,
             # By im2col always (docs/sweeps.md); another lowering comes in as a program. Lowered before shared, since
             # codes belong to the matrix that is stored.
-            make=lambda: share(lower(weights, "im2col")[0], spec.weight_bits),
+            make=lambda: share(lower(weights, "im2col")[0], spec.weight_bits, bias=self.workload.bias),
         )
 
     def encoded(self, layer: int, spec: AcceleratorSpec) -> EncodedLayer:

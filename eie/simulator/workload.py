@@ -16,7 +16,9 @@ import numpy as np
 
 from eie.compiler.encoded import EncodedLayer
 from eie.compiler.program import Program
+from eie.compression.bias import BiasPlace
 from eie.importers.entrance import Model, as_network
+from eie.model.fitting import Layout
 from eie.model.geometry import describe
 from eie.model.matrix import SparseColumns
 from eie.model.network import Layer, Network, dataflow
@@ -40,6 +42,8 @@ class Workload:
         With its weights, to be encoded for any machine, or compiled for one.
     given
         Recorded inputs of every layer, or the network's own inputs: then the layers feed each other.
+    bias
+        Where sharing puts float biases; a program's have their place.
     incomplete
         Why the layers do not add up to the network, in words; empty if they do.
     """
@@ -48,11 +52,19 @@ class Workload:
     trace: str
     network: Network | Program
     given: Given
+    bias: BiasPlace = "auto"
     incomplete: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, model: Model | Program, inputs: Inputs = None) -> Workload:
-        """Read the model if it is a path, and check that the inputs fit it.
+    def of(
+        cls,
+        model: Model | Program,
+        inputs: Inputs = None,
+        *,
+        layout: Layout | None = None,
+        bias: BiasPlace = "auto",
+    ) -> Workload:
+        """Read the model if it is a path, and check that the inputs, arrays in ``layout``, fit it.
 
         Raises
         ------
@@ -63,12 +75,15 @@ class Workload:
         network = model if isinstance(model, Program) else as_network(model)
         # A program keeps its graph; making it anew took a tenth of the call on a small layer.
         graph = network.dataflow if isinstance(network, Program) else dataflow(network)
-        given = given_inputs(layers=network.layers, dataflow=graph, activations=inputs, own=network.trace)
+        given = given_inputs(
+            layers=network.layers, dataflow=graph, activations=inputs, own=network.trace, layout=layout
+        )
         return cls(
             model=network.name,
             trace=given.source,
             network=network,
             given=given,
+            bias=bias,
             incomplete=_incomplete(network, given, counted=_is_trace(inputs, network.trace)),
         )
 
@@ -86,11 +101,11 @@ class Workload:
 
     @cached_property
     def content_hash(self) -> str:
-        """SHA-256 over weights, structure and inputs; not over the labels."""
+        """SHA-256 over weights, structure, inputs and the place of biases; not over the labels."""
         if isinstance(self.network, Program):
             # The program's own hash covers its images and their structure; the inputs alone are to be added.
             return hashlib.sha256(f"{self.network.content_hash} {self.given.sha256}".encode()).hexdigest()
-        return _content_hash(self.network, self.given, self.incomplete)
+        return _content_hash(self.network, self.given, bias=self.bias, incomplete=self.incomplete)
 
     @cached_property
     def sizes(self) -> dict[str, Any]:
@@ -146,9 +161,9 @@ def _listed(names: Sequence[str]) -> str:
     return ", ".join(names[:LISTED]) + (f" and {len(names) - LISTED} more" if len(names) > LISTED else "")
 
 
-def _content_hash(network: Network, given: Given, incomplete: Sequence[str]) -> str:
+def _content_hash(network: Network, given: Given, *, bias: BiasPlace, incomplete: Sequence[str]) -> str:
     # Labels as "synthetic" go in, since rows state them in their notes; so does what keeps totals out of them.
-    digest = hashlib.sha256(f"{network.sequential} {given.synthetic}".encode())
+    digest = hashlib.sha256(f"{network.sequential} {given.synthetic} {bias}".encode())
 
     def add(label: object, *arrays: Any) -> None:
         # Zeros on both sides: no label can run into its neighbour's bytes and pass for another.

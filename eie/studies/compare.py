@@ -21,6 +21,7 @@ from eie.machines.match import match
 from eie.machines.records import WHOLE, Baseline, Machine, total
 from eie.machines.rows import ResultRow, ResultRows
 from eie.machines.workload import Workload, work_of_rows
+from eie.model.fitting import Layout
 from eie.model.network import Network
 from eie.results.comparison import Column, Comparison
 from eie.results.layer import LayerResult
@@ -38,6 +39,7 @@ def compare(
     baselines: Sequence[str | Baseline],
     *,
     activations: Inputs = None,
+    layout: Layout | None = None,
     spec: AcceleratorSpec | None = None,
     network: Network | None = None,
     reference: str | None = None,
@@ -51,7 +53,7 @@ def compare(
         A `Result`, or its JSON file; or what `eie.simulate` takes, which is simulated here.
     baselines
         Names as in `eie.machines.choose`, or records made elsewhere.
-    activations, spec
+    activations, layout, spec
         For a model or program that is simulated here, as `eie.simulate` takes them.
     network
         Whose weights measured baselines and the N:M check use; drawn at the layers' density without it. A model that is
@@ -71,7 +73,7 @@ def compare(
     EieError
         If a baseline cannot be had, or the reference is none of them.
     """
-    rows, network = _rows(model, activations=activations, spec=spec, network=network)
+    rows, network = _rows(model, activations=activations, layout=layout, spec=spec, network=network)
     ours, workload = as_baseline(rows, network)
     others = [
         baseline
@@ -180,6 +182,7 @@ def _rows(
     model: Result | ResultRows | Program | Model,
     *,
     activations: Inputs,
+    layout: Layout | None,
     spec: AcceleratorSpec | None,
     network: Network | None,
 ) -> tuple[ResultRows, Network | None]:
@@ -187,15 +190,15 @@ def _rows(
     if isinstance(model, str | Path) and Path(model).suffix == ".json":
         model = reports.read_result(model)
     if isinstance(model, Result | ResultRows):
-        if spec is not None or activations is not None:
+        if any(value is not None for value in (spec, activations, layout)):
             # Refused and not ignored: the numbers would be another machine's than the caller believes.
-            raise EieError("spec and activations are for a model that is simulated here: a result has its own")
+            raise EieError("spec, activations and layout are for a model that is simulated here: a result has its own")
         return (rows_of(model) if isinstance(model, Result) else model), network
     # A program has codes but no float weights: what other machines multiply is `network`'s, where one was given.
     if isinstance(model, Program) or (isinstance(model, str | Path) and Program.is_program(model)):
-        return rows_of(simulate(model, activations, spec=spec, keep_outputs=False)), network
+        return rows_of(simulate(model, activations, layout=layout, spec=spec, keep_outputs=False)), network
     read = as_network(model, "an eie.Program, an eie.Result or the .json file of one")
-    return rows_of(simulate(read, activations, spec=spec, keep_outputs=False)), network or read
+    return rows_of(simulate(read, activations, layout=layout, spec=spec, keep_outputs=False)), network or read
 
 
 def _column(baseline: Baseline, shapes: Mapping[str, tuple[int, int, int]]) -> tuple[Column, tuple[str, ...]]:

@@ -16,9 +16,11 @@ from importlib.resources.abc import Traversable
 from typing import Any
 
 from eie.compiler.memory import stated_by
+from eie.compression.bias import BiasPlace, check_place
 from eie.energy.tables import Cell
 from eie.errors import ModelError, SpecError
 from eie.importers.entrance import as_network
+from eie.model.fitting import Layout
 from eie.model.network import Network
 from eie.simulator.workload import Workload
 from eie.spec import AcceleratorSpec
@@ -53,7 +55,9 @@ class Point:
     key: str
 
 
-def workloads(models: object, traces: object) -> tuple[Workload, ...]:
+def workloads(
+    models: object, traces: object, *, layout: Layout | None = None, bias: BiasPlace = "auto"
+) -> tuple[Workload, ...]:
     """Pair every model with every trace.
 
     Parameters
@@ -62,7 +66,12 @@ def workloads(models: object, traces: object) -> tuple[Workload, ...]:
         One or a list of: `Network`, `Layer`, path or name of a shipped model, or a pair (model, inputs).
     traces
         None, or one or a list of inputs as `eie.simulate` takes them, for the models without inputs of their own.
+    layout
+        Of arrays, as `eie.simulate` takes it.
+    bias
+        Where float biases go, as of `eie.compile`.
     """
+    check_place(bias)
     # Lists only are several: a tuple is a pair, an array or a mapping is one input.
     shared = list(traces) if isinstance(traces, list) else [traces]
     loads: list[Workload] = []
@@ -71,7 +80,7 @@ def workloads(models: object, traces: object) -> tuple[Workload, ...]:
             raise ModelError(f"a tuple of {len(model)}: must be a pair (model, inputs); several models go in a list")
         # A pair has its own inputs, so `traces` does not multiply it.
         pairs = [model] if isinstance(model, tuple) else [(model, inputs) for inputs in shared]
-        loads += [Workload.of(as_network(weights), inputs) for weights, inputs in pairs]
+        loads += [Workload.of(as_network(weights), inputs, layout=layout, bias=bias) for weights, inputs in pairs]
     labels: dict[tuple[str, str], int] = {}
     for i, load in enumerate(loads):
         count = labels[load.model, load.trace] = labels.get((load.model, load.trace), 0) + 1

@@ -11,8 +11,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
+from eie.compression.bias import BiasPlace
 from eie.energy.tables import Cell
 from eie.errors import EnergyError
+from eie.model.fitting import Layout
 from eie.spec import EIE_64PE, AcceleratorSpec
 from eie.sweeps.journal import Journal
 from eie.sweeps.plan import points, refuse_useless_values, workloads
@@ -33,11 +35,13 @@ def sweep(
     *,
     spec: AcceleratorSpec = EIE_64PE,
     trace: Any = None,
+    layout: Layout | None = None,
     journal: str | Path | None = None,
     retry_failed: bool = False,
     threads: int | None = None,
     client: Any = None,
     cell: Cell = "itrs-lop",
+    bias: BiasPlace = "auto",
     optimise: str | Sequence[str] = (),
     trials: int = 100,
     progress: Callable[[int, int], None] | None = None,
@@ -54,6 +58,8 @@ def sweep(
         The machine whose fields are varied.
     trace
         Inputs as `eie.simulate` takes them, or a list of such, for models given without; the model's own by default.
+    layout
+        Of arrays among the inputs, as `eie.simulate` takes it.
     journal
         File that finished points are appended to and looked up in, so that an interrupted sweep goes on. In memory
         only by default.
@@ -65,6 +71,8 @@ def sweep(
         A ``distributed.Client``, or the address of a Dask scheduler (``"tcp://host:8786"``), instead of threads.
     cell
         CACTI cell that scales SRAM energy and area to other sizes.
+    bias
+        Where float biases go, as of `eie.compile`.
     optimise
         Objectives (see `SweepResult.pareto`): instead of the whole grid, ``trials`` of its points are evaluated that
         Optuna picks (``dse`` extra).
@@ -97,7 +105,7 @@ def sweep(
     values = check_vary(vary)
     if cell not in get_args(Cell):
         raise EnergyError(f"sram cell {cell!r}: must be one of {', '.join(get_args(Cell))}")
-    loads = workloads(models, trace)
+    loads = workloads(models, trace, layout=layout, bias=bias)
     with ExitStack() as stack:
         # Journal before workers: a folder that another sweep uses is refused before models are sent anywhere.
         book = stack.enter_context(Journal(journal)) if journal is not None else None

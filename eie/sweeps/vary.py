@@ -12,13 +12,10 @@ from __future__ import annotations
 import difflib
 import itertools
 import math
-import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 
-import numpy as np
-
 from eie.errors import SpecError, SweepError
-from eie.spec import AcceleratorSpec, renamed
+from eie.spec import AcceleratorSpec, plain_value, renamed, word_value
 
 Value = int | float | bool | str
 Changes = dict[str, Value]
@@ -124,9 +121,10 @@ def _unknown(field: str) -> str:
 
 def _plain(values: Value | Iterable[Value]) -> tuple[Value, ...]:
     """Return one or several values as Python's own numbers, which the spec insists on."""
+    values = plain_value(values)
     array = values if isinstance(values, Iterable) else [values]
     # Strict fields refuse numpy's integers, which np.arange and a DataFrame's column give.
-    return tuple(value.item() if isinstance(value, np.generic) else value for value in array)
+    return tuple(plain_value(value) for value in array)
 
 
 def _range(text: str) -> list[Value]:
@@ -167,10 +165,7 @@ def _number(text: str) -> int | float:
 
 
 def _value(text: str) -> Value:
-    try:
-        value = tomllib.loads(f"value = {text}")["value"]
-    except ValueError:
-        return text
+    value = word_value(text)
     # TOML also knows dates and lists, which no field takes: left as text, the spec's own complaint quotes what was
     # typed.
     return value if isinstance(value, int | float | bool | str) else text

@@ -126,7 +126,9 @@ def unpack(outline: Outline, form: Form, arrays: Mapping[str, NDArray[Any]]) -> 
     _check(outline)
     codebook, bias, bias_codes = (arrays.get(part) for part in ("codebook", "bias", "bias_codes"))
     expected = {"runs" if form.pattern is None else "positions", "values" if codebook is None else "codes"}
-    expected |= {part for part in ("bias" if codebook is None else "bias_codes",) if part in arrays}
+    # Of shared weights either: as a column's codes, or as numbers for the accumulators.
+    expected |= {"bias"} if bias is not None and bias_codes is None else set()
+    expected |= {"bias_codes"} if bias_codes is not None and codebook is not None else set()
     expected |= set() if codebook is None else {"codebook"}
     if set(arrays) != expected:
         raise ModelError(f"has {', '.join(sorted(arrays))}: must have {', '.join(sorted(expected))}")
@@ -143,7 +145,12 @@ def unpack(outline: Outline, form: Form, arrays: Mapping[str, NDArray[Any]]) -> 
         if bias_codes is not None:
             bias_codes = bits.unpack(bias_codes.tobytes(), code_bits(codebook), outline.shape[0])
         layer = Layer.from_codes(
-            name=outline.name, codes=dense, codebook=codebook, bias_codes=bias_codes, relu=outline.relu
+            name=outline.name,
+            codes=dense,
+            codebook=codebook,
+            bias_codes=bias_codes,
+            accumulator_bias=bias,
+            relu=outline.relu,
         )
     matrix = _on_diagonal(layer.matrix, outline)
     return replace(layer, matrix=matrix, synthetic=outline.synthetic, geometry=outline.geometry)
@@ -193,8 +200,8 @@ def _check(outline: Outline, layer: Layer | None = None) -> None:
     # Refused when written: the reader tells codes from floats by the codebook alone and would refuse the file.
     if layer is not None and layer.codebook is None and layer.bias_codes is not None:
         raise ModelError(f"{where}: has bias codes and no codebook: build it with Layer.from_codes")
-    if layer is not None and layer.codebook is not None and layer.bias is not None:
-        raise ModelError(f"{where}: has a codebook and a float bias: give its bias as codes (Layer.from_codes)")
+    if layer is not None and layer.bias_codes is not None and layer.bias is not None:
+        raise ModelError(f"{where}: has its bias as codes and as numbers: give one of them (Layer.from_codes)")
 
 
 def _width(outline: Outline) -> int:

@@ -6,10 +6,11 @@ and graph aside.
 
 What is counted, everything included (biases, codebooks, tables):
 
-- dense: 4 bytes a weight;
-- pruned: compressed sparse rows, 4 bytes a value, a column index and a row pointer;
+- dense: 4 bytes a weight, or the bits that it took in the file it was dequantised from, scales included;
+- pruned: compressed sparse rows, a value of that width, 4 bytes a column index and a row pointer;
 - pruned + shared (P+Q): a code and a relative index of fixed width for each entry, padding entries too, and the
-  codebook. Weights that are not shared count 32 bits;
+  codebook. Weights that are not shared count the width they came in, 32 bits where they came as floats; biases that
+  accumulators start from count 32;
 - + Huffman (P+Q+H): codes and relative indices as `eie.compression.coding.huffman` stores them, with their tables. A
   layer that keeps N of every M weights counts as a coded file stores it, if that is less: positions instead of indices.
 """
@@ -17,6 +18,7 @@ What is counted, everything included (biases, codebooks, tables):
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from functools import cache
@@ -71,14 +73,21 @@ def weight_count(layer: Layer) -> int:
     return rows * columns
 
 
-def float32_bytes(layer: Layer) -> int:
-    """Bytes of the dense layer: 4 a weight and bias."""
-    return 4 * (weight_count(layer) + layer.outputs * layer.has_bias)
+def value_bits(layer: Layer) -> float:
+    """Bits of a weight that is not shared: 32, or what it took in the file it was dequantised from."""
+    # Until scales of rows and groups have a format here: as float32 a 4-bit layer would count eight times its file.
+    return FLOAT_BITS if layer.stored_bits is None else layer.stored_bits
+
+
+def dense_bytes(layer: Layer) -> int:
+    """Bytes of the dense layer: `value_bits` a weight, 4 bytes a bias."""
+    return _whole_bytes(weight_count(layer) * value_bits(layer)) + 4 * layer.outputs * layer.has_bias
 
 
 def csr_bytes(layer: Layer) -> int:
-    """Bytes in compressed sparse rows: 4 a value, a column index, a row pointer and a bias."""
-    return 4 * (2 * layer.matrix.nnz + layer.outputs + 1 + layer.outputs * layer.has_bias)
+    """Bytes in compressed sparse rows: `value_bits` a value, 4 bytes a column index, a row pointer and a bias."""
+    indices = layer.matrix.nnz + layer.outputs + 1 + layer.outputs * layer.has_bias
+    return _whole_bytes(layer.matrix.nnz * value_bits(layer)) + 4 * indices
 
 
 def _layer_size(layer: Layer | None, before: Layer, index_bits: int, published: Published | None) -> Size:
@@ -88,14 +97,16 @@ def _layer_size(layer: Layer | None, before: Layer, index_bits: int, published: 
     kept, biases = layer.matrix.nnz, layer.outputs * layer.has_bias
     coded = relative_codes(layer, index_bits)
     entries = len(coded.codes)
-    weight_bits, codebook_bytes = FLOAT_BITS, 0
+    weight_bits, codebook_bytes = value_bits(layer), 0
     run_bits, run_table = _huffman_bits(coded.runs, 1 << index_bits)
     # Weights that are not shared are not Huffman-coded: floats hardly repeat.
     word_bits, code_table = entries * FLOAT_BITS, 0
     if layer.codebook is not None:
         weight_bits, codebook_bytes = code_bits(layer.codebook), 4 * len(layer.codebook)
         word_bits, code_table = _huffman_bits(coded.codes, 1 << weight_bits)
-    fixed_bytes = codebook_bytes + _whole_bytes(biases * weight_bits)
+    # As a coded file stores it: in float32 where accumulators start from it, however narrow they are.
+    bias_bits = weight_bits if layer.bias is None else FLOAT_BITS
+    fixed_bytes = codebook_bytes + _whole_bytes(biases * bias_bits)
     huffman_bytes = _whole_bytes(word_bits) + code_table + _whole_bytes(run_bits) + run_table
     # Rarely needed and slow: all is packed only where an N:M layer might be stored smaller.
     if pattern_of(layer) is not None:
@@ -104,6 +115,7 @@ def _layer_size(layer: Layer | None, before: Layer, index_bits: int, published: 
     return Size(
         name=before.name,
         weights=weight_count(before),
+        dense_bits=float(value_bits(before)),
         kept=kept,
         entries=entries,
         weight_bits_pq=float(weight_bits),
@@ -111,7 +123,7 @@ def _layer_size(layer: Layer | None, before: Layer, index_bits: int, published: 
         weight_bits_huffman=word_bits / max(1, entries),
         index_bits_pq=float(index_bits),
         index_bits_huffman=run_bits / max(1, entries),
-        dense_bytes=float32_bytes(before),
+        dense_bytes=dense_bytes(before),
         pruned_bytes=csr_bytes(layer),
         shared_bytes=_whole_bytes(entries * (weight_bits + index_bits)) + fixed_bytes,
         huffman_bytes=huffman_bytes + fixed_bytes,
@@ -124,13 +136,14 @@ def _gone(before: Layer, published: Published | None) -> Size:
     return Size(
         name=before.name,
         weights=weight_count(before),
+        dense_bits=float(value_bits(before)),
         kept=0,
         entries=0,
         weight_bits_pq=0.0,
         weight_bits_huffman=0.0,
         index_bits_pq=0.0,
         index_bits_huffman=0.0,
-        dense_bytes=float32_bytes(before),
+        dense_bytes=dense_bytes(before),
         pruned_bytes=0,
         shared_bytes=0,
         huffman_bytes=0,
@@ -146,9 +159,12 @@ def _total(sizes: tuple[Size, ...], published: Published | None) -> Size:
     def added(name: str) -> int:
         return sum(getattr(size, name) for size in sizes)
 
+    dense_bits = sum(size.dense_bits * size.weights for size in sizes) / max(1, added("weights"))
+
     return Size(
         name="total",
         weights=added("weights"),
+        dense_bits=dense_bits,
         kept=added("kept"),
         entries=added("entries"),
         weight_bits_pq=mean("weight_bits_pq"),
@@ -168,8 +184,8 @@ def _huffman_bits(symbols: NDArray[np.uint8], alphabet: int) -> tuple[int, int]:
     return huffman.coded_bits(np.bincount(symbols, minlength=alphabet)), huffman.table_bytes(alphabet)
 
 
-def _whole_bytes(bits: int) -> int:
-    return -(-bits // 8)
+def _whole_bytes(bits: float) -> int:
+    return math.ceil(bits / 8)
 
 
 def bits_for(name: str, index_bits: int | Mapping[str, int]) -> int:

@@ -41,6 +41,8 @@ class Size(Brief):
         The layer's, or ``"total"``.
     weights
         Weights of the network before compression, biases not counted.
+    dense_bits
+        Bits a weight of the dense layer: 32, or what it took in the file it was dequantised from, scales included.
     kept
         Weights left.
     entries
@@ -57,6 +59,7 @@ class Size(Brief):
 
     name: str
     weights: int
+    dense_bits: float
     kept: int
     entries: int
     weight_bits_pq: float
@@ -135,10 +138,23 @@ class SizeReport(Answer):
             rows.append(_ours(size))
             if size.published is not None:
                 rows.append(_theirs(size.published))
-        lines: tuple[str, ...] = ()
+        lines = self._widths()
         if self.published_as is not None:
-            lines = (f"published: {self.published_as} in Deep Compression (ICLR 2016), trained on its own data",)
+            lines += (f"published: {self.published_as} in Deep Compression (ICLR 2016), trained on its own data",)
         return (Section(name="sizes", grids=(Grid(columns=_COLUMNS, rows=tuple(rows)),), lines=lines),)
+
+    def _widths(self) -> tuple[str, ...]:
+        """Say where a dense weight does not count as 32 bits."""
+        by_bits: dict[str, list[str]] = {}
+        for size in self.layers:
+            if size.dense_bits != 32:
+                by_bits.setdefault(f"{size.dense_bits:.4g}", []).append(size.name)
+        return tuple(
+            f"dense at {bits} bits a weight, scales included, as in the file: {', '.join(names[:6])}"
+            + (f" and {len(names) - 6} more" if len(names) > 6 else "")
+            + "; P+Q+H is of a coded file, which holds weights that are not shared as 32 bits"
+            for bits, names in by_bits.items()
+        )
 
     def records(self) -> list[dict[str, Any]]:
         """Return one flat record a layer and one for the total; the columns of Deep Compression's tables among them."""
@@ -162,6 +178,7 @@ class SizeReport(Answer):
                 "pruned_bytes": size.pruned_bytes,
                 "shared_bytes": size.shared_bytes,
                 "huffman_bytes": size.huffman_bytes,
+                "dense_bits": size.dense_bits,
             }
             if size.published is not None:
                 record |= {f"published_{key}": value for key, value in asdict(size.published).items()}

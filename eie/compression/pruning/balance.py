@@ -190,7 +190,8 @@ def _columns_by_row(layer: Layer) -> list[NDArray[np.int64]]:
     # Entries lie by column; a stable sort by row keeps the columns of each row ascending.
     ends = np.searchsorted(matrix.rows[order], np.arange(1, layer.outputs))
     parts = np.split(matrix.column_of[order].astype(np.int64), ends)
-    bias = layer.bias if layer.bias is not None else layer.bias_codes
+    bias = layer.bias_codes if layer.codebook is not None else layer.bias
+    # No column where accumulators start from it; of float weights it may still become one.
     if bias is None:
         return parts
     return [np.append(part, layer.inputs) if bias[row] != 0 else part for row, part in enumerate(parts)]

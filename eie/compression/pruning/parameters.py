@@ -25,7 +25,8 @@ class LayerParameters:
     """One layer's tensors, and which of them an optimiser may move.
 
     Float weights move themselves, except where they are zero: those are pruned. Shared weights follow their codebook,
-    biases with them; there the codebook is what moves, by the sums of its weights' gradients.
+    and biases that are codes with them; there the codebook is what moves, by the sums of its weights' gradients. A bias
+    that accumulators start from moves itself.
 
     Attributes
     ----------
@@ -36,7 +37,7 @@ class LayerParameters:
     kept
         float32 (outputs, inputs): 1 where a weight may move, 0 where it is pruned.
     codes
-        int64 tensors of the same keys and shapes as ``values``; empty for float weights.
+        int64 tensors of the same keys and shapes as ``values``, for those of them that are codes.
     codebook
         float32 (levels,), or None for float weights.
     """
@@ -60,7 +61,7 @@ class LayerParameters:
             if layer.bias_codes is not None:
                 codes[bias] = layer.bias_codes
                 numbers[bias] = layer.codebook[layer.bias_codes]
-        elif layer.bias is not None:
+        if layer.bias is not None:
             numbers[bias] = layer.bias
         return cls(
             source=layer,
@@ -74,7 +75,8 @@ class LayerParameters:
     @property
     def movable(self) -> list[Tensor]:
         """What the optimiser moves."""
-        return list(self.values.values()) if self.codebook is None else [self.codebook]
+        floats = [value for key, value in self.values.items() if key not in self.codes]
+        return floats if self.codebook is None else [self.codebook, *floats]
 
     def collect(self) -> None:
         """After a backward pass: give ``movable`` its gradients."""
@@ -101,16 +103,14 @@ class LayerParameters:
 
     def layer(self) -> Layer:
         """Return the layer with the numbers as they are now, shared if it was."""
-        if self.codebook is not None:
-            return with_codebook(self.source, self.codebook.numpy())
         name = self.source.name
+        source = self.source
+        if source.bias is not None:
+            source = replace(source, bias=frozen(self.values[f"{name}.bias"].detach().numpy().copy(), np.float32))
+        if self.codebook is not None:
+            return with_codebook(source, self.codebook.numpy())
         weights = self.values[f"{name}.weight"].detach().numpy()
-        bias = self.values[f"{name}.bias"].detach().numpy().copy() if self.source.has_bias else None
-        return replace(
-            self.source,
-            matrix=SparseColumns.from_dense(weights, f"layer {name!r}: trained weights"),
-            bias=None if bias is None else frozen(bias, np.float32),
-        )
+        return replace(source, matrix=SparseColumns.from_dense(weights, f"layer {name!r}: trained weights"))
 
 
 def parameters_of(network: Network) -> list[LayerParameters]:

@@ -66,9 +66,9 @@ class Trainer(Brief):
     def finetune(self, network: Network, epochs: int) -> Network:
         """Train on: float layers by weight and bias, shared layers by their codebooks; their codes stay.
 
-        A weight that is zero is pruned and stays zero. Each centroid follows the sum of its weights' gradients, the
-        biases of that level among them, since on EIE a bias is one more column in the same codebook (Deep
-        Compression, section 3.3).
+        A weight that is zero is pruned and stays zero. Each centroid follows the sum of its weights' gradients (Deep
+        Compression, section 3.3), those of a bias column's entries among them; a bias that accumulators start from
+        follows its own.
 
         Parameters
         ----------

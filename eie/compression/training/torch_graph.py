@@ -6,12 +6,12 @@ operator and every kind of layer brings its own rule for it; LSTM and Winograd l
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from eie.errors import ModelError
+from eie.errors import ModelError, TraceError
 from eie.model import operators
+from eie.model.fitting import shape_of
 from eie.model.graph import Graph
 from eie.model.network import Layer, Network, dataflow
 
@@ -63,11 +63,12 @@ def _start(network: Network, graph: Graph, batch: Tensor) -> dict[str, Tensor]:
     if len(graph.inputs) != 1:
         raise ModelError(f"network {network.name!r}: has {len(graph.inputs)} inputs: training takes networks with one")
     name, shape = graph.inputs[0]
-    if math.prod(shape) != batch.shape[1]:
-        wanted = " x ".join("any" if size == -1 else str(size) for size in shape)
-        raise ModelError(f"network {network.name!r}: takes {wanted} inputs, the examples have {batch.shape[1]}")
+    try:
+        whole = shape_of(tuple(batch.shape), shape, f"network {network.name!r}: input {name!r}")
+    except TraceError as error:
+        raise ModelError(str(error)) from None
     constants = {key: torch.tensor(array) for key, array in graph.constants.items()}
-    return {name: batch.reshape(-1, *shape), **constants}
+    return {name: batch.reshape(whole), **constants}
 
 
 def _layer(layer: Layer, values: Values, batch: Tensor, dropout: float) -> Tensor:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 from eie.compiler.places import memory_line
 from eie.compression.coding import nm
-from eie.compression.coding.size import csr_bytes, float32_bytes, weight_count
+from eie.compression.coding.size import csr_bytes, dense_bytes, weight_count
 from eie.compression.pruning.prune import compact, n_of_m
 from eie.compression.training.trainer import Trainer
 from eie.errors import EieError
@@ -146,7 +146,7 @@ def _sizes(variant: Variant, network: Network, run: Run) -> dict[str, int]:
     image_bits = sum(layer.image_bits(run.program.spec) for layer in run.program.layers)
     codebooks = sum(layer.codebook.size for layer in run.program.layers) * run.program.spec.data_bits
     sizes = {
-        "dense": sum(float32_bytes(layer) for layer in layers),
+        "dense": sum(dense_bytes(layer) for layer in layers),
         "csr": sum(csr_bytes(layer) for layer in layers),
         # Rounded up to bytes once: images are bit-packed and their parts do not end on bytes.
         "eie": -(-(image_bits + codebooks) // 8),

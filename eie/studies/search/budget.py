@@ -17,6 +17,7 @@ from eie.compiler.demand import Demand
 from eie.compiler.encoded import EncodedLayer
 from eie.compiler.memory import plan_of
 from eie.compiler.places import MemoryPlan
+from eie.compression.share import share
 from eie.energy.estimate import estimate
 from eie.errors import EieError
 from eie.machines.choose import choose, depends_on_the_network
@@ -88,8 +89,8 @@ class Price:
 
     On EIE the memories are planned for every form as a whole, and every layer is simulated on what the unpruned
     network's layer read (columns that pruning took away are gone); weights are not clustered, since only their pattern
-    counts (a small bias that clustering would make zero counts as an entry here). A layer that was priced before is not
-    simulated again.
+    counts (a small bias that clustering would make zero counts as an entry here), and a bias is a column where sharing
+    the unpruned layer makes it one. A layer that was priced before is not simulated again.
 
     Raises
     ------
@@ -104,6 +105,11 @@ class Price:
         self._machine, self._quantity, self._spec = machine, quantity, spec
         # Only prices and demands are kept, little a form: its images are made anew if it is placed otherwise.
         self._prices = Cache()
+        # Once a layer, on its unpruned weights: clustering every form would take longer than pricing it.
+        self._columns = {
+            layer.name: machine == EIE and share(layer, spec.weight_bits)[0].bias_codes is not None
+            for layer in network.layers
+        }
         self._demands: dict[str, Demand] = {}
         self.by_layer(network)
 
@@ -119,7 +125,7 @@ class Price:
             return self._dense(network)
         if self._machine != EIE:
             return {layer.name: self._other(layer, recorded[layer.name]) for layer in network.layers}
-        alone = [_alone(layer, recorded[layer.name]) for layer in network.layers]
+        alone = [self._alone(layer, recorded[layer.name]) for layer in network.layers]
         encoded: dict[str, EncodedLayer] = {}
         plan = self.plan(network, alone, encoded)
         prices = {}
@@ -152,7 +158,7 @@ class Price:
         assert network.trace is not None
         recorded = network.trace.layers
         demands = []
-        for workload in alone or [_alone(layer, recorded[layer.name]) for layer in network.layers]:
+        for workload in alone or [self._alone(layer, recorded[layer.name]) for layer in network.layers]:
             key = workload.content_hash
             if key not in self._demands:
                 made = Stages(workload).encoded(0, self._spec)
@@ -167,6 +173,10 @@ class Price:
             alternatives=network.alternatives,
             products={name: rows.products for name, rows in recorded.items()},
         )
+
+    def _alone(self, layer: Layer, inputs: LayerTrace) -> Workload:
+        pattern = pattern_only(layer, column=self._columns[layer.name])
+        return Workload.of(pattern, Trace(layers={layer.name: inputs.without_values()}))
 
     def _dense(self, network: Network) -> dict[str, float]:
         """Price the layers together: whether the weights of one stay on the chip depends on the others."""
@@ -192,7 +202,7 @@ class Price:
         return float(figure)
 
     def _other(self, layer: Layer, inputs: LayerTrace) -> float:
-        return self._prices.get(_alone(layer, inputs).content_hash, lambda: self._modelled(layer, inputs))
+        return self._prices.get(self._alone(layer, inputs).content_hash, lambda: self._modelled(layer, inputs))
 
     def _simulated(self, encoded: EncodedLayer, inputs: LayerTrace, plan: MemoryPlan) -> float:
         workload = Workload.of_encoded(encoded, inputs, self._spec)
@@ -213,13 +223,17 @@ class Price:
         return self._figure(costs[0] if len(costs) == 1 else None)
 
 
-def _alone(layer: Layer, inputs: LayerTrace) -> Workload:
-    return Workload.of(pattern_only(layer), Trace(layers={layer.name: inputs.without_values()}))
+def pattern_only(layer: Layer, *, column: bool = True) -> Layer:
+    """Return a layer with the same zeros whose other weights are all alike: enough for time and energy.
 
-
-def pattern_only(layer: Layer) -> Layer:
-    """Return a layer with the same zeros whose other weights are all alike: enough for time and energy."""
+    Parameters
+    ----------
+    column
+        Whether a bias is a column; else the accumulators start from it.
+    """
     ones = layer.matrix.with_data(np.ones(layer.matrix.nnz, np.uint8))
     biases = layer.bias if layer.bias_codes is None else layer.bias_codes
-    pattern = None if biases is None else (biases != 0).astype(np.uint8)
-    return replace(layer, matrix=ones, codebook=np.array([0, 1], np.float32), bias=None, bias_codes=pattern)
+    pattern = None if biases is None or not column else (biases != 0).astype(np.uint8)
+    # Their values cost nothing, but each is written, zeros too.
+    started = None if biases is None or column else np.zeros(len(biases), np.float32)
+    return replace(layer, matrix=ones, codebook=np.array([0, 1], np.float32), bias=started, bias_codes=pattern)

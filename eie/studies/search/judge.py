@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from eie.compression.training.finetune import Trainer as DataTrainer
 from eie.compression.training.trainer import Trainer
 from eie.errors import TraceError
+from eie.model.fitting import fitted
 from eie.model.network import Network, dataflow
 from eie.model.samples import Samples
 from eie.results.accuracy import float32_outputs, labelled_inputs
@@ -65,8 +66,9 @@ class Judge:
         if isinstance(trainer, DataTrainer) and flow is not None and len(flow.inputs) == 1:
             train, test = trainer.train_set.tail(MOST_TO_CHOOSE_BY), trainer.test_set
             name, shape = flow.inputs[0]
+            where = f"the network's input {name!r}"
             choosing, reporting = (
-                replace(part, arrays={name: part.values.reshape(-1, *shape)}) for part in (train, test)
+                replace(part, arrays={name: fitted(part.values, shape, where, batched=True)}) for part in (train, test)
             )
             return cls(
                 choosing,
