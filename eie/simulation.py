@@ -175,6 +175,7 @@ def simulate(
                 fit=fits[encoded.name],
                 place=plan.by_name[encoded.name],
                 computed=kept,
+                maps=plan.maps.of(encoded.name),
                 dense=cost,
             )
             for (encoded, activity, kept), cost in zip(done, dense, strict=True)

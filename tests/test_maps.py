@@ -12,7 +12,7 @@ from eie.compiler.lifetimes import lifetimes
 from eie.compiler.maps import map_plan
 from eie.model.geometry import Conv2d
 from eie.model.graph import Graph, Node
-from eie.results.layer import Distribution
+from eie.results.layer import Distribution, fits_in_words
 
 # 2 PEs; 1 KiB of activation SRAM holds 512 numbers of 16 bits a PE, both together 1,024; bursts of 8 bytes, 8 bytes a
 # cycle: 4 numbers a burst and cycle. Accumulators for all, so that no layer is cut by rows.
@@ -297,6 +297,13 @@ def test_a_map_larger_than_the_srams_does_not_fit():
     (source, _) = program.memory.maps.maps
     assert (source.kib, source.in_sram) == (392, False)
     assert "392.0" in str(program)
+    windows = eie.LayerTrace.from_dense(np.zeros((56 * 56, 64)), products=56 * 56)
+    trace = eie.Trace(layers={"conv": windows})
+    (row,) = eie.simulate(program, trace).layers
+    assert (row.fits, fits_in_words(row)) == (False, "maps in DRAM")
+    ideal = eie.simulate(eie.compile(network, eie.EIE_64PE.replace(residency="ideal")), trace)
+    assert (ideal.layers[0].fits, fits_in_words(ideal.layers[0])) == (False, "no")
+    assert "conv: its maps exceed the activation SRAMs (residency auto charges for it)" in ideal.notes()
 
 
 def test_sizes_that_are_not_known_are_not_said_to_fit():

@@ -52,6 +52,8 @@ class LayerMaps(Brief):
     ----------
     source, made, kept
         Elements of its input, of what it writes, and of maps that are only kept for later layers meanwhile.
+    fits
+        Whether the activation SRAMs hold all that is alive in its step.
     spilled
         Names of maps that it reads from or writes to DRAM.
     act_sram_reads, act_sram_writes
@@ -64,6 +66,7 @@ class LayerMaps(Brief):
     source: int = 0
     made: int = 0
     kept: int = 0
+    fits: bool = True
     spilled: tuple[str, ...] = ()
     act_sram_reads: int = 0
     act_sram_writes: int = 0

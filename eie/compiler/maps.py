@@ -169,7 +169,10 @@ def _placed(life: Lifetimes, layers: Mapping[str, Outline], spec: AcceleratorSpe
             for i, made in enumerate(life.maps)
         ),
         layers=tuple(
-            _layer_maps(step=step, life=life, moved=moved[step], alive=alive[step], kept=kept, spec=spec)
+            replace(
+                _layer_maps(step=step, life=life, moved=moved[step], alive=alive[step], kept=kept, spec=spec),
+                fits=wanted[step] <= spec.activation_capacity,
+            )
             for step in steps
         ),
         used=used,

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from eie.activity import Activity
 from eie.compiler.encoded import EncodedLayer
+from eie.compiler.map_rows import LayerMaps
 from eie.compiler.passes import Fit
 from eie.compiler.places import LayerPlace
 from eie.energy.estimate import Estimate, Method
@@ -57,6 +58,8 @@ class LayerResult(View):
         Where its weights are beside those of the other layers.
     computed
         What the layer computed, or None where the trace held no values.
+    maps
+        What it reads and writes, and where that lies.
     dense
         What the dense equivalent takes, lowered alike: every weight, every activation, the same memories.
     """
@@ -67,6 +70,7 @@ class LayerResult(View):
     fit: Fit
     place: LayerPlace
     computed: LayerOutputs | None
+    maps: LayerMaps
     dense: LayerCost
 
     @property
@@ -175,9 +179,10 @@ class LayerResult(View):
 
     @property
     def fits(self) -> bool:
-        """Whether its weights stay on the chip beside the others', and its sums and inputs fit."""
+        """Whether its weights stay on the chip beside the others', its sums fit, and all maps alive meanwhile do."""
         fit = self.fit
-        return self.place.fits and fit.outputs <= fit.output_capacity and fit.inputs <= fit.input_capacity
+        sums = fit.outputs <= fit.output_capacity and fit.inputs <= fit.input_capacity
+        return self.place.fits and sums and self.maps.fits
 
     @property
     def speedup_over_dense(self) -> float:
@@ -240,8 +245,11 @@ def layer_row(layer: LayerResult) -> dict[str, Value]:
 
 def fits_in_words(layer: LayerResult) -> str:
     """Say whether a layer fits the PEs' memories beside the others that stay; the reasons are notes."""
-    if layer.place.place == "streamed":
-        return "streamed"
+    comes = ["streamed"] if layer.place.place == "streamed" else []
+    if layer.maps.spilled:
+        comes.append("maps in DRAM")
+    if comes:
+        return ", ".join(comes)
     if not layer.fits:
         return "no"
     return "yes" if layer.fit.passes == 1 else f"{layer.fit.passes} passes"
@@ -252,6 +260,8 @@ def run_notes(layer: LayerResult) -> list[str]:
     notes = []
     if not layer.fit.fits and layer.place.place == "ideal":
         notes.append(f"{layer.name} does not fit: {'; '.join(layer.fit.problems)} (residency auto charges for it)")
+    elif not layer.maps.fits and layer.place.place == "ideal":
+        notes.append(f"{layer.name}: its maps exceed the activation SRAMs (residency auto charges for it)")
     elif layer.place.place == "reloaded":
         share = layer.activity.reload_cycles / layer.activity.total_cycles.mean()
         notes.append(f"{layer.name} runs in {layer.fit.passes} passes; reloading weights takes {share:.0%} of it")

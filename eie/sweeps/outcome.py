@@ -88,6 +88,7 @@ def layer_outcome(stages: Stages, layer: int, spec: AcceleratorSpec, cell: Cell)
         fit=layer_fit,
         place=plan.by_name[encoded.name],
         computed=None,
+        maps=plan.maps.of(encoded.name),
         dense=dense[layer],
     )
     record = layer_record(result, estimates)
