@@ -138,7 +138,7 @@ def test_importers_say_what_they_leave_out(tmp_path):
     assert [layer.name for layer in network.layers] == ["fc"]
     assert len(network.unmodelled) == 2
     assert "a GRU" in network.unmodelled[0]
-    assert network.unmodelled[1] == "cube"
+    assert network.unmodelled[1] == "weights of more than four dimensions: cube.weight"
     assert eie.simulate(network).incomplete[0].startswith("not modelled: ")
 
 
