@@ -406,6 +406,55 @@ def test_the_activation_sram_holds_a_word_an_output():
     assert eie.compile(layer_of(np.ones((13, 756)), np.full(13, 0.3)), spec, bias="accumulator").fit[0].inputs == 257
 
 
+def test_biases_that_stay_leave_that_much_less_for_maps():
+    """256 words a PE: 252 of the input and 4 of the first map fill them; 4 + 3 of biases drive the input out."""
+    spec = eie.EIE_64PE.replace(n_pe=3, act_kib=1, data_bits=32)
+    layers = [
+        eie.Layer.from_weights("a", np.ones((12, 756)), np.full(12, 0.3), relu=True),
+        eie.Layer.from_weights("b", np.ones((9, 12)), np.full(9, 0.3)),
+    ]
+    network = eie.Network(name="two", layers=tuple(layers), sequential=True)
+    plan = eie.compile(network, spec, bias="accumulator").memory
+    row = next(row for row in plan.memories if row.memory == "activations")
+    assert [layer.bias_words for layer in plan.layers] == [4, 3]
+    assert (plan.maps.wanted, plan.maps.used) == ((252 + 4 + 7, 4 + 3 + 7), (4 + 7, 4 + 3 + 7))
+    assert [placed.in_sram for placed in plan.maps.maps] == [False, True, True]
+    assert (row.stays_kib, row.stays_kib + row.comes_kib, row.wanted_kib, row.fits) == (
+        7 / 256,
+        14 / 256,
+        263 / 256,
+        False,
+    )
+    assert eie.compile(network, spec, bias="column").memory.maps.fits
+    # Alternatives have the chip to themselves: neither layer sees the other's.
+    alone = replace(network, sequential=False, alternatives=True)
+    assert eie.compile(alone, spec, bias="accumulator").memory.maps.wanted == (252 + 4 + 4, 4 + 3 + 3)
+
+
+@pytest.mark.parametrize("engine", ["fast", "events"])
+def test_biases_of_a_streamed_layer_come_with_it_once_a_batch(engine):
+    """20 words of 16 bits are a burst of 64 bytes, 8 cycles of the bus, beside those of the columns."""
+    spec = eie.EIE_64PE.replace(n_pe=2, spmat_row_bits=8, spmat_kib=1, ptr_kib=1, stream_kib=0.25, ptr_bits=6)
+    weights, x = np.ones((20, 10)), np.ones((4, 10), np.float32)
+
+    def run(bias, batch):
+        return eie.simulate(
+            eie.compile(layer_of(weights, bias), spec, bias="accumulator"), x, batch=batch, engine=engine
+        )
+
+    for batch, comes in ((1, [1, 1, 1, 1]), (3, [1, 0, 0, 1])):
+        result, without = run(np.full(20, 0.3), batch), run(None, batch)
+        place = result.memory.layers[0]
+        assert (place.place, place.bias_words, place.bias_bits) == ("streamed", 10, 512)
+        row = next(row for row in result.memory.memories if row.memory == "activations")
+        assert row.stays_kib == 0
+        assert row.comes_kib - without.memory.memories[2].comes_kib == 10 * 16 / 8192
+        counts, before = result.layers[0].activity.counts, without.layers[0].activity.counts
+        assert (counts["dram_bits"] - before["dram_bits"]).tolist() == [512 * each for each in comes]
+        assert (counts["bus_cycles"] - before["bus_cycles"]).tolist() == [8 * each for each in comes]
+        assert result.layers[0].activity.cycles.tolist() == without.layers[0].activity.cycles.tolist()
+
+
 def test_a_bias_costs_a_read_and_a_write_and_its_bits():
     weights, bias, x = np.eye(5, 4), np.full(5, 0.3), np.ones(4, np.float32)
     with_bias, without = (

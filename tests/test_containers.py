@@ -13,7 +13,7 @@ from safetensors.numpy import save_file
 
 import eie
 from eie.importers import _READERS, unread
-from eie.importers.state_dict import read_all, read_weights
+from eie.importers.state_dict import read_all
 
 RNG = np.random.default_rng(8)
 MLP = {
@@ -621,7 +621,7 @@ class TestKeras:
 
     def test_layers_of_other_kinds(self, tmp_path, h5py):
         new_keras(h5py, tmp_path / "a.h5", KERNELS)
-        arrays = read_weights(tmp_path / "a.h5")[0]
+        arrays = read_all(tmp_path / "a.h5").arrays
         depthwise = KERNELS[("layers/depthwise_conv2d", "dw")][0]
         assert np.array_equal(arrays["dw.weight"], depthwise.transpose(2, 3, 0, 1))
         kernel, recurrent, bias = KERNELS[("layers/lstm/cell", "lstm_cell")]

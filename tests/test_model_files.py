@@ -126,7 +126,7 @@ class TestMaskFile:
     @pytest.mark.parametrize(
         ("masks", "text"),
         [
-            ({"fd.weight": MASK}, r"mask 'fd\.weight': model\.npz has no such weight \(it has fc\.weight\)"),
+            ({"fd.weight": MASK}, r"model\.npz: mask 'fd\.weight': the model has no such weight \(it has fc\.weight\)"),
             ({"fc.weight": MASK[:5]}, r"has shape \(5, 4\): must be \(6, 4\)"),
             ({"fc.weight": MASK / 2}, "other than 0 and 1"),
             ({"fc.weight": MASK + np.nan}, "other than 0 and 1"),

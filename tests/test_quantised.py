@@ -90,6 +90,11 @@ class TestGptq:
         assert layer.stored_bits == 4 + (16 + 4) / 32
         assert layer.matrix.nnz == np.count_nonzero(codes != np.repeat(zeros, 32, axis=0))
         assert "dequantised from GPTQ (4 bits, 16 levels a group of 32; 4.625 bits a weight" in net.notes[0]
+        # A model in words that points at it knows its width as well.
+        (tmp_path / "m.toml").write_text('weights = "m.safetensors"\n[[layer]]\nname = "x"\nweights = "l.weight"\n')
+        named = eie.load(tmp_path / "m.toml")
+        assert named.layers[0].stored_bits == layer.stored_bits
+        assert np.array_equal(named.layers[0].weights, layer.weights)
         assert eie.simulate(eie.compile(net, eie.EIE_64PE.replace(n_pe=4))).layers[0].cycles > 0
 
     @pytest.mark.parametrize(

@@ -28,6 +28,8 @@ class PassDemand(Brief):
         Activations it takes, bias not counted.
     rows
         Outputs of the PE that has most.
+    biases
+        Accumulators that start from a bias, over all PEs.
     columns
         int64 (J,): entries of each column, over all PEs.
     longest
@@ -38,6 +40,7 @@ class PassDemand(Brief):
 
     inputs: int
     rows: int
+    biases: int
     columns: NDArray[np.int64]
     longest: tuple[int, int]
     issue: int
@@ -51,6 +54,7 @@ class PassDemand(Brief):
             inputs=encoding.inputs,
             # Rounded up, since row i lies in PE i mod P.
             rows=-(-(encoding.row_stop - encoding.row_start) // encoding.n_pe),
+            biases=encoding.bias_writes,
             columns=columns,
             longest=(int(most[at]), encoding.column_start + at),
             issue=int(encoding.slots.sum(axis=0, dtype=np.int64).max()),
@@ -101,3 +105,12 @@ class Demand(Brief):
     def bits(self, spec: AcceleratorSpec) -> int:
         """Bits of entries and pointers in that PE."""
         return self.fullest * spec.entry_bits + self.pointers * spec.ptr_bits
+
+    def bias_words(self, spec: AcceleratorSpec) -> int:
+        """Words of the fullest PE's activation SRAM that hold what its accumulators start from."""
+        # Row groups begin in PE 0, so what is rounded up in each is one word in all.
+        return sum(-(-part.biases // spec.n_pe) for part in self.passes)
+
+    def bias_bits(self, spec: AcceleratorSpec) -> int:
+        """Bits that they take on the bus: neighbouring words, a transfer a pass, whole bursts."""
+        return sum(spec.in_bursts(part.biases * spec.data_bits) for part in self.passes)

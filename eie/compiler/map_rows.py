@@ -89,7 +89,8 @@ class MapPlan(Brief):
     layers
         In the order in which they run.
     used
-        Elements of the activation SRAM of the fullest PE in each step, and ``wanted`` if all maps were there.
+        Words of the activation SRAM of the fullest PE in each step, biases included, and ``wanted`` if all maps
+        were there.
     host_in, host_out
         Elements that the host sends and gets, a sample.
     """

@@ -35,6 +35,7 @@ def map_plan(
     *,
     shapes: Mapping[str, tuple[int, ...]] | None = None,
     products: Mapping[str, int] | None = None,
+    biases: Mapping[str, int] | None = None,
 ) -> MapPlan:
     """Place the maps of a network.
 
@@ -48,26 +49,34 @@ def map_plan(
         Shape of a sample of each of the graph's inputs, where the graph leaves a size open.
     products
         Rows of inputs a sample by layer, where they are recorded: all that is known of a layer alone.
+    biases
+        Words of a PE that are taken in each layer's step by what accumulators start from, its own and others'.
     """
+    biases = biases or {}
     if graph is None:
-        return _alone(layers=layers, spec=spec, batch=batch, products=products)
+        return _alone(layers=layers, spec=spec, batch=batch, products=products, biases=biases)
     geometries = {layer.name: layer.geometry for layer in layers}
     try:
         life = lifetimes(graph, geometries, shapes or {})
     except ModelError as error:
         if products is not None:
-            return _alone(layers=layers, spec=spec, batch=batch, products=products)
+            return _alone(layers=layers, spec=spec, batch=batch, products=products, biases=biases)
         return MapPlan(residency=spec.residency, batch=batch, spec=spec, unknown=str(error))
     for name, rows in (products or {}).items():
         # One window of a convolution stands for all where nobody knows better: its maps would dwarf it.
         if rows != life.rows[name]:
             reason = f"{name} runs {rows} products a sample where its maps make {life.rows[name]}"
             return MapPlan(residency=spec.residency, batch=batch, spec=spec, unknown=reason)
-    return _placed(life=life, layers={layer.name: layer for layer in layers}, spec=spec, batch=batch)
+    return _placed(life=life, layers={layer.name: layer for layer in layers}, spec=spec, batch=batch, biases=biases)
 
 
 def _alone(
-    *, layers: Sequence[Outline], spec: AcceleratorSpec, batch: int, products: Mapping[str, int] | None
+    *,
+    layers: Sequence[Outline],
+    spec: AcceleratorSpec,
+    batch: int,
+    products: Mapping[str, int] | None,
+    biases: Mapping[str, int],
 ) -> MapPlan:
     """Place each layer's input and output as if there were no other layer."""
     plans = []
@@ -76,7 +85,8 @@ def _alone(
         if products is None and not layer.geometry.takes_vectors:
             return MapPlan(residency=spec.residency, batch=batch, spec=spec, unknown=f"{ALONE}, and no sizes are given")
         rows = 1 if products is None else products[layer.name]
-        plans.append(_placed(life=_one_layer(layer, rows), layers={layer.name: layer}, spec=spec, batch=batch))
+        life = _one_layer(layer, rows)
+        plans.append(_placed(life=life, layers={layer.name: layer}, spec=spec, batch=batch, biases=biases))
     return MapPlan(
         residency=spec.residency,
         batch=batch,
@@ -135,7 +145,9 @@ def _traffic(step: int, layer: Outline, rows: int, maps: Sequence[Lifetime]) -> 
     return traffic
 
 
-def _placed(life: Lifetimes, layers: Mapping[str, Outline], spec: AcceleratorSpec, batch: int) -> MapPlan:
+def _placed(
+    *, life: Lifetimes, layers: Mapping[str, Outline], spec: AcceleratorSpec, batch: int, biases: Mapping[str, int]
+) -> MapPlan:
     steps = range(len(life.layers))
     moved = [
         _traffic(step=step, layer=layers[name], rows=life.rows[name], maps=life.maps)
@@ -144,14 +156,15 @@ def _placed(life: Lifetimes, layers: Mapping[str, Outline], spec: AcceleratorSpe
     # A PE holds every P-th element of each sample.
     room = [batch * -(-made.elements // spec.n_pe) for made in life.maps]
     alive = [[i for i, made in enumerate(life.maps) if made.born <= step <= made.last] for step in steps]
-    wanted = tuple(sum(room[i] for i in places) for places in alive)
+    taken = [biases.get(name, 0) for name in life.layers]
+    wanted = tuple(taken[step] + sum(room[i] for i in places) for step, places in enumerate(alive))
     ideal = spec.residency == "ideal"
     kept = (
         set(range(len(life.maps)))
         if ideal
-        else _kept(life=life, moved=moved, room=room, capacity=spec.activation_capacity)
+        else _kept(life=life, moved=moved, room=room, free=[spec.activation_capacity - words for words in taken])
     )
-    used = tuple(sum(room[i] for i in places if i in kept) for places in alive)
+    used = tuple(taken[step] + sum(room[i] for i in places if i in kept) for step, places in enumerate(alive))
     names = life.layers
     return MapPlan(
         residency=spec.residency,
@@ -182,8 +195,8 @@ def _placed(life: Lifetimes, layers: Mapping[str, Outline], spec: AcceleratorSpe
     )
 
 
-def _kept(life: Lifetimes, moved: Sequence[_Traffic], room: Sequence[int], capacity: int) -> set[int]:
-    """Choose the maps that lie in the SRAMs."""
+def _kept(life: Lifetimes, moved: Sequence[_Traffic], room: Sequence[int], free: Sequence[int]) -> set[int]:
+    """Choose the maps that lie in the SRAMs, of which so many words are free in each step."""
     saved = []
     for i, made in enumerate(life.maps):
         read = sum(n * times for traffic in moved for n, times in traffic.read.get(i, ()))
@@ -195,7 +208,7 @@ def _kept(life: Lifetimes, moved: Sequence[_Traffic], room: Sequence[int], capac
     for i in sorted(range(len(saved)), key=lambda i: -saved[i]):
         made = life.maps[i]
         life_span = range(max(made.born, 0), min(made.last, len(used) - 1) + 1)
-        if all(used[step] + room[i] <= capacity for step in life_span):
+        if all(used[step] + room[i] <= free[step] for step in life_span):
             kept.add(i)
             for step in life_span:
                 used[step] += room[i]
@@ -252,10 +265,10 @@ def dram_bits(elements: int, spec: AcceleratorSpec) -> int:
     return spec.in_bursts(elements * spec.data_bits)
 
 
-def map_row(plan: MapPlan) -> MemoryRow:
-    """Return the activation SRAM's row of the memory plan."""
+def map_row(plan: MapPlan, stays: int = 0) -> MemoryRow:
+    """Return the activation SRAM's row of the memory plan; ``stays`` words of a PE hold biases from first to last."""
     kib = plan.spec.data_bits / BITS_PER_KIB
-    used, wanted = (max(steps, default=0) * kib for steps in (plan.used, plan.wanted))
+    used, wanted = (max(steps, default=stays) * kib for steps in (plan.used, plan.wanted))
     spilled = [placed for placed in plan.maps if not placed.in_sram]
     comes = "each layer's maps, in its turn"
     if plan.unknown:
@@ -265,8 +278,8 @@ def map_row(plan: MapPlan) -> MemoryRow:
     return MemoryRow(
         memory="activations",
         capacity_kib=plan.spec.act_kib,
-        stays_kib=0.0,
-        comes_kib=used,
+        stays_kib=stays * kib,
+        comes_kib=used - stays * kib,
         wanted_kib=wanted,
         fits=plan.fits,
         comes=comes,

@@ -100,7 +100,10 @@ def plan_of(
     """Place a network of which only the demands are at hand; as `memory_plan`."""
     places = placed(demands=demands, spec=spec, batch=batch, graph=graph, alternatives=alternatives)
     between = None if alternatives else graph
-    maps = map_plan(layers=demands, spec=spec, batch=batch, graph=between, shapes=shapes, products=products)
+    stays, biases = _biases(places, alternatives=alternatives)
+    maps = map_plan(
+        layers=demands, spec=spec, batch=batch, graph=between, shapes=shapes, products=products, biases=biases
+    )
     return MemoryPlan(
         residency=spec.residency,
         batch=batch,
@@ -108,7 +111,7 @@ def plan_of(
         layers=tuple(places),
         memories=(
             *_weight_rows(demands=demands, places=places, spec=spec, alternatives=alternatives),
-            map_row(maps),
+            map_row(maps, stays),
             _accumulators(demands, spec),
         ),
         maps=maps,
@@ -131,6 +134,17 @@ def placed(
         if place.place == "streamed":
             check_column(demand.name, max(part.longest for part in demand.passes), spec)
     return places
+
+
+def _biases(places: Sequence[LayerPlace], *, alternatives: bool) -> tuple[int, dict[str, int]]:
+    """Words of the activation SRAM that biases take from first to last, and in each layer's turn."""
+    comes = {place.name: place.bias_words for place in places if place.place in ("streamed", "reloaded")}
+    stay = {place.name: place.bias_words for place in places if place.name not in comes}
+    if alternatives:
+        # Each has the chip to itself.
+        return max(stay.values(), default=0), {place.name: place.bias_words for place in places}
+    stays = sum(stay.values())
+    return stays, {place.name: stays + comes.get(place.name, 0) for place in places}
 
 
 def _products(demands: Sequence[Demand], graph: Graph | None) -> Mapping[str, int]:
@@ -241,6 +255,8 @@ def _place(
         why=why,
         room_entries=turn[0],
         room_pointers=turn[1],
+        bias_words=demand.bias_words(spec),
+        bias_bits=demand.bias_bits(spec) if place == "streamed" else 0,
     )
 
 

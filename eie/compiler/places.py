@@ -43,6 +43,10 @@ class LayerPlace(Brief):
         The reason, in words.
     room_entries, room_pointers
         Of a streamed layer: what it may take of each PE's memories in its turn, the stream buffer included.
+    bias_words
+        Words of each PE's activation SRAM that hold what its accumulators start from: always, or streamed in its turn.
+    bias_bits
+        Of a streamed layer: bits in which they come over the bus, once a turn.
     """
 
     name: str
@@ -54,6 +58,8 @@ class LayerPlace(Brief):
     why: str
     room_entries: int = 0
     room_pointers: int = 0
+    bias_words: int = 0
+    bias_bits: int = 0
 
     @property
     def turn(self) -> tuple[int, int]:

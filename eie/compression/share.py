@@ -68,7 +68,12 @@ class ShareReport(Brief):
         place = {0: "the smallest", len(self.tenths) - 1: "the largest"}.get(worst, f"number {worst + 1} from below")
         # The median too: the smallest of unpruned weights lie far from any level in proportion, however good the rest.
         middle = float(np.median(self.tenths))
-        return f"{text} (tenths by magnitude: median {middle:.1%}, worst {self.tenths[worst]:.1%}, {place})"
+        return f"{text} (tenths by magnitude: median {_percent(middle)}, worst {_percent(self.tenths[worst])}, {place})"
+
+
+def _percent(error: float) -> str:
+    """Write a relative error; of weights that are nearly zero no digit says anything."""
+    return f"{error:.1%}" if error < 10 else "over 1,000%"
 
 
 def share(

@@ -64,8 +64,8 @@ def plain_weights(arrays: Mapping[str, NDArray[Any]], source: str, masks: Mappin
         notes.append(f"pruning finished here, stored masks applied: {_listed(stored_masks)}")
     for name, mask in masks.items():
         if name not in plain:
-            raise ModelError(f"mask {name!r}: {source} has no such weight (it has {_listed(plain)})")
-        plain[name] = _masked(plain[name], mask, f"mask {name!r}")
+            raise ModelError(f"{source}: mask {name!r}: the model has no such weight (it has {_listed(plain)})")
+        plain[name] = _masked(plain[name], mask, f"{source}: mask {name!r}")
         unfinished.pop(name, None)
     if masks:
         notes.append(f"masks from a separate file applied: {_listed(masks)}")
@@ -132,7 +132,7 @@ def _masked(weights: NDArray[Any], mask: NDArray[Any], what: str) -> NDArray[Any
     # A soft mask (0.3) would scale weights: that is no pruning, and is refused.
     keep = mask != 0
     if not np.array_equal(keep, mask):
-        raise ModelError(f"{what} holds values other than 0 and 1")
+        raise ModelError(f"{what} holds values other than 0 and 1: must keep or prune each weight")
     # In the weights' own type; -0.0 does not come about, as it would by multiplying.
     return np.where(keep, weights, weights.dtype.type(0))
 

@@ -79,12 +79,6 @@ def _with_width(layer: Layer, stored_bits: Mapping[str, float]) -> Layer:
     return replace(layer, stored_bits=stored_bits[names[0]]) if names else layer
 
 
-def read_weights(path: Path, mask: Path | None = None) -> tuple[Arrays, list[str]]:
-    """Read named arrays, their pruned weights plain zeros, and notes on how they came about; see `read_all`."""
-    weights = read_all(path, mask)
-    return weights.arrays, list(weights.notes)
-
-
 def read_all(
     path: Path, mask: Path | None = None, *, key: str | None = None, merge_lora: Path | None = None
 ) -> Weights:

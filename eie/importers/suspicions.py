@@ -98,7 +98,10 @@ def prune_below(network: Network, threshold: float) -> Network:
     ]
     empty = [layer.name for layer in layers if not layer.matrix.nnz]
     if empty:
-        raise ModelError(f"threshold={threshold:g}: leaves no weight in {listed(empty)}")
+        raise ModelError(
+            f"{network.source or network.name}: threshold={threshold:g}: leaves no weight in {listed(empty)}: must be "
+            "smaller"
+        )
     note = f"weights below {threshold:g} pruned: {', '.join(counts) or 'there were none'}"
     return replace(network, layers=tuple(layers), notes=(*network.notes, note))
 

@@ -43,7 +43,7 @@ Without weights a layer is synthetic, and labelled so in every report::
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -53,7 +53,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from eie.errors import ModelError
 from eie.formats.files import Arrays, file_sha256, read_toml
 from eie.importers.roles.prefixes import without_wrappers
-from eie.importers.state_dict import read_weights
+from eie.importers.state_dict import Weights, read_all
 from eie.importers.synthetic import draw_layer, draw_map, draw_sequence, draw_vector
 from eie.model.geometry import Conv2d, Geometry, Linear, Lstm
 from eie.model.graph import Graph
@@ -132,13 +132,13 @@ def read(path: Path, mask: Path | None = None) -> Network:
     except ValidationError as error:
         known = [*_ModelFile.model_fields, *_LayerEntry.model_fields]
         raise ModelError("\n".join(complaint(item, str(path), known) for item in error.errors())) from None
-    arrays, notes = _weight_file(path, model, mask)
+    weights = _weight_file(path, model, mask)
     layers, drawn = [], {}
     for i, entry in enumerate(model.layer):
         try:
             _check_belongs(entry, chained=model.input is not None)
             if entry.weights or entry.codes:
-                layers.append(_stored(entry, arrays))
+                layers.append(_stored(entry, weights))
             else:
                 # A stream for each layer: a layer's draw does not change with those above it.
                 rng = np.random.default_rng([model.seed, i])
@@ -160,17 +160,16 @@ def read(path: Path, mask: Path | None = None) -> Network:
     sequential = model.sequential and graph is None
     if model.alternatives and (sequential or graph is not None):
         raise ModelError(f"{path}: alternatives=true: layers that feed each other are a network: leave one of them out")
-    # Shapes and weights are two files, and a change of either makes a trace foreign.
-    source = [path] if model.weights is None else [path, path.parent / model.weights]
     return Network(
         name=model.name or path.stem,
         layers=tuple(layers),
         sequential=sequential,
         trace=trace,
         source=path.name,
-        notes=tuple(notes),
+        notes=weights.notes,
         graph=graph,
-        sha256=file_sha256(*source),
+        # Shapes and weights are several files, and a change of any makes a trace foreign.
+        sha256=file_sha256(path, *weights.files),
         alternatives=model.alternatives,
         residency=model.residency,
     )
@@ -213,12 +212,12 @@ def _pool(where: str, text: str) -> tuple[str, dict[str, Any]]:
     return f"{match[1]}_pool", {"kernel": (size, size), "stride": (stride, stride)}
 
 
-def _weight_file(path: Path, model: _ModelFile, mask: Path | None) -> tuple[Arrays, list[str]]:
+def _weight_file(path: Path, model: _ModelFile, mask: Path | None) -> Weights:
     if model.weights is not None:
-        return read_weights(path.parent / model.weights, mask)
+        return read_all(path.parent / model.weights, mask)
     if mask is not None:
         raise ModelError(f"{path}: names no weight file that a mask could prune")
-    return {}, []
+    return Weights(arrays={}, notes=())
 
 
 @dataclass(frozen=True)
@@ -228,10 +227,8 @@ class _Named:
     entry: _LayerEntry
     arrays: Arrays
 
-    def array(self, key: str | bool | None) -> Any:
-        """Return an array by its name; None where the entry names none."""
-        if key is None:
-            return None
+    def name(self, key: str | bool) -> str:
+        """Return the name under which the file has an array."""
         if not isinstance(key, str):
             raise ModelError(f"bias={key}: must name an array in the weight file")
         # Written down when names still had the wrapper that reading takes off.
@@ -239,7 +236,11 @@ class _Named:
         if known is None:
             listed = ", ".join(self.arrays) or "nothing; set weights = FILE at the top"
             raise ModelError(f"no array {key!r} in its weight file (it holds {listed})")
-        return self.arrays[known]
+        return known
+
+    def array(self, key: str | bool | None) -> Any:
+        """Return an array by its name; None where the entry names none."""
+        return None if key is None else self.arrays[self.name(key)]
 
     def matrix(self, key: str | None) -> Any:
         """Return a matrix as (outputs, inputs), whichever way round the file has it."""
@@ -247,8 +248,8 @@ class _Named:
         return stored.T if self.entry.order == "in,out" else stored
 
 
-def _stored(entry: _LayerEntry, arrays: Arrays) -> Layer:
-    named = _Named(entry, arrays)
+def _stored(entry: _LayerEntry, weights: Weights) -> Layer:
+    named = _Named(entry, weights.arrays)
     # A bias that is not there is said before what is wrong with the weights.
     bias = named.array(entry.bias)
     if entry.kind == "lstm":
@@ -265,7 +266,10 @@ def _stored(entry: _LayerEntry, arrays: Arrays) -> Layer:
     else:
         layer = Layer.from_weights(entry.name, named.matrix(entry.weights), bias, relu=entry.relu)
     _check_stated(entry, layer)
-    return layer
+    # An LSTM is two arrays, which may differ: it has no width of its own.
+    if entry.weights is None or entry.kind == "lstm":
+        return layer
+    return replace(layer, stored_bits=weights.stored_bits.get(named.name(entry.weights)))
 
 
 def _lstm(named: _Named, bias: Any) -> Layer:

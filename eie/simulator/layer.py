@@ -6,7 +6,7 @@ Comes in: an `EncodedLayer` and its inputs; sums over all slices. Goes out: slic
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal, TypeVar, get_args
 
@@ -151,6 +151,15 @@ def activity_of(
         active_inputs=np.bitwise_count(inputs.bits).reshape(inputs.samples, -1).sum(axis=1, dtype=np.int64),
         possible_inputs=inputs.width * inputs.products,
     )
+
+
+def with_biases(total: PassTiming, bits: int, *, spec: AcceleratorSpec, batch: int) -> PassTiming:
+    """Add to a streamed layer's counts what its accumulators start from: it comes with the first sample of a batch.
+
+    No product waits for it: it is added wherever a sum begins, and one burst or some come before the columns do.
+    """
+    first = np.arange(len(total.bus)) % batch == 0
+    return replace(total, bus=total.bus + first * spec.bus_cycles(bits), dram_bits=total.dram_bits + first * bits)
 
 
 def _reload_bits(layer: EncodedLayer, spec: AcceleratorSpec) -> int:

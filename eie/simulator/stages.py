@@ -48,7 +48,7 @@ from eie.simulator.arriving import Arriving
 from eie.simulator.batches import batches, in_batches, register_cycles
 from eie.simulator.cache import Cache
 from eie.simulator.fast import queue_pass, tally_pass
-from eie.simulator.layer import ENGINES, SLICE_ELEMENTS, Engine, Slice, activity_of, in_one_piece, slices
+from eie.simulator.layer import ENGINES, SLICE_ELEMENTS, Engine, Slice, activity_of, in_one_piece, slices, with_biases
 from eie.simulator.network import Datapath, Ran, Settings, Tensor, run_network
 from eie.simulator.records import PassTiming, QueueTiming, StreamTiming, Tally
 from eie.simulator.turns import in_parts
@@ -273,6 +273,8 @@ class Stages:
             sent, timing = self._timing(layer=layer, spec=spec, encoded=placed, inputs=read)
             beside = self._batches(layer=layer, spec=spec, encoded=placed, inputs=read, cycles=timing.cycles)
             maps = self._maps(layer, spec)
+            if bits := self._place(layer, spec).bias_bits:
+                timing = with_biases(timing, bits, spec=spec, batch=self._how.batch)
             return activity_of(encoded, read, spec, sent=sent, total=timing, batches=beside, maps=maps)
 
         return self._once(stage="activity", layer=layer, spec=spec, make=make)
@@ -439,9 +441,10 @@ class Stages:
             # Weights that are in place are in no stream, however fast it were.
             streamed = self._streamed(layer, spec)
             without += ("queues",) if streamed else ("streams",)
-            placed = (self._place(layer, spec).turn if streamed else None,)
+            place = self._place(layer, spec)
+            placed = (place.turn if streamed else None,)
             # Maps that are in place alike on two machines, or come alike, are the same; not so the machines' plans.
-            placed += (self._maps(layer, spec),) if read_by == "activity" else ()
+            placed += (self._maps(layer, spec), place.bias_bits) if read_by == "activity" else ()
         values = (*(getattr(spec, name) for name in fields_of(read_by, spec, without)), *placed)
         # The engine too, although both agree: a check of one against the other must not be handed the same record.
         how = self._how.engine, self._how.batch, self._how.datapath

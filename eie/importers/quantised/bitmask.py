@@ -48,7 +48,10 @@ def decode(parts: Arrays, hints: Hints) -> Decoded:  # noqa: ARG001 - nothing el
         )
     keep = np.unpackbits(mask, axis=-1, count=columns, bitorder="little").astype(bool)
     if np.count_nonzero(keep) != len(data):
-        raise ModelError(f"{len(data):,} kept weights, but the mask has {np.count_nonzero(keep):,} bits set")
+        raise ModelError(
+            f"{len(data):,} kept weights, but the mask has {np.count_nonzero(keep):,} bits set: their places are "
+            "not known: save the weights decompressed"
+        )
     dense = np.zeros(shape, data.dtype)
     dense[keep] = data
     # 2:4 by the mask: what it keeps may be zero, and the file stores it all the same.
