@@ -5,6 +5,8 @@ Comes in: a module and inputs. Goes out: a `Trace`. Layers are called as their m
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 from numpy.typing import ArrayLike
@@ -16,6 +18,7 @@ from eie.model.network import Layer
 from eie.model.samples import Samples
 from eie.model.trace import Trace
 from eie.recording.rows import Recorder
+from eie.recording.torch_work import unmodelled_modules
 
 if TYPE_CHECKING:
     import torch
@@ -53,7 +56,8 @@ def record_torch(
     Returns
     -------
     Trace
-        What each of those modules read, by the module's name; their order is that of the run.
+        What each of those modules read, by the module's name; their order is that of the run. Other modules with
+        matrices, and products outside of modules, are its ``unmodelled``.
 
     Raises
     ------
@@ -62,6 +66,7 @@ def record_torch(
     """
     try:
         import torch
+        from torch.utils.flop_counter import FlopCounterMode
     except ImportError:
         raise ModelError("record_torch needs the torch extra: pip install 'eie[torch]'") from None
     samples = inputs if isinstance(inputs, Samples) else Samples.of(inputs)
@@ -73,13 +78,19 @@ def record_torch(
     trained = [part for part in module.modules() if part.training]
     # Dropout draws, and batch norm learns, in training mode: neither belongs into a trace.
     module.eval()
+    counts: Mapping[str, Mapping[Any, int]] = {}
+    first = 0
     try:
         for part in samples.batches(batch):
             # For each batch anew: a module that runs twice would be two layers, one that does not run none.
             hooks.ran.clear()
             hooks.samples = len(part)
-            with torch.no_grad():
+            # Counted once: all batches do the same work.
+            counter = FlopCounterMode(display=False) if not counts else nullcontext()
+            with torch.no_grad(), counter:
                 module(torch.from_numpy(moved(part, layout)))
+            if isinstance(counter, FlopCounterMode):
+                counts, first = counter.get_flop_counts(), recorder.multiplications()
             idle = [name for name in hooks.names if name not in hooks.ran]
             if idle:
                 raise TraceError(f"{type(module).__name__}: {', '.join(idle)} did not run")
@@ -89,7 +100,12 @@ def record_torch(
             part.training = True
     words = source or f"{type(module).__name__} on {samples.source}, torch hooks"
     return Trace(
-        layers=recorder.layers(), labels=samples.labels, source=words, preprocessing=samples.preprocessing, seed=seed
+        layers=recorder.layers(),
+        labels=samples.labels,
+        source=words,
+        preprocessing=samples.preprocessing,
+        seed=seed,
+        unmodelled=unmodelled_modules(module, hooks.names, counts, first),
     )
 
 

@@ -55,6 +55,12 @@ class Constants:
         """Return the array called ``name``, or None."""
         return self[name] if name in self else None  # noqa: SIM401 - this is the get
 
+    def shape(self, name: str) -> tuple[int, ...] | None:
+        """Return the shape of the array called ``name``, without decoding it; None if there is none."""
+        if name in self._known:
+            return self._known[name].shape
+        return tuple(self._waiting[name].dims) if name in self._waiting else None
+
     def decode(self, tensor: Any, where: str) -> Array:
         """Return a dense or sparse protobuf tensor as an array."""
         read = sparse_array if hasattr(tensor, "indices") else dense_array

@@ -21,6 +21,7 @@ from eie.importers.onnx.builder import Builder, Tap
 from eie.importers.onnx.constants import Constants, shape_of
 from eie.importers.onnx.nodes import plain_nodes, printable
 from eie.importers.onnx.tensors import read_model
+from eie.importers.onnx.unmodelled import unmodelled_rows
 from eie.importers.options import Unsupported
 from eie.model import operators
 from eie.model.graph import Graph
@@ -35,21 +36,6 @@ _WEIGHTED: dict[str, Callable[[OnnxNode, Builder], None]] = {
     "Gemm": weighted.gemm,
     "LSTM": weighted.lstm,
     "MatMul": weighted.matmul,
-}
-# Operators that multiply by a matrix or a kernel: skipped, their work is missing from the network's.
-_PRODUCTS = {
-    *_WEIGHTED,
-    *(
-        "Attention",
-        "ConvInteger",
-        "ConvTranspose",
-        "DeformConv",
-        "Einsum",
-        "GRU",
-        "MatMulInteger",
-        "MultiHeadAttention",
-    ),
-    *("QLinearConv", "QLinearMatMul", "RNN"),
 }
 # What reading a damaged node can raise in numpy: each becomes one line with the node's name.
 _MISFITS = (ValueError, TypeError, IndexError, KeyError, ArithmeticError, AttributeError, MemoryError)
@@ -126,7 +112,7 @@ def read_onnx(path: Path, unsupported: Unsupported = "refuse", input_shape: Sequ
             uses.setdefault(name, []).append(node)
     into = Builder(constants, uses, frozenset(outputs))
     problems: list[str] = []
-    unmodelled: list[str] = []
+    skipped: list[int] = []
     inputs = _graph_inputs(path=path, graph=graph, uses=uses, constants=into.constants, input_shape=input_shape)
     for entry in inputs:
         if (sizes := entry.sizes) is None:
@@ -136,7 +122,7 @@ def read_onnx(path: Path, unsupported: Unsupported = "refuse", input_shape: Sequ
             into.set(entry.name, Value(entry.name, sizes, entry.batch))
     # Damaged numbers may overflow on the way; what is not finite in the end is refused where it would be stored.
     with np.errstate(all="ignore"):
-        _translate(path=path, nodes=nodes, into=into, problems=problems, unmodelled=unmodelled)
+        _translate(path=path, nodes=nodes, into=into, problems=problems, skipped=skipped)
     # Only if nothing was skipped: otherwise the skipped node is the reason, and listed already.
     missing = [name for name in outputs if into.known(name) is None]
     if missing and not problems:
@@ -147,12 +133,12 @@ def read_onnx(path: Path, unsupported: Unsupported = "refuse", input_shape: Sequ
             f"on recorded activations)"
         )
     if not into.layers:
-        skipped = f" (not supported: {_listed(problems)})" if problems else ""
-        raise ModelError(f"{path}: holds no Gemm, MatMul, Conv or LSTM with constant weights{skipped}")
+        why = f" (not supported: {_listed(problems)})" if problems else ""
+        raise ModelError(f"{path}: holds no Gemm, MatMul, Conv or LSTM with constant weights{why}")
     return OnnxModel(
         network=replace(
             _network(path=path, into=into, inputs=inputs, outputs=outputs, problems=problems),
-            unmodelled=tuple(unmodelled),
+            unmodelled=unmodelled_rows(proto, nodes, into, skipped),
         ),
         inputs=inputs,
         taps=tuple(into.taps),
@@ -160,7 +146,7 @@ def read_onnx(path: Path, unsupported: Unsupported = "refuse", input_shape: Sequ
     )
 
 
-def _translate(path: Path, nodes: list[OnnxNode], into: Builder, problems: list[str], unmodelled: list[str]) -> None:
+def _translate(path: Path, nodes: list[OnnxNode], into: Builder, problems: list[str], skipped: list[int]) -> None:
     for node in nodes:
         # All constants first: a layer may stand before the node that unpacks its weights.
         into.constants.fold(node, f"{path}: node {node.name!r} ({node.op})")
@@ -174,10 +160,8 @@ def _translate(path: Path, nodes: list[OnnxNode], into: Builder, problems: list[
             if not into.constants.fold(node, where):
                 _read_node(node, into)
         except UnsupportedError as error:
-            said = f"{node.name} ({node.op}{': ' if str(error) else ''}{error})"
-            problems.append(said)
-            if node.op in _PRODUCTS:
-                unmodelled.append(said)
+            problems.append(f"{node.name} ({node.op}{': ' if str(error) else ''}{error})")
+            skipped.append(node.index)
         except ModelError as error:
             text = str(error)
             # Some errors name the file and tensor themselves, closer than this could.
