@@ -20,6 +20,7 @@ from eie.importers.onnx import layers as weighted
 from eie.importers.onnx.builder import Builder, Tap
 from eie.importers.onnx.constants import Constants, shape_of
 from eie.importers.onnx.nodes import plain_nodes, printable
+from eie.importers.onnx.normalise import LARGEST_UNROLLED, Expansion, expand, goes_on, normalise
 from eie.importers.onnx.tensors import read_model
 from eie.importers.onnx.unmodelled import unmodelled_rows
 from eie.importers.options import Unsupported
@@ -39,6 +40,8 @@ _WEIGHTED: dict[str, Callable[[OnnxNode, Builder], None]] = {
 }
 # What reading a damaged node can raise in numpy: each becomes one line with the node's name.
 _MISFITS = (ValueError, TypeError, IndexError, KeyError, ArithmeticError, AttributeError, MemoryError)
+# Bodies within bodies; each round unrolls all that are known.
+_ROUNDS = 16
 # Enough to see what kind of model it is; a whole transformer would list hundreds.
 _LISTED = 12
 
@@ -100,29 +103,15 @@ def read_onnx(path: Path, unsupported: Unsupported = "refuse", input_shape: Sequ
     ModelError
         If the file is damaged, unsafe, or holds no weight layer.
     """
-    proto = read_model(path)
-    graph = proto.graph
-    constants = Constants(path, graph)
-    nodes = plain_nodes(path, proto)
-    outputs = [output.name for output in graph.output]
-    uses: dict[str, list[OnnxNode]] = {}
-    for node in nodes:
-        # Built before anything is read: what becomes part of a layer depends on who else reads its result.
-        for name in node.inputs:
-            uses.setdefault(name, []).append(node)
-    into = Builder(constants, uses, frozenset(outputs))
-    problems: list[str] = []
-    skipped: list[int] = []
-    inputs = _graph_inputs(path=path, graph=graph, uses=uses, constants=into.constants, input_shape=input_shape)
-    for entry in inputs:
-        if (sizes := entry.sizes) is None:
-            name = printable(entry.name)
-            problems.append(f"{name} (an input of shape {entry}: state its open sizes with --input-shape)")
-        else:
-            into.set(entry.name, Value(entry.name, sizes, entry.batch))
-    # Damaged numbers may overflow on the way; what is not finite in the end is refused where it would be stored.
-    with np.errstate(all="ignore"):
-        _translate(path=path, nodes=nodes, into=into, problems=problems, skipped=skipped)
+    proto = normalise(path, read_model(path))
+    for _ in range(_ROUNDS):
+        reading = _read(path, proto, input_shape)
+        if not reading.expansions:
+            break
+        # A body may hold another one, and what decides on it may stand in the first.
+        expand(path, proto.graph, reading.expansions)
+    into, inputs, problems = reading.into, reading.inputs, reading.problems
+    outputs = [output.name for output in proto.graph.output]
     # Only if nothing was skipped: otherwise the skipped node is the reason, and listed already.
     missing = [name for name in outputs if into.known(name) is None]
     if missing and not problems:
@@ -138,7 +127,7 @@ def read_onnx(path: Path, unsupported: Unsupported = "refuse", input_shape: Sequ
     return OnnxModel(
         network=replace(
             _network(path=path, into=into, inputs=inputs, outputs=outputs, problems=problems),
-            unmodelled=unmodelled_rows(proto, nodes, into, skipped),
+            unmodelled=unmodelled_rows(proto, reading.nodes, into, reading.skipped),
         ),
         inputs=inputs,
         taps=tuple(into.taps),
@@ -146,7 +135,49 @@ def read_onnx(path: Path, unsupported: Unsupported = "refuse", input_shape: Sequ
     )
 
 
-def _translate(path: Path, nodes: list[OnnxNode], into: Builder, problems: list[str], skipped: list[int]) -> None:
+@dataclass(frozen=True, eq=False, kw_only=True)
+class _Reading:
+    """One pass over a file: what was made of its nodes, which were not read and why, which bodies can be unrolled."""
+
+    nodes: list[OnnxNode]
+    into: Builder
+    inputs: tuple[OnnxInput, ...]
+    problems: list[str]
+    skipped: list[int]
+    expansions: dict[int, Expansion]
+
+
+def _read(path: Path, proto: onnx.ModelProto, input_shape: Sequence[int] | None) -> _Reading:
+    graph = proto.graph
+    constants = Constants(path, proto)
+    nodes = plain_nodes(path, proto)
+    uses: dict[str, list[OnnxNode]] = {}
+    for node in nodes:
+        # Built before anything is read: what becomes part of a layer depends on who else reads its result.
+        for name in node.inputs:
+            uses.setdefault(name, []).append(node)
+    reading = _Reading(
+        nodes=nodes,
+        into=Builder(constants, uses, frozenset(output.name for output in graph.output)),
+        inputs=_graph_inputs(path=path, graph=graph, uses=uses, constants=constants, input_shape=input_shape),
+        problems=[],
+        skipped=[],
+        expansions={},
+    )
+    for entry in reading.inputs:
+        if (sizes := entry.sizes) is None:
+            name = printable(entry.name)
+            reading.problems.append(f"{name} (an input of shape {entry}: state its open sizes with --input-shape)")
+        else:
+            reading.into.set(entry.name, Value(entry.name, sizes, entry.batch))
+    # Damaged numbers may overflow on the way; what is not finite in the end is refused where it would be stored.
+    with np.errstate(all="ignore"):
+        _translate(path, proto, reading)
+    return reading
+
+
+def _translate(path: Path, proto: onnx.ModelProto, reading: _Reading) -> None:
+    nodes, into = reading.nodes, reading.into
     for node in nodes:
         # All constants first: a layer may stand before the node that unpacks its weights.
         into.constants.fold(node, f"{path}: node {node.name!r} ({node.op})")
@@ -157,11 +188,15 @@ def _translate(path: Path, nodes: list[OnnxNode], into: Builder, problems: list[
             continue
         try:
             # Once more: what hangs on a Shape node is constant only since that node's input is known.
-            if not into.constants.fold(node, where):
+            if into.constants.fold(node, where):
+                continue
+            if node.op in ("If", "Loop", "Scan") and (known := _expansion(node, proto, into)) is not None:
+                reading.expansions[node.index] = known
+            else:
                 _read_node(node, into)
         except UnsupportedError as error:
-            problems.append(f"{node.name} ({node.op}{': ' if str(error) else ''}{error})")
-            skipped.append(node.index)
+            reading.problems.append(f"{node.name} ({node.op}{': ' if str(error) else ''}{error})")
+            reading.skipped.append(node.index)
         except ModelError as error:
             text = str(error)
             # Some errors name the file and tensor themselves, closer than this could.
@@ -169,6 +204,26 @@ def _translate(path: Path, nodes: list[OnnxNode], into: Builder, problems: list[
         except _MISFITS as error:
             reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise ModelError(f"{where}: damaged or impossible: {reason[:200]}") from None
+
+
+def _expansion(node: OnnxNode, proto: onnx.ModelProto, into: Builder) -> Expansion | None:
+    """Return what is constant of an If, a Loop or a Scan; None if it hangs on numbers of the input."""
+    inputs = [into.constants.get(name) if name else None for name in (*node.inputs, "", "")]
+    if node.op == "If":
+        known = inputs[0]
+        return None if known is None else Expansion(branch="then_branch" if known.any() else "else_branch")
+    if node.op == "Scan":
+        # Over another axis, or backwards, the slices would be others.
+        plain = not any(any(value) for key, value in node.attributes.items() if key.startswith("scan_"))
+        x = into.known(node.inputs[-1]) if plain and node.inputs else None
+        return None if x is None or x.batch == 0 else Expansion(trips=x.shape[0])
+    # A condition that is left out is true.
+    trips, starts = inputs[0], not node.inputs[1:2] or not node.inputs[1] or inputs[1] is not None
+    if trips is None or not starts or not goes_on(proto.graph.node[node.index]):
+        return None
+    begins = inputs[1] is None or bool(inputs[1].all())
+    # No more than a body of one node could go round; `expand` says so.
+    return Expansion(trips=min(max(0, int(trips.ravel()[0])), LARGEST_UNROLLED) if begins else 0)
 
 
 def _read_node(node: OnnxNode, into: Builder) -> None:
