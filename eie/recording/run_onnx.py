@@ -80,7 +80,7 @@ def run_onnx(path: Path, samples: Samples, batch: int, recorder: Recorder, layou
         tensors = {**dict(zip(asked, results, strict=True)), entry.name: feed}
         for tap in model.taps:
             # The layer's own batch axis, which need not be the input's.
-            x, states = np.moveaxis(tensors[tap.tensor], tap.batch, 0), None
+            x, states = tap.read(tensors[tap.tensor]), None
             if tap.node in hidden:
                 y = tensors[hidden[tap.node]]
                 # Y is (time, directions, batch, hidden), or (batch, time, directions, hidden) with layout=1.

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from eie.errors import ModelError
+from eie.importers.onnx.quantised import rewrite_integers
 
 if TYPE_CHECKING:
     import onnx
@@ -32,7 +33,7 @@ class Expansion:
 
 
 def normalise(path: Path, proto: onnx.ModelProto) -> onnx.ModelProto:
-    """Inline local functions and put the nodes in order.
+    """Inline local functions, make integer operators float ones, and put the nodes in order.
 
     Raises
     ------
@@ -41,6 +42,7 @@ def normalise(path: Path, proto: onnx.ModelProto) -> onnx.ModelProto:
     """
     if proto.functions:
         proto = _inlined(path, proto)
+    rewrite_integers(proto.graph)
     sort_nodes(proto.graph)
     return proto
 
@@ -97,8 +99,6 @@ def expand(path: Path, graph: onnx.GraphProto, expansions: Mapping[int, Expansio
     ModelError
         If a body does not fit its node, or all of it would be absurdly large.
     """
-    import onnx
-
     nodes: list[onnx.NodeProto] = []
     for i, node in enumerate(graph.node):
         if i not in expansions:
@@ -163,7 +163,7 @@ class _Unrolled:
         self._check(len(self.body.input) == len(states) + 2 and len(self.body.output) == len(self.node.output) + 1)
         self._initialisers()
         first = f"{self._prefix}always"
-        self._constant(first, np.array(True))  # noqa: FBT003 - a tensor of one truth
+        self._constant(first, np.array(True))
         nodes: list[onnx.NodeProto] = []
         slices: list[list[str]] = [[] for _ in self.node.output[len(states) :]]
         for i in range(trips):
@@ -203,7 +203,7 @@ class _Unrolled:
     def _prefix(self) -> str:
         return f"{next((name for name in self.node.output if name), '')}/"
 
-    def _check(self, fits: bool) -> None:  # noqa: FBT001 - private, and the question is what it is called
+    def _check(self, fits: bool) -> None:
         if not fits:
             raise ModelError(f"{self.where}: its body takes or gives another number of tensors")
 
@@ -250,10 +250,10 @@ class _Unrolled:
         return nodes + self._named([*states, *stacked])
 
 
-def _node(op: str, inputs: list[str], output: str, **attributes: int) -> onnx.NodeProto:
+def _node(op: str, inputs: list[str], output: str, axis: int | None = None) -> onnx.NodeProto:
     from onnx import helper
 
-    return helper.make_node(op, inputs, [output], f"{output} ({op})", **attributes)
+    return helper.make_node(op, inputs, [output], f"{output} ({op})", axis=axis)
 
 
 def _rename(node: onnx.NodeProto, names: Mapping[str, str]) -> None:

@@ -17,8 +17,10 @@ import numpy as np
 
 from eie.errors import ModelError
 from eie.importers.onnx import layers as weighted
+from eie.importers.onnx import packed, products
 from eie.importers.onnx.builder import Builder, Tap
 from eie.importers.onnx.constants import Constants, shape_of
+from eie.importers.onnx.einsum import einsum
 from eie.importers.onnx.nodes import plain_nodes, printable
 from eie.importers.onnx.normalise import LARGEST_UNROLLED, Expansion, expand, goes_on, normalise
 from eie.importers.onnx.tensors import read_model
@@ -34,9 +36,11 @@ if TYPE_CHECKING:
 
 _WEIGHTED: dict[str, Callable[[OnnxNode, Builder], None]] = {
     "Conv": weighted.conv,
-    "Gemm": weighted.gemm,
+    "Einsum": einsum,
+    "Gemm": products.gemm,
     "LSTM": weighted.lstm,
-    "MatMul": weighted.matmul,
+    "MatMul": products.matmul,
+    "com.microsoft.MatMulNBits": packed.matmul_nbits,
 }
 # What reading a damaged node can raise in numpy: each becomes one line with the node's name.
 _MISFITS = (ValueError, TypeError, IndexError, KeyError, ArithmeticError, AttributeError, MemoryError)
@@ -264,8 +268,9 @@ def _graph_inputs(
     for entry in entries:
         # Exporters write an open size as a name, 0 or -1.
         sizes = [dim.dim_value if dim.dim_value > 0 else None for dim in entry.type.tensor_type.shape.dim]
-        # Nothing in the file says which axis is the batch; an LSTM that reads the input does.
-        batch = 1 if _time_first(entry.name, uses) and len(sizes) > 1 else 0
+        # Nothing in the file says which axis is the batch; an LSTM that reads the input does, and so do columns.
+        across = _time_first(entry.name, uses) or (len(sizes) == 2 and _in_columns(entry.name, uses, constants))
+        batch = 1 if across and len(sizes) > 1 else 0
         stated = OnnxInput(entry.name, tuple(sizes), batch)
         inputs.append(stated if input_shape is None else _with_shape(path, stated, tuple(input_shape)))
     return tuple(inputs)
@@ -289,6 +294,20 @@ def _time_first(name: str, uses: dict[str, list[OnnxNode]]) -> bool:
     """Whether an LSTM that has the batch in its second axis reads the input directly."""
     return any(
         node.op == "LSTM" and node.inputs[0] == name and not node.attributes.get("layout")
+        for node in uses.get(name, ())
+    )
+
+
+def _in_columns(name: str, uses: dict[str, list[OnnxNode]], constants: Constants) -> bool:
+    """Whether the columns of a matrix are the samples: it is multiplied from the left, or transposed."""
+    return any(
+        (node.op == "Gemm" and node.inputs[0] == name and bool(node.attributes.get("transA")))
+        or (
+            node.op in ("Gemm", "MatMul")
+            and node.inputs[1:2] == (name,)
+            and node.inputs[0] in constants
+            and not node.attributes.get("transB")
+        )
         for node in uses.get(name, ())
     )
 

@@ -74,7 +74,7 @@ def evaluate(proto: onnx.ModelProto, node: OnnxNode, inputs: Sequence[NDArray[An
     graph = helper.make_graph([proto.graph.node[node.index]], "constants", given, made)
     model = helper.make_model(graph, opset_imports=proto.opset_import)
     try:
-        results: list[Any] = ReferenceEvaluator(model).run(None, fed)
+        results = list(ReferenceEvaluator(model).run(None, fed))
     except (NotImplementedError, RuntimeError) as error:
         raise UnsupportedError(str(error)[:120]) from None
     arrays = [np.asarray(result) for result in results]
