@@ -10,7 +10,9 @@ import eie
 onnx = pytest.importorskip("onnx", reason="needs the onnx extra")
 pytest.importorskip("onnxruntime", reason="needs the onnx extra")
 import onnx_models as make  # noqa: E402
+from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 
+from eie.compression.share import share  # noqa: E402
 from eie.errors import ModelError  # noqa: E402
 from eie.model.network import dataflow  # noqa: E402
 from eie.simulator.reference import run_given  # noqa: E402
@@ -130,3 +132,398 @@ class TestProducts:
         first, second = trace.layers.values()
         assert np.array_equal(first.dense(), x.transpose(0, 2, 1).reshape(-1, 6))
         assert np.array_equal(second.dense(), h.reshape(2, -1))
+
+
+def convolution(op, x, w, **attributes):
+    """One convolution with a bias, and a ReLU that becomes part of it."""
+    outputs = w[0] if op == "Conv" else w[1] * attributes.get("group", 1)
+    nodes = [node(op, ["x", "w", "b"], ["h"], **attributes), node("Relu", ["h"], ["y"])]
+    return Case(nodes, {"x": x}, {"y": [None] * len(x)}, {"w": weights(*w), "b": weights(outputs, seed=1)})
+
+
+TRANSPOSED = {
+    "plain": ((2, 3, 5, 4), (3, 2, 3, 2), {}),
+    "stride and cut": ((2, 3, 5, 4), (3, 2, 4, 3), {"strides": [2, 3], "pads": [1, 0, 2, 1]}),
+    "output padding": ((1, 3, 4, 4), (3, 2, 3, 3), {"strides": [2, 2], "pads": [1] * 4, "output_padding": [1, 1]}),
+    "groups, dilation": ((1, 4, 5, 5), (4, 3, 2, 2), {"group": 2, "dilations": [2, 1], "strides": [2, 2]}),
+    "SAME_UPPER": ((1, 3, 5, 5), (3, 2, 3, 3), {"auto_pad": "SAME_UPPER", "strides": [2, 2]}),
+    "SAME_LOWER": ((1, 3, 5, 5), (3, 2, 4, 4), {"auto_pad": "SAME_LOWER", "strides": [3, 3]}),
+    "stated size": ((1, 3, 5, 5), (3, 2, 3, 3), {"output_shape": [10, 11], "strides": [2, 2]}),
+    "one dimension": ((2, 3, 7), (3, 2, 4), {"strides": [2], "pads": [1, 1]}),
+}
+
+
+@pytest.mark.parametrize(("x", "w", "attributes"), TRANSPOSED.values(), ids=TRANSPOSED)
+def test_a_transposed_convolution_is_one_over_a_stretched_map(tmp_path, x, w, attributes):
+    network = whole(convolution("ConvTranspose", x, w, **attributes), tmp_path)
+    (layer,) = network.layers
+    assert (layer.relu, layer.matrix.nnz, layer.weight_density) == (True, np.prod(w), 1)
+
+
+VOLUMES = {
+    "plain": ((2, 2, 5, 4, 3), (3, 2, 3, 2, 2), {}),
+    "all": (
+        (1, 4, 6, 7, 8),
+        (6, 2, 2, 3, 3),
+        {"group": 2, "strides": [1, 2, 2], "pads": [1, 0, 1, 0, 2, 1], "dilations": [2, 1, 1]},
+    ),
+    "SAME": ((1, 2, 5, 5, 5), (3, 2, 3, 3, 3), {"auto_pad": "SAME_UPPER", "strides": [2, 2, 2]}),
+}
+
+
+@pytest.mark.parametrize(("x", "w", "attributes"), VOLUMES.values(), ids=VOLUMES)
+def test_a_convolution_over_a_volume(tmp_path, x, w, attributes):
+    (layer,) = whole(convolution("Conv", x, w, **attributes), tmp_path).layers
+    assert (layer.stored_weights.shape, layer.weight_density) == (w, 1)
+
+
+def recurrent(op, direction, **attributes):
+    gates, ways = {"GRU": 3, "RNN": 1, "LSTM": 4}[op], 2 if direction == "bidirectional" else 1
+    arrays = {
+        "w": weights(ways, gates * 5, 4),
+        "r": weights(ways, gates * 5, 5, seed=1),
+        "b": weights(ways, 2 * gates * 5, seed=2),
+        "zero": np.zeros(1, np.float32),
+    }
+    # The zero state of a shape taken from the input, as exporters write it.
+    nodes = [
+        node("Shape", ["x"], ["s"]),
+        node("Constant", [], ["one"], value_ints=[1]),
+        node("Gather", ["s", "one"], ["n"], axis=0),
+        node("Constant", [], ["head"], value_ints=[ways]),
+        node("Constant", [], ["tail"], value_ints=[5]),
+        node("Concat", ["head", "n", "tail"], ["size"], axis=0),
+        node("Expand", ["zero", "size"], ["h0"]),
+        node("Constant", [], ["lengths"], value=helper.make_tensor("l", TensorProto.INT32, [3], [6] * 3)),
+        node(
+            op,
+            ["x", "w", "r", "b", "lengths", "h0"],
+            ["y"],
+            hidden_size=5,
+            direction=direction,
+            **attributes,
+        ),
+    ]
+    return Case(nodes, {"x": (6, 3, 4)}, {"y": [None] * 4}, arrays, batch=1, made=2)
+
+
+@pytest.mark.parametrize("direction", ["forward", "reverse", "bidirectional"])
+@pytest.mark.parametrize("op", ["GRU", "RNN", "LSTM"])
+def test_recurrent_layers_from_a_zero_state_of_the_inputs_shape(tmp_path, op, direction):
+    more = {"linear_before_reset": 1} if op == "GRU" else {}
+    network = whole(recurrent(op, direction, **more), tmp_path)
+    assert {layer.geometry.kind for layer in network.layers} == {op.lower()}
+    assert (
+        sum(layer.matrix.nnz for layer in network.layers)
+        == weights(*recurrent(op, direction).weights["w"].shape).size + recurrent(op, direction).weights["r"].size
+    )
+
+
+def test_what_a_gru_reads_is_recorded_with_its_states_and_runs_in_fixed_point(tmp_path):
+    case = recurrent("GRU", "bidirectional", linear_before_reset=1)
+    path = tmp_path / "net.onnx"
+    path.write_bytes(make.model(case.nodes, case.inputs, case.outputs, case.weights, opset=17).SerializeToString())
+    x = weights(3, 6, 4, seed=5)
+    trace = eie.record(path, eie.Samples.of(x), values=True)
+    states = make.run(
+        make.model(case.nodes, case.inputs, case.outputs, case.weights, opset=17), x.transpose(1, 0, 2), ["y"]
+    )["y"]
+    forward, reverse = (rows.dense().reshape(3, 6, 9) for rows in trace.layers.values())
+    assert np.array_equal(forward[:, 1:, 4:], states[:-1, 0].swapaxes(0, 1))
+    assert np.array_equal(reverse[:, :-1, 4:], states[1:, 1].swapaxes(0, 1))
+    result = eie.simulate(path, x, spec=eie.EIE_64PE)
+    assert max(layer.computed.max_abs_error for layer in result.layers) < 0.01
+
+
+def test_a_gru_that_resets_before_its_product_is_refused_by_name(tmp_path):
+    case = recurrent("GRU", "forward")
+    path = tmp_path / "net.onnx"
+    path.write_bytes(make.model(case.nodes, case.inputs, case.outputs, case.weights, opset=17).SerializeToString())
+    with pytest.raises(ModelError, match="linear_before_reset=0: the reset gate acts before a second product"):
+        eie.load(path)
+
+
+def stored(proto, tmp_path):
+    path = tmp_path / "net.onnx"
+    path.write_bytes(proto.SerializeToString())
+    return path
+
+
+def tensor(value, name):
+    return numpy_helper.from_array(np.asarray(value), name)
+
+
+def body(nodes, inputs, outputs, *arrays):
+    """A subgraph; types are left to be inferred where onnxruntime can."""
+    infos = [[helper.make_empty_tensor_value_info(name) for name in names] for names in (inputs, outputs)]
+    return helper.make_graph(nodes, "body", *infos, list(arrays))
+
+
+class TestGraphs:
+    def test_nodes_in_any_order_are_sorted(self, tmp_path):
+        proto = make.mlp()
+        nodes = list(proto.graph.node)[::-1]
+        del proto.graph.node[:]
+        proto.graph.node.extend(nodes)
+        network = eie.load(stored(proto, tmp_path))
+        assert [layer.name for layer in network.layers] == ["fc1", "fc2", "last"]
+
+    def test_nodes_in_a_circle_are_refused_and_do_not_hang(self, tmp_path):
+        nodes = [node("Gemm", ["x", "w"], ["h"]), node("Add", ["h", "z"], ["y"]), node("Relu", ["y"], ["z"])]
+        proto = make.model(nodes, {"x": (1, 4)}, {"y": (1, 4)}, {"w": weights(4, 4)})
+        with pytest.raises(ModelError, match="no path from the input leads to"):
+            eie.load(stored(proto, tmp_path))
+
+    def test_a_local_function_is_inlined_each_time(self, tmp_path):
+        opset = helper.make_opsetid("", 17)
+        inner = [node("MatMul", ["a", "w"], ["m"]), node("Add", ["m", "c"], ["s"]), node("Relu", ["s"], ["r"])]
+        function = helper.make_function("own", "Dense", ["a", "w", "c"], ["r"], inner, [opset])
+        nodes = [
+            helper.make_node("Dense", ["x", "w1", "b1"], ["h"], domain="own"),
+            helper.make_node("Dense", ["h", "w2", "b2"], ["y"], domain="own"),
+        ]
+        arrays = {"w1": weights(6, 5), "b1": weights(5), "w2": weights(5, 4), "b2": weights(4)}
+        case = Case(nodes, {"x": (2, 6)}, {"y": (2, 4)}, arrays)
+        proto = make.model(case.nodes, case.inputs, case.outputs, case.weights, opset=17)
+        proto.opset_import.append(helper.make_opsetid("own", 1))
+        proto.functions.append(function)
+        network = whole(case, tmp_path, proto=proto)
+        assert [(layer.relu, layer.has_bias) for layer in network.layers] == [(True, True)] * 2
+
+    @pytest.mark.parametrize("taken", [True, False])
+    def test_an_if_that_the_shape_of_the_input_decides(self, tmp_path, taken):
+        then = body([node("MatMul", ["x", "w"], ["t"])], [], ["t"])
+        other = body(
+            [node("Identity", ["v"], ["u"]), node("MatMul", ["x", "u"], ["e"])],
+            [],
+            ["e"],
+            tensor(weights(6, 4, seed=9), "v"),
+        )
+        nodes = [
+            node("Shape", ["x"], ["s"]),
+            node("Gather", ["s", "last"], ["n"], axis=0),
+            node("Equal", ["n", "six" if taken else "five"], ["c"]),
+            node("If", ["c"], ["y"], then_branch=then, else_branch=other),
+        ]
+        arrays = {"w": weights(6, 4), "last": np.array(1), "six": np.array(6), "five": np.array(5)}
+        (layer,) = whole(Case(nodes, {"x": (2, 6)}, {"y": (2, 4)}, arrays), tmp_path).layers
+        assert np.array_equal(layer.weights.T, arrays["w"] if taken else weights(6, 4, seed=9))
+
+    def test_a_loop_of_a_known_count_is_unrolled(self, tmp_path):
+        inner = [
+            node("MatMul", ["state", "w"], ["m"]),
+            node("Add", ["m", "c"], ["next"]),
+            node("Identity", ["going"], ["goes"]),
+        ]
+        loop = body(inner, ["i", "going", "state"], ["goes", "next", "next"], tensor(weights(4), "c"))
+        for entry, kind, shape in zip(loop.input, (7, 9, 1), ([], [], [2, 4]), strict=True):
+            entry.CopyFrom(helper.make_tensor_value_info(entry.name, kind, shape))
+        nodes = [node("Loop", ["count", "", "x"], ["last", "y"], "l", body=loop)]
+        arrays = {"count": np.array(3), "w": weights(4, 4) / 2}
+        case = Case(nodes, {"x": (2, 4)}, {"y": (3, 2, 4)}, arrays, made=1)
+        network = whole(case, tmp_path)
+        assert [layer.matrix.shape for layer in network.layers] == [(4, 4)] * 3
+
+    def test_a_loop_that_would_be_endless_is_refused(self, tmp_path):
+        inner = [node("MatMul", ["state", "w"], ["next"]), node("Identity", ["going"], ["goes"])]
+        loop = body(inner, ["i", "going", "state"], ["goes", "next"])
+        nodes = [node("Loop", ["count", "", "x"], ["y"], "l", body=loop)]
+        proto = make.model(nodes, {"x": (2, 4)}, {"y": (2, 4)}, {"count": np.array(1 << 60), "w": weights(4, 4)})
+        with pytest.raises(ModelError, match="more than 20,000 nodes"):
+            eie.load(stored(proto, tmp_path))
+
+    def test_a_loop_whose_count_hangs_on_the_input_is_a_row(self, tmp_path):
+        inner = [node("MatMul", ["state", "w"], ["next"]), node("Identity", ["going"], ["goes"])]
+        loop = body(inner, ["i", "going", "state"], ["goes", "next"])
+        nodes = [
+            node("Gemm", ["x", "v"], ["h"]),
+            node("ReduceMax", ["h"], ["m"], keepdims=0),
+            node("Cast", ["m"], ["count"], to=7),
+            node("Loop", ["count", "", "h"], ["y"], "l", body=loop),
+        ]
+        arrays = {"w": weights(4, 4), "v": weights(4, 4)}
+        proto = make.model(nodes, {"x": (2, 4)}, {"y": (2, 4)}, arrays, opset=17)
+        network = eie.load(stored(proto, tmp_path), unsupported="skip")
+        assert network.unmodelled == ("Loop (l): 50 % of the weights, multiplications not known",)
+
+    def test_a_scan_over_time_is_unrolled(self, tmp_path):
+        inner = [
+            node("MatMul", ["row", "v"], ["a"]),
+            node("Add", ["a", "h"], ["sum"]),
+            node("Tanh", ["sum"], ["next"]),
+            node("Identity", ["next"], ["out"]),
+        ]
+        scan = body(inner, ["h", "row"], ["next", "out"])
+        # Behind a recurrent layer, which says that time stands before the batch.
+        before = recurrent("RNN", "forward")
+        nodes = [
+            *before.nodes,
+            node("Squeeze", ["y", "ways"], ["rows"]),
+            node("Scan", ["start", "rows"], ["last", "z"], "s", body=scan, num_scan_inputs=1),
+        ]
+        arrays = {"ways": np.array([1]), "start": np.zeros((3, 5), np.float32), "v": weights(5, 5)}
+        case = Case(nodes, {"x": (6, 3, 4)}, {"z": [None] * 3}, {**before.weights, **arrays}, batch=1)
+        assert len(whole(case, tmp_path).layers) == 1 + 6
+
+    def test_masks_splits_and_merged_factors_are_folded(self, tmp_path):
+        mask = np.random.default_rng(3).random((6, 4)) < 0.5
+        arrays = {
+            "w": weights(6, 8),
+            "mask": mask,
+            "zero": np.zeros((), np.float32),
+            "up": weights(6, 2),
+            "down": weights(2, 4),
+        }
+        nodes = [
+            node("Split", ["w"], ["left", "right"], axis=1, num_outputs=2),
+            node("Where", ["mask", "left", "zero"], ["pruned"]),
+            node("MatMul", ["up", "down"], ["update"]),
+            node("Add", ["right", "update"], ["merged"]),
+            node("MatMul", ["x", "pruned"], ["a"]),
+            node("MatMul", ["x", "merged"], ["b"]),
+            node("Add", ["a", "b"], ["y"]),
+        ]
+        network = whole(Case(nodes, {"x": (2, 6)}, {"y": (2, 4)}, arrays, opset=18), tmp_path)
+        assert network.layers[0].matrix.nnz == mask.sum()
+
+    def test_constants_that_would_fill_the_memory_are_refused(self, tmp_path):
+        arrays = {"w": weights(4, 4), "times": np.array([1 << 30, 1 << 30])}
+        nodes = [node("Tile", ["w", "times"], ["t"]), node("MatMul", ["x", "w"], ["y"])]
+        with pytest.raises(ModelError, match="the result is too large"):
+            eie.load(stored(make.model(nodes, {"x": (1, 4)}, {"y": (1, 4)}, arrays), tmp_path))
+
+
+class TestIntegers:
+    """onnxruntime's own quantiser makes the files; its integer kernels are what they are compared with."""
+
+    @pytest.fixture
+    def quantiser(self):
+        return pytest.importorskip("onnxruntime.quantization", reason="needs the onnx extra")
+
+    def float_model(self, tmp_path, conv):
+        arrays = {"w1": weights(6, 30), "b1": weights(6), "w2": weights(5, 6), "b2": weights(5)}
+        nodes = [
+            node("Gemm", ["x", "w1", "b1"], ["h"], "fc1", transB=1),
+            node("Relu", ["h"], ["a"]),
+            node("Gemm", ["a", "w2", "b2"], ["y"], "fc2", transB=1),
+        ]
+        case = Case(nodes, {"x": (2, 30)}, {"y": (2, 5)}, arrays)
+        if conv:
+            nodes = [
+                node("Conv", ["x", "k", "c"], ["m"], "conv", pads=[1, 1, 1, 1]),
+                node("Relu", ["m"], ["r"]),
+                node("GlobalAveragePool", ["r"], ["g"]),
+                node("Flatten", ["g"], ["f"]),
+                node("Gemm", ["f", "w2", "b2"], ["y"], "fc2", transB=1),
+            ]
+            arrays = {"k": weights(6, 3, 3, 3), "c": weights(6), **arrays}
+            case = Case(nodes, {"x": (2, 3, 8, 8)}, {"y": (2, 5)}, arrays)
+        path = tmp_path / "float.onnx"
+        path.write_bytes(make.model(nodes, case.inputs, case.outputs, arrays, opset=17).SerializeToString())
+        return case, path
+
+    @pytest.mark.parametrize("conv", [False, True])
+    def test_dynamic_quantisation(self, tmp_path, quantiser, conv):
+        case, path = self.float_model(tmp_path, conv)
+        there = tmp_path / "int8.onnx"
+        quantiser.quantize_dynamic(
+            path, there, weight_type=quantiser.QuantType.QInt8 if not conv else quantiser.QuantType.QUInt8
+        )
+        proto = onnx.load(there)
+        assert any(node.op_type in ("MatMulInteger", "ConvInteger") for node in proto.graph.node)
+        network = whole(case, tmp_path, tolerance=0.02, proto=proto)
+        self.check(network)
+
+    @pytest.mark.parametrize("form", ["QOperator", "QDQ"])
+    @pytest.mark.parametrize("per_channel", [False, True])
+    def test_static_quantisation(self, tmp_path, quantiser, form, per_channel):
+        case, path = self.float_model(tmp_path, conv=True)
+        shape = case.inputs["x"]
+
+        class Reader(quantiser.CalibrationDataReader):
+            def __init__(self):
+                rng = np.random.default_rng(1)
+                self.rows = iter([{"x": rng.standard_normal(shape).astype(np.float32)} for _ in range(8)])
+
+            def get_next(self):
+                return next(self.rows, None)
+
+        there = tmp_path / "int8.onnx"
+        quantiser.quantize_static(
+            path, there, Reader(), quant_format=getattr(quantiser.QuantFormat, form), per_channel=per_channel
+        )
+        network = whole(case, tmp_path, tolerance=0.03, proto=onnx.load(there))
+        self.check(network)
+
+    def check(self, network):
+        for layer in network.layers:
+            # 8 bits, and scales and zero points shared by the weights.
+            assert 8 <= layer.stored_bits <= 8 + 2 * 40 / 5
+            # onnxruntime adds a convolution's bias in a node of its own.
+            assert layer.has_bias or layer.geometry.takes_maps
+            # The file's integers are few enough to be shared as they are: at 8 bits nothing is lost.
+            if len(np.unique(layer.matrix.data)) <= 255:
+                shared, report = share(layer, weight_bits=8)
+                assert report.max_error <= 1e-6 * np.abs(layer.weights).max()
+                assert np.allclose(shared.weights, layer.weights, rtol=1e-6)
+
+    @pytest.mark.parametrize("bits", [4, 8])
+    @pytest.mark.parametrize("zeros", [False, True])
+    def test_blocks_of_a_few_bits(self, tmp_path, bits, zeros):
+        rng = np.random.default_rng(0)
+        blob, blocks = 32 * bits // 8, 2
+        arrays = {
+            "q": rng.integers(0, 256, (6, blocks, blob), np.uint8),
+            "s": rng.random(6 * blocks).astype(np.float32) + 0.5,
+            "b": weights(6),
+        }
+        names = ["x", "q", "s"]
+        if zeros:
+            arrays["z"] = rng.integers(0, 256, 6 * (blocks * bits // 8), np.uint8)
+            names.append("z")
+        product = helper.make_node(
+            "MatMulNBits", names, ["h"], "fc", domain="com.microsoft", N=6, K=50, bits=bits, block_size=32
+        )
+        nodes = [product, node("Add", ["h", "b"], ["s1"]), node("Relu", ["s1"], ["y"])]
+        case = Case(nodes, {"x": (2, 50)}, {"y": (2, 6)}, arrays)
+        proto = make.model(nodes, case.inputs, case.outputs, arrays, opset=17)
+        proto.opset_import.append(helper.make_opsetid("com.microsoft", 1))
+        (layer,) = whole(case, tmp_path, proto=proto).layers
+        assert layer.stored_bits == bits + (32 + (bits if zeros else 0)) / 32
+        assert (layer.has_bias, layer.relu) == (True, True)
+
+    def test_operators_of_onnxruntime_on_integers(self, tmp_path, quantiser):
+        arrays = {
+            **{f"s{i}": np.array(0.02 * (i + 1), np.float32) for i in range(6)},
+            **{f"z{i}": np.array(100 + 5 * i, np.uint8) for i in range(6)},
+            "w": np.random.default_rng(0).integers(0, 256, (8, 5), np.uint8),
+        }
+
+        def contrib(op, inputs, out, **attributes):
+            return helper.make_node(op, inputs, [out], out, domain="com.microsoft", **attributes)
+
+        nodes = [
+            node("QuantizeLinear", ["x", "s0", "z0"], ["xq"]),
+            contrib("QLinearLeakyRelu", ["xq", "s0", "z0", "s1", "z1"], "leaky", alpha=0.25),
+            contrib("QLinearSigmoid", ["xq", "s0", "z0", "s0", "z0"], "sigmoid"),
+            contrib("QLinearAdd", ["leaky", "s1", "z1", "xq", "s0", "z0", "s2", "z2"], "sum"),
+            contrib("QLinearConcat", ["s3", "z3", "sum", "s2", "z2", "sigmoid", "s0", "z0"], "joined", axis=1),
+            node("QLinearMatMul", ["joined", "s3", "z3", "w", "s4", "z4", "s5", "z5"], ["yq"]),
+            node("DequantizeLinear", ["yq", "s5", "z5"], ["y"]),
+        ]
+        case = Case(nodes, {"x": (2, 4)}, {"y": (2, 5)}, arrays)
+        proto = make.model(nodes, case.inputs, case.outputs, arrays, opset=17)
+        proto.opset_import.append(helper.make_opsetid("com.microsoft", 1))
+        # Activations are not rounded where the file quantises them.
+        (layer,) = whole(case, tmp_path, tolerance=0.05, proto=proto).layers
+        assert (layer.matrix.shape, layer.stored_bits) == ((5, 8), 8 + 40 / 40)
+
+    def test_an_lstm_of_integers(self, tmp_path, quantiser):
+        case = recurrent("LSTM", "bidirectional")
+        path, there = tmp_path / "float.onnx", tmp_path / "int8.onnx"
+        path.write_bytes(make.model(case.nodes, case.inputs, case.outputs, case.weights, opset=17).SerializeToString())
+        quantiser.quantize_dynamic(path, there, op_types_to_quantize=["LSTM"])
+        proto = onnx.load(there)
+        assert "DynamicQuantizeLSTM" in [node.op_type for node in proto.graph.node]
+        network = whole(case, tmp_path, tolerance=0.02, proto=proto)
+        assert [8 <= layer.stored_bits < 9 for layer in network.layers] == [True, True]

@@ -71,23 +71,23 @@ class TestTorch:
         class Net(torch.nn.Module):
             def __init__(self):
                 super().__init__()
-                self.volume = torch.nn.Conv3d(1, 2, 3)
-                self.fc = torch.nn.Linear(16, 4)
+                self.volume = torch.nn.ConvTranspose3d(1, 2, 3)
+                self.fc = torch.nn.Linear(432, 4)
                 self.loose = torch.nn.Parameter(torch.ones(4, 4))
 
             def forward(self, x):
                 return torch.nn.functional.linear(self.fc(self.volume(x).flatten(1)), self.loose)
 
         trace = eie.record_torch(Net(), np.ones((2, 1, 4, 4, 4), np.float32))
-        # Of 54 + 64 + 16 weights; of 16 * 27 + 64 + 16 products a sample.
+        # Of 54 + 1728 + 16 weights; of 64 * 54 + 1728 + 16 products a sample.
         assert trace.unmodelled == (
-            "Conv3d (volume): 40 % of the weights, 84 % of the multiplications",
-            "functions outside of modules (Net): 12 % of the weights, 3 % of the multiplications",
+            "ConvTranspose3d (volume): 3 % of the weights, 66 % of the multiplications",
+            "functions outside of modules (Net): 1 % of the weights, 0 % of the multiplications",
         )
         trace.save(tmp_path / "t.npz")
         assert eie.Trace.load(tmp_path / "t.npz").unmodelled == trace.unmodelled
         # A network of the layers that were recorded has no total either.
-        layer = eie.Layer.from_weights("fc", np.ones((4, 16)))
+        layer = eie.Layer.from_weights("fc", np.ones((4, 432)))
         result = eie.simulate(layer, trace)
         assert result.unmodelled == trace.unmodelled
         assert json.loads(result.to_json())["latency_us"] is None
@@ -97,3 +97,41 @@ class TestTorch:
         trace = eie.record_torch(torch.nn.Sequential(*parts), np.ones((2, 5, 3), np.float32))
         assert trace.unmodelled == ()
         assert eie.record_torch(torch.nn.Linear(5, 3), np.ones((2, 5), np.float32)).unmodelled == ()
+
+    @pytest.mark.parametrize(
+        ("make_module", "shape"),
+        [
+            (lambda nn: nn.Conv3d(2, 4, (2, 3, 2), stride=(1, 2, 1), padding=(1, 0, 1), groups=2), (2, 4, 5, 3)),
+            (lambda nn: nn.ConvTranspose2d(2, 4, 3, stride=2, padding=1, output_padding=1, groups=2), (2, 4, 5)),
+            (lambda nn: nn.ConvTranspose1d(2, 4, 3, stride=2), (2, 5)),
+        ],
+        ids=["Conv3d", "ConvTranspose2d", "ConvTranspose1d"],
+    )
+    def test_rows_of_convolutions_times_their_matrix_are_what_torch_computes(self, torch, make_module, shape):
+        module = make_module(torch.nn)
+        x = np.random.default_rng(0).standard_normal((3, *shape)).astype(np.float32)
+        trace = eie.record_torch(torch.nn.Sequential(module), x, values=True)
+        assert trace.unmodelled == ()
+        weights = module.weight.detach().numpy()
+        if module.transposed:
+            # (in, out / groups, ...), stamped on the result, to (out, in / groups, ...), turned by half.
+            parts = np.flip(weights, tuple(range(2, weights.ndim))).reshape(module.groups, -1, *weights.shape[1:])
+            weights = parts.swapaxes(1, 2).reshape(4, -1, *weights.shape[2:])
+        inputs = weights.shape[1]
+        matrix = np.zeros((4, 2, *weights.shape[2:]), np.float32)
+        for out in range(4):
+            first = inputs * (out * module.groups // 4)
+            matrix[out, first : first + inputs] = weights[out]
+        wanted = module(torch.from_numpy(x)).detach().numpy()
+        rows = trace.layers["0"].dense() @ matrix.reshape(4, -1).T + module.bias.detach().numpy()
+        assert np.allclose(rows, np.moveaxis(wanted, 1, -1).reshape(-1, 4), atol=1e-5)
+
+    def test_what_a_gru_reads_beside_its_input_is_its_state_before(self, torch):
+        module = torch.nn.GRU(3, 4, batch_first=True, bidirectional=True)
+        x = np.random.default_rng(0).standard_normal((2, 5, 3)).astype(np.float32)
+        trace = eie.record_torch(torch.nn.Sequential(module), x, values=True)
+        states = module(torch.from_numpy(x))[0].detach().numpy()
+        forward, reverse = (trace.layers[f"0_{way}"].dense().reshape(2, 5, 7) for way in ("forward", "reverse"))
+        assert np.array_equal(forward[..., :3], x)
+        assert np.allclose(forward[:, 1:, 3:], states[:, :-1, :4])
+        assert np.allclose(reverse[:, :-1, 3:], states[:, 1:, 4:])

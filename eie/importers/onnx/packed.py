@@ -30,7 +30,7 @@ def matmul_nbits(node: OnnxNode, into: Builder) -> None:
     if bits not in (2, 4, 8) or block < 1 or not 1 <= outputs * inputs <= LARGEST_TENSOR or min(outputs, inputs) < 1:
         raise ModelError(f"N={outputs}, K={inputs}, bits={bits}, block_size={block}")
     blocks = -(-inputs // block)
-    stored = _unpacked(constant(node, into, 1), bits).reshape(outputs, -1)
+    stored: NDArray[Any] = _unpacked(constant(node, into, 1), bits).reshape(outputs, -1)
     scales = constant(node, into, 2).reshape(-1).astype(np.float32)
     if stored.shape[1] < blocks * block or scales.size != outputs * blocks:
         raise ModelError(

@@ -1,6 +1,6 @@
 """What weight layers of an ONNX graph have in common: weights, biases, the node in our graph, a ReLU behind it.
 
-Comes in: nodes and the `Builder`. Goes out: arrays and values. Read by `layers` and `products`.
+Comes in: nodes and the `Builder`. Goes out: arrays and values. Read by `convolutions`, `products` and `einsum`.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """An ``.onnx`` file into a `Network` and the places where its activations can be recorded.
 
-Comes in: a path. Goes out: `OnnxModel`. Read by `eie.importers` and `eie.recording`. Node by node: constants are
-evaluated, weight layers handed to `layers` and what lies between them to `eie.model.operators`; whatever neither knows
-is listed by node name and operator.
+Comes in: a path. Goes out: `OnnxModel`. Read by `eie.importers` and `eie.recording`. The graph is normalised first;
+then, node by node, constants are evaluated, weight layers handed to the modules beside this and what lies between them
+to `eie.model.operators`. Whatever neither knows is listed by node name and operator.
 """
 
 from __future__ import annotations
@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from eie.errors import ModelError
-from eie.importers.onnx import layers as weighted
-from eie.importers.onnx import packed, products
+from eie.importers.onnx import convolutions, packed, products, recurrent
 from eie.importers.onnx.builder import Builder, Tap
 from eie.importers.onnx.constants import Constants, shape_of
 from eie.importers.onnx.einsum import einsum
@@ -35,11 +34,14 @@ if TYPE_CHECKING:
     import onnx
 
 _WEIGHTED: dict[str, Callable[[OnnxNode, Builder], None]] = {
-    "Conv": weighted.conv,
+    "Conv": convolutions.conv,
+    "ConvTranspose": convolutions.conv_transpose,
     "Einsum": einsum,
+    "GRU": recurrent.gru,
     "Gemm": products.gemm,
-    "LSTM": weighted.lstm,
+    "LSTM": recurrent.lstm,
     "MatMul": products.matmul,
+    "RNN": recurrent.rnn,
     "com.microsoft.MatMulNBits": packed.matmul_nbits,
 }
 # What reading a damaged node can raise in numpy: each becomes one line with the node's name.
@@ -291,9 +293,9 @@ def _with_shape(path: Path, entry: OnnxInput, wanted: tuple[int, ...]) -> OnnxIn
 
 
 def _time_first(name: str, uses: dict[str, list[OnnxNode]]) -> bool:
-    """Whether an LSTM that has the batch in its second axis reads the input directly."""
+    """Whether a recurrent layer that has the batch in its second axis reads the input directly."""
     return any(
-        node.op == "LSTM" and node.inputs[0] == name and not node.attributes.get("layout")
+        node.op in ("GRU", "LSTM", "RNN") and node.inputs[0] == name and not node.attributes.get("layout")
         for node in uses.get(name, ())
     )
 
