@@ -527,3 +527,71 @@ class TestIntegers:
         assert "DynamicQuantizeLSTM" in [node.op_type for node in proto.graph.node]
         network = whole(case, tmp_path, tolerance=0.02, proto=proto)
         assert [8 <= layer.stored_bits < 9 for layer in network.layers] == [True, True]
+
+
+class TestFused:
+    """What onnxruntime's optimiser writes, run by onnxruntime."""
+
+    def fused(self, op, inputs, **attributes):
+        return helper.make_node(op, inputs, ["y"], "f", domain="com.microsoft", **attributes)
+
+    def check(self, tmp_path, nodes, x, y, arrays):
+        case = Case(nodes, {"x": x}, {"y": y}, arrays)
+        proto = make.model(nodes, case.inputs, case.outputs, arrays, opset=17)
+        proto.opset_import.append(helper.make_opsetid("com.microsoft", 1))
+        return whole(case, tmp_path, proto=proto)
+
+    @pytest.mark.parametrize(
+        ("activation", "parameters"), [("Relu", []), ("LeakyRelu", [0.25]), ("Clip", [-0.5, 0.5]), ("Tanh", [])]
+    )
+    def test_convolutions(self, tmp_path, activation, parameters):
+        more = {"activation_params": parameters} if parameters else {}
+        conv = self.fused("FusedConv", ["x", "k", "b"], activation=activation, pads=[1, 1, 1, 1], **more)
+        arrays = {"k": weights(4, 3, 3, 3), "b": weights(4)}
+        (layer,) = self.check(tmp_path, [conv], (1, 3, 5, 5), (1, 4, 5, 5), arrays).layers
+        assert layer.relu == (activation == "Relu")
+
+    def test_products(self, tmp_path):
+        product = self.fused("FusedMatMul", ["x", "w"], transB=1, alpha=0.5)
+        (layer,) = self.check(tmp_path, [product], (2, 3, 6), (2, 3, 4), {"w": weights(4, 6)}).layers
+        assert np.allclose(layer.weights, weights(4, 6) / 2)
+        gemm = self.fused("FusedGemm", ["x", "w", "c"], transB=1, activation="Relu")
+        (layer,) = self.check(tmp_path, [gemm], (2, 6), (2, 4), {"w": weights(4, 6), "c": weights(4)}).layers
+        assert layer.relu
+
+
+class TestBehindTheLastLayer:
+    def test_what_no_layer_reads_is_left_out_and_named(self, tmp_path):
+        nodes = [
+            node("Gemm", ["x", "w"], ["h"], "fc"),
+            node("LogSoftmax", ["h"], ["l"], "log"),
+            node("ArgMax", ["l"], ["y"], "best"),
+        ]
+        proto = make.model(nodes, {"x": (1, 6)}, {"y": (1, 1)}, {"w": weights(6, 4)})
+        network = eie.load(stored(proto, tmp_path))
+        assert "left out behind the last layer: log (LogSoftmax), best (ArgMax)" in network.notes
+        assert network.unmodelled == ()
+        x = weights(1, 6, seed=4)
+        flow = dataflow(network)
+        (made,) = run_given(flow, {"fc": network.layers[0]}, {flow.inputs[0][0]: x})
+        assert np.allclose(made, x @ weights(6, 4), atol=1e-6)
+
+    def test_what_stands_before_a_layer_is_not(self, tmp_path):
+        nodes = [
+            node("Gemm", ["x", "w"], ["h"], "fc"),
+            node("LogSoftmax", ["h"], ["l"], "log"),
+            node("Gemm", ["l", "v"], ["y"], "last"),
+        ]
+        proto = make.model(nodes, {"x": (1, 6)}, {"y": (1, 2)}, {"w": weights(6, 4), "v": weights(4, 2)})
+        with pytest.raises(ModelError, match=r"not supported: log \(LogSoftmax\)"):
+            eie.load(stored(proto, tmp_path))
+
+    def test_a_product_behind_the_last_layer_is_a_row_all_the_same(self, tmp_path):
+        nodes = [
+            node("Gemm", ["x", "w"], ["h"], "fc"),
+            node("Softplus", ["h"], ["s"], "soft"),
+            node("MatMul", ["s", "h"], ["y"], "both"),
+        ]
+        proto = make.model(nodes, {"x": (4, 4)}, {"y": (4, 4)}, {"w": weights(4, 4)})
+        network = eie.load(stored(proto, tmp_path), unsupported="skip")
+        assert network.unmodelled == ("MatMul (both): no weights, 50 % of the multiplications",)

@@ -106,7 +106,7 @@ def record_torch(
         source=words,
         preprocessing=samples.preprocessing,
         seed=seed,
-        unmodelled=unmodelled_modules(module, hooks.names, counts, first),
+        unmodelled=unmodelled_modules(module, hooks.names, counts=counts, own=first),
     )
 
 

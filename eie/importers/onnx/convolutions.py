@@ -27,7 +27,7 @@ def conv(node: OnnxNode, into: Builder) -> None:
         raise UnsupportedError(f"W has shape {kernel.shape}")
     spatial = _spatial(node, into, kernel.ndim)
     geometry = _conv3d(node, kernel, spatial) if kernel.ndim == 5 else _conv2d(node, kernel, spatial)
-    _add(node, into, kernel, geometry)
+    _add(node=node, into=into, kernel=kernel, geometry=geometry)
 
 
 def conv_transpose(node: OnnxNode, into: Builder) -> None:
@@ -71,7 +71,7 @@ def conv_transpose(node: OnnxNode, into: Builder) -> None:
         dilation=(dilation[0], dilation[1]),
         groups=groups,
     )
-    _add(node, into, kernel, geometry)
+    _add(node=node, into=into, kernel=kernel, geometry=geometry)
 
 
 def _pads_for_size(

@@ -63,7 +63,7 @@ def einsum(node: OnnxNode, into: Builder) -> None:
     made = linear(
         node=node,
         into=into,
-        x=_rows(into, x, order, len(letters.summed), out),
+        x=_rows(into=into, x=x, order=order, summed=len(letters.summed), out=out),
         tap=tap,
         weights=matrix,
         names=(node.inputs[at[0]], ""),
@@ -103,7 +103,7 @@ def _sorted(ours: str, theirs: str, result: str, *, batch: str) -> _Letters:
     return _Letters(batch=batch, kept=kept, summed=summed, made=made)
 
 
-def _rows(into: Builder, x: Value, order: Sequence[int], summed: int, out: str) -> Value:
+def _rows(*, into: Builder, x: Value, order: Sequence[int], summed: int, out: str) -> Value:
     """Bring the summed axes last and make them one."""
     rows = Value(x.name, x.batch_first, 0)
     if tuple(order) != tuple(range(len(order))):

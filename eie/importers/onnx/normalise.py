@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from eie.errors import ModelError
+from eie.importers.onnx.fused import take_apart
 from eie.importers.onnx.quantised import rewrite_integers
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ class Expansion:
 
 
 def normalise(path: Path, proto: onnx.ModelProto) -> onnx.ModelProto:
-    """Inline local functions, make integer operators float ones, and put the nodes in order.
+    """Inline local functions, take fused operators apart, make integer ones float, and put the nodes in order.
 
     Raises
     ------
@@ -42,6 +43,7 @@ def normalise(path: Path, proto: onnx.ModelProto) -> onnx.ModelProto:
     """
     if proto.functions:
         proto = _inlined(path, proto)
+    take_apart(proto.graph)
     rewrite_integers(proto.graph)
     sort_nodes(proto.graph)
     return proto
@@ -65,7 +67,7 @@ def _inlined(path: Path, proto: onnx.ModelProto) -> onnx.ModelProto:
 def sort_nodes(graph: onnx.GraphProto) -> None:
     """Put every node behind those that make its inputs; what stands right stays where it is."""
     makers = {name: i for i, node in enumerate(graph.node) for name in node.output if name}
-    needs = [{makers[name] for name in _read(node) if name in makers} - {i} for i, node in enumerate(graph.node)]
+    needs = [{makers[name] for name in read_names(node) if name in makers} - {i} for i, node in enumerate(graph.node)]
     if all(need < i for i, all_of in enumerate(needs) for need in all_of):
         return
     order, done = [], [False] * len(needs)
@@ -253,7 +255,7 @@ class _Unrolled:
 def _node(op: str, inputs: list[str], output: str, axis: int | None = None) -> onnx.NodeProto:
     from onnx import helper
 
-    return helper.make_node(op, inputs, [output], f"{output} ({op})", axis=axis)
+    return helper.make_node(op, inputs, [output], name=f"{output} ({op})", axis=axis)
 
 
 def _rename(node: onnx.NodeProto, names: Mapping[str, str]) -> None:
@@ -272,11 +274,11 @@ def _graphs(node: onnx.NodeProto) -> list[onnx.GraphProto]:
     return [graph for entry in node.attribute for graph in (entry.g, *entry.graphs) if graph.node or graph.output]
 
 
-def _read(node: onnx.NodeProto) -> set[str]:
+def read_names(node: onnx.NodeProto) -> set[str]:
     """Return the names that a node reads, its bodies' included: they read those of the graph around them."""
     names = set(node.input)
     for graph in _graphs(node):
         names |= {entry.name for entry in graph.output}
         for inner in graph.node:
-            names |= _read(inner)
+            names |= read_names(inner)
     return names

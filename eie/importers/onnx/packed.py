@@ -36,7 +36,7 @@ def matmul_nbits(node: OnnxNode, into: Builder) -> None:
         raise ModelError(
             f"{stored.shape} integers and {scales.size} scales for {outputs} x {inputs} in blocks of {block}"
         )
-    zeros = _zeros(node, into, bits, (outputs, blocks))
+    zeros = _zeros(node=node, into=into, bits=bits, shape=(outputs, blocks))
     stored = stored[:, : blocks * block].reshape(outputs, blocks, block)
     # In integers first: what is at the zero point is an exact 0, and so a pruned weight.
     centred = stored.astype(np.float32) - zeros[:, :, None]

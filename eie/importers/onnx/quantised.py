@@ -95,7 +95,7 @@ class _Rewriter:
             before, own = [_node("Squeeze", [own], flat)], flat
         names = [node.input[1], own, *(name for name in node.input[3:4] if name)]
         before.append(_node("DequantizeLinear", names, out, axis=(0 if conv else 1) if many else None))
-        product = _like(node, "Conv" if conv else "MatMul", [quantise.input[0], out], scale.output[0])
+        product = _like(node, "Conv" if conv else "MatMul", [quantise.input[0], out], out=scale.output[0])
         self.loose |= {*quantise.output, node.output[0], cast.output[0], factor}
         self._replaced |= {node.output[0]: [], cast.output[0]: [], scale.output[0]: [*before, product]}
 
@@ -118,16 +118,16 @@ def _qlinear_conv(rewriter: _Rewriter, node: onnx.NodeProto) -> list[onnx.NodePr
     nodes += more
     inputs = [x, w]
     if any(node.input[8:9]):
-        bias, more = _bias(node, 8, 1, 4)
+        bias, more = _bias(node, 8, scales=(1, 4))
         nodes += more
         inputs.append(bias)
-    return [*nodes, _like(node, "Conv", inputs, f"{node.output[0]}/real"), _rounded(node, 6)]
+    return [*nodes, _like(node, "Conv", inputs, out=f"{node.output[0]}/real"), _rounded(node, 6)]
 
 
 def _qlinear_matmul(rewriter: _Rewriter, node: onnx.NodeProto) -> list[onnx.NodeProto]:
     a, nodes = rewriter.real(node, 0)
     b, more = rewriter.real(node, 3, axis=1)
-    return [*nodes, *more, _like(node, "MatMul", [a, b], f"{node.output[0]}/real"), _rounded(node, 6)]
+    return [*nodes, *more, _like(node, "MatMul", [a, b], out=f"{node.output[0]}/real"), _rounded(node, 6)]
 
 
 def _qgemm(rewriter: _Rewriter, node: onnx.NodeProto) -> list[onnx.NodeProto] | None:
@@ -141,19 +141,19 @@ def _qgemm(rewriter: _Rewriter, node: onnx.NodeProto) -> list[onnx.NodeProto] | 
     nodes += more
     inputs = [a, b]
     if any(node.input[6:7]):
-        bias, more = _bias(node, 6, 1, 4)
+        bias, more = _bias(node, 6, scales=(1, 4))
         nodes += more
         inputs.append(bias)
     integers = any(node.input[7:8])
     out = f"{node.output[0]}/real" if integers else node.output[0]
-    return [*nodes, _like(node, "Gemm", inputs, out), *([_rounded(node, 7)] if integers else [])]
+    return [*nodes, _like(node, "Gemm", inputs, out=out), *([_rounded(node, 7)] if integers else [])]
 
 
 def _pair(rewriter: _Rewriter, node: onnx.NodeProto) -> list[onnx.NodeProto]:
     a, nodes = rewriter.real(node, 0)
     b, more = rewriter.real(node, 3)
     op = node.op_type.removeprefix("QLinear")
-    return [*nodes, *more, _like(node, op, [a, b], f"{node.output[0]}/real"), _rounded(node, 6)]
+    return [*nodes, *more, _like(node, op, [a, b], out=f"{node.output[0]}/real"), _rounded(node, 6)]
 
 
 def _single(rewriter: _Rewriter, node: onnx.NodeProto) -> list[onnx.NodeProto] | None:
@@ -161,7 +161,7 @@ def _single(rewriter: _Rewriter, node: onnx.NodeProto) -> list[onnx.NodeProto] |
         return None
     x, nodes = rewriter.real(node, 0)
     op = node.op_type.removeprefix("QLinear")
-    return [*nodes, _like(node, op, [x], f"{node.output[0]}/real"), _rounded(node, 3)]
+    return [*nodes, _like(node, op, [x], out=f"{node.output[0]}/real"), _rounded(node, 3)]
 
 
 def _concat(rewriter: _Rewriter, node: onnx.NodeProto) -> list[onnx.NodeProto]:
@@ -170,7 +170,7 @@ def _concat(rewriter: _Rewriter, node: onnx.NodeProto) -> list[onnx.NodeProto]:
         part, more = rewriter.real(node, place)
         nodes += more
         parts.append(part)
-    return [*nodes, _like(node, "Concat", parts, f"{node.output[0]}/real"), _rounded(node, 0)]
+    return [*nodes, _like(node, "Concat", parts, out=f"{node.output[0]}/real"), _rounded(node, 0)]
 
 
 def _dynamic_matmul(rewriter: _Rewriter, node: onnx.NodeProto) -> list[onnx.NodeProto]:
@@ -178,7 +178,7 @@ def _dynamic_matmul(rewriter: _Rewriter, node: onnx.NodeProto) -> list[onnx.Node
     weights, out = f"{node.output[0]}/weights", node.output[0]
     names = [name for name in node.input[1:4] if name]
     bias = any(node.input[4:5])
-    product = _like(node, "MatMul", [node.input[0], weights], f"{out}/product" if bias else out)
+    product = _like(node, "MatMul", [node.input[0], weights], out=f"{out}/product" if bias else out)
     add = [_node("Add", [product.output[0], node.input[4]], out)] if bias else []
     return [_node("DequantizeLinear", names, weights, axis=1), product, *add]
 
@@ -192,13 +192,13 @@ def _dynamic_lstm(rewriter: _Rewriter, node: onnx.NodeProto) -> list[onnx.NodePr
         nodes.append(_node("DequantizeLinear", [node.input[place], *node.input[scale : scale + 2]], real, axis=0))
         nodes.append(_node("Transpose", [real], turned, perm=[0, 2, 1]))
         names.append(turned)
-    lstm = _like(node, "LSTM", [node.input[0], *names, *node.input[3:8]], node.output[0])
+    lstm = _like(node, "LSTM", [node.input[0], *names, *node.input[3:8]], out=node.output[0])
     del lstm.output[:]
     lstm.output.extend(node.output)
     return [*nodes, lstm]
 
 
-def _bias(node: onnx.NodeProto, place: int, *scales: int) -> tuple[str, list[onnx.NodeProto]]:
+def _bias(node: onnx.NodeProto, place: int, *, scales: tuple[int, int]) -> tuple[str, list[onnx.NodeProto]]:
     """Dequantise a bias of 32-bit integers: its scale is that of the inputs times that of the weights."""
     scale, out = f"{node.output[0]}/bias scale", f"{node.output[0]}/bias"
     names = [node.input[i] for i in scales]
@@ -210,7 +210,7 @@ def _rounded(node: onnx.NodeProto, place: int) -> onnx.NodeProto:
     return _node("QuantizeLinear", names, node.output[0])
 
 
-def _like(node: onnx.NodeProto, op: str, inputs: Sequence[str], out: str) -> onnx.NodeProto:
+def _like(node: onnx.NodeProto, op: str, inputs: Sequence[str], *, out: str) -> onnx.NodeProto:
     """Return a float node with the name and the attributes of ``node``."""
     made = _node(op, inputs, out)
     made.name = node.name or made.name
@@ -221,7 +221,7 @@ def _like(node: onnx.NodeProto, op: str, inputs: Sequence[str], out: str) -> onn
 def _node(op: str, inputs: Iterable[str], out: str, **attributes: Any) -> onnx.NodeProto:
     from onnx import helper
 
-    return helper.make_node(op, list(inputs), [out], f"{out} ({op})", **attributes)
+    return helper.make_node(op, list(inputs), [out], name=f"{out} ({op})", **attributes)
 
 
 _REWRITTEN: dict[str, Callable[[_Rewriter, Any], list[Any] | None]] = {

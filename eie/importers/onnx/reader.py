@@ -23,7 +23,7 @@ from eie.importers.onnx.einsum import einsum
 from eie.importers.onnx.nodes import plain_nodes, printable
 from eie.importers.onnx.normalise import LARGEST_UNROLLED, Expansion, expand, goes_on, normalise
 from eie.importers.onnx.tensors import read_model
-from eie.importers.onnx.unmodelled import unmodelled_rows
+from eie.importers.onnx.unmodelled import feeding, last_known, unmodelled_rows
 from eie.importers.options import Unsupported
 from eie.model import operators
 from eie.model.graph import Graph
@@ -116,24 +116,38 @@ def read_onnx(path: Path, unsupported: Unsupported = "refuse", input_shape: Sequ
             break
         # A body may hold another one, and what decides on it may stand in the first.
         expand(path, proto.graph, reading.expansions)
-    into, inputs, problems = reading.into, reading.inputs, reading.problems
-    outputs = [output.name for output in proto.graph.output]
+    into, inputs = reading.into, reading.inputs
+    # What no layer reads costs nothing on the accelerator: the network then ends before it.
+    behind = reading.skipped.keys() - feeding(proto, reading.nodes, into)
+    skipped = {i: said for i, said in reading.skipped.items() if i not in behind}
+    problems = [*reading.problems, *skipped.values()]
+    outputs, missing = last_known(proto, into, behind)
     # Only if nothing was skipped: otherwise the skipped node is the reason, and listed already.
-    missing = [name for name in outputs if into.known(name) is None]
     if missing and not problems:
         problems.append(f"{printable(missing[0])} (an output that no path from the input leads to)")
+    run = {node.layer for node in into.nodes}
+    if not problems and (idle := [layer.name for layer in into.layers if layer.name not in run]):
+        problems.append(f"{idle[0]} (a layer that no path from the input leads to)")
     if problems and unsupported == "refuse":
         raise ModelError(
             f"{path}: not supported: {_listed(problems)} (--unsupported skip keeps the weight layers, which then run "
             f"on recorded activations)"
         )
     if not into.layers:
-        why = f" (not supported: {_listed(problems)})" if problems else ""
+        reasons = [*reading.problems, *reading.skipped.values()]
+        why = f" (not supported: {_listed(reasons)})" if reasons else ""
         raise ModelError(f"{path}: holds no Gemm, MatMul, Conv or LSTM with constant weights{why}")
     return OnnxModel(
         network=replace(
-            _network(path=path, into=into, inputs=inputs, outputs=outputs, problems=problems),
-            unmodelled=unmodelled_rows(proto, reading.nodes, into, reading.skipped),
+            _network(
+                path=path,
+                into=into,
+                inputs=inputs,
+                outputs=outputs,
+                problems=problems,
+                behind=[reading.skipped[i] for i in sorted(behind)],
+            ),
+            unmodelled=unmodelled_rows(proto, reading.nodes, into=into, skipped=skipped),
         ),
         inputs=inputs,
         taps=tuple(into.taps),
@@ -149,7 +163,7 @@ class _Reading:
     into: Builder
     inputs: tuple[OnnxInput, ...]
     problems: list[str]
-    skipped: list[int]
+    skipped: dict[int, str]
     expansions: dict[int, Expansion]
 
 
@@ -167,7 +181,7 @@ def _read(path: Path, proto: onnx.ModelProto, input_shape: Sequence[int] | None)
         into=Builder(constants, uses, frozenset(output.name for output in graph.output)),
         inputs=_graph_inputs(path=path, graph=graph, uses=uses, constants=constants, input_shape=input_shape),
         problems=[],
-        skipped=[],
+        skipped={},
         expansions={},
     )
     for entry in reading.inputs:
@@ -201,8 +215,7 @@ def _translate(path: Path, proto: onnx.ModelProto, reading: _Reading) -> None:
             else:
                 _read_node(node, into)
         except UnsupportedError as error:
-            reading.problems.append(f"{node.name} ({node.op}{': ' if str(error) else ''}{error})")
-            reading.skipped.append(node.index)
+            reading.skipped[node.index] = f"{node.name} ({node.op}{': ' if str(error) else ''}{error})"
         except ModelError as error:
             text = str(error)
             # Some errors name the file and tensor themselves, closer than this could.
@@ -315,9 +328,14 @@ def _in_columns(name: str, uses: dict[str, list[OnnxNode]], constants: Constants
 
 
 def _network(
-    path: Path, into: Builder, inputs: tuple[OnnxInput, ...], outputs: list[str], problems: list[str]
+    path: Path,
+    into: Builder,
+    inputs: tuple[OnnxInput, ...],
+    outputs: list[str],
+    problems: list[str],
+    behind: list[str],
 ) -> Network:
-    notes = []
+    notes = [f"left out behind the last layer: {_listed(behind)}"] if behind else []
     if into.left_out:
         notes.append(
             f"activations are not rounded where the file quantises them, only limited: {_listed(into.left_out)}"
@@ -330,7 +348,7 @@ def _network(
     graph = Graph(
         inputs=named,
         nodes=tuple(into.nodes),
-        outputs=tuple(into.values[name].name for name in outputs),
+        outputs=tuple(outputs),
         constants=into.graph_constants,
     )
     # In the order of the run, whatever the order in which they were read.

@@ -71,7 +71,7 @@ def evaluate(proto: onnx.ModelProto, node: OnnxNode, inputs: Sequence[NDArray[An
     fed = {name: array for name, array in zip(node.inputs, inputs, strict=True) if array is not None}
     given = [helper.make_empty_tensor_value_info(name) for name in fed]
     made = [helper.make_empty_tensor_value_info(name) for name in node.outputs if name]
-    graph = helper.make_graph([proto.graph.node[node.index]], "constants", given, made)
+    graph = helper.make_graph([proto.graph.node[node.index]], "constants", inputs=given, outputs=made)
     model = helper.make_model(graph, opset_imports=proto.opset_import)
     try:
         results = list(ReferenceEvaluator(model).run(None, fed))

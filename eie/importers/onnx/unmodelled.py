@@ -8,11 +8,12 @@ read are onnx's own inference.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from eie.importers.onnx.builder import Builder
+from eie.importers.onnx.normalise import read_names
 from eie.model.operators.from_onnx import OnnxNode
 
 if TYPE_CHECKING:
@@ -58,6 +59,50 @@ def unmodelled_rows(
     all_of = done | {i: weights[i] for i in wanted}
     work = {i: _Work(weights=many, products=_products(nodes[i], many, shapes)) for i, many in all_of.items()}
     return tuple(f"{nodes[i].op} ({nodes[i].name}): {_shares(work[i], work.values())}" for i in wanted)
+
+
+def feeding(proto: onnx.ModelProto, nodes: Sequence[OnnxNode], into: Builder) -> set[int]:
+    """Return the nodes that hold weights or multiply, and all whose results they depend on."""
+    makers = {name: i for i, node in enumerate(proto.graph.node) for name in node.output if name}
+    needed = {tap.node for tap in into.taps}
+    for node in nodes:
+        unread = bool(node.outputs) and all(into.known(name) is None for name in node.outputs)
+        # Constants are no work, however large; what was read as an operator neither.
+        works = unread and node.outputs[0] not in into.constants and bool(node.inputs)
+        if works and (kind(node.op) in PRODUCTS or _weights(proto.graph.node[node.index], node, into)):
+            needed.add(node.index)
+    waiting = list(needed)
+    while waiting:
+        before = {makers[name] for name in read_names(proto.graph.node[waiting.pop()]) if name in makers}
+        waiting += before - needed
+        needed |= before
+    return needed
+
+
+def last_known(proto: onnx.ModelProto, into: Builder, behind: Set[int]) -> tuple[list[str], list[str]]:
+    """Return the graph's outputs by our names, in the place of one behind the last layer what is known before it.
+
+    The second value names outputs that are not known for another reason than nodes that were left out ``behind``.
+    """
+    makers = {name: i for i, node in enumerate(proto.graph.node) for name in node.output if name}
+    names: dict[str, None] = {}
+    missing = []
+    for output in proto.graph.output:
+        waiting, seen, reached = [output.name], {output.name}, False
+        while waiting:
+            name = waiting.pop()
+            value, maker = into.known(name), makers.get(name)
+            if value is not None:
+                names[value.name] = None
+            elif maker is not None and name not in into.constants:
+                reached = reached or maker in behind
+                fresh = [before for before in proto.graph.node[maker].input if before and before not in seen]
+                seen.update(fresh)
+                # The first input is what the others are beside: it comes first.
+                waiting += reversed(fresh)
+        if into.known(output.name) is None and not reached:
+            missing.append(output.name)
+    return list(names), missing if names else [output.name for output in proto.graph.output] or ["none"]
 
 
 def kind(op: str) -> str:
@@ -187,4 +232,6 @@ def _without_weights(graph: onnx.GraphProto, into: Builder) -> onnx.GraphProto:
         for tensor in graph.initializer
         if math.prod(tensor.dims) > _SMALL and tensor.name not in stated
     ]
-    return helper.make_graph(list(graph.node), "shapes", [*inputs, *large], list(graph.output), small)
+    return helper.make_graph(
+        list(graph.node), "shapes", inputs=[*inputs, *large], outputs=list(graph.output), initializer=small
+    )
