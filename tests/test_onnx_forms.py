@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 import eie
 
@@ -13,7 +15,7 @@ import onnx_models as make  # noqa: E402
 from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 
 from eie.compression.share import share  # noqa: E402
-from eie.errors import ModelError  # noqa: E402
+from eie.errors import EieError, ModelError  # noqa: E402
 from eie.model.network import dataflow  # noqa: E402
 from eie.simulator.reference import run_given  # noqa: E402
 
@@ -595,3 +597,51 @@ class TestBehindTheLastLayer:
         proto = make.model(nodes, {"x": (4, 4)}, {"y": (4, 4)}, {"w": weights(4, 4)})
         network = eie.load(stored(proto, tmp_path), unsupported="skip")
         assert network.unmodelled == ("MatMul (both): no weights, 50 % of the multiplications",)
+
+
+def mixed():
+    """A file with a Loop, an If, an Einsum, integers and a GRU."""
+    loop = body(
+        [node("MatMul", ["state", "w"], ["next"]), node("Identity", ["going"], ["goes"])],
+        ["i", "going", "state"],
+        ["goes", "next"],
+    )
+    then, other = (body([node(op, ["l"], [out])], [], [out]) for op, out in (("Relu", "t"), ("Tanh", "e")))
+    nodes = [
+        node("Loop", ["count", "", "x"], ["l"], "l", body=loop),
+        node("If", ["true"], ["i"], then_branch=then, else_branch=other),
+        node("Einsum", ["i", "e"], ["s"], equation="tbi,oi->tbo"),
+        node("GRU", ["s", "gw", "gr"], ["", "h"], hidden_size=2, linear_before_reset=1),
+        node("Squeeze", ["h", "first"], ["f"]),
+        node("QuantizeLinear", ["f", "scale", "zero"], ["q"]),
+        node("QLinearMatMul", ["q", "scale", "zero", "k", "scale", "zero", "scale", "zero"], ["yq"]),
+        node("DequantizeLinear", ["yq", "scale", "zero"], ["y"]),
+    ]
+    arrays = {
+        **{"count": np.array(2), "true": np.array(True), "first": np.array([0])},
+        **{"w": weights(3, 3), "e": weights(4, 3), "gw": weights(1, 6, 4), "gr": weights(1, 6, 2)},
+        **{"scale": np.array(0.1, np.float32), "zero": np.array(7, np.uint8), "k": np.eye(2, dtype=np.uint8)},
+    }
+    return make.model(nodes, {"x": (5, 2, 3)}, {"y": (2, 2)}, arrays, opset=17)
+
+
+def test_a_file_of_all_forms_is_read(tmp_path):
+    # The GRU reads no input of the file, so nothing says that time stands first.
+    network = eie.load(stored(mixed(), tmp_path), unsupported="skip")
+    assert [layer.geometry.kind for layer in network.layers] == ["linear"] * 3 + ["linear"]
+
+
+@given(data=st.data())
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_flipped_bytes_never_give_a_traceback(tmp_path, data):
+    content = bytearray(mixed().SerializeToString())
+    for _ in range(data.draw(st.integers(1, 3))):
+        content[data.draw(st.integers(0, len(content) - 1))] ^= data.draw(st.integers(1, 255))
+    path = tmp_path / "flipped.onnx"
+    path.write_bytes(bytes(content))
+    for unsupported in ("refuse", "skip"):
+        try:
+            outcome = eie.load(path, unsupported=unsupported)
+        except EieError as error:
+            outcome = error
+        assert isinstance(outcome, eie.Network) or len(str(outcome)) < 2000

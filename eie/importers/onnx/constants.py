@@ -95,7 +95,7 @@ class Constants:
             self.set(node.outputs[0], self._constant(node.attributes, where))
             return True
         # An empty name is an optional input left out, not a missing constant.
-        known = node.inputs and all(name in self for name in node.inputs if name)
+        known = any(node.inputs[:1]) and all(name in self for name in node.inputs if name)
         own = node.op in _FOLDED and len(node.outputs) == 1
         if not known or not (own or node.op in REFERENCED):
             return False
@@ -121,7 +121,7 @@ class Constants:
     def _bits(self, node: OnnxNode) -> float | None:
         """Return the bits a weight took in the file before ``node``, if it came out of integers."""
         first = node.inputs[0]
-        if node.op == "DequantizeLinear":
+        if node.op == "DequantizeLinear" and len(node.inputs) > 1:
             return self._integer_bits(node.inputs)
         # What only moves, scales or masks weights leaves them what they were in the file.
         return next((self.stored_bits[name] for name in (first, *node.inputs[1:2]) if name in self.stored_bits), None)

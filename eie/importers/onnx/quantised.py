@@ -64,14 +64,15 @@ class _Rewriter:
             return self._replaced[first]
         # Somebody's own operator of that name is another one.
         rewrite = _REWRITTEN.get(node.op_type) if node.domain in ("", "ai.onnx", _CONTRIB) else None
-        made = None if rewrite is None else rewrite(self, node)
+        complete = all(any(node.input[place : place + 1]) for place in _NEEDED.get(node.op_type, ()))
+        made = rewrite(self, node) if rewrite is not None and complete and first else None
         return [node] if made is None else made
 
     def real(self, node: onnx.NodeProto, place: int, axis: int | None = None) -> tuple[str, list[onnx.NodeProto]]:
         """Dequantise the tensor at ``place``, with its scale and zero point behind it."""
         names = [name for name in node.input[place : place + 3] if name]
         # A tensor of the file may be an input twice, and of several nodes.
-        out = f"{node.output[0]}/{place} {names[0]}"
+        out = f"{node.output[0]}/{place} {node.input[place]}"
         return out, [_node("DequantizeLinear", names, out, axis=axis)]
 
     def _dynamic(self, node: onnx.NodeProto) -> None:
@@ -224,6 +225,18 @@ def _node(op: str, inputs: Iterable[str], out: str, **attributes: Any) -> onnx.N
     return helper.make_node(op, list(inputs), [out], name=f"{out} ({op})", **attributes)
 
 
+# Inputs without which a node is damaged: tensors and their scales.
+_NEEDED = {
+    "DynamicQuantizeLSTM": (0, 1, 2, 8, 10),
+    "DynamicQuantizeMatMul": (0, 1, 2),
+    "QGemm": (0, 1, 3, 4),
+    "QLinearAdd": (0, 1, 3, 4, 6),
+    "QLinearConcat": (0, 2, 3),
+    "QLinearConv": (0, 1, 3, 4, 6),
+    "QLinearMatMul": (0, 1, 3, 4, 6),
+    "QLinearMul": (0, 1, 3, 4, 6),
+    **dict.fromkeys(_UNARY, (0, 1, 3)),
+}
 _REWRITTEN: dict[str, Callable[[_Rewriter, Any], list[Any] | None]] = {
     "ConvInteger": lambda _, node: [node],
     "DynamicQuantizeLSTM": _dynamic_lstm,
