@@ -57,7 +57,14 @@ def unmodelled_rows(
     # By node and not by layer: an LSTM's two directions are one node.
     done = {tap.node: _weights(proto.graph.node[tap.node], nodes[tap.node], into) for tap in into.taps}
     all_of = done | {i: weights[i] for i in wanted}
-    work = {i: _Work(weights=many, products=_products(nodes[i], many, shapes)) for i, many in all_of.items()}
+    # What a damaged node without inputs or outputs does is not known.
+    work = {
+        i: _Work(
+            weights=many,
+            products=_products(nodes[i], many, shapes) if nodes[i].inputs and nodes[i].outputs else None,
+        )
+        for i, many in all_of.items()
+    }
     return tuple(f"{nodes[i].op} ({nodes[i].name}): {_shares(work[i], work.values())}" for i in wanted)
 
 
@@ -164,10 +171,10 @@ def _products(node: OnnxNode, weights: int, shapes: Shapes) -> int | None:
     sizes = [shapes.get(name) for name in node.inputs]
     if op == "Einsum":
         return _einsum(str(node.attributes.get("equation", "")), sizes)
-    first, out, kernel = sizes[0], shapes.get(node.outputs[0]), _KERNELS.get(op, -1)
+    first, out, kernel = sizes[0] or None, shapes.get(node.outputs[0]), _KERNELS.get(op, -1)
     if op in ("LSTM", "GRU", "RNN"):
-        return None if first is None else first[0] * first[1] * weights
-    if kernel >= 0:
+        return None if first is None else math.prod(first[:2]) * weights
+    if 0 <= kernel < len(sizes):
         # Each input of a transposed convolution meets a kernel, of others each output.
         maps, taken = first if op == "ConvTranspose" else out, sizes[kernel]
         return None if maps is None or taken is None else math.prod(maps) * math.prod(taken[1:])
