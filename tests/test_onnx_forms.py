@@ -270,6 +270,33 @@ class TestGraphs:
         network = eie.load(stored(proto, tmp_path))
         assert [layer.name for layer in network.layers] == ["fc1", "fc2", "last"]
 
+    def test_half_precision_inside_and_casts_behind(self, tmp_path):
+        nodes = [
+            node("Gemm", ["h", "w"], ["g"], "fc"),
+            node("Cast", ["g"], ["y"], to=TensorProto.FLOAT),
+            # As a converter appends it: last in the file, first to run.
+            node("Cast", ["x"], ["h"], to=TensorProto.FLOAT16),
+        ]
+        case = Case(nodes, {"x": (2, 6)}, {"y": (2, 4)}, {"w": weights(6, 4).astype(np.float16)})
+        network = whole(case, tmp_path, 1e-3)
+        assert [layer.name for layer in network.layers] == ["fc"]
+
+    def test_what_onnxruntime_has_no_kernel_for_is_recorded_by_our_own_run(self, tmp_path):
+        kind = TensorProto.BFLOAT16
+        nodes = [
+            node("Cast", ["x"], ["h"], to=kind),
+            node("Gemm", ["h", "w"], ["g"], "fc"),
+            node("Gemm", ["g", "v"], ["k"], "last"),
+            node("Cast", ["k"], ["y"], to=TensorProto.FLOAT),
+        ]
+        first, second = weights(6, 4), weights(4, 3)
+        arrays = {name: helper.make_tensor(name, kind, w.shape, w.ravel()) for name, w in (("w", first), ("v", second))}
+        path = stored(make.model(nodes, {"x": (2, 6)}, {"y": (2, 3)}, arrays), tmp_path)
+        x = weights(2, 6, seed=3)
+        trace = eie.record(path, eie.Samples.of(x), values=True)
+        assert "in eie, float32" in trace.source
+        assert np.allclose(trace.layers["last"].dense(), x @ first, atol=0.1)
+
     def test_nodes_in_a_circle_are_refused_and_do_not_hang(self, tmp_path):
         nodes = [node("Gemm", ["x", "w"], ["h"]), node("Add", ["h", "z"], ["y"]), node("Relu", ["y"], ["z"])]
         proto = make.model(nodes, {"x": (1, 4)}, {"y": (1, 4)}, {"w": weights(4, 4)})
