@@ -49,9 +49,13 @@ from eie.machines.records import Machine as Machine
 from eie.machines.rows import ResultRow as ResultRow
 from eie.machines.rows import ResultRows as ResultRows
 from eie.model.geometry import Conv2d as Conv2d
+from eie.model.geometry import Conv3d as Conv3d
+from eie.model.geometry import ConvTranspose2d as ConvTranspose2d
 from eie.model.geometry import Geometry as Geometry
+from eie.model.geometry import Gru as Gru
 from eie.model.geometry import Lstm as Lstm
 from eie.model.geometry import Recurrent as Recurrent
+from eie.model.geometry import Rnn as Rnn
 from eie.model.geometry import Walk as Walk
 from eie.model.geometry import Winograd as Winograd
 from eie.model.graph import Graph as Graph

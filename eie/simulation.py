@@ -189,6 +189,7 @@ def simulate(
         input_notes=_foreign(program, activations),
         inputs_sha256=run_inputs.sha256,
         incomplete=workload.incomplete,
+        unmodelled=workload.unmodelled,
         memory=plan,
     )
 

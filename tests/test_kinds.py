@@ -14,7 +14,7 @@ import eie
 from eie.compression.pruning import structure
 from eie.errors import ModelError
 from eie.model import geometry, operators
-from eie.model.geometry import Conv2d, Geometry, Linear, Lstm, Winograd
+from eie.model.geometry import Conv2d, Conv3d, ConvTranspose2d, Geometry, Gru, Linear, Lstm, Rnn, Winograd
 from eie.model.geometry import registry as kinds
 from eie.model.graph import Graph
 from eie.model.network import Layer, Network
@@ -26,11 +26,17 @@ from eie.recording.record import record
 PACKAGE = Path(eie.__file__).parent
 CONV = Conv2d(in_channels=4, out_channels=6, kernel=(3, 2), stride=(2, 1), pads=(1, 0, 2, 1), dilation=(1, 2), groups=2)
 SQUARE = Conv2d(in_channels=3, out_channels=3, kernel=(3, 3), pads=(1, 1, 1, 1))
+VOLUME = Conv3d(in_channels=4, out_channels=6, kernel=(3, 2, 1), stride=(1, 2, 1), pads=(1, 0, 0, 1, 1, 0), groups=2)
+TRANSPOSED = ConvTranspose2d(
+    in_channels=4, out_channels=6, kernel=(3, 2), stride=(2, 3), pads=(1, 0, 1, 1), output_padding=(1, 0), groups=2
+)
 KINDS = {
     "linear": (Linear(inputs=5, outputs=3), (2, 5)),
     "a sequence of vectors": (Linear(inputs=5, outputs=3), (2, 4, 5)),
     "convolution": (CONV, (2, 4, 7, 6)),
     "winograd": (Winograd(SQUARE), (2, 3, 5, 6)),
+    "volumes": (VOLUME, (2, 4, 5, 4, 3)),
+    "transposed": (TRANSPOSED, (2, 4, 5, 3)),
 }
 
 
@@ -85,12 +91,17 @@ def test_operators_are_named_in_their_own_files_only():
                 elsewhere.add(f"{file.relative_to(PACKAGE)}: {node.value}")
     assert elsewhere <= {
         # Readers make some nodes of their own: maps of height 1, directions of an LSTM, maps before a linear layer.
-        "importers/onnx/layers.py: squeeze",
-        "importers/onnx/layers.py: unsqueeze",
+        "importers/onnx/convolutions.py: squeeze",
+        "importers/onnx/convolutions.py: unsqueeze",
+        "importers/onnx/recurrent.py: unsqueeze",
+        # The axis that is multiplied is brought last, and back.
+        "importers/onnx/einsum.py: reshape",
+        "importers/onnx/einsum.py: transpose",
+        "importers/onnx/products.py: transpose",
         "importers/toml.py: flatten",
         # How ONNX calls an LSTM's own functions.
-        "importers/onnx/layers.py: sigmoid",
-        "importers/onnx/layers.py: tanh",
+        "importers/onnx/recurrent.py: sigmoid",
+        "importers/onnx/recurrent.py: tanh",
         # Whether outputs are probabilities is a question about this operator and no rule of it.
         "studies/search/judge.py: softmax",
     }
@@ -116,7 +127,9 @@ def test_rows_fold_into_the_stated_shape(kind, shape):
     np.testing.assert_allclose(kind.apply(x, lambda rows: rows @ matrix.T, 3), folded, atol=1e-12)
 
 
-@pytest.mark.parametrize("kind", [*(kind for kind, _ in KINDS.values()), Lstm(3, 2, reverse=True)], ids=str)
+@pytest.mark.parametrize(
+    "kind", [*(kind for kind, _ in KINDS.values()), Lstm(3, 2, reverse=True), Gru(3, 2), Rnn(3, 2)], ids=str
+)
 def test_descriptions_and_stored_weights_come_back(kind):
     text = geometry.describe(kind)
     assert geometry.from_description(text, kind.matrix_shape) == kind

@@ -105,7 +105,7 @@ def test_a_program_file_carries_graph_and_geometry(tmp_path):
 @pytest.mark.parametrize(
     ("change", "text"),
     [
-        (lambda header: header["layers"][0]["geometry"].update(kind="Conv3d"), "unknown geometry 'Conv3d'"),
+        (lambda header: header["layers"][0]["geometry"].update(kind="Conv9d"), "unknown geometry 'Conv9d'"),
         (lambda header: header["layers"][0]["geometry"].update(out_channels=9), "cannot be a"),
         (lambda header: header["layers"][1].update(geometry=3), "damaged program"),
         (lambda header: header["graph"]["nodes"].pop(), "made by no node"),

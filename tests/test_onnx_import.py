@@ -246,14 +246,15 @@ def test_unsupported_operators_are_all_listed(tmp_path):
     nodes = [
         models.node("Erf", ["x"], ["e"], "first"),
         models.node("MatMul", ["e", "w"], ["h"], "fc"),
-        models.node("Elu", ["h"], ["y"], "second"),
+        models.node("Elu", ["h"], ["k"], "second"),
+        models.node("MatMul", ["k", "v"], ["y"], "last"),
     ]
-    proto = models.model(nodes, {"x": ["n", 6]}, {"y": ["n", 4]}, {"w": matrix()})
+    proto = models.model(nodes, {"x": ["n", 6]}, {"y": ["n", 6]}, {"w": matrix(), "v": matrix().T.copy()})
     path = models.saved(proto, tmp_path / "odd.onnx")
     with pytest.raises(ModelError, match=r"first \(Erf\), second \(Elu\).*--unsupported skip"):
         eie.load(path)
     net = eie.load(path, unsupported="skip")
-    assert [layer.name for layer in net.layers] == ["fc"]
+    assert [layer.name for layer in net.layers] == ["fc", "last"]
     assert net.graph is None
     assert not net.sequential
     assert any("first (Erf), second (Elu)" in note for note in net.notes)
@@ -262,8 +263,11 @@ def test_unsupported_operators_are_all_listed(tmp_path):
 @pytest.mark.parametrize(
     ("build", "text"),
     [
-        (lambda: [models.node("Gemm", ["x", "w"], ["y"], "g", transA=1)], r"g \(Gemm: transA=1\)"),
-        (lambda: [models.node("Sigmoid", ["w"], ["y"], "s")], r"s \(Sigmoid: of constants only\)"),
+        (
+            lambda: [models.node("Relu", ["x"], ["r"]), models.node("Gemm", ["r", "w"], ["y"], "g", transA=1)],
+            r"g \(Gemm: A has shape \(6, 6\), its batch in axis 0\)",
+        ),
+        (lambda: [models.node("LeakyRelu", ["w"], ["y"], "s")], r"s \(LeakyRelu: of constants only\)"),
         (lambda: [models.node("MatMul", ["x", "x"], ["y"], "m")], r"m \(MatMul: its weights 'x' are not constant"),
         (
             lambda: [models.node("Softmax", ["x"], ["s"], "soft", axis=0), models.node("MatMul", ["s", "w"], ["y"])],
@@ -319,9 +323,10 @@ def test_options_on_the_command_line(tmp_path, root):
     nodes = [
         models.node("Conv", ["x", "c.weight"], ["c"]),
         models.node("Erf", ["c"], ["e"], "odd"),
-        models.node("GlobalMaxPool", ["e"], ["y"]),
+        models.node("Conv", ["e", "d.weight"], ["y"]),
     ]
-    proto = models.model(nodes, {"x": ["n", 2, "h", 8]}, {"y": None}, {"c.weight": matrix(shape=(4, 2, 3, 3))})
+    kernels = {"c.weight": matrix(shape=(4, 2, 3, 3)), "d.weight": matrix(shape=(2, 4, 1, 1))}
+    proto = models.model(nodes, {"x": ["n", 2, "h", 8]}, {"y": None}, kernels)
     (tmp_path / "m.onnx").write_bytes(proto.SerializeToString())
     code, out, err = cli("inspect", "m.onnx", "--input-shape", "2x5x8")
     assert (code, out) == (1, "")

@@ -73,6 +73,7 @@ class ResultContent(_Part):
     samples_per_s: Amount | None = None
     latency_us: Amount | None = None
     incomplete: list[str] = []
+    unmodelled: list[str] = []
     memory: dict[str, Any] | None = None
     dense_us: Amount | None = None
     area_mm2: dict[str, Amount] | None = None

@@ -412,9 +412,10 @@ class Network(View):
 
     def sections(self) -> tuple[Section, ...]:
         """Return a row a layer, and what was assumed while reading."""
-        lines = () if self.trace is None else (f"Activations: {self.trace.headline()}",)
+        lines = [] if self.trace is None else [f"Activations: {self.trace.headline()}"]
+        lines += [f"Not modelled: {text}." for text in self.unmodelled]
         notes = tuple(f"{note}." for note in self.notes)
-        return (Section(name="layers", grids=(_layers_grid(self.layers),), lines=lines, notes=notes),)
+        return (Section(name="layers", grids=(_layers_grid(self.layers),), lines=tuple(lines), notes=notes),)
 
 
 def _layers_grid(layers: Sequence[Layer]) -> Grid:

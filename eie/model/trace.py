@@ -4,7 +4,7 @@ Comes in: arrays or a ``.npz`` file. Goes out: a frozen `Trace`. Read by the sim
 bit mask; outputs and accuracy need the values too.
 
 File format (``.npz``, schema 1): ``header`` (JSON text: schema, source, synthetic, layers with name, width, products,
-scale; where known: preprocessing, seed, model_sha256),
+scale; where known: preprocessing, seed, model_sha256, unmodelled),
 ``bits/<i>`` uint8 (rows, ceil(width / 8)) packed most significant bit first, ``values/<i>`` (non-zeros,) int16 or
 float32 (optional; int16 values are multiplied by the layer's ``scale``), ``labels`` (samples,) (optional).
 """
@@ -218,6 +218,8 @@ class Trace(View):
         Of the random numbers that chose or made the inputs, or None.
     model_sha256
         SHA-256 of the model file it was recorded from, or None.
+    unmodelled
+        Layers of the model that were not recorded, each in words: without them a total would be of a part.
     """
 
     layers: Mapping[str, LayerTrace]
@@ -227,6 +229,7 @@ class Trace(View):
     preprocessing: str = ""
     seed: int | None = None
     model_sha256: str | None = None
+    unmodelled: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.layers:
@@ -261,7 +264,12 @@ class Trace(View):
             "synthetic": self.synthetic,
             "layers": [],
         }
-        stated = {"preprocessing": self.preprocessing, "seed": self.seed, "model_sha256": self.model_sha256}
+        stated = {
+            "preprocessing": self.preprocessing,
+            "seed": self.seed,
+            "model_sha256": self.model_sha256,
+            "unmodelled": list(self.unmodelled) or None,
+        }
         # Left out where nothing is known: files of before these keys, and their hashes, stay as they are.
         header |= {key: value for key, value in stated.items() if value not in ("", None)}
         arrays: Arrays = {}
@@ -303,8 +311,12 @@ class Trace(View):
             names = [entry["name"] for entry in header["layers"]]
             if not all(isinstance(name, str) and name.isprintable() for name in names):
                 raise ValueError(f"its layers are called {names}: must be printable text")
+            unmodelled = tuple(header.get("unmodelled", ()))
+            if not all(isinstance(text, str) and text.isprintable() for text in unmodelled):
+                raise ValueError("unmodelled: must be printable texts")
             return cls(
                 layers=layers,
+                unmodelled=unmodelled,
                 labels=None if labels is None else class_labels(labels, f"{path}: labels"),
                 source=str(header["source"]),
                 synthetic=bool(header["synthetic"]),
@@ -332,6 +344,7 @@ class Trace(View):
             lines.append("Synthetic: drawn at random, not recorded.")
         if self.model_sha256 is not None:
             lines.append(f"Model file, SHA-256: {self.model_sha256}.")
+        lines += [f"Not modelled: {text}." for text in self.unmodelled]
         return (Section(name="layers", grids=(_layers_grid(self.layers),), lines=tuple(lines)),)
 
 

@@ -5,8 +5,11 @@ Comes in: a model and `Samples`. Goes out: a `Trace` that states where it is fro
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+from eie.errors import ModelError
 from eie.formats.files import file_sha256
 from eie.importers import find, load
 from eie.model.fitting import Layout, checked_layout
@@ -58,17 +61,13 @@ def record(
     layout, recorder = checked_layout(layout), Recorder(values=values)
     # Found, not loaded: onnxruntime reads the file itself.
     path = None if isinstance(model, Network) else find(model)
-    if path is not None and path.suffix.lower() == ".onnx":
-        from eie.recording.run_onnx import run_onnx
-
-        run_onnx(path=path, samples=samples, batch=batch, recorder=recorder, layout=layout)
-        # Which program ran it is part of the source: sums may differ in the last bit, and so may a zero.
-        how, sha256 = f"{path.name} in onnxruntime", file_sha256(path)
-    else:
+    run: dict[str, Any] = {"samples": samples, "batch": batch, "recorder": recorder, "layout": layout}
+    how, sha256 = ("", None) if path is None or path.suffix.lower() != ".onnx" else _in_onnxruntime(path, run)
+    if not how:
         from eie.recording.run_own import run_own
 
         network = model if isinstance(model, Network) else load(model)
-        run_own(network=network, samples=samples, batch=batch, recorder=recorder, layout=layout)
+        run_own(network=network, **run)
         how, sha256 = f"{network.source} in eie, float32", network.sha256
     return Trace(
         layers=recorder.layers(),
@@ -78,3 +77,22 @@ def record(
         seed=seed,
         model_sha256=sha256,
     )
+
+
+def _in_onnxruntime(path: Path, run: Mapping[str, Any]) -> tuple[str, str | None]:
+    """Record with onnxruntime; return how in words and the file's hash, no words where it has no kernel."""
+    from eie.recording.run_onnx import NoKernelError, run_onnx
+
+    try:
+        run_onnx(path=path, **run)
+    except NoKernelError as error:
+        try:
+            whole = load(path).graph is not None
+        except ModelError:
+            whole = False
+        # What is not whole cannot run here either: the first reason is the one to mend.
+        if not whole:
+            raise error from None
+        return "", None
+    # Which program ran it is part of the source: sums may differ in the last bit, and so may a zero.
+    return f"{path.name} in onnxruntime", file_sha256(path)

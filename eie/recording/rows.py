@@ -5,6 +5,7 @@ Comes in: a layer and, batch by batch, what it read. Goes out: `LayerTrace`. Rea
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -29,6 +30,7 @@ class Recorder:
     def __init__(self, *, values: bool) -> None:
         self.values = values
         self._parts: dict[str, list[LayerTrace]] = {}
+        self._weights: dict[str, int] = {}
 
     def add(
         self,
@@ -63,6 +65,7 @@ class Recorder:
         # A layer may see windows or heads folded into the batch; with one sample at a time all of them are its own.
         if samples > 1 and len(x) != samples:
             raise TraceError(f"{where}: got {x.shape} for {samples} samples: record one at a time (--batch 1)")
+        self._weights[layer.name] = math.prod(layer.geometry.dense_shape)
         # Sample by sample: unrolled, a batch of maps is many times its size. Samples filled in are left out.
         for i in range(samples if kept is None else kept):
             # A slice, so that the batch axis stays; with one sample everything is its own, folded axes too.
@@ -75,6 +78,10 @@ class Recorder:
                 layer.name,
                 LayerTrace(width=layer.inputs, bits=np.packbits(mask, axis=1), values=values, products=len(rows)),
             )
+
+    def multiplications(self) -> int:
+        """Count the products of dense weights with the inputs recorded so far."""
+        return sum(self._weights[name] * sum(part.rows for part in parts) for name, parts in self._parts.items())
 
     def layers(self) -> Mapping[str, LayerTrace]:
         """Return what was recorded so far, by layer name."""

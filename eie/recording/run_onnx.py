@@ -35,6 +35,10 @@ _KINDS = {
 }
 
 
+class NoKernelError(ModelError):
+    """onnxruntime has no kernel for something in the file, as for most of bfloat16; nothing was recorded."""
+
+
 def run_onnx(path: Path, samples: Samples, batch: int, recorder: Recorder, layout: Layout | None = None) -> None:
     """Record all samples.
 
@@ -45,6 +49,8 @@ def run_onnx(path: Path, samples: Samples, batch: int, recorder: Recorder, layou
 
     Raises
     ------
+    NoKernelError
+        If onnxruntime cannot load the file.
     ModelError
         If the file cannot be read or run.
     TraceError
@@ -80,7 +86,7 @@ def run_onnx(path: Path, samples: Samples, batch: int, recorder: Recorder, layou
         tensors = {**dict(zip(asked, results, strict=True)), entry.name: feed}
         for tap in model.taps:
             # The layer's own batch axis, which need not be the input's.
-            x, states = np.moveaxis(tensors[tap.tensor], tap.batch, 0), None
+            x, states = tap.read(tensors[tap.tensor]), None
             if tap.node in hidden:
                 y = tensors[hidden[tap.node]]
                 # Y is (time, directions, batch, hidden), or (batch, time, directions, hidden) with layout=1.
@@ -155,4 +161,4 @@ def _session(path: Path, model: OnnxModel) -> onnxruntime.InferenceSession:
         content = model.proto.SerializeToString()
         return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     except Exception as error:
-        raise ModelError(f"{path}: onnxruntime cannot load it: {str(error).splitlines()[0][:200]}") from None
+        raise NoKernelError(f"{path}: onnxruntime cannot load it: {str(error).splitlines()[0][:200]}") from None

@@ -5,17 +5,21 @@ Comes in: a module and inputs. Goes out: a `Trace`. Layers are called as their m
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from numpy.typing import ArrayLike
 
 from eie.errors import ModelError, TraceError
 from eie.model.fitting import Layout, checked_layout, moved
-from eie.model.geometry import Conv2d
+from eie.model.geometry import Conv2d, Conv3d, ConvTranspose2d, Gru, Lstm
 from eie.model.network import Layer
 from eie.model.samples import Samples
 from eie.model.trace import Trace
 from eie.recording.rows import Recorder
+from eie.recording.torch_work import unmodelled_modules
 
 if TYPE_CHECKING:
     import torch
@@ -33,7 +37,7 @@ def record_torch(
     source: str = "",
     seed: int | None = None,
 ) -> Trace:
-    """Run a module and record what its Linear, Conv1d, Conv2d and LSTM modules read.
+    """Run a module and record what its Linear, LSTM, GRU and (transposed) convolution modules read.
 
     Parameters
     ----------
@@ -53,7 +57,8 @@ def record_torch(
     Returns
     -------
     Trace
-        What each of those modules read, by the module's name; their order is that of the run.
+        What each of those modules read, by the module's name; their order is that of the run. Other modules with
+        matrices, and products outside of modules, are its ``unmodelled``.
 
     Raises
     ------
@@ -62,24 +67,31 @@ def record_torch(
     """
     try:
         import torch
+        from torch.utils.flop_counter import FlopCounterMode
     except ImportError:
         raise ModelError("record_torch needs the torch extra: pip install 'eie[torch]'") from None
     samples = inputs if isinstance(inputs, Samples) else Samples.of(inputs)
     layout, recorder = checked_layout(layout), Recorder(values=values)
     hooks = _Hooks(module, recorder)
     if not hooks.names:
-        raise TraceError(f"{type(module).__name__}: has no Linear, Conv1d, Conv2d or LSTM module")
+        raise TraceError(f"{type(module).__name__}: has no Linear, LSTM, GRU or convolution module")
     # Part by part: a module may be trained with some of its layers frozen, and goes back as it was.
     trained = [part for part in module.modules() if part.training]
     # Dropout draws, and batch norm learns, in training mode: neither belongs into a trace.
     module.eval()
+    counts: Mapping[str, Mapping[Any, int]] = {}
+    first = 0
     try:
         for part in samples.batches(batch):
             # For each batch anew: a module that runs twice would be two layers, one that does not run none.
             hooks.ran.clear()
             hooks.samples = len(part)
-            with torch.no_grad():
+            # Counted once: all batches do the same work.
+            counter = FlopCounterMode(display=False) if not counts else nullcontext()
+            with torch.no_grad(), counter:
                 module(torch.from_numpy(moved(part, layout)))
+            if isinstance(counter, FlopCounterMode):
+                counts, first = counter.get_flop_counts(), recorder.multiplications()
             idle = [name for name in hooks.names if name not in hooks.ran]
             if idle:
                 raise TraceError(f"{type(module).__name__}: {', '.join(idle)} did not run")
@@ -89,7 +101,12 @@ def record_torch(
             part.training = True
     words = source or f"{type(module).__name__} on {samples.source}, torch hooks"
     return Trace(
-        layers=recorder.layers(), labels=samples.labels, source=words, preprocessing=samples.preprocessing, seed=seed
+        layers=recorder.layers(),
+        labels=samples.labels,
+        source=words,
+        preprocessing=samples.preprocessing,
+        seed=seed,
+        unmodelled=unmodelled_modules(module, hooks.names, counts=counts, own=first),
     )
 
 
@@ -99,7 +116,9 @@ class _Hooks:
     def __init__(self, module: torch.nn.Module, recorder: Recorder) -> None:
         import torch
 
-        kinds = (torch.nn.Linear, torch.nn.Conv1d, torch.nn.Conv2d, torch.nn.LSTM)
+        nn = torch.nn
+        maps = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d)
+        kinds = (nn.Linear, *maps, nn.LSTM, nn.GRU)
         self.names: list[str] = []
         self.ran: set[str] = set()
         self.samples = 0
@@ -120,8 +139,8 @@ class _Hooks:
     def _watch(self, name: str, module: Any) -> None:
         import torch
 
-        recurrent = isinstance(module, torch.nn.LSTM)
-        layers = _lstm_layers(name, module) if recurrent else [_layer(name, module)]
+        recurrent = isinstance(module, torch.nn.LSTM | torch.nn.GRU)
+        layers = _recurrent_layers(name, module) if recurrent else [_layer(name, module)]
 
         def before(_: Any, inputs: tuple[Any, ...]) -> None:
             if name in self.ran:
@@ -150,7 +169,7 @@ class _Hooks:
 
 
 def _layer(name: str, module: Any) -> Layer:
-    """Lower a Linear, Conv1d or Conv2d; only its shape matters here."""
+    """Lower a Linear or a convolution; only its shape matters here."""
     # Shape and zeros: the trace says what a layer reads, not what it weighs.
     weights = module.weight.detach().numpy()
     if weights.ndim == 2:
@@ -158,6 +177,19 @@ def _layer(name: str, module: Any) -> Layer:
     # Other borders would be inputs that im2col does not make.
     if module.padding_mode != "zeros" or isinstance(module.padding, str):
         raise TraceError(f"module {name!r}: padding {module.padding!r} {module.padding_mode}: must be numbers of zeros")
+    if module.transposed:
+        return _transposed(name, module)
+    if weights.ndim == 5:
+        geometry = Conv3d(
+            in_channels=module.in_channels,
+            out_channels=module.out_channels,
+            kernel=module.kernel_size,
+            stride=module.stride,
+            pads=(*module.padding, *module.padding),
+            dilation=module.dilation,
+            groups=module.groups,
+        )
+        return Layer.of_geometry(name=name, weights=weights, geometry=geometry)
     flat = weights.ndim == 3
     # A 1-D convolution is one over maps of height 1.
     weights = weights[:, :, None] if flat else weights
@@ -178,14 +210,35 @@ def _layer(name: str, module: Any) -> Layer:
     return Layer.from_conv(name=name, weights=weights, bias=None, conv=conv)
 
 
-def _lstm_layers(name: str, module: Any) -> list[Layer]:
+def _transposed(name: str, module: Any) -> Layer:
+    def pair(value: tuple[int, ...], missing: int) -> tuple[int, int]:
+        return (missing, value[0]) if len(value) == 1 else (value[0], value[1])
+
+    pad = pair(module.padding, 0)
+    geometry = ConvTranspose2d(
+        in_channels=module.in_channels,
+        out_channels=module.out_channels,
+        kernel=pair(module.kernel_size, 1),
+        stride=pair(module.stride, 1),
+        pads=(*pad, *pad),
+        output_padding=pair(module.output_padding, 0),
+        dilation=pair(module.dilation, 1),
+        groups=module.groups,
+    )
+    return Layer.of_geometry(name=name, weights=np.ones(geometry.weight_shape), geometry=geometry)
+
+
+def _recurrent_layers(name: str, module: Any) -> list[Layer]:
     # Between stacked layers torch hands nothing out, so nothing can be recorded there.
     if module.num_layers != 1 or module.proj_size:
-        raise TraceError(f"module {name!r}: {module.num_layers} layers: use one LSTM module a layer, no projection")
+        what = type(module).__name__
+        raise TraceError(f"module {name!r}: {module.num_layers} layers: use one {what} module a layer, no projection")
     tails = ["", "_reverse"] if module.bidirectional else [""]
     layers = []
     for tail in tails:
-        x, h = (getattr(module, f"weight_{part}_l0{tail}").detach().numpy() for part in ("ih", "hh"))
         called = name if len(tails) == 1 else f"{name}{tail or '_forward'}"
-        layers.append(Layer.from_lstm(called, x, h, reverse=bool(tail)))
+        # Only shapes matter here: a GRU's rows are as wide as an LSTM's of these sizes.
+        sizes = module.input_size, module.hidden_size, bool(tail)
+        geometry = Gru(*sizes) if type(module).__name__ == "GRU" else Lstm(*sizes)
+        layers.append(Layer.of_geometry(name=called, weights=np.ones(geometry.matrix_shape), geometry=geometry))
     return layers

@@ -26,7 +26,7 @@ from eie.machines.dense import placement
 from eie.results.beside import Transfer, transfers, transfers_grid
 from eie.results.layer import Distribution, LayerResult, layer_record, run_notes, sharing_notes
 from eie.results.priced import Energy, known_or_none
-from eie.results.table import energy_lines, layers_grid
+from eie.results.table import energy_lines, layers_grid, unmodelled_row
 from eie.show.face import Answer
 from eie.show.numbers import count, factor, number
 from eie.show.sections import Section
@@ -75,6 +75,8 @@ class Result(Answer):
         CACTI memory cell by which tables, records and files price SRAMs; see `on_cell`.
     incomplete
         Why the layers do not add up to the network, in words: then every number of the whole is NaN, None in files.
+    unmodelled
+        Layers of the model that were not run, in words; each is a row of tables and records.
     """
 
     SCHEMA: ClassVar[str] = "eie-result"
@@ -91,6 +93,7 @@ class Result(Answer):
     inputs_sha256: str = ""
     cell: Cell = "itrs-lop"
     incomplete: tuple[str, ...] = ()
+    unmodelled: tuple[str, ...] = ()
 
     @property
     def spec(self) -> AcceleratorSpec:
@@ -207,7 +210,10 @@ class Result(Answer):
         return (*notes, *timing_notes(self.spec, cell or self.cell), *self.energies(cell)[1])
 
     def records(self, cell: Cell | None = None) -> list[dict[str, Any]]:
-        """One flat record a layer, units in the keys: what CSV, pandas and sweeps show."""
+        """One flat record a layer, units in the keys, and one a layer that was not run: what CSV and pandas show."""
+        return [*self._layer_records(cell), *map(unmodelled_row, self.unmodelled)]
+
+    def _layer_records(self, cell: Cell | None = None) -> list[dict[str, Any]]:
         energies, _ = self.energies(cell)
         return [
             layer_record(layer, {method: energy.layers[i] for method, energy in energies.items()})
@@ -252,9 +258,8 @@ class Result(Answer):
         lines += [f"Note: {note}." for note in self.notes()]
         whole = None if self.incomplete else self.latency
         batch = self.memory.batch
-        table = Section(
-            name="layers", grids=(layers_grid(self.layers, energies, whole, batch=batch),), lines=tuple(lines)
-        )
+        layers = layers_grid(self.layers, energies, whole, batch=batch, unmodelled=self.unmodelled)
+        table = Section(name="layers", grids=(layers,), lines=tuple(lines))
         grids = [memories_grid(self.memory)]
         if any(not placed.in_sram for placed in self.memory.maps.maps):
             grids.append(maps_grid(self.memory.maps))
@@ -300,6 +305,7 @@ class Result(Answer):
             "latency_us": known_or_none(self.latency_us),
             "dense_us": known_or_none(self.dense_us),
             "incomplete": list(self.incomplete),
+            "unmodelled": list(self.unmodelled),
             "memory": self.memory.content(),
             "beside": [vars(row) for row in self.transfers],
             "energy": {
@@ -320,7 +326,7 @@ class Result(Answer):
             "layers": [
                 # Per PE only here: a CSV row has no room for P numbers a kind.
                 {**record, "per_pe": {name: cycles.tolist() for name, cycles in layer.per_pe.items()}}
-                for record, layer in zip(self.records(), self.layers, strict=True)
+                for record, layer in zip(self._layer_records(), self.layers, strict=True)
             ],
         }
 

@@ -20,7 +20,12 @@ _TOTALLED = ("cycles", "latency_us", "p50", "p99", "theoretical_us", "efficiency
 
 
 def layers_grid(
-    layers: Sequence[LayerResult], energies: Mapping[Method, Energy], whole: Distribution | None, *, batch: int = 1
+    layers: Sequence[LayerResult],
+    energies: Mapping[Method, Energy],
+    whole: Distribution | None,
+    *,
+    batch: int = 1,
+    unmodelled: Sequence[str] = (),
 ) -> Grid:
     """Return one row a layer and the totals.
 
@@ -30,6 +35,8 @@ def layers_grid(
         The network's latency over the samples; None where the layers do not add up to it.
     batch
         Samples that share a load of a layer: of theirs none has a latency of its own.
+    unmodelled
+        Layers of the model that were not run: a row each, so that nothing vanishes.
     """
     columns = (
         Column("layer", "layer", "text"),
@@ -63,7 +70,7 @@ def layers_grid(
         ),
         Column("fits", "fits", "word"),
     )
-    rows = tuple(
+    rows: tuple[Mapping[str, Value], ...] = tuple(
         # By place: `Energy.layers` keeps the order of the layers.
         layer_row(layer) | {method: float(energy.layers[i].nj.mean()) for method, energy in energies.items()}
         for i, layer in enumerate(layers)
@@ -72,7 +79,12 @@ def layers_grid(
         total: dict[str, Value] = {"layer": "total", **dict.fromkeys([*_TOTALLED, *energies], "-")}
     else:
         total = _total(layers, energies, whole)
-    return Grid(columns=columns, rows=rows, total=total)
+    return Grid(columns=columns, rows=(*rows, *map(unmodelled_row, unmodelled)), total=total)
+
+
+def unmodelled_row(text: str) -> dict[str, Value]:
+    """Return the row of a layer that was not run, in tables and records."""
+    return {"layer": f"not modelled: {text}"}
 
 
 def _total(layers: Sequence[LayerResult], energies: Mapping[Method, Energy], whole: Distribution) -> dict[str, Value]:

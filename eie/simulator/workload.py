@@ -46,6 +46,8 @@ class Workload:
         Where sharing puts float biases; a program's have their place.
     incomplete
         Why the layers do not add up to the network, in words; empty if they do.
+    unmodelled
+        Layers of the model that are not run, in words.
     """
 
     model: str
@@ -54,6 +56,7 @@ class Workload:
     given: Given
     bias: BiasPlace = "auto"
     incomplete: tuple[str, ...] = ()
+    unmodelled: tuple[str, ...] = ()
 
     @classmethod
     def of(
@@ -78,13 +81,19 @@ class Workload:
         given = given_inputs(
             layers=network.layers, dataflow=graph, activations=inputs, own=network.trace, layout=layout
         )
+        trace = network.trace if inputs is None else inputs
+        counted = isinstance(trace, Trace)
+        # What the recording saw and has no rows of; where the network runs itself, it knows better.
+        missing = trace.unmodelled if isinstance(trace, Trace) and given.layers else ()
+        unmodelled = tuple(dict.fromkeys((*network.unmodelled, *missing)))
         return cls(
             model=network.name,
             trace=given.source,
             network=network,
             given=given,
             bias=bias,
-            incomplete=_incomplete(network, given, counted=_is_trace(inputs, network.trace)),
+            incomplete=_incomplete(network, given, unmodelled, counted=counted),
+            unmodelled=unmodelled,
         )
 
     @classmethod
@@ -133,13 +142,13 @@ def _refrozen(matrix: SparseColumns) -> SparseColumns:
     return SparseColumns.of(shape=matrix.shape, starts=matrix.starts, rows=matrix.rows, data=matrix.data)
 
 
-def _is_trace(inputs: Inputs, own: Trace | None) -> bool:
-    """Whether inputs come from a trace, which counts the products of a sample."""
-    return isinstance(own if inputs is None else inputs, Trace)
+def _incomplete(
+    network: Network | Program, given: Given, unmodelled: Sequence[str], *, counted: bool
+) -> tuple[str, ...]:
+    """Say why the layers do not add up to the network: a total of one window and a whole layer is of unlike things.
 
-
-def _incomplete(network: Network | Program, given: Given, *, counted: bool) -> tuple[str, ...]:
-    """Say why the layers do not add up to the network: a total of one window and a whole layer is of unlike things."""
+    ``counted``: inputs come from a trace, which counts the products of a sample.
+    """
     reasons = []
     windows = [
         layer.name
@@ -152,8 +161,8 @@ def _incomplete(network: Network | Program, given: Given, *, counted: bool) -> t
     # Of a layer on its own there is nothing that it could be unlike.
     if windows and len(network.layers) > 1:
         reasons.append(f"products a sample are not known (one was run; a trace has them): {_listed(windows)}")
-    if network.unmodelled:
-        reasons.append(f"not modelled: {_listed(network.unmodelled)}")
+    if unmodelled:
+        reasons.append(f"not modelled: {_listed(unmodelled)}")
     return tuple(reasons)
 
 

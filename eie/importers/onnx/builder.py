@@ -40,6 +40,12 @@ class Tap:
         Index of the layer's node in the file.
     direction
         Of an LSTM: which of the directions in its output.
+    part
+        Axis, the batch in front, and place of the part that the layer reads; None for all of it.
+    order
+        Of the axes, the batch in front, that puts its inputs last; empty where they are.
+    inputs
+        How many of the last axes make one row.
     """
 
     layer: str
@@ -47,6 +53,18 @@ class Tap:
     batch: int
     node: int
     direction: int = 0
+    part: tuple[int, int] | None = None
+    order: tuple[int, ...] = ()
+    inputs: int = 1
+
+    def read(self, tensor: NDArray[Any]) -> NDArray[Any]:
+        """Return what the layer reads of a tensor of the file, batch first."""
+        x = np.moveaxis(tensor, self.batch, 0)
+        if self.part is not None:
+            axis, place = self.part
+            x = x.take([place], axis)
+        x = x.transpose(self.order) if self.order else x
+        return x if self.inputs == 1 else x.reshape(*x.shape[: -self.inputs], -1)
 
 
 class Builder:

@@ -7,7 +7,7 @@ DequantizeLinear here, zero points subtracted, so that a stored zero of the file
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eie.errors import ModelError
+from eie.importers.onnx.reference import REFERENCED, check_size, evaluate
 from eie.importers.onnx.tensors import dense_array, sparse_array
-from eie.model.operators.from_onnx import LARGEST_TENSOR, OnnxNode, axes_of
+from eie.model.operators.from_onnx import LARGEST_TENSOR, OnnxNode, UnsupportedError, axes_of
 from eie.model.operators.reshape import target_shape
 from eie.model.operators.slice import ranges
 from eie.model.operators.squeeze import squeezed
@@ -25,6 +26,9 @@ from eie.model.operators.unsqueeze import unsqueezed
 if TYPE_CHECKING:
     import onnx
 
+# onnx.TensorProto's UINT4 and INT4, without loading onnx for two numbers.
+_FOUR_BITS = (21, 22)
+
 Array = NDArray[Any]
 Attributes = Mapping[str, Any]
 
@@ -32,8 +36,14 @@ Attributes = Mapping[str, Any]
 class Constants:
     """Arrays by tensor name; an initialiser is decoded when it is first asked for."""
 
-    def __init__(self, path: Path, graph: onnx.GraphProto) -> None:
+    def __init__(self, path: Path, proto: onnx.ModelProto) -> None:
+        graph = proto.graph
         self._path = path
+        self._proto = proto
+        # Bits a weight takes in the file, scales included, of tensors that came out of integers.
+        self.stored_bits: dict[str, float] = {}
+        # Tensors of 4-bit integers: their arrays are wider than the file.
+        self._narrow: set[str] = set()
         self._waiting: dict[str, Any] = {}
         self._known: dict[str, Array] = {}
         # Kept as they are: what no layer and no sum asks for is never made an array.
@@ -55,6 +65,12 @@ class Constants:
         """Return the array called ``name``, or None."""
         return self[name] if name in self else None  # noqa: SIM401 - this is the get
 
+    def shape(self, name: str) -> tuple[int, ...] | None:
+        """Return the shape of the array called ``name``, without decoding it; None if there is none."""
+        if name in self._known:
+            return self._known[name].shape
+        return tuple(self._waiting[name].dims) if name in self._waiting else None
+
     def decode(self, tensor: Any, where: str) -> Array:
         """Return a dense or sparse protobuf tensor as an array."""
         read = sparse_array if hasattr(tensor, "indices") else dense_array
@@ -73,24 +89,57 @@ class Constants:
             If the inputs do not fit the operator.
         """
         if node.op == "Constant" and len(node.outputs) == 1:
+            # Texts are nothing that a layer could hold; whoever reads them is not supported either.
+            if any(key.startswith("value_string") for key in node.attributes):
+                return False
             self.set(node.outputs[0], self._constant(node.attributes, where))
             return True
         # An empty name is an optional input left out, not a missing constant.
-        known = all(name in self for name in node.inputs if name)
-        if node.op not in _FOLDED or not node.inputs or not known or len(node.outputs) != 1:
+        known = any(node.inputs[:1]) and all(name in self for name in node.inputs if name)
+        own = node.op in _FOLDED and len(node.outputs) == 1
+        if not known or not (own or node.op in REFERENCED):
             return False
+        bits = self._bits(node)
         inputs = [self[name] if name else None for name in node.inputs]
         try:
-            result = _FOLDED[node.op](inputs, node.attributes)
+            results = [_FOLDED[node.op](inputs, node.attributes)] if own else self._referenced(node, inputs)
+        except UnsupportedError:
+            return False
         except (ValueError, TypeError, IndexError, ArithmeticError, KeyError, AttributeError, MemoryError) as error:
             raise ModelError(f"{where}: its constant inputs do not fit: {str(error)[:120]}") from None
-        self.set(node.outputs[0], result)
+        for name, result in zip(node.outputs, results, strict=False):
+            self.set(name, result)
+            if bits is not None:
+                self.stored_bits[name] = bits
         return True
+
+    def _referenced(self, node: OnnxNode, inputs: Sequence[Array | None]) -> list[Array]:
+        """Evaluate a node as onnx's own reference does."""
+        check_size(node.op, inputs)
+        return evaluate(self._proto, node, inputs)
+
+    def _bits(self, node: OnnxNode) -> float | None:
+        """Return the bits a weight took in the file before ``node``, if it came out of integers."""
+        first = node.inputs[0]
+        if node.op == "DequantizeLinear" and len(node.inputs) > 1:
+            return self._integer_bits(node.inputs)
+        # What only moves, scales or masks weights leaves them what they were in the file.
+        return next((self.stored_bits[name] for name in (first, *node.inputs[1:2]) if name in self.stored_bits), None)
+
+    def _integer_bits(self, inputs: Sequence[str]) -> float | None:
+        shape, scale = self.shape(inputs[0]), self.shape(inputs[1])
+        if shape is None or scale is None or not math.prod(shape):
+            return None
+        bits = 4 if inputs[0] in self._narrow else 8 * self[inputs[0]].itemsize
+        many = math.prod(scale) / math.prod(shape)
+        return bits + many * (32 + (bits if len(inputs) > 2 and inputs[2] else 0))
 
     def _add(self, name: str, tensor: Any) -> None:
         if not name or name in self._waiting:
             raise ModelError(f"{self._path}: two initialisers are called {name!r}" if name else "unnamed initialiser")
         self._waiting[name] = tensor
+        if getattr(tensor, "data_type", None) in _FOUR_BITS:
+            self._narrow.add(name)
 
     def _constant(self, attributes: Attributes, where: str) -> Array:
         for key in ("value", "sparse_value"):

@@ -1,8 +1,8 @@
 """An ``.onnx`` file into a `Network` and the places where its activations can be recorded.
 
-Comes in: a path. Goes out: `OnnxModel`. Read by `eie.importers` and `eie.recording`. Node by node: constants are
-evaluated, weight layers handed to `layers` and what lies between them to `eie.model.operators`; whatever neither knows
-is listed by node name and operator.
+Comes in: a path. Goes out: `OnnxModel`. Read by `eie.importers` and `eie.recording`. The graph is normalised first;
+then, node by node, constants are evaluated, weight layers handed to the modules beside this and what lies between them
+to `eie.model.operators`. Whatever neither knows is listed by node name and operator.
 """
 
 from __future__ import annotations
@@ -16,11 +16,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from eie.errors import ModelError
-from eie.importers.onnx import layers as weighted
+from eie.importers.onnx import convolutions, packed, products, recurrent
 from eie.importers.onnx.builder import Builder, Tap
 from eie.importers.onnx.constants import Constants, shape_of
+from eie.importers.onnx.einsum import einsum
 from eie.importers.onnx.nodes import plain_nodes, printable
+from eie.importers.onnx.normalise import LARGEST_UNROLLED, Expansion, expand, goes_on, normalise
 from eie.importers.onnx.tensors import read_model
+from eie.importers.onnx.unmodelled import feeding, last_known, unmodelled_rows
 from eie.importers.options import Unsupported
 from eie.model import operators
 from eie.model.graph import Graph
@@ -31,28 +34,20 @@ if TYPE_CHECKING:
     import onnx
 
 _WEIGHTED: dict[str, Callable[[OnnxNode, Builder], None]] = {
-    "Conv": weighted.conv,
-    "Gemm": weighted.gemm,
-    "LSTM": weighted.lstm,
-    "MatMul": weighted.matmul,
-}
-# Operators that multiply by a matrix or a kernel: skipped, their work is missing from the network's.
-_PRODUCTS = {
-    *_WEIGHTED,
-    *(
-        "Attention",
-        "ConvInteger",
-        "ConvTranspose",
-        "DeformConv",
-        "Einsum",
-        "GRU",
-        "MatMulInteger",
-        "MultiHeadAttention",
-    ),
-    *("QLinearConv", "QLinearMatMul", "RNN"),
+    "Conv": convolutions.conv,
+    "ConvTranspose": convolutions.conv_transpose,
+    "Einsum": einsum,
+    "GRU": recurrent.gru,
+    "Gemm": products.gemm,
+    "LSTM": recurrent.lstm,
+    "MatMul": products.matmul,
+    "RNN": recurrent.rnn,
+    "com.microsoft.MatMulNBits": packed.matmul_nbits,
 }
 # What reading a damaged node can raise in numpy: each becomes one line with the node's name.
 _MISFITS = (ValueError, TypeError, IndexError, KeyError, ArithmeticError, AttributeError, MemoryError)
+# Bodies within bodies; each round unrolls all that are known.
+_ROUNDS = 16
 # Enough to see what kind of model it is; a whole transformer would list hundreds.
 _LISTED = 12
 
@@ -114,45 +109,45 @@ def read_onnx(path: Path, unsupported: Unsupported = "refuse", input_shape: Sequ
     ModelError
         If the file is damaged, unsafe, or holds no weight layer.
     """
-    proto = read_model(path)
-    graph = proto.graph
-    constants = Constants(path, graph)
-    nodes = plain_nodes(path, proto)
-    outputs = [output.name for output in graph.output]
-    uses: dict[str, list[OnnxNode]] = {}
-    for node in nodes:
-        # Built before anything is read: what becomes part of a layer depends on who else reads its result.
-        for name in node.inputs:
-            uses.setdefault(name, []).append(node)
-    into = Builder(constants, uses, frozenset(outputs))
-    problems: list[str] = []
-    unmodelled: list[str] = []
-    inputs = _graph_inputs(path=path, graph=graph, uses=uses, constants=into.constants, input_shape=input_shape)
-    for entry in inputs:
-        if (sizes := entry.sizes) is None:
-            name = printable(entry.name)
-            problems.append(f"{name} (an input of shape {entry}: state its open sizes with --input-shape)")
-        else:
-            into.set(entry.name, Value(entry.name, sizes, entry.batch))
-    # Damaged numbers may overflow on the way; what is not finite in the end is refused where it would be stored.
-    with np.errstate(all="ignore"):
-        _translate(path=path, nodes=nodes, into=into, problems=problems, unmodelled=unmodelled)
+    proto = normalise(path, read_model(path))
+    for _ in range(_ROUNDS):
+        reading = _read(path, proto, input_shape)
+        if not reading.expansions:
+            break
+        # A body may hold another one, and what decides on it may stand in the first.
+        expand(path, proto.graph, reading.expansions)
+    into, inputs = reading.into, reading.inputs
+    # What no layer reads costs nothing on the accelerator: the network then ends before it.
+    behind = reading.skipped.keys() - feeding(proto, reading.nodes, into)
+    skipped = {i: said for i, said in reading.skipped.items() if i not in behind}
+    problems = [*reading.problems, *skipped.values()]
+    outputs, missing = last_known(proto, into, behind)
     # Only if nothing was skipped: otherwise the skipped node is the reason, and listed already.
-    missing = [name for name in outputs if into.known(name) is None]
     if missing and not problems:
         problems.append(f"{printable(missing[0])} (an output that no path from the input leads to)")
+    run = {node.layer for node in into.nodes}
+    if not problems and (idle := [layer.name for layer in into.layers if layer.name not in run]):
+        problems.append(f"{idle[0]} (a layer that no path from the input leads to)")
     if problems and unsupported == "refuse":
         raise ModelError(
             f"{path}: not supported: {_listed(problems)} (--unsupported skip keeps the weight layers, which then run "
             f"on recorded activations)"
         )
     if not into.layers:
-        skipped = f" (not supported: {_listed(problems)})" if problems else ""
-        raise ModelError(f"{path}: holds no Gemm, MatMul, Conv or LSTM with constant weights{skipped}")
+        reasons = [*reading.problems, *reading.skipped.values()]
+        why = f" (not supported: {_listed(reasons)})" if reasons else ""
+        raise ModelError(f"{path}: holds no Gemm, MatMul, Conv or LSTM with constant weights{why}")
     return OnnxModel(
         network=replace(
-            _network(path=path, into=into, inputs=inputs, outputs=outputs, problems=problems),
-            unmodelled=tuple(unmodelled),
+            _network(
+                path=path,
+                into=into,
+                inputs=inputs,
+                outputs=outputs,
+                problems=problems,
+                behind=[reading.skipped[i] for i in sorted(behind)],
+            ),
+            unmodelled=unmodelled_rows(proto, reading.nodes, into=into, skipped=skipped),
         ),
         inputs=inputs,
         taps=tuple(into.taps),
@@ -160,7 +155,49 @@ def read_onnx(path: Path, unsupported: Unsupported = "refuse", input_shape: Sequ
     )
 
 
-def _translate(path: Path, nodes: list[OnnxNode], into: Builder, problems: list[str], unmodelled: list[str]) -> None:
+@dataclass(frozen=True, eq=False, kw_only=True)
+class _Reading:
+    """One pass over a file: what was made of its nodes, which were not read and why, which bodies can be unrolled."""
+
+    nodes: list[OnnxNode]
+    into: Builder
+    inputs: tuple[OnnxInput, ...]
+    problems: list[str]
+    skipped: dict[int, str]
+    expansions: dict[int, Expansion]
+
+
+def _read(path: Path, proto: onnx.ModelProto, input_shape: Sequence[int] | None) -> _Reading:
+    graph = proto.graph
+    constants = Constants(path, proto)
+    nodes = plain_nodes(path, proto)
+    uses: dict[str, list[OnnxNode]] = {}
+    for node in nodes:
+        # Built before anything is read: what becomes part of a layer depends on who else reads its result.
+        for name in node.inputs:
+            uses.setdefault(name, []).append(node)
+    reading = _Reading(
+        nodes=nodes,
+        into=Builder(constants, uses, frozenset(output.name for output in graph.output)),
+        inputs=_graph_inputs(path=path, graph=graph, uses=uses, constants=constants, input_shape=input_shape),
+        problems=[],
+        skipped={},
+        expansions={},
+    )
+    for entry in reading.inputs:
+        if (sizes := entry.sizes) is None:
+            name = printable(entry.name)
+            reading.problems.append(f"{name} (an input of shape {entry}: state its open sizes with --input-shape)")
+        else:
+            reading.into.set(entry.name, Value(entry.name, sizes, entry.batch))
+    # Damaged numbers may overflow on the way; what is not finite in the end is refused where it would be stored.
+    with np.errstate(all="ignore"):
+        _translate(path, proto, reading)
+    return reading
+
+
+def _translate(path: Path, proto: onnx.ModelProto, reading: _Reading) -> None:
+    nodes, into = reading.nodes, reading.into
     for node in nodes:
         # All constants first: a layer may stand before the node that unpacks its weights.
         into.constants.fold(node, f"{path}: node {node.name!r} ({node.op})")
@@ -171,13 +208,14 @@ def _translate(path: Path, nodes: list[OnnxNode], into: Builder, problems: list[
             continue
         try:
             # Once more: what hangs on a Shape node is constant only since that node's input is known.
-            if not into.constants.fold(node, where):
+            if into.constants.fold(node, where):
+                continue
+            if node.op in ("If", "Loop", "Scan") and (known := _expansion(node, proto, into)) is not None:
+                reading.expansions[node.index] = known
+            else:
                 _read_node(node, into)
         except UnsupportedError as error:
-            said = f"{node.name} ({node.op}{': ' if str(error) else ''}{error})"
-            problems.append(said)
-            if node.op in _PRODUCTS:
-                unmodelled.append(said)
+            reading.skipped[node.index] = f"{node.name} ({node.op}{': ' if str(error) else ''}{error})"
         except ModelError as error:
             text = str(error)
             # Some errors name the file and tensor themselves, closer than this could.
@@ -185,6 +223,26 @@ def _translate(path: Path, nodes: list[OnnxNode], into: Builder, problems: list[
         except _MISFITS as error:
             reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise ModelError(f"{where}: damaged or impossible: {reason[:200]}") from None
+
+
+def _expansion(node: OnnxNode, proto: onnx.ModelProto, into: Builder) -> Expansion | None:
+    """Return what is constant of an If, a Loop or a Scan; None if it hangs on numbers of the input."""
+    inputs = [into.constants.get(name) if name else None for name in (*node.inputs, "", "")]
+    if node.op == "If":
+        known = inputs[0]
+        return None if known is None else Expansion(branch="then_branch" if known.any() else "else_branch")
+    if node.op == "Scan":
+        # Over another axis, or backwards, the slices would be others.
+        plain = not any(any(value) for key, value in node.attributes.items() if key.startswith("scan_"))
+        x = into.known(node.inputs[-1]) if plain and node.inputs else None
+        return None if x is None or x.batch == 0 else Expansion(trips=x.shape[0])
+    # A condition that is left out is true.
+    trips, starts = inputs[0], not node.inputs[1:2] or not node.inputs[1] or inputs[1] is not None
+    if trips is None or not starts or not goes_on(proto.graph.node[node.index]):
+        return None
+    begins = inputs[1] is None or bool(inputs[1].all())
+    # No more than a body of one node could go round; `expand` says so.
+    return Expansion(trips=min(max(0, int(trips.ravel()[0])), LARGEST_UNROLLED) if begins else 0)
 
 
 def _read_node(node: OnnxNode, into: Builder) -> None:
@@ -225,8 +283,9 @@ def _graph_inputs(
     for entry in entries:
         # Exporters write an open size as a name, 0 or -1.
         sizes = [dim.dim_value if dim.dim_value > 0 else None for dim in entry.type.tensor_type.shape.dim]
-        # Nothing in the file says which axis is the batch; an LSTM that reads the input does.
-        batch = 1 if _time_first(entry.name, uses) and len(sizes) > 1 else 0
+        # Nothing in the file says which axis is the batch; an LSTM that reads the input does, and so do columns.
+        across = _time_first(entry.name, uses) or (len(sizes) == 2 and _in_columns(entry.name, uses, constants))
+        batch = 1 if across and len(sizes) > 1 else 0
         stated = OnnxInput(entry.name, tuple(sizes), batch)
         inputs.append(stated if input_shape is None else _with_shape(path, stated, tuple(input_shape)))
     return tuple(inputs)
@@ -247,17 +306,36 @@ def _with_shape(path: Path, entry: OnnxInput, wanted: tuple[int, ...]) -> OnnxIn
 
 
 def _time_first(name: str, uses: dict[str, list[OnnxNode]]) -> bool:
-    """Whether an LSTM that has the batch in its second axis reads the input directly."""
+    """Whether a recurrent layer that has the batch in its second axis reads the input directly."""
     return any(
-        node.op == "LSTM" and node.inputs[0] == name and not node.attributes.get("layout")
+        node.op in ("GRU", "LSTM", "RNN") and node.inputs[0] == name and not node.attributes.get("layout")
+        for node in uses.get(name, ())
+    )
+
+
+def _in_columns(name: str, uses: dict[str, list[OnnxNode]], constants: Constants) -> bool:
+    """Whether the columns of a matrix are the samples: it is multiplied from the left, or transposed."""
+    return any(
+        (node.op == "Gemm" and node.inputs[0] == name and bool(node.attributes.get("transA")))
+        or (
+            node.op in ("Gemm", "MatMul")
+            and node.inputs[1:2] == (name,)
+            and node.inputs[0] in constants
+            and not node.attributes.get("transB")
+        )
         for node in uses.get(name, ())
     )
 
 
 def _network(
-    path: Path, into: Builder, inputs: tuple[OnnxInput, ...], outputs: list[str], problems: list[str]
+    path: Path,
+    into: Builder,
+    inputs: tuple[OnnxInput, ...],
+    outputs: list[str],
+    problems: list[str],
+    behind: list[str],
 ) -> Network:
-    notes = []
+    notes = [f"left out behind the last layer: {_listed(behind)}"] if behind else []
     if into.left_out:
         notes.append(
             f"activations are not rounded where the file quantises them, only limited: {_listed(into.left_out)}"
@@ -270,7 +348,7 @@ def _network(
     graph = Graph(
         inputs=named,
         nodes=tuple(into.nodes),
-        outputs=tuple(into.values[name].name for name in outputs),
+        outputs=tuple(outputs),
         constants=into.graph_constants,
     )
     # In the order of the run, whatever the order in which they were read.

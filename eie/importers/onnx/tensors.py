@@ -59,16 +59,32 @@ def read_model(path: Path) -> onnx.ModelProto:
 
 
 def _texts(model: onnx.ModelProto) -> Iterator[str | bytes]:
-    """Yield every name that reading the model uses."""
-    graph = model.graph
+    """Yield every name that reading the model uses, those of functions and of bodies within nodes among them."""
     yield from (entry.domain for entry in model.opset_import)
+    yield from _graph_texts(model.graph)
+    for function in model.functions:
+        yield from (function.name, function.domain, *function.input, *function.output, *function.attribute)
+        yield from (entry.domain for entry in function.opset_import)
+        yield from _node_texts(function.node)
+
+
+def _graph_texts(graph: onnx.GraphProto) -> Iterator[str | bytes]:
     yield from (entry.name for entry in (*graph.input, *graph.output))
-    for node in graph.node:
-        yield from (node.name, node.op_type, node.domain, *node.input, *node.output)
-        yield from (attribute.name for attribute in node.attribute)
+    yield from _node_texts(graph.node)
     for tensor in (*graph.initializer, *(sparse.values for sparse in graph.sparse_initializer)):
         yield tensor.name
         yield from (text for entry in tensor.external_data for text in (entry.key, entry.value))
+
+
+def _node_texts(nodes: Iterable[onnx.NodeProto]) -> Iterator[str | bytes]:
+    for node in nodes:
+        yield from (node.name, node.op_type, node.domain, *node.input, *node.output)
+        for attribute in node.attribute:
+            yield attribute.name
+            for inner in (attribute.g, *attribute.graphs):
+                # An attribute that holds no graph has an empty one; those would be walked for nothing.
+                if inner.node or inner.initializer or inner.output:
+                    yield from _graph_texts(inner)
 
 
 def dense_array(tensor: onnx.TensorProto, where: str, folder: Path) -> NDArray[Any]:

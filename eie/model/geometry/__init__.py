@@ -6,6 +6,8 @@ picture. Another kind of layer is another module here, imported below.
 """
 
 from eie.model.geometry.conv2d import Conv2d as Conv2d
+from eie.model.geometry.conv3d import Conv3d as Conv3d
+from eie.model.geometry.gru import Gru as Gru
 from eie.model.geometry.linear import LINEAR as LINEAR
 from eie.model.geometry.linear import Linear as Linear
 from eie.model.geometry.lstm import GATES as GATES
@@ -20,4 +22,6 @@ from eie.model.geometry.registry import from_description as from_description
 from eie.model.geometry.registry import kind_of_record as kind_of_record
 from eie.model.geometry.registry import lowering as lowering
 from eie.model.geometry.registry import register as register
+from eie.model.geometry.rnn import Rnn as Rnn
+from eie.model.geometry.transposed import ConvTranspose2d as ConvTranspose2d
 from eie.model.geometry.winograd import Winograd as Winograd

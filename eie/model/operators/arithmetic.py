@@ -49,10 +49,12 @@ def _beside(array: Array, x: Value) -> Array:
         raise UnsupportedError(f"a constant of shape {array.shape} beside {x.shape}")
     # Ones in front, as broadcasting would add them, so that the constant's axes can be named.
     full = array.reshape((1,) * (rank - array.ndim) + array.shape)
-    if full.shape[x.batch] != 1:
+    first = full.take([0], x.batch)
+    # A state that was spread over a fixed batch is the same for all samples.
+    if full.shape[x.batch] != 1 and not np.array_equal(full, np.broadcast_to(first, full.shape)):
         raise UnsupportedError(f"a constant of shape {array.shape} differs over the batch")
     # The batch's own axis is taken away: a graph's constants have none.
-    moved: Array = np.moveaxis(full, x.batch, 0)[0]
+    moved: Array = np.moveaxis(first, x.batch, 0)[0]
     return moved
 
 

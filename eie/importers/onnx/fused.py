@@ -1,0 +1,99 @@
+"""Operators that onnxruntime's optimiser has fused, taken apart again into those that the reader knows.
+
+Comes in: a parsed model. Goes out: the same one, rewritten in place. Called by `normalise`. By onnxruntime's
+documentation of its own domain.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import onnx
+
+_DOMAIN = "com.microsoft"
+_FUSED = ("FusedConv", "FusedGemm", "FusedMatMul")
+_ACTIVATIONS = ("Relu", "Tanh", "Sigmoid", "LeakyRelu", "Clip")
+
+
+def take_apart(graph: onnx.GraphProto) -> None:
+    """Replace FusedConv, FusedGemm and FusedMatMul."""
+    if not any(node.domain == _DOMAIN and node.op_type in _FUSED for node in graph.node):
+        return
+    nodes: list[onnx.NodeProto] = []
+    for node in graph.node:
+        made = _apart(graph, node) if node.domain == _DOMAIN and node.op_type in _FUSED else None
+        nodes += [node] if made is None else made
+    copies = [type(node).FromString(node.SerializeToString()) for node in nodes]
+    del graph.node[:]
+    graph.node.extend(copies)
+
+
+def _apart(graph: onnx.GraphProto, node: onnx.NodeProto) -> list[onnx.NodeProto] | None:
+    from onnx import helper
+
+    attributes = {entry.name: helper.get_attribute_value(entry) for entry in node.attribute}
+    if node.op_type == "FusedMatMul":
+        return _matmul(graph, node, attributes)
+    activation = attributes.pop("activation", b"").decode(errors="replace")
+    parameters = [float(value) for value in attributes.pop("activation_params", ())]
+    parameters += [float(attributes.pop(key)) for key in ("activation_alpha", "activation_beta") if key in attributes]
+    if activation not in (*_ACTIVATIONS, ""):
+        return None
+    out = node.output[0]
+    inner, inputs = f"{out}/sum", list(node.input)
+    nodes = []
+    # A convolution's fourth input is added to its result.
+    beside = inputs.pop(3) if node.op_type == "FusedConv" and len(inputs) > 3 else ""
+    first = f"{out}/product" if beside else inner
+    nodes.append(_node(node.op_type.removeprefix("Fused"), inputs, first, name=node.name, **_kept(attributes)))
+    if beside:
+        nodes.append(_node("Add", [first, beside], inner))
+    return [*nodes, *_activation(graph, activation, parameters, inner=inner, out=out)]
+
+
+def _activation(
+    graph: onnx.GraphProto, activation: str, parameters: list[float], *, inner: str, out: str
+) -> list[onnx.NodeProto]:
+    if activation == "Clip":
+        names = [_held(graph, f"{out}/bound {i}", value) for i, value in enumerate(parameters[:2])]
+        return [_node("Clip", [inner, *names], out)]
+    if activation == "LeakyRelu":
+        return [_node("LeakyRelu", [inner], out, alpha=parameters[0] if parameters else 0.01)]
+    return [_node(activation or "Identity", [inner], out)]
+
+
+def _matmul(graph: onnx.GraphProto, node: onnx.NodeProto, attributes: dict[str, Any]) -> list[onnx.NodeProto] | None:
+    weights = {tensor.name: len(tensor.dims) for tensor in graph.initializer}
+    if any(attributes.get(key) for key in ("transA", "transBatchA", "transBatchB")) or node.input[1] not in weights:
+        return None
+    out, name, nodes = node.output[0], node.input[1], []
+    if attributes.get("transB"):
+        order = list(range(weights[name]))
+        order[-2:] = order[:-3:-1]
+        nodes.append(_node("Transpose", [name], f"{out}/turned", perm=order))
+        name = f"{out}/turned"
+    if float(attributes.get("alpha", 1.0)) != 1:
+        # On the weights, where it is folded: the accelerator has no factor behind its sums.
+        nodes.append(_node("Mul", [name, _held(graph, f"{out}/alpha", attributes["alpha"])], f"{out}/scaled"))
+        name = f"{out}/scaled"
+    return [*nodes, _node("MatMul", [node.input[0], name], out, name=node.name)]
+
+
+def _held(graph: onnx.GraphProto, name: str, value: float) -> str:
+    from onnx import numpy_helper
+
+    graph.initializer.append(numpy_helper.from_array(np.array(value, np.float32), name))
+    return name
+
+
+def _kept(attributes: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in attributes.items() if not key.startswith("activation")}
+
+
+def _node(op: str, inputs: list[str], out: str, name: str = "", **attributes: Any) -> onnx.NodeProto:
+    from onnx import helper
+
+    return helper.make_node(op, inputs, [out], name=name or f"{out} ({op})", **attributes)

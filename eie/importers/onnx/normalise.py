@@ -1,0 +1,284 @@
+"""A graph brought into the form that the reader knows: in order, without local functions, If, Loop and Scan.
+
+Comes in: a parsed model, and what was found constant in it. Goes out: the same model, rewritten in place, so that
+recording runs what was read. Read by `reader`. Which branch an If takes, and how often a loop goes round, may hang on
+the shape of the input: the reader reads once, says so, and reads the result anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from eie.errors import ModelError
+from eie.importers.onnx.fused import take_apart
+from eie.importers.onnx.quantised import rewrite_integers
+
+if TYPE_CHECKING:
+    import onnx
+
+# Of unrolled nodes: a count comes from the file, and a number of a few bytes could otherwise fill the memory.
+LARGEST_UNROLLED = 20_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Expansion:
+    """What became known of an If, a Loop or a Scan: the branch's attribute, or how often it goes round."""
+
+    branch: str = "body"
+    trips: int = 1
+
+
+def normalise(path: Path, proto: onnx.ModelProto) -> onnx.ModelProto:
+    """Inline local functions, take fused operators apart, make integer ones float, and put the nodes in order.
+
+    Raises
+    ------
+    ModelError
+        If functions call each other in a circle, or are not what their nodes say.
+    """
+    if proto.functions:
+        proto = _inlined(path, proto)
+    take_apart(proto.graph)
+    rewrite_integers(proto.graph)
+    sort_nodes(proto.graph)
+    return proto
+
+
+def _inlined(path: Path, proto: onnx.ModelProto) -> onnx.ModelProto:
+    import onnx.inliner
+
+    # Weights stay outside: the inliner writes the whole model out and reads it again.
+    weights = list(proto.graph.initializer)
+    del proto.graph.initializer[:]
+    try:
+        proto = onnx.inliner.inline_local_functions(proto)
+    except (RuntimeError, ValueError) as error:
+        reason = (str(error).splitlines() or ["not what their nodes say"])[0]
+        raise ModelError(f"{path}: its local functions cannot be inlined: {reason[:200]}") from None
+    proto.graph.initializer.extend(weights)
+    return proto
+
+
+def sort_nodes(graph: onnx.GraphProto) -> None:
+    """Put every node behind those that make its inputs; what stands right stays where it is."""
+    makers = {name: i for i, node in enumerate(graph.node) for name in node.output if name}
+    needs = [{makers[name] for name in read_names(node) if name in makers} - {i} for i, node in enumerate(graph.node)]
+    if all(need < i for i, all_of in enumerate(needs) for need in all_of):
+        return
+    order, done = [], [False] * len(needs)
+    # Depth first without recursion: a file's chain may be longer than Python's stack.
+    for start in range(len(needs)):
+        waiting = [start]
+        entered: set[int] = set()
+        while waiting:
+            i = waiting[-1]
+            missing = [] if i in entered else sorted((need for need in needs[i] if not done[need]), reverse=True)
+            entered.add(i)
+            if missing:
+                # In a circle there is no order: a node that is entered already is not waited for again.
+                waiting += [need for need in missing if need not in entered]
+                continue
+            waiting.pop()
+            if not done[i]:
+                done[i] = True
+                order.append(i)
+    nodes = [graph.node[i] for i in order]
+    copies = [type(node).FromString(node.SerializeToString()) for node in nodes]
+    del graph.node[:]
+    graph.node.extend(copies)
+
+
+def expand(path: Path, graph: onnx.GraphProto, expansions: Mapping[int, Expansion]) -> None:
+    """Put bodies in the place of the nodes that hold them, by the nodes' indices.
+
+    Raises
+    ------
+    ModelError
+        If a body does not fit its node, or all of it would be absurdly large.
+    """
+    nodes: list[onnx.NodeProto] = []
+    for i, node in enumerate(graph.node):
+        if i not in expansions:
+            nodes.append(node)
+            continue
+        where = f"{path}: node {i} ({node.op_type})"
+        body = next((entry.g for entry in node.attribute if entry.name == expansions[i].branch), None)
+        if body is None:
+            raise ModelError(f"{where}: has no {expansions[i].branch}")
+        if expansions[i].trips * (len(body.node) + 4) + len(nodes) > LARGEST_UNROLLED:
+            raise ModelError(f"{where}: {expansions[i].trips:,} rounds: more than {LARGEST_UNROLLED:,} nodes")
+        unrolled = _Unrolled(graph=graph, node=node, body=body, where=where)
+        nodes += {"If": unrolled.once, "Loop": unrolled.loop, "Scan": unrolled.scan}[node.op_type](expansions[i].trips)
+    copies = [type(node).FromString(node.SerializeToString()) for node in nodes]
+    del graph.node[:]
+    graph.node.extend(copies)
+
+
+def goes_on(node: onnx.NodeProto) -> bool:
+    """Whether a Loop's body hands its condition on as it is, or as a constant that is true."""
+    body = next((entry.g for entry in node.attribute if entry.name == "body"), None)
+    if body is None or len(body.input) < 2 or not body.output:
+        return False
+    name, makers = body.output[0].name, {out: inner for inner in body.node for out in inner.output}
+    # One step a node at most, so that a circle ends.
+    for _ in range(len(body.node) + 1):
+        maker = makers.get(name)
+        if maker is None:
+            break
+        if maker.op_type == "Constant":
+            return any(_is_true(entry.t) for entry in maker.attribute)
+        if maker.op_type not in ("Identity", "Cast"):
+            return False
+        name = maker.input[0]
+    return name == body.input[1].name or any(_is_true(tensor) for tensor in body.initializer if tensor.name == name)
+
+
+def _is_true(tensor: onnx.TensorProto) -> bool:
+    from onnx import numpy_helper
+
+    return bool(sum(tensor.dims) <= 1 and np.all(numpy_helper.to_array(tensor)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Unrolled:
+    """Copies of a body, with names that nobody else has."""
+
+    graph: onnx.GraphProto
+    node: onnx.NodeProto
+    body: onnx.GraphProto
+    where: str
+
+    def once(self, _: int) -> list[onnx.NodeProto]:
+        """Return an If's branch."""
+        self._initialisers()
+        nodes, made = self._copy("", {})
+        return nodes + self._named(made)
+
+    def loop(self, trips: int) -> list[onnx.NodeProto]:
+        """Return the rounds of a Loop: (round, condition, states...) to (condition, states..., slices...)."""
+        states = list(self.node.input[2:])
+        self._check(len(self.body.input) == len(states) + 2 and len(self.body.output) == len(self.node.output) + 1)
+        self._initialisers()
+        first = f"{self._prefix}always"
+        self._constant(first, np.array(True))
+        nodes: list[onnx.NodeProto] = []
+        slices: list[list[str]] = [[] for _ in self.node.output[len(states) :]]
+        for i in range(trips):
+            number = f"{self._prefix}round {i}"
+            self._constant(number, np.array(i, np.int64))
+            inputs = dict(zip((entry.name for entry in self.body.input), (number, first, *states), strict=True))
+            more, made = self._copy(f"{i} ", inputs)
+            nodes += more
+            states = made[1 : len(states) + 1]
+            for kept, name in zip(slices, made[len(states) + 1 :], strict=True):
+                kept.append(name)
+        return nodes + self._gathered(states, slices)
+
+    def scan(self, trips: int) -> list[onnx.NodeProto]:
+        """Return the rounds of a Scan over axis 0: (states..., slices...) to (states..., slices...)."""
+        count = next((entry.i for entry in self.node.attribute if entry.name == "num_scan_inputs"), 0)
+        states, over = list(self.node.input[: len(self.node.input) - count]), list(self.node.input)[-count:]
+        self._check(len(self.body.input) == len(states) + len(over) and len(self.body.output) == len(self.node.output))
+        self._initialisers()
+        nodes: list[onnx.NodeProto] = []
+        slices: list[list[str]] = [[] for _ in self.node.output[len(states) :]]
+        for i in range(trips):
+            number, taken = f"{self._prefix}round {i}", []
+            self._constant(number, np.array(i, np.int64))
+            for j, name in enumerate(over):
+                taken.append(f"{self._prefix}{i} slice {j}")
+                nodes.append(_node("Gather", [name, number], taken[-1], axis=0))
+            inputs = dict(zip((entry.name for entry in self.body.input), (*states, *taken), strict=True))
+            more, made = self._copy(f"{i} ", inputs)
+            nodes += more
+            states = made[: len(states)]
+            for kept, name in zip(slices, made[len(states) :], strict=True):
+                kept.append(name)
+        return nodes + self._gathered(states, slices)
+
+    @property
+    def _prefix(self) -> str:
+        return f"{next((name for name in self.node.output if name), '')}/"
+
+    def _check(self, fits: bool) -> None:
+        if not fits:
+            raise ModelError(f"{self.where}: its body takes or gives another number of tensors")
+
+    def _initialisers(self) -> None:
+        """Take the body's weights into the graph, once for all rounds."""
+        for tensor in self.body.initializer:
+            copy = self.graph.initializer.add()
+            copy.CopyFrom(tensor)
+            copy.name = f"{self._prefix}{tensor.name}"
+
+    def _constant(self, name: str, value: np.ndarray) -> None:
+        from onnx import numpy_helper
+
+        self.graph.initializer.append(numpy_helper.from_array(value, name))
+
+    def _copy(self, label: str, inputs: Mapping[str, str]) -> tuple[list[onnx.NodeProto], list[str]]:
+        """Return the body's nodes under fresh names, and the names of its results."""
+        own = {name: f"{self._prefix}{label}{name}" for node in self.body.node for name in node.output if name}
+        own |= {tensor.name: f"{self._prefix}{tensor.name}" for tensor in self.body.initializer}
+        names = {**own, **inputs}
+        nodes = []
+        for node in self.body.node:
+            copy = type(node)()
+            copy.CopyFrom(node)
+            copy.name = f"{self._prefix}{label}{node.name or node.op_type}"
+            _rename(copy, names)
+            nodes.append(copy)
+        return nodes, [names.get(entry.name, entry.name) for entry in self.body.output]
+
+    def _named(self, made: Iterable[str]) -> list[onnx.NodeProto]:
+        """Give results the names that the graph knows; a body may hand out one of its inputs, or one result twice."""
+        pairs = zip(made, self.node.output, strict=False)
+        return [_node("Identity", [name], out) for name, out in pairs if out]
+
+    def _gathered(self, states: list[str], slices: list[list[str]]) -> list[onnx.NodeProto]:
+        nodes, stacked = [], []
+        self._constant(f"{self._prefix}first", np.zeros(1, np.int64))
+        for j, kept in enumerate(slices):
+            rows = [f"{name} [{j}]" for name in kept]
+            for name, row in zip(kept, rows, strict=True):
+                nodes.append(_node("Unsqueeze", [name, f"{self._prefix}first"], row))
+            stacked.append(f"{self._prefix}stacked {j}")
+            nodes.append(_node("Concat", rows, stacked[-1], axis=0))
+        return nodes + self._named([*states, *stacked])
+
+
+def _node(op: str, inputs: list[str], output: str, axis: int | None = None) -> onnx.NodeProto:
+    from onnx import helper
+
+    return helper.make_node(op, inputs, [output], name=f"{output} ({op})", axis=axis)
+
+
+def _rename(node: onnx.NodeProto, names: Mapping[str, str]) -> None:
+    for strings in (node.input, node.output):
+        for i, name in enumerate(strings):
+            strings[i] = names.get(name, name)
+    for graph in _graphs(node):
+        # ONNX forbids a body to call something as the graph around it does, so that no name is taken twice.
+        for inner in graph.node:
+            _rename(inner, names)
+        for entry in graph.output:
+            entry.name = names.get(entry.name, entry.name)
+
+
+def _graphs(node: onnx.NodeProto) -> list[onnx.GraphProto]:
+    return [graph for entry in node.attribute for graph in (entry.g, *entry.graphs) if graph.node or graph.output]
+
+
+def read_names(node: onnx.NodeProto) -> set[str]:
+    """Return the names that a node reads, its bodies' included: they read those of the graph around them."""
+    names = set(node.input)
+    for graph in _graphs(node):
+        names |= {entry.name for entry in graph.output}
+        for inner in graph.node:
+            names |= read_names(inner)
+    return names

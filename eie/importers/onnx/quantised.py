@@ -1,0 +1,252 @@
+"""Integer operators as their float equivalents between DequantizeLinear and QuantizeLinear, which the reader knows.
+
+Comes in: a parsed model. Goes out: the same one, rewritten in place. Called by `normalise`. Weights stay the integers
+that they are in the file, with a DequantizeLinear before the layer, so that nothing grows and their width is known. By
+the operators' definitions in ONNX and in onnxruntime's documentation of its own domain.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import onnx
+
+_CONTRIB = "com.microsoft"
+# One tensor and its scale in, one out; the float operator's name is the rest of theirs.
+_UNARY = ("QLinearAveragePool", "QLinearGlobalAveragePool", "QLinearLeakyRelu", "QLinearReduceMean", "QLinearSigmoid")
+
+
+def rewrite_integers(graph: onnx.GraphProto) -> None:
+    """Replace QLinear..., QGemm, and what follows DynamicQuantizeLinear."""
+    if not any(node.op_type in _REWRITTEN or node.op_type == "DynamicQuantizeLinear" for node in graph.node):
+        return
+    rewriter = _Rewriter(graph)
+    nodes = [made for node in graph.node for made in rewriter.rewritten(node)]
+    copies = [type(node).FromString(node.SerializeToString()) for node in _needed(nodes, graph, rewriter.loose)]
+    del graph.node[:]
+    graph.node.extend(copies)
+
+
+def _needed(nodes: list[onnx.NodeProto], graph: onnx.GraphProto, loose: set[str]) -> list[onnx.NodeProto]:
+    """Leave out nodes that a rewriting has made idle: those that made ``loose`` names, if nobody else reads them."""
+    outputs = {entry.name for entry in graph.output}
+    while True:
+        read = {name for node in nodes for name in node.input} | outputs
+        kept = [node for node in nodes if not (set(node.output) & loose) or any(name in read for name in node.output)]
+        if len(kept) == len(nodes):
+            return nodes
+        nodes = kept
+
+
+class _Rewriter:
+    """The nodes that stand for integer ones; ``loose`` are tensors that nobody needs any more."""
+
+    def __init__(self, graph: onnx.GraphProto) -> None:
+        self.loose: set[str] = set()
+        self._makers = {name: node for node in graph.node for name in node.output if name}
+        self._users: dict[str, list[onnx.NodeProto]] = {}
+        for node in graph.node:
+            for name in node.input:
+                self._users.setdefault(name, []).append(node)
+        self._outputs = {entry.name for entry in graph.output}
+        self._shapes = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
+        self._replaced: dict[str, list[onnx.NodeProto]] = {}
+        for node in graph.node:
+            if node.op_type in ("MatMulInteger", "ConvInteger"):
+                self._dynamic(node)
+
+    def rewritten(self, node: onnx.NodeProto) -> list[onnx.NodeProto]:
+        """Return what stands for ``node``, itself if it is none of them."""
+        first = next(iter(node.output), "")
+        if first in self._replaced:
+            return self._replaced[first]
+        # Somebody's own operator of that name is another one.
+        rewrite = _REWRITTEN.get(node.op_type) if node.domain in ("", "ai.onnx", _CONTRIB) else None
+        complete = all(any(node.input[place : place + 1]) for place in _NEEDED.get(node.op_type, ()))
+        made = rewrite(self, node) if rewrite is not None and complete and first else None
+        return [node] if made is None else made
+
+    def real(self, node: onnx.NodeProto, place: int, axis: int | None = None) -> tuple[str, list[onnx.NodeProto]]:
+        """Dequantise the tensor at ``place``, with its scale and zero point behind it."""
+        names = [name for name in node.input[place : place + 3] if name]
+        # A tensor of the file may be an input twice, and of several nodes.
+        out = f"{node.output[0]}/{place} {node.input[place]}"
+        return out, [_node("DequantizeLinear", names, out, axis=axis)]
+
+    def _dynamic(self, node: onnx.NodeProto) -> None:
+        """Replace ``x quantised as it comes, times integers, Cast, times both scales`` by the product of floats."""
+        quantise = self._makers.get(node.input[0])
+        cast = self._only_user(node.output[0])
+        scale = None if cast is None or cast.op_type != "Cast" else self._only_user(cast.output[0])
+        if quantise is None or quantise.op_type != "DynamicQuantizeLinear" or scale is None or scale.op_type != "Mul":
+            return
+        assert cast is not None
+        factor = scale.input[1] if scale.input[0] == cast.output[0] else scale.input[0]
+        own = self._weight_scale(factor, quantise.output[1])
+        if own is None:
+            return
+        out, many = f"{scale.output[0]}/weights", self._shapes.get(own, ())
+        conv = node.op_type == "ConvInteger"
+        before: list[onnx.NodeProto] = []
+        # A scale an output comes as it is broadcast over results: (1, outputs, 1, 1) of a convolution.
+        if len(many) > 1:
+            flat = f"{scale.output[0]}/scale"
+            before, own = [_node("Squeeze", [own], flat)], flat
+        names = [node.input[1], own, *(name for name in node.input[3:4] if name)]
+        before.append(_node("DequantizeLinear", names, out, axis=(0 if conv else 1) if many else None))
+        product = _like(node, "Conv" if conv else "MatMul", [quantise.input[0], out], out=scale.output[0])
+        self.loose |= {*quantise.output, node.output[0], cast.output[0], factor}
+        self._replaced |= {node.output[0]: [], cast.output[0]: [], scale.output[0]: [*before, product]}
+
+    def _weight_scale(self, factor: str, of_inputs: str) -> str | None:
+        """Return the constant that, times the inputs' scale, makes ``factor``."""
+        product = self._makers.get(factor)
+        if product is None or product.op_type != "Mul" or of_inputs not in product.input:
+            return None
+        own = product.input[1] if product.input[0] == of_inputs else product.input[0]
+        return own if own in self._shapes else None
+
+    def _only_user(self, name: str) -> onnx.NodeProto | None:
+        users = self._users.get(name, [])
+        return users[0] if len(users) == 1 and name not in self._outputs else None
+
+
+def _qlinear_conv(rewriter: _Rewriter, node: onnx.NodeProto) -> list[onnx.NodeProto]:
+    x, nodes = rewriter.real(node, 0)
+    w, more = rewriter.real(node, 3, axis=0)
+    nodes += more
+    inputs = [x, w]
+    if any(node.input[8:9]):
+        bias, more = _bias(node, 8, scales=(1, 4))
+        nodes += more
+        inputs.append(bias)
+    return [*nodes, _like(node, "Conv", inputs, out=f"{node.output[0]}/real"), _rounded(node, 6)]
+
+
+def _qlinear_matmul(rewriter: _Rewriter, node: onnx.NodeProto) -> list[onnx.NodeProto]:
+    a, nodes = rewriter.real(node, 0)
+    b, more = rewriter.real(node, 3, axis=1)
+    return [*nodes, *more, _like(node, "MatMul", [a, b], out=f"{node.output[0]}/real"), _rounded(node, 6)]
+
+
+def _qgemm(rewriter: _Rewriter, node: onnx.NodeProto) -> list[onnx.NodeProto] | None:
+    attributes = {entry.name: entry for entry in node.attribute}
+    # The integers of C are in units of all of them together.
+    if "alpha" in attributes and attributes["alpha"].f != 1:
+        return None
+    turned = "transB" in attributes and attributes["transB"].i
+    a, nodes = rewriter.real(node, 0)
+    b, more = rewriter.real(node, 3, axis=0 if turned else 1)
+    nodes += more
+    inputs = [a, b]
+    if any(node.input[6:7]):
+        bias, more = _bias(node, 6, scales=(1, 4))
+        nodes += more
+        inputs.append(bias)
+    integers = any(node.input[7:8])
+    out = f"{node.output[0]}/real" if integers else node.output[0]
+    return [*nodes, _like(node, "Gemm", inputs, out=out), *([_rounded(node, 7)] if integers else [])]
+
+
+def _pair(rewriter: _Rewriter, node: onnx.NodeProto) -> list[onnx.NodeProto]:
+    a, nodes = rewriter.real(node, 0)
+    b, more = rewriter.real(node, 3)
+    op = node.op_type.removeprefix("QLinear")
+    return [*nodes, *more, _like(node, op, [a, b], out=f"{node.output[0]}/real"), _rounded(node, 6)]
+
+
+def _single(rewriter: _Rewriter, node: onnx.NodeProto) -> list[onnx.NodeProto] | None:
+    if any(entry.name == "channels_last" and entry.i for entry in node.attribute):
+        return None
+    x, nodes = rewriter.real(node, 0)
+    op = node.op_type.removeprefix("QLinear")
+    return [*nodes, _like(node, op, [x], out=f"{node.output[0]}/real"), _rounded(node, 3)]
+
+
+def _concat(rewriter: _Rewriter, node: onnx.NodeProto) -> list[onnx.NodeProto]:
+    nodes, parts = [], []
+    for place in range(2, len(node.input), 3):
+        part, more = rewriter.real(node, place)
+        nodes += more
+        parts.append(part)
+    return [*nodes, _like(node, "Concat", parts, out=f"{node.output[0]}/real"), _rounded(node, 0)]
+
+
+def _dynamic_matmul(rewriter: _Rewriter, node: onnx.NodeProto) -> list[onnx.NodeProto]:
+    del rewriter
+    weights, out = f"{node.output[0]}/weights", node.output[0]
+    names = [name for name in node.input[1:4] if name]
+    bias = any(node.input[4:5])
+    product = _like(node, "MatMul", [node.input[0], weights], out=f"{out}/product" if bias else out)
+    add = [_node("Add", [product.output[0], node.input[4]], out)] if bias else []
+    return [_node("DequantizeLinear", names, weights, axis=1), product, *add]
+
+
+def _dynamic_lstm(rewriter: _Rewriter, node: onnx.NodeProto) -> list[onnx.NodeProto]:
+    del rewriter
+    nodes, names = [], []
+    # W and R come transposed, (directions, inputs, gates), their scales and zero points behind the peepholes.
+    for place, scale in ((1, 8), (2, 10)):
+        real, turned = (f"{node.output[0] or node.name}/{what} {place}" for what in ("real", "turned"))
+        nodes.append(_node("DequantizeLinear", [node.input[place], *node.input[scale : scale + 2]], real, axis=0))
+        nodes.append(_node("Transpose", [real], turned, perm=[0, 2, 1]))
+        names.append(turned)
+    lstm = _like(node, "LSTM", [node.input[0], *names, *node.input[3:8]], out=node.output[0])
+    del lstm.output[:]
+    lstm.output.extend(node.output)
+    return [*nodes, lstm]
+
+
+def _bias(node: onnx.NodeProto, place: int, *, scales: tuple[int, int]) -> tuple[str, list[onnx.NodeProto]]:
+    """Dequantise a bias of 32-bit integers: its scale is that of the inputs times that of the weights."""
+    scale, out = f"{node.output[0]}/bias scale", f"{node.output[0]}/bias"
+    names = [node.input[i] for i in scales]
+    return out, [_node("Mul", names, scale), _node("DequantizeLinear", [node.input[place], scale], out, axis=0)]
+
+
+def _rounded(node: onnx.NodeProto, place: int) -> onnx.NodeProto:
+    names = [f"{node.output[0]}/real", *(name for name in node.input[place : place + 2] if name)]
+    return _node("QuantizeLinear", names, node.output[0])
+
+
+def _like(node: onnx.NodeProto, op: str, inputs: Sequence[str], *, out: str) -> onnx.NodeProto:
+    """Return a float node with the name and the attributes of ``node``."""
+    made = _node(op, inputs, out)
+    made.name = node.name or made.name
+    made.attribute.extend(entry for entry in node.attribute if entry.name != "channels_last")
+    return made
+
+
+def _node(op: str, inputs: Iterable[str], out: str, **attributes: Any) -> onnx.NodeProto:
+    from onnx import helper
+
+    return helper.make_node(op, list(inputs), [out], name=f"{out} ({op})", **attributes)
+
+
+# Inputs without which a node is damaged: tensors and their scales.
+_NEEDED = {
+    "DynamicQuantizeLSTM": (0, 1, 2, 8, 10),
+    "DynamicQuantizeMatMul": (0, 1, 2),
+    "QGemm": (0, 1, 3, 4),
+    "QLinearAdd": (0, 1, 3, 4, 6),
+    "QLinearConcat": (0, 2, 3),
+    "QLinearConv": (0, 1, 3, 4, 6),
+    "QLinearMatMul": (0, 1, 3, 4, 6),
+    "QLinearMul": (0, 1, 3, 4, 6),
+    **dict.fromkeys(_UNARY, (0, 1, 3)),
+}
+_REWRITTEN: dict[str, Callable[[_Rewriter, Any], list[Any] | None]] = {
+    "ConvInteger": lambda _, node: [node],
+    "DynamicQuantizeLSTM": _dynamic_lstm,
+    "DynamicQuantizeMatMul": _dynamic_matmul,
+    "MatMulInteger": lambda _, node: [node],
+    "QGemm": _qgemm,
+    "QLinearAdd": _pair,
+    "QLinearConcat": _concat,
+    "QLinearConv": _qlinear_conv,
+    "QLinearMatMul": _qlinear_matmul,
+    "QLinearMul": _pair,
+    **dict.fromkeys(_UNARY, _single),
+}

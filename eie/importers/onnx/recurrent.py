@@ -1,0 +1,199 @@
+"""Recurrent layers of an ONNX graph: LSTM, GRU and RNN, a layer for each direction.
+
+Comes in: a node and the `Builder`. Goes out: layers and their nodes, into the builder. Called by `reader`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eie.errors import ModelError
+from eie.importers.onnx.builder import Builder, Tap
+from eie.importers.onnx.parts import expect, weights_of
+from eie.model.geometry import Gru, Rnn
+from eie.model.graph import Node
+from eie.model.network import Layer
+from eie.model.operators.from_onnx import OnnxNode, UnsupportedError, Value
+
+# ONNX stacks an LSTM's gates input, output, forget, cell; ours are input, forget, cell, output.
+_LSTM_GATES = (0, 2, 3, 1)
+_WAYS = {"forward": (False,), "reverse": (True,), "bidirectional": (False, True)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Weights:
+    """Of one direction: (gates * hidden, inputs), (gates * hidden, hidden), and two biases of as many rows or None."""
+
+    w: NDArray[Any]
+    r: NDArray[Any]
+    biases: tuple[NDArray[Any], NDArray[Any]] | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Kind:
+    """What tells the operators apart.
+
+    Attributes
+    ----------
+    gates
+        How many blocks of rows there are.
+    activations
+        The standard ones, which are the ones that are lowered.
+    parts
+        A letter for each output: y over time, h and c of the last step.
+    layer
+        Makes a layer of the weights of one direction.
+    """
+
+    gates: int
+    activations: tuple[str, ...]
+    parts: str
+    layer: Callable[[str, _Weights, bool], Layer]
+
+
+def lstm(node: OnnxNode, into: Builder) -> None:
+    """One layer for each direction; initial states must be zero, the gates the standard ones."""
+    _read(node, into, _LSTM)
+
+
+def gru(node: OnnxNode, into: Builder) -> None:
+    """One layer for each direction, where the reset gate acts behind the product."""
+    if not node.attributes.get("linear_before_reset", 0):
+        raise UnsupportedError("linear_before_reset=0: the reset gate acts before a second product")
+    _read(node, into, _GRU)
+
+
+def rnn(node: OnnxNode, into: Builder) -> None:
+    """One layer for each direction, with tanh."""
+    _read(node, into, _RNN)
+
+
+def _read(node: OnnxNode, into: Builder, kind: _Kind) -> None:
+    w, r = weights_of(node, into, 1), weights_of(node, into, 2)
+    way = str(node.attributes.get("direction", "forward"))
+    if way not in _WAYS or len(w) != len(_WAYS[way]):
+        raise ModelError(f"direction {way!r} with weights for {len(w)} directions")
+    x = into.known(node.inputs[0])
+    _check(node=node, into=into, kind=kind, w=w, r=r, x=x)
+    bias_name = node.inputs[3] if len(node.inputs) > 3 else ""
+    biases = into.constants[bias_name] if bias_name else None
+    if biases is not None and biases.shape != (len(w), 2 * w.shape[1]):
+        raise ModelError(f"B has shape {biases.shape}: must be {(len(w), 2 * w.shape[1])}")
+    # layout=1 has the batch first, the default (time, batch, inputs).
+    batch = 0 if node.attributes.get("layout", 0) else 1
+    if x is not None:
+        if len(x.shape) != 3 or x.batch != batch:
+            raise UnsupportedError(f"X of shape {x.shape} with its batch in axis {x.batch}")
+        expect(x.shape[2], w.shape[2], "inputs")
+    base = into.layer_name(node, node.inputs[1], bias_name)
+    names = []
+    for i, backwards in enumerate(_WAYS[way]):
+        name = base if len(w) == 1 else f"{base}_{'reverse' if backwards else 'forward'}"
+        # Half each of W's and R's: (2 * gates * hidden,) in one row.
+        both = None if biases is None else (biases[i, : w.shape[1]], biases[i, w.shape[1] :])
+        layer = kind.layer(name, _Weights(w=w[i], r=r[i], biases=both), backwards)
+        into.layers.append(replace(layer, stored_bits=into.constants.stored_bits.get(node.inputs[1])))
+        into.taps.append(Tap(layer=name, tensor=node.inputs[0], batch=batch, node=node.index, direction=i))
+        names.append(name)
+    if x is not None:
+        _nodes(node=node, into=into, x=x, names=names, hidden=r.shape[2], parts=kind.parts)
+
+
+def _check(*, node: OnnxNode, into: Builder, kind: _Kind, w: NDArray[Any], r: NDArray[Any], x: Value | None) -> None:
+    hidden = r.shape[-1]
+    if w.ndim != 3 or r.ndim != 3 or w.shape[:2] != r.shape[:2] or r.shape[1] != kind.gates * hidden:
+        wanted = f"(directions, {kind.gates} * hidden, inputs or hidden)"
+        raise ModelError(f"W has shape {w.shape} and R {r.shape}: must be {wanted}")
+    if int(node.attributes.get("hidden_size", hidden)) != hidden:
+        raise ModelError(f"hidden_size={node.attributes['hidden_size']}, but R has shape {r.shape}")
+    # Case does not count in ONNX's names of functions.
+    standard = list(kind.activations) * len(w)
+    functions = [str(name).lower() for name in node.attributes.get("activations", standard)]
+    if functions != standard:
+        raise UnsupportedError(f"activations {', '.join(functions)}")
+    for key in ("clip", "input_forget"):
+        if node.attributes.get(key):
+            raise UnsupportedError(f"{key}={node.attributes[key]}")
+    for place, what in ((5, "initial_h"), (6, "initial_c"), (7, "peepholes")):
+        name = node.inputs[place] if len(node.inputs) > place else ""
+        # States and peepholes of zero are as good as none.
+        if name and (name not in into.constants or into.constants[name].any()):
+            raise UnsupportedError(f"{what} that is not zero")
+    if any(node.inputs[4:5]):
+        lengths = into.constants.get(node.inputs[4])
+        # Shorter ones would cut the batch apart; those that are all of it say nothing.
+        if x is None or lengths is None or (lengths != x.shape[1 - x.batch if x.batch < 2 else 0]).any():
+            raise UnsupportedError("sequence_lens other than the whole sequence")
+
+
+def _nodes(*, node: OnnxNode, into: Builder, x: Value, names: list[str], hidden: int, parts: str) -> None:
+    """Run each direction, and stack what the file stacks: Y over (time, directions), Y_h and Y_c over directions."""
+    steps = x.shape[0] if x.batch == 1 else x.shape[1]
+    samples = x.shape[x.batch]
+    # Outputs that nobody reads are left out of the graph, with the nodes that would stack them.
+    used = [name if into.is_used(name) else "" for name in (*node.outputs, "", "", "")[: len(parts)]]
+    for i, name in enumerate(names):
+        outputs = tuple(f"node {node.index} [{part}{i}]" for part in parts)
+        into.nodes.append(
+            Node(op="layer", inputs=(x.name,), outputs=outputs if any(used[1:]) else outputs[:1], layer=name)
+        )
+    for out, part in zip(used, parts, strict=True):
+        if not out:
+            continue
+        at = 2 if part == "y" else 1
+        size = (samples, steps, hidden) if part == "y" else (samples, hidden)
+        values = [
+            into.emit(
+                "unsqueeze",
+                [Value(f"node {node.index} [{part}{i}]", size, 0)],
+                out if len(names) == 1 else f"{out} [{i}]",
+                axes=(at,),
+            )
+            for i in range(len(names))
+        ]
+        stacked = values[0] if len(values) == 1 else into.emit("concat", values, out, axis=at)
+        # In the file: Y (time, directions, batch, hidden), Y_h (directions, batch, hidden), unless layout=1.
+        place = 0 if x.batch == 0 else at
+        into.set(out, Value(out, (*stacked.shape[1 : place + 1], samples, *stacked.shape[place + 1 :]), place))
+
+
+def _lstm_layer(name: str, weights: _Weights, reverse: bool) -> Layer:
+    def gates(stacked: NDArray[Any]) -> NDArray[Any]:
+        blocks = stacked.reshape(4, -1, *stacked.shape[1:])
+        return blocks[list(_LSTM_GATES)].reshape(stacked.shape)
+
+    # Of two biases a gate, one for the input and one for the hidden part, only their sum matters.
+    bias = None if weights.biases is None else gates(weights.biases[0] + weights.biases[1])
+    return Layer.from_lstm(
+        name=name, input_weights=gates(weights.w), hidden_weights=gates(weights.r), bias=bias, reverse=reverse
+    )
+
+
+def _gru_layer(name: str, weights: _Weights, reverse: bool) -> Layer:
+    hidden = weights.r.shape[1]
+    gates, candidate = slice(0, 2 * hidden), slice(2 * hidden, None)
+    # ONNX's order is update, reset, candidate; the candidate's halves are kept apart, since one of them is reset.
+    x_part = np.concatenate((weights.w, np.zeros_like(weights.w[candidate])))
+    h_part = np.concatenate((weights.r[gates], np.zeros_like(weights.r[candidate]), weights.r[candidate]))
+    bias = None
+    if weights.biases is not None:
+        first, second = weights.biases
+        bias = np.concatenate((first[gates] + second[gates], first[candidate], second[candidate]))
+    geometry = Gru(weights.w.shape[1], hidden, reverse)
+    return Layer.of_geometry(name=name, weights=np.hstack((x_part, h_part)), bias=bias, geometry=geometry)
+
+
+def _rnn_layer(name: str, weights: _Weights, reverse: bool) -> Layer:
+    bias = None if weights.biases is None else weights.biases[0] + weights.biases[1]
+    geometry = Rnn(weights.w.shape[1], weights.r.shape[1], reverse)
+    return Layer.of_geometry(name=name, weights=np.hstack((weights.w, weights.r)), bias=bias, geometry=geometry)
+
+
+_LSTM = _Kind(gates=4, activations=("sigmoid", "tanh", "tanh"), parts="yhc", layer=_lstm_layer)
+_GRU = _Kind(gates=3, activations=("sigmoid", "tanh"), parts="yh", layer=_gru_layer)
+_RNN = _Kind(gates=1, activations=("tanh",), parts="yh", layer=_rnn_layer)

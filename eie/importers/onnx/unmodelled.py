@@ -1,0 +1,244 @@
+"""What a file multiplies and no layer does: a row for each such node, with its share of the weights and products.
+
+Comes in: nodes, constants and the shapes known so far. Goes out: texts for `Network.unmodelled`. Read by `reader`.
+Weights are counted by the shapes that the file states, so nothing is decoded for it; shapes behind a node that was not
+read are onnx's own inference.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from eie.importers.onnx.builder import Builder
+from eie.importers.onnx.normalise import read_names
+from eie.model.operators.from_onnx import OnnxNode
+
+if TYPE_CHECKING:
+    import onnx
+
+Shape = tuple[int, ...]
+Shapes = Mapping[str, Shape]
+# Operators that multiply by a matrix or a kernel, whether that is constant or not; with them all of a name's kind.
+PRODUCTS = frozenset(
+    (
+        *("Attention", "Conv", "ConvInteger", "ConvTranspose", "DeformConv", "Einsum", "GRU", "Gemm", "LSTM", "MatMul"),
+        *("MatMulInteger", "MatMulNBits", "MultiHeadAttention", "QAttention", "QGemm", "QLinearConv", "QLinearMatMul"),
+        "RNN",
+    )
+)
+# Which input is the kernel.
+_KERNELS = {"Conv": 1, "ConvInteger": 1, "ConvTranspose": 1, "QLinearConv": 3}
+_MATRICES = ("Gemm", "MatMul", "MatMulInteger", "QLinearMatMul", "QGemm", "MatMulNBits")
+# Constants up to this size may be the target of a Reshape: shape inference needs their values, not those of weights.
+_SMALL = 1 << 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Work:
+    """What a node holds and does for one sample; ``products`` is None where a shape is not known."""
+
+    weights: int
+    products: int | None
+
+
+def unmodelled_rows(
+    proto: onnx.ModelProto, nodes: Sequence[OnnxNode], into: Builder, skipped: Iterable[int]
+) -> tuple[str, ...]:
+    """Return a text for each skipped node that holds weights or multiplies, in the file's order."""
+    wanted = sorted(skipped)
+    weights = {i: _weights(proto.graph.node[i], nodes[i], into) for i in wanted}
+    wanted = [i for i in wanted if weights[i] or kind(nodes[i].op) in PRODUCTS]
+    if not wanted:
+        return ()
+    shapes = _shapes(proto, into)
+    # By node and not by layer: an LSTM's two directions are one node.
+    done = {tap.node: _weights(proto.graph.node[tap.node], nodes[tap.node], into) for tap in into.taps}
+    all_of = done | {i: weights[i] for i in wanted}
+    # What a damaged node without inputs or outputs does is not known.
+    work = {
+        i: _Work(
+            weights=many,
+            products=_products(nodes[i], many, shapes) if nodes[i].inputs and nodes[i].outputs else None,
+        )
+        for i, many in all_of.items()
+    }
+    return tuple(f"{nodes[i].op} ({nodes[i].name}): {_shares(work[i], work.values())}" for i in wanted)
+
+
+def feeding(proto: onnx.ModelProto, nodes: Sequence[OnnxNode], into: Builder) -> set[int]:
+    """Return the nodes that hold weights or multiply, and all whose results they depend on."""
+    makers = {name: i for i, node in enumerate(proto.graph.node) for name in node.output if name}
+    needed = {tap.node for tap in into.taps}
+    for node in nodes:
+        unread = bool(node.outputs) and all(into.known(name) is None for name in node.outputs)
+        # Constants are no work, however large; what was read as an operator neither.
+        works = unread and node.outputs[0] not in into.constants and bool(node.inputs)
+        if works and (kind(node.op) in PRODUCTS or _weights(proto.graph.node[node.index], node, into)):
+            needed.add(node.index)
+    waiting = list(needed)
+    while waiting:
+        before = {makers[name] for name in read_names(proto.graph.node[waiting.pop()]) if name in makers}
+        waiting += before - needed
+        needed |= before
+    return needed
+
+
+def last_known(proto: onnx.ModelProto, into: Builder, behind: Set[int]) -> tuple[list[str], list[str]]:
+    """Return the graph's outputs by our names, in the place of one behind the last layer what is known before it.
+
+    The second value names outputs that are not known for another reason than nodes that were left out ``behind``.
+    """
+    makers = {name: i for i, node in enumerate(proto.graph.node) for name in node.output if name}
+    names: dict[str, None] = {}
+    missing = []
+    for output in proto.graph.output:
+        waiting, seen, reached = [output.name], {output.name}, False
+        while waiting:
+            name = waiting.pop()
+            value, maker = into.known(name), makers.get(name)
+            if value is not None:
+                names[value.name] = None
+            elif maker is not None and name not in into.constants:
+                reached = reached or maker in behind
+                fresh = [before for before in proto.graph.node[maker].input if before and before not in seen]
+                seen.update(fresh)
+                # The first input is what the others are beside: it comes first.
+                waiting += reversed(fresh)
+        if into.known(output.name) is None and not reached:
+            missing.append(output.name)
+    return list(names), missing if names else [output.name for output in proto.graph.output] or ["none"]
+
+
+def kind(op: str) -> str:
+    """Return an operator's name without its domain."""
+    return op.rpartition(".")[2]
+
+
+def _shares(part: _Work, whole: Iterable[_Work]) -> str:
+    everything = list(whole)
+    weights = sum(work.weights for work in everything)
+    said = f"{100 * part.weights / weights:.0f} % of the weights" if part.weights else "no weights"
+    products = [work.products for work in everything if work.products is not None]
+    # A share of what is partly unknown would be a guess.
+    if part.products is None or len(products) < len(everything) or not sum(products):
+        return f"{said}, multiplications not known"
+    return f"{said}, {100 * part.products / sum(products):.0f} % of the multiplications"
+
+
+def _weights(proto: onnx.NodeProto, node: OnnxNode, into: Builder) -> int:
+    """Count the constants of two axes and more that a node reads, its subgraphs' included."""
+    # Packed: two weights a byte, in blocks; the attributes say how many there are.
+    if kind(node.op) == "MatMulNBits":
+        return int(node.attributes.get("N", 0)) * int(node.attributes.get("K", 0))
+    shapes = {name: shape for name in node.inputs if name and (shape := into.constants.shape(name)) is not None}
+    inner = [_subgraph_weights(graph, into) for graph in _graphs(proto)]
+    return sum(_count(shape) for shape in shapes.values()) + sum(inner)
+
+
+def _graphs(proto: onnx.NodeProto) -> Iterable[onnx.GraphProto]:
+    for attribute in proto.attribute:
+        yield from (graph for graph in (attribute.g, *attribute.graphs) if graph.node)
+
+
+def _subgraph_weights(graph: onnx.GraphProto, into: Builder) -> int:
+    own = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
+    names, count = set(), 0
+    for node in graph.node:
+        names.update(node.input)
+        count += sum(_subgraph_weights(inner, into) for inner in _graphs(node))
+        for attribute in node.attribute:
+            # Of a Constant node.
+            count += _count(tuple(attribute.t.dims))
+    # A body reads names of the graph around it as if they were its own.
+    shapes = [own[name] if name in own else into.constants.shape(name) for name in sorted(names) if name]
+    return count + sum(_count(shape) for shape in shapes if shape is not None)
+
+
+def _count(shape: Shape) -> int:
+    # A vector is a bias, a scale, a target of a Reshape.
+    return math.prod(shape) if len(shape) >= 2 else 0
+
+
+def _products(node: OnnxNode, weights: int, shapes: Shapes) -> int | None:
+    """Count a node's multiplications for one sample; None where that is not known."""
+    op = kind(node.op)
+    # Looking up a row of a table multiplies nothing.
+    if op in ("Gather", "GatherElements", "GatherND"):
+        return 0
+    sizes = [shapes.get(name) for name in node.inputs]
+    if op == "Einsum":
+        return _einsum(str(node.attributes.get("equation", "")), sizes)
+    first, out, kernel = sizes[0] or None, shapes.get(node.outputs[0]), _KERNELS.get(op, -1)
+    if op in ("LSTM", "GRU", "RNN"):
+        return None if first is None else math.prod(first[:2]) * weights
+    if 0 <= kernel < len(sizes):
+        # Each input of a transposed convolution meets a kernel, of others each output.
+        maps, taken = first if op == "ConvTranspose" else out, sizes[kernel]
+        return None if maps is None or taken is None else math.prod(maps) * math.prod(taken[1:])
+    # Of others nobody here knows.
+    if op not in _MATRICES or first is None or out is None:
+        return None
+    # Of A transposed, the rows are summed over.
+    return math.prod(out) * first[0 if node.attributes.get("transA") else -1]
+
+
+def _einsum(equation: str, sizes: Sequence[Shape | None]) -> int | None:
+    terms = equation.replace(" ", "").split("->")[0].split(",")
+    loops: dict[str, int] = {}
+    for term, shape in zip(terms, sizes, strict=False):
+        if shape is None or len(term) != len(shape):
+            return None
+        loops.update(zip(term, shape, strict=True))
+    return math.prod(loops.values())
+
+
+def _shapes(proto: onnx.ModelProto, into: Builder) -> dict[str, Shape]:
+    """Return the shapes of tensors for one sample: those that were followed, and onnx's inference behind them."""
+    shapes = _inferred(proto, into)
+    # What was followed is surer: sizes that the file leaves open are stated there.
+    shapes |= {name: value.shape for name, value in into.values.items()}
+    names = {name for node in proto.graph.node for name in node.input}
+    return shapes | {name: shape for name in names if name and (shape := into.constants.shape(name)) is not None}
+
+
+def _inferred(proto: onnx.ModelProto, into: Builder) -> dict[str, Shape]:
+    import onnx
+
+    bare = onnx.ModelProto(ir_version=proto.ir_version, opset_import=proto.opset_import)
+    bare.graph.CopyFrom(_without_weights(proto.graph, into))
+    try:
+        graph = onnx.shape_inference.infer_shapes(bare, data_prop=True).graph
+    # Damage, or an operator that onnx does not know in this form: then nothing is known of what lies behind.
+    except (onnx.shape_inference.InferenceError, ValueError, RuntimeError):
+        return {}
+    sizes = {}
+    for entry in (*graph.value_info, *graph.output):
+        dims: list[Any] = list(entry.type.tensor_type.shape.dim)
+        if dims and all(dim.dim_value > 0 for dim in dims):
+            sizes[entry.name] = tuple(int(dim.dim_value) for dim in dims)
+    return sizes
+
+
+def _without_weights(graph: onnx.GraphProto, into: Builder) -> onnx.GraphProto:
+    """Return the graph with inputs of known sizes, large initialisers' shapes in the place of their bytes."""
+    from onnx import helper
+
+    inputs = []
+    for entry in graph.input:
+        value = into.known(entry.name)
+        kept = entry.type.tensor_type.elem_type
+        inputs.append(entry if value is None else helper.make_tensor_value_info(entry.name, kept, value.shape))
+    stated = {entry.name for entry in graph.input}
+    small = [tensor for tensor in graph.initializer if math.prod(tensor.dims) <= _SMALL]
+    # Copied in no form but this: a model of gigabytes would be there twice.
+    large = [
+        helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims)
+        for tensor in graph.initializer
+        if math.prod(tensor.dims) > _SMALL and tensor.name not in stated
+    ]
+    return helper.make_graph(
+        list(graph.node), "shapes", inputs=[*inputs, *large], outputs=list(graph.output), initializer=small
+    )

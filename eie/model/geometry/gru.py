@@ -1,0 +1,61 @@
+"""GRU layers whose reset gate acts behind the product, as torch and cuDNN have them: one product a time step.
+
+Comes in: sizes. Goes out: a frozen `Gru`. Read as `protocol` says. The other form of the GRU, with the reset gate
+before the product, needs a second product that waits for the first; it is not lowered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eie.model.geometry.cell import Cell
+from eie.model.geometry.protocol import Array, Product, Walk
+from eie.model.geometry.registry import register
+from eie.model.operators.sigmoid import sigmoid
+
+
+@register
+@dataclass(frozen=True)
+class Gru(Cell):
+    """One direction of a GRU: per time step one product of a (4 * hidden) x (input + hidden) matrix with [x, h].
+
+    Rows are the update and reset gates, then the candidate's part of x and its part of h, which the reset gate scales
+    before the two are added: the one is zero over h, the other over x, and zeros cost nothing on EIE. Gates are
+    computed outside the matrix engine. A bidirectional GRU is two layers.
+    """
+
+    @property
+    def matrix_shape(self) -> tuple[int, int]:
+        """(4 * hidden, input + hidden)."""
+        return 4 * self.hidden_size, self.input_size + self.hidden_size
+
+    @property
+    def dense_shape(self) -> tuple[int, int]:
+        """(3 * hidden, input + hidden): the candidate's two halves are one row of weights."""
+        return 3 * self.hidden_size, self.input_size + self.hidden_size
+
+    def walk(
+        self,
+        x: Array,
+        state: tuple[NDArray[np.float64], ...],
+        *,
+        product: Product,
+        stored: Callable[[NDArray[np.float64]], Array],
+    ) -> Walk:
+        """Walk the steps of (N, T, input); the state is h, (N, hidden)."""
+        (h,) = state
+        n, steps, _ = x.shape
+        rows = np.empty((n, steps, self.input_size + self.hidden_size), x.dtype)
+        hidden = np.empty((n, steps, self.hidden_size))
+        for t in self.order(steps):
+            rows[:, t] = np.concatenate((x[:, t], stored(h)), axis=1)
+            gates = product(rows[:, t]).astype(np.float64)
+            keep_old, reset, of_input, of_state = np.split(gates, 4, axis=1)
+            update = sigmoid(keep_old)
+            h = (1 - update) * np.tanh(of_input + sigmoid(reset) * of_state) + update * h
+            hidden[:, t] = h
+        return Walk(rows=rows, outputs=hidden, last=(h,))

@@ -1,0 +1,67 @@
+"""What a torch module multiplies outside the modules that are recorded: a text for each, for `Trace.unmodelled`.
+
+Comes in: the module, the names of what is recorded, torch's own count of operations. Goes out: texts with shares of the
+weights and of the multiplications. Read by `run_torch`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import torch
+
+
+def unmodelled_modules(
+    module: torch.nn.Module, recorded: Collection[str], counts: Mapping[str, Mapping[Any, int]], own: int
+) -> tuple[str, ...]:
+    """Return a text for each module that holds matrices and is not recorded, and one for products outside of modules.
+
+    Parameters
+    ----------
+    recorded
+        Names of modules whose inputs were recorded.
+    counts
+        Of one run, by torch's `FlopCounterMode`: operations by module and operator, those of parts included.
+    own
+        Multiplications of the recorded modules in that run. Counted by their rows: an LSTM's kernel has no count.
+    """
+    root = type(module).__name__
+    parts = dict(module.named_modules())
+    matrices = {name: _matrices(part) for name, part in parts.items()}
+    # A part of a module that is recorded is recorded with it.
+    inside = {name for name in parts if any(name == top or name.startswith(f"{top}.") for top in recorded)}
+    # A bare module has no name inside itself, and is recorded under that of its class.
+    inside |= {""} if root.lower() in recorded and "" not in recorded and len(parts) == 1 else set()
+    missing = [name for name, many in matrices.items() if many and name not in inside]
+    multiplied = {name: _multiplications(counts, f"{root}.{name}") for name in missing if name}
+    seen = sum(_multiplications(counts, f"{root}.{name}") for name in recorded if name in parts and name)
+    whole = _multiplications(counts, "Global")
+    # What no module that is named here accounts for: functions, on parameters of the outermost or on activations.
+    loose = max(0, whole - seen - sum(multiplied.values())) if "" not in inside else 0
+    total, weights = own + sum(multiplied.values()) + loose, sum(matrices.values())
+    texts = [
+        f"{type(parts[name]).__name__} ({name}): {_percent(matrices[name], weights)} of the weights, "
+        f"{_percent(multiplied[name], total)} of the multiplications"
+        for name in missing
+        if name
+    ]
+    if loose or "" in missing:
+        held = f"{_percent(matrices[''], weights)} of the weights" if "" in missing else "no weights of their own"
+        texts.append(f"functions outside of modules ({root}): {held}, {_percent(loose, total)} of the multiplications")
+    return tuple(texts)
+
+
+def _percent(part: int, whole: int) -> str:
+    return f"{100 * part / max(1, whole):.0f} %"
+
+
+def _matrices(module: torch.nn.Module) -> int:
+    # A vector is a bias or a norm's scale. Each once, where it stands first: tied weights are one.
+    return sum(part.numel() for part in module.parameters(recurse=False) if part.ndim >= 2)
+
+
+def _multiplications(counts: Mapping[str, Mapping[Any, int]], name: str) -> int:
+    # torch counts a multiplication and an addition as two.
+    return sum(counts.get(name, {}).values()) // 2
