@@ -211,7 +211,10 @@ class Result(Answer):
 
     def records(self, cell: Cell | None = None) -> list[dict[str, Any]]:
         """One flat record a layer, units in the keys, and one a layer that was not run: what CSV and pandas show."""
-        return [*self._layer_records(cell), *map(unmodelled_row, self.unmodelled)]
+        rows = self._layer_records(cell)
+        # Every record has every key: whoever reads a column need not ask which rows have it.
+        blank = dict.fromkeys(rows[0])
+        return [*rows, *({**blank, **unmodelled_row(text)} for text in self.unmodelled)]
 
     def _layer_records(self, cell: Cell | None = None) -> list[dict[str, Any]]:
         energies, _ = self.energies(cell)
