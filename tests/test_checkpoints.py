@@ -7,6 +7,7 @@ import pytest
 from safetensors.numpy import save_file
 
 import eie
+from eie.compression.share import share
 from eie.importers.suspicions import near_zero, vanishing
 
 RNG = np.random.default_rng(4)
@@ -126,6 +127,8 @@ def test_drifted_weights_are_noted_and_pruned_on_demand(tmp_path):
     (note,) = (note for note in network.notes if "of zero" in note)
     assert "fc1 (9" in note
     advice = note.partition("--threshold ")[2].split()[0]
+    # What the levels make of them in proportion is no number worth its digits.
+    assert "median over 1,000%, worst over 1,000%, the smallest" in share(network.layers[0])[1].note
     for threshold in (1e-5, float(advice)):
         pruned = eie.load(path, threshold=threshold)
         np.testing.assert_array_equal(pruned.layers[0].weights != 0, kept)
@@ -146,6 +149,12 @@ def test_ordinary_weights_raise_no_suspicion(weights):
         "few levels": RNG.choice([0.001, 1.0], (200, 100)),
     }[weights]
     assert near_zero(eie.Network.of(eie.Layer.from_weights("a", values))) == []
+
+
+def test_what_no_layer_can_hold_names_the_file(tmp_path):
+    path = saved(tmp_path, {"fc.weight": np.full((4, 6), np.nan, np.float32)})
+    with pytest.raises(eie.EieError, match=rf"^{path.name}: layer 'fc': weights\[0, 0\] = nan: must be finite"):
+        eie.load(path)
 
 
 @pytest.mark.parametrize("threshold", [0, -1.0, float("nan"), float("inf"), "1"])

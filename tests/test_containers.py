@@ -302,12 +302,18 @@ class TestCheckpoints:
         ):
             eie.load(tmp_path / "a.pt")
 
-    @pytest.mark.parametrize("content", [b"", b"\x80\x02.", b"garbage" * 99, b"PK\x03\x04" + bytes(99)])
+    @pytest.mark.parametrize(
+        "content", [b"", b"\x80\x02.", b"\x80\x02junk", b"hello", b"garbage" * 99, b"PK\x03\x04" + bytes(99)]
+    )
     def test_no_advice_of_torch_passes_through(self, tmp_path, torch, content):
         (tmp_path / "a.pt").write_bytes(content)
         with pytest.raises(eie.EieError) as caught:
             eie.load(tmp_path / "a.pt")
         assert not any(word in str(caught.value) for word in ("weights_only", "torch.load", "safe_globals", "trust"))
+        assert str(caught.value).endswith(
+            "a.pt: not a usable PyTorch file: damaged, cut short or not written by torch.save"
+            "(): copy or download it again"
+        )
 
     def test_key_is_for_files_that_have_keys(self, tmp_path):
         np.savez(tmp_path / "a.npz", **MLP)

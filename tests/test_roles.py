@@ -167,6 +167,31 @@ def test_averages_alone_are_the_model():
     assert list(shapes(net(file(ema__fc__weight=(4, 6))))) == ["ema.fc"]
 
 
+@pytest.mark.parametrize(
+    ("copy", "weights"),
+    [
+        ("encoder_k", "encoder_q"),
+        ("teacher", "student"),
+        ("momentum_encoder", "base_encoder"),
+        ("target_encoder", "encoder"),
+    ],
+)
+def test_what_follows_another_network_is_its_average(copy, weights):
+    """MoCo, DINO and their kin keep both in one file, and train one of them."""
+    arrays = {f"{copy}.fc.weight": normal(4, 6), f"{weights}.fc.weight": normal(4, 6), f"{copy}.fc.bias": normal(4)}
+    arrays[f"{weights}.fc.bias"] = normal(4)
+    assert list(shapes(net(arrays))) == [f"{weights}.fc"]
+    # Alone it is the model, and of another size a network of its own.
+    assert list(shapes(net({f"{copy}.fc.weight": normal(4, 6)}))) == [f"{copy}.fc"]
+    assert len(net({f"{copy}.fc.weight": normal(8, 6), f"{weights}.fc.weight": normal(4, 6)}).layers) == 2
+
+
+@pytest.mark.parametrize(("joined", "last"), [("qkv", "proj"), ("query_key_value", "dense"), ("Wqkv", "out_proj")])
+def test_joined_projections_run_before_what_follows_them(joined, last):
+    arrays = file(**{f"blocks__0__attn__{last}__weight": (8, 8), f"blocks__0__attn__{joined}__weight": (24, 8)})
+    assert [layer.name.split(".")[-1] for layer in net(arrays).layers] == [joined, last]
+
+
 def test_each_reason_is_one_note_with_sizes():
     arrays = file(fc__weight=(4, 6), wte__weight=(50, 8), wpe__weight=(9, 8))
     arrays |= {f"blocks.{i}.ln.weight": np.ones(8) for i in range(12)}

@@ -21,8 +21,8 @@ from eie.cli.simulate import run_options, simulated
 def run(model: str, winograd: bool, **options: Any) -> None:
     """Compile MODEL, simulate it and print one row a layer.
 
-    MODEL is a .toml, .npz, .safetensors, .onnx, .pt, .keras, .net, .smtx or .mtx file, a folder of .safetensors
-    files, or the name of a shipped model.
+    MODEL is a .toml, .npz, .safetensors, .onnx, .pt, .keras, .eie, .net, .smtx, .mtx, .csv or .yaml file, or one of
+    another kind in docs/formats.md, a folder of .safetensors files, or the name of a shipped model.
     """
     from eie.cli.inputs import announce_compilation, lowering, read_inputs, stderr
     from eie.cli.progress import Progress

@@ -30,7 +30,6 @@ OLDEST = "2.6"
 # Elements of the dense copy, 1 GiB as float32: a sparse tensor's shape is free to say anything.
 LARGEST_SPARSE = 1 << 28
 SAVE_INSTEAD = "save its parameters with torch.save(model.state_dict(), path)"
-_ADVICE = re.compile(r"weights_only|torch\.load|safe_globals|arbitrary code|miniz|zip archive|please|PyTorch")
 
 
 def read_contents(path: Path, key: str | None = None) -> Contents:
@@ -172,10 +171,11 @@ def _reason(error: Exception) -> str:
         return f"a pickled object that needs {match[1]}, which is never loaded: {_way_out(match[1])}"
     if "TorchScript" in text:
         return f"a TorchScript archive: {SAVE_INSTEAD}"
-    # It advises to unpickle whatever the file holds, or to trust its classes; or tells of its own zip reader.
-    if _ADVICE.search(text):
-        return "not a usable PyTorch file: damaged, cut short or not written by torch.save(): copy or download it again"
-    return f"not a usable PyTorch file: {first_line(error)}"
+    if isinstance(error, OSError | MemoryError):
+        return f"cannot be read: {first_line(error)}"
+    # In no words of torch's: they tell of its zip reader or of a key of a pickle, and advise to unpickle whatever the
+    # file holds.
+    return "not a usable PyTorch file: damaged, cut short or not written by torch.save(): copy or download it again"
 
 
 def _way_out(name: str) -> str:

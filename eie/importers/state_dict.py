@@ -65,7 +65,12 @@ def read(
     asked = Asked.of(layers, exclude, transpose)
     weights = read_all(path, mask, key=key, merge_lora=merge_lora)
     name = hugging_face.model_name(path)
-    network = network_from(weights.arrays, name, path.name or name, asked=asked, upright=weights.upright)
+    try:
+        network = network_from(weights.arrays, name, path.name or name, asked=asked, upright=weights.upright)
+    except ModelError as error:
+        # What a layer cannot hold it says itself, and not of which file it is.
+        where = f"{path.name or name}: " if str(error).startswith("layer ") else ""
+        raise ModelError(f"{where}{error}") from None
     made = tuple(_with_width(layer, weights.stored_bits) for layer in network.layers)
     # One file is hashed by `load`, as for every other reader.
     sha256 = network.sha256 if weights.files == (path,) else file_sha256(*weights.files)

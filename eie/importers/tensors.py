@@ -225,6 +225,8 @@ def _chained(layers: Sequence[Layer]) -> tuple[list[Layer], bool, list[str]]:
     vectors = all(layer.geometry.takes_vectors for layer in layers)
     fits = vectors and all(a.outputs == b.inputs for a, b in pairwise(layers))
     parallel = [layer.name for layer in layers if is_parallel(layer.name)]
+    # One alone is parallel to nothing.
+    parallel = parallel if len(parallel) > 1 else []
     if len(layers) == 1:
         return list(layers), fits, []
     rule = numbering([layer.name for layer in layers]) if fits else None

@@ -20,7 +20,7 @@ from eie.importers.roles.families import owner_of
 from eie.importers.roles.groups import STATISTICS, Joined, bare_layers, join
 from eie.importers.roles.left_out import left_out
 from eie.importers.roles.names import natural, running, segments
-from eie.importers.roles.neither import role_of
+from eie.importers.roles.neither import followed, role_of
 from eie.importers.roles.plans import File, plans
 from eie.importers.roles.records import Arrays, Decision, Group, Reading
 
@@ -110,6 +110,8 @@ def _by_name(pieces: Split, asked: Asked, stem: str) -> tuple[dict[str, Decision
     for key in sorted(pieces.arrays, key=natural):
         names = (key, pieces.origins.get(key, key), owner_of(key, pieces.arrays[key].ndim, known) or stem)
         role = "excluded" if asked.is_excluded(*names) else role_of(key, pieces.arrays[key], known)
+        if role is None and followed(key, pieces.arrays):
+            role = "ema"
         if role is None or (role != "excluded" and asked.is_layer(*names)):
             rest.append(key)
         elif role == "ema":

@@ -29,6 +29,7 @@ _RANKS = {
     42: "q_proj query q to_q wq c_attn in_proj q_lin gate_proj w1 c_fc fc_in dense_h_to_4h wi wi_0",
     43: "k_proj key k to_k wk k_lin up_proj w3 wi_1",
     44: "v_proj value v to_v wv v_lin",
+    45: "qkv wqkv query_key_value",
     # Behind all others of its block, hence w2 here: the three of a gated network are numbered 1, 3, 2 as they run.
     70: "o_proj o out_proj to_out wo out_lin down_proj w2 c_proj fc_out dense_4h_to_h decoder",
     60: "mlp ffn feed_forward feedforward ffwd intermediate",

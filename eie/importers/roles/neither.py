@@ -7,7 +7,7 @@ asks here before it looks for layers.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Set
+from collections.abc import Iterable, Mapping, Set
 from typing import Any
 
 import numpy as np
@@ -47,6 +47,14 @@ _ITSELF = (
     ("token", r"h0|c0|h_0|c_0|.*_states?|initial_.*|bias_[kv]|time_(decay|first|mix_.*)|a_log|dt_bias"),
     ("table", r"mel_.*|.*_filters?|filterbank|dct.*|hann.*|.*_index|.*_table|buffer|.*_buffer|.*_ids?"),
 )
+# What follows another network slowly, and the name of the other in its place: MoCo, DINO, BYOL and their kin.
+_FOLLOWS = {
+    "encoder_k": ("encoder_q",),
+    "momentum_encoder": ("base_encoder", "encoder"),
+    "target_encoder": ("online_encoder", "encoder"),
+    "target_network": ("online_network",),
+    "teacher": ("student",),
+}
 _ANYWHERE_OF = tuple((role, re.compile(pattern)) for role, pattern in _ANYWHERE)
 _ITSELF_OF = tuple((role, re.compile(pattern)) for role, pattern in _ITSELF)
 
@@ -59,6 +67,17 @@ def foreign(names: Iterable[str]) -> set[str]:
     roles = {name: _anywhere(segments(name)) for name in names}
     averages = any(role is None for role in roles.values())
     return {name for name, role in roles.items() if role is not None and (averages or role != "ema")}
+
+
+def followed(key: str, arrays: Mapping[str, NDArray[Any]]) -> str | None:
+    """Return the array of which ``key`` is a moving average, as its name has it; None if there is no such array."""
+    for segment in segments(key):
+        for other in _FOLLOWS.get(segment, ()):
+            name = key.replace(segment, other, 1)
+            # A teacher that is a larger network is one of its own.
+            if name in arrays and arrays[name].shape == arrays[key].shape:
+                return name
+    return None
 
 
 def role_of(key: str, array: NDArray[Any], names: Set[str]) -> str | None:
