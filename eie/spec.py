@@ -363,8 +363,7 @@ class AcceleratorSpec(View, BaseModel):
     def replace(self, /, **changes: Any) -> Self:
         """Return a copy with ``changes`` applied and everything validated again.
 
-        ``dram="lpddr5"`` sets the four fields of a published DRAM: lpddr2 (the default), lpddr5, lpddr5x, hbm2, hbm2e,
-        hbm3.
+        ``dram="lpddr5"`` sets the four fields of a DRAM by its name: lpddr2 (the default), lpddr5, hbm2, hbm2e, hbm3.
         """
         # Not pydantic's `model_copy`, which takes changes unchecked. Renamed first, or both spellings would meet.
         # Only what was said so far, so that `model_fields_set` stays true.
