@@ -160,7 +160,7 @@ def memory_line(plan: MemoryPlan) -> str:
     whole = "each layer alone" if plan.alternatives else "the network"
     if plan.residency == "ideal":
         truth = f"{whole} fits" if plan.fits else f"in truth {_lacking(plan)}"
-        return f"Memory: {IDEAL.replace(':', ',')}; {truth}."
+        return f"Memory: {IDEAL}; {truth}."
     coming = [layer.name for layer in plan.layers if layer.place != "resident"]
     if not coming:
         truth = f"{whole} fits" if plan.fits else f"all weights stay on the chip, but {_lacking(plan)}{_spilled(plan)}"
