@@ -106,7 +106,7 @@ def test_dense_weights_that_do_not_fit_come_from_dram():
     assert (grouped.cycles, grouped.dram_bytes, grouped.weights) == (2424, (53 * 512 + 1024) / 8, "streamed")
     assert grouped.energy_nj == pytest.approx(2424 / 800 * 12 * 9.157 + (53 * 512 + 1024) * 20e-3)
     assert baseline.machine.dram is True
-    assert baseline.notes == ("its 12-bit weights 1 of 2 layers streamed, same SRAMs and DRAM",)
+    assert baseline.notes == ("its 12-bit weights streamed in 1 of 2 layers, same SRAMs and DRAM",)
     # Four samples share a load: neither would wait for weights, so the first stays, and its maps set its pace.
     four = dense.run(Workload("both", (moved, wide), batch=4), spec)
     assert four.machine.batch == 4

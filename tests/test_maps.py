@@ -435,7 +435,7 @@ def test_the_table_says_what_was_added_and_over_what_a_speedup_is():
     slow = eie.simulate("lenet-300-100", spec=eie.EIE_64PE.replace(n_pe=1, act_kib=1, dram_gb_per_s=0.01))
     assert "+ bus" in str(slow)
     assert "maps lie in DRAM" in str(slow)
-    assert "layers streamed" in str(slow)
+    assert "16-bit weights streamed in" in str(slow)
     ideal = str(eie.simulate("lenet-300-100", spec=eie.EIE_64PE.replace(residency="ideal")))
     assert "weights and maps of neither machine are paid for (residency ideal)" in ideal
     assert "not paid" in ideal

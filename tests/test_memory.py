@@ -234,6 +234,9 @@ def test_a_batch_may_end_before_it_is_full():
     assert [bool(bits) for bits in result.layers[1].activity.counts["dram_bits"]] == [True, False, False, True]
     assert len(result.batch_us) == 2
     assert sum(result.batch_us) == pytest.approx(sum(result.sample_us))
+    assert "Batches of 3 (the last of 1): " in str(result)
+    assert "Batches of 3 (the only one of 2): " in str(eie.simulate(network, ones[:2], spec=SMALL, batch=3))
+    assert "Batches of 2: " in str(eie.simulate(network, ones, spec=SMALL, batch=2))
 
 
 @given(
@@ -241,13 +244,16 @@ def test_a_batch_may_end_before_it_is_full():
     batch=st.integers(1, 5),
     n_pe=st.sampled_from([1, 2, 4]),
     stream=st.sampled_from(["layer", "columns"]),
+    act_batches=st.sampled_from(["free", "paper"]),
 )
 @settings(max_examples=25)
-def test_both_engines_agree_on_batches_and_a_batch_never_loads_more(seed, batch, n_pe, stream):
+def test_both_engines_agree_on_batches_and_a_batch_never_loads_more(seed, batch, n_pe, stream, act_batches):
     rng = np.random.default_rng(seed)
     layers = [(rng.random(shape) < rng.choice([0.1, 0.5])) * 1.0 for shape in ((24, 30), (12, 24))]
     network = chain(*(eie.Layer.from_weights(name, weights) for name, weights in zip("ab", layers, strict=True)))
-    spec = SMALL.replace(n_pe=n_pe, ptr_bits=5, act_registers=7, stream=stream, dram_latency_ns=float(rng.integers(60)))
+    # 31 entries a pointer and 7 registers: layers are streamed, in passes, their vectors in batches.
+    spec = SMALL.replace(n_pe=n_pe, ptr_bits=5, act_registers=7, stream=stream, act_batches=act_batches)
+    spec = spec.replace(dram_latency_ns=float(rng.integers(60)))
     x = (rng.random((5, 30)) < 0.4).astype(np.float32)
     fast, events = (eie.simulate(network, x, spec=spec, batch=batch, engine=engine) for engine in ("fast", "events"))
     alone = eie.simulate(network, x, spec=spec)

@@ -60,6 +60,19 @@ def test_a_wrong_range_is_named(text):
         check_vary({"n_pe": text})
 
 
+def test_drams_are_swept_by_name(chain):
+    # 4-bit pointers reach 15 entries: both layers come from DRAM.
+    spec = eie.EIE_64PE.replace(n_pe=2, ptr_bits=4)
+    swept = eie.sweep((chain, inputs()), {"dram": "lpddr2,hbm2"}, spec=spec)
+    for row in swept.totals:
+        alone = eie.simulate(chain, inputs(), spec=spec.replace(dram=row["dram"]))
+        assert row["latency_us"] == pytest.approx(alone.latency_us)
+    slow, quick = swept.totals
+    assert quick["latency_us"] < slow["latency_us"]
+    with pytest.raises(SpecError, match=r"^vary\.dram_gb_per_s: is a part of vary\.dram: vary one of them$"):
+        check_vary({"dram": "lpddr2,hbm2", "dram_gb_per_s": [1, 2]})
+
+
 def test_every_wrong_word_is_listed_at_once():
     with pytest.raises(SpecError) as caught:
         read_vary(["n_pes=1", "n_pe", "act_queue_depth=1:0"])

@@ -20,6 +20,8 @@ from eie.show.sections import Column, Grid, Section, Value
 # that was cut into passes, each loaded whole before it runs, as it was there.
 Place = Literal["resident", "streamed", "ideal", "reloaded"]
 
+# Said in every output of such a machine.
+IDEAL = "residency ideal, weights and maps are taken to be where they are needed"
 
 # Layers that a sentence names.
 NAMED = 3
@@ -164,7 +166,7 @@ def memory_line(plan: MemoryPlan) -> str:
     whole = "each layer alone" if plan.alternatives else "the network"
     if plan.residency == "ideal":
         truth = f"{whole} fits" if plan.fits else f"in truth {_lacking(plan)}"
-        return f"Memory: residency ideal, weights and maps are taken to be where they are needed; {truth}."
+        return f"Memory: {IDEAL}; {truth}."
     coming = [layer.name for layer in plan.layers if layer.place != "resident"]
     if not coming:
         truth = f"{whole} fits" if plan.fits else f"all weights stay on the chip, but {_lacking(plan)}{_spilled(plan)}"

@@ -60,7 +60,7 @@ def placement(costs: Sequence[LayerCost], spec: AcceleratorSpec) -> str:
     if spec.residency == "ideal":
         return "weights and maps of neither machine are paid for (residency ideal)"
     streamed = sum(cost.weights == STREAMED for cost in costs)
-    where = f"{streamed} of {len(costs)} layers streamed" if streamed else "on the chip"
+    where = f"streamed in {streamed} of {len(costs)} layers" if streamed else "on the chip"
     return f"its {spec.data_bits}-bit weights {where}, same SRAMs and DRAM"
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from eie.compiler.places import IDEAL
 from eie.errors import EieError
 from eie.formats.answers import read_answer
 from eie.formats.csv_table import CsvTable
@@ -106,6 +107,8 @@ def of_result(rows: ResultRows, source: str) -> Baseline:
     )
     priced = rows.priced_by
     notes = [] if priced is None else [f"energy by {priced.removeprefix('energy_').removesuffix('_nj')}"]
+    if rows.spec.residency == "ideal":
+        notes.append(IDEAL)
     costs = tuple(_cost(row) for row in rows.layers)
     return Baseline(machine, costs, (*notes, *rows.notes))
 

@@ -276,9 +276,13 @@ class Result(Answer):
 
     def _batch_line(self) -> str:
         batch = self.batch_latency
-        spread = f" (p50 {number(batch.p50)}, p99 {number(batch.p99)})" if len(self.batch_us) > 1 else ""
+        full, ran = self.memory.batch, len(self.batch_us)
+        spread = f" (p50 {number(batch.p50)}, p99 {number(batch.p99)})" if ran > 1 else ""
+        last = self.samples - (ran - 1) * full
+        # Nobody shall read the time of one sample as that of a whole batch.
+        short = "" if last == full else f" ({'the last' if ran > 1 else 'the only one'} of {last})"
         return (
-            f"Batches of {self.memory.batch}: {number(batch.mean)} us a batch{spread}, {count(self.samples_per_s)} "
+            f"Batches of {full}{short}: {number(batch.mean)} us a batch{spread}, {count(self.samples_per_s)} "
             "samples a second. What is streamed is loaded once a batch: that saves DRAM traffic, not issue cycles."
         )
 

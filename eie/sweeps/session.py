@@ -11,6 +11,7 @@ from contextlib import closing
 from dataclasses import replace
 from typing import Any
 
+from eie.compiler.places import IDEAL
 from eie.energy.tables import Cell
 from eie.show.records import Record
 from eie.simulator.stages import encoding_key
@@ -146,7 +147,7 @@ class Session:
         load = self.loads[point.workload]
         notes = [f"synthetic inputs: {load.given.source}"] if load.given.synthetic else []
         if point.spec.residency == "ideal":
-            notes.append("residency ideal: weights and maps are taken to be where they are needed")
+            notes.append(IDEAL)
         total = total_record(good, point.spec, self.cell, notes=notes, incomplete=load.incomplete)
         return {**who, "total": total, "layers": [outcome.record for outcome in good]}
 

@@ -70,6 +70,9 @@ def check_vary(vary: Mapping[str, Value | Iterable[Value]]) -> Vary:
             problems.append(f"vary.{field}: no values")
         # Ranges may overlap: each value once, where it stands first.
         checked[field] = tuple(dict.fromkeys(listed))
+    # Names that differ in the overwritten field alone would be one machine twice.
+    both = [field for field in checked if field.startswith("dram_")] if "dram" in checked else []
+    problems += [f"vary.{field}: is a part of vary.dram: vary one of them" for field in both]
     if problems:
         raise SpecError(problems)
     return checked
@@ -112,7 +115,8 @@ def _unknown(field: str) -> str:
     # A field like others, but rows would differ in it alone.
     if field == "name":
         return "vary.name: a label; vary a field that changes the machine"
-    if field in AcceleratorSpec.model_fields:
+    # Not a field but a name of four, which `AcceleratorSpec.replace` takes like one.
+    if field == "dram" or field in AcceleratorSpec.model_fields:
         return ""
     near = difflib.get_close_matches(field, AcceleratorSpec.model_fields, 1, 0.6)
     hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(AcceleratorSpec.model_fields)}"

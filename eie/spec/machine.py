@@ -1,96 +1,27 @@
 """The accelerator as data: every hardware parameter, validated, and which piece of a simulation each decides.
 
-Comes in: keyword values, a TOML file or ``key=value`` words. Goes out: a frozen `AcceleratorSpec`. Read by the
-compiler (how to encode), the simulator (when things happen), energy (what they cost) and the report.
+Comes in: keyword values. Goes out: a frozen `AcceleratorSpec`. Read by the compiler (how to encode), the simulator
+(when things happen), energy (what they cost) and the report.
 """
 
 from __future__ import annotations
 
-import difflib
 import math
-import tomllib
 import warnings
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from fractions import Fraction
 from functools import cache
-from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, computed_field, field_validator
 
-from eie.errors import EieError, SpecError
-from eie.formats.dram import drams
-from eie.formats.files import read_toml
+from eie.errors import SpecError
 from eie.show.face import View
 from eie.show.sections import Column, Grid, Section
+from eie.spec.stages import Reads
+from eie.spec.words import complaint, plain_value, renamed
 
-_BOUNDS = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
 SUPPORTED_NODES_NM = (28, 32, 45)
-
-# Named here and not in the simulator, so that each field can say beside its bounds who reads it, and caches, program
-# files and docs take it from one place.
-Stage = Literal["shared", "encoded", "demand", "plan", "inputs", "slices", "tallies", "queues", "streams", "activity"]
-# The stages between weights and an `eie.Activity`, each with those whose values it is made from.
-AFTER: Mapping[Stage, tuple[Stage, ...]] = {
-    "shared": (),
-    "encoded": ("shared",),
-    "demand": ("encoded",),
-    # What a layer has to do follows from the plan, not from the plan's fields: two machines on which it stays share it.
-    "plan": ("demand",),
-    # Not after "encoded": what a layer computes follows from its codes, however they are laid out on PEs.
-    "inputs": ("shared",),
-    "slices": ("encoded", "inputs"),
-    "tallies": ("slices",),
-    "queues": ("slices",),
-    # In the place of "queues" where a layer's weights arrive while it works. Apart from it, so that a sweep over DRAMs
-    # counts no layer anew whose weights are in place.
-    "streams": ("slices",),
-    "activity": ("tallies", "queues", "streams"),
-}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Reads:
-    """Which stages a field decides, and what more of it costs.
-
-    Attributes
-    ----------
-    by
-        The first stages that read the field; those after them are made anew with them. Empty: time, energy and area
-        are computed from the activity, later.
-    enforced
-        Stages that read it too where ``residency`` is ``"auto"``: the size then decides how layers are cut.
-    costs
-        What one pays for more of it, in words.
-    since
-        The release that brought the field. Files of earlier ones do not state it and mean its default.
-    """
-
-    by: tuple[Stage, ...] = ()
-    enforced: tuple[Stage, ...] = ()
-    costs: str
-    since: str = "0.1"
-
-
-def plain_value(value: Any) -> Any:
-    """Return numpy's scalars, and arrays without axes, as Python's own numbers, which strict fields insist on."""
-    scalar = isinstance(value, np.generic) or (isinstance(value, np.ndarray) and value.ndim == 0)
-    return value.item() if scalar else value
-
-
-def word_value(text: str) -> Any:
-    """Return what a word of a command line says, read as a TOML value; text where it is none.
-
-    ``True`` and ``False`` too, as Python and numpy print them.
-    """
-    text = text.strip().lower() if text.strip() in ("True", "False") else text
-    try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except ValueError:
-        # No TOML value: text, so that name=mine needs no quotes; a count's strict field refuses it by name.
-        return text
 
 
 class AcceleratorSpec(View, BaseModel):
@@ -363,8 +294,7 @@ class AcceleratorSpec(View, BaseModel):
     def replace(self, /, **changes: Any) -> Self:
         """Return a copy with ``changes`` applied and everything validated again.
 
-        ``dram="lpddr5"`` sets the four fields of a published DRAM: lpddr2 (the default), lpddr5, lpddr5x, hbm2, hbm2e,
-        hbm3.
+        ``dram="lpddr5"`` sets the four fields of a DRAM by its name: lpddr2 (the default), lpddr5, hbm2, hbm2e, hbm3.
         """
         # Not pydantic's `model_copy`, which takes changes unchecked. Renamed first, or both spellings would meet.
         # Only what was said so far, so that `model_fields_set` stays true.
@@ -418,45 +348,9 @@ class AcceleratorSpec(View, BaseModel):
         return (Section(name="spec", grids=(Grid(columns=columns, rows=rows),)),)
 
 
-def renamed(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return fields by their present names, and those that ``dram`` stands for.
-
-    ``enforce_capacity`` of 0.1 is ``residency``, true "auto", false "ideal". ``dram="hbm2"`` sets the four fields of a
-    published DRAM; one that is there too wins.
-
-    Raises
-    ------
-    SpecError
-        If both residencies are there, the old one is neither true nor false, or the DRAM is not known.
-    """
-    if "dram" in values:
-        values = {**_dram(values["dram"]), **{name: value for name, value in values.items() if name != "dram"}}
-    if "enforce_capacity" not in values:
-        return dict(values)
-    enforced = plain_value(values["enforce_capacity"])
-    if not isinstance(enforced, bool):
-        raise SpecError([f"spec.enforce_capacity={_shown(enforced)}: must be true or false"])
-    meant = "auto" if enforced else "ideal"
-    rest = {name: value for name, value in values.items() if name != "enforce_capacity"}
-    if "residency" in values:
-        if values["residency"] != meant:
-            raise SpecError(["spec.enforce_capacity: is an old spelling of spec.residency: give one of them"])
-        return rest
-    warnings.warn(
-        f'spec.enforce_capacity={str(enforced).lower()}: is an old spelling, read as residency = "{meant}"',
-        FutureWarning,
-        stacklevel=3,
-    )
-    return {**rest, "residency": meant}
-
-
-def _dram(name: object) -> dict[str, Any]:
-    """Return the fields that a published DRAM sets."""
-    if name not in drams():
-        known = ", ".join(drams())
-        raise SpecError([f"spec.dram={_shown(name)}: must be one of {known}"])
-    # As their fields take them: TOML writes a whole number of GB/s or pJ without a point.
-    return {row.name: row.value for row in drams()[str(name)]}
+def reads(field: str) -> Reads:
+    """Return what a field's annotation says of its readers."""
+    return next(fact for fact in AcceleratorSpec.model_fields[field].metadata if isinstance(fact, Reads))
 
 
 # Cached: every layer of every call asks, and reading a number's digits takes longer than counting a small layer.
@@ -464,42 +358,6 @@ def _dram(name: object) -> dict[str, Any]:
 def _decimal(value: float) -> Fraction:
     """Return the decimal number that was written: floats may be a hair off, and a full bus then takes a cycle more."""
     return Fraction(str(value))
-
-
-def reads(field: str) -> Reads:
-    """Return what a field's annotation says of its readers."""
-    return next(fact for fact in AcceleratorSpec.model_fields[field].metadata if isinstance(fact, Reads))
-
-
-def fields_of(stage: Stage, spec: AcceleratorSpec, without: Collection[Stage] = ()) -> tuple[str, ...]:
-    """Name the fields of ``spec`` that decide what a stage makes: those read by it or by a stage before it.
-
-    Two machines that agree in them share the stage's value; this is what caches go by, and what a compiled program
-    insists on.
-
-    Parameters
-    ----------
-    without
-        Stages that read nothing here: ``"inputs"`` where every layer's inputs were recorded.
-    """
-    return _fields_of(stage, frozenset(without), spec.residency == "auto")
-
-
-# Cached, since every look-up in a stage cache asks; of a spec only `residency` decides the names.
-@cache
-def _fields_of(stage: Stage, without: frozenset[Stage], enforced: bool) -> tuple[str, ...]:
-    path, waiting = set[Stage](), [stage]
-    while waiting:
-        current = waiting.pop()
-        if current not in path and current not in without:
-            path.add(current)
-            waiting += AFTER[current]
-    fields = []
-    for name in AcceleratorSpec.model_fields:
-        read = reads(name)
-        if not path.isdisjoint(read.by) or (enforced and not path.isdisjoint(read.enforced)):
-            fields.append(name)
-    return tuple(fields)
 
 
 # Cached, since every call asks, and fractions are slow.
@@ -513,105 +371,3 @@ EIE_64PE = AcceleratorSpec()
 # The paper's own projection to 28 nm (Table V).
 EIE_256PE = AcceleratorSpec(name="EIE_256PE", n_pe=256, clock_mhz=1200, node_nm=28)
 PRESETS: Mapping[str, AcceleratorSpec] = {"EIE_64PE": EIE_64PE, "EIE_256PE": EIE_256PE}
-
-
-def load_spec(source: str | Path | AcceleratorSpec = "EIE_64PE", overrides: Iterable[str] = ()) -> AcceleratorSpec:
-    """Read a specification: a preset's name or a TOML file, then ``key=value`` words on top.
-
-    Parameters
-    ----------
-    source
-        A spec, ``"EIE_64PE"``, ``"EIE_256PE"``, or a ``.toml`` file whose keys overlay a preset (its optional key
-        ``preset`` names which; EIE_64PE otherwise).
-    overrides
-        Words like ``"n_pe=128"``; values are read as TOML values.
-
-    Returns
-    -------
-    AcceleratorSpec
-        With every bound checked.
-
-    Raises
-    ------
-    SpecError
-        Everything that is wrong, at once.
-    """
-    values: dict[str, Any] = {}
-    problems: list[str] = []
-    if isinstance(source, AcceleratorSpec):
-        base = source
-    elif str(source) in PRESETS:
-        base = PRESETS[str(source)]
-    else:
-        # A file's keys and the words overlay in one dictionary: the words, read later, win.
-        base, values = _overlay(Path(source))
-    for word in overrides:
-        key, equals, text = word.partition("=")
-        if not equals or not key.strip():
-            problems.append(f"--set {word}: must be key=value, as in n_pe=128")
-            continue
-        values[key.strip()] = word_value(text)
-    try:
-        spec = base.replace(**values)
-    except SpecError as error:
-        # Joined to what was wrong with the words: everything at once.
-        problems.extend(error.problems)
-    if problems:
-        raise SpecError(problems)
-    return spec
-
-
-def _overlay(path: Path) -> tuple[AcceleratorSpec, dict[str, Any]]:
-    presets = ", ".join(PRESETS)
-    if path.suffix != ".toml":
-        # Presets are in capitals, people type eie_64pe. A low cut-off, as there are few names to confuse.
-        near = difflib.get_close_matches(str(path).upper(), PRESETS, 1, 0.5)
-        hint = f"; did you mean {near[0]}?" if near else ""
-        raise SpecError([f"spec {path}: must be one of {presets} or a .toml file{hint}"])
-    try:
-        values = read_toml(path, EieError)
-    except EieError as error:
-        raise SpecError([str(error)]) from None
-    preset = values.pop("preset", "EIE_64PE")
-    if not isinstance(preset, str) or preset not in PRESETS:
-        raise SpecError([f"{path}: preset={preset}: must be one of {presets}"])
-    # The file's own name, or every report would call it by the preset it differs from.
-    values.setdefault("name", path.stem)
-    return PRESETS[preset], values
-
-
-def complaint(item: Mapping[str, Any], prefix: str, keys: Iterable[str]) -> str:
-    """Turn one pydantic error into ``prefix.key=value: bound``; ``keys`` are the known ones, for suggestions."""
-    # Raised by the validators above: their text is complete already.
-    if item["type"] == "value_error":
-        return str(item["ctx"]["error"])
-    key = str(item["loc"][-1])
-    head = ".".join([prefix, *map(str, item["loc"])])
-    if item["type"] == "missing":
-        return f"{head}: missing"
-    head += f"={_shown(item['input'])}"
-    if item["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(key, keys, 1, 0.6)
-        return f"{head}: unknown key; " + (f"did you mean {near[0]}?" if near else f"known: {', '.join(keys)}")
-    # The bound itself stands under the name of its constraint: no need to take pydantic's sentence apart.
-    for name, sign in _BOUNDS.items():
-        if name in item.get("ctx", {}):
-            return f"{head}: must be {sign} {item['ctx'][name]}"
-    kinds: dict[str, str] = {
-        "int_type": "an integer",
-        "float_type": "a number",
-        "bool_type": "true or false",
-        "string_type": "text",
-        "finite_number": "finite",
-    }
-    message = str(item["msg"])
-    wanted = message.removeprefix("Input should be ")
-    return f"{head}: must be " + kinds.get(item["type"], message.lower() if wanted == message else wanted)
-
-
-def _shown(value: object) -> str:
-    """What a user's file says, as Python writes it: one line of printable text, cut short."""
-    if isinstance(value, dict | list) and value:
-        return f"a {type(value).__name__} of {len(value)}"
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:80]}..."
