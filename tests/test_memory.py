@@ -185,6 +185,20 @@ def test_one_active_column_of_a_layer_that_does_not_stay():
     assert "b come from DRAM" in str(result)
 
 
+def test_cold_and_steady():
+    """`a` of the network above stays and is loaded once, `b` comes for each sample: 38 + 616 cycles, the first alike.
+
+    2 x 600 entries of 8 bits and 2 x 21 pointers of 16 are 10,272 bits, 21 bursts of 512: 168 cycles of 64 bits.
+    """
+    ones = np.zeros((2, 20), np.float32)
+    ones[:, 0] = 1
+    result = eie.simulate(chain(full("a", 60, 20), full("b", 20, 60)), ones, spec=SMALL)
+    assert (result.sample_us * 800).tolist() == [38 + 616] * 2
+    cold = next(row for row in result.transfers if row.what == "cold load")
+    assert (cold.bits, cold.cycles, cold.how_often) == (21 * 512, 168, "once")
+    assert cold.nj == pytest.approx(21 * 512 * 20e-3)
+
+
 def test_a_column_that_no_buffer_holds_is_refused_when_it_is_compiled():
     with pytest.raises(eie.EieError, match=r"layer 'a': column 0 has 20 entries in one PE, half a stream buffer holds"):
         eie.compile(full("a", 40, 20), SMALL.replace(ptr_bits=4, stream_kib=0.03))

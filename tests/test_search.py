@@ -52,19 +52,27 @@ def test_wrong_budgets(text):
         Budget.parse("latency_us", text)
 
 
+# 2,048 entries a PE, where 3,000 and more of the larger network's are wanted.
+TIGHT = SPEC.replace(n_pe=2, spmat_kib=2, stream_kib=0.5, act_batches="paper")
+
+
 @pytest.mark.parametrize("quantity", ["latency_us", "energy_nj"])
 @pytest.mark.parametrize(
-    ("make", "biased"), [(lambda: mlp([30, 20, 10]), True), (cnn, False)], ids=["mlp with biases", "cnn"]
+    ("make", "biased", "spec"),
+    [(lambda: mlp([30, 20, 10]), True, SPEC), (cnn, False, SPEC), (lambda: mlp([100, 60, 10]), False, TIGHT)],
+    ids=["mlp with biases", "cnn", "streamed"],
 )
-def test_a_price_is_that_of_the_whole_simulation(make, biased, quantity):
+def test_a_price_is_that_of_the_whole_simulation(make, biased, quantity, spec):
     """Layer by layer, weights all alike: the same as compiling and running the network with its own weights."""
     network = make()
     if not biased:
         network = replace(network, layers=tuple(replace(layer, bias=None) for layer in network.layers))
     network = recorded(labelled(network))
-    price = Price(network=network, machine="eie", quantity=quantity, spec=SPEC)
+    price = Price(network=network, machine="eie", quantity=quantity, spec=spec)
     for one in (network, pruned(network, {network.layers[0].name: 0.3, network.layers[1].name: 0.6}, "fine")):
-        result = eie.simulate(eie.compile(replace(one, trace=None), SPEC), network.trace)
+        result = eie.simulate(eie.compile(replace(one, trace=None), spec), network.trace)
+        if one is network:
+            assert result.memory.fits == (spec is SPEC)
         whole = result.latency_us if quantity == "latency_us" else result.energy().total_nj
         # Of a column the price would not know which small biases are stored as zero; accumulators' are all written.
         assert all(layer.encoded.has_bias is False for layer in result.layers)
