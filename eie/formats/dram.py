@@ -1,4 +1,4 @@
-"""Published DRAMs as data: ``data/dram.toml``, each number with its source.
+"""DRAMs by name, as data: ``data/dram.toml``, each number with its source.
 
 Comes in: the data file. Goes out: rows by name of the DRAM. Read by `eie.spec`, whose fields the rows are named after.
 """

@@ -43,7 +43,7 @@ def renamed(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return fields by their present names, and those that ``dram`` stands for.
 
     ``enforce_capacity`` of 0.1 is ``residency``, true "auto", false "ideal". ``dram="hbm2"`` sets the four fields of a
-    published DRAM; one that is there too wins.
+    DRAM by its name; one that is there too wins.
 
     Raises
     ------
@@ -72,7 +72,7 @@ def renamed(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _dram(name: object) -> dict[str, Any]:
-    """Return the fields that a published DRAM sets."""
+    """Return the fields that the name of a DRAM sets."""
     if name not in drams():
         known = ", ".join(drams())
         raise SpecError([f"spec.dram={_shown(name)}: must be one of {known}"])
