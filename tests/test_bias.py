@@ -263,7 +263,8 @@ def test_fixed_point_begins_with_the_bias_to_the_bit(data):
     bits = data.draw(st.sampled_from([4, 8, 16, 17, 26]))
     samples = data.draw(st.sampled_from([1, 3, 8, 19]))
     outputs, inputs = data.draw(st.integers(1, 12)), data.draw(st.integers(1, 9))
-    scale = data.draw(st.sampled_from([0.0, 0.1, 1.0, 400.0]))
+    # The last two are beyond every product: shifted into their format, products are zero.
+    scale = data.draw(st.sampled_from([0.0, 0.1, 1.0, 400.0, 4e15, 1e36]))
     weights = (rng.choice(LEVELS, (outputs, inputs)) * (rng.random((outputs, inputs)) < 0.7)).astype(np.float32)
     bias = rng.normal(0, 1, outputs).astype(np.float32) * np.float32(scale)
     x = inputs_of(rng, (samples, inputs), data.draw(st.sampled_from([0.0, 0.3, 1.0])))
@@ -284,6 +285,20 @@ def test_fixed_point_begins_with_the_bias_to_the_bit(data):
         assert np.abs(computed.float32 - exact).max() <= 1e-5 * max(1.0, np.abs(exact).max())
         # A bias is met like any sum: no format that does not hold it.
         assert np.abs(bias).max() <= 2.0 ** (bits - 1 - computed.fixed.fraction_bits)
+
+
+@pytest.mark.parametrize("samples", [1, 16])
+@pytest.mark.parametrize("power", [40, 48, 49, 50, 51, 52, 53, 60, 90, 126, 127])
+def test_a_bias_beyond_every_product(power, samples):
+    """2^power leaves no bit of the products: accumulators end as they begin, and nothing overflows on the way."""
+    rng = np.random.default_rng(power)
+    weights, bias = drawn(rng, (6, 8), 0.7, 1.0), np.full(6, 0.4, np.float32)
+    bias[2] = 1.5 * 2.0**power
+    result = eie.simulate(
+        layer_of(weights, bias), inputs_of(rng, (samples, 8), 0.9), bias="accumulator", spec=eie.EIE_64PE
+    )
+    assert np.atleast_2d(result.layers[0].outputs).tolist() == [[0, 0, bias[2], 0, 0, 0]] * samples
+    assert np.isfinite(result.layers[0].computed.max_abs_error)
 
 
 def test_an_input_of_zeros_gives_the_bias():

@@ -197,7 +197,7 @@ def fixed_sums(
     """Return the sums (count, outputs) in the finest format that holds ``peak``, and how many additions saturated."""
     scale = _Scale.of(layer, activation_fraction_bits, data_bits)
     fraction = scale.fraction_of(peak)
-    shift = scale.product_fraction - fraction
+    shift = scale.shift_to(fraction)
     if count < kernels.LANES or data_bits > WIDEST_NARROW or shift > LARGEST_NARROW_SHIFT:
         sums = np.zeros((count, layer.outputs), np.int64)
         every_row = [(0, count)]
@@ -254,6 +254,11 @@ class _Scale:
         """Fraction bits of accumulators that hold ``peak``; no more than the products have."""
         return min(fraction_bits(peak, self.data_bits), self.product_fraction)
 
+    def shift_to(self, fraction: int) -> int:
+        """Bits by which products are shifted into accumulators of so many fraction bits."""
+        # A bias may be beyond all products, and a shift by 64 or more does anything. Behind 63 every product is zero.
+        return min(self.product_fraction - fraction, 63)
+
 
 def _walk_singles(
     layer: EncodedLayer, rows: Rows, data_bits: int, threads: int | None
@@ -302,7 +307,7 @@ def _walk_both(
                 *encoding.writes,
                 layer.codebook,
                 scale.codebook.raw,
-                scale.product_fraction - fraction,
+                scale.shift_to(fraction),
                 sums[start:stop],
                 peaks[start:stop],
             )
@@ -359,7 +364,7 @@ def _add_fixed(
 ) -> int:
     """Compute the sums of some runs of rows anew, with saturation; return how many additions saturated."""
     saturations = np.zeros(len(sums), np.int64)
-    shift, start_sums = scale.product_fraction - fraction, raw_start(layer, fraction, scale.data_bits)
+    shift, start_sums = scale.shift_to(fraction), raw_start(layer, fraction, scale.data_bits)
     largest = (1 << (scale.data_bits - 1)) - 1
     for first, end in runs:
         sums[first:end] = 0 if start_sums is None else start_sums
