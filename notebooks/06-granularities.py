@@ -63,10 +63,11 @@ figures["granularity-speedup"]
 
 # %% [markdown]
 # Left, single weights: a dense machine multiplies zeros as patiently as anything else, so its line is flat. A CPU
-# that stores the matrix as CSR is *slower* at first, since every weight now needs an index and a gather; it breaks
-# even somewhere beyond 85 %. EIE is built for such matrices and gains from the first zero on, until something other
-# than weights takes the time: scanning activations, and columns without entries. Hollow: 2:4 is worth something only
-# to EIE and to tensor cores that know it.
+# that stores the matrix as CSR is *slower* at first, since every weight now needs an index and a gather; where it
+# breaks even, few weights in a hundred are left. (What is measured also shows what else the computer did meanwhile.)
+# EIE is built for such matrices and gains from the first zero on, until something other than weights takes the time:
+# scanning activations, and columns without entries. Hollow: 2:4 is worth something only to EIE and to tensor cores
+# that know it.
 #
 # Right, channels: every line rises. They do not rise alike: a machine that cannot be filled by so small a network
 # (the A100 at batch 1) gains least.
@@ -77,8 +78,9 @@ figures["granularity-speedup"]
 figures["granularity-accuracy"]
 
 # %% [markdown]
-# With as many weights left, the finer granularity is the more accurate. That is the trade-off: compression against
-# hardware that can use it. Statements that one reads about pruning, checked on this network:
+# With as many weights left, single weights are the most accurate, and few machines can use them. That is the trade-off:
+# compression against hardware. Among the coarser forms the order is not that of size: not fine-tuned, whole channels
+# lose less here than 4x4 blocks. Statements that one reads about pruning, checked on this network:
 
 # %%
 study.section("claims")
@@ -97,13 +99,14 @@ study.section("search")
 
 # %% [markdown]
 # The first layer is 89 % of the time, so that is where pruning pays; the last has 1,000 weights, takes 3 %, and its
-# ten outputs decide the class. At the same latency that is worth more than four points of accuracy. Fine-tuning evens
-# much of it out: docs/granularities.md has both.
+# ten outputs decide the class: it keeps all of them. At the same latency that is worth four points of accuracy.
+# Fine-tuning evens much of it out: docs/granularities.md has both.
 #
 # ## ResNet-50
 #
 # The same on ResNet-50's layer shapes, beside the figures that a text on pruning gives. No weights come with them, so
-# accuracy is not shown; the GPU is a model of the A100.
+# accuracy is not shown. The GPU is a bound of the A100, which launches nothing. ResNet-50 does not fit the memories of
+# 64 PEs: EIE and the dense PEs fetch the rest over the same DRAM, and the table of machines says so.
 
 # %%
 resnet = eie.granularity(

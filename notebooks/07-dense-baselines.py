@@ -31,7 +31,8 @@ comparison = eie.compare("eie-benchmark", machines)
 comparison.plot()["compare-speedup"]
 
 # %% [markdown]
-# The bars are speedups over the CPU as the paper measured it, on a log axis as in its Figure 6. Such a comparison is
+# The bars are speedups over the CPU as the paper measured it, on a log axis as in its Figure 6. What is called a bound
+# reaches its peak or its bandwidth and launches nothing: no program on that machine is faster. Such a comparison is
 # never fair, and the record says where:
 
 # %%
