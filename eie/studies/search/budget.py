@@ -107,7 +107,7 @@ class Price:
         self._prices = Cache()
         # Once a layer, on its unpruned weights: clustering every form would take longer than pricing it.
         self._columns = {
-            layer.name: machine == EIE and share(layer, spec.weight_bits)[0].bias_codes is not None
+            layer.name: machine in (EIE, "dense") and share(layer, spec.weight_bits)[0].bias_codes is not None
             for layer in network.layers
         }
         self._demands: dict[str, Demand] = {}
@@ -183,11 +183,15 @@ class Price:
         assert network.trace is not None
         recorded = network.trace.layers
         works = tuple(
-            layer_work(
-                layer=layer,
-                products=recorded[layer.name].products,
-                kept_weights=layer.matrix.nnz,
-                alone=network.alternatives,
+            replace(
+                layer_work(
+                    layer=layer,
+                    products=recorded[layer.name].products,
+                    kept_weights=layer.matrix.nnz,
+                    alone=network.alternatives,
+                ),
+                # Where EIE stores a column for it, as in `eie run` and `compare`: both set their accumulators alike.
+                has_bias=self._columns[layer.name],
             )
             for layer in network.layers
         )
