@@ -75,7 +75,7 @@ def against_product(alex6):
 def processor_share(alex6):
     """Return ``call``'s processor time over that of ``products`` products, each warm, the least of several in turn."""
 
-    def compare(call, products=1, rounds=15):
+    def compare(call, products=1, rounds=5):
         def once(run, times):
             start = process_time()
             for _ in range(times):
@@ -83,8 +83,8 @@ def processor_share(alex6):
             return process_time() - start
 
         def seconds(run, times):
-            # Warm: the first behind the other one fetches its tables into the caches again.
-            return min(once(run, times) for _ in range(4))
+            # Warm: behind the other one it takes a handful of calls until all tables are in the caches again.
+            return min(once(run, times) for _ in range(10))
 
         pairs = [(seconds(alex6.product, products), seconds(call, 1)) for _ in range(rounds)]
         product, ours = (min(column) for column in zip(*pairs, strict=True))
