@@ -111,6 +111,9 @@ def test_dense_weights_that_do_not_fit_come_from_dram():
     four = dense.run(Workload("both", (moved, wide), batch=4), spec)
     assert four.machine.batch == 4
     assert [(layer.cycles, layer.dram_bytes) for layer in four.layers] == [(2000, 128), (1250, 180224 / 4 / 8)]
+    # A share that is no whole number: ten times the outputs, 3,516 bursts, over five samples.
+    five = dense.run(Workload("large", (replace(wide, outputs=15_000),), batch=5), spec)
+    assert [layer.dram_bytes for layer in five.layers] == [3516 * 512 / 5 / 8]
     ideal = dense.run(Workload("both", (moved, wide)), spec.replace(residency="ideal"))
     assert [(layer.cycles, layer.dram_bytes, layer.weights) for layer in ideal.layers] == [
         (1850, 0, "not paid"),

@@ -20,7 +20,21 @@ ROOMS: Mapping[str, tuple[str, ...]] = {
     "eie/kernels/columns.py": ("test_encode.py", "test_share.py", "test_importers.py"),
     "eie/kernels/jit.py": ("test_kernels.py", "test_encode.py"),
     "eie/kernels/datapath.py": ("test_products.py", "test_functional.py", "test_kernels.py"),
+    "eie/kernels/streams.py": ("test_streams.py", "test_memory.py"),
     "eie/kernels": ("test_type_limits.py", "test_encode.py", "test_cycles.py", "test_products.py", "test_share.py"),
+    **dict.fromkeys(
+        (
+            "eie/compiler/demand.py",
+            "eie/compiler/lifetimes.py",
+            "eie/compiler/map_rows.py",
+            "eie/compiler/maps.py",
+            "eie/compiler/memory.py",
+            "eie/compiler/places.py",
+            "eie/compiler/shapes.py",
+            "eie/compiler/stream.py",
+        ),
+        ("test_memory.py", "test_maps.py", "test_streams.py", "test_capacity.py", "test_bias.py", "test_totals.py"),
+    ),
     "eie/compiler": (
         "test_capacity.py",
         "test_encode.py",
@@ -28,6 +42,7 @@ ROOMS: Mapping[str, tuple[str, ...]] = {
         "test_program.py",
         "test_lowering.py",
         "test_by_hand.py",
+        "test_bias.py",
         "test_hostile_files.py",
         "test_network.py",
     ),
@@ -35,6 +50,15 @@ ROOMS: Mapping[str, tuple[str, ...]] = {
     "eie/simulator/cache.py": ("test_stages.py", "test_sweep.py", "test_encode.py"),
     "eie/simulator/workload.py": ("test_stages.py", "test_sweep.py", "test_sweep_journal.py"),
     "eie/simulator/products.py": ("test_products.py", "test_functional.py", "test_network.py"),
+    **dict.fromkeys(
+        (
+            "eie/simulator/arriving.py",
+            "eie/simulator/batches.py",
+            "eie/simulator/loading.py",
+            "eie/simulator/turns.py",
+        ),
+        ("test_streams.py", "test_memory.py", "test_maps.py"),
+    ),
     "eie/simulator": (
         "test_type_limits.py",
         "test_twin.py",
@@ -47,7 +71,7 @@ ROOMS: Mapping[str, tuple[str, ...]] = {
         "test_trace.py",
     ),
     "eie/energy": ("test_by_hand.py", "test_energy.py", "test_house.py"),
-    "eie/machines": ("test_by_hand.py", "test_baselines.py", "test_compare.py", "test_house.py"),
+    "eie/machines": ("test_by_hand.py", "test_baselines.py", "test_compare.py", "test_memory.py", "test_house.py"),
 }
 FOLDERS = ("eie/kernels", "eie/compiler", "eie/simulator", "eie/energy", "eie/machines")
 SWAP = re.compile(r"core/Replace(Binary|Comparison|Unary)Operator_")
