@@ -28,6 +28,7 @@ from eie.machines import (
 from eie.machines.choose import choose
 from eie.machines.match import match
 from eie.machines.records import Baseline, LayerCost, Machine
+from eie.machines.rows import ResultRow
 from eie.machines.systolic import SystolicArray, gemm
 from eie.machines.workload import LayerWork, Workload, layer_work, work_of_rows
 from eie.model.geometry import Conv2d
@@ -702,3 +703,16 @@ def test_wrong_names(name, complaint):
     with pytest.raises(EieError, match=complaint) as caught:
         choose(name, work(8, 8), eie.EIE_64PE)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("stated", [True, False])
+def test_a_bias_column_is_read_back_from_texts_and_values(stated):
+    layer = eie.Layer.from_codes(
+        name="fc", codes=np.ones((6, 4), np.uint8), codebook=[0, 1.0], bias_codes=[1] * 6 if stated else None
+    )
+    record = eie.simulate(layer, np.ones(4)).records()[0]
+    assert ResultRow.of_record(record).bias is stated
+    assert (
+        ResultRow.of_record({name: "" if value is None else str(value) for name, value in record.items()}).bias
+        is stated
+    )

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import eie
+from eie.machines import reports
 from eie.studies.search.search import search
 
 RNG = np.random.default_rng(0)
@@ -172,3 +173,13 @@ layer = [
     (tmp_path / "m.toml").write_text(text.replace('"ideal"', '"none"'))
     with pytest.raises(eie.EieError, match="residency='none': must be 'auto' or 'ideal'"):
         eie.load(tmp_path / "m.toml")
+
+
+def test_a_csv_with_a_row_that_was_not_run_is_read_back(tmp_path):
+    """The row has a name and no numbers, its last cell among them: an empty one, and no stray comma."""
+    network = eie.Network(name="n", layers=(eie.Layer.from_weights("fc", np.ones((6, 4))),), unmodelled=("gru (GRU)",))
+    result = eie.simulate(network, {"fc": np.ones((1, 4))})
+    result.to_csv(str(tmp_path / "result.csv"))
+    baseline = reports.read(tmp_path / "result.csv")
+    assert [(cost.layer, cost.cycles) for cost in baseline.layers] == [("fc", result.layers[0].cycles)]
+    assert baseline.notes[-1] == "not modelled: gru (GRU)"

@@ -41,17 +41,18 @@ class CsvTable:
             lines = [[cell.strip() for cell in line] for line in csv.reader(text.splitlines())]
         except csv.Error as error:
             raise EieError(f"{path}: not a CSV file: {error}") from None
-        # SCALE-Sim ends every line with a comma.
-        lines = [line[:-1] if line and not line[-1] else line for line in lines]
         # Numbered before empty lines are dropped, so that errors name the line an editor shows.
         numbered = [(i, line) for i, line in enumerate(lines, 1) if any(line)]
         if len(numbered) < 2:
             raise EieError(f"{path}: holds no rows: a header line and at least one row are needed")
         (_, header), *rest = numbered
-        for i, line in rest:
+        # SCALE-Sim ends every line with a comma. A row that is as wide as the header just has an empty cell there.
+        header = header if header[-1] else header[:-1]
+        rows = [(i, line[:-1] if len(line) == len(header) + 1 and not line[-1] else line) for i, line in rest]
+        for i, line in rows:
             if len(line) != len(header):
                 raise EieError(f"{path}: line {i} has {len(line)} cells, the header has {len(header)}")
-        return cls(str(path), tuple(header), tuple(tuple(line) for _, line in rest))
+        return cls(str(path), tuple(header), tuple(tuple(line) for _, line in rows))
 
     def has(self, column: str) -> bool:
         """Whether there is such a column."""

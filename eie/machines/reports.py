@@ -14,7 +14,7 @@ from eie.formats.answers import read_answer
 from eie.formats.csv_table import CsvTable
 from eie.machines import scalesim
 from eie.machines.records import Baseline, LayerCost, Machine
-from eie.machines.rows import ResultRow, ResultRows
+from eie.machines.rows import NOT_MODELLED, ResultRow, ResultRows
 
 # What a column may hold, and what it is multiplied by to get the unit of the record.
 QUANTITIES: Mapping[str, tuple[str, float]] = {
@@ -127,13 +127,14 @@ def _cost(row: ResultRow) -> LayerCost:
 
 def _own_csv(table: CsvTable) -> Baseline:
     records = [dict(zip(table.header, row, strict=True)) for row in table.rows]
+    missing = tuple(record["layer"] for record in records if record["layer"].startswith(NOT_MODELLED))
     try:
-        layers = tuple(_cost(ResultRow.of_record(record)) for record in records)
+        layers = tuple(_cost(ResultRow.of_record(record)) for record in records if record["layer"] not in missing)
     except (KeyError, ValueError) as error:
         raise EieError(f"{table.path}: damaged result: {type(error).__name__} {error}") from None
     name = Path(table.path).name
     note = f"{name} states no machine: clock, node and area are not known (the JSON has them)"
-    return Baseline(Machine(name=f"EIE ({name})", how="modelled", source=name), layers, (note,))
+    return Baseline(Machine(name=f"EIE ({name})", how="modelled", source=name), layers, (note, *missing))
 
 
 def _generic(table: CsvTable, column_map: Mapping[str, str], clock_mhz: float | None) -> Baseline:

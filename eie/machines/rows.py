@@ -17,6 +17,8 @@ from eie.spec import AcceleratorSpec
 
 # By preference: what every action costs, else what the published power makes of the time.
 ENERGIES = ("energy_activity_nj", "energy_published_power_nj")
+# How a record begins that stands for a layer which was not run: it has this text for a name, and no numbers.
+NOT_MODELLED = "not modelled: "
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from eie.energy.estimate import Method
+from eie.machines.rows import NOT_MODELLED
 from eie.results.layer import Distribution, LayerResult, layer_row
 from eie.results.priced import Energy
 from eie.show.sections import Column, Grid, Value
@@ -84,7 +85,7 @@ def layers_grid(
 
 def unmodelled_row(text: str) -> dict[str, Value]:
     """Return the row of a layer that was not run, in tables and records."""
-    return {"layer": f"not modelled: {text}"}
+    return {"layer": f"{NOT_MODELLED}{text}"}
 
 
 def _total(layers: Sequence[LayerResult], energies: Mapping[Method, Energy], whole: Distribution) -> dict[str, Value]:
