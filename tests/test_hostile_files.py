@@ -367,6 +367,18 @@ def test_damaged_program_with_a_right_hash(data):
         survives(run_program, "program.safetensors")
 
 
+def test_a_program_whose_graph_adds_nothing_is_refused():
+    """A constant without elements makes a map of nothing, which is planned before it is run."""
+    program = programs()[1]
+    arrays, header = program_module._pack(program)
+    arrays = {**arrays, "graph.shift": arrays["graph.shift"][:0]}
+    signed = {**header, "content_hash": program_module._digest(arrays, header)}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(program_module, "read_safetensors", lambda *_: (arrays, {"eie": json.dumps(signed)}))
+        with pytest.raises(eie.EieError):
+            run_program("program.safetensors")
+
+
 def run_program(path):
     """Load a program and do what a user can do with it; what it stores must be what its counts say."""
     program = eie.Program.load(path)

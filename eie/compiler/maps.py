@@ -125,7 +125,8 @@ class _Traffic:
 def _traffic(step: int, layer: Outline, rows: int, maps: Sequence[Lifetime]) -> _Traffic:
     traffic = _Traffic()
     sources = [place for place, read in enumerate(maps) if step in read.sources]
-    whole = sum(maps[place].elements for place in sources)
+    # At least 1: a damaged graph may make a map of nothing, which running it refuses by name.
+    whole = max(1, sum(maps[place].elements for place in sources))
     recurrent = layer.geometry.recurrence is not None
     for encoding in layer.passes:
         # A row of a recurrent layer is its input and its state.
