@@ -217,22 +217,12 @@ def test_clustering(bits):
     weights = np.random.default_rng(0).standard_normal((10_000_000, 1)).astype(np.float32)
     share(eie.Layer.from_weights("warm", weights[:10_000]), bits)
     layer = eie.Layer.from_weights("wide", weights)
-    ours = processor_seconds(lambda: share(layer, bits))
-    sorting = processor_seconds(lambda: np.sort(weights[:, 0]))
+    ours = least_seconds(lambda: share(layer, bits), 3)
+    sorting = least_seconds(lambda: np.sort(weights[:, 0]), 3)
     report(
         f"g. clustering 10^7 weights, {bits} bits",
         f"{ours:.2f} s of processor time, {ours / sorting:.1f} times that of sorting them (target 2 s)",
     )
-
-
-def processor_seconds(call, rounds=3):
-    """Least processor time of several calls."""
-    seconds = []
-    for _ in range(rounds):
-        start = process_time()
-        call()
-        seconds.append(process_time() - start)
-    return min(seconds)
 
 
 def test_events():

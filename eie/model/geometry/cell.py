@@ -6,7 +6,8 @@ simulator's `recurrence` and `reference`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -14,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eie.errors import ModelError
-from eie.model.geometry.protocol import LARGEST_SIZE, Array, Recurrent, is_size
+from eie.model.geometry.protocol import LARGEST_SIZE, Array, Product, Recurrent, Walk, is_size
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,35 @@ class Cell(Recurrent):
     def order(self, steps: int) -> Sequence[int]:
         """Return the steps in the order in which they are walked."""
         return range(steps)[::-1] if self.reverse else range(steps)
+
+    @abstractmethod
+    def step(
+        self, gates: NDArray[np.float64], state: tuple[NDArray[np.float64], ...]
+    ) -> tuple[NDArray[np.float64], ...]:
+        """Return the state after a step whose product is ``gates`` (N, rows)."""
+
+    def walk(
+        self,
+        x: Array,
+        state: tuple[NDArray[np.float64], ...],
+        *,
+        product: Product,
+        stored: Callable[[NDArray[np.float64]], Array],
+    ) -> Walk:
+        """Walk the steps of (N, T, input).
+
+        Only h goes back into the matrix and is therefore ``stored``; the rest of the state stays in float64.
+        """
+        n, steps, _ = x.shape
+        # In the number format of the inputs: integers on the fixed-point datapath.
+        rows = np.empty((n, steps, self.input_size + self.hidden_size), x.dtype)
+        hidden = np.empty((n, steps, self.hidden_size))
+        for t in self.order(steps):
+            rows[:, t] = np.concatenate((x[:, t], stored(state[0])), axis=1)
+            state = self.step(product(rows[:, t]).astype(np.float64), state)
+            # At its own step, not in the order of the walk: backwards, outputs still line up with the inputs.
+            hidden[:, t] = state[0]
+        return Walk(rows=rows, outputs=hidden, last=state)
 
     def recorded(self, x: Array, outputs: Array | None) -> Array:
         """Put the hidden state of the step before beside each step of (N, T, input); zeros before the first.

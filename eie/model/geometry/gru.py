@@ -6,14 +6,12 @@ before the product, needs a second product that waits for the first; it is not l
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from eie.model.geometry.cell import Cell
-from eie.model.geometry.protocol import Array, Product, Walk
 from eie.model.geometry.registry import register
 from eie.model.operators.sigmoid import sigmoid
 
@@ -38,24 +36,11 @@ class Gru(Cell):
         """(3 * hidden, input + hidden): the candidate's two halves are one row of weights."""
         return 3 * self.hidden_size, self.input_size + self.hidden_size
 
-    def walk(
-        self,
-        x: Array,
-        state: tuple[NDArray[np.float64], ...],
-        *,
-        product: Product,
-        stored: Callable[[NDArray[np.float64]], Array],
-    ) -> Walk:
-        """Walk the steps of (N, T, input); the state is h, (N, hidden)."""
+    def step(
+        self, gates: NDArray[np.float64], state: tuple[NDArray[np.float64], ...]
+    ) -> tuple[NDArray[np.float64], ...]:
+        """Return h, (N, hidden), behind the product of a step."""
         (h,) = state
-        n, steps, _ = x.shape
-        rows = np.empty((n, steps, self.input_size + self.hidden_size), x.dtype)
-        hidden = np.empty((n, steps, self.hidden_size))
-        for t in self.order(steps):
-            rows[:, t] = np.concatenate((x[:, t], stored(h)), axis=1)
-            gates = product(rows[:, t]).astype(np.float64)
-            keep_old, reset, of_input, of_state = np.split(gates, 4, axis=1)
-            update = sigmoid(keep_old)
-            h = (1 - update) * np.tanh(of_input + sigmoid(reset) * of_state) + update * h
-            hidden[:, t] = h
-        return Walk(rows=rows, outputs=hidden, last=(h,))
+        keep_old, reset, of_input, of_state = np.split(gates, 4, axis=1)
+        update = sigmoid(keep_old)
+        return ((1 - update) * np.tanh(of_input + sigmoid(reset) * of_state) + update * h,)
