@@ -13,11 +13,13 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from eie.compiler.shapes import Shape, Shapes, batch_first, tensor_shapes
+from eie.errors import ModelError
 from eie.model.geometry import Geometry
 from eie.model.graph import Graph, Node
+from eie.model.network import Chained, dataflow
 
 # The step before the first layer: what the host brings is there when it begins.
 HOST = -1
@@ -59,6 +61,8 @@ class Lifetimes:
         Names in the order of the steps.
     rows
         Products that a layer's input makes, a sample: rows of inputs.
+    sizes
+        Open sizes of a layer's input, as height and width of a map.
     host_in, host_out
         Elements of the network's inputs and outputs.
     """
@@ -68,6 +72,7 @@ class Lifetimes:
     rows: Mapping[str, int]
     host_in: int
     host_out: int
+    sizes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
 
 def lifetimes(graph: Graph, geometries: Mapping[str, Geometry], inputs: Shapes) -> Lifetimes:
@@ -80,15 +85,28 @@ def lifetimes(graph: Graph, geometries: Mapping[str, Geometry], inputs: Shapes) 
     """
     walk = _Walk(graph, tensor_shapes(graph, geometries, inputs))
     rows: dict[str, int] = {}
+    sizes: dict[str, tuple[int, ...]] = {}
     for node in graph.nodes:
         if node.layer is None:
             walk.operate(node)
             continue
         geometry = geometries[node.layer]
         shape = batch_first(walk.shapes[node.inputs[0]], node.attributes.get("batch_axis", 0))
-        rows[node.layer] = geometry.products(*geometry.sizes(shape))
+        sizes[node.layer] = geometry.sizes(shape)
+        rows[node.layer] = geometry.products(*sizes[node.layer])
         walk.run(node)
-    return walk.finished(rows)
+    return replace(walk.finished(rows), sizes=sizes)
+
+
+def layer_sizes(network: Chained, inputs: Shapes) -> Mapping[str, tuple[int, ...]]:
+    """Return the open sizes of each layer's input, by name; nothing where the graph does not say them."""
+    graph = dataflow(network)
+    if graph is None:
+        return {}
+    try:
+        return lifetimes(graph, {layer.name: layer.geometry for layer in network.layers}, inputs).sizes
+    except ModelError:
+        return {}
 
 
 class _Open:

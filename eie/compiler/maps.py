@@ -20,6 +20,7 @@ from eie.compiler.lifetimes import HOST, Lifetime, Lifetimes, lifetimes
 from eie.compiler.map_rows import BITS_PER_KIB, LayerMaps, MapPlan, PlacedMap
 from eie.compiler.outline import Outline
 from eie.compiler.places import MemoryRow
+from eie.compiler.strips import pixels_read
 from eie.errors import ModelError
 from eie.model.graph import Graph
 from eie.spec import AcceleratorSpec
@@ -84,6 +85,9 @@ def _alone(
         # How many products a layer of maps or steps has is not known before its inputs are.
         if products is None and not layer.geometry.takes_vectors:
             return MapPlan(residency=spec.residency, batch=batch, spec=spec, unknown=f"{ALONE}, and no sizes are given")
+        if layer.scatter is not None:
+            # Of recorded rows only their number is known, and strips are cut of a map with height and width.
+            return MapPlan(residency=spec.residency, batch=batch, spec=spec, unknown=f"{ALONE}, and no sizes are given")
         rows = 1 if products is None else products[layer.name]
         life = _one_layer(layer, rows)
         plans.append(_placed(life=life, layers={layer.name: layer}, spec=spec, batch=batch, biases=biases))
@@ -122,24 +126,37 @@ class _Traffic:
     state: list[tuple[int, int]] = field(default_factory=list)
 
 
-def _traffic(step: int, layer: Outline, rows: int, maps: Sequence[Lifetime]) -> _Traffic:
+def _vectors(layer: Outline, *, rows: int, size: tuple[int, ...], spec: AcceleratorSpec) -> list[tuple[int, int]]:
+    """List what a layer reads of its input, a sample: (elements of a vector, how often), for each pass."""
+    inputs = layer.geometry.channels[1]
+    if layer.scatter is not None:
+        # A pixel's channels, once for each strip that it reaches.
+        height, width = size
+        return [(inputs, pixels_read(layer.scatter, each, (height, width), spec)) for each in layer.channels_a_pe]
+    # A row of a recurrent layer is its input and its state.
+    recurrent = layer.geometry.recurrence is not None
+    return [(inputs if recurrent else part.inputs, rows) for part in layer.passes]
+
+
+def _traffic(
+    *, step: int, layer: Outline, rows: int, size: tuple[int, ...], maps: Sequence[Lifetime], spec: AcceleratorSpec
+) -> _Traffic:
     traffic = _Traffic()
     sources = [place for place, read in enumerate(maps) if step in read.sources]
     # At least 1: a damaged graph may make a map of nothing, which running it refuses by name.
     whole = max(1, sum(maps[place].elements for place in sources))
     recurrent = layer.geometry.recurrence is not None
-    for encoding in layer.passes:
-        # A row of a recurrent layer is its input and its state.
-        inputs = layer.geometry.channels[1] if recurrent else encoding.inputs
+    for inputs, times in _vectors(layer, rows=rows, size=size, spec=spec):
         before = 0
         # Joined maps give a row its numbers in proportion; cut from the running sum, so that nothing is lost.
         for place in sources:
             upto = before + maps[place].elements
             share = inputs * upto // whole - inputs * before // whole
-            traffic.read.setdefault(place, []).append((share, rows))
+            traffic.read.setdefault(place, []).append((share, times))
             before = upto
-        if recurrent:
-            traffic.state.append((encoding.inputs - inputs, rows))
+    if recurrent:
+        state = [(part.inputs - layer.geometry.channels[1], rows) for part in layer.passes]
+        traffic.state.extend(state)
     for place, read in enumerate(maps):
         for _ in range(read.operands.count(step)):
             traffic.read.setdefault(place, []).append((read.elements, 1))
@@ -151,7 +168,14 @@ def _placed(
 ) -> MapPlan:
     steps = range(len(life.layers))
     moved = [
-        _traffic(step=step, layer=layers[name], rows=life.rows[name], maps=life.maps)
+        _traffic(
+            step=step,
+            layer=layers[name],
+            rows=life.rows[name],
+            size=life.sizes.get(name, ()),
+            maps=life.maps,
+            spec=spec,
+        )
         for step, name in enumerate(life.layers)
     ]
     # A PE holds every P-th element of each sample.

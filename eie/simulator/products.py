@@ -125,6 +125,7 @@ def run_products(layer: EncodedLayer, rows: Rows, data_bits: int, threads: int |
 
 def multiply(layer: EncodedLayer, rows: Rows, data_bits: int, threads: int | None = None) -> Sums:
     """Multiply every row with the layer's matrix on both datapaths, without ReLU."""
+    layer = layer.gathered
     walked = None
     if data_bits <= WIDEST_EXACT and not _blocks_pay(layer, rows.count, rows.float32):
         walked = _walk_singles(layer=layer, rows=rows, data_bits=data_bits, threads=threads)

@@ -27,6 +27,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Literal, TypeVar
 
 import numpy as np
@@ -35,6 +36,7 @@ from numpy.typing import NDArray
 from eie.activity import Activity
 from eie.compiler.demand import Demand
 from eie.compiler.encoded import EncodedLayer, encode_layer
+from eie.compiler.lifetimes import layer_sizes
 from eie.compiler.lower import lower
 from eie.compiler.map_rows import LayerMaps
 from eie.compiler.memory import plan_of
@@ -269,6 +271,8 @@ class Stages:
                 raise TraceError(
                     f"layer {encoded.name!r} takes {encoded.inputs} inputs, the activations have {read.width}"
                 )
+            if encoded.scatter is not None:
+                read = self._sized(encoded, read)
             placed = self.placed(layer, spec, read)
             sent, timing = self._timing(layer=layer, spec=spec, encoded=placed, inputs=read)
             beside = self._batches(layer=layer, spec=spec, encoded=placed, inputs=read, cycles=timing.cycles)
@@ -279,10 +283,31 @@ class Stages:
 
         return self._once(stage="activity", layer=layer, spec=spec, make=make)
 
+    def _sized(self, layer: EncodedLayer, read: LayerTrace) -> LayerTrace:
+        """Add height and width of the map to inputs that were recorded, as the graph tells them.
+
+        Raises
+        ------
+        TraceError
+            If they are not known, or the rows are not those of a whole map.
+        """
+        size = read.size or self._sizes.get(layer.name, ())
+        if not size or layer.geometry.products(*size) != read.products:
+            raise TraceError(
+                f"layer {layer.name!r} runs by scatter, on whole maps: {read.products} rows of inputs a sample are none "
+                "of known height and width: compile with conv='im2col' (--conv im2col)"
+            )
+        return replace(read, size=size)
+
+    @cached_property
+    def _sizes(self) -> Mapping[str, tuple[int, ...]]:
+        return layer_sizes(self.workload.network, self.workload.sizes.get("shapes", {}))
+
     def placed(self, layer: int, spec: AcceleratorSpec, inputs: LayerTrace) -> EncodedLayer:
         """The layer's images as they are run: streamed for several products, in parts that its room holds."""
         encoded = self.encoded(layer, spec)
-        if self._how.batch * inputs.products > 1 and self._streamed(layer, spec):
+        several = self._how.batch * inputs.products > 1 or encoded.scatter is not None
+        if several and self._streamed(layer, spec):
             return in_parts(encoded, self._place(layer, spec), spec)
         return encoded
 
@@ -292,7 +317,7 @@ class Stages:
         """How the weights arrive in a walk over the layer's slices; None where they are in place."""
         if not self._streamed(layer, spec):
             return None
-        return Arriving(encoded, spec, rows=self._how.batch * inputs.products)
+        return Arriving(encoded, spec, rows=self._how.batch * inputs.products, samples=self._how.batch)
 
     def _timing(
         self, *, layer: int, spec: AcceleratorSpec, encoded: EncodedLayer, inputs: LayerTrace
@@ -365,7 +390,7 @@ class Stages:
         # Each batch is a stream of its own: the look-ahead scanner reads the registers, so it sees no further batch.
         # By the contract, batch by batch: reads of the sparse matrix stay those of the whole, since a PE keeps its row.
         arriving = self._arriving(layer=layer, spec=spec, encoded=cut, inputs=inputs)
-        for part in slices(cut, inputs):
+        for part in slices(cut, inputs, spec):
             part.add(drained, self._drained(part=part, layer=layer, spec=spec, arriving=arriving))
         # Never less than in one piece, though a stream of all columns may fill its buffer before each batch.
         added: NDArray[np.int64] = np.maximum(0, drained - cycles) + registers
@@ -389,8 +414,8 @@ class Stages:
         """Scan positions of the non-zero inputs, pass by pass; those of a large batch are made anew, piece by piece."""
         if self._cache is None or inputs.rows * inputs.width > SLICE_ELEMENTS:
             # Kept, the slices of a large batch would push everything else out of the cache.
-            return slices(encoded, inputs)
-        return self._once(stage="slices", layer=layer, spec=spec, make=lambda: list(slices(encoded, inputs)))
+            return slices(encoded, inputs, spec)
+        return self._once(stage="slices", layer=layer, spec=spec, make=lambda: list(slices(encoded, inputs, spec)))
 
     def _count(
         self, *, stage: str, part: Slice, spec: AcceleratorSpec, name: str, arriving: Arriving | None = None
