@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eie.activity import Activity
+from eie.compiler.choice import Conv, check_conv
 from eie.compiler.encoded import EncodedLayer
 from eie.compiler.program import Program
 from eie.compiler.program import compile as compile_network
@@ -45,6 +46,7 @@ def simulate(
     layout: Layout | None = None,
     spec: AcceleratorSpec | None = None,
     bias: BiasPlace = "auto",
+    conv: Conv = "auto",
     batch: int = 1,
     engine: Engine = "fast",
     datapath: Datapath = "fixed",
@@ -73,6 +75,8 @@ def simulate(
         The machine that a model is compiled for, `eie.EIE_64PE` by default; a program has one already.
     bias
         Where float biases of a model go, as of `eie.compile`; a program's have their place already.
+    conv
+        How a model's convolutions run, as of `eie.compile`; a program's have their way already.
     batch
         Samples that go through a layer before the next layer begins, so that one which does not stay on the chip is
         loaded once for all of them. 1: every sample is an inference of its own.
@@ -102,14 +106,17 @@ def simulate(
     ModelError
         If the model cannot be read, the network's graph has an operator that is not known, or shapes in it do not fit.
     ProgramError
-        For a ``spec`` or a ``bias`` beside a program.
+        For a ``spec``, a ``bias`` or a ``conv`` beside a program.
     """
-    program = as_program(model, spec, bias)
+    program = as_program(model, spec, bias, conv)
     if datapath not in DATAPATHS:
         raise EieError(f"datapath {datapath!r}: must be 'fixed', 'float32' or 'none'")
     if batch < 1:
         raise EieError(f"batch {batch}: must be >= 1")
     workload = Workload.of(program, activations, layout=layout)
+    # Recorded windows that are no whole map take the layer back to im2col.
+    assert isinstance(workload.network, Program)
+    program = workload.network
     run_inputs = workload.given
     # Before inputs become rows, which tell less of the sizes of maps than the arrays that they are made of.
     plan = program.planned(batch, **workload.sizes)
@@ -194,13 +201,15 @@ def simulate(
     )
 
 
-def as_program(model: Program | Model, spec: AcceleratorSpec | None = None, bias: BiasPlace = "auto") -> Program:
+def as_program(
+    model: Program | Model, spec: AcceleratorSpec | None = None, bias: BiasPlace = "auto", conv: Conv = "auto"
+) -> Program:
     """Return a program as it is, that of a program file, or a model compiled for ``spec`` (EIE_64PE by default).
 
     Raises
     ------
     ProgramError
-        For a ``spec`` or a ``bias`` beside a program, which was compiled with its own.
+        For a ``spec``, a ``bias`` or a ``conv`` beside a program, which was compiled with its own.
     ModelError
         If the model is none, or cannot be read.
     """
@@ -208,8 +217,14 @@ def as_program(model: Program | Model, spec: AcceleratorSpec | None = None, bias
     if isinstance(model, str | Path) and Program.is_program(model):
         model = Program.load(model)
     if not isinstance(model, Program):
-        return compile_network(as_network(model, "an eie.Program"), EIE_64PE if spec is None else spec, bias=bias)
+        network = as_network(model, "an eie.Program")
+        return compile_network(network, EIE_64PE if spec is None else spec, bias=bias, conv=conv)
     check_place(bias)
+    check_conv(conv)
+    if conv != "auto":
+        raise ProgramError(
+            f"conv={conv!r}: program {model.name!r} is compiled already: leave conv out, or compile the model anew"
+        )
     if bias != "auto":
         raise ProgramError(
             f"bias={bias!r}: program {model.name!r} is compiled already: leave bias out, or compile the model anew"

@@ -17,17 +17,18 @@ from numpy.typing import NDArray
 
 from eie.compiler.encode import Encoding, encode
 from eie.compiler.encoded import EncodedLayer, codebook_of
+from eie.compiler.passes import split
 from eie.compiler.strips import strip_width
 from eie.compression.share import ShareReport
 from eie.errors import ProgramError
 from eie.model.geometry import Scatter
-from eie.model.matrix import frozen
+from eie.model.matrix import SparseColumns, frozen
 from eie.model.network import Layer
 from eie.spec import AcceleratorSpec
 
 
 def applies(layer: Layer, spec: AcceleratorSpec) -> Scatter | None:
-    """Return how a layer runs by scatter; None where it is no convolution, or a PE cannot hold one pixel's open rows."""
+    """Return how a layer runs by scatter; None if it is no convolution, or no PE holds a pixel's open rows."""
     scatter = Scatter.of(layer.geometry)
     return None if scatter is None or not strip_width(scatter, 1, spec) else scatter
 
@@ -84,6 +85,23 @@ def _channels_a_group(scatter: Scatter, spec: AcceleratorSpec) -> int:
         if width and groups * (stride + beyond / width) < least:
             best, least = each, groups * (stride + beyond / width)
     return best
+
+
+def unrolled(layer: EncodedLayer, spec: AcceleratorSpec) -> EncodedLayer:
+    """Return a layer as im2col has it, for rows of inputs that are not those of a whole map; itself if it is so."""
+    if layer.scatter is None:
+        return layer
+    whole = layer.gathered
+    (image,) = whole.passes
+    if spec.residency == "ideal":
+        return whole
+    bias = image.accumulator_bias
+    passes = split(image.decode(), spec, has_bias=image.has_bias)
+    if bias is not None:
+        passes = tuple(
+            replace(part, accumulator_bias=frozen(bias[part.row_start : part.row_stop], np.float32)) for part in passes
+        )
+    return replace(whole, passes=passes)
 
 
 def narrower(layer: EncodedLayer, scatter: Scatter, *, entries: int, pointers: int) -> EncodedLayer:

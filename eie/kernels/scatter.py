@@ -1,4 +1,4 @@
-"""When things happen where each activation is broadcast once and takes a range of columns: docs/cycle-model.md, "Scatter".
+"""When things happen where each activation is broadcast once: docs/cycle-model.md, "Scatter".
 
 The recurrences of `eie.kernels.timing` and `eie.kernels.streams`; what differs is what a broadcast takes: the entries
 from the first pointer of a range to its end, and not those of one column. So a table of slots a column does not do, and
@@ -32,7 +32,7 @@ def list_broadcasts(
     positions: NDArray[np.int32],
     begins: NDArray[np.int32],
     ends: NDArray[np.int32],
-) -> int:
+) -> Any:
     """List the non-zero activations of the pixels that a strip visits; return how many there are.
 
     Parameters

@@ -27,17 +27,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from eie.activity import Activity
+from eie.compiler.choice import encode_conv
 from eie.compiler.demand import Demand
-from eie.compiler.encoded import EncodedLayer, encode_layer
-from eie.compiler.lifetimes import layer_sizes
-from eie.compiler.lower import lower
+from eie.compiler.encoded import EncodedLayer
+from eie.compiler.lower import Lowering, lower
 from eie.compiler.map_rows import LayerMaps
 from eie.compiler.memory import plan_of
 from eie.compiler.places import LayerPlace, MemoryPlan
@@ -134,17 +133,17 @@ class Stages:
         self._how = how or How(threads=None if cache is None else 1)
 
     def shared(self, layer: int, spec: AcceleratorSpec) -> tuple[Layer, ShareReport]:
-        """The layer's weights as codes, convolutions by im2col."""
+        """The layer's weights as codes, convolutions unrolled by im2col or transformed."""
         weights = self.workload.layers[layer]
+        lowering: Lowering = "winograd" if self.workload.conv == "winograd" else "im2col"
         # Of a program nobody asks this: `encoded` hands out its images first.
         assert isinstance(weights, Layer)
         return self._once(
             stage="shared",
             layer=layer,
             spec=spec,
-            # By im2col always (docs/sweeps.md); another lowering comes in as a program. Lowered before shared, since
-            # codes belong to the matrix that is stored.
-            make=lambda: share(lower(weights, "im2col")[0], spec.weight_bits, bias=self.workload.bias),
+            # Lowered before shared, since codes belong to the matrix that is stored.
+            make=lambda: share(lower(weights, lowering)[0], spec.weight_bits, bias=self.workload.bias),
         )
 
     def encoded(self, layer: int, spec: AcceleratorSpec) -> EncodedLayer:
@@ -161,7 +160,11 @@ class Stages:
             return (program if spec is program.spec else program.on(spec)).layers[layer]
 
         def make() -> EncodedLayer:
-            made = encode_layer(*self.shared(layer, spec), spec)
+            load = self.workload
+            size = load.map_sizes.get(load.layers[layer].name, ()) if load.conv != "im2col" else ()
+            # What was recorded of no whole map has no strips, whichever way was asked for.
+            way = "im2col" if load.given.layers and not size else load.conv
+            made = encode_conv(*self.shared(layer, spec), spec, conv=way, size=size)
             for encoding in made.passes:
                 # all are kept with the encoding: have them counted, and not made twice
                 _ = encoding.largest_slot, encoding.row_table(spec.entries_per_row)
@@ -291,17 +294,13 @@ class Stages:
         TraceError
             If they are not known, or the rows are not those of a whole map.
         """
-        size = read.size or self._sizes.get(layer.name, ())
+        size = read.size or self.workload.map_sizes.get(layer.name, ())
         if not size or layer.geometry.products(*size) != read.products:
             raise TraceError(
-                f"layer {layer.name!r} runs by scatter, on whole maps: {read.products} rows of inputs a sample are none "
-                "of known height and width: compile with conv='im2col' (--conv im2col)"
+                f"layer {layer.name!r} runs by scatter, on whole maps: {read.products} rows of inputs a sample are of "
+                "no known height and width: compile with conv='im2col' (--conv im2col)"
             )
         return replace(read, size=size)
-
-    @cached_property
-    def _sizes(self) -> Mapping[str, tuple[int, ...]]:
-        return layer_sizes(self.workload.network, self.workload.sizes.get("shapes", {}))
 
     def placed(self, layer: int, spec: AcceleratorSpec, inputs: LayerTrace) -> EncodedLayer:
         """The layer's images as they are run: streamed for several products, in parts that its room holds."""

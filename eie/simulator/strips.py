@@ -1,7 +1,7 @@
 """The strips of a convolution that broadcasts each activation once: which activation takes which columns, and when.
 
-Comes in: an `EncodedLayer` with a `Scatter`, its inputs and the size of their maps. Goes out: slices, a strip a product,
-and what is counted of them. Called by `layer` and `fast`; the event engine walks the same slices.
+Comes in: a `Scatter`, the strips' visits, a layer's inputs. Goes out: a pattern of ranges, a strip a product, and what
+is counted of them. Called by `layer` and `fast`; the event engine walks the same ranges.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ from eie.model.matrix import frozen
 from eie.model.trace import LayerTrace
 from eie.simulator.records import Pattern, QueueTiming, StreamTiming, Tally
 from eie.simulator.spread import spread
-from eie.spec import AcceleratorSpec
 
 CHUNK = 16
 

@@ -1,7 +1,7 @@
 """Convolutions that broadcast each activation once: which outputs an activation reaches, strip by strip.
 
-Comes in: a `Conv2d` and the size of a map. Goes out: `Scatter`, where each weight lies, and `Visit`s, what is read of the
-map in which order. Read by the compiler, which stores the weights so, by the plan of maps and by both engines.
+Comes in: a `Conv2d` and the size of a map. Goes out: `Scatter`, where each weight lies, and `Visit`s, what is read of
+the map in which order. Read by the compiler, which stores the weights so, by the plan of maps and by both engines.
 
 An input pixel reaches the outputs under all places of the kernel at once, so a column of the matrix is here a channel
 and a kernel column: it holds the weights of all kernel rows and all outputs. With a stride, only every stride-th kernel
@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache, cached_property
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -145,7 +146,7 @@ class Scatter:
         """Cut an output row of ``width`` pixels into strips (start, stop) of at most ``most``, as even as can be."""
         count = -(-width // most)
         edges = [width * i // count for i in range(count + 1)]
-        return list(zip(edges[:-1], edges[1:], strict=True))
+        return list(pairwise(edges))
 
     def visits(self, size: tuple[int, int], most: int) -> Iterator[Visit]:
         """Return what each strip reads of a map of (height, width); what no window sees is not read."""
