@@ -113,6 +113,8 @@ def scatter_cycles(layer: EncodedLayer, size: tuple[int, ...], spec: Accelerator
         first = visits[0]
         # Entries of a pixel do not depend on its row, so some rows of one strip tell of all.
         pixels = min(len(first.window), max(1, DRAWN_BROADCASTS // channels))
+        if not pixels:
+            continue
         rng = np.random.default_rng(0)
         pixel, channel = np.nonzero(rng.random((pixels, channels)) < DRAWN_DENSITY)
         rows = -(-channels // encoding.n_pe)

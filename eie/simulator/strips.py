@@ -80,7 +80,8 @@ def ranges_of(scatter: Scatter, visits: Sequence[Visit], inputs: LayerTrace, n_p
             parts.append(tuple(array[:count].copy() for array in room))
             starts.append(starts[-1] + count)
     positions, begins, ends = (frozen(np.concatenate(arrays), np.int32) for arrays in zip(*parts, strict=True))
-    rows = [len(visit.window) * rows_a_pixel for visit in visits] * inputs.samples
+    # A strip that sees nothing but pads still has its first row loaded.
+    rows = [max(1, len(visit.window) * rows_a_pixel) for visit in visits] * inputs.samples
     return Ranges(
         starts=frozen(starts, np.int64),
         positions=positions,
