@@ -37,6 +37,36 @@ PE_CYCLES = ("issue", "empty_column", "load", "starved", "drain")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True, repr=False)
+class Account:
+    """What PEs were idle for, and which of their entries were padding; int64 (N, P) each, within an `Activity`'s cycles.
+
+    Attributes
+    ----------
+    broadcast
+        Of the starved cycles, those in which the scanner handed out an activation: it goes no faster.
+    stall
+        Of the starved cycles, those in which a full queue elsewhere held the broadcast. In the rest the scanner had
+        nothing to hand out.
+    padding
+        Of the issued entries, those that pad.
+    """
+
+    broadcast: NDArray[np.int64]
+    stall: NDArray[np.int64]
+    padding: NDArray[np.int64]
+
+    def __repr__(self) -> str:
+        samples, n_pe = self.broadcast.shape
+        return f"<Account: {samples} samples on {n_pe} PEs>"
+
+    @classmethod
+    def blank(cls, samples: int, n_pe: int) -> Account:
+        """Make zeroed arrays to fill."""
+        broadcast, stall, padding = (np.zeros((samples, n_pe), np.int64) for _ in range(3))
+        return cls(broadcast=broadcast, stall=stall, padding=padding)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True, repr=False)
 class Activity:
     """One layer over a batch of N samples on P PEs.
 
@@ -66,6 +96,12 @@ class Activity:
         int64 (N,): non-zero inputs of each sample, over all products; the bias is not counted.
     possible_inputs
         Inputs of one sample, over all products.
+    walks
+        int64 (N,): products of each sample, over all passes, in which anything was broadcast. Each fills the pipeline
+        and drains it once.
+    account
+        What PEs were idle for, where it was counted along: the event engine does, the fast one on demand
+        (`eie.LayerResult`).
     products
         Matrix-vector products of one sample: 1 of a fully connected layer, output pixels of a convolution, time steps
         of an LSTM.
@@ -81,6 +117,8 @@ class Activity:
     reload_cycles: int
     active_inputs: NDArray[np.int64]
     possible_inputs: int
+    walks: NDArray[np.int64]
+    account: Account | None = None
     products: int = 1
 
     def __repr__(self) -> str:

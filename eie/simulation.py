@@ -34,6 +34,7 @@ from eie.simulator.inputs import Given, Inputs
 from eie.simulator.layer import Engine
 from eie.simulator.network import DATAPATHS, Datapath, Settings, unrolled
 from eie.simulator.products import run_products
+from eie.simulator.recount import Recount
 from eie.simulator.stages import How, Stages
 from eie.simulator.workload import Workload
 from eie.spec import EIE_64PE, AcceleratorSpec
@@ -52,6 +53,7 @@ def simulate(
     datapath: Datapath = "fixed",
     threads: int | None = None,
     keep_outputs: bool = True,
+    shares: bool = False,
     progress: Callable[[str, int, int], None] | None = None,
     log: Callable[[str], None] | None = None,
 ) -> Result:
@@ -89,6 +91,9 @@ def simulate(
         For the fast engine and the arithmetic; the machine's cores by default.
     keep_outputs
         Whether the result holds every layer's outputs; without them a large batch needs far less memory.
+    shares
+        Count at once where the cycles of all PEs went. Without, ``layer.shares`` counts when it is asked for, from the
+        pattern of the inputs; with ``keep_outputs=False`` nothing of a layer is kept to do so.
     progress
         Called as ``progress(layer, done, total)``, in products.
     log
@@ -129,6 +134,7 @@ def simulate(
     # What each layer has made, until all are there: whether the dense equivalent's weights stay is known of all only.
     rows: dict[str, tuple[EncodedLayer, Activity, LayerOutputs | None]] = {}
     products: dict[str, int] = {}
+    recounts: dict[str, Recount] = {}
 
     def advanced(layer: str, count: int) -> None:
         if progress is not None:
@@ -148,6 +154,20 @@ def simulate(
         # together.
         activity = stages.activity(places[layer.name], program.spec, inputs)
         kept = computed if keep_outputs or computed is None else computed.summary()
+        if keep_outputs:
+            recounts[layer.name] = Recount(
+                layer=layer,
+                inputs=inputs.without_values(),
+                # Recorded rows do not tell it, the graph does.
+                size=inputs.size or workload.map_sizes.get(layer.name, ()) if layer.scatter else (),
+                spec=program.spec,
+                batch=batch,
+                plan=plan,
+                threads=threads,
+            )
+        if shares and activity.account is None:
+            account = stages.account(places[layer.name], program.spec, inputs)
+            activity = replace(activity, account=account)
         rows[layer.name] = layer, activity, kept
 
     settings = Settings(data_bits=program.spec.data_bits, datapath=datapath, threads=threads)
@@ -184,6 +204,7 @@ def simulate(
                 computed=kept,
                 maps=plan.maps.of(encoded.name),
                 dense=cost,
+                recount=recounts.get(encoded.name),
             )
             for (encoded, activity, kept), cost in zip(done, dense, strict=True)
         ),

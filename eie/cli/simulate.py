@@ -113,6 +113,8 @@ def simulated(program: Program, inputs: Inputs, progress: Progress, options: dic
         threads=options["threads"],
         # The command line prints counts; outputs of a large batch would be held for nobody.
         keep_outputs=False,
+        # The table says what binds, which needs no counting anew; files say where each cycle went.
+        shares=any(options.get(name) for name in ("json_file", "csv_file", "html_file")),
         progress=progress.advance,
         log=log,
     )

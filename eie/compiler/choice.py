@@ -150,5 +150,6 @@ def _timed(
         stall,
         dead,
         np.zeros((1, encoding.n_pe), np.int64),
+        np.empty(0, np.int64),
     )
     return int(cycles[0])

@@ -91,11 +91,12 @@ def range_queues(
     stall: NDArray[np.int64],
     dead: NDArray[np.int64],
     free: NDArray[np.int64],
+    sent: NDArray[np.int64],
 ) -> None:
     """Walk every strip through the queues; strip s owns ``positions[starts[s] : starts[s + 1]]``.
 
-    ``pointers`` (J + 1, P); ``scan_rows`` (N,) of each strip. The last four, (N,) and (N, P), are filled, as by
-    `eie.kernels.timing.queue_samples`.
+    ``pointers`` (J + 1, P); ``scan_rows`` (N,) of each strip. The four from ``cycles`` on, (N,) and (N, P), are filled, as
+    by `eie.kernels.timing.queue_samples`; ``sent`` too, the cycle of each broadcast, unless it has length 0.
     """
     n_pe, usable = np.int64(pointers.shape[1]), act_queue_depth - 1
     ring, backlog = np.empty(usable, np.int64), np.empty(n_pe, np.int64)
@@ -115,6 +116,8 @@ def range_queues(
             now: Any = max(broadcast + 1 + steps, ring[slot])
             elapsed = now - broadcast
             broadcast = now
+            if sent.shape[0] > 0:
+                sent[k] = now
             ring[slot] = max(busy_until, now) + 2
             slot = slot + 1 if slot + 1 < usable else 0
             begin, end = pointers[begins[k]], pointers[ends[k]]
@@ -162,6 +165,8 @@ def range_streams(
     load: NDArray[np.int64],
     bus: NDArray[np.int64],
     dram_bits: NDArray[np.int64],
+    sent: NDArray[np.int64],
+    arrivals: NDArray[np.int64],
 ) -> None:
     """Walk every strip through bus and queues, where weights come once a turn and stay to its end.
 
@@ -176,7 +181,9 @@ def range_streams(
     early
         Columns that are there when a turn begins, where all of them come; -1 where those of non-zero activations do.
     load
-        (N, P) filled, as the last two: cycles in which a PE had an activation and not its columns.
+        (N, P) filled, as the next two: cycles in which a PE had an activation and not its columns.
+    sent, arrivals
+        As long as ``positions``, filled, or of length 0: when each was broadcast, and its columns were there.
     """
     n_pe, usable = np.int64(pointers.shape[1]), act_queue_depth - 1
     ring, ready = np.empty(usable, np.int64), np.empty(n_pe, np.int64)
@@ -219,6 +226,9 @@ def range_streams(
                 there = max(there, arrival[j])
             now: Any = max(broadcast + 1 + steps, ring[slot])
             broadcast = now
+            if sent.shape[0] > 0:
+                sent[k] = now
+                arrivals[k] = there
             begin, end = pointers[begins[k]], pointers[ends[k]]
             taken: Any = np.int64(0)
             for pe in range(n_pe):

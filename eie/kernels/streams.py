@@ -96,6 +96,8 @@ def stream_timing(
     ring: NDArray[np.int64],
     load: NDArray[np.int64],
     result: NDArray[np.int64],
+    sent: NDArray[np.int64],
+    arrivals: NDArray[np.int64],
 ) -> None:
     """Walk one input through bus, buffer and queues.
 
@@ -126,6 +128,8 @@ def stream_timing(
     result
         (7,) filled: W[K-1], its scan row, whether it sat in the last lane, stall cycles, the cycle from which no PE has
         anything left to issue, the one in which the last column has arrived, cycles in which the bus was busy.
+    sent, arrivals
+        (K,) filled, or of length 0: W[k], and A[k], the cycle in which its column has arrived.
     """
     n_pe, usable = ready.shape[0], ring.shape[0]
     ready[:] = 0
@@ -183,6 +187,9 @@ def stream_timing(
             break
         now: Any = max(earliest, ring[k % usable])
         broadcast = now
+        if sent.shape[0] > 0:
+            sent[k] = now
+            arrivals[k] = there
         taken: Any = np.int64(0)
         for pe in range(n_pe):
             start = max(ready[pe], now + 1)
@@ -226,12 +233,15 @@ def stream_samples(
     load: NDArray[np.int64],
     bus: NDArray[np.int64],
     dram_bits: NDArray[np.int64],
+    sent: NDArray[np.int64],
+    arrivals: NDArray[np.int64],
 ) -> None:
     """Walk every input of a batch; input s owns ``positions[starts[s] : starts[s + 1]]``.
 
     ``comes`` and ``loads`` are those of `mark_first_uses`: where all columns arrive, they do for the inputs that load.
-    ``bits`` (J,) are those of a column's bursts; ``half`` the entries a PE holds in a half of the buffer. The last
-    seven, (N,) and (N, P), are filled.
+    ``bits`` (J,) are those of a column's bursts; ``half`` the entries a PE holds in a half of the buffer. The seven
+    from ``cycles`` on, (N,) and (N, P), are filled; ``sent`` and ``arrivals`` too, a cycle each of ``positions``,
+    unless they have length 0.
     """
     n_pe = pointers.shape[1]
     fill, ready = np.empty(n_pe, np.int64), np.empty(n_pe, np.int64)
@@ -272,6 +282,9 @@ def stream_samples(
             ring,
             load[s],
             result,
+            # Of no length where they are not asked for, and so are their slices.
+            sent[starts[s] : starts[s + 1]],
+            arrivals[starts[s] : starts[s + 1]],
         )
         scan_end: Any = np.int64(1 + scan_rows)
         if active.shape[0] > 0:

@@ -86,6 +86,7 @@ def queue_timing(
     backlog: NDArray[Any],
     ring: NDArray[np.int64],
     result: NDArray[np.int64],
+    sent: NDArray[np.int64] | None = None,
 ) -> None:
     """Walk one input through the queues.
 
@@ -104,6 +105,8 @@ def queue_timing(
         left as it stands after the last broadcast: PE p is free in cycle ``result[BROADCAST_END] + 1 + backlog[p]``.
     result
         (5,) filled: W[K-1], its scan row, whether it sat in the last lane, stall cycles, largest backlog.
+    sent
+        (K,) filled where it is asked for: W[k], the cycle of each broadcast.
     """
     number = backlog.dtype.type
     usable = act_queue_depth - 1
@@ -136,6 +139,8 @@ def queue_timing(
         now: Any = max(earliest, ring[np.uint64(slot)])
         elapsed = now - broadcast
         broadcast = now
+        if sent is not None:
+            sent[k] = now
         # The slowest PE takes k in cycle max(busy_until, now) + 1; its slot can be filled in the one after, hence 2.
         ring[np.uint64(slot)] = max(busy_until, now) + 2
         slot = slot + 1 if slot + 1 < usable else 0
@@ -277,11 +282,13 @@ def queue_samples(
     stall: NDArray[np.int64],
     dead: NDArray[np.int64],
     free: NDArray[np.int64],
+    sent: NDArray[np.int64] | None = None,
 ) -> None:
     """Walk every input of a batch through the queues; input s owns ``positions[starts[s] : starts[s + 1]]``.
 
     ``highest`` and the scratch ``backlog`` are those of `queue_timing`. ``cycles, stall, dead`` (N,) are filled, and
-    ``free`` (N, P): the cycle from which a PE has nothing left to issue.
+    ``free`` (N, P): the cycle from which a PE has nothing left to issue; where it is asked for, ``sent``, a cycle each
+    of ``positions``.
     """
     ring = np.empty(act_queue_depth - 1, np.int64)
     result = np.empty(5, np.int64)
@@ -294,7 +301,12 @@ def queue_samples(
             dead[s] = scan_rows
             free[s] = 1 + scan_rows
             continue
-        queue_timing(active, slots, columns, n_pe, act_queue_depth, highest, backlog, ring, result)
+        if sent is None:
+            # Not handed on: a kernel of its own for those who ask, and the same as ever for those who do not.
+            queue_timing(active, slots, columns, n_pe, act_queue_depth, highest, backlog, ring, result)
+        else:
+            own = sent[starts[s] : starts[s + 1]]
+            queue_timing(active, slots, columns, n_pe, act_queue_depth, highest, backlog, ring, result, own)
         broadcast_end = result[BROADCAST_END]
         scan_end = _scan_end(scan_rows, result)
         # Whichever is last: rows of zeros at the end can outlast the pipeline.

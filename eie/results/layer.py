@@ -6,20 +6,23 @@ sweeps; nothing here is computed twice.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from eie.activity import Activity
+from eie.activity import Account, Activity
 from eie.compiler.encoded import EncodedLayer
 from eie.compiler.map_rows import LayerMaps
 from eie.compiler.passes import Fit
 from eie.compiler.places import LayerPlace
 from eie.energy.estimate import Estimate, Method
+from eie.errors import EieError
 from eie.machines.records import LayerCost
+from eie.results import accounting
 from eie.show import numbers
 from eie.show.face import View
 from eie.show.sections import Section, Value, facts
@@ -62,6 +65,8 @@ class LayerResult(View):
         What it reads and writes, and where that lies.
     dense
         What the dense equivalent takes, lowered alike: every weight, every activation, the same memories.
+    recount
+        Makes the account of its cycles on demand; None where nothing is kept to make it from.
     """
 
     encoded: EncodedLayer
@@ -72,6 +77,7 @@ class LayerResult(View):
     computed: LayerOutputs | None
     maps: LayerMaps
     dense: LayerCost
+    recount: Callable[[], Account] | None = None
 
     @property
     def name(self) -> str:
@@ -144,6 +150,77 @@ class LayerResult(View):
         single = self.activity.samples == 1
         return {name: rows[0] if single else rows.mean(axis=0) for name, rows in self.activity.per_pe.items()}
 
+    @cached_property
+    def account(self) -> Account | None:
+        """What PEs idled for; counted when it is first asked for, None where nothing was kept to count it from."""
+        if self.activity.account is not None or self.recount is None:
+            return self.activity.account
+        return self.recount()
+
+    def _counted(self) -> Account:
+        if self.account is None:
+            raise EieError(
+                f"layer {self.name!r}: keep_outputs=False kept nothing to account from: "
+                "ask with simulate(..., shares=True)"
+            )
+        return self.account
+
+    @property
+    def pe_cycles(self) -> dict[str, NDArray[np.int64]]:
+        """(P,) cycles of each PE over all samples, by the names of `shares`: of all of `total_cycles`.
+
+        Raises
+        ------
+        EieError
+            If the layer was run with ``keep_outputs=False`` and without ``shares=True``.
+        """
+        parts = accounting.pe_cycles(self.activity, self._counted())
+        return {name: cycles.sum(axis=0) for name, cycles in parts.items()}
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """Shares of all PE cycles by what PEs did, which add up to one exactly; docs/cycle-model.md defines them.
+
+        useful, padding, empty_column, idle_broadcast, idle_scan, idle_stall, idle_load, drain; of a batch over all
+        samples.
+
+        Raises
+        ------
+        EieError
+            As `pe_cycles`.
+        """
+        return accounting.shares_of(accounting.totals(self.pe_cycles))
+
+    @cached_property
+    def bound_parts(self) -> dict[str, float]:
+        """Shares of the layer's time by what it is bound by: broadcast, work, balance, queue, scan, load, drain."""
+        return accounting.shares_of(accounting.totals(accounting.bound_by(self.activity)))
+
+    @property
+    def bound_by(self) -> str:
+        """What the layer's time is bound by: the largest of `bound_parts`."""
+        return accounting.binding(self.bound_parts)
+
+    @property
+    def bounds(self) -> dict[str, float]:
+        """Cycles that a sample takes at least: broadcast, busiest_pe, work, load."""
+        return {name: float(cycles.mean()) for name, cycles in accounting.bounds(self.activity).items()}
+
+    @cached_property
+    def lower_bound_cycles(self) -> float:
+        """Cycles a sample that no change of the queue can beat: of each sample the largest of `bounds`."""
+        return float(accounting.lower_bound(self.activity).mean())
+
+    @property
+    def lower_bound_us(self) -> float:
+        """Microseconds of them."""
+        return self.spec.us(self.lower_bound_cycles)
+
+    @property
+    def balance_saves(self) -> float:
+        """Share of the layer's time by which the lower bound falls if all PEs had the same work."""
+        return float(accounting.balance_saves(self.activity).sum() / self.activity.total_cycles.sum())
+
     @property
     def outputs(self) -> NDArray[np.float32] | None:
         """float32 (outputs,) or (N, outputs): the fixed-point result; None without activation values.
@@ -204,6 +281,8 @@ class LayerResult(View):
                 "cycles": numbers.count(self.cycles),
                 "cycles with batches and bus": numbers.count(self.total_cycles),
                 "latency us": numbers.number(self.latency_us),
+                "at least us": numbers.number(self.lower_bound_us),
+                "bound by": accounting.in_words(self.bound_parts),
                 "theory us": numbers.number(self.theoretical_us),
                 "effic. %": numbers.percent(self.efficiency),
                 "padding %": numbers.percent(self.padding_share),
@@ -230,6 +309,8 @@ def layer_row(layer: LayerResult) -> dict[str, Value]:
         "latency_us": layer.latency_us,
         "p50": latency.p50,
         "p99": latency.p99,
+        "lower_bound_us": layer.lower_bound_us,
+        "bound_by": accounting.in_words(layer.bound_parts),
         "theoretical_us": layer.theoretical_us,
         "efficiency": layer.efficiency,
         "padding_share": layer.padding_share,
@@ -314,6 +395,11 @@ def layer_record(layer: LayerResult, estimates: Mapping[Method, Estimate]) -> di
         "latency_p50_us": latency.p50,
         "latency_p99_us": latency.p99,
         "theoretical_us": layer.theoretical_us,
+        "lower_bound_us": layer.lower_bound_us,
+        "bound_by": layer.bound_by,
+        "bound_by_share": layer.bound_parts[layer.bound_by],
+        **{f"bound_{name}_cycles": cycles for name, cycles in layer.bounds.items()},
+        "balance_saves": layer.balance_saves,
         "efficiency": layer.efficiency,
         "padding_share": layer.padding_share,
         "busiest_over_mean": layer.imbalance,
@@ -337,6 +423,12 @@ def layer_record(layer: LayerResult, estimates: Mapping[Method, Estimate]) -> di
             f"energy_{key}_p99_nj": spread.p99,
         }
     return record
+
+
+def shares_record(layer: LayerResult) -> dict[str, float | None]:
+    """Return a layer's shares as keys of a flat record; None where they were not counted."""
+    shares = dict.fromkeys(accounting.SHARES) if layer.account is None else layer.shares
+    return {f"share_{name}": share for name, share in shares.items()}
 
 
 def _per_sample(values: NDArray[np.int64]) -> float:

@@ -7,7 +7,7 @@ nothing here is computed twice.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, ClassVar
@@ -24,9 +24,10 @@ from eie.energy.tables import Cell
 from eie.errors import EnergyError
 from eie.machines.dense import placement
 from eie.results.beside import Transfer, transfers, transfers_grid
-from eie.results.layer import Distribution, LayerResult, layer_record, run_notes, sharing_notes
+from eie.results import accounting
+from eie.results.layer import Distribution, LayerResult, layer_record, run_notes, shares_record, sharing_notes
 from eie.results.priced import Energy, known_or_none
-from eie.results.table import energy_lines, layers_grid, unmodelled_row
+from eie.results.table import bound_parts, energy_lines, layers_grid, shares_grid, shares_of, unmodelled_row
 from eie.show.face import Answer
 from eie.show.numbers import count, factor, number
 from eie.show.sections import Section
@@ -145,6 +146,32 @@ class Result(Answer):
         """Microseconds of the dense equivalent, all layers."""
         return math.nan if self.incomplete else sum(layer.dense_us for layer in self.layers)
 
+    @property
+    def shares(self) -> dict[str, float]:
+        """Shares of the PE cycles of all layers, as `LayerResult.shares`; NaN where `incomplete`.
+
+        Raises
+        ------
+        EieError
+            As `LayerResult.shares`.
+        """
+        return dict.fromkeys(accounting.SHARES, math.nan) if self.incomplete else shares_of(self.layers)
+
+    @cached_property
+    def bound_parts(self) -> dict[str, float]:
+        """Shares of the network's time by what its layers are bound by; NaN where `incomplete`."""
+        return dict.fromkeys(accounting.BOUND_BY, math.nan) if self.incomplete else bound_parts(self.layers)
+
+    @property
+    def bound_by(self) -> str:
+        """What the network's time is bound by: the largest of `bound_parts`; empty where `incomplete`."""
+        return "" if self.incomplete else accounting.binding(self.bound_parts)
+
+    @property
+    def lower_bound_us(self) -> float:
+        """Microseconds a sample that no change of the queue can beat, all layers; NaN where `incomplete`."""
+        return math.nan if self.incomplete else sum(layer.lower_bound_us for layer in self.layers)
+
     @cached_property
     def transfers(self) -> tuple[Transfer, ...]:
         """What crosses the chip's border beside the layers and is not in the latency; empty with ideal residency."""
@@ -220,6 +247,7 @@ class Result(Answer):
         energies, _ = self.energies(cell)
         return [
             layer_record(layer, {method: energy.layers[i] for method, energy in energies.items()})
+            | shares_record(layer)
             for i, layer in enumerate(self.layers)
         ]
 
@@ -274,6 +302,18 @@ class Result(Answer):
             first.insert(1, self._batch_line())
         return (table, Section(name="memory", grids=tuple(grids), lines=tuple(first)))
 
+    def page_sections(self) -> tuple[Section, ...]:
+        """Return the same and, where it was counted, where the cycles of all PEs went."""
+        table, *others = self.sections()
+        if not self._accounted:
+            return (table, *others)
+        grid = shares_grid(self.layers, whole=not self.incomplete)
+        return (table, Section(name="shares", grids=(grid,)), *others)
+
+    @property
+    def _accounted(self) -> bool:
+        return all(layer.account is not None for layer in self.layers)
+
     def _batch_line(self) -> str:
         batch = self.batch_latency
         full, ran = self.memory.batch, len(self.batch_us)
@@ -310,6 +350,10 @@ class Result(Answer):
             "batch_latency_p99_us": known_or_none(self.batch_latency.p99),
             "samples_per_s": known_or_none(self.samples_per_s),
             "latency_us": known_or_none(self.latency_us),
+            "lower_bound_us": known_or_none(self.lower_bound_us),
+            "bound_by": self.bound_by or None,
+            "bound_parts": {name: known_or_none(share) for name, share in self.bound_parts.items()},
+            "shares": {name: known_or_none(share) for name, share in self.shares.items()} if self._accounted else None,
             "dense_us": known_or_none(self.dense_us),
             "incomplete": list(self.incomplete),
             "unmodelled": list(self.unmodelled),
@@ -332,10 +376,19 @@ class Result(Answer):
             "notes": list(self.notes()),
             "layers": [
                 # Per PE only here: a CSV row has no room for P numbers a kind.
-                {**record, "per_pe": {name: cycles.tolist() for name, cycles in layer.per_pe.items()}}
+                {
+                    **record,
+                    "bound_parts": layer.bound_parts,
+                    "per_pe": {name: cycles.tolist() for name, cycles in layer.per_pe.items()},
+                    "pe_cycles": _listed(layer.pe_cycles) if layer.account is not None else None,
+                }
                 for record, layer in zip(self._layer_records(), self.layers, strict=True)
             ],
         }
+
+
+def _listed(arrays: Mapping[str, NDArray[np.int64]]) -> dict[str, list[int]]:
+    return {name: values.tolist() for name, values in arrays.items()}
 
 
 def _or_none(compute: Callable[[], dict[str, float]]) -> dict[str, float] | None:

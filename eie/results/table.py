@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 
 from eie.energy.estimate import Method
 from eie.machines.rows import NOT_MODELLED
+from eie.results import accounting
 from eie.results.layer import Distribution, LayerResult, layer_row
 from eie.results.priced import Energy
 from eie.show.sections import Column, Grid, Value
@@ -17,7 +18,18 @@ from eie.show.sections import Column, Grid, Value
 _PRICED: dict[Method, str] = {"published-power": "nJ by power", "activity": "nJ by activity"}
 
 # What the row under the line shows, energies apart.
-_TOTALLED = ("cycles", "latency_us", "p50", "p99", "theoretical_us", "efficiency", "dense_us", "speedup_over_dense")
+_TOTALLED = (
+    "cycles",
+    "latency_us",
+    "p50",
+    "p99",
+    "lower_bound_us",
+    "bound_by",
+    "theoretical_us",
+    "efficiency",
+    "dense_us",
+    "speedup_over_dense",
+)
 
 
 def layers_grid(
@@ -55,6 +67,8 @@ def layers_grid(
         Column("latency_us", "latency us"),
         # One sample has no spread.
         *([Column("p50", "p50 us"), Column("p99", "p99 us")] if layers[0].activity.samples > 1 and batch == 1 else []),
+        Column("lower_bound_us", "at least us"),
+        Column("bound_by", "bound by", "word"),
         Column("theoretical_us", "theory us"),
         Column("efficiency", "effic. %", "percent"),
         Column("padding_share", "padding %", "percent"),
@@ -102,12 +116,45 @@ def _total(layers: Sequence[LayerResult], energies: Mapping[Method, Energy], who
         # Of whole samples: percentiles of layers do not add up to those of the network.
         "p50": whole.p50,
         "p99": whole.p99,
+        "lower_bound_us": sum(layer.lower_bound_us for layer in layers),
+        "bound_by": accounting.in_words(bound_parts(layers)),
         "theoretical_us": theoretical_us,
         "efficiency": theoretical_us / compute_us,
         **{method: energy.total_nj for method, energy in energies.items()},
         "dense_us": dense_us,
         "speedup_over_dense": dense_us / whole.mean,
     }
+
+
+def bound_parts(layers: Sequence[LayerResult]) -> dict[str, float]:
+    """Return shares of the time of all layers by what each is bound by."""
+    return accounting.shares_of(
+        accounting.added(accounting.totals(accounting.bound_by(layer.activity)) for layer in layers)
+    )
+
+
+def shares_of(layers: Sequence[LayerResult]) -> dict[str, float]:
+    """Return shares of the PE cycles of all layers."""
+    return accounting.shares_of(accounting.added(accounting.totals(layer.pe_cycles) for layer in layers))
+
+
+def shares_grid(layers: Sequence[LayerResult], *, whole: bool) -> Grid:
+    """Return where the PE cycles went, a row a layer; with ``whole`` all layers under the line."""
+    columns = (
+        Column("layer", "layer", "text"),
+        *(Column(name, f"{name.replace('_', ' ')} %", "percent") for name in accounting.SHARES),
+        Column("balance_saves", "balance would save %", "percent"),
+        Column("bound_by", "bound by", "word"),
+    )
+    rows = tuple(
+        {"layer": layer.name, "balance_saves": layer.balance_saves, "bound_by": accounting.in_words(layer.bound_parts)}
+        | layer.shares
+        for layer in layers
+    )
+    total: dict[str, Value] = {"layer": "total"}
+    if whole:
+        total |= shares_of(layers) | {"bound_by": accounting.in_words(bound_parts(layers))}
+    return Grid(caption="Where the cycles of all PEs went", columns=columns, rows=rows, total=total if whole else None)
 
 
 def energy_lines(energies: Mapping[Method, Energy]) -> list[str]:

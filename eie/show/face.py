@@ -44,6 +44,10 @@ class View(ABC):
     def sections(self) -> tuple[Section, ...]:
         """Return tables, figures, claims and notes, in order."""
 
+    def page_sections(self) -> tuple[Section, ...]:
+        """Return what a page of its own shows: `sections`, and what is too wide for a table on a terminal."""
+        return self.sections()
+
     def brief(self) -> str:
         """Say the same in the few words of a ``repr``: nothing that has to be computed first."""
         return self.headline()
@@ -56,7 +60,7 @@ class View(ABC):
         EieError
             If there is none of that name.
         """
-        sections = self.sections()
+        sections = self.page_sections()
         for section in sections:
             if section.name == name:
                 return Part(section, lambda: self._drawings(name))
@@ -75,7 +79,7 @@ class View(ABC):
         """Return (and write, if ``path`` is given) one self-contained page, figures inside as SVG."""
         from eie.show.page import page
 
-        return written(page(self.headline(), self.sections(), claims=self.CLAIMS, drawings=self._drawings()), path)
+        return written(page(self.headline(), self.page_sections(), claims=self.CLAIMS, drawings=self._drawings()), path)
 
     @overload
     def plot(self, folder: None = None) -> Mapping[str, object]: ...

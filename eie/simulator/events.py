@@ -1,7 +1,7 @@
 """The event engine: one SimPy process for each hardware unit. Slow, and meant to be read.
 
-Comes in: an `Encoding` and a `Pattern`. Goes out: `PassTiming`, the same record as the fast engine's, and on request a
-line of text a cycle.
+Comes in: an `Encoding` and a `Pattern`. Goes out: `EventTiming`, the fast engine's record and what PEs idled for, and on
+request a line of text a cycle.
 
 A cycle is two ticks. In the first every unit looks at the registers as the last cycle left them and decides; in the
 second the registers change. So no result depends on the order in which SimPy happens to run the processes.
@@ -9,7 +9,7 @@ second the registers change. So no result depends on the order in which SimPy ha
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,7 +23,7 @@ from eie.compiler.stream import Stream
 from eie.kernels.timing import PIPELINE_CYCLES
 from eie.simulator.loading import Loading
 from eie.simulator.one_product import Product, products
-from eie.simulator.records import Arrivals, PassTiming, Pattern
+from eie.simulator.records import Arrivals, EventTiming, Pattern
 from eie.simulator.strips import Turns
 from eie.spec import AcceleratorSpec
 
@@ -50,6 +50,12 @@ class ProcessingElement:
     empty: int = 0
     load: int = 0
     free_after: int = 0
+    # Idle cycles by what the scanner did meanwhile: so far, and since the last slot, which drain if no other comes.
+    idle: Counter[str] = field(default_factory=Counter)
+    idle_since: Counter[str] = field(default_factory=Counter)
+    # Whether its pointer unit waits for a column, now and in the cycle before: the slot that lacks comes one later.
+    waits: bool = False
+    waited: bool = False
 
 
 class Accelerator:
@@ -81,6 +87,8 @@ class Accelerator:
             self.pes.append(ProcessingElement(codes=codes, pointers=pointers))
         self.sent = (0, 0)
         self.scanned = False
+        # In this cycle: broadcast, stall, or nothing to hand out.
+        self.control = "scan"
         self.columns_in_flight = 0
         self.stall = self.dead = self.cycles = self.scan_end = 0
         self.loading = None
@@ -131,7 +139,9 @@ class Accelerator:
                 # seen as taken until the next.
                 if any(len(pe.act_queue) >= self.usable_slots for pe in self.pes):
                     self.stall += 1
+                    self.control = "stall"
                 else:
+                    self.control = "broadcast"
                     position, take = waiting.popleft(), takes.popleft()
                     for pe in self.pes:
                         pe.pushed = take
@@ -142,8 +152,10 @@ class Accelerator:
             # From the last lane the step to the next row is free. -1 % n_pe is that lane too, hence the second test.
             if position % n_pe != n_pe - 1 or position < 0:
                 self.dead += 1
+                self.control = "scan"
                 yield self.tick()
                 yield from self.close_cycle(row == self.product.scan_rows - 1)
+        self.control = "scan"
 
     def is_last_step(self, waiting: deque[int], row: int, position: int) -> bool:
         """The scanner is through when the last activation sat in the last lane of the last row."""
@@ -178,7 +190,8 @@ class Accelerator:
             # Counted down before it is looked at: a column of n entries taken in cycle t frees the unit in cycle t + n.
             busy_cycles = max(0, busy_cycles - 1)
             waits = self.loading and pe.act_queue and not self.loading.arrived.issuperset(pe.act_queue[0])
-            if busy_cycles == 0 and waits:
+            pe.waits = bool(busy_cycles == 0 and waits)
+            if pe.waits:
                 pe.load += 1
             elif busy_cycles == 0 and pe.act_queue:
                 pe.popped = True
@@ -197,6 +210,8 @@ class Accelerator:
         while True:
             yield self.tick()
             if pe.column:
+                pe.idle += pe.idle_since
+                pe.idle_since.clear()
                 entry = pe.column.popleft()
                 if entry == BUBBLE:
                     pe.empty += 1
@@ -209,6 +224,9 @@ class Accelerator:
                     pe.padding += int(pe.codes[entry] == 0)
                 pe.in_flight.append((self.cycle + PIPELINE_CYCLES, not pe.column))
                 pe.free_after = self.cycle
+            elif not pe.waited:
+                pe.idle_since[self.control] += 1
+            pe.waited = pe.waits
             # Behind the issue above: what the pointer unit fetched in this cycle is sent from the next one on.
             pe.column.extend(pe.fetched)
             pe.fetched = []
@@ -247,7 +265,7 @@ def time_pass(
     log: Callable[[str], None] | None = None,
     stream: Stream | None = None,
     arrivals: Arrivals | Turns | None = None,
-) -> PassTiming:
+) -> EventTiming:
     """Time one pass, product by product.
 
     Parameters
@@ -257,7 +275,7 @@ def time_pass(
     stream, arrivals
         How weights arrive, and which, as the fast engine takes them.
     """
-    result = PassTiming.blank(pattern.products, encoding.n_pe)
+    result = EventTiming.blank(pattern.products, encoding.n_pe)
     for s, product in enumerate(products(encoding, pattern, arrivals)):
         machine = Accelerator(encoding=encoding, product=product, spec=spec, log=log, stream=stream)
         machine.run()
@@ -273,6 +291,9 @@ def time_pass(
             result.load[s, p] = pe.load
             # Idle before its last slot a PE has starved; idle after it, it drains: what `activity_of` has left over.
             worked = pe.issue + pe.empty
+            result.waits_broadcast[s, p] = pe.idle["broadcast"]
+            result.waits_stall[s, p] = pe.idle["stall"]
+            result.pads[s, p] = pe.padding
             result.starved[s, p] = (pe.free_after if worked else machine.scan_end) - worked - pe.load
         if machine.loading:
             result.bus[s], result.dram_bits[s] = machine.loading.bus_cycles, machine.loading.bits

@@ -16,7 +16,7 @@ from eie.compiler.encode import Encoding
 from eie.compiler.stream import Stream
 from eie.kernels import streams
 from eie.kernels import timing as kernels
-from eie.simulator.records import Arrivals, PassTiming, Pattern, QueueTiming, StreamTiming, Tally
+from eie.simulator.records import UNNOTED, Arrivals, PassTiming, Pattern, QueueTiming, Schedule, StreamTiming, Tally
 from eie.simulator.spread import spread
 from eie.simulator.strips import Ranges, Turns, queue_ranges, tally_ranges
 from eie.spec import AcceleratorSpec
@@ -81,11 +81,17 @@ def queue_pass(
     advanced: Callable[[int], None] = lambda _: None,
     stream: Stream | None = None,
     arrivals: Arrivals | Turns | None = None,
+    schedule: Schedule | None = None,
 ) -> QueueTiming:
-    """Walk a pass through the queues; parameters as in `time_pass`. With a ``stream`` it is a `StreamTiming`."""
+    """Walk a pass through the queues; parameters as in `time_pass`. With a ``stream`` it is a `StreamTiming`.
+
+    ``schedule`` is filled, where it is asked for: when each activation was broadcast.
+    """
     if isinstance(pattern, Ranges):
         turns = arrivals if isinstance(arrivals, Turns) else None
-        timed = queue_ranges(encoding, pattern, act_queue_depth, threads=threads, stream=stream, turns=turns)
+        timed = queue_ranges(
+            encoding, pattern, act_queue_depth, threads=threads, stream=stream, turns=turns, schedule=schedule
+        )
         advanced(pattern.products)
         return timed
     if stream is not None:
@@ -97,10 +103,12 @@ def queue_pass(
             advanced=advanced,
             stream=stream,
             arrivals=arrivals if isinstance(arrivals, Arrivals) else Arrivals.all(pattern),
+            schedule=schedule or UNNOTED,
         )
     timing = QueueTiming.blank(pattern.products, encoding.n_pe)
     number = backlog_type(encoding, act_queue_depth)
     slots = encoding.slots.reshape(-1)
+    noted = () if schedule is None else (schedule.sent,)
 
     def run(start: int, stop: int) -> None:
         backlog = np.empty(encoding.slots.shape[1], number)
@@ -118,6 +126,7 @@ def queue_pass(
             timing.stall[start:stop],
             timing.dead[start:stop],
             timing.free[start:stop],
+            *noted,
         )
         advanced(stop - start)
 
@@ -134,6 +143,7 @@ def _stream_pass(
     advanced: Callable[[int], None],
     stream: Stream,
     arrivals: Arrivals,
+    schedule: Schedule,
 ) -> StreamTiming:
     timing = StreamTiming.blank(pattern.products, encoding.n_pe)
 
@@ -160,6 +170,8 @@ def _stream_pass(
             timing.load[start:stop],
             timing.bus[start:stop],
             timing.dram_bits[start:stop],
+            schedule.sent,
+            schedule.arrivals,
         )
         advanced(stop - start)
 

@@ -13,20 +13,20 @@ from typing import Literal, TypeVar, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from eie.activity import Activity
+from eie.activity import Account, Activity
 from eie.compiler.encode import Encoding
 from eie.compiler.encoded import EncodedLayer
 from eie.compiler.map_rows import LayerMaps
 from eie.compiler.strips import visits_of
 from eie.model.geometry import Scatter
 from eie.model.trace import LayerTrace
-from eie.simulator.records import PassTiming, Pattern, QueueTiming, Tally
+from eie.simulator.records import EventTiming, PassTiming, Pattern, QueueTiming, Tally
 from eie.simulator.strips import ranges_of
 from eie.spec import AcceleratorSpec
 
 Engine = Literal["fast", "events"]
 ENGINES = get_args(Engine)
-Counted = TypeVar("Counted", bound=PassTiming | QueueTiming | Tally)
+Counted = TypeVar("Counted", bound=PassTiming | QueueTiming | Tally | Account)
 SLICE_ELEMENTS = 1 << 23
 
 
@@ -112,6 +112,7 @@ def activity_of(
     spec: AcceleratorSpec,
     *,
     sent: NDArray[np.int64],
+    walks: NDArray[np.int64],
     total: PassTiming,
     batches: NDArray[np.int64] | None = None,
     maps: LayerMaps | None = None,
@@ -122,6 +123,8 @@ def activity_of(
     ----------
     sent
         Broadcasts of each sample.
+    walks
+        Products of each sample, pass by pass, in which there was any.
     total
         What the engine counted.
     batches
@@ -178,6 +181,8 @@ def activity_of(
         reload_cycles=-(-reload_bits // spec.io_bits),
         active_inputs=np.bitwise_count(inputs.bits).reshape(inputs.samples, -1).sum(axis=1, dtype=np.int64),
         possible_inputs=inputs.width * inputs.products,
+        walks=walks,
+        account=total.account if isinstance(total, EventTiming) else None,
     )
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from eie.activity import Account
 from eie.compiler.encode import Encoding
 from eie.kernels import streams
 from eie.kernels import timing as kernels
@@ -87,6 +88,27 @@ class Arrivals:
         arrivals = cls.all(pattern)
         streams.mark_first_uses(pattern.starts, pattern.positions, groups, inputs, seen, arrivals.comes, arrivals.loads)
         return arrivals
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Schedule:
+    """When what a pattern lists was broadcast, and when its columns were there; int64, for each of its positions.
+
+    ``sent``: W[k] of docs/cycle-model.md; ``arrivals``: A[k], 0 where weights are in place. With W, whatever control and
+    PEs did in a cycle can be told without walking the queues again.
+    """
+
+    sent: NDArray[np.int64]
+    arrivals: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, pattern: Pattern) -> Schedule:
+        """Make room for a walk over a pattern to fill."""
+        return cls(sent=np.zeros(len(pattern.positions), np.int64), arrivals=np.zeros(len(pattern.positions), np.int64))
+
+
+# What a walk takes that need not note anything down.
+UNNOTED = Schedule(sent=np.empty(0, np.int64), arrivals=np.empty(0, np.int64))
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -204,6 +226,27 @@ class PassTiming:
             load=load,
             starved=starved,
         )
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class EventTiming(PassTiming):
+    """What the event engine counts: all of that, and what PEs idled for, ``waits_*``, and padding; int64 (N, P)."""
+
+    waits_broadcast: NDArray[np.int64]
+    waits_stall: NDArray[np.int64]
+    pads: NDArray[np.int64]
+
+    @classmethod
+    def blank(cls, products: int, n_pe: int) -> EventTiming:
+        """Make zeroed arrays for an engine to fill."""
+        flat = ("cycles", "stall", "dead", "reads", "entries", "padding", "bus", "dram_bits")
+        per_pe = ("issue", "empty", "load", "starved", "waits_broadcast", "waits_stall", "pads")
+        return cls(**_zeros(flat, (products,)), **_zeros(per_pe, (products, n_pe)))
+
+    @property
+    def account(self) -> Account:
+        """The part of it that the fast engine counts on demand."""
+        return Account(broadcast=self.waits_broadcast, stall=self.waits_stall, padding=self.pads)
 
 
 def _zeros(names: tuple[str, ...], shape: tuple[int, ...]) -> dict[str, NDArray[np.int64]]:

@@ -32,7 +32,7 @@ from typing import Literal, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from eie.activity import Activity
+from eie.activity import Account, Activity
 from eie.compiler.choice import encode_conv
 from eie.compiler.demand import Demand
 from eie.compiler.encoded import EncodedLayer
@@ -45,13 +45,14 @@ from eie.compression.share import ShareReport, share
 from eie.errors import EieError, TraceError
 from eie.model.network import Layer, dataflow
 from eie.model.trace import LayerTrace
+from eie.simulator.accounting import account_pass
 from eie.simulator.arriving import Arriving
 from eie.simulator.batches import batches, in_batches, register_cycles
 from eie.simulator.cache import Cache
 from eie.simulator.fast import queue_pass, tally_pass
 from eie.simulator.layer import ENGINES, SLICE_ELEMENTS, Engine, Slice, activity_of, in_one_piece, slices, with_biases
 from eie.simulator.network import Datapath, Ran, Settings, Tensor, run_network
-from eie.simulator.records import PassTiming, QueueTiming, StreamTiming, Tally
+from eie.simulator.records import EventTiming, PassTiming, QueueTiming, StreamTiming, Tally
 from eie.simulator.turns import in_parts
 from eie.simulator.workload import Workload
 from eie.spec import AcceleratorSpec, Stage, fields_of
@@ -62,7 +63,7 @@ _BLANK: Mapping[Counting, Callable[[int, int], Tally | QueueTiming | PassTiming]
     "tallies": Tally.blank,
     "queues": QueueTiming.blank,
     "streams": StreamTiming.blank,
-    "events": PassTiming.blank,
+    "events": EventTiming.blank,
 }
 
 
@@ -100,9 +101,10 @@ class How:
 
 @dataclass(frozen=True, eq=False)
 class _Counted:
-    """What a counting stage made of all slices: broadcasts (samples,), and its record, a row a sample."""
+    """What a counting stage made of all slices: broadcasts and walks (samples,), and its record, a row a sample."""
 
     sent: NDArray[np.int64]
+    walks: NDArray[np.int64]
     record: Tally | QueueTiming | PassTiming
 
 
@@ -277,12 +279,12 @@ class Stages:
             if encoded.scatter is not None:
                 read = self._sized(encoded, read)
             placed = self.placed(layer, spec, read)
-            sent, timing = self._timing(layer=layer, spec=spec, encoded=placed, inputs=read)
+            sent, walks, timing = self._timing(layer=layer, spec=spec, encoded=placed, inputs=read)
             beside = self._batches(layer=layer, spec=spec, encoded=placed, inputs=read, cycles=timing.cycles)
             maps = self._maps(layer, spec)
             if bits := self._place(layer, spec).bias_bits:
                 timing = with_biases(timing, bits, spec=spec, batch=self._how.batch)
-            return activity_of(encoded, read, spec, sent=sent, total=timing, batches=beside, maps=maps)
+            return activity_of(encoded, read, spec, sent=sent, walks=walks, total=timing, batches=beside, maps=maps)
 
         return self._once(stage="activity", layer=layer, spec=spec, make=make)
 
@@ -320,8 +322,8 @@ class Stages:
 
     def _timing(
         self, *, layer: int, spec: AcceleratorSpec, encoded: EncodedLayer, inputs: LayerTrace
-    ) -> tuple[NDArray[np.int64], PassTiming]:
-        """Add up what the engine counts, over slices and passes: broadcasts, and the rest, a row a sample."""
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64], PassTiming]:
+        """Add up what the engine counts, over slices and passes: broadcasts, walks, and the rest, a row a sample."""
 
         def count_one(stage: str, part: Slice, arriving: Arriving | None) -> Tally | QueueTiming | PassTiming:
             return self._count(stage=stage, part=part, spec=spec, name=encoded.name, arriving=arriving)
@@ -334,19 +336,20 @@ class Stages:
                 # One product a sample, all in one slice: there is nothing to add up, and on a small layer adding up
                 # took longer than counting.
                 (whole,) = parts
+                sent = whole.pattern.broadcasts
+                walks = np.minimum(sent, 1)
                 return {
-                    stage: _Counted(whole.pattern.broadcasts, count_one(stage, whole, arriving))
-                    for stage in stages
-                    if stage in due
+                    stage: _Counted(sent, walks, count_one(stage, whole, arriving)) for stage in stages if stage in due
                 }
             totals: dict[str, _Counted] = {
-                stage: _Counted(np.zeros(inputs.samples, np.int64), _BLANK[stage](inputs.samples, spec.n_pe))
+                stage: _Counted(*np.zeros((2, inputs.samples), np.int64), _BLANK[stage](inputs.samples, spec.n_pe))
                 for stage in stages
                 if stage in due
             }
             for part in parts:
                 for stage, total in totals.items():
                     part.add(total.sent, part.pattern.broadcasts)
+                    part.add(total.walks, np.minimum(part.pattern.broadcasts, 1))
                     part.add_record(total.record, count_one(stage, part, arriving))
             return totals
 
@@ -360,14 +363,40 @@ class Stages:
             keys: dict[str, Hashable] = {stage: self._key(stage, layer, spec) for stage in stages}
             counted = self._cache.get_all(keys, count)
         # Broadcasts follow from the pattern, so every stage has the same.
-        sent, records = counted[stages[0]].sent, [counted[stage].record for stage in stages]
+        sent, walks = counted[stages[0]].sent, counted[stages[0]].walks
+        records = [counted[stage].record for stage in stages]
         if isinstance(records[0], PassTiming):
-            return sent, records[0]
+            return sent, walks, records[0]
         tally, queue = records
         # For mypy: the order is that of `stages`.
         assert isinstance(tally, Tally)
         assert isinstance(queue, QueueTiming)
-        return sent, PassTiming.of(queue, tally)
+        return sent, walks, PassTiming.of(queue, tally)
+
+    def account(self, layer: int, spec: AcceleratorSpec, inputs: LayerTrace | None = None) -> Account:
+        """What PEs idled for, a row a sample; parameters as of `activity`. Counted anew, by the fast engine."""
+
+        def make() -> Account:
+            read = self.inputs(layer, spec) if inputs is None else inputs
+            encoded = self.encoded(layer, spec)
+            read = read if encoded.scatter is None else self._sized(encoded, read)
+            placed = self.placed(layer, spec, read)
+            arriving = self._arriving(layer=layer, spec=spec, encoded=placed, inputs=read)
+            total = Account.blank(read.samples, spec.n_pe)
+            for part in self._slices(layer=layer, spec=spec, encoded=placed, inputs=read):
+                stream, arrivals = (None, None) if arriving is None else arriving.next(part)
+                counted = account_pass(
+                    part.encoding,
+                    part.pattern,
+                    spec.act_queue_depth,
+                    threads=self._how.threads,
+                    stream=stream,
+                    arrivals=arrivals,
+                )
+                part.add_record(total, counted)
+            return total
+
+        return self._once(stage="account", layer=layer, spec=spec, make=make)
 
     def _batches(
         self,
@@ -450,14 +479,16 @@ class Stages:
             arrivals=arrivals,
         )
 
-    def _once(self, *, stage: Stage, layer: int, spec: AcceleratorSpec, make: Callable[[], T]) -> T:
+    def _once(
+        self, *, stage: Stage | Literal["account"], layer: int, spec: AcceleratorSpec, make: Callable[[], T]
+    ) -> T:
         return make() if self._cache is None else self._cache.get(self._key(stage, layer, spec), make)
 
-    def _key(self, stage: Stage | Counting, layer: int, spec: AcceleratorSpec) -> Hashable:
+    def _key(self, stage: Stage | Counting | Literal["account"], layer: int, spec: AcceleratorSpec) -> Hashable:
         """What two values of a stage must agree in to be the same value."""
         # The event engine counts all at once and reads what any counting stage reads: the specs' fields name no stage
-        # "events".
-        read_by: Stage = "activity" if stage == "events" else stage
+        # "events", and none "account", which walks what the queues do.
+        read_by: Stage = "activity" if stage in ("events", "account") else stage
         # Recorded inputs were not computed here: data_bits then changes no zero, and a sweep over it counts once.
         without: tuple[Stage, ...] = ("inputs",) if self.workload.given.layers else ()
         placed: tuple[Hashable, ...] = ()

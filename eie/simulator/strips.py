@@ -18,7 +18,7 @@ from eie.kernels import scatter as kernels
 from eie.model.geometry import Scatter, Visit
 from eie.model.matrix import frozen
 from eie.model.trace import LayerTrace
-from eie.simulator.records import Pattern, QueueTiming, StreamTiming, Tally
+from eie.simulator.records import UNNOTED, Pattern, QueueTiming, Schedule, StreamTiming, Tally
 from eie.simulator.spread import spread
 
 CHUNK = 16
@@ -99,11 +99,13 @@ def queue_ranges(
     threads: int | None,
     stream: Stream | None = None,
     turns: Turns | None = None,
+    schedule: Schedule | None = None,
 ) -> QueueTiming:
     """Walk strips through the queues; with a ``stream`` it is a `StreamTiming`."""
+    schedule = schedule or UNNOTED
     if stream is not None:
         turns = turns or Turns.each(pattern, encoding)
-        return _stream_ranges(encoding, pattern, act_queue_depth, stream=stream, turns=turns)
+        return _stream_ranges(encoding, pattern, act_queue_depth, stream=stream, turns=turns, schedule=schedule)
     timing = QueueTiming.blank(pattern.products, encoding.n_pe)
 
     def run(start: int, stop: int) -> None:
@@ -119,6 +121,7 @@ def queue_ranges(
             timing.stall[start:stop],
             timing.dead[start:stop],
             timing.free[start:stop],
+            schedule.sent,
         )
 
     _in_chunks(run, pattern, threads)
@@ -126,7 +129,7 @@ def queue_ranges(
 
 
 def _stream_ranges(
-    encoding: Encoding, pattern: Ranges, act_queue_depth: int, *, stream: Stream, turns: Turns
+    encoding: Encoding, pattern: Ranges, act_queue_depth: int, *, stream: Stream, turns: Turns, schedule: Schedule
 ) -> StreamTiming:
     timing = StreamTiming.blank(pattern.products, encoding.n_pe)
     # On one thread: what has come for a strip is there for those behind it.
@@ -151,6 +154,8 @@ def _stream_ranges(
         timing.load,
         timing.bus,
         timing.dram_bits,
+        schedule.sent,
+        schedule.arrivals,
     )
     return timing
 

@@ -1,0 +1,124 @@
+"""Why PEs had nothing to do, pass by pass: counted only where it is asked for.
+
+Comes in: what a pass was timed with. Goes out: an `Account`. Read by `stages`. The walk through the queues is done
+again and notes when each activation went out; what PEs did in between follows from that (`eie.kernels.account`).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eie.activity import Account
+from eie.compiler.encode import Encoding
+from eie.compiler.stream import Stream
+from eie.kernels import account as kernels
+from eie.model.matrix import frozen
+from eie.simulator.fast import CHUNK, LARGEST, backlog_type, queue_pass
+from eie.simulator.records import Arrivals, Pattern, Schedule
+from eie.simulator.spread import spread
+from eie.simulator.strips import Ranges, Turns
+
+
+def account_pass(
+    encoding: Encoding,
+    pattern: Pattern,
+    act_queue_depth: int,
+    *,
+    threads: int | None = None,
+    stream: Stream | None = None,
+    arrivals: Arrivals | Turns | None = None,
+) -> Account:
+    """Account for one pass; parameters as of `eie.simulator.fast.time_pass`."""
+    schedule = schedule_pass(encoding, pattern, act_queue_depth, threads=threads, stream=stream, arrivals=arrivals)
+    account = Account.blank(pattern.products, encoding.n_pe)
+    if encoding.padding.any():
+        _pad(encoding, pattern, account)
+    if stream is None and not isinstance(pattern, Ranges):
+        _in_lanes(encoding, pattern, act_queue_depth, schedule=schedule, account=account, threads=threads)
+        return account
+    begins, ends = columns_of(encoding, pattern)
+
+    def run(start: int, stop: int) -> None:
+        kernels.account_walks(
+            pattern.starts[start : stop + 1],
+            pattern.positions,
+            begins,
+            ends,
+            encoding.pointers,
+            schedule.sent,
+            schedule.arrivals,
+            account.broadcast[start:stop],
+            account.stall[start:stop],
+        )
+
+    spread(run=run, count=pattern.products, largest=CHUNK, threads=threads)
+    return account
+
+
+def schedule_pass(
+    encoding: Encoding,
+    pattern: Pattern,
+    act_queue_depth: int,
+    *,
+    threads: int | None = None,
+    stream: Stream | None = None,
+    arrivals: Arrivals | Turns | None = None,
+) -> Schedule:
+    """Note when each activation of a pass is broadcast; parameters as of `eie.simulator.fast.time_pass`."""
+    schedule = Schedule.of(pattern)
+    queue_pass(
+        encoding=encoding,
+        pattern=pattern,
+        act_queue_depth=act_queue_depth,
+        threads=threads,
+        stream=stream,
+        arrivals=arrivals,
+        schedule=schedule,
+    )
+    return schedule
+
+
+def columns_of(encoding: Encoding, pattern: Pattern) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Return the columns that each activation takes: the first, and the one behind the last."""
+    if isinstance(pattern, Ranges):
+        return pattern.begins, pattern.ends
+    begins = np.minimum(pattern.positions, encoding.inputs)
+    return frozen(begins, np.int32), frozen(begins + 1, np.int32)
+
+
+def _in_lanes(
+    encoding: Encoding,
+    pattern: Pattern,
+    act_queue_depth: int,
+    *,
+    schedule: Schedule,
+    account: Account,
+    threads: int | None,
+) -> None:
+    number = backlog_type(encoding, act_queue_depth)
+    slots, lanes = encoding.slots.reshape(-1), encoding.slots.shape[1]
+
+    def run(start: int, stop: int) -> None:
+        kernels.account_samples(
+            pattern.starts[start : stop + 1],
+            pattern.positions,
+            slots,
+            encoding.inputs,
+            encoding.n_pe,
+            LARGEST[np.dtype(number)],
+            schedule.sent,
+            np.empty(lanes, number),
+            np.empty(2 * lanes, number),
+            account.broadcast[start:stop],
+            account.stall[start:stop],
+        )
+
+    spread(run=run, count=pattern.products, largest=CHUNK, threads=threads)
+
+
+def _pad(encoding: Encoding, pattern: Pattern, account: Account) -> None:
+    before = np.empty(encoding.pointers.shape, np.int32)
+    kernels.list_padding(encoding.bases, encoding.pointers, encoding.codes, before)
+    ahead = np.concatenate(([0], np.cumsum(encoding.padding)))
+    kernels.add_padding(pattern.starts, *columns_of(encoding, pattern), ahead, before, account.padding)
