@@ -1,6 +1,7 @@
 # What callers need, and from where: the one list. Type checkers read it as it stands, `__init__.py` takes names and
 # homes from it. A test sees that whatever a public function or class takes or returns is here. As in every stub, what
 # is imported "as" itself is public; the few that go by another name stand below.
+from eie.activity import Account as Account
 from eie.activity import Activity as Activity
 from eie.compiler.encode import Encoding as Encoding
 from eie.compiler.encode import RowTable as RowTable

@@ -38,7 +38,7 @@ PE_CYCLES = ("issue", "empty_column", "load", "starved", "drain")
 
 @dataclass(frozen=True, eq=False, kw_only=True, repr=False)
 class Account:
-    """What PEs were idle for, and which of their entries were padding; int64 (N, P) each, within an `Activity`'s cycles.
+    """What PEs were idle for, and which of their entries were padding; int64 (N, P), within an `Activity`'s cycles.
 
     Attributes
     ----------

@@ -154,20 +154,9 @@ def simulate(
         # together.
         activity = stages.activity(places[layer.name], program.spec, inputs)
         kept = computed if keep_outputs or computed is None else computed.summary()
-        if keep_outputs:
-            recounts[layer.name] = Recount(
-                layer=layer,
-                inputs=inputs.without_values(),
-                # Recorded rows do not tell it, the graph does.
-                size=inputs.size or workload.map_sizes.get(layer.name, ()) if layer.scatter else (),
-                spec=program.spec,
-                batch=batch,
-                plan=plan,
-                threads=threads,
-            )
-        if shares and activity.account is None:
-            account = stages.account(places[layer.name], program.spec, inputs)
-            activity = replace(activity, account=account)
+        recount = Recount.of(layer, inputs, workload=workload, plan=plan, spec=program.spec, threads=threads)
+        activity = recount.added_to(activity) if shares else activity
+        recounts.update(recount.kept(keep_outputs))
         rows[layer.name] = layer, activity, kept
 
     settings = Settings(data_bits=program.spec.data_bits, datapath=datapath, threads=threads)

@@ -1,8 +1,8 @@
 """Why PEs had nothing to do: docs/cycle-model.md, "Where the cycles go". No loop over cycles here either.
 
-Comes in: when each activation was broadcast, as the kernels that time noted it. The scanner's state in any cycle follows
-from that: between two broadcasts lie its dead cycles, then those in which a full queue held it. A PE that waits for
-activation k is idle to the end of cycle W[k] + 1; so many cycles back from there are its own.
+Comes in: when each activation was broadcast, as the kernels that time noted it. The scanner's state in any cycle
+follows from that: between two broadcasts lie its dead cycles, then those in which a full queue held it. A PE that waits
+for activation k is idle to the end of cycle W[k] + 1, and its gap is counted back from there.
 
 `account_samples` goes as `eie.kernels.timing` does, in small numbers and many lanes. `account_walks` takes the rest:
 strips, and columns that arrive meanwhile.

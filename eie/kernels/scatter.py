@@ -95,8 +95,8 @@ def range_queues(
 ) -> None:
     """Walk every strip through the queues; strip s owns ``positions[starts[s] : starts[s + 1]]``.
 
-    ``pointers`` (J + 1, P); ``scan_rows`` (N,) of each strip. The four from ``cycles`` on, (N,) and (N, P), are filled, as
-    by `eie.kernels.timing.queue_samples`; ``sent`` too, the cycle of each broadcast, unless it has length 0.
+    ``pointers`` (J + 1, P); ``scan_rows`` (N,) of each strip. The four from ``cycles`` on, (N,) and (N, P), are filled,
+    as by `eie.kernels.timing.queue_samples`; ``sent`` too, the cycle of each broadcast, unless it has length 0.
     """
     n_pe, usable = np.int64(pointers.shape[1]), act_queue_depth - 1
     ring, backlog = np.empty(usable, np.int64), np.empty(n_pe, np.int64)

@@ -85,7 +85,8 @@ def bound_by(activity: Activity) -> dict[str, Cycles]:
     slots = activity.per_pe["issue"] + activity.per_pe["empty_column"]
     busiest, fullest = activity.per_pe["issue"].max(axis=1) * n_pe, slots.max(axis=1) * n_pe
     load = _load(activity) * n_pe
-    by_load = _load(activity) >= np.maximum(bounds(activity)["broadcast"], bounds(activity)["busiest_pe"])
+    least = bounds(activity)
+    by_load = least["load"] >= np.maximum(least["broadcast"], least["busiest_pe"])
     by_scan = ~by_load & (sent + dead >= busiest)
     by_work = ~(by_load | by_scan)
     # Beyond the scanner's pace lie columns of several entries: those of the mean PE are work, the rest is imbalance.

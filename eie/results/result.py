@@ -23,8 +23,8 @@ from eie.energy.estimate import METHODS, Method, estimate, prices_pj, timing_not
 from eie.energy.tables import Cell
 from eie.errors import EnergyError
 from eie.machines.dense import placement
-from eie.results.beside import Transfer, transfers, transfers_grid
 from eie.results import accounting
+from eie.results.beside import Transfer, transfers, transfers_grid
 from eie.results.layer import Distribution, LayerResult, layer_record, run_notes, shares_record, sharing_notes
 from eie.results.priced import Energy, known_or_none
 from eie.results.table import bound_parts, energy_lines, layers_grid, shares_grid, shares_of, unmodelled_row

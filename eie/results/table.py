@@ -146,9 +146,13 @@ def shares_grid(layers: Sequence[LayerResult], *, whole: bool) -> Grid:
         Column("balance_saves", "balance would save %", "percent"),
         Column("bound_by", "bound by", "word"),
     )
-    rows = tuple(
-        {"layer": layer.name, "balance_saves": layer.balance_saves, "bound_by": accounting.in_words(layer.bound_parts)}
-        | layer.shares
+    rows: tuple[dict[str, Value], ...] = tuple(
+        {
+            **layer.shares,
+            "layer": layer.name,
+            "balance_saves": layer.balance_saves,
+            "bound_by": accounting.in_words(layer.bound_parts),
+        }
         for layer in layers
     )
     total: dict[str, Value] = {"layer": "total"}

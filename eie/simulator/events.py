@@ -1,7 +1,7 @@
 """The event engine: one SimPy process for each hardware unit. Slow, and meant to be read.
 
-Comes in: an `Encoding` and a `Pattern`. Goes out: `EventTiming`, the fast engine's record and what PEs idled for, and on
-request a line of text a cycle.
+Comes in: an `Encoding` and a `Pattern`. Goes out: `EventTiming`, the fast engine's record and what PEs idled for, and
+on request a line of text a cycle.
 
 A cycle is two ticks. In the first every unit looks at the registers as the last cycle left them and decides; in the
 second the registers change. So no result depends on the order in which SimPy happens to run the processes.

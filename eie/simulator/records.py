@@ -94,8 +94,8 @@ class Arrivals:
 class Schedule:
     """When what a pattern lists was broadcast, and when its columns were there; int64, for each of its positions.
 
-    ``sent``: W[k] of docs/cycle-model.md; ``arrivals``: A[k], 0 where weights are in place. With W, whatever control and
-    PEs did in a cycle can be told without walking the queues again.
+    ``sent``: W[k] of docs/cycle-model.md; ``arrivals``: A[k], 0 where weights are in place. From these follows what
+    control and PEs did in any cycle.
     """
 
     sent: NDArray[np.int64]

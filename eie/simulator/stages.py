@@ -108,6 +108,11 @@ class _Counted:
     record: Tally | QueueTiming | PassTiming
 
 
+def _blank(stage: Counting, samples: int, n_pe: int) -> _Counted:
+    sent, walks = np.zeros((2, samples), np.int64)
+    return _Counted(sent, walks, _BLANK[stage](samples, n_pe))
+
+
 class Stages:
     """The stages of one workload; ``layer`` is a layer's place in the network.
 
@@ -342,9 +347,7 @@ class Stages:
                     stage: _Counted(sent, walks, count_one(stage, whole, arriving)) for stage in stages if stage in due
                 }
             totals: dict[str, _Counted] = {
-                stage: _Counted(*np.zeros((2, inputs.samples), np.int64), _BLANK[stage](inputs.samples, spec.n_pe))
-                for stage in stages
-                if stage in due
+                stage: _blank(stage, inputs.samples, spec.n_pe) for stage in stages if stage in due
             }
             for part in parts:
                 for stage, total in totals.items():
@@ -488,7 +491,7 @@ class Stages:
         """What two values of a stage must agree in to be the same value."""
         # The event engine counts all at once and reads what any counting stage reads: the specs' fields name no stage
         # "events", and none "account", which walks what the queues do.
-        read_by: Stage = "activity" if stage in ("events", "account") else stage
+        read_by: Stage = "activity" if stage == "events" or stage == "account" else stage  # noqa: PLR1714
         # Recorded inputs were not computed here: data_bits then changes no zero, and a sweep over it counts once.
         without: tuple[Stage, ...] = ("inputs",) if self.workload.given.layers else ()
         placed: tuple[Hashable, ...] = ()
