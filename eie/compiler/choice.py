@@ -56,7 +56,7 @@ def encode_conv(
     scatter = applies(shared, spec)
     if scatter is None or conv not in ("auto", "scatter") or (conv == "auto" and not size):
         return encode_layer(shared, report, spec)
-    scattered = encode_scatter(shared, report, spec, scatter)
+    scattered = encode_scatter(shared, report, spec, scatter=scatter)
     if conv == "scatter":
         return scattered
     unrolled = encode_layer(shared, report, spec)
@@ -109,7 +109,7 @@ def scatter_cycles(layer: EncodedLayer, size: tuple[int, ...], spec: Accelerator
     channels, columns = scatter.conv.in_channels, scatter.columns_a_channel
     cycles = 0.0
     for encoding, each in zip(layer.passes, layer.channels_a_pe, strict=True):
-        visits = visits_of(scatter, each, (height, width), spec)
+        visits = visits_of(scatter, channels_a_pe=each, size=(height, width), spec=spec)
         first = visits[0]
         # Entries of a pixel do not depend on its row, so some rows of one strip tell of all.
         pixels = min(len(first.window), max(1, DRAWN_BROADCASTS // channels))

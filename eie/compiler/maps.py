@@ -132,7 +132,10 @@ def _vectors(layer: Outline, *, rows: int, size: tuple[int, ...], spec: Accelera
     if layer.scatter is not None:
         # A pixel's channels, once for each strip that it reaches.
         height, width = size
-        return [(inputs, pixels_read(layer.scatter, each, (height, width), spec)) for each in layer.channels_a_pe]
+        return [
+            (inputs, pixels_read(layer.scatter, channels_a_pe=each, size=(height, width), spec=spec))
+            for each in layer.channels_a_pe
+        ]
     # A row of a recurrent layer is its input and its state.
     recurrent = layer.geometry.recurrence is not None
     return [(inputs if recurrent else part.inputs, rows) for part in layer.passes]

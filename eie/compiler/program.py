@@ -15,7 +15,7 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,7 +34,7 @@ from eie.compiler.places import MemoryPlan
 from eie.compression.bias import BiasPlace
 from eie.compression.cluster import Initialisation
 from eie.compression.share import ShareReport, share
-from eie.errors import EieError, ProgramError
+from eie.errors import EieError, ModelError, ProgramError
 from eie.formats.files import Arrays, first_line, read_json
 from eie.formats.safetensors import read_safetensors, write_safetensors
 from eie.importers.entrance import Model, as_network
@@ -315,6 +315,8 @@ def compile(
         raise ProgramError(f"spec {spec!r}: must be an eie.AcceleratorSpec, as eie.EIE_64PE is")
     network = as_network(model)
     spec = stated_by(network, spec)
+    if lowering not in (None, *get_args(Lowering)):
+        raise ModelError(f"lowering={lowering!r}: must be 'im2col' or 'winograd'")
     conv = lowering or conv
     check_conv(conv)
     lowered = [lower(layer, "winograd" if conv == "winograd" else "im2col") for layer in network.layers]

@@ -33,12 +33,15 @@ class Ranges(Pattern):
     begins, ends
         int32, for each position: the first column and the one behind the last.
     scan_rows
-        int64 (N,): of each strip, a pixel's channels a row or several.
+        int64 (N,): of each strip.
+    rows_a_pixel
+        Scan rows that the channels of a pixel take.
     """
 
     begins: NDArray[np.int32]
     ends: NDArray[np.int32]
     scan_rows: NDArray[np.int64]
+    rows_a_pixel: int
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -88,6 +91,7 @@ def ranges_of(scatter: Scatter, visits: Sequence[Visit], inputs: LayerTrace, n_p
         begins=begins,
         ends=ends,
         scan_rows=frozen(rows, np.int64),
+        rows_a_pixel=rows_a_pixel,
     )
 
 

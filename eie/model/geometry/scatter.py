@@ -99,7 +99,7 @@ class Scatter:
         """Output channels, rounded up to whole rows of PEs."""
         return -(-self.conv.out_channels // n_pe) * n_pe
 
-    def scattered(self, matrix: SparseColumns, start: int, stop: int, n_pe: int) -> SparseColumns:
+    def scattered(self, matrix: SparseColumns, *, start: int, stop: int, n_pe: int) -> SparseColumns:
         """Return output channels start..stop-1 of an im2col matrix in this order of rows and columns."""
         owned = (matrix.rows >= start) & (matrix.rows < stop)
         channel, tap = np.divmod(matrix.column_of[owned], self._taps)
