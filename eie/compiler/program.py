@@ -124,12 +124,13 @@ class Program(View):
         batch: int = 1,
         shapes: Mapping[str, tuple[int, ...]] | None = None,
         products: Mapping[str, int] | None = None,
+        sizes: Mapping[str, tuple[int, ...]] | None = None,
     ) -> MemoryPlan:
         """Return the memory plan for ``batch`` samples to each load of a layer; made once.
 
         Parameters
         ----------
-        shapes, products
+        shapes, products, sizes
             As `eie.compiler.memory.memory_plan` takes them: what a run knows of the sizes of maps.
 
         Raises
@@ -137,7 +138,7 @@ class Program(View):
         ProgramError
             If a column of a layer that has to be streamed exceeds a half of the stream buffer.
         """
-        key = batch, tuple((shapes or {}).items()), tuple((products or {}).items())
+        key = batch, tuple((shapes or {}).items()), tuple((products or {}).items()), tuple((sizes or {}).items())
         plan = self._plans.get(key)
         if plan is None:
             plan = self._plans[key] = plan_of(
@@ -148,6 +149,7 @@ class Program(View):
                 alternatives=self.alternatives,
                 shapes=shapes,
                 products=products,
+                sizes=sizes,
             )
         return plan
 
@@ -354,7 +356,10 @@ def _encoded(
 ) -> tuple[EncodedLayer, ...]:
     """Share and encode the layers of a network, lowered already."""
     # Only the choice asks for sizes, and following a large graph takes a while.
-    sizes = layer_sizes(network, {}) if conv == "auto" else {}
+    sizes = dict(layer_sizes(network, {})) if conv == "auto" else {}
+    # Layers on their own: the inputs that come with them may know.
+    recorded = {} if network.trace is None else network.trace.layers
+    sizes = {**{name: rows.size for name, rows in recorded.items()}, **sizes}
     return tuple(
         encode_conv(*share(layer, spec.weight_bits, init, bias=bias), spec, conv=conv, size=sizes.get(layer.name, ()))
         for layer in lowered

@@ -24,7 +24,7 @@ from eie.simulator.spread import spread
 CHUNK = 16
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Ranges(Pattern):
     """Non-zero activations of strips, each with the columns that it takes.
 

@@ -36,12 +36,15 @@ class Visit:
         int64 (pixels,): the place of the kernel at which it does, counted row by row.
     first, stop
         int64 (pixels,): the columns of channel 0 that the pixel takes.
+    across
+        Pixels of one row.
     """
 
     window: NDArray[np.int64]
     tap: NDArray[np.int64]
     first: NDArray[np.int64]
     stop: NDArray[np.int64]
+    across: int
 
 
 @dataclass(frozen=True)
@@ -162,6 +165,7 @@ class Scatter:
                 tap=(rows.tap[:, None] * taps + across.tap).reshape(-1),
                 first=(offset + across.first).reshape(-1),
                 stop=(offset + across.stop).reshape(-1),
+                across=len(across.tap),
             )
 
     @property
