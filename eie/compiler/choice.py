@@ -3,9 +3,9 @@
 Comes in: shared layers and the sizes of their maps. Goes out: encoded layers, and a note that says which way each took.
 Read by `program` and by the stages of a sweep.
 
-``auto`` takes the way with fewer cycles. What a run will meet is not known yet, so both are timed, by the kernels of
-the fast engine, on drawn activations, half of each pixel's zero. Both ways give the same numbers, so nothing but time and
-counts depends on it; Winograd's do not, so it is taken only where it is asked for.
+``auto`` takes the way with fewer cycles. What a run will meet is not known yet, so both are timed, by a kernel of the
+fast engine, on drawn activations, half of each pixel's zero. Both ways give the same numbers, so only time and counts
+depend on it; Winograd's do not, so it is taken only where it is asked for.
 """
 
 from __future__ import annotations
