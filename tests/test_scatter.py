@@ -85,7 +85,11 @@ class TestNumbers:
         assert one.saturations == 0
         assert np.array_equal(one.fixed.raw, other.fixed.raw)
         assert one.fixed.fraction_bits == other.fixed.fraction_bits
+        # Whatever is broadcast how often: the products of two non-zeros are the same ones.
+        macs = [ways[way].layers[0].counts["macs"] for way in ("im2col", "scatter")]
+        # By im2col a bias in the codebook's levels is multiplied with 1.
         if bias == "none":
+            assert macs[0] == macs[1]
             weights = net.weights.reshape(conv.out_channels, conv.in_channels, *conv.kernel)
             each = conv.in_channels // conv.groups
             of = [o // (conv.out_channels // conv.groups) * each for o in range(conv.out_channels)]

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from eie.compiler.encode import Encoding
 from eie.compiler.encoded import EncodedLayer, encode_layer
+from eie.compiler.lifetimes import layer_sizes
 from eie.compiler.scatter import applies, encode_scatter
 from eie.compiler.strips import visits_of
 from eie.compression.share import ShareReport
@@ -26,7 +27,7 @@ from eie.kernels import scatter as kernels
 from eie.kernels.scatter import PIPELINE_CYCLES
 from eie.model.geometry import Scatter, Visit
 from eie.model.matrix import frozen
-from eie.model.network import Layer
+from eie.model.network import Layer, Network
 from eie.spec import AcceleratorSpec
 
 Conv = Literal["auto", "im2col", "scatter", "winograd"]
@@ -67,6 +68,13 @@ def encode_conv(
     unrolled = encode_layer(shared, report, spec)
     # Of equals the one that has been there longer.
     return scattered if scatter_cycles(scattered, size, spec) < im2col_cycles(unrolled, size) else unrolled
+
+
+def sizes_of(network: Network) -> dict[str, tuple[int, ...]]:
+    """Return what a network itself tells of the maps its layers read: by its graph, or by inputs that came with it."""
+    # Not by what it is run on, so that a program and a sweep, which compile at different times, choose alike.
+    recorded = {} if network.trace is None else network.trace.layers
+    return {**{name: rows.size for name, rows in recorded.items()}, **layer_sizes(network, {})}
 
 
 def note_of(layers: Sequence[EncodedLayer], conv: Conv) -> list[str]:

@@ -21,12 +21,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from eie.compiler.choice import Conv, check_conv, encode_conv, note_of
+from eie.compiler.choice import Conv, check_conv, encode_conv, note_of, sizes_of
 from eie.compiler.demand import Demand
 from eie.compiler.encode import Encoding
 from eie.compiler.encoded import STORED, EncodedLayer, stored_row
 from eie.compiler.header import LayerHeader, ProgramHeader, array_of, check_layer
-from eie.compiler.lifetimes import layer_sizes
 from eie.compiler.lower import Lowering, lower
 from eie.compiler.memory import placed, plan_of, stated_by
 from eie.compiler.passes import Fit, fit
@@ -356,10 +355,7 @@ def _encoded(
 ) -> tuple[EncodedLayer, ...]:
     """Share and encode the layers of a network, lowered already."""
     # Only the choice asks for sizes, and following a large graph takes a while.
-    sizes = dict(layer_sizes(network, {})) if conv == "auto" else {}
-    # Layers on their own: the inputs that come with them may know.
-    recorded = {} if network.trace is None else network.trace.layers
-    sizes = {**{name: rows.size for name, rows in recorded.items()}, **sizes}
+    sizes = sizes_of(network) if conv == "auto" else {}
     return tuple(
         encode_conv(*share(layer, spec.weight_bits, init, bias=bias), spec, conv=conv, size=sizes.get(layer.name, ()))
         for layer in lowered

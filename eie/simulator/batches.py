@@ -71,6 +71,8 @@ def pixel_batches(part: Slice, spec: AcceleratorSpec) -> Slice:
         starts=frozen(starts, np.int64),
         positions=frozen(pattern.positions % (rows * n_pe), np.int32),
         scan_rows=frozen(scan_rows, np.int64),
+        # Batches are timed only: what is written is counted of whole strips.
+        outside=frozen(np.zeros(len(scan_rows)), np.int64),
     )
     return replace(part, pattern=cut, sample_of=np.repeat(part.sample_of, count))
 

@@ -96,11 +96,12 @@ def _strips(layer: EncodedLayer, inputs: LayerTrace, spec: AcceleratorSpec) -> I
     for start in range(0, inputs.samples, samples):
         bits = inputs.bits[start * inputs.products : (start + samples) * inputs.products]
         part = replace(inputs, bits=bits, values=None)
-        for turn, (encoding, channels) in enumerate(zip(layer.passes, layer.channels_a_pe, strict=True)):
+        passes = zip(layer.passes, layer.channels_a_pe, layer.weights_before, strict=True)
+        for turn, (encoding, channels, before) in enumerate(passes):
             visits = visits_of(scatter, channels_a_pe=channels, size=(height, width), spec=spec)
             yield Slice(
                 encoding=encoding,
-                pattern=ranges_of(scatter, visits, inputs=part, n_pe=encoding.n_pe),
+                pattern=ranges_of(scatter, visits, inputs=part, n_pe=encoding.n_pe, weights_before=before),
                 sample_of=np.repeat(np.arange(start, start + part.samples), len(visits)),
                 turn=turn,
             )

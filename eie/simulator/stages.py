@@ -161,10 +161,10 @@ class Stages:
             return (program if spec is program.spec else program.on(spec)).layers[layer]
 
         def make() -> EncodedLayer:
-            load = self.workload
-            size = load.map_sizes.get(load.layers[layer].name, ()) if load.conv != "im2col" else ()
+            load, name = self.workload, self.workload.layers[layer].name
             # What was recorded of no whole map has no strips, whichever way was asked for.
-            way = "im2col" if load.given.layers and not size else load.conv
+            way = "im2col" if load.given.layers and name not in load.map_sizes else load.conv
+            size = load.stated_sizes.get(name, ()) if way == "auto" else ()
             made = encode_conv(*self.shared(layer, spec), spec, conv=way, size=size)
             for encoding in made.passes:
                 # all are kept with the encoding: have them counted, and not made twice

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from eie.compiler.choice import Conv
+from eie.compiler.choice import Conv, sizes_of
 from eie.compiler.encoded import EncodedLayer
 from eie.compiler.lifetimes import layer_sizes
 from eie.compiler.program import Program
@@ -130,6 +130,11 @@ class Workload:
         if not self._scatters:
             return words
         return hashlib.sha256(f"{words} {self.conv} {sorted(self.map_sizes.items())}".encode()).hexdigest()
+
+    @cached_property
+    def stated_sizes(self) -> Mapping[str, tuple[int, ...]]:
+        """What of them the network itself says: by that the way of a convolution is chosen."""
+        return {} if isinstance(self.network, Program) else sizes_of(self.network)
 
     @cached_property
     def _scatters(self) -> bool:
