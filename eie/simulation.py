@@ -113,7 +113,7 @@ def simulate(
     ProgramError
         For a ``spec``, a ``bias`` or a ``conv`` beside a program.
     """
-    program = as_program(model, spec, bias, conv)
+    program = as_program(model, spec, bias=bias, conv=conv)
     if datapath not in DATAPATHS:
         raise EieError(f"datapath {datapath!r}: must be 'fixed', 'float32' or 'none'")
     if batch < 1:

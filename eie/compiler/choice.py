@@ -3,9 +3,9 @@
 Comes in: shared layers and the sizes of their maps. Goes out: encoded layers, and a note that says which way each took.
 Read by `program` and by the stages of a sweep.
 
-``auto`` takes the way with fewer cycles. What a run will meet is not known yet, so both are timed, by the kernels of
-the fast engine, on drawn activations of which half are zero. Both ways give the same numbers, so nothing but time and
-counts depends on it; Winograd's do not, so it is taken only where it is asked for.
+``auto`` takes the way with fewer cycles. What a run will meet is not known yet, so both are timed, by a kernel of the
+fast engine, on drawn activations, half of each pixel's zero. Both ways give the same numbers, so only time and counts
+depend on it; Winograd's do not, so it is taken only where it is asked for.
 """
 
 from __future__ import annotations
@@ -18,23 +18,29 @@ from numpy.typing import NDArray
 
 from eie.compiler.encode import Encoding
 from eie.compiler.encoded import EncodedLayer, encode_layer
+from eie.compiler.lifetimes import layer_sizes
 from eie.compiler.scatter import applies, encode_scatter
 from eie.compiler.strips import visits_of
 from eie.compression.share import ShareReport
 from eie.errors import ModelError
 from eie.kernels import scatter as kernels
-from eie.model.geometry import Scatter
+from eie.kernels.scatter import PIPELINE_CYCLES
+from eie.model.geometry import Scatter, Visit
 from eie.model.matrix import frozen
-from eie.model.network import Layer
+from eie.model.network import Layer, Network
 from eie.spec import AcceleratorSpec
 
 Conv = Literal["auto", "im2col", "scatter", "winograd"]
 CONVS = get_args(Conv)
-DRAWN_DENSITY = 0.5
 # The depth of the paper's machine: a choice that followed the depth would compile a layer anew for every queue.
 DRAWN_DEPTH = 8
 DRAWN_PRODUCTS = 32
-DRAWN_BROADCASTS = 1 << 14
+DRAWN_BROADCASTS = 1 << 13
+# Cycles in which row 0 is loaded and the first activation goes out, before its first entry is issued.
+FILL = 2
+# Of a strip: with a stride, rows take turns in what they meet.
+DRAWN_ROWS = 2
+DRAWN_STRIPS = 8
 
 
 def check_conv(conv: str) -> None:
@@ -56,12 +62,19 @@ def encode_conv(
     scatter = applies(shared, spec)
     if scatter is None or conv not in ("auto", "scatter") or (conv == "auto" and not size):
         return encode_layer(shared, report, spec)
-    scattered = encode_scatter(shared, report, spec, scatter)
+    scattered = encode_scatter(shared, report, spec, scatter=scatter)
     if conv == "scatter":
         return scattered
     unrolled = encode_layer(shared, report, spec)
     # Of equals the one that has been there longer.
     return scattered if scatter_cycles(scattered, size, spec) < im2col_cycles(unrolled, size) else unrolled
+
+
+def sizes_of(network: Network) -> dict[str, tuple[int, ...]]:
+    """Return what a network itself tells of the maps its layers read: by its graph, or by inputs that came with it."""
+    # Not by what it is run on, so that a program and a sweep, which compile at different times, choose alike.
+    recorded = {} if network.trace is None else network.trace.layers
+    return {**{name: rows.size for name, rows in recorded.items()}, **layer_sizes(network, {})}
 
 
 def note_of(layers: Sequence[EncodedLayer], conv: Conv) -> list[str]:
@@ -77,10 +90,9 @@ def note_of(layers: Sequence[EncodedLayer], conv: Conv) -> list[str]:
 
 def im2col_cycles(layer: EncodedLayer, size: tuple[int, ...]) -> float:
     """Cycles of a sample as a product an output pixel, on drawn activations."""
-    rng = np.random.default_rng(0)
     conv = layer.geometry
     height, width = size
-    x = rng.random((1, conv.channels[1], height, width), np.float32) < DRAWN_DENSITY
+    x = _drawn(height * width, conv.channels[1]).T.reshape(1, -1, height, width)
     windows = conv.windows(x)
     count = conv.rows(windows)
     # Spread over the map, so that pads are met as often as they are.
@@ -106,27 +118,40 @@ def scatter_cycles(layer: EncodedLayer, size: tuple[int, ...], spec: Accelerator
     scatter = layer.scatter
     assert scatter is not None
     height, width = size
-    channels, columns = scatter.conv.in_channels, scatter.columns_a_channel
     cycles = 0.0
     for encoding, each in zip(layer.passes, layer.channels_a_pe, strict=True):
-        visits = visits_of(scatter, each, (height, width), spec)
-        first = visits[0]
-        # Entries of a pixel do not depend on its row, so some rows of one strip tell of all.
-        pixels = min(len(first.window), max(1, DRAWN_BROADCASTS // channels))
-        if not pixels:
-            continue
-        rng = np.random.default_rng(0)
-        pixel, channel = np.nonzero(rng.random((pixels, channels)) < DRAWN_DENSITY)
-        rows = -(-channels // encoding.n_pe)
-        timed = _timed(
-            encoding,
-            positions=pixel * rows * encoding.n_pe + channel,
-            begins=channel * columns + first.first[pixel],
-            ends=channel * columns + first.stop[pixel],
-            scan_rows=pixels * rows,
-        )
-        cycles += timed * sum(len(visit.window) for visit in visits) / pixels
+        visits = visits_of(scatter, channels_a_pe=each, size=(height, width), spec=spec)
+        # Strips at the edges of the map have fewer entries: some of all of them are timed.
+        chosen = visits[:: -(-len(visits) // DRAWN_STRIPS)]
+        share = sum(len(visit.window) for visit in visits) / max(1, sum(len(visit.window) for visit in chosen))
+        cycles += share * sum(_strip_cycles(encoding, visit, scatter) for visit in chosen)
     return cycles
+
+
+def _strip_cycles(encoding: Encoding, visit: Visit, scatter: Scatter) -> float:
+    """Cycles of one strip: entries of a pixel do not depend on its row, so its first rows tell of all."""
+    if not visit.across:
+        return 0.0
+    channels, columns = scatter.conv.in_channels, scatter.columns_a_channel
+    pixels = min(len(visit.window), visit.across * max(DRAWN_ROWS, DRAWN_BROADCASTS // (visit.across * channels)))
+    pixel, channel = np.nonzero(_drawn(pixels, channels))
+    rows = -(-channels // encoding.n_pe)
+    timed = _timed(
+        encoding,
+        positions=pixel * rows * encoding.n_pe + channel,
+        begins=channel * columns + visit.first[pixel],
+        ends=channel * columns + visit.stop[pixel],
+        scan_rows=pixels * rows,
+    )
+    # The pipeline is filled and drained once, however many rows there are.
+    once = FILL + PIPELINE_CYCLES
+    return (timed - once) * len(visit.window) / pixels + once
+
+
+def _drawn(pixels: int, channels: int) -> NDArray[np.bool_]:
+    """Draw which channels of each pixel are not zero: exactly half of them, so that chance decides nothing."""
+    order = np.random.default_rng(0).random((pixels, channels), np.float32).argsort(axis=1)
+    return order < channels / 2
 
 
 def _timed(

@@ -125,6 +125,11 @@ class EncodedLayer(View):
         depth = 1 if self.scatter is None else self.scatter.depth
         return tuple(-(-(part.row_stop - part.row_start) // part.n_pe) // depth for part in self.passes)
 
+    @cached_property
+    def weights_before(self) -> tuple[NDArray[np.int64], ...]:
+        """By scatter, for each pass (columns + 1, depth): weights in the columns before each, by row of their phase."""
+        return tuple(_before(part, 1 if self.scatter is None else self.scatter.depth) for part in self.passes)
+
     @property
     def weight_density(self) -> float:
         """Non-zero weights over all weights."""
@@ -184,6 +189,13 @@ class EncodedLayer(View):
     def sections(self) -> tuple[Section, ...]:
         """Return what the PEs store."""
         return (Section(name="layer", grids=(Grid(columns=STORED[:-1], rows=(stored_row(self),)),)),)
+
+
+def _before(part: Encoding, depth: int) -> NDArray[np.int64]:
+    codes = part.decode()
+    counted = np.zeros((codes.shape[1] + 1, depth), np.int64)
+    np.add.at(counted, (codes.column_of.astype(np.int64) + 1, codes.rows // (codes.shape[0] // depth)), 1)
+    return frozen(np.cumsum(counted, axis=0), np.int64)
 
 
 STORED = (

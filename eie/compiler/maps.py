@@ -36,6 +36,7 @@ def map_plan(
     *,
     shapes: Mapping[str, tuple[int, ...]] | None = None,
     products: Mapping[str, int] | None = None,
+    sizes: Mapping[str, tuple[int, ...]] | None = None,
     biases: Mapping[str, int] | None = None,
 ) -> MapPlan:
     """Place the maps of a network.
@@ -50,18 +51,20 @@ def map_plan(
         Shape of a sample of each of the graph's inputs, where the graph leaves a size open.
     products
         Rows of inputs a sample by layer, where they are recorded: all that is known of a layer alone.
+    sizes
+        Height and width of the maps that they are of, where that is known.
     biases
         Words of a PE that are taken in each layer's step by what accumulators start from, its own and others'.
     """
     biases = biases or {}
     if graph is None:
-        return _alone(layers=layers, spec=spec, batch=batch, products=products, biases=biases)
+        return _alone(layers=layers, spec=spec, batch=batch, products=products, sizes=sizes or {}, biases=biases)
     geometries = {layer.name: layer.geometry for layer in layers}
     try:
         life = lifetimes(graph, geometries, shapes or {})
     except ModelError as error:
         if products is not None:
-            return _alone(layers=layers, spec=spec, batch=batch, products=products, biases=biases)
+            return _alone(layers=layers, spec=spec, batch=batch, products=products, sizes=sizes or {}, biases=biases)
         return MapPlan(residency=spec.residency, batch=batch, spec=spec, unknown=str(error))
     for name, rows in (products or {}).items():
         # One window of a convolution stands for all where nobody knows better: its maps would dwarf it.
@@ -77,6 +80,7 @@ def _alone(
     spec: AcceleratorSpec,
     batch: int,
     products: Mapping[str, int] | None,
+    sizes: Mapping[str, tuple[int, ...]],
     biases: Mapping[str, int],
 ) -> MapPlan:
     """Place each layer's input and output as if there were no other layer."""
@@ -85,11 +89,11 @@ def _alone(
         # How many products a layer of maps or steps has is not known before its inputs are.
         if products is None and not layer.geometry.takes_vectors:
             return MapPlan(residency=spec.residency, batch=batch, spec=spec, unknown=f"{ALONE}, and no sizes are given")
-        if layer.scatter is not None:
+        if layer.scatter is not None and layer.name not in sizes:
             # Of recorded rows only their number is known, and strips are cut of a map with height and width.
             return MapPlan(residency=spec.residency, batch=batch, spec=spec, unknown=f"{ALONE}, and no sizes are given")
         rows = 1 if products is None else products[layer.name]
-        life = _one_layer(layer, rows)
+        life = replace(_one_layer(layer, rows), sizes=sizes)
         plans.append(_placed(life=life, layers={layer.name: layer}, spec=spec, batch=batch, biases=biases))
     return MapPlan(
         residency=spec.residency,
@@ -132,7 +136,10 @@ def _vectors(layer: Outline, *, rows: int, size: tuple[int, ...], spec: Accelera
     if layer.scatter is not None:
         # A pixel's channels, once for each strip that it reaches.
         height, width = size
-        return [(inputs, pixels_read(layer.scatter, each, (height, width), spec)) for each in layer.channels_a_pe]
+        return [
+            (inputs, pixels_read(layer.scatter, channels_a_pe=each, size=(height, width), spec=spec))
+            for each in layer.channels_a_pe
+        ]
     # A row of a recurrent layer is its input and its state.
     recurrent = layer.geometry.recurrence is not None
     return [(inputs if recurrent else part.inputs, rows) for part in layer.passes]

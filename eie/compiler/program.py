@@ -15,18 +15,17 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from eie.compiler.choice import Conv, check_conv, encode_conv, note_of
+from eie.compiler.choice import Conv, check_conv, encode_conv, note_of, sizes_of
 from eie.compiler.demand import Demand
 from eie.compiler.encode import Encoding
 from eie.compiler.encoded import STORED, EncodedLayer, stored_row
 from eie.compiler.header import LayerHeader, ProgramHeader, array_of, check_layer
-from eie.compiler.lifetimes import layer_sizes
 from eie.compiler.lower import Lowering, lower
 from eie.compiler.memory import placed, plan_of, stated_by
 from eie.compiler.passes import Fit, fit
@@ -34,7 +33,7 @@ from eie.compiler.places import MemoryPlan
 from eie.compression.bias import BiasPlace
 from eie.compression.cluster import Initialisation
 from eie.compression.share import ShareReport, share
-from eie.errors import EieError, ProgramError
+from eie.errors import EieError, ModelError, ProgramError
 from eie.formats.files import Arrays, first_line, read_json
 from eie.formats.safetensors import read_safetensors, write_safetensors
 from eie.importers.entrance import Model, as_network
@@ -124,12 +123,13 @@ class Program(View):
         batch: int = 1,
         shapes: Mapping[str, tuple[int, ...]] | None = None,
         products: Mapping[str, int] | None = None,
+        sizes: Mapping[str, tuple[int, ...]] | None = None,
     ) -> MemoryPlan:
         """Return the memory plan for ``batch`` samples to each load of a layer; made once.
 
         Parameters
         ----------
-        shapes, products
+        shapes, products, sizes
             As `eie.compiler.memory.memory_plan` takes them: what a run knows of the sizes of maps.
 
         Raises
@@ -137,7 +137,7 @@ class Program(View):
         ProgramError
             If a column of a layer that has to be streamed exceeds a half of the stream buffer.
         """
-        key = batch, tuple((shapes or {}).items()), tuple((products or {}).items())
+        key = batch, tuple((shapes or {}).items()), tuple((products or {}).items()), tuple((sizes or {}).items())
         plan = self._plans.get(key)
         if plan is None:
             plan = self._plans[key] = plan_of(
@@ -148,6 +148,7 @@ class Program(View):
                 alternatives=self.alternatives,
                 shapes=shapes,
                 products=products,
+                sizes=sizes,
             )
         return plan
 
@@ -315,6 +316,8 @@ def compile(
         raise ProgramError(f"spec {spec!r}: must be an eie.AcceleratorSpec, as eie.EIE_64PE is")
     network = as_network(model)
     spec = stated_by(network, spec)
+    if lowering not in (None, *get_args(Lowering)):
+        raise ModelError(f"lowering={lowering!r}: must be 'im2col' or 'winograd'")
     conv = lowering or conv
     check_conv(conv)
     lowered = [lower(layer, "winograd" if conv == "winograd" else "im2col") for layer in network.layers]
@@ -352,7 +355,7 @@ def _encoded(
 ) -> tuple[EncodedLayer, ...]:
     """Share and encode the layers of a network, lowered already."""
     # Only the choice asks for sizes, and following a large graph takes a while.
-    sizes = layer_sizes(network, {}) if conv == "auto" else {}
+    sizes = sizes_of(network) if conv == "auto" else {}
     return tuple(
         encode_conv(*share(layer, spec.weight_bits, init, bias=bias), spec, conv=conv, size=sizes.get(layer.name, ()))
         for layer in lowered

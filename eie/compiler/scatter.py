@@ -33,7 +33,7 @@ def applies(layer: Layer, spec: AcceleratorSpec) -> Scatter | None:
     return None if scatter is None or not strip_width(scatter, 1, spec) else scatter
 
 
-def encode_scatter(shared: Layer, report: ShareReport, spec: AcceleratorSpec, scatter: Scatter) -> EncodedLayer:
+def encode_scatter(shared: Layer, report: ShareReport, spec: AcceleratorSpec, *, scatter: Scatter) -> EncodedLayer:
     """Encode a convolution that is shared as by im2col, with the same codes."""
     codebook = codebook_of(shared, spec)
     bias = shared.bias if shared.bias_codes is None else codebook[shared.bias_codes]
@@ -67,7 +67,7 @@ def _encoded(
     bias: NDArray[np.float32] | None,
 ) -> Encoding:
     start, stop = channels
-    codes = scatter.scattered(shared.matrix, start, stop, spec.n_pe)
+    codes = scatter.scattered(shared.matrix, start=start, stop=stop, n_pe=spec.n_pe)
     image = encode(codes, spec.n_pe, spec.index_bits, row_start=scatter.depth * start)
     return image if bias is None else replace(image, accumulator_bias=frozen(bias[start:stop], np.float32))
 

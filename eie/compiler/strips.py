@@ -35,7 +35,7 @@ def visits_of(scatter: Scatter, channels_a_pe: int, size: tuple[int, int], spec:
 
 def pixels_read(scatter: Scatter, channels_a_pe: int, size: tuple[int, int], spec: AcceleratorSpec) -> int:
     """Pixels that all strips read together."""
-    return sum(len(visit.window) for visit in visits_of(scatter, channels_a_pe, size, spec))
+    return sum(len(visit.window) for visit in visits_of(scatter, channels_a_pe=channels_a_pe, size=size, spec=spec))
 
 
 # The plan and both counting stages ask for the same ones.

@@ -25,6 +25,9 @@ def list_broadcasts(
     tap: NDArray[np.int64],
     first: NDArray[np.int64],
     stop: NDArray[np.int64],
+    low: NDArray[np.int64],
+    high: NDArray[np.int64],
+    weights_before: NDArray[np.int64],
     channels: int,
     taps: int,
     columns: int,
@@ -33,7 +36,9 @@ def list_broadcasts(
     begins: NDArray[np.int32],
     ends: NDArray[np.int32],
 ) -> Any:
-    """List the non-zero activations of the pixels that a strip visits; return how many there are.
+    """List the non-zero activations of the pixels that a strip visits.
+
+    Returns how many there are, and how many weights they meet whose outputs would lie outside the map.
 
     Parameters
     ----------
@@ -41,6 +46,10 @@ def list_broadcasts(
         (windows, bytes) masks of one sample's windows, as unrolled by im2col: channels, then places of the kernel.
     window, tap, first, stop
         (pixels,) where each pixel is found in them, and its columns in channel 0.
+    low, high
+        (pixels,) the kernel rows of its phase whose outputs lie in the map.
+    weights_before
+        (columns + 1, depth): weights in the columns before each, over all PEs, by row of the phase.
     columns
         Of one channel.
     lanes
@@ -48,18 +57,26 @@ def list_broadcasts(
     positions, begins, ends
         The front is filled: scan positions, and the range of columns that each takes.
     """
-    at = np.int64(0)
+    at, outside = np.int64(0), np.int64(0)
+    depth = weights_before.shape[1]
     for pixel in range(window.shape[0]):
         row, offset = window[pixel], tap[pixel]
-        low, high, base = first[pixel], stop[pixel], pixel * lanes
+        begin, end, base = first[pixel], stop[pixel], pixel * lanes
+        edge = low[pixel] > 0 or high[pixel] < depth
         for channel in range(channels):
             column = channel * taps + offset
             # Written always and kept by counting, as in `list_positions`.
             positions[at] = base + channel
-            begins[at] = channel * columns + low
-            ends[at] = channel * columns + high
-            at += (np.int64(bits[row, column >> 3]) >> (7 - (column & 7))) & 1
-    return at
+            begins[at] = channel * columns + begin
+            ends[at] = channel * columns + end
+            active = (np.int64(bits[row, column >> 3]) >> (7 - (column & 7))) & 1
+            if edge:
+                for up in range(depth):
+                    if up < low[pixel] or up >= high[pixel]:
+                        met = weights_before[ends[at], up] - weights_before[begins[at], up]
+                        outside += active * met
+            at += active
+    return at, outside
 
 
 @inlined

@@ -159,8 +159,6 @@ class LayerTrace(View):
         """Of shape, mask and values: equal inputs, equal hashes. Made once: a search asks a thousand times."""
         # Shape first: the same bytes can be the mask of another width or of other samples.
         digest = hashlib.sha256(f"{self.width} {self.products} {self.bits.shape} {self.values is None}".encode())
-        # Only where it says something, so that the inputs of 0.1 keep their hash.
-        digest.update(f"{self.size}".encode() if self.size else b"")
         digest.update(np.ascontiguousarray(self.bits).data)
         if self.values is not None:
             digest.update(np.ascontiguousarray(self.values).data)

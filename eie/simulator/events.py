@@ -284,7 +284,7 @@ def time_pass(
         result.dead[s] = machine.dead
         result.reads[s] = sum(pe.spmat_reads for pe in machine.pes)
         result.entries[s] = sum(pe.issue for pe in machine.pes)
-        result.padding[s] = sum(pe.padding for pe in machine.pes)
+        result.padding[s] = sum(pe.padding for pe in machine.pes) + product.outside
         for p, pe in enumerate(machine.pes):
             result.issue[s, p] = pe.issue
             result.empty[s, p] = pe.empty

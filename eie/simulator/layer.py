@@ -18,7 +18,6 @@ from eie.compiler.encode import Encoding
 from eie.compiler.encoded import EncodedLayer
 from eie.compiler.map_rows import LayerMaps
 from eie.compiler.strips import visits_of
-from eie.model.geometry import Scatter
 from eie.model.trace import LayerTrace
 from eie.simulator.records import EventTiming, PassTiming, Pattern, QueueTiming, Tally
 from eie.simulator.strips import ranges_of
@@ -76,7 +75,7 @@ def in_one_piece(layer: EncodedLayer, inputs: LayerTrace) -> bool:
 def slices(layer: EncodedLayer, inputs: LayerTrace, spec: AcceleratorSpec) -> Iterator[Slice]:
     """Go through a batch in pieces that keep memory small, each in every pass."""
     if layer.scatter is not None:
-        yield from _strips(layer, layer.scatter, inputs, spec)
+        yield from _strips(layer, inputs, spec)
         return
     step = _rows_a_slice(layer, inputs)
     for start in range(0, inputs.rows, step):
@@ -89,18 +88,20 @@ def slices(layer: EncodedLayer, inputs: LayerTrace, spec: AcceleratorSpec) -> It
             yield Slice(encoding=encoding, pattern=pattern, sample_of=sample_of, turn=turn, start=start)
 
 
-def _strips(layer: EncodedLayer, scatter: Scatter, inputs: LayerTrace, spec: AcceleratorSpec) -> Iterator[Slice]:
+def _strips(layer: EncodedLayer, inputs: LayerTrace, spec: AcceleratorSpec) -> Iterator[Slice]:
     """The same where activations are broadcast once: a product is a strip."""
-    height, width = inputs.size
+    scatter, (height, width) = layer.scatter, inputs.size
+    assert scatter is not None
     samples = max(1, _rows_a_slice(layer, inputs) // inputs.products)
     for start in range(0, inputs.samples, samples):
         bits = inputs.bits[start * inputs.products : (start + samples) * inputs.products]
         part = replace(inputs, bits=bits, values=None)
-        for turn, (encoding, channels) in enumerate(zip(layer.passes, layer.channels_a_pe, strict=True)):
-            visits = visits_of(scatter, channels, (height, width), spec)
+        passes = zip(layer.passes, layer.channels_a_pe, layer.weights_before, strict=True)
+        for turn, (encoding, channels, before) in enumerate(passes):
+            visits = visits_of(scatter, channels_a_pe=channels, size=(height, width), spec=spec)
             yield Slice(
                 encoding=encoding,
-                pattern=ranges_of(scatter, visits, part, encoding.n_pe),
+                pattern=ranges_of(scatter, visits, inputs=part, n_pe=encoding.n_pe, weights_before=before),
                 sample_of=np.repeat(np.arange(start, start + part.samples), len(visits)),
                 turn=turn,
             )

@@ -30,6 +30,8 @@ class Product:
         Rows to scan.
     there
         Columns that came for a product before it.
+    outside
+        Entries, over all PEs, that write nothing since their outputs lie outside the map.
     loads
         Whether all columns come for this product, where all do.
     """
@@ -39,6 +41,7 @@ class Product:
     scan_rows: int
     there: frozenset[int]
     loads: bool
+    outside: int = 0
 
 
 def products(encoding: Encoding, pattern: Pattern, arrivals: Arrivals | Turns | None) -> Iterator[Product]:
@@ -78,4 +81,5 @@ def _strips(pattern: Ranges, turns: Turns) -> Iterator[Product]:
             scan_rows=int(pattern.scan_rows[s]),
             there=frozenset(there.tolist()),
             loads=loads,
+            outside=int(pattern.outside[s]),
         )

@@ -38,6 +38,7 @@ from eie.compiler.demand import Demand
 from eie.compiler.encoded import EncodedLayer
 from eie.compiler.lower import Lowering, lower
 from eie.compiler.map_rows import LayerMaps
+from eie.compiler.maps import pe_rows
 from eie.compiler.memory import plan_of
 from eie.compiler.places import LayerPlace, MemoryPlan
 from eie.compiler.program import Program
@@ -47,7 +48,7 @@ from eie.model.network import Layer, dataflow
 from eie.model.trace import LayerTrace
 from eie.simulator.accounting import account_pass
 from eie.simulator.arriving import Arriving
-from eie.simulator.batches import batches, in_batches, register_cycles
+from eie.simulator.batches import batches, fill_cycles, in_batches, pixel_batches, register_cycles
 from eie.simulator.cache import Cache
 from eie.simulator.fast import queue_pass, tally_pass
 from eie.simulator.layer import ENGINES, SLICE_ELEMENTS, Engine, Slice, activity_of, in_one_piece, slices, with_biases
@@ -167,10 +168,10 @@ class Stages:
             return (program if spec is program.spec else program.on(spec)).layers[layer]
 
         def make() -> EncodedLayer:
-            load = self.workload
-            size = load.map_sizes.get(load.layers[layer].name, ()) if load.conv != "im2col" else ()
+            load, name = self.workload, self.workload.layers[layer].name
             # What was recorded of no whole map has no strips, whichever way was asked for.
-            way = "im2col" if load.given.layers and not size else load.conv
+            way = "im2col" if load.given.layers and name not in load.map_sizes else load.conv
+            size = load.stated_sizes.get(name, ()) if way == "auto" else ()
             made = encode_conv(*self.shared(layer, spec), spec, conv=way, size=size)
             for encoding in made.passes:
                 # all are kept with the encoding: have them counted, and not made twice
@@ -413,6 +414,8 @@ class Stages:
         """Cycles that batches of activations add to the ``cycles`` of each sample; None where they are free."""
         if not in_batches(spec):
             return None
+        if encoded.scatter is not None:
+            return self._pixel_batches(layer=layer, spec=spec, encoded=encoded, inputs=inputs, cycles=cycles)
         cut = replace(encoded, passes=tuple(batch for whole in encoded.passes for batch in batches(whole, spec)))
         registers = sum(register_cycles(batch, spec) for batch in cut.passes) * inputs.products
         if len(cut.passes) == len(encoded.passes):
@@ -424,6 +427,20 @@ class Stages:
         for part in slices(cut, inputs, spec):
             part.add(drained, self._drained(part=part, layer=layer, spec=spec, arriving=arriving))
         # Never less than in one piece, though a stream of all columns may fill its buffer before each batch.
+        added: NDArray[np.int64] = np.maximum(0, drained - cycles) + registers
+        return added
+
+    def _pixel_batches(
+        self, *, layer: int, spec: AcceleratorSpec, encoded: EncodedLayer, inputs: LayerTrace, cycles: NDArray[np.int64]
+    ) -> NDArray[np.int64]:
+        """As `_batches`, of pixels: as many as the source registers hold; an output pixel is written once."""
+        drained, registers = np.zeros_like(cycles), np.zeros_like(cycles)
+        arriving = self._arriving(layer=layer, spec=spec, encoded=encoded, inputs=inputs)
+        for part in slices(encoded, inputs, spec):
+            batches = pixel_batches(part, spec)
+            batches.add(drained, self._drained(part=batches, layer=layer, spec=spec, arriving=arriving))
+            batches.add(registers, fill_cycles(batches, encoded, spec))
+        registers += sum(pe_rows(each, spec) for each in encoded.channels_a_pe) * inputs.products
         added: NDArray[np.int64] = np.maximum(0, drained - cycles) + registers
         return added
 

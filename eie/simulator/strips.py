@@ -24,7 +24,7 @@ from eie.simulator.spread import spread
 CHUNK = 16
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Ranges(Pattern):
     """Non-zero activations of strips, each with the columns that it takes.
 
@@ -33,12 +33,18 @@ class Ranges(Pattern):
     begins, ends
         int32, for each position: the first column and the one behind the last.
     scan_rows
-        int64 (N,): of each strip, a pixel's channels a row or several.
+        int64 (N,): of each strip.
+    rows_a_pixel
+        Scan rows that the channels of a pixel take.
+    outside
+        int64 (N,): entries of each strip, over all PEs, that write nothing, since their outputs lie outside the map.
     """
 
     begins: NDArray[np.int32]
     ends: NDArray[np.int32]
     scan_rows: NDArray[np.int64]
+    rows_a_pixel: int
+    outside: NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -54,23 +60,33 @@ class Turns:
         return cls(turns=np.arange(pattern.products), seen=np.full(len(encoding.pointers), -1, np.int64))
 
 
-def ranges_of(scatter: Scatter, visits: Sequence[Visit], inputs: LayerTrace, n_pe: int) -> Ranges:
-    """List what the strips of every sample broadcast."""
+def ranges_of(
+    scatter: Scatter,
+    visits: Sequence[Visit],
+    inputs: LayerTrace,
+    *,
+    n_pe: int,
+    weights_before: NDArray[np.int64],
+) -> Ranges:
+    """List what the strips of every sample broadcast; ``weights_before`` is that of the pass."""
     channels, taps = scatter.conv.in_channels, scatter.conv.kernel[0] * scatter.conv.kernel[1]
     rows_a_pixel = -(-channels // n_pe)
     parts: list[tuple[NDArray[np.int32], ...]] = []
-    starts = [0]
+    starts, outside = [0], []
     bits = frozen(inputs.bits, np.uint8).reshape(inputs.samples, inputs.products, -1)
     for sample in bits:
         for visit in visits:
             # One more than there can be: the place behind the last is written too.
             room = [np.empty(len(visit.window) * channels + 1, np.int32) for _ in range(3)]
-            count = kernels.list_broadcasts(
+            count, beyond = kernels.list_broadcasts(
                 sample,
                 visit.window,
                 visit.tap,
                 visit.first,
                 visit.stop,
+                visit.low,
+                visit.high,
+                weights_before,
                 channels,
                 taps,
                 scatter.columns_a_channel,
@@ -79,6 +95,7 @@ def ranges_of(scatter: Scatter, visits: Sequence[Visit], inputs: LayerTrace, n_p
             )
             parts.append(tuple(array[:count].copy() for array in room))
             starts.append(starts[-1] + count)
+            outside.append(beyond)
     positions, begins, ends = (frozen(np.concatenate(arrays), np.int32) for arrays in zip(*parts, strict=True))
     # A strip that sees nothing but pads still has its first row loaded.
     rows = [max(1, len(visit.window) * rows_a_pixel) for visit in visits] * inputs.samples
@@ -88,6 +105,8 @@ def ranges_of(scatter: Scatter, visits: Sequence[Visit], inputs: LayerTrace, n_p
         begins=begins,
         ends=ends,
         scan_rows=frozen(rows, np.int64),
+        rows_a_pixel=rows_a_pixel,
+        outside=frozen(outside, np.int64),
     )
 
 
@@ -184,6 +203,7 @@ def tally_ranges(encoding: Encoding, pattern: Ranges, entries_per_row: int, *, t
         )
 
     _in_chunks(run, pattern, threads)
+    tally.padding[:] += pattern.outside
     return tally
 
 

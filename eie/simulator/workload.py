@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from eie.compiler.choice import Conv
+from eie.compiler.choice import Conv, sizes_of
 from eie.compiler.encoded import EncodedLayer
 from eie.compiler.lifetimes import layer_sizes
 from eie.compiler.program import Program
@@ -123,12 +123,25 @@ class Workload:
         """SHA-256 over weights, structure, inputs and the place of biases; not over the labels."""
         if isinstance(self.network, Program):
             # The program's own hash covers its images and their structure; the inputs alone are to be added.
-            return hashlib.sha256(f"{self.network.content_hash} {self.given.sha256}".encode()).hexdigest()
+            sizes = f" {sorted(self.map_sizes.items())}" if self._scatters else ""
+            return hashlib.sha256(f"{self.network.content_hash} {self.given.sha256}{sizes}".encode()).hexdigest()
         words = _content_hash(self.network, self.given, bias=self.bias, incomplete=self.incomplete)
         # As of 0.1 where every product is a row of inputs.
-        if self.conv == "im2col" or not any(Scatter.of(layer.geometry) for layer in self.network.layers):
+        if not self._scatters:
             return words
-        return hashlib.sha256(f"{words} {self.conv}".encode()).hexdigest()
+        return hashlib.sha256(f"{words} {self.conv} {sorted(self.map_sizes.items())}".encode()).hexdigest()
+
+    @cached_property
+    def stated_sizes(self) -> Mapping[str, tuple[int, ...]]:
+        """What of them the network itself says: by that the way of a convolution is chosen."""
+        return {} if isinstance(self.network, Program) else sizes_of(self.network)
+
+    @cached_property
+    def _scatters(self) -> bool:
+        """Whether a layer is, or may be, run in another way than a product a row of inputs."""
+        if isinstance(self.network, Program):
+            return any(layer.scatter for layer in self.network.layers)
+        return self.conv != "im2col" and any(Scatter.of(layer.geometry) for layer in self.network.layers)
 
     @cached_property
     def map_sizes(self) -> Mapping[str, tuple[int, ...]]:
@@ -139,7 +152,8 @@ class Workload:
     def sizes(self) -> dict[str, Any]:
         """What the inputs say of the sizes of maps, as a memory plan takes it."""
         if self.given.layers:
-            return {"products": {name: rows.products for name, rows in self.given.layers.items()}}
+            products = {name: rows.products for name, rows in self.given.layers.items()}
+            return {"products": products, "sizes": self.map_sizes} if self._scatters else {"products": products}
         network = self.network
         graph = network.dataflow if isinstance(network, Program) else dataflow(network)
         assert graph is not None

@@ -225,7 +225,7 @@ def _trace_columns(recorded: LayerTrace, columns: Order) -> LayerTrace:
     values = recorded.dense()
     bits = frozen(np.packbits(mask, axis=1), np.uint8)
     kept = None if values is None else frozen(values[:, columns][mask], np.float32)
-    return LayerTrace(width=len(columns), bits=bits, values=kept, products=recorded.products)
+    return LayerTrace(width=len(columns), bits=bits, values=kept, products=recorded.products, size=recorded.size)
 
 
 def _check_kind(layer: Layer, producer: str) -> None:

@@ -36,12 +36,19 @@ class Visit:
         int64 (pixels,): the place of the kernel at which it does, counted row by row.
     first, stop
         int64 (pixels,): the columns of channel 0 that the pixel takes.
+    low, high
+        int64 (pixels,): of the kernel rows of the pixel's phase, those that reach the output map, as a range.
+    across
+        Pixels of one row.
     """
 
     window: NDArray[np.int64]
     tap: NDArray[np.int64]
     first: NDArray[np.int64]
     stop: NDArray[np.int64]
+    low: NDArray[np.int64]
+    high: NDArray[np.int64]
+    across: int
 
 
 @dataclass(frozen=True)
@@ -99,7 +106,7 @@ class Scatter:
         """Output channels, rounded up to whole rows of PEs."""
         return -(-self.conv.out_channels // n_pe) * n_pe
 
-    def scattered(self, matrix: SparseColumns, start: int, stop: int, n_pe: int) -> SparseColumns:
+    def scattered(self, matrix: SparseColumns, *, start: int, stop: int, n_pe: int) -> SparseColumns:
         """Return output channels start..stop-1 of an im2col matrix in this order of rows and columns."""
         owned = (matrix.rows >= start) & (matrix.rows < stop)
         channel, tap = np.divmod(matrix.column_of[owned], self._taps)
@@ -162,6 +169,9 @@ class Scatter:
                 tap=(rows.tap[:, None] * taps + across.tap).reshape(-1),
                 first=(offset + across.first).reshape(-1),
                 stop=(offset + across.stop).reshape(-1),
+                low=np.repeat(rows.low, len(across.tap)),
+                high=np.repeat(rows.high, len(across.tap)),
+                across=len(across.tap),
             )
 
     @property
@@ -182,11 +192,16 @@ class Scatter:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class _Met:
-    """Input rows or columns that some outputs see, int64 each: phase, columns taken, a tap that meets, its output."""
+    """Input rows or columns that some outputs see, int64 each.
+
+    Their phase, the kernel's columns (rows) taken, counted over all phases and in their own, one of them, its output.
+    """
 
     phase: NDArray[np.int64]
     first: NDArray[np.int64]
     stop: NDArray[np.int64]
+    low: NDArray[np.int64]
+    high: NDArray[np.int64]
     tap: NDArray[np.int64]
     output: NDArray[np.int64]
 
@@ -206,10 +221,11 @@ class _Met:
                     inside = [i for i, output in enumerate(reached) if start <= output < stop]
                     if inside:
                         low, high = inside[0], inside[-1]
-                        met.append((number, before + low, before + high + 1, phase[low], reached[low]))
+                        places = (before + low, before + high + 1, low, high + 1)
+                        met.append((number, *places, phase[low], reached[low]))
                 before += len(phase)
-        phases, first, last, taps, seen = np.array(met, np.int64).reshape(-1, 5).T
-        return cls(phase=phases, first=first, stop=last, tap=taps, output=seen)
+        phases, first, last, bottom, top, taps, seen = np.array(met, np.int64).reshape(-1, 7).T
+        return cls(phase=phases, first=first, stop=last, low=bottom, high=top, tap=taps, output=seen)
 
 
 @cache
