@@ -90,6 +90,7 @@ class TestLaws:
             assert sum(shares.values()) == 1
             assert sum(reversed(shares.values())) == 1
             assert min(shares.values()) >= 0
+        assert layer.share_cycles["padding"] == layer.activity.counts["padding_entries"].sum()
         assert tuple(layer.shares) == accounting.SHARES
         assert tuple(layer.bound_parts) == accounting.BOUND_BY
 

@@ -300,7 +300,18 @@ def test_numbers_of_a_result_are_the_same_everywhere():
 # -- docs/outputs.md --------------------------------------------------------------------------------------------------
 
 # Keys below these are names of data (layers, machines, fields, columns), not words of ours.
-NAMED_BY_DATA = {"spec", "vary", "kept", "shared", "machines", "break_even_sparsity", "versions", "series", "per_pe", "pe_cycles"}
+NAMED_BY_DATA = {
+    "spec",
+    "vary",
+    "kept",
+    "shared",
+    "machines",
+    "break_even_sparsity",
+    "versions",
+    "series",
+    "per_pe",
+    "pe_cycles",
+}
 
 
 def keys_of(value, path=()):

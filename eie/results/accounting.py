@@ -45,6 +45,14 @@ def pe_cycles(activity: Activity, account: Account) -> dict[str, Cycles]:
     }
 
 
+def share_cycles(activity: Activity, account: Account) -> dict[str, int]:
+    """Add up `pe_cycles` over samples and PEs; whatever writes nothing is padding."""
+    cycles = totals(pe_cycles(activity, account))
+    # Of strips, entries whose outputs lie outside the map are counted over all PEs, not by PE.
+    padding = int(activity.counts["padding_entries"].sum())
+    return {**cycles, "useful": cycles["useful"] + cycles["padding"] - padding, "padding": padding}
+
+
 def bounds(activity: Activity) -> dict[str, NDArray[np.float64]]:
     """Return, by the names of `BOUNDS`, float64 (N,) cycles that a sample takes at least, whatever the queue."""
     counts = activity.counts

@@ -169,6 +169,9 @@ class LayerResult(View):
     def pe_cycles(self) -> dict[str, NDArray[np.int64]]:
         """(P,) cycles of each PE over all samples, by the names of `shares`: of all of `total_cycles`.
 
+        Of a convolution that broadcasts each activation once, entries whose outputs lie outside the map are ``useful``
+        here: they are counted over all PEs only, and are padding in `shares`.
+
         Raises
         ------
         EieError
@@ -176,6 +179,11 @@ class LayerResult(View):
         """
         parts = accounting.pe_cycles(self.activity, self._counted())
         return {name: cycles.sum(axis=0) for name, cycles in parts.items()}
+
+    @property
+    def share_cycles(self) -> dict[str, int]:
+        """Cycles of all PEs and samples by the names of `shares`, which are made of them."""
+        return accounting.share_cycles(self.activity, self._counted())
 
     @property
     def shares(self) -> dict[str, float]:
@@ -189,7 +197,7 @@ class LayerResult(View):
         EieError
             As `pe_cycles`.
         """
-        return accounting.shares_of(accounting.totals(self.pe_cycles))
+        return accounting.shares_of(self.share_cycles)
 
     @cached_property
     def bound_parts(self) -> dict[str, float]:

@@ -135,7 +135,7 @@ def bound_parts(layers: Sequence[LayerResult]) -> dict[str, float]:
 
 def shares_of(layers: Sequence[LayerResult]) -> dict[str, float]:
     """Return shares of the PE cycles of all layers."""
-    return accounting.shares_of(accounting.added(accounting.totals(layer.pe_cycles) for layer in layers))
+    return accounting.shares_of(accounting.added(layer.share_cycles for layer in layers))
 
 
 def shares_grid(layers: Sequence[LayerResult], *, whole: bool) -> Grid:
