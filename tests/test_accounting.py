@@ -187,8 +187,8 @@ class TestWhatBinds:
         assert layer.bound_parts["work"] == pytest.approx(453_748 / 64 / 7_926, abs=1e-9)
         assert layer.shares["useful"] == pytest.approx(layer.efficiency, abs=1e-9)
         assert layer.lower_bound_cycles == max(layer.bounds.values())
-        # No queue is faster than 7,794 cycles.
-        assert 7_700 < layer.lower_bound_cycles <= 7_794
+        # What queues of 16 and more take (TestAlexNetFc8): nothing is left to gain there.
+        assert layer.lower_bound_cycles == 7_794
 
     def test_lenet_is_bound_by_broadcasts(self):
         result = eie.simulate("lenet-300-100")

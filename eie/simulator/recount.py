@@ -17,7 +17,7 @@ from eie.simulator.workload import Workload
 from eie.spec import AcceleratorSpec
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False, kw_only=True, repr=False)
 class Recount:
     """One encoded layer and its inputs; ``plan`` is that of the whole network.
 
@@ -30,6 +30,9 @@ class Recount:
     plan: MemoryPlan
     size: tuple[int, ...] = ()
     threads: int | None = None
+
+    def __repr__(self) -> str:
+        return f"<Recount: {self.layer.name}>"
 
     @classmethod
     def of(
