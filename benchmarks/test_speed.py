@@ -19,6 +19,7 @@ import eie
 from eie.compression.share import share
 from eie.kernels import timing
 from eie.simulator import events, fast
+from eie.simulator.accounting import account_pass
 from eie.simulator.records import Pattern, QueueTiming, Tally
 from eie.simulator.stages import time_layer
 
@@ -100,6 +101,23 @@ def test_every_count(benchmark, alex6, against_product):
     benchmark(call)
     ratio, worst, _, ours = against_product(call)
     report("b. every count of the contract", f"{ratio:.0f}x (worst {worst:.0f}x); {1e6 * ours:.1f} us")
+
+
+@pytest.mark.parametrize("n_pe", [64, 256, 1024])
+def test_the_split(alex6, n_pe):
+    """b: why PEs idle, the queues' walk included, at most four times the queue kernel."""
+    spec = eie.EIE_64PE.replace(n_pe=n_pe, residency="ideal")
+    encoding = eie.compile(eie.Layer.from_weights("Alex-6", alex6.dense), spec).layers[0].passes[0]
+    pattern = Pattern.of(eie.LayerTrace.from_dense(alex6.inputs), encoding)
+    queues = cycles_only(encoding, pattern, spec)
+
+    def split():
+        account_pass(encoding, pattern, spec.act_queue_depth, threads=1)
+
+    queues()
+    split()
+    ours, theirs = least_seconds(split), least_seconds(queues)
+    report(f"b. the split, {n_pe} PEs", f"{1e6 * ours:.0f} us, {ours / theirs:.2f} times the queues (target 4)")
 
 
 def registers_only(encoding, pattern):

@@ -41,14 +41,18 @@ def warmup() -> None:
             weights = rng.standard_normal((rows, columns)).astype(np.float32)
             layer = Layer.from_weights("warmup", weights, np.ones(rows))
             program = compile_network(layer, AcceleratorSpec(n_pe=1, act_queue_depth=depth))
-            simulate(program, rng.random((2, columns)))
+            simulate(program, rng.random((2, columns)), shares=True)
             # Decoding has kernels of its own, which no simulation calls.
             program.layers[0].decode()
         # Pointers that do not reach the layer's entries: its columns are streamed.
         streamed = AcceleratorSpec(n_pe=1, ptr_bits=4)
         for samples in (1, 2):
             simulate(
-                Layer.from_weights("warmup", np.ones((4, 20))), np.ones((samples, 20)), spec=streamed, batch=samples
+                Layer.from_weights("warmup", np.ones((4, 20))),
+                np.ones((samples, 20)),
+                spec=streamed,
+                batch=samples,
+                shares=True,
             )
         # And for the arithmetic: codes of 4 bits and more, numbers of 16 bits and more, one input and a block of them.
         for weight_bits, data_bits, samples in product((4, 8), (16, 32), (1, 9)):

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eie.errors import ProgramError
-from eie.kernels import datapath
+from eie.kernels import account, datapath
 from eie.kernels import encode as kernels
 from eie.kernels.timing import padded
 from eie.model.matrix import SparseColumns, frozen
@@ -149,6 +149,13 @@ class Encoding:
         slots = np.zeros((len(counts), padded(self.n_pe)), dtype)
         np.maximum(counts, 1, out=slots[:, : self.n_pe], casting="unsafe")
         return frozen(slots, dtype)
+
+    @cached_property
+    def padding_before(self) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+        """Padding entries ahead of each column: int64 (J + 1,) over all PEs, and int32 (J + 1, P) in each."""
+        each = np.empty(self.pointers.shape, np.int32)
+        account.list_padding(self.bases, self.pointers, self.codes, each)
+        return frozen(np.concatenate(([0], np.cumsum(self.padding))), np.int64), frozen(each, np.int32)
 
     @cached_property
     def column_entries(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -218,10 +218,16 @@ def add_padding(
 
     ``counted`` (N, P) is filled.
     """
+    total = np.empty(before.shape[1], np.int32)
     for s in range(starts.shape[0] - 1):
+        total[:] = 0
         for k in range(starts[s], starts[s + 1]):
-            begin, end = begins[k], ends[k]
+            begin, end = np.int64(begins[k]), np.int64(ends[k])
             # Most columns of most layers have none.
             if padding[end] != padding[begin]:
-                for pe in range(before.shape[1]):
-                    counted[s, pe] += np.int64(before[end, pe]) - np.int64(before[begin, pe])
+                low, high = before[begin], before[end]
+                for pe in range(total.shape[0]):
+                    # In 32 bits, as pointers: twice the lanes.
+                    total[pe] = np.int32(total[pe] + np.int32(high[pe] - low[pe]))
+        for pe in range(total.shape[0]):
+            counted[s, pe] = np.int64(total[pe])

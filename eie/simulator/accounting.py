@@ -33,7 +33,8 @@ def account_pass(
     schedule = schedule_pass(encoding, pattern, act_queue_depth, threads=threads, stream=stream, arrivals=arrivals)
     account = Account.blank(pattern.products, encoding.n_pe)
     if encoding.padding.any():
-        _pad(encoding, pattern, account)
+        ahead, each = encoding.padding_before
+        kernels.add_padding(pattern.starts, *columns_of(encoding, pattern), ahead, each, account.padding)
     if stream is None and not isinstance(pattern, Ranges):
         _in_lanes(encoding, pattern, act_queue_depth, schedule=schedule, account=account, threads=threads)
         return account
@@ -115,10 +116,3 @@ def _in_lanes(
         )
 
     spread(run=run, count=pattern.products, largest=CHUNK, threads=threads)
-
-
-def _pad(encoding: Encoding, pattern: Pattern, account: Account) -> None:
-    before = np.empty(encoding.pointers.shape, np.int32)
-    kernels.list_padding(encoding.bases, encoding.pointers, encoding.codes, before)
-    ahead = np.concatenate(([0], np.cumsum(encoding.padding)))
-    kernels.add_padding(pattern.starts, *columns_of(encoding, pattern), ahead, before, account.padding)
