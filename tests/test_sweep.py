@@ -127,8 +127,13 @@ def test_every_row_equals_a_run_of_its_own(chain, vary, driven):
             assert total[f"energy_activity_{unit}_nj"] == pytest.approx(nj)
         for record in run.records():
             row = next(rows)
-            assert {key: row[key] for key in record} == record
+            assert same(row, record)
     assert next(rows, None) is None
+
+
+def same(row, record):
+    """Whether a row has all of a run's record but where PE cycles went, which no sweep counts."""
+    return all(row[key] == value for key, value in record.items() if not key.startswith("share_"))
 
 
 def test_convolutions_are_swept_too():
@@ -140,7 +145,7 @@ def test_convolutions_are_swept_too():
     for row in result.layers:
         spec = eie.EIE_64PE.replace(n_pe=3, act_queue_depth=row["act_queue_depth"])
         record = eie.simulate(eie.compile(conv, spec), image).records()[0]
-        assert {key: row[key] for key in record} == record
+        assert same(row, record)
 
 
 @pytest.fixture
