@@ -60,7 +60,7 @@ def warmup() -> None:
             simulate(Layer.from_weights("warmup", rng.standard_normal((40, 20))), rng.random((samples, 20)), spec=spec)
         far_apart = np.zeros((1, 600))  # entries of one SRAM row, further apart than a byte counts
         far_apart[0, [0, -1]] = 1
-        simulate(Layer.from_weights("warmup", far_apart), np.ones(600), spec=AcceleratorSpec(n_pe=1))
+        simulate(Layer.from_weights("warmup", far_apart), np.ones(600), spec=AcceleratorSpec(n_pe=1), shares=True)
         codes = rng.integers(0, 4, (8, 8)).astype(np.uint8)
         shared = Layer.from_codes("warmup", codes, np.arange(4.0))
         with tempfile.TemporaryDirectory() as folder:
