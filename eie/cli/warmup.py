@@ -54,6 +54,10 @@ def warmup() -> None:
                 batch=samples,
                 shares=True,
             )
+        # A convolution that broadcasts each activation once, with its weights in place and streamed.
+        for machine in (AcceleratorSpec(n_pe=1), streamed):
+            conv = Layer.from_conv("warmup", np.ones((4, 1, 2, 3), np.float32))
+            simulate(conv, np.ones((1, 1, 4, 4)), spec=machine, conv="scatter", shares=True)
         # And for the arithmetic: codes of 4 bits and more, numbers of 16 bits and more, one input and a block of them.
         for weight_bits, data_bits, samples in product((4, 8), (16, 32), (1, 9)):
             spec = AcceleratorSpec(n_pe=1, weight_bits=weight_bits, data_bits=data_bits)
