@@ -144,7 +144,9 @@ class Samples(Brief):
         TraceError
             If there are several inputs.
         """
-        (array,) = self.named([next(iter(self.arrays))], "one input").arrays.values()
+        if len(self.arrays) != 1 and "inputs" not in self.arrays:
+            raise TraceError(f"{self.source}: has inputs {', '.join(self.arrays)}: one is taken here")
+        array = self.arrays.get("inputs", next(iter(self.arrays.values())))
         return np.asarray(array[places], np.float32)
 
     def named(self, names: Sequence[str], where: str) -> Self:

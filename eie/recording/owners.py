@@ -3,15 +3,17 @@
 Comes in: a way to run a batch, and the batch. Goes out: the places of each sample's rows. Read by the recorders. Where
 a framework has the batch is not asked: time may stand before it, or be merged with it, in front of it or behind.
 
-Every sample has a number; for each of its binary digits, all samples that have a 0 there are changed, then all that
-have a 1. A row of one sample moves in one run of each pair, and which ones spell the number. A row that moves in both
-of a pair reads several samples, one that moves in none reads none. That is 2 log2(samples), rounded up, runs in all: 8
-for a batch of 16.
+Each sample is changed in half of the runs, no two in the same ones. A row of one sample moves in just its runs; one
+that moves in more reads several samples, one that moves in none reads none. Sets of equal size, none of which lies in
+the union of fewer: of m runs, as many samples can be told apart as there are ways to choose half of them. That is 6
+runs for a batch of 16, 4 for one of 4, beside the one that is changed.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
+from itertools import combinations, count
 from typing import Any
 
 import numpy as np
@@ -96,32 +98,35 @@ def _changed(batch: Mapping[str, Array], rng: np.random.Generator) -> dict[str, 
     return changed
 
 
+def _codes(samples: int) -> NDArray[np.bool_]:
+    """bool (samples, runs): in which runs a sample is changed, half of them."""
+    runs = next(many for many in count(2) if math.comb(many, many // 2) >= samples)
+    codes = np.zeros((samples, runs), bool)
+    for code, places in zip(codes, combinations(range(runs), runs // 2), strict=False):
+        code[list(places)] = True
+    return codes
+
+
 def _decoded(
     run: Run, *, base: Sequence[Array], batch: Mapping[str, Array], changed: Mapping[str, Array]
 ) -> list[NDArray[np.int64]]:
-    samples = len(next(iter(batch.values())))
-    digits = (samples - 1).bit_length()
-    numbers = np.arange(samples)
-    owners = [np.zeros(len(rows), np.int64) for rows in base]
-    seen, mixed = ([np.zeros(len(rows), bool) for rows in base] for _ in range(2))
-    for digit in range(digits):
-        moved = []
-        for side in (0, 1):
-            chosen = (numbers >> digit & 1) == side
-            fed = {
-                name: np.where(chosen.reshape(-1, *[1] * (array.ndim - 1)), changed[name], array)
-                for name, array in batch.items()
-            }
-            moved.append([_moved(rows, other) for rows, other in zip(base, run(fed), strict=True)])
-        for i, (zeros, ones) in enumerate(zip(*moved, strict=True)):
-            owners[i] |= ones.astype(np.int64) << digit
-            # Also what moves with one digit and stays with another: no single sample does that.
-            mixed[i] |= (zeros & ones) | ((zeros | ones) != seen[i] if digit else False)
-            seen[i] |= zeros | ones
-    return [
-        np.where(several | (owner >= samples), MIXED, np.where(some, owner, CONSTANT))
-        for owner, some, several in zip(owners, seen, mixed, strict=True)
-    ]
+    codes = _codes(len(next(iter(batch.values()))))
+    # A run's bit for each row that moved in it.
+    moved = [np.zeros(len(rows), np.int64) for rows in base]
+    for digit, chosen in enumerate(codes.T):
+        fed = {
+            name: np.where(chosen.reshape(-1, *[1] * (array.ndim - 1)), changed[name], array)
+            for name, array in batch.items()
+        }
+        for bits, rows, other in zip(moved, base, run(fed), strict=True):
+            bits |= _moved(rows, other).astype(np.int64) << digit
+    weights = (codes << np.arange(codes.shape[1])).sum(axis=1)
+    order = np.argsort(weights)
+    owners = []
+    for bits in moved:
+        nearest = order[np.searchsorted(weights[order], bits).clip(max=len(order) - 1)]
+        owners.append(np.where(bits == 0, CONSTANT, np.where(weights[nearest] == bits, nearest, MIXED)))
+    return owners
 
 
 def _moved(rows: Array, other: Array) -> NDArray[np.bool_]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,14 @@ from eie.errors import TraceError
 from eie.model.matrix import frozen
 from eie.model.network import Layer
 from eie.model.trace import LayerTrace
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ran:
+    """How a model was run: the shape of one sample by input, and what was out of the ordinary, in words."""
+
+    shapes: Mapping[str, tuple[int, ...]]
+    said: str = ""
 
 
 class Recorder:
