@@ -4,13 +4,13 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 
 import eie
 from eie.errors import TraceError
 from eie.model.samples import Samples
-from eie.recording.owners import MixedError, owned_places
+from eie.recording.owners import MixedError, UnclearError, owned_places
 from eie.recording.record import record
 
 # From (samples, time, width) to rows; beside it which sample each row is of, given the samples' numbers in its place.
@@ -37,6 +37,11 @@ def attention(x):
     return (scores / scores.sum(axis=-1, keepdims=True)) @ x
 
 
+def relu(x):
+    """Let whole rows die."""
+    return np.maximum(x, 0)
+
+
 def mixing(x):
     """Mix between samples."""
     return x - x.mean(axis=0)
@@ -45,7 +50,7 @@ def mixing(x):
 @settings(max_examples=80, deadline=None)
 @given(
     form=st.sampled_from(sorted(FORMS)),
-    within=st.sampled_from([lambda x: x, attention, lambda x: np.maximum(x, 0), lambda x: np.cumsum(x, axis=1)]),
+    within=st.sampled_from([lambda x: x, attention, relu, lambda x: np.cumsum(x, axis=1)]),
     shape=st.tuples(st.integers(1, 19), st.integers(2, 6), st.integers(1, 4)),
     seed=st.integers(0, 99),
 )
@@ -53,7 +58,12 @@ def test_rows_are_counted_to_their_samples(form, within, shape, seed):
     x = np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
     owners = np.broadcast_to(np.arange(shape[0], dtype=np.float64)[:, None, None], shape)
     expected = FORMS[form](owners)[:, 0]
-    (places,) = owned_places(lambda batch: [FORMS[form](within(batch["x"]))], {"x": x}, ["a"])
+    try:
+        (places,) = owned_places(lambda batch: [FORMS[form](within(batch["x"]))], {"x": x}, ["a"])
+    # Rows that stay at zero are told by the order of the others, if enough of them move.
+    except UnclearError:
+        assert within is relu
+        reject()
     assert sorted(places.ravel()) == list(range(len(expected)))
     np.testing.assert_array_equal(np.rint(expected[places]), np.broadcast_to(np.arange(shape[0])[:, None], places.shape))
     assert (np.diff(places, axis=1) > 0).all()
@@ -166,7 +176,7 @@ def test_a_network_that_mixes_its_samples(tmp_path):
     weights = W | {"first": np.array([0], np.int64)}
     x = np.random.default_rng(0).standard_normal((3, 6)).astype(np.float32)
     trace = record(saved(tmp_path, nodes, {"x": ["b", 6]}, {"y": None}, weights), Samples.of(x))
-    assert "one sample at a time, since a batch mixes them (layer 'fc'" in trace.source
+    assert "one sample at a time, since a batch does not tell them apart (layer 'fc'" in trace.source
     # Of one sample, the mean is itself.
     assert trace.layers["fc"].density == 0
     with pytest.raises(TraceError, match="runs 3 at a time: export it with an open batch"):

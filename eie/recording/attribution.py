@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from eie.errors import ModelError, TraceError
 from eie.recording.feeds import Feeds
-from eie.recording.owners import MixedError, Places, owned_places
+from eie.recording.owners import MixedError, Places, UnclearError, owned_places
 
 Batch = Mapping[str, NDArray[Any]]
 Axes = Mapping[str, int]
@@ -63,7 +63,7 @@ def attributed(runner: Runner, feeds: Feeds, *, size: int, fixed: bool) -> Attri
     """Find how a model is fed, and which rows are whose.
 
     The axes that the model is taken to have the batch in are tried first, then those with time before the batch. If
-    rows are mixed with both, samples run one at a time, and all rows are that sample's.
+    rows are mixed with both, or it cannot be told, samples run one at a time, and all rows are that sample's.
 
     Parameters
     ----------
@@ -75,7 +75,7 @@ def attributed(runner: Runner, feeds: Feeds, *, size: int, fixed: bool) -> Attri
     Raises
     ------
     TraceError
-        If rows are mixed and the model cannot run one sample, or too few rows move to tell.
+        If the model cannot run one sample then.
     """
     first, _ = next(feeds.batches(size, fill=True))
     usual, turned = runner.axes(), runner.turned()
@@ -85,18 +85,18 @@ def attributed(runner: Runner, feeds: Feeds, *, size: int, fixed: bool) -> Attri
         return _alone(runner, first, axes, "" if axes == usual else TURNED)
     try:
         return Attribution(size=size, run=partial(runner.run, axes=usual), places=_places(runner, first, usual))
-    except MixedError as error:
-        problem = str(error)
-    if turned is not None:
+    except (MixedError, UnclearError) as error:
+        problem, mixed = error, isinstance(error, MixedError)
+    if mixed and turned is not None:
         try:
             places = _places(runner, first, turned)
             return Attribution(size=size, run=partial(runner.run, axes=turned), places=places, said=TURNED)
-        except MixedError:
+        except (MixedError, UnclearError):
             pass
     if fixed:
         raise TraceError(f"{problem}, and the model runs {size} at a time: export it with an open batch, or one of 1")
     alone = {name: values[:1] for name, values in first.items()}
-    return _alone(runner, alone, usual, f"one sample at a time, since a batch mixes them ({problem})")
+    return _alone(runner, alone, usual, f"one sample at a time, since a batch does not tell them apart ({problem})")
 
 
 def _of_two(runner: Runner, sample: Batch, *, usual: Axes, turned: Axes) -> Axes:
@@ -106,7 +106,7 @@ def _of_two(runner: Runner, sample: Batch, *, usual: Axes, turned: Axes) -> Axes
         try:
             _places(runner, pair, axes)
         # What runs one sample only is run as it says.
-        except (MixedError, ModelError):
+        except (MixedError, UnclearError, ModelError):
             continue
         return axes
     return usual

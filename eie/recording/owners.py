@@ -39,6 +39,10 @@ class MixedError(TraceError):
     """A row depends on several samples of a batch."""
 
 
+class UnclearError(TraceError):
+    """Rows that no change moves, and that do not lie as others do, could be any sample's."""
+
+
 def owned_places(run: Run, batch: Mapping[str, Array], names: Sequence[str]) -> list[Places]:
     """Find which rows of each tensor are which sample's.
 
@@ -61,7 +65,7 @@ def owned_places(run: Run, batch: Mapping[str, Array], names: Sequence[str]) -> 
     ------
     MixedError
         If a row moves with several samples.
-    TraceError
+    UnclearError
         If too few rows move to tell.
     """
     samples = len(next(iter(batch.values())))
@@ -75,13 +79,18 @@ def owned_places(run: Run, batch: Mapping[str, Array], names: Sequence[str]) -> 
         if mixed := [name for name, owner in zip(names, owners, strict=True) if (owner == MIXED).any()]:
             raise MixedError(f"layer {mixed[0]!r}: its rows depend on several samples of a batch")
         layouts = [_layouts(owner, samples) for owner in owners]
-        # Where nothing moves at all, there is nothing to be told apart.
-        if not left or all(len(ways) < 2 or (owner == CONSTANT).all() for ways, owner in zip(layouts, owners, strict=True)):
+        if not left or all(_is_clear(owner, ways) for owner, ways in zip(owners, layouts, strict=True)):
             break
     return [
         _places(name, owner=owner, layouts=ways, rows=rows, samples=samples)
         for name, owner, ways, rows in zip(names, owners, layouts, base, strict=True)
     ]
+
+
+def _is_clear(owner: NDArray[np.int64], layouts: Sequence[int]) -> bool:
+    idle = owner == CONSTANT
+    # Where nothing moves at all, there is nothing to be told apart.
+    return len(layouts) == 1 or idle.all() or not idle.any()
 
 
 def _changed(batch: Mapping[str, Array], rng: np.random.Generator) -> dict[str, Array]:
@@ -170,14 +179,14 @@ def _places(name: str, *, owner: NDArray[np.int64], layouts: Sequence[int], rows
             if (rows[cut] == rows[cut[:1]]).all():
                 return cut
         return np.tile(every, (samples, 1))
-    if layouts:
-        # Batch first is the widest, and what it is taken for where rows that never move leave several.
-        if len(layouts) > 1 and layouts[-1] * samples != len(owner):
-            raise TraceError(f"layer {name!r}: too few of its rows move with the samples to tell whose they are")
+    # Batch first is the widest, and what it is taken for where rows that never move leave several.
+    if layouts and (len(layouts) == 1 or layouts[-1] * samples == len(owner)):
         return _cut(len(owner), samples, layouts[-1])
+    idle = np.flatnonzero(owner == CONSTANT)
+    # Rows of all samples, beside as many of each: only where those that do not move could not be of each as well.
     each = [np.flatnonzero((owner == i) | (owner == CONSTANT)) for i in range(samples)]
-    if len({len(places) for places in each}) > 1:
-        raise TraceError(f"layer {name!r}: samples of a batch have {min(map(len, each))} to {max(map(len, each))} rows")
+    if len({len(places) for places in each}) > 1 or (len(idle) and len(owner) % samples == 0):
+        raise UnclearError(f"layer {name!r}: too few of its rows move with the samples to tell whose they are")
     return np.stack(each)
 
 

@@ -5,7 +5,7 @@ Comes in: an ``.onnx`` file and `Samples`. Goes out: layer traces. Called by `re
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -53,17 +53,17 @@ def run_onnx(
     """
     # Recording needs layers and taps, not the graph: what is not supported here still runs in onnxruntime.
     model = read_onnx(path, "skip")
-    feeds = feeds_of(model, samples, layout=layout, where=str(path))
+    feeds, stated = feeds_of(model, samples, layout=layout, where=str(path)), model.inputs
     shapes = feeds.shapes()
     # Open sizes are those of the first sample; reading once more makes shapes, and so the layers behind, known.
     if any(entry.sizes is None for entry in model.inputs):
         model = read_onnx(path, "skip", shapes)
     hidden = _with_outputs(path, model)
-    runner = _Runner(path=path, model=model, hidden=hidden, session=_session(path, model))
-    stated = {entry.shape[entry.batch] if entry.shape else None for entry in model.inputs} - {None}
-    if len(stated) > 1:
-        raise TraceError(f"{path}: its inputs have batches of {', '.join(map(str, sorted(filter(None, stated))))}")
-    fixed = next(iter(stated), None)
+    runner = _Runner(path=path, model=model, stated=stated, hidden=hidden, session=_session(path, model))
+    sizes = sorted({size for entry in stated if entry.shape and (size := entry.shape[entry.batch]) is not None})
+    if len(sizes) > 1:
+        raise TraceError(f"{path}: its inputs have batches of {' and '.join(map(str, sizes))}: export it with one")
+    fixed = sizes[0] if sizes else None
     size = fixed or min(batch, samples.count)
     taken = attributed(runner, feeds, size=size, fixed=fixed is not None)
     for values, kept in feeds.batches(taken.size, fill=True):
@@ -102,6 +102,8 @@ class _Runner:
 
     path: Path
     model: OnnxModel
+    # Inputs as the file has them, with its open sizes.
+    stated: Sequence[OnnxInput]
     hidden: Mapping[int, str]
     session: onnxruntime.InferenceSession
 
@@ -119,13 +121,13 @@ class _Runner:
         """Return the batch axes with time before the batch, where the file leaves that open; None if it does not."""
         axes = {
             entry.name: 1 if len(entry.shape) > 2 and entry.batch == 0 and entry.shape[:2] == (None, None) else entry.batch
-            for entry in self.model.inputs
+            for entry in self.stated
         }
         return None if axes == self.axes() else axes
 
     def axes(self) -> Mapping[str, int]:
         """Return where each input is taken to have the batch."""
-        return {entry.name: entry.batch for entry in self.model.inputs}
+        return {entry.name: entry.batch for entry in self.stated}
 
     def run(self, batch: Mapping[str, NDArray[Any]], axes: Mapping[str, int]) -> list[Read]:
         """Return what each tap reads of samples (N, ...)."""
