@@ -9,13 +9,17 @@ from __future__ import annotations
 from pathlib import Path
 
 from eie.errors import ModelError
-from eie.importers import load
+from eie.importers import find, load, takes
+from eie.importers.options import FedShapes
+from eie.model.fitting import Layout
 from eie.model.network import Layer, Network
 
 Model = Network | Layer | str | Path
 
 
-def as_network(model: object, instead: str = "") -> Network:
+def as_network(
+    model: object, instead: str = "", *, examples: object = None, layout: Layout | None = None
+) -> Network:
     """Return a `Model` as a network.
 
     Parameters
@@ -24,6 +28,8 @@ def as_network(model: object, instead: str = "") -> Network:
         Any object, so that what is none is refused by name.
     instead
         What else the caller takes, for the error: ``"an eie.Program"``.
+    examples, layout
+        What the model will run on: it states the sizes that an ``.onnx`` file leaves open.
 
     Raises
     ------
@@ -31,7 +37,8 @@ def as_network(model: object, instead: str = "") -> Network:
         If it is none of these, or cannot be read.
     """
     if isinstance(model, str | Path):
-        return load(model)
+        file = find(model)
+        return load(file, input_shape=FedShapes.of(examples, layout) if takes(file, "input_shape") else None)
     if isinstance(model, Network | Layer):
         return Network.of(model)
     # Refused by name: torch is not imported to find out, and a caller may not have it.

@@ -18,6 +18,7 @@ from eie.errors import ModelError, TraceError
 from eie.importers.onnx.builder import Tap
 from eie.importers.onnx.reader import OnnxInput, OnnxModel, read_onnx
 from eie.importers.onnx.tensors import embed_external
+from eie.importers.options import InputShape
 from eie.model.fitting import Layout
 from eie.model.network import Layer
 from eie.model.samples import Samples
@@ -33,7 +34,13 @@ class NoKernelError(ModelError):
 
 
 def run_onnx(
-    path: Path, samples: Samples, batch: int, recorder: Recorder, layout: Layout | None = None
+    path: Path,
+    samples: Samples,
+    batch: int,
+    recorder: Recorder,
+    *,
+    layout: Layout | None = None,
+    input_shape: InputShape | None = None,
 ) -> Ran:
     """Record all samples.
 
@@ -41,6 +48,8 @@ def run_onnx(
     ----------
     batch
         Samples at a time; a file whose batch is fixed takes as many as it says.
+    input_shape
+        Of one sample, where it is stated.
 
     Raises
     ------
@@ -52,7 +61,7 @@ def run_onnx(
         If the samples do not fit its inputs, or a batch is mixed.
     """
     # Recording needs layers and taps, not the graph: what is not supported here still runs in onnxruntime.
-    model = read_onnx(path, "skip")
+    model = read_onnx(path, "skip", input_shape)
     feeds, stated = feeds_of(model, samples, layout=layout, where=str(path)), model.inputs
     shapes = feeds.shapes()
     # Open sizes are those of the first sample; reading once more makes shapes, and so the layers behind, known.

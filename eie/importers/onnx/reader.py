@@ -293,6 +293,9 @@ def _graph_inputs(
 def _with_shape(path: Path, entry: OnnxInput, wanted: tuple[int, ...]) -> OnnxInput:
     """Fill in the sizes of one sample."""
     stated = entry.shape[: entry.batch] + entry.shape[entry.batch + 1 :]
+    # With the batch included, as the file itself counts: one sample more than none.
+    if len(wanted) == len(entry.shape) and wanted[entry.batch] in (1, entry.shape[entry.batch]):
+        wanted = wanted[: entry.batch] + wanted[entry.batch + 1 :]
     # Sizes that the file does state have to be confirmed, not changed.
     fits = len(stated) == len(wanted) and all(a in (None, b) for a, b in zip(stated, wanted, strict=True))
     if (entry.shape and not fits) or min(wanted, default=0) < 1:
