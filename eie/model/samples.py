@@ -167,7 +167,8 @@ class Samples(Brief):
         if missing or unknown:
             said = f"holds {', '.join(name or 'one array without a name' for name in self.arrays)}"
             lacking = f"none for {', '.join(missing)}" if missing else f"{', '.join(unknown)} is no input"
-            raise TraceError(f"{where} takes {', '.join(names)}; {self.source} {said}: {lacking}")
+            remedy = "give an array for each by its name, in an .npz or a mapping"
+            raise TraceError(f"{where} takes {', '.join(names)}; {self.source} {said}: {lacking}; {remedy}")
         return replace(self, arrays={name: self.arrays[name] for name in names})
 
     def loaded(self) -> dict[str, NDArray[Any]]:

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from eie.errors import ModelError, TraceError
+from eie.errors import EieError, TraceError
 from eie.recording.feeds import Feeds
 from eie.recording.owners import MixedError, Places, UnclearError, owned_places
 
@@ -91,7 +91,8 @@ def attributed(runner: Runner, feeds: Feeds, *, size: int, fixed: bool) -> Attri
         try:
             places = _places(runner, first, turned)
             return Attribution(size=size, run=partial(runner.run, axes=turned), places=places, said=TURNED)
-        except (MixedError, UnclearError):
+        # Or it does not run that way round.
+        except EieError:
             pass
     if fixed:
         raise TraceError(f"{problem}, and the model runs {size} at a time: export it with an open batch, or one of 1")
@@ -106,7 +107,7 @@ def _of_two(runner: Runner, sample: Batch, *, usual: Axes, turned: Axes) -> Axes
         try:
             _places(runner, pair, axes)
         # What runs one sample only is run as it says.
-        except (MixedError, UnclearError, ModelError):
+        except EieError:
             continue
         return axes
     return usual
