@@ -12,7 +12,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 # Named once: `compare` refuses them for what is no model.
 OF_MODELS = (
     *("mask", "shapes", "unsupported", "input_shape", "key", "merge_lora"),
-    *("layers", "exclude", "transposed", "threshold"),
+    *("layers", "exclude", "transposed", "threshold", "density"),
 )
 
 
@@ -55,6 +55,12 @@ def model_options(command: F) -> F:
         click.option("--shapes", metavar="FILE.toml", help="Layer shapes of a .net file that is not a published one."),
         click.option(
             "--threshold", type=click.FloatRange(0, min_open=True), metavar="SIZE", help="Prune smaller weights."
+        ),
+        click.option(
+            "--density",
+            type=click.FloatRange(0, 1, min_open=True),
+            metavar="SHARE",
+            help="Draw the weights of a MODEL that gives shapes alone; every report says so.",
         ),
         click.option(
             "--transpose",

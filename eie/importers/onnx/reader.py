@@ -19,6 +19,7 @@ from eie.errors import ModelError
 from eie.importers.onnx import convolutions, packed, products, recurrent
 from eie.importers.onnx.builder import Builder, Tap
 from eie.importers.onnx.constants import Constants, shape_of
+from eie.importers.onnx.drawn import draw_missing, drawn_layers
 from eie.importers.onnx.einsum import einsum
 from eie.importers.onnx.input_shapes import only_open, stated_shapes
 from eie.importers.onnx.nodes import plain_nodes, printable
@@ -94,7 +95,12 @@ class OnnxModel:
     proto: onnx.ModelProto
 
 
-def read_onnx(path: Path, unsupported: Unsupported = "refuse", input_shape: InputShape | None = None) -> OnnxModel:
+def read_onnx(
+    path: Path,
+    unsupported: Unsupported = "refuse",
+    input_shape: InputShape | None = None,
+    density: float | None = None,
+) -> OnnxModel:
     """Read a model.
 
     Parameters
@@ -105,12 +111,17 @@ def read_onnx(path: Path, unsupported: Unsupported = "refuse", input_shape: Inpu
     input_shape
         Of one sample, or by input, for a file that leaves sizes other than the batch's open; None if it does not.
 
+    density
+        Of weights that are not there, which are then drawn; None if all have to be.
+
     Raises
     ------
     ModelError
         If the file is damaged, unsafe, or holds no weight layer.
     """
-    proto = normalise(path, read_model(path))
+    proto = read_model(path)
+    drawn = frozenset[str]() if density is None else draw_missing(path, proto, density)
+    proto = normalise(path, proto)
     for _ in range(_ROUNDS):
         reading = _read(path, proto, input_shape)
         if not reading.expansions:
@@ -138,6 +149,9 @@ def read_onnx(path: Path, unsupported: Unsupported = "refuse", input_shape: Inpu
         reasons = [*reading.problems, *reading.skipped.values()]
         why = f" (not supported: {_listed(reasons)})" if reasons else ""
         raise ModelError(f"{path}: holds no Gemm, MatMul, Conv or LSTM with constant weights{why}")
+    if drawn:
+        synthetic = drawn_layers(proto, into.taps, drawn)
+        into.layers = [replace(layer, synthetic=layer.synthetic or layer.name in synthetic) for layer in into.layers]
     return OnnxModel(
         network=replace(
             _network(
