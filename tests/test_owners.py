@@ -65,7 +65,9 @@ def test_rows_are_counted_to_their_samples(form, within, shape, seed):
         assert within is relu
         reject()
     assert sorted(places.ravel()) == list(range(len(expected)))
-    np.testing.assert_array_equal(np.rint(expected[places]), np.broadcast_to(np.arange(shape[0])[:, None], places.shape))
+    np.testing.assert_array_equal(
+        np.rint(expected[places]), np.broadcast_to(np.arange(shape[0])[:, None], places.shape)
+    )
     assert (np.diff(places, axis=1) > 0).all()
 
 

@@ -148,4 +148,4 @@ def _input_shape(texts: Sequence[str]) -> list[int] | dict[str, list[int]] | Non
         if name in shapes or (shapes and "" in (name, *shapes)):
             raise EieError(f"--input-shape {text}: stated twice: several must be NAME=SIZES, each of another input")
         shapes[name] = shape
-    return shapes[""] if "" in shapes else shapes or None
+    return shapes.get("") or shapes or None

@@ -104,9 +104,7 @@ def run(
     how_to_sweep = {name: options[name] for name in ("trials", "retry_failed", "threads", "cell", "bias")}
     # Each model with each trace, in the order of the words.
     loads = [
-        pair
-        for model in models
-        for pair in _with_inputs(model, how, traces, samples=samples, layout=options["layout"])
+        pair for model in models for pair in _with_inputs(model, how, traces, samples=samples, layout=options["layout"])
     ]
     with PointProgress(stderr()) as progress:
         result = run_sweep(

@@ -17,9 +17,7 @@ from eie.model.network import Layer, Network
 Model = Network | Layer | str | Path
 
 
-def as_network(
-    model: object, instead: str = "", *, examples: object = None, layout: Layout | None = None
-) -> Network:
+def as_network(model: object, instead: str = "", *, examples: object = None, layout: Layout | None = None) -> Network:
     """Return a `Model` as a network.
 
     Parameters

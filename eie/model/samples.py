@@ -104,7 +104,9 @@ class Samples(Brief):
         named: Mapping[str, Any] = values if several else {"": values}  # type: ignore[assignment]
         if not named:
             raise TraceError(f"{source}: holds no array")
-        return cls(arrays={name: _numbers(array, source) for name, array in named.items()}, source=source, labels=labels)
+        return cls(
+            arrays={name: _numbers(array, source) for name, array in named.items()}, source=source, labels=labels
+        )
 
     @property
     def count(self) -> int:

@@ -29,6 +29,7 @@ from eie.recording.rows import Ran, Recorder
 if TYPE_CHECKING:
     import onnxruntime
 
+
 class NoKernelError(ModelError):
     """onnxruntime has no kernel for something in the file, as for most of bfloat16; nothing was recorded."""
 
@@ -77,7 +78,9 @@ def run_onnx(
     taken = attributed(runner, feeds, size=size, fixed=fixed is not None)
     for values, kept in feeds.batches(taken.size, fill=True):
         for tap, tensors, places in zip(model.taps, taken.run(values), taken.places, strict=True):
-            recorder.add(runner.layers[tap.layer], taken.size, tensors.x, hidden=tensors.hidden, kept=kept, places=places)
+            recorder.add(
+                runner.layers[tap.layer], taken.size, tensors.x, hidden=tensors.hidden, kept=kept, places=places
+            )
     return Ran(shapes=shapes, said=taken.said)
 
 
@@ -93,7 +96,9 @@ def feeds_of(model: OnnxModel, samples: Samples, *, layout: Layout | None, where
         except KeyError:
             kind = np.dtype(object)
         if kind.kind not in "fiub":
-            raise TraceError(f"{where}: input {entry.name!r} is of element type {kinds[entry.name]}, which cannot be fed")
+            raise TraceError(
+                f"{where}: input {entry.name!r} is of element type {kinds[entry.name]}, which cannot be fed"
+            )
         entrances.append(Entrance(name=entry.name, shape=_wanted(entry), kind=kind))
     return Feeds.of(samples, entrances, layout=layout, where=where)
 
@@ -129,7 +134,9 @@ class _Runner:
     def turned(self) -> Mapping[str, int] | None:
         """Return the batch axes with time before the batch, where the file leaves that open; None if it does not."""
         axes = {
-            entry.name: 1 if len(entry.shape) > 2 and entry.batch == 0 and entry.shape[:2] == (None, None) else entry.batch
+            entry.name: 1
+            if len(entry.shape) > 2 and entry.batch == 0 and entry.shape[:2] == (None, None)
+            else entry.batch
             for entry in self.stated
         }
         return None if axes == self.axes() else axes

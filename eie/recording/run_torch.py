@@ -48,8 +48,8 @@ def record_torch(
     module
         Is put into evaluation mode for the run, and back. Each of those modules must run exactly once.
     inputs
-        (samples, ...), a mapping of the arguments' names to such arrays, or `Samples`. Whole numbers stay whole where the
-        module has an embedding or several inputs, and are made float32 otherwise.
+        (samples, ...), a mapping of the arguments' names to such arrays, or `Samples`. Whole numbers stay whole where
+        the module has an embedding or several inputs, and are made float32 otherwise.
     values
         Whether values are kept beside the bits of non-zeros.
     layout
@@ -71,7 +71,6 @@ def record_torch(
         If the module has none of those, one runs twice or not at all, or is one the lowering does not know.
     """
     try:
-        import torch
         from torch.utils.flop_counter import FlopCounterMode
     except ImportError:
         raise ModelError("record_torch needs the torch extra: pip install 'eie[torch]'") from None
@@ -158,7 +157,11 @@ class _Runner:
     def turned(self) -> Mapping[str, int] | None:
         """Return the axes with time before the batch; None where no array has an axis for it."""
         shapes = self.feeds.shapes()
-        return {name: 1 if len(shape) > 1 else 0 for name, shape in shapes.items()} if max(map(len, shapes.values())) > 1 else None
+        return (
+            {name: 1 if len(shape) > 1 else 0 for name, shape in shapes.items()}
+            if max(map(len, shapes.values())) > 1
+            else None
+        )
 
     def run(self, batch: Mapping[str, NDArray[Any]], axes: Mapping[str, int]) -> Sequence[Read]:
         """Return what each layer reads of samples (N, ...).

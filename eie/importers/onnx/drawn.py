@@ -27,7 +27,13 @@ if TYPE_CHECKING:
 
 SEED = 0
 # By operator, which of its inputs are parameters: matrices and kernels, and vectors that are added or multiply.
-_MATRICES = {"Conv": (1,), "ConvTranspose": (1,), "Gemm": (1,), "MatMul": (1,), "Gather": (0,)}
+_MATRICES: dict[str, tuple[int, ...]] = {
+    "Conv": (1,),
+    "ConvTranspose": (1,),
+    "Gemm": (1,),
+    "MatMul": (1,),
+    "Gather": (0,),
+}
 _RECURRENT = ("LSTM", "GRU", "RNN")
 _MATRICES |= dict.fromkeys(_RECURRENT, (1, 2))
 _SHIFTS = {"Conv": (2,), "ConvTranspose": (2,), "Gemm": (2,), "BatchNormalization": (2, 3), "Add": (0, 1)}
@@ -112,7 +118,12 @@ def _parameters(
     for entry in graph.input:
         sizes = [int(dim.dim_value) for dim in entry.type.tensor_type.shape.dim]
         read = uses.get(entry.name, [])
-        if entry.name in inside or not read or not all(sizes) or not all(_is_parameter(*use, len(sizes)) for use in read):
+        if (
+            entry.name in inside
+            or not read
+            or not all(sizes)
+            or not all(_is_parameter(*use, len(sizes)) for use in read)
+        ):
             continue
         parameters[entry.name] = (entry.type.tensor_type.elem_type, tuple(sizes))
     return parameters

@@ -7,7 +7,7 @@ to `eie.model.operators`. Whatever neither knows is listed by node name and oper
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
