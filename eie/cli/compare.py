@@ -79,7 +79,7 @@ def _result(options: dict[str, Any]) -> tuple[Any, Network | None]:
         # Without the network, machines that need its weights say so themselves.
         return read_result(name), None
     opened = open_inputs(options["trace_file"])
-    network = load_for(name, how_to_read(options), opened, options["layout"])
+    network = load_for(name, how_to_read(options), opened, layout=options["layout"])
     inputs = read_inputs(
         file=opened,
         samples=options["samples"],

@@ -37,7 +37,7 @@ def run(model: str, winograd: bool, **options: Any) -> None:
     with Progress(stderr()) as progress:
         progress.stage(f"reading {model}")
         opened = open_inputs(options["trace_file"])
-        network = load_for(model, how_to_read(options), opened, options["layout"])
+        network = load_for(model, how_to_read(options), opened, layout=options["layout"])
         inputs = read_inputs(
             file=opened,
             samples=options["samples"],

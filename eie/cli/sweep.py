@@ -143,7 +143,7 @@ def _with_inputs(
 
     files = [open_inputs(file) for file in traces or (None,)]
     # Of open sizes there is one each in a network: those of the first.
-    network = load_for(model, how, files[0], layout)
+    network = load_for(model, how, files[0], layout=layout)
     return [
         (network, read_inputs(file=opened, samples=samples, network=network, own=network.trace, layout=layout))
         for opened in files

@@ -7,6 +7,7 @@ is taken. Called first by every function that users call with a model.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from eie.errors import ModelError
 from eie.importers import find, load, takes
@@ -36,7 +37,8 @@ def as_network(model: object, instead: str = "", *, examples: object = None, lay
     """
     if isinstance(model, str | Path):
         file = find(model)
-        return load(file, input_shape=FedShapes.of(examples, layout) if takes(file, "input_shape") else None)
+        fed: Any = FedShapes.of(examples, layout) if takes(file, "input_shape") else None
+        return load(file, input_shape=fed)
     if isinstance(model, Network | Layer):
         return Network.of(model)
     # Refused by name: torch is not imported to find out, and a caller may not have it.

@@ -112,5 +112,5 @@ def _in_onnxruntime(
 
 def _loaded(model: str | Path, run: Mapping[str, Any], input_shape: InputShape | None) -> Network:
     """Load a model; sizes that its file leaves open are the samples', unless they are stated."""
-    fed = FedShapes.of(run["samples"], run["layout"]) if takes(model, "input_shape") else None
+    fed: Any = FedShapes.of(run["samples"], run["layout"]) if takes(model, "input_shape") else None
     return load(model, input_shape=fed if input_shape is None else input_shape)

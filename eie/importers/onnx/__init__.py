@@ -7,18 +7,20 @@ from pathlib import Path
 
 from eie.importers.onnx.drawn import SEED
 from eie.importers.onnx.reader import read_onnx
-from eie.importers.options import InputShape, Unsupported
+from eie.importers.options import AnyShape, Unsupported
 from eie.model.network import Network
 
 
 def read(
     path: Path,
     unsupported: Unsupported = "refuse",
-    input_shape: InputShape | None = None,
+    input_shape: AnyShape | None = None,
     density: float | None = None,
 ) -> Network:
     """Read a network from ``path``; see `eie.importers.onnx.reader.read_onnx`."""
-    network = read_onnx(path, unsupported, input_shape, density).network
-    # Said where the rest of what was assumed is; each drawn layer says so itself, in every report.
+    network = read_onnx(path, unsupported, input_shape=input_shape, density=density).network
+    if density is None:
+        return network
+    # Said where the rest of what was assumed is; each drawn layer says so itself, in every report of a run.
     note = f"weights that the file lacks were drawn at random: density {density:g}, seed {SEED}"
-    return network if density is None else replace(network, notes=(*network.notes, note))
+    return replace(network, notes=(*network.notes, note))

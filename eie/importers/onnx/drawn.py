@@ -78,7 +78,7 @@ def draw_missing(path: Path, proto: onnx.ModelProto, density: float) -> frozense
         if math.prod(shape) > LARGEST_TENSOR or 0 in shape:
             raise ModelError(f"{where}: {shape}: must hold 1 to {LARGEST_TENSOR:,} values")
         # A stream for each tensor, as for each layer of other formats.
-        values = _drawn(shape, density, uses.get(name, ()), np.random.default_rng([SEED, i]))
+        values = _drawn(shape, density=density, uses=uses.get(name, ()), rng=np.random.default_rng([SEED, i]))
         tensor = numpy_helper.from_array(values, name)
         proto.graph.initializer.append(tensor)
     left = [entry for entry in proto.graph.input if entry.name not in unfilled]
@@ -138,11 +138,14 @@ def _is_parameter(op: str, place: int, axes: int) -> bool:
 
 
 def _drawn(
-    shape: tuple[int, ...], density: float, uses: Iterable[tuple[str, int]], rng: np.random.Generator
+    shape: tuple[int, ...], *, density: float, uses: Collection[tuple[str, int]], rng: np.random.Generator
 ) -> NDArray[Any]:
     if len(shape) < 2:
         shifts = any(place in _SHIFTS.get(op, ()) for op, place in uses)
         return np.full(shape, 0 if shifts else 1, np.float32)
+    # Behind weights and bias come lengths and the states to begin from.
+    if uses and all(op in _RECURRENT and place > 3 for op, place in uses):
+        return np.zeros(shape, np.float32)
     inputs = math.prod(shape) / shape[0]
     if any(op in _RECURRENT for op, _ in uses):
         # One matrix in the end, of both its parts: by what they share, the gates' outputs, they get the same levels.

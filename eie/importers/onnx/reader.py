@@ -26,7 +26,7 @@ from eie.importers.onnx.nodes import plain_nodes, printable
 from eie.importers.onnx.normalise import LARGEST_UNROLLED, Expansion, expand, goes_on, normalise
 from eie.importers.onnx.tensors import read_model
 from eie.importers.onnx.unmodelled import feeding, last_known, unmodelled_rows
-from eie.importers.options import InputShape, Unsupported
+from eie.importers.options import AnyShape, Unsupported
 from eie.model import operators
 from eie.model.graph import Graph
 from eie.model.network import Network
@@ -98,7 +98,7 @@ class OnnxModel:
 def read_onnx(
     path: Path,
     unsupported: Unsupported = "refuse",
-    input_shape: InputShape | None = None,
+    input_shape: AnyShape | None = None,
     density: float | None = None,
 ) -> OnnxModel:
     """Read a model.
@@ -182,7 +182,7 @@ class _Reading:
     expansions: dict[int, Expansion]
 
 
-def _read(path: Path, proto: onnx.ModelProto, input_shape: InputShape | None) -> _Reading:
+def _read(path: Path, proto: onnx.ModelProto, input_shape: AnyShape | None) -> _Reading:
     graph = proto.graph
     constants = Constants(path, proto)
     nodes = plain_nodes(path, proto)
@@ -286,7 +286,7 @@ def _graph_inputs(
     graph: onnx.GraphProto,
     uses: dict[str, list[OnnxNode]],
     constants: Constants,
-    input_shape: InputShape | None,
+    input_shape: AnyShape | None,
 ) -> tuple[OnnxInput, ...]:
     # Old files list their weights among the inputs, too.
     entries = [entry for entry in graph.input if entry.name not in constants]
