@@ -120,7 +120,7 @@ def read_inputs(
     opened = file if isinstance(file, Opened) else open_inputs(file)
     content = opened.content
     if layout is not None and (content is None or isinstance(content, Trace)):
-        raise TraceError(f"--layout {layout}: is for activations given as arrays (--trace FILE.npy)")
+        raise TraceError(f"--layout {layout}: is for activations given as an array (--trace FILE.npy, or several in FILE.npz)")
     trace: Trace | Samples | None
     if isinstance(content, Samples):
         trace = _of_inputs(content, network, layout)
