@@ -81,12 +81,17 @@ def open_inputs(file: str | None) -> Opened:
     if suffix == ".npy":
         return Opened(file, read_npy(file, TraceError))
     if suffix != ".npz":
-        raise TraceError(f"{file}: unknown suffix {suffix!r}: activations are a trace or arrays (.npz), or one (.npy)")
+        raise TraceError(f"{file}: unknown suffix {suffix!r}: activations are a trace (.npz) or an array (.npy)")
     arrays = read_npz(file, TraceError)
     # A file with a header of its own is a trace, or a damaged one, and says so itself.
     if is_trace(arrays) or "header" in arrays:
         return Opened(file, Trace.from_arrays(arrays, file))
-    return Opened(file, read_samples(file))
+    samples, names = read_samples(file), [name for name in arrays if name != "labels"]
+    # A file of weights is easily given for one of inputs: here a lone array keeps its name, and has to be an input's.
+    return Opened(
+        file,
+        replace(samples, arrays=dict(zip(names, samples.arrays.values(), strict=True))) if len(names) == 1 else samples,
+    )
 
 
 def load_for(model: str, how: Mapping[str, Any], opened: Opened, layout: Layout | None = None) -> Network:
@@ -120,7 +125,7 @@ def read_inputs(
     opened = file if isinstance(file, Opened) else open_inputs(file)
     content = opened.content
     if layout is not None and (content is None or isinstance(content, Trace)):
-        raise TraceError(f"--layout {layout}: is for activations given as an array (--trace FILE.npy, or several in FILE.npz)")
+        raise TraceError(f"--layout {layout}: is for activations given as an array (--trace FILE.npy)")
     trace: Trace | Samples | None
     if isinstance(content, Samples):
         trace = _of_inputs(content, network, layout)
@@ -135,6 +140,7 @@ def read_inputs(
 
 def _of_inputs(given: Samples, network: Network | Program, layout: Layout | None) -> Trace | Samples:
     """Bring arrays by name into the shapes of the network's inputs, or of its layers' rows."""
+    from eie.errors import TraceError
     from eie.model.network import dataflow
     from eie.model.trace import Trace
     from eie.simulator.inputs import given_inputs
@@ -142,7 +148,13 @@ def _of_inputs(given: Samples, network: Network | Program, layout: Layout | None
     flow = dataflow(network)
     # Rows of layers go by the layers' names, and what a layer reads first by the only input's.
     if flow is not None and not any(layer.name in given.arrays for layer in network.layers):
-        given = given.named([name for name, _ in flow.inputs], network.name)
+        names = [name for name, _ in flow.inputs]
+        if not {"", "inputs", *names}.intersection(given.arrays):
+            raise TraceError(
+                f"{given.source}: not a trace, and {', '.join(given.arrays)} is no input: the network takes "
+                f"{', '.join(names)}"
+            )
+        given = given.named(names, network.name)
     fitting = given_inputs(layers=network.layers, dataflow=flow, activations=given, layout=layout)
     if fitting.layers:
         return Trace(layers=fitting.layers, labels=given.labels, source=given.source)
