@@ -351,7 +351,7 @@ class Network(View):
     notes
         Lines a report should show: what was assumed while reading.
     graph
-        How tensors flow between the layers, or None; a graph names every layer exactly once.
+        How tensors flow between the layers, or None; a graph names every layer, several times where it has several uses.
     sha256
         Of the file it was read from, or None.
     alternatives

@@ -17,6 +17,7 @@ from eie.importers.onnx.reader import OnnxInput, OnnxModel, read_onnx
 from eie.importers.onnx.tensors import embed_external
 from eie.model.fitting import Layout, fitted
 from eie.model.samples import Samples
+from eie.model.uses import numbered
 from eie.recording.inputs import with_batch
 from eie.recording.rows import Recorder
 
@@ -84,14 +85,16 @@ def run_onnx(path: Path, samples: Samples, batch: int, recorder: Recorder, layou
         except Exception as error:
             raise ModelError(f"{path}: onnxruntime cannot run it: {str(error).splitlines()[0][:200]}") from None
         tensors = {**dict(zip(asked, results, strict=True)), entry.name: feed}
-        for tap in model.taps:
+        # Taps are in the order of the nodes, and so of the uses of a layer.
+        for use, tap in zip(numbered(tap.layer for tap in model.taps), model.taps, strict=True):
             # The layer's own batch axis, which need not be the input's.
             x, states = tap.read(tensors[tap.tensor]), None
             if tap.node in hidden:
                 y = tensors[hidden[tap.node]]
                 # Y is (time, directions, batch, hidden), or (batch, time, directions, hidden) with layout=1.
                 states = (np.moveaxis(y, 2, 0) if tap.batch == 1 else y)[:, :, tap.direction]
-            recorder.add(layers[tap.layer], len(values), np.asarray(x, np.float32), hidden=states, kept=kept)
+            rows = np.asarray(x, np.float32)
+            recorder.add(layers[tap.layer], len(values), rows, hidden=states, kept=kept, use=use)
 
 
 def _wanted(entry: OnnxInput) -> tuple[int, ...]:

@@ -34,16 +34,18 @@ def run_own(network: Network, samples: Samples, batch: int, recorder: Recorder, 
     if len(flow.inputs) != 1:
         raise TraceError(f"{network.source}: has {len(flow.inputs)} inputs: recording feeds networks with one")
     layers = {layer.name: layer for layer in network.layers}
-    nodes = [(layers[node.layer], node) for node in flow.nodes if node.layer is not None]
-    # Each layer's input and what it made of it, in turn: a recurrent layer's rows need both.
-    tapped = replace(flow, outputs=tuple(name for _, node in nodes for name in (node.inputs[0], node.outputs[0])))
+    # The input of each use and what it made of it, in turn: a recurrent layer's rows need both.
+    tapped = replace(
+        flow, outputs=tuple(name for node in flow.uses.values() for name in (node.inputs[0], node.outputs[0]))
+    )
     entrance, shape = flow.inputs[0]
     where = f"{network.source}: input {entrance!r}"
     for part in with_batch(samples, shape, layout).batches(batch):
         values = fitted(part, shape, where, layout=layout, batched=True)
         tensors = iter(run_given(tapped, layers, {entrance: values}))
         # One iterator twice: zip takes from it by pairs.
-        for (layer, node), x, y in zip(nodes, tensors, tensors, strict=True):
+        for (use, node), x, y in zip(flow.uses.items(), tensors, tensors, strict=True):
             # The recorder wants the batch first, wherever this node has it.
             axis = node.attributes.get("batch_axis", 0)
-            recorder.add(layer, len(part), np.moveaxis(x, axis, 0), hidden=np.moveaxis(y, axis, 0))
+            layer = layers[str(node.layer)]
+            recorder.add(layer, len(part), np.moveaxis(x, axis, 0), hidden=np.moveaxis(y, axis, 0), use=use)
