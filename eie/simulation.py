@@ -149,14 +149,10 @@ def simulate(
         # Raw fixed-point numbers rank as their values do, since a layer has one scale; accuracy asks for the rank only.
         final = output.fixed.raw, output.float32
     else:
-        for layer in program.layers:
-            for use in workload.uses[layer.name]:
-                recorded = run_inputs.layers[use]
-                computed = None if datapath == "none" else _on_recorded(layer, recorded, settings)
-                ran(use, recorded, computed)
-        # The loop's last layer is the network's end only in a sequence.
-        if program.sequential and computed is not None:
-            final = computed.fixed.raw, computed.float32
+        last = _run_recorded(program, workload, settings, ran)
+        # The last layer is the network's end only in a sequence.
+        if program.sequential and last is not None:
+            final = last.fixed.raw, last.float32
     return Result(
         program=program,
         # The program's order again, whatever the graph's was.
@@ -173,6 +169,22 @@ def simulate(
         unmodelled=workload.unmodelled,
         memory=plan,
     )
+
+
+def _run_recorded(
+    program: Program,
+    workload: Workload,
+    settings: Settings,
+    ran: Callable[[str, LayerTrace, LayerOutputs | None], None],
+) -> LayerOutputs | None:
+    """Run every use of every layer on its own recorded inputs; return what the last made, where that is computed."""
+    computed: LayerOutputs | None = None
+    for layer in program.layers:
+        for use in workload.uses[layer.name]:
+            recorded = workload.given.layers[use]
+            computed = None if settings.datapath == "none" else _on_recorded(layer, recorded, settings)
+            ran(use, recorded, computed)
+    return computed
 
 
 def _results(

@@ -4,10 +4,11 @@ Comes in: nodes from an importer. Goes out: a frozen `Graph`, checked for order 
 (`eie.simulator.network`), and kept in program files. Every tensor carries the batch as its first axis (LSTM layers may
 say otherwise); shapes of graph inputs are those of one sample, without it.
 
-An operator ``layer`` runs the weight layer ``Node.layer``, which several nodes may name (`Graph.uses`); all others, with their attributes, are in
-`eie.model.operators`. Linear layers work on the last axis, convolutions on (N, C, H, W); an LSTM takes x (N, T, input)
-to (N, T, hidden) and has the optional inputs ``h0, c0`` (N, hidden) and the optional further outputs last h and last c.
-The attribute ``batch_axis`` (0) says where the inputs have the batch, e.g. 1 for (T, N, input).
+An operator ``layer`` runs the weight layer ``Node.layer``, which several nodes may name (`Graph.uses`); all others,
+with their attributes, are in `eie.model.operators`. Linear layers work on the last axis, convolutions on (N, C, H, W);
+an LSTM takes x (N, T, input) to (N, T, hidden) and has the optional inputs ``h0, c0`` (N, hidden) and the optional
+further outputs last h and last c. The attribute ``batch_axis`` (0) says where the inputs have the batch, e.g. 1 for
+(T, N, input).
 """
 
 from __future__ import annotations

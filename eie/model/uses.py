@@ -25,8 +25,13 @@ def numbered(layers: Iterable[str]) -> list[str]:
     names = []
     for layer in layers:
         runs[layer] += 1
-        names.append(layer if runs[layer] == 1 else f"{layer}{MARK}{runs[layer]}")
+        names.append(use_name(layer, runs[layer]))
     return names
+
+
+def use_name(layer: str, number: int) -> str:
+    """Name the ``number``-th run of a layer, from 1 on."""
+    return layer if number == 1 else f"{layer}{MARK}{number}"
 
 
 def layer_of(use: str, layers: Collection[str]) -> str | None:

@@ -5,7 +5,8 @@ Comes in: a module and inputs. Goes out: a `Trace`. Layers are called as their m
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Hashable, Mapping
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from eie.model.geometry import Conv2d, Conv3d, ConvTranspose2d, Gru, Lstm
 from eie.model.network import Layer
 from eie.model.samples import Samples
 from eie.model.trace import Trace
+from eie.model.uses import use_name
 from eie.recording.rows import Recorder
 from eie.recording.torch_work import unmodelled_modules
 
@@ -42,7 +44,8 @@ def record_torch(
     Parameters
     ----------
     module
-        Is put into evaluation mode for the run, and back. Each of those modules must run exactly once.
+        Is put into evaluation mode for the run, and back. Each of those modules must run; one that runs several times,
+        or another with the same parameters, is one layer with as many uses, ``fc``, ``fc#2`` and so on.
     inputs
         (samples, ...) as the module takes them, or `Samples`.
     values
@@ -63,7 +66,8 @@ def record_torch(
     Raises
     ------
     TraceError
-        If the module has none of those, one runs twice or not at all, or is one the lowering does not know.
+        If the module has none of those, one does not run or not as often for all samples, or is one the lowering does
+        not know.
     """
     try:
         import torch
@@ -83,8 +87,10 @@ def record_torch(
     first = 0
     try:
         for part in samples.batches(batch):
-            # For each batch anew: a module that runs twice would be two layers, one that does not run none.
+            # For each batch anew: one that does not run is no layer.
+            before = dict(hooks.runs)
             hooks.ran.clear()
+            hooks.runs.clear()
             hooks.samples = len(part)
             # Counted once: all batches do the same work.
             counter = FlopCounterMode(display=False) if not counts else nullcontext()
@@ -95,6 +101,12 @@ def record_torch(
             idle = [name for name in hooks.names if name not in hooks.ran]
             if idle:
                 raise TraceError(f"{type(module).__name__}: {', '.join(idle)} did not run")
+            for name, many in before.items():
+                if many != hooks.runs[name]:
+                    raise TraceError(
+                        f"module {name!r} runs {many} times for some samples, {hooks.runs[name]} for others: "
+                        "record those apart"
+                    )
     finally:
         hooks.remove()
         for part in trained:
@@ -121,10 +133,13 @@ class _Hooks:
         kinds = (nn.Linear, *maps, nn.LSTM, nn.GRU)
         self.names: list[str] = []
         self.ran: set[str] = set()
+        # By layer: modules that share their parameters are one.
+        self.runs: Counter[str] = Counter()
         self.samples = 0
         self._recorder = recorder
         self._handles: list[Any] = []
         self._seen: dict[str, Any] = {}
+        self._owners: dict[Hashable, list[Layer]] = {}
         for name, part in module.named_modules():
             if isinstance(part, kinds):
                 # A bare module has no name inside itself.
@@ -141,10 +156,11 @@ class _Hooks:
 
         recurrent = isinstance(module, torch.nn.LSTM | torch.nn.GRU)
         layers = _recurrent_layers(name, module) if recurrent else [_layer(name, module)]
+        # All parameters, and what they are lowered to: with a bias of its own it is a layer of its own.
+        parameters = (*(id(part) for part in module.parameters(recurse=False)),)
+        layers = self._owners.setdefault((parameters, *(layer.geometry for layer in layers)), layers)
 
         def before(_: Any, inputs: tuple[Any, ...]) -> None:
-            if name in self.ran:
-                raise TraceError(f"module {name!r} runs twice: give each use a module of its own")
             # A trace has one kind of row a layer: [x, h], h from the step before, zeros before the first.
             if recurrent and len(inputs) > 1 and inputs[1] is not None:
                 raise TraceError(f"module {name!r}: is given an initial state, which a trace cannot hold")
@@ -163,7 +179,9 @@ class _Hooks:
                 size = module.hidden_size if recurrent else 0
                 # Both directions side by side in the last axis, forward first.
                 states = None if hidden is None else hidden[:, :, i * size : (i + 1) * size].numpy()
-                self._recorder.add(layer, self.samples, x.numpy(), hidden=states)
+                self.runs[layer.name] += 1
+                use = use_name(layer.name, self.runs[layer.name])
+                self._recorder.add(layer, self.samples, x.numpy(), hidden=states, use=use)
 
         self._handles += [module.register_forward_pre_hook(before), module.register_forward_hook(after)]
 

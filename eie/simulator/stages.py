@@ -128,9 +128,10 @@ class Stages:
     ) -> None:
         self.workload = workload
         uses = workload.uses
-        first = [(name, place) for place, name in enumerate(layer.name for layer in workload.layers)]
+        names = [layer.name for layer in workload.layers]
         # By place: the name of the use, and the place of its layer.
-        self._uses = first + [(use, place) for name, place in first for use in uses[name][1:]]
+        self._uses = [(uses[name][0], place) for place, name in enumerate(names)]
+        self._uses += [(use, place) for place, name in enumerate(names) for use in uses[name][1:]]
         self.places: Mapping[str, int] = {use: place for place, (use, _) in enumerate(self._uses)}
         self._given = plan
         # The last plan with its machine: each layer of a call asks for it several times.
@@ -514,5 +515,5 @@ def time_layer(
     TraceError
         If the inputs do not have the layer's width.
     """
-    workload = Workload.of_encoded(layer, inputs, spec)
+    workload = Workload.of_encoded(layer, {layer.name: inputs}, spec)
     return Stages(workload, how=How(engine=engine, threads=threads, log=log)).activity(0, spec)

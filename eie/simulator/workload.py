@@ -98,11 +98,11 @@ class Workload:
         )
 
     @classmethod
-    def of_encoded(cls, layer: EncodedLayer, inputs: LayerTrace, spec: AcceleratorSpec) -> Workload:
-        """Wrap one encoded layer with its inputs."""
+    def of_encoded(cls, layer: EncodedLayer, inputs: Mapping[str, LayerTrace], spec: AcceleratorSpec) -> Workload:
+        """Wrap one encoded layer with the inputs of its uses, by their names."""
         # A program of one layer, so that a bare layer takes the same way through the stages as a network.
         program = Program(name=layer.name, spec=spec, layers=(layer,), sequential=True)
-        return cls(model=layer.name, trace="arrays", network=program, given=Given(layers={layer.name: inputs}))
+        return cls(model=layer.name, trace="arrays", network=program, given=Given(layers=inputs))
 
     @property
     def layers(self) -> Sequence[Layer] | Sequence[EncodedLayer]:

@@ -94,6 +94,8 @@ def layer_outcome(stages: Stages, layer: int, spec: AcceleratorSpec, cell: Cell)
         uses=len(stages.workload.uses[encoded.name]),
     )
     record = layer_record(result, estimates)
+    if any(len(uses) > 1 for uses in stages.workload.uses.values()):
+        record["uses"] = result.uses
     if "activity" in estimates:
         units = estimates["activity"].unit_nj
         # By activity only: published power splits by time, the same shares on every row.
