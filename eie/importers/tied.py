@@ -1,8 +1,9 @@
 """Weights that a model uses several times, found by their values: one layer with as many uses.
 
 Comes in: layers, the nodes that run them, the graph's constants. Goes out: the same with each matrix once. Read by the
-ONNX reader. By values and not by names: an unrolled loop, a tied initialiser, one behind a Transpose and a copy that an
-exporter wrote are all alike then. The machine stores columns, so a matrix and its transpose are two layers.
+readers of ONNX files, which go by values and not by names (an unrolled loop, a tied initialiser, one behind a Transpose
+and a copy that an exporter wrote are all alike then), and of state dicts. The machine stores columns, so a matrix and
+its transpose are two layers.
 
 What uses do not have in common leaves the layer: a ReLU that only some have becomes an operator behind them, and so
 does the bias where it differs. A convolution of other strides or borders, or a recurrent layer of another bias or
@@ -20,10 +21,12 @@ from numpy.typing import NDArray
 
 from eie.model.graph import Node
 from eie.model.matrix import SparseColumns
-from eie.model.network import Layer
+from eie.model.network import Layer, Network, dataflow
 
 # Bytes of the weights that tell most matrices apart before all of them are compared.
 _FEW = 256
+# Names that a note lists: of an unrolled loop there may be hundreds.
+_LISTED = 4
 
 
 class Matrices:
@@ -52,10 +55,51 @@ class Tied:
     constants: Mapping[str, NDArray[Any]]
     names: Mapping[str, str]
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Say under which layer's name others of the file are: none goes without a word."""
+        others: dict[str, list[str]] = {}
+        for name, layer in self.names.items():
+            if name != layer:
+                others.setdefault(layer, []).append(name)
+        return tuple(f"{layer} has the weights of {_listed(names)} too: one layer" for layer, names in others.items())
 
-def tie(layers: Sequence[Layer], nodes: Sequence[Node], constants: Mapping[str, NDArray[Any]]) -> Tied:
-    """Put layers of the same weights together; the layer that is first among ``layers`` gives the name."""
-    groups = [group for group in _groups(layers) if len(group) > 1]
+
+def tie_chain(network: Network, places: Mapping[str, Hashable]) -> Network:
+    """Put the layers of a sequence that are one array together; its order then stands in a graph.
+
+    Of layers in no order nobody knows how often they run: each stays, and a note says so.
+
+    Parameters
+    ----------
+    places
+        Where the weights of layers lie in memory, by name: copies may be equal by chance, one array is meant.
+    """
+    groups = [group for group in _groups(network.layers, places) if len(group) > 1]
+    if network.graph is not None or not groups:
+        return network
+    chain = dataflow(network)
+    if chain is None:
+        names = "; ".join(_listed([layer.name for layer in group]) for group in groups)
+        note = f"counted as a layer each, though one array, since nothing says how often they run: {names}"
+        return replace(network, notes=(*network.notes, note))
+    tied = tie(network.layers, chain.nodes, chain.constants, places)
+    graph = replace(chain, nodes=tied.nodes, constants=tied.constants)
+    notes = (*network.notes, *tied.notes)
+    return replace(network, layers=tied.layers, sequential=False, graph=graph, notes=notes)
+
+
+def tie(
+    layers: Sequence[Layer],
+    nodes: Sequence[Node],
+    constants: Mapping[str, NDArray[Any]],
+    places: Mapping[str, Hashable] | None = None,
+) -> Tied:
+    """Put layers of the same weights together; the layer that is first among ``layers`` gives the name.
+
+    ``places`` as of `tie_chain`; without them equal weights are one.
+    """
+    groups = [group for group in _groups(layers, places) if len(group) > 1]
     if not groups:
         return Tied(layers=tuple(layers), nodes=tuple(nodes), constants=constants, names={})
     members = {layer.name: layer for group in groups for layer in group}
@@ -73,14 +117,16 @@ def tie(layers: Sequence[Layer], nodes: Sequence[Node], constants: Mapping[str, 
     return Tied(layers=tuple(left), nodes=tuple(made), constants=kept, names=names)
 
 
-def _groups(layers: Sequence[Layer]) -> list[list[Layer]]:
+def _groups(layers: Sequence[Layer], places: Mapping[str, Hashable] | None) -> list[list[Layer]]:
     matrices, groups = Matrices(), dict[Hashable, list[Layer]]()
     for layer in layers:
+        if places is not None and layer.name not in places:
+            continue
         key: Hashable = id(matrices.of(layer.matrix)), layer.geometry, layer.codebook is None
         if layer.codebook is not None or layer.geometry.recurrence is not None:
             # Codes mean nothing without their levels; and a bias within a recurrence cannot stand behind it.
             key = key, *(None if part is None else part.tobytes() for part in (layer.codebook, layer.bias))
-        groups.setdefault(key, []).append(layer)
+        groups.setdefault((key, None if places is None else places[layer.name]), []).append(layer)
     return list(groups.values())
 
 
@@ -108,6 +154,11 @@ def _use(node: Node, layer: Layer, common: Layer) -> tuple[list[Node], dict[str,
     for (op, more), source, out in zip(steps, outputs, outputs[1:], strict=False):
         nodes.append(Node(op=op, inputs=(source, *more), outputs=(out,), layer=None, attributes={}))
     return nodes, held
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = len(names) - _LISTED
+    return f"{', '.join(names[:_LISTED])} and {more} more" if more > 0 else ", ".join(names)
 
 
 def _same_bias(first: Layer, second: Layer) -> bool:

@@ -45,7 +45,7 @@ def record_torch(
     ----------
     module
         Is put into evaluation mode for the run, and back. Each of those modules must run; one that runs several times,
-        or another with the same parameters, is one layer with as many uses, ``fc``, ``fc#2`` and so on.
+        or another with the same weights, is one layer with as many uses, ``fc``, ``fc#2`` and so on.
     inputs
         (samples, ...) as the module takes them, or `Samples`.
     values
@@ -156,9 +156,9 @@ class _Hooks:
 
         recurrent = isinstance(module, torch.nn.LSTM | torch.nn.GRU)
         layers = _recurrent_layers(name, module) if recurrent else [_layer(name, module)]
-        # All parameters, and what they are lowered to: with a bias of its own it is a layer of its own.
-        parameters = (*(id(part) for part in module.parameters(recurse=False)),)
-        layers = self._owners.setdefault((parameters, *(layer.geometry for layer in layers)), layers)
+        # By the matrix and what it is lowered to: what is added behind it is the use's own. In a recurrence it is not.
+        shared = module.parameters(recurse=False) if recurrent else [module.weight]
+        layers = self._owners.setdefault((*map(id, shared), *(layer.geometry for layer in layers)), layers)
 
         def before(_: Any, inputs: tuple[Any, ...]) -> None:
             # A trace has one kind of row a layer: [x, h], h from the step before, zeros before the first.

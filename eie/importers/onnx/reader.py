@@ -348,6 +348,7 @@ def _network(
         notes.append(
             f"activations are not rounded where the file quantises them, only limited: {_listed(into.left_out)}"
         )
+    notes += [] if tied is None else tied.notes
     # Without a graph, and the weights as they come: each layer runs on what was recorded for it.
     if tied is None:
         notes.append(f"skipped, so that layers run on recorded activations only: {_listed(problems)}")
