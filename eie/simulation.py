@@ -149,14 +149,14 @@ def simulate(
         # Raw fixed-point numbers rank as their values do, since a layer has one scale; accuracy asks for the rank only.
         final = output.fixed.raw, output.float32
     else:
-        last = _run_recorded(program, workload, settings, ran)
+        last = _run_recorded(program, workload, settings, ran=ran)
         # The last layer is the network's end only in a sequence.
         if program.sequential and last is not None:
             final = last.fixed.raw, last.float32
     return Result(
         program=program,
         # The program's order again, whatever the graph's was.
-        layers=_results(program, workload.uses, rows, plan),
+        layers=_results(program, workload.uses, rows, plan=plan),
         engine=engine,
         # A single layer on recorded inputs is a run from the network's own input: nothing lies between.
         drive="trace" if run_inputs.layers and len(rows) > 1 else "execution",

@@ -83,7 +83,7 @@ def tie_chain(network: Network, places: Mapping[str, Hashable]) -> Network:
         names = "; ".join(_listed([layer.name for layer in group]) for group in groups)
         note = f"counted as a layer each, though one array, since nothing says how often they run: {names}"
         return replace(network, notes=(*network.notes, note))
-    tied = tie(network.layers, chain.nodes, chain.constants, places)
+    tied = tie(network.layers, chain.nodes, chain.constants, places=places)
     graph = replace(chain, nodes=tied.nodes, constants=tied.constants)
     notes = (*network.notes, *tied.notes)
     return replace(network, layers=tied.layers, sequential=False, graph=graph, notes=notes)
