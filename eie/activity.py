@@ -6,7 +6,7 @@ they meet nowhere else. Integers only; nobody here knows a joule or a microsecon
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,6 +34,8 @@ COUNTS = (
 )
 # A PE is in exactly one of these in every cycle, so for each PE they add up to the layer's cycles (tested as a law).
 PE_CYCLES = ("issue", "empty_column", "load", "starved", "drain")
+# Counts of a whole sample, which add up over the uses of a layer as those of each sample do.
+_ADDED = ("reload_bits", "reload_cycles", "possible_inputs", "products")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True, repr=False)
@@ -83,6 +85,23 @@ class Activity:
     possible_inputs: int
     products: int = 1
 
+    @classmethod
+    def together(cls, layer: str, uses: Sequence[Activity]) -> Activity:
+        """Add up the uses of a layer, which run one after the other on the same weights."""
+        if len(uses) == 1:
+            return uses[0]
+        first = uses[0]
+        return cls(
+            layer=layer,
+            n_pe=first.n_pe,
+            cycles=_sum([use.cycles for use in uses]),
+            counts={name: _sum([use.counts[name] for use in uses]) for name in first.counts},
+            per_pe={name: _sum([use.per_pe[name] for use in uses]) for name in first.per_pe},
+            passes=first.passes,
+            active_inputs=_sum([use.active_inputs for use in uses]),
+            **{name: sum(getattr(use, name) for use in uses) for name in _ADDED},
+        )
+
     def __repr__(self) -> str:
         return (
             f"<Activity: {self.layer} on {self.n_pe} PEs, {len(self.cycles)} samples, {self.cycles.mean():,.0f} cycles>"
@@ -108,3 +127,8 @@ class Activity:
     def activation_density(self) -> float:
         """Non-zero inputs over all inputs."""
         return float(self.active_inputs.sum() / (self.samples * self.possible_inputs))
+
+
+def _sum(arrays: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
+    total: NDArray[np.int64] = np.sum(arrays, axis=0)
+    return total

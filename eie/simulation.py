@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from eie.activity import Activity
 from eie.compiler.encoded import EncodedLayer
+from eie.compiler.places import MemoryPlan
 from eie.compiler.program import Program
 from eie.compiler.program import compile as compile_network
 from eie.compression.bias import BiasPlace, check_place
@@ -118,10 +119,8 @@ def simulate(
     if datapath == "none" and run_inputs.arrays:
         run_inputs = replace(run_inputs, layers=_without_computing(program, run_inputs.loaded()), arrays={})
         workload = replace(workload, given=run_inputs)
-    # The network calls `ran` in the order of its graph, which need not be that of the layers.
-    places = {layer.name: place for place, layer in enumerate(program.layers)}
-    # What each layer has made, until all are there: whether the dense equivalent's weights stay is known of all only.
-    rows: dict[str, tuple[EncodedLayer, Activity, LayerOutputs | None]] = {}
+    # What each use has made, until all are there: whether the dense equivalent's weights stay is known of all only.
+    rows: dict[str, tuple[Activity, LayerOutputs | None]] = {}
     products: dict[str, int] = {}
 
     def advanced(layer: str, count: int) -> None:
@@ -131,18 +130,18 @@ def simulate(
     how = How(engine=engine, batch=batch, datapath=datapath, threads=threads, advanced=advanced, log=log)
     # Without a cache: nothing of a layer outlives it but its counts and, where they are kept, its outputs.
     stages = Stages(workload, how=how, plan=plan)
-    fits = {fit.layer: fit for fit in program.fit}
 
-    def ran(layer: EncodedLayer, inputs: LayerTrace, computed: LayerOutputs | None) -> None:
-        """Time a layer on the inputs it has just had."""
+    def ran(use: str, inputs: LayerTrace, computed: LayerOutputs | None) -> None:
+        """Time a use of a layer on the inputs it has just had."""
+        place = stages.places[use]
         # Every product is timed once a pass: this is what `progress` counts up to.
-        placed = stages.placed(places[layer.name], program.spec, inputs)
-        products[layer.name] = inputs.rows * len(placed.passes)
+        placed = stages.placed(place, program.spec, inputs)
+        products[placed.name] = inputs.rows * len(placed.passes)
         # Timed while the inputs are at hand: kept until the run is over, those of all layers would lie in memory
         # together.
-        activity = stages.activity(places[layer.name], program.spec, inputs)
+        activity = stages.activity(place, program.spec, inputs)
         kept = computed if keep_outputs or computed is None else computed.summary()
-        rows[layer.name] = layer, activity, kept
+        rows[use] = activity, kept
 
     settings = Settings(data_bits=program.spec.data_bits, datapath=datapath, threads=threads)
     final: tuple[NDArray[Any], NDArray[Any]] | None = None
@@ -151,36 +150,14 @@ def simulate(
         # Raw fixed-point numbers rank as their values do, since a layer has one scale; accuracy asks for the rank only.
         final = output.fixed.raw, output.float32
     else:
-        for layer in program.layers:
-            computed = None if datapath == "none" else _on_recorded(layer, run_inputs.layers[layer.name], settings)
-            ran(layer, run_inputs.layers[layer.name], computed)
-        # The loop's last layer is the network's end only in a sequence.
-        if program.sequential and computed is not None:
-            final = computed.fixed.raw, computed.float32
-    # The program's order again, whatever the graph's was.
-    done = [rows[layer.name] for layer in program.layers]
-    dense = beside(
-        layers=[encoded for encoded, *_ in done],
-        # A row of inputs of a Winograd tile is 16 products.
-        products=[activity.products // encoded.products_per_row for encoded, activity, _ in done],
-        memory=plan,
-        spec=program.spec,
-    )
+        last = _run_recorded(program, workload, settings, ran=ran)
+        # The last layer is the network's end only in a sequence.
+        if program.sequential and last is not None:
+            final = last.fixed.raw, last.float32
     return Result(
         program=program,
-        layers=tuple(
-            LayerResult(
-                encoded=encoded,
-                spec=program.spec,
-                activity=activity,
-                fit=fits[encoded.name],
-                place=plan.by_name[encoded.name],
-                computed=kept,
-                maps=plan.maps.of(encoded.name),
-                dense=cost,
-            )
-            for (encoded, activity, kept), cost in zip(done, dense, strict=True)
-        ),
+        # The program's order again, whatever the graph's was.
+        layers=_results(program, workload.uses, rows, plan=plan),
         engine=engine,
         # A single layer on recorded inputs is a run from the network's own input: nothing lies between.
         drive="trace" if run_inputs.layers and len(rows) > 1 else "execution",
@@ -192,6 +169,61 @@ def simulate(
         incomplete=workload.incomplete,
         unmodelled=workload.unmodelled,
         memory=plan,
+    )
+
+
+def _run_recorded(
+    program: Program,
+    workload: Workload,
+    settings: Settings,
+    ran: Callable[[str, LayerTrace, LayerOutputs | None], None],
+) -> LayerOutputs | None:
+    """Run every use of every layer on its own recorded inputs; return what the last made, where that is computed."""
+    computed: LayerOutputs | None = None
+    for layer in program.layers:
+        for use in workload.uses[layer.name]:
+            recorded = workload.given.layers[use]
+            computed = None if settings.datapath == "none" else _on_recorded(layer, recorded, settings)
+            ran(use, recorded, computed)
+    return computed
+
+
+def _results(
+    program: Program,
+    uses: Mapping[str, tuple[str, ...]],
+    rows: Mapping[str, tuple[Activity, LayerOutputs | None]],
+    plan: MemoryPlan,
+) -> tuple[LayerResult, ...]:
+    """Put together what the uses of each layer have made."""
+    activities = [Activity.together(layer.name, [rows[use][0] for use in uses[layer.name]]) for layer in program.layers]
+    dense = beside(
+        layers=program.layers,
+        # A row of inputs of a Winograd tile is 16 products.
+        products=[
+            activity.products // layer.products_per_row
+            for layer, activity in zip(program.layers, activities, strict=True)
+        ],
+        memory=plan,
+        spec=program.spec,
+        uses=uses,
+    )
+    computed = [[rows[use][1] for use in uses[layer.name]] for layer in program.layers]
+    return tuple(
+        LayerResult(
+            encoded=layer,
+            spec=program.spec,
+            activity=activity,
+            fit=fit,
+            place=plan.by_name[layer.name],
+            computed=LayerOutputs.last(made),
+            maps=plan.maps.of_uses(layer.name, uses[layer.name]),
+            dense=cost,
+            uses=len(made),
+            computed_uses=tuple(outputs for outputs in made if outputs is not None),
+        )
+        for layer, activity, fit, cost, made in zip(
+            program.layers, activities, program.fit, dense, computed, strict=True
+        )
     )
 
 

@@ -151,7 +151,7 @@ def test_a_graph_runs_from_its_input_or_from_a_trace_of_every_layer():
         layers=layers,
         inputs={"image": x},
         settings=Settings(data_bits=16, keep_values=True),
-        ran=lambda layer, inputs, _: seen.update({layer.name: inputs}),
+        ran=lambda use, inputs, _: seen.update({use: inputs}),
     )
     driven = eie.simulate(program, eie.Trace(layers=seen))
     assert (driven.drive, result.drive) == ("trace", "execution")
@@ -397,8 +397,12 @@ FC = Node(op="layer", inputs=("x",), outputs=("y",), layer="fc")
         (lambda: chain(FC, Node(op="relu", inputs=("x",), outputs=("y",))), "node 'y' .relu.: 'y' exists already"),
         (lambda: chain(FC, outputs=("q",)), "its output 'q' is made by no node"),
         (
-            lambda: chain(FC, Node(op="layer", inputs=("x",), outputs=("z",), layer="fc")),
-            "two nodes run layer 'fc': give each a layer of its",
+            lambda: chain(
+                FC,
+                Node(op="layer", inputs=("x",), outputs=("z",), layer="fc"),
+                Node(op="layer", inputs=("x",), outputs=("w",), layer="fc#2"),
+            ),
+            "layer 'fc#2' is called like a further use of another: name it otherwise",
         ),
         (
             lambda: chain(Node(op="layer", inputs=("x",), outputs=("y",), layer="other")),

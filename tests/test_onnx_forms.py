@@ -351,7 +351,8 @@ class TestGraphs:
         arrays = {"count": np.array(3), "w": weights(4, 4) / 2}
         case = Case(nodes, {"x": (2, 4)}, {"y": (3, 2, 4)}, arrays, made=1)
         network = whole(case, tmp_path)
-        assert [layer.matrix.shape for layer in network.layers] == [(4, 4)] * 3
+        assert [layer.matrix.shape for layer in network.layers] == [(4, 4)]
+        assert len(network.graph.uses) == 3
 
     def test_a_loop_that_would_be_endless_is_refused(self, tmp_path):
         inner = [node("MatMul", ["state", "w"], ["next"]), node("Identity", ["going"], ["goes"])]
@@ -392,7 +393,9 @@ class TestGraphs:
         ]
         arrays = {"ways": np.array([1]), "start": np.zeros((3, 5), np.float32), "v": weights(5, 5)}
         case = Case(nodes, {"x": (6, 3, 4)}, {"z": [None] * 3}, {**before.weights, **arrays}, batch=1)
-        assert len(whole(case, tmp_path).layers) == 1 + 6
+        network = whole(case, tmp_path)
+        assert len(network.layers) == 1 + 1
+        assert len(network.graph.uses) == 1 + 6
 
     def test_masks_splits_and_merged_factors_are_folded(self, tmp_path):
         mask = np.random.default_rng(3).random((6, 4)) < 0.5

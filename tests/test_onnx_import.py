@@ -83,14 +83,17 @@ def test_lstm_directions_and_gate_order(tmp_path):
     assert net.graph.inputs == (("x", (6, 5)),)
 
 
-def test_a_tensor_in_two_layers_gives_two_layers(tmp_path):
+def test_a_tensor_in_two_nodes_gives_one_layer_with_two_uses(tmp_path):
     nodes = [
         models.node("MatMul", ["x", "fc.weight"], ["h"], "one"),
         models.node("Relu", ["h"], ["a"]),
         models.node("MatMul", ["a", "fc.weight"], ["y"], "two"),
     ]
     proto = models.model(nodes, {"x": ["n", 5]}, {"y": ["n", 5]}, {"fc.weight": matrix(shape=(5, 5))})
-    assert [one.name for one in eie.load(models.saved(proto, tmp_path / "tied.onnx")).layers] == ["fc", "fc_2"]
+    net = eie.load(models.saved(proto, tmp_path / "tied.onnx"))
+    assert [(layer.name, layer.relu) for layer in net.layers] == [("fc", False)]
+    assert [node.layer or node.op for node in net.graph.nodes] == ["fc", "relu", "fc"]
+    assert "fc has the weights of fc_2 too: one layer" in net.notes
 
 
 def test_exporters_shape_arithmetic_is_evaluated(tmp_path):
@@ -448,5 +451,5 @@ def test_nodes_may_share_a_name_and_tensors_may_have_colons(tmp_path):
     ]
     proto = models.model(nodes, {"x": [5, "n", 3]}, {"b": [5, 1, "n", 3], "c": [1, "n", 3]}, weights)
     net = eie.load(models.saved(proto, tmp_path / "m.onnx"))
-    assert [layer.name for layer in net.layers] == ["same", "same_2"]
+    assert list(net.graph.uses) == ["same", "same#2"]
     assert net.graph.outputs == ("b", "c")

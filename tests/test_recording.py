@@ -164,8 +164,17 @@ def test_torch_modules_that_cannot_be_recorded():
     x = np.ones((1, 4), np.float32)
     with pytest.raises(TraceError, match="has no Linear"):
         eie.record_torch(nn.ReLU(), x)
-    with pytest.raises(TraceError, match="runs twice"):
-        eie.record_torch(nn.Sequential(shared, nn.ReLU(), shared), x)
+
+    class Sometimes(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.fc = shared
+
+        def forward(self, x):
+            return self.fc(x) if x.sum() > 4 else self.fc(self.fc(x))
+
+    with pytest.raises(TraceError, match="'fc' runs 1 times for some samples, 2 for others"):
+        eie.record_torch(Sometimes(), np.array([[2, 2, 2, 2], [1, 1, 1, 1]], np.float32), batch=1)
     with pytest.raises(TraceError, match="2 layers"):
         eie.record_torch(nn.LSTM(4, 4, num_layers=2), x[None])
     with pytest.raises(TraceError, match="'same'"):

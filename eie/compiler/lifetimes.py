@@ -56,15 +56,15 @@ class Lifetimes:
     Attributes
     ----------
     layers
-        Names in the order of the steps.
+        The layer of each step, by the step's name: that of its use, in order.
     rows
-        Products that a layer's input makes, a sample: rows of inputs.
+        Products that a step's input makes, a sample: rows of inputs.
     host_in, host_out
         Elements of the network's inputs and outputs.
     """
 
     maps: tuple[Lifetime, ...]
-    layers: tuple[str, ...]
+    layers: Mapping[str, str]
     rows: Mapping[str, int]
     host_in: int
     host_out: int
@@ -86,7 +86,7 @@ def lifetimes(graph: Graph, geometries: Mapping[str, Geometry], inputs: Shapes) 
             continue
         geometry = geometries[node.layer]
         shape = batch_first(walk.shapes[node.inputs[0]], node.attributes.get("batch_axis", 0))
-        rows[node.layer] = geometry.products(*geometry.sizes(shape))
+        rows[graph.use_of[node.name]] = geometry.products(*geometry.sizes(shape))
         walk.run(node)
     return walk.finished(rows)
 
@@ -156,7 +156,7 @@ class _Walk:
         return Lifetimes(
             # Without those that only operators of their own step, or nobody, read.
             maps=tuple(made.closed() for made in self._maps if made.sources or made.operands or made.last == end),
-            layers=self.graph.layers,
+            layers={use: str(node.layer) for use, node in self.graph.uses.items()},
             rows=rows,
             host_in=sum(self._elements(name) for name, _ in self.graph.inputs),
             host_out=sum(self._elements(name) for name in self.graph.outputs),

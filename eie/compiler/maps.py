@@ -22,6 +22,7 @@ from eie.compiler.outline import Outline
 from eie.compiler.places import MemoryRow
 from eie.errors import ModelError
 from eie.model.graph import Graph
+from eie.model.uses import layer_of
 from eie.spec import AcceleratorSpec
 
 ALONE = "the layers are no network"
@@ -48,7 +49,7 @@ def map_plan(
     shapes
         Shape of a sample of each of the graph's inputs, where the graph leaves a size open.
     products
-        Rows of inputs a sample by layer, where they are recorded: all that is known of a layer alone.
+        Rows of inputs a sample by use of a layer, where they are recorded: all that is known of a layer alone.
     biases
         Words of a PE that are taken in each layer's step by what accumulators start from, its own and others'.
     """
@@ -64,8 +65,8 @@ def map_plan(
         return MapPlan(residency=spec.residency, batch=batch, spec=spec, unknown=str(error))
     for name, rows in (products or {}).items():
         # One window of a convolution stands for all where nobody knows better: its maps would dwarf it.
-        if rows != life.rows[name]:
-            reason = f"{name} runs {rows} products a sample where its maps make {life.rows[name]}"
+        if rows != life.rows.get(name):
+            reason = f"{name} runs {rows} products a sample where its maps make {life.rows.get(name, 0)}"
             return MapPlan(residency=spec.residency, batch=batch, spec=spec, unknown=reason)
     return _placed(life=life, layers={layer.name: layer for layer in layers}, spec=spec, batch=batch, biases=biases)
 
@@ -80,13 +81,15 @@ def _alone(
 ) -> MapPlan:
     """Place each layer's input and output as if there were no other layer."""
     plans = []
+    names = {layer.name for layer in layers}
     for layer in layers:
         # How many products a layer of maps or steps has is not known before its inputs are.
         if products is None and not layer.geometry.takes_vectors:
             return MapPlan(residency=spec.residency, batch=batch, spec=spec, unknown=f"{ALONE}, and no sizes are given")
-        rows = 1 if products is None else products[layer.name]
-        life = _one_layer(layer, rows)
-        plans.append(_placed(life=life, layers={layer.name: layer}, spec=spec, batch=batch, biases=biases))
+        recorded = {layer.name: 1} if products is None else products
+        for use in (use for use in recorded if layer_of(use, names) == layer.name):
+            life = _one_use(layer, use, recorded[use])
+            plans.append(_placed(life=life, layers={layer.name: layer}, spec=spec, batch=batch, biases=biases))
     return MapPlan(
         residency=spec.residency,
         batch=batch,
@@ -101,15 +104,15 @@ def _alone(
     )
 
 
-def _one_layer(layer: Outline, rows: int) -> Lifetimes:
+def _one_use(layer: Outline, use: str, rows: int) -> Lifetimes:
     outputs, inputs = layer.geometry.channels
     fresh = layer.geometry.fresh_inputs
     # Of a convolution's recorded windows only what each brings in: the rest was in those before it.
     source = rows * (inputs if fresh is None else fresh * layer.geometry.diagonal_blocks)
-    read = Lifetime(name=f"{layer.name}:in", elements=source, born=HOST, last=0, sources=(0,))
-    made = Lifetime(name=f"{layer.name}:out", elements=rows * outputs, born=0, last=1)
+    read = Lifetime(name=f"{use}:in", elements=source, born=HOST, last=0, sources=(0,))
+    made = Lifetime(name=f"{use}:out", elements=rows * outputs, born=0, last=1)
     return Lifetimes(
-        maps=(read, made), layers=(layer.name,), rows={layer.name: rows}, host_in=source, host_out=made.elements
+        maps=(read, made), layers={use: layer.name}, rows={use: rows}, host_in=source, host_out=made.elements
     )
 
 
@@ -151,13 +154,13 @@ def _placed(
 ) -> MapPlan:
     steps = range(len(life.layers))
     moved = [
-        _traffic(step=step, layer=layers[name], rows=life.rows[name], maps=life.maps)
-        for step, name in enumerate(life.layers)
+        _traffic(step=step, layer=layers[name], rows=life.rows[use], maps=life.maps)
+        for step, (use, name) in enumerate(life.layers.items())
     ]
     # A PE holds every P-th element of each sample.
     room = [batch * -(-made.elements // spec.n_pe) for made in life.maps]
     alive = [[i for i, made in enumerate(life.maps) if made.born <= step <= made.last] for step in steps]
-    taken = [biases.get(name, 0) for name in life.layers]
+    taken = [biases.get(name, 0) for name in life.layers.values()]
     wanted = tuple(taken[step] + sum(room[i] for i in places) for step, places in enumerate(alive))
     ideal = spec.residency == "ideal"
     kept = (
@@ -166,7 +169,7 @@ def _placed(
         else _kept(life=life, moved=moved, room=room, free=[spec.activation_capacity - words for words in taken])
     )
     used = tuple(taken[step] + sum(room[i] for i in places if i in kept) for step, places in enumerate(alive))
-    names = life.layers
+    names = tuple(life.layers)
     return MapPlan(
         residency=spec.residency,
         batch=batch,
@@ -185,6 +188,7 @@ def _placed(
         layers=tuple(
             replace(
                 _layer_maps(step=step, life=life, moved=moved[step], alive=alive[step], kept=kept, spec=spec),
+                layer=names[step],
                 fits=wanted[step] <= spec.activation_capacity,
             )
             for step in steps
@@ -229,7 +233,7 @@ def _layer_maps(
     made = [i for i in alive if maps[i].born == step]
     touched = [*moved.read, *made]
     row = LayerMaps(
-        layer=life.layers[step],
+        layer="",
         source=sum(maps[i].elements for i in moved.read),
         made=sum(maps[i].elements for i in made),
         kept=sum(maps[i].elements for i in alive if i not in touched),

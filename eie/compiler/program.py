@@ -81,7 +81,7 @@ class Program(View):
         names = [layer.name for layer in self.layers]
         if not names or len(set(names)) < len(names):
             raise ProgramError(f"program {self.name!r}: has layers {', '.join(names) or '(none)'}: names must differ")
-        if self.graph is not None and sorted(self.graph.layers) != sorted(layer.name for layer in self.layers):
+        if self.graph is not None and sorted(self.graph.layers) != sorted(names):
             raise ProgramError(f"program {self.name!r}: its graph names other layers than it has")
 
     @cached_property

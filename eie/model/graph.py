@@ -4,23 +4,27 @@ Comes in: nodes from an importer. Goes out: a frozen `Graph`, checked for order 
 (`eie.simulator.network`), and kept in program files. Every tensor carries the batch as its first axis (LSTM layers may
 say otherwise); shapes of graph inputs are those of one sample, without it.
 
-An operator ``layer`` runs the weight layer ``Node.layer``; all others, with their attributes, are in
-`eie.model.operators`. Linear layers work on the last axis, convolutions on (N, C, H, W); an LSTM takes x (N, T, input)
-to (N, T, hidden) and has the optional inputs ``h0, c0`` (N, hidden) and the optional further outputs last h and last c.
-The attribute ``batch_axis`` (0) says where the inputs have the batch, e.g. 1 for (T, N, input).
+An operator ``layer`` runs the weight layer ``Node.layer``, which several nodes may name (`Graph.uses`); all others,
+with their attributes, are in `eie.model.operators`. Linear layers work on the last axis, convolutions on (N, C, H, W);
+an LSTM takes x (N, T, input) to (N, T, hidden) and has the optional inputs ``h0, c0`` (N, hidden) and the optional
+further outputs last h and last c. The attribute ``batch_axis`` (0) says where the inputs have the batch, e.g. 1 for
+(T, N, input).
 """
 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from eie.errors import ModelError
+from eie.model.uses import by_layer, numbered
 from eie.show.brief import Brief
 
 # Graphs come from files: a size or a product beyond these is damage, and would only fail later, for want of memory.
@@ -107,10 +111,10 @@ class Graph:
             _check(node, known)
             # Only after its own check: a node that reads what it makes has no order in which it could run.
             known.update(node.outputs)
-        for layer in self.layers:
-            # Traces and results go by the layer's name: two uses would be one row.
-            if self.layers.count(layer) > 1:
-                raise ModelError(f"graph: two nodes run layer {layer!r}: give each a layer of its own")
+        if len(self.uses) < sum(node.layer is not None for node in self.nodes):
+            # Traces go by the names of uses: one that is a layer's name too would be two rows under one.
+            clash = next(name for name, many in Counter(self._runs).items() if many > 1)
+            raise ModelError(f"graph: layer {clash!r} is called like a further use of another: name it otherwise")
         for name in self.outputs:
             if name not in known:
                 raise ModelError(f"graph: its output {name!r} is made by no node")
@@ -127,10 +131,11 @@ class Graph:
         """
         nodes: list[Node] = []
         at = name
+        runs = iter(numbered(what for _, what in steps if isinstance(what, str)))
         for i, (op, what) in enumerate(steps):
             if isinstance(what, str):
                 # Not the layer's bare name: a chain's input is called like its first layer.
-                nodes.append(Node(op=op, inputs=(at,), outputs=(f"{what}:out",), layer=what))
+                nodes.append(Node(op=op, inputs=(at,), outputs=(f"{next(runs)}:out",), layer=what))
             else:
                 nodes.append(Node(op=op, inputs=(at,), outputs=(f"{op}_{i}",), layer=None, attributes=dict(what)))
             at = nodes[-1].name
@@ -138,8 +143,27 @@ class Graph:
 
     @property
     def layers(self) -> tuple[str, ...]:
-        """Weight layers in the order in which they run."""
-        return tuple(node.layer for node in self.nodes if node.layer is not None)
+        """Weight layers in the order in which they first run."""
+        return tuple(dict.fromkeys(node.layer for node in self.nodes if node.layer is not None))
+
+    @cached_property
+    def uses(self) -> Mapping[str, Node]:
+        """Nodes that run a weight layer, in order, by the name of the use: ``fc``, the second time ``fc#2``."""
+        return dict(zip(self._runs, (node for node in self.nodes if node.layer is not None), strict=True))
+
+    @property
+    def _runs(self) -> list[str]:
+        return numbered(node.layer for node in self.nodes if node.layer is not None)
+
+    @cached_property
+    def use_of(self) -> Mapping[str, str]:
+        """Names of uses by the name of the node."""
+        return {node.name: use for use, node in self.uses.items()}
+
+    @cached_property
+    def uses_by_layer(self) -> Mapping[str, tuple[str, ...]]:
+        """Names of uses by layer, in order."""
+        return by_layer({use: str(node.layer) for use, node in self.uses.items()})
 
     def type_of(self, name: str) -> np.dtype[Any]:
         """Return the type of the numbers of an input."""

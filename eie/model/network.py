@@ -7,7 +7,7 @@ Read by weight sharing and the compiler.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, Literal, Protocol
@@ -351,7 +351,7 @@ class Network(View):
     notes
         Lines a report should show: what was assumed while reading.
     graph
-        How tensors flow between the layers, or None; a graph names every layer exactly once.
+        How tensors flow between the layers, or None; a graph runs every layer, one that has several uses several times.
     sha256
         Of the file it was read from, or None.
     alternatives
@@ -415,12 +415,16 @@ class Network(View):
         lines = [] if self.trace is None else [f"Activations: {self.trace.headline()}"]
         lines += [f"Not modelled: {text}." for text in self.unmodelled]
         notes = tuple(f"{note}." for note in self.notes)
-        return (Section(name="layers", grids=(_layers_grid(self.layers),), lines=tuple(lines), notes=notes),)
+        uses = {} if self.graph is None else {name: len(uses) for name, uses in self.graph.uses_by_layer.items()}
+        return (Section(name="layers", grids=(_layers_grid(self.layers, uses),), lines=tuple(lines), notes=notes),)
 
 
-def _layers_grid(layers: Sequence[Layer]) -> Grid:
+def _layers_grid(layers: Sequence[Layer], uses: Mapping[str, int] | None = None) -> Grid:
+    """Return a row a layer; ``uses`` where some layer has more than one."""
+    uses = uses or {}
     columns = (
         Column("layer", "layer", "text"),
+        *([Column("uses", "uses", "count")] if any(many > 1 for many in uses.values()) else []),
         Column("kind", "kind", "text"),
         Column("shape", "out x in", "word"),
         Column("weights", "weights", "count"),
@@ -433,6 +437,7 @@ def _layers_grid(layers: Sequence[Layer]) -> Grid:
     rows = tuple(
         {
             "layer": layer.name,
+            "uses": uses.get(layer.name, 1),
             "kind": layer.geometry.kind,
             "shape": "{} x {}".format(*layer.matrix.shape),
             "weights": layer.matrix.nnz,

@@ -50,6 +50,7 @@ class Recorder:
         *,
         kept: int | None = None,
         places: NDArray[np.int64] | None = None,
+        use: str = "",
     ) -> None:
         """Take in what ``layer`` read in one batch of ``samples``.
 
@@ -64,20 +65,23 @@ class Recorder:
             How many of the samples count; None for all.
         places
             (samples, k): which k entries of the first axis are each sample's; None where that is the batch.
+        use
+            Name of the layer's use, where it has several; its own by default.
 
         Raises
         ------
         TraceError
             If shapes do not fit the layer, or values are not finite.
         """
-        where = f"layer {layer.name!r}"
+        name = use or layer.name
+        where = f"layer {name!r}"
         # Before anything is packed: NaN is not 0 and would count as an active input.
         if not np.isfinite(x).all():
             raise TraceError(f"{where}: its recorded inputs hold NaN or infinity")
         # A layer may see windows or heads folded into the batch; with one sample at a time all of them are its own.
         if places is None and samples > 1 and len(x) != samples:
             raise TraceError(f"{where}: got {x.shape} for {samples} samples: record one at a time (--batch 1)")
-        self._weights[layer.name] = math.prod(layer.geometry.dense_shape)
+        self._weights[name] = math.prod(layer.geometry.dense_shape)
         # Sample by sample: unrolled, a batch of maps is many times its size. Samples filled in are left out.
         for i in range(samples if kept is None else kept):
             # A slice, so that the batch axis stays; with one sample everything is its own, folded axes too.
@@ -87,7 +91,7 @@ class Recorder:
             # Non-zeros only, in the order of the bits: the mask says where they belong.
             values = frozen(rows[mask], np.float32) if self.values else None
             self._append(
-                layer.name,
+                name,
                 LayerTrace(width=layer.inputs, bits=np.packbits(mask, axis=1), values=values, products=len(rows)),
             )
 

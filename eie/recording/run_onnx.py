@@ -22,6 +22,7 @@ from eie.importers.options import InputShape
 from eie.model.fitting import Layout
 from eie.model.network import Layer
 from eie.model.samples import Samples
+from eie.model.uses import numbered
 from eie.recording.attribution import Read, attributed
 from eie.recording.feeds import Entrance, Feeds
 from eie.recording.rows import Ran, Recorder
@@ -77,9 +78,16 @@ def run_onnx(
     size = fixed or min(batch, samples.count)
     taken = attributed(runner, feeds, size=size, fixed=fixed is not None)
     for values, kept in feeds.batches(taken.size, fill=True):
-        for tap, tensors, places in zip(model.taps, taken.run(values), taken.places, strict=True):
+        read = zip(runner.names, model.taps, taken.run(values), taken.places, strict=True)
+        for use, tap, tensors, places in read:
             recorder.add(
-                runner.layers[tap.layer], taken.size, tensors.x, hidden=tensors.hidden, kept=kept, places=places
+                runner.layers[tap.layer],
+                taken.size,
+                tensors.x,
+                hidden=tensors.hidden,
+                kept=kept,
+                places=places,
+                use=use,
             )
     return Ran(shapes=shapes, said=taken.said)
 
@@ -128,8 +136,8 @@ class _Runner:
 
     @property
     def names(self) -> list[str]:
-        """The layer of each tap."""
-        return [tap.layer for tap in self.model.taps]
+        """The use of a layer that each tap is at: taps are in the order of the nodes, and so of the uses."""
+        return numbered(tap.layer for tap in self.model.taps)
 
     def turned(self) -> Mapping[str, int] | None:
         """Return the batch axes with time before the batch, where the file leaves that open; None if it does not."""

@@ -32,17 +32,19 @@ def run_own(network: Network, samples: Samples, batch: int, recorder: Recorder, 
     if flow is None:
         raise TraceError(f"{network.source}: its layers do not feed each other, so nothing can be recorded")
     layers = {layer.name: layer for layer in network.layers}
-    nodes = [(layers[node.layer], node) for node in flow.nodes if node.layer is not None]
-    # Each layer's input and what it made of it, in turn: a recurrent layer's rows need both.
-    tapped = replace(flow, outputs=tuple(name for _, node in nodes for name in (node.inputs[0], node.outputs[0])))
+    # The input of each use and what it made of it, in turn: a recurrent layer's rows need both.
+    tapped = replace(
+        flow, outputs=tuple(name for node in flow.uses.values() for name in (node.inputs[0], node.outputs[0]))
+    )
     entrances = [Entrance(name=name, shape=shape, kind=flow.type_of(name)) for name, shape in flow.inputs]
     feeds = Feeds.of(samples, entrances, layout=layout, where=network.source)
     for values, kept in feeds.batches(batch, fill=False):
         tensors = iter(run_given(tapped, layers, values))
         # One iterator twice: zip takes from it by pairs.
-        for (layer, node), x, y in zip(nodes, tensors, tensors, strict=True):
+        for (use, node), x, y in zip(flow.uses.items(), tensors, tensors, strict=True):
             # The recorder wants the batch first, wherever this node has it.
             axis = node.attributes.get("batch_axis", 0)
-            recorder.add(layer, kept, np.moveaxis(x, axis, 0), hidden=np.moveaxis(y, axis, 0))
+            layer = layers[str(node.layer)]
+            recorder.add(layer, kept, np.moveaxis(x, axis, 0), hidden=np.moveaxis(y, axis, 0), use=use)
     drawn = any(layer.synthetic for layer in network.layers)
     return Ran(shapes=feeds.shapes(), said="its weights are synthetic" if drawn else "")

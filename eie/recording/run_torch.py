@@ -6,7 +6,8 @@ Comes in: a module and inputs. Goes out: a `Trace`. Layers are called as their m
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Hashable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ from eie.model.geometry import Conv2d, Conv3d, ConvTranspose2d, Gru, Lstm
 from eie.model.network import Layer
 from eie.model.samples import Samples
 from eie.model.trace import Trace
+from eie.model.uses import use_name
 from eie.recording.attribution import Read, attributed
 from eie.recording.feeds import Entrance, Feeds
 from eie.recording.rows import Recorder
@@ -46,7 +48,8 @@ def record_torch(
     Parameters
     ----------
     module
-        Is put into evaluation mode for the run, and back. Each of those modules must run exactly once.
+        Is put into evaluation mode for the run, and back. Each of those modules must run; one that runs several times,
+        or another with the same weights, is one layer with as many uses, ``fc``, ``fc#2`` and so on.
     inputs
         (samples, ...), a mapping of the arguments' names to such arrays, or `Samples`. Whole numbers stay whole where
         the module has an embedding or several inputs, and are made float32 otherwise.
@@ -68,7 +71,8 @@ def record_torch(
     Raises
     ------
     TraceError
-        If the module has none of those, one runs twice or not at all, or is one the lowering does not know.
+        If the module has none of those, one does not run or not as often for all samples, or is one the lowering does
+        not know.
     """
     try:
         from torch.utils.flop_counter import FlopCounterMode
@@ -94,8 +98,8 @@ def record_torch(
             counter = FlopCounterMode(display=False) if not counts else nullcontext()
             with counter:
                 reads = taken.run(part)
-            for layer, read, places in zip(hooks.layers, reads, taken.places, strict=True):
-                recorder.add(layer, taken.size, read.x, hidden=read.hidden, kept=kept, places=places)
+            for use, layer, read, places in zip(hooks.order, hooks.layers, reads, taken.places, strict=True):
+                recorder.add(layer, taken.size, read.x, hidden=read.hidden, kept=kept, places=places, use=use)
             if isinstance(counter, FlopCounterMode):
                 counts, first = counter.get_flop_counts(), recorder.multiplications()
     finally:
@@ -173,7 +177,8 @@ class _Runner:
         """
         import torch
 
-        # For each batch anew: a module that runs twice would be two layers, one that does not run none.
+        # For each batch anew: one that does not run is no layer.
+        before = dict(self.hooks.runs)
         self.hooks.clear()
         fed = {
             name: torch.from_numpy(np.ascontiguousarray(np.moveaxis(moved(values, self.layout), 0, axes[name])))
@@ -190,6 +195,12 @@ class _Runner:
         idle = [name for name in self.hooks.names if name not in self.hooks.ran]
         if idle:
             raise TraceError(f"{type(self.module).__name__}: {', '.join(idle)} did not run")
+        for name, many in before.items():
+            if many != self.hooks.runs[name]:
+                raise TraceError(
+                    f"module {name!r} runs {many} times for some samples, {self.hooks.runs[name]} for others: "
+                    "record those apart"
+                )
         return self.hooks.reads
 
 
@@ -207,8 +218,11 @@ class _Hooks:
         self.layers: list[Layer] = []
         self.order: list[str] = []
         self.reads: list[Read] = []
+        # By layer: modules that share their parameters are one.
+        self.runs: Counter[str] = Counter()
         self._handles: list[Any] = []
         self._seen: dict[str, Any] = {}
+        self._owners: dict[Hashable, list[Layer]] = {}
         for name, part in module.named_modules():
             if isinstance(part, kinds):
                 # A bare module has no name inside itself.
@@ -218,6 +232,7 @@ class _Hooks:
     def clear(self) -> None:
         """Forget the run before."""
         self.ran.clear()
+        self.runs.clear()
         self.order.clear()
         self.layers, self.reads = [], []
 
@@ -231,10 +246,11 @@ class _Hooks:
 
         recurrent = isinstance(module, torch.nn.LSTM | torch.nn.GRU)
         layers = _recurrent_layers(name, module) if recurrent else [_layer(name, module)]
+        # By the matrix and what it is lowered to: what is added behind it is the use's own. In a recurrence it is not.
+        shared = module.parameters(recurse=False) if recurrent else [module.weight]
+        layers = self._owners.setdefault((*map(id, shared), *(layer.geometry for layer in layers)), layers)
 
         def before(_: Any, inputs: tuple[Any, ...]) -> None:
-            if name in self.ran:
-                raise TraceError(f"module {name!r} runs twice: give each use a module of its own")
             # A trace has one kind of row a layer: [x, h], h from the step before, zeros before the first.
             if recurrent and len(inputs) > 1 and inputs[1] is not None:
                 raise TraceError(f"module {name!r}: is given an initial state, which a trace cannot hold")
@@ -256,7 +272,8 @@ class _Hooks:
                 # Vectors lie along the last axis; of maps and sequences the first axis is the batch.
                 rows = x.reshape(-1, x.shape[-1]) if layer.geometry.takes_vectors else x
                 self.layers.append(layer)
-                self.order.append(layer.name)
+                self.runs[layer.name] += 1
+                self.order.append(use_name(layer.name, self.runs[layer.name]))
                 self.reads.append(Read(rows.numpy(), states))
 
         self._handles += [module.register_forward_pre_hook(before), module.register_forward_hook(after)]

@@ -51,17 +51,21 @@ class LayerResult(View):
     Attributes
     ----------
     activity
-        The counts of every sample.
+        The counts of every sample, over all uses of the layer.
     fit
         What it asks of the memories, alone.
     place
         Where its weights are beside those of the other layers.
     computed
-        What the layer computed, or None where the trace held no values.
+        What the layer computed, the last time it ran, or None where the trace held no values.
     maps
         What it reads and writes, and where that lies.
     dense
         What the dense equivalent takes, lowered alike: every weight, every activation, the same memories.
+    uses
+        How often it runs in a sample, on the same weights.
+    computed_uses
+        What it computed each time, in order, where that is known: each use has a number format of its own.
     """
 
     encoded: EncodedLayer
@@ -72,6 +76,8 @@ class LayerResult(View):
     computed: LayerOutputs | None
     maps: LayerMaps
     dense: LayerCost
+    uses: int = 1
+    computed_uses: tuple[LayerOutputs, ...] = ()
 
     @property
     def name(self) -> str:
@@ -148,7 +154,8 @@ class LayerResult(View):
     def outputs(self) -> NDArray[np.float32] | None:
         """float32 (outputs,) or (N, outputs): the fixed-point result; None without activation values.
 
-        A convolution gives (out, oh, ow), an LSTM (T, hidden), where the network ran as a graph.
+        A convolution gives (out, oh, ow), an LSTM (T, hidden), where the network ran as a graph. Of a layer with
+        several uses those of the last; ``computed_uses`` has them all.
         """
         # Outputs of size 0: `summary` has let them go (keep_outputs=False) and kept errors and saturations.
         if self.computed is None or not self.computed.float32.size:
@@ -223,6 +230,7 @@ def layer_row(layer: LayerResult) -> dict[str, Value]:
     return {
         "layer": layer.name,
         "shape": "{} x {}".format(*layer.shape),
+        "uses": layer.uses,
         "products": layer.products,
         "weight_density": layer.encoded.weight_density,
         "activation_density": layer.activity.activation_density,

@@ -218,10 +218,13 @@ class Result(Answer):
 
     def _layer_records(self, cell: Cell | None = None) -> list[dict[str, Any]]:
         energies, _ = self.energies(cell)
-        return [
+        rows = [
             layer_record(layer, {method: energy.layers[i] for method, energy in energies.items()})
             for i, layer in enumerate(self.layers)
         ]
+        # Behind the other keys, and only where it says something: files of networks without such a layer stay the same.
+        tied = any(layer.uses > 1 for layer in self.layers)
+        return [{**row, "uses": layer.uses} if tied else row for row, layer in zip(rows, self.layers, strict=True)]
 
     def headline(self) -> str:
         """Say what was run, on what, with which inputs."""

@@ -42,6 +42,7 @@ def layers_grid(
     columns = (
         Column("layer", "layer", "text"),
         Column("shape", "out x in", "word"),
+        *([Column("uses", "uses", "count")] if any(layer.uses > 1 for layer in layers) else []),
         *([Column("products", "products", "count")] if any(layer.products > 1 for layer in layers) else []),
         Column("weight_density", "weights %", "percent"),
         Column("activation_density", "acts %", "percent"),

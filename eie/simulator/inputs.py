@@ -8,7 +8,7 @@ sweeps.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,6 +23,7 @@ from eie.model.matrix import frozen
 from eie.model.network import Link
 from eie.model.samples import Samples
 from eie.model.trace import LayerTrace, Trace
+from eie.model.uses import layer_of
 
 Inputs = Trace | Samples | Mapping[str, ArrayLike] | ArrayLike | None
 # Fixed, and named in the source's words: two runs without activations give the same bytes.
@@ -85,40 +86,53 @@ def given_inputs(
     if activations is None:
         # What was recorded goes before what is drawn: random inputs are too even.
         activations = own if own is not None else _synthetic(layers, dataflow)
-    entrances = _entrances(dataflow)
     # Of arrays alone nothing is known.
     about = activations if isinstance(activations, Trace | Samples) else Given()
     words: dict[str, Any] = {"labels": about.labels, "source": about.source, "synthetic": about.synthetic}
-    recorded = _recorded(layers=layers, entrances=entrances, activations=activations, layout=layout)
+    recorded = _recorded(layers=layers, dataflow=dataflow, activations=activations, layout=layout)
     names = [layer.name for layer in layers]
-    by_layer = {layer.name: _of_layer(layer, recorded.get(layer.name)) for layer in layers}
-    kept = {name: rows for name, rows in by_layer.items() if rows is not None}
-    # All or nothing: with one layer missing, the recorded rows of the others would contradict what they are fed.
-    if len(kept) == len(names):
+    uses = _uses({layer.name: layer for layer in layers}, dataflow, recorded)
+    by_use = {use: _of_layer(layer, recorded.get(use)) for use, layer in uses.items()}
+    kept = {name: rows for name, rows in by_use.items() if rows is not None}
+    # All or nothing: with one use missing, the recorded rows of the others would contradict what they are fed.
+    if len(kept) == len(by_use):
         return Given(layers=kept, arrays={}, **words)
     if dataflow is None:
-        missing = ", ".join(name for name in names if name not in kept)
+        missing = ", ".join(name for name in by_use if name not in kept)
         raise TraceError(f"the layers do not feed each other, so each needs activations: none for {missing}")
     arrays = {
         name: _whole(entrance, recorded=recorded.get(name), first_layer=names[0])
-        for name, entrance in entrances.items()
+        for name, entrance in _entrances(dataflow).items()
     }
     return Given(layers={}, arrays=arrays, **words)
+
+
+def _uses(layers: Mapping[str, Link], dataflow: Graph | None, recorded: Collection[str]) -> dict[str, Link]:
+    """Return the layer of each use that needs inputs, layer by layer."""
+    stated = {} if dataflow is None else dataflow.uses_by_layer
+    uses = {use: layer for name, layer in layers.items() for use in stated.get(name, (name,))}
+    # Of layers without a graph only a recording knows how often they run.
+    uses |= {use: layers[name] for use in recorded if (name := layer_of(use, layers)) is not None}
+    return uses
 
 
 def _recorded(
     *,
     layers: Sequence[Link],
-    entrances: Mapping[str, _Entrance],
+    dataflow: Graph | None,
     activations: Inputs,
     layout: Layout | None,
 ) -> Mapping[str, LayerTrace | NDArray[Any]]:
-    """Return by name rows of layers, and arrays of the network's inputs in their shape."""
+    """Return by name rows of uses of layers, and arrays of the network's inputs in their shape."""
+    entrances = _entrances(dataflow)
     arrays = [] if isinstance(activations, Trace) else _named(layers, entrances, activations)
     names = activations.layers if isinstance(activations, Trace) else [name for name, _, _ in arrays]
     # Refused and not passed over: a misspelt layer would run on other inputs without a word.
-    known = dict.fromkeys([*entrances, *(layer.name for layer in layers)])
-    if unknown := [name for name in names if name not in known]:
+    own = [layer.name for layer in layers]
+    known = dict.fromkeys([*entrances, *({} if dataflow is None else dataflow.uses), *own])
+    # A chain, whose input is called like its first layer, is what somebody took the layers to be; a graph knows.
+    counted = dataflow is not None and own[0] not in entrances
+    if unknown := [name for name in names if name not in known and (counted or layer_of(name, own) is None)]:
         raise TraceError(f"trace names {', '.join(unknown)}: the network has {', '.join(known)}")
     if isinstance(activations, Trace):
         return activations.layers
@@ -180,7 +194,8 @@ class _Place:
 
     @classmethod
     def of(cls, layers: Sequence[Link], entrances: Mapping[str, _Entrance], name: str) -> _Place:
-        width = next((layer.inputs for layer in layers if layer.name == name), None)
+        of = layer_of(name, {layer.name for layer in layers})
+        width = next((layer.inputs for layer in layers if layer.name == of), None)
         return cls(name, width, entrances.get(name))
 
 

@@ -56,7 +56,8 @@ class Tensor:
         return Tensor(FixedPoint(raw, self.fixed.fraction_bits), np.moveaxis(self.float32, source, target))
 
 
-Ran = Callable[[EncodedLayer, LayerTrace, LayerOutputs], None]
+Ran = Callable[[str, LayerTrace, LayerOutputs], None]
+_RanUse = Callable[[LayerTrace, LayerOutputs], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +85,8 @@ def run_network(
     inputs
         For each graph input (N, *shape).
     ran
-        Called after every weight layer as ``ran(layer, inputs, outputs)``, in the order in which they run. Outputs are
+        Called after every use of a weight layer as ``ran(use, inputs, outputs)``, by the names of `Graph.uses` and in
+        their order. Outputs are
         in the layer's own shape: (N, out, oh, ow) of a convolution, (N, T, hidden) of an LSTM.
 
     Returns
@@ -109,7 +111,14 @@ def run_network(
         tensors = [value if isinstance(value, Tensor) else Tensor.of(value, settings.data_bits) for value in values]
         if node.layer is None:
             return (_operate(node=node, values=values, tensors=tensors, data_bits=settings.data_bits),)
-        return _run_layer(node=node, layer=layers[node.layer], tensors=tensors, settings=settings, ran=ran)
+        use = graph.use_of[node.name]
+        return _run_layer(
+            node=node,
+            layer=layers[node.layer],
+            tensors=tensors,
+            settings=settings,
+            ran=lambda inputs, outputs: ran(use, inputs, outputs),
+        )
 
     made = walk(graph=graph, started=started, run=run)
     return tuple(value if isinstance(value, Tensor) else Tensor.of(value, settings.data_bits) for value in made)
@@ -157,7 +166,7 @@ def _operate(node: Node, values: Sequence[Tensor | NDArray[Any]], tensors: Seque
 
 
 def _run_layer(
-    node: Node, layer: EncodedLayer, tensors: Sequence[Tensor], settings: Settings, ran: Ran
+    node: Node, layer: EncodedLayer, tensors: Sequence[Tensor], settings: Settings, ran: _RanUse
 ) -> tuple[Tensor, ...]:
     recurrence = layer.geometry.recurrence
     try:
@@ -174,7 +183,7 @@ def _run_layer(
         raise ModelError(f"node {node.name!r}, layer {layer.name!r}: {error}") from None
 
 
-def _run_at_once(node: Node, layer: EncodedLayer, x: Tensor, settings: Settings, ran: Ran) -> Tensor:
+def _run_at_once(node: Node, layer: EncodedLayer, x: Tensor, settings: Settings, ran: _RanUse) -> Tensor:
     """Run a layer all of whose rows can be made of its input."""
     geometry, axis = layer.geometry, node.attributes.get("batch_axis", 0)
     x = x.moveaxis(axis, 0)
@@ -201,7 +210,7 @@ def _run_at_once(node: Node, layer: EncodedLayer, x: Tensor, settings: Settings,
         # Shown as the list of vectors that they are, whatever axes the graph has around them.
         flat = Tensor(outputs.fixed, outputs.float32).reshape(-1, layer.outputs)
         outputs = replace(outputs, fixed=flat.fixed, float32=flat.float32)
-    ran(layer, seen(rows=rows, width=layer.inputs, products=rows.count // n, settings=settings), outputs)
+    ran(seen(rows=rows, width=layer.inputs, products=rows.count // n, settings=settings), outputs)
     return made
 
 
@@ -211,7 +220,7 @@ def _run_recurrent(
     recurrence: Recurrent,
     tensors: Sequence[Tensor],
     settings: Settings,
-    ran: Ran,
+    ran: _RanUse,
 ) -> tuple[Tensor, ...]:
     axis = node.attributes.get("batch_axis", 0)
     x = tensors[0].moveaxis(axis, 0)
@@ -224,7 +233,7 @@ def _run_recurrent(
         state=state,
         data_bits=settings.data_bits,
     )
-    ran(layer, seen(rows=run.rows, width=layer.inputs, products=x.float32.shape[1], settings=settings), run.outputs)
+    ran(seen(rows=run.rows, width=layer.inputs, products=x.float32.shape[1], settings=settings), run.outputs)
     made = Tensor(run.outputs.fixed, run.outputs.float32).moveaxis(0, axis)
     return (made, *(Tensor(fixed, float32) for fixed, float32 in run.last))
 

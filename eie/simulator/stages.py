@@ -106,7 +106,10 @@ class _Counted:
 
 
 class Stages:
-    """The stages of one workload; ``layer`` is a layer's place in the network.
+    """The stages of one workload; ``layer`` is a layer's place in the network, and that of its first use.
+
+    Further uses of layers have places behind those of all layers. What a stage makes of weights is the layer's; inputs
+    and what is counted of them are the use's.
 
     Parameters
     ----------
@@ -124,6 +127,12 @@ class Stages:
         plan: MemoryPlan | None = None,
     ) -> None:
         self.workload = workload
+        uses = workload.uses
+        names = [layer.name for layer in workload.layers]
+        # By place: the name of the use, and the place of its layer.
+        self._uses = [(uses[name][0], place) for place, name in enumerate(names)]
+        self._uses += [(use, place) for place, name in enumerate(names) for use in uses[name][1:]]
+        self.places: Mapping[str, int] = {use: place for place, (use, _) in enumerate(self._uses)}
         self._given = plan
         # The last plan with its machine: each layer of a call asks for it several times.
         self._planned: tuple[AcceleratorSpec, MemoryPlan] | None = None
@@ -133,6 +142,7 @@ class Stages:
 
     def shared(self, layer: int, spec: AcceleratorSpec) -> tuple[Layer, ShareReport]:
         """The layer's weights as codes, convolutions by im2col."""
+        _, layer = self._uses[layer]
         weights = self.workload.layers[layer]
         # Of a program nobody asks this: `encoded` hands out its images first.
         assert isinstance(weights, Layer)
@@ -153,6 +163,7 @@ class Stages:
         ProgramError
             If the program was compiled for a machine that stores other images.
         """
+        _, layer = self._uses[layer]
         if isinstance(self.workload.network, Program):
             program = self.workload.network
             # `on` checks every field; asking it for each layer of each call would cost more than a small layer takes
@@ -202,15 +213,15 @@ class Stages:
         return self._once(stage="demand", layer=layer, spec=spec, make=lambda: Demand.of(self.encoded(layer, spec)))
 
     def _place(self, layer: int, spec: AcceleratorSpec) -> LayerPlace:
-        return self.plan(spec).by_name[self.workload.layers[layer].name]
+        return self.plan(spec).by_name[self.workload.layers[self._uses[layer][1]].name]
 
     def _streamed(self, layer: int, spec: AcceleratorSpec) -> bool:
         """Whether a layer's weights arrive while it works."""
         return self._place(layer, spec).place == "streamed"
 
     def _maps(self, layer: int, spec: AcceleratorSpec) -> LayerMaps:
-        """What a layer moves of maps."""
-        return self.plan(spec).maps.of(self.workload.layers[layer].name)
+        """What a use moves of maps."""
+        return self.plan(spec).maps.of(self._uses[layer][0])
 
     def run(self, spec: AcceleratorSpec, ran: Ran) -> tuple[Tensor, ...]:
         """Run the network from its own inputs, layer feeding layer; ``ran`` and the outputs as of `run_network`."""
@@ -230,16 +241,16 @@ class Stages:
 
     def inputs(self, layer: int, spec: AcceleratorSpec) -> LayerTrace:
         """The layer's recorded inputs, or what the layers before it compute; no stored format changes those."""
-        recorded, name = self.workload.given.layers, self.workload.layers[layer].name
+        recorded, (name, _) = self.workload.given.layers, self._uses[layer]
         if recorded:
             return recorded[name]
 
         def make() -> dict[str, LayerTrace]:
             read: dict[str, LayerTrace] = {}
 
-            def ran(encoded: EncodedLayer, inputs: LayerTrace, _: object) -> None:
+            def ran(use: str, inputs: LayerTrace, _: object) -> None:
                 # Timing reads the pattern only: a bit where a value takes 32, and this is kept for a whole sweep.
-                read[encoded.name] = inputs.without_values()
+                read[use] = inputs.without_values()
 
             self.run(spec, ran)
             return read
@@ -247,8 +258,21 @@ class Stages:
         # One run of the network makes the inputs of all its layers: place -1 stands for all.
         return self._once(stage="inputs", layer=-1, spec=spec, make=make)[name]
 
+    def places_of(self, layer: int) -> list[int]:
+        """Return the places of the layer's uses, in order."""
+        return [place for place, (_, of) in enumerate(self._uses) if of == layer]
+
+    def whole_activity(self, layer: int, spec: AcceleratorSpec) -> Activity:
+        """Everything counted of a layer, its uses added up."""
+        uses = [self.activity(place, spec) for place in self.places_of(layer)]
+        return Activity.together(self.workload.layers[layer].name, uses)
+
+    def products(self, layer: int, spec: AcceleratorSpec) -> int:
+        """Rows of inputs a sample, over all uses of the layer."""
+        return sum(self.inputs(place, spec).products for place in self.places_of(layer))
+
     def activity(self, layer: int, spec: AcceleratorSpec, inputs: LayerTrace | None = None) -> Activity:
-        """Everything counted, for every clock, node and energy table.
+        """Everything counted of a use, for every clock, node and energy table.
 
         Parameters
         ----------
@@ -378,7 +402,7 @@ class Stages:
         how = replace(self._how, advanced=lambda _layer, _products: None, log=None)
         quiet = Stages(self.workload, how=how, plan=self.plan(spec))
         stage = "queues" if self._how.engine == "fast" else "events"
-        name = self.workload.layers[layer].name
+        name, _ = self._uses[layer]
         counted = quiet._count(stage=stage, part=part, spec=spec, name=name, arriving=arriving)
         assert isinstance(counted, QueueTiming | PassTiming)
         return counted.cycles
@@ -491,5 +515,5 @@ def time_layer(
     TraceError
         If the inputs do not have the layer's width.
     """
-    workload = Workload.of_encoded(layer, inputs, spec)
+    workload = Workload.of_encoded(layer, {layer.name: inputs}, spec)
     return Stages(workload, how=How(engine=engine, threads=threads, log=log)).activity(0, spec)

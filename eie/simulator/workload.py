@@ -7,7 +7,7 @@ content hash. Read by `stages`, and by whoever asks them: the verb, sweeps, the 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -23,6 +23,7 @@ from eie.model.geometry import describe
 from eie.model.matrix import SparseColumns
 from eie.model.network import Layer, Network, dataflow
 from eie.model.trace import LayerTrace, Trace
+from eie.model.uses import by_layer, layer_of
 from eie.simulator.inputs import Given, Inputs, given_inputs
 from eie.spec import AcceleratorSpec
 
@@ -97,16 +98,28 @@ class Workload:
         )
 
     @classmethod
-    def of_encoded(cls, layer: EncodedLayer, inputs: LayerTrace, spec: AcceleratorSpec) -> Workload:
-        """Wrap one encoded layer with its inputs."""
+    def of_encoded(cls, layer: EncodedLayer, inputs: Mapping[str, LayerTrace], spec: AcceleratorSpec) -> Workload:
+        """Wrap one encoded layer with the inputs of its uses, by their names."""
         # A program of one layer, so that a bare layer takes the same way through the stages as a network.
         program = Program(name=layer.name, spec=spec, layers=(layer,), sequential=True)
-        return cls(model=layer.name, trace="arrays", network=program, given=Given(layers={layer.name: inputs}))
+        return cls(model=layer.name, trace="arrays", network=program, given=Given(layers=inputs))
 
     @property
     def layers(self) -> Sequence[Layer] | Sequence[EncodedLayer]:
         """In order."""
         return self.network.layers
+
+    @cached_property
+    def uses(self) -> Mapping[str, tuple[str, ...]]:
+        """Names of the uses of each layer, in order; a layer that runs once has one, of its own name."""
+        names = [layer.name for layer in self.layers]
+        if not self.given.layers:
+            network = self.network
+            graph = network.dataflow if isinstance(network, Program) else dataflow(network)
+            assert graph is not None
+            return graph.uses_by_layer
+        # All that was recorded is of a layer: `given_inputs` refuses other names.
+        return by_layer({use: layer_of(use, names) or use for use in self.given.layers})
 
     @cached_property
     def content_hash(self) -> str:

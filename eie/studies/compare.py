@@ -175,6 +175,7 @@ def _row(layer: LayerResult, energy_nj: float | None) -> ResultRow:
         dram_bits=layer.counts["dram_bits"],
         map_dram_bits=int(layer.activity.counts["map_dram_bits"][0]),
         map_bus_cycles=int(layer.activity.counts["map_bus_cycles"][0]),
+        uses=layer.uses,
     )
 
 

@@ -64,7 +64,7 @@ class LayerOutcome:
 def layer_outcome(stages: Stages, layer: int, spec: AcceleratorSpec, cell: Cell) -> LayerOutcome:
     """Evaluate one layer on one machine."""
     encoded = stages.encoded(layer, spec)
-    activity = stages.activity(layer, spec)
+    activity = stages.whole_activity(layer, spec)
     estimates: dict[Method, Estimate] = {}
     problems = []
     for method in METHODS:
@@ -77,8 +77,9 @@ def layer_outcome(stages: Stages, layer: int, spec: AcceleratorSpec, cell: Cell)
     plan = stages.plan(spec)
     dense = beside(
         layers=stages.workload.layers,
-        products=[stages.inputs(place, spec).products for place in range(len(stages.workload.layers))],
+        products=[stages.products(place, spec) for place in range(len(stages.workload.layers))],
         memory=plan,
+        uses=stages.workload.uses,
         spec=spec,
     )
     result = LayerResult(
@@ -88,10 +89,13 @@ def layer_outcome(stages: Stages, layer: int, spec: AcceleratorSpec, cell: Cell)
         fit=layer_fit,
         place=plan.by_name[encoded.name],
         computed=None,
-        maps=plan.maps.of(encoded.name),
+        maps=plan.maps.of_uses(encoded.name, stages.workload.uses[encoded.name]),
         dense=dense[layer],
+        uses=len(stages.workload.uses[encoded.name]),
     )
     record = layer_record(result, estimates)
+    if any(len(uses) > 1 for uses in stages.workload.uses.values()):
+        record["uses"] = result.uses
     if "activity" in estimates:
         units = estimates["activity"].unit_nj
         # By activity only: published power splits by time, the same shares on every row.

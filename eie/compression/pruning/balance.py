@@ -17,6 +17,7 @@ from eie.compression.pruning.score import PRUNED
 from eie.compression.pruning.structure import Order, gives_output, layer_named, readers, select_outputs, with_rows
 from eie.errors import RecipeError
 from eie.model.network import Layer, Network
+from eie.model.recorded import recorded_of
 from eie.model.trace import Trace
 
 # Broadcasts; what a queue evens out lies closer together.
@@ -198,7 +199,8 @@ def _columns_by_row(layer: Layer) -> list[NDArray[np.int64]]:
 
 
 def _rates(network: Network, layer: Layer) -> NDArray[np.float64]:
-    recorded = None if network.trace is None else network.trace.layers.get(layer.name)
+    names = {other.name for other in network.layers}
+    recorded = None if network.trace is None else recorded_of(network.trace, layer.name, names)
     if recorded is not None and recorded.width == layer.inputs:
         return np.asarray(recorded.mask.mean(axis=0), np.float64)
     return np.ones(layer.inputs)

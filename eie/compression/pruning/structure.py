@@ -69,8 +69,11 @@ def remove_layer(network: Network, name: str) -> Network:
     """
     if not layer_named(network, name).geometry.keeps_shape:
         raise RecipeError([f"layer {name!r}: cannot be taken out: its outputs do not have the shape of its inputs"])
-    if dataflow(network) is None or len(network.layers) == 1:
+    graph = dataflow(network)
+    if graph is None or len(network.layers) == 1:
         raise RecipeError([f"layer {name!r}: cannot be taken out: no other layer is known to read or feed it"])
+    if len(graph.uses_by_layer[name]) > 1:
+        raise RecipeError([f"layer {name!r}: cannot be taken out: it runs several times"])
     layers = tuple(layer for layer in network.layers if layer.name != name)
     trace = network.trace
     if trace is not None and name in trace.layers:
@@ -91,9 +94,11 @@ def keeps_shape(layer: Layer) -> bool:
 
 def removable(network: Network) -> tuple[str, ...]:
     """Names of the layers that `remove_layer` can take out, one at a time."""
-    if dataflow(network) is None or len(network.layers) == 1:
+    graph = dataflow(network)
+    if graph is None or len(network.layers) == 1:
         return ()
-    return tuple(layer.name for layer in network.layers if keeps_shape(layer))
+    once = [layer for layer in network.layers if len(graph.uses_by_layer[layer.name]) == 1]
+    return tuple(layer.name for layer in once if keeps_shape(layer))
 
 
 def shrinkable(network: Network) -> tuple[str, ...]:
@@ -152,6 +157,8 @@ def readers(network: Network, name: str) -> tuple[str, ...]:
     """
     _check_kind(layer_named(network, name), name)
     graph = dataflow(network)
+    if graph is not None:
+        _check_uses(graph, name, name)
     if graph is None:
         raise RecipeError(
             [f"layer {name!r}: nothing says which layer reads its outputs: give a graph, or a model marked sequential"]
@@ -163,6 +170,8 @@ def gives_output(network: Network, name: str) -> bool:
     """Whether the rows of fully connected layer ``name`` are the network's only outputs, perhaps through a softmax."""
     graph = dataflow(network)
     if graph is None or not layer_named(network, name).geometry.takes_vectors:
+        return False
+    if len(graph.uses_by_layer[name]) > 1:
         return False
     tensor = next(node for node in graph.nodes if node.layer == name).outputs[0]
     while tensor not in graph.outputs:
@@ -237,6 +246,15 @@ def _check_kind(layer: Layer, producer: str) -> None:
     )
 
 
+def _check_uses(graph: Graph, name: str, producer: str) -> None:
+    """Refuse layers that run several times: what leaves for one of their readers would leave for all."""
+    uses = len(graph.uses_by_layer[name])
+    if uses > 1:
+        raise RecipeError(
+            [f"layer {producer!r}: its outputs cannot be taken out or moved: {name!r} runs {uses} times on its weights"]
+        )
+
+
 def _follow(network: Network, graph: Graph, name: str) -> tuple[str, ...]:
     """Follow the layer's output through channel-wise operators to the layers that read it."""
     start = next(node for node in graph.nodes if node.layer == name)
@@ -253,6 +271,7 @@ def _follow(network: Network, graph: Graph, name: str) -> tuple[str, ...]:
             if node.layer is not None:
                 reader = layer_named(network, node.layer)
                 _check_kind(reader, name)
+                _check_uses(graph, node.layer, name)
                 if reader.geometry.takes_vectors != flat:
                     raise _not_followed(name, node)
                 reading.append(node.layer)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from eie.errors import ModelError
 from eie.importers.onnx.constants import Constants
 from eie.importers.onnx.nodes import printable
+from eie.importers.tied import Matrices
 from eie.model import operators
 from eie.model.graph import Node
 from eie.model.network import Layer
@@ -84,6 +85,7 @@ class Builder:
         self._uses = uses
         self._outputs = outputs
         self._names: set[str] = set()
+        self._matrices = Matrices()
 
     def known(self, name: str) -> Value | None:
         """Return the activation called ``name`` in the file, or None if an unsupported node stands before it."""
@@ -137,6 +139,10 @@ class Builder:
             raise ModelError(f"constant {name!r} holds NaN or infinity: must be finite")
         self.graph_constants[name] = values
         return name
+
+    def add_layer(self, layer: Layer, stored_bits: float | None) -> None:
+        """Take a layer in; of equal matrices only the first stays in memory."""
+        self.layers.append(replace(layer, matrix=self._matrices.of(layer.matrix), stored_bits=stored_bits))
 
     def layer_name(self, node: OnnxNode, weights: str, bias: str = "") -> str:
         """Name a layer as its module was called, if its weight or bias still tells, else as its node."""

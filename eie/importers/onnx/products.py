@@ -245,7 +245,7 @@ def linear(
         expect(x.shape[-1], weights.shape[1], "inputs")
     name = into.layer_name(node, *names)
     layer = Layer.from_weights(name, weights, bias, relu=relu)
-    into.layers.append(replace(layer, stored_bits=bits or into.constants.stored_bits.get(names[0])))
+    into.add_layer(layer, bits or into.constants.stored_bits.get(names[0]))
     into.taps.append(replace(tap, layer=name))
     if x is None:
         return None

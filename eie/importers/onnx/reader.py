@@ -27,6 +27,7 @@ from eie.importers.onnx.normalise import LARGEST_UNROLLED, Expansion, expand, go
 from eie.importers.onnx.tensors import read_model
 from eie.importers.onnx.unmodelled import feeding, last_known, unmodelled_rows
 from eie.importers.options import AnyShape, Unsupported
+from eie.importers.tied import Tied, tie
 from eie.model import operators
 from eie.model.graph import Graph
 from eie.model.network import Network
@@ -152,6 +153,8 @@ def read_onnx(
     if drawn:
         synthetic = drawn_layers(proto, into.taps, drawn)
         into.layers = [replace(layer, synthetic=layer.synthetic or layer.name in synthetic) for layer in into.layers]
+    # Without a graph nobody would know that a layer runs twice: each use then stays a layer.
+    tied = tie(into.layers, into.nodes, into.graph_constants) if not problems else None
     return OnnxModel(
         network=replace(
             _network(
@@ -161,11 +164,15 @@ def read_onnx(
                 outputs=outputs,
                 problems=problems,
                 behind=[reading.skipped[i] for i in sorted(behind)],
+                tied=tied,
             ),
             unmodelled=unmodelled_rows(proto, reading.nodes, into=into, skipped=skipped),
         ),
         inputs=inputs,
-        taps=tuple(into.taps),
+        taps=tuple(
+            replace(tap, layer=tied.names.get(tap.layer, tap.layer) if tied is not None else tap.layer)
+            for tap in into.taps
+        ),
         proto=proto,
     )
 
@@ -350,26 +357,28 @@ def _network(
     outputs: list[str],
     problems: list[str],
     behind: list[str],
+    tied: Tied | None,
 ) -> Network:
     notes = [f"left out behind the last layer: {_listed(behind)}"] if behind else []
     if into.left_out:
         notes.append(
             f"activations are not rounded where the file quantises them, only limited: {_listed(into.left_out)}"
         )
+    notes += [] if tied is None else tied.notes
     # Without a graph, and the weights as they come: each layer runs on what was recorded for it.
-    if problems:
+    if tied is None:
         notes.append(f"skipped, so that layers run on recorded activations only: {_listed(problems)}")
         return Network(name=path.stem, layers=tuple(into.layers), source=path.name, notes=tuple(notes))
     named = tuple((entry.name, into.values[entry.name].sample) for entry in inputs)
     graph = Graph(
         inputs=named,
-        nodes=tuple(into.nodes),
+        nodes=tied.nodes,
         outputs=tuple(outputs),
-        constants=into.graph_constants,
+        constants=tied.constants,
     )
     # In the order of the run, whatever the order in which they were read.
     order = {name: i for i, name in enumerate(graph.layers)}
-    layers = tuple(sorted(into.layers, key=lambda layer: order[layer.name]))
+    layers = tuple(sorted(tied.layers, key=lambda layer: order[layer.name]))
     return Network(
         name=path.stem, layers=layers, sequential=_is_chain(graph), source=path.name, notes=tuple(notes), graph=graph
     )
@@ -380,6 +389,8 @@ def _is_chain(graph: Graph) -> bool:
     # A network like this needs no graph to run from its first layer's inputs.
     chained = all(there.inputs == here.outputs for here, there in pairwise(graph.nodes))
     only_layers = all(node.layer is not None for node in graph.nodes)
+    # Of a layer that runs twice it does not: a chain names each once.
+    only_layers = only_layers and len(graph.uses) == len(graph.layers)
     vectors = len(graph.inputs) == 1 and len(graph.inputs[0][1]) == 1
     return chained and only_layers and vectors and graph.outputs == graph.nodes[-1].outputs
 

@@ -6,7 +6,7 @@ Comes in: a node and the `Builder`. Goes out: layers and their nodes, into the b
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -97,7 +97,7 @@ def _read(node: OnnxNode, into: Builder, kind: _Kind) -> None:
         # Half each of W's and R's: (2 * gates * hidden,) in one row.
         both = None if biases is None else (biases[i, : w.shape[1]], biases[i, w.shape[1] :])
         layer = kind.layer(name, _Weights(w=w[i], r=r[i], biases=both), backwards)
-        into.layers.append(replace(layer, stored_bits=into.constants.stored_bits.get(node.inputs[1])))
+        into.add_layer(layer, into.constants.stored_bits.get(node.inputs[1]))
         into.taps.append(Tap(layer=name, tensor=node.inputs[0], batch=batch, node=node.index, direction=i))
         names.append(name)
     if x is not None:

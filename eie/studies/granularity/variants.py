@@ -19,6 +19,7 @@ from eie.compression.pruning.structure import keeps_shape, layer_named, narrowed
 from eie.compression.training.trainer import Trainer
 from eie.errors import EieError, RecipeError
 from eie.model.network import Network, dataflow
+from eie.model.uses import layer_of
 
 # Sizes from 1 on and of at most five digits: more is a slip. Shares below 1 only.
 _FORM = re.compile(r"([a-z]+)(?:([1-9]\d{0,4})x([1-9]\d{0,4}))?:(0?\.\d+)")
@@ -204,7 +205,7 @@ def _left(network: Network, names: Sequence[str]) -> Network:
     """Return the layers called ``names`` on their own, with what was recorded for them."""
     trace = network.trace
     if trace is not None:
-        recorded = {name: rows for name, rows in trace.layers.items() if name in names}
+        recorded = {use: rows for use, rows in trace.layers.items() if layer_of(use, names) is not None}
         trace = replace(trace, layers=recorded)
     return replace(network, layers=tuple(layer for layer in network.layers if layer.name in names), trace=trace)
 
