@@ -6,7 +6,8 @@ line, notebooks and studies.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,14 +29,19 @@ from eie.model.trace import LayerTrace, Trace
 from eie.results.accuracy import float32_accuracy, right_answers
 from eie.results.layer import LayerResult
 from eie.results.result import Accuracy, Result
+from eie.simulator.agreement import in_agreement
 from eie.simulator.functional import SLICE_ELEMENTS, LayerOutputs, Rows, fraction_bits, to_raw
 from eie.simulator.inputs import Given, Inputs
 from eie.simulator.layer import Engine
-from eie.simulator.network import DATAPATHS, Datapath, Settings, unrolled
-from eie.simulator.products import run_products
+from eie.simulator.network import DATAPATHS, Datapath, Ran, Settings, unrolled
+from eie.simulator.parts import joined_activity, joined_outputs, sample_parts
+from eie.simulator.products import Agree, run_products
 from eie.simulator.stages import How, Stages
 from eie.simulator.workload import Workload
 from eie.spec import EIE_64PE, AcceleratorSpec
+
+# By layer: what was run, counted and computed.
+LayerRuns = dict[str, tuple[EncodedLayer, Activity, LayerOutputs | None]]
 
 
 def simulate(
@@ -120,11 +126,16 @@ def simulate(
     # The network calls `ran` in the order of its graph, which need not be that of the layers.
     places = {layer.name: place for place, layer in enumerate(program.layers)}
     # What each layer has made, until all are there: whether the dense equivalent's weights stay is known of all only.
-    rows: dict[str, tuple[EncodedLayer, Activity, LayerOutputs | None]] = {}
+    rows: LayerRuns = {}
+    samples = run_inputs.samples_in_all
     products: dict[str, int] = {}
+    told = Counter[str]()
 
     def advanced(layer: str, count: int) -> None:
         if progress is not None:
+            # Parts of the samples may be run again: no bar goes beyond its end.
+            count = min(count, products[layer] - told[layer])
+            told[layer] += count
             progress(layer, count, products[layer])
 
     how = How(engine=engine, batch=batch, datapath=datapath, threads=threads, advanced=advanced, log=log)
@@ -136,7 +147,7 @@ def simulate(
         """Time a layer on the inputs it has just had."""
         # Every product is timed once a pass: this is what `progress` counts up to.
         placed = stages.placed(places[layer.name], program.spec, inputs)
-        products[layer.name] = inputs.rows * len(placed.passes)
+        products[layer.name] = inputs.products * samples * len(placed.passes)
         # Timed while the inputs are at hand: kept until the run is over, those of all layers would lie in memory
         # together.
         activity = stages.activity(places[layer.name], program.spec, inputs)
@@ -146,9 +157,9 @@ def simulate(
     settings = Settings(data_bits=program.spec.data_bits, datapath=datapath, threads=threads)
     final: tuple[NDArray[Any], NDArray[Any]] | None = None
     if run_inputs.arrays:
-        output = stages.run(program.spec, ran)[0]
-        # Raw fixed-point numbers rank as their values do, since a layer has one scale; accuracy asks for the rank only.
-        final = output.fixed.raw, output.float32
+        # Outputs that are kept lie in memory together, so there is nothing to gain by parts.
+        parts = [slice(0, samples)] if keep_outputs else sample_parts(samples, batch, plan.maps)
+        final = _run_in_parts(stages, program.spec, ran, rows=rows, parts=parts)
     else:
         for layer in program.layers:
             computed = None if datapath == "none" else _on_recorded(layer, run_inputs.layers[layer.name], settings)
@@ -192,6 +203,33 @@ def simulate(
         unmodelled=workload.unmodelled,
         memory=plan,
     )
+
+
+def _run_in_parts(
+    stages: Stages, spec: AcceleratorSpec, ran: Ran, *, rows: LayerRuns, parts: Sequence[slice]
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Run the network on its own inputs, part by part; return its outputs. ``ran`` fills ``rows``, here with all parts.
+
+    Raw fixed-point numbers rank as their values do, since a layer has one scale; accuracy asks for the rank only.
+    """
+    if len(parts) == 1:
+        output = stages.run(spec, ran)[0]
+        return output.fixed.raw, output.float32
+
+    def run(part: slice, agree: Agree) -> tuple[LayerRuns, NDArray[Any], NDArray[Any]]:
+        rows.clear()
+        output = stages.run(spec, ran, part, agree)[0]
+        return dict(rows), output.fixed.raw, output.float32
+
+    made = in_agreement(parts, run, spec.data_bits)
+    sizes = [part.stop - part.start for part in parts]
+    # Taken out one by one: counts of all parts and their sums side by side would be twice the memory.
+    for name in list(rows):
+        of_layer = [layers.pop(name) for layers, _, _ in made]
+        computed = [outputs for _, _, outputs in of_layer if outputs is not None]
+        activity = joined_activity([counted for _, counted, _ in of_layer])
+        rows[name] = of_layer[0][0], activity, joined_outputs(computed, sizes) if computed else None
+    return np.concatenate([raw for _, raw, _ in made]), np.concatenate([real for _, _, real in made])
 
 
 def as_program(model: Program | Model, spec: AcceleratorSpec | None = None, bias: BiasPlace = "auto") -> Program:

@@ -13,6 +13,7 @@ The attribute ``batch_axis`` (0) says where the inputs have the batch, e.g. 1 fo
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any
@@ -100,9 +101,9 @@ class Graph:
             _check(node, known)
             # Only after its own check: a node that reads what it makes has no order in which it could run.
             known.update(node.outputs)
-        for layer in self.layers:
+        for layer, uses in Counter(self.layers).items():
             # Traces and results go by the layer's name: two uses would be one row.
-            if self.layers.count(layer) > 1:
+            if uses > 1:
                 raise ModelError(f"graph: two nodes run layer {layer!r}: give each a layer of its own")
         for name in self.outputs:
             if name not in known:

@@ -149,8 +149,9 @@ def _data(fc8: Path | None) -> str:
     real = f"Alex-8 also on its real data ({fc8.name})" if fc8 else "no real data (Alex-8's public data: --fc8 FILE)"
     return (
         "Weights and inputs are synthetic, from Table III's shapes and densities: random masks (every weight kept "
-        f"independently), and masks with the spread measured on {spread.source} (coefficient of variation of the "
-        f"non-zeros a row {spread.row_cv:.0%}, a column {spread.column_cv:.0%}); {real}. "
+        f"independently), and masks with the measured spread: rows as on {spread.source} (coefficient of variation of "
+        f"the non-zeros {spread.row_cv:.0%}), columns as on real layers of the same kind, fc6 where a feature map is "
+        f"read and fc7 where a vector is, cut at one threshold; {real}. "
         "Residency ideal, as the paper's times have it: weights and maps are where they are needed, whatever the "
-        "memories hold."
+        "memories hold; in Table IV vectors go through the activation registers in batches (section IV)."
     )
