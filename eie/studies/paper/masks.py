@@ -4,8 +4,8 @@ Comes in: a shape, a density and a `Spread`. Goes out: a `SparseColumns` of code
 
 The generator: row i gets a propensity r_i, gamma-distributed with mean 1 and the measured coefficient of variation;
 column j gets one alike, or its density from the measured scales of its kind of layer (`scales`). Both are scaled back
-to mean 1 so that the density is kept; weight (i, j) survives independently with probability density x r_i x c_j. A spread
-of 0 gives the plain random mask. Nothing in it depends on the layer but what kind it is of.
+to mean 1 so that the density is kept; weight (i, j) survives independently with probability density x r_i x c_j. A
+spread of 0 gives the plain random mask. Nothing in it depends on the layer but what kind it is of.
 """
 
 from __future__ import annotations
