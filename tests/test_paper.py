@@ -305,7 +305,7 @@ def test_command(root, tmp_path):
     assert (value["schema"], value["schema_version"]) == ("eie-paper", 2)
     assert value["sections"][0]["name"] == "figure9"
     row = value["sections"][0]["tables"][0]["rows"][0]
-    assert (row["series"], row["64"]) == ("Alex-6", 291.309)
+    assert (row["series"], row["64"]) == ("Alex-6", 281.96)
     wrong = run("figur11", seed="0")
     assert (wrong.returncode, wrong.stdout) == (2, "")
     assert wrong.stderr == "eie: paper 'figur11': no such table or figure; did you mean figure11?\n"
