@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -16,6 +16,7 @@ from eie.errors import SpecError
 from eie.show.face import Answer
 from eie.show.sections import Section, Statement, statements_of
 from eie.show.text import section_data, tally
+from eie.studies.paper.basis import BASIS
 from eie.studies.paper.bench import Bench
 from eie.studies.paper.contradictions import contradictions
 from eie.studies.paper.masks import measured_spread
@@ -131,7 +132,8 @@ def reproduce(
     for name, section in SECTIONS.items():
         if name in wanted:
             progress(name)
-            sections.append(section(bench))
+            made = section(bench)
+            sections.append(replace(made, notes=(*made.notes, f"What the cells are: {BASIS[name]}")))
     return Paper(paper=bench.published.source, data=_data(fc8), parts=tuple(sections))
 
 
