@@ -218,7 +218,7 @@ def _run_in_parts(
 
     def run(part: slice, agree: Agree) -> tuple[LayerRuns, NDArray[Any], NDArray[Any]]:
         rows.clear()
-        output = stages.run(spec, ran, part, agree)[0]
+        output = stages.run(spec, ran, part=part, agree=agree)[0]
         return dict(rows), output.fixed.raw, output.float32
 
     made = in_agreement(parts, run, spec.data_bits)

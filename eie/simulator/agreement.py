@@ -60,9 +60,9 @@ class _Agreement:
         self._met = []
         return wrong is None
 
-    def _differ(self, one: float, other: float) -> bool:
+    def _differ(self, met: float, taken: float) -> bool:
         # Every format is chosen by this rule, or by one that follows from it.
-        return fraction_bits(one, self._data_bits) != fraction_bits(other, self._data_bits)
+        return fraction_bits(met, self._data_bits) != fraction_bits(taken, self._data_bits)
 
 
 def in_agreement(parts: Sequence[Part], run: Callable[[Part, Agree], Made], data_bits: int) -> list[Made]:

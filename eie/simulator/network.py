@@ -100,7 +100,9 @@ def run_network(
         For an unknown operator, or shapes that do not fit; names the node.
     """
     started = {
-        name: Tensor.of(inputs[name], settings.data_bits, float(_feeds_a_bias(graph, layers, name)), settings.agree)
+        name: Tensor.of(
+            inputs[name], settings.data_bits, float(_feeds_a_bias(graph, layers, name)), agree=settings.agree
+        )
         for name, _ in graph.inputs
     }
 

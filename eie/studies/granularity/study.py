@@ -139,7 +139,7 @@ def _row(
         note=pruned.note,
         weights=sum(weight_count(layer) for layer in network.layers),
         kept=sum(layer.matrix.nnz for layer in network.layers),
-        size_bytes=_sizes(pruned.variant, network, run, data_bits),
+        size_bytes=_sizes(variant=pruned.variant, network=network, run=run, data_bits=data_bits),
         macs=sum(layer.macs for layer in layers),
         kept_macs=sum(layer.kept_macs for layer in layers),
         eie_macs=run.macs,
