@@ -16,7 +16,7 @@ from eie.compiler.map_rows import MapPlan
 from eie.simulator.functional import LayerOutputs
 
 # Numbers of the largest map that lie in memory at a time: some 12 bytes each, and as much again while it is made.
-PART_NUMBERS = 1 << 22
+PART_NUMBERS = 1 << 21
 
 
 def sample_parts(samples: int, batch: int, maps: MapPlan) -> list[slice]:

@@ -72,7 +72,7 @@ def kept(scales: NDArray[np.float64], density: float) -> NDArray[np.float64]:
         threshold += float(step)
         if abs(step) < CLOSE:
             break
-    return shares
+    return np.asarray(shares, np.float64)
 
 
 _erfc = np.vectorize(math.erfc, otypes=[np.float64])
