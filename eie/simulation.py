@@ -6,7 +6,8 @@ line, notebooks and studies.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,14 +30,19 @@ from eie.model.trace import LayerTrace, Trace
 from eie.results.accuracy import float32_accuracy, right_answers
 from eie.results.layer import LayerResult
 from eie.results.result import Accuracy, Result
+from eie.simulator.agreement import in_agreement
 from eie.simulator.functional import SLICE_ELEMENTS, LayerOutputs, Rows, fraction_bits, to_raw
 from eie.simulator.inputs import Given, Inputs
 from eie.simulator.layer import Engine
-from eie.simulator.network import DATAPATHS, Datapath, Settings, unrolled
-from eie.simulator.products import run_products
+from eie.simulator.network import DATAPATHS, Datapath, Ran, Settings, unrolled
+from eie.simulator.parts import joined_activity, joined_outputs, sample_parts
+from eie.simulator.products import Agree, run_products
 from eie.simulator.stages import How, Stages
 from eie.simulator.workload import Workload
 from eie.spec import EIE_64PE, AcceleratorSpec
+
+# By use of a layer: what was counted and computed.
+UseRuns = dict[str, tuple[Activity, LayerOutputs | None]]
 
 
 def simulate(
@@ -120,11 +126,16 @@ def simulate(
         run_inputs = replace(run_inputs, layers=_without_computing(program, run_inputs.loaded()), arrays={})
         workload = replace(workload, given=run_inputs)
     # What each use has made, until all are there: whether the dense equivalent's weights stay is known of all only.
-    rows: dict[str, tuple[Activity, LayerOutputs | None]] = {}
+    rows: UseRuns = {}
+    samples = run_inputs.samples_in_all
     products: dict[str, int] = {}
+    told = Counter[str]()
 
     def advanced(layer: str, count: int) -> None:
         if progress is not None:
+            # Parts of the samples may be run again: no bar goes beyond its end.
+            count = min(count, products[layer] - told[layer])
+            told[layer] += count
             progress(layer, count, products[layer])
 
     how = How(engine=engine, batch=batch, datapath=datapath, threads=threads, advanced=advanced, log=log)
@@ -136,7 +147,7 @@ def simulate(
         place = stages.places[use]
         # Every product is timed once a pass: this is what `progress` counts up to.
         placed = stages.placed(place, program.spec, inputs)
-        products[placed.name] = inputs.rows * len(placed.passes)
+        products[placed.name] = inputs.products * samples * len(placed.passes)
         # Timed while the inputs are at hand: kept until the run is over, those of all layers would lie in memory
         # together.
         activity = stages.activity(place, program.spec, inputs)
@@ -146,9 +157,9 @@ def simulate(
     settings = Settings(data_bits=program.spec.data_bits, datapath=datapath, threads=threads)
     final: tuple[NDArray[Any], NDArray[Any]] | None = None
     if run_inputs.arrays:
-        output = stages.run(program.spec, ran)[0]
-        # Raw fixed-point numbers rank as their values do, since a layer has one scale; accuracy asks for the rank only.
-        final = output.fixed.raw, output.float32
+        # Outputs that are kept lie in memory together, so there is nothing to gain by parts.
+        parts = [slice(0, samples)] if keep_outputs else sample_parts(samples, batch, plan.maps)
+        final = _run_in_parts(stages, program.spec, ran, rows=rows, parts=parts)
     else:
         last = _run_recorded(program, workload, settings, ran=ran)
         # The last layer is the network's end only in a sequence.
@@ -225,6 +236,33 @@ def _results(
             program.layers, activities, program.fit, dense, computed, strict=True
         )
     )
+
+
+def _run_in_parts(
+    stages: Stages, spec: AcceleratorSpec, ran: Ran, *, rows: UseRuns, parts: Sequence[slice]
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Run the network on its own inputs, part by part; return its outputs. ``ran`` fills ``rows``, here with all parts.
+
+    Raw fixed-point numbers rank as their values do, since a layer has one scale; accuracy asks for the rank only.
+    """
+    if len(parts) == 1:
+        output = stages.run(spec, ran)[0]
+        return output.fixed.raw, output.float32
+
+    def run(part: slice, agree: Agree) -> tuple[UseRuns, NDArray[Any], NDArray[Any]]:
+        rows.clear()
+        output = stages.run(spec, ran, part=part, agree=agree)[0]
+        return dict(rows), output.fixed.raw, output.float32
+
+    made = in_agreement(parts, run, spec.data_bits)
+    sizes = [part.stop - part.start for part in parts]
+    # Taken out one by one: counts of all parts and their sums side by side would be twice the memory.
+    for name in list(rows):
+        of_use = [uses.pop(name) for uses, _, _ in made]
+        computed = [outputs for _, outputs in of_use if outputs is not None]
+        activity = joined_activity([counted for counted, _ in of_use])
+        rows[name] = activity, joined_outputs(computed, sizes) if computed else None
+    return np.concatenate([raw for _, raw, _ in made]), np.concatenate([real for _, _, real in made])
 
 
 def as_program(

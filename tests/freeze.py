@@ -21,8 +21,10 @@ def image_digest() -> str:
     digest = hashlib.sha256()
     for layer in program.layers:
         for one in layer.passes:
-            for name in ("bases", "pointers", "codes", "runs"):
-                digest.update(np.ascontiguousarray(getattr(one, name)).tobytes())
+            # As files hold them: a pointer for every PE.
+            pointers = np.concatenate(list(one.whole_pointers()))
+            for array in (one.bases, pointers, one.codes, one.runs):
+                digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()
 
 

@@ -125,9 +125,30 @@ class _Traffic:
     state: list[tuple[int, int]] = field(default_factory=list)
 
 
-def _traffic(step: int, layer: Outline, rows: int, maps: Sequence[Lifetime]) -> _Traffic:
+class _Steps:
+    """Which maps each step touches, gathered in one pass: map by map, ten thousand layers would be 10**8 questions.
+
+    All in the order of the maps; ``operands`` names a map as often as operators of the step read it.
+    """
+
+    def __init__(self, life: Lifetimes) -> None:
+        steps = range(len(life.layers))
+        self.sources: list[list[int]] = [[] for _ in steps]
+        self.operands: list[list[int]] = [[] for _ in steps]
+        self.alive: list[list[int]] = [[] for _ in steps]
+        for place, made in enumerate(life.maps):
+            for step in dict.fromkeys(made.sources):
+                self.sources[step].append(place)
+            for step in made.operands:
+                # What operators in front of the first layer read is read in no step.
+                if step in steps:
+                    self.operands[step].append(place)
+            for step in steps[max(made.born, 0) : made.last + 1]:
+                self.alive[step].append(place)
+
+
+def _traffic(layer: Outline, rows: int, maps: Sequence[Lifetime], sources: list[int], operands: list[int]) -> _Traffic:
     traffic = _Traffic()
-    sources = [place for place, read in enumerate(maps) if step in read.sources]
     # At least 1: a damaged graph may make a map of nothing, which running it refuses by name.
     whole = max(1, sum(maps[place].elements for place in sources))
     recurrent = layer.geometry.recurrence is not None
@@ -143,23 +164,28 @@ def _traffic(step: int, layer: Outline, rows: int, maps: Sequence[Lifetime]) -> 
             before = upto
         if recurrent:
             traffic.state.append((encoding.inputs - inputs, rows))
-    for place, read in enumerate(maps):
-        for _ in range(read.operands.count(step)):
-            traffic.read.setdefault(place, []).append((read.elements, 1))
+    for place in operands:
+        traffic.read.setdefault(place, []).append((maps[place].elements, 1))
     return traffic
 
 
 def _placed(
     *, life: Lifetimes, layers: Mapping[str, Outline], spec: AcceleratorSpec, batch: int, biases: Mapping[str, int]
 ) -> MapPlan:
-    steps = range(len(life.layers))
+    steps, touched = range(len(life.layers)), _Steps(life)
     moved = [
-        _traffic(step=step, layer=layers[name], rows=life.rows[use], maps=life.maps)
+        _traffic(
+            layer=layers[name],
+            rows=life.rows[use],
+            maps=life.maps,
+            sources=touched.sources[step],
+            operands=touched.operands[step],
+        )
         for step, (use, name) in enumerate(life.layers.items())
     ]
     # A PE holds every P-th element of each sample.
     room = [batch * -(-made.elements // spec.n_pe) for made in life.maps]
-    alive = [[i for i, made in enumerate(life.maps) if made.born <= step <= made.last] for step in steps]
+    alive = touched.alive
     taken = [biases.get(name, 0) for name in life.layers.values()]
     wanted = tuple(taken[step] + sum(room[i] for i in places) for step, places in enumerate(alive))
     ideal = spec.residency == "ideal"
@@ -202,11 +228,13 @@ def _placed(
 
 def _kept(life: Lifetimes, moved: Sequence[_Traffic], room: Sequence[int], free: Sequence[int]) -> set[int]:
     """Choose the maps that lie in the SRAMs, of which so many words are free in each step."""
-    saved = []
-    for i, made in enumerate(life.maps):
-        read = sum(n * times for traffic in moved for n, times in traffic.read.get(i, ()))
-        # Written once, unless the host did; exact, so that equals are equal.
-        saved.append(Fraction(read + (made.elements if made.born != HOST else 0), max(1, made.elements)))
+    # Written once, unless the host did.
+    traded = [made.elements if made.born != HOST else 0 for made in life.maps]
+    for traffic in moved:
+        for i, pairs in traffic.read.items():
+            traded[i] += sum(n * times for n, times in pairs)
+    # Exact, so that equals are equal.
+    saved = [Fraction(moves, max(1, made.elements)) for moves, made in zip(traded, life.maps, strict=True)]
     used = [0] * len(life.layers)
     kept = set()
     # Sorting is stable: equals stay in the order in which they are made.

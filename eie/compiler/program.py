@@ -24,7 +24,7 @@ from pydantic import ValidationError
 from eie.compiler.demand import Demand
 from eie.compiler.encode import Encoding
 from eie.compiler.encoded import STORED, EncodedLayer, encode_layer, stored_row
-from eie.compiler.header import LayerHeader, ProgramHeader, array_of, check_layer
+from eie.compiler.header import LayerHeader, ProgramHeader, array_of, check_layer, told_apart
 from eie.compiler.lower import Lowering, lower
 from eie.compiler.memory import placed, plan_of, stated_by
 from eie.compiler.passes import Fit, fit
@@ -196,11 +196,12 @@ class Program(View):
     def content_hash(self) -> str:
         """SHA-256 over every tensor and the description; equal programs have equal hashes."""
         arrays, description = _pack(self)
-        return _digest(arrays, description)
+        return _digest(arrays, description, _pointed(self))
 
     def save(self, path: str | Path) -> None:
         """Write the program as safetensors; the trace is not part of it."""
         arrays, description = _pack(self)
+        arrays |= {name: np.concatenate(list(image.whole_pointers())) for name, image in _pointed(self).items()}
         header = {**description, "versions": package_versions(), "content_hash": _digest(arrays, description)}
         write_safetensors(path, arrays, {"eie": json.dumps(header)})
 
@@ -439,6 +440,7 @@ def _unpack_layer(arrays: Arrays, prefix: str, entry: LayerHeader, spec: Acceler
     passes = []
     for k, described in enumerate(entry.passes):
         images: dict[str, Any] = {name: array(f"{k}.{name}", kind) for name, kind in _PASS_ARRAYS.items()}
+        images["pointers"] = frozen(told_apart(images["pointers"], described.row_stop - described.row_start), np.int32)
         if described.accumulator_bias:
             images["accumulator_bias"] = array(f"{k}.accumulator_bias", np.float32)
         passes.append(Encoding(**described.model_dump(exclude={"accumulator_bias"}), **images))
@@ -452,12 +454,27 @@ def _unpack_layer(arrays: Arrays, prefix: str, entry: LayerHeader, spec: Acceler
     )
 
 
-def _digest(arrays: Mapping[str, NDArray[Any]], description: Mapping[str, Any]) -> str:
+def _pointed(program: Program) -> dict[str, Encoding]:
+    """Return the images whose files hold more pointers than they do themselves, by the pointers' name."""
+    return {
+        f"{i}.{k}.pointers": image
+        for i, layer in enumerate(program.layers)
+        for k, image in enumerate(layer.passes)
+        if image.pointers.shape[1] < image.n_pe
+    }
+
+
+def _digest(
+    arrays: Mapping[str, NDArray[Any]], description: Mapping[str, Any], pointed: Mapping[str, Encoding] | None = None
+) -> str:
+    """Hash what a file holds; ``pointed`` are those of `_pointed` whose arrays are not written out."""
     # Sorted, so that the hash depends on what is said and not on the order in which it was written.
     digest = hashlib.sha256(json.dumps(description, sort_keys=True).encode())
     for name in sorted(arrays):
-        array = np.ascontiguousarray(arrays[name])
+        image, array = (pointed or {}).get(name), arrays[name]
+        shape = array.shape if image is None else (len(array), image.n_pe)
         # Name, type and shape go in as well: bytes alone would not tell two arrays from one with another cut.
-        digest.update(f"{name} {array.dtype} {array.shape}".encode())
-        digest.update(array.data)
+        digest.update(f"{name} {array.dtype} {shape}".encode())
+        for part in (array,) if image is None else image.whole_pointers():
+            digest.update(np.ascontiguousarray(part).data)
     return digest.hexdigest()

@@ -281,7 +281,7 @@ def queue_samples(
     """Walk every input of a batch through the queues; input s owns ``positions[starts[s] : starts[s + 1]]``.
 
     ``highest`` and the scratch ``backlog`` are those of `queue_timing`. ``cycles, stall, dead`` (N,) are filled, and
-    ``free`` (N, P): the cycle from which a PE has nothing left to issue.
+    ``free`` (N, L): the cycle from which a PE has nothing left to issue, for those that are told apart.
     """
     ring = np.empty(act_queue_depth - 1, np.int64)
     result = np.empty(5, np.int64)
@@ -302,7 +302,7 @@ def queue_samples(
         stall[s] = result[STALL]
         # every cycle of the scanner broadcasts, stalls or is dead; it starts in cycle 1
         dead[s] = scan_end - 1 - active.shape[0] - result[STALL]
-        for pe in range(n_pe):
+        for pe in range(free.shape[1]):
             free[s, pe] = broadcast_end + 1 + np.int64(backlog[pe])
 
 
@@ -314,7 +314,6 @@ def tally_samples(
     lookbacks: NDArray[Any],
     column_totals: NDArray[np.int64],
     columns: int,
-    n_pe: int,
     nowhere: int,
     state: NDArray[Any],
     taken: NDArray[Any],
@@ -327,7 +326,7 @@ def tally_samples(
     """Count, for every input of a batch, what no queue changes.
 
     ``column_totals`` (J, 3) holds each column's entries, padding entries and SRAM rows over all PEs. ``nowhere`` and
-    the scratch ``state, taken`` are those of `tally`. The last five, (N,) and (N, P), are filled.
+    the scratch ``state, taken`` are those of `tally`. The last five, (N,) and (N, L), are filled.
     """
     totals = np.empty(state.shape[0], np.int64)
     for s in range(starts.shape[0] - 1):
@@ -346,7 +345,7 @@ def tally_samples(
         entries[s] = all_entries
         padding[s] = all_padding
         reads[s] = all_rows
-        for pe in range(n_pe):
+        for pe in range(issue.shape[1]):
             # Totals lie in blocks of 64 PEs: their slots, then their empty columns, then their rows found.
             at = pe // LANES * (3 * LANES) + pe % LANES
             # An empty column takes a slot, too, but issues no entry.

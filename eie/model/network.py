@@ -7,6 +7,7 @@ Read by weight sharing and the compiler.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -380,8 +381,8 @@ class Network(View):
         if not self.layers:
             raise ModelError(f"network {self.name!r}: no layers")
         names = [layer.name for layer in self.layers]
-        for name in names:
-            if names.count(name) > 1:
+        for name, uses in Counter(names).items():
+            if uses > 1:
                 raise ModelError(f"network {self.name!r}: two layers are called {name!r}: names must differ")
         # Sorted, since the layers' order is that of a file and the graph's that of a run.
         if self.graph is not None and sorted(self.graph.layers) != sorted(names):

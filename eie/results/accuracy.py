@@ -17,6 +17,8 @@ from eie.model.samples import Samples
 from eie.simulator.inputs import Inputs, given_inputs
 from eie.simulator.reference import run_given
 
+SAMPLES = 512  # run at a time
+
 
 def labelled_inputs(network: Network, inputs: Inputs = None) -> Samples | None:
     """Return the inputs as arrays with their labels.
@@ -74,5 +76,12 @@ def float32_accuracy(network: Network, inputs: Inputs = None) -> float | None:
     labelled = labelled_inputs(network, inputs)
     if labelled is None:
         return None
-    right = right_answers(float32_outputs(network, labelled.loaded()), labelled.classes)
-    return None if right is None else float(right.mean())
+    parts = [labelled.part(start, start + SAMPLES) for start in range(0, labelled.count, SAMPLES)]
+    answers = []
+    for part in parts:
+        # Part by part: every layer's maps of all samples would not fit memory.
+        right = right_answers(float32_outputs(network, part.loaded()), part.classes)
+        if right is None:
+            return None
+        answers.append(right)
+    return float(np.concatenate(answers).mean())

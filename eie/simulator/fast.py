@@ -8,7 +8,8 @@ from what the queues decide and what they do not, so that a sweep can redo one w
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from dataclasses import replace
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -20,6 +21,7 @@ from eie.simulator.records import Arrivals, PassTiming, Pattern, QueueTiming, St
 from eie.simulator.spread import spread
 from eie.spec import AcceleratorSpec
 
+Counted = TypeVar("Counted", QueueTiming, StreamTiming, Tally)
 CHUNK = 256
 # By type: asking numpy takes a microsecond, half as long as counting a small layer.
 LARGEST = {np.dtype(kind): int(np.iinfo(kind).max) for kind in (np.uint8, np.uint16, np.int32, np.int64)}
@@ -92,7 +94,7 @@ def queue_pass(
             stream=stream,
             arrivals=arrivals or Arrivals.all(pattern),
         )
-    timing = QueueTiming.blank(pattern.products, encoding.n_pe)
+    timing = QueueTiming.blank(pattern.products, encoding.pointers.shape[1])
     number = backlog_type(encoding, act_queue_depth)
     slots = encoding.slots.reshape(-1)
 
@@ -116,7 +118,7 @@ def queue_pass(
         advanced(stop - start)
 
     spread(run=run, count=pattern.products, largest=CHUNK, threads=threads)
-    return timing
+    return _for_all(encoding, timing)
 
 
 def _stream_pass(
@@ -129,7 +131,7 @@ def _stream_pass(
     stream: Stream,
     arrivals: Arrivals,
 ) -> StreamTiming:
-    timing = StreamTiming.blank(pattern.products, encoding.n_pe)
+    timing = StreamTiming.blank(pattern.products, encoding.pointers.shape[1])
 
     def run(start: int, stop: int) -> None:
         streams.stream_samples(
@@ -141,6 +143,7 @@ def _stream_pass(
             stream.cycles,
             stream.bits,
             encoding.inputs,
+            encoding.n_pe,
             encoding.scan_rows,
             act_queue_depth,
             stream.half,
@@ -158,12 +161,12 @@ def _stream_pass(
         advanced(stop - start)
 
     spread(run=run, count=pattern.products, largest=CHUNK, threads=threads)
-    return timing
+    return _for_all(encoding, timing)
 
 
 def tally_pass(encoding: Encoding, pattern: Pattern, entries_per_row: int, threads: int | None = None) -> Tally:
     """Count what a pass reads and issues; parameters as in `time_pass`."""
-    tally = Tally.blank(pattern.products, encoding.n_pe)
+    tally = Tally.blank(pattern.products, encoding.pointers.shape[1])
     table = encoding.row_table(entries_per_row)
     slots, lookbacks = encoding.slots.reshape(-1), table.lookbacks.reshape(-1)
     lanes = len(slots) // len(encoding.slots)
@@ -176,7 +179,6 @@ def tally_pass(encoding: Encoding, pattern: Pattern, entries_per_row: int, threa
             lookbacks,
             table.totals,
             encoding.inputs,
-            encoding.n_pe,
             LARGEST[lookbacks.dtype],
             np.empty(3 * lanes, lookbacks.dtype),
             np.empty(lanes, np.uint16 if slots.dtype == np.uint8 else np.int64),
@@ -188,4 +190,12 @@ def tally_pass(encoding: Encoding, pattern: Pattern, entries_per_row: int, threa
         )
 
     spread(run=run, count=pattern.products, largest=CHUNK, threads=threads)
-    return tally
+    return _for_all(encoding, tally)
+
+
+def _for_all(encoding: Encoding, counted: Counted) -> Counted:
+    """Give every PE its counts where one without rows was walked for all of them."""
+    if encoding.pointers.shape[1] == encoding.n_pe:
+        return counted
+    per_pe = {name: encoding.for_all(values) for name, values in vars(counted).items() if values.ndim == 2}
+    return replace(counted, **per_pe)

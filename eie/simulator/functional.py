@@ -34,10 +34,15 @@ class FixedPoint(View):
     fraction_bits: int
 
     @classmethod
-    def quantise(cls, values: NDArray[Any], data_bits: int, largest: float = 0.0) -> FixedPoint:
-        """Choose the fraction so that the largest magnitude (and ``largest``) fits, and round (halves up)."""
+    def quantise(
+        cls, values: NDArray[Any], data_bits: int, largest: float = 0.0, agree: Callable[[float], float] = float
+    ) -> FixedPoint:
+        """Choose the fraction so that the largest magnitude (and ``largest``) fits, and round (halves up).
+
+        ``agree`` says how large the largest of all samples is, where these are a part of them.
+        """
         # two passes without an array between them, where max(abs(values)) would write one
-        largest = max(largest, float(values.max(initial=0)), -float(values.min(initial=0)))
+        largest = agree(max(largest, float(values.max(initial=0)), -float(values.min(initial=0))))
         fraction = fraction_bits(largest, data_bits)
         return cls(to_raw(values, fraction, data_bits), fraction)
 

@@ -44,6 +44,11 @@ class Given(Samples):
     layers: Mapping[str, LayerTrace] = field(default_factory=dict)
 
     @property
+    def samples_in_all(self) -> int:
+        """N, of arrays or of what layers read."""
+        return self.count if self.arrays else next(iter(self.layers.values())).samples
+
+    @property
     def sha256(self) -> str:
         """Of every mask, value and array: equal inputs have equal hashes."""
         digest = hashlib.sha256()

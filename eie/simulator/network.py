@@ -25,7 +25,7 @@ from eie.model.graph import Graph, Node
 from eie.model.matrix import frozen
 from eie.model.trace import LayerTrace
 from eie.simulator.functional import FixedPoint, LayerOutputs, Rows, slices
-from eie.simulator.products import multiply
+from eie.simulator.products import Agree, multiply
 from eie.simulator.recurrence import run_recurrent
 
 Datapath = Literal["fixed", "float32", "none"]
@@ -41,10 +41,10 @@ class Tensor:
     float32: NDArray[np.float32]
 
     @classmethod
-    def of(cls, values: NDArray[Any], data_bits: int, largest: float = 0.0) -> Tensor:
+    def of(cls, values: NDArray[Any], data_bits: int, largest: float = 0.0, agree: Agree = float) -> Tensor:
         """Quantise real numbers in a format that also holds ``largest``."""
         float32 = np.asarray(values, np.float32)
-        return cls(FixedPoint.quantise(float32, data_bits, largest), float32)
+        return cls(FixedPoint.quantise(float32, data_bits, largest, agree=agree), float32)
 
     def reshape(self, *shape: int) -> Tensor:
         """Return the same numbers in another shape."""
@@ -64,6 +64,7 @@ _RanUse = Callable[[LayerTrace, LayerOutputs], None]
 class Settings:
     """How a network is run: number width, whose zeros the layers see, whether values are kept, worker threads.
 
+    ``agree`` says how large the largest magnitude of all samples is, where a part of them is run.
     With the datapath ``"none"`` nothing is computed, so no layer can feed another.
     """
 
@@ -71,6 +72,7 @@ class Settings:
     datapath: Datapath = "fixed"
     keep_values: bool = False
     threads: int | None = None
+    agree: Agree = float
 
 
 def run_network(
@@ -103,14 +105,16 @@ def run_network(
         # Ids and switches stay plain arrays: as fixed-point numbers they would be others.
         name: np.asarray(inputs[name], graph.type_of(name))
         if name in graph.types
-        else Tensor.of(inputs[name], settings.data_bits, float(_feeds_a_bias(graph, layers, name)))
+        else Tensor.of(
+            inputs[name], settings.data_bits, float(_feeds_a_bias(graph, layers, name)), agree=settings.agree
+        )
         for name, _ in graph.inputs
     }
 
     def run(node: Node, values: Sequence[Tensor | NDArray[Any]]) -> tuple[Tensor, ...]:
         tensors = [value if isinstance(value, Tensor) else Tensor.of(value, settings.data_bits) for value in values]
         if node.layer is None:
-            return (_operate(node=node, values=values, tensors=tensors, data_bits=settings.data_bits),)
+            return (_operate(node=node, values=values, tensors=tensors, settings=settings),)
         use = graph.use_of[node.name]
         return _run_layer(
             node=node,
@@ -148,7 +152,9 @@ def _feeds_a_bias(graph: Graph, layers: Mapping[str, EncodedLayer], name: str) -
     return any(node.layer is not None and layers[node.layer].has_bias for node in graph.nodes if name in node.inputs)
 
 
-def _operate(node: Node, values: Sequence[Tensor | NDArray[Any]], tensors: Sequence[Tensor], data_bits: int) -> Tensor:
+def _operate(
+    node: Node, values: Sequence[Tensor | NDArray[Any]], tensors: Sequence[Tensor], settings: Settings
+) -> Tensor:
     def result(inputs: Sequence[NDArray[Any]]) -> NDArray[Any]:
         return operators.apply(name=node.name, op=node.op, inputs=inputs, attributes=node.attributes)
 
@@ -162,7 +168,7 @@ def _operate(node: Node, values: Sequence[Tensor | NDArray[Any]], tensors: Seque
     exact = [
         value.fixed.exact_value if isinstance(value, Tensor) else np.asarray(value, np.float64) for value in values
     ]
-    return Tensor(FixedPoint.quantise(result(exact), data_bits), float32)
+    return Tensor(FixedPoint.quantise(result(exact), settings.data_bits, agree=settings.agree), float32)
 
 
 def _run_layer(
@@ -197,11 +203,13 @@ def _run_at_once(node: Node, layer: EncodedLayer, x: Tensor, settings: Settings,
         fraction_bits=fixed.fraction_bits,
     )
     if geometry.transforms:
-        rows = _narrowed(rows, layer.inputs, settings.data_bits)
-    sums = multiply(layer=layer, rows=rows, data_bits=settings.data_bits, threads=settings.threads)
+        rows = _narrowed(rows, layer.inputs, settings)
+    sums = multiply(
+        layer=layer, rows=rows, data_bits=settings.data_bits, threads=settings.threads, agree=settings.agree
+    )
     folded, density = FixedPoint(geometry.fold(sums.fixed.raw, n, size), sums.fixed.fraction_bits), None
     if geometry.transforms:
-        folded = _narrow(folded, settings.data_bits)
+        folded = _narrow(folded, settings)
         density = float(np.count_nonzero(fixed.raw) / fixed.raw.size)
     real_map = geometry.fold(sums.float32, n, size)
     outputs = sums.outputs(folded, real_map, relu=layer.relu, map_density=density)
@@ -232,6 +240,7 @@ def _run_recurrent(
         float_x=x.float32,
         state=state,
         data_bits=settings.data_bits,
+        agree=settings.agree,
     )
     ran(seen(rows=run.rows, width=layer.inputs, products=x.float32.shape[1], settings=settings), run.outputs)
     made = Tensor(run.outputs.fixed, run.outputs.float32).moveaxis(0, axis)
@@ -252,12 +261,12 @@ def unrolled(layer: EncodedLayer, x: NDArray[np.float32]) -> LayerTrace:
     )
 
 
-def _narrowed(rows: Rows, width: int, data_bits: int) -> Rows:
+def _narrowed(rows: Rows, width: int, settings: Settings) -> Rows:
     """Sums of inputs need more bits than inputs: shift all rows right until the largest fits again."""
     largest = 0
     for start, stop in slices(rows.count, width):
         largest = max(largest, int(np.abs(rows.fixed(start, stop)).max(initial=0)))
-    lost = _excess(largest, data_bits)
+    lost = _excess(int(settings.agree(largest)), settings.data_bits)
     if not lost:
         return rows
     half = 1 << (lost - 1)
@@ -268,8 +277,8 @@ def _narrowed(rows: Rows, width: int, data_bits: int) -> Rows:
     )
 
 
-def _narrow(numbers: FixedPoint, data_bits: int) -> FixedPoint:
-    lost = _excess(int(np.abs(numbers.raw).max(initial=0)), data_bits)
+def _narrow(numbers: FixedPoint, settings: Settings) -> FixedPoint:
+    lost = _excess(int(settings.agree(int(np.abs(numbers.raw).max(initial=0)))), settings.data_bits)
     return FixedPoint((numbers.raw + (1 << (lost - 1))) >> lost, numbers.fraction_bits - lost) if lost else numbers
 
 

@@ -50,6 +50,7 @@ from eie.simulator.cache import Cache
 from eie.simulator.fast import queue_pass, tally_pass
 from eie.simulator.layer import ENGINES, SLICE_ELEMENTS, Engine, Slice, activity_of, in_one_piece, slices, with_biases
 from eie.simulator.network import Datapath, Ran, Settings, Tensor, run_network
+from eie.simulator.products import Agree
 from eie.simulator.records import PassTiming, QueueTiming, StreamTiming, Tally
 from eie.simulator.turns import in_parts
 from eie.simulator.workload import Workload
@@ -223,8 +224,16 @@ class Stages:
         """What a use moves of maps."""
         return self.plan(spec).maps.of(self._uses[layer][0])
 
-    def run(self, spec: AcceleratorSpec, ran: Ran) -> tuple[Tensor, ...]:
-        """Run the network from its own inputs, layer feeding layer; ``ran`` and the outputs as of `run_network`."""
+    def run(
+        self, spec: AcceleratorSpec, ran: Ran, part: slice | None = None, agree: Agree = float
+    ) -> tuple[Tensor, ...]:
+        """Run the network from its own inputs, layer feeding layer; ``ran`` and the outputs as of `run_network`.
+
+        Parameters
+        ----------
+        part
+            Some of the samples, in formats that ``agree`` knows.
+        """
         graph = dataflow(self.workload.network)
         assert graph is not None
         layers = [self.encoded(place, spec) for place in range(len(self.workload.layers))]
@@ -234,8 +243,10 @@ class Stages:
         return run_network(
             graph=graph,
             layers={layer.name: layer for layer in layers},
-            inputs=self.workload.given.loaded(),
-            settings=Settings(data_bits=spec.data_bits, datapath=self._how.datapath, threads=self._how.threads),
+            inputs=(self.workload.given if part is None else self.workload.given.taken(part)).loaded(),
+            settings=Settings(
+                data_bits=spec.data_bits, datapath=self._how.datapath, threads=self._how.threads, agree=agree
+            ),
             ran=ran,
         )
 

@@ -103,7 +103,13 @@ def granularity(
         else:
             small, run = next(left)
             rows.append(
-                _row(pruned=form, network=form.network, run=run, accuracy=(measure(form.network), measure(small)))
+                _row(
+                    pruned=form,
+                    network=form.network,
+                    run=run,
+                    data_bits=spec.data_bits,
+                    accuracy=(measure(form.network), measure(small)),
+                )
             )
     budgeted, why = None, "was left out"
     if with_search:
@@ -119,11 +125,13 @@ def granularity(
         notes=_notes(network, rows[0], runs[0]),
         search=budgeted,
         search_note=why,
-        incomplete=runs[0].result.incomplete,
+        incomplete=runs[0].incomplete,
     )
 
 
-def _row(pruned: Pruned, network: Network, run: Run, accuracy: tuple[float | None, float | None]) -> Row:
+def _row(
+    *, pruned: Pruned, network: Network, run: Run, data_bits: int, accuracy: tuple[float | None, float | None]
+) -> Row:
     layers = run.workload.layers
     as_given, as_shared = accuracy
     return Row(
@@ -131,25 +139,24 @@ def _row(pruned: Pruned, network: Network, run: Run, accuracy: tuple[float | Non
         note=pruned.note,
         weights=sum(weight_count(layer) for layer in network.layers),
         kept=sum(layer.matrix.nnz for layer in network.layers),
-        size_bytes=_sizes(pruned.variant, network, run),
+        size_bytes=_sizes(variant=pruned.variant, network=network, run=run, data_bits=data_bits),
         macs=sum(layer.macs for layer in layers),
         kept_macs=sum(layer.kept_macs for layer in layers),
-        eie_macs=sum(layer.counts["macs"] for layer in run.result.layers),
+        eie_macs=run.macs,
         accuracy=as_given,
         accuracy_shared=as_shared,
         costs=run.costs,
     )
 
 
-def _sizes(variant: Variant, network: Network, run: Run) -> dict[str, int]:
+def _sizes(variant: Variant, network: Network, run: Run, data_bits: int) -> dict[str, int]:
     layers = network.layers
-    image_bits = sum(layer.image_bits(run.program.spec) for layer in run.program.layers)
-    codebooks = sum(layer.codebook.size for layer in run.program.layers) * run.program.spec.data_bits
+    codebooks = run.codebook_values * data_bits
     sizes = {
         "dense": sum(dense_bytes(layer) for layer in layers),
         "csr": sum(csr_bytes(layer) for layer in layers),
         # Rounded up to bytes once: images are bit-packed and their parts do not end on bytes.
-        "eie": -(-(image_bits + codebooks) // 8),
+        "eie": -(-(run.image_bits + codebooks) // 8),
     }
     # N:M only where the form was pruned so: that other masks satisfy it somewhere is chance.
     pattern = n_of_m(variant.granularity)
@@ -203,10 +210,10 @@ def _notes(network: Network, unpruned: Row, run: Run) -> tuple[str, ...]:
         )
     if shapes_only(network):
         notes.append("only the layers' shapes are known: weights and inputs are drawn, masks random, accuracy unknown")
-    elif run.result.synthetic_inputs:
-        notes.append(f"synthetic inputs: {run.result.inputs_source}")
+    elif run.synthetic_inputs:
+        notes.append(f"synthetic inputs: {run.inputs_source}")
     # Of the unpruned network: speedups are over its time.
-    plan = run.result.memory
+    plan = run.memory
     if not plan.fits or plan.residency != "auto":
         notes.append(f"unpruned, on EIE: {memory_line(plan).removesuffix('.')}")
     return tuple(notes)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -16,6 +16,7 @@ from eie.errors import SpecError
 from eie.show.face import Answer
 from eie.show.sections import Section, Statement, statements_of
 from eie.show.text import section_data, tally
+from eie.studies.paper.basis import BASIS
 from eie.studies.paper.bench import Bench
 from eie.studies.paper.contradictions import contradictions
 from eie.studies.paper.masks import measured_spread
@@ -131,7 +132,8 @@ def reproduce(
     for name, section in SECTIONS.items():
         if name in wanted:
             progress(name)
-            sections.append(section(bench))
+            made = section(bench)
+            sections.append(replace(made, notes=(*made.notes, f"What the cells are: {BASIS[name]}")))
     return Paper(paper=bench.published.source, data=_data(fc8), parts=tuple(sections))
 
 
@@ -149,8 +151,9 @@ def _data(fc8: Path | None) -> str:
     real = f"Alex-8 also on its real data ({fc8.name})" if fc8 else "no real data (Alex-8's public data: --fc8 FILE)"
     return (
         "Weights and inputs are synthetic, from Table III's shapes and densities: random masks (every weight kept "
-        f"independently), and masks with the spread measured on {spread.source} (coefficient of variation of the "
-        f"non-zeros a row {spread.row_cv:.0%}, a column {spread.column_cv:.0%}); {real}. "
+        f"independently), and masks with the measured spread: rows as on {spread.source} (coefficient of variation of "
+        f"the non-zeros {spread.row_cv:.0%}), columns as on real layers of the same kind, fc6 where a feature map is "
+        f"read and fc7 where a vector is, cut at one threshold; {real}. "
         "Residency ideal, as the paper's times have it: weights and maps are where they are needed, whatever the "
-        "memories hold."
+        "memories hold; in Table IV vectors go through the activation registers in batches (section IV)."
     )
