@@ -185,6 +185,12 @@ class AcceleratorSpec(View, BaseModel):
         ),
     ] = 16
 
+    clock_gated: Annotated[
+        bool,
+        Field(description="whether the clock of a PE that waits stands still"),
+        Reads(costs="nothing here; the paper's machine is not gated", since="0.2"),
+    ] = False
+
     def __init__(self, /, **values: Any) -> None:
         try:
             super().__init__(**renamed({name: plain_value(value) for name, value in values.items()}))

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eie.compiler.encode import Encoding
-from eie.energy.estimate import prices_pj
+from eie.energy.prices import prices_pj
 from eie.energy.tables import Cell
 from eie.show.sections import Curves, Format, Grid, Section, Statement
 from eie.spec import EIE_64PE, AcceleratorSpec
