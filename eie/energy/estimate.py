@@ -157,10 +157,13 @@ def _cells(activity: Activity, spec: AcceleratorSpec, priced: Prices) -> dict[tu
     nj: dict[tuple[str, str], PerSample] = {(unit, "dynamic"): np.zeros(activity.samples) for unit in UNITS[:-1]}
     for action, pj in priced.action_pj.items():
         unit, counted = ACTIONS[action]
-        times = np.sum([counts[name] for name in counted], axis=0) if counted else streamed / spec.spmat_row_bits
+        times: PerSample = (
+            sum((counts[name] for name in counted), np.zeros(activity.samples))
+            if counted
+            else streamed / spec.spmat_row_bits
+        )
         # pJ to nJ.
-        dynamic: PerSample = nj[unit, "dynamic"] + times * pj * 1e-3
-        nj[unit, "dynamic"] = dynamic
+        nj[unit, "dynamic"] += times * (pj * 1e-3)
     ticks = clocked(activity, spec)
     # mW x us = nJ. Leakage takes no rest, and does not care for the clock.
     time_us: PerSample = activity.total_cycles / spec.clock_mhz
