@@ -230,7 +230,16 @@ def test_a_clock_that_is_too_fast_is_said_wherever_a_result_is_shown():
     assert "the clock is too fast" in str(result)
     assert [record["timing_met"] for record in result.records()] == [False]
     assert "the clock is too fast" in str(eie.compare(result, ["dense"]))
-    assert "the clock is too fast" in str(eie.search(layer, latency="0.9x", spec=spec))
+
+
+def test_a_front_leaves_out_clocks_that_are_too_fast_unless_asked_for():
+    layer = eie.Layer.from_weights("layer", np.ones((128, 32)))
+    swept = eie.sweep((layer, np.ones(32)), {"clock_mhz": [400.0, 800.0, 1600.0]})
+    assert [row["timing_met"] for row in swept.totals] == [True, True, False]
+    front = swept.pareto("latency", "energy")
+    assert [row["clock_mhz"] for row in front.front] == [800.0]
+    assert "1 of 3 points have a clock that is too fast (timing_met), and are kept out of the front" in str(front)
+    assert [row["clock_mhz"] for row in swept.pareto("latency", "energy", any_clock=True).front] == [1600.0]
 
 
 def test_by_published_power_energy_does_not_follow_the_clock():

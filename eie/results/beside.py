@@ -35,7 +35,8 @@ class Transfer(Brief):
         What crosses, and how long that takes by itself.
     nj
         Of DRAM, of the rows that are written, and of the clock and leakage of PEs that wait meanwhile, by the activity
-        method. None for the host's link, of which the paper gives no figure, and where no figure exists for an SRAM.
+        method. None for the host's link, of which the paper gives no figure; of DRAM alone where no figure exists
+        for an SRAM.
     """
 
     what: str
@@ -65,9 +66,10 @@ def transfers(
     if bits:
         cycles = spec.bus_cycles(bits)
         try:
-            nj: float | None = loading_nj(spec, bits, cycles, cell)
+            nj = loading_nj(spec, bits, cycles, cell)
         except EnergyError:
-            nj = None
+            # Without a figure for an SRAM, that of DRAM is still known.
+            nj = bits * spec.dram_pj_per_bit * 1e-3
         listed.append(Transfer(what="cold load", how_often="once", bits=bits, cycles=cycles, us=spec.us(cycles), nj=nj))
     return tuple(listed)
 

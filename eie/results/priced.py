@@ -167,13 +167,15 @@ class Energy(Answer):
 
     def totals(self) -> dict[str, Any]:
         """Return what the network took, by unit and kind too, as files hold it: None where it is not known."""
-        return {
-            "low_nj": known_or_none(self.low_nj),
+        written: dict[str, Any] = {
             "total_nj": known_or_none(self.total_nj),
-            "high_nj": known_or_none(self.high_nj),
             "unit_nj": {unit: known_or_none(nj) for unit, nj in self.unit_nj().items()},
-            "kind_nj": {kind: known_or_none(nj) for kind, nj in self.kind_nj().items()},
         }
+        # By published power there are neither kinds nor bounds.
+        if self.kind_nj():
+            written["kind_nj"] = {kind: known_or_none(nj) for kind, nj in self.kind_nj().items()}
+            written |= {"low_nj": known_or_none(self.low_nj), "high_nj": known_or_none(self.high_nj)}
+        return written
 
 
 def trust(method: Method) -> str:
