@@ -157,19 +157,15 @@ def _cells(activity: Activity, spec: AcceleratorSpec, priced: Prices) -> dict[tu
     nj: dict[tuple[str, str], PerSample] = {(unit, "dynamic"): np.zeros(activity.samples) for unit in UNITS[:-1]}
     for action, pj in priced.action_pj.items():
         unit, counted = ACTIONS[action]
-        times: PerSample = (
-            sum((counts[name] for name in counted), np.zeros(activity.samples))
-            if counted
-            else streamed / spec.spmat_row_bits
-        )
+        times = sum(counts[name] for name in counted) if counted else streamed / spec.spmat_row_bits
         # pJ to nJ.
-        nj[unit, "dynamic"] += times * (pj * 1e-3)
+        nj[unit, "dynamic"] = np.add(nj[unit, "dynamic"], np.multiply(times, pj * 1e-3), dtype=np.float64)
     ticks = clocked(activity, spec)
     # mW x us = nJ. Leakage takes no rest, and does not care for the clock.
     time_us: PerSample = activity.total_cycles / spec.clock_mhz
     for unit in PE_UNITS:
-        nj[unit, "clock"] = ticks * (priced.clock_pj[unit] * 1e-3)
-        nj[unit, "leakage"] = time_us * priced.leakage_mw[unit]
+        nj[unit, "clock"] = np.multiply(ticks, priced.clock_pj[unit] * 1e-3, dtype=np.float64)
+        nj[unit, "leakage"] = np.multiply(time_us, priced.leakage_mw[unit], dtype=np.float64)
     return nj
 
 
