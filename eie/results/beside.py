@@ -66,7 +66,7 @@ def transfers(
     if bits:
         cycles = spec.bus_cycles(bits)
         try:
-            nj = loading_nj(spec, bits, cycles, cell)
+            nj = loading_nj(spec, bits=bits, cycles=cycles, cell=cell)
         except EnergyError:
             # Without a figure for an SRAM, that of DRAM is still known.
             nj = bits * spec.dram_pj_per_bit * 1e-3

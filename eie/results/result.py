@@ -150,7 +150,7 @@ class Result(Answer):
     @cached_property
     def transfers(self) -> tuple[Transfer, ...]:
         """What crosses the chip's border beside the layers and is not in the latency; empty with ideal residency."""
-        return transfers(self.program.layers, self.memory, self.spec, self.cell)
+        return transfers(self.program.layers, memory=self.memory, spec=self.spec, cell=self.cell)
 
     def _speedup_line(self) -> str:
         said = placement([layer.dense for layer in self.layers], self.spec)
