@@ -87,9 +87,12 @@ class EnergyContent(_Part):
     method: str
     table: str
     cell: str
+    low_nj: Amount | None = None
     total_nj: Amount | None
+    high_nj: Amount | None = None
     incomplete: list[str] = []
     unit_nj: dict[str, Amount | None]
+    kind_nj: dict[str, Amount | None] = {}
     layers: list[Flat] = Field(min_length=1)
 
 

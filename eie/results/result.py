@@ -19,7 +19,9 @@ from eie.compiler.map_rows import maps_grid
 from eie.compiler.places import MemoryPlan, memories_grid, memory_line
 from eie.compiler.program import Program
 from eie.energy.area import area_mm2
-from eie.energy.estimate import METHODS, Method, estimate, prices_pj, timing_notes
+from eie.energy.clock import timing_met, timing_notes
+from eie.energy.estimate import METHODS, Method, estimate
+from eie.energy.prices import prices_pj
 from eie.energy.tables import Cell
 from eie.errors import EnergyError
 from eie.machines.dense import placement
@@ -148,7 +150,7 @@ class Result(Answer):
     @cached_property
     def transfers(self) -> tuple[Transfer, ...]:
         """What crosses the chip's border beside the layers and is not in the latency; empty with ideal residency."""
-        return transfers(self.program.layers, self.memory, self.spec)
+        return transfers(self.program.layers, memory=self.memory, spec=self.spec, cell=self.cell)
 
     def _speedup_line(self) -> str:
         said = placement([layer.dense for layer in self.layers], self.spec)
@@ -163,7 +165,10 @@ class Result(Answer):
         return replace(self, cell=cell)
 
     def energy(self, method: Method = "activity", cell: Cell | None = None) -> Energy:
-        """Price the result by ``"activity"`` or ``"published-power"``; ``cell`` is the result's own by default.
+        """Price the result; ``cell`` is the result's own by default.
+
+        ``"activity"`` is the estimate to trust: actions, clock and leakage, with `Energy.low_nj` and `Energy.high_nj`.
+        ``"published-power"`` is the paper's method, time x Table II's power, for reference.
 
         Raises
         ------
@@ -218,8 +223,9 @@ class Result(Answer):
 
     def _layer_records(self, cell: Cell | None = None) -> list[dict[str, Any]]:
         energies, _ = self.energies(cell)
+        met = timing_met(self.spec, cell or self.cell)
         rows = [
-            layer_record(layer, {method: energy.layers[i] for method, energy in energies.items()})
+            layer_record(layer, {method: energy.layers[i] for method, energy in energies.items()}, timing_met=met)
             for i, layer in enumerate(self.layers)
         ]
         # Behind the other keys, and only where it says something: files of networks without such a layer stay the same.
@@ -322,8 +328,7 @@ class Result(Answer):
                 method: {
                     "table": energy.table,
                     "cell": energy.cell,
-                    "total_nj": known_or_none(energy.total_nj),
-                    "unit_nj": {unit: known_or_none(nj) for unit, nj in energy.unit_nj().items()},
+                    **energy.totals(),
                 }
                 for method, energy in energies.items()
             },

@@ -13,6 +13,7 @@ from eie.compression.coding import nm
 from eie.compression.coding.size import csr_bytes, dense_bytes, weight_count
 from eie.compression.pruning.prune import compact, n_of_m
 from eie.compression.training.trainer import Trainer
+from eie.energy.clock import timing_notes
 from eie.errors import EieError
 from eie.importers.entrance import Model, as_network
 from eie.model.network import Layer, Network
@@ -216,4 +217,4 @@ def _notes(network: Network, unpruned: Row, run: Run) -> tuple[str, ...]:
     plan = run.memory
     if not plan.fits or plan.residency != "auto":
         notes.append(f"unpruned, on EIE: {memory_line(plan).removesuffix('.')}")
-    return tuple(notes)
+    return (*notes, *timing_notes(run.result.spec))

@@ -98,6 +98,7 @@ class Search(Answer):
     epochs: int
     evaluations: int
     memory: str = ""
+    timing: tuple[str, ...] = ()
 
     @property
     def uniform(self) -> Plan:
@@ -177,6 +178,7 @@ class Search(Answer):
             "quantity": self.quantity,
             "limit": self.limit,
             "memory": self.memory,
+            "timing": list(self.timing),
             "recipe": self.recipe(),
             "rows": self.records(),
             "section": section_data(self.plans_section()),
@@ -216,6 +218,7 @@ class Search(Answer):
         ]
         if self.memory:
             notes.append(f"unpruned, on EIE: {self.memory}")
+        notes += self.timing
         over = [plan.name for plan in self.plans[1:] if plan.verified > 1.005 * self.limit]
         if over:
             notes.append(

@@ -19,6 +19,7 @@ from eie.compiler.program import compile as compile_network
 from eie.compression.pruning.sensitivity import scan
 from eie.compression.pruning.structure import shrinkable
 from eie.compression.training.trainer import Trainer
+from eie.energy.clock import timing_notes
 from eie.errors import EieError
 from eie.importers.entrance import Model, as_network
 from eie.model.network import Network
@@ -160,6 +161,7 @@ def search(
         epochs=epochs if trainer is not None else 0,
         evaluations=space.evaluations,
         memory=memory_line(price.plan(recorded)).removesuffix(".") if machine == EIE else "",
+        timing=timing_notes(spec) if machine == EIE else (),
     )
 
 
