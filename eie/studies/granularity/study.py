@@ -123,7 +123,7 @@ def granularity(
         # Without a trainer nothing was tuned, whatever was asked for.
         epochs=epochs if trainer is not None else 0,
         accuracy_source=_accuracy_source(network, trainer, rows[0]),
-        notes=_notes(network, rows[0], runs[0]),
+        notes=(*_notes(network, rows[0], runs[0]), *timing_notes(spec)),
         search=budgeted,
         search_note=why,
         incomplete=runs[0].incomplete,
@@ -217,4 +217,4 @@ def _notes(network: Network, unpruned: Row, run: Run) -> tuple[str, ...]:
     plan = run.memory
     if not plan.fits or plan.residency != "auto":
         notes.append(f"unpruned, on EIE: {memory_line(plan).removesuffix('.')}")
-    return (*notes, *timing_notes(run.result.spec))
+    return tuple(notes)
