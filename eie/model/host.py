@@ -210,7 +210,7 @@ def _session(model: onnx.ModelProto, content: bytes, where: str) -> Part:
     kinds, names = _kinds(model), [entry.name for entry in model.graph.input]
 
     def run(values: Sequence[Array]) -> list[Array]:
-        feeds = {name: np.ascontiguousarray(value, kinds[name]) for name, value in zip(names, values, strict=True)}
+        feeds = {name: np.asarray(value, kinds[name], order="C") for name, value in zip(names, values, strict=True)}
         try:
             return list(map(np.asarray, session.run(None, feeds)))
         except Exception as error:

@@ -308,7 +308,7 @@ def _read_or_host(node: OnnxNode, reading: _Reading) -> None:
     try:
         if is_layer:
             hosting.bring(node)
-        elif node.index in hosting.place.host or hosting.reads(node):
+        elif node.index in hosting.place.host or (hosting.reads(node) and not _states_shape(node, into)):
             raise UnsupportedError
         with into.undone_if_unsupported():
             _read_node(node, into)
@@ -319,6 +319,10 @@ def _read_or_host(node: OnnxNode, reading: _Reading) -> None:
         hosting.add(node)
 
 
+def _states_shape(node: OnnxNode, into: Builder) -> bool:
+    return node.op == "Shape" and bool(node.inputs) and node.inputs[0] in into.shapes
+
+
 def _read_node(node: OnnxNode, into: Builder) -> None:
     if node.op in _WEIGHTED and node.inputs and node.outputs:
         _WEIGHTED[node.op](node, into)
@@ -326,7 +330,7 @@ def _read_node(node: OnnxNode, into: Builder) -> None:
     read = _take_shape if node.op == "Shape" else operators.onnx_handler(node.op)
     if read is None or not node.inputs or not node.outputs:
         raise UnsupportedError
-    if node.op == "Shape" and node.inputs[0] in into.shapes:
+    if _states_shape(node, into):
         into.constants.set(node.outputs[0], shape_of(into.shapes[node.inputs[0]], node.attributes))
         return
     known = [value for name in node.inputs if (value := into.known(name)) is not None]
