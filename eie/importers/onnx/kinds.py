@@ -30,8 +30,9 @@ def kinds_of(proto: onnx.ModelProto) -> dict[str, int]:
     kinds = {entry.name: _known(entry.type.tensor_type.elem_type) for entry in proto.graph.input}
     kinds |= {tensor.name: _known(tensor.data_type) for tensor in proto.graph.initializer}
     for node in proto.graph.node:
-        stated = [entry.i for entry in node.attribute if node.op_type == "Cast" and entry.name == "to"]
-        stated += [entry.t.data_type for entry in node.attribute if node.op_type == "Constant" and entry.name == "value"]
+        by_name = {entry.name: entry for entry in node.attribute}
+        stated = [by_name["to"].i] if node.op_type == "Cast" and "to" in by_name else []
+        stated += [by_name["value"].t.data_type] if node.op_type == "Constant" and "value" in by_name else []
         place = _LIKE.get(node.op_type, 0)
         source = node.input[place] if place < len(node.input) else ""
         kind = _known(stated[0]) if stated else kinds.get(source, FLOAT)

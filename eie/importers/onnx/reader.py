@@ -20,9 +20,9 @@ from eie.importers.onnx import convolutions, packed, products, recurrent
 from eie.importers.onnx.builder import Builder, Tap
 from eie.importers.onnx.constants import Constants, shape_of
 from eie.importers.onnx.einsum import einsum
-from eie.importers.onnx.nodes import plain_nodes, printable
 from eie.importers.onnx.hosting import Hosting
 from eie.importers.onnx.kinds import FLOATING, PLAIN, numpy_type
+from eie.importers.onnx.nodes import plain_nodes, printable
 from eie.importers.onnx.normalise import LARGEST_UNROLLED, Expansion, expand, goes_on, normalise
 from eie.importers.onnx.placement import place
 from eie.importers.onnx.tensors import read_model
@@ -50,8 +50,10 @@ _WEIGHTED: dict[str, Callable[[OnnxNode, Builder], None]] = {
 # What reading a damaged node can raise in numpy: each becomes one line with the node's name.
 _MISFITS = (ValueError, TypeError, IndexError, KeyError, ArithmeticError, AttributeError, MemoryError)
 _NUMBERWISE = frozenset(
-    ("Add", "Cast", "Clip", "DequantizeLinear", "Div", "Dropout", "Identity", "LeakyRelu", "Mul", "QuantizeLinear")
-    + ("Relu", "Sigmoid", "Sub", "Tanh")
+    (
+        *("Add", "Cast", "Clip", "DequantizeLinear", "Div", "Dropout", "Identity", "LeakyRelu", "Mul"),
+        *("QuantizeLinear", "Relu", "Sigmoid", "Sub", "Tanh"),
+    )
 )
 # Bodies within bodies; each round unrolls all that are known.
 _ROUNDS = 16
@@ -88,6 +90,11 @@ class OnnxInput:
         known = tuple(size for size in sizes if size is not None)
         lacking = len(known) < len(sizes) or (not sizes if self.kind is None else self.kind not in PLAIN)
         return None if lacking else known
+
+    @property
+    def is_batched(self) -> bool:
+        """Whether the file states a batch of several samples."""
+        return self.batch >= 0 and (self.shape[self.batch] or 1) > 1
 
     def __str__(self) -> str:
         return " x ".join("?" if size is None else str(size) for size in self.shape) or "unknown"
@@ -213,12 +220,7 @@ def _read(path: Path, proto: onnx.ModelProto, input_shape: Sequence[int] | None)
         skipped={},
         expansions={},
     )
-    for entry in reading.inputs:
-        if (sizes := entry.sizes) is None:
-            name = printable(entry.name)
-            reading.problems.append(f"{name} (an input of shape {entry}: state its open sizes with --input-shape)")
-        elif entry.kind is None:
-            reading.into.set(entry.name, Value(entry.name, sizes, entry.batch))
+    _set_inputs(reading)
     _fold(path, reading)
     # Only where all sizes are known can a part be run, which is how its results' are found.
     if not reading.problems:
@@ -226,7 +228,18 @@ def _read(path: Path, proto: onnx.ModelProto, input_shape: Sequence[int] | None)
     # Damaged numbers may overflow on the way; what is not finite in the end is refused where it would be stored.
     with np.errstate(all="ignore"):
         _translate(path, proto, reading)
+    if reading.hosting is not None and not reading.expansions:
+        reading.hosting.finish()
     return reading
+
+
+def _set_inputs(reading: _Reading) -> None:
+    for entry in reading.inputs:
+        if (sizes := entry.sizes) is None:
+            name = printable(entry.name)
+            reading.problems.append(f"{name} (an input of shape {entry}: state its open sizes with --input-shape)")
+        elif entry.kind is None:
+            reading.into.set(entry.name, Value(entry.name, sizes, entry.batch))
 
 
 def _fold(path: Path, reading: _Reading) -> None:
@@ -244,7 +257,12 @@ def _hosting(path: Path, proto: onnx.ModelProto, reading: _Reading) -> Hosting:
         sizes = {entry.name: entry.sizes for entry in reading.inputs if entry.sizes is not None}
         into.shapes |= inferred(proto, into, sizes) | sizes
         at = place(proto, reading.nodes, into.constants, plain=plain, shapes=into.shapes)
-    hosting = Hosting(path=path, proto=proto, nodes=reading.nodes, into=into, at=at)
+    if at.host and any(entry.is_batched for entry in reading.inputs):
+        # What was traced for so many samples runs with so many: all of a run is then one sample.
+        reading.inputs = tuple(replace(entry, batch=-1) for entry in reading.inputs)
+        into.values.clear()
+        _set_inputs(reading)
+    hosting = Hosting(path=path, proto=proto, into=into, at=at)
     for entry in plain.values():
         assert entry.sizes is not None
         assert entry.kind is not None
