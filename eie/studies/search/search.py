@@ -17,7 +17,7 @@ from eie.compiler.memory import stated_by
 from eie.compiler.places import memory_line
 from eie.compiler.program import compile as compile_network
 from eie.compression.pruning.sensitivity import scan
-from eie.compression.pruning.structure import shrinkable
+from eie.compression.pruning.structure import coupled, shrinkable
 from eie.compression.training.trainer import Trainer
 from eie.errors import EieError
 from eie.importers.entrance import Model, as_network
@@ -29,7 +29,7 @@ from eie.studies.machines import EIE, is_sparse, shared
 from eie.studies.search.answer import Method, Plan, Search
 from eie.studies.search.budget import Budget, Price, Quantity, unit
 from eie.studies.search.judge import Judge
-from eie.studies.search.strategies import LEAST, Densities, Say, Space, greedy, optuna, pruned
+from eie.studies.search.strategies import LEAST, Densities, Say, Space, for_all, greedy, optuna, pruned
 
 GRANULARITIES = ("fine", "channel")
 SAMPLES = 8
@@ -146,7 +146,12 @@ def search(
         tuned = trainer.finetune(form, epochs)
         return replace(made, network=tuned, tuned=judge.report(tuned))
 
-    plans = plan("unpruned", space.start), plan("uniform", uniform), plan("non-uniform", chosen)
+    mates = coupled(network) if granularity == "channel" else ()
+    plans = (
+        plan("unpruned", for_all(space.start, mates)),
+        plan("uniform", for_all(uniform, mates)),
+        plan("non-uniform", for_all(chosen, mates)),
+    )
     return Search(
         network=network.name,
         machine=machine,
@@ -199,6 +204,10 @@ def _prunable(network: Network, granularity: str, layers: str) -> tuple[str, ...
     """Layers that match the pattern and can be pruned so."""
     can = shrinkable(network) if granularity == "channel" else tuple(layer.name for layer in network.layers)
     names = tuple(name for name in can if fnmatchcase(name, layers))
+    # Layers that lose channels together are one choice, under the name of the first; all of them have to be chosen.
+    for together in coupled(network) if granularity == "channel" else ():
+        chosen = set(names) & set(together)
+        names = tuple(name for name in names if name not in together[len(chosen) == len(together) :])
     if not names:
         listed = ", ".join(can) or "none"
         raise SearchError(f"{network.name}: layers {layers!r} match none that can be pruned ({granularity}: {listed})")
