@@ -34,7 +34,7 @@ LEAST_S = 2e-3
 ALL_S = 4.0
 FLOOR_S = 2e-4
 # Columns of a product that are timed: a wider one is done in blocks of so many, or no cache would hold its rows.
-WIDEST = 4096
+WIDEST = 1024
 # Calls this slow are steady enough for fewer runs.
 SLOW_S = 0.05
 SLOW_RUNS = 3

@@ -270,7 +270,9 @@ class _Walk:
 
 
 def _not_followed(node: Node) -> str:
-    return f"node {node.name!r} ({node.op}) reads them"
+    # A part that runs elsewhere lists what is in it.
+    inside = [str(name) for name, *_ in node.attributes.get("operators", ())]
+    return f"node {node.name!r} ({': '.join([node.op, *([', '.join(inside)] if inside else [])])}) reads them"
 
 
 def _classes(count: int, ties: Iterable[tuple[Labels, Labels]]) -> Labels:

@@ -103,9 +103,9 @@ def joined(x: Sequence[Operand], _: Attributes) -> Channels | None:
     return replace(first, ties=tuple((first.labels, part.labels) for part in others))
 
 
-def alike(one: Channels, other: Channels) -> bool:
+def alike(these: Channels, others: Channels) -> bool:
     """Whether channels of two tensors lie alike; blocks of unknown width never do."""
-    return one.axis == other.axis and one.blocks == other.blocks
+    return these.axis == others.axis and these.blocks == others.blocks
 
 
 def constant_axis(constant: Array, beside: Channels) -> int | None:
