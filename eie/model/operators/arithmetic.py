@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from eie.errors import ModelError
+from eie.model.operators.channels import constants_too, joined
 from eie.model.operators.from_onnx import Builder, Handler, OnnxNode, UnsupportedError, Value, constant
 from eie.model.operators.registry import Array, Attributes, Operator, Shape, TorchRule, register
 
@@ -67,6 +68,8 @@ def _register(name: str, rule: Callable[[Any, Any], Any], op_type: str, torch: T
             compute=lambda x, _: rule(x[0], x[1]),
             inputs=2,
             shape=_shape,
+            channels=joined,
+            take=constants_too,
             torch=torch,
             onnx={op_type: _reader(name)},
         )
