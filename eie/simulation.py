@@ -58,7 +58,8 @@ def simulate(
     Parameters
     ----------
     model
-        A `Program` of `eie.compile`, or its file; or a model as `eie.compile` takes it, which is compiled first.
+        A `Program` of `eie.compile`, or its file; or a model as `eie.compile` takes it, which is compiled first. A
+        torch module is read with the activations as examples: the batch in front, as it is called with them.
     activations
         The network's input, (inputs,) or (batch, inputs), or (batch, *shape) where it takes maps or sequences: the
         network runs execution-driven, outputs feeding inputs along its graph or sequence. Or a `Trace`, or a mapping of
@@ -104,7 +105,7 @@ def simulate(
     ProgramError
         For a ``spec`` or a ``bias`` beside a program.
     """
-    program = as_program(model, spec, bias)
+    program = as_program(model, spec, bias, examples=activations)
     if datapath not in DATAPATHS:
         raise EieError(f"datapath {datapath!r}: must be 'fixed', 'float32' or 'none'")
     if batch < 1:
@@ -194,7 +195,13 @@ def simulate(
     )
 
 
-def as_program(model: Program | Model, spec: AcceleratorSpec | None = None, bias: BiasPlace = "auto") -> Program:
+def as_program(
+    model: Program | Model,
+    spec: AcceleratorSpec | None = None,
+    bias: BiasPlace = "auto",
+    *,
+    examples: Inputs = None,
+) -> Program:
     """Return a program as it is, that of a program file, or a model compiled for ``spec`` (EIE_64PE by default).
 
     Raises
@@ -208,7 +215,8 @@ def as_program(model: Program | Model, spec: AcceleratorSpec | None = None, bias
     if isinstance(model, str | Path) and Program.is_program(model):
         model = Program.load(model)
     if not isinstance(model, Program):
-        return compile_network(as_network(model, "an eie.Program"), EIE_64PE if spec is None else spec, bias=bias)
+        network = as_network(model, "an eie.Program", examples=examples)
+        return compile_network(network, EIE_64PE if spec is None else spec, bias=bias)
     check_place(bias)
     if bias != "auto":
         raise ProgramError(

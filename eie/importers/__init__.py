@@ -32,6 +32,7 @@ _READERS: dict[str, tuple[str, tuple[str, ...]]] = {
     ".safetensors": _STATE_DICT,
     ".eie": ("coded", ()),
     ".onnx": ("onnx", ("unsupported", "input_shape")),
+    ".pt2": ("pt2", ("unsupported",)),
     ".pt": _CHECKPOINT,
     ".pth": _CHECKPOINT,
     ".bin": _CHECKPOINT,

@@ -12,8 +12,8 @@ from typing import Any
 from eie.errors import ModelError
 from eie.formats.files import file_sha256
 from eie.importers import find, load
+from eie.importers.entrance import Model, as_network
 from eie.model.fitting import Layout, checked_layout
-from eie.model.network import Network
 from eie.model.samples import Samples
 from eie.model.trace import Trace
 from eie.recording.rows import Recorder
@@ -23,7 +23,7 @@ BATCH = 16
 
 
 def record(
-    model: str | Path | Network,
+    model: Model,
     samples: Samples,
     *,
     values: bool = False,
@@ -36,7 +36,8 @@ def record(
     Parameters
     ----------
     model
-        ``.onnx`` files run in onnxruntime; whatever else `eie.load` reads, and networks, run here. Either way as given.
+        ``.onnx`` files run in onnxruntime; whatever else `eie.load` reads, networks, and torch modules, which are
+        exported with the samples as examples, run here. Either way as given.
     values
         Whether values are kept beside the bits of non-zeros.
     layout
@@ -60,13 +61,13 @@ def record(
     """
     layout, recorder = checked_layout(layout), Recorder(values=values)
     # Found, not loaded: onnxruntime reads the file itself.
-    path = None if isinstance(model, Network) else find(model)
+    path = find(model) if isinstance(model, str | Path) else None
     run: dict[str, Any] = {"samples": samples, "batch": batch, "recorder": recorder, "layout": layout}
     how, sha256 = ("", None) if path is None or path.suffix.lower() != ".onnx" else _in_onnxruntime(path, run)
     if not how:
         from eie.recording.run_own import run_own
 
-        network = model if isinstance(model, Network) else load(model)
+        network = as_network(model, examples=samples)
         run_own(network=network, **run)
         how, sha256 = f"{network.source} in eie, float32", network.sha256
     return Trace(
