@@ -14,7 +14,7 @@ from pathlib import Path
 
 from eie.errors import ModelError
 from eie.formats.files import file_sha256, regular_file
-from eie.importers.options import Unsupported
+from eie.importers.options import InputShape, Unsupported
 from eie.importers.roles.asked import Asked
 from eie.importers.suspicions import near_zero, prune_below
 from eie.model.network import Network
@@ -63,7 +63,7 @@ def load(
     mask: str | Path | None = None,
     shapes: str | Path | None = None,
     unsupported: Unsupported | None = None,
-    input_shape: Sequence[int] | None = None,
+    input_shape: InputShape | None = None,
     key: str | None = None,
     merge_lora: str | Path | None = None,
     layers: str | Sequence[str] | None = None,
@@ -87,7 +87,8 @@ def load(
         What to do about operators of an ``.onnx`` file that are not known: ``"refuse"`` the file (default), or
         ``"skip"`` them and keep the weight layers, which then run on recorded activations. Either way all are listed.
     input_shape
-        Of one sample, for an ``.onnx`` file that leaves sizes other than the batch's open.
+        Of one sample, for an ``.onnx`` file that leaves sizes other than the batch's open; by the input's name where it
+        has several.
     key
         Which state dict to take of a PyTorch file that holds several, as ``"net"`` or ``"ema"``.
     merge_lora

@@ -26,6 +26,8 @@ from eie.show.brief import Brief
 # Graphs come from files: a size or a product beyond these is damage, and would only fail later, for want of memory.
 LARGEST_SIZE = 1 << 26
 LARGEST_INPUT = 1 << 31
+# Of an input whose numbers are no activations: ids, shapes, switches. No number format of the machine holds them.
+PLAIN_TYPES = frozenset(("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"))
 
 
 @dataclass(frozen=True, eq=False, kw_only=True, repr=False)
@@ -68,6 +70,9 @@ class Graph:
         Names of the tensors that the network gives; accuracy is read from the first.
     constants
         Named arrays that nodes use as inputs (no batch axis).
+    types
+        numpy's name for the numbers of an input that are no activations, such as ids; they stay as they are. An input
+        that is not named here holds float32.
 
     Raises
     ------
@@ -80,6 +85,7 @@ class Graph:
     nodes: tuple[Node, ...]
     outputs: tuple[str, ...]
     constants: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    types: Mapping[str, str] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         inputs = ", ".join(name for name, _ in self.inputs)
@@ -94,6 +100,7 @@ class Graph:
         known = {name for name, _ in self.inputs} | set(self.constants)
         if len(known) != len(self.inputs) + len(self.constants):
             raise ModelError("graph: two inputs or constants have the same name")
+        _check_types(self.types, {name for name, _ in self.inputs})
         for name, array in self.constants.items():
             _check_constant(name, array)
         for node in self.nodes:
@@ -134,10 +141,16 @@ class Graph:
         """Weight layers in the order in which they run."""
         return tuple(node.layer for node in self.nodes if node.layer is not None)
 
+    def type_of(self, name: str) -> np.dtype[Any]:
+        """Return the type of the numbers of an input."""
+        return np.dtype(self.types.get(name, "float32"))
+
     def describe(self) -> dict[str, Any]:
         """Return everything but the constants' values, ready for JSON; `from_description` reads it."""
         return {
             "inputs": [[name, list(shape)] for name, shape in self.inputs],
+            # Left out where all are float32: so are the files of before, whose hashes must stay.
+            **({"types": dict(self.types)} if self.types else {}),
             "outputs": list(self.outputs),
             # Names alone, in order: the arrays go where the file keeps arrays, and `coded` numbers them by this order.
             "constants": list(self.constants),
@@ -169,7 +182,9 @@ class Graph:
         inputs = tuple((str(name), tuple(int(size) for size in shape)) for name, shape in value["inputs"])
         # Those it names and no others: what else lies in the file belongs to somebody else.
         arrays = {name: np.asarray(constants[name]) for name in value["constants"]}
-        return cls(inputs=inputs, nodes=nodes, outputs=tuple(map(str, value["outputs"])), constants=arrays)
+        types = {str(name): str(kind) for name, kind in value.get("types", {}).items()}
+        outputs = tuple(map(str, value["outputs"]))
+        return cls(inputs=inputs, nodes=nodes, outputs=outputs, constants=arrays, types=types)
 
 
 def _plain(value: Any) -> Any:
@@ -191,6 +206,13 @@ def _check_shape(name: str, shape: tuple[int, ...]) -> None:
     # an open size counts as 1 here: what it comes to is known with the samples only
     if math.prod(map(abs, shape)) > LARGEST_INPUT:
         raise ModelError(f"graph: input {name!r} has shape {shape}: at most {LARGEST_INPUT:,} numbers a sample")
+
+
+def _check_types(types: Mapping[str, str], inputs: Set[str]) -> None:
+    for name, kind in types.items():
+        if name not in inputs or kind not in PLAIN_TYPES:
+            known = ", ".join(sorted(PLAIN_TYPES))
+            raise ModelError(f"graph: types[{name!r}]={kind!r}: must be one of {known}, of an input")
 
 
 def _check_constant(name: str, array: NDArray[Any]) -> None:

@@ -11,12 +11,13 @@ from typing import Any
 
 from eie.errors import ModelError
 from eie.formats.files import file_sha256
-from eie.importers import find, load
+from eie.importers import find, load, takes
 from eie.importers.entrance import Model, as_network
+from eie.importers.options import FedShapes
 from eie.model.fitting import Layout, checked_layout
 from eie.model.samples import Samples
 from eie.model.trace import Trace
-from eie.recording.rows import Recorder
+from eie.recording.rows import Ran, Recorder
 
 # Bounds the memory: what all layers read of one batch is there at a time, and no more.
 BATCH = 16
@@ -63,37 +64,50 @@ def record(
     # Found, not loaded: onnxruntime reads the file itself.
     path = find(model) if isinstance(model, str | Path) else None
     run: dict[str, Any] = {"samples": samples, "batch": batch, "recorder": recorder, "layout": layout}
-    how, sha256 = ("", None) if path is None or path.suffix.lower() != ".onnx" else _in_onnxruntime(path, run)
-    if not how:
-        from eie.recording.run_own import run_own
-
-        network = as_network(model, examples=samples)
-        run_own(network=network, **run)
-        how, sha256 = f"{network.source} in eie, float32", network.sha256
+    done = None if path is None or path.suffix.lower() != ".onnx" else _in_onnxruntime(path, run)
+    how, sha256, ran = done or _in_eie(model, run)
     return Trace(
         layers=recorder.layers(),
         labels=samples.labels,
-        source=f"{samples.source}, through {how}",
+        source="; ".join(filter(None, (f"{samples.source}, through {how}", ran.said))),
         preprocessing=samples.preprocessing,
         seed=seed,
         model_sha256=sha256,
+        input_shapes=ran.shapes,
     )
 
 
-def _in_onnxruntime(path: Path, run: Mapping[str, Any]) -> tuple[str, str | None]:
-    """Record with onnxruntime; return how in words and the file's hash, no words where it has no kernel."""
+def _in_eie(model: Model, run: Mapping[str, Any]) -> tuple[str, str | None, Ran]:
+    """Record with eie itself; return how in words, and the file's hash."""
+    from eie.recording.run_own import run_own
+
+    if isinstance(model, str | Path):
+        network = load(model, input_shape=_fed(model, run))
+    else:
+        network = as_network(model, examples=run["samples"])
+    ran = run_own(network=network, **run)
+    return f"{network.source} in eie, float32", network.sha256, ran
+
+
+def _in_onnxruntime(path: Path, run: Mapping[str, Any]) -> tuple[str, str | None, Ran] | None:
+    """Record with onnxruntime; return how in words and the file's hash, None where it has no kernel."""
     from eie.recording.run_onnx import NoKernelError, run_onnx
 
     try:
-        run_onnx(path=path, **run)
+        ran = run_onnx(path=path, **run)
     except NoKernelError as error:
         try:
-            whole = load(path).graph is not None
+            whole = load(path, input_shape=_fed(path, run)).graph is not None
         except ModelError:
             whole = False
         # What is not whole cannot run here either: the first reason is the one to mend.
         if not whole:
             raise error from None
-        return "", None
+        return None
     # Which program ran it is part of the source: sums may differ in the last bit, and so may a zero.
-    return f"{path.name} in onnxruntime", file_sha256(path)
+    return f"{path.name} in onnxruntime", file_sha256(path), ran
+
+
+def _fed(model: str | Path, run: Mapping[str, Any]) -> FedShapes | None:
+    """Return what the samples say of sizes that a file leaves open."""
+    return FedShapes.of(run["samples"], run["layout"]) if takes(model, "input_shape") else None

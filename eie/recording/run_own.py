@@ -12,38 +12,36 @@ from dataclasses import replace
 import numpy as np
 
 from eie.errors import TraceError
-from eie.model.fitting import Layout, fitted
+from eie.model.fitting import Layout
 from eie.model.network import Network, dataflow
 from eie.model.samples import Samples
-from eie.recording.inputs import with_batch
-from eie.recording.rows import Recorder
+from eie.recording.feeds import Entrance, Feeds
+from eie.recording.rows import Ran, Recorder
 from eie.simulator.reference import run_given
 
 
-def run_own(network: Network, samples: Samples, batch: int, recorder: Recorder, layout: Layout | None = None) -> None:
+def run_own(network: Network, samples: Samples, batch: int, recorder: Recorder, layout: Layout | None = None) -> Ran:
     """Record all samples, ``batch`` at a time.
 
     Raises
     ------
     TraceError
-        If the layers are not connected, or the samples do not fit the network's input.
+        If the layers are not connected, or the samples do not fit the network's inputs.
     """
     flow = dataflow(network)
     if flow is None:
         raise TraceError(f"{network.source}: its layers do not feed each other, so nothing can be recorded")
-    if len(flow.inputs) != 1:
-        raise TraceError(f"{network.source}: has {len(flow.inputs)} inputs: recording feeds networks with one")
     layers = {layer.name: layer for layer in network.layers}
     nodes = [(layers[node.layer], node) for node in flow.nodes if node.layer is not None]
     # Each layer's input and what it made of it, in turn: a recurrent layer's rows need both.
     tapped = replace(flow, outputs=tuple(name for _, node in nodes for name in (node.inputs[0], node.outputs[0])))
-    entrance, shape = flow.inputs[0]
-    where = f"{network.source}: input {entrance!r}"
-    for part in with_batch(samples, shape, layout).batches(batch):
-        values = fitted(part, shape, where, layout=layout, batched=True)
-        tensors = iter(run_given(tapped, layers, {entrance: values}))
+    entrances = [Entrance(name=name, shape=shape, kind=flow.type_of(name)) for name, shape in flow.inputs]
+    feeds = Feeds.of(samples, entrances, layout=layout, where=network.source)
+    for values, kept in feeds.batches(batch, fill=False):
+        tensors = iter(run_given(tapped, layers, values))
         # One iterator twice: zip takes from it by pairs.
         for (layer, node), x, y in zip(nodes, tensors, tensors, strict=True):
             # The recorder wants the batch first, wherever this node has it.
             axis = node.attributes.get("batch_axis", 0)
-            recorder.add(layer, len(part), np.moveaxis(x, axis, 0), hidden=np.moveaxis(y, axis, 0))
+            recorder.add(layer, kept, np.moveaxis(x, axis, 0), hidden=np.moveaxis(y, axis, 0))
+    return Ran(shapes=feeds.shapes())

@@ -97,8 +97,11 @@ def run_network(
     ModelError
         For an unknown operator, or shapes that do not fit; names the node.
     """
-    started = {
-        name: Tensor.of(inputs[name], settings.data_bits, float(_feeds_a_bias(graph, layers, name)))
+    started: dict[str, Tensor | NDArray[Any]] = {
+        # Ids and switches stay plain arrays: as fixed-point numbers they would be others.
+        name: np.asarray(inputs[name], graph.type_of(name))
+        if name in graph.types
+        else Tensor.of(inputs[name], settings.data_bits, float(_feeds_a_bias(graph, layers, name)))
         for name, _ in graph.inputs
     }
 
@@ -108,16 +111,16 @@ def run_network(
             return (_operate(node=node, values=values, tensors=tensors, data_bits=settings.data_bits),)
         return _run_layer(node=node, layer=layers[node.layer], tensors=tensors, settings=settings, ran=ran)
 
-    return walk(graph=graph, started=started, run=run, constant=lambda array: Tensor.of(array, settings.data_bits))
+    made = walk(graph=graph, started=started, run=run)
+    return tuple(value if isinstance(value, Tensor) else Tensor.of(value, settings.data_bits) for value in made)
 
 
 def walk(
     graph: Graph,
     started: Mapping[str, Value],
     run: Callable[[Node, Sequence[Value | NDArray[Any]]], Sequence[Value]],
-    constant: Callable[[NDArray[Any]], Value],
-) -> tuple[Value, ...]:
-    """Run the nodes in order and let go of every tensor after its last use."""
+) -> tuple[Value | NDArray[Any], ...]:
+    """Run the nodes in order and let go of every tensor after its last use; a constant is handed out as it is."""
     values: dict[str, Value | NDArray[Any]] = {**graph.constants, **started}
     uses = Counter(name for node in graph.nodes for name in node.inputs) + Counter(graph.outputs)
     for node in graph.nodes:
@@ -129,8 +132,7 @@ def walk(
             if not uses[name]:
                 del values[name]
         values.update((name, value) for name, value in zip(node.outputs, made, strict=False) if uses[name])
-    results = (values[name] for name in graph.outputs)
-    return tuple(constant(value) if isinstance(value, np.ndarray) else value for value in results)
+    return tuple(values[name] for name in graph.outputs)
 
 
 def _feeds_a_bias(graph: Graph, layers: Mapping[str, EncodedLayer], name: str) -> bool:

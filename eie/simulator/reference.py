@@ -30,8 +30,8 @@ def run_given(graph: Graph, layers: Mapping[str, Layer], inputs: Mapping[str, Ar
             return (operators.apply(name=node.name, op=node.op, inputs=values, attributes=node.attributes),)
         return _run_layer(layers[node.layer], node, values)
 
-    started = {name: np.asarray(inputs[name], np.float32) for name, _ in graph.inputs}
-    return walk(graph=graph, started=started, run=run, constant=lambda array: array)
+    started = {name: np.asarray(inputs[name], graph.type_of(name)) for name, _ in graph.inputs}
+    return walk(graph=graph, started=started, run=run)
 
 
 def _run_layer(layer: Layer, node: Node, values: Sequence[Array]) -> tuple[Array, ...]:

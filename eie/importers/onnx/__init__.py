@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from eie.importers.onnx.reader import read_onnx
-from eie.importers.options import Unsupported
+from eie.importers.options import InputShape, Unsupported
 from eie.model.network import Network
 
 
-def read(path: Path, unsupported: Unsupported = "refuse", input_shape: Sequence[int] | None = None) -> Network:
+def read(path: Path, unsupported: Unsupported = "refuse", input_shape: InputShape | None = None) -> Network:
     """Read a network from ``path``; see `eie.importers.onnx.reader.read_onnx`."""
     return read_onnx(path, unsupported, input_shape).network

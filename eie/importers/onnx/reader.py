@@ -20,11 +20,12 @@ from eie.importers.onnx import convolutions, packed, products, recurrent
 from eie.importers.onnx.builder import Builder, Tap
 from eie.importers.onnx.constants import Constants, shape_of
 from eie.importers.onnx.einsum import einsum
+from eie.importers.onnx.input_shapes import only_open, stated_shapes
 from eie.importers.onnx.nodes import plain_nodes, printable
 from eie.importers.onnx.normalise import LARGEST_UNROLLED, Expansion, expand, goes_on, normalise
 from eie.importers.onnx.tensors import read_model
 from eie.importers.onnx.unmodelled import feeding, last_known, unmodelled_rows
-from eie.importers.options import Unsupported
+from eie.importers.options import InputShape, Unsupported
 from eie.model import operators
 from eie.model.graph import Graph
 from eie.model.network import Network
@@ -93,7 +94,7 @@ class OnnxModel:
     proto: onnx.ModelProto
 
 
-def read_onnx(path: Path, unsupported: Unsupported = "refuse", input_shape: Sequence[int] | None = None) -> OnnxModel:
+def read_onnx(path: Path, unsupported: Unsupported = "refuse", input_shape: InputShape | None = None) -> OnnxModel:
     """Read a model.
 
     Parameters
@@ -102,7 +103,7 @@ def read_onnx(path: Path, unsupported: Unsupported = "refuse", input_shape: Sequ
         ``"refuse"``: an operator that is not known is an error that lists all of them; ``"skip"``: the weight layers
         are kept without the graph, so that they run on recorded activations, and a note lists what was skipped.
     input_shape
-        Of one sample, for a file that leaves sizes other than the batch's open; None if it does not.
+        Of one sample, or by input, for a file that leaves sizes other than the batch's open; None if it does not.
 
     Raises
     ------
@@ -167,7 +168,7 @@ class _Reading:
     expansions: dict[int, Expansion]
 
 
-def _read(path: Path, proto: onnx.ModelProto, input_shape: Sequence[int] | None) -> _Reading:
+def _read(path: Path, proto: onnx.ModelProto, input_shape: InputShape | None) -> _Reading:
     graph = proto.graph
     constants = Constants(path, proto)
     nodes = plain_nodes(path, proto)
@@ -271,24 +272,22 @@ def _graph_inputs(
     graph: onnx.GraphProto,
     uses: dict[str, list[OnnxNode]],
     constants: Constants,
-    input_shape: Sequence[int] | None,
+    input_shape: InputShape | None,
 ) -> tuple[OnnxInput, ...]:
     # Old files list their weights among the inputs, too.
     entries = [entry for entry in graph.input if entry.name not in constants]
     if not entries:
         raise ModelError(f"{path}: its graph has no input")
-    if input_shape is not None and len(entries) > 1:
-        raise ModelError(f"{path}: has {len(entries)} inputs: an input shape can be stated where there is one")
     inputs = []
     for entry in entries:
         # Exporters write an open size as a name, 0 or -1.
         sizes = [dim.dim_value if dim.dim_value > 0 else None for dim in entry.type.tensor_type.shape.dim]
         # Nothing in the file says which axis is the batch; an LSTM that reads the input does, and so do columns.
         across = _time_first(entry.name, uses) or (len(sizes) == 2 and _in_columns(entry.name, uses, constants))
-        batch = 1 if across and len(sizes) > 1 else 0
-        stated = OnnxInput(entry.name, tuple(sizes), batch)
-        inputs.append(stated if input_shape is None else _with_shape(path, stated, tuple(input_shape)))
-    return tuple(inputs)
+        batch = 1 if across and len(sizes) > 1 else only_open(sizes)
+        inputs.append(OnnxInput(entry.name, tuple(sizes), batch))
+    known = stated_shapes(path, {entry.name: (entry.shape, entry.batch) for entry in inputs}, input_shape)
+    return tuple(_with_shape(path, entry, known[entry.name]) if entry.name in known else entry for entry in inputs)
 
 
 def _with_shape(path: Path, entry: OnnxInput, wanted: tuple[int, ...]) -> OnnxInput:
@@ -306,9 +305,11 @@ def _with_shape(path: Path, entry: OnnxInput, wanted: tuple[int, ...]) -> OnnxIn
 
 
 def _time_first(name: str, uses: dict[str, list[OnnxNode]]) -> bool:
-    """Whether a recurrent layer that has the batch in its second axis reads the input directly."""
+    """Whether a recurrent layer that has the batch in its second axis reads the input, or begins from it."""
     return any(
-        node.op in ("GRU", "LSTM", "RNN") and node.inputs[0] == name and not node.attributes.get("layout")
+        node.op in ("GRU", "LSTM", "RNN")
+        and name in (node.inputs[0], *node.inputs[5:7])
+        and not node.attributes.get("layout")
         for node in uses.get(name, ())
     )
 
