@@ -1,7 +1,8 @@
-"""Exports of common PyTorch blocks by both exporters, opset 13 to 21: each must load whole and compute what torch does.
+"""Exports of common PyTorch blocks by both exporters, opset 13 to 21: each whole, and equal to torch.
 
-Comes in: nothing. Goes out: a table, into docs/zoo.md and on the terminal. ``make zoo-torch``; exits with 1 if an export
-is not right. ``python -m zoo.exports WORD`` in benchmarks/ makes those whose name holds the word, without the table.
+Comes in: nothing. Goes out: a table, into docs/zoo.md and on the terminal. ``make zoo-torch``; exits with 1 if an
+export is not right. ``python -m zoo.exports WORD`` in benchmarks/ makes those whose name holds the word, without the
+table.
 """
 
 from __future__ import annotations
@@ -34,8 +35,8 @@ def main(words: list[str]) -> int:
         cells = []
         for exporter, opset in _forms(i):
             verdict = _judged(name, module, examples, exporter=exporter, opset=opset)
-            right, count = right + verdict.right, count + 1
-            said = f"{verdict.error:.0e}" if verdict.right else f"**{verdict.reason or verdict.error}**"
+            right, count = right + verdict.right(), count + 1
+            said = f"{verdict.error:.0e}" if verdict.right() else f"**{verdict.reason or verdict.error}**"
             print(f"{name}: {exporter} {opset}: {verdict.layers} layers, {said}", flush=True)
             cells += [f"{opset}: {said}"]
         rows.append(f"| {name} | {verdict.layers} | {' | '.join(cells)} |")
@@ -61,7 +62,7 @@ def _judged(name: str, module: torch.nn.Module, examples: tuple, *, exporter: st
     names = ["ids", "x"] if len(examples) > 1 else ["ids" if examples[0].dtype == torch.int64 else "x"]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "block.onnx"
-        options = {"input_names": names, "opset_version": opset}
+        options = {"input_names": names, "output_names": ["y"], "opset_version": opset}
         if exporter.startswith("dynamo"):
             shapes = tuple({batch: torch.export.Dim.DYNAMIC} for _ in examples)
             options |= {"dynamo": True, "dynamic_shapes": shapes, "external_data": False, "verbose": False}
@@ -76,7 +77,7 @@ def _judged(name: str, module: torch.nn.Module, examples: tuple, *, exporter: st
         with torch.no_grad():
             answer = module(*examples)
         feed = {key: np.asarray(value) for key, value in zip(names, examples, strict=True)}
-        return judged(path, feed, [answer.numpy()])
+        return judged(path, feed, {"y": answer.numpy()}, dict.fromkeys(names, batch))
 
 
 if __name__ == "__main__":

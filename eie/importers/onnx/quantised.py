@@ -104,7 +104,7 @@ class _Rewriter:
         product = _like(node, "Conv" if conv else "MatMul", inputs, out=scale.output[0])
         gone = [part.output[0] for part in (node, summed, cast) if part is not None]
         self.loose |= {*quantise.output, *gone, factor}
-        self._replaced |= {**dict.fromkeys(gone, []), scale.output[0]: [*before, product]}
+        self._replaced |= {**{name: [] for name in gone}, scale.output[0]: [*before, product]}
 
     def _rounded_bias(self, node: onnx.NodeProto, add: onnx.NodeProto | None, of_inputs: str) -> str | None:
         """Return the float bias that an Add behind a ConvInteger adds in units of both scales, as early files do."""
