@@ -5,9 +5,10 @@ Comes in: a path, inputs by name and the right answers. Goes out: a `Verdict`. R
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -18,6 +19,8 @@ from eie.simulator.reference import run_given
 # Of an output's largest magnitude, or of 1 where that is smaller: the bound of the table. Where a file quantises its
 # activations as it runs, onnxruntime rounds them and we do not.
 TOLERANCE, QUANTISED = 1e-4, 2e-2
+# Right answers for tensors of a file, by name; names that it does not have are left out.
+Answers = Callable[[Sequence[str]], Mapping[str, np.ndarray]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,9 +59,7 @@ def batch_first(feed: Mapping[str, np.ndarray], batches: Mapping[str, int]) -> d
     return {name: np.moveaxis(array, batches.get(name, 0), 0) if array.ndim else array for name, array in feed.items()}
 
 
-def judged(
-    path: Path, feed: Mapping[str, np.ndarray], answers: Mapping[str, np.ndarray], batches: Mapping[str, int]
-) -> Verdict:
+def judged(path: Path, feed: Mapping[str, np.ndarray], answers: Answers, batches: Mapping[str, int]) -> Verdict:
     """Read and run a file."""
     try:
         network = read(path, feed, batches)
@@ -71,10 +72,10 @@ def judged_network(
     network: eie.Network,
     *,
     feed: Mapping[str, np.ndarray],
-    answers: Mapping[str, np.ndarray],
+    answers: Answers,
     batches: Mapping[str, int],
 ) -> Verdict:
-    """Run a network as it was read; ``answers`` by the names of the file's tensors."""
+    """Run a network as it was read."""
     layers = len(network.layers)
     if network.graph is None or network.unmodelled:
         return Verdict(layers=layers, reason="not modelled: " + "; ".join(network.unmodelled) or "no graph")
@@ -86,10 +87,10 @@ def judged_network(
         return Verdict(layers=layers, whole=True, reason=str(error))
     # A network may end before an operator that no layer reads: what it gives has a name in the file all the same.
     named = dict(zip(network.graph.outputs, made, strict=True))
-    common = [name for name in answers if name in named]
-    if not common:
-        return Verdict(layers=layers, whole=True, reason=f"gives {', '.join(named)}, the file {', '.join(answers)}")
-    worst = max(difference(named[name], answers[name]) for name in common)
+    right = answers(list(named))
+    if not right:
+        return Verdict(layers=layers, whole=True, reason=f"gives {', '.join(named)}, which the file does not have")
+    worst = max(difference(named[name], array) for name, array in right.items())
     return Verdict(layers=layers, whole=True, error=worst)
 
 
@@ -109,3 +110,35 @@ def _in_place(ours: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
         if moved.shape == shape:
             return moved
     return ours.reshape(shape)
+
+
+def onnxruntime_answers(path: Path, feed: Mapping[str, np.ndarray]) -> Answers:
+    """Return what makes onnxruntime's answers for any tensors of a file."""
+
+    def answers(names: Sequence[str]) -> dict[str, np.ndarray]:
+        import onnx
+
+        model = onnx.load(str(path))
+        made = {name for node in model.graph.node for name in node.output}
+        wanted = [name for name in names if name in made]
+        if not wanted:
+            return {}
+        del model.graph.output[:]
+        # Without type and shape: onnxruntime infers them, and a wrong one would be refused.
+        model.graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in wanted)
+        results = session(model.SerializeToString()).run(wanted, dict(feed))
+        return dict(zip(wanted, map(np.asarray, results), strict=True))
+
+    return answers
+
+
+def session(model: bytes | str) -> Any:
+    """Return an onnxruntime session of a file or its bytes, on one thread."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    options.intra_op_num_threads = 1
+    # What the file says, operator by operator: fusions would round differently.
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
