@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from eie.compiler.shapes import Shape, Shapes, batch_first, tensor_shapes
+from eie.model import host
 from eie.model.geometry import Geometry
 from eie.model.graph import Graph, Node
 
@@ -121,7 +122,9 @@ class _Walk:
         # Several where maps were joined: a concatenation is its parts, side by side.
         self._of: dict[str, list[_Open]] = {}
         for name, _ in graph.inputs:
-            self._make(name)
+            # Ids and switches go to the host alone.
+            if name not in graph.types:
+                self._make(name)
 
     def run(self, node: Node) -> None:
         """Go one step on: a layer reads its input and makes its output."""
@@ -138,6 +141,9 @@ class _Walk:
         tensors = [name for name in node.inputs if name not in self.graph.constants]
         reads = [read for name in tensors for read in self._read(name)]
         out = node.outputs[0]
+        if node.op == host.OP:
+            self._on_host(node, reads)
+            return
         if reads and (node.op == "concat" or self._in_place(tensors, out)):
             self._of[out] = list(dict.fromkeys(reads))
             return
@@ -147,6 +153,18 @@ class _Walk:
                 read.operands.append(self.step)
         for name in node.outputs:
             self._make(name)
+
+    def _on_host(self, node: Node, reads: list[_Open]) -> None:
+        """The host takes maps that the accelerator made, and brings those that its layers read."""
+        for read in reads:
+            if read.born not in (self.step, HOST):
+                read.operands.append(self.step)
+        for name, plain in zip(node.outputs, node.attributes["plain"], strict=True):
+            # What stays on the host is no map of the machine's.
+            if plain:
+                self._of[name] = []
+            else:
+                self._make(name)
 
     def finished(self, rows: Mapping[str, int]) -> Lifetimes:
         end = len(rows)

@@ -20,11 +20,13 @@ from numpy.typing import NDArray
 from eie.compiler.encoded import EncodedLayer
 from eie.errors import ModelError
 from eie.model import operators
+from eie.model import host
 from eie.model.geometry import Recurrent
 from eie.model.graph import Graph, Node
 from eie.model.matrix import frozen
 from eie.model.trace import LayerTrace
 from eie.simulator.functional import FixedPoint, LayerOutputs, Rows, slices
+from eie.simulator.host import Beside, activation, run_host
 from eie.simulator.products import multiply
 from eie.simulator.recurrence import run_recurrent
 
@@ -56,6 +58,7 @@ class Tensor:
         return Tensor(FixedPoint(raw, self.fixed.fraction_bits), np.moveaxis(self.float32, source, target))
 
 
+Made = Tensor | Beside
 Ran = Callable[[EncodedLayer, LayerTrace, LayerOutputs], None]
 
 
@@ -97,7 +100,7 @@ def run_network(
     ModelError
         For an unknown operator, or shapes that do not fit; names the node.
     """
-    started: dict[str, Tensor | NDArray[Any]] = {
+    started: dict[str, Made | NDArray[Any]] = {
         # Ids and switches stay plain arrays: as fixed-point numbers they would be others.
         name: np.asarray(inputs[name], graph.type_of(name))
         if name in graph.types
@@ -105,14 +108,16 @@ def run_network(
         for name, _ in graph.inputs
     }
 
-    def run(node: Node, values: Sequence[Tensor | NDArray[Any]]) -> tuple[Tensor, ...]:
-        tensors = [value if isinstance(value, Tensor) else Tensor.of(value, settings.data_bits) for value in values]
+    def run(node: Node, values: Sequence[Made | NDArray[Any]]) -> tuple[Made, ...]:
+        if node.op == host.OP:
+            return _run_host(node, values, settings.data_bits)
+        tensors = [_tensor(value, settings.data_bits) for value in values]
         if node.layer is None:
             return (_operate(node=node, values=values, tensors=tensors, data_bits=settings.data_bits),)
         return _run_layer(node=node, layer=layers[node.layer], tensors=tensors, settings=settings, ran=ran)
 
     made = walk(graph=graph, started=started, run=run)
-    return tuple(value if isinstance(value, Tensor) else Tensor.of(value, settings.data_bits) for value in made)
+    return tuple(_tensor(value, settings.data_bits) for value in made)
 
 
 def walk(
@@ -139,20 +144,43 @@ def _feeds_a_bias(graph: Graph, layers: Mapping[str, EncodedLayer], name: str) -
     return any(node.layer is not None and layers[node.layer].has_bias for node in graph.nodes if name in node.inputs)
 
 
-def _operate(node: Node, values: Sequence[Tensor | NDArray[Any]], tensors: Sequence[Tensor], data_bits: int) -> Tensor:
+def _tensor(value: Made | NDArray[Any], data_bits: int) -> Tensor:
+    """Return what an operator or a layer reads; constants and what stays on the host are quantised for it."""
+    if isinstance(value, Beside):
+        return Tensor(FixedPoint.quantise(value.fixed, data_bits), np.asarray(value.float32, np.float32))
+    return value if isinstance(value, Tensor) else Tensor.of(value, data_bits)
+
+
+def _run_host(node: Node, values: Sequence[Made | NDArray[Any]], data_bits: int) -> tuple[Made, ...]:
+    made: list[Made] = []
+    runs = run_host(node, [_pair(value) for value in values])
+    for name, plain, (fixed, real) in zip(node.outputs, node.attributes["plain"], runs, strict=True):
+        if plain:
+            made.append(Beside(fixed, real))
+            continue
+        quantised = FixedPoint.quantise(activation(node, name, fixed), data_bits)
+        made.append(Tensor(quantised, activation(node, name, real)))
+    return tuple(made)
+
+
+def _pair(value: Made | NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+    if isinstance(value, Tensor):
+        return value.fixed.exact_value, value.float32
+    return (value.fixed, value.float32) if isinstance(value, Beside) else (value, value)
+
+
+def _operate(node: Node, values: Sequence[Made | NDArray[Any]], tensors: Sequence[Tensor], data_bits: int) -> Tensor:
     def result(inputs: Sequence[NDArray[Any]]) -> NDArray[Any]:
         return operators.apply(name=node.name, op=node.op, inputs=inputs, attributes=node.attributes)
 
     # Constants enter a computation as they are; only results are rounded.
-    floats = [value.float32 if isinstance(value, Tensor) else np.asarray(value, np.float32) for value in values]
+    floats = [np.asarray(_pair(value)[1], np.float32) for value in values]
     float32 = np.asarray(result(floats), np.float32)
     operator = operators.find(node.op)
     if operator is not None and operator.exact:
         first = tensors[0].fixed
         return Tensor(FixedPoint(result([first.raw]), first.fraction_bits), float32)
-    exact = [
-        value.fixed.exact_value if isinstance(value, Tensor) else np.asarray(value, np.float64) for value in values
-    ]
+    exact = [np.asarray(_pair(value)[0], np.float64) for value in values]
     return Tensor(FixedPoint.quantise(result(exact), data_bits), float32)
 
 

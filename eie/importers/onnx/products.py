@@ -132,7 +132,7 @@ def columns(
     # Inputs last, in our graph and where they are recorded: in both the batch is in front already.
     ours = (*(axis for axis in range(rank) if axis not in (rank - 2, x.batch)), rank - 2)
     order = (0, *(x.axis(axis) for axis in ours))
-    turned = order != tuple(range(rank))
+    turned = order != tuple(range(len(order)))
     out, relu = relu_behind(into, out)
     rows = Value(x.name, x.batch_first, 0)
     made = linear(
@@ -240,7 +240,7 @@ def linear(
     """
     if x is not None:
         # The last axis is multiplied: a batch there would be mixed.
-        if len(x.shape) < 2 or x.batch == len(x.shape) - 1:
+        if len(x.batch_first) < 2 or x.batch == len(x.shape) - 1:
             raise UnsupportedError(f"its input has shape {x.shape}, batch included")
         expect(x.shape[-1], weights.shape[1], "inputs")
     name = into.layer_name(node, *names)

@@ -7,8 +7,8 @@ to `eie.model.operators`. Whatever neither knows is listed by node name and oper
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,11 +20,14 @@ from eie.importers.onnx import convolutions, packed, products, recurrent
 from eie.importers.onnx.builder import Builder, Tap
 from eie.importers.onnx.constants import Constants, shape_of
 from eie.importers.onnx.einsum import einsum
+from eie.importers.onnx.hosting import Hosting
 from eie.importers.onnx.input_shapes import only_open, stated_shapes
+from eie.importers.onnx.kinds import FLOATING, PLAIN, numpy_type
 from eie.importers.onnx.nodes import plain_nodes, printable
 from eie.importers.onnx.normalise import LARGEST_UNROLLED, Expansion, expand, goes_on, normalise
+from eie.importers.onnx.placement import place
 from eie.importers.onnx.tensors import read_model
-from eie.importers.onnx.unmodelled import feeding, last_known, unmodelled_rows
+from eie.importers.onnx.unmodelled import feeding, inferred, last_known, unmodelled_rows
 from eie.importers.options import InputShape, Unsupported
 from eie.model import operators
 from eie.model.graph import Graph
@@ -47,6 +50,10 @@ _WEIGHTED: dict[str, Callable[[OnnxNode, Builder], None]] = {
 }
 # What reading a damaged node can raise in numpy: each becomes one line with the node's name.
 _MISFITS = (ValueError, TypeError, IndexError, KeyError, ArithmeticError, AttributeError, MemoryError)
+_NUMBERWISE = frozenset(
+    ("Add", "Cast", "Clip", "DequantizeLinear", "Div", "Dropout", "Identity", "LeakyRelu", "Mul", "QuantizeLinear")
+    + ("Relu", "Sigmoid", "Sub", "Tanh")
+)
 # Bodies within bodies; each round unrolls all that are known.
 _ROUNDS = 16
 # Enough to see what kind of model it is; a whole transformer would list hundreds.
@@ -55,18 +62,33 @@ _LISTED = 12
 
 @dataclass(frozen=True, eq=False)
 class OnnxInput:
-    """A graph input of the file: its name there, its whole shape (None where open), and its batch axis."""
+    """A graph input of the file.
+
+    Attributes
+    ----------
+    name
+        In the file.
+    shape
+        All of it, None where open.
+    batch
+        Which axis; -1 where none is.
+    kind
+        ONNX's number of its type, where that is no floating-point one.
+    """
 
     name: str
     shape: tuple[int | None, ...]
     batch: int
+    kind: int | None = None
 
     @property
     def sizes(self) -> tuple[int, ...] | None:
-        """The whole shape, 1 for an open batch; None if another size is open, or there is no batch axis."""
+        """The whole shape, 1 for an open batch; None if another size is open, or nothing says what a sample is."""
         # One sample stands for any number: samples never mix, and `Value.axis` refuses what would mix them.
         sizes = tuple(1 if size is None and i == self.batch else size for i, size in enumerate(self.shape))
-        return None if None in sizes or len(sizes) < 2 else tuple(size for size in sizes if size is not None)
+        known = tuple(size for size in sizes if size is not None)
+        lacking = len(known) < len(sizes) or (not sizes if self.kind is None else self.kind not in PLAIN)
+        return None if lacking else known
 
     def __str__(self) -> str:
         return " x ".join("?" if size is None else str(size) for size in self.shape) or "unknown"
@@ -119,7 +141,7 @@ def read_onnx(path: Path, unsupported: Unsupported = "refuse", input_shape: Inpu
         expand(path, proto.graph, reading.expansions)
     into, inputs = reading.into, reading.inputs
     # What no layer reads costs nothing on the accelerator: the network then ends before it.
-    behind = reading.skipped.keys() - feeding(proto, reading.nodes, into)
+    behind = reading.behind | (reading.skipped.keys() - feeding(proto, reading.nodes, into))
     skipped = {i: said for i, said in reading.skipped.items() if i not in behind}
     problems = [*reading.problems, *skipped.values()]
     outputs, missing = last_known(proto, into, behind)
@@ -148,7 +170,7 @@ def read_onnx(path: Path, unsupported: Unsupported = "refuse", input_shape: Inpu
                 problems=problems,
                 behind=[reading.skipped[i] for i in sorted(behind)],
             ),
-            unmodelled=unmodelled_rows(proto, reading.nodes, into=into, skipped=skipped),
+            unmodelled=unmodelled_rows(proto, reading.nodes, into=into, skipped={*skipped, *reading.weighty}),
         ),
         inputs=inputs,
         taps=tuple(into.taps),
@@ -156,7 +178,7 @@ def read_onnx(path: Path, unsupported: Unsupported = "refuse", input_shape: Inpu
     )
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(eq=False, kw_only=True)
 class _Reading:
     """One pass over a file: what was made of its nodes, which were not read and why, which bodies can be unrolled."""
 
@@ -166,6 +188,13 @@ class _Reading:
     problems: list[str]
     skipped: dict[int, str]
     expansions: dict[int, Expansion]
+    hosting: Hosting | None = None
+    behind: set[int] = field(default_factory=set)
+
+    @property
+    def weighty(self) -> set[int]:
+        """Nodes on the host that multiply by constants: work of layers, which nobody models."""
+        return set() if self.hosting is None else self.hosting.indices & self.hosting.place.weighty
 
 
 def _read(path: Path, proto: onnx.ModelProto, input_shape: InputShape | None) -> _Reading:
@@ -189,19 +218,43 @@ def _read(path: Path, proto: onnx.ModelProto, input_shape: InputShape | None) ->
         if (sizes := entry.sizes) is None:
             name = printable(entry.name)
             reading.problems.append(f"{name} (an input of shape {entry}: state its open sizes with --input-shape)")
-        else:
+        elif entry.kind is None:
             reading.into.set(entry.name, Value(entry.name, sizes, entry.batch))
+    _fold(path, reading)
+    # Only where all sizes are known can a part be run, which is how its results' are found.
+    if not reading.problems:
+        reading.hosting = _hosting(path, proto, reading)
     # Damaged numbers may overflow on the way; what is not finite in the end is refused where it would be stored.
     with np.errstate(all="ignore"):
         _translate(path, proto, reading)
     return reading
 
 
+def _fold(path: Path, reading: _Reading) -> None:
+    with np.errstate(all="ignore"):
+        for node in reading.nodes:
+            # All constants first: a layer may stand before the node that unpacks its weights.
+            reading.into.constants.fold(node, f"{path}: node {node.name!r} ({node.op})")
+
+
+def _hosting(path: Path, proto: onnx.ModelProto, reading: _Reading) -> Hosting:
+    into, plain = reading.into, {entry.name: entry for entry in reading.inputs if entry.kind is not None}
+    at = place(proto, reading.nodes, into.constants, plain=plain, shapes={})
+    if at.host:
+        # Inferred where it is of use: then shapes behind the host are numbers as well.
+        sizes = {entry.name: entry.sizes for entry in reading.inputs if entry.sizes is not None}
+        into.shapes |= inferred(proto, into, sizes) | sizes
+        at = place(proto, reading.nodes, into.constants, plain=plain, shapes=into.shapes)
+    hosting = Hosting(path=path, proto=proto, nodes=reading.nodes, into=into, at=at)
+    for entry in plain.values():
+        assert entry.sizes is not None
+        assert entry.kind is not None
+        hosting.add_input(entry.name, entry.sizes, entry.batch, entry.kind)
+    return hosting
+
+
 def _translate(path: Path, proto: onnx.ModelProto, reading: _Reading) -> None:
     nodes, into = reading.nodes, reading.into
-    for node in nodes:
-        # All constants first: a layer may stand before the node that unpacks its weights.
-        into.constants.fold(node, f"{path}: node {node.name!r} ({node.op})")
     for node in nodes:
         where = f"{path}: node {node.name!r} ({node.op})"
         # Made already, as part of a layer or as a constant in the first pass.
@@ -214,7 +267,7 @@ def _translate(path: Path, proto: onnx.ModelProto, reading: _Reading) -> None:
             if node.op in ("If", "Loop", "Scan") and (known := _expansion(node, proto, into)) is not None:
                 reading.expansions[node.index] = known
             else:
-                _read_node(node, into)
+                _read_or_host(node, reading)
         except UnsupportedError as error:
             reading.skipped[node.index] = f"{node.name} ({node.op}{': ' if str(error) else ''}{error})"
         except ModelError as error:
@@ -246,6 +299,31 @@ def _expansion(node: OnnxNode, proto: onnx.ModelProto, into: Builder) -> Expansi
     return Expansion(trips=min(max(0, int(trips.ravel()[0])), LARGEST_UNROLLED) if begins else 0)
 
 
+def _read_or_host(node: OnnxNode, reading: _Reading) -> None:
+    """Read a node as ours, else give it to the host if a layer hangs on it."""
+    into, hosting = reading.into, reading.hosting
+    if hosting is None:
+        _read_node(node, into)
+        return
+    is_layer = node.index in hosting.place.layers
+    try:
+        if is_layer:
+            hosting.bring(node)
+        elif node.index in hosting.place.host or (hosting.reads(node) and not _states_shape(node, into)):
+            raise UnsupportedError
+        with into.undone_if_unsupported():
+            _read_node(node, into)
+    except UnsupportedError:
+        if node.index not in hosting.place.needed:
+            reading.behind.add(node.index)
+            raise
+        hosting.add(node)
+
+
+def _states_shape(node: OnnxNode, into: Builder) -> bool:
+    return node.op == "Shape" and bool(node.inputs) and node.inputs[0] in into.shapes
+
+
 def _read_node(node: OnnxNode, into: Builder) -> None:
     if node.op in _WEIGHTED and node.inputs and node.outputs:
         _WEIGHTED[node.op](node, into)
@@ -253,13 +331,20 @@ def _read_node(node: OnnxNode, into: Builder) -> None:
     read = _take_shape if node.op == "Shape" else operators.onnx_handler(node.op)
     if read is None or not node.inputs or not node.outputs:
         raise UnsupportedError
+    if _states_shape(node, into):
+        into.constants.set(node.outputs[0], shape_of(into.shapes[node.inputs[0]], node.attributes))
+        return
     known = [value for name in node.inputs if (value := into.known(name)) is not None]
     # Behind a skipped node nothing is said again: the first is the one to mend.
     behind_unknown = any(name and name not in into.constants and into.known(name) is None for name in node.inputs)
     if not known and not behind_unknown:
         raise UnsupportedError("of constants only")
-    if not behind_unknown:
-        read(node, into, known[0])
+    if behind_unknown:
+        return
+    # Where all of a tensor is a sample, only what works number by number is sure to be right.
+    if any(value.batch < 0 for value in known) and node.op not in _NUMBERWISE:
+        raise UnsupportedError
+    read(node, into, known[0])
 
 
 def _take_shape(node: OnnxNode, into: Builder, x: Value) -> None:
@@ -285,13 +370,18 @@ def _graph_inputs(
         # Nothing in the file says which axis is the batch; an LSTM that reads the input does, and so do columns.
         across = _time_first(entry.name, uses) or (len(sizes) == 2 and _in_columns(entry.name, uses, constants))
         batch = 1 if across and len(sizes) > 1 else only_open(sizes)
-        inputs.append(OnnxInput(entry.name, tuple(sizes), batch))
+        # A number, or a vector of stated length, is all of it a sample.
+        batch = -1 if not sizes or (len(sizes) == 1 and sizes[0] is not None) else batch
+        element = entry.type.tensor_type.elem_type
+        inputs.append(OnnxInput(entry.name, tuple(sizes), batch, None if element in FLOATING else element))
     known = stated_shapes(path, {entry.name: (entry.shape, entry.batch) for entry in inputs}, input_shape)
     return tuple(_with_shape(path, entry, known[entry.name]) if entry.name in known else entry for entry in inputs)
 
 
 def _with_shape(path: Path, entry: OnnxInput, wanted: tuple[int, ...]) -> OnnxInput:
     """Fill in the sizes of one sample."""
+    if entry.batch < 0:
+        entry = replace(entry, batch=0, shape=(None, *entry.shape)) if entry.shape else replace(entry, batch=0)
     stated = entry.shape[: entry.batch] + entry.shape[entry.batch + 1 :]
     # Sizes that the file does state have to be confirmed, not changed.
     fits = len(stated) == len(wanted) and all(a in (None, b) for a, b in zip(stated, wanted, strict=True))
@@ -301,7 +391,7 @@ def _with_shape(path: Path, entry: OnnxInput, wanted: tuple[int, ...]) -> OnnxIn
             f"{path}: input {entry.name!r} has shape {entry}, batch included: {said} a sample does not fit"
         )
     batch = entry.shape[entry.batch] if entry.shape else None
-    return OnnxInput(entry.name, (*wanted[: entry.batch], batch, *wanted[entry.batch :]), entry.batch)
+    return replace(entry, shape=(*wanted[: entry.batch], batch, *wanted[entry.batch :]))
 
 
 def _time_first(name: str, uses: dict[str, list[OnnxNode]]) -> bool:
@@ -345,9 +435,10 @@ def _network(
     if problems:
         notes.append(f"skipped, so that layers run on recorded activations only: {_listed(problems)}")
         return Network(name=path.stem, layers=tuple(into.layers), source=path.name, notes=tuple(notes))
-    named = tuple((entry.name, into.values[entry.name].sample) for entry in inputs)
+    named = tuple((entry.name, _sample(entry)) for entry in inputs)
     graph = Graph(
         inputs=named,
+        types={entry.name: str(numpy_type(entry.kind)) for entry in inputs if entry.kind is not None},
         nodes=tuple(into.nodes),
         outputs=tuple(outputs),
         constants=into.graph_constants,
@@ -358,6 +449,11 @@ def _network(
     return Network(
         name=path.stem, layers=layers, sequential=_is_chain(graph), source=path.name, notes=tuple(notes), graph=graph
     )
+
+
+def _sample(entry: OnnxInput) -> tuple[int, ...]:
+    assert entry.sizes is not None
+    return Value(entry.name, entry.sizes, entry.batch).sample
 
 
 def _is_chain(graph: Graph) -> bool:

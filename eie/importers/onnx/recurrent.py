@@ -78,14 +78,15 @@ def _read(node: OnnxNode, into: Builder, kind: _Kind) -> None:
     way = str(node.attributes.get("direction", "forward"))
     if way not in _WAYS or len(w) != len(_WAYS[way]):
         raise ModelError(f"direction {way!r} with weights for {len(w)} directions")
+    # layout=1 has the batch first, the default (time, batch, inputs).
+    batch = 0 if node.attributes.get("layout", 0) else 1
     x = into.known(node.inputs[0])
+    x = None if x is None else x.with_batch(batch)
     _check(node=node, into=into, kind=kind, w=w, r=r, x=x)
     bias_name = node.inputs[3] if len(node.inputs) > 3 else ""
     biases = into.constants[bias_name] if bias_name else None
     if biases is not None and biases.shape != (len(w), 2 * w.shape[1]):
         raise ModelError(f"B has shape {biases.shape}: must be {(len(w), 2 * w.shape[1])}")
-    # layout=1 has the batch first, the default (time, batch, inputs).
-    batch = 0 if node.attributes.get("layout", 0) else 1
     if x is not None:
         if len(x.shape) != 3 or x.batch != batch:
             raise UnsupportedError(f"X of shape {x.shape} with its batch in axis {x.batch}")

@@ -49,6 +49,8 @@ def _beside(array: Array, x: Value) -> Array:
         raise UnsupportedError(f"a constant of shape {array.shape} beside {x.shape}")
     # Ones in front, as broadcasting would add them, so that the constant's axes can be named.
     full = array.reshape((1,) * (rank - array.ndim) + array.shape)
+    if x.batch < 0:
+        return full
     first = full.take([0], x.batch)
     # A state that was spread over a fixed batch is the same for all samples.
     if full.shape[x.batch] != 1 and not np.array_equal(full, np.broadcast_to(first, full.shape)):
