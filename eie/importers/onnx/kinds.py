@@ -31,7 +31,10 @@ def kinds_of(proto: onnx.ModelProto) -> dict[str, int]:
     kinds |= {tensor.name: _known(tensor.data_type) for tensor in proto.graph.initializer}
     for node in proto.graph.node:
         stated = [entry.i for entry in node.attribute if node.op_type == "Cast" and entry.name == "to"]
-        stated += [entry.t.data_type for entry in node.attribute if node.op_type == "Constant" and entry.name == "value"]
+        filled = node.op_type in ("Constant", "ConstantOfShape")
+        stated += [entry.t.data_type for entry in node.attribute if filled and entry.name == "value"]
+        # Of float32 zeros where nothing is said; its input is a shape.
+        stated += [FLOAT] * (node.op_type == "ConstantOfShape")
         place = _LIKE.get(node.op_type, 0)
         source = node.input[place] if place < len(node.input) else ""
         kind = _known(stated[0]) if stated else kinds.get(source, FLOAT)

@@ -43,10 +43,12 @@ def gemm(node: OnnxNode, into: Builder) -> None:
         bias = scaled(bias, float(node.attributes.get("beta", 1.0)))
     x, across = into.known(node.inputs[0]), bool(node.attributes.get("transA", 0))
     if x is not None:
+        # Time and batch merged into rows: all of them are those of one sample.
+        merged = x.batch < 0 and not across
         # A transposed has the samples across; where they are, each is a row in our graph all the same.
-        if len(x.shape) != 2 or x.batch != int(across):
+        if len(x.shape) != 2 or (x.batch != int(across) and not merged):
             raise UnsupportedError(f"A has shape {x.shape}, its batch in axis {x.batch}")
-        x = Value(x.name, (x.shape[x.batch], *x.sample), 0)
+        x = x if merged else Value(x.name, (x.shape[x.batch], *x.sample), 0)
     out, relu = relu_behind(into, node.outputs[0])
     made = linear(
         node=node,
