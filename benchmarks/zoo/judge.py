@@ -49,9 +49,11 @@ class Verdict:
         return self.whole and self.error is not None and self.error <= tolerance
 
 
-def read(path: Path, feed: Mapping[str, np.ndarray], batches: Mapping[str, int]) -> eie.Network:
+def read(
+    path: Path, feed: Mapping[str, np.ndarray], batches: Mapping[str, int], values: Mapping[str, float] | None = None
+) -> eie.Network:
     """Read a file whose open sizes are those of ``feed``, as the file takes it; ``batches`` are axes other than 0."""
-    return eie.load(path, input_shape=FedShapes.of(batch_first(feed, batches)))
+    return eie.load(path, input_shape=FedShapes.of(batch_first(feed, batches)), input_values=values or None)
 
 
 def batch_first(feed: Mapping[str, np.ndarray], batches: Mapping[str, int]) -> dict[str, np.ndarray]:
@@ -112,21 +114,31 @@ def _in_place(ours: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     return ours.reshape(shape)
 
 
-def onnxruntime_answers(path: Path, feed: Mapping[str, np.ndarray]) -> Answers:
-    """Return what makes onnxruntime's answers for any tensors of a file."""
+def onnxruntime_answers(
+    path: Path, feed: Mapping[str, np.ndarray], expanded: Callable[[], Any] | None = None
+) -> Answers:
+    """Return what makes onnxruntime's answers for any tensors of a file.
+
+    ``expanded`` gives the file with bodies of If and Loop in their places, for names that it has there only.
+    """
 
     def answers(names: Sequence[str]) -> dict[str, np.ndarray]:
         import onnx
 
         model = onnx.load(str(path))
         made = {name for node in model.graph.node for name in node.output}
+        if expanded is not None and not made & set(names):
+            model = expanded()
+            made = {name for node in model.graph.node for name in node.output}
         wanted = [name for name in names if name in made]
         if not wanted:
             return {}
         del model.graph.output[:]
         # Without type and shape: onnxruntime infers them, and a wrong one would be refused.
         model.graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in wanted)
-        results = session(model.SerializeToString()).run(wanted, dict(feed))
+        results = session(model.SerializeToString()).run(
+            wanted, {entry.name: feed[entry.name] for entry in model.graph.input if entry.name in feed}
+        )
         return dict(zip(wanted, map(np.asarray, results), strict=True))
 
     return answers

@@ -18,6 +18,8 @@ from typing import Any
 
 import numpy as np
 
+import eie
+from eie.importers.options import FedShapes
 from zoo.judge import Verdict, batch_first, judged_network, onnxruntime_answers, read, session
 
 # By onnxruntime's words for types; all others are floats.
@@ -31,14 +33,14 @@ def main(path: Path, said: Mapping[str, Any]) -> None:
     # Loaded before anything is measured: they are the reader's, not the model's.
     import onnxruntime  # noqa: F401
 
-    import eie.importers.onnx.reader
+    from eie.importers.onnx.reader import read_onnx
 
     batches = said.get("batch", {})
     feed = inputs(path, said) if path.suffix == ".onnx" else {}
     row: dict[str, Any] = {"bytes": path.stat().st_size, "quantised": bool(said.get("quantised"))}
     before, start = peak_mb(), perf_counter()
     try:
-        network = read(path, feed, batches) if feed else eie.load(path)
+        network = read(path, feed, batches, said.get("numbers")) if feed else eie.load(path)
     except eie.EieError as error:
         print(json.dumps({**row, **asdict(Verdict(reason=str(error).removeprefix(f"{path}: ")))}))
         return
@@ -46,18 +48,31 @@ def main(path: Path, said: Mapping[str, Any]) -> None:
     row |= {"weights": sum(layer.matrix.shape[0] * layer.matrix.shape[1] for layer in network.layers)}
     row |= {"layers": len(network.layers), "unmodelled": list(network.unmodelled), "whole": False, "error": None}
     print(json.dumps(row), flush=True)
+
+    def expanded() -> Any:
+        shapes = FedShapes.of(batch_first(feed, batches))
+        return read_onnx(path, "refuse", shapes, said.get("numbers")).proto
+
     if feed:
-        row |= asdict(judged_network(network, feed=feed, answers=onnxruntime_answers(path, feed), batches=batches))
+        row |= asdict(
+            judged_network(network, feed=feed, answers=onnxruntime_answers(path, feed, expanded), batches=batches)
+        )
     else:
         # A state dict: its layers, and nothing of what lies between them.
         row |= {"reason": "" if network.graph is None else "a graph"}
     print(json.dumps(row), flush=True)
+    # Inputs that are constants of what was read are none of its own.
+    inner = {name: x for name, x in batch_first(feed, batches).items() if name not in said.get("numbers", {})}
     # For a look at what is whole: simulating is most of the time.
     if os.environ.get("ZOO_RUN") == "0":
         return
     start = perf_counter()
     try:
-        result = eie.simulate(network, batch_first(feed, batches) or None, keep_outputs=False)
+        result = eie.simulate(
+            network,
+            inner or None,
+            keep_outputs=False,
+        )
     except eie.EieError as error:
         print(json.dumps({**row, "reason": row["reason"] or f"does not run: {error}"}))
         return

@@ -7,7 +7,6 @@ made-up numbers: rules for them exist for ONNX's own operators only.
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -49,7 +48,9 @@ class Taken:
 class Hosting:
     """Collects nodes until a layer asks for what they make; see the module."""
 
-    def __init__(self, path: Path, proto: onnx.ModelProto, nodes: Sequence[OnnxNode], into: Builder, at: Placement) -> None:
+    def __init__(
+        self, path: Path, proto: onnx.ModelProto, nodes: Sequence[OnnxNode], into: Builder, at: Placement
+    ) -> None:
         self.place = at
         # Nodes of the file that are, or will be, part of a sub-model.
         self.indices: set[int] = set()
@@ -184,7 +185,9 @@ class Hosting:
     def _drawn(self, name: str, value: Value) -> Array:
         element = self.kinds.get(name, kinds.FLOAT)
         if element not in kinds.FLOATS:
-            raise ModelError(f"{self._path}: tensor {name!r} is quantised, and not modelled so: the host cannot read it")
+            raise ModelError(
+                f"{self._path}: tensor {name!r} is quantised, and not modelled so: the host cannot read it"
+            )
         if name not in self._samples:
             self._samples[name] = self._rng.standard_normal(value.shape)
         return self._samples[name].astype(kinds.numpy_type(element))
@@ -273,7 +276,8 @@ class _Part:
         return [
             node
             for node in self.nodes
-            if node.op_type in PRODUCTS and not any(name in constant for name in node.input[1:2])
+            if node.op_type in PRODUCTS
+            and not any(name in constant for name in node.input[1:2])
             and not any(name in constant for name in node.input[:1])
         ]
 

@@ -7,13 +7,14 @@ to `eie.model.operators`. Whatever neither knows is listed by node name and oper
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from eie.errors import ModelError
 from eie.importers.onnx import convolutions, packed, products, recurrent
@@ -24,7 +25,7 @@ from eie.importers.onnx.hosting import Hosting
 from eie.importers.onnx.input_shapes import only_open, stated_shapes
 from eie.importers.onnx.kinds import FLOATING, PLAIN, numpy_type
 from eie.importers.onnx.nodes import plain_nodes, printable
-from eie.importers.onnx.normalise import LARGEST_UNROLLED, Expansion, expand, goes_on, normalise
+from eie.importers.onnx.normalise import LARGEST_UNROLLED, Expansion, expand, goes_on, hold_inputs, normalise
 from eie.importers.onnx.placement import place
 from eie.importers.onnx.tensors import read_model
 from eie.importers.onnx.unmodelled import feeding, inferred, last_known, unmodelled_rows
@@ -116,7 +117,12 @@ class OnnxModel:
     proto: onnx.ModelProto
 
 
-def read_onnx(path: Path, unsupported: Unsupported = "refuse", input_shape: InputShape | None = None) -> OnnxModel:
+def read_onnx(
+    path: Path,
+    unsupported: Unsupported = "refuse",
+    input_shape: InputShape | None = None,
+    input_values: Mapping[str, ArrayLike] | None = None,
+) -> OnnxModel:
     """Read a model.
 
     Parameters
@@ -126,13 +132,18 @@ def read_onnx(path: Path, unsupported: Unsupported = "refuse", input_shape: Inpu
         are kept without the graph, so that they run on recorded activations, and a note lists what was skipped.
     input_shape
         Of one sample, or by input, for a file that leaves sizes other than the batch's open; None if it does not.
+    input_values
+        Of inputs that are constants of the network read: what a file decides by.
 
     Raises
     ------
     ModelError
         If the file is damaged, unsafe, or holds no weight layer.
     """
-    proto = normalise(path, read_model(path))
+    proto = read_model(path)
+    # Before anything is read: what hangs on them is folded, and an If by them takes its branch.
+    hold_inputs(path, proto, input_values or {})
+    proto = normalise(path, proto)
     for _ in range(_ROUNDS):
         reading = _read(path, proto, input_shape)
         if not reading.expansions:

@@ -143,7 +143,8 @@ def _starts(*, node: OnnxNode, into: Builder, x: Value, shape: tuple[int, int], 
         return [()] * directions
     wanted = (x.shape[x.batch], *shape)
     made: list[list[str]] = [[] for _ in range(directions)]
-    for value, part in zip(known, parts[1:], strict=True):
+    for state, part in zip(known, parts[1:], strict=True):
+        value = None if state is None else state.with_batch(batch)
         if value is None or value.batch != batch or value.batch_first != wanted:
             raise UnsupportedError(f"initial_{part} is not known, or not a state for each sample")
         for i, names in enumerate(made):
