@@ -61,6 +61,7 @@ from eie.model.geometry import Walk as Walk
 from eie.model.geometry import Winograd as Winograd
 from eie.model.graph import Graph as Graph
 from eie.model.graph import Node as Node
+from eie.model.host import HostWork as HostWork
 from eie.model.matrix import SparseColumns as SparseColumns
 from eie.model.network import Layer as Layer
 from eie.model.network import Network as Network

@@ -7,8 +7,8 @@ A part's first input is the constant that holds the sub-model (uint8), the other
 Its attributes:
 
 - ``engine``: ``"onnxruntime"``, or ``"reference"`` for operators that onnxruntime has no kernel for;
-- ``batch``: for each of those inputs the axis that the sub-model has and a sample has not; `WHOLE` where a sample is all
-  of the tensor, `CONSTANT` where it is the same for all samples;
+- ``batch``: for each of those inputs the axis that the sub-model has and a sample has not; `WHOLE` where a sample is
+  all of the tensor, `CONSTANT` where it is the same for all samples;
 - ``made``: the same for each output;
 - ``plain``: for each output whether it stays on the host, in its own type: it never has a fixed-point format;
 - ``shapes``: of each output, of one sample;
@@ -42,10 +42,17 @@ LARGEST_NODES = 50_000
 _DOMAINS = frozenset(("", "ai.onnx", "ai.onnx.ml", "com.microsoft"))
 # Those that hand over to another program or to a file that they name.
 _FOREIGN = frozenset(("ATen", "EPContext", "PythonOp", "PythonOpGrad", "TritonOp", "TorchEmbedding"))
+# Whatever an operator written in Python raises on numbers that it does not like.
+_PYTHON = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 # Sessions kept open: each holds little but its nodes.
 _OPEN = 256
 
 Array = NDArray[Any]
+
+
+def is_known(domain: str, op_type: str) -> bool:
+    """Whether an operator is of ONNX's or onnxruntime's own, and stays within the process."""
+    return domain in _DOMAINS and op_type not in _FOREIGN
 
 
 class NoKernelError(ModelError):
@@ -73,6 +80,23 @@ class HostWork:
     operators: Mapping[str, int]
     products: Mapping[str, int]
     multiplications: int
+
+
+def work_lines(work: HostWork | None) -> tuple[str, ...]:
+    """Say in a line each what the host computes, and which products of two activations are among it."""
+    if work is None:
+        return ()
+    lines = [f"host, not on the accelerator: {counted(work.operators)}"]
+    if work.products:
+        many = f"{work.multiplications:,} multiplications a sample"
+        lines.append(f"products of two activations, not on the accelerator: {counted(work.products)}, {many}")
+    return tuple(lines)
+
+
+def counted(counts: Mapping[str, int]) -> str:
+    """Return operators in words, the most frequent first."""
+    ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    return ", ".join(f"{count} {name}" for name, count in ordered)
 
 
 def host_work(graph: Graph | None) -> HostWork | None:
@@ -159,7 +183,8 @@ def _parsed(content: bytes, where: str) -> onnx.ModelProto:
         import onnxruntime  # noqa: F401 - asked for here, so that one line says what is missing
         from google.protobuf.message import DecodeError
     except ImportError:
-        raise ModelError(f"{where}: what lies between the layers needs the onnx extra: pip install 'eie[onnx]'") from None
+        needs = "what lies between the layers needs the onnx extra: pip install 'eie[onnx]'"
+        raise ModelError(f"{where}: {needs}") from None
     if len(content) > LARGEST_PART:
         raise ModelError(f"{where}: a sub-model of {len(content):,} bytes: at most {LARGEST_PART:,}")
     try:
@@ -176,14 +201,16 @@ def _parsed(content: bytes, where: str) -> onnx.ModelProto:
 
 def _check(graph: onnx.GraphProto, where: str) -> int:
     """Count the nodes of a graph and its bodies; ModelError for what would leave the process or the file."""
-    tensors = [*graph.initializer, *(part for sparse in graph.sparse_initializer for part in (sparse.values, sparse.indices))]
+    tensors = list(graph.initializer)
+    tensors += [part for sparse in graph.sparse_initializer for part in (sparse.values, sparse.indices)]
     count = len(graph.node)
     for node in graph.node:
-        if node.domain not in _DOMAINS or node.op_type in _FOREIGN:
-            raise ModelError(f"{where}: {node.domain!r} {node.op_type!r}: only operators of ONNX and onnxruntime are run")
+        if not is_known(node.domain, node.op_type):
+            named = f"{node.domain}.{node.op_type}"
+            raise ModelError(f"{where}: {named[:200]!r}: only operators of ONNX and onnxruntime are run")
         for entry in node.attribute:
             sparse = (entry.sparse_tensor, *entry.sparse_tensors)
-            tensors += [entry.t, *entry.tensors, *(part for one in sparse for part in (one.values, one.indices))]
+            tensors += [entry.t, *entry.tensors, *(part for both in sparse for part in (both.values, both.indices))]
             count += sum(_check(body, where) for body in (entry.g, *entry.graphs))
     if any(tensor.external_data or tensor.data_location for tensor in tensors):
         raise ModelError(f"{where}: a tensor outside of its file: that is not followed")
@@ -232,8 +259,7 @@ def _reference(model: onnx.ModelProto, _: bytes, where: str) -> Part:
         feeds = {name: np.asarray(value, kinds[name]) for name, value in zip(names, values, strict=True)}
         try:
             return list(map(np.asarray, evaluator.run(None, feeds)))
-        # Whatever an operator written in Python raises on numbers that it does not like.
-        except (ArithmeticError, AttributeError, LookupError, NotImplementedError, RuntimeError, TypeError, ValueError) as error:
+        except _PYTHON as error:
             raise ModelError(f"{where}: onnx's reference cannot run it: {_said(error)}") from None
 
     return run
@@ -251,7 +277,7 @@ def _kinds(model: onnx.ModelProto) -> dict[str, np.dtype[Any]]:
 def _named(text: str, model: onnx.ModelProto) -> str:
     """Return which node an error of onnxruntime's is about; the first if it names none."""
     quoted = text.split("'")[1::2]
-    return next((node.name for node in model.graph.node if node.name in quoted), model.graph.node[0].name)
+    return str(next((node.name for node in model.graph.node if node.name in quoted), model.graph.node[0].name))
 
 
 def _said(error: BaseException) -> str:

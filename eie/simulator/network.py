@@ -19,8 +19,7 @@ from numpy.typing import NDArray
 
 from eie.compiler.encoded import EncodedLayer
 from eie.errors import ModelError
-from eie.model import operators
-from eie.model import host
+from eie.model import host, operators
 from eie.model.geometry import Recurrent
 from eie.model.graph import Graph, Node
 from eie.model.matrix import frozen

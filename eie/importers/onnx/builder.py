@@ -155,7 +155,7 @@ class Builder:
     @contextmanager
     def undone_if_unsupported(self) -> Iterator[None]:
         """Take back what was made of a node that turns out to be none of ours."""
-        lists = (self.nodes, self.layers, self.taps, self.left_out)
+        lists: tuple[list[Any], ...] = (self.nodes, self.layers, self.taps, self.left_out)
         sizes, absorbed, names = [len(part) for part in lists], set(self.absorbed), set(self._names)
         values, constants = dict(self.values), dict(self.graph_constants)
         try:

@@ -8,7 +8,7 @@ made-up numbers: rules for them exist for ONNX's own operators only.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from eie.errors import ModelError
 from eie.importers.onnx import kinds
 from eie.importers.onnx.builder import Builder
+from eie.importers.onnx.nodes import printable
 from eie.importers.onnx.normalise import read_names
 from eie.importers.onnx.placement import Placement
 from eie.importers.onnx.tensors import native_tensor
@@ -48,15 +49,16 @@ class Taken:
 class Hosting:
     """Collects nodes until a layer asks for what they make; see the module."""
 
-    def __init__(
-        self, path: Path, proto: onnx.ModelProto, nodes: Sequence[OnnxNode], into: Builder, at: Placement
-    ) -> None:
+    def __init__(self, path: Path, proto: onnx.ModelProto, into: Builder, at: Placement) -> None:
         self.place = at
         # Nodes of the file that are, or will be, part of a sub-model.
         self.indices: set[int] = set()
         self.made: set[str] = set()
+        # Why a part cannot be run, by its last node.
+        self.failures: dict[int, str] = {}
         self.kinds = kinds.kinds_of(proto)
-        self._path, self._proto, self._nodes, self._into = path, proto, nodes, into
+        self._path, self._proto, self._into = path, proto, into
+        self._outputs = {entry.name for entry in proto.graph.output}
         self._pending: list[int] = []
         self._plain: dict[str, Taken] = {}
         self._initialisers = {tensor.name: tensor for tensor in proto.graph.initializer}
@@ -86,9 +88,13 @@ class Hosting:
         UnsupportedError
             If something before it could not be read at all.
         """
-        missing = [name for name in self._proto.graph.node[node.index].input if name and not self._is_known(name)]
-        if missing:
+        proto = self._proto.graph.node[node.index]
+        if not any(proto.output) or any(name and not self._is_known(name) for name in proto.input):
             raise UnsupportedError
+        for inner in _with_bodies(proto):
+            if not host.is_known(inner.domain, inner.op_type):
+                named = printable(f"{inner.domain}.{inner.op_type}")
+                raise UnsupportedError("" if inner is proto else f"holds {named}")
         self._pending.append(node.index)
         self.indices.add(node.index)
         self.made.update(name for name in node.outputs if name)
@@ -112,13 +118,26 @@ class Hosting:
             except host.NoKernelError as error:
                 # Names are places within the part: it is cut before and behind the node.
                 at = int(error.node)
-                self._add_whole(waiting[:at])
-                self._add_part(waiting[at : at + 1], "reference")
+                for part, engine in ((waiting[:at], "onnxruntime"), (waiting[at : at + 1], "reference")):
+                    self._try(part, engine)
                 waiting = waiting[at + 1 :]
+            except ModelError as error:
+                self._give_up(waiting, str(error))
+                return
 
-    def _add_whole(self, indices: list[int]) -> None:
-        if indices:
-            self._add_part(indices, "onnxruntime")
+    def _give_up(self, indices: list[int], text: str) -> None:
+        """Take a part back that nothing runs: whatever hangs on it is not known."""
+        nodes = [self._proto.graph.node[i] for i in indices]
+        self.made.difference_update(name for node in nodes for name in node.output)
+        last = nodes[-1]
+        self.failures[indices[-1]] = f"{printable(last.name or last.output[0])} ({printable(last.op_type)}: {text})"
+
+    def _try(self, indices: list[int], engine: str) -> None:
+        try:
+            if indices:
+                self._add_part(indices, engine)
+        except ModelError as error:
+            self._give_up(indices, str(error))
 
     def _is_known(self, name: str) -> bool:
         return name in self.made or name in self._into.values or name in self._into.constants
@@ -126,7 +145,7 @@ class Hosting:
     def _add_part(self, indices: list[int], engine: str) -> None:
         part = self._part(indices)
         node, model = part.node(engine), part.content(())
-        where = f"{self._path}: a part for the host, {node.name!r}"
+        where = f"a part for the host, {node.name!r}"
         if len(model) > host.LARGEST_PART:
             raise ModelError(f"{where}: {len(model):,} bytes: at most {host.LARGEST_PART:,}")
         watched = part.watched()
@@ -134,21 +153,22 @@ class Hosting:
         results = dict(zip((*node.outputs, *watched), run(part.samples()), strict=True))
         self._into.graph_constants[node.inputs[0]] = np.frombuffer(model, np.uint8)
         attributes = {"engine": engine, "batch": part.places(), "operators": part.operators()}
-        attributes |= self._outputs(node.outputs, results)
+        attributes |= self._results(node.outputs, results)
         attributes["products"] = part.products({**part.by_name(), **results})
         self._into.nodes.append(Node(op=host.OP, inputs=node.inputs, outputs=node.outputs, attributes=attributes))
 
-    def _outputs(self, names: Sequence[str], results: Mapping[str, Array]) -> dict[str, Any]:
+    def _results(self, names: Sequence[str], results: Mapping[str, Array]) -> dict[str, Any]:
         made, plain, shapes = [], [], []
         for name in names:
             result = results[name]
             if result.size > LARGEST_TENSOR:
                 raise ModelError(f"{self._path}: tensor {name!r}: shape {result.shape}: too large")
             self.kinds[name] = kinds.element_type(result)
-            read_by_layer = any(i in self.place.layers for i in self._readers.get(name, ()))
-            stays = not read_by_layer or result.dtype.kind != "f" or result.size == 0
-            # An axis of one is where a batch would be; without any, all of it is a sample.
-            batch = result.shape.index(1) if 1 in result.shape and not stays else host.WHOLE
+            wanted = name in self._outputs or any(i in self.place.layers for i in self._readers.get(name, ()))
+            stays = not wanted or result.dtype.kind != "f" or result.size == 0
+            # An axis of one in front is where a batch would be; without any, all of it is a sample.
+            front = result.shape[: min(2, result.ndim - 1)]
+            batch = front.index(1) if 1 in front and not stays else host.WHOLE
             value = Value(name, result.shape, batch)
             if stays:
                 self._plain[name] = Taken(name=name, batch=batch, sample=result)
@@ -169,7 +189,8 @@ class Hosting:
         outputs = [
             name
             for name in made
-            if any(i not in members and i in self.place.needed for i in self._readers.get(name, ()))
+            if name in self._outputs
+            or any(i not in members and i in self.place.needed for i in self._readers.get(name, ()))
         ]
         part = _Part(proto=self._proto, nodes=inside, outputs=tuple(outputs or made[-1:]))
         for name in read:
@@ -185,9 +206,7 @@ class Hosting:
     def _drawn(self, name: str, value: Value) -> Array:
         element = self.kinds.get(name, kinds.FLOAT)
         if element not in kinds.FLOATS:
-            raise ModelError(
-                f"{self._path}: tensor {name!r} is quantised, and not modelled so: the host cannot read it"
-            )
+            raise ModelError(f"{self._path}: tensor {name!r} is quantised and not modelled so: no host can read it")
         if name not in self._samples:
             self._samples[name] = self._rng.standard_normal(value.shape)
         return self._samples[name].astype(kinds.numpy_type(element))
@@ -202,11 +221,20 @@ class Hosting:
             tensor = kinds.tensor_of(name, array)
         else:
             tensor = native_tensor(tensor, f"{self._path}: tensor {name!r}", self._path.parent)
-        if tensor.ByteSize() <= _SMALL or (array := kinds.shareable(tensor)) is None:
+        shared = kinds.shareable(tensor) if tensor.ByteSize() > _SMALL else None
+        if shared is None:
             part.initialisers.append(tensor)
             return
-        self._into.graph_constants.setdefault(name, array)
-        part.add(name, name, batch=host.CONSTANT, sample=array)
+        self._into.graph_constants.setdefault(name, shared)
+        part.add(name, name, batch=host.CONSTANT, sample=shared)
+
+
+def _with_bodies(node: onnx.NodeProto) -> Iterator[onnx.NodeProto]:
+    yield node
+    for entry in node.attribute:
+        for body in (entry.g, *entry.graphs):
+            for inner in body.node:
+                yield from _with_bodies(inner)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -264,7 +292,7 @@ class _Part:
         for name in (*self.outputs, *watched):
             # Without type and shape: both are inferred, and a wrong one would be refused.
             model.graph.output.append(helper.make_empty_tensor_value_info(name))
-        return model.SerializeToString(deterministic=True)
+        return bytes(model.SerializeToString(deterministic=True))
 
     def operators(self) -> tuple[tuple[str, int], ...]:
         counted = Counter(kind(node.op_type) for node in self.nodes if node.op_type not in ("Constant", "Identity"))
@@ -276,9 +304,7 @@ class _Part:
         return [
             node
             for node in self.nodes
-            if node.op_type in PRODUCTS
-            and not any(name in constant for name in node.input[1:2])
-            and not any(name in constant for name in node.input[:1])
+            if node.op_type in PRODUCTS and not any(name in constant for name in node.input[:2])
         ]
 
     def watched(self) -> tuple[str, ...]:

@@ -30,9 +30,10 @@ def kinds_of(proto: onnx.ModelProto) -> dict[str, int]:
     kinds = {entry.name: _known(entry.type.tensor_type.elem_type) for entry in proto.graph.input}
     kinds |= {tensor.name: _known(tensor.data_type) for tensor in proto.graph.initializer}
     for node in proto.graph.node:
-        stated = [entry.i for entry in node.attribute if node.op_type == "Cast" and entry.name == "to"]
+        by_name = {entry.name: entry for entry in node.attribute}
+        stated = [by_name["to"].i] if node.op_type == "Cast" and "to" in by_name else []
         filled = node.op_type in ("Constant", "ConstantOfShape")
-        stated += [entry.t.data_type for entry in node.attribute if filled and entry.name == "value"]
+        stated += [by_name["value"].t.data_type] if filled and "value" in by_name else []
         # Of float32 zeros where nothing is said; its input is a shape.
         stated += [FLOAT] * (node.op_type == "ConstantOfShape")
         place = _LIKE.get(node.op_type, 0)

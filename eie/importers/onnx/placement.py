@@ -56,7 +56,7 @@ class Placement:
     host
         Nodes that are not even tried.
     needed
-        Nodes that a layer, or another product with constant weights, hangs on.
+        Nodes that a layer or another product hangs on.
     weighty
         Nodes that multiply by constants, whether they are read as layers or not.
     """
@@ -80,9 +80,10 @@ def place(
     layers = frozenset(node.index for node in nodes if _is_layer(node, constants))
     sorting = _Sorting(nodes=nodes, reads=reads, constants=constants, layers=layers, plain=plain, shapes=shapes)
     seeds = {node.index for node in nodes if node.index in layers or _holds_weights(proto, node, constants)}
-    return Placement(
-        layers=layers, host=sorting.host(), needed=_ancestors(proto, reads, seeds), weighty=frozenset(seeds)
-    )
+    # Products of two activations are counted wherever they stand.
+    products = {node.index for node in nodes if kind(node.op) in PRODUCTS}
+    needed = _ancestors(proto, reads, seeds | products)
+    return Placement(layers=layers, host=sorting.host(), needed=needed, weighty=frozenset(seeds))
 
 
 def _is_layer(node: OnnxNode, constants: Constants) -> bool:

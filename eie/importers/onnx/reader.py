@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -52,9 +52,13 @@ _WEIGHTED: dict[str, Callable[[OnnxNode, Builder], None]] = {
 # What reading a damaged node can raise in numpy: each becomes one line with the node's name.
 _MISFITS = (ValueError, TypeError, IndexError, KeyError, ArithmeticError, AttributeError, MemoryError)
 _NUMBERWISE = frozenset(
-    ("Add", "Cast", "Clip", "DequantizeLinear", "Div", "Dropout", "Identity", "LeakyRelu", "Mul", "QuantizeLinear")
-    + ("Relu", "Sigmoid", "Sub", "Tanh")
+    (
+        *("Add", "Cast", "Clip", "DequantizeLinear", "Div", "Dropout", "Identity", "LeakyRelu", "Mul"),
+        *("QuantizeLinear", "Relu", "Sigmoid", "Sub", "Tanh"),
+    )
 )
+# Without a host; with one, a sample at a time; with one, all of a batch that the file states as one sample.
+_Host = Literal["none", "one", "whole"]
 # Bodies within bodies; each round unrolls all that are known.
 _ROUNDS = 16
 # Enough to see what kind of model it is; a whole transformer would list hundreds.
@@ -90,6 +94,19 @@ class OnnxInput:
         known = tuple(size for size in sizes if size is not None)
         lacking = len(known) < len(sizes) or (not sizes if self.kind is None else self.kind not in PLAIN)
         return None if lacking else known
+
+    @property
+    def is_batched(self) -> bool:
+        """Whether the file states a batch of several samples."""
+        return self.batch >= 0 and (self.shape[self.batch] or 1) > 1
+
+    def of_run(self, *, whole: bool) -> OnnxInput:
+        """Return what one run of the file takes as one sample: a batch of one, or all of it."""
+        if not self.is_batched:
+            return self
+        if whole:
+            return replace(self, batch=-1)
+        return replace(self, shape=(*self.shape[: self.batch], None, *self.shape[self.batch + 1 :]))
 
     def __str__(self) -> str:
         return " x ".join("?" if size is None else str(size) for size in self.shape) or "unknown"
@@ -144,17 +161,13 @@ def read_onnx(
     # Before anything is read: what hangs on them is folded, and an If by them takes its branch.
     hold_inputs(path, proto, input_values or {})
     proto = normalise(path, proto)
-    for _ in range(_ROUNDS):
-        reading = _read(path, proto, input_shape)
-        if not reading.expansions:
-            break
-        # A body may hold another one, and what decides on it may stand in the first.
-        expand(path, proto.graph, reading.expansions)
+    reading = _best_reading(path, proto, input_shape)
     into, inputs = reading.into, reading.inputs
     # What no layer reads costs nothing on the accelerator: the network then ends before it.
     behind = reading.behind | (reading.skipped.keys() - feeding(proto, reading.nodes, into))
     skipped = {i: said for i, said in reading.skipped.items() if i not in behind}
-    problems = [*reading.problems, *skipped.values()]
+    # Where something is refused, so is what would have been a layer but for its form.
+    problems = [*reading.problems, *(reading.hosted if skipped else ()), *skipped.values()]
     outputs, missing = last_known(proto, into, behind)
     # Only if nothing was skipped: otherwise the skipped node is the reason, and listed already.
     if missing and not problems:
@@ -168,7 +181,7 @@ def read_onnx(
             f"on recorded activations)"
         )
     if not into.layers:
-        reasons = [*reading.problems, *reading.skipped.values()]
+        reasons = [*reading.problems, *reading.skipped.values(), *reading.hosted]
         why = f" (not supported: {_listed(reasons)})" if reasons else ""
         raise ModelError(f"{path}: holds no Gemm, MatMul, Conv or LSTM with constant weights{why}")
     return OnnxModel(
@@ -201,6 +214,13 @@ class _Reading:
     expansions: dict[int, Expansion]
     hosting: Hosting | None = None
     behind: set[int] = field(default_factory=set)
+    # Nodes that could have been layers, and why they are on the host.
+    hosted: list[str] = field(default_factory=list)
+
+    @property
+    def failed(self) -> bool:
+        """Whether something that a layer hangs on can be run in no way."""
+        return self.hosting is not None and bool(self.hosting.failures or self.hosted)
 
     @property
     def weighty(self) -> set[int]:
@@ -208,7 +228,51 @@ class _Reading:
         return set() if self.hosting is None else self.hosting.indices & self.hosting.place.weighty
 
 
-def _read(path: Path, proto: onnx.ModelProto, input_shape: InputShape | None) -> _Reading:
+def _best_reading(path: Path, proto: onnx.ModelProto, shape: InputShape | None) -> _Reading:
+    """Read without a host where that is enough; with one, of a batch that the file states one sample, else all."""
+    reading = _expanded(path, proto, shape, "none") if not _wants_host(path, proto) else None
+    if reading is not None and (reading.problems or not reading.skipped):
+        return reading
+    first: _Reading | ModelError
+    try:
+        first = _expanded(path, proto, shape, "one")
+    except ModelError as error:
+        first = error
+    failed = isinstance(first, ModelError) or first.failed
+    if failed and any(dim.dim_value > 1 for entry in proto.graph.input for dim in entry.type.tensor_type.shape.dim[:2]):
+        # What was traced for so many samples may run with no other number: all of a run is then one sample.
+        try:
+            whole = _expanded(path, proto, shape, "whole")
+        except ModelError:
+            whole = None
+        if whole is not None and not whole.failed:
+            return whole
+    if isinstance(first, ModelError):
+        raise first
+    return first
+
+
+def _expanded(path: Path, proto: onnx.ModelProto, shape: InputShape | None, host: _Host) -> _Reading:
+    """Read, again and again until no body is left that can be put in the place of its node."""
+    for _ in range(_ROUNDS):
+        reading = _read(path, proto, shape, host)
+        if not reading.expansions:
+            break
+        # A body may hold another one, and what decides on it may stand in the first.
+        expand(path, proto.graph, reading.expansions)
+    return reading
+
+
+def _wants_host(path: Path, proto: onnx.ModelProto) -> bool:
+    """Whether something in a file is for a host to begin with; of bodies it is known only once they are in place."""
+    if any(node.op_type in ("If", "Loop", "Scan") for node in proto.graph.node):
+        return False
+    constants, nodes = Constants(path, proto), plain_nodes(path, proto)
+    at = place(proto, nodes, constants, plain=(), shapes={})
+    return not at.host.isdisjoint(at.needed)
+
+
+def _read(path: Path, proto: onnx.ModelProto, input_shape: InputShape | None, host: _Host) -> _Reading:
     graph = proto.graph
     constants = Constants(path, proto)
     nodes = plain_nodes(path, proto)
@@ -225,20 +289,29 @@ def _read(path: Path, proto: onnx.ModelProto, input_shape: InputShape | None) ->
         skipped={},
         expansions={},
     )
+    if host != "none":
+        reading.inputs = tuple(entry.of_run(whole=host == "whole") for entry in reading.inputs)
+    _set_inputs(reading)
+    _fold(path, reading)
+    # Only where all sizes are known can a part be run, which is how its results' are found.
+    if host != "none" and not reading.problems:
+        reading.hosting = _hosting(path, proto, reading)
+    # Damaged numbers may overflow on the way; what is not finite in the end is refused where it would be stored.
+    with np.errstate(all="ignore"):
+        _translate(path, proto, reading)
+    if reading.hosting is not None and not reading.expansions:
+        reading.hosting.finish()
+        reading.skipped.update(reading.hosting.failures)
+    return reading
+
+
+def _set_inputs(reading: _Reading) -> None:
     for entry in reading.inputs:
         if (sizes := entry.sizes) is None:
             name = printable(entry.name)
             reading.problems.append(f"{name} (an input of shape {entry}: state its open sizes with --input-shape)")
         elif entry.kind is None:
             reading.into.set(entry.name, Value(entry.name, sizes, entry.batch))
-    _fold(path, reading)
-    # Only where all sizes are known can a part be run, which is how its results' are found.
-    if not reading.problems:
-        reading.hosting = _hosting(path, proto, reading)
-    # Damaged numbers may overflow on the way; what is not finite in the end is refused where it would be stored.
-    with np.errstate(all="ignore"):
-        _translate(path, proto, reading)
-    return reading
 
 
 def _fold(path: Path, reading: _Reading) -> None:
@@ -256,7 +329,7 @@ def _hosting(path: Path, proto: onnx.ModelProto, reading: _Reading) -> Hosting:
         sizes = {entry.name: entry.sizes for entry in reading.inputs if entry.sizes is not None}
         into.shapes |= inferred(proto, into, sizes) | sizes
         at = place(proto, reading.nodes, into.constants, plain=plain, shapes=into.shapes)
-    hosting = Hosting(path=path, proto=proto, nodes=reading.nodes, into=into, at=at)
+    hosting = Hosting(path=path, proto=proto, into=into, at=at)
     for entry in plain.values():
         assert entry.sizes is not None
         assert entry.kind is not None
@@ -324,15 +397,17 @@ def _read_or_host(node: OnnxNode, reading: _Reading) -> None:
             raise UnsupportedError
         with into.undone_if_unsupported():
             _read_node(node, into)
-    except UnsupportedError:
+    except UnsupportedError as error:
         if node.index not in hosting.place.needed:
             reading.behind.add(node.index)
             raise
         hosting.add(node)
+        if is_layer:
+            reading.hosted.append(f"{node.name} ({node.op}{': ' if str(error) else ''}{error})")
 
 
 def _states_shape(node: OnnxNode, into: Builder) -> bool:
-    return node.op == "Shape" and bool(node.inputs) and node.inputs[0] in into.shapes
+    return node.op == "Shape" and bool(node.inputs and node.outputs) and node.inputs[0] in into.shapes
 
 
 def _read_node(node: OnnxNode, into: Builder) -> None:
