@@ -105,7 +105,7 @@ def simulate(
     ProgramError
         For a ``spec`` or a ``bias`` beside a program.
     """
-    program = as_program(model, spec, bias, examples=activations)
+    program = as_program(model, spec, bias, examples=activations, layout=layout)
     if datapath not in DATAPATHS:
         raise EieError(f"datapath {datapath!r}: must be 'fixed', 'float32' or 'none'")
     if batch < 1:
@@ -201,6 +201,7 @@ def as_program(
     bias: BiasPlace = "auto",
     *,
     examples: Inputs = None,
+    layout: Layout | None = None,
 ) -> Program:
     """Return a program as it is, that of a program file, or a model compiled for ``spec`` (EIE_64PE by default).
 
@@ -215,7 +216,7 @@ def as_program(
     if isinstance(model, str | Path) and Program.is_program(model):
         model = Program.load(model)
     if not isinstance(model, Program):
-        network = as_network(model, "an eie.Program", examples=examples)
+        network = as_network(model, "an eie.Program", examples=examples, layout=layout)
         return compile_network(network, EIE_64PE if spec is None else spec, bias=bias)
     check_place(bias)
     if bias != "auto":

@@ -65,7 +65,9 @@ def test_rows_are_counted_to_their_samples(form, within, shape, seed):
         assert within is relu
         reject()
     assert sorted(places.ravel()) == list(range(len(expected)))
-    np.testing.assert_array_equal(np.rint(expected[places]), np.broadcast_to(np.arange(shape[0])[:, None], places.shape))
+    np.testing.assert_array_equal(
+        np.rint(expected[places]), np.broadcast_to(np.arange(shape[0])[:, None], places.shape)
+    )
     assert (np.diff(places, axis=1) > 0).all()
 
 
@@ -236,3 +238,59 @@ def test_the_shared_case(shared):
     trace = record(folder / "timefirst.onnx", eie.read_samples(folder / "tf5.npy"))
     (layer,) = trace.layers.values()
     np.testing.assert_array_equal(layer.sample_density, [1, 0, 0, 0, 0])
+
+
+# Through torch
+
+
+class TestTorch:
+    torch = pytest.importorskip("torch", reason="torch is not installed (make test-torch)")
+
+    def net(self, parts, forward):
+        """Return a module of named parts."""
+
+        class Net(self.torch.nn.Module):
+            def forward(self, *inputs, **named):
+                return forward(self, *inputs, **named)
+
+        made = Net()
+        for name, part in parts.items():
+            setattr(made, name, part)
+        return made
+
+    def test_ids_stay_whole(self):
+        nn = self.torch.nn
+        net = self.net({"table": nn.Embedding(9, 4), "fc": nn.Linear(4, 2)}, lambda m, ids: m.fc(m.table(ids)))
+        net.table.weight.data[3] = 0
+        ids = np.array([[1, 3, 3, 2], [8, 0, 1, 3]])
+        layer = eie.record_torch(net, ids).layers["fc"]
+        np.testing.assert_array_equal(layer.mask.any(axis=1).reshape(2, 4), ids != 3)
+        with pytest.raises(TraceError, match=r"Net: cannot run on input \(1, 1\) torch.int64: index out of range"):
+            eie.record_torch(net, np.array([[9]]))
+        with pytest.raises(TraceError, match=r"takes whole numbers|scalar types"):
+            eie.record_torch(net, np.array([[0.5]]))
+
+    def test_whole_numbers_that_are_no_ids(self):
+        x = np.arange(12).reshape(3, 4)
+        assert eie.record_torch(self.torch.nn.Linear(4, 2), x).layers["linear"].density == 11 / 12
+
+    def test_several_inputs(self):
+        nn = self.torch.nn
+        net = self.net({"a": nn.Linear(4, 2), "b": nn.Linear(3, 2)}, lambda m, x, y: m.a(x) + m.b(y))
+        x, y = np.eye(5, 4), np.eye(5, 3)
+        trace = eie.record_torch(net, {"y": y, "x": x})
+        np.testing.assert_array_equal(trace.layers["a"].mask, x != 0)
+        np.testing.assert_array_equal(trace.layers["b"].mask, y != 0)
+        assert trace.input_shapes == {"y": (3,), "x": (4,)}
+        with pytest.raises(TraceError, match="cannot run on x"):
+            eie.record_torch(net, {"x": x})
+
+    @pytest.mark.parametrize("samples", [1, 5])
+    def test_time_before_the_batch(self, samples):
+        nn = self.torch.nn
+        net = self.net({"fc": nn.Linear(6, 2), "rnn": nn.LSTM(6, 3)}, lambda m, x: (m.rnn(x), m.fc(x)))
+        x = np.random.default_rng(0).integers(-1, 2, (samples, 5, 6)).astype(np.float32)
+        trace = eie.record_torch(net, x)
+        np.testing.assert_array_equal(trace.layers["fc"].mask.reshape(samples, 5, 6), x != 0)
+        np.testing.assert_array_equal(trace.layers["rnn"].mask[:, :6].reshape(samples, 5, 6), x != 0)
+        assert "time before the batch" in trace.source

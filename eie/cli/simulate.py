@@ -23,7 +23,12 @@ F = TypeVar("F", bound=Callable[..., Any])
 def run_options(command: F) -> F:
     """Add how a program is simulated."""
     for option in (
-        click.option("--trace", "trace_file", metavar="FILE", help="Activations: a trace (.npz) or an array (.npy)."),
+        click.option(
+            "--trace",
+            "trace_file",
+            metavar="FILE",
+            help="Activations: a trace or arrays by the inputs' names (.npz), or an array (.npy).",
+        ),
         click.option("--samples", type=click.IntRange(1), help="Use the first samples of the trace only."),
         click.option(
             "--batch",

@@ -87,7 +87,6 @@ def run(
 ) -> None:
     """Sweep, write the files, show the totals."""
     from eie.cli.inputs import announce_compilation, stderr
-    from eie.importers import load
     from eie.spec import load_spec
     from eie.sweeps.run import sweep as run_sweep
     from eie.sweeps.vary import read_vary
@@ -105,9 +104,7 @@ def run(
     how_to_sweep = {name: options[name] for name in ("trials", "retry_failed", "threads", "cell", "bias")}
     # Each model with each trace, in the order of the words.
     loads = [
-        pair
-        for model in models
-        for pair in _with_inputs(load(model, **how), traces, samples=samples, layout=options["layout"])
+        pair for model in models for pair in _with_inputs(model, how, traces, samples=samples, layout=options["layout"])
     ]
     with PointProgress(stderr()) as progress:
         result = run_sweep(
@@ -139,14 +136,17 @@ def _names(text: str | None) -> tuple[str, ...]:
 
 
 def _with_inputs(
-    network: Any, traces: Sequence[str], *, samples: int | None, layout: Layout | None
+    model: str, how: Mapping[str, Any], traces: Sequence[str], *, samples: int | None, layout: Layout | None
 ) -> list[tuple[Any, Any]]:
     """Pair a network with each trace file, or with its own trace."""
-    from eie.cli.inputs import read_inputs
+    from eie.cli.inputs import load_for, open_inputs, read_inputs
 
+    files = [open_inputs(file) for file in traces or (None,)]
+    # Of open sizes there is one each in a network: those of the first.
+    network = load_for(model, how, files[0], layout=layout)
     return [
-        (network, read_inputs(file=file, samples=samples, network=network, own=network.trace, layout=layout))
-        for file in traces or (None,)
+        (network, read_inputs(file=opened, samples=samples, network=network, own=network.trace, layout=layout))
+        for opened in files
     ]
 
 

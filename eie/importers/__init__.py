@@ -29,11 +29,11 @@ _CHECKPOINT = ("state_dict", ("mask", "merge_lora", "key", *_GLOBS))
 _MATRIX = ("state_dict", ("mask", *_GLOBS))
 _FOLDER, _INDEX = "a folder", ".index.json"
 _READERS: dict[str, tuple[str, tuple[str, ...]]] = {
-    ".toml": ("toml", ("mask",)),
+    ".toml": ("toml", ("mask", "density")),
     ".npz": _STATE_DICT,
     ".safetensors": _STATE_DICT,
     ".eie": ("coded", ()),
-    ".onnx": ("onnx", ("unsupported", "input_shape", "input_values")),
+    ".onnx": ("onnx", ("unsupported", "input_shape", "input_values", "density")),
     ".pt2": ("pt2", ("unsupported",)),
     ".pt": _CHECKPOINT,
     ".pth": _CHECKPOINT,
@@ -50,9 +50,9 @@ _READERS: dict[str, tuple[str, tuple[str, ...]]] = {
     ".mtx": _MATRIX,
     ".net": ("deep_compression", ("shapes",)),
     ".smtx": ("smtx", ()),
-    ".csv": ("topology", ()),
-    ".yaml": ("workloads", ()),
-    ".yml": ("workloads", ()),
+    ".csv": ("topology", ("density",)),
+    ".yaml": ("workloads", ("density",)),
+    ".yml": ("workloads", ("density",)),
 }
 # What says the same in a kind of file that does not take an option.
 _INSTEAD = {".toml": ': a .toml model names each layer\'s arrays, and order = "in,out" says how they are stored'}
@@ -73,6 +73,7 @@ def load(
     exclude: str | Sequence[str] | None = None,
     transpose: str | Sequence[str] | None = None,
     threshold: float | None = None,
+    density: float | None = None,
 ) -> Network:
     """Read a network.
 
@@ -108,6 +109,9 @@ def load(
         Globs of what is stored (inputs, outputs), or of kernels that are a transposed convolution's.
     threshold
         Smaller weights are pruned, in a file of any kind whose weights are not shared.
+    density
+        Share of the weights that are drawn where a file gives shapes alone: an ``.onnx`` file whose weights are
+        missing, and layers of ``.toml``, ``.csv`` and ``.yaml`` files that state no density. Every report says so.
 
     Returns
     -------
@@ -120,11 +124,14 @@ def load(
         If a file is missing, damaged or of a kind that is not known, or an option does not apply to it.
     """
     path = find(path)
+    if density is not None and not 0 < density <= 1:
+        raise ModelError(f"density={density}: must be above 0, and at most 1")
     kind = _kind(path)
     module, takes = _READERS[kind]
     files = {"mask": mask, "shapes": shapes, "merge_lora": merge_lora}
     asked: dict[str, object] = {name: Path(file) for name, file in files.items() if file is not None}
-    plain = {"unsupported": unsupported, "input_shape": input_shape, "input_values": input_values, "key": key}
+    plain: dict[str, object] = {"unsupported": unsupported, "input_shape": input_shape, "input_values": input_values}
+    plain |= {"key": key, "density": density}
     asked |= {name: value for name, value in plain.items() if value is not None}
     # The command line gives an empty list where an option is not there.
     globs = asdict(Asked.of(layers, exclude, transpose))

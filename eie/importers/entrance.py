@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from eie.errors import ModelError
-from eie.importers import load
+from eie.importers import find, load, takes
+from eie.importers.options import FedShapes
+from eie.model.fitting import Layout
 from eie.model.network import Layer, Network
 from eie.model.samples import Samples
 
@@ -27,7 +29,7 @@ _MODULE = "torch.nn.modules.module.Module"
 _EXPORTED = "torch.export.exported_program.ExportedProgram"
 
 
-def as_network(model: object, instead: str = "", *, examples: object = None) -> Network:
+def as_network(model: object, instead: str = "", *, examples: object = None, layout: Layout | None = None) -> Network:
     """Return a `Model` as a network.
 
     Parameters
@@ -36,9 +38,9 @@ def as_network(model: object, instead: str = "", *, examples: object = None) -> 
         Any object, so that what is none is refused by name.
     instead
         What else the caller takes, for the error: ``"an eie.Program"``.
-    examples
-        What the model will run on, by which a torch module is read: an array or tensor (samples, ...), a mapping or
-        tuple of them, or `Samples`.
+    examples, layout
+        What the model will run on, an array or tensor (samples, ...), a mapping or tuple of them, or `Samples`: it
+        states the sizes that an ``.onnx`` file leaves open, and a torch module is read with it as example inputs.
 
     Raises
     ------
@@ -46,7 +48,9 @@ def as_network(model: object, instead: str = "", *, examples: object = None) -> 
         If it is none of these, or cannot be read.
     """
     if isinstance(model, str | Path):
-        return load(model)
+        file = find(model)
+        fed: Any = FedShapes.of(examples, layout) if takes(file, "input_shape") else None
+        return load(file, input_shape=fed)
     if isinstance(model, Network | Layer):
         return Network.of(model)
     # By name: torch is not imported to find out, and a caller may not have it.

@@ -64,4 +64,6 @@ class FedShapes:
 
 
 # Of one sample: of the only input, or by name.
-InputShape = Sequence[int] | Mapping[str, Sequence[int]] | FedShapes
+InputShape = Sequence[int] | Mapping[str, Sequence[int]]
+# Or by what is about to be fed; callers outside state shapes.
+AnyShape = InputShape | FedShapes

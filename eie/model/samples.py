@@ -104,7 +104,9 @@ class Samples(Brief):
         named: Mapping[str, Any] = values if several else {"": values}  # type: ignore[assignment]
         if not named:
             raise TraceError(f"{source}: holds no array")
-        return cls(arrays={name: _numbers(array, source) for name, array in named.items()}, source=source, labels=labels)
+        return cls(
+            arrays={name: _numbers(array, source) for name, array in named.items()}, source=source, labels=labels
+        )
 
     @property
     def count(self) -> int:
@@ -167,7 +169,8 @@ class Samples(Brief):
         if missing or unknown:
             said = f"holds {', '.join(name or 'one array without a name' for name in self.arrays)}"
             lacking = f"none for {', '.join(missing)}" if missing else f"{', '.join(unknown)} is no input"
-            raise TraceError(f"{where} takes {', '.join(names)}; {self.source} {said}: {lacking}")
+            remedy = "give an array for each by its name, in an .npz or a mapping"
+            raise TraceError(f"{where} takes {', '.join(names)}; {self.source} {said}: {lacking}; {remedy}")
         return replace(self, arrays={name: self.arrays[name] for name in names})
 
     def loaded(self) -> dict[str, NDArray[Any]]:

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from eie.errors import ModelError, TraceError
+from eie.errors import EieError, TraceError
 from eie.recording.feeds import Feeds
 from eie.recording.owners import MixedError, Places, UnclearError, owned_places
 
@@ -82,7 +82,7 @@ def attributed(runner: Runner, feeds: Feeds, *, size: int, fixed: bool) -> Attri
     if size == 1:
         # Nothing moves against another; which axis is whose is asked of two, where there is a choice.
         axes = usual if fixed or turned is None else _of_two(runner, first, usual=usual, turned=turned)
-        return _alone(runner, first, axes, "" if axes == usual else TURNED)
+        return _alone(runner, first, axes=axes, said="" if axes == usual else TURNED)
     try:
         return Attribution(size=size, run=partial(runner.run, axes=usual), places=_places(runner, first, usual))
     except (MixedError, UnclearError) as error:
@@ -91,12 +91,15 @@ def attributed(runner: Runner, feeds: Feeds, *, size: int, fixed: bool) -> Attri
         try:
             places = _places(runner, first, turned)
             return Attribution(size=size, run=partial(runner.run, axes=turned), places=places, said=TURNED)
-        except (MixedError, UnclearError):
+        # Or it does not run that way round.
+        except EieError:
             pass
     if fixed:
         raise TraceError(f"{problem}, and the model runs {size} at a time: export it with an open batch, or one of 1")
     alone = {name: values[:1] for name, values in first.items()}
-    return _alone(runner, alone, usual, f"one sample at a time, since a batch does not tell them apart ({problem})")
+    return _alone(
+        runner, alone, axes=usual, said=f"one sample at a time, since a batch does not tell them apart ({problem})"
+    )
 
 
 def _of_two(runner: Runner, sample: Batch, *, usual: Axes, turned: Axes) -> Axes:
@@ -106,7 +109,7 @@ def _of_two(runner: Runner, sample: Batch, *, usual: Axes, turned: Axes) -> Axes
         try:
             _places(runner, pair, axes)
         # What runs one sample only is run as it says.
-        except (MixedError, UnclearError, ModelError):
+        except EieError:
             continue
         return axes
     return usual
@@ -119,7 +122,7 @@ def _places(runner: Runner, batch: Batch, axes: Axes) -> list[Places]:
     return owned_places(rows, batch, runner.names)
 
 
-def _alone(runner: Runner, sample: Batch, axes: Axes, said: str) -> Attribution:
+def _alone(runner: Runner, sample: Batch, *, axes: Axes, said: str) -> Attribution:
     """Run one sample at a time: every row is its own."""
     places = [np.arange(len(read.x))[None] for read in runner.run(sample, axes)]
     return Attribution(size=1, run=partial(runner.run, axes=axes), places=places, said=said)

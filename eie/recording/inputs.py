@@ -30,8 +30,8 @@ def read_samples(path: str | Path, labels: str | Path | None = None, steps: Prep
     ----------
     path
         ``.npy`` (samples, ...); ``.npz`` with one array, one called ``inputs`` or one for each of the model's inputs by
-        its name (and perhaps ``labels``), or a trace whose first layer has values; an IDX file, raw or ``.gz``; a PNG or JPEG file, or a folder of them, in the order
-        of their names.
+        its name (and perhaps ``labels``), or a trace whose first layer has values; an IDX file, raw or ``.gz``; a PNG
+        or JPEG file, or a folder of them, in the order of their names.
     labels
         ``.npy`` or IDX file with the class of each sample.
     steps

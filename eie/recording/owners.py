@@ -127,8 +127,8 @@ def _decoded(
             name: np.where(chosen.reshape(-1, *[1] * (array.ndim - 1)), changed[name], array)
             for name, array in batch.items()
         }
-        for bits, rows, other in zip(moved, base, run(fed), strict=True):
-            bits |= _moved(rows, other).astype(np.int64) << digit
+        for i, (rows, other) in enumerate(zip(base, run(fed), strict=True)):
+            moved[i] |= _moved(rows, other).astype(np.int64) << digit
     weights = (codes << np.arange(codes.shape[1])).sum(axis=1)
     order = np.argsort(weights)
     owners = []
@@ -141,8 +141,10 @@ def _decoded(
 def _moved(rows: Array, other: Array) -> NDArray[np.bool_]:
     """bool (rows,): which differ by more than rounding."""
     if rows.shape != other.shape:
-        raise TraceError(f"recorded rows have shape {rows.shape}, with other numbers {other.shape}: they hang on values")
-    moved = (rows != other).any(axis=1)
+        raise TraceError(
+            f"recorded rows have shape {rows.shape}, with other numbers {other.shape}: they hang on values"
+        )
+    moved: NDArray[np.bool_] = (rows != other).any(axis=1)
     # Only of these it is asked by how much: of most rows not a bit is another.
     places = np.flatnonzero(moved)
     before, after = rows[places].astype(np.float64), other[places].astype(np.float64)

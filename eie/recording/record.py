@@ -13,8 +13,9 @@ from eie.errors import ModelError
 from eie.formats.files import file_sha256
 from eie.importers import find, load, takes
 from eie.importers.entrance import Model, as_network
-from eie.importers.options import FedShapes
+from eie.importers.options import FedShapes, InputShape
 from eie.model.fitting import Layout, checked_layout
+from eie.model.network import Network
 from eie.model.samples import Samples
 from eie.model.trace import Trace
 from eie.recording.rows import Ran, Recorder
@@ -29,6 +30,7 @@ def record(
     *,
     values: bool = False,
     layout: Layout | None = None,
+    input_shape: InputShape | None = None,
     batch: int = BATCH,
     seed: int | None = None,
 ) -> Trace:
@@ -37,12 +39,13 @@ def record(
     Parameters
     ----------
     model
-        ``.onnx`` files run in onnxruntime; whatever else `eie.load` reads, networks, and torch modules, which are
-        exported with the samples as examples, run here. Either way as given.
+        ``.onnx`` files run in onnxruntime; whatever else `eie.load` reads, and networks, run here. Either way as given.
     values
         Whether values are kept beside the bits of non-zeros.
     layout
         ``"nhwc"`` where samples have their channels last and the model takes them first, ``"nchw"`` for the reverse.
+    input_shape
+        Of one sample, or by input, where an ``.onnx`` file leaves sizes open and the samples are not to state them.
     batch
         Samples at a time: bounds the memory.
     seed
@@ -64,8 +67,8 @@ def record(
     # Found, not loaded: onnxruntime reads the file itself.
     path = find(model) if isinstance(model, str | Path) else None
     run: dict[str, Any] = {"samples": samples, "batch": batch, "recorder": recorder, "layout": layout}
-    done = None if path is None or path.suffix.lower() != ".onnx" else _in_onnxruntime(path, run)
-    how, sha256, ran = done or _in_eie(model, run)
+    done = None if path is None or path.suffix.lower() != ".onnx" else _in_onnxruntime(path, run, input_shape)
+    how, sha256, ran = done or _in_eie(model, run, input_shape)
     return Trace(
         layers=recorder.layers(),
         labels=samples.labels,
@@ -77,27 +80,28 @@ def record(
     )
 
 
-def _in_eie(model: Model, run: Mapping[str, Any]) -> tuple[str, str | None, Ran]:
+def _in_eie(model: Model, run: Mapping[str, Any], input_shape: InputShape | None) -> tuple[str, str | None, Ran]:
     """Record with eie itself; return how in words, and the file's hash."""
     from eie.recording.run_own import run_own
 
     if isinstance(model, str | Path):
-        network = load(model, input_shape=_fed(model, run))
+        network = _loaded(model, run, input_shape)
     else:
         network = as_network(model, examples=run["samples"])
-    ran = run_own(network=network, **run)
-    return f"{network.source} in eie, float32", network.sha256, ran
+    return f"{network.source} in eie, float32", network.sha256, run_own(network=network, **run)
 
 
-def _in_onnxruntime(path: Path, run: Mapping[str, Any]) -> tuple[str, str | None, Ran] | None:
+def _in_onnxruntime(
+    path: Path, run: Mapping[str, Any], input_shape: InputShape | None
+) -> tuple[str, str | None, Ran] | None:
     """Record with onnxruntime; return how in words and the file's hash, None where it has no kernel."""
     from eie.recording.run_onnx import NoKernelError, run_onnx
 
     try:
-        ran = run_onnx(path=path, **run)
+        ran = run_onnx(path=path, input_shape=input_shape, **run)
     except NoKernelError as error:
         try:
-            whole = load(path, input_shape=_fed(path, run)).graph is not None
+            whole = _loaded(path, run, input_shape).graph is not None
         except ModelError:
             whole = False
         # What is not whole cannot run here either: the first reason is the one to mend.
@@ -108,6 +112,7 @@ def _in_onnxruntime(path: Path, run: Mapping[str, Any]) -> tuple[str, str | None
     return f"{path.name} in onnxruntime", file_sha256(path), ran
 
 
-def _fed(model: str | Path, run: Mapping[str, Any]) -> FedShapes | None:
-    """Return what the samples say of sizes that a file leaves open."""
-    return FedShapes.of(run["samples"], run["layout"]) if takes(model, "input_shape") else None
+def _loaded(model: str | Path, run: Mapping[str, Any], input_shape: InputShape | None) -> Network:
+    """Load a model; sizes that its file leaves open are the samples', unless they are stated."""
+    fed: Any = FedShapes.of(run["samples"], run["layout"]) if takes(model, "input_shape") else None
+    return load(model, input_shape=fed if input_shape is None else input_shape)

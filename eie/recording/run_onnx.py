@@ -18,6 +18,7 @@ from eie.errors import ModelError, TraceError
 from eie.importers.onnx.builder import Tap
 from eie.importers.onnx.reader import OnnxInput, OnnxModel, read_onnx
 from eie.importers.onnx.tensors import embed_external
+from eie.importers.options import InputShape
 from eie.model.fitting import Layout
 from eie.model.network import Layer
 from eie.model.samples import Samples
@@ -28,12 +29,19 @@ from eie.recording.rows import Ran, Recorder
 if TYPE_CHECKING:
     import onnxruntime
 
+
 class NoKernelError(ModelError):
     """onnxruntime has no kernel for something in the file, as for most of bfloat16; nothing was recorded."""
 
 
 def run_onnx(
-    path: Path, samples: Samples, batch: int, recorder: Recorder, layout: Layout | None = None
+    path: Path,
+    samples: Samples,
+    batch: int,
+    recorder: Recorder,
+    *,
+    layout: Layout | None = None,
+    input_shape: InputShape | None = None,
 ) -> Ran:
     """Record all samples.
 
@@ -41,6 +49,8 @@ def run_onnx(
     ----------
     batch
         Samples at a time; a file whose batch is fixed takes as many as it says.
+    input_shape
+        Of one sample, where it is stated.
 
     Raises
     ------
@@ -52,7 +62,7 @@ def run_onnx(
         If the samples do not fit its inputs, or a batch is mixed.
     """
     # Recording needs layers and taps, not the graph: what is not supported here still runs in onnxruntime.
-    model = read_onnx(path, "skip")
+    model = read_onnx(path, "skip", input_shape)
     feeds, stated = feeds_of(model, samples, layout=layout, where=str(path)), model.inputs
     shapes = feeds.shapes()
     # Open sizes are those of the first sample; reading once more makes shapes, and so the layers behind, known.
@@ -68,7 +78,9 @@ def run_onnx(
     taken = attributed(runner, feeds, size=size, fixed=fixed is not None)
     for values, kept in feeds.batches(taken.size, fill=True):
         for tap, tensors, places in zip(model.taps, taken.run(values), taken.places, strict=True):
-            recorder.add(runner.layers[tap.layer], taken.size, tensors.x, hidden=tensors.hidden, kept=kept, places=places)
+            recorder.add(
+                runner.layers[tap.layer], taken.size, tensors.x, hidden=tensors.hidden, kept=kept, places=places
+            )
     return Ran(shapes=shapes, said=taken.said)
 
 
@@ -84,7 +96,9 @@ def feeds_of(model: OnnxModel, samples: Samples, *, layout: Layout | None, where
         except KeyError:
             kind = np.dtype(object)
         if kind.kind not in "fiub":
-            raise TraceError(f"{where}: input {entry.name!r} is of element type {kinds[entry.name]}, which cannot be fed")
+            raise TraceError(
+                f"{where}: input {entry.name!r} is of element type {kinds[entry.name]}, which cannot be fed"
+            )
         entrances.append(Entrance(name=entry.name, shape=_wanted(entry), kind=kind))
     return Feeds.of(samples, entrances, layout=layout, where=where)
 
@@ -120,7 +134,9 @@ class _Runner:
     def turned(self) -> Mapping[str, int] | None:
         """Return the batch axes with time before the batch, where the file leaves that open; None if it does not."""
         axes = {
-            entry.name: 1 if len(entry.shape) > 2 and entry.batch == 0 and entry.shape[:2] == (None, None) else entry.batch
+            entry.name: 1
+            if len(entry.shape) > 2 and entry.batch == 0 and entry.shape[:2] == (None, None)
+            else entry.batch
             for entry in self.stated
         }
         return None if axes == self.axes() else axes

@@ -44,4 +44,5 @@ def run_own(network: Network, samples: Samples, batch: int, recorder: Recorder, 
             # The recorder wants the batch first, wherever this node has it.
             axis = node.attributes.get("batch_axis", 0)
             recorder.add(layer, kept, np.moveaxis(x, axis, 0), hidden=np.moveaxis(y, axis, 0))
-    return Ran(shapes=feeds.shapes())
+    drawn = any(layer.synthetic for layer in network.layers)
+    return Ran(shapes=feeds.shapes(), said="its weights are synthetic" if drawn else "")

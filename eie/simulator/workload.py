@@ -75,7 +75,7 @@ class Workload:
             If they cannot be used.
         """
         # Inputs are checked here, once: the stages ask for them layer by layer on every machine of a sweep.
-        network = model if isinstance(model, Program) else as_network(model, examples=inputs)
+        network = model if isinstance(model, Program) else as_network(model, examples=inputs, layout=layout)
         # A program keeps its graph; making it anew took a tenth of the call on a small layer.
         graph = network.dataflow if isinstance(network, Program) else dataflow(network)
         given = given_inputs(

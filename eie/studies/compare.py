@@ -197,7 +197,9 @@ def _rows(
     # A program has codes but no float weights: what other machines multiply is `network`'s, where one was given.
     if isinstance(model, Program) or (isinstance(model, str | Path) and Program.is_program(model)):
         return rows_of(simulate(model, activations, layout=layout, spec=spec, keep_outputs=False)), network
-    read = as_network(model, "an eie.Program, an eie.Result or the .json file of one", examples=activations)
+    read = as_network(
+        model, "an eie.Program, an eie.Result or the .json file of one", examples=activations, layout=layout
+    )
     return rows_of(simulate(read, activations, layout=layout, spec=spec, keep_outputs=False)), network or read
 
 

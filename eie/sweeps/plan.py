@@ -81,7 +81,7 @@ def workloads(
         # A pair has its own inputs, so `traces` does not multiply it.
         pairs = [model] if isinstance(model, tuple) else [(model, inputs) for inputs in shared]
         for weights, inputs in pairs:
-            network = as_network(weights, examples=inputs)
+            network = as_network(weights, examples=inputs, layout=layout)
             loads.append(Workload.of(network, inputs, layout=layout, bias=bias))
     labels: dict[tuple[str, str], int] = {}
     for i, load in enumerate(loads):

@@ -1,6 +1,6 @@
 """Sizes that a file leaves open, by what is said of them: one shape, shapes by name, arrays about to be fed.
 
-Comes in: the inputs of a file, and `InputShape`. Goes out: the shape of one sample for each input that something is
+Comes in: the inputs of a file, and `AnyShape`. Goes out: the shape of one sample for each input that something is
 said of. Read by `reader`.
 """
 
@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from eie.errors import ModelError
-from eie.importers.options import FedShapes, InputShape
+from eie.importers.options import AnyShape, FedShapes
 
 Sizes = tuple[int | None, ...]
 Shape = tuple[int, ...]
@@ -24,7 +24,7 @@ def only_open(sizes: Sequence[int | None]) -> int:
 
 
 def stated_shapes(
-    path: Path, inputs: Mapping[str, tuple[Sizes, int]], input_shape: InputShape | None
+    path: Path, inputs: Mapping[str, tuple[Sizes, int]], input_shape: AnyShape | None
 ) -> dict[str, Shape]:
     """Return what is known of one sample of each input.
 

@@ -20,6 +20,7 @@ from eie.errors import ModelError
 from eie.importers.onnx import convolutions, packed, products, recurrent
 from eie.importers.onnx.builder import Builder, Tap
 from eie.importers.onnx.constants import Constants, shape_of
+from eie.importers.onnx.drawn import draw_missing, drawn_layers
 from eie.importers.onnx.einsum import einsum
 from eie.importers.onnx.hosting import Hosting
 from eie.importers.onnx.input_shapes import only_open, stated_shapes
@@ -29,7 +30,7 @@ from eie.importers.onnx.normalise import LARGEST_UNROLLED, Expansion, expand, go
 from eie.importers.onnx.placement import place
 from eie.importers.onnx.tensors import read_model
 from eie.importers.onnx.unmodelled import feeding, inferred, last_known, unmodelled_rows
-from eie.importers.options import InputShape, Unsupported
+from eie.importers.options import AnyShape, Unsupported
 from eie.model import operators
 from eie.model.graph import Graph
 from eie.model.network import Network
@@ -137,8 +138,9 @@ class OnnxModel:
 def read_onnx(
     path: Path,
     unsupported: Unsupported = "refuse",
-    input_shape: InputShape | None = None,
+    input_shape: AnyShape | None = None,
     input_values: Mapping[str, ArrayLike] | None = None,
+    density: float | None = None,
 ) -> OnnxModel:
     """Read a model.
 
@@ -152,6 +154,9 @@ def read_onnx(
     input_values
         Of inputs that are constants of the network read: what a file decides by.
 
+    density
+        Of weights that are not there, which are then drawn; None if all have to be.
+
     Raises
     ------
     ModelError
@@ -160,6 +165,7 @@ def read_onnx(
     proto = read_model(path)
     # Before anything is read: what hangs on them is folded, and an If by them takes its branch.
     hold_inputs(path, proto, input_values or {})
+    drawn = frozenset[str]() if density is None else draw_missing(path, proto, density)
     proto = normalise(path, proto)
     reading = _best_reading(path, proto, input_shape)
     into, inputs = reading.into, reading.inputs
@@ -184,6 +190,9 @@ def read_onnx(
         reasons = [*reading.problems, *reading.skipped.values(), *reading.hosted]
         why = f" (not supported: {_listed(reasons)})" if reasons else ""
         raise ModelError(f"{path}: holds no Gemm, MatMul, Conv or LSTM with constant weights{why}")
+    if drawn:
+        synthetic = drawn_layers(proto, into.taps, drawn)
+        into.layers = [replace(layer, synthetic=layer.synthetic or layer.name in synthetic) for layer in into.layers]
     return OnnxModel(
         network=replace(
             _network(
@@ -228,7 +237,7 @@ class _Reading:
         return set() if self.hosting is None else self.hosting.indices & self.hosting.place.weighty
 
 
-def _best_reading(path: Path, proto: onnx.ModelProto, shape: InputShape | None) -> _Reading:
+def _best_reading(path: Path, proto: onnx.ModelProto, shape: AnyShape | None) -> _Reading:
     """Read without a host where that is enough; with one, of a batch that the file states one sample, else all."""
     reading = _expanded(path, proto, shape, "none") if not _wants_host(path, proto) else None
     if reading is not None and (reading.problems or not reading.skipped):
@@ -252,7 +261,7 @@ def _best_reading(path: Path, proto: onnx.ModelProto, shape: InputShape | None) 
     return first
 
 
-def _expanded(path: Path, proto: onnx.ModelProto, shape: InputShape | None, host: _Host) -> _Reading:
+def _expanded(path: Path, proto: onnx.ModelProto, shape: AnyShape | None, host: _Host) -> _Reading:
     """Read, again and again until no body is left that can be put in the place of its node."""
     for _ in range(_ROUNDS):
         reading = _read(path, proto, shape, host)
@@ -272,7 +281,7 @@ def _wants_host(path: Path, proto: onnx.ModelProto) -> bool:
     return not at.host.isdisjoint(at.needed)
 
 
-def _read(path: Path, proto: onnx.ModelProto, input_shape: InputShape | None, host: _Host) -> _Reading:
+def _read(path: Path, proto: onnx.ModelProto, input_shape: AnyShape | None, host: _Host) -> _Reading:
     graph = proto.graph
     constants = Constants(path, proto)
     nodes = plain_nodes(path, proto)
@@ -443,7 +452,7 @@ def _graph_inputs(
     graph: onnx.GraphProto,
     uses: dict[str, list[OnnxNode]],
     constants: Constants,
-    input_shape: InputShape | None,
+    input_shape: AnyShape | None,
 ) -> tuple[OnnxInput, ...]:
     # Old files list their weights among the inputs, too.
     entries = [entry for entry in graph.input if entry.name not in constants]
@@ -469,6 +478,9 @@ def _with_shape(path: Path, entry: OnnxInput, wanted: tuple[int, ...]) -> OnnxIn
     if entry.batch < 0:
         entry = replace(entry, batch=0, shape=(None, *entry.shape)) if entry.shape else replace(entry, batch=0)
     stated = entry.shape[: entry.batch] + entry.shape[entry.batch + 1 :]
+    # With the batch included, as the file itself counts: one sample more than none.
+    if len(wanted) == len(entry.shape) and wanted[entry.batch] in (1, entry.shape[entry.batch]):
+        wanted = wanted[: entry.batch] + wanted[entry.batch + 1 :]
     # Sizes that the file does state have to be confirmed, not changed.
     fits = len(stated) == len(wanted) and all(a in (None, b) for a, b in zip(stated, wanted, strict=True))
     if (entry.shape and not fits) or min(wanted, default=0) < 1:
