@@ -239,19 +239,19 @@ class _Reading:
 
 def _best_reading(path: Path, proto: onnx.ModelProto, shape: AnyShape | None) -> _Reading:
     """Read without a host where that is enough; with one, of a batch that the file states one sample, else all."""
-    reading = _expanded(path, proto, shape, "none") if not _wants_host(path, proto) else None
+    reading = _expanded(path, proto, shape, host="none") if not _wants_host(path, proto) else None
     if reading is not None and (reading.problems or not reading.skipped):
         return reading
     first: _Reading | ModelError
     try:
-        first = _expanded(path, proto, shape, "one")
+        first = _expanded(path, proto, shape, host="one")
     except ModelError as error:
         first = error
     failed = isinstance(first, ModelError) or first.failed
     if failed and any(dim.dim_value > 1 for entry in proto.graph.input for dim in entry.type.tensor_type.shape.dim[:2]):
         # What was traced for so many samples may run with no other number: all of a run is then one sample.
         try:
-            whole = _expanded(path, proto, shape, "whole")
+            whole = _expanded(path, proto, shape, host="whole")
         except ModelError:
             whole = None
         if whole is not None and not whole.failed:
@@ -264,7 +264,7 @@ def _best_reading(path: Path, proto: onnx.ModelProto, shape: AnyShape | None) ->
 def _expanded(path: Path, proto: onnx.ModelProto, shape: AnyShape | None, host: _Host) -> _Reading:
     """Read, again and again until no body is left that can be put in the place of its node."""
     for _ in range(_ROUNDS):
-        reading = _read(path, proto, shape, host)
+        reading = _read(path, proto, shape, host=host)
         if not reading.expansions:
             break
         # A body may hold another one, and what decides on it may stand in the first.
@@ -342,7 +342,7 @@ def _hosting(path: Path, proto: onnx.ModelProto, reading: _Reading) -> Hosting:
     for entry in plain.values():
         assert entry.sizes is not None
         assert entry.kind is not None
-        hosting.add_input(entry.name, entry.sizes, entry.batch, entry.kind)
+        hosting.add_input(entry.name, entry.sizes, batch=entry.batch, element=entry.kind)
     return hosting
 
 
@@ -468,7 +468,8 @@ def _graph_inputs(
         # A number, or a vector of stated length, is all of it a sample.
         batch = -1 if not sizes or (len(sizes) == 1 and sizes[0] is not None) else batch
         element = entry.type.tensor_type.elem_type
-        inputs.append(OnnxInput(entry.name, tuple(sizes), batch, None if element in FLOATING else element))
+        kind = None if element in FLOATING else element
+        inputs.append(OnnxInput(entry.name, tuple(sizes), batch=batch, kind=kind))
     known = stated_shapes(path, {entry.name: (entry.shape, entry.batch) for entry in inputs}, input_shape)
     return tuple(_with_shape(path, entry, known[entry.name]) if entry.name in known else entry for entry in inputs)
 
