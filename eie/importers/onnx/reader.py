@@ -240,7 +240,8 @@ class _Reading:
 def _best_reading(path: Path, proto: onnx.ModelProto, shape: AnyShape | None) -> _Reading:
     """Read without a host where that is enough; with one, of a batch that the file states one sample, else all."""
     reading = _expanded(path, proto, shape, host="none") if not _wants_host(path, proto) else None
-    if reading is not None and (reading.problems or not reading.skipped):
+    # Ids and switches are read by a host alone, so that nothing behind them was even tried.
+    if reading is not None and (reading.problems or not (reading.skipped or _plain_inputs(proto))):
         return reading
     first: _Reading | ModelError
     try:
@@ -272,12 +273,18 @@ def _expanded(path: Path, proto: onnx.ModelProto, shape: AnyShape | None, host: 
     return reading
 
 
+def _plain_inputs(proto: onnx.ModelProto) -> set[str]:
+    weights = {tensor.name for tensor in proto.graph.initializer}
+    types = {entry.name: entry.type.tensor_type.elem_type for entry in proto.graph.input}
+    return {name for name, kind in types.items() if name not in weights and kind not in FLOATING}
+
+
 def _wants_host(path: Path, proto: onnx.ModelProto) -> bool:
     """Whether something in a file is for a host to begin with; of bodies it is known only once they are in place."""
     if any(node.op_type in ("If", "Loop", "Scan") for node in proto.graph.node):
         return False
     constants, nodes = Constants(path, proto), plain_nodes(path, proto)
-    at = place(proto, nodes, constants, plain=(), shapes={})
+    at = place(proto, nodes, constants, plain=_plain_inputs(proto), shapes={})
     return not at.host.isdisjoint(at.needed)
 
 
