@@ -43,6 +43,7 @@ from eie.formats.answers import Document as Document
 from eie.formats.answers import read_answer as read_answer
 from eie.importers import load as load
 from eie.importers.stored import save as save
+from eie.importers.torch_module import from_torch as from_torch
 from eie.machines.records import Baseline as Baseline
 from eie.machines.records import LayerCost as LayerCost
 from eie.machines.records import Machine as Machine

@@ -225,9 +225,8 @@ class Result(Answer):
         rows = self._layer_records(cell)
         # Every record has every key: whoever reads a column need not ask which rows have it.
         blank = dict.fromkeys(rows[0])
-        others: list[dict[str, Any]] = [*map(unmodelled_row, self.unmodelled)]
-        others += [{"layer": line} for line in work_lines(self.host)]
-        return [*rows, *({**blank, **row} for row in others)]
+        unmodelled = [{**blank, **unmodelled_row(text)} for text in self.unmodelled]
+        return [*rows, *unmodelled, *({**blank, "layer": line} for line in work_lines(self.host))]
 
     def _layer_records(self, cell: Cell | None = None) -> list[dict[str, Any]]:
         energies, _ = self.energies(cell)

@@ -54,6 +54,8 @@ class Hosting:
         # Nodes of the file that are, or will be, part of a sub-model.
         self.indices: set[int] = set()
         self.made: set[str] = set()
+        # Why a part cannot be run, by its last node.
+        self.failures: dict[int, str] = {}
         self.kinds = kinds.kinds_of(proto)
         self._path, self._proto, self._into = path, proto, into
         self._outputs = {entry.name for entry in proto.graph.output}
@@ -87,13 +89,12 @@ class Hosting:
             If something before it could not be read at all.
         """
         proto = self._proto.graph.node[node.index]
-        if any(name and not self._is_known(name) for name in proto.input):
+        if not any(proto.output) or any(name and not self._is_known(name) for name in proto.input):
             raise UnsupportedError
         for inner in _with_bodies(proto):
             if not host.is_known(inner.domain, inner.op_type):
-                raise UnsupportedError(
-                    "" if inner is proto else f"holds {printable(f'{inner.domain}.{inner.op_type}')}"
-                )
+                named = printable(f"{inner.domain}.{inner.op_type}")
+                raise UnsupportedError("" if inner is proto else f"holds {named}")
         self._pending.append(node.index)
         self.indices.add(node.index)
         self.made.update(name for name in node.outputs if name)
@@ -117,13 +118,26 @@ class Hosting:
             except host.NoKernelError as error:
                 # Names are places within the part: it is cut before and behind the node.
                 at = int(error.node)
-                self._add_whole(waiting[:at])
-                self._add_part(waiting[at : at + 1], "reference")
+                for part, engine in ((waiting[:at], "onnxruntime"), (waiting[at : at + 1], "reference")):
+                    self._try(part, engine)
                 waiting = waiting[at + 1 :]
+            except ModelError as error:
+                self._give_up(waiting, str(error))
+                return
 
-    def _add_whole(self, indices: list[int]) -> None:
-        if indices:
-            self._add_part(indices, "onnxruntime")
+    def _give_up(self, indices: list[int], text: str) -> None:
+        """Take a part back that nothing runs: whatever hangs on it is not known."""
+        nodes = [self._proto.graph.node[i] for i in indices]
+        self.made.difference_update(name for node in nodes for name in node.output)
+        last = nodes[-1]
+        self.failures[indices[-1]] = f"{printable(last.name or last.output[0])} ({printable(last.op_type)}: {text})"
+
+    def _try(self, indices: list[int], engine: str) -> None:
+        try:
+            if indices:
+                self._add_part(indices, engine)
+        except ModelError as error:
+            self._give_up(indices, str(error))
 
     def _is_known(self, name: str) -> bool:
         return name in self.made or name in self._into.values or name in self._into.constants
@@ -131,7 +145,7 @@ class Hosting:
     def _add_part(self, indices: list[int], engine: str) -> None:
         part = self._part(indices)
         node, model = part.node(engine), part.content(())
-        where = f"{self._path}: a part for the host, {node.name!r}"
+        where = f"a part for the host, {node.name!r}"
         if len(model) > host.LARGEST_PART:
             raise ModelError(f"{where}: {len(model):,} bytes: at most {host.LARGEST_PART:,}")
         watched = part.watched()
@@ -152,8 +166,9 @@ class Hosting:
             self.kinds[name] = kinds.element_type(result)
             wanted = name in self._outputs or any(i in self.place.layers for i in self._readers.get(name, ()))
             stays = not wanted or result.dtype.kind != "f" or result.size == 0
-            # An axis of one is where a batch would be; without any, all of it is a sample.
-            batch = result.shape.index(1) if 1 in result.shape and not stays else host.WHOLE
+            # An axis of one in front is where a batch would be; without any, all of it is a sample.
+            front = result.shape[: min(2, result.ndim - 1)]
+            batch = front.index(1) if 1 in front and not stays else host.WHOLE
             value = Value(name, result.shape, batch)
             if stays:
                 self._plain[name] = Taken(name=name, batch=batch, sample=result)

@@ -32,7 +32,10 @@ def kinds_of(proto: onnx.ModelProto) -> dict[str, int]:
     for node in proto.graph.node:
         by_name = {entry.name: entry for entry in node.attribute}
         stated = [by_name["to"].i] if node.op_type == "Cast" and "to" in by_name else []
-        stated += [by_name["value"].t.data_type] if node.op_type == "Constant" and "value" in by_name else []
+        filled = node.op_type in ("Constant", "ConstantOfShape")
+        stated += [by_name["value"].t.data_type] if filled and "value" in by_name else []
+        # Of float32 zeros where nothing is said; its input is a shape.
+        stated += [FLOAT] * (node.op_type == "ConstantOfShape")
         place = _LIKE.get(node.op_type, 0)
         source = node.input[place] if place < len(node.input) else ""
         kind = _known(stated[0]) if stated else kinds.get(source, FLOAT)

@@ -44,15 +44,22 @@ def gemm(node: OnnxNode, into: Builder) -> None:
     x, across = into.known(node.inputs[0]), bool(node.attributes.get("transA", 0))
     if x is not None:
         # A transposed has the samples across; where they are, each is a row in our graph all the same.
-        if len(x.shape) != 2 or x.batch != int(across):
+        whole = x.batch < 0 and not across
+        if len(x.shape) != 2 or not (whole or x.batch == int(across)):
             raise UnsupportedError(f"A has shape {x.shape}, its batch in axis {x.batch}")
-        x = Value(x.name, (x.shape[x.batch], *x.sample), 0)
+        # All rows of one sample, as of a sequence that was merged with its batch: they are the layer's vectors.
+        x = x if whole else Value(x.name, (x.shape[x.batch], *x.sample), 0)
     out, relu = relu_behind(into, node.outputs[0])
     made = linear(
         node=node,
         into=into,
         x=x,
-        tap=Tap(layer="", tensor=node.inputs[0], batch=int(across), node=node.index),
+        tap=Tap(
+            layer="",
+            tensor=node.inputs[0],
+            batch=-1 if x is not None and x.batch < 0 else int(across),
+            node=node.index,
+        ),
         weights=weights,
         names=(node.inputs[1], bias_name),
         bias=bias,

@@ -7,13 +7,14 @@ to `eie.model.operators`. Whatever neither knows is listed by node name and oper
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from eie.errors import ModelError
 from eie.importers.onnx import convolutions, packed, products, recurrent
@@ -25,7 +26,7 @@ from eie.importers.onnx.hosting import Hosting
 from eie.importers.onnx.input_shapes import only_open, stated_shapes
 from eie.importers.onnx.kinds import FLOATING, PLAIN, numpy_type
 from eie.importers.onnx.nodes import plain_nodes, printable
-from eie.importers.onnx.normalise import LARGEST_UNROLLED, Expansion, expand, goes_on, normalise
+from eie.importers.onnx.normalise import LARGEST_UNROLLED, Expansion, expand, goes_on, hold_inputs, normalise
 from eie.importers.onnx.placement import place
 from eie.importers.onnx.tensors import read_model
 from eie.importers.onnx.unmodelled import feeding, inferred, last_known, unmodelled_rows
@@ -58,6 +59,8 @@ _NUMBERWISE = frozenset(
         *("QuantizeLinear", "Relu", "Sigmoid", "Sub", "Tanh"),
     )
 )
+# Without a host; with one, a sample at a time; with one, all of a batch that the file states as one sample.
+_Host = Literal["none", "one", "whole"]
 # Bodies within bodies; each round unrolls all that are known.
 _ROUNDS = 16
 # Enough to see what kind of model it is; a whole transformer would list hundreds.
@@ -99,6 +102,14 @@ class OnnxInput:
         """Whether the file states a batch of several samples."""
         return self.batch >= 0 and (self.shape[self.batch] or 1) > 1
 
+    def of_run(self, *, whole: bool) -> OnnxInput:
+        """Return what one run of the file takes as one sample: a batch of one, or all of it."""
+        if not self.is_batched:
+            return self
+        if whole:
+            return replace(self, batch=-1)
+        return replace(self, shape=(*self.shape[: self.batch], None, *self.shape[self.batch + 1 :]))
+
     def __str__(self) -> str:
         return " x ".join("?" if size is None else str(size) for size in self.shape) or "unknown"
 
@@ -129,6 +140,7 @@ def read_onnx(
     path: Path,
     unsupported: Unsupported = "refuse",
     input_shape: AnyShape | None = None,
+    input_values: Mapping[str, ArrayLike] | None = None,
     density: float | None = None,
 ) -> OnnxModel:
     """Read a model.
@@ -140,6 +152,8 @@ def read_onnx(
         are kept without the graph, so that they run on recorded activations, and a note lists what was skipped.
     input_shape
         Of one sample, or by input, for a file that leaves sizes other than the batch's open; None if it does not.
+    input_values
+        Of inputs that are constants of the network read: what a file decides by.
 
     density
         Of weights that are not there, which are then drawn; None if all have to be.
@@ -150,19 +164,17 @@ def read_onnx(
         If the file is damaged, unsafe, or holds no weight layer.
     """
     proto = read_model(path)
+    # Before anything is read: what hangs on them is folded, and an If by them takes its branch.
+    hold_inputs(path, proto, input_values or {})
     drawn = frozenset[str]() if density is None else draw_missing(path, proto, density)
     proto = normalise(path, proto)
-    for _ in range(_ROUNDS):
-        reading = _read(path, proto, input_shape)
-        if not reading.expansions:
-            break
-        # A body may hold another one, and what decides on it may stand in the first.
-        expand(path, proto.graph, reading.expansions)
+    reading = _best_reading(path, proto, input_shape)
     into, inputs = reading.into, reading.inputs
     # What no layer reads costs nothing on the accelerator: the network then ends before it.
     behind = reading.behind | (reading.skipped.keys() - feeding(proto, reading.nodes, into))
     skipped = {i: said for i, said in reading.skipped.items() if i not in behind}
-    problems = [*reading.problems, *skipped.values()]
+    # Where something is refused, so is what would have been a layer but for its form.
+    problems = [*reading.problems, *(reading.hosted if skipped else ()), *skipped.values()]
     outputs, missing = last_known(proto, into, behind)
     # Only if nothing was skipped: otherwise the skipped node is the reason, and listed already.
     if missing and not problems:
@@ -176,7 +188,7 @@ def read_onnx(
             f"on recorded activations)"
         )
     if not into.layers:
-        reasons = [*reading.problems, *reading.skipped.values()]
+        reasons = [*reading.problems, *reading.skipped.values(), *reading.hosted]
         why = f" (not supported: {_listed(reasons)})" if reasons else ""
         raise ModelError(f"{path}: holds no Gemm, MatMul, Conv or LSTM with constant weights{why}")
     if drawn:
@@ -218,6 +230,13 @@ class _Reading:
     expansions: dict[int, Expansion]
     hosting: Hosting | None = None
     behind: set[int] = field(default_factory=set)
+    # Nodes that could have been layers, and why they are on the host.
+    hosted: list[str] = field(default_factory=list)
+
+    @property
+    def failed(self) -> bool:
+        """Whether something that a layer hangs on can be run in no way."""
+        return self.hosting is not None and bool(self.hosting.failures or self.hosted)
 
     @property
     def weighty(self) -> set[int]:
@@ -225,7 +244,58 @@ class _Reading:
         return set() if self.hosting is None else self.hosting.indices & self.hosting.place.weighty
 
 
-def _read(path: Path, proto: onnx.ModelProto, input_shape: AnyShape | None) -> _Reading:
+def _best_reading(path: Path, proto: onnx.ModelProto, shape: AnyShape | None) -> _Reading:
+    """Read without a host where that is enough; with one, of a batch that the file states one sample, else all."""
+    reading = _expanded(path, proto, shape, host="none") if not _wants_host(path, proto) else None
+    # Ids and switches are read by a host alone, so that nothing behind them was even tried.
+    if reading is not None and (reading.problems or not (reading.skipped or _plain_inputs(proto))):
+        return reading
+    first: _Reading | ModelError
+    try:
+        first = _expanded(path, proto, shape, host="one")
+    except ModelError as error:
+        first = error
+    failed = isinstance(first, ModelError) or first.failed
+    if failed and any(dim.dim_value > 1 for entry in proto.graph.input for dim in entry.type.tensor_type.shape.dim[:2]):
+        # What was traced for so many samples may run with no other number: all of a run is then one sample.
+        try:
+            whole = _expanded(path, proto, shape, host="whole")
+        except ModelError:
+            whole = None
+        if whole is not None and not whole.failed:
+            return whole
+    if isinstance(first, ModelError):
+        raise first
+    return first
+
+
+def _expanded(path: Path, proto: onnx.ModelProto, shape: AnyShape | None, host: _Host) -> _Reading:
+    """Read, again and again until no body is left that can be put in the place of its node."""
+    for _ in range(_ROUNDS):
+        reading = _read(path, proto, shape, host=host)
+        if not reading.expansions:
+            break
+        # A body may hold another one, and what decides on it may stand in the first.
+        expand(path, proto.graph, reading.expansions)
+    return reading
+
+
+def _plain_inputs(proto: onnx.ModelProto) -> set[str]:
+    weights = {tensor.name for tensor in proto.graph.initializer}
+    types = {entry.name: entry.type.tensor_type.elem_type for entry in proto.graph.input}
+    return {name for name, kind in types.items() if name not in weights and kind not in FLOATING}
+
+
+def _wants_host(path: Path, proto: onnx.ModelProto) -> bool:
+    """Whether something in a file is for a host to begin with; of bodies it is known only once they are in place."""
+    if any(node.op_type in ("If", "Loop", "Scan") for node in proto.graph.node):
+        return False
+    constants, nodes = Constants(path, proto), plain_nodes(path, proto)
+    at = place(proto, nodes, constants, plain=_plain_inputs(proto), shapes={})
+    return not at.host.isdisjoint(at.needed)
+
+
+def _read(path: Path, proto: onnx.ModelProto, input_shape: AnyShape | None, host: _Host) -> _Reading:
     graph = proto.graph
     constants = Constants(path, proto)
     nodes = plain_nodes(path, proto)
@@ -242,16 +312,19 @@ def _read(path: Path, proto: onnx.ModelProto, input_shape: AnyShape | None) -> _
         skipped={},
         expansions={},
     )
+    if host != "none":
+        reading.inputs = tuple(entry.of_run(whole=host == "whole") for entry in reading.inputs)
     _set_inputs(reading)
     _fold(path, reading)
     # Only where all sizes are known can a part be run, which is how its results' are found.
-    if not reading.problems:
+    if host != "none" and not reading.problems:
         reading.hosting = _hosting(path, proto, reading)
     # Damaged numbers may overflow on the way; what is not finite in the end is refused where it would be stored.
     with np.errstate(all="ignore"):
         _translate(path, proto, reading)
     if reading.hosting is not None and not reading.expansions:
         reading.hosting.finish()
+        reading.skipped.update(reading.hosting.failures)
     return reading
 
 
@@ -279,16 +352,11 @@ def _hosting(path: Path, proto: onnx.ModelProto, reading: _Reading) -> Hosting:
         sizes = {entry.name: entry.sizes for entry in reading.inputs if entry.sizes is not None}
         into.shapes |= inferred(proto, into, sizes) | sizes
         at = place(proto, reading.nodes, into.constants, plain=plain, shapes=into.shapes)
-    if at.host and any(entry.is_batched for entry in reading.inputs):
-        # What was traced for so many samples runs with so many: all of a run is then one sample.
-        reading.inputs = tuple(replace(entry, batch=-1) for entry in reading.inputs)
-        into.values.clear()
-        _set_inputs(reading)
     hosting = Hosting(path=path, proto=proto, into=into, at=at)
     for entry in plain.values():
         assert entry.sizes is not None
         assert entry.kind is not None
-        hosting.add_input(entry.name, entry.sizes, entry.batch, entry.kind)
+        hosting.add_input(entry.name, entry.sizes, batch=entry.batch, element=entry.kind)
     return hosting
 
 
@@ -352,15 +420,17 @@ def _read_or_host(node: OnnxNode, reading: _Reading) -> None:
             raise UnsupportedError
         with into.undone_if_unsupported():
             _read_node(node, into)
-    except UnsupportedError:
+    except UnsupportedError as error:
         if node.index not in hosting.place.needed:
             reading.behind.add(node.index)
             raise
         hosting.add(node)
+        if is_layer:
+            reading.hosted.append(f"{node.name} ({node.op}{': ' if str(error) else ''}{error})")
 
 
 def _states_shape(node: OnnxNode, into: Builder) -> bool:
-    return node.op == "Shape" and bool(node.inputs) and node.inputs[0] in into.shapes
+    return node.op == "Shape" and bool(node.inputs and node.outputs) and node.inputs[0] in into.shapes
 
 
 def _read_node(node: OnnxNode, into: Builder) -> None:
@@ -412,7 +482,8 @@ def _graph_inputs(
         # A number, or a vector of stated length, is all of it a sample.
         batch = -1 if not sizes or (len(sizes) == 1 and sizes[0] is not None) else batch
         element = entry.type.tensor_type.elem_type
-        inputs.append(OnnxInput(entry.name, tuple(sizes), batch, None if element in FLOATING else element))
+        kind = None if element in FLOATING else element
+        inputs.append(OnnxInput(entry.name, tuple(sizes), batch=batch, kind=kind))
     known = stated_shapes(path, {entry.name: (entry.shape, entry.batch) for entry in inputs}, input_shape)
     return tuple(_with_shape(path, entry, known[entry.name]) if entry.name in known else entry for entry in inputs)
 
@@ -437,9 +508,11 @@ def _with_shape(path: Path, entry: OnnxInput, wanted: tuple[int, ...]) -> OnnxIn
 
 
 def _time_first(name: str, uses: dict[str, list[OnnxNode]]) -> bool:
-    """Whether a recurrent layer that has the batch in its second axis reads the input directly."""
+    """Whether a recurrent layer that has the batch in its second axis reads the input, or begins from it."""
     return any(
-        node.op in ("GRU", "LSTM", "RNN") and node.inputs[0] == name and not node.attributes.get("layout")
+        node.op in ("GRU", "LSTM", "RNN")
+        and name in (node.inputs[0], *node.inputs[5:7])
+        and not node.attributes.get("layout")
         for node in uses.get(name, ())
     )
 

@@ -103,9 +103,11 @@ def last_known(proto: onnx.ModelProto, into: Builder, behind: Set[int]) -> tuple
                 names[value.name] = None
             elif maker is not None and name not in into.constants:
                 reached = reached or maker in behind
-                fresh = [before for before in proto.graph.node[maker].input if before and before not in seen]
+                node = proto.graph.node[maker]
+                # The first input is what the others are beside: it comes first. Bodies read names of the graph's own.
+                names_read = dict.fromkeys((*node.input, *sorted(read_names(node))))
+                fresh = [before for before in names_read if before and before not in seen]
                 seen.update(fresh)
-                # The first input is what the others are beside: it comes first.
                 waiting += reversed(fresh)
         if into.known(output.name) is None and not reached:
             missing.append(output.name)
