@@ -63,7 +63,7 @@ _ROUNDS = 16
 _LISTED = 12
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class OnnxInput:
     """A graph input of the file.
 
@@ -190,7 +190,7 @@ def read_onnx(path: Path, unsupported: Unsupported = "refuse", input_shape: Sequ
     )
 
 
-@dataclass(eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class _Reading:
     """One pass over a file: what was made of its nodes, which were not read and why, which bodies can be unrolled."""
 
@@ -218,20 +218,20 @@ class _Reading:
 
 def _best_reading(path: Path, proto: onnx.ModelProto, shape: Sequence[int] | None) -> _Reading:
     """Read without a host where that is enough; with one, of a batch that the file states one sample, else all."""
-    reading = _expanded(path, proto, shape, "none") if not _wants_host(path, proto) else None
+    reading = _expanded(path, proto, shape, host="none") if not _wants_host(path, proto) else None
     # Ids and switches are read by a host alone, so that nothing behind them was even tried.
     if reading is not None and (reading.problems or not (reading.skipped or _plain_inputs(proto))):
         return reading
     first: _Reading | ModelError
     try:
-        first = _expanded(path, proto, shape, "one")
+        first = _expanded(path, proto, shape, host="one")
     except ModelError as error:
         first = error
     failed = isinstance(first, ModelError) or first.failed
     if failed and any(dim.dim_value > 1 for entry in proto.graph.input for dim in entry.type.tensor_type.shape.dim[:2]):
         # What was traced for so many samples may run with no other number: all of a run is then one sample.
         try:
-            whole = _expanded(path, proto, shape, "whole")
+            whole = _expanded(path, proto, shape, host="whole")
         except ModelError:
             whole = None
         if whole is not None and not whole.failed:
@@ -244,7 +244,7 @@ def _best_reading(path: Path, proto: onnx.ModelProto, shape: Sequence[int] | Non
 def _expanded(path: Path, proto: onnx.ModelProto, shape: Sequence[int] | None, host: _Host) -> _Reading:
     """Read, again and again until no body is left that can be put in the place of its node."""
     for _ in range(_ROUNDS):
-        reading = _read(path, proto, shape, host)
+        reading = _read(path, proto, shape, host=host)
         if not reading.expansions:
             break
         # A body may hold another one, and what decides on it may stand in the first.
@@ -285,12 +285,12 @@ def _read(path: Path, proto: onnx.ModelProto, input_shape: Sequence[int] | None,
         expansions={},
     )
     if host != "none":
-        reading.inputs = tuple(entry.of_run(whole=host == "whole") for entry in reading.inputs)
+        reading = replace(reading, inputs=tuple(entry.of_run(whole=host == "whole") for entry in reading.inputs))
     _set_inputs(reading)
     _fold(path, reading)
     # Only where all sizes are known can a part be run, which is how its results' are found.
     if host != "none" and not reading.problems:
-        reading.hosting = _hosting(path, proto, reading)
+        reading = replace(reading, hosting=_hosting(path, proto, reading))
     # Damaged numbers may overflow on the way; what is not finite in the end is refused where it would be stored.
     with np.errstate(all="ignore"):
         _translate(path, proto, reading)
@@ -328,7 +328,7 @@ def _hosting(path: Path, proto: onnx.ModelProto, reading: _Reading) -> Hosting:
     for entry in plain.values():
         assert entry.sizes is not None
         assert entry.kind is not None
-        hosting.add_input(entry.name, entry.sizes, entry.batch, entry.kind)
+        hosting.add_input(entry.name, entry.sizes, batch=entry.batch, element=entry.kind)
     return hosting
 
 
@@ -456,7 +456,7 @@ def _graph_inputs(
         # A number, or a vector of stated length, is all of it a sample.
         batch = -1 if not sizes or (len(sizes) == 1 and sizes[0] is not None) else batch
         element = entry.type.tensor_type.elem_type
-        stated = OnnxInput(entry.name, tuple(sizes), batch, None if element in FLOATING else element)
+        stated = OnnxInput(name=entry.name, shape=tuple(sizes), batch=batch, kind=None if element in FLOATING else element)
         inputs.append(stated if input_shape is None else _with_shape(path, stated, tuple(input_shape)))
     return tuple(inputs)
 
