@@ -456,7 +456,8 @@ def _graph_inputs(
         # A number, or a vector of stated length, is all of it a sample.
         batch = -1 if not sizes or (len(sizes) == 1 and sizes[0] is not None) else batch
         element = entry.type.tensor_type.elem_type
-        stated = OnnxInput(name=entry.name, shape=tuple(sizes), batch=batch, kind=None if element in FLOATING else element)
+        kind = None if element in FLOATING else element
+        stated = OnnxInput(name=entry.name, shape=tuple(sizes), batch=batch, kind=kind)
         inputs.append(stated if input_shape is None else _with_shape(path, stated, tuple(input_shape)))
     return tuple(inputs)
 
