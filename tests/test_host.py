@@ -108,7 +108,16 @@ class TestTransformers:
     def test_a_part_lies_between_two_layers_and_no_more_of_them(self, tmp_path):
         graph = eie.load(block(tmp_path)).graph
         # Embedding, attention, what lies behind the residual.
-        assert [node.op for node in graph.nodes] == ["host", *["layer"] * 3, "host", "layer", "host", "layer"]
+        assert [node.op for node in graph.nodes] == [
+            "host",
+            "layer",
+            "layer",
+            "layer",
+            "host",
+            "layer",
+            "host",
+            "layer",
+        ]
 
     def test_a_batch_that_the_file_states_is_one_sample(self, tmp_path):
         path = block(tmp_path, batch=2)
