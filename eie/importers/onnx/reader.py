@@ -67,7 +67,7 @@ _ROUNDS = 16
 _LISTED = 12
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class OnnxInput:
     """A graph input of the file.
 
@@ -218,7 +218,7 @@ def read_onnx(
     )
 
 
-@dataclass(eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class _Reading:
     """One pass over a file: what was made of its nodes, which were not read and why, which bodies can be unrolled."""
 
@@ -313,12 +313,12 @@ def _read(path: Path, proto: onnx.ModelProto, input_shape: AnyShape | None, host
         expansions={},
     )
     if host != "none":
-        reading.inputs = tuple(entry.of_run(whole=host == "whole") for entry in reading.inputs)
+        reading = replace(reading, inputs=tuple(entry.of_run(whole=host == "whole") for entry in reading.inputs))
     _set_inputs(reading)
     _fold(path, reading)
     # Only where all sizes are known can a part be run, which is how its results' are found.
     if host != "none" and not reading.problems:
-        reading.hosting = _hosting(path, proto, reading)
+        reading = replace(reading, hosting=_hosting(path, proto, reading))
     # Damaged numbers may overflow on the way; what is not finite in the end is refused where it would be stored.
     with np.errstate(all="ignore"):
         _translate(path, proto, reading)
@@ -483,7 +483,7 @@ def _graph_inputs(
         batch = -1 if not sizes or (len(sizes) == 1 and sizes[0] is not None) else batch
         element = entry.type.tensor_type.elem_type
         kind = None if element in FLOATING else element
-        inputs.append(OnnxInput(entry.name, tuple(sizes), batch=batch, kind=kind))
+        inputs.append(OnnxInput(name=entry.name, shape=tuple(sizes), batch=batch, kind=kind))
     known = stated_shapes(path, {entry.name: (entry.shape, entry.batch) for entry in inputs}, input_shape)
     return tuple(_with_shape(path, entry, known[entry.name]) if entry.name in known else entry for entry in inputs)
 
