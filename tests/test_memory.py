@@ -323,7 +323,7 @@ def numbers(result):
 def test_ideal_is_what_release_0_1_was(before, model, samples, n_pe):
     network = eie.load(model)
     spec = eie.EIE_64PE.replace(n_pe=n_pe, residency="ideal")
-    result = eie.simulate(eie.compile(network, spec), network.trace.head(samples), keep_outputs=False)
+    result = eie.simulate(eie.compile(network, spec, conv="im2col"), network.trace.head(samples), keep_outputs=False)
     assert numbers(result) == before[f"{model}@{n_pe}"]
     assert "residency ideal" in result.headline()
     assert "residency ideal" in str(result)
