@@ -57,6 +57,8 @@ from eie.model.geometry import Gru as Gru
 from eie.model.geometry import Lstm as Lstm
 from eie.model.geometry import Recurrent as Recurrent
 from eie.model.geometry import Rnn as Rnn
+from eie.model.geometry import Scatter as Scatter
+from eie.model.geometry import Visit as Visit
 from eie.model.geometry import Walk as Walk
 from eie.model.geometry import Winograd as Winograd
 from eie.model.graph import Graph as Graph
