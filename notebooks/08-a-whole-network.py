@@ -63,7 +63,8 @@ for name, result in results.items():
 
 # %% [markdown]
 # One layer of three, with a third of its columns active, takes more than twice as long as all three in place, and most
-# of the energy. The DRAM is the one of the paper's Table I, 6.4 GB/s; with another one the picture changes:
+# of the energy: PEs that wait pay for their clock and leakage, too. The DRAM is the one of the paper's Table I,
+# 6.4 GB/s; with another one the picture changes:
 
 # %%
 figure, axes = plt.subplots(figsize=(6.4, 3.4))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from eie.cli.options import bias_option, how_to_read, layout_option, model_options
+from eie.cli.options import bias_option, conv_option, how_to_read, layout_option, model_options
 from eie.cli.outputs import deliver, note, text_options, typed
 
 if TYPE_CHECKING:
@@ -39,8 +39,9 @@ FIGURES = "figures"
 @click.option("--trace", "traces", multiple=True, metavar="FILE", help="Activations (.npz, .npy); each for all models.")
 @layout_option
 @click.option("--samples", type=click.IntRange(1), help="Use the first samples of each trace only.")
-@click.option("--pareto", metavar="LIST", help="Mark the front of latency,energy,area or other columns.")
+@click.option("--pareto", metavar="LIST", help="Mark the front of latency,energy,energy-delay,area or other columns.")
 @click.option("--optimise", metavar="LIST", help="Instead of the whole grid, look for points with small objectives.")
+@click.option("--any-clock", is_flag=True, help="Take machines in too whose clock is faster than they can run.")
 @click.option("--trials", type=click.IntRange(1), default=100, show_default=True, help="Points to try with --optimise.")
 @click.option("--retry-failed", is_flag=True, help="Try points again that failed before.")
 @click.option("--threads", type=click.IntRange(1), help="Worker threads [default: all cores].")
@@ -54,6 +55,7 @@ FIGURES = "figures"
     help="CACTI cell that scales SRAM energy and area to other sizes.",
 )
 @bias_option
+@conv_option
 @text_options
 @click.option(
     "--plot",
@@ -101,7 +103,8 @@ def run(
     front = _names(pareto) or _names(optimise)
     announce_compilation()
     how = how_to_read(options)
-    how_to_sweep = {name: options[name] for name in ("trials", "retry_failed", "threads", "cell", "bias")}
+    words = ("trials", "retry_failed", "threads", "cell", "bias", "conv", "any_clock")
+    how_to_sweep = {name: options[name] for name in words}
     # Each model with each trace, in the order of the words.
     loads = [
         pair for model in models for pair in _with_inputs(model, how, traces, samples=samples, layout=options["layout"])
@@ -124,7 +127,7 @@ def run(
     _write(result, Path(output))
     if front and result.totals:
         # Marked in a second step: a wrong objective must not cost the table.
-        result = result.pareto(*front)
+        result = result.pareto(*front, any_clock=options["any_clock"])
         _write(result, Path(output))
     if options["plot_folder"] == FIGURES:
         options["plot_folder"] = str(Path(output) / FIGURES)

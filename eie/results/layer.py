@@ -300,8 +300,11 @@ def sharing_notes(layer: LayerResult) -> list[str]:
     return notes
 
 
-def layer_record(layer: LayerResult, estimates: Mapping[Method, Estimate]) -> dict[str, Any]:
-    """Return a layer as one flat record, units in the keys: what CSV, pandas and sweeps show."""
+def layer_record(layer: LayerResult, estimates: Mapping[Method, Estimate], *, timing_met: bool) -> dict[str, Any]:
+    """Return a layer as one flat record, units in the keys: what CSV, pandas and sweeps show.
+
+    ``timing_met``: whether the machine can run at its clock, which is of the machine and stands in every row.
+    """
     latency = layer.latency
     record: dict[str, Any] = {
         "layer": layer.name,
@@ -332,6 +335,7 @@ def layer_record(layer: LayerResult, estimates: Mapping[Method, Estimate]) -> di
         "reload_cycles": layer.activity.reload_cycles,
         "residency": layer.place.place,
         "fits": layer.fits,
+        "timing_met": timing_met,
         # Behind the named columns: the keys of `eie.activity.COUNTS` keep their names from kernel to CSV.
         **layer.counts,
     }
@@ -344,6 +348,10 @@ def layer_record(layer: LayerResult, estimates: Mapping[Method, Estimate]) -> di
             f"energy_{key}_p50_nj": spread.p50,
             f"energy_{key}_p99_nj": spread.p99,
         }
+        # By published power there are neither kinds nor bounds.
+        if priced.kind_nj:
+            record |= {f"energy_{key}_low_nj": priced.low_nj, f"energy_{key}_high_nj": priced.high_nj}
+            record |= {f"energy_{key}_{kind}_nj": float(nj.mean()) for kind, nj in priced.kind_nj.items()}
     return record
 
 

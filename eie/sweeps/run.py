@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
+from eie.compiler.choice import Conv
 from eie.compression.bias import BiasPlace
 from eie.energy.tables import Cell
 from eie.errors import EnergyError
@@ -42,8 +43,10 @@ def sweep(
     client: Any = None,
     cell: Cell = "itrs-lop",
     bias: BiasPlace = "auto",
+    conv: Conv = "auto",
     optimise: str | Sequence[str] = (),
     trials: int = 100,
+    any_clock: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> SweepResult:
     """Run models on every combination of spec values, with the fast engine.
@@ -73,9 +76,13 @@ def sweep(
         CACTI cell that scales SRAM energy and area to other sizes.
     bias
         Where float biases go, as of `eie.compile`.
+    conv
+        How convolutions run, as of `eie.compile`.
     optimise
         Objectives (see `SweepResult.pareto`): instead of the whole grid, ``trials`` of its points are evaluated that
         Optuna picks (``dse`` extra).
+    any_clock
+        Let it pick machines too whose clock is faster than their logic and SRAMs allow.
     progress
         Called as ``progress(done, total)``, in points.
 
@@ -105,7 +112,7 @@ def sweep(
     values = check_vary(vary)
     if cell not in get_args(Cell):
         raise EnergyError(f"sram cell {cell!r}: must be one of {', '.join(get_args(Cell))}")
-    loads = workloads(models, trace, layout=layout, bias=bias)
+    loads = workloads(models, trace, layout=layout, bias=bias, conv=conv)
     with ExitStack() as stack:
         # Journal before workers: a folder that another sweep uses is refused before models are sent anywhere.
         book = stack.enter_context(Journal(journal)) if journal is not None else None
@@ -118,7 +125,14 @@ def sweep(
         try:
             if optimise:
                 objectives = (optimise,) if isinstance(optimise, str) else tuple(optimise)
-                asked = search(session=session, vary=values, spec=spec, objectives=objectives, trials=trials)
+                asked = search(
+                    session=session,
+                    vary=values,
+                    spec=spec,
+                    objectives=objectives,
+                    trials=trials,
+                    any_clock=any_clock,
+                )
             else:
                 asked = points(loads=loads, base=spec, changes=grid(values), cell=cell)
                 # For grids only: a search meets a few of the combinations, too few to call a value useless.
