@@ -9,8 +9,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).parent.parent
 # What `eie granularity resnet-50` took in version 0.1.
 GRANULARITY_GIB = 2.22

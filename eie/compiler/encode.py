@@ -23,7 +23,7 @@ from eie.show.brief import Brief
 
 LARGEST_POINTERS = 1 << 30
 HASHED_POINTERS = 1 << 22  # written out at a time for all PEs
-# Files list every PE's pointers up to here, 16 MiB, so that version 0.1 reads them; 4,096 PEs on one row would be 1 GiB.
+# Files list all pointers of every PE up to here, 16 MiB, which version 0.1 reads; 4,096 PEs on one row would be 1 GiB.
 LISTED_POINTERS = 1 << 22
 
 
