@@ -86,10 +86,10 @@ module arithm #(
     reg  [SUM_BITS-1:0]             write_sum_at, done_at;
     reg                             write_real, done_real;
     reg  signed [DATA_BITS-1:0]     write_sum, done_sum;
-    wire signed [DATA_BITS-1:0]     before = write_real && write_sum_at == add_at ? write_sum
+    wire signed [DATA_BITS-1:0]     so_far = write_real && write_sum_at == add_at ? write_sum
                                            : done_real && done_at == add_at ? done_sum
                                            : sum_word;
-    wire signed [PRODUCT_BITS:0]    total = shifted + before;
+    wire signed [PRODUCT_BITS:0]    total = shifted + so_far;
     wire                            above = total > $signed(LARGEST);
     wire                            below = total < $signed(LEAST);
     assign saturated = add_real && (above || below);

@@ -58,6 +58,8 @@ module pe #(
     input  wire [POINTER_BITS-1:0]     host_pointer,
     input  wire [DATA_BITS-1:0]        host_data
 );
+    // Verilator builds one PE and instantiates it, where it would write every one of them out.
+    /* verilator no_inline_module */
     localparam QUEUE_BITS = $clog2(QUEUE_SLOTS);
 
     wire                        empty, walking, opens, arithmetic_busy;
