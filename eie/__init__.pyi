@@ -87,6 +87,10 @@ from eie.show.sections import Curves as Curves
 from eie.show.sections import Grid as Grid
 from eie.show.sections import Section as Section
 from eie.show.sections import Statement as Statement
+from eie.rtl.check import CheckedLayer as CheckedLayer
+from eie.rtl.check import RtlCheck as RtlCheck
+from eie.rtl.check import check_rtl as check_rtl
+from eie.rtl.write import write_rtl as write_rtl
 from eie.simulation import simulate as simulate
 from eie.simulator.functional import FixedPoint as FixedPoint
 from eie.simulator.functional import LayerOutputs as LayerOutputs

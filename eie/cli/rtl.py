@@ -13,7 +13,9 @@ from eie.cli.outputs import note, show
 @click.command()
 @click.argument("model")
 @click.option("-o", "--output", "folder", metavar="DIR", help="Folder to write the design to, one a layer.")
-@click.option("--input", "input_file", metavar="FILE", help="Activations: an array (.npy), or a trace or arrays (.npz).")
+@click.option(
+    "--input", "input_file", metavar="FILE", help="Activations: an array (.npy), or a trace or arrays (.npz)."
+)
 @click.option("--layer", metavar="NAME", help="This layer only.")
 @click.option("--sample", type=click.IntRange(0), default=0, show_default=True, help="Which sample of the inputs.")
 @click.option("--check", is_flag=True, help="Run it with Icarus or Verilator and compare every count and output.")

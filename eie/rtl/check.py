@@ -143,7 +143,9 @@ def check_rtl(
     tools.chosen(simulator, 0)  # before the network is run: nothing could be done with it
     made = works(program, inputs, layout=layout, sample=sample, samples=samples, layers=wanted)
     if folder is not None:
-        return _checked(program, made=made, folders=write_works(made, Path(folder)), simulator=simulator, progress=progress)
+        return _checked(
+            program, made=made, folders=write_works(made, Path(folder)), simulator=simulator, progress=progress
+        )
     with tempfile.TemporaryDirectory(prefix="eie-rtl-") as temporary:
         return _checked(
             program, made=made, folders=write_works(made, Path(temporary)), simulator=simulator, progress=progress

@@ -46,6 +46,8 @@ class LayerWork:
         int64 (2**weight_bits,): the codebook, raw.
     starts
         int64 (outputs,): what accumulators start from, raw; None for zeros.
+    fractions
+        Fraction bits of the activations and of the accumulators.
     shift
         Bits by which a product is shifted right into the accumulators' format.
     outputs
@@ -63,6 +65,7 @@ class LayerWork:
     unit: int
     levels: NDArray[np.int64]
     starts: NDArray[np.int64] | None
+    fractions: tuple[int, int]
     shift: int
     outputs: NDArray[np.int64]
     saturations: NDArray[np.int64]
@@ -113,6 +116,7 @@ class LayerWork:
             unit=int(to_raw(np.ones(1), activations, spec.data_bits)[0]),
             levels=codebook.raw,
             starts=raw_start(layer, sums, spec.data_bits),
+            fractions=fractions,
             # Beyond twice the width every product is shifted to zero, halves included.
             shift=min(activations + codebook.fraction_bits - sums, 2 * spec.data_bits),
             outputs=np.maximum(outputs, 0) if layer.relu else outputs,

@@ -58,7 +58,7 @@ module pe #(
     input  wire [POINTER_BITS-1:0]     host_pointer,
     input  wire [DATA_BITS-1:0]        host_data
 );
-    // Verilator builds one PE and instantiates it, where it would write every one of them out.
+    // One PE is built and instantiated: left to itself the simulator writes out every one of them, for minutes.
     /* verilator no_inline_module */
     localparam QUEUE_BITS = $clog2(QUEUE_SLOTS);
 
