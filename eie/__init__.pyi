@@ -80,6 +80,10 @@ from eie.results.layer import LayerResult as LayerResult
 from eie.results.priced import Energy as Energy
 from eie.results.result import Accuracy as Accuracy
 from eie.results.result import Result as Result
+from eie.rtl.check import CheckedLayer as CheckedLayer
+from eie.rtl.check import RtlCheck as RtlCheck
+from eie.rtl.check import check_rtl as check_rtl
+from eie.rtl.write import write_rtl as write_rtl
 from eie.show.face import Answer as Answer
 from eie.show.face import View as View
 from eie.show.sections import Column as TableColumn
@@ -87,10 +91,6 @@ from eie.show.sections import Curves as Curves
 from eie.show.sections import Grid as Grid
 from eie.show.sections import Section as Section
 from eie.show.sections import Statement as Statement
-from eie.rtl.check import CheckedLayer as CheckedLayer
-from eie.rtl.check import RtlCheck as RtlCheck
-from eie.rtl.check import check_rtl as check_rtl
-from eie.rtl.write import write_rtl as write_rtl
 from eie.simulation import simulate as simulate
 from eie.simulator.functional import FixedPoint as FixedPoint
 from eie.simulator.functional import LayerOutputs as LayerOutputs

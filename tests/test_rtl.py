@@ -1,7 +1,8 @@
-"""The hardware: what is written, what is refused, and that it agrees with the other engines to the cycle and the bit."""
+"""The hardware: what is written, what is refused, and that it agrees with the engines to the cycle and the bit."""
 
 import re
 import subprocess
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -89,7 +90,7 @@ class TestRefused:
         self.refused(compiled(np.eye(3), n_pe=1, data_bits=25), "spec.data_bits=25: must be <= 24")
 
     def test_recurrence(self):
-        layer = eie.Layer.from_weights("lstm", np.ones((8, 5)), geometry=eie.Lstm(3, 2))
+        layer = replace(eie.Layer.from_weights("lstm", np.ones((8, 5))), geometry=eie.Lstm(3, 2))
         self.refused(eie.compile(layer, eie.EIE_64PE.replace(residency="ideal")), "layer 'lstm': its steps read")
 
     def test_layers_and_samples_that_are_not_there(self):

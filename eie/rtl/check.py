@@ -5,6 +5,7 @@ Comes in: a model or program and its inputs. Goes out: `RtlCheck`. Called by the
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from eie.rtl.tools import Run, Simulator
 from eie.rtl.work import LayerWork, works
 from eie.rtl.write import write_works
 from eie.show.face import View
-from eie.show.sections import Column, Grid, Section
+from eie.show.sections import Column, Grid, Section, Value
 from eie.simulation import as_program
 from eie.simulator.inputs import Inputs
 from eie.spec import AcceleratorSpec
@@ -95,7 +96,7 @@ class RtlCheck(View):
 
     def sections(self) -> tuple[Section, ...]:
         """Return a row a layer and count."""
-        rows = tuple(
+        rows: tuple[dict[str, Value], ...] = tuple(
             {"layer": layer.layer, "count": name, "ours": ours, "rtl": rtl, "equal": ours == rtl}
             for layer in self.layers
             for name, ours, rtl in layer.counts
@@ -142,14 +143,16 @@ def check_rtl(
     wanted = None if layer is None else (layer,)
     tools.chosen(simulator, 0)  # before the network is run: nothing could be done with it
     made = works(program, inputs, layout=layout, sample=sample, samples=samples, layers=wanted)
-    if folder is not None:
-        return _checked(
-            program, made=made, folders=write_works(made, Path(folder)), simulator=simulator, progress=progress
-        )
-    with tempfile.TemporaryDirectory(prefix="eie-rtl-") as temporary:
-        return _checked(
-            program, made=made, folders=write_works(made, Path(temporary)), simulator=simulator, progress=progress
-        )
+    with contextlib.ExitStack() as stack:
+        # Kept where a folder is named, else gone with the run.
+        where = stack.enter_context(tempfile.TemporaryDirectory(prefix="eie-rtl-")) if folder is None else folder
+        checked = check_works(made, write_works(made, Path(where)), simulator=simulator, progress=progress)
+    return RtlCheck(
+        program=program.name,
+        machine=program.spec.headline(),
+        simulator=" and ".join(dict.fromkeys(tool for _, tool in checked)),
+        layers=tuple(layer for layer, _ in checked),
+    )
 
 
 def check_works(
@@ -165,19 +168,3 @@ def check_works(
         progress(f"running {work.use} in Verilog ({tool})")
         checked.append((CheckedLayer.of(work, tools.run(folder, tool)), tool))
     return checked
-
-
-def _checked(
-    program: Program,
-    made: Sequence[LayerWork],
-    folders: Sequence[Path],
-    simulator: Simulator | None,
-    progress: Callable[[str], None],
-) -> RtlCheck:
-    checked = check_works(made, folders, simulator=simulator, progress=progress)
-    return RtlCheck(
-        program=program.name,
-        machine=program.spec.headline(),
-        simulator=" and ".join(dict.fromkeys(tool for _, tool in checked)),
-        layers=tuple(layer for layer, _ in checked),
-    )

@@ -1,7 +1,7 @@
 """``--engine rtl``: a run whose every count and output the hardware has confirmed.
 
-Comes in: a program, its inputs and the `Result` that the fast engine gave. Goes out: the same result, as the RTL's; or an
-error that names the first difference. Called by the command line.
+Comes in: a program, its inputs and the `Result` that the fast engine gave. Goes out: the same result, as the RTL's; or
+an error that names the first difference. Called by the command line.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ it down as images and expectations.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -97,7 +97,7 @@ class LayerWork:
             fixed_sums(
                 layer=layer,
                 count=1,
-                rows=lambda start, stop, row=row: inputs[row + start : row + stop],
+                rows=_row(inputs, row),
                 activation_fraction_bits=activations,
                 # The largest number of that format, so that it is the one chosen.
                 peak=float(np.ldexp(float(top), -sums)),
@@ -194,6 +194,11 @@ def works(
         ran=ran,
     )
     return made
+
+
+def _row(inputs: NDArray[np.int64], row: int) -> Callable[[int, int], NDArray[np.int64]]:
+    """Return one row of inputs as `fixed_sums` asks for rows."""
+    return lambda start, stop: inputs[row + start : row + stop]
 
 
 def _chosen(program: Program, names: Collection[str] | None) -> dict[str, EncodedLayer]:

@@ -1,6 +1,6 @@
 """A program's layers written out as hardware: one folder each, ready to be simulated.
 
-Comes in: a model or program and its inputs. Goes out: folders. Called by the command line; `check` runs what is written.
+Comes in: a model or program and its inputs. Goes out: folders. Called by the command line; `check` runs them.
 """
 
 from __future__ import annotations
