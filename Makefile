@@ -12,7 +12,7 @@ PARALLEL := -n auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 LONG := notebooks/05-the-paper.ipynb notebooks/06-granularities.ipynb
 NOTEBOOKS := --nbmake --nbmake-timeout=300 $(LONG) $(filter-out $(LONG),$(sort $(wildcard notebooks/*.ipynb)))
 
-.PHONY: run test test-torch rtl verilog check lint types contracts docstrings notebooks bench mutants freeze clean
+.PHONY: run test test-torch rtl verilog check lint types contracts docstrings notebooks bench zoo zoo-torch mutants freeze clean
 
 run: $(VENV)/run.done
 	$(BIN)/eie run models/lenet-300-100.toml
@@ -54,6 +54,15 @@ docstrings: $(VENV)/check.done
 
 bench: $(VENV)/bench.done
 	$(BIN)/python -m pytest -c benchmarks/pytest.ini benchmarks
+
+# Model files that people ship in packages: fetched by name into $EIE_ZOO (else the user's cache), read, compared with
+# onnxruntime and run; renews docs/zoo.md. Minutes, and half a gigabyte: no part of a check. ZOO names some of them.
+zoo: $(VENV)/test.done
+	cd benchmarks && PYTHONPATH=. $(abspath $(BIN))/python -m zoo.run $(ZOO)
+
+# Exports of common PyTorch blocks by both exporters; renews docs/zoo.md.
+zoo-torch: $(VENV)/torch.done
+	cd benchmarks && PYTHONPATH=. $(abspath $(BIN))/python -m zoo.exports $(ZOO)
 
 # A hundred one-line faults, planted in copies of this checkout; it takes an hour and more. docs/mutants.md says the rest.
 mutants: $(VENV)/mutants.done

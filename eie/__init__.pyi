@@ -43,6 +43,7 @@ from eie.formats.answers import Document as Document
 from eie.formats.answers import read_answer as read_answer
 from eie.importers import load as load
 from eie.importers.stored import save as save
+from eie.importers.torch_module import from_torch as from_torch
 from eie.machines.records import Baseline as Baseline
 from eie.machines.records import LayerCost as LayerCost
 from eie.machines.records import Machine as Machine
@@ -56,10 +57,13 @@ from eie.model.geometry import Gru as Gru
 from eie.model.geometry import Lstm as Lstm
 from eie.model.geometry import Recurrent as Recurrent
 from eie.model.geometry import Rnn as Rnn
+from eie.model.geometry import Scatter as Scatter
+from eie.model.geometry import Visit as Visit
 from eie.model.geometry import Walk as Walk
 from eie.model.geometry import Winograd as Winograd
 from eie.model.graph import Graph as Graph
 from eie.model.graph import Node as Node
+from eie.model.host import HostWork as HostWork
 from eie.model.matrix import SparseColumns as SparseColumns
 from eie.model.network import Layer as Layer
 from eie.model.network import Network as Network

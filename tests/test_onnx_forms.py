@@ -16,6 +16,7 @@ from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 
 from eie.compression.share import share  # noqa: E402
 from eie.errors import EieError, ModelError  # noqa: E402
+from eie.model.host import host_work  # noqa: E402
 from eie.model.network import dataflow  # noqa: E402
 from eie.simulator.reference import run_given  # noqa: E402
 
@@ -615,18 +616,19 @@ class TestBehindTheLastLayer:
             node("Gemm", ["l", "v"], ["y"], "last"),
         ]
         proto = make.model(nodes, {"x": (1, 6)}, {"y": (1, 2)}, {"w": weights(6, 4), "v": weights(4, 2)})
-        with pytest.raises(ModelError, match=r"not supported: log \(LogSoftmax\)"):
-            eie.load(stored(proto, tmp_path))
+        network = eie.load(stored(proto, tmp_path))
+        assert [node.op for node in network.graph.nodes] == ["layer", "host", "layer"]
 
-    def test_a_product_behind_the_last_layer_is_a_row_all_the_same(self, tmp_path):
+    def test_a_product_behind_the_last_layer_is_counted_all_the_same(self, tmp_path):
         nodes = [
             node("Gemm", ["x", "w"], ["h"], "fc"),
             node("Softplus", ["h"], ["s"], "soft"),
             node("MatMul", ["s", "h"], ["y"], "both"),
         ]
         proto = make.model(nodes, {"x": (4, 4)}, {"y": (4, 4)}, {"w": weights(4, 4)})
-        network = eie.load(stored(proto, tmp_path), unsupported="skip")
-        assert network.unmodelled == ("MatMul (both): no weights, 50 % of the multiplications",)
+        work = host_work(eie.load(stored(proto, tmp_path)).graph)
+        assert (work.operators, work.products) == ({"Softplus": 1, "MatMul": 1}, {"MatMul": 1})
+        assert work.multiplications == 4 * 4 * 4
 
 
 def mixed():

@@ -74,6 +74,7 @@ class ResultContent(_Part):
     latency_us: Amount | None = None
     incomplete: list[str] = []
     unmodelled: list[str] = []
+    host: dict[str, Any] | None = None
     memory: dict[str, Any] | None = None
     dense_us: Amount | None = None
     area_mm2: dict[str, Amount] | None = None

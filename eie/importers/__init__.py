@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields, replace
 from importlib import import_module
 from pathlib import Path
+
+from numpy.typing import ArrayLike
 
 from eie.errors import ModelError
 from eie.formats.files import file_sha256, regular_file
@@ -31,7 +33,8 @@ _READERS: dict[str, tuple[str, tuple[str, ...]]] = {
     ".npz": _STATE_DICT,
     ".safetensors": _STATE_DICT,
     ".eie": ("coded", ()),
-    ".onnx": ("onnx", ("unsupported", "input_shape", "density")),
+    ".onnx": ("onnx", ("unsupported", "input_shape", "input_values", "density")),
+    ".pt2": ("pt2", ("unsupported",)),
     ".pt": _CHECKPOINT,
     ".pth": _CHECKPOINT,
     ".bin": _CHECKPOINT,
@@ -63,6 +66,7 @@ def load(
     shapes: str | Path | None = None,
     unsupported: Unsupported | None = None,
     input_shape: InputShape | None = None,
+    input_values: Mapping[str, ArrayLike] | None = None,
     key: str | None = None,
     merge_lora: str | Path | None = None,
     layers: str | Sequence[str] | None = None,
@@ -89,6 +93,9 @@ def load(
     input_shape
         Of one sample, for an ``.onnx`` file that leaves sizes other than the batch's open; by the input's name where it
         has several.
+    input_values
+        Numbers by the names of inputs of an ``.onnx`` file that decide what it computes (a sampling rate): they become
+        constants, and the network has one input less.
     key
         Which state dict to take of a PyTorch file that holds several, as ``"net"`` or ``"ema"``.
     merge_lora
@@ -123,7 +130,8 @@ def load(
     module, takes = _READERS[kind]
     files = {"mask": mask, "shapes": shapes, "merge_lora": merge_lora}
     asked: dict[str, object] = {name: Path(file) for name, file in files.items() if file is not None}
-    plain = {"unsupported": unsupported, "input_shape": input_shape, "key": key, "density": density}
+    plain: dict[str, object] = {"unsupported": unsupported, "input_shape": input_shape, "input_values": input_values}
+    plain |= {"key": key, "density": density}
     asked |= {name: value for name, value in plain.items() if value is not None}
     # The command line gives an empty list where an option is not there.
     globs = asdict(Asked.of(layers, exclude, transpose))

@@ -263,6 +263,21 @@ def tally(
 
 
 @njit
+def _repeats(starts: NDArray[np.int64], positions: NDArray[np.int32], s: int) -> bool:
+    """Whether input ``s`` has the activations of the one before: windows of a map without zeros are all alike."""
+    if s == 0:
+        return False
+    first, before = starts[s], starts[s - 1]
+    if starts[s + 1] - first != first - before:
+        return False
+    # Spelt out: a kernel has no generators.
+    for k in range(first - before):  # noqa: SIM110
+        if positions[first + k] != positions[before + k]:
+            return False
+    return True
+
+
+@njit
 def queue_samples(
     starts: NDArray[np.int64],
     positions: NDArray[np.int32],
@@ -293,6 +308,10 @@ def queue_samples(
             stall[s] = 0
             dead[s] = scan_rows
             free[s] = 1 + scan_rows
+            continue
+        if _repeats(starts, positions, s):
+            cycles[s], stall[s], dead[s] = cycles[s - 1], stall[s - 1], dead[s - 1]
+            free[s] = free[s - 1]
             continue
         queue_timing(active, slots, columns, n_pe, act_queue_depth, highest, backlog, ring, result)
         broadcast_end = result[BROADCAST_END]
@@ -330,6 +349,10 @@ def tally_samples(
     """
     totals = np.empty(state.shape[0], np.int64)
     for s in range(starts.shape[0] - 1):
+        if _repeats(starts, positions, s):
+            reads[s], entries[s], padding[s] = reads[s - 1], entries[s - 1], padding[s - 1]
+            issue[s], empty[s] = issue[s - 1], empty[s - 1]
+            continue
         active = positions[starts[s] : starts[s + 1]]
         tally(active, slots, lookbacks, columns, nowhere, state, taken, totals)
         all_entries = np.int64(0)

@@ -12,6 +12,7 @@ from typing import Any
 from eie.errors import ModelError
 from eie.formats.files import file_sha256
 from eie.importers import find, load, takes
+from eie.importers.entrance import Model, as_network
 from eie.importers.options import FedShapes, InputShape
 from eie.model.fitting import Layout, checked_layout
 from eie.model.network import Network
@@ -24,7 +25,7 @@ BATCH = 16
 
 
 def record(
-    model: str | Path | Network,
+    model: Model,
     samples: Samples,
     *,
     values: bool = False,
@@ -64,7 +65,7 @@ def record(
     """
     layout, recorder = checked_layout(layout), Recorder(values=values)
     # Found, not loaded: onnxruntime reads the file itself.
-    path = None if isinstance(model, Network) else find(model)
+    path = find(model) if isinstance(model, str | Path) else None
     run: dict[str, Any] = {"samples": samples, "batch": batch, "recorder": recorder, "layout": layout}
     done = None if path is None or path.suffix.lower() != ".onnx" else _in_onnxruntime(path, run, input_shape)
     how, sha256, ran = done or _in_eie(model, run, input_shape)
@@ -79,13 +80,14 @@ def record(
     )
 
 
-def _in_eie(
-    model: str | Path | Network, run: Mapping[str, Any], input_shape: InputShape | None
-) -> tuple[str, str | None, Ran]:
+def _in_eie(model: Model, run: Mapping[str, Any], input_shape: InputShape | None) -> tuple[str, str | None, Ran]:
     """Record with eie itself; return how in words, and the file's hash."""
     from eie.recording.run_own import run_own
 
-    network = model if isinstance(model, Network) else _loaded(model, run, input_shape)
+    if isinstance(model, str | Path):
+        network = _loaded(model, run, input_shape)
+    else:
+        network = as_network(model, examples=run["samples"])
     return f"{network.source} in eie, float32", network.sha256, run_own(network=network, **run)
 
 

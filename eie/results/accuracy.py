@@ -21,7 +21,13 @@ SAMPLES = 512  # run at a time
 
 
 def labelled_inputs(network: Network, inputs: Inputs = None) -> Samples | None:
-    """Return the inputs as arrays with their labels.
+    """Return the inputs as arrays with their labels, as `given_samples`; None without labels."""
+    samples = given_samples(network, inputs)
+    return None if samples is None or samples.labels is None else samples
+
+
+def given_samples(network: Network, inputs: Inputs = None) -> Samples | None:
+    """Return the inputs as arrays, with their labels if they have any.
 
     Parameters
     ----------
@@ -30,7 +36,7 @@ def labelled_inputs(network: Network, inputs: Inputs = None) -> Samples | None:
 
     Returns
     -------
-    None without labels or values, or where the layers do not feed each other.
+    None without values, or where the layers do not feed each other.
     """
     flow = dataflow(network)
     if flow is None or (inputs is None and network.trace is None):
@@ -38,8 +44,6 @@ def labelled_inputs(network: Network, inputs: Inputs = None) -> Samples | None:
     # Sorted out as the simulator does it, so that float32 and fixed point are judged on the very same samples.
     labelled = given_inputs(layers=network.layers, dataflow=flow, activations=inputs, own=network.trace)
     arrays = labelled.loaded()
-    if labelled.labels is None:
-        return None
     # A trace of every layer leaves the network's own inputs empty: the first layer's rows are those inputs, but only in
     # a plain sequence.
     if not arrays:

@@ -25,10 +25,11 @@ from eie.energy.prices import prices_pj
 from eie.energy.tables import Cell
 from eie.errors import EnergyError
 from eie.machines.dense import placement
+from eie.model.host import HostWork, host_work, work_lines
 from eie.results.beside import Transfer, transfers, transfers_grid
 from eie.results.layer import Distribution, LayerResult, layer_record, run_notes, sharing_notes
 from eie.results.priced import Energy, known_or_none
-from eie.results.table import energy_lines, layers_grid, unmodelled_row
+from eie.results.table import energy_lines, host_grid, layers_grid, unmodelled_row
 from eie.show.face import Answer
 from eie.show.numbers import count, factor, number
 from eie.show.sections import Section
@@ -101,6 +102,11 @@ class Result(Answer):
     def spec(self) -> AcceleratorSpec:
         """The machine."""
         return self.program.spec
+
+    @property
+    def host(self) -> HostWork | None:
+        """What a host computes between the layers, which no number here counts; None where there is nothing."""
+        return host_work(self.program.graph)
 
     @property
     def samples(self) -> int:
@@ -219,7 +225,8 @@ class Result(Answer):
         rows = self._layer_records(cell)
         # Every record has every key: whoever reads a column need not ask which rows have it.
         blank = dict.fromkeys(rows[0])
-        return [*rows, *({**blank, **unmodelled_row(text)} for text in self.unmodelled)]
+        unmodelled = [{**blank, **unmodelled_row(text)} for text in self.unmodelled]
+        return [*rows, *unmodelled, *({**blank, "layer": line} for line in work_lines(self.host))]
 
     def _layer_records(self, cell: Cell | None = None) -> list[dict[str, Any]]:
         energies, _ = self.energies(cell)
@@ -266,12 +273,15 @@ class Result(Answer):
             # The worst and not a mean: one output that is far off can change an answer.
             worst = max(outputs.max_abs_error for outputs in computed)
             lines.append(f"Fixed point against float32: largest difference of an output {worst:.2g}.")
+        if self.host is not None:
+            lines.append("The totals are of the accelerator: what a host computes between its layers is not in them.")
         lines.append(f"Inputs: {self.inputs_source}.")
         lines += [f"Note: {note}." for note in self.notes()]
         whole = None if self.incomplete else self.latency
         batch = self.memory.batch
         layers = layers_grid(self.layers, energies, whole, batch=batch, unmodelled=self.unmodelled)
-        table = Section(name="layers", grids=(layers,), lines=tuple(lines))
+        beside = () if self.host is None else (host_grid(self.host),)
+        table = Section(name="layers", grids=(layers, *beside), lines=tuple(lines))
         grids = [memories_grid(self.memory)]
         if any(not placed.in_sram for placed in self.memory.maps.maps):
             grids.append(maps_grid(self.memory.maps))
@@ -322,6 +332,7 @@ class Result(Answer):
             "dense_us": known_or_none(self.dense_us),
             "incomplete": list(self.incomplete),
             "unmodelled": list(self.unmodelled),
+            "host": None if self.host is None else vars(self.host),
             "memory": self.memory.content(),
             "beside": [vars(row) for row in self.transfers],
             "energy": {

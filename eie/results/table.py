@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 
 from eie.energy.estimate import Method
 from eie.machines.rows import NOT_MODELLED
+from eie.model.host import HostWork, counted
 from eie.results.layer import Distribution, LayerResult, layer_row
 from eie.results.priced import Energy, trust
 from eie.show.sections import Column, Grid, Value
@@ -87,6 +88,20 @@ def layers_grid(
 def unmodelled_row(text: str) -> dict[str, Value]:
     """Return the row of a layer that was not run, in tables and records."""
     return {"layer": f"{NOT_MODELLED}{text}"}
+
+
+def host_grid(work: HostWork) -> Grid:
+    """Return a row for what a host computes, and one for the products of two activations among it."""
+    columns = (
+        Column("what", "not on the accelerator", "text"),
+        Column("operators", "operators", "text"),
+        Column("multiplications", "multiplications a sample", "count"),
+    )
+    rows: list[dict[str, Value]] = [{"what": "host", "operators": counted(work.operators), "multiplications": None}]
+    if work.products:
+        named = {"what": "products of two activations", "operators": counted(work.products)}
+        rows.append({**named, "multiplications": work.multiplications})
+    return Grid(columns=columns, rows=tuple(rows))
 
 
 def _total(layers: Sequence[LayerResult], energies: Mapping[Method, Energy], whole: Distribution) -> dict[str, Value]:

@@ -19,12 +19,13 @@ from numpy.typing import NDArray
 
 from eie.compiler.encoded import EncodedLayer
 from eie.errors import ModelError
-from eie.model import operators
+from eie.model import host, operators
 from eie.model.geometry import Recurrent
 from eie.model.graph import Graph, Node
 from eie.model.matrix import frozen
 from eie.model.trace import LayerTrace
 from eie.simulator.functional import FixedPoint, LayerOutputs, Rows, slices
+from eie.simulator.host import Beside, activation, run_host
 from eie.simulator.products import Agree, multiply
 from eie.simulator.recurrence import run_recurrent
 
@@ -56,6 +57,7 @@ class Tensor:
         return Tensor(FixedPoint(raw, self.fixed.fraction_bits), np.moveaxis(self.float32, source, target))
 
 
+Made = Tensor | Beside
 Ran = Callable[[str, LayerTrace, LayerOutputs], None]
 _RanUse = Callable[[LayerTrace, LayerOutputs], None]
 
@@ -101,7 +103,7 @@ def run_network(
     ModelError
         For an unknown operator, or shapes that do not fit; names the node.
     """
-    started: dict[str, Tensor | NDArray[Any]] = {
+    started: dict[str, Made | NDArray[Any]] = {
         # Ids and switches stay plain arrays: as fixed-point numbers they would be others.
         name: np.asarray(inputs[name], graph.type_of(name))
         if name in graph.types
@@ -111,8 +113,10 @@ def run_network(
         for name, _ in graph.inputs
     }
 
-    def run(node: Node, values: Sequence[Tensor | NDArray[Any]]) -> tuple[Tensor, ...]:
-        tensors = [value if isinstance(value, Tensor) else Tensor.of(value, settings.data_bits) for value in values]
+    def run(node: Node, values: Sequence[Made | NDArray[Any]]) -> tuple[Made, ...]:
+        if node.op == host.OP:
+            return _run_host(node, values, settings)
+        tensors = [_tensor(value, settings) for value in values]
         if node.layer is None:
             return (_operate(node=node, values=values, tensors=tensors, settings=settings),)
         use = graph.use_of[node.name]
@@ -125,7 +129,7 @@ def run_network(
         )
 
     made = walk(graph=graph, started=started, run=run)
-    return tuple(value if isinstance(value, Tensor) else Tensor.of(value, settings.data_bits) for value in made)
+    return tuple(_tensor(value, settings) for value in made)
 
 
 def walk(
@@ -152,22 +156,46 @@ def _feeds_a_bias(graph: Graph, layers: Mapping[str, EncodedLayer], name: str) -
     return any(node.layer is not None and layers[node.layer].has_bias for node in graph.nodes if name in node.inputs)
 
 
+def _tensor(value: Made | NDArray[Any], settings: Settings) -> Tensor:
+    """Return what an operator or a layer reads; constants and what stays on the host are quantised for it."""
+    if isinstance(value, Beside):
+        quantised = FixedPoint.quantise(value.fixed, settings.data_bits, agree=settings.agree)
+        return Tensor(quantised, np.asarray(value.float32, np.float32))
+    return value if isinstance(value, Tensor) else Tensor.of(value, settings.data_bits)
+
+
+def _run_host(node: Node, values: Sequence[Made | NDArray[Any]], settings: Settings) -> tuple[Made, ...]:
+    made: list[Made] = []
+    runs = run_host(node, [_pair(value) for value in values])
+    for name, plain, (fixed, real) in zip(node.outputs, node.attributes["plain"], runs, strict=True):
+        if plain:
+            made.append(Beside(fixed, real))
+            continue
+        quantised = FixedPoint.quantise(activation(node, name, fixed), settings.data_bits, agree=settings.agree)
+        made.append(Tensor(quantised, activation(node, name, real)))
+    return tuple(made)
+
+
+def _pair(value: Made | NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+    if isinstance(value, Tensor):
+        return value.fixed.exact_value, value.float32
+    return (value.fixed, value.float32) if isinstance(value, Beside) else (value, value)
+
+
 def _operate(
-    node: Node, values: Sequence[Tensor | NDArray[Any]], tensors: Sequence[Tensor], settings: Settings
+    node: Node, values: Sequence[Made | NDArray[Any]], tensors: Sequence[Tensor], settings: Settings
 ) -> Tensor:
     def result(inputs: Sequence[NDArray[Any]]) -> NDArray[Any]:
         return operators.apply(name=node.name, op=node.op, inputs=inputs, attributes=node.attributes)
 
     # Constants enter a computation as they are; only results are rounded.
-    floats = [value.float32 if isinstance(value, Tensor) else np.asarray(value, np.float32) for value in values]
+    floats = [np.asarray(_pair(value)[1], np.float32) for value in values]
     float32 = np.asarray(result(floats), np.float32)
     operator = operators.find(node.op)
     if operator is not None and operator.exact:
         first = tensors[0].fixed
         return Tensor(FixedPoint(result([first.raw]), first.fraction_bits), float32)
-    exact = [
-        value.fixed.exact_value if isinstance(value, Tensor) else np.asarray(value, np.float64) for value in values
-    ]
+    exact = [np.asarray(_pair(value)[0], np.float64) for value in values]
     return Tensor(FixedPoint.quantise(result(exact), settings.data_bits, agree=settings.agree), float32)
 
 
@@ -218,7 +246,8 @@ def _run_at_once(node: Node, layer: EncodedLayer, x: Tensor, settings: Settings,
         # Shown as the list of vectors that they are, whatever axes the graph has around them.
         flat = Tensor(outputs.fixed, outputs.float32).reshape(-1, layer.outputs)
         outputs = replace(outputs, fixed=flat.fixed, float32=flat.float32)
-    ran(seen(rows=rows, width=layer.inputs, products=rows.count // n, settings=settings), outputs)
+    read = seen(rows=rows, width=layer.inputs, products=rows.count // n, settings=settings)
+    ran(replace(read, size=geometry.sizes(x.float32.shape)), outputs)
     return made
 
 
@@ -253,12 +282,13 @@ def unrolled(layer: EncodedLayer, x: NDArray[np.float32]) -> LayerTrace:
     windows = geometry.windows(x)
     count = geometry.rows(windows)
     real = lambda start, stop: geometry.unroll(windows, start, stop)  # noqa: E731
-    return seen(
+    read = seen(
         rows=Rows(count=count, fixed=real, float32=real, fraction_bits=0),
         width=layer.inputs,
         products=count // len(x),
         settings=Settings(data_bits=0, datapath="float32"),
     )
+    return replace(read, size=geometry.sizes(x.shape))
 
 
 def _narrowed(rows: Rows, width: int, settings: Settings) -> Rows:

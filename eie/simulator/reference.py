@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eie.errors import ModelError
-from eie.model import operators
+from eie.model import host, operators
 from eie.model.graph import Graph, Node
 from eie.model.network import Layer
 from eie.simulator.functional import SLICE_ELEMENTS
@@ -26,6 +26,8 @@ def run_given(graph: Graph, layers: Mapping[str, Layer], inputs: Mapping[str, Ar
     """Run a graph on a batch in float32 with the layers' own weights; inputs (N, *shape)."""
 
     def run(node: Node, values: Sequence[Array]) -> tuple[Array, ...]:
+        if node.op == host.OP:
+            return tuple(host.run_part(node, values))
         if node.layer is None:
             return (operators.apply(name=node.name, op=node.op, inputs=values, attributes=node.attributes),)
         return _run_layer(layers[node.layer], node, values)

@@ -102,6 +102,19 @@ def check(machines: Sequence[str], spec: AcceleratorSpec) -> None:
             raise EieError(f"machines {name} and {twin} are the same: name it once")
 
 
+def _by_layer(form: str, progress: Callable[[str], None]) -> Callable[[str, int, int], None]:
+    """Return what tells each layer of a form once."""
+    told = ""
+
+    def advanced(layer: str, _done: int, _total: int) -> None:
+        nonlocal told
+        if layer != told:
+            told = layer
+            progress(f"{form}: {layer}")
+
+    return advanced
+
+
 def run_all(
     networks: Sequence[Network],
     machines: Sequence[str],
@@ -121,12 +134,13 @@ def run_all(
     """
     runs = []
     for i, network in enumerate(networks):
-        progress(f"simulating form {i + 1} of {len(networks)}")
+        form = f"simulating form {i + 1} of {len(networks)}"
+        progress(form)
         program = compile_network(network, spec)
         # The first samples and not drawn ones: every form then runs on the same.
         inputs = None if network.trace is None else network.trace.head(samples)
         # Counts only are read from here on; accuracy is measured in float32 elsewhere.
-        result = simulate(program, inputs, keep_outputs=False)
+        result = simulate(program, inputs, keep_outputs=False, progress=_by_layer(form, progress))
         ours, workload = as_baseline(rows_of(result), network)
         modelled = {name: choose(name, workload, spec) for name in machines if measured_task(name, workload) is None}
         runs.append(

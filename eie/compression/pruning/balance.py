@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from eie.compression.pruning.prune import Mask, keep_largest, kept_count
 from eie.compression.pruning.score import PRUNED
-from eie.compression.pruning.structure import Order, gives_output, layer_named, readers, select_outputs, with_rows
+from eie.compression.pruning.selection import Order, layer_named, with_rows
+from eie.compression.pruning.structure import gives_output, movable, select_outputs
 from eie.errors import RecipeError
 from eie.model.network import Layer, Network
 from eie.model.recorded import recorded_of
@@ -119,7 +120,7 @@ def permute(network: Network, n_pe: int, *, outputs: bool = False) -> Permutatio
         last = outputs and gives_output(network, name)
         try:
             if not last:
-                readers(network, name)
+                movable(network, name)
         except RecipeError as error:
             kept[name] = str(error)
             continue

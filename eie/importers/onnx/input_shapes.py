@@ -57,6 +57,7 @@ def _fed(known: FedShapes, name: str, sizes: Sizes, batch: int, *, only: bool) -
     if not sizes:
         # Of an input without any shape, what comes is what it takes.
         whole = known.shapes.get(name, next(iter(known.shapes.values())) if only and len(known.shapes) == 1 else None)
-        return None if whole is None else whole[1:]
+        # Of a single number there is nothing to fill in.
+        return whole[1:] if whole else None
     stated = tuple(-1 if size is None else size for axis, size in enumerate(sizes) if axis != batch)
     return known.sample(name, stated, only=only)

@@ -133,6 +133,26 @@ def dense_array(tensor: onnx.TensorProto, where: str, folder: Path) -> NDArray[A
     return _plain(array)
 
 
+def native_tensor(tensor: onnx.TensorProto, where: str, folder: Path) -> onnx.TensorProto:
+    """Return a tensor that holds its own bytes, in the file's type but for bfloat16, which becomes float32.
+
+    Raises
+    ------
+    ModelError
+        As `dense_array` does.
+    """
+    from onnx import TensorProto, numpy_helper
+
+    if tensor.data_type == TensorProto.BFLOAT16:
+        return numpy_helper.from_array(dense_array(tensor, where, folder), tensor.name)
+    if tensor.data_location != TensorProto.EXTERNAL:
+        return tensor
+    _shape(tensor.dims, where)
+    loaded = _with_external(tensor, where, folder)
+    loaded.name = tensor.name
+    return loaded
+
+
 def sparse_array(sparse: onnx.SparseTensorProto, where: str, folder: Path) -> NDArray[Any]:
     """Return a sparse tensor as a dense array; its indices are linear (nnz,) or coordinates (nnz, rank)."""
     shape = _shape(sparse.dims, where)

@@ -18,7 +18,7 @@ from eie.errors import EieError
 from eie.importers.entrance import Model, as_network
 from eie.model.network import Layer, Network
 from eie.model.trace import Trace
-from eie.results.accuracy import float32_accuracy
+from eie.results.accuracy import float32_accuracy, labelled_inputs
 from eie.spec import EIE_64PE, AcceleratorSpec
 from eie.studies.granularity import variants as forms
 from eie.studies.granularity.answer import GranularityStudy
@@ -175,6 +175,12 @@ def _search(
     network: Network, spec: AcceleratorSpec, trainer: Trainer | None, epochs: int, progress: Callable[[str], None]
 ) -> tuple[Search | None, str]:
     """Set non-uniform pruning beside uniform at half of the latency, on EIE or else by channels on a dense machine."""
+    # Only where accuracy is known: of that the claims speak, and errors of large networks take hours to search by.
+    if trainer is None and labelled_inputs(network) is None:
+        return (
+            None,
+            f"{network.name}: accuracy needs labelled inputs, with values, of a network whose layers feed each other",
+        )
     why = []
     # Single weights on EIE first; where none of them meets half of its time, since broadcasts bind, channels on a dense
     # machine may.
