@@ -1,4 +1,4 @@
-"""The whole proof, which takes minutes: ``make rtl``. `test_rtl` has the part of it that every run of the suite makes."""
+"""The whole proof, which takes minutes: ``make rtl``. `test_rtl` has the part that every run of the suite makes."""
 
 import pytest
 from rtl_layers import random_case, saturating

@@ -67,6 +67,12 @@ class TestWritten:
         assert with_arrays == {"ram", "act_queue"}
 
 
+def winograd(spec):
+    """A convolution of the kind that Winograd takes."""
+    layer = eie.Layer.from_weights("conv", np.ones((2, 2, 3, 3)))
+    return eie.compile(layer, spec, conv="winograd")
+
+
 class TestRefused:
     """By name, before anything is written."""
 
@@ -82,6 +88,12 @@ class TestRefused:
     def test_passes(self):
         program = eie.compile(eie.Layer.from_weights("tall", np.ones((80, 2))), eie.EIE_64PE.replace(n_pe=1))
         self.refused(program, "layer 'tall': 2 passes, the hardware does one")
+
+    @pytest.mark.parametrize("conv", ["scatter", "winograd"])
+    def test_other_ways_to_run_a_convolution(self, conv):
+        spec = eie.EIE_64PE.replace(residency="ideal")
+        program = eie.compile("lenet-5", spec, conv=conv) if conv == "scatter" else winograd(spec)
+        self.refused(program, f"layer '.*': a convolution by {conv}, the hardware does a product for each row")
 
     def test_batches_of_activations(self):
         self.refused(compiled(np.eye(3), n_pe=1, act_batches="paper"), "spec.act_batches='paper': the hardware has")

@@ -50,7 +50,9 @@ def rtl(model: str, folder: str | None, input_file: str | None, **options: Any) 
     else:
         spec = load_spec(options["spec_name"] or "EIE_64PE", options["overrides"])
         network = load_for(model, how_to_read(options), opened, layout=options["layout"])
-        program, own = compile_network(network, spec, bias=options["bias"]), network.trace
+        # The hardware runs convolutions in this way only.
+        program = compile_network(network, spec, conv="im2col", bias=options["bias"])
+        own = network.trace
     inputs = read_inputs(file=opened, samples=None, network=program, own=own, layout=options["layout"])
     chosen = {"layer": options["layer"], "sample": options["sample"]}
     if not options["check"]:

@@ -40,18 +40,15 @@ def check_layer(layer: EncodedLayer, program: Program) -> None:
     where = f"layer {layer.name!r}"
     if layer.geometry.recurrence is not None:
         raise ProgramError(f"{where}: its steps read their own results, which the hardware's bench does not: no rtl")
-    if layer.geometry.transforms:
-        raise ProgramError(f"{where}: Winograd tiles are transformed outside the hardware: compile it by im2col")
+    if layer.conv in ("scatter", "winograd"):
+        raise ProgramError(
+            f"{where}: a convolution by {layer.conv}, the hardware does a product for each row of inputs: compile it "
+            "with conv='im2col' (--conv im2col)"
+        )
     if len(layer.passes) > 1:
         raise ProgramError(
             f"{where}: {len(layer.passes)} passes, the hardware does one: more act_registers, more PEs, or "
             "residency=ideal give one"
-        )
-    (encoding,) = layer.passes
-    if (encoding.row_stop - encoding.row_start, encoding.inputs) != (layer.outputs, layer.inputs):
-        raise ProgramError(
-            f"{where}: its image is of another way to run a convolution (scatter), the hardware does a product for "
-            "each row of inputs: compile it by im2col"
         )
     place = program.memory.by_name[layer.name].place
     if place == "streamed":

@@ -8,18 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from eie.activity import Activity
+from eie.compiler.choice import Conv
 from eie.compiler.encoded import EncodedLayer
 from eie.compiler.program import Program
+from eie.compression.bias import BiasPlace
 from eie.errors import ProgramError, TraceError
+from eie.importers.entrance import Model
 from eie.model.fitting import Layout
 from eie.model.trace import LayerTrace
 from eie.rtl.refusals import check_layer, check_program
+from eie.simulation import as_program
 from eie.simulator.functional import FixedPoint, LayerOutputs, Rows, fraction_bits, to_raw
 from eie.simulator.inputs import Inputs
 from eie.simulator.network import Settings, run_network
@@ -126,6 +131,20 @@ class LayerWork:
                 layer=layer, inputs=LayerTrace.from_dense(inputs), spec=spec.replace(residency="ideal"), threads=1
             ),
         )
+
+
+def program_of(
+    model: Program | Model,
+    inputs: Inputs,
+    *,
+    layout: Layout | None,
+    spec: AcceleratorSpec | None,
+    bias: BiasPlace,
+) -> Program:
+    """Return a program as it is, or a model compiled in the one way in which the hardware runs convolutions."""
+    compiled = isinstance(model, Program) or (isinstance(model, str | Path) and Program.is_program(model))
+    conv: Conv = "auto" if compiled else "im2col"
+    return as_program(model, spec, bias, examples=inputs, layout=layout, conv=conv)
 
 
 def works(

@@ -16,9 +16,8 @@ from eie.errors import EieError
 from eie.importers.entrance import Model
 from eie.model.fitting import Layout
 from eie.rtl import design
-from eie.rtl.work import LayerWork, works
+from eie.rtl.work import LayerWork, program_of, works
 from eie.show.writing import write_text
-from eie.simulation import as_program
 from eie.simulator.inputs import Inputs
 from eie.spec import AcceleratorSpec
 from eie.version import __version__
@@ -75,7 +74,7 @@ def write_rtl(
     TraceError
         If the inputs do not fit the model, or there is no such sample.
     """
-    program = as_program(model, spec, bias, examples=inputs, layout=layout)
+    program = program_of(model, inputs, layout=layout, spec=spec, bias=bias)
     wanted = None if layer is None else (layer,)
     made = works(program, inputs, layout=layout, sample=sample, samples=1, layers=wanted)
     return write_works(made, Path(folder))
