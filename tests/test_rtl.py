@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 from rtl_faults import FAULTS
 from rtl_layers import compiled, random_case, saturating
+from small_networks import mlp
 
 import eie
 from eie.errors import EieError, ProgramError, TraceError
 from eie.rtl import design, tools
 from eie.rtl.check import check_rtl
+from eie.rtl.engine import confirmed
 from eie.rtl.hexfile import hex_words
 from eie.rtl.work import works
 from eie.rtl.write import UNITS, verilog, write_rtl, write_works
@@ -69,7 +71,8 @@ class TestWritten:
 
 def winograd(spec):
     """A convolution of the kind that Winograd takes."""
-    layer = eie.Layer.from_weights("conv", np.ones((2, 2, 3, 3)))
+    conv = eie.Conv2d(in_channels=2, out_channels=2, kernel=(3, 3))
+    layer = replace(eie.Layer.from_weights("conv", np.ones((2, 18))), geometry=conv)
     return eie.compile(layer, spec, conv="winograd")
 
 
@@ -157,7 +160,38 @@ class TestAgrees:
         assert re.search(r"ip3 +cycles +(\d+) +\1 +yes", out)
         assert re.search(r"outputs +10 +10 +yes", out)
 
-    def test_a_difference_is_a_failure(self, cli, tmp_path):
+    def test_a_run_that_the_rtl_has_confirmed(self, monkeypatch):
+        network = mlp((12, 10, 6))
+        program = eie.compile(network, eie.EIE_64PE.replace(n_pe=4))
+        inputs = np.random.default_rng(0).standard_normal((2, 12))
+        fast = eie.simulate(program, inputs)
+        result = confirmed(fast, program, inputs)
+        assert result.engine == "rtl"
+        assert [layer.cycles for layer in result.layers] == [layer.cycles for layer in fast.layers]
+        wrong = tools.Run(counts=(), equal=False, differences=("product 0 pe 1 issue",), simulator="icarus")
+        monkeypatch.setattr(tools, "run", lambda *_: wrong)
+        with pytest.raises(
+            EieError, match="engine 'rtl': layer '.*' differs from the fast engine: product 0 pe 1 issue"
+        ):
+            confirmed(fast, program, inputs)
+
+    def test_a_run_too_long_is_refused(self, monkeypatch):
+        monkeypatch.setattr("eie.rtl.engine.LARGEST_PE_CYCLES", 10)
+        program = compiled(np.eye(3), n_pe=2)
+        with pytest.raises(EieError, match=r"engine 'rtl': \d+ PE-cycles: must be at most 10: fewer samples"):
+            confirmed(eie.simulate(program, np.ones(3)), program, np.ones(3))
+
+    def test_a_program_file(self, cli, tmp_path):
+        file = tmp_path / "program.safetensors"
+        compiled(np.eye(5), n_pe=2).save(file)
+        np.save(tmp_path / "x.npy", np.ones((2, 5), np.float32))
+        code, out, _ = cli("rtl", file, "--input", tmp_path / "x.npy", "--sample", 1, "--check")
+        assert code == 0
+        assert re.search(r"outputs +5 +5 +yes", out)
+        assert cli("rtl", file, "--set", "n_pe=4", "--check")[0] == 1
+        assert cli("rtl", file)[0] == 2
+
+    def test_a_difference_is_a_failure(self, tmp_path):
         (folder,) = write_rtl(compiled(np.eye(3), n_pe=1), tmp_path / "rtl", np.ones(3))
         counts = folder / "expected" / "counts.hex"
         counts.write_text(counts.read_text().replace("\n", "1\n", 1))
