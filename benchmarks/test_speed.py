@@ -79,7 +79,7 @@ def counts_only(encoding, pattern, spec):
     counted = Tally.blank(1, encoding.n_pe)
     lanes = encoding.slots.shape[1]
     scratch = np.empty(3 * lanes, lookbacks.dtype), np.empty(lanes, np.uint16)
-    sizes = encoding.inputs, encoding.n_pe, np.iinfo(lookbacks.dtype).max
+    sizes = encoding.inputs, np.iinfo(lookbacks.dtype).max
     out = [getattr(counted, field.name) for field in fields(counted)]
 
     def call():

@@ -44,6 +44,7 @@ from eie.formats.answers import Document as Document
 from eie.formats.answers import read_answer as read_answer
 from eie.importers import load as load
 from eie.importers.stored import save as save
+from eie.importers.torch_module import from_torch as from_torch
 from eie.machines.records import Baseline as Baseline
 from eie.machines.records import LayerCost as LayerCost
 from eie.machines.records import Machine as Machine
@@ -63,6 +64,7 @@ from eie.model.geometry import Walk as Walk
 from eie.model.geometry import Winograd as Winograd
 from eie.model.graph import Graph as Graph
 from eie.model.graph import Node as Node
+from eie.model.host import HostWork as HostWork
 from eie.model.matrix import SparseColumns as SparseColumns
 from eie.model.network import Layer as Layer
 from eie.model.network import Network as Network
@@ -83,6 +85,10 @@ from eie.results.layer import LayerResult as LayerResult
 from eie.results.priced import Energy as Energy
 from eie.results.result import Accuracy as Accuracy
 from eie.results.result import Result as Result
+from eie.rtl.check import CheckedLayer as CheckedLayer
+from eie.rtl.check import RtlCheck as RtlCheck
+from eie.rtl.check import check_rtl as check_rtl
+from eie.rtl.write import write_rtl as write_rtl
 from eie.show.face import Answer as Answer
 from eie.show.face import View as View
 from eie.show.sections import Column as TableColumn

@@ -6,8 +6,9 @@ they meet nowhere else. Integers only; nobody here knows a joule or a microsecon
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +35,8 @@ COUNTS = (
 )
 # A PE is in exactly one of these in every cycle, so for each PE they add up to the layer's cycles (tested as a law).
 PE_CYCLES = ("issue", "empty_column", "load", "starved", "drain")
+# Counts of a whole sample, which add up over the uses of a layer as those of each sample do.
+_ADDED = ("reload_bits", "reload_cycles", "possible_inputs", "products")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True, repr=False)
@@ -48,12 +51,13 @@ class Account:
         Of the starved cycles, those in which a full queue elsewhere held the broadcast. In the rest the scanner had
         nothing to hand out.
     padding
-        Of the issued entries, those that pad.
+        Of the issued entries, those that pad; None where it is counted when somebody asks for it, as
+        `eie.LayerResult.pe_cycles` does.
     """
 
     broadcast: NDArray[np.int64]
     stall: NDArray[np.int64]
-    padding: NDArray[np.int64]
+    padding: NDArray[np.int64] | None = None
 
     def __repr__(self) -> str:
         samples, n_pe = self.broadcast.shape
@@ -62,8 +66,21 @@ class Account:
     @classmethod
     def blank(cls, samples: int, n_pe: int) -> Account:
         """Make zeroed arrays to fill."""
-        broadcast, stall, padding = (np.zeros((samples, n_pe), np.int64) for _ in range(3))
-        return cls(broadcast=broadcast, stall=stall, padding=padding)
+        broadcast, stall = (np.zeros((samples, n_pe), np.int64) for _ in range(2))
+        return cls(broadcast=broadcast, stall=stall)
+
+    @classmethod
+    def put(cls, accounts: Sequence[Account | None], how: Callable[[list[NDArray[np.int64]]], Any]) -> Account | None:
+        """Put accounts together, array by array; None where one is missing."""
+        known = [account for account in accounts if account is not None]
+        if len(known) < len(accounts):
+            return None
+        padding = [account.padding for account in known if account.padding is not None]
+        return cls(
+            broadcast=how([account.broadcast for account in known]),
+            stall=how([account.stall for account in known]),
+            padding=how(padding) if len(padding) == len(known) else None,
+        )
 
 
 @dataclass(frozen=True, eq=False, kw_only=True, repr=False)
@@ -121,6 +138,25 @@ class Activity:
     account: Account | None = None
     products: int = 1
 
+    @classmethod
+    def together(cls, layer: str, uses: Sequence[Activity]) -> Activity:
+        """Add up the uses of a layer, which run one after the other on the same weights."""
+        if len(uses) == 1:
+            return uses[0]
+        first = uses[0]
+        return cls(
+            layer=layer,
+            n_pe=first.n_pe,
+            cycles=_sum([use.cycles for use in uses]),
+            counts={name: _sum([use.counts[name] for use in uses]) for name in first.counts},
+            per_pe={name: _sum([use.per_pe[name] for use in uses]) for name in first.per_pe},
+            passes=first.passes,
+            active_inputs=_sum([use.active_inputs for use in uses]),
+            walks=_sum([use.walks for use in uses]),
+            account=Account.put([use.account for use in uses], _sum),
+            **{name: sum(getattr(use, name) for use in uses) for name in _ADDED},
+        )
+
     def __repr__(self) -> str:
         return (
             f"<Activity: {self.layer} on {self.n_pe} PEs, {len(self.cycles)} samples, {self.cycles.mean():,.0f} cycles>"
@@ -146,3 +182,8 @@ class Activity:
     def activation_density(self) -> float:
         """Non-zero inputs over all inputs."""
         return float(self.active_inputs.sum() / (self.samples * self.possible_inputs))
+
+
+def _sum(arrays: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
+    total: NDArray[np.int64] = np.sum(arrays, axis=0)
+    return total

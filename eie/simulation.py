@@ -6,7 +6,8 @@ line, notebooks and studies.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from eie.activity import Activity
 from eie.compiler.choice import Conv, check_conv
 from eie.compiler.encoded import EncodedLayer
+from eie.compiler.places import MemoryPlan
 from eie.compiler.program import Program
 from eie.compiler.program import compile as compile_network
 from eie.compression.bias import BiasPlace, check_place
@@ -29,15 +31,20 @@ from eie.model.trace import LayerTrace, Trace
 from eie.results.accuracy import float32_accuracy, right_answers
 from eie.results.layer import LayerResult
 from eie.results.result import Accuracy, Result
+from eie.simulator.agreement import in_agreement
 from eie.simulator.functional import SLICE_ELEMENTS, LayerOutputs, Rows, fraction_bits, to_raw
 from eie.simulator.inputs import Given, Inputs
 from eie.simulator.layer import Engine
-from eie.simulator.network import DATAPATHS, Datapath, Settings, unrolled
-from eie.simulator.products import run_products
+from eie.simulator.network import DATAPATHS, Datapath, Ran, Settings, unrolled
+from eie.simulator.parts import joined_activity, joined_outputs, sample_parts
+from eie.simulator.products import Agree, run_products
 from eie.simulator.recount import Recount
 from eie.simulator.stages import How, Stages
 from eie.simulator.workload import Workload
 from eie.spec import EIE_64PE, AcceleratorSpec
+
+# By use of a layer: what was counted and computed.
+UseRuns = dict[str, tuple[Activity, LayerOutputs | None]]
 
 
 def simulate(
@@ -62,7 +69,8 @@ def simulate(
     Parameters
     ----------
     model
-        A `Program` of `eie.compile`, or its file; or a model as `eie.compile` takes it, which is compiled first.
+        A `Program` of `eie.compile`, or its file; or a model as `eie.compile` takes it, which is compiled first. A
+        torch module is read with the activations as examples: the batch in front, as it is called with them.
     activations
         The network's input, (inputs,) or (batch, inputs), or (batch, *shape) where it takes maps or sequences: the
         network runs execution-driven, outputs feeding inputs along its graph or sequence. Or a `Trace`, or a mapping of
@@ -113,11 +121,8 @@ def simulate(
     ProgramError
         For a ``spec``, a ``bias`` or a ``conv`` beside a program.
     """
-    program = as_program(model, spec, bias=bias, conv=conv)
-    if datapath not in DATAPATHS:
-        raise EieError(f"datapath {datapath!r}: must be 'fixed', 'float32' or 'none'")
-    if batch < 1:
-        raise EieError(f"batch {batch}: must be >= 1")
+    program = as_program(model, spec, bias, conv=conv, examples=activations, layout=layout)
+    _check(datapath, batch)
     workload = Workload.of(program, activations, layout=layout)
     # Recorded windows that are no whole map take the layer back to im2col.
     assert isinstance(workload.network, Program)
@@ -129,73 +134,62 @@ def simulate(
     if datapath == "none" and run_inputs.arrays:
         run_inputs = replace(run_inputs, layers=_without_computing(program, run_inputs.loaded()), arrays={})
         workload = replace(workload, given=run_inputs)
-    # The network calls `ran` in the order of its graph, which need not be that of the layers.
-    places = {layer.name: place for place, layer in enumerate(program.layers)}
-    # What each layer has made, until all are there: whether the dense equivalent's weights stay is known of all only.
-    rows: dict[str, tuple[EncodedLayer, Activity, LayerOutputs | None]] = {}
-    products: dict[str, int] = {}
-    recounts: dict[str, Recount] = {}
+    # What each use has made, until all are there: whether the dense equivalent's weights stay is known of all only.
+    rows: UseRuns = {}
+    read: dict[str, LayerTrace] = {}
+    samples = run_inputs.samples_in_all
+    # By layer and use: what there is to time.
+    due: dict[str, dict[str, int]] = {layer.name: {} for layer in program.layers}
+    told = Counter[str]()
 
     def advanced(layer: str, count: int) -> None:
         if progress is not None:
-            progress(layer, count, products[layer])
+            # Parts of the samples may be run again: no bar goes beyond its end.
+            whole = sum(due[layer].values())
+            count = min(count, whole - told[layer])
+            told[layer] += count
+            progress(layer, count, whole)
 
     how = How(engine=engine, batch=batch, datapath=datapath, threads=threads, advanced=advanced, log=log)
     # Without a cache: nothing of a layer outlives it but its counts and, where they are kept, its outputs.
     stages = Stages(workload, how=how, plan=plan)
-    fits = {fit.layer: fit for fit in program.fit}
 
-    def ran(layer: EncodedLayer, inputs: LayerTrace, computed: LayerOutputs | None) -> None:
-        """Time a layer on the inputs it has just had."""
-        # Every product is timed once a pass: this is what `progress` counts up to.
-        placed = stages.placed(places[layer.name], program.spec, inputs)
-        products[layer.name] = inputs.rows * len(placed.passes)
+    def ran(use: str, inputs: LayerTrace, computed: LayerOutputs | None) -> None:
+        """Time a use of a layer on the inputs it has just had."""
+        place = stages.places[use]
+        # What `progress` counts up to, before the first of it is timed.
+        due[stages.layer_of(place)][use] = samples * stages.products_timed(place, program.spec, inputs)
         # Timed while the inputs are at hand: kept until the run is over, those of all layers would lie in memory
         # together.
-        activity = stages.activity(places[layer.name], program.spec, inputs)
+        activity = stages.activity(place, program.spec, inputs)
         kept = computed if keep_outputs or computed is None else computed.summary()
-        recount = Recount.of(layer, inputs, workload=workload, plan=plan, spec=program.spec, threads=threads)
-        activity = recount.added_to(activity) if shares else activity
-        recounts.update(recount.kept(keep_outputs))
-        rows[layer.name] = layer, activity, kept
+        if shares:
+            # Of outputs that are not kept nothing is left to count from later.
+            activity = stages.accounted(place, program.spec, inputs, activity=activity, padding=not keep_outputs)
+        if keep_outputs:
+            read[use] = stages.pattern(place, program.spec, inputs)
+        rows[use] = activity, kept
 
     settings = Settings(data_bits=program.spec.data_bits, datapath=datapath, threads=threads)
     final: tuple[NDArray[Any], NDArray[Any]] | None = None
     if run_inputs.arrays:
-        output = stages.run(program.spec, ran)[0]
-        # Raw fixed-point numbers rank as their values do, since a layer has one scale; accuracy asks for the rank only.
-        final = output.fixed.raw, output.float32
+        # Outputs that are kept lie in memory together, so there is nothing to gain by parts.
+        parts = [slice(0, samples)] if keep_outputs else sample_parts(samples, batch, plan.maps)
+        final = _run_in_parts(stages, program.spec, ran, rows=rows, parts=parts)
     else:
-        for layer in program.layers:
-            computed = None if datapath == "none" else _on_recorded(layer, run_inputs.layers[layer.name], settings)
-            ran(layer, run_inputs.layers[layer.name], computed)
-        # The loop's last layer is the network's end only in a sequence.
-        if program.sequential and computed is not None:
-            final = computed.fixed.raw, computed.float32
-    # The program's order again, whatever the graph's was.
-    done = [rows[layer.name] for layer in program.layers]
-    dense = beside(
-        layers=[encoded for encoded, *_ in done],
-        # A row of inputs of a Winograd tile is 16 products.
-        products=[activity.products // encoded.products_per_row for encoded, activity, _ in done],
-        memory=plan,
-        spec=program.spec,
-    )
+        last = _run_recorded(program, workload, settings, ran=ran)
+        # The last layer is the network's end only in a sequence.
+        if program.sequential and last is not None:
+            final = last.fixed.raw, last.float32
     return Result(
         program=program,
-        layers=tuple(
-            LayerResult(
-                encoded=encoded,
-                spec=program.spec,
-                activity=activity,
-                fit=fits[encoded.name],
-                place=plan.by_name[encoded.name],
-                computed=kept,
-                maps=plan.maps.of(encoded.name),
-                dense=cost,
-                recount=recounts.get(encoded.name),
-            )
-            for (encoded, activity, kept), cost in zip(done, dense, strict=True)
+        # The program's order again, whatever the graph's was.
+        layers=_results(
+            program,
+            workload.uses,
+            rows,
+            plan=plan,
+            recounts=Recount.of_layers(program, workload.uses, read, plan=plan, threads=threads),
         ),
         engine=engine,
         # A single layer on recorded inputs is a run from the network's own input: nothing lies between.
@@ -211,8 +205,110 @@ def simulate(
     )
 
 
+def _check(datapath: Datapath, batch: int) -> None:
+    if datapath not in DATAPATHS:
+        raise EieError(f"datapath {datapath!r}: must be 'fixed', 'float32' or 'none'")
+    if batch < 1:
+        raise EieError(f"batch {batch}: must be >= 1")
+
+
+def _run_recorded(
+    program: Program,
+    workload: Workload,
+    settings: Settings,
+    ran: Callable[[str, LayerTrace, LayerOutputs | None], None],
+) -> LayerOutputs | None:
+    """Run every use of every layer on its own recorded inputs; return what the last made, where that is computed."""
+    computed: LayerOutputs | None = None
+    for layer in program.layers:
+        for use in workload.uses[layer.name]:
+            recorded = workload.given.layers[use]
+            computed = None if settings.datapath == "none" else _on_recorded(layer, recorded, settings)
+            ran(use, recorded, computed)
+    return computed
+
+
+def _results(
+    program: Program,
+    uses: Mapping[str, tuple[str, ...]],
+    rows: Mapping[str, tuple[Activity, LayerOutputs | None]],
+    *,
+    plan: MemoryPlan,
+    recounts: Mapping[str, Recount],
+) -> tuple[LayerResult, ...]:
+    """Put together what the uses of each layer have made."""
+    activities = [Activity.together(layer.name, [rows[use][0] for use in uses[layer.name]]) for layer in program.layers]
+    dense = beside(
+        layers=program.layers,
+        # A row of inputs of a Winograd tile is 16 products.
+        products=[
+            activity.products // layer.products_per_row
+            for layer, activity in zip(program.layers, activities, strict=True)
+        ],
+        memory=plan,
+        spec=program.spec,
+        uses=uses,
+    )
+    computed = [[rows[use][1] for use in uses[layer.name]] for layer in program.layers]
+    return tuple(
+        LayerResult(
+            encoded=layer,
+            spec=program.spec,
+            activity=activity,
+            fit=fit,
+            place=plan.by_name[layer.name],
+            computed=LayerOutputs.last(made),
+            maps=plan.maps.of_uses(layer.name, uses[layer.name]),
+            dense=cost,
+            **_on_demand(recounts.get(layer.name)),
+            uses=len(made),
+            computed_uses=tuple(outputs for outputs in made if outputs is not None),
+        )
+        for layer, activity, fit, cost, made in zip(
+            program.layers, activities, program.fit, dense, computed, strict=True
+        )
+    )
+
+
+def _on_demand(recount: Recount | None) -> dict[str, Any]:
+    return {} if recount is None else {"recount": recount, "count_padding": recount.padding}
+
+
+def _run_in_parts(
+    stages: Stages, spec: AcceleratorSpec, ran: Ran, *, rows: UseRuns, parts: Sequence[slice]
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Run the network on its own inputs, part by part; return its outputs. ``ran`` fills ``rows``, here with all parts.
+
+    Raw fixed-point numbers rank as their values do, since a layer has one scale; accuracy asks for the rank only.
+    """
+    if len(parts) == 1:
+        output = stages.run(spec, ran)[0]
+        return output.fixed.raw, output.float32
+
+    def run(part: slice, agree: Agree) -> tuple[UseRuns, NDArray[Any], NDArray[Any]]:
+        rows.clear()
+        output = stages.run(spec, ran, part=part, agree=agree)[0]
+        return dict(rows), output.fixed.raw, output.float32
+
+    made = in_agreement(parts, run, spec.data_bits)
+    sizes = [part.stop - part.start for part in parts]
+    # Taken out one by one: counts of all parts and their sums side by side would be twice the memory.
+    for name in list(rows):
+        of_use = [uses.pop(name) for uses, _, _ in made]
+        computed = [outputs for _, outputs in of_use if outputs is not None]
+        activity = joined_activity([counted for counted, _ in of_use])
+        rows[name] = activity, joined_outputs(computed, sizes) if computed else None
+    return np.concatenate([raw for _, raw, _ in made]), np.concatenate([real for _, _, real in made])
+
+
 def as_program(
-    model: Program | Model, spec: AcceleratorSpec | None = None, bias: BiasPlace = "auto", conv: Conv = "auto"
+    model: Program | Model,
+    spec: AcceleratorSpec | None = None,
+    bias: BiasPlace = "auto",
+    *,
+    conv: Conv = "auto",
+    examples: Inputs = None,
+    layout: Layout | None = None,
 ) -> Program:
     """Return a program as it is, that of a program file, or a model compiled for ``spec`` (EIE_64PE by default).
 
@@ -227,7 +323,7 @@ def as_program(
     if isinstance(model, str | Path) and Program.is_program(model):
         model = Program.load(model)
     if not isinstance(model, Program):
-        network = as_network(model, "an eie.Program")
+        network = as_network(model, "an eie.Program", examples=examples, layout=layout)
         return compile_network(network, EIE_64PE if spec is None else spec, bias=bias, conv=conv)
     check_place(bias)
     check_conv(conv)

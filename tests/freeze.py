@@ -1,4 +1,4 @@
-"""Rewrite the frozen outputs in tests/fixtures, and the table of docs/spec.md (``make freeze``).
+"""Rewrite the frozen outputs in tests/fixtures, and the tables of docs/spec.md (``make freeze``).
 
 Look at the difference before committing it.
 """
@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from coded_models import SMALL, frozen_network
+from knobs import knob_table
 
 import eie
 from eie.spec import reads
@@ -21,8 +22,10 @@ def image_digest() -> str:
     digest = hashlib.sha256()
     for layer in program.layers:
         for one in layer.passes:
-            for name in ("bases", "pointers", "codes", "runs"):
-                digest.update(np.ascontiguousarray(getattr(one, name)).tobytes())
+            # As files hold them: a pointer for every PE.
+            pointers = np.concatenate(list(one.whole_pointers()))
+            for array in (one.bases, pointers, one.codes, one.runs):
+                digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()
 
 
@@ -47,10 +50,12 @@ def spec_table() -> str:
 
 
 def with_table(page: str) -> str:
-    """Return docs/spec.md with its table made anew."""
-    start = page.index("| field |")
-    end = page.index("\n\n", start) + 1
-    return page[:start] + spec_table() + page[end:]
+    """Return docs/spec.md with its tables made anew."""
+    for head, table in (("| field |", spec_table()), ("| knob |", knob_table())):
+        start = page.index(head)
+        end = page.index("\n\n", start) + 1
+        page = page[:start] + table + page[end:]
+    return page
 
 
 if __name__ == "__main__":

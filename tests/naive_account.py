@@ -4,6 +4,7 @@
 def idle(encoding, pattern, sample, spec):
     """Return the idle cycles before each PE's last slot by the scanner's state in that cycle; weights are in place."""
     n_pe, depth = spec.n_pe, spec.act_queue_depth
+    pointers = encoding.for_all(encoding.pointers)
     own = pattern.positions[pattern.starts[sample] : pattern.starts[sample + 1]].tolist()
     states = {1: "scan"}
     broadcasts, taken, ready = [], [], [0] * n_pe
@@ -28,7 +29,7 @@ def idle(encoding, pattern, sample, spec):
         starts = [max(ready[pe], cycle + 1) for pe in range(n_pe)]
         taken.append(starts)
         for pe in range(n_pe):
-            entries = max(1, int(encoding.pointers[column + 1, pe] - encoding.pointers[column, pe]))
+            entries = max(1, int(pointers[column + 1, pe] - pointers[column, pe]))
             working[pe].update(range(starts[pe] + 1, starts[pe] + 1 + entries))
             ready[pe] = starts[pe] + entries
     for pe in range(n_pe):

@@ -7,7 +7,7 @@ import numpy as np
 
 import eie
 from eie.model.geometry import Conv2d
-from eie.model.graph import Graph
+from eie.model.graph import Graph, Node
 from eie.model.network import dataflow
 from eie.simulator.reference import run_given
 
@@ -52,6 +52,43 @@ def cnn(seed=0):
         eie.Layer.from_weights("fc2", noise(3, 5), noise(3)),
     )
     return eie.Network(name="cnn", layers=layers, graph=Graph.sequence("image", (1, 8, 8), STEPS))
+
+
+def residual(seed=0):
+    """8 x 8 images: a, then b and c whose output is added to a's, then a classifier; SiLU behind a."""
+    rng = np.random.default_rng(seed)
+
+    def conv(name, inputs, out):
+        how = Conv2d(in_channels=inputs, out_channels=out, kernel=(3, 3), pads=(1, 1, 1, 1))
+        weights = rng.standard_normal(how.weight_shape)
+        return eie.Layer.from_conv(name=name, weights=weights, bias=rng.standard_normal(out), conv=how)
+
+    def node(op, inputs, name, **attributes):
+        return Node(op=op, inputs=inputs, outputs=(name,), attributes=attributes)
+
+    def run(layer, x, name):
+        return Node(op="layer", inputs=(x,), outputs=(name,), layer=layer)
+
+    nodes = (
+        run("a", "image", "a0"),
+        node("sigmoid", ("a0",), "a1"),
+        node("mul", ("a0", "a1"), "a2"),
+        run("b", "a2", "b0"),
+        node("relu", ("b0",), "b1"),
+        run("c", "b1", "c0"),
+        node("add", ("a2", "c0"), "sum"),
+        node("global_average_pool", ("sum",), "pooled"),
+        node("flatten", ("pooled",), "flat"),
+        run("d", "flat", "d0"),
+    )
+    layers = (
+        conv("a", 1, 6),
+        conv("b", 6, 8),
+        conv("c", 8, 6),
+        eie.Layer.from_weights("d", rng.standard_normal((3, 6))),
+    )
+    graph = Graph(inputs=(("image", (1, 8, 8)),), nodes=nodes, outputs=("d0",))
+    return eie.Network(name="residual", layers=layers, graph=graph)
 
 
 def outputs(network, x):

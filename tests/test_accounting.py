@@ -10,7 +10,7 @@ import eie
 from eie.model.trace import LayerTrace
 from eie.results import accounting
 from eie.simulator import accounting as counting
-from eie.simulator import events, fast
+from eie.simulator import events, fast, parts
 from eie.simulator.records import Pattern
 from eie.simulator.stages import time_layer
 
@@ -74,8 +74,9 @@ class TestLaws:
     def test_both_engines_account_alike(self, case):
         quick, slow = (simulated(case, engine) for engine in ENGINES)
         assert slow.activity.account is not None
-        for name in ("broadcast", "stall", "padding"):
+        for name in ("broadcast", "stall"):
             assert getattr(quick.account, name).tolist() == getattr(slow.account, name).tolist(), name
+        assert quick.padding_per_pe.tolist() == slow.padding_per_pe.tolist()
         assert quick.shares == slow.shares
         assert quick.bound_parts == slow.bound_parts
 
@@ -83,7 +84,7 @@ class TestLaws:
     @settings(max_examples=15, deadline=None)
     def test_shares_add_up_to_one_exactly_and_none_is_negative(self, case):
         layer = simulated(case)
-        parts = accounting.pe_cycles(layer.activity, layer.account)
+        parts = accounting.pe_cycles(layer.activity, layer.account, layer.padding_per_pe)
         assert (sum(parts.values()) == layer.activity.total_cycles[:, None]).all()
         assert all((cycles >= 0).all() for cycles in parts.values())
         for shares in (layer.shares, layer.bound_parts):
@@ -223,6 +224,47 @@ class TestWhatBinds:
         layer = run(uneven, np.ones(3), n_pe=4)
         slots = (12 + 3 * 3) / 4
         assert layer.balance_saves == pytest.approx((12 - slots) / layer.cycles)
+
+
+class TestManySamplesAndPEs:
+    @pytest.mark.parametrize(("engine", "count"), [("fast", 4), ("events", 2)])
+    def test_a_part_at_a_time_accounts_as_all_at_once(self, monkeypatch, engine, count):
+        network = eie.load("lenet-5")
+        samples = network.trace.layers["input"].dense()[:count].reshape(count, 1, 28, 28)
+        kept = eie.simulate(network, samples, engine=engine)
+        # A sample a part.
+        monkeypatch.setattr(parts, "PART_NUMBERS", 1)
+        cut = eie.simulate(network, samples, engine=engine, keep_outputs=False, shares=True)
+        for whole, layer in zip(kept.layers, cut.layers, strict=True):
+            assert layer.activity.walks.tolist() == whole.activity.walks.tolist()
+            assert layer.account.broadcast.tolist() == whole.account.broadcast.tolist()
+            assert layer.padding_per_pe.tolist() == whole.padding_per_pe.tolist()
+            assert layer.shares == whole.shares
+            assert layer.bounds == whole.bounds
+
+    @pytest.mark.parametrize("fields", [{}, {"residency": "auto", "ptr_bits": 4}])
+    def test_pes_behind_the_rows_wait_as_one(self, fields):
+        """Three rows on 70 PEs: four are told apart, in lanes and where columns arrive meanwhile."""
+        rng = np.random.default_rng(0)
+        weights, seen = (rng.random((3, 150)) < 0.6) * 1.0, (rng.random((2, 150)) < 0.5) * 1.0
+        quick, slow = (run(weights, seen, engine, n_pe=70, **fields) for engine in ENGINES)
+        assert quick.encoded.passes[0].pointers.shape[1] == 4
+        assert {name: cycles.tolist() for name, cycles in quick.pe_cycles.items()} == {
+            name: cycles.tolist() for name, cycles in slow.pe_cycles.items()
+        }
+
+    def test_inputs_alike_are_accounted_alike(self):
+        """A map without zeros: its windows are timed once, and handed on with their broadcasts."""
+        weights = (np.random.default_rng(0).random((40, 12)) < 0.5) * 1.0
+        alike = run(weights, np.ones((3, 12)), n_pe=4, act_queue_depth=2)
+        single = run(weights, np.ones(12), n_pe=4, act_queue_depth=2)
+        assert alike.account.stall.tolist() == single.account.stall.tolist() * 3
+        assert alike.shares == single.shares
+        encoding = alike.encoded.passes[0]
+        pattern = Pattern.of(LayerTrace.from_dense(np.ones((3, 12))), encoding)
+        sent = counting.schedule_pass(encoding, pattern, 2).sent.reshape(3, 12)
+        assert (sent == sent[0]).all()
+        assert sent[0, 0] == 2
 
 
 class TestWhatIsKept:

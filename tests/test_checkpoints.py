@@ -192,8 +192,13 @@ def test_a_torch_file_tells_tied_from_copied(tmp_path):
     torch = pytest.importorskip("torch", reason="needs the torch extra")
     weight = torch.from_numpy(normal(6, 6))
     torch.save({"a.weight": weight, "b.weight": weight, "c.weight": weight.clone()}, tmp_path / "m.pt")
-    notes = eie.load(tmp_path / "m.pt").notes
-    assert "one array under two names (tied), each counted as a layer: a and b" in notes
+    network = eie.load(tmp_path / "m.pt")
+    notes = network.notes
+    assert "one array under two names (tied): a and b" in notes
+    # A sequence tells how often each runs.
+    assert "a has the weights of b too: one layer" in notes
+    assert [layer.name for layer in network.layers] == ["a", "c"]
+    assert list(network.graph.uses) == ["a", "a#2", "c"]
     assert any(note.startswith("equal arrays (copied") and note.endswith(": a and c, b and c") for note in notes)
 
 

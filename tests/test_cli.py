@@ -137,7 +137,11 @@ def test_a_line_a_cycle(cli, model):
         (["run", "m.npz", "--cycles"], 1, "eie: --cycles needs --engine events"),
         (["run", "none.npz"], 1, "eie: none.npz: cannot be read: No such file or directory"),
         (["run", "m.npz", "--trace", "none.npz"], 1, "eie: none.npz: cannot be read"),
-        (["run", "m.npz", "--trace", "m.npz"], 1, "eie: m.npz: not a trace: it has no header"),
+        (
+            ["run", "m.npz", "--trace", "m.npz"],
+            1,
+            "eie: m.npz: not a trace, and fc.weight is no input: the network takes fc",
+        ),
         (["run", "m.npz", "--trace", "x.txt"], 1, "activations are a trace (.npz) or an array (.npy)"),
         (["run", "m.npz", "--json", "no/such/dir.json"], 1, "eie: no/such/dir.json: cannot be written"),
         (["run", "lenet-300"], 1, "did you mean lenet-300-100?"),

@@ -122,8 +122,23 @@ def test_wrong_usage(cli, words, message):
     assert message in err
 
 
-def test_sensitivity_needs_labels(cli, tmp_path):
+def test_sensitivity_without_labels_goes_by_the_outputs(cli, tmp_path):
+    np.savez(tmp_path / "m.npz", **{"fc.weight": np.diag([3.0, 4.0])})
+    rows = eie.LayerTrace.from_dense(np.ones((5, 2)))
+    eie.Trace(layers={"fc": rows}, source="drawn").save(tmp_path / "t.npz")
+    words = ("--sensitivity", "--densities", "0.25,1", "--trace", "t.npz", "--json", "s.json")
+    code, out, _ = cli("compress", "m.npz", *words)
+    assert code == 0
+    assert "relative output error in percent, against the unpruned network" in out
+    scan = json.loads((tmp_path / "s.json").read_text())
+    assert (scan["measure"], scan["baseline"]) == ("relative_output_error", None)
+    # Of outputs 3 and 4 the smaller goes: 3 of 5.
+    assert [point["relative_output_error"] for point in scan["points"]] == [pytest.approx(0.6), 0]
+    assert {point["accuracy"] for point in scan["points"]} == {None}
+
+
+def test_sensitivity_needs_inputs(cli, tmp_path):
     np.savez(tmp_path / "m.npz", **{"fc.weight": np.eye(4)})
     code, _, err = cli("compress", "m.npz", "--sensitivity")
     assert code == 1
-    assert "eie: m.npz: accuracy needs labelled inputs" in err
+    assert "eie: m.npz: a scan needs inputs, with values" in err

@@ -87,7 +87,8 @@ Linear = type("Linear", (Module,), {})
     [
         (np.ones((2, 2)), "ndarray: must be a path, the name of a shipped model, an eie.Layer"),
         (None, "NoneType: must be a path"),
-        (Linear(), r"Linear: a torch module is not read: save its state_dict\(\) or export it to ONNX"),
+        # Without what it runs on it says nothing; without torch there is nothing to read it with.
+        (Linear(), r"(says nothing of its inputs: .*from_torch|must be a torch.nn.Module|needs (torch|onnxscript))"),
         ("lenet-300-10", "no such file or shipped model; did you mean lenet-300-100"),
     ],
 )

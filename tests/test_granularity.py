@@ -123,7 +123,7 @@ def test_every_default_variant_on_a_network(shape_network):
             kept = 1 - variant.sparsity
             rows = [math.floor(layer.outputs * kept + 0.5) for layer in network.layers[:-1]]
             assert [layer.outputs for layer in form.network.layers] == [*rows, 3]
-            assert form.note == "those that stay are outputs, tied to others or read in another order: fc2"
+            assert form.note == "layers whose channels stay: fc2 (its outputs are the network's)"
             assert outputs(form.network, images()).shape == (5, 3)
 
 
@@ -294,7 +294,7 @@ def test_residual_networks_lose_the_channels_that_are_not_added():
     form = prune(network, Variant.parse("channel:0.5"))
     assert [layer.outputs for layer in form.network.layers] == [4, 4]
     assert form.network.layers[1].geometry.in_channels == 4
-    assert form.note.endswith(": b")
+    assert form.note == "layers whose channels stay: b (joined with the network's input)"
 
 
 def test_every_form_is_fine_tuned_alike():

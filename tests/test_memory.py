@@ -64,6 +64,10 @@ def test_a_network_that_fits_stays():
     assert (pointers.capacity_kib, pointers.stays_kib, pointers.comes_kib) == (1, kib(32 * 16), 0)
     assert activations.fits
     assert (accumulators.capacity_kib, accumulators.comes_kib) == (kib(256 * 16), kib(5 * 16))
+    # Sums are made anew in every layer: none of them stays.
+    assert (accumulators.stays_kib, accumulators.wanted_kib) == (0, kib(5 * 16))
+    # What is in place takes no turn in the buffer.
+    assert [layer.turn for layer in plan.layers] == [(0, 0), (0, 0)]
     result = eie.simulate(program, np.ones(20))
     assert result.memory.fits
     assert [layer.counts["dram_bits"] for layer in result.layers] == [0, 0]

@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 
 import eie
+from eie.errors import ModelError, TraceError
 from eie.model import operators
 from eie.model.geometry import Conv2d
 from eie.model.graph import Graph, Node
+from eie.simulator.inputs import given_inputs
 from eie.simulator.network import Settings, run_network
 from eie.simulator.reference import run_given
 
@@ -149,7 +151,7 @@ def test_a_graph_runs_from_its_input_or_from_a_trace_of_every_layer():
         layers=layers,
         inputs={"image": x},
         settings=Settings(data_bits=16, keep_values=True),
-        ran=lambda layer, inputs, _: seen.update({layer.name: inputs}),
+        ran=lambda use, inputs, _: seen.update({use: inputs}),
     )
     driven = eie.simulate(program, eie.Trace(layers=seen))
     assert (driven.drive, result.drive) == ("trace", "execution")
@@ -395,8 +397,12 @@ FC = Node(op="layer", inputs=("x",), outputs=("y",), layer="fc")
         (lambda: chain(FC, Node(op="relu", inputs=("x",), outputs=("y",))), "node 'y' .relu.: 'y' exists already"),
         (lambda: chain(FC, outputs=("q",)), "its output 'q' is made by no node"),
         (
-            lambda: chain(FC, Node(op="layer", inputs=("x",), outputs=("z",), layer="fc")),
-            "two nodes run layer 'fc': give each a layer of its",
+            lambda: chain(
+                FC,
+                Node(op="layer", inputs=("x",), outputs=("z",), layer="fc"),
+                Node(op="layer", inputs=("x",), outputs=("w",), layer="fc#2"),
+            ),
+            "layer 'fc#2' is called like a further use of another: name it otherwise",
         ),
         (
             lambda: chain(Node(op="layer", inputs=("x",), outputs=("y",), layer="other")),
@@ -656,3 +662,61 @@ def test_a_convolutional_program_on_the_command_line(tmp_path, monkeypatch, caps
     winograd = run("run", "m.toml", "--trace", "x.npy", "--winograd")
     assert "conv1 by Winograd" in winograd
     assert "conv2 by Winograd" not in winograd  # grouped
+
+
+def with_ids(rng):
+    """A layer on one input, beside a second one of ids that is handed out as it is."""
+    nodes = (Node(op="layer", inputs=("x",), outputs=("y",), layer="fc"),)
+    graph = Graph(inputs=(("x", (4,)), ("ids", (2,))), nodes=nodes, outputs=("y", "ids"), types={"ids": "int64"})
+    layer = eie.Layer.from_weights("fc", draw(rng, (3, 4), 1.0))
+    return eie.Network(name="ids", layers=(layer,), graph=graph)
+
+
+def test_ids_stay_plain_integers_in_a_run_without_sharing():
+    network = with_ids(np.random.default_rng(0))
+    ids = np.array([[(1 << 53) + 1, 7]])
+    _, handed = run_given(network.graph, {"fc": network.layers[0]}, {"x": np.ones((1, 4)), "ids": ids})
+    assert handed.dtype == np.int64
+    np.testing.assert_array_equal(handed, ids)
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".safetensors", ".eie"])
+def test_types_of_inputs_are_kept_in_model_files(tmp_path, suffix):
+    path = tmp_path / f"ids{suffix}"
+    network = with_ids(np.random.default_rng(0))
+    eie.save(network, path)
+    assert eie.load(path).graph.types == {"ids": "int64"}
+
+
+def test_types_of_inputs_are_kept_in_programs(tmp_path):
+    path = tmp_path / "ids.npz"
+    eie.compile(with_ids(np.random.default_rng(0)), SPEC).save(path)
+    assert eie.Program.load(path).graph.types == {"ids": "int64"}
+
+
+def test_ids_that_are_no_integers_are_refused():
+    network = with_ids(np.random.default_rng(0))
+    with pytest.raises(TraceError, match=r"activations of ids: must be int64 numbers"):
+        eie.simulate(network, {"x": np.ones((1, 4)), "ids": np.full((1, 2), 0.5)}, spec=SPEC)
+
+
+def test_without_activations_ids_are_ones():
+    result = eie.simulate(with_ids(np.random.default_rng(0)), spec=SPEC)
+    assert "ones for ids" in result.inputs_source
+
+
+def test_ids_one_apart_have_different_hashes():
+    network = with_ids(np.random.default_rng(0))
+    x = np.ones((1, 4), np.float32)
+    hashes = [
+        given_inputs(network.layers, network.graph, {"x": x, "ids": np.array([[i, 0]])}).sha256
+        for i in ((1 << 53) + 1, 1 << 53)
+    ]
+    assert hashes[0] != hashes[1]
+
+
+@pytest.mark.parametrize(("name", "kind"), [("ids", "float16"), ("ids", "object"), ("other", "int64")])
+def test_types_that_no_input_can_have_are_refused(name, kind):
+    node = Node(op="layer", inputs=("ids",), outputs=("y",), layer="fc")
+    with pytest.raises(ModelError, match=rf"types\['{name}'\]='{kind}': must be one of bool"):
+        Graph(inputs=(("ids", (2,)),), nodes=(node,), outputs=("y",), types={name: kind})

@@ -16,6 +16,7 @@ from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 
 from eie.compression.share import share  # noqa: E402
 from eie.errors import EieError, ModelError  # noqa: E402
+from eie.model.host import host_work  # noqa: E402
 from eie.model.network import dataflow  # noqa: E402
 from eie.simulator.reference import run_given  # noqa: E402
 
@@ -351,7 +352,8 @@ class TestGraphs:
         arrays = {"count": np.array(3), "w": weights(4, 4) / 2}
         case = Case(nodes, {"x": (2, 4)}, {"y": (3, 2, 4)}, arrays, made=1)
         network = whole(case, tmp_path)
-        assert [layer.matrix.shape for layer in network.layers] == [(4, 4)] * 3
+        assert [layer.matrix.shape for layer in network.layers] == [(4, 4)]
+        assert len(network.graph.uses) == 3
 
     def test_a_loop_that_would_be_endless_is_refused(self, tmp_path):
         inner = [node("MatMul", ["state", "w"], ["next"]), node("Identity", ["going"], ["goes"])]
@@ -392,7 +394,9 @@ class TestGraphs:
         ]
         arrays = {"ways": np.array([1]), "start": np.zeros((3, 5), np.float32), "v": weights(5, 5)}
         case = Case(nodes, {"x": (6, 3, 4)}, {"z": [None] * 3}, {**before.weights, **arrays}, batch=1)
-        assert len(whole(case, tmp_path).layers) == 1 + 6
+        network = whole(case, tmp_path)
+        assert len(network.layers) == 1 + 1
+        assert len(network.graph.uses) == 1 + 6
 
     def test_masks_splits_and_merged_factors_are_folded(self, tmp_path):
         mask = np.random.default_rng(3).random((6, 4)) < 0.5
@@ -612,18 +616,19 @@ class TestBehindTheLastLayer:
             node("Gemm", ["l", "v"], ["y"], "last"),
         ]
         proto = make.model(nodes, {"x": (1, 6)}, {"y": (1, 2)}, {"w": weights(6, 4), "v": weights(4, 2)})
-        with pytest.raises(ModelError, match=r"not supported: log \(LogSoftmax\)"):
-            eie.load(stored(proto, tmp_path))
+        network = eie.load(stored(proto, tmp_path))
+        assert [node.op for node in network.graph.nodes] == ["layer", "host", "layer"]
 
-    def test_a_product_behind_the_last_layer_is_a_row_all_the_same(self, tmp_path):
+    def test_a_product_behind_the_last_layer_is_counted_all_the_same(self, tmp_path):
         nodes = [
             node("Gemm", ["x", "w"], ["h"], "fc"),
             node("Softplus", ["h"], ["s"], "soft"),
             node("MatMul", ["s", "h"], ["y"], "both"),
         ]
         proto = make.model(nodes, {"x": (4, 4)}, {"y": (4, 4)}, {"w": weights(4, 4)})
-        network = eie.load(stored(proto, tmp_path), unsupported="skip")
-        assert network.unmodelled == ("MatMul (both): no weights, 50 % of the multiplications",)
+        work = host_work(eie.load(stored(proto, tmp_path)).graph)
+        assert (work.operators, work.products) == ({"Softplus": 1, "MatMul": 1}, {"MatMul": 1})
+        assert work.multiplications == 4 * 4 * 4
 
 
 def mixed():
@@ -653,9 +658,13 @@ def mixed():
 
 
 def test_a_file_of_all_forms_is_read(tmp_path):
-    # The GRU reads no input of the file, so nothing says that time stands first.
-    network = eie.load(stored(mixed(), tmp_path), unsupported="skip")
-    assert [layer.geometry.kind for layer in network.layers] == ["linear"] * 3 + ["linear"]
+    network = eie.load(stored(mixed(), tmp_path))
+    assert [layer.geometry.kind for layer in network.layers] == ["linear"] * 3
+    # The loop runs its layer twice.
+    assert [node.op for node in network.graph.nodes if node.op != "relu"] == ["layer"] * 3 + ["host", "layer", "clip"]
+    # The GRU reads no input of the file, so nothing says that time stands first: the host has it, and a row says so.
+    (row,) = network.unmodelled
+    assert row.startswith("GRU (gru_): 51 % of the weights")
 
 
 @given(data=st.data())

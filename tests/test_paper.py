@@ -1,5 +1,6 @@
 """The EIE paper reproduced: every table within a stated tolerance, every claim judged, deviations printed."""
 
+import io
 import json
 import os
 import subprocess
@@ -9,13 +10,16 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from rich.cells import cell_len
+from rich.console import Console
 
 from eie.errors import ModelError, SpecError
 from eie.plots import svgs
 from eie.plots.paper import DRAWN, draw
 from eie.show.cells import cell
 from eie.show.page import section_html
-from eie.show.sections import Column
+from eie.show.sections import MARKS, Column
+from eie.show.terminal import show
 from eie.spec import EIE_64PE
 from eie.studies.paper.bench import Bench, find_fc8, rounding_interval
 from eie.studies.paper.published import GEOMEAN, published
@@ -32,7 +36,7 @@ THEORETICAL = {
     "Alex-6": 0.03,
     "Alex-7": 0.08,
     "Alex-8": 0.17,
-    "VGG-6": 0.20,
+    "VGG-6": 0.24,
     "VGG-7": 0.04,
     "VGG-8": 0.05,
     "NT-We": 0.09,
@@ -43,14 +47,16 @@ ACTUAL = {
     "Alex-6": 0.06,
     "Alex-7": 0.08,
     "Alex-8": 0.17,
-    "VGG-6": 0.29,
+    "VGG-6": 0.27,
     "VGG-7": 0.05,
-    "VGG-8": 0.04,
+    "VGG-8": 0.05,
     "NT-We": 0.06,
     "NT-Wd": 0.04,
     "NT-LSTM": 0.11,
 }
-RATIO = dict.fromkeys(ACTUAL, 0.07) | {"VGG-6": 0.12}
+# Of each layer, and of the mean over the nine.
+RATIO = dict.fromkeys(ACTUAL, 0.06)
+MEAN_RATIO = 0.03
 
 
 @pytest.fixture(scope="module")
@@ -125,21 +131,91 @@ def test_table4_times(section):
     assert len(good) >= 7
     for name, row in rows(section("table4"), 2).items():
         within(f"actual over theoretical: {name}", row["spread_deviation"], RATIO[name])
+    ratios = rows(section("table4"), 2).values()
+    within("actual over theoretical, mean", np.mean([abs(row["spread_deviation"]) for row in ratios]), MEAN_RATIO)
 
 
-def test_measured_spread_agrees_better_than_random_masks(section):
-    for grid in (1, 2):
-        table = section("table4").grids[grid].rows
-        mean = {mask: np.mean([abs(row[f"{mask}_deviation"]) for row in table]) for mask in ("random", "spread")}
-        print(section("table4").grids[grid].caption, {mask: f"{size:.2%}" for mask, size in mean.items()})
-        assert mean["spread"] < mean["random"]
+def test_measured_spread_agrees_better_than_random_masks_in_the_ratio(section):
+    # Times hang on the densities first, which no mask knows: there the masks differ by less than a point either way.
+    mean, worst = {}, {}
+    for mask in ("random", "spread"):
+        ratio, actual = (
+            [abs(row[f"{mask}_deviation"]) for row in section("table4").grids[grid].rows] for grid in (2, 1)
+        )
+        mean[mask], worst[mask] = (np.mean(ratio), np.mean(actual)), max(ratio)
+    print(f"ratio and actual time: {mean}; ratio, worst: {worst}")
+    assert mean["spread"][0] < mean["random"][0] - 0.003
+    assert worst["spread"] < worst["random"] - 0.01
+    assert abs(mean["spread"][1] - mean["random"][1]) < 0.01
+
+
+def words(section, grid=0):
+    table = section.grids[grid]
+    return {row[table.columns[0].key]: basis for row, basis in zip(table.rows, table.basis, strict=True)}
+
+
+def test_every_number_says_what_it_is(found):
+    for part in found.parts:
+        for grid in part.grids:
+            for row, basis in zip(grid.rows, grid.basis, strict=True):
+                keys = {column.key for column in grid.columns[grid.keys :] if row.get(column.key) is not None}
+                assert set(basis) == keys, (part.name, grid.caption)
+                assert set(basis.values()) <= set(MARKS)
+                assert {basis[key] for key in keys if "printed" in key.split("_")} <= {"printed"}
+
+
+def test_what_cells_are(section, found):
+    real = " real " in found.data and "no real data" not in found.data
+    assert words(section("table2"))["arithm_unit"] == {
+        "printed_mw": "printed",
+        "fc8_mw": "calibrated" if real else "predicted",
+        "fc8_deviation": "calibrated" if real else "predicted",
+        "mean_mw": "predicted",
+        "mean_deviation": "predicted",
+        "printed_um2": "printed",
+        "ours_um2": "by construction",
+        "area_deviation": "by construction",
+    }
+    assert words(section("table4"))["VGG-6"]["acts_needed"] == "by construction"
+    assert words(section("table4"), 2)["VGG-6"]["spread_deviation"] == "predicted"
+    assert set(words(section("table4"), 3)["gpu_dense_b1"].values()) == {"printed"}
+    assert set(words(section("table4"), 3)["eie_actual (ours)"].values()) == {"predicted"}
+    machines = section("table5").grids[0]
+    listed = zip(machines.rows, machines.basis, strict=True)
+    powers = [basis["spread"] for row, basis in listed if row["what"] == "power, W"]
+    assert powers == ["by construction", "calibrated"]
+    for name in ("figure8", "figure11", "figure12", "figure13"):
+        for grid in section(name).grids:
+            assert {word for row in grid.basis for word in row.values()} == {"textual claim only"}
+    assert words(section("figure9"), 1)["itrs-lop"]["64"] == "calibrated"
+    assert words(section("figure10"))["AlexNet top-5 (printed)"]["int8"] == "printed"
+
+
+def test_words_stand_in_json_csv_and_as_marks_in_text(found):
+    content = json.loads(found.to_json())
+    table = next(part for part in content["sections"] if part["name"] == "table3")["tables"][0]
+    assert len(table["basis"]) == len(table["rows"])
+    assert table["basis"][0]["weights"] == "by construction"
+    records = found.records()
+    assert all(record["basis"] for record in records)
+    assert {record["basis"] for record in records if record["section"] == "figure11"} == {"textual claim only"}
+    unit = next(record for record in records if record.get("unit") == "spmat_read")
+    assert "printed: printed_mw, printed_um2" in unit["basis"]
+    assert "rounding from (p)" in str(found)
+    assert "(t) textual claim only" in str(found)
+    console = Console(file=io.StringIO(), width=80)
+    show(console, found.headline(), found.sections())
+    lines = console.file.getvalue().splitlines()
+    assert max(map(cell_len, lines)) <= 80
+    assert any(line.split()[:2] == ["EIE", "256"] and line.endswith("2.36 (c)") for line in lines)
 
 
 def test_real_fc8_meets_table4(shared, section):
-    for grid in (0, 1):
+    for grid, bound in ((0, 0.006), (1, 0.012)):
         row = rows(section("table4"), grid)["Alex-8"]
-        within("Alex-8, real data", row["real_deviation"], 0.006)
-    assert rows(section("table4"), 1)["Alex-8"]["real"] == 7926 / 800
+        within("Alex-8, real data", row["real_deviation"], bound)
+    # 7,926 by the contract; 80 to fill the source registers and to write the sums back.
+    assert rows(section("table4"), 1)["Alex-8"]["real"] == 8006 / 800
     for name, row in rows(section("table2")).items():
         within(f"power of {name} on fc8", row["fc8_deviation"], 0.001)
 
@@ -299,7 +375,7 @@ def test_command(root, tmp_path):
     assert (value["schema"], value["schema_version"]) == ("eie-paper", 2)
     assert value["sections"][0]["name"] == "figure9"
     row = value["sections"][0]["tables"][0]["rows"][0]
-    assert (row["series"], row["64"]) == ("Alex-6", 291.309)
+    assert (row["series"], row["64"]) == ("Alex-6", 281.96)
     wrong = run("figur11", seed="0")
     assert (wrong.returncode, wrong.stdout) == (2, "")
     assert wrong.stderr == "eie: paper 'figur11': no such table or figure; did you mean figure11?\n"

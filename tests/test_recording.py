@@ -117,11 +117,10 @@ class TestOnnxRuntime:
         proto = self.models.model(nodes, {"x": ["n", "t", 5]}, {"y": ["nt", 3]}, weights)
         path = self.models.saved(proto, tmp_path / "m.onnx")
         x = np.random.default_rng(1).integers(-1, 2, (3, 4, 5)).astype(np.float32)
-        layer = record(path, Samples.of(x), batch=1).layers["fc"]
-        assert (layer.products, layer.samples) == (4, 3)
-        np.testing.assert_array_equal(layer.mask, x.reshape(12, 5) != 0)
-        with pytest.raises(TraceError, match="record one at a time"):
-            record(path, Samples.of(x), batch=3)
+        for batch in (1, 2, 3):
+            layer = record(path, Samples.of(x), batch=batch).layers["fc"]
+            assert (layer.products, layer.samples) == (4, 3)
+            np.testing.assert_array_equal(layer.mask, x.reshape(12, 5) != 0)
 
     def test_inputs_that_do_not_fit(self, tmp_path):
         path = self.models.saved(self.models.mlp(), tmp_path / "m.onnx")
@@ -165,8 +164,17 @@ def test_torch_modules_that_cannot_be_recorded():
     x = np.ones((1, 4), np.float32)
     with pytest.raises(TraceError, match="has no Linear"):
         eie.record_torch(nn.ReLU(), x)
-    with pytest.raises(TraceError, match="runs twice"):
-        eie.record_torch(nn.Sequential(shared, nn.ReLU(), shared), x)
+
+    class Sometimes(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.fc = shared
+
+        def forward(self, x):
+            return self.fc(x) if x.sum() > 4 else self.fc(self.fc(x))
+
+    with pytest.raises(TraceError, match="'fc' runs 1 times for some samples, 2 for others"):
+        eie.record_torch(Sometimes(), np.array([[2, 2, 2, 2], [1, 1, 1, 1]], np.float32), batch=1)
     with pytest.raises(TraceError, match="2 layers"):
         eie.record_torch(nn.LSTM(4, 4, num_layers=2), x[None])
     with pytest.raises(TraceError, match="'same'"):
@@ -228,9 +236,15 @@ def test_array_files(tmp_path):
         read_samples(tmp_path / "x.npy", steps=Preprocess.parse(["resize=3"])).read(np.arange(1))
     with pytest.raises(TraceError, match="4 samples asked for: it holds 3"):
         read_samples(tmp_path / "x.npz").choose(4)
-    np.savez(tmp_path / "odd.npz", a=x, b=x)
-    with pytest.raises(TraceError, match="must hold one array"):
+    np.savez(tmp_path / "named.npz", a=x, b=np.arange(3), labels=np.array([2, 0, 1]))
+    named = read_samples(tmp_path / "named.npz")
+    assert {name: array[:].dtype.kind for name, array in named.arrays.items()} == {"a": "f", "b": "i"}
+    np.savez(tmp_path / "odd.npz", a=x, b=x[:2])
+    with pytest.raises(TraceError, match="different numbers of samples: a 3, b 2"):
         read_samples(tmp_path / "odd.npz")
+    np.savez(tmp_path / "none.npz", labels=np.array([2, 0, 1]))
+    with pytest.raises(TraceError, match="holds labels only: must hold inputs"):
+        read_samples(tmp_path / "none.npz")
 
 
 def test_a_seed_draws_samples_with_their_labels():

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from small_networks import cnn, labelled, mlp, outputs
+from small_networks import cnn, labelled, mlp, outputs, residual
 
 import eie
 from eie.errors import EieError
@@ -175,12 +175,41 @@ def test_greedy_meets_the_limit_and_never_does_worse_than_uniform(space):
 # -- the whole --------------------------------------------------------------------------------------------------------
 
 
+def test_without_labels_the_outputs_are_compared():
+    """The error of both plans is the relative output error against the unpruned network, on samples nobody chose by."""
+    network = labelled(cnn())
+    network = replace(network, trace=replace(network.trace, labels=None))
+    answer = search(network, latency="0.8x", machine="dense", spec=SPEC)
+    images = network.trace.layers["image"].dense().reshape(-1, 1, 8, 8)[30:]
+    whole = outputs(network, images)
+    for plan in answer.plans[1:]:
+        off = np.linalg.norm(outputs(plan.network, images) - whole) / np.linalg.norm(whole)
+        assert plan.final.relative_output_error == pytest.approx(off, rel=1e-4)
+        assert plan.final.accuracy is None
+    assert answer.found.chosen.loss <= answer.uniform.chosen.loss
+    assert answer.plans[0].final.relative_output_error == 0
+    assert answer.sensitivity.measure == "relative_output_error"
+    assert "no labels: by the relative output error against the unpruned network" in str(answer)
+    assert "accuracy" not in str(answer)
+    assert {row["network_accuracy"] for row in answer.records()} == {None}
+
+
+def test_layers_that_are_added_are_one_choice():
+    """A residual network by channels: both layers of a sum have one density, in the plan and in its recipe."""
+    network = labelled(residual())
+    answer = search(network, latency="0.6x", machine="dense", spec=SPEC)
+    assert answer.found.densities["a"] == answer.found.densities["c"]
+    assert answer.found.verified <= answer.limit
+    followed, _ = eie.compress(network, answer.recipe())
+    assert [layer.outputs for layer in followed.layers] == [layer.outputs for layer in answer.found.network.layers]
+
+
 def test_what_cannot_be_searched():
     network = labelled(mlp([16, 12, 4]))
     for given in ({}, {"latency": "0.5x", "energy": "0.5x"}):
         with pytest.raises(EieError, match="give a latency or an energy"):
             search(network, **given)
-    with pytest.raises(SearchError, match="needs labelled inputs"):
+    with pytest.raises(SearchError, match="a search needs inputs, two samples or more"):
         search(mlp([16, 12, 4]), latency="0.5x")
     with pytest.raises(SearchError, match="match none that can be pruned"):
         search(network, latency="0.5x", layers="conv*")
@@ -300,7 +329,7 @@ def test_lenet_end_to_end(cli, tmp_path):
         ),
         (["lenet-300-100-dense"], 2, "give --latency-budget or --energy-budget, one of them"),
         (["lenet-300-100-dense", "--latency-budget", "half"], 1, "eie: budget 'half': must be a share"),
-        (["resnet-50", "--latency-budget", "0.5x"], 1, "eie: resnet-50: accuracy needs labelled inputs"),
+        (["resnet-50", "--latency-budget", "0.5x"], 1, "eie: resnet-50: a search needs inputs"),
         (
             ["lenet-300-100-dense", "--latency-budget", "0.5x", "--machine", "measured:csr"],
             1,

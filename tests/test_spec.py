@@ -2,6 +2,7 @@
 
 import pytest
 from freeze import with_table
+from knobs import TRIED, moved
 
 import eie
 from eie.energy.tables import published_table
@@ -139,9 +140,9 @@ def test_the_page_is_what_the_fields_say(root):
     page = (root / "docs" / "spec.md").read_text()
     assert with_table(page) == page  # else: make freeze
     for name in eie.AcceleratorSpec.model_fields:
-        assert page.count(f"| `{name}` |") == 1
+        assert page.count(f"| `{name}` |") == 2  # in both tables
         assert reads(name).costs
-    assert "| ring slots per queue; one always stays free | `queues`, `streams` | queue registers" in page
+    assert "| ring slots per queue; one always stays free | `queues`, `streams` | clocked registers" in page
     assert "| `ptr_bits` | 16 | >= 4, <= 32 | width of a column pointer | `streams`, `activity`, `plan` |" in page
     # Brackets: under one residency only.
     assert "| entries of each activation register file | `plan`, (`encoded`) |" in page
@@ -149,3 +150,18 @@ def test_the_page_is_what_the_fields_say(root):
         figures = [f"{row.value:g}" + "*" * (row.how == "assumed") for row in rows]
         label = f"`{name}` (default)" if name == "lpddr2" else f"`{name}`"
         assert f"| {' | '.join([label, *figures])} |" in page
+
+
+def test_no_knob_is_free():
+    """What costs area on a chip costs energy at rest and for an action; fields without a price are outside the chip."""
+    assert set(TRIED) == set(eie.AcceleratorSpec.model_fields)
+    moves = moved()
+    for field in ("n_pe", "act_queue_depth", "index_bits", "weight_bits", "spmat_row_bits", "spmat_kib", "ptr_kib",
+                  "ptr_bits", "act_kib", "act_registers", "data_bits", "act_row_bits"):  # fmt: skip
+        assert {"dynamic", "static", "area"} <= set(moves[field]), field
+    assert moves["name"] == ()
+    # Faster is flagged; time and not power of an action follows.
+    assert moves["clock_mhz"] == ("cycles", "timing")
+    assert moves["clock_gated"] == ("static",)
+    free = [field for field, names in moves.items() if names == ("cycles",)]
+    assert free == ["io_bits", "dram_gb_per_s", "dram_latency_ns", "act_batches"]

@@ -316,7 +316,9 @@ def test_pareto_marks_the_rows_of_each_workload(chain):
         assert [row["pareto"] for row in totals] == brute_force(values)
     front = {result.point(row) for row in result.front}
     assert {result.point(row) for row in result.rows if row["pareto"]} == front
-    with pytest.raises(SweepError, match="objective 'speed': must be latency, energy, area or a numeric column"):
+    with pytest.raises(
+        SweepError, match="objective 'speed': must be latency, energy, energy-delay, area or a numeric column"
+    ):
         result.pareto("speed")
     with pytest.raises(SweepError, match="objective 'notes'"):
         result.pareto("notes")

@@ -117,7 +117,11 @@ def test_traces_of_a_file(eie_sweep, tmp_path):
         (["--vary", "n_pe=8:1:x2"], 2, "is not a range"),
         (["--vary", "n_pe=0"], 2, "spec.n_pe=0: must be >= 1"),
         (["--vary", "n_pe=2", "--set", "n_pe=4"], 2, "--set n_pe=4: this field is varied"),
-        (["--vary", "n_pe=2", "--pareto", "speed"], 1, "objective 'speed': must be latency, energy, area or a numeric"),
+        (
+            ["--vary", "n_pe=2", "--pareto", "speed"],
+            1,
+            "objective 'speed': must be latency, energy, energy-delay, area or a numeric",
+        ),
         ([], 2, "Missing option '--vary'"),
         (["--vary", "ptr_bits=4", "--set", "stream_kib=0.01", "--set", "n_pe=1"], 1, "every point failed"),
     ],

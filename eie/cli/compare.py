@@ -61,10 +61,9 @@ def compare(**options: Any) -> None:
 
 def _result(options: dict[str, Any]) -> tuple[Any, Network | None]:
     """Read a result, or simulate a model."""
-    from eie.cli.inputs import read_inputs
+    from eie.cli.inputs import load_for, open_inputs, read_inputs
     from eie.compiler.program import compile as compile_network
     from eie.errors import EieError
-    from eie.importers import load
     from eie.machines.reports import read_result
     from eie.simulation import simulate
     from eie.spec import load_spec
@@ -80,9 +79,10 @@ def _result(options: dict[str, Any]) -> tuple[Any, Network | None]:
             )
         # Without the network, machines that need its weights say so themselves.
         return read_result(name), None
-    network = load(name, **how_to_read(options))
+    opened = open_inputs(options["trace_file"])
+    network = load_for(name, how_to_read(options), opened, layout=options["layout"])
     inputs = read_inputs(
-        file=options["trace_file"],
+        file=opened,
         samples=options["samples"],
         network=network,
         own=network.trace,

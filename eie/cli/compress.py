@@ -28,11 +28,15 @@ _CRITERIA = ("magnitude", "l2", "random")
 @click.argument("recipe", required=False, metavar="[RECIPE.toml]")
 @model_options
 @click.option("-o", "--output", metavar="FILE", help="Where to write the network: .safetensors, .npz, or coded .eie.")
-@click.option("--sensitivity", is_flag=True, help="Accuracy against density, one layer at a time; no recipe.")
+@click.option(
+    "--sensitivity",
+    is_flag=True,
+    help="Accuracy, without labels output error, against density, a layer at a time; no recipe.",
+)
 @click.option("--densities", metavar="LIST", help="Of --sensitivity, as in 0.05,0.1,0.2.")
 @click.option("--granularity", metavar="NAME", help="Of --sensitivity: fine (default), N:M, row or column.")
 @click.option("--criterion", type=click.Choice(_CRITERIA), help="Of --sensitivity [default: magnitude].")
-@click.option("--trace", "trace_file", metavar="FILE", help="Labelled inputs (.npz) to measure accuracy on.")
+@click.option("--trace", "trace_file", metavar="FILE", help="Inputs (.npz) to measure accuracy on, by their labels.")
 @click.option("--data", metavar="FOLDER", help="IDX data set to train and to measure accuracy on; needs PyTorch.")
 @click.option("--samples", type=click.IntRange(1), help="Use the first samples of the trace only.")
 @output_options
@@ -63,7 +67,7 @@ def compress(model: str, recipe: str | None, **options: Any) -> None:
         evaluate = _evaluator(network, options) if trainer is None else trainer.accuracy
         if options["sensitivity"]:
             answer = _scan(
-                network=network, evaluate=evaluate, progress=progress, options={**options, "layers": pattern}
+                network=network, accuracy=evaluate, progress=progress, options={**options, "layers": pattern}
             )
         else:
             answer, written = _compress(
@@ -105,7 +109,8 @@ def _evaluator(network: Network, options: dict[str, Any]) -> Callable[[Network],
 
     # Tried once on the whole network: it says whether there are labels, values and a dataflow.
     if float32_accuracy(network) is None:
-        if options["sensitivity"] or options["trace_file"]:
+        # A scan goes by the error of the outputs instead.
+        if options["trace_file"] and not options["sensitivity"]:
             raise TraceError(
                 f"{options['trace_file'] or network.source}: accuracy needs labelled inputs, with values, of a network "
                 "whose layers feed each other"
@@ -115,12 +120,27 @@ def _evaluator(network: Network, options: dict[str, Any]) -> Callable[[Network],
     return lambda changed: float32_accuracy(changed) or 0.0
 
 
+def _errors(network: Network, options: dict[str, Any]) -> Callable[[Network], float]:
+    """Return what measures output errors on the network's own inputs, which nobody has labelled."""
+    from eie.errors import TraceError
+    from eie.results.accuracy import given_samples
+    from eie.results.output_error import OutputError
+
+    samples = given_samples(network)
+    if samples is None:
+        raise TraceError(
+            f"{options['trace_file'] or network.source}: a scan needs inputs, with values, of a network whose layers "
+            "feed each other (--trace): labelled ones for accuracy, others for the relative output error"
+        )
+    return OutputError.of(network, samples)
+
+
 def _scan(
-    network: Network, evaluate: Callable[[Network], float] | None, progress: Progress, options: dict[str, Any]
+    network: Network, accuracy: Callable[[Network], float] | None, progress: Progress, options: dict[str, Any]
 ) -> Sensitivity:
     from eie.compression.pruning.sensitivity import DENSITIES, scan
 
-    assert evaluate is not None
+    evaluate = _errors(network, options) if accuracy is None else accuracy
     densities: tuple[float, ...] = DENSITIES
     if options["densities"]:
         try:
@@ -134,6 +154,7 @@ def _scan(
         densities,
         granularity=options["granularity"] or "fine",
         criterion=options["criterion"] or "magnitude",
+        measure="relative_output_error" if accuracy is None else "accuracy",
         layers=options["layers"],
         progress=progress.stage,
     )

@@ -49,7 +49,7 @@ def granularity(model: str, **options: Any) -> None:
 
     check_study(model, options)
     announce_compilation()
-    with Progress(stderr()) as progress:
+    with Progress(stderr(), lines=True) as progress:
         network, how = study_inputs(model, options, progress)
         study = study_of(
             network,

@@ -7,7 +7,7 @@ function is called.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -18,6 +18,7 @@ from eie.cli.outputs import check_files
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from numpy.typing import NDArray
     from rich.console import Console
 
     from eie.cli.progress import Progress
@@ -58,42 +59,117 @@ def lowering(winograd: bool, conv: Conv) -> Conv:
     return "winograd" if winograd else conv
 
 
+@dataclass(frozen=True, eq=False)
+class Opened:
+    """What a file of activations holds: a trace, arrays by name, or an array; nothing without a file."""
+
+    file: str | None
+    content: Trace | Samples | NDArray[Any] | None = None
+
+
+def open_inputs(file: str | None) -> Opened:
+    """Read a file of activations, before the model: it may state sizes that a model leaves open."""
+    from pathlib import Path
+
+    from eie.errors import TraceError
+    from eie.formats.npz import read_npy, read_npz
+    from eie.model.trace import Trace, is_trace
+    from eie.recording.inputs import read_samples
+
+    if file is None:
+        return Opened(None)
+    # By suffix: an array says nothing of layers, a trace names them.
+    suffix = Path(file).suffix.lower()
+    if suffix == ".npy":
+        return Opened(file, read_npy(file, TraceError))
+    if suffix != ".npz":
+        raise TraceError(f"{file}: unknown suffix {suffix!r}: activations are a trace (.npz) or an array (.npy)")
+    arrays = read_npz(file, TraceError)
+    # A file with a header of its own is a trace, or a damaged one, and says so itself.
+    if is_trace(arrays) or "header" in arrays:
+        return Opened(file, Trace.from_arrays(arrays, file))
+    samples, names = read_samples(file), [name for name in arrays if name != "labels"]
+    # A file of weights is easily given for one of inputs: here a lone array keeps its name, and has to be an input's.
+    return Opened(
+        file,
+        replace(samples, arrays=dict(zip(names, samples.arrays.values(), strict=True))) if len(names) == 1 else samples,
+    )
+
+
+def load_for(model: str, how: Mapping[str, Any], opened: Opened, layout: Layout | None = None) -> Network:
+    """Load a model that is to run on what a file holds."""
+    from eie.importers import load, takes
+    from eie.importers.options import FedShapes
+
+    fed: dict[str, Any] = {}
+    # What the user says goes before what a file does.
+    if how.get("input_shape") is None and opened.content is not None and takes(model, "input_shape"):
+        fed = {"input_shape": FedShapes.of(opened.content, layout)}
+    return load(model, **{**how, **fed})
+
+
 def read_inputs(
-    file: str | None, samples: int | None, network: Network | Program, own: Trace | None, layout: Layout | None = None
+    file: str | Opened | None,
+    samples: int | None,
+    network: Network | Program,
+    own: Trace | None,
+    layout: Layout | None = None,
 ) -> Inputs:
     """Return the activations asked for: those of a file, else the model's own; at most ``samples`` of them."""
     from pathlib import Path
 
     from eie.errors import TraceError
-    from eie.formats.npz import read_npy
     from eie.model.network import dataflow
+    from eie.model.samples import Samples
     from eie.model.trace import Trace
     from eie.simulator.inputs import read_array
 
-    trace: Trace | Samples | None = own
-    if file is not None:
-        # By suffix: an array says nothing of layers, a trace names them.
-        suffix = Path(file).suffix.lower()
-        if suffix == ".npz":
-            trace = Trace.load(file)
-        elif suffix == ".npy":
-            array, source = read_npy(file, TraceError), Path(file).name
-            # Before the first samples are taken: of one picture alone, the first axis is that of its channels.
-            trace = read_array(network.layers, dataflow(network), array, source=source, layout=layout)
-        else:
-            raise TraceError(f"{file}: unknown suffix {suffix!r}: activations are a trace (.npz) or an array (.npy)")
-    if layout is not None and (file is None or suffix != ".npy"):
+    opened = file if isinstance(file, Opened) else open_inputs(file)
+    content = opened.content
+    if layout is not None and (content is None or isinstance(content, Trace)):
         raise TraceError(f"--layout {layout}: is for activations given as an array (--trace FILE.npy)")
+    trace: Trace | Samples | None
+    if isinstance(content, Samples):
+        trace = _of_inputs(content, network, layout)
+    elif content is None or isinstance(content, Trace):
+        trace = own if content is None else content
+    else:
+        # Before the first samples are taken: of one picture alone, the first axis is that of its channels.
+        source = Path(str(opened.file)).name
+        trace = read_array(network.layers, dataflow(network), content, source=source, layout=layout)
     return trace.head(samples) if trace is not None and samples else trace
+
+
+def _of_inputs(given: Samples, network: Network | Program, layout: Layout | None) -> Trace | Samples:
+    """Bring arrays by name into the shapes of the network's inputs, or of its layers' rows."""
+    from eie.errors import TraceError
+    from eie.model.network import dataflow
+    from eie.model.trace import Trace
+    from eie.simulator.inputs import given_inputs
+
+    flow = dataflow(network)
+    # Rows of layers go by the layers' names, and what a layer reads first by the only input's.
+    if flow is not None and not any(layer.name in given.arrays for layer in network.layers):
+        names = [name for name, _ in flow.inputs]
+        if not {"", "inputs", *names}.intersection(given.arrays):
+            raise TraceError(
+                f"{given.source}: not a trace, and {', '.join(given.arrays)} is no input: the network takes "
+                f"{', '.join(names)}"
+            )
+        given = given.named(names, network.name)
+    fitting = given_inputs(layers=network.layers, dataflow=flow, activations=given, layout=layout)
+    if fitting.layers:
+        return Trace(layers=fitting.layers, labels=given.labels, source=given.source)
+    return fitting
 
 
 def labelled_network(model: str, trace_file: str | None, how: Mapping[str, Any], samples: int | None = None) -> Network:
     """Load a model with the inputs asked for: those of a trace file, else its own; at most ``samples`` of them."""
-    from eie.importers import load
     from eie.model.trace import Trace
 
-    network = load(model, **how)
-    trace = network.trace if trace_file is None else Trace.load(trace_file)
+    own = None if trace_file is None else Trace.load(trace_file)
+    network = load_for(model, how, Opened(trace_file, own))
+    trace = network.trace if own is None else own
     if trace is not None and samples:
         trace = trace.head(samples)
     return replace(network, trace=trace)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import click
@@ -12,7 +12,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 # Named once: `compare` refuses them for what is no model.
 OF_MODELS = (
     *("mask", "shapes", "unsupported", "input_shape", "key", "merge_lora"),
-    *("layers", "exclude", "transposed", "threshold"),
+    *("layers", "exclude", "transposed", "threshold", "density"),
 )
 
 
@@ -44,7 +44,10 @@ def model_options(command: F) -> F:
             "for a --trace.",
         ),
         click.option(
-            "--input-shape", metavar="SIZExSIZE...", help="One sample's, where an .onnx MODEL leaves sizes open."
+            "--input-shape",
+            multiple=True,
+            metavar="[NAME=]SIZExSIZE...",
+            help="One sample's, where an .onnx MODEL leaves sizes open and no inputs state them; repeatable.",
         ),
         click.option("--merge-lora", metavar="FOLDER|FILE", help="A LoRA adapter to merge into a state dict."),
         click.option("--key", metavar="KEY", help="The state dict to take of a PyTorch file that holds several."),
@@ -52,6 +55,12 @@ def model_options(command: F) -> F:
         click.option("--shapes", metavar="FILE.toml", help="Layer shapes of a .net file that is not a published one."),
         click.option(
             "--threshold", type=click.FloatRange(0, min_open=True), metavar="SIZE", help="Prune smaller weights."
+        ),
+        click.option(
+            "--density",
+            type=click.FloatRange(0, 1, min_open=True),
+            metavar="SHARE",
+            help="Draw the weights of a MODEL that gives shapes alone; every report says so.",
         ),
         click.option(
             "--transpose",
@@ -127,13 +136,26 @@ def bias_option(command: F) -> F:
 
 def how_to_read(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return what `eie.load` is told about a model, from the command's options."""
+    named = {name: options[name] for name in OF_MODELS if name not in ("input_shape", "transposed")}
+    return dict(named, input_shape=_input_shape(options["input_shape"]), transpose=options["transposed"])
+
+
+def _input_shape(texts: Sequence[str]) -> list[int] | dict[str, list[int]] | None:
+    """Read ``1x64x160``, or for several inputs ``NAME=1x64x160`` each."""
     from eie.errors import EieError
 
-    shape = options["input_shape"]
-    try:
-        # Bounds are the importer's, which knows what the file leaves open.
-        sizes = None if shape is None else [int(size) for size in shape.lower().split("x")]
-    except ValueError:
-        raise EieError(f"--input-shape {shape}: must be sizes with x between them, as in 1x64x160") from None
-    named = {name: options[name] for name in OF_MODELS if name not in ("input_shape", "transposed")}
-    return dict(named, input_shape=sizes, transpose=options["transposed"])
+    shapes: dict[str, list[int]] = {}
+    for text in texts:
+        # A name may hold an equals sign, sizes hold none.
+        name, _, sizes = text.rpartition("=")
+        try:
+            # Bounds are the importer's, which knows what the file leaves open.
+            shape = [int(size) for size in sizes.lower().split("x")]
+        except ValueError:
+            raise EieError(
+                f"--input-shape {text}: must be sizes with x between them, as in 1x64x160 or name=1x64x160"
+            ) from None
+        if name in shapes or (shapes and "" in (name, *shapes)):
+            raise EieError(f"--input-shape {text}: stated twice: several must be NAME=SIZES, each of another input")
+        shapes[name] = shape
+    return shapes.get("") or shapes or None

@@ -1,8 +1,8 @@
-"""A progress bar on stderr that appears only when something takes longer than a second."""
+"""Progress on stderr: a bar that appears when something takes longer than a second; in logs a line now and then."""
 
 from __future__ import annotations
 
-from threading import Timer
+from threading import Event, Thread, Timer
 from types import TracebackType
 from typing import Self
 
@@ -12,12 +12,20 @@ from rich.progress import Progress as RichProgress
 
 # Seconds. Shorter work is over before a bar could be read, and the bar would only flicker.
 PATIENCE_S = 1.0
+# Between lines where stderr is no terminal: a study of minutes is not silent, and its log stays short.
+LINE_S = 15.0
 
 
 class Progress:
-    """Shows the stage at hand, and products done within a layer; silent where stderr is not a terminal."""
+    """Shows the stage at hand, and products done within a layer.
 
-    def __init__(self, console: Console) -> None:
+    Parameters
+    ----------
+    lines
+        Whether the stage is told in a line now and then where stderr is no terminal; else nothing is.
+    """
+
+    def __init__(self, console: Console, *, lines: bool = False) -> None:
         columns = (
             SpinnerColumn(),
             TextColumn("{task.description}", markup=False),
@@ -33,10 +41,19 @@ class Progress:
         self._timer = Timer(PATIENCE_S, self._bar.start)
         # An interrupted program must not wait for it.
         self._timer.daemon = True
+        self._console, self._over = console, Event()
+        self._teller = Thread(target=self._tell, daemon=True) if lines and not console.is_terminal else None
 
     def __enter__(self) -> Self:
         self._timer.start()
+        if self._teller is not None:
+            self._teller.start()
         return self
+
+    def _tell(self) -> None:
+        while not self._over.wait(LINE_S):
+            # Names of layers and files stand in it: markup in them is text.
+            self._console.print(self._stage, markup=False, highlight=False, soft_wrap=True)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
@@ -45,6 +62,9 @@ class Progress:
         self._timer.cancel()
         self._timer.join()
         self._bar.stop()
+        self._over.set()
+        if self._teller is not None:
+            self._teller.join()
 
     def stage(self, text: str, total: int | None = None) -> None:
         """Begin something else, of ``total`` steps if that is known."""

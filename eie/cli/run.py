@@ -24,10 +24,9 @@ def run(model: str, winograd: bool, **options: Any) -> None:
     MODEL is a .toml, .npz, .safetensors, .onnx, .pt, .keras, .eie, .net, .smtx, .mtx, .csv or .yaml file, or one of
     another kind in docs/formats.md, a folder of .safetensors files, or the name of a shipped model.
     """
-    from eie.cli.inputs import announce_compilation, lowering, read_inputs, stderr
+    from eie.cli.inputs import announce_compilation, load_for, lowering, open_inputs, read_inputs, stderr
     from eie.cli.progress import Progress
     from eie.compiler.program import compile as compile_network
-    from eie.importers import load
     from eie.simulation import with_given_accuracy
     from eie.spec import load_spec
 
@@ -37,9 +36,10 @@ def run(model: str, winograd: bool, **options: Any) -> None:
     announce_compilation()
     with Progress(stderr()) as progress:
         progress.stage(f"reading {model}")
-        network = load(model, **how_to_read(options))
+        opened = open_inputs(options["trace_file"])
+        network = load_for(model, how_to_read(options), opened, layout=options["layout"])
         inputs = read_inputs(
-            file=options["trace_file"],
+            file=opened,
             samples=options["samples"],
             network=network,
             own=network.trace,

@@ -57,7 +57,7 @@ def search(model: str, **options: Any) -> None:
         raise click.UsageError("--trials belongs to --method optuna")
     check_study(model, options)
     announce_compilation()
-    with Progress(stderr()) as progress:
+    with Progress(stderr(), lines=True) as progress:
         layers, reading = chosen_layers(model, options)
         network, how = study_inputs(model, options, progress, how=reading)
         answer = look(

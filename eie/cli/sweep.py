@@ -39,8 +39,9 @@ FIGURES = "figures"
 @click.option("--trace", "traces", multiple=True, metavar="FILE", help="Activations (.npz, .npy); each for all models.")
 @layout_option
 @click.option("--samples", type=click.IntRange(1), help="Use the first samples of each trace only.")
-@click.option("--pareto", metavar="LIST", help="Mark the front of latency,energy,area or other columns.")
+@click.option("--pareto", metavar="LIST", help="Mark the front of latency,energy,energy-delay,area or other columns.")
 @click.option("--optimise", metavar="LIST", help="Instead of the whole grid, look for points with small objectives.")
+@click.option("--any-clock", is_flag=True, help="Take machines in too whose clock is faster than they can run.")
 @click.option("--trials", type=click.IntRange(1), default=100, show_default=True, help="Points to try with --optimise.")
 @click.option("--retry-failed", is_flag=True, help="Try points again that failed before.")
 @click.option("--threads", type=click.IntRange(1), help="Worker threads [default: all cores].")
@@ -88,7 +89,6 @@ def run(
 ) -> None:
     """Sweep, write the files, show the totals."""
     from eie.cli.inputs import announce_compilation, stderr
-    from eie.importers import load
     from eie.spec import load_spec
     from eie.sweeps.run import sweep as run_sweep
     from eie.sweeps.vary import read_vary
@@ -103,12 +103,11 @@ def run(
     front = _names(pareto) or _names(optimise)
     announce_compilation()
     how = how_to_read(options)
-    how_to_sweep = {name: options[name] for name in ("trials", "retry_failed", "threads", "cell", "bias", "conv")}
+    words = ("trials", "retry_failed", "threads", "cell", "bias", "conv", "any_clock")
+    how_to_sweep = {name: options[name] for name in words}
     # Each model with each trace, in the order of the words.
     loads = [
-        pair
-        for model in models
-        for pair in _with_inputs(load(model, **how), traces, samples=samples, layout=options["layout"])
+        pair for model in models for pair in _with_inputs(model, how, traces, samples=samples, layout=options["layout"])
     ]
     with PointProgress(stderr()) as progress:
         result = run_sweep(
@@ -128,7 +127,7 @@ def run(
     _write(result, Path(output))
     if front and result.totals:
         # Marked in a second step: a wrong objective must not cost the table.
-        result = result.pareto(*front)
+        result = result.pareto(*front, any_clock=options["any_clock"])
         _write(result, Path(output))
     if options["plot_folder"] == FIGURES:
         options["plot_folder"] = str(Path(output) / FIGURES)
@@ -140,14 +139,17 @@ def _names(text: str | None) -> tuple[str, ...]:
 
 
 def _with_inputs(
-    network: Any, traces: Sequence[str], *, samples: int | None, layout: Layout | None
+    model: str, how: Mapping[str, Any], traces: Sequence[str], *, samples: int | None, layout: Layout | None
 ) -> list[tuple[Any, Any]]:
     """Pair a network with each trace file, or with its own trace."""
-    from eie.cli.inputs import read_inputs
+    from eie.cli.inputs import load_for, open_inputs, read_inputs
 
+    files = [open_inputs(file) for file in traces or (None,)]
+    # Of open sizes there is one each in a network: those of the first.
+    network = load_for(model, how, files[0], layout=layout)
     return [
-        (network, read_inputs(file=file, samples=samples, network=network, own=network.trace, layout=layout))
-        for file in traces or (None,)
+        (network, read_inputs(file=opened, samples=samples, network=network, own=network.trace, layout=layout))
+        for opened in files
     ]
 
 

@@ -56,7 +56,7 @@ def record(
     """Run MODEL on INPUTS and write what every layer reads.
 
     An .onnx MODEL runs in onnxruntime, any other in eie itself; either way as given, before weight sharing. INPUTS:
-    .npy, .npz, IDX (raw or .gz), a PNG or JPEG file, or a folder of them.
+    .npy, .npz (also one array an input, by its name), IDX (raw or .gz), a PNG or JPEG file, or a folder of them.
     """
     from pathlib import Path
 
@@ -77,18 +77,26 @@ def record(
         # Chosen first: only these samples are prepared and run.
         chosen = read_samples(inputs, labels, Preprocess.parse(steps)).choose(samples, seed)
         progress.stage(f"running {model}")
-        recorded = record_trace(_as_told(model, options), chosen, values=values, layout=layout, batch=batch, seed=seed)
+        told, input_shape = _as_told(model, options)
+        recorded = record_trace(
+            told, chosen, values=values, layout=layout, input_shape=input_shape, batch=batch, seed=seed
+        )
         progress.stage(f"writing {output}")
         recorded.save(output)
     display(recorded)
 
 
-def _as_told(model: str, options: Mapping[str, Any]) -> str | Network:
-    """Return the model's name, or the network where a word says how it is read."""
-    from eie.importers import load
+def _as_told(model: str, options: Mapping[str, Any]) -> tuple[str | Network, Any]:
+    """Return the model's name, or the network where a word says how it is read; and the input shape that is stated."""
+    from eie.importers import load, takes
 
     how = how_to_read(options)
-    return load(model, **how) if any(how.values()) else model
+    # Of an .onnx file the framework runs whatever it holds: it is not read here, in whatever way.
+    if takes(model, "input_shape"):
+        how = {**how, "unsupported": None}
+    stated = how["input_shape"] if takes(model, "input_shape") else None
+    others = {key: value for key, value in how.items() if key != "input_shape" or stated is None}
+    return (load(model, **how) if any(others.values()) else model), stated
 
 
 @trace.command()

@@ -169,7 +169,7 @@ def _timed(
         frozen(begins, np.int32),
         frozen(ends, np.int32),
         frozen([scan_rows], np.int64),
-        encoding.pointers,
+        frozen(encoding.for_all(encoding.pointers), np.int32),
         DRAWN_DEPTH,
         cycles,
         stall,

@@ -6,6 +6,7 @@ Read by `passes`, which cuts it where it does not fit, and by the simulator.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -21,6 +22,14 @@ from eie.model.matrix import SparseColumns, frozen
 from eie.show.brief import Brief
 
 LARGEST_POINTERS = 1 << 30
+HASHED_POINTERS = 1 << 22  # written out at a time for all PEs
+# Files list all pointers of every PE up to here, 16 MiB, which version 0.1 reads; 4,096 PEs on one row would be 1 GiB.
+LISTED_POINTERS = 1 << 22
+
+
+def lanes_of(rows: int, n_pe: int) -> int:
+    """L: PEs that are told apart, one for each row and one more for all that get none."""
+    return min(n_pe, rows + 1)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -72,7 +81,8 @@ class Encoding:
     bases
         int64 (P + 1,): PE p owns entries ``bases[p]`` to ``bases[p + 1] - 1``.
     pointers
-        int32 (J + 1, P), J columns: first entry of each column, counted from the PE's base.
+        int32 (J + 1, L), J columns: first entry of each column, counted from the PE's base. L is P, or the rows and one
+        more where those are fewer: PEs behind the rows hold nothing, and the last of L stands for them all.
     padding
         int64 (J,): padding entries of each column, over all PEs.
     codes, runs
@@ -99,7 +109,7 @@ class Encoding:
     @property
     def n_pe(self) -> int:
         """P, the PEs that the rows are spread over."""
-        return int(self.pointers.shape[1])
+        return len(self.bases) - 1
 
     @property
     def inputs(self) -> int:
@@ -139,20 +149,21 @@ class Encoding:
 
     @cached_property
     def slots(self) -> NDArray[Any]:
-        """(J, S): cycles each PE spends on a column, ``max(1, entries)``; S lanes for P PEs, the rest 0.
+        """(J, S): cycles each PE spends on a column, ``max(1, entries)``; S lanes for L PEs, the rest 0.
 
         uint8 where all fit, else uint16 or int32. This is all that queue timing needs to know of the weights.
         """
         counts = np.diff(self.pointers, axis=0)
         largest = int(counts.max(initial=1))
         dtype = np.uint8 if largest <= 0xFF else np.uint16 if largest <= 0xFFFF else np.int32
-        slots = np.zeros((len(counts), padded(self.n_pe)), dtype)
-        np.maximum(counts, 1, out=slots[:, : self.n_pe], casting="unsafe")
+        lanes = counts.shape[1]
+        slots = np.zeros((len(counts), padded(lanes)), dtype)
+        np.maximum(counts, 1, out=slots[:, :lanes], casting="unsafe")
         return frozen(slots, dtype)
 
     @cached_property
     def padding_before(self) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
-        """Padding entries ahead of each column: int64 (J + 1,) over all PEs, and int32 (J + 1, P) in each."""
+        """Padding entries ahead of each column: int64 (J + 1,) over all PEs, and int32 (J + 1, L) in each."""
         each = np.empty(self.pointers.shape, np.int32)
         account.list_padding(self.bases, self.pointers, self.codes, each)
         return frozen(np.concatenate(([0], np.cumsum(self.padding))), np.int64), frozen(each, np.int32)
@@ -202,15 +213,32 @@ class Encoding:
     def pe_image(self, pe: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.int32]]:
         """Return (codes, runs, pointers) as PE ``pe`` stores them."""
         owned = slice(self.bases[pe], self.bases[pe + 1])
-        return self.codes[owned], self.runs[owned], self.pointers[:, pe]
+        return self.codes[owned], self.runs[owned], self.pointers[:, min(pe, self.pointers.shape[1] - 1)]
+
+    def for_all(self, values: NDArray[Any]) -> NDArray[Any]:
+        """Return (N, P) of (N, L): the last of L for every PE behind the rows."""
+        lanes = values.shape[1]
+        return values if lanes == self.n_pe else values[:, np.minimum(np.arange(self.n_pe), lanes - 1)]
+
+    @property
+    def listed_whole(self) -> bool:
+        """Whether files hold a pointer for every PE and column, or those of the L that are told apart."""
+        return self.pointers.shape[1] == self.n_pe or len(self.pointers) * self.n_pe <= LISTED_POINTERS
+
+    def whole_pointers(self) -> Iterator[NDArray[np.int32]]:
+        """Give int32 (columns, P): all PEs' pointers, as files hold them, some columns at a time."""
+        step = max(1, HASHED_POINTERS // self.n_pe)
+        for start in range(0, len(self.pointers), step):
+            yield np.ascontiguousarray(self.for_all(self.pointers[start : start + step]))
 
     def columns(self, start: int, stop: int, *, with_bias: bool) -> Encoding:
         """Return the block of columns start..stop-1 of this one, with its bias column or without."""
         ends = stop + (with_bias and self.has_bias)
         begin, end = self.pointers[start], self.pointers[ends]
-        sizes = (end - begin).astype(np.int64)
+        sizes = np.zeros(self.n_pe, np.int64)
+        sizes[: len(begin)] = end - begin
         bases = np.concatenate(([0], np.cumsum(sizes)))
-        owned = np.arange(bases[-1]) + np.repeat(self.bases[:-1] + begin - bases[:-1], sizes)
+        owned = np.arange(bases[-1]) + np.repeat(self.bases[:-1] + self.for_all(begin[None])[0] - bases[:-1], sizes)
         return Encoding(
             row_start=self.row_start,
             row_stop=self.row_stop,
@@ -241,9 +269,8 @@ class Encoding:
         """Return the codes this encoding stores, as the block's own matrix, bias column included."""
         rows_of = np.empty(len(self.codes), np.int64)
         kernels.expand_entries(self.bases, self.pointers, self.codes, self.runs, rows_of)
-        column_of = np.concatenate(
-            [np.repeat(np.arange(len(self.pointers) - 1), np.diff(self.pointers[:, pe])) for pe in range(self.n_pe)]
-        )
+        counts = np.diff(self.pointers, axis=0)
+        column_of = np.concatenate([np.repeat(np.arange(len(counts)), a_column) for a_column in counts.T])
         real = np.flatnonzero(rows_of >= 0)
         real = real[np.lexsort((rows_of[real], column_of[real]))]
         shape = (self.row_stop - self.row_start, len(self.pointers) - 1)
@@ -271,20 +298,22 @@ def encode(codes: SparseColumns, n_pe: int, index_bits: int, *, has_bias: bool =
         raise ProgramError(
             f"{columns:,} columns on {n_pe} PEs need {(columns + 1) * n_pe:,} pointers: at most {LARGEST_POINTERS:,}"
         )
+    # 4,096 PEs on one row would be 4,095 pointers of zero for each column.
+    lanes = lanes_of(rows, n_pe)
     numbers = np.arange(rows)
     pe_of, local_of = frozen(numbers % n_pe, np.int32), frozen(numbers // n_pe, np.int32)
-    entries = np.zeros((columns, n_pe), np.int32)
+    entries = np.zeros((columns, lanes), np.int32)
     padding = np.zeros(columns, np.int64)
     kernels.count_entries(codes.starts, codes.rows, pe_of, local_of, index_bits, entries, padding)
     sizes = entries.sum(axis=0, dtype=np.int64)
     if sizes.max() >= 1 << 31:
         raise ProgramError(f"a PE would hold {sizes.max()} entries: must be < 2**31 (use more PEs)")
-    pointers = np.zeros((columns + 1, n_pe), np.int32)
+    pointers = np.zeros((columns + 1, lanes), np.int32)
     np.cumsum(entries, axis=0, out=pointers[1:])
-    bases = np.concatenate(([0], np.cumsum(sizes)))
+    bases = np.concatenate(([0], np.cumsum(sizes), np.full(n_pe - lanes, sizes.sum())))
     out_codes, out_runs = np.empty(bases[-1], np.uint8), np.empty(bases[-1], np.uint8)
     kernels.write_entries(
-        codes.starts, codes.rows, codes.data, pe_of, local_of, index_bits, bases[:-1].copy(), out_codes, out_runs
+        codes.starts, codes.rows, codes.data, pe_of, local_of, index_bits, bases[:lanes].copy(), out_codes, out_runs
     )
     return Encoding(
         row_start=row_start,

@@ -165,7 +165,7 @@ class EncodedLayer(View):
         """Bits of all entries, pointers and accumulators' biases, over all PEs: what a reload has to bring in."""
         return sum(
             len(encoding.codes) * spec.entry_bits
-            + encoding.pointers.size * spec.ptr_bits
+            + len(encoding.pointers) * encoding.n_pe * spec.ptr_bits
             + encoding.bias_writes * spec.data_bits
             for encoding in self.passes
         )

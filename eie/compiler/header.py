@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from eie.compiler.encode import Encoding
+from eie.compiler.encode import Encoding, lanes_of
 from eie.kernels.encode import expand_entries
 from eie.model.geometry import Scatter
 from eie.spec import AcceleratorSpec
@@ -105,6 +105,12 @@ def array_of(array: NDArray[Any], dtype: Any, name: str) -> NDArray[Any]:
     return array
 
 
+def told_apart(pointers: NDArray[np.int32], rows: int) -> NDArray[np.int32]:
+    """Return a file's pointers (J + 1, P) as an `Encoding` has them; as they are if PEs without rows hold anything."""
+    lanes = lanes_of(rows, pointers.shape[1]) if pointers.ndim == 2 and rows > 0 else 0
+    return pointers[:, :lanes] if lanes and not pointers[:, lanes - 1 :].any() else pointers
+
+
 def check_layer(
     layer: LayerHeader,
     codebook: NDArray[np.float32],
@@ -177,15 +183,18 @@ def _check_images(image: Encoding, spec: AcceleratorSpec) -> None:
     """The kernels index without bounds: pointers must stay in their arrays, codes in the codebook."""
     columns = image.inputs + image.has_bias
     shapes = (image.pointers.shape, image.bases.shape, image.padding.shape, image.codes.shape)
-    if shapes != ((columns + 1, spec.n_pe), (spec.n_pe + 1,), (columns,), image.runs.shape) or image.codes.ndim != 1:
+    lanes = lanes_of(image.row_stop - image.row_start, spec.n_pe)
+    if shapes != ((columns + 1, lanes), (spec.n_pe + 1,), (columns,), image.runs.shape) or image.codes.ndim != 1:
         raise ValueError("its pointers and entries do not belong together")
     if (
         image.bases[0] != 0
         # Each PE's last pointer is its number of entries, and bases are those numbers added up.
-        or not np.array_equal(np.diff(image.bases), image.pointers[-1])
+        or not np.array_equal(np.diff(image.bases), image.for_all(image.pointers[-1:])[0])
         # int32 pointers of a hostile file can be so far apart that their difference wraps to a harmless one.
         or (np.diff(image.pointers.astype(np.int64), axis=0) < 0).any()
         or image.pointers[0].any()
+        # What stands for all PEs behind the rows says that they hold nothing.
+        or (lanes < spec.n_pe and image.pointers[-1, -1] != 0)
         or len(image.codes) != image.bases[-1]
     ):
         raise ValueError("its pointers and entries do not belong together")
@@ -195,5 +204,7 @@ def _check_images(image: Encoding, spec: AcceleratorSpec) -> None:
         raise ValueError(f"a code does not fit {spec.weight_bits} weight bits")
     # fillers[i] counts code 0 before entry i, over all PEs; a column's padding in one PE is the difference of two.
     fillers = np.concatenate(([0], np.cumsum(image.codes == 0)))
-    if not np.array_equal(np.diff(fillers[image.bases[:-1] + image.pointers], axis=0).sum(axis=1), image.padding):
+    if not np.array_equal(
+        np.diff(fillers[image.bases[:-1][:lanes] + image.pointers], axis=0).sum(axis=1), image.padding
+    ):
         raise ValueError("its padding counts are not those of its entries")

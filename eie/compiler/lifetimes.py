@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, replace
 
 from eie.compiler.shapes import Shape, Shapes, batch_first, tensor_shapes
 from eie.errors import ModelError
+from eie.model import host
 from eie.model.geometry import Geometry
 from eie.model.graph import Graph, Node
 from eie.model.network import Chained, dataflow
@@ -58,17 +59,17 @@ class Lifetimes:
     Attributes
     ----------
     layers
-        Names in the order of the steps.
+        The layer of each step, by the step's name: that of its use, in order.
     rows
-        Products that a layer's input makes, a sample: rows of inputs.
+        Products that a step's input makes, a sample: rows of inputs.
     sizes
-        Open sizes of a layer's input, as height and width of a map.
+        Open sizes of a step's input, as height and width of a map.
     host_in, host_out
         Elements of the network's inputs and outputs.
     """
 
     maps: tuple[Lifetime, ...]
-    layers: tuple[str, ...]
+    layers: Mapping[str, str]
     rows: Mapping[str, int]
     host_in: int
     host_out: int
@@ -92,8 +93,9 @@ def lifetimes(graph: Graph, geometries: Mapping[str, Geometry], inputs: Shapes) 
             continue
         geometry = geometries[node.layer]
         shape = batch_first(walk.shapes[node.inputs[0]], node.attributes.get("batch_axis", 0))
-        sizes[node.layer] = geometry.sizes(shape)
-        rows[node.layer] = geometry.products(*sizes[node.layer])
+        use = graph.use_of[node.name]
+        sizes[use] = geometry.sizes(shape)
+        rows[use] = geometry.products(*sizes[use])
         walk.run(node)
     return replace(walk.finished(rows), sizes=sizes)
 
@@ -139,7 +141,9 @@ class _Walk:
         # Several where maps were joined: a concatenation is its parts, side by side.
         self._of: dict[str, list[_Open]] = {}
         for name, _ in graph.inputs:
-            self._make(name)
+            # Ids and switches go to the host alone.
+            if name not in graph.types:
+                self._make(name)
 
     def run(self, node: Node) -> None:
         """Go one step on: a layer reads its input and makes its output."""
@@ -156,6 +160,9 @@ class _Walk:
         tensors = [name for name in node.inputs if name not in self.graph.constants]
         reads = [read for name in tensors for read in self._read(name)]
         out = node.outputs[0]
+        if node.op == host.OP:
+            self._on_host(node, reads)
+            return
         if reads and (node.op == "concat" or self._in_place(tensors, out)):
             self._of[out] = list(dict.fromkeys(reads))
             return
@@ -166,6 +173,18 @@ class _Walk:
         for name in node.outputs:
             self._make(name)
 
+    def _on_host(self, node: Node, reads: list[_Open]) -> None:
+        """The host takes maps that the accelerator made, and brings those that its layers read."""
+        for read in reads:
+            if read.born not in (self.step, HOST):
+                read.operands.append(self.step)
+        for name, plain in zip(node.outputs, node.attributes["plain"], strict=True):
+            # What stays on the host is no map of the machine's.
+            if plain:
+                self._of[name] = []
+            else:
+                self._make(name)
+
     def finished(self, rows: Mapping[str, int]) -> Lifetimes:
         end = len(rows)
         for name in self.graph.outputs:
@@ -174,7 +193,7 @@ class _Walk:
         return Lifetimes(
             # Without those that only operators of their own step, or nobody, read.
             maps=tuple(made.closed() for made in self._maps if made.sources or made.operands or made.last == end),
-            layers=self.graph.layers,
+            layers={use: str(node.layer) for use, node in self.graph.uses.items()},
             rows=rows,
             host_in=sum(self._elements(name) for name, _ in self.graph.inputs),
             host_out=sum(self._elements(name) for name in self.graph.outputs),

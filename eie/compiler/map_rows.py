@@ -6,7 +6,7 @@ memory plan, read by the simulator and by whoever shows it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -16,6 +16,8 @@ from eie.show.sections import Column, Grid, Value
 from eie.spec import AcceleratorSpec
 
 BITS_PER_KIB = 8192
+# Of `LayerMaps`, what adds up over the uses of a layer.
+_ADDED = ("source", "made", "kept", "act_sram_reads", "act_sram_writes", "dram_bits", "bus_cycles")
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -46,10 +48,12 @@ class PlacedMap(Brief):
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class LayerMaps(Brief):
-    """What a layer reads and writes beside its weights, for one sample.
+    """What a use of a layer, or all of them, read and write beside its weights, for one sample.
 
     Attributes
     ----------
+    layer
+        Name of the use: the layer's where it has one.
     source, made, kept
         Elements of its input, of what it writes, and of maps that are only kept for later layers meanwhile.
     fits
@@ -87,7 +91,7 @@ class MapPlan(Brief):
     maps
         In the order in which they are made.
     layers
-        In the order in which they run.
+        A row a use, in the order in which they run.
     used
         Words of the activation SRAM of the fullest PE in each step, biases included, and ``wanted`` if all maps
         were there.
@@ -113,7 +117,7 @@ class MapPlan(Brief):
 
     @cached_property
     def by_layer(self) -> Mapping[str, LayerMaps]:
-        """Rows by the layer's name."""
+        """Rows by the name of the layer's use."""
         return {layer.layer: layer for layer in self.layers}
 
     def content(self) -> dict[str, Any]:
@@ -126,9 +130,21 @@ class MapPlan(Brief):
             "layers": [vars(row) for row in self.layers],
         }
 
-    def of(self, layer: str) -> LayerMaps:
-        """Return a layer's row; zeros where nothing is known or counted."""
-        return self.by_layer.get(layer) or LayerMaps(layer=layer)
+    def of(self, use: str) -> LayerMaps:
+        """Return the row of a layer's use; zeros where nothing is known or counted."""
+        return self.by_layer.get(use) or LayerMaps(layer=use)
+
+    def of_uses(self, layer: str, uses: Sequence[str]) -> LayerMaps:
+        """Return what all uses of a layer move, added up."""
+        rows = [self.of(use) for use in uses]
+        if len(rows) == 1:
+            return rows[0]
+        return LayerMaps(
+            layer=layer,
+            fits=all(row.fits for row in rows),
+            spilled=tuple(dict.fromkeys(name for row in rows for name in row.spilled)),
+            **{name: sum(getattr(row, name) for row in rows) for name in _ADDED},
+        )
 
 
 def maps_grid(plan: MapPlan) -> Grid:

@@ -23,6 +23,7 @@ from eie.compiler.places import MemoryRow
 from eie.compiler.strips import pixels_read
 from eie.errors import ModelError
 from eie.model.graph import Graph
+from eie.model.uses import layer_of
 from eie.spec import AcceleratorSpec
 
 ALONE = "the layers are no network"
@@ -50,7 +51,7 @@ def map_plan(
     shapes
         Shape of a sample of each of the graph's inputs, where the graph leaves a size open.
     products
-        Rows of inputs a sample by layer, where they are recorded: all that is known of a layer alone.
+        Rows of inputs a sample by use of a layer, where they are recorded: all that is known of a layer alone.
     sizes
         Height and width of the maps that they are of, where that is known.
     biases
@@ -68,8 +69,8 @@ def map_plan(
         return MapPlan(residency=spec.residency, batch=batch, spec=spec, unknown=str(error))
     for name, rows in (products or {}).items():
         # One window of a convolution stands for all where nobody knows better: its maps would dwarf it.
-        if rows != life.rows[name]:
-            reason = f"{name} runs {rows} products a sample where its maps make {life.rows[name]}"
+        if rows != life.rows.get(name):
+            reason = f"{name} runs {rows} products a sample where its maps make {life.rows.get(name, 0)}"
             return MapPlan(residency=spec.residency, batch=batch, spec=spec, unknown=reason)
     return _placed(life=life, layers={layer.name: layer for layer in layers}, spec=spec, batch=batch, biases=biases)
 
@@ -85,16 +86,19 @@ def _alone(
 ) -> MapPlan:
     """Place each layer's input and output as if there were no other layer."""
     plans = []
+    names = {layer.name for layer in layers}
     for layer in layers:
         # How many products a layer of maps or steps has is not known before its inputs are.
         if products is None and not layer.geometry.takes_vectors:
             return MapPlan(residency=spec.residency, batch=batch, spec=spec, unknown=f"{ALONE}, and no sizes are given")
-        if layer.scatter is not None and layer.name not in sizes:
+        recorded = {layer.name: 1} if products is None else products
+        uses = [use for use in recorded if layer_of(use, names) == layer.name]
+        if layer.scatter is not None and not set(uses) <= set(sizes):
             # Of recorded rows only their number is known, and strips are cut of a map with height and width.
             return MapPlan(residency=spec.residency, batch=batch, spec=spec, unknown=f"{ALONE}, and no sizes are given")
-        rows = 1 if products is None else products[layer.name]
-        life = replace(_one_layer(layer, rows), sizes=sizes)
-        plans.append(_placed(life=life, layers={layer.name: layer}, spec=spec, batch=batch, biases=biases))
+        for use in uses:
+            life = replace(_one_use(layer, use, recorded[use]), sizes=sizes)
+            plans.append(_placed(life=life, layers={layer.name: layer}, spec=spec, batch=batch, biases=biases))
     return MapPlan(
         residency=spec.residency,
         batch=batch,
@@ -109,15 +113,15 @@ def _alone(
     )
 
 
-def _one_layer(layer: Outline, rows: int) -> Lifetimes:
+def _one_use(layer: Outline, use: str, rows: int) -> Lifetimes:
     outputs, inputs = layer.geometry.channels
     fresh = layer.geometry.fresh_inputs
     # Of a convolution's recorded windows only what each brings in: the rest was in those before it.
     source = rows * (inputs if fresh is None else fresh * layer.geometry.diagonal_blocks)
-    read = Lifetime(name=f"{layer.name}:in", elements=source, born=HOST, last=0, sources=(0,))
-    made = Lifetime(name=f"{layer.name}:out", elements=rows * outputs, born=0, last=1)
+    read = Lifetime(name=f"{use}:in", elements=source, born=HOST, last=0, sources=(0,))
+    made = Lifetime(name=f"{use}:out", elements=rows * outputs, born=0, last=1)
     return Lifetimes(
-        maps=(read, made), layers=(layer.name,), rows={layer.name: rows}, host_in=source, host_out=made.elements
+        maps=(read, made), layers={use: layer.name}, rows={use: rows}, host_in=source, host_out=made.elements
     )
 
 
@@ -128,6 +132,28 @@ class _Traffic:
     read: dict[int, list[tuple[int, int]]] = field(default_factory=dict)
     # Of a recurrent layer: its state, which goes from step to step through the SRAM.
     state: list[tuple[int, int]] = field(default_factory=list)
+
+
+class _Steps:
+    """Which maps each step touches, gathered in one pass: map by map, ten thousand layers would be 10**8 questions.
+
+    All in the order of the maps; ``operands`` names a map as often as operators of the step read it.
+    """
+
+    def __init__(self, life: Lifetimes) -> None:
+        steps = range(len(life.layers))
+        self.sources: list[list[int]] = [[] for _ in steps]
+        self.operands: list[list[int]] = [[] for _ in steps]
+        self.alive: list[list[int]] = [[] for _ in steps]
+        for place, made in enumerate(life.maps):
+            for step in dict.fromkeys(made.sources):
+                self.sources[step].append(place)
+            for step in made.operands:
+                # What operators in front of the first layer read is read in no step.
+                if step in steps:
+                    self.operands[step].append(place)
+            for step in steps[max(made.born, 0) : made.last + 1]:
+                self.alive[step].append(place)
 
 
 def _vectors(layer: Outline, *, rows: int, size: tuple[int, ...], spec: AcceleratorSpec) -> list[tuple[int, int]]:
@@ -146,10 +172,16 @@ def _vectors(layer: Outline, *, rows: int, size: tuple[int, ...], spec: Accelera
 
 
 def _traffic(
-    *, step: int, layer: Outline, rows: int, size: tuple[int, ...], maps: Sequence[Lifetime], spec: AcceleratorSpec
+    *,
+    layer: Outline,
+    rows: int,
+    size: tuple[int, ...],
+    maps: Sequence[Lifetime],
+    sources: list[int],
+    operands: list[int],
+    spec: AcceleratorSpec,
 ) -> _Traffic:
     traffic = _Traffic()
-    sources = [place for place, read in enumerate(maps) if step in read.sources]
     # At least 1: a damaged graph may make a map of nothing, which running it refuses by name.
     whole = max(1, sum(maps[place].elements for place in sources))
     recurrent = layer.geometry.recurrence is not None
@@ -162,33 +194,32 @@ def _traffic(
             traffic.read.setdefault(place, []).append((share, times))
             before = upto
     if recurrent:
-        state = [(part.inputs - layer.geometry.channels[1], rows) for part in layer.passes]
-        traffic.state.extend(state)
-    for place, read in enumerate(maps):
-        for _ in range(read.operands.count(step)):
-            traffic.read.setdefault(place, []).append((read.elements, 1))
+        traffic.state.extend((part.inputs - layer.geometry.channels[1], rows) for part in layer.passes)
+    for place in operands:
+        traffic.read.setdefault(place, []).append((maps[place].elements, 1))
     return traffic
 
 
 def _placed(
     *, life: Lifetimes, layers: Mapping[str, Outline], spec: AcceleratorSpec, batch: int, biases: Mapping[str, int]
 ) -> MapPlan:
-    steps = range(len(life.layers))
+    steps, touched = range(len(life.layers)), _Steps(life)
     moved = [
         _traffic(
-            step=step,
             layer=layers[name],
-            rows=life.rows[name],
-            size=life.sizes.get(name, ()),
+            rows=life.rows[use],
+            size=life.sizes.get(use, ()),
             maps=life.maps,
+            sources=touched.sources[step],
+            operands=touched.operands[step],
             spec=spec,
         )
-        for step, name in enumerate(life.layers)
+        for step, (use, name) in enumerate(life.layers.items())
     ]
     # A PE holds every P-th element of each sample.
     room = [batch * -(-made.elements // spec.n_pe) for made in life.maps]
-    alive = [[i for i, made in enumerate(life.maps) if made.born <= step <= made.last] for step in steps]
-    taken = [biases.get(name, 0) for name in life.layers]
+    alive = touched.alive
+    taken = [biases.get(name, 0) for name in life.layers.values()]
     wanted = tuple(taken[step] + sum(room[i] for i in places) for step, places in enumerate(alive))
     ideal = spec.residency == "ideal"
     kept = (
@@ -197,7 +228,7 @@ def _placed(
         else _kept(life=life, moved=moved, room=room, free=[spec.activation_capacity - words for words in taken])
     )
     used = tuple(taken[step] + sum(room[i] for i in places if i in kept) for step, places in enumerate(alive))
-    names = life.layers
+    names = tuple(life.layers)
     return MapPlan(
         residency=spec.residency,
         batch=batch,
@@ -216,6 +247,7 @@ def _placed(
         layers=tuple(
             replace(
                 _layer_maps(step=step, life=life, moved=moved[step], alive=alive[step], kept=kept, spec=spec),
+                layer=names[step],
                 fits=wanted[step] <= spec.activation_capacity,
             )
             for step in steps
@@ -229,11 +261,13 @@ def _placed(
 
 def _kept(life: Lifetimes, moved: Sequence[_Traffic], room: Sequence[int], free: Sequence[int]) -> set[int]:
     """Choose the maps that lie in the SRAMs, of which so many words are free in each step."""
-    saved = []
-    for i, made in enumerate(life.maps):
-        read = sum(n * times for traffic in moved for n, times in traffic.read.get(i, ()))
-        # Written once, unless the host did; exact, so that equals are equal.
-        saved.append(Fraction(read + (made.elements if made.born != HOST else 0), max(1, made.elements)))
+    # Written once, unless the host did.
+    traded = [made.elements if made.born != HOST else 0 for made in life.maps]
+    for traffic in moved:
+        for i, pairs in traffic.read.items():
+            traded[i] += sum(n * times for n, times in pairs)
+    # Exact, so that equals are equal.
+    saved = [Fraction(moves, max(1, made.elements)) for moves, made in zip(traded, life.maps, strict=True)]
     used = [0] * len(life.layers)
     kept = set()
     # Sorting is stable: equals stay in the order in which they are made.
@@ -260,7 +294,7 @@ def _layer_maps(
     made = [i for i in alive if maps[i].born == step]
     touched = [*moved.read, *made]
     row = LayerMaps(
-        layer=life.layers[step],
+        layer="",
         source=sum(maps[i].elements for i in moved.read),
         made=sum(maps[i].elements for i in made),
         kept=sum(maps[i].elements for i in alive if i not in touched),

@@ -9,7 +9,8 @@ bounds their sum. Where all layers stay nothing comes. Otherwise the stream buff
 SRAM and as large a share of the pointers', and of the layers those stay that save most stall cycles per KiB, each that
 still fits; equals go by their order. What a layer saves is counted with every column active, since the plan may not
 depend on activations: the bus cycles of its columns over the batch, less the cycles its busiest PE issues in, times the
-products of a sample where the graph tells them.
+products of a sample where the graph tells them; of a layer with several uses the sum over them, each of which would
+load it anew.
 """
 
 from __future__ import annotations
@@ -65,7 +66,7 @@ def memory_plan(
     shapes
         Shape of a sample of each of the graph's inputs, where the graph leaves a size open.
     products
-        Rows of inputs a sample by layer, where they were recorded: for the maps alone.
+        Rows of inputs a sample by use of a layer, where they were recorded: for the maps alone.
     sizes
         Height and width of the maps that those rows are of, where that is known.
 
@@ -159,14 +160,16 @@ def _biases(places: Sequence[LayerPlace], *, alternatives: bool) -> tuple[int, d
     return stays, {place.name: stays + comes.get(place.name, 0) for place in places}
 
 
-def _products(demands: Sequence[Demand], graph: Graph | None) -> Mapping[str, int]:
-    """Products a sample by layer, where the graph says so."""
+def _products(demands: Sequence[Demand], graph: Graph | None) -> Mapping[str, Sequence[int]]:
+    """Products a sample of each use, by layer, where the graph says so."""
     if graph is None:
         return {}
     try:
-        return lifetimes(graph, {demand.name: demand.geometry for demand in demands}, {}).rows
+        rows = lifetimes(graph, {demand.name: demand.geometry for demand in demands}, {}).rows
     except ModelError:
-        return {}
+        # How often a layer is loaded is known all the same.
+        rows = dict.fromkeys(graph.uses, 1)
+    return {layer: [rows[use] for use in uses] for layer, uses in graph.uses_by_layer.items()}
 
 
 class _Room:
@@ -209,7 +212,7 @@ def _placed(demands: Sequence[Demand], spec: AcceleratorSpec, batch: int, graph:
         spec.n_pe,
     )
     saved = {
-        i: _saved(demand=demand, spec=spec, batch=batch, products=products.get(demand.name, 1))
+        i: _saved(demand=demand, spec=spec, batch=batch, products=products.get(demand.name, (1,)))
         for i, demand in enumerate(demands)
         if reached[i]
     }
@@ -279,12 +282,16 @@ def _place(
     )
 
 
-def _saved(demand: Demand, spec: AcceleratorSpec, batch: int, products: int) -> Fraction:
-    """Stall cycles a sample that staying avoids for each KiB of the fullest PE, every column active."""
+def _saved(demand: Demand, spec: AcceleratorSpec, batch: int, products: Sequence[int]) -> Fraction:
+    """Stall cycles a sample that staying avoids for each KiB of the fullest PE, every column active.
+
+    ``products`` of each use: they are loaded one after the other, so each waits for itself.
+    """
     # Exact, so that two layers alike are equal and keep their order.
     bus = sum(int(bus_cycles(burst_bits(part.columns, spec), spec).sum()) for part in demand.passes)
     issue = sum(part.issue for part in demand.passes)
-    return max(Fraction(0), Fraction(bus, batch) - products * issue) * BITS_PER_KIB / demand.bits(spec)
+    waiting = sum((max(Fraction(0), Fraction(bus, batch) - rows * issue) for rows in products), Fraction(0))
+    return waiting * BITS_PER_KIB / demand.bits(spec)
 
 
 def _weight_rows(

@@ -25,7 +25,7 @@ from eie.compiler.choice import Conv, check_conv, encode_conv, note_of, sizes_of
 from eie.compiler.demand import Demand
 from eie.compiler.encode import Encoding
 from eie.compiler.encoded import STORED, EncodedLayer, stored_row
-from eie.compiler.header import LayerHeader, ProgramHeader, array_of, check_layer
+from eie.compiler.header import LayerHeader, ProgramHeader, array_of, check_layer, told_apart
 from eie.compiler.lower import Lowering, lower
 from eie.compiler.memory import placed, plan_of, stated_by
 from eie.compiler.passes import Fit, fit
@@ -37,6 +37,7 @@ from eie.errors import EieError, ModelError, ProgramError
 from eie.formats.files import Arrays, first_line, read_json
 from eie.formats.safetensors import read_safetensors, write_safetensors
 from eie.importers.entrance import Model, as_network
+from eie.model.drawn import drawn_layers, drawn_notes
 from eie.model.geometry import Scatter
 from eie.model.geometry import describe as describe_geometry
 from eie.model.geometry import from_description as geometry_from
@@ -51,6 +52,8 @@ from eie.version import package_versions
 
 # Counts up with every change of what a reader has to know; an older or newer file is refused, never guessed at.
 SCHEMA = 1
+# States that PEs behind the rows share one column of pointers; stated only where it is so, since 0.1 refuses it.
+SHARED_SCHEMA = 2
 
 
 @dataclass(frozen=True, eq=False, kw_only=True, repr=False)
@@ -83,7 +86,7 @@ class Program(View):
         names = [layer.name for layer in self.layers]
         if not names or len(set(names)) < len(names):
             raise ProgramError(f"program {self.name!r}: has layers {', '.join(names) or '(none)'}: names must differ")
-        if self.graph is not None and sorted(self.graph.layers) != sorted(layer.name for layer in self.layers):
+        if self.graph is not None and sorted(self.graph.layers) != sorted(names):
             raise ProgramError(f"program {self.name!r}: its graph names other layers than it has")
 
     @cached_property
@@ -189,7 +192,7 @@ class Program(View):
             {**stored_row(layer, self.spec), "fits": fit.fits} for layer, fit in zip(self.layers, self.fit, strict=True)
         )
         grid = Grid(columns=(*STORED, Column("fits", "fits alone", "yes")), rows=rows, notes=reasons)
-        notes = tuple(f"{note}." for note in self.notes)
+        notes = tuple(f"{note}." for note in (*self.notes, *drawn_notes(drawn_layers(self.layers))))
         (plan,) = self.memory.sections()
         return (
             Section(name="layers", grids=(grid,), notes=notes),
@@ -200,11 +203,12 @@ class Program(View):
     def content_hash(self) -> str:
         """SHA-256 over every tensor and the description; equal programs have equal hashes."""
         arrays, description = _pack(self)
-        return _digest(arrays, description)
+        return _digest(arrays, description, _pointed(self))
 
     def save(self, path: str | Path) -> None:
         """Write the program as safetensors; the trace is not part of it."""
         arrays, description = _pack(self)
+        arrays |= {name: np.concatenate(list(image.whole_pointers())) for name, image in _pointed(self).items()}
         header = {**description, "versions": package_versions(), "content_hash": _digest(arrays, description)}
         write_safetensors(path, arrays, {"eie": json.dumps(header)})
 
@@ -229,8 +233,9 @@ class Program(View):
         if "eie" not in texts:
             raise ProgramError(f"{path}: a safetensors file, but not a compiled eie program (see eie compile)")
         header = read_json(texts["eie"], f"{path}: header", ProgramError)
-        if header.get("schema") != SCHEMA:
-            raise ProgramError(f"{path}: program schema {header.get('schema')!r}: this version reads {SCHEMA}")
+        if header.get("schema") not in (SCHEMA, SHARED_SCHEMA):
+            read = f"{SCHEMA} and {SHARED_SCHEMA}"
+            raise ProgramError(f"{path}: program schema {header.get('schema')!r}: this version reads {read}")
         stated = header.pop("content_hash", None)
         # Outside the hash: the same program compiled by another version is still the same program.
         header.pop("versions", None)
@@ -405,8 +410,9 @@ def _pack(program: Program) -> tuple[Arrays, dict[str, Any]]:
                 **({"scatter": True, "coded_bias": layer.coded_bias} if layer.scatter else {}),
             }
         )
+    listed = all(image.listed_whole for layer in program.layers for image in layer.passes)
     description = {
-        "schema": SCHEMA,
+        "schema": SCHEMA if listed else SHARED_SCHEMA,
         "name": program.name,
         "spec": program.spec.stated(),
         "source": program.source,
@@ -474,6 +480,7 @@ def _unpack_layer(arrays: Arrays, prefix: str, entry: LayerHeader, spec: Acceler
     passes = []
     for k, described in enumerate(entry.passes):
         images: dict[str, Any] = {name: array(f"{k}.{name}", kind) for name, kind in _PASS_ARRAYS.items()}
+        images["pointers"] = frozen(told_apart(images["pointers"], described.row_stop - described.row_start), np.int32)
         if described.accumulator_bias:
             images["accumulator_bias"] = array(f"{k}.accumulator_bias", np.float32)
         passes.append(Encoding(**described.model_dump(exclude={"accumulator_bias"}), **images))
@@ -492,12 +499,27 @@ def _unpack_layer(arrays: Arrays, prefix: str, entry: LayerHeader, spec: Acceler
     )
 
 
-def _digest(arrays: Mapping[str, NDArray[Any]], description: Mapping[str, Any]) -> str:
+def _pointed(program: Program) -> dict[str, Encoding]:
+    """Return the images whose files hold more pointers than they do themselves, by the pointers' name."""
+    return {
+        f"{i}.{k}.pointers": image
+        for i, layer in enumerate(program.layers)
+        for k, image in enumerate(layer.passes)
+        if image.pointers.shape[1] < image.n_pe and image.listed_whole
+    }
+
+
+def _digest(
+    arrays: Mapping[str, NDArray[Any]], description: Mapping[str, Any], pointed: Mapping[str, Encoding] | None = None
+) -> str:
+    """Hash what a file holds; ``pointed`` are those of `_pointed` whose arrays are not written out."""
     # Sorted, so that the hash depends on what is said and not on the order in which it was written.
     digest = hashlib.sha256(json.dumps(description, sort_keys=True).encode())
     for name in sorted(arrays):
-        array = np.ascontiguousarray(arrays[name])
+        image, array = (pointed or {}).get(name), arrays[name]
+        shape = array.shape if image is None else (len(array), image.n_pe)
         # Name, type and shape go in as well: bytes alone would not tell two arrays from one with another cut.
-        digest.update(f"{name} {array.dtype} {array.shape}".encode())
-        digest.update(array.data)
+        digest.update(f"{name} {array.dtype} {shape}".encode())
+        for part in (array,) if image is None else image.whole_pointers():
+            digest.update(np.ascontiguousarray(part).data)
     return digest.hexdigest()

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from eie.errors import ModelError
-from eie.model import operators
+from eie.model import host, operators
 from eie.model.geometry import Geometry
 from eie.model.graph import Graph, Node
 
@@ -55,6 +55,10 @@ def _add(node: Node, shapes: dict[str, Shape], geometries: Mapping[str, Geometry
         shapes[node.outputs[0]] = made
         # The state after the last step: as many numbers as a step gives.
         shapes.update(dict.fromkeys(node.outputs[1:], (1, geometry.channels[0])))
+        return
+    if node.op == host.OP:
+        # Stated, since nobody here knows ONNX's rules.
+        shapes.update((name, (1, *made)) for name, made in zip(node.outputs, node.attributes["shapes"], strict=True))
         return
     operator = operators.find(node.op)
     if operator is None:

@@ -1,6 +1,6 @@
 """Physical numbers, each with unit, source, place and how it was come by; and SRAM figures from CACTI 7.
 
-Comes in: the data files beside this module. Goes out: `Table` and `Sram`. Read by `estimate` and `area`.
+Comes in: the data files beside this module. Goes out: `Table` and `Sram`. Read by the rest of the room.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from eie.formats.sourced import Row
 
 Cell = Literal["itrs-lop", "itrs-lstp"]
 TABLE_NAME = "eie-isca2016"
+# Columns of the CACTI file that are read, by the names that `Sram` has for them.
+_FIGURES = ("read_pj", "write_pj", "leakage_mw", "area_mm2", "cycle_ns")
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,8 @@ class Sram:
     """
 
     read_pj: float
+    write_pj: float
+    leakage_mw: float
     area_mm2: float
     cycle_ns: float
     interpolated: bool
@@ -64,8 +68,8 @@ def sram(kib: float, width_bits: int, node_nm: int, cell: Cell) -> Sram:
     """
     if cell not in get_args(Cell):
         raise EnergyError(f"sram cell {cell!r}: must be one of {', '.join(get_args(Cell))}")
-    # The table has 45 and 32 nm; 28 nm is read at 32. Prices take the ratio of two memories of one node, where that
-    # nearly cancels; the cycle time does not, so the note on it names the node.
+    # The table has 45 and 32 nm; 28 nm is read at 32. Prices, leakage and area are taken at 45 nm and scaled by the
+    # node's factor; only the cycle time is that of the node, and the note on it names the row's.
     rows = _cacti()[(45 if node_nm == 45 else 32, cell)]
     # Energy, area and time of an SRAM are close to powers of its size and width: on logarithms straight lines between
     # rows miss least.
@@ -83,8 +87,8 @@ def sram(kib: float, width_bits: int, node_nm: int, cell: Cell) -> Sram:
             f"no CACTI row near {kib:g} KiB x {width_bits} bits: the table spans 2 to 512 KiB and widths of 16 "
             "(32 from 128 KiB on) to 512 bits (64 at 2 KiB)"
         )
-    read, area, cycle = (2.0**value for value in point[0])
-    return Sram(read_pj=read, area_mm2=area, cycle_ns=cycle, interpolated=not (point[1] and exact_width))
+    named = dict(zip(_FIGURES, (2.0**value for value in point[0]), strict=True))
+    return Sram(**named, interpolated=not (point[1] and exact_width))
 
 
 def _between(points: list[tuple[float, tuple[float, ...]]], at: float) -> tuple[tuple[float, ...], bool] | None:
@@ -103,11 +107,11 @@ def _between(points: list[tuple[float, tuple[float, ...]]], at: float) -> tuple[
 
 @cache
 def _cacti() -> Mapping[tuple[int, str], Mapping[tuple[float, float], tuple[float, ...]]]:
-    """Rows as log2 figures (read pJ, mm2, cycle ns) by log2 (bytes, bits), for each node and cell."""
+    """Rows as log2 `_FIGURES` by log2 (bytes, bits), for each node and cell."""
     text = (files("eie.energy") / "data" / "sram_cacti7.csv").read_text(encoding="utf-8")
     by_node: dict[tuple[int, str], dict[tuple[float, float], tuple[float, ...]]] = {}
     for row in csv.DictReader(text.splitlines()):
         key = (math.log2(float(row["size_bytes"])), math.log2(float(row["width_bits"])))
-        figures = tuple(math.log2(float(row[name])) for name in ("read_pj", "area_mm2", "cycle_ns"))
+        figures = tuple(math.log2(float(row[name])) for name in _FIGURES)
         by_node.setdefault((int(float(row["node_nm"])), row["cell"]), {})[key] = figures
     return by_node

@@ -74,6 +74,7 @@ class ResultContent(_Part):
     latency_us: Amount | None = None
     incomplete: list[str] = []
     unmodelled: list[str] = []
+    host: dict[str, Any] | None = None
     memory: dict[str, Any] | None = None
     dense_us: Amount | None = None
     area_mm2: dict[str, Amount] | None = None
@@ -87,9 +88,12 @@ class EnergyContent(_Part):
     method: str
     table: str
     cell: str
+    low_nj: Amount | None = None
     total_nj: Amount | None
+    high_nj: Amount | None = None
     incomplete: list[str] = []
     unit_nj: dict[str, Amount | None]
+    kind_nj: dict[str, Amount | None] = {}
     layers: list[Flat] = Field(min_length=1)
 
 

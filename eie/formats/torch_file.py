@@ -30,6 +30,8 @@ OLDEST = "2.6"
 # Elements of the dense copy, 1 GiB as float32: a sparse tensor's shape is free to say anything.
 LARGEST_SPARSE = 1 << 28
 SAVE_INSTEAD = "save its parameters with torch.save(model.state_dict(), path)"
+# For whole modules: where their class is at hand, what they compute can be read, too.
+EXPORT_INSTEAD = "or, where its class is at hand, give it to eie.from_torch(module, example_inputs)"
 
 
 def read_contents(path: Path, key: str | None = None) -> Contents:
@@ -170,7 +172,7 @@ def _reason(error: Exception) -> str:
     if match := re.search(r"GLOBAL (\S+) was not an allowed global", text):
         return f"a pickled object that needs {match[1]}, which is never loaded: {_way_out(match[1])}"
     if "TorchScript" in text:
-        return f"a TorchScript archive: {SAVE_INSTEAD}"
+        return f"a TorchScript archive: {SAVE_INSTEAD}, {EXPORT_INSTEAD}"
     if isinstance(error, OSError | MemoryError):
         return f"cannot be read: {first_line(error)}"
     # In no words of torch's: they tell of its zip reader or of a key of a pickle, and advise to unpickle whatever the
@@ -181,7 +183,7 @@ def _reason(error: Exception) -> str:
 def _way_out(name: str) -> str:
     if name.startswith("torchao."):
         return "save the weights dequantised: torch.save({k: v.dequantize() for k, v in ...}, path), or as safetensors"
-    return SAVE_INSTEAD
+    return f"{SAVE_INSTEAD}, {EXPORT_INSTEAD}"
 
 
 def _kind(loaded: Any) -> str:

@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields, replace
 from importlib import import_module
 from pathlib import Path
 
+from numpy.typing import ArrayLike
+
 from eie.errors import ModelError
 from eie.formats.files import file_sha256, regular_file
-from eie.importers.options import Unsupported
+from eie.importers.options import InputShape, Unsupported
 from eie.importers.roles.asked import Asked
 from eie.importers.suspicions import near_zero, prune_below
 from eie.model.network import Network
@@ -27,11 +29,12 @@ _CHECKPOINT = ("state_dict", ("mask", "merge_lora", "key", *_GLOBS))
 _MATRIX = ("state_dict", ("mask", *_GLOBS))
 _FOLDER, _INDEX = "a folder", ".index.json"
 _READERS: dict[str, tuple[str, tuple[str, ...]]] = {
-    ".toml": ("toml", ("mask",)),
+    ".toml": ("toml", ("mask", "density")),
     ".npz": _STATE_DICT,
     ".safetensors": _STATE_DICT,
     ".eie": ("coded", ()),
-    ".onnx": ("onnx", ("unsupported", "input_shape")),
+    ".onnx": ("onnx", ("unsupported", "input_shape", "input_values", "density")),
+    ".pt2": ("pt2", ("unsupported",)),
     ".pt": _CHECKPOINT,
     ".pth": _CHECKPOINT,
     ".bin": _CHECKPOINT,
@@ -47,9 +50,9 @@ _READERS: dict[str, tuple[str, tuple[str, ...]]] = {
     ".mtx": _MATRIX,
     ".net": ("deep_compression", ("shapes",)),
     ".smtx": ("smtx", ()),
-    ".csv": ("topology", ()),
-    ".yaml": ("workloads", ()),
-    ".yml": ("workloads", ()),
+    ".csv": ("topology", ("density",)),
+    ".yaml": ("workloads", ("density",)),
+    ".yml": ("workloads", ("density",)),
 }
 # What says the same in a kind of file that does not take an option.
 _INSTEAD = {".toml": ': a .toml model names each layer\'s arrays, and order = "in,out" says how they are stored'}
@@ -62,13 +65,15 @@ def load(
     mask: str | Path | None = None,
     shapes: str | Path | None = None,
     unsupported: Unsupported | None = None,
-    input_shape: Sequence[int] | None = None,
+    input_shape: InputShape | None = None,
+    input_values: Mapping[str, ArrayLike] | None = None,
     key: str | None = None,
     merge_lora: str | Path | None = None,
     layers: str | Sequence[str] | None = None,
     exclude: str | Sequence[str] | None = None,
     transpose: str | Sequence[str] | None = None,
     threshold: float | None = None,
+    density: float | None = None,
 ) -> Network:
     """Read a network.
 
@@ -86,7 +91,11 @@ def load(
         What to do about operators of an ``.onnx`` file that are not known: ``"refuse"`` the file (default), or
         ``"skip"`` them and keep the weight layers, which then run on recorded activations. Either way all are listed.
     input_shape
-        Of one sample, for an ``.onnx`` file that leaves sizes other than the batch's open.
+        Of one sample, for an ``.onnx`` file that leaves sizes other than the batch's open; by the input's name where it
+        has several.
+    input_values
+        Numbers by the names of inputs of an ``.onnx`` file that decide what it computes (a sampling rate): they become
+        constants, and the network has one input less.
     key
         Which state dict to take of a PyTorch file that holds several, as ``"net"`` or ``"ema"``.
     merge_lora
@@ -100,6 +109,9 @@ def load(
         Globs of what is stored (inputs, outputs), or of kernels that are a transposed convolution's.
     threshold
         Smaller weights are pruned, in a file of any kind whose weights are not shared.
+    density
+        Share of the weights that are drawn where a file gives shapes alone: an ``.onnx`` file whose weights are
+        missing, and layers of ``.toml``, ``.csv`` and ``.yaml`` files that state no density. Every report says so.
 
     Returns
     -------
@@ -112,11 +124,14 @@ def load(
         If a file is missing, damaged or of a kind that is not known, or an option does not apply to it.
     """
     path = find(path)
+    if density is not None and not 0 < density <= 1:
+        raise ModelError(f"density={density}: must be above 0, and at most 1")
     kind = _kind(path)
     module, takes = _READERS[kind]
     files = {"mask": mask, "shapes": shapes, "merge_lora": merge_lora}
     asked: dict[str, object] = {name: Path(file) for name, file in files.items() if file is not None}
-    plain = {"unsupported": unsupported, "input_shape": input_shape, "key": key}
+    plain: dict[str, object] = {"unsupported": unsupported, "input_shape": input_shape, "input_values": input_values}
+    plain |= {"key": key, "density": density}
     asked |= {name: value for name, value in plain.items() if value is not None}
     # The command line gives an empty list where an option is not there.
     globs = asdict(Asked.of(layers, exclude, transpose))

@@ -7,14 +7,14 @@ name arrays in such a file.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from eie.errors import ModelError
 from eie.formats.contents import Contents
 from eie.formats.files import LARGEST_BYTES, Arrays, file_sha256, regular_file
-from eie.importers import hugging_face, lora
+from eie.importers import hugging_face, lora, stored
 from eie.importers.containers import read_container
 from eie.importers.layouts import plain_weights
 from eie.importers.quantised import dequantise
@@ -23,6 +23,7 @@ from eie.importers.roles.asked import Asked
 from eie.importers.roles.prefixes import stripped
 from eie.importers.suspicions import indexed_elsewhere
 from eie.importers.tensors import network_from
+from eie.importers.tied import tie_chain
 from eie.model.network import Layer, Network
 
 
@@ -75,7 +76,19 @@ def read(
     # One file is hashed by `load`, as for every other reader.
     sha256 = network.sha256 if weights.files == (path,) else file_sha256(*weights.files)
     elsewhere = indexed_elsewhere(path) if weights.files == (path,) else []
-    return replace(network, layers=made, notes=(*weights.notes, *elsewhere, *network.notes), sha256=sha256)
+    notes = (*weights.notes, *elsewhere, *network.notes)
+    # As eie wrote it, it is what it was.
+    read = replace(network, layers=made, notes=notes, sha256=sha256)
+    return read if stored.KEY in weights.arrays else tie_chain(read, _places(weights.arrays))
+
+
+def _places(arrays: Arrays) -> dict[str, Hashable]:
+    """Return where each layer's weights lie: names of one tensor are views of one piece of memory."""
+    return {
+        name.removesuffix(".weight"): (array.__array_interface__["data"][0], array.shape, array.strides)
+        for name, array in arrays.items()
+        if name.endswith(".weight")
+    }
 
 
 def _with_width(layer: Layer, stored_bits: Mapping[str, float]) -> Layer:

@@ -137,7 +137,7 @@ def identical(weights: Mapping[str, NDArray[Any]], tables: Mapping[str, NDArray[
     ]
     notes = [f"tied to a table that is left out, counted once: {listed(heads)}"] if heads else []
     if tied:
-        notes.append(f"one array under two names (tied), each counted as a layer: {listed(tied)}")
+        notes.append(f"one array under two names (tied): {listed(tied)}")
     if copied:
         notes.append(
             f"equal arrays (copied, or tied before they were saved), each counted as a layer: {listed(copied)}"

@@ -118,8 +118,10 @@ class _ModelFile(BaseModel):
     layer: list[_LayerEntry] = Field(min_length=1)
 
 
-def read(path: Path, mask: Path | None = None) -> Network:
+def read(path: Path, mask: Path | None = None, density: float | None = None) -> Network:
     """Read a network from ``path``; relative names are looked up in its folder, ``mask`` prunes its weight file.
+
+    Layers that are drawn and state no density have ``density``.
 
     Raises
     ------
@@ -142,7 +144,7 @@ def read(path: Path, mask: Path | None = None) -> Network:
             else:
                 # A stream for each layer: a layer's draw does not change with those above it.
                 rng = np.random.default_rng([model.seed, i])
-                layers.append(_synthetic(entry, rng))
+                layers.append(_synthetic(entry, rng, density))
                 if entry.activation_density is not None and model.input is None:
                     drawn[entry.name] = _synthetic_inputs(
                         entry=entry, layer=layers[-1], density=entry.activation_density, rng=rng
@@ -335,9 +337,10 @@ def _sizes(what: str, value: Size, count: int) -> tuple[int, ...]:
     return sizes
 
 
-def _synthetic(entry: _LayerEntry, rng: np.random.Generator) -> Layer:
-    if entry.inputs is None or entry.outputs is None or entry.weight_density is None:
-        raise ModelError("must name weights (or codes), or give inputs, outputs and weight_density")
+def _synthetic(entry: _LayerEntry, rng: np.random.Generator, density: float | None) -> Layer:
+    density = density if entry.weight_density is None else entry.weight_density
+    if entry.inputs is None or entry.outputs is None or density is None:
+        raise ModelError("must name weights (or codes), or give inputs, outputs and weight_density (or --density)")
     geometry: Geometry = Linear(inputs=entry.inputs, outputs=entry.outputs)
     if entry.kind == "conv":
         if entry.kernel is None:
@@ -351,7 +354,7 @@ def _synthetic(entry: _LayerEntry, rng: np.random.Generator) -> Layer:
     elif entry.kind == "lstm":
         geometry = Lstm(entry.inputs, entry.outputs, entry.reverse)
     shape = geometry.dense_shape
-    expected = int(shape[0] * shape[1] * entry.weight_density)
+    expected = int(shape[0] * shape[1] * density)
     if max(*shape, geometry.matrix_shape[1]) > LARGEST_SIDE:
         raise ModelError(f"{shape[0]:,} x {shape[1]:,} weights: at most {LARGEST_SIDE:,} a side")
     if expected > LARGEST_DRAW:
@@ -359,7 +362,7 @@ def _synthetic(entry: _LayerEntry, rng: np.random.Generator) -> Layer:
     return draw_layer(
         name=entry.name,
         shape=shape,
-        density=entry.weight_density,
+        density=density,
         rng=rng,
         bias=bool(entry.bias),
         relu=entry.relu,

@@ -26,7 +26,7 @@ LARGEST_LAYER = 1 << 28
 LARGEST_TRACE = 1 << 34
 
 
-def read(path: Path) -> Network:
+def read(path: Path, density: float | None = None) -> Network:
     """Read a topology.
 
     A window that hangs over the edge counts, as it does there: the map is padded on the right and at the bottom.
@@ -36,11 +36,11 @@ def read(path: Path) -> Network:
     ModelError
         Naming the line and column of what cannot be used.
     """
-    return network_of(read_table(path), path)
+    return network_of(read_table(path), path, density)
 
 
-def network_of(table: Table, path: Path) -> Network:
-    """Draw the layers of a table.
+def network_of(table: Table, path: Path, density: float | None = None) -> Network:
+    """Draw the layers of a table, those without a pattern of their own with ``density`` (all weights by default).
 
     Raises
     ------
@@ -52,7 +52,8 @@ def network_of(table: Table, path: Path) -> Network:
         # A stream for each layer: it does not change when a layer above it does.
         rng = np.random.default_rng([0, i])
         try:
-            drawn.append(_gemm(row, rng) if row.kind == "gemm" else _conv(row, rng))
+            kept = row.pattern if density is None or row.pattern[0] < row.pattern[1] else density
+            drawn.append((_gemm if row.kind == "gemm" else _conv)(row, kept, rng))
         except ModelError as error:
             raise ModelError(f"{path}: layer {row.name!r}: {error}") from None
     layers = tuple(layer for layer, _ in drawn)
@@ -62,7 +63,7 @@ def network_of(table: Table, path: Path) -> Network:
         layers=layers,
         trace=Trace(layers=_all_ones(drawn), source=source, synthetic=True),
         source=path.name,
-        notes=(*table.notes, *_notes(table.rows)),
+        notes=(*table.notes, *_notes(table.rows), *([] if density is None else [f"density {density:g} was stated"])),
     )
 
 
@@ -75,13 +76,13 @@ def _notes(rows: tuple[Row, ...]) -> list[str]:
     return notes
 
 
-def _gemm(row: Row, rng: np.random.Generator) -> tuple[Layer, int]:
+def _gemm(row: Row, density: float | tuple[int, int], rng: np.random.Generator) -> tuple[Layer, int]:
     m, n, k = row.sizes
     _check_size(outputs=n, inputs=k, products=m * row.batch)
-    return draw_layer(name=row.name, shape=(n, k), density=row.pattern, rng=rng, bias=False, relu=False), m * row.batch
+    return draw_layer(name=row.name, shape=(n, k), density=density, rng=rng, bias=False, relu=False), m * row.batch
 
 
-def _conv(row: Row, rng: np.random.Generator) -> tuple[Layer, int]:
+def _conv(row: Row, density: float | tuple[int, int], rng: np.random.Generator) -> tuple[Layer, int]:
     height, width, kernel_rows, kernel_columns, channels, filters, stride_down, stride_across = row.sizes
     if kernel_rows > height or kernel_columns > width:
         raise ModelError(f"its {kernel_rows} x {kernel_columns} filter does not fit a {height} x {width} map")
@@ -102,7 +103,7 @@ def _conv(row: Row, rng: np.random.Generator) -> tuple[Layer, int]:
     products = conv.products(height, width) * row.batch
     _check_size(outputs=outputs, inputs=inputs, products=products * row.groups)
     layer = draw_layer(
-        name=row.name, shape=conv.dense_shape, density=row.pattern, rng=rng, bias=False, relu=False, geometry=conv
+        name=row.name, shape=conv.dense_shape, density=density, rng=rng, bias=False, relu=False, geometry=conv
     )
     return layer, products
 

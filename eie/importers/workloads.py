@@ -31,7 +31,7 @@ _RELATION = re.compile(r"(\w+)=(?:(\d{1,9})\*)?(\w+)\+(?:(\d{1,9})\*)?(\w+)")
 _CNN_INPUTS = ((("N",),), (("C",),), (("S", "Hdilation"), ("Q", "Hstride")), (("R", "Wdilation"), ("P", "Wstride")))
 
 
-def read(path: Path) -> Network:
+def read(path: Path, density: float | None = None) -> Network:
     """Read a workload.
 
     Raises
@@ -41,9 +41,9 @@ def read(path: Path) -> Network:
     """
     content = _parsed(path)
     if isinstance(content, list) and content and all(isinstance(entry, Mapping) for entry in content):
-        return network_of(_zigzag(path, content), path)
+        return network_of(_zigzag(path, content), path, density)
     if isinstance(content, Mapping) and isinstance(content.get("problem"), Mapping):
-        return network_of(_timeloop(path, content["problem"]), path)
+        return network_of(_timeloop(path, content["problem"]), path, density)
     raise ModelError(f"{path}: neither a ZigZag workload (a list of layers) nor a Timeloop problem (problem: ...)")
 
 

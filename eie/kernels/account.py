@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eie.kernels.jit import inlined, njit
-from eie.kernels.timing import LANES
+from eie.kernels.timing import LANES, repeats
 
 
 @inlined
@@ -48,9 +48,9 @@ def _idle_and_add(
 
 
 @inlined
-def _flush(idle: NDArray[Any], lanes: Any, n_pe: Any, broadcast: NDArray[np.int64], stall: NDArray[np.int64]) -> None:
+def _flush(idle: NDArray[Any], lanes: Any, broadcast: NDArray[np.int64], stall: NDArray[np.int64]) -> None:
     """Move the narrow counts to the wide ones."""
-    for pe in range(n_pe):
+    for pe in range(broadcast.shape[0]):
         broadcast[pe] += np.int64(idle[pe])
         stall[pe] += np.int64(idle[lanes + pe])
     idle[:] = 0
@@ -81,13 +81,16 @@ def account_samples(
     backlog, idle
         Scratch of one type, (S,) and (2 * S,).
     broadcast, stall
-        (N, P) filled.
+        (N, L) filled, for PEs that are told apart.
     """
     number = backlog.dtype.type
-    stride = np.uint64(backlog.shape[0])
+    stride, told = np.uint64(backlog.shape[0]), broadcast.shape[1]
     for s in range(starts.shape[0] - 1):
         begin, end = starts[s], starts[s + 1]
         if begin == end:
+            continue
+        if repeats(starts, positions, s):
+            broadcast[s], stall[s] = broadcast[s - 1], stall[s - 1]
             continue
         backlog[:] = 0
         idle[:] = 0
@@ -121,14 +124,14 @@ def account_samples(
                     stalls_next = 1 - sends_next
             if k == begin:
                 # All PEs idle alike, in all cycles up to W[0] + 1.
-                for pe in range(n_pe):
+                for pe in range(told):
                     broadcast[s, pe] += 1 + sends_next
                     stall[s, pe] += stalls_next
                     backlog[pe] = number(slots[start + np.uint64(pe)])
                 continue
             if elapsed > highest:
                 # More than a narrow number counts to: rare, and by hand. No PE has anything left behind it.
-                for pe in range(n_pe):
+                for pe in range(told):
                     gap = elapsed - np.int64(backlog[pe])
                     broadcast[s, pe] += min(max(gap - 1 + sends_next, 0), 1 + sends_next)
                     stall[s, pe] += min(max(gap - 2, 0), stalled) + min(max(gap, 0), stalls_next)
@@ -137,14 +140,14 @@ def account_samples(
             counted += elapsed
             if counted > highest:
                 # No PE idles longer than the cycles that pass: until now nothing can have run over.
-                _flush(idle, stride, n_pe, broadcast[s], stall[s])
+                _flush(idle, stride, broadcast[s], stall[s])
                 counted = elapsed
             window = (number(1 - sends_next), number(1 + sends_next), number(stalled), number(stalls_next))
             if stride == LANES:
                 _idle_and_add(backlog, idle, slots, start, number(elapsed), window, np.uint64(LANES))
             else:
                 _idle_and_add(backlog, idle, slots, start, number(elapsed), window, stride)
-        _flush(idle, stride, n_pe, broadcast[s], stall[s])
+        _flush(idle, stride, broadcast[s], stall[s])
 
 
 @njit
@@ -154,6 +157,7 @@ def account_walks(
     begins: NDArray[np.int32],
     ends: NDArray[np.int32],
     pointers: NDArray[np.int32],
+    n_pe: int,
     sent: NDArray[np.int64],
     arrivals: NDArray[np.int64],
     broadcast: NDArray[np.int64],
@@ -161,10 +165,11 @@ def account_walks(
 ) -> None:
     """Count the same where an activation takes ``begins`` to ``ends``, and no sooner than these have arrived.
 
-    ``sent`` and ``arrivals`` hold W[k] and A[k] of each position; ``broadcast`` and ``stall`` (N, P) are filled.
+    ``sent`` and ``arrivals`` hold W[k] and A[k] of each position; ``broadcast`` and ``stall`` (N, L) are filled.
+    Scan rows have ``n_pe`` positions; ``pointers`` (J + 1, L) are those of PEs that are told apart.
     """
-    n_pe = np.int64(pointers.shape[1])
-    ready = np.empty(n_pe, np.int64)
+    told = pointers.shape[1]
+    ready = np.empty(told, np.int64)
     for s in range(starts.shape[0] - 1):
         ready[:] = 0
         end = starts[s + 1]
@@ -183,7 +188,7 @@ def account_walks(
                     sends_next = np.int64(sent[k + 1] == now + 1)
                     stalls_next = 1 - sends_next
             low, high = pointers[begins[k]], pointers[ends[k]]
-            for pe in range(n_pe):
+            for pe in range(told):
                 gap = now + 1 - ready[pe]
                 broadcast[s, pe] += min(max(gap - 1 + sends_next, 0), 1 + sends_next)
                 stall[s, pe] += min(max(gap - 2, 0), stalled) + min(max(gap, 0), stalls_next)
@@ -195,7 +200,7 @@ def account_walks(
 def list_padding(
     bases: NDArray[np.int64], pointers: NDArray[np.int32], codes: NDArray[np.uint8], before: NDArray[np.int32]
 ) -> None:
-    """Count the padding entries ahead of each column in each PE; ``before`` (J + 1, P) is filled."""
+    """Count the padding entries ahead of each column in each PE; ``before`` (J + 1, L) is filled."""
     for pe in range(pointers.shape[1]):
         count, at = np.int32(0), bases[pe]
         for column in range(pointers.shape[0]):
@@ -216,7 +221,7 @@ def add_padding(
 ) -> None:
     """Add up the padding entries that each PE issues; ``padding`` (J + 1,) says ahead of which columns there is any.
 
-    ``counted`` (N, P) is filled.
+    ``counted`` (N, L) is filled.
     """
     total = np.empty(before.shape[1], np.int32)
     for s in range(starts.shape[0] - 1):

@@ -36,9 +36,9 @@ def count_writes(
     starts: NDArray[np.int64],
 ) -> None:
     """Count the entries that write, for each band and column, into ``starts[1:]``, and sum them up; starts at zeros."""
-    columns, n_pe = pointers.shape[0] - 1, pointers.shape[1]
+    columns, n_pe = pointers.shape[0] - 1, bases.shape[0] - 1
     for j in range(columns):
-        for pe in range(n_pe):
+        for pe in range(pointers.shape[1]):
             # One local row above the PE's first, so that a run of 0 leads to row ``pe``.
             row = pe - n_pe
             for at in range(bases[pe] + pointers[j, pe], bases[pe] + pointers[j + 1, pe]):
@@ -61,9 +61,9 @@ def list_writes(
     packed: NDArray[Any],
 ) -> None:
     """Pack the entries that write; ``cursor`` is `count_writes`' ``starts``, a copy, since it is consumed."""
-    columns, n_pe = pointers.shape[0] - 1, pointers.shape[1]
+    columns, n_pe = pointers.shape[0] - 1, bases.shape[0] - 1
     for j in range(columns):
-        for pe in range(n_pe):
+        for pe in range(pointers.shape[1]):
             row = pe - n_pe
             for at in range(bases[pe] + pointers[j, pe], bases[pe] + pointers[j + 1, pe]):
                 row += (np.int64(runs[at]) + 1) * n_pe

@@ -79,9 +79,9 @@ def expand_entries(
     rows_out: NDArray[np.int64],
 ) -> None:
     """Give each entry its row (out of P interleaved images) in ``rows_out`` (E,); padding gets -1."""
-    columns, n_pe = pointers.shape[0] - 1, pointers.shape[1]
+    columns, n_pe = pointers.shape[0] - 1, bases.shape[0] - 1
     for j in range(columns):
-        for pe in range(n_pe):
+        for pe in range(pointers.shape[1]):
             local = np.int64(-1)
             for at in range(bases[pe] + pointers[j, pe], bases[pe] + pointers[j + 1, pe]):
                 # Widened before the sum: numpy's own uint8 would wrap at a run of 255 where the kernels run uncompiled.

@@ -30,7 +30,7 @@ def mark_blocks(
 ) -> None:
     """Mark the columns that begin a block, of those that arrive in this order.
 
-    A block takes columns until the fullest PE's share of them exceeds ``half`` entries. ``fill`` (P,) is scratch;
+    A block takes columns until the fullest PE's share of them exceeds ``half`` entries. ``fill`` (L,) is scratch;
     ``begins`` is filled for each of ``columns``.
     """
     fill[:] = 0
@@ -89,6 +89,7 @@ def stream_timing(
     pointers: NDArray[np.int32],
     transfer: NDArray[np.int64],
     columns: int,
+    scan_width: int,
     latency: int,
     whole: bool,
     held: bool,
@@ -110,21 +111,23 @@ def stream_timing(
     arriving, begins
         Columns in their order on the bus, and which of them begin a block.
     pointers
-        (J + 1, P) first entry of each column.
+        (J + 1, L) first entry of each column.
     transfer
         (J,) cycles that a column occupies the bus.
     columns
         C, input activations; a position beyond them is the bias, column C.
+    scan_width
+        P, activations of a scan row; the PEs that ``pointers`` tells apart may be fewer.
     whole
         Whether all columns arrive, and not only those of the non-zero activations: then none waits for the look-ahead
         scanner, and block 0 is there when the layer starts.
     held
         Whether there is room for all that arrives: then no block waits for another to leave.
     ready, ring
-        Scratch, (P,) and (act_queue_depth - 1,); zeroed here. ``ready`` is left as it stands after the last broadcast:
+        Scratch, (L,) and (act_queue_depth - 1,); zeroed here. ``ready`` is left as it stands after the last broadcast:
         the cycle from which a PE has nothing left to issue.
     load
-        (P,) filled: cycles in which a PE had an activation and not its column.
+        (L,) filled: cycles in which a PE had an activation and not its column.
     result
         (7,) filled: W[K-1], its scan row, whether it sat in the last lane, stall cycles, the cycle from which no PE has
         anything left to issue, the one in which the last column has arrived, cycles in which the bus was busy.
@@ -137,7 +140,7 @@ def stream_timing(
     load[:] = 0
     broadcast: Any = np.int64(1)  # as in `queue_timing`: the first broadcast is W[0] = 2 + d[0]
     dead = np.int64(0)
-    row_end = np.int64(n_pe)
+    row_end = np.int64(scan_width)
     before = np.int64(-1)
     free: Any = np.int64(0)
     arrived: Any = np.int64(0)
@@ -156,9 +159,9 @@ def stream_timing(
             position = np.int64(positions[k])
             if position >= row_end:
                 steps = np.int64(before != row_end - 1)
-                row_end += n_pe
+                row_end += scan_width
                 while position >= row_end:
-                    row_end += n_pe
+                    row_end += scan_width
                     steps += 1
                 dead += steps
                 earliest += steps
@@ -202,7 +205,7 @@ def stream_timing(
         # the slot that the slowest PE frees in this cycle can be filled in the next
         ring[k % usable] = taken + 1
     result[BROADCAST_END] = broadcast
-    result[LAST_SCAN_ROW] = row_end // n_pe - 1
+    result[LAST_SCAN_ROW] = row_end // scan_width - 1
     result[LAST_LANE_HIT] = before == row_end - 1
     result[STALL] = broadcast - 1 - positions.shape[0] - dead
     result[FREE] = free
@@ -220,6 +223,7 @@ def stream_samples(
     transfer: NDArray[np.int64],
     bits: NDArray[np.int64],
     columns: int,
+    scan_width: int,
     scan_rows: int,
     act_queue_depth: int,
     half: int,
@@ -240,7 +244,7 @@ def stream_samples(
 
     ``comes`` and ``loads`` are those of `mark_first_uses`: where all columns arrive, they do for the inputs that load.
     ``bits`` (J,) are those of a column's bursts; ``half`` the entries a PE holds in a half of the buffer. The seven
-    from ``cycles`` on, (N,) and (N, P), are filled; ``sent`` and ``arrivals`` too, a cycle each of ``positions``,
+    from ``cycles`` on, (N,) and (N, L), are filled; ``sent`` and ``arrivals`` too, a cycle each of ``positions``,
     unless they have length 0.
     """
     n_pe = pointers.shape[1]
@@ -275,6 +279,7 @@ def stream_samples(
             pointers,
             transfer,
             columns,
+            scan_width,
             latency,
             whole,
             held,

@@ -268,6 +268,21 @@ def tally(
 
 
 @njit
+def repeats(starts: NDArray[np.int64], positions: NDArray[np.int32], s: int) -> bool:
+    """Whether input ``s`` has the activations of the one before: windows of a map without zeros are all alike."""
+    if s == 0:
+        return False
+    first, before = starts[s], starts[s - 1]
+    if starts[s + 1] - first != first - before:
+        return False
+    # Spelt out: a kernel has no generators.
+    for k in range(first - before):  # noqa: SIM110
+        if positions[first + k] != positions[before + k]:
+            return False
+    return True
+
+
+@njit
 def queue_samples(
     starts: NDArray[np.int64],
     positions: NDArray[np.int32],
@@ -287,8 +302,8 @@ def queue_samples(
     """Walk every input of a batch through the queues; input s owns ``positions[starts[s] : starts[s + 1]]``.
 
     ``highest`` and the scratch ``backlog`` are those of `queue_timing`. ``cycles, stall, dead`` (N,) are filled, and
-    ``free`` (N, P): the cycle from which a PE has nothing left to issue; where it is asked for, ``sent``, a cycle each
-    of ``positions``.
+    ``free`` (N, L): the cycle from which a PE has nothing left to issue, for those that are told apart; where it is
+    asked for, ``sent``, a cycle each of ``positions``.
     """
     ring = np.empty(act_queue_depth - 1, np.int64)
     result = np.empty(5, np.int64)
@@ -300,6 +315,12 @@ def queue_samples(
             stall[s] = 0
             dead[s] = scan_rows
             free[s] = 1 + scan_rows
+            continue
+        if repeats(starts, positions, s):
+            cycles[s], stall[s], dead[s] = cycles[s - 1], stall[s - 1], dead[s - 1]
+            free[s] = free[s - 1]
+            if sent is not None:
+                sent[starts[s] : starts[s + 1]] = sent[starts[s - 1] : starts[s]]
             continue
         if sent is None:
             # Not handed on: a kernel of its own for those who ask, and the same as ever for those who do not.
@@ -314,7 +335,7 @@ def queue_samples(
         stall[s] = result[STALL]
         # every cycle of the scanner broadcasts, stalls or is dead; it starts in cycle 1
         dead[s] = scan_end - 1 - active.shape[0] - result[STALL]
-        for pe in range(n_pe):
+        for pe in range(free.shape[1]):
             free[s, pe] = broadcast_end + 1 + np.int64(backlog[pe])
 
 
@@ -326,7 +347,6 @@ def tally_samples(
     lookbacks: NDArray[Any],
     column_totals: NDArray[np.int64],
     columns: int,
-    n_pe: int,
     nowhere: int,
     state: NDArray[Any],
     taken: NDArray[Any],
@@ -339,10 +359,14 @@ def tally_samples(
     """Count, for every input of a batch, what no queue changes.
 
     ``column_totals`` (J, 3) holds each column's entries, padding entries and SRAM rows over all PEs. ``nowhere`` and
-    the scratch ``state, taken`` are those of `tally`. The last five, (N,) and (N, P), are filled.
+    the scratch ``state, taken`` are those of `tally`. The last five, (N,) and (N, L), are filled.
     """
     totals = np.empty(state.shape[0], np.int64)
     for s in range(starts.shape[0] - 1):
+        if repeats(starts, positions, s):
+            reads[s], entries[s], padding[s] = reads[s - 1], entries[s - 1], padding[s - 1]
+            issue[s], empty[s] = issue[s - 1], empty[s - 1]
+            continue
         active = positions[starts[s] : starts[s + 1]]
         tally(active, slots, lookbacks, columns, nowhere, state, taken, totals)
         all_entries = np.int64(0)
@@ -358,7 +382,7 @@ def tally_samples(
         entries[s] = all_entries
         padding[s] = all_padding
         reads[s] = all_rows
-        for pe in range(n_pe):
+        for pe in range(issue.shape[1]):
             # Totals lie in blocks of 64 PEs: their slots, then their empty columns, then their rows found.
             at = pe // LANES * (3 * LANES) + pe % LANES
             # An empty column takes a slot, too, but issues no entry.

@@ -5,13 +5,14 @@ speedup over no compression, and by comparisons.
 
 It pays for memory as EIE does. Its weights take ``data_bits`` each; what of them the SRAMs of sparse matrix and
 pointers do not hold (it needs no pointers) comes over the same DRAM for every sample, through a buffer of the same size
-and perfectly ahead: a layer takes the longer of computing and the bus. Its maps are EIE's. With ideal residency neither
+and perfectly ahead: a layer takes the longer of computing and the bus. A layer with several uses is in the SRAMs once,
+and what is not there comes for each use. Its maps are EIE's. With ideal residency neither
 pays.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from weakref import WeakKeyDictionary
 
@@ -70,14 +71,21 @@ _BESIDE: WeakKeyDictionary[MemoryPlan, dict[tuple[AcceleratorSpec, tuple[int, ..
 
 
 def beside(
-    layers: Sequence[Shaped], products: Sequence[int], memory: MemoryPlan, spec: AcceleratorSpec
+    layers: Sequence[Shaped],
+    products: Sequence[int],
+    memory: MemoryPlan,
+    spec: AcceleratorSpec,
+    *,
+    uses: Mapping[str, Sequence[str]],
 ) -> tuple[LayerCost, ...]:
     """Cost each layer of a network that EIE runs by a memory plan.
 
     Parameters
     ----------
     products
-        Rows of inputs a sample, of each layer.
+        Rows of inputs a sample, of each layer, over all its uses.
+    uses
+        Names of the uses of each layer.
     """
     # Kept with the plan, which is of these layers: on a small layer this took as long as its timing. The machine too:
     # a plan reads fewer of its fields than an energy does.
@@ -89,7 +97,8 @@ def beside(
                 layer=layer,
                 products=rows,
                 kept_weights=0,
-                moved=memory.maps.of(layer.name),
+                uses=len(uses[layer.name]),
+                moved=memory.maps.of_uses(layer.name, uses[layer.name]),
                 alone=memory.alternatives,
             )
             for layer, rows in zip(layers, products, strict=True)
@@ -123,7 +132,8 @@ def _staying(layers: Sequence[LayerWork], spec: AcceleratorSpec, batch: int) -> 
     # As large a buffer as EIE's for what comes meanwhile.
     room -= round(spec.n_pe * min(spec.stream_kib, spec.spmat_kib) * 8192)
     saved = [
-        Fraction(max(0, spec.bus_cycles(size) - batch * _computing(layer, spec)), size)
+        # Of a layer with several uses, each of which would load it anew.
+        Fraction(max(0, layer.uses * spec.bus_cycles(size) - batch * _computing(layer, spec)), size)
         for layer, size in zip(layers, bits, strict=True)
     ]
     stay: set[str] = set()
@@ -154,8 +164,8 @@ def _layer(layer: LayerWork, spec: AcceleratorSpec, batch: int, *, stays: bool) 
     products = layer.products * layer.steps
     ideal = spec.residency == "ideal"
     weight_bits = 0 if stays else _weight_bits(layer, spec)
-    dram_bits = 0 if ideal else weight_bits / batch + layer.map_dram_bits
-    bus = 0 if ideal else spec.bus_cycles(weight_bits) / batch + layer.map_bus_cycles
+    dram_bits = 0 if ideal else layer.uses * weight_bits / batch + layer.map_dram_bits
+    bus = 0 if ideal else layer.uses * spec.bus_cycles(weight_bits) / batch + layer.map_bus_cycles
     # Fetched ahead of the PEs without a gap: whichever takes longer hides the other.
     cycles = max(_computing(layer, spec), bus)
     latency_us = spec.us(cycles)

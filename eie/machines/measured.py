@@ -29,6 +29,12 @@ Storage = Literal["dense", "csr", "csc"]
 RUNS = 7
 # A timed run lasts at least so long, so that reading the clock does not count.
 LEAST_S = 2e-3
+# Where many products are timed, all of their runs together last no longer than this, as long as each still lasts
+# thousands of looks at the clock.
+ALL_S = 4.0
+FLOOR_S = 2e-4
+# Columns of a product that are timed: a wider one is done in blocks of so many, or no cache would hold its rows.
+WIDEST = 1024
 # Calls this slow are steady enough for fewer runs.
 SLOW_S = 0.05
 SLOW_RUNS = 3
@@ -70,12 +76,14 @@ def run_together(tasks: Sequence[Task], runs: int = RUNS) -> list[Baseline]:
     machine does meanwhile meets them all alike: ratios between them are steadier than the times. Large layers are timed
     in groups of at most 2 GiB of weights.
     """
+    products = sum(len(task.workload.layers) for task in tasks)
+    least_s = min(LEAST_S, max(FLOOR_S, ALL_S / (runs * max(1, products))))
     costs: list[list[LayerCost | None]] = [[None] * len(task.workload.layers) for task in tasks]
     for group in _in_turns(tasks):
         rng = np.random.default_rng(SEED)
         # Made anew for each group: weights of all layers together would not fit memory.
         timed = [_product(tasks[place].workload.layers[i], tasks[place], rng) for place, i in group]
-        medians_s = _medians_s([call for call, _ in timed], runs)
+        medians_s = _medians_s([call for call, _ in timed], runs, least_s)
         for (place, i), (_, times), seconds in zip(group, timed, medians_s, strict=True):
             costs[place][i] = _cost(tasks[place].workload.layers[i], tasks[place], seconds * times)
     return [
@@ -183,11 +191,12 @@ def _product(layer: LayerWork, task: Task, rng: np.random.Generator) -> tuple[Ca
     else:
         weights, times = _sparse(layer, task.storage, rng), layer.steps
     vectors = layer.products * task.batch
-    x: NDArray[np.float32] = rng.standard_normal((weights.shape[1], vectors), np.float32)
+    blocks = max(1.0, vectors / WIDEST)
+    x: NDArray[np.float32] = rng.standard_normal((weights.shape[1], min(vectors, WIDEST)), np.float32)
     # One vector as a vector: libraries have a routine of their own for it.
     if vectors == 1:
         x = x[:, 0]
-    return lambda: weights @ x, times / task.batch
+    return lambda: weights @ x, times * blocks / task.batch
 
 
 def _cost(layer: LayerWork, task: Task, seconds: float) -> LayerCost:
@@ -230,8 +239,9 @@ def _scipy() -> Any:
     return scipy
 
 
-def _medians_s(calls: Sequence[Callable[[], Any]], runs: int) -> list[float]:
+def _medians_s(calls: Sequence[Callable[[], Any]], runs: int, least_s: float | None = None) -> list[float]:
     """Median seconds of each call, timed in turns, each run repeating it until the clock can tell."""
+    least_s = LEAST_S if least_s is None else least_s
     # The first call touches the memory and starts BLAS threads; the second says how long one takes.
     repeats, rounds = [], []
     for call in calls:
@@ -239,7 +249,7 @@ def _medians_s(calls: Sequence[Callable[[], Any]], runs: int) -> list[float]:
         start = time.perf_counter()
         call()
         once = time.perf_counter() - start
-        repeats.append(max(1, round(LEAST_S / max(once, 1e-7))))
+        repeats.append(max(1, round(least_s / max(once, 1e-7))))
         rounds.append(runs if once < SLOW_S else min(runs, SLOW_RUNS))
     seconds: list[list[float]] = [[] for _ in calls]
     for turn in range(runs):

@@ -42,6 +42,8 @@ class ResultRow(Brief):
         ``map_bus_cycles``.
     energy_nj
         By the first method of `ENERGIES` that prices it, or None.
+    uses
+        How often the layer runs in a sample; ``products`` are those of all uses.
     """
 
     layer: str
@@ -62,6 +64,7 @@ class ResultRow(Brief):
     dram_bits: float = 0
     map_dram_bits: int = 0
     map_bus_cycles: int = 0
+    uses: int = 1
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -102,6 +105,8 @@ class ResultRow(Brief):
             dram_bits=float(record.get("dram_bits") or 0),
             map_dram_bits=round(float(record.get("map_dram_bits") or 0)),
             map_bus_cycles=round(float(record.get("map_bus_cycles") or 0)),
+            # Stated only where some layer has more than one.
+            uses=max(1, int(record.get("uses") or 1)),
         )
 
 

@@ -16,6 +16,7 @@ from eie.machines.rows import ResultRow
 from eie.model.geometry import Geometry, kind_of_record
 from eie.model.matrix import SparseColumns
 from eie.model.network import Network
+from eie.model.recorded import recorded_of, recorded_uses
 from eie.model.trace import Trace
 from eie.show.brief import Brief
 
@@ -50,6 +51,9 @@ class LayerWork(Brief):
     map_dram_bits, map_bus_cycles
         What of its maps EIE's activation SRAMs do not hold, and for how long that keeps the bus busy: any machine with
         the same memories moves it too.
+    uses
+        How often the weights are taken up in a sample: uses that are alike are steps too, since the second may need
+        what the first makes; of others no machine is held to the order.
     """
 
     name: str
@@ -67,6 +71,7 @@ class LayerWork(Brief):
     alone: bool = False
     map_dram_bits: int = 0
     map_bus_cycles: int = 0
+    uses: int = 1
 
     @property
     def weights(self) -> int:
@@ -127,16 +132,19 @@ class Workload(Brief):
             If a convolution or LSTM is not in the trace.
         """
         trace = trace or network.trace
-        recorded = {} if trace is None else trace.layers
+        names = {layer.name for layer in network.layers}
         listed = []
         for layer in network.layers:
-            inputs = recorded.get(layer.name)
+            inputs = None if trace is None else recorded_of(trace, layer.name, names)
             if inputs is None and not layer.geometry.takes_vectors:
                 raise TraceError(
                     f"layer {layer.name!r}: the trace does not hold it, so its products a sample are not known: record "
                     "its inputs, or compare a simulated result"
                 )
-            products = 1 if inputs is None else inputs.products
+            # What was recorded knows how often it ran, else the graph.
+            graphed = {} if network.graph is None else network.graph.uses_by_layer
+            uses = len(recorded_uses(trace, layer.name, names) if trace and inputs else graphed.get(layer.name, "1"))
+            products = uses if inputs is None else inputs.products
             listed.append(
                 layer_work(
                     layer=layer,
@@ -145,6 +153,7 @@ class Workload(Brief):
                     activation_density=None if inputs is None else inputs.density,
                     matrix=layer.matrix,
                     alone=network.alternatives,
+                    uses=uses,
                 )
             )
         return cls(network.name, tuple(listed))
@@ -183,8 +192,9 @@ def layer_work(
     moved: MapTraffic | None = None,
     *,
     alone: bool = False,
+    uses: int = 1,
 ) -> LayerWork:
-    """Describe one layer that runs ``products`` rows of inputs a sample.
+    """Describe one layer that runs ``products`` rows of inputs a sample, over all its ``uses``.
 
     Parameters
     ----------
@@ -194,7 +204,7 @@ def layer_work(
         It has the machine to itself.
     """
     groups = layer.geometry.diagonal_blocks
-    products, steps = layer.geometry.products_and_steps(products)
+    products, steps = _in_turn(*layer.geometry.products_and_steps(products), uses)
     return LayerWork(
         name=layer.name,
         outputs=layer.outputs // groups,
@@ -211,7 +221,13 @@ def layer_work(
         alone=alone,
         map_dram_bits=0 if moved is None else moved.dram_bits,
         map_bus_cycles=0 if moved is None else moved.bus_cycles,
+        uses=uses,
     )
+
+
+def _in_turn(products: int, steps: int, uses: int) -> tuple[int, int]:
+    """Put uses that are alike one behind the other; others are taken together, which favours whoever runs them."""
+    return (products // uses, steps * uses) if products % uses == 0 else (products, steps)
 
 
 def work_of_rows(name: str, rows: Sequence[ResultRow], *, alternatives: bool = False, batch: int = 1) -> Workload:
@@ -223,7 +239,7 @@ def _of_row(row: ResultRow, *, alone: bool) -> LayerWork:
     kind = kind_of_record(row.kind)
     # A record counts the products of a row one by one, a workload has them side by side as groups.
     products = row.products // row.groups if kind.products_per_row > 1 else row.products
-    products, steps = kind.products_and_steps(products)
+    products, steps = _in_turn(*kind.products_and_steps(products), row.uses)
     outputs, inputs = row.outputs // row.groups, row.inputs // row.groups
     return LayerWork(
         name=row.layer,
@@ -240,4 +256,5 @@ def _of_row(row: ResultRow, *, alone: bool) -> LayerWork:
         alone=alone,
         map_dram_bits=row.map_dram_bits,
         map_bus_cycles=row.map_bus_cycles,
+        uses=row.uses,
     )

@@ -76,6 +76,18 @@ def shape_of(shape: Shape, wanted: Sequence[int], where: str) -> Shape:
     return way[1]
 
 
+def filled(shape: Shape, wanted: Sequence[int], *, layout: Layout | None, batched: bool) -> Shape | None:
+    """Return the shape of a sample that `fitted` makes of an array of this shape; None if it takes it in none."""
+    way = _way(shape, tuple(wanted), layout=layout, batched=batched)
+    if way is None:
+        return None
+    move, whole = way
+    axes = list(range(len(whole)))
+    if move is not None:
+        axes.insert(move[1] % len(axes), axes.pop(move[0] % len(axes)))
+    return tuple(whole[axis] for axis in axes)[1:]
+
+
 def fits(shape: Shape, wanted: Sequence[int], *, layout: Layout | None = None, batched: bool = False) -> bool:
     """Whether `fitted` takes an array of this shape."""
     return _way(shape, tuple(wanted), layout=layout, batched=batched) is not None

@@ -4,28 +4,34 @@ Comes in: nodes from an importer. Goes out: a frozen `Graph`, checked for order 
 (`eie.simulator.network`), and kept in program files. Every tensor carries the batch as its first axis (LSTM layers may
 say otherwise); shapes of graph inputs are those of one sample, without it.
 
-An operator ``layer`` runs the weight layer ``Node.layer``; all others, with their attributes, are in
-`eie.model.operators`. Linear layers work on the last axis, convolutions on (N, C, H, W); an LSTM takes x (N, T, input)
-to (N, T, hidden) and has the optional inputs ``h0, c0`` (N, hidden) and the optional further outputs last h and last c.
-The attribute ``batch_axis`` (0) says where the inputs have the batch, e.g. 1 for (T, N, input).
+An operator ``layer`` runs the weight layer ``Node.layer``, which several nodes may name (`Graph.uses`); all others,
+with their attributes, are in `eie.model.operators`. Linear layers work on the last axis, convolutions on (N, C, H, W);
+an LSTM takes x (N, T, input) to (N, T, hidden) and has the optional inputs ``h0, c0`` (N, hidden) and the optional
+further outputs last h and last c. The attribute ``batch_axis`` (0) says where the inputs have the batch, e.g. 1 for
+(T, N, input).
 """
 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from eie.errors import ModelError
+from eie.model.uses import by_layer, numbered
 from eie.show.brief import Brief
 
 # Graphs come from files: a size or a product beyond these is damage, and would only fail later, for want of memory.
 LARGEST_SIZE = 1 << 26
 LARGEST_INPUT = 1 << 31
+# Of an input whose numbers are no activations: ids, shapes, switches. No number format of the machine holds them.
+PLAIN_TYPES = frozenset(("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"))
 
 
 @dataclass(frozen=True, eq=False, kw_only=True, repr=False)
@@ -68,6 +74,9 @@ class Graph:
         Names of the tensors that the network gives; accuracy is read from the first.
     constants
         Named arrays that nodes use as inputs (no batch axis).
+    types
+        numpy's name for the numbers of an input that are no activations, such as ids; they stay as they are. An input
+        that is not named here holds float32.
 
     Raises
     ------
@@ -80,6 +89,7 @@ class Graph:
     nodes: tuple[Node, ...]
     outputs: tuple[str, ...]
     constants: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    types: Mapping[str, str] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         inputs = ", ".join(name for name, _ in self.inputs)
@@ -94,16 +104,17 @@ class Graph:
         known = {name for name, _ in self.inputs} | set(self.constants)
         if len(known) != len(self.inputs) + len(self.constants):
             raise ModelError("graph: two inputs or constants have the same name")
+        _check_types(self.types, {name for name, _ in self.inputs})
         for name, array in self.constants.items():
             _check_constant(name, array)
         for node in self.nodes:
             _check(node, known)
             # Only after its own check: a node that reads what it makes has no order in which it could run.
             known.update(node.outputs)
-        for layer in self.layers:
-            # Traces and results go by the layer's name: two uses would be one row.
-            if self.layers.count(layer) > 1:
-                raise ModelError(f"graph: two nodes run layer {layer!r}: give each a layer of its own")
+        if len(self.uses) < sum(node.layer is not None for node in self.nodes):
+            # Traces go by the names of uses: one that is a layer's name too would be two rows under one.
+            clash = next(name for name, many in Counter(self._runs).items() if many > 1)
+            raise ModelError(f"graph: layer {clash!r} is called like a further use of another: name it otherwise")
         for name in self.outputs:
             if name not in known:
                 raise ModelError(f"graph: its output {name!r} is made by no node")
@@ -120,10 +131,11 @@ class Graph:
         """
         nodes: list[Node] = []
         at = name
+        runs = iter(numbered(what for _, what in steps if isinstance(what, str)))
         for i, (op, what) in enumerate(steps):
             if isinstance(what, str):
                 # Not the layer's bare name: a chain's input is called like its first layer.
-                nodes.append(Node(op=op, inputs=(at,), outputs=(f"{what}:out",), layer=what))
+                nodes.append(Node(op=op, inputs=(at,), outputs=(f"{next(runs)}:out",), layer=what))
             else:
                 nodes.append(Node(op=op, inputs=(at,), outputs=(f"{op}_{i}",), layer=None, attributes=dict(what)))
             at = nodes[-1].name
@@ -131,13 +143,38 @@ class Graph:
 
     @property
     def layers(self) -> tuple[str, ...]:
-        """Weight layers in the order in which they run."""
-        return tuple(node.layer for node in self.nodes if node.layer is not None)
+        """Weight layers in the order in which they first run."""
+        return tuple(dict.fromkeys(node.layer for node in self.nodes if node.layer is not None))
+
+    @cached_property
+    def uses(self) -> Mapping[str, Node]:
+        """Nodes that run a weight layer, in order, by the name of the use: ``fc``, the second time ``fc#2``."""
+        return dict(zip(self._runs, (node for node in self.nodes if node.layer is not None), strict=True))
+
+    @property
+    def _runs(self) -> list[str]:
+        return numbered(node.layer for node in self.nodes if node.layer is not None)
+
+    @cached_property
+    def use_of(self) -> Mapping[str, str]:
+        """Names of uses by the name of the node."""
+        return {node.name: use for use, node in self.uses.items()}
+
+    @cached_property
+    def uses_by_layer(self) -> Mapping[str, tuple[str, ...]]:
+        """Names of uses by layer, in order."""
+        return by_layer({use: str(node.layer) for use, node in self.uses.items()})
+
+    def type_of(self, name: str) -> np.dtype[Any]:
+        """Return the type of the numbers of an input."""
+        return np.dtype(self.types.get(name, "float32"))
 
     def describe(self) -> dict[str, Any]:
         """Return everything but the constants' values, ready for JSON; `from_description` reads it."""
         return {
             "inputs": [[name, list(shape)] for name, shape in self.inputs],
+            # Left out where all are float32: so are the files of before, whose hashes must stay.
+            **({"types": dict(self.types)} if self.types else {}),
             "outputs": list(self.outputs),
             # Names alone, in order: the arrays go where the file keeps arrays, and `coded` numbers them by this order.
             "constants": list(self.constants),
@@ -169,7 +206,9 @@ class Graph:
         inputs = tuple((str(name), tuple(int(size) for size in shape)) for name, shape in value["inputs"])
         # Those it names and no others: what else lies in the file belongs to somebody else.
         arrays = {name: np.asarray(constants[name]) for name in value["constants"]}
-        return cls(inputs=inputs, nodes=nodes, outputs=tuple(map(str, value["outputs"])), constants=arrays)
+        types = {str(name): str(kind) for name, kind in value.get("types", {}).items()}
+        outputs = tuple(map(str, value["outputs"]))
+        return cls(inputs=inputs, nodes=nodes, outputs=outputs, constants=arrays, types=types)
 
 
 def _plain(value: Any) -> Any:
@@ -191,6 +230,13 @@ def _check_shape(name: str, shape: tuple[int, ...]) -> None:
     # an open size counts as 1 here: what it comes to is known with the samples only
     if math.prod(map(abs, shape)) > LARGEST_INPUT:
         raise ModelError(f"graph: input {name!r} has shape {shape}: at most {LARGEST_INPUT:,} numbers a sample")
+
+
+def _check_types(types: Mapping[str, str], inputs: Set[str]) -> None:
+    for name, kind in types.items():
+        if name not in inputs or kind not in PLAIN_TYPES:
+            known = ", ".join(sorted(PLAIN_TYPES))
+            raise ModelError(f"graph: types[{name!r}]={kind!r}: must be one of {known}, of an input")
 
 
 def _check_constant(name: str, array: NDArray[Any]) -> None:

@@ -7,7 +7,8 @@ Read by weight sharing and the compiler.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, Literal, Protocol
@@ -17,6 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from eie.errors import ModelError
 from eie.model import arrays
+from eie.model.drawn import drawn_layers, drawn_notes
 from eie.model.geometry import LINEAR, Conv2d, Geometry, Lstm
 from eie.model.graph import Graph
 from eie.model.matrix import SparseColumns, frozen
@@ -351,7 +353,7 @@ class Network(View):
     notes
         Lines a report should show: what was assumed while reading.
     graph
-        How tensors flow between the layers, or None; a graph names every layer exactly once.
+        How tensors flow between the layers, or None; a graph runs every layer, one that has several uses several times.
     sha256
         Of the file it was read from, or None.
     alternatives
@@ -380,8 +382,8 @@ class Network(View):
         if not self.layers:
             raise ModelError(f"network {self.name!r}: no layers")
         names = [layer.name for layer in self.layers]
-        for name in names:
-            if names.count(name) > 1:
+        for name, uses in Counter(names).items():
+            if uses > 1:
                 raise ModelError(f"network {self.name!r}: two layers are called {name!r}: names must differ")
         # Sorted, since the layers' order is that of a file and the graph's that of a run.
         if self.graph is not None and sorted(self.graph.layers) != sorted(names):
@@ -414,13 +416,17 @@ class Network(View):
         """Return a row a layer, and what was assumed while reading."""
         lines = [] if self.trace is None else [f"Activations: {self.trace.headline()}"]
         lines += [f"Not modelled: {text}." for text in self.unmodelled]
-        notes = tuple(f"{note}." for note in self.notes)
-        return (Section(name="layers", grids=(_layers_grid(self.layers),), lines=tuple(lines), notes=notes),)
+        notes = tuple(f"{note}." for note in (*self.notes, *drawn_notes(drawn_layers(self.layers))))
+        uses = {} if self.graph is None else {name: len(uses) for name, uses in self.graph.uses_by_layer.items()}
+        return (Section(name="layers", grids=(_layers_grid(self.layers, uses),), lines=tuple(lines), notes=notes),)
 
 
-def _layers_grid(layers: Sequence[Layer]) -> Grid:
+def _layers_grid(layers: Sequence[Layer], uses: Mapping[str, int] | None = None) -> Grid:
+    """Return a row a layer; ``uses`` where some layer has more than one."""
+    uses = uses or {}
     columns = (
         Column("layer", "layer", "text"),
+        *([Column("uses", "uses", "count")] if any(many > 1 for many in uses.values()) else []),
         Column("kind", "kind", "text"),
         Column("shape", "out x in", "word"),
         Column("weights", "weights", "count"),
@@ -433,6 +439,7 @@ def _layers_grid(layers: Sequence[Layer]) -> Grid:
     rows = tuple(
         {
             "layer": layer.name,
+            "uses": uses.get(layer.name, 1),
             "kind": layer.geometry.kind,
             "shape": "{} x {}".format(*layer.matrix.shape),
             "weights": layer.matrix.nnz,

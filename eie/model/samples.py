@@ -6,7 +6,7 @@ fine-tuning, accuracy and runs. What a network's layers saw of them is a `eie.mo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, Self
 
@@ -31,12 +31,12 @@ class Lazy(Brief):
     """Samples that are read when they are wanted, such as a folder of pictures: ``read(places)`` gives (n, ...)."""
 
     count: int
-    read: Callable[[NDArray[np.int64]], NDArray[np.float32]]
+    read: Callable[[NDArray[np.int64]], NDArray[Any]]
 
     def __len__(self) -> int:
         return self.count
 
-    def __getitem__(self, places: slice | NDArray[np.int64], /) -> NDArray[np.float32]:
+    def __getitem__(self, places: slice | NDArray[np.int64], /) -> NDArray[Any]:
         # Slices and lists of places become one thing, negative and open ends included, before the reader sees them.
         return self.read(np.arange(self.count)[places])
 
@@ -84,24 +84,29 @@ class Samples(Brief):
             raise TraceError(f"{self.source}: {self.count} samples but {labelled} labels")
 
     @classmethod
-    def of(cls, values: ArrayLike, source: str = "arrays", labels: NDArray[np.int64] | None = None) -> Self:
-        """Wrap an array (samples, ...), also a masked or sparse one.
+    def of(
+        cls,
+        values: ArrayLike | Mapping[str, ArrayLike],
+        source: str = "arrays",
+        labels: NDArray[np.int64] | None = None,
+    ) -> Self:
+        """Wrap an array (samples, ...), also a masked or sparse one, or one for each input by name.
+
+        Fractions become float32, whole numbers stay what they are.
 
         Raises
         ------
         TraceError
             If it holds no numbers, or another number of labels.
         """
-        try:
-            values = arrays.plain(values)
-        except ValueError as error:
-            raise TraceError(f"{source}: inputs are {error}") from None
-        # Text would be parsed by the cast below and complex numbers cut to their real part, both without a word.
-        if values.dtype.kind not in "fiub" or values.ndim == 0 or values.size == 0:
-            raise TraceError(
-                f"{source}: inputs have shape {values.shape} {values.dtype}: must be numbers (samples, ...)"
-            )
-        return cls(arrays={"": np.asarray(values, np.float32)}, source=source, labels=labels)
+        # One of scipy's formats is a mapping too, of places to values.
+        several = isinstance(values, Mapping) and not arrays.is_sparse(values)
+        named: Mapping[str, Any] = values if several else {"": values}  # type: ignore[assignment]
+        if not named:
+            raise TraceError(f"{source}: holds no array")
+        return cls(
+            arrays={name: _numbers(array, source) for name, array in named.items()}, source=source, labels=labels
+        )
 
     @property
     def count(self) -> int:
@@ -141,9 +146,32 @@ class Samples(Brief):
         TraceError
             If there are several inputs.
         """
-        if len(self.arrays) != 1:
+        if len(self.arrays) != 1 and "inputs" not in self.arrays:
             raise TraceError(f"{self.source}: has inputs {', '.join(self.arrays)}: one is taken here")
-        return np.asarray(next(iter(self.arrays.values()))[places], np.float32)
+        array = self.arrays.get("inputs", next(iter(self.arrays.values())))
+        return np.asarray(array[places], np.float32)
+
+    def named(self, names: Sequence[str], where: str) -> Self:
+        """Return the arrays by the names of a model's inputs.
+
+        One array is that of the only input, whatever it is called; of several, so is the one called ``inputs``.
+
+        Raises
+        ------
+        TraceError
+            If an input has no array, or an array no input.
+        """
+        if len(names) == 1 and (len(self.arrays) == 1 or (names[0] not in self.arrays and "inputs" in self.arrays)):
+            own = self.arrays["inputs"] if "inputs" in self.arrays else next(iter(self.arrays.values()))
+            return replace(self, arrays={names[0]: own})
+        missing = [name for name in names if name not in self.arrays]
+        unknown = [name for name in self.arrays if name not in names]
+        if missing or unknown:
+            said = f"holds {', '.join(name or 'one array without a name' for name in self.arrays)}"
+            lacking = f"none for {', '.join(missing)}" if missing else f"{', '.join(unknown)} is no input"
+            remedy = "give an array for each by its name, in an .npz or a mapping"
+            raise TraceError(f"{where} takes {', '.join(names)}; {self.source} {said}: {lacking}; {remedy}")
+        return replace(self, arrays={name: self.arrays[name] for name in names})
 
     def loaded(self) -> dict[str, NDArray[Any]]:
         """Return every input as an array."""
@@ -195,3 +223,14 @@ class Samples(Brief):
         """Yield a network's only input in order, at most ``size`` samples at a time."""
         for start in range(0, self.count, size):
             yield self.read(slice(start, start + size))
+
+
+def _numbers(values: ArrayLike, source: str) -> NDArray[Any]:
+    try:
+        array = arrays.plain(values)
+    except ValueError as error:
+        raise TraceError(f"{source}: inputs are {error}") from None
+    # Text would be parsed by the cast below and complex numbers cut to their real part, both without a word.
+    if array.dtype.kind not in "fiub" or array.ndim == 0 or array.size == 0:
+        raise TraceError(f"{source}: inputs have shape {array.shape} {array.dtype}: must be numbers (samples, ...)")
+    return np.asarray(array, np.float32) if array.dtype.kind == "f" else array

@@ -4,7 +4,7 @@ Comes in: arrays or a ``.npz`` file. Goes out: a frozen `Trace`. Read by the sim
 bit mask; outputs and accuracy need the values too.
 
 File format (``.npz``, schema 1): ``header`` (JSON text: schema, source, synthetic, layers with name, width, products,
-scale; where known: preprocessing, seed, model_sha256, unmodelled),
+scale; where known: preprocessing, seed, model_sha256, unmodelled, input_shapes),
 ``bits/<i>`` uint8 (rows, ceil(width / 8)) packed most significant bit first, ``values/<i>`` (non-zeros,) int16 or
 float32 (optional; int16 values are multiplied by the layer's ``scale``), ``labels`` (samples,) (optional).
 """
@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -224,6 +224,8 @@ class Trace(View):
         SHA-256 of the model file it was recorded from, or None.
     unmodelled
         Layers of the model that were not recorded, each in words: without them a total would be of a part.
+    input_shapes
+        Of one sample, by the model's input, as it was run; empty where it is not known.
     """
 
     layers: Mapping[str, LayerTrace]
@@ -234,6 +236,7 @@ class Trace(View):
     seed: int | None = None
     model_sha256: str | None = None
     unmodelled: tuple[str, ...] = ()
+    input_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.layers:
@@ -273,6 +276,7 @@ class Trace(View):
             "seed": self.seed,
             "model_sha256": self.model_sha256,
             "unmodelled": list(self.unmodelled) or None,
+            "input_shapes": {name: list(shape) for name, shape in self.input_shapes.items()} or None,
         }
         # Left out where nothing is known: files of before these keys, and their hashes, stay as they are.
         header |= {key: value for key, value in stated.items() if value not in ("", None)}
@@ -321,6 +325,7 @@ class Trace(View):
             return cls(
                 layers=layers,
                 unmodelled=unmodelled,
+                input_shapes=_input_shapes(header.get("input_shapes", {})),
                 labels=None if labels is None else class_labels(labels, f"{path}: labels"),
                 source=str(header["source"]),
                 synthetic=bool(header["synthetic"]),
@@ -342,6 +347,9 @@ class Trace(View):
         lines = []
         if self.preprocessing:
             lines.append(f"Preprocessing: {self.preprocessing}.")
+        if self.input_shapes:
+            said = (f"{name} {' x '.join(map(str, shape)) or 'one value'}" for name, shape in self.input_shapes.items())
+            lines.append(f"Inputs of one sample: {', '.join(said)}.")
         if self.seed is not None:
             lines.append(f"Seed: {self.seed}.")
         if self.synthetic:
@@ -350,6 +358,13 @@ class Trace(View):
             lines.append(f"Model file, SHA-256: {self.model_sha256}.")
         lines += [f"Not modelled: {text}." for text in self.unmodelled]
         return (Section(name="layers", grids=(_layers_grid(self.layers),), lines=tuple(lines)),)
+
+
+def _input_shapes(stated: Mapping[str, Sequence[int]]) -> dict[str, tuple[int, ...]]:
+    shapes = {name: tuple(int(size) for size in shape) for name, shape in stated.items()}
+    if not all(name.isprintable() and len(shape) <= 8 and min(shape, default=1) >= 1 for name, shape in shapes.items()):
+        raise ValueError(f"input_shapes {shapes}: must be printable names with up to 8 sizes from 1")
+    return shapes
 
 
 def _layers_grid(layers: Mapping[str, LayerTrace]) -> Grid:
@@ -378,6 +393,11 @@ def _layers_grid(layers: Mapping[str, LayerTrace]) -> Grid:
             }
         )
     return Grid(columns=columns, rows=tuple(rows))
+
+
+def is_trace(arrays: Mapping[str, NDArray[Any]]) -> bool:
+    """Whether the arrays of a file are a trace's: its header of bytes and the mask of a layer mark it."""
+    return "header" in arrays and arrays["header"].dtype == np.uint8 and "bits/0" in arrays
 
 
 def class_labels(array: NDArray[Any], where: str) -> NDArray[np.int64]:

@@ -63,13 +63,16 @@ def sensitivity(scan: Sensitivity) -> Figure:
         axes = figure.add_subplot()
         for i, name in enumerate(dict.fromkeys(point.layer for point in scan.points)):
             colour, marker, dash = LINES[i % len(LINES)]
-            points = [(point.density, point.accuracy) for point in scan.points if point.layer == name]
+            points = [(point.density, point.value) for point in scan.points if point.layer == name]
             axes.plot(*zip(*points, strict=True), color=colour, marker=marker, linestyle=dash, markersize=4, label=name)
-        # Below the lines: what they fall from, not one of them.
-        axes.axhline(scan.baseline, color="black", linewidth=0.6, zorder=0)
+        # Below the lines: what they fall from, not one of them. Errors rise from nothing.
+        axes.axhline(scan.baseline or 0.0, color="black", linewidth=0.6, zorder=0)
         axes.xaxis.set_major_formatter(PercentFormatter(1.0))
         axes.yaxis.set_major_formatter(PercentFormatter(1.0))
-        axes.set(xlabel=f"density ({scan.granularity}, {scan.criterion})", ylabel="accuracy, not fine-tuned")
+        axes.set(
+            xlabel=f"density ({scan.granularity}, {scan.criterion})",
+            ylabel=f"{scan.measure.replace('_', ' ')}, not fine-tuned",
+        )
         axes.set_title(f"{scan.network}: one layer pruned, the others as they came")
         figure.legend(loc="outside right center", fontsize=8)
     return figure

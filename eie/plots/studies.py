@@ -118,7 +118,9 @@ def densities(search: Search) -> Figure:
         figure = Figure(figsize=(max(4.8, 0.45 * len(layers) + 2), 3.4))
         axes = figure.add_subplot()
         for i, (plan, colour) in enumerate(((search.uniform, "#999999"), (search.found, "#0072B2"))):
-            label = f"{plan.name}: {plan.final.accuracy:.1%} right at {plan.verified:.4g} {unit(search.quantity)}"
+            score = plan.final
+            told = f"error {score.loss:.1%}" if score.accuracy is None else f"{score.accuracy:.1%} right"
+            label = f"{plan.name}: {told} at {plan.verified:.4g} {unit(search.quantity)}"
             # Two bars, left and right of the tick.
             places = np.arange(len(layers)) + (i - 0.5) * 0.38
             axes.bar(places, [plan.densities[name] for name in layers], 0.36, color=colour, label=label)

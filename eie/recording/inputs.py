@@ -17,7 +17,7 @@ from eie.formats import idx
 from eie.formats.npz import read_npy, read_npz
 from eie.model.fitting import Layout, fits
 from eie.model.samples import FileArray, Lazy, Samples
-from eie.model.trace import Trace
+from eie.model.trace import Trace, is_trace
 from eie.recording.preprocess import Preprocess
 
 PICTURES = (".png", ".jpg", ".jpeg")
@@ -29,9 +29,9 @@ def read_samples(path: str | Path, labels: str | Path | None = None, steps: Prep
     Parameters
     ----------
     path
-        ``.npy`` (samples, ...); ``.npz`` with one array or one called ``inputs`` (and perhaps ``labels``), or a trace
-        whose first layer has values; an IDX file, raw or ``.gz``; a PNG or JPEG file, or a folder of them, in the order
-        of their names.
+        ``.npy`` (samples, ...); ``.npz`` with one array, one called ``inputs`` or one for each of the model's inputs by
+        its name (and perhaps ``labels``), or a trace whose first layer has values; an IDX file, raw or ``.gz``; a PNG
+        or JPEG file, or a folder of them, in the order of their names.
     labels
         ``.npy`` or IDX file with the class of each sample.
     steps
@@ -70,10 +70,11 @@ def with_batch(samples: Samples, wanted: tuple[int, ...], layout: Layout | None 
     """Return samples as they are, or the one sample of the shape ``wanted`` that an array is without a batch axis."""
     if samples.batched or len(samples.arrays) != 1:
         return samples
-    shape = (samples.count, *samples.read(slice(1)).shape[1:])
+    (array,) = samples.arrays.values()
+    shape = (samples.count, *array[:1].shape[1:])
     if fits(shape, wanted, layout=layout, batched=True) or not fits(shape, wanted, layout=layout):
         return samples
-    return replace(samples, arrays=dict.fromkeys(samples.arrays, samples.values[None]))
+    return replace(samples, arrays=dict.fromkeys(samples.arrays, array[:][None]))
 
 
 def _labels(path: Path) -> NDArray[np.int64]:
@@ -87,8 +88,8 @@ def _labels(path: Path) -> NDArray[np.int64]:
 def _from_npz(path: Path, steps: Preprocess, classes: NDArray[np.int64] | None) -> Samples:
     arrays = read_npz(path, TraceError)
     # Told by its content: a trace and an array file have the same suffix.
-    if "header" in arrays and "bits/0" in arrays:
-        trace = Trace.load(path)
+    if is_trace(arrays):
+        trace = Trace.from_arrays(arrays, str(path))
         recorded = next(iter(trace.layers.values())).dense()
         if recorded is None:
             raise TraceError(f"{path}: a trace without values: it cannot drive a network")
@@ -106,13 +107,24 @@ def _from_npz(path: Path, steps: Preprocess, classes: NDArray[np.int64] | None) 
         return replace(samples, preprocessing="; ".join(before) or "none")
     # Out of the way first, so that one array is left to be the inputs, whatever it is called.
     labels = arrays.pop("labels", None)
-    if "inputs" not in arrays and len(arrays) != 1:
-        raise TraceError(f"{path}: holds {', '.join(arrays) or 'nothing'}: must hold one array, or one called 'inputs'")
+    if not arrays:
+        raise TraceError(f"{path}: holds {'labels only' if labels is not None else 'nothing'}: must hold inputs")
     if labels is not None and (labels.ndim != 1 or labels.dtype.kind not in "iu"):
         raise TraceError(f"{path}: labels have shape {labels.shape} {labels.dtype}: must be whole numbers (samples,)")
-    values = arrays["inputs"] if "inputs" in arrays else next(iter(arrays.values()))
     own = None if labels is None else labels.astype(np.int64)
-    return _arrays(values=values, labels=own if classes is None else classes, source=path.name, steps=steps, scale=1.0)
+    words: dict[str, Any] = {"source": path.name, "steps": steps, "scale": 1.0}
+    parts = {
+        name: _arrays(values=values, labels=own if classes is None else classes, **words)
+        for name, values in arrays.items()
+        # What lies beside the inputs of one network need not be as many.
+        if "inputs" not in arrays or name == "inputs" or _as_many(values, arrays["inputs"])
+    }
+    first = next(iter(parts.values()))
+    return first if len(parts) == 1 else replace(first, arrays={n: part.arrays[""] for n, part in parts.items()})
+
+
+def _as_many(values: NDArray[Any], others: NDArray[Any]) -> bool:
+    return values.ndim > 0 and others.ndim > 0 and len(values) == len(others)
 
 
 def _arrays(
@@ -121,9 +133,12 @@ def _arrays(
     if values.dtype.kind not in "fiub" or values.ndim == 0 or values.size == 0:
         raise TraceError(f"{source}: inputs have shape {values.shape} {values.dtype}: must be numbers (samples, ...)")
 
-    def read(places: NDArray[np.int64]) -> NDArray[np.float32]:
+    # Ids have no scale; whole numbers that are no ids become fractions where the model takes those.
+    whole = values.dtype.kind in "iub" and steps == Preprocess() and scale == 1
+
+    def read(places: NDArray[np.int64]) -> NDArray[Any]:
         # Only the samples of a batch become float32: a whole data set of bytes would take four times its size.
-        return steps.array(values[places], scale, source)
+        return values[places] if whole else steps.array(values[places], scale, source)
 
     return Samples(
         arrays={"": FileArray(len(values), read)},

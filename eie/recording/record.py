@@ -11,23 +11,26 @@ from typing import Any
 
 from eie.errors import ModelError
 from eie.formats.files import file_sha256
-from eie.importers import find, load
+from eie.importers import find, load, takes
+from eie.importers.entrance import Model, as_network
+from eie.importers.options import FedShapes, InputShape
 from eie.model.fitting import Layout, checked_layout
 from eie.model.network import Network
 from eie.model.samples import Samples
 from eie.model.trace import Trace
-from eie.recording.rows import Recorder
+from eie.recording.rows import Ran, Recorder
 
 # Bounds the memory: what all layers read of one batch is there at a time, and no more.
 BATCH = 16
 
 
 def record(
-    model: str | Path | Network,
+    model: Model,
     samples: Samples,
     *,
     values: bool = False,
     layout: Layout | None = None,
+    input_shape: InputShape | None = None,
     batch: int = BATCH,
     seed: int | None = None,
 ) -> Trace:
@@ -41,6 +44,8 @@ def record(
         Whether values are kept beside the bits of non-zeros.
     layout
         ``"nhwc"`` where samples have their channels last and the model takes them first, ``"nchw"`` for the reverse.
+    input_shape
+        Of one sample, or by input, where an ``.onnx`` file leaves sizes open and the samples are not to state them.
     batch
         Samples at a time: bounds the memory.
     seed
@@ -60,39 +65,54 @@ def record(
     """
     layout, recorder = checked_layout(layout), Recorder(values=values)
     # Found, not loaded: onnxruntime reads the file itself.
-    path = None if isinstance(model, Network) else find(model)
+    path = find(model) if isinstance(model, str | Path) else None
     run: dict[str, Any] = {"samples": samples, "batch": batch, "recorder": recorder, "layout": layout}
-    how, sha256 = ("", None) if path is None or path.suffix.lower() != ".onnx" else _in_onnxruntime(path, run)
-    if not how:
-        from eie.recording.run_own import run_own
-
-        network = model if isinstance(model, Network) else load(model)
-        run_own(network=network, **run)
-        how, sha256 = f"{network.source} in eie, float32", network.sha256
+    done = None if path is None or path.suffix.lower() != ".onnx" else _in_onnxruntime(path, run, input_shape)
+    how, sha256, ran = done or _in_eie(model, run, input_shape)
     return Trace(
         layers=recorder.layers(),
         labels=samples.labels,
-        source=f"{samples.source}, through {how}",
+        source="; ".join(filter(None, (f"{samples.source}, through {how}", ran.said))),
         preprocessing=samples.preprocessing,
         seed=seed,
         model_sha256=sha256,
+        input_shapes=ran.shapes,
     )
 
 
-def _in_onnxruntime(path: Path, run: Mapping[str, Any]) -> tuple[str, str | None]:
-    """Record with onnxruntime; return how in words and the file's hash, no words where it has no kernel."""
+def _in_eie(model: Model, run: Mapping[str, Any], input_shape: InputShape | None) -> tuple[str, str | None, Ran]:
+    """Record with eie itself; return how in words, and the file's hash."""
+    from eie.recording.run_own import run_own
+
+    if isinstance(model, str | Path):
+        network = _loaded(model, run, input_shape)
+    else:
+        network = as_network(model, examples=run["samples"])
+    return f"{network.source} in eie, float32", network.sha256, run_own(network=network, **run)
+
+
+def _in_onnxruntime(
+    path: Path, run: Mapping[str, Any], input_shape: InputShape | None
+) -> tuple[str, str | None, Ran] | None:
+    """Record with onnxruntime; return how in words and the file's hash, None where it has no kernel."""
     from eie.recording.run_onnx import NoKernelError, run_onnx
 
     try:
-        run_onnx(path=path, **run)
+        ran = run_onnx(path=path, input_shape=input_shape, **run)
     except NoKernelError as error:
         try:
-            whole = load(path).graph is not None
+            whole = _loaded(path, run, input_shape).graph is not None
         except ModelError:
             whole = False
         # What is not whole cannot run here either: the first reason is the one to mend.
         if not whole:
             raise error from None
-        return "", None
+        return None
     # Which program ran it is part of the source: sums may differ in the last bit, and so may a zero.
-    return f"{path.name} in onnxruntime", file_sha256(path)
+    return f"{path.name} in onnxruntime", file_sha256(path), ran
+
+
+def _loaded(model: str | Path, run: Mapping[str, Any], input_shape: InputShape | None) -> Network:
+    """Load a model; sizes that its file leaves open are the samples', unless they are stated."""
+    fed: Any = FedShapes.of(run["samples"], run["layout"]) if takes(model, "input_shape") else None
+    return load(model, input_shape=fed if input_shape is None else input_shape)

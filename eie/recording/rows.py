@@ -1,12 +1,13 @@
 """Tensors as a framework gives them into the rows of inputs that a layer's products take, packed as they come.
 
-Comes in: a layer and, batch by batch, what it read. Goes out: `LayerTrace`. Read by `run_onnx` and `run_torch`.
+Comes in: a layer and, batch by batch, what it read. Goes out: `LayerTrace`. Read by the modules beside that run models.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,14 @@ from eie.errors import TraceError
 from eie.model.matrix import frozen
 from eie.model.network import Layer
 from eie.model.trace import LayerTrace
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ran:
+    """How a model was run: the shape of one sample by input, and what was out of the ordinary, in words."""
+
+    shapes: Mapping[str, tuple[int, ...]]
+    said: str = ""
 
 
 class Recorder:
@@ -40,6 +49,8 @@ class Recorder:
         hidden: NDArray[Any] | None = None,
         *,
         kept: int | None = None,
+        places: NDArray[np.int64] | None = None,
+        use: str = "",
     ) -> None:
         """Take in what ``layer`` read in one batch of ``samples``.
 
@@ -52,30 +63,35 @@ class Recorder:
             What the layer made of it, (N, T, hidden); only a recurrent layer needs it.
         kept
             How many of the samples count; None for all.
+        places
+            (samples, k): which k entries of the first axis are each sample's; None where that is the batch.
+        use
+            Name of the layer's use, where it has several; its own by default.
 
         Raises
         ------
         TraceError
             If shapes do not fit the layer, or values are not finite.
         """
-        where = f"layer {layer.name!r}"
+        name = use or layer.name
+        where = f"layer {name!r}"
         # Before anything is packed: NaN is not 0 and would count as an active input.
         if not np.isfinite(x).all():
             raise TraceError(f"{where}: its recorded inputs hold NaN or infinity")
         # A layer may see windows or heads folded into the batch; with one sample at a time all of them are its own.
-        if samples > 1 and len(x) != samples:
+        if places is None and samples > 1 and len(x) != samples:
             raise TraceError(f"{where}: got {x.shape} for {samples} samples: record one at a time (--batch 1)")
-        self._weights[layer.name] = math.prod(layer.geometry.dense_shape)
+        self._weights[name] = math.prod(layer.geometry.dense_shape)
         # Sample by sample: unrolled, a batch of maps is many times its size. Samples filled in are left out.
         for i in range(samples if kept is None else kept):
             # A slice, so that the batch axis stays; with one sample everything is its own, folded axes too.
-            part = slice(i, i + 1) if samples > 1 else slice(None)
+            part = places[i] if places is not None else slice(i, i + 1) if samples > 1 else slice(None)
             rows = _rows(layer, x[part], None if hidden is None else hidden[part])
             mask = rows != 0
             # Non-zeros only, in the order of the bits: the mask says where they belong.
             values = frozen(rows[mask], np.float32) if self.values else None
             self._append(
-                layer.name,
+                name,
                 LayerTrace(width=layer.inputs, bits=np.packbits(mask, axis=1), values=values, products=len(rows)),
             )
 

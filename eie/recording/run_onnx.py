@@ -5,7 +5,9 @@ Comes in: an ``.onnx`` file and `Samples`. Goes out: layer traces. Called by `re
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,39 +15,43 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eie.errors import ModelError, TraceError
+from eie.importers.onnx.builder import Tap
 from eie.importers.onnx.reader import OnnxInput, OnnxModel, read_onnx
 from eie.importers.onnx.tensors import embed_external
-from eie.model.fitting import Layout, fitted
+from eie.importers.options import InputShape
+from eie.model.fitting import Layout
+from eie.model.network import Layer
 from eie.model.samples import Samples
-from eie.recording.inputs import with_batch
-from eie.recording.rows import Recorder
+from eie.model.uses import numbered
+from eie.recording.attribution import Read, attributed
+from eie.recording.feeds import Entrance, Feeds
+from eie.recording.rows import Ran, Recorder
 
 if TYPE_CHECKING:
     import onnxruntime
-
-# By onnxruntime's words for types; it refuses an array of another.
-_KINDS = {
-    "tensor(float)": np.float32,
-    "tensor(double)": np.float64,
-    "tensor(float16)": np.float16,
-    "tensor(int64)": np.int64,
-    "tensor(int32)": np.int32,
-    "tensor(uint8)": np.uint8,
-    "tensor(int8)": np.int8,
-}
 
 
 class NoKernelError(ModelError):
     """onnxruntime has no kernel for something in the file, as for most of bfloat16; nothing was recorded."""
 
 
-def run_onnx(path: Path, samples: Samples, batch: int, recorder: Recorder, layout: Layout | None = None) -> None:
+def run_onnx(
+    path: Path,
+    samples: Samples,
+    batch: int,
+    recorder: Recorder,
+    *,
+    layout: Layout | None = None,
+    input_shape: InputShape | None = None,
+) -> Ran:
     """Record all samples.
 
     Parameters
     ----------
     batch
         Samples at a time; a file whose batch is fixed takes as many as it says.
+    input_shape
+        Of one sample, where it is stated.
 
     Raises
     ------
@@ -54,71 +60,128 @@ def run_onnx(path: Path, samples: Samples, batch: int, recorder: Recorder, layou
     ModelError
         If the file cannot be read or run.
     TraceError
-        If the samples do not fit its input.
+        If the samples do not fit its inputs, or a batch is mixed.
     """
     # Recording needs layers and taps, not the graph: what is not supported here still runs in onnxruntime.
-    model = read_onnx(path, "skip")
-    if len(model.inputs) != 1:
-        names = ", ".join(entry.name for entry in model.inputs)
-        raise TraceError(f"{path}: has {len(model.inputs)} inputs ({names}): recording feeds networks with one")
+    model = read_onnx(path, "skip", input_shape)
+    feeds, stated = feeds_of(model, samples, layout=layout, where=str(path)), model.inputs
+    shapes = feeds.shapes()
     # Open sizes are those of the first sample; reading once more makes shapes, and so the layers behind, known.
-    if model.inputs[0].sizes is None:
-        model = read_onnx(path, "skip", _first_shape(samples, model.inputs[0], path=path, layout=layout))
-    entry, hidden = model.inputs[0], _with_outputs(path, model)
-    samples = with_batch(samples, _wanted(entry), layout)
-    session = _session(path, model)
-    kind = session.get_inputs()[0].type
-    if kind not in _KINDS:
-        raise TraceError(f"{path}: its input is a {kind}, which cannot be fed")
-    # Each once: layers can share an input, and an LSTM's two directions do.
-    wanted = [name for name in dict.fromkeys((*(tap.tensor for tap in model.taps), *hidden.values())) if name]
-    # A graph input is no output of a node; it is fed and so known.
-    asked = [name for name in wanted if name != entry.name]
-    layers = {layer.name: layer for layer in model.network.layers}
-    for values, kept in _batches(samples=samples, batch=batch, entry=entry, path=path, layout=layout):
-        # Samples come batch first; an LSTM's file has time first.
-        feed = np.moveaxis(values, 0, entry.batch).astype(_KINDS[kind])
+    if any(entry.sizes is None for entry in model.inputs):
+        model = read_onnx(path, "skip", shapes)
+    hidden = _with_outputs(path, model)
+    runner = _Runner(path=path, model=model, stated=stated, hidden=hidden, session=_session(path, model))
+    # All of an input without a batch is a sample, so that samples run one at a time.
+    states = [entry.shape[entry.batch] if entry.batch >= 0 else 1 for entry in stated if entry.shape]
+    sizes = sorted({size for size in states if size is not None})
+    if len(sizes) > 1:
+        raise TraceError(f"{path}: its inputs have batches of {' and '.join(map(str, sizes))}: export it with one")
+    fixed = sizes[0] if sizes else None
+    size = fixed or min(batch, samples.count)
+    taken = attributed(runner, feeds, size=size, fixed=fixed is not None)
+    for values, kept in feeds.batches(taken.size, fill=True):
+        read = zip(runner.names, model.taps, taken.run(values), taken.places, strict=True)
+        for use, tap, tensors, places in read:
+            recorder.add(
+                runner.layers[tap.layer],
+                taken.size,
+                tensors.x,
+                hidden=tensors.hidden,
+                kept=kept,
+                places=places,
+                use=use,
+            )
+    return Ran(shapes=shapes, said=taken.said)
+
+
+def feeds_of(model: OnnxModel, samples: Samples, *, layout: Layout | None, where: str) -> Feeds:
+    """Give each input of a file its array of the samples."""
+    from onnx import helper
+
+    entrances = []
+    kinds = {entry.name: entry.type.tensor_type.elem_type for entry in model.proto.graph.input}
+    for entry in model.inputs:
         try:
-            results = session.run(asked, {entry.name: feed}) if asked else []
-        # onnxruntime's exceptions share no base class but Exception.
-        except Exception as error:
-            raise ModelError(f"{path}: onnxruntime cannot run it: {str(error).splitlines()[0][:200]}") from None
-        tensors = {**dict(zip(asked, results, strict=True)), entry.name: feed}
-        for tap in model.taps:
-            # The layer's own batch axis, which need not be the input's.
-            x, states = tap.read(tensors[tap.tensor]), None
-            if tap.node in hidden:
-                y = tensors[hidden[tap.node]]
-                # Y is (time, directions, batch, hidden), or (batch, time, directions, hidden) with layout=1.
-                states = (np.moveaxis(y, 2, 0) if tap.batch == 1 else y)[:, :, tap.direction]
-            recorder.add(layers[tap.layer], len(values), np.asarray(x, np.float32), hidden=states, kept=kept)
+            kind = helper.tensor_dtype_to_np_dtype(kinds[entry.name])
+        except KeyError:
+            kind = np.dtype(object)
+        if kind.kind not in "fiub":
+            raise TraceError(
+                f"{where}: input {entry.name!r} is of element type {kinds[entry.name]}, which cannot be fed"
+            )
+        entrances.append(Entrance(name=entry.name, shape=_wanted(entry), kind=kind))
+    return Feeds.of(samples, entrances, layout=layout, where=where)
 
 
-def _wanted(entry: OnnxInput) -> tuple[int, ...]:
-    """Return the shape of one sample, -1 where the file leaves it open."""
+def _wanted(entry: OnnxInput) -> tuple[int, ...] | None:
+    """Return the shape of one sample, -1 where the file leaves it open; None if it states none at all."""
+    if not entry.shape:
+        return None
     return tuple(-1 if size is None else size for i, size in enumerate(entry.shape) if i != entry.batch)
 
 
-def _first_shape(samples: Samples, entry: OnnxInput, *, path: Path, layout: Layout | None) -> tuple[int, ...]:
-    """Return the shape that the first sample is taken in; as it is where the file states none at all."""
-    if not entry.shape:
-        return samples.read(slice(1)).shape[1:]
-    first = with_batch(samples, _wanted(entry), layout).read(slice(1))
-    return fitted(first, _wanted(entry), f"{path}: input {entry.name!r}", layout=layout, batched=True).shape[1:]
+@dataclass(frozen=True, eq=False, kw_only=True)
+class _Runner:
+    """A file in onnxruntime, and what its layers read of a batch."""
 
+    path: Path
+    model: OnnxModel
+    # Inputs as the file has them, with its open sizes.
+    stated: Sequence[OnnxInput]
+    hidden: Mapping[int, str]
+    session: onnxruntime.InferenceSession
 
-def _batches(
-    *, samples: Samples, batch: int, entry: OnnxInput, path: Path, layout: Layout | None
-) -> Iterator[tuple[NDArray[np.float32], int]]:
-    """Yield (N, ...) in the input's shape, and how many of them count; a fixed batch is filled up with the last one."""
-    fixed = entry.shape[entry.batch] if entry.shape else None
-    for part in samples.batches(fixed or batch):
-        kept = len(part)
-        values = fitted(part, _wanted(entry), f"{path}: input {entry.name!r}", layout=layout, batched=True)
-        if fixed and kept < fixed:
-            # Any sample would do, its rows are thrown away; a real one cannot raise what a row of zeros might.
-            values = np.concatenate((values, np.repeat(values[-1:], fixed - kept, axis=0)))
-        yield values, kept
+    @cached_property
+    def layers(self) -> Mapping[str, Layer]:
+        """Layers by name."""
+        return {layer.name: layer for layer in self.model.network.layers}
+
+    @property
+    def names(self) -> list[str]:
+        """The use of a layer that each tap is at: taps are in the order of the nodes, and so of the uses."""
+        return numbered(tap.layer for tap in self.model.taps)
+
+    def turned(self) -> Mapping[str, int] | None:
+        """Return the batch axes with time before the batch, where the file leaves that open; None if it does not."""
+        axes = {
+            entry.name: 1
+            if len(entry.shape) > 2 and entry.batch == 0 and entry.shape[:2] == (None, None)
+            else entry.batch
+            for entry in self.stated
+        }
+        return None if axes == self.axes() else axes
+
+    def axes(self) -> Mapping[str, int]:
+        """Return where each input is taken to have the batch."""
+        return {entry.name: entry.batch for entry in self.stated}
+
+    def run(self, batch: Mapping[str, NDArray[Any]], axes: Mapping[str, int]) -> list[Read]:
+        """Return what each tap reads of samples (N, ...)."""
+        fed = {
+            name: values[0] if axes[name] < 0 else np.moveaxis(values, 0, axes[name]) for name, values in batch.items()
+        }
+        # Each once: layers can share an input, and an LSTM's two directions do.
+        wanted = dict.fromkeys((*(tap.tensor for tap in self.model.taps), *self.hidden.values()))
+        # A graph input is no output of a node; it is fed and so known.
+        asked = [name for name in wanted if name and name not in fed]
+        try:
+            results = self.session.run(asked, fed) if asked else []
+        # onnxruntime's exceptions share no base class but Exception.
+        except Exception as error:
+            raise ModelError(f"{self.path}: onnxruntime cannot run it: {str(error).splitlines()[0][:200]}") from None
+        tensors = {**dict(zip(asked, results, strict=True)), **fed}
+        return [self._read(tap, tensors) for tap in self.model.taps]
+
+    def _read(self, tap: Tap, tensors: Mapping[str, NDArray[Any]]) -> Read:
+        # The layer's own batch axis, which need not be the input's.
+        x, states = np.asarray(tap.read(tensors[tap.tensor]), np.float32), None
+        if tap.node in self.hidden:
+            y = tensors[self.hidden[tap.node]]
+            # Y is (time, directions, batch, hidden), or (batch, time, directions, hidden) with layout=1.
+            states = (np.moveaxis(y, 2, 0) if tap.batch == 1 else y)[:, :, tap.direction]
+        # Vectors lie along the last axis, whatever stands before it; of maps and sequences the first axis is the batch.
+        vectors = self.layers[tap.layer].geometry.takes_vectors
+        return Read(x=x.reshape(-1, x.shape[-1]) if vectors else x, hidden=states)
 
 
 def _with_outputs(path: Path, model: OnnxModel) -> Mapping[int, str]:

@@ -5,12 +5,15 @@ Comes in: a module and inputs. Goes out: a `Trace`. Layers are called as their m
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import inspect
+from collections import Counter
+from collections.abc import Hashable, Mapping, Sequence
 from contextlib import nullcontext
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from eie.errors import ModelError, TraceError
 from eie.model.fitting import Layout, checked_layout, moved
@@ -18,6 +21,9 @@ from eie.model.geometry import Conv2d, Conv3d, ConvTranspose2d, Gru, Lstm
 from eie.model.network import Layer
 from eie.model.samples import Samples
 from eie.model.trace import Trace
+from eie.model.uses import use_name
+from eie.recording.attribution import Read, attributed
+from eie.recording.feeds import Entrance, Feeds
 from eie.recording.rows import Recorder
 from eie.recording.torch_work import unmodelled_modules
 
@@ -29,7 +35,7 @@ BATCH = 16
 
 def record_torch(
     module: torch.nn.Module,
-    inputs: ArrayLike | Samples,
+    inputs: ArrayLike | Mapping[str, ArrayLike] | Samples,
     *,
     values: bool = False,
     layout: Layout | None = None,
@@ -42,9 +48,11 @@ def record_torch(
     Parameters
     ----------
     module
-        Is put into evaluation mode for the run, and back. Each of those modules must run exactly once.
+        Is put into evaluation mode for the run, and back. Each of those modules must run; one that runs several times,
+        or another with the same weights, is one layer with as many uses, ``fc``, ``fc#2`` and so on.
     inputs
-        (samples, ...) as the module takes them, or `Samples`.
+        (samples, ...), a mapping of the arguments' names to such arrays, or `Samples`. Whole numbers stay whole where
+        the module has an embedding or several inputs, and are made float32 otherwise.
     values
         Whether values are kept beside the bits of non-zeros.
     layout
@@ -63,18 +71,20 @@ def record_torch(
     Raises
     ------
     TraceError
-        If the module has none of those, one runs twice or not at all, or is one the lowering does not know.
+        If the module has none of those, one does not run or not as often for all samples, or is one the lowering does
+        not know.
     """
     try:
-        import torch
         from torch.utils.flop_counter import FlopCounterMode
     except ImportError:
         raise ModelError("record_torch needs the torch extra: pip install 'eie[torch]'") from None
     samples = inputs if isinstance(inputs, Samples) else Samples.of(inputs)
     layout, recorder = checked_layout(layout), Recorder(values=values)
-    hooks = _Hooks(module, recorder)
+    hooks = _Hooks(module)
     if not hooks.names:
         raise TraceError(f"{type(module).__name__}: has no Linear, LSTM, GRU or convolution module")
+    feeds = _feeds(module, samples)
+    runner = _Runner(module=module, hooks=hooks, feeds=feeds, layout=layout)
     # Part by part: a module may be trained with some of its layers frozen, and goes back as it was.
     trained = [part for part in module.modules() if part.training]
     # Dropout draws, and batch norm learns, in training mode: neither belongs into a trace.
@@ -82,38 +92,122 @@ def record_torch(
     counts: Mapping[str, Mapping[Any, int]] = {}
     first = 0
     try:
-        for part in samples.batches(batch):
-            # For each batch anew: a module that runs twice would be two layers, one that does not run none.
-            hooks.ran.clear()
-            hooks.samples = len(part)
+        taken = attributed(runner, feeds, size=min(batch, samples.count), fixed=False)
+        for part, kept in feeds.batches(taken.size, fill=True):
             # Counted once: all batches do the same work.
             counter = FlopCounterMode(display=False) if not counts else nullcontext()
-            with torch.no_grad(), counter:
-                module(torch.from_numpy(moved(part, layout)))
+            with counter:
+                reads = taken.run(part)
+            for use, layer, read, places in zip(hooks.order, hooks.layers, reads, taken.places, strict=True):
+                recorder.add(layer, taken.size, read.x, hidden=read.hidden, kept=kept, places=places, use=use)
             if isinstance(counter, FlopCounterMode):
                 counts, first = counter.get_flop_counts(), recorder.multiplications()
-            idle = [name for name in hooks.names if name not in hooks.ran]
-            if idle:
-                raise TraceError(f"{type(module).__name__}: {', '.join(idle)} did not run")
     finally:
         hooks.remove()
-        for part in trained:
-            part.training = True
+        for part_of in trained:
+            part_of.training = True
     words = source or f"{type(module).__name__} on {samples.source}, torch hooks"
     return Trace(
         layers=recorder.layers(),
         labels=samples.labels,
-        source=words,
+        source="; ".join(filter(None, (words, taken.said))),
         preprocessing=samples.preprocessing,
         seed=seed,
         unmodelled=unmodelled_modules(module, hooks.names, counts=counts, own=first),
+        input_shapes=_input_shapes(module, feeds, layout),
     )
+
+
+def _feeds(module: torch.nn.Module, samples: Samples) -> Feeds:
+    """Give each argument its array; a lone one has no name, and is the first."""
+    import torch
+
+    # Whole numbers are ids where something looks them up, or where whoever names the arguments says so.
+    ids = len(samples.arrays) > 1 or any(
+        isinstance(part, torch.nn.Embedding | torch.nn.EmbeddingBag) for part in module.modules()
+    )
+    entrances = []
+    for name, array in samples.arrays.items():
+        kind = array[:1].dtype
+        whole = {"i": np.dtype(np.int64), "u": np.dtype(np.int64), "b": kind}.get(kind.kind) if ids else None
+        entrances.append(Entrance(name=name, shape=None, kind=whole or np.float32))
+    return Feeds.of(samples, entrances, layout=None, where=type(module).__name__)
+
+
+def _input_shapes(module: torch.nn.Module, feeds: Feeds, layout: Layout | None) -> dict[str, tuple[int, ...]]:
+    arguments = list(inspect.signature(module.forward).parameters)
+    shapes = {name: moved(np.broadcast_to(0, (1, *shape)), layout).shape[1:] for name, shape in feeds.shapes().items()}
+    return {name or (arguments[0] if arguments else "input"): shape for name, shape in shapes.items()}
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class _Runner:
+    """A module under hooks, and what its layers read of a batch."""
+
+    module: torch.nn.Module
+    hooks: _Hooks
+    feeds: Feeds
+    layout: Layout | None
+
+    @property
+    def names(self) -> list[str]:
+        """Layers in the order in which they ran last: one list, since before the first run nobody knows it."""
+        return self.hooks.order
+
+    def axes(self) -> Mapping[str, int]:
+        """Take the batch to be in front."""
+        return {entrance.name: 0 for entrance in self.feeds.entrances}
+
+    def turned(self) -> Mapping[str, int] | None:
+        """Return the axes with time before the batch; None where no array has an axis for it."""
+        shapes = self.feeds.shapes()
+        return (
+            {name: 1 if len(shape) > 1 else 0 for name, shape in shapes.items()}
+            if max(map(len, shapes.values())) > 1
+            else None
+        )
+
+    def run(self, batch: Mapping[str, NDArray[Any]], axes: Mapping[str, int]) -> Sequence[Read]:
+        """Return what each layer reads of samples (N, ...).
+
+        Raises
+        ------
+        TraceError
+            If torch refuses them, or a layer does not run.
+        """
+        import torch
+
+        # For each batch anew: one that does not run is no layer.
+        before = dict(self.hooks.runs)
+        self.hooks.clear()
+        fed = {
+            name: torch.from_numpy(np.ascontiguousarray(np.moveaxis(moved(values, self.layout), 0, axes[name])))
+            for name, values in batch.items()
+        }
+        try:
+            with torch.no_grad():
+                # Names are keywords; what has none comes first.
+                self.module(*(fed[name] for name in fed if not name), **{name: fed[name] for name in fed if name})
+        except (RuntimeError, IndexError, TypeError) as error:
+            what = ", ".join(f"{name or 'input'} {tuple(value.shape)} {value.dtype}" for name, value in fed.items())
+            said = (str(error).splitlines() or [type(error).__name__])[0][:200]
+            raise TraceError(f"{type(self.module).__name__}: cannot run on {what}: {said}") from None
+        idle = [name for name in self.hooks.names if name not in self.hooks.ran]
+        if idle:
+            raise TraceError(f"{type(self.module).__name__}: {', '.join(idle)} did not run")
+        for name, many in before.items():
+            if many != self.hooks.runs[name]:
+                raise TraceError(
+                    f"module {name!r} runs {many} times for some samples, {self.hooks.runs[name]} for others: "
+                    "record those apart"
+                )
+        return self.hooks.reads
 
 
 class _Hooks:
     """Forward hooks on every weight module; a module's input is copied before it runs, since ReLU may be in place."""
 
-    def __init__(self, module: torch.nn.Module, recorder: Recorder) -> None:
+    def __init__(self, module: torch.nn.Module) -> None:
         import torch
 
         nn = torch.nn
@@ -121,15 +215,26 @@ class _Hooks:
         kinds = (nn.Linear, *maps, nn.LSTM, nn.GRU)
         self.names: list[str] = []
         self.ran: set[str] = set()
-        self.samples = 0
-        self._recorder = recorder
+        self.layers: list[Layer] = []
+        self.order: list[str] = []
+        self.reads: list[Read] = []
+        # By layer: modules that share their parameters are one.
+        self.runs: Counter[str] = Counter()
         self._handles: list[Any] = []
         self._seen: dict[str, Any] = {}
+        self._owners: dict[Hashable, list[Layer]] = {}
         for name, part in module.named_modules():
             if isinstance(part, kinds):
                 # A bare module has no name inside itself.
                 self.names.append(name or type(part).__name__.lower())
                 self._watch(self.names[-1], part)
+
+    def clear(self) -> None:
+        """Forget the run before."""
+        self.ran.clear()
+        self.runs.clear()
+        self.order.clear()
+        self.layers, self.reads = [], []
 
     def remove(self) -> None:
         """Take all hooks off."""
@@ -141,10 +246,11 @@ class _Hooks:
 
         recurrent = isinstance(module, torch.nn.LSTM | torch.nn.GRU)
         layers = _recurrent_layers(name, module) if recurrent else [_layer(name, module)]
+        # By the matrix and what it is lowered to: what is added behind it is the use's own. In a recurrence it is not.
+        shared = module.parameters(recurse=False) if recurrent else [module.weight]
+        layers = self._owners.setdefault((*map(id, shared), *(layer.geometry for layer in layers)), layers)
 
         def before(_: Any, inputs: tuple[Any, ...]) -> None:
-            if name in self.ran:
-                raise TraceError(f"module {name!r} runs twice: give each use a module of its own")
             # A trace has one kind of row a layer: [x, h], h from the step before, zeros before the first.
             if recurrent and len(inputs) > 1 and inputs[1] is not None:
                 raise TraceError(f"module {name!r}: is given an initial state, which a trace cannot hold")
@@ -163,7 +269,12 @@ class _Hooks:
                 size = module.hidden_size if recurrent else 0
                 # Both directions side by side in the last axis, forward first.
                 states = None if hidden is None else hidden[:, :, i * size : (i + 1) * size].numpy()
-                self._recorder.add(layer, self.samples, x.numpy(), hidden=states)
+                # Vectors lie along the last axis; of maps and sequences the first axis is the batch.
+                rows = x.reshape(-1, x.shape[-1]) if layer.geometry.takes_vectors else x
+                self.layers.append(layer)
+                self.runs[layer.name] += 1
+                self.order.append(use_name(layer.name, self.runs[layer.name]))
+                self.reads.append(Read(rows.numpy(), states))
 
         self._handles += [module.register_forward_pre_hook(before), module.register_forward_hook(after)]
 

@@ -29,12 +29,14 @@ def unmodelled_modules(
     """
     root = type(module).__name__
     parts = dict(module.named_modules())
-    matrices = {name: _matrices(part) for name, part in parts.items()}
     # A part of a module that is recorded is recorded with it.
     inside = {name for name in parts if any(name == top or name.startswith(f"{top}.") for top in recorded)}
     # A bare module has no name inside itself, and is recorded under that of its class.
     inside |= {""} if root.lower() in recorded and "" not in recorded and len(parts) == 1 else set()
-    missing = [name for name, many in matrices.items() if many and name not in inside]
+    counted: set[int] = set()
+    # What is recorded in front: an embedding whose matrix is a recorded layer's too holds nothing of its own.
+    matrices = {name: _matrices(parts[name], counted) for name in sorted(parts, key=lambda name: name not in inside)}
+    missing = [name for name in parts if matrices[name] and name not in inside]
     multiplied = {name: _multiplications(counts, f"{root}.{name}") for name in missing if name}
     seen = sum(_multiplications(counts, f"{root}.{name}") for name in recorded if name in parts and name)
     whole = _multiplications(counts, "Global")
@@ -57,9 +59,11 @@ def _percent(part: int, whole: int) -> str:
     return f"{100 * part / max(1, whole):.0f} %"
 
 
-def _matrices(module: torch.nn.Module) -> int:
+def _matrices(module: torch.nn.Module, counted: set[int]) -> int:
     # A vector is a bias or a norm's scale. Each once, where it stands first: tied weights are one.
-    return sum(part.numel() for part in module.parameters(recurse=False) if part.ndim >= 2)
+    fresh = [part for part in module.parameters(recurse=False) if part.ndim >= 2 and id(part) not in counted]
+    counted.update(map(id, fresh))
+    return sum(part.numel() for part in fresh)
 
 
 def _multiplications(counts: Mapping[str, Mapping[Any, int]], name: str) -> int:

@@ -28,14 +28,16 @@ GRAIN = 2.0**-40
 Cycles = NDArray[np.int64]
 
 
-def pe_cycles(activity: Activity, account: Account) -> dict[str, Cycles]:
+def pe_cycles(activity: Activity, account: Account, padding: Cycles) -> dict[str, Cycles]:
     """Return, by the names of `SHARES`, int64 (N, P) cycles of each PE; over all names they are `total_cycles`."""
+    return {"useful": activity.per_pe["issue"] - padding, "padding": padding, **_others(activity, account)}
+
+
+def _others(activity: Activity, account: Account) -> dict[str, Cycles]:
     per_pe = activity.per_pe
     # Outside the contract's cycles nothing is left to do but to fill registers and to wait for the bus.
     beyond = (activity.total_cycles - activity.cycles)[:, None]
     return {
-        "useful": per_pe["issue"] - account.padding,
-        "padding": account.padding,
         "empty_column": per_pe["empty_column"],
         "idle_broadcast": account.broadcast,
         "idle_scan": per_pe["starved"] - account.broadcast - account.stall,
@@ -47,10 +49,10 @@ def pe_cycles(activity: Activity, account: Account) -> dict[str, Cycles]:
 
 def share_cycles(activity: Activity, account: Account) -> dict[str, int]:
     """Add up `pe_cycles` over samples and PEs; whatever writes nothing is padding."""
-    cycles = totals(pe_cycles(activity, account))
-    # Of strips, entries whose outputs lie outside the map are counted over all PEs, not by PE.
+    # Over all PEs every engine has counted it, and of strips also the entries whose outputs lie outside the map.
     padding = int(activity.counts["padding_entries"].sum())
-    return {**cycles, "useful": cycles["useful"] + cycles["padding"] - padding, "padding": padding}
+    issued = int(activity.per_pe["issue"].sum())
+    return {"useful": issued - padding, "padding": padding, **totals(_others(activity, account))}
 
 
 def bounds(activity: Activity) -> dict[str, NDArray[np.float64]]:

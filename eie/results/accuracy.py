@@ -17,9 +17,17 @@ from eie.model.samples import Samples
 from eie.simulator.inputs import Inputs, given_inputs
 from eie.simulator.reference import run_given
 
+SAMPLES = 512  # run at a time
+
 
 def labelled_inputs(network: Network, inputs: Inputs = None) -> Samples | None:
-    """Return the inputs as arrays with their labels.
+    """Return the inputs as arrays with their labels, as `given_samples`; None without labels."""
+    samples = given_samples(network, inputs)
+    return None if samples is None or samples.labels is None else samples
+
+
+def given_samples(network: Network, inputs: Inputs = None) -> Samples | None:
+    """Return the inputs as arrays, with their labels if they have any.
 
     Parameters
     ----------
@@ -28,7 +36,7 @@ def labelled_inputs(network: Network, inputs: Inputs = None) -> Samples | None:
 
     Returns
     -------
-    None without labels or values, or where the layers do not feed each other.
+    None without values, or where the layers do not feed each other.
     """
     flow = dataflow(network)
     if flow is None or (inputs is None and network.trace is None):
@@ -36,8 +44,6 @@ def labelled_inputs(network: Network, inputs: Inputs = None) -> Samples | None:
     # Sorted out as the simulator does it, so that float32 and fixed point are judged on the very same samples.
     labelled = given_inputs(layers=network.layers, dataflow=flow, activations=inputs, own=network.trace)
     arrays = labelled.loaded()
-    if labelled.labels is None:
-        return None
     # A trace of every layer leaves the network's own inputs empty: the first layer's rows are those inputs, but only in
     # a plain sequence.
     if not arrays:
@@ -74,5 +80,12 @@ def float32_accuracy(network: Network, inputs: Inputs = None) -> float | None:
     labelled = labelled_inputs(network, inputs)
     if labelled is None:
         return None
-    right = right_answers(float32_outputs(network, labelled.loaded()), labelled.classes)
-    return None if right is None else float(right.mean())
+    parts = [labelled.part(start, start + SAMPLES) for start in range(0, labelled.count, SAMPLES)]
+    answers = []
+    for part in parts:
+        # Part by part: every layer's maps of all samples would not fit memory.
+        right = right_answers(float32_outputs(network, part.loaded()), part.classes)
+        if right is None:
+            return None
+        answers.append(right)
+    return float(np.concatenate(answers).mean())

@@ -13,6 +13,9 @@ from dataclasses import dataclass
 
 from eie.compiler.encoded import EncodedLayer
 from eie.compiler.places import MemoryPlan
+from eie.energy.estimate import loading_nj
+from eie.energy.tables import Cell
+from eie.errors import EnergyError
 from eie.show.brief import Brief
 from eie.show.sections import Column, Grid
 from eie.spec import AcceleratorSpec
@@ -31,7 +34,9 @@ class Transfer(Brief):
     bits, cycles, us
         What crosses, and how long that takes by itself.
     nj
-        Of DRAM; None for the host's link, of which the paper gives no figure.
+        Of DRAM, of the rows that are written, and of the clock and leakage of PEs that wait meanwhile, by the activity
+        method. None for the host's link, of which the paper gives no figure; of DRAM alone where no figure exists
+        for an SRAM.
     """
 
     what: str
@@ -42,7 +47,9 @@ class Transfer(Brief):
     nj: float | None = None
 
 
-def transfers(layers: Sequence[EncodedLayer], memory: MemoryPlan, spec: AcceleratorSpec) -> tuple[Transfer, ...]:
+def transfers(
+    layers: Sequence[EncodedLayer], memory: MemoryPlan, spec: AcceleratorSpec, cell: Cell = "itrs-lop"
+) -> tuple[Transfer, ...]:
     """Return what crosses the border beside the layers; nothing where residency is ideal."""
     if memory.residency == "ideal":
         return ()
@@ -58,7 +65,11 @@ def transfers(layers: Sequence[EncodedLayer], memory: MemoryPlan, spec: Accelera
     bits = sum(spec.in_bursts(layer.image_bits(spec)) for layer in stay)
     if bits:
         cycles = spec.bus_cycles(bits)
-        nj = bits * spec.dram_pj_per_bit * 1e-3
+        try:
+            nj = loading_nj(spec, bits=bits, cycles=cycles, cell=cell)
+        except EnergyError:
+            # Without a figure for an SRAM, that of DRAM is still known.
+            nj = bits * spec.dram_pj_per_bit * 1e-3
         listed.append(Transfer(what="cold load", how_often="once", bits=bits, cycles=cycles, us=spec.us(cycles), nj=nj))
     return tuple(listed)
 

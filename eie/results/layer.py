@@ -54,19 +54,25 @@ class LayerResult(View):
     Attributes
     ----------
     activity
-        The counts of every sample.
+        The counts of every sample, over all uses of the layer.
     fit
         What it asks of the memories, alone.
     place
         Where its weights are beside those of the other layers.
     computed
-        What the layer computed, or None where the trace held no values.
+        What the layer computed, the last time it ran, or None where the trace held no values.
     maps
         What it reads and writes, and where that lies.
     dense
         What the dense equivalent takes, lowered alike: every weight, every activation, the same memories.
     recount
-        Makes the account of its cycles on demand; None where nothing is kept to make it from.
+        Makes the account of its cycles on demand, from the inputs of all its uses; None where none are kept.
+    count_padding
+        Likewise counts the padding entries that each PE issued.
+    uses
+        How often it runs in a sample, on the same weights.
+    computed_uses
+        What it computed each time, in order, where that is known: each use has a number format of its own.
     """
 
     encoded: EncodedLayer
@@ -78,6 +84,9 @@ class LayerResult(View):
     maps: LayerMaps
     dense: LayerCost
     recount: Callable[[], Account] | None = None
+    count_padding: Callable[[], NDArray[np.int64]] | None = None
+    uses: int = 1
+    computed_uses: tuple[LayerOutputs, ...] = ()
 
     @property
     def name(self) -> str:
@@ -157,6 +166,22 @@ class LayerResult(View):
             return self.activity.account
         return self.recount()
 
+    @cached_property
+    def padding_per_pe(self) -> NDArray[np.int64]:
+        """int64 (N, P): of the entries that each PE issued, those that pad; counted when first asked for.
+
+        Raises
+        ------
+        EieError
+            As `pe_cycles`.
+        """
+        padding = self._counted().padding
+        if padding is None:
+            # What has an account without it has kept what it was counted from.
+            assert self.count_padding is not None
+            return self.count_padding()
+        return padding
+
     def _counted(self) -> Account:
         if self.account is None:
             raise EieError(
@@ -177,7 +202,7 @@ class LayerResult(View):
         EieError
             If the layer was run with ``keep_outputs=False`` and without ``shares=True``.
         """
-        parts = accounting.pe_cycles(self.activity, self._counted())
+        parts = accounting.pe_cycles(self.activity, self._counted(), self.padding_per_pe)
         return {name: cycles.sum(axis=0) for name, cycles in parts.items()}
 
     @property
@@ -233,7 +258,8 @@ class LayerResult(View):
     def outputs(self) -> NDArray[np.float32] | None:
         """float32 (outputs,) or (N, outputs): the fixed-point result; None without activation values.
 
-        A convolution gives (out, oh, ow), an LSTM (T, hidden), where the network ran as a graph.
+        A convolution gives (out, oh, ow), an LSTM (T, hidden), where the network ran as a graph. Of a layer with
+        several uses those of the last; ``computed_uses`` has them all.
         """
         # Outputs of size 0: `summary` has let them go (keep_outputs=False) and kept errors and saturations.
         if self.computed is None or not self.computed.float32.size:
@@ -310,6 +336,7 @@ def layer_row(layer: LayerResult) -> dict[str, Value]:
     return {
         "layer": layer.name,
         "shape": "{} x {}".format(*layer.shape),
+        "uses": layer.uses,
         "products": layer.products,
         "weight_density": layer.encoded.weight_density,
         "activation_density": layer.activity.activation_density,
@@ -381,8 +408,11 @@ def sharing_notes(layer: LayerResult) -> list[str]:
     return notes
 
 
-def layer_record(layer: LayerResult, estimates: Mapping[Method, Estimate]) -> dict[str, Any]:
-    """Return a layer as one flat record, units in the keys: what CSV, pandas and sweeps show."""
+def layer_record(layer: LayerResult, estimates: Mapping[Method, Estimate], *, timing_met: bool) -> dict[str, Any]:
+    """Return a layer as one flat record, units in the keys: what CSV, pandas and sweeps show.
+
+    ``timing_met``: whether the machine can run at its clock, which is of the machine and stands in every row.
+    """
     latency = layer.latency
     record: dict[str, Any] = {
         "layer": layer.name,
@@ -418,6 +448,7 @@ def layer_record(layer: LayerResult, estimates: Mapping[Method, Estimate]) -> di
         "reload_cycles": layer.activity.reload_cycles,
         "residency": layer.place.place,
         "fits": layer.fits,
+        "timing_met": timing_met,
         # Behind the named columns: the keys of `eie.activity.COUNTS` keep their names from kernel to CSV.
         **layer.counts,
     }
@@ -430,6 +461,10 @@ def layer_record(layer: LayerResult, estimates: Mapping[Method, Estimate]) -> di
             f"energy_{key}_p50_nj": spread.p50,
             f"energy_{key}_p99_nj": spread.p99,
         }
+        # By published power there are neither kinds nor bounds.
+        if priced.kind_nj:
+            record |= {f"energy_{key}_low_nj": priced.low_nj, f"energy_{key}_high_nj": priced.high_nj}
+            record |= {f"energy_{key}_{kind}_nj": float(nj.mean()) for kind, nj in priced.kind_nj.items()}
     return record
 
 

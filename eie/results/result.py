@@ -19,15 +19,27 @@ from eie.compiler.map_rows import maps_grid
 from eie.compiler.places import MemoryPlan, memories_grid, memory_line
 from eie.compiler.program import Program
 from eie.energy.area import area_mm2
-from eie.energy.estimate import METHODS, Method, estimate, prices_pj, timing_notes
+from eie.energy.clock import timing_met, timing_notes
+from eie.energy.estimate import METHODS, Method, estimate
+from eie.energy.prices import prices_pj
 from eie.energy.tables import Cell
 from eie.errors import EnergyError
 from eie.machines.dense import placement
+from eie.model.drawn import drawn_layers, drawn_notes
+from eie.model.host import HostWork, host_work, work_lines
 from eie.results import accounting
 from eie.results.beside import Transfer, transfers, transfers_grid
 from eie.results.layer import Distribution, LayerResult, layer_record, run_notes, shares_record, sharing_notes
 from eie.results.priced import Energy, known_or_none
-from eie.results.table import bound_parts, energy_lines, layers_grid, shares_grid, shares_of, unmodelled_row
+from eie.results.table import (
+    bound_parts,
+    energy_lines,
+    host_grid,
+    layers_grid,
+    shares_grid,
+    shares_of,
+    unmodelled_row,
+)
 from eie.show.face import Answer
 from eie.show.numbers import count, factor, number
 from eie.show.sections import Section
@@ -100,6 +112,11 @@ class Result(Answer):
     def spec(self) -> AcceleratorSpec:
         """The machine."""
         return self.program.spec
+
+    @property
+    def host(self) -> HostWork | None:
+        """What a host computes between the layers, which no number here counts; None where there is nothing."""
+        return host_work(self.program.graph)
 
     @property
     def samples(self) -> int:
@@ -175,7 +192,7 @@ class Result(Answer):
     @cached_property
     def transfers(self) -> tuple[Transfer, ...]:
         """What crosses the chip's border beside the layers and is not in the latency; empty with ideal residency."""
-        return transfers(self.program.layers, self.memory, self.spec)
+        return transfers(self.program.layers, memory=self.memory, spec=self.spec, cell=self.cell)
 
     def _speedup_line(self) -> str:
         said = placement([layer.dense for layer in self.layers], self.spec)
@@ -190,7 +207,10 @@ class Result(Answer):
         return replace(self, cell=cell)
 
     def energy(self, method: Method = "activity", cell: Cell | None = None) -> Energy:
-        """Price the result by ``"activity"`` or ``"published-power"``; ``cell`` is the result's own by default.
+        """Price the result; ``cell`` is the result's own by default.
+
+        ``"activity"`` is the estimate to trust: actions, clock and leakage, with `Energy.low_nj` and `Energy.high_nj`.
+        ``"published-power"`` is the paper's method, time x Table II's power, for reference.
 
         Raises
         ------
@@ -223,11 +243,8 @@ class Result(Answer):
 
     def notes(self, cell: Cell | None = None) -> tuple[str, ...]:
         """What a reader must know before believing the numbers: synthetic data, capacity, clock, saturation."""
-        drawn = [layer.name for layer in self.layers if layer.encoded.synthetic]
         # From the most general to the narrowest: the model, the inputs, single layers, the clock, prices.
-        notes = list(self.program.notes)
-        if drawn:
-            notes.append(f"synthetic weights (random masks are more even than real pruned layers): {', '.join(drawn)}")
+        notes = [*self.program.notes, *drawn_notes(drawn_layers(layer.encoded for layer in self.layers))]
         if self.synthetic_inputs:
             notes.append(f"synthetic inputs: {self.inputs_source}")
         notes += self.input_notes
@@ -241,15 +258,20 @@ class Result(Answer):
         rows = self._layer_records(cell)
         # Every record has every key: whoever reads a column need not ask which rows have it.
         blank = dict.fromkeys(rows[0])
-        return [*rows, *({**blank, **unmodelled_row(text)} for text in self.unmodelled)]
+        unmodelled = [{**blank, **unmodelled_row(text)} for text in self.unmodelled]
+        return [*rows, *unmodelled, *({**blank, "layer": line} for line in work_lines(self.host))]
 
     def _layer_records(self, cell: Cell | None = None) -> list[dict[str, Any]]:
         energies, _ = self.energies(cell)
-        return [
-            layer_record(layer, {method: energy.layers[i] for method, energy in energies.items()})
+        met = timing_met(self.spec, cell or self.cell)
+        rows = [
+            layer_record(layer, {method: energy.layers[i] for method, energy in energies.items()}, timing_met=met)
             | shares_record(layer)
             for i, layer in enumerate(self.layers)
         ]
+        # Behind the other keys, and only where it says something: files of networks without such a layer stay the same.
+        tied = any(layer.uses > 1 for layer in self.layers)
+        return [{**row, "uses": layer.uses} if tied else row for row, layer in zip(rows, self.layers, strict=True)]
 
     def headline(self) -> str:
         """Say what was run, on what, with which inputs."""
@@ -285,12 +307,15 @@ class Result(Answer):
             # The worst and not a mean: one output that is far off can change an answer.
             worst = max(outputs.max_abs_error for outputs in computed)
             lines.append(f"Fixed point against float32: largest difference of an output {worst:.2g}.")
+        if self.host is not None:
+            lines.append("The totals are of the accelerator: what a host computes between its layers is not in them.")
         lines.append(f"Inputs: {self.inputs_source}.")
         lines += [f"Note: {note}." for note in self.notes()]
         whole = None if self.incomplete else self.latency
         batch = self.memory.batch
         layers = layers_grid(self.layers, energies, whole, batch=batch, unmodelled=self.unmodelled)
-        table = Section(name="layers", grids=(layers,), lines=tuple(lines))
+        beside = () if self.host is None else (host_grid(self.host),)
+        table = Section(name="layers", grids=(layers, *beside), lines=tuple(lines))
         grids = [memories_grid(self.memory)]
         if any(not placed.in_sram for placed in self.memory.maps.maps):
             grids.append(maps_grid(self.memory.maps))
@@ -357,14 +382,14 @@ class Result(Answer):
             "dense_us": known_or_none(self.dense_us),
             "incomplete": list(self.incomplete),
             "unmodelled": list(self.unmodelled),
+            "host": None if self.host is None else vars(self.host),
             "memory": self.memory.content(),
             "beside": [vars(row) for row in self.transfers],
             "energy": {
                 method: {
                     "table": energy.table,
                     "cell": energy.cell,
-                    "total_nj": known_or_none(energy.total_nj),
-                    "unit_nj": {unit: known_or_none(nj) for unit, nj in energy.unit_nj().items()},
+                    **energy.totals(),
                 }
                 for method, energy in energies.items()
             },

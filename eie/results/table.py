@@ -10,9 +10,10 @@ from collections.abc import Mapping, Sequence
 
 from eie.energy.estimate import Method
 from eie.machines.rows import NOT_MODELLED
+from eie.model.host import HostWork, counted
 from eie.results import accounting
 from eie.results.layer import Distribution, LayerResult, layer_row
-from eie.results.priced import Energy
+from eie.results.priced import Energy, trust
 from eie.show.sections import Column, Grid, Value
 
 _PRICED: dict[Method, str] = {"published-power": "nJ by power", "activity": "nJ by activity"}
@@ -54,6 +55,7 @@ def layers_grid(
     columns = (
         Column("layer", "layer", "text"),
         Column("shape", "out x in", "word"),
+        *([Column("uses", "uses", "count")] if any(layer.uses > 1 for layer in layers) else []),
         *([Column("products", "products", "count")] if any(layer.products > 1 for layer in layers) else []),
         Column("weight_density", "weights %", "percent"),
         Column("activation_density", "acts %", "percent"),
@@ -100,6 +102,20 @@ def layers_grid(
 def unmodelled_row(text: str) -> dict[str, Value]:
     """Return the row of a layer that was not run, in tables and records."""
     return {"layer": f"{NOT_MODELLED}{text}"}
+
+
+def host_grid(work: HostWork) -> Grid:
+    """Return a row for what a host computes, and one for the products of two activations among it."""
+    columns = (
+        Column("what", "not on the accelerator", "text"),
+        Column("operators", "operators", "text"),
+        Column("multiplications", "multiplications a sample", "count"),
+    )
+    rows: list[dict[str, Value]] = [{"what": "host", "operators": counted(work.operators), "multiplications": None}]
+    if work.products:
+        named = {"what": "products of two activations", "operators": counted(work.products)}
+        rows.append({**named, "multiplications": work.multiplications})
+    return Grid(columns=columns, rows=tuple(rows))
 
 
 def _total(layers: Sequence[LayerResult], energies: Mapping[Method, Energy], whole: Distribution) -> dict[str, Value]:
@@ -162,11 +178,19 @@ def shares_grid(layers: Sequence[LayerResult], *, whole: bool) -> Grid:
 
 
 def energy_lines(energies: Mapping[Method, Energy]) -> list[str]:
-    """Say of each method which table it takes and which units the energy goes to, where that is known of the whole."""
+    """Say of each method what it is good for, which table it takes and where the energy goes, if that is known."""
+    # The one to trust first.
+    first = sorted(energies.items(), key=lambda item: item[0] != "activity")
     return [
-        f"Energy by {method}: table {energy.table}{_cell(energy)}; {_units(energy)}."
-        for method, energy in energies.items()
+        f"Energy by {method}{_bounds(energy)}: {trust(method)}. Table {energy.table}{_cell(energy)}; {_units(energy)}."
+        for method, energy in first
     ]
+
+
+def _bounds(energy: Energy) -> str:
+    if energy.incomplete or not energy.kind_nj() or not energy.total_nj:
+        return ""
+    return f", {energy.bounds_in_words()} nJ ({_shares(energy.kind_nj(), energy.total_nj)})"
 
 
 def _cell(energy: Energy) -> str:
@@ -180,6 +204,10 @@ def _units(energy: Energy) -> str:
     total = energy.total_nj
     if not total:
         return "nothing was done"
-    shares = {unit: nj / total for unit, nj in energy.unit_nj().items() if nj}
+    return _shares(energy.unit_nj(), total)
+
+
+def _shares(parts: Mapping[str, float], total: float) -> str:
+    shares = {name: nj / total for name, nj in parts.items() if nj}
     # Largest first; sorting is stable, so equal shares keep the table's order and output stays the same byte for byte.
-    return ", ".join(f"{unit} {share:.0%}" for unit, share in sorted(shares.items(), key=lambda item: -item[1]))
+    return ", ".join(f"{name} {share:.0%}" for name, share in sorted(shares.items(), key=lambda item: -item[1]))

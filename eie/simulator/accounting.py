@@ -31,30 +31,22 @@ def account_pass(
 ) -> Account:
     """Account for one pass; parameters as of `eie.simulator.fast.time_pass`."""
     schedule = schedule_pass(encoding, pattern, act_queue_depth, threads=threads, stream=stream, arrivals=arrivals)
-    account = Account.blank(pattern.products, encoding.n_pe)
-    if encoding.padding.any():
-        ahead, each = encoding.padding_before
-        kernels.add_padding(pattern.starts, *columns_of(encoding, pattern), ahead, each, account.padding)
+    account = Account.blank(pattern.products, encoding.pointers.shape[1])
     if stream is None and not isinstance(pattern, Ranges):
         _in_lanes(encoding, pattern, act_queue_depth, schedule=schedule, account=account, threads=threads)
-        return account
-    begins, ends = columns_of(encoding, pattern)
+    else:
+        _in_walks(encoding, pattern, schedule=schedule, account=account, threads=threads)
+    # PEs behind the rows wait as one: the last of those that are told apart.
+    return Account(broadcast=encoding.for_all(account.broadcast), stall=encoding.for_all(account.stall))
 
-    def run(start: int, stop: int) -> None:
-        kernels.account_walks(
-            pattern.starts[start : stop + 1],
-            pattern.positions,
-            begins,
-            ends,
-            encoding.pointers,
-            schedule.sent,
-            schedule.arrivals,
-            account.broadcast[start:stop],
-            account.stall[start:stop],
-        )
 
-    spread(run=run, count=pattern.products, largest=CHUNK, threads=threads)
-    return account
+def padding_pass(encoding: Encoding, pattern: Pattern) -> NDArray[np.int64]:
+    """Count the padding entries that each PE issues in one pass; int64 (N, P)."""
+    padding = np.zeros((pattern.products, encoding.pointers.shape[1]), np.int64)
+    if encoding.padding.any():
+        ahead, each = encoding.padding_before
+        kernels.add_padding(pattern.starts, *columns_of(encoding, pattern), ahead, each, padding)
+    return encoding.for_all(padding)
 
 
 def schedule_pass(
@@ -111,6 +103,28 @@ def _in_lanes(
             schedule.sent,
             np.empty(lanes, number),
             np.empty(2 * lanes, number),
+            account.broadcast[start:stop],
+            account.stall[start:stop],
+        )
+
+    spread(run=run, count=pattern.products, largest=CHUNK, threads=threads)
+
+
+def _in_walks(
+    encoding: Encoding, pattern: Pattern, *, schedule: Schedule, account: Account, threads: int | None
+) -> None:
+    begins, ends = columns_of(encoding, pattern)
+
+    def run(start: int, stop: int) -> None:
+        kernels.account_walks(
+            pattern.starts[start : stop + 1],
+            pattern.positions,
+            begins,
+            ends,
+            encoding.pointers,
+            encoding.n_pe,
+            schedule.sent,
+            schedule.arrivals,
             account.broadcast[start:stop],
             account.stall[start:stop],
         )

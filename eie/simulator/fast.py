@@ -8,7 +8,8 @@ from what the queues decide and what they do not, so that a sweep can redo one w
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from dataclasses import replace
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -21,6 +22,7 @@ from eie.simulator.spread import spread
 from eie.simulator.strips import Ranges, Turns, queue_ranges, tally_ranges
 from eie.spec import AcceleratorSpec
 
+Counted = TypeVar("Counted", QueueTiming, StreamTiming, Tally)
 CHUNK = 256
 # By type: asking numpy takes a microsecond, half as long as counting a small layer.
 LARGEST = {np.dtype(kind): int(np.iinfo(kind).max) for kind in (np.uint8, np.uint16, np.int32, np.int64)}
@@ -105,7 +107,7 @@ def queue_pass(
             arrivals=arrivals if isinstance(arrivals, Arrivals) else Arrivals.all(pattern),
             schedule=schedule or UNNOTED,
         )
-    timing = QueueTiming.blank(pattern.products, encoding.n_pe)
+    timing = QueueTiming.blank(pattern.products, encoding.pointers.shape[1])
     number = backlog_type(encoding, act_queue_depth)
     slots = encoding.slots.reshape(-1)
     noted = () if schedule is None else (schedule.sent,)
@@ -131,7 +133,7 @@ def queue_pass(
         advanced(stop - start)
 
     spread(run=run, count=pattern.products, largest=CHUNK, threads=threads)
-    return timing
+    return _for_all(encoding, timing)
 
 
 def _stream_pass(
@@ -145,7 +147,7 @@ def _stream_pass(
     arrivals: Arrivals,
     schedule: Schedule,
 ) -> StreamTiming:
-    timing = StreamTiming.blank(pattern.products, encoding.n_pe)
+    timing = StreamTiming.blank(pattern.products, encoding.pointers.shape[1])
 
     def run(start: int, stop: int) -> None:
         streams.stream_samples(
@@ -157,6 +159,7 @@ def _stream_pass(
             stream.cycles,
             stream.bits,
             encoding.inputs,
+            encoding.n_pe,
             encoding.scan_rows,
             act_queue_depth,
             stream.half,
@@ -176,14 +179,14 @@ def _stream_pass(
         advanced(stop - start)
 
     spread(run=run, count=pattern.products, largest=CHUNK, threads=threads)
-    return timing
+    return _for_all(encoding, timing)
 
 
 def tally_pass(encoding: Encoding, pattern: Pattern, entries_per_row: int, threads: int | None = None) -> Tally:
     """Count what a pass reads and issues; parameters as in `time_pass`."""
     if isinstance(pattern, Ranges):
         return tally_ranges(encoding, pattern, entries_per_row, threads=threads)
-    tally = Tally.blank(pattern.products, encoding.n_pe)
+    tally = Tally.blank(pattern.products, encoding.pointers.shape[1])
     table = encoding.row_table(entries_per_row)
     slots, lookbacks = encoding.slots.reshape(-1), table.lookbacks.reshape(-1)
     lanes = len(slots) // len(encoding.slots)
@@ -196,7 +199,6 @@ def tally_pass(encoding: Encoding, pattern: Pattern, entries_per_row: int, threa
             lookbacks,
             table.totals,
             encoding.inputs,
-            encoding.n_pe,
             LARGEST[lookbacks.dtype],
             np.empty(3 * lanes, lookbacks.dtype),
             np.empty(lanes, np.uint16 if slots.dtype == np.uint8 else np.int64),
@@ -208,4 +210,12 @@ def tally_pass(encoding: Encoding, pattern: Pattern, entries_per_row: int, threa
         )
 
     spread(run=run, count=pattern.products, largest=CHUNK, threads=threads)
-    return tally
+    return _for_all(encoding, tally)
+
+
+def _for_all(encoding: Encoding, counted: Counted) -> Counted:
+    """Give every PE its counts where one without rows was walked for all of them."""
+    if encoding.pointers.shape[1] == encoding.n_pe:
+        return counted
+    per_pe = {name: encoding.for_all(values) for name, values in vars(counted).items() if values.ndim == 2}
+    return replace(counted, **per_pe)

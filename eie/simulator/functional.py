@@ -10,7 +10,7 @@ and accumulators have fraction bits of their own, chosen so that the largest mag
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -34,10 +34,15 @@ class FixedPoint(View):
     fraction_bits: int
 
     @classmethod
-    def quantise(cls, values: NDArray[Any], data_bits: int, largest: float = 0.0) -> FixedPoint:
-        """Choose the fraction so that the largest magnitude (and ``largest``) fits, and round (halves up)."""
+    def quantise(
+        cls, values: NDArray[Any], data_bits: int, largest: float = 0.0, agree: Callable[[float], float] = float
+    ) -> FixedPoint:
+        """Choose the fraction so that the largest magnitude (and ``largest``) fits, and round (halves up).
+
+        ``agree`` says how large the largest of all samples is, where these are a part of them.
+        """
         # two passes without an array between them, where max(abs(values)) would write one
-        largest = max(largest, float(values.max(initial=0)), -float(values.min(initial=0)))
+        largest = agree(max(largest, float(values.max(initial=0)), -float(values.min(initial=0))))
         fraction = fraction_bits(largest, data_bits)
         return cls(to_raw(values, fraction, data_bits), fraction)
 
@@ -104,6 +109,20 @@ class LayerOutputs(View):
     activation_fraction_bits: int
     weight_fraction_bits: int
     map_density: float | None = None
+
+    @classmethod
+    def last(cls, uses: Sequence[LayerOutputs | None]) -> LayerOutputs | None:
+        """Return the outputs of a layer's last use with what all of them met; None if one was not computed."""
+        made = [use for use in uses if use is not None]
+        if len(made) < len(uses) or len(made) == 1:
+            return made[0] if len(made) == len(uses) else None
+        densities = [use.map_density for use in made if use.map_density is not None]
+        return replace(
+            made[-1],
+            saturations=sum(use.saturations for use in made),
+            max_abs_error=max(use.max_abs_error for use in made),
+            map_density=sum(densities) / len(densities) if densities else None,
+        )
 
     def summary(self) -> LayerOutputs:
         """Return the same without the values themselves (empty arrays), to save memory."""

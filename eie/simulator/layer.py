@@ -55,7 +55,9 @@ class Slice:
     def add_record(self, total: Counted, counted: Counted) -> None:
         """Add every count of a record."""
         for name, values in vars(counted).items():
-            self.add(getattr(total, name), values)
+            # Padding of an account is counted apart.
+            if values is not None:
+                self.add(getattr(total, name), values)
 
 
 def _rows_a_slice(layer: EncodedLayer, inputs: LayerTrace) -> int:
@@ -105,6 +107,18 @@ def _strips(layer: EncodedLayer, inputs: LayerTrace, spec: AcceleratorSpec) -> I
                 sample_of=np.repeat(np.arange(start, start + part.samples), len(visits)),
                 turn=turn,
             )
+
+
+def products_timed(layer: EncodedLayer, inputs: LayerTrace, spec: AcceleratorSpec) -> int:
+    """Count what an engine times of one sample, over all passes: products, or strips."""
+    if layer.scatter is None:
+        return inputs.products * len(layer.passes)
+    height, width = inputs.size
+    strips = (
+        visits_of(layer.scatter, channels_a_pe=channels, size=(height, width), spec=spec)
+        for channels in layer.channels_a_pe
+    )
+    return sum(map(len, strips))
 
 
 def activity_of(

@@ -47,7 +47,7 @@ class Loading:
         # The buffer: the half that is being filled, by number of its block; which block a column lies in, and how many
         # columns each block still has to hand out, over all PEs.
         self.block = 0
-        self.fill = np.zeros(self.n_pe, np.int64)
+        self.fill = np.zeros(self.entries.shape[1], np.int64)
         self.block_of: dict[int, int] = {}
         self.unread = Counter[int]()
         # The bus: what to ask for next, what has been asked for and when it is due, what has come.

@@ -19,13 +19,14 @@ from numpy.typing import NDArray
 
 from eie.compiler.encoded import EncodedLayer
 from eie.errors import ModelError
-from eie.model import operators
+from eie.model import host, operators
 from eie.model.geometry import Recurrent
 from eie.model.graph import Graph, Node
 from eie.model.matrix import frozen
 from eie.model.trace import LayerTrace
 from eie.simulator.functional import FixedPoint, LayerOutputs, Rows, slices
-from eie.simulator.products import multiply
+from eie.simulator.host import Beside, activation, run_host
+from eie.simulator.products import Agree, multiply
 from eie.simulator.recurrence import run_recurrent
 
 Datapath = Literal["fixed", "float32", "none"]
@@ -41,10 +42,10 @@ class Tensor:
     float32: NDArray[np.float32]
 
     @classmethod
-    def of(cls, values: NDArray[Any], data_bits: int, largest: float = 0.0) -> Tensor:
+    def of(cls, values: NDArray[Any], data_bits: int, largest: float = 0.0, agree: Agree = float) -> Tensor:
         """Quantise real numbers in a format that also holds ``largest``."""
         float32 = np.asarray(values, np.float32)
-        return cls(FixedPoint.quantise(float32, data_bits, largest), float32)
+        return cls(FixedPoint.quantise(float32, data_bits, largest, agree=agree), float32)
 
     def reshape(self, *shape: int) -> Tensor:
         """Return the same numbers in another shape."""
@@ -56,13 +57,16 @@ class Tensor:
         return Tensor(FixedPoint(raw, self.fixed.fraction_bits), np.moveaxis(self.float32, source, target))
 
 
-Ran = Callable[[EncodedLayer, LayerTrace, LayerOutputs], None]
+Made = Tensor | Beside
+Ran = Callable[[str, LayerTrace, LayerOutputs], None]
+_RanUse = Callable[[LayerTrace, LayerOutputs], None]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
     """How a network is run: number width, whose zeros the layers see, whether values are kept, worker threads.
 
+    ``agree`` says how large the largest magnitude of all samples is, where a part of them is run.
     With the datapath ``"none"`` nothing is computed, so no layer can feed another.
     """
 
@@ -70,6 +74,7 @@ class Settings:
     datapath: Datapath = "fixed"
     keep_values: bool = False
     threads: int | None = None
+    agree: Agree = float
 
 
 def run_network(
@@ -84,7 +89,8 @@ def run_network(
     inputs
         For each graph input (N, *shape).
     ran
-        Called after every weight layer as ``ran(layer, inputs, outputs)``, in the order in which they run. Outputs are
+        Called after every use of a weight layer as ``ran(use, inputs, outputs)``, by the names of `Graph.uses` and in
+        their order. Outputs are
         in the layer's own shape: (N, out, oh, ow) of a convolution, (N, T, hidden) of an LSTM.
 
     Returns
@@ -97,27 +103,41 @@ def run_network(
     ModelError
         For an unknown operator, or shapes that do not fit; names the node.
     """
-    started = {
-        name: Tensor.of(inputs[name], settings.data_bits, float(_feeds_a_bias(graph, layers, name)))
+    started: dict[str, Made | NDArray[Any]] = {
+        # Ids and switches stay plain arrays: as fixed-point numbers they would be others.
+        name: np.asarray(inputs[name], graph.type_of(name))
+        if name in graph.types
+        else Tensor.of(
+            inputs[name], settings.data_bits, float(_feeds_a_bias(graph, layers, name)), agree=settings.agree
+        )
         for name, _ in graph.inputs
     }
 
-    def run(node: Node, values: Sequence[Tensor | NDArray[Any]]) -> tuple[Tensor, ...]:
-        tensors = [value if isinstance(value, Tensor) else Tensor.of(value, settings.data_bits) for value in values]
+    def run(node: Node, values: Sequence[Made | NDArray[Any]]) -> tuple[Made, ...]:
+        if node.op == host.OP:
+            return _run_host(node, values, settings)
+        tensors = [_tensor(value, settings) for value in values]
         if node.layer is None:
-            return (_operate(node=node, values=values, tensors=tensors, data_bits=settings.data_bits),)
-        return _run_layer(node=node, layer=layers[node.layer], tensors=tensors, settings=settings, ran=ran)
+            return (_operate(node=node, values=values, tensors=tensors, settings=settings),)
+        use = graph.use_of[node.name]
+        return _run_layer(
+            node=node,
+            layer=layers[node.layer],
+            tensors=tensors,
+            settings=settings,
+            ran=lambda inputs, outputs: ran(use, inputs, outputs),
+        )
 
-    return walk(graph=graph, started=started, run=run, constant=lambda array: Tensor.of(array, settings.data_bits))
+    made = walk(graph=graph, started=started, run=run)
+    return tuple(_tensor(value, settings) for value in made)
 
 
 def walk(
     graph: Graph,
     started: Mapping[str, Value],
     run: Callable[[Node, Sequence[Value | NDArray[Any]]], Sequence[Value]],
-    constant: Callable[[NDArray[Any]], Value],
-) -> tuple[Value, ...]:
-    """Run the nodes in order and let go of every tensor after its last use."""
+) -> tuple[Value | NDArray[Any], ...]:
+    """Run the nodes in order and let go of every tensor after its last use; a constant is handed out as it is."""
     values: dict[str, Value | NDArray[Any]] = {**graph.constants, **started}
     uses = Counter(name for node in graph.nodes for name in node.inputs) + Counter(graph.outputs)
     for node in graph.nodes:
@@ -129,33 +149,58 @@ def walk(
             if not uses[name]:
                 del values[name]
         values.update((name, value) for name, value in zip(node.outputs, made, strict=False) if uses[name])
-    results = (values[name] for name in graph.outputs)
-    return tuple(constant(value) if isinstance(value, np.ndarray) else value for value in results)
+    return tuple(values[name] for name in graph.outputs)
 
 
 def _feeds_a_bias(graph: Graph, layers: Mapping[str, EncodedLayer], name: str) -> bool:
     return any(node.layer is not None and layers[node.layer].has_bias for node in graph.nodes if name in node.inputs)
 
 
-def _operate(node: Node, values: Sequence[Tensor | NDArray[Any]], tensors: Sequence[Tensor], data_bits: int) -> Tensor:
+def _tensor(value: Made | NDArray[Any], settings: Settings) -> Tensor:
+    """Return what an operator or a layer reads; constants and what stays on the host are quantised for it."""
+    if isinstance(value, Beside):
+        quantised = FixedPoint.quantise(value.fixed, settings.data_bits, agree=settings.agree)
+        return Tensor(quantised, np.asarray(value.float32, np.float32))
+    return value if isinstance(value, Tensor) else Tensor.of(value, settings.data_bits)
+
+
+def _run_host(node: Node, values: Sequence[Made | NDArray[Any]], settings: Settings) -> tuple[Made, ...]:
+    made: list[Made] = []
+    runs = run_host(node, [_pair(value) for value in values])
+    for name, plain, (fixed, real) in zip(node.outputs, node.attributes["plain"], runs, strict=True):
+        if plain:
+            made.append(Beside(fixed, real))
+            continue
+        quantised = FixedPoint.quantise(activation(node, name, fixed), settings.data_bits, agree=settings.agree)
+        made.append(Tensor(quantised, activation(node, name, real)))
+    return tuple(made)
+
+
+def _pair(value: Made | NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+    if isinstance(value, Tensor):
+        return value.fixed.exact_value, value.float32
+    return (value.fixed, value.float32) if isinstance(value, Beside) else (value, value)
+
+
+def _operate(
+    node: Node, values: Sequence[Made | NDArray[Any]], tensors: Sequence[Tensor], settings: Settings
+) -> Tensor:
     def result(inputs: Sequence[NDArray[Any]]) -> NDArray[Any]:
         return operators.apply(name=node.name, op=node.op, inputs=inputs, attributes=node.attributes)
 
     # Constants enter a computation as they are; only results are rounded.
-    floats = [value.float32 if isinstance(value, Tensor) else np.asarray(value, np.float32) for value in values]
+    floats = [np.asarray(_pair(value)[1], np.float32) for value in values]
     float32 = np.asarray(result(floats), np.float32)
     operator = operators.find(node.op)
     if operator is not None and operator.exact:
         first = tensors[0].fixed
         return Tensor(FixedPoint(result([first.raw]), first.fraction_bits), float32)
-    exact = [
-        value.fixed.exact_value if isinstance(value, Tensor) else np.asarray(value, np.float64) for value in values
-    ]
-    return Tensor(FixedPoint.quantise(result(exact), data_bits), float32)
+    exact = [np.asarray(_pair(value)[0], np.float64) for value in values]
+    return Tensor(FixedPoint.quantise(result(exact), settings.data_bits, agree=settings.agree), float32)
 
 
 def _run_layer(
-    node: Node, layer: EncodedLayer, tensors: Sequence[Tensor], settings: Settings, ran: Ran
+    node: Node, layer: EncodedLayer, tensors: Sequence[Tensor], settings: Settings, ran: _RanUse
 ) -> tuple[Tensor, ...]:
     recurrence = layer.geometry.recurrence
     try:
@@ -172,7 +217,7 @@ def _run_layer(
         raise ModelError(f"node {node.name!r}, layer {layer.name!r}: {error}") from None
 
 
-def _run_at_once(node: Node, layer: EncodedLayer, x: Tensor, settings: Settings, ran: Ran) -> Tensor:
+def _run_at_once(node: Node, layer: EncodedLayer, x: Tensor, settings: Settings, ran: _RanUse) -> Tensor:
     """Run a layer all of whose rows can be made of its input."""
     geometry, axis = layer.geometry, node.attributes.get("batch_axis", 0)
     x = x.moveaxis(axis, 0)
@@ -186,11 +231,13 @@ def _run_at_once(node: Node, layer: EncodedLayer, x: Tensor, settings: Settings,
         fraction_bits=fixed.fraction_bits,
     )
     if geometry.transforms:
-        rows = _narrowed(rows, layer.inputs, settings.data_bits)
-    sums = multiply(layer=layer, rows=rows, data_bits=settings.data_bits, threads=settings.threads)
+        rows = _narrowed(rows, layer.inputs, settings)
+    sums = multiply(
+        layer=layer, rows=rows, data_bits=settings.data_bits, threads=settings.threads, agree=settings.agree
+    )
     folded, density = FixedPoint(geometry.fold(sums.fixed.raw, n, size), sums.fixed.fraction_bits), None
     if geometry.transforms:
-        folded = _narrow(folded, settings.data_bits)
+        folded = _narrow(folded, settings)
         density = float(np.count_nonzero(fixed.raw) / fixed.raw.size)
     real_map = geometry.fold(sums.float32, n, size)
     outputs = sums.outputs(folded, real_map, relu=layer.relu, map_density=density)
@@ -200,7 +247,7 @@ def _run_at_once(node: Node, layer: EncodedLayer, x: Tensor, settings: Settings,
         flat = Tensor(outputs.fixed, outputs.float32).reshape(-1, layer.outputs)
         outputs = replace(outputs, fixed=flat.fixed, float32=flat.float32)
     read = seen(rows=rows, width=layer.inputs, products=rows.count // n, settings=settings)
-    ran(layer, replace(read, size=geometry.sizes(x.float32.shape)), outputs)
+    ran(replace(read, size=geometry.sizes(x.float32.shape)), outputs)
     return made
 
 
@@ -210,7 +257,7 @@ def _run_recurrent(
     recurrence: Recurrent,
     tensors: Sequence[Tensor],
     settings: Settings,
-    ran: Ran,
+    ran: _RanUse,
 ) -> tuple[Tensor, ...]:
     axis = node.attributes.get("batch_axis", 0)
     x = tensors[0].moveaxis(axis, 0)
@@ -222,8 +269,9 @@ def _run_recurrent(
         float_x=x.float32,
         state=state,
         data_bits=settings.data_bits,
+        agree=settings.agree,
     )
-    ran(layer, seen(rows=run.rows, width=layer.inputs, products=x.float32.shape[1], settings=settings), run.outputs)
+    ran(seen(rows=run.rows, width=layer.inputs, products=x.float32.shape[1], settings=settings), run.outputs)
     made = Tensor(run.outputs.fixed, run.outputs.float32).moveaxis(0, axis)
     return (made, *(Tensor(fixed, float32) for fixed, float32 in run.last))
 
@@ -243,12 +291,12 @@ def unrolled(layer: EncodedLayer, x: NDArray[np.float32]) -> LayerTrace:
     return replace(read, size=geometry.sizes(x.shape))
 
 
-def _narrowed(rows: Rows, width: int, data_bits: int) -> Rows:
+def _narrowed(rows: Rows, width: int, settings: Settings) -> Rows:
     """Sums of inputs need more bits than inputs: shift all rows right until the largest fits again."""
     largest = 0
     for start, stop in slices(rows.count, width):
         largest = max(largest, int(np.abs(rows.fixed(start, stop)).max(initial=0)))
-    lost = _excess(largest, data_bits)
+    lost = _excess(int(settings.agree(largest)), settings.data_bits)
     if not lost:
         return rows
     half = 1 << (lost - 1)
@@ -259,8 +307,8 @@ def _narrowed(rows: Rows, width: int, data_bits: int) -> Rows:
     )
 
 
-def _narrow(numbers: FixedPoint, data_bits: int) -> FixedPoint:
-    lost = _excess(int(np.abs(numbers.raw).max(initial=0)), data_bits)
+def _narrow(numbers: FixedPoint, settings: Settings) -> FixedPoint:
+    lost = _excess(int(settings.agree(int(np.abs(numbers.raw).max(initial=0)))), settings.data_bits)
     return FixedPoint((numbers.raw + (1 << (lost - 1))) >> lost, numbers.fraction_bits - lost) if lost else numbers
 
 

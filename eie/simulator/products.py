@@ -33,6 +33,7 @@ from eie.simulator.functional import (
 from eie.simulator.spread import spread
 from eie.simulator.starts import in_lanes, in_pairs, in_rows, largest_start, raw_start
 
+Agree = Callable[[float], float]
 RealRows = Callable[[int, int], NDArray[np.float32]]
 RawRows = Callable[[int, int], NDArray[np.int64]]
 Number = TypeVar("Number", np.float32, np.int32)
@@ -123,12 +124,15 @@ def run_products(layer: EncodedLayer, rows: Rows, data_bits: int, threads: int |
     return sums.outputs(sums.fixed, sums.float32, relu=layer.relu)
 
 
-def multiply(layer: EncodedLayer, rows: Rows, data_bits: int, threads: int | None = None) -> Sums:
-    """Multiply every row with the layer's matrix on both datapaths, without ReLU."""
+def multiply(layer: EncodedLayer, rows: Rows, data_bits: int, threads: int | None = None, agree: Agree = float) -> Sums:
+    """Multiply every row with the layer's matrix on both datapaths, without ReLU.
+
+    ``agree`` is asked once for the largest sum of all samples, where these rows are of a part of them.
+    """
     layer = layer.gathered
     walked = None
     if data_bits <= WIDEST_EXACT and not _blocks_pay(layer, rows.count, rows.float32):
-        walked = _walk_singles(layer=layer, rows=rows, data_bits=data_bits, threads=threads)
+        walked = _walk_singles(layer=layer, rows=rows, data_bits=data_bits, threads=threads, agree=agree)
     if walked is None:
         float32, peak = float_sums(layer=layer, count=rows.count, rows=rows.float32, threads=threads)
         fixed, saturations = fixed_sums(
@@ -136,7 +140,7 @@ def multiply(layer: EncodedLayer, rows: Rows, data_bits: int, threads: int | Non
             count=rows.count,
             rows=rows.fixed,
             activation_fraction_bits=rows.fraction_bits,
-            peak=peak,
+            peak=agree(peak),
             data_bits=data_bits,
             threads=threads,
         )
@@ -262,7 +266,7 @@ class _Scale:
 
 
 def _walk_singles(
-    layer: EncodedLayer, rows: Rows, data_bits: int, threads: int | None
+    *, layer: EncodedLayer, rows: Rows, data_bits: int, threads: int | None, agree: Agree
 ) -> tuple[FixedPoint, NDArray[np.float32], int] | None:
     """Walk both datapaths at once; None where a float32 sum is not finite."""
     scale, memo = _Scale.of(layer, rows.fraction_bits, data_bits), _memo(layer)
@@ -273,7 +277,7 @@ def _walk_singles(
     if not math.isfinite(peak):
         return None
     memo.gain = peak / norm if peak and norm else None
-    fraction = scale.fraction_of(peak)
+    fraction = scale.fraction_of(agree(peak))
     if fraction != guessed:
         # the float32 lane does not depend on the guess, so this walk is in the right format
         sums, peaks = _walk_both(layer=layer, rows=rows, scale=scale, fraction=fraction, threads=threads)

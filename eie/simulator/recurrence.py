@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from eie.compiler.encoded import EncodedLayer
 from eie.model.geometry import Recurrent
 from eie.simulator.functional import FixedPoint, LayerOutputs, Rows, largest_difference, to_raw
-from eie.simulator.products import fixed_sums, float_sums, quantised_codebook
+from eie.simulator.products import Agree, fixed_sums, float_sums, quantised_codebook
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +49,7 @@ def run_recurrent(
     float_x: NDArray[np.float32],
     state: Sequence[NDArray[np.float32]],
     data_bits: int,
+    agree: Agree = float,
 ) -> RecurrentRun:
     """Run all time steps on both datapaths.
 
@@ -60,6 +61,8 @@ def run_recurrent(
         (N, T, input).
     state
         Nothing, or the state to begin with.
+    agree
+        Says how large the largest of all samples is, where these are a part of them.
 
     Raises
     ------
@@ -70,7 +73,7 @@ def run_recurrent(
     n, steps = float_x.shape[:2]
     first = recurrence.initial_state(n, state)
     # What goes back must fit the inputs' format: |h| < 1 by an LSTM's equations, an initial one may be larger.
-    fixed_x = fixed_x.with_room_for(max(1.0, float(np.abs(first[0]).max(initial=0))), data_bits)
+    fixed_x = fixed_x.with_room_for(agree(max(1.0, float(np.abs(first[0]).max(initial=0)))), data_bits)
     fraction = fixed_x.fraction_bits
     peak, saturations = 0.0, 0
 
@@ -96,11 +99,12 @@ def run_recurrent(
 
     # Float first: only then is the largest sum of any step known, on which the accumulators' format depends.
     real = recurrence.walk(float_x, first, product=float_product, stored=lambda part: part.astype(np.float32))
+    peak = agree(peak)
     fixed = recurrence.walk(
         fixed_x.raw, first, product=fixed_product, stored=lambda part: to_raw(part, fraction, data_bits)
     )
     rows = Rows.of(FixedPoint(fixed.rows.reshape(n * steps, -1), fraction), real.rows.reshape(n * steps, -1))
-    hidden, hidden32 = FixedPoint.quantise(fixed.outputs, data_bits), real.outputs.astype(np.float32)
+    hidden, hidden32 = FixedPoint.quantise(fixed.outputs, data_bits, agree=agree), real.outputs.astype(np.float32)
     weight_fraction = quantised_codebook(layer, data_bits).fraction_bits
     error = largest_difference(hidden, hidden32)
     outputs = LayerOutputs(
@@ -112,6 +116,7 @@ def run_recurrent(
         weight_fraction_bits=weight_fraction,
     )
     last = tuple(
-        (FixedPoint.quantise(a, data_bits), b.astype(np.float32)) for a, b in zip(fixed.last, real.last, strict=True)
+        (FixedPoint.quantise(a, data_bits, agree=agree), b.astype(np.float32))
+        for a, b in zip(fixed.last, real.last, strict=True)
     )
     return RecurrentRun(rows, outputs, last)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eie.errors import ModelError
-from eie.model import operators
+from eie.model import host, operators
 from eie.model.graph import Graph, Node
 from eie.model.network import Layer
 from eie.simulator.functional import SLICE_ELEMENTS
@@ -26,12 +26,14 @@ def run_given(graph: Graph, layers: Mapping[str, Layer], inputs: Mapping[str, Ar
     """Run a graph on a batch in float32 with the layers' own weights; inputs (N, *shape)."""
 
     def run(node: Node, values: Sequence[Array]) -> tuple[Array, ...]:
+        if node.op == host.OP:
+            return tuple(host.run_part(node, values))
         if node.layer is None:
             return (operators.apply(name=node.name, op=node.op, inputs=values, attributes=node.attributes),)
         return _run_layer(layers[node.layer], node, values)
 
-    started = {name: np.asarray(inputs[name], np.float32) for name, _ in graph.inputs}
-    return walk(graph=graph, started=started, run=run, constant=lambda array: array)
+    started = {name: np.asarray(inputs[name], graph.type_of(name)) for name, _ in graph.inputs}
+    return walk(graph=graph, started=started, run=run)
 
 
 def _run_layer(layer: Layer, node: Node, values: Sequence[Array]) -> tuple[Array, ...]:

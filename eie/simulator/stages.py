@@ -46,13 +46,24 @@ from eie.compression.share import ShareReport, share
 from eie.errors import EieError, TraceError
 from eie.model.network import Layer, dataflow
 from eie.model.trace import LayerTrace
-from eie.simulator.accounting import account_pass
+from eie.simulator.accounting import account_pass, padding_pass
 from eie.simulator.arriving import Arriving
 from eie.simulator.batches import batches, fill_cycles, in_batches, pixel_batches, register_cycles
 from eie.simulator.cache import Cache
 from eie.simulator.fast import queue_pass, tally_pass
-from eie.simulator.layer import ENGINES, SLICE_ELEMENTS, Engine, Slice, activity_of, in_one_piece, slices, with_biases
+from eie.simulator.layer import (
+    ENGINES,
+    SLICE_ELEMENTS,
+    Engine,
+    Slice,
+    activity_of,
+    in_one_piece,
+    products_timed,
+    slices,
+    with_biases,
+)
 from eie.simulator.network import Datapath, Ran, Settings, Tensor, run_network
+from eie.simulator.products import Agree
 from eie.simulator.records import EventTiming, PassTiming, QueueTiming, StreamTiming, Tally
 from eie.simulator.turns import in_parts
 from eie.simulator.workload import Workload
@@ -115,7 +126,10 @@ def _blank(stage: Counting, samples: int, n_pe: int) -> _Counted:
 
 
 class Stages:
-    """The stages of one workload; ``layer`` is a layer's place in the network.
+    """The stages of one workload; ``layer`` is a layer's place in the network, and that of its first use.
+
+    Further uses of layers have places behind those of all layers. What a stage makes of weights is the layer's; inputs
+    and what is counted of them are the use's.
 
     Parameters
     ----------
@@ -133,6 +147,12 @@ class Stages:
         plan: MemoryPlan | None = None,
     ) -> None:
         self.workload = workload
+        uses = workload.uses
+        names = [layer.name for layer in workload.layers]
+        # By place: the name of the use, and the place of its layer.
+        self._uses = [(uses[name][0], place) for place, name in enumerate(names)]
+        self._uses += [(use, place) for place, name in enumerate(names) for use in uses[name][1:]]
+        self.places: Mapping[str, int] = {use: place for place, (use, _) in enumerate(self._uses)}
         self._given = plan
         # The last plan with its machine: each layer of a call asks for it several times.
         self._planned: tuple[AcceleratorSpec, MemoryPlan] | None = None
@@ -142,6 +162,7 @@ class Stages:
 
     def shared(self, layer: int, spec: AcceleratorSpec) -> tuple[Layer, ShareReport]:
         """The layer's weights as codes, convolutions unrolled by im2col or transformed."""
+        _, layer = self._uses[layer]
         weights = self.workload.layers[layer]
         lowering: Lowering = "winograd" if self.workload.conv == "winograd" else "im2col"
         # Of a program nobody asks this: `encoded` hands out its images first.
@@ -162,6 +183,7 @@ class Stages:
         ProgramError
             If the program was compiled for a machine that stores other images.
         """
+        _, layer = self._uses[layer]
         if isinstance(self.workload.network, Program):
             program = self.workload.network
             # `on` checks every field; asking it for each layer of each call would cost more than a small layer takes
@@ -170,7 +192,8 @@ class Stages:
         def make() -> EncodedLayer:
             load, name = self.workload, self.workload.layers[layer].name
             # What was recorded of no whole map has no strips, whichever way was asked for.
-            way = "im2col" if load.given.layers and name not in load.map_sizes else load.conv
+            whole = not load.given.layers or set(load.uses[name]) <= set(load.map_sizes)
+            way = load.conv if whole else "im2col"
             size = load.stated_sizes.get(name, ()) if way == "auto" else ()
             made = encode_conv(*self.shared(layer, spec), spec, conv=way, size=size)
             for encoding in made.passes:
@@ -215,18 +238,26 @@ class Stages:
         return self._once(stage="demand", layer=layer, spec=spec, make=lambda: Demand.of(self.encoded(layer, spec)))
 
     def _place(self, layer: int, spec: AcceleratorSpec) -> LayerPlace:
-        return self.plan(spec).by_name[self.workload.layers[layer].name]
+        return self.plan(spec).by_name[self.layer_of(layer)]
 
     def _streamed(self, layer: int, spec: AcceleratorSpec) -> bool:
         """Whether a layer's weights arrive while it works."""
         return self._place(layer, spec).place == "streamed"
 
     def _maps(self, layer: int, spec: AcceleratorSpec) -> LayerMaps:
-        """What a layer moves of maps."""
-        return self.plan(spec).maps.of(self.workload.layers[layer].name)
+        """What a use moves of maps."""
+        return self.plan(spec).maps.of(self._uses[layer][0])
 
-    def run(self, spec: AcceleratorSpec, ran: Ran) -> tuple[Tensor, ...]:
-        """Run the network from its own inputs, layer feeding layer; ``ran`` and the outputs as of `run_network`."""
+    def run(
+        self, spec: AcceleratorSpec, ran: Ran, part: slice | None = None, agree: Agree = float
+    ) -> tuple[Tensor, ...]:
+        """Run the network from its own inputs, layer feeding layer; ``ran`` and the outputs as of `run_network`.
+
+        Parameters
+        ----------
+        part
+            Some of the samples, in formats that ``agree`` knows.
+        """
         graph = dataflow(self.workload.network)
         assert graph is not None
         layers = [self.encoded(place, spec) for place in range(len(self.workload.layers))]
@@ -236,23 +267,25 @@ class Stages:
         return run_network(
             graph=graph,
             layers={layer.name: layer for layer in layers},
-            inputs=self.workload.given.loaded(),
-            settings=Settings(data_bits=spec.data_bits, datapath=self._how.datapath, threads=self._how.threads),
+            inputs=(self.workload.given if part is None else self.workload.given.taken(part)).loaded(),
+            settings=Settings(
+                data_bits=spec.data_bits, datapath=self._how.datapath, threads=self._how.threads, agree=agree
+            ),
             ran=ran,
         )
 
     def inputs(self, layer: int, spec: AcceleratorSpec) -> LayerTrace:
         """The layer's recorded inputs, or what the layers before it compute; no stored format changes those."""
-        recorded, name = self.workload.given.layers, self.workload.layers[layer].name
+        recorded, (name, _) = self.workload.given.layers, self._uses[layer]
         if recorded:
             return recorded[name]
 
         def make() -> dict[str, LayerTrace]:
             read: dict[str, LayerTrace] = {}
 
-            def ran(encoded: EncodedLayer, inputs: LayerTrace, _: object) -> None:
+            def ran(use: str, inputs: LayerTrace, _: object) -> None:
                 # Timing reads the pattern only: a bit where a value takes 32, and this is kept for a whole sweep.
-                read[encoded.name] = inputs.without_values()
+                read[use] = inputs.without_values()
 
             self.run(spec, ran)
             return read
@@ -260,8 +293,25 @@ class Stages:
         # One run of the network makes the inputs of all its layers: place -1 stands for all.
         return self._once(stage="inputs", layer=-1, spec=spec, make=make)[name]
 
+    def layer_of(self, place: int) -> str:
+        """Return the name of the layer that the use at a place is of."""
+        return self.workload.layers[self._uses[place][1]].name
+
+    def places_of(self, layer: int) -> list[int]:
+        """Return the places of the layer's uses, in order."""
+        return [place for place, (_, of) in enumerate(self._uses) if of == layer]
+
+    def whole_activity(self, layer: int, spec: AcceleratorSpec) -> Activity:
+        """Everything counted of a layer, its uses added up."""
+        uses = [self.activity(place, spec) for place in self.places_of(layer)]
+        return Activity.together(self.workload.layers[layer].name, uses)
+
+    def products(self, layer: int, spec: AcceleratorSpec) -> int:
+        """Rows of inputs a sample, over all uses of the layer."""
+        return sum(self.inputs(place, spec).products for place in self.places_of(layer))
+
     def activity(self, layer: int, spec: AcceleratorSpec, inputs: LayerTrace | None = None) -> Activity:
-        """Everything counted, for every clock, node and energy table.
+        """Everything counted of a use, for every clock, node and energy table.
 
         Parameters
         ----------
@@ -283,7 +333,7 @@ class Stages:
                     f"layer {encoded.name!r} takes {encoded.inputs} inputs, the activations have {read.width}"
                 )
             if encoded.scatter is not None:
-                read = self._sized(encoded, read)
+                read = self._sized(layer, encoded, read)
             placed = self.placed(layer, spec, read)
             sent, walks, timing = self._timing(layer=layer, spec=spec, encoded=placed, inputs=read)
             beside = self._batches(layer=layer, spec=spec, encoded=placed, inputs=read, cycles=timing.cycles)
@@ -294,7 +344,7 @@ class Stages:
 
         return self._once(stage="activity", layer=layer, spec=spec, make=make)
 
-    def _sized(self, layer: EncodedLayer, read: LayerTrace) -> LayerTrace:
+    def _sized(self, place: int, layer: EncodedLayer, read: LayerTrace) -> LayerTrace:
         """Add height and width of the map to inputs that were recorded, as the graph tells them.
 
         Raises
@@ -302,13 +352,18 @@ class Stages:
         TraceError
             If they are not known, or the rows are not those of a whole map.
         """
-        size = read.size or self.workload.map_sizes.get(layer.name, ())
+        size = read.size or self.workload.map_sizes.get(self._uses[place][0], ())
         if not size or layer.geometry.products(*size) != read.products:
             raise TraceError(
                 f"layer {layer.name!r} runs by scatter, on whole maps: {read.products} rows of inputs a sample are of "
                 "no known height and width: compile with conv='im2col' (--conv im2col)"
             )
         return replace(read, size=size)
+
+    def products_timed(self, layer: int, spec: AcceleratorSpec, inputs: LayerTrace) -> int:
+        """Products, or strips, of one sample that the engine times, over all passes: what progress counts up to."""
+        placed = self.placed(layer, spec, inputs)
+        return products_timed(placed, inputs if placed.scatter is None else self._sized(layer, placed, inputs), spec)
 
     def placed(self, layer: int, spec: AcceleratorSpec, inputs: LayerTrace) -> EncodedLayer:
         """The layer's images as they are run: streamed for several products, in parts that its room holds."""
@@ -381,10 +436,7 @@ class Stages:
         """What PEs idled for, a row a sample; parameters as of `activity`. Counted anew, by the fast engine."""
 
         def make() -> Account:
-            read = self.inputs(layer, spec) if inputs is None else inputs
-            encoded = self.encoded(layer, spec)
-            read = read if encoded.scatter is None else self._sized(encoded, read)
-            placed = self.placed(layer, spec, read)
+            placed, read = self._placed_on(layer, spec, inputs)
             arriving = self._arriving(layer=layer, spec=spec, encoded=placed, inputs=read)
             total = Account.blank(read.samples, spec.n_pe)
             for part in self._slices(layer=layer, spec=spec, encoded=placed, inputs=read):
@@ -401,6 +453,39 @@ class Stages:
             return total
 
         return self._once(stage="account", layer=layer, spec=spec, make=make)
+
+    def padding(self, layer: int, spec: AcceleratorSpec, inputs: LayerTrace | None = None) -> NDArray[np.int64]:
+        """Padding entries that each PE issued, int64 (N, P); parameters as of `activity`."""
+        placed, read = self._placed_on(layer, spec, inputs)
+        total = np.zeros((read.samples, spec.n_pe), np.int64)
+        for part in self._slices(layer=layer, spec=spec, encoded=placed, inputs=read):
+            part.add(total, padding_pass(part.encoding, part.pattern))
+        return total
+
+    def accounted(
+        self, layer: int, spec: AcceleratorSpec, inputs: LayerTrace, *, activity: Activity, padding: bool
+    ) -> Activity:
+        """Return the activity of a use with its account, unless the engine has counted it along."""
+        if activity.account is not None:
+            return activity
+        account = self.account(layer, spec, inputs)
+        return replace(
+            activity, account=replace(account, padding=self.padding(layer, spec, inputs)) if padding else account
+        )
+
+    def pattern(self, layer: int, spec: AcceleratorSpec, inputs: LayerTrace) -> LayerTrace:
+        """Return what of a use's inputs `account` and `padding` read, a bit an input."""
+        encoded = self.encoded(layer, spec)
+        return (inputs if encoded.scatter is None else self._sized(layer, encoded, inputs)).without_values()
+
+    def _placed_on(
+        self, layer: int, spec: AcceleratorSpec, inputs: LayerTrace | None
+    ) -> tuple[EncodedLayer, LayerTrace]:
+        """A use's images as they are run, and its inputs, with the size of their map where strips are cut of it."""
+        read = self.inputs(layer, spec) if inputs is None else inputs
+        encoded = self.encoded(layer, spec)
+        read = read if encoded.scatter is None else self._sized(layer, encoded, read)
+        return self.placed(layer, spec, read), read
 
     def _batches(
         self,
@@ -451,7 +536,7 @@ class Stages:
         how = replace(self._how, advanced=lambda _layer, _products: None, log=None)
         quiet = Stages(self.workload, how=how, plan=self.plan(spec))
         stage = "queues" if self._how.engine == "fast" else "events"
-        name = self.workload.layers[layer].name
+        name, _ = self._uses[layer]
         counted = quiet._count(stage=stage, part=part, spec=spec, name=name, arriving=arriving)
         assert isinstance(counted, QueueTiming | PassTiming)
         return counted.cycles
@@ -566,5 +651,5 @@ def time_layer(
     TraceError
         If the inputs do not have the layer's width.
     """
-    workload = Workload.of_encoded(layer, inputs, spec)
+    workload = Workload.of_encoded(layer, {layer.name: inputs}, spec)
     return Stages(workload, how=How(engine=engine, threads=threads, log=log)).activity(0, spec)

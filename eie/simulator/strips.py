@@ -125,7 +125,7 @@ def queue_ranges(
     if stream is not None:
         turns = turns or Turns.each(pattern, encoding)
         return _stream_ranges(encoding, pattern, act_queue_depth, stream=stream, turns=turns, schedule=schedule)
-    timing = QueueTiming.blank(pattern.products, encoding.n_pe)
+    timing, pointers = QueueTiming.blank(pattern.products, encoding.n_pe), _pointers(encoding)
 
     def run(start: int, stop: int) -> None:
         kernels.range_queues(
@@ -134,7 +134,7 @@ def queue_ranges(
             pattern.begins,
             pattern.ends,
             pattern.scan_rows[start:stop],
-            encoding.pointers,
+            pointers,
             act_queue_depth,
             timing.cycles[start:stop],
             timing.stall[start:stop],
@@ -158,7 +158,7 @@ def _stream_ranges(
         pattern.begins,
         pattern.ends,
         pattern.scan_rows,
-        encoding.pointers,
+        _pointers(encoding),
         act_queue_depth,
         turns.turns,
         turns.seen,
@@ -182,8 +182,9 @@ def _stream_ranges(
 def tally_ranges(encoding: Encoding, pattern: Ranges, entries_per_row: int, *, threads: int | None) -> Tally:
     """Count what strips read and issue."""
     tally = Tally.blank(pattern.products, encoding.n_pe)
-    first_rows = frozen(encoding.pointers // entries_per_row, np.int32)
-    last_rows = frozen((encoding.pointers - 1) // entries_per_row, np.int32)
+    pointers = _pointers(encoding)
+    first_rows = frozen(pointers // entries_per_row, np.int32)
+    last_rows = frozen((pointers - 1) // entries_per_row, np.int32)
     padding_before = frozen(np.concatenate(([0], np.cumsum(encoding.padding))), np.int64)
 
     def run(start: int, stop: int) -> None:
@@ -191,7 +192,7 @@ def tally_ranges(encoding: Encoding, pattern: Ranges, entries_per_row: int, *, t
             pattern.starts[start : stop + 1],
             pattern.begins,
             pattern.ends,
-            encoding.pointers,
+            pointers,
             first_rows,
             last_rows,
             padding_before,
@@ -205,6 +206,11 @@ def tally_ranges(encoding: Encoding, pattern: Ranges, entries_per_row: int, *, t
     _in_chunks(run, pattern, threads)
     tally.padding[:] += pattern.outside
     return tally
+
+
+def _pointers(encoding: Encoding) -> NDArray[np.int32]:
+    # Of all PEs, read-only and row by row, for which the kernels are compiled; those behind the rows share a column.
+    return frozen(encoding.for_all(encoding.pointers), np.int32)
 
 
 def _in_chunks(run: Callable[[int, int], None], pattern: Ranges, threads: int | None) -> None:

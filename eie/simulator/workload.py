@@ -26,6 +26,7 @@ from eie.model.geometry import Scatter, describe
 from eie.model.matrix import SparseColumns
 from eie.model.network import Layer, Network, dataflow
 from eie.model.trace import LayerTrace, Trace
+from eie.model.uses import by_layer, layer_of
 from eie.simulator.inputs import Given, Inputs, given_inputs
 from eie.spec import AcceleratorSpec
 
@@ -82,7 +83,7 @@ class Workload:
             If they cannot be used.
         """
         # Inputs are checked here, once: the stages ask for them layer by layer on every machine of a sweep.
-        network = model if isinstance(model, Program) else as_network(model)
+        network = model if isinstance(model, Program) else as_network(model, examples=inputs, layout=layout)
         # A program keeps its graph; making it anew took a tenth of the call on a small layer.
         graph = network.dataflow if isinstance(network, Program) else dataflow(network)
         given = given_inputs(
@@ -107,16 +108,28 @@ class Workload:
         )
 
     @classmethod
-    def of_encoded(cls, layer: EncodedLayer, inputs: LayerTrace, spec: AcceleratorSpec) -> Workload:
-        """Wrap one encoded layer with its inputs."""
+    def of_encoded(cls, layer: EncodedLayer, inputs: Mapping[str, LayerTrace], spec: AcceleratorSpec) -> Workload:
+        """Wrap one encoded layer with the inputs of its uses, by their names."""
         # A program of one layer, so that a bare layer takes the same way through the stages as a network.
         program = Program(name=layer.name, spec=spec, layers=(layer,), sequential=True)
-        return cls(model=layer.name, trace="arrays", network=program, given=Given(layers={layer.name: inputs}))
+        return cls(model=layer.name, trace="arrays", network=program, given=Given(layers=inputs))
 
     @property
     def layers(self) -> Sequence[Layer] | Sequence[EncodedLayer]:
         """In order."""
         return self.network.layers
+
+    @cached_property
+    def uses(self) -> Mapping[str, tuple[str, ...]]:
+        """Names of the uses of each layer, in order; a layer that runs once has one, of its own name."""
+        names = [layer.name for layer in self.layers]
+        if not self.given.layers:
+            network = self.network
+            graph = network.dataflow if isinstance(network, Program) else dataflow(network)
+            assert graph is not None
+            return graph.uses_by_layer
+        # All that was recorded is of a layer: `given_inputs` refuses other names.
+        return by_layer({use: layer_of(use, names) or use for use in self.given.layers})
 
     @cached_property
     def content_hash(self) -> str:
@@ -145,7 +158,7 @@ class Workload:
 
     @cached_property
     def map_sizes(self) -> Mapping[str, tuple[int, ...]]:
-        """Height and width of the map that each layer reads, by name, where the graph or the inputs tell them."""
+        """Height and width of the map that each use of a layer reads, where the graph or the inputs tell them."""
         return _map_sizes(self.network, self.given)
 
     @cached_property
@@ -177,18 +190,21 @@ def _map_sizes(network: Network | Program, given: Given) -> Mapping[str, tuple[i
     if not given.layers:
         return sizes
     geometries = {layer.name: layer.geometry for layer in network.layers}
-    known = {name: rows.size or sizes.get(name, ()) for name, rows in given.layers.items()}
+    known = {use: rows.size or sizes.get(use, ()) for use, rows in given.layers.items()}
     # One window may stand for all of a map: then there is no map to cut strips of.
     return {
-        name: size
-        for name, size in known.items()
-        if size and geometries[name].products(*size) == given.layers[name].products
+        use: size
+        for use, size in known.items()
+        if size and geometries[str(layer_of(use, geometries))].products(*size) == given.layers[use].products
     }
 
 
 def _on_rows(program: Program, sizes: Mapping[str, tuple[int, ...]], given: Given) -> Program:
     """Run those layers by im2col whose recorded rows are not those of a whole map."""
-    without = [layer.name for layer in program.layers if layer.scatter and given.layers and layer.name not in sizes]
+    names = {layer.name for layer in program.layers}
+    # One way for all uses of a layer: its images are there once.
+    unknown = {layer_of(use, names) for use in given.layers if use not in sizes}
+    without = [layer.name for layer in program.layers if layer.scatter and layer.name in unknown]
     if not without:
         return program
     layers = tuple(unrolled(layer, program.spec) if layer.name in without else layer for layer in program.layers)

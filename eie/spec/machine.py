@@ -58,19 +58,25 @@ class AcceleratorSpec(View, BaseModel):
     n_pe: Annotated[
         int,
         Field(ge=1, le=65536, description="processing elements"),
-        Reads(by=("encoded",), costs="area and leakage in proportion; fewer rows a PE, so less even work"),
+        Reads(
+            by=("encoded",),
+            costs="area, clock and leakage in proportion, wires beyond 64; fewer rows a PE, so less even work",
+        ),
     ] = 64
     clock_mhz: Annotated[
         float,
         Field(gt=0, le=100_000, allow_inf_nan=False, description="clock"),
         # By "streams": DRAM does not follow the clock, so what it brings in a cycle does.
-        Reads(by=("streams", "plan"), costs="dynamic power in proportion"),
+        Reads(
+            by=("streams", "plan"),
+            costs="power in proportion, but for leakage; too fast for logic and SRAMs, it is flagged",
+        ),
     ] = 800.0
     act_queue_depth: Annotated[
         int,
         # At least 2: one slot stays free, and a ring of one could never be written.
         Field(ge=2, le=1 << 20, description="ring slots per queue; one always stays free"),
-        Reads(by=("queues", "streams"), costs="queue registers in every PE (not in the area model)"),
+        Reads(by=("queues", "streams"), costs="clocked registers in every PE"),
     ] = 8
     index_bits: Annotated[
         int,
@@ -82,12 +88,12 @@ class AcceleratorSpec(View, BaseModel):
         int,
         Field(ge=1, le=8, description="bits of a shared-weight code; code 0 is zero"),
         # Not "encoded" as well: what comes after a stage is made anew with it (`AFTER`).
-        Reads(by=("shared",), costs="SRAM bits of every entry; twice the codebook"),
+        Reads(by=("shared",), costs="SRAM bits of every entry; twice the codebook, which is registers"),
     ] = 4
     spmat_row_bits: Annotated[
         int,
         Field(ge=2, le=1 << 16, description="width of the sparse-matrix SRAM"),
-        Reads(by=("tallies", "streams", "plan"), costs="energy of a read; fewer reads"),
+        Reads(by=("tallies", "streams", "plan"), costs="energy of a read, area, a row register; fewer reads"),
     ] = 64
     spmat_kib: Annotated[
         int,
@@ -104,7 +110,9 @@ class AcceleratorSpec(View, BaseModel):
         int,
         Field(ge=4, le=32, description="width of a column pointer"),
         # By "streams": what is loaded has pointers too. By "activity": so had the reloads of 0.1.
-        Reads(by=("streams", "activity", "plan"), costs="pointer SRAM for as many columns"),
+        Reads(
+            by=("streams", "activity", "plan"), costs="pointer SRAM for as many columns, energy of a read, registers"
+        ),
     ] = 16
     act_kib: Annotated[
         int,
@@ -115,13 +123,16 @@ class AcceleratorSpec(View, BaseModel):
     act_registers: Annotated[
         int,
         Field(ge=1, le=1 << 20, description="entries of each activation register file"),
-        Reads(by=("plan",), enforced=("encoded",), costs="registers in every PE (not in the area model)"),
+        Reads(by=("plan",), enforced=("encoded",), costs="clocked registers in every PE"),
     ] = 64
     data_bits: Annotated[
         int,
         Field(ge=4, le=32, description="width of activations, codebook and accumulators"),
         # By "inputs": small values round to zero in narrow formats, and a zero is not broadcast.
-        Reads(by=("inputs", "plan"), costs="activation SRAM for as many activations, wider arithmetic"),
+        Reads(
+            by=("inputs", "plan"),
+            costs="activation SRAM for as many activations; wider registers; the multiplier with its square",
+        ),
     ] = 16
     node_nm: Annotated[
         int,
@@ -132,7 +143,7 @@ class AcceleratorSpec(View, BaseModel):
         int,
         Field(ge=1, le=1 << 16, description="bits a cycle between the host and the chip"),
         # By "activity": a program file of eie 0.1 that was cut into passes reloads them over the same link.
-        Reads(by=("activity",), costs="pins (not in the energy model)"),
+        Reads(by=("activity",), costs="pins, which have no price here"),
     ] = 64
     residency: Annotated[
         Literal["auto", "ideal"],
@@ -153,7 +164,7 @@ class AcceleratorSpec(View, BaseModel):
     dram_gb_per_s: Annotated[
         float,
         Field(gt=0, le=1_000_000, allow_inf_nan=False, description="DRAM bandwidth, 10^9 bytes a second"),
-        Reads(by=("streams", "plan"), costs="pins, DRAM devices", since="0.2"),
+        Reads(by=("streams", "plan"), costs="pins and DRAM devices, which have no price here", since="0.2"),
     ] = 6.4
     dram_latency_ns: Annotated[
         float,
@@ -184,6 +195,12 @@ class AcceleratorSpec(View, BaseModel):
             since="0.2",
         ),
     ] = 16
+
+    clock_gated: Annotated[
+        bool,
+        Field(description="whether the clock of a PE that waits stands still"),
+        Reads(costs="clock gates, which have no price here; the paper's machine has none", since="0.2"),
+    ] = False
 
     def __init__(self, /, **values: Any) -> None:
         try:

@@ -175,6 +175,7 @@ def _row(layer: LayerResult, energy_nj: float | None) -> ResultRow:
         dram_bits=layer.counts["dram_bits"],
         map_dram_bits=int(layer.activity.counts["map_dram_bits"][0]),
         map_bus_cycles=int(layer.activity.counts["map_bus_cycles"][0]),
+        uses=layer.uses,
     )
 
 
@@ -197,7 +198,9 @@ def _rows(
     # A program has codes but no float weights: what other machines multiply is `network`'s, where one was given.
     if isinstance(model, Program) or (isinstance(model, str | Path) and Program.is_program(model)):
         return rows_of(simulate(model, activations, layout=layout, spec=spec, keep_outputs=False)), network
-    read = as_network(model, "an eie.Program, an eie.Result or the .json file of one")
+    read = as_network(
+        model, "an eie.Program, an eie.Result or the .json file of one", examples=activations, layout=layout
+    )
     return rows_of(simulate(read, activations, layout=layout, spec=spec, keep_outputs=False)), network or read
 
 

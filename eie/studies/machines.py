@@ -13,7 +13,7 @@ from itertools import combinations
 
 import numpy as np
 
-from eie.compiler.program import Program
+from eie.compiler.places import MemoryPlan
 from eie.compiler.program import compile as compile_network
 from eie.compression.share import share
 from eie.errors import EieError
@@ -22,7 +22,6 @@ from eie.machines.choose import choose, depends_on_the_network, measured_task
 from eie.machines.records import Baseline
 from eie.machines.workload import Workload, layer_work
 from eie.model.network import Layer, Network
-from eie.results.result import Result
 from eie.simulation import simulate
 from eie.spec import AcceleratorSpec
 from eie.studies.compare import as_baseline, rows_of
@@ -51,16 +50,23 @@ class Run:
 
     Attributes
     ----------
-    program, result
-        What EIE stored and did.
+    image_bits, codebook_values, macs
+        What EIE stored and multiplied. Programs and results of all forms together would be most of a study's memory.
+    memory, incomplete, synthetic_inputs, inputs_source
+        As the result had them.
     workload
         What the other machines ran.
     costs
         Machine, as it was asked for, to what it took; `EIE` first.
     """
 
-    program: Program
-    result: Result
+    image_bits: int
+    codebook_values: int
+    macs: float
+    memory: MemoryPlan
+    incomplete: tuple[str, ...]
+    synthetic_inputs: bool
+    inputs_source: str
     workload: Workload
     costs: Mapping[str, Baseline]
 
@@ -96,6 +102,19 @@ def check(machines: Sequence[str], spec: AcceleratorSpec) -> None:
             raise EieError(f"machines {name} and {twin} are the same: name it once")
 
 
+def _by_layer(form: str, progress: Callable[[str], None]) -> Callable[[str, int, int], None]:
+    """Return what tells each layer of a form once."""
+    told = ""
+
+    def advanced(layer: str, _done: int, _total: int) -> None:
+        nonlocal told
+        if layer != told:
+            told = layer
+            progress(f"{form}: {layer}")
+
+    return advanced
+
+
 def run_all(
     networks: Sequence[Network],
     machines: Sequence[str],
@@ -115,15 +134,30 @@ def run_all(
     """
     runs = []
     for i, network in enumerate(networks):
-        progress(f"simulating form {i + 1} of {len(networks)}")
+        form = f"simulating form {i + 1} of {len(networks)}"
+        progress(form)
+        # The last form's go first: two programs with their tables would be there at once.
+        program = result = None
         program = compile_network(network, spec)
         # The first samples and not drawn ones: every form then runs on the same.
         inputs = None if network.trace is None else network.trace.head(samples)
         # Counts only are read from here on; accuracy is measured in float32 elsewhere.
-        result = simulate(program, inputs, keep_outputs=False)
+        result = simulate(program, inputs, keep_outputs=False, progress=_by_layer(form, progress))
         ours, workload = as_baseline(rows_of(result), network)
         modelled = {name: choose(name, workload, spec) for name in machines if measured_task(name, workload) is None}
-        runs.append(Run(program=program, result=result, workload=workload, costs={EIE: ours, **modelled}))
+        runs.append(
+            Run(
+                image_bits=sum(layer.image_bits(spec) for layer in program.layers),
+                codebook_values=sum(layer.codebook.size for layer in program.layers),
+                macs=sum(layer.counts["macs"] for layer in result.layers),
+                memory=result.memory,
+                incomplete=result.incomplete,
+                synthetic_inputs=result.synthetic_inputs,
+                inputs_source=result.inputs_source,
+                workload=workload,
+                costs={EIE: ours, **modelled},
+            )
+        )
     # Behind the loop over forms, and all together: timed in turns, a busy minute of the computer meets every form
     # alike.
     timed = [(i, name, measured_task(name, run.workload)) for i, run in enumerate(runs) for name in machines]

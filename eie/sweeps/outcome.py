@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from eie.activity import COUNTS
 from eie.compiler.passes import fit
 from eie.energy.area import area_mm2
-from eie.energy.estimate import METHODS, Estimate, Method, estimate, timing_notes
+from eie.energy.clock import timing_met, timing_notes
+from eie.energy.estimate import METHODS, Estimate, Method, bounds_of, estimate
 from eie.energy.tables import Cell
 from eie.errors import EnergyError
 from eie.machines.dense import beside
@@ -48,6 +49,8 @@ class LayerOutcome:
         int64 (N,): cycles of every sample, reloads included.
     nj
         float64 (N,): nanojoules of every sample, by method.
+    bounds_nj
+        Nanojoules a sample by each reading of what is static; empty where the activity method has no prices.
     problems
         Why a method could not price it.
     memory_fits
@@ -57,6 +60,7 @@ class LayerOutcome:
     record: Mapping[str, Any]
     cycles: NDArray[np.int64]
     nj: Mapping[Method, NDArray[np.float64]]
+    bounds_nj: tuple[float, ...]
     problems: tuple[str, ...]
     memory_fits: bool
 
@@ -64,7 +68,7 @@ class LayerOutcome:
 def layer_outcome(stages: Stages, layer: int, spec: AcceleratorSpec, cell: Cell) -> LayerOutcome:
     """Evaluate one layer on one machine."""
     encoded = stages.encoded(layer, spec)
-    activity = stages.activity(layer, spec)
+    activity = stages.whole_activity(layer, spec)
     estimates: dict[Method, Estimate] = {}
     problems = []
     for method in METHODS:
@@ -77,8 +81,9 @@ def layer_outcome(stages: Stages, layer: int, spec: AcceleratorSpec, cell: Cell)
     plan = stages.plan(spec)
     dense = beside(
         layers=stages.workload.layers,
-        products=[stages.inputs(place, spec).products for place in range(len(stages.workload.layers))],
+        products=[stages.products(place, spec) for place in range(len(stages.workload.layers))],
         memory=plan,
+        uses=stages.workload.uses,
         spec=spec,
     )
     result = LayerResult(
@@ -88,17 +93,26 @@ def layer_outcome(stages: Stages, layer: int, spec: AcceleratorSpec, cell: Cell)
         fit=layer_fit,
         place=plan.by_name[encoded.name],
         computed=None,
-        maps=plan.maps.of(encoded.name),
+        maps=plan.maps.of_uses(encoded.name, stages.workload.uses[encoded.name]),
         dense=dense[layer],
+        uses=len(stages.workload.uses[encoded.name]),
     )
-    record = layer_record(result, estimates)
+    record = layer_record(result, estimates, timing_met=timing_met(spec, cell))
+    if any(len(uses) > 1 for uses in stages.workload.uses.values()):
+        record["uses"] = result.uses
     if "activity" in estimates:
         units = estimates["activity"].unit_nj
         # By activity only: published power splits by time, the same shares on every row.
         record |= {f"energy_activity_{unit}_nj": float(values.mean()) for unit, values in units.items()}
+        record["energy_delay_nj_us"] = record["energy_activity_nj"] * record["latency_us"]
     nj = {method: priced.nj for method, priced in estimates.items()}
     return LayerOutcome(
-        record=record, cycles=activity.total_cycles, nj=nj, problems=tuple(problems), memory_fits=plan.fits
+        record=record,
+        cycles=activity.total_cycles,
+        nj=nj,
+        bounds_nj=bounds_of([estimates["activity"]]) if "activity" in estimates else (),
+        problems=tuple(problems),
+        memory_fits=plan.fits,
     )
 
 
@@ -127,6 +141,7 @@ def total_record(
         "samples": records[0]["samples"],
         "synthetic_weights": any(record["synthetic_weights"] for record in records),
         "fits": outcomes[0].memory_fits,
+        "timing_met": records[0]["timing_met"],
     }
     said = (*outcomes[0].problems, *notes)
     if incomplete:
@@ -155,6 +170,11 @@ def total_record(
             if name.startswith(key):
                 total[name] = sum(record[name] for record in records)
         total |= {f"{key}_nj": spread.mean, f"{key}_p50_nj": spread.p50, f"{key}_p99_nj": spread.p99}
+    if outcomes[0].bounds_nj:
+        # By reading first: the smallest of each layer would be no reading of the whole.
+        readings = [sum(reading) for reading in zip(*(outcome.bounds_nj for outcome in outcomes), strict=True)]
+        total |= {"energy_activity_low_nj": min(readings), "energy_activity_high_nj": max(readings)}
+        total["energy_delay_nj_us"] = total["energy_activity_nj"] * total["latency_us"]
     return {**total, **_machine(spec, cell, said)}
 
 

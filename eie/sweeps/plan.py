@@ -89,9 +89,9 @@ def workloads(
             raise ModelError(f"a tuple of {len(model)}: must be a pair (model, inputs); several models go in a list")
         # A pair has its own inputs, so `traces` does not multiply it.
         pairs = [model] if isinstance(model, tuple) else [(model, inputs) for inputs in shared]
-        loads += [
-            Workload.of(as_network(weights), inputs, layout=layout, bias=bias, conv=conv) for weights, inputs in pairs
-        ]
+        for weights, inputs in pairs:
+            network = as_network(weights, examples=inputs, layout=layout)
+            loads.append(Workload.of(network, inputs, layout=layout, bias=bias, conv=conv))
     labels: dict[tuple[str, str], int] = {}
     for i, load in enumerate(loads):
         count = labels[load.model, load.trace] = labels.get((load.model, load.trace), 0) + 1

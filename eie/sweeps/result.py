@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from eie.energy.tables import Cell
 from eie.errors import SweepError
+from eie.model.drawn import drawn_notes
 from eie.show.face import Answer
 from eie.show.records import Record
 from eie.show.sections import Column, Format, Grid, Section
@@ -21,7 +22,12 @@ from eie.spec import AcceleratorSpec
 from eie.sweeps.vary import Vary
 
 # Short names of what is made small; any numeric column of the total rows can be named as well.
-OBJECTIVES = {"latency": "latency_us", "energy": "energy_activity_nj", "area": "area_mm2"}
+OBJECTIVES = {
+    "latency": "latency_us",
+    "energy": "energy_activity_nj",
+    "energy-delay": "energy_delay_nj_us",
+    "area": "area_mm2",
+}
 # Behind all others in every file, whatever columns a failed point's row lacks.
 LAST = ("area_mm2", "notes", "error")
 # What a table of totals shows: column, heading, how it is written.
@@ -56,6 +62,8 @@ class SweepResult(Answer):
         CACTI memory cell by which SRAMs are priced.
     objectives
         What `pareto` has marked the front of; empty before.
+    any_clock
+        Whether it took machines in whose clock is too fast.
     """
 
     SCHEMA: ClassVar[str] = "eie-sweep"
@@ -66,6 +74,7 @@ class SweepResult(Answer):
     notes: tuple[str, ...] = ()
     cell: Cell = "itrs-lop"
     objectives: tuple[str, ...] = ()
+    any_clock: bool = False
 
     @classmethod
     def of(cls, rows: Sequence[Record], vary: Vary, spec: AcceleratorSpec, *, cell: Cell = "itrs-lop") -> SweepResult:
@@ -101,13 +110,16 @@ class SweepResult(Answer):
         """Total rows that `pareto` has marked."""
         return tuple(row for row in self.totals if row.get("pareto"))
 
-    def pareto(self, *objectives: str) -> SweepResult:
+    def pareto(self, *objectives: str, any_clock: bool = False) -> SweepResult:
         """Mark the points that no other point of the same workload beats in every objective.
 
         Parameters
         ----------
         *objectives
-            ``"latency"``, ``"energy"``, ``"area"``, or the name of a numeric column; all are to be small.
+            ``"latency"``, ``"energy"``, ``"energy-delay"``, ``"area"``, or the name of a numeric column; all are to be
+            small.
+        any_clock
+            Take machines in too whose clock is faster than their logic and SRAMs allow (``timing_met``).
 
         Returns
         -------
@@ -126,13 +138,15 @@ class SweepResult(Answer):
             rows = [row for row in self.totals if (row["model"], row["trace"]) == workload]
             # Without a figure a point can neither beat nor be beaten: it is left out, not taken for 0.
             rows = [row for row in rows if all(row[column] is not None for column in columns)]
+            # Nobody can build them; they would take the fast end of every front.
+            rows = [row for row in rows if any_clock or row.get("timing_met") is not False]
             if not rows:
                 continue
             values = np.array([[row[column] for column in columns] for row in rows], np.float64)
             # By point, not by row: its layers' rows are flagged with it.
             marked |= {self.point(row) for row, best in zip(rows, undominated(values), strict=True) if best}
         flagged = tuple({**row, "pareto": self.point(row) in marked} for row in self.rows)
-        return replace(self, rows=flagged, objectives=objectives)
+        return replace(self, rows=flagged, objectives=objectives, any_clock=any_clock)
 
     def point(self, row: Record) -> tuple[Any, ...]:
         """Return what tells the row's point from others: its workload and the values of the varied fields."""
@@ -167,6 +181,11 @@ class SweepResult(Answer):
             notes.append(f"and {len(shown) - MOST_ROWS:,} more points")
         if self.front:
             notes.append(f"the front of {', '.join(self.objectives)}: {len(self.front)} of {len(self.totals)} points")
+        if too_fast := sum(row.get("timing_met") is False for row in self.totals):
+            out = "" if self.any_clock or not self.objectives else ", and are kept out of the front"
+            notes.append(f"{too_fast} of {len(self.totals)} points have a clock that is too fast (timing_met){out}")
+        # By model: a layer's own row says which of its layers.
+        notes += drawn_notes(dict.fromkeys(str(row["model"]) for row in shown if row.get("synthetic_weights")))
         # Each once: points of one workload share their reasons.
         notes += dict.fromkeys(
             note for row in shown for note in row["notes"].split("; ") if note.startswith(("no total", "residency"))
@@ -186,6 +205,7 @@ class SweepResult(Answer):
             "vary": {field: list(values) for field, values in self.vary.items()},
             "sram_cell": self.cell,
             "objectives": list(self.objectives),
+            "any_clock": self.any_clock,
             "workloads": [dict(zip(("model", "trace"), workload, strict=True)) for workload in self.workloads],
             "points": len(self.totals) + len(self.failed),
             "failed": len(self.failed),

@@ -46,6 +46,7 @@ def sweep(
     conv: Conv = "auto",
     optimise: str | Sequence[str] = (),
     trials: int = 100,
+    any_clock: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> SweepResult:
     """Run models on every combination of spec values, with the fast engine.
@@ -80,6 +81,8 @@ def sweep(
     optimise
         Objectives (see `SweepResult.pareto`): instead of the whole grid, ``trials`` of its points are evaluated that
         Optuna picks (``dse`` extra).
+    any_clock
+        Let it pick machines too whose clock is faster than their logic and SRAMs allow.
     progress
         Called as ``progress(done, total)``, in points.
 
@@ -122,7 +125,14 @@ def sweep(
         try:
             if optimise:
                 objectives = (optimise,) if isinstance(optimise, str) else tuple(optimise)
-                asked = search(session=session, vary=values, spec=spec, objectives=objectives, trials=trials)
+                asked = search(
+                    session=session,
+                    vary=values,
+                    spec=spec,
+                    objectives=objectives,
+                    trials=trials,
+                    any_clock=any_clock,
+                )
             else:
                 asked = points(loads=loads, base=spec, changes=grid(values), cell=cell)
                 # For grids only: a search meets a few of the combinations, too few to call a value useless.

@@ -24,7 +24,13 @@ BATCH = 8
 
 
 def search(
-    session: Session, vary: Vary, spec: AcceleratorSpec, objectives: Sequence[str], trials: int
+    session: Session,
+    vary: Vary,
+    spec: AcceleratorSpec,
+    objectives: Sequence[str],
+    *,
+    trials: int,
+    any_clock: bool = False,
 ) -> tuple[Point, ...]:
     """Evaluate ``trials`` points that make the objectives small; with several, along their front.
 
@@ -71,15 +77,15 @@ def search(
         session.evaluate(batch, before=start * loads, total=trials * loads)
         for i, trial in enumerate(asked):
             # `points` lists all trials of the first workload, then of the second: a trial's own lie len(asked) apart.
-            goal = _goal(session, batch[i :: len(asked)], columns)
+            goal = _goal(session, batch[i :: len(asked)], columns, any_clock=any_clock)
             # A failed trial is told as failed, so that the sampler learns from it no figure that was made up.
             study.tell(trial, goal, state=None if goal else optuna.trial.TrialState.FAIL)
         tried += batch
     return tuple(tried)
 
 
-def _goal(session: Session, trial: Sequence[Point], columns: Sequence[str]) -> list[float] | None:
-    """Sum each objective over the workloads; None where a point failed or has no such figure."""
+def _goal(session: Session, trial: Sequence[Point], columns: Sequence[str], *, any_clock: bool) -> list[float] | None:
+    """Sum each objective over the workloads; None where a point failed, has no such figure or too fast a clock."""
     entries = [session.entries[point.key] for point in trial]
     if any("error" in entry for entry in entries):
         return None
@@ -87,5 +93,7 @@ def _goal(session: Session, trial: Sequence[Point], columns: Sequence[str]) -> l
     # The first rows are the first chance to see that an objective is no numeric column.
     objective_columns(columns, totals)
     if any(total[column] is None for total in totals for column in columns):
+        return None
+    if not any_clock and not all(total["timing_met"] for total in totals):
         return None
     return [sum(total[column] for total in totals) for column in columns]

@@ -14,9 +14,11 @@ from numpy.typing import NDArray
 
 from eie.compression.pruning.prune import Mask, keep_largest, kept_count
 from eie.compression.pruning.score import PRUNED
-from eie.compression.pruning.structure import Order, gives_output, layer_named, readers, select_outputs, with_rows
+from eie.compression.pruning.selection import Order, layer_named, with_rows
+from eie.compression.pruning.structure import gives_output, movable, select_outputs
 from eie.errors import RecipeError
 from eie.model.network import Layer, Network
+from eie.model.recorded import recorded_of
 from eie.model.trace import Trace
 
 # Broadcasts; what a queue evens out lies closer together.
@@ -118,7 +120,7 @@ def permute(network: Network, n_pe: int, *, outputs: bool = False) -> Permutatio
         last = outputs and gives_output(network, name)
         try:
             if not last:
-                readers(network, name)
+                movable(network, name)
         except RecipeError as error:
             kept[name] = str(error)
             continue
@@ -198,7 +200,8 @@ def _columns_by_row(layer: Layer) -> list[NDArray[np.int64]]:
 
 
 def _rates(network: Network, layer: Layer) -> NDArray[np.float64]:
-    recorded = None if network.trace is None else network.trace.layers.get(layer.name)
+    names = {other.name for other in network.layers}
+    recorded = None if network.trace is None else recorded_of(network.trace, layer.name, names)
     if recorded is not None and recorded.width == layer.inputs:
         return np.asarray(recorded.mask.mean(axis=0), np.float64)
     return np.ones(layer.inputs)

@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eie.compression.pruning.balance import balanced_mask
+from eie.compression.pruning.channels import Shrinking
 from eie.compression.pruning.prune import (
     Mask,
     compact,
     global_masks,
-    keep_largest,
     kept_count,
     n_of_m,
     nm_mask,
@@ -26,10 +26,13 @@ from eie.compression.pruning.prune import (
     with_mask,
 )
 from eie.compression.pruning.score import PRUNED, Block, Evidence, block_scores, expand
-from eie.compression.pruning.structure import layer_named, readers, remove_layer, select_outputs
+from eie.compression.pruning.selection import layer_named
+from eie.compression.pruning.structure import remove_layer
 from eie.compression.recipe import SHRINKING, PruneRule, PruneStep, Schedule, assign
 from eie.compression.training.trainer import Trainer
 from eie.model.network import Layer, Network
+
+CHANNELS = ("channel", "filter")
 
 
 def scheduled_density(schedule: Schedule, start: float, target: float, round_: int, rounds: int) -> float:
@@ -92,11 +95,9 @@ class Pruner:
         # Counted once, at the start of the step: densities are shares of what there was, however much went in earlier
         # rounds.
         self._groups = [_group(network, tuple(names), rules[names[0]]) for names in together.values()]
-        for name, rule in rules.items():
-            if rule.granularity in ("channel", "filter"):
-                # Raises where a layer behind cannot give up inputs: before the first round, not after hours of
-                # training.
-                readers(network, name)
+        shrunk = [group.names for group in self._groups if group.rule.granularity in CHANNELS]
+        # Raises where a layer behind cannot give up inputs: before the first round, not after hours of training.
+        self._shrinking = Shrinking(network, shrunk) if shrunk else None
 
     def round(self, network: Network, number: int, trainer: Trainer | None) -> Network:
         """Prune to where round ``number`` (from 1) is to end."""
@@ -131,10 +132,11 @@ class Pruner:
             if group.rule.granularity not in SHRINKING:
                 masks = self._masks(scores, group.rule, density)
                 network = _masked(network, group.rule, masks)
+        if self._shrinking is not None:
+            of_rows = [(density, scores) for group, density, scores in scored if group.rule.granularity in CHANNELS]
+            network = self._shrinking.without(network, of_rows)
         for group, density, scores in scored:
-            if group.rule.granularity in ("channel", "filter"):
-                network = _without_channels(network, scores, kept_count(density, group.units))
-            elif group.rule.granularity == "layer":
+            if group.rule.granularity == "layer":
                 network = _without_layers(network, scores, kept_count(density, group.units))
         return network
 
@@ -177,21 +179,6 @@ def _masked(network: Network, rule: PruneRule, masks: Mapping[str, Mask]) -> Net
         else:
             layers.append(layer)
     return replace(network, layers=tuple(layers))
-
-
-def _without_channels(network: Network, scores: Mapping[str, NDArray[np.float64]], count: int) -> Network:
-    """Keep the best ``count`` rows of these layers together, and the best of each whatever it is worth."""
-    row_scores = [layer_scores[:, 0].copy() for layer_scores in scores.values()]  # a unit is a whole row: one column
-    for layer_rows in row_scores:
-        # A layer without rows is no layer; its best row outranks everything.
-        layer_rows[layer_rows.argmax()] = np.inf
-    together = np.concatenate(row_scores)
-    kept = keep_largest(together, max(count, len(row_scores)))
-    parts = np.split(kept, np.cumsum([len(layer_rows) for layer_rows in row_scores])[:-1])
-    for name, part in zip(scores, parts, strict=True):
-        if not part.all():
-            network = select_outputs(network, name, np.flatnonzero(part))
-    return network
 
 
 def _without_layers(network: Network, scores: Mapping[str, NDArray[np.float64]], count: int) -> Network:

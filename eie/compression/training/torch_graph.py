@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from eie.errors import ModelError, TraceError
-from eie.model import operators
+from eie.model import host, operators
 from eie.model.fitting import shape_of
 from eie.model.graph import Graph
 from eie.model.network import Layer, Network, dataflow
@@ -50,6 +52,12 @@ def forward(network: Network, values: Values, batch: Tensor, dropout: float = 0.
         if node.layer is not None:
             tensors[node.name] = _layer(layer=layers[node.layer], values=values, batch=inputs[0], dropout=dropout)
             continue
+        if node.op == host.OP:
+            kinds = ", ".join(str(name) for name, *_ in node.attributes.get("operators", ()))
+            raise ModelError(
+                f"network {network.name!r}: node {node.name!r}: a host part ({kinds}) has no gradients here: train the "
+                "module in PyTorch and read it with eie.from_torch"
+            )
         operator = operators.find(node.op)
         if operator is None or operator.torch is None:
             raise ModelError(f"network {network.name!r}: node {node.name!r}: {node.op} cannot be trained through")
@@ -67,7 +75,11 @@ def _start(network: Network, graph: Graph, batch: Tensor) -> dict[str, Tensor]:
         whole = shape_of(tuple(batch.shape), shape, f"network {network.name!r}: input {name!r}")
     except TraceError as error:
         raise ModelError(str(error)) from None
-    constants = {key: torch.tensor(array) for key, array in graph.constants.items()}
+    # In float32 as the weights are, whatever the file has: torch joins no two types in a product.
+    constants = {
+        key: torch.tensor(array.astype(np.float32) if array.dtype.kind == "f" else array)
+        for key, array in graph.constants.items()
+    }
     return {name: batch.reshape(whole), **constants}
 
 

@@ -7,8 +7,9 @@ operators, which know it as `eie.model.operators.from_onnx.Builder`; read by `re
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,10 +18,11 @@ from numpy.typing import NDArray
 from eie.errors import ModelError
 from eie.importers.onnx.constants import Constants
 from eie.importers.onnx.nodes import printable
+from eie.importers.tied import Matrices
 from eie.model import operators
 from eie.model.graph import Node
 from eie.model.network import Layer
-from eie.model.operators.from_onnx import LARGEST_TENSOR, OnnxNode, Value
+from eie.model.operators.from_onnx import LARGEST_TENSOR, OnnxNode, UnsupportedError, Value
 
 # What exporters append to a module's name.
 _TAILS = ("BiasAdd", "Conv", "Conv2D", "Gemm", "LSTM", "MatMul", "convolution")
@@ -35,7 +37,7 @@ class Tap:
     tensor
         What the layer reads, by its name in the file.
     batch
-        Its batch axis.
+        Its batch axis; -1 where all of it is of one sample.
     node
         Index of the layer's node in the file.
     direction
@@ -59,7 +61,7 @@ class Tap:
 
     def read(self, tensor: NDArray[Any]) -> NDArray[Any]:
         """Return what the layer reads of a tensor of the file, batch first."""
-        x = np.moveaxis(tensor, self.batch, 0)
+        x = tensor[None] if self.batch < 0 else np.moveaxis(tensor, self.batch, 0)
         if self.part is not None:
             axis, place = self.part
             x = x.take([place], axis)
@@ -73,6 +75,8 @@ class Builder:
     def __init__(self, constants: Constants, uses: Mapping[str, Sequence[OnnxNode]], outputs: frozenset[str]) -> None:
         self.constants = constants
         self.values: dict[str, Value] = {}
+        # For one sample, as onnx infers them; filled where a host's results are to have shapes before it runs.
+        self.shapes: dict[str, tuple[int, ...]] = {}
         self.nodes: list[Node] = []
         self.graph_constants: dict[str, NDArray[Any]] = {}
         # Layers and taps also of nodes whose input is not known: they can still run on recorded activations.
@@ -84,6 +88,7 @@ class Builder:
         self._uses = uses
         self._outputs = outputs
         self._names: set[str] = set()
+        self._matrices = Matrices()
 
     def known(self, name: str) -> Value | None:
         """Return the activation called ``name`` in the file, or None if an unsupported node stands before it."""
@@ -121,6 +126,8 @@ class Builder:
         # Rules reckon with the batch in front, as the graph has it; the file's place is put back in below.
         size, *sample = operator.shape(shapes, attributes)
         place = values[0].batch if batch is None else batch
+        if place < 0:
+            return Value(name, tuple(sample), place)
         return Value(name, (*sample[:place], size, *sample[place:]), place)
 
     def hold(self, name: str, array: NDArray[Any]) -> str:
@@ -138,6 +145,10 @@ class Builder:
         self.graph_constants[name] = values
         return name
 
+    def add_layer(self, layer: Layer, stored_bits: float | None) -> None:
+        """Take a layer in; of equal matrices only the first stays in memory."""
+        self.layers.append(replace(layer, matrix=self._matrices.of(layer.matrix), stored_bits=stored_bits))
+
     def layer_name(self, node: OnnxNode, weights: str, bias: str = "") -> str:
         """Name a layer as its module was called, if its weight or bias still tells, else as its node."""
         for name, tail in ((weights, ".weight"), (bias, ".bias")):
@@ -146,6 +157,20 @@ class Builder:
                 return self._unique(name.removesuffix(tail))
         head, _, tail = node.name.rpartition("/")
         return self._unique(head if tail in _TAILS and head else node.name)
+
+    @contextmanager
+    def undone_if_unsupported(self) -> Iterator[None]:
+        """Take back what was made of a node that turns out to be none of ours."""
+        lists: tuple[list[Any], ...] = (self.nodes, self.layers, self.taps, self.left_out)
+        sizes, absorbed, names = [len(part) for part in lists], set(self.absorbed), set(self._names)
+        values, constants = dict(self.values), dict(self.graph_constants)
+        try:
+            yield
+        except UnsupportedError:
+            for part, size in zip(lists, sizes, strict=True):
+                del part[size:]
+            self.absorbed, self._names, self.values, self.graph_constants = absorbed, names, values, constants
+            raise
 
     def is_used(self, tensor: str) -> bool:
         """Say whether a node reads ``tensor`` or the network gives it out."""

@@ -96,13 +96,13 @@ class Constants:
             return True
         # An empty name is an optional input left out, not a missing constant.
         known = any(node.inputs[:1]) and all(name in self for name in node.inputs if name)
-        own = node.op in _FOLDED and len(node.outputs) == 1
+        own = node.op in FOLDED and len(node.outputs) == 1
         if not known or not (own or node.op in REFERENCED):
             return False
         bits = self._bits(node)
         inputs = [self[name] if name else None for name in node.inputs]
         try:
-            results = [_FOLDED[node.op](inputs, node.attributes)] if own else self._referenced(node, inputs)
+            results = [FOLDED[node.op](inputs, node.attributes)] if own else self._referenced(node, inputs)
         except UnsupportedError:
             return False
         except (ValueError, TypeError, IndexError, ArithmeticError, KeyError, AttributeError, MemoryError) as error:
@@ -248,7 +248,7 @@ def _divide(first: Array, second: Array) -> Array:
     return np.asarray(first // second if first.dtype.kind in "iu" else first / second)
 
 
-_FOLDED: dict[str, Callable[[list[Any], Attributes], Array]] = {
+FOLDED: dict[str, Callable[[list[Any], Attributes], Array]] = {
     "Identity": lambda inputs, _: inputs[0],
     "Cast": _cast,
     "DequantizeLinear": dequantise,

@@ -6,7 +6,6 @@ alone reads a layer's result becomes part of the layer.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -120,7 +119,7 @@ def _add(node: OnnxNode, into: Builder, kernel: NDArray[Any], geometry: Geometry
     out, relu = relu_behind(into, node.outputs[0])
     kernel = kernel[:, :, None] if flat else kernel
     layer = Layer.of_geometry(name=name, weights=kernel, bias=bias, geometry=geometry, relu=relu)
-    into.layers.append(replace(layer, stored_bits=into.constants.stored_bits.get(node.inputs[1])))
+    into.add_layer(layer, into.constants.stored_bits.get(node.inputs[1]))
     into.taps.append(Tap(layer=name, tensor=node.inputs[0], batch=0, node=node.index))
     if x is None:
         return

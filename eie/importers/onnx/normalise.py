@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from eie.errors import ModelError
 from eie.importers.onnx.fused import take_apart
@@ -47,6 +48,30 @@ def normalise(path: Path, proto: onnx.ModelProto) -> onnx.ModelProto:
     rewrite_integers(proto.graph)
     sort_nodes(proto.graph)
     return proto
+
+
+def hold_inputs(path: Path, proto: onnx.ModelProto, values: Mapping[str, ArrayLike]) -> None:
+    """Make constants of inputs, as a sampling rate by which a file chooses its layers.
+
+    Raises
+    ------
+    ModelError
+        If there is no such input, or its shape is another.
+    """
+    from onnx import helper, numpy_helper
+
+    for name, value in values.items():
+        place = next((i for i, entry in enumerate(proto.graph.input) if entry.name == name), None)
+        if place is None:
+            names = ", ".join(entry.name for entry in proto.graph.input)
+            raise ModelError(f"{path}: input value of {name!r}: its inputs are {names}")
+        kind = proto.graph.input[place].type.tensor_type
+        sizes = [dim.dim_value or None for dim in kind.shape.dim]
+        array = np.asarray(value, helper.tensor_dtype_to_np_dtype(kind.elem_type))
+        if len(sizes) != array.ndim or any(a not in (None, b) for a, b in zip(sizes, array.shape, strict=True)):
+            raise ModelError(f"{path}: input value of {name!r} has shape {array.shape}: must be {tuple(sizes)}")
+        del proto.graph.input[place]
+        proto.graph.initializer.append(numpy_helper.from_array(array, name))
 
 
 def _inlined(path: Path, proto: onnx.ModelProto) -> onnx.ModelProto:

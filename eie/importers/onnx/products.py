@@ -44,15 +44,22 @@ def gemm(node: OnnxNode, into: Builder) -> None:
     x, across = into.known(node.inputs[0]), bool(node.attributes.get("transA", 0))
     if x is not None:
         # A transposed has the samples across; where they are, each is a row in our graph all the same.
-        if len(x.shape) != 2 or x.batch != int(across):
+        whole = x.batch < 0 and not across
+        if len(x.shape) != 2 or not (whole or x.batch == int(across)):
             raise UnsupportedError(f"A has shape {x.shape}, its batch in axis {x.batch}")
-        x = Value(x.name, (x.shape[x.batch], *x.sample), 0)
+        # All rows of one sample, as of a sequence that was merged with its batch: they are the layer's vectors.
+        x = x if whole else Value(x.name, (x.shape[x.batch], *x.sample), 0)
     out, relu = relu_behind(into, node.outputs[0])
     made = linear(
         node=node,
         into=into,
         x=x,
-        tap=Tap(layer="", tensor=node.inputs[0], batch=int(across), node=node.index),
+        tap=Tap(
+            layer="",
+            tensor=node.inputs[0],
+            batch=-1 if x is not None and x.batch < 0 else int(across),
+            node=node.index,
+        ),
         weights=weights,
         names=(node.inputs[1], bias_name),
         bias=bias,
@@ -132,7 +139,7 @@ def columns(
     # Inputs last, in our graph and where they are recorded: in both the batch is in front already.
     ours = (*(axis for axis in range(rank) if axis not in (rank - 2, x.batch)), rank - 2)
     order = (0, *(x.axis(axis) for axis in ours))
-    turned = order != tuple(range(rank))
+    turned = order != tuple(range(len(order)))
     out, relu = relu_behind(into, out)
     rows = Value(x.name, x.batch_first, 0)
     made = linear(
@@ -240,12 +247,12 @@ def linear(
     """
     if x is not None:
         # The last axis is multiplied: a batch there would be mixed.
-        if len(x.shape) < 2 or x.batch == len(x.shape) - 1:
+        if len(x.batch_first) < 2 or x.batch == len(x.shape) - 1:
             raise UnsupportedError(f"its input has shape {x.shape}, batch included")
         expect(x.shape[-1], weights.shape[1], "inputs")
     name = into.layer_name(node, *names)
     layer = Layer.from_weights(name, weights, bias, relu=relu)
-    into.layers.append(replace(layer, stored_bits=bits or into.constants.stored_bits.get(names[0])))
+    into.add_layer(layer, bits or into.constants.stored_bits.get(names[0]))
     into.taps.append(replace(tap, layer=name))
     if x is None:
         return None

@@ -79,6 +79,10 @@ class _Rewriter:
         """Replace ``x quantised as it comes, times integers, Cast, times both scales`` by the product of floats."""
         quantise = self._makers.get(node.input[0])
         cast = self._only_user(node.output[0])
+        rounded = None if quantise is None else self._rounded_bias(node, cast, of_inputs=quantise.output[1])
+        summed = cast if rounded is not None else None
+        if summed is not None:
+            cast = self._only_user(summed.output[0])
         scale = None if cast is None or cast.op_type != "Cast" else self._only_user(cast.output[0])
         if quantise is None or quantise.op_type != "DynamicQuantizeLinear" or scale is None or scale.op_type != "Mul":
             return
@@ -96,9 +100,29 @@ class _Rewriter:
             before, own = [_node("Squeeze", [own], flat)], flat
         names = [node.input[1], own, *(name for name in node.input[3:4] if name)]
         before.append(_node("DequantizeLinear", names, out, axis=(0 if conv else 1) if many else None))
-        product = _like(node, "Conv" if conv else "MatMul", [quantise.input[0], out], out=scale.output[0])
-        self.loose |= {*quantise.output, node.output[0], cast.output[0], factor}
-        self._replaced |= {node.output[0]: [], cast.output[0]: [], scale.output[0]: [*before, product]}
+        inputs = [quantise.input[0], out, *([rounded] if rounded is not None else [])]
+        product = _like(node, "Conv" if conv else "MatMul", inputs, out=scale.output[0])
+        gone = [part.output[0] for part in (node, summed, cast) if part is not None]
+        self.loose |= {*quantise.output, *gone, factor}
+        self._replaced |= {**{name: [] for name in gone}, scale.output[0]: [*before, product]}
+
+    def _rounded_bias(self, node: onnx.NodeProto, add: onnx.NodeProto | None, of_inputs: str) -> str | None:
+        """Return the float bias that an Add behind a ConvInteger adds in units of both scales, as early files do."""
+        if node.op_type != "ConvInteger" or add is None or add.op_type != "Add":
+            return None
+        name, passed = add.input[1] if add.input[0] == node.output[0] else add.input[0], set()
+        # Reshape(Cast(Floor(bias / (scale of the inputs * scale of the weights)))).
+        for op in ("Reshape", "Cast", "Floor"):
+            maker = self._makers.get(name)
+            if maker is None or maker.op_type != op:
+                return None
+            passed.add(name)
+            name = maker.input[0]
+        divided = self._makers.get(name)
+        if divided is None or divided.op_type != "Div" or self._weight_scale(divided.input[1], of_inputs) is None:
+            return None
+        self.loose |= {*passed, name, divided.input[1]}
+        return divided.input[0] if len(self._shapes.get(divided.input[0], ())) == 1 else None
 
     def _weight_scale(self, factor: str, of_inputs: str) -> str | None:
         """Return the constant that, times the inputs' scale, makes ``factor``."""

@@ -6,7 +6,7 @@ Comes in: a node and the `Builder`. Goes out: layers and their nodes, into the b
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -57,7 +57,7 @@ class _Kind:
 
 
 def lstm(node: OnnxNode, into: Builder) -> None:
-    """One layer for each direction; initial states must be zero, the gates the standard ones."""
+    """One layer for each direction; the gates must be the standard ones."""
     _read(node, into, _LSTM)
 
 
@@ -78,14 +78,15 @@ def _read(node: OnnxNode, into: Builder, kind: _Kind) -> None:
     way = str(node.attributes.get("direction", "forward"))
     if way not in _WAYS or len(w) != len(_WAYS[way]):
         raise ModelError(f"direction {way!r} with weights for {len(w)} directions")
+    # layout=1 has the batch first, the default (time, batch, inputs).
+    batch = 0 if node.attributes.get("layout", 0) else 1
     x = into.known(node.inputs[0])
+    x = None if x is None else x.with_batch(batch)
     _check(node=node, into=into, kind=kind, w=w, r=r, x=x)
     bias_name = node.inputs[3] if len(node.inputs) > 3 else ""
     biases = into.constants[bias_name] if bias_name else None
     if biases is not None and biases.shape != (len(w), 2 * w.shape[1]):
         raise ModelError(f"B has shape {biases.shape}: must be {(len(w), 2 * w.shape[1])}")
-    # layout=1 has the batch first, the default (time, batch, inputs).
-    batch = 0 if node.attributes.get("layout", 0) else 1
     if x is not None:
         if len(x.shape) != 3 or x.batch != batch:
             raise UnsupportedError(f"X of shape {x.shape} with its batch in axis {x.batch}")
@@ -97,11 +98,12 @@ def _read(node: OnnxNode, into: Builder, kind: _Kind) -> None:
         # Half each of W's and R's: (2 * gates * hidden,) in one row.
         both = None if biases is None else (biases[i, : w.shape[1]], biases[i, w.shape[1] :])
         layer = kind.layer(name, _Weights(w=w[i], r=r[i], biases=both), backwards)
-        into.layers.append(replace(layer, stored_bits=into.constants.stored_bits.get(node.inputs[1])))
+        into.add_layer(layer, into.constants.stored_bits.get(node.inputs[1]))
         into.taps.append(Tap(layer=name, tensor=node.inputs[0], batch=batch, node=node.index, direction=i))
         names.append(name)
     if x is not None:
-        _nodes(node=node, into=into, x=x, names=names, hidden=r.shape[2], parts=kind.parts)
+        starts = _starts(node=node, into=into, x=x, shape=(len(w), r.shape[2]), parts=kind.parts)
+        _nodes(node=node, into=into, x=x, names=names, hidden=r.shape[2], parts=kind.parts, starts=starts)
 
 
 def _check(*, node: OnnxNode, into: Builder, kind: _Kind, w: NDArray[Any], r: NDArray[Any], x: Value | None) -> None:
@@ -121,8 +123,9 @@ def _check(*, node: OnnxNode, into: Builder, kind: _Kind, w: NDArray[Any], r: ND
             raise UnsupportedError(f"{key}={node.attributes[key]}")
     for place, what in ((5, "initial_h"), (6, "initial_c"), (7, "peepholes")):
         name = node.inputs[place] if len(node.inputs) > place else ""
-        # States and peepholes of zero are as good as none.
-        if name and (name not in into.constants or into.constants[name].any()):
+        # States and peepholes of zero are as good as none; states that are computed are inputs of the layer.
+        state = place < 4 + len(kind.parts) and name and into.known(name) is not None
+        if name and not state and (name not in into.constants or into.constants[name].any()):
             raise UnsupportedError(f"{what} that is not zero")
     if any(node.inputs[4:5]):
         lengths = into.constants.get(node.inputs[4])
@@ -131,7 +134,37 @@ def _check(*, node: OnnxNode, into: Builder, kind: _Kind, w: NDArray[Any], r: ND
             raise UnsupportedError("sequence_lens other than the whole sequence")
 
 
-def _nodes(*, node: OnnxNode, into: Builder, x: Value, names: list[str], hidden: int, parts: str) -> None:
+def _starts(*, node: OnnxNode, into: Builder, x: Value, shape: tuple[int, int], parts: str) -> list[tuple[str, ...]]:
+    """Return what each direction begins from, (samples, hidden) for every part of its state; empty for zeros."""
+    # In the file (directions, batch, hidden), with layout=1 the batch in front: as Y_h and Y_c are given out.
+    batch, directions = (0 if x.batch == 0 else 1), shape[0]
+    known = [into.known(name) if name else None for name in (*node.inputs[5:], "", "")[: len(parts) - 1]]
+    if all(value is None for value in known):
+        return [()] * directions
+    wanted = (x.shape[x.batch], *shape)
+    made: list[list[str]] = [[] for _ in range(directions)]
+    for state, part in zip(known, parts[1:], strict=True):
+        value = None if state is None else state.with_batch(batch)
+        if value is None or value.batch != batch or value.batch_first != wanted:
+            raise UnsupportedError(f"initial_{part} is not known, or not a state for each sample")
+        for i, names in enumerate(made):
+            name = f"node {node.index} [{part}{i} before]"
+            kept = value if directions == 1 else into.emit("slice", [value], f"{name} in", axis=1, start=i, stop=i + 1)
+            # One direction is an axis of 1 less.
+            names.append(into.emit("squeeze", [Value(kept.name, (wanted[0], 1, wanted[2]), 0)], name, axes=(1,)).name)
+    return [tuple(names) for names in made]
+
+
+def _nodes(
+    *,
+    node: OnnxNode,
+    into: Builder,
+    x: Value,
+    names: list[str],
+    hidden: int,
+    parts: str,
+    starts: list[tuple[str, ...]],
+) -> None:
     """Run each direction, and stack what the file stacks: Y over (time, directions), Y_h and Y_c over directions."""
     steps = x.shape[0] if x.batch == 1 else x.shape[1]
     samples = x.shape[x.batch]
@@ -140,7 +173,12 @@ def _nodes(*, node: OnnxNode, into: Builder, x: Value, names: list[str], hidden:
     for i, name in enumerate(names):
         outputs = tuple(f"node {node.index} [{part}{i}]" for part in parts)
         into.nodes.append(
-            Node(op="layer", inputs=(x.name,), outputs=outputs if any(used[1:]) else outputs[:1], layer=name)
+            Node(
+                op="layer",
+                inputs=(x.name, *starts[i]),
+                outputs=outputs if any(used[1:]) else outputs[:1],
+                layer=name,
+            )
         )
     for out, part in zip(used, parts, strict=True):
         if not out:

@@ -25,6 +25,14 @@ if TYPE_CHECKING:
 LARGEST_FILE = (1 << 31) - 1
 
 
+class MissingDataError(ModelError):
+    """Weights lie in a file that is not there."""
+
+
+# Where the shapes alone are wanted, the numbers need not be there.
+_DRAWN = "--density D (density=D) draws them instead"
+
+
 def read_model(path: Path) -> onnx.ModelProto:
     """Parse ``path``; external data stay where they are.
 
@@ -125,6 +133,26 @@ def dense_array(tensor: onnx.TensorProto, where: str, folder: Path) -> NDArray[A
     return _plain(array)
 
 
+def native_tensor(tensor: onnx.TensorProto, where: str, folder: Path) -> onnx.TensorProto:
+    """Return a tensor that holds its own bytes, in the file's type but for bfloat16, which becomes float32.
+
+    Raises
+    ------
+    ModelError
+        As `dense_array` does.
+    """
+    from onnx import TensorProto, numpy_helper
+
+    if tensor.data_type == TensorProto.BFLOAT16:
+        return numpy_helper.from_array(dense_array(tensor, where, folder), tensor.name)
+    if tensor.data_location != TensorProto.EXTERNAL:
+        return tensor
+    _shape(tensor.dims, where)
+    loaded = _with_external(tensor, where, folder)
+    loaded.name = tensor.name
+    return loaded
+
+
 def sparse_array(sparse: onnx.SparseTensorProto, where: str, folder: Path) -> NDArray[Any]:
     """Return a sparse tensor as a dense array; its indices are linear (nnz,) or coordinates (nnz, rank)."""
     shape = _shape(sparse.dims, where)
@@ -175,7 +203,9 @@ def _with_external(tensor: onnx.TensorProto, where: str, folder: Path) -> onnx.T
         # Without a length it is all the rest of the file.
         length = int(entries.get("length") or available - offset)
     except OSError:
-        raise ModelError(f"{where}: its weights are in {file}, which is missing or cannot be read") from None
+        raise MissingDataError(
+            f"{where}: its weights are in {file}, which is missing or cannot be read: {_DRAWN}"
+        ) from None
     except ValueError:
         raise ModelError(f"{where}: offset and length of external data must be integers") from None
     # 8 bytes a value is the widest real type: what is declared to be longer is not read.
@@ -189,6 +219,15 @@ def _with_external(tensor: onnx.TensorProto, where: str, folder: Path) -> onnx.T
     except OSError as error:
         raise ModelError(f"{file}: cannot be read: {error.strerror or error}") from None
     return loaded
+
+
+def is_missing(tensor: onnx.TensorProto, where: str, folder: Path) -> bool:
+    """Whether the file with a tensor's external data is not there; one outside the folder is refused all the same."""
+    try:
+        _inside({entry.key: entry.value for entry in tensor.external_data}.get("location", ""), where, folder)
+    except MissingDataError:
+        return True
+    return False
 
 
 def _inside(location: str, where: str, folder: Path) -> Path:
@@ -209,7 +248,7 @@ def _inside(location: str, where: str, folder: Path) -> Path:
     if not resolved.is_relative_to(folder.resolve()):
         raise ModelError(f"{where}: external data at {location!r}: a link out of the model's folder is not followed")
     if not regular:
-        raise ModelError(f"{where}: its weights are in {file}, which is missing")
+        raise MissingDataError(f"{where}: its weights are in {file}, which is missing: {_DRAWN}")
     return resolved
 
 

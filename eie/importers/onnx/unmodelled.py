@@ -103,9 +103,11 @@ def last_known(proto: onnx.ModelProto, into: Builder, behind: Set[int]) -> tuple
                 names[value.name] = None
             elif maker is not None and name not in into.constants:
                 reached = reached or maker in behind
-                fresh = [before for before in proto.graph.node[maker].input if before and before not in seen]
+                node = proto.graph.node[maker]
+                # The first input is what the others are beside: it comes first. Bodies read names of the graph's own.
+                names_read = dict.fromkeys((*node.input, *sorted(read_names(node))))
+                fresh = [before for before in names_read if before and before not in seen]
                 seen.update(fresh)
-                # The first input is what the others are beside: it comes first.
                 waiting += reversed(fresh)
         if into.known(output.name) is None and not reached:
             missing.append(output.name)
@@ -185,6 +187,24 @@ def _products(node: OnnxNode, weights: int, shapes: Shapes) -> int | None:
     return math.prod(out) * first[0 if node.attributes.get("transA") else -1]
 
 
+def multiplications(proto: onnx.NodeProto, shapes: Shapes) -> int | None:
+    """Count the multiplications of a product of two activations; None of an operator that nobody here knows."""
+    first, second = (shapes.get(name) for name in (*proto.input[:2], "", "")[:2])
+    out = shapes.get(proto.output[0]) if proto.output else None
+    if proto.op_type == "Einsum":
+        equation = next((entry.s.decode() for entry in proto.attribute if entry.name == "equation"), "")
+        return _einsum(equation, [shapes.get(name) for name in proto.input])
+    if first is None or second is None:
+        return None
+    if proto.op_type in ("Attention", "MultiHeadAttention"):
+        # Each query meets each key, and each of those weights meets a value: twice queries times keys times width.
+        return 2 * math.prod(first) * second[-2]
+    if proto.op_type == "Conv" and out is not None:
+        return math.prod(out) * math.prod(second[1:])
+    transposed = any(entry.name == "transA" and entry.i for entry in proto.attribute)
+    return None if out is None or not first else math.prod(out) * first[0 if transposed else -1]
+
+
 def _einsum(equation: str, sizes: Sequence[Shape | None]) -> int | None:
     terms = equation.replace(" ", "").split("->")[0].split(",")
     loops: dict[str, int] = {}
@@ -197,18 +217,19 @@ def _einsum(equation: str, sizes: Sequence[Shape | None]) -> int | None:
 
 def _shapes(proto: onnx.ModelProto, into: Builder) -> dict[str, Shape]:
     """Return the shapes of tensors for one sample: those that were followed, and onnx's inference behind them."""
-    shapes = _inferred(proto, into)
+    shapes = inferred(proto, into)
     # What was followed is surer: sizes that the file leaves open are stated there.
     shapes |= {name: value.shape for name, value in into.values.items()}
     names = {name for node in proto.graph.node for name in node.input}
     return shapes | {name: shape for name in names if name and (shape := into.constants.shape(name)) is not None}
 
 
-def _inferred(proto: onnx.ModelProto, into: Builder) -> dict[str, Shape]:
+def inferred(proto: onnx.ModelProto, into: Builder, inputs: Shapes | None = None) -> dict[str, Shape]:
+    """Return the shapes that onnx infers for one sample from those of the inputs, as far as it knows rules for them."""
     import onnx
 
     bare = onnx.ModelProto(ir_version=proto.ir_version, opset_import=proto.opset_import)
-    bare.graph.CopyFrom(_without_weights(proto.graph, into))
+    bare.graph.CopyFrom(_without_weights(proto.graph, into, inputs or {}))
     try:
         graph = onnx.shape_inference.infer_shapes(bare, data_prop=True).graph
     # Damage, or an operator that onnx does not know in this form: then nothing is known of what lies behind.
@@ -222,15 +243,15 @@ def _inferred(proto: onnx.ModelProto, into: Builder) -> dict[str, Shape]:
     return sizes
 
 
-def _without_weights(graph: onnx.GraphProto, into: Builder) -> onnx.GraphProto:
+def _without_weights(graph: onnx.GraphProto, into: Builder, sizes: Shapes) -> onnx.GraphProto:
     """Return the graph with inputs of known sizes, large initialisers' shapes in the place of their bytes."""
     from onnx import helper
 
     inputs = []
     for entry in graph.input:
         value = into.known(entry.name)
-        kept = entry.type.tensor_type.elem_type
-        inputs.append(entry if value is None else helper.make_tensor_value_info(entry.name, kept, value.shape))
+        kept, shape = entry.type.tensor_type.elem_type, sizes.get(entry.name) if value is None else value.shape
+        inputs.append(entry if shape is None else helper.make_tensor_value_info(entry.name, kept, shape))
     stated = {entry.name for entry in graph.input}
     small = [tensor for tensor in graph.initializer if math.prod(tensor.dims) <= _SMALL]
     # Copied in no form but this: a model of gigabytes would be there twice.

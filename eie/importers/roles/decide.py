@@ -5,6 +5,7 @@ Comes in: plain named arrays, what the user said of them. Goes out: a `Reading`.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -97,7 +98,7 @@ def decide(
 
 
 def _check_names(names: Sequence[str]) -> None:
-    twice = {name for name in names if names.count(name) > 1}
+    twice = {name for name, times in Counter(names).items() if times > 1}
     if twice:
         raise ModelError(f"two layers would be called {min(twice)!r}, one of them for want of a name: rename one")
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from eie.errors import ModelError
+from eie.model.operators.channels import constants_too, joined
 from eie.model.operators.from_onnx import Builder, Handler, OnnxNode, UnsupportedError, Value, constant
 from eie.model.operators.registry import Array, Attributes, Operator, Shape, TorchRule, register
 
@@ -49,6 +50,8 @@ def _beside(array: Array, x: Value) -> Array:
         raise UnsupportedError(f"a constant of shape {array.shape} beside {x.shape}")
     # Ones in front, as broadcasting would add them, so that the constant's axes can be named.
     full = array.reshape((1,) * (rank - array.ndim) + array.shape)
+    if x.batch < 0:
+        return full
     first = full.take([0], x.batch)
     # A state that was spread over a fixed batch is the same for all samples.
     if full.shape[x.batch] != 1 and not np.array_equal(full, np.broadcast_to(first, full.shape)):
@@ -65,6 +68,8 @@ def _register(name: str, rule: Callable[[Any, Any], Any], op_type: str, torch: T
             compute=lambda x, _: rule(x[0], x[1]),
             inputs=2,
             shape=_shape,
+            channels=joined,
+            take=constants_too,
             torch=torch,
             onnx={op_type: _reader(name)},
         )

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from eie.errors import ModelError
+from eie.model.operators.channels import kept_on_maps
 from eie.model.operators.from_onnx import Builder, OnnxNode, Value
 from eie.model.operators.pooling import padded_batch, pads_of, pooled, pooled_shape, read_pooling, windows
-from eie.model.operators.registry import Array, Attributes, Operator, kept_on_maps, register
+from eie.model.operators.registry import Array, Attributes, Operator, register
 
 if TYPE_CHECKING:
     from torch import Tensor

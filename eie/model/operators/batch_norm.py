@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from eie.errors import ModelError
+from eie.model.operators.channels import Channels, Labels, Operand, Taken
 from eie.model.operators.from_onnx import Builder, OnnxNode, UnsupportedError, Value, constant
 from eie.model.operators.registry import Array, Attributes, Operator, register
 
@@ -48,5 +49,28 @@ def _read(node: OnnxNode, into: Builder, x: Value) -> None:
     into.set(node.outputs[0], into.emit("batch_norm", operands, node.outputs[0], epsilon=epsilon))
 
 
-# Channels are not followed through it: its vectors are constants of the graph, which channel pruning leaves as it is.
-register(Operator(name="batch_norm", compute=_compute, inputs=5, torch=_torch, onnx={"BatchNormalization": _read}))
+def _channels(x: Sequence[Operand], _: Attributes) -> Channels | None:
+    """Each channel has a number of its own in every vector."""
+    batch, *vectors = x
+    if not isinstance(batch, Channels) or batch.blocks or any(isinstance(vector, Channels) for vector in vectors):
+        return None
+    # The second axis, whatever the rank: of a sequence of vectors it is the step, not the channel.
+    return batch if batch.at(1) else None
+
+
+def _take(x: Sequence[Operand], places: Sequence[Labels | None], at: Attributes) -> Taken:
+    left = places[0]
+    return {place: np.asarray(vector)[left] for place, vector in enumerate(x) if place}, at
+
+
+register(
+    Operator(
+        name="batch_norm",
+        compute=_compute,
+        inputs=5,
+        channels=_channels,
+        take=_take,
+        torch=_torch,
+        onnx={"BatchNormalization": _read},
+    )
+)

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from eie.model.operators.channels import kept
 from eie.model.operators.from_onnx import Builder, OnnxNode, UnsupportedError, Value, constant
-from eie.model.operators.registry import Operator, kept, register
+from eie.model.operators.registry import Operator, register
 
 
 def _read(node: OnnxNode, into: Builder, x: Value) -> None:

@@ -6,11 +6,13 @@ Takes any number of tensors that agree in all other axes; gives one.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from eie.errors import ModelError
+from eie.model.operators.channels import Channels, Operand, alike, joined
 from eie.model.operators.from_onnx import Builder, OnnxNode, UnsupportedError, Value
 from eie.model.operators.registry import Array, Attributes, Operator, Shape, register
 
@@ -51,5 +53,29 @@ def _read(node: OnnxNode, into: Builder, _: Value) -> None:
     into.set(node.outputs[0], into.emit("concat", values, node.outputs[0], axis=ours))
 
 
+def _channels(x: Sequence[Operand], at: Attributes) -> Channels | None:
+    """One tensor's channels behind the other's; along any other axis they lie on each other."""
+    parts = [part for part in x if isinstance(part, Channels)]
+    first = parts[0]
+    along = first.at(at["axis"])
+    if along is None or len(parts) < len(x) or not all(alike(part, first) for part in parts):
+        return None
+    if not along:
+        # Of flattened maps, another axis is the batch.
+        return None if first.blocks else joined(x, at)
+    # Blocks of unknown width could be of several, and a reader takes all its channels to be alike.
+    return None if first.blocks else replace(first, labels=np.concatenate([part.labels for part in parts]))
+
+
 # Not exact: its inputs have fixed-point formats of their own, and the result needs one that fits all of them.
-register(Operator(name="concat", compute=_compute, inputs=None, shape=_shape, torch=_torch, onnx={"Concat": _read}))
+register(
+    Operator(
+        name="concat",
+        compute=_compute,
+        inputs=None,
+        shape=_shape,
+        channels=_channels,
+        torch=_torch,
+        onnx={"Concat": _read},
+    )
+)

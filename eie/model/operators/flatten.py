@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from eie.model.operators.channels import Channels, Operand
 from eie.model.operators.from_onnx import Builder, OnnxNode, Value, reshaped
 from eie.model.operators.registry import Array, Attributes, Operator, Shape, register
 
@@ -27,10 +28,13 @@ def _shape(shapes: Sequence[Shape], at: Attributes) -> Shape:
     return math.prod(shapes[0][:axis]), math.prod(shapes[0][axis:])
 
 
-def _channels(flat: bool, at: Attributes) -> bool | None:
+def _channels(x: Sequence[Operand], at: Attributes) -> Channels | None:
     """A channel of a map becomes a block of numbers."""
+    (maps,) = x
     # At any other axis channels end up among the rows or apart from their maps.
-    return True if not flat and at.get("axis", 1) == 1 else None
+    if not isinstance(maps, Channels) or maps.flat or at.get("axis", 1) != 1:
+        return None
+    return maps.flattened(blocks=True)
 
 
 def _read(node: OnnxNode, into: Builder, x: Value) -> None:

@@ -49,7 +49,7 @@ class Value:
     shape
         As in the file, batch included (1 where the file leaves it open).
     batch
-        Which axis of ``shape`` is the batch.
+        Which axis of ``shape`` is the batch; -1 where none is, so that all of it is one sample.
     """
 
     name: str
@@ -59,12 +59,23 @@ class Value:
     @property
     def sample(self) -> tuple[int, ...]:
         """Shape of one sample."""
+        if self.batch < 0:
+            return self.shape
         return self.shape[: self.batch] + self.shape[self.batch + 1 :]
 
     @property
     def batch_first(self) -> tuple[int, ...]:
         """Shape in our graph."""
+        if self.batch < 0:
+            return 1, *self.shape
         return self.shape[self.batch], *self.sample
+
+    def with_batch(self, place: int) -> Value:
+        """Return the same tensor with its batch at ``place``, if a batch of one can as well be taken to be there."""
+        other = Value(self.name, self.shape, place)
+        # Axes of one may change their roles as long as a sample stays the same array.
+        same = place < len(self.shape) and self.shape[place] == 1 and other.sample == self.sample
+        return other if same else self
 
     def axis(self, axis: int) -> int:
         """Translate an axis of the file to one of our graph.
@@ -78,6 +89,8 @@ class Value:
         if not -rank <= axis < rank:
             raise ModelError(f"axis {axis} of a tensor of shape {self.shape}")
         axis %= rank
+        if self.batch < 0:
+            return axis + 1
         if axis == self.batch:
             raise UnsupportedError("works across the batch")
         # The batch moves to the front: what stood before it moves back by one, what stood behind stays.

@@ -3,9 +3,10 @@
 Takes (N, C, H, W), without attributes; gives (N, C, 1, 1).
 """
 
+from eie.model.operators.channels import kept_on_maps
 from eie.model.operators.from_onnx import Builder, OnnxNode, Value
 from eie.model.operators.pooling import check_global
-from eie.model.operators.registry import Operator, kept_on_maps, register
+from eie.model.operators.registry import Operator, register
 
 
 def _read(node: OnnxNode, into: Builder, x: Value) -> None:

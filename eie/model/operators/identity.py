@@ -4,8 +4,9 @@ Takes one tensor of any shape, without attributes; gives the same. ONNX nodes of
 another name.
 """
 
+from eie.model.operators.channels import kept
 from eie.model.operators.from_onnx import Builder, OnnxNode, UnsupportedError, Value
-from eie.model.operators.registry import Operator, kept, register
+from eie.model.operators.registry import Operator, register
 
 
 def _same(node: OnnxNode, into: Builder, x: Value) -> None:

@@ -5,8 +5,9 @@ Takes one tensor of any shape; gives one of the same shape.
 
 import numpy as np
 
+from eie.model.operators.channels import kept
 from eie.model.operators.from_onnx import Builder, OnnxNode, Value
-from eie.model.operators.registry import Operator, kept, register
+from eie.model.operators.registry import Operator, register
 
 
 def _read(node: OnnxNode, into: Builder, x: Value) -> None:
@@ -20,6 +21,7 @@ register(
         # Not the larger of x and slope * x: that is another function for slopes above 1.
         compute=lambda x, at: np.where(x[0] < 0, x[0] * at.get("slope", 0.01), x[0]),
         channels=kept,
+        torch=lambda x, at: x[0].where(x[0] >= 0, x[0] * at.get("slope", 0.01)),
         onnx={"LeakyRelu": _read},
     )
 )

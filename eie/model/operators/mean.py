@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from eie.model.operators.channels import Channels, Operand
 from eie.model.operators.from_onnx import Builder, OnnxNode, UnsupportedError, Value, axes_of, constant_inputs
 from eie.model.operators.registry import Array, Attributes, Operator, Shape, register
 
@@ -24,10 +25,12 @@ def _shape(shapes: Sequence[Shape], at: Attributes) -> Shape:
     return tuple(size for i, size in enumerate(shapes[0]) if i not in places)
 
 
-def _channels(flat: bool, at: Attributes) -> bool | None:
+def _channels(x: Sequence[Operand], at: Attributes) -> Channels | None:
     """Over height and width it leaves one number a channel, as `flatten` would of a 1 x 1 map."""
-    over_maps = set(at.get("axes", ())) in ({2, 3}, {-1, -2})
-    return True if not flat and over_maps and not at.get("keep", False) else None
+    (maps,) = x
+    if not isinstance(maps, Channels) or maps.flat or set(at.get("axes", ())) not in ({2, 3}, {-1, -2}):
+        return None
+    return maps if at.get("keep", False) else maps.flattened(blocks=False)
 
 
 def _read(node: OnnxNode, into: Builder, x: Value) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from eie.model.operators.channels import Channels, Operand
 from eie.model.operators.from_onnx import Builder, OnnxNode, UnsupportedError, Value, constant
 from eie.model.operators.registry import Attributes, Operator, Shape, register
 
@@ -43,12 +44,21 @@ def _read(node: OnnxNode, into: Builder, x: Value) -> None:
     into.set(node.outputs[0], into.emit("pad", [x], node.outputs[0], pads=tuple(pairs), value=float(value)))
 
 
+def _channels(x: Sequence[Operand], at: Attributes) -> Channels | None:
+    """Where no border is added along the channels: one would be channels of its own."""
+    (padded,) = x
+    if not isinstance(padded, Channels) or padded.blocks or any(at["pads"][padded.axis]):
+        return None
+    return padded
+
+
 # Not exact: ``value`` is a real number, which the format of the raw integers may not hold.
 register(
     Operator(
         name="pad",
         compute=lambda x, at: np.pad(x[0], at["pads"], constant_values=at.get("value", 0)),
         shape=_shape,
+        channels=_channels,
         onnx={"Pad": _read},
     )
 )

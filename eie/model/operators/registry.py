@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eie.errors import ModelError
+from eie.model.operators.channels import ChannelRule, TakeRule, mixed, unchanged
 from eie.model.operators.from_onnx import Handler
 
 if TYPE_CHECKING:
@@ -24,28 +25,12 @@ Attributes = Mapping[str, Any]
 Shape = tuple[int, ...]
 Rule = Callable[[Sequence[Array], Attributes], Array]
 ShapeRule = Callable[[Sequence[Shape], Attributes], Shape]
-ChannelRule = Callable[[bool, Attributes], bool | None]
 TorchRule = Callable[[Sequence["Tensor"], Attributes], "Tensor"]
 
 
 def same_shape(shapes: Sequence[Shape], _: Attributes) -> Shape:
     """Shape rule of what changes numbers only."""
     return shapes[0]
-
-
-def mixed(_: bool, __: Attributes) -> None:
-    """Channel rule of what mixes channels, or moves them where nobody follows."""
-    return
-
-
-def kept(flat: bool, _: Attributes) -> bool:
-    """Channel rule of what works on every number alone."""
-    return flat
-
-
-def kept_on_maps(flat: bool, _: Attributes) -> bool | None:
-    """Channel rule of what works on every feature map alone: a flattened one is none any more."""
-    return None if flat else False
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -64,8 +49,10 @@ class Operator:
     shape
         Shapes of the inputs (batch first) and attributes to the shape of the output.
     channels
-        Does a channel survive it? Told whether a channel is one number or a flattened block (True) or a feature map
-        (False) before the operator, says the same for behind it; None if channels are not kept apart.
+        Does a channel survive it? The channels of its inputs, constants as they are, to those of its output; None if
+        they are not kept apart.
+    take
+        Where channels were taken out before it: constants, by their place, and attributes as they are then.
     keeps_places
         Whether every number stays where it was, though it depends on others: the outputs are those of the same rows.
     torch
@@ -80,6 +67,7 @@ class Operator:
     inputs: int | None = 1
     shape: ShapeRule = same_shape
     channels: ChannelRule = mixed
+    take: TakeRule = unchanged
     keeps_places: bool = False
     torch: TorchRule | None = None
     onnx: Mapping[str, Handler] = field(default_factory=dict)

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from eie.model.operators.channels import Channels, Labels, Operand, Taken
 from eie.model.operators.from_onnx import Builder, OnnxNode, UnsupportedError, Value, constant_inputs, reshaped
 from eie.model.operators.registry import Array, Attributes, Operator, Shape, register
 
@@ -39,10 +40,19 @@ def _kept_sizes(shape: Shape, at: Attributes) -> list[int]:
     return [shape[i] if size == 0 else size for i, size in enumerate(at["shape"])]
 
 
-def _channels(flat: bool, at: Attributes) -> bool | None:
-    """As flattening, where that is what it does."""
+def _channels(x: Sequence[Operand], at: Attributes) -> Channels | None:
+    """As flattening, where that is what it does: all numbers of a sample in one row."""
+    (maps,) = x
+    shape = tuple(at.get("shape", ()))
     # Other shapes may part a channel's numbers or join them with another's.
-    return True if not flat and tuple(at.get("shape", ())) == (0, -1) else None
+    if not isinstance(maps, Channels) or maps.flat or len(shape) != 2 or shape[0] != 0:
+        return None
+    return maps.flattened(blocks=True)
+
+
+def _take(_: Sequence[Operand], __: Sequence[Labels | None], at: Attributes) -> Taken:
+    # Fewer channels are fewer numbers: as many as there are then.
+    return {}, {**at, "shape": (0, -1)}
 
 
 def _read(node: OnnxNode, into: Builder, x: Value) -> None:
@@ -66,6 +76,7 @@ register(
         exact=True,
         shape=lambda shapes, at: target_shape(shapes[0], at["shape"], allow_zero=False),
         channels=_channels,
+        take=_take,
         torch=lambda x, at: x[0].reshape(_kept_sizes(tuple(x[0].shape), at)),
         onnx={"Reshape": _read},
     )

@@ -5,8 +5,9 @@ Takes one tensor of any shape, without attributes; gives one of the same shape. 
 
 import numpy as np
 
+from eie.model.operators.channels import kept
 from eie.model.operators.from_onnx import elementwise
-from eie.model.operators.registry import Array, Operator, kept, register
+from eie.model.operators.registry import Array, Operator, register
 
 
 def sigmoid(x: Array) -> Array:

@@ -6,9 +6,13 @@ Takes one tensor; gives the numbers in the range. ONNX's Slice is one for each a
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from eie.errors import ModelError
+from eie.model.operators.channels import Channels, Labels, Operand, Taken
 from eie.model.operators.from_onnx import (
     LARGEST_TENSOR,
     Builder,
@@ -25,10 +29,14 @@ def _range(at: Attributes) -> slice:
     return slice(at.get("start"), at.get("stop"), at.get("step", 1))
 
 
-def _compute(x: Sequence[Array], at: Attributes) -> Array:
-    where = [slice(None)] * x[0].ndim
+def _where(rank: int, at: Attributes) -> tuple[slice, ...]:
+    where = [slice(None)] * rank
     where[at["axis"]] = _range(at)
-    return x[0][tuple(where)]
+    return tuple(where)
+
+
+def _compute(x: Sequence[Array], at: Attributes) -> Array:
+    return x[0][_where(x[0].ndim, at)]
 
 
 def _shape(shapes: Sequence[Shape], at: Attributes) -> Shape:
@@ -97,6 +105,41 @@ def _read_gather(node: OnnxNode, into: Builder, x: Value) -> None:
     into.set(out, cut)
 
 
+def _channels(x: Sequence[Operand], at: Attributes) -> Channels | None:
+    """Those in the range, where it is one of channels; else all of them."""
+    (whole,) = x
+    along = whole.at(at["axis"]) if isinstance(whole, Channels) else None
+    if not isinstance(whole, Channels) or along is None:
+        return None
+    if not along:
+        return whole
+    # Of blocks a range may begin within one; and of every second channel, not every second is left.
+    if whole.blocks or at.get("step", 1) != 1:
+        return None
+    return replace(whole, labels=whole.labels[_range(at)])
+
+
+def _take(x: Sequence[Operand], places: Sequence[Labels | None], at: Attributes) -> Taken:
+    """The range moves by as many channels as went before it, and shrinks by those that went within it."""
+    (whole,), (left,) = x, places
+    if not isinstance(whole, Channels) or left is None or not whole.at(at["axis"]):
+        return {}, at
+    picked = range(*_range(at).indices(len(whole.labels)))
+    inside = np.flatnonzero((left >= picked.start) & (left < picked.stop))
+    start = int(inside[0]) if len(inside) else 0
+    return {}, {**at, "start": start, "stop": start + len(inside), "step": 1}
+
+
 register(
-    Operator(name="slice", compute=_compute, exact=True, shape=_shape, onnx={"Slice": _read, "Gather": _read_gather})
+    Operator(
+        name="slice",
+        compute=_compute,
+        exact=True,
+        shape=_shape,
+        channels=_channels,
+        take=_take,
+        # Tensors are cut by the same words as arrays.
+        torch=lambda x, at: x[0][_where(x[0].ndim, at)],
+        onnx={"Slice": _read, "Gather": _read_gather},
+    )
 )

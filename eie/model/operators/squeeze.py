@@ -5,8 +5,11 @@ Takes one tensor; gives the same numbers.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
+from eie.model.operators.channels import Channels, Operand
 from eie.model.operators.from_onnx import (
     Builder,
     OnnxNode,
@@ -30,9 +33,12 @@ def squeezed(shape: Shape, axes: list[int] | None) -> Shape:
     return tuple(size for i, size in enumerate(shape) if i not in places)
 
 
-def _channels(flat: bool, at: Attributes) -> bool | None:
+def _channels(x: Sequence[Operand], at: Attributes) -> Channels | None:
     """Without height and width, a channel is one number."""
-    return True if not flat and set(at.get("axes", ())) in ({2, 3}, {-1, -2}) else None
+    (maps,) = x
+    if not isinstance(maps, Channels) or maps.flat or set(at.get("axes", ())) not in ({2, 3}, {-1, -2}):
+        return None
+    return maps.flattened(blocks=False)
 
 
 def _read(node: OnnxNode, into: Builder, x: Value) -> None:

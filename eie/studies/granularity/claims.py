@@ -278,6 +278,11 @@ def _non_uniform(study: Rows) -> Statement:
         return _not_shown(TEXT, claim, study.search_note)
     own, alike = search.found.final, search.uniform.final
     by_chance = search.by_chance
+    # A study searches only where accuracy is known.
+    assert own.accuracy is not None
+    assert alike.accuracy is not None
+    assert own.right is not None
+    assert by_chance is not None
     text = (
         f"{own.accuracy:.2%} against {alike.accuracy:.2%} at {search.found.verified:.4g} and "
         f"{search.uniform.verified:.4g} us ({search.granularity} on {called(search.machine)}; "

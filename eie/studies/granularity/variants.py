@@ -7,7 +7,7 @@ by `granularity`.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from glob import escape
 from typing import Any
@@ -15,10 +15,19 @@ from typing import Any
 from eie.compression.apply import follow
 from eie.compression.pruning.prune import UNITS, kept_count, n_of_m
 from eie.compression.pruning.score import Block, block_scores
-from eie.compression.pruning.structure import keeps_shape, layer_named, narrowed, removable, remove_layer, shrinkable
+from eie.compression.pruning.selection import layer_named
+from eie.compression.pruning.structure import (
+    keeps_shape,
+    narrowed,
+    reasons_to_stay,
+    removable,
+    remove_layer,
+    shrinkable,
+)
 from eie.compression.training.trainer import Trainer
 from eie.errors import EieError, RecipeError
 from eie.model.network import Network, dataflow
+from eie.model.uses import layer_of
 
 # Sizes from 1 on and of at most five digits: more is a slip. Shares below 1 only.
 _FORM = re.compile(r"([a-z]+)(?:([1-9]\d{0,4})x([1-9]\d{0,4}))?:(0?\.\d+)")
@@ -164,13 +173,21 @@ def _rules(network: Network, variant: Variant) -> tuple[list[dict[str, Any]], st
         rule["block"] = list(variant.block)
     if variant.granularity not in ("channel", "filter"):
         return [rule], ""
-    names = shrinkable(network)
+    names, staying = shrinkable(network), reasons_to_stay(network)
+    said = _said(staying)
     if not names:
-        raise RecipeError(["no layer's channels can be taken out: nothing says who reads them, or they are tied"])
-    kept = [layer.name for layer in network.layers if layer.name not in names]
-    note = f"those that stay are outputs, tied to others or read in another order: {_listed(kept)}" if kept else ""
+        raise RecipeError([f"no layer's channels can be taken out: {said or 'nothing says who reads them'}"])
+    note = f"layers whose channels stay: {said}" if said else ""
     # Rules name layers by glob patterns, and names from files may hold * and [.
     return [{**rule, "layers": escape(name)} for name in names], note
+
+
+def _said(staying: Mapping[str, str]) -> str:
+    """Say which layers stay, those that stay for one reason together."""
+    by_reason: dict[str, list[str]] = {}
+    for name, reason in staying.items():
+        by_reason.setdefault(reason, []).append(name)
+    return _listed([f"{_listed(names)} ({reason})" for reason, names in by_reason.items()], between="; ")
 
 
 def _without_layers(network: Network, variant: Variant) -> tuple[Network, str]:
@@ -204,7 +221,7 @@ def _left(network: Network, names: Sequence[str]) -> Network:
     """Return the layers called ``names`` on their own, with what was recorded for them."""
     trace = network.trace
     if trace is not None:
-        recorded = {name: rows for name, rows in trace.layers.items() if name in names}
+        recorded = {use: rows for use, rows in trace.layers.items() if layer_of(use, names) is not None}
         trace = replace(trace, layers=recorded)
     return replace(network, layers=tuple(layer for layer in network.layers if layer.name in names), trace=trace)
 
@@ -227,6 +244,6 @@ def _followed(network: Network, rules: list[dict[str, Any]], epochs: int, traine
     return replace(followed, notes=network.notes)
 
 
-def _listed(names: Sequence[str], most: int = 4) -> str:
-    shown = ", ".join(names[:most])
+def _listed(names: Sequence[str], most: int = 4, between: str = ", ") -> str:
+    shown = between.join(names[:most])
     return shown if len(names) <= most else f"{shown} and {len(names) - most} more"

@@ -2,9 +2,10 @@
 
 Comes in: a shape, a density and a `Spread`. Goes out: a `SparseColumns` of code 1. Read by `bench`.
 
-The generator: row i gets a propensity r_i and column j a propensity c_j, gamma-distributed with mean 1 and the measured
-coefficients of variation, scaled back to mean 1 so that the density is kept; weight (i, j) survives independently with
-probability density x r_i x c_j. A spread of 0 gives the plain random mask. Nothing in it depends on the layer.
+The generator: row i gets a propensity r_i, gamma-distributed with mean 1 and the measured coefficient of variation;
+column j gets one alike, or its density from the measured scales of its kind of layer (`scales`). Both are scaled back
+to mean 1 so that the density is kept; weight (i, j) survives independently with probability density x r_i x c_j. A
+spread of 0 gives the plain random mask. Nothing in it depends on the layer but what kind it is of.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eie.model.matrix import SparseColumns
+from eie.studies.paper.scales import ColumnScale
 
 
 @dataclass(frozen=True)
@@ -75,10 +77,27 @@ def measure(pattern: SparseColumns) -> tuple[float, float, float]:
     return density, beyond_chance(a_row, columns), beyond_chance(a_column, rows)
 
 
-def draw(rows: int, columns: int, density: float, spread: Spread, rng: np.random.Generator) -> SparseColumns:
-    """Draw a mask (rows, columns) of the given mean density; see the module's text for how."""
+def draw(
+    *,
+    rows: int,
+    columns: int,
+    density: float,
+    spread: Spread,
+    rng: np.random.Generator,
+    scale: ColumnScale | None = None,
+) -> SparseColumns:
+    """Draw a mask (rows, columns) of the given mean density; see the module's text for how.
+
+    Parameters
+    ----------
+    scale
+        The kind of layer, in the place of the spread's column CV.
+    """
     survival = np.float32(density) * _propensities(rows, spread.row_cv, rng)
-    column_factor = _propensities(columns, spread.column_cv, rng)
+    if scale is None:
+        column_factor = _propensities(columns, spread.column_cv, rng)
+    else:
+        column_factor = np.asarray(scale.densities(columns, density, rng) / density, np.float32)
     counts, row_numbers = [], []
     slab = max(1, SLAB_WEIGHTS // rows)
     for start in range(0, columns, slab):

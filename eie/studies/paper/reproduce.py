@@ -16,6 +16,7 @@ from eie.errors import SpecError
 from eie.show.face import Answer
 from eie.show.sections import Section, Statement, statements_of
 from eie.show.text import section_data, tally
+from eie.studies.paper.basis import labelled, summary
 from eie.studies.paper.bench import Bench
 from eie.studies.paper.contradictions import contradictions
 from eie.studies.paper.masks import measured_spread
@@ -81,12 +82,12 @@ class Paper(Answer):
         return tally(self.statements, self.CLAIMS)
 
     def records(self) -> list[dict[str, Any]]:
-        """Return one record a row of a table: section, table, and the row's own columns."""
+        """Return one record a row of a table: section, table, what its cells are, and the row's own columns."""
         return [
-            {"section": section.name, "table": grid.caption, **row}
+            {"section": section.name, "table": grid.caption, "basis": summary(words), **row}
             for section in self.parts
             for grid in section.grids
-            for row in grid.rows
+            for row, words in zip(grid.rows, grid.basis, strict=True)
         ]
 
     def content(self) -> dict[str, Any]:
@@ -131,7 +132,7 @@ def reproduce(
     for name, section in SECTIONS.items():
         if name in wanted:
             progress(name)
-            sections.append(section(bench))
+            sections.append(labelled(section(bench), real=fc8 is not None))
     return Paper(paper=bench.published.source, data=_data(fc8), parts=tuple(sections))
 
 
@@ -149,8 +150,9 @@ def _data(fc8: Path | None) -> str:
     real = f"Alex-8 also on its real data ({fc8.name})" if fc8 else "no real data (Alex-8's public data: --fc8 FILE)"
     return (
         "Weights and inputs are synthetic, from Table III's shapes and densities: random masks (every weight kept "
-        f"independently), and masks with the spread measured on {spread.source} (coefficient of variation of the "
-        f"non-zeros a row {spread.row_cv:.0%}, a column {spread.column_cv:.0%}); {real}. "
+        f"independently), and masks with the measured spread: rows as on {spread.source} (coefficient of variation of "
+        f"the non-zeros {spread.row_cv:.0%}), columns as on real layers of the same kind, fc6 where a feature map is "
+        f"read and fc7 where a vector is, cut at one threshold; {real}. "
         "Residency ideal, as the paper's times have it: weights and maps are where they are needed, whatever the "
-        "memories hold."
+        "memories hold; in Table IV vectors go through the activation registers in batches (section IV)."
     )

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eie.compiler.encode import Encoding
-from eie.energy.estimate import prices_pj
+from eie.energy.prices import prices_pj
 from eie.energy.tables import Cell
 from eie.show.sections import Curves, Format, Grid, Section, Statement
 from eie.spec import EIE_64PE, AcceleratorSpec
@@ -154,9 +154,8 @@ def figure9(bench: Bench) -> Section:
     notes = (
         "Held: a row is read only when it is not the one this PE read last, across columns too (the cycle contract, "
         "and the authors' public simulator). Anew: every column fetches all the rows it touches.",
-        "Energy a read: 31.1 pJ at 64 bits (Table II, calibrated on fc8), other widths by the ratio of CACTI 7. "
-        "itrs-lstp is the cell whose own figure at 64 bits, 32.3 pJ, meets that price; itrs-lop is the one "
-        "that meets 800 MHz.",
+        "Energy a read: 17.1 pJ at 64 bits (Table II by unit and kind, calibrated on fc8; 8.3 to 25.9 by what of the "
+        "memory is static), other widths by the ratio of CACTI 7. itrs-lop is the cell that meets 800 MHz.",
     )
     grids = tuple(curve.grid(curve.y_label[0].upper() + curve.y_label[1:]) for curve in curves)
     return Section(

@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Literal
 
 from eie.compression.pruning.sensitivity import Sensitivity
 from eie.machines.choose import called
+from eie.model.drawn import drawn_notes
 from eie.model.network import Network
 from eie.show.brief import Brief
 from eie.show.face import Answer
@@ -75,7 +76,7 @@ class Search(Answer):
     plans
         Unpruned, uniform, non-uniform.
     sensitivity
-        Accuracy with one layer alone pruned, on the samples to choose by.
+        Accuracy, or output error, with one layer alone pruned, on the samples to choose by.
     source
         What was chosen by, and reported on, in words.
     evaluations
@@ -98,6 +99,7 @@ class Search(Answer):
     epochs: int
     evaluations: int
     memory: str = ""
+    timing: tuple[str, ...] = ()
 
     @property
     def uniform(self) -> Plan:
@@ -110,9 +112,10 @@ class Search(Answer):
         return self.plans[2]
 
     @property
-    def by_chance(self) -> float:
-        """Probability of so large a difference between the two plans if neither were better."""
-        return chance(self.found.final.right, self.uniform.final.right)
+    def by_chance(self) -> float | None:
+        """Probability of so large a difference between the two plans if neither were better; None without labels."""
+        own, alike = self.found.final.right, self.uniform.final.right
+        return None if own is None or alike is None else chance(own, alike)
 
     def recipe(self) -> dict[str, Any]:
         """Return the plan that was found as a recipe for ``eie compress``."""
@@ -162,6 +165,7 @@ class Search(Answer):
                 self.quantity: cost,
                 f"network_{self.quantity}": plan.verified,
                 "network_accuracy": plan.final.accuracy,
+                "network_relative_output_error": plan.final.relative_output_error,
             }
             for plan in self.plans
             for name, cost in plan.cost.items()
@@ -176,7 +180,9 @@ class Search(Answer):
             "method": self.method,
             "quantity": self.quantity,
             "limit": self.limit,
+            "measure": self.sensitivity.measure,
             "memory": self.memory,
+            "timing": list(self.timing),
             "recipe": self.recipe(),
             "rows": self.records(),
             "section": section_data(self.plans_section()),
@@ -190,9 +196,11 @@ class Search(Answer):
             Column("kept", "weights %", "percent"),
             Column("cost", measure),
             Column("share", "of unpruned", "percent"),
-            Column("reported", "accuracy", "percent"),
-            Column("loss", "loss"),
         ]
+        if labelled := self.sensitivity.measure == "accuracy":
+            columns += [Column("reported", "accuracy", "percent"), Column("loss", "loss")]
+        else:
+            columns.append(Column("loss", "relative output error", "percent2"))
         if self.epochs:
             columns.append(Column("tuned", f"after {self.epochs} epochs", "percent"))
         whole = self.plans[0]
@@ -209,13 +217,15 @@ class Search(Answer):
             }
             for plan in self.plans
         ]
-        notes = [
-            f"{self.source}; {self.method}, {self.evaluations} networks evaluated",
-            f"a difference in right answers as large as between uniform and non-uniform comes by chance with "
-            f"probability {self.by_chance:.2g}",
-        ]
+        notes = [f"{self.source}; {self.method}, {self.evaluations} networks evaluated"]
+        if labelled:
+            notes.append(
+                f"a difference in right answers as large as between uniform and non-uniform comes by chance with "
+                f"probability {self.by_chance:.2g}"
+            )
         if self.memory:
             notes.append(f"unpruned, on EIE: {self.memory}")
+        notes += [*drawn_notes(self.sensitivity.drawn), *self.timing]
         over = [plan.name for plan in self.plans[1:] if plan.verified > 1.005 * self.limit]
         if over:
             notes.append(
@@ -238,12 +248,11 @@ class Search(Answer):
         rows: list[dict[str, Value]] = []
         for name, cost in whole.items():
             row: dict[str, Value] = {"layer": name, "share": cost / sum(whole.values())}
-            row |= {
-                f"alone {point.density}": point.accuracy for point in self.sensitivity.points if point.layer == name
-            }
+            row |= {f"alone {point.density}": point.value for point in self.sensitivity.points if point.layer == name}
             row |= {"uniform": self.uniform.densities.get(name), "found": self.found.densities.get(name)}
             rows.append(row)
+        what = "accuracy" if self.sensitivity.measure == "accuracy" else "relative output error"
         caption = (
-            "Layers: share of the unpruned cost, accuracy with this one alone pruned to a density, densities chosen"
+            f"Layers: share of the unpruned cost, {what} with this one alone pruned to a density, densities chosen"
         )
         return Grid(caption=caption, columns=tuple(columns), rows=tuple(rows))

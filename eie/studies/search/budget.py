@@ -25,6 +25,7 @@ from eie.machines.records import LayerCost
 from eie.machines.workload import Workload as MachineWorkload
 from eie.machines.workload import layer_work
 from eie.model.network import Layer, Network, dataflow
+from eie.model.recorded import recorded_of, recorded_uses
 from eie.model.trace import LayerTrace, Trace
 from eie.simulator.cache import Cache
 from eie.simulator.stages import Stages
@@ -119,10 +120,9 @@ class Price:
 
     def by_layer(self, network: Network) -> dict[str, float]:
         """Cost of each layer a sample."""
-        assert network.trace is not None
-        recorded = network.trace.layers
         if self._machine == "dense":
             return self._dense(network)
+        recorded = _recorded(network)
         if self._machine != EIE:
             return {layer.name: self._other(layer, recorded[layer.name]) for layer in network.layers}
         alone = [self._alone(layer, recorded[layer.name]) for layer in network.layers]
@@ -132,13 +132,14 @@ class Price:
         for layer, workload in zip(network.layers, alone, strict=True):
             place = plan.by_name[layer.name]
             # A layer costs the same wherever it stays, and whatever the others are.
-            key = workload.content_hash, place.place, place.turn, plan.maps.of(layer.name)
+            moved = tuple(plan.maps.of(use) for use in recorded[layer.name])
+            key = workload.content_hash, place.place, place.turn, moved
 
             def price(layer: Layer = layer, workload: Workload = workload) -> float:
                 made = encoded.get(layer.name)
                 if made is None:
                     made = Stages(workload).encoded(0, self._spec)
-                return self._simulated(made, workload.given.layers[layer.name], plan)
+                return self._simulated(made, workload.given.layers, plan)
 
             prices[layer.name] = self._prices.get(key, price)
         return prices
@@ -156,7 +157,7 @@ class Price:
             Filled with the images that had to be made.
         """
         assert network.trace is not None
-        recorded = network.trace.layers
+        recorded = _recorded(network)
         demands = []
         for workload in alone or [self._alone(layer, recorded[layer.name]) for layer in network.layers]:
             key = workload.content_hash
@@ -171,24 +172,24 @@ class Price:
             self._spec,
             graph=dataflow(network),
             alternatives=network.alternatives,
-            products={name: rows.products for name, rows in recorded.items()},
+            products={name: rows.products for name, rows in network.trace.layers.items()},
         )
 
-    def _alone(self, layer: Layer, inputs: LayerTrace) -> Workload:
+    def _alone(self, layer: Layer, uses: Mapping[str, LayerTrace]) -> Workload:
         pattern = pattern_only(layer, column=self._columns[layer.name])
-        return Workload.of(pattern, Trace(layers={layer.name: inputs.without_values()}))
+        return Workload.of(pattern, Trace(layers={use: inputs.without_values() for use, inputs in uses.items()}))
 
     def _dense(self, network: Network) -> dict[str, float]:
         """Price the layers together: whether the weights of one stay on the chip depends on the others."""
-        assert network.trace is not None
-        recorded = network.trace.layers
+        recorded = _recorded(network)
         works = tuple(
             replace(
                 layer_work(
                     layer=layer,
-                    products=recorded[layer.name].products,
+                    products=sum(inputs.products for inputs in recorded[layer.name].values()),
                     kept_weights=layer.matrix.nnz,
                     alone=network.alternatives,
+                    uses=len(recorded[layer.name]),
                 ),
                 # Where EIE stores a column for it, as in `eie run` and `compare`: both set their accumulators alike.
                 has_bias=self._columns[layer.name],
@@ -205,26 +206,36 @@ class Price:
             raise EieError(f"machine {self._machine}: states no {what}: choose another machine or budget")
         return float(figure)
 
-    def _other(self, layer: Layer, inputs: LayerTrace) -> float:
-        return self._prices.get(self._alone(layer, inputs).content_hash, lambda: self._modelled(layer, inputs))
+    def _other(self, layer: Layer, uses: Mapping[str, LayerTrace]) -> float:
+        return self._prices.get(self._alone(layer, uses).content_hash, lambda: self._modelled(layer, uses))
 
-    def _simulated(self, encoded: EncodedLayer, inputs: LayerTrace, plan: MemoryPlan) -> float:
-        workload = Workload.of_encoded(encoded, inputs, self._spec)
-        activity = Stages(workload, plan=plan).activity(0, self._spec)
+    def _simulated(self, encoded: EncodedLayer, uses: Mapping[str, LayerTrace], plan: MemoryPlan) -> float:
+        workload = Workload.of_encoded(encoded, uses, self._spec)
+        activity = Stages(workload, plan=plan).whole_activity(0, self._spec)
         if self._quantity == "latency_us":
             return float((activity.total_cycles / self._spec.clock_mhz).mean())
         return float(estimate(activity=activity, spec=self._spec).nj.mean())
 
-    def _modelled(self, layer: Layer, inputs: LayerTrace) -> float:
+    def _modelled(self, layer: Layer, uses: Mapping[str, LayerTrace]) -> float:
+        inputs = recorded_of(Trace(layers=uses), layer.name, (layer.name,))
+        assert inputs is not None
         work = layer_work(
             layer=layer,
             products=inputs.products,
             kept_weights=layer.matrix.nnz,
             activation_density=inputs.density,
             matrix=layer.matrix,
+            uses=len(uses),
         )
         costs = choose(self._machine, MachineWorkload(layer.name, (work,)), self._spec).layers
         return self._figure(costs[0] if len(costs) == 1 else None)
+
+
+def _recorded(network: Network) -> dict[str, dict[str, LayerTrace]]:
+    """Return what each use of each layer read."""
+    assert network.trace is not None
+    names = {layer.name for layer in network.layers}
+    return {name: recorded_uses(network.trace, name, names) for name in names}
 
 
 def pattern_only(layer: Layer, *, column: bool = True) -> Layer:

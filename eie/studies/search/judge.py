@@ -1,7 +1,8 @@
-"""How well a pruned network still classifies: on samples to choose by, and on others to report.
+"""How well a pruned network still does: on samples to choose by, and on others to report.
 
-Comes in: labelled inputs. Goes out: `Score`. Read by `search`. What is chosen by looking at some samples is flattered
-by them, so the accuracy that is reported is that of samples no choice has seen.
+Comes in: inputs, labelled or not; without labels it goes by the error of the outputs against the unpruned network's.
+Goes out: `Score`. Read by `search`. What is chosen by looking at some samples is flattered by them, so the accuracy
+that is reported is that of samples no choice has seen.
 """
 
 from __future__ import annotations
@@ -13,16 +14,19 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
+from eie.compression.pruning.sensitivity import Measure
 from eie.compression.training.finetune import Trainer as DataTrainer
 from eie.compression.training.trainer import Trainer
 from eie.errors import TraceError
 from eie.model.fitting import fitted
 from eie.model.network import Network, dataflow
 from eie.model.samples import Samples
-from eie.results.accuracy import float32_outputs, labelled_inputs
+from eie.results.accuracy import float32_outputs, given_samples
+from eie.results.output_error import OutputError
 from eie.show.brief import Brief
 
 MOST_TO_CHOOSE_BY = 500
+ERROR = "the relative output error against the unpruned network"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -32,27 +36,39 @@ class Score(Brief):
     Attributes
     ----------
     right
-        bool (N,): whether each sample's largest output is its class.
+        bool (N,): whether each sample's largest output is its class; None without labels.
     loss
-        Mean cross-entropy; finer than accuracy, so choices go by it.
+        Mean cross-entropy, finer than accuracy, so choices go by it; without labels the relative output error.
     """
 
-    right: NDArray[np.bool_]
+    right: NDArray[np.bool_] | None
     loss: float
 
     @property
-    def accuracy(self) -> float:
-        """Share of right answers."""
-        return float(self.right.mean())
+    def accuracy(self) -> float | None:
+        """Share of right answers; None without labels."""
+        return None if self.right is None else float(self.right.mean())
+
+    @property
+    def relative_output_error(self) -> float | None:
+        """Of the outputs, against the unpruned network's; None with labels."""
+        return self.loss if self.right is None else None
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Judge:
-    """Two sets of samples with labels: to choose by, and to report on."""
+    """Two sets of samples: to choose by, and to report on.
+
+    Attributes
+    ----------
+    errors
+        Without labels: what measures output errors on the one and on the other.
+    """
 
     choosing: Samples
     reporting: Samples
     source: str
+    errors: tuple[OutputError, OutputError] | None = None
 
     @classmethod
     def of(cls, network: Network, trainer: Trainer | None = None) -> Judge | None:
@@ -60,7 +76,7 @@ class Judge:
 
         Returns
         -------
-        None without labels, with fewer than two samples, or where the network has several inputs.
+        None without values, with fewer than two samples, or where the network has several inputs.
         """
         flow = dataflow(network)
         if isinstance(trainer, DataTrainer) and flow is not None and len(flow.inputs) == 1:
@@ -71,24 +87,33 @@ class Judge:
                 replace(part, arrays={name: fitted(part.values, shape, where, batched=True)}) for part in (train, test)
             )
             return cls(
-                choosing,
-                reporting,
-                f"chosen by the last {train.count} training images, reported on the test images",
+                choosing=choosing,
+                reporting=reporting,
+                source=f"chosen by the last {train.count} training images, reported on the test images",
             )
-        own = labelled_inputs(network)
+        own = given_samples(network)
         if own is None or own.count < 2 or len(own.arrays) > 1:
             return None
         half = min(own.count // 2, MOST_TO_CHOOSE_BY)
-        rest = own.part(half, own.count)
-        return cls(own.part(0, half), rest, f"chosen by the first {half} samples, reported on the other {rest.count}")
+        first, rest = own.part(0, half), own.part(half, own.count)
+        source = f"chosen by the first {half} samples, reported on the other {rest.count}"
+        if own.labels is not None:
+            return cls(choosing=first, reporting=rest, source=source)
+        errors = OutputError.of(network, first), OutputError.of(network, rest)
+        return cls(choosing=first, reporting=rest, source=f"{source}; no labels: by {ERROR}", errors=errors)
+
+    @property
+    def measure(self) -> Measure:
+        """What it judges by."""
+        return "accuracy" if self.errors is None else "relative_output_error"
 
     def choose(self, network: Network) -> Score:
         """Score a network on the samples to choose by."""
-        return score(network, self.choosing)
+        return score(network, self.choosing) if self.errors is None else Score(None, self.errors[0](network))
 
     def report(self, network: Network) -> Score:
         """Score a network on the samples to report on."""
-        return score(network, self.reporting)
+        return score(network, self.reporting) if self.errors is None else Score(None, self.errors[1](network))
 
 
 def score(network: Network, samples: Samples) -> Score:

@@ -17,8 +17,9 @@ from eie.compiler.memory import stated_by
 from eie.compiler.places import memory_line
 from eie.compiler.program import compile as compile_network
 from eie.compression.pruning.sensitivity import scan
-from eie.compression.pruning.structure import shrinkable
+from eie.compression.pruning.structure import coupled, shrinkable
 from eie.compression.training.trainer import Trainer
+from eie.energy.clock import timing_notes
 from eie.errors import EieError
 from eie.importers.entrance import Model, as_network
 from eie.model.network import Network
@@ -28,8 +29,8 @@ from eie.spec import EIE_64PE, AcceleratorSpec
 from eie.studies.machines import EIE, is_sparse, shared
 from eie.studies.search.answer import Method, Plan, Search
 from eie.studies.search.budget import Budget, Price, Quantity, unit
-from eie.studies.search.judge import Judge
-from eie.studies.search.strategies import LEAST, Densities, Say, Space, greedy, optuna, pruned
+from eie.studies.search.judge import Judge, Score
+from eie.studies.search.strategies import LEAST, Densities, Say, Space, for_all, greedy, optuna, pruned
 
 GRANULARITIES = ("fine", "channel")
 SAMPLES = 8
@@ -60,13 +61,14 @@ def search(
     """Find per-layer densities that meet a latency or energy on a machine at the least loss, beside uniform ones.
 
     Layers are pruned by magnitude, without training in between. Choices go by the cross-entropy on one part of the
-    labelled samples; accuracy is reported on the rest, which no choice has seen.
+    labelled samples; accuracy is reported on the rest, which no choice has seen. Without labels both go by the relative
+    output error against the unpruned network.
 
     Parameters
     ----------
     model
-        A path, the name of a shipped model, a `Layer` or a `Network`. With labelled inputs, its layers feeding each
-        other.
+        A path, the name of a shipped model, a `Layer` or a `Network`. With inputs, labelled or not, its layers feeding
+        each other.
     latency, energy
         The budget, one of the two: ``"0.5x"`` of the unpruned network's, or ``"120us"``, ``"300nJ"``.
     machine
@@ -92,7 +94,7 @@ def search(
     Raises
     ------
     SearchError
-        If there are no labels, nothing can be pruned, the budget cannot be met, or a word is not known.
+        If there are no inputs, nothing can be pruned, the budget cannot be met, or a word is not known.
     EieError
         For a budget or machine that cannot be used.
     """
@@ -117,7 +119,12 @@ def search(
     uniform = _uniform(space=space, limit=limit, where=f"{network.name} on {machine}", quantity=budget.quantity)
     progress("scanning how sensitive each layer is")
     sensitivity = scan(
-        network, lambda form: judge.choose(form).accuracy, SCANNED, granularity=granularity, layers=layers
+        network,
+        lambda form: _scanned(judge.choose(form)),
+        SCANNED,
+        granularity=granularity,
+        layers=layers,
+        measure=judge.measure,
     )
     sensitivity = replace(sensitivity, points=tuple(point for point in sensitivity.points if point.layer in names))
     chosen = _STRATEGIES[method](space=space, uniform=uniform, limit=limit, trials=trials, say=progress)
@@ -146,7 +153,12 @@ def search(
         tuned = trainer.finetune(form, epochs)
         return replace(made, network=tuned, tuned=judge.report(tuned))
 
-    plans = plan("unpruned", space.start), plan("uniform", uniform), plan("non-uniform", chosen)
+    mates = coupled(network) if granularity == "channel" else ()
+    plans = (
+        plan("unpruned", for_all(space.start, mates)),
+        plan("uniform", for_all(uniform, mates)),
+        plan("non-uniform", for_all(chosen, mates)),
+    )
     return Search(
         network=network.name,
         machine=machine,
@@ -160,6 +172,7 @@ def search(
         epochs=epochs if trainer is not None else 0,
         evaluations=space.evaluations,
         memory=memory_line(price.plan(recorded)).removesuffix(".") if machine == EIE else "",
+        timing=timing_notes(spec) if machine == EIE else (),
     )
 
 
@@ -167,10 +180,14 @@ def _judge(network: Network, trainer: Trainer | None) -> Judge:
     judge = Judge.of(network, trainer)
     if judge is None:
         raise SearchError(
-            f"{network.name}: accuracy needs labelled inputs, with values, of a network with one input whose layers "
-            "feed each other"
+            f"{network.name}: a search needs inputs, two samples or more, with values, of a network with one input "
+            "whose layers feed each other: labelled ones for accuracy, others for the relative output error"
         )
     return judge
+
+
+def _scanned(score: Score) -> float:
+    return score.loss if score.accuracy is None else score.accuracy
 
 
 def _uniform(space: Space, limit: float, where: str, quantity: Quantity) -> Densities:
@@ -199,6 +216,10 @@ def _prunable(network: Network, granularity: str, layers: str) -> tuple[str, ...
     """Layers that match the pattern and can be pruned so."""
     can = shrinkable(network) if granularity == "channel" else tuple(layer.name for layer in network.layers)
     names = tuple(name for name in can if fnmatchcase(name, layers))
+    # Layers that lose channels together are one choice, under the name of the first; all of them have to be chosen.
+    for together in coupled(network) if granularity == "channel" else ():
+        chosen = set(names) & set(together)
+        names = tuple(name for name in names if name not in together[len(chosen) == len(together) :])
     if not names:
         listed = ", ".join(can) or "none"
         raise SearchError(f"{network.name}: layers {layers!r} match none that can be pruned ({granularity}: {listed})")

@@ -13,6 +13,7 @@ from itertools import permutations
 import numpy as np
 
 from eie.compression.pruning.pruner import Pruner
+from eie.compression.pruning.structure import coupled
 from eie.compression.recipe import PruneStep
 from eie.errors import EieError
 from eie.model.network import Network
@@ -35,6 +36,8 @@ Say = Callable[[str], None]
 
 def pruned(network: Network, densities: Densities, granularity: str) -> Network:
     """Prune each layer to its density by magnitude; layers at 1 stay as they are."""
+    if granularity == "channel":
+        densities = for_all(densities, coupled(network))
     rules = [
         {"layers": escape(name), "granularity": granularity, "density": density}
         for name, density in densities.items()
@@ -44,6 +47,12 @@ def pruned(network: Network, densities: Densities, granularity: str) -> Network:
         return network
     step = PruneStep.model_validate({"kind": "prune", "rule": rules})
     return Pruner(network, step, "search").round(network, 1, None)
+
+
+def for_all(densities: Densities, mates: Sequence[Sequence[str]]) -> Densities:
+    """Give a density to all layers that lose channels together with the one that has it."""
+    shared = {name: densities[together[0]] for together in mates if together[0] in densities for name in together}
+    return {**densities, **shared}
 
 
 class Space:

@@ -1,0 +1,323 @@
+"""Parts of a graph for a host: nodes gathered between two layers, made a sub-model and run once for their shapes.
+
+Comes in: the file, the `Builder`, and node after node that goes to the host. Goes out: nodes ``host`` of our graph and
+the values that layers read of them. Called by `reader`. Shapes and element types are taken from a run on one sample of
+made-up numbers: rules for them exist for ONNX's own operators only.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eie.errors import ModelError
+from eie.importers.onnx import kinds
+from eie.importers.onnx.builder import Builder
+from eie.importers.onnx.nodes import printable
+from eie.importers.onnx.normalise import read_names
+from eie.importers.onnx.placement import Placement
+from eie.importers.onnx.tensors import native_tensor
+from eie.importers.onnx.unmodelled import PRODUCTS, kind, multiplications
+from eie.model import host
+from eie.model.graph import Node
+from eie.model.operators.from_onnx import LARGEST_TENSOR, OnnxNode, UnsupportedError, Value
+
+if TYPE_CHECKING:
+    import onnx
+
+Array = NDArray[Any]
+# Constants up to this many bytes lie in the sub-model, larger ones beside it, where several parts share them.
+_SMALL = 1 << 12
+_SEED = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Taken:
+    """A tensor of the file that stays on the host: its name in our graph, where its batch is, numbers of a sample."""
+
+    name: str
+    batch: int
+    sample: Array
+
+
+class Hosting:
+    """Collects nodes until a layer asks for what they make; see the module."""
+
+    def __init__(self, path: Path, proto: onnx.ModelProto, into: Builder, at: Placement) -> None:
+        self.place = at
+        # Nodes of the file that are, or will be, part of a sub-model.
+        self.indices: set[int] = set()
+        self.made: set[str] = set()
+        # Why a part cannot be run, by its last node.
+        self.failures: dict[int, str] = {}
+        self.kinds = kinds.kinds_of(proto)
+        self._path, self._proto, self._into = path, proto, into
+        self._outputs = {entry.name for entry in proto.graph.output}
+        self._pending: list[int] = []
+        self._plain: dict[str, Taken] = {}
+        self._initialisers = {tensor.name: tensor for tensor in proto.graph.initializer}
+        self._readers: dict[str, list[int]] = {}
+        self._rng = np.random.default_rng(_SEED)
+        # What was made up for each tensor so far: two parts that read one shall read the same.
+        self._samples: dict[str, Array] = {}
+        for i, node in enumerate(proto.graph.node):
+            for name in sorted(read_names(node)):
+                self._readers.setdefault(name, []).append(i)
+
+    def add_input(self, name: str, shape: tuple[int, ...], batch: int, element: int) -> None:
+        """Say that a graph input holds ids or switches: it is read by the host alone."""
+        # A 1 is an id that every table has, and a mask that hides nothing.
+        self._plain[name] = Taken(name=name, batch=batch, sample=np.ones(shape, kinds.numpy_type(element)))
+        self.made.add(name)
+
+    def reads(self, node: OnnxNode) -> bool:
+        """Whether a node reads what the host makes."""
+        return any(name in self.made for name in read_names(self._proto.graph.node[node.index]))
+
+    def add(self, node: OnnxNode) -> None:
+        """Take in a node.
+
+        Raises
+        ------
+        UnsupportedError
+            If something before it could not be read at all.
+        """
+        proto = self._proto.graph.node[node.index]
+        if not any(proto.output) or any(name and not self._is_known(name) for name in proto.input):
+            raise UnsupportedError
+        for inner in _with_bodies(proto):
+            if not host.is_known(inner.domain, inner.op_type):
+                named = printable(f"{inner.domain}.{inner.op_type}")
+                raise UnsupportedError("" if inner is proto else f"holds {named}")
+        self._pending.append(node.index)
+        self.indices.add(node.index)
+        self.made.update(name for name in node.outputs if name)
+
+    def bring(self, node: OnnxNode) -> None:
+        """Make sure that what a layer's node reads of the host is known, by name and shape."""
+        names = [name for name in node.inputs if name in self.made]
+        if any(name not in self._into.values and name not in self._plain for name in names):
+            self.finish()
+        for name in names:
+            if (taken := self._plain.get(name)) is not None and name not in self._into.values:
+                raise UnsupportedError(f"its input {name!r} is {taken.sample.dtype}")
+
+    def finish(self) -> None:
+        """Make one part of all nodes that wait."""
+        waiting, self._pending = self._pending, []
+        while waiting:
+            try:
+                self._add_part(waiting, "onnxruntime")
+                return
+            except host.NoKernelError as error:
+                # Names are places within the part: it is cut before and behind the node.
+                at = int(error.node)
+                for part, engine in ((waiting[:at], "onnxruntime"), (waiting[at : at + 1], "reference")):
+                    self._try(part, engine)
+                waiting = waiting[at + 1 :]
+            except ModelError as error:
+                self._give_up(waiting, str(error))
+                return
+
+    def _give_up(self, indices: list[int], text: str) -> None:
+        """Take a part back that nothing runs: whatever hangs on it is not known."""
+        nodes = [self._proto.graph.node[i] for i in indices]
+        self.made.difference_update(name for node in nodes for name in node.output)
+        last = nodes[-1]
+        self.failures[indices[-1]] = f"{printable(last.name or last.output[0])} ({printable(last.op_type)}: {text})"
+
+    def _try(self, indices: list[int], engine: str) -> None:
+        try:
+            if indices:
+                self._add_part(indices, engine)
+        except ModelError as error:
+            self._give_up(indices, str(error))
+
+    def _is_known(self, name: str) -> bool:
+        return name in self.made or name in self._into.values or name in self._into.constants
+
+    def _add_part(self, indices: list[int], engine: str) -> None:
+        part = self._part(indices)
+        node, model = part.node(engine), part.content(())
+        where = f"a part for the host, {node.name!r}"
+        if len(model) > host.LARGEST_PART:
+            raise ModelError(f"{where}: {len(model):,} bytes: at most {host.LARGEST_PART:,}")
+        watched = part.watched()
+        run = host.opened.__wrapped__(part.content(watched), engine, where)
+        results = dict(zip((*node.outputs, *watched), run(part.samples()), strict=True))
+        self._into.graph_constants[node.inputs[0]] = np.frombuffer(model, np.uint8)
+        attributes = {"engine": engine, "batch": part.places(), "operators": part.operators()}
+        attributes |= self._results(node.outputs, results)
+        attributes["products"] = part.products({**part.by_name(), **results})
+        self._into.nodes.append(Node(op=host.OP, inputs=node.inputs, outputs=node.outputs, attributes=attributes))
+
+    def _results(self, names: Sequence[str], results: Mapping[str, Array]) -> dict[str, Any]:
+        made, plain, shapes = [], [], []
+        for name in names:
+            result = results[name]
+            if result.size > LARGEST_TENSOR:
+                raise ModelError(f"{self._path}: tensor {name!r}: shape {result.shape}: too large")
+            self.kinds[name] = kinds.element_type(result)
+            wanted = name in self._outputs or any(i in self.place.layers for i in self._readers.get(name, ()))
+            stays = not wanted or result.dtype.kind != "f" or result.size == 0
+            # An axis of one in front is where a batch would be; without any, all of it is a sample.
+            front = result.shape[: min(2, result.ndim - 1)]
+            batch = front.index(1) if 1 in front and not stays else host.WHOLE
+            value = Value(name, result.shape, batch)
+            if stays:
+                self._plain[name] = Taken(name=name, batch=batch, sample=result)
+            else:
+                self._into.set(name, value)
+                self._samples[name] = result
+            made.append(batch)
+            plain.append(stays)
+            shapes.append(value.sample)
+        return {"made": tuple(made), "plain": tuple(plain), "shapes": tuple(shapes)}
+
+    def _part(self, indices: list[int]) -> _Part:
+        inside = [self._proto.graph.node[i] for i in indices]
+        made = [name for node in inside for name in node.output if name]
+        ours = set(made)
+        read = dict.fromkeys(name for node in inside for name in sorted(read_names(node)) if name and name not in ours)
+        members = set(indices)
+        outputs = [
+            name
+            for name in made
+            if name in self._outputs
+            or any(i not in members and i in self.place.needed for i in self._readers.get(name, ()))
+        ]
+        part = _Part(proto=self._proto, nodes=inside, outputs=tuple(outputs or made[-1:]))
+        for name in read:
+            if name in self._into.constants:
+                self._add_constant(part, name)
+            elif (taken := self._plain.get(name)) is not None:
+                part.add(name, taken.name, batch=taken.batch, sample=taken.sample)
+            elif (value := self._into.known(name)) is not None:
+                part.add(name, value.name, batch=value.batch, sample=self._drawn(name, value))
+            # Others are names within the bodies of Loop, If and Scan.
+        return part
+
+    def _drawn(self, name: str, value: Value) -> Array:
+        element = self.kinds.get(name, kinds.FLOAT)
+        if element not in kinds.FLOATS:
+            raise ModelError(f"{self._path}: tensor {name!r} is quantised and not modelled so: no host can read it")
+        if name not in self._samples:
+            self._samples[name] = self._rng.standard_normal(value.shape)
+        return self._samples[name].astype(kinds.numpy_type(element))
+
+    def _add_constant(self, part: _Part, name: str) -> None:
+        tensor = self._initialisers.get(name)
+        if tensor is None:
+            array = self._into.constants[name]
+            if array.dtype.kind == "f":
+                # Folded in float32, whatever the file's type.
+                array = array.astype(kinds.numpy_type(self.kinds.get(name, kinds.FLOAT)))
+            tensor = kinds.tensor_of(name, array)
+        else:
+            tensor = native_tensor(tensor, f"{self._path}: tensor {name!r}", self._path.parent)
+        shared = kinds.shareable(tensor) if tensor.ByteSize() > _SMALL else None
+        if shared is None:
+            part.initialisers.append(tensor)
+            return
+        self._into.graph_constants.setdefault(name, shared)
+        part.add(name, name, batch=host.CONSTANT, sample=shared)
+
+
+def _with_bodies(node: onnx.NodeProto) -> Iterator[onnx.NodeProto]:
+    yield node
+    for entry in node.attribute:
+        for body in (entry.g, *entry.graphs):
+            for inner in body.node:
+                yield from _with_bodies(inner)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Input:
+    inside: str
+    outside: str
+    batch: int
+    sample: Array
+
+
+class _Part:
+    """One sub-model under construction."""
+
+    def __init__(self, proto: onnx.ModelProto, nodes: list[onnx.NodeProto], outputs: tuple[str, ...]) -> None:
+        self.proto, self.nodes, self.outputs = proto, nodes, outputs
+        self.initialisers: list[onnx.TensorProto] = []
+        self._inputs: list[_Input] = []
+
+    def add(self, inside: str, outside: str, *, batch: int, sample: Array) -> None:
+        self._inputs.append(_Input(inside=inside, outside=outside, batch=batch, sample=sample))
+
+    def places(self) -> tuple[int, ...]:
+        return tuple(entry.batch for entry in self._inputs)
+
+    def samples(self) -> list[Array]:
+        return [entry.sample for entry in self._inputs]
+
+    def by_name(self) -> dict[str, Array]:
+        return {entry.inside: entry.sample for entry in self._inputs}
+
+    def node(self, engine: str) -> Node:
+        """Return the node without its attributes."""
+        constant = f"{self.outputs[0]} [{'onnx' if engine == 'onnxruntime' else engine}]"
+        inputs = (constant, *(entry.outside for entry in self._inputs))
+        return Node(op=host.OP, inputs=inputs, outputs=self.outputs)
+
+    def content(self, watched: Iterable[str]) -> bytes:
+        """Return the sub-model, with further outputs."""
+        import onnx
+        from onnx import helper
+
+        model = onnx.ModelProto(ir_version=self.proto.ir_version, opset_import=self.proto.opset_import)
+        model.graph.name = "host"
+        for i, node in enumerate(self.nodes):
+            copy = model.graph.node.add()
+            copy.CopyFrom(node)
+            kinds.widen(copy)
+            copy.name = str(i)
+            copy.ClearField("doc_string")
+            del copy.metadata_props[:]
+        model.graph.initializer.extend(self.initialisers)
+        for entry in self._inputs:
+            element = kinds.element_type(entry.sample)
+            model.graph.input.append(helper.make_tensor_value_info(entry.inside, element, None))
+        for name in (*self.outputs, *watched):
+            # Without type and shape: both are inferred, and a wrong one would be refused.
+            model.graph.output.append(helper.make_empty_tensor_value_info(name))
+        return bytes(model.SerializeToString(deterministic=True))
+
+    def operators(self) -> tuple[tuple[str, int], ...]:
+        counted = Counter(kind(node.op_type) for node in self.nodes if node.op_type not in ("Constant", "Identity"))
+        return tuple(sorted(counted.items()))
+
+    def _products(self) -> list[onnx.NodeProto]:
+        constant = {tensor.name for tensor in self.initialisers}
+        constant |= {entry.inside for entry in self._inputs if entry.batch == host.CONSTANT}
+        return [
+            node
+            for node in self.nodes
+            if node.op_type in PRODUCTS and not any(name in constant for name in node.input[:2])
+        ]
+
+    def watched(self) -> tuple[str, ...]:
+        """Return what multiplications are counted by, where the part makes it and does not give it out."""
+        made = {name for node in self.nodes for name in node.output if name} - set(self.outputs)
+        names = [name for node in self._products() for name in (*node.input, *node.output)]
+        return tuple(dict.fromkeys(name for name in names if name in made))
+
+    def products(self, arrays: Mapping[str, Array]) -> tuple[tuple[str, int, int], ...]:
+        """Return products of two activations: how many of each kind, and their multiplications."""
+        shapes = {name: array.shape for name, array in arrays.items()}
+        counts: dict[str, tuple[int, int]] = {}
+        for node in self._products():
+            many, total = counts.get(node.op_type, (0, 0))
+            counts[node.op_type] = many + 1, total + (multiplications(node, shapes) or 0)
+        return tuple((name, *counts[name]) for name in sorted(counts))
