@@ -7,7 +7,7 @@ machine it is then run on.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -41,7 +41,8 @@ def run_own(network: Network, samples: Samples, batch: int, recorder: Recorder, 
     runner = _Runner(flow=flow, layers={layer.name: layer for layer in network.layers})
     entrances = [Entrance(name=name, shape=shape, kind=flow.type_of(name)) for name, shape in flow.inputs]
     feeds = Feeds.of(samples, entrances, layout=layout, where=network.source)
-    size, run, said = min(batch, samples.count), partial(runner.run, axes=runner.axes()), []
+    size, said = min(batch, samples.count), []
+    run: Callable[[Batch], Sequence[Read]] = partial(runner.run, axes=runner.axes())
     places: Sequence[NDArray[np.int64] | None] = [None] * len(runner.names)
     if any(node.op == host.OP for node in flow.nodes):
         # Our own operators have the batch where the graph says; what a host part does with its samples is seen only.
