@@ -37,6 +37,7 @@ from eie.errors import EieError, ModelError, ProgramError
 from eie.formats.files import Arrays, first_line, read_json
 from eie.formats.safetensors import read_safetensors, write_safetensors
 from eie.importers.entrance import Model, as_network
+from eie.model.drawn import drawn_layers, drawn_notes
 from eie.model.geometry import Scatter
 from eie.model.geometry import describe as describe_geometry
 from eie.model.geometry import from_description as geometry_from
@@ -191,7 +192,7 @@ class Program(View):
             {**stored_row(layer, self.spec), "fits": fit.fits} for layer, fit in zip(self.layers, self.fit, strict=True)
         )
         grid = Grid(columns=(*STORED, Column("fits", "fits alone", "yes")), rows=rows, notes=reasons)
-        notes = tuple(f"{note}." for note in self.notes)
+        notes = tuple(f"{note}." for note in (*self.notes, *drawn_notes(drawn_layers(self.layers))))
         (plan,) = self.memory.sections()
         return (
             Section(name="layers", grids=(grid,), notes=notes),

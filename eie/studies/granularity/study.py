@@ -17,6 +17,7 @@ from eie.compression.training.trainer import Trainer
 from eie.energy.clock import timing_notes
 from eie.errors import EieError
 from eie.importers.entrance import Model, as_network
+from eie.model.drawn import drawn_layers, drawn_notes
 from eie.model.network import Layer, Network
 from eie.model.trace import Trace
 from eie.results.accuracy import float32_accuracy, labelled_inputs
@@ -228,7 +229,8 @@ def _notes(network: Network, unpruned: Row, run: Run) -> tuple[str, ...]:
         )
     if shapes_only(network):
         notes.append("only the layers' shapes are known: weights and inputs are drawn, masks random, accuracy unknown")
-    elif run.synthetic_inputs:
+    notes += drawn_notes(drawn_layers(network.layers))
+    if run.synthetic_inputs:
         notes.append(f"synthetic inputs: {run.inputs_source}")
     # Of the unpruned network: speedups are over its time.
     plan = run.memory
