@@ -53,25 +53,6 @@ class CheckedLayer:
     equal: bool
     differences: tuple[str, ...] = ()
 
-    @classmethod
-    def of(cls, work: LayerWork, run: Run) -> CheckedLayer:
-        """Add up what a run printed."""
-        names = dict.fromkeys(name for _, name, _, _ in run.counts)
-        return cls(
-            layer=work.use,
-            products=work.products,
-            counts=tuple(
-                (
-                    name,
-                    sum(ours for _, of, ours, _ in run.counts if of == name),
-                    sum(rtl for _, of, _, rtl in run.counts if of == name),
-                )
-                for name in names
-            ),
-            equal=run.equal,
-            differences=run.differences,
-        )
-
 
 @dataclass(frozen=True, eq=False, kw_only=True, repr=False)
 class RtlCheck(View):
@@ -165,5 +146,24 @@ def check_works(
     for work, folder in zip(made, folders, strict=True):
         tool = tools.chosen(simulator, int(work.activity.cycles.sum()) * work.spec.n_pe)
         progress(f"running {work.use} in Verilog ({tool})")
-        checked.append((CheckedLayer.of(work, tools.run(folder, tool)), tool))
+        checked.append((_added_up(work, tools.run(folder, tool)), tool))
     return checked
+
+
+def _added_up(work: LayerWork, run: Run) -> CheckedLayer:
+    """Add up what a run printed."""
+    names = dict.fromkeys(name for _, name, _, _ in run.counts)
+    return CheckedLayer(
+        layer=work.use,
+        products=work.products,
+        counts=tuple(
+            (
+                name,
+                sum(ours for _, of, ours, _ in run.counts if of == name),
+                sum(rtl for _, of, _, rtl in run.counts if of == name),
+            )
+            for name in names
+        ),
+        equal=run.equal,
+        differences=run.differences,
+    )

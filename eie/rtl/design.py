@@ -111,7 +111,7 @@ def files(work: LayerWork) -> Mapping[str, str]:
     starts = np.zeros(work.layer.outputs, np.int64) if work.starts is None else work.starts
     by_pe = _interleaved(starts[None], sizes["SUMS"], work.spec.n_pe)[0]
     for pe in range(work.spec.n_pe):
-        made |= _pe_images(work, work.layer.passes[0], pe, sizes)
+        made |= _pe_images(work, work.layer.passes[0], pe, sizes=sizes)
         made[f"images/starts_{pe}.hex"] = hex_words(by_pe[:, pe, None], work.spec.data_bits)
     return made
 
@@ -125,7 +125,7 @@ def expected(work: LayerWork) -> NDArray[np.int64]:
     return np.concatenate((np.stack([whole[name] for name in COUNTS], axis=1), of_pes.reshape(work.products, -1)), 1)
 
 
-def _pe_images(work: LayerWork, encoding: Encoding, pe: int, sizes: Mapping[str, int]) -> dict[str, str]:
+def _pe_images(work: LayerWork, encoding: Encoding, pe: int, *, sizes: Mapping[str, int]) -> dict[str, str]:
     """Return what one PE stores: entries in whole SRAM rows, pointers in two banks."""
     spec = work.spec
     codes, runs, pointers = encoding.pe_image(pe)
