@@ -103,7 +103,7 @@ def check_rtl(
 
     Parameters
     ----------
-    model, inputs, layer, layout, spec, bias
+    model, inputs, layer
         As `eie.write_rtl` takes them.
     sample, samples
         From which sample on, and how many; None for all of them. A bench runs all their products one after the other.
@@ -111,8 +111,15 @@ def check_rtl(
         Where the design is written; a temporary folder by default.
     simulator
         ``"icarus"`` or ``"verilator"``; by default the one that is here, and of both the one that is done sooner.
+    layout, spec, bias
+        As `eie.write_rtl` takes them.
     progress
         Called with what is done next.
+
+    Returns
+    -------
+    RtlCheck
+        A row for each use of a layer: what was counted there and here, and whether it is the same.
 
     Raises
     ------
