@@ -34,17 +34,22 @@ def run_own(network: Network, samples: Samples, batch: int, recorder: Recorder, 
     layers = {layer.name: layer for layer in network.layers}
     # The input of each use and what it made of it, in turn: a recurrent layer's rows need both.
     tapped = replace(
-        flow, outputs=tuple(name for node in flow.uses.values() for name in (node.inputs[0], node.outputs[0]))
+        flow,
+        # Of a recurrent layer whose states are fed, also the one that goes into its rows.
+        outputs=tuple(
+            name for node in flow.uses.values() for name in (node.inputs[0], node.outputs[0], *node.inputs[1:2])
+        ),
     )
     entrances = [Entrance(name=name, shape=shape, kind=flow.type_of(name)) for name, shape in flow.inputs]
     feeds = Feeds.of(samples, entrances, layout=layout, where=network.source)
     for values, kept in feeds.batches(batch, fill=False):
         tensors = iter(run_given(tapped, layers, values))
-        # One iterator twice: zip takes from it by pairs.
-        for (use, node), x, y in zip(flow.uses.items(), tensors, tensors, strict=True):
+        for use, node in flow.uses.items():
+            x, y = next(tensors), next(tensors)
+            first = next(tensors) if node.inputs[1:] else None
             # The recorder wants the batch first, wherever this node has it.
             axis = node.attributes.get("batch_axis", 0)
             layer = layers[str(node.layer)]
-            recorder.add(layer, kept, np.moveaxis(x, axis, 0), hidden=np.moveaxis(y, axis, 0), use=use)
+            recorder.add(layer, kept, np.moveaxis(x, axis, 0), hidden=np.moveaxis(y, axis, 0), first=first, use=use)
     drawn = any(layer.synthetic for layer in network.layers)
     return Ran(shapes=feeds.shapes(), said="its weights are synthetic" if drawn else "")

@@ -127,10 +127,11 @@ class Constants:
         bits = self._bits(node)
         if node.op == "Identity":
             self._origins[node.outputs[0]] = self.origin(node.inputs[0])
-        if own and self._is_large(node):
+        later = own and self._is_large(node)
+        if bits is not None:
+            self.stored_bits.update(dict.fromkeys(node.outputs, bits))
+        if later:
             self._make_later(node, where)
-            if bits is not None:
-                self.stored_bits[node.outputs[0]] = bits
             return True
         inputs = [self[name] if name else None for name in node.inputs]
         try:
@@ -141,8 +142,6 @@ class Constants:
             raise ModelError(f"{where}: its constant inputs do not fit: {str(error)[:120]}") from None
         for name, result in zip(node.outputs, results, strict=False):
             self.set(name, result)
-            if bits is not None:
-                self.stored_bits[name] = bits
         return True
 
     def _is_large(self, node: OnnxNode) -> bool:

@@ -208,9 +208,7 @@ def _with_external(tensor: onnx.TensorProto, where: str, folder: Path) -> onnx.T
     return loaded
 
 
-def _from_file(
-    tensor: onnx.TensorProto, where: str, folder: Path, kind: np.dtype[Any] | None
-) -> NDArray[Any]:
+def _from_file(tensor: onnx.TensorProto, where: str, folder: Path, kind: np.dtype[Any] | None) -> NDArray[Any]:
     """Return external data as they lie there, bytes without ``kind``."""
     entries = {entry.key: entry.value for entry in tensor.external_data}
     file = _inside(entries.get("location", ""), where, folder)
