@@ -170,9 +170,7 @@ class TestAgrees:
         assert [layer.cycles for layer in result.layers] == [layer.cycles for layer in fast.layers]
         wrong = tools.Run(counts=(), equal=False, differences=("product 0 pe 1 issue",), simulator="icarus")
         monkeypatch.setattr(tools, "run", lambda *_: wrong)
-        with pytest.raises(
-            EieError, match="engine 'rtl': layer '.*' differs from the fast engine: product 0 pe 1 issue"
-        ):
+        with pytest.raises(EieError, match="engine 'rtl': layer '.*' differs from the fast engine: product 0"):
             confirmed(fast, program, inputs)
 
     def test_a_run_too_long_is_refused(self, monkeypatch):
