@@ -135,15 +135,17 @@ def simulate(
     # What each use has made, until all are there: whether the dense equivalent's weights stay is known of all only.
     rows: UseRuns = {}
     samples = run_inputs.samples_in_all
-    products: dict[str, int] = {}
+    # By layer and use: what there is to time.
+    due: dict[str, dict[str, int]] = {layer.name: {} for layer in program.layers}
     told = Counter[str]()
 
     def advanced(layer: str, count: int) -> None:
         if progress is not None:
             # Parts of the samples may be run again: no bar goes beyond its end.
-            count = min(count, products[layer] - told[layer])
+            whole = sum(due[layer].values())
+            count = min(count, whole - told[layer])
             told[layer] += count
-            progress(layer, count, products[layer])
+            progress(layer, count, whole)
 
     how = How(engine=engine, batch=batch, datapath=datapath, threads=threads, advanced=advanced, log=log)
     # Without a cache: nothing of a layer outlives it but its counts and, where they are kept, its outputs.
@@ -152,9 +154,8 @@ def simulate(
     def ran(use: str, inputs: LayerTrace, computed: LayerOutputs | None) -> None:
         """Time a use of a layer on the inputs it has just had."""
         place = stages.places[use]
-        # Every product is timed once a pass: this is what `progress` counts up to.
-        placed = stages.placed(place, program.spec, inputs)
-        products[placed.name] = inputs.products * samples * len(placed.passes)
+        # What `progress` counts up to, before the first of it is timed.
+        due[stages.layer_of(place)][use] = samples * stages.products_timed(place, program.spec, inputs)
         # Timed while the inputs are at hand: kept until the run is over, those of all layers would lie in memory
         # together.
         activity = stages.activity(place, program.spec, inputs)

@@ -328,7 +328,7 @@ def test_ideal_is_what_release_0_1_was(before, model, samples, n_pe):
     assert "residency ideal" in result.headline()
     assert "residency ideal" in str(result)
     if n_pe >= 8:
-        auto = eie.simulate(network, network.trace.head(samples), spec=spec.replace(residency="auto"))
+        auto = eie.simulate(network, network.trace.head(samples), spec=spec.replace(residency="auto"), conv="im2col")
         assert numbers(auto) == before[f"{model}@{n_pe}"]
         assert auto.memory.fits
 

@@ -78,7 +78,7 @@ def test_damaged_files_are_refused_with_the_reason(program, tmp_path, damage):
         reason = "not a compiled eie program"
     elif damage == "schema":
         save_file(arrays, path, {"eie": json.dumps({**described, "schema": 99})})
-        reason = "program schema 99: this version reads 1"
+        reason = "program schema 99: this version reads 1 and 2"
     elif damage == "pickle":
         path.write_bytes(b"\x80\x04N.")
     elif damage == "empty":

@@ -193,6 +193,8 @@ def _check_images(image: Encoding, spec: AcceleratorSpec) -> None:
         # int32 pointers of a hostile file can be so far apart that their difference wraps to a harmless one.
         or (np.diff(image.pointers.astype(np.int64), axis=0) < 0).any()
         or image.pointers[0].any()
+        # What stands for all PEs behind the rows says that they hold nothing.
+        or (lanes < spec.n_pe and image.pointers[-1, -1] != 0)
         or len(image.codes) != image.bases[-1]
     ):
         raise ValueError("its pointers and entries do not belong together")

@@ -37,6 +37,7 @@ from eie.errors import EieError, ModelError, ProgramError
 from eie.formats.files import Arrays, first_line, read_json
 from eie.formats.safetensors import read_safetensors, write_safetensors
 from eie.importers.entrance import Model, as_network
+from eie.model.drawn import drawn_layers, drawn_notes
 from eie.model.geometry import Scatter
 from eie.model.geometry import describe as describe_geometry
 from eie.model.geometry import from_description as geometry_from
@@ -51,6 +52,8 @@ from eie.version import package_versions
 
 # Counts up with every change of what a reader has to know; an older or newer file is refused, never guessed at.
 SCHEMA = 1
+# States that PEs behind the rows share one column of pointers; stated only where it is so, since 0.1 refuses it.
+SHARED_SCHEMA = 2
 
 
 @dataclass(frozen=True, eq=False, kw_only=True, repr=False)
@@ -189,7 +192,7 @@ class Program(View):
             {**stored_row(layer, self.spec), "fits": fit.fits} for layer, fit in zip(self.layers, self.fit, strict=True)
         )
         grid = Grid(columns=(*STORED, Column("fits", "fits alone", "yes")), rows=rows, notes=reasons)
-        notes = tuple(f"{note}." for note in self.notes)
+        notes = tuple(f"{note}." for note in (*self.notes, *drawn_notes(drawn_layers(self.layers))))
         (plan,) = self.memory.sections()
         return (
             Section(name="layers", grids=(grid,), notes=notes),
@@ -230,8 +233,9 @@ class Program(View):
         if "eie" not in texts:
             raise ProgramError(f"{path}: a safetensors file, but not a compiled eie program (see eie compile)")
         header = read_json(texts["eie"], f"{path}: header", ProgramError)
-        if header.get("schema") != SCHEMA:
-            raise ProgramError(f"{path}: program schema {header.get('schema')!r}: this version reads {SCHEMA}")
+        if header.get("schema") not in (SCHEMA, SHARED_SCHEMA):
+            read = f"{SCHEMA} and {SHARED_SCHEMA}"
+            raise ProgramError(f"{path}: program schema {header.get('schema')!r}: this version reads {read}")
         stated = header.pop("content_hash", None)
         # Outside the hash: the same program compiled by another version is still the same program.
         header.pop("versions", None)
@@ -406,8 +410,9 @@ def _pack(program: Program) -> tuple[Arrays, dict[str, Any]]:
                 **({"scatter": True, "coded_bias": layer.coded_bias} if layer.scatter else {}),
             }
         )
+    listed = all(image.listed_whole for layer in program.layers for image in layer.passes)
     description = {
-        "schema": SCHEMA,
+        "schema": SCHEMA if listed else SHARED_SCHEMA,
         "name": program.name,
         "spec": program.spec.stated(),
         "source": program.source,
@@ -500,7 +505,7 @@ def _pointed(program: Program) -> dict[str, Encoding]:
         f"{i}.{k}.pointers": image
         for i, layer in enumerate(program.layers)
         for k, image in enumerate(layer.passes)
-        if image.pointers.shape[1] < image.n_pe
+        if image.pointers.shape[1] < image.n_pe and image.listed_whole
     }
 
 

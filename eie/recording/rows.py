@@ -1,6 +1,6 @@
 """Tensors as a framework gives them into the rows of inputs that a layer's products take, packed as they come.
 
-Comes in: a layer and, batch by batch, what it read. Goes out: `LayerTrace`. Read by `run_onnx` and `run_torch`.
+Comes in: a layer and, batch by batch, what it read. Goes out: `LayerTrace`. Read by the modules beside that run models.
 """
 
 from __future__ import annotations

@@ -107,6 +107,18 @@ def _strips(layer: EncodedLayer, inputs: LayerTrace, spec: AcceleratorSpec) -> I
             )
 
 
+def products_timed(layer: EncodedLayer, inputs: LayerTrace, spec: AcceleratorSpec) -> int:
+    """Count what an engine times of one sample, over all passes: products, or strips."""
+    if layer.scatter is None:
+        return inputs.products * len(layer.passes)
+    height, width = inputs.size
+    strips = (
+        visits_of(layer.scatter, channels_a_pe=channels, size=(height, width), spec=spec)
+        for channels in layer.channels_a_pe
+    )
+    return sum(map(len, strips))
+
+
 def activity_of(
     layer: EncodedLayer,
     inputs: LayerTrace,

@@ -50,7 +50,17 @@ from eie.simulator.arriving import Arriving
 from eie.simulator.batches import batches, fill_cycles, in_batches, pixel_batches, register_cycles
 from eie.simulator.cache import Cache
 from eie.simulator.fast import queue_pass, tally_pass
-from eie.simulator.layer import ENGINES, SLICE_ELEMENTS, Engine, Slice, activity_of, in_one_piece, slices, with_biases
+from eie.simulator.layer import (
+    ENGINES,
+    SLICE_ELEMENTS,
+    Engine,
+    Slice,
+    activity_of,
+    in_one_piece,
+    products_timed,
+    slices,
+    with_biases,
+)
 from eie.simulator.network import Datapath, Ran, Settings, Tensor, run_network
 from eie.simulator.products import Agree
 from eie.simulator.records import PassTiming, QueueTiming, StreamTiming, Tally
@@ -221,7 +231,7 @@ class Stages:
         return self._once(stage="demand", layer=layer, spec=spec, make=lambda: Demand.of(self.encoded(layer, spec)))
 
     def _place(self, layer: int, spec: AcceleratorSpec) -> LayerPlace:
-        return self.plan(spec).by_name[self.workload.layers[self._uses[layer][1]].name]
+        return self.plan(spec).by_name[self.layer_of(layer)]
 
     def _streamed(self, layer: int, spec: AcceleratorSpec) -> bool:
         """Whether a layer's weights arrive while it works."""
@@ -275,6 +285,10 @@ class Stages:
 
         # One run of the network makes the inputs of all its layers: place -1 stands for all.
         return self._once(stage="inputs", layer=-1, spec=spec, make=make)[name]
+
+    def layer_of(self, place: int) -> str:
+        """Return the name of the layer that the use at a place is of."""
+        return self.workload.layers[self._uses[place][1]].name
 
     def places_of(self, layer: int) -> list[int]:
         """Return the places of the layer's uses, in order."""
@@ -338,6 +352,11 @@ class Stages:
                 "no known height and width: compile with conv='im2col' (--conv im2col)"
             )
         return replace(read, size=size)
+
+    def products_timed(self, layer: int, spec: AcceleratorSpec, inputs: LayerTrace) -> int:
+        """Products, or strips, of one sample that the engine times, over all passes: what progress counts up to."""
+        placed = self.placed(layer, spec, inputs)
+        return products_timed(placed, inputs if placed.scatter is None else self._sized(layer, placed, inputs), spec)
 
     def placed(self, layer: int, spec: AcceleratorSpec, inputs: LayerTrace) -> EncodedLayer:
         """The layer's images as they are run: streamed for several products, in parts that its room holds."""

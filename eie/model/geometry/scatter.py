@@ -22,10 +22,11 @@ from numpy.typing import NDArray
 from eie.model.geometry.conv2d import Conv2d
 from eie.model.geometry.protocol import Geometry
 from eie.model.matrix import SparseColumns
+from eie.show.brief import Brief
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Visit:
+@dataclass(frozen=True, eq=False, kw_only=True, repr=False)
+class Visit(Brief):
     """The pixels of a map that one strip reads, in order, rows first.
 
     Attributes
@@ -49,6 +50,9 @@ class Visit:
     low: NDArray[np.int64]
     high: NDArray[np.int64]
     across: int
+
+    def __repr__(self) -> str:
+        return f"<Visit: {len(self.window):,} pixels, {self.across} a row>"
 
 
 @dataclass(frozen=True)
