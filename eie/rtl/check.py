@@ -53,25 +53,6 @@ class CheckedLayer:
     equal: bool
     differences: tuple[str, ...] = ()
 
-    @classmethod
-    def of(cls, work: LayerWork, run: Run) -> CheckedLayer:
-        """Add up what a run printed."""
-        names = dict.fromkeys(name for _, name, _, _ in run.counts)
-        return cls(
-            layer=work.use,
-            products=work.products,
-            counts=tuple(
-                (
-                    name,
-                    sum(ours for _, of, ours, _ in run.counts if of == name),
-                    sum(rtl for _, of, _, rtl in run.counts if of == name),
-                )
-                for name in names
-            ),
-            equal=run.equal,
-            differences=run.differences,
-        )
-
 
 @dataclass(frozen=True, eq=False, kw_only=True, repr=False)
 class RtlCheck(View):
@@ -122,16 +103,25 @@ def check_rtl(
 
     Parameters
     ----------
-    model, inputs, layer, layout, spec, bias
-        As `eie.write_rtl` takes them.
+    model, inputs
+        As `eie.simulate` takes them.
+    layer
+        The layer that is wanted; all of them by default.
     sample, samples
         From which sample on, and how many; None for all of them. A bench runs all their products one after the other.
     folder
         Where the design is written; a temporary folder by default.
     simulator
         ``"icarus"`` or ``"verilator"``; by default the one that is here, and of both the one that is done sooner.
+    layout, spec, bias
+        As `eie.simulate` takes them.
     progress
         Called with what is done next.
+
+    Returns
+    -------
+    RtlCheck
+        Both sides of every layer.
 
     Raises
     ------
@@ -165,5 +155,24 @@ def check_works(
     for work, folder in zip(made, folders, strict=True):
         tool = tools.chosen(simulator, int(work.activity.cycles.sum()) * work.spec.n_pe)
         progress(f"running {work.use} in Verilog ({tool})")
-        checked.append((CheckedLayer.of(work, tools.run(folder, tool)), tool))
+        checked.append((_added_up(work, tools.run(folder, tool)), tool))
     return checked
+
+
+def _added_up(work: LayerWork, run: Run) -> CheckedLayer:
+    """Add up what a run printed."""
+    names = dict.fromkeys(name for _, name, _, _ in run.counts)
+    return CheckedLayer(
+        layer=work.use,
+        products=work.products,
+        counts=tuple(
+            (
+                name,
+                sum(ours for _, of, ours, _ in run.counts if of == name),
+                sum(rtl for _, of, _, rtl in run.counts if of == name),
+            )
+            for name in names
+        ),
+        equal=run.equal,
+        differences=run.differences,
+    )
