@@ -103,8 +103,10 @@ def check_rtl(
 
     Parameters
     ----------
-    model, inputs, layer
-        As `eie.write_rtl` takes them.
+    model, inputs
+        As `eie.simulate` takes them.
+    layer
+        The layer that is wanted; all of them by default.
     sample, samples
         From which sample on, and how many; None for all of them. A bench runs all their products one after the other.
     folder
@@ -112,14 +114,14 @@ def check_rtl(
     simulator
         ``"icarus"`` or ``"verilator"``; by default the one that is here, and of both the one that is done sooner.
     layout, spec, bias
-        As `eie.write_rtl` takes them.
+        As `eie.simulate` takes them.
     progress
         Called with what is done next.
 
     Returns
     -------
     RtlCheck
-        A row for each use of a layer: what was counted there and here, and whether it is the same.
+        Both sides of every layer.
 
     Raises
     ------

@@ -54,7 +54,7 @@ def write_rtl(
     Parameters
     ----------
     model
-        As `eie.simulate` takes it.
+        A model or program, as `eie.simulate` takes it.
     folder
         Where to: made if it is not there. Several layers get a folder each in it.
     inputs

@@ -125,7 +125,7 @@ def dense_array(tensor: onnx.TensorProto, where: str, folder: Path) -> NDArray[A
     if tensor.data_location == TensorProto.EXTERNAL:
         kind_read = np.dtype(helper.tensor_dtype_to_np_dtype(kind))
         if kind_read.kind in "fiub" and kind_read.isbuiltin == 1 and sys.byteorder == "little":
-            return _plain(_from_file(tensor, where, folder, kind_read).reshape(shape))
+            return _plain(_from_file(tensor, where, folder, kind=kind_read).reshape(shape))
         tensor = _with_external(tensor, where, folder)
     try:
         # Raw bytes fail when they are given a shape that they do not fit; typed fields are counted here, before.
@@ -204,7 +204,7 @@ def _with_external(tensor: onnx.TensorProto, where: str, folder: Path) -> onnx.T
     from onnx import TensorProto
 
     loaded = TensorProto(dims=tensor.dims, data_type=tensor.data_type)
-    loaded.raw_data = _from_file(tensor, where, folder, None).tobytes()
+    loaded.raw_data = _from_file(tensor, where, folder, kind=None).tobytes()
     return loaded
 
 
