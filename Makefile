@@ -28,7 +28,7 @@ test-torch: $(VENV)/torch.done
 
 check: lint types contracts docstrings test
 
-# Verilog simulators are Debian packages: installed where that can be done, and where not their tests skip.
+# Icarus, Verilator and Yosys are Debian packages: installed where that can be done, and where not their tests skip.
 verilog:
 	sh tests/install_verilog.sh
 

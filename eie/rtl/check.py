@@ -103,16 +103,25 @@ def check_rtl(
 
     Parameters
     ----------
-    model, inputs, layer, layout, spec, bias
-        As `eie.write_rtl` takes them.
+    model, inputs
+        As `eie.simulate` takes them.
+    layer
+        The layer that is wanted; all of them by default.
     sample, samples
         From which sample on, and how many; None for all of them. A bench runs all their products one after the other.
     folder
         Where the design is written; a temporary folder by default.
     simulator
         ``"icarus"`` or ``"verilator"``; by default the one that is here, and of both the one that is done sooner.
+    layout, spec, bias
+        As `eie.simulate` takes them.
     progress
         Called with what is done next.
+
+    Returns
+    -------
+    RtlCheck
+        Both sides of every layer.
 
     Raises
     ------

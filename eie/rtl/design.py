@@ -10,7 +10,6 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from eie.compiler.encode import Encoding
 from eie.rtl.hexfile import hex_words, padded
 from eie.rtl.work import LayerWork
 
@@ -111,7 +110,7 @@ def files(work: LayerWork) -> Mapping[str, str]:
     starts = np.zeros(work.layer.outputs, np.int64) if work.starts is None else work.starts
     by_pe = _interleaved(starts[None], sizes["SUMS"], work.spec.n_pe)[0]
     for pe in range(work.spec.n_pe):
-        made |= _pe_images(work, work.layer.passes[0], pe, sizes=sizes)
+        made |= _pe_images(work, pe, sizes)
         made[f"images/starts_{pe}.hex"] = hex_words(by_pe[:, pe, None], work.spec.data_bits)
     return made
 
@@ -125,10 +124,10 @@ def expected(work: LayerWork) -> NDArray[np.int64]:
     return np.concatenate((np.stack([whole[name] for name in COUNTS], axis=1), of_pes.reshape(work.products, -1)), 1)
 
 
-def _pe_images(work: LayerWork, encoding: Encoding, pe: int, *, sizes: Mapping[str, int]) -> dict[str, str]:
+def _pe_images(work: LayerWork, pe: int, sizes: Mapping[str, int]) -> dict[str, str]:
     """Return what one PE stores: entries in whole SRAM rows, pointers in two banks."""
     spec = work.spec
-    codes, runs, pointers = encoding.pe_image(pe)
+    codes, runs, pointers = work.layer.passes[0].pe_image(pe)
     entries = (codes.astype(np.int64) << spec.index_bits) | runs
     rows = padded(entries, sizes["SPMAT_DEPTH"] * spec.entries_per_row).reshape(-1, spec.entries_per_row)
     banks = padded(pointers.astype(np.int64), 2 * sizes["BANK_DEPTH"]).reshape(-1, 2)

@@ -53,14 +53,18 @@ def write_rtl(
 
     Parameters
     ----------
-    model, inputs, layout, spec, bias
-        As `eie.simulate` takes them.
+    model
+        A model or program, as `eie.simulate` takes it.
     folder
         Where to: made if it is not there. Several layers get a folder each in it.
+    inputs
+        As `eie.simulate` takes them.
     layer
         The layer that is wanted; all of them by default.
     sample
         Which sample of the inputs.
+    layout, spec, bias
+        As `eie.simulate` takes them.
 
     Returns
     -------
