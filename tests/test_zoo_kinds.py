@@ -107,12 +107,11 @@ class TestInputValues:
 
 def test_axes_of_one_do_not_take_the_place_of_the_batch(tmp_path):
     """With one step and one sample, only the operators themselves say which axis is which."""
-    constants = {"one": np.array([1]), "w": np.ones((2, 3, 1), np.float32)}
+    constants = {"front": np.array([0]), "w": np.ones((2, 3, 1, 1), np.float32)}
     nodes = [
         helper.make_node("Transpose", ["x"], ["time first"], perm=[1, 0, 2]),
-        helper.make_node("Unsqueeze", ["time first", "one"], ["ways"]),
-        helper.make_node("Squeeze", ["ways", "one"], ["again"]),
-        helper.make_node("Transpose", ["again"], ["maps"], perm=[1, 2, 0]),
+        helper.make_node("Unsqueeze", ["time first", "front"], ["ways"]),
+        helper.make_node("Transpose", ["ways"], ["maps"], perm=[2, 3, 1, 0]),
         helper.make_node("Conv", ["maps", "w"], ["y"]),
     ]
     path = saved(tmp_path / "m.onnx", nodes, inputs=[("x", 1, ["n", 1, 3])], outputs=["y"], constants=constants)
