@@ -57,6 +57,8 @@ from eie.model.geometry import Gru as Gru
 from eie.model.geometry import Lstm as Lstm
 from eie.model.geometry import Recurrent as Recurrent
 from eie.model.geometry import Rnn as Rnn
+from eie.model.geometry import Scatter as Scatter
+from eie.model.geometry import Visit as Visit
 from eie.model.geometry import Walk as Walk
 from eie.model.geometry import Winograd as Winograd
 from eie.model.graph import Graph as Graph
@@ -82,6 +84,10 @@ from eie.results.layer import LayerResult as LayerResult
 from eie.results.priced import Energy as Energy
 from eie.results.result import Accuracy as Accuracy
 from eie.results.result import Result as Result
+from eie.rtl.check import CheckedLayer as CheckedLayer
+from eie.rtl.check import RtlCheck as RtlCheck
+from eie.rtl.check import check_rtl as check_rtl
+from eie.rtl.write import write_rtl as write_rtl
 from eie.show.face import Answer as Answer
 from eie.show.face import View as View
 from eie.show.sections import Column as TableColumn

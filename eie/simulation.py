@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eie.activity import Activity
+from eie.compiler.choice import Conv, check_conv
 from eie.compiler.encoded import EncodedLayer
 from eie.compiler.places import MemoryPlan
 from eie.compiler.program import Program
@@ -52,6 +53,7 @@ def simulate(
     layout: Layout | None = None,
     spec: AcceleratorSpec | None = None,
     bias: BiasPlace = "auto",
+    conv: Conv = "auto",
     batch: int = 1,
     engine: Engine = "fast",
     datapath: Datapath = "fixed",
@@ -81,6 +83,8 @@ def simulate(
         The machine that a model is compiled for, `eie.EIE_64PE` by default; a program has one already.
     bias
         Where float biases of a model go, as of `eie.compile`; a program's have their place already.
+    conv
+        How a model's convolutions run, as of `eie.compile`; a program's have their way already.
     batch
         Samples that go through a layer before the next layer begins, so that one which does not stay on the chip is
         loaded once for all of them. 1: every sample is an inference of its own.
@@ -110,14 +114,17 @@ def simulate(
     ModelError
         If the model cannot be read, the network's graph has an operator that is not known, or shapes in it do not fit.
     ProgramError
-        For a ``spec`` or a ``bias`` beside a program.
+        For a ``spec``, a ``bias`` or a ``conv`` beside a program.
     """
-    program = as_program(model, spec, bias, examples=activations, layout=layout)
+    program = as_program(model, spec, bias, conv=conv, examples=activations, layout=layout)
     if datapath not in DATAPATHS:
         raise EieError(f"datapath {datapath!r}: must be 'fixed', 'float32' or 'none'")
     if batch < 1:
         raise EieError(f"batch {batch}: must be >= 1")
     workload = Workload.of(program, activations, layout=layout)
+    # Recorded windows that are no whole map take the layer back to im2col.
+    assert isinstance(workload.network, Program)
+    program = workload.network
     run_inputs = workload.given
     # Before inputs become rows, which tell less of the sizes of maps than the arrays that they are made of.
     plan = program.planned(batch, **workload.sizes)
@@ -128,15 +135,17 @@ def simulate(
     # What each use has made, until all are there: whether the dense equivalent's weights stay is known of all only.
     rows: UseRuns = {}
     samples = run_inputs.samples_in_all
-    products: dict[str, int] = {}
+    # By layer and use: what there is to time.
+    due: dict[str, dict[str, int]] = {layer.name: {} for layer in program.layers}
     told = Counter[str]()
 
     def advanced(layer: str, count: int) -> None:
         if progress is not None:
             # Parts of the samples may be run again: no bar goes beyond its end.
-            count = min(count, products[layer] - told[layer])
+            whole = sum(due[layer].values())
+            count = min(count, whole - told[layer])
             told[layer] += count
-            progress(layer, count, products[layer])
+            progress(layer, count, whole)
 
     how = How(engine=engine, batch=batch, datapath=datapath, threads=threads, advanced=advanced, log=log)
     # Without a cache: nothing of a layer outlives it but its counts and, where they are kept, its outputs.
@@ -145,9 +154,8 @@ def simulate(
     def ran(use: str, inputs: LayerTrace, computed: LayerOutputs | None) -> None:
         """Time a use of a layer on the inputs it has just had."""
         place = stages.places[use]
-        # Every product is timed once a pass: this is what `progress` counts up to.
-        placed = stages.placed(place, program.spec, inputs)
-        products[placed.name] = inputs.products * samples * len(placed.passes)
+        # What `progress` counts up to, before the first of it is timed.
+        due[stages.layer_of(place)][use] = samples * stages.products_timed(place, program.spec, inputs)
         # Timed while the inputs are at hand: kept until the run is over, those of all layers would lie in memory
         # together.
         activity = stages.activity(place, program.spec, inputs)
@@ -270,6 +278,7 @@ def as_program(
     spec: AcceleratorSpec | None = None,
     bias: BiasPlace = "auto",
     *,
+    conv: Conv = "auto",
     examples: Inputs = None,
     layout: Layout | None = None,
 ) -> Program:
@@ -278,7 +287,7 @@ def as_program(
     Raises
     ------
     ProgramError
-        For a ``spec`` or a ``bias`` beside a program, which was compiled with its own.
+        For a ``spec``, a ``bias`` or a ``conv`` beside a program, which was compiled with its own.
     ModelError
         If the model is none, or cannot be read.
     """
@@ -287,8 +296,13 @@ def as_program(
         model = Program.load(model)
     if not isinstance(model, Program):
         network = as_network(model, "an eie.Program", examples=examples, layout=layout)
-        return compile_network(network, EIE_64PE if spec is None else spec, bias=bias)
+        return compile_network(network, EIE_64PE if spec is None else spec, bias=bias, conv=conv)
     check_place(bias)
+    check_conv(conv)
+    if conv != "auto":
+        raise ProgramError(
+            f"conv={conv!r}: program {model.name!r} is compiled already: leave conv out, or compile the model anew"
+        )
     if bias != "auto":
         raise ProgramError(
             f"bias={bias!r}: program {model.name!r} is compiled already: leave bias out, or compile the model anew"

@@ -68,10 +68,11 @@ lines("Mbit read / frame", lambda run: run.counts["spmat_reads"] * run.spec.spma
 # %% [markdown]
 # ## SRAM width
 #
-# A wide row is read less often but costs more. If a PE holds the last row, it profits from wide rows on and on,
-# because the next active column is often in the same row; if every column fetches its rows anew, what it does not
-# need of a row is wasted, and 64 bits, eight entries, are about the optimum, as in the paper's Figure 9. Energies of
-# other widths are CACTI 7's ratios.
+# A wide row is read less often but costs more. If a PE holds the last row, wide rows hardly cost more and in the end
+# less, because the next active column is often in the same row; if every column fetches its rows anew, what it does not
+# need of a row is wasted, and 64 bits, eight entries, are the optimum or 9 % from it, depending on CACTI's cell, as in
+# the paper's Figure 9. At 64 bits a read is what Table II leaves for it; other widths are CACTI 7's ratios. These are
+# reads only: a wider row also needs a wider register, which the clock drives (docs/energy.md).
 
 # %%
 eie.paper(["figure9"]).plot()["figure9"]

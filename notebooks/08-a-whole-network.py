@@ -59,12 +59,23 @@ results = {
 }
 for name, result in results.items():
     mib = sum(layer.counts["dram_bits"] for layer in result.layers) / 8 / 2**20
-    print(f"{name:8} {result.latency_us:7.1f} us, {mib:5.2f} MiB from DRAM, {result.energy().total_nj / 1e3:6.1f} uJ")
+    energy = result.energy()
+    print(f"{name:8} {result.latency_us:7.1f} us, {mib:5.2f} MiB from DRAM, {energy.total_nj / 1e3:6.1f} uJ", end=" ")
+    print(f"(between {energy.low_nj / 1e3:.1f} and {energy.high_nj / 1e3:.1f})")
 
 # %% [markdown]
 # One layer of three, with a third of its columns active, takes more than twice as long as all three in place, and most
-# of the energy: PEs that wait pay for their clock and leakage, too. The DRAM is the one of the paper's Table I,
-# 6.4 GB/s; with another one the picture changes:
+# of the energy. Where that goes:
+
+# %%
+results["columns"].energy()
+
+# %% [markdown]
+# DRAM takes seven tenths. Most of the rest of Alex-7 is clock and leakage: its PEs wait for columns most of the time,
+# which is not free. The clock is Table II's; how much leaks is not known, so the total stands between two bounds, which
+# part where PEs wait (docs/energy.md).
+#
+# The DRAM is the one of the paper's Table I, 6.4 GB/s; with another one the picture changes:
 
 # %%
 figure, axes = plt.subplots(figsize=(6.4, 3.4))

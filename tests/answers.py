@@ -10,7 +10,9 @@ import eie
 from eie.compression.coding.size import size_report
 from eie.compression.pruning.sensitivity import scan
 from eie.results.accuracy import float32_accuracy
+from eie.rtl.check import CheckedLayer, RtlCheck
 from eie.show.sections import Column, Curves, Grid, Section, Statement
+from eie.studies.paper.basis import labelled as say_bases
 from eie.studies.paper.reproduce import Paper
 
 NAME = "[/red]a:key:b\x1b[31m"
@@ -57,7 +59,15 @@ def paper():
         statements=(claim, replace(claim, holds=False), replace(claim, holds=None)),
         notes=("a note",),
     )
-    return Paper(paper="Han et al.", data="drawn", parts=(section,))
+    return Paper(paper="Han et al.", data="drawn", parts=(say_bases(section, real=False),))
+
+
+@cache
+def rtl_check():
+    """Made by hand: a Verilog simulator need not be here."""
+    right = CheckedLayer(layer="fc", products=1, counts=(("cycles", 9, 9),), equal=True)
+    wrong = replace(right, layer=NAME, counts=(("outputs", 2, 1),), equal=False, differences=("output of PE 0",))
+    return RtlCheck(program="small", machine="4 PEs", simulator="icarus", layers=(right, wrong))
 
 
 @cache
@@ -96,6 +106,7 @@ def views():
         result().layers[0].computed,
         result().layers[0].computed.fixed,
         result().energy().layers[0],
+        rtl_check(),
         result().memory,
     ]
     return {type(view).__name__: view for view in listed} | {"strange Network": listed[2]}

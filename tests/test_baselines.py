@@ -366,7 +366,16 @@ def test_measured_onnx(tmp_path):
     assert only(found).latency_us > 0
     assert found.machine.batch == 3
     (tmp_path / "bad.onnx").write_bytes(b"no model")
-    for name, text in (("bad.onnx", "onnxruntime cannot use it"), ("none.onnx", "no such file")):
+    # Sound by itself; three rows of four do not make rows of five.
+    five = onnx.numpy_helper.from_array(np.array([-1, 5]), "five")
+    graph = helper.make_graph([helper.make_node("Reshape", ["x", "five"], ["y"])], "g", [x], [y], [five])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.save(model, tmp_path / "five.onnx")
+    for name, text in (
+        ("bad.onnx", "bad.onnx: onnxruntime cannot use it: "),
+        ("none.onnx", "no such file"),
+        ("five.onnx", "five.onnx: onnxruntime cannot run it: "),
+    ):
         with pytest.raises(EieError, match=text) as caught:
             measured.run_onnx(tmp_path / name)
         assert "\n" not in str(caught.value)
@@ -451,6 +460,22 @@ def test_scalesim_v2_report(tmp_path):
     found = reports.read(alone / "BANDWIDTH_REPORT.csv")
     assert only(found).latency_us is None
     assert "holds no cycles" in found.notes[-1]
+
+
+@pytest.mark.parametrize("odd", ["COMPUTE_REPORT.csv", "DETAILED_ACCESS_REPORT.csv", "BANDWIDTH_REPORT.csv"])
+def test_scalesim_reports_of_two_runs_name_each_other(tmp_path, odd):
+    """The file that was asked for is the one that the others are held to."""
+    names = [scalesim.COMPUTE, scalesim.ACCESS, scalesim.BANDWIDTH]
+    assert odd in names
+    for name in names:
+        lines = (FIXTURES / name).read_text().splitlines()
+        (tmp_path / name).write_text("\n".join(lines[:-1] if name == odd else lines) + "\n")
+    first = scalesim.COMPUTE
+    other = scalesim.ACCESS if odd == first else odd
+    with pytest.raises(EieError) as caught:
+        scalesim.read(tmp_path)
+    rows = 9 if other == odd else 10
+    assert str(caught.value) == f"{tmp_path / other}: its layers are not those of {tmp_path / first}: {rows} rows"
 
 
 def test_topologies_meet_their_report():
@@ -715,4 +740,68 @@ def test_a_bias_column_is_read_back_from_texts_and_values(stated):
     assert (
         ResultRow.of_record({name: "" if value is None else str(value) for name, value in record.items()}).bias
         is stated
+    )
+
+
+RECORD = {"layer": "fc", "outputs": "6", "inputs": "4", "cycles": "16", "latency_us": "0.5", "efficiency": "0.75"}
+
+
+def test_a_record_without_what_release_0_1_did_not_write():
+    """A vector of its own, on weights of which none is known to be zero, by a machine that moved nothing."""
+    assert ResultRow.of_record(RECORD) == ResultRow(
+        layer="fc",
+        outputs=6,
+        inputs=4,
+        products=1,
+        kind="linear",
+        groups=1,
+        fresh_inputs=None,
+        bias=False,
+        weight_density=1.0,
+        activation_density=None,
+        cycles=16.0,
+        latency_us=0.5,
+        efficiency=0.75,
+        reload_cycles=0.0,
+        energy_nj=None,
+        dram_bits=0.0,
+        map_dram_bits=0,
+        map_bus_cycles=0,
+    )
+
+
+def test_every_key_of_a_record_is_read():
+    more = {
+        "products": "3",
+        "kind": "conv2d",
+        "groups": "2",
+        "fresh_inputs": "1",
+        "bias": "True",
+        "weight_density": "0.25",
+        "activation_density": "0.5",
+        "reload_cycles": "7",
+        "energy_activity_nj": "9.5",
+        "dram_bits": "512",
+        "map_dram_bits": "1024",
+        "map_bus_cycles": "8",
+    }
+    assert ResultRow.of_record({**RECORD, **more}) == ResultRow(
+        layer="fc",
+        outputs=6,
+        inputs=4,
+        products=3,
+        kind="conv2d",
+        groups=2,
+        fresh_inputs=1,
+        bias=True,
+        weight_density=0.25,
+        activation_density=0.5,
+        cycles=16.0,
+        latency_us=0.5,
+        efficiency=0.75,
+        reload_cycles=7.0,
+        energy_nj=9.5,
+        dram_bits=512.0,
+        map_dram_bits=1024,
+        map_bus_cycles=8,
     )

@@ -128,6 +128,20 @@ def test_dense_weights_that_do_not_fit_come_from_dram():
     assert [layer.weights for layer in alone.layers] == ["on chip", "on chip"]
 
 
+@pytest.mark.parametrize(("outputs", "weights"), [(1300, ["on chip", "streamed"]), (1310, ["streamed", "on chip"])])
+def test_a_buffer_takes_its_room_from_dense_weights_that_stay(outputs, weights):
+    """12 PEs with 1 + 1 KiB hold 196,608 bits; a buffer of 0.25 KiB a PE takes 24,576 of them and leaves 172,032.
+
+    1,300 outputs x 11 inputs of 12 bits, 171,600 bits, are 336 bursts: 172,032. 1,310 are 338 bursts, 173,056, for
+    which there would be room but for the buffer. The other layer computes for longer than its weights take on the
+    bus, so it saves nothing by staying and comes second.
+    """
+    spec = SPEC.replace(spmat_kib=1, ptr_kib=1, stream_kib=0.25)
+    eager = LayerWork(name="eager", outputs=outputs, inputs=11, kept_weights=1000)
+    patient = LayerWork(name="patient", outputs=600, inputs=10, products=100, kept_weights=1000)
+    assert [cost.weights for cost in dense.run(Workload("both", (eager, patient)), spec).layers] == weights
+
+
 @pytest.mark.parametrize("changes", [{"clock_mhz": 500}, {"node_nm": 28}, {"node_nm": 32, "clock_mhz": 1000}])
 def test_dense_has_no_energy_where_table_ii_does_not_hold(changes):
     baseline = dense.run(BOTH, SPEC.replace(**changes))
@@ -577,7 +591,10 @@ def test_a_table_of_any_other_machine(tmp_path):
     by_cycles = reports.read(file, {"layer": "op", "cycles": "cycles"}, 350)
     holds(by_cycles.layers[0], layer="first", latency_us=2.0, cycles=700)
     holds(by_cycles.machine, name="profile", how="imported", source=str(file), clock_mhz=350, batch=None)
-    assert reports.read(file, {"layer": "op", "cycles": "cycles"}).layers[1].latency_us == 100 / 800
+    assert by_cycles.notes == ()
+    unsaid = reports.read(file, {"layer": "op", "cycles": "cycles"})
+    assert (unsaid.layers[1].latency_us, unsaid.machine.clock_mhz) == (100 / 800, 800)
+    assert unsaid.notes == ("profile.csv states no clock: 800 MHz taken (FILE@MHZ sets another)",)
 
 
 def test_our_own_result_as_a_machine(tmp_path):

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import eie
+from eie.compiler.encoded import stored_row
 from eie.model.geometry import Conv2d
 
 
@@ -38,6 +39,8 @@ def test_rows_are_cut_where_the_accumulators_end_and_columns_nowhere():
     }
     # Two groups of 5 rows a PE and one of 2 in PE 0: 65 + 65 + 26 entries there.
     assert program.layers[0].image_bits(spec) == 299 * 8 + 2 * 3 * 14 * 5
+    # In the table of what is stored: 8 bits a byte, 1,024 bytes a KiB.
+    assert stored_row(program.layers[0], spec)["image_kib"] == (299 * 8 + 2 * 3 * 14 * 5) / 8 / 1024
 
 
 def test_what_fits_together_stays():

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 import eie
 from eie.simulator.functional import FixedPoint, fraction_bits, to_raw
+from eie.simulator.network import Tensor
 from eie.simulator.products import run_layer
 
 
@@ -121,6 +122,14 @@ def test_room_for_a_larger_number_costs_its_bits():
     assert wider.raw.tolist() == [1, 2, -1, 16]
     assert fine.with_room_for(0.1, 8) is fine
     assert fine.with_room_for(0.0, 8) is fine
+
+
+@given(st.floats(2**-12, 2**12), st.sampled_from([0.5, 1.0, 64.0]))
+def test_a_tensor_has_the_finest_format_that_holds_its_values(peak, asked):
+    """Of those the accumulators have; a larger number costs bits only where it is asked for."""
+    values = np.array([peak / 3, -peak, 0.0])
+    assert Tensor.of(values, 16).fixed.fraction_bits == fraction_bits(float(np.float32(peak)), 16)
+    assert Tensor.of(values, 16, asked).fixed.fraction_bits == fraction_bits(max(float(np.float32(peak)), asked), 16)
 
 
 def test_rounding_is_half_up():

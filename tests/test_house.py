@@ -295,3 +295,28 @@ def test_names_say_what_they_hold(modules):
         or (isinstance(node, ast.arg) and node.arg in ("one", "found"))
     ]
     assert [place for place in vague if not place.startswith("eie.show.sections:")] == []
+
+
+def nameless(tree: ast.Module) -> Iterator[str]:
+    """Functions with an argument that a caller cannot name, but for ``self`` before any name of its caller's."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            names = [argument.arg for argument in node.args.posonlyargs]
+            if names and names != ["self"] and not (node.name.startswith("__") and node.name.endswith("__")):
+                yield node.name
+
+
+def test_every_argument_can_be_named(modules):
+    assert {name: functions for name, tree in modules.items() if (functions := list(nameless(tree)))} == {}
+
+
+def test_arguments_without_a_name_are_found():
+    source = """
+def both(a, /, b): pass
+def named(a, *, b): pass
+class Some:
+    def replace(self, /, **changes): pass
+    def take(self, a, /): pass
+    def __getitem__(self, place, /): pass
+"""
+    assert list(nameless(ast.parse(source))) == ["both", "take"]

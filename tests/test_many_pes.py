@@ -1,12 +1,18 @@
 """PEs behind the rows hold nothing: they are told apart in no table, and in every count."""
 
+import json
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import eie
+from eie.compiler import encode as encoding_module
 from eie.compiler.encode import encode
+from eie.errors import ProgramError
+from eie.formats.safetensors import read_safetensors
 from eie.model.matrix import SparseColumns
 
 
@@ -44,3 +50,42 @@ def test_files_hold_the_pointers_of_all_pes(tmp_path, rows):
     again = eie.Program.load(tmp_path / "p.safetensors")
     assert again.content_hash == program.content_hash
     assert np.array_equal(again.layers[0].passes[0].pointers, program.layers[0].passes[0].pointers)
+
+
+def test_files_of_many_pointers_hold_them_once(tmp_path, monkeypatch):
+    spec = eie.EIE_64PE.replace(n_pe=16)
+    program = eie.compile(eie.Layer.from_weights("v", np.ones((3, 6))), spec)
+    program.save(tmp_path / "listed.safetensors")
+    monkeypatch.setattr(encoding_module, "LISTED_POINTERS", 7 * 16 - 1)
+    shared = eie.compile(eie.Layer.from_weights("v", np.ones((3, 6))), spec)
+    shared.save(tmp_path / "shared.safetensors")
+    for name, lanes, schema in (("listed", 16, 1), ("shared", 4, 2)):
+        arrays, texts = read_safetensors(tmp_path / f"{name}.safetensors", ProgramError)
+        assert arrays["0.0.pointers"].shape == (7, lanes)
+        assert json.loads(texts["eie"])["schema"] == schema
+        again = eie.Program.load(tmp_path / f"{name}.safetensors")
+        assert np.array_equal(again.layers[0].passes[0].pointers, program.layers[0].passes[0].pointers)
+        assert eie.simulate(again, np.ones(6)).layers[0].cycles == eie.simulate(program, np.ones(6)).layers[0].cycles
+    assert eie.Program.load(tmp_path / "shared.safetensors").content_hash == shared.content_hash
+
+
+def test_a_file_whose_pes_behind_the_rows_hold_padding_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(encoding_module, "LISTED_POINTERS", 0)
+    program = eie.compile(eie.Layer.from_weights("v", np.ones((1, 2))), eie.EIE_64PE.replace(n_pe=3))
+    (image,) = program.layers[0].passes
+    filled = image.pointers.copy()
+    # One entry of padding in the first column of PE 1, and of PE 2, who share what is said of them.
+    filled[1:, 1] = 1
+    nothing = np.zeros(2, np.uint8)
+    hostile = replace(
+        image,
+        pointers=filled,
+        bases=np.array([0, 2, 3, 4]),
+        padding=np.array([1, 0]),
+        codes=np.concatenate((image.codes, nothing)),
+        runs=np.concatenate((image.runs, nothing)),
+    )
+    layer = replace(program.layers[0], passes=(hostile,))
+    replace(program, layers=(layer,)).save(tmp_path / "p.safetensors")
+    with pytest.raises(ProgramError, match="pointers and entries do not belong together"):
+        eie.Program.load(tmp_path / "p.safetensors")

@@ -64,6 +64,10 @@ def test_a_network_that_fits_stays():
     assert (pointers.capacity_kib, pointers.stays_kib, pointers.comes_kib) == (1, kib(32 * 16), 0)
     assert activations.fits
     assert (accumulators.capacity_kib, accumulators.comes_kib) == (kib(256 * 16), kib(5 * 16))
+    # Sums are made anew in every layer: none of them stays.
+    assert (accumulators.stays_kib, accumulators.wanted_kib) == (0, kib(5 * 16))
+    # What is in place takes no turn in the buffer.
+    assert [layer.turn for layer in plan.layers] == [(0, 0), (0, 0)]
     result = eie.simulate(program, np.ones(20))
     assert result.memory.fits
     assert [layer.counts["dram_bits"] for layer in result.layers] == [0, 0]
@@ -319,12 +323,12 @@ def numbers(result):
 def test_ideal_is_what_release_0_1_was(before, model, samples, n_pe):
     network = eie.load(model)
     spec = eie.EIE_64PE.replace(n_pe=n_pe, residency="ideal")
-    result = eie.simulate(eie.compile(network, spec), network.trace.head(samples), keep_outputs=False)
+    result = eie.simulate(eie.compile(network, spec, conv="im2col"), network.trace.head(samples), keep_outputs=False)
     assert numbers(result) == before[f"{model}@{n_pe}"]
     assert "residency ideal" in result.headline()
     assert "residency ideal" in str(result)
     if n_pe >= 8:
-        auto = eie.simulate(network, network.trace.head(samples), spec=spec.replace(residency="auto"))
+        auto = eie.simulate(network, network.trace.head(samples), spec=spec.replace(residency="auto"), conv="im2col")
         assert numbers(auto) == before[f"{model}@{n_pe}"]
         assert auto.memory.fits
 

@@ -1,5 +1,6 @@
 """The EIE paper reproduced: every table within a stated tolerance, every claim judged, deviations printed."""
 
+import io
 import json
 import os
 import subprocess
@@ -9,13 +10,16 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from rich.cells import cell_len
+from rich.console import Console
 
 from eie.errors import ModelError, SpecError
 from eie.plots import svgs
 from eie.plots.paper import DRAWN, draw
 from eie.show.cells import cell
 from eie.show.page import section_html
-from eie.show.sections import Column
+from eie.show.sections import MARKS, Column
+from eie.show.terminal import show
 from eie.spec import EIE_64PE
 from eie.studies.paper.bench import Bench, find_fc8, rounding_interval
 from eie.studies.paper.published import GEOMEAN, published
@@ -131,13 +135,79 @@ def test_table4_times(section):
     within("actual over theoretical, mean", np.mean([abs(row["spread_deviation"]) for row in ratios]), MEAN_RATIO)
 
 
-def test_measured_spread_agrees_better_than_random_masks(section):
-    # Of the ratio alone: times hang on the densities first, which no mask knows.
-    for grid in (2,):
-        table = section("table4").grids[grid].rows
-        mean = {mask: np.mean([abs(row[f"{mask}_deviation"]) for row in table]) for mask in ("random", "spread")}
-        print(section("table4").grids[grid].caption, {mask: f"{size:.2%}" for mask, size in mean.items()})
-        assert mean["spread"] < mean["random"]
+def test_measured_spread_agrees_better_than_random_masks_in_the_ratio(section):
+    # Times hang on the densities first, which no mask knows: there the masks differ by less than a point either way.
+    mean, worst = {}, {}
+    for mask in ("random", "spread"):
+        ratio, actual = (
+            [abs(row[f"{mask}_deviation"]) for row in section("table4").grids[grid].rows] for grid in (2, 1)
+        )
+        mean[mask], worst[mask] = (np.mean(ratio), np.mean(actual)), max(ratio)
+    print(f"ratio and actual time: {mean}; ratio, worst: {worst}")
+    assert mean["spread"][0] < mean["random"][0] - 0.003
+    assert worst["spread"] < worst["random"] - 0.01
+    assert abs(mean["spread"][1] - mean["random"][1]) < 0.01
+
+
+def words(section, grid=0):
+    table = section.grids[grid]
+    return {row[table.columns[0].key]: basis for row, basis in zip(table.rows, table.basis, strict=True)}
+
+
+def test_every_number_says_what_it_is(found):
+    for part in found.parts:
+        for grid in part.grids:
+            for row, basis in zip(grid.rows, grid.basis, strict=True):
+                keys = {column.key for column in grid.columns[grid.keys :] if row.get(column.key) is not None}
+                assert set(basis) == keys, (part.name, grid.caption)
+                assert set(basis.values()) <= set(MARKS)
+                assert {basis[key] for key in keys if "printed" in key.split("_")} <= {"printed"}
+
+
+def test_what_cells_are(section, found):
+    real = " real " in found.data and "no real data" not in found.data
+    assert words(section("table2"))["arithm_unit"] == {
+        "printed_mw": "printed",
+        "fc8_mw": "calibrated" if real else "predicted",
+        "fc8_deviation": "calibrated" if real else "predicted",
+        "mean_mw": "predicted",
+        "mean_deviation": "predicted",
+        "printed_um2": "printed",
+        "ours_um2": "by construction",
+        "area_deviation": "by construction",
+    }
+    assert words(section("table4"))["VGG-6"]["acts_needed"] == "by construction"
+    assert words(section("table4"), 2)["VGG-6"]["spread_deviation"] == "predicted"
+    assert set(words(section("table4"), 3)["gpu_dense_b1"].values()) == {"printed"}
+    assert set(words(section("table4"), 3)["eie_actual (ours)"].values()) == {"predicted"}
+    machines = section("table5").grids[0]
+    listed = zip(machines.rows, machines.basis, strict=True)
+    powers = [basis["spread"] for row, basis in listed if row["what"] == "power, W"]
+    assert powers == ["by construction", "calibrated"]
+    for name in ("figure8", "figure11", "figure12", "figure13"):
+        for grid in section(name).grids:
+            assert {word for row in grid.basis for word in row.values()} == {"textual claim only"}
+    assert words(section("figure9"), 1)["itrs-lop"]["64"] == "calibrated"
+    assert words(section("figure10"))["AlexNet top-5 (printed)"]["int8"] == "printed"
+
+
+def test_words_stand_in_json_csv_and_as_marks_in_text(found):
+    content = json.loads(found.to_json())
+    table = next(part for part in content["sections"] if part["name"] == "table3")["tables"][0]
+    assert len(table["basis"]) == len(table["rows"])
+    assert table["basis"][0]["weights"] == "by construction"
+    records = found.records()
+    assert all(record["basis"] for record in records)
+    assert {record["basis"] for record in records if record["section"] == "figure11"} == {"textual claim only"}
+    unit = next(record for record in records if record.get("unit") == "spmat_read")
+    assert "printed: printed_mw, printed_um2" in unit["basis"]
+    assert "rounding from (p)" in str(found)
+    assert "(t) textual claim only" in str(found)
+    console = Console(file=io.StringIO(), width=80)
+    show(console, found.headline(), found.sections())
+    lines = console.file.getvalue().splitlines()
+    assert max(map(cell_len, lines)) <= 80
+    assert any(line.split()[:2] == ["EIE", "256"] and line.endswith("2.36 (c)") for line in lines)
 
 
 def test_real_fc8_meets_table4(shared, section):

@@ -59,7 +59,7 @@ def test_layers_decode_to_their_weights(program):
     )
 
 
-@pytest.mark.parametrize("damage", ["truncate", "flip", "foreign", "schema", "pickle", "empty", "pointers"])
+@pytest.mark.parametrize("damage", ["truncate", "flip", "foreign", "schema", "pickle", "empty", "pointers", "bare"])
 def test_damaged_files_are_refused_with_the_reason(program, tmp_path, damage):
     path = tmp_path / "net.safetensors"
     program.save(path)
@@ -78,7 +78,7 @@ def test_damaged_files_are_refused_with_the_reason(program, tmp_path, damage):
         reason = "not a compiled eie program"
     elif damage == "schema":
         save_file(arrays, path, {"eie": json.dumps({**described, "schema": 99})})
-        reason = "program schema 99: this version reads 1"
+        reason = "program schema 99: this version reads 1 and 2"
     elif damage == "pickle":
         path.write_bytes(b"\x80\x04N.")
     elif damage == "empty":
@@ -87,12 +87,16 @@ def test_damaged_files_are_refused_with_the_reason(program, tmp_path, damage):
         # right hash, wrong content: kernels index without bounds, so this must be caught on reading
         from eie.compiler.program import _digest
 
-        arrays["0.0.pointers"] = arrays["0.0.pointers"] + 7
+        if damage == "pointers":
+            arrays["0.0.pointers"] = arrays["0.0.pointers"] + 7
+            reason = "damaged program: its pointers and entries do not belong together"
+        else:
+            arrays, described["layers"] = {"unused": np.zeros(1)}, []
+            reason = r"damaged program: header.layers=\[\]: "
         for key in ("content_hash", "versions"):
             described.pop(key)
         described["content_hash"] = _digest(arrays, described)
         save_file(arrays, path, {"eie": json.dumps(described)})
-        reason = "damaged program: its pointers and entries do not belong together"
     with pytest.raises(eie.EieError, match=reason) as caught:
         eie.Program.load(path)
     assert str(path) in str(caught.value)

@@ -61,14 +61,14 @@ TIGHT = SPEC.replace(n_pe=2, spmat_kib=2, stream_kib=0.5, act_batches="paper")
     ids=["mlp with biases", "cnn", "streamed"],
 )
 def test_a_price_is_that_of_the_whole_simulation(make, biased, quantity, spec):
-    """Layer by layer, weights all alike: the same as compiling and running the network with its own weights."""
+    """Layer by layer, weights all alike, by im2col: the same as compiling and running the network with its own."""
     network = make()
     if not biased:
         network = replace(network, layers=tuple(replace(layer, bias=None) for layer in network.layers))
     network = recorded(labelled(network))
     price = Price(network=network, machine="eie", quantity=quantity, spec=spec)
     for one in (network, pruned(network, {network.layers[0].name: 0.3, network.layers[1].name: 0.6}, "fine")):
-        result = eie.simulate(eie.compile(replace(one, trace=None), spec), network.trace)
+        result = eie.simulate(eie.compile(replace(one, trace=None), spec, conv="im2col"), network.trace)
         if one is network:
             assert result.memory.fits == (spec is SPEC)
         whole = result.latency_us if quantity == "latency_us" else result.energy().total_nj

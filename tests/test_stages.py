@@ -2,6 +2,7 @@
 
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from threading import Barrier, Event
 
 import numpy as np
@@ -266,3 +267,17 @@ class TestCache:
 
 def test_every_field_says_what_it_costs():
     assert all(reads(field).costs for field in OTHER)
+
+
+def test_what_a_recording_missed_is_said_of_the_inputs_that_are_run(network, batch):
+    """A network's own recording where no inputs are given; of others what *they* missed, and of arrays nothing."""
+
+    def recording(*missed):
+        layers = {"a": eie.LayerTrace.from_dense(batch), "b": eie.LayerTrace.from_dense(np.eye(3, 20))}
+        return eie.Trace(layers=layers, unmodelled=missed)
+
+    recorded = replace(network, trace=recording("an attention"))
+    assert Workload.of(recorded).unmodelled == ("an attention",)
+    assert Workload.of(recorded).incomplete == ("not modelled: an attention",)
+    assert Workload.of(recorded, recording("a table", "a table")).unmodelled == ("a table",)
+    assert Workload.of(recorded, batch).unmodelled == ()

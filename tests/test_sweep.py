@@ -160,7 +160,7 @@ def made(monkeypatch):
     return counts
 
 
-ONCE = {"share": 2, "encode_layer": 2, "tally_pass": 2, "queue_pass": 2, "run_network": 1, "activity_of": 2}
+ONCE = {"share": 2, "encode_conv": 2, "tally_pass": 2, "queue_pass": 2, "run_network": 1, "activity_of": 2}
 
 
 @pytest.mark.parametrize(
@@ -172,7 +172,7 @@ ONCE = {"share": 2, "encode_layer": 2, "tally_pass": 2, "queue_pass": 2, "run_ne
         ({"spmat_row_bits": [8, 16, 64]}, {"tally_pass": 6, "activity_of": 6}),
         ({"act_queue_depth": [2, 4], "spmat_row_bits": [8, 64]}, {"queue_pass": 4, "tally_pass": 4, "activity_of": 8}),
         ({"io_bits": [8, 64]}, {"activity_of": 4}),
-        ({"n_pe": [2, 4]}, {"encode_layer": 4, "tally_pass": 4, "queue_pass": 4, "activity_of": 4}),
+        ({"n_pe": [2, 4]}, {"encode_conv": 4, "tally_pass": 4, "queue_pass": 4, "activity_of": 4}),
         ({"data_bits": [8, 16]}, {"tally_pass": 4, "queue_pass": 4, "activity_of": 4, "run_network": 2}),
         ({"weight_bits": [2, 4]}, {name: 2 * count for name, count in ONCE.items()}),
     ],
@@ -186,7 +186,7 @@ def test_only_what_a_field_changes_is_redone(chain, made, vary, redone, threads)
 
 def test_recorded_inputs_do_not_depend_on_number_formats(made):
     eie.sweep((layer(), eie.Trace(layers={"fc": eie.LayerTrace.from_dense(inputs())})), {"data_bits": [8, 12, 16]})
-    assert made == {"share": 1, "encode_layer": 1, "tally_pass": 1, "queue_pass": 1, "activity_of": 1}
+    assert made == {"share": 1, "encode_conv": 1, "tally_pass": 1, "queue_pass": 1, "activity_of": 1}
 
 
 def test_a_cache_over_its_budget_forgets_the_oldest_and_makes_it_again():

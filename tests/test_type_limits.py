@@ -10,10 +10,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import eie
+from eie.kernels.timing import padded
 from eie.simulator import fast
 
 WIDE = (3000, 6000)
 QUEUES = st.sampled_from([2, 3, 8, 60])
+
+
+@pytest.mark.parametrize(("least", "most", "lanes"), [(1, 64, 64), (65, 128, 128), (129, 256, 256), (8065, 8192, 8192)])
+def test_every_pe_has_a_lane(least, most, lanes):
+    """64 of them or a multiple of 128, and no block more than it takes."""
+    assert {padded(n_pe) for n_pe in range(least, most + 1)} == {lanes}
 
 
 def run(mask, active, engine="fast", bias=None, **fields):

@@ -10,6 +10,7 @@ from eie.cli.compress import compress
 from eie.cli.granularity import granularity
 from eie.cli.inspect import inspect
 from eie.cli.paper import paper
+from eie.cli.rtl import rtl
 from eie.cli.run import run
 from eie.cli.search import search
 from eie.cli.simulate import simulate
@@ -34,6 +35,6 @@ def app() -> None:
 
 for command in (
     # In the order in which they are used, for the reader; click's help lists them by name.
-    run, compile_model, simulate, inspect, warmup, compare, compress, trace, sweep, granularity, search, paper,
+    run, compile_model, simulate, inspect, warmup, compare, compress, trace, sweep, granularity, search, paper, rtl,
 ):  # fmt: skip
     app.add_command(command)

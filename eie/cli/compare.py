@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from eie.cli.options import OF_MODELS, how_to_read, layout_option, model_options, spec_options
+from eie.cli.options import OF_MODELS, conv_option, how_to_read, layout_option, model_options, spec_options
 from eie.cli.outputs import check_files, deliver, output_options
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 @layout_option
 @click.option("--samples", type=click.IntRange(1), help="For a model: use the first samples of the trace only.")
 @click.option("--threads", type=click.IntRange(1), help="For a model: worker threads [default: all cores].")
+@conv_option
 @output_options
 def compare(**options: Any) -> None:
     """Set RESULT (.json of eie run) or a model beside dense machines, published figures and reports.
@@ -88,7 +89,7 @@ def _result(options: dict[str, Any]) -> tuple[Any, Network | None]:
         layout=options["layout"],
     )
     spec = load_spec(options["spec_name"] or "EIE_64PE", options["overrides"])
-    return simulate(compile_network(network, spec), inputs, threads=options["threads"]), network
+    return simulate(compile_network(network, spec, conv=options["conv"]), inputs, threads=options["threads"]), network
 
 
 def _maps(maps: tuple[str, ...]) -> dict[str, str]:

@@ -46,7 +46,7 @@ def compile_model(model: str, winograd: bool, **options: Any) -> None:
         progress.stage(f"reading {model}")
         network = load(model, **how_to_read(options))
         progress.stage("compiling")
-        how = {"init": options["init"], "lowering": lowering(winograd), "bias": options["bias"]}
+        how = {"init": options["init"], "conv": lowering(winograd, options["conv"]), "bias": options["bias"]}
         program = compile_network(network, spec, **how)
         progress.stage(f"writing {output}")
         program.save(output)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from eie.cli.progress import Progress
-    from eie.compiler.lower import Lowering
+    from eie.compiler.choice import Conv
     from eie.compiler.program import Program
     from eie.compression.recipe import Training
     from eie.compression.training.finetune import Trainer
@@ -52,9 +52,11 @@ def announce_compilation() -> None:
         stderr().print("compiling kernels, once (about 10 s; eie warmup does it beforehand)", style="dim")
 
 
-def lowering(winograd: bool) -> Lowering:
-    """Name the lowering that a command's switch chose."""
-    return "winograd" if winograd else "im2col"
+def lowering(winograd: bool, conv: Conv) -> Conv:
+    """Say how convolutions run, by a command's switches."""
+    if winograd and conv not in ("auto", "winograd"):
+        raise click.UsageError(f"--winograd and --conv {conv}: give one of them")
+    return "winograd" if winograd else conv
 
 
 @dataclass(frozen=True, eq=False)

@@ -111,11 +111,21 @@ def layout_option(command: F) -> F:
     )(command)
 
 
-def winograd_option(command: F) -> F:
-    """Add ``--winograd``."""
+def conv_option(command: F) -> F:
+    """Add ``--conv``."""
     return click.option(
-        "--winograd", is_flag=True, help="Run 3x3 convolutions of stride 1 by Winograd F(2x2, 3x3) instead of im2col."
+        "--conv",
+        type=click.Choice(["auto", "im2col", "scatter", "winograd"]),
+        default="auto",
+        show_default=True,
+        help="How convolutions run: a product an output pixel, each activation broadcast once, whichever of the two "
+        "takes fewer cycles, or 3x3 kernels of stride 1 by Winograd F(2x2, 3x3).",
     )(command)
+
+
+def winograd_option(command: F) -> F:
+    """Add ``--conv``, and ``--winograd`` as 0.1 spelt one of its values."""
+    return conv_option(click.option("--winograd", is_flag=True, help="The same as --conv winograd.")(command))
 
 
 def bias_option(command: F) -> F:

@@ -46,7 +46,7 @@ def run(model: str, winograd: bool, **options: Any) -> None:
             layout=options["layout"],
         )
         progress.stage("compiling")
-        program = compile_network(network, spec, lowering=lowering(winograd), bias=options["bias"])
+        program = compile_network(network, spec, conv=lowering(winograd, options["conv"]), bias=options["bias"])
         result = simulated(program=program, inputs=inputs, progress=progress, options=options)
         # With the network as it was given: the program has shared weights only.
         result = with_given_accuracy(result, network, inputs)

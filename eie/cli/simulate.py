@@ -40,10 +40,10 @@ def run_options(command: F) -> F:
         ),
         click.option(
             "--engine",
-            type=click.Choice(["fast", "events"]),
+            type=click.Choice(["fast", "events", "rtl"]),
             default="fast",
             show_default=True,
-            help="Timing engine; both give the same numbers.",
+            help="Timing engine; all give the same numbers. rtl: small runs, in a Verilog simulator.",
         ),
         click.option(
             "--datapath",
@@ -109,11 +109,12 @@ def simulated(program: Program, inputs: Inputs, progress: Progress, options: dic
         def log(line: str) -> None:
             sys.stderr.write(line + "\n")
 
-    return simulate_program(
+    in_verilog = options["engine"] == "rtl"
+    result = simulate_program(
         program,
         inputs,
         batch=options["batch"],
-        engine=options["engine"],
+        engine="fast" if in_verilog else options["engine"],
         datapath=options["datapath"],
         threads=options["threads"],
         # The command line prints counts; outputs of a large batch would be held for nobody.
@@ -121,3 +122,8 @@ def simulated(program: Program, inputs: Inputs, progress: Progress, options: dic
         progress=progress.advance,
         log=log,
     )
+    if in_verilog:
+        from eie.rtl.engine import confirmed
+
+        return confirmed(result, program, inputs, progress=progress.stage)
+    return result

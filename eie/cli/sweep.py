@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from eie.cli.options import bias_option, how_to_read, layout_option, model_options
+from eie.cli.options import bias_option, conv_option, how_to_read, layout_option, model_options
 from eie.cli.outputs import deliver, note, text_options, typed
 
 if TYPE_CHECKING:
@@ -55,6 +55,7 @@ FIGURES = "figures"
     help="CACTI cell that scales SRAM energy and area to other sizes.",
 )
 @bias_option
+@conv_option
 @text_options
 @click.option(
     "--plot",
@@ -102,7 +103,8 @@ def run(
     front = _names(pareto) or _names(optimise)
     announce_compilation()
     how = how_to_read(options)
-    how_to_sweep = {name: options[name] for name in ("trials", "retry_failed", "threads", "cell", "bias", "any_clock")}
+    words = ("trials", "retry_failed", "threads", "cell", "bias", "conv", "any_clock")
+    how_to_sweep = {name: options[name] for name in words}
     # Each model with each trace, in the order of the words.
     loads = [
         pair for model in models for pair in _with_inputs(model, how, traces, samples=samples, layout=options["layout"])

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from eie.compiler.encode import Encoding
 from eie.compiler.encoded import EncodedLayer
-from eie.model.geometry import Geometry
+from eie.model.geometry import Geometry, Scatter
 from eie.show.brief import Brief
 from eie.spec import AcceleratorSpec
 
@@ -71,7 +71,7 @@ class Demand(Brief):
         int64 (P,): of all passes.
     pointers
         Of all passes; alike in all PEs.
-    rounds, reloads, geometry
+    rounds, reloads, geometry, scatter
         As `EncodedLayer` has them.
     """
 
@@ -82,6 +82,7 @@ class Demand(Brief):
     rounds: int
     reloads: bool
     geometry: Geometry
+    scatter: Scatter | None = None
 
     @classmethod
     def of(cls, layer: EncodedLayer) -> Demand:
@@ -95,7 +96,14 @@ class Demand(Brief):
             rounds=layer.rounds,
             reloads=layer.reloads,
             geometry=layer.geometry,
+            scatter=layer.scatter,
         )
+
+    @property
+    def channels_a_pe(self) -> tuple[int, ...]:
+        """As `EncodedLayer` has them."""
+        depth = 1 if self.scatter is None else self.scatter.depth
+        return tuple(part.rows // depth for part in self.passes)
 
     @property
     def fullest(self) -> int:

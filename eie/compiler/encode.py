@@ -23,6 +23,8 @@ from eie.show.brief import Brief
 
 LARGEST_POINTERS = 1 << 30
 HASHED_POINTERS = 1 << 22  # written out at a time for all PEs
+# Files list all pointers of every PE up to here, 16 MiB, which version 0.1 reads; 4,096 PEs on one row would be 1 GiB.
+LISTED_POINTERS = 1 << 22
 
 
 def lanes_of(rows: int, n_pe: int) -> int:
@@ -210,6 +212,11 @@ class Encoding:
         """Return (N, P) of (N, L): the last of L for every PE behind the rows."""
         lanes = values.shape[1]
         return values if lanes == self.n_pe else values[:, np.minimum(np.arange(self.n_pe), lanes - 1)]
+
+    @property
+    def listed_whole(self) -> bool:
+        """Whether files hold a pointer for every PE and column, or those of the L that are told apart."""
+        return self.pointers.shape[1] == self.n_pe or len(self.pointers) * self.n_pe <= LISTED_POINTERS
 
     def whole_pointers(self) -> Iterator[NDArray[np.int32]]:
         """Give int32 (columns, P): all PEs' pointers, as files hold them, some columns at a time."""

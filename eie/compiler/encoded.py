@@ -16,7 +16,7 @@ from eie.compiler.encode import Encoding, encode
 from eie.compiler.lower import Block, blocks
 from eie.compiler.passes import split
 from eie.compression.share import ShareReport
-from eie.model.geometry import Geometry
+from eie.model.geometry import Geometry, Scatter
 from eie.model.matrix import frozen
 from eie.model.network import Layer
 from eie.show.face import View
@@ -45,6 +45,11 @@ class EncodedLayer(View):
     reloads
         Whether it is of a program file of eie 0.1 that was cut into passes which the SRAMs do not hold at once: each is
         loaded whole, anew for every sample, as it was there.
+    scatter
+        Where its weights lie if each activation of a convolution is broadcast once; None if a product is run for each
+        row of inputs.
+    coded_bias
+        With ``scatter``: what accumulators start from is levels of the codebook, rounded as products with 1.0 are.
     """
 
     name: str
@@ -58,11 +63,42 @@ class EncodedLayer(View):
     shared: ShareReport
     geometry: Geometry
     reloads: bool = False
+    scatter: Scatter | None = None
+    coded_bias: bool = False
 
     @property
     def has_bias(self) -> bool:
-        """Whether a bias column is stored."""
-        return any(encoding.has_bias for encoding in self.passes)
+        """Whether the bias is in the codebook's levels: a stored column, or with ``scatter`` what stands for it."""
+        return self.coded_bias or any(encoding.has_bias for encoding in self.passes)
+
+    @property
+    def conv(self) -> str:
+        """How a convolution is run: ``"im2col"``, ``"scatter"`` or ``"winograd"``; ``""`` for other layers."""
+        if self.scatter is not None:
+            return "scatter"
+        if not self.geometry.takes_maps:
+            return ""
+        return self.geometry.kind if self.geometry.transforms else "im2col"
+
+    @cached_property
+    def gathered(self) -> EncodedLayer:
+        """The same weights as they are stored where a product is run for each row of inputs, in one pass.
+
+        Numbers are computed on these, found by walking the images: so they are equal whichever way a layer is run.
+        """
+        if self.scatter is None:
+            return self
+        depth, bias = self.scatter.depth, self.accumulator_bias
+        codes = self.scatter.gathered([(part.row_start // depth, part.decode()) for part in self.passes])
+        if self.coded_bias:
+            assert bias is not None
+            # The first of equal levels is as good as another.
+            codes = codes.append_column((self.codebook[:, None] == bias).argmax(axis=0).astype(np.uint8))
+            bias = None
+        first = self.passes[0]
+        image = encode(codes, first.n_pe, first.index_bits, has_bias=self.coded_bias)
+        whole = (replace(image, accumulator_bias=bias),)
+        return replace(self, passes=whole, scatter=None, coded_bias=False)
 
     @cached_property
     def accumulator_bias(self) -> NDArray[np.float32] | None:
@@ -70,15 +106,29 @@ class EncodedLayer(View):
         if not self.bias_writes:
             return None
         starts = np.zeros(self.outputs, np.float32)
+        # By scatter a pass has several rows an output, and its biases once.
+        depth = 1 if self.scatter is None else self.scatter.depth
         for encoding in self.passes:
             if encoding.accumulator_bias is not None:
-                starts[encoding.row_start : encoding.row_stop] = encoding.accumulator_bias
+                first = encoding.row_start // depth
+                starts[first : first + len(encoding.accumulator_bias)] = encoding.accumulator_bias
         return frozen(starts, np.float32)
 
     @property
     def bias_writes(self) -> int:
         """Accumulators that one row of inputs starts from a bias."""
         return sum(encoding.bias_writes for encoding in self.passes)
+
+    @property
+    def channels_a_pe(self) -> tuple[int, ...]:
+        """Outputs of each pass in the PE that has most; of a convolution, output channels."""
+        depth = 1 if self.scatter is None else self.scatter.depth
+        return tuple(-(-(part.row_stop - part.row_start) // part.n_pe) // depth for part in self.passes)
+
+    @cached_property
+    def weights_before(self) -> tuple[NDArray[np.int64], ...]:
+        """By scatter, for each pass (columns + 1, depth): weights in the columns before each, by row of their phase."""
+        return tuple(_before(part, 1 if self.scatter is None else self.scatter.depth) for part in self.passes)
 
     @property
     def weight_density(self) -> float:
@@ -122,6 +172,8 @@ class EncodedLayer(View):
 
     def decode(self) -> NDArray[np.float32]:
         """Return the stored weights as float32 (outputs, inputs); the bias is left out."""
+        if self.scatter is not None:
+            return self.gathered.decode()
         dense = np.zeros((self.outputs, self.inputs), np.float32)
         for encoding in self.passes:
             block = self.codebook[encoding.decode().dense()]
@@ -137,6 +189,13 @@ class EncodedLayer(View):
     def sections(self) -> tuple[Section, ...]:
         """Return what the PEs store."""
         return (Section(name="layer", grids=(Grid(columns=STORED[:-1], rows=(stored_row(self),)),)),)
+
+
+def _before(part: Encoding, depth: int) -> NDArray[np.int64]:
+    codes = part.decode()
+    counted = np.zeros((codes.shape[1] + 1, depth), np.int64)
+    np.add.at(counted, (codes.column_of.astype(np.int64) + 1, codes.rows // (codes.shape[0] // depth)), 1)
+    return frozen(np.cumsum(counted, axis=0), np.int64)
 
 
 STORED = (
@@ -169,10 +228,6 @@ def stored_row(layer: EncodedLayer, spec: AcceleratorSpec | None = None) -> dict
 
 def encode_layer(shared: Layer, report: ShareReport, spec: AcceleratorSpec) -> EncodedLayer:
     """Encode a lowered and weight-shared layer for one machine; what sharing did to it is passed on."""
-    assert shared.codebook is not None
-    codebook = np.zeros(1 << spec.weight_bits, np.float32)
-    levels = min(len(shared.codebook), len(codebook))
-    codebook[:levels] = shared.codebook[:levels]
     parts = blocks(shared)
     passes = tuple(encoding for part in parts for encoding in _encode_block(part, spec))
     return EncodedLayer(
@@ -182,11 +237,20 @@ def encode_layer(shared: Layer, report: ShareReport, spec: AcceleratorSpec) -> E
         weights=shared.matrix.nnz,
         relu=shared.relu,
         synthetic=shared.synthetic,
-        codebook=frozen(codebook, np.float32),
+        codebook=codebook_of(shared, spec),
         passes=passes,
         shared=report,
         geometry=shared.geometry,
     )
+
+
+def codebook_of(shared: Layer, spec: AcceleratorSpec) -> NDArray[np.float32]:
+    """float32 (2**weight_bits,): a shared layer's levels as the machine holds them."""
+    assert shared.codebook is not None
+    codebook = np.zeros(1 << spec.weight_bits, np.float32)
+    levels = min(len(shared.codebook), len(codebook))
+    codebook[:levels] = shared.codebook[:levels]
+    return frozen(codebook, np.float32)
 
 
 def _encode_block(block: Block, spec: AcceleratorSpec) -> tuple[Encoding, ...]:

@@ -15,6 +15,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from eie.compiler.encode import Encoding, lanes_of
 from eie.kernels.encode import expand_entries
+from eie.model.geometry import Scatter
 from eie.spec import AcceleratorSpec
 
 # Far above any layer, and low enough that rows x PEs and columns x PEs stay within 64 bits.
@@ -78,6 +79,8 @@ class LayerHeader(_Record):
     geometry: dict[str, Any] | None
     shared: SharedHeader
     passes: list[PassHeader] = Field(min_length=1)
+    scatter: bool = False
+    coded_bias: bool = False
 
 
 class ProgramHeader(_Record):
@@ -109,26 +112,56 @@ def told_apart(pointers: NDArray[np.int32], rows: int) -> NDArray[np.int32]:
 
 
 def check_layer(
-    layer: LayerHeader, codebook: NDArray[np.float32], passes: list[Encoding], spec: AcceleratorSpec
+    layer: LayerHeader,
+    codebook: NDArray[np.float32],
+    passes: list[Encoding],
+    spec: AcceleratorSpec,
+    *,
+    scatter: Scatter | None = None,
 ) -> None:
     """Raise ValueError unless a layer's passes lie in it and use only its codebook."""
+    # By scatter rows are kernel rows and channels, and columns are channels and kernel columns.
+    shape = (layer.outputs, layer.inputs) if scatter is None else (scatter.rows(spec.n_pe), scatter.columns)
     if codebook.shape != (1 << spec.weight_bits,) or codebook[0] != 0 or not np.isfinite(codebook).all():
         raise ValueError(f"its codebook is not that of {spec.weight_bits}-bit weights")
     for image in passes:
         _check_images(image, spec)
-        if not (
-            0 <= image.row_start < image.row_stop <= layer.outputs and 0 <= image.column_start <= image.column_stop
-        ):
+        if not (0 <= image.row_start < image.row_stop <= shape[0] and 0 <= image.column_start <= image.column_stop):
             raise ValueError("a pass lies outside its layer")
         # in 64 bits, as the entries say it: a chain of zero runs can be longer than any row number a record holds
         rows = np.empty(len(image.codes), np.int64)
         expand_entries(bases=image.bases, pointers=image.pointers, codes=image.codes, runs=image.runs, rows_out=rows)
         if rows.max(initial=0) >= image.row_stop - image.row_start:
             raise ValueError("an entry lies outside its layer")
-    _check_starts(passes)
+    if scatter is None:
+        _check_starts(passes)
+    else:
+        _check_groups(layer, codebook, passes, scatter=scatter)
     ends = max(image.row_stop for image in passes), max(image.column_stop for image in passes)
-    if ends != (layer.outputs, layer.inputs):
-        raise ValueError(f"its passes end at {ends}, not at {(layer.outputs, layer.inputs)}")
+    if ends != shape:
+        raise ValueError(f"its passes end at {ends}, not at {shape}")
+
+
+def _check_groups(
+    layer: LayerHeader, codebook: NDArray[np.float32], passes: list[Encoding], *, scatter: Scatter
+) -> None:
+    """By scatter: groups of output channels one behind the other, entries in places that a kernel has, all biases."""
+    end = 0
+    biases = [image.accumulator_bias for image in passes]
+    for image in passes:
+        height, rest = divmod(image.row_stop - image.row_start, scatter.depth)
+        whole = (image.row_start, image.column_start, image.column_stop) == (end, 0, scatter.columns)
+        if image.has_bias or rest or height % image.n_pe or not whole:
+            raise ValueError("its passes are no groups of output channels")
+        end = image.row_stop
+    scatter.gathered([(image.row_start // scatter.depth, image.decode()) for image in passes])
+    if any(bias is None for bias in biases) and not all(bias is None for bias in biases):
+        raise ValueError("some of its accumulators start from a bias, some do not")
+    starts = np.concatenate([bias for bias in biases if bias is not None] or [np.zeros(layer.outputs, np.float32)])
+    if starts.shape != (layer.outputs,) or not np.isfinite(starts).all():
+        raise ValueError("its accumulators' bias is not one finite number a row")
+    if layer.coded_bias and (biases[0] is None or not np.isin(starts, codebook).all()):
+        raise ValueError("its accumulators' bias is not of its codebook")
 
 
 def _check_starts(passes: list[Encoding]) -> None:
@@ -160,6 +193,8 @@ def _check_images(image: Encoding, spec: AcceleratorSpec) -> None:
         # int32 pointers of a hostile file can be so far apart that their difference wraps to a harmless one.
         or (np.diff(image.pointers.astype(np.int64), axis=0) < 0).any()
         or image.pointers[0].any()
+        # What stands for all PEs behind the rows says that they hold nothing.
+        or (lanes < spec.n_pe and image.pointers[-1, -1] != 0)
         or len(image.codes) != image.bases[-1]
     ):
         raise ValueError("its pointers and entries do not belong together")

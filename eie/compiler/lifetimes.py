@@ -13,12 +13,14 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from eie.compiler.shapes import Shape, Shapes, batch_first, tensor_shapes
+from eie.errors import ModelError
 from eie.model import host
 from eie.model.geometry import Geometry
 from eie.model.graph import Graph, Node
+from eie.model.network import Chained, dataflow
 
 # The step before the first layer: what the host brings is there when it begins.
 HOST = -1
@@ -60,6 +62,8 @@ class Lifetimes:
         The layer of each step, by the step's name: that of its use, in order.
     rows
         Products that a step's input makes, a sample: rows of inputs.
+    sizes
+        Open sizes of a step's input, as height and width of a map.
     host_in, host_out
         Elements of the network's inputs and outputs.
     """
@@ -69,6 +73,7 @@ class Lifetimes:
     rows: Mapping[str, int]
     host_in: int
     host_out: int
+    sizes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
 
 def lifetimes(graph: Graph, geometries: Mapping[str, Geometry], inputs: Shapes) -> Lifetimes:
@@ -81,15 +86,29 @@ def lifetimes(graph: Graph, geometries: Mapping[str, Geometry], inputs: Shapes) 
     """
     walk = _Walk(graph, tensor_shapes(graph, geometries, inputs))
     rows: dict[str, int] = {}
+    sizes: dict[str, tuple[int, ...]] = {}
     for node in graph.nodes:
         if node.layer is None:
             walk.operate(node)
             continue
         geometry = geometries[node.layer]
         shape = batch_first(walk.shapes[node.inputs[0]], node.attributes.get("batch_axis", 0))
-        rows[graph.use_of[node.name]] = geometry.products(*geometry.sizes(shape))
+        use = graph.use_of[node.name]
+        sizes[use] = geometry.sizes(shape)
+        rows[use] = geometry.products(*sizes[use])
         walk.run(node)
-    return walk.finished(rows)
+    return replace(walk.finished(rows), sizes=sizes)
+
+
+def layer_sizes(network: Chained, inputs: Shapes) -> Mapping[str, tuple[int, ...]]:
+    """Return the open sizes of each layer's input, by name; nothing where the graph does not say them."""
+    graph = dataflow(network)
+    if graph is None:
+        return {}
+    try:
+        return lifetimes(graph, {layer.name: layer.geometry for layer in network.layers}, inputs).sizes
+    except ModelError:
+        return {}
 
 
 class _Open:

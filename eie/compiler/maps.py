@@ -20,6 +20,7 @@ from eie.compiler.lifetimes import HOST, Lifetime, Lifetimes, lifetimes
 from eie.compiler.map_rows import BITS_PER_KIB, LayerMaps, MapPlan, PlacedMap
 from eie.compiler.outline import Outline
 from eie.compiler.places import MemoryRow
+from eie.compiler.strips import pixels_read
 from eie.errors import ModelError
 from eie.model.graph import Graph
 from eie.model.uses import layer_of
@@ -36,6 +37,7 @@ def map_plan(
     *,
     shapes: Mapping[str, tuple[int, ...]] | None = None,
     products: Mapping[str, int] | None = None,
+    sizes: Mapping[str, tuple[int, ...]] | None = None,
     biases: Mapping[str, int] | None = None,
 ) -> MapPlan:
     """Place the maps of a network.
@@ -50,18 +52,20 @@ def map_plan(
         Shape of a sample of each of the graph's inputs, where the graph leaves a size open.
     products
         Rows of inputs a sample by use of a layer, where they are recorded: all that is known of a layer alone.
+    sizes
+        Height and width of the maps that they are of, where that is known.
     biases
         Words of a PE that are taken in each layer's step by what accumulators start from, its own and others'.
     """
     biases = biases or {}
     if graph is None:
-        return _alone(layers=layers, spec=spec, batch=batch, products=products, biases=biases)
+        return _alone(layers=layers, spec=spec, batch=batch, products=products, sizes=sizes or {}, biases=biases)
     geometries = {layer.name: layer.geometry for layer in layers}
     try:
         life = lifetimes(graph, geometries, shapes or {})
     except ModelError as error:
         if products is not None:
-            return _alone(layers=layers, spec=spec, batch=batch, products=products, biases=biases)
+            return _alone(layers=layers, spec=spec, batch=batch, products=products, sizes=sizes or {}, biases=biases)
         return MapPlan(residency=spec.residency, batch=batch, spec=spec, unknown=str(error))
     for name, rows in (products or {}).items():
         # One window of a convolution stands for all where nobody knows better: its maps would dwarf it.
@@ -77,6 +81,7 @@ def _alone(
     spec: AcceleratorSpec,
     batch: int,
     products: Mapping[str, int] | None,
+    sizes: Mapping[str, tuple[int, ...]],
     biases: Mapping[str, int],
 ) -> MapPlan:
     """Place each layer's input and output as if there were no other layer."""
@@ -87,8 +92,12 @@ def _alone(
         if products is None and not layer.geometry.takes_vectors:
             return MapPlan(residency=spec.residency, batch=batch, spec=spec, unknown=f"{ALONE}, and no sizes are given")
         recorded = {layer.name: 1} if products is None else products
-        for use in (use for use in recorded if layer_of(use, names) == layer.name):
-            life = _one_use(layer, use, recorded[use])
+        uses = [use for use in recorded if layer_of(use, names) == layer.name]
+        if layer.scatter is not None and not set(uses) <= set(sizes):
+            # Of recorded rows only their number is known, and strips are cut of a map with height and width.
+            return MapPlan(residency=spec.residency, batch=batch, spec=spec, unknown=f"{ALONE}, and no sizes are given")
+        for use in uses:
+            life = replace(_one_use(layer, use, recorded[use]), sizes=sizes)
             plans.append(_placed(life=life, layers={layer.name: layer}, spec=spec, batch=batch, biases=biases))
     return MapPlan(
         residency=spec.residency,
@@ -147,23 +156,45 @@ class _Steps:
                 self.alive[step].append(place)
 
 
-def _traffic(layer: Outline, rows: int, maps: Sequence[Lifetime], sources: list[int], operands: list[int]) -> _Traffic:
+def _vectors(layer: Outline, *, rows: int, size: tuple[int, ...], spec: AcceleratorSpec) -> list[tuple[int, int]]:
+    """List what a layer reads of its input, a sample: (elements of a vector, how often), for each pass."""
+    inputs = layer.geometry.channels[1]
+    if layer.scatter is not None:
+        # A pixel's channels, once for each strip that it reaches.
+        height, width = size
+        return [
+            (inputs, pixels_read(layer.scatter, channels_a_pe=each, size=(height, width), spec=spec))
+            for each in layer.channels_a_pe
+        ]
+    # A row of a recurrent layer is its input and its state.
+    recurrent = layer.geometry.recurrence is not None
+    return [(inputs if recurrent else part.inputs, rows) for part in layer.passes]
+
+
+def _traffic(
+    *,
+    layer: Outline,
+    rows: int,
+    size: tuple[int, ...],
+    maps: Sequence[Lifetime],
+    sources: list[int],
+    operands: list[int],
+    spec: AcceleratorSpec,
+) -> _Traffic:
     traffic = _Traffic()
     # At least 1: a damaged graph may make a map of nothing, which running it refuses by name.
     whole = max(1, sum(maps[place].elements for place in sources))
     recurrent = layer.geometry.recurrence is not None
-    for encoding in layer.passes:
-        # A row of a recurrent layer is its input and its state.
-        inputs = layer.geometry.channels[1] if recurrent else encoding.inputs
+    for inputs, times in _vectors(layer, rows=rows, size=size, spec=spec):
         before = 0
         # Joined maps give a row its numbers in proportion; cut from the running sum, so that nothing is lost.
         for place in sources:
             upto = before + maps[place].elements
             share = inputs * upto // whole - inputs * before // whole
-            traffic.read.setdefault(place, []).append((share, rows))
+            traffic.read.setdefault(place, []).append((share, times))
             before = upto
-        if recurrent:
-            traffic.state.append((encoding.inputs - inputs, rows))
+    if recurrent:
+        traffic.state.extend((part.inputs - layer.geometry.channels[1], rows) for part in layer.passes)
     for place in operands:
         traffic.read.setdefault(place, []).append((maps[place].elements, 1))
     return traffic
@@ -177,9 +208,11 @@ def _placed(
         _traffic(
             layer=layers[name],
             rows=life.rows[use],
+            size=life.sizes.get(use, ()),
             maps=life.maps,
             sources=touched.sources[step],
             operands=touched.operands[step],
+            spec=spec,
         )
         for step, (use, name) in enumerate(life.layers.items())
     ]

@@ -51,6 +51,7 @@ def memory_plan(
     alternatives: bool = False,
     shapes: Mapping[str, tuple[int, ...]] | None = None,
     products: Mapping[str, int] | None = None,
+    sizes: Mapping[str, tuple[int, ...]] | None = None,
 ) -> MemoryPlan:
     """Place a whole network in a machine's memories.
 
@@ -66,6 +67,8 @@ def memory_plan(
         Shape of a sample of each of the graph's inputs, where the graph leaves a size open.
     products
         Rows of inputs a sample by use of a layer, where they were recorded: for the maps alone.
+    sizes
+        Height and width of the maps that those rows are of, where that is known.
 
     Returns
     -------
@@ -85,6 +88,7 @@ def memory_plan(
         alternatives=alternatives,
         shapes=shapes,
         products=products,
+        sizes=sizes,
     )
 
 
@@ -97,13 +101,21 @@ def plan_of(
     alternatives: bool = False,
     shapes: Mapping[str, tuple[int, ...]] | None = None,
     products: Mapping[str, int] | None = None,
+    sizes: Mapping[str, tuple[int, ...]] | None = None,
 ) -> MemoryPlan:
     """Place a network of which only the demands are at hand; as `memory_plan`."""
     places = placed(demands=demands, spec=spec, batch=batch, graph=graph, alternatives=alternatives)
     between = None if alternatives else graph
     stays, biases = _biases(places, alternatives=alternatives)
     maps = map_plan(
-        layers=demands, spec=spec, batch=batch, graph=between, shapes=shapes, products=products, biases=biases
+        layers=demands,
+        spec=spec,
+        batch=batch,
+        graph=between,
+        shapes=shapes,
+        products=products,
+        sizes=sizes,
+        biases=biases,
     )
     return MemoryPlan(
         residency=spec.residency,
@@ -192,10 +204,11 @@ def _placed(demands: Sequence[Demand], spec: AcceleratorSpec, batch: int, graph:
     if spec.residency == "ideal" or together:
         return [_in_place(demand, spec, together=together) for demand in demands]
     products = _products(demands, graph)
+    aside = max(buffered_pointers(spec), *(_never_cut(demand, spec) for demand in demands))
     # The buffer lies at the end: behind a single layer that stays, that is where its pointers do not reach.
     room = _Room(
         spec.entry_capacity - 2 * spec.stream_half_entries,
-        spec.pointer_capacity - buffered_pointers(spec),
+        spec.pointer_capacity - aside,
         spec.n_pe,
     )
     saved = {
@@ -214,12 +227,18 @@ def _placed(demands: Sequence[Demand], spec: AcceleratorSpec, batch: int, graph:
     beyond = f"more entries than a pointer reaches, {spec.pointer_reach:,}"
     # All that is not taken, the buffer included.
     entries, pointers = room.left
-    turn = (entries + 2 * spec.stream_half_entries, pointers + buffered_pointers(spec))
+    turn = (entries + 2 * spec.stream_half_entries, pointers + aside)
     placed = []
     for i, demand in enumerate(demands):
         place, why = reasons.get(i, ("streamed", beyond))
         placed.append(_place(demand, spec, place=place, why=why, turn=turn if place == "streamed" else (0, 0)))
     return placed
+
+
+def _never_cut(demand: Demand, spec: AcceleratorSpec) -> int:
+    """Pointers that a layer needs at once in its turn: by scatter every pixel takes all columns."""
+    # One that has no room even alone is refused where it is run.
+    return 0 if demand.scatter is None else min(demand.scatter.columns + 1, spec.pointer_capacity)
 
 
 def buffered_pointers(spec: AcceleratorSpec) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from eie.model.geometry import Geometry
+from eie.model.geometry import Geometry, Scatter
 
 
 class PassOutline(Protocol):
@@ -25,5 +25,9 @@ class Outline(Protocol):
     def name(self) -> str: ...
     @property
     def geometry(self) -> Geometry: ...
+    @property
+    def scatter(self) -> Scatter | None: ...
+    @property
+    def channels_a_pe(self) -> Sequence[int]: ...
     @property
     def passes(self) -> Sequence[PassOutline]: ...

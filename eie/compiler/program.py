@@ -15,15 +15,16 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
+from eie.compiler.choice import Conv, check_conv, encode_conv, note_of, sizes_of
 from eie.compiler.demand import Demand
 from eie.compiler.encode import Encoding
-from eie.compiler.encoded import STORED, EncodedLayer, encode_layer, stored_row
+from eie.compiler.encoded import STORED, EncodedLayer, stored_row
 from eie.compiler.header import LayerHeader, ProgramHeader, array_of, check_layer, told_apart
 from eie.compiler.lower import Lowering, lower
 from eie.compiler.memory import placed, plan_of, stated_by
@@ -32,15 +33,17 @@ from eie.compiler.places import MemoryPlan
 from eie.compression.bias import BiasPlace
 from eie.compression.cluster import Initialisation
 from eie.compression.share import ShareReport, share
-from eie.errors import EieError, ProgramError
+from eie.errors import EieError, ModelError, ProgramError
 from eie.formats.files import Arrays, first_line, read_json
 from eie.formats.safetensors import read_safetensors, write_safetensors
 from eie.importers.entrance import Model, as_network
+from eie.model.drawn import drawn_layers, drawn_notes
+from eie.model.geometry import Scatter
 from eie.model.geometry import describe as describe_geometry
 from eie.model.geometry import from_description as geometry_from
 from eie.model.graph import Graph
 from eie.model.matrix import frozen
-from eie.model.network import Layer, dataflow
+from eie.model.network import Layer, Network, dataflow
 from eie.model.trace import Trace
 from eie.show.face import View
 from eie.show.sections import Column, Grid, Section
@@ -49,6 +52,8 @@ from eie.version import package_versions
 
 # Counts up with every change of what a reader has to know; an older or newer file is refused, never guessed at.
 SCHEMA = 1
+# States that PEs behind the rows share one column of pointers; stated only where it is so, since 0.1 refuses it.
+SHARED_SCHEMA = 2
 
 
 @dataclass(frozen=True, eq=False, kw_only=True, repr=False)
@@ -121,12 +126,13 @@ class Program(View):
         batch: int = 1,
         shapes: Mapping[str, tuple[int, ...]] | None = None,
         products: Mapping[str, int] | None = None,
+        sizes: Mapping[str, tuple[int, ...]] | None = None,
     ) -> MemoryPlan:
         """Return the memory plan for ``batch`` samples to each load of a layer; made once.
 
         Parameters
         ----------
-        shapes, products
+        shapes, products, sizes
             As `eie.compiler.memory.memory_plan` takes them: what a run knows of the sizes of maps.
 
         Raises
@@ -134,7 +140,7 @@ class Program(View):
         ProgramError
             If a column of a layer that has to be streamed exceeds a half of the stream buffer.
         """
-        key = batch, tuple((shapes or {}).items()), tuple((products or {}).items())
+        key = batch, tuple((shapes or {}).items()), tuple((products or {}).items()), tuple((sizes or {}).items())
         plan = self._plans.get(key)
         if plan is None:
             plan = self._plans[key] = plan_of(
@@ -145,6 +151,7 @@ class Program(View):
                 alternatives=self.alternatives,
                 shapes=shapes,
                 products=products,
+                sizes=sizes,
             )
         return plan
 
@@ -185,7 +192,7 @@ class Program(View):
             {**stored_row(layer, self.spec), "fits": fit.fits} for layer, fit in zip(self.layers, self.fit, strict=True)
         )
         grid = Grid(columns=(*STORED, Column("fits", "fits alone", "yes")), rows=rows, notes=reasons)
-        notes = tuple(f"{note}." for note in self.notes)
+        notes = tuple(f"{note}." for note in (*self.notes, *drawn_notes(drawn_layers(self.layers))))
         (plan,) = self.memory.sections()
         return (
             Section(name="layers", grids=(grid,), notes=notes),
@@ -226,8 +233,9 @@ class Program(View):
         if "eie" not in texts:
             raise ProgramError(f"{path}: a safetensors file, but not a compiled eie program (see eie compile)")
         header = read_json(texts["eie"], f"{path}: header", ProgramError)
-        if header.get("schema") != SCHEMA:
-            raise ProgramError(f"{path}: program schema {header.get('schema')!r}: this version reads {SCHEMA}")
+        if header.get("schema") not in (SCHEMA, SHARED_SCHEMA):
+            read = f"{SCHEMA} and {SHARED_SCHEMA}"
+            raise ProgramError(f"{path}: program schema {header.get('schema')!r}: this version reads {read}")
         stated = header.pop("content_hash", None)
         # Outside the hash: the same program compiled by another version is still the same program.
         header.pop("versions", None)
@@ -258,7 +266,8 @@ def compile(
     spec: AcceleratorSpec = EIE_64PE,
     *,
     init: Initialisation = "exact",
-    lowering: Lowering = "im2col",
+    conv: Conv = "auto",
+    lowering: Lowering | None = None,
     bias: BiasPlace = "auto",
 ) -> Program:
     """Compile pruned layers into per-PE images.
@@ -272,9 +281,13 @@ def compile(
         The machine.
     init
         How clustering starts, see `eie.compression.share.share`.
+    conv
+        How convolutions over maps run (docs/lowering.md): ``"im2col"``, a product an output pixel; ``"scatter"``, each
+        activation broadcast once; ``"auto"``, whichever of the two takes fewer cycles, im2col where the graph does not
+        say the size of the map; ``"winograd"``, 16 smaller products per 2x2 output pixels on a denser matrix, for 3x3
+        kernels of stride 1. Where a way does not apply a layer runs by im2col.
     lowering
-        How 3x3 convolutions of stride 1 run: ``"im2col"``, a product per output pixel, or ``"winograd"``, 16 smaller
-        products per 2x2 output pixels on a denser matrix (docs/lowering.md). Others always run by im2col.
+        As version 0.1 called it, ``"im2col"`` or ``"winograd"``; overrules ``conv``.
     bias
         Where float biases go: ``"column"``, one more column of the matrix, in the weights' levels and those they leave
         free; ``"accumulator"``, the accumulators start from them in their own format; ``"auto"``, the column where it
@@ -308,16 +321,22 @@ def compile(
         raise ProgramError(f"spec {spec!r}: must be an eie.AcceleratorSpec, as eie.EIE_64PE is")
     network = as_network(model)
     spec = stated_by(network, spec)
-    lowered = [lower(layer, lowering) for layer in network.layers]
+    if lowering not in (None, *get_args(Lowering)):
+        raise ModelError(f"lowering={lowering!r}: must be 'im2col' or 'winograd'")
+    conv = lowering or conv
+    check_conv(conv)
+    lowered = [lower(layer, "winograd" if conv == "winograd" else "im2col") for layer in network.layers]
+    layers = _encoded(network, [layer for layer, _ in lowered], spec, conv=conv, init=init, bias=bias)
     program = Program(
         name=network.name,
         spec=spec,
-        layers=tuple(encode_layer(*share(layer, spec.weight_bits, init, bias=bias), spec) for layer, _ in lowered),
+        layers=layers,
         sequential=network.sequential,
         source=network.source,
         notes=(
             *network.notes,
             *(note for _, note in lowered if note),
+            *note_of(layers, conv),
             *_kept_biases([layer for layer, _ in lowered], bias),
         ),
         trace=network.trace,
@@ -328,6 +347,24 @@ def compile(
     )
     program.check_columns()
     return program
+
+
+def _encoded(
+    network: Network,
+    lowered: Sequence[Layer],
+    spec: AcceleratorSpec,
+    *,
+    conv: Conv,
+    init: Initialisation,
+    bias: BiasPlace,
+) -> tuple[EncodedLayer, ...]:
+    """Share and encode the layers of a network, lowered already."""
+    # Only the choice asks for sizes, and following a large graph takes a while.
+    sizes = sizes_of(network) if conv == "auto" else {}
+    return tuple(
+        encode_conv(*share(layer, spec.weight_bits, init, bias=bias), spec, conv=conv, size=sizes.get(layer.name, ()))
+        for layer in lowered
+    )
 
 
 def _kept_biases(layers: Sequence[Layer], bias: BiasPlace) -> list[str]:
@@ -369,10 +406,13 @@ def _pack(program: Program) -> tuple[Arrays, dict[str, Any]]:
                 "geometry": describe_geometry(layer.geometry),
                 "shared": _shared_fields(layer.shared),
                 "passes": [_pass_fields(image) for image in layer.passes],
+                # Stated only where it is so: version 0.1 would take the images for others.
+                **({"scatter": True, "coded_bias": layer.coded_bias} if layer.scatter else {}),
             }
         )
+    listed = all(image.listed_whole for layer in program.layers for image in layer.passes)
     description = {
-        "schema": SCHEMA,
+        "schema": SCHEMA if listed else SHARED_SCHEMA,
         "name": program.name,
         "spec": program.spec.stated(),
         "source": program.source,
@@ -444,13 +484,18 @@ def _unpack_layer(arrays: Arrays, prefix: str, entry: LayerHeader, spec: Acceler
         if described.accumulator_bias:
             images["accumulator_bias"] = array(f"{k}.accumulator_bias", np.float32)
         passes.append(Encoding(**described.model_dump(exclude={"accumulator_bias"}), **images))
-    check_layer(layer=entry, codebook=codebook, passes=passes, spec=spec)
+    scatter = Scatter.of(geometry) if entry.scatter else None
+    if entry.scatter and scatter is None:
+        raise ValueError(f"a {geometry} cannot run by scatter")
+    check_layer(layer=entry, codebook=codebook, passes=passes, spec=spec, scatter=scatter)
     return EncodedLayer(
         **{name: getattr(entry, name) for name in _LAYER_FIELDS},
         codebook=codebook,
         passes=tuple(passes),
         shared=ShareReport(**{**entry.shared.model_dump(), "tenths": tuple(entry.shared.tenths or ())}),
         geometry=geometry,
+        scatter=scatter,
+        coded_bias=entry.coded_bias,
     )
 
 
@@ -460,7 +505,7 @@ def _pointed(program: Program) -> dict[str, Encoding]:
         f"{i}.{k}.pointers": image
         for i, layer in enumerate(program.layers)
         for k, image in enumerate(layer.passes)
-        if image.pointers.shape[1] < image.n_pe
+        if image.pointers.shape[1] < image.n_pe and image.listed_whole
     }
 
 

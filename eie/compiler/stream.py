@@ -77,6 +77,11 @@ class Stream(Brief):
             held=held,
         )
 
+    def first_half(self, encoding: Encoding) -> int:
+        """Columns, from the first on, that one half of the buffer holds: those that are there when a layer begins."""
+        # None of a PE's sums falls from column to column, so a search finds the last that fits.
+        return int(np.searchsorted(encoding.pointers[1:].max(axis=1), self.half, "right"))
+
 
 def column_bits(encoding: Encoding, spec: AcceleratorSpec) -> NDArray[np.int64]:
     """int64 (J,): bits that come over the bus for each column, whole bursts."""

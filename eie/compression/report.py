@@ -18,6 +18,7 @@ from eie.compression.coding.size import size_report
 from eie.compression.coding.sizes import SizeReport
 from eie.compression.recipe import Recipe
 from eie.compression.share import ShareReport
+from eie.model.drawn import drawn_layers, drawn_notes
 from eie.model.network import Network
 from eie.show.brief import Brief
 from eie.show.face import Answer
@@ -108,6 +109,7 @@ class CompressionReport(Answer):
         """Return the sizes, the recipe and what each of its steps did."""
         return {
             **self.sizes.content(),
+            "drawn": list(drawn_layers(self.network.layers)),
             "recipe": self.recipe.model_dump(exclude_none=True),
             "accuracy_before": self.accuracy_before,
             "steps": [asdict(record) for record in self.steps],
@@ -132,4 +134,5 @@ class CompressionReport(Answer):
             head: dict[str, Value] = {"step": str(record.step), "kind": record.kind, "round": record.round}
             rows.append({**head, **kept, "accuracy": record.accuracy})
         grid = Grid(caption="weights left after each step", columns=columns, rows=tuple(rows), keys=3)
-        return Section(name="steps", grids=(grid,))
+        notes = tuple(f"{note}." for note in drawn_notes(drawn_layers(self.network.layers)))
+        return Section(name="steps", grids=(grid,), notes=notes)

@@ -83,7 +83,9 @@ def draw_map(geometry: Geometry, height: int, width: int, density: float, rng: n
         np.packbits(geometry.unroll(windows, start, min(start + step, count)), axis=1)
         for start in range(0, count, step)
     ]
-    return LayerTrace(width=columns, bits=frozen(np.concatenate(packed), np.uint8), products=count)
+    return LayerTrace(
+        width=columns, bits=frozen(np.concatenate(packed), np.uint8), products=count, size=(height, width)
+    )
 
 
 def draw_sequence(geometry: Geometry, steps: int, density: float, rng: np.random.Generator) -> LayerTrace:

@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from eie.errors import ModelError
 from eie.model import arrays
+from eie.model.drawn import drawn_layers, drawn_notes
 from eie.model.geometry import LINEAR, Conv2d, Geometry, Lstm
 from eie.model.graph import Graph
 from eie.model.matrix import SparseColumns, frozen
@@ -415,7 +416,7 @@ class Network(View):
         """Return a row a layer, and what was assumed while reading."""
         lines = [] if self.trace is None else [f"Activations: {self.trace.headline()}"]
         lines += [f"Not modelled: {text}." for text in self.unmodelled]
-        notes = tuple(f"{note}." for note in self.notes)
+        notes = tuple(f"{note}." for note in (*self.notes, *drawn_notes(drawn_layers(self.layers))))
         uses = {} if self.graph is None else {name: len(uses) for name, uses in self.graph.uses_by_layer.items()}
         return (Section(name="layers", grids=(_layers_grid(self.layers, uses),), lines=tuple(lines), notes=notes),)
 

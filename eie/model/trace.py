@@ -47,12 +47,15 @@ class LayerTrace(View):
         float32 (non-zeros,), row by row, or None when only the pattern was kept.
     products
         Rows that belong to one sample (1 for a fully connected layer).
+    size
+        Open sizes of a sample, as height and width of the map that its rows were unrolled of; empty if not known.
     """
 
     width: int
     bits: NDArray[np.uint8]
     values: NDArray[np.float32] | None = None
     products: int = 1
+    size: tuple[int, ...] = ()
 
     @classmethod
     def from_dense(cls, activations: ArrayLike, where: str = "activations", products: int = 1) -> LayerTrace:
@@ -180,13 +183,14 @@ class LayerTrace(View):
             bits=bits,
             values=None if self.values is None else self.values[:kept],
             products=self.products,
+            size=self.size,
         )
 
     def without_values(self) -> LayerTrace:
         """Return the pattern alone."""
         if self.values is None:
             return self
-        return LayerTrace(width=self.width, bits=self.bits, values=None, products=self.products)
+        return replace(self, values=None)
 
     def headline(self) -> str:
         """Say how much was recorded."""

@@ -15,6 +15,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
 
 from eie.plots.drawing import STYLE, Drawing, Drawings, file_name
 from eie.results.layer import LayerResult
@@ -39,6 +40,10 @@ COLOURS = {
     "theoretical": "#56B4E9",
     "dense": "#999999",
 }
+
+# Layers that are drawn as bars and named; more are a line of steps and numbered: ten thousand bars took minutes, and no
+# name could be read.
+MOST_BARS = 200
 
 
 def pe_cycles(layer: LayerResult) -> Figure:
@@ -123,6 +128,9 @@ def latency(result: Result) -> Figure:
         # Three bars a layer, the actual one in the middle.
         for i, (name, values) in enumerate(bars.items()):
             label = f"dense, weights {' or '.join(from_where)}" if name == "dense" else name
+            if len(places) > MOST_BARS:
+                axes.stairs(values, _edges(len(places)), baseline=None, color=COLOURS[name], label=label, linewidth=0.8)
+                continue
             drawn = axes.bar(places + (i - 1) * 0.27, values, 0.26, color=COLOURS[name], label=label)
             # More would stand into each other; the table has them.
             if len(places) <= 10:
@@ -205,12 +213,24 @@ def _stack_units(axes: Axes, energy: Energy) -> None:
         # Of a sample: energies are kept sample by sample.
         values = np.array([layer.unit_nj[unit].mean() for layer in energy.layers])
         # A unit that took nothing anywhere needs no place in the legend.
-        if values.any():
+        if values.any() and len(values) > MOST_BARS:
+            edges = _edges(len(values))
+            axes.stairs(base + values, edges, baseline=base, fill=True, color=COLOURS[unit], label=unit)
+        elif values.any():
             axes.bar(np.arange(len(values)), values, 0.7, bottom=base, color=COLOURS[unit], label=unit)
         base = base + values
 
 
+def _edges(layers: int) -> NDArray[np.float64]:
+    """Half a layer to either side of the numbers 1, 2, ..."""
+    return np.arange(0.5, layers + 1, dtype=np.float64)
+
+
 def _name_layers(axes: Axes, names: Sequence[str]) -> None:
+    if len(names) > MOST_BARS:
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.set_xlabel("layer, in order")
+        return
     # What fits under an axis of 6.4 inches side by side.
     crowded = sum(map(len, names)) > 40
     axes.set_xticks(range(len(names)), names, rotation=45 if crowded else 0, ha="right" if crowded else "center")

@@ -1,6 +1,6 @@
 """Tensors as a framework gives them into the rows of inputs that a layer's products take, packed as they come.
 
-Comes in: a layer and, batch by batch, what it read. Goes out: `LayerTrace`. Read by `run_onnx` and `run_torch`.
+Comes in: a layer and, batch by batch, what it read. Goes out: `LayerTrace`. Read by the modules beside that run models.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ class Recorder:
             # A slice, so that the batch axis stays; with one sample everything is its own, folded axes too.
             part = places[i] if places is not None else slice(i, i + 1) if samples > 1 else slice(None)
             states = None if hidden is None else hidden[part]
-            rows = _rows(layer, x[part], states, first=None if first is None else first[part])
+            rows = _rows(layer, x[part], hidden=states, first=None if first is None else first[part])
             mask = rows != 0
             # Non-zeros only, in the order of the bits: the mask says where they belong.
             values = frozen(rows[mask], np.float32) if self.values else None
@@ -128,7 +128,7 @@ class Recorder:
         self._parts[name].append(recorded)
 
 
-def _rows(layer: Layer, x: NDArray[Any], hidden: NDArray[Any] | None, *, first: NDArray[Any] | None) -> NDArray[Any]:
+def _rows(layer: Layer, x: NDArray[Any], hidden: NDArray[Any] | None, first: NDArray[Any] | None) -> NDArray[Any]:
     """Unroll one sample, (1, ...), to (products, width)."""
     rows, cell = layer.geometry.recorded(x, hidden), layer.geometry.recurrence
     if first is not None and cell is not None and rows.size:

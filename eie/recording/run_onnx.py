@@ -71,7 +71,9 @@ def run_onnx(
         model = read_onnx(path, "skip", shapes)
     hidden = _with_outputs(path, model)
     runner = _Runner(path=path, model=model, stated=stated, hidden=hidden, session=_session(path, model))
-    sizes = sorted({size for entry in stated if entry.shape and (size := entry.shape[entry.batch]) is not None})
+    # All of an input without a batch is a sample, so that samples run one at a time.
+    states = [entry.shape[entry.batch] if entry.batch >= 0 else 1 for entry in stated if entry.shape]
+    sizes = sorted({size for size in states if size is not None})
     if len(sizes) > 1:
         raise TraceError(f"{path}: its inputs have batches of {' and '.join(map(str, sizes))}: export it with one")
     fixed = sizes[0] if sizes else None
@@ -156,7 +158,9 @@ class _Runner:
 
     def run(self, batch: Mapping[str, NDArray[Any]], axes: Mapping[str, int]) -> list[Read]:
         """Return what each tap reads of samples (N, ...)."""
-        fed = {name: np.moveaxis(values, 0, axes[name]) for name, values in batch.items()}
+        fed = {
+            name: values[0] if axes[name] < 0 else np.moveaxis(values, 0, axes[name]) for name, values in batch.items()
+        }
         # Each once: layers can share an input, and an LSTM's two directions do.
         begins = [_begin(self.model, tap) or "" for tap in self.model.taps if tap.node in self.hidden]
         wanted = dict.fromkeys((*(tap.tensor for tap in self.model.taps), *self.hidden.values(), *begins))

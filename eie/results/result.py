@@ -25,6 +25,7 @@ from eie.energy.prices import prices_pj
 from eie.energy.tables import Cell
 from eie.errors import EnergyError
 from eie.machines.dense import placement
+from eie.model.drawn import drawn_layers, drawn_notes
 from eie.model.host import HostWork, host_work, work_lines
 from eie.results.beside import Transfer, transfers, transfers_grid
 from eie.results.layer import Distribution, LayerResult, layer_record, run_notes, sharing_notes
@@ -207,11 +208,8 @@ class Result(Answer):
 
     def notes(self, cell: Cell | None = None) -> tuple[str, ...]:
         """What a reader must know before believing the numbers: synthetic data, capacity, clock, saturation."""
-        drawn = [layer.name for layer in self.layers if layer.encoded.synthetic]
         # From the most general to the narrowest: the model, the inputs, single layers, the clock, prices.
-        notes = list(self.program.notes)
-        if drawn:
-            notes.append(f"synthetic weights (random masks are more even than real pruned layers): {', '.join(drawn)}")
+        notes = [*self.program.notes, *drawn_notes(drawn_layers(layer.encoded for layer in self.layers))]
         if self.synthetic_inputs:
             notes.append(f"synthetic inputs: {self.inputs_source}")
         notes += self.input_notes

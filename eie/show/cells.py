@@ -15,7 +15,7 @@ from rich.cells import cell_len, chop_cells
 
 from eie.errors import printable
 from eie.show import numbers
-from eie.show.sections import Column, Format, Grid, Value
+from eie.show.sections import MARKS, Column, Format, Grid, Value
 
 SHORTEST = 8
 LONGEST = 24
@@ -97,9 +97,23 @@ def cells_of(grid: Grid) -> list[Cells]:
         if grid.grouped and place == 0:
             texts = [text if i == 0 or text != texts[i - 1] else "" for i, text in enumerate(texts)]
         total = "" if grid.total is None else cell(grid.total.get(column.key), column)
-        heading = printable(column.heading)
+        texts, heading = _marked(grid, column, texts)
         listed.append(Cells(heading=heading, cells=tuple(texts), total=total, format=column.format))
     return listed
+
+
+def _marked(grid: Grid, column: Column, texts: list[str]) -> tuple[list[str], str]:
+    """Say what cells are beside the heading where they are all alike, else beside each of them."""
+    heading = printable(column.heading)
+    # A deviation is of the cell before it, which says so already.
+    if not grid.basis or column.format in ("deviation", "yes"):
+        return texts, heading
+    marks = [MARKS[words[column.key]] if column.key in words else None for words in grid.basis]
+    stated = {mark for mark in marks if mark is not None}
+    if len(stated) == 1:
+        return texts, " ".join(filter(None, (heading, *(f"({mark})" for mark in stated if mark))))
+    # As wide without a mark, so that digits stay below one another.
+    return [f"{text} ({mark})" if mark else f"{text}    " for text, mark in zip(texts, marks, strict=True)], heading
 
 
 def shortened(columns: Sequence[Cells], keys: int, width: int) -> list[Cells]:

@@ -28,6 +28,16 @@ Format = Literal[
     "yes",
 ]
 
+Basis = Literal["printed", "predicted", "calibrated", "by construction", "textual claim only"]
+# What stands beside a number, in brackets; nothing beside what is another's number.
+MARKS: Mapping[Basis, str] = {
+    "printed": "",
+    "predicted": "p",
+    "calibrated": "c",
+    "by construction": "b",
+    "textual claim only": "t",
+}
+
 
 @dataclass(frozen=True)
 class Column:
@@ -58,6 +68,8 @@ class Grid(Brief):
         Whether the first column is left empty where it repeats the row above.
     notes
         Reasons and sources of single rows: under the table, so that no cell holds a sentence.
+    basis
+        What each cell is, a mapping by column key for each row, where a table says so; shown by `MARKS`.
     """
 
     caption: str = ""
@@ -67,6 +79,7 @@ class Grid(Brief):
     keys: int = 1
     grouped: bool = False
     notes: tuple[str, ...] = ()
+    basis: tuple[Mapping[str, Basis], ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)

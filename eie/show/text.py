@@ -103,9 +103,10 @@ def section_data(section: Section) -> dict[str, Any]:
 
 def _grid_data(grid: Grid) -> dict[str, Any]:
     rows = grid.rows if grid.total is None else (*grid.rows, grid.total)
-    return {
+    data = {
         "caption": grid.caption,
         "columns": [{"key": column.key, "heading": column.heading} for column in grid.columns],
         "rows": [dict(row) for row in rows],
         "notes": list(grid.notes),
     }
+    return {**data, "basis": [dict(words) for words in grid.basis]} if grid.basis else data

@@ -11,8 +11,17 @@ and written at the end of the batch". A batch is drained before the next is read
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
 from eie.compiler.encode import Encoding
+from eie.compiler.encoded import EncodedLayer
 from eie.compiler.maps import pe_rows
+from eie.model.matrix import frozen
+from eie.simulator.layer import Slice
+from eie.simulator.strips import Ranges
 from eie.spec import AcceleratorSpec
 
 
@@ -41,3 +50,36 @@ def register_cycles(encoding: Encoding, spec: AcceleratorSpec) -> int:
     sources = -(-encoding.inputs // encoding.n_pe)
     sums = -(-(encoding.row_stop - encoding.row_start) // encoding.n_pe)
     return pe_rows(sources, spec) + pe_rows(sums, spec)
+
+
+def pixel_batches(part: Slice, spec: AcceleratorSpec) -> Slice:
+    """Cut strips into batches of as many pixels as the source registers hold, one at least."""
+    pattern, n_pe = part.pattern, part.encoding.n_pe
+    assert isinstance(pattern, Ranges)
+    # Whole scan rows: a pixel is never cut.
+    rows = pattern.rows_a_pixel * max(1, spec.act_registers // pattern.rows_a_pixel)
+    count = -(-pattern.scan_rows // rows)
+    strip = np.repeat(np.arange(pattern.products), pattern.broadcasts)
+    first = np.concatenate(([0], np.cumsum(count)))
+    batch = first[strip] + pattern.positions // (rows * n_pe)
+    starts = np.searchsorted(batch, np.arange(first[-1] + 1))
+    # Behind the last whole batch of a strip is what is left of its rows.
+    scan_rows = np.full(first[-1], rows)
+    scan_rows[first[1:] - 1] = pattern.scan_rows - (count - 1) * rows
+    cut = replace(
+        pattern,
+        starts=frozen(starts, np.int64),
+        positions=frozen(pattern.positions % (rows * n_pe), np.int32),
+        scan_rows=frozen(scan_rows, np.int64),
+        # Batches are timed only: what is written is counted of whole strips.
+        outside=frozen(np.zeros(len(scan_rows)), np.int64),
+    )
+    return replace(part, pattern=cut, sample_of=np.repeat(part.sample_of, count))
+
+
+def fill_cycles(part: Slice, layer: EncodedLayer, spec: AcceleratorSpec) -> NDArray[np.int64]:
+    """int64 (batches,): cycles in which the source registers are filled with the pixels of each batch."""
+    assert layer.scatter is not None
+    assert isinstance(part.pattern, Ranges)
+    each = pe_rows(-(-layer.scatter.conv.in_channels // spec.n_pe), spec)
+    return part.pattern.scan_rows // part.pattern.rows_a_pixel * each

@@ -22,7 +22,9 @@ from eie.compiler.encode import Encoding
 from eie.compiler.stream import Stream
 from eie.kernels.timing import PIPELINE_CYCLES
 from eie.simulator.loading import Loading
+from eie.simulator.one_product import Product, products
 from eie.simulator.records import Arrivals, PassTiming, Pattern
+from eie.simulator.strips import Turns
 from eie.spec import AcceleratorSpec
 
 Process = Generator[Any, None, None]
@@ -35,8 +37,8 @@ class ProcessingElement:
 
     codes: NDArray[np.uint8]
     pointers: NDArray[np.int32]
-    act_queue: deque[int] = field(default_factory=deque)
-    pushed: int | None = None
+    act_queue: deque[range] = field(default_factory=deque)
+    pushed: range | None = None
     popped: bool = False
     fetched: list[int] = field(default_factory=list)
     column: deque[int] = field(default_factory=deque)
@@ -53,21 +55,21 @@ class ProcessingElement:
 class Accelerator:
     """Scanner, broadcast and P processing elements working on one input.
 
-    ``positions`` are the scan positions of its non-zero activations; ``stream`` is None where weights are in place.
-    ``arrivals`` are those of this input. After `run`, the counts are read off.
+    ``positions`` are the scan positions of its non-zero activations, ``takes`` the columns that each takes, out of
+    ``scan_rows``; ``stream`` is None where weights are in place, and ``there`` holds the columns that came before.
+    After `run`, the counts are read off.
     """
 
     def __init__(
         self,
         encoding: Encoding,
-        positions: NDArray[np.int32],
+        product: Product,
         spec: AcceleratorSpec,
         log: Callable[[str], None] | None = None,
         stream: Stream | None = None,
-        arrivals: Arrivals | None = None,
     ) -> None:
         self.encoding = encoding
-        self.positions = positions
+        self.product = product
         self.usable_slots = spec.act_queue_depth - 1
         self.entries_per_row = spec.entries_per_row
         self.log = log
@@ -82,15 +84,9 @@ class Accelerator:
         self.columns_in_flight = 0
         self.stall = self.dead = self.cycles = self.scan_end = 0
         self.loading = None
-        if stream and arrivals:
+        if stream:
             self.loading = Loading(
-                env=self.env,
-                encoding=encoding,
-                stream=stream,
-                positions=positions,
-                comes=arrivals.comes,
-                loads=bool(arrivals.loads[0]),
-                moved=self.end_if_drained,
+                env=self.env, encoding=encoding, stream=stream, product=product, moved=self.end_if_drained
             )
 
     @property
@@ -126,9 +122,9 @@ class Accelerator:
     def scanner(self) -> Process:
         """Leading-non-zero detection and broadcast: one non-zero a cycle, a dead cycle to step to the next row."""
         n_pe = self.encoding.n_pe
-        waiting = deque(map(int, self.positions))
+        waiting, takes = deque(self.product.positions), deque(self.product.takes)
         yield self.env.timeout(2)  # cycle 1 loads row 0
-        for row in range(self.encoding.scan_rows):
+        for row in range(self.product.scan_rows):
             position = -1  # nothing handed out of this row yet
             while waiting and waiting[0] // n_pe == row:
                 # All queues or none. The lengths are those of the last cycle's end: a slot freed in this very cycle is
@@ -136,10 +132,9 @@ class Accelerator:
                 if any(len(pe.act_queue) >= self.usable_slots for pe in self.pes):
                     self.stall += 1
                 else:
-                    position = waiting.popleft()
+                    position, take = waiting.popleft(), takes.popleft()
                     for pe in self.pes:
-                        # the bias scans as the first lane of a row of its own, which may lie beyond its column's number
-                        pe.pushed = min(position, self.encoding.inputs)
+                        pe.pushed = take
                     self.columns_in_flight += n_pe
                     self.sent = (self.cycle, position)
                 yield self.tick()
@@ -148,12 +143,12 @@ class Accelerator:
             if position % n_pe != n_pe - 1 or position < 0:
                 self.dead += 1
                 yield self.tick()
-                yield from self.close_cycle(row == self.encoding.scan_rows - 1)
+                yield from self.close_cycle(row == self.product.scan_rows - 1)
 
     def is_last_step(self, waiting: deque[int], row: int, position: int) -> bool:
         """The scanner is through when the last activation sat in the last lane of the last row."""
         n_pe = self.encoding.n_pe
-        return not waiting and row == self.encoding.scan_rows - 1 and position % n_pe == n_pe - 1
+        return not waiting and row == self.product.scan_rows - 1 and position % n_pe == n_pe - 1
 
     def close_cycle(self, last: bool) -> Process:
         """Second half of a scanner's cycle."""
@@ -178,22 +173,23 @@ class Accelerator:
 
         A column that is still on its way is waited for, with its activation at the head of the queue.
         """
-        busy_cycles, column = 0, -1
+        busy_cycles, take = 0, range(0)
         while True:
             # Counted down before it is looked at: a column of n entries taken in cycle t frees the unit in cycle t + n.
             busy_cycles = max(0, busy_cycles - 1)
-            if busy_cycles == 0 and pe.act_queue and self.loading and pe.act_queue[0] not in self.loading.arrived:
+            waits = self.loading and pe.act_queue and not self.loading.arrived.issuperset(pe.act_queue[0])
+            if busy_cycles == 0 and waits:
                 pe.load += 1
             elif busy_cycles == 0 and pe.act_queue:
                 pe.popped = True
-                column = pe.act_queue[0]
+                take = pe.act_queue[0]
                 # Both pointers come in one access, since neighbours lie in different banks. An empty column still takes
                 # its cycle through the pipeline.
-                pe.fetched = list(range(pe.pointers[column], pe.pointers[column + 1])) or [BUBBLE]
+                pe.fetched = list(range(pe.pointers[take.start], pe.pointers[take.stop])) or [BUBBLE]
                 busy_cycles = len(pe.fetched)
             yield self.tick()
             if busy_cycles == 1 and self.loading:
-                self.loading.left(column)
+                self.loading.left(take)
             yield self.tick()
 
     def spmat_read(self, pe: ProcessingElement) -> Process:
@@ -250,7 +246,7 @@ def time_pass(
     advanced: Callable[[int], None] = lambda _: None,
     log: Callable[[str], None] | None = None,
     stream: Stream | None = None,
-    arrivals: Arrivals | None = None,
+    arrivals: Arrivals | Turns | None = None,
 ) -> PassTiming:
     """Time one pass, product by product.
 
@@ -261,25 +257,16 @@ def time_pass(
     stream, arrivals
         How weights arrive, and which, as the fast engine takes them.
     """
-    arrivals = arrivals or Arrivals.all(pattern)
     result = PassTiming.blank(pattern.products, encoding.n_pe)
-    for s in range(pattern.products):
-        own = slice(pattern.starts[s], pattern.starts[s + 1])
-        machine = Accelerator(
-            encoding=encoding,
-            positions=pattern.positions[own],
-            spec=spec,
-            log=log,
-            stream=stream,
-            arrivals=Arrivals(arrivals.comes[own], arrivals.loads[s : s + 1]),
-        )
+    for s, product in enumerate(products(encoding, pattern, arrivals)):
+        machine = Accelerator(encoding=encoding, product=product, spec=spec, log=log, stream=stream)
         machine.run()
         result.cycles[s] = machine.cycles
         result.stall[s] = machine.stall
         result.dead[s] = machine.dead
         result.reads[s] = sum(pe.spmat_reads for pe in machine.pes)
         result.entries[s] = sum(pe.issue for pe in machine.pes)
-        result.padding[s] = sum(pe.padding for pe in machine.pes)
+        result.padding[s] = sum(pe.padding for pe in machine.pes) + product.outside
         for p, pe in enumerate(machine.pes):
             result.issue[s, p] = pe.issue
             result.empty[s, p] = pe.empty

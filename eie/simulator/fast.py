@@ -19,6 +19,7 @@ from eie.kernels import streams
 from eie.kernels import timing as kernels
 from eie.simulator.records import Arrivals, PassTiming, Pattern, QueueTiming, StreamTiming, Tally
 from eie.simulator.spread import spread
+from eie.simulator.strips import Ranges, Turns, queue_ranges, tally_ranges
 from eie.spec import AcceleratorSpec
 
 Counted = TypeVar("Counted", QueueTiming, StreamTiming, Tally)
@@ -44,7 +45,7 @@ def time_pass(
     threads: int | None = None,
     advanced: Callable[[int], None] = lambda _: None,
     stream: Stream | None = None,
-    arrivals: Arrivals | None = None,
+    arrivals: Arrivals | Turns | None = None,
 ) -> PassTiming:
     """Time one pass.
 
@@ -81,9 +82,14 @@ def queue_pass(
     threads: int | None = None,
     advanced: Callable[[int], None] = lambda _: None,
     stream: Stream | None = None,
-    arrivals: Arrivals | None = None,
+    arrivals: Arrivals | Turns | None = None,
 ) -> QueueTiming:
     """Walk a pass through the queues; parameters as in `time_pass`. With a ``stream`` it is a `StreamTiming`."""
+    if isinstance(pattern, Ranges):
+        turns = arrivals if isinstance(arrivals, Turns) else None
+        timed = queue_ranges(encoding, pattern, act_queue_depth, threads=threads, stream=stream, turns=turns)
+        advanced(pattern.products)
+        return timed
     if stream is not None:
         return _stream_pass(
             encoding=encoding,
@@ -92,7 +98,7 @@ def queue_pass(
             threads=threads,
             advanced=advanced,
             stream=stream,
-            arrivals=arrivals or Arrivals.all(pattern),
+            arrivals=arrivals if isinstance(arrivals, Arrivals) else Arrivals.all(pattern),
         )
     timing = QueueTiming.blank(pattern.products, encoding.pointers.shape[1])
     number = backlog_type(encoding, act_queue_depth)
@@ -166,6 +172,8 @@ def _stream_pass(
 
 def tally_pass(encoding: Encoding, pattern: Pattern, entries_per_row: int, threads: int | None = None) -> Tally:
     """Count what a pass reads and issues; parameters as in `time_pass`."""
+    if isinstance(pattern, Ranges):
+        return tally_ranges(encoding, pattern, entries_per_row, threads=threads)
     tally = Tally.blank(pattern.products, encoding.pointers.shape[1])
     table = encoding.row_table(entries_per_row)
     slots, lookbacks = encoding.slots.reshape(-1), table.lookbacks.reshape(-1)

@@ -17,8 +17,10 @@ from eie.activity import Activity
 from eie.compiler.encode import Encoding
 from eie.compiler.encoded import EncodedLayer
 from eie.compiler.map_rows import LayerMaps
+from eie.compiler.strips import visits_of
 from eie.model.trace import LayerTrace
 from eie.simulator.records import PassTiming, Pattern, QueueTiming, Tally
+from eie.simulator.strips import ranges_of
 from eie.spec import AcceleratorSpec
 
 Engine = Literal["fast", "events"]
@@ -62,11 +64,19 @@ def _rows_a_slice(layer: EncodedLayer, inputs: LayerTrace) -> int:
 
 def in_one_piece(layer: EncodedLayer, inputs: LayerTrace) -> bool:
     """Whether `slices` makes one slice with a product a sample of these inputs."""
-    return len(layer.passes) == 1 and inputs.products == 1 and inputs.rows <= _rows_a_slice(layer, inputs)
+    return (
+        layer.scatter is None
+        and len(layer.passes) == 1
+        and inputs.products == 1
+        and inputs.rows <= _rows_a_slice(layer, inputs)
+    )
 
 
-def slices(layer: EncodedLayer, inputs: LayerTrace) -> Iterator[Slice]:
+def slices(layer: EncodedLayer, inputs: LayerTrace, spec: AcceleratorSpec) -> Iterator[Slice]:
     """Go through a batch in pieces that keep memory small, each in every pass."""
+    if layer.scatter is not None:
+        yield from _strips(layer, inputs, spec)
+        return
     step = _rows_a_slice(layer, inputs)
     for start in range(0, inputs.rows, step):
         part = inputs.pattern(start, min(start + step, inputs.rows))
@@ -76,6 +86,37 @@ def slices(layer: EncodedLayer, inputs: LayerTrace) -> Iterator[Slice]:
         for turn, encoding in enumerate(layer.passes):
             pattern = Pattern.of(part, encoding)
             yield Slice(encoding=encoding, pattern=pattern, sample_of=sample_of, turn=turn, start=start)
+
+
+def _strips(layer: EncodedLayer, inputs: LayerTrace, spec: AcceleratorSpec) -> Iterator[Slice]:
+    """The same where activations are broadcast once: a product is a strip."""
+    scatter, (height, width) = layer.scatter, inputs.size
+    assert scatter is not None
+    samples = max(1, _rows_a_slice(layer, inputs) // inputs.products)
+    for start in range(0, inputs.samples, samples):
+        bits = inputs.bits[start * inputs.products : (start + samples) * inputs.products]
+        part = replace(inputs, bits=bits, values=None)
+        passes = zip(layer.passes, layer.channels_a_pe, layer.weights_before, strict=True)
+        for turn, (encoding, channels, before) in enumerate(passes):
+            visits = visits_of(scatter, channels_a_pe=channels, size=(height, width), spec=spec)
+            yield Slice(
+                encoding=encoding,
+                pattern=ranges_of(scatter, visits, inputs=part, n_pe=encoding.n_pe, weights_before=before),
+                sample_of=np.repeat(np.arange(start, start + part.samples), len(visits)),
+                turn=turn,
+            )
+
+
+def products_timed(layer: EncodedLayer, inputs: LayerTrace, spec: AcceleratorSpec) -> int:
+    """Count what an engine times of one sample, over all passes: products, or strips."""
+    if layer.scatter is None:
+        return inputs.products * len(layer.passes)
+    height, width = inputs.size
+    strips = (
+        visits_of(layer.scatter, channels_a_pe=channels, size=(height, width), spec=spec)
+        for channels in layer.channels_a_pe
+    )
+    return sum(map(len, strips))
 
 
 def activity_of(

@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 import simpy
-from numpy.typing import NDArray
 
 from eie.compiler.encode import Encoding
 from eie.compiler.stream import Stream
+from eie.simulator.one_product import Product
 
 Process = Generator[Any, None, None]
 
@@ -24,8 +24,7 @@ Process = Generator[Any, None, None]
 class Loading:
     """One input's columns on their way.
 
-    ``comes`` and ``loads`` say which of them are not there already, see `Arrivals`; ``moved`` is called in every cycle
-    after the bus has moved.
+    ``product`` says which of them are there already; ``moved`` is called in every cycle after the bus has moved.
     """
 
     def __init__(
@@ -34,21 +33,16 @@ class Loading:
         env: simpy.Environment,
         encoding: Encoding,
         stream: Stream,
-        positions: NDArray[np.int32],
-        comes: NDArray[np.bool_],
-        loads: bool,
+        product: Product,
         moved: Callable[[], None],
     ) -> None:
         self.env = env
         self.stream = stream
         self.moved = moved
-        self.n_pe, self.scan_rows = encoding.n_pe, encoding.scan_rows
-        self.positions = deque(map(int, positions))
-        # The bias scans in a row of its own, but its column is the one behind the inputs.
-        self.bias_column = encoding.inputs
-        columns = [min(position, self.bias_column) for position in self.positions]
-        self.active = set(columns)
-        self.loads = loads
+        self.n_pe, self.scan_rows = encoding.n_pe, product.scan_rows
+        self.positions, self.takes = deque(product.positions), deque(product.takes)
+        self.active = {column for take in product.takes for column in take}
+        self.loads = product.loads
         self.entries = np.diff(encoding.pointers, axis=0).astype(np.int64)
         # The buffer: the half that is being filled, by number of its block; which block a column lies in, and how many
         # columns each block still has to hand out, over all PEs.
@@ -61,9 +55,11 @@ class Loading:
         self.requests: deque[tuple[int, int]] = deque()
         self.on_bus: int | None = None
         self.beats_left = self.beats_owed = 0
-        self.arrived = {column for column, new in zip(columns, comes, strict=True) if not new}
-        if stream.whole and not loads:
-            self.arrived = set(columns)
+        self.arrived = set(product.there)
+        if stream.whole and not self.loads:
+            self.arrived = set(self.active)
+        # What has been wanted once is not wanted again: several activations of a strip take the same columns.
+        self.known = set(self.arrived)
         self.bus_cycles = self.bits = 0
 
     @property
@@ -105,9 +101,9 @@ class Loading:
             position = -1
             while self.positions and self.positions[0] // self.n_pe == row:
                 position = self.positions.popleft()
-                column = min(position, self.bias_column)
-                if column not in self.arrived:
-                    self.wanted.append(column)
+                new = [column for column in self.takes.popleft() if column not in self.known]
+                self.known.update(new)
+                self.wanted.extend(new)
                 yield self.env.timeout(2)
             # the same dead cycles: none behind the last lane, which -1 would be as well
             if position % self.n_pe != self.n_pe - 1 or position < 0:
@@ -141,11 +137,12 @@ class Loading:
         if column in self.active:
             self.unread[self.block] += self.n_pe
 
-    def left(self, column: int) -> None:
-        """One PE's pointer unit is through with a column."""
+    def left(self, take: range) -> None:
+        """One PE's pointer unit is through with an activation's columns."""
         # What was there before lies in no block.
-        if column in self.block_of:
-            self.unread[self.block_of[column]] -= 1
+        for column in take:
+            if column in self.block_of:
+                self.unread[self.block_of[column]] -= 1
 
     def bus(self) -> Process:
         """Bring one column after the other, none before it is due."""

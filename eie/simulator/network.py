@@ -246,7 +246,8 @@ def _run_at_once(node: Node, layer: EncodedLayer, x: Tensor, settings: Settings,
         # Shown as the list of vectors that they are, whatever axes the graph has around them.
         flat = Tensor(outputs.fixed, outputs.float32).reshape(-1, layer.outputs)
         outputs = replace(outputs, fixed=flat.fixed, float32=flat.float32)
-    ran(seen(rows=rows, width=layer.inputs, products=rows.count // n, settings=settings), outputs)
+    read = seen(rows=rows, width=layer.inputs, products=rows.count // n, settings=settings)
+    ran(replace(read, size=geometry.sizes(x.float32.shape)), outputs)
     return made
 
 
@@ -281,12 +282,13 @@ def unrolled(layer: EncodedLayer, x: NDArray[np.float32]) -> LayerTrace:
     windows = geometry.windows(x)
     count = geometry.rows(windows)
     real = lambda start, stop: geometry.unroll(windows, start, stop)  # noqa: E731
-    return seen(
+    read = seen(
         rows=Rows(count=count, fixed=real, float32=real, fraction_bits=0),
         width=layer.inputs,
         products=count // len(x),
         settings=Settings(data_bits=0, datapath="float32"),
     )
+    return replace(read, size=geometry.sizes(x.shape))
 
 
 def _narrowed(rows: Rows, width: int, settings: Settings) -> Rows:

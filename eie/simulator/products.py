@@ -129,6 +129,7 @@ def multiply(layer: EncodedLayer, rows: Rows, data_bits: int, threads: int | Non
 
     ``agree`` is asked once for the largest sum of all samples, where these rows are of a part of them.
     """
+    layer = layer.gathered
     walked = None
     if data_bits <= WIDEST_EXACT and not _blocks_pay(layer, rows.count, rows.float32):
         walked = _walk_singles(layer=layer, rows=rows, data_bits=data_bits, threads=threads, agree=agree)

@@ -33,10 +33,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eie.activity import Activity
+from eie.compiler.choice import encode_conv
 from eie.compiler.demand import Demand
-from eie.compiler.encoded import EncodedLayer, encode_layer
-from eie.compiler.lower import lower
+from eie.compiler.encoded import EncodedLayer
+from eie.compiler.lower import Lowering, lower
 from eie.compiler.map_rows import LayerMaps
+from eie.compiler.maps import pe_rows
 from eie.compiler.memory import plan_of
 from eie.compiler.places import LayerPlace, MemoryPlan
 from eie.compiler.program import Program
@@ -45,10 +47,20 @@ from eie.errors import EieError, TraceError
 from eie.model.network import Layer, dataflow
 from eie.model.trace import LayerTrace
 from eie.simulator.arriving import Arriving
-from eie.simulator.batches import batches, in_batches, register_cycles
+from eie.simulator.batches import batches, fill_cycles, in_batches, pixel_batches, register_cycles
 from eie.simulator.cache import Cache
 from eie.simulator.fast import queue_pass, tally_pass
-from eie.simulator.layer import ENGINES, SLICE_ELEMENTS, Engine, Slice, activity_of, in_one_piece, slices, with_biases
+from eie.simulator.layer import (
+    ENGINES,
+    SLICE_ELEMENTS,
+    Engine,
+    Slice,
+    activity_of,
+    in_one_piece,
+    products_timed,
+    slices,
+    with_biases,
+)
 from eie.simulator.network import Datapath, Ran, Settings, Tensor, run_network
 from eie.simulator.products import Agree
 from eie.simulator.records import PassTiming, QueueTiming, StreamTiming, Tally
@@ -142,18 +154,18 @@ class Stages:
         self._how = how or How(threads=None if cache is None else 1)
 
     def shared(self, layer: int, spec: AcceleratorSpec) -> tuple[Layer, ShareReport]:
-        """The layer's weights as codes, convolutions by im2col."""
+        """The layer's weights as codes, convolutions unrolled by im2col or transformed."""
         _, layer = self._uses[layer]
         weights = self.workload.layers[layer]
+        lowering: Lowering = "winograd" if self.workload.conv == "winograd" else "im2col"
         # Of a program nobody asks this: `encoded` hands out its images first.
         assert isinstance(weights, Layer)
         return self._once(
             stage="shared",
             layer=layer,
             spec=spec,
-            # By im2col always (docs/sweeps.md); another lowering comes in as a program. Lowered before shared, since
-            # codes belong to the matrix that is stored.
-            make=lambda: share(lower(weights, "im2col")[0], spec.weight_bits, bias=self.workload.bias),
+            # Lowered before shared, since codes belong to the matrix that is stored.
+            make=lambda: share(lower(weights, lowering)[0], spec.weight_bits, bias=self.workload.bias),
         )
 
     def encoded(self, layer: int, spec: AcceleratorSpec) -> EncodedLayer:
@@ -171,7 +183,12 @@ class Stages:
             return (program if spec is program.spec else program.on(spec)).layers[layer]
 
         def make() -> EncodedLayer:
-            made = encode_layer(*self.shared(layer, spec), spec)
+            load, name = self.workload, self.workload.layers[layer].name
+            # What was recorded of no whole map has no strips, whichever way was asked for.
+            whole = not load.given.layers or set(load.uses[name]) <= set(load.map_sizes)
+            way = load.conv if whole else "im2col"
+            size = load.stated_sizes.get(name, ()) if way == "auto" else ()
+            made = encode_conv(*self.shared(layer, spec), spec, conv=way, size=size)
             for encoding in made.passes:
                 # all are kept with the encoding: have them counted, and not made twice
                 _ = encoding.largest_slot, encoding.row_table(spec.entries_per_row)
@@ -214,7 +231,7 @@ class Stages:
         return self._once(stage="demand", layer=layer, spec=spec, make=lambda: Demand.of(self.encoded(layer, spec)))
 
     def _place(self, layer: int, spec: AcceleratorSpec) -> LayerPlace:
-        return self.plan(spec).by_name[self.workload.layers[self._uses[layer][1]].name]
+        return self.plan(spec).by_name[self.layer_of(layer)]
 
     def _streamed(self, layer: int, spec: AcceleratorSpec) -> bool:
         """Whether a layer's weights arrive while it works."""
@@ -269,6 +286,10 @@ class Stages:
         # One run of the network makes the inputs of all its layers: place -1 stands for all.
         return self._once(stage="inputs", layer=-1, spec=spec, make=make)[name]
 
+    def layer_of(self, place: int) -> str:
+        """Return the name of the layer that the use at a place is of."""
+        return self.workload.layers[self._uses[place][1]].name
+
     def places_of(self, layer: int) -> list[int]:
         """Return the places of the layer's uses, in order."""
         return [place for place, (_, of) in enumerate(self._uses) if of == layer]
@@ -304,6 +325,8 @@ class Stages:
                 raise TraceError(
                     f"layer {encoded.name!r} takes {encoded.inputs} inputs, the activations have {read.width}"
                 )
+            if encoded.scatter is not None:
+                read = self._sized(layer, encoded, read)
             placed = self.placed(layer, spec, read)
             sent, timing = self._timing(layer=layer, spec=spec, encoded=placed, inputs=read)
             beside = self._batches(layer=layer, spec=spec, encoded=placed, inputs=read, cycles=timing.cycles)
@@ -314,10 +337,32 @@ class Stages:
 
         return self._once(stage="activity", layer=layer, spec=spec, make=make)
 
+    def _sized(self, place: int, layer: EncodedLayer, read: LayerTrace) -> LayerTrace:
+        """Add height and width of the map to inputs that were recorded, as the graph tells them.
+
+        Raises
+        ------
+        TraceError
+            If they are not known, or the rows are not those of a whole map.
+        """
+        size = read.size or self.workload.map_sizes.get(self._uses[place][0], ())
+        if not size or layer.geometry.products(*size) != read.products:
+            raise TraceError(
+                f"layer {layer.name!r} runs by scatter, on whole maps: {read.products} rows of inputs a sample are of "
+                "no known height and width: compile with conv='im2col' (--conv im2col)"
+            )
+        return replace(read, size=size)
+
+    def products_timed(self, layer: int, spec: AcceleratorSpec, inputs: LayerTrace) -> int:
+        """Products, or strips, of one sample that the engine times, over all passes: what progress counts up to."""
+        placed = self.placed(layer, spec, inputs)
+        return products_timed(placed, inputs if placed.scatter is None else self._sized(layer, placed, inputs), spec)
+
     def placed(self, layer: int, spec: AcceleratorSpec, inputs: LayerTrace) -> EncodedLayer:
         """The layer's images as they are run: streamed for several products, in parts that its room holds."""
         encoded = self.encoded(layer, spec)
-        if self._how.batch * inputs.products > 1 and self._streamed(layer, spec):
+        several = self._how.batch * inputs.products > 1 or encoded.scatter is not None
+        if several and self._streamed(layer, spec):
             return in_parts(encoded, self._place(layer, spec), spec)
         return encoded
 
@@ -327,7 +372,7 @@ class Stages:
         """How the weights arrive in a walk over the layer's slices; None where they are in place."""
         if not self._streamed(layer, spec):
             return None
-        return Arriving(encoded, spec, rows=self._how.batch * inputs.products)
+        return Arriving(encoded, spec, rows=self._how.batch * inputs.products, samples=self._how.batch)
 
     def _timing(
         self, *, layer: int, spec: AcceleratorSpec, encoded: EncodedLayer, inputs: LayerTrace
@@ -392,6 +437,8 @@ class Stages:
         """Cycles that batches of activations add to the ``cycles`` of each sample; None where they are free."""
         if not in_batches(spec):
             return None
+        if encoded.scatter is not None:
+            return self._pixel_batches(layer=layer, spec=spec, encoded=encoded, inputs=inputs, cycles=cycles)
         cut = replace(encoded, passes=tuple(batch for whole in encoded.passes for batch in batches(whole, spec)))
         registers = sum(register_cycles(batch, spec) for batch in cut.passes) * inputs.products
         if len(cut.passes) == len(encoded.passes):
@@ -400,9 +447,23 @@ class Stages:
         # Each batch is a stream of its own: the look-ahead scanner reads the registers, so it sees no further batch.
         # By the contract, batch by batch: reads of the sparse matrix stay those of the whole, since a PE keeps its row.
         arriving = self._arriving(layer=layer, spec=spec, encoded=cut, inputs=inputs)
-        for part in slices(cut, inputs):
+        for part in slices(cut, inputs, spec):
             part.add(drained, self._drained(part=part, layer=layer, spec=spec, arriving=arriving))
         # Never less than in one piece, though a stream of all columns may fill its buffer before each batch.
+        added: NDArray[np.int64] = np.maximum(0, drained - cycles) + registers
+        return added
+
+    def _pixel_batches(
+        self, *, layer: int, spec: AcceleratorSpec, encoded: EncodedLayer, inputs: LayerTrace, cycles: NDArray[np.int64]
+    ) -> NDArray[np.int64]:
+        """As `_batches`, of pixels: as many as the source registers hold; an output pixel is written once."""
+        drained, registers = np.zeros_like(cycles), np.zeros_like(cycles)
+        arriving = self._arriving(layer=layer, spec=spec, encoded=encoded, inputs=inputs)
+        for part in slices(encoded, inputs, spec):
+            batches = pixel_batches(part, spec)
+            batches.add(drained, self._drained(part=batches, layer=layer, spec=spec, arriving=arriving))
+            batches.add(registers, fill_cycles(batches, encoded, spec))
+        registers += sum(pe_rows(each, spec) for each in encoded.channels_a_pe) * inputs.products
         added: NDArray[np.int64] = np.maximum(0, drained - cycles) + registers
         return added
 
@@ -424,8 +485,8 @@ class Stages:
         """Scan positions of the non-zero inputs, pass by pass; those of a large batch are made anew, piece by piece."""
         if self._cache is None or inputs.rows * inputs.width > SLICE_ELEMENTS:
             # Kept, the slices of a large batch would push everything else out of the cache.
-            return slices(encoded, inputs)
-        return self._once(stage="slices", layer=layer, spec=spec, make=lambda: list(slices(encoded, inputs)))
+            return slices(encoded, inputs, spec)
+        return self._once(stage="slices", layer=layer, spec=spec, make=lambda: list(slices(encoded, inputs, spec)))
 
     def _count(
         self, *, stage: str, part: Slice, spec: AcceleratorSpec, name: str, arriving: Arriving | None = None

@@ -18,6 +18,7 @@ import numpy as np
 from eie.compiler.encode import Encoding
 from eie.compiler.encoded import EncodedLayer
 from eie.compiler.places import LayerPlace
+from eie.compiler.scatter import narrower
 from eie.errors import ProgramError
 from eie.spec import AcceleratorSpec
 
@@ -32,6 +33,8 @@ def in_parts(layer: EncodedLayer, place: LayerPlace, spec: AcceleratorSpec) -> E
     """
     # In a part pointers count from its own beginning, and reach as far as in any layer.
     entries = min(place.room_entries, spec.pointer_reach)
+    if layer.scatter is not None:
+        return narrower(layer, layer.scatter, entries=entries, pointers=place.room_pointers)
     parts = tuple(part for whole in layer.passes for part in _parts(layer.name, whole, (entries, place.room_pointers)))
     return layer if len(parts) == len(layer.passes) else replace(layer, passes=parts)
 

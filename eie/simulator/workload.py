@@ -14,12 +14,15 @@ from typing import Any
 
 import numpy as np
 
+from eie.compiler.choice import Conv, sizes_of
 from eie.compiler.encoded import EncodedLayer
+from eie.compiler.lifetimes import layer_sizes
 from eie.compiler.program import Program
+from eie.compiler.scatter import unrolled
 from eie.compression.bias import BiasPlace
 from eie.importers.entrance import Model, as_network
 from eie.model.fitting import Layout
-from eie.model.geometry import describe
+from eie.model.geometry import Scatter, describe
 from eie.model.matrix import SparseColumns
 from eie.model.network import Layer, Network, dataflow
 from eie.model.trace import LayerTrace, Trace
@@ -45,6 +48,8 @@ class Workload:
         Recorded inputs of every layer, or the network's own inputs: then the layers feed each other.
     bias
         Where sharing puts float biases; a program's have their place.
+    conv
+        How convolutions run, as of `eie.compile`; a program's have their way.
     incomplete
         Why the layers do not add up to the network, in words; empty if they do.
     unmodelled
@@ -56,6 +61,7 @@ class Workload:
     network: Network | Program
     given: Given
     bias: BiasPlace = "auto"
+    conv: Conv = "auto"
     incomplete: tuple[str, ...] = ()
     unmodelled: tuple[str, ...] = ()
 
@@ -67,6 +73,7 @@ class Workload:
         *,
         layout: Layout | None = None,
         bias: BiasPlace = "auto",
+        conv: Conv = "auto",
     ) -> Workload:
         """Read the model if it is a path, and check that the inputs, arrays in ``layout``, fit it.
 
@@ -87,12 +94,15 @@ class Workload:
         # What the recording saw and has no rows of; where the network runs itself, it knows better.
         missing = trace.unmodelled if isinstance(trace, Trace) and given.layers else ()
         unmodelled = tuple(dict.fromkeys((*network.unmodelled, *missing)))
+        if isinstance(network, Program):
+            network = _on_rows(network, _map_sizes(network, given), given)
         return cls(
             model=network.name,
             trace=given.source,
             network=network,
             given=given,
             bias=bias,
+            conv=conv,
             incomplete=_incomplete(network, given, unmodelled, counted=counted),
             unmodelled=unmodelled,
         )
@@ -126,14 +136,37 @@ class Workload:
         """SHA-256 over weights, structure, inputs and the place of biases; not over the labels."""
         if isinstance(self.network, Program):
             # The program's own hash covers its images and their structure; the inputs alone are to be added.
-            return hashlib.sha256(f"{self.network.content_hash} {self.given.sha256}".encode()).hexdigest()
-        return _content_hash(self.network, self.given, bias=self.bias, incomplete=self.incomplete)
+            sizes = f" {sorted(self.map_sizes.items())}" if self._scatters else ""
+            return hashlib.sha256(f"{self.network.content_hash} {self.given.sha256}{sizes}".encode()).hexdigest()
+        words = _content_hash(self.network, self.given, bias=self.bias, incomplete=self.incomplete)
+        # As of 0.1 where every product is a row of inputs.
+        if not self._scatters:
+            return words
+        return hashlib.sha256(f"{words} {self.conv} {sorted(self.map_sizes.items())}".encode()).hexdigest()
+
+    @cached_property
+    def stated_sizes(self) -> Mapping[str, tuple[int, ...]]:
+        """What of them the network itself says: by that the way of a convolution is chosen."""
+        return {} if isinstance(self.network, Program) else sizes_of(self.network)
+
+    @cached_property
+    def _scatters(self) -> bool:
+        """Whether a layer is, or may be, run in another way than a product a row of inputs."""
+        if isinstance(self.network, Program):
+            return any(layer.scatter for layer in self.network.layers)
+        return self.conv != "im2col" and any(Scatter.of(layer.geometry) for layer in self.network.layers)
+
+    @cached_property
+    def map_sizes(self) -> Mapping[str, tuple[int, ...]]:
+        """Height and width of the map that each use of a layer reads, where the graph or the inputs tell them."""
+        return _map_sizes(self.network, self.given)
 
     @cached_property
     def sizes(self) -> dict[str, Any]:
         """What the inputs say of the sizes of maps, as a memory plan takes it."""
         if self.given.layers:
-            return {"products": {name: rows.products for name, rows in self.given.layers.items()}}
+            products = {name: rows.products for name, rows in self.given.layers.items()}
+            return {"products": products, "sizes": self.map_sizes} if self._scatters else {"products": products}
         network = self.network
         graph = network.dataflow if isinstance(network, Program) else dataflow(network)
         assert graph is not None
@@ -149,6 +182,34 @@ class Workload:
         # numba compiles for read-only and writable arrays apart: without this, workers would compile kernels again.
         layers = tuple(replace(layer, matrix=_refrozen(layer.matrix)) for layer in self.network.layers)
         return replace(self, network=replace(self.network, layers=layers))
+
+
+def _map_sizes(network: Network | Program, given: Given) -> Mapping[str, tuple[int, ...]]:
+    shapes = {name: np.shape(array[:1])[1:] for name, array in given.arrays.items()}
+    sizes = layer_sizes(network, shapes)
+    if not given.layers:
+        return sizes
+    geometries = {layer.name: layer.geometry for layer in network.layers}
+    known = {use: rows.size or sizes.get(use, ()) for use, rows in given.layers.items()}
+    # One window may stand for all of a map: then there is no map to cut strips of.
+    return {
+        use: size
+        for use, size in known.items()
+        if size and geometries[str(layer_of(use, geometries))].products(*size) == given.layers[use].products
+    }
+
+
+def _on_rows(program: Program, sizes: Mapping[str, tuple[int, ...]], given: Given) -> Program:
+    """Run those layers by im2col whose recorded rows are not those of a whole map."""
+    names = {layer.name for layer in program.layers}
+    # One way for all uses of a layer: its images are there once.
+    unknown = {layer_of(use, names) for use in given.layers if use not in sizes}
+    without = [layer.name for layer in program.layers if layer.scatter and layer.name in unknown]
+    if not without:
+        return program
+    layers = tuple(unrolled(layer, program.spec) if layer.name in without else layer for layer in program.layers)
+    note = f"the recorded inputs are of no whole map, so run by im2col: {_listed(without)}"
+    return replace(program, layers=layers, notes=(*program.notes, note))
 
 
 def _refrozen(matrix: SparseColumns) -> SparseColumns:

@@ -136,6 +136,8 @@ def run_all(
     for i, network in enumerate(networks):
         form = f"simulating form {i + 1} of {len(networks)}"
         progress(form)
+        # The last form's go first: two programs with their tables would be there at once.
+        program = result = None
         program = compile_network(network, spec)
         # The first samples and not drawn ones: every form then runs on the same.
         inputs = None if network.trace is None else network.trace.head(samples)

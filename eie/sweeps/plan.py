@@ -15,6 +15,7 @@ from importlib.resources import files
 from importlib.resources.abc import Traversable
 from typing import Any
 
+from eie.compiler.choice import Conv, check_conv
 from eie.compiler.memory import stated_by
 from eie.compression.bias import BiasPlace, check_place
 from eie.energy.tables import Cell
@@ -56,7 +57,12 @@ class Point:
 
 
 def workloads(
-    models: object, traces: object, *, layout: Layout | None = None, bias: BiasPlace = "auto"
+    models: object,
+    traces: object,
+    *,
+    layout: Layout | None = None,
+    bias: BiasPlace = "auto",
+    conv: Conv = "auto",
 ) -> tuple[Workload, ...]:
     """Pair every model with every trace.
 
@@ -70,8 +76,11 @@ def workloads(
         Of arrays, as `eie.simulate` takes it.
     bias
         Where float biases go, as of `eie.compile`.
+    conv
+        How convolutions run, as of `eie.compile`.
     """
     check_place(bias)
+    check_conv(conv)
     # Lists only are several: a tuple is a pair, an array or a mapping is one input.
     shared = list(traces) if isinstance(traces, list) else [traces]
     loads: list[Workload] = []
@@ -82,7 +91,7 @@ def workloads(
         pairs = [model] if isinstance(model, tuple) else [(model, inputs) for inputs in shared]
         for weights, inputs in pairs:
             network = as_network(weights, examples=inputs, layout=layout)
-            loads.append(Workload.of(network, inputs, layout=layout, bias=bias))
+            loads.append(Workload.of(network, inputs, layout=layout, bias=bias, conv=conv))
     labels: dict[tuple[str, str], int] = {}
     for i, load in enumerate(loads):
         count = labels[load.model, load.trace] = labels.get((load.model, load.trace), 0) + 1

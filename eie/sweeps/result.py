@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from eie.energy.tables import Cell
 from eie.errors import SweepError
+from eie.model.drawn import drawn_notes
 from eie.show.face import Answer
 from eie.show.records import Record
 from eie.show.sections import Column, Format, Grid, Section
@@ -183,6 +184,8 @@ class SweepResult(Answer):
         if too_fast := sum(row.get("timing_met") is False for row in self.totals):
             out = "" if self.any_clock or not self.objectives else ", and are kept out of the front"
             notes.append(f"{too_fast} of {len(self.totals)} points have a clock that is too fast (timing_met){out}")
+        # By model: a layer's own row says which of its layers.
+        notes += drawn_notes(dict.fromkeys(str(row["model"]) for row in shown if row.get("synthetic_weights")))
         # Each once: points of one workload share their reasons.
         notes += dict.fromkeys(
             note for row in shown for note in row["notes"].split("; ") if note.startswith(("no total", "residency"))

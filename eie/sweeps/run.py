@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
+from eie.compiler.choice import Conv
 from eie.compression.bias import BiasPlace
 from eie.energy.tables import Cell
 from eie.errors import EnergyError
@@ -42,6 +43,7 @@ def sweep(
     client: Any = None,
     cell: Cell = "itrs-lop",
     bias: BiasPlace = "auto",
+    conv: Conv = "auto",
     optimise: str | Sequence[str] = (),
     trials: int = 100,
     any_clock: bool = False,
@@ -74,6 +76,8 @@ def sweep(
         CACTI cell that scales SRAM energy and area to other sizes.
     bias
         Where float biases go, as of `eie.compile`.
+    conv
+        How convolutions run, as of `eie.compile`.
     optimise
         Objectives (see `SweepResult.pareto`): instead of the whole grid, ``trials`` of its points are evaluated that
         Optuna picks (``dse`` extra).
@@ -108,7 +112,7 @@ def sweep(
     values = check_vary(vary)
     if cell not in get_args(Cell):
         raise EnergyError(f"sram cell {cell!r}: must be one of {', '.join(get_args(Cell))}")
-    loads = workloads(models, trace, layout=layout, bias=bias)
+    loads = workloads(models, trace, layout=layout, bias=bias, conv=conv)
     with ExitStack() as stack:
         # Journal before workers: a folder that another sweep uses is refused before models are sent anywhere.
         book = stack.enter_context(Journal(journal)) if journal is not None else None

@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Literal
 from eie.compression.pruning.prune import compact, prune_mask, with_mask
 from eie.compression.pruning.score import Block, Criterion
 from eie.errors import RecipeError
+from eie.model.drawn import drawn_layers, drawn_notes
 from eie.model.network import Network
 from eie.show.face import Answer
 from eie.show.sections import Column, Grid, Section, Value
@@ -54,6 +55,8 @@ class Sensitivity(Answer):
         Accuracy of the network as it came; None where points are output errors, which are relative to it.
     points
         Layer by layer, densities ascending.
+    drawn
+        Layers whose weights were drawn at random: what they lose says little of trained ones.
     """
 
     SCHEMA: ClassVar[str] = "eie-sensitivity"
@@ -63,6 +66,7 @@ class Sensitivity(Answer):
     criterion: str
     baseline: float | None
     points: tuple[SensitivityPoint, ...]
+    drawn: tuple[str, ...] = ()
 
     @property
     def measure(self) -> Measure:
@@ -120,7 +124,8 @@ class Sensitivity(Answer):
             {"layer": name, **{str(point.density): point.value for point in self.points if point.layer == name}}
             for name in dict.fromkeys(point.layer for point in self.points)
         )
-        return (Section(name="sensitivity", grids=(Grid(columns=columns, rows=rows),)),)
+        notes = tuple(f"{note}." for note in drawn_notes(self.drawn))
+        return (Section(name="sensitivity", grids=(Grid(columns=columns, rows=rows),), notes=notes),)
 
     def content(self) -> dict[str, Any]:
         """Return the points and what they are set beside."""
@@ -130,6 +135,7 @@ class Sensitivity(Answer):
             "criterion": self.criterion,
             "measure": self.measure,
             "baseline": self.baseline,
+            "drawn": list(self.drawn),
             "points": self.records(),
         }
 
@@ -196,4 +202,5 @@ def scan(
         criterion=criterion,
         baseline=evaluate(network) if measure == "accuracy" else None,
         points=tuple(points),
+        drawn=drawn_layers(network.layers),
     )

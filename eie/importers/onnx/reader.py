@@ -67,7 +67,7 @@ _ROUNDS = 16
 _LISTED = 12
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class OnnxInput:
     """A graph input of the file.
 
@@ -123,7 +123,7 @@ class OnnxModel:
     network
         Layers, and the graph unless something in it was skipped.
     inputs
-        Graph inputs as the file has them.
+        Graph inputs as the file has them, or all of a run as one sample where it runs in no other way.
     taps
         Where to record each layer's inputs.
     proto
@@ -169,19 +169,12 @@ def read_onnx(
     drawn = frozenset[str]() if density is None else draw_missing(path, proto, density)
     proto = normalise(path, proto)
     reading = _best_reading(path, proto, input_shape)
-    into, inputs = reading.into, reading.inputs
-    # What no layer reads costs nothing on the accelerator: the network then ends before it.
-    behind = reading.behind | (reading.skipped.keys() - feeding(proto, reading.nodes, into))
-    skipped = {i: said for i, said in reading.skipped.items() if i not in behind}
-    # Where something is refused, so is what would have been a layer but for its form.
-    problems = [*reading.problems, *(reading.hosted if skipped else ()), *skipped.values()]
-    outputs, missing = last_known(proto, into, behind)
-    # Only if nothing was skipped: otherwise the skipped node is the reason, and listed already.
-    if missing and not problems:
-        problems.append(f"{printable(missing[0])} (an output that no path from the input leads to)")
-    run = {node.layer for node in into.nodes}
-    if not problems and (idle := [layer.name for layer in into.layers if layer.name not in run]):
-        problems.append(f"{idle[0]} (a layer that no path from the input leads to)")
+    verdict = _judged(proto, reading)
+    if unsupported == "skip" and reading.hosting is not None and (verdict.problems or not reading.into.layers):
+        # Without a graph nothing has to be connected: layers that a host would have taken over stay layers.
+        reading = _expanded(path, proto, input_shape, host="none")
+        verdict = _judged(proto, reading)
+    into, inputs, problems = reading.into, reading.inputs, verdict.problems
     if problems and unsupported == "refuse":
         raise ModelError(
             f"{path}: not supported: {_listed(problems)} (--unsupported skip keeps the weight layers, which then run "
@@ -202,14 +195,14 @@ def read_onnx(
                 path=path,
                 into=into,
                 inputs=inputs,
-                outputs=outputs,
+                outputs=verdict.outputs,
                 problems=problems,
-                behind=[reading.skipped[i] for i in sorted(behind)],
+                behind=[reading.skipped[i] for i in sorted(verdict.behind)],
                 tied=tied,
             ),
-            unmodelled=unmodelled_rows(proto, reading.nodes, into=into, skipped={*skipped, *reading.weighty}),
+            unmodelled=unmodelled_rows(proto, reading.nodes, into=into, skipped={*verdict.skipped, *reading.weighty}),
         ),
-        inputs=inputs,
+        inputs=reading.recorded,
         taps=tuple(
             replace(tap, layer=tied.names.get(tap.layer, tap.layer) if tied is not None else tap.layer)
             for tap in into.taps
@@ -218,13 +211,43 @@ def read_onnx(
     )
 
 
-@dataclass(eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False, kw_only=True)
+class _Verdict:
+    """What stands in the way of a network that runs, and what it gives out."""
+
+    problems: list[str]
+    outputs: list[str]
+    # Nodes by their place in the file: behind the last layer, and the others that were not read.
+    behind: set[int]
+    skipped: dict[int, str]
+
+
+def _judged(proto: onnx.ModelProto, reading: _Reading) -> _Verdict:
+    into = reading.into
+    # What no layer reads costs nothing on the accelerator: the network then ends before it.
+    behind = reading.behind | (reading.skipped.keys() - feeding(proto, reading.nodes, into))
+    skipped = {i: said for i, said in reading.skipped.items() if i not in behind}
+    # Where something is refused, so is what would have been a layer but for its form.
+    problems = [*reading.problems, *(reading.hosted if skipped else ()), *skipped.values()]
+    outputs, missing = last_known(proto, into, behind)
+    # Only if nothing was skipped: otherwise the skipped node is the reason, and listed already.
+    if missing and not problems:
+        problems.append(f"{printable(missing[0])} (an output that no path from the input leads to)")
+    run = {node.layer for node in into.nodes}
+    if not problems and (idle := [layer.name for layer in into.layers if layer.name not in run]):
+        problems.append(f"{idle[0]} (a layer that no path from the input leads to)")
+    return _Verdict(problems=problems, outputs=outputs, behind=behind, skipped=skipped)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
 class _Reading:
     """One pass over a file: what was made of its nodes, which were not read and why, which bodies can be unrolled."""
 
     nodes: list[OnnxNode]
     into: Builder
     inputs: tuple[OnnxInput, ...]
+    # As the file has them, with the batch that it states.
+    stated: tuple[OnnxInput, ...]
     problems: list[str]
     skipped: dict[int, str]
     expansions: dict[int, Expansion]
@@ -232,6 +255,12 @@ class _Reading:
     behind: set[int] = field(default_factory=set)
     # Nodes that could have been layers, and why they are on the host.
     hosted: list[str] = field(default_factory=list)
+
+    @property
+    def recorded(self) -> tuple[OnnxInput, ...]:
+        """Inputs as a session of the file takes them."""
+        # Not those of one sample: a session of a file that states a batch of three takes three.
+        return tuple(taken if taken.batch < 0 else own for own, taken in zip(self.stated, self.inputs, strict=True))
 
     @property
     def failed(self) -> bool:
@@ -306,21 +335,21 @@ def _read(path: Path, proto: onnx.ModelProto, input_shape: AnyShape | None, host
         # Built before anything is read: what becomes part of a layer depends on who else reads its result.
         for name in node.inputs:
             uses.setdefault(name, []).append(node)
+    stated = _graph_inputs(path=path, graph=graph, uses=uses, constants=constants, input_shape=input_shape)
     reading = _Reading(
         nodes=nodes,
         into=Builder(constants, uses, frozenset(output.name for output in graph.output)),
-        inputs=_graph_inputs(path=path, graph=graph, uses=uses, constants=constants, input_shape=input_shape),
+        inputs=stated if host == "none" else tuple(entry.of_run(whole=host == "whole") for entry in stated),
+        stated=stated,
         problems=[],
         skipped={},
         expansions={},
     )
-    if host != "none":
-        reading.inputs = tuple(entry.of_run(whole=host == "whole") for entry in reading.inputs)
     _set_inputs(reading)
     _fold(path, reading)
     # Only where all sizes are known can a part be run, which is how its results' are found.
     if host != "none" and not reading.problems:
-        reading.hosting = _hosting(path, proto, reading)
+        reading = replace(reading, hosting=_hosting(path, proto, reading))
     # Damaged numbers may overflow on the way; what is not finite in the end is refused where it would be stored.
     with np.errstate(all="ignore"):
         _translate(path, proto, reading)
@@ -485,7 +514,7 @@ def _graph_inputs(
         batch = -1 if not sizes or (len(sizes) == 1 and sizes[0] is not None) else batch
         element = entry.type.tensor_type.elem_type
         kind = None if element in FLOATING else element
-        inputs.append(OnnxInput(entry.name, tuple(sizes), batch=batch, kind=kind))
+        inputs.append(OnnxInput(name=entry.name, shape=tuple(sizes), batch=batch, kind=kind))
     known = stated_shapes(path, {entry.name: (entry.shape, entry.batch) for entry in inputs}, input_shape)
     return tuple(_with_shape(path, entry, known[entry.name]) if entry.name in known else entry for entry in inputs)
 

@@ -23,5 +23,7 @@ from eie.model.geometry.registry import kind_of_record as kind_of_record
 from eie.model.geometry.registry import lowering as lowering
 from eie.model.geometry.registry import register as register
 from eie.model.geometry.rnn import Rnn as Rnn
+from eie.model.geometry.scatter import Scatter as Scatter
+from eie.model.geometry.scatter import Visit as Visit
 from eie.model.geometry.transposed import ConvTranspose2d as ConvTranspose2d
 from eie.model.geometry.winograd import Winograd as Winograd

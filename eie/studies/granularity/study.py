@@ -7,6 +7,7 @@ Comes in: a `Network`, variants, machines. Goes out: a frozen `GranularityStudy`
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from eie.compiler.places import memory_line
 from eie.compression.coding import nm
@@ -16,6 +17,7 @@ from eie.compression.training.trainer import Trainer
 from eie.energy.clock import timing_notes
 from eie.errors import EieError
 from eie.importers.entrance import Model, as_network
+from eie.model.drawn import drawn_layers, drawn_notes
 from eie.model.network import Layer, Network
 from eie.model.trace import Trace
 from eie.results.accuracy import float32_accuracy, labelled_inputs
@@ -85,33 +87,31 @@ def granularity(
     machines = default_machines() if machines is None else machines
     # Before anything is pruned: a name that cannot be had should not cost an hour of training first.
     check(machines, spec)
-    pruned = []
+    measure = trainer.accuracy if trainer is not None else float32_accuracy
+    drafts: list[Row] = []
+    stored: list[Network] = []
     for variant in chosen:
         progress(f"pruning: {variant}")
-        pruned.append(forms.prune(network=network, variant=variant, trainer=trainer, epochs=epochs))
-    # Shared here, so that what EIE runs and what `accuracy_shared` judges are the same weights.
-    stored = [shared(form.network, spec.weight_bits) for form in pruned if form.network is not None]
+        draft, small = _stored(
+            pruned=forms.prune(network=network, variant=variant, trainer=trainer, epochs=epochs),
+            measure=measure,
+            weight_bits=spec.weight_bits,
+        )
+        drafts.append(draft)
+        if small is not None:
+            stored.append(small)
     # All forms in one call: what is measured on this computer is timed in turns, so that a busy minute hits all alike.
     runs = run_all(networks=stored, machines=machines, spec=spec, samples=samples, progress=progress)
-    # Forms that exist, in the order of `pruned`: one is taken whenever a form has a network.
+    # Forms that exist, in the order of `drafts`: one is taken whenever a form has a network.
     left = iter(zip(stored, runs, strict=True))
-    measure = trainer.accuracy if trainer is not None else float32_accuracy
     progress("measuring accuracy")
     rows = []
-    for form in pruned:
-        if form.network is None:
-            rows.append(Row(variant=form.variant, note=form.note))
+    for draft in drafts:
+        if draft.weights is None:
+            rows.append(draft)
         else:
             small, run = next(left)
-            rows.append(
-                _row(
-                    pruned=form,
-                    network=form.network,
-                    run=run,
-                    data_bits=spec.data_bits,
-                    accuracy=(measure(form.network), measure(small)),
-                )
-            )
+            rows.append(_row(draft=draft, run=run, data_bits=spec.data_bits, accuracy_shared=measure(small)))
     budgeted, why = None, "was left out"
     if with_search:
         budgeted, why = _search(network=network, spec=spec, trainer=trainer, epochs=epochs, progress=progress)
@@ -130,34 +130,48 @@ def granularity(
     )
 
 
-def _row(
-    *, pruned: Pruned, network: Network, run: Run, data_bits: int, accuracy: tuple[float | None, float | None]
-) -> Row:
-    layers = run.workload.layers
-    as_given, as_shared = accuracy
-    return Row(
+def _stored(
+    *, pruned: Pruned, measure: Callable[[Network], float | None], weight_bits: int
+) -> tuple[Row, Network | None]:
+    """Return what only a form's floats tell, and the form with its weights shared: what EIE runs.
+
+    Here, and form by form, so that no form's floats are kept while the next ones are made: they were half of the peak.
+    """
+    network = pruned.network
+    if network is None:
+        return Row(variant=pruned.variant, note=pruned.note), None
+    draft = Row(
         variant=pruned.variant,
         note=pruned.note,
         weights=sum(weight_count(layer) for layer in network.layers),
         kept=sum(layer.matrix.nnz for layer in network.layers),
-        size_bytes=_sizes(variant=pruned.variant, network=network, run=run, data_bits=data_bits),
+        size_bytes=_sizes(pruned.variant, network),
+        accuracy=measure(network),
+    )
+    return draft, shared(network, weight_bits)
+
+
+def _row(*, draft: Row, run: Run, data_bits: int, accuracy_shared: float | None) -> Row:
+    layers = run.workload.layers
+    codebooks = run.codebook_values * data_bits
+    return replace(
+        draft,
+        # Rounded up to bytes once: images are bit-packed and their parts do not end on bytes.
+        size_bytes={**(draft.size_bytes or {}), "eie": -(-(run.image_bits + codebooks) // 8)},
         macs=sum(layer.macs for layer in layers),
         kept_macs=sum(layer.kept_macs for layer in layers),
         eie_macs=run.macs,
-        accuracy=as_given,
-        accuracy_shared=as_shared,
+        accuracy_shared=accuracy_shared,
         costs=run.costs,
     )
 
 
-def _sizes(variant: Variant, network: Network, run: Run, data_bits: int) -> dict[str, int]:
+def _sizes(variant: Variant, network: Network) -> dict[str, int]:
+    """Bytes in the formats that hold floats."""
     layers = network.layers
-    codebooks = run.codebook_values * data_bits
     sizes = {
         "dense": sum(dense_bytes(layer) for layer in layers),
         "csr": sum(csr_bytes(layer) for layer in layers),
-        # Rounded up to bytes once: images are bit-packed and their parts do not end on bytes.
-        "eie": -(-(run.image_bits + codebooks) // 8),
     }
     # N:M only where the form was pruned so: that other masks satisfy it somewhere is chance.
     pattern = n_of_m(variant.granularity)
@@ -217,7 +231,8 @@ def _notes(network: Network, unpruned: Row, run: Run) -> tuple[str, ...]:
         )
     if shapes_only(network):
         notes.append("only the layers' shapes are known: weights and inputs are drawn, masks random, accuracy unknown")
-    elif run.synthetic_inputs:
+    notes += drawn_notes(drawn_layers(network.layers))
+    if run.synthetic_inputs:
         notes.append(f"synthetic inputs: {run.inputs_source}")
     # Of the unpruned network: speedups are over its time.
     plan = run.memory

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -16,7 +16,7 @@ from eie.errors import SpecError
 from eie.show.face import Answer
 from eie.show.sections import Section, Statement, statements_of
 from eie.show.text import section_data, tally
-from eie.studies.paper.basis import BASIS
+from eie.studies.paper.basis import labelled, summary
 from eie.studies.paper.bench import Bench
 from eie.studies.paper.contradictions import contradictions
 from eie.studies.paper.masks import measured_spread
@@ -82,12 +82,12 @@ class Paper(Answer):
         return tally(self.statements, self.CLAIMS)
 
     def records(self) -> list[dict[str, Any]]:
-        """Return one record a row of a table: section, table, and the row's own columns."""
+        """Return one record a row of a table: section, table, what its cells are, and the row's own columns."""
         return [
-            {"section": section.name, "table": grid.caption, **row}
+            {"section": section.name, "table": grid.caption, "basis": summary(words), **row}
             for section in self.parts
             for grid in section.grids
-            for row in grid.rows
+            for row, words in zip(grid.rows, grid.basis, strict=True)
         ]
 
     def content(self) -> dict[str, Any]:
@@ -132,8 +132,7 @@ def reproduce(
     for name, section in SECTIONS.items():
         if name in wanted:
             progress(name)
-            made = section(bench)
-            sections.append(replace(made, notes=(*made.notes, f"What the cells are: {BASIS[name]}")))
+            sections.append(labelled(section(bench), real=fc8 is not None))
     return Paper(paper=bench.published.source, data=_data(fc8), parts=tuple(sections))
 
 

@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Literal
 
 from eie.compression.pruning.sensitivity import Sensitivity
 from eie.machines.choose import called
+from eie.model.drawn import drawn_notes
 from eie.model.network import Network
 from eie.show.brief import Brief
 from eie.show.face import Answer
@@ -224,7 +225,7 @@ class Search(Answer):
             )
         if self.memory:
             notes.append(f"unpruned, on EIE: {self.memory}")
-        notes += self.timing
+        notes += [*drawn_notes(self.sensitivity.drawn), *self.timing]
         over = [plan.name for plan in self.plans[1:] if plan.verified > 1.005 * self.limit]
         if over:
             notes.append(

@@ -237,7 +237,9 @@ def _recorded(network: Network, judge: Judge, samples: int) -> Network:
 def _executed(network: Network, judge: Judge, samples: int, spec: AcceleratorSpec, quantity: Quantity) -> float:
     """Simulate the network on EIE from its own input, pruned layers feeding pruned layers."""
     first = judge.choosing.head(samples).loaded()
-    result = simulate(compile_network(shared(network, spec.weight_bits), spec), first, keep_outputs=False)
+    result = simulate(
+        compile_network(shared(network, spec.weight_bits), spec, conv="im2col"), first, keep_outputs=False
+    )
     return result.latency_us if quantity == "latency_us" else result.energy().total_nj
 
 

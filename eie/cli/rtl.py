@@ -1,0 +1,70 @@
+"""``eie rtl``: layers written out as Verilog, and run in a Verilog simulator beside the other engines."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from eie.cli.options import bias_option, how_to_read, layout_option, model_options, spec_options
+from eie.cli.outputs import note, show
+
+
+@click.command()
+@click.argument("model")
+@click.option("-o", "--output", "folder", metavar="DIR", help="Folder to write the design to, one a layer.")
+@click.option(
+    "--input", "input_file", metavar="FILE", help="Activations: an array (.npy), or a trace or arrays (.npz)."
+)
+@click.option("--layer", metavar="NAME", help="This layer only.")
+@click.option("--sample", type=click.IntRange(0), default=0, show_default=True, help="Which sample of the inputs.")
+@click.option("--check", is_flag=True, help="Run it with Icarus or Verilator and compare every count and output.")
+@click.option("--simulator", type=click.Choice(["icarus", "verilator"]), help="For --check [default: what is here].")
+@model_options
+@spec_options
+@layout_option
+@bias_option
+def rtl(model: str, folder: str | None, input_file: str | None, **options: Any) -> None:
+    """Write layers of MODEL, or of a compiled program, as Verilog with their weights in its memories.
+
+    A self-checking bench, expected counts and outputs and a README lie beside it. --check runs it.
+    """
+    from eie.cli.inputs import announce_compilation, load_for, open_inputs, read_inputs, stderr
+    from eie.cli.progress import Progress
+    from eie.compiler.program import Program
+    from eie.compiler.program import compile as compile_network
+    from eie.errors import ProgramError
+    from eie.rtl.check import check_rtl
+    from eie.rtl.write import write_rtl
+    from eie.spec import load_spec
+
+    if folder is None and not options["check"]:
+        raise click.UsageError("-o DIR says where to, or --check what to do without it")
+    announce_compilation()
+    opened = open_inputs(input_file)
+    if Program.is_program(model):
+        if options["spec_name"] or options["overrides"]:
+            raise ProgramError(f"{model}: is compiled already; --spec and --set apply to models")
+        program = Program.load(model)
+        own = program.trace
+    else:
+        spec = load_spec(options["spec_name"] or "EIE_64PE", options["overrides"])
+        network = load_for(model, how_to_read(options), opened, layout=options["layout"])
+        # The hardware runs convolutions in this way only.
+        program = compile_network(network, spec, conv="im2col", bias=options["bias"])
+        own = network.trace
+    inputs = read_inputs(file=opened, samples=None, network=program, own=own, layout=options["layout"])
+    chosen = {"layer": options["layer"], "sample": options["sample"]}
+    if not options["check"]:
+        assert folder is not None
+        for written in write_rtl(program, folder, inputs, **chosen):
+            note(f"wrote {written}")
+        return
+    with Progress(stderr()) as progress:
+        checked = check_rtl(
+            program, inputs, folder=folder, simulator=options["simulator"], progress=progress.stage, **chosen
+        )
+    show(checked)
+    if not checked.equal:
+        # A difference is a failure of the design, for scripts too.
+        raise click.exceptions.Exit(1)

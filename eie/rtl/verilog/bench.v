@@ -1,0 +1,199 @@
+// The self-checking bench: runs every product of the layer, counts, compares, and stops with a failure on a difference.
+//
+// It stands for the host and for the DMA of the paper's I/O mode: weights come in through `$readmemh`, so that this takes no
+// time, activations through the host's port. What is expected, counts and outputs, is what eie's other engines gave.
+module bench;
+    `include "config.vh"
+
+    // As in expected.hex: of each product, then of each PE.
+    localparam COUNTS = 10;
+    localparam CYCLES = 0, BROADCASTS = 1, STALLS = 2, DEADS = 3, POINTER_READS = 4, ROW_READS = 5, ENTRIES = 6,
+               PADDINGS = 7, EMPTIES = 8, SATURATIONS = 9;
+    localparam WORDS = COUNTS + 3 * PES;
+    localparam SHOWN = 10;  // differences that are spelt out
+
+    reg clk = 0;
+    always #1 clk = ~clk;
+
+    reg                      reset = 1, start = 0, out_read = 0, writing = 0;
+    reg  [SUM_BITS-1:0]      out_at = 0;
+    reg  [HOST_BITS-1:0]     host_at = 0;
+    reg  [PES*DATA_BITS-1:0] host_data = 0;
+    wire                     running, done, broadcast, stall, dead;
+    wire [PES*DATA_BITS-1:0] outs;
+    wire [PES-1:0]           pointer_read, row_read, issue, bubble, padding, saturated;
+
+    top #(
+        .PES(PES), .QUEUE_SLOTS(QUEUE_SLOTS), .INDEX_BITS(INDEX_BITS), .WEIGHT_BITS(WEIGHT_BITS), .DATA_BITS(DATA_BITS),
+        .ROW_BITS(ROW_BITS), .POINTER_BITS(POINTER_BITS), .COLUMN_BITS(COLUMN_BITS), .BANK_DEPTH(BANK_DEPTH),
+        .BANK_BITS(BANK_BITS), .SPMAT_DEPTH(SPMAT_DEPTH), .SPMAT_BITS(SPMAT_BITS), .SCAN_DEPTH(SCAN_DEPTH),
+        .SCAN_BITS(SCAN_BITS), .SUMS(SUMS), .SUM_BITS(SUM_BITS), .SHIFT_BITS(SHIFT_BITS), .HOST_BITS(HOST_BITS),
+        .LANE_BITS(LANE_BITS)
+    ) dut (
+        .clk(clk), .reset(reset), .start(start), .last_row(LAST_ROW[SCAN_BITS-1:0]), .has_bias(HAS_BIAS[0]),
+        .bias_column(BIAS_COLUMN[COLUMN_BITS-1:0]), .last_sum(LAST_SUM[SUM_BITS-1:0]), .shift(SHIFT[SHIFT_BITS-1:0]),
+        .relu(RELU[0]), .running(running), .done(done), .out_read(out_read), .out_at(out_at), .outs(outs),
+        .broadcast(broadcast), .stall(stall), .dead(dead), .pointer_read(pointer_read), .row_read(row_read),
+        .issue(issue), .bubble(bubble), .padding(padding), .saturated(saturated),
+        .host_pes({PES{1'b1}}), .host_write({1'b0, writing, 4'b0}), .host_at(host_at), .host_row({ROW_BITS{1'b0}}),
+        .host_pointer({POINTER_BITS{1'b0}}), .host_data(host_data)
+    );
+
+    genvar g;
+    generate
+        for (g = 0; g < PES; g = g + 1) begin : images
+            reg [8*32-1:0] name;
+            initial begin
+                $sformat(name, "images/spmat_%0d.hex", g);
+                $readmemh(name, dut.pes[g].pe.spmat_read.sram.words);
+                $sformat(name, "images/ptr_even_%0d.hex", g);
+                $readmemh(name, dut.pes[g].pe.ptr_read.even_bank.words);
+                $sformat(name, "images/ptr_odd_%0d.hex", g);
+                $readmemh(name, dut.pes[g].pe.ptr_read.odd_bank.words);
+                $sformat(name, "images/starts_%0d.hex", g);
+                $readmemh(name, dut.pes[g].pe.act_rw.starts.words);
+                $readmemh("images/codebook.hex", dut.pes[g].pe.arithm.codebook.words);
+            end
+        end
+    endgenerate
+
+    reg [PES*DATA_BITS-1:0] activations [0:PRODUCTS*SCAN_DEPTH-1];
+    reg [PES*DATA_BITS-1:0] outputs [0:PRODUCTS*SUMS-1];
+    reg [31:0]              expected [0:PRODUCTS*WORDS-1];
+
+    integer counted [0:COUNTS-1];
+    integer issued [0:PES-1];
+    integer empty [0:PES-1];
+    integer last_slot [0:PES-1];
+    integer product, i, p, at, differences, starved, scan_end;
+
+    // What happens in a cycle is counted at its end, before the registers change.
+    always @(posedge clk) if (running) begin
+        counted[CYCLES] = counted[CYCLES] + 1;
+        counted[BROADCASTS] = counted[BROADCASTS] + broadcast;
+        counted[STALLS] = counted[STALLS] + stall;
+        counted[DEADS] = counted[DEADS] + dead;
+        // The scanner's last cycle is a broadcast, or a dead one.
+        if (broadcast || dead) scan_end = counted[CYCLES];
+        for (p = 0; p < PES; p = p + 1) begin
+            counted[POINTER_READS] = counted[POINTER_READS] + pointer_read[p];
+            counted[ROW_READS] = counted[ROW_READS] + row_read[p];
+            counted[PADDINGS] = counted[PADDINGS] + padding[p];
+            counted[SATURATIONS] = counted[SATURATIONS] + saturated[p];
+            if (issue[p]) issued[p] = issued[p] + 1;
+            if (bubble[p]) empty[p] = empty[p] + 1;
+            if (issue[p] || bubble[p]) last_slot[p] = counted[CYCLES];
+        end
+    end
+
+    task differs(input integer pe, input [8*20-1:0] what, input integer want, input integer got);
+        begin
+            differences = differences + 1;
+            if (differences <= SHOWN)
+                $display("DIFFERENT product %0d pe %0d %0s: expected %0d, the RTL has %0d", product, pe, what, want, got);
+        end
+    endtask
+
+    task count(input integer number, input [8*20-1:0] what);
+        begin
+            at = product * WORDS + number;
+            $display("count %0d %0s %0d %0d", product, what, expected[at], counted[number]);
+            if (expected[at] !== counted[number]) differs(-1, what, expected[at], counted[number]);
+        end
+    endtask
+
+    task compare_counts;
+        begin
+            for (p = 0; p < PES; p = p + 1) begin
+                counted[ENTRIES] = counted[ENTRIES] + issued[p];
+                counted[EMPTIES] = counted[EMPTIES] + empty[p];
+            end
+            count(CYCLES, "cycles");
+            count(BROADCASTS, "broadcasts");
+            count(STALLS, "stall_cycles");
+            count(DEADS, "dead_scan_cycles");
+            count(POINTER_READS, "ptr_reads");
+            count(ROW_READS, "spmat_reads");
+            count(ENTRIES, "entries");
+            count(PADDINGS, "padding_entries");
+            count(EMPTIES, "empty_column");
+            count(SATURATIONS, "saturations");
+            for (p = 0; p < PES; p = p + 1) begin
+                at = product * WORDS + COUNTS + 3 * p;
+                // Idle before its last slot a PE has starved; one without any starved while the scanner went on.
+                starved = (issued[p] + empty[p] > 0 ? last_slot[p] : scan_end) - issued[p] - empty[p];
+                if (expected[at] !== issued[p]) differs(p, "issue", expected[at], issued[p]);
+                if (expected[at + 1] !== empty[p]) differs(p, "empty_column", expected[at + 1], empty[p]);
+                if (expected[at + 2] !== starved) differs(p, "starved", expected[at + 2], starved);
+            end
+        end
+    endtask
+
+    task compare_outputs;
+        integer equal;
+        begin
+            equal = 0;
+            for (i = 0; i < SUMS; i = i + 1) begin
+                out_read = 1;
+                out_at = i;
+                @(negedge clk);
+                for (p = 0; p < PES; p = p + 1)
+                    if (i * PES + p < OUTPUTS) begin
+                        if (outs[p*DATA_BITS +: DATA_BITS] === outputs[product*SUMS + i][p*DATA_BITS +: DATA_BITS])
+                            equal = equal + 1;
+                        else differs(p, "output", $signed(outputs[product*SUMS + i][p*DATA_BITS +: DATA_BITS]),
+                                     $signed(outs[p*DATA_BITS +: DATA_BITS]));
+                    end
+            end
+            out_read = 0;
+            $display("count %0d outputs %0d %0d", product, OUTPUTS, equal);
+        end
+    endtask
+
+    initial begin
+        $readmemh("images/activations.hex", activations);
+        $readmemh("expected/outputs.hex", outputs);
+        $readmemh("expected/counts.hex", expected);
+        differences = 0;
+        repeat (2) @(negedge clk);
+        reset = 0;
+        for (product = 0; product < PRODUCTS; product = product + 1) begin
+            for (i = 0; i < COUNTS; i = i + 1) counted[i] = 0;
+            for (p = 0; p < PES; p = p + 1) begin
+                issued[p] = 0;
+                empty[p] = 0;
+                last_slot[p] = 0;
+            end
+            scan_end = 0;
+            writing = 1;
+            for (i = 0; i < SCAN_DEPTH; i = i + 1) begin
+                host_at = i;
+                host_data = activations[product*SCAN_DEPTH + i];
+                @(negedge clk);
+            end
+            writing = 0;
+            start = 1;
+            @(negedge clk);
+            start = 0;
+            // A fault may never end; no layer takes as long as all of it one after the other, twice.
+            i = 0;
+            while (!done && i < MOST_CYCLES) begin
+                @(negedge clk);
+                i = i + 1;
+            end
+            if (!done) begin
+                $display("DIFFERENT product %0d: not done after %0d cycles", product, MOST_CYCLES);
+                $stop;
+            end
+            @(negedge clk);
+            compare_counts;
+            compare_outputs;
+        end
+        if (differences > 0) begin
+            $display("FAILED: %0d differences in %0d products", differences, PRODUCTS);
+            $stop;
+        end
+        $display("EQUAL: %0d products", PRODUCTS);
+        $finish;
+    end
+endmodule

@@ -1,0 +1,109 @@
+// Central control: starts a layer, scans the source activations, broadcasts, and says when the layer is done.
+//
+// Cycle 1 of a layer is LOAD: scan row 0 is read. In SCAN the first lane that is not zero and was not handed out is
+// broadcast, into all queues or into none; a row without one takes a dead cycle to step to the next row, unless the last one
+// handed out sat in the last lane: that step is free, since the next row is read in the same cycle. Queues that are full hold back
+// a broadcast, not a dead cycle.
+module central_control #(
+    parameter LANES = 64,
+    parameter LANE_BITS = 6,
+    parameter SCAN_BITS = 6,
+    parameter COLUMN_BITS = 12,
+    parameter SUM_BITS = 6
+) (
+    input  wire                   clk,
+    input  wire                   reset,
+    // what a layer is: held while it runs
+    input  wire                   start,
+    input  wire [SCAN_BITS-1:0]   last_row,     // the last scan row, that of the bias included
+    input  wire                   has_bias,     // whether that row is the bias
+    input  wire [COLUMN_BITS-1:0] bias_column,  // its column
+    input  wire [SUM_BITS-1:0]    last_sum,     // the last accumulator of a PE
+    // of all PEs
+    input  wire [LANES-1:0]       nonzero,
+    input  wire                   any_full,
+    input  wire                   all_quiet,
+    // to them
+    output wire                   clear,        // a layer begins: nothing of the last one counts
+    output wire                   start_read,
+    output reg                    start_write,
+    output reg  [SUM_BITS-1:0]    start_at,
+    output reg  [SUM_BITS-1:0]    start_write_at,
+    output wire                   scan_read,
+    output wire [SCAN_BITS-1:0]   scan_at,
+    output wire                   broadcast,
+    output wire [LANE_BITS-1:0]   lane,
+    output wire [COLUMN_BITS-1:0] column,
+    // to be counted
+    output wire                   running,
+    output wire                   stall,
+    output wire                   dead,
+    output wire                   done          // in the layer's last cycle
+);
+    localparam [1:0] IDLE = 0, SET = 1, LOAD = 2, SCAN = 3;
+    localparam [LANE_BITS-1:0] LAST_LANE = LANES - 1;
+    localparam [COLUMN_BITS:0] STRIDE = LANES;
+
+    reg [1:0]             state;
+    reg                   scanned;     // the scanner has passed the last row
+    reg [SCAN_BITS-1:0]   row;
+    reg [COLUMN_BITS:0]   first_column;  // that of the row's lane 0; one bit more, for rows that end behind the inputs
+    reg [LANES-1:0]       handed_out;
+
+    wire scanning = state == SCAN && !scanned;
+    wire some;
+    lnzd #(.LANES(LANES), .LANE_BITS(LANE_BITS)) lnzd (.pending(nonzero & ~handed_out), .some(some), .lane(lane));
+
+    assign broadcast = scanning && some && !any_full;
+    assign stall = scanning && some && any_full;
+    assign dead = scanning && !some;
+
+    wire step = dead || (broadcast && lane == LAST_LANE);
+    wire last_step = step && row == last_row;
+    wire [COLUMN_BITS:0] scanned_column = first_column + lane;
+    assign column = has_bias && row == last_row ? bias_column : scanned_column[COLUMN_BITS-1:0];
+
+    assign scan_read = state == LOAD || step;
+    assign scan_at = state == LOAD ? {SCAN_BITS{1'b0}} : row + 1'b1;
+
+    assign running = state == LOAD || state == SCAN;
+    // The last slot may be in WRITE: this cycle finishes it. A broadcast in the last lane of the last row is not done.
+    assign done = state == SCAN && (scanned || (dead && last_step)) && all_quiet;
+
+    assign clear = state == SET;
+    assign start_read = state == SET;
+
+    always @(posedge clk) begin
+        // A start that is read in one cycle is written in the next.
+        start_write <= start_read;
+        start_write_at <= start_at;
+        if (reset) begin
+            state <= IDLE;
+            start_write <= 1'b0;
+        end else case (state)
+            IDLE: if (start) state <= SET;
+            SET: begin
+                start_at <= start_at + 1'b1;
+                if (start_at == last_sum) state <= LOAD;
+            end
+            LOAD: state <= SCAN;
+            SCAN: if (done) state <= IDLE;
+        endcase
+
+        if (state == IDLE) start_at <= 0;
+        if (state == LOAD) begin
+            scanned <= 1'b0;
+            row <= 0;
+            first_column <= 0;
+            handed_out <= 0;
+        end else begin
+            if (broadcast) handed_out[lane] <= 1'b1;
+            if (step) begin
+                handed_out <= 0;
+                row <= row + 1'b1;
+                first_column <= first_column + STRIDE;
+            end
+            if (last_step) scanned <= 1'b1;
+        end
+    end
+endmodule

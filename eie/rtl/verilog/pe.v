@@ -1,0 +1,122 @@
+// One processing element: its queue, its memories and its pipeline (Figure 4 of the paper).
+//
+// It knows neither its number nor its neighbours: which rows of the matrix it holds is in its images alone.
+module pe #(
+    parameter QUEUE_SLOTS = 8,
+    parameter INDEX_BITS = 4,
+    parameter WEIGHT_BITS = 4,
+    parameter DATA_BITS = 16,
+    parameter ROW_BITS = 64,
+    parameter POINTER_BITS = 16,
+    parameter COLUMN_BITS = 12,
+    parameter BANK_DEPTH = 2048,
+    parameter BANK_BITS = 11,
+    parameter SPMAT_DEPTH = 16384,
+    parameter SPMAT_BITS = 14,
+    parameter SCAN_DEPTH = 64,
+    parameter SCAN_BITS = 6,
+    parameter SUMS = 64,
+    parameter SUM_BITS = 6,
+    parameter SHIFT_BITS = 6,
+    parameter HOST_BITS = 16
+) (
+    input  wire                        clk,
+    input  wire                        reset,
+    // central control's
+    input  wire                        clear,
+    input  wire                        start_read,
+    input  wire                        start_write,
+    input  wire [SUM_BITS-1:0]         start_at,
+    input  wire [SUM_BITS-1:0]         start_write_at,
+    input  wire                        scan_read,
+    input  wire [SCAN_BITS-1:0]        scan_at,
+    input  wire [SHIFT_BITS-1:0]       shift,
+    input  wire                        relu,
+    output wire signed [DATA_BITS-1:0] source,
+    output wire                        nonzero,
+    // broadcast
+    input  wire                        broadcast,
+    input  wire [COLUMN_BITS-1:0]      column,
+    input  wire [DATA_BITS-1:0]        activation,
+    output wire                        full,
+    output wire                        quiet,
+    // outputs
+    input  wire                        out_read,
+    input  wire [SUM_BITS-1:0]         out_at,
+    output wire [DATA_BITS-1:0]        out,
+    // to be counted
+    output wire                        pointer_read,
+    output wire                        row_read,
+    output wire                        issue,
+    output wire                        bubble,
+    output wire                        padding,
+    output wire                        saturated,
+    // the host's port: one memory of this PE at a time
+    input  wire [5:0]                  host_write,
+    input  wire [HOST_BITS-1:0]        host_at,
+    input  wire [ROW_BITS-1:0]         host_row,
+    input  wire [POINTER_BITS-1:0]     host_pointer,
+    input  wire [DATA_BITS-1:0]        host_data
+);
+    // One PE is built and instantiated: left to itself the simulator writes out every one of them, for minutes.
+    /* verilator no_inline_module */
+    localparam QUEUE_BITS = $clog2(QUEUE_SLOTS);
+
+    wire                        empty, walking, opens, arithmetic_busy;
+    wire [COLUMN_BITS-1:0]      head_column;
+    wire [DATA_BITS-1:0]        head_activation;
+    wire [POINTER_BITS-1:0]     entry;
+    wire [WEIGHT_BITS-1:0]      code;
+    wire [INDEX_BITS-1:0]       run;
+    wire                        sum_read, sum_write;
+    wire [SUM_BITS-1:0]         sum_read_at, sum_write_at;
+    wire signed [DATA_BITS-1:0] sum_word, sum_written;
+    reg  [DATA_BITS-1:0]        open_activation;  // of the column that is walked
+
+    assign nonzero = source != 0;
+    assign quiet = empty && !walking && !arithmetic_busy;
+
+    act_queue #(.SLOTS(QUEUE_SLOTS), .SLOT_BITS(QUEUE_BITS), .WIDTH(COLUMN_BITS + DATA_BITS)) act_queue (
+        .clk(clk), .reset(reset || clear), .push(broadcast), .pushed({column, activation}),
+        .pop(pointer_read), .full(full), .empty(empty), .head({head_column, head_activation})
+    );
+    ptr_read #(
+        .COLUMN_BITS(COLUMN_BITS), .POINTER_BITS(POINTER_BITS), .BANK_DEPTH(BANK_DEPTH), .BANK_BITS(BANK_BITS)
+    ) ptr_read (
+        .clk(clk), .reset(reset || clear), .waiting(!empty), .column(head_column), .pop(pointer_read),
+        .busy(walking), .issue(issue), .bubble(bubble), .opens(opens), .entry(entry),
+        .write_even(host_write[1]), .write_odd(host_write[2]),
+        .write_at(host_at[BANK_BITS-1:0]), .written(host_pointer)
+    );
+    always @(posedge clk) if (pointer_read) open_activation <= head_activation;
+
+    spmat_read #(
+        .INDEX_BITS(INDEX_BITS), .WEIGHT_BITS(WEIGHT_BITS), .ROW_BITS(ROW_BITS), .POINTER_BITS(POINTER_BITS),
+        .DEPTH(SPMAT_DEPTH), .ADDRESS_BITS(SPMAT_BITS)
+    ) spmat_read (
+        .clk(clk), .reset(reset || clear), .issue(issue), .entry(entry), .row_read(row_read), .code(code), .run(run),
+        .write(host_write[0]), .write_at(host_at[SPMAT_BITS-1:0]), .written(host_row)
+    );
+    arithm #(
+        .INDEX_BITS(INDEX_BITS), .WEIGHT_BITS(WEIGHT_BITS), .DATA_BITS(DATA_BITS), .SUM_BITS(SUM_BITS),
+        .SHIFT_BITS(SHIFT_BITS)
+    ) arithm (
+        .clk(clk), .reset(reset || clear), .shift(shift),
+        .issue(issue), .bubble(bubble), .opens(opens), .activation(open_activation), .code(code), .run(run),
+        .sum_read(sum_read), .sum_read_at(sum_read_at), .sum_word(sum_word),
+        .sum_write(sum_write), .sum_write_at(sum_write_at), .sum_written(sum_written),
+        .busy(arithmetic_busy), .padding(padding), .saturated(saturated),
+        .write(host_write[3]), .write_at(host_at[WEIGHT_BITS-1:0]), .written(host_data)
+    );
+    act_rw #(
+        .DATA_BITS(DATA_BITS), .SCAN_DEPTH(SCAN_DEPTH), .SCAN_BITS(SCAN_BITS), .SUMS(SUMS), .SUM_BITS(SUM_BITS)
+    ) act_rw (
+        .clk(clk), .scan_read(scan_read), .scan_at(scan_at), .source(source),
+        .start_read(start_read), .start_write(start_write), .start_at(start_at), .start_write_at(start_write_at),
+        .out_read(out_read), .out_at(out_at), .relu(relu), .out(out),
+        .sum_read(sum_read), .sum_read_at(sum_read_at), .sum_word(sum_word),
+        .sum_write(sum_write), .sum_write_at(sum_write_at), .sum_written(sum_written),
+        .write_source(host_write[4]), .write_source_at(host_at[SCAN_BITS-1:0]), .written_source(host_data),
+        .write_start(host_write[5]), .write_start_at(host_at[SUM_BITS-1:0]), .written_start(host_data)
+    );
+endmodule

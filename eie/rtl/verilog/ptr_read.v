@@ -1,0 +1,71 @@
+// Pointer read of one PE: takes the head of the queue and walks the column from its first entry to its last.
+//
+// A column needs two neighbouring pointers, p[j] and p[j + 1]. Even and odd ones lie in two banks, so one access brings
+// both, whichever of them is even. They are there a cycle after the head was taken. The unit is then busy one cycle for each
+// entry; a column without entries is one cycle too, a bubble that passes the pipeline like an entry.
+module ptr_read #(
+    parameter COLUMN_BITS = 12,
+    parameter POINTER_BITS = 16,
+    parameter BANK_DEPTH = 2048,
+    parameter BANK_BITS = 11
+) (
+    input  wire                    clk,
+    input  wire                    reset,
+    input  wire                    waiting,
+    input  wire [COLUMN_BITS-1:0]  column,
+    output wire                    pop,
+    output wire                    busy,
+    output wire                    issue,
+    output wire                    bubble,
+    output wire                    opens,
+    output wire [POINTER_BITS-1:0] entry,
+    // the host's port, by which the images come in
+    input  wire                    write_even,
+    input  wire                    write_odd,
+    input  wire [BANK_BITS-1:0]    write_at,
+    input  wire [POINTER_BITS-1:0] written
+);
+    reg                     walking;   // a column is open
+    reg                     fresh;     // its pointers have just come out of the banks
+    reg                     odd;       // it has an odd number
+    reg  [POINTER_BITS-1:0] next;      // its next entry, once the first has gone
+
+    wire [POINTER_BITS-1:0] even_word, odd_word;
+    wire [POINTER_BITS-1:0] from = odd ? odd_word : even_word;
+    wire [POINTER_BITS-1:0] to = odd ? even_word : odd_word;
+
+    // Column j has pointers j and j + 1: the even one of them is number (j + 1) / 2 of its bank, the odd one j / 2.
+    wire [COLUMN_BITS:0] above = {1'b0, column} + 1'b1;
+    ram #(.WIDTH(POINTER_BITS), .DEPTH(BANK_DEPTH), .ADDRESS_BITS(BANK_BITS)) even_bank (
+        .clk(clk), .read(pop), .read_at(above[BANK_BITS:1]), .word(even_word),
+        .write(write_even), .write_at(write_at), .written(written)
+    );
+    wire [COLUMN_BITS:0] same = {1'b0, column};
+    ram #(.WIDTH(POINTER_BITS), .DEPTH(BANK_DEPTH), .ADDRESS_BITS(BANK_BITS)) odd_bank (
+        .clk(clk), .read(pop), .read_at(same[BANK_BITS:1]), .word(odd_word),
+        .write(write_odd), .write_at(write_at), .written(written)
+    );
+
+    wire nothing = fresh && from == to;
+    wire closes = walking && (nothing || entry + 1'b1 == to);
+
+    assign entry = fresh ? from : next;
+    assign opens = fresh;
+    assign issue = walking && !nothing;
+    assign bubble = walking && nothing;
+    assign busy = walking;
+    // In the last cycle of a column the next head is taken already: a column of n entries takes n cycles, not n + 1.
+    assign pop = waiting && (!walking || closes);
+
+    always @(posedge clk) begin
+        if (reset) begin
+            walking <= 1'b0;
+            fresh <= 1'b0;
+        end else begin
+            walking <= pop || (walking && !closes);
+            fresh <= pop;
+        end
+        if (pop) odd <= column[0];
+        next <= entry + 1'b1;
+    end
+endmodule

@@ -1,0 +1,102 @@
+// The accelerator: central control, P processing elements, and between them the broadcast.
+//
+// Row i of the matrix belongs to PE i mod P, activation j to PE j mod P. `start` begins a layer, whose numbers stand on
+// the inputs until `done`; then `out_read` brings outputs g * P .. g * P + P - 1 of accumulators g to `outs`, a cycle later.
+module top #(
+    parameter PES = 64,
+    parameter QUEUE_SLOTS = 8,
+    parameter INDEX_BITS = 4,
+    parameter WEIGHT_BITS = 4,
+    parameter DATA_BITS = 16,
+    parameter ROW_BITS = 64,
+    parameter POINTER_BITS = 16,
+    parameter COLUMN_BITS = 12,
+    parameter BANK_DEPTH = 2048,
+    parameter BANK_BITS = 12,
+    parameter SPMAT_DEPTH = 16384,
+    parameter SPMAT_BITS = 14,
+    parameter SCAN_DEPTH = 64,
+    parameter SCAN_BITS = 6,
+    parameter SUMS = 64,
+    parameter SUM_BITS = 6,
+    parameter SHIFT_BITS = 6,
+    parameter HOST_BITS = 16,
+    parameter LANE_BITS = 6
+) (
+    input  wire                      clk,
+    input  wire                      reset,
+    // a layer
+    input  wire                      start,
+    input  wire [SCAN_BITS-1:0]      last_row,
+    input  wire                      has_bias,
+    input  wire [COLUMN_BITS-1:0]    bias_column,
+    input  wire [SUM_BITS-1:0]       last_sum,
+    input  wire [SHIFT_BITS-1:0]     shift,
+    input  wire                      relu,
+    output wire                      running,
+    output wire                      done,
+    // its outputs
+    input  wire                      out_read,
+    input  wire [SUM_BITS-1:0]       out_at,
+    output wire [PES*DATA_BITS-1:0]  outs,
+    // to be counted: of central control, and a bit a PE
+    output wire                      broadcast,
+    output wire                      stall,
+    output wire                      dead,
+    output wire [PES-1:0]            pointer_read,
+    output wire [PES-1:0]            row_read,
+    output wire [PES-1:0]            issue,
+    output wire [PES-1:0]            bubble,
+    output wire [PES-1:0]            padding,
+    output wire [PES-1:0]            saturated,
+    // the host's port: one memory, in the PEs that `host_pes` names, at a time. Memories by their bit: sparse matrix, even
+    // pointers, odd pointers, codebook, source activations, starts of accumulators
+    input  wire [PES-1:0]            host_pes,
+    input  wire [5:0]                host_write,
+    input  wire [HOST_BITS-1:0]      host_at,
+    input  wire [ROW_BITS-1:0]       host_row,
+    input  wire [POINTER_BITS-1:0]   host_pointer,
+    input  wire [PES*DATA_BITS-1:0]  host_data
+);
+    wire                     clear, start_read, start_write, scan_read;
+    wire [SUM_BITS-1:0]      start_at, start_write_at;
+    wire [SCAN_BITS-1:0]     scan_at;
+    wire [LANE_BITS-1:0]     lane;
+    wire [COLUMN_BITS-1:0]   column;
+    wire [PES-1:0]           nonzero, full, quiet;
+    wire [PES*DATA_BITS-1:0] sources;
+
+    central_control #(
+        .LANES(PES), .LANE_BITS(LANE_BITS), .SCAN_BITS(SCAN_BITS), .COLUMN_BITS(COLUMN_BITS), .SUM_BITS(SUM_BITS)
+    ) central_control (
+        .clk(clk), .reset(reset), .start(start), .last_row(last_row), .has_bias(has_bias), .bias_column(bias_column),
+        .last_sum(last_sum), .nonzero(nonzero), .any_full(|full), .all_quiet(&quiet),
+        .clear(clear), .start_read(start_read), .start_write(start_write), .start_at(start_at),
+        .start_write_at(start_write_at), .scan_read(scan_read), .scan_at(scan_at), .broadcast(broadcast), .lane(lane),
+        .column(column), .running(running), .stall(stall), .dead(dead), .done(done)
+    );
+
+    wire [DATA_BITS-1:0] activation = sources[lane * DATA_BITS +: DATA_BITS];
+
+    genvar p;
+    generate
+        for (p = 0; p < PES; p = p + 1) begin : pes
+            pe #(
+                .QUEUE_SLOTS(QUEUE_SLOTS), .INDEX_BITS(INDEX_BITS), .WEIGHT_BITS(WEIGHT_BITS), .DATA_BITS(DATA_BITS),
+                .ROW_BITS(ROW_BITS), .POINTER_BITS(POINTER_BITS), .COLUMN_BITS(COLUMN_BITS), .BANK_DEPTH(BANK_DEPTH),
+                .BANK_BITS(BANK_BITS), .SPMAT_DEPTH(SPMAT_DEPTH), .SPMAT_BITS(SPMAT_BITS), .SCAN_DEPTH(SCAN_DEPTH),
+                .SCAN_BITS(SCAN_BITS), .SUMS(SUMS), .SUM_BITS(SUM_BITS), .SHIFT_BITS(SHIFT_BITS), .HOST_BITS(HOST_BITS)
+            ) pe (
+                .clk(clk), .reset(reset), .clear(clear), .start_read(start_read), .start_write(start_write),
+                .start_at(start_at), .start_write_at(start_write_at), .scan_read(scan_read), .scan_at(scan_at),
+                .shift(shift), .relu(relu), .source(sources[p*DATA_BITS +: DATA_BITS]), .nonzero(nonzero[p]),
+                .broadcast(broadcast), .column(column), .activation(activation), .full(full[p]), .quiet(quiet[p]),
+                .out_read(out_read), .out_at(out_at), .out(outs[p*DATA_BITS +: DATA_BITS]),
+                .pointer_read(pointer_read[p]), .row_read(row_read[p]), .issue(issue[p]), .bubble(bubble[p]),
+                .padding(padding[p]), .saturated(saturated[p]),
+                .host_write(host_pes[p] ? host_write : 6'b0), .host_at(host_at), .host_row(host_row),
+                .host_pointer(host_pointer), .host_data(host_data[p*DATA_BITS +: DATA_BITS])
+            );
+        end
+    endgenerate
+endmodule

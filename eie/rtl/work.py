@@ -1,0 +1,240 @@
+"""What one layer is to do in hardware: its inputs as raw numbers, and what the engines say comes of them.
+
+Comes in: a `Program` and its inputs. Goes out: `LayerWork`, one for each use of a layer. Read by `design`, which writes
+it down as images and expectations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eie.activity import Activity
+from eie.compiler.choice import Conv
+from eie.compiler.encoded import EncodedLayer
+from eie.compiler.program import Program
+from eie.compression.bias import BiasPlace
+from eie.errors import ProgramError, TraceError
+from eie.importers.entrance import Model
+from eie.model.fitting import Layout
+from eie.model.trace import LayerTrace
+from eie.rtl.refusals import check_layer, check_program
+from eie.simulation import as_program
+from eie.simulator.functional import FixedPoint, LayerOutputs, Rows, fraction_bits, to_raw
+from eie.simulator.inputs import Inputs
+from eie.simulator.network import Settings, run_network
+from eie.simulator.products import fixed_sums, quantised_codebook, run_products
+from eie.simulator.stages import time_layer
+from eie.simulator.starts import raw_start
+from eie.simulator.workload import Workload
+from eie.spec import AcceleratorSpec
+
+
+@dataclass(frozen=True, eq=False, kw_only=True, repr=False)
+class LayerWork:
+    """Some products of one use of a layer, N of them.
+
+    Attributes
+    ----------
+    use
+        Name of the use; the layer's own where it runs once.
+    inputs
+        int64 (N, inputs): raw activations.
+    unit
+        1.0 in their format: what a bias column is multiplied with.
+    levels
+        int64 (2**weight_bits,): the codebook, raw.
+    starts
+        int64 (outputs,): what accumulators start from, raw; None for zeros.
+    fractions
+        Fraction bits of the activations and of the accumulators.
+    shift
+        Bits by which a product is shifted right into the accumulators' format.
+    outputs
+        int64 (N, outputs): what the fixed-point datapath gives, after ReLU.
+    saturations
+        int64 (N,): additions that saturated.
+    activity
+        What the fast engine counts, a product a sample.
+    """
+
+    use: str
+    layer: EncodedLayer
+    spec: AcceleratorSpec
+    inputs: NDArray[np.int64]
+    unit: int
+    levels: NDArray[np.int64]
+    starts: NDArray[np.int64] | None
+    fractions: tuple[int, int]
+    shift: int
+    outputs: NDArray[np.int64]
+    saturations: NDArray[np.int64]
+    activity: Activity
+
+    @property
+    def products(self) -> int:
+        """N."""
+        return len(self.inputs)
+
+    @classmethod
+    def of(
+        cls,
+        *,
+        use: str,
+        layer: EncodedLayer,
+        spec: AcceleratorSpec,
+        inputs: NDArray[np.int64],
+        fractions: tuple[int, int],
+    ) -> LayerWork:
+        """Count and compute the products of raw inputs (N, inputs).
+
+        ``fractions`` are the fraction bits of the activations and of the accumulators, as a run has chosen them.
+        """
+        activations, sums = fractions
+        codebook = quantised_codebook(layer, spec.data_bits)
+        top = (1 << (spec.data_bits - 1)) - 1
+        made = [
+            fixed_sums(
+                layer=layer,
+                count=1,
+                rows=_row(inputs, row),
+                activation_fraction_bits=activations,
+                # The largest number of that format, so that it is the one chosen.
+                peak=float(np.ldexp(float(top), -sums)),
+                data_bits=spec.data_bits,
+                threads=1,
+            )
+            for row in range(len(inputs))
+        ]
+        assert all(product.fraction_bits == sums for product, _ in made)
+        outputs = np.concatenate([product.raw for product, _ in made])
+        return cls(
+            use=use,
+            layer=layer,
+            spec=spec,
+            inputs=inputs,
+            unit=int(to_raw(np.ones(1), activations, spec.data_bits)[0]),
+            levels=codebook.raw,
+            starts=raw_start(layer, sums, spec.data_bits),
+            fractions=fractions,
+            # Beyond twice the width every product is shifted to zero, halves included.
+            shift=min(activations + codebook.fraction_bits - sums, 2 * spec.data_bits),
+            outputs=np.maximum(outputs, 0) if layer.relu else outputs,
+            saturations=np.array([saturations for _, saturations in made]),
+            # Ideal residency: that the weights are in place is checked by then, for the network as a whole.
+            activity=time_layer(
+                layer=layer, inputs=LayerTrace.from_dense(inputs), spec=spec.replace(residency="ideal"), threads=1
+            ),
+        )
+
+
+def program_of(
+    model: Program | Model,
+    inputs: Inputs,
+    *,
+    layout: Layout | None,
+    spec: AcceleratorSpec | None,
+    bias: BiasPlace,
+) -> Program:
+    """Return a program as it is, or a model compiled in the one way in which the hardware runs convolutions."""
+    compiled = isinstance(model, Program) or (isinstance(model, str | Path) and Program.is_program(model))
+    conv: Conv = "auto" if compiled else "im2col"
+    return as_program(model, spec, bias, examples=inputs, layout=layout, conv=conv)
+
+
+def works(
+    program: Program,
+    inputs: Inputs = None,
+    *,
+    layout: Layout | None = None,
+    samples: int | None = None,
+    sample: int = 0,
+    layers: Collection[str] | None = None,
+) -> list[LayerWork]:
+    """Run a program and return what each use of its layers does, in order.
+
+    Parameters
+    ----------
+    inputs, layout
+        As `eie.simulate` takes them.
+    samples
+        How many samples, from ``sample`` on; all of them by default. Formats are those of all samples together.
+    layers
+        Names of the layers that are wanted; all of them by default.
+
+    Raises
+    ------
+    ProgramError
+        If the hardware cannot do a layer that is wanted; says which and why.
+    TraceError
+        If there is no such sample, or the inputs hold no values.
+    """
+    wanted = _chosen(program, layers)
+    check_program(program)
+    for layer in wanted.values():
+        check_layer(layer, program)
+    workload = Workload.of(program, inputs, layout=layout)
+    count = workload.given.samples_in_all
+    if not 0 <= sample < count:
+        raise TraceError(f"sample {sample}: must be 0..{count - 1}, the inputs hold {count}")
+    stop = count if samples is None else min(count, sample + samples)
+    made: list[LayerWork] = []
+
+    def ran(use: str, seen: LayerTrace, outputs: LayerOutputs) -> None:
+        layer = by_use[use]
+        if layer.name not in wanted:
+            return
+        rows = seen.dense(sample * seen.products, stop * seen.products)
+        assert rows is not None
+        # Exact: check_program has seen to it that float32 holds raw numbers.
+        raw = np.ldexp(rows.astype(np.float64), outputs.activation_fraction_bits).astype(np.int64)
+        fractions = outputs.activation_fraction_bits, outputs.fixed.fraction_bits
+        made.append(LayerWork.of(use=use, layer=layer, spec=program.spec, inputs=raw, fractions=fractions))
+
+    by_use = {use: layer for layer in program.layers for use in workload.uses[layer.name]}
+    settings = Settings(data_bits=program.spec.data_bits, keep_values=True)
+    if workload.given.layers:
+        for use, recorded in workload.given.layers.items():
+            if by_use[use].name in wanted:
+                ran(use, *_recorded(by_use[use], recorded, program.spec))
+        return made
+    graph = program.dataflow
+    assert graph is not None
+    run_network(
+        graph=graph,
+        layers={layer.name: layer for layer in program.layers},
+        inputs=workload.given.loaded(),
+        settings=settings,
+        ran=ran,
+    )
+    return made
+
+
+def _row(inputs: NDArray[np.int64], row: int) -> Callable[[int, int], NDArray[np.int64]]:
+    """Return one row of inputs as `fixed_sums` asks for rows."""
+    return lambda start, stop: inputs[row + start : row + stop]
+
+
+def _chosen(program: Program, names: Collection[str] | None) -> dict[str, EncodedLayer]:
+    known = {layer.name: layer for layer in program.layers}
+    if unknown := [name for name in names or () if name not in known]:
+        raise ProgramError(f"layer {unknown[0]!r}: must be one of {', '.join(known)}")
+    return known if names is None else {name: known[name] for name in names}
+
+
+def _recorded(layer: EncodedLayer, recorded: LayerTrace, spec: AcceleratorSpec) -> tuple[LayerTrace, LayerOutputs]:
+    """Compute a layer on its recorded inputs, in the format that holds them and the bias column's 1.0."""
+    values: NDArray[Any] | None = recorded.dense()
+    if values is None:
+        raise TraceError(f"layer {layer.name!r}: its trace holds no values: record it with values to run the hardware")
+    largest = max(float(layer.has_bias), float(np.abs(values).max(initial=0)))
+    fraction = fraction_bits(largest, spec.data_bits)
+    fixed = FixedPoint(to_raw(values, fraction, spec.data_bits), fraction)
+    outputs = run_products(layer=layer, rows=Rows.of(fixed, values), data_bits=spec.data_bits, threads=1)
+    # As the hardware gets them: rounded.
+    return LayerTrace.from_dense(fixed.value, products=recorded.products), outputs

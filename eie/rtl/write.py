@@ -1,0 +1,133 @@
+"""A program's layers written out as hardware: one folder each, ready to be simulated.
+
+Comes in: a model or program and its inputs. Goes out: folders. Called by the command line; `check` runs them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from importlib.resources import files as packaged
+from pathlib import Path
+
+from eie.compiler.program import Program
+from eie.compression.bias import BiasPlace
+from eie.errors import EieError
+from eie.importers.entrance import Model
+from eie.model.fitting import Layout
+from eie.rtl import design
+from eie.rtl.work import LayerWork, program_of, works
+from eie.show.writing import write_text
+from eie.simulator.inputs import Inputs
+from eie.spec import AcceleratorSpec
+from eie.version import __version__
+
+UNITS = (
+    "top",
+    "central_control",
+    "lnzd",
+    "pe",
+    "act_queue",
+    "ptr_read",
+    "spmat_read",
+    "arithm",
+    "act_rw",
+    "ram",
+)
+# Of a folder that was written before, and may be written again.
+MARK = "config.vh"
+
+
+def write_rtl(
+    model: Program | Model,
+    folder: str | Path,
+    inputs: Inputs = None,
+    *,
+    layer: str | None = None,
+    sample: int = 0,
+    layout: Layout | None = None,
+    spec: AcceleratorSpec | None = None,
+    bias: BiasPlace = "auto",
+) -> tuple[Path, ...]:
+    """Write layers as Verilog with their weights in its memories, and a bench that holds it to the other engines.
+
+    Parameters
+    ----------
+    model
+        A model or program, as `eie.simulate` takes it.
+    folder
+        Where to: made if it is not there. Several layers get a folder each in it.
+    inputs
+        As `eie.simulate` takes them.
+    layer
+        The layer that is wanted; all of them by default.
+    sample
+        Which sample of the inputs.
+    layout, spec, bias
+        As `eie.simulate` takes them.
+
+    Returns
+    -------
+    tuple of Path
+        The folder of each use of a layer, in order.
+
+    Raises
+    ------
+    ProgramError
+        If the hardware cannot do a layer: it has one pass, weights in place, and no scatter convolutions.
+    TraceError
+        If the inputs do not fit the model, or there is no such sample.
+    """
+    program = program_of(model, inputs, layout=layout, spec=spec, bias=bias)
+    wanted = None if layer is None else (layer,)
+    made = works(program, inputs, layout=layout, sample=sample, samples=1, layers=wanted)
+    return write_works(made, Path(folder))
+
+
+def write_works(made: Sequence[LayerWork], folder: Path) -> tuple[Path, ...]:
+    """Write each in a folder of its own, a single one in the folder itself."""
+    folders = [folder] if len(made) == 1 else [folder / _name(i, work.use) for i, work in enumerate(made)]
+    for work, own in zip(made, folders, strict=True):
+        _refuse_others(own)
+        _write(work, own)
+    return tuple(folders)
+
+
+def verilog(unit: str) -> str:
+    """Return the text of a unit, or of the bench."""
+    return (packaged("eie.rtl") / "verilog" / f"{unit}.v").read_text(encoding="utf-8")
+
+
+def _write(work: LayerWork, folder: Path) -> None:
+    texts = {f"{unit}.v": verilog(unit) for unit in (*UNITS, "bench")}
+    texts |= {"README.md": _readme(work), **design.files(work)}
+    for name, text in texts.items():
+        try:
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise EieError(f"{folder}: cannot be made: {error.strerror or error}") from None
+        write_text(folder / name, text)
+
+
+def _readme(work: LayerWork) -> str:
+    text = (packaged("eie.rtl") / "verilog" / "README.md").read_text(encoding="utf-8")
+    layer = work.layer
+    return text.format(
+        use=work.use,
+        layer=f"{layer.name}, {layer.outputs} x {layer.inputs}",
+        spec=work.spec.headline(),
+        products=work.products,
+        version=__version__,
+        units=" ".join(f"{unit}.v" for unit in UNITS),
+    )
+
+
+def _refuse_others(folder: Path) -> None:
+    """Images of other layers would stay beside ours; anything else is not ours to write into."""
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / MARK).is_file():
+        raise EieError(f"{folder}: holds other files: must be new, empty, or written by eie rtl before")
+
+
+def _name(number: int, use: str) -> str:
+    # Names come from files and may hold anything; numbered, so that no two become one.
+    return f"{number:02d}-{re.sub(r'[^A-Za-z0-9._-]', '_', use)}"

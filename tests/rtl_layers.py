@@ -1,0 +1,76 @@
+"""Random layers that try what the hardware can get wrong, and layers made to meet one thing each."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+import eie
+from eie.rtl.work import LayerWork, works
+from eie.simulator.products import quantised_codebook
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """A layer, its machine, and the products that its bench runs."""
+
+    name: str
+    program: eie.Program
+    inputs: np.ndarray
+
+    @property
+    def work(self) -> LayerWork:
+        return works(self.program, self.inputs)[0]
+
+
+def compiled(weights, bias=None, *, place="column", relu=False, **fields):
+    """A layer of 'weights' on a machine with accumulators for any layer."""
+    layer = eie.Layer.from_weights("layer", np.asarray(weights, np.float32), bias, relu=relu)
+    return eie.compile(layer, eie.EIE_64PE.replace(**{"residency": "ideal", **fields}), bias=place)
+
+
+def random_case(seed: int, most_pes: int = 64) -> Case:
+    """Draw a layer: its shape, density and machine, empty rows and columns, large sums, zeros and negatives."""
+    rng = np.random.default_rng(seed)
+    n_pe = int(rng.choice([1, 2, 3, 4, 5, 7, 8, 16, 24, 32, 48, 64, int(rng.integers(1, 65))]))
+    n_pe = min(n_pe, most_pes)
+    # Fewer rows and columns where there are many PEs: what costs time is PEs times cycles.
+    rows, columns = int(rng.integers(1, 120)), int(rng.integers(1, 2 + 600 // (4 + n_pe)))
+    weights = (rng.random((rows, columns)) < rng.choice([0, 0.02, 0.1, 0.3, 1])) * rng.standard_normal((rows, columns))
+    if rng.random() < 0.5:
+        weights[rng.random(rows) < 0.3] = 0
+    if rng.random() < 0.5:
+        weights[:, rng.random(columns) < 0.3] = 0
+    data_bits = int(rng.choice([4, 6, 8, 12, 16, 20, 24]))
+    index_bits, weight_bits = int(rng.integers(1, 9)), int(rng.integers(1, 9))
+    products = int(rng.integers(1, 4))
+    inputs = rng.standard_normal((products, columns)) * (rng.random((products, columns)) < rng.choice([0.1, 0.5, 1]))
+    if rng.random() < 0.2:
+        inputs[0] = 0
+    bias = rng.standard_normal(rows) if rng.random() < 0.6 else None
+    program = compiled(
+        weights,
+        bias,
+        place="auto" if bias is None else str(rng.choice(["column", "accumulator"])),
+        relu=bool(rng.random() < 0.3),
+        n_pe=n_pe,
+        act_queue_depth=int(rng.choice([2, 3, 4, 8, 64, int(rng.integers(2, 65))])),
+        index_bits=index_bits,
+        weight_bits=weight_bits,
+        data_bits=data_bits,
+        spmat_row_bits=int(max(index_bits + weight_bits, rng.choice([8, 16, 32, 64, 100, 256]))),
+    )
+    return Case(name=f"seed {seed}", program=program, inputs=inputs.astype(np.float32))
+
+
+def saturating(work: LayerWork, bits: int) -> LayerWork:
+    """The same in accumulators of so many integer bits less: sums saturate, and the order of additions shows."""
+    activations, sums = work.fractions
+    # No finer than products, nor than any format.
+    finest = min(30, activations + quantised_codebook(work.layer, work.spec.data_bits).fraction_bits)
+    return LayerWork.of(
+        use=work.use,
+        layer=work.layer,
+        spec=work.spec,
+        inputs=work.inputs,
+        fractions=(activations, min(sums + bits, finest)),
+    )
