@@ -22,9 +22,9 @@
 # feature map (Alex-6, VGG-6) are three to four times more uneven than of those that read a vector. Set `EIE_FC8` to
 # the file with AlexNet fc8's data to run that layer on the real thing.
 #
-# Not every cell that agrees is evidence. Under each table stands what its cells are: *predicted*, *calibrated* (fitted
-# to the printed figure), *by construction* (it went in as it comes out) or *textual claim only* (the paper prints a
-# curve and no values).
+# Not every cell that agrees is evidence. A letter says what each is: (p) *predicted*, (c) *calibrated*, fitted to the
+# printed figure, (b) *by construction*, it went in as it comes out, or (t) *textual claim only*, where the paper draws
+# a curve and prints no values.
 
 # %%
 import os
@@ -56,9 +56,9 @@ show("table2", "table3")
 # ## How fast it is: Table IV
 #
 # *Theoretical* is the number of stored entries in active columns over 64; it tests the densities and the padding.
-# *Actual* over theoretical tests the cycle model and the masks' unevenness; the unknown densities cancel. Where the printed theoretical time is outside what Table
-# III's rounding allows, the run behind it had other densities than the table says, as on Alex-8, where the real data
-# settles it.
+# *Actual* over theoretical tests the cycle model and the masks' unevenness; the unknown densities cancel. Where the
+# printed theoretical time is outside what Table III's rounding allows, the run behind it had other densities than the
+# table says, as on Alex-8, where the real data settles it.
 
 # %%
 show("table4")

@@ -12,6 +12,7 @@ from eie.compression.pruning.sensitivity import scan
 from eie.results.accuracy import float32_accuracy
 from eie.rtl.check import CheckedLayer, RtlCheck
 from eie.show.sections import Column, Curves, Grid, Section, Statement
+from eie.studies.paper.basis import labelled as say_bases
 from eie.studies.paper.reproduce import Paper
 
 NAME = "[/red]a:key:b\x1b[31m"
@@ -58,7 +59,7 @@ def paper():
         statements=(claim, replace(claim, holds=False), replace(claim, holds=None)),
         notes=("a note",),
     )
-    return Paper(paper="Han et al.", data="drawn", parts=(section,))
+    return Paper(paper="Han et al.", data="drawn", parts=(say_bases(section, real=False),))
 
 
 @cache

@@ -306,8 +306,8 @@ NAMED_BY_DATA = {"spec", "vary", "kept", "shared", "machines", "break_even_spars
 def keys_of(value, path=()):
     if isinstance(value, dict):
         for key, item in value.items():
-            # Rows of a table go by the columns that the same table lists.
-            if path[-1:] == ("tables",) and key == "rows":
+            # Rows of a table, and what their cells are, go by the columns that the same table lists.
+            if path[-1:] == ("tables",) and key in ("rows", "basis"):
                 yield key
                 continue
             named = path and path[-1] in NAMED_BY_DATA

@@ -160,3 +160,10 @@ def test_rows_are_their_samples_where_a_host_part_mixes_axes(tmp_path):
     run_own(network, eie.Samples.of(x), SAMPLES, recorder)
     for name in "ab":
         np.testing.assert_array_equal(recorder.layers()[name].sample_density, [0, 0, 1, 0])
+
+
+def test_an_input_without_a_batch_is_fed_whole(tmp_path):
+    """A vector of stated length: all of it is a sample, one run each."""
+    path = of(tmp_path, [make.node("MatMul", ["x", "fc"], ["y"], "fc")], {"x": [6]}, [3], fc=(6, 3))
+    x = np.array([[0, 0, 1, 2, 0, 3], [0, 0, 0, 0, 0, 1]], np.float32)
+    np.testing.assert_array_equal(record(path, eie.Samples.of(x)).layers["fc"].mask, x != 0)

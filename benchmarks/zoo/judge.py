@@ -6,14 +6,16 @@ Comes in: a path, inputs by name and the right answers. Goes out: a `Verdict`. R
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import eie
+from eie.importers.onnx.tensors import embed_external
 from eie.importers.options import FedShapes
+from eie.model.host import host_work
 from eie.simulator.reference import run_given
 
 # Of an output's largest magnitude, or of 1 where that is smaller: the bound of the table. Where a file quantises its
@@ -37,12 +39,16 @@ class Verdict:
         Largest difference of an output to the right one; None if it did not run.
     reason
         Why it is not whole, or did not run; empty if it is and did.
+    products, activations
+        Multiplications of the layers, and of products of two activations on the host, for what was run.
     """
 
     layers: int = 0
     whole: bool = False
     error: float | None = None
     reason: str = ""
+    products: int = 0
+    activations: int = 0
 
     def right(self, tolerance: float = TOLERANCE) -> bool:
         """Whether it is whole and equal."""
@@ -59,6 +65,15 @@ def read(
 def batch_first(feed: Mapping[str, np.ndarray], batches: Mapping[str, int]) -> dict[str, np.ndarray]:
     """Return inputs as a network takes them."""
     return {name: np.moveaxis(array, batches.get(name, 0), 0) if array.ndim else array for name, array in feed.items()}
+
+
+def as_taken(network: eie.Network, feed: Mapping[str, np.ndarray], batches: Mapping[str, int]) -> dict[str, np.ndarray]:
+    """Return the inputs that a network takes, samples in front; a state that is all of it one is the only one."""
+    assert network.graph is not None
+    moved = batch_first(feed, batches)
+    return {
+        name: feed[name][None] if feed[name].shape == shape else moved[name] for name, shape in network.graph.inputs
+    }
 
 
 def judged(path: Path, feed: Mapping[str, np.ndarray], answers: Answers, batches: Mapping[str, int]) -> Verdict:
@@ -81,19 +96,38 @@ def judged_network(
     layers = len(network.layers)
     if network.graph is None or network.unmodelled:
         return Verdict(layers=layers, reason="not modelled: " + "; ".join(network.unmodelled) or "no graph")
-    inputs = batch_first(feed, batches)
+    uses = network.graph.uses
+    # What layers make tells how often each multiplied.
+    tapped = replace(network.graph, outputs=(*network.graph.outputs, *(node.outputs[0] for node in uses.values())))
     try:
-        wanted = {name: inputs[name] for name, _ in network.graph.inputs}
-        made = run_given(network.graph, {layer.name: layer for layer in network.layers}, wanted)
+        wanted = as_taken(network, feed, batches)
+        made = run_given(tapped, {layer.name: layer for layer in network.layers}, wanted)
     except eie.EieError as error:
         return Verdict(layers=layers, whole=True, reason=str(error))
     # A network may end before an operator that no layer reads: what it gives has a name in the file all the same.
-    named = dict(zip(network.graph.outputs, made, strict=True))
+    named = dict(zip(network.graph.outputs, made, strict=False))
+    by_name = {layer.name: layer for layer in network.layers}
+    ran = zip(uses.values(), made[len(network.graph.outputs) :], strict=True)
+    work = host_work(network.graph)
+    counts = {
+        "products": sum(_products(by_name[str(node.layer)], y) for node, y in ran),
+        "activations": 0 if work is None else work.multiplications * max(map(len, wanted.values())),
+    }
     right = answers(list(named))
     if not right:
-        return Verdict(layers=layers, whole=True, reason=f"gives {', '.join(named)}, which the file does not have")
+        return Verdict(
+            layers=layers, whole=True, **counts, reason=f"gives {', '.join(named)}, which the file does not have"
+        )
     worst = max(difference(named[name], array) for name, array in right.items())
-    return Verdict(layers=layers, whole=True, error=worst)
+    return Verdict(layers=layers, whole=True, error=worst, **counts)
+
+
+def _products(layer: eie.Layer, made: np.ndarray) -> int:
+    """Count the multiplications of a dense layer by what it made: (samples, steps, hidden) of a recurrent one."""
+    outputs, inputs = layer.geometry.dense_shape
+    if layer.geometry.recurrence is not None:
+        return made.shape[0] * made.shape[1] * outputs * inputs
+    return made.size * inputs
 
 
 def difference(ours: np.ndarray, right: np.ndarray) -> float:
@@ -129,6 +163,8 @@ def onnxruntime_answers(
         made = {name for node in model.graph.node for name in node.output}
         if expanded is not None and not made & set(names):
             model = expanded()
+            # Large weights stay in the file, to which bytes have no path.
+            embed_external(model, path)
             made = {name for node in model.graph.node for name in node.output}
         wanted = [name for name in names if name in made]
         if not wanted:

@@ -11,7 +11,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 # Named once: `compare` refuses them for what is no model.
 OF_MODELS = (
-    *("mask", "shapes", "unsupported", "input_shape", "key", "merge_lora"),
+    *("mask", "shapes", "unsupported", "input_shape", "input_value", "key", "merge_lora"),
     *("layers", "exclude", "transposed", "threshold", "density"),
 )
 
@@ -48,6 +48,12 @@ def model_options(command: F) -> F:
             multiple=True,
             metavar="[NAME=]SIZExSIZE...",
             help="One sample's, where an .onnx MODEL leaves sizes open and no inputs state them; repeatable.",
+        ),
+        click.option(
+            "--input-value",
+            multiple=True,
+            metavar="NAME=NUMBER[,NUMBER...]",
+            help="Makes a constant of an input by which an .onnx MODEL decides, as sr=16000; repeatable.",
         ),
         click.option("--merge-lora", metavar="FOLDER|FILE", help="A LoRA adapter to merge into a state dict."),
         click.option("--key", metavar="KEY", help="The state dict to take of a PyTorch file that holds several."),
@@ -136,8 +142,34 @@ def bias_option(command: F) -> F:
 
 def how_to_read(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return what `eie.load` is told about a model, from the command's options."""
-    named = {name: options[name] for name in OF_MODELS if name not in ("input_shape", "transposed")}
-    return dict(named, input_shape=_input_shape(options["input_shape"]), transpose=options["transposed"])
+    named = {name: options[name] for name in OF_MODELS if name not in ("input_shape", "input_value", "transposed")}
+    values = _input_values(options["input_value"])
+    return dict(
+        named,
+        input_shape=_input_shape(options["input_shape"]),
+        input_values=values,
+        transpose=options["transposed"],
+    )
+
+
+def _input_values(texts: Sequence[str]) -> dict[str, float | list[float]] | None:
+    """Read ``sr=16000``, or ``sizes=1,2``."""
+    from eie.errors import EieError
+
+    values: dict[str, float | list[float]] = {}
+    for text in texts:
+        name, equals, numbers = text.rpartition("=")
+        try:
+            # Whole numbers stay exact: an id of 64 bits is no float.
+            listed = [int(number) if number.lstrip("+-").isdigit() else float(number) for number in numbers.split(",")]
+        except ValueError:
+            listed = []
+        if not equals or not name or not listed:
+            raise EieError(f"--input-value {text}: must be an input's name and its numbers, as in sr=16000")
+        if name in values:
+            raise EieError(f"--input-value {text}: stated twice")
+        values[name] = listed if len(listed) > 1 or "," in numbers else listed[0]
+    return values or None
 
 
 def _input_shape(texts: Sequence[str]) -> list[int] | dict[str, list[int]] | None:

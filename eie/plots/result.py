@@ -223,7 +223,7 @@ def _stack_units(axes: Axes, energy: Energy) -> None:
 
 def _edges(layers: int) -> NDArray[np.float64]:
     """Half a layer to either side of the numbers 1, 2, ..."""
-    return np.arange(layers + 1) + 0.5
+    return np.arange(0.5, layers + 1, dtype=np.float64)
 
 
 def _name_layers(axes: Axes, names: Sequence[str]) -> None:

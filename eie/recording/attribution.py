@@ -25,10 +25,14 @@ TURNED = "time before the batch"
 
 @dataclass(frozen=True, eq=False)
 class Read:
-    """What a layer read, and of a recurrent one what it made of it: (rows, ...), rows of several samples."""
+    """What a layer read, and of a recurrent one what it made of it, and from what it began, if not from zeros.
+
+    (rows, ...), rows of several samples; the beginning is (rows, hidden).
+    """
 
     x: NDArray[Any]
     hidden: NDArray[Any] | None = None
+    first: NDArray[Any] | None = None
 
 
 class Runner(Protocol):

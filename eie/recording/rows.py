@@ -48,6 +48,7 @@ class Recorder:
         x: NDArray[Any],
         hidden: NDArray[Any] | None = None,
         *,
+        first: NDArray[Any] | None = None,
         kept: int | None = None,
         places: NDArray[np.int64] | None = None,
         use: str = "",
@@ -61,6 +62,8 @@ class Recorder:
             of an LSTM. N is ``samples``; a network that folds other axes into the batch is recorded one at a time.
         hidden
             What the layer made of it, (N, T, hidden); only a recurrent layer needs it.
+        first
+            The state (N, hidden) that it began from; None for zeros.
         kept
             How many of the samples count; None for all.
         places
@@ -86,7 +89,8 @@ class Recorder:
         for i in range(samples if kept is None else kept):
             # A slice, so that the batch axis stays; with one sample everything is its own, folded axes too.
             part = places[i] if places is not None else slice(i, i + 1) if samples > 1 else slice(None)
-            rows = _rows(layer, x[part], None if hidden is None else hidden[part])
+            states = None if hidden is None else hidden[part]
+            rows = _rows(layer, x[part], hidden=states, first=None if first is None else first[part])
             mask = rows != 0
             # Non-zeros only, in the order of the bits: the mask says where they belong.
             values = frozen(rows[mask], np.float32) if self.values else None
@@ -124,9 +128,12 @@ class Recorder:
         self._parts[name].append(recorded)
 
 
-def _rows(layer: Layer, x: NDArray[Any], hidden: NDArray[Any] | None) -> NDArray[Any]:
+def _rows(layer: Layer, x: NDArray[Any], hidden: NDArray[Any] | None, first: NDArray[Any] | None) -> NDArray[Any]:
     """Unroll one sample, (1, ...), to (products, width)."""
-    rows = layer.geometry.recorded(x, hidden)
+    rows, cell = layer.geometry.recorded(x, hidden), layer.geometry.recurrence
+    if first is not None and cell is not None and rows.size:
+        # Geometry puts zeros before the first step, which is the last one of a walk backwards.
+        rows[:, cell.order(rows.shape[1])[0], -first.shape[-1] :] = first
     if rows.ndim < 2 or rows.shape[-1] != layer.inputs:
         raise TraceError(f"layer {layer.name!r} takes {layer.inputs} inputs a product, recorded was {rows.shape}")
     return rows.reshape(-1, layer.inputs)

@@ -87,6 +87,7 @@ def run_onnx(
                 taken.size,
                 tensors.x,
                 hidden=tensors.hidden,
+                first=tensors.first,
                 kept=kept,
                 places=places,
                 use=use,
@@ -161,7 +162,8 @@ class _Runner:
             name: values[0] if axes[name] < 0 else np.moveaxis(values, 0, axes[name]) for name, values in batch.items()
         }
         # Each once: layers can share an input, and an LSTM's two directions do.
-        wanted = dict.fromkeys((*(tap.tensor for tap in self.model.taps), *self.hidden.values()))
+        begins = [_begin(self.model, tap) or "" for tap in self.model.taps if tap.node in self.hidden]
+        wanted = dict.fromkeys((*(tap.tensor for tap in self.model.taps), *self.hidden.values(), *begins))
         # A graph input is no output of a node; it is fed and so known.
         asked = [name for name in wanted if name and name not in fed]
         try:
@@ -174,14 +176,25 @@ class _Runner:
 
     def _read(self, tap: Tap, tensors: Mapping[str, NDArray[Any]]) -> Read:
         # The layer's own batch axis, which need not be the input's.
-        x, states = np.asarray(tap.read(tensors[tap.tensor]), np.float32), None
+        x, states, first = np.asarray(tap.read(tensors[tap.tensor]), np.float32), None, None
         if tap.node in self.hidden:
             y = tensors[self.hidden[tap.node]]
             # Y is (time, directions, batch, hidden), or (batch, time, directions, hidden) with layout=1.
             states = (np.moveaxis(y, 2, 0) if tap.batch == 1 else y)[:, :, tap.direction]
+            if (name := _begin(self.model, tap)) is not None:
+                # (directions, batch, hidden), or the batch in front with layout=1.
+                state = np.asarray(tensors[name], np.float32)
+                first = state[tap.direction] if tap.batch == 1 else state[:, tap.direction]
         # Vectors lie along the last axis, whatever stands before it; of maps and sequences the first axis is the batch.
         vectors = self.layers[tap.layer].geometry.takes_vectors
-        return Read(x=x.reshape(-1, x.shape[-1]) if vectors else x, hidden=states)
+        return Read(x=x.reshape(-1, x.shape[-1]) if vectors else x, hidden=states, first=first)
+
+
+def _begin(model: OnnxModel, tap: Tap) -> str | None:
+    """Return the name of the state that a recurrent node begins from; None for a constant, which is zeros."""
+    name = next(iter(model.proto.graph.node[tap.node].input[5:6]), "")
+    constant = any(tensor.name == name for tensor in model.proto.graph.initializer)
+    return None if constant or not name else name
 
 
 def _with_outputs(path: Path, model: OnnxModel) -> Mapping[int, str]:
@@ -202,8 +215,9 @@ def _with_outputs(path: Path, model: OnnxModel) -> Mapping[int, str]:
             node.output[0] = node.output[0] or f"hidden states of node {tap.node}"
             hidden[tap.node] = node.output[0]
     outputs = {value.name for value in (*proto.graph.output, *proto.graph.input)}
-    for name in dict.fromkeys((*(tap.tensor for tap in model.taps), *hidden.values())):
-        if name not in outputs:
+    begins = [_begin(model, tap) or "" for tap in model.taps if tap.node in hidden]
+    for name in dict.fromkeys((*(tap.tensor for tap in model.taps), *hidden.values(), *begins)):
+        if name and name not in outputs:
             # Without type and shape: onnxruntime infers them, and a wrong one would be refused.
             proto.graph.output.append(helper.make_empty_tensor_value_info(name))
     return hidden

@@ -7,7 +7,7 @@ machine it is then run on.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from eie.errors import TraceError
 from eie.model import host
 from eie.model.fitting import Layout
-from eie.model.graph import Graph
+from eie.model.graph import Graph, Node
 from eie.model.network import Layer, Network, dataflow
 from eie.model.samples import Samples
 from eie.recording.attribution import Axes, Batch, Read, attributed
@@ -41,7 +41,8 @@ def run_own(network: Network, samples: Samples, batch: int, recorder: Recorder, 
     runner = _Runner(flow=flow, layers={layer.name: layer for layer in network.layers})
     entrances = [Entrance(name=name, shape=shape, kind=flow.type_of(name)) for name, shape in flow.inputs]
     feeds = Feeds.of(samples, entrances, layout=layout, where=network.source)
-    size, run, said = min(batch, samples.count), partial(runner.run, axes=runner.axes()), []
+    size, said = min(batch, samples.count), []
+    run: Callable[[Batch], Sequence[Read]] = partial(runner.run, axes=runner.axes())
     places: Sequence[NDArray[np.int64] | None] = [None] * len(runner.names)
     if any(node.op == host.OP for node in flow.nodes):
         # Our own operators have the batch where the graph says; what a host part does with its samples is seen only.
@@ -50,7 +51,7 @@ def run_own(network: Network, samples: Samples, batch: int, recorder: Recorder, 
     for values, kept in feeds.batches(size, fill=True):
         for (use, node), read, own in zip(flow.uses.items(), run(values), places, strict=True):
             layer = runner.layers[str(node.layer)]
-            recorder.add(layer, size, read.x, hidden=read.hidden, kept=kept, places=own, use=use)
+            recorder.add(layer, size, read.x, hidden=read.hidden, first=read.first, kept=kept, places=own, use=use)
     if any(layer.synthetic for layer in network.layers):
         said.append("its weights are synthetic")
     return Ran(shapes=feeds.shapes(), said="; ".join(said))
@@ -79,14 +80,17 @@ class _Runner:
         """Return what each use reads of samples (N, ...), batch first."""
         del axes
         nodes = list(self.flow.uses.values())
-        # The input of each use and what it made of it, in turn: a recurrent layer's rows need both.
-        tapped = replace(self.flow, outputs=tuple(name for n in nodes for name in (n.inputs[0], n.outputs[0])))
+        # The input of each use, what it made of it, and of a recurrent one whose states are fed the one in its rows.
+        tapped = replace(
+            self.flow, outputs=tuple(name for n in nodes for name in (n.inputs[0], n.outputs[0], *n.inputs[1:2]))
+        )
         tensors = iter(run_given(tapped, self.layers, batch))
-        # One iterator twice: zip takes from it by pairs.
-        return [_read(node.attributes, x, y) for node, x, y in zip(nodes, tensors, tensors, strict=True)]
+        return [_read(node, tensors) for node in nodes]
 
 
-def _read(attributes: Mapping[str, Any], x: NDArray[Any], y: NDArray[Any]) -> Read:
+def _read(node: Node, tensors: Iterator[NDArray[Any]]) -> Read:
+    x, y = next(tensors), next(tensors)
+    first = next(tensors) if node.inputs[1:] else None
     # The recorder wants the batch first, wherever this node has it.
-    axis = attributes.get("batch_axis", 0)
-    return Read(x=np.moveaxis(x, axis, 0), hidden=np.moveaxis(y, axis, 0))
+    axis = node.attributes.get("batch_axis", 0)
+    return Read(x=np.moveaxis(x, axis, 0), hidden=np.moveaxis(y, axis, 0), first=first)

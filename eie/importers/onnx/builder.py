@@ -7,7 +7,7 @@ operators, which know it as `eie.model.operators.from_onnx.Builder`; read by `re
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -89,6 +89,8 @@ class Builder:
         self._outputs = outputs
         self._names: set[str] = set()
         self._matrices = Matrices()
+        # A layer for each constant met as weights: unrolled loops and tied blocks read the same many times.
+        self.of_weights: dict[Hashable, Layer] = {}
 
     def known(self, name: str) -> Value | None:
         """Return the activation called ``name`` in the file, or None if an unsupported node stands before it."""

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from eie.errors import ModelError
 from eie.importers.onnx.reference import REFERENCED, check_size, evaluate
+from eie.importers.onnx.slim import LARGE
 from eie.importers.onnx.tensors import dense_array, sparse_array
 from eie.model.operators.from_onnx import LARGEST_TENSOR, OnnxNode, UnsupportedError, axes_of
 from eie.model.operators.reshape import target_shape
@@ -28,6 +29,10 @@ if TYPE_CHECKING:
 
 # onnx.TensorProto's UINT4 and INT4, without loading onnx for two numbers.
 _FOUR_BITS = (21, 22)
+
+# What is made of large constants only when a layer asks for it: weights of a whole model would be there once more.
+_SAME_SHAPE = ("Identity", "Cast", "DequantizeLinear")
+_LATER = (*_SAME_SHAPE, "Transpose", "Reshape", "Squeeze", "Unsqueeze")
 
 Array = NDArray[Any]
 Attributes = Mapping[str, Any]
@@ -46,6 +51,9 @@ class Constants:
         self._narrow: set[str] = set()
         self._waiting: dict[str, Any] = {}
         self._known: dict[str, Array] = {}
+        self._origins: dict[str, str] = {}
+        # What is made of large ones whenever it is asked for: shape, and how.
+        self._made: dict[str, tuple[tuple[int, ...], Callable[[], Array]]] = {}
         # Kept as they are: what no layer and no sum asks for is never made an array.
         for tensor in graph.initializer:
             self._add(tensor.name, tensor)
@@ -53,13 +61,23 @@ class Constants:
             self._add(sparse.values.name, sparse)
 
     def __contains__(self, name: str) -> bool:
-        return name in self._known or name in self._waiting
+        return name in self._known or name in self._waiting or name in self._made
 
     def __getitem__(self, name: str) -> Array:
+        if name in self._made:
+            return self._made[name][1]()
         if name not in self._known:
+            if self._stays(name):
+                return self.decode(self._waiting[name], f"{self._path}: tensor {name!r}")
             # From one table to the other: each tensor is decoded once at most.
             self._known[name] = self.decode(self._waiting.pop(name), f"{self._path}: tensor {name!r}")
         return self._known[name]
+
+    def _stays(self, name: str) -> bool:
+        """Whether a tensor is read from its file whenever it is asked for: all of them at once would be the model."""
+        # TensorProto.EXTERNAL is 1.
+        tensor = self._waiting[name]
+        return getattr(tensor, "data_location", 0) == 1 and math.prod(tensor.dims) >= LARGE
 
     def get(self, name: str) -> Array | None:
         """Return the array called ``name``, or None."""
@@ -69,7 +87,13 @@ class Constants:
         """Return the shape of the array called ``name``, without decoding it; None if there is none."""
         if name in self._known:
             return self._known[name].shape
+        if name in self._made:
+            return self._made[name][0]
         return tuple(self._waiting[name].dims) if name in self._waiting else None
+
+    def origin(self, name: str) -> str:
+        """Return the name under which the same array was known first."""
+        return self._origins.get(name, name)
 
     def decode(self, tensor: Any, where: str) -> Array:
         """Return a dense or sparse protobuf tensor as an array."""
@@ -78,6 +102,7 @@ class Constants:
 
     def set(self, name: str, array: Array) -> None:
         """Remember the value of a tensor."""
+        self._made.pop(name, None)
         self._known[name] = array
 
     def fold(self, node: OnnxNode, where: str) -> bool:
@@ -100,6 +125,14 @@ class Constants:
         if not known or not (own or node.op in REFERENCED):
             return False
         bits = self._bits(node)
+        if node.op == "Identity":
+            self._origins[node.outputs[0]] = self.origin(node.inputs[0])
+        later = own and self._is_large(node)
+        if bits is not None:
+            self.stored_bits.update(dict.fromkeys(node.outputs, bits))
+        if later:
+            self._make_later(node, where)
+            return True
         inputs = [self[name] if name else None for name in node.inputs]
         try:
             results = [FOLDED[node.op](inputs, node.attributes)] if own else self._referenced(node, inputs)
@@ -109,9 +142,27 @@ class Constants:
             raise ModelError(f"{where}: its constant inputs do not fit: {str(error)[:120]}") from None
         for name, result in zip(node.outputs, results, strict=False):
             self.set(name, result)
-            if bits is not None:
-                self.stored_bits[name] = bits
         return True
+
+    def _is_large(self, node: OnnxNode) -> bool:
+        return node.op in _LATER and math.prod(self.shape(node.inputs[0]) or ()) >= LARGE
+
+    def _make_later(self, node: OnnxNode, where: str) -> None:
+        """Keep how a large constant is made of others, instead of one more array."""
+        others = [self[name] if name else None for name in node.inputs[1:]]
+        shape = self.shape(node.inputs[0]) or ()
+
+        def made(first: Array | None = None) -> Array:
+            first = self[node.inputs[0]] if first is None else first
+            try:
+                return FOLDED[node.op]([first, *others], node.attributes)
+            except (ValueError, TypeError, IndexError, ArithmeticError, KeyError, AttributeError, MemoryError) as error:
+                raise ModelError(f"{where}: its constant inputs do not fit: {str(error)[:120]}") from None
+
+        if node.op not in _SAME_SHAPE:
+            # An array of one number seen as many takes no memory, and moves as the large one would.
+            shape = made(np.broadcast_to(np.float32(0), shape)).shape
+        self._made[node.outputs[0]] = shape, made
 
     def _referenced(self, node: OnnxNode, inputs: Sequence[Array | None]) -> list[Array]:
         """Evaluate a node as onnx's own reference does."""
@@ -159,7 +210,8 @@ def dequantise(inputs: list[Any], attributes: Attributes) -> Array:
     zero = inputs[2] if len(inputs) > 2 and inputs[2] is not None else np.zeros_like(scale)
     scale, zero = (_along(part, stored, attributes) for part in (scale, zero))
     # In integers: uint8 minus its zero point would wrap; and equal numbers give an exact 0, which is a pruned weight.
-    centred = stored.astype(np.int64) - zero.astype(np.int64) if stored.dtype.kind in "iu" else stored - zero
+    wide = np.int32 if stored.dtype.itemsize < 4 else np.int64
+    centred = stored.astype(wide) - zero.astype(wide) if stored.dtype.kind in "iu" else stored - zero
     return np.asarray(centred.astype(np.float32) * scale.astype(np.float32), np.float32)
 
 

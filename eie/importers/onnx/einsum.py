@@ -67,7 +67,8 @@ def einsum(node: OnnxNode, into: Builder) -> None:
         tap=tap,
         weights=matrix,
         names=(node.inputs[at[0]], ""),
-        out=f"{out} [rows]",
+        # The file's name goes to the last that is made.
+        out=f"{out} [rows]" if len(letters.made) != 1 or _turned(letters, result) else out,
     )
     assert made is not None
     into.set(out, _back(into=into, made=made, letters=letters, sizes=sizes, result=result, out=out))
@@ -115,14 +116,20 @@ def _rows(*, into: Builder, x: Value, order: Sequence[int], summed: int, out: st
     )
 
 
-def _back(*, into: Builder, made: Value, letters: _Letters, sizes: dict[str, int], result: str, out: str) -> Value:
-    """Give rows (batch, kept..., outputs) the axes that the file has."""
-    if len(letters.made) != 1:
-        shape = (0, *made.shape[1:-1], *(sizes[letter] for letter in letters.made))
-        made = into.emit("reshape", [made], f"{out} [parts]", shape=shape)
+def _turned(letters: _Letters, result: str) -> tuple[int, ...]:
+    """Return how the axes of the rows are put in the file's order; empty if they are."""
     now = letters.batch + letters.kept + letters.made
     order = tuple(now.index(letter) for letter in letters.batch + result.replace(letters.batch, ""))
-    if order != tuple(range(len(order))):
+    return order if order != tuple(range(len(order))) else ()
+
+
+def _back(*, into: Builder, made: Value, letters: _Letters, sizes: dict[str, int], result: str, out: str) -> Value:
+    """Give rows (batch, kept..., outputs) the axes that the file has."""
+    order = _turned(letters, result)
+    if len(letters.made) != 1:
+        shape = (0, *made.shape[1:-1], *(sizes[letter] for letter in letters.made))
+        made = into.emit("reshape", [made], f"{out} [parts]" if order else out, shape=shape)
+    if order:
         made = into.emit("transpose", [made], out, axes=order)
     place = result.index(letters.batch)
     sample = made.shape[1:]

@@ -6,6 +6,7 @@ that alone reads a layer's result becomes part of the layer.
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import replace
 from typing import Any
 
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from eie.errors import ModelError
 from eie.importers.onnx.builder import Builder, Tap
 from eie.importers.onnx.parts import expect, layer_node, relu_behind, scaled, vector, weights_of
+from eie.model.matrix import frozen
 from eie.model.network import Layer
 from eie.model.operators.from_onnx import OnnxNode, UnsupportedError, Value
 
@@ -88,10 +90,12 @@ def matmul(node: OnnxNode, into: Builder) -> None:
         return
     if weights.ndim != 2:
         raise UnsupportedError(f"B has shape {weights.shape}")
-    product(node=node, into=into, weights=weights.T)
+    product(node=node, into=into, weights=weights.T, same=(into.constants.origin(node.inputs[1]), weights.shape))
 
 
-def product(node: OnnxNode, into: Builder, weights: NDArray[Any], bits: float | None = None) -> None:
+def product(
+    node: OnnxNode, into: Builder, weights: NDArray[Any], bits: float | None = None, same: Hashable = None
+) -> None:
     """Multiply the first input's last axis by (outputs, inputs), and take in the Add of a constant vector behind."""
     bias, bias_name, out = None, "", node.outputs[0]
     # The sum without bias must be wanted by nobody else, since it is then never made.
@@ -117,6 +121,7 @@ def product(node: OnnxNode, into: Builder, weights: NDArray[Any], bits: float | 
         out=out,
         bits=bits,
         relu=relu,
+        same=same,
     )
     if made is not None:
         into.set(out, made)
@@ -233,6 +238,7 @@ def linear(
     bias: NDArray[Any] | None = None,
     bits: float | None = None,
     relu: bool = False,
+    same: Hashable = None,
 ) -> Value | None:
     """Add a fully connected layer over the last axis of ``x``; return its result, None if ``x`` is not known.
 
@@ -244,6 +250,8 @@ def linear(
         Of weights and bias in the file.
     bits
         Of a weight in the file, where the constants do not know it.
+    same
+        What is equal for nodes of the same weights, so that these are brought into columns once.
     """
     if x is not None:
         # The last axis is multiplied: a batch there would be mixed.
@@ -251,7 +259,13 @@ def linear(
             raise UnsupportedError(f"its input has shape {x.shape}, batch included")
         expect(x.shape[-1], weights.shape[1], "inputs")
     name = into.layer_name(node, *names)
-    layer = Layer.from_weights(name, weights, bias, relu=relu)
+    before = None if same is None else into.of_weights.get(same)
+    if before is None or (bias is not None and not np.isfinite(bias).all()):
+        layer = Layer.from_weights(name, weights, bias, relu=relu)
+    else:
+        layer = replace(before, name=name, bias=None if bias is None else frozen(bias, np.float32), relu=relu)
+    if same is not None:
+        into.of_weights[same] = layer
     into.add_layer(layer, bits or into.constants.stored_bits.get(names[0]))
     into.taps.append(replace(tap, layer=name))
     if x is None:

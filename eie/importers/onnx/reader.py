@@ -279,6 +279,8 @@ def _best_reading(path: Path, proto: onnx.ModelProto, shape: AnyShape | None) ->
     # Ids and switches are read by a host alone, so that nothing behind them was even tried.
     if reading is not None and (reading.problems or not (reading.skipped or _plain_inputs(proto))):
         return reading
+    # Before all is read anew: layers of both readings would be in memory.
+    del reading
     first: _Reading | ModelError
     try:
         first = _expanded(path, proto, shape, host="one")

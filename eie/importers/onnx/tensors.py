@@ -7,6 +7,7 @@ are checked against what is there before anything is allocated, and no path leav
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterable, Iterator
 from itertools import chain
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -16,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eie.errors import ModelError
+from eie.importers.onnx.slim import without_weights
 from eie.model.operators.from_onnx import LARGEST_TENSOR
 
 if TYPE_CHECKING:
@@ -34,7 +36,7 @@ _DRAWN = "--density D (density=D) draws them instead"
 
 
 def read_model(path: Path) -> onnx.ModelProto:
-    """Parse ``path``; external data stay where they are.
+    """Parse ``path``; external data stay where they are, and so do large initialisers, which then look like such.
 
     Raises
     ------
@@ -50,7 +52,10 @@ def read_model(path: Path) -> onnx.ModelProto:
         # Asked before it is read: the bytes would be in memory before protobuf refuses them.
         if path.stat().st_size > LARGEST_FILE:
             raise ModelError(f"{path}: {path.stat().st_size:,} bytes: an .onnx file holds at most {LARGEST_FILE:,}")
-        content = path.read_bytes()
+        # Weights stay where they are: parsed with the rest, they would be in memory once more.
+        content = without_weights(path)
+        if content is None:
+            content = path.read_bytes()
     except (OSError, ValueError) as error:
         raise ModelError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
     try:
@@ -118,6 +123,9 @@ def dense_array(tensor: onnx.TensorProto, where: str, folder: Path) -> NDArray[A
     if kind in (TensorProto.UNDEFINED, TensorProto.STRING) or kind not in TensorProto.DataType.values():
         raise ModelError(f"{where}: element type {kind} is not a number")
     if tensor.data_location == TensorProto.EXTERNAL:
+        kind_read = np.dtype(helper.tensor_dtype_to_np_dtype(kind))
+        if kind_read.kind in "fiub" and kind_read.isbuiltin == 1 and sys.byteorder == "little":
+            return _plain(_from_file(tensor, where, folder, kind=kind_read).reshape(shape))
         tensor = _with_external(tensor, where, folder)
     try:
         # Raw bytes fail when they are given a shape that they do not fit; typed fields are counted here, before.
@@ -195,6 +203,13 @@ def _with_external(tensor: onnx.TensorProto, where: str, folder: Path) -> onnx.T
     """Return the tensor with its bytes brought in from the file beside the model."""
     from onnx import TensorProto
 
+    loaded = TensorProto(dims=tensor.dims, data_type=tensor.data_type)
+    loaded.raw_data = _from_file(tensor, where, folder, kind=None).tobytes()
+    return loaded
+
+
+def _from_file(tensor: onnx.TensorProto, where: str, folder: Path, kind: np.dtype[Any] | None) -> NDArray[Any]:
+    """Return external data as they lie there, bytes without ``kind``."""
     entries = {entry.key: entry.value for entry in tensor.external_data}
     file = _inside(entries.get("location", ""), where, folder)
     try:
@@ -209,16 +224,22 @@ def _with_external(tensor: onnx.TensorProto, where: str, folder: Path) -> onnx.T
     except ValueError:
         raise ModelError(f"{where}: offset and length of external data must be integers") from None
     # 8 bytes a value is the widest real type: what is declared to be longer is not read.
-    if offset < 0 or not 0 <= length <= 8 * math.prod(tensor.dims) or offset + length > available:
+    widest, exact = 8 * math.prod(tensor.dims), kind is not None
+    if kind is not None:
+        widest = kind.itemsize * math.prod(tensor.dims)
+    fits = length == widest if exact else 0 <= length <= widest
+    if offset < 0 or not fits or offset + length > available:
         raise ModelError(f"{where}: {length} bytes at {offset} of {file} ({available} bytes) do not fit its shape")
-    loaded = TensorProto(dims=tensor.dims, data_type=tensor.data_type)
     try:
         with file.open("rb") as stream:
             stream.seek(offset)
-            loaded.raw_data = stream.read(length)
+            content = bytearray(length)
+            read = stream.readinto(content)
     except OSError as error:
         raise ModelError(f"{file}: cannot be read: {error.strerror or error}") from None
-    return loaded
+    if read != length:
+        raise ModelError(f"{file}: was cut short while it was read")
+    return np.frombuffer(content, np.uint8 if kind is None else kind)
 
 
 def is_missing(tensor: onnx.TensorProto, where: str, folder: Path) -> bool:

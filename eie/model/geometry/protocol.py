@@ -256,6 +256,10 @@ class Walk(Brief):
 class Recurrent(Geometry):
     """A geometry whose rows hold results of earlier products, so that they are made one step after the other."""
 
+    def order(self, steps: int) -> Sequence[int]:
+        """Return the steps in the order in which they are walked."""
+        return range(steps)
+
     @property
     def recurrence(self) -> Recurrent:
         """Itself."""

@@ -202,8 +202,11 @@ def padding(
     return (*less, *more) if mode == "SAME_UPPER" else (*more, *less)
 
 
-def reshaped(into: Builder, x: Value, out: str, sizes: tuple[int, ...]) -> None:
-    """Give ``out`` the shape ``sizes``, if the batch stays an axis of its own: as long, as many values before it."""
+def reshaped(into: Builder, x: Value, out: str, sizes: tuple[int, ...], batch: int | None = None) -> None:
+    """Give ``out`` the shape ``sizes``, if the batch stays an axis of its own: as long, as many values before it.
+
+    ``batch`` is where it goes, if the operator says so.
+    """
     # With as many numbers before the batch as before, each sample's numbers are the same ones in the same order.
     before, total = math.prod(x.shape[: x.batch]), math.prod(x.shape)
     places = [
@@ -214,7 +217,8 @@ def reshaped(into: Builder, x: Value, out: str, sizes: tuple[int, ...]) -> None:
     if not places:
         raise UnsupportedError(f"turns {x.shape} to {sizes}, which mixes the batch with other axes")
     # A batch of 1 can be at several places that all fit; where it was is the likeliest.
-    batch = x.batch if x.batch in places else places[0]
+    likely = x.batch if batch is None else batch
+    batch = likely if likely in places else places[0]
     made = Value(x.name, sizes, batch)
     # Where only the batch moved, or nothing, a sample is what it was: no node is needed.
     if made.sample != x.sample:

@@ -46,7 +46,10 @@ def _read(node: OnnxNode, into: Builder, x: Value) -> None:
     # Open batches count as 1, so whether this one would be dropped depends on how many samples come.
     if axes is None and x.shape[x.batch] == 1:
         raise UnsupportedError("names no axes, so that a batch of one would vanish")
-    reshaped(into, x, out=node.outputs[0], sizes=squeezed(x.shape, axes))
+    gone = {axis % len(x.shape) for axis in axes or ()}
+    # Of a batch that goes itself, another axis of one takes the place.
+    batch = None if x.batch in gone else x.batch - sum(axis < x.batch for axis in gone)
+    reshaped(into, x, out=node.outputs[0], sizes=squeezed(x.shape, axes), batch=batch)
 
 
 register(

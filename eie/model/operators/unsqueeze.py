@@ -24,7 +24,10 @@ def unsqueezed(shape: Shape, axes: list[int]) -> Shape:
 
 def _read(node: OnnxNode, into: Builder, x: Value) -> None:
     axes = axes_of(constant_inputs(node, into), node.attributes) or []
-    reshaped(into, x, out=node.outputs[0], sizes=unsqueezed(x.shape, axes))
+    sizes = unsqueezed(x.shape, axes)
+    new = {axis % len(sizes) for axis in axes}
+    batch = [i for i in range(len(sizes)) if i not in new][x.batch] if x.batch >= 0 else None
+    reshaped(into, x, out=node.outputs[0], sizes=sizes, batch=batch)
 
 
 register(

@@ -88,7 +88,8 @@ def granularity(
     # Before anything is pruned: a name that cannot be had should not cost an hour of training first.
     check(machines, spec)
     measure = trainer.accuracy if trainer is not None else float32_accuracy
-    drafts, stored = [], []
+    drafts: list[Row] = []
+    stored: list[Network] = []
     for variant in chosen:
         progress(f"pruning: {variant}")
         draft, small = _stored(
@@ -97,7 +98,8 @@ def granularity(
             weight_bits=spec.weight_bits,
         )
         drafts.append(draft)
-        stored += [] if small is None else [small]
+        if small is not None:
+            stored.append(small)
     # All forms in one call: what is measured on this computer is timed in turns, so that a busy minute hits all alike.
     runs = run_all(networks=stored, machines=machines, spec=spec, samples=samples, progress=progress)
     # Forms that exist, in the order of `drafts`: one is taken whenever a form has a network.

@@ -67,7 +67,7 @@ def labelled(section: Section, *, real: bool) -> Section:
     if len(rules) == 1:
         rules *= len(section.grids)
     grids = tuple(
-        replace(grid, basis=tuple(_words(grid, row, rule, real) for row in grid.rows))
+        replace(grid, basis=tuple(_words(grid, row, rule=rule, real=real) for row in grid.rows))
         for grid, rule in zip(section.grids, rules, strict=True)
     )
     used = {word for grid in grids for row in grid.basis for word in row.values()}
@@ -77,7 +77,7 @@ def labelled(section: Section, *, real: bool) -> Section:
     return replace(section, grids=grids, notes=(*section.notes, note))
 
 
-def _words(grid: Grid, row: Row, rule: Rule, real: bool) -> Mapping[str, Basis]:
+def _words(grid: Grid, row: Row, *, rule: Rule, real: bool) -> Mapping[str, Basis]:
     """One row's words by column; a deviation, and whether it is small, are of the cell that they stand behind."""
     words: dict[str, Basis] = {}
     value: Basis = "printed"

@@ -1,0 +1,49 @@
+"""Rows of recurrent layers that begin from states which are fed: recorded by onnxruntime and here alike."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import eie
+from eie.model.samples import Samples
+from eie.recording.record import record
+
+onnx = pytest.importorskip("onnx")
+pytest.importorskip("onnxruntime")
+helper, numpy_helper = onnx.helper, onnx.numpy_helper
+
+STEPS, INPUTS, HIDDEN, SAMPLES = 3, 4, 5, 2
+
+
+def lstm(path, directions):
+    rng = np.random.default_rng(0)
+    shapes = {"W": (directions, 4 * HIDDEN, INPUTS), "R": (directions, 4 * HIDDEN, HIDDEN)}
+    weights = [numpy_helper.from_array(rng.standard_normal(s).astype(np.float32), n) for n, s in shapes.items()]
+    way = "bidirectional" if directions == 2 else "forward"
+    node = helper.make_node("LSTM", ["x", "W", "R", "", "", "h", "c"], ["y"], hidden_size=HIDDEN, direction=way)
+    inputs = {"x": [STEPS, "n", INPUTS], "h": [directions, "n", HIDDEN], "c": [directions, "n", HIDDEN]}
+    graph = helper.make_graph(
+        [node],
+        "g",
+        [helper.make_tensor_value_info(name, 1, shape) for name, shape in inputs.items()],
+        [helper.make_tensor_value_info("y", 1, None)],
+        weights,
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 14)], ir_version=8), str(path))
+    return path
+
+
+@pytest.mark.parametrize("directions", [1, 2])
+def test_the_first_row_holds_the_state_that_is_fed(directions, tmp_path):
+    path, rng = lstm(tmp_path / "m.onnx", directions), np.random.default_rng(1)
+    state = rng.standard_normal((SAMPLES, directions, HIDDEN)).astype(np.float32)
+    arrays = {"x": rng.standard_normal((SAMPLES, STEPS, INPUTS)).astype(np.float32), "h": state, "c": state}
+    samples = Samples(arrays=arrays, labels=None, source="drawn", preprocessing="none")
+    by_onnxruntime = record(path, samples, values=True)
+    by_eie = record(eie.load(path), samples, values=True)
+    for i, (name, rows) in enumerate(by_onnxruntime.layers.items()):
+        dense = rows.dense().reshape(SAMPLES, STEPS, -1)
+        # A walk backwards begins at the last step.
+        np.testing.assert_array_equal(dense[:, -1 if i else 0, INPUTS:], state[:, i])
+        np.testing.assert_allclose(by_eie.layers[name].dense().reshape(dense.shape), dense, atol=1e-6)
