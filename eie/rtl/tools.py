@@ -18,7 +18,7 @@ from eie.errors import EieError
 Simulator = Literal["icarus", "verilator"]
 SIMULATORS: tuple[Simulator, ...] = get_args(Simulator)
 COMMANDS = {"icarus": ("iverilog", "vvp"), "verilator": ("verilator", "make", "g++")}
-# Icarus begins at once and goes through 19,000 of these a second; Verilator builds for as long as these take, and flies.
+# Icarus begins at once and goes through 19,000 of these a second; Verilator builds first, for about as long as that.
 LARGEST_FOR_ICARUS = 400_000  # PE-cycles
 TAIL_LINES = 8
 
