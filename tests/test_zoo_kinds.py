@@ -105,6 +105,22 @@ class TestInputValues:
             eie.load(path, input_values={"sr": [1, 2]})
 
 
+def test_a_batch_that_is_an_lstms_time_is_a_row(tmp_path):
+    """Of one sample it looks like one step; with two, the LSTM would go over samples."""
+    constants = {"W": np.ones((1, 8, 3), np.float32), "R": np.ones((1, 8, 2), np.float32), "v": np.ones((3, 3))}
+    constants["v"] = constants["v"].astype(np.float32)
+    nodes = [
+        helper.make_node("Flatten", ["x"], ["rows"]),
+        helper.make_node("MatMul", ["rows", "v"], ["h"]),
+        helper.make_node("Unsqueeze", ["h", "one"], ["steps"]),
+        helper.make_node("LSTM", ["steps", "W", "R"], ["y"], hidden_size=2),
+    ]
+    constants["one"] = np.array([1])
+    path = saved(tmp_path / "m.onnx", nodes, inputs=[("x", 1, ["n", 3])], outputs=["y"], constants=constants)
+    (row,) = eie.load(path).unmodelled
+    assert row.startswith("LSTM")
+
+
 def test_axes_of_one_do_not_take_the_place_of_the_batch(tmp_path):
     """With one step and one sample, only the operators themselves say which axis is which."""
     constants = {"front": np.array([0]), "w": np.ones((2, 3, 1, 1), np.float32)}
