@@ -161,6 +161,15 @@ class TestAgrees:
         assert re.search(r"ip3 +cycles +(\d+) +\1 +yes", out)
         assert re.search(r"outputs +10 +10 +yes", out)
 
+    def test_memories_filled_through_the_host_s_port(self, tmp_path):
+        (folder,) = write_works([random_case(6, most_pes=4).work], tmp_path / "rtl")
+        program = folder / "bench.vvp"
+        sources = sorted(map(str, folder.glob("*.v")))
+        words = ["iverilog", "-g2005", "-D", "HOST_PORT", "-s", "bench", "-o", program, *sources]
+        subprocess.run(words, cwd=folder, check=True)
+        done = subprocess.run(["vvp", "-N", program], cwd=folder, capture_output=True, text=True, check=False)
+        assert (done.returncode, "EQUAL:" in done.stdout) == (0, True)
+
     def test_a_run_that_the_rtl_has_confirmed(self, monkeypatch):
         network = mlp((12, 10, 6))
         program = eie.compile(network, eie.EIE_64PE.replace(n_pe=4))

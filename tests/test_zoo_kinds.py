@@ -91,11 +91,49 @@ class TestInputValues:
         right = ort.InferenceSession(path).run(None, {"x": x, "sr": np.array(rate)})[0]
         np.testing.assert_allclose(run(network, {"x": x})[0], right, atol=1e-6)
 
+    def test_it_is_stated_on_the_command_line(self, path, cli):
+        code, out, _ = cli("inspect", str(path), "--input-value", "sr=16000")
+        assert code == 0
+        assert "not modelled" not in out
+        assert "must be an input's name and its numbers" in cli("inspect", str(path), "--input-value", "16000")[2]
+        assert "stated twice" in cli("inspect", str(path), *["--input-value", "sr=1"] * 2)[2]
+
     def test_what_does_not_fit_is_refused(self, path):
         with pytest.raises(ModelError, match="input value of 'fs': its inputs are x, sr"):
             eie.load(path, input_values={"fs": 1})
         with pytest.raises(ModelError, match=r"input value of 'sr' has shape \(2,\): must be \(\)"):
             eie.load(path, input_values={"sr": [1, 2]})
+
+
+def test_a_batch_that_is_an_lstms_time_is_a_row(tmp_path):
+    """Of one sample it looks like one step; with two, the LSTM would go over samples."""
+    constants = {"W": np.ones((1, 8, 3), np.float32), "R": np.ones((1, 8, 2), np.float32), "v": np.ones((3, 3))}
+    constants["v"] = constants["v"].astype(np.float32)
+    nodes = [
+        helper.make_node("Flatten", ["x"], ["rows"]),
+        helper.make_node("MatMul", ["rows", "v"], ["h"]),
+        helper.make_node("Unsqueeze", ["h", "one"], ["steps"]),
+        helper.make_node("LSTM", ["steps", "W", "R"], ["y"], hidden_size=2),
+    ]
+    constants["one"] = np.array([1])
+    path = saved(tmp_path / "m.onnx", nodes, inputs=[("x", 1, ["n", 3])], outputs=["y"], constants=constants)
+    (row,) = eie.load(path).unmodelled
+    assert row.startswith("LSTM")
+
+
+def test_axes_of_one_do_not_take_the_place_of_the_batch(tmp_path):
+    """With one step and one sample, only the operators themselves say which axis is which."""
+    constants = {"front": np.array([0]), "w": np.ones((2, 3, 1, 1), np.float32)}
+    nodes = [
+        helper.make_node("Transpose", ["x"], ["time first"], perm=[1, 0, 2]),
+        helper.make_node("Unsqueeze", ["time first", "front"], ["ways"]),
+        helper.make_node("Transpose", ["ways"], ["maps"], perm=[2, 3, 1, 0]),
+        helper.make_node("Conv", ["maps", "w"], ["y"]),
+    ]
+    path = saved(tmp_path / "m.onnx", nodes, inputs=[("x", 1, ["n", 1, 3])], outputs=["y"], constants=constants)
+    x = np.random.default_rng(0).random((4, 1, 3)).astype(np.float32)
+    right = ort.InferenceSession(path).run(None, {"x": x})[0]
+    np.testing.assert_allclose(run(eie.load(path), {"x": x})[0], right, atol=1e-6)
 
 
 def test_a_bias_rounded_to_units_of_both_scales(tmp_path):

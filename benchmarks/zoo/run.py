@@ -92,7 +92,7 @@ def _line(name: str, row: Mapping[str, Any]) -> str:
         number("layers", "d"),
         number("weights", ",d"),
         *shares,
-        number("error", ".0e") or f"**{row.get('reason', '')[:160]}**",
+        number("error", ".0e") or (f"**{row['reason'][:160]}**" if row.get("reason") else "state dict"),
         number("load_s", ".2f"),
         # Of a small file, the clock of the process has no digits.
         f"{row['load_s'] / row['onnxruntime_s']:.1f}" if row.get("load_s") and row.get("onnxruntime_s", 0) > 0 else "",

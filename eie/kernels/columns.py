@@ -27,9 +27,12 @@ def count_nonzeros(dense: NDArray[Any], counts: NDArray[np.int64]) -> bool:
 
 @njit
 def fill_columns(
-    dense: NDArray[Any], cursor: NDArray[np.int64], rows_out: NDArray[np.int32], data: NDArray[Any]
+    dense: NDArray[Any], first: int, cursor: NDArray[np.int64], rows_out: NDArray[np.int32], data: NDArray[Any]
 ) -> None:
-    """Write row numbers and values column by column; ``cursor`` (C,) holds each column's start and is consumed."""
+    """Write row numbers, which begin at ``first``, and values column by column.
+
+    ``cursor`` (C,) holds the place of each column's next value and is moved on.
+    """
     rows, columns = dense.shape
     # Row by row, as the array lies in memory: it is the large one, so the places written to are what jumps.
     for i in range(rows):
@@ -37,6 +40,6 @@ def fill_columns(
             value = dense[i, j]
             if value != 0:
                 at = cursor[j]
-                rows_out[at] = i
+                rows_out[at] = first + i
                 data[at] = value
                 cursor[j] = at + 1

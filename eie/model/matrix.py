@@ -6,6 +6,7 @@ sharing and the encoder.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from eie.errors import ModelError
 from eie.model import arrays
+
+# Numbers copied at a time where an array does not lie in memory row by row: a whole copy would be a matrix more.
+_BLOCK = 1 << 18
 
 
 def frozen(array: ArrayLike, dtype: Any) -> NDArray[Any]:
@@ -29,6 +33,16 @@ def frozen(array: ArrayLike, dtype: Any) -> NDArray[Any]:
     # On a view, so that a caller's own array stays writeable.
     view.setflags(write=False)
     return view
+
+
+def _blocks(dense: NDArray[Any]) -> Iterator[tuple[int, NDArray[Any]]]:
+    """Yield rows as the kernels take them, behind the first one's number; of a transposed array some at a time."""
+    if dense.flags.c_contiguous:
+        yield 0, frozen(dense, dense.dtype)
+        return
+    step = max(1, _BLOCK // max(1, dense.shape[1]))
+    for first in range(0, dense.shape[0], step):
+        yield first, frozen(dense[first : first + step], dense.dtype)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True, repr=False)
@@ -75,19 +89,21 @@ class SparseColumns:
         # Here, not above: ``import eie`` and ``eie --help`` must not wait for numba.
         from eie.kernels import columns as kernels
 
-        source = frozen(dense, dense.dtype)
         # Counted first, so that rows and data are made once at their size; two passes over the dense array in all.
-        counts = np.zeros(source.shape[1], np.int64)
-        if not kernels.count_nonzeros(source, counts):
+        counts = np.zeros(dense.shape[1], np.int64)
+        finite = [kernels.count_nonzeros(block, counts) for _, block in _blocks(dense)]
+        if not all(finite):
             # Searched for only now that there is one: the kernel just says whether.
-            bad = np.argwhere(~np.isfinite(source))[0]
-            raise ModelError(f"{where}[{bad[0]}, {bad[1]}] = {source[tuple(bad)]}: must be finite")
+            bad = np.argwhere(~np.isfinite(dense))[0]
+            raise ModelError(f"{where}[{bad[0]}, {bad[1]}] = {dense[tuple(bad)]}: must be finite")
         starts = np.concatenate(([0], np.cumsum(counts)))
         rows = np.empty(starts[-1], np.int32)
-        data = np.empty(starts[-1], source.dtype)
+        data = np.empty(starts[-1], dense.dtype)
         # A copy: the kernel moves each start on to the column's end as it writes.
-        kernels.fill_columns(source, starts[:-1].copy(), rows, data)
-        return cls.of(shape=(source.shape[0], source.shape[1]), starts=starts, rows=rows, data=data)
+        cursor = starts[:-1].copy()
+        for first, block in _blocks(dense):
+            kernels.fill_columns(block, first, cursor, rows, data)
+        return cls.of(shape=(dense.shape[0], dense.shape[1]), starts=starts, rows=rows, data=data)
 
     @classmethod
     def from_sparse(cls, matrix: Any, where: str, dtype: Any = np.float32) -> SparseColumns:

@@ -525,7 +525,9 @@ def _compressed(name: str, what: str, values: ArrayLike, levels: int | None = No
         entries = _codes(where=f"layer {name!r}", what=what, codes=entries, levels=levels)
     if sparse:
         return SparseColumns.from_sparse(array, where, np.float32 if levels is None else np.uint8)
-    return SparseColumns.from_dense(frozen(entries, np.float32) if levels is None else entries, where)
+    # What is float32 already is not copied, however it lies in memory.
+    converted = levels is None and entries.dtype != np.float32
+    return SparseColumns.from_dense(frozen(entries, np.float32) if converted else entries, where)
 
 
 def _bias(name: str, bias: ArrayLike, outputs: int) -> NDArray[np.float32]:

@@ -72,7 +72,8 @@ class RtlCheck(View):
         """Say whether the sides agree."""
         products = sum(layer.products for layer in self.layers)
         verdict = "equal in every count and output" if self.equal else "DIFFERENT"
-        return f"{self.program} on {self.machine} in Verilog, {self.simulator}, {products} products: {verdict}"
+        many = "1 product" if products == 1 else f"{products:,} products"
+        return f"{self.program} on {self.machine} in Verilog, {self.simulator}, {many}: {verdict}"
 
     def sections(self) -> tuple[Section, ...]:
         """Return a row a layer and count."""

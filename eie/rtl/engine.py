@@ -21,7 +21,7 @@ from eie.rtl.work import works
 from eie.rtl.write import write_works
 from eie.simulator.inputs import Inputs
 
-LARGEST_PE_CYCLES = 20_000_000  # some seconds in Verilator; Icarus takes an hour
+LARGEST_PE_CYCLES = 20_000_000  # some seconds in Verilator; a quarter of an hour in Icarus
 
 
 def confirmed(

@@ -89,6 +89,8 @@ class Builder:
         self._outputs = outputs
         self._names: set[str] = set()
         self._matrices = Matrices()
+        # Whether an input takes any number of samples, of which one stands for all while the graph is read.
+        self.open_batch = False
         # A layer for each constant met as weights: unrolled loops and tied blocks read the same many times.
         self.of_weights: dict[Hashable, Layer] = {}
 

@@ -360,6 +360,7 @@ def _read(path: Path, proto: onnx.ModelProto, input_shape: AnyShape | None, host
 
 
 def _set_inputs(reading: _Reading) -> None:
+    reading.into.open_batch = any(entry.batch >= 0 and entry.shape[entry.batch] is None for entry in reading.inputs)
     for entry in reading.inputs:
         if (sizes := entry.sizes) is None:
             name = printable(entry.name)

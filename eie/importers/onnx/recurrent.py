@@ -81,6 +81,9 @@ def _read(node: OnnxNode, into: Builder, kind: _Kind) -> None:
     # layout=1 has the batch first, the default (time, batch, inputs).
     batch = 0 if node.attributes.get("layout", 0) else 1
     x = into.known(node.inputs[0])
+    if x is not None and x.batch != batch and into.open_batch and len(x.shape) == 3:
+        # One of any number of samples only looks like one step: with two, time would go over them.
+        raise UnsupportedError(f"the file's batch is the time of X, {x.shape}")
     x = None if x is None else x.with_batch(batch)
     _check(node=node, into=into, kind=kind, w=w, r=r, x=x)
     bias_name = node.inputs[3] if len(node.inputs) > 3 else ""

@@ -10,6 +10,7 @@ import math
 import sys
 from collections.abc import Iterable, Iterator
 from itertools import chain
+from mmap import mmap
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import TYPE_CHECKING, Any
 
@@ -204,11 +205,13 @@ def _with_external(tensor: onnx.TensorProto, where: str, folder: Path) -> onnx.T
     from onnx import TensorProto
 
     loaded = TensorProto(dims=tensor.dims, data_type=tensor.data_type)
-    loaded.raw_data = _from_file(tensor, where, folder, kind=None).tobytes()
+    loaded.raw_data = _from_file(tensor, where, folder).tobytes()
     return loaded
 
 
-def _from_file(tensor: onnx.TensorProto, where: str, folder: Path, kind: np.dtype[Any] | None) -> NDArray[Any]:
+def _from_file(
+    tensor: onnx.TensorProto, where: str, folder: Path, *, kind: np.dtype[Any] | None = None
+) -> NDArray[Any]:
     """Return external data as they lie there, bytes without ``kind``."""
     entries = {entry.key: entry.value for entry in tensor.external_data}
     file = _inside(entries.get("location", ""), where, folder)
@@ -233,13 +236,14 @@ def _from_file(tensor: onnx.TensorProto, where: str, folder: Path, kind: np.dtyp
     try:
         with file.open("rb") as stream:
             stream.seek(offset)
-            content = bytearray(length)
-            read = stream.readinto(content)
+            # Memory of its own, which goes back as soon as nobody needs it: a heap would keep holes between layers.
+            content = mmap(-1, max(1, length))
+            read = stream.readinto(memoryview(content)[:length])
     except OSError as error:
         raise ModelError(f"{file}: cannot be read: {error.strerror or error}") from None
     if read != length:
         raise ModelError(f"{file}: was cut short while it was read")
-    return np.frombuffer(content, np.uint8 if kind is None else kind)
+    return np.frombuffer(memoryview(content)[:length], np.uint8 if kind is None else kind)
 
 
 def is_missing(tensor: onnx.TensorProto, where: str, folder: Path) -> bool:

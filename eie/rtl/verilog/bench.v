@@ -1,7 +1,7 @@
 // The self-checking bench: runs every product of the layer, counts, compares, and stops with a failure on a difference.
 //
 // It stands for the host and for the DMA of the paper's I/O mode: weights come in through `$readmemh`, so that this takes no
-// time, activations through the host's port. What is expected, counts and outputs, is what eie's other engines gave.
+// time (with HOST_PORT defined word by word through the host's port, as in a chip), activations through the port always. What is expected, counts and outputs, is what eie's other engines gave.
 module bench;
     `include "config.vh"
 
@@ -15,10 +15,14 @@ module bench;
     reg clk = 0;
     always #1 clk = ~clk;
 
-    reg                      reset = 1, start = 0, out_read = 0, writing = 0;
+    reg                      reset = 1, start = 0, out_read = 0;
     reg  [SUM_BITS-1:0]      out_at = 0;
     reg  [HOST_BITS-1:0]     host_at = 0;
     reg  [PES*DATA_BITS-1:0] host_data = 0;
+    reg  [PES-1:0]           host_pes = {PES{1'b1}};
+    reg  [5:0]               host_write = 0;
+    reg  [ROW_BITS-1:0]      host_row = 0;
+    reg  [POINTER_BITS-1:0]  host_pointer = 0;
     wire                     running, done, broadcast, stall, dead;
     wire [PES*DATA_BITS-1:0] outs;
     wire [PES-1:0]           pointer_read, row_read, issue, bubble, padding, saturated;
@@ -35,10 +39,55 @@ module bench;
         .relu(RELU[0]), .running(running), .done(done), .out_read(out_read), .out_at(out_at), .outs(outs),
         .broadcast(broadcast), .stall(stall), .dead(dead), .pointer_read(pointer_read), .row_read(row_read),
         .issue(issue), .bubble(bubble), .padding(padding), .saturated(saturated),
-        .host_pes({PES{1'b1}}), .host_write({1'b0, writing, 4'b0}), .host_at(host_at), .host_row({ROW_BITS{1'b0}}),
-        .host_pointer({POINTER_BITS{1'b0}}), .host_data(host_data)
+        .host_pes(host_pes), .host_write(host_write), .host_at(host_at), .host_row(host_row),
+        .host_pointer(host_pointer), .host_data(host_data)
     );
 
+    // Memories by their bit of `host_write`.
+    localparam [5:0] SPMAT = 1, EVEN_POINTERS = 2, ODD_POINTERS = 4, CODEBOOK = 8, SOURCES = 16, STARTS = 32;
+
+`ifdef HOST_PORT
+    reg [ROW_BITS-1:0]     rows [0:SPMAT_DEPTH-1];
+    reg [POINTER_BITS-1:0] evens [0:BANK_DEPTH-1];
+    reg [POINTER_BITS-1:0] odds [0:BANK_DEPTH-1];
+    reg [DATA_BITS-1:0]    starts [0:SUMS-1];
+    reg [DATA_BITS-1:0]    levels [0:(1<<WEIGHT_BITS)-1];
+    reg [8*32-1:0]         name;
+
+    // One word a cycle; where a PE is named, into that one alone.
+    task load;
+        for (p = 0; p < PES; p = p + 1) begin
+            host_pes = 1 << p;
+            $sformat(name, "images/spmat_%0d.hex", p);
+            $readmemh(name, rows);
+            $sformat(name, "images/ptr_even_%0d.hex", p);
+            $readmemh(name, evens);
+            $sformat(name, "images/ptr_odd_%0d.hex", p);
+            $readmemh(name, odds);
+            $sformat(name, "images/starts_%0d.hex", p);
+            $readmemh(name, starts);
+            $readmemh("images/codebook.hex", levels);
+            for (i = 0; i < SPMAT_DEPTH; i = i + 1) begin
+                host_row = rows[i];
+                put(SPMAT, i);
+            end
+            for (i = 0; i < BANK_DEPTH; i = i + 1) begin
+                host_pointer = evens[i];
+                put(EVEN_POINTERS, i);
+                host_pointer = odds[i];
+                put(ODD_POINTERS, i);
+            end
+            for (i = 0; i < SUMS; i = i + 1) begin
+                host_data = {PES{starts[i]}};
+                put(STARTS, i);
+            end
+            for (i = 0; i < (1 << WEIGHT_BITS); i = i + 1) begin
+                host_data = {PES{levels[i]}};
+                put(CODEBOOK, i);
+            end
+        end
+    endtask
+`else
     genvar g;
     generate
         for (g = 0; g < PES; g = g + 1) begin : images
@@ -56,6 +105,16 @@ module bench;
             end
         end
     endgenerate
+`endif
+
+    task put(input [5:0] memory, input integer word);
+        begin
+            host_write = memory;
+            host_at = word;
+            @(negedge clk);
+            host_write = 0;
+        end
+    endtask
 
     reg [PES*DATA_BITS-1:0] activations [0:PRODUCTS*SCAN_DEPTH-1];
     reg [PES*DATA_BITS-1:0] outputs [0:PRODUCTS*SUMS-1];
@@ -157,6 +216,10 @@ module bench;
         differences = 0;
         repeat (2) @(negedge clk);
         reset = 0;
+`ifdef HOST_PORT
+        load;
+        host_pes = {PES{1'b1}};
+`endif
         for (product = 0; product < PRODUCTS; product = product + 1) begin
             for (i = 0; i < COUNTS; i = i + 1) counted[i] = 0;
             for (p = 0; p < PES; p = p + 1) begin
@@ -165,13 +228,10 @@ module bench;
                 last_slot[p] = 0;
             end
             scan_end = 0;
-            writing = 1;
             for (i = 0; i < SCAN_DEPTH; i = i + 1) begin
-                host_at = i;
                 host_data = activations[product*SCAN_DEPTH + i];
-                @(negedge clk);
+                put(SOURCES, i);
             end
-            writing = 0;
             start = 1;
             @(negedge clk);
             start = 0;
