@@ -114,7 +114,9 @@ def test_every_kernel_gives_the_same_bits(shape, seed, samples, density, weight_
     assert np.array_equal(expected.float32, sums)
     same(products.multiply(layer, rows, data_bits), expected)
     if data_bits <= products.WIDEST_EXACT:
-        fixed, float32, saturations = products._walk_singles(layer=layer, rows=rows, data_bits=data_bits, threads=1)
+        fixed, float32, saturations = products._walk_singles(
+            layer=layer, rows=rows, data_bits=data_bits, threads=1, agree=float
+        )
         same(
             products.Sums(
                 fixed=fixed,
@@ -188,7 +190,7 @@ def test_no_number_depends_on_what_was_guessed(monkeypatch, guess, samples):
     rows = rows_of(inputs_of(samples, 40, seed=2, density=0.1))
     expected = exactly(layer, rows, 16)
     monkeypatch.setattr(products, "_guess", lambda **_: guess)
-    fixed, float32, saturations = products._walk_singles(layer=layer, rows=rows, data_bits=16, threads=1)
+    fixed, float32, saturations = products._walk_singles(layer=layer, rows=rows, data_bits=16, threads=1, agree=float)
     same(
         products.Sums(
             fixed=fixed, float32=float32, saturations=saturations, activation_fraction_bits=0, weight_fraction_bits=0

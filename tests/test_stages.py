@@ -22,7 +22,7 @@ OTHER = {
     "spmat_row_bits": 128, "spmat_kib": 64, "ptr_kib": 16, "ptr_bits": 12, "act_kib": 4, "act_registers": 32,
     "data_bits": 12, "node_nm": 28, "io_bits": 32, "residency": "auto", "stream": "layer",
     "stream_kib": 4.0, "dram_gb_per_s": 12.8, "dram_latency_ns": 100.0, "dram_burst_bytes": 32, "dram_pj_per_bit": 4.0,
-    "act_batches": "paper", "act_row_bits": 32,
+    "act_batches": "paper", "act_row_bits": 32, "clock_gated": True,
 }  # fmt: skip
 # What each field redoes, written out by hand: the stages behind a field's own are those that read its value's value.
 ALL = {"shared", "encoded", "demand", "plan", "inputs", "slices", "tallies", "queues", "activity"}
@@ -55,6 +55,8 @@ REDOES = {
     "dram_pj_per_bit": set(),
     "act_batches": {"activity"},
     "act_row_bits": {"plan", "activity"},
+    # A price alone.
+    "clock_gated": set(),
 }
 # By which layers are cut where residency is not ideal.
 SIZES = ("act_registers",)
