@@ -537,6 +537,16 @@ class TestLora:
         assert same(net)
         assert any("low-rank factors that are not merged" in note for note in net.notes)
 
+    def test_factors_whose_product_overflows_are_refused_without_a_warning(self, tmp_path, model):
+        self.adapter(tmp_path / "lora")
+        huge = {
+            "0.lora_A.weight": np.full((2, 8), 3e38, np.float32),
+            "0.lora_B.weight": np.full((6, 2), 3e38, np.float32),
+        }
+        save_file(huge, tmp_path / "lora" / "adapter_model.safetensors")
+        with pytest.raises(eie.EieError, match="holds NaN or infinity: must be finite"):
+            eie.load(model, merge_lora=tmp_path / "lora")
+
     def test_a_model_that_was_wrapped(self, tmp_path):
         wrapped = {"0.base_layer.weight": MLP["0.weight"], "2.weight": MLP["2.weight"]}
         save_file(wrapped, tmp_path / "m.safetensors")

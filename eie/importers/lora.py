@@ -82,7 +82,9 @@ def merge(arrays: Mapping[str, NDArray[Any]], adapter: Path, source: str) -> Mer
     for head, pair in pairs.items():
         try:
             name = _target(head, arrays)
-            changed = _changed(merged[name], _delta(pair, _scale(head, pair, config), config))
+            # Damaged numbers may overflow; what is not finite is refused where a layer is made of it.
+            with np.errstate(over="ignore", invalid="ignore"):
+                changed = _changed(merged[name], _delta(pair, _scale(head, pair, config), config))
         except ModelError as error:
             raise ModelError(f"{adapter}: {head}: {error} (the model is {source})") from None
         filled += int(np.count_nonzero((merged[name] == 0) & (changed != 0)))
