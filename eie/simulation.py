@@ -157,8 +157,9 @@ def simulate(
     def ran(use: str, inputs: LayerTrace, computed: LayerOutputs | None) -> None:
         """Time a use of a layer on the inputs it has just had."""
         place = stages.places[use]
-        # What `progress` counts up to, before the first of it is timed.
-        due[stages.layer_of(place)][use] = samples * stages.products_timed(place, program.spec, inputs)
+        if progress is not None:
+            # What it counts up to, before the first of it is timed.
+            due[stages.layer_of(place)][use] = samples * stages.products_timed(place, program.spec, inputs)
         # Timed while the inputs are at hand: kept until the run is over, those of all layers would lie in memory
         # together.
         activity = stages.activity(place, program.spec, inputs)

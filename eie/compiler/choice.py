@@ -24,7 +24,7 @@ from eie.compiler.strips import visits_of
 from eie.compression.share import ShareReport
 from eie.errors import ModelError
 from eie.kernels import scatter as kernels
-from eie.kernels.scatter import PIPELINE_CYCLES
+from eie.kernels.timing import PIPELINE_CYCLES
 from eie.model.geometry import Scatter, Visit
 from eie.model.matrix import frozen
 from eie.model.network import Layer, Network

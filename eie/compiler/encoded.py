@@ -228,8 +228,14 @@ def stored_row(layer: EncodedLayer, spec: AcceleratorSpec | None = None) -> dict
 
 def encode_layer(shared: Layer, report: ShareReport, spec: AcceleratorSpec) -> EncodedLayer:
     """Encode a lowered and weight-shared layer for one machine; what sharing did to it is passed on."""
-    parts = blocks(shared)
-    passes = tuple(encoding for part in parts for encoding in _encode_block(part, spec))
+    passes = tuple(encoding for part in blocks(shared) for encoding in _encode_block(part, spec))
+    return with_passes(shared, report, codebook=codebook_of(shared, spec), passes=passes)
+
+
+def with_passes(
+    shared: Layer, report: ShareReport, *, codebook: NDArray[np.float32], passes: tuple[Encoding, ...]
+) -> EncodedLayer:
+    """Return what is known of a shared layer beside its images."""
     return EncodedLayer(
         name=shared.name,
         outputs=shared.outputs,
@@ -237,7 +243,7 @@ def encode_layer(shared: Layer, report: ShareReport, spec: AcceleratorSpec) -> E
         weights=shared.matrix.nnz,
         relu=shared.relu,
         synthetic=shared.synthetic,
-        codebook=codebook_of(shared, spec),
+        codebook=codebook,
         passes=passes,
         shared=report,
         geometry=shared.geometry,
@@ -263,10 +269,10 @@ def _encode_block(block: Block, spec: AcceleratorSpec) -> tuple[Encoding, ...]:
     else:
         passes = (encode(codes, spec.n_pe, spec.index_bits, has_bias=has_bias),)
     if block.bias is not None:
-        passes = tuple(_started(encoding, block.bias) for encoding in passes)
+        passes = tuple(started(encoding, block.bias) for encoding in passes)
     return tuple(encoding.moved(block.row, block.column) for encoding in passes) if block.row else passes
 
 
-def _started(encoding: Encoding, bias: NDArray[np.float32]) -> Encoding:
+def started(encoding: Encoding, bias: NDArray[np.float32]) -> Encoding:
     """Let a group of rows start its accumulators from their bias."""
     return replace(encoding, accumulator_bias=frozen(bias[encoding.row_start : encoding.row_stop], np.float32))

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eie.compiler.encode import Encoding, encode
-from eie.compiler.encoded import EncodedLayer, codebook_of
+from eie.compiler.encoded import EncodedLayer, codebook_of, started, with_passes
 from eie.compiler.passes import split
 from eie.compiler.strips import strip_width
 from eie.compression.share import ShareReport
@@ -42,20 +42,8 @@ def encode_scatter(shared: Layer, report: ShareReport, spec: AcceleratorSpec, *,
         _encoded(shared, (start, min(start + most, shared.outputs)), spec, scatter=scatter, bias=bias)
         for start in range(0, shared.outputs, most)
     )
-    return EncodedLayer(
-        name=shared.name,
-        outputs=shared.outputs,
-        inputs=shared.inputs,
-        weights=shared.matrix.nnz,
-        relu=shared.relu,
-        synthetic=shared.synthetic,
-        codebook=codebook,
-        passes=passes,
-        shared=report,
-        geometry=shared.geometry,
-        scatter=scatter,
-        coded_bias=shared.bias_codes is not None,
-    )
+    encoded = with_passes(shared, report, codebook=codebook, passes=passes)
+    return replace(encoded, scatter=scatter, coded_bias=shared.bias_codes is not None)
 
 
 def _encoded(
@@ -98,9 +86,7 @@ def unrolled(layer: EncodedLayer, spec: AcceleratorSpec) -> EncodedLayer:
     bias = image.accumulator_bias
     passes = split(image.decode(), spec, has_bias=image.has_bias)
     if bias is not None:
-        passes = tuple(
-            replace(part, accumulator_bias=frozen(bias[part.row_start : part.row_stop], np.float32)) for part in passes
-        )
+        passes = tuple(started(part, bias) for part in passes)
     return replace(whole, passes=passes)
 
 

@@ -12,9 +12,7 @@ from __future__ import annotations
 import ast
 import io
 import json
-import logging
 import re
-import warnings
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from eie.errors import ModelError
 from eie.formats.files import LARGEST_BYTES, first_line, regular_file
+from eie.formats.quiet import quiet
 
 if TYPE_CHECKING:
     import torch
@@ -75,17 +74,11 @@ def read_program(path: Path) -> torch.export.ExportedProgram:
     if tuple(map(int, torch.__version__.split(".")[:2])) < tuple(map(int, OLDEST.split("."))):
         raise ModelError(f"{path}: torch {torch.__version__} does not read .pt2 in this form: must be >= {OLDEST}")
     content = _safe_copy(path)
-    log = logging.getLogger("torch")
-    level = log.level
-    log.setLevel(logging.CRITICAL)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with quiet("torch"):
             return torch.export.load(io.BytesIO(content))
     except Exception as error:  # of a damaged graph torch raises nearly anything
         raise ModelError(f"{path}: not a usable torch.export archive: {first_line(error)}") from None
-    finally:
-        log.setLevel(level)
 
 
 def _safe_copy(path: Path) -> bytes:

@@ -6,11 +6,8 @@ as long as the call. Called by users, by `entrance` and by `pt2`. Layers are cal
 
 from __future__ import annotations
 
-import logging
 import tempfile
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +17,7 @@ from numpy.typing import ArrayLike
 
 from eie.errors import ModelError
 from eie.formats.files import file_sha256, first_line
+from eie.formats.quiet import quiet
 from eie.importers.onnx.reader import read_onnx
 from eie.importers.onnx.unmodelled import PRODUCTS
 from eie.importers.options import Unsupported
@@ -141,7 +139,7 @@ def _export(
 ) -> None:
     import torch
 
-    with _quiet():
+    with quiet("torch.onnx"):
         torch.onnx.export(
             module,
             args,
@@ -157,29 +155,15 @@ def _export(
 def _export_old(module: torch.nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any], *, path: Path) -> None:
     import torch
 
-    with _quiet():
+    with quiet("torch.onnx"):
         torch.onnx.export(module, args, str(path), kwargs=dict(kwargs) or None, dynamo=False)
 
 
 def _export_program(program: torch.export.ExportedProgram, path: Path) -> None:
     import torch
 
-    with _quiet():
+    with quiet("torch.onnx"):
         torch.onnx.export(program, f=str(path), dynamo=True, external_data=True, verbose=False)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep torch's warnings and its exporter's log, which nobody here can do anything about, from the terminal."""
-    log = logging.getLogger("torch.onnx")
-    level = log.level
-    log.setLevel(logging.CRITICAL)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        log.setLevel(level)
 
 
 def _first_that_reads(exports: Sequence[Export], name: str, unsupported: Unsupported) -> Network:

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eie.kernels.jit import inlined, njit
+from eie.kernels.scatter import row_steps
 from eie.kernels.timing import LANES, repeats
 
 
@@ -181,9 +182,7 @@ def account_walks(
             sends_next, stalls_next = np.int64(0), np.int64(0)
             if k + 1 < end:
                 here, there = np.int64(positions[k]), np.int64(positions[k + 1])
-                steps = there // n_pe - here // n_pe
-                if steps > 0 and here % n_pe == n_pe - 1:
-                    steps -= 1
+                steps = row_steps(there, here, n_pe)
                 if steps == 0:
                     sends_next = np.int64(sent[k + 1] == now + 1)
                     stalls_next = 1 - sends_next

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eie.kernels.jit import inlined, njit
-
-PIPELINE_CYCLES = 5
+from eie.kernels.streams import take
+from eie.kernels.timing import PIPELINE_CYCLES
 
 
 @njit
@@ -80,7 +80,7 @@ def list_broadcasts(
 
 
 @inlined
-def _steps(position: Any, before: Any, n_pe: Any) -> Any:
+def row_steps(position: Any, before: Any, n_pe: Any) -> Any:
     """Dead cycles of the scanner from one position to the next; ``before`` is -1 ahead of the first."""
     if before < 0:
         return position // n_pe
@@ -127,7 +127,7 @@ def range_queues(
         slot = 0
         for k in range(starts[s], starts[s + 1]):
             position = np.int64(positions[k])
-            steps = _steps(position, before, n_pe)
+            steps = row_steps(position, before, n_pe)
             before = position
             gone += steps
             now: Any = max(broadcast + 1 + steps, ring[slot])
@@ -227,7 +227,7 @@ def range_streams(
         slot = 0
         for k in range(starts[s], starts[s + 1]):
             position = np.int64(positions[k])
-            steps = _steps(position, before, n_pe)
+            steps = row_steps(position, before, n_pe)
             before = position
             gone += steps
             # A scanner that never stalls has handed out those before it, from cycle 2 on.
@@ -246,15 +246,8 @@ def range_streams(
             if sent.shape[0] > 0:
                 sent[k] = now
                 arrivals[k] = there
-            begin, end = pointers[begins[k]], pointers[ends[k]]
-            taken: Any = np.int64(0)
-            for pe in range(n_pe):
-                start: Any = max(ready[pe], now + 1)
-                load[s, pe] += max(there + 1 - start, 0)
-                start = max(start, there + 1)
-                taken = max(taken, start)
-                ready[pe] = start + max(np.int64(end[pe]) - np.int64(begin[pe]), 1)
-                last = max(last, ready[pe])
+            taken, done = take(pointers[begins[k]], pointers[ends[k]], now, there, ready, load[s])
+            last = max(last, done)
             ring[slot] = taken + 1
             slot = slot + 1 if slot + 1 < usable else 0
         count = starts[s + 1] - starts[s]

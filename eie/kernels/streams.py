@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from eie.kernels.jit import njit
+from eie.kernels.jit import inlined, njit
+from eie.kernels.timing import PIPELINE_CYCLES
 
-PIPELINE_CYCLES = 5
 # Columns of the integer result that `stream_timing` fills.
 BROADCAST_END, LAST_SCAN_ROW, LAST_LANE_HIT, STALL, FREE, ARRIVED, BUS = range(7)
 
@@ -80,6 +80,33 @@ def mark_first_uses(
             seen[column] = group
 
 
+@inlined
+def take(
+    begin: NDArray[np.int32],
+    end: NDArray[np.int32],
+    now: Any,
+    there: Any,
+    ready: NDArray[np.int64],
+    load: NDArray[np.int64],
+) -> Any:
+    """Let every PE take an activation broadcast in cycle ``now``, no sooner than its entries are there.
+
+    ``begin`` and ``end`` (L,) are the pointers between which a PE's entries lie. Returns the cycle in which the last PE
+    takes it, and the one from which none of them has anything left to issue; ``ready`` and ``load`` (L,) move on.
+    """
+    taken: Any = np.int64(0)
+    free: Any = np.int64(0)
+    for pe in range(ready.shape[0]):
+        start: Any = max(ready[pe], now + 1)
+        load[pe] += max(there + 1 - start, 0)
+        start = max(start, there + 1)
+        taken = max(taken, start)
+        # A column without entries takes a cycle, too.
+        ready[pe] = start + max(np.int64(end[pe]) - np.int64(begin[pe]), 1)
+        free = max(free, ready[pe])
+    return taken, free
+
+
 @njit
 def stream_timing(
     positions: NDArray[np.int32],
@@ -134,7 +161,7 @@ def stream_timing(
     sent, arrivals
         (K,) filled, or of length 0: W[k], and A[k], the cycle in which its column has arrived.
     """
-    n_pe, usable = ready.shape[0], ring.shape[0]
+    usable = ring.shape[0]
     ready[:] = 0
     ring[:] = 0
     load[:] = 0
@@ -193,15 +220,8 @@ def stream_timing(
         if sent.shape[0] > 0:
             sent[k] = now
             arrivals[k] = there
-        taken: Any = np.int64(0)
-        for pe in range(n_pe):
-            start = max(ready[pe], now + 1)
-            load[pe] += max(there + 1 - start, 0)
-            start = max(start, there + 1)
-            taken = max(taken, start)
-            entries = np.int64(pointers[column + 1, pe]) - np.int64(pointers[column, pe])
-            ready[pe] = start + max(entries, 1)
-            free = max(free, ready[pe])
+        taken, done = take(pointers[column], pointers[column + 1], now, there, ready, load)
+        free = max(free, done)
         # the slot that the slowest PE frees in this cycle can be filled in the next
         ring[k % usable] = taken + 1
     result[BROADCAST_END] = broadcast

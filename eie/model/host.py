@@ -31,6 +31,7 @@ from eie.model.graph import Graph, Node
 
 if TYPE_CHECKING:
     import onnx
+    import onnxruntime
 
 OP = "host"
 WHOLE, CONSTANT = -1, -2
@@ -217,17 +218,26 @@ def _check(graph: onnx.GraphProto, where: str) -> int:
     return count
 
 
-def _session(model: onnx.ModelProto, content: bytes, where: str) -> Part:
+def open_session(content: bytes, *, threads: int = 0) -> onnxruntime.InferenceSession:
+    """Open a session that runs what a model says; of 0 ``threads`` onnxruntime takes as many as it likes.
+
+    From bytes: it then knows no folder, and follows nothing out of the file. Raises whatever onnxruntime raises.
+    """
     import onnxruntime
 
     options: Any = onnxruntime.SessionOptions()
     # Fatal only: what fails is raised anyway, and nobody here can mend what it warns of.
     options.log_severity_level = 4
-    # Operator by operator, on one thread: the same numbers on every machine.
+    # Operator by operator: fusions would round differently.
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.intra_op_num_threads = options.inter_op_num_threads = threads
+    return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+
+
+def _session(model: onnx.ModelProto, content: bytes, where: str) -> Part:
     try:
-        session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        # On one thread: the same numbers on every machine.
+        session = open_session(content, threads=1)
     # onnxruntime's exceptions share no base class but Exception.
     except Exception as error:
         text = _said(error)

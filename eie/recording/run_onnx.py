@@ -16,10 +16,12 @@ from numpy.typing import NDArray
 
 from eie.errors import ModelError, TraceError
 from eie.importers.onnx.builder import Tap
-from eie.importers.onnx.reader import OnnxInput, OnnxModel, read_onnx
+from eie.importers.onnx.graph_inputs import OnnxInput
+from eie.importers.onnx.reader import OnnxModel, read_onnx
 from eie.importers.onnx.tensors import embed_external
 from eie.importers.options import InputShape
 from eie.model.fitting import Layout
+from eie.model.host import open_session
 from eie.model.network import Layer
 from eie.model.samples import Samples
 from eie.model.uses import numbered
@@ -225,17 +227,10 @@ def _with_outputs(path: Path, model: OnnxModel) -> Mapping[int, str]:
 
 def _session(path: Path, model: OnnxModel) -> onnxruntime.InferenceSession:
     try:
-        import onnxruntime
+        # The file itself does not have the outputs that were added.
+        return open_session(model.proto.SerializeToString())
     except ImportError:
         raise ModelError(f"{path}: recording from .onnx needs the onnx extra: pip install 'eie[onnx]'") from None
-    options: Any = onnxruntime.SessionOptions()
-    # Fatal only: what fails is raised anyway, and nobody here can mend what it warns of.
-    options.log_severity_level = 4
-    # What the file says, operator by operator: fusions would round differently.
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    try:
-        # As bytes: the file itself does not have the outputs that were added.
-        content = model.proto.SerializeToString()
-        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    # onnxruntime's exceptions share no base class but Exception.
     except Exception as error:
         raise NoKernelError(f"{path}: onnxruntime cannot load it: {str(error).splitlines()[0][:200]}") from None

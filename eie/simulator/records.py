@@ -7,6 +7,7 @@ what an engine counted. `eie.simulator.layer` makes the one and adds up the othe
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -181,6 +182,9 @@ class PassTiming:
     (an activation there and its column not) and ``starved`` (nothing to do before its last column).
     """
 
+    FLAT: ClassVar[tuple[str, ...]] = ("cycles", "stall", "dead", "reads", "entries", "padding", "bus", "dram_bits")
+    PER_PE: ClassVar[tuple[str, ...]] = ("issue", "empty", "load", "starved")
+
     cycles: NDArray[np.int64]
     stall: NDArray[np.int64]
     dead: NDArray[np.int64]
@@ -195,11 +199,9 @@ class PassTiming:
     starved: NDArray[np.int64]
 
     @classmethod
-    def blank(cls, products: int, n_pe: int) -> PassTiming:
+    def blank(cls, products: int, n_pe: int) -> Self:
         """Make zeroed arrays for an engine to fill."""
-        flat = ("cycles", "stall", "dead", "reads", "entries", "padding", "bus", "dram_bits")
-        per_pe = ("issue", "empty", "load", "starved")
-        return cls(**_zeros(flat, (products,)), **_zeros(per_pe, (products, n_pe)))
+        return cls(**_zeros(cls.FLAT, (products,)), **_zeros(cls.PER_PE, (products, n_pe)))
 
     @classmethod
     def of(cls, queue: QueueTiming, tally: Tally) -> PassTiming:
@@ -232,16 +234,11 @@ class PassTiming:
 class EventTiming(PassTiming):
     """What the event engine counts: all of that, and what PEs idled for, ``waits_*``, and padding; int64 (N, P)."""
 
+    PER_PE: ClassVar[tuple[str, ...]] = (*PassTiming.PER_PE, "waits_broadcast", "waits_stall", "pads")
+
     waits_broadcast: NDArray[np.int64]
     waits_stall: NDArray[np.int64]
     pads: NDArray[np.int64]
-
-    @classmethod
-    def blank(cls, products: int, n_pe: int) -> EventTiming:
-        """Make zeroed arrays for an engine to fill."""
-        flat = ("cycles", "stall", "dead", "reads", "entries", "padding", "bus", "dram_bits")
-        per_pe = ("issue", "empty", "load", "starved", "waits_broadcast", "waits_stall", "pads")
-        return cls(**_zeros(flat, (products,)), **_zeros(per_pe, (products, n_pe)))
 
     @property
     def account(self) -> Account:

@@ -1,0 +1,312 @@
+"""One pass over an ``.onnx`` file: each node read as a layer, as an operator of ours, as a part for the host, or not.
+
+Comes in: a normalised file. Goes out: a `Reading`. Read by the reader. Node by node, constants are evaluated, weight
+layers handed to the modules beside this and what lies between them to `eie.model.operators`; what neither knows goes
+to the host if a layer hangs on it. Whatever is left is listed by node name and operator.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from eie.errors import ModelError
+from eie.importers.onnx import convolutions, packed, products, recurrent
+from eie.importers.onnx.builder import Builder
+from eie.importers.onnx.constants import Constants, shape_of
+from eie.importers.onnx.einsum import einsum
+from eie.importers.onnx.graph_inputs import OnnxInput, graph_inputs
+from eie.importers.onnx.hosting import Hosting
+from eie.importers.onnx.kinds import FLOATING
+from eie.importers.onnx.nodes import plain_nodes, printable
+from eie.importers.onnx.normalise import LARGEST_UNROLLED, Expansion, expand, goes_on
+from eie.importers.onnx.placement import place
+from eie.importers.onnx.unmodelled import inferred
+from eie.importers.options import AnyShape
+from eie.model import operators
+from eie.model.operators.from_onnx import OnnxNode, UnsupportedError, Value
+
+if TYPE_CHECKING:
+    import onnx
+
+_WEIGHTED: dict[str, Callable[[OnnxNode, Builder], None]] = {
+    "Conv": convolutions.conv,
+    "ConvTranspose": convolutions.conv_transpose,
+    "Einsum": einsum,
+    "GRU": recurrent.gru,
+    "Gemm": products.gemm,
+    "LSTM": recurrent.lstm,
+    "MatMul": products.matmul,
+    "RNN": recurrent.rnn,
+    "com.microsoft.MatMulNBits": packed.matmul_nbits,
+}
+# What reading a damaged node can raise in numpy: each becomes one line with the node's name.
+_MISFITS = (ValueError, TypeError, IndexError, KeyError, ArithmeticError, AttributeError, MemoryError)
+_NUMBERWISE = frozenset(
+    (
+        *("Add", "Cast", "Clip", "DequantizeLinear", "Div", "Dropout", "Identity", "LeakyRelu", "Mul"),
+        *("QuantizeLinear", "Relu", "Sigmoid", "Sub", "Tanh"),
+    )
+)
+# Without a host; with one, a sample at a time; with one, all of a batch that the file states as one sample.
+Host = Literal["none", "one", "whole"]
+# Bodies within bodies; each round unrolls all that are known.
+_ROUNDS = 16
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Reading:
+    """One pass over a file: what was made of its nodes, which were not read and why, which bodies can be unrolled."""
+
+    nodes: list[OnnxNode]
+    into: Builder
+    inputs: tuple[OnnxInput, ...]
+    # As the file has them, with the batch that it states.
+    stated: tuple[OnnxInput, ...]
+    problems: list[str]
+    skipped: dict[int, str]
+    expansions: dict[int, Expansion]
+    hosting: Hosting | None = None
+    behind: set[int] = field(default_factory=set)
+    # Nodes that could have been layers, and why they are on the host.
+    hosted: list[str] = field(default_factory=list)
+
+    @property
+    def recorded(self) -> tuple[OnnxInput, ...]:
+        """Inputs as a session of the file takes them."""
+        # Not those of one sample: a session of a file that states a batch of three takes three.
+        return tuple(taken if taken.batch < 0 else own for own, taken in zip(self.stated, self.inputs, strict=True))
+
+    @property
+    def failed(self) -> bool:
+        """Whether something that a layer hangs on can be run in no way."""
+        return self.hosting is not None and bool(self.hosting.failures or self.hosted)
+
+    @property
+    def weighty(self) -> set[int]:
+        """Nodes on the host that multiply by constants: work of layers, which nobody models."""
+        return set() if self.hosting is None else self.hosting.indices & self.hosting.place.weighty
+
+
+def best_reading(path: Path, proto: onnx.ModelProto, shape: AnyShape | None) -> Reading:
+    """Read without a host where that is enough; with one, of a batch that the file states one sample, else all."""
+    reading = expanded(path, proto, shape, host="none") if not _wants_host(path, proto) else None
+    # Ids and switches are read by a host alone, so that nothing behind them was even tried.
+    if reading is not None and (reading.problems or not (reading.skipped or _plain_inputs(proto))):
+        return reading
+    # Before all is read anew: layers of both readings would be in memory.
+    del reading
+    first: Reading | ModelError
+    try:
+        first = expanded(path, proto, shape, host="one")
+    except ModelError as error:
+        first = error
+    failed = isinstance(first, ModelError) or first.failed
+    if failed and any(dim.dim_value > 1 for entry in proto.graph.input for dim in entry.type.tensor_type.shape.dim[:2]):
+        # What was traced for so many samples may run with no other number: all of a run is then one sample.
+        try:
+            whole = expanded(path, proto, shape, host="whole")
+        except ModelError:
+            whole = None
+        if whole is not None and not whole.failed:
+            return whole
+    if isinstance(first, ModelError):
+        raise first
+    return first
+
+
+def expanded(path: Path, proto: onnx.ModelProto, shape: AnyShape | None, host: Host) -> Reading:
+    """Read, again and again until no body is left that can be put in the place of its node."""
+    for _ in range(_ROUNDS):
+        reading = _read(path, proto, shape, host=host)
+        if not reading.expansions:
+            break
+        # A body may hold another one, and what decides on it may stand in the first.
+        expand(path, proto.graph, reading.expansions)
+    return reading
+
+
+def _plain_inputs(proto: onnx.ModelProto) -> set[str]:
+    weights = {tensor.name for tensor in proto.graph.initializer}
+    types = {entry.name: entry.type.tensor_type.elem_type for entry in proto.graph.input}
+    return {name for name, kind in types.items() if name not in weights and kind not in FLOATING}
+
+
+def _wants_host(path: Path, proto: onnx.ModelProto) -> bool:
+    """Whether something in a file is for a host to begin with; of bodies it is known only once they are in place."""
+    if any(node.op_type in ("If", "Loop", "Scan") for node in proto.graph.node):
+        return False
+    constants, nodes = Constants(path, proto), plain_nodes(path, proto)
+    at = place(proto, nodes, constants, plain=_plain_inputs(proto), shapes={})
+    return not at.host.isdisjoint(at.needed)
+
+
+def _read(path: Path, proto: onnx.ModelProto, input_shape: AnyShape | None, host: Host) -> Reading:
+    graph = proto.graph
+    constants = Constants(path, proto)
+    nodes = plain_nodes(path, proto)
+    uses: dict[str, list[OnnxNode]] = {}
+    for node in nodes:
+        # Built before anything is read: what becomes part of a layer depends on who else reads its result.
+        for name in node.inputs:
+            uses.setdefault(name, []).append(node)
+    stated = graph_inputs(path=path, graph=graph, uses=uses, constants=constants, input_shape=input_shape)
+    reading = Reading(
+        nodes=nodes,
+        into=Builder(constants, uses, frozenset(output.name for output in graph.output)),
+        inputs=stated if host == "none" else tuple(entry.of_run(whole=host == "whole") for entry in stated),
+        stated=stated,
+        problems=[],
+        skipped={},
+        expansions={},
+    )
+    _set_inputs(reading)
+    _fold(path, reading)
+    # Only where all sizes are known can a part be run, which is how its results' are found.
+    if host != "none" and not reading.problems:
+        reading = replace(reading, hosting=_hosting(path, proto, reading))
+    # Damaged numbers may overflow on the way; what is not finite in the end is refused where it would be stored.
+    with np.errstate(all="ignore"):
+        _translate(path, proto, reading)
+    if reading.hosting is not None and not reading.expansions:
+        reading.hosting.finish()
+        reading.skipped.update(reading.hosting.failures)
+    return reading
+
+
+def _set_inputs(reading: Reading) -> None:
+    reading.into.open_batch = any(entry.batch >= 0 and entry.shape[entry.batch] is None for entry in reading.inputs)
+    for entry in reading.inputs:
+        if (sizes := entry.sizes) is None:
+            name = printable(entry.name)
+            reading.problems.append(f"{name} (an input of shape {entry}: state its open sizes with --input-shape)")
+        elif entry.kind is None:
+            reading.into.set(entry.name, Value(entry.name, sizes, entry.batch))
+
+
+def _fold(path: Path, reading: Reading) -> None:
+    with np.errstate(all="ignore"):
+        for node in reading.nodes:
+            # All constants first: a layer may stand before the node that unpacks its weights.
+            reading.into.constants.fold(node, f"{path}: node {node.name!r} ({node.op})")
+
+
+def _hosting(path: Path, proto: onnx.ModelProto, reading: Reading) -> Hosting:
+    into, plain = reading.into, {entry.name: entry for entry in reading.inputs if entry.kind is not None}
+    at = place(proto, reading.nodes, into.constants, plain=plain, shapes={})
+    if at.host:
+        # Inferred where it is of use: then shapes behind the host are numbers as well.
+        sizes = {entry.name: entry.sizes for entry in reading.inputs if entry.sizes is not None}
+        into.shapes |= inferred(proto, into, sizes) | sizes
+        at = place(proto, reading.nodes, into.constants, plain=plain, shapes=into.shapes)
+    hosting = Hosting(path=path, proto=proto, into=into, at=at)
+    for entry in plain.values():
+        assert entry.sizes is not None
+        assert entry.kind is not None
+        hosting.add_input(entry.name, entry.sizes, batch=entry.batch, element=entry.kind)
+    return hosting
+
+
+def _translate(path: Path, proto: onnx.ModelProto, reading: Reading) -> None:
+    nodes, into = reading.nodes, reading.into
+    for node in nodes:
+        where = f"{path}: node {node.name!r} ({node.op})"
+        # Made already, as part of a layer or as a constant in the first pass.
+        if node.index in into.absorbed or (node.outputs and all(name in into.constants for name in node.outputs)):
+            continue
+        try:
+            # Once more: what hangs on a Shape node is constant only since that node's input is known.
+            if into.constants.fold(node, where):
+                continue
+            if node.op in ("If", "Loop", "Scan") and (known := _expansion(node, proto, into)) is not None:
+                reading.expansions[node.index] = known
+            else:
+                _read_or_host(node, reading)
+        except UnsupportedError as error:
+            reading.skipped[node.index] = f"{node.name} ({node.op}{': ' if str(error) else ''}{error})"
+        except ModelError as error:
+            text = str(error)
+            # Some errors name the file and tensor themselves, closer than this could.
+            raise (error if text.startswith(str(path)) else ModelError(f"{where}: {text}")) from None
+        except _MISFITS as error:
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            raise ModelError(f"{where}: damaged or impossible: {reason[:200]}") from None
+
+
+def _expansion(node: OnnxNode, proto: onnx.ModelProto, into: Builder) -> Expansion | None:
+    """Return what is constant of an If, a Loop or a Scan; None if it hangs on numbers of the input."""
+    inputs = [into.constants.get(name) if name else None for name in (*node.inputs, "", "")]
+    if node.op == "If":
+        known = inputs[0]
+        return None if known is None else Expansion(branch="then_branch" if known.any() else "else_branch")
+    if node.op == "Scan":
+        # Over another axis, or backwards, the slices would be others.
+        plain = not any(any(value) for key, value in node.attributes.items() if key.startswith("scan_"))
+        x = into.known(node.inputs[-1]) if plain and node.inputs else None
+        return None if x is None or x.batch == 0 else Expansion(trips=x.shape[0])
+    # A condition that is left out is true.
+    trips, starts = inputs[0], not node.inputs[1:2] or not node.inputs[1] or inputs[1] is not None
+    if trips is None or not starts or not goes_on(proto.graph.node[node.index]):
+        return None
+    begins = inputs[1] is None or bool(inputs[1].all())
+    # No more than a body of one node could go round; `expand` says so.
+    return Expansion(trips=min(max(0, int(trips.ravel()[0])), LARGEST_UNROLLED) if begins else 0)
+
+
+def _read_or_host(node: OnnxNode, reading: Reading) -> None:
+    """Read a node as ours, else give it to the host if a layer hangs on it."""
+    into, hosting = reading.into, reading.hosting
+    if hosting is None:
+        _read_node(node, into)
+        return
+    is_layer = node.index in hosting.place.layers
+    try:
+        if is_layer:
+            hosting.bring(node)
+        elif node.index in hosting.place.host or (hosting.reads(node) and not _states_shape(node, into)):
+            raise UnsupportedError
+        with into.undone_if_unsupported():
+            _read_node(node, into)
+    except UnsupportedError as error:
+        if node.index not in hosting.place.needed:
+            reading.behind.add(node.index)
+            raise
+        hosting.add(node)
+        if is_layer:
+            reading.hosted.append(f"{node.name} ({node.op}{': ' if str(error) else ''}{error})")
+
+
+def _states_shape(node: OnnxNode, into: Builder) -> bool:
+    return node.op == "Shape" and bool(node.inputs and node.outputs) and node.inputs[0] in into.shapes
+
+
+def _read_node(node: OnnxNode, into: Builder) -> None:
+    if node.op in _WEIGHTED and node.inputs and node.outputs:
+        _WEIGHTED[node.op](node, into)
+        return
+    read = _take_shape if node.op == "Shape" else operators.onnx_handler(node.op)
+    if read is None or not node.inputs or not node.outputs:
+        raise UnsupportedError
+    if _states_shape(node, into):
+        into.constants.set(node.outputs[0], shape_of(into.shapes[node.inputs[0]], node.attributes))
+        return
+    known = [value for name in node.inputs if (value := into.known(name)) is not None]
+    # Behind a skipped node nothing is said again: the first is the one to mend.
+    behind_unknown = any(name and name not in into.constants and into.known(name) is None for name in node.inputs)
+    if not known and not behind_unknown:
+        raise UnsupportedError("of constants only")
+    if behind_unknown:
+        return
+    # Where all of a tensor is a sample, only what works number by number is sure to be right.
+    if any(value.batch < 0 for value in known) and node.op not in _NUMBERWISE:
+        raise UnsupportedError
+    read(node, into, known[0])
+
+
+def _take_shape(node: OnnxNode, into: Builder, x: Value) -> None:
+    """Take a Shape node's result as a constant; an open batch counts as 1."""
+    into.constants.set(node.outputs[0], shape_of(x.shape, node.attributes))
