@@ -544,7 +544,7 @@ class TestLora:
             "0.lora_B.weight": np.full((6, 2), 3e38, np.float32),
         }
         save_file(huge, tmp_path / "lora" / "adapter_model.safetensors")
-        with pytest.raises(eie.EieError, match="holds NaN or infinity: must be finite"):
+        with pytest.raises(eie.EieError, match="inf: must be finite"):
             eie.load(model, merge_lora=tmp_path / "lora")
 
     def test_a_model_that_was_wrapped(self, tmp_path):
