@@ -88,6 +88,9 @@ from eie.results.result import Result as Result
 from eie.rtl.check import CheckedLayer as CheckedLayer
 from eie.rtl.check import RtlCheck as RtlCheck
 from eie.rtl.check import check_rtl as check_rtl
+from eie.rtl.resources import RtlResources as RtlResources
+from eie.rtl.resources import UnitResources as UnitResources
+from eie.rtl.resources import rtl_resources as rtl_resources
 from eie.rtl.write import write_rtl as write_rtl
 from eie.show.face import Answer as Answer
 from eie.show.face import View as View

@@ -65,6 +65,7 @@ def answer(request):
 @pytest.fixture(scope="module", params=[
     "AcceleratorSpec", "Network", "strange Network", "Layer", "Program", "EncodedLayer", "Trace", "LayerTrace",
     "Recipe", "LayerResult", "LayerOutputs", "FixedPoint", "Estimate", "RtlCheck",
+    "RtlResources",
 ])  # fmt: skip
 def view(request):
     return views()[request.param]

@@ -19,6 +19,7 @@ from eie.cli.outputs import note, show
 @click.option("--layer", metavar="NAME", help="This layer only.")
 @click.option("--sample", type=click.IntRange(0), default=0, show_default=True, help="Which sample of the inputs.")
 @click.option("--check", is_flag=True, help="Run it with Icarus or Verilator and compare every count and output.")
+@click.option("--resources", is_flag=True, help="Count LUT, FF, block RAM and DSP of an FPGA by Yosys.")
 @click.option("--simulator", type=click.Choice(["icarus", "verilator"]), help="For --check [default: what is here].")
 @model_options
 @spec_options
@@ -27,7 +28,8 @@ from eie.cli.outputs import note, show
 def rtl(model: str, folder: str | None, input_file: str | None, **options: Any) -> None:
     """Write layers of MODEL, or of a compiled program, as Verilog with their weights in its memories.
 
-    A self-checking bench, expected counts and outputs and a README lie beside it. --check runs it.
+    A self-checking bench, expected counts and outputs and a README lie beside it. --check runs it; --resources
+    says what it takes of an FPGA.
     """
     from eie.cli.inputs import announce_compilation, load_for, open_inputs, read_inputs, stderr
     from eie.cli.progress import Progress
@@ -35,11 +37,12 @@ def rtl(model: str, folder: str | None, input_file: str | None, **options: Any) 
     from eie.compiler.program import compile as compile_network
     from eie.errors import ProgramError
     from eie.rtl.check import check_rtl
+    from eie.rtl.resources import rtl_resources
     from eie.rtl.write import write_rtl
     from eie.spec import load_spec
 
-    if folder is None and not options["check"]:
-        raise click.UsageError("-o DIR says where to, or --check what to do without it")
+    if folder is None and not (options["check"] or options["resources"]):
+        raise click.UsageError("-o DIR says where to, or --check or --resources what to do without it")
     announce_compilation()
     opened = open_inputs(input_file)
     if Program.is_program(model):
@@ -55,10 +58,15 @@ def rtl(model: str, folder: str | None, input_file: str | None, **options: Any) 
         own = network.trace
     inputs = read_inputs(file=opened, samples=None, network=program, own=own, layout=options["layout"])
     chosen = {"layer": options["layer"], "sample": options["sample"]}
-    if not options["check"]:
-        assert folder is not None
+    if folder is not None and not options["check"]:
         for written in write_rtl(program, folder, inputs, **chosen):
             note(f"wrote {written}")
+    if options["resources"]:
+        with Progress(stderr()) as progress:
+            counted = rtl_resources(program, inputs, layer=options["layer"], progress=progress.stage)
+        for resources in counted:
+            show(resources)
+    if not options["check"]:
         return
     with Progress(stderr()) as progress:
         checked = check_rtl(

@@ -3,7 +3,7 @@
 Comes in: a spec. Goes out: bits by unit, ratios, and millimetres of broadcast wire. Read by `split`, `prices`, `area`.
 
 The paper gives no gate counts. What is counted here follows from its section IV; that area and energy of registers and
-logic go with these bits is assumed (docs/energy.md), and to be replaced by ratios of synthesised units once there are.
+logic go with these bits is assumed (docs/energy.md); docs/synthesis.md lays them beside gates of the Verilog's units.
 """
 
 from __future__ import annotations
