@@ -169,7 +169,7 @@ def test_time_before_the_batch(merged, tmp_path):
 
 
 def test_a_network_that_mixes_its_samples(tmp_path):
-    """It is recorded one sample at a time, and the trace says so; a file with a fixed batch is refused."""
+    """It is recorded one sample at a time, and the trace says so; all of a fixed batch is one sample."""
     nodes = [
         models.node("ReduceMean", ["x", "first"], ["m"], keepdims=1),
         models.node("Sub", ["x", "m"], ["c"]),
@@ -181,8 +181,8 @@ def test_a_network_that_mixes_its_samples(tmp_path):
     assert "one sample at a time, since a batch does not tell them apart (layer 'fc'" in trace.source
     # Of one sample, the mean is itself.
     assert trace.layers["fc"].density == 0
-    with pytest.raises(TraceError, match="runs 3 at a time: export it with an open batch"):
-        record(saved(tmp_path, nodes, {"x": [3, 6]}, {"y": None}, weights), Samples.of(x))
+    layer = record(saved(tmp_path, nodes, {"x": [3, 6]}, {"y": None}, weights), Samples.of(x)).layers["fc"]
+    assert (layer.samples, layer.products, layer.density) == (1, 3, 1)
 
 
 @pytest.mark.parametrize("samples", [1, 3])

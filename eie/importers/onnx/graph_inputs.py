@@ -74,8 +74,12 @@ def graph_inputs(
     uses: dict[str, list[OnnxNode]],
     constants: Constants,
     input_shape: AnyShape | None,
+    *,
+    turned: bool = False,
 ) -> tuple[OnnxInput, ...]:
     """Return a graph's inputs, with the sizes of one sample where ``input_shape`` states them.
+
+    ``turned``: with time before the batch where the file leaves both open.
 
     Raises
     ------
@@ -92,6 +96,7 @@ def graph_inputs(
         sizes = [dim.dim_value if dim.dim_value > 0 else None for dim in entry.type.tensor_type.shape.dim]
         # Nothing in the file says which axis is the batch; an LSTM that reads the input does, and so do columns.
         across = _time_first(entry.name, uses) or (len(sizes) == 2 and _in_columns(entry.name, uses, constants))
+        across = across or (turned and len(sizes) > 2 and sizes[:2] == [None, None])
         batch = 1 if across and len(sizes) > 1 else only_open(sizes)
         # A number, or a vector of stated length, is all of it a sample.
         batch = -1 if not sizes or (len(sizes) == 1 and sizes[0] is not None) else batch

@@ -7,8 +7,7 @@ made-up numbers: rules for them exist for ONNX's own operators only.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,8 +21,8 @@ from eie.importers.onnx.builder import Builder
 from eie.importers.onnx.nodes import printable
 from eie.importers.onnx.normalise import read_names
 from eie.importers.onnx.placement import Placement
+from eie.importers.onnx.submodel import SubModel
 from eie.importers.onnx.tensors import native_tensor
-from eie.importers.onnx.unmodelled import PRODUCTS, kind, multiplications
 from eie.model import host
 from eie.model.graph import Node
 from eie.model.operators.from_onnx import LARGEST_TENSOR, OnnxNode, UnsupportedError, Value
@@ -180,7 +179,7 @@ class Hosting:
             shapes.append(value.sample)
         return {"made": tuple(made), "plain": tuple(plain), "shapes": tuple(shapes)}
 
-    def _part(self, indices: list[int]) -> _Part:
+    def _part(self, indices: list[int]) -> SubModel:
         inside = [self._proto.graph.node[i] for i in indices]
         made = [name for node in inside for name in node.output if name]
         ours = set(made)
@@ -192,7 +191,7 @@ class Hosting:
             if name in self._outputs
             or any(i not in members and i in self.place.needed for i in self._readers.get(name, ()))
         ]
-        part = _Part(proto=self._proto, nodes=inside, outputs=tuple(outputs or made[-1:]))
+        part = SubModel(proto=self._proto, nodes=inside, outputs=tuple(outputs or made[-1:]))
         for name in read:
             if name in self._into.constants:
                 self._add_constant(part, name)
@@ -211,7 +210,7 @@ class Hosting:
             self._samples[name] = self._rng.standard_normal(value.shape)
         return self._samples[name].astype(kinds.numpy_type(element))
 
-    def _add_constant(self, part: _Part, name: str) -> None:
+    def _add_constant(self, part: SubModel, name: str) -> None:
         tensor = self._initialisers.get(name)
         if tensor is None:
             array = self._into.constants[name]
@@ -235,89 +234,3 @@ def _with_bodies(node: onnx.NodeProto) -> Iterator[onnx.NodeProto]:
         for body in (entry.g, *entry.graphs):
             for inner in body.node:
                 yield from _with_bodies(inner)
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Input:
-    inside: str
-    outside: str
-    batch: int
-    sample: Array
-
-
-class _Part:
-    """One sub-model under construction."""
-
-    def __init__(self, proto: onnx.ModelProto, nodes: list[onnx.NodeProto], outputs: tuple[str, ...]) -> None:
-        self.proto, self.nodes, self.outputs = proto, nodes, outputs
-        self.initialisers: list[onnx.TensorProto] = []
-        self._inputs: list[_Input] = []
-
-    def add(self, inside: str, outside: str, *, batch: int, sample: Array) -> None:
-        self._inputs.append(_Input(inside=inside, outside=outside, batch=batch, sample=sample))
-
-    def places(self) -> tuple[int, ...]:
-        return tuple(entry.batch for entry in self._inputs)
-
-    def samples(self) -> list[Array]:
-        return [entry.sample for entry in self._inputs]
-
-    def by_name(self) -> dict[str, Array]:
-        return {entry.inside: entry.sample for entry in self._inputs}
-
-    def node(self, engine: str) -> Node:
-        """Return the node without its attributes."""
-        constant = f"{self.outputs[0]} [{'onnx' if engine == 'onnxruntime' else engine}]"
-        inputs = (constant, *(entry.outside for entry in self._inputs))
-        return Node(op=host.OP, inputs=inputs, outputs=self.outputs)
-
-    def content(self, watched: Iterable[str]) -> bytes:
-        """Return the sub-model, with further outputs."""
-        import onnx
-        from onnx import helper
-
-        model = onnx.ModelProto(ir_version=self.proto.ir_version, opset_import=self.proto.opset_import)
-        model.graph.name = "host"
-        for i, node in enumerate(self.nodes):
-            copy = model.graph.node.add()
-            copy.CopyFrom(node)
-            kinds.widen(copy)
-            copy.name = str(i)
-            copy.ClearField("doc_string")
-            del copy.metadata_props[:]
-        model.graph.initializer.extend(self.initialisers)
-        for entry in self._inputs:
-            element = kinds.element_type(entry.sample)
-            model.graph.input.append(helper.make_tensor_value_info(entry.inside, element, None))
-        for name in (*self.outputs, *watched):
-            # Without type and shape: both are inferred, and a wrong one would be refused.
-            model.graph.output.append(helper.make_empty_tensor_value_info(name))
-        return bytes(model.SerializeToString(deterministic=True))
-
-    def operators(self) -> tuple[tuple[str, int], ...]:
-        counted = Counter(kind(node.op_type) for node in self.nodes if node.op_type not in ("Constant", "Identity"))
-        return tuple(sorted(counted.items()))
-
-    def _products(self) -> list[onnx.NodeProto]:
-        constant = {tensor.name for tensor in self.initialisers}
-        constant |= {entry.inside for entry in self._inputs if entry.batch == host.CONSTANT}
-        return [
-            node
-            for node in self.nodes
-            if node.op_type in PRODUCTS and not any(name in constant for name in node.input[:2])
-        ]
-
-    def watched(self) -> tuple[str, ...]:
-        """Return what multiplications are counted by, where the part makes it and does not give it out."""
-        made = {name for node in self.nodes for name in node.output if name} - set(self.outputs)
-        names = [name for node in self._products() for name in (*node.input, *node.output)]
-        return tuple(dict.fromkeys(name for name in names if name in made))
-
-    def products(self, arrays: Mapping[str, Array]) -> tuple[tuple[str, int, int], ...]:
-        """Return products of two activations: how many of each kind, and their multiplications."""
-        shapes = {name: array.shape for name, array in arrays.items()}
-        counts: dict[str, tuple[int, int]] = {}
-        for node in self._products():
-            many, total = counts.get(node.op_type, (0, 0))
-            counts[node.op_type] = many + 1, total + (multiplications(node, shapes) or 0)
-        return tuple((name, *counts[name]) for name in sorted(counts))

@@ -82,7 +82,7 @@ def place(
     seeds = {node.index for node in nodes if node.index in layers or _holds_weights(proto, node, constants)}
     # Products of two activations are counted wherever they stand.
     products = {node.index for node in nodes if kind(node.op) in PRODUCTS}
-    needed = _ancestors(proto, reads, seeds | products)
+    needed = ancestors(proto, reads, seeds | products)
     return Placement(layers=layers, host=sorting.host(), needed=needed, weighty=frozenset(seeds))
 
 
@@ -108,7 +108,7 @@ def _products_inside(graph: onnx.GraphProto) -> bool:
     return any(node.op_type in PRODUCTS for node in graph.node) or any(map(_products_inside, inner))
 
 
-def _ancestors(proto: onnx.ModelProto, reads: Sequence[Sequence[str]], seeds: set[int]) -> frozenset[int]:
+def ancestors(proto: onnx.ModelProto, reads: Sequence[Sequence[str]], seeds: set[int]) -> frozenset[int]:
     makers = {name: i for i, node in enumerate(proto.graph.node) for name in node.output if name}
     needed, waiting = set(seeds), list(seeds)
     while waiting:

@@ -6,7 +6,7 @@ then read (`reading`); here it is judged whether a network came of it, and put t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -94,7 +94,7 @@ def read_onnx(
     verdict = _judged(proto, reading)
     if unsupported == "skip" and reading.hosting is not None and (verdict.problems or not reading.into.layers):
         # Without a graph nothing has to be connected: layers that a host would have taken over stay layers.
-        reading = expanded(path, proto, input_shape, host="none")
+        reading = expanded(path, proto, input_shape, host="none", turned=reading.turned)
         verdict = _judged(proto, reading)
     into, inputs, problems = reading.into, reading.inputs, verdict.problems
     if problems and unsupported == "refuse":
@@ -103,7 +103,7 @@ def read_onnx(
             f"on recorded activations)"
         )
     if not into.layers:
-        reasons = [*reading.problems, *reading.skipped.values(), *reading.hosted]
+        reasons = [*reading.problems, *reading.skipped.values(), *reading.hosted, *reading.notes]
         why = f" (not supported: {_listed(reasons)})" if reasons else ""
         raise ModelError(f"{path}: holds no Gemm, MatMul, Conv or LSTM with constant weights{why}")
     if drawn:
@@ -119,6 +119,7 @@ def read_onnx(
                 inputs=inputs,
                 outputs=verdict.outputs,
                 problems=problems,
+                said=reading.notes,
                 behind=[reading.skipped[i] for i in sorted(verdict.behind)],
                 tied=tied,
             ),
@@ -167,10 +168,11 @@ def _network(
     inputs: tuple[OnnxInput, ...],
     outputs: list[str],
     problems: list[str],
+    said: Sequence[str],
     behind: list[str],
     tied: Tied | None,
 ) -> Network:
-    notes = [f"left out behind the last layer: {_listed(behind)}"] if behind else []
+    notes = [*said, *([f"left out behind the last layer: {_listed(behind)}"] if behind else [])]
     if into.left_out:
         notes.append(
             f"activations are not rounded where the file quantises them, only limited: {_listed(into.left_out)}"

@@ -22,6 +22,7 @@ from eie.importers.onnx.einsum import einsum
 from eie.importers.onnx.graph_inputs import OnnxInput, graph_inputs
 from eie.importers.onnx.hosting import Hosting
 from eie.importers.onnx.kinds import FLOATING
+from eie.importers.onnx.mixing import keeps_apart, mixing
 from eie.importers.onnx.nodes import plain_nodes, printable
 from eie.importers.onnx.normalise import LARGEST_UNROLLED, Expansion, expand, goes_on
 from eie.importers.onnx.placement import place
@@ -74,6 +75,9 @@ class Reading:
     behind: set[int] = field(default_factory=set)
     # Nodes that could have been layers, and why they are on the host.
     hosted: list[str] = field(default_factory=list)
+    # Whether time was taken to stand before the batch, and what else is to be said of samples.
+    turned: bool = False
+    notes: tuple[str, ...] = ()
 
     @property
     def recorded(self) -> tuple[OnnxInput, ...]:
@@ -94,15 +98,46 @@ class Reading:
 
 def best_reading(path: Path, proto: onnx.ModelProto, shape: AnyShape | None) -> Reading:
     """Read without a host where that is enough; with one, of a batch that the file states one sample, else all."""
-    reading = expanded(path, proto, shape, host="none") if not _wants_host(path, proto) else None
+    wants_host = _wants_host(path, proto)
+    tracked = not wants_host and keeps_apart(path, proto)
+    if tracked:
+        reading = expanded(path, proto, shape, host="none")
+        if _is_enough(reading, proto):
+            return reading
+        # Before all is read anew: layers of two readings, or all that a run takes, would be in memory beside them.
+        del reading
+    mixed, without = mixing(path, proto, shape), not tracked and not wants_host
+    whole = mixed is not None and not mixed.turned and mixed.samples > 1
+    if mixed is None or not (whole and mixed.is_read):
+        reading = _usual(path, proto, shape, without=without, turned=mixed is not None and mixed.turned)
+        # What only the end of a file mixes is left out, unless operators of ours give it out.
+        if mixed is None or not (mixed.is_read or any(name in reading.into.values for name in mixed.given)):
+            return reading
+        if not whole:
+            return replace(reading, notes=(str(mixed),))
+        del reading
+    return replace(expanded(path, proto, shape, host="whole"), notes=(str(mixed),))
+
+
+def _usual(path: Path, proto: onnx.ModelProto, shape: AnyShape | None, *, without: bool, turned: bool) -> Reading:
+    """Read a sample at a time, all of a stated batch if that fails; first without a host if that may be enough."""
+    if without:
+        reading = expanded(path, proto, shape, host="none", turned=turned)
+        if _is_enough(reading, proto):
+            return reading
+        del reading
+    return _with_host(path, proto, shape, turned=turned)
+
+
+def _is_enough(reading: Reading, proto: onnx.ModelProto) -> bool:
     # Ids and switches are read by a host alone, so that nothing behind them was even tried.
-    if reading is not None and (reading.problems or not (reading.skipped or _plain_inputs(proto))):
-        return reading
-    # Before all is read anew: layers of both readings would be in memory.
-    del reading
+    return bool(reading.problems) or not (reading.skipped or _plain_inputs(proto))
+
+
+def _with_host(path: Path, proto: onnx.ModelProto, shape: AnyShape | None, *, turned: bool) -> Reading:
     first: Reading | ModelError
     try:
-        first = expanded(path, proto, shape, host="one")
+        first = expanded(path, proto, shape, host="one", turned=turned)
     except ModelError as error:
         first = error
     failed = isinstance(first, ModelError) or first.failed
@@ -119,10 +154,12 @@ def best_reading(path: Path, proto: onnx.ModelProto, shape: AnyShape | None) -> 
     return first
 
 
-def expanded(path: Path, proto: onnx.ModelProto, shape: AnyShape | None, host: Host) -> Reading:
+def expanded(
+    path: Path, proto: onnx.ModelProto, shape: AnyShape | None, *, host: Host, turned: bool = False
+) -> Reading:
     """Read, again and again until no body is left that can be put in the place of its node."""
     for _ in range(_ROUNDS):
-        reading = _read(path, proto, shape, host=host)
+        reading = _read(path, proto, shape, host=host, turned=turned)
         if not reading.expansions:
             break
         # A body may hold another one, and what decides on it may stand in the first.
@@ -145,7 +182,7 @@ def _wants_host(path: Path, proto: onnx.ModelProto) -> bool:
     return not at.host.isdisjoint(at.needed)
 
 
-def _read(path: Path, proto: onnx.ModelProto, input_shape: AnyShape | None, host: Host) -> Reading:
+def _read(path: Path, proto: onnx.ModelProto, input_shape: AnyShape | None, *, host: Host, turned: bool) -> Reading:
     graph = proto.graph
     constants = Constants(path, proto)
     nodes = plain_nodes(path, proto)
@@ -154,7 +191,9 @@ def _read(path: Path, proto: onnx.ModelProto, input_shape: AnyShape | None, host
         # Built before anything is read: what becomes part of a layer depends on who else reads its result.
         for name in node.inputs:
             uses.setdefault(name, []).append(node)
-    stated = graph_inputs(path=path, graph=graph, uses=uses, constants=constants, input_shape=input_shape)
+    stated = graph_inputs(
+        path=path, graph=graph, uses=uses, constants=constants, input_shape=input_shape, turned=turned
+    )
     reading = Reading(
         nodes=nodes,
         into=Builder(constants, uses, frozenset(output.name for output in graph.output)),
@@ -163,6 +202,7 @@ def _read(path: Path, proto: onnx.ModelProto, input_shape: AnyShape | None, host
         problems=[],
         skipped={},
         expansions={},
+        turned=turned,
     )
     _set_inputs(reading)
     _fold(path, reading)
