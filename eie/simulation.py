@@ -34,6 +34,7 @@ from eie.results.result import Accuracy, Result
 from eie.simulator.agreement import in_agreement
 from eie.simulator.functional import SLICE_ELEMENTS, LayerOutputs, Rows, fraction_bits, to_raw
 from eie.simulator.inputs import Given, Inputs
+from eie.simulator.keeping import Kept
 from eie.simulator.layer import Engine
 from eie.simulator.network import DATAPATHS, Datapath, Ran, Settings, unrolled
 from eie.simulator.parts import joined_activity, joined_outputs, sample_parts
@@ -59,7 +60,7 @@ def simulate(
     engine: Engine = "fast",
     datapath: Datapath = "fixed",
     threads: int | None = None,
-    keep_outputs: bool = True,
+    keep_outputs: bool | None = None,
     shares: bool = False,
     progress: Callable[[str, int, int], None] | None = None,
     log: Callable[[str], None] | None = None,
@@ -98,10 +99,11 @@ def simulate(
     threads
         For the fast engine and the arithmetic; the machine's cores by default.
     keep_outputs
-        Whether the result holds every layer's outputs; without them a large batch needs far less memory.
+        Whether the result holds every layer's outputs; without them a large batch needs far less memory. None: where
+        they take at most half a GiB, else those of the network's last layers alone, and a note says so.
     shares
         Count at once where the cycles of all PEs went. Without, ``layer.shares`` counts when it is asked for, from the
-        pattern of the inputs; with ``keep_outputs=False`` nothing of a layer is kept to do so.
+        pattern of the inputs; where outputs are not kept nothing of a layer is there to do so.
     progress
         Called as ``progress(layer, done, total)``, in products.
     log
@@ -134,6 +136,8 @@ def simulate(
     if datapath == "none" and run_inputs.arrays:
         run_inputs = replace(run_inputs, layers=_without_computing(program, run_inputs.loaded()), arrays={})
         workload = replace(workload, given=run_inputs)
+    # Where nothing is computed only patterns are kept, a bit an input.
+    kept = Kept.of(workload, program, asked=datapath == "none" or None if keep_outputs is None else keep_outputs)
     # What each use has made, until all are there: whether the dense equivalent's weights stay is known of all only.
     rows: UseRuns = {}
     read: dict[str, LayerTrace] = {}
@@ -163,19 +167,19 @@ def simulate(
         # Timed while the inputs are at hand: kept until the run is over, those of all layers would lie in memory
         # together.
         activity = stages.activity(place, program.spec, inputs)
-        kept = computed if keep_outputs or computed is None else computed.summary()
         if shares:
             # Of outputs that are not kept nothing is left to count from later.
-            activity = stages.accounted(place, program.spec, inputs, activity=activity, padding=not keep_outputs)
-        if keep_outputs:
+            activity = stages.accounted(place, program.spec, inputs, activity=activity, padding=not kept.whole)
+        if kept.whole:
             read[use] = stages.pattern(place, program.spec, inputs)
-        rows[use] = activity, kept
+        stays = computed is None or stages.layer_of(place) in kept.layers
+        rows[use] = activity, computed if stays else computed.summary()
 
     settings = Settings(data_bits=program.spec.data_bits, datapath=datapath, threads=threads)
     final: tuple[NDArray[Any], NDArray[Any]] | None = None
     if run_inputs.arrays:
         # Outputs that are kept lie in memory together, so there is nothing to gain by parts.
-        parts = [slice(0, samples)] if keep_outputs else sample_parts(samples, batch, plan.maps)
+        parts = [slice(0, samples)] if kept.whole else sample_parts(samples, batch, plan.maps)
         final = _run_in_parts(stages, program.spec, ran, rows=rows, parts=parts)
     else:
         last = _run_recorded(program, workload, settings, ran=ran)
@@ -198,7 +202,7 @@ def simulate(
         inputs_source=run_inputs.source,
         synthetic_inputs=run_inputs.synthetic,
         accuracy=_accuracy(run_inputs, final),
-        input_notes=_foreign(program, activations),
+        input_notes=(*_foreign(program, activations), *filter(None, [kept.note])),
         inputs_sha256=run_inputs.sha256,
         incomplete=workload.incomplete,
         unmodelled=workload.unmodelled,

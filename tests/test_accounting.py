@@ -279,7 +279,7 @@ class TestWhatIsKept:
 
     def test_nothing_is_kept_without_outputs(self):
         result = eie.simulate(self.PROGRAM, np.ones(8), keep_outputs=False)
-        with pytest.raises(eie.EieError, match=r"keep_outputs=False .* shares=True"):
+        with pytest.raises(eie.EieError, match=r"keep_outputs=False.* shares=True"):
             _ = result.shares
         assert result.bound_by == "broadcast"
         assert result.records()[0]["share_useful"] is None

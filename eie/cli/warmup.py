@@ -20,6 +20,7 @@ def warmup() -> None:
     from eie.importers import load
     from eie.importers.stored import save
     from eie.model.network import Layer, Network
+    from eie.model.packed import packed
     from eie.simulation import simulate
     from eie.spec import AcceleratorSpec
 
@@ -65,6 +66,8 @@ def warmup() -> None:
         far_apart = np.zeros((1, 600))  # entries of one SRAM row, further apart than a byte counts
         far_apart[0, [0, -1]] = 1
         simulate(Layer.from_weights("warmup", far_apart), np.ones(600), spec=AcceleratorSpec(n_pe=1), shares=True)
+        # What forms of a study wait as.
+        packed(Layer.from_weights("warmup", np.ones((8, 8))).matrix).unpacked()
         codes = rng.integers(0, 4, (8, 8)).astype(np.uint8)
         shared = Layer.from_codes("warmup", codes, np.arange(4.0))
         with tempfile.TemporaryDirectory() as folder:

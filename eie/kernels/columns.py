@@ -43,3 +43,24 @@ def fill_columns(
                 rows_out[at] = first + i
                 data[at] = value
                 cursor[j] = at + 1
+
+
+@njit
+def note_rows(starts: NDArray[np.int64], rows: NDArray[np.int32], bits: NDArray[np.uint8]) -> None:
+    """Set a bit of ``bits`` (C, ceil(R / 8)), all zero, for every row that a column of compressed ones lists."""
+    for j in range(bits.shape[0]):
+        for k in range(starts[j], starts[j + 1]):
+            bits[j, rows[k] >> 3] |= np.uint8(1 << (rows[k] & 7))
+
+
+@njit
+def list_rows(bits: NDArray[np.uint8], rows_out: NDArray[np.int32]) -> None:
+    """Write the rows whose bits are set, column by column, to ``rows_out``, which has one place more than there are."""
+    at = 0
+    for j in range(bits.shape[0]):
+        for byte in range(bits.shape[1]):
+            for k in range(8):
+                # Written always and moved on where the bit is set: a branch on it would be guessed wrong. Behind the
+                # last row that writes once more, hence the place.
+                rows_out[at] = 8 * byte + k
+                at += (bits[j, byte] >> k) & 1

@@ -208,16 +208,16 @@ def _cost(layer: LayerWork, task: Task, seconds: float) -> LayerCost:
 
 def _dense(layer: LayerWork, rng: np.random.Generator) -> Any:
     """Return the weights of one group: the layer's own if it has one group only, else drawn."""
-    if layer.matrix is not None and layer.groups == 1:
-        return layer.matrix.dense().astype(np.float32, copy=False)
+    if layer.groups == 1 and (matrix := layer.columns) is not None:
+        return matrix.dense().astype(np.float32, copy=False)
     return rng.standard_normal((layer.outputs, layer.inputs), np.float32)
 
 
 def _sparse(layer: LayerWork, storage: Storage, rng: np.random.Generator) -> Any:
     """Return all groups in one matrix, block-diagonal as the layer holds it."""
     sparse = _scipy().sparse
-    if layer.matrix is not None:
-        matrix = layer.matrix
+    matrix = layer.columns
+    if matrix is not None:
         # Codes are numbers too: the pattern decides the time, not the values.
         data = matrix.data.astype(np.float32)
         stored = sparse.csc_array((data, matrix.rows, matrix.starts.astype(np.int32)), shape=matrix.shape)

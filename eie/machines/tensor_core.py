@@ -120,11 +120,12 @@ def violations(layer: LayerWork, kept: int, of: int) -> float:
     EieError
         If the layer's weights are not at hand.
     """
-    if layer.matrix is None:
+    matrix = layer.columns
+    if matrix is None:
         raise EieError(f"tensor-core: the weights of {layer.name} are not at hand: compare a model, not a result")
     # int64: row x groups a row passes 2**31 on large layers.
-    rows = layer.matrix.rows.astype(np.int64)
-    columns = layer.matrix.column_of - rows // layer.outputs * layer.inputs  # within the diagonal block
+    rows = matrix.rows.astype(np.int64)
+    columns = matrix.column_of - rows // layer.outputs * layer.inputs  # within the diagonal block
     across = -(-layer.inputs // of)
     down = layer.outputs * layer.groups
     counts = np.bincount(rows * across + columns // of, minlength=down * across)

@@ -8,7 +8,7 @@ is a chain of steps, one vector each; a grouped convolution is one such product 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from eie.errors import TraceError
@@ -16,6 +16,7 @@ from eie.machines.rows import ResultRow
 from eie.model.geometry import Geometry, kind_of_record
 from eie.model.matrix import SparseColumns
 from eie.model.network import Network
+from eie.model.packed import PackedColumns, packed
 from eie.model.recorded import recorded_of, recorded_uses
 from eie.model.trace import Trace
 from eie.show.brief import Brief
@@ -45,7 +46,7 @@ class LayerWork(Brief):
     activation_density
         Non-zero inputs over all inputs, or None without a trace.
     matrix
-        The weights' pattern and values where they are at hand, as the layer holds them.
+        The weights' pattern and values where they are at hand, as the layer holds them or put away; `columns` reads it.
     alone
         It is no part of a network: it has the machine to itself.
     map_dram_bits, map_bus_cycles
@@ -67,11 +68,16 @@ class LayerWork(Brief):
     fresh_inputs: int | None = None
     activation_density: float | None = None
     has_bias: bool = False
-    matrix: SparseColumns | None = None
+    matrix: SparseColumns | PackedColumns | None = None
     alone: bool = False
     map_dram_bits: int = 0
     map_bus_cycles: int = 0
     uses: int = 1
+
+    @property
+    def columns(self) -> SparseColumns | None:
+        """The weights as the layer holds them, made anew where they were put away; None where they are not at hand."""
+        return None if self.matrix is None else self.matrix.unpacked()
 
     @property
     def weights(self) -> int:
@@ -121,6 +127,14 @@ class Workload(Brief):
     name: str
     layers: tuple[LayerWork, ...]
     batch: int = 1
+
+    def put_away(self) -> Workload:
+        """Return the same with matrices in as little memory as they take, for machines that run later."""
+        layers = (
+            layer if layer.matrix is None else replace(layer, matrix=packed(layer.matrix.unpacked()))
+            for layer in self.layers
+        )
+        return replace(self, layers=tuple(layers))
 
     @classmethod
     def of_network(cls, network: Network, trace: Trace | None = None) -> Workload:

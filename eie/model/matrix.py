@@ -156,6 +156,10 @@ class SparseColumns:
         columns[self.column_of, self.rows] = self.data
         return np.ascontiguousarray(columns.T)
 
+    def unpacked(self) -> SparseColumns:
+        """Return the matrix itself: what is put away as `eie.model.packed.PackedColumns` is read by the same word."""
+        return self
+
     def row_block(self, start: int, stop: int) -> SparseColumns:
         """Return rows start..stop-1 as a matrix of their own."""
         # The usual case, a layer that is one pass: the arrays are shared, not copied.

@@ -185,8 +185,8 @@ class LayerResult(View):
     def _counted(self) -> Account:
         if self.account is None:
             raise EieError(
-                f"layer {self.name!r}: keep_outputs=False kept nothing to account from: "
-                "ask with simulate(..., shares=True)"
+                f"layer {self.name!r}: nothing was kept to account from "
+                "(keep_outputs=False, or a run too large for it): ask with simulate(..., shares=True)"
             )
         return self.account
 
@@ -200,7 +200,7 @@ class LayerResult(View):
         Raises
         ------
         EieError
-            If the layer was run with ``keep_outputs=False`` and without ``shares=True``.
+            If outputs were not kept (``keep_outputs``) and ``shares=True`` was not asked.
         """
         parts = accounting.pe_cycles(self.activity, self._counted(), self.padding_per_pe)
         return {name: cycles.sum(axis=0) for name, cycles in parts.items()}
@@ -256,12 +256,12 @@ class LayerResult(View):
 
     @property
     def outputs(self) -> NDArray[np.float32] | None:
-        """float32 (outputs,) or (N, outputs): the fixed-point result; None without activation values.
+        """float32 (outputs,) or (N, outputs): the fixed-point result; None without activation values, or if let go.
 
         A convolution gives (out, oh, ow), an LSTM (T, hidden), where the network ran as a graph. Of a layer with
         several uses those of the last; ``computed_uses`` has them all.
         """
-        # Outputs of size 0: `summary` has let them go (keep_outputs=False) and kept errors and saturations.
+        # Outputs of size 0: `summary` has let them go (`keep_outputs`) and kept errors and saturations.
         if self.computed is None or not self.computed.float32.size:
             return None
         values = self.computed.fixed.value

@@ -13,7 +13,7 @@ import numpy as np
 
 from eie.activity import COUNTS, PE_CYCLES, Account, Activity
 from eie.compiler.map_rows import MapPlan
-from eie.simulator.functional import LayerOutputs
+from eie.simulator.functional import FixedPoint, LayerOutputs
 
 # Numbers of the largest map that lie in memory at a time: some 12 bytes each, and as much again while it is made.
 PART_NUMBERS = 1 << 21
@@ -46,10 +46,15 @@ def joined_activity(parts: Sequence[Activity]) -> Activity:
 
 
 def joined_outputs(parts: Sequence[LayerOutputs], samples: Sequence[int]) -> LayerOutputs:
-    """Return the summary of one layer's outputs over all parts; formats are the same in all of them."""
+    """Return one layer's outputs over all parts, or their summary where no more was kept of the parts.
+
+    Formats are the same in all of them.
+    """
     densities = [part.map_density for part in parts if part.map_density is not None]
     return replace(
-        parts[0].summary(),
+        parts[0],
+        fixed=FixedPoint(np.concatenate([part.fixed.raw for part in parts]), parts[0].fixed.fraction_bits),
+        float32=np.concatenate([part.float32 for part in parts]),
         saturations=sum(part.saturations for part in parts),
         max_abs_error=max(part.max_abs_error for part in parts),
         map_density=float(np.average(densities, weights=samples)) if densities else None,

@@ -55,7 +55,7 @@ class Run:
     memory, incomplete, synthetic_inputs, inputs_source
         As the result had them.
     workload
-        What the other machines ran.
+        What the other machines ran, matrices put away.
     costs
         Machine, as it was asked for, to what it took; `EIE` first.
     """
@@ -115,58 +115,62 @@ def _by_layer(form: str, progress: Callable[[str], None]) -> Callable[[str, int,
     return advanced
 
 
-def run_all(
-    networks: Sequence[Network],
+def run_form(
+    network: Network,
     machines: Sequence[str],
     spec: AcceleratorSpec,
+    *,
     samples: int,
+    form: str = "",
     progress: Callable[[str], None] = lambda _: None,
-) -> list[Run]:
-    """Run networks, weights shared already, on machines; what is measured is timed in turns over all networks.
+) -> Run:
+    """Run a network, weights shared already, on EIE and the machines that are modelled; `measure` does the others.
 
     Parameters
     ----------
     machines
         Names that `check` has passed.
     samples
-        Of each network's trace, for EIE.
-
+        Of the network's trace, for EIE.
+    form
+        The network, in words for ``progress``.
     """
-    runs = []
-    for i, network in enumerate(networks):
-        form = f"simulating form {i + 1} of {len(networks)}"
-        progress(form)
-        # The last form's go first: two programs with their tables would be there at once.
-        program = result = None
-        program = compile_network(network, spec)
-        # The first samples and not drawn ones: every form then runs on the same.
-        inputs = None if network.trace is None else network.trace.head(samples)
-        # Counts only are read from here on; accuracy is measured in float32 elsewhere.
-        result = simulate(program, inputs, keep_outputs=False, progress=_by_layer(form, progress))
-        ours, workload = as_baseline(rows_of(result), network)
-        modelled = {name: choose(name, workload, spec) for name in machines if measured_task(name, workload) is None}
-        runs.append(
-            Run(
-                image_bits=sum(layer.image_bits(spec) for layer in program.layers),
-                codebook_values=sum(layer.codebook.size for layer in program.layers),
-                macs=sum(layer.counts["macs"] for layer in result.layers),
-                memory=result.memory,
-                incomplete=result.incomplete,
-                synthetic_inputs=result.synthetic_inputs,
-                inputs_source=result.inputs_source,
-                workload=workload,
-                costs={EIE: ours, **modelled},
-            )
-        )
-    # Behind the loop over forms, and all together: timed in turns, a busy minute of the computer meets every form
-    # alike.
+    program = compile_network(network, spec)
+    # The first samples and not drawn ones: every form then runs on the same.
+    inputs = None if network.trace is None else network.trace.head(samples)
+    # Counts only are read from here on; accuracy is measured in float32 elsewhere.
+    result = simulate(program, inputs, keep_outputs=False, progress=_by_layer(form, progress))
+    ours, workload = as_baseline(rows_of(result), network)
+    modelled = {name: choose(name, workload, spec) for name in machines if measured_task(name, workload) is None}
+    return Run(
+        image_bits=sum(layer.image_bits(spec) for layer in program.layers),
+        codebook_values=sum(layer.codebook.size for layer in program.layers),
+        macs=sum(layer.counts["macs"] for layer in result.layers),
+        memory=result.memory,
+        incomplete=result.incomplete,
+        synthetic_inputs=result.synthetic_inputs,
+        inputs_source=result.inputs_source,
+        # All forms wait for the last one: as they run, their matrices were the largest part of a study.
+        workload=workload.put_away(),
+        costs={EIE: ours, **modelled},
+    )
+
+
+def measure(
+    runs: Sequence[Run], machines: Sequence[str], progress: Callable[[str], None] = lambda _: None
+) -> list[Run]:
+    """Return the runs with what is measured on this computer too, in the order of ``machines``.
+
+    All together, when every form is there: timed in turns, a busy minute of the computer meets every form alike.
+    """
     timed = [(i, name, measured_task(name, run.workload)) for i, run in enumerate(runs) for name in machines]
     tasks = [(i, name, task) for i, name, task in timed if task is not None]
+    costs = [dict(run.costs) for run in runs]
     if tasks:
         progress(f"measuring on this computer, {len(tasks)} ways")
         timings = measured.run_together([task for *_, task in tasks])
         for (i, name, _), timing in zip(tasks, timings, strict=True):
-            runs[i] = replace(runs[i], costs={**runs[i].costs, name: timing})
+            costs[i][name] = timing
     # What was measured came last; tables have the columns as they were asked for.
     order = (EIE, *machines)
-    return [replace(run, costs={name: run.costs[name] for name in order}) for run in runs]
+    return [replace(run, costs={name: of[name] for name in order}) for run, of in zip(runs, costs, strict=True)]

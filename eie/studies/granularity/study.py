@@ -26,7 +26,7 @@ from eie.studies.granularity import variants as forms
 from eie.studies.granularity.answer import GranularityStudy
 from eie.studies.granularity.rows import ALL_THERE, Row
 from eie.studies.granularity.variants import Pruned, Variant, shapes_only
-from eie.studies.machines import EIE, Run, check, default_machines, run_all, shared
+from eie.studies.machines import EIE, Run, check, default_machines, measure, run_form, shared
 from eie.studies.search.answer import Search
 from eie.studies.search.search import search
 
@@ -87,31 +87,29 @@ def granularity(
     machines = default_machines() if machines is None else machines
     # Before anything is pruned: a name that cannot be had should not cost an hour of training first.
     check(machines, spec)
-    measure = trainer.accuracy if trainer is not None else float32_accuracy
-    drafts: list[Row] = []
-    stored: list[Network] = []
+    accuracy = trainer.accuracy if trainer is not None else float32_accuracy
+    rows: list[Row] = []
+    runs: list[Run] = []
+    # Form by form to the end, and of each no more than its row and its workload stays: the floats and codes of all
+    # forms side by side were most of the peak.
     for variant in chosen:
         progress(f"pruning: {variant}")
-        draft, small = _stored(
+        row, small = _stored(
             pruned=forms.prune(network=network, variant=variant, trainer=trainer, epochs=epochs),
-            measure=measure,
+            accuracy=accuracy,
             weight_bits=spec.weight_bits,
         )
-        drafts.append(draft)
         if small is not None:
-            stored.append(small)
-    # All forms in one call: what is measured on this computer is timed in turns, so that a busy minute hits all alike.
-    runs = run_all(networks=stored, machines=machines, spec=spec, samples=samples, progress=progress)
-    # Forms that exist, in the order of `drafts`: one is taken whenever a form has a network.
-    left = iter(zip(stored, runs, strict=True))
-    progress("measuring accuracy")
-    rows = []
-    for draft in drafts:
-        if draft.weights is None:
-            rows.append(draft)
-        else:
-            small, run = next(left)
-            rows.append(_row(draft=draft, run=run, data_bits=spec.data_bits, accuracy_shared=measure(small)))
+            progress(f"simulating: {variant}")
+            run = run_form(small, machines, spec, samples=samples, form=f"simulating {variant}", progress=progress)
+            row = _row(row=row, run=run, data_bits=spec.data_bits, accuracy_shared=accuracy(small))
+            runs.append(run)
+        rows.append(row)
+    # What is measured on this computer is timed in turns over all forms, so that a busy minute hits all alike.
+    runs = measure(runs, machines, progress=progress)
+    # Forms that exist, in the order of `rows`.
+    left = iter(runs)
+    rows = [row if row.weights is None else replace(row, costs=next(left).costs) for row in rows]
     budgeted, why = None, "was left out"
     if with_search:
         budgeted, why = _search(network=network, spec=spec, trainer=trainer, epochs=epochs, progress=progress)
@@ -131,38 +129,34 @@ def granularity(
 
 
 def _stored(
-    *, pruned: Pruned, measure: Callable[[Network], float | None], weight_bits: int
+    *, pruned: Pruned, accuracy: Callable[[Network], float | None], weight_bits: int
 ) -> tuple[Row, Network | None]:
-    """Return what only a form's floats tell, and the form with its weights shared: what EIE runs.
-
-    Here, and form by form, so that no form's floats are kept while the next ones are made: they were half of the peak.
-    """
+    """Return what only a form's floats tell, and the form with its weights shared: what EIE runs."""
     network = pruned.network
     if network is None:
         return Row(variant=pruned.variant, note=pruned.note), None
-    draft = Row(
+    row = Row(
         variant=pruned.variant,
         note=pruned.note,
         weights=sum(weight_count(layer) for layer in network.layers),
         kept=sum(layer.matrix.nnz for layer in network.layers),
         size_bytes=_sizes(pruned.variant, network),
-        accuracy=measure(network),
+        accuracy=accuracy(network),
     )
-    return draft, shared(network, weight_bits)
+    return row, shared(network, weight_bits)
 
 
-def _row(*, draft: Row, run: Run, data_bits: int, accuracy_shared: float | None) -> Row:
+def _row(*, row: Row, run: Run, data_bits: int, accuracy_shared: float | None) -> Row:
     layers = run.workload.layers
     codebooks = run.codebook_values * data_bits
     return replace(
-        draft,
+        row,
         # Rounded up to bytes once: images are bit-packed and their parts do not end on bytes.
-        size_bytes={**(draft.size_bytes or {}), "eie": -(-(run.image_bits + codebooks) // 8)},
+        size_bytes={**(row.size_bytes or {}), "eie": -(-(run.image_bits + codebooks) // 8)},
         macs=sum(layer.macs for layer in layers),
         kept_macs=sum(layer.kept_macs for layer in layers),
         eie_macs=run.macs,
         accuracy_shared=accuracy_shared,
-        costs=run.costs,
     )
 
 

@@ -1,0 +1,56 @@
+"""A sparse matrix put away: a bit for each place instead of four bytes for each row number, where that is less.
+
+Comes in: `SparseColumns` that nobody reads for a while. Goes out: the same, when they are read again. Used where many
+forms of a network are kept until all are there, as a study of granularities does.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eie.model.matrix import SparseColumns, frozen
+from eie.show.brief import Brief
+
+
+@dataclass(frozen=True, eq=False, kw_only=True, repr=False)
+class PackedColumns(Brief):
+    """Non-zeros listed column by column, their rows as bits.
+
+    Attributes
+    ----------
+    shape, starts, data
+        As `SparseColumns` has them.
+    bits
+        uint8 (columns, ceil(rows / 8)): bit ``r % 8`` of byte ``r // 8`` is set where row ``r`` is not zero.
+    """
+
+    shape: tuple[int, int]
+    starts: NDArray[np.int64]
+    bits: NDArray[np.uint8]
+    data: NDArray[Any]
+
+    def unpacked(self) -> SparseColumns:
+        """Return the matrix as it was."""
+        # Here, not above: ``import eie`` must not wait for numba.
+        from eie.kernels import columns as kernels
+
+        rows = np.empty(len(self.data) + 1, np.int32)
+        kernels.list_rows(self.bits, rows)
+        return SparseColumns(shape=self.shape, starts=self.starts, rows=frozen(rows[:-1], np.int32), data=self.data)
+
+
+def packed(matrix: SparseColumns) -> SparseColumns | PackedColumns:
+    """Return the smaller of both: bits take less from one non-zero in 32 places on."""
+    from eie.kernels import columns as kernels
+
+    rows, columns = matrix.shape
+    width = -(-rows // 8)
+    if columns * width >= matrix.rows.nbytes:
+        return matrix
+    bits = np.zeros((columns, width), np.uint8)
+    kernels.note_rows(matrix.starts, matrix.rows, bits)
+    return PackedColumns(shape=matrix.shape, starts=matrix.starts, bits=frozen(bits, np.uint8), data=matrix.data)
