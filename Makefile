@@ -12,7 +12,7 @@ PARALLEL := -n auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 LONG := notebooks/05-the-paper.ipynb notebooks/06-granularities.ipynb
 NOTEBOOKS := --nbmake --nbmake-timeout=300 $(LONG) $(filter-out $(LONG),$(sort $(wildcard notebooks/*.ipynb)))
 
-.PHONY: run test test-torch rtl synth verilog check lint types contracts docstrings notebooks bench zoo zoo-torch mutants freeze clean
+.PHONY: run test test-torch noise rtl synth verilog check lint types contracts docstrings notebooks bench zoo zoo-torch mutants freeze clean
 
 run: $(VENV)/run.done
 	$(BIN)/eie run models/lenet-300-100.toml
@@ -39,6 +39,10 @@ rtl: $(VENV)/test.done verilog
 # Area and delay of the Verilog's units over the spec's knobs, beside the area model; renews docs/synthesis.md. Minutes.
 synth: $(VENV)/test.done verilog
 	cd benchmarks && PYTHONPATH=. $(abspath $(BIN))/python -m synthesis.run
+
+# Statements on measured machines while others keep every core busy: no verdict may change.
+noise: $(VENV)/test.done
+	$(BIN)/python -m pytest -s tests/noise_proof.py
 
 notebooks: $(VENV)/test.done
 	$(BIN)/python -m pytest $(PARALLEL) $(NOTEBOOKS)

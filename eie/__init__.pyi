@@ -45,6 +45,7 @@ from eie.formats.answers import read_answer as read_answer
 from eie.importers import load as load
 from eie.importers.stored import save as save
 from eie.importers.torch_module import from_torch as from_torch
+from eie.machines.noise import Interval as Interval
 from eie.machines.records import Baseline as Baseline
 from eie.machines.records import LayerCost as LayerCost
 from eie.machines.records import Machine as Machine
@@ -53,6 +54,7 @@ from eie.machines.rows import ResultRows as ResultRows
 from eie.model.geometry import Conv2d as Conv2d
 from eie.model.geometry import Conv3d as Conv3d
 from eie.model.geometry import ConvTranspose2d as ConvTranspose2d
+from eie.model.geometry import DenseForm as DenseForm
 from eie.model.geometry import Geometry as Geometry
 from eie.model.geometry import Gru as Gru
 from eie.model.geometry import Lstm as Lstm

@@ -42,7 +42,7 @@ def compare(**options: Any) -> None:
     nm:2:4                      bound of A100 tensor cores, as if 2 of 4 weights were kept
     tensor-core                 the same, 2:4 where a layer's weights are so, dense elsewhere
     roofline:titan-x:csr        bound of i7-5930k, titan-x or tegra-k1; dense or csr
-    measured:csr                this computer; dense, csr, csc or onnx:FILE
+    measured:csr                this computer, with its noise; dense, csr, csc or onnx:FILE
     published:cpu_dense_b1      a row of the paper's Table IV
     COMPUTE_REPORT.csv          a report of SCALE-Sim, ours, or any CSV with --map
 

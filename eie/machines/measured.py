@@ -1,43 +1,36 @@
-"""The same layers on the computer at hand: numpy's BLAS for dense weights, scipy for CSR and CSC, onnxruntime.
+"""The same layers on the computer at hand: onnxruntime or numpy's BLAS for dense weights, scipy for CSR and CSC.
 
-Comes in: a `Workload`, or an ONNX file. Goes out: a `Baseline` with the machine's name. scipy comes with the
-``compare`` extra, onnxruntime with ``onnx``. A layer's own weights are used where they are at hand, zeros in place;
-else they are drawn.
+Comes in: a `Workload`, or an ONNX file. Goes out: a `Baseline` with the machine's name and every run. scipy comes with
+the ``compare`` extra, onnxruntime with ``onnx``. A layer's own weights are used where they are at hand, zeros in place;
+else they are drawn. `timing` times, `noise` says what the times allow to be said.
 """
 
 from __future__ import annotations
 
 import os
 import platform
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from statistics import median
 from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from eie.errors import EieError
+from eie.machines import dense_here, noise
 from eie.machines.records import WHOLE, Baseline, LayerCost, Machine
+from eie.machines.timing import LEAST_S, RUNS, timed
 from eie.machines.workload import LayerWork, Workload
 
 Storage = Literal["dense", "csr", "csc"]
-# Odd, so that the median is one of them.
-RUNS = 7
-# A timed run lasts at least so long, so that reading the clock does not count.
-LEAST_S = 2e-3
 # Where many products are timed, all of their runs together last no longer than this, as long as each still lasts
 # thousands of looks at the clock.
 ALL_S = 4.0
 FLOOR_S = 2e-4
 # Columns of a product that are timed: a wider one is done in blocks of so many, or no cache would hold its rows.
 WIDEST = 1024
-# Calls this slow are steady enough for fewer runs.
-SLOW_S = 0.05
-SLOW_RUNS = 3
 SEED = 0
 # Of weights that are timed in turns.
 MOST_BYTES = 1 << 31
@@ -59,7 +52,9 @@ class Task:
 def run(workload: Workload, storage: Storage = "dense", batch: int = 1, runs: int = RUNS) -> Baseline:
     """Measure every layer in float32; the time is the median of ``runs``, per sample.
 
-    Convolutions are the product alone, their inputs being unrolled beforehand. Activation sparsity is not used.
+    Dense layers run as onnxruntime's own operator on one thread, zeros in place; without the ``onnx`` extra, and in CSR
+    and CSC, as products on numpy's BLAS and scipy, convolutions with their inputs unrolled beforehand. Activation
+    sparsity is not used.
 
     Raises
     ------
@@ -82,10 +77,11 @@ def run_together(tasks: Sequence[Task], runs: int = RUNS) -> list[Baseline]:
     for group in _in_turns(tasks):
         rng = np.random.default_rng(SEED)
         # Made anew for each group: weights of all layers together would not fit memory.
-        timed = [_product(tasks[place].workload.layers[i], tasks[place], rng) for place, i in group]
-        medians_s = _medians_s([call for call, _ in timed], runs, least_s)
-        for (place, i), (_, times), seconds in zip(group, timed, medians_s, strict=True):
-            costs[place][i] = _cost(tasks[place].workload.layers[i], tasks[place], seconds * times)
+        calls = [_product(tasks[place].workload.layers[i], tasks[place], rng) for place, i in group]
+        samples_s = timed([call for call, _ in calls], runs, least_s)
+        for (place, i), (_, times), seconds in zip(group, calls, samples_s, strict=True):
+            samples_us = tuple(run_s * times * 1e6 for run_s in seconds)
+            costs[place][i] = _cost(tasks[place].workload.layers[i], tasks[place], samples_us)
     return [
         _baseline(task, tuple(cost for cost in task_costs if cost is not None), runs)
         for task, task_costs in zip(tasks, costs, strict=True)
@@ -105,8 +101,8 @@ def _in_turns(tasks: Sequence[Task]) -> Iterator[list[tuple[int, int]]]:
         group_bytes = 0
         for place, i in members:
             layer, storage = tasks[place].workload.layers[i], tasks[place].storage
-            # float32, and for sparse ones an int32 index beside each.
-            size = 4 * layer.weights if storage == "dense" else 8 * layer.kept_weights
+            # float32: an index beside each of sparse ones, and onnxruntime packs dense ones a second time.
+            size = 8 * (layer.weights if storage == "dense" else layer.kept_weights)
             if group and group_bytes + size > MOST_BYTES:
                 yield group
                 group, group_bytes = [], 0
@@ -116,14 +112,21 @@ def _in_turns(tasks: Sequence[Task]) -> Iterator[list[tuple[int, int]]]:
 
 
 def _baseline(task: Task, layers: tuple[LayerCost, ...], runs: int) -> Baseline:
-    library = f"numpy {np.__version__}" if task.storage == "dense" else f"scipy {_scipy().__version__}"
-    notes = [
-        f"measured here, {library}, {os.environ.get('OPENBLAS_NUM_THREADS', 'all')} BLAS threads, median of {runs}"
-    ]
+    library, how = _library(task.storage)
+    notes = [f"measured here, {library}, {how}, median of {runs} runs taken in turns"]
     drawn = [layer.name for layer in task.workload.layers if layer.matrix is None]
     if drawn and task.storage != "dense":
         notes.append(f"weights drawn at the layer's density, since only that is known: {', '.join(drawn)}")
     return Baseline(_machine(f"measured {task.storage} b{task.batch}", library, task.batch), layers, tuple(notes))
+
+
+def _library(storage: Storage) -> tuple[str, str]:
+    """Return what measures, with its version, and on how many threads."""
+    if storage != "dense":
+        return f"scipy {_scipy().__version__}", "one thread, a convolution as a product with its inputs unrolled"
+    if dense_here.has_onnxruntime():
+        return dense_here.library(), "one thread, each layer as its own operator with its zeros in place"
+    return f"numpy {np.__version__}", f"{os.environ.get('OPENBLAS_NUM_THREADS', 'all')} BLAS threads"
 
 
 def run_onnx(path: str | Path, batch: int = 1, runs: int = RUNS) -> Baseline:
@@ -150,7 +153,7 @@ def run_onnx(path: str | Path, batch: int = 1, runs: int = RUNS) -> Baseline:
         argument.name: _feed(path=path, argument=argument, batch=batch, rng=rng) for argument in session.get_inputs()
     }
     try:
-        seconds = _medians_s([lambda: session.run(None, feeds)], runs)[0]
+        seconds = timed([lambda: session.run(None, feeds)], runs)[0]
     except Exception as error:
         raise EieError(f"{path}: onnxruntime cannot run it: {str(error).splitlines()[0]}") from None
     # A model file may hold any type: only the products above are known to be float32.
@@ -158,7 +161,9 @@ def run_onnx(path: str | Path, batch: int = 1, runs: int = RUNS) -> Baseline:
         _machine(f"measured onnxruntime b{batch}", f"onnxruntime {ort.__version__}", batch), weight_bits=None
     )
     note = f"measured here, onnxruntime {ort.__version__}, random inputs, median of {runs}; the model as a whole"
-    return Baseline(machine, (LayerCost(layer=WHOLE, latency_us=seconds * 1e6 / batch),), (note,))
+    samples_us = tuple(run_s * 1e6 / batch for run_s in seconds)
+    cost = LayerCost(layer=WHOLE, latency_us=noise.middle(samples_us), samples_us=samples_us)
+    return Baseline(machine, (cost,), (note,))
 
 
 def cpu_name() -> str:
@@ -186,6 +191,8 @@ def _machine(name: str, library: str, batch: int) -> Machine:
 
 def _product(layer: LayerWork, task: Task, rng: np.random.Generator) -> tuple[Callable[[], Any], float]:
     """Return a call of the layer's product, and how often a sample needs it."""
+    if task.storage == "dense" and dense_here.has_onnxruntime():
+        return dense_here.operator_call(layer, task.batch, rng)
     if task.storage == "dense":
         weights, times = _dense(layer, rng), layer.steps * layer.groups
     else:
@@ -199,11 +206,17 @@ def _product(layer: LayerWork, task: Task, rng: np.random.Generator) -> tuple[Ca
     return lambda: weights @ x, times * blocks / task.batch
 
 
-def _cost(layer: LayerWork, task: Task, seconds: float) -> LayerCost:
+def _cost(layer: LayerWork, task: Task, samples_us: tuple[float, ...]) -> LayerCost:
     stored = layer.weights if task.storage == "dense" else 2 * layer.kept_weights
     values = layer.input_values + layer.output_values
     moved = 4 * (stored * layer.steps / task.batch + values)
-    return LayerCost(layer=layer.name, latency_us=seconds * 1e6, bytes_moved=moved, shape=layer.shape)
+    return LayerCost(
+        layer=layer.name,
+        latency_us=noise.middle(samples_us),
+        bytes_moved=moved,
+        shape=layer.shape,
+        samples_us=samples_us,
+    )
 
 
 def _dense(layer: LayerWork, rng: np.random.Generator) -> Any:
@@ -237,29 +250,6 @@ def _scipy() -> Any:
     except ModuleNotFoundError:
         raise EieError("measured:csr and measured:csc need scipy: pip install 'eie[compare]'") from None
     return scipy
-
-
-def _medians_s(calls: Sequence[Callable[[], Any]], runs: int, least_s: float | None = None) -> list[float]:
-    """Median seconds of each call, timed in turns, each run repeating it until the clock can tell."""
-    least_s = LEAST_S if least_s is None else least_s
-    # The first call touches the memory and starts BLAS threads; the second says how long one takes.
-    repeats, rounds = [], []
-    for call in calls:
-        call()
-        start = time.perf_counter()
-        call()
-        once = time.perf_counter() - start
-        repeats.append(max(1, round(least_s / max(once, 1e-7))))
-        rounds.append(runs if once < SLOW_S else min(runs, SLOW_RUNS))
-    seconds: list[list[float]] = [[] for _ in calls]
-    for turn in range(runs):
-        for i, call in enumerate(calls):
-            if turn < rounds[i]:
-                start = time.perf_counter()
-                for _ in range(repeats[i]):
-                    call()
-                seconds[i].append((time.perf_counter() - start) / repeats[i])
-    return [median(samples) for samples in seconds]
 
 
 def _feed(path: str | Path, argument: Any, batch: int, rng: np.random.Generator) -> NDArray[Any]:

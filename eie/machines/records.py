@@ -6,7 +6,7 @@ baseline, read by the comparison.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -72,6 +72,8 @@ class LayerCost(Brief):
         says it, see `Machine.memory`.
     details
         Further figures of this kind of machine, by name.
+    samples_us
+        Of what was measured: every run, in the order in which all that it is to be compared with ran too.
     """
 
     layer: str
@@ -84,6 +86,7 @@ class LayerCost(Brief):
     weights: str = ""
     shape: tuple[int, int, int] | None = None
     details: Mapping[str, float] = field(default_factory=dict)
+    samples_us: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, repr=False)
@@ -109,6 +112,16 @@ class Baseline(Brief):
     def energy_nj(self) -> float | None:
         """Nanojoules a sample over all layers; None where a layer has no figure."""
         return total(layer.energy_nj for layer in self.layers)
+
+    @property
+    def samples_us(self) -> tuple[float, ...]:
+        """Microseconds a sample over all layers, run by run; empty unless every layer was measured."""
+        return runs_of(layer.samples_us for layer in self.layers)
+
+
+def runs_of(samples: Iterable[Sequence[float]]) -> tuple[float, ...]:
+    """Add layers up run by run; slow layers have fewer runs, and the sum has as many as all of them have."""
+    return tuple(map(sum, zip(*samples, strict=False)))
 
 
 def total(values: Iterable[float | None]) -> float | None:

@@ -47,6 +47,8 @@ class LayerWork(Brief):
         Non-zero inputs over all inputs, or None without a trace.
     matrix
         The weights' pattern and values where they are at hand, as the layer holds them or put away; `columns` reads it.
+    geometry
+        The layer's kind with its sizes, where it is known, for who runs it as a framework does.
     alone
         It is no part of a network: it has the machine to itself.
     map_dram_bits, map_bus_cycles
@@ -69,6 +71,7 @@ class LayerWork(Brief):
     activation_density: float | None = None
     has_bias: bool = False
     matrix: SparseColumns | PackedColumns | None = None
+    geometry: Geometry | None = None
     alone: bool = False
     map_dram_bits: int = 0
     map_bus_cycles: int = 0
@@ -232,6 +235,7 @@ def layer_work(
         activation_density=activation_density,
         has_bias=layer.has_bias,
         matrix=matrix,
+        geometry=layer.geometry,
         alone=alone,
         map_dram_bits=0 if moved is None else moved.dram_bits,
         map_bus_cycles=0 if moved is None else moved.bus_cycles,

@@ -5,13 +5,17 @@ Comes in: a `Comparison`. Goes out: matplotlib Figures.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
+from eie.machines.noise import Interval
 from eie.plots.drawing import STYLE, Drawing, Drawings
 from eie.results.comparison import MEAN, Column, Comparison
 
@@ -68,6 +72,8 @@ def _bars(comparison: Comparison, ratio: Callable[[Column, str], float | None], 
                 # Who pays for memory, beside the name: a factor over weights that came for nothing is another one.
                 label=f"{column.machine.name}; {column.machine.memory or 'memory not known'}",
             )
+            if what == "speedup":
+                _error_bars(axes, places, [comparison.speedup_interval(column, layer) for layer in groups])
             # Beyond, the numbers would cover each other; the table has them.
             if len(groups) * len(shown) <= 60:
                 labels = [_label(value) for value in values]
@@ -84,6 +90,13 @@ def _bars(comparison: Comparison, ratio: Callable[[Column, str], float | None], 
         axes.set_xticks(range(len(groups)), groups, rotation=45 if crowded else 0, ha="right" if crowded else "center")
         figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=7)
     return figure
+
+
+def _error_bars(axes: Axes, places: NDArray[np.floating[Any]], intervals: Sequence[Interval | None]) -> None:
+    """Draw where each measured speedup may be."""
+    for place, value in zip(places, intervals, strict=True):
+        if value is not None:
+            axes.vlines(place, value.low, value.high, color="black", linewidth=0.8)
 
 
 def _label(value: float | None) -> str:

@@ -75,11 +75,21 @@ def _line(axes: Axes, study: GranularityStudy, family: str, machine: str, i: int
     line = points([row for row in study.found if row.variant.family in (family, "dense")])
     label = "EIE" if machine == EIE else called(machine)
     axes.plot(*zip(*line, strict=True), color=colour, marker=marker, linestyle=dash, markersize=4, label=label)
+    _error_bars(axes=axes, study=study, family=family, machine=machine, colour=colour)
     pattern = points([row for row in study.found if ":" in row.variant.granularity])
     if family == "fine" and pattern:
         axes.plot(
             *zip(*pattern, strict=True), color=colour, marker=marker, linestyle="", markersize=9, markerfacecolor="none"
         )
+
+
+def _error_bars(*, axes: Axes, study: GranularityStudy, family: str, machine: str, colour: str) -> None:
+    """Draw where each measured speedup may be."""
+    for row in study.found:
+        value = study.speedup_interval(row, machine)
+        if row.variant.family in (family, "dense") and study.runs_us(row, machine) and value is not None:
+            axes.vlines(row.variant.sparsity, value.low, value.high, color=colour, linewidth=1.0)
+            axes.plot([row.variant.sparsity] * 2, [value.low, value.high], color=colour, marker="_", linestyle="")
 
 
 def accuracies(study: GranularityStudy) -> Figure:

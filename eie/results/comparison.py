@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from statistics import geometric_mean
 from typing import Any, ClassVar
 
+from eie.machines import noise
 from eie.machines.records import LayerCost, Machine, machines_grid
 from eie.show.brief import Brief
 from eie.show.face import Answer
@@ -24,12 +25,16 @@ TOTAL, MEAN = "total", "geometric mean"
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Column(Brief):
-    """One machine; ``costs`` by our layers' names, missing where it has no figure; the total None where one misses."""
+    """One machine; ``costs`` by our layers' names, missing where it has no figure; the total None where one misses.
+
+    ``samples_us`` is the total of a measured machine, run by run.
+    """
 
     machine: Machine
     costs: Mapping[str, LayerCost]
     latency_us: float | None
     energy_nj: float | None
+    samples_us: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -81,9 +86,28 @@ class Comparison(Answer):
             ratios = [self._ratio(column, name, quantity) for name in self.layers]
             figures = [ratio for ratio in ratios if ratio]
             return geometric_mean(figures) if figures else None
+        pairs = self._pairs(column, layer) if quantity == "latency_us" else []
+        if pairs:
+            return noise.middle(pairs)
         theirs, ours = _value(reference, layer, quantity), _value(column, layer, quantity)
         # Theirs over ours: above 1 the column is faster than the reference, 1 for the reference itself.
         return theirs / ours if theirs is not None and ours else None
+
+    def speedup_interval(self, column: Column, layer: str) -> noise.Interval | None:
+        """Where a speedup is that was measured, of a layer or `TOTAL`; None where neither machine was."""
+        pairs = self._pairs(column, layer)
+        return noise.interval(pairs) if pairs else None
+
+    def _pairs(self, column: Column, layer: str) -> list[float]:
+        """Speedups run by run; a machine that was not measured takes as long in every run."""
+        reference = self.columns[self.reference]
+        runs = [_runs(side, layer) for side in (reference, column)]
+        times = [_value(side, layer, "latency_us") for side in (reference, column)]
+        if not any(runs) or None in times:
+            return []
+        count = max(map(len, runs))
+        theirs, ours = (known or (us or 0.0,) * count for known, us in zip(runs, times, strict=True))
+        return noise.ratios(theirs, ours)
 
     def records(self) -> list[dict[str, Any]]:
         """One flat record a layer and machine, units in the keys; totals and geometric means last."""
@@ -96,6 +120,7 @@ class Comparison(Answer):
                 # us a frame into frames a second; a rate per mm2 is how the paper's Table V sets chips of unequal size
                 # side by side.
                 rate = 1e6 / latency if latency else None
+                runs, between = _runs(column, layer), self.speedup_interval(column, layer)
                 rows.append(
                     {
                         "layer": layer,
@@ -110,6 +135,11 @@ class Comparison(Answer):
                         "cycles": None if cost is None else cost.cycles,
                         "latency_us": latency,
                         "speedup": self.speedup(column, layer),
+                        "latency_least_us": min(runs) if runs else None,
+                        "latency_spread": noise.spread(runs) if runs else None,
+                        "speedup_low": None if between is None else between.low,
+                        "speedup_high": None if between is None else between.high,
+                        "runs": len(runs) or None,
                         "energy_nj": _value(column, layer, "energy_nj"),
                         "energy_efficiency": self.efficiency(column, layer),
                         "frames_per_s_mm2": rate / machine.area_mm2 if rate and machine.area_mm2 else None,
@@ -129,11 +159,14 @@ class Comparison(Answer):
 
     def sections(self) -> tuple[Section, ...]:
         """Return the machines, then each layer on each of them, then what is unfair."""
+        # Beside measured numbers, and in no table without any.
+        noisy = any(_runs(column, layer) for column in self.columns for layer in (*self.layers, TOTAL))
+        headings = {key: text for key, text in _HEADINGS.items() if noisy or key not in _NOISE}
         columns = (
             TableColumn("layer", "layer", "text"),
             TableColumn("machine", "machine", "text"),
             # Words and not numbers: a figure a source does not state is a dash, not an empty cell or a 0.
-            *(TableColumn(key, heading, "word") for key, heading in _HEADINGS.items()),
+            *(TableColumn(key, heading, "word") for key, heading in headings.items()),
         )
         rows = tuple(
             {
@@ -141,6 +174,9 @@ class Comparison(Answer):
                 "latency_us": known(row["latency_us"]),
                 "memory": row["memory"] or "?",
                 "speedup": known(row["speedup"], "x"),
+                "latency_least_us": known(row["latency_least_us"]),
+                "latency_spread": known(None if row["latency_spread"] is None else 100 * row["latency_spread"]),
+                "range": _range(row["speedup_low"], row["speedup_high"]),
                 "energy_nj": known(row["energy_nj"]),
                 "energy_efficiency": known(row["energy_efficiency"], "x"),
                 "frames_per_s_mm2": known(row["frames_per_s_mm2"]),
@@ -169,7 +205,10 @@ class Comparison(Answer):
 
 _HEADINGS = {
     "latency_us": "latency us",
+    "latency_least_us": "least",
+    "latency_spread": "spread %",
     "speedup": "speedup",
+    "range": "from to",
     # In the same line, since a speedup means another thing where the weights came for nothing.
     "memory": "memory",
     "energy_nj": "energy nJ",
@@ -177,6 +216,22 @@ _HEADINGS = {
     "frames_per_s_mm2": "frames/s/mm2",
     "utilisation": "utilisation %",
 }
+
+
+_NOISE = ("latency_least_us", "latency_spread", "range")
+
+
+def _range(low: float | None, high: float | None) -> str:
+    return "-" if low is None or high is None else f"{low:.3g} to {high:.3g}"
+
+
+def _runs(column: Column, layer: str) -> tuple[float, ...]:
+    """Microseconds of every run, of a layer or `TOTAL`; empty where nothing was measured."""
+    if layer == TOTAL:
+        # Without a total there is nothing that its runs would be of.
+        return () if column.latency_us is None else column.samples_us
+    cost = column.costs.get(layer)
+    return () if cost is None else cost.samples_us
 
 
 def _value(column: Column, layer: str, quantity: str) -> float | None:

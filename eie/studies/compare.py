@@ -15,10 +15,10 @@ from eie.energy.area import area_mm2
 from eie.energy.estimate import Method
 from eie.errors import EieError, EnergyError
 from eie.importers.entrance import Model, as_network
-from eie.machines import reports
-from eie.machines.choose import choose
+from eie.machines import measured, reports
+from eie.machines.choose import choose, measured_task
 from eie.machines.match import match
-from eie.machines.records import WHOLE, Baseline, Machine, total
+from eie.machines.records import WHOLE, Baseline, Machine, runs_of, total
 from eie.machines.rows import ResultRow, ResultRows
 from eie.machines.workload import Workload, work_of_rows
 from eie.model.fitting import Layout
@@ -75,12 +75,7 @@ def compare(
     """
     rows, network = _rows(model, activations=activations, layout=layout, spec=spec, network=network)
     ours, workload = as_baseline(rows, network)
-    others = [
-        baseline
-        if isinstance(baseline, Baseline)
-        else choose(name=baseline, workload=workload, spec=rows.spec, column_map=column_map)
-        for baseline in baselines
-    ]
+    others = _run(baselines, workload, spec=rows.spec, column_map=column_map)
     if not others:
         raise EieError("nothing to compare with: give at least one baseline")
     # As asked for and not as the machine calls itself: that is what a caller can write after --reference.
@@ -113,6 +108,31 @@ def compare(
         notes=tuple(notes),
         incomplete=rows.incomplete,
     )
+
+
+def _run(
+    baselines: Sequence[str | Baseline],
+    workload: Workload,
+    *,
+    spec: AcceleratorSpec,
+    column_map: Mapping[str, str] | None,
+) -> list[Baseline]:
+    """Run what was asked for by name; all that is measured in turns, so that its runs are pairs."""
+    tasks = {
+        place: task
+        for place, name in enumerate(baselines)
+        if isinstance(name, str) and (task := measured_task(name, workload)) is not None
+    }
+    others = [
+        None
+        if place in tasks
+        else baseline
+        if isinstance(baseline, Baseline)
+        else choose(name=baseline, workload=workload, spec=spec, column_map=column_map)
+        for place, baseline in enumerate(baselines)
+    ]
+    timings = dict(zip(tasks, measured.run_together(list(tasks.values())), strict=True)) if tasks else {}
+    return [other or timings[place] for place, other in enumerate(others)]
 
 
 def as_baseline(rows: ResultRows, network: Network | None = None) -> tuple[Baseline, Workload]:
@@ -208,7 +228,8 @@ def _column(baseline: Baseline, shapes: Mapping[str, tuple[int, int, int]]) -> t
     # A published total has no layers to pair; its own figure is the column's total.
     whole = next((layer for layer in baseline.layers if layer.layer == WHOLE), None)
     if whole is not None:
-        return Column(machine=baseline.machine, costs={}, latency_us=whole.latency_us, energy_nj=whole.energy_nj), ()
+        sums = {"latency_us": whole.latency_us, "energy_nj": whole.energy_nj}
+        return Column(machine=baseline.machine, costs={}, **sums, samples_us=whole.samples_us), ()
     matched = match(shapes, baseline)
     costs = [matched.costs.get(name) for name in shapes]
     sums = {
@@ -216,7 +237,8 @@ def _column(baseline: Baseline, shapes: Mapping[str, tuple[int, int, int]]) -> t
         key: total(None if cost is None else getattr(cost, key) for cost in costs)
         for key in ("latency_us", "energy_nj")
     }
-    return Column(machine=baseline.machine, costs=matched.costs, **sums), matched.notes
+    runs = runs_of(() if cost is None else cost.samples_us for cost in costs)
+    return Column(machine=baseline.machine, costs=matched.costs, **sums, samples_us=runs), matched.notes
 
 
 def _named_apart(columns: Sequence[Column]) -> list[Column]:
@@ -235,11 +257,11 @@ def _with_weights(workload: Workload, network: Network | None) -> Workload:
     """Add the matrices of layers whose shape is that of the network's."""
     if network is None:
         return workload
-    matrices = {layer.name: layer.matrix for layer in network.layers}
+    known = {layer.name: layer for layer in network.layers}
     layers = tuple(
-        replace(layer, matrix=matrices[layer.name])
+        replace(layer, matrix=known[layer.name].matrix, geometry=known[layer.name].geometry)
         # Outputs and inputs, without the products: a matrix of the same name but another shape is another model's.
-        if layer.name in matrices and matrices[layer.name].shape == layer.shape[:2]
+        if layer.name in known and known[layer.name].matrix.shape == layer.shape[:2]
         else layer
         for layer in workload.layers
     )

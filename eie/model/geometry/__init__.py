@@ -7,6 +7,7 @@ picture. Another kind of layer is another module here, imported below.
 
 from eie.model.geometry.conv2d import Conv2d as Conv2d
 from eie.model.geometry.conv3d import Conv3d as Conv3d
+from eie.model.geometry.dense_form import DenseForm as DenseForm
 from eie.model.geometry.gru import Gru as Gru
 from eie.model.geometry.linear import LINEAR as LINEAR
 from eie.model.geometry.linear import Linear as Linear

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eie.errors import ModelError
+from eie.model.geometry.dense_form import DenseForm, float32
 from eie.model.geometry.protocol import LARGEST_SIZE, Array, Product, Recurrent, Walk, is_size
 
 
@@ -55,6 +56,21 @@ class Cell(Recurrent):
     def channels(self) -> tuple[int, int]:
         """(hidden, input): what goes out and in a step."""
         return self.hidden_size, self.input_size
+
+    def dense_form(self, weights: Array, products: int, batch: int) -> DenseForm:
+        """ONNX's operator of this name over a sequence of so many steps."""
+        over_x, over_h = self.onnx_parts(weights)
+        return DenseForm(
+            op=self.kind.upper(),
+            # One direction each, which stands in front.
+            weights=(float32(over_x[None]), float32(over_h[None])),
+            input_shape=(products, batch, self.input_size),
+            attributes={"hidden_size": self.hidden_size},
+        )
+
+    def onnx_parts(self, weights: Array) -> tuple[Array, Array]:
+        """Return the weights over x and over h; the order of the gates is ours, which no time depends on."""
+        return weights[:, : self.input_size], weights[:, self.input_size :]
 
     def check(self, x: Array) -> None:
         """Raise `ModelError` unless ``x`` is (N, T, input)."""

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eie.model.geometry.cell import Cell
+from eie.model.geometry.protocol import Array
 from eie.model.geometry.registry import register
 from eie.model.operators.sigmoid import sigmoid
 
@@ -35,6 +36,13 @@ class Gru(Cell):
     def dense_shape(self) -> tuple[int, int]:
         """(3 * hidden, input + hidden): the candidate's two halves are one row of weights."""
         return 3 * self.hidden_size, self.input_size + self.hidden_size
+
+    def onnx_parts(self, weights: Array) -> tuple[Array, Array]:
+        """Without the zeros that the candidate's two halves have beside them."""
+        n = self.hidden_size
+        return weights[: 3 * n, : self.input_size], np.concatenate([weights[: 2 * n], weights[-n:]])[
+            :, self.input_size :
+        ]
 
     def step(
         self, gates: NDArray[np.float64], state: tuple[NDArray[np.float64], ...]

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from eie.errors import ModelError
+from eie.model.geometry.dense_form import DenseForm, float32
 from eie.model.geometry.protocol import Array, Geometry, Product
 from eie.model.geometry.registry import register
 
@@ -52,6 +53,11 @@ class Linear(Geometry):
         """Raise `ModelError` unless ``x`` is (N, ..., inputs)."""
         if x.ndim < 2 or x.shape[-1] != self.inputs:
             raise ModelError(f"takes {self.inputs} inputs, its input has shape {x.shape}")
+
+    def dense_form(self, weights: Array, products: int, batch: int) -> DenseForm:
+        """As exporters write it: ``Gemm`` with the weights as they are stored."""
+        shape = (products * batch, self.inputs)
+        return DenseForm(op="Gemm", weights=(float32(weights),), input_shape=shape, attributes={"transB": 1})
 
     def windows(self, x: Array) -> Array:
         """(N, ..., inputs) into its vectors, (products, inputs)."""

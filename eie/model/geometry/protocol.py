@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eie.errors import ModelError
+from eie.model.geometry.dense_form import DenseForm
 from eie.model.matrix import SparseColumns
 from eie.show.brief import Brief
 
@@ -194,6 +195,18 @@ class Geometry(ABC):
     def torch_forward(self, batch: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor | None:
         """Compute a batch in torch with the lowered matrix; None if this kind is not trained here."""
         del batch, weight, bias
+        return None
+
+    def dense_form(self, weights: Array, products: int, batch: int) -> DenseForm | None:
+        """Return the layer as one ONNX operator, for a batch of samples of so many products; None if there is none.
+
+        Parameters
+        ----------
+        weights
+            (outputs, weights of each), zeros in place: the lowered matrix `gathered`. Which open sizes make so many
+            products is chosen here.
+        """
+        del weights, products, batch
         return None
 
     # -- taking channels out ---------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ import numpy as np
 
 from eie.errors import ModelError
 from eie.model.geometry.conv2d import Conv2d
+from eie.model.geometry.dense_form import DenseForm, float32, nearly_square
 from eie.model.geometry.protocol import LARGEST_SIZE, Array, Geometry, is_size
 from eie.model.geometry.registry import register
 from eie.model.matrix import SparseColumns
@@ -135,6 +136,35 @@ class ConvTranspose2d(Geometry):
     def output_size(self, *sizes: int) -> tuple[int, ...]:
         """Rows and columns of the output of a map of (height, width)."""
         return self.plain.output_size(*(step * (size - 1) + 1 for step, size in zip(self.stride, sizes, strict=True)))
+
+    def dense_form(self, weights: Array, products: int, batch: int) -> DenseForm:
+        """``ConvTranspose`` over a map as square as its output pixels allow."""
+        # ONNX holds (in, out / groups, kh, kw); which number stands where does not matter to its time.
+        stored = weights.reshape(self.in_channels, self.out_channels // self.groups, *self.kernel)
+        outputs = nearly_square(products, 2)
+        pads = (self.pads[0] + self.pads[2], self.pads[1] + self.pads[3])
+        size = tuple(
+            max(
+                1,
+                1
+                + (outputs[i] + pads[i] - self.output_padding[i] - 1 - self.dilation[i] * (self.kernel[i] - 1))
+                // self.stride[i],
+            )
+            for i in range(2)
+        )
+        return DenseForm(
+            op="ConvTranspose",
+            weights=(float32(stored),),
+            input_shape=(batch, self.in_channels, *size),
+            attributes={
+                "kernel_shape": self.kernel,
+                "strides": self.stride,
+                "pads": self.pads,
+                "dilations": self.dilation,
+                "output_padding": self.output_padding,
+                "group": self.groups,
+            },
+        )
 
     def windows(self, x: Array) -> Array:
         """(N, C, H, W) into a view (N, oh, ow, C, kh, kw): what each output pixel sees, zeros between pixels."""

@@ -9,11 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from eie.machines import noise
 from eie.show.face import Answer
 from eie.show.sections import Section
 from eie.show.text import section_data
 from eie.studies.granularity.claims import break_even
-from eie.studies.granularity.rows import FORMATS, Rows
+from eie.studies.granularity.rows import FORMATS, Row, Rows
 from eie.studies.granularity.tables import sections
 
 
@@ -60,6 +61,7 @@ class GranularityStudy(Rows, Answer):
                     "machine": machine,
                     "latency_us": self.latency_us(row, machine),
                     "speedup": self.speedup(row, machine),
+                    **_measured(self, row, machine),
                     "energy_nj": self.energy_nj(row, machine),
                 }
                 for machine in self.machines
@@ -82,3 +84,16 @@ class GranularityStudy(Rows, Answer):
             "rows": self.records(),
             "sections": [section_data(section) for section in self.sections()],
         }
+
+
+def _measured(study: Rows, row: Row, machine: str) -> dict[str, Any]:
+    """Return what the runs of a measured machine were like; the same keys for machines that were not measured."""
+    runs, speedup = study.runs_us(row, machine), study.speedup_interval(row, machine)
+    measured = bool(runs) and speedup is not None
+    return {
+        "latency_least_us": min(runs) if runs else None,
+        "latency_spread": noise.spread(runs) if runs else None,
+        "speedup_low": speedup.low if measured and speedup else None,
+        "speedup_high": speedup.high if measured and speedup else None,
+        "runs": len(runs) or None,
+    }

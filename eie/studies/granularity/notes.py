@@ -20,6 +20,14 @@ class Reported:
     source: str
 
 
+@dataclass(frozen=True)
+class Removal:
+    """Software that took 2:4 out again."""
+
+    what: str
+    source: str
+
+
 @dataclass(frozen=True, kw_only=True)
 class Figures:
     """What the granularities text says of one variant of ResNet-50; None where it says nothing."""
@@ -38,6 +46,7 @@ class PruningNotes:
     granularities: str
     lecture: str
     two_of_four: tuple[Reported, ...]
+    removals: tuple[Removal, ...]
     example: tuple[Figures, ...]
 
 
@@ -52,5 +61,6 @@ def pruning_notes() -> PruningNotes:
         granularities=value["granularities"],
         lecture=value["lecture"],
         two_of_four=tuple(Reported(**entry) for entry in value["two_of_four"]),
+        removals=tuple(Removal(**entry) for entry in value["removal"]),
         example=tuple(Figures(**entry) for entry in value["example"]),
     )

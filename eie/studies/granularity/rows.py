@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from eie.machines import noise
+from eie.machines.noise import Interval
 from eie.machines.records import Baseline
 from eie.show.brief import Brief
 from eie.spec import AcceleratorSpec
@@ -120,12 +122,31 @@ class Rows:
         """The unpruned network's time over the variant's, on the same machine.
 
         Sparse storage on a CPU or roofline is set against dense storage there, if that was asked for too: whether to
-        use it is the question.
+        use it is the question. Of measured machines it is the median over pairs of runs.
         """
         before = self.latency_us(self.unpruned, self.yardstick(machine))
         after = self.latency_us(row, machine)
         # None as soon as either is missing, or is 0: a measured time may be below the clock's step.
-        return before / after if before and after else None
+        if not before or not after:
+            return None
+        pairs = self._pairs(row, machine)
+        return noise.middle(pairs) if pairs else before / after
+
+    def speedup_interval(self, row: Row, machine: str) -> Interval | None:
+        """Where the speedup is, by the runs that were measured; of no width where none were."""
+        speedup = self.speedup(row, machine)
+        if speedup is None:
+            return None
+        pairs = self._pairs(row, machine)
+        return noise.interval(pairs) if pairs else Interval.exactly(speedup)
+
+    def runs_us(self, row: Row, machine: str) -> tuple[float, ...]:
+        """Microseconds a sample of every run; empty where nothing was measured, or layers do not add up."""
+        return () if row.costs is None or self.incomplete else row.costs[machine].samples_us
+
+    def _pairs(self, row: Row, machine: str) -> list[float]:
+        """Speedups run by run, the unpruned network's beside the variant's."""
+        return noise.ratios(self.runs_us(self.unpruned, self.yardstick(machine)), self.runs_us(row, machine))
 
     def yardstick(self, machine: str) -> str:
         """The machine on which the unpruned network is run for ``machine``'s speedups."""

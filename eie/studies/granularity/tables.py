@@ -5,8 +5,9 @@ Comes in: `Rows`. Goes out: `Section` records. Read by `GranularityStudy.section
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
+from eie.machines import noise
 from eie.machines.choose import called
 from eie.show.sections import Column, Format, Grid, Section, Value
 from eie.studies.granularity.claims import statements
@@ -14,6 +15,7 @@ from eie.studies.granularity.example import example
 from eie.studies.granularity.notes import pruning_notes
 from eie.studies.granularity.rows import FORMATS, Row, Rows
 
+Noisy = Callable[[Rows, Row, str], Mapping[str, Value]]
 _HEADS = {"dense": "dense kB", "csr": "CSR kB", "nm": "N:M kB", "eie": "EIE kB"}
 
 
@@ -83,9 +85,16 @@ def _costs(study: Rows) -> Section:
             value=study.speedup,
             format="factor",
             machines=known,
+            noisy=_speedup_range,
         ),
         _by_machine(
-            study=study, caption="Latency, us a sample", value=study.latency_us, format="number", machines=known
+            study=study,
+            caption="Latency, us a sample; of measured machines the median of the runs, the least, and how much the "
+            "longest was over it",
+            value=study.latency_us,
+            format="number",
+            machines=known,
+            noisy=_run_range,
         ),
         _by_machine(
             study=study, caption="Energy, nJ a sample", value=study.energy_nj, format="number", machines=priced
@@ -125,6 +134,12 @@ def _costs(study: Rows) -> Section:
         for machine in study.machines
         if study.yardstick(machine) != machine
     ]
+    runs = [len(study.runs_us(study.unpruned, machine)) for machine in study.machines]
+    if any(runs):
+        notes.append(
+            f"measured speedups are medians over {max(runs)} pairs of runs taken in turns; from to: where the median "
+            f"is, {noise.CONFIDENCE:.0%} sure; statements are judged by it"
+        )
     notes += [f"no total of the network: {reason}" for reason in study.incomplete]
     notes.append("machines differ in clock, node, batch and memory: a column is to be read from top to bottom")
     if any(called(machine) != machine for machine in study.machines):
@@ -134,16 +149,40 @@ def _costs(study: Rows) -> Section:
     return Section(name="costs", title=f"{study.network}: time and energy", grids=tuple(grids), notes=tuple(notes))
 
 
+def _speedup_range(study: Rows, row: Row, machine: str) -> dict[str, Value]:
+    """Say from where to where the speedup may be, of what was measured."""
+    value = study.speedup_interval(row, machine)
+    return {f"{machine} range": str(value)} if study.runs_us(row, machine) and value is not None else {}
+
+
+def _run_range(study: Rows, row: Row, machine: str) -> dict[str, Value]:
+    """Return the shortest run and how much longer the longest was, of what was measured."""
+    runs = study.runs_us(row, machine)
+    return {f"{machine} least": min(runs), f"{machine} spread": noise.spread(runs)} if runs else {}
+
+
+def _columns_of(study: Rows, machine: str, *, format: Format, noisy: Noisy | None) -> list[Column]:
+    """Return a machine's column, and beside it those of its noise if it was measured."""
+    known: Mapping[str, tuple[str, Format]] = {
+        f"{machine} range": ("from to", "word"),
+        f"{machine} least": ("least", "number"),
+        f"{machine} spread": ("spread %", "percent"),
+    }
+    beside = {} if noisy is None else noisy(study, study.unpruned, machine)
+    return [Column(machine, called(machine), format), *(Column(key, *known[key]) for key in beside)]
+
+
 def _by_machine(
     study: Rows,
     caption: str,
     value: Callable[[Row, str], float | None],
     format: Format,
     machines: Sequence[str],
+    noisy: Noisy | None = None,
 ) -> Grid:
     columns = (
         Column("variant", "variant", "text"),
-        *(Column(machine, called(machine), format) for machine in machines),
+        *(column for machine in machines for column in _columns_of(study, machine, format=format, noisy=noisy)),
     )
     # A dash where there is a reason for it, which stands under the tables.
     blank = "-" if study.incomplete else None
@@ -151,6 +190,7 @@ def _by_machine(
         {
             "variant": str(row.variant),
             **{machine: blank if (cell := value(row, machine)) is None else cell for machine in machines},
+            **{key: cell for machine in machines if noisy for key, cell in noisy(study, row, machine).items()},
         }
         for row in study.found
     )

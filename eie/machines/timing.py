@@ -1,0 +1,50 @@
+"""Calls timed in turns, so that what else the machine does meanwhile meets them all alike.
+
+Comes in: calls. Goes out: every run of each of them, in seconds. Read by `measured`; what may be said of them is in
+`noise`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+# Nine let one go at either end of the interval of a median, see `noise.coverage`; odd, so that the median is a run.
+RUNS = 9
+# A timed run lasts at least so long, so that reading the clock does not count.
+LEAST_S = 2e-3
+# Calls this slow have fewer runs: the fewest from which an interval of a median can be known.
+SLOW_S = 0.05
+SLOW_RUNS = 6
+
+
+def timed(
+    calls: Sequence[Callable[[], Any]], runs: int = RUNS, least_s: float | None = None
+) -> list[tuple[float, ...]]:
+    """Return the seconds of each run of each call, each run repeating the call until the clock can tell.
+
+    A turn runs all calls once, every other turn in reverse: the runs of any two calls in a turn are a pair, near to
+    each other in time, and a machine that grows slower favours neither.
+    """
+    least_s = LEAST_S if least_s is None else least_s
+    # The first call touches the memory and starts threads; the second says how long one takes.
+    repeats, rounds = [], []
+    for call in calls:
+        call()
+        start = time.perf_counter()
+        call()
+        once = time.perf_counter() - start
+        repeats.append(max(1, round(least_s / max(once, 1e-7))))
+        rounds.append(runs if once < SLOW_S else min(runs, SLOW_RUNS))
+    seconds: list[list[float]] = [[] for _ in calls]
+    for turn in range(runs):
+        order = range(len(calls))
+        for i in reversed(order) if turn % 2 else order:
+            if turn < rounds[i]:
+                call = calls[i]
+                start = time.perf_counter()
+                for _ in range(repeats[i]):
+                    call()
+                seconds[i].append((time.perf_counter() - start) / repeats[i])
+    return [tuple(samples) for samples in seconds]
