@@ -57,7 +57,7 @@ OF_THE_RESULT = {"spec_name": "--spec", "overrides": "--set", "batch": "--batch"
 @click.option("--threads", type=click.IntRange(1), help="Worker threads of the first run [default: all cores].")
 @output_options
 @click.pass_context
-def explain(context: click.Context, model: str, **options: Any) -> None:
+def explain(context: click.Context, /, model: str, **options: Any) -> None:
     """Say what binds each layer of MODEL and by how much, then what to change, best first.
 
     MODEL is what eie run takes, or the RESULT.json that it wrote. A result alone gives what binds it; advice needs its
@@ -99,13 +99,13 @@ def _of_result(file: str, options: dict[str, Any], typed: dict[str, Any], progre
     from eie.studies.explain.explain import ExplainError
     from eie.studies.explain.explain import explain as find_out
 
-    for name, option in OF_THE_RESULT.items():
-        if name in typed:
+    for field, option in OF_THE_RESULT.items():
+        if field in typed:
             raise click.UsageError(f"{option}: {file} was run with its own already; it applies to models")
     progress.stage(f"reading {file}")
     document = read_answer(file, "eie-result")
     ran = _recorded(document.command)
-    options = {**options, **{name: value for name, value in ran.items() if name in options}, **typed}
+    options = {**options, **{key: value for key, value in ran.items() if key in options}, **typed}
     name = options["of"] or ran.get("model")
     how = _how(options, progress)
     network, inputs = _at_hand(name, options, asked=options["of"] is not None)

@@ -133,7 +133,8 @@ class Forms:
 def magnitudes(layer: Layer) -> NDArray[np.float32]:
     """Return the size of each stored weight."""
     data = layer.matrix.data
-    return np.abs(data if layer.codebook is None else layer.codebook[data])
+    sizes: NDArray[np.float32] = np.abs(data if layer.codebook is None else layer.codebook[data])
+    return sizes
 
 
 def kept_entries(
