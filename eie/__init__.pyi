@@ -110,6 +110,12 @@ from eie.spec import AcceleratorSpec as AcceleratorSpec
 from eie.spec import load_spec as load_spec
 from eie.studies.compare import compare as compare
 from eie.studies.compress import compress as compress
+from eie.studies.explain.advise import Advice as Advice
+from eie.studies.explain.advise import Advised as Advised
+from eie.studies.explain.answer import Explanation as Explanation
+from eie.studies.explain.diagnosis import Diagnosis as Diagnosis
+from eie.studies.explain.explain import explain as explain
+from eie.studies.explain.knobs import Change as Change
 from eie.studies.granularity.answer import GranularityStudy as GranularityStudy
 from eie.studies.granularity.rows import Row
 from eie.studies.granularity.study import granularity as granularity

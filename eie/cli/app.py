@@ -7,6 +7,7 @@ import click
 from eie.cli.compare import compare
 from eie.cli.compile import compile_model
 from eie.cli.compress import compress
+from eie.cli.explain import explain
 from eie.cli.granularity import granularity
 from eie.cli.inspect import inspect
 from eie.cli.paper import paper
@@ -28,6 +29,7 @@ def app() -> None:
     \b
     eie run lenet-300-100              a shipped model: compile, simulate, report
     eie run model.onnx                 your own network; also .pt, .safetensors, .npz, .toml, ...
+    eie explain lenet-300-100          what binds each layer, and what to change
     eie sweep model.npz --vary n_pe=1:256:x2 -o results/
     eie paper                          every table and figure of the EIE paper, ours beside the printed
     """
@@ -35,6 +37,7 @@ def app() -> None:
 
 for command in (
     # In the order in which they are used, for the reader; click's help lists them by name.
-    run, compile_model, simulate, inspect, warmup, compare, compress, trace, sweep, granularity, search, paper, rtl,
+    run, explain, compile_model, simulate, inspect, warmup, compare, compress, trace, sweep, granularity, search, paper,
+    rtl,
 ):  # fmt: skip
     app.add_command(command)

@@ -50,13 +50,13 @@ def balanced_mask(scores: NDArray[np.float64], density: float, n_pe: int) -> Mas
     if total > alive.sum():
         room = np.bincount(pe_of, minlength=n_pe) * scores.shape[1]
     mask = np.zeros(scores.shape, bool)
-    for pe, count in enumerate(_even_shares(total, room)[: scores.shape[0]]):
+    for pe, count in enumerate(even_shares(total, room)[: scores.shape[0]]):
         # Row i belongs to PE i mod n_pe.
         mask[pe::n_pe] = keep_largest(scores[pe::n_pe], int(count))
     return mask
 
 
-def _even_shares(total: int, room: NDArray[np.int64]) -> NDArray[np.int64]:
+def even_shares(total: int, room: NDArray[np.int64]) -> NDArray[np.int64]:
     """Split ``total`` into shares that differ by at most 1, none above its ``room``; first come first served."""
     low, high = 0, int(room.max(initial=0))
     while low < high:

@@ -1,0 +1,160 @@
+"""A network's layers in other forms: rows in another order, fewer weights; what each form reads.
+
+Comes in: shared layers and the patterns of their inputs. Goes out: shared layers with the patterns that
+belong to them. Read by `bench`, which encodes and times them.
+
+Weights are clustered once. Time and energy follow the pattern alone, so a form keeps the codes of what it keeps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eie.compression.pruning.balance import even_shares, permute
+from eie.compression.pruning.prune import kept_count
+from eie.compression.share import ShareReport
+from eie.errors import RecipeError
+from eie.model.matrix import SparseColumns
+from eie.model.network import Layer, Network
+from eie.model.trace import LayerTrace, Trace
+
+Uses = Mapping[str, LayerTrace]
+
+
+@dataclass(frozen=True)
+class Pruning:
+    """How much of a layer's weights stays, the largest; ``even``: as many in each PE."""
+
+    share: float
+    even: bool = False
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Form:
+    """A layer with what each of its uses reads, a bit an input."""
+
+    layer: Layer
+    report: ShareReport
+    uses: Uses
+
+
+class Forms:
+    """All forms of a network's layers, made when they are asked for.
+
+    Parameters
+    ----------
+    network
+        How the layers feed each other.
+    shared
+        The layers, shared, with the reports of that.
+    uses
+        By layer: what each use reads.
+    """
+
+    def __init__(
+        self, network: Network, shared: Mapping[str, tuple[Layer, ShareReport]], uses: Mapping[str, Uses]
+    ) -> None:
+        self.names = tuple(layer.name for layer in network.layers)
+        self._network = network
+        self._shared, self._uses = shared, uses
+        self._orders: dict[int, dict[str, Form]] = {}
+
+    def form(self, name: str, *, n_pe: int, permuted: bool, pruning: Pruning | None) -> Form:
+        """Return a form of one layer; ``n_pe`` matters where rows move or PEs are to hold alike."""
+        form = self._permuted(n_pe)[name] if permuted else self._plain(name)
+        return form if pruning is None else self._pruned(form, n_pe=n_pe, pruning=pruning)
+
+    def moved(self, n_pe: int) -> tuple[str, ...]:
+        """Return the layers whose rows another order moves; none where none can move."""
+        try:
+            permuted = self._permuted(n_pe)
+        except RecipeError:
+            return ()
+        return tuple(name for name in self.names if permuted[name].layer is not self._shared[name][0])
+
+    def heads(self, samples: int) -> Forms:
+        """Return the same layers on the first samples only."""
+        few = {name: {use: rows.head(samples) for use, rows in uses.items()} for name, uses in self._uses.items()}
+        return Forms(self._network, self._shared, few)
+
+    @property
+    def samples(self) -> int:
+        """Samples that the inputs are of."""
+        return next(iter(self._uses[self.names[0]].values())).samples
+
+    def layer(self, name: str) -> Layer:
+        """Return a layer, shared, in its own order."""
+        return self._shared[name][0]
+
+    def uses(self, name: str) -> Uses:
+        """Return what each use of a layer reads, in its own order."""
+        return self._uses[name]
+
+    def _plain(self, name: str) -> Form:
+        layer, report = self._shared[name]
+        return Form(layer=layer, report=report, uses=self._uses[name])
+
+    def _permuted(self, n_pe: int) -> dict[str, Form]:
+        """Put all rows that can move in the order that `eie compress` would give them."""
+        made = self._orders.get(n_pe)
+        if made is None:
+            made = self._orders[n_pe] = self._in_order(n_pe)
+        return made
+
+    def _in_order(self, n_pe: int) -> dict[str, Form]:
+        if any(set(uses) != {name} for name, uses in self._uses.items()):
+            raise RecipeError(["rows move only where each layer runs once"])
+        trace = Trace(layers={name: uses[name] for name, uses in self._uses.items()})
+        layers = tuple(self._shared[name][0] for name in self.names)
+        moved = permute(replace(self._network, layers=layers, trace=trace), n_pe, outputs=True).network
+        assert moved.trace is not None
+        sizes = {name: uses[name].size for name, uses in self._uses.items()}
+        return {
+            layer.name: Form(
+                layer=layer,
+                report=self._shared[layer.name][1],
+                # Columns in another order are still those of the same map.
+                uses={layer.name: replace(moved.trace.layers[layer.name], size=sizes[layer.name])},
+            )
+            for layer in moved.layers
+        }
+
+    @staticmethod
+    def _pruned(form: Form, *, n_pe: int, pruning: Pruning) -> Form:
+        matrix = form.layer.matrix
+        keep = kept_entries(magnitudes(form.layer), matrix.rows, n_pe=n_pe, pruning=pruning)
+        return replace(form, layer=replace(form.layer, matrix=without(matrix, keep)))
+
+
+def magnitudes(layer: Layer) -> NDArray[np.float32]:
+    """Return the size of each stored weight."""
+    data = layer.matrix.data
+    sizes: NDArray[np.float32] = np.abs(data if layer.codebook is None else layer.codebook[data])
+    return sizes
+
+
+def kept_entries(
+    sizes: NDArray[np.float32], rows: NDArray[np.int32], *, n_pe: int, pruning: Pruning
+) -> NDArray[np.bool_]:
+    """Say which entries stay: the largest of the layer, or with ``even`` of each PE, as many in each as can be."""
+    owner = rows % n_pe if pruning.even else np.zeros(len(rows), np.int32)
+    stored = np.bincount(owner, minlength=n_pe if pruning.even else 1)
+    counts = even_shares(kept_count(pruning.share, len(rows)), stored)
+    # By owner, then the largest first; stable, so that equal ones go by their place.
+    order = np.lexsort((-sizes, owner))
+    rank = np.arange(len(rows)) - np.repeat(np.cumsum(stored) - stored, stored)
+    keep = np.zeros(len(rows), bool)
+    keep[order] = rank < counts[owner[order]]
+    return keep
+
+
+def without(matrix: SparseColumns, keep: NDArray[np.bool_]) -> SparseColumns:
+    """Return a matrix with some of its entries."""
+    before = np.concatenate(([0], np.cumsum(keep)))
+    return SparseColumns.of(
+        shape=matrix.shape, starts=before[matrix.starts], rows=matrix.rows[keep], data=matrix.data[keep]
+    )
