@@ -7,7 +7,7 @@ Comes in: numbers. Goes out: frozen `Section` records. Made by every answer, rea
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from eie.show.brief import Brief
@@ -27,6 +27,8 @@ Format = Literal[
     "factor",
     "yes",
 ]
+
+UNKNOWN = (None, "", "-", "?")  # cells that say nothing: not there, or not known
 
 Basis = Literal["printed", "predicted", "calibrated", "by construction", "textual claim only"]
 # What stands beside a number, in brackets; nothing beside what is another's number.
@@ -80,6 +82,16 @@ class Grid(Brief):
     grouped: bool = False
     notes: tuple[str, ...] = ()
     basis: tuple[Mapping[str, Basis], ...] = ()
+
+    def without_empty(self) -> Grid:
+        """Return the same without columns that say nothing in any row; those that say what a row is of stay."""
+        rows = (*self.rows, *([] if self.total is None else [self.total]))
+        kept = tuple(
+            column
+            for place, column in enumerate(self.columns)
+            if place < self.keys or any(row.get(column.key) not in UNKNOWN for row in rows)
+        )
+        return replace(self, columns=kept)
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
