@@ -55,7 +55,7 @@ def parsed(html):
 
 
 @pytest.fixture(scope="module", params=[
-    "Result", "Energy", "Comparison", "SweepResult", "CompressionReport", "SizeReport", "Sensitivity",
+    "Result", "Energy", "Comparison", "SweepResult", "Difference", "CompressionReport", "SizeReport", "Sensitivity",
     "GranularityStudy", "Search", "Paper",
 ])  # fmt: skip
 def answer(request):

@@ -25,6 +25,8 @@ Format = Literal[
     "percent2",
     "deviation",
     "factor",
+    "change",
+    "change_percent",
     "yes",
 ]
 
@@ -47,8 +49,9 @@ class Column:
 
     ``text`` is a name, to the left, shortened on terminals; ``prose`` a sentence, broken there between words; ``word``
     text that stands among numbers (``300 x 784``), to the right.
-    ``percent`` and ``deviation`` hold fractions; the sign of percent is left to the heading where that has one. See
-    `eie.show.numbers` for the rest.
+    ``percent``, ``deviation`` and ``change_percent`` hold fractions; the sign of percent is left to the heading where
+    that has one. ``change`` and ``change_percent`` say what became more or less, ``deviation`` how far ours is from
+    what is printed. See `eie.show.numbers` for the rest.
     """
 
     key: str
