@@ -17,6 +17,7 @@ from eie.results import accounting
 from eie.show.palette import SHARES
 from eie.studies.difference.answer import Difference
 from eie.studies.difference.changes import Change
+from eie.studies.difference.charts import name_of
 
 # More cannot be named; those are drawn that changed most.
 MOST_BARS = 40
@@ -32,7 +33,7 @@ def changes(difference: Difference) -> Figure:
         axes = figure.add_subplot()
         _stack(axes, drawn)
         axes.axvline(0, color="black", linewidth=0.8)
-        axes.set_yticks(range(len(drawn)), [", ".join(map(str, _name(change))) for change in drawn], fontsize=7)
+        axes.set_yticks(range(len(drawn)), [name_of(change) for change in drawn], fontsize=7)
         axes.set_xlabel("cycles that B takes more")
         handles, labels = axes.get_legend_handles_labels()
         if handles:
@@ -41,8 +42,8 @@ def changes(difference: Difference) -> Figure:
 
 
 def difference_drawings(difference: Difference) -> Drawings:
-    """Return the one figure."""
-    return {"difference": Drawing(partial(changes, difference), "costs")}
+    """Return the one figure; a page draws the same itself, with its values on hover."""
+    return {"difference": Drawing(partial(changes, difference))}
 
 
 def _stack(axes: Axes, drawn: list[Change]) -> None:
@@ -62,7 +63,3 @@ def _stack(axes: Axes, drawn: list[Change]) -> None:
                 # Once in the legend, whichever way it went.
                 label = "_nolegend_"
             ends[sign] = base + part
-
-
-def _name(change: Change) -> list[str]:
-    return [str(value) for key, value in change.names.items() if key != "row" and value != ""]

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from eie.show.brief import Brief
+from eie.show.charts import Chart
 
 Value = str | float | bool | None
 Format = Literal[
@@ -153,6 +154,8 @@ class Section(Brief):
         Empty where the answer's headline says it already.
     curves
         What its figure shows; empty for sections without one.
+    charts
+        What a page draws above the tables.
     lines
         Sentences under the tables, as they are.
     notes
@@ -163,6 +166,7 @@ class Section(Brief):
     title: str = ""
     grids: tuple[Grid, ...] = ()
     curves: tuple[Curves, ...] = ()
+    charts: tuple[Chart, ...] = ()
     statements: tuple[Statement, ...] = ()
     lines: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()

@@ -14,8 +14,9 @@ from typing import Any, ClassVar
 from eie.results import accounting
 from eie.show.face import Answer
 from eie.show.numbers import factor, signed
-from eie.show.sections import Section
+from eie.show.sections import Section, Value
 from eie.studies.difference.changes import Change, Cost
+from eie.studies.difference.charts import part_bars, point_bars
 from eie.studies.difference.facts import Fact
 from eie.studies.difference.grids import costs_grid, facts_grid, parts_grid
 from eie.studies.difference.sides import Kind
@@ -110,6 +111,9 @@ class Difference(Answer):
         costs = Section(
             name="costs",
             title="What it took",
+            charts=(point_bars(points),)
+            if self.kind == "sweep" and any(_relative(change) for change in points)
+            else (),
             grids=(costs_grid(points, self.total),),
             lines=(*lines, *([f"And {left:,} more points."] if left else [])),
             notes=self.notes,
@@ -117,7 +121,15 @@ class Difference(Answer):
         parts = parts_grid(points, self.total)
         if parts is None:
             return (first, costs)
-        return (first, costs, Section(name="shares", title="Where the time went", grids=(parts,)))
+        return (
+            first,
+            costs,
+            Section(name="shares", title="Where the time went", charts=(part_bars(points),), grids=(parts,)),
+        )
+
+    def provenance(self) -> Mapping[str, Value]:
+        """Return what A and B are."""
+        return {"A": self.labels[0], "B": self.labels[1]}
 
     def _lines(self) -> list[str]:
         total = self.total
