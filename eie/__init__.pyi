@@ -110,6 +110,11 @@ from eie.spec import AcceleratorSpec as AcceleratorSpec
 from eie.spec import load_spec as load_spec
 from eie.studies.compare import compare as compare
 from eie.studies.compress import compress as compress
+from eie.studies.difference.answer import Difference as Difference
+from eie.studies.difference.changes import Compared as Compared
+from eie.studies.difference.changes import Cost as Cost
+from eie.studies.difference.diff import diff as diff
+from eie.studies.difference.facts import Fact as Fact
 from eie.studies.explain.advise import Advice as Advice
 from eie.studies.explain.advise import Advised as Advised
 from eie.studies.explain.answer import Explanation as Explanation

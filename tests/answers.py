@@ -93,6 +93,7 @@ def answers():
         result().energy(),
         eie.compare(result(), ["dense", "systolic:4x4:ws"], network=network()),
         eie.sweep(network(), {"n_pe": [2, 4], "act_queue_depth": [2, 8]}, spec=result().spec).pareto("latency", "area"),
+        eie.diff(result(), eie.simulate(network(), spec=result().spec.replace(act_queue_depth=2))),
         compression(),
         size_report(network()),
         scan(network(), float32_accuracy, (0.5, 1.0)),

@@ -83,8 +83,8 @@ def test_who_pays_for_memory_is_said_in_every_row(lenet):
     for layer in (*found.layers, TOTAL, MEAN):
         assert (rows[layer, "other"]["memory"], rows[layer, "other"]["weight_bits"]) == ("own DRAM", 32)
         assert (rows[layer, "dense:64"]["memory"], rows[layer, "dense:64"]["weight_bits"]) == ("same DRAM", 16)
-        assert rows[layer, "EIE_64PE 64 PEs"]["weight_bits"] == 4
-    assert rows["ip1", "EIE_64PE 64 PEs"]["dram_bytes"] == 0
+        assert rows[layer, "EIE 64 PEs"]["weight_bits"] == 4
+    assert rows["ip1", "EIE 64 PEs"]["dram_bytes"] == 0
     assert found.headline().endswith("over dense:64 (16-bit weights, memory: same DRAM)")
     # Where nothing is paid, that is said of whom it is true, and what it is unfair to.
     ideal = eie.simulate("lenet-300-100", spec=eie.EIE_64PE.replace(residency="ideal"))
@@ -121,7 +121,7 @@ def test_per_mm2(lenet):
     )
     rows = {(row["layer"], row["machine"]): row for row in found.records()}
     assert rows["ip1", "other"]["frames_per_s_mm2"] == pytest.approx(1e5 / 50)
-    assert rows[TOTAL, "EIE_64PE 64 PEs"]["frames_per_s_mm2"] == pytest.approx(1e6 / lenet.latency_us / 40.84, rel=1e-3)
+    assert rows[TOTAL, "EIE 64 PEs"]["frames_per_s_mm2"] == pytest.approx(1e6 / lenet.latency_us / 40.84, rel=1e-3)
 
 
 def test_records_agree_in_every_form(lenet):
@@ -135,7 +135,7 @@ def test_records_agree_in_every_form(lenet):
     assert [row["machine"] for row in rows] == [record["machine"] for record in records]
     assert float(rows[1]["latency_us"]) == records[1]["latency_us"]
     names = [machine["name"] for machine in value["machines"]]
-    assert names == ["EIE_64PE 64 PEs", "systolic:16x16:os", "GeForce Titan X roofline csr b1 (bound)"]
+    assert names == ["EIE 64 PEs", "systolic:16x16:os", "GeForce Titan X roofline csr b1 (bound)"]
 
 
 def test_machines_of_one_name_are_told_apart(lenet):

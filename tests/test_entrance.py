@@ -54,7 +54,7 @@ def test_search_takes_a_shipped_name(monkeypatch):
 
 def test_a_shipped_name_beside_dense_machines():
     comparison = eie.compare("lenet-300-100", ["dense"])
-    assert [column.machine.name for column in comparison.columns] == ["EIE_64PE 64 PEs", "dense:64"]
+    assert [column.machine.name for column in comparison.columns] == ["EIE 64 PEs", "dense:64"]
     ours = eie.simulate("lenet-300-100", keep_outputs=False)
     assert [cost.latency_us for cost in comparison.columns[0].costs.values()] == [row.latency_us for row in ours.layers]
 

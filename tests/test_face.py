@@ -55,7 +55,7 @@ def parsed(html):
 
 
 @pytest.fixture(scope="module", params=[
-    "Result", "Energy", "Comparison", "SweepResult", "CompressionReport", "SizeReport", "Sensitivity",
+    "Result", "Energy", "Comparison", "SweepResult", "Difference", "CompressionReport", "SizeReport", "Sensitivity",
     "GranularityStudy", "Search", "Paper",
 ])  # fmt: skip
 def answer(request):
@@ -176,7 +176,8 @@ def test_figures_are_found_by_type(answer, tmp_path):
     assert all(figure.axes for figure in drawn.values())
     page = answer.to_html()
     tree = ElementTree.fromstring(page.removeprefix("<!DOCTYPE html>\n"))
-    assert list(tree.iter("{http://www.w3.org/2000/svg}svg"))
+    # Drawn with matplotlib, or by the page itself.
+    assert [*tree.iter("{http://www.w3.org/2000/svg}svg"), *tree.iter("figure")]
     ids = [element.get("id") for element in tree.iter() if element.get("id")]
     assert len(ids) == len(set(ids))
     assert dict(mpl.rcParams) == before

@@ -7,6 +7,7 @@ import click
 from eie.cli.compare import compare
 from eie.cli.compile import compile_model
 from eie.cli.compress import compress
+from eie.cli.diff import diff
 from eie.cli.explain import explain
 from eie.cli.granularity import granularity
 from eie.cli.inspect import inspect
@@ -37,7 +38,7 @@ def app() -> None:
 
 for command in (
     # In the order in which they are used, for the reader; click's help lists them by name.
-    run, explain, compile_model, simulate, inspect, warmup, compare, compress, trace, sweep, granularity, search, paper,
+    run, explain, compile_model, simulate, inspect, warmup, compare, diff, compress, trace, sweep, granularity, search, paper,
     rtl,
 ):  # fmt: skip
     app.add_command(command)

@@ -78,7 +78,7 @@ def deliver(answer: Answer, options: Mapping[str, Any]) -> None:
         # Functions, so that only what was asked for is made.
         "json_file": lambda: answer.to_json(command=typed()),
         "csv_file": answer.to_csv,
-        "html_file": answer.to_html,
+        "html_file": lambda: answer.to_html(command=typed()),
     }
     to_stdout = False
     for option, text in texts.items():

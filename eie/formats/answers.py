@@ -120,6 +120,18 @@ class SweepContent(_Part):
     rows: list[Flat] = []
 
 
+class DiffContent(_Part):
+    """``eie-diff``."""
+
+    kind: str
+    a: str
+    b: str
+    same: bool
+    facts: list[Flat]
+    rows: list[Flat]
+    notes: list[str] = []
+
+
 class CompressionContent(_Part):
     """``eie-compression``."""
 
@@ -178,6 +190,7 @@ CONTENTS: Mapping[str, type[_Part]] = {
     "eie-energy": EnergyContent,
     "eie-comparison": ComparisonContent,
     "eie-sweep": SweepContent,
+    "eie-diff": DiffContent,
     "eie-compression": CompressionContent,
     "eie-sensitivity": SensitivityContent,
     "eie-granularity": StudyContent,

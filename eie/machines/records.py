@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from eie.show.brief import Brief
 from eie.show.numbers import known
 from eie.show.sections import Column, Grid
+from eie.spec import AcceleratorSpec
 
 WHOLE = "(whole network)"  # the one layer of a baseline that knows the network as a whole only
 # A bound is what no program on the machine can beat: peak arithmetic or full bandwidth, and nothing between.
@@ -36,6 +37,8 @@ class Machine(Brief):
         Who pays for what the machine's SRAMs do not hold: `Memory`.
     weight_bits
         Of one weight as the machine stores it, index and pointers not counted.
+    spec
+        Of an EIE, by which it is told apart from others.
     source
         Where the figures come from.
     """
@@ -51,6 +54,11 @@ class Machine(Brief):
     weight_bits: int | None = None
     area_mm2: float | None = None
     power_w: float | None = None
+    spec: AcceleratorSpec | None = None
+
+    def content(self) -> dict[str, Any]:
+        """Return what files say of it: a machine of ours is named by its spec, which its result's file has."""
+        return {name: value for name, value in vars(self).items() if name != "spec"}
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -164,4 +172,4 @@ def machines_grid(machines: Iterable[Machine], caption: str = "") -> Grid:
         }
         for machine in machines
     )
-    return Grid(caption=caption, columns=columns, rows=rows)
+    return Grid(caption=caption, columns=columns, rows=rows).without_empty()

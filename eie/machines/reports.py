@@ -15,6 +15,7 @@ from eie.formats.csv_table import CsvTable
 from eie.machines import scalesim
 from eie.machines.records import Baseline, LayerCost, Machine
 from eie.machines.rows import NOT_MODELLED, ResultRow, ResultRows
+from eie.spec.apart import labels
 
 # What a column may hold, and what it is multiplied by to get the unit of the record.
 QUANTITIES: Mapping[str, tuple[str, float]] = {
@@ -94,7 +95,7 @@ def of_result(rows: ResultRows, source: str) -> Baseline:
         Where its figures come from, for the table of machines.
     """
     machine = Machine(
-        name=f"{rows.spec.name} {rows.spec.n_pe} PEs",
+        name=labels([rows.spec])[0],
         how="modelled",
         source=source,
         clock_mhz=rows.spec.clock_mhz,
@@ -104,6 +105,7 @@ def of_result(rows: ResultRows, source: str) -> Baseline:
         memory="not paid" if rows.spec.residency == "ideal" else "same DRAM",
         weight_bits=rows.spec.weight_bits,
         area_mm2=rows.area_mm2,
+        spec=rows.spec,
     )
     priced = rows.priced_by
     notes = [] if priced is None else [f"energy by {priced.removeprefix('energy_').removesuffix('_nj')}"]

@@ -27,6 +27,7 @@ HOMES: Mapping[str, str] = {
     "Energy": "eie.plots.result:energy_drawings",
     "Comparison": "eie.plots.comparison:comparison_drawings",
     "SweepResult": "eie.plots.sweep:sweep_drawings",
+    "Difference": "eie.plots.difference:difference_drawings",
     "CompressionReport": "eie.plots.compression:report_drawings",
     "SizeReport": "eie.plots.compression:size_drawings",
     "Sensitivity": "eie.plots.compression:sensitivity_drawings",

@@ -183,8 +183,8 @@ def energy_bars(energy: Energy) -> Figure:
 def result_drawings(result: Result) -> Drawings:
     """Return latency and energy, on the page, and two figures a layer, as files."""
     drawings = {
-        "latency": Drawing(partial(latency, result), "layers"),
-        "energy": Drawing(partial(energy_by_unit, result), "layers"),
+        "latency": Drawing(partial(latency, result), "figures"),
+        "energy": Drawing(partial(energy_by_unit, result), "figures"),
     }
     # Numbered: two names can become the same file name, and the folder keeps the order of the run.
     for i, layer in enumerate(result.layers, 1):

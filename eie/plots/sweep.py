@@ -188,7 +188,8 @@ def sweep_drawings(result: SweepResult) -> Drawings:
     if len(result.objectives) > 1:
         # Two axes: of a front in more objectives the first two.
         drawings["pareto"] = partial(pareto, result, *result.objectives[:2])
-    return {name: Drawing(draw, "points") for name, draw in drawings.items()}
+    # The page draws the front itself, with every point named on hover.
+    return {name: Drawing(draw, "" if name == "pareto" else "figures") for name, draw in drawings.items()}
 
 
 def _share_figure(result: SweepResult, field: str, column: str, label: str, title: str) -> Figure:

@@ -140,14 +140,18 @@ def added(parts: Iterable[Mapping[str, int]]) -> dict[str, int]:
 
 def shares_of(cycles: Mapping[str, int]) -> dict[str, float]:
     """Return each number's share of their sum; the shares add up to one exactly, in whatever order."""
-    whole = sum(cycles.values())
-    grains = round(1 / GRAIN)
-    floors = {name: value * grains // whole for name, value in cycles.items()}
-    # What rounding down has left goes to those that lost most: fewer grains than there are names.
-    losers = sorted(cycles, key=lambda name: -(cycles[name] * grains % whole))
-    for name in losers[: grains - sum(floors.values())]:
+    return {name: count * GRAIN for name, count in apportioned(cycles, round(1 / GRAIN)).items()}
+
+
+def apportioned(parts: Mapping[str, int], total: int) -> dict[str, int]:
+    """Split a whole number in proportion to whole numbers, into whole numbers that add up to it."""
+    whole = sum(parts.values())
+    floors = {name: value * total // whole for name, value in parts.items()}
+    # What rounding down has left goes to those that lost most: fewer than there are names.
+    losers = sorted(parts, key=lambda name: -(parts[name] * total % whole))
+    for name in losers[: total - sum(floors.values())]:
         floors[name] += 1
-    return {name: count * GRAIN for name, count in floors.items()}
+    return floors
 
 
 def binding(shares: Mapping[str, float]) -> str:

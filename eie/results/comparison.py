@@ -185,7 +185,7 @@ class Comparison(Answer):
             for row in self.records()
         )
         # Layer and machine together name a row: a table that is split for its width repeats both.
-        layers = Grid(columns=columns, rows=rows, keys=2, grouped=True)
+        layers = Grid(columns=columns, rows=rows, keys=2, grouped=True).without_empty()
         lines = (*(f"Unfair: {text}." for text in self.warnings), *(f"Note: {text}." for text in self.notes))
         machines = machines_grid([column.machine for column in self.columns])
         return (Section(name="comparison", grids=(machines, layers), lines=lines),)
@@ -195,7 +195,7 @@ class Comparison(Answer):
         return {
             "network": self.network,
             "reference": self.columns[self.reference].machine.name,
-            "machines": [vars(column.machine) for column in self.columns],
+            "machines": [column.machine.content() for column in self.columns],
             "warnings": list(self.warnings),
             "notes": list(self.notes),
             "incomplete": list(self.incomplete),

@@ -30,19 +30,19 @@ from eie.model.host import HostWork, host_work, work_lines
 from eie.results import accounting
 from eie.results.beside import Transfer, transfers, transfers_grid
 from eie.results.layer import Distribution, LayerResult, layer_record, run_notes, shares_record, sharing_notes
+from eie.results.pages import cycles_sections, machine_section
 from eie.results.priced import Energy, known_or_none
 from eie.results.table import (
     bound_parts,
     energy_lines,
     host_grid,
     layers_grid,
-    shares_grid,
     shares_of,
     unmodelled_row,
 )
 from eie.show.face import Answer
 from eie.show.numbers import count, factor, number
-from eie.show.sections import Section
+from eie.show.sections import Section, Value
 from eie.spec import AcceleratorSpec
 
 
@@ -328,12 +328,24 @@ class Result(Answer):
         return (table, Section(name="memory", grids=tuple(grids), lines=tuple(first)))
 
     def page_sections(self) -> tuple[Section, ...]:
-        """Return the same and, where it was counted, where the cycles of all PEs went."""
-        table, *others = self.sections()
-        if not self._accounted:
-            return (table, *others)
-        grid = shares_grid(self.layers, whole=not self.incomplete)
-        return (table, Section(name="shares", grids=(grid,)), *others)
+        """Return the same, where the cycles of all PEs went if that was counted, and the machine."""
+        table, *others = (
+            replace(section, title=title)
+            for section, title in zip(self.sections(), ("Layer by layer", "Memory"), strict=True)
+        )
+        went = cycles_sections(self.layers, whole=not self.incomplete) if self._accounted else ()
+        return (table, *went, *others, Section(name="figures", title="Figures"), machine_section(self.spec))
+
+    def provenance(self) -> Mapping[str, Value]:
+        """Return the model's file and hashes, and what the inputs were."""
+        return {
+            "model": self.program.source,
+            "SHA-256 of the model's file": self.program.sha256 or "",
+            "hash of the compiled program": self.program.content_hash,
+            "inputs": self.inputs_source,
+            "SHA-256 of the inputs": self.inputs_sha256,
+            "engine": self.engine,
+        }
 
     @property
     def _accounted(self) -> bool:

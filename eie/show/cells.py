@@ -33,12 +33,14 @@ def cell(value: Value, column: Column) -> str:
     return f"{text} %" if column.format in _SHARES and not column.heading.endswith("%") else text
 
 
-_SHARES = ("percent", "percent2", "deviation")
+_SHARES = ("percent", "percent2", "deviation", "change_percent")
 _WRITERS: Mapping[Format, Callable[[float], str]] = {
     "percent": numbers.percent,
     "percent2": partial(numbers.percent, digits=2),
     "deviation": partial(numbers.percent, sign="+"),
     "factor": numbers.factor,
+    "change": numbers.signed,
+    "change_percent": partial(numbers.percent, sign="+"),
     "count": numbers.count,
     "fixed1": "{:,.1f}".format,
     "fixed2": "{:,.2f}".format,

@@ -35,12 +35,22 @@ def enveloped(schema: str, content: Mapping[str, Any], command: str = LIBRARY) -
     whole = {
         "schema": schema,
         "schema_version": SCHEMA_VERSION,
-        "versions": {"python": platform.python_version(), **package_versions()},
+        "versions": versions(),
         "content_hash": content_hash(plain),
         "command": command,
         **{key: value for key, value in plain.items() if key not in ("schema", "schema_version")},
     }
     return json.dumps(whole, indent=1, allow_nan=False) + "\n"
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python and of the packages that results depend on."""
+    return {"python": platform.python_version(), **package_versions()}
+
+
+def made_with(command: str) -> dict[str, str]:
+    """Say by which command and with which versions something was made."""
+    return {"command": command, "versions": ", ".join(f"{name} {version}" for name, version in versions().items())}
 
 
 def content_hash(document: Mapping[str, Any]) -> str:

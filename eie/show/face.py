@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, overload
 
 from eie.errors import EieError, printable
-from eie.show.envelope import LIBRARY, enveloped
+from eie.show.envelope import LIBRARY, enveloped, made_with
 from eie.show.records import records_csv, records_frame, write_parquet
-from eie.show.sections import Section
+from eie.show.sections import Section, Value
 from eie.show.writing import write_text
 
 if TYPE_CHECKING:
@@ -75,11 +75,28 @@ class View(ABC):
         else:
             console.file.write(str(self))
 
-    def to_html(self, path: str | Path | None = None) -> str:
-        """Return (and write, if ``path`` is given) one self-contained page, figures inside as SVG."""
+    def provenance(self) -> Mapping[str, Value]:
+        """Return where the numbers are from, for the foot of a page: files and hashes, by what they are of."""
+        return {}
+
+    def to_html(self, path: str | Path | None = None, *, command: str = LIBRARY) -> str:
+        """Return (and write, if ``path`` is given) one self-contained page, figures inside as SVG.
+
+        Parameters
+        ----------
+        command
+            What made it: the command line says its words.
+        """
         from eie.show.page import page
 
-        return written(page(self.headline(), self.page_sections(), claims=self.CLAIMS, drawings=self._drawings()), path)
+        text = page(
+            self.headline(),
+            self.page_sections(),
+            claims=self.CLAIMS,
+            drawings=self._drawings(),
+            made={**self.provenance(), **made_with(command)},
+        )
+        return written(text, path)
 
     @overload
     def plot(self, folder: None = None) -> Mapping[str, object]: ...

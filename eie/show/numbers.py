@@ -27,6 +27,11 @@ def factor(value: float) -> str:
     return f"{number(value)}x"
 
 
+def signed(value: float) -> str:
+    """A change: a number with its sign, 0 without."""
+    return f"{'+' * (value > 0)}{number(value)}" if value else "0"
+
+
 def percent(share: float, digits: int = 1, sign: str = "") -> str:
     """A share (0 to 1) in percent without the sign of percent; ``sign="+"`` writes one before positive shares too."""
     return f"{100 * share:{sign}.{digits}f}"

@@ -7,10 +7,11 @@ Comes in: numbers. Goes out: frozen `Section` records. Made by every answer, rea
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from eie.show.brief import Brief
+from eie.show.charts import Chart
 
 Value = str | float | bool | None
 Format = Literal[
@@ -25,8 +26,12 @@ Format = Literal[
     "percent2",
     "deviation",
     "factor",
+    "change",
+    "change_percent",
     "yes",
 ]
+
+UNKNOWN = (None, "", "-", "?")  # cells that say nothing: not there, or not known
 
 Basis = Literal["printed", "predicted", "calibrated", "by construction", "textual claim only"]
 # What stands beside a number, in brackets; nothing beside what is another's number.
@@ -45,8 +50,9 @@ class Column:
 
     ``text`` is a name, to the left, shortened on terminals; ``prose`` a sentence, broken there between words; ``word``
     text that stands among numbers (``300 x 784``), to the right.
-    ``percent`` and ``deviation`` hold fractions; the sign of percent is left to the heading where that has one. See
-    `eie.show.numbers` for the rest.
+    ``percent``, ``deviation`` and ``change_percent`` hold fractions; the sign of percent is left to the heading where
+    that has one. ``change`` and ``change_percent`` say what became more or less, ``deviation`` how far ours is from
+    what is printed. See `eie.show.numbers` for the rest.
     """
 
     key: str
@@ -80,6 +86,16 @@ class Grid(Brief):
     grouped: bool = False
     notes: tuple[str, ...] = ()
     basis: tuple[Mapping[str, Basis], ...] = ()
+
+    def without_empty(self) -> Grid:
+        """Return the same without columns that say nothing in any row; those that say what a row is of stay."""
+        rows = (*self.rows, *([] if self.total is None else [self.total]))
+        kept = tuple(
+            column
+            for place, column in enumerate(self.columns)
+            if place < self.keys or any(row.get(column.key) not in UNKNOWN for row in rows)
+        )
+        return replace(self, columns=kept)
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -138,6 +154,8 @@ class Section(Brief):
         Empty where the answer's headline says it already.
     curves
         What its figure shows; empty for sections without one.
+    charts
+        What a page draws above the tables.
     lines
         Sentences under the tables, as they are.
     notes
@@ -148,6 +166,7 @@ class Section(Brief):
     title: str = ""
     grids: tuple[Grid, ...] = ()
     curves: tuple[Curves, ...] = ()
+    charts: tuple[Chart, ...] = ()
     statements: tuple[Statement, ...] = ()
     lines: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()

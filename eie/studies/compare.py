@@ -29,6 +29,7 @@ from eie.results.result import Result
 from eie.simulation import simulate
 from eie.simulator.inputs import Inputs
 from eie.spec import AcceleratorSpec
+from eie.spec.apart import labels
 
 # As `eie.machines.rows.ENERGIES`: what every action costs, else what the published power makes of the time.
 PREFERRED: tuple[Method, ...] = ("activity", "published-power")
@@ -78,6 +79,7 @@ def compare(
     others = _run(baselines, workload, spec=rows.spec, column_map=column_map)
     if not others:
         raise EieError("nothing to compare with: give at least one baseline")
+    ours, *others = told_apart([ours, *others])
     # As asked for and not as the machine calls itself: that is what a caller can write after --reference.
     names = [baseline if isinstance(baseline, str) else baseline.machine.name for baseline in baselines]
     place = 1
@@ -97,8 +99,6 @@ def compare(
         if baseline is not ours:
             notes += [f"{baseline.machine.name}: {note}" for note in (*baseline.notes, *matched_notes)]
     notes += [f"EIE: {note}" for note in ours.notes]
-    # Behind the notes, which go by the machine's own name.
-    columns = _named_apart(columns)
     return Comparison(
         network=workload.name,
         layers=tuple(shapes),
@@ -241,15 +241,17 @@ def _column(baseline: Baseline, shapes: Mapping[str, tuple[int, int, int]]) -> t
     return Column(machine=baseline.machine, costs=matched.costs, **sums, samples_us=runs), matched.notes
 
 
-def _named_apart(columns: Sequence[Column]) -> list[Column]:
-    """Number machines of the same name, such as two results on one spec."""
+def told_apart(baselines: Sequence[Baseline]) -> list[Baseline]:
+    """Call machines of ours by what differs among them, and number what still has one name."""
+    specs = [baseline.machine.spec for baseline in baselines]
+    called = iter(labels([spec for spec in specs if spec is not None]))
     seen: dict[str, int] = {}
     apart = []
-    for column in columns:
-        name = column.machine.name
+    for baseline, spec in zip(baselines, specs, strict=True):
+        name = baseline.machine.name if spec is None else next(called)
         seen[name] = seen.get(name, 0) + 1
-        machine = column.machine if seen[name] == 1 else replace(column.machine, name=f"{name} #{seen[name]}")
-        apart.append(replace(column, machine=machine))
+        name = name if seen[name] == 1 else f"{name} #{seen[name]}"
+        apart.append(replace(baseline, machine=replace(baseline.machine, name=name)))
     return apart
 
 

@@ -15,10 +15,12 @@ from numpy.typing import NDArray
 from eie.energy.tables import Cell
 from eie.errors import SweepError
 from eie.model.drawn import drawn_notes
+from eie.results.pages import machine_section
 from eie.show.face import Answer
 from eie.show.records import Record
-from eie.show.sections import Column, Format, Grid, Section
+from eie.show.sections import Column, Format, Grid, Section, Value
 from eie.spec import AcceleratorSpec
+from eie.sweeps.pages import AXES, front_chart, workload_facts
 from eie.sweeps.vary import Vary
 
 # Short names of what is made small; any numeric column of the total rows can be named as well.
@@ -40,6 +42,7 @@ SHOWN: tuple[tuple[str, str, Format], ...] = (
     ("area_mm2", "mm2", "number"),
 )
 MOST_ROWS = 30  # of a table; files hold every point
+MOST_PAGE_ROWS = 2000  # of a page's table, which sorts
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
@@ -160,10 +163,39 @@ class SweepResult(Answer):
 
     def sections(self) -> tuple[Section, ...]:
         """Return the totals of the points, or of the front where one is marked; the first `MOST_ROWS` of them."""
-        shown = self.front or self.totals
+        return (self._points(self.front or self.totals, MOST_ROWS),)
+
+    def page_sections(self) -> tuple[Section, ...]:
+        """Return the totals of all points, these in a plane with the front, and the machine."""
+        names = self._axes()
+        # Where no front was asked for, that of what the plane shows.
+        marked = self if self.objectives or not self.totals else self.pareto(*names)
+        points = replace(marked._points(marked.totals, MOST_PAGE_ROWS, front=True), title="Points")
+        if self.totals:
+            across, up = objective_columns(names, self.totals)
+            chart = front_chart(marked.totals, (across, up), varied=tuple(self.vary), objectives=marked.objectives)
+            points = replace(points, charts=(chart,) if chart else ())
+        return (points, Section(name="figures", title="Figures"), machine_section(self.spec))
+
+    def _axes(self) -> tuple[str, str]:
+        """Return two objectives that points have figures for; of a front in more the first two."""
+        if len(self.objectives) > 1:
+            return self.objectives[0], self.objectives[1]
+        for names in AXES:
+            columns = objective_columns(names)
+            if any(all(row.get(column) is not None for column in columns) for row in self.totals):
+                return names
+        return AXES[0]
+
+    def provenance(self) -> Mapping[str, Value]:
+        """Return the models and inputs."""
+        return workload_facts(self.workloads)
+
+    def _points(self, shown: Sequence[Record], most: int, *, front: bool = False) -> Section:
         columns = (
             Column("model", "model", "text"),
             *(Column(field, field, "word") for field in self.vary),
+            *([Column("pareto", "front", "yes")] if front else []),
             *(Column(key, heading, format) for key, heading, format in SHOWN),
         )
         # A varied value is shown as it was given: 800.0 is no number to be rounded.
@@ -174,11 +206,11 @@ class SweepResult(Answer):
                 **({key: "-" for key, _, _ in SHOWN if row[key] is None} if row["cycles"] is None else {}),
                 **{field: str(row[field]) for field in self.vary},
             }
-            for row in shown[:MOST_ROWS]
+            for row in shown[:most]
         )
         notes = []
-        if len(shown) > MOST_ROWS:
-            notes.append(f"and {len(shown) - MOST_ROWS:,} more points")
+        if len(shown) > most:
+            notes.append(f"and {len(shown) - most:,} more points")
         if self.front:
             notes.append(f"the front of {', '.join(self.objectives)}: {len(self.front)} of {len(self.totals)} points")
         if too_fast := sum(row.get("timing_met") is False for row in self.totals):
@@ -192,7 +224,7 @@ class SweepResult(Answer):
         )
         if self.failed:
             notes.append(f"{len(self.failed)} points failed, first: {self.failed[0]['error'].splitlines()[0]}")
-        return (Section(name="points", grids=(Grid(columns=columns, rows=rows),), notes=tuple(notes)),)
+        return Section(name="points", grids=(Grid(columns=columns, rows=rows),), notes=tuple(notes))
 
     def records(self) -> list[dict[str, Any]]:
         """Return the rows, of layers and totals; docs/sweeps.md shows the way on to xarray."""

@@ -76,7 +76,7 @@ class GranularityStudy(Rows, Answer):
             "incomplete": list(self.incomplete),
             "epochs": self.epochs,
             "accuracy_source": self.accuracy_source,
-            "machines": {name: vars(cost.machine) for name, cost in (self.unpruned.costs or {}).items()},
+            "machines": {name: cost.machine.content() for name, cost in (self.unpruned.costs or {}).items()},
             # Only where whether to use it is the question: CSR against the dense product on the same machine.
             "break_even_sparsity": {
                 machine: break_even(self, machine) for machine in self.machines if self.yardstick(machine) != machine

@@ -1,0 +1,74 @@
+"""What a page shows of a sweep: every point in a table that sorts, and the points in a plane with the front drawn.
+
+Comes in: a `SweepResult`'s rows. Goes out: charts. Read by `SweepResult.page_sections`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from eie.show.charts import Point, Points
+from eie.show.records import Record
+
+# What the two axes are where no front was asked for: the first pair that the points have.
+AXES: tuple[tuple[str, str], ...] = (("latency", "energy"), ("latency", "area"))
+LABELS = {
+    "latency_us": "latency us",
+    "energy_activity_nj": "nJ by activity",
+    "energy_delay_nj_us": "nJ x us",
+    "area_mm2": "mm2",
+}
+
+
+def front_chart(
+    rows: Sequence[Record], columns: tuple[str, str], *, varied: Sequence[str], objectives: Sequence[str]
+) -> Points | None:
+    """Return points over two columns, those marked that `SweepResult.pareto` marked; None without any.
+
+    Parameters
+    ----------
+    varied
+        Fields that say which point it is.
+    objectives
+        What the front is of.
+    """
+    x, y = columns
+    series: dict[str, list[Point]] = {}
+    for row in rows:
+        if row.get(x) is None or row.get(y) is None:
+            continue
+        name = ", ".join(f"{field} {_said(row[field])}" for field in varied)
+        point = Point(x=float(row[x]), y=float(row[y]), name=name, marked=bool(row.get("pareto")))
+        series.setdefault(_workload(row, rows), []).append(point)
+    if not series:
+        return None
+    return Points(
+        caption=f"All points, and the front of {' and '.join(objectives)}",
+        x_label=_label(x),
+        y_label=_label(y),
+        series=series,
+        marked="front",
+    )
+
+
+def _workload(row: Record, rows: Sequence[Record]) -> str:
+    # The inputs only where a model ran on several.
+    traces = {other["trace"] for other in rows if other["model"] == row["model"]}
+    return str(row["model"]) if len(traces) == 1 else f"{row['model']}, {row['trace']}"
+
+
+def _label(column: str) -> str:
+    return LABELS.get(column, column.replace("_", " "))
+
+
+def _said(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def workload_facts(workloads: Sequence[tuple[str, str]]) -> Mapping[str, str]:
+    """Say what was swept, for the foot of a page."""
+    return {
+        "models": ", ".join(dict.fromkeys(model for model, _ in workloads)),
+        "inputs": ", ".join(dict.fromkeys(trace for _, trace in workloads)),
+    }
