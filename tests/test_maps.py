@@ -304,7 +304,7 @@ def test_a_map_larger_than_the_srams_does_not_fit():
     assert (row.fits, fits_in_words(row)) == (False, "maps in DRAM")
     ideal = eie.simulate(eie.compile(network, eie.EIE_64PE.replace(residency="ideal")), trace)
     assert (ideal.layers[0].fits, fits_in_words(ideal.layers[0])) == (False, "no")
-    assert "conv: its maps exceed the activation SRAMs (residency auto charges for it)" in ideal.notes()
+    assert "conv: maps exceed the activation SRAMs (residency auto charges for it)" in ideal.notes()
 
 
 def test_sizes_that_are_not_known_are_not_said_to_fit():

@@ -205,7 +205,7 @@ class TestCapacity:
         milliwatts = 2 * 9.157 + 0.023
         by_power = result.energy("published-power")
         assert by_power.total_nj == pytest.approx(milliwatts * row.latency_us + 2 * 200 * 512 * 20e-3)
-        assert "dense runs in 2 passes for its accumulators; its weights are streamed in each" in result.notes()
+        assert "dense: cut into 2 passes for the accumulators; weights are streamed in each" in result.notes()
 
     def test_a_layer_cut_for_its_accumulators_alone_stays(self):
         spec = eie.EIE_64PE.replace(n_pe=2, act_registers=10)
@@ -213,4 +213,4 @@ class TestCapacity:
         row = result.layers[0]
         assert (row.fit.passes, row.fits, row.counts["dram_bits"]) == (2, True, 0)
         assert row.counts["broadcasts"] == 12
-        assert "dense runs in 2 passes for its accumulators; its weights stay in the SRAMs" in result.notes()
+        assert "dense: cut into 2 passes for the accumulators; weights stay in the SRAMs" in result.notes()

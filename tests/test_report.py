@@ -139,7 +139,7 @@ def test_notes_tell_what_to_know():
     assert "synthetic weights (random masks are more even than real pruned layers): Alex-6" in notes
     assert "synthetic inputs: synthetic activations, seed 0" in notes
     assert "25,089 column pointers a PE, room for 16,384" in notes
-    assert "NT-Wd does not fit: 138 outputs a PE, room for 64" in notes
+    assert "NT-Wd: weights do not fit: 138 outputs a PE, room for 64" in notes
 
 
 def test_an_energy_that_does_not_exist_is_a_note_not_a_failure():

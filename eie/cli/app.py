@@ -8,9 +8,12 @@ from eie.cli.compare import compare
 from eie.cli.compile import compile_model
 from eie.cli.compress import compress
 from eie.cli.diff import diff
+from eie.cli.doctor import doctor
 from eie.cli.explain import explain
 from eie.cli.granularity import granularity
 from eie.cli.inspect import inspect
+from eie.cli.models import models
+from eie.cli.notebooks import notebooks
 from eie.cli.paper import paper
 from eie.cli.rtl import rtl
 from eie.cli.run import run
@@ -38,7 +41,7 @@ def app() -> None:
 
 for command in (
     # In the order in which they are used, for the reader; click's help lists them by name.
-    run, explain, compile_model, simulate, inspect, warmup, compare, diff, compress, trace, sweep, granularity, search, paper,
-    rtl,
+    run, explain, compile_model, simulate, inspect, warmup, compare, diff, compress, trace, sweep, granularity, search,
+    paper, rtl, models, doctor, notebooks,
 ):  # fmt: skip
     app.add_command(command)

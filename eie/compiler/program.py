@@ -46,6 +46,7 @@ from eie.model.matrix import frozen
 from eie.model.network import Layer, Network, dataflow
 from eie.model.trace import Trace
 from eie.show.face import View
+from eie.show.notes import note_lines
 from eie.show.sections import Column, Grid, Section
 from eie.spec import EIE_64PE, AcceleratorSpec, complaint, fields_of
 from eie.version import package_versions
@@ -185,14 +186,15 @@ class Program(View):
     def sections(self) -> tuple[Section, ...]:
         """Return what the PEs store of each layer, and where the whole network is in their memories."""
         # Of a layer alone: what the layers are together is the plan's to say.
-        reasons = tuple(
-            f"{fit.layer} alone does not fit: {'; '.join(fit.problems)}." for fit in self.fit if not fit.fits
+        names = [layer.name for layer in self.layers]
+        reasons = note_lines(
+            (f"{fit.layer}: alone too large: {'; '.join(fit.problems)}" for fit in self.fit if not fit.fits), names
         )
         rows = tuple(
             {**stored_row(layer, self.spec), "fits": fit.fits} for layer, fit in zip(self.layers, self.fit, strict=True)
         )
         grid = Grid(columns=(*STORED, Column("fits", "fits alone", "yes")), rows=rows, notes=reasons)
-        notes = tuple(f"{note}." for note in (*self.notes, *drawn_notes(drawn_layers(self.layers))))
+        notes = note_lines((*self.notes, *drawn_notes(drawn_layers(self.layers))), names)
         (plan,) = self.memory.sections()
         return (
             Section(name="layers", grids=(grid,), notes=notes),

@@ -18,6 +18,7 @@ from eie.errors import ModelError
 from eie.formats.files import file_sha256, regular_file
 from eie.importers.options import InputShape, Unsupported
 from eie.importers.roles.asked import Asked
+from eie.importers.shipped import shipped_models
 from eie.importers.suspicions import near_zero, prune_below
 from eie.model.network import Network
 
@@ -56,7 +57,6 @@ _READERS: dict[str, tuple[str, tuple[str, ...]]] = {
 }
 # What says the same in a kind of file that does not take an option.
 _INSTEAD = {".toml": ': a .toml model names each layer\'s arrays, and order = "in,out" says how they are stored'}
-_PACKAGE = Path(__file__).parent.parent
 
 
 def load(
@@ -200,15 +200,6 @@ def _kind(path: Path) -> str:
 
 def _suffixes() -> list[str]:
     return [kind for kind in _READERS if kind != _FOLDER]
-
-
-def shipped_models() -> dict[str, Path]:
-    """Name and file of every model that comes with the package."""
-    # Inside an installed package, beside it in a source tree.
-    for folder in (_PACKAGE / "shipped" / "models", _PACKAGE.parent / "models"):
-        if folder.is_dir():
-            return {file.stem: file for file in sorted(folder.glob("*.toml"))}
-    return {}
 
 
 def _shipped(name: str) -> Path:

@@ -24,6 +24,7 @@ from eie.model.graph import Graph
 from eie.model.matrix import SparseColumns, frozen
 from eie.model.trace import Trace
 from eie.show.face import View
+from eie.show.notes import note_lines
 from eie.show.sections import Column, Grid, Section
 
 
@@ -416,7 +417,8 @@ class Network(View):
         """Return a row a layer, and what was assumed while reading."""
         lines = [] if self.trace is None else [f"Activations: {self.trace.headline()}"]
         lines += [f"Not modelled: {text}." for text in self.unmodelled]
-        notes = tuple(f"{note}." for note in (*self.notes, *drawn_notes(drawn_layers(self.layers))))
+        names = (layer.name for layer in self.layers)
+        notes = note_lines((*self.notes, *drawn_notes(drawn_layers(self.layers))), names)
         uses = {} if self.graph is None else {name: len(uses) for name, uses in self.graph.uses_by_layer.items()}
         return (Section(name="layers", grids=(_layers_grid(self.layers, uses),), lines=tuple(lines), notes=notes),)
 

@@ -15,6 +15,7 @@ from eie.machines import noise
 from eie.machines.records import LayerCost, Machine, machines_grid
 from eie.show.brief import Brief
 from eie.show.face import Answer
+from eie.show.notes import note_lines
 from eie.show.numbers import known
 from eie.show.sections import Column as TableColumn
 from eie.show.sections import Grid, Section
@@ -186,9 +187,10 @@ class Comparison(Answer):
         )
         # Layer and machine together name a row: a table that is split for its width repeats both.
         layers = Grid(columns=columns, rows=rows, keys=2, grouped=True).without_empty()
-        lines = (*(f"Unfair: {text}." for text in self.warnings), *(f"Note: {text}." for text in self.notes))
+        lines = tuple(f"Unfair: {text}." for text in self.warnings)
+        notes = note_lines(self.notes, ("EIE", *(column.machine.name for column in self.columns)), what="machines")
         machines = machines_grid([column.machine for column in self.columns])
-        return (Section(name="comparison", grids=(machines, layers), lines=lines),)
+        return (Section(name="comparison", grids=(machines, layers), lines=lines, notes=notes),)
 
     def content(self) -> dict[str, Any]:
         """Return the machines, what is unfair, and the records."""

@@ -372,25 +372,40 @@ def fits_in_words(layer: LayerResult) -> str:
 
 
 def run_notes(layer: LayerResult) -> list[str]:
-    """What a layer met while it ran: memories too small, capacity passes, Winograd's loss of zeros, saturation."""
-    notes = []
+    """What a layer met while it ran: memories too small, capacity passes, Winograd's loss of zeros, saturation.
+
+    Each begins with the layer's name; behind it no word says whether it is of one layer or of many, since notes that
+    are alike are shown as one.
+    """
+    return [f"{layer.name}: {text}" for text in (*_placed(layer), *_computed(layer))]
+
+
+def _placed(layer: LayerResult) -> list[str]:
+    """What does not fit, and what that costs."""
+    passes = layer.fit.passes
     if not layer.fit.fits and layer.place.place == "ideal":
-        notes.append(f"{layer.name} does not fit: {'; '.join(layer.fit.problems)} (residency auto charges for it)")
-    elif not layer.maps.fits and layer.place.place == "ideal":
-        notes.append(f"{layer.name}: its maps exceed the activation SRAMs (residency auto charges for it)")
-    elif layer.place.place == "reloaded":
+        return [f"weights do not fit: {'; '.join(layer.fit.problems)} (residency auto charges for it)"]
+    if not layer.maps.fits and layer.place.place == "ideal":
+        return ["maps exceed the activation SRAMs (residency auto charges for it)"]
+    if layer.place.place == "reloaded":
         share = layer.activity.reload_cycles / layer.activity.total_cycles.mean()
-        notes.append(f"{layer.name} runs in {layer.fit.passes} passes; reloading weights takes {share:.0%} of it")
-    elif layer.fit.passes > 1:
+        return [f"cut into {passes} passes; reloading weights takes {share:.0%} of the time"]
+    if passes > 1:
         weights = "stay in the SRAMs" if layer.place.place == "resident" else "are streamed in each"
-        notes.append(f"{layer.name} runs in {layer.fit.passes} passes for its accumulators; its weights {weights}")
+        return [f"cut into {passes} passes for the accumulators; weights {weights}"]
+    return []
+
+
+def _computed(layer: LayerResult) -> list[str]:
+    """What its numbers met."""
     if layer.computed is None:
-        return notes
+        return []
+    notes = []
     if layer.computed.map_density is not None:
         before, after = layer.computed.map_density, layer.activity.activation_density
-        notes.append(f"{layer.name}: non-zero activations {before:.1%} before Winograd's transform, {after:.1%} after")
+        notes.append(f"non-zero activations {before:.1%} before Winograd's transform, {after:.1%} after")
     if layer.computed.saturations:
-        notes.append(f"{layer.name}: {layer.computed.saturations} additions saturated")
+        notes.append(f"additions saturated: {layer.computed.saturations}")
     return notes
 
 

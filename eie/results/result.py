@@ -41,6 +41,7 @@ from eie.results.table import (
     unmodelled_row,
 )
 from eie.show.face import Answer
+from eie.show.notes import note_lines
 from eie.show.numbers import count, factor, number
 from eie.show.sections import Section, Value
 from eie.spec import AcceleratorSpec
@@ -310,12 +311,13 @@ class Result(Answer):
         if self.host is not None:
             lines.append("The totals are of the accelerator: what a host computes between its layers is not in them.")
         lines.append(f"Inputs: {self.inputs_source}.")
-        lines += [f"Note: {note}." for note in self.notes()]
         whole = None if self.incomplete else self.latency
         batch = self.memory.batch
         layers = layers_grid(self.layers, energies, whole, batch=batch, unmodelled=self.unmodelled)
         beside = () if self.host is None else (host_grid(self.host),)
-        table = Section(name="layers", grids=(layers, *beside), lines=tuple(lines))
+        # Grouped where they are shown; `notes` and the files have each.
+        notes = note_lines(self.notes(), (layer.name for layer in self.layers))
+        table = Section(name="layers", grids=(layers, *beside), lines=tuple(lines), notes=notes)
         grids = [memories_grid(self.memory)]
         if any(not placed.in_sram for placed in self.memory.maps.maps):
             grids.append(maps_grid(self.memory.maps))

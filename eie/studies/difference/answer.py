@@ -1,7 +1,7 @@
 """The answer of a difference: what is not alike, what each layer or point took on both sides, and where the time went.
 
-Comes in: labels, `Fact` and `Compared` records. Goes out: a frozen `Difference`. Read by the command line, notebooks and
-`eie.plots.difference`.
+Comes in: labels, `Fact` and `Compared` records. Goes out: a frozen `Difference`. Read by the command line, notebooks
+and `eie.plots.difference`.
 """
 
 from __future__ import annotations

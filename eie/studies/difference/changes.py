@@ -1,7 +1,7 @@
 """Where the time went: what each layer, or each point of a sweep, took on both sides, and the change in parts.
 
-Comes in: two `Side` records. Goes out: `Compared` records with cycles as whole numbers of `GRAINS`, so that what PEs did
-adds up to the change exactly, in whatever order. Read by the answer.
+Comes in: two `Side` records. Goes out: `Compared` records with cycles as whole numbers of `GRAINS`, so that what PEs
+did adds up to the change exactly, in whatever order. Read by the answer.
 """
 
 from __future__ import annotations
