@@ -172,8 +172,9 @@ def simulate(
             activity = stages.accounted(place, program.spec, inputs, activity=activity, padding=not kept.whole)
         if kept.whole:
             read[use] = stages.pattern(place, program.spec, inputs)
-        stays = computed is None or stages.layer_of(place) in kept.layers
-        rows[use] = activity, computed if stays else computed.summary()
+        if computed is not None and stages.layer_of(place) not in kept.layers:
+            computed = computed.summary()
+        rows[use] = activity, computed
 
     settings = Settings(data_bits=program.spec.data_bits, datapath=datapath, threads=threads)
     final: tuple[NDArray[Any], NDArray[Any]] | None = None

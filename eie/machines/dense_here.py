@@ -69,16 +69,17 @@ def form_of(layer: LayerWork, rows: int, *, batch: int, rng: np.random.Generator
 
 def _weights(layer: LayerWork, rng: np.random.Generator) -> NDArray[Any]:
     """Return the layer's own weights, zeros in place, or drawn ones of the same shape."""
-    if layer.matrix is not None and layer.geometry is not None:
-        return layer.geometry.gathered(layer.matrix).dense()
+    matrix = layer.columns
+    if matrix is not None and layer.geometry is not None:
+        return layer.geometry.gathered(matrix).dense()
     return rng.standard_normal((layer.outputs * layer.groups, layer.inputs), np.float32)
 
 
 def _product_form(layer: LayerWork, rows: int, *, batch: int, rng: np.random.Generator) -> DenseForm:
     if layer.groups == 1:
         weights = rng.standard_normal((layer.outputs, layer.inputs), np.float32)
-        if layer.matrix is not None:
-            weights = float32(layer.matrix.dense())
+        if (matrix := layer.columns) is not None:
+            weights = float32(matrix.dense())
         return DenseForm(
             op="Gemm", weights=(weights,), input_shape=(rows * batch, layer.inputs), attributes={"transB": 1}
         )
