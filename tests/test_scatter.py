@@ -239,6 +239,19 @@ class TestChoice:
         cycles = {way: run.layers[0].total_cycles for way, run in runs.items()}
         assert cycles["auto"] == min(cycles.values())
 
+    def test_the_inputs_say_what_a_layer_alone_leaves_open(self) -> None:
+        """A `Layer` has no map; what runs it does: the verb and a sweep see it, `compile` is told."""
+        conv = Conv2d(in_channels=16, out_channels=16, kernel=(3, 3), pads=(1, 1, 1, 1))
+        spec, x = eie.EIE_64PE.replace(n_pe=4), inputs(conv, (12, 12))
+        runs = {way: eie.simulate(layer(conv), x, spec=spec, conv=way) for way in ("auto", "im2col", "scatter")}
+        cycles = {way: run.layers[0].total_cycles for way, run in runs.items()}
+        assert cycles["scatter"] < cycles["im2col"]
+        assert cycles["auto"] == cycles["scatter"]
+        assert runs["auto"].records()[0]["conv"] == "scatter"
+        assert eie.sweep((layer(conv), x), {"n_pe": [4]}, spec=spec).layers[0]["conv"] == "scatter"
+        assert eie.compile(layer(conv), spec, sizes={"conv": (12, 12)}).layers[0].conv == "scatter"
+        assert eie.compile(layer(conv), spec).layers[0].conv == "im2col"
+
     def test_a_map_of_unknown_size_is_left_to_im2col(self) -> None:
         conv = Conv2d(in_channels=2, out_channels=2, kernel=(3, 3))
         assert eie.compile(layer(conv)).layers[0].conv == "im2col"

@@ -30,6 +30,7 @@ class Column(Brief):
     costs: Mapping[str, LayerCost]
     latency_us: float | None
     energy_nj: float | None
+    energy_bounds_nj: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -96,6 +97,7 @@ class Comparison(Answer):
                 # us a frame into frames a second; a rate per mm2 is how the paper's Table V sets chips of unequal size
                 # side by side.
                 rate = 1e6 / latency if latency else None
+                low, high = _bounds(column, layer) or (None, None)
                 rows.append(
                     {
                         "layer": layer,
@@ -111,6 +113,8 @@ class Comparison(Answer):
                         "latency_us": latency,
                         "speedup": self.speedup(column, layer),
                         "energy_nj": _value(column, layer, "energy_nj"),
+                        "energy_low_nj": low,
+                        "energy_high_nj": high,
                         "energy_efficiency": self.efficiency(column, layer),
                         "frames_per_s_mm2": rate / machine.area_mm2 if rate and machine.area_mm2 else None,
                         "utilisation": None if cost is None else cost.utilisation,
@@ -187,3 +191,10 @@ def _value(column: Column, layer: str, quantity: str) -> float | None:
         return column.latency_us if quantity == "latency_us" else column.energy_nj
     cost = column.costs.get(layer)
     return None if cost is None else getattr(cost, quantity)
+
+
+def _bounds(column: Column, layer: str) -> tuple[float, float] | None:
+    if layer == TOTAL:
+        return column.energy_bounds_nj
+    cost = column.costs.get(layer)
+    return None if cost is None else cost.energy_bounds_nj
