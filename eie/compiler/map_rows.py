@@ -7,7 +7,7 @@ memory plan, read by the simulator and by whoever shows it.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -77,6 +77,19 @@ class LayerMaps(Brief):
     dram_bits: int = 0
     bus_cycles: int = 0
 
+    def reading(self, pixel: PixelRead, more: int) -> LayerMaps:
+        """Return the same with so many more pixels read."""
+        return replace(self, **{name: getattr(self, name) + more * value for name, value in vars(pixel).items()})
+
+
+@dataclass(frozen=True)
+class PixelRead:
+    """What a layer that runs by scatter moves for the channels of one pixel: rows of the SRAMs, bits, bus cycles."""
+
+    act_sram_reads: int = 0
+    dram_bits: int = 0
+    bus_cycles: int = 0
+
 
 @dataclass(frozen=True, eq=False, kw_only=True, repr=False)
 class MapPlan(Brief):
@@ -97,6 +110,9 @@ class MapPlan(Brief):
         were there.
     host_in, host_out
         Elements that the host sends and gets, a sample.
+    pixels
+        Of uses that run by scatter, what a pixel takes: where a layer is cut into groups of channels as it runs, each
+        reads the map again.
     """
 
     residency: str
@@ -109,6 +125,7 @@ class MapPlan(Brief):
     wanted: tuple[int, ...] = ()
     host_in: int = 0
     host_out: int = 0
+    pixels: Mapping[str, PixelRead] = field(default_factory=dict)
 
     @property
     def fits(self) -> bool:
