@@ -77,18 +77,10 @@ class LayerMaps(Brief):
     dram_bits: int = 0
     bus_cycles: int = 0
 
-    def reading(self, pixel: PixelRead, more: int) -> LayerMaps:
-        """Return the same with so many more pixels read."""
-        return replace(self, **{name: getattr(self, name) + more * value for name, value in vars(pixel).items()})
-
-
-@dataclass(frozen=True)
-class PixelRead:
-    """What a layer that runs by scatter moves for the channels of one pixel: rows of the SRAMs, bits, bus cycles."""
-
-    act_sram_reads: int = 0
-    dram_bits: int = 0
-    bus_cycles: int = 0
+    def reading(self, pixel: Mapping[str, int], more: int) -> LayerMaps:
+        """Return the same with so many more pixels read, of which each takes what ``pixel`` says by field."""
+        added: dict[str, Any] = {name: getattr(self, name) + more * value for name, value in pixel.items()}
+        return replace(self, **added)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True, repr=False)
@@ -111,8 +103,8 @@ class MapPlan(Brief):
     host_in, host_out
         Elements that the host sends and gets, a sample.
     pixels
-        Of uses that run by scatter, what a pixel takes: where a layer is cut into groups of channels as it runs, each
-        reads the map again.
+        Of uses that run by scatter, what reading the channels of a pixel adds to which fields of their `LayerMaps`:
+        where a layer is cut into groups of channels as it runs, each reads the map again.
     """
 
     residency: str
@@ -125,7 +117,7 @@ class MapPlan(Brief):
     wanted: tuple[int, ...] = ()
     host_in: int = 0
     host_out: int = 0
-    pixels: Mapping[str, PixelRead] = field(default_factory=dict)
+    pixels: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
     @property
     def fits(self) -> bool:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
 from eie.compiler.lifetimes import HOST, Lifetime, Lifetimes, lifetimes
-from eie.compiler.map_rows import BITS_PER_KIB, LayerMaps, MapPlan, PixelRead, PlacedMap
+from eie.compiler.map_rows import BITS_PER_KIB, LayerMaps, MapPlan, PlacedMap
 from eie.compiler.outline import Outline
 from eie.compiler.places import MemoryRow
 from eie.compiler.strips import pixels_read
@@ -186,15 +186,15 @@ def _shares(inputs: int, maps: Sequence[Lifetime], sources: Sequence[int]) -> It
 
 def _pixel(
     layer: Outline, *, maps: Sequence[Lifetime], sources: Sequence[int], kept: set[int], spec: AcceleratorSpec
-) -> PixelRead:
+) -> dict[str, int]:
     """Count what reading the channels of one pixel takes."""
     shares = list(_shares(layer.geometry.channels[1], maps, sources))
     bits = [dram_bits(share, spec) for place, share in shares if place not in kept]
-    return PixelRead(
-        act_sram_reads=sum(sram_rows(share, spec) for place, share in shares if place in kept),
-        dram_bits=sum(bits),
-        bus_cycles=sum(map(spec.bus_cycles, bits)),
-    )
+    return {
+        "act_sram_reads": sum(sram_rows(share, spec) for place, share in shares if place in kept),
+        "dram_bits": sum(bits),
+        "bus_cycles": sum(map(spec.bus_cycles, bits)),
+    }
 
 
 def _traffic(
