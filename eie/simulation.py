@@ -41,7 +41,7 @@ from eie.simulator.parts import joined_activity, joined_outputs, sample_parts
 from eie.simulator.products import Agree, run_products
 from eie.simulator.recount import Recount
 from eie.simulator.stages import How, Stages
-from eie.simulator.workload import Workload
+from eie.simulator.workload import Workload, open_sizes
 from eie.spec import EIE_64PE, AcceleratorSpec
 
 # By use of a layer: what was counted and computed.
@@ -136,8 +136,7 @@ def simulate(
     if datapath == "none" and run_inputs.arrays:
         run_inputs = replace(run_inputs, layers=_without_computing(program, run_inputs.loaded()), arrays={})
         workload = replace(workload, given=run_inputs)
-    # Where nothing is computed only patterns are kept, a bit an input.
-    kept = Kept.of(workload, program, asked=datapath == "none" or None if keep_outputs is None else keep_outputs)
+    kept = Kept.of(workload, program, asked=keep_outputs, computing=datapath != "none")
     # What each use has made, until all are there: whether the dense equivalent's weights stay is known of all only.
     rows: UseRuns = {}
     read: dict[str, LayerTrace] = {}
@@ -172,9 +171,7 @@ def simulate(
             activity = stages.accounted(place, program.spec, inputs, activity=activity, padding=not kept.whole)
         if kept.whole:
             read[use] = stages.pattern(place, program.spec, inputs)
-        if computed is not None and stages.layer_of(place) not in kept.layers:
-            computed = computed.summary()
-        rows[use] = activity, computed
+        rows[use] = activity, kept.part(stages.layer_of(place), computed)
 
     settings = Settings(data_bits=program.spec.data_bits, datapath=datapath, threads=threads)
     final: tuple[NDArray[Any], NDArray[Any]] | None = None
@@ -330,7 +327,9 @@ def as_program(
         model = Program.load(model)
     if not isinstance(model, Program):
         network = as_network(model, "an eie.Program", examples=examples, layout=layout)
-        return compile_network(network, EIE_64PE if spec is None else spec, bias=bias, conv=conv)
+        check_conv(conv)
+        sizes = open_sizes(network, examples, layout) if conv == "auto" else {}
+        return compile_network(network, EIE_64PE if spec is None else spec, bias=bias, conv=conv, sizes=sizes)
     check_place(bias)
     check_conv(conv)
     if conv != "auto":

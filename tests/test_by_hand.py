@@ -626,6 +626,7 @@ def test_our_own_result_as_a_machine(tmp_path):
         latency_us=16 / 400,
         cycles=16,
         energy_nj=result.energy().total_nj,
+        energy_bounds_nj=(result.energy().low_nj, result.energy().high_nj),
         utilisation=24 / (3 * 16),
         dram_bytes=0,
         shape=(6, 4, 1),
@@ -660,6 +661,7 @@ def test_no_field_of_a_cost_or_a_machine_is_left_out():
         "shape",
         "details",
         "samples_us",
+        "energy_bounds_nj",
     ]
     assert [field.name for field in fields(Machine)] == [
         "name",

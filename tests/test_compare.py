@@ -115,6 +115,21 @@ def test_the_dense_equivalent_of_a_result_file_is_that_of_the_run(tmp_path):
     assert dense.machine.dram is True
 
 
+def test_the_estimates_bounds_stand_beside_it(lenet, tmp_path):
+    """By layer and in all, the same from a result and from its file; other machines have none."""
+    lenet.to_json(str(tmp_path / "r.json"))
+    energy = lenet.energy()
+    for compared in (compare(lenet, ["dense"]), compare(tmp_path / "r.json", ["dense"])):
+        rows = compared.records()
+        ours = {row["layer"]: row for row in rows if row["machine"].startswith("EIE")}
+        assert (ours["total"]["energy_low_nj"], ours["total"]["energy_high_nj"]) == (energy.low_nj, energy.high_nj)
+        for layer in energy.layers:
+            row = ours[layer.layer]
+            assert row["energy_low_nj"] == layer.low_nj <= row["energy_nj"] <= layer.high_nj == row["energy_high_nj"]
+        assert {row["energy_low_nj"] for row in rows if not row["machine"].startswith("EIE")} == {None}
+        assert any("by two readings of how much of it is static" in note for note in compared.notes)
+
+
 def test_per_mm2(lenet):
     found = compare(
         lenet, [other(*(LayerCost(layer=one.name, latency_us=10.0) for one in lenet.layers), area_mm2=50.0)]
@@ -251,6 +266,7 @@ def test_a_result_file_end_to_end(cli, lenet, tmp_path):
         (["r.json"], 2, "Missing option '--baseline'"),
         (["r.json", "--baseline", "dense"], 1, "eie: r.json: cannot be read: No such file or directory"),
         (["r.json", "--baseline", "dense", "--samples", "2"], 1, "is simulated already"),
+        (["r.json", "--baseline", "dense", "--conv", "scatter"], 1, "is simulated already"),
         (["lenet-300-100", "--baseline", "none", "--samples", "1"], 1, "eie: machine none: no such file"),
         (["x.csv", "--baseline", "dense"], 1, "eie: x.csv: cannot be read: No such file or directory"),
         (["lenet-300-100", "--samples", "1", "--baseline", "dense", "--map", "layer"], 2, "must be QUANTITY=COLUMN"),

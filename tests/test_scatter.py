@@ -180,6 +180,24 @@ class TestTime:
         assert fast.counts == events.counts
         assert fast.counts["load_wait_cycles"] > 0
 
+    @pytest.mark.parametrize("act_kib", [1, 16])
+    def test_each_group_of_channels_reads_the_map_again(self, act_kib: int) -> None:
+        """One strip; 720 entries where a pointer reaches 255: groups of 2 or 3 of the 10 channels, four in all."""
+        conv = Conv2d(in_channels=8, out_channels=10, kernel=(3, 3), pads=(1, 1, 1, 1))
+        net = eie.Layer.from_conv("conv", np.ones(conv.weight_shape, np.float32), conv=conv)
+        spec = ONE_PE.replace(act_registers=4096, stream_kib=0.5, act_kib=act_kib)
+        counts = {
+            bits: eie.simulate(net, np.ones((1, 8, 9, 9)), spec=spec.replace(ptr_bits=bits), conv="scatter")
+            .layers[0]
+            .counts
+            for bits in (8, 16)
+        }
+        # The input is larger than 1 KiB, 648 numbers, and comes over the bus then.
+        moved = "act_sram_reads" if act_kib == 16 else "map_dram_bits"
+        made = 0 if act_kib == 16 else 8 * 64 * -(-810 * 16 // 512)
+        assert counts[16][moved] > made
+        assert counts[8][moved] - made == 4 * (counts[16][moved] - made)
+
     def test_by_hand(self) -> None:
         # One PE, one channel, a row of three pixels under a kernel of two columns, all ones: outputs 0 and 1. Pixel 0
         # takes its column 0, pixel 1 both, pixel 2 column 1. Broadcast in cycles 2, 3 and 4 (a scan row of one lane
@@ -238,6 +256,19 @@ class TestChoice:
         runs = {way: eie.simulate(net, x, spec=spec, conv=way) for way in ("auto", "im2col", "scatter")}
         cycles = {way: run.layers[0].total_cycles for way, run in runs.items()}
         assert cycles["auto"] == min(cycles.values())
+
+    def test_the_inputs_say_what_a_layer_alone_leaves_open(self) -> None:
+        """A `Layer` has no map; what runs it does: the verb and a sweep see it, `compile` is told."""
+        conv = Conv2d(in_channels=16, out_channels=16, kernel=(3, 3), pads=(1, 1, 1, 1))
+        spec, x = eie.EIE_64PE.replace(n_pe=4), inputs(conv, (12, 12))
+        runs = {way: eie.simulate(layer(conv), x, spec=spec, conv=way) for way in ("auto", "im2col", "scatter")}
+        cycles = {way: run.layers[0].total_cycles for way, run in runs.items()}
+        assert cycles["scatter"] < cycles["im2col"]
+        assert cycles["auto"] == cycles["scatter"]
+        assert runs["auto"].records()[0]["conv"] == "scatter"
+        assert eie.sweep((layer(conv), x), {"n_pe": [4]}, spec=spec).layers[0]["conv"] == "scatter"
+        assert eie.compile(layer(conv), spec, sizes={"conv": (12, 12)}).layers[0].conv == "scatter"
+        assert eie.compile(layer(conv), spec).layers[0].conv == "im2col"
 
     def test_a_map_of_unknown_size_is_left_to_im2col(self) -> None:
         conv = Conv2d(in_channels=2, out_channels=2, kernel=(3, 3))

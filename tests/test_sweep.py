@@ -144,8 +144,9 @@ def test_convolutions_are_swept_too():
     result = eie.sweep((conv, image), {"act_queue_depth": [2, 8]}, spec=eie.EIE_64PE.replace(n_pe=3))
     for row in result.layers:
         spec = eie.EIE_64PE.replace(n_pe=3, act_queue_depth=row["act_queue_depth"])
-        record = eie.simulate(eie.compile(conv, spec), image).records()[0]
+        record = eie.simulate(conv, image, spec=spec).records()[0]
         assert same(row, record)
+        assert row["conv"] == record["conv"]
 
 
 @pytest.fixture

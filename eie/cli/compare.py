@@ -62,7 +62,6 @@ def compare(**options: Any) -> None:
 def _result(options: dict[str, Any]) -> tuple[Any, Network | None]:
     """Read a result, or simulate a model."""
     from eie.cli.inputs import load_for, open_inputs, read_inputs
-    from eie.compiler.program import compile as compile_network
     from eie.errors import EieError
     from eie.machines.reports import read_result
     from eie.simulation import simulate
@@ -70,12 +69,11 @@ def _result(options: dict[str, Any]) -> tuple[Any, Network | None]:
 
     name = options["result"]
     if name.endswith(".json"):
-        # Refused, not ignored: they would seem to have had an effect.
-        if any(
-            options[key] for key in ("spec_name", "overrides", "trace_file", "layout", "samples", "threads", *OF_MODELS)
-        ):
+        # Refused, not ignored: they would seem to have had an effect. `auto` is what --conv is where it is not said.
+        of_models = ("spec_name", "overrides", "trace_file", "layout", "samples", "threads", *OF_MODELS)
+        if any(options[key] for key in of_models) or options["conv"] != "auto":
             raise EieError(
-                f"{name}: is simulated already; --spec, --set, --trace, --samples and the like apply to models"
+                f"{name}: is simulated already; --spec, --set, --trace, --samples, --conv and the like apply to models"
             )
         # Without the network, machines that need its weights say so themselves.
         return read_result(name), None
@@ -89,7 +87,10 @@ def _result(options: dict[str, Any]) -> tuple[Any, Network | None]:
         layout=options["layout"],
     )
     spec = load_spec(options["spec_name"] or "EIE_64PE", options["overrides"])
-    return simulate(compile_network(network, spec, conv=options["conv"]), inputs, threads=options["threads"]), network
+    # Counts alone are compared.
+    return simulate(
+        network, inputs, spec=spec, conv=options["conv"], threads=options["threads"], keep_outputs=False
+    ), network
 
 
 def _maps(maps: tuple[str, ...]) -> dict[str, str]:

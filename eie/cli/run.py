@@ -28,6 +28,7 @@ def run(model: str, winograd: bool, **options: Any) -> None:
     from eie.cli.progress import Progress
     from eie.compiler.program import compile as compile_network
     from eie.simulation import with_given_accuracy
+    from eie.simulator.workload import open_sizes
     from eie.spec import load_spec
 
     check_files(options, model)
@@ -46,7 +47,9 @@ def run(model: str, winograd: bool, **options: Any) -> None:
             layout=options["layout"],
         )
         progress.stage("compiling")
-        program = compile_network(network, spec, conv=lowering(winograd, options["conv"]), bias=options["bias"])
+        conv = lowering(winograd, options["conv"])
+        sizes = open_sizes(network, inputs) if conv == "auto" else {}
+        program = compile_network(network, spec, conv=conv, bias=options["bias"], sizes=sizes)
         result = simulated(program=program, inputs=inputs, progress=progress, options=options)
         # With the network as it was given: the program has shared weights only.
         result = with_given_accuracy(result, network, inputs)

@@ -7,7 +7,7 @@ memory plan, read by the simulator and by whoever shows it.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -77,6 +77,11 @@ class LayerMaps(Brief):
     dram_bits: int = 0
     bus_cycles: int = 0
 
+    def reading(self, pixel: Mapping[str, int], more: int) -> LayerMaps:
+        """Return the same with so many more pixels read, of which each takes what ``pixel`` says by field."""
+        added: dict[str, Any] = {name: getattr(self, name) + more * value for name, value in pixel.items()}
+        return replace(self, **added)
+
 
 @dataclass(frozen=True, eq=False, kw_only=True, repr=False)
 class MapPlan(Brief):
@@ -97,6 +102,9 @@ class MapPlan(Brief):
         were there.
     host_in, host_out
         Elements that the host sends and gets, a sample.
+    pixels
+        Of uses that run by scatter, what reading the channels of a pixel adds to which fields of their `LayerMaps`:
+        where a layer is cut into groups of channels as it runs, each reads the map again.
     """
 
     residency: str
@@ -109,6 +117,7 @@ class MapPlan(Brief):
     wanted: tuple[int, ...] = ()
     host_in: int = 0
     host_out: int = 0
+    pixels: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
     @property
     def fits(self) -> bool:

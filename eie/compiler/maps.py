@@ -12,7 +12,7 @@ again. It writes its output once.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
@@ -105,6 +105,7 @@ def _alone(
         spec=spec,
         maps=tuple(placed for plan in plans for placed in plan.maps),
         layers=tuple(row for plan in plans for row in plan.layers),
+        pixels={use: pixel for plan in plans for use, pixel in plan.pixels.items()},
         used=tuple(max(plan.used) for plan in plans),
         wanted=tuple(max(plan.wanted) for plan in plans),
         # Of several layers that are no network nothing goes from one to the next, nor from and to a host in between.
@@ -171,6 +172,31 @@ def _vectors(layer: Outline, *, rows: int, size: tuple[int, ...], spec: Accelera
     return [(inputs if recurrent else part.inputs, rows) for part in layer.passes]
 
 
+def _shares(inputs: int, maps: Sequence[Lifetime], sources: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Yield each map that a vector is made of, and how many of its numbers come from there."""
+    # At least 1: a damaged graph may make a map of nothing, which running it refuses by name.
+    whole = max(1, sum(maps[place].elements for place in sources))
+    before = 0
+    # Joined maps give a row its numbers in proportion; cut from the running sum, so that nothing is lost.
+    for place in sources:
+        upto = before + maps[place].elements
+        yield place, inputs * upto // whole - inputs * before // whole
+        before = upto
+
+
+def _pixel(
+    layer: Outline, *, maps: Sequence[Lifetime], sources: Sequence[int], kept: set[int], spec: AcceleratorSpec
+) -> dict[str, int]:
+    """Count what reading the channels of one pixel takes."""
+    shares = list(_shares(layer.geometry.channels[1], maps, sources))
+    bits = [dram_bits(share, spec) for place, share in shares if place not in kept]
+    return {
+        "act_sram_reads": sum(sram_rows(share, spec) for place, share in shares if place in kept),
+        "dram_bits": sum(bits),
+        "bus_cycles": sum(map(spec.bus_cycles, bits)),
+    }
+
+
 def _traffic(
     *,
     layer: Outline,
@@ -182,17 +208,10 @@ def _traffic(
     spec: AcceleratorSpec,
 ) -> _Traffic:
     traffic = _Traffic()
-    # At least 1: a damaged graph may make a map of nothing, which running it refuses by name.
-    whole = max(1, sum(maps[place].elements for place in sources))
     recurrent = layer.geometry.recurrence is not None
     for inputs, times in _vectors(layer, rows=rows, size=size, spec=spec):
-        before = 0
-        # Joined maps give a row its numbers in proportion; cut from the running sum, so that nothing is lost.
-        for place in sources:
-            upto = before + maps[place].elements
-            share = inputs * upto // whole - inputs * before // whole
+        for place, share in _shares(inputs, maps, sources):
             traffic.read.setdefault(place, []).append((share, times))
-            before = upto
     if recurrent:
         traffic.state.extend((part.inputs - layer.geometry.channels[1], rows) for part in layer.passes)
     for place in operands:
@@ -256,6 +275,11 @@ def _placed(
         wanted=wanted,
         host_in=life.host_in,
         host_out=life.host_out,
+        pixels={
+            use: _pixel(layers[name], maps=life.maps, sources=touched.sources[step], kept=kept, spec=spec)
+            for step, (use, name) in enumerate(life.layers.items())
+            if layers[name].scatter is not None and not ideal
+        },
     )
 
 

@@ -43,7 +43,7 @@ from eie.model.geometry import describe as describe_geometry
 from eie.model.geometry import from_description as geometry_from
 from eie.model.graph import Graph
 from eie.model.matrix import frozen
-from eie.model.network import Layer, Network, dataflow
+from eie.model.network import Layer, dataflow
 from eie.model.trace import Trace
 from eie.show.face import View
 from eie.show.notes import note_lines
@@ -271,6 +271,7 @@ def compile(
     conv: Conv = "auto",
     lowering: Lowering | None = None,
     bias: BiasPlace = "auto",
+    sizes: Mapping[str, tuple[int, ...]] | None = None,
 ) -> Program:
     """Compile pruned layers into per-PE images.
 
@@ -285,9 +286,9 @@ def compile(
         How clustering starts, see `eie.compression.share.share`.
     conv
         How convolutions over maps run (docs/lowering.md): ``"im2col"``, a product an output pixel; ``"scatter"``, each
-        activation broadcast once; ``"auto"``, whichever of the two takes fewer cycles, im2col where the graph does not
-        say the size of the map; ``"winograd"``, 16 smaller products per 2x2 output pixels on a denser matrix, for 3x3
-        kernels of stride 1. Where a way does not apply a layer runs by im2col.
+        activation broadcast once; ``"auto"``, whichever of the two takes fewer cycles, im2col where neither graph nor
+        ``sizes`` say the size of the map; ``"winograd"``, 16 smaller products per 2x2 output pixels on a denser matrix,
+        for 3x3 kernels of stride 1. Where a way does not apply a layer runs by im2col.
     lowering
         As version 0.1 called it, ``"im2col"`` or ``"winograd"``; overrules ``conv``.
     bias
@@ -295,6 +296,8 @@ def compile(
         free; ``"accumulator"``, the accumulators start from them in their own format; ``"auto"``, the column where it
         holds them within the weights' own relative error, else the accumulators. Layers that are shared already keep
         what they have.
+    sizes
+        Height and width of the map that a convolution will read, by its name, where the model leaves them open.
 
     Returns
     -------
@@ -328,7 +331,9 @@ def compile(
     conv = lowering or conv
     check_conv(conv)
     lowered = [lower(layer, "winograd" if conv == "winograd" else "im2col") for layer in network.layers]
-    layers = _encoded(network, [layer for layer, _ in lowered], spec, conv=conv, init=init, bias=bias)
+    # Only the choice asks for sizes, and following a large graph takes a while.
+    known = {**(sizes or {}), **sizes_of(network)} if conv == "auto" else {}
+    layers = _encoded([layer for layer, _ in lowered], spec, conv=conv, init=init, bias=bias, sizes=known)
     program = Program(
         name=network.name,
         spec=spec,
@@ -352,17 +357,15 @@ def compile(
 
 
 def _encoded(
-    network: Network,
     lowered: Sequence[Layer],
     spec: AcceleratorSpec,
     *,
     conv: Conv,
     init: Initialisation,
     bias: BiasPlace,
+    sizes: Mapping[str, tuple[int, ...]],
 ) -> tuple[EncodedLayer, ...]:
     """Share and encode the layers of a network, lowered already."""
-    # Only the choice asks for sizes, and following a large graph takes a while.
-    sizes = sizes_of(network) if conv == "auto" else {}
     return tuple(
         encode_conv(*share(layer, spec.weight_bits, init, bias=bias), spec, conv=conv, size=sizes.get(layer.name, ()))
         for layer in lowered

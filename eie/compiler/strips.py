@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
+from eie.compiler.outline import Outline
 from eie.model.geometry import Scatter, Visit
 from eie.spec import AcceleratorSpec
 
@@ -36,6 +37,15 @@ def visits_of(scatter: Scatter, channels_a_pe: int, size: tuple[int, int], spec:
 def pixels_read(scatter: Scatter, channels_a_pe: int, size: tuple[int, int], spec: AcceleratorSpec) -> int:
     """Pixels that all strips read together."""
     return sum(len(visit.window) for visit in visits_of(scatter, channels_a_pe=channels_a_pe, size=size, spec=spec))
+
+
+def pixels_of(layer: Outline, size: tuple[int, ...], spec: AcceleratorSpec) -> int:
+    """Pixels that all passes of a layer over a map of (height, width) read together."""
+    assert layer.scatter is not None
+    height, width = size
+    return sum(
+        pixels_read(layer.scatter, channels_a_pe=each, size=(height, width), spec=spec) for each in layer.channels_a_pe
+    )
 
 
 # The plan and both counting stages ask for the same ones.

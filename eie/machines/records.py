@@ -75,6 +75,8 @@ class LayerCost(Brief):
         Over the boundary that the machine's model counts: between DRAM and chip, or between SRAM and PEs.
     dram_bytes
         Between DRAM and chip, where the machine pays for it as EIE does.
+    energy_bounds_nj
+        The least and the most that ``energy_nj`` may be, where the machine's model states them.
     weights
         Where its weights come from: ``"on chip"``, ``"streamed"`` or ``"not paid"``; empty where the machine as a whole
         says it, see `Machine.memory`.
@@ -95,6 +97,7 @@ class LayerCost(Brief):
     shape: tuple[int, int, int] | None = None
     details: Mapping[str, float] = field(default_factory=dict)
     samples_us: tuple[float, ...] = ()
+    energy_bounds_nj: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True, repr=False)

@@ -15,6 +15,7 @@ from eie.formats.csv_table import CsvTable
 from eie.machines import scalesim
 from eie.machines.records import Baseline, LayerCost, Machine
 from eie.machines.rows import NOT_MODELLED, ResultRow, ResultRows
+from eie.show.numbers import number
 from eie.spec.apart import labels
 
 # What a column may hold, and what it is multiplied by to get the unit of the record.
@@ -109,6 +110,9 @@ def of_result(rows: ResultRows, source: str) -> Baseline:
     )
     priced = rows.priced_by
     notes = [] if priced is None else [f"energy by {priced.removeprefix('energy_').removesuffix('_nj')}"]
+    if rows.energy_bounds_nj is not None and not rows.incomplete:
+        low, high = map(number, rows.energy_bounds_nj)
+        notes[0] += f", {low} to {high} nJ in all by two readings of how much of it is static (docs/energy.md)"
     if rows.spec.residency == "ideal":
         notes.append(IDEAL)
     costs = tuple(_cost(row) for row in rows.layers)
@@ -121,6 +125,7 @@ def _cost(row: ResultRow) -> LayerCost:
         latency_us=row.latency_us,
         cycles=row.cycles,
         energy_nj=row.energy_nj,
+        energy_bounds_nj=row.energy_bounds_nj,
         utilisation=row.efficiency,
         dram_bytes=row.dram_bits / 8,
         shape=row.shape,

@@ -6,7 +6,7 @@ out: frozen `ResultRow` and `ResultRows`. Read by `reports` (EIE as a machine) a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,8 @@ from eie.spec import AcceleratorSpec
 
 # By preference: what every action costs, else what the published power makes of the time.
 ENERGIES = ("energy_activity_nj", "energy_published_power_nj")
+# Low and high, of the first of them.
+BOUNDS = ("energy_activity_low_nj", "energy_activity_high_nj")
 # How a record begins that stands for a layer which was not run: it has this text for a name, and no numbers.
 NOT_MODELLED = "not modelled: "
 
@@ -42,6 +44,8 @@ class ResultRow(Brief):
         ``map_bus_cycles``.
     energy_nj
         By the first method of `ENERGIES` that prices it, or None.
+    energy_bounds_nj
+        The smaller and the larger of two readings of it, or None where it has none.
     uses
         How often the layer runs in a sample; ``products`` are those of all uses.
     """
@@ -65,6 +69,7 @@ class ResultRow(Brief):
     map_dram_bits: int = 0
     map_bus_cycles: int = 0
     uses: int = 1
+    energy_bounds_nj: tuple[float, float] | None = None
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -107,6 +112,8 @@ class ResultRow(Brief):
             map_bus_cycles=round(float(record.get("map_bus_cycles") or 0)),
             # Stated only where some layer has more than one.
             uses=max(1, int(record.get("uses") or 1)),
+            # Nowhere in results of eie 0.1.
+            energy_bounds_nj=_pair([record.get(name) for name in BOUNDS]),
         )
 
 
@@ -128,6 +135,8 @@ class ResultRows(Brief):
         Whether the layers are no network: each had the machine to itself.
     batch
         Samples that ran together.
+    energy_bounds_nj
+        Of all layers, as of one.
     """
 
     network: str
@@ -140,6 +149,7 @@ class ResultRows(Brief):
     incomplete: tuple[str, ...] = ()
     alternatives: bool = False
     batch: int = 1
+    energy_bounds_nj: tuple[float, float] | None = None
 
     @classmethod
     def of_json(cls, value: Mapping[str, Any], file: str) -> ResultRows:
@@ -152,6 +162,7 @@ class ResultRows(Brief):
         """
         try:
             area, records = value.get("area_mm2"), value["layers"]
+            estimate = (value.get("energy") or {}).get("activity") or {}
             rows = cls(
                 network=str(value.get("network", "network")),
                 source=str(value.get("source", "result")),
@@ -164,6 +175,7 @@ class ResultRows(Brief):
                 # Results of eie 0.1 say neither.
                 alternatives=bool((value.get("memory") or {}).get("alternatives", False)),
                 batch=int(value.get("batch", 1)),
+                energy_bounds_nj=_pair([estimate.get("low_nj"), estimate.get("high_nj")]),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise EieError(f"{file}: damaged result: {type(error).__name__} {error}") from None
@@ -172,3 +184,8 @@ class ResultRows(Brief):
         except IndexError:
             raise EieError(f"{file}: damaged result: no layers") from None
         return rows
+
+
+def _pair(bounds: Sequence[Any]) -> tuple[float, float] | None:
+    low, high = (None if bound in (None, "") else float(bound) for bound in bounds)
+    return None if low is None or high is None else (low, high)

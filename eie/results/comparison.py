@@ -36,6 +36,7 @@ class Column(Brief):
     latency_us: float | None
     energy_nj: float | None
     samples_us: tuple[float, ...] = ()
+    energy_bounds_nj: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -122,6 +123,7 @@ class Comparison(Answer):
                 # side by side.
                 rate = 1e6 / latency if latency else None
                 runs, between = _runs(column, layer), self.speedup_interval(column, layer)
+                low, high = _bounds(column, layer) or (None, None)
                 rows.append(
                     {
                         "layer": layer,
@@ -142,6 +144,8 @@ class Comparison(Answer):
                         "speedup_high": None if between is None else between.high,
                         "runs": len(runs) or None,
                         "energy_nj": _value(column, layer, "energy_nj"),
+                        "energy_low_nj": low,
+                        "energy_high_nj": high,
                         "energy_efficiency": self.efficiency(column, layer),
                         "frames_per_s_mm2": rate / machine.area_mm2 if rate and machine.area_mm2 else None,
                         "utilisation": None if cost is None else cost.utilisation,
@@ -244,3 +248,10 @@ def _value(column: Column, layer: str, quantity: str) -> float | None:
         return column.latency_us if quantity == "latency_us" else column.energy_nj
     cost = column.costs.get(layer)
     return None if cost is None else getattr(cost, quantity)
+
+
+def _bounds(column: Column, layer: str) -> tuple[float, float] | None:
+    if layer == TOTAL:
+        return column.energy_bounds_nj
+    cost = column.costs.get(layer)
+    return None if cost is None else cost.energy_bounds_nj

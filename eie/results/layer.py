@@ -435,6 +435,7 @@ def layer_record(layer: LayerResult, estimates: Mapping[Method, Estimate], *, ti
         "inputs": layer.shape[1],
         "products": layer.products,
         "kind": layer.kind,
+        "conv": layer.encoded.conv or None,
         "groups": layer.groups,
         "fresh_inputs": layer.encoded.geometry.fresh_inputs,
         "bias": layer.encoded.has_bias,

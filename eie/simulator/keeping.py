@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from eie.compiler.encoded import EncodedLayer
 from eie.compiler.program import Program
 from eie.model.graph import Graph
+from eie.simulator.functional import LayerOutputs
 from eie.simulator.workload import Workload
 
 # Half of the GiB that 20,000 samples of LeNet-5 may take; what is in hand takes most of the rest.
@@ -28,14 +29,15 @@ class Kept:
     note: str = ""
 
     @classmethod
-    def of(cls, workload: Workload, program: Program, *, asked: bool | None) -> Kept:
+    def of(cls, workload: Workload, program: Program, *, asked: bool | None, computing: bool) -> Kept:
         """Decide; ``asked`` None leaves it to the size of the run."""
         names = frozenset(layer.name for layer in program.layers)
         if asked is not None:
             return cls(names if asked else frozenset(), whole=asked)
         samples = workload.given.samples_in_all
         # A sample alone is kept without looking: it cannot be run in parts, and lies in memory anyway.
-        size = 0 if samples == 1 else samples * _a_sample(workload, program)
+        # Where nothing is computed only patterns are kept, a bit an input.
+        size = 0 if samples == 1 or not computing else samples * _a_sample(workload, program)
         if size <= MOST_BYTES:
             return cls(names, whole=True)
         graph = program.dataflow
@@ -45,6 +47,10 @@ class Kept:
             "and nothing to count shares from (keep_outputs=True keeps all)"
         )
         return cls(frozenset(last), whole=False, note=note)
+
+    def part(self, layer: str, computed: LayerOutputs | None) -> LayerOutputs | None:
+        """Return of what a layer computed that which stays."""
+        return computed if computed is None or layer in self.layers else computed.summary()
 
 
 def _a_sample(workload: Workload, program: Program) -> int:

@@ -42,6 +42,7 @@ from eie.compiler.maps import pe_rows
 from eie.compiler.memory import plan_of
 from eie.compiler.places import LayerPlace, MemoryPlan
 from eie.compiler.program import Program
+from eie.compiler.strips import pixels_of
 from eie.compression.share import ShareReport, share
 from eie.errors import EieError, TraceError
 from eie.model.network import Layer, dataflow
@@ -248,6 +249,16 @@ class Stages:
         """What a use moves of maps."""
         return self.plan(spec).maps.of(self._uses[layer][0])
 
+    def _maps_in_groups(
+        self, layer: int, spec: AcceleratorSpec, *, placed: EncodedLayer, inputs: LayerTrace
+    ) -> LayerMaps:
+        """What a use moves of maps as it is run: each group of channels that its room holds reads the map again."""
+        maps, whole = self._maps(layer, spec), self.encoded(layer, spec)
+        pixel = self.plan(spec).maps.pixels.get(self._uses[layer][0])
+        if pixel is None or len(placed.passes) == len(whole.passes):
+            return maps
+        return maps.reading(pixel, pixels_of(placed, inputs.size, spec) - pixels_of(whole, inputs.size, spec))
+
     def run(
         self, spec: AcceleratorSpec, ran: Ran, part: slice | None = None, agree: Agree = float
     ) -> tuple[Tensor, ...]:
@@ -337,7 +348,7 @@ class Stages:
             placed = self.placed(layer, spec, read)
             sent, walks, timing = self._timing(layer=layer, spec=spec, encoded=placed, inputs=read)
             beside = self._batches(layer=layer, spec=spec, encoded=placed, inputs=read, cycles=timing.cycles)
-            maps = self._maps(layer, spec)
+            maps = self._maps_in_groups(layer, spec, placed=placed, inputs=read)
             if bits := self._place(layer, spec).bias_bits:
                 timing = with_biases(timing, bits, spec=spec, batch=self._how.batch)
             return activity_of(encoded, read, spec, sent=sent, walks=walks, total=timing, batches=beside, maps=maps)

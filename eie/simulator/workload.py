@@ -146,8 +146,11 @@ class Workload:
 
     @cached_property
     def stated_sizes(self) -> Mapping[str, tuple[int, ...]]:
-        """What of them the network itself says: by that the way of a convolution is chosen."""
-        return {} if isinstance(self.network, Program) else sizes_of(self.network)
+        """What of them the way of a convolution is chosen by: what the network says, else what a first use reads."""
+        if isinstance(self.network, Program):
+            return {}
+        read = {name: self.map_sizes[uses[0]] for name, uses in self.uses.items() if uses[0] in self.map_sizes}
+        return {**read, **sizes_of(self.network)}
 
     @cached_property
     def _scatters(self) -> bool:
@@ -182,6 +185,23 @@ class Workload:
         # numba compiles for read-only and writable arrays apart: without this, workers would compile kernels again.
         layers = tuple(replace(layer, matrix=_refrozen(layer.matrix)) for layer in self.network.layers)
         return replace(self, network=replace(self.network, layers=layers))
+
+
+def open_sizes(network: Network, inputs: Inputs, layout: Layout | None = None) -> Mapping[str, tuple[int, ...]]:
+    """Return height and width of the maps that convolutions read of ``inputs``, where the network leaves them open.
+
+    As `Workload.stated_sizes` has them, for whoever compiles before there is a workload.
+
+    Raises
+    ------
+    TraceError
+        If the inputs do not fit.
+    """
+    convolutions = {layer.name for layer in network.layers if Scatter.of(layer.geometry) is not None}
+    if not convolutions or convolutions <= set(sizes_of(network)):
+        # The usual case, and inputs are not looked at twice.
+        return {}
+    return Workload.of(network, inputs, layout=layout).stated_sizes
 
 
 def _map_sizes(network: Network | Program, given: Given) -> Mapping[str, tuple[int, ...]]:

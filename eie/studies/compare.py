@@ -12,7 +12,7 @@ from pathlib import Path
 
 from eie.compiler.program import Program
 from eie.energy.area import area_mm2
-from eie.energy.estimate import Method
+from eie.energy.estimate import Estimate, Method
 from eie.errors import EieError, EnergyError
 from eie.importers.entrance import Model, as_network
 from eie.machines import measured, reports
@@ -25,6 +25,7 @@ from eie.model.fitting import Layout
 from eie.model.network import Network
 from eie.results.comparison import Column, Comparison
 from eie.results.layer import LayerResult
+from eie.results.priced import Energy
 from eie.results.result import Result
 from eie.simulation import simulate
 from eie.simulator.inputs import Inputs
@@ -92,9 +93,12 @@ def compare(
     columns, notes = [], []
     for baseline in (ours, *others):
         column, matched_notes = _column(baseline, shapes)
+        if baseline is ours:
+            # No sum of the layers' bounds: the smallest of each would be no reading of the whole.
+            column = replace(column, energy_bounds_nj=rows.energy_bounds_nj)
         # Of the others too: theirs would be a sum over the same unlike things, or stand beside nothing.
         if rows.incomplete:
-            column = replace(column, latency_us=None, energy_nj=None)
+            column = replace(column, latency_us=None, energy_nj=None, energy_bounds_nj=None)
         columns.append(column)
         if baseline is not ours:
             notes += [f"{baseline.machine.name}: {note}" for note in (*baseline.notes, *matched_notes)]
@@ -161,7 +165,7 @@ def rows_of(result: Result) -> ResultRows:
         source=result.program.source,
         spec=result.spec,
         layers=tuple(
-            _row(layer, None if method is None else float(energies[method].layers[place].nj.mean()))
+            _row(layer, None if method is None else energies[method].layers[place])
             for place, layer in enumerate(result.layers)
         ),
         area_mm2=area,
@@ -171,10 +175,17 @@ def rows_of(result: Result) -> ResultRows:
         incomplete=result.incomplete,
         alternatives=result.memory.alternatives,
         batch=result.memory.batch,
+        # A network with a layer missing has no total to bound.
+        energy_bounds_nj=None if method is None or result.incomplete else _bounds(energies[method]),
     )
 
 
-def _row(layer: LayerResult, energy_nj: float | None) -> ResultRow:
+def _bounds(priced: Energy | Estimate) -> tuple[float, float] | None:
+    # By published power there is one reading.
+    return (priced.low_nj, priced.high_nj) if priced.method == "activity" else None
+
+
+def _row(layer: LayerResult, priced: Estimate | None) -> ResultRow:
     outputs, inputs = layer.shape
     return ResultRow(
         layer=layer.name,
@@ -191,7 +202,8 @@ def _row(layer: LayerResult, energy_nj: float | None) -> ResultRow:
         latency_us=layer.latency.mean,
         efficiency=layer.efficiency,
         reload_cycles=layer.activity.reload_cycles,
-        energy_nj=energy_nj,
+        energy_nj=None if priced is None else float(priced.nj.mean()),
+        energy_bounds_nj=None if priced is None else _bounds(priced),
         dram_bits=layer.counts["dram_bits"],
         map_dram_bits=int(layer.activity.counts["map_dram_bits"][0]),
         map_bus_cycles=int(layer.activity.counts["map_bus_cycles"][0]),
