@@ -108,5 +108,6 @@ def views():
         result().energy().layers[0],
         rtl_check(),
         result().memory,
+        result().timeline(),
     ]
     return {type(view).__name__: view for view in listed} | {"strange Network": listed[2]}

@@ -9,9 +9,10 @@ import click
 from eie.cli.options import bias_option, how_to_read, model_options, spec_options, winograd_option
 from eie.cli.outputs import check_files, deliver
 from eie.cli.simulate import run_options, simulated
+from eie.cli.timeline import WithCycles, check_timeline, write_timeline
 
 
-@click.command()
+@click.command(cls=WithCycles)
 @click.argument("model")
 @model_options
 @spec_options
@@ -31,6 +32,7 @@ def run(model: str, winograd: bool, **options: Any) -> None:
     from eie.spec import load_spec
 
     check_files(options, model)
+    check_timeline(options)
     # Before the kernels and the model: a wrong --set is the fastest to tell.
     spec = load_spec(options["spec_name"] or "EIE_64PE", options["overrides"])
     announce_compilation()
@@ -50,4 +52,5 @@ def run(model: str, winograd: bool, **options: Any) -> None:
         result = simulated(program=program, inputs=inputs, progress=progress, options=options)
         # With the network as it was given: the program has shared weights only.
         result = with_given_accuracy(result, network, inputs)
+    write_timeline(result, options)
     deliver(result.on_cell(options["sram_cell"]), options)
