@@ -7,6 +7,7 @@ import re
 import sys
 import tempfile
 from collections import Counter, defaultdict
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -239,8 +240,12 @@ class TestTracks:
         result = simulated(case)
         counts = result.layers[0].activity.counts
         lasts = Counter()
-        for start, stop, name in result.timeline().tracks["loads"]:
+        loads = result.timeline().tracks["loads"]
+        for start, stop, name in loads:
             lasts[name] += stop - start
+        # Spans of a track must nest or lie apart, and these are of one bus.
+        ordered = sorted(loads)
+        assert all(stop <= start for (_, stop, _), (start, _, _) in pairwise(ordered))
         assert lasts["weights"] == (counts["bus_cycles"] - counts["map_bus_cycles"]).sum()
         assert lasts["bus"] == counts["bus_wait_cycles"].sum()
         assert lasts["registers"] == counts["act_batch_cycles"].sum()
