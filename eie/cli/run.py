@@ -24,6 +24,9 @@ def run(model: str, winograd: bool, **options: Any) -> None:
 
     MODEL is a .toml, .npz, .safetensors, .onnx, .pt, .keras, .eie, .net, .smtx, .mtx, .csv or .yaml file, or one of
     another kind in docs/formats.md, a folder of .safetensors files, or the name of a shipped model.
+
+    \b
+    eie run lenet-300-100 --samples 2 --timeline out.json.gz   for ui.perfetto.dev
     """
     from eie.cli.inputs import announce_compilation, load_for, lowering, open_inputs, read_inputs, stderr
     from eie.cli.progress import Progress
