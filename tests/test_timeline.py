@@ -196,6 +196,18 @@ class TestAgainstTheEventEngine:
         ]
         assert worked == [("padding", 4, 6, 0), ("useful", 6, 7, 0), ("padding", 7, 9, 1), ("useful", 9, 10, 1)]
 
+    def test_a_wait_of_one_cycle_for_a_column(self):
+        """Eight columns of two entries, one cycle of the bus each from cycle 3 on: read in 4, 6, 8 (cycle-model.md)."""
+        spec = eie.EIE_64PE.replace(
+            n_pe=1, ptr_bits=4, stream="columns", dram_burst_bytes=4, dram_gb_per_s=3.2, dram_latency_ns=1.25
+        )
+        timeline = eie.timeline(eie.Layer.from_weights("fc", np.ones((2, 8))), np.ones(8), spec=spec)
+        waits = [(start, stop) for _, start, stop, what, _ in timeline.spans.tolist() if SHARES[what] == "idle_load"]
+        assert waits == [(4, 5)]
+        works = [start for _, start, _, what, _ in timeline.spans.tolist() if SHARES[what] == "useful"]
+        assert works == list(range(5, 21, 2))
+        assert timeline.tracks["loads"] == tuple((at, at + 1, "weights") for at in range(3, 11))
+
     def test_a_bias_is_called_so(self):
         layer = eie.Layer.from_weights("fc", np.ones((2, 3)), np.ones(2))
         timeline = eie.simulate(layer, np.ones(3), spec=eie.EIE_64PE.replace(n_pe=2), bias="column").timeline()

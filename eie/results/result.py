@@ -41,6 +41,7 @@ from eie.results.table import (
     unmodelled_row,
 )
 from eie.results.timeline import Timeline
+from eie.results.told import LIMIT
 from eie.show.face import Answer
 from eie.show.numbers import count, factor, number
 from eie.show.sections import Section
@@ -254,7 +255,7 @@ class Result(Answer):
         notes += [note for layer in self.layers for note in sharing_notes(layer)]
         return (*notes, *timing_notes(self.spec, cell or self.cell), *self.energies(cell)[1])
 
-    def timeline(self, *, cycles: range | None = None, pes: range | None = None, limit: int = 1_000_000) -> Timeline:
+    def timeline(self, *, cycles: range | None = None, pes: range | None = None, limit: int = LIMIT) -> Timeline:
         """Tell what every PE did in every cycle, in cycles from 1 on over all layers and samples.
 
         Parameters

@@ -16,13 +16,11 @@ from numpy.typing import NDArray
 from eie.errors import EieError
 from eie.results.layer import LayerResult
 from eie.results.timeline import Timeline
-from eie.results.told import TRACKS
+from eie.results.told import LIMIT, TRACKS
 from eie.show.numbers import count
 from eie.simulator.recount import Recount
 from eie.simulator.replay import WAITS, Piece, pieces
 
-# Events of a file, names of tracks not counted: what a viewer in a browser opens within seconds, some 90 MB of JSON.
-LIMIT = 1_000_000
 # Products whose spans are counted at a time: little is counted in vain where the limit is reached.
 STRIDE = 256
 # A stop that nobody has stated: more cycles than any run takes.

@@ -159,15 +159,15 @@ def _changes(timeline: Told) -> Iterator[Change]:
         changes.append((start, signal + 1, label))
     for pe, at, value in _queue_changes(timeline).tolist():
         changes.append((at, first + 3 * (pe - timeline.pes.start) + 2, value))
-    # Of two changes in a cycle the later one stands: sorted by time alone.
     yield from sorted(changes, key=lambda change: change[0])
 
 
 def _words(timeline: Told, signal: int, stretches: Any) -> list[Change]:
     changes: list[Change] = []
+    # Where one ends and the next begins there is one change.
+    starts = {start for start, _, _ in stretches}
     for start, stop, name in stretches:
         changes.append((start, signal, name))
-        if stop < timeline.cycles.stop:
+        if stop < timeline.cycles.stop and stop not in starts:
             changes.append((stop, signal, ""))
-    # What ends and what begins in one cycle: the end first.
-    return sorted(changes, key=lambda change: (change[0], change[2] != ""))
+    return changes

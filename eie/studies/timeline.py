@@ -9,6 +9,7 @@ from eie.compiler.program import Program
 from eie.importers.entrance import Model
 from eie.results.result import Result
 from eie.results.timeline import Timeline
+from eie.results.told import LIMIT
 from eie.simulation import simulate
 from eie.simulator.inputs import Inputs
 from eie.spec import AcceleratorSpec
@@ -22,7 +23,7 @@ def timeline(
     batch: int = 1,
     cycles: range | None = None,
     pes: range | None = None,
-    limit: int = 1_000_000,
+    limit: int = LIMIT,
 ) -> Timeline:
     """Run a model and tell what every PE did in every cycle.
 
