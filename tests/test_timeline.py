@@ -7,6 +7,7 @@ import re
 import sys
 import tempfile
 from collections import Counter, defaultdict
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -262,6 +263,37 @@ class TestTracks:
         assert lasts["bus"] == counts["bus_wait_cycles"].sum()
         assert lasts["registers"] == counts["act_batch_cycles"].sum()
 
+    @pytest.mark.parametrize("conv", ["im2col", "scatter"])
+    @pytest.mark.parametrize("stream", ["columns", "layer"])
+    def test_what_serves_several_products_comes_once(self, conv, stream):
+        """A kernel that does not stay on the chip, for all pixels of two samples in one turn."""
+        layer = eie.Layer.from_conv("conv", np.ones((4, 3, 2, 2), np.float32))
+        spec = eie.EIE_64PE.replace(n_pe=2, ptr_bits=4, stream=stream, act_registers=8, dram_gb_per_s=1.6)
+        result = eie.simulate(layer, np.ones((3, 3, 4, 4)), spec=spec, conv=conv, batch=2)
+        [row] = result.layers
+        assert row.place.place == "streamed"
+        timeline = result.timeline()
+        assert timeline.share_cycles["conv"] == row.share_cycles
+        lasts = sum(stop - start for start, stop, name in timeline.tracks["loads"] if name == "weights")
+        counts = row.activity.counts
+        assert lasts == (counts["bus_cycles"] - counts["map_bus_cycles"]).sum()
+        # Twice in all: for the batch of two, and for the third sample.
+        assert counts["dram_bits"].astype(bool).tolist() == [True, False, True]
+
+    def test_reloads_stand_ahead_of_each_sample(self):
+        """As program files of 0.1 were cut: every pass is brought in anew, for every sample."""
+        spec = eie.EIE_64PE.replace(n_pe=1, act_registers=4)
+        program = eie.compile(eie.Layer.from_weights("fc", np.ones((10, 3))), spec)
+        program = replace(program, layers=(replace(program.layers[0], reloads=True),))
+        result = eie.simulate(program, np.ones((2, 3)))
+        reload = result.layers[0].activity.reload_cycles
+        assert reload > 0
+        timeline = result.timeline()
+        assert timeline.share_cycles["fc"] == result.layers[0].share_cycles
+        samples = [start for start, _, _ in timeline.tracks["samples"]]
+        assert timeline.tracks["loads"] == tuple((start, start + reload, "reload") for start in samples)
+        assert (cells(timeline)[:, samples[1] - 1 : samples[1] - 1 + reload] == SHARES.index("idle_load")).all()
+
     def test_a_host_takes_no_cycles(self, tmp_path):
         pytest.importorskip("onnxruntime")
         from test_host import SPEC, TOKENS, block
@@ -516,6 +548,11 @@ class TestPictures:
         assert raster.cycles_a_bin > 1
         assert raster.did.sum(axis=(0, 1)).tolist() == [result.layers[0].pe_cycles[name].sum() for name in SHARES]
         assert raster.shares.sum(axis=1) == pytest.approx(1)
+        # The third column waits to cycle 802; a window of 599 cycles has a last bin of one.
+        window = Raster.of_timeline(result.timeline(cycles=range(1, 600)))
+        assert window.cycles_a_bin == 2
+        assert window.queued[0, -1] == 1
+        assert window.shares.sum(axis=1) == pytest.approx(1)
 
     def test_a_long_layer_shows_its_beginning(self, monkeypatch):
         monkeypatch.setattr("eie.results.raster.MOST", 4)
