@@ -18,9 +18,9 @@ from eie.results.timeline import Timeline
 from eie.simulator.recount import Recount
 from eie.simulator.replay import pieces
 
-# Bins of a picture, some two pixels each, and PE cycles that are told for one: a second's work.
+# Bins of a picture, some two pixels each, and PE cycles that are told for one: a quarter of a second.
 BINS = 480
-MOST = 1 << 24
+MOST = 1 << 22
 STRIDE = 256
 
 Parts = Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]
