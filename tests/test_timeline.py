@@ -543,7 +543,7 @@ class TestPictures:
 
     def test_bins_hold_every_cycle_once(self):
         layer = eie.Layer.from_weights("fc", np.ones((400, 3)))
-        result = eie.simulate(layer, np.ones(3), spec=eie.EIE_64PE.replace(n_pe=1))
+        result = eie.simulate(layer, np.ones(3), spec=eie.EIE_64PE.replace(n_pe=1, residency="ideal"))
         raster = Raster.of_layer(result.layers[0])
         assert raster.cycles_a_bin > 1
         assert raster.did.sum(axis=(0, 1)).tolist() == [result.layers[0].pe_cycles[name].sum() for name in SHARES]

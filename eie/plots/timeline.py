@@ -42,9 +42,9 @@ MOST_ROWS = 256
 
 def pe_time(raster: Raster, depth: int) -> Figure:
     """Draw shares over time, PE by PE what it does most, and how full the queues of ``depth`` slots are."""
-    with mpl.rc_context(STYLE):
-        # Laid out by hand: solved for, places of images came out a hair apart from run to run, and so did their ids.
-        figure = Figure(figsize=(7.2, 6.4), layout="none")
+    # Laid out by hand: a colour bar, which belongs to one of three panels alone, would shift them against each other.
+    with mpl.rc_context({**STYLE, "figure.constrained_layout.use": False}):
+        figure = Figure(figsize=(7.2, 6.4))
         over, does, queued = figure.subplots(3, 1, sharex=True, height_ratios=(2, 3, 3))
         figure.subplots_adjust(left=0.1, right=0.92, top=0.91, bottom=0.16, hspace=0.22)
         _shares(over, raster)
@@ -109,7 +109,8 @@ def _shares(axes: Axes, raster: Raster) -> None:
 def _image(axes: Axes, raster: Raster, cells: NDArray[Any], **style: Any) -> Any:
     edges = _edges(raster)
     extent = (edges[0], edges[-1], raster.pes.stop - 0.5, raster.pes.start - 0.5)
-    image = axes.imshow(cells, aspect="auto", interpolation="nearest", extent=extent, **style)
+    # Not clipped, since it fills the axes: the clip of an image came out a hair apart from run to run.
+    image = axes.imshow(cells, aspect="auto", interpolation="nearest", extent=extent, clip_on=False, **style)
     axes.set_ylabel("PE")
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     return image
