@@ -340,14 +340,14 @@ class TestTraceEvents:
                 named.add((event["name"].partition("_")[0], event["pid"], event["tid"]))
                 continue
             assert event["ts"] >= 1
-            assert ("process", event["pid"], 0) in named
+            assert ("process", event["pid"], event["pid"]) in named
             if event["ph"] == "X":
                 assert event["dur"] >= 1
                 assert isinstance(event["cat"], str)
                 assert ("thread", event["pid"], event["tid"]) in named
             else:
                 assert event["ph"] == "C"
-                assert isinstance(event["args"]["value"], int)
+                assert isinstance(event["args"]["activations"], int)
 
     @given(cases(), st.sampled_from(ENGINES))
     @settings(max_examples=10, deadline=None)
@@ -365,7 +365,7 @@ class TestTraceEvents:
         now, told = defaultdict(int), defaultdict(dict)
         for event in written(timeline):
             if event["ph"] == "C":
-                told[event["name"]][event["ts"]] = event["args"]["value"]
+                told[event["name"]][event["ts"]] = event["args"]["activations"]
         grid = np.zeros((4, timeline.total), int)
         for cycle in timeline.cycles:
             for pe in range(4):
@@ -433,7 +433,7 @@ class TestValueChanges:
         grid, queued = cells(timeline), fullness(timeline)
         for pe in range(4):
             for name, rows in (("does", grid), ("queue", queued)):
-                known = dict(changes[f"pe_{pe}", name])
+                known = dict(changes[f"PE_{pe}", name])
                 held = None
                 for cycle in timeline.cycles:
                     held = known.get(cycle, held)

@@ -23,9 +23,12 @@ EFFORT = 5
 
 
 def process(pid: int, name: str) -> Lines:
-    """Name a process, a group of tracks; groups lie in the order of their numbers."""
-    yield _metadata("process_name", pid, tid=0, arguments={"name": name})
-    yield _metadata("process_sort_index", pid, tid=0, arguments={"sort_index": pid})
+    """Name a process, a group of tracks; groups lie in the order of their numbers.
+
+    What is of no thread is of the one with the process's number: thread 0 is Perfetto's word for an idle processor.
+    """
+    yield _metadata("process_name", pid, tid=pid, arguments={"name": name})
+    yield _metadata("process_sort_index", pid, tid=pid, arguments={"sort_index": pid})
 
 
 def thread(pid: int, tid: int, name: str) -> Lines:
@@ -36,12 +39,12 @@ def thread(pid: int, tid: int, name: str) -> Lines:
 
 def counter_head(pid: int, name: str) -> str:
     """Return what a counter's events begin with; `counted` adds the rest."""
-    return f'{{"ph":"C","pid":{pid},"tid":0,"name":{json.dumps(name)}'
+    return f'{{"ph":"C","pid":{pid},"tid":{pid},"name":{json.dumps(name)}'
 
 
-def counted(head: str, at: int, value: int) -> str:
-    """Return one change of a counter."""
-    return f'{head},"ts":{at},"args":{{"value":{value}}}}}'
+def counted(head: str, series: str, *, at: int, value: int) -> str:
+    """Return one change of a counter, which viewers call by its name and that of the series."""
+    return f'{head},"ts":{at},"args":{{"{series}":{value}}}}}'
 
 
 def span_head(pid: int, tid: int, *, name: str, category: str) -> str:

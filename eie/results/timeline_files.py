@@ -26,6 +26,8 @@ from eie.version import __version__
 NETWORK, PES, QUEUES = 1, 2, 3
 TRACK_IDS = {name: 11 + i for i, name in enumerate((*TRACKS, "scanner"))}
 FIRST_PE = 100
+# What all counters count.
+COUNTED = "activations"
 ENDINGS = ".json, .json.gz or .vcd"
 
 
@@ -77,11 +79,16 @@ def _events(timeline: Told) -> Iterator[str]:
             yield from trace_events.thread(NETWORK, tid, name)
     yield from trace_events.process(PES, "PEs")
     for pe in timeline.pes:
-        yield from trace_events.thread(PES, FIRST_PE + pe, f"PE {pe}")
+        yield from trace_events.thread(PES, FIRST_PE + pe, _name(timeline, pe))
     yield from trace_events.process(QUEUES, "queues")
     yield from _above(timeline)
     yield from _spans(timeline)
     yield from _fullness(timeline)
+
+
+def _name(timeline: Told, pe: int) -> str:
+    # Digits alike in number, so that viewers that sort by name sort by PE.
+    return f"PE {pe:0{len(str(timeline.spec.n_pe - 1))}d}"
 
 
 def _above(timeline: Told) -> Iterator[str]:
@@ -95,8 +102,8 @@ def _above(timeline: Told) -> Iterator[str]:
     for start, stop, what in timeline.scanner.tolist():
         yield trace_events.span(heads[what], start, stop)
         if what == 0:
-            yield trace_events.counted(counter, start, 1)
-            yield trace_events.counted(counter, stop, 0)
+            yield trace_events.counted(counter, COUNTED, at=start, value=1)
+            yield trace_events.counted(counter, COUNTED, at=stop, value=0)
 
 
 def _spans(timeline: Told) -> Iterator[str]:
@@ -112,9 +119,9 @@ def _spans(timeline: Told) -> Iterator[str]:
 
 
 def _fullness(timeline: Told) -> Iterator[str]:
-    heads = {pe: trace_events.counter_head(QUEUES, f"queue of PE {pe}") for pe in timeline.pes}
+    heads = {pe: trace_events.counter_head(QUEUES, f"queue of {_name(timeline, pe)}") for pe in timeline.pes}
     for pe, at, value in _queue_changes(timeline).tolist():
-        yield trace_events.counted(heads[pe], at, value)
+        yield trace_events.counted(heads[pe], COUNTED, at=at, value=value)
 
 
 def _queue_changes(timeline: Told) -> NDArray[np.int64]:
@@ -134,8 +141,7 @@ def _signals(timeline: Told) -> list[Signal]:
     network = ("eie", "network")
     signals = [Signal(scope=network, name=name, kind="string") for name in (*TRACKS, "scanner")]
     for pe in timeline.pes:
-        # Digits alike in number, so that viewers that sort by name sort by PE.
-        scope = ("eie", f"pe_{pe:0{len(str(timeline.spec.n_pe - 1))}d}")
+        scope = ("eie", _name(timeline, pe).replace(" ", "_"))
         signals += [
             Signal(scope=scope, name="does", kind="string"),
             Signal(scope=scope, name="input", kind="integer", bits=32),
