@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from eie.spec import AcceleratorSpec
 
-# Events of a file, names of tracks not counted: what a viewer in a browser opens within seconds, some 85 MB of JSON.
+# Events of a file, names of tracks not counted: what a viewer in a browser opens within seconds, some 90 MB of JSON.
 LIMIT = 1_000_000
 # Tracks above those of the PEs, and what the scanner does, in the order of `eie.kernels.timeline`.
 TRACKS = ("layers", "samples", "products", "loads")
