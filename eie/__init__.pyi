@@ -87,6 +87,7 @@ from eie.results.layer import LayerResult as LayerResult
 from eie.results.priced import Energy as Energy
 from eie.results.result import Accuracy as Accuracy
 from eie.results.result import Result as Result
+from eie.results.timeline import Timeline as Timeline
 from eie.rtl.check import CheckedLayer as CheckedLayer
 from eie.rtl.check import RtlCheck as RtlCheck
 from eie.rtl.check import check_rtl as check_rtl
@@ -131,6 +132,7 @@ from eie.studies.search.answer import Plan as Plan
 from eie.studies.search.answer import Search as Search
 from eie.studies.search.judge import Score as Score
 from eie.studies.search.search import search as search
+from eie.studies.timeline import timeline as timeline
 from eie.sweeps.result import SweepResult as SweepResult
 from eie.sweeps.run import sweep as sweep
 from eie.version import __version__ as __version__

@@ -37,7 +37,7 @@ from eie.simulator.inputs import Given, Inputs
 from eie.simulator.keeping import Kept
 from eie.simulator.layer import Engine
 from eie.simulator.network import DATAPATHS, Datapath, Ran, Settings, unrolled
-from eie.simulator.parts import joined_activity, joined_outputs, sample_parts
+from eie.simulator.parts import joined_activity, joined_outputs, joined_patterns, sample_parts
 from eie.simulator.products import Agree, run_products
 from eie.simulator.recount import Recount
 from eie.simulator.stages import How, Stages
@@ -61,6 +61,7 @@ def simulate(
     datapath: Datapath = "fixed",
     threads: int | None = None,
     keep_outputs: bool | None = None,
+    keep_patterns: bool = False,
     shares: bool = False,
     progress: Callable[[str, int, int], None] | None = None,
     log: Callable[[str], None] | None = None,
@@ -101,9 +102,13 @@ def simulate(
     keep_outputs
         Whether the result holds every layer's outputs; without them a large batch needs far less memory. None: where
         they take at most half a GiB, else those of the network's last layers alone, and a note says so.
+    keep_patterns
+        Whether it holds, without outputs, which inputs of every layer were non-zero, a bit an input: what
+        ``layer.shares`` and `Result.timeline` are counted from. With all outputs it always does.
     shares
         Count at once where the cycles of all PEs went. Without, ``layer.shares`` counts when it is asked for, from the
-        pattern of the inputs; where outputs are not kept nothing of a layer is there to do so.
+        pattern of the inputs; where outputs are not kept nothing of a layer is there to do so, unless
+        ``keep_patterns`` is set.
     progress
         Called as ``progress(layer, done, total)``, in products.
     log
@@ -137,6 +142,7 @@ def simulate(
         run_inputs = replace(run_inputs, layers=_without_computing(program, run_inputs.loaded()), arrays={})
         workload = replace(workload, given=run_inputs)
     kept = Kept.of(workload, program, asked=keep_outputs, computing=datapath != "none")
+    patterned = kept.whole or keep_patterns
     # What each use has made, until all are there: whether the dense equivalent's weights stay is known of all only.
     rows: UseRuns = {}
     read: dict[str, LayerTrace] = {}
@@ -168,8 +174,8 @@ def simulate(
         activity = stages.activity(place, program.spec, inputs)
         if shares:
             # Of outputs that are not kept nothing is left to count from later.
-            activity = stages.accounted(place, program.spec, inputs, activity=activity, padding=not kept.whole)
-        if kept.whole:
+            activity = stages.accounted(place, program.spec, inputs, activity=activity, padding=not patterned)
+        if patterned:
             read[use] = stages.pattern(place, program.spec, inputs)
         rows[use] = activity, kept.part(stages.layer_of(place), computed)
 
@@ -178,7 +184,7 @@ def simulate(
     if run_inputs.arrays:
         # Outputs that are kept lie in memory together, so there is nothing to gain by parts.
         parts = [slice(0, samples)] if kept.whole else sample_parts(samples, batch, plan.maps)
-        final = _run_in_parts(stages, program.spec, ran, rows=rows, parts=parts)
+        final = _run_in_parts(stages, program.spec, ran, rows=rows, read=read, parts=parts)
     else:
         last = _run_recorded(program, workload, settings, ran=ran)
         # The last layer is the network's end only in a sequence.
@@ -192,7 +198,14 @@ def simulate(
             workload.uses,
             rows,
             plan=plan,
-            recounts=Recount.of_layers(program, workload.uses, read, plan=plan, threads=threads),
+            recounts=Recount.of_layers(
+                program,
+                workload.uses,
+                read,
+                counted={use: activity for use, (activity, _) in rows.items()},
+                plan=plan,
+                threads=threads,
+            ),
         ),
         engine=engine,
         # A single layer on recorded inputs is a run from the network's own input: nothing lies between.
@@ -278,9 +291,17 @@ def _on_demand(recount: Recount | None) -> dict[str, Any]:
 
 
 def _run_in_parts(
-    stages: Stages, spec: AcceleratorSpec, ran: Ran, *, rows: UseRuns, parts: Sequence[slice]
+    stages: Stages,
+    spec: AcceleratorSpec,
+    ran: Ran,
+    *,
+    rows: UseRuns,
+    read: dict[str, LayerTrace],
+    parts: Sequence[slice],
 ) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Run the network on its own inputs, part by part; return its outputs. ``ran`` fills ``rows``, here with all parts.
+    """Run the network on its own inputs, part by part; return its outputs.
+
+    ``ran`` fills ``rows`` and ``read``, here with all parts.
 
     Raw fixed-point numbers rank as their values do, since a layer has one scale; accuracy asks for the rank only.
     """
@@ -288,9 +309,14 @@ def _run_in_parts(
         output = stages.run(spec, ran)[0]
         return output.fixed.raw, output.float32
 
+    patterns: dict[int, dict[str, LayerTrace]] = {}
+
     def run(part: slice, agree: Agree) -> tuple[UseRuns, NDArray[Any], NDArray[Any]]:
         rows.clear()
+        read.clear()
         output = stages.run(spec, ran, part=part, agree=agree)[0]
+        # Of a part that runs again the last time stands.
+        patterns[part.start] = dict(read)
         return dict(rows), output.fixed.raw, output.float32
 
     made = in_agreement(parts, run, spec.data_bits)
@@ -301,6 +327,8 @@ def _run_in_parts(
         computed = [outputs for _, outputs in of_use if outputs is not None]
         activity = joined_activity([counted for counted, _ in of_use])
         rows[name] = activity, joined_outputs(computed, sizes) if computed else None
+    for name in list(read):
+        read[name] = joined_patterns([patterns[part.start].pop(name) for part in parts])
     return np.concatenate([raw for _, raw, _ in made]), np.concatenate([real for _, _, real in made])
 
 

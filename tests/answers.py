@@ -125,5 +125,6 @@ def views():
         rtl_check(),
         counted(),
         result().memory,
+        result().timeline(),
     ]
     return {type(view).__name__: view for view in listed} | {"strange Network": listed[2]}

@@ -60,8 +60,8 @@ def test_run_writes_what_is_asked_for(cli, tmp_path, model):
     assert code == 0
     assert json.loads((tmp_path / "r.json").read_text())["spec"]["n_pe"] == 8
     assert (tmp_path / "r.csv").read_text().startswith("layer,outputs,inputs")
-    assert len(list((tmp_path / "figures").iterdir())) == 8
-    assert "wrote 8 figures to figures" in err
+    assert len(list((tmp_path / "figures").iterdir())) == 12
+    assert "wrote 12 figures to figures" in err
     assert "synthetic inputs" in out
 
 

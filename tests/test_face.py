@@ -65,7 +65,7 @@ def answer(request):
 @pytest.fixture(scope="module", params=[
     "AcceleratorSpec", "Network", "strange Network", "Layer", "Program", "EncodedLayer", "Trace", "LayerTrace",
     "Recipe", "LayerResult", "LayerOutputs", "FixedPoint", "Estimate", "RtlCheck",
-    "RtlResources",
+    "RtlResources", "Timeline",
 ])  # fmt: skip
 def view(request):
     return views()[request.param]
@@ -186,7 +186,7 @@ def test_figures_are_found_by_type(answer, tmp_path):
 def test_what_has_no_figure_says_so():
     with pytest.raises(EieError, match=r"Network: no figure shows it; figures exist of Result, "):
         views()["Network"].plot()
-    assert set(HOMES) == {*answers(), "LayerResult"}
+    assert set(HOMES) == {*answers(), "LayerResult", "Timeline"}
 
 
 SCALARS = {"str", "int", "float", "bool", "None", "Format"}

@@ -155,7 +155,9 @@ class TestFigures:
         figure = pe_cycles(result.layers[0])
         (axes,) = figure.axes
         stairs = [patch for patch in axes.patches if hasattr(patch, "get_data")]
-        assert len(stairs) == 4
+        # By the names of shares, those that are none left out.
+        layer = result.layers[0]
+        assert len(stairs) == sum(cycles.any() for cycles in layer.pe_cycles.values())
         top = stairs[-1].get_data().values
         assert top == pytest.approx(np.full(64, result.layers[0].cycles))
         assert axes.get_xlabel() == "processing element"
@@ -186,7 +188,7 @@ class TestFigures:
         first, second = (single.plot(tmp_path / name) for name in "ab")
         assert [path.name for path in first] == [
             f"{name}.{suffix}"
-            for name in ("latency", "energy", "pe-cycles-1-one", "pe-occupancy-1-one")
+            for name in ("latency", "energy", "shares", "pe-cycles-1-one", "pe-occupancy-1-one", "pe-time-1-one")
             for suffix in ("png", "svg")
         ]  # fmt: skip
         for one, two in zip(first, second, strict=True):

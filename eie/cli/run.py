@@ -9,9 +9,10 @@ import click
 from eie.cli.options import bias_option, how_to_read, model_options, spec_options, winograd_option
 from eie.cli.outputs import check_files, deliver
 from eie.cli.simulate import run_options, simulated
+from eie.cli.timeline import WithCycles, check_timeline, write_timeline
 
 
-@click.command()
+@click.command(cls=WithCycles)
 @click.argument("model")
 @model_options
 @spec_options
@@ -23,6 +24,9 @@ def run(model: str, winograd: bool, **options: Any) -> None:
 
     MODEL is a .toml, .npz, .safetensors, .onnx, .pt, .keras, .eie, .net, .smtx, .mtx, .csv or .yaml file, or one of
     another kind in docs/formats.md, a folder of .safetensors files, or the name of a shipped model.
+
+    \b
+    eie run lenet-300-100 --samples 2 --timeline out.json.gz   for ui.perfetto.dev
     """
     from eie.cli.inputs import announce_compilation, load_for, lowering, open_inputs, read_inputs, stderr
     from eie.cli.progress import Progress
@@ -32,6 +36,7 @@ def run(model: str, winograd: bool, **options: Any) -> None:
     from eie.spec import load_spec
 
     check_files(options, model)
+    check_timeline(options)
     # Before the kernels and the model: a wrong --set is the fastest to tell.
     spec = load_spec(options["spec_name"] or "EIE_64PE", options["overrides"])
     announce_compilation()
@@ -53,4 +58,5 @@ def run(model: str, winograd: bool, **options: Any) -> None:
         result = simulated(program=program, inputs=inputs, progress=progress, options=options)
         # With the network as it was given: the program has shared weights only.
         result = with_given_accuracy(result, network, inputs)
+    write_timeline(result, options)
     deliver(result.on_cell(options["sram_cell"]), options)

@@ -10,6 +10,7 @@ import click
 
 from eie.cli.options import layout_option, spec_options
 from eie.cli.outputs import check_files, deliver, output_options
+from eie.cli.timeline import WithCycles, check_pes, check_timeline, timeline_options, write_timeline
 
 if TYPE_CHECKING:
     from eie.cli.progress import Progress
@@ -52,7 +53,6 @@ def run_options(command: F) -> F:
             show_default=True,
             help="Whose zeros the next layer sees; none: count only, with recorded inputs of every layer.",
         ),
-        click.option("--cycles", "log_cycles", is_flag=True, help="Print a line a cycle (events engine) to stderr."),
         click.option(
             "--sram-cell",
             type=click.Choice(["itrs-lop", "itrs-lstp"]),
@@ -63,10 +63,10 @@ def run_options(command: F) -> F:
         click.option("--threads", type=click.IntRange(1), help="Worker threads [default: all cores]."),
     ):
         command = option(command)
-    return layout_option(output_options(command))
+    return layout_option(output_options(timeline_options(command)))
 
 
-@click.command()
+@click.command(cls=WithCycles)
 @click.argument("program")
 @spec_options
 @run_options
@@ -78,6 +78,7 @@ def simulate(program: str, **options: Any) -> None:
     from eie.spec import load_spec
 
     check_files(options, program)
+    check_timeline(options)
     compiled = Program.load(program)
     # Over the program's own machine, so that --set changes one field of that and not of a default.
     if options["spec_name"] or options["overrides"]:
@@ -92,6 +93,7 @@ def simulate(program: str, **options: Any) -> None:
     announce_compilation()
     with Progress(stderr()) as progress:
         result = simulated(program=compiled, inputs=inputs, progress=progress, options=options)
+    write_timeline(result, options)
     deliver(result.on_cell(options["sram_cell"]), options)
 
 
@@ -100,8 +102,9 @@ def simulated(program: Program, inputs: Inputs, progress: Progress, options: dic
     from eie.errors import EieError
     from eie.simulation import simulate as simulate_program
 
+    check_pes(options, program.spec)
     log = None
-    if options["log_cycles"]:
+    if check_timeline(options):
         # The fast engine has no cycles to print, it never walks them.
         if options["engine"] != "events":
             raise EieError("--cycles needs --engine events")
@@ -119,6 +122,8 @@ def simulated(program: Program, inputs: Inputs, progress: Progress, options: dic
         threads=options["threads"],
         # The command line prints counts; outputs of a large batch would be held for nobody.
         keep_outputs=False,
+        # Timelines and figures are told from which inputs were non-zero.
+        keep_patterns=any(options.get(name) for name in ("timeline_file", "plot_folder")),
         # The table says what binds, which needs no counting anew; files say where each cycle went.
         shares=any(options.get(name) for name in ("json_file", "csv_file", "html_file")),
         progress=progress.advance,

@@ -42,7 +42,7 @@ def warmup() -> None:
             weights = rng.standard_normal((rows, columns)).astype(np.float32)
             layer = Layer.from_weights("warmup", weights, np.ones(rows))
             program = compile_network(layer, AcceleratorSpec(n_pe=1, act_queue_depth=depth))
-            simulate(program, rng.random((2, columns)), shares=True)
+            simulate(program, rng.random((2, columns)), shares=True).timeline(limit=1 << 20)
             # Decoding has kernels of its own, which no simulation calls.
             program.layers[0].decode()
         # Pointers that do not reach the layer's entries: its columns are streamed.
@@ -54,11 +54,11 @@ def warmup() -> None:
                 spec=streamed,
                 batch=samples,
                 shares=True,
-            )
+            ).timeline()
         # A convolution that broadcasts each activation once, with its weights in place and streamed.
         for machine in (AcceleratorSpec(n_pe=1), streamed):
             conv = Layer.from_conv("warmup", np.ones((4, 1, 2, 3), np.float32))
-            simulate(conv, np.ones((1, 1, 4, 4)), spec=machine, conv="scatter", shares=True)
+            simulate(conv, np.ones((1, 1, 4, 4)), spec=machine, conv="scatter", shares=True).timeline()
         # And for the arithmetic: codes of 4 bits and more, numbers of 16 bits and more, one input and a block of them.
         for weight_bits, data_bits, samples in product((4, 8), (16, 32), (1, 9)):
             spec = AcceleratorSpec(n_pe=1, weight_bits=weight_bits, data_bits=data_bits)

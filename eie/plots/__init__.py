@@ -34,6 +34,7 @@ HOMES: Mapping[str, str] = {
     "GranularityStudy": "eie.plots.studies:granularity_drawings",
     "Search": "eie.plots.studies:search_drawings",
     "Paper": "eie.plots.paper:paper_drawings",
+    "Timeline": "eie.plots.timeline:timeline_drawings",
 }
 
 

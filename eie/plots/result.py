@@ -9,15 +9,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 from numpy.typing import NDArray
 
 from eie.plots.drawing import STYLE, Drawing, Drawings, file_name
+from eie.plots.timeline import SHARE_COLOURS, can_be_told, layer_over_time
+from eie.results.accounting import SHARES
 from eie.results.layer import LayerResult
 from eie.results.priced import Energy
 from eie.results.result import Result
@@ -25,10 +28,9 @@ from eie.results.result import Result
 # One unit, one colour in every figure of the package; waiting is grey.
 COLOURS = {
     "issue": "#0072B2",
-    "empty_column": "#E69F00",
     "load": "#D55E00",
     "starved": "#CCCCCC",
-    "drain": "#999999",
+    **SHARE_COLOURS,
     "act_queue": "#56B4E9",
     "ptr_read": "#E69F00",
     "spmat_read": "#0072B2",
@@ -47,7 +49,7 @@ MOST_BARS = 200
 
 
 def pe_cycles(layer: LayerResult) -> Figure:
-    """Show where each PE's cycles go in one layer: issue, empty columns, waiting for weights, starved, drain."""
+    """Show where each PE's cycles go in one layer, by the names of its shares."""
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(6.4, 3.2))
         axes = figure.add_subplot()
@@ -55,9 +57,9 @@ def pe_cycles(layer: LayerResult) -> Figure:
         base = np.zeros(layer.spec.n_pe)
         # A step reaches half a PE to either side of its number.
         edges = np.arange(layer.spec.n_pe + 1) - 0.5
-        for name, cycles in layer.per_pe.items():
-            # No entry in the legend for what cannot happen: a layer whose weights are in place waits for none.
-            if name == "load" and not cycles.any():
+        for name, cycles in _cycles_of(layer).items():
+            # No entry in the legend for what does not happen: a layer whose weights are in place waits for none.
+            if not cycles.any():
                 continue
             axes.stairs(
                 base + cycles,
@@ -65,7 +67,7 @@ def pe_cycles(layer: LayerResult) -> Figure:
                 baseline=base,
                 fill=True,
                 color=COLOURS[name],
-                label=name.replace("_", " "),
+                label=name,
             )
             base = base + cycles
         axes.set(
@@ -76,7 +78,36 @@ def pe_cycles(layer: LayerResult) -> Figure:
         )
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_title(f"{layer.name}: efficiency {layer.efficiency:.0%}, busiest PE {layer.imbalance:.2f} x the mean")
-        _legend_below(figure, axes)
+        _legend_below(figure, axes, most=4)
+    return figure
+
+
+def _cycles_of(layer: LayerResult) -> dict[str, NDArray[Any]]:
+    """(P,) cycles of a sample by what each PE did; without causes where nothing was kept to find them."""
+    if layer.account is None:
+        return layer.per_pe
+    return {name: cycles / layer.activity.samples for name, cycles in layer.pe_cycles.items()}
+
+
+def cycle_shares(result: Result) -> Figure:
+    """Show where the cycles of all PEs went, a stacked bar a layer."""
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(6.4, 3.2))
+        axes = figure.add_subplot()
+        base = np.zeros(len(result.layers))
+        for name in SHARES:
+            values = np.array([layer.shares[name] for layer in result.layers])
+            if values.any() and len(values) > MOST_BARS:
+                edges = _edges(len(values))
+                axes.stairs(base + values, edges, baseline=base, fill=True, color=COLOURS[name], label=name)
+            elif values.any():
+                axes.bar(np.arange(len(values)), values, 0.7, bottom=base, color=COLOURS[name], label=name)
+            base = base + values
+        axes.set_ylim(0, 1)
+        axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+        axes.set(ylabel="PE cycles", title=f"Where the cycles went: {result.program.name} on {result.spec.name}")
+        _name_layers(axes, [layer.name for layer in result.layers])
+        _legend_below(figure, axes, most=4)
     return figure
 
 
@@ -181,11 +212,13 @@ def energy_bars(energy: Energy) -> Figure:
 
 
 def result_drawings(result: Result) -> Drawings:
-    """Return latency and energy, on the page, and two figures a layer, as files."""
+    """Return latency, energy and shares, on the page, and the figures of each layer, as files."""
     drawings = {
         "latency": Drawing(partial(latency, result), "figures"),
         "energy": Drawing(partial(energy_by_unit, result), "figures"),
     }
+    if all(layer.account is not None for layer in result.layers):
+        drawings["shares"] = Drawing(partial(cycle_shares, result), "shares")
     # Numbered: two names can become the same file name, and the folder keeps the order of the run.
     for i, layer in enumerate(result.layers, 1):
         for name, drawing in layer_drawings(layer).items():
@@ -195,11 +228,14 @@ def result_drawings(result: Result) -> Drawings:
 
 
 def layer_drawings(layer: LayerResult) -> Drawings:
-    """Return where a layer's cycles go, and what its PEs hold."""
-    return {
+    """Return where a layer's cycles go, what its PEs hold, and, where it can be told again, what they do when."""
+    drawings = {
         "pe-cycles": Drawing(partial(pe_cycles, layer), "layer"),
         "pe-occupancy": Drawing(partial(pe_occupancy, layer), "layer"),
     }
+    if can_be_told(layer):
+        drawings["pe-time"] = Drawing(partial(layer_over_time, layer), "layer")
+    return drawings
 
 
 def energy_drawings(energy: Energy) -> Drawings:
@@ -236,6 +272,7 @@ def _name_layers(axes: Axes, names: Sequence[str]) -> None:
     axes.set_xticks(range(len(names)), names, rotation=45 if crowded else 0, ha="right" if crowded else "center")
 
 
-def _legend_below(figure: Figure, axes: Axes) -> None:
+def _legend_below(figure: Figure, axes: Axes, most: int = 7) -> None:
     handles, labels = axes.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), 7), fontsize=8)
+    names = [label.replace("_", " ") for label in labels]
+    figure.legend(handles, names, loc="outside lower center", ncols=min(len(labels), most), fontsize=8)

@@ -40,6 +40,8 @@ from eie.results.table import (
     shares_of,
     unmodelled_row,
 )
+from eie.results.timeline import Timeline
+from eie.results.told import LIMIT
 from eie.show.face import Answer
 from eie.show.notes import note_lines
 from eie.show.numbers import count, factor, number
@@ -253,6 +255,28 @@ class Result(Answer):
         notes += [note for layer in self.layers for note in run_notes(layer)]
         notes += [note for layer in self.layers for note in sharing_notes(layer)]
         return (*notes, *timing_notes(self.spec, cell or self.cell), *self.energies(cell)[1])
+
+    def timeline(self, *, cycles: range | None = None, pes: range | None = None, limit: int = LIMIT) -> Timeline:
+        """Tell what every PE did in every cycle, in cycles from 1 on over all layers and samples.
+
+        Parameters
+        ----------
+        cycles, pes
+            What of it: ``range(1000, 3000)`` are cycles 1,000 to 2,999; all by default.
+        limit
+            Events of a file; where there are more, the window ends earlier, and the timeline says so.
+
+        Raises
+        ------
+        EieError
+            If a window is empty or lies outside the run or the machine; as `LayerResult.shares`.
+        """
+        from eie.results import retelling
+
+        graph = self.program.dataflow
+        names = () if graph is None else tuple(graph.uses)
+        order = retelling.Order.of(self.layers, batch=self.memory.batch, names=names)
+        return retelling.told(self.program.name, order, self.layers, cycles=cycles, pes=pes, limit=limit)
 
     def records(self, cell: Cell | None = None) -> list[dict[str, Any]]:
         """One flat record a layer, units in the keys, and one a layer that was not run: what CSV and pandas show."""

@@ -1,6 +1,7 @@
 """A network run part by part over its samples, where all at once would not fit memory: results put together.
 
-Comes in: the maps of a memory plan, samples, a way to run some of them. Goes out: `Activity` and `LayerOutputs` of all.
+Comes in: the maps of a memory plan, samples, a way to run some of them. Goes out: `Activity`, `LayerOutputs` and
+patterns of all.
 Called by `eie.simulation`.
 """
 
@@ -13,6 +14,7 @@ import numpy as np
 
 from eie.activity import COUNTS, PE_CYCLES, Account, Activity
 from eie.compiler.map_rows import MapPlan
+from eie.model.trace import LayerTrace
 from eie.simulator.functional import FixedPoint, LayerOutputs
 
 # Numbers of the largest map that lie in memory at a time: some 12 bytes each, and as much again while it is made.
@@ -43,6 +45,11 @@ def joined_activity(parts: Sequence[Activity]) -> Activity:
         walks=np.concatenate([part.walks for part in parts]),
         account=Account.put([part.account for part in parts], np.concatenate),
     )
+
+
+def joined_patterns(parts: Sequence[LayerTrace]) -> LayerTrace:
+    """Return which inputs of one layer were non-zero over the samples of all parts; their maps are of one size."""
+    return replace(LayerTrace.joined(parts), size=parts[0].size)
 
 
 def joined_outputs(parts: Sequence[LayerOutputs], samples: Sequence[int]) -> LayerOutputs:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from eie.activity import Account
+from eie.activity import Account, Activity
 from eie.compiler.encoded import EncodedLayer
 from eie.compiler.places import MemoryPlan
 from eie.compiler.program import Program
@@ -24,10 +24,14 @@ from eie.spec import AcceleratorSpec
 
 @dataclass(frozen=True, eq=False, kw_only=True, repr=False)
 class Recount:
-    """One encoded layer and the inputs of all its uses, by name; ``plan`` is that of the whole network."""
+    """One encoded layer, the inputs of all its uses and what was counted of them, by name.
+
+    ``plan`` is that of the whole network.
+    """
 
     layer: EncodedLayer
     inputs: Mapping[str, LayerTrace]
+    activities: Mapping[str, Activity]
     spec: AcceleratorSpec
     plan: MemoryPlan
     threads: int | None = None
@@ -42,6 +46,7 @@ class Recount:
         uses: Mapping[str, tuple[str, ...]],
         read: Mapping[str, LayerTrace],
         *,
+        counted: Mapping[str, Activity],
         plan: MemoryPlan,
         threads: int | None,
     ) -> dict[str, Recount]:
@@ -50,6 +55,7 @@ class Recount:
             layer.name: cls(
                 layer=layer,
                 inputs={use: read[use] for use in uses[layer.name]},
+                activities={use: counted[use] for use in uses[layer.name]},
                 spec=program.spec,
                 plan=plan,
                 threads=threads,
@@ -60,7 +66,7 @@ class Recount:
 
     def __call__(self) -> Account:
         """Count what PEs idled for, added up over the uses."""
-        stages = self._stages()
+        stages = self.stages()
         total = Account.blank(next(iter(self.inputs.values())).samples, self.spec.n_pe)
         for place in stages.places_of(0):
             account = stages.account(place, self.spec)
@@ -70,10 +76,11 @@ class Recount:
 
     def padding(self) -> NDArray[np.int64]:
         """Count the padding entries of each PE, int64 (N, P)."""
-        stages = self._stages()
+        stages = self.stages()
         padding: NDArray[np.int64] = np.sum([stages.padding(place, self.spec) for place in stages.places_of(0)], axis=0)
         return padding
 
-    def _stages(self) -> Stages:
+    def stages(self) -> Stages:
+        """Return the way from the layer and its inputs to whatever is counted of them."""
         workload = Workload.of_encoded(self.layer, self.inputs, self.spec)
         return Stages(workload, how=How(batch=self.plan.batch, threads=self.threads), plan=self.plan)
