@@ -381,8 +381,9 @@ def test_a_browser_reports_what_is_wrong(tmp_path):
 
 @needs_browser
 def test_tables_sort_by_click_and_key(tmp_path):
-    columns = (Column("a", "layer", "text"), Column("b", "cycles", "count"), Column("c", "nothing", "text"))
-    rows = tuple({"a": name, "b": value} for name, value in (("fc10", 20.2), ("fc2", None), ("fc1", 1234), ("b", 20.4)))
+    columns = (Column("a", "layer", "text"), Column("b", "cycles", "count"), Column("c", "speedup", "word"))
+    said = (("fc10", 20.2, "2,875x"), ("fc2", None, "365.6x"), ("fc1", 1234, "-"), ("b", 20.4, "0.5x"))
+    rows = tuple({"a": name, "b": cycles, "c": speedup} for name, cycles, speedup in said)
     grid = Grid(columns=columns, rows=rows, total={"a": "total", "b": 1274.6})
     text = page("h", (Section(name="s", grids=(grid,)),))
     found, logged = opened(text, f"const COLUMN = 'cycles'; {SORT}", tmp_path, width=800)
@@ -399,3 +400,6 @@ def test_tables_sort_by_click_and_key(tmp_path):
     found, _ = opened(text, f"const COLUMN = 'layer'; {SORT}", tmp_path, width=800)
     assert found["seen"][1] == ["ascending", ["b", "fc1", "fc2", "fc10"]]
     assert found["seen"][2] == ["descending", ["fc10", "fc2", "fc1", "b"]]
+    # Text that is a number is one.
+    found, _ = opened(text, f"const COLUMN = 'speedup'; {SORT}", tmp_path, width=800)
+    assert found["seen"][1] == ["descending", ["2,875x", "365.6x", "0.5x", "-"]]
