@@ -106,8 +106,8 @@ from eie.spec import load_spec as load_spec
 from eie.studies.compare import compare as compare
 from eie.studies.compress import compress as compress
 from eie.studies.difference.answer import Difference as Difference
-from eie.studies.difference.changes import Change as Change
-from eie.studies.difference.changes import Cost as Cost
+from eie.studies.difference.changes import Delta as Delta
+from eie.studies.difference.changes import Spent as Spent
 from eie.studies.difference.diff import diff as diff
 from eie.studies.difference.facts import Fact as Fact
 from eie.studies.granularity.answer import GranularityStudy as GranularityStudy
