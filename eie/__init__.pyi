@@ -89,6 +89,10 @@ from eie.rtl.check import CheckedLayer as CheckedLayer
 from eie.rtl.check import RtlCheck as RtlCheck
 from eie.rtl.check import check_rtl as check_rtl
 from eie.rtl.write import write_rtl as write_rtl
+from eie.show.charts import Bars as Bars
+from eie.show.charts import Point as Point
+from eie.show.charts import Points as Points
+from eie.show.charts import Strips as Strips
 from eie.show.face import Answer as Answer
 from eie.show.face import View as View
 from eie.show.sections import Column as TableColumn
