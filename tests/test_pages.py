@@ -325,6 +325,23 @@ def test_a_front_is_drawn_without_being_asked_for():
     assert empty.page_sections()[0].charts == ()
 
 
+def test_a_large_sweep_is_thinned_and_keeps_its_front():
+    """5,000 points of which the last is the best: it is drawn and heads the table, and of the others one in three."""
+    swept = eie.sweep(eie.Layer.from_weights("fc", np.ones((8, 6))), {"n_pe": [1]}, trace=np.ones(6))
+    total = swept.totals[0]
+    n = 5000
+    rows = tuple({**total, "n_pe": i, "latency_us": n - i, "energy_activity_nj": n - i} for i in range(n))
+    section = replace(swept, rows=rows).page_sections()[0]
+    (chart,) = section.charts
+    (points,) = chart.series.values()
+    assert [point.name for point in points if point.marked] == [f"n_pe {n - 1}"]
+    assert len(points) == 1 + -(-(n - 1) // 3)
+    assert chart.caption.startswith("One in 3 points")
+    assert len(section.grids[0].rows) == 2000
+    assert section.grids[0].rows[0]["n_pe"] == str(n - 1)
+    assert "and 3,000 more points" in section.notes
+
+
 # -- in a browser -----------------------------------------------------------------------------------------------------
 
 needs_browser = pytest.mark.skipif(browser() is None, reason="no Chromium here")
