@@ -12,7 +12,7 @@ PARALLEL := -n auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 LONG := notebooks/05-the-paper.ipynb notebooks/06-granularities.ipynb
 NOTEBOOKS := --nbmake --nbmake-timeout=300 $(LONG) $(filter-out $(LONG),$(sort $(wildcard notebooks/*.ipynb)))
 
-.PHONY: run test test-torch noise rtl synth verilog check lint types contracts docstrings notebooks bench zoo zoo-torch mutants freeze clean
+.PHONY: run test test-torch noise rtl synth verilog browser check lint types contracts docstrings notebooks bench zoo zoo-torch mutants freeze clean
 
 run: $(VENV)/run.done
 	$(BIN)/eie run models/lenet-300-100.toml
@@ -31,6 +31,10 @@ check: lint types contracts docstrings test
 # Icarus, Verilator and Yosys are Debian packages: installed where that can be done, and where not their tests skip.
 verilog:
 	sh tests/install_verilog.sh
+
+# Likewise the browser that opens pages of --html.
+browser:
+	sh tests/install_browser.sh
 
 # The proof of the Verilog as a whole: 500 drawn layers, the shipped LeNets on ten images, AlexNet fc8 if it is beside the checkout.
 rtl: $(VENV)/test.done verilog

@@ -95,6 +95,10 @@ from eie.rtl.resources import RtlResources as RtlResources
 from eie.rtl.resources import UnitResources as UnitResources
 from eie.rtl.resources import rtl_resources as rtl_resources
 from eie.rtl.write import write_rtl as write_rtl
+from eie.show.charts import Bars as Bars
+from eie.show.charts import Point as Point
+from eie.show.charts import Points as Points
+from eie.show.charts import Strips as Strips
 from eie.show.face import Answer as Answer
 from eie.show.face import View as View
 from eie.show.sections import Column as TableColumn
@@ -112,8 +116,8 @@ from eie.spec import load_spec as load_spec
 from eie.studies.compare import compare as compare
 from eie.studies.compress import compress as compress
 from eie.studies.difference.answer import Difference as Difference
-from eie.studies.difference.changes import Compared as Compared
-from eie.studies.difference.changes import Cost as Cost
+from eie.studies.difference.changes import Delta as Delta
+from eie.studies.difference.changes import Spent as Spent
 from eie.studies.difference.diff import diff as diff
 from eie.studies.difference.facts import Fact as Fact
 from eie.studies.explain.advise import Advice as Advice

@@ -53,7 +53,7 @@ def save(answer: View, folder: str | Path) -> list[Path]:
 
 def svgs(answer: View, section: str = "") -> dict[str, str]:
     """Draw what a page shows as SVG elements, by section; of one section alone if it is named."""
-    from eie.plots.drawing import svg_element
+    from eie.plots.drawing import in_words, svg_element
 
     elements: dict[str, str] = {}
     # A page needs no figure, so this is no error as it is in `_drawings`.
@@ -63,7 +63,7 @@ def svgs(answer: View, section: str = "") -> dict[str, str]:
         # A drawing without a section is a file only.
         if drawing.section and section in ("", drawing.section):
             elements.setdefault(drawing.section, "")
-            elements[drawing.section] += svg_element(drawing.draw(), name, name)
+            elements[drawing.section] += svg_element(drawing.draw(), name, in_words(drawing.draw))
     return elements
 
 

@@ -16,7 +16,7 @@ from eie.plots.drawing import STYLE, Drawing, Drawings
 from eie.results import accounting
 from eie.show.palette import SHARES
 from eie.studies.difference.answer import Difference
-from eie.studies.difference.changes import Compared
+from eie.studies.difference.changes import Delta
 from eie.studies.difference.charts import name_of
 
 # More cannot be named; those are drawn that changed most.
@@ -46,7 +46,7 @@ def difference_drawings(difference: Difference) -> Drawings:
     return {"difference": Drawing(partial(changes, difference))}
 
 
-def _stack(axes: Axes, drawn: list[Compared]) -> None:
+def _stack(axes: Axes, drawn: list[Delta]) -> None:
     places = np.arange(len(drawn))
     if any(change.parts is None for change in drawn):
         axes.barh(places, [change.cycles for change in drawn], 0.7, color=SHARES["useful"].light)

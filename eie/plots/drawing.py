@@ -89,6 +89,13 @@ def svg_element(figure: Figure, prefix: str, label: str) -> str:
     return re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL).replace("<svg", named, 1)
 
 
+def in_words(draw: Callable[[], Figure]) -> str:
+    """Say what a figure shows, for those who do not see it: what the function that draws it says of itself."""
+    function = getattr(draw, "func", draw)
+    shows = (function.__doc__ or "").split("\n", 1)[0].removeprefix("Show ").rstrip(".")
+    return f"Figure: {shows or file_name(function.__name__)}"
+
+
 def file_name(name: str) -> str:
     """Return a layer's name as part of a file's."""
     # A layer's name has slashes and colons in many a framework.

@@ -73,8 +73,7 @@ def pes_section(layers: Sequence[LayerResult]) -> Section:
     if width < n_pe:
         notes.append(f"a column is the mean of {count(n_pe / width)} PEs or so; JSON has each of them")
     if len(shown) < len(layers):
-        those = f"the {len(shown)} of {len(layers)} layers that take" if len(shown) > 1 else "the layer that takes"
-        notes.append(f"shown is {those} most time" if len(shown) == 1 else f"shown are {those} most time")
+        notes.append(f"shown {'is' if len(shown) == 1 else 'are'} {len(shown)} of {len(layers)} layers: the slowest")
     return Section(name="pes", title="PE by PE", charts=(strips,), notes=tuple(notes))
 
 

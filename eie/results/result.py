@@ -355,10 +355,8 @@ class Result(Answer):
 
     def page_sections(self) -> tuple[Section, ...]:
         """Return the same, where the cycles of all PEs went if that was counted, and the machine."""
-        table, *others = (
-            replace(section, title=title)
-            for section, title in zip(self.sections(), ("Layer by layer", "Memory"), strict=True)
-        )
+        titles = {"layers": "Layer by layer", "memory": "Memory"}
+        table, *others = (replace(part, title=titles.get(part.name, part.title)) for part in self.sections())
         went = cycles_sections(self.layers, whole=not self.incomplete) if self._accounted else ()
         return (table, *went, *others, Section(name="figures", title="Figures"), machine_section(self.spec))
 

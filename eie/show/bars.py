@@ -54,7 +54,7 @@ def _pieces(chart: Bars, name: str, ends: tuple[float, float]) -> str:
         left, right, start = (left - width, right, left - width) if value < 0 else (left, right + width, right)
         title = f"{name}: {said_of(part)} {_value(chart, name, value)}"
         pieces.append(
-            f'<span class="{look_of(part)}" style="left:{100 * start:.3f}%;width:{100 * width:.3f}%" '
+            f'<span class="{look_of(part)}" style="left:{100 * max(start, 0.0):.3f}%;width:{100 * width:.3f}%" '
             f'title="{safe(title)}"></span>'
         )
     return "".join(pieces)

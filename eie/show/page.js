@@ -2,9 +2,14 @@
 // then the other way round, then as it was. Kept free of the two signs that XML reads as its own.
 "use strict";
 (() => {
+  // What stands as text among numbers: 2,875 or 1.51x or 87 %.
+  const NUMBER = /^[-+]?[\d,]*\.?\d+(e[-+]?\d+)?( ?[x%])?$/;
+  const UNKNOWN = ["", "-", "?"];
   const value = (row, column) => {
     const cell = row.cells[column];
-    return "v" in cell.dataset ? Number(cell.dataset.v) : cell.textContent.trim();
+    if ("v" in cell.dataset) return Number(cell.dataset.v);
+    const text = cell.textContent.trim();
+    return NUMBER.test(text) ? Number.parseFloat(text.replaceAll(",", "")) : text;
   };
   const order = (a, b) =>
     typeof a === "number" ? (typeof b === "number" ? a - b : -1)
@@ -22,7 +27,7 @@
       button.append(...head.childNodes);
       head.append(button);
       button.addEventListener("click", () => {
-        const numeric = original.some((row) => "v" in row.cells[column].dataset);
+        const numeric = original.some((row) => typeof value(row, column) === "number");
         const turns = numeric ? ["descending", "ascending", null] : ["ascending", "descending", null];
         const turn = turns[(turns.indexOf(head.getAttribute("aria-sort")) + 1) % 3];
         heads.forEach((other) => other.removeAttribute("aria-sort"));
@@ -30,9 +35,9 @@
         if (turn !== null) {
           head.setAttribute("aria-sort", turn);
           const sign = turn === "ascending" ? 1 : -1;
-          const known = original.filter((row) => value(row, column) !== "");
+          const known = original.filter((row) => !UNKNOWN.includes(value(row, column)));
           // What is not known stands last, whichever way.
-          const unknown = original.filter((row) => value(row, column) === "");
+          const unknown = original.filter((row) => UNKNOWN.includes(value(row, column)));
           rows = known.sort((a, b) => sign * order(value(a, column), value(b, column))).concat(unknown);
         }
         body.append(...rows);

@@ -9,10 +9,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from eie.show.charts import Point, Points
+from eie.show.numbers import count
 from eie.show.records import Record
 
 # What the two axes are where no front was asked for: the first pair that the points have.
 AXES: tuple[tuple[str, str], ...] = (("latency", "energy"), ("latency", "area"))
+# Of points that are not on the front: each has a name, and a page of more takes long to open.
+MOST_DOTS = 2000
 LABELS = {
     "latency_us": "latency us",
     "energy_activity_nj": "nJ by activity",
@@ -34,22 +37,28 @@ def front_chart(
         What the front is of.
     """
     x, y = columns
+    known = [row for row in rows if row.get(x) is not None and row.get(y) is not None]
+    front = [row for row in known if row.get("pareto")]
+    others = [row for row in known if not row.get("pareto")]
+    step = max(1, -(-len(others) // MOST_DOTS))
     series: dict[str, list[Point]] = {}
-    for row in rows:
-        if row.get(x) is None or row.get(y) is None:
-            continue
+    for row in (*front, *others[::step]):
         name = ", ".join(f"{field} {_said(row[field])}" for field in varied)
         point = Point(x=float(row[x]), y=float(row[y]), name=name, marked=bool(row.get("pareto")))
         series.setdefault(_workload(row, rows), []).append(point)
     if not series:
         return None
     return Points(
-        caption=f"All points, and the front of {' and '.join(objectives)}",
+        caption=f"{_drawn(step)}, and the front of {' and '.join(objectives)}",
         x_label=_label(x),
         y_label=_label(y),
         series=series,
         marked="front",
     )
+
+
+def _drawn(step: int) -> str:
+    return "All points" if step == 1 else f"One in {count(step)} points"
 
 
 def _workload(row: Record, rows: Sequence[Record]) -> str:

@@ -170,7 +170,11 @@ class SweepResult(Answer):
         names = self._axes()
         # Where no front was asked for, that of what the plane shows.
         marked = self if self.objectives or not self.totals else self.pareto(*names)
-        points = replace(marked._points(marked.totals, MOST_PAGE_ROWS, front=True), title="Points")
+        shown = marked.totals
+        if len(shown) > MOST_PAGE_ROWS:
+            # Those that are cut shall not be the best.
+            shown = tuple(sorted(shown, key=lambda row: not row.get("pareto")))
+        points = replace(marked._points(shown, MOST_PAGE_ROWS, front=True), title="Points")
         if self.totals:
             across, up = objective_columns(names, self.totals)
             chart = front_chart(marked.totals, (across, up), varied=tuple(self.vary), objectives=marked.objectives)

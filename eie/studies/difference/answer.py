@@ -1,7 +1,7 @@
 """The answer of a difference: what is not alike, what each layer or point took on both sides, and where the time went.
 
-Comes in: labels, `Fact` and `Compared` records. Goes out: a frozen `Difference`. Read by the command line, notebooks
-and `eie.plots.difference`.
+Comes in: labels, `Fact` and `Delta` records. Goes out: a frozen `Difference`. Read by the command line, notebooks and
+`eie.plots.difference`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from eie.results import accounting
 from eie.show.face import Answer
 from eie.show.numbers import factor, signed
 from eie.show.sections import Section, Value
-from eie.studies.difference.changes import Compared, Cost
+from eie.studies.difference.changes import Delta, Spent
 from eie.studies.difference.charts import part_bars, point_bars
 from eie.studies.difference.facts import Fact
 from eie.studies.difference.grids import costs_grid, facts_grid, parts_grid
@@ -52,8 +52,8 @@ class Difference(Answer):
     kind: Kind
     labels: tuple[str, str]
     facts: tuple[Fact, ...]
-    changes: tuple[Compared, ...]
-    total: Compared | None
+    changes: tuple[Delta, ...]
+    total: Delta | None
     clocks_mhz: tuple[float, float]
     notes: tuple[str, ...] = ()
 
@@ -63,7 +63,7 @@ class Difference(Answer):
         return not self.facts and all(change.none for change in self.changes)
 
     @property
-    def points(self) -> tuple[Compared, ...]:
+    def points(self) -> tuple[Delta, ...]:
         """What a table shows: all layers of results, totals of the points of sweeps."""
         return tuple(change for change in self.changes if change.names.get("row", "total") == "total")
 
@@ -170,7 +170,7 @@ class Difference(Answer):
         }
 
 
-def _ratios(change: Compared) -> list[str]:
+def _ratios(change: Delta) -> list[str]:
     """Say how much B takes of what A takes."""
     assert change.a is not None
     assert change.b is not None
@@ -182,7 +182,7 @@ def _ratios(change: Compared) -> list[str]:
     return said or ["as much"]
 
 
-def _relative(change: Compared) -> float:
+def _relative(change: Delta) -> float:
     return change.cycles / change.a.cycles if change.a and change.b and change.a.cycles else 0.0
 
 
@@ -201,7 +201,7 @@ def _alike(facts: tuple[Fact, ...]) -> tuple[str, ...]:
     return (f"Alike: {', '.join(alike)}.",) if alike else ()
 
 
-def _record(change: Compared) -> dict[str, Any]:
+def _record(change: Delta) -> dict[str, Any]:
     return {
         **change.names,
         "in": change.only or "both",
@@ -220,10 +220,10 @@ def _record(change: Compared) -> dict[str, Any]:
     }
 
 
-def _both(change: Compared, name: str) -> dict[str, Any]:
+def _both(change: Delta, name: str) -> dict[str, Any]:
     return {f"{name}_{letter}": _value(cost, name) for letter, cost in (("a", change.a), ("b", change.b))}
 
 
-def _value(cost: Cost | None, name: str) -> Any:
+def _value(cost: Spent | None, name: str) -> Any:
     value = None if cost is None else getattr(cost, name)
     return None if value == "" else value

@@ -1,7 +1,7 @@
 """Where the time went: what each layer, or each point of a sweep, took on both sides, and the change in parts.
 
-Comes in: two `Side` records. Goes out: `Compared` records with cycles as whole numbers of `GRAINS`, so that what PEs
-did adds up to the change exactly, in whatever order. Read by the answer.
+Comes in: two `Side` records. Goes out: `Delta` records with cycles as whole numbers of `GRAINS`, so that what PEs did
+adds up to the change exactly, in whatever order. Read by the answer.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _SHARE_GRAINS = round(1 / accounting.GRAIN)
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
-class Cost(Brief):
+class Spent(Brief):
     """What something took on one side, a sample.
 
     Attributes
@@ -56,12 +56,12 @@ class Cost(Brief):
 
 
 @dataclass(frozen=True, repr=False)
-class Compared(Brief):
+class Delta(Brief):
     """One layer or point: what says which, and what it took; None where a side has no such thing."""
 
     names: Mapping[str, Value]
-    a: Cost | None
-    b: Cost | None
+    a: Spent | None
+    b: Spent | None
 
     @property
     def only(self) -> str:
@@ -114,22 +114,22 @@ class Compared(Brief):
         return any((self.parts or {}).values())
 
 
-def _grains(cost: Cost | None) -> int:
+def _grains(cost: Spent | None) -> int:
     return 0 if cost is None else cost.grains
 
 
-def _parts(cost: Cost | None) -> Mapping[str, int]:
+def _parts(cost: Spent | None) -> Mapping[str, int]:
     return {} if cost is None or cost.parts is None else cost.parts
 
 
-def layer_changes(a: Side, b: Side) -> tuple[Compared, ...]:
+def layer_changes(a: Side, b: Side) -> tuple[Delta, ...]:
     """Match the layers of two results by name: those of A in order, then what only B has."""
     energy = _priced(a.values["layers"], b.values["layers"])
     costs = [{(row["layer"],): cost(row, energy) for row in _modelled(side)} for side in (a, b)]
     return _matched(costs[0], costs[1], ("layer",))
 
 
-def point_changes(a: Side, b: Side) -> tuple[Compared, ...]:
+def point_changes(a: Side, b: Side) -> tuple[Delta, ...]:
     """Match the rows of two sweeps by workload, varied values and layer.
 
     A field that one side does not vary has the value of its machine. Two sweeps of one workload each are matched
@@ -153,26 +153,26 @@ def point_changes(a: Side, b: Side) -> tuple[Compared, ...]:
 
 
 def _matched(
-    a: Mapping[tuple[Any, ...], Cost], b: Mapping[tuple[Any, ...], Cost], names: Sequence[str]
-) -> tuple[Compared, ...]:
+    a: Mapping[tuple[Any, ...], Spent], b: Mapping[tuple[Any, ...], Spent], names: Sequence[str]
+) -> tuple[Delta, ...]:
     keys = dict.fromkeys([*a, *b])
-    return tuple(Compared(dict(zip(names, key, strict=True)), a.get(key), b.get(key)) for key in keys)
+    return tuple(Delta(dict(zip(names, key, strict=True)), a.get(key), b.get(key)) for key in keys)
 
 
-def total_of(changes: Iterable[Compared]) -> Compared:
+def total_of(changes: Iterable[Delta]) -> Delta:
     """Add layers up; what is not known of one is not known of the whole."""
     listed = list(changes)
     sides = [[side for side in costs if side is not None] for costs in zip(*((c.a, c.b) for c in listed), strict=True)]
-    return Compared({"layer": "total"}, *(_added(side) for side in sides))
+    return Delta({"layer": "total"}, *(_added(side) for side in sides))
 
 
-def _added(costs: Sequence[Cost]) -> Cost | None:
+def _added(costs: Sequence[Spent]) -> Spent | None:
     if not costs:
         return None
     energies = [cost.energy_nj for cost in costs]
     parts = [cost.parts for cost in costs]
     kinds = [kind for kind in KINDS if all(kind in cost.kind_nj for cost in costs)]
-    return Cost(
+    return Spent(
         grains=sum(cost.grains for cost in costs),
         latency_us=sum(cost.latency_us for cost in costs),
         energy_nj=None if None in energies else sum(filter(None, energies)),
@@ -194,7 +194,7 @@ def _priced(*tables: Sequence[Mapping[str, Any]]) -> str:
     return next((key for key in ENERGIES if all(row.get(key) is not None for row in numbers)), "")
 
 
-def cost(row: Mapping[str, Any], energy: str) -> Cost:
+def cost(row: Mapping[str, Any], energy: str) -> Spent:
     """Read a flat record, as results and sweeps have them.
 
     Parameters
@@ -210,7 +210,7 @@ def cost(row: Mapping[str, Any], energy: str) -> Cost:
         weights = {name: round(float(share or 0) * _SHARE_GRAINS) for name, share in shares.items()}
         parts = accounting.apportioned(weights, grains) if any(weights.values()) else None
     kinds = {kind: row.get(energy.replace("_nj", f"_{kind}_nj")) for kind in KINDS} if energy else {}
-    return Cost(
+    return Spent(
         grains=grains,
         latency_us=float(row["latency_us"]),
         energy_nj=float(row[energy]) if energy else None,

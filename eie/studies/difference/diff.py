@@ -13,7 +13,7 @@ from eie.formats.answers import Document
 from eie.results.result import Result
 from eie.spec.apart import labels
 from eie.studies.difference.answer import Difference
-from eie.studies.difference.changes import Compared, Cost, layer_changes, point_changes, total_of
+from eie.studies.difference.changes import Delta, Spent, layer_changes, point_changes, total_of
 from eie.studies.difference.facts import facts
 from eie.studies.difference.sides import Side, side_of
 from eie.sweeps.result import SweepResult
@@ -75,19 +75,19 @@ def _labels(a: Side, b: Side) -> tuple[str, str]:
     return f"{a.label} ({machines[0]})", f"{b.label} ({machines[1]})"
 
 
-def _total(changes: tuple[Compared, ...], a: Side, b: Side) -> Compared:
+def _total(changes: tuple[Delta, ...], a: Side, b: Side) -> Delta:
     """Add the layers up; what binds the whole stands in the files, since shares of layers do not add up to it."""
     total = total_of(changes)
-    return Compared(total.names, _bound(total.a, a), _bound(total.b, b))
+    return Delta(total.names, _bound(total.a, a), _bound(total.b, b))
 
 
-def _bound(cost: Cost | None, side: Side) -> Cost | None:
+def _bound(cost: Spent | None, side: Side) -> Spent | None:
     parts = side.values.get("bound_parts") or {}
     name = side.values.get("bound_by") or ""
     return None if cost is None else replace(cost, bound_by=name, bound_by_share=parts.get(name))
 
 
-def _notes(changes: tuple[Compared, ...], sides: tuple[Side, Side]) -> list[str]:
+def _notes(changes: tuple[Delta, ...], sides: tuple[Side, Side]) -> list[str]:
     notes = []
     what = "layer" if sides[0].kind == "result" else "point"
     if all(change.only for change in changes):

@@ -1,6 +1,6 @@
 """Tables of a difference: what is not alike, what each layer took on both sides, and by what PEs did.
 
-Comes in: `Fact` and `Compared` records. Goes out: `Grid` records, without columns that say nothing. Read by the answer.
+Comes in: `Fact` and `Delta` records. Goes out: `Grid` records, without columns that say nothing. Read by the answer.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from eie.results import accounting
 from eie.show.sections import Column, Grid, Value
-from eie.studies.difference.changes import Compared, Cost
+from eie.studies.difference.changes import Delta, Spent
 from eie.studies.difference.facts import Fact
 
 # Says what a row is of, wherever it is stated.
@@ -29,7 +29,7 @@ def facts_grid(facts: Sequence[Fact]) -> Grid:
     return Grid(columns=columns, rows=rows, keys=2, grouped=True)
 
 
-def costs_grid(changes: Sequence[Compared], total: Compared | None) -> Grid:
+def costs_grid(changes: Sequence[Delta], total: Delta | None) -> Grid:
     """Return what each took on both sides."""
     names = _names(changes)
     columns = (
@@ -63,7 +63,7 @@ def costs_grid(changes: Sequence[Compared], total: Compared | None) -> Grid:
     return replace(grid, columns=tuple(column for column in columns if column.key not in gone)).without_empty()
 
 
-def parts_grid(changes: Sequence[Compared], total: Compared | None) -> Grid | None:
+def parts_grid(changes: Sequence[Delta], total: Delta | None) -> Grid | None:
     """Return the changes of cycles by what PEs did; None where one was not accounted, or nothing moved."""
     rows = tuple(_parts_row(change) for change in changes if change.parts is not None)
     if len(rows) < len(changes) or not rows:
@@ -79,7 +79,7 @@ def parts_grid(changes: Sequence[Compared], total: Compared | None) -> Grid | No
     return Grid(caption=caption, columns=columns, rows=rows, total=whole) if moved else None
 
 
-def _names(changes: Sequence[Compared]) -> tuple[Column, ...]:
+def _names(changes: Sequence[Delta]) -> tuple[Column, ...]:
     keys = dict.fromkeys(key for change in changes for key in change.names if key not in ("row",))
     # Of points there are totals only, which have no layer.
     return tuple(
@@ -89,7 +89,7 @@ def _names(changes: Sequence[Compared]) -> tuple[Column, ...]:
     )
 
 
-def _cost_row(change: Compared) -> dict[str, Value]:
+def _cost_row(change: Delta) -> dict[str, Value]:
     return {
         **_said(change),
         "only": change.only,
@@ -106,21 +106,21 @@ def _cost_row(change: Compared) -> dict[str, Value]:
     }
 
 
-def _parts_row(change: Compared) -> dict[str, Value]:
+def _parts_row(change: Delta) -> dict[str, Value]:
     return {**_said(change), **(change.parts or {}), "sum": change.cycles}
 
 
-def _said(change: Compared) -> dict[str, Value]:
+def _said(change: Delta) -> dict[str, Value]:
     # A varied value is shown as it was given: 800.0 is no number to be rounded.
     return {key: value if isinstance(value, str) else str(value) for key, value in change.names.items()}
 
 
-def _of(key: str, change: Compared, name: str) -> dict[str, Value]:
+def _of(key: str, change: Delta, name: str) -> dict[str, Value]:
     sides = {"a": change.a, "b": change.b}
     return {f"{key}_{side}": None if cost is None else getattr(cost, name) for side, cost in sides.items()}
 
 
-def _bound(cost: Cost | None) -> str:
+def _bound(cost: Spent | None) -> str:
     if cost is None or not cost.bound_by:
         return ""
     return accounting.in_words({cost.bound_by: cost.bound_by_share or 0.0})
