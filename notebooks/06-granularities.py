@@ -55,12 +55,10 @@ for axes, (name, rule) in zip(panels, rules.items(), strict=True):
 
 # %%
 study = eie.granularity(network)
-figures = study.plot()
 study.section("left")
 
 # %%
-figures["granularity-speedup"]
-
+axes = study.plot(only="granularity-speedup")
 # %% [markdown]
 # Left, single weights: a dense machine multiplies zeros as patiently as anything else, so its line is flat. A CPU
 # that stores the matrix as CSR is *slower* at first, since every weight now needs an index and a gather; where it
@@ -75,8 +73,7 @@ figures["granularity-speedup"]
 # And what does it cost in accuracy, before any fine-tuning?
 
 # %%
-figures["granularity-accuracy"]
-
+axes = study.plot(only="granularity-accuracy")
 # %% [markdown]
 # With as many weights left, single weights are the most accurate, and few machines can use them. That is the trade-off:
 # compression against hardware. Among the coarser forms the order is not that of size: not fine-tuned, whole channels
@@ -92,8 +89,7 @@ study.section("claims")
 # by step, each in the layer where it hurts least. It chooses by 500 images and reports on 500 others:
 
 # %%
-figures["search-densities"]
-
+axes = study.plot(only="search-densities")
 # %%
 study.section("search")
 

@@ -28,8 +28,7 @@ import eie
 
 machines = ("published:cpu_dense_b1", "systolic:32x32:ws", "nm:2:4")
 comparison = eie.compare("eie-benchmark", machines)
-comparison.plot()["compare-speedup"]
-
+axes = comparison.plot(only="compare-speedup")
 # %% [markdown]
 # The bars are speedups over the CPU as the paper measured it, on a log axis as in its Figure 6. What is called a bound
 # reaches its peak or its bandwidth and launches nothing: no program on that machine is faster. Such a comparison is

@@ -12,6 +12,7 @@ from importlib.metadata import PackageNotFoundError, requires, version
 
 import click
 
+from eie.cli.help import examples
 from eie.cli.outputs import show
 
 # What each extra is for, in the order in which most people come to need them.
@@ -40,7 +41,7 @@ class Check:
     remedy: str = ""
 
 
-@click.command(epilog="Example: eie doctor || echo 'something is missing'")
+@click.command(epilog=examples("eie doctor || echo something is missing"))
 def doctor() -> None:
     """Check the installation: versions, kernels and their cache, threads, memory, extras.
 
@@ -54,7 +55,11 @@ def doctor() -> None:
     columns = (Column("what", "", "text"), Column("value", "", "prose"), Column("state", "", "text"))
     grids = (
         Grid(columns=columns, rows=tuple(map(_row, (*needed, *beside)))),
-        Grid(caption="Extras, pip install 'eie[NAME]':", columns=columns, rows=tuple(map(_row, _extras()))),
+        Grid(
+            caption="Extras (pip install '.[NAME]' in the source tree):",
+            columns=columns,
+            rows=tuple(map(_row, _extras())),
+        ),
     )
     broken = [check for check in needed if check.ok is False]
     remedies = tuple(f"{check.what}: {check.remedy}" for check in needed if check.remedy)
@@ -138,7 +143,12 @@ def _kernels() -> Check:
         from eie.kernels.jit import CACHE_FOLDER, kernels_are_cached, settings
     except ImportError as error:
         # What a doctor is asked for: a package that is there and does not load.
-        return Check(what="kernels", value=f"numba does not load: {error}", ok=False, remedy="pip install --force-reinstall numba")
+        return Check(
+            what="kernels",
+            value=f"numba does not load: {error}",
+            ok=False,
+            remedy="pip install --force-reinstall numba",
+        )
     if settings.DISABLE_JIT:
         return Check(
             what="kernels", value="not compiled: NUMBA_DISABLE_JIT is set", ok=None, remedy="unset it: runs are slow"
