@@ -86,6 +86,7 @@ print(f"{layer.cycles} cycles; {layer.counts['entries']} entries, so {layer.theo
 
 # %%
 axes = layer.plot(only="pe-cycles")
+
 # %% [markdown]
 # `shares` adds the cycles of all PEs up and splits the waiting by its cause: each idle cycle of a PE has the cause of
 # what the control did in that same cycle. The shares add up to one (docs/cycle-model.md). On so small a layer the

@@ -29,6 +29,7 @@ import eie
 
 fc8 = os.environ.get("EIE_FC8")
 axes = eie.paper(["figure8"], fc8=fc8).plot(only="figure8")
+
 # %% [markdown]
 # Eight slots bring most of what queues can bring, on all nine layers of the paper's benchmark. What is left beyond is
 # the second kind of imbalance, and NT-We: 600 rows on 64 PEs leave less than one weight for a PE in a column, and an
@@ -103,8 +104,10 @@ for name, depth in (("as pruned", 2), ("as pruned", 8), ("rows sorted", 8), ("ba
 
 # %%
 axes = run(*jobs["as pruned"], depth=2).plot(only="pe-cycles")
+
 # %%
 axes = run(*jobs["as pruned"]).plot(only="pe-cycles")
+
 # %%
 axes = run(*jobs["rows sorted"]).plot(only="pe-cycles")
 

@@ -59,6 +59,7 @@ study.section("left")
 
 # %%
 axes = study.plot(only="granularity-speedup")
+
 # %% [markdown]
 # Left, single weights: a dense machine multiplies zeros as patiently as anything else, so its line is flat. A CPU
 # that stores the matrix as CSR is *slower* at first, since every weight now needs an index and a gather; where it
@@ -74,12 +75,13 @@ axes = study.plot(only="granularity-speedup")
 
 # %%
 axes = study.plot(only="granularity-accuracy")
+
 # %% [markdown]
 # With as many weights left, single weights are the most accurate, and few machines can use them. That is the trade-off:
 # compression against hardware. Among the coarser forms the order is not that of size: not fine-tuned, whole channels
 # lose less here than 4x4 blocks. Statements that one reads about pruning, checked on this network:
 
-# %%
+# %% tags=["measured"]
 study.section("claims")
 
 # %% [markdown]
@@ -90,6 +92,7 @@ study.section("claims")
 
 # %%
 axes = study.plot(only="search-densities")
+
 # %%
 study.section("search")
 

@@ -52,7 +52,8 @@ def doctor() -> None:
 
     needed = [*_packages(), _shipped(), _kernels()]
     beside = [_threads(), _memory()]
-    columns = (Column("what", "", "text"), Column("value", "", "prose"), Column("state", "", "text"))
+    # The sentence last: on a narrow terminal it takes what is left of the line.
+    columns = (Column("what", "", "text"), Column("state", "", "text"), Column("value", "", "prose"))
     grids = (
         Grid(columns=columns, rows=tuple(map(_row, (*needed, *beside)))),
         Grid(
