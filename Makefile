@@ -8,9 +8,8 @@ export OPENBLAS_NUM_THREADS := 1
 
 # A process a core, whole files: what the tests of a file share (the paper's layers, a study) is made once, not once a process.
 PARALLEL := -n auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder
-# In the order given, longest first: a notebook that began last would keep one core waiting for the other.
-LONG := notebooks/05-the-paper.ipynb notebooks/06-granularities.ipynb
-NOTEBOOKS := --nbmake --nbmake-timeout=300 $(LONG) $(filter-out $(LONG),$(sort $(wildcard notebooks/*.ipynb)))
+# Every lesson run, and what is stored in it held to what it prints today. First, since it takes longest.
+NOTEBOOKS := tests/notebooks_proof.py
 
 .PHONY: run test test-torch noise rtl synth verilog browser check lint types contracts docstrings notebooks bench zoo zoo-torch mutants freeze clean
 

@@ -31,6 +31,7 @@ from eie.model.trace import LayerTrace, Trace
 from eie.results.accuracy import float32_accuracy, right_answers
 from eie.results.layer import LayerResult
 from eie.results.result import Accuracy, Result
+from eie.show.notebook import told
 from eie.simulator.agreement import in_agreement
 from eie.simulator.functional import SLICE_ELEMENTS, LayerOutputs, Rows, fraction_bits, to_raw
 from eie.simulator.inputs import Given, Inputs
@@ -48,6 +49,7 @@ from eie.spec import EIE_64PE, AcceleratorSpec
 UseRuns = dict[str, tuple[Activity, LayerOutputs | None]]
 
 
+@told("products")
 def simulate(
     model: Program | Model,
     activations: Inputs = None,

@@ -82,11 +82,20 @@ print(f"{layer.cycles} cycles; {layer.counts['entries']} entries, so {layer.theo
 # ## Where the cycles went
 #
 # *Issue* is work; *empty column* a cycle spent finding out that there is none; *starved* is waiting for the next
-# broadcast; *drain* is the end, when other PEs still work and the pipeline empties. On so small a layer the five
-# stages of the pipeline weigh more than anything else.
+# broadcast; *drain* is the end, when other PEs still work and the pipeline empties.
 
 # %%
-layer.plot()["pe-cycles"]
+axes = layer.plot(only="pe-cycles")
+
+# %% [markdown]
+# `shares` adds the cycles of all PEs up and splits the waiting by its cause: each idle cycle of a PE has the cause of
+# what the control did in that same cycle. The shares add up to one (docs/cycle-model.md). On so small a layer the
+# pipeline's drain and the scanner's first row weigh more than anything else; on a real one they are a few per cent.
+
+# %%
+for name, share in layer.shares.items():
+    print(f"{name:15s} {share:5.1%}")
+print(f"{'sum':15s} {sum(layer.shares.values()):5.1%}; bound by {layer.bound_by}")
 
 # %% [markdown]
 # ## The same, fast

@@ -28,7 +28,7 @@ import numpy as np
 import eie
 
 fc8 = os.environ.get("EIE_FC8")
-eie.paper(["figure8"], fc8=fc8).plot()["figure8"]
+axes = eie.paper(["figure8"], fc8=fc8).plot(only="figure8")
 
 # %% [markdown]
 # Eight slots bring most of what queues can bring, on all nine layers of the paper's benchmark. What is left beyond is
@@ -91,18 +91,40 @@ legend = figure.legend(loc="outside right center", fontsize=8)
 #
 # ## Where the cycles go
 #
-# At depth 2 every PE waits (*starved*), even the fullest: a PE that is slow in one column blocks the next broadcast for
-# all. At depth 8 the waiting that is left follows the total: the fullest PE hardly waits, the emptiest waits most. With
-# sorted rows all are about as full.
+# At depth 2 every PE waits, even the fullest: a PE that is slow in one column blocks the next broadcast for all
+# (*idle stall*). At depth 8 the waiting that is left follows the total: the fullest PE hardly waits, the emptiest waits
+# most. With sorted rows all are about as full.
 
 # %%
-run(*jobs["as pruned"], depth=2).plot()["pe-cycles"]
+shown = ("useful", "padding", "empty_column", "idle_broadcast", "idle_scan", "idle_stall", "drain")
+print(f"{'':22s}" + "".join(f"{name.replace('_', ' '):>16s}" for name in shown))
+for name, depth in (("as pruned", 2), ("as pruned", 8), ("rows sorted", 8), ("balanced", 2)):
+    layer = run(*jobs[name], depth)
+    print(f"{name + ', queue ' + str(depth):22s}" + "".join(f"{layer.shares[kind]:16.1%}" for kind in shown))
 
 # %%
-run(*jobs["as pruned"]).plot()["pe-cycles"]
+axes = run(*jobs["as pruned"], depth=2).plot(only="pe-cycles")
 
 # %%
-run(*jobs["rows sorted"]).plot()["pe-cycles"]
+axes = run(*jobs["as pruned"]).plot(only="pe-cycles")
+
+# %%
+axes = run(*jobs["rows sorted"]).plot(only="pe-cycles")
+
+# %% [markdown]
+# This layer has work for its PEs in nearly every column, so balance and queues are the right knobs. LeNet-300-100
+# (lesson 2) is not like that: there seven to nine in ten PE cycles are empty columns, and neither balance nor a deeper
+# queue would gain much; fewer PEs save energy and area. Ask the shares before turning a knob:
+
+# %%
+lenet = eie.simulate("lenet-300-100", spec=eie.EIE_64PE, shares=True)
+for layer in lenet.layers:
+    print(
+        f"{layer.name}: empty columns {layer.shares['empty_column']:.0%} of the PE cycles, bound by {layer.bound_by} "
+        f"({layer.bound_parts[layer.bound_by]:.0%} of its cycles), perfect balance would save {layer.balance_saves:.0%}"
+    )
+deep = eie.simulate("lenet-300-100", spec=eie.EIE_64PE.replace(act_queue_depth=512))
+print(f"a queue of 512 instead of 8 saves {1 - deep.latency_us / lenet.latency_us:.0%} of the time")
 
 # %% [markdown]
 # How uneven is *uneven*? The coefficient of variation of the non-zeros a row, less what chance alone would give, for

@@ -75,4 +75,4 @@ lines("Mbit read / frame", lambda run: run.counts["spmat_reads"] * run.spec.spma
 # reads only: a wider row also needs a wider register, which the clock drives (docs/energy.md).
 
 # %%
-eie.paper(["figure9"]).plot()["figure9"]
+axes = eie.paper(["figure9"]).plot(only="figure9")

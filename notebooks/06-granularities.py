@@ -55,11 +55,10 @@ for axes, (name, rule) in zip(panels, rules.items(), strict=True):
 
 # %%
 study = eie.granularity(network)
-figures = study.plot()
 study.section("left")
 
 # %%
-figures["granularity-speedup"]
+axes = study.plot(only="granularity-speedup")
 
 # %% [markdown]
 # Left, single weights: a dense machine multiplies zeros as patiently as anything else, so its line is flat. A CPU
@@ -75,14 +74,14 @@ figures["granularity-speedup"]
 # And what does it cost in accuracy, before any fine-tuning?
 
 # %%
-figures["granularity-accuracy"]
+axes = study.plot(only="granularity-accuracy")
 
 # %% [markdown]
 # With as many weights left, single weights are the most accurate, and few machines can use them. That is the trade-off:
 # compression against hardware. Among the coarser forms the order is not that of size: not fine-tuned, whole channels
 # lose less here than 4x4 blocks. Statements that one reads about pruning, checked on this network:
 
-# %%
+# %% tags=["measured"]
 study.section("claims")
 
 # %% [markdown]
@@ -92,7 +91,7 @@ study.section("claims")
 # by step, each in the layer where it hurts least. It chooses by 500 images and reports on 500 others:
 
 # %%
-figures["search-densities"]
+axes = study.plot(only="search-densities")
 
 # %%
 study.section("search")

@@ -28,7 +28,7 @@ import eie
 
 machines = ("published:cpu_dense_b1", "systolic:32x32:ws", "nm:2:4")
 comparison = eie.compare("eie-benchmark", machines)
-comparison.plot()["compare-speedup"]
+axes = comparison.plot(only="compare-speedup")
 
 # %% [markdown]
 # The bars are speedups over the CPU as the paper measured it, on a log axis as in its Figure 6. What is called a bound
@@ -116,6 +116,7 @@ axes.set_yscale("log", base=2)
 axes.yaxis.set_major_formatter("{x:g}x")
 axes.set(xlabel="sparsity", ylabel="speed of CSR over dense", title=study.rows[0].costs[ways[0]].machine.name)
 legend = axes.legend()
+
 # %% [markdown]
 # Below one, the indices cost more than the zeros save. Where a line crosses depends on the layer, the batch, both
 # libraries and the machine; that is why it is measured and not stated.

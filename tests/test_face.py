@@ -11,8 +11,10 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import matplotlib as mpl
+import numpy as np
 import pytest
 from answers import NAME, answers, views
+from matplotlib.axes import Axes
 from rich.console import Console
 
 import eie
@@ -170,10 +172,18 @@ def test_figures_are_found_by_type(answer, tmp_path):
     before = dict(mpl.rcParams)
     files = answer.plot(tmp_path)
     drawn = answer.plot()
-    assert {file.stem for file in files} == set(drawn)
-    assert drawn
+    names = list(dict.fromkeys(file.stem for file in files))
     assert sorted(tmp_path.iterdir()) == sorted(files)
-    assert all(figure.axes for figure in drawn.values())
+    each = [np.atleast_1d(answer.plot(only=name)).tolist() for name in names]
+    # One figure's Axes as matplotlib itself gives them; several as an array, in order.
+    assert all(isinstance(axes, Axes) for listed in each for axes in listed)
+    assert [axes.get_title() for listed in each for axes in listed] == [
+        axes.get_title() for axes in np.atleast_1d(drawn).tolist()
+    ]
+    assert isinstance(drawn, Axes) or len(drawn) > 1
+    assert {file.stem for file in answer.plot(tmp_path, only=names[-1])} == {names[-1]}
+    with pytest.raises(EieError, match="figure 'none': must be one of"):
+        answer.plot(only="none")
     page = answer.to_html()
     tree = ElementTree.fromstring(page.removeprefix("<!DOCTYPE html>\n"))
     # Drawn with matplotlib, or by the page itself.

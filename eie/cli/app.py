@@ -11,6 +11,7 @@ from eie.cli.diff import diff
 from eie.cli.doctor import doctor
 from eie.cli.explain import explain
 from eie.cli.granularity import granularity
+from eie.cli.help import Commands
 from eie.cli.inspect import inspect
 from eie.cli.models import models
 from eie.cli.notebooks import notebooks
@@ -25,17 +26,17 @@ from eie.cli.warmup import warmup
 from eie.version import __version__
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="eie")
 def app() -> None:
     """What does a pruned network cost on an EIE-style sparse accelerator, and why?
 
     \b
-    eie run lenet-300-100              a shipped model: compile, simulate, report
-    eie run model.onnx                 your own network; also .pt, .safetensors, .npz, .toml, ...
-    eie explain lenet-300-100          what binds each layer, and what to change
-    eie sweep model.npz --vary n_pe=1:256:x2 -o results/
-    eie paper                          every table and figure of the EIE paper, ours beside the printed
+    eie run lenet-300-100        a shipped model: compile, simulate, report
+    eie run model.onnx           your own; also .pt, .safetensors, .npz, .toml ...
+    eie explain lenet-300-100    what binds each layer, and what to change
+    eie sweep model.npz --vary n_pe=1:256:x2 -o results
+    eie paper                    the EIE paper's tables and figures beside ours
     """
 
 

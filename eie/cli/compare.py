@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from eie.cli.help import examples
 from eie.cli.options import OF_MODELS, conv_option, how_to_read, layout_option, model_options, spec_options
 from eie.cli.outputs import check_files, deliver, output_options
 
@@ -13,7 +14,12 @@ if TYPE_CHECKING:
     from eie.model.network import Network
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "eie compare lenet-300-100 --baseline systolic:32x32:ws",
+        "eie compare result.json --baseline dense --csv compare.csv",
+    )
+)
 @click.argument("result")
 @click.option(
     "--baseline",
@@ -39,10 +45,10 @@ def compare(**options: Any) -> None:
     \b
     dense                       EIE's own PEs without compression
     systolic:32x32:ws           systolic array; ws, os or is; @MHZ sets its clock
-    nm:2:4                      bound of A100 tensor cores, as if 2 of 4 weights were kept
-    tensor-core                 the same, 2:4 where a layer's weights are so, dense elsewhere
-    roofline:titan-x:csr        bound of i7-5930k, titan-x or tegra-k1; dense or csr
-    measured:csr                this computer, with its noise; dense, csr, csc or onnx:FILE
+    nm:2:4                      bound of A100 tensor cores, as if 2 of 4 were kept
+    tensor-core                 the same, 2:4 where weights are so, else dense
+    roofline:titan-x:csr        of i7-5930k, titan-x or tegra-k1; dense or csr
+    measured:csr                this computer, timed; dense, csr, csc or onnx:FILE
     published:cpu_dense_b1      a row of the paper's Table IV
     COMPUTE_REPORT.csv          a report of SCALE-Sim, ours, or any CSV with --map
 

@@ -7,11 +7,12 @@ from typing import Any
 
 import click
 
+from eie.cli.help import examples
 from eie.cli.options import bias_option, how_to_read, model_options, spec_options, winograd_option
 from eie.cli.outputs import check_files, show
 
 
-@click.command("compile")
+@click.command("compile", epilog=examples("eie compile lenet-5 -o lenet-5.safetensors"))
 @click.argument("model")
 @model_options
 @spec_options

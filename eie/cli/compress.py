@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from eie.cli.help import examples
 from eie.cli.options import how_to_read, model_options
 from eie.cli.outputs import check_files, deliver, note, output_options
 
@@ -23,7 +24,12 @@ if TYPE_CHECKING:
 _CRITERIA = ("magnitude", "l2", "random")
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "eie compress lenet-5-dense --sensitivity --densities 5%,10%,20%",
+        "eie compress model.npz recipe.toml -o small.safetensors",
+    )
+)
 @click.argument("model")
 @click.argument("recipe", required=False, metavar="[RECIPE.toml]")
 @model_options
@@ -33,7 +39,7 @@ _CRITERIA = ("magnitude", "l2", "random")
     is_flag=True,
     help="Accuracy, without labels output error, against density, a layer at a time; no recipe.",
 )
-@click.option("--densities", metavar="LIST", help="Of --sensitivity, as in 0.05,0.1,0.2.")
+@click.option("--densities", metavar="LIST", help="Of --sensitivity, as in 0.05,0.1,0.2 or 5%,10%,20%.")
 @click.option("--granularity", metavar="NAME", help="Of --sensitivity: fine (default), N:M, row or column.")
 @click.option("--criterion", type=click.Choice(_CRITERIA), help="Of --sensitivity [default: magnitude].")
 @click.option("--trace", "trace_file", metavar="FILE", help="Inputs (.npz) to measure accuracy on, by their labels.")
@@ -139,15 +145,18 @@ def _scan(
     network: Network, accuracy: Callable[[Network], float] | None, progress: Progress, options: dict[str, Any]
 ) -> Sensitivity:
     from eie.compression.pruning.sensitivity import DENSITIES, scan
+    from eie.formats.shares import share_of
 
     evaluate = _errors(network, options) if accuracy is None else accuracy
     densities: tuple[float, ...] = DENSITIES
     if options["densities"]:
         try:
             # Only the words are read here; the scan itself bounds the numbers.
-            densities = tuple(float(word) for word in options["densities"].split(","))
+            densities = tuple(share_of(word) for word in options["densities"].split(","))
         except ValueError:
-            raise click.UsageError(f"--densities {options['densities']}: must be numbers, as in 0.05,0.1") from None
+            raise click.UsageError(
+                f"--densities {options['densities']}: must be numbers, as in 0.05,0.1 or 5%,10%"
+            ) from None
     return scan(
         network,
         evaluate,

@@ -12,6 +12,7 @@ from importlib.metadata import PackageNotFoundError, requires, version
 
 import click
 
+from eie.cli.help import examples
 from eie.cli.outputs import show
 
 # What each extra is for, in the order in which most people come to need them.
@@ -40,7 +41,7 @@ class Check:
     remedy: str = ""
 
 
-@click.command(epilog="Example: eie doctor || echo 'something is missing'")
+@click.command(epilog=examples("eie doctor || echo something is missing"))
 def doctor() -> None:
     """Check the installation: versions, kernels and their cache, threads, memory, extras.
 
@@ -51,10 +52,15 @@ def doctor() -> None:
 
     needed = [*_packages(), _shipped(), _kernels()]
     beside = [_threads(), _memory()]
-    columns = (Column("what", "", "text"), Column("value", "", "prose"), Column("state", "", "text"))
+    # The sentence last: on a narrow terminal it takes what is left of the line.
+    columns = (Column("what", "", "text"), Column("state", "", "text"), Column("value", "", "prose"))
     grids = (
         Grid(columns=columns, rows=tuple(map(_row, (*needed, *beside)))),
-        Grid(caption="Extras, pip install 'eie[NAME]':", columns=columns, rows=tuple(map(_row, _extras()))),
+        Grid(
+            caption="Extras (pip install '.[NAME]' in the source tree):",
+            columns=columns,
+            rows=tuple(map(_row, _extras())),
+        ),
     )
     broken = [check for check in needed if check.ok is False]
     remedies = tuple(f"{check.what}: {check.remedy}" for check in needed if check.remedy)

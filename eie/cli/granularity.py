@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from eie.cli.help import examples
 from eie.cli.options import study_options
 from eie.cli.outputs import deliver, output_options
 
@@ -13,14 +14,19 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "eie granularity lenet-300-100-dense --html granularity.html",
+        "eie granularity lenet-5-dense --variant fine:90%,2:4,channel:50%",
+    )
+)
 @click.argument("model")
 @click.option(
     "--variant",
     "variants",
     multiple=True,
     metavar="LIST",
-    help="Ways to prune, as in fine:0.9,2:4,block4x4:0.8,channel:0.5,layer:0.5; repeatable [default: fifteen].",
+    help="Ways to prune, as in fine:0.9 or fine:90%,2:4,block4x4:0.8,channel:0.5,layer:0.5 [default: fifteen].",
 )
 @click.option(
     "--machine",

@@ -6,11 +6,12 @@ from typing import Any
 
 import click
 
+from eie.cli.help import examples
 from eie.cli.options import how_to_read, model_options, spec_options
 from eie.cli.outputs import show
 
 
-@click.command()
+@click.command(epilog=examples("eie inspect lenet-300-100", "eie inspect lenet-5.safetensors"))
 @click.argument("file")
 @model_options
 @spec_options

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import click
 
+from eie.cli.help import examples
 from eie.cli.outputs import show
 
 
-@click.command(epilog="Example: eie models, then eie run lenet-5")
+@click.command(epilog=examples("eie models"))
 def models() -> None:
     """List the shipped models: name, layers, weights, accuracy and where the files are."""
     from eie.importers.shipped import catalogue, shipped_folder

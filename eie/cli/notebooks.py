@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from eie.cli.help import examples
 from eie.cli.outputs import note
 
 # With the models and traces that examples and recipes name, so that what is copied runs.
@@ -13,13 +14,14 @@ KINDS = ("notebooks", "examples", "models", "traces")
 SUFFIXES = (".ipynb", ".py", ".toml", ".npz")
 
 
-@click.command(epilog="Example: eie notebooks lessons && cd lessons && jupyter lab notebooks")
+@click.command(epilog=examples("eie notebooks lessons && jupyter lab lessons/notebooks"))
 @click.argument("folder", metavar="DIR")
 @click.option("--force", is_flag=True, help="Write over files of DIR that differ.")
 def notebooks(folder: str, force: bool) -> None:
     """Copy the notebooks, examples, recipes and models into DIR.
 
-    What is there already and differs stays, unless --force is given. To open notebooks: pip install 'eie[notebook]'.
+    What is there already and differs stays, unless --force is given. JupyterLab, to open them, comes with the extra
+    notebook.
     """
     from eie.errors import EieError
     from eie.show.writing import replacing

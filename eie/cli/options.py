@@ -16,6 +16,23 @@ OF_MODELS = (
 )
 
 
+class Share(click.FloatRange):
+    """A share, as 0.5 or 50%."""
+
+    name = "share"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Read it; click's own range says what is wrong with it."""
+        from eie.formats.shares import share_of
+
+        if isinstance(value, str):
+            try:
+                value = share_of(value)
+            except ValueError:
+                self.fail(f"{value!r} is no share, as 0.5 or 50%", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 def spec_options(command: F) -> F:
     """Add ``--spec`` and ``--set``."""
     command = click.option(
@@ -64,9 +81,9 @@ def model_options(command: F) -> F:
         ),
         click.option(
             "--density",
-            type=click.FloatRange(0, 1, min_open=True),
+            type=Share(0, 1, min_open=True),
             metavar="SHARE",
-            help="Draw the weights of a MODEL that gives shapes alone; every report says so.",
+            help="Draw the weights of a MODEL that gives shapes alone, as 0.1 or 10%; every report says so.",
         ),
         click.option(
             "--transpose",

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+FIGURES = "figures"
+# What a bare --plot means; another spelling than a user's own, since a sweep has its figures in its folder then.
+BARE = f"./{FIGURES}"
 TEXTS = ("json_file", "csv_file", "html_file")
 # Options that name a file to write, in whatever command.
 _FILES = (*TEXTS, "timeline_file", "recipe_file", "output")
@@ -29,7 +32,15 @@ _FILES = (*TEXTS, "timeline_file", "recipe_file", "output")
 def output_options(command: F) -> F:
     """Add ``--json``, ``--csv``, ``--html`` and ``--plot``: what every answer can be written as."""
     return text_options(
-        click.option("--plot", "plot_folder", metavar="DIR", help="Write figures as PNG and SVG.")(command)
+        click.option(
+            "--plot",
+            "plot_folder",
+            is_flag=False,
+            # `eie sweep --plot` was a flag once: it still is one, in every command.
+            flag_value=BARE,
+            metavar="[DIR]",
+            help=f"Write figures as PNG and SVG [default: {FIGURES}; of a sweep, in its folder].",
+        )(command)
     )
 
 

@@ -10,10 +10,11 @@ from typing import Any
 
 import click
 
+from eie.cli.help import examples
 from eie.cli.outputs import check_files, deliver, output_options
 
 
-@click.command()
+@click.command(epilog=examples("eie paper table4 figure11", "eie paper --html paper.html --plot figures"))
 @click.argument("names", nargs=-1, metavar="[TABLE|FIGURE]...")
 @click.option("--fc8", metavar="FILE", help="Public data of AlexNet fc8 (.npz) [default: alexnet_fc8.npz, if there].")
 @output_options
@@ -22,7 +23,7 @@ def paper(names: tuple[str, ...], fc8: str | None, **options: Any) -> None:
 
     \b
     eie paper                     everything
-    eie paper table4 figure11     some of it: table2 to table5, figure6 to figure13, contradictions
+    eie paper table4 figure11     some: table2 to 5, figure6 to 13, contradictions
     """
     from eie.cli.inputs import announce_compilation, stderr
     from eie.cli.progress import Progress

@@ -6,14 +6,35 @@ from threading import Event, Thread, Timer
 from types import TracebackType
 from typing import Self
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.console import Console, RenderableType
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    ProgressColumn,
+    SpinnerColumn,
+    Task,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.progress import Progress as RichProgress
 
 # Seconds. Shorter work is over before a bar could be read, and the bar would only flicker.
 PATIENCE_S = 1.0
 # Between lines where stderr is no terminal: a study of minutes is not silent, and its log stays short.
 LINE_S = 15.0
+
+
+class _Known(ProgressColumn):
+    """A column for stages whose steps are counted; where nobody knows how many there are, it is empty."""
+
+    def __init__(self, column: ProgressColumn) -> None:
+        super().__init__()
+        self._column = column
+
+    def render(self, task: Task) -> RenderableType:
+        """Write the column, or nothing: 0/? is a question and no answer."""
+        return "" if task.total is None else self._column.render(task)
 
 
 class Progress:
@@ -29,9 +50,10 @@ class Progress:
         columns = (
             SpinnerColumn(),
             TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            MofNCompleteColumn(),
+            _Known(BarColumn()),
+            _Known(MofNCompleteColumn()),
             TimeElapsedColumn(),
+            _Known(TimeRemainingColumn()),
         )
         # Transient and off without a terminal: logs hold results, not the way to them.
         self._bar = RichProgress(*columns, console=console, transient=True, disable=not console.is_terminal)

@@ -6,11 +6,12 @@ from typing import Any
 
 import click
 
+from eie.cli.help import examples
 from eie.cli.options import bias_option, how_to_read, layout_option, model_options, spec_options
 from eie.cli.outputs import note, show
 
 
-@click.command()
+@click.command(epilog=examples("eie rtl lenet-300-100 --layer ip3 -o rtl --check"))
 @click.argument("model")
 @click.option("-o", "--output", "folder", metavar="DIR", help="Folder to write the design to, one a layer.")
 @click.option(

@@ -6,13 +6,17 @@ from typing import Any
 
 import click
 
+from eie.cli.help import examples
 from eie.cli.options import bias_option, how_to_read, model_options, spec_options, winograd_option
 from eie.cli.outputs import check_files, deliver
 from eie.cli.simulate import run_options, simulated
 from eie.cli.timeline import WithCycles, check_timeline, write_timeline
 
 
-@click.command(cls=WithCycles)
+@click.command(
+    cls=WithCycles,
+    epilog=examples("eie run lenet-300-100", "eie run model.onnx --trace trace.npz --set n_pe=16 --html result.html"),
+)
 @click.argument("model")
 @model_options
 @spec_options

@@ -6,14 +6,24 @@ from typing import Any
 
 import click
 
+from eie.cli.help import examples
 from eie.cli.options import study_options
 from eie.cli.outputs import deliver, output_options
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "eie search lenet-300-100-dense --latency-budget 50%",
+        "eie search lenet-5-dense --energy-budget 0.5x --recipe recipe.toml",
+    )
+)
 @click.argument("model")
-@click.option("--latency-budget", "latency", metavar="LIMIT", help="A share of the unpruned, as 0.5x, or 120us, 1.5ms.")
-@click.option("--energy-budget", "energy", metavar="LIMIT", help="A share of the unpruned, as 0.5x, or 300nJ, 2uJ.")
+@click.option(
+    "--latency-budget", "latency", metavar="LIMIT", help="A share of the unpruned, as 0.5x or 50%, or 120us, 1.5ms."
+)
+@click.option(
+    "--energy-budget", "energy", metavar="LIMIT", help="A share of the unpruned, as 0.5x or 50%, or 300nJ, 2uJ."
+)
 @click.option(
     "--machine", default="eie", show_default=True, metavar="NAME", help="EIE, or a modelled machine of eie compare."
 )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from eie.cli.help import examples
 from eie.cli.options import layout_option, spec_options
 from eie.cli.outputs import check_files, deliver, output_options
 from eie.cli.timeline import WithCycles, check_pes, check_timeline, timeline_options, write_timeline
@@ -66,7 +67,7 @@ def run_options(command: F) -> F:
     return layout_option(output_options(timeline_options(command)))
 
 
-@click.command(cls=WithCycles)
+@click.command(cls=WithCycles, epilog=examples("eie simulate lenet-5.safetensors --set act_queue_depth=16"))
 @click.argument("program")
 @spec_options
 @run_options

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from eie.cli.help import examples
 from eie.cli.options import bias_option, conv_option, how_to_read, layout_option, model_options
-from eie.cli.outputs import deliver, note, text_options, typed
+from eie.cli.outputs import BARE, FIGURES, check_files, deliver, note, output_options, typed
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -20,10 +21,13 @@ if TYPE_CHECKING:
     from eie.model.fitting import Layout
     from eie.sweeps.result import SweepResult
 
-FIGURES = "figures"
 
-
-@click.command()
+@click.command(
+    epilog=examples(
+        "eie sweep lenet-5 --vary n_pe=1:256:x2 -o results --pareto latency,energy",
+        "eie sweep lenet-5 --vary act_queue_depth=2,8,32 -o queues --plot figures",
+    )
+)
 @click.argument("models", nargs=-1, required=True, metavar="MODEL...")
 @click.option(
     "--vary",
@@ -56,15 +60,7 @@ FIGURES = "figures"
 )
 @bias_option
 @conv_option
-@text_options
-@click.option(
-    "--plot",
-    "plot_folder",
-    is_flag=False,
-    flag_value=FIGURES,
-    metavar="[DIR]",
-    help=f"Write figures as PNG and SVG [default: {FIGURES} in the folder of -o].",
-)
+@output_options
 def sweep(**options: Any) -> None:
     """Run MODELs on every combination of spec values.
 
@@ -93,6 +89,7 @@ def run(
     from eie.sweeps.run import sweep as run_sweep
     from eie.sweeps.vary import read_vary
 
+    check_files(options, *models, *traces)
     # Words are read first: a sweep that cannot begin should not load models.
     values = read_vary(vary)
     spec = load_spec(spec_name, overrides)
@@ -129,7 +126,7 @@ def run(
         # Marked in a second step: a wrong objective must not cost the table.
         result = result.pareto(*front, any_clock=options["any_clock"])
         _write(result, Path(output))
-    if options["plot_folder"] == FIGURES:
+    if options["plot_folder"] == BARE:
         options["plot_folder"] = str(Path(output) / FIGURES)
     _show(result, output, options)
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from eie.cli.help import Commands, examples
 from eie.cli.options import how_to_read, layout_option, model_options
 from eie.cli.outputs import keep_apart
 from eie.cli.outputs import show as display
@@ -16,12 +17,12 @@ if TYPE_CHECKING:
     from eie.model.network import Network
 
 
-@click.group()
+@click.group(cls=Commands, epilog=examples("eie trace record model.onnx photos -o trace.npz"))
 def trace() -> None:
     """Record activations, or show what a recorded trace holds."""
 
 
-@trace.command()
+@trace.command(epilog=examples("eie trace record model.onnx photos -o trace.npz --samples 64"))
 @click.argument("model")
 @click.argument("inputs")
 @click.option("-o", "--output", required=True, metavar="FILE.npz", help="Where to write the trace.")
@@ -99,7 +100,7 @@ def _as_told(model: str, options: Mapping[str, Any]) -> tuple[str | Network, Any
     return (load(model, **how) if any(others.values()) else model), stated
 
 
-@trace.command()
+@trace.command(epilog=examples("eie trace show trace.npz"))
 @click.argument("file")
 def show(file: str) -> None:
     """Print where the trace FILE is from, and each layer's density over its samples."""

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import click
 
+from eie.cli.help import examples
 
-@click.command()
+
+@click.command(epilog=examples("eie warmup"))
 def warmup() -> None:
     """Compile the kernels now, so that the first run need not."""
     import numpy as np

@@ -15,7 +15,9 @@ from eie.errors import EieError
 from eie.show.face import View
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    import numpy as np
+    from matplotlib.axes import Axes
+    from numpy.typing import NDArray
 
     from eie.plots.drawing import Drawings
 
@@ -38,17 +40,36 @@ HOMES: Mapping[str, str] = {
 }
 
 
-def figures(answer: View) -> dict[str, Figure]:
-    """Draw every figure, by name."""
-    return {name: drawing.draw() for name, drawing in _drawings(answer).items()}
+def axes(answer: View, only: str | None = None) -> Axes | NDArray[np.object_]:
+    """Draw the figures, or one of them, and return their Axes: alone where there is one, else an array."""
+    import numpy as np
+
+    from eie.plots.drawing import shown
+
+    drawn = [part for drawing in _chosen(answer, only).values() for part in shown(drawing.draw()).axes]
+    if len(drawn) == 1:
+        return drawn[0]
+    # Filled one by one: numpy would look for an array in each.
+    several = np.empty(len(drawn), dtype=np.object_)
+    several[:] = drawn
+    return several
 
 
-def save(answer: View, folder: str | Path) -> list[Path]:
-    """Write every figure as PNG and SVG; return the files."""
+def save(answer: View, folder: str | Path, only: str | None = None) -> list[Path]:
+    """Write every figure, or one of them, as PNG and SVG; return the files."""
     from eie.plots.drawing import save_figures
 
     # Functions, not figures: only one is in memory at a time, and a large network has hundreds.
-    return save_figures({name: drawing.draw for name, drawing in _drawings(answer).items()}, folder)
+    return save_figures({name: drawing.draw for name, drawing in _chosen(answer, only).items()}, folder)
+
+
+def _chosen(answer: View, only: str | None) -> Drawings:
+    drawings = _drawings(answer)
+    if only is None:
+        return drawings
+    if only not in drawings:
+        raise EieError(f"figure {only!r}: must be one of {', '.join(drawings)}")
+    return {only: drawings[only]}
 
 
 def svgs(answer: View, section: str = "") -> dict[str, str]:

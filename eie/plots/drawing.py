@@ -1,7 +1,7 @@
 """How figures are drawn and written: one style, the same bytes for the same figure.
 
 Comes in: functions that draw. Goes out: matplotlib figures, PNG and SVG files, SVG elements for pages. Read by the
-other modules of this room. Nothing here opens a window or touches pyplot's state.
+other modules of this room. Nothing here opens a window; pyplot hears of a figure only in a notebook, see `shown`.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 
 from eie.errors import EieError
+from eie.show.notebook import in_notebook
 from eie.show.writing import replacing
 
 STYLE: Any = {
@@ -70,6 +71,19 @@ def save_figures(drawings: Mapping[str, Callable[[], Figure]], folder: str | Pat
             written.append(folder / f"{name}.{suffix}")
             _save(figure, written[-1])
     return written
+
+
+def shown(figure: Figure) -> Figure:
+    """Hand a figure to pyplot where a notebook runs, which shows it below the cell as it is when the cell ends.
+
+    Elsewhere nothing happens: a program that draws hundreds of figures would keep them all in pyplot's list.
+    """
+    if in_notebook():
+        from matplotlib import pyplot
+
+        # pyplot makes its figures by calling FigureClass; this one is drawn already.
+        pyplot.figure(FigureClass=lambda **_: figure)  # type: ignore[arg-type]
+    return figure
 
 
 def svg_element(figure: Figure, prefix: str, label: str) -> str:

@@ -99,24 +99,34 @@ class View(ABC):
         return written(text, path)
 
     @overload
-    def plot(self, folder: None = None) -> Mapping[str, object]: ...
+    def plot(self, folder: None = None, *, only: str | None = None) -> Any: ...
 
     @overload
-    def plot(self, folder: str | Path) -> list[Path]: ...
+    def plot(self, folder: str | Path, *, only: str | None = None) -> list[Path]: ...
 
-    def plot(self, folder: str | Path | None = None) -> Mapping[str, object] | list[Path]:
-        """Draw the figures: matplotlib figures by name, or, with a folder, written there as PNG and SVG.
+    def plot(self, folder: str | Path | None = None, *, only: str | None = None) -> Any:
+        """Draw the figures, or write them into a folder as PNG and SVG.
+
+        Parameters
+        ----------
+        folder
+            Where to write them; without it they are drawn, in a notebook below the cell.
+        only
+            The name of one figure, as its file is called.
+
+        Returns
+        -------
+        matplotlib Axes, array of Axes or list of Path
+            The Axes; an array of them, in order, where there are several; with a folder its new files.
 
         Raises
         ------
         EieError
-            If the folder cannot be made, or no figure shows this kind of answer.
+            If the folder cannot be made, no figure shows this kind of answer, or there is none of that name.
         """
         # By name, so that figures stay above the answers they show.
         plots = import_module(PLOTS)
-        drawn: Mapping[str, object] | list[Path]
-        drawn = plots.figures(self) if folder is None else plots.save(self, folder)
-        return drawn
+        return plots.axes(self, only) if folder is None else plots.save(self, folder, only)
 
     def _drawings(self, section: str = "") -> Mapping[str, str]:
         """Return figures, of all sections or of one, as SVG elements by section name."""

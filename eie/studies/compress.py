@@ -16,8 +16,10 @@ from eie.compression.report import CompressionReport
 from eie.compression.training.trainer import Trainer
 from eie.importers.entrance import Model, as_network
 from eie.model.network import Network
+from eie.show.notebook import told
 
 
+@told("stage")
 def compress(
     model: Model,
     recipe: Recipe | Mapping[str, Any] | str | Path,

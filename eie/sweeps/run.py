@@ -16,6 +16,7 @@ from eie.compression.bias import BiasPlace
 from eie.energy.tables import Cell
 from eie.errors import EnergyError
 from eie.model.fitting import Layout
+from eie.show.notebook import told
 from eie.spec import EIE_64PE, AcceleratorSpec
 from eie.sweeps.journal import Journal
 from eie.sweeps.plan import points, refuse_useless_values, workloads
@@ -30,6 +31,7 @@ class SweepInterrupted(KeyboardInterrupt):
     """Ctrl-C during a sweep with a journal; the text says how to go on."""
 
 
+@told("points")
 def sweep(
     models: Any,
     vary: Mapping[str, Value | Iterable[Value]],

@@ -21,6 +21,7 @@ from eie.model.drawn import drawn_layers, drawn_notes
 from eie.model.network import Layer, Network
 from eie.model.trace import Trace
 from eie.results.accuracy import float32_accuracy, labelled_inputs
+from eie.show.notebook import told
 from eie.spec import EIE_64PE, AcceleratorSpec
 from eie.studies.granularity import variants as forms
 from eie.studies.granularity.answer import GranularityStudy
@@ -34,6 +35,7 @@ from eie.studies.search.search import search
 SAMPLES = 16
 
 
+@told("stage")
 def granularity(
     model: Model,
     variants: Sequence[str | Variant] = forms.DEFAULT,
@@ -92,8 +94,8 @@ def granularity(
     runs: list[Run] = []
     # Form by form to the end, and of each no more than its row and its workload stays: the floats and codes of all
     # forms side by side were most of the peak.
-    for variant in chosen:
-        progress(f"pruning: {variant}")
+    for i, variant in enumerate(chosen, 1):
+        progress(f"pruning {i} of {len(chosen)}: {variant}")
         row, small = _stored(
             pruned=forms.prune(network=network, variant=variant, trainer=trainer, epochs=epochs),
             accuracy=accuracy,

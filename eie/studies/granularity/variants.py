@@ -26,11 +26,12 @@ from eie.compression.pruning.structure import (
 )
 from eie.compression.training.trainer import Trainer
 from eie.errors import EieError, RecipeError
+from eie.formats.shares import share_of
 from eie.model.network import Network, dataflow
 from eie.model.uses import layer_of
 
 # Sizes from 1 on and of at most five digits: more is a slip. Shares below 1 only.
-_FORM = re.compile(r"([a-z]+)(?:([1-9]\d{0,4})x([1-9]\d{0,4}))?:(0?\.\d+)")
+_FORM = re.compile(r"([a-z]+)(?:([1-9]\d{0,4})x([1-9]\d{0,4}))?:(0?\.\d+|\d{1,2}(?:\.\d+)?%)")
 _SHOWN = {"channel": "channels", "filter": "channels", "layer": "layers", "row": "rows", "column": "columns"}
 
 
@@ -68,15 +69,20 @@ class Variant:
             # The share follows from the pattern: 2:4 takes half.
             return cls(text, 1 - pattern[0] / pattern[1])
         words = _FORM.fullmatch(text)
+        share = 0.0 if words is None else share_of(words[4])
         # .99999999999999999 matches the form and is 1.0 as a float: nothing would be left.
-        whole = words is not None and float(words[4]) >= 1
-        if words is None or whole or words[1] not in UNITS or (words[1] == "block") != (words[2] is not None):
+        if (
+            words is None
+            or not 0 <= share < 1
+            or words[1] not in UNITS
+            or (words[1] == "block") != (words[2] is not None)
+        ):
             raise EieError(
                 f"variant {text!r}: must be dense, N:M as in 2:4, or a granularity and the share that goes, as in "
-                f"fine:0.9, block4x4:0.8, channel:0.5 (granularities: {', '.join(UNITS)})"
+                f"fine:0.9 or fine:90%, block4x4:0.8, channel:0.5 (granularities: {', '.join(UNITS)})"
             )
         block = None if words[2] is None else (int(words[2]), int(words[3]))
-        return cls(words[1], float(words[4]), block)
+        return cls(words[1], share, block)
 
     def __str__(self) -> str:
         if self.granularity == "dense":

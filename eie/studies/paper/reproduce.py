@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 
 from eie.errors import SpecError
 from eie.show.face import Answer
+from eie.show.notebook import told
 from eie.show.sections import Section, Statement, statements_of
 from eie.show.text import section_data, tally
 from eie.studies.paper.basis import labelled, summary
@@ -99,6 +100,7 @@ class Paper(Answer):
         }
 
 
+@told("stage")
 def reproduce(
     names: Iterable[str] = (), fc8: str | Path | None = None, progress: Callable[[str], None] = lambda _: None
 ) -> Paper:

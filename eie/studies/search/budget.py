@@ -20,6 +20,7 @@ from eie.compiler.places import MemoryPlan
 from eie.compression.share import share
 from eie.energy.estimate import estimate
 from eie.errors import EieError
+from eie.formats.shares import share_of
 from eie.machines.choose import choose, depends_on_the_network
 from eie.machines.records import LayerCost
 from eie.machines.workload import Workload as MachineWorkload
@@ -63,22 +64,24 @@ class Budget:
 
     @classmethod
     def parse(cls, quantity: Quantity, text: str) -> Budget:
-        """Read ``0.5x``, or ``120us`` and ``1.5ms``, or ``300nJ``.
+        """Read ``0.5x`` or ``50%``, or ``120us`` and ``1.5ms``, or ``300nJ``.
 
         Raises
         ------
         EieError
             If it is none of these, or not positive; a share must be below 1.
         """
-        words = re.fullmatch(r"([0-9]*\.?[0-9]+)\s*([a-zA-Z]+)", text.strip())
+        words = re.fullmatch(r"([0-9]*\.?[0-9]+)\s*([a-zA-Z]+|%)", text.strip())
         unit = "" if words is None else words[2].lower()
         value = 0.0 if words is None else float(words[1])
-        if unit == "x" and 0 < value < 1:
-            return cls(quantity, share=value)
+        if unit in ("x", "%") and 0 < share_of(text.lower()) < 1:
+            return cls(quantity, share=share_of(text.lower()))
         if unit in _UNITS[quantity] and value > 0:
             return cls(quantity, amount=value * _UNITS[quantity][unit])
         units = ", ".join(_UNITS[quantity])
-        raise EieError(f"budget {text!r}: must be a share of the unpruned network's, as 0.5x (below 1x), or in {units}")
+        raise EieError(
+            f"budget {text!r}: must be a share of the unpruned network's, as 0.5x or 50% (below 1x), or in {units}"
+        )
 
     def limit(self, unpruned: float) -> float:
         """Return the budget in microseconds or nanojoules."""

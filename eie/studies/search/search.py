@@ -24,6 +24,7 @@ from eie.errors import EieError
 from eie.importers.entrance import Model, as_network
 from eie.model.network import Network
 from eie.recording.record import record
+from eie.show.notebook import told
 from eie.simulation import simulate
 from eie.spec import EIE_64PE, AcceleratorSpec
 from eie.studies.machines import EIE, is_sparse, shared
@@ -42,6 +43,7 @@ class SearchError(EieError):
     """A network cannot be searched, or the budget not met."""
 
 
+@told("stage")
 def search(
     model: Model,
     *,

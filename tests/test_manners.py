@@ -1,0 +1,186 @@
+"""Manners of the command line: help that helps, bars that say what they know, what is shipped can be had."""
+
+import io
+import subprocess
+import sys
+import tomllib
+import zipfile
+from importlib.util import find_spec
+
+import click
+import pytest
+from rich.console import Console
+from rich.progress import Task
+
+import eie
+from eie.cli import doctor
+from eie.cli.app import app
+from eie.cli.options import Share
+from eie.cli.progress import Progress
+from eie.errors import EieError
+from eie.formats.shares import share_of
+from eie.importers.shipped import catalogue, shipped_models
+from eie.studies.granularity.variants import Variant
+from eie.studies.search.budget import Budget
+
+
+def every_command(group=app, words=()):
+    """Words and command of all that can be called, groups too."""
+    yield words, group
+    for name, command in getattr(group, "commands", {}).items():
+        yield from every_command(command, (*words, name))
+
+
+COMMANDS = {" ".join(words): command for words, command in every_command()}
+
+
+def help_of(words, command, width=80):
+    context = click.Context(command, info_name=f"eie {words}".strip(), terminal_width=width, max_content_width=width)
+    return command.get_help(context)
+
+
+@pytest.mark.parametrize("words", COMMANDS)
+def test_every_help_has_an_example_within_80_columns(words):
+    text = help_of(words, COMMANDS[words])
+    assert all(len(line) <= 80 for line in text.splitlines())
+    wanted = f"eie {words}".strip()
+    examples = [line.strip() for line in text.splitlines() if line.startswith(" ")]
+    assert any(line.startswith(f"{wanted} ") or line == wanted for line in examples)
+
+
+@pytest.mark.parametrize("words", [words for words, command in COMMANDS.items() if hasattr(command, "commands")])
+def test_summaries_are_whole(words):
+    text = help_of(words, COMMANDS[words])
+    assert "..." not in text.partition("Commands:")[2]
+    flat = " ".join(text.split())
+    for command in COMMANDS[words].commands.values():
+        assert command.get_short_help_str(1000) in flat
+
+
+def test_outputs_are_spelt_alike_everywhere():
+    options = {}
+    for command in COMMANDS.values():
+        for option in command.params:
+            for name in option.opts:
+                if name in ("--json", "--csv", "--html", "--plot"):
+                    options.setdefault(name, set()).add((option.help, option.metavar, str(option.default)))
+    assert {name: len(said) for name, said in options.items()} == {"--json": 1, "--csv": 1, "--html": 1, "--plot": 1}
+
+
+def test_a_sweep_plots_where_it_is_told_and_into_its_folder_where_not(cli, tmp_path):
+    words = ("sweep", "lenet-300-100", "--samples", 1, "--vary", "n_pe=4,8", "-o", "out")
+    assert cli(*words, "--plot", "figures")[0] == 0
+    assert list((tmp_path / "figures").glob("*.png"))
+    assert not (tmp_path / "out" / "figures").exists()
+    assert cli(*words, "--plot")[0] == 0
+    assert list((tmp_path / "out" / "figures").glob("*.png"))
+
+
+@pytest.mark.parametrize(("text", "share"), [("0.5", 0.5), ("50%", 0.5), ("0.5x", 0.5), (" 12.5 %", 0.125)])
+def test_percent_is_accepted_wherever_a_share_is(text, share):
+    assert share_of(text) == share
+    assert Share(0, 1).convert(text, None, None) == share
+    if text.endswith(("x", "%")):
+        assert Budget.parse("latency_us", text).share == share
+    if " " not in text and "x" not in text:
+        assert Variant.parse(f"fine:{text}").sparsity == share
+
+
+@pytest.mark.parametrize("text", ["150%", "100%", "0%", "%", "-5%"])
+def test_shares_out_of_bounds_are_refused(text):
+    with pytest.raises(EieError, match="budget"):
+        Budget.parse("latency_us", text)
+    if text != "0%":
+        with pytest.raises(EieError, match="variant"):
+            Variant.parse(f"fine:{text}")
+
+
+def test_a_density_in_words(cli):
+    code, _, err = cli("run", "lenet-5", "--density", "half")
+    assert (code, "as 0.5 or 50%" in err) == (2, True)
+    code, _, err = cli("run", "lenet-5", "--density", "150%")
+    assert (code, "1.5 is not in the range" in err) == (2, True)
+
+
+def test_a_bar_shows_counts_only_where_they_are_known():
+    console = Console(file=io.StringIO(), force_terminal=True, width=80)
+    progress = Progress(console)
+    progress.stage("drawing")
+    (task,) = progress._bar.tasks
+    assert isinstance(task, Task)
+    progress._bar.start()
+    progress._bar.stop()
+    assert "0/?" not in console.file.getvalue()
+    progress.stage("layer", 10)
+    progress.advance("layer", 3, 10)
+    rendered = Console(file=io.StringIO(), force_terminal=True, width=80)
+    rendered.print(progress._bar.get_renderable())
+    assert "3/10" in rendered.file.getvalue()
+
+
+def test_models_are_what_the_catalogue_says():
+    known = {model.name: model for model in catalogue()}
+    assert set(known) == set(shipped_models())
+    for model in known.values():
+        # Drawing the two large ones takes ten seconds each: their shapes say as much.
+        if model.accuracy is None:
+            layers = tomllib.loads(model.file.read_text())["layer"]
+            assert len(layers) == model.layers
+            continue
+        network = eie.load(model.name)
+        assert len(network.layers) == model.layers
+        assert sum(layer.matrix.nnz for layer in network.layers) == model.weights
+        assert sum(layer.matrix.shape[0] * layer.matrix.shape[1] for layer in network.layers) == model.places
+        # Of `tests/test_shipped.py`, which holds the accuracies; here only that the number is that of its samples.
+        assert network.trace.samples == model.samples
+        assert (model.accuracy * model.samples).is_integer()
+
+
+def test_models_and_doctor_say_it(cli, monkeypatch):
+    code, out, _ = cli("models")
+    assert code == 0
+    assert all(name in out for name in shipped_models())
+    code, out, _ = cli("doctor")
+    assert (code, "All is well" in out) == (0, True)
+    assert eie.__version__ in out
+    monkeypatch.setattr(doctor, "_requirements", lambda: [("numpy", "99", ""), ("no-such-package", "1", "onnx")])
+    code, out, _ = cli("doctor")
+    assert code == 1
+    assert "pip install 'numpy>=99'" in out
+    assert "missing: no-such-package" in out
+
+
+def test_notebooks_are_copied_and_never_over_what_was_changed(cli, tmp_path, root):
+    code, _, err = cli("notebooks", "lessons")
+    assert (code, "copied" in err) == (0, True)
+    first = tmp_path / "lessons" / "notebooks" / "01-one-layer.ipynb"
+    assert first.read_bytes() == (root / "notebooks" / first.name).read_bytes()
+    assert (tmp_path / "lessons" / "examples" / "recipes" / "lenet-300-100.toml").is_file()
+    copied = eie.load(tmp_path / "lessons" / "models" / "lenet-300-100.toml")
+    assert copied.trace.samples == eie.load("lenet-300-100").trace.samples
+    assert cli("notebooks", "lessons")[0] == 0
+    first.write_text("mine")
+    code, _, err = cli("notebooks", "lessons")
+    assert (code, first.read_text()) == (1, "mine")
+    assert "--force" in err
+    assert cli("notebooks", "lessons", "--force")[0] == 0
+    assert first.read_text() != "mine"
+    code, _, err = cli("notebooks", first)
+    assert (code, "cannot be made a folder" in err) == (1, True)
+
+
+def test_the_wheel_holds_what_is_shipped(tmp_path, root):
+    if find_spec("hatchling") is None:
+        pytest.skip("hatchling is not here")
+    build = "import sys; from hatchling.build import build_wheel; build_wheel(sys.argv[1])"
+    subprocess.run([sys.executable, "-c", build, str(tmp_path)], cwd=root, check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    names = set(zipfile.ZipFile(wheel).namelist())
+    for kind, suffixes in {
+        "models": (".toml", ".npz"), "traces": (".npz",), "notebooks": (".ipynb",), "examples": (".py", ".toml"),
+    }.items():  # fmt: skip
+        wanted = [file for file in (root / kind).rglob("*") if file.suffix in suffixes and ".ipynb_" not in str(file)]
+        assert wanted
+        missing = {f"eie/shipped/{file.relative_to(root).as_posix()}" for file in wanted} - names
+        assert not missing
+    assert not [name for name in names if "__pycache__" in name or name.startswith("tests/")]
