@@ -12,7 +12,7 @@ PARALLEL := -n auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 LONG := notebooks/05-the-paper.ipynb notebooks/06-granularities.ipynb
 NOTEBOOKS := --nbmake --nbmake-timeout=300 $(LONG) $(filter-out $(LONG),$(sort $(wildcard notebooks/*.ipynb)))
 
-.PHONY: run test test-torch noise rtl verilog check lint types contracts docstrings notebooks bench zoo zoo-torch mutants freeze clean
+.PHONY: run test test-torch noise kill rtl verilog check lint types contracts docstrings notebooks bench zoo zoo-torch mutants freeze clean
 
 run: $(VENV)/run.done
 	$(BIN)/eie run models/lenet-300-100.toml
@@ -39,6 +39,10 @@ rtl: $(VENV)/test.done verilog
 # Statements on measured machines while others keep every core busy: no verdict may change.
 noise: $(VENV)/test.done
 	$(BIN)/python -m pytest -s tests/noise_proof.py
+
+# Sweep, search, granularity and compress, killed thirty times each while they work; with PyTorch, training too.
+kill: $(VENV)/test.done
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 tests/kill_proof.py
 
 notebooks: $(VENV)/test.done
 	$(BIN)/python -m pytest $(PARALLEL) $(NOTEBOOKS)

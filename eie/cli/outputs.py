@@ -23,7 +23,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 TEXTS = ("json_file", "csv_file", "html_file")
 # Options that name a file to write, in whatever command.
-_FILES = (*TEXTS, "recipe_file", "output")
+_FILES = (*TEXTS, "recipe_file", "output", "journal")
 
 
 def output_options(command: F) -> F:
