@@ -22,6 +22,7 @@ MOST_LINES = 20
 
 def main() -> None:
     """Run ``eie``; every expected failure is one clear message, never a traceback."""
+    restore = stopping.keep()
     stopping.at_once(INTERRUPTED)
     # Here, behind the line above: commands' words take longest to import.
     from eie.cli.app import app
@@ -41,6 +42,7 @@ def main() -> None:
         status = _interrupted(str(stop))
     if stopping.stopped_by() is not None:
         stopping.leave(status)
+    restore()
     # click hands back what a command returned, which need not be a code.
     sys.exit(status if isinstance(status, int) else 0)
 

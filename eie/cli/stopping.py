@@ -19,6 +19,22 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _seen: list[int] = []
 
 
+def keep() -> Callable[[], None]:
+    """Return what puts signals back as they are now: whoever calls a command within a program goes on with its own."""
+    handlers, told = {name: signal.getsignal(name) for name in SIGNALS}, sys.unraisablehook
+
+    def restore() -> None:
+        sys.unraisablehook = told
+        for name, handler in handlers.items():
+            try:
+                signal.signal(name, handler)
+            # In a thread nothing was set.
+            except ValueError:
+                return
+
+    return restore
+
+
 def stopped_by() -> int | None:
     """Return the first signal that came, or None."""
     return _seen[0] if _seen else None
