@@ -11,7 +11,7 @@ PARALLEL := -n auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 # Every lesson run, and what is stored in it held to what it prints today. First, since it takes longest.
 NOTEBOOKS := tests/notebooks_proof.py
 
-.PHONY: run test test-torch noise rtl synth verilog browser check lint types contracts docstrings notebooks bench zoo zoo-torch mutants freeze clean
+.PHONY: run test test-torch noise kill rtl synth verilog browser check lint types contracts docstrings notebooks bench zoo zoo-torch mutants freeze clean
 
 run: $(VENV)/run.done
 	$(BIN)/eie run models/lenet-300-100.toml
@@ -46,6 +46,10 @@ synth: $(VENV)/test.done verilog
 # Statements on measured machines while others keep every core busy: no verdict may change.
 noise: $(VENV)/test.done
 	$(BIN)/python -m pytest -s tests/noise_proof.py
+
+# Sweep, search, granularity and compress, killed thirty times each while they work; with PyTorch, training too.
+kill: $(VENV)/test.done
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 tests/kill_proof.py
 
 notebooks: $(VENV)/test.done
 	$(BIN)/python -m pytest $(PARALLEL) $(NOTEBOOKS)

@@ -32,6 +32,7 @@ from eie.compression.recipe import load_recipe as load_recipe
 from eie.compression.report import CompressionReport as CompressionReport
 from eie.compression.report import StepRecord as StepRecord
 from eie.compression.share import ShareReport as ShareReport
+from eie.compression.training.checkpoint import Checkpoints as Checkpoints
 from eie.compression.training.dataset import FASHION_MNIST as FASHION_MNIST
 from eie.compression.training.dataset import idx_examples as idx_examples
 from eie.compression.training.finetune import Trainer as DataTrainer

@@ -487,7 +487,7 @@ def test_measured(steady_clock, monkeypatch, storage, times, stored):
             baseline.layers[i],
             layer=BOTH.layers[i].name,
             latency_us=500 * times[i],
-            samples_us=(500 * times[i],) * 9,
+            samples_us=(500 * times[i],) * 13,
             bytes_moved=4 * (stored[i] * steps[i] / 4 + values[i]),
             shape=shape,
         )

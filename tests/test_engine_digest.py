@@ -11,6 +11,7 @@ import pytest
 from old_networks import shared_by_0_1
 
 import eie
+from eie.sweeps.compact import Columns
 from eie.sweeps.journal import entry_of
 from eie.sweeps.plan import OUTSIDE, digest_of, engine_digest
 
@@ -147,7 +148,11 @@ def test_a_journal_of_0_1_is_not_continued(root, tmp_path, cli):
     entries = [json.loads(line)["entry"] for line in lines[1:]]
     # Points come in the order in which threads finish them.
     first, again = (sorted(part, key=lambda entry: entry["changes"]["n_pe"]) for part in (entries[:2], entries[2:]))
-    for old_entry, entry in zip(first, again, strict=True):
+    columns = Columns()
+    for packed in again:
+        columns.learn(packed)
+    for old_entry, packed in zip(first, again, strict=True):
+        entry = columns.unpacked(packed)
         rows = [entry["total"], *entry["layers"]]
         for before, row in zip([old_entry["total"], *old_entry["layers"]], rows, strict=True):
             same = {name: value for name, value in before.items() if name != "notes" and not name.startswith(priced)}

@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 import eie
-from eie.cli import app
+from eie.cli.app import app
 from eie.compression.pruning.prune import prune_mask, with_mask
 from eie.compression.recipe import Recipe, Training
 from eie.compression.share import share

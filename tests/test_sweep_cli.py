@@ -3,6 +3,8 @@
 import csv
 import io
 import json
+import signal
+import sys
 
 import numpy as np
 import pytest
@@ -131,6 +133,28 @@ def test_wrong_words_are_one_line(eie_sweep, words, status, text):
     assert found == status
     assert text in err
     assert "Traceback" not in err + out
+
+
+def test_the_front_alone_is_written(eie_sweep, tmp_path):
+    words = ("--vary", "n_pe=1:8:x2", "--vary", "act_queue_depth=2,8")
+    assert eie_sweep(*words, "--pareto", "latency,area")[0] == 0
+    with (tmp_path / "out" / "points.csv").open() as file:
+        marked = [row for row in csv.DictReader(file) if row["pareto"] == "True"]
+    status, out, err = eie_sweep(*words, "--front", "latency,area")
+    assert status == 0
+    with (tmp_path / "out" / "points.csv").open() as file:
+        assert list(csv.DictReader(file)) == marked
+    assert json.loads((tmp_path / "out" / "sweep.json").read_text())["points"] == 8
+    assert "the front of latency, area" in out
+    assert f"wrote the front, {sum(row['row'] == 'total' for row in marked)} points" in err
+    status, _, err = eie_sweep(*words, "--front", "latency", "--pareto", "area")
+    assert (status, "--front is a front already" in err) == (2, True)
+
+
+def test_a_command_leaves_signals_as_they_were(eie_sweep):
+    before = [signal.getsignal(name) for name in (signal.SIGINT, signal.SIGTERM)], sys.unraisablehook
+    assert eie_sweep("--vary", "n_pe=1")[0] == 0
+    assert ([signal.getsignal(name) for name in (signal.SIGINT, signal.SIGTERM)], sys.unraisablehook) == before
 
 
 def test_failed_points_are_counted(eie_sweep):

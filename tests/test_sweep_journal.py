@@ -14,6 +14,7 @@ import eie
 from eie.errors import SweepError
 from eie.sweeps import run as runs
 from eie.sweeps.journal import Journal, entry_of, line_of
+from eie.sweeps.large import LargeJournal
 
 VARY = {"n_pe": [1, 2, 4], "act_queue_depth": [2, 4]}
 
@@ -110,7 +111,7 @@ def test_a_damaged_line_is_passed_over(work, tmp_path, evaluated):
     path = tmp_path / "journal.jsonl"
     whole = eie.sweep(work, VARY, journal=path).to_csv()
     lines = path.read_bytes().splitlines(keepends=True)
-    lines[2] = lines[2].replace(b"latency_us", b"latency_ms", 1)
+    lines[2] = lines[2].replace(b"values", b"valves", 1)
     path.write_bytes(b"".join(lines))
     with Journal(path) as journal:
         assert (len(journal.entries), journal.damaged) == (5, 1)
@@ -124,7 +125,7 @@ def test_what_is_kept_is_points_and_not_lines(work, tmp_path):
     path = tmp_path / "journal.jsonl"
     eie.sweep(work, VARY, journal=path)
     lines = path.read_bytes().splitlines(keepends=True)
-    lines[2] = lines[2].replace(b"latency_us", b"latency_ms", 1)
+    lines[2] = lines[2].replace(b"values", b"valves", 1)
     path.write_bytes(b"".join([*lines, lines[-1]]))
     with Journal(path) as journal:
         assert journal.kept() == len(journal.entries) == 5
@@ -284,3 +285,101 @@ def test_nothing_is_lost_when_the_disk_is_full(work, tmp_path, monkeypatch):
         with pytest.raises(SweepError, match="cannot be written: No space left on device"):
             journal.append({"key": "k"})
         assert journal.entries == {}
+
+
+def test_points_are_kept_without_the_names_of_their_columns(work, tmp_path):
+    """5.9 KB a point in 0.1: names stand with the first one and each `REPEAT`-th."""
+    path = tmp_path / "journal.jsonl"
+    vary = {"clock_mhz": list(range(100, 150))}
+    whole = eie.sweep(work, vary, journal=path).to_csv()
+    lines = path.read_bytes().splitlines(keepends=True)
+    assert [b'"names"' in line for line in lines[1:]] == [True, *[False] * 49]
+    assert len(lines[-1]) < 2100
+    # Wherever the names stand: a journal can be put together of several.
+    path.write_bytes(b"".join([lines[0], *lines[:0:-1]]))
+    assert eie.sweep(work, vary, journal=path).to_csv() == whole
+
+
+def test_points_whose_names_are_lost_are_done_again(work, tmp_path, evaluated):
+    path = tmp_path / "journal.jsonl"
+    whole = eie.sweep(work, VARY, journal=path).to_csv()
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join([lines[0], *lines[2:]]))
+    evaluated.clear()
+    assert eie.sweep(work, VARY, journal=path).to_csv() == whole
+    assert len(evaluated) == 6
+
+
+# -- fronts of grids that no memory holds -----------------------------------------------------------------------------
+
+LARGE = {"n_pe": [1, 2, 4, 8], "act_queue_depth": "2:5", "clock_mhz": [400, 800, 1200]}
+
+
+def front_of(result):
+    return [row for row in result.rows if row["pareto"]]
+
+
+@pytest.mark.parametrize("slab", [5, 4096])
+def test_the_front_is_that_of_the_whole_grid(work, tmp_path, monkeypatch, slab):
+    """However it is cut: the same rows as where all are in memory, which read the same journal too."""
+    monkeypatch.setattr("eie.sweeps.large.SLAB", slab)
+    path, told = tmp_path / "journal.jsonl", []
+    whole = eie.sweep(work, LARGE).pareto("latency", "area")
+    front = eie.sweep(
+        work, LARGE, front=("latency", "area"), journal=path, progress=lambda done, total: told.append((done, total))
+    )
+    assert list(front.rows) == front_of(whole)
+    assert 0 < len(front.totals) < 48
+    assert (front.evaluated, front.not_evaluated, told[-1]) == (48, 0, (48, 48))
+    assert "48 points over" in front.headline()
+    assert front.about()["points"] == 48
+    assert eie.sweep(work, LARGE, journal=path).to_csv() == eie.sweep(work, LARGE).to_csv()
+
+
+def test_a_front_goes_on_where_it_was(work, tmp_path, monkeypatch, evaluated):
+    monkeypatch.setattr("eie.sweeps.large.SLAB", 10)
+    path = tmp_path / "journal.jsonl"
+
+    def stop(done, total):
+        if done >= 20:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt, match=r"\d+ points are kept in .*journal.jsonl: the same command goes on"):
+        eie.sweep(work, LARGE, front="latency", journal=path, progress=stop, threads=1)
+    # Torn in the middle of a line, as by a kill.
+    path.write_bytes(path.read_bytes()[:-7])
+    first = len(evaluated)
+    resumed = eie.sweep(work, LARGE, front="latency", journal=path)
+    assert len(evaluated) == 48 + 1
+    assert first < 48
+    assert list(resumed.rows) == front_of(eie.sweep(work, LARGE).pareto("latency"))
+
+
+def test_a_front_of_points_that_fail(work, tmp_path):
+    base = eie.EIE_64PE.replace(n_pe=1, stream_kib=0.02, index_bits=1)
+    vary = {"ptr_bits": [4, 16], "spmat_row_bits": [4, 64], "weight_bits": [4, 2]}
+    whole = eie.sweep(work, vary, spec=base)
+    front = eie.sweep(work, vary, spec=base, front="latency", journal=tmp_path / "j.jsonl")
+    assert front.not_evaluated == len(whole.failed) > 0
+    assert f"{len(whole.failed)} points failed, first: " in front.notes[1]
+    assert list(front.rows) == front_of(whole.pareto("latency"))
+
+
+def test_a_front_reads_no_foreign_file(work, tmp_path):
+    path = tmp_path / "journal.jsonl"
+    path.write_bytes(b"hello\n" * 100)
+    with pytest.raises(SweepError, match="not a sweep journal of this version"):
+        eie.sweep(work, LARGE, front="latency", journal=path)
+    path.write_bytes(b'{"crc32"')
+    eie.sweep(work, {"n_pe": [1]}, front="latency", journal=path)
+
+
+def test_a_front_keeps_places_and_not_points(work, tmp_path, monkeypatch):
+    """What a point takes in memory, once it is in the journal: a key and a number."""
+    path = tmp_path / "journal.jsonl"
+    eie.sweep(work, {"clock_mhz": list(range(100, 400))}, front="latency", journal=path)
+    with LargeJournal(path) as book:
+        assert len(book.entries) == 300
+        sizes = [sys.getsizeof(key) + sys.getsizeof(at) for key, at in book.entries._places.items()]
+        assert max(sizes) < 100
+        assert sys.getsizeof(book.entries._places) / 300 < 120

@@ -11,7 +11,7 @@ import gc
 import os
 import sys
 
-from eie.cli.app import app
+from eie.cli import stopping
 from eie.errors import EieError, RecipeError, SpecError
 
 INTERRUPTED = "interrupted; nothing half-written was left behind"
@@ -22,10 +22,16 @@ MOST_LINES = 20
 
 def main() -> None:
     """Run ``eie``; every expected failure is one clear message, never a traceback."""
+    restore = stopping.keep()
+    stopping.at_once(INTERRUPTED)
+    # Here, behind the line above: commands' words take longest to import.
+    from eie.cli.app import app
+
     # A command's imports stay: looking for garbage among them again and again, as they grew, took a fifth of a short
     # run. A hundred times as many new objects as usual may come before the next look.
     gc.set_threshold(100_000, 10, 10)
     try:
+        stopping.by_exception()
         # Not standalone: click would print errors and exit by itself, ours among them as tracebacks.
         status = app(standalone_mode=False)
         # Here, inside the try: a full disk or a reader that left shows at the last write only.
@@ -33,11 +39,18 @@ def main() -> None:
     except Exception as error:
         status = _complain(error)
     except KeyboardInterrupt as stop:
-        _say(str(stop) or INTERRUPTED)
-        # 128 + SIGINT, as shells have it.
-        status = 130
+        status = _interrupted(str(stop))
+    if stopping.stopped_by() is not None:
+        stopping.leave(status)
+    restore()
     # click hands back what a command returned, which need not be a code.
     sys.exit(status if isinstance(status, int) else 0)
+
+
+def _interrupted(words: str) -> int:
+    """Say what whoever was interrupted had to say, and return the exit code of shells: 128 and the signal."""
+    _say(words or INTERRUPTED)
+    return 128 + (stopping.stopped_by() or stopping.SIGNALS[0])
 
 
 def _complain(error: Exception) -> int:
@@ -45,12 +58,14 @@ def _complain(error: Exception) -> int:
     import click
 
     code = 1
+    # A library that was interrupted while it was imported or called may give an error of its own for it.
+    if stopping.stopped_by() is not None:
+        return _interrupted(str(error.__cause__ or "") if isinstance(error, click.Abort) else "")
     if isinstance(error, click.exceptions.Exit):
         code = error.exit_code
     elif isinstance(error, click.Abort):
         # click turns an interrupt into Abort; its cause has the words of whoever knew what was kept, as a sweep does.
-        _say(str(error.__cause__ or "") or INTERRUPTED)
-        code = 130
+        code = _interrupted(str(error.__cause__ or ""))
     elif isinstance(error, click.ClickException):
         error.show()
         code = error.exit_code

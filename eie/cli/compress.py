@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from eie.cli.help import examples
-from eie.cli.options import how_to_read, model_options
+from eie.cli.options import how_to_read, journal_option, model_options
 from eie.cli.outputs import check_files, deliver, note, output_options
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ _CRITERIA = ("magnitude", "l2", "random")
 @click.option("--trace", "trace_file", metavar="FILE", help="Inputs (.npz) to measure accuracy on, by their labels.")
 @click.option("--data", metavar="FOLDER", help="IDX data set to train and to measure accuracy on; needs PyTorch.")
 @click.option("--samples", type=click.IntRange(1), help="Use the first samples of the trace only.")
+@journal_option
 @output_options
 def compress(model: str, recipe: str | None, **options: Any) -> None:
     """Compress MODEL by RECIPE.toml and print what each layer takes.
@@ -83,6 +84,7 @@ def compress(model: str, recipe: str | None, **options: Any) -> None:
                 evaluate=evaluate,
                 progress=progress,
                 output=options["output"],
+                journal=options["journal"],
             )
     deliver(answer, options)
     if written:
@@ -146,6 +148,8 @@ def _scan(
 ) -> Sensitivity:
     from eie.compression.pruning.sensitivity import DENSITIES, scan
     from eie.formats.shares import share_of
+    from eie.model.digest import network_digest
+    from eie.sweeps.steps import keeping
 
     evaluate = _errors(network, options) if accuracy is None else accuracy
     densities: tuple[float, ...] = DENSITIES
@@ -157,16 +161,19 @@ def _scan(
             raise click.UsageError(
                 f"--densities {options['densities']}: must be numbers, as in 0.05,0.1 or 5%,10%"
             ) from None
-    return scan(
-        network,
-        evaluate,
-        densities,
-        granularity=options["granularity"] or "fine",
-        criterion=options["criterion"] or "magnitude",
-        measure="relative_output_error" if accuracy is None else "accuracy",
-        layers=options["layers"],
-        progress=progress.stage,
-    )
+    asked = [options[name] for name in ("granularity", "criterion", "layers", "data")]
+    command = {"scan": network_digest(network), "asked": [*asked, densities, accuracy is None]}
+    with keeping(options["journal"], command) as steps:
+        return scan(
+            network,
+            steps.each("scan", evaluate),
+            densities,
+            granularity=options["granularity"] or "fine",
+            criterion=options["criterion"] or "magnitude",
+            measure="relative_output_error" if accuracy is None else "accuracy",
+            layers=options["layers"],
+            progress=progress.stage,
+        )
 
 
 def _compress(
@@ -176,17 +183,18 @@ def _compress(
     evaluate: Callable[[Network], float] | None,
     progress: Progress,
     output: str | None,
+    journal: str | None,
 ) -> tuple[Answer, str]:
     """Follow the recipe, if any, and write the network; the second value says what a coded file came to."""
-    from eie.compression.apply import follow
     from eie.compression.coding.size import size_report
     from eie.importers.stored import save
+    from eie.studies.compress import compress as follow
 
     if recipe is None:
         sizes, order, index_bits = size_report(network), None, None
         answer: Answer = sizes
     else:
-        network, report = follow(network, recipe, trainer, evaluate=evaluate, progress=progress.stage)
+        network, report = follow(network, recipe, trainer, evaluate=evaluate, progress=progress.stage, journal=journal)
         answer, sizes, order = report, report.sizes, report.output_order
         # The table counts indices of the recipe's widths; the file has to be of the same ones to be of that size.
         index_bits = report.recipe.index_bits if output is not None and _is_coded(output) else None

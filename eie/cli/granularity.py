@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from eie.cli.help import examples
-from eie.cli.options import study_options
+from eie.cli.options import journal_option, study_options
 from eie.cli.outputs import deliver, output_options
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 )
 @click.option("--no-search", is_flag=True, help="Leave uniform against non-uniform pruning out (eie search).")
 @study_options
+@journal_option
 @output_options
 def granularity(model: str, **options: Any) -> None:
     """Prune MODEL fine-grained, 2:4, by blocks, channels and layers: size, time, energy and accuracy on each machine.
@@ -63,6 +64,7 @@ def granularity(model: str, **options: Any) -> None:
             options["machines"] or None,
             samples=options["samples"],
             with_search=not options["no_search"],
+            journal=options["journal"],
             progress=progress.stage,
             # Spec, trainer and epochs, as `study_inputs` reads them for both studies.
             **how,

@@ -119,6 +119,15 @@ def study_options(command: F) -> F:
     return spec_options(model_options(command))
 
 
+def journal_option(command: F) -> F:
+    """Add ``--journal``, for commands that take long."""
+    return click.option(
+        "--journal",
+        metavar="FILE.jsonl",
+        help="Keep what is done here (and training beside it): the same command goes on after any interruption.",
+    )(command)
+
+
 def layout_option(command: F) -> F:
     """Add ``--layout``, for commands that take arrays of activations."""
     return click.option(

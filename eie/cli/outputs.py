@@ -26,7 +26,7 @@ FIGURES = "figures"
 BARE = f"./{FIGURES}"
 TEXTS = ("json_file", "csv_file", "html_file")
 # Options that name a file to write, in whatever command.
-_FILES = (*TEXTS, "timeline_file", "recipe_file", "output")
+_FILES = (*TEXTS, "timeline_file", "recipe_file", "output", "journal")
 
 
 def output_options(command: F) -> F:

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from eie.cli.help import examples
-from eie.cli.options import study_options
+from eie.cli.options import journal_option, study_options
 from eie.cli.outputs import deliver, output_options
 
 
@@ -44,6 +44,7 @@ from eie.cli.outputs import deliver, output_options
     "--samples", type=click.IntRange(1), default=8, show_default=True, help="Samples that time and energy are those of."
 )
 @study_options
+@journal_option
 @output_options
 @click.option("-o", "--output", metavar="FILE", help="Where to write the pruned network: .safetensors or .npz.")
 @click.option("--recipe", "recipe_file", metavar="FILE.toml", help="Write the densities as a recipe of eie compress.")
@@ -74,7 +75,7 @@ def search(model: str, **options: Any) -> None:
             network,
             # Under the names of the function's own parameters.
             **{name: options[name] for name in (
-                "latency", "energy", "machine", "granularity", "samples", "method",
+                "latency", "energy", "machine", "granularity", "samples", "method", "journal",
             )},
             layers=layers,
             # None until here, so that --trials without optuna can be told from the default.

@@ -44,12 +44,21 @@ if TYPE_CHECKING:
 @layout_option
 @click.option("--samples", type=click.IntRange(1), help="Use the first samples of each trace only.")
 @click.option("--pareto", metavar="LIST", help="Mark the front of latency,energy,energy-delay,area or other columns.")
+@click.option(
+    "--front",
+    metavar="LIST",
+    help="Evaluate every point, keep all in the journal, and show and write the front of these alone: for grids that "
+    "no memory holds.",
+)
 @click.option("--optimise", metavar="LIST", help="Instead of the whole grid, look for points with small objectives.")
 @click.option("--any-clock", is_flag=True, help="Take machines in too whose clock is faster than they can run.")
 @click.option("--trials", type=click.IntRange(1), default=100, show_default=True, help="Points to try with --optimise.")
 @click.option("--retry-failed", is_flag=True, help="Try points again that failed before.")
 @click.option("--threads", type=click.IntRange(1), help="Worker threads [default: all cores].")
-@click.option("--scheduler", metavar="tcp://HOST:PORT", help="Use the workers of a Dask scheduler instead.")
+@click.option("--scheduler", metavar="tls://HOST:PORT", help="Use the workers of a Dask scheduler instead.")
+@click.option("--tls-ca-file", metavar="FILE", help="Certificates that the scheduler is trusted by (PEM).")
+@click.option("--tls-cert", metavar="FILE", help="Our own certificate for it (PEM).")
+@click.option("--tls-key", metavar="FILE", help="The key of --tls-cert (PEM), where that does not hold it.")
 @click.option(
     "--sram-cell",
     "cell",
@@ -80,6 +89,7 @@ def run(
     samples: int | None,
     scheduler: str | None,
     pareto: str | None,
+    front: str | None,
     optimise: str | None,
     **options: Any,
 ) -> None:
@@ -96,8 +106,11 @@ def run(
     # A field that is set and varied could mean either.
     if clash := [word for word in overrides if word.partition("=")[0].strip() in values]:
         raise click.UsageError(f"--set {clash[0]}: this field is varied")
+    if front and (pareto or optimise):
+        raise click.UsageError("--front is a front already: give no --pareto or --optimise")
+    security = _security(scheduler, options)
     # What was optimised is what one wants to see the front of.
-    front = _names(pareto) or _names(optimise)
+    marked = _names(pareto) or _names(optimise)
     announce_compilation()
     how = how_to_read(options)
     words = ("trials", "retry_failed", "threads", "cell", "bias", "conv", "any_clock")
@@ -114,7 +127,9 @@ def run(
             # In the folder of the results: the same -o is what makes a second call go on.
             journal=Path(output) / "journal.jsonl",
             client=scheduler,
+            security=security,
             optimise=_names(optimise),
+            front=_names(front),
             progress=progress.show,
             **how_to_sweep,
         )
@@ -122,13 +137,27 @@ def run(
         note(said)
     # Written before it is shown: whatever fails from here on, the points are there.
     _write(result, Path(output))
-    if front and result.totals:
+    if marked and result.totals:
         # Marked in a second step: a wrong objective must not cost the table.
-        result = result.pareto(*front, any_clock=options["any_clock"])
+        result = result.pareto(*marked, any_clock=options["any_clock"])
         _write(result, Path(output))
     if options["plot_folder"] == BARE:
         options["plot_folder"] = str(Path(output) / FIGURES)
     _show(result, output, options)
+
+
+def _security(scheduler: str | None, options: Mapping[str, Any]) -> Any:
+    """Return how to reach the scheduler, and warn of one that anybody can listen to."""
+    from eie.sweeps.workers import plain_tcp, quiet, tls
+
+    files = {name: options[f"tls_{name}"] for name in ("ca_file", "cert", "key")}
+    if any(files.values()) and not (scheduler or "").startswith("tls://"):
+        raise click.UsageError("--tls-ca-file, --tls-cert and --tls-key belong to --scheduler tls://HOST:PORT")
+    if scheduler:
+        quiet()
+    if scheduler and (warning := plain_tcp(scheduler)):
+        note(f"warning: {warning}")
+    return tls(**files)
 
 
 def _names(text: str | None) -> tuple[str, ...]:
@@ -171,7 +200,8 @@ def _show(result: SweepResult, folder: str, options: Mapping[str, Any]) -> None:
     if result.failed:
         first = result.failed[0]["error"].splitlines()[0]
         note(f"{len(result.failed)} points failed (column error; --retry-failed tries again), first: {first}")
-    note(f"wrote {len(result.totals) + len(result.failed)} points to {folder}")
+    count = len(result.totals) + len(result.failed)
+    note(f"wrote {'' if result.evaluated is None else 'the front, '}{count} points to {folder}")
     if not result.totals:
         # After everything is written: the exit code says it, the files say why.
         raise SweepError("every point failed")

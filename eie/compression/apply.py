@@ -32,6 +32,8 @@ from eie.errors import RecipeError
 from eie.model.network import Layer, Network
 
 Evaluate = Callable[[Network], float]
+# Gives what a step of that name came to, or takes it.
+Take = Callable[[str, Callable[[], float]], float]
 
 
 def follow(
@@ -41,13 +43,17 @@ def follow(
     *,
     evaluate: Evaluate | None = None,
     progress: Callable[[str], None] | None = None,
+    take: Take = lambda _, make: make(),
 ) -> tuple[Network, CompressionReport]:
-    """Compress a network by a recipe; parameters, what comes back and errors as of `eie.compress`."""
-    recipe = _read(recipe)
+    """Compress a network by a recipe; ``take`` remembers accuracies.
+
+    Other parameters, what comes back and errors as of `eie.compress`.
+    """
+    recipe = recipe_of(recipe)
     _check_trainer(recipe, trainer)
     original = network
     measure = evaluate if trainer is None else trainer.accuracy
-    before = None if measure is None else measure(network)
+    before = None if measure is None else take("accuracy before", lambda: measure(original))
     records: list[StepRecord] = []
     output_order: NDArray[np.int64] | None = None
     for number, step in enumerate(recipe.step):
@@ -61,7 +67,7 @@ def follow(
                 # outside.
                 output_order = done.output_order if output_order is None else output_order[done.output_order]
             kept = {layer.name: layer.matrix.nnz for layer in network.layers}
-            accuracy = None if measure is None else measure(network)
+            accuracy = None if measure is None else _measured(done, measure=measure, take=take, step=number)
             records.append(
                 StepRecord(
                     step=number, kind=step.kind, round=done.round, kept=kept, accuracy=accuracy, shared=done.shared
@@ -76,6 +82,10 @@ def follow(
         accuracy_before=before,
         output_order=output_order,
     )
+
+
+def _measured(done: _Done, *, measure: Evaluate, take: Take, step: int) -> float:
+    return take(f"accuracy of step {step} round {done.round}", lambda: measure(done.network))
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -163,7 +173,8 @@ def _places(layer: Layer) -> NDArray[np.int64]:
     return places
 
 
-def _read(recipe: Recipe | Mapping[str, Any] | str | Path) -> Recipe:
+def recipe_of(recipe: Recipe | Mapping[str, Any] | str | Path) -> Recipe:
+    """Return a recipe, read where it is not one yet."""
     if isinstance(recipe, Recipe):
         return recipe
     return Recipe.from_mapping(recipe) if isinstance(recipe, Mapping) else load_recipe(recipe)

@@ -10,13 +10,13 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-# Nine let one go at either end of the interval of a median, see `noise.coverage`; odd, so that the median is a run.
-RUNS = 9
+# So many let one go at either end of the interval of a median, see `noise.coverage`; odd, so that the median is a run.
+RUNS = 13
 # A timed run lasts at least so long, so that reading the clock does not count.
 LEAST_S = 2e-3
 # Calls this slow have fewer runs: the fewest from which an interval of a median can be known.
 SLOW_S = 0.05
-SLOW_RUNS = 6
+SLOW_RUNS = 8
 
 
 def timed(

@@ -10,13 +10,15 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from eie.compression.apply import Evaluate, follow
+from eie.compression.apply import Evaluate, follow, recipe_of
 from eie.compression.recipe import Recipe
 from eie.compression.report import CompressionReport
 from eie.compression.training.trainer import Trainer
 from eie.importers.entrance import Model, as_network
+from eie.model.digest import network_digest
 from eie.model.network import Network
 from eie.show.notebook import told
+from eie.sweeps.steps import keeping
 
 
 @told("stage")
@@ -27,6 +29,7 @@ def compress(
     *,
     evaluate: Evaluate | None = None,
     progress: Callable[[str], None] | None = None,
+    journal: str | Path | None = None,
 ) -> tuple[Network, CompressionReport]:
     """Compress a network by a recipe.
 
@@ -42,6 +45,9 @@ def compress(
         Measures accuracy after each step where there is no trainer to ask.
     progress
         Called with a line of text before each step and round.
+    journal
+        File that accuracies are kept in, and beside it a folder with the state of fine-tuning after each epoch, so that
+        a compression that is stopped goes on when it is started again (docs/journals.md). Nothing is kept by default.
 
     Returns
     -------
@@ -61,4 +67,14 @@ def compress(
     >>> [layer.matrix.nnz for layer in network.layers], report.sizes.total.kept
     ([9408, 1200, 40], 10648)
     """
-    return follow(as_network(model), recipe, trainer, evaluate=evaluate, progress=progress)
+    network = as_network(model)
+    recipe = recipe_of(recipe)
+    command = {
+        "compress": network_digest(network),
+        "recipe": recipe.model_dump_json(),
+        "trainer": getattr(trainer, "content_hash", str(type(trainer))),
+        "evaluate": evaluate is not None,
+    }
+    with keeping(journal, command) as steps:
+        trainer = steps.trained(trainer)
+        return follow(network, recipe, trainer, evaluate=evaluate, progress=progress, take=steps.take)

@@ -7,24 +7,24 @@ Comes in: networks, names of machines, EIE's spec. Goes out: a `Baseline` for ea
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from importlib.util import find_spec
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 
-from eie.compiler.places import MemoryPlan
-from eie.compiler.program import compile as compile_network
 from eie.compression.share import share
 from eie.errors import EieError
 from eie.machines import measured
 from eie.machines.choose import choose, depends_on_the_network, measured_task
-from eie.machines.records import Baseline
+from eie.machines.records import Baseline, LayerCost, Machine
 from eie.machines.workload import Workload, layer_work
 from eie.model.network import Layer, Network
-from eie.simulation import simulate
 from eie.spec import AcceleratorSpec
-from eie.studies.compare import as_baseline, rows_of
+from eie.studies.compare import as_baseline
+from eie.studies.counted import Counted, count
+from eie.sweeps.steps import Steps
 
 EIE = "eie"
 SPARSE = ("csr", "csc")
@@ -50,10 +50,10 @@ class Run:
 
     Attributes
     ----------
-    image_bits, codebook_values, macs
-        What EIE stored and multiplied. Programs and results of all forms together would be most of a study's memory.
-    memory, incomplete, synthetic_inputs, inputs_source
-        As the result had them.
+    image_bits, codebook_values, macs, memory, synthetic_inputs, inputs_source
+        As `Counted` has them.
+    incomplete
+        As the result had it.
     workload
         What the other machines ran, matrices put away.
     costs
@@ -63,7 +63,7 @@ class Run:
     image_bits: int
     codebook_values: int
     macs: float
-    memory: MemoryPlan
+    memory: str
     incomplete: tuple[str, ...]
     synthetic_inputs: bool
     inputs_source: str
@@ -123,6 +123,7 @@ def run_form(
     samples: int,
     form: str = "",
     progress: Callable[[str], None] = lambda _: None,
+    steps: Steps | None = None,
 ) -> Run:
     """Run a network, weights shared already, on EIE and the machines that are modelled; `measure` does the others.
 
@@ -133,23 +134,19 @@ def run_form(
     samples
         Of the network's trace, for EIE.
     form
-        The network, in words for ``progress``.
+        The network, in words for ``progress``, and as a step of ``steps``.
     """
-    program = compile_network(network, spec)
-    # The first samples and not drawn ones: every form then runs on the same.
-    inputs = None if network.trace is None else network.trace.head(samples)
-    # Counts only are read from here on; accuracy is measured in float32 elsewhere.
-    result = simulate(program, inputs, keep_outputs=False, progress=_by_layer(form, progress))
-    ours, workload = as_baseline(rows_of(result), network)
+    counted = _counted(network, spec, samples=samples, steps=steps, form=form, progress=progress)
+    ours, workload = as_baseline(counted.rows, network)
     modelled = {name: choose(name, workload, spec) for name in machines if measured_task(name, workload) is None}
     return Run(
-        image_bits=sum(layer.image_bits(spec) for layer in program.layers),
-        codebook_values=sum(layer.codebook.size for layer in program.layers),
-        macs=sum(layer.counts["macs"] for layer in result.layers),
-        memory=result.memory,
-        incomplete=result.incomplete,
-        synthetic_inputs=result.synthetic_inputs,
-        inputs_source=result.inputs_source,
+        image_bits=counted.image_bits,
+        codebook_values=counted.codebook_values,
+        macs=counted.macs,
+        memory=counted.memory,
+        incomplete=counted.rows.incomplete,
+        synthetic_inputs=counted.synthetic_inputs,
+        inputs_source=counted.inputs_source,
         # All forms wait for the last one: as they run, their matrices were the largest part of a study.
         workload=workload.put_away(),
         costs={EIE: ours, **modelled},
@@ -157,7 +154,11 @@ def run_form(
 
 
 def measure(
-    runs: Sequence[Run], machines: Sequence[str], progress: Callable[[str], None] = lambda _: None
+    runs: Sequence[Run],
+    machines: Sequence[str],
+    *,
+    steps: Steps | None = None,
+    progress: Callable[[str], None] = lambda _: None,
 ) -> list[Run]:
     """Return the runs with what is measured on this computer too, in the order of ``machines``.
 
@@ -168,9 +169,46 @@ def measure(
     costs = [dict(run.costs) for run in runs]
     if tasks:
         progress(f"measuring on this computer, {len(tasks)} ways")
-        timings = measured.run_together([task for *_, task in tasks])
+        timings = _timed([task for *_, task in tasks], steps)
         for (i, name, _), timing in zip(tasks, timings, strict=True):
             costs[i][name] = timing
     # What was measured came last; tables have the columns as they were asked for.
     order = (EIE, *machines)
     return [replace(run, costs={name: of[name] for name in order}) for run, of in zip(runs, costs, strict=True)]
+
+
+def _counted(
+    network: Network,
+    spec: AcceleratorSpec,
+    *,
+    samples: int,
+    steps: Steps | None,
+    form: str,
+    progress: Callable[[str], None],
+) -> Counted:
+    """Run a form on EIE, or return what a journal kept of it."""
+    steps = steps or Steps()
+    plain = steps.take(form, lambda: count(network, spec, samples=samples, advanced=_by_layer(form, progress)).plain())
+    return Counted.of_plain(plain, spec)
+
+
+def _timed(tasks: Sequence[measured.Task], steps: Steps | None) -> list[Baseline]:
+    """Measure, or return what a journal kept: another look at the clock would give other numbers."""
+
+    def plain() -> list[dict[str, Any]]:
+        return [
+            {"machine": vars(timing.machine), "layers": [asdict(cost) for cost in timing.layers], "notes": timing.notes}
+            for timing in measured.run_together(tasks)
+        ]
+
+    return [
+        Baseline(
+            Machine(**timing["machine"]),
+            tuple(
+                LayerCost(**{**cost, **{key: tuple(cost[key]) for key in ("shape", "samples_us")}})
+                for cost in timing["layers"]
+            ),
+            tuple(timing["notes"]),
+        )
+        for timing in (steps or Steps()).take("measured", plain)
+    ]

@@ -149,24 +149,24 @@ def engine_digest() -> str:
     return digest_of(files("eie"))
 
 
-def digest_of(package: Traversable) -> str:
-    """SHA-256 over the package's version, and name and content of its modules and tables but for `OUTSIDE`."""
+def digest_of(package: Traversable, outside: Sequence[str] = OUTSIDE) -> str:
+    """SHA-256 over the package's version, and name and content of its modules and tables but for those ``outside``."""
     # Sources and not the version alone: a change without a new version must not hand out old rows.
     digest = hashlib.sha256(__version__.encode())
     # Sorted, since folders are listed in another order on another machine and workers compare digests.
-    for path, file in sorted(_files(package, ""), key=lambda pair: pair[0]):
+    for path, file in sorted(_files(package, "", outside), key=lambda pair: pair[0]):
         digest.update(path.encode() + b"\0" + file.read_bytes() + b"\0")
     return digest.hexdigest()
 
 
-def _files(folder: Traversable, prefix: str) -> Iterator[tuple[str, Traversable]]:
+def _files(folder: Traversable, prefix: str, outside: Sequence[str]) -> Iterator[tuple[str, Traversable]]:
     """Path and file of everything below; what Python or an editor leaves behind is no part of the package."""
     for child in folder.iterdir():
         path = f"{prefix}{child.name}"
-        if path in OUTSIDE or child.name == "__pycache__" or child.name.startswith(".") or child.name.endswith("~"):
+        if path in outside or child.name == "__pycache__" or child.name.startswith(".") or child.name.endswith("~"):
             continue
         if child.is_dir():
-            yield from _files(child, f"{path}/")
+            yield from _files(child, f"{path}/", outside)
         else:
             yield path, child
 

@@ -67,6 +67,8 @@ class SweepResult(Answer):
         What `pareto` has marked the front of; empty before.
     any_clock
         Whether it took machines in whose clock is too fast.
+    evaluated, not_evaluated
+        Points in all and points that failed, where ``rows`` are of the front only; else None.
     """
 
     SCHEMA: ClassVar[str] = "eie-sweep"
@@ -78,6 +80,8 @@ class SweepResult(Answer):
     cell: Cell = "itrs-lop"
     objectives: tuple[str, ...] = ()
     any_clock: bool = False
+    evaluated: int | None = None
+    not_evaluated: int | None = None
 
     @classmethod
     def of(cls, rows: Sequence[Record], vary: Vary, spec: AcceleratorSpec, *, cell: Cell = "itrs-lop") -> SweepResult:
@@ -159,7 +163,8 @@ class SweepResult(Answer):
         """Say what was varied over what."""
         fields = ", ".join(f"{field} ({len(values)} values)" for field, values in self.vary.items())
         models = ", ".join(dict.fromkeys(model for model, _ in self.workloads))
-        return f"{models} on {self.spec.name}, {len(self.totals)} points over {fields}"
+        count = len(self.totals) if self.evaluated is None else self.evaluated - (self.not_evaluated or 0)
+        return f"{models} on {self.spec.name}, {count} points over {fields}"
 
     def sections(self) -> tuple[Section, ...]:
         """Return the totals of the points, or of the front where one is marked; the first `MOST_ROWS` of them."""
@@ -216,7 +221,8 @@ class SweepResult(Answer):
         if len(shown) > most:
             notes.append(f"and {len(shown) - most:,} more points")
         if self.front:
-            notes.append(f"the front of {', '.join(self.objectives)}: {len(self.front)} of {len(self.totals)} points")
+            count = len(self.totals) if self.evaluated is None else self.evaluated
+            notes.append(f"the front of {', '.join(self.objectives)}: {len(self.front)} of {count} points")
         if too_fast := sum(row.get("timing_met") is False for row in self.totals):
             out = "" if self.any_clock or not self.objectives else ", and are kept out of the front"
             notes.append(f"{too_fast} of {len(self.totals)} points have a clock that is too fast (timing_met){out}")
@@ -243,8 +249,8 @@ class SweepResult(Answer):
             "objectives": list(self.objectives),
             "any_clock": self.any_clock,
             "workloads": [dict(zip(("model", "trace"), workload, strict=True)) for workload in self.workloads],
-            "points": len(self.totals) + len(self.failed),
-            "failed": len(self.failed),
+            "points": len(self.totals) + len(self.failed) if self.evaluated is None else self.evaluated,
+            "failed": len(self.failed) if self.not_evaluated is None else self.not_evaluated,
         }
 
     def content(self) -> dict[str, Any]:

@@ -5,8 +5,8 @@ Comes in: models, fields to vary and a base spec. Goes out: a `SweepResult`. Cal
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
@@ -19,6 +19,7 @@ from eie.model.fitting import Layout
 from eie.show.notebook import told
 from eie.spec import EIE_64PE, AcceleratorSpec
 from eie.sweeps.journal import Journal
+from eie.sweeps.large import LargeJournal, sweep_front
 from eie.sweeps.plan import points, refuse_useless_values, workloads
 from eie.sweeps.result import SweepResult
 from eie.sweeps.search import search
@@ -49,6 +50,8 @@ def sweep(
     optimise: str | Sequence[str] = (),
     trials: int = 100,
     any_clock: bool = False,
+    front: str | Sequence[str] = (),
+    security: Any = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> SweepResult:
     """Run models on every combination of spec values, with the fast engine.
@@ -84,7 +87,12 @@ def sweep(
         Objectives (see `SweepResult.pareto`): instead of the whole grid, ``trials`` of its points are evaluated that
         Optuna picks (``dse`` extra).
     any_clock
-        Let it pick machines too whose clock is faster than their logic and SRAMs allow.
+        Let it pick machines too whose clock is faster than their logic and SRAMs allow; ``front`` too.
+    front
+        Objectives: every combination is evaluated and kept in the journal, but only the points on their front are
+        returned and stay in memory, so that a million fit in 1 GiB.
+    security
+        A ``distributed.Security``, where ``client`` is an address with ``tls://``.
     progress
         Called as ``progress(done, total)``, in points.
 
@@ -117,34 +125,59 @@ def sweep(
     loads = workloads(models, trace, layout=layout, bias=bias, conv=conv)
     with ExitStack() as stack:
         # Journal before workers: a folder that another sweep uses is refused before models are sent anywhere.
-        book = stack.enter_context(Journal(journal)) if journal is not None else None
-        workers: Workers = Threads(loads, threads) if client is None else Cluster(loads, client)
+        # Entries of a grid that only a front is wanted of stay on the disk.
+        large = stack.enter_context(LargeJournal(journal)) if journal is not None and front else None
+        small = stack.enter_context(Journal(journal)) if journal is not None and not front else None
+        book = large or small
+        # Around all that follows: from here on there is something to go on from.
+        stack.enter_context(_telling(book))
+        workers: Workers = Threads(loads, threads) if client is None else Cluster(loads, client, security)
         # Leaves before the journal does (last in, first out): nobody works any more when the lock is given back.
         stack.callback(workers.close)
+        if front:
+            best = sweep_front(
+                loads=loads,
+                vary=values,
+                spec=spec,
+                objectives=(front,) if isinstance(front, str) else tuple(front),
+                cell=cell,
+                workers=workers,
+                book=large,
+                any_clock=any_clock,
+                retry_failed=retry_failed,
+                progress=progress,
+            )
+            return replace(best, cell=cell)
         session = Session(
             loads=loads, cell=cell, workers=workers, journal=book, retry_failed=retry_failed, progress=progress
         )
-        try:
-            if optimise:
-                objectives = (optimise,) if isinstance(optimise, str) else tuple(optimise)
-                asked = search(
-                    session=session,
-                    vary=values,
-                    spec=spec,
-                    objectives=objectives,
-                    trials=trials,
-                    any_clock=any_clock,
-                )
-            else:
-                asked = points(loads=loads, base=spec, changes=grid(values), cell=cell)
-                # For grids only: a search meets a few of the combinations, too few to call a value useless.
-                refuse_useless_values(asked)
-                session.evaluate(asked)
-        except KeyboardInterrupt:
-            # Without a journal nothing was kept that one could go on from.
-            if book is None:
-                raise
-            raise SweepInterrupted(
-                f"interrupted; {book.kept()} points are kept in {book.path}: the same command goes on from there"
-            ) from None
+        if optimise:
+            objectives = (optimise,) if isinstance(optimise, str) else tuple(optimise)
+            asked = search(
+                session=session,
+                vary=values,
+                spec=spec,
+                objectives=objectives,
+                trials=trials,
+                any_clock=any_clock,
+            )
+        else:
+            asked = points(loads=loads, base=spec, changes=grid(values), cell=cell)
+            # For grids only: a search meets a few of the combinations, too few to call a value useless.
+            refuse_useless_values(asked)
+            session.evaluate(asked)
         return replace(session.result(asked, values, spec), cell=cell)
+
+
+@contextmanager
+def _telling(book: Journal | None) -> Iterator[None]:
+    """On Ctrl-C, say what is kept and how to go on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        # Without a journal nothing was kept that one could go on from.
+        if book is None:
+            raise
+        raise SweepInterrupted(
+            f"interrupted; {book.kept()} points are kept in {book.path}: the same command goes on from there"
+        ) from None

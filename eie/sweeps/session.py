@@ -5,10 +5,11 @@ Comes in: workloads, points, workers. Goes out: entries and the `SweepResult` ma
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from eie.compiler.places import IDEAL
@@ -18,6 +19,7 @@ from eie.simulator.stages import encoding_key
 from eie.simulator.workload import Workload
 from eie.spec import AcceleratorSpec
 from eie.sweeps import plan
+from eie.sweeps.compact import Columns
 from eie.sweeps.journal import Entry, Journal
 from eie.sweeps.outcome import LayerOutcome, total_record
 from eie.sweeps.plan import Point
@@ -40,13 +42,19 @@ class Session:
         journal: Journal | None = None,
         retry_failed: bool = False,
         progress: Callable[[int, int], None] | None = None,
+        wanted: Sequence[Point] | None = None,
     ) -> None:
+        """Begin with what the journal holds; of a large one with that of the points ``wanted``."""
         self.loads, self.cell = loads, cell
         self._workers, self._journal, self._progress = workers, journal, progress
-        kept = journal.entries if journal else {}
+        # A large journal has columns of its own, which outlive its sessions.
+        self._columns: Columns = getattr(journal, "columns", None) or Columns()
+        kept = _kept(journal, self._columns, wanted)
         # Keys hold the whole digest; 16 digits are enough to tell a reader that lines are of another state.
         self._engine = plan.engine_digest()[:16]
-        self.notes = () if journal is None else _not_continued(journal, self._engine)
+        self.notes: tuple[str, ...] = ()
+        if journal is not None and wanted is None:
+            self.notes = not_continued(journal.path, Counter(e.get("engine") for e in journal.entries.values()))
         # Left out, failed points are missing again; their new lines replace the old ones in the journal.
         self.entries: dict[str, Entry] = {
             key: entry for key, entry in kept.items() if not (retry_failed and "error" in entry)
@@ -104,14 +112,7 @@ class Session:
         # Once each: a search proposes points twice. Workloads of the same content share keys, but keep rows of their
         # own.
         for point in sorted({(point.workload, point.key): point for point in asked}.values(), key=order):
-            load = self.loads[point.workload]
-            who = {"model": load.model, "trace": load.trace, **point.changes}
-            entry = self.entries[point.key]
-            if "error" in entry:
-                rows.append({**who, "row": "total", "layer": None, "error": entry["error"]})
-            else:
-                rows.append({**who, "row": "total", **entry["total"]})
-                rows += [{**who, "row": "layer", **record} for record in entry["layers"]]
+            rows += rows_of_point(self.loads[point.workload], point, self.entries[point.key])
         return replace(SweepResult.of(rows, vary, spec), notes=self.notes)
 
     def _chunks(self, missing: Sequence[Point]) -> list[list[Point]]:
@@ -154,20 +155,51 @@ class Session:
     def _keep(self, entry: Entry) -> None:
         self.entries[entry["key"]] = entry
         if self._journal is not None:
-            self._journal.append(entry)
+            self._journal.append(self._columns.packed(entry))
 
     def _report(self, done: int, total: int) -> None:
         if self._progress is not None:
             self._progress(done, total)
 
 
-def _not_continued(journal: Journal, engine: str) -> tuple[str, ...]:
-    """Say which lines of a journal are of another version of eie, whose numbers need not be this one's."""
-    stated = [entry.get("engine") for entry in journal.entries.values()]
-    old, other = stated.count(None), sum(stamp not in (None, engine) for stamp in stated)
+def rows_of_point(load: Workload, point: Point, entry: Entry) -> list[Record]:
+    """Return a point's rows: its total, then its layers, or its error."""
+    who = {"model": load.model, "trace": load.trace, **point.changes}
+    if "error" in entry:
+        return [{**who, "row": "total", "layer": None, "error": entry["error"]}]
+    layers: list[Record] = [{**who, "row": "layer", **record} for record in entry["layers"]]
+    return [{**who, "row": "total", **entry["total"]}, *layers]
+
+
+def _kept(journal: Journal | None, columns: Columns, wanted: Sequence[Point] | None) -> dict[str, Entry]:
+    """Return the entries of a journal with their columns' names."""
+    if journal is None:
+        return {}
+    entries: Mapping[str, Entry] = journal.entries
+    if wanted is None:
+        # All first: any line may have the names, behind those that point to it too.
+        for entry in entries.values():
+            columns.learn(entry)
+        keys: Iterable[str] = list(entries)
+    else:
+        keys = (point.key for point in wanted if point.key in entries)
+    kept = {}
+    for key in keys:
+        packed = entries.get(key)
+        whole = None if packed is None else columns.unpacked(packed)
+        # Whose names are lost is evaluated again.
+        if whole is not None:
+            kept[key] = whole
+    return kept
+
+
+def not_continued(path: Path, engines: Mapping[str | None, int]) -> tuple[str, ...]:
+    """Say how many lines of a journal are of another version of eie, whose numbers need not be this one's."""
+    engine = plan.engine_digest()[:16]
+    old, other = engines.get(None, 0), sum(n for stamp, n in engines.items() if stamp not in (None, engine))
     notes = []
     if old:
-        notes.append(f"{journal.path}: {old} points of eie 0.1 in this journal are not continued")
+        notes.append(f"{path}: {old} points of eie 0.1 in this journal are not continued")
     if other:
-        notes.append(f"{journal.path}: {other} points of another state of eie in this journal are not continued")
+        notes.append(f"{path}: {other} points of another state of eie in this journal are not continued")
     return tuple(notes)

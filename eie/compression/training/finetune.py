@@ -6,10 +6,12 @@ recipes, which see it as their trainer, and by the example scripts. The same see
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -18,11 +20,14 @@ from numpy.typing import NDArray
 
 from eie.compression.pruning.parameters import LayerParameters, parameters_of, values_of
 from eie.compression.recipe import Training
+from eie.compression.training.checkpoint import Checkpoints
 from eie.compression.training.torch_graph import Values, forward
 from eie.errors import EieError, ModelError
+from eie.model.digest import network_digest, samples_digest
 from eie.model.network import Network
 from eie.model.samples import Samples
 from eie.show.brief import Brief
+from eie.version import __version__
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -47,6 +52,8 @@ class Trainer(Brief):
         Batch, rates, seed.
     progress
         Called with a line of text after every epoch.
+    checkpoints
+        Where each epoch's state is kept, so that a fine-tuning that is stopped goes on; None keeps nothing.
 
     Raises
     ------
@@ -58,6 +65,7 @@ class Trainer(Brief):
     test_set: Samples
     training: Training = field(default_factory=Training)
     progress: Callable[[str], None] = lambda _: None
+    checkpoints: Checkpoints | None = None
 
     def __post_init__(self) -> None:
         if find_spec("torch") is None:
@@ -88,12 +96,20 @@ class Trainer(Brief):
         optimiser = torch.optim.AdamW([_group(layer, training) for layer in parameters])
         # NumPy's generator, not torch's: the order of examples does not depend on how many numbers dropout draws.
         order = np.random.default_rng(training.seed)
-        steps = epochs * -(-examples.count // training.batch)
-        done = 0
+        a_pass = -(-examples.count // training.batch)
+        steps, movable = epochs * a_pass, [tensor for layer in parameters for tensor in layer.movable]
+        key = "" if self.checkpoints is None else self._key(network, epochs)
         with self._torch():
+            first = 0 if self.checkpoints is None else self.checkpoints.restore(key, movable, optimiser)
+            done = first * a_pass
+            for layer in parameters:
+                layer.spread()
             for epoch in range(epochs):
                 total = 0.0
+                # Of epochs that are done too: the next one's order follows from theirs.
                 shuffled = order.permutation(examples.count)
+                if epoch < first:
+                    continue
                 for inputs, labels in _batches(examples, training.batch, shuffled):
                     for group in optimiser.param_groups:
                         group["lr"] = group["first"] * _decay(done / steps)
@@ -110,8 +126,25 @@ class Trainer(Brief):
                         layer.spread()
                     done += 1
                     total += float(loss.detach()) * len(labels)
+                if self.checkpoints is not None:
+                    last = epoch + 1 == epochs
+                    self.checkpoints.keep(key, movable, optimiser, epochs=epoch + 1, last=last)
                 self.progress(f"epoch {epoch + 1}/{epochs}: loss {total / examples.count:.4f}")
         return replace(network, layers=tuple(layer.layer() for layer in parameters))
+
+    @cached_property
+    def content_hash(self) -> str:
+        """SHA-256 of the examples and of how they are trained on."""
+        sets = samples_digest(self.train_set), samples_digest(self.test_set)
+        return hashlib.sha256(f"{sets} {self.training.model_dump_json()}".encode()).hexdigest()
+
+    def _key(self, network: Network, epochs: int) -> str:
+        """SHA-256 of all that a fine-tuning depends on."""
+        import torch
+
+        # Versions too: kernels of another one sum in another order.
+        words = (network_digest(network), self.content_hash, epochs, torch.__version__, __version__)
+        return hashlib.sha256(str(words).encode()).hexdigest()
 
     def accuracy(self, network: Network, examples: Samples | None = None) -> float:
         """Share of ``examples`` (the test set) whose largest output is the right class, in float32."""

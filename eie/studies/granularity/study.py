@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 
-from eie.compiler.places import memory_line
 from eie.compression.coding import nm
 from eie.compression.coding.size import csr_bytes, dense_bytes, weight_count
 from eie.compression.pruning.prune import compact, n_of_m
@@ -17,6 +17,7 @@ from eie.compression.training.trainer import Trainer
 from eie.energy.clock import timing_notes
 from eie.errors import EieError
 from eie.importers.entrance import Model, as_network
+from eie.model.digest import network_digest
 from eie.model.drawn import drawn_layers, drawn_notes
 from eie.model.network import Layer, Network
 from eie.model.trace import Trace
@@ -28,8 +29,11 @@ from eie.studies.granularity.answer import GranularityStudy
 from eie.studies.granularity.rows import ALL_THERE, Row
 from eie.studies.granularity.variants import Pruned, Variant, shapes_only
 from eie.studies.machines import EIE, Run, check, default_machines, measure, run_form, shared
+from eie.studies.search import search as searching
 from eie.studies.search.answer import Search
-from eie.studies.search.search import search
+from eie.studies.search.budget import Budget
+from eie.studies.search.search import search_within
+from eie.sweeps.steps import Steps, keeping
 
 # EIE is counted product by product, for every form anew: some samples have to do. Accuracy takes all.
 SAMPLES = 16
@@ -46,6 +50,7 @@ def granularity(
     epochs: int = 0,
     samples: int = SAMPLES,
     with_search: bool = True,
+    journal: str | Path | None = None,
     progress: Callable[[str], None] = lambda _: None,
 ) -> GranularityStudy:
     """Prune a network at several granularities and set the forms side by side.
@@ -69,6 +74,9 @@ def granularity(
         Of the trace, for EIE's time; accuracy takes all.
     with_search
         Whether uniform and non-uniform pruning to half of the latency are set side by side, where there are labels.
+    journal
+        File that what each form costs is kept in, and beside it the state of fine-tuning, so that a study that is
+        stopped goes on when it is started again (docs/journals.md). Nothing is kept by default.
     progress
         Called with a line of text for each stage.
 
@@ -89,7 +97,41 @@ def granularity(
     machines = default_machines() if machines is None else machines
     # Before anything is pruned: a name that cannot be had should not cost an hour of training first.
     check(machines, spec)
-    accuracy = trainer.accuracy if trainer is not None else float32_accuracy
+    command = {
+        "granularity": network_digest(network),
+        "asked": [[str(form) for form in chosen], machines, epochs, samples, with_search],
+        "spec": spec.model_dump(),
+        "trainer": getattr(trainer, "content_hash", str(type(trainer))),
+    }
+    with keeping(journal, command) as steps:
+        return _study(
+            network=network,
+            chosen=chosen,
+            machines=machines,
+            spec=spec,
+            trainer=steps.trained(trainer),
+            epochs=epochs,
+            samples=samples,
+            with_search=with_search,
+            steps=steps,
+            progress=progress,
+        )
+
+
+def _study(
+    *,
+    network: Network,
+    chosen: Sequence[Variant],
+    machines: Sequence[str],
+    spec: AcceleratorSpec,
+    trainer: Trainer | None,
+    epochs: int,
+    samples: int,
+    with_search: bool,
+    steps: Steps,
+    progress: Callable[[str], None],
+) -> GranularityStudy:
+    accuracy = steps.each("accuracy", trainer.accuracy if trainer is not None else float32_accuracy)
     rows: list[Row] = []
     runs: list[Run] = []
     # Form by form to the end, and of each no more than its row and its workload stays: the floats and codes of all
@@ -102,19 +144,22 @@ def granularity(
             weight_bits=spec.weight_bits,
         )
         if small is not None:
-            progress(f"simulating: {variant}")
-            run = run_form(small, machines, spec, samples=samples, form=f"simulating {variant}", progress=progress)
+            form = f"simulating {variant}"
+            progress(form)
+            run = run_form(small, machines, spec, samples=samples, form=form, steps=steps, progress=progress)
             row = _row(row=row, run=run, data_bits=spec.data_bits, accuracy_shared=accuracy(small))
             runs.append(run)
         rows.append(row)
     # What is measured on this computer is timed in turns over all forms, so that a busy minute hits all alike.
-    runs = measure(runs, machines, progress=progress)
+    runs = measure(runs, machines, steps=steps, progress=progress)
     # Forms that exist, in the order of `rows`.
     left = iter(runs)
     rows = [row if row.weights is None else replace(row, costs=next(left).costs) for row in rows]
     budgeted, why = None, "was left out"
     if with_search:
-        budgeted, why = _search(network=network, spec=spec, trainer=trainer, epochs=epochs, progress=progress)
+        budgeted, why = _search(
+            network=network, spec=spec, trainer=trainer, epochs=epochs, steps=steps, progress=progress
+        )
     return GranularityStudy(
         network=network.name,
         spec=spec,
@@ -182,7 +227,13 @@ def _nm_bytes(layer: Layer, n: int, m: int) -> int:
 
 
 def _search(
-    network: Network, spec: AcceleratorSpec, trainer: Trainer | None, epochs: int, progress: Callable[[str], None]
+    *,
+    network: Network,
+    spec: AcceleratorSpec,
+    trainer: Trainer | None,
+    epochs: int,
+    steps: Steps,
+    progress: Callable[[str], None],
 ) -> tuple[Search | None, str]:
     """Set non-uniform pruning beside uniform at half of the latency, on EIE or else by channels on a dense machine."""
     # Only where accuracy is known: of that the claims speak, and errors of large networks take hours to search by.
@@ -196,8 +247,20 @@ def _search(
     # machine may.
     for machine in (EIE, "dense"):
         try:
-            answer = search(
-                network, latency="0.5x", machine=machine, spec=spec, trainer=trainer, epochs=epochs, progress=progress
+            answer = search_within(
+                network=network,
+                budget=Budget.parse("latency_us", "0.5x"),
+                machine=machine,
+                granularity=None,
+                layers="*",
+                spec=spec,
+                trainer=trainer,
+                epochs=epochs,
+                samples=searching.SAMPLES,
+                method="greedy",
+                trials=searching.TRIALS,
+                steps=steps.under(f"search on {machine}"),
+                progress=progress,
             )
         except EieError as error:
             # A study is not to fail for want of a search: the reason takes the place of the answer.
@@ -231,7 +294,6 @@ def _notes(network: Network, unpruned: Row, run: Run) -> tuple[str, ...]:
     if run.synthetic_inputs:
         notes.append(f"synthetic inputs: {run.inputs_source}")
     # Of the unpruned network: speedups are over its time.
-    plan = run.memory
-    if not plan.fits or plan.residency != "auto":
-        notes.append(f"unpruned, on EIE: {memory_line(plan).removesuffix('.')}")
+    if run.memory:
+        notes.append(f"unpruned, on EIE: {run.memory}")
     return tuple(notes)

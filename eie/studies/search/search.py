@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import Protocol
 
 from eie.compiler.memory import stated_by
@@ -22,6 +23,7 @@ from eie.compression.training.trainer import Trainer
 from eie.energy.clock import timing_notes
 from eie.errors import EieError
 from eie.importers.entrance import Model, as_network
+from eie.model.digest import network_digest
 from eie.model.network import Network
 from eie.recording.record import record
 from eie.show.notebook import told
@@ -32,6 +34,7 @@ from eie.studies.search.answer import Method, Plan, Search
 from eie.studies.search.budget import Budget, Price, Quantity, unit
 from eie.studies.search.judge import Judge, Score
 from eie.studies.search.strategies import LEAST, Densities, Say, Space, for_all, greedy, optuna, pruned
+from eie.sweeps.steps import Steps, keeping
 
 GRANULARITIES = ("fine", "channel")
 SAMPLES = 8
@@ -58,6 +61,7 @@ def search(
     samples: int = SAMPLES,
     method: Method = "greedy",
     trials: int = TRIALS,
+    journal: str | Path | None = None,
     progress: Callable[[str], None] = lambda _: None,
 ) -> Search:
     """Find per-layer densities that meet a latency or energy on a machine at the least loss, beside uniform ones.
@@ -87,6 +91,9 @@ def search(
     method
         ``"greedy"``: from the unpruned network down in twelve steps of equal cost, each in the layer where it hurts
         least; ``"optuna"``: ``trials`` proposals, each scaled to the budget. Either is then refined.
+    journal
+        File that costs and losses are kept in, and beside it the state of fine-tuning, so that a search that is stopped
+        goes on when it is started again (docs/journals.md). Nothing is kept by default.
 
     Returns
     -------
@@ -101,7 +108,47 @@ def search(
         For a budget or machine that cannot be used.
     """
     network = as_network(model)
-    budget = _budget(latency, energy)
+    command = {
+        "search": network_digest(network),
+        "asked": [latency, energy, machine, granularity, layers, epochs, samples, method, trials],
+        "spec": spec.model_dump(),
+        "trainer": getattr(trainer, "content_hash", str(type(trainer))),
+    }
+    with keeping(journal, command) as steps:
+        return search_within(
+            network=network,
+            budget=_budget(latency, energy),
+            machine=machine,
+            granularity=granularity,
+            layers=layers,
+            spec=spec,
+            trainer=steps.trained(trainer),
+            epochs=epochs,
+            samples=samples,
+            method=method,
+            trials=trials,
+            steps=steps,
+            progress=progress,
+        )
+
+
+def search_within(
+    *,
+    network: Network,
+    budget: Budget,
+    machine: str,
+    granularity: str | None,
+    layers: str,
+    spec: AcceleratorSpec,
+    trainer: Trainer | None,
+    epochs: int,
+    samples: int,
+    method: Method,
+    trials: int,
+    steps: Steps,
+    progress: Callable[[str], None],
+) -> Search:
+    """Search as a part of another command, whose steps it takes; parameters as of `search`."""
     if granularity is None:
         granularity = "fine" if machine == EIE or is_sparse(machine) else "channel"
     for what, word, known in (("granularity", granularity, GRANULARITIES), ("method", method, tuple(_STRATEGIES))):
@@ -116,13 +163,13 @@ def search(
     progress("recording activations")
     recorded = _recorded(network, judge, samples)
     price = Price(network=recorded, machine=machine, quantity=budget.quantity, spec=spec)
-    space = Space(network=recorded, names=names, granularity=granularity, price=price, judge=judge)
+    space = Space(network=recorded, names=names, granularity=granularity, price=price, judge=judge, take=steps.take)
     limit = budget.limit(space.cost(space.start))
     uniform = _uniform(space=space, limit=limit, where=f"{network.name} on {machine}", quantity=budget.quantity)
     progress("scanning how sensitive each layer is")
     sensitivity = scan(
         network,
-        lambda form: _scanned(judge.choose(form)),
+        steps.each("scan", lambda form: _scanned(judge.choose(form))),
         SCANNED,
         granularity=granularity,
         layers=layers,
@@ -139,7 +186,10 @@ def search(
         # Costs were taken on what the unpruned layers read. On EIE time also follows the activations, and pruning
         # changes those, so the answer is run once as a whole; machines that skip no activation cost the same.
         if machine == EIE:
-            verified = _executed(network=form, judge=judge, samples=samples, spec=spec, quantity=budget.quantity)
+            verified = steps.take(
+                f"verify {name}",
+                lambda: _executed(network=form, judge=judge, samples=samples, spec=spec, quantity=budget.quantity),
+            )
         made = Plan(
             name=name,
             network=form,

@@ -32,6 +32,8 @@ SEED = 0
 
 Densities = Mapping[str, float]
 Say = Callable[[str], None]
+# Gives what a step of that name came to, or takes it.
+Take = Callable[[str, Callable[[], float]], float]
 
 
 def pruned(network: Network, densities: Densities, granularity: str) -> Network:
@@ -66,11 +68,21 @@ class Space:
         Networks whose loss was computed so far.
     """
 
-    def __init__(self, network: Network, names: Sequence[str], granularity: str, price: Price, judge: Judge) -> None:
+    def __init__(
+        self,
+        *,
+        network: Network,
+        names: Sequence[str],
+        granularity: str,
+        price: Price,
+        judge: Judge,
+        take: Take = lambda _, make: make(),
+    ) -> None:
         self.names = tuple(names)
         self.evaluations = 0
         self._network, self._granularity, self._price, self._judge = network, granularity, price, judge
         self._losses: dict[tuple[float, ...], float] = {}
+        self._take = take
 
     @property
     def start(self) -> dict[str, float]:
@@ -83,15 +95,19 @@ class Space:
 
     def cost(self, densities: Densities) -> float:
         """Microseconds or nanojoules."""
-        return self._price.total(self.network(densities))
+        return self._take(f"cost {self._key(densities)}", lambda: self._price.total(self.network(densities)))
 
     def loss(self, densities: Densities) -> float:
         """Cross-entropy on the samples to choose by."""
-        key = tuple(densities[name] for name in self.names)
+        key = self._key(densities)
         if key not in self._losses:
             self.evaluations += 1
-            self._losses[key] = self._judge.choose(self.network(densities)).loss
+            self._losses[key] = self._take(f"loss {key}", lambda: self._judge.choose(self.network(densities)).loss)
         return self._losses[key]
+
+    def _key(self, densities: Densities) -> tuple[float, ...]:
+        # Python's own floats: numpy's are written otherwise, and steps go by their names.
+        return tuple(float(densities[name]) for name in self.names)
 
     def reach(self, densities: Densities, changed: Sequence[str], limit: float) -> dict[str, float] | None:
         """Prune the layers ``changed`` further, all by one factor, as little as meets ``limit``; None if none does.

@@ -1,0 +1,101 @@
+"""Long commands, killed three times each while they work, then to the end; `make kill` does it thirty times."""
+
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from kills import GRANULARITY, JOURNAL, SEARCH, kill_once, same_after_kills, start
+
+from eie.errors import SweepError
+from eie.sweeps.journal import Journal
+from eie.sweeps.steps import CommandInterrupted, Steps, keeping
+
+pytestmark = pytest.mark.timeout(300)
+
+
+@pytest.mark.parametrize("words", [SEARCH, GRANULARITY], ids=lambda words: words[0])
+def test_killed_three_times_it_gives_the_same_bytes(tmp_path, words):
+    assert same_after_kills(words, tmp_path, kills=3, steps=20) == 3
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
+def test_both_signals_say_what_is_kept(tmp_path, how):
+    """`kill_once` holds the line that says how to go on, and that there is no traceback."""
+    assert kill_once(SEARCH, tmp_path, steps=5, how=how)
+    with Journal(tmp_path / JOURNAL) as book:
+        # The first look at the file was its header.
+        assert len(book.entries) >= 4
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_in_the_first_second_is_no_traceback(tmp_path, how):
+    """At whatever import it comes: one line of ours, and the exit code of shells."""
+    for moment in (0.15, 0.3, 0.5, 0.8):
+        process = start(SEARCH, tmp_path)
+        time.sleep(moment)
+        process.send_signal(how)
+        _, errors = process.communicate(timeout=60)
+        # Before our first line Python itself is there, or nothing yet: it says what it says.
+        if "eie:" in errors:
+            assert process.returncode == 128 + how
+            assert "Traceback" not in errors
+            assert errors.count("eie:") == 1
+
+
+def test_a_second_signal_ends_it_at_once(tmp_path):
+    code = (
+        "import os, signal, eie.cli.stopping as stopping\n"
+        "stopping.by_exception()\n"
+        "try:\n    os.kill(os.getpid(), signal.SIGTERM)\n"
+        "except KeyboardInterrupt:\n    assert stopping.stopped_by() == signal.SIGTERM\n"
+        "os.kill(os.getpid(), signal.SIGTERM)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (-signal.SIGTERM, "")
+
+
+# -- steps ------------------------------------------------------------------------------------------------------------
+
+
+def test_steps_are_taken_once(tmp_path):
+    taken = []
+    for _ in range(2):
+        with keeping(tmp_path / "j.jsonl", {"what": "test"}) as steps:
+            square = steps.each("square", lambda x: taken.append(x) or x * 0.1)
+            assert [square(1), square(2), steps.under("part").take("square 1", lambda: 7)] == [0.1, 0.2, 7]
+    assert taken == [1, 2]
+
+
+def test_another_command_takes_its_own_steps(tmp_path):
+    for number in (1, 2):
+        with keeping(tmp_path / "j.jsonl", {"number": number}) as steps:
+            assert steps.take("step", lambda number=number: number) == number
+
+
+def test_other_sources_take_their_own_steps(tmp_path, monkeypatch):
+    for sources in ("a", "b"):
+        monkeypatch.setattr("eie.sweeps.steps.study_digest", lambda sources=sources: sources)
+        with keeping(tmp_path / "j.jsonl") as steps:
+            assert steps.take("step", lambda sources=sources: sources) == sources
+
+
+def test_without_a_journal_nothing_is_kept():
+    assert [Steps().take("step", lambda value=value: value) for value in (1, 2)] == [1, 2]
+
+
+def test_an_interrupt_says_how_to_go_on(tmp_path):
+    def stopped():
+        with keeping(tmp_path / "j.jsonl") as steps:
+            steps.take("step", lambda: 1)
+            raise KeyboardInterrupt
+
+    with pytest.raises(CommandInterrupted, match=r"1 steps are kept in .*j.jsonl: the same command goes on"):
+        stopped()
+
+
+def test_two_commands_on_one_journal(tmp_path):
+    path = tmp_path / "j.jsonl"
+    with keeping(path), pytest.raises(SweepError, match="locked by another"), keeping(path):
+        pass
