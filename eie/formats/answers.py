@@ -15,7 +15,7 @@ from typing import Annotated, Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from eie.errors import EieError
+from eie.errors import EieError, printable
 from eie.formats.files import LARGEST_TEXT_BYTES, read_bytes, read_json
 from eie.show.envelope import LIBRARY, SCHEMA_VERSION, content_hash, enveloped
 from eie.show.face import Answer, written
@@ -302,8 +302,8 @@ def read_answer(source: str | Path, schema: str | None = None) -> Document:
         schema=str(stated),
         schema_version=version,
         versions=envelope.versions,
-        command=envelope.command,
-        values={key: item for key, item in value.items() if key not in named},
+        command=printable(envelope.command),
+        values={key: _clean(item) for key, item in value.items() if key not in named},
     )
 
 
@@ -315,6 +315,15 @@ def _checked(part: type[Part], value: Mapping[str, Any], where: str) -> Part:
         place = ".".join(map(str, first["loc"]))
         kind = str(value.get("schema", "document")).removeprefix("eie-")
         raise EieError(f"{where}: damaged {kind}: {place}: {first['msg']}") from None
+
+
+def _clean(value: Any) -> Any:
+    """Make every text printable, of whatever depth: a result's names are shown, and written into other files."""
+    if isinstance(value, str):
+        return printable(value)
+    if isinstance(value, list):
+        return [_clean(item) for item in value]
+    return {printable(key): _clean(item) for key, item in value.items()} if isinstance(value, dict) else value
 
 
 def _format(values: list[Any]) -> Format:

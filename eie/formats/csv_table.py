@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-from eie.errors import EieError
+from eie.errors import EieError, printable
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class CsvTable:
         except UnicodeDecodeError:
             raise EieError(f"{path}: not a CSV file: it is not UTF-8 text") from None
         try:
-            lines = [[cell.strip() for cell in line] for line in csv.reader(text.splitlines())]
+            lines = [[printable(cell.strip()) for cell in line] for line in csv.reader(text.splitlines())]
         except csv.Error as error:
             raise EieError(f"{path}: not a CSV file: {error}") from None
         # Numbered before empty lines are dropped, so that errors name the line an editor shows.

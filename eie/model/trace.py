@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from eie.errors import TraceError
+from eie.errors import TraceError, clean_texts, printable
 from eie.formats.files import Arrays, read_json
 from eie.formats.npz import read_npz, write_npz
 from eie.model.arrays import is_sparse, plain, row_slices
@@ -239,8 +239,14 @@ class Trace(View):
     input_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        clean_texts(self, "source", "preprocessing", "unmodelled", "model_sha256")
         if not self.layers:
             raise TraceError(f"trace {self.source!r}: no layers")
+        if unprintable := [name for name in self.layers if not name.isprintable()]:
+            raise TraceError(f"trace {self.source!r}: layer {unprintable[0]!r}: must be printable text")
+        if not all(map(str.isprintable, self.input_shapes)):
+            shown = {printable(name): shape for name, shape in self.input_shapes.items()}
+            object.__setattr__(self, "input_shapes", shown)
         counts = {name: layer.samples for name, layer in self.layers.items()}
         if len(set(counts.values())) > 1:
             listed = ", ".join(f"{name} {count}" for name, count in counts.items())
