@@ -12,7 +12,12 @@ PARALLEL := -n auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 LONG := notebooks/05-the-paper.ipynb notebooks/06-granularities.ipynb
 NOTEBOOKS := --nbmake --nbmake-timeout=300 $(LONG) $(filter-out $(LONG),$(sort $(wildcard notebooks/*.ipynb)))
 
-.PHONY: run test test-torch rtl verilog check lint types contracts docstrings notebooks bench zoo zoo-torch mutants freeze clean
+# Two thousand mutations of a good file of every kind, and ten minutes of atheris, where it is installed, on the four binary formats.
+fuzz: $(VENV)/test.done
+	cd tests && PYTHONPATH=.. $(abspath $(BIN))/python fuzz_files.py $(or $(FUZZ),2000)
+	cd tests && PYTHONPATH=.. $(abspath $(BIN))/python fuzz_files.py atheris $(or $(ATHERIS_S),600)
+
+.PHONY: fuzz run test test-torch rtl verilog check lint types contracts docstrings notebooks bench zoo zoo-torch mutants freeze clean
 
 run: $(VENV)/run.done
 	$(BIN)/eie run models/lenet-300-100.toml

@@ -20,7 +20,7 @@ def printable(text: str) -> str:
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
-def clean_texts(record: object, *fields: str) -> None:
+def clean_texts(record: object, fields: Sequence[str]) -> None:
     """Make the named fields of a new frozen record printable: texts, or tuples of texts.
 
     Records call it as they are made, whichever reader or caller the words are from.

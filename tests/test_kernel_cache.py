@@ -55,11 +55,11 @@ def test_the_second_run_loads(run):
 # A pickle that would write a file, were it loaded.
 EVIL = b"cos\nsystem\n(S'touch RAN'\ntR."
 DAMAGE = {
-    "empty": lambda content: b"",
+    "empty": lambda _: b"",
     "cut": lambda content: content[: len(content) // 2],
-    "random": lambda content: bytes(range(256)) * 8,
+    "random": lambda _: bytes(range(256)) * 8,
     "a bit": lambda content: content[:-9] + bytes([content[-9] ^ 1]) + content[-8:],
-    "a pickle": lambda content: EVIL,
+    "a pickle": lambda _: EVIL,
     "a pickle behind the hash": lambda content: content[:45] + EVIL,
 }
 

@@ -26,6 +26,7 @@ Count = Annotated[int, Field(ge=0, le=1 << 62)]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Flat = dict[str, str | int | float | bool | None]
+EDITED = "edited or damaged since it was written: its content is not what content_hash says"
 MOST_ROWS = 30  # of a table; the file holds them all
 Part = TypeVar("Part", bound="_Part")
 
@@ -202,6 +203,8 @@ class Document(Answer):
         What made it; empty for version 1.
     values
         The content, key by key as in the file.
+    notes
+        Says so where the content is not what its hash says.
     """
 
     SCHEMA: ClassVar[str] = "eie-document"
@@ -211,6 +214,7 @@ class Document(Answer):
     versions: Mapping[str, str]
     command: str
     values: Mapping[str, Any]
+    notes: tuple[str, ...] = ()
 
     def headline(self) -> str:
         """Say what it is, of which network, and what made it."""
@@ -230,7 +234,7 @@ class Document(Answer):
         if columns:
             grids.append(Grid(columns=columns, rows=tuple(records[:MOST_ROWS])))
         left = len(records) - MOST_ROWS
-        notes = (f"and {left:,} more rows",) if left > 0 else ()
+        notes = (*self.notes, *((f"and {left:,} more rows",) if left > 0 else ()))
         return (Section(name="document", grids=tuple(grids), notes=notes),)
 
     def records(self) -> list[dict[str, Any]]:
@@ -291,11 +295,10 @@ def read_answer(source: str | Path, schema: str | None = None) -> Document:
         known = " and ".join(map(str, range(1, SCHEMA_VERSION + 1)))
         raise EieError(f"{where}: {stated} version {version!r}: this version reads {known}")
     envelope = _checked(Envelope, value, where)
-    if version >= 2 and envelope.content_hash != content_hash(value):
-        raise EieError(
-            f"{where}: damaged: content_hash is {str(envelope.content_hash)[:16]}, its content has "
-            f"{content_hash(value)[:16]}: write it anew"
-        )
+    if version >= 2 and envelope.content_hash is None:
+        raise EieError(f"{where}: damaged: content_hash: missing")
+    # A note and no error: people edit such files, and may.
+    edited = version >= 2 and envelope.content_hash != content_hash(value)
     _checked(CONTENTS[str(stated)], value, where)
     named = {"schema", "schema_version", "versions", "content_hash", "command"}
     return Document(
@@ -303,6 +306,7 @@ def read_answer(source: str | Path, schema: str | None = None) -> Document:
         schema_version=version,
         versions=envelope.versions,
         command=printable(envelope.command),
+        notes=(EDITED,) if edited else (),
         values={key: _clean(item) for key, item in value.items() if key not in named},
     )
 

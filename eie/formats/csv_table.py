@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from eie.errors import EieError, printable
+from eie.formats.files import LARGEST_TEXT_BYTES, read_bytes
 
 
 @dataclass(frozen=True)
@@ -32,9 +33,7 @@ class CsvTable:
         """
         try:
             # -sig: spreadsheets write a byte order mark, which would stick to the first column's name.
-            text = Path(path).read_text(encoding="utf-8-sig")
-        except OSError as error:
-            raise EieError(f"{path}: cannot be read: {error.strerror or error}") from None
+            text = read_bytes(path, EieError, LARGEST_TEXT_BYTES).decode("utf-8-sig")
         except UnicodeDecodeError:
             raise EieError(f"{path}: not a CSV file: it is not UTF-8 text") from None
         try:

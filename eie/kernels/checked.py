@@ -17,7 +17,8 @@ import uuid
 from pathlib import Path
 from typing import Any
 
-from numba.core.caching import IndexDataCacheFile  # type: ignore[attr-defined]
+from numba.core.caching import IndexDataCacheFile
+from numba.core.serialize import dumps
 
 _MARK = b"eie-kernel-1\n"
 _HEAD = len(_MARK) + hashlib.sha256().digest_size
@@ -26,13 +27,13 @@ _log = logging.getLogger("eie.kernels")
 _said: list[str] = []
 
 
-class CheckedFile(IndexDataCacheFile):  # type: ignore[misc, no-any-unimported]
+class CheckedFile(IndexDataCacheFile):
     """numba's index and data files of one kernel; what cannot be trusted counts as missing."""
 
     def save(self, key: Any, data: Any) -> None:
         """Keep a compiled kernel, where there is room for it."""
         # Named after what it was compiled for: numba counts, and two first runs at once count alike.
-        name = self._data_name(int(_digest(repr(key).encode()).hex()[:12], 16))
+        name = self._data_name_pattern.format(number=int(_digest(repr(key).encode()).hex()[:12], 16))
         try:
             self._save_data(name, (repr(key), data))
             # Behind the data, and read as late as can be: what another process has added since stays.
@@ -57,12 +58,13 @@ class CheckedFile(IndexDataCacheFile):  # type: ignore[misc, no-any-unimported]
         _write(self._index_path, pickle.dumps((self._version, self._source_stamp, overloads)))
 
     def _load_data(self, name: str) -> Any:
-        content = _checked(self._data_path(name))
+        content = _checked(os.path.join(self._cache_path, name))
         return None if content is None else pickle.loads(content)
 
     def _save_data(self, name: str, data: Any) -> None:
         # numba's own pickler: machine code comes with functions that the standard one does not take.
-        _write(self._data_path(name), self._dump(data))
+        pickled: bytes = dumps(data)  # type: ignore[no-untyped-call]
+        _write(os.path.join(self._cache_path, name), pickled)
 
 
 def say(text: str) -> None:

@@ -378,7 +378,7 @@ class Network(View):
 
     def __post_init__(self) -> None:
         # Of whatever file: the one gate by which words come in, so that what is shown and written is printable.
-        clean_texts(self, "name", "source", "notes", "unmodelled")
+        clean_texts(self, ("name", "source", "notes", "unmodelled"))
         if self.residency not in (None, "auto", "ideal"):
             raise ModelError(f"network {self.name!r}: residency={self.residency!r}: must be 'auto' or 'ideal'")
         if not self.layers:

@@ -74,7 +74,7 @@ class Samples(Brief):
     synthetic: bool = False
 
     def __post_init__(self) -> None:
-        clean_texts(self, "source", "preprocessing")
+        clean_texts(self, ("source", "preprocessing"))
         # Lengths alone: to look at a lazy array would read it.
         counts = {name: len(array) for name, array in self.arrays.items()}
         if len(set(counts.values())) > 1:
