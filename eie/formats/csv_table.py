@@ -13,6 +13,9 @@ from pathlib import Path
 from eie.errors import EieError, printable
 from eie.formats.files import LARGEST_TEXT_BYTES, read_bytes
 
+# Beyond any cycles or joules; sums and products of such numbers stay finite.
+LARGEST = 1e30
+
 
 @dataclass(frozen=True)
 class CsvTable:
@@ -85,7 +88,10 @@ class CsvTable:
             except ValueError:
                 # Falls into the test below, so that there is one message for what is no number and for NaN.
                 value = math.nan
-            if not math.isfinite(value) or value < 0:
-                raise EieError(f"{self.path}: row {i}, column {column!r}: {cell!r}: must be a number >= 0")
+            # Written so that NaN is refused, too.
+            if not 0 <= value <= LARGEST:
+                raise EieError(
+                    f"{self.path}: row {i}, column {column!r}: {cell[:40]!r}: must be a number >= 0, <= {LARGEST:g}"
+                )
             values.append(value)
         return values
