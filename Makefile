@@ -11,7 +11,12 @@ PARALLEL := -n auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 # Every lesson run, and what is stored in it held to what it prints today. First, since it takes longest.
 NOTEBOOKS := tests/notebooks_proof.py
 
-.PHONY: run test test-torch noise kill rtl synth verilog browser check lint types contracts docstrings notebooks bench zoo zoo-torch mutants freeze clean
+.PHONY: run fuzz test test-torch noise kill rtl synth verilog browser check lint types contracts docstrings notebooks bench zoo zoo-torch mutants freeze clean
+
+# Two thousand mutations of a good file of every kind, and ten minutes of atheris, where it is installed, on the four binary formats.
+fuzz: $(VENV)/test.done
+	cd tests && PYTHONPATH=.. $(abspath $(BIN))/python fuzz_files.py $(or $(FUZZ),2000)
+	cd tests && PYTHONPATH=.. $(abspath $(BIN))/python fuzz_files.py atheris $(or $(ATHERIS_S),600)
 
 run: $(VENV)/run.done
 	$(BIN)/eie run models/lenet-300-100.toml

@@ -20,6 +20,18 @@ def printable(text: str) -> str:
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
+def clean_texts(record: object, fields: Sequence[str]) -> None:
+    """Make the named fields of a new frozen record printable: texts, or tuples of texts.
+
+    Records call it as they are made, whichever reader or caller the words are from.
+    """
+    for field in fields:
+        value = getattr(record, field)
+        clean = printable(value) if isinstance(value, str) else value and tuple(map(printable, value))
+        # The way by which a frozen dataclass sets its own fields.
+        object.__setattr__(record, field, clean)
+
+
 class EieError(Exception):
     """Something the user gave cannot be used; the text says what, where, which bound and what to do.
 

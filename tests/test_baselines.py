@@ -511,7 +511,7 @@ def test_scalesim_configuration(tmp_path):
         ("ArrayHeight : 16", "ArrayHeight : x", r"\[architecture_presets\] ArrayHeight = 'x': must be a whole number"),
         ("Dataflow : ws", "Dataflow : rs", "Dataflow 'rs': must be ws, os or is"),
         ("[general]", "", "not a SCALE-Sim configuration"),
-        ("ArrayWidth : 16", "ArrayWidth : 0", "systolic columns=0: must be positive"),
+        ("ArrayWidth : 16", "ArrayWidth : 0", r"ArrayWidth = '0': must be a whole number from 1"),
     ):
         (tmp_path / "c.cfg").write_text(text.replace(before, after))
         with pytest.raises(EieError, match=complaint) as caught:

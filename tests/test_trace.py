@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import eie
+from eie.formats.hashed import hashed
 
 
 @given(st.integers(1, 40), st.integers(1, 6), st.integers(0, 2**32 - 1), st.booleans())
@@ -113,7 +114,8 @@ def test_damaged_files(tmp_path, damage):
         else:
             arrays["bits/0"] = arrays["bits/0"] | 1
         arrays["header"] = np.frombuffer(json.dumps(header).encode(), np.uint8)
-        np.savez(path, **arrays)
+        # With a right hash: what it cannot find is looked for as well.
+        np.savez(path, **hashed(arrays, "header", header["schema"]))
     with pytest.raises(eie.EieError, match=reason) as caught:
         eie.Trace.load(path)
     assert "\n" not in str(caught.value)

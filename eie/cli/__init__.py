@@ -74,7 +74,7 @@ def _complain(error: Exception) -> int:
         # What was typed is wrong (a field, a recipe), as for click's own errors; the rest failed on the way.
         code = 2 if isinstance(error, SpecError | RecipeError) else 1
     elif isinstance(error, MemoryError):
-        _say("out of memory: fewer PEs, a smaller layer or fewer samples (--samples) need less")
+        _say("out of memory: a smaller model or layer, fewer samples (--samples) or fewer PEs need less")
     elif isinstance(error, OSError) and not isinstance(error, BrokenPipeError):
         _say(f"{error.filename or 'standard output'}: {error.strerror or error}")
         # Python flushes once more when it exits and would complain a second time.

@@ -26,6 +26,25 @@ from eie.cli.warmup import warmup
 from eie.version import __version__
 
 
+def _memory(context: click.Context, _: click.Parameter, text: str | None) -> None:
+    """Set what files may unpack to; a command's own word goes before that of the group."""
+    from eie.formats.budget import set_budget
+
+    # The group is asked first, and takes back what an earlier call in this process has set.
+    if text is not None or context.parent is None:
+        set_budget(text)
+
+
+def _memory_option() -> click.Option:
+    return click.Option(
+        ["--memory"],
+        metavar="SIZE",
+        expose_value=False,
+        callback=_memory,
+        help="What a file may unpack to, as 4GiB [default: EIE_MEMORY, else half of the machine's memory].",
+    )
+
+
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="eie")
 def app() -> None:
@@ -45,4 +64,6 @@ for command in (
     run, explain, compile_model, simulate, inspect, warmup, compare, diff, compress, trace, sweep, granularity, search,
     paper, rtl, models, doctor, notebooks,
 ):  # fmt: skip
+    command.params.append(_memory_option())
     app.add_command(command)
+app.params.append(_memory_option())

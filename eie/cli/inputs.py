@@ -40,8 +40,8 @@ def stderr() -> Console:
     """Return the console for progress and notes."""
     from rich.console import Console
 
-    # No markup: names from files hold brackets.
-    return Console(stderr=True, markup=False)
+    # No markup, no emoji codes: names from files hold brackets, and a:key:b is a name.
+    return Console(stderr=True, markup=False, emoji=False)
 
 
 def announce_compilation() -> None:

@@ -48,6 +48,7 @@ def text_options(command: F) -> F:
     """Add ``--json``, ``--csv`` and ``--html``."""
     for option in (
         click.option("--html", "html_file", metavar="FILE", help="Write one self-contained page; - for stdout."),
+        click.option("--quote-formulas", is_flag=True, help="In CSV, put ' before texts that a spreadsheet would run."),
         click.option("--csv", "csv_file", metavar="FILE", help="Write one flat row a result as CSV; - for stdout."),
         click.option("--json", "json_file", metavar="FILE", help="Write everything as JSON; - for stdout."),
     ):
@@ -88,7 +89,7 @@ def deliver(answer: Answer, options: Mapping[str, Any]) -> None:
     texts: dict[str, Callable[[], str]] = {
         # Functions, so that only what was asked for is made.
         "json_file": lambda: answer.to_json(command=typed()),
-        "csv_file": answer.to_csv,
+        "csv_file": lambda: answer.to_csv(quote_formulas=options["quote_formulas"]),
         "html_file": lambda: answer.to_html(command=typed()),
     }
     to_stdout = False
@@ -117,7 +118,7 @@ def show(view: View) -> None:
     from rich.console import Console
 
     # No markup: names from files may hold brackets, which rich would take for its own.
-    view.show(Console(file=sys.stdout, markup=False))
+    view.show(Console(file=sys.stdout, markup=False, emoji=False))
 
 
 def note(text: str) -> None:

@@ -136,11 +136,11 @@ def run(
     for said in result.notes:
         note(said)
     # Written before it is shown: whatever fails from here on, the points are there.
-    _write(result, Path(output))
+    _write(result, Path(output), options["quote_formulas"])
     if marked and result.totals:
         # Marked in a second step: a wrong objective must not cost the table.
         result = result.pareto(*marked, any_clock=options["any_clock"])
-        _write(result, Path(output))
+        _write(result, Path(output), options["quote_formulas"])
     if options["plot_folder"] == BARE:
         options["plot_folder"] = str(Path(output) / FIGURES)
     _show(result, output, options)
@@ -179,11 +179,11 @@ def _with_inputs(
     ]
 
 
-def _write(result: SweepResult, folder: Path) -> None:
+def _write(result: SweepResult, folder: Path, quote_formulas: bool) -> None:
     from eie.show.envelope import enveloped
     from eie.show.writing import write_text
 
-    result.to_csv(folder / "points.csv")
+    result.to_csv(folder / "points.csv", quote_formulas=quote_formulas)
     # The data extra is optional: without it the CSV is all there is.
     if find_spec("pyarrow") is not None:
         result.to_parquet(folder / "points.parquet")

@@ -15,7 +15,7 @@ from typing import Annotated, Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from eie.errors import EieError
+from eie.errors import EieError, printable
 from eie.formats.files import LARGEST_TEXT_BYTES, read_bytes, read_json
 from eie.show.envelope import LIBRARY, SCHEMA_VERSION, content_hash, enveloped
 from eie.show.face import Answer, written
@@ -26,6 +26,7 @@ Count = Annotated[int, Field(ge=0, le=1 << 62)]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Flat = dict[str, str | int | float | bool | None]
+EDITED = "edited or damaged since it was written: its content is not what content_hash says"
 MOST_ROWS = 30  # of a table; the file holds them all
 Part = TypeVar("Part", bound="_Part")
 
@@ -215,6 +216,8 @@ class Document(Answer):
         What made it; empty for version 1.
     values
         The content, key by key as in the file.
+    notes
+        Says so where the content is not what its hash says.
     """
 
     SCHEMA: ClassVar[str] = "eie-document"
@@ -224,6 +227,7 @@ class Document(Answer):
     versions: Mapping[str, str]
     command: str
     values: Mapping[str, Any]
+    notes: tuple[str, ...] = ()
 
     def headline(self) -> str:
         """Say what it is, of which network, and what made it."""
@@ -243,7 +247,7 @@ class Document(Answer):
         if columns:
             grids.append(Grid(columns=columns, rows=tuple(records[:MOST_ROWS])))
         left = len(records) - MOST_ROWS
-        notes = (f"and {left:,} more rows",) if left > 0 else ()
+        notes = (*self.notes, *((f"and {left:,} more rows",) if left > 0 else ()))
         return (Section(name="document", grids=tuple(grids), notes=notes),)
 
     def records(self) -> list[dict[str, Any]]:
@@ -304,19 +308,19 @@ def read_answer(source: str | Path, schema: str | None = None) -> Document:
         known = " and ".join(map(str, range(1, SCHEMA_VERSION + 1)))
         raise EieError(f"{where}: {stated} version {version!r}: this version reads {known}")
     envelope = _checked(Envelope, value, where)
-    if version >= 2 and envelope.content_hash != content_hash(value):
-        raise EieError(
-            f"{where}: damaged: content_hash is {str(envelope.content_hash)[:16]}, its content has "
-            f"{content_hash(value)[:16]}: write it anew"
-        )
+    if version >= 2 and envelope.content_hash is None:
+        raise EieError(f"{where}: damaged: content_hash: missing")
+    # A note and no error: people edit such files, and may.
+    edited = version >= 2 and envelope.content_hash != content_hash(value)
     _checked(CONTENTS[str(stated)], value, where)
     named = {"schema", "schema_version", "versions", "content_hash", "command"}
     return Document(
         schema=str(stated),
         schema_version=version,
         versions=envelope.versions,
-        command=envelope.command,
-        values={key: item for key, item in value.items() if key not in named},
+        command=printable(envelope.command),
+        notes=(EDITED,) if edited else (),
+        values={key: _clean(item) for key, item in value.items() if key not in named},
     )
 
 
@@ -328,6 +332,15 @@ def _checked(part: type[Part], value: Mapping[str, Any], where: str) -> Part:
         place = ".".join(map(str, first["loc"]))
         kind = str(value.get("schema", "document")).removeprefix("eie-")
         raise EieError(f"{where}: damaged {kind}: {place}: {first['msg']}") from None
+
+
+def _clean(value: Any) -> Any:
+    """Make every text printable, of whatever depth: a result's names are shown, and written into other files."""
+    if isinstance(value, str):
+        return printable(value)
+    if isinstance(value, list):
+        return [_clean(item) for item in value]
+    return {printable(key): _clean(item) for key, item in value.items()} if isinstance(value, dict) else value
 
 
 def _format(values: list[Any]) -> Format:

@@ -10,7 +10,11 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-from eie.errors import EieError
+from eie.errors import EieError, printable
+from eie.formats.files import LARGEST_TEXT_BYTES, read_bytes
+
+# Beyond any cycles or joules; sums and products of such numbers stay finite.
+LARGEST = 1e30
 
 
 @dataclass(frozen=True)
@@ -32,13 +36,11 @@ class CsvTable:
         """
         try:
             # -sig: spreadsheets write a byte order mark, which would stick to the first column's name.
-            text = Path(path).read_text(encoding="utf-8-sig")
-        except OSError as error:
-            raise EieError(f"{path}: cannot be read: {error.strerror or error}") from None
+            text = read_bytes(path, EieError, LARGEST_TEXT_BYTES).decode("utf-8-sig")
         except UnicodeDecodeError:
             raise EieError(f"{path}: not a CSV file: it is not UTF-8 text") from None
         try:
-            lines = [[cell.strip() for cell in line] for line in csv.reader(text.splitlines())]
+            lines = [[printable(cell.strip()) for cell in line] for line in csv.reader(text.splitlines())]
         except csv.Error as error:
             raise EieError(f"{path}: not a CSV file: {error}") from None
         # Numbered before empty lines are dropped, so that errors name the line an editor shows.
@@ -86,7 +88,10 @@ class CsvTable:
             except ValueError:
                 # Falls into the test below, so that there is one message for what is no number and for NaN.
                 value = math.nan
-            if not math.isfinite(value) or value < 0:
-                raise EieError(f"{self.path}: row {i}, column {column!r}: {cell!r}: must be a number >= 0")
+            # Written so that NaN is refused, too.
+            if not 0 <= value <= LARGEST:
+                raise EieError(
+                    f"{self.path}: row {i}, column {column!r}: {cell[:40]!r}: must be a number >= 0, <= {LARGEST:g}"
+                )
             values.append(value)
         return values

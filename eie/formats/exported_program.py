@@ -19,7 +19,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from eie.errors import ModelError
+from eie.formats.budget import afford
 from eie.formats.files import LARGEST_BYTES, first_line, regular_file
+from eie.formats.npz import refuse_duplicates
 from eie.formats.quiet import quiet
 
 if TYPE_CHECKING:
@@ -86,8 +88,11 @@ def _safe_copy(path: Path) -> bytes:
     copy = io.BytesIO()
     try:
         with zipfile.ZipFile(path) as archive, zipfile.ZipFile(copy, "w") as out:
-            if sum(member.file_size for member in archive.infolist()) > LARGEST_BYTES:
+            declared = sum(member.file_size for member in archive.infolist())
+            if declared > LARGEST_BYTES:
                 raise ModelError(f"{path}: unpacks to more than {LARGEST_BYTES:,} bytes")
+            afford(declared, path, ModelError)
+            refuse_duplicates(archive)
             folder, model = _model(path, archive.namelist())
             for name, data in _members(path, archive, folder=folder, model=model):
                 # torch's own reader takes stored members only, each where its number of bytes is even.

@@ -7,15 +7,18 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
+import os
 import re
 import stat
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from numpy.typing import NDArray
 
 from eie.errors import EieError
+from eie.formats.budget import afford
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -49,20 +52,38 @@ def regular_file(path: str | Path, kind: type[EieError]) -> int:
         Of ``kind``, if it is missing or not a plain file: opening a pipe or a device could wait for ever. Also if
         something else was downloaded in its place: a Git-LFS pointer, an HTML page.
     """
+    with open_plain(path, kind) as file:
+        return os.fstat(file.fileno()).st_size
+
+
+def open_plain(path: str | Path, kind: type[EieError]) -> BinaryIO:
+    """Open a plain file for reading: the one door for every file that is read.
+
+    Raises
+    ------
+    EieError
+        As `regular_file`.
+    """
     try:
-        status = Path(path).stat()
-        if stat.S_ISREG(status.st_mode):
-            # Opened at once, so that a file without the right to read it is refused here, with its name.
-            with Path(path).open("rb") as file:
-                _refuse_stand_in(file.read(_HEAD_BYTES), path, kind)
-            return status.st_size
+        # Opened first and asked then, so that what is asked is what is read; without waiting for a pipe's other end.
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        file = os.fdopen(handle, "rb") if stat.S_ISREG(mode := os.fstat(handle).st_mode) else None
     except OSError as error:
         raise kind(f"{path}: cannot be read: {error.strerror or error}") from None
     except ValueError as error:
-        # A name with a null byte in it: the only ValueError of stat().
+        # A name with a null byte in it.
         raise kind(f"{str(path)!r}: not a file name: {error}") from None
-    what = "a folder" if stat.S_ISDIR(status.st_mode) else "a pipe, socket or device"
-    raise kind(f"{path}: {what}: must be a file")
+    if file is None:
+        os.close(handle)
+        what = "a folder" if stat.S_ISDIR(mode) else "a pipe, socket or device"
+        raise kind(f"{path}: {what}: must be a file")
+    try:
+        _refuse_stand_in(file.read(_HEAD_BYTES), path, kind)
+        file.seek(0)
+    except EieError:
+        file.close()
+        raise
+    return file
 
 
 def _refuse_stand_in(head: bytes, path: str | Path, kind: type[EieError]) -> None:
@@ -78,11 +99,14 @@ def _refuse_stand_in(head: bytes, path: str | Path, kind: type[EieError]) -> Non
 
 def read_bytes(path: str | Path, kind: type[EieError], largest: int = LARGEST_BYTES) -> bytes:
     """Read a whole plain file of at most ``largest`` bytes."""
-    size = regular_file(path, kind)
-    if size > largest:
-        raise kind(f"{path}: {size:,} bytes: must be at most {largest:,}")
     try:
-        return Path(path).read_bytes()
+        with open_plain(path, kind) as file:
+            size = os.fstat(file.fileno()).st_size
+            if size > largest:
+                raise kind(f"{path}: {size:,} bytes: must be at most {largest:,}")
+            afford(size, path, kind, what="has")
+            # No more than was asked for: a file can grow while it is read.
+            return file.read(size)
     except (OSError, MemoryError) as error:
         raise kind(f"{path}: cannot be read: {first_line(error)}") from None
 
@@ -99,11 +123,23 @@ def read_toml(path: str | Path, kind: type[EieError]) -> dict[str, Any]:
 def read_json(text: str | bytes, where: str, kind: type[EieError]) -> dict[str, Any]:
     """Parse a JSON object."""
     try:
-        value = json.loads(text)
+        value = json.loads(text, parse_constant=_refused, parse_float=_finite)
     except (ValueError, RecursionError) as error:
         raise kind(f"{where}: not valid JSON: {first_line(error)}") from None
     if not isinstance(value, dict):
         raise kind(f"{where}: must be a JSON object")
+    return value
+
+
+def _refused(word: str) -> None:
+    raise ValueError(f"{word} is no JSON")
+
+
+def _finite(text: str) -> float:
+    # 1e400 is read as infinity, which no bound of a schema is meant for.
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text[:20]} is beyond any number")
     return value
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from eie.errors import ModelError
+from eie.formats.budget import afford
 from eie.formats.files import LARGEST_BYTES, Arrays, first_line, regular_file
 
 # Of groups in groups, and of what they hold: a hard link may lead back to its own group.
@@ -73,6 +74,7 @@ def read_hdf5(file: Path | bytes, where: str) -> Hdf5:
                 total += item.size * item.dtype.itemsize
                 if total > LARGEST_BYTES:
                     raise ValueError(f"unpacks to more than {LARGEST_BYTES:,} bytes")
+                afford(total, where, ModelError)
                 content.arrays[path] = np.asarray(item[()])
     except _UNREADABLE as error:
         raise ModelError(f"{where}: not a usable HDF5 file: {first_line(error)}") from None

@@ -8,16 +8,17 @@ Format (big-endian): two zero bytes, a type byte, the number of dimensions, each
 from __future__ import annotations
 
 import gzip
-import io
 import math
 import zlib
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from eie.errors import TraceError
+from eie.formats.budget import afford
+from eie.formats.files import open_plain
 
 # By the magic's third byte; big-endian, as the format is.
 _TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
@@ -39,14 +40,17 @@ def read(path: str | Path) -> NDArray[Any]:
     """
     path = Path(path)
     try:
-        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
-            return _parse(path, file)
+        with open_plain(path, TraceError) as plain:
+            if path.suffix != ".gz":
+                return _parse(path, plain)
+            with gzip.open(plain) as file:
+                return _parse(path, file)
     except (OSError, EOFError, zlib.error) as error:
         text = getattr(error, "strerror", None) or error
         raise TraceError(f"{path}: cannot be read: {text}") from None
 
 
-def _parse(path: Path, file: io.BufferedIOBase) -> NDArray[Any]:
+def _parse(path: Path, file: IO[bytes] | gzip.GzipFile) -> NDArray[Any]:
     magic = file.read(4)
     if len(magic) < 4 or magic[:2] != b"\0\0" or magic[2] not in _TYPES:
         raise TraceError(f"{path}: not an IDX file: it begins with {magic.hex() or 'nothing'}")
@@ -58,6 +62,8 @@ def _parse(path: Path, file: io.BufferedIOBase) -> NDArray[Any]:
     expected = math.prod(shape) * dtype.itemsize
     if expected > LARGEST_BYTES:
         raise TraceError(f"{path}: announces {expected} bytes of values: at most {LARGEST_BYTES}")
+    # The file's own bytes, and the array in the machine's order.
+    afford(2 * expected, path, TraceError)
     # One byte more than announced shows a file that goes on, without reading all of it.
     values = file.read(expected + 1)
     if len(values) != expected:

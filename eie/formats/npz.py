@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import lzma
 import math
+import os
 import re
 import struct
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
@@ -19,7 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eie.errors import EieError
-from eie.formats.files import LARGEST_BYTES, Arrays, first_line, regular_file
+from eie.formats.budget import afford
+from eie.formats.files import LARGEST_BYTES, Arrays, first_line, open_plain, regular_file
 from eie.show.writing import replacing
 
 # NumPy's headers are some hundred bytes; its own reader refuses more than this as well.
@@ -65,6 +68,8 @@ def read_npz(path: str | Path, kind: type[EieError]) -> Arrays:
             declared = sum(member.file_size for member in archive.infolist())
             if declared > LARGEST_BYTES:
                 raise ValueError(f"unpacks to {declared:,} bytes: must be at most {LARGEST_BYTES:,}")
+            afford(declared, path, kind)
+            refuse_duplicates(archive)
             for member in archive.infolist():
                 with archive.open(member) as file:
                     name = member.filename.removesuffix(".npy")
@@ -78,14 +83,24 @@ def read_npz(path: str | Path, kind: type[EieError]) -> Arrays:
 
 def read_npy(path: str | Path, kind: type[EieError]) -> NDArray[Any]:
     """Read the one array of an ``.npy`` file, never unpickling."""
-    size = regular_file(path, kind)
     try:
-        with Path(path).open("rb") as file:
+        with open_plain(path, kind) as file:
+            size = os.fstat(file.fileno()).st_size
+            afford(size, path, kind, what="holds")
             return _read_array(file, size, "the array")
     except OSError as error:
         raise kind(f"{path}: cannot be read: {error.strerror or error}") from None
     except _UNREADABLE as error:
         raise kind(f"{path}: not a usable NumPy file: {first_line(error)}") from None
+
+
+def refuse_duplicates(archive: zipfile.ZipFile) -> None:
+    """Raise a ValueError where two members have one name: which of them counts would depend on the reader."""
+    names = archive.namelist()
+    # The array x is x.npy or x.
+    for name, many in Counter(name.removesuffix(".npy") for name in names).items():
+        if many > 1:
+            raise ValueError(f"holds {name!r} {many} times: names must differ")
 
 
 def _read_array(file: IO[bytes], size: int, name: str) -> NDArray[Any]:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from eie.errors import EieError
 from eie.formats import float8
+from eie.formats.budget import afford
 from eie.formats.contents import Contents
 from eie.formats.files import Arrays, first_line, regular_file
 from eie.show.writing import replacing
@@ -52,7 +53,7 @@ def safetensors_contents(path: str | Path, kind: type[EieError]) -> Contents:
 
     arrays: Arrays = {}
     bits: dict[str, int] = {}
-    regular_file(path, kind)
+    afford(regular_file(path, kind), path, kind, what="holds")
     try:
         with safe_open(str(path), framework="numpy") as file:
             texts = file.metadata() or {}

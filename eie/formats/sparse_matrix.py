@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eie.errors import EieError
+from eie.formats.budget import afford
 from eie.formats.files import LARGEST_TEXT_BYTES, first_line, read_bytes
 
 # Elements of the dense copy, 1 GiB as float32: a sparse matrix's shape is free to say anything.
@@ -117,6 +118,8 @@ def _shape(sizes: list[Any], where: str, kind: type[EieError]) -> tuple[int, int
     rows, columns = sizes
     if rows * columns > LARGEST_DENSE:
         raise kind(f"{where}: {rows:,} x {columns:,} elements: must be at most {LARGEST_DENSE:,} in all")
+    # Eight bytes an element, and the reader's own copy beside it.
+    afford(16 * rows * columns, where, kind)
     return rows, columns
 
 
@@ -182,7 +185,9 @@ def _from_entries(shape: tuple[int, int], values: NDArray[Any], stated: tuple[in
     if count < 0 or values.size != count * width:
         raise ValueError(f"{count:,} entries stated, {values.size:,} numbers follow")
     table = values.reshape(count, width)
-    places = table[:, :2].astype(np.int64) - 1
+    # Beyond 64 bits a cast gives any number, which the comparison finds; NaN is equal to none.
+    with np.errstate(invalid="ignore"):
+        places = table[:, :2].astype(np.int64) - 1
     if not np.array_equal(places + 1, table[:, :2]):
         raise ValueError("its places are no whole numbers")
     rows, columns = places.T

@@ -18,9 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eie.errors import ModelError
+from eie.formats.budget import afford
 from eie.formats.checkpoint import StateDict, find_state_dict, is_packed
 from eie.formats.contents import Contents
 from eie.formats.files import LARGEST_BYTES, Arrays, first_line, regular_file
+from eie.formats.npz import refuse_duplicates
 
 if TYPE_CHECKING:
     import torch
@@ -120,16 +122,18 @@ def _notes(state: StateDict, others: list[str]) -> tuple[str, ...]:
 
 
 def _check_declared_size(path: Path) -> None:
-    regular_file(path, ModelError)
+    afford(regular_file(path, ModelError), path, ModelError, what="holds")
     try:
         if not zipfile.is_zipfile(path):
             return
         with zipfile.ZipFile(path) as archive:
             declared = sum(member.file_size for member in archive.infolist())
+            refuse_duplicates(archive)
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
         raise ModelError(f"{path}: a damaged PyTorch file: {error}") from None
     if declared > LARGEST_BYTES:
         raise ModelError(f"{path}: unpacks to {declared:,} bytes: must be at most {LARGEST_BYTES:,}")
+    afford(declared, path, ModelError)
 
 
 def _place(tensor: torch.Tensor) -> object:

@@ -21,9 +21,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eie.errors import ModelError
+from eie.formats.budget import afford
 from eie.formats.contents import Contents
 from eie.formats.files import LARGEST_BYTES, Arrays, first_line, read_json, regular_file
 from eie.formats.hdf5 import Hdf5, read_hdf5
+from eie.formats.npz import refuse_duplicates
 
 # Variables of a layer by number, where a file of weights does not name them.
 _VARIABLES = {
@@ -87,6 +89,8 @@ def _archive(path: Path) -> tuple[Hdf5, dict[str, str]]:
                 raise ModelError(f"{path}: holds no {_MEMBER}: must be what model.save() of Keras 3 writes")
             if sizes[_MEMBER] > LARGEST_BYTES or sizes.get(_CONFIG, 0) > _LARGEST_CONFIG:
                 raise ModelError(f"{path}: unpacks to {sizes[_MEMBER]:,} bytes: must be at most {LARGEST_BYTES:,}")
+            afford(sizes[_MEMBER], path, ModelError)
+            refuse_duplicates(archive)
             data = archive.read(_MEMBER)
             config = archive.read(_CONFIG) if _CONFIG in sizes else b"{}"
     # Cut and flipped archives raise from zipfile, from its decompressors and from what they call.

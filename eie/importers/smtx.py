@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eie.errors import ModelError
+from eie.formats.budget import afford
 from eie.formats.files import LARGEST_TEXT_BYTES, read_bytes
 from eie.importers.synthetic import LEVELS, weight_levels
 from eie.model.matrix import SparseColumns
@@ -19,6 +20,10 @@ from eie.model.network import Layer, Network
 
 SEED = 0
 LARGEST_SIDE = 1 << 26
+# A pruned layer's columns hold weights: this many for one that does is no matrix, unless they are few.
+_MOST_EMPTY, _FEW = 64, 1 << 16
+# What a column takes while a matrix is made of entries: its count and its pointer, and copies of them.
+_COLUMN_BYTES = 32
 
 
 def read(path: Path) -> Network:
@@ -37,6 +42,10 @@ def read(path: Path) -> Network:
     if len(head) != 3 or not (1 <= head[0] <= LARGEST_SIDE and 1 <= head[1] <= LARGEST_SIDE):
         raise ModelError(f"{path}: line 1: must be 'rows, cols, nnz' with sides of 1 to {LARGEST_SIDE:,}")
     rows, columns, nnz = head.tolist()
+    # Rows lie in the file, a pointer each; columns cost what the first line says.
+    if columns > max(_MOST_EMPTY * max(nnz, rows), _FEW):
+        raise ModelError(f"{path}: line 1: {columns:,} columns for {nnz:,} non-zeros: nearly all would be empty")
+    afford(_COLUMN_BYTES * columns + 32 * nnz, path, ModelError)
     pointers, places = _integers(path, "line 2", lines[1]), _integers(path, "line 3", lines[2])
     if len(pointers) != rows + 1 or len(places) != nnz:
         raise ModelError(

@@ -148,6 +148,8 @@ def _read(files: tuple[Path, ...], key: str | None) -> Contents:
             raise ModelError(f"{files[0]}: its shards are {total:,} bytes: must be at most {LARGEST_BYTES:,} in all")
     # One after the other: of a shard nothing is kept but its arrays.
     contents = read_container(shards[0], key)
+    # Before anything is masked or merged: the hash is of the file.
+    stored.check(contents.arrays, contents.texts, shards[0].name)
     for shard in shards[1:]:
         contents = _joined(contents, read_container(shard, key), shard)
     # Asked for one shard, the user may not know that there are others.

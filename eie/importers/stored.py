@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from eie.compression.coding.size import bits_for
 from eie.errors import ModelError
 from eie.formats.files import Arrays, read_json
+from eie.formats.hashed import check_hash, hashed
 from eie.formats.npz import write_npz
 from eie.formats.safetensors import write_safetensors
 from eie.importers import coded
@@ -36,7 +37,9 @@ from eie.model.trace import Trace
 
 KEY = "eie.network"
 # The second is that of networks with a shared layer whose bias is numbers: a reader of the first would pass it over.
-SCHEMAS = (1, 2)
+SCHEMAS = (1, 2, 3)
+# From here on a file has a hash of its content; a flipped bit is then damage and not another weight.
+HASHED = 3
 _SUFFIXES = (".npz", ".safetensors", ".eie")
 _TRACE, _GRAPH, _ORDER = "eie.trace/", "eie.graph/", "eie.output_order"
 
@@ -82,10 +85,26 @@ def save(
     arrays = to_arrays(network)
     if output_order is not None:
         arrays[_ORDER] = output_order
+    arrays = hashed(arrays, KEY, HASHED)
     if suffix == ".npz":
         write_npz(path, arrays)
     else:
-        write_safetensors(path, arrays, {})
+        # Said twice: a tensor whose name was damaged would make it anybody's state dict.
+        write_safetensors(path, arrays, {KEY: str(HASHED)})
+
+
+def check(arrays: Mapping[str, NDArray[Any]], texts: Mapping[str, str], source: str) -> None:
+    """Refuse a file of `save` that was changed; anybody else's passes.
+
+    Raises
+    ------
+    ModelError
+        If it is not what was written.
+    """
+    if KEY in arrays and arrays[KEY].dtype == np.uint8:
+        check_hash(arrays, KEY, schema=HASHED, where=source, kind=ModelError)
+    elif KEY in texts:
+        raise ModelError(f"{source}: damaged: it has no {KEY}: write or copy it anew")
 
 
 def to_arrays(network: Network) -> Arrays:

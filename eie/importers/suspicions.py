@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eie.errors import ModelError
+from eie.formats.files import read_bytes
 from eie.importers.roles.names import listed
 from eie.model.matrix import SparseColumns
 from eie.model.network import Layer, Network
@@ -168,9 +169,7 @@ def indexed_elsewhere(path: Path) -> list[str]:
 def _indexed(index: Path) -> set[str]:
     """Return the files that an index names; nothing if it cannot be read, since only a note depends on it."""
     try:
-        if not index.is_file() or index.stat().st_size > _LARGEST_INDEX:
-            return set()
-        names = json.loads(index.read_bytes())["weight_map"].values()
+        names = json.loads(read_bytes(index, ModelError, _LARGEST_INDEX))["weight_map"].values()
         return {str(name) for name in names}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (ModelError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return set()

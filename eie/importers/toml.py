@@ -206,9 +206,11 @@ def _chain(path: Path, shape: list[int], entries: list[_LayerEntry], layers: lis
 
 
 def _pool(where: str, text: str) -> tuple[str, dict[str, Any]]:
-    match = re.fullmatch(r"(max|average)([1-9]\d*)(?:s([1-9]\d*))?", text)
+    match = re.fullmatch(r"(max|average)([1-9][0-9]{0,4})(?:s([1-9][0-9]{0,4}))?", text)
     if match is None:
-        raise ModelError(f"{where}: pool={text!r}: must be max or average, a window and perhaps a stride, as in max3s2")
+        raise ModelError(
+            f"{where}: pool={text[:40]!r}: must be max or average, a window and perhaps a stride, as in max3s2"
+        )
     # The words before the window are the operators' names without their common ending.
     size, stride = int(match[2]), int(match[3] or match[2])
     return f"{match[1]}_pool", {"kernel": (size, size), "stride": (stride, stride)}

@@ -26,6 +26,8 @@ from numba.core.runtime import rtsys  # type: ignore[attr-defined]
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
+from eie.kernels.checked import CheckedFile, is_ours, say
+
 # Any: numba makes the attributes of its configuration at run time, where no type checker sees them.
 settings: Any = numba.config
 F = TypeVar("F", bound=Callable[..., object])
@@ -41,19 +43,41 @@ def _sources_digest() -> str:
 
 
 def _choose_folder() -> Path:
-    root = os.environ.get("EIE_CACHE_DIR") or os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     name = f"kernels-{_sources_digest()}"
-    folder = Path(root) / "eie" / name
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        root = os.environ.get("EIE_CACHE_DIR") or os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+        folder = Path(root) / "eie" / name
+        # Nobody else may put a file there, whatever the umask: what lies there is run.
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         # Tried, not asked: the folder can be there on a full disk or one mounted read-only.
         with tempfile.TemporaryFile(dir=folder):
-            return folder
-    except OSError:
-        # A read-only home still runs; it compiles anew in every process.
-        temporary = tempfile.mkdtemp(prefix="eie-")
-        atexit.register(shutil.rmtree, temporary, ignore_errors=True)
-        return Path(temporary) / name
+            if _is_closed(folder):
+                return folder
+    # RuntimeError: no HOME, and a user without an entry that would name one.
+    except (OSError, RuntimeError):
+        pass
+    # A read-only home still runs; it compiles anew in every process.
+    temporary = tempfile.mkdtemp(prefix="eie-")
+    atexit.register(shutil.rmtree, temporary, ignore_errors=True)
+    return Path(temporary) / name
+
+
+def _is_closed(folder: Path) -> bool:
+    """Whether a folder is this user's alone; one of ours that others could write is emptied and closed to them."""
+    status = folder.stat()
+    if is_ours(status):
+        return True
+    if status.st_uid != os.geteuid():
+        say(f"{folder}: belongs to another user: kernels are compiled anew in every run (EIE_CACHE_DIR sets a folder)")
+        return False
+    folder.chmod(0o700)
+    for path in folder.iterdir():
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink()
+    say(f"{folder}: others could write it: closed to them, kernels are compiled anew")
+    return True
 
 
 CACHE_FOLDER = _choose_folder()
@@ -75,8 +99,17 @@ def njit(function: F) -> F:
         settings.CACHE_DIR = before
     # Uncompiled, a kernel is the plain function: there is nothing to load and no cache to speak of.
     if not settings.DISABLE_JIT:
+        _load_checked(compiled)
         _load_lightly(compiled)
     return cast(F, compiled)
+
+
+def _load_checked(compiled: Any) -> None:
+    """Have a kernel's files checked before they are unpickled."""
+    file = getattr(compiled._cache, "_cache_file", None)
+    # Names of numba's own, which a later version may not have: then kernels are cached as numba does it, unchecked.
+    if all(hasattr(file, name) for name in ("_load_index", "_save_index", "_load_data", "_save_data", "_dump")):
+        file.__class__ = CheckedFile
 
 
 def _load_lightly(compiled: Any) -> None:

@@ -82,8 +82,10 @@ def read_result(path: str | Path) -> ResultRows:
         If it is missing, damaged or of another schema.
     """
     document = read_answer(path, "eie-result")
+    notes = [*document.values.get("notes", ()), *(f"{Path(path).name}: {note}" for note in document.notes)]
     return ResultRows.of_json(
-        {"schema": document.schema, "schema_version": document.schema_version, **document.values}, str(path)
+        {"schema": document.schema, "schema_version": document.schema_version, **document.values, "notes": notes},
+        str(path),
     )
 
 
@@ -137,7 +139,7 @@ def _own_csv(table: CsvTable) -> Baseline:
     missing = tuple(record["layer"] for record in records if record["layer"].startswith(NOT_MODELLED))
     try:
         layers = tuple(_cost(ResultRow.of_record(record)) for record in records if record["layer"] not in missing)
-    except (KeyError, ValueError) as error:
+    except (KeyError, ValueError, TypeError, ArithmeticError) as error:
         raise EieError(f"{table.path}: damaged result: {type(error).__name__} {error}") from None
     name = Path(table.path).name
     note = f"{name} states no machine: clock, node and area are not known (the JSON has them)"

@@ -85,11 +85,11 @@ class ResultRow(Brief):
         KeyError, TypeError, ValueError
             If a field is missing or has the wrong kind.
         """
-        density, fresh = record.get("activation_density"), record.get("fresh_inputs")
-        outputs, inputs = int(record["outputs"]), int(record["inputs"])
-        products, groups = int(record.get("products", 1)), int(record.get("groups", 1))
+        outputs, inputs = _count(record["outputs"], "outputs"), _count(record["inputs"], "inputs")
+        products, groups = _count(record.get("products", 1), "products"), _count(record.get("groups", 1), "groups")
         if groups < 1 or min(outputs // groups, inputs // groups, products) < 1:
             raise ValueError(f"layer {record['layer']!r}: {outputs} x {inputs}, {products} products, {groups} groups")
+        density, fresh = record.get("activation_density"), record.get("fresh_inputs")
         return cls(
             layer=str(record["layer"]),
             outputs=outputs,
@@ -97,24 +97,43 @@ class ResultRow(Brief):
             products=products,
             kind=str(record.get("kind", "linear")),
             groups=groups,
-            fresh_inputs=None if fresh in (None, "") else int(fresh),
+            fresh_inputs=None if fresh in (None, "") else _count(fresh, "fresh_inputs"),
             bias=str(record.get("bias", False)) == "True",  # a CSV holds the word
-            weight_density=float(record.get("weight_density", 1.0)),
-            activation_density=None if density in (None, "") else float(density),
-            cycles=float(record["cycles"]),
-            latency_us=float(record["latency_us"]),
-            efficiency=float(record["efficiency"]),
-            reload_cycles=float(record.get("reload_cycles") or 0),
-            energy_nj=next((float(record[name]) for name in ENERGIES if record.get(name) not in (None, "")), None),
+            weight_density=_real(record.get("weight_density", 1.0), "weight_density", 1),
+            activation_density=None if density in (None, "") else _real(density, "activation_density", 1),
+            cycles=_real(record["cycles"], "cycles"),
+            latency_us=_real(record["latency_us"], "latency_us"),
+            efficiency=_real(record["efficiency"], "efficiency"),
+            reload_cycles=_real(record.get("reload_cycles") or 0, "reload_cycles"),
+            energy_nj=next(
+                (_real(record[name], name) for name in ENERGIES if record.get(name) not in (None, "")), None
+            ),
             # 0 in results of eie 0.1, which moved nothing.
-            dram_bits=float(record.get("dram_bits") or 0),
-            map_dram_bits=round(float(record.get("map_dram_bits") or 0)),
-            map_bus_cycles=round(float(record.get("map_bus_cycles") or 0)),
+            dram_bits=_real(record.get("dram_bits") or 0, "dram_bits"),
+            map_dram_bits=round(_real(record.get("map_dram_bits") or 0, "map_dram_bits")),
+            map_bus_cycles=round(_real(record.get("map_bus_cycles") or 0, "map_bus_cycles")),
             # Stated only where some layer has more than one.
-            uses=max(1, int(record.get("uses") or 1)),
+            uses=max(1, _count(record.get("uses") or 1, "uses")),
             # Nowhere in results of eie 0.1.
             energy_bounds_nj=_pair([record.get(name) for name in BOUNDS]),
         )
+
+
+# Beyond any layer; a count fits into 64 bits, and sums of layers stay finite.
+_MOST, _LARGEST = 1 << 62, 1e30
+
+
+def _count(value: Any, key: str) -> int:
+    if len(str(value)) > 20 or not 0 <= int(value) <= _MOST:
+        raise ValueError(f"{key}={str(value)[:40]}: must be 0 to {_MOST:,}")
+    return int(value)
+
+
+def _real(value: Any, key: str, most: float = _LARGEST) -> float:
+    # Written so that NaN is refused, too.
+    if not 0 <= float(value) <= most:
+        raise ValueError(f"{key}={str(value)[:40]}: must be 0 to {most:g}")
+    return float(value)
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -177,7 +196,7 @@ class ResultRows(Brief):
                 batch=int(value.get("batch", 1)),
                 energy_bounds_nj=_pair([estimate.get("low_nj"), estimate.get("high_nj")]),
             )
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
             raise EieError(f"{file}: damaged result: {type(error).__name__} {error}") from None
         except SpecError as error:
             raise EieError(f"{file}: damaged result: {first_line(error)}") from None

@@ -40,7 +40,7 @@ def read(path: str | Path, clock_mhz: float | None = None) -> Baseline:
     tables = [CsvTable.read(first_file)]
     if first_file.name in (COMPUTE, ACCESS, BANDWIDTH):
         others = [first_file.parent / name for name in (COMPUTE, ACCESS, BANDWIDTH) if name != first_file.name]
-        tables += [CsvTable.read(other) for other in others if other.is_file()]
+        tables += [CsvTable.read(other) for other in others if other.exists()]
     columns: dict[str, list[float]] = {}
     for table in tables:
         ids = table.numbers("LayerID")

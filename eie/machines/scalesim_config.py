@@ -5,11 +5,13 @@ Comes in: a path. Goes out: a `SystolicArray`. Read by `choose`.
 
 from __future__ import annotations
 
+import re
 from configparser import ConfigParser
 from configparser import Error as ConfigError
 from pathlib import Path
 
 from eie.errors import EieError
+from eie.formats.files import read_bytes
 from eie.machines.systolic import SystolicArray, dataflow_of
 
 _SIZES = {
@@ -20,6 +22,10 @@ _SIZES = {
     "ofmap_kib": "OfmapSramSzkB",
     "write_words": "Bandwidth",
 }
+
+# A configuration has some forty lines; no array, SRAM or bandwidth is larger than the second.
+_LARGEST = 1 << 20
+_LARGEST_SIZE = 1 << 40
 
 
 def read(path: str | Path, clock_mhz: float) -> SystolicArray:
@@ -32,11 +38,10 @@ def read(path: str | Path, clock_mhz: float) -> SystolicArray:
     EieError
         If the file cannot be read, or a value is missing or not a whole number.
     """
-    parser = ConfigParser()
+    # No interpolation: SCALE-Sim has none, and a % of a file is text.
+    parser = ConfigParser(interpolation=None)
     try:
-        parser.read_string(Path(path).read_text(encoding="utf-8"), str(path))
-    except OSError as error:
-        raise EieError(f"{path}: cannot be read: {error.strerror or error}") from None
+        parser.read_string(read_bytes(path, EieError, _LARGEST).decode(), str(path))
     except (ConfigError, UnicodeDecodeError) as error:
         raise EieError(f"{path}: not a SCALE-Sim configuration: {str(error).splitlines()[0]}") from None
     sizes = {
@@ -55,6 +60,7 @@ def read(path: str | Path, clock_mhz: float) -> SystolicArray:
 
 def _whole(path: str | Path, parser: ConfigParser, section: str, key: str) -> int:
     text = parser.get(section, key, fallback="").strip()
-    if not text.isdecimal():
-        raise EieError(f"{path}: [{section}] {key} = {text!r}: must be a whole number")
+    # ASCII alone, and not many digits: int() refuses more than 4,300.
+    if not re.fullmatch("[0-9]{1,13}", text) or not 1 <= int(text) <= _LARGEST_SIZE:
+        raise EieError(f"{path}: [{section}] {key} = {text[:40]!r}: must be a whole number from 1 to {_LARGEST_SIZE:,}")
     return int(text)

@@ -16,7 +16,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from eie.errors import ModelError
+from eie.errors import ModelError, clean_texts
 from eie.model import arrays
 from eie.model.drawn import drawn_layers, drawn_notes
 from eie.model.geometry import LINEAR, Conv2d, Geometry, Lstm
@@ -378,6 +378,8 @@ class Network(View):
     unmodelled: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        # Of whatever file: the one gate by which words come in, so that what is shown and written is printable.
+        clean_texts(self, ("name", "source", "notes", "unmodelled"))
         if self.residency not in (None, "auto", "ideal"):
             raise ModelError(f"network {self.name!r}: residency={self.residency!r}: must be 'auto' or 'ideal'")
         if not self.layers:

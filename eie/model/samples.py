@@ -13,7 +13,7 @@ from typing import Any, Protocol, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from eie.errors import TraceError
+from eie.errors import TraceError, clean_texts
 from eie.model import arrays
 from eie.show.brief import Brief
 
@@ -74,6 +74,7 @@ class Samples(Brief):
     synthetic: bool = False
 
     def __post_init__(self) -> None:
+        clean_texts(self, ("source", "preprocessing"))
         # Lengths alone: to look at a lazy array would read it.
         counts = {name: len(array) for name, array in self.arrays.items()}
         if len(set(counts.values())) > 1:

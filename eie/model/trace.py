@@ -22,8 +22,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from eie.errors import TraceError
+from eie.errors import TraceError, clean_texts, printable
 from eie.formats.files import Arrays, read_json
+from eie.formats.hashed import check_hash, hashed
 from eie.formats.npz import read_npz, write_npz
 from eie.model.arrays import is_sparse, plain, row_slices
 from eie.model.matrix import frozen
@@ -31,6 +32,8 @@ from eie.show.face import View
 from eie.show.sections import Column, Grid, Section, Value
 
 SCHEMA = 1
+# With a hash, as a file of its own has; within a network's file the network's hash covers it.
+HASHED = 2
 
 
 @dataclass(frozen=True, eq=False, kw_only=True, repr=False)
@@ -239,8 +242,14 @@ class Trace(View):
     input_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        clean_texts(self, ("source", "preprocessing", "unmodelled", "model_sha256"))
         if not self.layers:
             raise TraceError(f"trace {self.source!r}: no layers")
+        if unprintable := [name for name in self.layers if not name.isprintable()]:
+            raise TraceError(f"trace {self.source!r}: layer {unprintable[0]!r}: must be printable text")
+        if not all(map(str.isprintable, self.input_shapes)):
+            shown = {printable(name): shape for name, shape in self.input_shapes.items()}
+            object.__setattr__(self, "input_shapes", shown)
         counts = {name: layer.samples for name, layer in self.layers.items()}
         if len(set(counts.values())) > 1:
             listed = ", ".join(f"{name} {count}" for name, count in counts.items())
@@ -261,7 +270,7 @@ class Trace(View):
 
     def save(self, path: str | Path) -> None:
         """Write the trace as ``.npz``."""
-        write_npz(path, self.to_arrays())
+        write_npz(path, hashed(self.to_arrays(), "header", HASHED))
 
     def to_arrays(self) -> Arrays:
         """Return what `save` writes. Values that are whole multiples of 1/255 are kept as int16."""
@@ -310,8 +319,9 @@ class Trace(View):
         if "header" not in arrays or arrays["header"].dtype != np.uint8:
             raise TraceError(f"{path}: not a trace: it has no header")
         header = read_json(arrays["header"].tobytes(), f"{path}: header", TraceError)
-        if header.get("schema") != SCHEMA:
-            raise TraceError(f"{path}: trace schema {header.get('schema')!r}: this version reads {SCHEMA}")
+        if header.get("schema") not in (SCHEMA, HASHED) or isinstance(header["schema"], bool):
+            raise TraceError(f"{path}: trace schema {header.get('schema')!r}: this version reads {SCHEMA} and {HASHED}")
+        check_hash(arrays, "header", schema=HASHED, where=path, kind=TraceError)
         try:
             layers = {entry["name"]: _layer(arrays, i, entry) for i, entry in enumerate(header["layers"])}
             labels = arrays.get("labels")

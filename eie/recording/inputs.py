@@ -14,12 +14,15 @@ from numpy.typing import NDArray
 
 from eie.errors import TraceError
 from eie.formats import idx
+from eie.formats.budget import afford
+from eie.formats.files import open_plain
 from eie.formats.npz import read_npy, read_npz
 from eie.model.fitting import Layout, fits
 from eie.model.samples import FileArray, Lazy, Samples
 from eie.model.trace import Trace, is_trace
 from eie.recording.preprocess import Preprocess
 
+_PIXEL_BYTES = 33
 PICTURES = (".png", ".jpg", ".jpeg")
 
 
@@ -181,7 +184,10 @@ def _picture(file: Path, steps: Preprocess) -> NDArray[np.float32]:
     from PIL import Image, UnidentifiedImageError
 
     try:
-        with Image.open(file) as picture:
+        with open_plain(file, TraceError) as plain, Image.open(plain) as picture:
+            width, height = picture.size
+            # Unpacked, turned, cut and as float32: measured on a PNG of 13,000 x 13,000.
+            afford(_PIXEL_BYTES * width * height, file, TraceError)
             return steps.image(picture, str(file))
     # What Pillow raises on damaged files, SyntaxError for a broken PNG among them.
     except (UnidentifiedImageError, Image.DecompressionBombError, SyntaxError, ValueError, EOFError) as error:

@@ -173,9 +173,15 @@ class Answer(View):
         """
         return written(enveloped(self.SCHEMA, self.content(), command), path)
 
-    def to_csv(self, path: str | Path | None = None) -> str:
-        """Return (and write, if ``path`` is given) `records` as CSV."""
-        return written(records_csv(self.records()), path)
+    def to_csv(self, path: str | Path | None = None, *, quote_formulas: bool = False) -> str:
+        """Return (and write, if ``path`` is given) `records` as CSV.
+
+        Parameters
+        ----------
+        quote_formulas
+            Put ``'`` before texts that a spreadsheet would run: names of a foreign file may begin with ``=``.
+        """
+        return written(records_csv(self.records(), quote_formulas=quote_formulas), path)
 
     def to_pandas(self) -> pd.DataFrame:
         """Return `records` as a DataFrame (needs the ``data`` extra)."""

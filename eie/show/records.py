@@ -26,15 +26,27 @@ def record_keys(records: Iterable[Record]) -> list[str]:
     return list(dict.fromkeys(key for record in records for key in record))
 
 
-def records_csv(records: Iterable[Record]) -> str:
-    """Return records as CSV text with a header line."""
+# What spreadsheets take for the beginning of a formula, also behind blanks.
+_FORMULA = ("=", "+", "-", "@")
+
+
+def records_csv(records: Iterable[Record], *, quote_formulas: bool = False) -> str:
+    """Return records as CSV text with a header line; ``quote_formulas`` puts ' before texts that would be run."""
     records = list(records)
+    if quote_formulas:
+        records = [{key: _quoted(value) for key, value in record.items()} for record in records]
     text = io.StringIO()
     # "\n" on every system, so that tables are equal byte by byte.
     writer = csv.DictWriter(text, record_keys(records), lineterminator="\n")
     writer.writeheader()
     writer.writerows(records)
     return text.getvalue()
+
+
+def _quoted(value: object) -> object:
+    # Texts alone: a number below 0 is one, not a formula.
+    runs = isinstance(value, str) and value.lstrip().startswith(_FORMULA)
+    return f"'{value}" if runs else value
 
 
 def records_frame(records: Iterable[Record]) -> pd.DataFrame:

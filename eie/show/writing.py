@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,7 +22,8 @@ from eie.errors import EieError
 def replacing(path: str | Path) -> Iterator[IO[bytes]]:
     """Open a temporary file beside ``path`` for writing; rename it onto ``path`` only if all went well.
 
-    A link's target is written, not the link; a device or pipe is written as it is.
+    A link's target is written, not the link, and other names of a file stay names of it; a device or pipe is
+    written as it is.
     """
     temporary: Path | None = None
     try:
@@ -29,19 +32,39 @@ def replacing(path: str | Path) -> Iterator[IO[bytes]]:
             with target.open("wb") as file:
                 yield file
             return
-        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+        before = target.stat() if target.is_file() else None
+        # Named after nothing: a name of 255 bytes, which is allowed, would leave no room for more.
+        handle, name = tempfile.mkstemp(prefix=".eie-", dir=target.parent)
         temporary = Path(name)
         with os.fdopen(handle, "wb") as file:
             yield file
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
-        temporary.replace(target)
+            file.flush()
+            # Before the new name: after a power cut it must not be that of an empty file.
+            os.fsync(file.fileno())
+        _put_in_place(temporary, target, before)
     except OSError as error:
         raise EieError(f"{path}: cannot be written: {error.strerror or error}") from None
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+def _put_in_place(temporary: Path, target: Path, before: os.stat_result | None) -> None:
+    """Give a finished file its name; one that was there keeps its rights and its other names."""
+    if before is not None and before.st_nlink > 1:
+        # Renamed onto, the other names would keep the old content.
+        with temporary.open("rb") as source, target.open("wb") as file:
+            shutil.copyfileobj(source, file)
+            file.flush()
+            os.fsync(file.fileno())
+        return
+    if before is None:
+        umask = os.umask(0)
+        os.umask(umask)
+        temporary.chmod(0o666 & ~umask)
+    else:
+        temporary.chmod(stat.S_IMODE(before.st_mode))
+    temporary.replace(target)
 
 
 def write_text(path: str | Path, text: str) -> None:

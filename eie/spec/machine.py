@@ -13,9 +13,18 @@ from fractions import Fraction
 from functools import cache
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, computed_field, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    computed_field,
+    field_validator,
+)
 
-from eie.errors import SpecError
+from eie.errors import SpecError, printable
 from eie.show.face import View
 from eie.show.sections import Column, Grid, Section
 from eie.spec.stages import Reads
@@ -52,6 +61,7 @@ class AcceleratorSpec(View, BaseModel):
 
     name: Annotated[
         str,
+        AfterValidator(printable),
         Field(description="label used in reports"),
         Reads(costs="nothing"),
     ] = "EIE_64PE"

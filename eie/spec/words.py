@@ -85,7 +85,8 @@ def complaint(item: Mapping[str, Any], prefix: str, keys: Iterable[str]) -> str:
     # Raised by the validators above: their text is complete already.
     if item["type"] == "value_error":
         return str(item["ctx"]["error"])
-    key = str(item["loc"][-1])
+    # Of a whole record that is no table there is no key.
+    key = str(item["loc"][-1]) if item["loc"] else ""
     head = ".".join([prefix, *map(str, item["loc"])])
     if item["type"] == "missing":
         return f"{head}: missing"

@@ -5,14 +5,20 @@ Comes in: entries, as they are finished. Goes out: a file, and the entries of ea
 File format: JSON lines ``{"crc32": "<8 hex digits>", "entry": {...}}``; the sum covers the entry's text. The first
 entry names the schema. A line is written in one piece behind the last whole one, so that a process killed at any moment
 leaves at most one torn line at the end: it is cut off. A later entry of the same key replaces an earlier one. While a
-journal is open its file is locked (POSIX ``flock``: the system gives it back even when the process is killed).
+journal is open its file is locked (POSIX ``flock``: the system gives it back even when the process is killed). Journals
+of one plan may be joined one behind the other: a header line in the middle is passed over. Lines reach the disk
+(``fsync``) at most once a second, and when the journal is closed.
 """
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
+import math
 import os
+import stat
+import time
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,6 +29,10 @@ from eie.errors import SweepError
 
 Entry = Mapping[str, Any]
 HEADER = {"schema": "eie-sweep-journal", "schema_version": 1}
+SYNC_S = 1.0
+# Of an entry, and of what lies beneath it: rows of layers, in each what `to_csv` has.
+_TEXTS = ("key", "model", "engine", "error")
+_DEEPEST = 6
 
 
 class Journal:
@@ -38,14 +48,20 @@ class Journal:
         self.path = Path(path)
         self.entries: dict[str, Entry] = {}
         self.damaged = 0
+        self._synced = time.monotonic()
+        self._dirty = False
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             # Bare `os` calls: a buffered file would keep lines back that a kill then takes. O_APPEND: every write goes
             # behind the last line, wherever reading stood. O_CLOEXEC: a child would inherit the lock and hold it on.
-            self._handle = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
+            self._handle = os.open(
+                self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NONBLOCK, 0o666
+            )
         except OSError as error:
             raise SweepError(f"{path}: cannot be opened: {error.strerror or error}") from None
         try:
+            if not stat.S_ISREG(os.fstat(self._handle).st_mode):
+                raise SweepError(f"{path}: a pipe, socket or device: must be a file")
             self._lock()
             self._read()
         # Ctrl-C while reading too: an open handle keeps the lock as long as the process lives.
@@ -64,14 +80,41 @@ class Journal:
     def close(self) -> None:
         """Close the file and give the lock back."""
         if self._handle >= 0:
-            os.close(self._handle)
-            self._handle = -1
+            try:
+                self._sync()
+            finally:
+                os.close(self._handle)
+                self._handle = -1
 
     def append(self, entry: Entry) -> None:
         """Write one entry, which has a ``key``; it is in the file when this returns."""
         # File first: an entry that memory has is one that a restart will find.
         self._write(line_of(entry))
         self.entries[entry["key"]] = entry
+        self._dirty = True
+        # A sync of every line would be the most of a sweep of small points; a power cut may cost one second.
+        if time.monotonic() - self._synced >= SYNC_S:
+            self._check_place()
+            self._sync()
+
+    def _check_place(self) -> None:
+        """Notice a journal that was deleted or replaced: what is written goes nowhere, and a restart begins anew."""
+        try:
+            there = os.stat(self.path)
+        except OSError:
+            there = None
+        if there is None or not os.path.samestat(there, os.fstat(self._handle)):
+            raise SweepError(f"{self.path}: the journal was deleted or replaced while the sweep ran: start it again")
+
+    def _sync(self) -> None:
+        if self._dirty:
+            try:
+                os.fsync(self._handle)
+            except OSError as error:
+                # A pipe or a file system without it: nothing to bring to a disk.
+                if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+                    raise SweepError(f"{self.path}: cannot be written: {error.strerror or error}") from None
+            self._synced, self._dirty = time.monotonic(), False
 
     def kept(self) -> int:
         """Points that the file holds: what a restart will find, also where Ctrl-C came between file and memory."""
@@ -115,9 +158,13 @@ def _read_back(content: bytes) -> tuple[dict[str, Entry], int]:
     """Return the last entry of every key in a journal's content, and how many lines are no entries."""
     entries: dict[str, Entry] = {}
     damaged = 0
-    for line in content[len(line_of(HEADER)) :].splitlines():
+    first = line_of(HEADER)
+    for line in content[len(first) :].splitlines():
+        # Of a second journal that was put behind the first.
+        if line == first.rstrip():
+            continue
         entry = entry_of(line)
-        if entry is None:
+        if entry is None or not _is_entry(entry):
             damaged += 1
         else:
             entries[entry["key"]] = entry
@@ -139,5 +186,38 @@ def entry_of(line: bytes) -> Entry | None:
     text = rest[:-1]
     if not middle or head != f'{{"crc32": "{zlib.crc32(text):08x}"'.encode():
         return None
-    entry: Entry = json.loads(text)
+    try:
+        entry: Entry = json.loads(text, parse_constant=_refused)
+    except (ValueError, RecursionError):
+        return None
     return entry
+
+
+def _refused(name: str) -> None:
+    raise ValueError(f"{name}: must be finite")
+
+
+def _is_entry(entry: Any) -> bool:
+    """Whether a line with a right sum is one that a sweep could have written."""
+    if not isinstance(entry, dict) or not isinstance(entry.get("key"), str) or not _is_plain(entry, _DEEPEST):
+        return False
+    texts = all(isinstance(entry[name], str) for name in _TEXTS if name in entry)
+    if not texts or not isinstance(entry.get("changes", {}), dict):
+        return False
+    if "error" in entry:
+        return True
+    rows = entry.get("layers")
+    return (
+        isinstance(entry.get("total"), dict) and isinstance(rows, list) and all(isinstance(row, dict) for row in rows)
+    )
+
+
+def _is_plain(value: Any, depth: int) -> bool:
+    if isinstance(value, str):
+        return value.isprintable() or "\n" in value
+    if isinstance(value, dict):
+        return depth > 0 and all(key.isprintable() and _is_plain(item, depth - 1) for key, item in value.items())
+    if isinstance(value, list):
+        return depth > 0 and all(_is_plain(item, depth - 1) for item in value)
+    # A count below 0 is none, and one beyond 64 bits fits into no column; 1e400 is infinite.
+    return value is None or (-(1 << 63) <= value < 1 << 63 if isinstance(value, int) else math.isfinite(value))

@@ -18,6 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eie.errors import ModelError
+from eie.formats.budget import afford
+from eie.formats.files import regular_file
 from eie.importers.onnx.slim import without_weights
 from eie.model.operators.from_onnx import LARGEST_TENSOR
 
@@ -51,8 +53,10 @@ def read_model(path: Path) -> onnx.ModelProto:
         raise ModelError(f"{path}: reading .onnx needs the onnx extra: pip install 'eie[onnx]'") from None
     try:
         # Asked before it is read: the bytes would be in memory before protobuf refuses them.
-        if path.stat().st_size > LARGEST_FILE:
-            raise ModelError(f"{path}: {path.stat().st_size:,} bytes: an .onnx file holds at most {LARGEST_FILE:,}")
+        size = regular_file(path, ModelError)
+        if size > LARGEST_FILE:
+            raise ModelError(f"{path}: {size:,} bytes: an .onnx file holds at most {LARGEST_FILE:,}")
+        afford(size, path, ModelError, what="has")
         # Weights stay where they are: parsed with the rest, they would be in memory once more.
         content = without_weights(path)
         if content is None:

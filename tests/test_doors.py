@@ -1,0 +1,387 @@
+"""One door for every file: plain files alone, sizes asked before memory is taken, and what is written stays whole."""
+
+import gzip
+import io
+import json
+import os
+import socket
+import struct
+import time
+import zipfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+import eie
+from eie.cli.app import app
+from eie.errors import EieError, SweepError
+from eie.formats import budget, idx
+from eie.formats.answers import EDITED
+from eie.formats.csv_table import CsvTable
+from eie.formats.files import read_bytes
+from eie.formats.npz import read_npy, read_npz
+from eie.importers.stored import save
+from eie.machines import reports, scalesim_config
+from eie.recording.inputs import read_samples
+from eie.show.writing import write_text
+from eie.sweeps.journal import HEADER, Journal, line_of
+
+READERS = {
+    "bytes": lambda path: read_bytes(path, EieError),
+    "npz": lambda path: read_npz(path, EieError),
+    "npy": lambda path: read_npy(path, EieError),
+    "idx": idx.read,
+    "labels": lambda path: read_samples(_inputs(path), path),
+    "csv": CsvTable.read,
+    "report": reports.read,
+    "cfg": lambda path: scalesim_config.read(path, 1000),
+    "picture": lambda path: read_samples(_named(path, ".png")).arrays[""][:],
+    "result": eie.read_answer,
+    "trace": eie.Trace.load,
+    "program": eie.Program.load,
+    "spec": lambda path: eie.load_spec(_named(path, ".toml")),
+    "journal": Journal,
+    **{
+        suffix: lambda path, suffix=suffix: eie.load(_named(path, suffix))
+        for suffix in (
+            ".toml",
+            ".npz",
+            ".safetensors",
+            ".smtx",
+            ".csv",
+            ".yaml",
+            ".eie",
+            ".net",
+            ".onnx",
+            ".npy",
+            ".mtx",
+        )
+    },
+}
+
+
+def _named(path, suffix):
+    """The same thing under a name that its reader takes."""
+    link = path.with_name(f"link{suffix}")
+    if not link.exists():
+        link.symlink_to(path)
+    return link
+
+
+def _inputs(path):
+    file = path.with_name("inputs.npy")
+    np.save(file, np.ones((2, 3), np.float32))
+    return file
+
+
+def make(kind, path):
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "socket":
+        # Bound by its bare name: a path of a test's folder is longer than a socket's may be.
+        here = Path.cwd()
+        os.chdir(path.parent)
+        with socket.socket(socket.AF_UNIX) as bound:
+            bound.bind(path.name)
+        os.chdir(here)
+    elif kind == "endless":
+        path.symlink_to("/dev/zero")
+    else:
+        path.mkdir()
+    return path
+
+
+@pytest.mark.parametrize("kind", ["pipe", "socket", "endless"])
+@pytest.mark.parametrize("reader", READERS)
+def test_only_plain_files_are_read(tmp_path, reader, kind):
+    with pytest.raises(EieError):
+        READERS[reader](make(kind, tmp_path / "it"))
+
+
+def test_a_pipe_in_a_folder_of_pictures(tmp_path):
+    from PIL import Image
+
+    Image.new("L", (4, 4)).save(tmp_path / "a.png")
+    os.mkfifo(tmp_path / "b.png")
+    with pytest.raises(EieError, match=r"b\.png: a pipe"):
+        read_samples(tmp_path).arrays[""][:]
+
+
+def test_a_pipe_among_reports(tmp_path):
+    (tmp_path / "COMPUTE_REPORT.csv").write_text("LayerID,Total Cycles\n0,10\n")
+    os.mkfifo(tmp_path / "BANDWIDTH_REPORT.csv")
+    with pytest.raises(EieError, match="a pipe"):
+        reports.read(tmp_path)
+
+
+@pytest.fixture
+def mebibyte(monkeypatch):
+    monkeypatch.setenv("EIE_MEMORY", "1MiB")
+
+
+def npz_bomb(path):
+    np.savez_compressed(path, a=np.zeros(1 << 20, np.float32))
+
+
+def png_bomb(path):
+    """A header that says 30,000 x 30,000, and hardly anything behind it."""
+
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    head = chunk(b"IHDR", struct.pack(">IIBBBBB", 9000, 9000, 8, 0, 0, 0, 0))
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + head + chunk(b"IDAT", zlib.compress(b"\0" * 90)) + chunk(b"IEND", b""))
+
+
+def idx_bomb(path):
+    path.write_bytes(gzip.compress(b"\0\0\x08\x01" + struct.pack(">I", 1 << 22) + bytes(1 << 22)))
+
+
+BOMBS = {
+    "b.npz": (npz_bomb, eie.load),
+    "b.png": (png_bomb, lambda path: read_samples(path).arrays[""][:]),
+    "b.gz": (idx_bomb, idx.read),
+    "b.mtx": (
+        lambda path: path.write_text("%%MatrixMarket matrix coordinate real general\n4000 4000 1\n1 1 1\n"),
+        eie.load,
+    ),
+    "c.npz": (
+        lambda path: np.savez(path, format=b"coo", shape=[4000, 4000], data=[1.0], row=[0], col=[0]),
+        eie.load,
+    ),
+    "b.smtx": (lambda path: path.write_text("1, 65536, 1\n0 1\n0\n"), eie.load),
+    "b.npy": (lambda path: np.save(path, np.zeros(1 << 20, np.float32)), eie.load),
+    "b.toml": (lambda path: path.write_text("# " + "x" * (1 << 20)), eie.load),
+}
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_bombs_meet_the_budget(tmp_path, mebibyte, name):
+    make_bomb, read = BOMBS[name]
+    make_bomb(tmp_path / name)
+    with pytest.raises(EieError, match=rf"{name}: .*at most 1,048,576 \(--memory or EIE_MEMORY sets it\)"):
+        read(tmp_path / name)
+
+
+def test_a_matrix_of_empty_columns(tmp_path):
+    (tmp_path / "m.smtx").write_text("1, 67108864, 0\n0 0\n\n")
+    with pytest.raises(EieError, match="67,108,864 columns for 0 non-zeros"):
+        eie.load(tmp_path / "m.smtx")
+
+
+@pytest.mark.parametrize(
+    ("text", "size"), [("4GiB", 4 << 30), ("512M", 512 << 20), ("1.5 kB", 1536), ("1000", 1000), ("2TiB", 2 << 40)]
+)
+def test_sizes(text, size):
+    assert budget.size_of(text, "x") == size
+
+
+@pytest.mark.parametrize("text", ["", "0", "-1", "4 GiBs", "1e9", "inf", "0.1", "9" * 400])
+def test_what_is_no_size(text):
+    with pytest.raises(EieError, match="must be a size such as 4GiB"):
+        budget.size_of(text, "x")
+
+
+@pytest.mark.parametrize(("text", "share"), [("1048576", 1 << 19), ("max", None), ("9223372036854771712", None)])
+def test_half_of_what_the_control_group_allows(tmp_path, monkeypatch, text, share):
+    monkeypatch.delenv("EIE_MEMORY", raising=False)
+    (tmp_path / "memory").write_text(text + "\n")
+    whole = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    assert budget.budget_bytes((tmp_path / "memory", tmp_path / "missing")) == (share or whole // 2)
+
+
+@pytest.mark.parametrize("words", [["--memory", "1MiB", "run"], ["run", "--memory", "1MiB"]])
+def test_the_option_stands_at_either_place(tmp_path, words):
+    npz_bomb(tmp_path / "m.npz")
+    done = CliRunner().invoke(app, [*words, str(tmp_path / "m.npz")])
+    assert isinstance(done.exception, EieError)
+    assert "unpacks to" in str(done.exception)
+    # Of that call alone.
+    assert CliRunner().invoke(app, ["inspect", "--help"]).exit_code == 0
+    budget.set_budget(None)
+
+
+def test_twice_the_same_member(tmp_path):
+    # With and without the suffix: one array to numpy.
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+        for name in ("a.npy", "a"):
+            archive.writestr(name, saved(np.ones(3)))
+    with pytest.raises(EieError, match="holds 'a' 2 times"):
+        read_npz(tmp_path / "a.npz", EieError)
+
+
+def saved(array):
+    buffer = io.BytesIO()
+    np.save(buffer, array)
+    return buffer.getvalue()
+
+
+# What is written.
+
+
+def test_rights_links_and_other_names_stay(tmp_path):
+    target = tmp_path / "t"
+    target.write_text("old")
+    target.chmod(0o640)
+    (tmp_path / "soft").symlink_to(target)
+    write_text(tmp_path / "soft", "new")
+    assert (tmp_path / "soft").is_symlink()
+    assert target.read_text() == "new"
+    assert target.stat().st_mode & 0o777 == 0o640
+    os.link(target, tmp_path / "hard")
+    write_text(target, "newer")
+    assert (tmp_path / "hard").read_text() == "newer"
+    assert target.stat().st_nlink == 2
+
+
+def test_a_name_as_long_as_may_be(tmp_path):
+    name = "n" * 255
+    write_text(tmp_path / name, "x")
+    assert [file.name for file in tmp_path.iterdir()] == [name]
+
+
+def test_content_is_on_the_disk_before_it_has_the_name(tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(os, "fsync", lambda _: seen.append((tmp_path / "f").exists()))
+    write_text(tmp_path / "f", "x")
+    assert seen == [False]
+
+
+# Journals.
+
+ENTRY = {"key": "k", "model": "m", "changes": {"n_pe": 1}, "total": {"cycles": 1}, "layers": [{"cycles": 1}]}
+
+
+def test_joined_journals_are_one(tmp_path):
+    parts = [line_of(HEADER) + line_of({**ENTRY, "key": key}) for key in ("a", "b")]
+    (tmp_path / "j").write_bytes(b"".join(parts))
+    with Journal(tmp_path / "j") as journal:
+        assert set(journal.entries) == {"a", "b"}
+        assert journal.damaged == 0
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"key": 1},
+        {"total": None},
+        {"layers": {}},
+        {"layers": [1]},
+        {"model": None},
+        {"changes": []},
+        {"error": 3},
+        {"total": {"cycles": 10**400}},
+        {"model": "\x1b[2J"},
+        {"total": {"x": [[[[[[1]]]]]]}},
+    ],
+)
+def test_lines_that_no_sweep_wrote_are_passed_over(tmp_path, wrong):
+    (tmp_path / "j").write_bytes(line_of(HEADER) + line_of({**ENTRY, **wrong}) + line_of(ENTRY))
+    with Journal(tmp_path / "j") as journal:
+        assert (list(journal.entries), journal.damaged) == (["k"], 1)
+
+
+def test_numbers_that_are_none(tmp_path):
+    for word in ("NaN", "Infinity", "1e999"):
+        text = json.dumps(ENTRY).replace('"cycles": 1', f'"cycles": {word}')
+        line = f'{{"crc32": "{zlib.crc32(text.encode()):08x}", "entry": {text}}}\n'.encode()
+        (tmp_path / "j").write_bytes(line_of(HEADER) + line)
+        with Journal(tmp_path / "j") as journal:
+            assert (journal.entries, journal.damaged) == ({}, 1)
+
+
+def test_a_deleted_journal_is_noticed(tmp_path, monkeypatch):
+    monkeypatch.setattr("eie.sweeps.journal.SYNC_S", 0)
+    with Journal(tmp_path / "j") as journal:
+        journal.append(ENTRY)
+        (tmp_path / "j").unlink()
+        with pytest.raises(SweepError, match="was deleted or replaced while"):
+            journal.append(ENTRY)
+
+
+def test_a_journal_is_synced_once_a_second_and_at_the_end(tmp_path, monkeypatch):
+    calls, clock = [], [0.0]
+    monkeypatch.setattr(os, "fsync", calls.append)
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    with Journal(tmp_path / "j") as journal:
+        for i in range(30):
+            clock[0] = i / 10
+            journal.append({**ENTRY, "key": str(i)})
+        assert len(calls) == 2
+    assert len(calls) == 3
+
+
+# Hashes.
+
+
+def network():
+    rng = np.random.default_rng(3)
+    layer = eie.Layer.from_weights("a", rng.standard_normal((6, 8)), rng.standard_normal(6))
+    trace = eie.Trace(layers={"a": eie.LayerTrace.from_dense(rng.random((3, 8)))}, labels=np.array([0, 1, 2]))
+    return eie.Network(name="n", layers=(layer,), sequential=True, trace=trace)
+
+
+def test_every_flipped_bit_of_a_stored_network_is_noticed(tmp_path):
+    file = tmp_path / "n.safetensors"
+    save(network(), file)
+    good = file.read_bytes()
+    length = 8 + int.from_bytes(good[:8], "little")
+    for place in range(length, len(good), 7):
+        bad = bytearray(good)
+        bad[place] ^= 1 << place % 8
+        file.write_bytes(bad)
+        with pytest.raises(EieError, match="damaged|not valid JSON|must be"):
+            eie.load(file)
+
+
+def rebuilt(path, change):
+    """An archive made anew of changed arrays: its checksums are right."""
+    with np.load(path) as file:
+        arrays = dict(file)
+    change(arrays)
+    np.savez(path, **arrays)
+
+
+def relabelled(arrays):
+    arrays["labels"][0] += 1
+
+
+def unlabelled(arrays):
+    del arrays["labels"]
+
+
+def unhashed(arrays):
+    header = json.loads(arrays["header"].tobytes())
+    del header["content_hash"]
+    arrays["header"] = np.frombuffer(json.dumps(header).encode(), np.uint8)
+
+
+def revalued(arrays):
+    arrays["values/0"][0] *= 2
+
+
+@pytest.mark.parametrize("change", [relabelled, unlabelled, unhashed, revalued])
+def test_a_rebuilt_trace_is_damaged(tmp_path, change):
+    network().trace.save(tmp_path / "t.npz")
+    eie.Trace.load(tmp_path / "t.npz")
+    rebuilt(tmp_path / "t.npz", change)
+    with pytest.raises(EieError, match=r"t\.npz: damaged: "):
+        eie.Trace.load(tmp_path / "t.npz")
+
+
+def test_traces_of_0_1_have_no_hash(tmp_path):
+    np.savez(tmp_path / "t.npz", **network().trace.to_arrays())
+    assert eie.Trace.load(tmp_path / "t.npz").samples == 3
+
+
+def test_an_edited_result_is_read_with_a_note(tmp_path):
+    result = eie.simulate(eie.compile(network(), eie.EIE_64PE.replace(n_pe=2)))
+    result.to_json(tmp_path / "r.json")
+    assert eie.read_answer(tmp_path / "r.json").notes == ()
+    text = (tmp_path / "r.json").read_text()
+    (tmp_path / "r.json").write_text(text.replace('"network": "n"', '"network": "renamed"'))
+    assert eie.read_answer(tmp_path / "r.json").notes == (EDITED,)
+    assert f"r.json: {EDITED}" in reports.read(tmp_path / "r.json").notes

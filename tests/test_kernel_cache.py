@@ -1,0 +1,156 @@
+"""The folder of compiled kernels: any damage is noticed before numba unpickles it, said once, and compiled anew."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from eie.kernels.checked import CheckedFile
+
+# One small kernel of the package's, so that a first run takes a second and not ten.
+RUN = """
+import numpy as np
+from eie.kernels import jit
+double = jit.njit({function})
+assert double(np.arange(3))[2] == 4
+print(len(double.stats.cache_hits), len(double.stats.cache_misses), jit.CACHE_FOLDER)
+"""
+KERNEL = """
+def double(array):
+    return array * 2
+"""
+
+
+@pytest.fixture
+def run(tmp_path, root):
+    (tmp_path / "kernel.py").write_text(KERNEL)
+    script = "from kernel import double as plain\n" + RUN.replace("{function}", "plain")
+    # At home, so that the package's sources stay as they are: the folder's key is theirs.
+    words = [sys.executable, "-c", script]
+
+    def run(**environment):
+        paths = os.pathsep.join((str(tmp_path), str(root)))
+        whole = {**os.environ, "EIE_CACHE_DIR": str(tmp_path / "cache"), "PYTHONPATH": paths, **environment}
+        whole = {name: value for name, value in whole.items() if value is not None}
+        done = subprocess.run(words, env=whole, capture_output=True, text=True, cwd=tmp_path, check=False)
+        assert done.returncode == 0, done.stderr
+        hits, misses, folder = done.stdout.split(maxsplit=2)
+        return (int(hits), int(misses)), folder.strip(), done.stderr
+
+    return run
+
+
+def files(tmp_path, suffix):
+    # Of our kernel; importing the package's other kernels compiles none of them.
+    return sorted((tmp_path / "cache").glob(f"**/*.{suffix}"))
+
+
+def test_the_second_run_loads(run):
+    assert run()[0] == (0, 1)
+    assert run()[0] == (1, 0)
+    assert run()[2] == ""
+
+
+# A pickle that would write a file, were it loaded.
+EVIL = b"cos\nsystem\n(S'touch RAN'\ntR."
+DAMAGE = {
+    "empty": lambda _: b"",
+    "cut": lambda content: content[: len(content) // 2],
+    "random": lambda _: bytes(range(256)) * 8,
+    "a bit": lambda content: content[:-9] + bytes([content[-9] ^ 1]) + content[-8:],
+    "a pickle": lambda _: EVIL,
+    "a pickle behind the hash": lambda content: content[:45] + EVIL,
+}
+
+
+@pytest.mark.parametrize("suffix", ["nbi", "nbc"])
+def test_damage_is_said_and_healed(run, tmp_path, suffix):
+    run()
+    for how, damage in DAMAGE.items():
+        (file,) = files(tmp_path, suffix)
+        file.write_bytes(damage(file.read_bytes()))
+        counts, _, said = run()
+        assert counts == (0, 1), how
+        assert said == f"eie: {file}: damaged: kernels are compiled anew\n", how
+    assert not (tmp_path / "RAN").exists()
+    assert run()[0::2] == ((1, 0), "")
+
+
+def test_a_file_in_the_place_of_another_is_damage(run, tmp_path):
+    run()
+    (data,), (index,) = files(tmp_path, "nbc"), files(tmp_path, "nbi")
+    data.write_bytes(index.read_bytes())
+    assert "damaged" in run()[2]
+
+
+@pytest.mark.parametrize("mode", [0o620, 0o602])
+def test_files_that_others_may_write_are_not_loaded(run, tmp_path, mode):
+    run()
+    files(tmp_path, "nbc")[0].chmod(mode)
+    counts, _, said = run()
+    assert counts == (0, 1)
+    assert "others may write it" in said
+    assert files(tmp_path, "nbc")[0].stat().st_mode & 0o777 == 0o600
+    assert run()[0] == (1, 0)
+
+
+def test_a_link_is_not_followed(run, tmp_path):
+    run()
+    (file,) = files(tmp_path, "nbc")
+    file.rename(tmp_path / "elsewhere")
+    file.symlink_to(tmp_path / "elsewhere")
+    assert run()[0] == (0, 1)
+    assert run()[0] == (1, 0)
+
+
+def test_a_folder_that_others_could_write_is_emptied(run, tmp_path):
+    _, folder, _ = run()
+    os.chmod(folder, 0o777)
+    counts, _, said = run()
+    assert counts == (0, 1)
+    assert said.endswith("others could write it: closed to them, kernels are compiled anew\n")
+    assert os.stat(folder).st_mode & 0o777 == 0o700
+    assert run()[0::2] == ((1, 0), "")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives a folder away")
+def test_a_folder_of_another_user_is_not_used(run):
+    _, folder, _ = run()
+    os.chown(folder, 12345, -1)
+    counts, other, said = run()
+    assert counts == (0, 1)
+    assert other != folder
+    assert "belongs to another user" in said
+
+
+def test_a_folder_that_cannot_be_made(run, tmp_path):
+    (tmp_path / "cache").write_text("a file in its place")
+    assert run()[0] == (0, 1)
+
+
+def test_no_home(run):
+    assert run(EIE_CACHE_DIR=None, XDG_CACHE_HOME=None, HOME="/proc/nowhere")[0] == (0, 1)
+
+
+def test_two_processes_that_compile_for_different_types_keep_both(tmp_path):
+    """numba numbers its files, so that two first runs would each write the first."""
+    made = [CheckedFile(cache_path=str(tmp_path), filename_base="f", source_stamp=b"s") for _ in range(2)]
+    # Both have seen an empty index.
+    for file, key in zip(made, ["int64", "float64"], strict=True):
+        file.save(key, f"code for {key}")
+    assert {key: made[0].load(key) for key in ("int64", "float64")} == {
+        "int64": "code for int64",
+        "float64": "code for float64",
+    }
+
+
+def test_two_first_runs_at_once(tmp_path, root):
+    (tmp_path / "kernel.py").write_text(KERNEL)
+    script = "from kernel import double as plain\n" + RUN.replace("{function}", "plain")
+    paths = os.pathsep.join((str(tmp_path), str(root)))
+    environment = {**os.environ, "EIE_CACHE_DIR": str(tmp_path / "cache"), "PYTHONPATH": paths}
+    words = [sys.executable, "-c", script]
+    both = [subprocess.Popen(words, env=environment, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    assert [process.communicate()[1] for process in both] == ["", ""]
+    assert [process.returncode for process in both] == [0, 0]
