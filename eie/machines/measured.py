@@ -82,7 +82,9 @@ def run_together(tasks: Sequence[Task], runs: int = RUNS) -> list[Baseline]:
     for group in _in_turns(tasks):
         rng = np.random.default_rng(SEED)
         # Made anew for each group: weights of all layers together would not fit memory.
-        timed = [_product(tasks[place].workload.layers[i], tasks[place], rng) for place, i in group]
+        # Vectors are the same for all of one width: drawing them anew for each took as long as multiplying by them.
+        vectors: dict[tuple[int, int], NDArray[np.float32]] = {}
+        timed = [_product(tasks[place].workload.layers[i], tasks[place], rng, drawn=vectors) for place, i in group]
         medians_s = _medians_s([call for call, _ in timed], runs, least_s)
         for (place, i), (_, times), seconds in zip(group, timed, medians_s, strict=True):
             costs[place][i] = _cost(tasks[place].workload.layers[i], tasks[place], seconds * times)
@@ -184,15 +186,24 @@ def _machine(name: str, library: str, batch: int) -> Machine:
     )
 
 
-def _product(layer: LayerWork, task: Task, rng: np.random.Generator) -> tuple[Callable[[], Any], float]:
-    """Return a call of the layer's product, and how often a sample needs it."""
+def _product(
+    layer: LayerWork,
+    task: Task,
+    rng: np.random.Generator,
+    *,
+    drawn: dict[tuple[int, int], NDArray[np.float32]],
+) -> tuple[Callable[[], Any], float]:
+    """Return a call of the layer's product, and how often a sample needs it; ``drawn`` keeps vectors by shape."""
     if task.storage == "dense":
         weights, times = _dense(layer, rng), layer.steps * layer.groups
     else:
         weights, times = _sparse(layer, task.storage, rng), layer.steps
     vectors = layer.products * task.batch
     blocks = max(1.0, vectors / WIDEST)
-    x: NDArray[np.float32] = rng.standard_normal((weights.shape[1], min(vectors, WIDEST)), np.float32)
+    shape = weights.shape[1], min(vectors, WIDEST)
+    if shape not in drawn:
+        drawn[shape] = rng.standard_normal(shape, np.float32)
+    x = drawn[shape]
     # One vector as a vector: libraries have a routine of their own for it.
     if vectors == 1:
         x = x[:, 0]
@@ -243,15 +254,18 @@ def _medians_s(calls: Sequence[Callable[[], Any]], runs: int, least_s: float | N
     """Median seconds of each call, timed in turns, each run repeating it until the clock can tell."""
     least_s = LEAST_S if least_s is None else least_s
     # The first call touches the memory and starts BLAS threads; the second says how long one takes.
-    repeats, rounds = [], []
+    repeats: list[int] = []
+    rounds: list[int] = []
+    seconds: list[list[float]] = []
     for call in calls:
         call()
         start = time.perf_counter()
         call()
         once = time.perf_counter() - start
         repeats.append(max(1, round(least_s / max(once, 1e-7))))
-        rounds.append(runs if once < SLOW_S else min(runs, SLOW_RUNS))
-    seconds: list[list[float]] = [[] for _ in calls]
+        # Of what is slow, the second call is a run like the others.
+        seconds.append([] if once < SLOW_S else [once])
+        rounds.append(runs if once < SLOW_S else max(0, min(runs, SLOW_RUNS) - 1))
     for turn in range(runs):
         for i, call in enumerate(calls):
             if turn < rounds[i]:
