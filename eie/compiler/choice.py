@@ -11,6 +11,7 @@ depend on it; Winograd's do not, so it is taken only where it is asked for.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Literal, get_args
 
 import numpy as np
@@ -25,7 +26,7 @@ from eie.compression.share import ShareReport
 from eie.errors import ModelError
 from eie.kernels import scatter as kernels
 from eie.kernels.timing import PIPELINE_CYCLES
-from eie.model.geometry import Scatter, Visit
+from eie.model.geometry import Geometry, Scatter, Visit
 from eie.model.matrix import frozen
 from eie.model.network import Layer, Network
 from eie.spec import AcceleratorSpec
@@ -90,18 +91,26 @@ def note_of(layers: Sequence[EncodedLayer], conv: Conv) -> list[str]:
 
 def im2col_cycles(layer: EncodedLayer, size: tuple[int, ...]) -> float:
     """Cycles of a sample as a product an output pixel, on drawn activations."""
-    conv = layer.geometry
+    count, drawn = _drawn_products(layer.geometry, size)
+    cycles = 0
+    for columns in drawn:
+        wide = columns.astype(np.int64)
+        cycles += sum(_column_cycles(encoding, wide) for encoding in layer.passes)
+    return cycles * count / len(drawn)
+
+
+# A study compiles the same shapes for every form of a network; a few hundred kilobytes each.
+@lru_cache(maxsize=128)
+def _drawn_products(conv: Geometry, size: tuple[int, ...]) -> tuple[int, tuple[NDArray[np.int32], ...]]:
+    """Return how many products a convolution has, and for some of them which of their inputs are drawn not zero."""
     height, width = size
     x = _drawn(height * width, conv.channels[1]).T.reshape(1, -1, height, width)
     windows = conv.windows(x)
     count = conv.rows(windows)
     # Spread over the map, so that pads are met as often as they are.
     chosen = np.unique(np.linspace(0, count - 1, min(count, DRAWN_PRODUCTS)).astype(np.int64))
-    cycles = 0
-    for row in chosen.tolist():
-        columns = np.flatnonzero(conv.unroll(windows, row, row + 1)[0])
-        cycles += sum(_column_cycles(encoding, columns) for encoding in layer.passes)
-    return cycles * count / len(chosen)
+    rows = (np.flatnonzero(conv.unroll(windows, row, row + 1)[0]) for row in chosen.tolist())
+    return count, tuple(frozen(columns, np.int32) for columns in rows)
 
 
 def _column_cycles(encoding: Encoding, columns: NDArray[np.int64]) -> int:
@@ -134,7 +143,7 @@ def _strip_cycles(encoding: Encoding, visit: Visit, scatter: Scatter) -> float:
         return 0.0
     channels, columns = scatter.conv.in_channels, scatter.columns_a_channel
     pixels = min(len(visit.window), visit.across * max(DRAWN_ROWS, DRAWN_BROADCASTS // (visit.across * channels)))
-    pixel, channel = np.nonzero(_drawn(pixels, channels))
+    pixel, channel = (places.astype(np.int64) for places in _drawn_places(pixels, channels))
     rows = -(-channels // encoding.n_pe)
     timed = _timed(
         encoding,
@@ -152,6 +161,13 @@ def _drawn(pixels: int, channels: int) -> NDArray[np.bool_]:
     """Draw which channels of each pixel are not zero: exactly half of them, so that chance decides nothing."""
     order = np.random.default_rng(0).random((pixels, channels), np.float32).argsort(axis=1)
     return order < channels / 2
+
+
+@lru_cache(maxsize=256)
+def _drawn_places(pixels: int, channels: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Return pixel and channel of everything that is drawn not zero."""
+    pixel, channel = np.nonzero(_drawn(pixels, channels))
+    return frozen(pixel, np.int32), frozen(channel, np.int32)
 
 
 def _timed(

@@ -17,7 +17,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from eie.kernels.jit import inlined, njit
+from eie.kernels.jit import njit
 
 
 @njit
@@ -122,14 +122,18 @@ def split_bins(
 
 @njit
 def _fill_spans(
-    mass: NDArray[np.float64], values: NDArray[np.float64], highest: NDArray[np.int64], spans: NDArray[np.float64]
+    mass: NDArray[np.float64],
+    values: NDArray[np.float64],
+    highest: NDArray[np.int64],
+    means: NDArray[np.float64],
+    errors: NDArray[np.float64],
 ) -> None:
-    """Fill ``spans`` (levels, n, 2): mean and error of the points between i and the middle of its block of 2^(h+1).
+    """Fill ``means`` and ``errors`` (levels, n) of the points between i and the middle of its block of 2^(h+1).
 
     Any two points part at the middle of exactly one block, that of the highest bit in which their indices differ;
     ``highest`` (2^levels,) looks it up. So the error of any run of points is that of two spans, merged.
     """
-    levels, n = spans.shape[0], spans.shape[1]
+    levels, n = means.shape
     for x in range(2, highest.shape[0]):
         highest[x] = highest[x >> 1] + 1
     for h in range(levels):
@@ -146,22 +150,37 @@ def _fill_spans(
                     error += gap * gap * (weight * own / (weight + own))
                     weight += own
                     mean += gap * (own / weight)
-                    spans[h, i, 0], spans[h, i, 1] = mean, error
+                    means[h, i], errors[h, i] = mean, error
 
 
-@inlined
-def _cost(
-    mass: NDArray[np.float64], highest: NDArray[np.int64], spans: NDArray[np.float64], first: int, last: int
-) -> float:
-    """Return the summed squared error of points first to last, both included."""
-    cost = 0.0
-    if first < last:
-        h = highest[first ^ last]
+@njit
+def _add_costs(
+    mass: NDArray[np.float64],
+    highest: NDArray[np.int64],
+    means: NDArray[np.float64],
+    errors: NDArray[np.float64],
+    first: int,
+    last: int,
+    costs: NDArray[np.float64],
+) -> None:
+    """Add to ``costs`` (run,) the summed squared errors of the points i to ``last``, for each i from ``first`` on.
+
+    Points that part from ``last`` at one middle stand side by side: a loop over them has nothing to look up, and runs
+    as many lanes wide as the machine divides.
+    """
+    i, stop = first, first + costs.shape[0]
+    while i < min(stop, last):
+        h = highest[i ^ last]
         middle = (last >> h) << h
-        left, right = mass[middle] - mass[first], mass[last + 1] - mass[middle]
-        gap = spans[h, last, 0] - spans[h, first, 0]
-        cost = spans[h, first, 1] + spans[h, last, 1] + gap * gap * (left * right / (left + right))
-    return cost
+        right, mean, error = mass[last + 1] - mass[middle], means[h, last], errors[h, last]
+        end = min(middle, stop)
+        begins, their_means, their_errors = mass[i:end], means[h, i:end], errors[h, i:end]
+        into, before = costs[i - first : end - first], mass[middle]
+        for k in range(end - i):
+            left = before - begins[k]
+            gap = mean - their_means[k]
+            into[k] += their_errors[k] + error + gap * gap * (left * right / (left + right))
+        i = end
 
 
 @njit
@@ -174,17 +193,20 @@ def exact_splits(mass: NDArray[np.float64], values: NDArray[np.float64], splits:
     levels = 1
     while 1 << levels < n:
         levels += 1
-    spans = np.zeros((levels, n, 2))
+    means, errors = np.zeros((levels, n)), np.zeros((levels, n))
     highest = np.zeros(1 << levels, np.int64)
-    _fill_spans(mass, values, highest, spans)
+    _fill_spans(mass, values, highest, means, errors)
     best = np.empty(n + 1)
     following = np.empty(n + 1)
     # Index of a layer's last split; of the layer before, since a split never moves left as clusters are added.
     choice = np.zeros((k + 1, n + 1), np.int32)
     stack = np.empty((128, 4), np.int64)
     best[0] = 0.0
+    costs = np.empty(n)
     for j in range(1, n + 1):
-        best[j] = _cost(mass, highest, spans, 0, j - 1)
+        costs[0] = 0.0
+        _add_costs(mass, highest, means, errors, 0, j - 1, costs[:1])
+        best[j] = costs[0]
     for layer in range(2, k + 1):
         # Fewer points than clusters cannot fill them, and of the last layer only the whole is asked for.
         stack[0, 0], stack[0, 1], stack[0, 2], stack[0, 3] = n if layer == k else layer, n, layer - 1, n - 1
@@ -201,10 +223,13 @@ def exact_splits(mass: NDArray[np.float64], values: NDArray[np.float64], splits:
                 continue
             j = (low + high) // 2
             least, at = np.inf, split_low
-            for i in range(max(split_low, choice[layer - 1, j]), min(j - 1, split_high) + 1):
-                total = best[i] + _cost(mass, highest, spans, i, j - 1)
-                if total < least:
-                    least, at = total, i
+            first, stop = max(split_low, choice[layer - 1, j]), min(j - 1, split_high) + 1
+            totals = costs[: max(0, stop - first)]
+            totals[:] = best[first : first + totals.shape[0]]
+            _add_costs(mass, highest, means, errors, first, j - 1, totals)
+            for i in range(totals.shape[0]):
+                if totals[i] < least:
+                    least, at = totals[i], first + i
             following[j] = least
             choice[layer, j] = at
             stack[depth, 0], stack[depth, 1], stack[depth, 2], stack[depth, 3] = low, j - 1, split_low, at

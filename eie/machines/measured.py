@@ -77,7 +77,9 @@ def run_together(tasks: Sequence[Task], runs: int = RUNS) -> list[Baseline]:
     for group in _in_turns(tasks):
         rng = np.random.default_rng(SEED)
         # Made anew for each group: weights of all layers together would not fit memory.
-        calls = [_product(tasks[place].workload.layers[i], tasks[place], rng) for place, i in group]
+        # Vectors are the same for all of one width: drawing them anew for each took as long as multiplying by them.
+        vectors: dict[tuple[int, int], NDArray[np.float32]] = {}
+        calls = [_product(tasks[place].workload.layers[i], tasks[place], rng, drawn=vectors) for place, i in group]
         samples_s = timed([call for call, _ in calls], runs, least_s)
         for (place, i), (_, times), seconds in zip(group, calls, samples_s, strict=True):
             samples_us = tuple(run_s * times * 1e6 for run_s in seconds)
@@ -189,8 +191,14 @@ def _machine(name: str, library: str, batch: int) -> Machine:
     )
 
 
-def _product(layer: LayerWork, task: Task, rng: np.random.Generator) -> tuple[Callable[[], Any], float]:
-    """Return a call of the layer's product, and how often a sample needs it."""
+def _product(
+    layer: LayerWork,
+    task: Task,
+    rng: np.random.Generator,
+    *,
+    drawn: dict[tuple[int, int], NDArray[np.float32]],
+) -> tuple[Callable[[], Any], float]:
+    """Return a call of the layer's product, and how often a sample needs it; ``drawn`` keeps vectors by shape."""
     if task.storage == "dense" and dense_here.has_onnxruntime():
         return dense_here.operator_call(layer, task.batch, rng)
     if task.storage == "dense":
@@ -199,7 +207,10 @@ def _product(layer: LayerWork, task: Task, rng: np.random.Generator) -> tuple[Ca
         weights, times = _sparse(layer, task.storage, rng), layer.steps
     vectors = layer.products * task.batch
     blocks = max(1.0, vectors / WIDEST)
-    x: NDArray[np.float32] = rng.standard_normal((weights.shape[1], min(vectors, WIDEST)), np.float32)
+    shape = weights.shape[1], min(vectors, WIDEST)
+    if shape not in drawn:
+        drawn[shape] = rng.standard_normal(shape, np.float32)
+    x = drawn[shape]
     # One vector as a vector: libraries have a routine of their own for it.
     if vectors == 1:
         x = x[:, 0]
