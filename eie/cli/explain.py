@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
+from eie.cli.help import examples
 from eie.cli.options import bias_option, conv_option, how_to_read, layout_option, model_options, spec_options
 from eie.cli.outputs import check_files, deliver, output_options
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 OF_THE_RESULT = {"spec_name": "--spec", "overrides": "--set", "batch": "--batch"}
 
 
-@click.command()
+@click.command(epilog=examples("eie explain lenet-300-100", "eie explain model.onnx --trace trace.npz --for latency"))
 @click.argument("model")
 @click.option(
     "--for",

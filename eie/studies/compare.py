@@ -240,17 +240,28 @@ def _column(baseline: Baseline, shapes: Mapping[str, tuple[int, int, int]]) -> t
     # A published total has no layers to pair; its own figure is the column's total.
     whole = next((layer for layer in baseline.layers if layer.layer == WHOLE), None)
     if whole is not None:
-        sums = {"latency_us": whole.latency_us, "energy_nj": whole.energy_nj}
-        return Column(machine=baseline.machine, costs={}, **sums, samples_us=whole.samples_us), ()
+        own = Column(
+            machine=baseline.machine,
+            costs={},
+            latency_us=whole.latency_us,
+            energy_nj=whole.energy_nj,
+            samples_us=whole.samples_us,
+        )
+        return own, ()
     matched = match(shapes, baseline)
     costs = [matched.costs.get(name) for name in shapes]
-    sums = {
-        # None as soon as one layer misses: a sum over fewer layers would look like a fast machine.
-        key: total(None if cost is None else getattr(cost, key) for cost in costs)
-        for key in ("latency_us", "energy_nj")
-    }
-    runs = runs_of(() if cost is None else cost.samples_us for cost in costs)
-    return Column(machine=baseline.machine, costs=matched.costs, **sums, samples_us=runs), matched.notes
+    # None as soon as one layer misses: a sum over fewer layers would look like a fast machine.
+    latency_us, energy_nj = (
+        total(None if cost is None else getattr(cost, key) for cost in costs) for key in ("latency_us", "energy_nj")
+    )
+    column = Column(
+        machine=baseline.machine,
+        costs=matched.costs,
+        latency_us=latency_us,
+        energy_nj=energy_nj,
+        samples_us=runs_of(() if cost is None else cost.samples_us for cost in costs),
+    )
+    return column, matched.notes
 
 
 def told_apart(baselines: Sequence[Baseline]) -> list[Baseline]:
