@@ -15,7 +15,7 @@ from eie.energy.area import area_mm2
 from eie.energy.estimate import Method
 from eie.errors import EieError, EnergyError
 from eie.importers.entrance import Model, as_network
-from eie.machines import measured, reports
+from eie.machines import measured, noise, reports
 from eie.machines.choose import choose, measured_task
 from eie.machines.match import match
 from eie.machines.records import WHOLE, Baseline, Machine, runs_of, total
@@ -238,6 +238,8 @@ def _column(baseline: Baseline, shapes: Mapping[str, tuple[int, int, int]]) -> t
         for key in ("latency_us", "energy_nj")
     }
     runs = runs_of(() if cost is None else cost.samples_us for cost in costs)
+    if runs:
+        sums["latency_us"] = noise.middle(runs)
     return Column(machine=baseline.machine, costs=matched.costs, **sums, samples_us=runs), matched.notes
 
 
