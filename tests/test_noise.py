@@ -95,6 +95,17 @@ def test_verdicts_only_where_the_interval_allows(low, high, at_most, above):
     assert noise.all_above([Interval(low, high)], 1.2) is above
 
 
+def test_a_network_takes_the_median_of_its_runs():
+    """One layer is late in each run: the sum of the layers' medians would be below the shortest run."""
+    layers = [(10.0, 1.0, 1.0), (1.0, 10.0, 1.0), (1.0, 1.0, 10.0)]
+    costs = tuple(LayerCost(layer=str(i), latency_us=1.0, samples_us=runs) for i, runs in enumerate(layers))
+    machine = made_up([]).rows[0].costs["eie"].machine
+    assert Baseline(machine, costs).samples_us == (12.0, 12.0, 12.0)
+    assert Baseline(machine, costs).latency_us == 12.0
+    # Without runs of one of them it is the sum.
+    assert Baseline(machine, (*costs, LayerCost(layer="x", latency_us=2.0))).latency_us == 5.0
+
+
 # -- statements -------------------------------------------------------------------------------------------------------
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from eie.machines import noise
 from eie.show.brief import Brief
 from eie.show.numbers import known
 from eie.show.sections import Column, Grid
@@ -116,8 +117,10 @@ class Baseline(Brief):
 
     @property
     def latency_us(self) -> float | None:
-        """Microseconds a sample over all layers; None where a layer has no figure."""
-        return total(layer.latency_us for layer in self.layers)
+        """Microseconds a sample over all layers; None where a layer has no figure. Of runs the median."""
+        runs = self.samples_us
+        # Not the sum of the layers' medians: that can be below the shortest run.
+        return noise.middle(runs) if runs else total(layer.latency_us for layer in self.layers)
 
     @property
     def energy_nj(self) -> float | None:

@@ -15,7 +15,7 @@ from eie.energy.area import area_mm2
 from eie.energy.estimate import Estimate, Method
 from eie.errors import EieError, EnergyError
 from eie.importers.entrance import Model, as_network
-from eie.machines import measured, reports
+from eie.machines import measured, noise, reports
 from eie.machines.choose import choose, measured_task
 from eie.machines.match import match
 from eie.machines.records import WHOLE, Baseline, Machine, runs_of, total
@@ -254,12 +254,13 @@ def _column(baseline: Baseline, shapes: Mapping[str, tuple[int, int, int]]) -> t
     latency_us, energy_nj = (
         total(None if cost is None else getattr(cost, key) for cost in costs) for key in ("latency_us", "energy_nj")
     )
+    runs = runs_of(() if cost is None else cost.samples_us for cost in costs)
     column = Column(
         machine=baseline.machine,
         costs=matched.costs,
-        latency_us=latency_us,
+        latency_us=noise.middle(runs) if runs else latency_us,
         energy_nj=energy_nj,
-        samples_us=runs_of(() if cost is None else cost.samples_us for cost in costs),
+        samples_us=runs,
     )
     return column, matched.notes
 
