@@ -385,3 +385,16 @@ def test_an_edited_result_is_read_with_a_note(tmp_path):
     (tmp_path / "r.json").write_text(text.replace('"network": "n"', '"network": "renamed"'))
     assert eie.read_answer(tmp_path / "r.json").notes == (EDITED,)
     assert f"r.json: {EDITED}" in reports.read(tmp_path / "r.json").notes
+
+
+def test_a_large_journal_is_joined_and_checked_like_any_other(tmp_path):
+    from eie.sweeps.large import LargeJournal
+
+    wrong = {"key": "cc", "values": [[1], 2]}
+    compact = {"key": "bb", "columns": "abc", "names": {"total": ["x"], "layer": ["y"]}, "values": [[1], [2]]}
+    parts = [line_of(HEADER), line_of({**ENTRY, "key": "aa"}), line_of(HEADER), line_of(compact), line_of(wrong)]
+    (tmp_path / "j").write_bytes(b"".join(parts))
+    for kind in (Journal, LargeJournal):
+        with kind(tmp_path / "j") as book:
+            assert (len(book.entries), book.damaged) == (2, 1)
+            assert book.entries["bb"] == compact

@@ -31,7 +31,7 @@ Entry = Mapping[str, Any]
 HEADER = {"schema": "eie-sweep-journal", "schema_version": 1}
 SYNC_S = 1.0
 # Of an entry, and of what lies beneath it: rows of layers, in each what `to_csv` has.
-_TEXTS = ("key", "model", "engine", "error")
+_TEXTS = ("key", "model", "engine", "error", "step", "columns")
 _DEEPEST = 6
 
 
@@ -88,14 +88,20 @@ class Journal:
 
     def append(self, entry: Entry) -> None:
         """Write one entry, which has a ``key``; it is in the file when this returns."""
+        # O_APPEND: what is written next begins where the file ends now.
+        at = os.lseek(self._handle, 0, os.SEEK_END)
         # File first: an entry that memory has is one that a restart will find.
         self._write(line_of(entry))
-        self.entries[entry["key"]] = entry
+        self._remember(entry, at)
         self._dirty = True
         # A sync of every line would be the most of a sweep of small points; a power cut may cost one second.
         if time.monotonic() - self._synced >= SYNC_S:
             self._check_place()
             self._sync()
+
+    def _remember(self, entry: Entry, at: int) -> None:
+        """Note an entry whose line begins at byte ``at``."""
+        self.entries[entry["key"]] = entry
 
     def _check_place(self) -> None:
         """Notice a journal that was deleted or replaced: what is written goes nowhere, and a restart begins anew."""
@@ -163,8 +169,8 @@ def _read_back(content: bytes) -> tuple[dict[str, Entry], int]:
         # Of a second journal that was put behind the first.
         if line == first.rstrip():
             continue
-        entry = entry_of(line)
-        if entry is None or not _is_entry(entry):
+        entry = checked_entry_of(line)
+        if entry is None:
             damaged += 1
         else:
             entries[entry["key"]] = entry
@@ -193,22 +199,43 @@ def entry_of(line: bytes) -> Entry | None:
     return entry
 
 
+def checked_entry_of(line: bytes) -> Entry | None:
+    """Return the entry of a line, or None if the line is not whole, or not one that a command could have written."""
+    entry = entry_of(line)
+    return entry if _is_entry(entry) else None
+
+
 def _refused(name: str) -> None:
     raise ValueError(f"{name}: must be finite")
 
 
 def _is_entry(entry: Any) -> bool:
-    """Whether a line with a right sum is one that a sweep could have written."""
+    """Whether a line with a right sum is one that a sweep or another long command could have written."""
     if not isinstance(entry, dict) or not isinstance(entry.get("key"), str) or not _is_plain(entry, _DEEPEST):
         return False
     texts = all(isinstance(entry[name], str) for name in _TEXTS if name in entry)
     if not texts or not isinstance(entry.get("changes", {}), dict):
         return False
-    if "error" in entry:
-        return True
+    if "error" in entry or "step" in entry:
+        return "error" in entry or "value" in entry
+    if "values" in entry:
+        return _is_compact(entry)
     rows = entry.get("layers")
     return (
         isinstance(entry.get("total"), dict) and isinstance(rows, list) and all(isinstance(row, dict) for row in rows)
+    )
+
+
+def _is_compact(entry: Entry) -> bool:
+    """Whether rows without their names are lists, and names, where they stand, lists of texts; see `compact`."""
+    rows, names = entry["values"], entry.get("names")
+    if not isinstance(rows, list) or not rows or not all(isinstance(row, list) for row in rows):
+        return False
+    if names is None:
+        return True
+    return isinstance(names, dict) and all(
+        isinstance(names.get(key), list) and all(isinstance(name, str) for name in names[key])
+        for key in ("total", "layer")
     )
 
 

@@ -21,7 +21,7 @@ from eie.show.records import Record
 from eie.simulator.workload import Workload
 from eie.spec import AcceleratorSpec
 from eie.sweeps.compact import Columns
-from eie.sweeps.journal import Entry, Journal, entry_of, line_of
+from eie.sweeps.journal import HEADER, Entry, Journal, checked_entry_of, entry_of, line_of
 from eie.sweeps.plan import Point, points
 from eie.sweeps.result import SweepResult, objective_columns, undominated
 from eie.sweeps.session import Session, not_continued, rows_of_point
@@ -90,11 +90,7 @@ class LargeJournal(Journal):
         self.columns = Columns()
         super().__init__(path)
 
-    def append(self, entry: Entry) -> None:
-        """Write one entry."""
-        # O_APPEND: what is written next begins where the file ends now.
-        at = os.lseek(self._handle, 0, os.SEEK_END)
-        self._write(line_of(entry))
+    def _remember(self, entry: Entry, at: int) -> None:
         self.entries.place(entry["key"], at)
 
     def kept(self) -> int:
@@ -102,7 +98,7 @@ class LargeJournal(Journal):
         return len(self.entries)
 
     def _read(self) -> None:
-        first = line_of({"schema": "eie-sweep-journal", "schema_version": 1})
+        first = line_of(HEADER)
         size = os.fstat(self._handle).st_size
         self.entries = OnDisk(self._handle)
         # A short file is begun, judged or refused as every journal is.
@@ -116,7 +112,9 @@ class LargeJournal(Journal):
             for line in lines:
                 if not line.endswith(b"\n"):
                     break
-                self._note(entry_of(line[:-1]), at)
+                # Of a second journal that was put behind the first.
+                if line != first:
+                    self._note(checked_entry_of(line[:-1]), at)
                 at += len(line)
         # What follows the last line end is torn.
         os.ftruncate(self._handle, at)
