@@ -281,6 +281,23 @@ def test_joined_journals_are_one(tmp_path):
         assert journal.damaged == 0
 
 
+def test_a_sweep_goes_on_from_joined_journals_and_names_what_is_foreign(tmp_path):
+    layers = {name: eie.Layer.from_weights(name, np.eye(size)) for name, size in (("a", 4), ("b", 5))}
+    for file, name, values in (("1", "a", [1]), ("2", "a", [2]), ("3", "b", [1])):
+        eie.sweep((layers[name], np.ones(layers[name].inputs)), {"n_pe": values}, journal=tmp_path / file)
+    joined = tmp_path / "joined"
+    joined.write_bytes(b"".join((tmp_path / file).read_bytes() for file in "123") + b"scribble\n")
+    lines = joined.read_bytes()
+    result = eie.sweep((layers["a"], np.ones(4)), {"n_pe": [1, 2]}, journal=joined)
+    # Nothing was computed, so nothing was appended.
+    assert joined.read_bytes() == lines
+    assert len(result.totals) == 2
+    assert result.notes == (
+        f"{joined}: points of other models are in this journal and stay: b",
+        f"{joined}: 1 lines are no points of a sweep: passed over",
+    )
+
+
 @pytest.mark.parametrize(
     "wrong",
     [

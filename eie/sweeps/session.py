@@ -6,7 +6,7 @@ Comes in: workloads, points, workers. Goes out: entries and the `SweepResult` ma
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from contextlib import closing
 from dataclasses import replace
 from typing import Any
@@ -27,6 +27,7 @@ from eie.sweeps.workers import Job, Outcome, Workers
 
 # Points between two writes to the journal, and so what a kill may cost.
 LARGEST_CHUNK = 64
+_MOST_NAMED = 5
 
 
 class Session:
@@ -46,7 +47,7 @@ class Session:
         kept = journal.entries if journal else {}
         # Keys hold the whole digest; 16 digits are enough to tell a reader that lines are of another state.
         self._engine = plan.engine_digest()[:16]
-        self.notes = () if journal is None else _not_continued(journal, self._engine)
+        self.notes = () if journal is None else _not_continued(journal, self._engine, {load.model for load in loads})
         # Left out, failed points are missing again; their new lines replace the old ones in the journal.
         self.entries: dict[str, Entry] = {
             key: entry for key, entry in kept.items() if not (retry_failed and "error" in entry)
@@ -161,8 +162,8 @@ class Session:
             self._progress(done, total)
 
 
-def _not_continued(journal: Journal, engine: str) -> tuple[str, ...]:
-    """Say which lines of a journal are of another version of eie, whose numbers need not be this one's."""
+def _not_continued(journal: Journal, engine: str, models: Set[str]) -> tuple[str, ...]:
+    """Say which lines of a journal are not used: of another eie, whose numbers need not be this one's, or of others."""
     stated = [entry.get("engine") for entry in journal.entries.values()]
     old, other = stated.count(None), sum(stamp not in (None, engine) for stamp in stated)
     notes = []
@@ -170,4 +171,12 @@ def _not_continued(journal: Journal, engine: str) -> tuple[str, ...]:
         notes.append(f"{journal.path}: {old} points of eie 0.1 in this journal are not continued")
     if other:
         notes.append(f"{journal.path}: {other} points of another state of eie in this journal are not continued")
+    foreign = sorted(
+        {name for entry in journal.entries.values() if (name := entry.get("model")) and name not in models}
+    )
+    if foreign:
+        shown = ", ".join(foreign[:_MOST_NAMED]) + (" and more" if len(foreign) > _MOST_NAMED else "")
+        notes.append(f"{journal.path}: points of other models are in this journal and stay: {shown}")
+    if journal.damaged:
+        notes.append(f"{journal.path}: {journal.damaged} lines are no points of a sweep: passed over")
     return tuple(notes)
