@@ -126,13 +126,13 @@ def npz_bomb(path):
     np.savez_compressed(path, a=np.zeros(1 << 20, np.float32))
 
 
-def png_bomb(path):
-    """A header that says 30,000 x 30,000, and hardly anything behind it."""
+def png_bomb(path, side=9000):
+    """A header that says how large it is, and hardly anything behind it."""
 
     def chunk(kind, data):
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
-    head = chunk(b"IHDR", struct.pack(">IIBBBBB", 9000, 9000, 8, 0, 0, 0, 0))
+    head = chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0))
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + head + chunk(b"IDAT", zlib.compress(b"\0" * 90)) + chunk(b"IEND", b""))
 
 
@@ -166,6 +166,13 @@ def test_bombs_meet_the_budget(tmp_path, mebibyte, name):
         read(tmp_path / name)
 
 
+def test_a_picture_of_many_pixels_is_told_by_us_alone(tmp_path, recwarn):
+    png_bomb(tmp_path / "b.png", 13_000)
+    with pytest.raises(EieError, match="truncated|at most"):
+        read_samples(tmp_path / "b.png").arrays[""][:]
+    assert not recwarn.list
+
+
 def test_a_matrix_of_empty_columns(tmp_path):
     (tmp_path / "m.smtx").write_text("1, 67108864, 0\n0 0\n\n")
     with pytest.raises(EieError, match="67,108,864 columns for 0 non-zeros"):
@@ -185,12 +192,23 @@ def test_what_is_no_size(text):
         budget.size_of(text, "x")
 
 
+GROUPS = {
+    "version 2": ("0::/a/b\n", "sys/fs/cgroup/a/memory.max"),
+    "version 1": ("9:cpu,cpuacct:/x\n4:memory:/a/b\n", "sys/fs/cgroup/memory/a/b/memory.limit_in_bytes"),
+    "a container": ("0::/\n", "sys/fs/cgroup/memory.max"),
+}
+
+
 @pytest.mark.parametrize(("text", "share"), [("1048576", 1 << 19), ("max", None), ("9223372036854771712", None)])
-def test_half_of_what_the_control_group_allows(tmp_path, monkeypatch, text, share):
+@pytest.mark.parametrize("kind", GROUPS)
+def test_half_of_what_the_control_group_allows(tmp_path, monkeypatch, kind, text, share):
     monkeypatch.delenv("EIE_MEMORY", raising=False)
-    (tmp_path / "memory").write_text(text + "\n")
+    listed, file = GROUPS[kind]
+    for name, content in (("proc/self/cgroup", listed), (file, text + "\n")):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(content)
     whole = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    assert budget.budget_bytes((tmp_path / "memory", tmp_path / "missing")) == (share or whole // 2)
+    assert budget.budget_bytes(tmp_path) == (share or whole // 2)
 
 
 @pytest.mark.parametrize("words", [["--memory", "1MiB", "run"], ["run", "--memory", "1MiB"]])
@@ -261,6 +279,23 @@ def test_joined_journals_are_one(tmp_path):
     with Journal(tmp_path / "j") as journal:
         assert set(journal.entries) == {"a", "b"}
         assert journal.damaged == 0
+
+
+def test_a_sweep_goes_on_from_joined_journals_and_names_what_is_foreign(tmp_path):
+    layers = {name: eie.Layer.from_weights(name, np.eye(size)) for name, size in (("a", 4), ("b", 5))}
+    for file, name, values in (("1", "a", [1]), ("2", "a", [2]), ("3", "b", [1])):
+        eie.sweep((layers[name], np.ones(layers[name].inputs)), {"n_pe": values}, journal=tmp_path / file)
+    joined = tmp_path / "joined"
+    joined.write_bytes(b"".join((tmp_path / file).read_bytes() for file in "123") + b"scribble\n")
+    lines = joined.read_bytes()
+    result = eie.sweep((layers["a"], np.ones(4)), {"n_pe": [1, 2]}, journal=joined)
+    # Nothing was computed, so nothing was appended.
+    assert joined.read_bytes() == lines
+    assert len(result.totals) == 2
+    assert result.notes == (
+        f"{joined}: points of other models are in this journal and stay: b",
+        f"{joined}: 1 lines are no points of a sweep: passed over",
+    )
 
 
 @pytest.mark.parametrize(

@@ -25,8 +25,8 @@ def test_both_signals_say_what_is_kept(tmp_path, how):
     """`kill_once` holds the line that says how to go on, and that there is no traceback."""
     assert kill_once(SEARCH, tmp_path, steps=5, how=how)
     with Journal(tmp_path / JOURNAL) as book:
-        # The first look at the file was its header.
-        assert len(book.entries) >= 4
+        # The first looks at the file may have met it empty, and its header.
+        assert len(book.entries) >= 3
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])

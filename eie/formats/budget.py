@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 from eie.errors import EieError
@@ -15,8 +16,8 @@ from eie.errors import EieError
 VARIABLE = "EIE_MEMORY"
 _UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 _SIZE = re.compile(r"(\d{1,18}(?:\.\d{1,6})?)\s*([kmgt]?)(?:i?b)?", re.IGNORECASE)
-# Where the kernel says how much a process of a container may have: version 2 of control groups, and version 1.
-_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
+# Below /sys/fs/cgroup, by the controllers of a line of /proc/self/cgroup: none in version 2 of control groups.
+_UNIFIED, _OLD = "memory.max", "memory.limit_in_bytes"
 _stated: list[int] = []
 
 
@@ -41,14 +42,20 @@ def set_budget(text: str | None) -> None:
     _stated[:] = [] if text is None else [size_of(text, "--memory")]
 
 
-def budget_bytes(limits: tuple[Path, ...] = _LIMITS) -> int:
-    """Return the budget: as set, else ``EIE_MEMORY``, else half of what the machine and its control group have."""
+def budget_bytes(root: Path = Path("/")) -> int:
+    """Return the budget: as set, else ``EIE_MEMORY``, else half of what the machine and its control group have.
+
+    Parameters
+    ----------
+    root
+        Where ``proc`` and ``sys`` are.
+    """
     if _stated:
         return _stated[0]
     if text := os.environ.get(VARIABLE):
         return size_of(text, VARIABLE)
     whole = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return min([whole, *_group_limits(limits)]) // 2
+    return min([whole, *_group_limits(root)]) // 2
 
 
 def afford(size: int, where: object, kind: type[EieError], *, what: str = "unpacks to") -> None:
@@ -64,14 +71,26 @@ def afford(size: int, where: object, kind: type[EieError], *, what: str = "unpac
         raise kind(f"{where}: {what} {size:,} bytes: must be at most {limit:,} (--memory or {VARIABLE} sets it)")
 
 
-def _group_limits(paths: tuple[Path, ...]) -> list[int]:
-    limits = []
-    for path in paths:
-        try:
-            text = path.read_text(encoding="ascii").strip()
-        except (OSError, ValueError):
+def _group_limits(root: Path) -> list[int]:
+    """What this process's control groups, and those around them, allow."""
+    return [int(text) for path in _limit_files(root) if (text := _text(path)).isdecimal() and int(text) > 0]
+
+
+def _limit_files(root: Path) -> Iterator[Path]:
+    for line in _text(root / "proc/self/cgroup").splitlines():
+        _, controllers, group = line.split(":", 2)
+        if controllers and "memory" not in controllers.split(","):
             continue
         # "max" is no limit; version 1 writes a number beyond any machine instead.
-        if text.isdecimal() and int(text) > 0:
-            limits.append(int(text))
-    return limits
+        top = root / ("sys/fs/cgroup/memory" if controllers else "sys/fs/cgroup")
+        folder = top / group.lstrip("/")
+        # A group has at most what those around it have; a container may see its own as the top.
+        for place in (folder, *(parent for parent in folder.parents if parent.is_relative_to(top))):
+            yield place / (_OLD if controllers else _UNIFIED)
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="ascii").strip()
+    except (OSError, ValueError):
+        return ""

@@ -5,6 +5,7 @@ Comes in: a file or folder. Goes out: frozen `eie.Samples`, read batch by batch.
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -184,7 +185,10 @@ def _picture(file: Path, steps: Preprocess) -> NDArray[np.float32]:
     from PIL import Image, UnidentifiedImageError
 
     try:
-        with open_plain(file, TraceError) as plain, Image.open(plain) as picture:
+        with open_plain(file, TraceError) as plain, warnings.catch_warnings():
+            # Of many pixels: ours to judge.
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            picture = Image.open(plain)
             width, height = picture.size
             # Unpacked, turned, cut and as float32: measured on a PNG of 13,000 x 13,000.
             afford(_PIXEL_BYTES * width * height, file, TraceError)

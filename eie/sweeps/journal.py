@@ -99,7 +99,7 @@ class Journal:
             self._check_place()
             self._sync()
 
-    def _remember(self, entry: Entry, at: int) -> None:
+    def _remember(self, entry: Entry, at: int) -> None:  # noqa: ARG002 - where it stands is for a subclass
         """Note an entry whose line begins at byte ``at``."""
         self.entries[entry["key"]] = entry
 

@@ -6,7 +6,7 @@ Comes in: workloads, points, workers. Goes out: entries and the `SweepResult` ma
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -29,6 +29,7 @@ from eie.sweeps.workers import Job, Outcome, Workers
 
 # Points between two writes to the journal, and so what a kill may cost.
 LARGEST_CHUNK = 64
+_MOST_NAMED = 5
 
 
 class Session:
@@ -55,6 +56,7 @@ class Session:
         self.notes: tuple[str, ...] = ()
         if journal is not None and wanted is None:
             self.notes = not_continued(journal.path, Counter(e.get("engine") for e in journal.entries.values()))
+            self.notes += _not_used(journal, {load.model for load in loads})
         # Left out, failed points are missing again; their new lines replace the old ones in the journal.
         self.entries: dict[str, Entry] = {
             key: entry for key, entry in kept.items() if not (retry_failed and "error" in entry)
@@ -202,4 +204,18 @@ def not_continued(path: Path, engines: Mapping[str | None, int]) -> tuple[str, .
         notes.append(f"{path}: {old} points of eie 0.1 in this journal are not continued")
     if other:
         notes.append(f"{path}: {other} points of another state of eie in this journal are not continued")
+    return tuple(notes)
+
+
+def _not_used(journal: Journal, models: Set[str]) -> tuple[str, ...]:
+    """Say which lines of a journal are of other models, or no points at all."""
+    notes = []
+    foreign = sorted(
+        {name for entry in journal.entries.values() if (name := entry.get("model")) and name not in models}
+    )
+    if foreign:
+        shown = ", ".join(foreign[:_MOST_NAMED]) + (" and more" if len(foreign) > _MOST_NAMED else "")
+        notes.append(f"{journal.path}: points of other models are in this journal and stay: {shown}")
+    if journal.damaged:
+        notes.append(f"{journal.path}: {journal.damaged} lines are no points of a sweep: passed over")
     return tuple(notes)
