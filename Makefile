@@ -12,7 +12,7 @@ PARALLEL := -n auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 LONG := notebooks/05-the-paper.ipynb notebooks/06-granularities.ipynb
 NOTEBOOKS := --nbmake --nbmake-timeout=300 $(LONG) $(filter-out $(LONG),$(sort $(wildcard notebooks/*.ipynb)))
 
-.PHONY: run test test-torch rtl verilog check lint types contracts docstrings notebooks bench zoo zoo-torch mutants freeze clean
+.PHONY: explain run test test-torch rtl verilog check lint types contracts docstrings notebooks bench zoo zoo-torch mutants freeze clean
 
 run: $(VENV)/run.done
 	$(BIN)/eie run models/lenet-300-100.toml
@@ -51,6 +51,10 @@ contracts: $(VENV)/check.done
 
 docstrings: $(VENV)/check.done
 	$(BIN)/python docs/check_docstrings.py
+
+# The best advice of eie explain against an exhaustive sweep, 60 layers: twenty minutes of processor time.
+explain: $(VENV)/bench.done
+	$(BIN)/python benchmarks/explain.py
 
 bench: $(VENV)/bench.done
 	$(BIN)/python -m pytest -c benchmarks/pytest.ini benchmarks
