@@ -11,7 +11,7 @@ PARALLEL := -n auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 # Every lesson run, and what is stored in it held to what it prints today. First, since it takes longest.
 NOTEBOOKS := tests/notebooks_proof.py
 
-.PHONY: run fuzz test test-torch noise kill rtl synth verilog browser check lint types contracts docstrings notebooks bench zoo zoo-torch mutants freeze clean
+.PHONY: run explain fuzz test test-torch noise kill rtl synth verilog browser check lint types contracts docstrings notebooks bench zoo zoo-torch mutants freeze clean
 
 # Two thousand mutations of a good file of every kind, and ten minutes of atheris, where it is installed, on the four binary formats.
 fuzz: $(VENV)/test.done
@@ -71,6 +71,10 @@ contracts: $(VENV)/check.done
 
 docstrings: $(VENV)/check.done
 	$(BIN)/python docs/check_docstrings.py
+
+# The best advice of eie explain against an exhaustive sweep, 60 layers: twenty minutes of processor time.
+explain: $(VENV)/bench.done
+	$(BIN)/python benchmarks/explain.py
 
 bench: $(VENV)/bench.done
 	$(BIN)/python -m pytest -c benchmarks/pytest.ini benchmarks

@@ -124,8 +124,10 @@ from eie.studies.difference.facts import Fact as Fact
 from eie.studies.explain.advise import Advice as Advice
 from eie.studies.explain.advise import Advised as Advised
 from eie.studies.explain.answer import Explanation as Explanation
+from eie.studies.explain.bench import Setting as Setting
 from eie.studies.explain.diagnosis import Diagnosis as Diagnosis
 from eie.studies.explain.explain import explain as explain
+from eie.studies.explain.forms import Pruning as Pruning
 from eie.studies.explain.knobs import Change as Change
 from eie.studies.granularity.answer import GranularityStudy as GranularityStudy
 from eie.studies.granularity.rows import Row

@@ -99,6 +99,7 @@ def answers():
         scan(network(), float32_accuracy, (0.5, 1.0)),
         study(),
         study().search,
+        eie.explain(network(), spec=result().spec),
         paper(),
     ]
     return {type(answer).__name__: answer for answer in listed}

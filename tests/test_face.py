@@ -58,7 +58,7 @@ def parsed(html):
 
 @pytest.fixture(scope="module", params=[
     "Result", "Energy", "Comparison", "SweepResult", "Difference", "CompressionReport", "SizeReport", "Sensitivity",
-    "GranularityStudy", "Search", "Paper",
+    "GranularityStudy", "Search", "Explanation", "Paper",
 ])  # fmt: skip
 def answer(request):
     return answers()[request.param]

@@ -57,8 +57,7 @@ OF_THE_RESULT = {"spec_name": "--spec", "overrides": "--set", "batch": "--batch"
 )
 @click.option("--threads", type=click.IntRange(1), help="Worker threads of the first run [default: all cores].")
 @output_options
-@click.pass_context
-def explain(context: click.Context, /, model: str, **options: Any) -> None:
+def explain(model: str, **options: Any) -> None:
     """Say what binds each layer of MODEL and by how much, then what to change, best first.
 
     MODEL is what eie run takes, or the RESULT.json that it wrote. A result alone gives what binds it; advice needs its
@@ -74,12 +73,16 @@ def explain(context: click.Context, /, model: str, **options: Any) -> None:
 
     check_files(options, model, options["of"])
     # Only words of this command line go before what a result says of its own run.
-    source = context.get_parameter_source
+    source = click.get_current_context().get_parameter_source
     typed = {name: value for name, value in options.items() if source(name) == ParameterSource.COMMANDLINE}
     written = model.lower().endswith(".json") and not model.lower().endswith(".index.json")
     announce_compilation()
     with Progress(stderr()) as progress:
-        answer = _of_result(model, options, typed, progress) if written else _of_model(model, options, progress)
+        answer = (
+            _of_result(model, options, typed=typed, progress=progress)
+            if written
+            else _of_model(model, options, progress)
+        )
     deliver(answer, options)
 
 
@@ -95,7 +98,7 @@ def _of_model(model: str, options: dict[str, Any], progress: Progress) -> Explan
     return find_out(network, inputs, spec=spec, batch=options["batch"], **_how(options, progress))
 
 
-def _of_result(file: str, options: dict[str, Any], typed: dict[str, Any], progress: Progress) -> Explanation:
+def _of_result(file: str, options: dict[str, Any], *, typed: dict[str, Any], progress: Progress) -> Explanation:
     from eie.formats.answers import read_answer
     from eie.studies.explain.explain import ExplainError
     from eie.studies.explain.explain import explain as find_out

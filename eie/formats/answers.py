@@ -178,6 +178,19 @@ class SearchContent(_Part):
     rows: list[Flat] = Field(min_length=1)
 
 
+class ExplanationContent(_Part):
+    """``eie-explanation``."""
+
+    network: str
+    spec: Flat
+    objective: str
+    layers: list[Flat] = Field(min_length=1)
+    changes: list[Flat] | None = None
+    by_layer: list[Flat] = []
+    settings_tried: Count | None = None
+    notes: list[str] = []
+
+
 class PaperContent(_Part):
     """``eie-paper``."""
 
@@ -196,6 +209,7 @@ CONTENTS: Mapping[str, type[_Part]] = {
     "eie-sensitivity": SensitivityContent,
     "eie-granularity": StudyContent,
     "eie-search": SearchContent,
+    "eie-explanation": ExplanationContent,
     "eie-paper": PaperContent,
 }
 # Which list of a content holds its flat rows.

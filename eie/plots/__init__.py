@@ -35,6 +35,7 @@ HOMES: Mapping[str, str] = {
     "Sensitivity": "eie.plots.compression:sensitivity_drawings",
     "GranularityStudy": "eie.plots.studies:granularity_drawings",
     "Search": "eie.plots.studies:search_drawings",
+    "Explanation": "eie.plots.explanation:explanation_drawings",
     "Paper": "eie.plots.paper:paper_drawings",
     "Timeline": "eie.plots.timeline:timeline_drawings",
 }

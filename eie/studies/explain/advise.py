@@ -3,17 +3,20 @@
 Comes in: a `Bench`, a setting, the changes that can be made. Goes out: frozen `Advice`, best first, each run on all
 inputs. Read by `explain`.
 
-Changes are screened on the first samples; only what is said in the end is run on all. From the best single changes
-others are tried beside each; from the best pair one knob after the other is turned while that helps.
+Changes are screened on the first samples; only what is said in the end is run on all. Beside each number of PEs that
+does not lose on its own, every other change is tried alone. Given the PEs, effects nearly multiply: the best values
+together are tried for the most promising numbers of PEs, and from the best of those one knob after the other is turned.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any, Literal
 
+from eie.results.priced import known_or_none
 from eie.show.brief import Brief
 from eie.studies.explain.bench import Bench, Cost, Setting
 from eie.studies.explain.knobs import Change
@@ -27,12 +30,13 @@ OBJECTIVES: dict[Objective, str] = {
 }
 # A change is advice from so much of a gain on.
 GAIN = 0.01
-# Knobs whose best value is tried with all values of the others.
-FIRST = 3
+# Numbers of PEs beside which all other changes are tried: those within so much of the best.
+NEAR = 2.0
+MOST_PES_TRIED = 4
+STARTS = 3
 PAIRS = 3
 RETRAINED = 3
-ROUNDS = 4
-MOST_TOGETHER = 6
+ROUNDS = 3
 
 
 @dataclass(frozen=True, eq=False, kw_only=True, repr=False)
@@ -61,25 +65,6 @@ class Advice(Brief):
     fits: bool
     fitted: bool
 
-    @classmethod
-    def of(cls, changes: Sequence[Change], cost: Cost, base: Cost) -> Advice:
-        """Compare a cost with that of the setting as it is."""
-        return cls(
-            changes=tuple(changes),
-            latency=float(cost.latency_us.sum() / base.latency_us.sum()),
-            energy=float(cost.energy_nj.sum() / base.energy_nj.sum()),
-            area=cost.area_mm2 / base.area_mm2,
-            by_layer=tuple(
-                zip(
-                    (cost.latency_us / base.latency_us).tolist(),
-                    (cost.energy_nj / base.energy_nj).tolist(),
-                    strict=True,
-                )
-            ),
-            fits=cost.fits,
-            fitted=base.fits,
-        )
-
     @property
     def edp(self) -> float:
         """Energy x delay over that of the setting as it is."""
@@ -103,26 +88,48 @@ class Advice(Brief):
 
     def gain(self, objective: Objective) -> tuple[float, ...]:
         """Return what advice is ranked by, the best first: the objective, then energy x delay."""
-        return float(getattr(self, objective)), self.edp
+        # Without prices latency alone is ranked by.
+        return float(getattr(self, objective)), 0.0 if math.isnan(self.edp) else self.edp
 
-    def record(self, layers: Sequence[str]) -> dict[str, Any]:
+    def record(self) -> dict[str, Any]:
         """Return it as a flat record."""
         return {
             "change": self.words,
             "knobs": ", ".join(change.knob for change in self.changes),
             "latency_ratio": self.latency,
-            "energy_ratio": self.energy,
-            "area_ratio": self.area,
-            "energy_delay_ratio": self.edp,
+            "energy_ratio": known_or_none(self.energy),
+            "area_ratio": known_or_none(self.area),
+            "energy_delay_ratio": known_or_none(self.edp),
             "needs_fine_tuning": self.retrains,
             "fits": self.fits,
             "try": self.typed or None,
-            **{
-                f"{what}_ratio_of_{name}": ratio
-                for name, ratios in zip(layers, self.by_layer, strict=True)
-                for what, ratio in zip(("latency", "energy"), ratios, strict=True)
-            },
         }
+
+    def layer_records(self, layers: Sequence[str]) -> list[dict[str, Any]]:
+        """Return what it does to each layer, a flat record each."""
+        return [
+            {
+                "change": self.words,
+                "layer": name,
+                "latency_ratio": known_or_none(latency),
+                "energy_ratio": known_or_none(energy),
+            }
+            for name, (latency, energy) in zip(layers, self.by_layer, strict=True)
+        ]
+
+
+def compared(changes: Sequence[Change], cost: Cost, base: Cost) -> Advice:
+    """Compare a cost with that of the setting as it is."""
+    latency, energy = cost.latency_us / base.latency_us, cost.energy_nj / base.energy_nj
+    return Advice(
+        changes=tuple(changes),
+        latency=float(cost.latency_us.sum() / base.latency_us.sum()),
+        energy=float(cost.energy_nj.sum() / base.energy_nj.sum()),
+        area=cost.area_mm2 / base.area_mm2,
+        by_layer=tuple(zip(latency.tolist(), energy.tolist(), strict=True)),
+        fits=cost.fits,
+        fitted=base.fits,
+    )
 
 
 @dataclass(frozen=True, eq=False, kw_only=True, repr=False)
@@ -164,10 +171,21 @@ class _Trials:
             for change in changes:
                 setting = change.make(setting)
             cost = self.bench.cost(setting)
-            # A clock beyond logic and SRAMs is no advice, unless it is so already.
-            slow = cost is not None and self._base.timing_met and not cost.timing_met
-            self._seen[key] = None if cost is None or slow else Advice.of(changes, cost, self._base)
+            self._seen[key] = compared(changes, cost, self._base) if cost and self._can_be(cost) else None
         return self._seen[key]
+
+    def _can_be(self, cost: Cost) -> bool:
+        """Whether it can be built: a clock beyond logic and SRAMs is no advice, nor a price that nobody knows.
+
+        Unless that is so already.
+        """
+        fast_enough = cost.timing_met or not self._base.timing_met
+        return fast_enough and (cost.priced or not self._base.priced)
+
+    def score(self, changes: Sequence[Change]) -> float:
+        """Return the objective with changes that can be, over that without."""
+        advice = self.of(changes)
+        return 1.0 if advice is None else advice.gain(self.objective)[0]
 
     def best(self, candidates: Iterator[Sequence[Change]]) -> list[Advice]:
         """Try candidates; return those that can be, best first."""
@@ -197,23 +215,69 @@ def advise(
     progress("trying single changes")
     singles = trials.best([change] for change in changes)
     first = _one_each(singles)
-    progress("trying changes of two")
-    kept = [advice.changes[0] for advice in first if not advice.retrains][:FIRST]
-    same = [change for change in changes if not change.retrains]
-    pairs = trials.best([a, b] for a in kept for b in same if a.turns != b.turns)
-    progress("turning one knob after the other")
-    start = next(iter(pairs), None) or next(iter(singles), None)
-    together = [] if start is None else _descended(trials, start, same)
+    same = [advice.changes[0] for advice in singles if not advice.retrains]
+    progress("trying changes together")
+    pairs, together = _combined(trials, [advice for advice in singles if not advice.retrains], same)
     retrained = [advice for advice in first if advice.retrains][:RETRAINED]
-    beside = trials.best([*best.changes, *cut.changes] for best in first[:1] if not best.retrains for cut in retrained)
+    alone = next((advice for advice in singles if not advice.retrains), None)
+    beside = trials.best([*alone.changes, *cut.changes] for cut in retrained) if alone is not None else []
     chosen = [*first, *_apart(pairs)[:PAIRS], *together, *beside[:1]]
+    if few is not bench:
+        # What gains nothing on a few is not worth a run on all.
+        chosen = [advice for advice in chosen if advice.gain(objective)[0] <= 1 - GAIN / 2]
     progress(f"running {len(chosen)} on all inputs")
-    whole = _Trials(bench, base, objective)
+    whole = trials if few is bench else _Trials(bench, base, objective)
     final = {frozenset(map(id, advice.changes)): whole.of(advice.changes) for advice in chosen}
     ranked = sorted((advice for advice in final.values() if advice), key=lambda advice: advice.gain(objective))
     good = [advice for advice in ranked if advice.gain(objective)[0] <= 1 - GAIN]
     bad = [advice for advice in ranked if advice.gain(objective)[0] > 1 - GAIN and len(advice.changes) == 1]
-    return Advised(ranked=tuple(good), useless=tuple(bad), tried=trials.count + whole.count)
+    tried = trials.count if whole is trials else trials.count + whole.count
+    return Advised(ranked=tuple(good), useless=tuple(bad), tried=tried)
+
+
+def _combined(
+    trials: _Trials, singles: Sequence[Advice], changes: Sequence[Change]
+) -> tuple[list[Advice], list[Advice]]:
+    """Return pairs, best first, and the best of all changes together, if it is more than a pair."""
+    if not singles:
+        return [], []
+    pairs: list[Advice] = []
+    starts: list[tuple[float, list[Change]]] = []
+    for beside in _anchors(trials, singles):
+        alone = trials.score(beside)
+        tried = trials.best([*beside, change] for change in changes if _other(change, beside))
+        pairs += tried if beside else []
+        # What each knob's best value gains, as if effects multiplied.
+        best = [each.changes[-1] for each in _best_of_each(tried) if trials.score(each.changes) < alone]
+        scores = [trials.score([*beside, change]) / alone for change in best]
+        starts.append((alone * math.prod(scores), [*beside, *best]))
+    pairs.sort(key=lambda advice: advice.gain(trials.objective))
+    promising = sorted(starts, key=lambda start: start[0])[:STARTS]
+    tried = [*pairs[:1], *trials.best(start for _, start in promising if start)]
+    # From each of them: what is best among few knobs need not be so in the end.
+    ends = [_descended(trials, start, changes) for start in tried]
+    return pairs, sorted(ends, key=lambda advice: advice.gain(trials.objective))[:1]
+
+
+def _anchors(trials: _Trials, singles: Sequence[Advice]) -> list[list[Change]]:
+    """Return the numbers of PEs beside which other changes are tried, that of the machine as it is first."""
+    scored = [(trials.score(each.changes), each.changes[0]) for each in singles if each.changes[0].knob == "PEs"]
+    least = min([1.0, *(score for score, _ in scored)])
+    near = [change for score, change in sorted(scored, key=lambda pair: pair[0]) if score <= NEAR * least]
+    # As it is: then the singles are the answers, and cost nothing more.
+    return [[], *([change] for change in near[:MOST_PES_TRIED])]
+
+
+def _other(change: Change, beside: Sequence[Change]) -> bool:
+    return change.knob != "PEs" and all(change.turns != other.turns for other in beside)
+
+
+def _best_of_each(tried: Sequence[Advice]) -> list[Advice]:
+    """Of advice that is sorted, return the first of each knob of its last change."""
+    seen: dict[tuple[str, str], Advice] = {}
+    for advice in tried:
+        seen.setdefault(advice.changes[-1].turns, advice)
+    return list(seen.values())
 
 
 def _one_each(singles: Sequence[Advice]) -> list[Advice]:
@@ -232,22 +296,22 @@ def _apart(pairs: Sequence[Advice]) -> list[Advice]:
     return list(seen.values())
 
 
-def _descended(trials: _Trials, start: Advice, changes: Sequence[Change]) -> list[Advice]:
-    """Turn one knob after the other while that gains; return the end, and the best pair on the way if it is another."""
+def _descended(trials: _Trials, start: Advice, changes: Sequence[Change]) -> Advice:
+    """Turn one knob after the other while that gains."""
     best = start
     for _ in range(ROUNDS):
         candidates = trials.best(chain(_turned(best.changes, changes), _left_out(best.changes)))
         if not candidates or candidates[0].gain(trials.objective)[0] > best.gain(trials.objective)[0] * (1 - GAIN):
             break
         best = candidates[0]
-    return [best]
+    return best
 
 
 def _turned(made: Sequence[Change], changes: Sequence[Change]) -> Iterator[Sequence[Change]]:
     """Yield the changes made with each knob turned to each of its values."""
     for change in changes:
         others = [other for other in made if other.turns != change.turns]
-        if change not in made and len(others) < MOST_TOGETHER:
+        if change not in made:
             yield [*others, change]
 
 

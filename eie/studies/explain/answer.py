@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from eie.results.priced import known_or_none
 from eie.show.face import Answer
 from eie.show.numbers import factor, percent
 from eie.show.sections import Column, Grid, Section, Value
@@ -152,15 +153,17 @@ class Explanation(Answer):
         keys = dict.fromkeys(key for row in rows for key in row)
         return [{**keys, **row} for row in rows]
 
+    @property
+    def _told(self) -> list[Advice]:
+        return [] if self.advised is None else [*self.advised.ranked, *self.advised.useless]
+
     def _changes(self) -> list[dict[str, Any]]:
-        names = [layer.name for layer in self.layers]
-        listed = [] if self.advised is None else [*self.advised.ranked, *self.advised.useless]
-        return [
-            {"rank": rank if each in self.advice else None, **each.record(names)} for rank, each in enumerate(listed, 1)
-        ]
+        gains = len(self.advice)
+        return [{"rank": rank if rank <= gains else None, **each.record()} for rank, each in enumerate(self._told, 1)]
 
     def content(self) -> dict[str, Any]:
         """Return diagnosis, advice and notes."""
+        names = [layer.name for layer in self.layers]
         return {
             "network": self.network,
             "spec": self.spec.model_dump(),
@@ -168,6 +171,7 @@ class Explanation(Answer):
             "whole": None if self.whole is None else self.whole.record(),
             "layers": [layer.record() for layer in self.layers],
             "changes": None if self.advised is None else self._changes(),
+            "by_layer": [row for each in self._told for row in each.layer_records(names)],
             "settings_tried": None if self.advised is None else self.advised.tried,
             "notes": list(self.notes),
         }
@@ -200,9 +204,9 @@ def _advice_grid(caption: str, advice: Sequence[Advice]) -> Grid:
         {
             "change": each.words,
             "latency": each.latency,
-            "energy": each.energy,
-            "area": each.area,
-            "edp": each.edp,
+            "energy": known_or_none(each.energy),
+            "area": known_or_none(each.area),
+            "edp": known_or_none(each.edp),
             "fits": each.fits,
         }
         for each in advice

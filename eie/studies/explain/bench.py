@@ -6,7 +6,8 @@ common, images, reads, cycles, is made once: `eie.simulator.stages` knows which 
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+import math
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from eie.activity import Activity
 from eie.compiler.choice import Conv, encode_conv
 from eie.compiler.demand import Demand
 from eie.compiler.encoded import EncodedLayer
@@ -24,7 +26,7 @@ from eie.energy.area import area
 from eie.energy.clock import timing_met
 from eie.energy.estimate import estimate
 from eie.energy.tables import Cell
-from eie.errors import EieError
+from eie.errors import EieError, EnergyError
 from eie.model.graph import Graph
 from eie.show.brief import Brief
 from eie.simulator.cache import Cache
@@ -35,8 +37,8 @@ from eie.spec import AcceleratorSpec
 from eie.studies.explain.forms import Form, Forms, Pruning
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Setting:
+@dataclass(frozen=True, eq=False, kw_only=True, repr=False)
+class Setting(Brief):
     """What is run.
 
     Attributes
@@ -69,7 +71,7 @@ class Cost(Brief):
     Attributes
     ----------
     latency_us, energy_nj
-        float64 (layers,), in the network's order.
+        float64 (layers,), in the network's order. Energy and area are NaN where an SRAM has no price.
     fits
         Whether every memory holds all that the network needs of it.
     timing_met
@@ -81,6 +83,11 @@ class Cost(Brief):
     area_mm2: float
     fits: bool
     timing_met: bool
+
+    @property
+    def priced(self) -> bool:
+        """Whether every SRAM has a price."""
+        return not math.isnan(self.area_mm2 + float(self.energy_nj.sum()))
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -153,7 +160,7 @@ class Bench:
         return few
 
     def cost(self, setting: Setting) -> Cost | None:
-        """Return what a setting costs; None where it cannot be: no room for a column, no price for an SRAM."""
+        """Return what a setting costs; None where it cannot be, as where a half of the buffer holds no column."""
         key = setting.key
         if key not in self._costs:
             try:
@@ -164,8 +171,7 @@ class Bench:
 
     def _run(self, setting: Setting) -> Cost:
         spec = setting.spec
-        # First: without a price for an SRAM nothing has to be encoded.
-        mm2 = area(spec, self._cell).total_mm2
+        mm2 = _or_nan(lambda: area(spec, self._cell).total_mm2)
         layers = [self._images(name, setting) for name in self.forms.names]
         plan = self._plan([images.demand for images in layers], spec)
         latency, energy = np.zeros((2, len(layers)))
@@ -182,7 +188,7 @@ class Bench:
             stages = Stages(load, self._cache, How(batch=self._batch, threads=1), plan=plan)
             activity = stages.whole_activity(0, spec)
             latency[place] = activity.total_cycles.mean() / spec.clock_mhz
-            energy[place] = estimate(activity=activity, spec=spec, cell=self._cell).nj.mean()
+            energy[place] = self._nj(activity, spec)
         return Cost(
             latency_us=latency,
             energy_nj=energy,
@@ -190,6 +196,9 @@ class Bench:
             fits=plan.fits,
             timing_met=timing_met(spec, self._cell),
         )
+
+    def _nj(self, activity: Activity, spec: AcceleratorSpec) -> float:
+        return _or_nan(lambda: float(estimate(activity=activity, spec=spec, cell=self._cell).nj.mean()))
 
     def _images(self, name: str, setting: Setting) -> _Images:
         n_pe, pruning = setting.spec.n_pe, setting.pruned.get(name)
@@ -233,3 +242,10 @@ def changed(setting: Setting, spec: Mapping[str, Any]) -> Setting:
         If there is no such machine.
     """
     return replace(setting, spec=setting.spec.replace(**spec)) if spec else setting
+
+
+def _or_nan(priced: Callable[[], float]) -> float:
+    try:
+        return priced()
+    except EnergyError:
+        return math.nan

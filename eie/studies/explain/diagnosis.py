@@ -207,4 +207,4 @@ class Diagnosis(Brief):
 
 def _percent(share: float) -> str:
     # One digit where a whole number would say nothing.
-    return f"{100 * share:.0f} %" if share >= 0.1 or share == 0 else f"{100 * share:.1f} %"
+    return f"{100 * share:.0f} %" if share >= 0.1 or share < 0.0005 else f"{100 * share:.1f} %"

@@ -66,16 +66,22 @@ def explain(
     model
         As `eie.compile` takes it; or a `Result`, or the path of its ``.json``. A result alone gives what binds it;
         advice needs its model, which is looked for by the hash in it.
-    activations, layout, bias, conv, batch, threads
+    activations
         As of `eie.simulate`; of a result those that it was run with.
     network
         The model that a result is of.
+    layout
+        As of `eie.simulate`.
     spec
         The machine, `eie.EIE_64PE` by default; a result has one already.
+    bias, conv, batch
+        As of `eie.simulate`; of a result as it was run.
     objective
         What advice is ranked by: ``"edp"`` (energy x delay), ``"latency"``, ``"energy"`` or ``"area"``.
     cell
         CACTI memory cell by which SRAMs are priced.
+    threads
+        Of the first run; the machine's cores by default.
     progress
         Called with what is done next, in words.
 
@@ -108,7 +114,7 @@ def explain(
     if stated is not None:
         if spec is not None:
             raise EieError("spec: the result was run on a machine already: leave spec out, or explain its model")
-        return _of_result(stated, network, asked, objective)
+        return _of_result(stated, network, asked, objective=objective)
     if network is not None:
         raise EieError("network: is for results; a model is its own")
     assert not isinstance(model, Result)
@@ -119,13 +125,21 @@ def explain(
 def _advised(counted: Counted, asked: Asked, objective: Objective) -> Explanation:
     """Look for what helps."""
     bench, base, load = counted.bench, counted.setting, counted.workload
-    changes = changes_of(base, bench.forms, bench.whole, layers=counted.layers, streams=larger(counted.plan, base.spec))
-    advised = advise(bench, base, changes, objective=objective, few=_few(counted, asked.batch), progress=asked.progress)
+    advised, unpriced = None, []
+    now = bench.cost(base)
+    if objective == "latency" or (now is not None and now.priced):
+        streams = larger(counted.plan, base.spec)
+        changes = changes_of(base, bench.forms, bench.whole, layers=counted.layers, streams=streams)
+        few = _few(counted, asked.batch)
+        advised = advise(bench, base, changes, objective=objective, few=few, progress=asked.progress)
+    else:
+        unpriced.append(f"no advice for {OBJECTIVES[objective]}: an SRAM has no price; latency can be asked for")
     notes = [
         *drawn_notes(drawn_layers(bench.forms.layer(name) for name in bench.forms.names)),
         *([f"synthetic inputs: {load.given.source}"] if load.given.synthetic else []),
         *(f"no total of the network: {reason}; ratios are of the layers that are here" for reason in load.incomplete),
         *timing_notes(base.spec, asked.cell),
+        *unpriced,
     ]
     return Explanation(
         network=load.model,
@@ -198,7 +212,7 @@ def _written(document: Document, file: str | Path) -> _Stated:
     )
 
 
-def _of_result(stated: _Stated, network: Model | None, asked: Asked, objective: Objective) -> Explanation:
+def _of_result(stated: _Stated, network: Model | None, asked: Asked, *, objective: Objective) -> Explanation:
     model = model_of(stated.sha256, stated.names, stated.beside) if network is None else as_network(network)
     whole = None if stated.incomplete else Diagnosis.of_all(stated.name, stated.layers)
     alone = Explanation(

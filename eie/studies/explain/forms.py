@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -130,25 +131,33 @@ class Forms:
         return replace(form, layer=replace(form.layer, matrix=without(matrix, keep)))
 
 
-def magnitudes(layer: Layer) -> NDArray[np.float32]:
-    """Return the size of each stored weight."""
-    data = layer.matrix.data
-    sizes: NDArray[np.float32] = np.abs(data if layer.codebook is None else layer.codebook[data])
-    return sizes
+def magnitudes(layer: Layer) -> NDArray[Any]:
+    """Return the size of each stored weight; of shared ones, in its place, the rank of its level."""
+    data: NDArray[Any] = layer.matrix.data
+    if layer.codebook is None:
+        sizes: NDArray[Any] = np.abs(data)
+        return sizes
+    # Levels of the same size have the same rank.
+    _, rank = np.unique(np.abs(layer.codebook), return_inverse=True)
+    ranks: NDArray[Any] = rank.astype(np.int16)[data]
+    return ranks
 
 
-def kept_entries(
-    sizes: NDArray[np.float32], rows: NDArray[np.int32], *, n_pe: int, pruning: Pruning
-) -> NDArray[np.bool_]:
+def kept_entries(sizes: NDArray[Any], rows: NDArray[np.int32], *, n_pe: int, pruning: Pruning) -> NDArray[np.bool_]:
     """Say which entries stay: the largest of the layer, or with ``even`` of each PE, as many in each as can be."""
-    owner = rows % n_pe if pruning.even else np.zeros(len(rows), np.int32)
-    stored = np.bincount(owner, minlength=n_pe if pruning.even else 1)
+    many = n_pe if pruning.even else 1
+    owner = rows % many
+    stored = np.bincount(owner, minlength=many)
     counts = even_shares(kept_count(pruning.share, len(rows)), stored)
-    # By owner, then the largest first; stable, so that equal ones go by their place.
-    order = np.lexsort((-sizes, owner))
+    # Ranks are small numbers, which numpy sorts in time of their count. The largest first; equal ones by their place.
+    ranks = sizes if sizes.dtype.kind == "i" else np.unique(sizes, return_inverse=True)[1]
+    levels = int(ranks.max(initial=0)) + 1
+    key = owner.astype(np.int64) * levels + (levels - 1 - ranks)
+    narrow = np.uint16 if many * levels <= 1 << 16 else np.int64
+    order = np.argsort(key.astype(narrow), kind="stable")
     rank = np.arange(len(rows)) - np.repeat(np.cumsum(stored) - stored, stored)
     keep = np.zeros(len(rows), bool)
-    keep[order] = rank < counts[owner[order]]
+    keep[order] = rank < np.repeat(counts, stored)
     return keep
 
 
