@@ -644,6 +644,7 @@ def test_our_own_result_as_a_machine(tmp_path):
         memory="same DRAM",
         weight_bits=4,
         area_mm2=(3 * (758 + 121849 + 469412 + 3110 + 18934 + 23961) + 189) * 1e-6,
+        spec=spec,
     )
 
 
@@ -675,6 +676,7 @@ def test_no_field_of_a_cost_or_a_machine_is_left_out():
         "weight_bits",
         "area_mm2",
         "power_w",
+        "spec",
     ]
 
 

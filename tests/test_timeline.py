@@ -531,7 +531,7 @@ class TestPictures:
         first = Raster.of_layer(result.layers[0])
         lasts = len(first.cycles)
         assert first.most_of.tolist() == cells(timeline)[:, :lasts].tolist()
-        figure = timeline.plot()["timeline"]
+        figure = np.ravel(timeline.plot())[0].figure
         shares, does, queues, bar = figure.axes
         assert [axes.get_ylabel() for axes in (shares, does, queues)] == ["PE cycles", "PE", "PE"]
         assert queues.get_xlabel() == "cycle"
@@ -566,7 +566,7 @@ class TestPictures:
     def test_many_pes_share_rows(self):
         layer = eie.Layer.from_weights("fc", np.ones((600, 2)))
         result = eie.simulate(layer, np.ones(2), spec=eie.EIE_64PE.replace(n_pe=600))
-        _, does, _, _ = result.layers[0].plot()["pe-time"].axes
+        _, does, _, _ = np.ravel(result.layers[0].plot(only="pe-time"))[0].figure.axes
         assert does.images[0].get_array().shape == (200, result.layers[0].cycles)
         assert does.get_ylim() == (599.5, -0.5)
 

@@ -72,7 +72,11 @@ def shareable(tensor: onnx.TensorProto) -> NDArray[Any] | None:
     """Return an initialiser as an array that a graph can hold as a constant; None if it cannot."""
     from onnx import numpy_helper
 
-    array = numpy_helper.to_array(tensor)
+    try:
+        array = numpy_helper.to_array(tensor)
+    # A shape that the bytes do not have: said by who reads the weights, with where it is.
+    except (ValueError, TypeError):
+        return None
     if array.dtype.kind not in "fiub" or array.dtype.isbuiltin != 1 or math.prod(array.shape) == 0:
         return None
     finite = array.dtype.kind != "f" or bool((np.abs(array) <= np.finfo(np.float32).max).all())
