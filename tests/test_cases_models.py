@@ -268,3 +268,142 @@ def test_a_kind_runs_whole_and_as_in_onnxruntime(name, tmp_path):
     assert result.drive == "execution"
     last = next(layer for layer in result.layers if layer.name == list(network.graph.uses)[-1])
     np.testing.assert_allclose(last.computed.float32.reshape(wanted.shape), wanted, **close)
+
+
+def test_bfloat16_at_the_ends_runs_here(tmp_path):
+    """Which onnxruntime has no kernels for: weights are the file's rounded ones, products in float32."""
+    kind = TensorProto.BFLOAT16
+    nodes = [
+        node("Gemm", ["x", "a"], ["h"], "a"),
+        node("Relu", ["h"], ["s"]),
+        node("Gemm", ["s", "b"], ["y"], "b"),
+    ]
+    # A few bits of a level are exact in 8.
+    arrays = {"a": drawn(6, 8), "b": drawn(8, 4)}
+    tensors = [helper.make_tensor(name, kind, array.shape, array.ravel()) for name, array in arrays.items()]
+    ends = [[helper.make_tensor_value_info(name, kind, ["n", size])] for name, size in (("x", 6), ("y", 4))]
+    graph = helper.make_graph(nodes, "net", *ends, tensors)
+    path = tmp_path / "net.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=9), path)
+    x = np.random.default_rng(1).standard_normal((SAMPLES, 6)).astype(np.float32)
+    network = eie.load(path)
+    hidden = np.maximum(x @ arrays["a"], 0)
+    np.testing.assert_allclose(as_read(network, {"x": x})["y"], hidden @ arrays["b"], atol=1e-6)
+    trace = eie.record(path, eie.Samples.of(x), values=True)
+    np.testing.assert_allclose(trace.layers["b"].dense(), hidden, atol=1e-6)
+    assert eie.simulate(network, x, spec=SPEC).drive == "execution"
+
+
+# Of the shared files, by name: shapes of one sample where they are open, the axis of the samples there and back.
+OPEN = {"cnn_hw_dyn": (3, 12, 10), "seq_mlp_3d": (7, 16), "lstm_tf_dynT": (6, 20)}
+AXES = {"lstm_tf_dynT": (1, 0), "timefirst": (0, 1), "gemm_ta": (1, 0)}
+QUANTISED = {"mlp_dyn_0_QInt8", "cnn_old_op17_QOperator", "mlp_old_QDQ"}
+# Non-zero weights of all layers, each counted once.
+WEIGHTS = {
+    "gru_bf": 5152,
+    "conv3d": 2700,
+    "einsum": 152,
+    "loop": 48,
+    "local_function": 32,
+    "if_const": 32,
+    "shared_loop3": 88,
+}
+# Of a stored weight; half precision is stored as the machine's codes, not as the file's floats.
+BITS = {**dict.fromkeys(QUANTISED, 8), "matmulnbits": 4}
+PRODUCTS = {"tenc_old": 4, "tenc_dyn": 4, "gpt_old": 4, "attn": 2}
+FILES = [
+    "argmax_out",
+    "attn",
+    "cnn_hw_dyn",
+    "cnn_old_op17_QOperator",
+    "conv3d",
+    "einsum",
+    "gemm_ta",
+    "gpt_old",
+    "gru_bf",
+    "if_const",
+    "local_function",
+    "loop",
+    "lstm_tf_dynT",
+    "m_softmax_old4d",
+    "m_sum2",
+    "matmulnbits",
+    "mlp_bf16",
+    "mlp_dyn_0_QInt8",
+    "mlp_fp16io",
+    "mlp_gelu",
+    "mlp_gelu_dyn20",
+    "mlp_logsm",
+    "mlp_old_QDQ",
+    "mlp_softplus",
+    "mobilenet_elu",
+    "mobilenet_hswish",
+    "mobilenet_prelu",
+    "res_gn",
+    "rgb",
+    "seq_mlp_3d",
+    "shared_loop3",
+    "skl_mlp",
+    "tenc_dyn",
+    "tenc_old",
+    "timefirst",
+    "two_inputs",
+    "unet_bilinear",
+    "unet_nearest",
+    "where_mask_weight",
+]
+
+
+def in_onnxruntime(path, feeds, names, axes):
+    """Run samples one by one, and return tensors of the file by name, or its first output for what it does not have."""
+    proto = onnx.load(path)
+    made = {name for part in proto.graph.node for name in part.output}
+    last = proto.graph.output[0].name
+    # Integers are what stands behind a quantiser: their floats are the output.
+    wanted = [name if name in made and "uantize" not in name else last for name in names]
+    stated = {value.name for value in proto.graph.output}
+    proto.graph.output.extend(helper.make_empty_tensor_value_info(name) for name in set(wanted) - stated)
+    session = ort.InferenceSession(proto.SerializeToString(), providers=["CPUExecutionProvider"])
+    batch = session.get_inputs()[0].shape[axes[0]]
+    size = batch if isinstance(batch, int) else 1
+    parts = []
+    for start in range(0, len(next(iter(feeds.values()))), size):
+        fed = {name: np.moveaxis(array[start : start + size], 0, axes[0]) for name, array in feeds.items()}
+        parts.append([np.moveaxis(array, axes[1], 0) for array in session.run(wanted, fed)])
+    return [np.concatenate(arrays) for arrays in zip(*parts, strict=True)]
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_shared_file_is_whole_and_as_in_onnxruntime(name, shared):
+    path = shared / "cases" / "models" / f"{name}.onnx"
+    if not path.exists():
+        pytest.skip(f"../shared/cases/models/{name}.onnx is not here")
+    network = eie.load(path, input_shape={"x": OPEN[name]} if name in OPEN else None)
+    assert not network.unmodelled
+    rng = np.random.default_rng(0)
+    ids = name == "gpt_old"
+    feeds = {
+        entrance: rng.integers(0, 97, (4, *shape)) if ids else rng.standard_normal((4, *shape)).astype(np.float32)
+        for entrance, shape in dataflow(network).inputs
+    }
+    result = eie.simulate(network, feeds, spec=SPEC)
+    assert result.drive == "execution"
+    assert not result.incomplete
+    if name in PRODUCTS:
+        assert result.host.products == {"MatMul": PRODUCTS[name]}
+    if name in WEIGHTS:
+        assert sum(layer.matrix.nnz for layer in network.layers) == WEIGHTS[name]
+    if name in BITS:
+        # And the scales, zero points and biases that go with them.
+        assert all(BITS[name] <= layer.stored_bits < BITS[name] + 5 for layer in network.layers)
+    if name == "shared_loop3":
+        assert {layer: len(uses) for layer, uses in network.graph.uses_by_layer.items()} == {"l": 3, "o": 1}
+    if name == "mlp_bf16":
+        # onnxruntime cannot be fed, and recording runs it here.
+        assert "in eie, float32" in eie.record(path, eie.Samples.of(feeds["input"])).source
+        return
+    made = as_read(network, feeds)
+    there = in_onnxruntime(path, feeds, list(made), AXES.get(name, (0, 0)))
+    tolerance = 0.02 if name in QUANTISED else 1e-3 if name == "mlp_fp16io" else 1e-5
+    for ours, wanted in zip(made.values(), there, strict=True):
+        np.testing.assert_allclose(ours.reshape(wanted.shape), wanted, rtol=0, atol=tolerance * np.abs(wanted).max())
