@@ -160,6 +160,21 @@ def masked():
     return Case(nodes=nodes, shape=(6,), weights=weights, layers=1)
 
 
+def decided():
+    """An If whose condition is a constant, with layers in both branches."""
+
+    def branch(weights):
+        parts = [node("MatMul", ["h", weights], ["m"]), node("Relu", ["m"], ["r"])]
+        return helper.make_graph(parts, weights, [], [helper.make_empty_tensor_value_info("r")])
+
+    nodes = [
+        node("MatMul", ["x", "a"], ["h"], "a"),
+        node("If", ["yes"], ["y"], then_branch=branch("b"), else_branch=branch("other")),
+    ]
+    weights = {"a": drawn(6, 8), "b": drawn(8, 4), "other": drawn(8, 4, seed=1), "yes": np.array(True)}
+    return Case(nodes=nodes, shape=(6,), weights=weights)
+
+
 def old_softmax():
     nodes = [
         node("Conv", ["x", "c"], ["h"], "c"),
@@ -224,6 +239,7 @@ CASES = {
     "seq_mlp_3d": three_axes(),
     "lstm_tf_dynT": dynamic_lstm(),
     "where_mask_weight": masked(),
+    "if_const": decided(),
     "mlp_fp16io": half(),
 }
 
@@ -308,7 +324,7 @@ WEIGHTS = {
     "if_const": 32,
     "shared_loop3": 88,
 }
-# Of a stored weight; half precision is stored as the machine's codes, not as the file's floats.
+# Of a weight as the file stores it, where that is no float.
 BITS = {**dict.fromkeys(QUANTISED, 8), "matmulnbits": 4}
 PRODUCTS = {"tenc_old": 4, "tenc_dyn": 4, "gpt_old": 4, "attn": 2}
 FILES = [
