@@ -1,5 +1,7 @@
 """Models of several inputs and of open sizes: arrays by name and recorded traces are all that a run needs."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -43,6 +45,18 @@ def test_arrays_by_name_are_recorded_and_run(tmp_path):
     ]
     with pytest.raises(TraceError, match="takes x, z; arrays holds x: none for z"):
         eie.record(path, eie.Samples.of({"x": x}))
+
+
+def test_arrays_by_name_on_the_command_line(tmp_path, cli):
+    path = two_inputs(tmp_path)
+    np.savez(tmp_path / "i.npz", z=np.ones((4, 4), np.float32), x=np.eye(4, 8, dtype=np.float32))
+    assert cli("trace", "record", path.name, "i.npz", "-o", "t.npz")[0] == 0
+    results = []
+    for trace in ("i.npz", "t.npz"):
+        code, out, err = cli("run", path.name, "--trace", trace, "--json", "-")
+        assert code == 0, err
+        results.append([layer["cycles"] for layer in json.loads(out)["layers"]])
+    assert results[0] == results[1]
 
 
 def test_open_sizes_are_those_of_what_runs(tmp_path):

@@ -47,3 +47,39 @@ def test_the_first_row_holds_the_state_that_is_fed(directions, tmp_path):
         # A walk backwards begins at the last step.
         np.testing.assert_array_equal(dense[:, -1 if i else 0, INPUTS:], state[:, i])
         np.testing.assert_allclose(by_eie.layers[name].dense().reshape(dense.shape), dense, atol=1e-6)
+
+
+@pytest.mark.parametrize("keyword", [False, True])
+@pytest.mark.parametrize("batch_first", [False, True])
+@pytest.mark.parametrize("directions", [1, 2])
+@pytest.mark.parametrize("kind", ["LSTM", "GRU"])
+def test_torch_modules_that_are_given_a_state(kind, directions, batch_first, keyword):
+    torch = pytest.importorskip("torch")
+
+    class Fed(torch.nn.Module):
+        """The second input is the state, the samples in front as in all arrays."""
+
+        def __init__(self):
+            super().__init__()
+            sizes = {"bidirectional": directions == 2, "batch_first": batch_first}
+            self.cell = getattr(torch.nn, kind)(INPUTS, HIDDEN, **sizes)
+
+        def forward(self, x, h):
+            h = h.transpose(0, 1).contiguous()
+            state = (h, torch.zeros_like(h)) if kind == "LSTM" else h
+            x = x if batch_first else x.transpose(0, 1)
+            return self.cell(input=x, hx=state)[0] if keyword else self.cell(x, state)[0]
+
+    rng = np.random.default_rng(2)
+    x = rng.standard_normal((SAMPLES, STEPS, INPUTS)).astype(np.float32)
+    state = rng.standard_normal((SAMPLES, directions, HIDDEN)).astype(np.float32)
+    module = Fed()
+    trace = eie.record_torch(module, {"x": x, "h": state}, values=True)
+    with torch.no_grad():
+        out = module(torch.tensor(x), torch.tensor(state)).numpy()
+    out = out if batch_first else out.swapaxes(0, 1)
+    for i, rows in enumerate(trace.layers.values()):
+        dense = rows.dense().reshape(SAMPLES, STEPS, -1)
+        made = out[:, :, i * HIDDEN : (i + 1) * HIDDEN]
+        before = np.concatenate([made[:, 1:], state[:, i, None]] if i else [state[:, i, None], made[:, :-1]], axis=1)
+        np.testing.assert_allclose(dense, np.concatenate([x, before], axis=2), atol=1e-6)

@@ -108,6 +108,11 @@ def feeds_of(model: OnnxModel, samples: Samples, *, layout: Layout | None, where
             kind = helper.tensor_dtype_to_np_dtype(kinds[entry.name])
         except KeyError:
             kind = np.dtype(object)
+        # NumPy's arrays have no such type, so that onnxruntime could not be fed even where it has kernels.
+        if kind.name == "bfloat16":
+            raise NoKernelError(
+                f"{where}: input {entry.name!r} is bfloat16, which onnxruntime cannot be fed from Python"
+            )
         if kind.kind not in "fiub":
             raise TraceError(
                 f"{where}: input {entry.name!r} is of element type {kinds[entry.name]}, which cannot be fed"

@@ -99,7 +99,16 @@ def record_torch(
             with counter:
                 reads = taken.run(part)
             for use, layer, read, places in zip(hooks.order, hooks.layers, reads, taken.places, strict=True):
-                recorder.add(layer, taken.size, read.x, hidden=read.hidden, kept=kept, places=places, use=use)
+                recorder.add(
+                    layer,
+                    taken.size,
+                    read.x,
+                    hidden=read.hidden,
+                    first=read.first,
+                    kept=kept,
+                    places=places,
+                    use=use,
+                )
             if isinstance(counter, FlopCounterMode):
                 counts, first = counter.get_flop_counts(), recorder.multiplications()
     finally:
@@ -250,15 +259,14 @@ class _Hooks:
         shared = module.parameters(recurse=False) if recurrent else [module.weight]
         layers = self._owners.setdefault((*map(id, shared), *(layer.geometry for layer in layers)), layers)
 
-        def before(_: Any, inputs: tuple[Any, ...]) -> None:
-            # A trace has one kind of row a layer: [x, h], h from the step before, zeros before the first.
-            if recurrent and len(inputs) > 1 and inputs[1] is not None:
-                raise TraceError(f"module {name!r}: is given an initial state, which a trace cannot hold")
+        def before(_: Any, inputs: tuple[Any, ...], named: Mapping[str, Any]) -> None:
+            # Either may come by its keyword.
+            x, *state = *inputs, *(named[key] for key in ("input", "hx") if key in named)
             self.ran.add(name)
-            self._seen[name] = inputs[0].detach().clone()
+            self._seen[name] = x.detach().clone(), _first_state(state[0]) if recurrent and state else None
 
         def after(_: Any, __: Any, outputs: Any) -> None:
-            x = self._seen.pop(name)
+            x, state = self._seen.pop(name)
             hidden = None
             if recurrent:
                 # A copy, like the input: what comes next may change it in place.
@@ -274,9 +282,19 @@ class _Hooks:
                 self.layers.append(layer)
                 self.runs[layer.name] += 1
                 self.order.append(use_name(layer.name, self.runs[layer.name]))
-                self.reads.append(Read(rows.numpy(), states))
+                # (directions, N, hidden), wherever the batch is in the inputs.
+                self.reads.append(Read(rows.numpy(), states, None if state is None else state[i].numpy()))
 
-        self._handles += [module.register_forward_pre_hook(before), module.register_forward_hook(after)]
+        self._handles += [
+            module.register_forward_pre_hook(before, with_kwargs=True),
+            module.register_forward_hook(after),
+        ]
+
+
+def _first_state(state: Any) -> Any:
+    """Copy h of the states that a recurrent module is given, h or (h, c); None for zeros."""
+    state = state[0] if isinstance(state, tuple) else state
+    return None if state is None else state.detach().clone()
 
 
 def _layer(name: str, module: Any) -> Layer:

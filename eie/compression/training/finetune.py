@@ -181,7 +181,8 @@ class Trainer(Brief):
         Exact over the first ``curvature_examples`` training examples. The outputs of products, ReLU and max pooling
         are piecewise linear in any single weight, so that, with p the softmax of the outputs, the second derivative is
         the mean over examples of sum over classes c of p[c] (d loss_c / d w)**2, loss_c being the loss had c been the
-        label. It is never negative.
+        label. It is never negative. In a weight with several uses outputs are not linear, and it is the Gauss-Newton
+        part of the derivative.
 
         Returns
         -------
