@@ -212,13 +212,13 @@ def energy_bars(energy: Energy) -> Figure:
 
 
 def result_drawings(result: Result) -> Drawings:
-    """Return latency, energy and shares, on the page, and the figures of each layer, as files."""
+    """Return latency and energy, which are on the page too, shares, which it draws itself, and each layer's figures."""
     drawings = {
         "latency": Drawing(partial(latency, result), "figures"),
         "energy": Drawing(partial(energy_by_unit, result), "figures"),
     }
     if all(layer.account is not None for layer in result.layers):
-        drawings["shares"] = Drawing(partial(cycle_shares, result), "shares")
+        drawings["shares"] = Drawing(partial(cycle_shares, result), "")
     # Numbered: two names can become the same file name, and the folder keeps the order of the run.
     for i, layer in enumerate(result.layers, 1):
         for name, drawing in layer_drawings(layer).items():

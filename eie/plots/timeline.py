@@ -1,6 +1,6 @@
 """PEs over time: what each does, how full its queue is, and what all of them do together.
 
-Comes in: a layer's result, or a `Timeline`. Goes out: figures. Colours are Okabe and Ito's and greys, and those of
+Comes in: a layer's result, or a `Timeline`. Goes out: figures. Colours are those of `eie.show.palette`, and those of
 fullness cividis, which the colour-blind read.
 """
 
@@ -23,19 +23,11 @@ from eie.results.accounting import SHARES
 from eie.results.layer import LayerResult
 from eie.results.raster import Raster
 from eie.results.timeline import Timeline
+from eie.show import palette
 from eie.simulator.recount import Recount
 
-# What PEs do; work is blue, what is lost to the machine's ways warm, waiting for nothing in particular grey.
-SHARE_COLOURS = {
-    "useful": "#0072B2",
-    "padding": "#56B4E9",
-    "empty_column": "#E69F00",
-    "idle_broadcast": "#F0E442",
-    "idle_scan": "#CCCCCC",
-    "idle_stall": "#CC79A7",
-    "idle_load": "#D55E00",
-    "drain": "#777777",
-}
+# A figure has a light ground, also on a dark page.
+SHARE_COLOURS = {name: colour.light for name, colour in palette.SHARES.items()}
 # Rows of a picture; of more PEs several share one.
 MOST_ROWS = 256
 
