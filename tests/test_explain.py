@@ -21,6 +21,7 @@ from eie.studies.explain.bench import Setting
 from eie.studies.explain.explain import ExplainError
 from eie.studies.explain.forms import Pruning, kept_entries
 from eie.studies.explain.models import model_of
+from eie.studies.explain.window import columns_of, window_of
 
 SPEC = eie.EIE_64PE.replace(n_pe=4)
 
@@ -177,6 +178,49 @@ def test_screening_on_few_samples_says_what_all_give():
     answer = eie.explain(network, inputs, spec=SPEC)
     assert check_effects(network, inputs, SPEC, answer)
     assert answer.whole.latency_us == pytest.approx(eie.simulate(network, inputs, spec=SPEC).latency_us)
+
+
+def large(active: float = 0.4) -> tuple[eie.Network, np.ndarray]:
+    """A layer of 307,200 entries, and a small one."""
+    rng = np.random.default_rng(4)
+    first = np.where(rng.random((400, 1536)) < 0.5, rng.standard_normal((400, 1536)), 0)
+    second = np.where(rng.random((10, 400)) < 0.5, rng.standard_normal((10, 400)), 0)
+    layers = [eie.Layer.from_weights("fc0", first, relu=True), eie.Layer.from_weights("fc1", second)]
+    return eie.Network(name="large", layers=tuple(layers), sequential=True), np.abs(rng.standard_normal((1, 1536))) * (
+        rng.random((1, 1536)) < active
+    )
+
+
+def test_screening_on_a_window_says_what_all_columns_give():
+    network, inputs = large()
+    ideal = SPEC.replace(residency="ideal")
+    answer = eie.explain(network, inputs, spec=ideal)
+    assert check_effects(network, inputs, ideal, answer)
+
+
+def test_a_window_is_a_fair_part_of_the_layer():
+    network, inputs = large()
+    (layer, _), read = network.layers, eie.LayerTrace.from_dense(inputs)
+    part, reads = window_of(layer, {"fc0": read}, entries=100_000)
+    columns = part.matrix.shape[1]
+    assert part.matrix.shape[0] == 400
+    assert 256 <= columns < 1536
+    assert part.matrix.nnz == pytest.approx(100_000, rel=0.05)
+    assert reads["fc0"].width == columns
+    assert reads["fc0"].density == pytest.approx(read.density, abs=1 / columns)
+
+
+def test_columns_of_a_matrix_are_those_of_the_dense_one():
+    matrix = large()[0].layers[1].matrix
+    kept = np.array([0, 3, 4, 399])
+    assert (columns_of(matrix, kept).dense() == matrix.dense()[:, kept]).all()
+
+
+def test_convolutions_and_small_layers_are_screened_whole():
+    conv = eie.Conv2d(in_channels=64, out_channels=4, kernel=(3, 3))
+    tied = eie.Layer.from_conv("conv", np.ones((4, 64, 3, 3), np.float32), conv=conv)
+    for layer in (tied, *mlp([40, 24, 10], density=0.3).layers):
+        assert window_of(layer, {}, entries=1)[0] is layer
 
 
 def test_moved_rows_are_those_of_the_permute_step():

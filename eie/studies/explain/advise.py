@@ -3,9 +3,10 @@
 Comes in: a `Bench`, a setting, the changes that can be made. Goes out: frozen `Advice`, best first, each run on all
 inputs. Read by `explain`.
 
-Changes are screened on the first samples; only what is said in the end is run on all. Beside each number of PEs that
-does not lose on its own, every other change is tried alone. Given the PEs, effects nearly multiply: the best values
-together are tried for the most promising numbers of PEs, and from the best of those one knob after the other is turned.
+Changes are screened on the first samples, and on windows of large layers; only what is said in the end is run on all.
+Beside each number of PEs that does not lose on its own, every other change is tried alone. Given the PEs, effects
+nearly multiply: the best values together are tried for the most promising numbers of PEs, and from the best of those
+one knob after the other is turned.
 """
 
 from __future__ import annotations
@@ -222,7 +223,7 @@ def advise(
     alone = next((advice for advice in singles if not advice.retrains), None)
     beside = trials.best([*alone.changes, *cut.changes] for cut in retrained) if alone is not None else []
     chosen = [*first, *_apart(pairs)[:PAIRS], *together, *beside[:1]]
-    if few is not bench:
+    if few.forms.samples < bench.forms.samples:
         # What gains nothing on a few is not worth a run on all.
         chosen = [advice for advice in chosen if advice.gain(objective)[0] <= 1 - GAIN / 2]
     progress(f"running {len(chosen)} on all inputs")

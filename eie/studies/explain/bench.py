@@ -151,12 +151,19 @@ class Bench:
         self._batch, self._cell = batch, cell
         self._cache = Cache()
         self._costs: dict[Hashable, Cost | None] = {}
+        self._scale: NDArray[np.float64] | float = 1.0
 
-    def on_first(self, samples: int) -> Bench:
-        """Return a bench that runs the first samples only; encodings are not shared, they are a small part."""
-        few = Bench(self.forms.heads(samples), self.whole, batch=self._batch, cell=self._cell)
+    def screening(self, base: Setting, samples: int, window: int | None = None) -> Bench:
+        """Return a bench that runs the first samples only, of large fully connected layers a window.
+
+        Each layer weighs in it what it weighs here in a setting that runs.
+        """
+        few = Bench(self.forms.heads(samples, window), self.whole, batch=self._batch, cell=self._cell)
         # Images do not depend on the inputs.
         few._cache = self._cache
+        whole, part = self.cost(base), few._run(base)
+        assert whole is not None, "what has just been run can be run"
+        few._scale = np.stack([whole.latency_us / part.latency_us, whole.energy_nj / part.energy_nj])
         return few
 
     def cost(self, setting: Setting) -> Cost | None:
@@ -189,6 +196,7 @@ class Bench:
             activity = stages.whole_activity(0, spec)
             latency[place] = activity.total_cycles.mean() / spec.clock_mhz
             energy[place] = self._nj(activity, spec)
+        latency, energy = np.stack([latency, energy]) * self._scale
         return Cost(
             latency_us=latency,
             energy_nj=energy,
@@ -207,7 +215,8 @@ class Bench:
         whole = set(form.uses) <= set(self.whole.map_sizes)
         conv: Conv = setting.conv if whole else "im2col"
         # Rows that move, and PEs that hold alike, are so for one number of PEs, which the images' key has too.
-        moved = f"{name} {setting.permuted} {pruning} {conv}"
+        cut = name in self.forms.cut
+        moved = f"{name} {setting.permuted} {pruning} {conv} {self.forms.window if cut else None}"
         size = self.whole.stated_sizes.get(name, ()) if conv == "auto" else ()
 
         def encode() -> tuple[EncodedLayer, Demand]:

@@ -39,6 +39,8 @@ class ExplainError(EieError):
 
 # Rows of inputs that are enough to screen by: many more only take longer.
 FEW_ROWS = 64
+# Entries of a fully connected layer that are enough: more cost an encoding for each number of PEs.
+FEW_ENTRIES = 1 << 17
 
 
 def explain(
@@ -153,12 +155,17 @@ def _advised(counted: Counted, asked: Asked, objective: Objective) -> Explanatio
 
 
 def _few(counted: Counted, batch: int) -> Bench:
-    """Return a bench with as many samples as are enough to screen by; the whole one where there are no more."""
+    """Return a bench with as much as is enough to screen by; the whole one where there is no more."""
     forms = counted.bench.forms
     rows = max(inputs.products for name in forms.names for inputs in forms.uses(name).values())
     # Whole batches: what is streamed is loaded once for each.
     samples = -(-max(1, FEW_ROWS // rows) // batch) * batch
-    return counted.bench if samples >= forms.samples else counted.bench.on_first(samples)
+    # What is loaded from DRAM depends on the whole layer's size.
+    ideal = counted.setting.spec.residency == "ideal"
+    window = FEW_ENTRIES if ideal and forms.larger_than(FEW_ENTRIES) else None
+    if samples >= forms.samples and window is None:
+        return counted.bench
+    return counted.bench.screening(counted.setting, min(samples, forms.samples), window)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -22,6 +22,7 @@ from eie.errors import RecipeError
 from eie.model.matrix import SparseColumns
 from eie.model.network import Layer, Network
 from eie.model.trace import LayerTrace, Trace
+from eie.studies.explain.window import columns_in, window_of
 
 Uses = Mapping[str, LayerTrace]
 
@@ -54,19 +55,36 @@ class Forms:
         The layers, shared, with the reports of that.
     uses
         By layer: what each use reads.
+    window
+        Entries to which large fully connected layers are cut, for screening; None leaves all whole.
     """
 
     def __init__(
-        self, network: Network, shared: Mapping[str, tuple[Layer, ShareReport]], uses: Mapping[str, Uses]
+        self,
+        network: Network,
+        shared: Mapping[str, tuple[Layer, ShareReport]],
+        uses: Mapping[str, Uses],
+        *,
+        window: int | None = None,
     ) -> None:
         self.names = tuple(layer.name for layer in network.layers)
         self._network = network
         self._shared, self._uses = shared, uses
         self._orders: dict[int, dict[str, Form]] = {}
+        self.window = window
+        self.cut = self.larger_than(window) if window is not None else frozenset()
+        # By layer and order of its rows; 0 is its own.
+        self._windows: dict[tuple[str, int], Form] = {}
 
     def form(self, name: str, *, n_pe: int, permuted: bool, pruning: Pruning | None) -> Form:
         """Return a form of one layer; ``n_pe`` matters where rows move or PEs are to hold alike."""
         form = self._permuted(n_pe)[name] if permuted else self._plain(name)
+        if self.window is not None and name in self.cut:
+            place = name, n_pe if permuted else 0
+            if place not in self._windows:
+                layer, uses = window_of(form.layer, form.uses, entries=self.window)
+                self._windows[place] = replace(form, layer=layer, uses=uses)
+            form = self._windows[place]
         return form if pruning is None else self._pruned(form, n_pe=n_pe, pruning=pruning)
 
     def moved(self, n_pe: int) -> tuple[str, ...]:
@@ -77,10 +95,15 @@ class Forms:
             return ()
         return tuple(name for name in self.names if permuted[name].layer is not self._shared[name][0])
 
-    def heads(self, samples: int) -> Forms:
-        """Return the same layers on the first samples only."""
+    def heads(self, samples: int, window: int | None) -> Forms:
+        """Return the same layers on the first samples only, perhaps cut to windows."""
         few = {name: {use: rows.head(samples) for use, rows in uses.items()} for name, uses in self._uses.items()}
-        return Forms(self._network, self._shared, few)
+        return Forms(self._network, self._shared, few, window=window)
+
+    def larger_than(self, window: int) -> frozenset[str]:
+        """Return the layers of which a window of so many entries is a part."""
+        layers = [layer for layer, _ in self._shared.values()]
+        return frozenset(layer.name for layer in layers if columns_in(layer, window) < layer.matrix.shape[1])
 
     @property
     def samples(self) -> int:
