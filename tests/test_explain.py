@@ -426,3 +426,11 @@ def test_explain_fits_a_terminal_of_80_columns():
     assert "16 PEs instead of 64" in console.file.getvalue()
     # No table is split into blocks: each heading stands once.
     assert sum("change" in line and "latency" in line for line in lines) <= 2
+
+
+def test_what_is_done_to_another_layer_is_no_advice_for_this_one():
+    said = next(line for line in str(eie.explain("lenet-300-100")).splitlines() if line.startswith("Best for each"))
+    of_ip3 = said.split("; ip3 ")[1]
+    assert "PEs instead of 64" in of_ip3
+    assert "ip1" not in of_ip3
+    assert "ip2" not in of_ip3

@@ -130,8 +130,15 @@ class Explanation(Answer):
         """Say which of the changes would be best if the chip were for one layer."""
         said = []
         for place, layer in enumerate(self.layers):
-            ratio, best = min(((self._ratio(each, place), each) for each in advised.ranked), key=lambda pair: pair[0])
-            said.append(f"{layer.name} {best.words} ({factor(ratio)})" if ratio < 1 else f"{layer.name} none of them")
+            # What is done to another layer is nothing that this one asks for.
+            own = [each for each in advised.ranked if all(c.layer in ("", layer.name) for c in each.changes)]
+            best = min(own, key=lambda each: (self._ratio(each, place), len(each.changes)), default=None)
+            ratio = 1.0 if best is None else self._ratio(best, place)
+            said.append(
+                f"{layer.name} none of them"
+                if best is None or ratio >= 1
+                else f"{layer.name} {best.words} ({factor(ratio)})"
+            )
         return "; ".join(said)
 
     def _ratio(self, advice: Advice, place: int) -> float:
