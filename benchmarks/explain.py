@@ -26,9 +26,9 @@ from eie.model.recorded import recorded_uses
 from eie.model.samples import Samples
 from eie.studies.explain import explain as study
 from eie.studies.explain.advise import OBJECTIVES, advise
+from eie.studies.explain.base import Asked, base_run
 from eie.studies.explain.bench import Cost, Setting
 from eie.studies.explain.capacity import larger
-from eie.studies.explain.counted import Asked, count
 from eie.studies.explain.knobs import Change, changes_of
 
 # Of each knob, what the sweep varies: all numbers of PEs; of the others those that the machine has, and some around it.
@@ -173,7 +173,7 @@ def judge(name: str, network: eie.Network, inputs: object) -> Judged:
         spec=eie.EIE_64PE, activations=inputs, layout=None, bias="auto", conv="auto", batch=1, cell="itrs-lop",
         threads=1, progress=lambda _: None,
     )  # fmt: skip
-    counted = count(network, asked)
+    counted = base_run(network, asked)
     base, bench = counted.setting, counted.bench
     changes = changes_of(base, bench.forms, bench.whole, layers=counted.layers, streams=larger(counted.plan, base.spec))
     now = bench.cost(base)

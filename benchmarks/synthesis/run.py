@@ -12,9 +12,8 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 
-from zoo.page import replace_part
+from doc_parts import replace_part
 
 import eie
 from eie.energy.sizes import logic_ratio, register_ratio, slot_ratio
@@ -23,7 +22,6 @@ from eie.rtl.design import address_bits
 from eie.spec import AcceleratorSpec
 from synthesis.gates import Gates, missing, synthesise
 
-PAGE = Path(__file__).parents[2] / "docs" / "synthesis.md"
 PAPER = eie.EIE_64PE
 HEAD = (
     "| unit | knob | area, gates | area, model | model over gates | delay, gates |",
@@ -163,7 +161,7 @@ def main() -> int:
     version = subprocess.run(["yosys", "-V"], capture_output=True, text=True, check=True).stdout.split(" (")[0]
     text = "\n".join([f"{version}, cells of osu018.", "", *lines])
     print(text)
-    replace_part("ratios", text, PAGE)
+    replace_part("ratios", text, "synthesis.md")
     return 0
 
 

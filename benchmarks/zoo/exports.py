@@ -16,10 +16,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from doc_parts import replace_part
 
 from zoo.blocks import blocks
 from zoo.judge import Answers, Verdict, judged, onnxruntime_answers
-from zoo.page import replace_part
 
 TIME_FIRST = "time first"
 
@@ -46,7 +46,7 @@ def main(words: list[str]) -> int:
             "| block | layers | TorchScript exporter | TorchScript exporter, open batch | dynamo exporter, open batch |"
         )
         text = f"{right} of {count} exports are whole and equal to torch (torch {torch.__version__}).\n\n"
-        replace_part("exports", "\n".join((text + head, "|---|---:|---|---|---|", *rows)))
+        replace_part("exports", "\n".join((text + head, "|---|---:|---|---|---|", *rows)), "zoo.md")
     return int(right < count)
 
 

@@ -15,9 +15,10 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from doc_parts import replace_part
+
 from zoo import fetch
 from zoo.judge import QUANTISED, TOLERANCE
-from zoo.page import replace_part
 
 # Of processor time a file may take, about; a convolutional network of 20 G multiplications is simulated for minutes.
 SECONDS = 900
@@ -48,7 +49,7 @@ def main(words: list[str]) -> int:
     if not words:
         bound = os.environ.get("ZOO_RUN")
         more = "" if bound is None else f" Files of {float(bound):,.0f} multiplications and more were read, not run."
-        replace_part("files", "\n".join((f"{summary}.{more}\n", *HEAD, *rows)))
+        replace_part("files", "\n".join((f"{summary}.{more}\n", *HEAD, *rows)), "zoo.md")
     return int(right < SHARE * count)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from eie.cli.help import examples
-from eie.cli.options import OF_MODELS, conv_option, how_to_read, layout_option, model_options, spec_options
+from eie.cli.options import OF_MODELS, conv_option, layout_option, model_options, spec_options
 from eie.cli.outputs import check_files, deliver, output_options
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def compare(**options: Any) -> None:
 
 def _result(options: dict[str, Any]) -> tuple[Any, Network | None]:
     """Read a result, or simulate a model."""
-    from eie.cli.inputs import load_for, open_inputs, read_inputs
+    from eie.cli.inputs import read_model
     from eie.errors import EieError
     from eie.machines.reports import read_result
     from eie.simulation import simulate
@@ -83,15 +83,7 @@ def _result(options: dict[str, Any]) -> tuple[Any, Network | None]:
             )
         # Without the network, machines that need its weights say so themselves.
         return read_result(name), None
-    opened = open_inputs(options["trace_file"])
-    network = load_for(name, how_to_read(options), opened, layout=options["layout"])
-    inputs = read_inputs(
-        file=opened,
-        samples=options["samples"],
-        network=network,
-        own=network.trace,
-        layout=options["layout"],
-    )
+    network, inputs = read_model(name, options)
     spec = load_spec(options["spec_name"] or "EIE_64PE", options["overrides"])
     # Counts alone are compared.
     return simulate(

@@ -9,7 +9,7 @@ import click
 from click.core import ParameterSource
 
 from eie.cli.help import examples
-from eie.cli.options import bias_option, conv_option, how_to_read, layout_option, model_options, spec_options
+from eie.cli.options import bias_option, conv_option, layout_option, model_options, spec_options
 from eie.cli.outputs import check_files, deliver, output_options
 
 if TYPE_CHECKING:
@@ -87,6 +87,7 @@ def explain(model: str, **options: Any) -> None:
 
 
 def _of_model(model: str, options: dict[str, Any], progress: Progress) -> Explanation:
+    from eie.cli.inputs import read_model
     from eie.spec import load_spec
     from eie.studies.explain.explain import explain as find_out
 
@@ -94,7 +95,7 @@ def _of_model(model: str, options: dict[str, Any], progress: Progress) -> Explan
         raise click.UsageError(f"--model: {model} is a model itself, and no result")
     spec = load_spec(options["spec_name"] or "EIE_64PE", options["overrides"])
     progress.stage(f"reading {model}")
-    network, inputs = _read(model, options)
+    network, inputs = read_model(model, options)
     return find_out(network, inputs, spec=spec, batch=options["batch"], **_how(options, progress))
 
 
@@ -141,31 +142,17 @@ def _recorded(command: str) -> dict[str, Any]:
 
 def _at_hand(name: str | None, options: dict[str, Any], *, asked: bool) -> tuple[Network | None, Inputs]:
     """Read the model and the inputs that a result names; nothing where they are no longer there and nobody asked."""
+    from eie.cli.inputs import read_model
     from eie.errors import EieError
 
     if name is None:
         return None, None
     try:
-        return _read(name, options)
+        return read_model(name, options)
     except EieError:
         if asked:
             raise
         return None, None
-
-
-def _read(model: str, options: dict[str, Any]) -> tuple[Network, Inputs]:
-    from eie.cli.inputs import load_for, open_inputs, read_inputs
-
-    opened = open_inputs(options["trace_file"])
-    network = load_for(model, how_to_read(options), opened, layout=options["layout"])
-    inputs = read_inputs(
-        file=opened,
-        samples=options["samples"],
-        network=network,
-        own=network.trace,
-        layout=options["layout"],
-    )
-    return network, inputs
 
 
 def _how(options: dict[str, Any], progress: Progress) -> dict[str, Any]:

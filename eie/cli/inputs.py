@@ -140,6 +140,20 @@ def read_inputs(
     return trace.head(samples) if trace is not None and samples else trace
 
 
+def read_model(model: str, options: Mapping[str, Any]) -> tuple[Network, Inputs]:
+    """Read a command's model and what it runs on: the file of ``--trace``, else the model's own."""
+    opened = open_inputs(options["trace_file"])
+    network = load_for(model, how_to_read(dict(options)), opened, layout=options["layout"])
+    inputs = read_inputs(
+        file=opened,
+        samples=options["samples"],
+        network=network,
+        own=network.trace,
+        layout=options["layout"],
+    )
+    return network, inputs
+
+
 def _of_inputs(given: Samples, network: Network | Program, layout: Layout | None) -> Trace | Samples:
     """Bring arrays by name into the shapes of the network's inputs, or of its layers' rows."""
     from eie.errors import TraceError

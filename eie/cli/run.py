@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from eie.cli.help import examples
-from eie.cli.options import bias_option, how_to_read, model_options, spec_options, winograd_option
+from eie.cli.options import bias_option, model_options, spec_options, winograd_option
 from eie.cli.outputs import check_files, deliver
 from eie.cli.simulate import run_options, simulated
 from eie.cli.timeline import WithCycles, check_timeline, write_timeline
@@ -32,7 +32,7 @@ def run(model: str, winograd: bool, **options: Any) -> None:
     \b
     eie run lenet-300-100 --samples 2 --timeline out.json.gz   for ui.perfetto.dev
     """
-    from eie.cli.inputs import announce_compilation, load_for, lowering, open_inputs, read_inputs, stderr
+    from eie.cli.inputs import announce_compilation, lowering, read_model, stderr
     from eie.cli.progress import Progress
     from eie.compiler.program import compile as compile_network
     from eie.simulation import with_given_accuracy
@@ -46,15 +46,7 @@ def run(model: str, winograd: bool, **options: Any) -> None:
     announce_compilation()
     with Progress(stderr()) as progress:
         progress.stage(f"reading {model}")
-        opened = open_inputs(options["trace_file"])
-        network = load_for(model, how_to_read(options), opened, layout=options["layout"])
-        inputs = read_inputs(
-            file=opened,
-            samples=options["samples"],
-            network=network,
-            own=network.trace,
-            layout=options["layout"],
-        )
+        network, inputs = read_model(model, options)
         progress.stage("compiling")
         conv = lowering(winograd, options["conv"])
         sizes = open_sizes(network, inputs) if conv == "auto" else {}

@@ -18,7 +18,7 @@ from eie.importers.entrance import Model, as_network
 from eie.model.digest import network_digest
 from eie.model.network import Network
 from eie.show.notebook import told
-from eie.sweeps.steps import keeping
+from eie.sweeps.steps import keeping, trainer_id
 
 
 @told("stage")
@@ -72,7 +72,7 @@ def compress(
     command = {
         "compress": network_digest(network),
         "recipe": recipe.model_dump_json(),
-        "trainer": getattr(trainer, "content_hash", str(type(trainer))),
+        "trainer": trainer_id(trainer),
         "evaluate": evaluate is not None,
     }
     with keeping(journal, command) as steps:

@@ -83,6 +83,11 @@ class Steps:
         return replace(trainer, checkpoints=Checkpoints(training_folder(self._journal.path)))
 
 
+def trainer_id(trainer: Trainer | None) -> str:
+    """Return what stands for a trainer in a command: its content's hash, of one of the caller's own its kind."""
+    return str(getattr(trainer, "content_hash", str(type(trainer))))
+
+
 def training_folder(journal: Path) -> Path:
     """Return where states of training lie: beside the journal."""
     return journal.with_name(journal.name + TRAINING)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from eie.errors import ModelError
-from eie.model.geometry.dense_form import DenseForm, float32, nearly_square
+from eie.model.geometry.dense_form import DenseForm, conv_form
 from eie.model.geometry.protocol import LARGEST_SIZE, Array, Geometry, is_size
 from eie.model.geometry.registry import register
 from eie.model.geometry.windows import sliding, taken
@@ -198,26 +198,7 @@ class Conv2d(Geometry):
 
     def dense_form(self, weights: Array, products: int, batch: int) -> DenseForm:
         """``Conv`` over a map as square as its output pixels allow."""
-        return DenseForm(
-            op="Conv",
-            weights=(float32(weights.reshape(self.weight_shape)),),
-            input_shape=(batch, self.in_channels, *self.map_of(nearly_square(products, 2))),
-            attributes={
-                "kernel_shape": self.kernel,
-                "strides": self.stride,
-                "pads": self.pads,
-                "dilations": self.dilation,
-                "group": self.groups,
-            },
-        )
-
-    def map_of(self, outputs: tuple[int, ...]) -> tuple[int, ...]:
-        """Return the smallest map that gives so many rows and columns; 1 where pads alone would give more."""
-        pads = (self.pads[0] + self.pads[2], self.pads[1] + self.pads[3])
-        return tuple(
-            max(1, (size - 1) * step + gap * (kernel - 1) + 1 - pad)
-            for size, step, gap, kernel, pad in zip(outputs, self.stride, self.dilation, self.kernel, pads, strict=True)
-        )
+        return conv_form(self, weights.reshape(self.weight_shape), products=products, batch=batch)
 
     def columns_per_channel(self, channels: int) -> int:
         """Columns of a kernel, however many channels there are."""

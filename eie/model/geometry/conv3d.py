@@ -13,7 +13,7 @@ import numpy as np
 
 from eie.errors import ModelError
 from eie.model.geometry.conv2d import Conv2d
-from eie.model.geometry.dense_form import DenseForm, float32, nearly_square
+from eie.model.geometry.dense_form import DenseForm, conv_form
 from eie.model.geometry.protocol import LARGEST_SIZE, Array, Geometry, is_size
 from eie.model.geometry.registry import register
 from eie.model.matrix import SparseColumns
@@ -148,23 +148,7 @@ class Conv3d(Geometry):
 
     def dense_form(self, weights: Array, products: int, batch: int) -> DenseForm:
         """``Conv`` over a volume as cubic as its output voxels allow."""
-        outputs = nearly_square(products, 3)
-        volume = tuple(
-            max(1, (outputs[i] - 1) * self.stride[i] + self.dilation[i] * (self.kernel[i] - 1) + 1 - pad)
-            for i, pad in enumerate(map(sum, zip(self.pads[:3], self.pads[3:], strict=True)))
-        )
-        return DenseForm(
-            op="Conv",
-            weights=(float32(weights.reshape(self.weight_shape)),),
-            input_shape=(batch, self.in_channels, *volume),
-            attributes={
-                "kernel_shape": self.kernel,
-                "strides": self.stride,
-                "pads": self.pads,
-                "dilations": self.dilation,
-                "group": self.groups,
-            },
-        )
+        return conv_form(self, weights.reshape(self.weight_shape), products=products, batch=batch)
 
     def fold(self, rows: Array, n: int, size: tuple[int, ...]) -> Array:
         """(n * od * oh * ow, out) into (n, out, od, oh, ow)."""

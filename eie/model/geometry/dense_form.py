@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +33,56 @@ class DenseForm(Brief):
     weights: tuple[NDArray[Any], ...]
     input_shape: tuple[int, ...]
     attributes: Mapping[str, Any]
+
+
+class Windowed(Protocol):
+    """A convolution of however many axes; pads are those in front of each axis, then those behind."""
+
+    @property
+    def in_channels(self) -> int: ...
+    @property
+    def kernel(self) -> tuple[int, ...]: ...
+    @property
+    def stride(self) -> tuple[int, ...]: ...
+    @property
+    def pads(self) -> tuple[int, ...]: ...
+    @property
+    def dilation(self) -> tuple[int, ...]: ...
+    @property
+    def groups(self) -> int: ...
+
+
+def conv_form(conv: Windowed, weights: NDArray[Any], *, products: int, batch: int) -> DenseForm:
+    """Return ``Conv`` over a map as square, a volume as cubic, as so many outputs allow."""
+    size = smallest_map(conv, nearly_square(products, len(conv.kernel)))
+    return windowed_form("Conv", conv, weights, input_shape=(batch, conv.in_channels, *size))
+
+
+def windowed_form(
+    op: str, conv: Windowed, weights: NDArray[Any], *, input_shape: tuple[int, ...], **more: Any
+) -> DenseForm:
+    """Return a convolution's operator; ``more`` are attributes that not all of them have."""
+    attributes = {
+        "kernel_shape": conv.kernel,
+        "strides": conv.stride,
+        "pads": conv.pads,
+        "dilations": conv.dilation,
+        **more,
+        "group": conv.groups,
+    }
+    return DenseForm(op=op, weights=(float32(weights),), input_shape=input_shape, attributes=attributes)
+
+
+def padded_by(conv: Windowed) -> tuple[int, ...]:
+    """Return how much longer its pads make each axis."""
+    axes = len(conv.kernel)
+    return tuple(before + behind for before, behind in zip(conv.pads[:axes], conv.pads[axes:], strict=True))
+
+
+def smallest_map(conv: Windowed, outputs: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the smallest map that gives so many outputs an axis; 1 where pads alone would give more."""
+    axes = zip(outputs, conv.stride, conv.dilation, conv.kernel, padded_by(conv), strict=True)
+    return tuple(max(1, (size - 1) * step + gap * (kernel - 1) + 1 - pad) for size, step, gap, kernel, pad in axes)
 
 
 def nearly_square(count: int, axes: int) -> tuple[int, ...]:

@@ -15,7 +15,7 @@ import numpy as np
 
 from eie.errors import ModelError
 from eie.model.geometry.conv2d import Conv2d
-from eie.model.geometry.dense_form import DenseForm, float32, nearly_square
+from eie.model.geometry.dense_form import DenseForm, nearly_square, padded_by, windowed_form
 from eie.model.geometry.protocol import LARGEST_SIZE, Array, Geometry, is_size
 from eie.model.geometry.registry import register
 from eie.model.matrix import SparseColumns
@@ -142,7 +142,7 @@ class ConvTranspose2d(Geometry):
         # ONNX holds (in, out / groups, kh, kw); which number stands where does not matter to its time.
         stored = weights.reshape(self.in_channels, self.out_channels // self.groups, *self.kernel)
         outputs = nearly_square(products, 2)
-        pads = (self.pads[0] + self.pads[2], self.pads[1] + self.pads[3])
+        pads = padded_by(self)
         size = tuple(
             max(
                 1,
@@ -152,18 +152,12 @@ class ConvTranspose2d(Geometry):
             )
             for i in range(2)
         )
-        return DenseForm(
-            op="ConvTranspose",
-            weights=(float32(stored),),
+        return windowed_form(
+            "ConvTranspose",
+            self,
+            stored,
             input_shape=(batch, self.in_channels, *size),
-            attributes={
-                "kernel_shape": self.kernel,
-                "strides": self.stride,
-                "pads": self.pads,
-                "dilations": self.dilation,
-                "output_padding": self.output_padding,
-                "group": self.groups,
-            },
+            output_padding=self.output_padding,
         )
 
     def windows(self, x: Array) -> Array:

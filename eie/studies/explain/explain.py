@@ -25,9 +25,9 @@ from eie.simulator.inputs import Inputs
 from eie.spec import EIE_64PE, AcceleratorSpec
 from eie.studies.explain.advise import OBJECTIVES, Objective, advise
 from eie.studies.explain.answer import Explanation
+from eie.studies.explain.base import Asked, BaseRun, base_run
 from eie.studies.explain.bench import Bench
 from eie.studies.explain.capacity import larger
-from eie.studies.explain.counted import Asked, Counted, count
 from eie.studies.explain.diagnosis import Diagnosis
 from eie.studies.explain.knobs import changes_of
 from eie.studies.explain.models import model_of, names_of
@@ -120,19 +120,19 @@ def explain(
     if network is not None:
         raise EieError("network: is for results; a model is its own")
     assert not isinstance(model, Result)
-    counted = count(as_network(model, "an eie.Result", examples=activations, layout=layout), asked)
-    return _advised(counted, asked, objective)
+    ran = base_run(as_network(model, "an eie.Result", examples=activations, layout=layout), asked)
+    return _advised(ran, asked, objective)
 
 
-def _advised(counted: Counted, asked: Asked, objective: Objective) -> Explanation:
+def _advised(ran: BaseRun, asked: Asked, objective: Objective) -> Explanation:
     """Look for what helps."""
-    bench, base, load = counted.bench, counted.setting, counted.workload
+    bench, base, load = ran.bench, ran.setting, ran.workload
     advised, unpriced = None, []
     now = bench.cost(base)
     if objective == "latency" or (now is not None and now.priced):
-        streams = larger(counted.plan, base.spec)
-        changes = changes_of(base, bench.forms, bench.whole, layers=counted.layers, streams=streams)
-        few = _few(counted, asked.batch)
+        streams = larger(ran.plan, base.spec)
+        changes = changes_of(base, bench.forms, bench.whole, layers=ran.layers, streams=streams)
+        few = _few(ran, asked.batch)
         advised = advise(bench, base, changes, objective=objective, few=few, progress=asked.progress)
     else:
         unpriced.append(f"no advice for {OBJECTIVES[objective]}: an SRAM has no price; latency can be asked for")
@@ -146,26 +146,26 @@ def _advised(counted: Counted, asked: Asked, objective: Objective) -> Explanatio
     return Explanation(
         network=load.model,
         spec=base.spec,
-        layers=counted.layers,
-        whole=None if load.incomplete else Diagnosis.of_all(load.model, counted.layers),
+        layers=ran.layers,
+        whole=None if load.incomplete else Diagnosis.of_all(load.model, ran.layers),
         objective=objective,
         advised=advised,
         notes=tuple(notes),
     )
 
 
-def _few(counted: Counted, batch: int) -> Bench:
+def _few(ran: BaseRun, batch: int) -> Bench:
     """Return a bench with as much as is enough to screen by; the whole one where there is no more."""
-    forms = counted.bench.forms
+    forms = ran.bench.forms
     rows = max(inputs.products for name in forms.names for inputs in forms.uses(name).values())
     # Whole batches: what is streamed is loaded once for each.
     samples = -(-max(1, FEW_ROWS // rows) // batch) * batch
     # What is loaded from DRAM depends on the whole layer's size.
-    ideal = counted.setting.spec.residency == "ideal"
+    ideal = ran.setting.spec.residency == "ideal"
     window = FEW_ENTRIES if ideal and forms.larger_than(FEW_ENTRIES) else None
     if samples >= forms.samples and window is None:
-        return counted.bench
-    return counted.bench.screening(counted.setting, min(samples, forms.samples), window)
+        return ran.bench
+    return ran.bench.screening(ran.setting, min(samples, forms.samples), window)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -238,10 +238,10 @@ def _of_result(stated: _Stated, network: Model | None, asked: Asked, *, objectiv
     if inputs is None and model.trace is not None:
         inputs = model.trace.head(stated.samples)
     asked = replace(asked, spec=stated.spec, batch=stated.batch, activations=inputs)
-    counted = count(model, asked)
-    if [(each.name, each.cycles) for each in counted.layers] == [(each.name, each.cycles) for each in stated.layers]:
+    ran = base_run(model, asked)
+    if [(each.name, each.cycles) for each in ran.layers] == [(each.name, each.cycles) for each in stated.layers]:
         # Shares that the file may not have are counted again.
-        return _advised(counted, asked, objective)
+        return _advised(ran, asked, objective)
     why = (
         "the model does not give the cycles of the result: say with which inputs and options it was run "
         "(--trace, --conv, --bias, --mask ...)"

@@ -33,7 +33,7 @@ from eie.studies.search import search as searching
 from eie.studies.search.answer import Search
 from eie.studies.search.budget import Budget
 from eie.studies.search.search import search_within
-from eie.sweeps.steps import Steps, keeping
+from eie.sweeps.steps import Steps, keeping, trainer_id
 
 # EIE is counted product by product, for every form anew: some samples have to do. Accuracy takes all.
 SAMPLES = 16
@@ -101,7 +101,7 @@ def granularity(
         "granularity": network_digest(network),
         "asked": [[str(form) for form in chosen], machines, epochs, samples, with_search],
         "spec": spec.model_dump(),
-        "trainer": getattr(trainer, "content_hash", str(type(trainer))),
+        "trainer": trainer_id(trainer),
     }
     with keeping(journal, command) as steps:
         return _study(

@@ -34,7 +34,7 @@ from eie.studies.search.answer import Method, Plan, Search
 from eie.studies.search.budget import Budget, Price, Quantity, unit
 from eie.studies.search.judge import Judge, Score
 from eie.studies.search.strategies import LEAST, Densities, Say, Space, for_all, greedy, optuna, pruned
-from eie.sweeps.steps import Steps, keeping
+from eie.sweeps.steps import Steps, keeping, trainer_id
 
 GRANULARITIES = ("fine", "channel")
 SAMPLES = 8
@@ -112,7 +112,7 @@ def search(
         "search": network_digest(network),
         "asked": [latency, energy, machine, granularity, layers, epochs, samples, method, trials],
         "spec": spec.model_dump(),
-        "trainer": getattr(trainer, "content_hash", str(type(trainer))),
+        "trainer": trainer_id(trainer),
     }
     with keeping(journal, command) as steps:
         return search_within(

@@ -1,6 +1,6 @@
 """A model run once: what its layers read, what was counted, and the bench on which it can be run again.
 
-Comes in: a `Network`, its inputs, a machine. Goes out: `Counted`. Read by `explain`.
+Comes in: a `Network`, its inputs, a machine. Goes out: `BaseRun`. Read by `explain`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from eie.activity import Activity
 from eie.compiler.choice import Conv, sizes_of
-from eie.compiler.lower import lower
+from eie.compiler.lower import Lowering, lower
 from eie.compiler.memory import stated_by
 from eie.compiler.places import MemoryPlan
 from eie.compiler.program import Program
@@ -49,7 +49,7 @@ class Asked:
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Counted:
+class BaseRun:
     """A model that was run.
 
     Attributes
@@ -71,7 +71,7 @@ class Counted:
     bench: Bench
 
 
-def count(network: Network, asked: Asked) -> Counted:
+def base_run(network: Network, asked: Asked) -> BaseRun:
     """Run a network once, as `eie.simulate` would, and keep the patterns of what its layers read."""
     spec = stated_by(network, asked.spec)
     asked.progress("compiling")
@@ -100,7 +100,7 @@ def count(network: Network, asked: Asked) -> Counted:
         plan_sizes=workload.sizes,
     )
     sized = {name: {use: _sized(rows, sizes.get(use, ())) for use, rows in read.items()} for name, read in uses.items()}
-    return Counted(
+    return BaseRun(
         workload=workload,
         setting=Setting(spec=spec, conv=asked.conv),
         plan=plan,
@@ -110,8 +110,8 @@ def count(network: Network, asked: Asked) -> Counted:
 
 
 def _shared(network: Network, spec: AcceleratorSpec, asked: Asked) -> Shared:
-    way = "winograd" if asked.conv == "winograd" else "im2col"
-    lowered = [lower(layer, "winograd" if way == "winograd" else "im2col")[0] for layer in network.layers]
+    way: Lowering = "winograd" if asked.conv == "winograd" else "im2col"
+    lowered = [lower(layer, way)[0] for layer in network.layers]
     return {layer.name: share(layer, spec.weight_bits, bias=asked.bias) for layer in lowered}
 
 
