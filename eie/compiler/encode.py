@@ -217,8 +217,12 @@ class Encoding:
 
     def for_all(self, values: NDArray[Any]) -> NDArray[Any]:
         """Return (N, P) of (N, L): the last of L for every PE behind the rows."""
-        lanes = values.shape[1]
-        return values if lanes == self.n_pe else values[:, np.minimum(np.arange(self.n_pe), lanes - 1)]
+        return values if values.shape[1] == self.n_pe else values[:, self._lanes]
+
+    @cached_property
+    def _lanes(self) -> NDArray[np.int64]:
+        """int64 (P,): of which of the L walked a PE has its counts; every call of a run asks for it."""
+        return np.minimum(np.arange(self.n_pe), self.pointers.shape[1] - 1)
 
     @property
     def listed_whole(self) -> bool:
