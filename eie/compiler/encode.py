@@ -222,7 +222,8 @@ class Encoding:
     @cached_property
     def _lanes(self) -> NDArray[np.int64]:
         """int64 (P,): of which of the L walked a PE has its counts; every call of a run asks for it."""
-        return np.minimum(np.arange(self.n_pe), self.pointers.shape[1] - 1)
+        lanes: NDArray[np.int64] = np.minimum(np.arange(self.n_pe), self.pointers.shape[1] - 1)
+        return lanes
 
     @property
     def listed_whole(self) -> bool:
