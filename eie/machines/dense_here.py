@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from importlib.util import find_spec
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -97,7 +99,13 @@ def _session(form: DenseForm, name: str) -> Any:
     # Warnings of the optimiser would go to stderr, among our own lines.
     options.log_severity_level = 3
     try:
-        return ort.InferenceSession(_model(form), options, providers=["CPUExecutionProvider"])
+        # By a file: a session that is given bytes keeps them, a second copy of the weights for as long as it lives.
+        with TemporaryDirectory(prefix="eie-") as folder:
+            file = Path(folder) / "layer.onnx"
+            file.write_bytes(_model(form))
+            return ort.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+    except OSError as error:
+        raise EieError(f"layer {name!r}: no temporary file to run it from: {error.strerror or error}") from None
     except Exception as error:  # onnxruntime's own exceptions share no other base
         reason = str(error).splitlines()[0]
         raise EieError(f"layer {name!r}: onnxruntime cannot run it as {form.op}: {reason}") from None

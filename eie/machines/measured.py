@@ -75,18 +75,29 @@ def run_together(tasks: Sequence[Task], runs: int = RUNS) -> list[Baseline]:
     least_s = min(LEAST_S, max(FLOOR_S, ALL_S / (runs * max(1, products))))
     costs: list[list[LayerCost | None]] = [[None] * len(task.workload.layers) for task in tasks]
     for group in _in_turns(tasks):
-        rng = np.random.default_rng(SEED)
-        # Made anew for each group: weights of all layers together would not fit memory.
-        # Vectors are the same for all of one width: drawing them anew for each took as long as multiplying by them.
-        vectors: dict[tuple[int, int], NDArray[np.float32]] = {}
-        calls = [_product(tasks[place].workload.layers[i], tasks[place], rng, drawn=vectors) for place, i in group]
-        samples_s = timed([call for call, _ in calls], runs, least_s)
-        for (place, i), (_, times), seconds in zip(group, calls, samples_s, strict=True):
-            samples_us = tuple(run_s * times * 1e6 for run_s in seconds)
+        for (place, i), samples_us in zip(group, _timed_group(tasks, group, runs, least_s=least_s), strict=True):
             costs[place][i] = _cost(tasks[place].workload.layers[i], tasks[place], samples_us)
     return [
         _baseline(task, tuple(cost for cost in task_costs if cost is not None), runs)
         for task, task_costs in zip(tasks, costs, strict=True)
+    ]
+
+
+def _timed_group(
+    tasks: Sequence[Task], group: Sequence[tuple[int, int]], runs: int, *, least_s: float
+) -> list[tuple[float, ...]]:
+    """Return the microseconds a sample of each run of each product of a group.
+
+    What is called is made here and gone with the group: weights of all layers together would not fit memory, and those
+    of two groups are twice as much as those of one.
+    """
+    rng = np.random.default_rng(SEED)
+    # Vectors are the same for all of one width: drawing them anew for each took as long as multiplying by them.
+    vectors: dict[tuple[int, int], NDArray[np.float32]] = {}
+    calls = [_product(tasks[place].workload.layers[i], tasks[place], rng, drawn=vectors) for place, i in group]
+    samples_s = timed([call for call, _ in calls], runs, least_s)
+    return [
+        tuple(run_s * times * 1e6 for run_s in seconds) for (_, times), seconds in zip(calls, samples_s, strict=True)
     ]
 
 
