@@ -68,8 +68,8 @@ from eie.model.geometry import Winograd as Winograd
 from eie.model.graph import Graph as Graph
 from eie.model.graph import Node as Node
 from eie.model.host import HostWork as HostWork
+from eie.model.layer import Layer as Layer
 from eie.model.matrix import SparseColumns as SparseColumns
-from eie.model.network import Layer as Layer
 from eie.model.network import Network as Network
 from eie.model.samples import Lazy as Lazy
 from eie.model.samples import Readable as Readable

@@ -37,13 +37,14 @@ from eie.errors import EieError, ModelError, ProgramError
 from eie.formats.files import Arrays, first_line, read_json
 from eie.formats.safetensors import read_safetensors, write_safetensors
 from eie.importers.entrance import Model, as_network
+from eie.model.dataflow import dataflow
 from eie.model.drawn import drawn_layers, drawn_notes
 from eie.model.geometry import Scatter
 from eie.model.geometry import describe as describe_geometry
 from eie.model.geometry import from_description as geometry_from
 from eie.model.graph import Graph
+from eie.model.layer import Layer
 from eie.model.matrix import frozen
-from eie.model.network import Layer, dataflow
 from eie.model.trace import Trace
 from eie.show.face import View
 from eie.show.notes import note_lines
@@ -92,7 +93,7 @@ class Program(View):
 
     @cached_property
     def dataflow(self) -> Graph | None:
-        """How tensors flow, see `eie.model.network.dataflow`."""
+        """How tensors flow, see `eie.model.dataflow.dataflow`."""
         return dataflow(self)
 
     def on(self, spec: AcceleratorSpec) -> Program:

@@ -32,7 +32,8 @@ from eie.importers.roles.norms import scale_and_shift
 from eie.importers.roles.records import MISSING, REASONS, Arrays, Decision, Plan, Reading
 from eie.importers.suspicions import identical, vanishing
 from eie.model.geometry import Conv2d
-from eie.model.network import Layer, Network
+from eie.model.layer import Layer
+from eie.model.network import Network
 from eie.model.trace import LayerTrace, Trace, class_labels
 
 _LABELS = "labels"

@@ -11,8 +11,9 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from eie.model.layer import Layer
 from eie.model.matrix import SparseColumns, frozen
-from eie.model.network import Layer, Network
+from eie.model.network import Network
 from eie.model.trace import LayerTrace
 
 Order = NDArray[np.int64]

@@ -18,8 +18,10 @@ from eie.compiler.program import compile as compile_network
 from eie.compression.bias import BiasPlace
 from eie.compression.share import ShareReport, share
 from eie.energy.tables import Cell
+from eie.model.dataflow import dataflow
 from eie.model.fitting import Layout
-from eie.model.network import Layer, Network, dataflow
+from eie.model.layer import Layer
+from eie.model.network import Network
 from eie.model.trace import LayerTrace
 from eie.simulator.cache import Cache
 from eie.simulator.inputs import Inputs

@@ -25,7 +25,9 @@ from eie.machines.choose import choose, depends_on_the_network
 from eie.machines.records import LayerCost
 from eie.machines.workload import Workload as MachineWorkload
 from eie.machines.workload import layer_work
-from eie.model.network import Layer, Network, dataflow
+from eie.model.dataflow import dataflow
+from eie.model.layer import Layer
+from eie.model.network import Network
 from eie.model.recorded import recorded_of, recorded_uses
 from eie.model.trace import LayerTrace, Trace
 from eie.simulator.cache import Cache
