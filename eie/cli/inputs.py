@@ -73,7 +73,8 @@ def open_inputs(file: str | None) -> Opened:
 
     from eie.errors import TraceError
     from eie.formats.npz import read_npy, read_npz
-    from eie.model.trace import Trace, is_trace
+    from eie.model.trace import Trace
+    from eie.model.trace_file import is_trace
     from eie.recording.inputs import read_samples
 
     if file is None:

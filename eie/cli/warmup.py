@@ -18,7 +18,7 @@ def warmup() -> None:
 
     from eie.cli.inputs import stderr
     from eie.cli.progress import Progress
-    from eie.compiler.program import compile as compile_network
+    from eie.compiler.compile import compile as compile_network
     from eie.importers import load
     from eie.importers.stored import save
     from eie.model.layer import Layer

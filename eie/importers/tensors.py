@@ -33,8 +33,10 @@ from eie.importers.roles.records import MISSING, REASONS, Arrays, Decision, Plan
 from eie.importers.suspicions import identical, vanishing
 from eie.model.geometry import Conv2d
 from eie.model.layer import Layer
+from eie.model.layer_trace import LayerTrace
 from eie.model.network import Network
-from eie.model.trace import LayerTrace, Trace, class_labels
+from eie.model.trace import Trace
+from eie.model.trace_file import class_labels
 
 _LABELS = "labels"
 

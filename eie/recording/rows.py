@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from eie.errors import TraceError
 from eie.model.layer import Layer
+from eie.model.layer_trace import LayerTrace
 from eie.model.matrix import frozen
-from eie.model.trace import LayerTrace
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eie.model.layer import Layer
+from eie.model.layer_trace import LayerTrace
 from eie.model.matrix import SparseColumns, frozen
 from eie.model.network import Network
-from eie.model.trace import LayerTrace
 
 Order = NDArray[np.int64]
 
