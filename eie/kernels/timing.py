@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 from eie.kernels.jit import inlined, njit
 
 LANES = 64
+# Loading scan row 0, the queue and the pointer read come before the first slot; the pipeline drains behind the last.
+FILL_CYCLES = 3
 PIPELINE_CYCLES = 5
 STRETCH = 255  # columns that `tally` counts in narrow numbers before it adds them up
 
