@@ -50,6 +50,12 @@ def named(files, pattern):
     return [(page, text) for page in files for text in re.findall(pattern, page.read_text())]
 
 
+def anchors(page):
+    """Names by which links reach a page's headings: small letters, blanks as hyphens, no marks."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE) if page.is_file() else []
+    return {re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-") for heading in headings}
+
+
 def normalised(requirement):
     """A package's name as indexes compare it: ``ml_dtypes>=0.6`` is ml-dtypes."""
     return re.sub(r"[-_.]+", "-", re.match(r"[A-Za-z0-9._-]+", requirement)[0]).lower()
@@ -127,6 +133,17 @@ class TestPages:
     def test_links_lead_somewhere(self, root):
         links = named([*pages(root), root / "CHANGELOG.md"], r"\]\(([^)#:]+)\)")
         assert [(page.name, target) for page, target in links if not (page.parent / target).exists()] == []
+
+    def test_links_into_a_page_meet_a_heading(self, root):
+        links = named([*pages(root), root / "CHANGELOG.md"], r"\]\(([^):\s]*#[^)\s]+)\)")
+        assert len(links) > 10
+        parts = [(page, *target.partition("#")) for page, target in links]
+        missed = [
+            (page.name, there, end)
+            for page, there, _, end in parts
+            if end not in anchors(page.parent / (there or page.name))
+        ]
+        assert missed == []
 
     def test_names_they_use_exist(self, root):
         names = named(pages(root), r"`(eie(?:\.\w+)+)`")

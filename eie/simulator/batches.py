@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from eie.compiler.encode import Encoding
 from eie.compiler.encoded import EncodedLayer
-from eie.compiler.maps import pe_rows
+from eie.compiler.map_traffic import pe_rows
 from eie.model.matrix import frozen
 from eie.simulator.layer import Slice
 from eie.simulator.strips import Ranges

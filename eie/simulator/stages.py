@@ -38,7 +38,7 @@ from eie.compiler.demand import Demand
 from eie.compiler.encoded import EncodedLayer
 from eie.compiler.lower import Lowering, lower
 from eie.compiler.map_rows import LayerMaps
-from eie.compiler.maps import pe_rows
+from eie.compiler.map_traffic import pe_rows
 from eie.compiler.memory import plan_of
 from eie.compiler.places import LayerPlace, MemoryPlan
 from eie.compiler.program import Program

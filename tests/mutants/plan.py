@@ -35,14 +35,17 @@ ROOMS: Mapping[str, tuple[str, ...]] = {
         ("test_memory.py", "test_maps.py", "test_streams.py", "test_capacity.py", "test_bias.py", "test_totals.py"),
     ),
     # A map of nothing comes from a file only.
-    "eie/compiler/maps.py": (
-        "test_maps.py",
-        "test_memory.py",
-        "test_bias.py",
-        "test_streams.py",
-        "test_capacity.py",
-        "test_totals.py",
-        "test_hostile_files.py",
+    **dict.fromkeys(
+        ("eie/compiler/maps.py", "eie/compiler/map_traffic.py"),
+        (
+            "test_maps.py",
+            "test_memory.py",
+            "test_bias.py",
+            "test_streams.py",
+            "test_capacity.py",
+            "test_totals.py",
+            "test_hostile_files.py",
+        ),
     ),
     "eie/compiler": (
         "test_capacity.py",
