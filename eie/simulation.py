@@ -34,16 +34,17 @@ from eie.results.layer import LayerResult
 from eie.results.result import Result
 from eie.results.totals import Accuracy
 from eie.show.notebook import told
-from eie.simulator.agreement import in_agreement
+from eie.simulator.agreement import Agree, in_agreement
+from eie.simulator.counting import How
 from eie.simulator.functional import SLICE_ELEMENTS, LayerOutputs, Rows, fraction_bits, to_raw
 from eie.simulator.inputs import Given, Inputs
 from eie.simulator.keeping import Kept
 from eie.simulator.layer import Engine
 from eie.simulator.network import DATAPATHS, Datapath, Ran, Settings, unrolled
 from eie.simulator.parts import joined_activity, joined_outputs, joined_patterns, sample_parts
-from eie.simulator.products import Agree, run_products
+from eie.simulator.products import run_products
 from eie.simulator.recount import Recount
-from eie.simulator.stages import How, Stages
+from eie.simulator.stages import Stages
 from eie.simulator.workload import Workload, open_sizes
 from eie.spec import EIE_64PE, AcceleratorSpec
 
