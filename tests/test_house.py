@@ -111,8 +111,9 @@ Progress(1, 2, 3, 4)
 
 
 def test_modules_hold_one_thought(root):
-    """Eight had grown to 400 to 670 lines before they were taken apart; half of all have at most 125."""
-    sizes = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in (root / "eie").rglob("*.py")}
+    """Eight had grown to 400 to 670 lines before they were taken apart; half of all have at most 125. Kernels may."""
+    paths = [path for path in (root / "eie").rglob("*.py") if path.parent.name != "kernels"]
+    sizes = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in paths}
     assert {str(path): size for path, size in sizes.items() if size > MOST_LINES} == {}
 
 
