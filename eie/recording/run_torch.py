@@ -319,42 +319,38 @@ def _layer(name: str, module: Any) -> Layer:
             groups=module.groups,
         )
         return Layer.of_geometry(name=name, weights=weights, geometry=geometry)
-    flat = weights.ndim == 3
-    # A 1-D convolution is one over maps of height 1.
-    weights = weights[:, :, None] if flat else weights
-
-    def pair(value: tuple[int, ...], missing: int) -> tuple[int, int]:
-        return (missing, value[0]) if flat else (value[0], value[1])
-
-    pad = pair(module.padding, 0)
+    weights = weights[:, :, None] if weights.ndim == 3 else weights
+    pad = _pair(module.padding, 0)
     conv = Conv2d(
         in_channels=module.in_channels,
         out_channels=module.out_channels,
-        kernel=pair(module.kernel_size, 1),
-        stride=pair(module.stride, 1),
+        kernel=_pair(module.kernel_size, 1),
+        stride=_pair(module.stride, 1),
         pads=(*pad, *pad),
-        dilation=pair(module.dilation, 1),
+        dilation=_pair(module.dilation, 1),
         groups=module.groups,
     )
     return Layer.from_conv(name=name, weights=weights, bias=None, conv=conv)
 
 
 def _transposed(name: str, module: Any) -> Layer:
-    def pair(value: tuple[int, ...], missing: int) -> tuple[int, int]:
-        return (missing, value[0]) if len(value) == 1 else (value[0], value[1])
-
-    pad = pair(module.padding, 0)
+    pad = _pair(module.padding, 0)
     geometry = ConvTranspose2d(
         in_channels=module.in_channels,
         out_channels=module.out_channels,
-        kernel=pair(module.kernel_size, 1),
-        stride=pair(module.stride, 1),
+        kernel=_pair(module.kernel_size, 1),
+        stride=_pair(module.stride, 1),
         pads=(*pad, *pad),
-        output_padding=pair(module.output_padding, 0),
-        dilation=pair(module.dilation, 1),
+        output_padding=_pair(module.output_padding, 0),
+        dilation=_pair(module.dilation, 1),
         groups=module.groups,
     )
     return Layer.of_geometry(name=name, weights=np.ones(geometry.weight_shape), geometry=geometry)
+
+
+def _pair(value: tuple[int, ...], missing: int) -> tuple[int, int]:
+    """Height and width of a module's setting: a 1-D convolution is one over maps of height 1."""
+    return (missing, value[0]) if len(value) == 1 else (value[0], value[1])
 
 
 def _recurrent_layers(name: str, module: Any) -> list[Layer]:

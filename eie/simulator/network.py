@@ -332,5 +332,5 @@ def seen(rows: Rows, width: int, products: int, settings: Settings) -> LayerTrac
             kept = part[part != 0]
             scale = -rows.fraction_bits if settings.datapath == "fixed" else 0
             values.append(np.ldexp(kept.astype(np.float32), scale))
-    held = frozen(np.concatenate(values), np.float32) if settings.keep_values else None
-    return LayerTrace(width=width, bits=frozen(bits, np.uint8), values=held, products=products)
+    kept_values = frozen(np.concatenate(values), np.float32) if settings.keep_values else None
+    return LayerTrace(width=width, bits=frozen(bits, np.uint8), values=kept_values, products=products)
