@@ -17,6 +17,7 @@ from eie.machines.noise import Interval
 from eie.machines.records import Baseline, LayerCost
 from eie.machines.workload import LayerWork, Workload
 from eie.model.geometry import Conv2d, Conv3d, ConvTranspose2d, Gru, Linear, Lstm, Rnn
+from eie.studies.granularity.claims import leaves_open
 
 MACHINES = ("eie", "measured:dense", "measured:csr")
 DENSE, CSR = "no speedup on dense hardware", "nor through CSR"
@@ -77,6 +78,46 @@ def test_enough_runs_for_an_interval():
     assert noise.interval([1] * 11 + [900] * 2) == Interval(1, 900)
 
 
+def test_two_looks_are_as_sure_as_one():
+    """Whoever stops at the first look where it pleases errs at one of two: both risks together are below the bound."""
+    risk = {runs: 1 - noise.coverage(runs, dropped) for runs, dropped in ((timing.FIRST_RUNS, 0), (timing.RUNS, 1))}
+    assert noise.interval(range(timing.FIRST_RUNS)) == Interval(0, timing.FIRST_RUNS - 1)
+    assert noise.interval(range(timing.RUNS)) == Interval(1, timing.RUNS - 2)
+    assert sum(risk.values()) < 1 - noise.CONFIDENCE
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_fewer_runs_only_where_nothing_is_open(known, monkeypatch):
+    monkeypatch.setattr(measured, "FLOOR_S", 1e-6)
+    asked = []
+    work = Workload("w", tuple(LayerWork(name=name, outputs=3, inputs=4, kept_weights=2) for name in "ab"))
+    tasks = [measured.Task(work), measured.Task(work, batch=2)]
+    made = measured.run_until_known(tasks, lambda first: asked.append(first) or known)
+    assert [len(baseline.samples_us) for baseline in asked[0]] == [timing.FIRST_RUNS] * 2
+    runs = timing.FIRST_RUNS if known else timing.RUNS
+    assert [len(baseline.samples_us) for baseline in made] == [runs] * 2
+    assert f"median of {runs} runs" in made[0].notes[0]
+    # What was measured first is no less true for what was measured later.
+    assert all(
+        after.samples_us[: timing.FIRST_RUNS] == before.samples_us for after, before in zip(made, asked[0], strict=True)
+    )
+
+
+def test_a_turn_goes_on_where_the_last_ended(monkeypatch):
+    monkeypatch.setattr(timing, "LEAST_S", 0)
+    order = []
+    timing.timed([lambda: order.append("a"), lambda: order.append("b")], 3, before=1)
+    assert "".join(order) == "ab" + "ba" + "ab"
+
+
+def test_a_call_of_doubtful_length_is_asked_twice(monkeypatch):
+    """The first may have waited for memory: only one so long that it cannot matter stands."""
+    for first, calls in ((timing.COLD * 1e-3, 1), (timing.COLD * 0.9e-3, 2), (timing.SLOW_S, 2)):
+        lasted = iter([first, 1e-4])
+        monkeypatch.setattr(timing, "_lasted", lambda _call, lasted=lasted: next(lasted))
+        assert timing._warmed(lambda: None, 1e-3) == (first if calls == 1 else 1e-4)
+
+
 def test_the_interval_holds_the_median_as_often_as_it_says():
     rng = np.random.default_rng(0)
     hits = sum(
@@ -113,6 +154,14 @@ def test_a_steady_machine_is_judged():
     steady = [100 + i % 3 for i in range(9)]
     assert verdict(two_forms(steady, steady), DENSE).holds is True
     assert verdict(two_forms(steady, [value / 2 for value in steady]), DENSE).holds is False
+
+
+def test_what_is_open_is_what_noise_hides():
+    """More runs are asked for by a statement that noise keeps from a verdict, by none that has one or is not shown."""
+    steady = [100 + i % 3 for i in range(9)]
+    assert not leaves_open(two_forms(steady, steady))
+    assert not leaves_open(two_forms(steady, [value / 2 for value in steady]))
+    assert leaves_open(two_forms(steady, [30, 300] * 4 + [100]))
 
 
 def test_noise_gives_no_verdict_and_says_its_range():

@@ -158,24 +158,30 @@ def measure(
     runs: Sequence[Run],
     machines: Sequence[str],
     *,
+    known: Callable[[list[Run]], bool],
     steps: Steps | None = None,
     progress: Callable[[str], None] = lambda _: None,
 ) -> list[Run]:
     """Return the runs with what is measured on this computer too, in the order of ``machines``.
 
-    All together, when every form is there: timed in turns, a busy minute of the computer meets every form alike.
+    All together, when every form is there: timed in turns, a busy minute of the computer meets every form alike. Once
+    ``known``, asked with what would be returned, says that nothing is open, no more is measured.
     """
     timed = [(i, name, measured_task(name, run.workload)) for i, run in enumerate(runs) for name in machines]
     tasks = [(i, name, task) for i, name, task in timed if task is not None]
-    costs = [dict(run.costs) for run in runs]
-    if tasks:
-        progress(f"measuring on this computer, {len(tasks)} ways")
-        timings = _timed([task for *_, task in tasks], steps)
+
+    def with_timings(timings: Sequence[Baseline]) -> list[Run]:
+        costs = [dict(run.costs) for run in runs]
         for (i, name, _), timing in zip(tasks, timings, strict=True):
             costs[i][name] = timing
-    # What was measured came last; tables have the columns as they were asked for.
-    order = (EIE, *machines)
-    return [replace(run, costs={name: of[name] for name in order}) for run, of in zip(runs, costs, strict=True)]
+        # What was measured came last; tables have the columns as they were asked for.
+        order = (EIE, *machines)
+        return [replace(run, costs={name: of[name] for name in order}) for run, of in zip(runs, costs, strict=True)]
+
+    if not tasks:
+        return with_timings([])
+    progress(f"measuring on this computer, {len(tasks)} ways")
+    return with_timings(_timed([task for *_, task in tasks], lambda timings: known(with_timings(timings)), steps))
 
 
 def _counted(
@@ -193,13 +199,15 @@ def _counted(
     return Counted.of_plain(plain, spec)
 
 
-def _timed(tasks: Sequence[measured.Task], steps: Steps | None) -> list[Baseline]:
+def _timed(
+    tasks: Sequence[measured.Task], known: Callable[[list[Baseline]], bool], steps: Steps | None
+) -> list[Baseline]:
     """Measure, or return what a journal kept: another look at the clock would give other numbers."""
 
     def plain() -> list[dict[str, Any]]:
         return [
             {"machine": vars(timing.machine), "layers": [asdict(cost) for cost in timing.layers], "notes": timing.notes}
-            for timing in measured.run_together(tasks)
+            for timing in measured.run_until_known(tasks, known)
         ]
 
     return [

@@ -30,6 +30,7 @@ ALIKE = 1.5
 # The lower end of "9 to 12 times": the claim's most modest reading.
 LEAST_COMPRESSION = 9
 NO_LABELS = "accuracy is not known"
+TOO_NOISY = "too noisy"
 CAME_PRUNED = "the network came pruned: what fine-grained pruning gives began before"
 # Layers' densities come in steps, so two plans for one budget hardly ever take exactly the same time.
 SAME_LATENCY = 0.01
@@ -52,6 +53,11 @@ def statements(study: Rows) -> tuple[Statement, ...]:
         _non_uniform,
     )
     return tuple(check(study) for check in checks)
+
+
+def leaves_open(study: Rows) -> bool:
+    """Say whether noise lets a statement have no verdict, so that more runs may give one."""
+    return any(statement.holds is None and statement.found.startswith(TOO_NOISY) for statement in statements(study))
 
 
 def break_even(study: Rows, machine: str) -> float | None:
@@ -323,7 +329,7 @@ def _number(value: Interval) -> str:
 def _judged(place: str, claim: str, holds: bool | None, *, numbers: str, doubtful: Sequence[Interval]) -> Statement:
     """Return a verdict, or where noise lets there be none, over what it reaches."""
     if holds is None:
-        numbers = f"too noisy ({noise.hull(doubtful)}): {numbers}"
+        numbers = f"{TOO_NOISY} ({noise.hull(doubtful)}): {numbers}"
     return Statement(place=place, claim=claim, holds=holds, found=numbers)
 
 
