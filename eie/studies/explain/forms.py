@@ -22,7 +22,7 @@ from eie.errors import RecipeError
 from eie.model.matrix import SparseColumns
 from eie.model.network import Layer, Network
 from eie.model.trace import LayerTrace, Trace
-from eie.studies.explain.window import columns_in, window_of
+from eie.studies.explain.window import CutFrom, columns_in, window_of
 
 Uses = Mapping[str, LayerTrace]
 
@@ -37,11 +37,12 @@ class Pruning:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Form:
-    """A layer with what each of its uses reads, a bit an input."""
+    """A layer with what each of its uses reads, a bit an input; of a window, what it was cut from, nothing pruned."""
 
     layer: Layer
     report: ShareReport
     uses: Uses
+    cut_from: CutFrom | None = None
 
 
 class Forms:
@@ -83,7 +84,7 @@ class Forms:
             place = name, n_pe if permuted else 0
             if place not in self._windows:
                 layer, uses = window_of(form.layer, form.uses, entries=self.window)
-                self._windows[place] = replace(form, layer=layer, uses=uses)
+                self._windows[place] = replace(form, layer=layer, uses=uses, cut_from=CutFrom.of(form.layer.matrix))
             form = self._windows[place]
         return form if pruning is None else self._pruned(form, n_pe=n_pe, pruning=pruning)
 
