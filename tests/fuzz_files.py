@@ -158,7 +158,10 @@ def program_runs(path):
 def journal(path):
     with Journal(path):
         pass
-    eie.sweep((network(), np.ones(8)), {"n_pe": [1, 2]}, journal=path)
+    # The sweep that wrote it: what it holds is taken for these points.
+    net = network()
+    front = eie.sweep((net, net.trace), {"n_pe": [1, 2]}, journal=path)
+    str(front), front.to_json(), front.to_csv()
 
 
 def inputs(path):

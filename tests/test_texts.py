@@ -161,12 +161,12 @@ def test_a_network_with_such_a_graph_is_written_and_read_back(tmp_path, suffix):
 
 def test_names_in_a_program_file_are_cleaned(tmp_path, monkeypatch):
     """Written by another program: the graph says its names as they are, and the hash is right."""
-    from eie.compiler import program as module
+    from eie.compiler import program_file as module
 
     net = eie.Network(name="n", layers=(LAYER,), graph=nasty_graph())
-    arrays, header = module._pack(eie.compile(net, eie.EIE_64PE.replace(n_pe=2)))
+    arrays, header = module.pack(eie.compile(net, eie.EIE_64PE.replace(n_pe=2)))
     turned = json.loads(json.dumps(header).replace("_3", "\u202e"))
-    signed = {**turned, "content_hash": module._digest(arrays, turned)}
+    signed = {**turned, "content_hash": module.digest(arrays, turned)}
     monkeypatch.setattr(module, "read_safetensors", lambda *_: (arrays, {"eie": json.dumps(signed)}))
     assert names_of(eie.Program.load("p.safetensors").graph)[0] == r"x\x1b[2J\u202e"
 
