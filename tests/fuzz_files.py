@@ -147,10 +147,21 @@ def program(path):
     eie.simulate(eie.Program.load(path), np.ones(8))
 
 
+def program_runs(path):
+    """A program with a graph, on inputs that it draws itself."""
+    loaded = eie.Program.load(path)
+    str(loaded)
+    shape = next(iter(loaded.graph.inputs))[1] if loaded.graph is not None else (loaded.layers[0].inputs,)
+    eie.simulate(loaded, np.ones((1, *(max(1, size) for size in shape)), np.float32))
+
+
 def journal(path):
     with Journal(path):
         pass
-    eie.sweep((network(), np.ones(8)), {"n_pe": [1, 2]}, journal=path)
+    # The sweep that wrote it: what it holds is taken for these points.
+    net = network()
+    front = eie.sweep((net, net.trace), {"n_pe": [1, 2]}, journal=path)
+    str(front), front.to_json(), front.to_csv()
 
 
 def inputs(path):

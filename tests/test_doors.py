@@ -155,7 +155,103 @@ BOMBS = {
     "b.smtx": (lambda path: path.write_text("1, 65536, 1\n0 1\n0\n"), eie.load),
     "b.npy": (lambda path: np.save(path, np.zeros(1 << 20, np.float32)), eie.load),
     "b.toml": (lambda path: path.write_text("# " + "x" * (1 << 20)), eie.load),
+    "d.toml": (lambda path: path.write_text(drawn_layers(4, 100)), eie.load),
+    "e.toml": (lambda path: path.write_text("input = [" + "[]," * 9000 + "]"), eie.load),
+    "b.json": (lambda path: path.write_text('{"a": [' + "[]," * 9000 + "0]}"), eie.read_answer),
+    "b.csv": (lambda path: path.write_text("Layer,M,N,K,\n" + "a,8,100,100,\n" * 12), eie.load),
+    "m.safetensors.index.json": (lambda path: shards(path, 3), eie.load),
+    "pytorch_model.bin.index.json": (lambda path: zipped_shards(path, 3), eie.load),
+    "b.onnx": (lambda path: external(path, 3), eie.load),
+    "s.onnx": (lambda path: external(path, 3, files=1), eie.load),
+    "f.onnx": (lambda path: folded(path, 3), eie.load),
 }
+
+
+def drawn_layers(many, side):
+    """Each takes 320 KB while it is drawn and keeps 80 KB; all of them take more than a mebibyte only where summed."""
+    entry = '[[layer]]\nname = "l%d"\ninputs = %d\noutputs = %d\nweight_density = 1.0\n'
+    return "".join(entry % (i, side, side) for i in range(3 * many))
+
+
+def shards(path, many, rows=100):
+    """400 kB each."""
+    from safetensors.numpy import save_file
+
+    names = [f"m-{i}.safetensors" for i in range(many)]
+    for name in names:
+        save_file({name: np.ones((rows, 1000), np.float32)}, path.with_name(name))
+    path.write_text(json.dumps({"weight_map": {name: name for name in names}}))
+
+
+def zipped_shards(path, many):
+    """A few hundred bytes each, that would unpack to 400 kB; what is in them is never asked."""
+    names = [f"m-{i}.bin" for i in range(many)]
+    for name in names:
+        with zipfile.ZipFile(path.with_name(name), "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("archive/data.pkl", bytes(400_000))
+    path.write_text(json.dumps({"weight_map": {name: name for name in names}}))
+
+
+def chain(many, side, initialisers, nodes=()):
+    """Products one behind the other, of weights w0, w1 and so on."""
+    onnx = pytest.importorskip("onnx", reason="needs the onnx extra")
+    helper, kind = onnx.helper, onnx.TensorProto.FLOAT
+    names = ["x", *(f"y{i}" for i in range(many))]
+    graph = helper.make_graph(
+        [*nodes, *(helper.make_node("MatMul", [names[i], f"w{i}"], [names[i + 1]]) for i in range(many))],
+        "g",
+        [helper.make_tensor_value_info("x", kind, [1, side])],
+        [helper.make_tensor_value_info(names[-1], kind, [1, side])],
+        initialisers,
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
+def external(path, many, side=316, files=None):
+    """400 kB each, beside the model, or all of them the same bytes of one file."""
+    onnx = pytest.importorskip("onnx", reason="needs the onnx extra")
+    tensors = []
+    for i in range(many):
+        name = f"w{i if files is None else 0}.data"
+        path.with_name(name).write_bytes(np.ones(side * side, np.float32).tobytes())
+        tensor = onnx.TensorProto(name=f"w{i}", dims=[side, side], data_type=1, data_location=1)
+        for key, value in (("location", name), ("offset", "0"), ("length", str(4 * side * side))):
+            tensor.external_data.add(key=key, value=value)
+        tensors.append(tensor)
+    path.write_bytes(chain(many, side, tensors).SerializeToString())
+
+
+def folded(path, many, side=316):
+    """Weights that a file of a few bytes has worked out: one number each, seen as many, and one added."""
+    onnx = pytest.importorskip("onnx", reason="needs the onnx extra")
+    helper, to_tensor = onnx.helper, onnx.numpy_helper.from_array
+    given = [to_tensor(np.array([side, side]), "shape"), to_tensor(np.ones(1, np.float32), "one")]
+    nodes = [helper.make_node("ConstantOfShape", ["shape"], [f"z{i}"]) for i in range(many)]
+    nodes += [helper.make_node("Add", [f"z{i}", "one"], [f"w{i}"]) for i in range(many)]
+    path.write_bytes(chain(many, side, given, nodes).SerializeToString())
+
+
+PARTS = {
+    "m.safetensors.index.json": (shards, 2),
+    "b.onnx": (external, 2),
+    "f.onnx": (lambda path, many: folded(path, many, 200), 1),
+    "d.toml": (lambda path, _: path.write_text(drawn_layers(1, 100)), 1),
+}
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_parts_that_fit_the_budget_together_are_read(tmp_path, mebibyte, name):
+    make_parts, many = PARTS[name]
+    make_parts(tmp_path / name, many)
+    assert eie.load(tmp_path / name).layers
+
+
+def test_a_mask_counts_beside_its_model(tmp_path, mebibyte):
+    for name in ("m.npz", "mask.npz"):
+        np.savez(tmp_path / name, **{"a.weight": np.ones((150, 1000), np.float32)})
+    assert eie.load(tmp_path / "m.npz").layers
+    with pytest.raises(EieError, match=r"m\.npz: and the files beside it \(2 in all\) unpack to 1,200,"):
+        eie.load(tmp_path / "m.npz", mask=tmp_path / "mask.npz")
 
 
 @pytest.mark.parametrize("name", BOMBS)

@@ -113,8 +113,10 @@ def read_bytes(path: str | Path, kind: type[EieError], largest: int = LARGEST_BY
 
 def read_toml(path: str | Path, kind: type[EieError]) -> dict[str, Any]:
     """Parse a TOML file."""
+    content = read_bytes(path, kind, LARGEST_TEXT_BYTES)
+    afford(parsed_bytes(content), path, kind)
     try:
-        return tomllib.loads(read_bytes(path, kind, LARGEST_TEXT_BYTES).decode())
+        return tomllib.loads(content.decode())
     # Deep nesting ends in RecursionError, bytes that are no UTF-8 in a ValueError.
     except (ValueError, RecursionError) as error:
         raise kind(f"{path}: not valid TOML: {first_line(error)}") from None
@@ -122,6 +124,7 @@ def read_toml(path: str | Path, kind: type[EieError]) -> dict[str, Any]:
 
 def read_json(text: str | bytes, where: str, kind: type[EieError]) -> dict[str, Any]:
     """Parse a JSON object."""
+    afford(parsed_bytes(text), where, kind)
     try:
         value = json.loads(text, parse_constant=_refused, parse_float=_finite)
     except (ValueError, RecursionError) as error:
@@ -129,6 +132,14 @@ def read_json(text: str | bytes, where: str, kind: type[EieError]) -> dict[str, 
     if not isinstance(value, dict):
         raise kind(f"{where}: must be a JSON object")
     return value
+
+
+def parsed_bytes(text: str | bytes) -> int:
+    """Return about how much memory the values of a text in JSON or TOML take: many times the text, for ``[[],[],``."""
+    signs: Any = (b",", b"[", b"{", b"\n") if isinstance(text, bytes) else (",", "[", "{", "\n")
+    parts, lists, objects, lines = map(text.count, signs)
+    # CPython's sizes: a value with its place in a list, an empty list, a dictionary of a few; a key and its value.
+    return len(text) + 64 * (parts + lists) + 256 * objects + 96 * lines
 
 
 def _refused(word: str) -> None:

@@ -219,7 +219,7 @@ def _is_entry(entry: Any) -> bool:
     if "error" in entry or "step" in entry:
         return "error" in entry or "value" in entry
     if "values" in entry:
-        return _is_compact(entry)
+        return "columns" in entry and _is_compact(entry)
     rows = entry.get("layers")
     return (
         isinstance(entry.get("total"), dict) and isinstance(rows, list) and all(isinstance(row, dict) for row in rows)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from eie import errors
 from eie.errors import ModelError
 from eie.model.operators.from_onnx import OnnxNode
 
@@ -46,8 +47,8 @@ def plain_nodes(path: Path, proto: onnx.ModelProto) -> list[OnnxNode]:
 
 
 def printable(text: str) -> str:
-    """Return ``text`` without control characters, and cut where it is absurdly long: names come from the file."""
-    return "".join(c if c.isprintable() else "?" for c in text[:LONGEST_NAME])
+    """Return ``text`` with escapes for control characters, and cut where it is absurdly long: it is the file's."""
+    return errors.printable(text[:LONGEST_NAME])
 
 
 def _attributes(where: str, node: onnx.NodeProto) -> dict[str, Any]:
