@@ -4,8 +4,8 @@
 
 Every point is simulated and priced. The sweep is a process of its own, killed (SIGKILL) whenever it has had so many
 seconds of a processor and started again until it ends, then run once more over the finished journal. Each time the
-peak of its memory is printed; more than 1 GiB fails. In the end the front is held to one that is made from the journal's
-lines in another way, and lines drawn at random to sweeps of their points alone. No part of `make bench`: a million
+peak of its memory is printed; more than 1 GiB fails. In the end the front is held to one that is made in another way
+from the journal's lines, and lines drawn at random to sweeps of their points alone. No part of `make bench`: a million
 points take half an hour of a processor.
 """
 
@@ -70,10 +70,10 @@ def run(points, folder, kill_after_s):
     child.returncode = os.waitstatus_to_exitcode(status)
     if child.returncode not in (0, -signal.SIGKILL):
         sys.exit(f"the sweep ended with {child.returncode}")
-    peak_gib = used.ru_maxrss / 2**20
+    peak_gib, took_s = used.ru_maxrss / 2**20, used.ru_utime + used.ru_stime
     print(
         f"{'to its end' if child.returncode == 0 else 'killed'}, {lines_of(journal):,} points in the journal; "
-        f"{time.monotonic() - begun:.0f} s, {used.ru_utime + used.ru_stime:.0f} s of a processor, peak {peak_gib:.2f} GiB",
+        f"{time.monotonic() - begun:.0f} s, {took_s:.0f} s of a processor, peak {peak_gib:.2f} GiB",
         flush=True,
     )
     if peak_gib > LIMIT_GIB:
@@ -116,7 +116,7 @@ def check(points, folder):
     for changes, total in drawn:
         (row,) = eie.sweep(work(), {field: [value] for field, value in changes.items()}).totals
         assert all(row[column] == value for column, value in total.items()), changes
-    print(f"{seen:,} points, {len(best)} on the front as made anew from the journal; {len(drawn)} lines swept anew: equal")
+    print(f"{seen:,} points, {len(best)} on the front, as made anew; {len(drawn)} lines swept anew: equal")
 
 
 def front_of(rows):
@@ -131,27 +131,33 @@ def front_of(rows):
     return np.concatenate(best)
 
 
-def main():
+def whole(points, folder, kill_after_s):
     """Kill and resume to the end, once more over the finished journal, then check."""
+    folder.mkdir(exist_ok=True)
+    while not run(points, folder, kill_after_s):
+        pass
+    first = (folder / "front.json").read_bytes()
+    run(points, folder, 0)
+    assert (folder / "front.json").read_bytes() == first
+    check(points, folder)
+    size = (folder / "journal.jsonl").stat().st_size
+    print(f"journal: {size / 2**30:.2f} GiB, {size / points / 1000:.2f} kB a point")
+
+
+def main():
+    """Read the words of the command line."""
     parser = argparse.ArgumentParser()
     parser.add_argument("points", type=int, nargs="?", default=1_000_000)
     parser.add_argument("--in", dest="folder", type=Path)
     parser.add_argument("--kill-after", type=float, default=240)
     parser.add_argument("--sweep", action="store_true", help="what each process is started with")
     asked = parser.parse_args()
-    if asked.sweep:
-        return sweep(asked.points, asked.folder)
     with tempfile.TemporaryDirectory() as scratch:
         folder = asked.folder or Path(scratch)
-        folder.mkdir(exist_ok=True)
-        while not run(asked.points, folder, asked.kill_after):
-            pass
-        first = (folder / "front.json").read_bytes()
-        run(asked.points, folder, 0)
-        assert (folder / "front.json").read_bytes() == first
-        check(asked.points, folder)
-        size = (folder / "journal.jsonl").stat().st_size
-        print(f"journal: {size / 2**30:.2f} GiB, {size / asked.points / 1000:.2f} kB a point")
+        if asked.sweep:
+            sweep(asked.points, folder)
+        else:
+            whole(asked.points, folder, asked.kill_after)
 
 
 if __name__ == "__main__":
