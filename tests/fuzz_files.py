@@ -1,7 +1,7 @@
 """Every reader with a good file of its kind, and ways to damage it: what tests/test_fuzz.py and ``make fuzz`` mutate.
 
-``python tests/fuzz_files.py 2000 [NAME...]`` mutates every file so often, or those; ``python tests/fuzz_files.py
-atheris SECONDS`` lets atheris, where it is installed, look for ways through the four binary formats.
+``python tests/fuzz_files.py 2000 [NAME...]`` mutates every file so often, or those. `fuzz_atheris` looks for ways
+through the binary formats by coverage.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import random
 import shutil
 import sys
 import tempfile
-import time
 from collections import Counter
 from pathlib import Path
 
@@ -314,39 +313,7 @@ def fuzz(name, folder, times, seed=0):
     return outcomes
 
 
-BINARY = ("net.npz", "net.safetensors", "net.eie", "program.safetensors")
-
-
-def atheris(seconds):
-    """Let atheris look for ways through the four binary formats, a quarter of the time each."""
-    try:
-        import atheris as fuzzer
-    except ImportError:
-        sys.stdout.write("atheris is not installed: pip install atheris; left out\n")
-        return
-    folder = build(Path(tempfile.mkdtemp()))
-    end = [time.monotonic() + seconds]
-
-    def once(data):
-        provider = fuzzer.FuzzedDataProvider(data)
-        name = BINARY[provider.ConsumeIntInRange(0, len(BINARY) - 1)]
-        out = bytearray((folder / name).read_bytes())
-        for _ in range(provider.ConsumeIntInRange(1, 16)):
-            out[provider.ConsumeIntInRange(0, len(out) - 1)] = provider.ConsumeIntInRange(0, 255)
-        path = folder / f"damaged.{name}"
-        path.write_bytes(out)
-        attempt(name, path)
-
-    fuzzer.instrument_all()
-    fuzzer.Setup([sys.argv[0], f"-max_total_time={seconds}"], once)
-    sys.stdout.write(f"atheris until {end[0]:.0f}\n")
-    fuzzer.Fuzz()
-
-
 def main(words):
-    if words[0] == "atheris":
-        atheris(int(words[1]))
-        return
     with tempfile.TemporaryDirectory() as name:
         folder = build(Path(name))
         for file in words[1:] or READ:
