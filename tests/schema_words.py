@@ -1,6 +1,6 @@
 """Every key of every schema that is read, and the words that each is tried with: what tests/test_schemas.py walks over.
 
-``python tests/schema_words.py`` tries them all and prints how many were read and refused, by schema.
+``python tests/schema_words.py [NAME [PART/PARTS]]`` tries them all and prints how many were read and refused.
 """
 
 from __future__ import annotations
@@ -9,13 +9,17 @@ import configparser
 import json
 import sys
 import tempfile
+import tomllib
 import traceback
+import zlib
 from collections import Counter
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import answers
 import fuzz_files
+import fuzz_models
 import numpy as np
 
 import eie
@@ -142,28 +146,13 @@ def as_toml(tree):
 def as_ini(tree):
     lines = []
     for section, values in tree.items():
-        lines += [f"[{section}]", *(f"{key}: {value}" for key, value in values.items())] if isinstance(values, dict) else [
-            f"[{section}]", str(values)
-        ]  # fmt: skip
+        lines.append(f"[{section}]")
+        lines += [f"{key}: {value}" for key, value in values.items()] if isinstance(values, dict) else [str(values)]
     return "\n".join(lines)
 
 
-def as_journal(tree):
-    """One entry in its line, with the sum of whatever text it is."""
-    text = json.dumps(tree)
-
-    class _Line(str):
-        """Replaced first, summed then."""
-
-        def replace(self, old, new, count=-1):
-            return _Line(str.replace(self, old, new, count))
-
-    return _Line(text)
-
-
 def journal_bytes(text):
-    import zlib
-
+    """One entry in its line, with the sum of whatever text it is."""
     line = f'{{"crc32": "{zlib.crc32(text.encode(errors="surrogatepass")):08x}", "entry": {text}}}\n'
     return line_of(HEADER) + line.encode(errors="surrogatepass")
 
@@ -284,37 +273,69 @@ def trace_read(path):
     eie.simulate(eie.compile(fuzz_files.network(), fuzz_files.SMALL), trace)
 
 
-def schemas():
-    """Return every schema by its name."""
-    made = [
-        Schema(
-            name=f"{name} in JSON", suffix=".json", tree=json.loads(answer.to_json()), write=as_json,
+TRAINING = {"batch": 8, "learning_rate": 0.1, "centroid_rate": 0.1, "dropout": 0.5, "weight_decay": 0.1, "threads": 1}
+STEP = {"key": "ab", "engine": "x", "step": "prune 1", "value": {"accuracy": 0.5}}
+
+
+def answers_in_json():
+    for name, answer in answers.answers().items():
+        yield Schema(
+            name=f"{name} in JSON",
+            suffix=".json",
+            tree=json.loads(answer.to_json()),
+            write=as_json,
             read=result_read if name == "Result" else sweep_read,
         )
-        for name, answer in answers.answers().items()
-    ]  # fmt: skip
-    folder = Path(tempfile.mkdtemp())
-    good = fuzz_files.build(folder)
-    cfg = configparser.ConfigParser()
-    cfg.optionxform = str
-    cfg.read_string(fuzz_files.CFG)
-    entries = [json.loads(line)["entry"] for line in (good / "journal.jsonl").read_text().splitlines()[1:]]
-    step = {"key": "ab", "engine": "x", "step": "prune 1", "value": {"accuracy": 0.5}}
-    spec = {name: value for name, value in eie.EIE_64PE.replace(n_pe=4).model_dump().items() if value is not None}
-    spec = {name: value for name, value in spec.items() if name in type(eie.EIE_64PE).model_fields}
-    import tomllib
 
-    made += [
-        Schema(name="spec in TOML", suffix=".toml", tree=spec, write=as_toml, read=spec_read),
-        Schema(name="recipe in TOML", suffix=".toml", tree={**answers.RECIPE, "index_bits": {"*": 4}, "training": {"batch": 8, "learning_rate": 0.1, "dropout": 0.5, "weight_decay": 0.1}}, write=as_toml, read=recipe_read),
-        Schema(name="model in TOML", suffix=".toml", tree=tomllib.loads(fuzz_files.MODEL), write=as_toml, read=fuzz_files.runs),
-        Schema(name="SCALE-Sim's cfg", suffix=".cfg", tree={name: dict(cfg[name]) for name in cfg.sections()}, write=as_ini, read=lambda path: scalesim_config.read(path, 1000)),
-        Schema(name="journal of a sweep", suffix=".jsonl", tree=entries[0], write=as_journal, read=journal_read),
-        Schema(name="journal of steps", suffix=".jsonl", tree=step, write=as_journal, read=journal_read),
-        Schema(name="header of a program", suffix=".txt", tree=json.loads(json.dumps(programs_pack()[1])), write=as_json, read=header_read((".safetensors", signed_program, fuzz_files.program_runs))),
-        Schema(name="header of a network", suffix=".txt", tree=json.loads(stored_arrays()[stored.KEY].tobytes()), write=as_json, read=header_read((".npz", signed_network, fuzz_files.runs))),
-        Schema(name="header of a trace", suffix=".txt", tree=json.loads(fuzz_files.network().trace.to_arrays()["header"].tobytes()), write=as_json, read=header_read((".npz", signed_trace, trace_read))),
-    ]  # fmt: skip
+
+def files_in_toml():
+    fields = type(eie.EIE_64PE).model_fields
+    spec = {name: getattr(eie.EIE_64PE.replace(n_pe=4), name) for name in fields}
+    recipe = {**answers.RECIPE, "index_bits": {"*": 4}, "training": TRAINING}
+    read = {
+        "spec": ({name: value for name, value in spec.items() if value is not None}, spec_read),
+        "recipe": (recipe, recipe_read),
+        "model": (tomllib.loads(fuzz_files.MODEL), fuzz_files.runs),
+        "shapes of a .net file": (tomllib.loads(fuzz_models.SHAPES), table_read),
+    }
+    for name, (tree, reader) in read.items():
+        yield Schema(name=f"{name} in TOML", suffix=".toml", tree=tree, write=as_toml, read=reader)
+
+
+def journals():
+    good = fuzz_files.build(Path(tempfile.mkdtemp()))
+    lines = (good / "journal.jsonl").read_text().splitlines()
+    for name, tree in (("a sweep", json.loads(lines[1])["entry"]), ("steps", STEP)):
+        yield Schema(name=f"journal of {name}", suffix=".jsonl", tree=tree, write=as_json, read=journal_read)
+
+
+def headers():
+    trace = fuzz_files.network().trace.to_arrays()["header"]
+    read = {
+        "a program": (programs_pack()[1], ".safetensors", signed_program, fuzz_files.program_runs),
+        "a network": (json.loads(stored_arrays()[stored.KEY].tobytes()), ".npz", signed_network, fuzz_files.runs),
+        "a trace": (json.loads(trace.tobytes()), ".npz", signed_trace, trace_read),
+    }
+    for name, (tree, *how) in read.items():
+        plain = json.loads(json.dumps(tree))
+        yield Schema(name=f"header of {name}", suffix=".txt", tree=plain, write=as_json, read=header_read(how))
+
+
+def configuration():
+    parser = configparser.ConfigParser()
+    parser.optionxform = str
+    parser.read_string(fuzz_files.CFG)
+    tree = {name: dict(parser[name]) for name in parser.sections()}
+    yield Schema(name="SCALE-Sim's cfg", suffix=".cfg", tree=tree, write=as_ini, read=cfg_read)
+
+
+def cfg_read(path):
+    str(scalesim_config.read(path, 1000))
+
+
+def schemas():
+    """Return every schema by its name."""
+    made = (*answers_in_json(), *files_in_toml(), *journals(), *headers(), *configuration())
     return {schema.name: schema for schema in made}
 
 
@@ -332,12 +353,13 @@ def attempt(schema, text, folder):
 
 
 def main(words):
+    first, every = map(int, words[1].split("/")) if words[1:] else (0, 1)
     for name, schema in schemas().items():
-        if words and name not in words:
+        if words and name != words[0]:
             continue
         outcomes, failures = Counter(), {}
         folder = Path(tempfile.mkdtemp())
-        for what, text in schema.cases():
+        for what, text in islice(schema.cases(), first, None, every):
             try:
                 outcomes[attempt(schema, text, folder)] += 1
             except Exception as error:

@@ -12,6 +12,7 @@ import os
 import re
 import stat
 import tomllib
+from collections import Counter
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -125,12 +126,39 @@ def read_toml(path: str | Path, kind: type[EieError]) -> dict[str, Any]:
 def read_json(text: str | bytes, where: str, kind: type[EieError]) -> dict[str, Any]:
     """Parse a JSON object."""
     afford(parsed_bytes(text), where, kind)
+    # Asked for at once: a function called for every integer doubles the time of long lists.
+    whole = _whole if re.search(*((rb"\d{19}", text) if isinstance(text, bytes) else (r"\d{19}", text))) else int
     try:
-        value = json.loads(text, parse_constant=_refused, parse_float=_finite)
+        value = json.loads(
+            text, parse_constant=_refused, parse_float=_finite, parse_int=whole, object_pairs_hook=distinct
+        )
     except (ValueError, RecursionError) as error:
         raise kind(f"{where}: not valid JSON: {first_line(error)}") from None
     if not isinstance(value, dict):
         raise kind(f"{where}: must be a JSON object")
+    return value
+
+
+def _whole(text: str) -> int:
+    # No count, size or seed has more, and what has may fit no float either.
+    value = int(text)
+    if not -(1 << 63) <= value < 1 << 64:
+        raise ValueError(f"{text[:20]}... has {len(text)} digits: must fit 64 bits")
+    return value
+
+
+def distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Make a dictionary of a JSON object's pairs: where a name stands twice, what counts would depend on the reader.
+
+    Raises
+    ------
+    ValueError
+        Naming it.
+    """
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        name = next(name for name, many in Counter(name for name, _ in pairs).items() if many > 1)
+        raise ValueError(f"{name[:80]!r} stands twice in one object: names must differ")
     return value
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import platform
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -78,21 +78,23 @@ def run_together(tasks: Sequence[Task], runs: int = RUNS) -> list[Baseline]:
     return _baselines(tasks, _samples_us(tasks, range(runs)))
 
 
-def run_until_known(tasks: Sequence[Task], known: Callable[[list[Baseline]], bool]) -> list[Baseline]:
+def run_until_known(tasks: Sequence[Task], left_open: Callable[[list[Baseline]], Collection[int]]) -> list[Baseline]:
     """Measure as `run_together` does, in fewer runs where they have told what was asked.
 
     Parameters
     ----------
-    known
-        Asked after `FIRST_RUNS`, with what they say; of where a median is, either look is `noise.CONFIDENCE` sure.
+    left_open
+        Asked after `FIRST_RUNS`, with what they say: the places of those tasks that are to have all runs. Of where a
+        median is, either look is `noise.CONFIDENCE` sure.
     """
     samples_us = _samples_us(tasks, range(FIRST_RUNS))
     first = _baselines(tasks, samples_us)
-    if known(first):
-        return first
-    more = _samples_us(tasks, range(FIRST_RUNS, RUNS))
-    pairs = (zip(*layers, strict=True) for layers in zip(samples_us, more, strict=True))
-    return _baselines(tasks, [[before + after for before, after in layers] for layers in pairs])
+    places = sorted(left_open(first))
+    more = _samples_us([tasks[place] for place in places], range(FIRST_RUNS, RUNS))
+    for place, layers in zip(places, more, strict=True):
+        pairs = zip(samples_us[place], layers, strict=True)
+        samples_us[place] = [before + after for before, after in pairs]
+    return _baselines(tasks, samples_us) if places else first
 
 
 def _samples_us(tasks: Sequence[Task], turns: range) -> list[list[tuple[float, ...]]]:

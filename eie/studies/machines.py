@@ -6,7 +6,7 @@ Comes in: networks, names of machines, EIE's spec. Goes out: a `Baseline` for ea
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.util import find_spec
 from itertools import combinations
@@ -158,14 +158,15 @@ def measure(
     runs: Sequence[Run],
     machines: Sequence[str],
     *,
-    known: Callable[[list[Run]], bool],
+    left_open: Callable[[list[Run]], Collection[tuple[int, str]]],
     steps: Steps | None = None,
     progress: Callable[[str], None] = lambda _: None,
 ) -> list[Run]:
     """Return the runs with what is measured on this computer too, in the order of ``machines``.
 
-    All together, when every form is there: timed in turns, a busy minute of the computer meets every form alike. Once
-    ``known``, asked with what would be returned, says that nothing is open, no more is measured.
+    All together, when every form is there: timed in turns, a busy minute of the computer meets every form alike. After
+    some runs ``left_open`` is asked with what would be returned: only which of the runs, on which machine, it names is
+    measured further.
     """
     timed = [(i, name, measured_task(name, run.workload)) for i, run in enumerate(runs) for name in machines]
     tasks = [(i, name, task) for i, name, task in timed if task is not None]
@@ -181,7 +182,12 @@ def measure(
     if not tasks:
         return with_timings([])
     progress(f"measuring on this computer, {len(tasks)} ways")
-    return with_timings(_timed([task for *_, task in tasks], lambda timings: known(with_timings(timings)), steps))
+    places = {(i, name): place for place, (i, name, _) in enumerate(tasks)}
+
+    def further(timings: Sequence[Baseline]) -> list[int]:
+        return [places[name] for name in left_open(with_timings(timings))]
+
+    return with_timings(_timed([task for *_, task in tasks], further, steps))
 
 
 def _counted(
@@ -200,14 +206,14 @@ def _counted(
 
 
 def _timed(
-    tasks: Sequence[measured.Task], known: Callable[[list[Baseline]], bool], steps: Steps | None
+    tasks: Sequence[measured.Task], left_open: Callable[[list[Baseline]], Collection[int]], steps: Steps | None
 ) -> list[Baseline]:
     """Measure, or return what a journal kept: another look at the clock would give other numbers."""
 
     def plain() -> list[dict[str, Any]]:
         return [
             {"machine": vars(timing.machine), "layers": [asdict(cost) for cost in timing.layers], "notes": timing.notes}
-            for timing in measured.run_until_known(tasks, known)
+            for timing in measured.run_until_known(tasks, left_open)
         ]
 
     return [

@@ -27,7 +27,7 @@ from eie.show.notebook import told
 from eie.spec import EIE_64PE, AcceleratorSpec
 from eie.studies.granularity import variants as forms
 from eie.studies.granularity.answer import GranularityStudy
-from eie.studies.granularity.claims import leaves_open
+from eie.studies.granularity.claims import left_open
 from eie.studies.granularity.rows import ALL_THERE, Row, Rows
 from eie.studies.granularity.variants import Pruned, Variant, shapes_only
 from eie.studies.machines import EIE, Run, check, default_machines, measure, run_form, shared
@@ -156,7 +156,7 @@ def _study(
     runs = measure(
         runs,
         machines,
-        known=lambda timed: not leaves_open(_rows(network, spec, rows=_with_costs(rows, timed), machines=machines)),
+        left_open=lambda timed: left_open(_rows(network, spec, rows=_with_costs(rows, timed), machines=machines)),
         steps=steps,
         progress=progress,
     )
