@@ -101,7 +101,8 @@ def activity_of_whole(
     """
 
     def more(counts: NDArray[np.int64]) -> NDArray[np.int64]:
-        return np.rint(counts * grown).astype(np.int64)
+        scaled: NDArray[np.int64] = np.rint(counts * grown).astype(np.int64)
+        return scaled
 
     # The pipeline is filled and drained once a product, however many columns there are.
     once = window.walks * (FILL_CYCLES + PIPELINE_CYCLES)
