@@ -169,7 +169,7 @@ class Workload:
         """Height and width of the map that each use of a layer reads, where the graph or the inputs tell them."""
         return _map_sizes(self.network, self.given)
 
-    @cached_property
+    @property
     def sizes(self) -> dict[str, Any]:
         """What the inputs say of the sizes of maps, as a memory plan takes it."""
         if self.given.layers:
