@@ -6,7 +6,7 @@ import numpy as np
 
 import eie
 from eie.rtl.work import LayerWork, works
-from eie.simulator.products import quantised_codebook
+from eie.simulator.scale import quantised_codebook
 
 
 @dataclass(frozen=True, kw_only=True)
