@@ -44,8 +44,7 @@ def resigned(name, data):
         return coded._signed(save(arrays, {coded.KEY: f"schema {coded.SCHEMA}, sha256 {'0' * 64}"}))
     if name.startswith("program"):
         header = json.loads(_header(data)["__metadata__"]["eie"])
-        header.pop("content_hash", None)
-        return save(arrays, {"eie": json.dumps({**header, "content_hash": program_file.digest(arrays, header)})})
+        return _signed_program(arrays, header)
     key = "header" if name == "trace.npz" else stored.KEY
     header = json.loads(arrays[key].tobytes())
     header.pop("content_hash", None)
@@ -117,15 +116,18 @@ def _text(header, damage):
 def _program(data, damage, draw):
     arrays = load(data)
     header = json.loads(_header(data)["__metadata__"]["eie"])
-    header.pop("content_hash")
     if draw.random() < 0.5:
         header = _text(header, damage)
-        header.pop("content_hash", None)
     else:
         name = draw.choice(sorted(arrays))
         arrays[name] = np.ascontiguousarray(_array(arrays[name], damage, draw))
-    signed = {**header, "content_hash": program_file.digest(arrays, header)}
-    return save(arrays, {"eie": json.dumps(signed)})
+    return _signed_program(arrays, header)
+
+
+def _signed_program(arrays, header):
+    # The versions that compiled it are no part of the hash.
+    header = {key: value for key, value in header.items() if key not in ("content_hash", "versions")}
+    return save(arrays, {"eie": json.dumps({**header, "content_hash": program_file.digest(arrays, header)})})
 
 
 def _signed(arrays, key, damage, draw):

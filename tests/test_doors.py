@@ -445,6 +445,98 @@ def test_a_journal_is_synced_once_a_second_and_at_the_end(tmp_path, monkeypatch)
     assert len(calls) == 3
 
 
+# Names that stand twice: which of them counts would depend on the reader.
+
+
+def two_members(path, *, beside=()):
+    import warnings
+
+    with zipfile.ZipFile(path, "w") as archive, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for name in (*beside, "a", "a"):
+            archive.writestr(name, b"x")
+
+
+def two_tensors(path):
+    entry = '{"dtype":"F32","shape":[1,2],"data_offsets":[0,8]}'
+    header = f'{{"a.weight":{entry},"a.weight":{entry}}}'.encode()
+    path.write_bytes(len(header).to_bytes(8, "little") + header + bytes(8))
+
+
+TWICE = [
+    ("m.npz", two_members),
+    ("m.keras", lambda path: two_members(path, beside=["model.weights.h5"])),
+    ("m.safetensors", two_tensors),
+    ("m.safetensors.index.json", lambda path: path.write_text('{"weight_map": {"a": "x", "a": "y"}}')),
+    ("m.toml", lambda path: path.write_text('name = "a"\nname = "b"\n')),
+    ("m.yaml", lambda path: path.write_text("problem:\n  instance: {C: 4, M: 8, C: 2}\n")),
+    *(
+        pytest.param(name, two_members, marks=pytest.mark.torch)
+        for name in ("m.pt", "m.pth", "m.bin", "m.ckpt", "m.pth.tar", "m.pt2")
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "make_file"), TWICE)
+def test_names_that_stand_twice_are_refused(tmp_path, name, make_file):
+    if ".p" in name or name.endswith(("bin", "ckpt")):
+        pytest.importorskip("torch")
+    make_file(tmp_path / name)
+    with pytest.raises(EieError, match="2 times|twice|overwrite"):
+        eie.load(tmp_path / name)
+
+
+def test_aliases_of_a_workload_are_counted_as_they_are_written_out(tmp_path):
+    laughs = "l0: &l0 [x, x, x, x, x, x, x, x]\n"
+    laughs += "".join(f"l{i}: &l{i} [{', '.join([f'*l{i - 1}'] * 8)}]\n" for i in range(1, 10))
+    (tmp_path / "w.yaml").write_text(laughs + "problem:\n  shape: *l9\n")
+    with pytest.raises(EieError, match="aliases stand for more than 1,000,000 values"):
+        eie.load(tmp_path / "w.yaml")
+    (tmp_path / "w.yaml").write_text("problem: &a\n  shape: *a\n")
+    with pytest.raises(EieError, match="an alias stands within itself"):
+        eie.load(tmp_path / "w.yaml")
+    (tmp_path / "w.yaml").write_text("x: &x {C: 4, M: 8, N: 1, P: 2, Q: 2, R: 3, S: 3}\nproblem: {instance: *x}\n")
+    assert eie.load(tmp_path / "w.yaml").layers
+
+
+def test_a_result_that_names_a_key_twice(tmp_path):
+    eie.simulate(eie.compile(network(), eie.EIE_64PE.replace(n_pe=2))).to_json(tmp_path / "r.json")
+    text = (tmp_path / "r.json").read_text()
+    (tmp_path / "r.json").write_text(text.replace('"network": "n"', '"network": "n", "network": "m"'))
+    with pytest.raises(EieError, match="'network' stands twice in one object"):
+        eie.read_answer(tmp_path / "r.json")
+
+
+def test_a_journals_line_that_names_a_key_twice_is_damaged(tmp_path):
+    text = json.dumps(ENTRY)[:-1] + ', "key": "other"}'
+    line = f'{{"crc32": "{zlib.crc32(text.encode()):08x}", "entry": {text}}}\n'.encode()
+    (tmp_path / "j").write_bytes(line_of(HEADER) + line)
+    with Journal(tmp_path / "j") as journal:
+        assert (journal.entries, journal.damaged) == ({}, 1)
+
+
+def test_a_table_with_two_columns_of_one_name(tmp_path):
+    (tmp_path / "t.csv").write_text("layer,latency_us,latency_us,note,note\na,1,2,x,y\n")
+    with pytest.raises(EieError, match="two columns are called 'latency_us'"):
+        reports.read(tmp_path / "t.csv")
+    # What nobody asks for may stand as often as it likes.
+    assert CsvTable.read(tmp_path / "t.csv").texts("layer") == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("number", "message"), [("1" + "0" * 30, "31 digits: must fit 64 bits"), ("-1", "Input should be|must be")]
+)
+@pytest.mark.parametrize("key", ["outputs", "cycles", "energy_activity_nj", "share_useful", "map_dram_bits"])
+def test_numbers_of_a_result_that_no_run_gives(tmp_path, key, number, message):
+    eie.simulate(eie.compile(network(), eie.EIE_64PE.replace(n_pe=2)), shares=True).to_json(tmp_path / "r.json")
+    value = json.loads((tmp_path / "r.json").read_text())
+    assert value["layers"][0][key] is not None
+    value["layers"][0][key] = int(number)
+    (tmp_path / "r.json").write_text(json.dumps(value))
+    with pytest.raises(EieError, match=message):
+        eie.read_answer(tmp_path / "r.json")
+
+
 # Hashes.
 
 

@@ -127,16 +127,25 @@ def read_json(text: str | bytes, where: str, kind: type[EieError]) -> dict[str, 
     """Parse a JSON object."""
     afford(parsed_bytes(text), where, kind)
     # Asked for at once: a function called for every integer doubles the time of long lists.
-    whole = _whole if re.search(*((rb"\d{19}", text) if isinstance(text, bytes) else (r"\d{19}", text))) else int
+    whole = _whole if _has(text, r"\d{19}") else int
     try:
         value = json.loads(
             text, parse_constant=_refused, parse_float=_finite, parse_int=whole, object_pairs_hook=distinct
         )
+        if _has(text, r"\\u[dD][89a-fA-F]"):
+            # Half of a letter beyond 16 bits is no text, and fails wherever it is written.
+            json.dumps(value, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
         raise kind(f"{where}: not valid JSON: {first_line(error)}") from None
     if not isinstance(value, dict):
         raise kind(f"{where}: must be a JSON object")
     return value
+
+
+def _has(text: str | bytes, pattern: str) -> bool:
+    if isinstance(text, bytes):
+        return re.search(pattern.encode(), text) is not None
+    return re.search(pattern, text) is not None
 
 
 def _whole(text: str) -> int:
