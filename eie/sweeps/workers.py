@@ -131,8 +131,8 @@ class Cluster:
             width: int = max(1, sum(client.nthreads().values()))
         except TimeoutError:
             raise EieError(
-                f"scheduler {self._address}: has no workers after {CONNECT_SECONDS} s: start some first, and where they "
-                "have to queue, wait for them (client.wait_for_workers)"
+                f"scheduler {self._address}: has no workers after {CONNECT_SECONDS} s: start some first, and where "
+                "they have to queue, wait for them (client.wait_for_workers)"
             ) from None
         except (OSError, RuntimeError, _dask().CancelledError) as error:
             self._require_scheduler(error)
