@@ -7,7 +7,6 @@ import tomllib
 import zipfile
 from importlib.util import find_spec
 
-import click
 import pytest
 from rich.console import Console
 from rich.progress import Task
@@ -35,7 +34,9 @@ COMMANDS = {" ".join(words): command for words, command in every_command()}
 
 
 def help_of(words, command, width=80):
-    context = click.Context(command, info_name=f"eie {words}".strip(), terminal_width=width, max_content_width=width)
+    context = command.context_class(
+        command, info_name=f"eie {words}".strip(), terminal_width=width, max_content_width=width
+    )
     return command.get_help(context)
 
 
@@ -46,6 +47,15 @@ def test_every_help_has_an_example_within_80_columns(words):
     wanted = f"eie {words}".strip()
     examples = [line.strip() for line in text.splitlines() if line.startswith(" ")]
     assert any(line.startswith(f"{wanted} ") or line == wanted for line in examples)
+
+
+@pytest.mark.parametrize("width", [80, 120])
+@pytest.mark.parametrize("words", COMMANDS)
+def test_no_word_of_a_help_is_broken(words, width):
+    """What can be typed as it stands, a machine or a list of variants, is on one line."""
+    text = set(help_of(words, COMMANDS[words], width).split())
+    for option in COMMANDS[words].params:
+        assert set((getattr(option, "help", None) or "").split()) <= text | {"[default:", "[required]"}
 
 
 @pytest.mark.parametrize("words", [words for words, command in COMMANDS.items() if hasattr(command, "commands")])
