@@ -102,6 +102,20 @@ def test_the_cause_is_what_advice_mends(cause, objective, knob):
     )
 
 
+def test_nothing_is_said_twice():
+    """What a cause means once, and changes that are best for several layers with all of them."""
+    layers = tuple(eie.Layer.from_weights(f"fc{i}", np.ones((64, 50))) for i in range(6))
+    network = eie.Network(name="six", layers=layers, alternatives=True)
+    inputs = eie.Trace(layers={each.name: eie.LayerTrace.from_dense(np.ones((1, 50))) for each in layers})
+    text = str(eie.explain(network, inputs, spec=SPEC, objective="latency"))
+    assert text.count("entries that all PEs have to work off") == 1
+    assert len(re.findall(r"fc\d: bound by work, ", text)) == 6
+    (alone,) = [line for line in text.splitlines() if line.startswith("Best for each layer alone: ")]
+    assert "fc1, fc2, ... fc5: 16 PEs instead of 4 (" in alone
+    # One area is that of every layer.
+    assert "Best for each layer alone" not in str(eie.explain(network, inputs, spec=SPEC, objective="area"))
+
+
 def test_rows_in_another_order_take_what_even_work_would_save():
     keep, inputs, spec = KNOWN["balance"]
     answer = eie.explain(layer(keep), inputs, spec=spec, objective="latency")
@@ -260,6 +274,9 @@ def test_a_window_is_a_fair_part_of_the_layer():
     assert part.matrix.shape[0] == 400
     assert 256 <= columns < 1536
     assert part.matrix.nnz == pytest.approx(100_000, rel=0.05)
+    # Chance decides where too few are active: then all of it is taken.
+    few = eie.LayerTrace.from_dense(inputs * (np.arange(1536) % 9 == 0))
+    assert window_of(layer, {"fc0": few}, entries=100_000)[0] is layer
     assert reads["fc0"].width == columns
     assert reads["fc0"].density == pytest.approx(read.density, abs=1 / columns)
 
@@ -497,7 +514,7 @@ def test_explain_fits_a_terminal_of_80_columns():
 
 def test_what_is_done_to_another_layer_is_no_advice_for_this_one():
     said = next(line for line in str(eie.explain("lenet-300-100")).splitlines() if line.startswith("Best for each"))
-    of_ip3 = said.split("; ip3 ")[1]
+    (of_ip3,) = re.findall(r"ip3: ([^.]*(?:\d\.\d[^.]*)*)", said)
     assert "PEs instead of 64" in of_ip3
     assert "ip1" not in of_ip3
     assert "ip2" not in of_ip3

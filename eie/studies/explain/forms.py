@@ -106,7 +106,9 @@ class Forms:
     def larger_than(self, window: int) -> frozenset[str]:
         """Return the layers of which a window of so many entries is a part."""
         layers = [layer for layer, _ in self._shared.values()]
-        return frozenset(layer.name for layer in layers if columns_in(layer, window) < layer.matrix.shape[1])
+        return frozenset(
+            layer.name for layer in layers if columns_in(layer, self._uses[layer.name], window) < layer.matrix.shape[1]
+        )
 
     @property
     def samples(self) -> int:
