@@ -73,4 +73,5 @@ def saturating(work: LayerWork, bits: int) -> LayerWork:
         spec=work.spec,
         inputs=work.inputs,
         fractions=(activations, min(sums + bits, finest)),
+        size=work.size,
     )

@@ -40,16 +40,13 @@ def check_layer(layer: EncodedLayer, program: Program) -> None:
     where = f"layer {layer.name!r}"
     if layer.geometry.recurrence is not None:
         raise ProgramError(f"{where}: its steps read their own results, which the hardware's bench does not: no rtl")
-    if layer.conv in ("scatter", "winograd"):
+    if layer.conv == "winograd":
         raise ProgramError(
-            f"{where}: a convolution by {layer.conv}, the hardware does a product for each row of inputs: compile it "
-            "with conv='im2col' (--conv im2col)"
+            f"{where}: a convolution by winograd, whose tiles the hardware does not transform: compile it with "
+            "conv='im2col' or 'scatter' (--conv)"
         )
-    if len(layer.passes) > 1:
-        raise ProgramError(
-            f"{where}: {len(layer.passes)} passes, the hardware does one: more act_registers, more PEs, or "
-            "residency=ideal give one"
-        )
+    if layer.reloads:
+        raise ProgramError(f"{where}: its passes are loaded one by one, as in version 0.1: compile it anew")
     place = program.memory.by_name[layer.name].place
     if place == "streamed":
         raise ProgramError(

@@ -33,6 +33,11 @@ UNITS = (
     "arithm",
     "act_rw",
     "ram",
+    "pass_control",
+    "act_sram",
+    "map_walk",
+    "ptr_ranges",
+    "open_rows",
 )
 # Of a folder that was written before, and may be written again.
 MARK = "config.vh"

@@ -16,14 +16,15 @@ module bench;
     always #1 clk = ~clk;
 
     reg                      reset = 1, start = 0, out_read = 0;
-    reg  [SUM_BITS-1:0]      out_at = 0;
+    reg  [RESULT_BITS-1:0]   out_at = 0;
     reg  [HOST_BITS-1:0]     host_at = 0;
     reg  [PES*DATA_BITS-1:0] host_data = 0;
     reg  [PES-1:0]           host_pes = {PES{1'b1}};
-    reg  [5:0]               host_write = 0;
+    reg  [8:0]               host_write = 0;
+    reg  [HOST_WORD_BITS-1:0] host_word = 0;
     reg  [ROW_BITS-1:0]      host_row = 0;
     reg  [POINTER_BITS-1:0]  host_pointer = 0;
-    wire                     running, done, broadcast, stall, dead;
+    wire                     running, done, pass_done, broadcast, stall, dead;
     wire [PES*DATA_BITS-1:0] outs;
     wire [PES-1:0]           pointer_read, row_read, issue, bubble, padding, saturated;
 
@@ -32,38 +33,82 @@ module bench;
         .ROW_BITS(ROW_BITS), .POINTER_BITS(POINTER_BITS), .COLUMN_BITS(COLUMN_BITS), .BANK_DEPTH(BANK_DEPTH),
         .BANK_BITS(BANK_BITS), .SPMAT_DEPTH(SPMAT_DEPTH), .SPMAT_BITS(SPMAT_BITS), .SCAN_DEPTH(SCAN_DEPTH),
         .SCAN_BITS(SCAN_BITS), .SUMS(SUMS), .SUM_BITS(SUM_BITS), .SHIFT_BITS(SHIFT_BITS), .HOST_BITS(HOST_BITS),
-        .LANE_BITS(LANE_BITS)
+        .LANE_BITS(LANE_BITS), .STORED(STORED), .STARTS(STARTS), .START_BITS(START_BITS), .RESULTS(RESULTS),
+        .RESULT_BITS(RESULT_BITS), .PASSES(PASSES), .PASS_BITS(PASS_BITS), .SCATTER(SCATTER), .EPOCH_BITS(EPOCH_BITS),
+        .MORE_BITS(MORE_BITS), .BANKS(BANKS), .SELECT_BITS(SELECT_BITS), .ROW_DEPTH(ROW_DEPTH),
+        .LANE_COLUMNS(LANE_COLUMNS), .MAP_ROWS(MAP_ROWS), .MAP_ROW_BITS(MAP_ROW_BITS), .MAP_COLUMNS(MAP_COLUMNS),
+        .MAP_COLUMN_BITS(MAP_COLUMN_BITS), .PART_BITS(PART_BITS), .HOST_WORD_BITS(HOST_WORD_BITS)
     ) dut (
         .clk(clk), .reset(reset), .start(start), .last_row(LAST_ROW[SCAN_BITS-1:0]), .has_bias(HAS_BIAS[0]),
         .bias_column(BIAS_COLUMN[COLUMN_BITS-1:0]), .last_sum(LAST_SUM[SUM_BITS-1:0]), .shift(SHIFT[SHIFT_BITS-1:0]),
-        .relu(RELU[0]), .running(running), .done(done), .out_read(out_read), .out_at(out_at), .outs(outs),
+        .relu(RELU[0]), .last_pass(LAST_PASS[PASS_BITS-1:0]), .last_epoch(LAST_EPOCH[EPOCH_BITS-1:0]),
+        .pass_done(pass_done), .running(running), .done(done), .out_read(out_read), .out_at(out_at), .outs(outs),
         .broadcast(broadcast), .stall(stall), .dead(dead), .pointer_read(pointer_read), .row_read(row_read),
         .issue(issue), .bubble(bubble), .padding(padding), .saturated(saturated),
         .host_pes(host_pes), .host_write(host_write), .host_at(host_at), .host_row(host_row),
-        .host_pointer(host_pointer), .host_data(host_data)
+        .host_pointer(host_pointer), .host_data(host_data), .host_word(host_word)
     );
 
     // Memories by their bit of `host_write`.
-    localparam [5:0] SPMAT = 1, EVEN_POINTERS = 2, ODD_POINTERS = 4, CODEBOOK = 8, SOURCES = 16, STARTS = 32;
+    localparam [8:0] SPMAT = 1, EVEN_POINTERS = 2, ODD_POINTERS = 4, CODEBOOK = 8, SOURCES = 16, FIRST_SUMS = 32,
+                     PASS_WORDS = 64, MAP_ROW_WORDS = 128, MAP_COLUMN_WORDS = 256;
 
 `ifdef HOST_PORT
     reg [ROW_BITS-1:0]     rows [0:SPMAT_DEPTH-1];
     reg [POINTER_BITS-1:0] evens [0:BANK_DEPTH-1];
     reg [POINTER_BITS-1:0] odds [0:BANK_DEPTH-1];
-    reg [DATA_BITS-1:0]    starts [0:SUMS-1];
+    reg [DATA_BITS-1:0]    starts [0:STARTS-1];
+    reg [HOST_WORD_BITS-1:0] words [0:HOST_WORDS-1];
     reg [DATA_BITS-1:0]    levels [0:(1<<WEIGHT_BITS)-1];
     reg [8*32-1:0]         name;
 
     // One word a cycle; where a PE is named, into that one alone.
     task load;
+        begin
+        if (STORED) begin
+            $readmemh("images/passes.hex", words);
+            for (i = 0; i < PASSES; i = i + 1) begin
+                host_word = words[i];
+                put(PASS_WORDS, i);
+            end
+        end
+        if (SCATTER) begin
+            $readmemh("images/map_rows.hex", words);
+            for (i = 0; i < MAP_ROWS; i = i + 1) begin
+                host_word = words[i];
+                put(MAP_ROW_WORDS, i);
+            end
+            $readmemh("images/map_columns.hex", words);
+            for (i = 0; i < MAP_COLUMNS; i = i + 1) begin
+                host_word = words[i];
+                put(MAP_COLUMN_WORDS, i);
+            end
+        end
         for (p = 0; p < PES; p = p + 1) begin
             host_pes = 1 << p;
             $sformat(name, "images/spmat_%0d.hex", p);
             $readmemh(name, rows);
-            $sformat(name, "images/ptr_even_%0d.hex", p);
-            $readmemh(name, evens);
-            $sformat(name, "images/ptr_odd_%0d.hex", p);
-            $readmemh(name, odds);
+            if (SCATTER)
+                for (b = 0; b < BANKS; b = b + 1) begin
+                    $sformat(name, "images/ptr_%0d_%0d.hex", b, p);
+                    $readmemh(name, evens);
+                    for (i = 0; i < BANK_DEPTH; i = i + 1) begin
+                        host_pointer = evens[i];
+                        put(EVEN_POINTERS, i * BANKS + b);
+                    end
+                end
+            else begin
+                $sformat(name, "images/ptr_even_%0d.hex", p);
+                $readmemh(name, evens);
+                $sformat(name, "images/ptr_odd_%0d.hex", p);
+                $readmemh(name, odds);
+                for (i = 0; i < BANK_DEPTH; i = i + 1) begin
+                    host_pointer = evens[i];
+                    put(EVEN_POINTERS, i);
+                    host_pointer = odds[i];
+                    put(ODD_POINTERS, i);
+                end
+            end
             $sformat(name, "images/starts_%0d.hex", p);
             $readmemh(name, starts);
             $readmemh("images/codebook.hex", levels);
@@ -71,43 +116,59 @@ module bench;
                 host_row = rows[i];
                 put(SPMAT, i);
             end
-            for (i = 0; i < BANK_DEPTH; i = i + 1) begin
-                host_pointer = evens[i];
-                put(EVEN_POINTERS, i);
-                host_pointer = odds[i];
-                put(ODD_POINTERS, i);
-            end
-            for (i = 0; i < SUMS; i = i + 1) begin
+            for (i = 0; i < STARTS; i = i + 1) begin
                 host_data = {PES{starts[i]}};
-                put(STARTS, i);
+                put(FIRST_SUMS, i);
             end
             for (i = 0; i < (1 << WEIGHT_BITS); i = i + 1) begin
                 host_data = {PES{levels[i]}};
                 put(CODEBOOK, i);
             end
         end
+        end
     endtask
 `else
-    genvar g;
+    genvar g, k;
     generate
         for (g = 0; g < PES; g = g + 1) begin : images
             reg [8*32-1:0] name;
             initial begin
                 $sformat(name, "images/spmat_%0d.hex", g);
                 $readmemh(name, dut.pes[g].pe.spmat_read.sram.words);
-                $sformat(name, "images/ptr_even_%0d.hex", g);
-                $readmemh(name, dut.pes[g].pe.ptr_read.even_bank.words);
-                $sformat(name, "images/ptr_odd_%0d.hex", g);
-                $readmemh(name, dut.pes[g].pe.ptr_read.odd_bank.words);
                 $sformat(name, "images/starts_%0d.hex", g);
                 $readmemh(name, dut.pes[g].pe.act_rw.starts.words);
                 $readmemh("images/codebook.hex", dut.pes[g].pe.arithm.codebook.words);
+            end
+            if (SCATTER)
+                for (k = 0; k < BANKS; k = k + 1) begin : banks
+                    reg [8*32-1:0] name;
+                    initial begin
+                        $sformat(name, "images/ptr_%0d_%0d.hex", k, g);
+                        $readmemh(name, dut.pes[g].pe.walk.ptr_ranges.banks[k].bank.words);
+                    end
+                end
+            else begin : banks
+                initial begin
+                    $sformat(name, "images/ptr_even_%0d.hex", g);
+                    $readmemh(name, dut.pes[g].pe.walk.ptr_read.even_bank.words);
+                    $sformat(name, "images/ptr_odd_%0d.hex", g);
+                    $readmemh(name, dut.pes[g].pe.walk.ptr_read.odd_bank.words);
+                end
+            end
+        end
+        if (STORED) begin : passes
+            initial $readmemh("images/passes.hex", dut.sequenced.pass_control.passes.words);
+        end
+        if (SCATTER) begin : map
+            initial begin
+                $readmemh("images/map_rows.hex", dut.walked.map_walk.rows.words);
+                $readmemh("images/map_columns.hex", dut.walked.map_walk.columns.words);
             end
         end
     endgenerate
 `endif
 
-    task put(input [5:0] memory, input integer word);
+    task put(input [8:0] memory, input integer word);
         begin
             host_write = memory;
             host_at = word;
@@ -117,14 +178,18 @@ module bench;
     endtask
 
     reg [PES*DATA_BITS-1:0] activations [0:PRODUCTS*SCAN_DEPTH-1];
-    reg [PES*DATA_BITS-1:0] outputs [0:PRODUCTS*SUMS-1];
+    reg [PES*DATA_BITS-1:0] outputs [0:PRODUCTS*RESULTS-1];
+    reg [PES-1:0]           is_output [0:RESULTS-1];
     reg [31:0]              expected [0:PRODUCTS*WORDS-1];
 
     integer counted [0:COUNTS-1];
     integer issued [0:PES-1];
     integer empty [0:PES-1];
+    integer starved [0:PES-1];
+    // Of the pass that runs: its first cycle and what its PEs did before it; when they last had a slot.
+    integer worked [0:PES-1];
     integer last_slot [0:PES-1];
-    integer product, i, p, at, differences, starved, scan_end;
+    integer product, i, p, b, at, differences, scan_end, before;
 
     // What happens in a cycle is counted at its end, before the registers change.
     always @(posedge clk) if (running) begin
@@ -142,6 +207,15 @@ module bench;
             if (issue[p]) issued[p] = issued[p] + 1;
             if (bubble[p]) empty[p] = empty[p] + 1;
             if (issue[p] || bubble[p]) last_slot[p] = counted[CYCLES];
+        end
+        // Idle before its last slot a PE has starved; one without any starved while the scanner went on.
+        if (pass_done) begin
+            for (p = 0; p < PES; p = p + 1) begin
+                starved[p] = starved[p] + (last_slot[p] > before ? last_slot[p] : scan_end) - before
+                             - (issued[p] + empty[p] - worked[p]);
+                worked[p] = issued[p] + empty[p];
+            end
+            before = counted[CYCLES];
         end
     end
 
@@ -179,11 +253,9 @@ module bench;
             count(SATURATIONS, "saturations");
             for (p = 0; p < PES; p = p + 1) begin
                 at = product * WORDS + COUNTS + 3 * p;
-                // Idle before its last slot a PE has starved; one without any starved while the scanner went on.
-                starved = (issued[p] + empty[p] > 0 ? last_slot[p] : scan_end) - issued[p] - empty[p];
                 if (expected[at] !== issued[p]) differs(p, "issue", expected[at], issued[p]);
                 if (expected[at + 1] !== empty[p]) differs(p, "empty_column", expected[at + 1], empty[p]);
-                if (expected[at + 2] !== starved) differs(p, "starved", expected[at + 2], starved);
+                if (expected[at + 2] !== starved[p]) differs(p, "starved", expected[at + 2], starved[p]);
             end
         end
     endtask
@@ -192,15 +264,15 @@ module bench;
         integer equal;
         begin
             equal = 0;
-            for (i = 0; i < SUMS; i = i + 1) begin
+            for (i = 0; i < RESULTS; i = i + 1) begin
                 out_read = 1;
                 out_at = i;
                 @(negedge clk);
                 for (p = 0; p < PES; p = p + 1)
-                    if (i * PES + p < OUTPUTS) begin
-                        if (outs[p*DATA_BITS +: DATA_BITS] === outputs[product*SUMS + i][p*DATA_BITS +: DATA_BITS])
+                    if (is_output[i][p]) begin
+                        if (outs[p*DATA_BITS +: DATA_BITS] === outputs[product*RESULTS + i][p*DATA_BITS +: DATA_BITS])
                             equal = equal + 1;
-                        else differs(p, "output", $signed(outputs[product*SUMS + i][p*DATA_BITS +: DATA_BITS]),
+                        else differs(p, "output", $signed(outputs[product*RESULTS + i][p*DATA_BITS +: DATA_BITS]),
                                      $signed(outs[p*DATA_BITS +: DATA_BITS]));
                     end
             end
@@ -212,6 +284,7 @@ module bench;
     initial begin
         $readmemh("images/activations.hex", activations);
         $readmemh("expected/outputs.hex", outputs);
+        $readmemh("expected/is_output.hex", is_output);
         $readmemh("expected/counts.hex", expected);
         differences = 0;
         repeat (2) @(negedge clk);
@@ -225,9 +298,12 @@ module bench;
             for (p = 0; p < PES; p = p + 1) begin
                 issued[p] = 0;
                 empty[p] = 0;
+                starved[p] = 0;
+                worked[p] = 0;
                 last_slot[p] = 0;
             end
             scan_end = 0;
+            before = 0;
             for (i = 0; i < SCAN_DEPTH; i = i + 1) begin
                 host_data = activations[product*SCAN_DEPTH + i];
                 put(SOURCES, i);

@@ -21,7 +21,28 @@ module top #(
     parameter SUM_BITS = 6,
     parameter SHIFT_BITS = 6,
     parameter HOST_BITS = 16,
-    parameter LANE_BITS = 6
+    parameter LANE_BITS = 6,
+    // layers with several passes or by scatter, whose outputs are stored, in RESULTS words
+    parameter STORED = 0,
+    parameter STARTS = SUMS,
+    parameter START_BITS = SUM_BITS,
+    parameter RESULTS = SUMS,
+    parameter RESULT_BITS = SUM_BITS,
+    parameter SCATTER = 0,
+    parameter EPOCH_BITS = 1,
+    parameter MORE_BITS = 1,
+    parameter BANKS = 2,
+    parameter SELECT_BITS = 1,
+    parameter ROW_DEPTH = 1,
+    parameter PASSES = 1,
+    parameter PASS_BITS = 1,
+    parameter LANE_COLUMNS = 1,
+    parameter MAP_ROWS = 1,
+    parameter MAP_ROW_BITS = 1,
+    parameter MAP_COLUMNS = 1,
+    parameter MAP_COLUMN_BITS = 1,
+    parameter PART_BITS = 1,
+    parameter HOST_WORD_BITS = 1
 ) (
     input  wire                      clk,
     input  wire                      reset,
@@ -33,11 +54,14 @@ module top #(
     input  wire [SUM_BITS-1:0]       last_sum,
     input  wire [SHIFT_BITS-1:0]     shift,
     input  wire                      relu,
+    input  wire [PASS_BITS-1:0]      last_pass,
+    input  wire [EPOCH_BITS-1:0]     last_epoch,
+    output wire                      pass_done,
     output wire                      running,
     output wire                      done,
     // its outputs
     input  wire                      out_read,
-    input  wire [SUM_BITS-1:0]       out_at,
+    input  wire [RESULT_BITS-1:0]    out_at,
     output wire [PES*DATA_BITS-1:0]  outs,
     // to be counted: of central control, and a bit a PE
     output wire                      broadcast,
@@ -50,13 +74,14 @@ module top #(
     output wire [PES-1:0]            padding,
     output wire [PES-1:0]            saturated,
     // the host's port: one memory, in the PEs that `host_pes` names, at a time. Memories by their bit: sparse matrix, even
-    // pointers, odd pointers, codebook, source activations, starts of accumulators
+    // pointers, odd pointers, codebook, source activations, starts of accumulators; passes, rows and columns of the map
     input  wire [PES-1:0]            host_pes,
-    input  wire [5:0]                host_write,
+    input  wire [8:0]                host_write,
     input  wire [HOST_BITS-1:0]      host_at,
     input  wire [ROW_BITS-1:0]       host_row,
     input  wire [POINTER_BITS-1:0]   host_pointer,
-    input  wire [PES*DATA_BITS-1:0]  host_data
+    input  wire [PES*DATA_BITS-1:0]  host_data,
+    input  wire [HOST_WORD_BITS-1:0] host_word
 );
     wire                     clear, start_read, start_write, scan_read;
     wire [SUM_BITS-1:0]      start_at, start_write_at;
@@ -66,14 +91,79 @@ module top #(
     wire [PES-1:0]           nonzero, full, quiet;
     wire [PES*DATA_BITS-1:0] sources;
 
+    // What a pass is. Without passes of its own a layer is one: all of it, from 0 on.
+    localparam PLACE_BITS = EPOCH_BITS + 4 * (SUM_BITS + 1);
+    localparam PASS_WIDTH = 2 * SCAN_BITS + COLUMN_BITS + START_BITS + RESULT_BITS + 4 * (SUM_BITS + 1)
+                            + MAP_ROW_BITS + 2 * MAP_COLUMN_BITS + PART_BITS;
+    wire [SCAN_BITS-1:0]       pass_first_row, pass_last_row;
+    wire [COLUMN_BITS-1:0]     origin, offset;
+    wire [START_BITS-1:0]      first_start;
+    wire [RESULT_BITS-1:0]     first_result;
+    wire [4*(SUM_BITS+1)-1:0]  strip;
+    wire [MAP_ROW_BITS-1:0]    first_map_row;
+    wire [MAP_COLUMN_BITS-1:0] first_map_column, last_map_column;
+    wire [PART_BITS-1:0]       last_part;
+    wire [EPOCH_BITS-1:0]      start_write_epoch;
+    wire                       begins, load, step, new_pixel, empty_read, empty_write;
+    wire [SUM_BITS-1:0]        empty_at, empty_write_at;
+    wire [MORE_BITS-1:0]       more;
+    wire [PLACE_BITS-1:0]      place;
+    generate
+        if (STORED) begin : sequenced
+            wire [PASS_WIDTH-1:0] pass;
+            pass_control #(
+                .PASSES(PASSES), .PASS_BITS(PASS_BITS), .WIDTH(PASS_WIDTH), .SUM_BITS(SUM_BITS)
+            ) pass_control (
+                .clk(clk), .reset(reset), .start(start), .last_pass(last_pass), .last_sum(last_sum), .done(done),
+                .begins(begins), .pass_done(pass_done), .pass(pass), .empty_read(empty_read), .empty_at(empty_at),
+                .empty_write(empty_write), .empty_write_at(empty_write_at),
+                .write(host_write[6]), .write_at(host_at[PASS_BITS-1:0]), .written(host_word[PASS_WIDTH-1:0])
+            );
+            assign {last_part, last_map_column, first_map_column, first_map_row, strip, first_result, first_start,
+                    origin, pass_last_row, pass_first_row} = pass;
+        end else begin : sequenced
+            assign {last_part, last_map_column, first_map_column, first_map_row, strip, first_result, first_start,
+                    origin} = 0;
+            assign pass_first_row = {SCAN_BITS{1'b0}};
+            assign pass_last_row = last_row;
+            assign begins = start;
+            assign done = pass_done;
+            assign {empty_read, empty_write} = 2'b0;
+            assign {empty_at, empty_write_at} = {2*SUM_BITS{1'b0}};
+        end
+        if (SCATTER) begin : walked
+            map_walk #(
+                .ROWS(MAP_ROWS), .ROW_BITS(MAP_ROW_BITS), .COLUMNS(MAP_COLUMNS), .COLUMN_BITS(MAP_COLUMN_BITS),
+                .PART_BITS(PART_BITS), .OFFSET_BITS(COLUMN_BITS), .MORE_BITS(MORE_BITS), .SUM_BITS(SUM_BITS),
+                .EPOCH_BITS(EPOCH_BITS)
+            ) map_walk (
+                .clk(clk), .load(load), .step(step), .first_row(first_map_row), .first_column(first_map_column),
+                .last_column(last_map_column), .last_part(last_part), .new_pixel(new_pixel), .offset(offset),
+                .more(more), .place(place),
+                .write_row(host_write[7]), .write_row_at(host_at[MAP_ROW_BITS-1:0]),
+                .written_row(host_word[COLUMN_BITS+EPOCH_BITS+3*(SUM_BITS+1)-1:0]),
+                .write_column(host_write[8]), .write_column_at(host_at[MAP_COLUMN_BITS-1:0]),
+                .written_column(host_word[COLUMN_BITS+MORE_BITS+SUM_BITS:0])
+            );
+        end else begin : walked
+            assign new_pixel = 1'b0;
+            assign offset = {COLUMN_BITS{1'b0}};
+            assign more = {MORE_BITS{1'b0}};
+            assign place = {PLACE_BITS{1'b0}};
+        end
+    endgenerate
+
     central_control #(
-        .LANES(PES), .LANE_BITS(LANE_BITS), .SCAN_BITS(SCAN_BITS), .COLUMN_BITS(COLUMN_BITS), .SUM_BITS(SUM_BITS)
+        .LANES(PES), .LANE_BITS(LANE_BITS), .SCAN_BITS(SCAN_BITS), .COLUMN_BITS(COLUMN_BITS), .SUM_BITS(SUM_BITS),
+        .LANE_COLUMNS(LANE_COLUMNS), .EPOCH_BITS(EPOCH_BITS)
     ) central_control (
-        .clk(clk), .reset(reset), .start(start), .last_row(last_row), .has_bias(has_bias), .bias_column(bias_column),
-        .last_sum(last_sum), .nonzero(nonzero), .any_full(|full), .all_quiet(&quiet),
+        .clk(clk), .reset(reset), .start(begins), .last_row(pass_last_row), .has_bias(has_bias),
+        .bias_column(origin + bias_column), .last_sum(last_sum), .first_row(pass_first_row), .origin(origin),
+        .last_epoch(last_epoch), .new_pixel(new_pixel), .offset(offset), .nonzero(nonzero), .any_full(|full), .all_quiet(&quiet),
         .clear(clear), .start_read(start_read), .start_write(start_write), .start_at(start_at),
-        .start_write_at(start_write_at), .scan_read(scan_read), .scan_at(scan_at), .broadcast(broadcast), .lane(lane),
-        .column(column), .running(running), .stall(stall), .dead(dead), .done(done)
+        .start_write_at(start_write_at), .start_write_epoch(start_write_epoch), .load(load), .step(step),
+        .scan_read(scan_read), .scan_at(scan_at), .broadcast(broadcast), .lane(lane),
+        .column(column), .running(running), .stall(stall), .dead(dead), .done(pass_done)
     );
 
     wire [DATA_BITS-1:0] activation = sources[lane * DATA_BITS +: DATA_BITS];
@@ -85,16 +175,23 @@ module top #(
                 .QUEUE_SLOTS(QUEUE_SLOTS), .INDEX_BITS(INDEX_BITS), .WEIGHT_BITS(WEIGHT_BITS), .DATA_BITS(DATA_BITS),
                 .ROW_BITS(ROW_BITS), .POINTER_BITS(POINTER_BITS), .COLUMN_BITS(COLUMN_BITS), .BANK_DEPTH(BANK_DEPTH),
                 .BANK_BITS(BANK_BITS), .SPMAT_DEPTH(SPMAT_DEPTH), .SPMAT_BITS(SPMAT_BITS), .SCAN_DEPTH(SCAN_DEPTH),
-                .SCAN_BITS(SCAN_BITS), .SUMS(SUMS), .SUM_BITS(SUM_BITS), .SHIFT_BITS(SHIFT_BITS), .HOST_BITS(HOST_BITS)
+                .SCAN_BITS(SCAN_BITS), .SUMS(SUMS), .SUM_BITS(SUM_BITS), .SHIFT_BITS(SHIFT_BITS), .HOST_BITS(HOST_BITS),
+                .STORED(STORED), .STARTS(STARTS), .START_BITS(START_BITS), .RESULTS(RESULTS), .RESULT_BITS(RESULT_BITS),
+                .SCATTER(SCATTER), .EPOCH_BITS(EPOCH_BITS), .MORE_BITS(MORE_BITS), .BANKS(BANKS),
+                .SELECT_BITS(SELECT_BITS), .ROW_DEPTH(ROW_DEPTH)
             ) pe (
                 .clk(clk), .reset(reset), .clear(clear), .start_read(start_read), .start_write(start_write),
-                .start_at(start_at), .start_write_at(start_write_at), .scan_read(scan_read), .scan_at(scan_at),
+                .start_at(start_at), .start_write_at(start_write_at), .start_write_epoch(start_write_epoch),
+                .first_start(first_start), .first_result(first_result), .strip(strip), .empty_read(empty_read),
+                .empty_at(empty_at), .empty_write(empty_write), .empty_write_at(empty_write_at),
+                .scan_read(scan_read), .scan_at(scan_at),
                 .shift(shift), .relu(relu), .source(sources[p*DATA_BITS +: DATA_BITS]), .nonzero(nonzero[p]),
-                .broadcast(broadcast), .column(column), .activation(activation), .full(full[p]), .quiet(quiet[p]),
+                .broadcast(broadcast), .column(column), .activation(activation), .more(more), .place(place),
+                .full(full[p]), .quiet(quiet[p]),
                 .out_read(out_read), .out_at(out_at), .out(outs[p*DATA_BITS +: DATA_BITS]),
                 .pointer_read(pointer_read[p]), .row_read(row_read[p]), .issue(issue[p]), .bubble(bubble[p]),
                 .padding(padding[p]), .saturated(saturated[p]),
-                .host_write(host_pes[p] ? host_write : 6'b0), .host_at(host_at), .host_row(host_row),
+                .host_write(host_pes[p] ? host_write[5:0] : 6'b0), .host_at(host_at), .host_row(host_row),
                 .host_pointer(host_pointer), .host_data(host_data[p*DATA_BITS +: DATA_BITS])
             );
         end
