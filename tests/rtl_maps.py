@@ -32,12 +32,12 @@ def random_passes(seed: int) -> Case:
 def random_map(seed: int) -> Case:
     """Draw a convolution: kernel, stride, dilation, pads, groups, the map, and accumulators for few columns of it or many."""
     rng = np.random.default_rng([seed, 2])
-    n_pe, groups = int(rng.choice([1, 2, 3, 4, 5, 8, 16])), int(rng.choice([1, 1, 1, 2, 3]))
+    n_pe, groups = int(rng.choice([1, 2, 3, 4, 5, 8, 12])), int(rng.choice([1, 1, 1, 2, 3]))
     pair = lambda low, high: tuple(int(n) for n in rng.integers(low, high + 1, 2))  # noqa: E731
-    kernel, dilation = pair(1, 5), pair(1, 2) if rng.random() < 0.3 else (1, 1)
+    kernel, dilation = pair(*rng.choice([(1, 5), (2, 4), (3, 5)])), pair(1, 2) if rng.random() < 0.3 else (1, 1)
     conv = eie.Conv2d(
         in_channels=groups * int(rng.integers(1, 5)),
-        out_channels=groups * int(rng.integers(1, 7)),
+        out_channels=groups * int(rng.integers(1, 14 // groups)),
         kernel=kernel,
         stride=pair(1, 3),
         pads=tuple(int(n) for n in rng.integers(0, 1 + max(kernel) // 2, 4)),
@@ -52,7 +52,7 @@ def random_map(seed: int) -> Case:
     bias = rng.standard_normal(conv.out_channels) if rng.random() < 0.6 else None
     layer = eie.Layer.from_conv("layer", weights.astype(np.float32), bias, conv=conv, relu=bool(rng.random() < 0.3))
     ring = -(-span[0] // conv.stride[0])
-    machine = {**ROOMY, **_machine(rng), "act_registers": int(ring * rng.integers(1, 12))}
+    machine = {**ROOMY, **_machine(rng), "act_registers": int(ring * rng.choice([1, 2, 3, 4, 8, 16]))}
     if rng.random() < 0.2:
         machine["residency"] = "ideal"
     program = eie.compile(

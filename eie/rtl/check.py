@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from eie.compiler.choice import Conv
 from eie.compiler.program import Program
 from eie.compression.bias import BiasPlace
 from eie.importers.entrance import Model
@@ -98,6 +99,7 @@ def check_rtl(
     layout: Layout | None = None,
     spec: AcceleratorSpec | None = None,
     bias: BiasPlace = "auto",
+    conv: Conv = "auto",
     progress: Callable[[str], None] = lambda _: None,
 ) -> RtlCheck:
     """Run layers as hardware in a Verilog simulator and compare every count and output.
@@ -114,7 +116,7 @@ def check_rtl(
         Where the design is written; a temporary folder by default.
     simulator
         ``"icarus"`` or ``"verilator"``; by default the one that is here, and of both the one that is done sooner.
-    layout, spec, bias
+    layout, spec, bias, conv
         As `eie.simulate` takes them.
     progress
         Called with what is done next.
@@ -129,7 +131,7 @@ def check_rtl(
     EieError
         If no Verilog simulator is here, or the hardware cannot do a layer.
     """
-    program = program_of(model, inputs, layout=layout, spec=spec, bias=bias)
+    program = program_of(model, inputs, layout=layout, spec=spec, bias=bias, conv=conv)
     wanted = None if layer is None else (layer,)
     tools.chosen(simulator, 0)  # before the network is run: nothing could be done with it
     made = works(program, inputs, layout=layout, sample=sample, samples=samples, layers=wanted)

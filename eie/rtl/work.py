@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -221,10 +220,9 @@ def program_of(
     layout: Layout | None,
     spec: AcceleratorSpec | None,
     bias: BiasPlace,
+    conv: Conv,
 ) -> Program:
-    """Return a program as it is, or a model compiled in the one way in which the hardware runs convolutions."""
-    compiled = isinstance(model, Program) or (isinstance(model, str | Path) and Program.is_program(model))
-    conv: Conv = "auto" if compiled else "im2col"
+    """Return a program as it is, or a model compiled."""
     return as_program(model, spec, bias, examples=inputs, layout=layout, conv=conv)
 
 

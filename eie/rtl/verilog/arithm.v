@@ -84,8 +84,8 @@ module arithm #(
         .write(write), .write_at(write_at), .written(written)
     );
     wire [SUM_BITS-1:0] at;  // the accumulator; without scatter a row has its own
-    wire                inside;
-    assign padding = in_decode && decode_real && (decode_code == 0 || !inside);
+    wire                on_map;
+    assign padding = in_decode && decode_real && (decode_code == 0 || !on_map);
 
     // MULTIPLY
     reg                        multiply_real;
@@ -127,14 +127,14 @@ module arithm #(
             ) open_rows (
                 .clk(clk), .ring(strip[0 +: SUM_BITS+1]), .pitch(strip[SUM_BITS+1 +: SUM_BITS+1]),
                 .channels(strip[2*(SUM_BITS+1) +: SUM_BITS+1]), .skew(strip[3*(SUM_BITS+1) +: SUM_BITS+1]),
-                .index(index), .place(place), .reached(reached[SUM_BITS-1:0]), .at(at), .inside(inside),
+                .index(index), .place(place), .reached(reached[SUM_BITS-1:0]), .at(at), .on_map(on_map),
                 .from_write(from_write), .from_done(from_done), .sum_epoch(sum_word[SUM_WIDTH-1 -: EPOCH_BITS]),
                 .evict_epoch(evict_epoch), .stale(stale), .written_epoch(written_epoch)
             );
             assign sum_written = {written_epoch, write_sum};
         end else begin : resident
             assign at = reached[SUM_BITS-1:0];
-            assign inside = 1'b1;
+            assign on_map = 1'b1;
             assign stale = 1'b0;
             assign evict_epoch = {EPOCH_BITS{1'b0}};
             assign sum_written = write_sum;
@@ -153,7 +153,7 @@ module arithm #(
                 <= {issue || bubble, in_select, in_decode, in_multiply, in_add};
             select_real <= issue;
             decode_real <= select_real;
-            multiply_real <= decode_real && decode_code != 0 && inside;
+            multiply_real <= decode_real && decode_code != 0 && on_map;
             add_real <= multiply_real;
             write_real <= add_real;
             done_real <= write_real;

@@ -186,10 +186,10 @@ module bench;
     integer issued [0:PES-1];
     integer empty [0:PES-1];
     integer starved [0:PES-1];
-    // Of the pass that runs: its first cycle and what its PEs did before it; when they last had a slot.
+    // Cycles before the pass that runs, and what its PEs did in them; when they last had a slot.
     integer worked [0:PES-1];
     integer last_slot [0:PES-1];
-    integer product, i, p, b, at, differences, scan_end, before;
+    integer product, i, p, b, at, differences, scan_end, begun;
 
     // What happens in a cycle is counted at its end, before the registers change.
     always @(posedge clk) if (running) begin
@@ -211,11 +211,11 @@ module bench;
         // Idle before its last slot a PE has starved; one without any starved while the scanner went on.
         if (pass_done) begin
             for (p = 0; p < PES; p = p + 1) begin
-                starved[p] = starved[p] + (last_slot[p] > before ? last_slot[p] : scan_end) - before
+                starved[p] = starved[p] + (last_slot[p] > begun ? last_slot[p] : scan_end) - begun
                              - (issued[p] + empty[p] - worked[p]);
                 worked[p] = issued[p] + empty[p];
             end
-            before = counted[CYCLES];
+            begun = counted[CYCLES];
         end
     end
 
@@ -303,7 +303,7 @@ module bench;
                 last_slot[p] = 0;
             end
             scan_end = 0;
-            before = 0;
+            begun = 0;
             for (i = 0; i < SCAN_DEPTH; i = i + 1) begin
                 host_data = activations[product*SCAN_DEPTH + i];
                 put(SOURCES, i);

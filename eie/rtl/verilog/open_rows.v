@@ -25,7 +25,7 @@ module open_rows #(
     // DECODE
     input  wire [SUM_BITS-1:0]                          reached,
     output wire [SUM_BITS-1:0]                          at,
-    output wire                                         inside,
+    output wire                                         on_map,
     // ADD: which of them holds the accumulator's sum, and the epoch beside the one in the memory
     input  wire                                         from_write,
     input  wire                                         from_done,
@@ -43,7 +43,7 @@ module open_rows #(
     wire [EPOCH_BITS-1:0] epoch;
     assign {base, epoch, high, low, turn} = decode_place;
 
-    assign inside = reached >= low && reached < high;
+    assign on_map = reached >= low && reached < high;
 
     // Place in the ring of open rows: behind the first kernel row's, further by `skew` for each kernel row that was passed.
     reg [SUM_BITS+1:0] behind, bound;

@@ -61,22 +61,22 @@ module ptr_ranges #(
     wire nothing = fresh && from == to;
     wire closes = walking && (nothing || entry + 1'b1 == to);
 
-    reg [MORE_BITS-1:0] within;
+    reg [MORE_BITS-1:0] column_index;
     reg                 begins;
     integer i;
     always @* begin
-        within = 0;
+        column_index = 0;
         begins = entry == from;
         for (i = 1; i < BANKS - 1; i = i + 1)
             if (i <= open_more && pointers[i*POINTER_BITS +: POINTER_BITS] <= entry) begin
-                within = i;
+                column_index = i;
                 begins = pointers[i*POINTER_BITS +: POINTER_BITS] == entry;
             end
     end
 
     assign entry = fresh ? from : next;
     assign opens = begins;
-    assign index = within;
+    assign index = column_index;
     assign issue = walking && !nothing;
     assign bubble = walking && nothing;
     assign busy = walking;
