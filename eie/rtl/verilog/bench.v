@@ -150,9 +150,9 @@ module bench;
             else begin : banks
                 initial begin
                     $sformat(name, "images/ptr_even_%0d.hex", g);
-                    $readmemh(name, dut.pes[g].pe.walk.ptr_read.even_bank.words);
+                    $readmemh(name, dut.pes[g].pe.one_column.ptr_read.even_bank.words);
                     $sformat(name, "images/ptr_odd_%0d.hex", g);
-                    $readmemh(name, dut.pes[g].pe.walk.ptr_read.odd_bank.words);
+                    $readmemh(name, dut.pes[g].pe.one_column.ptr_read.odd_bank.words);
                 end
             end
         end

@@ -134,7 +134,7 @@ module pe #(
             );
             always @(posedge clk) if (pointer_read) walked_place <= head_place;
             assign open_place = walked_place;
-        end else begin : walk
+        end else begin : one_column
             assign pushed = {column, activation};
             ptr_read #(
                 .COLUMN_BITS(COLUMN_BITS), .POINTER_BITS(POINTER_BITS), .BANK_DEPTH(BANK_DEPTH), .BANK_BITS(BANK_BITS)
@@ -207,7 +207,7 @@ module pe #(
             );
             assign reads_out = empty_read;
             assign from_out = empty_at;
-        end else begin : stored
+        end else begin : read_out
             assign reads_out = out_read;
             assign from_out = out_at;
             assign out = out_word;

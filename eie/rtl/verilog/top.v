@@ -121,7 +121,7 @@ module top #(
             );
             assign {last_part, last_map_column, first_map_column, first_map_row, strip, first_result, first_start,
                     origin, pass_last_row, pass_first_row} = pass;
-        end else begin : sequenced
+        end else begin : at_once
             assign {last_part, last_map_column, first_map_column, first_map_row, strip, first_result, first_start,
                     origin} = 0;
             assign pass_first_row = {SCAN_BITS{1'b0}};
@@ -145,7 +145,7 @@ module top #(
                 .write_column(host_write[8]), .write_column_at(host_at[MAP_COLUMN_BITS-1:0]),
                 .written_column(host_word[COLUMN_BITS+MORE_BITS+SUM_BITS:0])
             );
-        end else begin : walked
+        end else begin : not_walked
             assign new_pixel = 1'b0;
             assign offset = {COLUMN_BITS{1'b0}};
             assign more = {MORE_BITS{1'b0}};
