@@ -122,3 +122,151 @@ FAULTS = (
         wrong="assign busy = in_select || in_decode || in_multiply;",
     ),
 )
+
+# Of layers with several passes, and of convolutions by scatter.
+MAP_FAULTS = (
+    Fault(
+        name="a pass counter that is one ahead",
+        unit="pass_control",
+        right="assign done = state == STORE && number == last_pass;",
+        wrong="assign done = state == STORE && number + 1'b1 >= last_pass;",
+    ),
+    Fault(
+        name="accumulators that are not set between passes",
+        unit="central_control",
+        right="start_write <= start_read;",
+        wrong="start_write <= start_read && origin == 0;",
+    ),
+    Fault(
+        name="a first pass that is not drained",
+        unit="central_control",
+        right="(dead && last_step)) && all_quiet;",
+        wrong="(dead && last_step)) && (all_quiet || origin == 0);",
+    ),
+    Fault(
+        name="every pass in the columns of the first",
+        unit="central_control",
+        right="first_column <= origin;",
+        wrong="first_column <= 0;",
+    ),
+    Fault(
+        name="every pass from the starts of the first",
+        unit="pe",
+        right=".start_at(first_start + from_start)",
+        wrong=".start_at({START_BITS{1'b0}} + from_start)",
+    ),
+    Fault(
+        name="accumulators that are emptied but for the last",
+        unit="pass_control",
+        right="if (empty_at == last_sum) state <= STORE;",
+        wrong="if (empty_at + 1'b1 >= last_sum) state <= STORE;",
+    ),
+    Fault(
+        name="a row of the ring too far at every position",
+        unit="open_rows",
+        right="behind = turn + reached;",
+        wrong="behind = turn + reached + channels;",
+    ),
+    Fault(
+        name="a ring without an end",
+        unit="open_rows",
+        right="row = wraps ? behind - ring : behind;",
+        wrong="row = behind;",
+    ),
+    Fault(
+        name="a ring's end that is no new row",
+        unit="open_rows",
+        right="multiply_epoch <= epoch - wraps;",
+        wrong="multiply_epoch <= epoch;",
+    ),
+    Fault(
+        name="an output row that goes on from the one before it in the ring",
+        unit="open_rows",
+        right="assign stale = evict_epoch != add_epoch;",
+        wrong="assign stale = 1'b0;",
+    ),
+    Fault(
+        name="an output row that begins without its bias",
+        unit="arithm",
+        right="so_far = stale ? start_word : latest;",
+        wrong="so_far = stale ? {DATA_BITS{1'b0}} : latest;",
+    ),
+    Fault(
+        name="a sum on its way that is taken for the one in the memory",
+        unit="open_rows",
+        right="evict_epoch = from_write ? write_epoch : from_done",
+        wrong="evict_epoch = 1'b0 ? write_epoch : from_done",
+    ),
+    Fault(
+        name="products above the map that are added",
+        unit="open_rows",
+        right="assign on_map = reached >= low && reached < high;",
+        wrong="assign on_map = reached >= low;",
+    ),
+    Fault(
+        name="products below the map that are added",
+        unit="open_rows",
+        right="assign on_map = reached >= low && reached < high;",
+        wrong="assign on_map = reached < high;",
+    ),
+    Fault(
+        name="products outside the map that are no padding",
+        unit="arithm",
+        right="(decode_code == 0 || !on_map)",
+        wrong="(decode_code == 0)",
+    ),
+    Fault(
+        name="kernel rows that reach neighbours under dilation",
+        unit="open_rows",
+        right="if (reached >= bound) behind = behind + skew;",
+        wrong="if (reached >= bound) behind = behind;",
+    ),
+    Fault(
+        name="all columns of a range in one output column",
+        unit="open_rows",
+        right="base - decode_index * pitch + row;",
+        wrong="base + row;",
+    ),
+    Fault(
+        name="zero runs that go on across the columns of a range",
+        unit="ptr_ranges",
+        right="assign opens = begins;",
+        wrong="assign opens = fresh;",
+    ),
+    Fault(
+        name="banks that all read the same word",
+        unit="ptr_ranges",
+        right="whole + (column[SELECT_BITS-1:0] > b);",
+        wrong="whole;",
+    ),
+    Fault(
+        name="a range that ends a column early",
+        unit="ptr_ranges",
+        right="behind = open_more + 1'b1;",
+        wrong="behind = open_more == 0 ? 1 : open_more;",
+    ),
+    Fault(
+        name="a pixel that goes on in the columns of the last",
+        unit="central_control",
+        right="first_column <= new_pixel ? origin : first_column + STRIDE;",
+        wrong="first_column <= first_column + STRIDE;",
+    ),
+    Fault(
+        name="a map whose rows are all the first",
+        unit="map_walk",
+        right="wraps ? row + 1'b1 : row;",
+        wrong="row;",
+    ),
+    Fault(
+        name="outputs that nothing is added to, left as they were",
+        unit="central_control",
+        right="if (start_epoch == last_epoch) state <= LOAD;",
+        wrong="state <= LOAD;",
+    ),
+    Fault(
+        name="finished sums that miss their ReLU",
+        unit="act_sram",
+        right="written(relu && raw",
+        wrong="written(relu && !evict && raw",
+    ),
+)

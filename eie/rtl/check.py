@@ -46,6 +46,8 @@ class CheckedLayer:
         Whether every count of every product and PE, and every output, is.
     differences
         The first differences, in words.
+    reordered
+        Outputs that are not those of a run, see `eie.rtl.work`.
     """
 
     layer: str
@@ -53,6 +55,7 @@ class CheckedLayer:
     counts: tuple[tuple[str, int, int], ...]
     equal: bool
     differences: tuple[str, ...] = ()
+    reordered: int = 0
 
 
 @dataclass(frozen=True, eq=False, kw_only=True, repr=False)
@@ -84,6 +87,12 @@ class RtlCheck(View):
             for name, ours, rtl in layer.counts
         )
         notes = tuple(f"{layer.layer}: {text}." for layer in self.layers for text in layer.differences)
+        notes += tuple(
+            f"{layer.layer}: {layer.reordered:,} outputs are not those of eie run: sums saturate on the way, and the "
+            "hardware adds pixel by pixel."
+            for layer in self.layers
+            if layer.reordered
+        )
         return (Section(name="rtl", grids=(Grid(columns=COLUMNS, rows=rows, keys=2, grouped=True),), notes=notes),)
 
 
@@ -178,4 +187,5 @@ def _added_up(work: LayerWork, run: Run) -> CheckedLayer:
         ),
         equal=run.equal,
         differences=run.differences,
+        reordered=work.reordered,
     )

@@ -42,7 +42,9 @@ def parameters(work: LayerWork) -> dict[str, int]:
     spec, encoding, layout = work.spec, work.layer.passes[0], work.layout
     matrix, scatter = Matrix(passes=work.layer.passes, spec=spec), work.size is not None
     pointers = len(work.layer.passes) * matrix.pointers_a_pass
-    column_bits = address_bits(pointers - 1 if len(work.layer.passes) == 1 else pointers)
+    # A bank is chosen by as many bits of a column's number.
+    least = layout.settings.get("SELECT_BITS", 1)
+    column_bits = max(least, address_bits(pointers - 1 if len(work.layer.passes) == 1 else pointers))
     banks = layout.settings.get("BANKS", 2)
     depths = {
         "BANK_DEPTH": -(-pointers // banks),

@@ -65,6 +65,8 @@ class LayerWork:
         int64 (N,): additions that saturated.
     activity
         What the fast engine counts, a product a sample.
+    reordered
+        By scatter: outputs that are not those of the run, whose sums saturated on the way in another order.
     """
 
     use: str
@@ -80,6 +82,7 @@ class LayerWork:
     saturations: NDArray[np.int64]
     activity: Activity
     size: tuple[int, int] | None = None
+    reordered: int = 0
 
     @property
     def products(self) -> int:
@@ -274,7 +277,13 @@ def works(
         raw = np.ldexp(rows.astype(np.float64), outputs.activation_fraction_bits).astype(np.int64)
         fractions = outputs.activation_fraction_bits, outputs.fixed.fraction_bits
         size = (seen.size or workload.map_sizes[use]) if layer.scatter is not None else None
-        made.append(LayerWork.of(use=use, layer=layer, spec=program.spec, inputs=raw, fractions=fractions, size=size))
+        work = LayerWork.of(use=use, layer=layer, spec=program.spec, inputs=raw, fractions=fractions, size=size)
+        if size is not None:
+            # Folded into maps, or a row a pixel where they were recorded.
+            own = np.moveaxis(outputs.fixed.raw, 1, -1)
+            own = own.reshape(-1, layer.outputs)[sample * seen.products : stop * seen.products]
+            work = replace(work, reordered=int((work.outputs != own).sum()))
+        made.append(work)
 
     by_use = {use: layer for layer in program.layers for use in workload.uses[layer.name]}
     settings = Settings(data_bits=program.spec.data_bits, keep_values=True)
