@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 
 import eie
+from eie.errors import ProgramError
+from eie.rtl.streams import Streaming
 from eie.rtl.work import LayerWork, works
 from eie.simulator.products import quantised_codebook
 
@@ -62,6 +64,50 @@ def random_case(seed: int, most_pes: int = 64) -> Case:
     return Case(name=f"seed {seed}", program=program, inputs=inputs.astype(np.float32))
 
 
+def streamed(work: LayerWork, turn: int = 1, **fields) -> LayerWork:
+    """The same with its weights on the bus of a machine with these fields, however small the layer."""
+    spec = work.spec.replace(**fields)
+    return LayerWork.of(
+        use=work.use,
+        layer=work.layer,
+        spec=spec,
+        inputs=work.inputs,
+        fractions=work.fractions,
+        streaming=Streaming.of(work.layer, spec, inputs=work.inputs, turn=turn),
+    )
+
+
+def random_streamed(seed: int, most_pes: int = 16) -> LayerWork:
+    """Draw a layer and its bus: 32 to 4,096 bits, halves that hold a column or all, turns of products.
+
+    A bus that brings the whole layer faster than its SRAMs can be written is refused, so it gets a slower one.
+    """
+    rng = np.random.default_rng(seed + 1_000_000)
+    work = random_case(seed, most_pes=most_pes).work
+    spec = work.spec
+    longest = int(work.layer.passes[0].column_entries[1].max())
+    rows = -(-longest // spec.entries_per_row) + int(rng.choice([0, 1, 2, 5, 100]))
+    held = len(work.inputs) > 1 and bool(rng.random() < 0.4)
+    width = int(rng.choice([32, 64, 128, 256, 512, 1024, 2048, 4096]))
+    while width:
+        try:
+            return streamed(
+                work,
+                turn=len(work.inputs) if held else 1,
+                act_queue_depth=min(spec.act_queue_depth, int(rng.integers(2, 17))),
+                stream=str(rng.choice(["columns", "layer"])),
+                clock_mhz=1000.0,
+                # Bytes a cycle and cycles, at this clock; halves of so many rows.
+                dram_gb_per_s=width / 8,
+                dram_latency_ns=float(rng.choice([0, 1, 2, 10, 100])),
+                dram_burst_bytes=int(rng.choice([1, 4, 16, 64])),
+                stream_kib=2 * max(1, rows) * spec.spmat_row_bits / 8192,
+            )
+        except ProgramError:
+            width //= 2
+    raise AssertionError(f"seed {seed}: no bus is slow enough")
+
+
 def saturating(work: LayerWork, bits: int) -> LayerWork:
     """The same in accumulators of so many integer bits less: sums saturate, and the order of additions shows."""
     activations, sums = work.fractions
@@ -73,4 +119,5 @@ def saturating(work: LayerWork, bits: int) -> LayerWork:
         spec=work.spec,
         inputs=work.inputs,
         fractions=(activations, min(sums + bits, finest)),
+        streaming=work.streaming,
     )

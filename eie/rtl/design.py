@@ -10,6 +10,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from eie.rtl import streams
 from eie.rtl.hexfile import hex_words, padded
 from eie.rtl.work import LayerWork
 
@@ -25,8 +26,11 @@ COUNTS = (
     "padding_entries",
     "empty_column",
     "saturations",
+    "load_wait_cycles",
+    "bus_cycles",
+    "dram_bits",
 )
-PE_COUNTS = ("issue", "empty_column", "starved")
+PE_COUNTS = ("issue", "empty_column", "starved", "load")
 # A run that has not ended after so many times what it should take never will.
 PATIENCE = 2
 SLACK_CYCLES = 1000
@@ -47,9 +51,10 @@ def parameters(work: LayerWork) -> dict[str, int]:
     columns = len(encoding.pointers) - 1
     column_bits = address_bits(columns)
     rows = -(-encoding.entries_per_pe // spec.entries_per_row)
+    image_rows = max(1, int(rows.max()))
     depths = {
         "BANK_DEPTH": columns // 2 + 1,
-        "SPMAT_DEPTH": max(1, int(rows.max())),
+        "SPMAT_DEPTH": image_rows if work.streaming is None else work.streaming.depth,
         "SCAN_DEPTH": encoding.scan_rows,
         "SUMS": -(-work.layer.outputs // spec.n_pe),
     }
@@ -61,6 +66,7 @@ def parameters(work: LayerWork) -> dict[str, int]:
         "SCAN_BITS": address_bits(depths["SCAN_DEPTH"]),
         "SUM_BITS": address_bits(depths["SUMS"]),
         "LANE_BITS": address_bits(spec.n_pe),
+        "ROW_NUMBER_BITS": address_bits(image_rows),
         "SHIFT_BITS": (2 * spec.data_bits).bit_length(),
     }
     memories = (bits[name] for name in ("BANK_BITS", "SPMAT_BITS", "SCAN_BITS", "SUM_BITS"))
@@ -84,6 +90,9 @@ def parameters(work: LayerWork) -> dict[str, int]:
         "RELU": int(work.layer.relu),
         "OUTPUTS": work.layer.outputs,
         "PRODUCTS": work.products,
+        "IMAGE_ROWS": image_rows,
+        "COLUMNS": columns,
+        **streams.parameters(work.streaming, spec),
         "MOST_CYCLES": PATIENCE * int(work.activity.cycles.max()) + depths["SUMS"] + SLACK_CYCLES,
     }
 
@@ -129,7 +138,7 @@ def _pe_images(work: LayerWork, pe: int, sizes: Mapping[str, int]) -> dict[str, 
     spec = work.spec
     codes, runs, pointers = work.layer.passes[0].pe_image(pe)
     entries = (codes.astype(np.int64) << spec.index_bits) | runs
-    rows = padded(entries, sizes["SPMAT_DEPTH"] * spec.entries_per_row).reshape(-1, spec.entries_per_row)
+    rows = padded(entries, sizes["IMAGE_ROWS"] * spec.entries_per_row).reshape(-1, spec.entries_per_row)
     banks = padded(pointers.astype(np.int64), 2 * sizes["BANK_DEPTH"]).reshape(-1, 2)
     return {
         f"images/spmat_{pe}.hex": hex_words(rows, spec.entry_bits, spec.spmat_row_bits),

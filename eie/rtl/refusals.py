@@ -29,8 +29,8 @@ def check_program(program: Program) -> None:
         raise ProgramError(f"spec.data_bits={spec.data_bits}: must be <= {WIDEST_DATA} for the hardware")
 
 
-def check_layer(layer: EncodedLayer, program: Program) -> None:
-    """Refuse what a layer would need and the hardware has not: streaming, passes, another way to run a convolution.
+def check_layer(layer: EncodedLayer) -> None:
+    """Refuse what a layer would need and the hardware has not: passes, another way to run a convolution.
 
     Raises
     ------
@@ -49,10 +49,4 @@ def check_layer(layer: EncodedLayer, program: Program) -> None:
         raise ProgramError(
             f"{where}: {len(layer.passes)} passes, the hardware does one: more act_registers, more PEs, or "
             "residency=ideal give one"
-        )
-    place = program.memory.by_name[layer.name].place
-    if place == "streamed":
-        raise ProgramError(
-            f"{where}: its weights are streamed, the hardware has no DRAM controller: more spmat_kib or ptr_kib, or "
-            "residency=ideal keep them in place"
         )

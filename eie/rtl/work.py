@@ -24,6 +24,7 @@ from eie.importers.entrance import Model
 from eie.model.fitting import Layout
 from eie.model.trace import LayerTrace
 from eie.rtl.refusals import check_layer, check_program
+from eie.rtl.streams import Streaming, streaming_of
 from eie.simulation import as_program
 from eie.simulator.functional import FixedPoint, LayerOutputs, Rows, fraction_bits, to_raw
 from eie.simulator.inputs import Inputs
@@ -61,6 +62,8 @@ class LayerWork:
         int64 (N,): additions that saturated.
     activity
         What the fast engine counts, a product a sample.
+    streaming
+        How its weights come; None where they are in place.
     """
 
     use: str
@@ -75,6 +78,7 @@ class LayerWork:
     outputs: NDArray[np.int64]
     saturations: NDArray[np.int64]
     activity: Activity
+    streaming: Streaming | None = None
 
     @property
     def products(self) -> int:
@@ -90,11 +94,13 @@ class LayerWork:
         spec: AcceleratorSpec,
         inputs: NDArray[np.int64],
         fractions: tuple[int, int],
+        streaming: Streaming | None = None,
     ) -> LayerWork:
         """Count and compute the products of raw inputs (N, inputs).
 
         ``fractions`` are the fraction bits of the activations and of the accumulators, as a run has chosen them.
         """
+        read = LayerTrace.from_dense(inputs)
         activations, sums = fractions
         codebook = quantised_codebook(layer, spec.data_bits)
         top = (1 << (spec.data_bits - 1)) - 1
@@ -126,10 +132,11 @@ class LayerWork:
             shift=min(activations + codebook.fraction_bits - sums, 2 * spec.data_bits),
             outputs=np.maximum(outputs, 0) if layer.relu else outputs,
             saturations=np.array([saturations for _, saturations in made]),
-            # Ideal residency: that the weights are in place is checked by then, for the network as a whole.
-            activity=time_layer(
-                layer=layer, inputs=LayerTrace.from_dense(inputs), spec=spec.replace(residency="ideal"), threads=1
-            ),
+            # Where a layer's weights are is the whole network's to say: one that is not streamed has them in place.
+            activity=time_layer(layer=layer, inputs=read, spec=spec.replace(residency="ideal"), threads=1)
+            if streaming is None
+            else streaming.timed(layer, read, spec),
+            streaming=streaming,
         )
 
 
@@ -177,7 +184,7 @@ def works(
     wanted = _chosen(program, layers)
     check_program(program)
     for layer in wanted.values():
-        check_layer(layer, program)
+        check_layer(layer)
     workload = Workload.of(program, inputs, layout=layout)
     count = workload.given.samples_in_all
     if not 0 <= sample < count:
@@ -194,7 +201,10 @@ def works(
         # Exact: check_program has seen to it that float32 holds raw numbers.
         raw = np.ldexp(rows.astype(np.float64), outputs.activation_fraction_bits).astype(np.int64)
         fractions = outputs.activation_fraction_bits, outputs.fixed.fraction_bits
-        made.append(LayerWork.of(use=use, layer=layer, spec=program.spec, inputs=raw, fractions=fractions))
+        streaming = streaming_of(layer, program, inputs=raw, turn=seen.products)
+        made.append(
+            LayerWork.of(use=use, layer=layer, spec=program.spec, inputs=raw, fractions=fractions, streaming=streaming)
+        )
 
     by_use = {use: layer for layer in program.layers for use in workload.uses[layer.name]}
     settings = Settings(data_bits=program.spec.data_bits, keep_values=True)

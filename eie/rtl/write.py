@@ -34,6 +34,8 @@ UNITS = (
     "act_rw",
     "ram",
 )
+# Of the bench: what a chip would have around it.
+BENCH = ("bench", "bus")
 # Of a folder that was written before, and may be written again.
 MARK = "config.vh"
 
@@ -74,7 +76,7 @@ def write_rtl(
     Raises
     ------
     ProgramError
-        If the hardware cannot do a layer: it has one pass, weights in place, and no scatter convolutions.
+        If the hardware cannot do a layer: it has one pass, and no scatter convolutions.
     TraceError
         If the inputs do not fit the model, or there is no such sample.
     """
@@ -99,7 +101,7 @@ def verilog(unit: str) -> str:
 
 
 def _write(work: LayerWork, folder: Path) -> None:
-    texts = {f"{unit}.v": verilog(unit) for unit in (*UNITS, "bench")}
+    texts = {f"{unit}.v": verilog(unit) for unit in (*UNITS, *BENCH)}
     texts |= {"README.md": _readme(work), **design.files(work)}
     for name, text in texts.items():
         try:

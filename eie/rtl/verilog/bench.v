@@ -6,10 +6,11 @@ module bench;
     `include "config.vh"
 
     // As in expected.hex: of each product, then of each PE.
-    localparam COUNTS = 10;
+    localparam COUNTS = 13;
     localparam CYCLES = 0, BROADCASTS = 1, STALLS = 2, DEADS = 3, POINTER_READS = 4, ROW_READS = 5, ENTRIES = 6,
-               PADDINGS = 7, EMPTIES = 8, SATURATIONS = 9;
-    localparam WORDS = COUNTS + 3 * PES;
+               PADDINGS = 7, EMPTIES = 8, SATURATIONS = 9, LOAD_WAITS = 10, BUS_CYCLES = 11, DRAM_BITS = 12;
+    localparam OF_PE = 4;
+    localparam WORDS = COUNTS + OF_PE * PES;
     localparam SHOWN = 10;  // differences that are spelt out
 
     reg clk = 0;
@@ -27,12 +28,24 @@ module bench;
     wire [PES*DATA_BITS-1:0] outs;
     wire [PES-1:0]           pointer_read, row_read, issue, bubble, padding, saturated;
 
+    // Of a streamed layer: the bus that brings its columns.
+    reg                            prepare = 0;
+    wire                           prepared, want, to_come, land;
+    wire [COLUMN_BITS-1:0]         want_column, land_column;
+    wire [PES-1:0]                 waits, through, row_land, marks;
+    wire [PES*POINTER_BITS-1:0]    land_from, land_to;
+    wire [PES*SPMAT_BITS-1:0]      row_land_at;
+    wire [PES*ROW_NUMBER_BITS-1:0] row_land_number;
+    wire [PES*ROW_BITS-1:0]        row_landed;
+    wire [31:0]                    bus_cycles, dram_bits, too_early;
+
     top #(
         .PES(PES), .QUEUE_SLOTS(QUEUE_SLOTS), .INDEX_BITS(INDEX_BITS), .WEIGHT_BITS(WEIGHT_BITS), .DATA_BITS(DATA_BITS),
         .ROW_BITS(ROW_BITS), .POINTER_BITS(POINTER_BITS), .COLUMN_BITS(COLUMN_BITS), .BANK_DEPTH(BANK_DEPTH),
         .BANK_BITS(BANK_BITS), .SPMAT_DEPTH(SPMAT_DEPTH), .SPMAT_BITS(SPMAT_BITS), .SCAN_DEPTH(SCAN_DEPTH),
         .SCAN_BITS(SCAN_BITS), .SUMS(SUMS), .SUM_BITS(SUM_BITS), .SHIFT_BITS(SHIFT_BITS), .HOST_BITS(HOST_BITS),
-        .LANE_BITS(LANE_BITS)
+        .LANE_BITS(LANE_BITS), .STREAMED(STREAMED), .FIFO(FIFO), .MARKED(MARKED), .AHEAD(AHEAD),
+        .ROW_NUMBER_BITS(ROW_NUMBER_BITS)
     ) dut (
         .clk(clk), .reset(reset), .start(start), .last_row(LAST_ROW[SCAN_BITS-1:0]), .has_bias(HAS_BIAS[0]),
         .bias_column(BIAS_COLUMN[COLUMN_BITS-1:0]), .last_sum(LAST_SUM[SUM_BITS-1:0]), .shift(SHIFT[SHIFT_BITS-1:0]),
@@ -40,8 +53,28 @@ module bench;
         .broadcast(broadcast), .stall(stall), .dead(dead), .pointer_read(pointer_read), .row_read(row_read),
         .issue(issue), .bubble(bubble), .padding(padding), .saturated(saturated),
         .host_pes(host_pes), .host_write(host_write), .host_at(host_at), .host_row(host_row),
-        .host_pointer(host_pointer), .host_data(host_data)
+        .host_pointer(host_pointer), .host_data(host_data), .host_mark(marks),
+        .want(want), .want_column(want_column), .waits(waits), .through(through), .to_come(to_come),
+        .land(land), .land_column(land_column), .land_from(land_from), .land_to(land_to), .row_land(row_land),
+        .row_land_at(row_land_at), .row_land_number(row_land_number), .row_landed(row_landed)
     );
+    generate
+        if (STREAMED) begin : streamed
+            bus bus (
+                .clk(clk), .prepare(prepare), .prepared(prepared), .running(running), .broadcast(broadcast),
+                .column(dut.column), .taken(pointer_read), .through(through), .want(want), .want_column(want_column),
+                .source_write(host_write[4]), .source_at(host_at), .sources(host_data), .marks(marks),
+                .to_come(to_come), .land(land), .land_column(land_column), .land_from(land_from), .land_to(land_to),
+                .row_land(row_land), .row_land_at(row_land_at), .row_land_number(row_land_number),
+                .row_landed(row_landed), .bus_cycles(bus_cycles), .dram_bits(dram_bits), .too_early(too_early)
+            );
+        end else begin : in_place
+            assign prepared = 1'b1;
+            assign {to_come, land, marks, row_land} = 0;
+            assign {land_column, land_from, land_to, row_land_at, row_land_number, row_landed} = 0;
+            assign {bus_cycles, dram_bits, too_early} = 0;
+        end
+    endgenerate
 
     // Memories by their bit of `host_write`.
     localparam [5:0] SPMAT = 1, EVEN_POINTERS = 2, ODD_POINTERS = 4, CODEBOOK = 8, SOURCES = 16, STARTS = 32;
@@ -67,11 +100,11 @@ module bench;
             $sformat(name, "images/starts_%0d.hex", p);
             $readmemh(name, starts);
             $readmemh("images/codebook.hex", levels);
-            for (i = 0; i < SPMAT_DEPTH; i = i + 1) begin
+            for (i = 0; i < SPMAT_DEPTH && !STREAMED; i = i + 1) begin
                 host_row = rows[i];
                 put(SPMAT, i);
             end
-            for (i = 0; i < BANK_DEPTH; i = i + 1) begin
+            for (i = 0; i < BANK_DEPTH && !STREAMED; i = i + 1) begin
                 host_pointer = evens[i];
                 put(EVEN_POINTERS, i);
                 host_pointer = odds[i];
@@ -93,12 +126,15 @@ module bench;
         for (g = 0; g < PES; g = g + 1) begin : images
             reg [8*32-1:0] name;
             initial begin
-                $sformat(name, "images/spmat_%0d.hex", g);
-                $readmemh(name, dut.pes[g].pe.spmat_read.sram.words);
-                $sformat(name, "images/ptr_even_%0d.hex", g);
-                $readmemh(name, dut.pes[g].pe.ptr_read.even_bank.words);
-                $sformat(name, "images/ptr_odd_%0d.hex", g);
-                $readmemh(name, dut.pes[g].pe.ptr_read.odd_bank.words);
+                // What a streamed layer brings is in DRAM.
+                if (!STREAMED) begin
+                    $sformat(name, "images/spmat_%0d.hex", g);
+                    $readmemh(name, dut.pes[g].pe.spmat_read.sram.words);
+                    $sformat(name, "images/ptr_even_%0d.hex", g);
+                    $readmemh(name, dut.pes[g].pe.ptr_read.even_bank.words);
+                    $sformat(name, "images/ptr_odd_%0d.hex", g);
+                    $readmemh(name, dut.pes[g].pe.ptr_read.odd_bank.words);
+                end
                 $sformat(name, "images/starts_%0d.hex", g);
                 $readmemh(name, dut.pes[g].pe.act_rw.starts.words);
                 $readmemh("images/codebook.hex", dut.pes[g].pe.arithm.codebook.words);
@@ -124,10 +160,13 @@ module bench;
     integer issued [0:PES-1];
     integer empty [0:PES-1];
     integer last_slot [0:PES-1];
+    integer waited [0:PES-1];
+    reg     ended;
     integer product, i, p, at, differences, starved, scan_end;
 
     // What happens in a cycle is counted at its end, before the registers change.
     always @(posedge clk) if (running) begin
+        if (done) ended = 1;
         counted[CYCLES] = counted[CYCLES] + 1;
         counted[BROADCASTS] = counted[BROADCASTS] + broadcast;
         counted[STALLS] = counted[STALLS] + stall;
@@ -141,6 +180,7 @@ module bench;
             counted[SATURATIONS] = counted[SATURATIONS] + saturated[p];
             if (issue[p]) issued[p] = issued[p] + 1;
             if (bubble[p]) empty[p] = empty[p] + 1;
+            if (waits[p]) waited[p] = waited[p] + 1;
             if (issue[p] || bubble[p]) last_slot[p] = counted[CYCLES];
         end
     end
@@ -166,7 +206,10 @@ module bench;
             for (p = 0; p < PES; p = p + 1) begin
                 counted[ENTRIES] = counted[ENTRIES] + issued[p];
                 counted[EMPTIES] = counted[EMPTIES] + empty[p];
+                counted[LOAD_WAITS] = counted[LOAD_WAITS] + waited[p];
             end
+            counted[BUS_CYCLES] = bus_cycles;
+            counted[DRAM_BITS] = dram_bits;
             count(CYCLES, "cycles");
             count(BROADCASTS, "broadcasts");
             count(STALLS, "stall_cycles");
@@ -177,13 +220,20 @@ module bench;
             count(PADDINGS, "padding_entries");
             count(EMPTIES, "empty_column");
             count(SATURATIONS, "saturations");
+            if (STREAMED) begin
+                count(LOAD_WAITS, "load_wait_cycles");
+                count(BUS_CYCLES, "bus_cycles");
+                count(DRAM_BITS, "dram_bits");
+                if (too_early != 0) differs(-1, "taken too early", 0, too_early);
+            end
             for (p = 0; p < PES; p = p + 1) begin
-                at = product * WORDS + COUNTS + 3 * p;
+                at = product * WORDS + COUNTS + OF_PE * p;
                 // Idle before its last slot a PE has starved; one without any starved while the scanner went on.
-                starved = (issued[p] + empty[p] > 0 ? last_slot[p] : scan_end) - issued[p] - empty[p];
+                starved = (issued[p] + empty[p] > 0 ? last_slot[p] : scan_end) - issued[p] - empty[p] - waited[p];
                 if (expected[at] !== issued[p]) differs(p, "issue", expected[at], issued[p]);
                 if (expected[at + 1] !== empty[p]) differs(p, "empty_column", expected[at + 1], empty[p]);
                 if (expected[at + 2] !== starved) differs(p, "starved", expected[at + 2], starved);
+                if (expected[at + 3] !== waited[p]) differs(p, "load", expected[at + 3], waited[p]);
             end
         end
     endtask
@@ -226,26 +276,30 @@ module bench;
                 issued[p] = 0;
                 empty[p] = 0;
                 last_slot[p] = 0;
+                waited[p] = 0;
             end
             scan_end = 0;
             for (i = 0; i < SCAN_DEPTH; i = i + 1) begin
                 host_data = activations[product*SCAN_DEPTH + i];
                 put(SOURCES, i);
             end
+            prepare = 1;
+            while (!prepared) @(negedge clk);
+            prepare = 0;
+            ended = 0;
             start = 1;
             @(negedge clk);
             start = 0;
             // A fault may never end; no layer takes as long as all of it one after the other, twice.
             i = 0;
-            while (!done && i < MOST_CYCLES) begin
+            while (!ended && i < MOST_CYCLES) begin
                 @(negedge clk);
                 i = i + 1;
             end
-            if (!done) begin
+            if (!ended) begin
                 $display("DIFFERENT product %0d: not done after %0d cycles", product, MOST_CYCLES);
                 $stop;
             end
-            @(negedge clk);
             compare_counts;
             compare_outputs;
         end

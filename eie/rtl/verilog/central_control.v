@@ -23,6 +23,7 @@ module central_control #(
     input  wire [LANES-1:0]       nonzero,
     input  wire                   any_full,
     input  wire                   all_quiet,
+    input  wire                   to_come,      // of a streamed layer: columns are still on their way
     // to them
     output wire                   clear,        // a layer begins: nothing of the last one counts
     output wire                   start_read,
@@ -68,7 +69,7 @@ module central_control #(
 
     assign running = state == LOAD || state == SCAN;
     // The last slot may be in WRITE: this cycle finishes it. A broadcast in the last lane of the last row is not done.
-    assign done = state == SCAN && (scanned || (dead && last_step)) && all_quiet;
+    assign done = state == SCAN && (scanned || (dead && last_step)) && all_quiet && !to_come;
 
     assign clear = state == SET;
     assign start_read = state == SET;

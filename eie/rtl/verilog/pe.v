@@ -18,7 +18,12 @@ module pe #(
     parameter SUMS = 64,
     parameter SUM_BITS = 6,
     parameter SHIFT_BITS = 6,
-    parameter HOST_BITS = 16
+    parameter HOST_BITS = 16,
+    parameter STREAMED = 0,
+    parameter FIFO = 0,
+    parameter MARKED = 0,
+    parameter AHEAD = 0,
+    parameter ROW_NUMBER_BITS = 14
 ) (
     input  wire                        clk,
     input  wire                        reset,
@@ -34,10 +39,15 @@ module pe #(
     input  wire                        relu,
     output wire signed [DATA_BITS-1:0] source,
     output wire                        nonzero,
+    output wire                        marked,
+    input  wire                        ahead_read,
+    input  wire [SCAN_BITS-1:0]        ahead_at,
+    output wire                        ahead_nonzero,
     // broadcast
     input  wire                        broadcast,
     input  wire [COLUMN_BITS-1:0]      column,
     input  wire [DATA_BITS-1:0]        activation,
+    input  wire                        mark,
     output wire                        full,
     output wire                        quiet,
     // outputs
@@ -51,12 +61,25 @@ module pe #(
     output wire                        bubble,
     output wire                        padding,
     output wire                        saturated,
+    output wire                        waits,
+    output wire                        through,
+    // a streamed layer's: columns below `landed` are there; one lands with its pointers, and a row of what came before
+    input  wire [COLUMN_BITS:0]        landed,
+    input  wire                        land,
+    input  wire [COLUMN_BITS-1:0]      land_column,
+    input  wire [POINTER_BITS-1:0]     land_from,
+    input  wire [POINTER_BITS-1:0]     land_to,
+    input  wire                        row_land,
+    input  wire [SPMAT_BITS-1:0]       row_land_at,
+    input  wire [ROW_NUMBER_BITS-1:0]  row_land_number,
+    input  wire [ROW_BITS-1:0]         row_landed,
     // the host's port: one memory of this PE at a time
     input  wire [5:0]                  host_write,
     input  wire [HOST_BITS-1:0]        host_at,
     input  wire [ROW_BITS-1:0]         host_row,
     input  wire [POINTER_BITS-1:0]     host_pointer,
-    input  wire [DATA_BITS-1:0]        host_data
+    input  wire [DATA_BITS-1:0]        host_data,
+    input  wire                        host_mark
 );
     // One PE is built and instantiated: left to itself the simulator writes out every one of them, for minutes.
     /* verilator no_inline_module */
@@ -64,7 +87,8 @@ module pe #(
 
     wire                        empty, walking, opens, arithmetic_busy;
     wire [COLUMN_BITS-1:0]      head_column;
-    wire [DATA_BITS-1:0]        head_activation;
+    wire [DATA_BITS-1:0]        head_activation, ahead;
+    wire                        there;
     wire [POINTER_BITS-1:0]     entry;
     wire [WEIGHT_BITS-1:0]      code;
     wire [INDEX_BITS-1:0]       run;
@@ -74,17 +98,32 @@ module pe #(
     reg  [DATA_BITS-1:0]        open_activation;  // of the column that is walked
 
     assign nonzero = source != 0;
+    assign ahead_nonzero = ahead != 0;
     assign quiet = empty && !walking && !arithmetic_busy;
 
-    act_queue #(.SLOTS(QUEUE_SLOTS), .SLOT_BITS(QUEUE_BITS), .WIDTH(COLUMN_BITS + DATA_BITS)) act_queue (
-        .clk(clk), .reset(reset || clear), .push(broadcast), .pushed({column, activation}),
-        .pop(pointer_read), .full(full), .empty(empty), .head({head_column, head_activation})
+    localparam HEAD_BITS = COLUMN_BITS + DATA_BITS + (MARKED ? 1 : 0);
+    wire [COLUMN_BITS+DATA_BITS:0] head;
+    wire [COLUMN_BITS+DATA_BITS:0] pushed = {mark, column, activation};
+    act_queue #(.SLOTS(QUEUE_SLOTS), .SLOT_BITS(QUEUE_BITS), .WIDTH(HEAD_BITS)) act_queue (
+        .clk(clk), .reset(reset || clear), .push(broadcast), .pushed(pushed[HEAD_BITS-1:0]),
+        .pop(pointer_read), .full(full), .empty(empty), .head(head[HEAD_BITS-1:0])
     );
+    assign {head_column, head_activation} = head[COLUMN_BITS+DATA_BITS-1:0];
+    generate
+        if (!MARKED) begin : unmarked
+            assign head[COLUMN_BITS+DATA_BITS] = 1'b0;
+        end
+    endgenerate
+    // Columns land in ascending order; one that came for an earlier product carries its mark.
+    assign there = !STREAMED || {1'b0, head_column} < landed || head[COLUMN_BITS+DATA_BITS];
     ptr_read #(
-        .COLUMN_BITS(COLUMN_BITS), .POINTER_BITS(POINTER_BITS), .BANK_DEPTH(BANK_DEPTH), .BANK_BITS(BANK_BITS)
+        .COLUMN_BITS(COLUMN_BITS), .POINTER_BITS(POINTER_BITS), .BANK_DEPTH(BANK_DEPTH), .BANK_BITS(BANK_BITS),
+        .STREAMED(STREAMED)
     ) ptr_read (
         .clk(clk), .reset(reset || clear), .waiting(!empty), .column(head_column), .pop(pointer_read),
         .busy(walking), .issue(issue), .bubble(bubble), .opens(opens), .entry(entry),
+        .there(there), .waits(waits), .through(through),
+        .land(land), .land_column(land_column), .land_from(land_from), .land_to(land_to),
         .write_even(host_write[1]), .write_odd(host_write[2]),
         .write_at(host_at[BANK_BITS-1:0]), .written(host_pointer)
     );
@@ -92,10 +131,12 @@ module pe #(
 
     spmat_read #(
         .INDEX_BITS(INDEX_BITS), .WEIGHT_BITS(WEIGHT_BITS), .ROW_BITS(ROW_BITS), .POINTER_BITS(POINTER_BITS),
-        .DEPTH(SPMAT_DEPTH), .ADDRESS_BITS(SPMAT_BITS)
+        .DEPTH(SPMAT_DEPTH), .ADDRESS_BITS(SPMAT_BITS), .STREAMED(STREAMED), .FIFO(FIFO),
+        .ROW_NUMBER_BITS(ROW_NUMBER_BITS)
     ) spmat_read (
         .clk(clk), .reset(reset || clear), .issue(issue), .entry(entry), .row_read(row_read), .code(code), .run(run),
-        .write(host_write[0]), .write_at(host_at[SPMAT_BITS-1:0]), .written(host_row)
+        .write(host_write[0]), .write_at(host_at[SPMAT_BITS-1:0]), .written(host_row),
+        .land(row_land), .land_at(row_land_at), .land_row(row_land_number), .landed(row_landed)
     );
     arithm #(
         .INDEX_BITS(INDEX_BITS), .WEIGHT_BITS(WEIGHT_BITS), .DATA_BITS(DATA_BITS), .SUM_BITS(SUM_BITS),
@@ -109,14 +150,16 @@ module pe #(
         .write(host_write[3]), .write_at(host_at[WEIGHT_BITS-1:0]), .written(host_data)
     );
     act_rw #(
-        .DATA_BITS(DATA_BITS), .SCAN_DEPTH(SCAN_DEPTH), .SCAN_BITS(SCAN_BITS), .SUMS(SUMS), .SUM_BITS(SUM_BITS)
+        .DATA_BITS(DATA_BITS), .SCAN_DEPTH(SCAN_DEPTH), .SCAN_BITS(SCAN_BITS), .SUMS(SUMS), .SUM_BITS(SUM_BITS),
+        .MARKED(MARKED), .AHEAD(AHEAD)
     ) act_rw (
-        .clk(clk), .scan_read(scan_read), .scan_at(scan_at), .source(source),
+        .clk(clk), .scan_read(scan_read), .scan_at(scan_at), .source(source), .marked(marked),
+        .ahead_read(ahead_read), .ahead_at(ahead_at), .ahead(ahead),
         .start_read(start_read), .start_write(start_write), .start_at(start_at), .start_write_at(start_write_at),
         .out_read(out_read), .out_at(out_at), .relu(relu), .out(out),
         .sum_read(sum_read), .sum_read_at(sum_read_at), .sum_word(sum_word),
         .sum_write(sum_write), .sum_write_at(sum_write_at), .sum_written(sum_written),
-        .write_source(host_write[4]), .write_source_at(host_at[SCAN_BITS-1:0]), .written_source(host_data),
+        .write_source(host_write[4]), .write_source_at(host_at[SCAN_BITS-1:0]), .written_source(host_data), .written_mark(host_mark),
         .write_start(host_write[5]), .write_start_at(host_at[SUM_BITS-1:0]), .written_start(host_data)
     );
 endmodule
