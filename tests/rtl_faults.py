@@ -123,6 +123,34 @@ FAULTS = (
     ),
 )
 
+# Of vectors that come in batches.
+BATCH_FAULTS = (
+    Fault(
+        name="sums that every batch begins anew",
+        unit="central_control",
+        right="state <= resume ? LOAD : SET;",
+        wrong="state <= SET;",
+    ),
+    Fault(
+        name="a row buffer that is lost between batches",
+        unit="central_control",
+        right="assign clear = state == SET;",
+        wrong="assign clear = state == SET || (state == IDLE && start);",
+    ),
+    Fault(
+        name="batches that all begin with the first column",
+        unit="central_control",
+        right="first_column <= origin;",
+        wrong="first_column <= 0;",
+    ),
+    Fault(
+        name="a bias that comes with every batch",
+        unit="bench",
+        right="has_bias = HAS_BIAS && batch == BATCHES - 1;",
+        wrong="has_bias = HAS_BIAS;",
+    ),
+)
+
 # Of streamed layers: in the accelerator, then in the bus that the bench plays, since the counts hold both to the rules.
 STREAM_FAULTS = (
     Fault(

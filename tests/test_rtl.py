@@ -94,9 +94,6 @@ class TestRefused:
         program = eie.compile("lenet-5", spec, conv=conv) if conv == "scatter" else winograd(spec)
         self.refused(program, f"layer '.*': a convolution by {conv}, the hardware does a product for each row")
 
-    def test_batches_of_activations(self):
-        self.refused(compiled(np.eye(3), n_pe=1, act_batches="paper"), "spec.act_batches='paper': the hardware has")
-
     def test_wide_numbers(self):
         self.refused(compiled(np.eye(3), n_pe=1, data_bits=25), "spec.data_bits=25: must be <= 24")
 

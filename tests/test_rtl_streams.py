@@ -1,5 +1,7 @@
-"""The hardware on layers whose weights arrive while it works: the bench plays the bus by the rules of the cycle model."""
+"""Layers whose weights arrive while the hardware works: its bench plays the bus by the rules of the cycle model."""
 
+import shutil
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +18,7 @@ from eie.rtl import tools
 from eie.rtl.check import check_rtl
 from eie.rtl.engine import confirmed
 from eie.rtl.work import works
-from eie.rtl.write import write_works
+from eie.rtl.write import UNITS, verilog, write_works
 
 icarus = pytest.mark.skipif("icarus" not in tools.available(), reason="needs iverilog")
 verilator = pytest.mark.skipif("verilator" not in tools.available(), reason="needs verilator")
@@ -119,13 +121,36 @@ def test_verilator(tmp_path):
     assert run.equal, run.differences
 
 
+@icarus
+def test_memories_filled_through_the_host_s_port(tmp_path):
+    """What a streamed layer brings comes over the bus all the same."""
+    (folder,) = write_works([random_streamed(6, most_pes=4)], tmp_path / "rtl")
+    words = ["iverilog", "-g2005", "-D", "HOST_PORT", "-s", "bench", "-o", "bench.vvp"]
+    subprocess.run([*words, *sorted(map(str, folder.glob("*.v")))], cwd=folder, check=True)
+    done = subprocess.run(["vvp", "-N", "bench.vvp"], cwd=folder, capture_output=True, text=True, check=False)
+    assert (done.returncode, "EQUAL:" in done.stdout) == (0, True)
+
+
+@pytest.mark.skipif(shutil.which("yosys") is None, reason="needs yosys")
+@pytest.mark.parametrize("buffer", ["FIFO", "MARKED"])
+def test_synthesis_finds_neither_latches_nor_loops(tmp_path, buffer):
+    for unit in UNITS:
+        (tmp_path / f"{unit}.v").write_text(verilog(unit))
+    units = " ".join(f"{unit}.v" for unit in UNITS)
+    streamed = f"-chparam STREAMED 1 -chparam AHEAD 1 -chparam {buffer} 1 -chparam PES 4 -chparam LANE_BITS 2"
+    latches = "select -assert-none t:$dlatch t:$adlatch"
+    script = f"read_verilog {units}; hierarchy -check -top top {streamed}; proc; opt; check -assert; {latches}"
+    done = subprocess.run(["yosys", "-q", "-p", script], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
+
+
 class TestRefused:
     def test_a_bus_that_is_faster_than_the_srams(self):
         spec = machine(64, 64, 1, 1, n_pe=1, stream="layer")
         with pytest.raises(
             ProgramError,
-            match="layer 'layer': column 3 lands before the rows of those in front of it are written, one a cycle and PE: "
-            "a smaller dram_gb_per_s",
+            match="layer 'layer': column 3 lands before the rows of those in front of it are written, one a cycle and "
+            "PE: a smaller dram_gb_per_s",
         ):
             on_bus(np.ones((30, 4)), np.ones(4), spec)
 

@@ -29,6 +29,7 @@ COUNTS = (
     "load_wait_cycles",
     "bus_cycles",
     "dram_bits",
+    "register_cycles",
 )
 PE_COUNTS = ("issue", "empty_column", "starved", "load")
 # A run that has not ended after so many times what it should take never will.
@@ -55,7 +56,7 @@ def parameters(work: LayerWork) -> dict[str, int]:
     depths = {
         "BANK_DEPTH": columns // 2 + 1,
         "SPMAT_DEPTH": image_rows if work.streaming is None else work.streaming.depth,
-        "SCAN_DEPTH": encoding.scan_rows,
+        "SCAN_DEPTH": work.batches.largest,
         "SUMS": -(-work.layer.outputs // spec.n_pe),
     }
     bits = {
@@ -82,7 +83,10 @@ def parameters(work: LayerWork) -> dict[str, int]:
         **depths,
         **bits,
         "HOST_BITS": max(*memories, spec.weight_bits),
-        "LAST_ROW": encoding.scan_rows - 1,
+        "SCAN_ROWS": encoding.scan_rows,
+        "BATCHES": work.batches.count,
+        "BATCH_ROWS": work.batches.rows,
+        "ACT_ROW_BITS": spec.act_row_bits,
         "HAS_BIAS": int(encoding.has_bias),
         "BIAS_COLUMN": encoding.inputs if encoding.has_bias else 0,
         "LAST_SUM": depths["SUMS"] - 1,
@@ -128,6 +132,7 @@ def expected(work: LayerWork) -> NDArray[np.int64]:
     """Return (products, words): `COUNTS`, then `PE_COUNTS` of each PE."""
     counts, per_pe = work.activity.counts, work.activity.per_pe
     whole = {**counts, "cycles": work.activity.cycles, "saturations": work.saturations}
+    whole["register_cycles"] = np.full(work.products, work.batches.register_cycles)
     whole["empty_column"] = per_pe["empty_column"].sum(axis=1)
     of_pes = np.stack([per_pe[name] for name in PE_COUNTS], axis=2)
     return np.concatenate((np.stack([whole[name] for name in COUNTS], axis=1), of_pes.reshape(work.products, -1)), 1)

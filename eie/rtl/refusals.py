@@ -21,10 +21,6 @@ def check_program(program: Program) -> None:
         Saying which field of the spec is in the way.
     """
     spec = program.spec
-    if spec.act_batches == "paper":
-        raise ProgramError(
-            "spec.act_batches='paper': the hardware has registers for the whole vector and no batches: choose 'free'"
-        )
     if spec.data_bits > WIDEST_DATA:
         raise ProgramError(f"spec.data_bits={spec.data_bits}: must be <= {WIDEST_DATA} for the hardware")
 

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from eie.activity import Activity
 from eie.compiler.encode import Encoding
 from eie.compiler.encoded import EncodedLayer
 from eie.compiler.program import Program
@@ -23,8 +22,6 @@ from eie.errors import ProgramError
 from eie.kernels.streams import mark_blocks
 from eie.model.matrix import frozen
 from eie.model.trace import LayerTrace
-from eie.simulator import fast
-from eie.simulator.layer import activity_of
 from eie.simulator.records import Arrivals, Pattern
 from eie.simulator.turns import in_parts
 from eie.spec import AcceleratorSpec
@@ -68,20 +65,13 @@ class Streaming:
             _check_rates(layer.name, encoding, stream, spec)
         return cls(stream=stream, turn=turn, depth=_depth(encoding, stream, spec=spec, inputs=inputs))
 
-    def timed(self, layer: EncodedLayer, inputs: LayerTrace, spec: AcceleratorSpec) -> Activity:
-        """Count products by the fast engine, a product a sample."""
-        encoding = layer.passes[0]
-        pattern = Pattern.of(inputs, encoding)
-        arrivals = None
-        if self.stream.held:
-            groups = np.arange(pattern.products) // self.turn
-            seen = np.full(len(encoding.pointers), -1, np.int64)
-            arrivals = Arrivals.first_uses(pattern, inputs=encoding.inputs, groups=groups, seen=seen)
-        timing = fast.time_pass(
-            encoding=encoding, pattern=pattern, spec=spec, threads=1, stream=self.stream, arrivals=arrivals
-        )
-        sent = pattern.broadcasts
-        return activity_of(layer, inputs, spec, sent=sent, walks=np.minimum(sent, 1), total=timing)
+    def arrivals(self, encoding: Encoding, pattern: Pattern) -> Arrivals | None:
+        """Return which columns, of a layer or a batch of it, come for each product; None if all come for each."""
+        if not self.stream.held:
+            return None
+        groups = np.arange(pattern.products) // self.turn
+        seen = np.full(len(encoding.pointers), -1, np.int64)
+        return Arrivals.first_uses(pattern, inputs=encoding.inputs, groups=groups, seen=seen)
 
 
 def streaming_of(layer: EncodedLayer, program: Program, *, inputs: NDArray[np.int64], turn: int) -> Streaming | None:

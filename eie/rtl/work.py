@@ -23,6 +23,7 @@ from eie.errors import ProgramError, TraceError
 from eie.importers.entrance import Model
 from eie.model.fitting import Layout
 from eie.model.trace import LayerTrace
+from eie.rtl.batches import Batches, counted
 from eie.rtl.refusals import check_layer, check_program
 from eie.rtl.streams import Streaming, streaming_of
 from eie.simulation import as_program
@@ -30,7 +31,6 @@ from eie.simulator.functional import FixedPoint, LayerOutputs, Rows, fraction_bi
 from eie.simulator.inputs import Inputs
 from eie.simulator.network import Settings, run_network
 from eie.simulator.products import fixed_sums, quantised_codebook, run_products
-from eie.simulator.stages import time_layer
 from eie.simulator.starts import raw_start
 from eie.simulator.workload import Workload
 from eie.spec import AcceleratorSpec
@@ -81,6 +81,11 @@ class LayerWork:
     streaming: Streaming | None = None
 
     @property
+    def batches(self) -> Batches:
+        """The batches in which activations go through the registers."""
+        return Batches.of(self.layer, self.spec)
+
+    @property
     def products(self) -> int:
         """N."""
         return len(self.inputs)
@@ -100,7 +105,6 @@ class LayerWork:
 
         ``fractions`` are the fraction bits of the activations and of the accumulators, as a run has chosen them.
         """
-        read = LayerTrace.from_dense(inputs)
         activations, sums = fractions
         codebook = quantised_codebook(layer, spec.data_bits)
         top = (1 << (spec.data_bits - 1)) - 1
@@ -132,10 +136,7 @@ class LayerWork:
             shift=min(activations + codebook.fraction_bits - sums, 2 * spec.data_bits),
             outputs=np.maximum(outputs, 0) if layer.relu else outputs,
             saturations=np.array([saturations for _, saturations in made]),
-            # Where a layer's weights are is the whole network's to say: one that is not streamed has them in place.
-            activity=time_layer(layer=layer, inputs=read, spec=spec.replace(residency="ideal"), threads=1)
-            if streaming is None
-            else streaming.timed(layer, read, spec),
+            activity=counted(layer, LayerTrace.from_dense(inputs), spec, streaming),
             streaming=streaming,
         )
 

@@ -6,9 +6,10 @@ module bench;
     `include "config.vh"
 
     // As in expected.hex: of each product, then of each PE.
-    localparam COUNTS = 13;
+    localparam COUNTS = 14;
     localparam CYCLES = 0, BROADCASTS = 1, STALLS = 2, DEADS = 3, POINTER_READS = 4, ROW_READS = 5, ENTRIES = 6,
-               PADDINGS = 7, EMPTIES = 8, SATURATIONS = 9, LOAD_WAITS = 10, BUS_CYCLES = 11, DRAM_BITS = 12;
+               PADDINGS = 7, EMPTIES = 8, SATURATIONS = 9, LOAD_WAITS = 10, BUS_CYCLES = 11, DRAM_BITS = 12,
+               REGISTER_CYCLES = 13;
     localparam OF_PE = 4;
     localparam WORDS = COUNTS + OF_PE * PES;
     localparam SHOWN = 10;  // differences that are spelt out
@@ -16,7 +17,12 @@ module bench;
     reg clk = 0;
     always #1 clk = ~clk;
 
-    reg                      reset = 1, start = 0, out_read = 0;
+    reg                      reset = 1, start = 0, resume = 0, out_read = 0;
+    // The product and the batch that run.
+    integer                  product = 0, batch = 0;
+    reg  [COLUMN_BITS-1:0]   origin = 0;
+    reg  [SCAN_BITS-1:0]     last_row = 0;
+    reg                      has_bias = 0;
     reg  [SUM_BITS-1:0]      out_at = 0;
     reg  [HOST_BITS-1:0]     host_at = 0;
     reg  [PES*DATA_BITS-1:0] host_data = 0;
@@ -47,7 +53,7 @@ module bench;
         .LANE_BITS(LANE_BITS), .STREAMED(STREAMED), .FIFO(FIFO), .MARKED(MARKED), .AHEAD(AHEAD),
         .ROW_NUMBER_BITS(ROW_NUMBER_BITS)
     ) dut (
-        .clk(clk), .reset(reset), .start(start), .last_row(LAST_ROW[SCAN_BITS-1:0]), .has_bias(HAS_BIAS[0]),
+        .clk(clk), .reset(reset), .start(start), .resume(resume), .origin(origin), .last_row(last_row), .has_bias(has_bias),
         .bias_column(BIAS_COLUMN[COLUMN_BITS-1:0]), .last_sum(LAST_SUM[SUM_BITS-1:0]), .shift(SHIFT[SHIFT_BITS-1:0]),
         .relu(RELU[0]), .running(running), .done(done), .out_read(out_read), .out_at(out_at), .outs(outs),
         .broadcast(broadcast), .stall(stall), .dead(dead), .pointer_read(pointer_read), .row_read(row_read),
@@ -61,7 +67,8 @@ module bench;
     generate
         if (STREAMED) begin : streamed
             bus bus (
-                .clk(clk), .prepare(prepare), .prepared(prepared), .running(running), .broadcast(broadcast),
+                .clk(clk), .product(product), .origin(origin), .last_row(last_row), .has_bias(has_bias),
+                .prepare(prepare), .prepared(prepared), .running(running), .broadcast(broadcast),
                 .column(dut.column), .taken(pointer_read), .through(through), .want(want), .want_column(want_column),
                 .source_write(host_write[4]), .source_at(host_at), .sources(host_data), .marks(marks),
                 .to_come(to_come), .land(land), .land_column(land_column), .land_from(land_from), .land_to(land_to),
@@ -152,21 +159,23 @@ module bench;
         end
     endtask
 
-    reg [PES*DATA_BITS-1:0] activations [0:PRODUCTS*SCAN_DEPTH-1];
+    reg [PES*DATA_BITS-1:0] activations [0:PRODUCTS*SCAN_ROWS-1];
     reg [PES*DATA_BITS-1:0] outputs [0:PRODUCTS*SUMS-1];
     reg [31:0]              expected [0:PRODUCTS*WORDS-1];
 
     integer counted [0:COUNTS-1];
     integer issued [0:PES-1];
     integer empty [0:PES-1];
-    integer last_slot [0:PES-1];
+    integer starved [0:PES-1];
     integer waited [0:PES-1];
+    // Cycles before the batch that runs, and what its PEs did in them; when they last had a slot.
+    integer worked [0:PES-1];
+    integer last_slot [0:PES-1];
+    integer i, p, at, differences, scan_end, begun;
     reg     ended;
-    integer product, i, p, at, differences, starved, scan_end;
 
     // What happens in a cycle is counted at its end, before the registers change.
     always @(posedge clk) if (running) begin
-        if (done) ended = 1;
         counted[CYCLES] = counted[CYCLES] + 1;
         counted[BROADCASTS] = counted[BROADCASTS] + broadcast;
         counted[STALLS] = counted[STALLS] + stall;
@@ -182,6 +191,16 @@ module bench;
             if (bubble[p]) empty[p] = empty[p] + 1;
             if (waits[p]) waited[p] = waited[p] + 1;
             if (issue[p] || bubble[p]) last_slot[p] = counted[CYCLES];
+        end
+        // Idle before its last slot a PE has starved; one without any starved while the scanner went on.
+        if (done) begin
+            for (p = 0; p < PES; p = p + 1) begin
+                starved[p] = starved[p] + (last_slot[p] > begun ? last_slot[p] : scan_end) - begun
+                             - (issued[p] + empty[p] + waited[p] - worked[p]);
+                worked[p] = issued[p] + empty[p] + waited[p];
+            end
+            begun = counted[CYCLES];
+            ended = 1;
         end
     end
 
@@ -208,8 +227,6 @@ module bench;
                 counted[EMPTIES] = counted[EMPTIES] + empty[p];
                 counted[LOAD_WAITS] = counted[LOAD_WAITS] + waited[p];
             end
-            counted[BUS_CYCLES] = bus_cycles;
-            counted[DRAM_BITS] = dram_bits;
             count(CYCLES, "cycles");
             count(BROADCASTS, "broadcasts");
             count(STALLS, "stall_cycles");
@@ -224,15 +241,13 @@ module bench;
                 count(LOAD_WAITS, "load_wait_cycles");
                 count(BUS_CYCLES, "bus_cycles");
                 count(DRAM_BITS, "dram_bits");
-                if (too_early != 0) differs(-1, "taken too early", 0, too_early);
             end
+            if (BATCHES > 1) count(REGISTER_CYCLES, "register_cycles");
             for (p = 0; p < PES; p = p + 1) begin
                 at = product * WORDS + COUNTS + OF_PE * p;
-                // Idle before its last slot a PE has starved; one without any starved while the scanner went on.
-                starved = (issued[p] + empty[p] > 0 ? last_slot[p] : scan_end) - issued[p] - empty[p] - waited[p];
                 if (expected[at] !== issued[p]) differs(p, "issue", expected[at], issued[p]);
                 if (expected[at + 1] !== empty[p]) differs(p, "empty_column", expected[at + 1], empty[p]);
-                if (expected[at + 2] !== starved) differs(p, "starved", expected[at + 2], starved);
+                if (expected[at + 2] !== starved[p]) differs(p, "starved", expected[at + 2], starved[p]);
                 if (expected[at + 3] !== waited[p]) differs(p, "load", expected[at + 3], waited[p]);
             end
         end
@@ -259,30 +274,24 @@ module bench;
         end
     endtask
 
-    initial begin
-        $readmemh("images/activations.hex", activations);
-        $readmemh("expected/outputs.hex", outputs);
-        $readmemh("expected/counts.hex", expected);
-        differences = 0;
-        repeat (2) @(negedge clk);
-        reset = 0;
-`ifdef HOST_PORT
-        load;
-        host_pes = {PES{1'b1}};
-`endif
-        for (product = 0; product < PRODUCTS; product = product + 1) begin
-            for (i = 0; i < COUNTS; i = i + 1) counted[i] = 0;
-            for (p = 0; p < PES; p = p + 1) begin
-                issued[p] = 0;
-                empty[p] = 0;
-                last_slot[p] = 0;
-                waited[p] = 0;
-            end
-            scan_end = 0;
-            for (i = 0; i < SCAN_DEPTH; i = i + 1) begin
-                host_data = activations[product*SCAN_DEPTH + i];
+    // In front of a batch its activations are written into the source registers, and behind it the sums are read: rows of the
+    // activation SRAMs, one a cycle in all PEs, beside the cycles of the layer.
+    task moves(input integer words);
+        counted[REGISTER_CYCLES] = counted[REGISTER_CYCLES] + (words * DATA_BITS + ACT_ROW_BITS - 1) / ACT_ROW_BITS;
+    endtask
+
+    task run_batch;
+        begin
+            resume = batch > 0;
+            origin = batch * BATCH_ROWS * PES;
+            has_bias = HAS_BIAS && batch == BATCHES - 1;
+            last_row = (batch == BATCHES - 1 ? SCAN_ROWS - batch * BATCH_ROWS : BATCH_ROWS) - 1;
+            for (i = 0; i <= last_row; i = i + 1) begin
+                host_data = activations[product*SCAN_ROWS + batch*BATCH_ROWS + i];
                 put(SOURCES, i);
             end
+            // The bias is 1 and needs no register of the spec.
+            moves(i - has_bias);
             prepare = 1;
             while (!prepared) @(negedge clk);
             prepare = 0;
@@ -300,6 +309,37 @@ module bench;
                 $display("DIFFERENT product %0d: not done after %0d cycles", product, MOST_CYCLES);
                 $stop;
             end
+            counted[BUS_CYCLES] = counted[BUS_CYCLES] + bus_cycles;
+            counted[DRAM_BITS] = counted[DRAM_BITS] + dram_bits;
+            if (too_early != 0) differs(-1, "taken too early", 0, too_early);
+            moves(LAST_SUM + 1);
+        end
+    endtask
+
+    initial begin
+        $readmemh("images/activations.hex", activations);
+        $readmemh("expected/outputs.hex", outputs);
+        $readmemh("expected/counts.hex", expected);
+        differences = 0;
+        repeat (2) @(negedge clk);
+        reset = 0;
+`ifdef HOST_PORT
+        load;
+        host_pes = {PES{1'b1}};
+`endif
+        for (product = 0; product < PRODUCTS; product = product + 1) begin
+            for (i = 0; i < COUNTS; i = i + 1) counted[i] = 0;
+            for (p = 0; p < PES; p = p + 1) begin
+                issued[p] = 0;
+                empty[p] = 0;
+                starved[p] = 0;
+                waited[p] = 0;
+                worked[p] = 0;
+                last_slot[p] = 0;
+            end
+            scan_end = 0;
+            begun = 0;
+            for (batch = 0; batch < BATCHES; batch = batch + 1) run_batch;
             compare_counts;
             compare_outputs;
         end

@@ -11,7 +11,7 @@
 // What has landed is written a row of the sparse matrix a cycle and PE, its pointers at once. Each cycle is worked out in the
 // middle of it, on the negative edge, when the registers' outputs stand.
 module bus (
-    clk, prepare, prepared, running, broadcast, column, taken, through, want, want_column, source_write, source_at,
+    clk, product, origin, last_row, has_bias, prepare, prepared, running, broadcast, column, taken, through, want, want_column, source_write, source_at,
     sources, marks, to_come, land, land_column, land_from, land_to, row_land, row_land_at, row_land_number, row_landed,
     bus_cycles, dram_bits, too_early
 );
@@ -20,7 +20,12 @@ module bus (
     localparam ROW_ENTRIES = ROW_BITS / ENTRY_BITS;
 
     input  wire                           clk;
-    // before a product: what may come ahead of it
+    // of the batch that runs next, or runs
+    input  wire [31:0]                    product;
+    input  wire [COLUMN_BITS-1:0]         origin;
+    input  wire [SCAN_BITS-1:0]           last_row;
+    input  wire                           has_bias;
+    // before it: what may come ahead
     input  wire                           prepare;
     output reg                            prepared;
     // of the accelerator
@@ -89,23 +94,27 @@ module bus (
     reg [ROW_BITS-1:0] kept [0:PES*IMAGE_ROWS-1];
 
     reg [63:0] entries;
-    integer    cycle, products, beats_left, beats_owed, p, i, last, slot;
+    integer    cycle, beats_left, beats_owed, p, i, last, slot;
     reg        preparing, fits, idle;
 
     function integer pointer(input integer pe, input integer number);
         pointer = pointers[pe * 2 * BANK_DEPTH + number];
     endfunction
 
-    // Whether a product begins a turn, for which the layer is loaded anew.
-    wire loads = products % TURN == 0;
+    // Whether a product begins a turn, for which the layer is loaded anew; and the columns of a batch, each a stream of its own.
+    wire loads = product % TURN == 0;
+    wire first = origin == 0;
+    wire [31:0] behind = origin + BATCH_ROWS * PES;
+    wire [31:0] end_of_batch = behind < COLUMNS - HAS_BIAS ? behind : COLUMNS;
 
     genvar g;
     generate
         for (g = 0; g < PES; g = g + 1) begin : of_pe
             // The bias has a scan row of its own, and the last column.
-            wire [31:0] place = source_at * PES + g;
-            wire [31:0] number = HAS_BIAS && source_at == LAST_ROW ? BIAS_COLUMN : place;
-            wire        none = HAS_BIAS && source_at == LAST_ROW ? g != 0 : place >= COLUMNS - HAS_BIAS;
+            wire [31:0] place = origin + source_at * PES + g;
+            wire        bias = has_bias && source_at == last_row;
+            wire [31:0] number = bias ? BIAS_COLUMN : place;
+            wire        none = bias ? g != 0 : place >= COLUMNS - HAS_BIAS;
             assign marks[g] = MARKED && !loads && !none && arrived[none ? 0 : number];
             always @(posedge clk) if (source_write && !none) active[number] <= sources[g*DATA_BITS +: DATA_BITS] != 0;
         end
@@ -136,12 +145,13 @@ module bus (
             active[i] = 0;
             arrived[i] = 0;
         end
-        products = 0;
         preparing = 0;
         prepared = 0;
         to_come = 0;
         land = 0;
         row_land = 0;
+        received = 0;
+        for (p = 0; p < PES; p = p + 1) writing[p] = 0;
     end
 
     // What is left of the last product goes.
@@ -158,14 +168,14 @@ module bus (
                 left_by[p] = 0;
                 writing[p] = 0;
                 opened[p] = 0;
-                if (loads || !HELD) begin
+                if (first && loads) begin
                     row_of[p] = -1;
                     lies_at[p] = -1;
                 end
             end
-            if (loads) for (i = 0; i < PES * IMAGE_ROWS; i = i + 1) kept[i] = {ROW_BITS{1'bx}};
+            if (first && loads) for (i = 0; i < PES * IMAGE_ROWS; i = i + 1) kept[i] = {ROW_BITS{1'bx}};
             for (i = 0; i < COLUMNS; i = i + 1) begin
-                if (loads) arrived[i] = 0;
+                if (first && loads) arrived[i] = 0;
                 known[i] = arrived[i];
                 block_of[i] = -1;
                 unread[i] = 0;
@@ -173,8 +183,8 @@ module bus (
             unread[COLUMNS] = 0;
             // All columns are wanted where the whole layer comes; the first half of the buffer was filled before.
             if (WHOLE && loads) begin
-                for (i = 0; i < COLUMNS; i = i + 1) wanted[i] = i;
-                last_wanted = COLUMNS;
+                for (i = origin; i < end_of_batch; i = i + 1) wanted[i - origin] = i;
+                last_wanted = end_of_batch - origin;
             end
         end
     endtask
@@ -282,12 +292,8 @@ module bus (
     // Ahead of a product, a column a cycle: the layer before it has let the bus go for as long as this one will.
     task prepare_product;
         begin
-            if (!preparing) begin
-                begin_product;
-                preparing = 1;
-            end
             fits = 0;
-            if (WHOLE && requested < last_wanted) look(wanted[requested]);
+            if (preparing && WHOLE && requested < last_wanted) look(wanted[requested]);
             if (fits) begin
                 place(wanted[requested]);
                 beats_owed = beats_owed + beats[wanted[requested]];
@@ -297,9 +303,10 @@ module bus (
             end
             write_rows;
             if (!fits && row_land == 0) begin
-                prepared = 1;
-                preparing = 0;
-                products = products + 1;
+                // Of the batch before this one nothing is left to write; or of this one.
+                if (!preparing) begin_product;
+                else prepared = 1;
+                preparing = !preparing;
             end
         end
     endtask
@@ -342,6 +349,7 @@ module bus (
         row_land = 0;
         if (prepare && !prepared) prepare_product;
         else if (running) run_cycle;
+        else write_rows;
         if (!prepare) prepared = 0;
     end
 endmodule

@@ -4,6 +4,9 @@
 // broadcast, into all queues or into none; a row without one takes a dead cycle to step to the next row, unless the last one
 // handed out sat in the last lane: that step is free, since the next row is read in the same cycle. Queues that are full hold back
 // a broadcast, not a dead cycle.
+//
+// A vector longer than the source registers comes in batches: one that resumes a layer finds its accumulators, row buffers
+// and all else as the batch before it has left them.
 module central_control #(
     parameter LANES = 64,
     parameter LANE_BITS = 6,
@@ -15,6 +18,8 @@ module central_control #(
     input  wire                   reset,
     // what a layer is: held while it runs
     input  wire                   start,
+    input  wire                   resume,       // a batch of it that is not the first
+    input  wire [COLUMN_BITS-1:0] origin,       // the column of its first activation
     input  wire [SCAN_BITS-1:0]   last_row,     // the last scan row, that of the bias included
     input  wire                   has_bias,     // whether that row is the bias
     input  wire [COLUMN_BITS-1:0] bias_column,  // its column
@@ -82,7 +87,7 @@ module central_control #(
             state <= IDLE;
             start_write <= 1'b0;
         end else case (state)
-            IDLE: if (start) state <= SET;
+            IDLE: if (start) state <= resume ? LOAD : SET;
             SET: begin
                 start_at <= start_at + 1'b1;
                 if (start_at == last_sum) state <= LOAD;
@@ -95,7 +100,7 @@ module central_control #(
         if (state == LOAD) begin
             scanned <= 1'b0;
             row <= 0;
-            first_column <= 0;
+            first_column <= origin;
             handed_out <= 0;
         end else begin
             if (broadcast) handed_out[lane] <= 1'b1;

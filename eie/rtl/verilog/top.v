@@ -34,6 +34,8 @@ module top #(
     input  wire                      reset,
     // a layer
     input  wire                      start,
+    input  wire                      resume,
+    input  wire [COLUMN_BITS-1:0]    origin,
     input  wire [SCAN_BITS-1:0]      last_row,
     input  wire                      has_bias,
     input  wire [COLUMN_BITS-1:0]    bias_column,
@@ -94,8 +96,8 @@ module top #(
     central_control #(
         .LANES(PES), .LANE_BITS(LANE_BITS), .SCAN_BITS(SCAN_BITS), .COLUMN_BITS(COLUMN_BITS), .SUM_BITS(SUM_BITS)
     ) central_control (
-        .clk(clk), .reset(reset), .start(start), .last_row(last_row), .has_bias(has_bias), .bias_column(bias_column),
-        .last_sum(last_sum), .nonzero(nonzero), .any_full(|full), .all_quiet(&quiet), .to_come(STREAMED != 0 && to_come),
+        .clk(clk), .reset(reset), .start(start), .resume(resume), .origin(origin), .last_row(last_row),
+        .has_bias(has_bias), .bias_column(bias_column), .last_sum(last_sum), .nonzero(nonzero), .any_full(|full), .all_quiet(&quiet), .to_come(STREAMED != 0 && to_come),
         .clear(clear), .start_read(start_read), .start_write(start_write), .start_at(start_at),
         .start_write_at(start_write_at), .scan_read(scan_read), .scan_at(scan_at), .broadcast(broadcast), .lane(lane),
         .column(column), .running(running), .stall(stall), .dead(dead), .done(done)
@@ -106,8 +108,8 @@ module top #(
             central_control #(
                 .LANES(PES), .LANE_BITS(LANE_BITS), .SCAN_BITS(SCAN_BITS), .COLUMN_BITS(COLUMN_BITS), .SUM_BITS(SUM_BITS)
             ) look_ahead (
-                .clk(clk), .reset(reset), .start(start), .last_row(last_row), .has_bias(has_bias),
-                .bias_column(bias_column), .last_sum(last_sum), .nonzero(ahead_nonzero), .any_full(1'b0),
+                .clk(clk), .reset(reset), .start(start), .resume(resume), .origin(origin), .last_row(last_row),
+                .has_bias(has_bias), .bias_column(bias_column), .last_sum(last_sum), .nonzero(ahead_nonzero), .any_full(1'b0),
                 .all_quiet(1'b1), .to_come(1'b0), .clear(), .start_read(), .start_write(), .start_at(),
                 .start_write_at(), .scan_read(ahead_read), .scan_at(ahead_at), .broadcast(want), .lane(),
                 .column(want_column), .running(), .stall(), .dead(), .done()
