@@ -46,8 +46,8 @@ FAULTS = (
     Fault(
         name="a head taken a cycle late",
         unit="ptr_read",
-        right="assign pop = waiting && (!walking || closes);",
-        wrong="assign pop = waiting && !walking;",
+        right="wire ready = waiting && (!walking || closes);",
+        wrong="wire ready = waiting && !walking;",
     ),
     Fault(
         name="a row buffer kept across layers",
@@ -268,5 +268,139 @@ MAP_FAULTS = (
         unit="act_sram",
         right="written(relu && raw",
         wrong="written(relu && !evict && raw",
+    ),
+)
+
+# Of vectors that come in batches.
+BATCH_FAULTS = (
+    Fault(
+        name="sums that every batch begins anew",
+        unit="central_control",
+        right="state <= resume ? LOAD : SET;",
+        wrong="state <= SET;",
+    ),
+    Fault(
+        name="a row buffer that is lost between batches",
+        unit="central_control",
+        right="assign clear = state == SET;",
+        wrong="assign clear = state == SET || (state == IDLE && start);",
+    ),
+    Fault(
+        name="batches that all begin with the first column",
+        unit="central_control",
+        right="first_column <= origin;",
+        wrong="first_column <= 0;",
+    ),
+    Fault(
+        name="a bias that comes with every batch",
+        unit="bench",
+        right="has_bias = HAS_BIAS && batch == BATCHES - 1;",
+        wrong="has_bias = HAS_BIAS;",
+    ),
+)
+
+# Of streamed layers: in the accelerator, then in the bus that the bench plays, since the counts hold both to the rules.
+STREAM_FAULTS = (
+    Fault(
+        name="a column that is taken before it has landed",
+        unit="pe",
+        right="assign there = !STREAMED || {1'b0, head_column} < landed ||",
+        wrong="assign there = 1'b1 ||",
+    ),
+    Fault(
+        name="a column that is released with the next one",
+        unit="pe",
+        right="{1'b0, head_column} < landed ||",
+        wrong="{1'b0, head_column} + 1'b1 < landed ||",
+    ),
+    Fault(
+        name="a column that came for an earlier product and is waited for",
+        unit="top",
+        right=".mark(marked[lane])",
+        wrong=".mark(1'b0)",
+    ),
+    Fault(
+        name="a row buffer that misses what lands in its row",
+        unit="spmat_read",
+        right="if (row_read || lands) patched <= lands;",
+        wrong="if (row_read || lands) patched <= 1'b0;",
+    ),
+    Fault(
+        name="a row that is read in the cycle in which more of it lands",
+        unit="spmat_read",
+        right="land && (row_read ? land_row == row : holds && land_row == held);",
+        wrong="land && !row_read && holds && land_row == held;",
+    ),
+    Fault(
+        name="a queue of rows that wraps a row late",
+        unit="spmat_read",
+        right="localparam [ADDRESS_BITS-1:0] LAST = DEPTH - 1;",
+        wrong="localparam [ADDRESS_BITS-1:0] LAST = DEPTH;",
+    ),
+    Fault(
+        name="pointers that land in each other's banks on odd columns",
+        unit="ptr_read",
+        right="assign even_written = land_column[0] ? land_to : land_from;",
+        wrong="assign even_written = land_from;",
+    ),
+    Fault(
+        name="a buffer that is free with a column's first slot",
+        unit="ptr_read",
+        right="assign through = closes;",
+        wrong="assign through = walking && fresh;",
+    ),
+    Fault(
+        name="a scanner that looks ahead no further than the queues let it",
+        unit="top",
+        right=".nonzero(ahead_nonzero), .any_full(1'b0)",
+        wrong=".nonzero(ahead_nonzero), .any_full(|full)",
+    ),
+    Fault(
+        name="a layer that ends before its last column is there",
+        unit="central_control",
+        right="all_quiet && !to_come;",
+        wrong="all_quiet;",
+    ),
+    Fault(
+        name="a half that is filled while the block in it is read",
+        unit="bus",
+        right="block == 0 || unread[block - 1] == 0",
+        wrong="block == 0 || 1",
+    ),
+    Fault(
+        name="a half that is waited for where there is room for all",
+        unit="bus",
+        right="fits || HELD || block == 0",
+        wrong="fits || block == 0",
+    ),
+    Fault(
+        name="a beat of the bus more",
+        unit="bus",
+        right="beats[i] = entries == 0 ? 1 : entries;",
+        wrong="beats[i] = entries == 0 ? 1 : entries + 1;",
+    ),
+    Fault(
+        name="a latency that ends a cycle late",
+        unit="bus",
+        right="due[requested] = cycle + LATENCY;",
+        wrong="due[requested] = cycle + LATENCY + 1;",
+    ),
+    Fault(
+        name="requests that wait for one another",
+        unit="bus",
+        right="begun < requested && due[begun] <= cycle)",
+        wrong="begun < requested && (due[begun] <= cycle && (begun == 0 || cycle > due[begun - 1] + LATENCY)))",
+    ),
+    Fault(
+        name="bursts that are cut short",
+        unit="bus",
+        right="+ BURST_BITS - 1) / BURST_BITS * BURST_BITS;",
+        wrong="+ 7) / 8 * 8;",
+    ),
+    Fault(
+        name="a first half that is paid for by nobody",
+        unit="bus",
+        right="beats_owed = beats_owed + beats[wanted[requested]];",
+        wrong="beats_owed = 0;",
     ),
 )

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from eie.rtl import streams
 from eie.rtl.hexfile import hex_words, padded
 from eie.rtl.passes import Matrix, address_bits
 from eie.rtl.work import LayerWork
@@ -26,8 +27,12 @@ COUNTS = (
     "padding_entries",
     "empty_column",
     "saturations",
+    "load_wait_cycles",
+    "bus_cycles",
+    "dram_bits",
+    "register_cycles",
 )
-PE_COUNTS = ("issue", "empty_column", "starved")
+PE_COUNTS = ("issue", "empty_column", "starved", "load")
 # A run that has not ended after so many times what it should take never will.
 PATIENCE = 2
 SLACK_CYCLES = 1000
@@ -48,8 +53,8 @@ def parameters(work: LayerWork) -> dict[str, int]:
     banks = layout.settings.get("BANKS", 2)
     depths = {
         "BANK_DEPTH": -(-pointers // banks),
-        "SPMAT_DEPTH": matrix.depth,
-        "SCAN_DEPTH": layout.sources.shape[1],
+        "SPMAT_DEPTH": matrix.depth if work.streaming is None else work.streaming.depth,
+        "SCAN_DEPTH": work.batches.largest if work.batches.count > 1 else layout.sources.shape[1],
         "SUMS": layout.sums,
     }
     bits = {
@@ -60,6 +65,7 @@ def parameters(work: LayerWork) -> dict[str, int]:
         "SCAN_BITS": address_bits(depths["SCAN_DEPTH"]),
         "SUM_BITS": address_bits(depths["SUMS"]),
         "LANE_BITS": address_bits(spec.n_pe),
+        "ROW_NUMBER_BITS": address_bits(matrix.depth),
         "SHIFT_BITS": (2 * spec.data_bits).bit_length(),
     }
     stored = _stored(work, bits)
@@ -80,7 +86,10 @@ def parameters(work: LayerWork) -> dict[str, int]:
         "HOST_BITS": max(*memories, *more, bits["BANK_BITS"] + stored["SELECT_BITS"], spec.weight_bits)
         if scatter
         else max(*memories, *more, spec.weight_bits),
-        "LAST_ROW": encoding.scan_rows - 1,
+        "SCAN_ROWS": layout.sources.shape[1],
+        "BATCHES": work.batches.count,
+        "BATCH_ROWS": work.batches.rows,
+        "ACT_ROW_BITS": spec.act_row_bits,
         "HAS_BIAS": int(encoding.has_bias),
         "BIAS_COLUMN": encoding.inputs if encoding.has_bias else 0,
         "LAST_SUM": depths["SUMS"] - 1,
@@ -88,6 +97,9 @@ def parameters(work: LayerWork) -> dict[str, int]:
         "RELU": int(work.layer.relu),
         "OUTPUTS": int(layout.is_output.sum()),
         "PRODUCTS": work.products,
+        "IMAGE_ROWS": matrix.depth,
+        "COLUMNS": len(encoding.pointers) - 1,
+        **streams.parameters(work.streaming, spec),
         "MOST_CYCLES": PATIENCE * int(work.activity.cycles.max())
         + len(layout.passes) * (2 + stored["LAST_EPOCH"]) * (depths["SUMS"] + SLACK_CYCLES),
     }
@@ -178,6 +190,7 @@ def expected(work: LayerWork) -> NDArray[np.int64]:
     """Return (products, words): `COUNTS`, then `PE_COUNTS` of each PE."""
     counts, per_pe = work.activity.counts, work.activity.per_pe
     whole = {**counts, "cycles": work.activity.cycles, "saturations": work.saturations}
+    whole["register_cycles"] = np.full(work.products, work.batches.register_cycles)
     whole["empty_column"] = per_pe["empty_column"].sum(axis=1)
     of_pes = np.stack([per_pe[name] for name in PE_COUNTS], axis=2)
     return np.concatenate((np.stack([whole[name] for name in COUNTS], axis=1), of_pes.reshape(work.products, -1)), 1)

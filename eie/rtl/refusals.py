@@ -21,16 +21,12 @@ def check_program(program: Program) -> None:
         Saying which field of the spec is in the way.
     """
     spec = program.spec
-    if spec.act_batches == "paper":
-        raise ProgramError(
-            "spec.act_batches='paper': the hardware has registers for the whole vector and no batches: choose 'free'"
-        )
     if spec.data_bits > WIDEST_DATA:
         raise ProgramError(f"spec.data_bits={spec.data_bits}: must be <= {WIDEST_DATA} for the hardware")
 
 
 def check_layer(layer: EncodedLayer, program: Program) -> None:
-    """Refuse what a layer would need and the hardware has not: streaming, passes, another way to run a convolution.
+    """Refuse what a layer would need and the hardware has not: feedback, transforms, streaming in several passes.
 
     Raises
     ------
@@ -47,9 +43,10 @@ def check_layer(layer: EncodedLayer, program: Program) -> None:
         )
     if layer.reloads:
         raise ProgramError(f"{where}: its passes are loaded one by one, as in version 0.1: compile it anew")
-    place = program.memory.by_name[layer.name].place
-    if place == "streamed":
+    streamed = program.memory.by_name[layer.name].place == "streamed"
+    if streamed and (layer.scatter is not None or len(layer.passes) > 1):
+        way = "by scatter" if layer.scatter is not None else f"in {len(layer.passes)} passes"
         raise ProgramError(
-            f"{where}: its weights are streamed, the hardware has no DRAM controller: more spmat_kib or ptr_kib, or "
-            "residency=ideal keep them in place"
+            f"{where}: its weights are streamed and it runs {way}, the hardware streams single passes: more spmat_kib or "
+            "ptr_kib, or residency=ideal keep them in place"
         )

@@ -24,8 +24,10 @@ from eie.importers.entrance import Model
 from eie.model.fitting import Layout
 from eie.model.layer_trace import LayerTrace
 from eie.rtl import strips
+from eie.rtl.batches import Batches, counted
 from eie.rtl.passes import Passes, row_groups
 from eie.rtl.refusals import check_layer, check_program
+from eie.rtl.streams import Streaming, streaming_of
 from eie.simulation import as_program
 from eie.simulator.functional import FixedPoint, LayerOutputs, Rows, fraction_bits, to_raw
 from eie.simulator.inputs import Inputs
@@ -67,6 +69,8 @@ class LayerWork:
         What the fast engine counts, a product a sample.
     reordered
         By scatter: outputs that are not those of the run, whose sums saturated on the way in another order.
+    streaming
+        How its weights come; None where they are in place.
     """
 
     use: str
@@ -83,6 +87,12 @@ class LayerWork:
     activity: Activity
     size: tuple[int, int] | None = None
     reordered: int = 0
+    streaming: Streaming | None = None
+
+    @property
+    def batches(self) -> Batches:
+        """The batches in which activations go through the registers."""
+        return Batches.of(self.layer, self.spec)
 
     @property
     def products(self) -> int:
@@ -110,6 +120,7 @@ class LayerWork:
         inputs: NDArray[np.int64],
         fractions: tuple[int, int],
         size: tuple[int, int] | None = None,
+        streaming: Streaming | None = None,
     ) -> LayerWork:
         """Count and compute the products of raw inputs (rows, inputs).
 
@@ -149,10 +160,8 @@ class LayerWork:
             shift=_shift(layer, fractions, spec),
             outputs=np.maximum(outputs, 0) if layer.relu else outputs,
             saturations=np.array([saturations for _, saturations in made]),
-            # Ideal residency: that the weights are in place is checked by then, for the network as a whole.
-            activity=time_layer(
-                layer=layer, inputs=LayerTrace.from_dense(inputs), spec=spec.replace(residency="ideal"), threads=1
-            ),
+            activity=counted(layer, LayerTrace.from_dense(inputs), spec, streaming),
+            streaming=streaming,
         )
 
 
@@ -277,7 +286,15 @@ def works(
         raw = np.ldexp(rows.astype(np.float64), outputs.activation_fraction_bits).astype(np.int64)
         fractions = outputs.activation_fraction_bits, outputs.fixed.fraction_bits
         size = (seen.size or workload.map_sizes[use]) if layer.scatter is not None else None
-        work = LayerWork.of(use=use, layer=layer, spec=program.spec, inputs=raw, fractions=fractions, size=size)
+        work = LayerWork.of(
+            use=use,
+            layer=layer,
+            spec=program.spec,
+            inputs=raw,
+            fractions=fractions,
+            size=size,
+            streaming=streaming_of(layer, program, inputs=raw, turn=seen.products),
+        )
         if size is not None:
             # Folded into maps, or a row a pixel where they were recorded.
             own = np.moveaxis(outputs.fixed.raw, 1, -1)

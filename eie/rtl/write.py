@@ -40,6 +40,8 @@ UNITS = (
     "ptr_ranges",
     "open_rows",
 )
+# Of the bench: what a chip would have around it.
+BENCH = ("bench", "bus")
 # Of a folder that was written before, and may be written again.
 MARK = "config.vh"
 
@@ -81,7 +83,7 @@ def write_rtl(
     Raises
     ------
     ProgramError
-        If the hardware cannot do a layer: its weights are streamed, or it is recurrent or by Winograd.
+        If the hardware cannot do a layer: it is recurrent, or by Winograd, or too much at once.
     TraceError
         If the inputs do not fit the model, or there is no such sample.
     """
@@ -106,7 +108,7 @@ def verilog(unit: str) -> str:
 
 
 def _write(work: LayerWork, folder: Path) -> None:
-    texts = {f"{unit}.v": verilog(unit) for unit in (*UNITS, "bench")}
+    texts = {f"{unit}.v": verilog(unit) for unit in (*UNITS, *BENCH)}
     texts |= {"README.md": _readme(work), **design.files(work)}
     for name, text in texts.items():
         try:

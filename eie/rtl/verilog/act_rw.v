@@ -3,6 +3,9 @@
 // Scan row g is what all PEs hold at address g of their source registers. Before a layer the accumulators are set,
 // one a cycle, to their starts: a bias, or zero. That is when source and destination swap roles in the paper, and no cycle of
 // the layer. Behind it they are read out, through ReLU where the layer has one.
+//
+// MARKED, a source carries a bit more: its column of a streamed layer came for an earlier product. AHEAD, a second copy of
+// the sources is there for the scanner that looks ahead.
 module act_rw #(
     parameter DATA_BITS = 16,
     parameter SCAN_DEPTH = 64,
@@ -11,13 +14,19 @@ module act_rw #(
     parameter SUM_BITS = 6,
     parameter SUM_WIDTH = DATA_BITS,  // of an accumulator: by scatter it knows its output row too
     parameter STARTS = SUMS,          // of all passes
-    parameter START_BITS = SUM_BITS
+    parameter START_BITS = SUM_BITS,
+    parameter MARKED = 0,
+    parameter AHEAD = 0
 ) (
     input  wire                        clk,
     // source
     input  wire                        scan_read,
     input  wire [SCAN_BITS-1:0]        scan_at,
     output wire signed [DATA_BITS-1:0] source,
+    output wire                        marked,
+    input  wire                        ahead_read,
+    input  wire [SCAN_BITS-1:0]        ahead_at,
+    output wire [DATA_BITS-1:0]        ahead,
     // starting and reading out, while the layer does not run
     input  wire                        start_read,
     input  wire                        start_write,
@@ -39,6 +48,7 @@ module act_rw #(
     input  wire                        write_source,
     input  wire [SCAN_BITS-1:0]        write_source_at,
     input  wire [DATA_BITS-1:0]        written_source,
+    input  wire                        written_mark,
     input  wire                        write_start,
     input  wire [START_BITS-1:0]       write_start_at,
     input  wire [DATA_BITS-1:0]        written_start
@@ -49,6 +59,24 @@ module act_rw #(
         .clk(clk), .read(scan_read), .read_at(scan_at), .word(source),
         .write(write_source), .write_at(write_source_at), .written(written_source)
     );
+    generate
+        if (MARKED) begin : marking
+            ram #(.WIDTH(1), .DEPTH(SCAN_DEPTH), .ADDRESS_BITS(SCAN_BITS)) marks (
+                .clk(clk), .read(scan_read), .read_at(scan_at), .word(marked),
+                .write(write_source), .write_at(write_source_at), .written(written_mark)
+            );
+        end else begin : unmarked
+            assign marked = 1'b0;
+        end
+        if (AHEAD) begin : looking_ahead
+            ram #(.WIDTH(DATA_BITS), .DEPTH(SCAN_DEPTH), .ADDRESS_BITS(SCAN_BITS)) sources (
+                .clk(clk), .read(ahead_read), .read_at(ahead_at), .word(ahead),
+                .write(write_source), .write_at(write_source_at), .written(written_source)
+            );
+        end else begin : not_ahead
+            assign ahead = {DATA_BITS{1'b0}};
+        end
+    endgenerate
     ram #(.WIDTH(DATA_BITS), .DEPTH(STARTS), .ADDRESS_BITS(START_BITS)) starts (
         .clk(clk), .read(start_read), .read_at(start_at), .word(start_word),
         .write(write_start), .write_at(write_start_at), .written(written_start)

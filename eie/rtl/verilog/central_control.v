@@ -4,6 +4,9 @@
 // broadcast, into all queues or into none; a row without one takes a dead cycle to step to the next row, unless the last one
 // handed out sat in the last lane: that step is free, since the next row is read in the same cycle. Queues that are full hold back
 // a broadcast, not a dead cycle.
+//
+// A vector longer than the source registers comes in batches: one that resumes a layer finds its accumulators, row buffers
+// and all else as the batch before it has left them.
 module central_control #(
     parameter LANES = 64,
     parameter LANE_BITS = 6,
@@ -17,13 +20,14 @@ module central_control #(
     input  wire                   reset,
     // what a layer is: held while it runs
     input  wire                   start,
+    input  wire                   resume,       // a batch of it that is not the first
+    input  wire [COLUMN_BITS-1:0] origin,       // the column of its first activation, or of the pass's
     input  wire [SCAN_BITS-1:0]   last_row,     // the last scan row, that of the bias included
     input  wire                   has_bias,     // whether that row is the bias
     input  wire [COLUMN_BITS-1:0] bias_column,  // its column
     input  wire [SUM_BITS-1:0]    last_sum,     // the last accumulator of a PE
-    // of a pass: where its scan rows and its columns begin, and how often its results go round the accumulators
+    // of a pass: where its scan rows begin, and how often its results go round the accumulators
     input  wire [SCAN_BITS-1:0]   first_row,
-    input  wire [COLUMN_BITS-1:0] origin,
     input  wire [EPOCH_BITS-1:0]  last_epoch,
     // by scatter: whether the next scan row is that of another pixel, and the pixel's first column
     input  wire                   new_pixel,
@@ -32,6 +36,7 @@ module central_control #(
     input  wire [LANES-1:0]       nonzero,
     input  wire                   any_full,
     input  wire                   all_quiet,
+    input  wire                   to_come,      // of a streamed layer: columns are still on their way
     // to them
     output wire                   clear,        // a layer begins: nothing of the last one counts
     output wire                   start_read,
@@ -82,7 +87,7 @@ module central_control #(
 
     assign running = state == LOAD || state == SCAN;
     // The last slot may be in WRITE: this cycle finishes it. A broadcast in the last lane of the last row is not done.
-    assign done = state == SCAN && (scanned || (dead && last_step)) && all_quiet;
+    assign done = state == SCAN && (scanned || (dead && last_step)) && all_quiet && !to_come;
 
     assign clear = state == SET;
     assign start_read = state == SET;
@@ -96,7 +101,7 @@ module central_control #(
             state <= IDLE;
             start_write <= 1'b0;
         end else case (state)
-            IDLE: if (start) state <= SET;
+            IDLE: if (start) state <= resume ? LOAD : SET;
             SET: begin
                 start_at <= start_at == last_sum ? {SUM_BITS{1'b0}} : start_at + 1'b1;
                 if (start_at == last_sum) begin

@@ -30,7 +30,12 @@ module pe #(
     parameter MORE_BITS = 1,
     parameter BANKS = 2,
     parameter SELECT_BITS = 1,
-    parameter ROW_DEPTH = 1
+    parameter ROW_DEPTH = 1,
+    parameter STREAMED = 0,
+    parameter FIFO = 0,
+    parameter MARKED = 0,
+    parameter AHEAD = 0,
+    parameter ROW_NUMBER_BITS = 14
 ) (
     input  wire                        clk,
     input  wire                        reset,
@@ -55,12 +60,17 @@ module pe #(
     input  wire [SUM_BITS-1:0]         empty_write_at,
     output wire signed [DATA_BITS-1:0] source,
     output wire                        nonzero,
+    output wire                        marked,
+    input  wire                        ahead_read,
+    input  wire [SCAN_BITS-1:0]        ahead_at,
+    output wire                        ahead_nonzero,
     // broadcast
     input  wire                        broadcast,
     input  wire [COLUMN_BITS-1:0]      column,
     input  wire [DATA_BITS-1:0]        activation,
     input  wire [MORE_BITS-1:0]        more,
     input  wire [EPOCH_BITS+4*(SUM_BITS+1)-1:0] place,
+    input  wire                        mark,
     output wire                        full,
     output wire                        quiet,
     // outputs
@@ -74,23 +84,37 @@ module pe #(
     output wire                        bubble,
     output wire                        padding,
     output wire                        saturated,
+    output wire                        waits,
+    output wire                        through,
+    // a streamed layer's: columns below `landed` are there; one lands with its pointers, and a row of what came before
+    input  wire [COLUMN_BITS:0]        landed,
+    input  wire                        land,
+    input  wire [COLUMN_BITS-1:0]      land_column,
+    input  wire [POINTER_BITS-1:0]     land_from,
+    input  wire [POINTER_BITS-1:0]     land_to,
+    input  wire                        row_land,
+    input  wire [SPMAT_BITS-1:0]       row_land_at,
+    input  wire [ROW_NUMBER_BITS-1:0]  row_land_number,
+    input  wire [ROW_BITS-1:0]         row_landed,
     // the host's port: one memory of this PE at a time
     input  wire [5:0]                  host_write,
     input  wire [HOST_BITS-1:0]        host_at,
     input  wire [ROW_BITS-1:0]         host_row,
     input  wire [POINTER_BITS-1:0]     host_pointer,
-    input  wire [DATA_BITS-1:0]        host_data
+    input  wire [DATA_BITS-1:0]        host_data,
+    input  wire                        host_mark
 );
     // One PE is built and instantiated: left to itself the simulator writes out every one of them, for minutes.
     /* verilator no_inline_module */
     localparam QUEUE_BITS = $clog2(QUEUE_SLOTS);
     localparam PLACE_BITS = EPOCH_BITS + 4 * (SUM_BITS + 1);
-    localparam HEAD_BITS = COLUMN_BITS + DATA_BITS + (SCATTER ? MORE_BITS + PLACE_BITS : 0);
+    localparam HEAD_BITS = COLUMN_BITS + DATA_BITS + (SCATTER ? MORE_BITS + PLACE_BITS : 0) + (MARKED ? 1 : 0);
     localparam SUM_WIDTH = DATA_BITS + (SCATTER ? EPOCH_BITS : 0);
 
     wire                        empty, walking, opens, arithmetic_busy;
     wire [COLUMN_BITS-1:0]      head_column;
-    wire [DATA_BITS-1:0]        head_activation;
+    wire [DATA_BITS-1:0]        head_activation, ahead;
+    wire                        there;
     wire [POINTER_BITS-1:0]     entry;
     wire [WEIGHT_BITS-1:0]      code;
     wire [INDEX_BITS-1:0]       run;
@@ -107,6 +131,7 @@ module pe #(
     reg  [DATA_BITS-1:0]        open_activation;  // of the column that is walked
 
     assign nonzero = source != 0;
+    assign ahead_nonzero = ahead != 0;
     assign quiet = empty && !walking && !arithmetic_busy;
 
     wire [HEAD_BITS-1:0] pushed;
@@ -134,13 +159,19 @@ module pe #(
             );
             always @(posedge clk) if (pointer_read) walked_place <= head_place;
             assign open_place = walked_place;
+            assign {there, waits, through} = 3'b100;
         end else begin : one_column
-            assign pushed = {column, activation};
+            assign pushed = {mark, column, activation};
+            // Columns land in ascending order; one that came for an earlier product carries its mark.
+            assign there = !STREAMED || {1'b0, head_column} < landed || (MARKED && head[HEAD_BITS-1]);
             ptr_read #(
-                .COLUMN_BITS(COLUMN_BITS), .POINTER_BITS(POINTER_BITS), .BANK_DEPTH(BANK_DEPTH), .BANK_BITS(BANK_BITS)
+                .COLUMN_BITS(COLUMN_BITS), .POINTER_BITS(POINTER_BITS), .BANK_DEPTH(BANK_DEPTH), .BANK_BITS(BANK_BITS),
+                .STREAMED(STREAMED)
             ) ptr_read (
                 .clk(clk), .reset(reset || clear), .waiting(!empty), .column(head_column), .pop(pointer_read),
                 .busy(walking), .issue(issue), .bubble(bubble), .opens(opens), .entry(entry),
+                .there(there), .waits(waits), .through(through),
+                .land(land), .land_column(land_column), .land_from(land_from), .land_to(land_to),
                 .write_even(host_write[1]), .write_odd(host_write[2]),
                 .write_at(host_at[BANK_BITS-1:0]), .written(host_pointer)
             );
@@ -152,10 +183,12 @@ module pe #(
 
     spmat_read #(
         .INDEX_BITS(INDEX_BITS), .WEIGHT_BITS(WEIGHT_BITS), .ROW_BITS(ROW_BITS), .POINTER_BITS(POINTER_BITS),
-        .DEPTH(SPMAT_DEPTH), .ADDRESS_BITS(SPMAT_BITS)
+        .DEPTH(SPMAT_DEPTH), .ADDRESS_BITS(SPMAT_BITS), .STREAMED(STREAMED), .FIFO(FIFO),
+        .ROW_NUMBER_BITS(ROW_NUMBER_BITS)
     ) spmat_read (
         .clk(clk), .reset(reset || clear), .issue(issue), .entry(entry), .row_read(row_read), .code(code), .run(run),
-        .write(host_write[0]), .write_at(host_at[SPMAT_BITS-1:0]), .written(host_row)
+        .write(host_write[0]), .write_at(host_at[SPMAT_BITS-1:0]), .written(host_row),
+        .land(row_land), .land_at(row_land_at), .land_row(row_land_number), .landed(row_landed)
     );
     arithm #(
         .INDEX_BITS(INDEX_BITS), .WEIGHT_BITS(WEIGHT_BITS), .DATA_BITS(DATA_BITS), .SUM_BITS(SUM_BITS),
@@ -178,15 +211,18 @@ module pe #(
     wire [SUM_BITS-1:0] from_out;
     act_rw #(
         .DATA_BITS(DATA_BITS), .SCAN_DEPTH(SCAN_DEPTH), .SCAN_BITS(SCAN_BITS), .SUMS(SUMS), .SUM_BITS(SUM_BITS),
-        .SUM_WIDTH(SUM_WIDTH), .STARTS(STARTS), .START_BITS(START_BITS)
+        .SUM_WIDTH(SUM_WIDTH), .STARTS(STARTS), .START_BITS(START_BITS),
+        .MARKED(MARKED), .AHEAD(AHEAD)
     ) act_rw (
-        .clk(clk), .scan_read(scan_read), .scan_at(scan_at), .source(source),
+        .clk(clk), .scan_read(scan_read), .scan_at(scan_at), .source(source), .marked(marked),
+        .ahead_read(ahead_read), .ahead_at(ahead_at), .ahead(ahead),
         .start_read(reads_start), .start_write(start_write), .start_at(first_start + from_start),
         .start_write_at(start_write_at), .start_word(start_word),
         .out_read(reads_out), .out_at(from_out), .relu(relu), .out(out_word),
         .sum_read(sum_read), .sum_read_at(sum_read_at), .sum_word(sum_word),
         .sum_write(sum_write), .sum_write_at(sum_write_at), .sum_written(sum_written),
         .write_source(host_write[4]), .write_source_at(host_at[SCAN_BITS-1:0]), .written_source(host_data),
+        .written_mark(host_mark),
         .write_start(host_write[5]), .write_start_at(host_at[START_BITS-1:0]), .written_start(host_data)
     );
 
