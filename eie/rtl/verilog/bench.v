@@ -236,7 +236,7 @@ module bench;
     integer worked [0:PES-1];
     integer last_slot [0:PES-1];
     integer i, p, b, at, differences, scan_end, begun;
-    reg     ended;
+    reg     ended = 0;
 
     // What happens in a cycle is counted at its end, before the registers change.
     always @(posedge clk) if (running) begin
@@ -267,7 +267,8 @@ module bench;
         end
     end
 
-    always @(posedge clk) if (done) ended = 1;
+    // A cycle later: what the bus does in the last one is counted by then.
+    always @(posedge clk) ended <= done;
 
     task differs(input integer pe, input [8*20-1:0] what, input integer want, input integer got);
         begin
@@ -360,7 +361,6 @@ module bench;
             prepare = 1;
             while (!prepared) @(negedge clk);
             prepare = 0;
-            ended = 0;
             start = 1;
             @(negedge clk);
             start = 0;
