@@ -70,14 +70,14 @@ FAULTS = (
     Fault(
         name="no bypass from the entry right in front",
         unit="arithm",
-        right="write_real && write_sum_at == add_at ? write_sum",
-        wrong="1'b0 ? write_sum",
+        right="from_write = write_real && write_sum_at == add_at;",
+        wrong="from_write = 1'b0;",
     ),
     Fault(
         name="no bypass from the entry before that",
         unit="arithm",
-        right="done_real && done_at == add_at ? done_sum",
-        wrong="1'b0 ? done_sum",
+        right="from_done = done_real && done_at == add_at;",
+        wrong="from_done = 1'b0;",
     ),
     Fault(
         name="sums that wrap in place of saturating",
@@ -140,8 +140,8 @@ MAP_FAULTS = (
     Fault(
         name="a first pass that is not drained",
         unit="central_control",
-        right="(dead && last_step)) && all_quiet;",
-        wrong="(dead && last_step)) && (all_quiet || origin == 0);",
+        right="(dead && last_step)) && all_quiet &&",
+        wrong="(dead && last_step)) && (all_quiet || origin == 0) &&",
     ),
     Fault(
         name="every pass in the columns of the first",

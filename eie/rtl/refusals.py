@@ -8,6 +8,7 @@ from __future__ import annotations
 from eie.compiler.encoded import EncodedLayer
 from eie.compiler.program import Program
 from eie.errors import ProgramError
+from eie.rtl.batches import Batches
 
 WIDEST_DATA = 24  # bits of raw numbers that float32 records hold exactly
 
@@ -50,3 +51,4 @@ def check_layer(layer: EncodedLayer, program: Program) -> None:
             f"{where}: its weights are streamed and it runs {way}, the hardware streams single passes: more spmat_kib or "
             "ptr_kib, or residency=ideal keep them in place"
         )
+    Batches.of(layer, program.spec)
