@@ -204,17 +204,17 @@ def test_recorded_inputs_do_not_depend_on_number_formats(made):
 
 
 def test_a_cache_over_its_budget_forgets_the_oldest_and_makes_it_again():
-    cache, made = Cache(budget_bytes=250), []
+    cache, made = Cache(budget_bytes=250_000), []
 
     def get(key):
         def make():
             made.append(key)
-            return np.zeros(100, np.uint8)
+            return np.zeros(100_000, np.uint8)
 
         return cache.get(key, make)
 
     for key in "abacab":
-        assert held_bytes(get(key)) == 100
+        assert held_bytes(get(key)) == 100_000
     assert made == ["a", "b", "c", "b"]
 
 

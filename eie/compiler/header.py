@@ -62,7 +62,8 @@ class LayerHeader(_Record):
     name: Text = Field(min_length=1)
     outputs: int = Field(ge=1, le=LARGEST_SIDE)
     inputs: int = Field(ge=1, le=LARGEST_SIDE)
-    weights: int = Field(ge=0)
+    # No more than a matrix of the largest sides has places.
+    weights: int = Field(ge=0, le=LARGEST_SIDE**2)
     relu: bool
     synthetic: bool
     reloads: bool

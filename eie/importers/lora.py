@@ -66,7 +66,7 @@ def merge(arrays: Mapping[str, NDArray[Any]], adapter: Path, source: str) -> Mer
     ModelError
         If it is no LoRA adapter, its settings are missing, or it does not fit the model.
     """
-    weights = _weights_of(adapter)
+    weights = weights_of(adapter)
     contents = read_container(weights)
     config_file = weights.parent / _CONFIG
     config = _config(config_file) if config_file.is_file() else {}
@@ -97,7 +97,14 @@ def merge(arrays: Mapping[str, NDArray[Any]], adapter: Path, source: str) -> Mer
     return Merged(arrays=merged, notes=tuple(notes), files=files)
 
 
-def _weights_of(adapter: Path) -> Path:
+def weights_of(adapter: Path) -> Path:
+    """Return an adapter's file of weights: itself, or the one in its folder.
+
+    Raises
+    ------
+    ModelError
+        If a folder holds none.
+    """
     if not adapter.is_dir():
         return adapter
     for name in _WEIGHTS:

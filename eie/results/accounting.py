@@ -7,7 +7,10 @@ go", defines every name.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import wraps
+from typing import TypeVar
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +27,21 @@ BOUNDS = ("broadcast", "busiest_pe", "work", "load")
 GRAIN = 2.0**-40
 
 Cycles = NDArray[np.int64]
+T = TypeVar("T")
+
+
+def _once(make: Callable[[Activity], T]) -> Callable[[Activity], T]:
+    """Remember what was made of an activity as long as it lives: points of a sweep that differ in clock share it."""
+    known: WeakKeyDictionary[Activity, T] = WeakKeyDictionary()
+
+    @wraps(make)
+    def asked(activity: Activity) -> T:
+        value = known.get(activity)
+        if value is None:
+            value = known[activity] = make(activity)
+        return value
+
+    return asked
 
 
 def pe_cycles(activity: Activity, account: Account, padding: Cycles) -> dict[str, Cycles]:
@@ -53,7 +71,8 @@ def share_cycles(activity: Activity, account: Account) -> dict[str, int]:
     return {"useful": issued - padding, "padding": padding, **totals(_others(activity, account))}
 
 
-def bounds(activity: Activity) -> dict[str, NDArray[np.float64]]:
+@_once
+def bounds(activity: Activity) -> Mapping[str, NDArray[np.float64]]:
     """Return, by the names of `BOUNDS`, float64 (N,) cycles that a sample takes at least, whatever the queue."""
     counts = activity.counts
     # Each product loads a row before it scans; it fills the pipeline once, and drains it.
@@ -67,12 +86,14 @@ def bounds(activity: Activity) -> dict[str, NDArray[np.float64]]:
     }
 
 
+@_once
 def lower_bound(activity: Activity) -> NDArray[np.float64]:
     """Return float64 (N,): the largest of `bounds`, never above `total_cycles`."""
     least: NDArray[np.float64] = np.max(list(bounds(activity).values()), axis=0)
     return least
 
 
+@_once
 def balance_saves(activity: Activity) -> NDArray[np.float64]:
     """Return float64 (N,): cycles by which the lower bound falls if every PE takes the mean of all PEs' slots."""
     least = bounds(activity)
@@ -120,6 +141,12 @@ def bound_by(activity: Activity) -> dict[str, Cycles]:
         left = left - part
     parts["drain"] = left
     return parts
+
+
+@_once
+def bound_parts(activity: Activity) -> Mapping[str, float]:
+    """Return the shares that `bound_by` makes of the time of all samples."""
+    return shares_of(totals(bound_by(activity)))
 
 
 def totals(cycles: Mapping[str, Cycles]) -> dict[str, int]:
