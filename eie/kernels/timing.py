@@ -202,9 +202,9 @@ def queue_timing(
         # Clipped before it is narrowed: after 256 idle cycles a uint8 would see none pass.
         passed, later = number(min(now - broadcast, highest)), number(min(then - now, highest))
         start, last = _place(first, columns, stride), _place(second, columns, stride)
-        # A constant number of lanes becomes straight vector code: two thirds of the time of a counted loop up to 128, nine
-        # tenths at 256, no gain beyond. One loop over all lanes gathers the largest backlog once a column. Blocks of
-        # 128 did so in each: at 1024 PEs that took 1.7 times as long.
+        # A constant number of lanes becomes straight vector code: two thirds of the time of a counted loop up to 128,
+        # nine tenths at 256, no gain beyond. One loop over all lanes gathers the largest backlog once a column. Blocks
+        # of 128 did so in each: at 1024 PEs that took 1.7 times as long.
         if stride == LANES:
             peaks = _pass_and_add(backlog, counts, start, passed, last, later, np.uint64(LANES))
         elif stride == 2 * LANES:
