@@ -35,7 +35,7 @@ def cycles_only(encoding, pattern, spec):
     """Return a call that counts the cycles of one input, what every run and sweep calls, its arrays made beforehand."""
     counts = encoding.counts.reshape(-1)
     number = fast.backlog_type(encoding, spec.act_queue_depth)
-    backlog = aligned(encoding.counts.shape[1:], number)
+    room = np.empty(encoding.counts.shape[1] + timing.LANES, number)
     timed = QueueTiming.blank(1, encoding.n_pe)
     sizes = (
         encoding.inputs,
@@ -48,7 +48,7 @@ def cycles_only(encoding, pattern, spec):
     out = [getattr(timed, field.name) for field in fields(timed)]
 
     def call():
-        timing.queue_samples(pattern.starts, pattern.positions, counts, *sizes, backlog, *out)
+        timing.queue_samples(pattern.starts, pattern.positions, counts, *sizes, room, *out)
         return int(timed.cycles[0])
 
     return call
@@ -85,13 +85,13 @@ def counts_only(encoding, pattern, spec):
     table, counts = encoding.row_table(spec.entries_per_row), encoding.counts.reshape(-1)
     rows = table.rows.reshape(-1)
     counted = Tally.blank(1, encoding.n_pe)
-    scratch = aligned((2 * encoding.counts.shape[1],), counts.dtype)
+    room = np.empty(2 * encoding.counts.shape[1] + timing.LANES, counts.dtype)
     sizes = encoding.inputs, encoding.n_pe, np.iinfo(counts.dtype).max // encoding.largest_slot
     out = [getattr(counted, field.name) for field in fields(counted)]
 
     def call():
         tables = counts, rows, table.totals
-        timing.tally_samples(pattern.starts, pattern.positions, *tables, *sizes, scratch, *out)
+        timing.tally_samples(pattern.starts, pattern.positions, *tables, *sizes, room, *out)
 
     return call
 

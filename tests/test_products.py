@@ -17,6 +17,7 @@ from eie.model.geometry import Conv2d
 from eie.model.graph import Graph
 from eie.simulator import products, singles, sums
 from eie.simulator.functional import FixedPoint, Rows
+from eie.simulator.scale import Scale
 
 SHAPES = {
     "wide, nearly empty": ((3, 4000), 0.002),
@@ -115,7 +116,7 @@ def test_every_kernel_gives_the_same_bits(shape, seed, samples, density, weight_
     same(products.multiply(layer, rows, data_bits), expected)
     if data_bits <= products.WIDEST_EXACT:
         fixed, float32, saturations = singles.walk_singles(
-            layer=layer, rows=rows, data_bits=data_bits, threads=1, agree=float
+            layer=layer, rows=rows, scale=Scale.of(layer, rows.fraction_bits, data_bits), threads=1, agree=float
         )
         same(
             products.Sums(
@@ -190,7 +191,9 @@ def test_no_number_depends_on_what_was_guessed(monkeypatch, guess, samples):
     rows = rows_of(inputs_of(samples, 40, seed=2, density=0.1))
     expected = exactly(layer, rows, 16)
     monkeypatch.setattr(singles, "_guess", lambda **_: guess)
-    fixed, float32, saturations = singles.walk_singles(layer=layer, rows=rows, data_bits=16, threads=1, agree=float)
+    fixed, float32, saturations = singles.walk_singles(
+        layer=layer, rows=rows, scale=Scale.of(layer, rows.fraction_bits, 16), threads=1, agree=float
+    )
     same(
         products.Sums(
             fixed=fixed, float32=float32, saturations=saturations, activation_fraction_bits=0, weight_fraction_bits=0

@@ -6,7 +6,7 @@ zero) and adds the new column's slots. The backlog of a PE is bounded by what fi
 integers hold it, and the loop over PEs runs many lanes wide; the caller picks the number type by that bound.
 
 PEs are padded to `padded` lanes. Those added hold no entries, so they issue a bubble a column, as every PE does at
-least: their backlog is never the largest. Tables and scratch begin a cache line (`eie.model.matrix.aligned`): rows that
+least: their backlog is never the largest. Tables (`eie.model.matrix.aligned`) and scratch begin a cache line: rows that
 lie across two lines took a third longer.
 """
 
@@ -29,6 +29,14 @@ def padded(n_pe: int) -> int:
     """S: the lanes that ``n_pe`` PEs take, 64 or a multiple of 128."""
     # Backlogs take 1, 2 or 8 bytes: 128 lanes fill whole vector registers at each, and no loop is left with a rest.
     return 64 if n_pe <= 64 else -(-n_pe // 128) * 128
+
+
+@inlined
+def _on_a_line(room: NDArray[Any]) -> Any:
+    """Return the part of ``room``, `LANES` numbers shorter, that begins a cache line of 64 bytes."""
+    # Here and not where room is made: asking numpy for an address takes as long as counting a small layer.
+    start = (64 - room.ctypes.data % 64) % 64 // room.itemsize
+    return room[start : start + room.shape[0] - LANES]
 
 
 # Columns of the integer result that `queue_timing` fills.
@@ -61,6 +69,13 @@ def list_positions(
             positions[at] = bias_position
             at += 1
         starts[s + 1] = at
+
+
+@inlined
+def _place(position: Any, columns: Any, width: Any) -> Any:
+    """Return where the column of a scan position lies in a table of so many numbers each."""
+    # The bias sits in a scan row of its own, beyond the last column, but its entries are column C.
+    return np.uint64(min(position, columns)) * width
 
 
 @inlined
@@ -170,7 +185,7 @@ def queue_timing(
         broadcast, dead, row_end = _send(before, np.int64(-1), row_end, n_pe, broadcast, np.int64(0))
         ring[0] = broadcast + 2
         slot = 1 if usable > 1 else 0
-        busy_until = broadcast + np.int64(_fill(backlog, counts, np.uint64(min(before, columns)) * stride))
+        busy_until = broadcast + np.int64(_fill(backlog, counts, _place(before, columns, stride)))
         if sent is not None:
             sent[0] = broadcast
     else:
@@ -188,11 +203,10 @@ def queue_timing(
         dead += steps + more
         # Clipped before it is narrowed: after 256 idle cycles a uint8 would see none pass.
         passed, later = number(min(now - broadcast, highest)), number(min(then - now, highest))
-        # The bias sits in a scan row of its own, beyond the last column, but its entries are column C.
-        start, last = np.uint64(min(first, columns)) * stride, np.uint64(min(second, columns)) * stride
-        # A constant number of lanes becomes straight vector code: two thirds of the time of a counted loop, less with
-        # every doubling. One loop over all lanes gathers the largest backlog once a column. Blocks of 128 did so in
-        # each: at 1024 PEs that took 1.7 times as long.
+        start, last = _place(first, columns, stride), _place(second, columns, stride)
+        # A constant number of lanes becomes straight vector code: two thirds of the time of a counted loop up to 128,
+        # nine tenths at 256, no gain beyond. One loop over all lanes gathers the largest backlog once a column. Blocks
+        # of 128 did so in each: at 1024 PEs that took 1.7 times as long.
         if stride == LANES:
             peaks = _pass_and_add(backlog, counts, start, passed, last, later, np.uint64(LANES))
         elif stride == 2 * LANES:
@@ -279,17 +293,15 @@ def sum_columns(
         sums[:] = 0
         k = done
         while k + 4 <= stop:
-            # The bias is column C, wherever its scan row lies.
-            first, second = np.uint64(min(positions[k], columns)), np.uint64(min(positions[k + 1], columns))
-            third, fourth = np.uint64(min(positions[k + 2], columns)), np.uint64(min(positions[k + 3], columns))
-            first, second, third, fourth = first * lanes, second * lanes, third * lanes, fourth * lanes
+            first, second = _place(positions[k], columns, lanes), _place(positions[k + 1], columns, lanes)
+            third, fourth = _place(positions[k + 2], columns, lanes), _place(positions[k + 3], columns, lanes)
             if lanes == LANES:
                 _add_four(sums, counts, first, second, third, fourth, np.uint64(LANES))
             else:
                 _add_four(sums, counts, first, second, third, fourth, lanes)
             k += 4
         while k < stop:
-            _add_column(sums, counts, np.uint64(min(positions[k], columns)) * lanes, lanes)
+            _add_column(sums, counts, _place(positions[k], columns, lanes), lanes)
             k += 1
         for pe in range(told):
             issue[pe] += np.int64(sums[np.uint64(pe)])
@@ -325,7 +337,7 @@ def _walk_rows(
 ) -> None:
     place = np.uint64(0)
     for k in range(positions.shape[0]):
-        column = np.uint64(min(np.int64(positions[k]), columns))
+        column = _place(positions[k], columns, np.uint64(1))
         while place < column:
             _pass_by(read, rows, (place + place) * words, words)
             place += np.uint64(1)
@@ -340,7 +352,7 @@ def rows_again(
     columns: int,
     read: NDArray[np.uint64],
     again: NDArray[np.uint64],
-) -> int:
+) -> np.int64:
     """Count SRAM rows, over all PEs, that an active column begins in and that one before it has read.
 
     A PE's rows run on from column to column, so all that there is to know of its past is a bit: whether the row that
@@ -393,7 +405,7 @@ def queue_samples(
     told: int,
     act_queue_depth: int,
     highest: int,
-    backlog: NDArray[Any],
+    room: NDArray[Any],
     cycles: NDArray[np.int64],
     stall: NDArray[np.int64],
     dead: NDArray[np.int64],
@@ -402,10 +414,11 @@ def queue_samples(
 ) -> None:
     """Walk every input of a batch through the queues; input s owns ``positions[starts[s] : starts[s + 1]]``.
 
-    Of the ``told`` PEs that are told apart the last stands for those behind it. ``highest`` and the scratch ``backlog``
-    are those of `queue_timing`. ``cycles, stall, dead`` (N,) are filled, and ``free`` (N, P): the cycle from which a PE
-    has nothing left to issue; where it is asked for, ``sent``, a cycle each of ``positions``.
+    Of the ``told`` PEs that are told apart the last stands for those behind it. ``highest`` is that of `queue_timing`,
+    ``room`` scratch for its backlog, (S + LANES,). ``cycles, stall, dead`` (N,) are filled, and ``free`` (N, P): the
+    cycle from which a PE has nothing left to issue; where it is asked for, ``sent``, a cycle each of ``positions``.
     """
+    backlog = _on_a_line(room)
     ring = np.empty(act_queue_depth - 1, np.int64)
     result = np.empty(5, np.int64)
     for s in range(starts.shape[0] - 1):
@@ -451,7 +464,7 @@ def tally_samples(
     columns: int,
     told: int,
     stretch: int,
-    sums: NDArray[Any],
+    room: NDArray[Any],
     reads: NDArray[np.int64],
     entries: NDArray[np.int64],
     padding: NDArray[np.int64],
@@ -461,9 +474,10 @@ def tally_samples(
     """Count, for every input of a batch, what no queue changes.
 
     ``rows`` are those of `rows_again`; ``column_totals`` (J, 2) holds each column's padding entries and SRAM rows over
-    all PEs; ``told``, ``stretch`` and the scratch ``sums`` are those of `sum_columns`. The last five, (N,) and (N, P),
-    are filled.
+    all PEs; ``told`` and ``stretch`` are those of `sum_columns`, ``room`` scratch for its sums, (2 * S + LANES,). The
+    last five, (N,) and (N, P), are filled.
     """
+    sums = _on_a_line(room)
     words = sums.shape[0] // (2 * LANES)
     read, again = np.empty(words, np.uint64), np.empty(words, np.uint64)
     for s in range(starts.shape[0] - 1):
@@ -479,7 +493,7 @@ def tally_samples(
         all_padding = np.int64(0)
         all_rows = np.int64(0)
         for k in range(active.shape[0]):
-            column = np.uint64(min(active[k], columns))
+            column = _place(active[k], columns, np.uint64(1))
             all_padding += column_totals[column, 0]
             all_rows += column_totals[column, 1]
         padding[s] = all_padding

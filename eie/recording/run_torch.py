@@ -333,6 +333,11 @@ def _layer(name: str, module: Any) -> Layer:
     return Layer.from_conv(name=name, weights=weights, bias=None, conv=conv)
 
 
+def _pair(value: tuple[int, ...], missing: int) -> tuple[int, int]:
+    """Height and width of a module's setting: a 1-D convolution is one over maps of height 1."""
+    return (missing, value[0]) if len(value) == 1 else (value[0], value[1])
+
+
 def _transposed(name: str, module: Any) -> Layer:
     pad = _pair(module.padding, 0)
     geometry = ConvTranspose2d(
@@ -346,11 +351,6 @@ def _transposed(name: str, module: Any) -> Layer:
         groups=module.groups,
     )
     return Layer.of_geometry(name=name, weights=np.ones(geometry.weight_shape), geometry=geometry)
-
-
-def _pair(value: tuple[int, ...], missing: int) -> tuple[int, int]:
-    """Height and width of a module's setting: a 1-D convolution is one over maps of height 1."""
-    return (missing, value[0]) if len(value) == 1 else (value[0], value[1])
 
 
 def _recurrent_layers(name: str, module: Any) -> list[Layer]:

@@ -17,7 +17,6 @@ from eie.compiler.encode import Encoding
 from eie.compiler.stream import Stream
 from eie.kernels import streams
 from eie.kernels import timing as kernels
-from eie.model.matrix import aligned
 from eie.simulator.records import UNNOTED, Arrivals, PassTiming, Pattern, QueueTiming, Schedule, StreamTiming, Tally
 from eie.simulator.spread import spread
 from eie.simulator.strips import Ranges, Turns, queue_ranges, tally_ranges
@@ -109,11 +108,11 @@ def queue_pass(
         )
     timing = QueueTiming.blank(pattern.products, encoding.n_pe)
     number = backlog_type(encoding, act_queue_depth)
-    counts = encoding.counts.reshape(-1)
+    counts, lanes = encoding.counts.reshape(-1), encoding.counts.shape[1]
     noted = () if schedule is None else (schedule.sent,)
 
     def run(start: int, stop: int) -> None:
-        backlog = aligned(encoding.counts.shape[1:], number)
+        room = np.empty(lanes + kernels.LANES, number)
         kernels.queue_samples(
             pattern.starts[start : stop + 1],
             pattern.positions,
@@ -123,8 +122,8 @@ def queue_pass(
             encoding.n_pe,
             encoding.pointers.shape[1],
             act_queue_depth,
-            LARGEST[backlog.dtype],
-            backlog,
+            LARGEST[room.dtype],
+            room,
             timing.cycles[start:stop],
             timing.stall[start:stop],
             timing.dead[start:stop],
@@ -204,7 +203,7 @@ def tally_pass(encoding: Encoding, pattern: Pattern, entries_per_row: int, threa
             encoding.inputs,
             encoding.pointers.shape[1],
             stretch,
-            aligned((2 * encoding.counts.shape[1],), counts.dtype),
+            np.empty(2 * encoding.counts.shape[1] + kernels.LANES, counts.dtype),
             tally.reads[start:stop],
             tally.entries[start:stop],
             tally.padding[start:stop],

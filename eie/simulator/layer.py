@@ -88,12 +88,12 @@ def slices(layer: EncodedLayer, inputs: LayerTrace, spec: AcceleratorSpec) -> It
         return
     step = _rows_a_slice(layer, inputs)
     for start in range(0, inputs.rows, step):
-        part = inputs.pattern(start, min(start + step, inputs.rows))
-        sample_of = np.arange(start, start + part.rows)
+        stop = min(start + step, inputs.rows)
+        sample_of = np.arange(start, stop)
         if inputs.products > 1:
             sample_of //= inputs.products
         for turn, encoding in enumerate(layer.passes):
-            pattern = Pattern.of(part, encoding)
+            pattern = Pattern.of(inputs, encoding, start, stop)
             yield Slice(encoding=encoding, pattern=pattern, sample_of=sample_of, turn=turn, start=start)
 
 
@@ -162,7 +162,7 @@ def activity_of(
 
     def alike(count: int) -> NDArray[np.int64]:
         # Most of these are 0, and on a small layer making arrays of them took as long as counting.
-        return np.full(len(none), count, np.int64) if count else none
+        return none + count if count else none
 
     return Activity(
         layer=layer.name,

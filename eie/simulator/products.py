@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from eie.compiler.encoded import EncodedLayer
 from eie.simulator.agreement import Agree
 from eie.simulator.functional import FixedPoint, LayerOutputs, Rows, largest_difference
-from eie.simulator.scale import quantised_codebook
+from eie.simulator.scale import Scale
 from eie.simulator.singles import walk_singles
 from eie.simulator.sums import blocks_pay, fixed_sums, float_sums
 
@@ -79,9 +79,9 @@ def multiply(layer: EncodedLayer, rows: Rows, data_bits: int, threads: int | Non
     ``agree`` is asked once for the largest sum of all samples, where these rows are of a part of them.
     """
     layer = layer.gathered
-    walked = None
+    walked, scale = None, Scale.of(layer, rows.fraction_bits, data_bits)
     if data_bits <= WIDEST_EXACT and not blocks_pay(layer, rows.count, rows.float32):
-        walked = walk_singles(layer=layer, rows=rows, data_bits=data_bits, threads=threads, agree=agree)
+        walked = walk_singles(layer=layer, rows=rows, scale=scale, threads=threads, agree=agree)
     if walked is None:
         float32, peak = float_sums(layer=layer, count=rows.count, rows=rows.float32, threads=threads)
         fixed, saturations = fixed_sums(
@@ -100,5 +100,5 @@ def multiply(layer: EncodedLayer, rows: Rows, data_bits: int, threads: int | Non
         float32=float32,
         saturations=saturations,
         activation_fraction_bits=rows.fraction_bits,
-        weight_fraction_bits=quantised_codebook(layer, data_bits).fraction_bits,
+        weight_fraction_bits=scale.codebook.fraction_bits,
     )

@@ -47,12 +47,12 @@ class Pattern:
         return self.starts[1:] - self.starts[:-1]
 
     @classmethod
-    def of(cls, inputs: LayerTrace, encoding: Encoding) -> Pattern:
-        """List the scan positions of ``inputs`` in the columns of one pass."""
-        starts = np.zeros(inputs.rows + 1, np.int64)
-        positions = np.empty(inputs.rows * (encoding.inputs + 1) + 1, np.int32)
+    def of(cls, inputs: LayerTrace, encoding: Encoding, start: int = 0, stop: int | None = None) -> Pattern:
+        """List the scan positions of ``inputs``, or of rows start..stop-1, in the columns of one pass."""
+        bits = frozen(inputs.bits[start:stop], np.uint8)
+        starts = np.zeros(len(bits) + 1, np.int64)
+        positions = np.empty(len(bits) * (encoding.inputs + 1) + 1, np.int32)
         bias_position = encoding.bias_position if encoding.has_bias else -1
-        bits = frozen(inputs.bits, np.uint8)
         kernels.list_positions(bits, encoding.column_start, encoding.inputs, bias_position, starts, positions)
         return cls(frozen(starts, np.int64), frozen(positions[: starts[-1]].copy(), np.int32))
 

@@ -30,14 +30,13 @@ DEVIATIONS = 4.0
 
 
 def walk_singles(
-    *, layer: EncodedLayer, rows: Rows, data_bits: int, threads: int | None, agree: Agree
+    *, layer: EncodedLayer, rows: Rows, scale: Scale, threads: int | None, agree: Agree
 ) -> tuple[FixedPoint, NDArray[np.float32], int] | None:
     """Walk both datapaths at once; None where a float32 sum is not finite."""
-    scale, memo = Scale.of(layer, rows.fraction_bits, data_bits), memo_of(layer)
-    norm = _norm(layer, rows)
+    memo, norm = memo_of(layer), _norm(layer, rows)
     guessed = scale.fraction_of(_guess(layer=layer, memo=memo, rows=rows, norm=norm))
     sums, peaks = _walk_both(layer=layer, rows=rows, scale=scale, fraction=guessed, threads=threads)
-    peak = float(peaks[:, 0].max())
+    peak, raw_peak = peaks.max(axis=0).tolist()
     if not math.isfinite(peak):
         return None
     memo.gain = peak / norm if peak and norm else None
@@ -45,9 +44,10 @@ def walk_singles(
     if fraction != guessed:
         # the float32 lane does not depend on the guess, so this walk is in the right format
         sums, peaks = _walk_both(layer=layer, rows=rows, scale=scale, fraction=fraction, threads=threads)
+        raw_peak = float(peaks[:, 1].max())
     float32, raw = np.ascontiguousarray(sums[:, ::2]), sums[:, 1::2].astype(np.int64)
-    saturations, range_end = 0, 1 << (data_bits - 1)
-    if peaks[:, 1].max() >= range_end:
+    saturations, range_end = 0, 1 << (scale.data_bits - 1)
+    if raw_peak >= range_end:
         beyond = runs_of(peaks[:, 1] >= range_end)
         saturations = add_fixed(
             layer=layer, rows=rows.fixed, scale=scale, fraction=fraction, sums=raw, runs=beyond, threads=threads
