@@ -205,7 +205,10 @@ def run_onnx(path: str | Path, batch: int = 1, runs: int = RUNS) -> Baseline:
     machine = replace(
         _machine(f"measured onnxruntime b{batch}", f"onnxruntime {ort.__version__}", batch), weight_bits=None
     )
-    note = f"measured here, onnxruntime {ort.__version__}, random inputs, median of {runs}; the model as a whole"
+    note = (
+        f"measured here, onnxruntime {ort.__version__}, as many threads as it takes, random inputs, median of {runs}; "
+        "the model as a whole"
+    )
     samples_us = tuple(run_s * 1e6 / batch for run_s in seconds)
     cost = LayerCost(layer=WHOLE, latency_us=noise.middle(samples_us), samples_us=samples_us)
     return Baseline(machine, (cost,), (note,))

@@ -14,7 +14,7 @@ import numpy as np
 
 from eie.errors import TraceError
 from eie.model.geometry import Gru, Lstm
-from eie.model.network import Layer
+from eie.model.layer import Layer
 from eie.recording.attribution import Read
 
 if TYPE_CHECKING:

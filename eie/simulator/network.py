@@ -22,11 +22,12 @@ from eie.errors import ModelError
 from eie.model import host, operators
 from eie.model.geometry import Recurrent
 from eie.model.graph import Graph, Node
+from eie.model.layer_trace import LayerTrace
 from eie.model.matrix import frozen
-from eie.model.trace import LayerTrace
+from eie.simulator.agreement import Agree
 from eie.simulator.functional import FixedPoint, LayerOutputs, Rows, slices
 from eie.simulator.host import Beside, activation, run_host
-from eie.simulator.products import Agree, multiply
+from eie.simulator.products import multiply
 from eie.simulator.recurrence import run_recurrent
 
 Datapath = Literal["fixed", "float32", "none"]
