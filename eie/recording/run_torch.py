@@ -269,7 +269,7 @@ class _Hooks:
         def after(_: Any, __: Any, outputs: Any) -> None:
             x, state = self._seen.pop(name)
             if recurrent:
-                reads = recurrent_reads(module, x, state, outputs[0])
+                reads = recurrent_reads(module, x=x, state=state, made=outputs[0])
             else:
                 # Vectors lie along the last axis; of maps and sequences the first axis is the batch.
                 reads = [Read((x.reshape(-1, x.shape[-1]) if layers[0].geometry.takes_vectors else x).numpy())]
