@@ -289,6 +289,22 @@ class TestCheckpoints:
         assert np.array_equal(layer.kernel, stored.dequantize().numpy())
         assert layer.stored_bits == 8
 
+    def test_half_precision_keeps_its_width(self, tmp_path, torch):
+        """Also of recurrent layers, whose matrices have other names; what is wider than a float32 counts as one."""
+        module = torch.nn.ModuleDict({"fc": torch.nn.Linear(6, 4), "rnn": torch.nn.LSTM(6, 3, num_layers=2)})
+        kinds = {"half": torch.float16, "brain": torch.bfloat16, "single": torch.float32, "double": torch.float64}
+        for name, kind in kinds.items():
+            torch.save(module.to(kind).state_dict(), tmp_path / f"{name}.pt")
+            layers = eie.load(tmp_path / f"{name}.pt").layers
+            assert [layer.name for layer in layers] == ["rnn.l0", "rnn.l1", "fc"]
+            assert {layer.stored_bits for layer in layers} == {16 if name in ("half", "brain") else None}
+        save_file({"fc.weight": np.ones((4, 6), np.float16)}, tmp_path / "a.safetensors")
+        _, report = eie.compress(
+            tmp_path / "a.safetensors",
+            {"name": "none", "step": [{"kind": "prune", "rule": [{"granularity": "fine", "density": 1.0}]}]},
+        )
+        assert report.sizes.total.dense_bytes == 2 * 4 * 6
+
     def test_float8_tensors(self, tmp_path, torch):
         stored = torch.randn(4, 6).to(torch.float8_e4m3fn)
         torch.save({"a.weight": stored, "a.weight_scale": torch.tensor(0.5)}, tmp_path / "a.pt")

@@ -206,7 +206,8 @@ def test_sparse_storage_is_set_against_dense():
     study = granularity(mlp([64, 32]), ["fine:0.9"], ["measured:dense", "measured:csr"], with_search=False)
     fine = study.rows[1]
     assert (study.yardstick("measured:csr"), study.yardstick("measured:dense")) == ("measured:dense", "measured:dense")
-    pairs = zip(study.runs_us(study.unpruned, "measured:dense"), study.runs_us(fine, "measured:csr"), strict=True)
+    # Not every form has as many runs: a pair is two of one turn.
+    pairs = zip(study.runs_us(study.unpruned, "measured:dense"), study.runs_us(fine, "measured:csr"), strict=False)
     assert study.speedup(fine, "measured:csr") == statistics.median(dense / csr for dense, csr in pairs)
     assert study.accuracy_source == ""
     assert any("synthetic inputs" in note for note in study.notes)

@@ -280,7 +280,7 @@ class TestGraphs:
         ]
         case = Case(nodes, {"x": (2, 6)}, {"y": (2, 4)}, {"w": weights(6, 4).astype(np.float16)})
         network = whole(case, tmp_path, 1e-3)
-        assert [layer.name for layer in network.layers] == ["fc"]
+        assert [(layer.name, layer.stored_bits) for layer in network.layers] == [("fc", 16)]
 
     def test_what_onnxruntime_has_no_kernel_for_is_recorded_by_our_own_run(self, tmp_path):
         kind = TensorProto.BFLOAT16
@@ -297,6 +297,7 @@ class TestGraphs:
         trace = eie.record(path, eie.Samples.of(x), values=True)
         assert "in eie, float32" in trace.source
         assert np.allclose(trace.layers["last"].dense(), x @ first, atol=0.1)
+        assert [layer.stored_bits for layer in eie.load(path).layers] == [16, 16]
 
     def test_nodes_in_a_circle_are_refused_and_do_not_hang(self, tmp_path):
         nodes = [node("Gemm", ["x", "w"], ["h"]), node("Add", ["h", "z"], ["y"]), node("Relu", ["y"], ["z"])]

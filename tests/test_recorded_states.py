@@ -83,3 +83,55 @@ def test_torch_modules_that_are_given_a_state(kind, directions, batch_first, key
         made = out[:, :, i * HIDDEN : (i + 1) * HIDDEN]
         before = np.concatenate([made[:, 1:], state[:, i, None]] if i else [state[:, i, None], made[:, :-1]], axis=1)
         np.testing.assert_allclose(dense, np.concatenate([x, before], axis=2), atol=1e-6)
+
+
+@pytest.mark.parametrize("fed", [False, True])
+@pytest.mark.parametrize("batch_first", [False, True])
+@pytest.mark.parametrize("directions", [1, 2])
+@pytest.mark.parametrize("kind", ["LSTM", "GRU"])
+def test_stacked_layers_of_one_torch_module(kind, directions, batch_first, fed):
+    """Level by level as the same layers are that stand in modules of their own."""
+    torch = pytest.importorskip("torch")
+    torch.manual_seed(0)
+    form = {"batch_first": batch_first, "bidirectional": directions == 2, "dropout": 0.0}
+    stack = getattr(torch.nn, kind)(INPUTS, HIDDEN, num_layers=2, **form)
+    apart = [getattr(torch.nn, kind)(size, HIDDEN, **form) for size in (INPUTS, HIDDEN * directions)]
+    for level, own in enumerate(apart):
+        for name, parameter in own.named_parameters():
+            parameter.data = getattr(stack, name.replace("_l0", f"_l{level}")).data
+
+    class Alone(torch.nn.Module):
+        def __init__(self, parts):
+            super().__init__()
+            self.parts = torch.nn.ModuleList(parts)
+
+        def forward(self, x, state):
+            # (samples, layers times directions, hidden) as all arrays come, into what torch takes.
+            state = state.transpose(0, 1).contiguous() if fed else None
+            x = x if batch_first else x.transpose(0, 1)
+            many = directions * (2 if len(self.parts) == 1 else 1)
+            for i, part in enumerate(self.parts):
+                own = state[i * many : (i + 1) * many] if fed else None
+                x, _ = part(x, (own, own) if fed and kind == "LSTM" else own)
+            return x
+
+    rng = np.random.default_rng(2)
+    inputs = {
+        "x": rng.standard_normal((SAMPLES, STEPS, INPUTS)).astype(np.float32),
+        "state": rng.standard_normal((SAMPLES, 2 * directions, HIDDEN)).astype(np.float32),
+    }
+    stacked, single = (eie.record_torch(Alone(parts), inputs, values=True) for parts in ([stack], apart))
+    tails = ["", "_reverse"][:directions]
+    assert list(stacked.layers) == [f"parts.0.l{level}{tail}" for level in range(2) for tail in tails]
+    assert stacked.unmodelled == single.unmodelled == ()
+    for rows, expected in zip(stacked.layers.values(), single.layers.values(), strict=True):
+        np.testing.assert_allclose(rows.dense(), expected.dense(), atol=1e-6)
+
+
+def test_a_stack_is_named_as_its_state_dict_is(tmp_path):
+    torch = pytest.importorskip("torch")
+    module = torch.nn.Sequential()
+    module.add_module("rnn", torch.nn.LSTM(INPUTS, HIDDEN, num_layers=2))
+    torch.save(module.state_dict(), tmp_path / "m.pt")
+    trace = eie.record_torch(module, np.ones((SAMPLES, STEPS, INPUTS), np.float32))
+    assert list(trace.layers) == [layer.name for layer in eie.load(tmp_path / "m.pt").layers]

@@ -175,8 +175,8 @@ def test_torch_modules_that_cannot_be_recorded():
 
     with pytest.raises(TraceError, match="'fc' runs 1 times for some samples, 2 for others"):
         eie.record_torch(Sometimes(), np.array([[2, 2, 2, 2], [1, 1, 1, 1]], np.float32), batch=1)
-    with pytest.raises(TraceError, match="2 layers"):
-        eie.record_torch(nn.LSTM(4, 4, num_layers=2), x[None])
+    with pytest.raises(TraceError, match="'lstm': proj_size=2: not modelled"):
+        eie.record_torch(nn.LSTM(4, 4, proj_size=2), x[None])
     with pytest.raises(TraceError, match="'same'"):
         eie.record_torch(nn.Conv2d(1, 1, 3, padding="same"), np.ones((1, 1, 4, 4), np.float32))
 

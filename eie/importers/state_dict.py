@@ -11,6 +11,7 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from eie.compression.coding.size import FLOAT_BITS
 from eie.errors import ModelError
 from eie.formats.budget import afford
 from eie.formats.contents import Contents
@@ -94,9 +95,21 @@ def _places(arrays: Arrays) -> dict[str, Hashable]:
 
 
 def _with_width(layer: Layer, stored_bits: Mapping[str, float]) -> Layer:
-    # A single layer may have no name in the file.
-    names = [name for name in (f"{layer.name}.weight", "weight") if name in stored_bits]
+    # A single layer may have no name in the file; a recurrent one has its level in that of the matrix.
+    head, _, level = layer.name.rpartition(".")
+    recurrent = f"{layer.name}.weight_ih", f"{head}.weight_ih_{level}", f"weight_ih_{level}"
+    names = [name for name in (f"{layer.name}.weight", "weight", *recurrent) if name in stored_bits]
     return replace(layer, stored_bits=stored_bits[names[0]]) if names else layer
+
+
+def _half_widths(contents: Contents, plain: Arrays) -> dict[str, float]:
+    """Return the bits of numbers that are read as float32 and took less in the file, by name."""
+    widths = {
+        name: contents.bits.get(name, 8 * array.itemsize)
+        for name, array in plain.items()
+        if name in contents.arrays and array.dtype.kind == "f"
+    }
+    return {name: bits for name, bits in widths.items() if bits < FLOAT_BITS}
 
 
 def read_all(
@@ -136,7 +149,7 @@ def read_all(
     return Weights(
         arrays=plain,
         notes=tuple(notes),
-        stored_bits=floats.stored_bits,
+        stored_bits={**_half_widths(contents, floats.arrays), **floats.stored_bits},
         files=files,
         upright=contents.upright or floats.upright,
     )

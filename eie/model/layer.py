@@ -55,8 +55,8 @@ class Layer(View):
     geometry
         What the matrix is the lowered form of; `Linear`, as large as the matrix, for a fully connected layer.
     stored_bits
-        Bits a weight took in the file it was dequantised from, scales included; None for weights that came as floats.
-        Sizes count it in the place of 32.
+        Bits a weight took in the file it was read from as integers, scales included, or in half precision; None for
+        weights that came as float32 or wider. Sizes count it in the place of 32.
     """
 
     name: str

@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from eie.errors import ModelError, TraceError
 from eie.model.fitting import Layout, checked_layout, moved
-from eie.model.geometry import Conv2d, Conv3d, ConvTranspose2d, Gru, Lstm
+from eie.model.geometry import Conv2d, Conv3d, ConvTranspose2d
 from eie.model.layer import Layer
 from eie.model.samples import Samples
 from eie.model.trace import Trace
@@ -25,6 +25,7 @@ from eie.model.uses import use_name
 from eie.recording.attribution import Read, attributed
 from eie.recording.feeds import Entrance, Feeds
 from eie.recording.rows import Recorder
+from eie.recording.torch_recurrent import copied_state, recurrent_layers, recurrent_reads
 from eie.recording.torch_work import unmodelled_modules
 
 if TYPE_CHECKING:
@@ -254,7 +255,7 @@ class _Hooks:
         import torch
 
         recurrent = isinstance(module, torch.nn.LSTM | torch.nn.GRU)
-        layers = _recurrent_layers(name, module) if recurrent else [_layer(name, module)]
+        layers = recurrent_layers(name, module) if recurrent else [_layer(name, module)]
         # By the matrix and what it is lowered to: what is added behind it is the use's own. In a recurrence it is not.
         shared = module.parameters(recurse=False) if recurrent else [module.weight]
         layers = self._owners.setdefault((*map(id, shared), *(layer.geometry for layer in layers)), layers)
@@ -263,38 +264,25 @@ class _Hooks:
             # Either may come by its keyword.
             x, *state = *inputs, *(named[key] for key in ("input", "hx") if key in named)
             self.ran.add(name)
-            self._seen[name] = x.detach().clone(), _first_state(state[0]) if recurrent and state else None
+            self._seen[name] = x.detach().clone(), copied_state(state[0]) if recurrent and state else None
 
         def after(_: Any, __: Any, outputs: Any) -> None:
             x, state = self._seen.pop(name)
-            hidden = None
             if recurrent:
-                # A copy, like the input: what comes next may change it in place.
-                hidden = outputs[0].detach().clone()
-                if not module.batch_first:
-                    x, hidden = x.transpose(0, 1), hidden.transpose(0, 1)
-            for i, layer in enumerate(layers):
-                size = module.hidden_size if recurrent else 0
-                # Both directions side by side in the last axis, forward first.
-                states = None if hidden is None else hidden[:, :, i * size : (i + 1) * size].numpy()
+                reads = recurrent_reads(module, x=x, state=state, made=outputs[0])
+            else:
                 # Vectors lie along the last axis; of maps and sequences the first axis is the batch.
-                rows = x.reshape(-1, x.shape[-1]) if layer.geometry.takes_vectors else x
+                reads = [Read((x.reshape(-1, x.shape[-1]) if layers[0].geometry.takes_vectors else x).numpy())]
+            for layer, read in zip(layers, reads, strict=True):
                 self.layers.append(layer)
                 self.runs[layer.name] += 1
                 self.order.append(use_name(layer.name, self.runs[layer.name]))
-                # (directions, N, hidden), wherever the batch is in the inputs.
-                self.reads.append(Read(rows.numpy(), states, None if state is None else state[i].numpy()))
+                self.reads.append(read)
 
         self._handles += [
             module.register_forward_pre_hook(before, with_kwargs=True),
             module.register_forward_hook(after),
         ]
-
-
-def _first_state(state: Any) -> Any:
-    """Copy h of the states that a recurrent module is given, h or (h, c); None for zeros."""
-    state = state[0] if isinstance(state, tuple) else state
-    return None if state is None else state.detach().clone()
 
 
 def _layer(name: str, module: Any) -> Layer:
@@ -351,19 +339,3 @@ def _transposed(name: str, module: Any) -> Layer:
         groups=module.groups,
     )
     return Layer.of_geometry(name=name, weights=np.ones(geometry.weight_shape), geometry=geometry)
-
-
-def _recurrent_layers(name: str, module: Any) -> list[Layer]:
-    # Between stacked layers torch hands nothing out, so nothing can be recorded there.
-    if module.num_layers != 1 or module.proj_size:
-        what = type(module).__name__
-        raise TraceError(f"module {name!r}: {module.num_layers} layers: use one {what} module a layer, no projection")
-    tails = ["", "_reverse"] if module.bidirectional else [""]
-    layers = []
-    for tail in tails:
-        called = name if len(tails) == 1 else f"{name}{tail or '_forward'}"
-        # Only shapes matter here: a GRU's rows are as wide as an LSTM's of these sizes.
-        sizes = module.input_size, module.hidden_size, bool(tail)
-        geometry = Gru(*sizes) if type(module).__name__ == "GRU" else Lstm(*sizes)
-        layers.append(Layer.of_geometry(name=called, weights=np.ones(geometry.matrix_shape), geometry=geometry))
-    return layers

@@ -75,7 +75,7 @@ def weight_count(layer: Layer) -> int:
 
 
 def value_bits(layer: Layer) -> float:
-    """Bits of a weight that is not shared: 32, or what it took in the file it was dequantised from."""
+    """Bits of a weight that is not shared: 32, or what it took in the file if that was less than a float32."""
     # Until scales of rows and groups have a format here: as float32 a 4-bit layer would count eight times its file.
     return FLOAT_BITS if layer.stored_bits is None else layer.stored_bits
 

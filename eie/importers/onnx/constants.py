@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 # onnx.TensorProto's UINT4 and INT4, without loading onnx for two numbers.
 _FOUR_BITS = (21, 22)
+# And its FLOAT16 and BFLOAT16, which are read as float32.
+_HALF = (10, 16)
 
 # What is made of large constants only when a layer asks for it: weights of a whole model would be there once more.
 _SAME_SHAPE = ("Identity", "Cast", "DequantizeLinear")
@@ -46,7 +48,7 @@ class Constants:
         graph = proto.graph
         self._path = path
         self._proto = proto
-        # Bits a weight takes in the file, scales included, of tensors that came out of integers.
+        # Bits a weight takes in the file, scales included, of tensors that came out of integers or half precision.
         self.stored_bits: dict[str, float] = {}
         # Tensors of 4-bit integers: their arrays are wider than the file.
         self._narrow: set[str] = set()
@@ -123,6 +125,7 @@ class Constants:
             if any(key.startswith("value_string") for key in node.attributes):
                 return False
             self.set(node.outputs[0], self._constant(node.attributes, where))
+            self._count_half(node.outputs[0], node.attributes.get("value"))
             return True
         # An empty name is an optional input left out, not a missing constant.
         known = any(node.inputs[:1]) and all(name in self for name in node.inputs if name)
@@ -178,7 +181,7 @@ class Constants:
         return evaluate(self._proto, node, inputs) if own is None else [own(list(inputs), node.attributes)]
 
     def _bits(self, node: OnnxNode) -> float | None:
-        """Return the bits a weight took in the file before ``node``, if it came out of integers."""
+        """Return the bits a weight took in the file before ``node``, if it came out of integers or half precision."""
         first = node.inputs[0]
         if node.op == "DequantizeLinear" and len(node.inputs) > 1:
             return self._integer_bits(node.inputs)
@@ -199,6 +202,11 @@ class Constants:
         self._waiting[name] = tensor
         if getattr(tensor, "data_type", None) in _FOUR_BITS:
             self._narrow.add(name)
+        self._count_half(name, tensor)
+
+    def _count_half(self, name: str, tensor: Any) -> None:
+        if getattr(tensor, "data_type", None) in _HALF:
+            self.stored_bits[name] = 16
 
     def _constant(self, attributes: Attributes, where: str) -> Array:
         for key in ("value", "sparse_value"):
