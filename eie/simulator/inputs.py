@@ -17,12 +17,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from eie.errors import TraceError
 from eie.model.arrays import is_sparse, plain
+from eie.model.dataflow import Link
 from eie.model.fitting import Layout, checked_layout, fits, fitted
 from eie.model.graph import Graph
+from eie.model.layer_trace import LayerTrace
 from eie.model.matrix import frozen
-from eie.model.network import Link
 from eie.model.samples import Samples
-from eie.model.trace import LayerTrace, Trace
+from eie.model.trace import Trace
 from eie.model.uses import layer_of
 
 Inputs = Trace | Samples | Mapping[str, ArrayLike] | ArrayLike | None
@@ -65,6 +66,9 @@ class Given(Samples):
         return digest.hexdigest()
 
 
+_UNLABELLED = Given()
+
+
 def given_inputs(
     layers: Sequence[Link],
     dataflow: Graph | None,
@@ -92,7 +96,7 @@ def given_inputs(
         # What was recorded goes before what is drawn: random inputs are too even.
         activations = own if own is not None else _synthetic(layers, dataflow)
     # Of arrays alone nothing is known.
-    about = activations if isinstance(activations, Trace | Samples) else Given()
+    about = activations if isinstance(activations, Trace | Samples) else _UNLABELLED
     words: dict[str, Any] = {"labels": about.labels, "source": about.source, "synthetic": about.synthetic}
     recorded = _recorded(layers=layers, dataflow=dataflow, activations=activations, layout=layout)
     names = [layer.name for layer in layers]

@@ -18,7 +18,7 @@ from eie.compiler.encode import Encoding
 from eie.compiler.encoded import EncodedLayer
 from eie.compiler.map_rows import LayerMaps
 from eie.compiler.strips import visits_of
-from eie.model.trace import LayerTrace
+from eie.model.layer_trace import LayerTrace
 from eie.simulator.records import EventTiming, PassTiming, Pattern, QueueTiming, Tally
 from eie.simulator.strips import ranges_of
 from eie.spec import AcceleratorSpec
@@ -177,7 +177,7 @@ def activity_of(
             "stall_cycles": total.stall,
             "dead_scan_cycles": total.dead,
             "macs": total.entries - total.padding,
-            "bias_writes": np.full(len(sent), layer.bias_writes * inputs.products),
+            "bias_writes": alike(layer.bias_writes * inputs.products),
             "load_wait_cycles": total.load.sum(axis=1),
             "dram_bits": total.dram_bits + maps.dram_bits,
             "bus_cycles": bus,

@@ -30,8 +30,10 @@ from eie.errors import EieError, EnergyError
 from eie.model.graph import Graph
 from eie.show.brief import Brief
 from eie.simulator.cache import Cache
+from eie.simulator.counting import How
+from eie.simulator.images import encoding_key
 from eie.simulator.inputs import Given
-from eie.simulator.stages import How, Stages, encoding_key
+from eie.simulator.stages import Stages
 from eie.simulator.workload import Workload
 from eie.spec import AcceleratorSpec
 from eie.studies.explain.forms import Form, Forms, Pruning

@@ -16,13 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eie.activity import Activity
-from eie.compiler.choice import FILL
 from eie.compiler.demand import Demand, PassDemand
 from eie.compiler.map_rows import LayerMaps
 from eie.compiler.places import LayerPlace, MemoryPlan
 from eie.compression.pruning.balance import even_shares
 from eie.compression.pruning.prune import kept_count
-from eie.kernels.timing import PIPELINE_CYCLES
+from eie.kernels.timing import FILL_CYCLES, PIPELINE_CYCLES
 from eie.spec import AcceleratorSpec
 from eie.studies.explain.forms import Form, Pruning
 
@@ -102,10 +101,11 @@ def activity_of_whole(
     """
 
     def more(counts: NDArray[np.int64]) -> NDArray[np.int64]:
-        return np.rint(counts * grown).astype(np.int64)
+        scaled: NDArray[np.int64] = np.rint(counts * grown).astype(np.int64)
+        return scaled
 
     # The pipeline is filled and drained once a product, however many columns there are.
-    once = window.walks * (FILL + PIPELINE_CYCLES)
+    once = window.walks * (FILL_CYCLES + PIPELINE_CYCLES)
     cycles = more(window.cycles - once) + once
     counts = {name: count if name in ONCE else more(count) for name, count in window.counts.items()}
     bias = loads * place.bias_bits
