@@ -116,6 +116,19 @@ def test_nothing_is_said_twice():
     assert "Best for each layer alone" not in str(eie.explain(network, inputs, spec=SPEC, objective="area"))
 
 
+def test_a_layer_that_is_called_by_a_number_takes_none_out_of_the_words():
+    """As layers of PyTorch files are: "3 index bits" is no change of layer 3."""
+    rng = np.random.default_rng(0)
+    keep = [(rng.random(shape) < 0.9).astype(float) for shape in ((64, 50), (10, 64))]
+    layers = tuple(eie.Layer.from_weights(name, each, relu=True) for name, each in zip("13", keep, strict=True))
+    network = eie.Network(name="numbers", layers=layers, sequential=True)
+    text = str(eie.explain(network, np.ones(50), spec=SPEC, objective="energy"))
+    (alone,) = [line for line in text.splitlines() if line.startswith("Best for each layer alone: ")]
+    assert "3 index bits instead of 4" in text
+    assert ": index bits" not in alone
+    assert "; index bits" not in alone
+
+
 def test_rows_in_another_order_take_what_even_work_would_save():
     keep, inputs, spec = KNOWN["balance"]
     answer = eie.explain(layer(keep), inputs, spec=spec, objective="latency")

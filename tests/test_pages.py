@@ -353,7 +353,9 @@ const buttons = [...doc.querySelectorAll("table.sorts thead th button")];
 const unnamed = buttons.filter((b) => b.textContent.trim() === "").length;
 const small = [...doc.querySelectorAll("nav a, th button, summary")].filter((e) => e.getBoundingClientRect().height < 16
   && e.getBoundingClientRect().height > 0).length;
-return { scroll: root.scrollWidth, client: root.clientWidth, wide, buttons: buttons.length, unnamed, small,
+const cut = [...doc.querySelectorAll("caption, th.prose")].filter((e) => e.getBoundingClientRect().width
+  > root.clientWidth - 16).map((e) => e.textContent);
+return { scroll: root.scrollWidth, client: root.clientWidth, wide, buttons: buttons.length, unnamed, small, cut,
   ground: win.getComputedStyle(doc.body).backgroundColor };
 """
 SORT = """
@@ -383,6 +385,8 @@ def test_no_error_and_no_overflow(tmp_path, widths, dark):
         assert seen["wide"] == [], (name, width)
         assert seen["scroll"] <= seen["client"], (name, width)
         assert (seen["unnamed"], seen["small"]) == (0, 0), (name, width)
+        # What scrolls is a table: its caption, and a sentence that says what a row is of, are read without.
+        assert seen["cut"] == [], (name, width)
         assert seen["buttons"], name
         red = int(re.findall(r"\d+", seen["ground"])[0])
         assert red < 64 if dark else red > 192

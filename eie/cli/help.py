@@ -5,7 +5,7 @@ Comes in: commands. Goes out: what ``--help`` prints. Used by `app` and by each 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 import click
 
@@ -33,7 +33,7 @@ class Formatter(click.HelpFormatter):
         """Write a paragraph."""
         super().write_text(text.replace("-", _TIED))
 
-    def write_dl(self, rows: Sequence[tuple[str, str]], col_max: int = 30, col_spacing: int = 2) -> None:
+    def write_dl(self, rows: Iterable[tuple[str, str]], col_max: int = 30, col_spacing: int = 2) -> None:
         """Write names with what they mean."""
         super().write_dl([(name, text.replace("-", _TIED)) for name, text in rows], col_max, col_spacing)
 

@@ -91,7 +91,7 @@ def _row(
         # `Cells` hold printable text already; only HTML's own signs are left to escape.
         inside = f' style="{_side(cells_column)}{style}">{escape(text)}'
         if place < grid.keys:
-            cells.append(f'<th scope="row"{inside}</th>')
+            cells.append(f'<th scope="row"{_mark(column, None)}{inside}</th>')
         else:
             cells.append(f"<td{_mark(column, value)}{_raw(value) if sorts else ''}{inside}</td>")
     return "".join(cells)

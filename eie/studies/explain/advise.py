@@ -230,10 +230,25 @@ def advise(
     whole = trials if few is bench else _Trials(bench, base, objective)
     final = {frozenset(map(id, advice.changes)): whole.of(advice.changes) for advice in chosen}
     ranked = sorted((advice for advice in final.values() if advice), key=lambda advice: advice.gain(objective))
+    if few.forms.cut:
+        ranked = _deeper(whole, ranked, changes)
     good = [advice for advice in ranked if advice.gain(objective)[0] <= 1 - GAIN]
     bad = [advice for advice in ranked if advice.gain(objective)[0] > 1 - GAIN and len(advice.changes) == 1]
     tried = trials.count if whole is trials else trials.count + whole.count
     return Advised(ranked=tuple(good), useless=tuple(bad), tried=tried)
+
+
+def _deeper(whole: _Trials, ranked: Sequence[Advice], changes: Sequence[Change]) -> list[Advice]:
+    """Add the best with each queue, if one is better: PEs drift apart further than a window is long.
+
+    No image is made anew for a queue.
+    """
+    best = next((advice for advice in ranked if not advice.retrains), None)
+    if best is None:
+        return list(ranked)
+    tried = whole.best(_turned(best.changes, [change for change in changes if change.knob == "queue"]))
+    better = [advice for advice in tried if advice.gain(whole.objective) < best.gain(whole.objective)]
+    return sorted([*ranked, *better[:1]], key=lambda advice: advice.gain(whole.objective))
 
 
 def _combined(

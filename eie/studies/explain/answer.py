@@ -18,6 +18,7 @@ from eie.show.sections import Column, Grid, Section, Value
 from eie.spec import AcceleratorSpec
 from eie.studies.explain.advise import OBJECTIVES, Advice, Advised, Objective
 from eie.studies.explain.diagnosis import Diagnosis
+from eie.studies.explain.knobs import Change
 
 
 @dataclass(frozen=True, eq=False, kw_only=True, repr=False)
@@ -142,7 +143,7 @@ class Explanation(Answer):
             ratio = 1.0 if best is None else self._ratio(best, place)
             words = "none of them"
             if best is not None and ratio < 1:
-                words = "; ".join(change.words.removeprefix(f"{layer.name} ") for change in best.changes)
+                words = "; ".join(_own_words(change) for change in best.changes)
             said.setdefault(words, []).append((layer.name, ratio))
         return ". ".join(_for_layers(words, layers) for words, layers in said.items())
 
@@ -187,6 +188,11 @@ class Explanation(Answer):
             "settings_tried": None if self.advised is None else self.advised.tried,
             "notes": list(self.notes),
         }
+
+
+def _own_words(change: Change) -> str:
+    """Say a change behind the name of the layer that it is of."""
+    return change.words.removeprefix(f"{change.layer} ") if change.layer else change.words
 
 
 def _for_layers(words: str, layers: Sequence[tuple[str, float]]) -> str:

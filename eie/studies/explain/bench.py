@@ -195,7 +195,7 @@ class Bench:
                 given=Given(layers=images.form.uses),
                 token=images.token,
             )
-            activity = self._activity(load, spec, plan, images.form)
+            activity = self._activity(load, spec, plan=plan, form=images.form)
             latency[place] = activity.total_cycles.mean() / spec.clock_mhz
             energy[place] = self._nj(activity, spec)
         latency, energy = np.stack([latency, energy]) * self._scale
@@ -207,7 +207,7 @@ class Bench:
             timing_met=timing_met(spec, self._cell),
         )
 
-    def _activity(self, load: Known, spec: AcceleratorSpec, plan: MemoryPlan, form: Form) -> Activity:
+    def _activity(self, load: Known, spec: AcceleratorSpec, *, plan: MemoryPlan, form: Form) -> Activity:
         """Count a layer; one of which there is a window, as of the whole."""
         layer, cut = load.model, form.cut_from
         placed = plan if cut is None else plan_for_window(plan, layer)
