@@ -515,6 +515,13 @@ def test_a_journals_line_that_names_a_key_twice_is_damaged(tmp_path):
         assert (journal.entries, journal.damaged) == ({}, 1)
 
 
+@pytest.mark.parametrize("change", [{"total": {"cycles": -1}}, {"layers": [{"outputs": -1}]}])
+def test_a_journals_figures_below_zero_are_damage(tmp_path, change):
+    (tmp_path / "j").write_bytes(line_of(HEADER) + line_of({**ENTRY, **change}))
+    with Journal(tmp_path / "j") as journal:
+        assert (journal.entries, journal.damaged) == ({}, 1)
+
+
 def test_a_table_with_two_columns_of_one_name(tmp_path):
     (tmp_path / "t.csv").write_text("layer,latency_us,latency_us,note,note\na,1,2,x,y\n")
     with pytest.raises(EieError, match="two columns are called 'latency_us'"):
