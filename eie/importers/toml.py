@@ -52,6 +52,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from eie.errors import ModelError
 from eie.formats.budget import Room
+from eie.formats.fields import LARGEST_SIDE
 from eie.formats.files import Arrays, file_sha256, read_toml
 from eie.importers.roles.prefixes import without_wrappers
 from eie.importers.state_dict import Weights, read_all
@@ -65,7 +66,6 @@ from eie.model.trace import Trace
 from eie.spec import complaint
 
 # Of what is drawn: a slip in a density or size must not take the machine's memory.
-LARGEST_SIDE = 1 << 26
 LARGEST_DRAW = 1 << 28
 LARGEST_PATTERN = 1 << 33
 

@@ -196,3 +196,22 @@ def _fetch_nothing(array: NDArray[Any], at: int) -> None:
 # Columns that are walked lie apart, so the processor's own prefetcher starts anew at each: asking for the next one's
 # entries ahead of time made the walk of Alex-6 1.6 times faster.
 fetch: Any = _fetch_nothing if settings.DISABLE_JIT else _fetch
+
+
+@intrinsic
+def _ones(_context: Any, word: Any) -> Any:
+    """Emit LLVM's count of the bits that are set."""
+
+    def generate(_target: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        return builder.ctpop(arguments[0])
+
+    return word(word), generate
+
+
+def _ones_of(word: Any) -> Any:
+    """Stand in for `_ones` in plain Python."""
+    return np.bitwise_count(word).astype(word.dtype)
+
+
+# One instruction, for 8 words at once where the processor has it; numba knows no function that becomes it.
+ones: Any = _ones_of if settings.DISABLE_JIT else _ones

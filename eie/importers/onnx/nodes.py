@@ -8,8 +8,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from eie import errors
 from eie.errors import ModelError
+from eie.errors import printable as printable_text
 from eie.model.operators.from_onnx import OnnxNode
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def plain_nodes(path: Path, proto: onnx.ModelProto) -> list[OnnxNode]:
 
 def printable(text: str) -> str:
     """Return ``text`` with escapes for control characters, and cut where it is absurdly long: it is the file's."""
-    return errors.printable(text[:LONGEST_NAME])
+    return printable_text(text[:LONGEST_NAME])
 
 
 def _attributes(where: str, node: onnx.NodeProto) -> dict[str, Any]:

@@ -164,6 +164,28 @@ def dense_array(tensor: onnx.TensorProto, where: str, folder: Path) -> NDArray[A
     return _plain(array)
 
 
+def native_array(tensor: onnx.TensorProto, where: str, folder: Path) -> NDArray[Any] | None:
+    """Return external data in the file's own type, as they lie there; None for a type that numpy has not.
+
+    Not by way of protobuf: its copies come from the heap, which keeps what they leave.
+
+    Raises
+    ------
+    ModelError
+        As `dense_array` does.
+    """
+    from onnx import TensorProto, helper
+
+    known = tensor.data_type in TensorProto.DataType.values() and tensor.data_type != TensorProto.UNDEFINED
+    if not known or tensor.data_location != TensorProto.EXTERNAL or sys.byteorder != "little":
+        return None
+    kind = np.dtype(helper.tensor_dtype_to_np_dtype(tensor.data_type))
+    if kind.kind not in "fiub" or kind.isbuiltin != 1:
+        return None
+    shape = _shape(tensor.dims, where)
+    return _from_file(tensor, where, folder, kind=kind).reshape(shape)
+
+
 def native_tensor(tensor: onnx.TensorProto, where: str, folder: Path) -> onnx.TensorProto:
     """Return a tensor that holds its own bytes, in the file's type but for bfloat16, which becomes float32.
 
