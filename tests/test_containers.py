@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
 import eie
-from eie.importers import _READERS, unread
 from eie.formats import hdf5
+from eie.importers import _READERS, unread
 from eie.importers.state_dict import read_all
 
 RNG = np.random.default_rng(8)
