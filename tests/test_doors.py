@@ -499,6 +499,15 @@ def test_aliases_of_a_workload_are_counted_as_they_are_written_out(tmp_path):
     assert eie.load(tmp_path / "w.yaml").layers
 
 
+@pytest.mark.parametrize("name", ["9" * 5000, "a\0b"])
+def test_names_of_files_that_no_system_allows(tmp_path, name):
+    (tmp_path / "m.safetensors.index.json").write_text(json.dumps({"weight_map": {"a": name}}))
+    (tmp_path / "m.toml").write_text(f'weights = {json.dumps(name)}\n[[layer]]\nname = "a"\nweights = "w"\n')
+    for file in ("m.safetensors.index.json", "m.toml"):
+        with pytest.raises(EieError):
+            eie.load(tmp_path / file)
+
+
 def test_a_result_that_names_a_key_twice(tmp_path):
     eie.simulate(eie.compile(network(), eie.EIE_64PE.replace(n_pe=2))).to_json(tmp_path / "r.json")
     text = (tmp_path / "r.json").read_text()
