@@ -205,8 +205,8 @@ READ = {
     "mask.npz": lambda path: runs_loaded(eie.load(path.with_name("base.npz"), mask=path)),
     "labels.npy": lambda path: inputs(path.with_name("rows.npy"), path),
 }
-# Minutes each for two thousand: torch reads and exports anew what is not refused at once.
-SLOW = ("e.pt2",)
+# A second each: torch reads and exports anew what is not refused at once, HDF5 is tried in a process of its own.
+SLOW = ("e.pt2", "k.keras", "k.h5", "old.hdf5")
 # Damage that random bytes rarely make: what numbers, words and brackets become.
 WORDS = (
     *(

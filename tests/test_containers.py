@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
 import eie
+from eie.formats import hdf5
 from eie.importers import _READERS, unread
 from eie.importers.state_dict import read_all
 
@@ -694,6 +695,31 @@ class TestKeras:
             group["again"] = group
         with pytest.raises(eie.EieError, match="groups nested deeper than 32"):
             eie.load(tmp_path / "b.h5")
+
+    def damaged_heap(self, h5py, path):
+        """A heap of texts whose first entry is free space of no size: HDF5 looks behind it for ever."""
+        with h5py.File(path, "w") as file:
+            file.attrs["model_config"] = "{}" * 200
+        content = bytearray(path.read_bytes())
+        at = content.find(b"GCOL")
+        content[at + 16 : at + 32] = bytes(16)
+        path.write_bytes(content)
+
+    def test_a_file_that_the_library_reads_for_ever(self, tmp_path, h5py, monkeypatch):
+        self.damaged_heap(h5py, tmp_path / "a.h5")
+        monkeypatch.setattr(hdf5, "CPU_S", 2)
+        with pytest.raises(eie.EieError, match=r"a\.h5: not a usable HDF5 file: damaged: reading it does not end"):
+            eie.load(tmp_path / "a.h5")
+        with zipfile.ZipFile(tmp_path / "a.keras", "w") as archive:
+            archive.write(tmp_path / "a.h5", "model.weights.h5")
+        with pytest.raises(eie.EieError, match=r"a\.keras: not a usable HDF5 file: damaged: reading it does not end"):
+            eie.load(tmp_path / "a.keras")
+
+    def test_a_file_that_crashes_the_library(self, tmp_path, h5py, monkeypatch):
+        new_keras(h5py, tmp_path / "a.h5", KERNELS)
+        monkeypatch.setattr(hdf5, "_PROBE", "import os; os.abort()")
+        with pytest.raises(eie.EieError, match="damaged: reading it crashes"):
+            eie.load(tmp_path / "a.h5")
 
     def test_declared_sizes(self, tmp_path, h5py):
         with h5py.File(tmp_path / "b.h5", "w") as file:

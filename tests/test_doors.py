@@ -499,6 +499,15 @@ def test_aliases_of_a_workload_are_counted_as_they_are_written_out(tmp_path):
     assert eie.load(tmp_path / "w.yaml").layers
 
 
+@pytest.mark.parametrize("name", ["9" * 5000, "a\0b"])
+def test_names_of_files_that_no_system_allows(tmp_path, name):
+    (tmp_path / "m.safetensors.index.json").write_text(json.dumps({"weight_map": {"a": name}}))
+    (tmp_path / "m.toml").write_text(f'weights = {json.dumps(name)}\n[[layer]]\nname = "a"\nweights = "w"\n')
+    for file in ("m.safetensors.index.json", "m.toml"):
+        with pytest.raises(EieError):
+            eie.load(tmp_path / file)
+
+
 def test_a_result_that_names_a_key_twice(tmp_path):
     eie.simulate(eie.compile(network(), eie.EIE_64PE.replace(n_pe=2))).to_json(tmp_path / "r.json")
     text = (tmp_path / "r.json").read_text()
@@ -511,6 +520,13 @@ def test_a_journals_line_that_names_a_key_twice_is_damaged(tmp_path):
     text = json.dumps(ENTRY)[:-1] + ', "key": "other"}'
     line = f'{{"crc32": "{zlib.crc32(text.encode()):08x}", "entry": {text}}}\n'.encode()
     (tmp_path / "j").write_bytes(line_of(HEADER) + line)
+    with Journal(tmp_path / "j") as journal:
+        assert (journal.entries, journal.damaged) == ({}, 1)
+
+
+@pytest.mark.parametrize("change", [{"total": {"cycles": -1}}, {"layers": [{"outputs": -1}]}])
+def test_a_journals_figures_below_zero_are_damage(tmp_path, change):
+    (tmp_path / "j").write_bytes(line_of(HEADER) + line_of({**ENTRY, **change}))
     with Journal(tmp_path / "j") as journal:
         assert (journal.entries, journal.damaged) == ({}, 1)
 

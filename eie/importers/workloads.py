@@ -92,7 +92,7 @@ def _distinct_loader() -> type[Any]:
     """PyYAML's safe loader, but for names that stand twice: it would take the last of them."""
     import yaml
 
-    class Distinct(yaml.SafeLoader):
+    class Distinct(yaml.SafeLoader):  # type: ignore[misc]
         def construct_mapping(self, node: Any, deep: bool = False) -> Any:
             names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
             # << may stand several times: it brings in other tables.

@@ -34,6 +34,7 @@ SYNC_S = 1.0
 # Of an entry, and of what lies beneath it: rows of layers, in each what `to_csv` has.
 _TEXTS = ("key", "model", "engine", "error", "step", "columns")
 _DEEPEST = 6
+_ROUNDING = 1e-9
 
 
 class Journal:
@@ -219,6 +220,8 @@ def _is_entry(entry: Any) -> bool:
         return False
     if "error" in entry or "step" in entry:
         return "error" in entry or "value" in entry
+    if not all(_is_at_least_0(entry.get(name)) for name in ("total", "layers", "values")):
+        return False
     if "values" in entry:
         return "columns" in entry and _is_compact(entry)
     rows = entry.get("layers")
@@ -238,6 +241,13 @@ def _is_compact(entry: Entry) -> bool:
         isinstance(names.get(key), list) and all(isinstance(name, str) for name in names[key])
         for key in ("total", "layer")
     )
+
+
+def _is_at_least_0(value: Any) -> bool:
+    """Whether no figure of a point lies below zero by more than rounding: nothing that is counted or priced does."""
+    if isinstance(value, dict | list):
+        return all(map(_is_at_least_0, value.values() if isinstance(value, dict) else value))
+    return not isinstance(value, int | float) or value > -_ROUNDING
 
 
 def _is_plain(value: Any, depth: int) -> bool:
