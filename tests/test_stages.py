@@ -11,7 +11,8 @@ import pytest
 import eie
 from eie.errors import EieError, ProgramError
 from eie.simulator.cache import ENTRY_BYTES, Cache
-from eie.simulator.stages import How, Stages
+from eie.simulator.counting import How
+from eie.simulator.stages import Stages
 from eie.simulator.workload import Workload
 from eie.spec import AFTER, reads
 

@@ -155,19 +155,19 @@ def test_a_folder_is_not_a_journal(work, tmp_path):
 
 
 def test_failed_points_are_kept_and_retried_on_request(work, tmp_path, monkeypatch):
-    from eie.simulator import stages
+    from eie.simulator import counting
 
-    path, really = tmp_path / "journal.jsonl", stages.queue_pass
+    path, really = tmp_path / "journal.jsonl", counting.queue_pass
 
     def broken(*given, **options):
         if options["act_queue_depth"] == 4:
             raise MemoryError
         return really(*given, **options)
 
-    monkeypatch.setattr(stages, "queue_pass", broken)
+    monkeypatch.setattr(counting, "queue_pass", broken)
     failed = eie.sweep(work, VARY, journal=path)
     assert [row["error"] for row in failed.failed] == ["layer 'fc': out of memory"] * 3
-    monkeypatch.setattr(stages, "queue_pass", really)
+    monkeypatch.setattr(counting, "queue_pass", really)
     assert eie.sweep(work, VARY, journal=path).to_csv() == failed.to_csv()
     retried = eie.sweep(work, VARY, journal=path, retry_failed=True)
     assert not retried.failed

@@ -16,15 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eie.activity import Account, Activity
-from eie.kernels.timing import PIPELINE_CYCLES
+from eie.kernels.timing import FILL_CYCLES, PIPELINE_CYCLES
 
 # What a PE does in a cycle: it works, or it is idle for a cause.
 SHARES = ("useful", "padding", "empty_column", "idle_broadcast", "idle_scan", "idle_stall", "idle_load", "drain")
 # What a layer's time is bound by; of equals the first is named.
 BOUND_BY = ("broadcast", "work", "balance", "queue", "scan", "load", "drain")
 BOUNDS = ("broadcast", "busiest_pe", "work", "load")
-# Loading scan row 0, the queue and the pointer read come before the first slot.
-FILL_CYCLES = 3
 # Shares are whole numbers of these: sums of them are exact in floating point, in whatever order they are added.
 GRAIN = 2.0**-40
 
