@@ -21,7 +21,7 @@ import numpy as np
 
 import eie
 from eie.importers.synthetic import draw_map
-from eie.model.network import dataflow
+from eie.model.dataflow import dataflow
 from eie.model.recorded import recorded_uses
 from eie.model.samples import Samples
 from eie.studies.explain import explain as study

@@ -17,20 +17,22 @@ from numpy.typing import NDArray
 
 from eie.activity import Activity
 from eie.compiler.choice import Conv, check_conv
+from eie.compiler.compile import compile as compile_network
 from eie.compiler.encoded import EncodedLayer
 from eie.compiler.places import MemoryPlan
 from eie.compiler.program import Program
-from eie.compiler.program import compile as compile_network
 from eie.compression.bias import BiasPlace, check_place
 from eie.errors import EieError, ProgramError, TraceError
 from eie.importers.entrance import Model, as_network
 from eie.machines.dense import beside
 from eie.model.fitting import Layout
+from eie.model.layer_trace import LayerTrace
 from eie.model.network import Network
-from eie.model.trace import LayerTrace, Trace
+from eie.model.trace import Trace
 from eie.results.accuracy import float32_accuracy, right_answers
 from eie.results.layer import LayerResult
-from eie.results.result import Accuracy, Result
+from eie.results.result import Result
+from eie.results.totals import Accuracy
 from eie.show.notebook import told
 from eie.simulator.agreement import in_agreement
 from eie.simulator.functional import SLICE_ELEMENTS, LayerOutputs, Rows, fraction_bits, to_raw

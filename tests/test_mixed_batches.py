@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import eie
-from eie.model.network import dataflow
+from eie.model.dataflow import dataflow
 from eie.model.samples import Samples
 from eie.recording.record import record
 from eie.simulator.reference import run_given

@@ -34,8 +34,8 @@ def rtl(model: str, folder: str | None, input_file: str | None, **options: Any) 
     """
     from eie.cli.inputs import announce_compilation, load_for, open_inputs, read_inputs, stderr
     from eie.cli.progress import Progress
+    from eie.compiler.compile import compile as compile_network
     from eie.compiler.program import Program
-    from eie.compiler.program import compile as compile_network
     from eie.errors import ProgramError
     from eie.rtl.check import check_rtl
     from eie.rtl.resources import rtl_resources

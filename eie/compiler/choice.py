@@ -27,8 +27,9 @@ from eie.errors import ModelError
 from eie.kernels import scatter as kernels
 from eie.kernels.timing import PIPELINE_CYCLES
 from eie.model.geometry import Geometry, Scatter, Visit
+from eie.model.layer import Layer
 from eie.model.matrix import frozen
-from eie.model.network import Layer, Network
+from eie.model.network import Network
 from eie.spec import AcceleratorSpec
 
 Conv = Literal["auto", "im2col", "scatter", "winograd"]

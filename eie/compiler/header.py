@@ -1,8 +1,8 @@
 """What a program file may say: every field typed and bounded, every image checked before a kernel walks it.
 
 Comes in: the JSON header of a program file, and the `Encoding`s made from its tensors. Goes out: a `ProgramHeader`, or
-an error that says what is wrong. Read by `eie.compiler.program`. The content hash finds damage; this finds files whose
-hash is right and whose content is not.
+an error that says what is wrong. Read by `eie.compiler.program_file`. The content hash finds damage; this finds files
+whose hash is right and whose content is not.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ from eie.compression.pruning.prune import UNITS, n_of_m
 from eie.compression.pruning.score import Criterion
 from eie.errors import EieError, RecipeError
 from eie.formats.files import read_toml
-from eie.model.network import Layer
+from eie.model.layer import Layer
 from eie.show.brief import LONGEST_REPR
 from eie.show.face import View
 from eie.show.sections import Column, Grid, Section

@@ -33,7 +33,8 @@ from eie.formats.safetensors import parse_safetensors, safetensors_bytes
 from eie.importers.description import describe
 from eie.model import geometry
 from eie.model.graph import Graph
-from eie.model.network import Layer, Network
+from eie.model.layer import Layer
+from eie.model.network import Network
 from eie.show.writing import replacing
 from eie.spec import complaint
 

@@ -15,8 +15,9 @@ from eie.errors import ModelError
 from eie.formats.budget import afford
 from eie.formats.files import LARGEST_TEXT_BYTES, read_bytes
 from eie.importers.synthetic import LEVELS, weight_levels
+from eie.model.layer import Layer
 from eie.model.matrix import SparseColumns
-from eie.model.network import Layer, Network
+from eie.model.network import Network
 
 SEED = 0
 LARGEST_SIDE = 1 << 26

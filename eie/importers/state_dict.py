@@ -24,7 +24,8 @@ from eie.importers.roles.prefixes import stripped
 from eie.importers.suspicions import indexed_elsewhere
 from eie.importers.tensors import network_from
 from eie.importers.tied import tie_chain
-from eie.model.network import Layer, Network
+from eie.model.layer import Layer
+from eie.model.network import Network
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,8 +21,9 @@ from numpy.typing import NDArray
 from eie.errors import ModelError
 from eie.formats.files import read_bytes
 from eie.importers.roles.names import listed
+from eie.model.layer import Layer
 from eie.model.matrix import SparseColumns
-from eie.model.network import Layer, Network
+from eie.model.network import Network
 
 # Of the typical size: a trained layer has about one weight in a thousand this near to zero by chance.
 _NEAR = 1e-3

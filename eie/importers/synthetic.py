@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eie.model.geometry import LINEAR, Geometry
+from eie.model.layer import Layer
+from eie.model.layer_trace import LayerTrace
 from eie.model.matrix import SparseColumns, frozen
-from eie.model.network import Layer
-from eie.model.trace import LayerTrace
 
 # What 4-bit codes can name, so that weight sharing changes nothing of a drawn layer.
 LEVELS = 15

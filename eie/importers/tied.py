@@ -19,9 +19,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from eie.model.dataflow import dataflow
 from eie.model.graph import Node
+from eie.model.layer import Layer
 from eie.model.matrix import SparseColumns
-from eie.model.network import Layer, Network, dataflow
+from eie.model.network import Network
 
 # Bytes of the weights that tell most matrices apart before all of them are compared.
 _FEW = 256

@@ -57,8 +57,10 @@ from eie.importers.state_dict import Weights, read_all
 from eie.importers.synthetic import draw_layer, draw_map, draw_sequence, draw_vector
 from eie.model.geometry import Conv2d, Geometry, Linear, Lstm
 from eie.model.graph import Graph
-from eie.model.network import Layer, Network
-from eie.model.trace import LayerTrace, Trace
+from eie.model.layer import Layer
+from eie.model.layer_trace import LayerTrace
+from eie.model.network import Network
+from eie.model.trace import Trace
 from eie.spec import complaint
 
 # Of what is drawn: a slip in a density or size must not take the machine's memory.

@@ -18,9 +18,11 @@ from eie.errors import ModelError
 from eie.importers.synthetic import draw_layer
 from eie.importers.topology_table import Row, Table, read_table
 from eie.model.geometry import Conv2d
+from eie.model.layer import Layer
+from eie.model.layer_trace import LayerTrace
 from eie.model.matrix import frozen
-from eie.model.network import Layer, Network
-from eie.model.trace import LayerTrace, Trace
+from eie.model.network import Network
+from eie.model.trace import Trace
 
 LARGEST_LAYER = 1 << 28
 LARGEST_TRACE = 1 << 34

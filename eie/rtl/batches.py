@@ -15,7 +15,7 @@ from eie.activity import Activity
 from eie.compiler.encoded import EncodedLayer
 from eie.compiler.stream import Stream
 from eie.errors import ProgramError
-from eie.model.trace import LayerTrace
+from eie.model.layer_trace import LayerTrace
 from eie.rtl.streams import Streaming
 from eie.simulator import fast
 from eie.simulator.batches import batches, in_batches, register_cycles

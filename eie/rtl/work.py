@@ -22,7 +22,7 @@ from eie.compression.bias import BiasPlace
 from eie.errors import ProgramError, TraceError
 from eie.importers.entrance import Model
 from eie.model.fitting import Layout
-from eie.model.trace import LayerTrace
+from eie.model.layer_trace import LayerTrace
 from eie.rtl.batches import Batches, counted
 from eie.rtl.refusals import check_layer, check_program
 from eie.rtl.streams import Streaming, streaming_of

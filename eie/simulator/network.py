@@ -22,8 +22,8 @@ from eie.errors import ModelError
 from eie.model import host, operators
 from eie.model.geometry import Recurrent
 from eie.model.graph import Graph, Node
+from eie.model.layer_trace import LayerTrace
 from eie.model.matrix import frozen
-from eie.model.trace import LayerTrace
 from eie.simulator.functional import FixedPoint, LayerOutputs, Rows, slices
 from eie.simulator.host import Beside, activation, run_host
 from eie.simulator.products import Agree, multiply

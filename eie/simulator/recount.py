@@ -16,7 +16,7 @@ from eie.activity import Account, Activity
 from eie.compiler.encoded import EncodedLayer
 from eie.compiler.places import MemoryPlan
 from eie.compiler.program import Program
-from eie.model.trace import LayerTrace
+from eie.model.layer_trace import LayerTrace
 from eie.simulator.stages import How, Stages
 from eie.simulator.workload import Workload
 from eie.spec import AcceleratorSpec

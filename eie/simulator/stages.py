@@ -45,8 +45,9 @@ from eie.compiler.program import Program
 from eie.compiler.strips import pixels_of
 from eie.compression.share import ShareReport, share
 from eie.errors import EieError, TraceError
-from eie.model.network import Layer, dataflow
-from eie.model.trace import LayerTrace
+from eie.model.dataflow import dataflow
+from eie.model.layer import Layer
+from eie.model.layer_trace import LayerTrace
 from eie.simulator.accounting import account_pass, padding_pass
 from eie.simulator.arriving import Arriving
 from eie.simulator.batches import batches, fill_cycles, in_batches, pixel_batches, register_cycles

@@ -16,8 +16,8 @@ from eie.compiler.encode import Encoding
 from eie.compiler.stream import Stream
 from eie.kernels import scatter as kernels
 from eie.model.geometry import Scatter, Visit
+from eie.model.layer_trace import LayerTrace
 from eie.model.matrix import frozen
-from eie.model.trace import LayerTrace
 from eie.simulator.records import UNNOTED, Pattern, QueueTiming, Schedule, StreamTiming, Tally
 from eie.simulator.spread import spread
 

@@ -21,11 +21,14 @@ from eie.compiler.program import Program
 from eie.compiler.scatter import unrolled
 from eie.compression.bias import BiasPlace
 from eie.importers.entrance import Model, as_network
+from eie.model.dataflow import dataflow
 from eie.model.fitting import Layout
 from eie.model.geometry import Scatter, describe
+from eie.model.layer import Layer
+from eie.model.layer_trace import LayerTrace
 from eie.model.matrix import SparseColumns
-from eie.model.network import Layer, Network, dataflow
-from eie.model.trace import LayerTrace, Trace
+from eie.model.network import Network
+from eie.model.trace import Trace
 from eie.model.uses import by_layer, layer_of
 from eie.simulator.inputs import Given, Inputs, given_inputs
 from eie.spec import AcceleratorSpec

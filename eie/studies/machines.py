@@ -20,7 +20,8 @@ from eie.machines import measured
 from eie.machines.choose import choose, depends_on_the_network, measured_task
 from eie.machines.records import Baseline, LayerCost, Machine
 from eie.machines.workload import Workload, layer_work
-from eie.model.network import Layer, Network
+from eie.model.layer import Layer
+from eie.model.network import Network
 from eie.spec import AcceleratorSpec
 from eie.studies.compare import as_baseline
 from eie.studies.counted import Counted, count

@@ -19,9 +19,11 @@ from eie.compression.pruning.balance import even_shares, permute
 from eie.compression.pruning.prune import kept_count
 from eie.compression.share import ShareReport
 from eie.errors import RecipeError
+from eie.model.layer import Layer
+from eie.model.layer_trace import LayerTrace
 from eie.model.matrix import SparseColumns
-from eie.model.network import Layer, Network
-from eie.model.trace import LayerTrace, Trace
+from eie.model.network import Network
+from eie.model.trace import Trace
 from eie.studies.explain.window import columns_in, window_of
 
 Uses = Mapping[str, LayerTrace]

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from eie.model.layer import Layer
+from eie.model.layer_trace import LayerTrace
 from eie.model.matrix import SparseColumns
-from eie.model.network import Layer
-from eie.model.trace import LayerTrace
 
 # Fewer columns and what a product costs once, filling and writing back, hides what its columns cost.
 LEAST_COLUMNS = 256

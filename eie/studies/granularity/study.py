@@ -19,7 +19,8 @@ from eie.errors import EieError
 from eie.importers.entrance import Model, as_network
 from eie.model.digest import network_digest
 from eie.model.drawn import drawn_layers, drawn_notes
-from eie.model.network import Layer, Network
+from eie.model.layer import Layer
+from eie.model.network import Network
 from eie.model.trace import Trace
 from eie.results.accuracy import float32_accuracy, labelled_inputs
 from eie.show.notebook import told
