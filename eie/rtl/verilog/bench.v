@@ -172,7 +172,7 @@ module bench;
     integer worked [0:PES-1];
     integer last_slot [0:PES-1];
     integer i, p, at, differences, scan_end, begun;
-    reg     ended;
+    reg     ended = 0;
 
     // What happens in a cycle is counted at its end, before the registers change.
     always @(posedge clk) if (running) begin
@@ -200,9 +200,11 @@ module bench;
                 worked[p] = issued[p] + empty[p] + waited[p];
             end
             begun = counted[CYCLES];
-            ended = 1;
         end
     end
+
+    // A cycle later: what the bus does in the last one is counted by then.
+    always @(posedge clk) ended <= done;
 
     task differs(input integer pe, input [8*20-1:0] what, input integer want, input integer got);
         begin
@@ -295,7 +297,6 @@ module bench;
             prepare = 1;
             while (!prepared) @(negedge clk);
             prepare = 0;
-            ended = 0;
             start = 1;
             @(negedge clk);
             start = 0;
