@@ -20,8 +20,8 @@ from eie.compiler.program import Program
 from eie.compiler.stream import Stream
 from eie.errors import ProgramError
 from eie.kernels.streams import mark_blocks
-from eie.model.matrix import frozen
 from eie.model.layer_trace import LayerTrace
+from eie.model.matrix import frozen
 from eie.simulator.records import Arrivals, Pattern
 from eie.simulator.turns import in_parts
 from eie.spec import AcceleratorSpec
