@@ -50,7 +50,7 @@ def test_random_batches(tmp_path, seed):
 
 @icarus
 @pytest.mark.parametrize(
-    "make, seed", [(random_passes, i) for i in range(PASSES)] + [(random_map, i) for i in range(MAPS)]
+    ("make", "seed"), [(random_passes, i) for i in range(PASSES)] + [(random_map, i) for i in range(MAPS)]
 )
 def test_random_passes_and_maps(tmp_path, make, seed):
     work = make(seed).work

@@ -142,7 +142,7 @@ def test_synthesis_finds_neither_latches_nor_loops(tmp_path):
 
 
 def faulty_cases():
-    """Three passes, drained and set anew; maps with pads, strips, groups of channels, strides, dilation, outputs of nothing."""
+    """Three passes, drained and set anew; maps with pads, strips, strides, dilation, outputs of nothing."""
     rng = np.random.default_rng(6)
     small = {"act_queue_depth": 4, "data_bits": 12, "index_bits": 2}
     passes = compiled(
