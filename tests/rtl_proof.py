@@ -71,6 +71,16 @@ def test_alexnet_fc8_streamed(fc8, tmp_path, stream):
     assert checked.equal
 
 
+@icarus
+@pytest.mark.parametrize("stream", ["columns", "layer"])
+def test_a_streamed_convolution(stream):
+    """LeNet-5's second layer where it does not stay: its 64 products are one turn."""
+    spec = eie.EIE_64PE.replace(n_pe=8, spmat_kib=1, stream_kib=0.75, ptr_kib=8, stream=stream)
+    checked = check_rtl(eie.compile("lenet-5", spec, conv="im2col"), layer="conv2", simulator="icarus")
+    print(checked)
+    assert checked.equal
+
+
 @verilator
 @pytest.mark.parametrize("model", ["lenet-300-100", "lenet-5"])
 def test_shipped_models(model):
