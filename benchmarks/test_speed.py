@@ -18,6 +18,7 @@ from conftest import median_seconds
 import eie
 from eie.compression.share import share
 from eie.kernels import timing
+from eie.model.matrix import aligned
 from eie.simulator import events, fast
 from eie.simulator.accounting import account_pass
 from eie.simulator.records import Pattern, QueueTiming, Tally
@@ -32,15 +33,22 @@ def report(name, text):
 
 def cycles_only(encoding, pattern, spec):
     """Return a call that counts the cycles of one input, what every run and sweep calls, its arrays made beforehand."""
-    slots = encoding.slots.reshape(-1)
+    counts = encoding.counts.reshape(-1)
     number = fast.backlog_type(encoding, spec.act_queue_depth)
-    backlog = np.empty(encoding.slots.shape[1], number)
+    backlog = aligned(encoding.counts.shape[1:], number)
     timed = QueueTiming.blank(1, encoding.n_pe)
-    sizes = (encoding.inputs, encoding.scan_rows, encoding.n_pe, spec.act_queue_depth, np.iinfo(number).max)
+    sizes = (
+        encoding.inputs,
+        encoding.scan_rows,
+        encoding.n_pe,
+        encoding.n_pe,
+        spec.act_queue_depth,
+        np.iinfo(number).max,
+    )
     out = [getattr(timed, field.name) for field in fields(timed)]
 
     def call():
-        timing.queue_samples(pattern.starts, pattern.positions, slots, *sizes, backlog, *out)
+        timing.queue_samples(pattern.starts, pattern.positions, counts, *sizes, backlog, *out)
         return int(timed.cycles[0])
 
     return call
@@ -74,17 +82,16 @@ def test_cycles_only_elsewhere(alex6, against_product, n_pe, depth):
 
 def counts_only(encoding, pattern, spec):
     """Return a call that counts what no queue changes, its arrays and tables made beforehand."""
-    table, slots = encoding.row_table(spec.entries_per_row), encoding.slots.reshape(-1)
-    lookbacks = table.lookbacks.reshape(-1)
+    table, counts = encoding.row_table(spec.entries_per_row), encoding.counts.reshape(-1)
+    rows = table.rows.reshape(-1)
     counted = Tally.blank(1, encoding.n_pe)
-    lanes = encoding.slots.shape[1]
-    scratch = np.empty(3 * lanes, lookbacks.dtype), np.empty(lanes, np.uint16)
-    sizes = encoding.inputs, np.iinfo(lookbacks.dtype).max
+    scratch = aligned((2 * encoding.counts.shape[1],), counts.dtype)
+    sizes = encoding.inputs, encoding.n_pe, np.iinfo(counts.dtype).max // encoding.largest_slot
     out = [getattr(counted, field.name) for field in fields(counted)]
 
     def call():
-        tables = slots, lookbacks, table.totals
-        timing.tally_samples(pattern.starts, pattern.positions, *tables, *sizes, *scratch, *out)
+        tables = counts, rows, table.totals
+        timing.tally_samples(pattern.starts, pattern.positions, *tables, *sizes, scratch, *out)
 
     return call
 
@@ -122,20 +129,20 @@ def test_the_split(alex6, n_pe):
 
 def registers_only(encoding, pattern):
     """Return a call that makes the loads, stores and vector operations of `timing.queue_samples` and waits for none."""
-    slots, stride = encoding.slots.reshape(-1), encoding.slots.shape[1]
-    backlog = np.zeros(stride, np.uint8)
+    counts, stride = encoding.counts.reshape(-1), encoding.counts.shape[1]
+    backlog = aligned((stride,), np.uint8)
 
     @numba.njit
-    def move(positions, slots, backlog):
+    def move(positions, counts, backlog):
         for k in range(positions.shape[0]):
             start = np.uint64(positions[k]) * np.uint64(backlog.shape[0])
             for at in range(np.uint64(0), np.uint64(backlog.shape[0]), np.uint64(128)):
                 for lane in range(np.uint64(128)):
                     waiting = backlog[at + lane]
                     left = np.uint8(waiting - 3) if waiting > 3 else np.uint8(0)
-                    backlog[at + lane] = np.uint8(left + slots[start + at + lane])
+                    backlog[at + lane] = np.uint8(left + counts[start + at + lane])
 
-    return lambda: move(pattern.positions, slots, backlog)
+    return lambda: move(pattern.positions, counts, backlog)
 
 
 @pytest.mark.parametrize("n_pe", [128, 256, 512, 1024])

@@ -8,7 +8,7 @@ import eie
 from eie.errors import ProgramError
 from eie.rtl.streams import Streaming
 from eie.rtl.work import LayerWork, works
-from eie.simulator.products import quantised_codebook
+from eie.simulator.scale import quantised_codebook
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -77,15 +77,16 @@ def test_zeros_behind_the_last_non_zero_are_not_stored():
     assert len(encode(SparseColumns.from_dense(column, "codes"), 1, 4).codes) == 1
 
 
-def test_row_table_looks_back_to_the_column_that_began_the_row():
+def test_row_table_says_where_rows_go_on_and_where_they_are_opened():
     """One PE, 20 + 0 + 3 + 9 + 8 entries, 8 a row: rows begin at entries 0, 8, 16 (column 0), 24 (3) and 32 (4)."""
     codes = np.zeros((20, 5), np.uint8)
     for column, entries in enumerate((20, 0, 3, 9, 8)):
         codes[:entries, column] = 1
     encoding = encode(SparseColumns.from_dense(codes, "codes"), 1, 4)
     table = encoding.row_table(8)
-    assert table.lookbacks[:, 0].tolist() == [0, 255, 2, 3, 0]
-    assert table.totals.tolist() == [[20, 0, 3], [0, 0, 0], [3, 0, 1], [9, 0, 2], [8, 0, 1]]
+    assert table.rows[:, 0, 0].tolist() == [0, 0, 1, 1, 0]
+    assert table.rows[:, 1, 0].tolist() == [1, 0, 0, 1, 1]
+    assert table.totals.tolist() == [[0, 3], [0, 0], [0, 1], [0, 2], [0, 1]]
 
 
 def test_row_tables_are_made_once_and_one_is_kept():

@@ -125,7 +125,7 @@ def test_a_backlog_gets_the_narrowest_type_that_holds_a_full_queue(slots, depth,
     (encoding,) = eie.compile(layer, eie.EIE_64PE.replace(n_pe=1, residency="ideal")).layers[0].passes
     assert fast.backlog_type(encoding, depth) is number
     # A layer of fewer columns than the queue has slots never fills it.
-    assert fast.backlog_type(encoding, 1 << 20) is fast.backlog_type(encoding, len(encoding.slots))
+    assert fast.backlog_type(encoding, 1 << 20) is fast.backlog_type(encoding, len(encoding.counts))
 
 
 # -- drawn ------------------------------------------------------------------------------------------------------------

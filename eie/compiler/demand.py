@@ -57,7 +57,7 @@ class PassDemand(Brief):
             biases=encoding.bias_writes,
             columns=columns,
             longest=(int(most[at]), encoding.column_start + at),
-            issue=int(encoding.slots.sum(axis=0, dtype=np.int64).max()),
+            issue=int(np.maximum(encoding.counts, 1).sum(axis=0, dtype=np.int64).max()),
         )
 
 

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from eie.errors import ProgramError
 from eie.kernels import account, datapath
 from eie.kernels import encode as kernels
-from eie.kernels.timing import padded
-from eie.model.matrix import SparseColumns, frozen
+from eie.kernels.timing import LANES, padded
+from eie.model.matrix import SparseColumns, aligned, frozen
 from eie.show.brief import Brief
 
 LARGEST_POINTERS = 1 << 30
@@ -38,29 +38,24 @@ class RowTable(Brief):
 
     Attributes
     ----------
-    lookbacks
-        (J, S): columns back to the one in which the SRAM row was begun that the column's first entry sits in; 0 where
-        it begins a row, the type's largest number where the PE holds nothing of the column. A row that is begun has
-        been read already if any column broadcast since had an entry in the PE. uint8 where that holds all, else int32.
+    rows
+        uint64 (J, 2, W), a bit for each of the S lanes, 64 in a word: in which PEs the column's first entry goes on in
+        an SRAM row of entries before it, and in which the column opens a row. Neither where the PE holds nothing of it.
     totals
-        int64 (J, 3): entries, padding entries and SRAM rows of each column, over all PEs.
+        int64 (J, 2): padding entries and SRAM rows of each column, over all PEs.
     """
 
-    lookbacks: NDArray[Any]
+    rows: NDArray[np.uint64]
     totals: NDArray[np.int64]
 
     @classmethod
     def of(cls, encoding: Encoding, entries_per_row: int) -> RowTable:
         """Make the table of an encoding."""
-        wide = np.full(encoding.slots.shape, -1, np.int32)
-        counted = np.empty((len(wide), 2), np.int64)
-        kernels.list_lookbacks(encoding.pointers, entries_per_row, wide, counted)
-        narrow = encoding.slots.dtype == np.uint8 and wide.max(initial=0) < 0xFF
-        dtype: Any = np.uint8 if narrow else np.int32
-        # -1, empty, becomes the largest number: as uint8 by wrapping
-        lookbacks = wide.astype(dtype) if narrow else np.where(wide < 0, np.iinfo(dtype).max, wide)
-        totals = np.stack((counted[:, 0], encoding.padding, counted[:, 1]), axis=1)
-        return cls(frozen(lookbacks, dtype), frozen(totals, np.int64))
+        columns, lanes = encoding.counts.shape
+        rows = aligned((columns, 2, lanes // LANES), np.uint64)
+        touched = np.empty(columns, np.int64)
+        kernels.mark_rows(encoding.pointers, entries_per_row, rows, touched)
+        return cls(frozen(rows, np.uint64), frozen(np.stack((encoding.padding, touched), axis=1), np.int64))
 
 
 @dataclass(frozen=True, eq=False, kw_only=True, repr=False)
@@ -148,8 +143,8 @@ class Encoding:
         return np.diff(before[self.bases])
 
     @cached_property
-    def slots(self) -> NDArray[Any]:
-        """(J, S): cycles each PE spends on a column, ``max(1, entries)``; S lanes for L PEs, the rest 0.
+    def counts(self) -> NDArray[Any]:
+        """(J, S): entries of each PE in a column; S lanes for L PEs, the rest 0.
 
         uint8 where all fit, else uint16 or int32. This is all that queue timing needs to know of the weights.
         """
@@ -157,9 +152,9 @@ class Encoding:
         largest = int(counts.max(initial=1))
         dtype = np.uint8 if largest <= 0xFF else np.uint16 if largest <= 0xFFFF else np.int32
         lanes = counts.shape[1]
-        slots = np.zeros((len(counts), padded(lanes)), dtype)
-        np.maximum(counts, 1, out=slots[:, :lanes], casting="unsafe")
-        return frozen(slots, dtype)
+        narrow = aligned((len(counts), padded(lanes)), dtype)
+        narrow[:, :lanes] = counts
+        return frozen(narrow, dtype)
 
     @cached_property
     def padding_before(self) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
@@ -176,15 +171,15 @@ class Encoding:
 
     @cached_property
     def largest_slot(self) -> int:
-        """The most cycles any PE spends on one column."""
-        return int(self.slots.max(initial=1))
+        """The most cycles any PE spends on one column, of which an empty one takes one."""
+        return int(self.counts.max(initial=1))
 
     def row_table(self, entries_per_row: int) -> RowTable:
         """Return what counting needs to know of SRAM rows of this width; the last one made is kept."""
         kept = self._row_tables.get(entries_per_row)
         if kept is None:
             kept = RowTable.of(self, entries_per_row)
-            # One at a time: a sweep over row widths would otherwise gather a table of J x S bytes for each.
+            # One at a time: a sweep over row widths would otherwise gather a table of J x S quarter bytes for each.
             self._row_tables.clear()
             self._row_tables[entries_per_row] = kept
         return kept

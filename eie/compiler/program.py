@@ -105,7 +105,7 @@ class Program(View):
         Parameters
         ----------
         shapes, products, sizes
-            As `eie.compiler.memory.memory_plan` takes them: what a run knows of the sizes of maps.
+            As `eie.compiler.memory.plan_of` takes them: what a run knows of the sizes of maps.
 
         Raises
         ------

@@ -24,13 +24,13 @@ from eie.kernels.timing import LANES, repeats
 def _idle_and_add(
     backlog: NDArray[Any],
     idle: NDArray[Any],
-    slots: NDArray[Any],
+    counts: NDArray[Any],
     start: Any,
     elapsed: Any,
     window: Any,
     lanes: Any,
 ) -> None:
-    """Let ``elapsed`` cycles pass in every PE, count what it idled of them, and add a column's slots.
+    """Let ``elapsed`` cycles pass in every PE, count what it idled of them, and add a column.
 
     ``window`` says which of the last cycles are broadcasts (from the first or the second on, how many), how many before
     them stalled, and whether the very last did. ``idle`` holds both counts, lane by lane.
@@ -45,7 +45,7 @@ def _idle_and_add(
         in_stall = min(number(gap - number(2)) if gap > number(2) else number(0), stalled)
         idle[lane] = number(idle[lane] + in_sent)
         idle[lanes + lane] = number(idle[lanes + lane] + in_stall + min(gap, last))
-        backlog[lane] = number(left + slots[start + lane])
+        backlog[lane] = number(left + max(counts[start + lane], number(1)))
 
 
 @inlined
@@ -61,7 +61,7 @@ def _flush(idle: NDArray[Any], lanes: Any, broadcast: NDArray[np.int64], stall: 
 def account_samples(
     starts: NDArray[np.int64],
     positions: NDArray[np.int32],
-    slots: NDArray[Any],
+    counts: NDArray[Any],
     columns: int,
     n_pe: int,
     highest: int,
@@ -75,7 +75,7 @@ def account_samples(
 
     Parameters
     ----------
-    starts, positions, slots, columns, highest
+    starts, positions, counts, columns, highest
         As of `eie.kernels.timing.queue_samples`.
     sent
         W[k] of each position.
@@ -128,7 +128,7 @@ def account_samples(
                 for pe in range(told):
                     broadcast[s, pe] += 1 + sends_next
                     stall[s, pe] += stalls_next
-                    backlog[pe] = number(slots[start + np.uint64(pe)])
+                    backlog[pe] = max(number(counts[start + np.uint64(pe)]), number(1))
                 continue
             if elapsed > highest:
                 # More than a narrow number counts to: rare, and by hand. No PE has anything left behind it.
@@ -136,7 +136,7 @@ def account_samples(
                     gap = elapsed - np.int64(backlog[pe])
                     broadcast[s, pe] += min(max(gap - 1 + sends_next, 0), 1 + sends_next)
                     stall[s, pe] += min(max(gap - 2, 0), stalled) + min(max(gap, 0), stalls_next)
-                    backlog[pe] = number(max(-gap, 0)) + number(slots[start + np.uint64(pe)])
+                    backlog[pe] = number(max(-gap, 0)) + max(number(counts[start + np.uint64(pe)]), number(1))
                 continue
             counted += elapsed
             if counted > highest:
@@ -145,9 +145,9 @@ def account_samples(
                 counted = elapsed
             window = (number(1 - sends_next), number(1 + sends_next), number(stalled), number(stalls_next))
             if stride == LANES:
-                _idle_and_add(backlog, idle, slots, start, number(elapsed), window, np.uint64(LANES))
+                _idle_and_add(backlog, idle, counts, start, number(elapsed), window, np.uint64(LANES))
             else:
-                _idle_and_add(backlog, idle, slots, start, number(elapsed), window, stride)
+                _idle_and_add(backlog, idle, counts, start, number(elapsed), window, stride)
         _flush(idle, stride, broadcast[s], stall[s])
 
 

@@ -90,32 +90,26 @@ def expand_entries(
 
 
 @njit
-def list_lookbacks(
-    pointers: NDArray[np.int32], entries_per_row: int, lookbacks: NDArray[np.int32], totals: NDArray[np.int64]
+def mark_rows(
+    pointers: NDArray[np.int32], entries_per_row: int, rows: NDArray[np.uint64], totals: NDArray[np.int64]
 ) -> None:
-    """Find where the SRAM row that a column begins in was begun, for each column and PE.
+    """Mark which PEs go on in an SRAM row with a column, and which open one; count the rows that each column touches.
 
-    ``lookbacks`` (J, S) is filled for the P PEs there are: columns back to the one that holds the row's first entry; 0
-    where the column begins a row itself, -1 where it is empty. ``totals`` (J, 2): entries and SRAM rows over all PEs.
+    ``rows`` (J, 2, W), all zero, has a bit a PE, 64 in a word. ``totals`` (J,), over all PEs, is filled.
     """
-    columns, n_pe = pointers.shape[0] - 1, pointers.shape[1]
-    # Rows run on from column to column, so what a column begins in was perhaps begun several columns before.
-    begun = np.zeros(n_pe, np.int64)  # column that holds the first entry of the row the PE's entries have come to
-    for j in range(columns):
-        entries, rows = np.int64(0), np.int64(0)
-        for pe in range(n_pe):
+    for j in range(pointers.shape[0] - 1):
+        touched = np.int64(0)
+        for pe in range(pointers.shape[1]):
             begin, end = np.int64(pointers[j, pe]), np.int64(pointers[j + 1, pe])
             if begin == end:
-                lookbacks[j, pe] = -1
                 continue
             first, last = begin // entries_per_row, (end - 1) // entries_per_row
-            starts_row = begin == first * entries_per_row
-            lookbacks[j, pe] = 0 if starts_row else j - begun[pe]
-            # A new row was opened within this column: whoever ends up in the same row looks back to here.
-            if starts_row or last > first:
-                begun[pe] = j
-            entries += end - begin
+            goes_on = begin > first * entries_per_row
+            bit = np.uint64(1) << np.uint64(pe % 64)
+            if goes_on:
+                rows[j, 0, pe // 64] |= bit
+            if last > first or not goes_on:
+                rows[j, 1, pe // 64] |= bit
             # Every row it touches, the shared first one too: whether that was read already depends on the inputs.
-            rows += last - first + 1
-        totals[j, 0] = entries
-        totals[j, 1] = rows
+            touched += last - first + 1
+        totals[j] = touched

@@ -5,7 +5,9 @@ seen from the cycle after the broadcast. A step lets the time since the last bro
 zero) and adds the new column's slots. The backlog of a PE is bounded by what fits a queue, so small unsigned
 integers hold it, and the loop over PEs runs many lanes wide; the caller picks the number type by that bound.
 
-PEs are padded to `padded` lanes; those added hold zero slots and never matter.
+PEs are padded to `padded` lanes. Those added hold no entries, so they issue a bubble a column, as every PE does at
+least: their backlog is never the largest. Tables and scratch begin a cache line (`eie.model.matrix.aligned`): rows that
+lie across two lines took a third longer.
 """
 
 from __future__ import annotations
@@ -15,11 +17,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from eie.kernels.jit import inlined, njit
+from eie.kernels.jit import inlined, njit, ones
 
 LANES = 64
+# Loading scan row 0, the queue and the pointer read come before the first slot; the pipeline drains behind the last.
+FILL_CYCLES = 3
 PIPELINE_CYCLES = 5
-STRETCH = 255  # columns that `tally` counts in narrow numbers before it adds them up
 
 
 def padded(n_pe: int) -> int:
@@ -61,24 +64,62 @@ def list_positions(
 
 
 @inlined
-def _pass_and_add(backlog: NDArray[Any], slots: NDArray[Any], start: Any, elapsed: Any, lanes: Any) -> Any:
-    """Let ``elapsed`` cycles pass and add a column's slots in every PE; return the largest backlog."""
-    # Every result is cast back: numba widens each sum to 64 bits, and then a register holds 4 lanes where it could 32.
+def _fill(backlog: NDArray[Any], counts: NDArray[Any], start: Any) -> Any:
+    """Put a column where nothing waits; return the largest backlog."""
     number = backlog.dtype.type
     peak = number(0)
-    for lane in range(lanes):
-        waiting = backlog[lane]
-        left = number(waiting - elapsed) if waiting > elapsed else number(0)
-        waiting = number(left + slots[start + lane])
+    for lane in range(np.uint64(backlog.shape[0])):
+        waiting = number(max(counts[start + lane], 1))
         backlog[lane] = waiting
         peak = max(peak, waiting)
     return peak
 
 
+@inlined
+def _pass_and_add(
+    backlog: NDArray[Any], counts: NDArray[Any], start: Any, elapsed: Any, then: Any, later: Any, lanes: Any
+) -> tuple[Any, Any]:
+    """Twice let cycles pass and add a column in every PE; return the largest backlog after each.
+
+    First ``elapsed`` cycles and the column at ``start``, then ``later`` cycles and the one at ``then``.
+    """
+    # Every result is cast back: numba widens each sum to 64 bits, and then a register holds 4 lanes where it could 32.
+    number = backlog.dtype.type
+    first_peak, peak = number(0), number(0)
+    for lane in range(lanes):
+        waiting = backlog[lane]
+        left = number(waiting - elapsed) if waiting > elapsed else number(0)
+        # a column without entries takes a cycle, too
+        waiting = number(left + max(counts[start + lane], number(1)))
+        first_peak = max(first_peak, waiting)
+        left = number(waiting - later) if waiting > later else number(0)
+        waiting = number(left + max(counts[then + lane], number(1)))
+        peak = max(peak, waiting)
+        backlog[lane] = waiting
+    return first_peak, peak
+
+
+@inlined
+def _send(position: Any, before: Any, row_end: Any, n_pe: Any, broadcast: Any, free: Any) -> tuple[Any, Any, Any]:
+    """Return when an activation is broadcast, the dead cycles before it, and where its scan row ends.
+
+    ``free``: the first cycle in which all queues have room.
+    """
+    steps = np.int64(0)
+    if position >= row_end:
+        # a dead cycle for each row stepped over, less one if the last activation sat in its row's last lane
+        steps = np.int64(before != row_end - 1)
+        row_end += n_pe
+        while position >= row_end:
+            row_end += n_pe
+            steps += 1
+    return max(broadcast + 1 + steps, free), steps, row_end
+
+
 @njit
 def queue_timing(
     positions: NDArray[np.int32],
-    slots: NDArray[Any],
+    counts: NDArray[Any],
     columns: int,
     n_pe: int,
     act_queue_depth: int,
@@ -94,8 +135,8 @@ def queue_timing(
     ----------
     positions
         (K,) scan positions of the non-zero activations, ascending; a bias sits at the first position of its own row.
-    slots
-        (J * S,) cycles each PE spends on a column, ``max(1, entries)``; uint8, uint16 or int32.
+    counts
+        (J * S,) entries of each PE in a column, which takes it a cycle each and at least one; uint8, uint16 or int32.
     columns
         C, input activations; a position beyond them is the bias, column C.
     highest
@@ -112,51 +153,61 @@ def queue_timing(
     usable = act_queue_depth - 1
     # Unsigned like all that indexes here, or each access would first ask whether it counts from the end.
     stride = np.uint64(backlog.shape[0])
-    backlog[:] = 0
     ring[:] = 0
     # As if something had gone out in cycle 1, when row 0 is loaded: the first broadcast is then W[0] = 2 + d[0].
     broadcast: Any = np.int64(1)
-    busy_until = np.int64(1)
+    busy_until: Any = np.int64(1)
     dead = np.int64(0)
-    row_end = np.int64(n_pe)
+    row_end: Any = np.int64(n_pe)
     # In no row's last lane: empty rows before the first non-zero cost a cycle each, the first step is never free.
     before = np.int64(-1)
     slot: Any = np.int64(0)
-    for k in range(positions.shape[0]):
-        position = np.int64(positions[k])
-        earliest = broadcast + 1
-        if position >= row_end:
-            # a dead cycle for each row stepped over, less one if the last activation sat in its row's last lane
-            steps = np.int64(before != row_end - 1)
-            row_end += n_pe
-            while position >= row_end:
-                row_end += n_pe
-                steps += 1
-            dead += steps
-            earliest += steps
-        before = position
-        # ring[slot] is the cycle after the one in which the slowest PE took activation k - (Q - 1)
-        now: Any = max(earliest, ring[np.uint64(slot)])
-        elapsed = now - broadcast
-        broadcast = now
+    count = positions.shape[0]
+    odd = count % 2
+    if odd:
+        # Columns go two a turn; an odd one is the first, which finds all queues empty.
+        before = np.int64(positions[0])
+        broadcast, dead, row_end = _send(before, np.int64(-1), row_end, n_pe, broadcast, np.int64(0))
+        ring[0] = broadcast + 2
+        slot = 1 if usable > 1 else 0
+        busy_until = broadcast + np.int64(_fill(backlog, counts, np.uint64(min(before, columns)) * stride))
         if sent is not None:
-            sent[k] = now
+            sent[0] = broadcast
+    else:
+        backlog[:] = 0
+    # Two columns a turn: backlogs are loaded and stored half as often. The second broadcast of a turn waits for no peak
+    # of the same turn, however short the queues.
+    for k in range(odd, count, 2):
+        first, second = np.int64(positions[k]), np.int64(positions[k + 1])
+        # ring[slot] is the cycle after the one in which the slowest PE took activation k - (Q - 1)
+        now, steps, row_end = _send(first, before, row_end, n_pe, broadcast, ring[np.uint64(slot)])
         # The slowest PE takes k in cycle max(busy_until, now) + 1; its slot can be filled in the one after, hence 2.
         ring[np.uint64(slot)] = max(busy_until, now) + 2
         slot = slot + 1 if slot + 1 < usable else 0
+        then, more, row_end = _send(second, first, row_end, n_pe, now, ring[np.uint64(slot)])
+        dead += steps + more
         # Clipped before it is narrowed: after 256 idle cycles a uint8 would see none pass.
-        passed = number(min(elapsed, highest))
+        passed, later = number(min(now - broadcast, highest)), number(min(then - now, highest))
         # The bias sits in a scan row of its own, beyond the last column, but its entries are column C.
-        column: Any = min(position, columns)
-        start = np.uint64(column) * stride
+        start, last = np.uint64(min(first, columns)) * stride, np.uint64(min(second, columns)) * stride
+        # A constant number of lanes becomes straight vector code: two thirds of the time of a counted loop, less with
+        # every doubling. One loop over all lanes gathers the largest backlog once a column. Blocks of 128 did so in
+        # each: at 1024 PEs that took 1.7 times as long.
         if stride == LANES:
-            # a constant number of lanes becomes straight vector code, two thirds of the time of a counted loop
-            peak = _pass_and_add(backlog, slots, start, passed, np.uint64(LANES))
+            peaks = _pass_and_add(backlog, counts, start, passed, last, later, np.uint64(LANES))
+        elif stride == 2 * LANES:
+            peaks = _pass_and_add(backlog, counts, start, passed, last, later, np.uint64(2 * LANES))
+        elif stride == 4 * LANES:
+            peaks = _pass_and_add(backlog, counts, start, passed, last, later, np.uint64(4 * LANES))
         else:
-            # One loop over all lanes gathers the largest backlog once a column. Blocks of 128 did so in each: at 1024
-            # PEs that took 1.7 times as long.
-            peak = _pass_and_add(backlog, slots, start, passed, stride)
-        busy_until = now + np.int64(peak)
+            peaks = _pass_and_add(backlog, counts, start, passed, last, later, stride)
+        ring[np.uint64(slot)] = max(now + np.int64(peaks[0]), then) + 2
+        slot = slot + 1 if slot + 1 < usable else 0
+        busy_until = then + np.int64(peaks[1])
+        broadcast, before = then, second
+        if sent is not None:
+            sent[k] = now
+            sent[k + 1] = then
     result[BROADCAST_END] = broadcast
     result[LAST_SCAN_ROW] = row_end // n_pe - 1
     result[LAST_LANE_HIT] = before == row_end - 1
@@ -172,99 +223,148 @@ def _scan_end(scan_rows: int, result: NDArray[np.int64]) -> Any:
 
 
 @inlined
-def _age_block(
-    lookbacks: NDArray[Any], table_at: Any, state: NDArray[Any], at: Any, room: Any, gap: Any, nowhere: Any
+def _add_four(
+    sums: NDArray[Any], counts: NDArray[Any], first: Any, second: Any, third: Any, fourth: Any, lanes: Any
 ) -> None:
-    """Look one column up in one block of PEs; ``state`` is that of `tally`. ``room + gap`` is ``nowhere``."""
-    number = state.dtype.type
-    for lane in range(np.uint64(LANES)):
-        lookback = lookbacks[table_at + lane]
-        read = at + np.uint64(LANES) + lane
-        empty = at + np.uint64(2 * LANES) + lane
-        # An age that would pass the largest number stays there: one saturating addition, 32 PEs at once.
-        age = number(min(state[at + lane], room) + gap)
-        is_empty = lookback == nowhere
-        state[at + lane] = age if is_empty else number(0)
-        state[read] = number(state[read] + (age <= lookback))
-        state[empty] = number(state[empty] + is_empty)
+    """Add four columns in every PE, `sums` as of `sum_columns`: one load and one store of them instead of four."""
+    number = sums.dtype.type
+    for lane in range(lanes):
+        a, b, c, d = counts[first + lane], counts[second + lane], counts[third + lane], counts[fourth + lane]
+        sums[lane] = number(sums[lane] + number(number(a + b) + number(c + d)))
+        empty = number(number(number(a == 0) + number(b == 0)) + number(number(c == 0) + number(d == 0)))
+        sums[lanes + lane] = number(sums[lanes + lane] + empty)
 
 
 @inlined
-def _take_slots(slots: NDArray[Any], slots_at: Any, taken: NDArray[Any], at: Any) -> None:
-    """Add one column's slots in one block of PEs. In a loop of its own: its lanes are wider than those of the ages."""
-    number = taken.dtype.type
-    for lane in range(np.uint64(LANES)):
-        taken[at + lane] = number(taken[at + lane] + slots[slots_at + lane])
+def _add_column(sums: NDArray[Any], counts: NDArray[Any], start: Any, lanes: Any) -> None:
+    number = sums.dtype.type
+    for lane in range(lanes):
+        here = counts[start + lane]
+        sums[lane] = number(sums[lane] + here)
+        sums[lanes + lane] = number(sums[lanes + lane] + number(here == 0))
 
 
 @njit
-def tally(
+def sum_columns(
     positions: NDArray[np.int32],
-    slots: NDArray[Any],
-    lookbacks: NDArray[Any],
+    counts: NDArray[Any],
     columns: int,
-    nowhere: int,
-    state: NDArray[Any],
-    taken: NDArray[Any],
-    totals: NDArray[np.int64],
+    told: int,
+    stretch: int,
+    sums: NDArray[Any],
+    issue: NDArray[np.int64],
+    empty: NDArray[np.int64],
 ) -> None:
-    """Count per PE: slots taken, how many of them were empty columns, and SRAM rows found already read.
-
-    A PE reads rows in ascending order, so the row that a column begins in has been read if a column broadcast before
-    had an entry in it: if the PE's last column with entries, its *age* ago, is no further back than the lookback. The
-    lookback of an empty column is the largest number there is, so empty columns count as found too, and are taken off.
+    """Count per PE the entries of the active columns, and how many of these are empty.
 
     Parameters
     ----------
-    slots
+    counts
         (J * S,) as of `queue_timing`.
-    lookbacks
-        (J * S,) uint8 or int32, see `RowTable`.
-    nowhere
-        The largest number of that type.
-    state
-        Scratch of the same type, (B * 3 * LANES,), for each block of PEs: age, rows found, empty columns.
-    taken
-        Scratch (S,), slots taken: uint16 where slots are uint8, else int64.
-    totals
-        (B * 3 * LANES,) filled: taken, empty, found.
+    told
+        PEs that are told apart; the last stands for those behind it.
+    stretch
+        Columns whose entries in a PE, and whose number, fit the type of ``counts``.
+    sums
+        Scratch of the same type, (2 * S,): entries, empty columns.
+    issue, empty
+        (P,) filled.
     """
-    number = state.dtype.type
-    blocks = np.uint64(taken.shape[0] // LANES)
-    width, triple = np.uint64(LANES), np.uint64(3 * LANES)
-    state[:] = 0
-    for block in range(blocks):
-        for lane in range(width):
-            # As old as can be: no column with entries has gone out yet, so no lookback reaches one.
-            state[block * triple + lane] = number(nowhere)
-    taken[:] = 0
-    totals[:] = 0
-    # Even column 0 is as far from this as a number can say: the first gap is the largest there is.
-    before = -nowhere
+    lanes = np.uint64(sums.shape[0] // 2)
+    issue[:] = 0
+    empty[:] = 0
     done = np.int64(0)
     while done < positions.shape[0]:
-        # 255 columns of at most 255 slots fit 16 bits, and their number fits 8; then the counts move to the totals
-        stop = min(done + STRETCH, positions.shape[0])
-        for k in range(done, stop):
-            column: Any = min(np.int64(positions[k]), columns)
-            gap = min(column - before, nowhere)
-            before = column
-            start = np.uint64(column) * blocks * width
-            for block in range(blocks):
-                at = start + block * width
-                _age_block(lookbacks, at, state, block * triple, number(nowhere - gap), number(gap), number(nowhere))
-                _take_slots(slots, at, taken, block * width)
-        for block in range(blocks):
-            for lane in range(width):
-                to = block * triple + lane
-                rows_read, empty = state[to + width], state[to + width + width]
-                totals[to] += np.int64(taken[block * width + lane])
-                totals[to + width] += np.int64(empty)
-                totals[to + width + width] += np.int64(rows_read) - np.int64(empty)
-                taken[block * width + lane] = 0
-                state[to + width] = 0
-                state[to + width + width] = 0
+        stop = min(done + stretch, positions.shape[0])
+        sums[:] = 0
+        k = done
+        while k + 4 <= stop:
+            # The bias is column C, wherever its scan row lies.
+            first, second = np.uint64(min(positions[k], columns)), np.uint64(min(positions[k + 1], columns))
+            third, fourth = np.uint64(min(positions[k + 2], columns)), np.uint64(min(positions[k + 3], columns))
+            first, second, third, fourth = first * lanes, second * lanes, third * lanes, fourth * lanes
+            if lanes == LANES:
+                _add_four(sums, counts, first, second, third, fourth, np.uint64(LANES))
+            else:
+                _add_four(sums, counts, first, second, third, fourth, lanes)
+            k += 4
+        while k < stop:
+            _add_column(sums, counts, np.uint64(min(positions[k], columns)) * lanes, lanes)
+            k += 1
+        for pe in range(told):
+            issue[pe] += np.int64(sums[np.uint64(pe)])
+            empty[pe] += np.int64(sums[lanes + np.uint64(pe)])
         done = stop
+    issue[told:], empty[told:] = issue[told - 1], empty[told - 1]
+
+
+@inlined
+def _pass_by(read: NDArray[np.uint64], rows: NDArray[np.uint64], at: Any, words: Any) -> None:
+    """Step over a column: where it opens rows, the one that it leaves open has not been read."""
+    for word in range(words):
+        read[word] &= ~rows[at + words + word]
+
+
+@inlined
+def _read(read: NDArray[np.uint64], rows: NDArray[np.uint64], at: Any, again: NDArray[np.uint64], words: Any) -> None:
+    """Read a column: count where its first row has been read, and note where its last one is read now."""
+    for word in range(words):
+        goes_on = rows[at + word]
+        again[word] += ones(read[word] & goes_on)
+        read[word] |= goes_on | rows[at + words + word]
+
+
+@inlined
+def _walk_rows(
+    positions: NDArray[np.int32],
+    rows: NDArray[np.uint64],
+    columns: int,
+    read: NDArray[np.uint64],
+    again: NDArray[np.uint64],
+    words: Any,
+) -> None:
+    place = np.uint64(0)
+    for k in range(positions.shape[0]):
+        column = np.uint64(min(np.int64(positions[k]), columns))
+        while place < column:
+            _pass_by(read, rows, (place + place) * words, words)
+            place += np.uint64(1)
+        _read(read, rows, (place + place) * words, again, words)
+        place += np.uint64(1)
+
+
+@njit
+def rows_again(
+    positions: NDArray[np.int32],
+    rows: NDArray[np.uint64],
+    columns: int,
+    read: NDArray[np.uint64],
+    again: NDArray[np.uint64],
+) -> int:
+    """Count SRAM rows, over all PEs, that an active column begins in and that one before it has read.
+
+    A PE's rows run on from column to column, so all that there is to know of its past is a bit: whether the row that
+    its last entry sits in, active or not, has been read. 64 PEs are a word.
+
+    Parameters
+    ----------
+    rows
+        (J * 2 * W,) as of `RowTable`, W words: in which PEs a column goes on in a row, in which it opens one.
+    read, again
+        Scratch, (W,).
+    """
+    words = np.uint64(read.shape[0])
+    read[:] = 0
+    again[:] = 0
+    if words == 1:
+        # straight code for the paper's machine, half of the time, as in `queue_timing`
+        _walk_rows(positions, rows, columns, read, again, np.uint64(1))
+    else:
+        _walk_rows(positions, rows, columns, read, again, words)
+    total = np.int64(0)
+    for word in range(words):
+        total += np.int64(again[word])
+    return total
 
 
 @njit
@@ -286,10 +386,11 @@ def repeats(starts: NDArray[np.int64], positions: NDArray[np.int32], s: int) -> 
 def queue_samples(
     starts: NDArray[np.int64],
     positions: NDArray[np.int32],
-    slots: NDArray[Any],
+    counts: NDArray[Any],
     columns: int,
     scan_rows: int,
     n_pe: int,
+    told: int,
     act_queue_depth: int,
     highest: int,
     backlog: NDArray[Any],
@@ -301,9 +402,9 @@ def queue_samples(
 ) -> None:
     """Walk every input of a batch through the queues; input s owns ``positions[starts[s] : starts[s + 1]]``.
 
-    ``highest`` and the scratch ``backlog`` are those of `queue_timing`. ``cycles, stall, dead`` (N,) are filled, and
-    ``free`` (N, L): the cycle from which a PE has nothing left to issue, for those that are told apart; where it is
-    asked for, ``sent``, a cycle each of ``positions``.
+    Of the ``told`` PEs that are told apart the last stands for those behind it. ``highest`` and the scratch ``backlog``
+    are those of `queue_timing`. ``cycles, stall, dead`` (N,) are filled, and ``free`` (N, P): the cycle from which a PE
+    has nothing left to issue; where it is asked for, ``sent``, a cycle each of ``positions``.
     """
     ring = np.empty(act_queue_depth - 1, np.int64)
     result = np.empty(5, np.int64)
@@ -324,10 +425,10 @@ def queue_samples(
             continue
         if sent is None:
             # Not handed on: a kernel of its own for those who ask, and the same as ever for those who do not.
-            queue_timing(active, slots, columns, n_pe, act_queue_depth, highest, backlog, ring, result)
+            queue_timing(active, counts, columns, n_pe, act_queue_depth, highest, backlog, ring, result)
         else:
             own = sent[starts[s] : starts[s + 1]]
-            queue_timing(active, slots, columns, n_pe, act_queue_depth, highest, backlog, ring, result, own)
+            queue_timing(active, counts, columns, n_pe, act_queue_depth, highest, backlog, ring, result, own)
         broadcast_end = result[BROADCAST_END]
         scan_end = _scan_end(scan_rows, result)
         # Whichever is last: rows of zeros at the end can outlast the pipeline.
@@ -335,21 +436,22 @@ def queue_samples(
         stall[s] = result[STALL]
         # every cycle of the scanner broadcasts, stalls or is dead; it starts in cycle 1
         dead[s] = scan_end - 1 - active.shape[0] - result[STALL]
-        for pe in range(free.shape[1]):
+        for pe in range(told):
             free[s, pe] = broadcast_end + 1 + np.int64(backlog[pe])
+        free[s, told:] = free[s, told - 1]
 
 
 @njit
 def tally_samples(
     starts: NDArray[np.int64],
     positions: NDArray[np.int32],
-    slots: NDArray[Any],
-    lookbacks: NDArray[Any],
+    counts: NDArray[Any],
+    rows: NDArray[np.uint64],
     column_totals: NDArray[np.int64],
     columns: int,
-    nowhere: int,
-    state: NDArray[Any],
-    taken: NDArray[Any],
+    told: int,
+    stretch: int,
+    sums: NDArray[Any],
     reads: NDArray[np.int64],
     entries: NDArray[np.int64],
     padding: NDArray[np.int64],
@@ -358,35 +460,28 @@ def tally_samples(
 ) -> None:
     """Count, for every input of a batch, what no queue changes.
 
-    ``column_totals`` (J, 3) holds each column's entries, padding entries and SRAM rows over all PEs. ``nowhere`` and
-    the scratch ``state, taken`` are those of `tally`. The last five, (N,) and (N, L), are filled.
+    ``rows`` are those of `rows_again`; ``column_totals`` (J, 2) holds each column's padding entries and SRAM rows over
+    all PEs; ``told``, ``stretch`` and the scratch ``sums`` are those of `sum_columns`. The last five, (N,) and (N, P),
+    are filled.
     """
-    totals = np.empty(state.shape[0], np.int64)
+    words = sums.shape[0] // (2 * LANES)
+    read, again = np.empty(words, np.uint64), np.empty(words, np.uint64)
     for s in range(starts.shape[0] - 1):
         if repeats(starts, positions, s):
             reads[s], entries[s], padding[s] = reads[s - 1], entries[s - 1], padding[s - 1]
             issue[s], empty[s] = issue[s - 1], empty[s - 1]
             continue
         active = positions[starts[s] : starts[s + 1]]
-        tally(active, slots, lookbacks, columns, nowhere, state, taken, totals)
-        all_entries = np.int64(0)
+        sum_columns(active, counts, columns, told, stretch, sums, issue[s], empty[s])
+        entries[s] = 0
+        for pe in range(told):
+            entries[s] += issue[s, pe]
         all_padding = np.int64(0)
         all_rows = np.int64(0)
         for k in range(active.shape[0]):
-            # The bias is column C, wherever its scan row lies.
-            least: Any = min(np.int64(active[k]), columns)
-            column = np.uint64(least)
-            all_entries += column_totals[column, 0]
-            all_padding += column_totals[column, 1]
-            all_rows += column_totals[column, 2]
-        entries[s] = all_entries
+            column = np.uint64(min(active[k], columns))
+            all_padding += column_totals[column, 0]
+            all_rows += column_totals[column, 1]
         padding[s] = all_padding
-        reads[s] = all_rows
-        for pe in range(issue.shape[1]):
-            # Totals lie in blocks of 64 PEs: their slots, then their empty columns, then their rows found.
-            at = pe // LANES * (3 * LANES) + pe % LANES
-            # An empty column takes a slot, too, but issues no entry.
-            issue[s, pe] = totals[at] - totals[at + LANES]
-            empty[s, pe] = totals[at + LANES]
-            # Until here each column counted all rows it touches, as if none had been read by the column before.
-            reads[s] -= totals[at + 2 * LANES]
+        # Each column counts all rows it touches, as if none had been read by the column before.
+        reads[s] = all_rows - rows_again(active, rows, columns, read, again)

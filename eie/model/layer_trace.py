@@ -178,7 +178,7 @@ class LayerTrace(View):
         """Return the pattern alone."""
         if self.values is None:
             return self
-        return replace(self, values=None)
+        return LayerTrace(width=self.width, bits=self.bits, products=self.products, size=self.size)
 
     def headline(self) -> str:
         """Say how much was recorded."""

@@ -6,6 +6,7 @@ sharing and the encoder.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,7 @@ from eie.model import arrays
 
 # Numbers copied at a time where an array does not lie in memory row by row: a whole copy would be a matrix more.
 _BLOCK = 1 << 18
+CACHE_LINE = 64  # bytes, of every x86-64 and most other processors
 
 
 def frozen(array: ArrayLike, dtype: Any) -> NDArray[Any]:
@@ -33,6 +35,15 @@ def frozen(array: ArrayLike, dtype: Any) -> NDArray[Any]:
     # On a view, so that a caller's own array stays writeable.
     view.setflags(write=False)
     return view
+
+
+def aligned(shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
+    """Return zeros that begin a cache line, where numpy's begin anywhere: for tables that kernels load whole rows of.
+
+    A vector register that lies across two lines is loaded twice.
+    """
+    room = np.zeros(math.prod(shape) * np.dtype(dtype).itemsize + CACHE_LINE, np.uint8)
+    return np.ndarray(shape, dtype, room, offset=-room.__array_interface__["data"][0] % CACHE_LINE)
 
 
 def _blocks(dense: NDArray[Any]) -> Iterator[tuple[int, NDArray[Any]]]:

@@ -210,7 +210,7 @@ class LayerResult(View):
     @cached_property
     def bound_parts(self) -> dict[str, float]:
         """Shares of the layer's time by what it is bound by: broadcast, work, balance, queue, scan, load, drain."""
-        return accounting.shares_of(accounting.totals(accounting.bound_by(self.activity)))
+        return dict(accounting.bound_parts(self.activity))
 
     @property
     def bound_by(self) -> str:

@@ -166,7 +166,8 @@ class Result(Totals, Answer):
             lines.append(f"Fixed point against float32: largest difference of an output {worst:.2g}.")
         if self.host is not None:
             lines.append("The totals are of the accelerator: what a host computes between its layers is not in them.")
-        lines.append(f"Inputs: {self.inputs_source}.")
+        # Of synthetic ones a note says so already.
+        lines += [] if self.synthetic_inputs else [f"Inputs: {self.inputs_source}."]
         whole = None if self.incomplete else self.latency
         batch = self.memory.batch
         layers = layers_grid(self.layers, energies, whole, batch=batch, unmodelled=self.unmodelled)

@@ -28,13 +28,15 @@ from eie.rtl.batches import Batches, counted
 from eie.rtl.passes import Passes, row_groups
 from eie.rtl.refusals import check_layer, check_program
 from eie.rtl.streams import Streaming, streaming_of
-from eie.simulation import as_program
 from eie.simulator.functional import FixedPoint, LayerOutputs, Rows, fraction_bits, to_raw
 from eie.simulator.inputs import Inputs
 from eie.simulator.network import Settings, run_network
-from eie.simulator.products import fixed_sums, quantised_codebook, run_products
+from eie.simulator.products import run_products
+from eie.simulator.programs import as_program
+from eie.simulator.scale import quantised_codebook
 from eie.simulator.stages import time_layer
 from eie.simulator.starts import raw_start
+from eie.simulator.sums import fixed_sums
 from eie.simulator.workload import Workload
 from eie.spec import AcceleratorSpec
 

@@ -13,7 +13,7 @@ from eie.activity import Account
 from eie.compiler.encode import Encoding
 from eie.compiler.stream import Stream
 from eie.kernels import account as kernels
-from eie.model.matrix import frozen
+from eie.model.matrix import aligned, frozen
 from eie.simulator.fast import CHUNK, LARGEST, backlog_type, queue_pass
 from eie.simulator.records import Arrivals, Pattern, Schedule
 from eie.simulator.spread import spread
@@ -90,19 +90,19 @@ def _in_lanes(
     threads: int | None,
 ) -> None:
     number = backlog_type(encoding, act_queue_depth)
-    slots, lanes = encoding.slots.reshape(-1), encoding.slots.shape[1]
+    counts, lanes = encoding.counts.reshape(-1), encoding.counts.shape[1]
 
     def run(start: int, stop: int) -> None:
         kernels.account_samples(
             pattern.starts[start : stop + 1],
             pattern.positions,
-            slots,
+            counts,
             encoding.inputs,
             encoding.n_pe,
             LARGEST[np.dtype(number)],
             schedule.sent,
-            np.empty(lanes, number),
-            np.empty(2 * lanes, number),
+            aligned((lanes,), number),
+            aligned((2 * lanes,), number),
             account.broadcast[start:stop],
             account.stall[start:stop],
         )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
@@ -17,12 +17,12 @@ from eie.compiler.encode import Encoding
 from eie.compiler.stream import Stream
 from eie.kernels import streams
 from eie.kernels import timing as kernels
+from eie.model.matrix import aligned
 from eie.simulator.records import UNNOTED, Arrivals, PassTiming, Pattern, QueueTiming, Schedule, StreamTiming, Tally
 from eie.simulator.spread import spread
 from eie.simulator.strips import Ranges, Turns, queue_ranges, tally_ranges
 from eie.spec import AcceleratorSpec
 
-Counted = TypeVar("Counted", QueueTiming, StreamTiming, Tally)
 CHUNK = 256
 # By type: asking numpy takes a microsecond, half as long as counting a small layer.
 LARGEST = {np.dtype(kind): int(np.iinfo(kind).max) for kind in (np.uint8, np.uint16, np.int32, np.int64)}
@@ -34,7 +34,7 @@ def backlog_type(encoding: Encoding, act_queue_depth: int) -> Any:
     When activation k is broadcast, activation k - (Q - 1) has left every queue, so what a PE still has before it is at
     most the slots of Q columns.
     """
-    bound = encoding.largest_slot * min(act_queue_depth, len(encoding.slots))
+    bound = encoding.largest_slot * min(act_queue_depth, len(encoding.counts))
     return np.uint8 if bound <= 0xFF else np.uint16 if bound <= 0xFFFF else np.int64
 
 
@@ -107,20 +107,21 @@ def queue_pass(
             arrivals=arrivals if isinstance(arrivals, Arrivals) else Arrivals.all(pattern),
             schedule=schedule or UNNOTED,
         )
-    timing = QueueTiming.blank(pattern.products, encoding.pointers.shape[1])
+    timing = QueueTiming.blank(pattern.products, encoding.n_pe)
     number = backlog_type(encoding, act_queue_depth)
-    slots = encoding.slots.reshape(-1)
+    counts = encoding.counts.reshape(-1)
     noted = () if schedule is None else (schedule.sent,)
 
     def run(start: int, stop: int) -> None:
-        backlog = np.empty(encoding.slots.shape[1], number)
+        backlog = aligned(encoding.counts.shape[1:], number)
         kernels.queue_samples(
             pattern.starts[start : stop + 1],
             pattern.positions,
-            slots,
+            counts,
             encoding.inputs,
             encoding.scan_rows,
             encoding.n_pe,
+            encoding.pointers.shape[1],
             act_queue_depth,
             LARGEST[backlog.dtype],
             backlog,
@@ -133,7 +134,7 @@ def queue_pass(
         advanced(stop - start)
 
     spread(run=run, count=pattern.products, largest=CHUNK, threads=threads)
-    return _for_all(encoding, timing)
+    return timing
 
 
 def _stream_pass(
@@ -179,29 +180,31 @@ def _stream_pass(
         advanced(stop - start)
 
     spread(run=run, count=pattern.products, largest=CHUNK, threads=threads)
-    return _for_all(encoding, timing)
+    # Every PE gets its counts where one without rows was walked for all of them.
+    return replace(timing, free=encoding.for_all(timing.free), load=encoding.for_all(timing.load))
 
 
 def tally_pass(encoding: Encoding, pattern: Pattern, entries_per_row: int, threads: int | None = None) -> Tally:
     """Count what a pass reads and issues; parameters as in `time_pass`."""
     if isinstance(pattern, Ranges):
         return tally_ranges(encoding, pattern, entries_per_row, threads=threads)
-    tally = Tally.blank(pattern.products, encoding.pointers.shape[1])
+    tally = Tally.blank(pattern.products, encoding.n_pe)
     table = encoding.row_table(entries_per_row)
-    slots, lookbacks = encoding.slots.reshape(-1), table.lookbacks.reshape(-1)
-    lanes = len(slots) // len(encoding.slots)
+    counts, rows = encoding.counts.reshape(-1), table.rows.reshape(-1)
+    # A sum over so many columns, and their number, is no larger than the type holds.
+    stretch = LARGEST[counts.dtype] // encoding.largest_slot
 
     def run(start: int, stop: int) -> None:
         kernels.tally_samples(
             pattern.starts[start : stop + 1],
             pattern.positions,
-            slots,
-            lookbacks,
+            counts,
+            rows,
             table.totals,
             encoding.inputs,
-            LARGEST[lookbacks.dtype],
-            np.empty(3 * lanes, lookbacks.dtype),
-            np.empty(lanes, np.uint16 if slots.dtype == np.uint8 else np.int64),
+            encoding.pointers.shape[1],
+            stretch,
+            aligned((2 * encoding.counts.shape[1],), counts.dtype),
             tally.reads[start:stop],
             tally.entries[start:stop],
             tally.padding[start:stop],
@@ -210,12 +213,4 @@ def tally_pass(encoding: Encoding, pattern: Pattern, entries_per_row: int, threa
         )
 
     spread(run=run, count=pattern.products, largest=CHUNK, threads=threads)
-    return _for_all(encoding, tally)
-
-
-def _for_all(encoding: Encoding, counted: Counted) -> Counted:
-    """Give every PE its counts where one without rows was walked for all of them."""
-    if encoding.pointers.shape[1] == encoding.n_pe:
-        return counted
-    per_pe = {name: encoding.for_all(values) for name, values in vars(counted).items() if values.ndim == 2}
-    return replace(counted, **per_pe)
+    return tally

@@ -66,6 +66,9 @@ class Given(Samples):
         return digest.hexdigest()
 
 
+_UNLABELLED = Given()
+
+
 def given_inputs(
     layers: Sequence[Link],
     dataflow: Graph | None,
@@ -93,7 +96,7 @@ def given_inputs(
         # What was recorded goes before what is drawn: random inputs are too even.
         activations = own if own is not None else _synthetic(layers, dataflow)
     # Of arrays alone nothing is known.
-    about = activations if isinstance(activations, Trace | Samples) else Given()
+    about = activations if isinstance(activations, Trace | Samples) else _UNLABELLED
     words: dict[str, Any] = {"labels": about.labels, "source": about.source, "synthetic": about.synthetic}
     recorded = _recorded(layers=layers, dataflow=dataflow, activations=activations, layout=layout)
     names = [layer.name for layer in layers]

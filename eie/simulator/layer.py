@@ -177,7 +177,7 @@ def activity_of(
             "stall_cycles": total.stall,
             "dead_scan_cycles": total.dead,
             "macs": total.entries - total.padding,
-            "bias_writes": np.full(len(sent), layer.bias_writes * inputs.products),
+            "bias_writes": alike(layer.bias_writes * inputs.products),
             "load_wait_cycles": total.load.sum(axis=1),
             "dram_bits": total.dram_bits + maps.dram_bits,
             "bus_cycles": bus,

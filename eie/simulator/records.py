@@ -128,7 +128,7 @@ class QueueTiming:
     @classmethod
     def blank(cls, products: int, n_pe: int) -> QueueTiming:
         """Make zeroed arrays for an engine to fill."""
-        cycles, stall, dead = (np.zeros(products, np.int64) for _ in range(3))
+        cycles, stall, dead = np.zeros((3, products), np.int64)
         return cls(cycles=cycles, stall=stall, dead=dead, free=np.zeros((products, n_pe), np.int64))
 
 
@@ -168,8 +168,9 @@ class Tally:
     @classmethod
     def blank(cls, products: int, n_pe: int) -> Tally:
         """Make zeroed arrays for an engine to fill."""
-        flat, per_pe = ("reads", "entries", "padding"), ("issue", "empty")
-        return cls(**_zeros(flat, (products,)), **_zeros(per_pe, (products, n_pe)))
+        reads, entries, padding = np.zeros((3, products), np.int64)
+        issue, empty = np.zeros((2, products, n_pe), np.int64)
+        return cls(reads=reads, entries=entries, padding=padding, issue=issue, empty=empty)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -212,7 +213,7 @@ class PassTiming:
             load, bus, dram_bits = queue.load, queue.bus, queue.dram_bits
         else:
             # Weights that were in place came over no bus.
-            load, bus = np.zeros_like(queue.free), np.zeros_like(queue.cycles)
+            load, bus = np.zeros(queue.free.shape, np.int64), np.zeros(len(queue.cycles), np.int64)
             dram_bits = bus
         return cls(
             cycles=queue.cycles,

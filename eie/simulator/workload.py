@@ -30,6 +30,7 @@ from eie.model.matrix import SparseColumns
 from eie.model.network import Network
 from eie.model.trace import Trace
 from eie.model.uses import by_layer, layer_of
+from eie.show.listing import first_few
 from eie.simulator.inputs import Given, Inputs, given_inputs
 from eie.spec import AcceleratorSpec
 
@@ -168,7 +169,7 @@ class Workload:
         """Height and width of the map that each use of a layer reads, where the graph or the inputs tell them."""
         return _map_sizes(self.network, self.given)
 
-    @cached_property
+    @property
     def sizes(self) -> dict[str, Any]:
         """What the inputs say of the sizes of maps, as a memory plan takes it."""
         if self.given.layers:
@@ -232,7 +233,7 @@ def _on_rows(program: Program, sizes: Mapping[str, tuple[int, ...]], given: Give
     if not without:
         return program
     layers = tuple(unrolled(layer, program.spec) if layer.name in without else layer for layer in program.layers)
-    note = f"the recorded inputs are of no whole map, so run by im2col: {_listed(without)}"
+    note = f"the recorded inputs are of no whole map, so run by im2col: {first_few(without, LISTED)}"
     return replace(program, layers=layers, notes=(*program.notes, note))
 
 
@@ -258,14 +259,10 @@ def _incomplete(
     ]
     # Of a layer on its own there is nothing that it could be unlike.
     if windows and len(network.layers) > 1:
-        reasons.append(f"products a sample are not known (one was run; a trace has them): {_listed(windows)}")
+        reasons.append(f"products a sample are not known (one was run; a trace has them): {first_few(windows, LISTED)}")
     if unmodelled:
-        reasons.append(f"not modelled: {_listed(unmodelled)}")
+        reasons.append(f"not modelled: {first_few(unmodelled, LISTED)}")
     return tuple(reasons)
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names[:LISTED]) + (f" and {len(names) - LISTED} more" if len(names) > LISTED else "")
 
 
 def _content_hash(network: Network, given: Given, *, bias: BiasPlace, incomplete: Sequence[str]) -> str:

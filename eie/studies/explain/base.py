@@ -24,8 +24,9 @@ from eie.model.layer import Layer
 from eie.model.layer_trace import LayerTrace
 from eie.model.network import Network
 from eie.simulator.cache import Cache
+from eie.simulator.counting import How
 from eie.simulator.inputs import Inputs
-from eie.simulator.stages import How, Stages
+from eie.simulator.stages import Stages
 from eie.simulator.workload import Workload
 from eie.spec import AcceleratorSpec
 from eie.studies.explain.bench import Bench, Setting, Whole

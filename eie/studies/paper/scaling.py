@@ -72,8 +72,8 @@ def _active_columns(bench: Bench, layer: str, mask: Mask) -> tuple[Encoding, NDA
 def _lockstep_efficiency(bench: Bench, layer: str, mask: Mask) -> float:
     """A queue of one slot that is held while its column is worked on: each column costs its slowest PE's time."""
     encoding, active = _active_columns(bench, layer, mask)
-    # slots are 8 bits wide where they fit, and a sum of thousands of them does not
-    busiest = encoding.slots[active].max(axis=1).sum(dtype=np.int64)
+    # Counts are 8 bits wide where they fit, and a sum of thousands of them does not. An empty column takes a cycle.
+    busiest = encoding.counts[active].max(axis=1, initial=1).sum(dtype=np.int64)
     return float(bench.activity(layer, mask).counts["entries"][0] / (EIE_64PE.n_pe * busiest))
 
 
