@@ -88,14 +88,14 @@ FAULTS = (
     Fault(
         name="a dead cycle missing after a row whose last lane was zero",
         unit="central_control",
-        right="assign step = dead || (broadcast && lane == LAST_LANE);",
-        wrong="assign step = dead || (broadcast && (nonzero & ~handed_out & ~({{(LANES-1){1'b0}}, 1'b1} << lane)) == 0);",
+        right="step = dead || (broadcast && lane == LAST_LANE);",
+        wrong="step = dead || (broadcast && (nonzero & ~handed_out & ~({{(LANES-1){1'b0}}, 1'b1} << lane)) == 0);",
     ),
     Fault(
         name="a dead cycle also after the last lane",
         unit="central_control",
-        right="assign step = dead || (broadcast && lane == LAST_LANE);",
-        wrong="assign step = dead;",
+        right="step = dead || (broadcast && lane == LAST_LANE);",
+        wrong="step = dead;",
     ),
     Fault(
         name="dead cycles that wait while queues are full",

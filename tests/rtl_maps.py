@@ -30,7 +30,7 @@ def random_passes(seed: int) -> Case:
 
 
 def random_map(seed: int) -> Case:
-    """Draw a convolution: kernel, stride, dilation, pads, groups, the map, and accumulators for few columns of it or many."""
+    """Draw a convolution: kernel, stride, dilation, pads, groups, the map, accumulators for few columns or many."""
     rng = np.random.default_rng([seed, 2])
     n_pe, groups = int(rng.choice([1, 2, 3, 4, 5, 8, 12])), int(rng.choice([1, 1, 1, 2, 3]))
     pair = lambda low, high: tuple(int(n) for n in rng.integers(low, high + 1, 2))  # noqa: E731

@@ -2,6 +2,7 @@
 
 import pytest
 from rtl_layers import random_batches, random_case, random_streamed, saturating, streamed
+from rtl_maps import random_map, random_passes
 
 import eie
 from eie.rtl import tools
@@ -12,6 +13,8 @@ from eie.rtl.write import write_works
 LAYERS = 500
 STREAMED = 320
 BATCHED = 200
+PASSES = 100
+MAPS = 200
 IMAGES = 10
 
 icarus = pytest.mark.skipif("icarus" not in tools.available(), reason="needs iverilog")
@@ -45,6 +48,17 @@ def test_random_batches(tmp_path, seed):
     assert run.equal, run.differences
 
 
+@icarus
+@pytest.mark.parametrize(
+    ("make", "seed"), [(random_passes, i) for i in range(PASSES)] + [(random_map, i) for i in range(MAPS)]
+)
+def test_random_passes_and_maps(tmp_path, make, seed):
+    work = make(seed).work
+    work = saturating(work, 1 + seed % 5) if seed % 2 else work
+    run = tools.run(*write_works([work], tmp_path / "rtl"), "icarus")
+    assert run.equal, run.differences
+
+
 @verilator
 @pytest.mark.parametrize("stream", ["columns", "layer"])
 def test_alexnet_fc8_streamed(fc8, tmp_path, stream):
@@ -57,10 +71,28 @@ def test_alexnet_fc8_streamed(fc8, tmp_path, stream):
     assert checked.equal
 
 
+@icarus
+@pytest.mark.parametrize("stream", ["columns", "layer"])
+def test_a_streamed_convolution(stream):
+    """LeNet-5's second layer where it does not stay: its 64 products are one turn."""
+    spec = eie.EIE_64PE.replace(n_pe=8, spmat_kib=1, stream_kib=0.75, ptr_kib=8, stream=stream)
+    checked = check_rtl(eie.compile("lenet-5", spec, conv="im2col"), layer="conv2", simulator="icarus")
+    print(checked)
+    assert checked.equal
+
+
 @verilator
 @pytest.mark.parametrize("model", ["lenet-300-100", "lenet-5"])
 def test_shipped_models(model):
-    checked = check_rtl(model, samples=IMAGES, simulator="verilator")
+    checked = check_rtl(model, samples=IMAGES, simulator="verilator", conv="im2col")
+    print(checked)
+    assert checked.equal
+
+
+@verilator
+@pytest.mark.parametrize("layer", ["conv1", "conv2"])
+def test_lenet_5_by_scatter(layer):
+    checked = check_rtl("lenet-5", layer=layer, samples=IMAGES, simulator="verilator", conv="scatter")
     print(checked)
     assert checked.equal
 

@@ -134,13 +134,15 @@ def test_synthesis_finds_neither_latches_nor_loops(tmp_path):
     values = {"PES": 2, "STORED": 1, "SCATTER": 1, "BANKS": 4, "SELECT_BITS": 2, "MORE_BITS": 2, "ROW_DEPTH": 2}
     settings = " ".join(f"-set {name} {value}" for name, value in {**values, "HOST_WORD_BITS": 99}.items())
     latches = "select -assert-none t:$dlatch t:$adlatch"
-    script = f"read_verilog {units}; chparam {settings} top; hierarchy -check -top top; proc; opt; check -assert; {latches}"
+    script = (
+        f"read_verilog {units}; chparam {settings} top; hierarchy -check -top top; proc; opt; check -assert; {latches}"
+    )
     done = subprocess.run(["yosys", "-q", "-p", script], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, ""), done.stderr
 
 
 def faulty_cases():
-    """Three passes, drained and set anew; maps with pads, strips, groups of channels, strides, dilation, outputs of nothing."""
+    """Three passes, drained and set anew; maps with pads, strips, strides, dilation, outputs of nothing."""
     rng = np.random.default_rng(6)
     small = {"act_queue_depth": 4, "data_bits": 12, "index_bits": 2}
     passes = compiled(

@@ -122,18 +122,22 @@ def _stored(work: LayerWork, bits: Mapping[str, int]) -> dict[str, int]:
         "SCATTER": int(scatter),
         **depths,
         **{name: address_bits(depth) for name, depth in zip(names, depths.values(), strict=True)},
-        **{name: 1 for name in ("EPOCH_BITS", "MORE_BITS", "SELECT_BITS", "ROW_DEPTH", "LANE_COLUMNS", "PART_BITS")},
+        **dict.fromkeys(("EPOCH_BITS", "MORE_BITS", "SELECT_BITS", "ROW_DEPTH", "LANE_COLUMNS", "PART_BITS"), 1),
         "BANKS": 2,
         "LAST_EPOCH": 0,
         **layout.settings,
         "LAST_PASS": len(layout.passes) - 1,
     }
     words = (sum(fields) for fields in _word_bits({**bits, **made}).values())
-    return {**made, "HOST_WORD_BITS": max(words), "HOST_WORDS": max(depths[name] for name in ("PASSES", "MAP_ROWS", "MAP_COLUMNS"))}
+    return {
+        **made,
+        "HOST_WORD_BITS": max(words),
+        "HOST_WORDS": max(depths[name] for name in ("PASSES", "MAP_ROWS", "MAP_COLUMNS")),
+    }
 
 
 def _word_bits(sizes: Mapping[str, int]) -> dict[str, tuple[int, ...]]:
-    """Return the bits of each field of the words of pass control and of the walk over a map, the first in the highest bits."""
+    """Return the bits of each field of the words of `pass_control.v` and `map_walk.v`, from the highest on."""
     place, column = sizes["SUM_BITS"] + 1, sizes["COLUMN_BITS"]
     return {
         # last_part, last_map_column, first_map_column, first_map_row, skew, channels, pitch, ring, first_result,

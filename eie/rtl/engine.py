@@ -63,7 +63,7 @@ def confirmed(
             raise EieError(f"engine 'rtl': layer {layer.layer!r} differs from the fast engine: {layer.differences[0]}")
         if layer.reordered:
             raise EieError(
-                f"engine 'rtl': layer {layer.layer!r}: {layer.reordered} outputs are others in hardware, which adds pixel "
-                "by pixel: sums saturate on the way; conv='im2col' (--conv im2col) has the run's order"
+                f"engine 'rtl': layer {layer.layer!r}: {layer.reordered} outputs are others in hardware, which adds "
+                "pixel by pixel: sums saturate on the way; conv='im2col' (--conv im2col) has the run's order"
             )
     return replace(result, engine="rtl")

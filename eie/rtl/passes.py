@@ -37,8 +37,8 @@ class Pass:
     first_start, first_result
         Where its starts of accumulators, and its outputs, begin.
     ring, pitch, channels, skew
-        In accumulators: all open rows of an output column; what a kernel column lies further; a row of one; what a kernel
-        row of a phase lies further than one row.
+        In accumulators: all open rows of an output column; what a kernel column lies further; a row of one; what a
+        kernel row of a phase lies further than one row.
     first_map_row, first_map_column, last_map_column
         Its words in the tables of `map_walk.v`.
     last_part
@@ -140,7 +140,12 @@ class Matrix:
 
 
 def row_groups(
-    passes: tuple[Encoding, ...], *, inputs: NDArray[np.int64], unit: int, starts: NDArray[np.int64], outputs: NDArray[np.int64]
+    passes: tuple[Encoding, ...],
+    *,
+    inputs: NDArray[np.int64],
+    unit: int,
+    starts: NDArray[np.int64],
+    outputs: NDArray[np.int64],
 ) -> Passes:
     """Lay out a matrix: activation j in row j // P and lane j % P; output i in accumulator i // P of PE i % P.
 

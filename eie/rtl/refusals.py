@@ -48,7 +48,7 @@ def check_layer(layer: EncodedLayer, program: Program) -> None:
     if streamed and (layer.scatter is not None or len(layer.passes) > 1):
         way = "by scatter" if layer.scatter is not None else f"in {len(layer.passes)} passes"
         raise ProgramError(
-            f"{where}: its weights are streamed and it runs {way}, the hardware streams single passes: more spmat_kib or "
-            "ptr_kib, or residency=ideal keep them in place"
+            f"{where}: its weights are streamed and it runs {way}, the hardware streams single passes: more spmat_kib "
+            "or ptr_kib, or residency=ideal keep them in place"
         )
     Batches.of(layer, program.spec)

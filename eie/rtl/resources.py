@@ -33,7 +33,8 @@ from eie.simulator.inputs import Inputs
 from eie.spec import AcceleratorSpec
 
 # In the order of the table; the rest of a PE or of the machine is wires, and logic between units.
-PE_UNITS = ("act_queue", "ptr_read", "spmat_read", "arithm", "act_rw")
+PE_UNITS = ("act_queue", "ptr_read", "ptr_ranges", "spmat_read", "arithm", "act_rw", "act_sram")
+CONTROL_UNITS = ("lnzd", "pass_control", "map_walk", "central_control")
 KINDS = ("lut", "lut_memory", "register", "block_ram", "dsp")
 # What each of Yosys's cells takes: UG474 has four look-up tables in a RAM32M and a RAM64M, two in a dual-port RAM of 32
 # or 64 words and four in one of 128; UG473 has two RAMB18 in a block RAM of 36 Kib.
@@ -170,11 +171,15 @@ def rtl_resources(
 def _counted(work: LayerWork) -> RtlResources:
     modules, tool = _synthesised(parameters(work))
     top = _module(modules, "top")
+    assert top is not None
     uses = _instances(modules, top)
     rows = []
-    for unit in (*PE_UNITS, "pe", "lnzd", "central_control", "top"):
+    for unit in (*PE_UNITS, "pe", *CONTROL_UNITS, "top"):
         module = _module(modules, unit)
-        cells = _cells(modules, module, inside=unit in PE_UNITS)
+        # Units that this layer does not use.
+        if module is None:
+            continue
+        cells = _cells(modules, module, inside=unit in (*PE_UNITS, "pass_control", "map_walk"))
         label = {"pe": "pe, the rest", "top": "between PEs"}.get(unit, unit)
         rows.append(_row(label, cells, uses[module]))
     return RtlResources(
@@ -215,9 +220,10 @@ def _read(text: str) -> tuple[Mapping[str, Any], str]:
     return modules, str(creator).split(" (")[0]
 
 
-def _module(modules: Mapping[str, Any], unit: str) -> str:
-    """Return the name of a unit's module: its own, or one made of it and its parameters."""
-    return next(name for name in modules if name.split("\\")[-1] == unit or name.startswith(f"$paramod\\{unit}\\"))
+def _module(modules: Mapping[str, Any], unit: str) -> str | None:
+    """Return the name of a unit's module: its own, or one made of it and its parameters; None if it is not used."""
+    own = (name for name in modules if name.split("\\")[-1] == unit or name.startswith(f"$paramod\\{unit}\\"))
+    return next(own, None)
 
 
 def _instances(modules: Mapping[str, Any], top: str) -> Counter[str]:

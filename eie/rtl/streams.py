@@ -20,8 +20,8 @@ from eie.compiler.program import Program
 from eie.compiler.stream import Stream
 from eie.errors import ProgramError
 from eie.kernels.streams import mark_blocks
-from eie.model.matrix import frozen
 from eie.model.layer_trace import LayerTrace
+from eie.model.matrix import frozen
 from eie.simulator.records import Arrivals, Pattern
 from eie.simulator.turns import in_parts
 from eie.spec import AcceleratorSpec
@@ -62,7 +62,7 @@ class Streaming:
         encoding = layer.passes[0]
         stream = Stream.of(encoding, spec, layer.name, held=turn > 1)
         if stream.whole:
-            _check_rates(layer.name, encoding, stream, spec)
+            _check_rates(layer.name, encoding, stream=stream, spec=spec)
         return cls(stream=stream, turn=turn, depth=_depth(encoding, stream, spec=spec, inputs=inputs))
 
     def arrivals(self, encoding: Encoding, pattern: Pattern) -> Arrivals | None:

@@ -3,8 +3,8 @@
 Comes in: an `EncodedLayer` with `scatter`, its inputs unrolled by im2col. Goes out: `Passes`; sums. Read by `work`.
 
 Accumulator (x, row, channel) of a strip is number (x * R + row) * C + channel, where C channels a PE and R open rows
-make a ring. Output row y has row R - 1 - y mod R of it, downwards, so that the output rows that a pixel reaches, which fall as
-kernel rows rise, lie one behind the other as their weights do. y // R is its *epoch*.
+make a ring. Output row y has row R - 1 - y mod R of it, downwards, so that the output rows that a pixel reaches, which
+fall as kernel rows rise, lie one behind the other as their weights do. y // R is its *epoch*.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ def lay_out(
                 last_part=rows - 1,
             )
         )
-        sources[:, scanned[i] : scanned[i + 1]] = _pixels(scatter, strip.visit, inputs, n_pe)
+        sources[:, scanned[i] : scanned[i + 1]] = _pixels(scatter, strip.visit, inputs=inputs, n_pe=n_pe)
         _place(laid[:-1], outputs, strip, scatter=scatter, width=width, first=i * spread, bits=address_bits(sums))
         ones = np.ones((1, *outputs.shape[1:]), np.int64)
         _place(laid[-1:], ones, strip, scatter=scatter, width=width, first=i * spread, bits=address_bits(sums))
@@ -121,7 +121,7 @@ def lay_out(
         sums=sums,
         results=results,
         sources=sources,
-        starts=_starts(layer, starts, sums, n_pe),
+        starts=_starts(layer, starts, sums=sums, n_pe=n_pe),
         outputs=laid[:-1],
         is_output=laid[-1].astype(bool),
         map_rows=tables[0],
@@ -180,7 +180,7 @@ def in_order(
 
 @dataclass(frozen=True, eq=False)
 class _Table:
-    """What a strip needs of the map, int64: rows (n, 5) as offset, epoch, high, low, turn; columns (n, 3) as base, more, first."""
+    """What a strip needs of the map: rows as offset, epoch, high, low, turn; columns as base, more, first."""
 
     rows: NDArray[np.int64]
     columns: NDArray[np.int64]
@@ -209,7 +209,7 @@ def _tables(scatter: Scatter, strips: list[Strip], width: int) -> list[_Table]:
 
 
 def _pixels(scatter: Scatter, visit: Visit, inputs: NDArray[np.int64], n_pe: int) -> NDArray[np.int64]:
-    """Return (products, scan rows, P): each pixel's channels, filled up to whole rows; one row where there is no pixel."""
+    """Return (products, scan rows, P): each pixel's channels in whole rows; one row where there is no pixel."""
     channels, taps = scatter.conv.in_channels, scatter.conv.kernel[0] * scatter.conv.kernel[1]
     rows = -(-channels // n_pe)
     if not len(visit.window):

@@ -162,7 +162,7 @@ class LayerWork:
             shift=_shift(layer, fractions, spec),
             outputs=np.maximum(outputs, 0) if layer.relu else outputs,
             saturations=np.array([saturations for _, saturations in made]),
-            activity=counted(layer, LayerTrace.from_dense(inputs), spec, streaming),
+            activity=counted(layer, LayerTrace.from_dense(inputs), spec=spec, streaming=streaming),
             streaming=streaming,
         )
 
@@ -287,7 +287,8 @@ def works(
         # Exact: check_program has seen to it that float32 holds raw numbers.
         raw = np.ldexp(rows.astype(np.float64), outputs.activation_fraction_bits).astype(np.int64)
         fractions = outputs.activation_fraction_bits, outputs.fixed.fraction_bits
-        size = (seen.size or workload.map_sizes[use]) if layer.scatter is not None else None
+        height_width = (seen.size or workload.map_sizes[use]) if layer.scatter is not None else ()
+        size = (height_width[0], height_width[1]) if height_width else None
         work = LayerWork.of(
             use=use,
             layer=layer,

@@ -86,8 +86,8 @@ module ptr_read #(
     assign busy = walking;
     // In the last cycle of a column the next head is taken already: a column of n entries takes n cycles, not n + 1.
     wire ready = waiting && (!walking || closes);
-    assign pop = ready && there;
-    assign waits = ready && !there;
+    assign pop = ready && (!STREAMED || there);
+    assign waits = STREAMED && ready && !there;
     assign through = closes;
 
     always @(posedge clk) begin
