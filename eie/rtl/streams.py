@@ -62,7 +62,7 @@ class Streaming:
         encoding = layer.passes[0]
         stream = Stream.of(encoding, spec, layer.name, held=turn > 1)
         if stream.whole:
-            _check_rates(layer.name, encoding, stream, spec)
+            _check_rates(layer.name, encoding, stream=stream, spec=spec)
         return cls(stream=stream, turn=turn, depth=_depth(encoding, stream, spec=spec, inputs=inputs))
 
     def arrivals(self, encoding: Encoding, pattern: Pattern) -> Arrivals | None:

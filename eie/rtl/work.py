@@ -136,7 +136,7 @@ class LayerWork:
             shift=min(activations + codebook.fraction_bits - sums, 2 * spec.data_bits),
             outputs=np.maximum(outputs, 0) if layer.relu else outputs,
             saturations=np.array([saturations for _, saturations in made]),
-            activity=counted(layer, LayerTrace.from_dense(inputs), spec, streaming),
+            activity=counted(layer, LayerTrace.from_dense(inputs), spec=spec, streaming=streaming),
             streaming=streaming,
         )
 
