@@ -346,7 +346,7 @@ STREAM_FAULTS = (
     Fault(
         name="a buffer that is free with a column's first slot",
         unit="ptr_read",
-        right="assign through = closes;",
+        right="assign through = STREAMED && closes;",
         wrong="assign through = walking && fresh;",
     ),
     Fault(

@@ -88,7 +88,7 @@ module ptr_read #(
     wire ready = waiting && (!walking || closes);
     assign pop = ready && (!STREAMED || there);
     assign waits = STREAMED && ready && !there;
-    assign through = closes;
+    assign through = STREAMED && closes;
 
     always @(posedge clk) begin
         if (reset) begin
