@@ -44,6 +44,20 @@ def test_a_signal_in_the_first_second_is_no_traceback(tmp_path, how):
             assert errors.count("eie:") == 1
 
 
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_that_a_callback_swallows_still_counts(how):
+    code = (
+        "import os, eie.cli, eie.cli.app as module\n"
+        "def swallowing(standalone_mode):\n"
+        f"    try:\n        os.kill(os.getpid(), {how:d})\n"
+        "    except KeyboardInterrupt:\n        pass\n"
+        "module.app = swallowing\n"
+        "eie.cli.main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (128 + how, "eie: interrupted; nothing half-written was left behind\n")
+
+
 def test_what_comes_before_the_guard_is_short():
     """Ctrl-C there is a traceback of Python's own: nothing slow may be imported by then."""
     code = "import sys; before = set(sys.modules); import eie.cli; print(*set(sys.modules) - before)"

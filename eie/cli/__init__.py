@@ -41,7 +41,8 @@ def main() -> None:
     except KeyboardInterrupt as stop:
         status = _interrupted(str(stop))
     if stopping.stopped_by() is not None:
-        stopping.leave(status)
+        # No code where the interrupt came in a callback, which swallowed it: the command ended as if nothing had been.
+        stopping.leave(status if isinstance(status, int) else _interrupted(""))
     restore()
     # click hands back what a command returned, which need not be a code.
     sys.exit(status if isinstance(status, int) else 0)
