@@ -130,9 +130,9 @@ def multiply(layer: EncodedLayer, rows: Rows, data_bits: int, threads: int | Non
     ``agree`` is asked once for the largest sum of all samples, where these rows are of a part of them.
     """
     layer = layer.gathered
-    walked, scale = None, _Scale.of(layer, rows.fraction_bits, data_bits)
+    walked = None
     if data_bits <= WIDEST_EXACT and not _blocks_pay(layer, rows.count, rows.float32):
-        walked = _walk_singles(layer=layer, rows=rows, scale=scale, threads=threads, agree=agree)
+        walked = _walk_singles(layer=layer, rows=rows, data_bits=data_bits, threads=threads, agree=agree)
     if walked is None:
         float32, peak = float_sums(layer=layer, count=rows.count, rows=rows.float32, threads=threads)
         fixed, saturations = fixed_sums(
@@ -151,7 +151,7 @@ def multiply(layer: EncodedLayer, rows: Rows, data_bits: int, threads: int | Non
         float32=float32,
         saturations=saturations,
         activation_fraction_bits=rows.fraction_bits,
-        weight_fraction_bits=scale.codebook.fraction_bits,
+        weight_fraction_bits=quantised_codebook(layer, data_bits).fraction_bits,
     )
 
 
@@ -266,10 +266,11 @@ class _Scale:
 
 
 def _walk_singles(
-    *, layer: EncodedLayer, rows: Rows, scale: _Scale, threads: int | None, agree: Agree
+    *, layer: EncodedLayer, rows: Rows, data_bits: int, threads: int | None, agree: Agree
 ) -> tuple[FixedPoint, NDArray[np.float32], int] | None:
     """Walk both datapaths at once; None where a float32 sum is not finite."""
-    memo, norm = _memo(layer), _norm(layer, rows)
+    scale, memo = _Scale.of(layer, rows.fraction_bits, data_bits), _memo(layer)
+    norm = _norm(layer, rows)
     guessed = scale.fraction_of(_guess(layer=layer, memo=memo, rows=rows, norm=norm))
     sums, peaks = _walk_both(layer=layer, rows=rows, scale=scale, fraction=guessed, threads=threads)
     peak, raw_peak = peaks.max(axis=0).tolist()
@@ -282,7 +283,7 @@ def _walk_singles(
         sums, peaks = _walk_both(layer=layer, rows=rows, scale=scale, fraction=fraction, threads=threads)
         raw_peak = float(peaks[:, 1].max())
     float32, raw = np.ascontiguousarray(sums[:, ::2]), sums[:, 1::2].astype(np.int64)
-    saturations, range_end = 0, 1 << (scale.data_bits - 1)
+    saturations, range_end = 0, 1 << (data_bits - 1)
     if raw_peak >= range_end:
         beyond = _runs(peaks[:, 1] >= range_end)
         saturations = _add_fixed(
