@@ -13,10 +13,12 @@ NOTEBOOKS := tests/notebooks_proof.py
 
 .PHONY: run explain fuzz test test-torch noise kill rtl synth verilog browser check lint types contracts docstrings notebooks bench zoo zoo-torch mutants freeze clean
 
-# Two thousand mutations of a good file of every kind, and ten minutes of atheris, where it is installed, on the four binary formats.
-fuzz: $(VENV)/test.done
+# Two thousand mutations of a good file of every kind, every word in every key of every schema, and ten minutes of atheris on the four
+# binary formats, where there is one for this Python.
+fuzz: $(VENV)/fuzz.done
 	cd tests && PYTHONPATH=.. $(abspath $(BIN))/python fuzz_files.py $(or $(FUZZ),2000)
-	cd tests && PYTHONPATH=.. $(abspath $(BIN))/python fuzz_files.py atheris $(or $(ATHERIS_S),600)
+	cd tests && PYTHONPATH=.. $(abspath $(BIN))/python schema_words.py
+	cd tests && PYTHONPATH=.. $(abspath $(BIN))/python fuzz_atheris.py $(or $(ATHERIS_S),600)
 
 run: $(VENV)/run.done
 	$(BIN)/eie run models/lenet-300-100.toml
@@ -121,6 +123,10 @@ $(VENV)/torch.done: $(VENV)/test.done
 
 $(VENV)/bench.done: $(VENV)/bin/python pyproject.toml constraints.txt
 	$(INSTALL) --editable '.[bench]'
+	@touch $@
+
+$(VENV)/fuzz.done: $(VENV)/bin/python pyproject.toml constraints.txt
+	$(INSTALL) --editable '.[fuzz]'
 	@touch $@
 
 $(VENV)/mutants.done: $(VENV)/bin/python pyproject.toml constraints.txt

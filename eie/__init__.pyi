@@ -3,6 +3,7 @@
 # is imported "as" itself is public; the few that go by another name stand below.
 from eie.activity import Account as Account
 from eie.activity import Activity as Activity
+from eie.compiler.compile import compile as compile
 from eie.compiler.encode import Encoding as Encoding
 from eie.compiler.encode import RowTable as RowTable
 from eie.compiler.encoded import EncodedLayer as EncodedLayer
@@ -14,7 +15,6 @@ from eie.compiler.places import LayerPlace as LayerPlace
 from eie.compiler.places import MemoryPlan as MemoryPlan
 from eie.compiler.places import MemoryRow as MemoryRow
 from eie.compiler.program import Program as Program
-from eie.compiler.program import compile as compile
 from eie.compression.coding.sizes import Published
 from eie.compression.coding.sizes import Size as Size
 from eie.compression.coding.sizes import SizeReport as SizeReport
@@ -68,13 +68,13 @@ from eie.model.geometry import Winograd as Winograd
 from eie.model.graph import Graph as Graph
 from eie.model.graph import Node as Node
 from eie.model.host import HostWork as HostWork
+from eie.model.layer import Layer as Layer
+from eie.model.layer_trace import LayerTrace as LayerTrace
 from eie.model.matrix import SparseColumns as SparseColumns
-from eie.model.network import Layer as Layer
 from eie.model.network import Network as Network
 from eie.model.samples import Lazy as Lazy
 from eie.model.samples import Readable as Readable
 from eie.model.samples import Samples as Samples
-from eie.model.trace import LayerTrace as LayerTrace
 from eie.model.trace import Trace as Trace
 from eie.recording.inputs import read_samples as read_samples
 from eie.recording.preprocess import Preprocess as Preprocess
@@ -83,12 +83,12 @@ from eie.recording.run_torch import record_torch as record_torch
 from eie.results.beside import Transfer as Transfer
 from eie.results.comparison import Column as Column
 from eie.results.comparison import Comparison as Comparison
-from eie.results.layer import Distribution as Distribution
+from eie.results.distribution import Distribution as Distribution
 from eie.results.layer import LayerResult as LayerResult
 from eie.results.priced import Energy as Energy
-from eie.results.result import Accuracy as Accuracy
 from eie.results.result import Result as Result
 from eie.results.timeline import Timeline as Timeline
+from eie.results.totals import Accuracy as Accuracy
 from eie.rtl.check import CheckedLayer as CheckedLayer
 from eie.rtl.check import RtlCheck as RtlCheck
 from eie.rtl.check import check_rtl as check_rtl

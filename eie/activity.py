@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -167,7 +168,8 @@ class Activity:
         """N."""
         return len(self.cycles)
 
-    @property
+    # Once: what is asked of a layer at a clock begins with it, a dozen times.
+    @cached_property
     def total_cycles(self) -> NDArray[np.int64]:
         """int64 (N,): all that a sample takes: computing, batches of activations, the bus, reloads."""
         # Reloads do not overlap: an SRAM has one buffer, and a pass begins when all its weights are there.

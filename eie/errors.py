@@ -6,7 +6,7 @@ them into one line on stderr and an exit code.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 
 def printable(text: str) -> str:
@@ -18,6 +18,25 @@ def printable(text: str) -> str:
         return text
     # Letters of any script stay as they are: only what a terminal obeys instead of showing is replaced.
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+
+
+def printable_names(names: Iterable[str]) -> dict[str, str]:
+    """Return fresh names for those that cannot be printed, each unlike all others.
+
+    What is called by a name keeps being called so: two names that would look alike stay two.
+    """
+    taken = set(names)
+    fresh: dict[str, str] = {}
+    # Counted by what they look like: a file may hold any number of names that all become one.
+    counts: dict[str, int] = {}
+    for name in sorted(name for name in taken if not name.isprintable()):
+        shown = text = printable(name)
+        while text in taken:
+            counts[shown] = counts.get(shown, 1) + 1
+            text = f"{shown}_{counts[shown]}"
+        taken.add(text)
+        fresh[name] = text
+    return fresh
 
 
 def clean_texts(record: object, fields: Sequence[str]) -> None:

@@ -1,13 +1,17 @@
 """The whole proof, which takes minutes: ``make rtl``. `test_rtl` has the part that every run of the suite makes."""
 
 import pytest
-from rtl_layers import random_case, saturating
+from rtl_layers import random_batches, random_case, random_streamed, saturating, streamed
 
+import eie
 from eie.rtl import tools
-from eie.rtl.check import check_rtl
+from eie.rtl.check import check_rtl, check_works
+from eie.rtl.work import works
 from eie.rtl.write import write_works
 
 LAYERS = 500
+STREAMED = 320
+BATCHED = 200
 IMAGES = 10
 
 icarus = pytest.mark.skipif("icarus" not in tools.available(), reason="needs iverilog")
@@ -21,6 +25,36 @@ def test_random_layers(tmp_path, seed):
     work = saturating(work, 1 + seed % 5) if seed % 2 else work
     run = tools.run(*write_works([work], tmp_path / "rtl"), "icarus")
     assert run.equal, run.differences
+
+
+@icarus
+@pytest.mark.parametrize("seed", range(STREAMED))
+def test_random_streamed_layers(tmp_path, seed):
+    work = random_streamed(seed)
+    work = saturating(work, 1 + seed % 5) if seed % 2 else work
+    run = tools.run(*write_works([work], tmp_path / "rtl"), "icarus")
+    assert run.equal, run.differences
+
+
+@icarus
+@pytest.mark.parametrize("seed", range(BATCHED))
+def test_random_batches(tmp_path, seed):
+    work = random_batches(seed)
+    work = saturating(work, 1 + seed % 5) if seed % 3 == 0 else work
+    run = tools.run(*write_works([work], tmp_path / "rtl"), "icarus")
+    assert run.equal, run.differences
+
+
+@verilator
+@pytest.mark.parametrize("stream", ["columns", "layer"])
+def test_alexnet_fc8_streamed(fc8, tmp_path, stream):
+    """On the machine's own bus, 64 bits a cycle, which sets the pace."""
+    layer, activations = fc8
+    program = eie.compile(layer, eie.EIE_64PE)
+    work = streamed(works(program, activations)[0], stream=stream)
+    ((checked, _),) = check_works([work], write_works([work], tmp_path / "rtl"), simulator="verilator")
+    print(checked)
+    assert checked.equal
 
 
 @verilator

@@ -6,9 +6,9 @@ from itertools import pairwise
 import numpy as np
 
 import eie
+from eie.model.dataflow import dataflow
 from eie.model.geometry import Conv2d
 from eie.model.graph import Graph, Node
-from eie.model.network import dataflow
 from eie.simulator.reference import run_given
 
 STEPS = [

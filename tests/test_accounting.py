@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import eie
-from eie.model.trace import LayerTrace
+from eie.model.layer_trace import LayerTrace
 from eie.results import accounting
 from eie.simulator import accounting as counting
 from eie.simulator import events, fast, parts

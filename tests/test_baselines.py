@@ -286,7 +286,7 @@ def test_measured_in_turns_with_the_layers_own_zeros(monkeypatch):
     order = []
     monkeypatch.setattr(timing, "LEAST_S", 0)
     timing.timed([lambda: order.append("a"), lambda: order.append("b")], 3)
-    assert "".join(order) == "aabb" + "ab" + "ba" + "ab"
+    assert "".join(order) == "ab" + "ab" + "ba" + "ab"
     monkeypatch.setattr(measured, "MOST_BYTES", 8 * 6 * 6)
     grouped = list(measured._in_turns([measured.Task(owned)] * 2 + [measured.Task(owned, "csr")]))
     assert grouped == [[(0, 0)], [(1, 0)], [(2, 0)]]

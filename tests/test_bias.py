@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import eie
-from eie.compiler import program as program_module
+from eie.compiler import program_file
 from eie.compression.bias import MOST_POINTS, bias_column, free_levels
 from eie.compression.coding import coded_file
 from eie.compression.coding.size import size_report
@@ -571,7 +571,7 @@ def edited(tmp_path, change):
     change(arrays, header)
     header.pop("content_hash")
     versions = header.pop("versions")
-    header |= {"content_hash": program_module._digest(arrays, header), "versions": versions}
+    header |= {"content_hash": program_file.digest(arrays, header), "versions": versions}
     write_safetensors(file, arrays, {"eie": json.dumps(header)})
     return file
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import eie
-from eie.model.network import dataflow
+from eie.model.dataflow import dataflow
 from eie.simulator.reference import run_given
 
 onnx = pytest.importorskip("onnx", reason="needs the onnx extra")

@@ -21,8 +21,9 @@ from eie.compression.pruning.prune import diagonal_blocks, prune_mask, with_mask
 from eie.compression.share import share
 from eie.formats.safetensors import parse_safetensors, safetensors_bytes, write_safetensors
 from eie.importers import coded
+from eie.model.layer import Layer
 from eie.model.matrix import SparseColumns
-from eie.model.network import Layer, Network
+from eie.model.network import Network
 
 MANY = settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 

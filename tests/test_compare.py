@@ -91,7 +91,7 @@ def test_who_pays_for_memory_is_said_in_every_row(lenet):
     free = compare(ideal, [pays, "dense"])
     assert free.warnings == ("weights and maps of EIE are taken to be on the chip, other fetches what does not fit",)
     assert [column.machine.memory for column in free.columns] == ["not paid", "own DRAM", "not paid"]
-    assert "Note: EIE: residency ideal, weights and maps are taken to be where they are needed." in str(free)
+    assert "Note: EIE 64 PEs: residency ideal, weights and maps are taken to be where they are needed." in str(free)
     assert "residency ideal" not in str(found)
     claims = other(*costs, memory="not paid", dram=False)
     spilled = eie.simulate("lenet-300-100", spec=eie.EIE_64PE.replace(act_kib=1, n_pe=1))

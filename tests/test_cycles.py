@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import eie
 from eie.activity import PE_CYCLES
-from eie.model.trace import LayerTrace
+from eie.model.layer_trace import LayerTrace
 from eie.simulator import events, fast, spread
 from eie.simulator.records import Pattern
 from eie.simulator.stages import time_layer

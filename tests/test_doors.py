@@ -155,7 +155,103 @@ BOMBS = {
     "b.smtx": (lambda path: path.write_text("1, 65536, 1\n0 1\n0\n"), eie.load),
     "b.npy": (lambda path: np.save(path, np.zeros(1 << 20, np.float32)), eie.load),
     "b.toml": (lambda path: path.write_text("# " + "x" * (1 << 20)), eie.load),
+    "d.toml": (lambda path: path.write_text(drawn_layers(4, 100)), eie.load),
+    "e.toml": (lambda path: path.write_text("input = [" + "[]," * 9000 + "]"), eie.load),
+    "b.json": (lambda path: path.write_text('{"a": [' + "[]," * 9000 + "0]}"), eie.read_answer),
+    "b.csv": (lambda path: path.write_text("Layer,M,N,K,\n" + "a,8,100,100,\n" * 12), eie.load),
+    "m.safetensors.index.json": (lambda path: shards(path, 3), eie.load),
+    "pytorch_model.bin.index.json": (lambda path: zipped_shards(path, 3), eie.load),
+    "b.onnx": (lambda path: external(path, 3), eie.load),
+    "s.onnx": (lambda path: external(path, 3, files=1), eie.load),
+    "f.onnx": (lambda path: folded(path, 3), eie.load),
 }
+
+
+def drawn_layers(many, side):
+    """Each takes 320 KB while it is drawn and keeps 80 KB; all of them take more than a mebibyte only where summed."""
+    entry = '[[layer]]\nname = "l%d"\ninputs = %d\noutputs = %d\nweight_density = 1.0\n'
+    return "".join(entry % (i, side, side) for i in range(3 * many))
+
+
+def shards(path, many, rows=100):
+    """400 kB each."""
+    from safetensors.numpy import save_file
+
+    names = [f"m-{i}.safetensors" for i in range(many)]
+    for name in names:
+        save_file({name: np.ones((rows, 1000), np.float32)}, path.with_name(name))
+    path.write_text(json.dumps({"weight_map": {name: name for name in names}}))
+
+
+def zipped_shards(path, many):
+    """A few hundred bytes each, that would unpack to 400 kB; what is in them is never asked."""
+    names = [f"m-{i}.bin" for i in range(many)]
+    for name in names:
+        with zipfile.ZipFile(path.with_name(name), "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("archive/data.pkl", bytes(400_000))
+    path.write_text(json.dumps({"weight_map": {name: name for name in names}}))
+
+
+def chain(many, side, initialisers, nodes=()):
+    """Products one behind the other, of weights w0, w1 and so on."""
+    onnx = pytest.importorskip("onnx", reason="needs the onnx extra")
+    helper, kind = onnx.helper, onnx.TensorProto.FLOAT
+    names = ["x", *(f"y{i}" for i in range(many))]
+    graph = helper.make_graph(
+        [*nodes, *(helper.make_node("MatMul", [names[i], f"w{i}"], [names[i + 1]]) for i in range(many))],
+        "g",
+        [helper.make_tensor_value_info("x", kind, [1, side])],
+        [helper.make_tensor_value_info(names[-1], kind, [1, side])],
+        initialisers,
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
+def external(path, many, side=316, files=None):
+    """400 kB each, beside the model, or all of them the same bytes of one file."""
+    onnx = pytest.importorskip("onnx", reason="needs the onnx extra")
+    tensors = []
+    for i in range(many):
+        name = f"w{i if files is None else 0}.data"
+        path.with_name(name).write_bytes(np.ones(side * side, np.float32).tobytes())
+        tensor = onnx.TensorProto(name=f"w{i}", dims=[side, side], data_type=1, data_location=1)
+        for key, value in (("location", name), ("offset", "0"), ("length", str(4 * side * side))):
+            tensor.external_data.add(key=key, value=value)
+        tensors.append(tensor)
+    path.write_bytes(chain(many, side, tensors).SerializeToString())
+
+
+def folded(path, many, side=316):
+    """Weights that a file of a few bytes has worked out: one number each, seen as many, and one added."""
+    onnx = pytest.importorskip("onnx", reason="needs the onnx extra")
+    helper, to_tensor = onnx.helper, onnx.numpy_helper.from_array
+    given = [to_tensor(np.array([side, side]), "shape"), to_tensor(np.ones(1, np.float32), "one")]
+    nodes = [helper.make_node("ConstantOfShape", ["shape"], [f"z{i}"]) for i in range(many)]
+    nodes += [helper.make_node("Add", [f"z{i}", "one"], [f"w{i}"]) for i in range(many)]
+    path.write_bytes(chain(many, side, given, nodes).SerializeToString())
+
+
+PARTS = {
+    "m.safetensors.index.json": (shards, 2),
+    "b.onnx": (external, 2),
+    "f.onnx": (lambda path, many: folded(path, many, 200), 1),
+    "d.toml": (lambda path, _: path.write_text(drawn_layers(1, 100)), 1),
+}
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_parts_that_fit_the_budget_together_are_read(tmp_path, mebibyte, name):
+    make_parts, many = PARTS[name]
+    make_parts(tmp_path / name, many)
+    assert eie.load(tmp_path / name).layers
+
+
+def test_a_mask_counts_beside_its_model(tmp_path, mebibyte):
+    for name in ("m.npz", "mask.npz"):
+        np.savez(tmp_path / name, **{"a.weight": np.ones((150, 1000), np.float32)})
+    assert eie.load(tmp_path / "m.npz").layers
+    with pytest.raises(EieError, match=r"m\.npz: and the files beside it \(2 in all\) unpack to 1,200,"):
+        eie.load(tmp_path / "m.npz", mask=tmp_path / "mask.npz")
 
 
 @pytest.mark.parametrize("name", BOMBS)
@@ -347,6 +443,98 @@ def test_a_journal_is_synced_once_a_second_and_at_the_end(tmp_path, monkeypatch)
             journal.append({**ENTRY, "key": str(i)})
         assert len(calls) == 2
     assert len(calls) == 3
+
+
+# Names that stand twice: which of them counts would depend on the reader.
+
+
+def two_members(path, *, beside=()):
+    import warnings
+
+    with zipfile.ZipFile(path, "w") as archive, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for name in (*beside, "a", "a"):
+            archive.writestr(name, b"x")
+
+
+def two_tensors(path):
+    entry = '{"dtype":"F32","shape":[1,2],"data_offsets":[0,8]}'
+    header = f'{{"a.weight":{entry},"a.weight":{entry}}}'.encode()
+    path.write_bytes(len(header).to_bytes(8, "little") + header + bytes(8))
+
+
+TWICE = [
+    ("m.npz", two_members),
+    ("m.keras", lambda path: two_members(path, beside=["model.weights.h5"])),
+    ("m.safetensors", two_tensors),
+    ("m.safetensors.index.json", lambda path: path.write_text('{"weight_map": {"a": "x", "a": "y"}}')),
+    ("m.toml", lambda path: path.write_text('name = "a"\nname = "b"\n')),
+    ("m.yaml", lambda path: path.write_text("problem:\n  instance: {C: 4, M: 8, C: 2}\n")),
+    *(
+        pytest.param(name, two_members, marks=pytest.mark.torch)
+        for name in ("m.pt", "m.pth", "m.bin", "m.ckpt", "m.pth.tar", "m.pt2")
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "make_file"), TWICE)
+def test_names_that_stand_twice_are_refused(tmp_path, name, make_file):
+    if ".p" in name or name.endswith(("bin", "ckpt")):
+        pytest.importorskip("torch")
+    make_file(tmp_path / name)
+    with pytest.raises(EieError, match="2 times|twice|overwrite"):
+        eie.load(tmp_path / name)
+
+
+def test_aliases_of_a_workload_are_counted_as_they_are_written_out(tmp_path):
+    laughs = "l0: &l0 [x, x, x, x, x, x, x, x]\n"
+    laughs += "".join(f"l{i}: &l{i} [{', '.join([f'*l{i - 1}'] * 8)}]\n" for i in range(1, 10))
+    (tmp_path / "w.yaml").write_text(laughs + "problem:\n  shape: *l9\n")
+    with pytest.raises(EieError, match="aliases stand for more than 1,000,000 values"):
+        eie.load(tmp_path / "w.yaml")
+    (tmp_path / "w.yaml").write_text("problem: &a\n  shape: *a\n")
+    with pytest.raises(EieError, match="an alias stands within itself"):
+        eie.load(tmp_path / "w.yaml")
+    (tmp_path / "w.yaml").write_text("x: &x {C: 4, M: 8, N: 1, P: 2, Q: 2, R: 3, S: 3}\nproblem: {instance: *x}\n")
+    assert eie.load(tmp_path / "w.yaml").layers
+
+
+def test_a_result_that_names_a_key_twice(tmp_path):
+    eie.simulate(eie.compile(network(), eie.EIE_64PE.replace(n_pe=2))).to_json(tmp_path / "r.json")
+    text = (tmp_path / "r.json").read_text()
+    (tmp_path / "r.json").write_text(text.replace('"network": "n"', '"network": "n", "network": "m"'))
+    with pytest.raises(EieError, match="'network' stands twice in one object"):
+        eie.read_answer(tmp_path / "r.json")
+
+
+def test_a_journals_line_that_names_a_key_twice_is_damaged(tmp_path):
+    text = json.dumps(ENTRY)[:-1] + ', "key": "other"}'
+    line = f'{{"crc32": "{zlib.crc32(text.encode()):08x}", "entry": {text}}}\n'.encode()
+    (tmp_path / "j").write_bytes(line_of(HEADER) + line)
+    with Journal(tmp_path / "j") as journal:
+        assert (journal.entries, journal.damaged) == ({}, 1)
+
+
+def test_a_table_with_two_columns_of_one_name(tmp_path):
+    (tmp_path / "t.csv").write_text("layer,latency_us,latency_us,note,note\na,1,2,x,y\n")
+    with pytest.raises(EieError, match="two columns are called 'latency_us'"):
+        reports.read(tmp_path / "t.csv")
+    # What nobody asks for may stand as often as it likes.
+    assert CsvTable.read(tmp_path / "t.csv").texts("layer") == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("number", "message"), [("1" + "0" * 30, "31 digits: must fit 64 bits"), ("-1", "Input should be|must be")]
+)
+@pytest.mark.parametrize("key", ["outputs", "cycles", "energy_activity_nj", "share_useful", "map_dram_bits"])
+def test_numbers_of_a_result_that_no_run_gives(tmp_path, key, number, message):
+    eie.simulate(eie.compile(network(), eie.EIE_64PE.replace(n_pe=2)), shares=True).to_json(tmp_path / "r.json")
+    value = json.loads((tmp_path / "r.json").read_text())
+    assert value["layers"][0][key] is not None
+    value["layers"][0][key] = int(number)
+    (tmp_path / "r.json").write_text(json.dumps(value))
+    with pytest.raises(EieError, match=message):
+        eie.read_answer(tmp_path / "r.json")
 
 
 # Hashes.

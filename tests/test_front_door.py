@@ -1,17 +1,21 @@
 """What a newcomer reads first is true: constraints, citation, drawing, and what README and pages say of the code."""
 
+import ast
 import importlib
 import importlib.util
 import re
-from itertools import chain
+import shlex
+from itertools import chain, takewhile
 from pathlib import Path
 from types import SimpleNamespace
 
+import click
 import numpy as np
 import pytest
 import yaml
 
 import eie
+from eie.cli.app import app
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +34,10 @@ def rooms(drawing):
     return drawing.imports_of(drawing.ROOT / "eie")
 
 
-KEYS = {"eie.output_order", "eie.coded"}  # in a file's metadata; no names of the package
+KEYS = {"eie.output_order", "eie.coded", "eie.network"}  # in a file's metadata; no names of the package
+
+# What comments quote of Python, others' packages and files.
+FOREIGN = {"Table.from_pylist", "auto", "finally", "fnmatch", "model_copy", "yes"}
 
 
 def pages(root):
@@ -41,6 +48,12 @@ def pages(root):
 def named(files, pattern):
     """What a pattern finds, with the page it is on."""
     return [(page, text) for page in files for text in re.findall(pattern, page.read_text())]
+
+
+def anchors(page):
+    """Names by which links reach a page's headings: small letters, blanks as hyphens, no marks."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE) if page.is_file() else []
+    return {re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-") for heading in headings}
 
 
 def normalised(requirement):
@@ -121,9 +134,34 @@ class TestPages:
         links = named([*pages(root), root / "CHANGELOG.md"], r"\]\(([^)#:]+)\)")
         assert [(page.name, target) for page, target in links if not (page.parent / target).exists()] == []
 
+    def test_links_into_a_page_meet_a_heading(self, root):
+        links = named([*pages(root), root / "CHANGELOG.md"], r"\]\(([^):\s]*#[^)\s]+)\)")
+        assert len(links) > 10
+        parts = [(page, *target.partition("#")) for page, target in links]
+        missed = [
+            (page.name, there, end)
+            for page, there, _, end in parts
+            if end not in anchors(page.parent / (there or page.name))
+        ]
+        assert missed == []
+
     def test_names_they_use_exist(self, root):
         names = named(pages(root), r"`(eie(?:\.\w+)+)`")
         assert [(page.name, name) for page, name in names if name not in KEYS and resolved(name) is None] == []
+
+    def test_commands_they_print_are_understood(self, root):
+        """Each command and option that a page shows in a block or in the text."""
+        texts = [(page.name, re.sub(r"\\\n\s*", " ", page.read_text())) for page in pages(root)]
+        shown = [(name, line) for name, text in texts for line in re.findall(r"^\s*(?:\$ )?(eie [a-z].*)", text, re.M)]
+        shown += [(name, line) for name, text in texts for line in re.findall(r"`(eie [a-z][^`]*)`", text)]
+        assert len(shown) > 100
+        assert [(name, line) for name, line in shown if not understood(line)] == []
+
+    def test_a_command_that_is_not_there_is_seen(self):
+        assert understood("eie trace record lenet-300-100 --samples 3 -o t.npz  # any remark")
+        assert understood("eie run model.npz --set n_pe=2 | head --lines 3")
+        assert not understood("eie run model.npz --processors 2")
+        assert not understood("eie report model.npz")
 
     def test_the_page_on_timing_names_code_that_exists(self, root):
         """There, ``fast.backlog_type`` is short for a name of ``eie/simulator/fast.py``."""
@@ -134,6 +172,39 @@ class TestPages:
             [path] = (root / "eie").glob(f"*/{module}.py")
             home = ".".join(path.relative_to(root).with_suffix("").parts)
             assert hasattr(importlib.import_module(home), name), f"{module}.{name}"
+
+
+class TestSources:
+    """What docstrings and comments say of other modules."""
+
+    def test_names_they_use_exist(self, root):
+        names = named(sorted((root / "eie").rglob("*.py")), r"`(eie(?:\.\w+)+)`")
+        assert len(names) > 100
+        gone = {(str(source), name) for source, name in names if name not in KEYS and resolved(name) is None}
+        assert gone == set()
+
+    def test_files_they_name_are_there(self, root):
+        paths = named(sorted((root / "eie").rglob("*.py")), r"\b((?:docs|tests|benchmarks)/[\w./-]+\.\w+)")
+        assert len(paths) > 40
+        assert {(str(source), path) for source, path in paths if not (root / path).exists()} == set()
+
+    def test_single_names_stand_somewhere(self, root):
+        """A name without its home may be a field, a parameter or a function of any module: of one that there is."""
+        sources = sorted((root / "eie").rglob("*.py"))
+        known = {part for source in sources for part in source.relative_to(root).with_suffix("").parts}
+        for node in chain.from_iterable(ast.walk(ast.parse(source.read_text())) for source in sources):
+            known.update(
+                word for key in ("name", "id", "arg", "attr") if isinstance(word := getattr(node, key, 0), str)
+            )
+        words = named(sources, r"(?<!`)`([A-Za-z_]\w*(?:\.\w+)*)`(?!`)")
+        assert len(words) > 500
+        gone = {(str(source), word) for source, word in words if not known.issuperset(word.split("."))}
+        assert {word for _, word in gone} <= FOREIGN, gone
+
+    def test_what_is_gone_is_seen(self):
+        assert resolved("eie.simulator.fast.backlog_type") is not None
+        assert resolved("eie.simulator.fast.slots_for") is None
+        assert resolved("eie.simulator.slow") is None
 
 
 def resolved(name):
@@ -148,6 +219,20 @@ def resolved(name):
             thing = getattr(thing, part, None)
         return thing
     return None
+
+
+def understood(line):
+    """Whether the command line has this command, and this command these options."""
+    words = shlex.split(line, comments=True)[1:]
+    words = list(takewhile(lambda word: word not in ("|", "||", "&&", ">", "2>", "<", ";"), words))
+    command = app.commands.get(words.pop(0))
+    while isinstance(command, click.Group) and words and words[0] in command.commands:
+        command = command.commands[words.pop(0)]
+    known = {
+        "--help",
+        *(name for option in getattr(command, "params", ()) for name in option.opts + option.secondary_opts),
+    }
+    return command is not None and {word.split("=")[0] for word in words if word.startswith("--")} <= known
 
 
 @pytest.fixture(scope="module")

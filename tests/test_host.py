@@ -8,8 +8,8 @@ import pytest
 import eie
 from eie.errors import ModelError
 from eie.model import host
+from eie.model.dataflow import dataflow
 from eie.model.graph import Graph, Node
-from eie.model.network import dataflow
 from eie.simulator.reference import run_given
 
 onnx = pytest.importorskip("onnx", reason="needs the onnx extra")

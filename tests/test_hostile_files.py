@@ -17,8 +17,8 @@ from packing import save_safetensors
 
 import eie
 import eie.formats.npz as npz_module
-import eie.model.trace as trace_module
-from eie.compiler import program as program_module
+import eie.model.trace_file as trace_module
+from eie.compiler import program_file
 from eie.formats.npz import read_npy
 from eie.importers import stored
 from eie.importers.shapes import read_table
@@ -77,7 +77,7 @@ def build(folder):
     }
     for name, data in files.items():
         (folder / name).write_bytes(data)
-    program_module.write_safetensors(folder / "model.safetensors", ARRAYS, {"format": "np"})
+    program_file.write_safetensors(folder / "model.safetensors", ARRAYS, {"format": "np"})
     net = eie.load(folder / "model.npz")
     eie.compile(net, SMALL).save(folder / "program.safetensors")
     layers = {"a": eie.LayerTrace.from_dense(ACTIVATIONS), "b": eie.LayerTrace.from_dense(ACTIVATIONS[:, :6])}
@@ -342,7 +342,7 @@ def test_sound_programs_load(tmp_path, which):
 def test_damaged_program_with_a_right_hash(data):
     """The hash finds damage, not malice: every image is checked before a kernel walks it."""
     program = data.draw(st.sampled_from(programs()))
-    arrays, header = program_module._pack(program)
+    arrays, header = program_file.pack(program)
     arrays = {name: array.copy() for name, array in arrays.items()}
     if data.draw(st.booleans()):
         name = data.draw(st.sampled_from(sorted(arrays)))
@@ -361,20 +361,20 @@ def test_damaged_program_with_a_right_hash(data):
             arrays[name] = array[None]
     else:
         replace_somewhere(header, data)
-    signed = {**header, "content_hash": program_module._digest(arrays, header)}
+    signed = {**header, "content_hash": program_file.digest(arrays, header)}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(program_module, "read_safetensors", lambda *_: (arrays, {"eie": json.dumps(signed)}))
+        patch.setattr(program_file, "read_safetensors", lambda *_: (arrays, {"eie": json.dumps(signed)}))
         survives(run_program, "program.safetensors")
 
 
 def test_a_program_whose_graph_adds_nothing_is_refused():
     """A constant without elements makes a map of nothing, which is planned before it is run."""
     program = programs()[1]
-    arrays, header = program_module._pack(program)
+    arrays, header = program_file.pack(program)
     arrays = {**arrays, "graph.shift": arrays["graph.shift"][:0]}
-    signed = {**header, "content_hash": program_module._digest(arrays, header)}
+    signed = {**header, "content_hash": program_file.digest(arrays, header)}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(program_module, "read_safetensors", lambda *_: (arrays, {"eie": json.dumps(signed)}))
+        patch.setattr(program_file, "read_safetensors", lambda *_: (arrays, {"eie": json.dumps(signed)}))
         with pytest.raises(eie.EieError):
             run_program("program.safetensors")
 

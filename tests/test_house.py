@@ -112,7 +112,7 @@ Progress(1, 2, 3, 4)
 # Registers and scratch, which change while something runs.
 CHANGING = {
     "ProcessingElement": "the registers of a unit of the event engine, clocked twice a cycle",
-    "_Memo": "what a pass has computed so far",
+    "Memo": "what is remembered of a layer between calls",
 }
 
 

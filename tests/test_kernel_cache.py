@@ -6,7 +6,9 @@ import sys
 
 import pytest
 
+from eie.cli.doctor import _sizes
 from eie.kernels.checked import CheckedFile
+from eie.kernels.folders import KEPT, clear_away, hold
 
 # One small kernel of the package's, so that a first run takes a second and not ten.
 RUN = """
@@ -154,3 +156,71 @@ def test_two_first_runs_at_once(tmp_path, root):
     both = [subprocess.Popen(words, env=environment, stderr=subprocess.PIPE, text=True) for _ in range(2)]
     assert [process.communicate()[1] for process in both] == ["", ""]
     assert [process.returncode for process in both] == [0, 0]
+
+
+def folders(root, many):
+    """Folders of other versions, the first used last, all of them long ago."""
+    made = []
+    for i in range(many):
+        made.append(root / f"kernels-{i:016x}")
+        (made[-1] / "sub").mkdir(parents=True, exist_ok=True)
+        (made[-1] / "sub" / "a.nbc").write_bytes(bytes(1000))
+        (made[-1] / "in-use").write_bytes(b"")
+        os.utime(made[-1] / "in-use", (1e9 - i, 1e9 - i))
+    return made
+
+
+def test_older_folders_are_cleared_away(tmp_path):
+    made = folders(tmp_path, 6)
+    strangers = [tmp_path / "kernels-mine", tmp_path / "other"]
+    for stranger in strangers:
+        stranger.mkdir()
+    (tmp_path / f"kernels-{'f' * 16}").symlink_to(strangers[1])
+    assert clear_away(tmp_path / "kernels-now", kept=3) == made[3:]
+    assert [folder.exists() for folder in made] == [True] * 3 + [False] * 3
+    assert all(stranger.exists() for stranger in strangers)
+
+
+def test_what_was_used_an_hour_ago_stays(tmp_path):
+    made = folders(tmp_path, 3)
+    os.utime(made[2] / "in-use")
+    # Made before folders were held: by its own time, which is now.
+    (made[1] / "in-use").unlink()
+    assert clear_away(tmp_path / "kernels-now", kept=0) == made[:1]
+
+
+def test_a_folder_in_use_stays(tmp_path, root):
+    made = folders(tmp_path, 2)
+    script = f"from pathlib import Path; from eie.kernels.folders import hold; hold(Path({str(made[1])!r})); input()"
+    environment = {**os.environ, "PYTHONPATH": str(root)}
+    with subprocess.Popen([sys.executable, "-c", script], env=environment, stdin=subprocess.PIPE) as user:
+        # It says so by the time of the file.
+        while os.stat(made[1] / "in-use").st_mtime < 1.1e9:
+            assert user.poll() is None
+        os.utime(made[1] / "in-use", (1e9, 1e9))
+        assert clear_away(tmp_path / "kernels-now", kept=0) == made[:1]
+        user.kill()
+    assert clear_away(tmp_path / "kernels-now", kept=0) == made[1:]
+
+
+def test_a_folder_that_vanishes_is_held_anew(tmp_path):
+    hold(tmp_path / "kernels-now")
+    assert (tmp_path / "kernels-now" / "in-use").exists()
+
+
+def test_a_new_state_of_the_sources_clears_old_ones_away(run, tmp_path):
+    (tmp_path / "cache" / "eie").mkdir(parents=True)
+    made = folders(tmp_path / "cache" / "eie", KEPT + 2)
+    run()
+    assert [folder.exists() for folder in made] == [True] * KEPT + [False] * 2
+    # Not at every start: the folder is there now.
+    more = folders(tmp_path / "cache" / "eie", KEPT + 2)
+    run()
+    assert all(folder.exists() for folder in more)
+
+
+def test_the_doctor_says_what_they_take(tmp_path):
+    made = folders(tmp_path, 3)
+    assert _sizes(made[0]) == "0.0 MiB; 2 of other versions 0.0 MiB"
+    (made[0] / "big").write_bytes(bytes(3 << 20))
+    assert _sizes(made[1]) == "0.0 MiB; 2 of other versions 3.0 MiB"

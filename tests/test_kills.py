@@ -44,6 +44,13 @@ def test_a_signal_in_the_first_second_is_no_traceback(tmp_path, how):
             assert errors.count("eie:") == 1
 
 
+def test_what_comes_before_the_guard_is_short():
+    """Ctrl-C there is a traceback of Python's own: nothing slow may be imported by then."""
+    code = "import sys; before = set(sys.modules); import eie.cli; print(*set(sys.modules) - before)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert {"typing", "re", "signal", "enum", "click", "numpy"}.isdisjoint(done.stdout.split())
+
+
 def test_a_second_signal_ends_it_at_once(tmp_path):
     code = (
         "import os, signal, eie.cli.stopping as stopping\n"

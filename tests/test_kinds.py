@@ -17,7 +17,8 @@ from eie.model import geometry, operators
 from eie.model.geometry import Conv2d, Conv3d, ConvTranspose2d, Geometry, Gru, Linear, Lstm, Rnn, Winograd
 from eie.model.geometry import registry as kinds
 from eie.model.graph import Graph
-from eie.model.network import Layer, Network
+from eie.model.layer import Layer
+from eie.model.network import Network
 from eie.model.operators import registry
 from eie.model.operators.channels import Channels, kept, mixed
 from eie.model.operators.from_onnx import elementwise

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 import eie
 from eie.model.geometry import Conv2d, Lstm, Winograd
-from eie.model.trace import LayerTrace
+from eie.model.layer_trace import LayerTrace
 
 # Dyadic levels: float32 sums of them are exact, and clustering keeps every weight.
 LEVELS = np.concatenate((np.arange(-7, 0), np.arange(1, 9))).astype(np.float32) / 8

@@ -1,13 +1,17 @@
 """Manners of the command line: help that helps, bars that say what they know, what is shipped can be had."""
 
 import io
+import os
+import re
+import signal
 import subprocess
 import sys
+import time
 import tomllib
 import zipfile
+from contextlib import suppress
 from importlib.util import find_spec
 
-import click
 import pytest
 from rich.console import Console
 from rich.progress import Task
@@ -17,6 +21,7 @@ from eie.cli import doctor
 from eie.cli.app import app
 from eie.cli.options import Share
 from eie.cli.progress import Progress
+from eie.cli.sweep import PointProgress
 from eie.errors import EieError
 from eie.formats.shares import share_of
 from eie.importers.shipped import catalogue, shipped_models
@@ -35,7 +40,9 @@ COMMANDS = {" ".join(words): command for words, command in every_command()}
 
 
 def help_of(words, command, width=80):
-    context = click.Context(command, info_name=f"eie {words}".strip(), terminal_width=width, max_content_width=width)
+    context = command.context_class(
+        command, info_name=f"eie {words}".strip(), terminal_width=width, max_content_width=width
+    )
     return command.get_help(context)
 
 
@@ -46,6 +53,15 @@ def test_every_help_has_an_example_within_80_columns(words):
     wanted = f"eie {words}".strip()
     examples = [line.strip() for line in text.splitlines() if line.startswith(" ")]
     assert any(line.startswith(f"{wanted} ") or line == wanted for line in examples)
+
+
+@pytest.mark.parametrize("width", [80, 120])
+@pytest.mark.parametrize("words", COMMANDS)
+def test_no_word_of_a_help_is_broken(words, width):
+    """What can be typed as it stands, a machine or a list of variants, is on one line."""
+    text = set(help_of(words, COMMANDS[words], width).split())
+    for option in COMMANDS[words].params:
+        assert set((getattr(option, "help", None) or "").split()) <= text | {"[default:", "[required]"}
 
 
 @pytest.mark.parametrize("words", [words for words, command in COMMANDS.items() if hasattr(command, "commands")])
@@ -116,6 +132,108 @@ def test_a_bar_shows_counts_only_where_they_are_known():
     rendered = Console(file=io.StringIO(), force_terminal=True, width=80)
     rendered.print(progress._bar.get_renderable())
     assert "3/10" in rendered.file.getvalue()
+
+
+def bars_on_screen(console):
+    """What is on the screen of a terminal that got all that a console wrote."""
+    return screen(console.file.getvalue()).strip()
+
+
+def screen(written):
+    """Lines on a terminal: characters, carriage returns, lines erased, the cursor moved up."""
+    lines, row, column = [""], 0, 0
+    for number, word, character in re.findall(r"\x1b\[([0-9;?]*)([A-Za-z])|([^\x1b])", written):
+        if character == "\n":
+            row, column = row + 1, 0
+            lines += [""] * (row + 1 - len(lines))
+        elif character == "\r":
+            column = 0
+        elif character:
+            line = lines[row].ljust(column)
+            lines[row], column = line[:column] + character + line[column + 1 :], column + 1
+        elif word == "A":
+            row = max(0, row - int(number or 1))
+        elif word == "K":
+            lines[row] = "" if number == "2" else lines[row][:column]
+    return "\n".join(lines)
+
+
+def terminal():
+    return Console(file=io.StringIO(), force_terminal=True, width=80)
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_no_bar_is_left_behind(fails, monkeypatch):
+    monkeypatch.setattr("eie.cli.progress.PATIENCE_S", 0.0)
+    for bar in (Progress(terminal()), PointProgress(terminal())):
+        with suppress(EieError), bar:
+            for _ in range(200):
+                # The bar is begun by a thread, as soon as that gets its turn.
+                if bar._bar.live.is_started:
+                    break
+                time.sleep(0.01)
+            if isinstance(bar, Progress):
+                bar.stage("drawing")
+                bar._bar.refresh()
+                bar.stage("layer", 10)
+                bar.advance("layer", 3, 10)
+            else:
+                bar._bar.refresh()
+                bar.show(3, 10)
+            bar._bar.refresh()
+            if fails:
+                raise EieError("what went wrong")
+        console = bar._bar.console
+        assert "3/10" in console.file.getvalue()
+        assert "/?" not in console.file.getvalue()
+        assert bars_on_screen(console) == ""
+
+
+def on_a_terminal(words, folder, stop=None):
+    """Run a command on a terminal of its own: exit code, all it wrote, what is on the screen in the end."""
+    ours, theirs = os.openpty()
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "80"}
+    command = [sys.executable, "-m", "eie", *words]
+    with subprocess.Popen(command, stdout=theirs, stderr=theirs, cwd=folder, env=environment) as process:
+        os.close(theirs)
+        written = b""
+        # Reading a terminal that nobody holds any more is an error and not an end.
+        with suppress(OSError):
+            while part := os.read(ours, 1 << 16):
+                written += part
+                if stop is not None and stop in written:
+                    process.send_signal(signal.SIGINT)
+                    stop = None
+    os.close(ours)
+    return process.returncode, written.decode(), screen(written.decode())
+
+
+BARS = re.compile("[━╸╺⠀-⣿]")
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        ("explain lenet-5", 0),
+        ("sweep lenet-300-100 --samples 8 --vary n_pe=4:64:x2 -o out", 0),
+        ("run lenet-5 --engine events --samples 1 --json /", 1),
+    ],
+)
+def test_no_bar_is_left_on_a_terminal(words, code, tmp_path):
+    ended, written, shown = on_a_terminal(words.split(), tmp_path)
+    assert ended == code
+    assert "/?" not in written
+    assert shown.strip()
+    assert not BARS.search(shown)
+
+
+def test_no_bar_is_left_by_an_interrupt(tmp_path):
+    words = "sweep lenet-5 --samples 64 --vary n_pe=1:64 -o out"
+    code, written, shown = on_a_terminal(words.split(), tmp_path, stop=b"points")
+    assert code == 130
+    assert "/?" not in written
+    assert "interrupted" in shown or "stopped" in shown
+    assert not BARS.search(shown)
 
 
 def test_models_are_what_the_catalogue_says():

@@ -13,7 +13,8 @@ from eie.compiler.maps import map_plan
 from eie.energy.prices import prices_pj
 from eie.model.geometry import Conv2d
 from eie.model.graph import Graph, Node
-from eie.results.layer import Distribution, fits_in_words
+from eie.results.distribution import Distribution
+from eie.results.layer import fits_in_words
 
 # 2 PEs; 1 KiB of activation SRAM holds 512 numbers of 16 bits a PE, both together 1,024; bursts of 8 bytes, 8 bytes a
 # cycle: 4 numbers a burst and cycle. Accumulators for all, so that no layer is cut by rows.

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import eie
-from eie.compiler.memory import memory_plan
+from eie.compiler.demand import Demand
+from eie.compiler.memory import plan_of
 
 # 1,024 entries and 512 pointers a PE. The stream buffer takes a quarter of both: layers that stay have 768 and 384.
 # A column of up to 60 entries and 2 pointers is one burst of 64 bytes: 8 cycles of the bus. The first byte is there in
@@ -131,10 +132,11 @@ def test_a_batch_shares_a_load_and_may_change_what_stays():
     # 640 and 32 entries, 65 pointers of 10 bits; 680 are left beside a buffer that holds 344.
     spec = SMALL.replace(ptr_bits=10, stream_kib=344 / 1024)
     bits = 32 * 8 + 65 * 10
+    demands = [Demand.of(layer) for layer in layers]
     for batch, saved in ((1, 512 - 64), (4, 128 - 64), (8, 0)):
-        plan = memory_plan(layers, spec.replace(spmat_kib=1), batch=batch)
+        plan = plan_of(demands, spec.replace(spmat_kib=1), batch=batch)
         assert (plan.batch, places(plan)) == (batch, ["resident", "resident"])
-        tight = memory_plan(layers, spec.replace(ptr_bits=9), batch=batch)  # 640 entries are beyond 511
+        tight = plan_of(demands, spec.replace(ptr_bits=9), batch=batch)  # 640 entries are beyond 511
         assert places(tight) == ["streamed", "resident"]
         assert tight.layers[1].why == f"saves {saved * 8192 / (bits - 65):,.0f} stall cycles a KiB"
 

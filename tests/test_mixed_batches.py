@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import eie
-from eie.model.network import dataflow
+from eie.model.dataflow import dataflow
 from eie.model.samples import Samples
 from eie.recording.record import record
 from eie.simulator.reference import run_given
@@ -213,3 +213,45 @@ def test_a_trace_of_a_mixed_batch_is_of_one_sample(tmp_path):
     path, x = saved(tmp_path, between(*MIXED["mean"][0]), shape=(3, 6)), samples(2, 3, 6)
     layer = record(path, Samples.of(x), values=True).layers["out"]
     assert (layer.samples, layer.products) == (2, 3)
+
+
+@pytest.mark.parametrize(
+    ("shape", "sample"),
+    # All of a table beside a batch of any size, whatever its rank; the same batch stated here and left open there; one.
+    [((4, 6), (4, 6)), ((2, 6), (2, 6)), ((3, 4, 6), (4, 6)), ((1, 4, 6), (4, 6)), ((1, 6), (6,))],
+    ids=str,
+)
+@pytest.mark.parametrize("joined", ["Add", "MatMul and Mul"])
+def test_all_sizes_stated_beside_an_open_batch(tmp_path, shape, sample, joined):
+    """Which axis is the batch of an input of stated sizes is told by whether the file runs with other batches."""
+    own = [make.node("MatMul", ["t", "fc.weight"], ["u"], "own")] if joined != "Add" else []
+    last = make.node(joined.split()[-1], ["h", "u" if own else "t"], ["s"])
+    (tmp_path / "net.onnx").write_bytes(
+        make.model(
+            between(*own, last), {"x": ("n", sample[0] if len(sample) > 1 else 1, 6), "t": shape}, {"y": None}, WEIGHTS
+        ).SerializeToString()
+    )
+    network = eie.load(tmp_path / "net.onnx")
+    assert dict(dataflow(network).inputs)["t"] == sample
+    x, t = samples(3, *dict(dataflow(network).inputs)["x"]), samples(*shape)
+    session = ort.InferenceSession(str(tmp_path / "net.onnx"), providers=["CPUExecutionProvider"])
+    (right,) = session.run(None, {"x": x, "t": t})
+    layers = {layer.name: layer for layer in network.layers}
+    fed = t if shape[0] == 3 else np.broadcast_to(t.reshape(sample), (3, *sample))
+    (made,) = run_given(dataflow(network), layers, {"x": x, "t": np.ascontiguousarray(fed)})
+    np.testing.assert_allclose(made, right, rtol=1e-5, atol=1e-5)
+
+
+def test_a_table_that_is_compared_with_each_sample(tmp_path):
+    """Of one rank with the samples: (n, 6) times the (4, 6) turned has four results a sample, not one."""
+    nodes = between(make.node("Transpose", ["t"], ["u"], perm=[1, 0]), make.node("MatMul", ["h", "u"], ["s"]))[:-1]
+    nodes.append(make.node("MatMul", ["s", "last.weight"], ["y"], "last"))
+    weights = WEIGHTS | {"last.weight": make.drawn(RNG, 4, 5)}
+    model = make.model(nodes, {"x": ("n", 6), "t": (4, 6)}, {"y": None}, weights)
+    (tmp_path / "net.onnx").write_bytes(model.SerializeToString())
+    network = eie.load(tmp_path / "net.onnx")
+    x, t = samples(3, 6), samples(4, 6)
+    session = ort.InferenceSession(str(tmp_path / "net.onnx"), providers=["CPUExecutionProvider"])
+    layers = {layer.name: layer for layer in network.layers}
+    (made,) = run_given(dataflow(network), layers, {"x": x, "t": np.broadcast_to(t, (3, 4, 6)).copy()})
+    np.testing.assert_allclose(made, session.run(None, {"x": x, "t": t})[0], rtol=1e-5, atol=1e-5)

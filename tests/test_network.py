@@ -117,7 +117,7 @@ def test_a_program_file_carries_graph_and_geometry(tmp_path):
     ],
 )
 def test_programs_that_do_not_hold_together_are_refused(tmp_path, change, text):
-    from eie.compiler.program import _digest
+    from eie.compiler.program_file import digest
     from eie.errors import ProgramError
     from eie.formats.safetensors import read_safetensors, write_safetensors
 
@@ -127,7 +127,7 @@ def test_programs_that_do_not_hold_together_are_refused(tmp_path, change, text):
     header = json.loads(texts["eie"])
     change(header)
     body = {key: value for key, value in header.items() if key not in ("content_hash", "versions")}
-    write_safetensors(file, arrays, {"eie": json.dumps({**header, "content_hash": _digest(arrays, body)})})
+    write_safetensors(file, arrays, {"eie": json.dumps({**header, "content_hash": digest(arrays, body)})})
     with pytest.raises(ProgramError, match=text):
         eie.Program.load(file)
 

@@ -79,3 +79,9 @@ def test_a_deep_network_says_it_in_a_line():
     shown = [note for section in result.sections() for note in section.notes if "passes" in note or "fit" in note]
     (note,) = shown
     assert note.startswith("20 layers (fc0, fc1, ... fc19): ")
+
+
+def test_a_range_of_several_is_one_range():
+    notes = ["a: 6,069 to 6,728 nJ in all of 3", "b: 8,072 to 10,448 nJ in all of 4", "c: 70 to 9,000 nJ in all of 3"]
+    (line,) = note_lines(notes, "abc", what="machines")
+    assert line == "3 machines (a, b, c): 70 to 10,448 nJ in all of 3 to 4."

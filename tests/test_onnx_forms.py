@@ -16,8 +16,8 @@ from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 
 from eie.compression.share import share  # noqa: E402
 from eie.errors import EieError, ModelError  # noqa: E402
+from eie.model.dataflow import dataflow  # noqa: E402
 from eie.model.host import host_work  # noqa: E402
-from eie.model.network import dataflow  # noqa: E402
 from eie.simulator.reference import run_given  # noqa: E402
 
 node = make.node

@@ -5,7 +5,7 @@ import pytest
 
 import eie
 from eie.errors import EieError, TraceError
-from eie.model.network import dataflow
+from eie.model.dataflow import dataflow
 from eie.recording.record import record
 from eie.recording.rows import Recorder
 from eie.recording.run_own import run_own

@@ -15,7 +15,7 @@ from eie.errors import TraceError
 from eie.kernels import datapath
 from eie.model.geometry import Conv2d
 from eie.model.graph import Graph
-from eie.simulator import products
+from eie.simulator import products, singles, sums
 from eie.simulator.functional import FixedPoint, Rows
 
 SHAPES = {
@@ -73,8 +73,8 @@ def exactly(layer, rows, data_bits):
     threads, lanes = 1, datapath.LANES
     datapath.LANES = 1 << 30  # no batch fills a block, so none is walked as one
     try:
-        float32, peak = products.float_sums(layer=layer, count=rows.count, rows=rows.float32, threads=threads)
-        fixed, saturations = products.fixed_sums(
+        float32, peak = sums.float_sums(layer=layer, count=rows.count, rows=rows.float32, threads=threads)
+        fixed, saturations = sums.fixed_sums(
             layer=layer,
             count=rows.count,
             rows=rows.fixed,
@@ -110,11 +110,11 @@ def test_every_kernel_gives_the_same_bits(shape, seed, samples, density, weight_
     inputs = inputs_of(samples, size[1], seed + 1, density)
     rows = rows_of(inputs, data_bits, raw_factor=raw_factor)
     expected = exactly(layer, rows, data_bits)
-    sums, _ = by_column(weights.astype(np.float32), biases, inputs)
-    assert np.array_equal(expected.float32, sums)
+    added, _ = by_column(weights.astype(np.float32), biases, inputs)
+    assert np.array_equal(expected.float32, added)
     same(products.multiply(layer, rows, data_bits), expected)
     if data_bits <= products.WIDEST_EXACT:
-        fixed, float32, saturations = products._walk_singles(
+        fixed, float32, saturations = singles.walk_singles(
             layer=layer, rows=rows, data_bits=data_bits, threads=1, agree=float
         )
         same(
@@ -127,8 +127,8 @@ def test_every_kernel_gives_the_same_bits(shape, seed, samples, density, weight_
             ),
             expected,
         )
-    float32, peak = products.float_sums(layer, samples, rows.float32)
-    fixed, saturations = products.fixed_sums(
+    float32, peak = sums.float_sums(layer, samples, rows.float32)
+    fixed, saturations = sums.fixed_sums(
         layer=layer,
         count=samples,
         rows=rows.fixed,
@@ -189,8 +189,8 @@ def test_no_number_depends_on_what_was_guessed(monkeypatch, guess, samples):
     layer, _, _ = layer_of((50, 40), 0.3, seed=1)
     rows = rows_of(inputs_of(samples, 40, seed=2, density=0.1))
     expected = exactly(layer, rows, 16)
-    monkeypatch.setattr(products, "_guess", lambda **_: guess)
-    fixed, float32, saturations = products._walk_singles(layer=layer, rows=rows, data_bits=16, threads=1, agree=float)
+    monkeypatch.setattr(singles, "_guess", lambda **_: guess)
+    fixed, float32, saturations = singles.walk_singles(layer=layer, rows=rows, data_bits=16, threads=1, agree=float)
     same(
         products.Sums(
             fixed=fixed, float32=float32, saturations=saturations, activation_fraction_bits=0, weight_fraction_bits=0
@@ -251,7 +251,7 @@ class TestCountsOnly:
     def test_one_layer_counts_the_same(self, monkeypatch):
         program, inputs = eie.compile(self.chain.layers[0]), inputs_of(3, 12, seed=1)
         full = eie.simulate(program, inputs)
-        monkeypatch.setattr("eie.simulation.run_products", None)
+        monkeypatch.setattr("eie.simulator.run.run_products", None)
         bare = eie.simulate(program, inputs, datapath="none")
         assert self.counted(bare) == self.counted(full)
         assert bare.layers[0].computed is None

@@ -85,7 +85,7 @@ def test_damaged_files_are_refused_with_the_reason(program, tmp_path, damage):
         path.write_bytes(b"")
     else:
         # right hash, wrong content: kernels index without bounds, so this must be caught on reading
-        from eie.compiler.program import _digest
+        from eie.compiler.program_file import digest
 
         if damage == "pointers":
             arrays["0.0.pointers"] = arrays["0.0.pointers"] + 7
@@ -95,7 +95,7 @@ def test_damaged_files_are_refused_with_the_reason(program, tmp_path, damage):
             reason = r"damaged program: header.layers=\[\]: "
         for key in ("content_hash", "versions"):
             described.pop(key)
-        described["content_hash"] = _digest(arrays, described)
+        described["content_hash"] = digest(arrays, described)
         save_file(arrays, path, {"eie": json.dumps(described)})
     with pytest.raises(eie.EieError, match=reason) as caught:
         eie.Program.load(path)

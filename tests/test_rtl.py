@@ -18,7 +18,7 @@ from eie.rtl.check import check_rtl
 from eie.rtl.engine import confirmed
 from eie.rtl.hexfile import hex_words
 from eie.rtl.work import works
-from eie.rtl.write import UNITS, verilog, write_rtl, write_works
+from eie.rtl.write import BENCH, UNITS, verilog, write_rtl, write_works
 
 icarus = pytest.mark.skipif("icarus" not in tools.available(), reason="needs iverilog")
 verilator = pytest.mark.skipif("verilator" not in tools.available(), reason="needs verilator")
@@ -45,7 +45,7 @@ class TestWritten:
         assert (folder / "images/spmat_0.hex").read_text() == "00000000320f2012\n"
         assert (folder / "images/ptr_even_0.hex").read_text() == "0000\n"
         assert (folder / "images/ptr_odd_0.hex").read_text() == "0004\n"
-        assert {path.stem for path in folder.glob("*.v")} == {*UNITS, "bench"}
+        assert {path.stem for path in folder.glob("*.v")} == {*UNITS, *BENCH}
         assert "localparam PES = 1;" in (folder / "config.vh").read_text()
         assert "iverilog" in (folder / "README.md").read_text()
 
@@ -84,23 +84,22 @@ class TestRefused:
         with pytest.raises(ProgramError, match=text):
             works(program, inputs, **how)
 
-    def test_streamed(self):
+    def test_streamed_in_passes_or_by_scatter(self):
         spec = eie.EIE_64PE.replace(n_pe=1, spmat_kib=1)
-        program = eie.compile(eie.Layer.from_weights("big", np.ones((40, 60))), spec)
-        self.refused(program, "layer 'big': its weights are streamed, the hardware has no DRAM controller")
+        program = eie.compile(eie.Layer.from_weights("tall", np.ones((80, 60))), spec)
+        self.refused(program, "layer 'tall': its weights are streamed and it runs in 2 passes, the hardware streams")
+        conv = eie.Layer.from_conv("conv", np.ones((40, 40, 1, 1), np.float32))
+        program = eie.compile(conv, spec, conv="scatter", sizes={"conv": (3, 3)})
+        self.refused(program, "layer 'conv': its weights are streamed and it runs by scatter", np.ones((1, 40, 3, 3)))
 
-    def test_passes(self):
-        program = eie.compile(eie.Layer.from_weights("tall", np.ones((80, 2))), eie.EIE_64PE.replace(n_pe=1))
-        self.refused(program, "layer 'tall': 2 passes, the hardware does one")
+    def test_batches_by_scatter(self):
+        conv = eie.Layer.from_conv("conv", np.ones((2, 2, 1, 1), np.float32))
+        program = eie.compile(conv, eie.EIE_64PE.replace(n_pe=1, act_batches="paper"), conv="scatter")
+        self.refused(program, "layer 'conv': act_batches='paper' .* by scatter", np.ones((1, 2, 3, 3)))
 
-    @pytest.mark.parametrize("conv", ["scatter", "winograd"])
-    def test_other_ways_to_run_a_convolution(self, conv):
-        spec = eie.EIE_64PE.replace(residency="ideal")
-        program = eie.compile("lenet-5", spec, conv=conv) if conv == "scatter" else winograd(spec)
-        self.refused(program, f"layer '.*': a convolution by {conv}, the hardware does a product for each row")
-
-    def test_batches_of_activations(self):
-        self.refused(compiled(np.eye(3), n_pe=1, act_batches="paper"), "spec.act_batches='paper': the hardware has")
+    def test_winograd(self):
+        program = winograd(eie.EIE_64PE.replace(residency="ideal"))
+        self.refused(program, "layer '.*': a convolution by winograd, whose tiles the hardware does not transform")
 
     def test_wide_numbers(self):
         self.refused(compiled(np.eye(3), n_pe=1, data_bits=25), "spec.data_bits=25: must be <= 24")

@@ -6,7 +6,7 @@ import pytest
 import eie
 from eie.compression.coding.size import size_report
 from eie.compression.training.dataset import FASHION_MNIST, idx_examples
-from eie.model.trace import LayerTrace
+from eie.model.layer_trace import LayerTrace
 from eie.results.accuracy import float32_accuracy
 
 # Right answers in 16-bit fixed point and in float32 on the stored images; in float32 on all 10,000 test images.

@@ -17,7 +17,7 @@ from eie.show import numbers
 from eie.show.cells import LONGEST, cell, cells_of, short_names
 from eie.show.page import section_html
 from eie.show.sections import Column, Grid, Section, Statement, facts
-from eie.show.terminal import rendered, show
+from eie.show.terminal import blocks, prose, rendered, show
 from eie.show.text import plain
 
 ODD = ("[/red]x", "a:key:b", "\x1b[31mred", "层" * 20, ":smile:", "a\u202eb", "tab\tbed", "line\nend", "", " ")
@@ -141,6 +141,35 @@ def test_sentences_are_broken_between_words_and_long_words_stay_whole():
     assert digest in text
     assert all(line.strip("\n").split() for line in text.strip().splitlines())
     assert set(re.findall(r"[a-z]+", text.split("Note:")[1])) == {"one", "two"}
+
+
+def test_a_number_and_its_unit_stay_together():
+    text = "Even work would save 1.0 %, of 12 nJ, in 3 us, 4 KiB, 800 MHz; of 5 layers"
+    for width in range(14, 70):
+        lines = [line.plain for line in prose(text, width)]
+        assert all(len(line) <= width for line in lines)
+        assert " ".join(lines) == text
+        assert not [line for line in lines if line.startswith(("%", "nJ", "us", "KiB", "MHz"))]
+    assert any(line.plain.endswith("of 5") for width in range(14, 70) for line in prose(text, width))
+
+
+def test_a_label_of_several_words_is_broken_and_not_cut():
+    columns = (Column("what", "", "text"), *(Column(key, key * 6, "word") for key in "abcdef"))
+    rows = tuple(
+        {"what": f"cpu_compressed ({how})", **dict.fromkeys("abcdef", "1.234e+10")}
+        for how in ("printed label", "from printed times")
+    )
+    text = "\n".join(line.plain for block in blocks(Grid(columns=columns, rows=rows), 80) for line in block)
+    assert "…" not in text
+    assert "cpu_compressed (from     1.234e+10\nprinted times)" in text
+
+
+def test_a_sentence_gives_way_where_all_columns_then_fit():
+    columns = (Column("what", "change", "prose"), *(Column(key, key * 8, "word") for key in "abcd"))
+    rows = ({"what": "a change of several words that is as long as this one", **dict.fromkeys("abcd", "x")},)
+    assert len(list(blocks(Grid(columns=columns, rows=rows), 72))) == 1
+    # Not to less than can be read.
+    assert len(list(blocks(Grid(columns=columns, rows=rows), 60))) == 2
 
 
 def test_a_terminal_without_unicode():

@@ -80,7 +80,7 @@ def test_half_a_stream_buffer_holds_whole_rows_and_is_part_of_the_sram():
             {"stream": "rows", "dram_gb_per_s": 0, "dram_burst_bytes": 0},
             [
                 "spec.stream='rows': must be 'layer' or 'columns'",
-                "spec.dram_gb_per_s=0: must be > 0.0",
+                "spec.dram_gb_per_s=0: must be >= 1e-06",
                 "spec.dram_burst_bytes=0: must be >= 1",
             ],
         ),

@@ -10,8 +10,9 @@ import pytest
 
 import eie
 from eie.errors import EieError, ProgramError
-from eie.simulator.cache import Cache
-from eie.simulator.stages import How, Stages
+from eie.simulator.cache import ENTRY_BYTES, Cache
+from eie.simulator.counting import How
+from eie.simulator.stages import Stages
 from eie.simulator.workload import Workload
 from eie.spec import AFTER, reads
 
@@ -244,10 +245,10 @@ class TestCache:
         assert cache.get_all({"a": 1, "b": 2}, lambda names: dict.fromkeys(names, 7)) == {"a": 7, "b": 7}
 
     def test_numbers_outlive_arrays(self):
-        cache = Cache(budget_bytes=100)
+        cache = Cache(budget_bytes=100_000)
         cache.get("price", lambda: 1.5)
         for key in range(5):
-            cache.get(key, lambda: np.zeros(10))
+            cache.get(key, lambda: np.zeros(10_000))
         assert cache.get("price", lambda: 0.0) == 1.5
         assert cache.get(0, lambda: "made again") == "made again"
 
@@ -259,12 +260,23 @@ class TestCache:
         assert isinstance(cache.get("counts", lambda: "made again"), np.ndarray)
         assert cache.get(0, lambda: "made again") == "made again"
 
-    def test_small_values_go_too_where_there_is_nothing_else(self):
-        cache = Cache(budget_bytes=1 << 20)
-        for key in range((1 << 20) // 200 + 1):
-            cache.get(key, lambda: np.zeros(25))
-        assert cache.get(0, lambda: "made again") == "made again"
-        assert isinstance(cache.get(5, lambda: "made again"), np.ndarray)
+    @pytest.mark.parametrize("value", [1.5, np.zeros(10)])
+    def test_small_values_go_too_where_they_are_many(self, value):
+        """Points without end, each with counts of its own: a quarter of the budget, records and keys weighed."""
+        cache = Cache(budget_bytes=64 * ENTRY_BYTES)
+        cache.get("large", lambda: np.zeros(ENTRY_BYTES))
+        for key in range(100):
+            cache.get(key, lambda: value)
+        kept = [key for key in reversed(range(100)) if cache.get(key, lambda: "made again") is value]
+        assert 8 <= len(kept) <= 16
+        assert kept[0] == 99
+        assert isinstance(cache.get("large", lambda: "made again"), np.ndarray)
+
+    def test_what_is_asked_for_again_stays(self):
+        cache = Cache(budget_bytes=64 * ENTRY_BYTES)
+        for key in range(100):
+            cache.get(key, lambda: 1)
+            assert cache.get(0, lambda: "made again") == 1
 
 
 def test_every_field_says_what_it_costs():

@@ -11,7 +11,7 @@ from eie.activity import PE_CYCLES
 from eie.compiler.stream import Stream
 from eie.energy.estimate import estimate
 from eie.errors import ProgramError
-from eie.model.trace import LayerTrace
+from eie.model.layer_trace import LayerTrace
 from eie.simulator import events, fast
 from eie.simulator.records import Arrivals, Pattern
 from eie.simulator.stages import time_layer

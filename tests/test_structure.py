@@ -13,9 +13,9 @@ from eie.compression.pruning import structure
 from eie.compression.pruning.balance import permute
 from eie.compression.pruning.structure import readers, remove_layer, select_outputs
 from eie.errors import RecipeError
+from eie.model.dataflow import dataflow
 from eie.model.geometry import Conv2d
 from eie.model.graph import Graph, Node
-from eie.model.network import dataflow
 
 KEPT = "layer '{}': its outputs are the network's: its rows cannot be taken out or moved"
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import eie
 from eie.errors import SpecError, SweepError
-from eie.simulator import stages
+from eie.simulator import counting, images, stages
 from eie.simulator.cache import Cache, held_bytes
 from eie.sweeps.result import SweepResult, undominated
 from eie.sweeps.vary import check_vary, expand, read_vary
@@ -154,18 +154,26 @@ def made(monkeypatch):
     """How often each stage did its work."""
     counts = Counter()
 
-    def counting(name, work):
+    def watch(module, name):
+        work = getattr(module, name)
+
         def counted(*given, **options):
             counts[name] += 1
             return work(*given, **options)
 
-        monkeypatch.setattr(stages, name, counted)
+        monkeypatch.setattr(module, name, counted)
 
-    for name in ONCE:
-        counting(name, getattr(stages, name))
+    for module, names in CALLED.items():
+        for name in names:
+            watch(module, name)
     return counts
 
 
+CALLED = {
+    images: ("share", "encode_conv"),
+    counting: ("tally_pass", "queue_pass"),
+    stages: ("run_network", "activity_of"),
+}
 ONCE = {"share": 2, "encode_conv": 2, "tally_pass": 2, "queue_pass": 2, "run_network": 1, "activity_of": 2}
 
 
@@ -196,17 +204,17 @@ def test_recorded_inputs_do_not_depend_on_number_formats(made):
 
 
 def test_a_cache_over_its_budget_forgets_the_oldest_and_makes_it_again():
-    cache, made = Cache(budget_bytes=250), []
+    cache, made = Cache(budget_bytes=250_000), []
 
     def get(key):
         def make():
             made.append(key)
-            return np.zeros(100, np.uint8)
+            return np.zeros(100_000, np.uint8)
 
         return cache.get(key, make)
 
     for key in "abacab":
-        assert held_bytes(get(key)) == 100
+        assert held_bytes(get(key)) == 100_000
     assert made == ["a", "b", "c", "b"]
 
 
@@ -332,8 +340,8 @@ def test_a_defect_in_one_point_does_not_end_the_sweep(monkeypatch):
             raise RuntimeError("boom")
         return work(*given, **options)
 
-    work = stages.queue_pass
-    monkeypatch.setattr(stages, "queue_pass", broken)
+    work = counting.queue_pass
+    monkeypatch.setattr(counting, "queue_pass", broken)
     result = eie.sweep(layer(), {"act_queue_depth": [2, 4, 8]})
     assert [row["error"] for row in result.failed] == ["RuntimeError: boom"]
     assert len(result.totals) == 2

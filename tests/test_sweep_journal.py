@@ -1,5 +1,6 @@
 """Sweeps that are interrupted, killed, torn and run twice."""
 
+import gc
 import json
 import os
 import signal
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 
 import eie
+from eie.energy import prices
 from eie.errors import SweepError
 from eie.sweeps import run as runs
 from eie.sweeps.journal import Journal, entry_of, line_of
@@ -153,19 +155,19 @@ def test_a_folder_is_not_a_journal(work, tmp_path):
 
 
 def test_failed_points_are_kept_and_retried_on_request(work, tmp_path, monkeypatch):
-    from eie.simulator import stages
+    from eie.simulator import counting
 
-    path, really = tmp_path / "journal.jsonl", stages.queue_pass
+    path, really = tmp_path / "journal.jsonl", counting.queue_pass
 
     def broken(*given, **options):
         if options["act_queue_depth"] == 4:
             raise MemoryError
         return really(*given, **options)
 
-    monkeypatch.setattr(stages, "queue_pass", broken)
+    monkeypatch.setattr(counting, "queue_pass", broken)
     failed = eie.sweep(work, VARY, journal=path)
     assert [row["error"] for row in failed.failed] == ["layer 'fc': out of memory"] * 3
-    monkeypatch.setattr(stages, "queue_pass", really)
+    monkeypatch.setattr(counting, "queue_pass", really)
     assert eie.sweep(work, VARY, journal=path).to_csv() == failed.to_csv()
     retried = eie.sweep(work, VARY, journal=path, retry_failed=True)
     assert not retried.failed
@@ -383,3 +385,24 @@ def test_a_front_keeps_places_and_not_points(work, tmp_path, monkeypatch):
         sizes = [sys.getsizeof(key) + sys.getsizeof(at) for key, at in book.entries._places.items()]
         assert max(sizes) < 100
         assert sys.getsizeof(book.entries._places) / 300 < 120
+
+
+def test_points_that_are_done_leave_no_machines_behind(work, tmp_path, monkeypatch):
+    """Points that share a plan, too: kept with it, what the dense machine takes grew by 2 KiB a point."""
+    monkeypatch.setattr("eie.sweeps.large.SLAB", 32)
+    monkeypatch.setattr(prices, "_prices", prices._prices.__wrapped__)
+    alive = {}
+
+    def count(done, _):
+        if done in (224, 448):
+            gc.collect()
+            alive[done] = sum(isinstance(thing, eie.AcceleratorSpec) for thing in gc.get_objects())
+
+    # Streamed, so that the price of DRAM counts and one point is the front.
+    base = eie.EIE_64PE.replace(n_pe=1, spmat_kib=2, stream_kib=1)
+    fc = eie.Layer.from_weights("fc", np.tile(work[0].weights, (8, 8)))
+    vary = {"dram_pj_per_bit": [100 + i / 4 for i in range(448)]}
+    eie.sweep(
+        (fc, np.ones(320)), vary, spec=base, front="energy", journal=tmp_path / "j.jsonl", progress=count, threads=1
+    )
+    assert alive[448] - alive[224] < 64

@@ -107,6 +107,145 @@ def test_markup_and_emoji_codes_are_text(capsys):
     assert capsys.readouterr().err == "[/red]x a:key:b\n"
 
 
+# Two that look alike once they are printable, one that would be the first's fresh name, and one that turns the writing.
+NASTY = {"in": "x\x1b[2J", "mid": "x\\x1b[2J", "out": "x\\x1b[2J_2", "w": "w\u202e"}
+
+
+def nasty_graph():
+    from eie.model.graph import Graph, Node
+
+    nodes = (
+        Node(op="layer", inputs=(NASTY["in"],), outputs=(NASTY["mid"],), layer="a"),
+        Node(op="add", inputs=(NASTY["mid"], NASTY["w"]), outputs=(NASTY["out"],)),
+    )
+    return Graph(
+        inputs=((NASTY["in"], (4,)),), nodes=nodes, outputs=(NASTY["out"],), constants={NASTY["w"]: np.ones(4)}
+    )
+
+
+def names_of(graph):
+    names = [name for node in graph.nodes for name in (*node.inputs, *node.outputs)]
+    return [*(name for name, _ in graph.inputs), *names, *graph.constants, *graph.outputs, *graph.types]
+
+
+def test_a_graphs_names_are_printable_and_stay_apart():
+    graph = nasty_graph()
+    assert names_of(graph) == [
+        r"x\x1b[2J_3",
+        *(r"x\x1b[2J_3", r"x\x1b[2J", r"x\x1b[2J", r"w\u202e", r"x\x1b[2J_2"),
+        *(r"w\u202e", r"x\x1b[2J_2"),
+    ]
+
+
+@given(st.dictionaries(st.text("ab\x1b\u202e\\x1_2", max_size=6), st.just(0), max_size=12))
+def test_fresh_names_differ_from_all_others(names):
+    from eie.errors import printable_names
+
+    fresh = printable_names(names)
+    after = [fresh.get(name, name) for name in names]
+    assert len(set(after)) == len(names)
+    assert all(map(str.isprintable, after))
+
+
+@pytest.mark.parametrize("suffix", ["npz", "safetensors", "eie"])
+def test_a_network_with_such_a_graph_is_written_and_read_back(tmp_path, suffix):
+    net = eie.Network(name="n", layers=(LAYER,), graph=nasty_graph())
+    save(net, tmp_path / f"n.{suffix}")
+    assert names_of(eie.load(tmp_path / f"n.{suffix}").graph) == names_of(net.graph)
+    program = eie.compile(net, eie.EIE_64PE.replace(n_pe=2))
+    program.save(tmp_path / "p.safetensors")
+    loaded = eie.Program.load(tmp_path / "p.safetensors")
+    assert names_of(loaded.graph) == names_of(net.graph)
+    assert eie.simulate(loaded, ROWS).content() == eie.simulate(program, ROWS).content()
+
+
+def test_names_in_a_program_file_are_cleaned(tmp_path, monkeypatch):
+    """Written by another program: the graph says its names as they are, and the hash is right."""
+    from eie.compiler import program_file as module
+
+    net = eie.Network(name="n", layers=(LAYER,), graph=nasty_graph())
+    arrays, header = module.pack(eie.compile(net, eie.EIE_64PE.replace(n_pe=2)))
+    turned = json.loads(json.dumps(header).replace("_3", "\u202e"))
+    signed = {**turned, "content_hash": module.digest(arrays, turned)}
+    monkeypatch.setattr(module, "read_safetensors", lambda *_: (arrays, {"eie": json.dumps(signed)}))
+    assert names_of(eie.Program.load("p.safetensors").graph)[0] == r"x\x1b[2J\u202e"
+
+
+@pytest.fixture
+def nasty_onnx(tmp_path):
+    onnx = pytest.importorskip("onnx", reason="needs the onnx extra")
+    helper, numpy_helper = onnx.helper, onnx.numpy_helper
+    weights = np.random.default_rng(4).standard_normal((4, 4)).astype(np.float32)
+    kind = onnx.TensorProto.FLOAT
+    # A body that reads the graph around it, an operator for the host, and two layers.
+    branch = helper.make_graph(
+        [helper.make_node("Relu", [NASTY["mid"]], ["r\x1b"])],
+        "b\x1b",
+        [],
+        [helper.make_tensor_value_info("r\x1b", kind, None)],
+    )
+    nodes = [
+        helper.make_node("MatMul", [NASTY["in"], NASTY["w"]], [NASTY["mid"]], name="[/red]\x1b[31m"),
+        helper.make_node("If", ["yes\x07"], ["i\x07"], then_branch=branch, else_branch=branch),
+        helper.make_node("Erf", ["i\x07"], ["e\u202e"], name="host\x1b"),
+        helper.make_node("MatMul", ["e\u202e", NASTY["w"]], [NASTY["out"]], name="a:key:b\u202e"),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [helper.make_tensor_value_info(NASTY["in"], kind, [1, 4])],
+        [helper.make_tensor_value_info(NASTY["out"], kind, [1, 4])],
+        [numpy_helper.from_array(weights, NASTY["w"]), numpy_helper.from_array(np.array(True), "yes\x07")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    (tmp_path / "m.onnx").write_bytes(model.SerializeToString())
+    return tmp_path / "m.onnx"
+
+
+def test_an_onnx_files_names_are_cleaned_as_it_is_read(nasty_onnx, tmp_path):
+    net = eie.load(nasty_onnx)
+    assert all(map(str.isprintable, names_of(net.graph)))
+    assert net.graph.inputs[0][0] == r"x\x1b[2J_3"
+    assert [layer.name for layer in net.layers] == [r"[/red]\x1b[31m"]
+    assert net.graph.uses_by_layer == {r"[/red]\x1b[31m": (r"[/red]\x1b[31m", r"[/red]\x1b[31m#2")}
+    # Arrays named as in the file: they are cleaned alike.
+    np.savez(tmp_path / "rows.npz", **{r"x\x1b[2J_3": ROWS.astype(np.float32)})
+    trace = eie.record(nasty_onnx, eie.read_samples(tmp_path / "rows.npz"))
+    assert trace.samples == 2
+    result = eie.simulate(eie.compile(net, eie.EIE_64PE.replace(n_pe=2)), ROWS)
+    recorded = eie.simulate(eie.compile(net, eie.EIE_64PE.replace(n_pe=2)), trace)
+    assert [layer.cycles for layer in result.layers] == [layer.cycles for layer in recorded.layers]
+
+
+COMMANDS = {
+    "run": ["run", "MODEL", "--csv", "OUT/r.csv", "--json", "OUT/r.json", "--html", "OUT/r.html"],
+    "compare": ["compare", "MODEL", "--baseline", "dense", "--csv", "OUT/c.csv", "--json", "OUT/c.json"],
+    "inspect": ["inspect", "MODEL"],
+    "sweep": ["sweep", "MODEL", "--vary", "n_pe=1,2", "-o", "OUT"],
+    "explain": ["explain", "MODEL", "--json", "OUT/e.json", "--html", "OUT/e.html"],
+    "compile": ["compile", "MODEL", "-o", "OUT/p.safetensors"],
+    "compress": ["compress", "MODEL", "OUT/r.toml", "-o", "OUT/n.npz", "--json", "OUT/r.json"],
+    "trace": ["trace", "record", "MODEL", "OUT/rows.npz", "-o", "OUT/t.npz"],
+}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_no_command_prints_or_writes_what_a_terminal_obeys(nasty_onnx, tmp_path, command):
+    pytest.importorskip("onnxruntime", reason="needs the onnx extra")
+    np.savez(tmp_path / "rows.npz", x=ROWS.astype(np.float32))
+    (tmp_path / "r.toml").write_text('[[step]]\nkind = "prune"\nrule = [{ density = 0.5 }]\n')
+    words = [word.replace("MODEL", str(nasty_onnx)).replace("OUT", str(tmp_path)) for word in COMMANDS[command]]
+    done = CliRunner().invoke(app, words)
+    assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
+    assert done.exit_code == 0, done.output
+    written = [done.output]
+    written += [
+        path.read_text() for path in tmp_path.rglob("*") if path.suffix in (".csv", ".json", ".jsonl", ".html", ".txt")
+    ]
+    for text in written:
+        assert all(char.isprintable() or char in "\n\t" for char in text), command
+
+
 def write_toml(path, name):
     path.write_text(
         f'name = {json.dumps(name)}\n[[layer]]\nname = "=1+1"\ninputs = 8\noutputs = 8\nweight_density = 0.5\n'

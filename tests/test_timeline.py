@@ -315,6 +315,39 @@ def written(timeline):
         return json.loads(Path(folder, "t.json").read_text())["traceEvents"]
 
 
+def check_tracks(events):
+    """Hold events to what viewers ask beyond the fields of each: https://perfetto.dev/docs/faq."""
+    spans, counts, names = defaultdict(list), defaultdict(list), {}
+    for event in events:
+        # Of 32 bits in viewers, and thread 0 is an idle processor.
+        assert 0 < event["pid"] < 1 << 31
+        assert 0 < event["tid"] < 1 << 31
+        track = event["pid"], event["tid"]
+        if event["ph"] == "M":
+            # Each track is named once.
+            assert names.setdefault((event["name"], *track), event["args"]) is event["args"]
+        elif event["ph"] == "X":
+            assert type(event["ts"]) is int
+            assert type(event["dur"]) is int
+            spans[track].append((event["ts"], event["ts"] + event["dur"]))
+        else:
+            assert type(event["ts"]) is int
+            counts[event["pid"], event["name"]].append(event["ts"])
+    for told in spans.values():
+        # In the file as in time, the outer ahead of the inner.
+        assert told == sorted(told, key=lambda span: (span[0], -span[1]))
+        opened = []
+        for start, stop in told:
+            while opened and opened[-1] <= start:
+                opened.pop()
+            assert not opened or stop <= opened[-1]
+            opened.append(stop)
+    # One value of a counter in a cycle.
+    assert all(before < after for told in counts.values() for before, after in pairwise(told))
+    called = [value["name"] for (what, *_), value in names.items() if what == "thread_name"]
+    assert len(set(called)) == len(called)
+
+
 class TestTraceEvents:
     def test_every_event_is_one_of_the_format(self, tmp_path):
         """Phases, and what each must have, by the Trace Event Format."""
@@ -348,6 +381,24 @@ class TestTraceEvents:
             else:
                 assert event["ph"] == "C"
                 assert isinstance(event["args"]["activations"], int)
+
+    @given(cases(), st.data())
+    @settings(max_examples=20, deadline=None)
+    def test_what_a_viewer_asks_of_tracks(self, case, data):
+        """Spans of a track nest or lie apart, as Perfetto wants them; numbers are whole; a name is one track's."""
+        timeline = simulated(case).timeline()
+        if data.draw(st.booleans()):
+            start = data.draw(st.integers(1, timeline.total))
+            timeline = simulated(case).timeline(cycles=range(start, data.draw(st.integers(start + 1, start + 400))))
+        check_tracks(written(timeline))
+
+    @pytest.mark.parametrize("ending", ["json", "json.gz"])
+    @pytest.mark.parametrize("words", [(), ("--cycles", "3:40", "--pes", "1:3"), ("--batch", "2")])
+    def test_what_a_viewer_asks_of_a_file(self, cli, tmp_path, words, ending):
+        code, _, _ = cli("run", "lenet-300-100", "--samples", "3", "--timeline", f"t.{ending}", *words)
+        assert code == 0
+        content = (tmp_path / f"t.{ending}").read_bytes()
+        check_tracks(json.loads(gzip.decompress(content) if ending == "json.gz" else content)["traceEvents"])
 
     @given(cases(), st.sampled_from(ENGINES))
     @settings(max_examples=10, deadline=None)

@@ -11,7 +11,7 @@ from eie.cli.diff import diff
 from eie.cli.doctor import doctor
 from eie.cli.explain import explain
 from eie.cli.granularity import granularity
-from eie.cli.help import Commands
+from eie.cli.help import Commands, laid_out
 from eie.cli.inspect import inspect
 from eie.cli.models import models
 from eie.cli.notebooks import notebooks
@@ -67,3 +67,4 @@ for command in (
     command.params.append(_memory_option())
     app.add_command(command)
 app.params.append(_memory_option())
+laid_out(app)

@@ -30,7 +30,7 @@ def compile_model(model: str, winograd: bool, **options: Any) -> None:
     """Compile MODEL into the memory images of every PE."""
     from eie.cli.inputs import announce_compilation, lowering, stderr
     from eie.cli.progress import Progress
-    from eie.compiler.program import compile as compile_network
+    from eie.compiler.compile import compile as compile_network
     from eie.errors import ProgramError
     from eie.importers import load
     from eie.spec import load_spec

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
+from pathlib import Path
 
 import click
 
@@ -155,7 +156,7 @@ def _kernels() -> Check:
             what="kernels", value="not compiled: NUMBA_DISABLE_JIT is set", ok=None, remedy="unset it: runs are slow"
         )
     if kernels_are_cached():
-        return Check(what="kernels", value=f"compiled, in {CACHE_FOLDER}")
+        return Check(what="kernels", value=f"compiled, in {CACHE_FOLDER} ({_sizes(CACHE_FOLDER)})")
     if not CACHE_FOLDER.exists():
         # A read-only home still runs, so this is slow and not wrong.
         remedy = "no folder can be written: set EIE_CACHE_DIR, or every process compiles anew"
@@ -166,6 +167,18 @@ def _kernels() -> Check:
         ok=None,
         remedy="eie warmup does it now (10 s and more)",
     )
+
+
+def _sizes(folder: Path) -> str:
+    """Say what a folder of kernels takes, and what those of other versions beside it do."""
+    from eie.kernels.folders import beside, size_bytes
+
+    others = list(beside(folder))
+    size = f"{size_bytes(folder) / 2**20:.1f} MiB"
+    if not others:
+        return size
+    many = "one of another version" if len(others) == 1 else f"{len(others)} of other versions"
+    return f"{size}; {many} {sum(map(size_bytes, others)) / 2**20:.1f} MiB"
 
 
 def _threads() -> Check:

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     "variants",
     multiple=True,
     metavar="LIST",
-    help="Ways to prune, as in fine:0.9 or fine:90%,2:4,block4x4:0.8,channel:0.5,layer:0.5 [default: fifteen].",
+    help="Ways to prune, commas between them: fine:0.9 (or fine:90%), 2:4, block4x4:0.8, channel:0.5, layer:0.5 "
+    "[default: fifteen].",
 )
 @click.option(
     "--machine",

@@ -5,10 +5,14 @@ Comes in: commands. Goes out: what ``--help`` prints. Used by `app` and by each 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import click
 
 # Longer than any first sentence: click cuts a summary where it thinks the line ends, and then nobody knows how it ends.
 WHOLE = 1_000
+# Click breaks lines behind a hyphen, and not behind this one.
+_TIED = "\N{NON-BREAKING HYPHEN}"
 
 
 def examples(*lines: str) -> str:
@@ -16,6 +20,35 @@ def examples(*lines: str) -> str:
     heading = "Example" if len(lines) == 1 else "Examples"
     # Between \b and a blank line click leaves the lines as they are.
     return "\n".join(("\b", f"{heading}:", *(f"  {line}" for line in lines)))
+
+
+class Formatter(click.HelpFormatter):
+    """Lines that break at blanks only: names of machines and options hold hyphens, and are typed as they stand."""
+
+    def write(self, string: str) -> None:
+        """Write with the hyphens as they were."""
+        super().write(string.replace(_TIED, "-"))
+
+    def write_text(self, text: str) -> None:
+        """Write a paragraph."""
+        super().write_text(text.replace("-", _TIED))
+
+    def write_dl(self, rows: Sequence[tuple[str, str]], col_max: int = 30, col_spacing: int = 2) -> None:
+        """Write names with what they mean."""
+        super().write_dl([(name, text.replace("-", _TIED)) for name, text in rows], col_max, col_spacing)
+
+
+class Context(click.Context):
+    """A command's context, with that formatter."""
+
+    formatter_class = Formatter
+
+
+def laid_out(command: click.Command) -> None:
+    """Give a command, and those below it, that layout."""
+    command.context_class = Context
+    for below in command.commands.values() if isinstance(command, click.Group) else ():
+        laid_out(below)
 
 
 class Commands(click.Group):

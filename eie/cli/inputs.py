@@ -73,7 +73,8 @@ def open_inputs(file: str | None) -> Opened:
 
     from eie.errors import TraceError
     from eie.formats.npz import read_npy, read_npz
-    from eie.model.trace import Trace, is_trace
+    from eie.model.trace import Trace
+    from eie.model.trace_file import is_trace
     from eie.recording.inputs import read_samples
 
     if file is None:
@@ -119,7 +120,7 @@ def read_inputs(
     from pathlib import Path
 
     from eie.errors import TraceError
-    from eie.model.network import dataflow
+    from eie.model.dataflow import dataflow
     from eie.model.samples import Samples
     from eie.model.trace import Trace
     from eie.simulator.inputs import read_array
@@ -157,7 +158,7 @@ def read_model(model: str, options: Mapping[str, Any]) -> tuple[Network, Inputs]
 def _of_inputs(given: Samples, network: Network | Program, layout: Layout | None) -> Trace | Samples:
     """Bring arrays by name into the shapes of the network's inputs, or of its layers' rows."""
     from eie.errors import TraceError
-    from eie.model.network import dataflow
+    from eie.model.dataflow import dataflow
     from eie.model.trace import Trace
     from eie.simulator.inputs import given_inputs
 

@@ -17,8 +17,8 @@ from eie.cli.outputs import show
 @spec_options
 def inspect(file: str, **options: Any) -> None:
     """Show what a compiled program (or MODEL, compiled here) stores in the PEs and whether it fits."""
+    from eie.compiler.compile import compile as compile_network
     from eie.compiler.program import Program
-    from eie.compiler.program import compile as compile_network
     from eie.errors import ProgramError
     from eie.importers import load
     from eie.spec import load_spec

@@ -25,7 +25,7 @@ PATIENCE_S = 1.0
 LINE_S = 15.0
 
 
-class _Known(ProgressColumn):
+class Known(ProgressColumn):
     """A column for stages whose steps are counted; where nobody knows how many there are, it is empty."""
 
     def __init__(self, column: ProgressColumn) -> None:
@@ -50,10 +50,10 @@ class Progress:
         columns = (
             SpinnerColumn(),
             TextColumn("{task.description}", markup=False),
-            _Known(BarColumn()),
-            _Known(MofNCompleteColumn()),
+            Known(BarColumn()),
+            Known(MofNCompleteColumn()),
             TimeElapsedColumn(),
-            _Known(TimeRemainingColumn()),
+            Known(TimeRemainingColumn()),
         )
         # Transient and off without a terminal: logs hold results, not the way to them.
         self._bar = RichProgress(*columns, console=console, transient=True, disable=not console.is_terminal)

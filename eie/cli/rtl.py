@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from eie.cli.help import examples
-from eie.cli.options import bias_option, how_to_read, layout_option, model_options, spec_options
+from eie.cli.options import bias_option, conv_option, how_to_read, layout_option, model_options, spec_options
 from eie.cli.outputs import note, show
 
 
@@ -26,6 +26,7 @@ from eie.cli.outputs import note, show
 @spec_options
 @layout_option
 @bias_option
+@conv_option
 def rtl(model: str, folder: str | None, input_file: str | None, **options: Any) -> None:
     """Write layers of MODEL, or of a compiled program, as Verilog with their weights in its memories.
 
@@ -34,12 +35,13 @@ def rtl(model: str, folder: str | None, input_file: str | None, **options: Any) 
     """
     from eie.cli.inputs import announce_compilation, load_for, open_inputs, read_inputs, stderr
     from eie.cli.progress import Progress
+    from eie.compiler.compile import compile as compile_network
     from eie.compiler.program import Program
-    from eie.compiler.program import compile as compile_network
     from eie.errors import ProgramError
     from eie.rtl.check import check_rtl
     from eie.rtl.resources import rtl_resources
     from eie.rtl.write import write_rtl
+    from eie.simulator.workload import open_sizes
     from eie.spec import load_spec
 
     if folder is None and not (options["check"] or options["resources"]):
@@ -50,14 +52,13 @@ def rtl(model: str, folder: str | None, input_file: str | None, **options: Any) 
         if options["spec_name"] or options["overrides"]:
             raise ProgramError(f"{model}: is compiled already; --spec and --set apply to models")
         program = Program.load(model)
-        own = program.trace
+        inputs = read_inputs(file=opened, samples=None, network=program, own=program.trace, layout=options["layout"])
     else:
-        spec = load_spec(options["spec_name"] or "EIE_64PE", options["overrides"])
+        spec, conv = load_spec(options["spec_name"] or "EIE_64PE", options["overrides"]), options["conv"]
         network = load_for(model, how_to_read(options), opened, layout=options["layout"])
-        # The hardware runs convolutions in this way only.
-        program = compile_network(network, spec, conv="im2col", bias=options["bias"])
-        own = network.trace
-    inputs = read_inputs(file=opened, samples=None, network=program, own=own, layout=options["layout"])
+        inputs = read_inputs(file=opened, samples=None, network=network, own=network.trace, layout=options["layout"])
+        sizes = open_sizes(network, inputs) if conv == "auto" else {}
+        program = compile_network(network, spec, conv=conv, bias=options["bias"], sizes=sizes)
     chosen = {"layer": options["layer"], "sample": options["sample"]}
     if folder is not None and not options["check"]:
         for written in write_rtl(program, folder, inputs, **chosen):

@@ -34,7 +34,7 @@ def run(model: str, winograd: bool, **options: Any) -> None:
     """
     from eie.cli.inputs import announce_compilation, lowering, read_model, stderr
     from eie.cli.progress import Progress
-    from eie.compiler.program import compile as compile_network
+    from eie.compiler.compile import compile as compile_network
     from eie.simulation import with_given_accuracy
     from eie.simulator.workload import open_sizes
     from eie.spec import load_spec

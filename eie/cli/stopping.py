@@ -9,12 +9,16 @@ from __future__ import annotations
 import atexit
 import os
 import sys
-from collections.abc import Callable
-from importlib import import_module
-from typing import NoReturn
 
-# Not ``signal``, which makes enumerations of all signals first: half of the time before anything is guarded.
-signal = import_module("_signal")
+# Set by hand: ``typing`` took two thirds of the time before anything is guarded, and Ctrl-C there is Python's own
+# traceback.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import NoReturn
+
+# Not ``signal``, which makes enumerations of all signals first: half of what is left.
+signal = __import__("_signal")
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _seen: list[int] = []
 

@@ -213,10 +213,13 @@ class PointProgress:
     def __init__(self, console: Console) -> None:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
+        from eie.cli.progress import Known
+
         self._bar = Progress(
             TextColumn("points"),
-            BarColumn(),
-            MofNCompleteColumn(),
+            # How many points there are is known with the first of them.
+            Known(BarColumn()),
+            Known(MofNCompleteColumn()),
             TextColumn("{task.fields[rate]}"),
             console=console,
             transient=True,

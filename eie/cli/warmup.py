@@ -18,10 +18,11 @@ def warmup() -> None:
 
     from eie.cli.inputs import stderr
     from eie.cli.progress import Progress
-    from eie.compiler.program import compile as compile_network
+    from eie.compiler.compile import compile as compile_network
     from eie.importers import load
     from eie.importers.stored import save
-    from eie.model.network import Layer, Network
+    from eie.model.layer import Layer
+    from eie.model.network import Network
     from eie.model.packed import packed
     from eie.simulation import simulate
     from eie.spec import AcceleratorSpec

@@ -25,10 +25,11 @@ from eie.compiler.strips import visits_of
 from eie.compression.share import ShareReport
 from eie.errors import ModelError
 from eie.kernels import scatter as kernels
-from eie.kernels.timing import PIPELINE_CYCLES
+from eie.kernels.timing import FILL_CYCLES, PIPELINE_CYCLES
 from eie.model.geometry import Geometry, Scatter, Visit
+from eie.model.layer import Layer
 from eie.model.matrix import frozen
-from eie.model.network import Layer, Network
+from eie.model.network import Network
 from eie.spec import AcceleratorSpec
 
 Conv = Literal["auto", "im2col", "scatter", "winograd"]
@@ -37,8 +38,6 @@ CONVS = get_args(Conv)
 DRAWN_DEPTH = 8
 DRAWN_PRODUCTS = 32
 DRAWN_BROADCASTS = 1 << 13
-# Cycles in which row 0 is loaded and the first activation goes out, before its first entry is issued.
-FILL = 2
 # Of a strip: with a stride, rows take turns in what they meet.
 DRAWN_ROWS = 2
 DRAWN_STRIPS = 8
@@ -153,7 +152,7 @@ def _strip_cycles(encoding: Encoding, visit: Visit, scatter: Scatter) -> float:
         scan_rows=pixels * rows,
     )
     # The pipeline is filled and drained once, however many rows there are.
-    once = FILL + PIPELINE_CYCLES
+    once = FILL_CYCLES + PIPELINE_CYCLES
     return (timed - once) * len(visit.window) / pixels + once
 
 

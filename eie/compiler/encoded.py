@@ -17,8 +17,8 @@ from eie.compiler.lower import Block, blocks
 from eie.compiler.passes import split
 from eie.compression.share import ShareReport
 from eie.model.geometry import Geometry, Scatter
+from eie.model.layer import Layer
 from eie.model.matrix import frozen
-from eie.model.network import Layer
 from eie.show.face import View
 from eie.show.sections import Column, Grid, Section, Value
 from eie.spec import AcceleratorSpec

@@ -1,8 +1,8 @@
 """What a program file may say: every field typed and bounded, every image checked before a kernel walks it.
 
 Comes in: the JSON header of a program file, and the `Encoding`s made from its tensors. Goes out: a `ProgramHeader`, or
-an error that says what is wrong. Read by `eie.compiler.program`. The content hash finds damage; this finds files whose
-hash is right and whose content is not.
+an error that says what is wrong. Read by `eie.compiler.program_file`. The content hash finds damage; this finds files
+whose hash is right and whose content is not.
 """
 
 from __future__ import annotations
@@ -11,24 +11,14 @@ from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from eie.compiler.encode import Encoding, lanes_of
+from eie.formats.fields import LARGEST_SIDE, Text
 from eie.kernels.encode import expand_entries
 from eie.model.geometry import Scatter
 from eie.spec import AcceleratorSpec
 
-# Far above any layer, and low enough that rows x PEs and columns x PEs stay within 64 bits.
-LARGEST_SIDE = 1 << 26
-
-
-def _printable(text: str) -> str:
-    if not text.isprintable():
-        raise ValueError("must be printable text")
-    return text
-
-
-Text = Annotated[str, AfterValidator(_printable)]
 Side = Annotated[int, Field(ge=0, le=LARGEST_SIDE)]
 Real = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
@@ -72,7 +62,8 @@ class LayerHeader(_Record):
     name: Text = Field(min_length=1)
     outputs: int = Field(ge=1, le=LARGEST_SIDE)
     inputs: int = Field(ge=1, le=LARGEST_SIDE)
-    weights: int = Field(ge=0)
+    # No more than a matrix of the largest sides has places.
+    weights: int = Field(ge=0, le=LARGEST_SIDE**2)
     relu: bool
     synthetic: bool
     reloads: bool

@@ -18,9 +18,9 @@ from dataclasses import dataclass, field, replace
 from eie.compiler.shapes import Shape, Shapes, batch_first, tensor_shapes
 from eie.errors import ModelError
 from eie.model import host
+from eie.model.dataflow import Chained, dataflow
 from eie.model.geometry import Geometry
 from eie.model.graph import Graph, Node
-from eie.model.network import Chained, dataflow
 
 # The step before the first layer: what the host brings is there when it begins.
 HOST = -1

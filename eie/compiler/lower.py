@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from eie.errors import ModelError
 from eie.model.geometry import Alternative
 from eie.model.geometry import lowering as alternative
+from eie.model.layer import Layer
 from eie.model.matrix import SparseColumns
-from eie.model.network import Layer
 
 Lowering = Literal["im2col", "winograd"]
 

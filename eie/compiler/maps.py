@@ -1,4 +1,4 @@
-"""Where the maps between layers lie while a network runs, and what reading and writing them costs.
+"""Where the maps between layers lie while a network runs.
 
 Comes in: encoded layers, the graph between them, the spec. Goes out: a frozen `MapPlan`; its row of the memory plan.
 Read by `eie.compiler.memory`, the simulator, which counts the traffic, and results.
@@ -6,21 +6,20 @@ Read by `eie.compiler.memory`, the simulator, which counts the traffic, and resu
 The rules (docs/cycle-model.md, "Activations"). A map is spread over the PEs, element i in PE i mod P, and lies whole in
 the activation SRAMs or whole in DRAM, from the layer that writes it to the last that needs it. Those stay that save
 most DRAM traffic for their size, as long as the fullest PE has room from their first step to their last; equals go by
-their order. A layer fetches its input anew for every product: a convolution reads what its windows share again and
-again. It writes its output once.
+their order. What a layer moves of them is `eie.compiler.map_traffic`'s to say.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from fractions import Fraction
 
 from eie.compiler.lifetimes import HOST, Lifetime, Lifetimes, lifetimes
-from eie.compiler.map_rows import BITS_PER_KIB, LayerMaps, MapPlan, PlacedMap
+from eie.compiler.map_rows import BITS_PER_KIB, MapPlan, PlacedMap
+from eie.compiler.map_traffic import Traffic, layer_maps, pixel_traffic, traffic_of
 from eie.compiler.outline import Outline
 from eie.compiler.places import MemoryRow
-from eie.compiler.strips import pixels_read
 from eie.errors import ModelError
 from eie.model.graph import Graph
 from eie.model.uses import layer_of
@@ -126,15 +125,6 @@ def _one_use(layer: Outline, use: str, rows: int) -> Lifetimes:
     )
 
 
-@dataclass(frozen=True, eq=False)
-class _Traffic:
-    """What moves in one layer and sample: (elements of a transfer, how often), by map."""
-
-    read: dict[int, list[tuple[int, int]]] = field(default_factory=dict)
-    # Of a recurrent layer: its state, which goes from step to step through the SRAM.
-    state: list[tuple[int, int]] = field(default_factory=list)
-
-
 class _Steps:
     """Which maps each step touches, gathered in one pass: map by map, ten thousand layers would be 10**8 questions.
 
@@ -157,74 +147,12 @@ class _Steps:
                 self.alive[step].append(place)
 
 
-def _vectors(layer: Outline, *, rows: int, size: tuple[int, ...], spec: AcceleratorSpec) -> list[tuple[int, int]]:
-    """List what a layer reads of its input, a sample: (elements of a vector, how often), for each pass."""
-    inputs = layer.geometry.channels[1]
-    if layer.scatter is not None:
-        # A pixel's channels, once for each strip that it reaches.
-        height, width = size
-        return [
-            (inputs, pixels_read(layer.scatter, channels_a_pe=each, size=(height, width), spec=spec))
-            for each in layer.channels_a_pe
-        ]
-    # A row of a recurrent layer is its input and its state.
-    recurrent = layer.geometry.recurrence is not None
-    return [(inputs if recurrent else part.inputs, rows) for part in layer.passes]
-
-
-def _shares(inputs: int, maps: Sequence[Lifetime], sources: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """Yield each map that a vector is made of, and how many of its numbers come from there."""
-    # At least 1: a damaged graph may make a map of nothing, which running it refuses by name.
-    whole = max(1, sum(maps[place].elements for place in sources))
-    before = 0
-    # Joined maps give a row its numbers in proportion; cut from the running sum, so that nothing is lost.
-    for place in sources:
-        upto = before + maps[place].elements
-        yield place, inputs * upto // whole - inputs * before // whole
-        before = upto
-
-
-def _pixel(
-    layer: Outline, *, maps: Sequence[Lifetime], sources: Sequence[int], kept: set[int], spec: AcceleratorSpec
-) -> dict[str, int]:
-    """Count what reading the channels of one pixel takes."""
-    shares = list(_shares(layer.geometry.channels[1], maps, sources))
-    bits = [dram_bits(share, spec) for place, share in shares if place not in kept]
-    return {
-        "act_sram_reads": sum(sram_rows(share, spec) for place, share in shares if place in kept),
-        "dram_bits": sum(bits),
-        "bus_cycles": sum(map(spec.bus_cycles, bits)),
-    }
-
-
-def _traffic(
-    *,
-    layer: Outline,
-    rows: int,
-    size: tuple[int, ...],
-    maps: Sequence[Lifetime],
-    sources: list[int],
-    operands: list[int],
-    spec: AcceleratorSpec,
-) -> _Traffic:
-    traffic = _Traffic()
-    recurrent = layer.geometry.recurrence is not None
-    for inputs, times in _vectors(layer, rows=rows, size=size, spec=spec):
-        for place, share in _shares(inputs, maps, sources):
-            traffic.read.setdefault(place, []).append((share, times))
-    if recurrent:
-        traffic.state.extend((part.inputs - layer.geometry.channels[1], rows) for part in layer.passes)
-    for place in operands:
-        traffic.read.setdefault(place, []).append((maps[place].elements, 1))
-    return traffic
-
-
 def _placed(
     *, life: Lifetimes, layers: Mapping[str, Outline], spec: AcceleratorSpec, batch: int, biases: Mapping[str, int]
 ) -> MapPlan:
     steps, touched = range(len(life.layers)), _Steps(life)
     moved = [
-        _traffic(
+        traffic_of(
             layer=layers[name],
             rows=life.rows[use],
             size=life.sizes.get(use, ()),
@@ -265,7 +193,7 @@ def _placed(
         ),
         layers=tuple(
             replace(
-                _layer_maps(step=step, life=life, moved=moved[step], alive=alive[step], kept=kept, spec=spec),
+                layer_maps(step=step, life=life, moved=moved[step], alive=alive[step], kept=kept, spec=spec),
                 layer=names[step],
                 fits=wanted[step] <= spec.activation_capacity,
             )
@@ -276,14 +204,14 @@ def _placed(
         host_in=life.host_in,
         host_out=life.host_out,
         pixels={
-            use: _pixel(layers[name], maps=life.maps, sources=touched.sources[step], kept=kept, spec=spec)
+            use: pixel_traffic(layers[name], maps=life.maps, sources=touched.sources[step], kept=kept, spec=spec)
             for step, (use, name) in enumerate(life.layers.items())
             if layers[name].scatter is not None and not ideal
         },
     )
 
 
-def _kept(life: Lifetimes, moved: Sequence[_Traffic], room: Sequence[int], free: Sequence[int]) -> set[int]:
+def _kept(life: Lifetimes, moved: Sequence[Traffic], room: Sequence[int], free: Sequence[int]) -> set[int]:
     """Choose the maps that lie in the SRAMs, of which so many words are free in each step."""
     # Written once, unless the host did.
     traded = [made.elements if made.born != HOST else 0 for made in life.maps]
@@ -303,56 +231,6 @@ def _kept(life: Lifetimes, moved: Sequence[_Traffic], room: Sequence[int], free:
             for step in life_span:
                 used[step] += room[i]
     return kept
-
-
-def _layer_maps(
-    *,
-    step: int,
-    life: Lifetimes,
-    moved: _Traffic,
-    alive: Sequence[int],
-    kept: set[int],
-    spec: AcceleratorSpec,
-) -> LayerMaps:
-    maps = life.maps
-    made = [i for i in alive if maps[i].born == step]
-    touched = [*moved.read, *made]
-    row = LayerMaps(
-        layer="",
-        source=sum(maps[i].elements for i in moved.read),
-        made=sum(maps[i].elements for i in made),
-        kept=sum(maps[i].elements for i in alive if i not in touched),
-    )
-    if spec.residency == "ideal":
-        return row
-    reads = [pair for i, pairs in moved.read.items() if i in kept for pair in pairs] + moved.state
-    writes = [(maps[i].elements, 1) for i in made if i in kept]
-    over_bus = [pair for i, pairs in moved.read.items() if i not in kept for pair in pairs]
-    over_bus += [(maps[i].elements, 1) for i in made if i not in kept]
-    return replace(
-        row,
-        spilled=tuple(maps[i].name for i in touched if i not in kept),
-        act_sram_reads=sum(sram_rows(n, spec) * times for n, times in reads),
-        act_sram_writes=sum(sram_rows(n, spec) * times for n, times in writes),
-        dram_bits=sum(dram_bits(n, spec) * times for n, times in over_bus),
-        bus_cycles=sum(spec.bus_cycles(dram_bits(n, spec)) * times for n, times in over_bus),
-    )
-
-
-def sram_rows(elements: int, spec: AcceleratorSpec) -> int:
-    """Rows of the activation SRAMs, over all PEs, that so many neighbouring elements take."""
-    each, more = divmod(elements, spec.n_pe)
-    return more * pe_rows(each + 1, spec) + (spec.n_pe - more) * pe_rows(each, spec)
-
-
-def pe_rows(elements: int, spec: AcceleratorSpec) -> int:
-    """Rows of one PE's activation SRAM that so many of its elements take."""
-    return -(-elements * spec.data_bits // spec.act_row_bits)
-
-
-def dram_bits(elements: int, spec: AcceleratorSpec) -> int:
-    """Bits of one transfer of so many elements."""
-    return spec.in_bursts(elements * spec.data_bits)
 
 
 def map_row(plan: MapPlan, stays: int = 0) -> MemoryRow:

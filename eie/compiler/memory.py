@@ -1,7 +1,7 @@
 """The memory plan of a whole network: which layers' weights stay on the chip, and which come from DRAM in their turn.
 
-Comes in: all encoded layers of a network and the spec. Goes out: a frozen `MemoryPlan`. Read by the simulator, which
-streams what does not stay, by results and by ``eie inspect``.
+Comes in: the demands of all layers of a network and the spec. Goes out: a frozen `MemoryPlan`. Read by the simulator,
+which streams what does not stay, by results and by ``eie inspect``.
 
 The rule (docs/assumptions.md has its reasons). Entries and pointers of layers that stay lie side by side in every PE:
 they add up, PE by PE. A pointer counts from its layer's own base register, so its reach bounds each layer and the SRAM
@@ -23,7 +23,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eie.compiler.demand import Demand
-from eie.compiler.encoded import EncodedLayer
 from eie.compiler.lifetimes import lifetimes
 from eie.compiler.map_rows import BITS_PER_KIB
 from eie.compiler.maps import map_plan, map_row
@@ -42,8 +41,8 @@ def stated_by(network: Network, spec: AcceleratorSpec) -> AcceleratorSpec:
     return spec.replace(residency=network.residency)
 
 
-def memory_plan(
-    layers: Sequence[EncodedLayer],
+def plan_of(
+    demands: Sequence[Demand],
     spec: AcceleratorSpec,
     batch: int = 1,
     graph: Graph | None = None,
@@ -80,30 +79,6 @@ def memory_plan(
     ProgramError
         If a column of a layer that has to be streamed exceeds a half of the stream buffer.
     """
-    return plan_of(
-        demands=[Demand.of(layer) for layer in layers],
-        spec=spec,
-        batch=batch,
-        graph=graph,
-        alternatives=alternatives,
-        shapes=shapes,
-        products=products,
-        sizes=sizes,
-    )
-
-
-def plan_of(
-    demands: Sequence[Demand],
-    spec: AcceleratorSpec,
-    batch: int = 1,
-    graph: Graph | None = None,
-    *,
-    alternatives: bool = False,
-    shapes: Mapping[str, tuple[int, ...]] | None = None,
-    products: Mapping[str, int] | None = None,
-    sizes: Mapping[str, tuple[int, ...]] | None = None,
-) -> MemoryPlan:
-    """Place a network of which only the demands are at hand; as `memory_plan`."""
     places = placed(demands=demands, spec=spec, batch=batch, graph=graph, alternatives=alternatives)
     between = None if alternatives else graph
     stays, biases = _biases(places, alternatives=alternatives)

@@ -14,6 +14,7 @@ from typing import Any, Literal
 from eie.compiler.map_rows import MapPlan, maps_grid
 from eie.show.brief import Brief
 from eie.show.face import View
+from eie.show.listing import first_few
 from eie.show.sections import Column, Grid, Section, Value
 
 # "ideal": taken to be in place whatever the memories hold, as the paper does. "reloaded": a program file of eie 0.1
@@ -171,9 +172,10 @@ def memory_line(plan: MemoryPlan) -> str:
     if not coming:
         truth = f"{whole} fits" if plan.fits else f"all weights stay on the chip, but {_lacking(plan)}{_spilled(plan)}"
         return f"Memory: residency auto; {truth}."
-    kept, more = len(plan.layers) - len(coming), len(coming) - NAMED
-    names = ", ".join(coming[:NAMED]) + (f" and {more} more" if more > 0 else "")
-    weights = f"the weights of {kept} of {len(plan.layers)} layers stay, those of {names} come from DRAM"
+    kept = len(plan.layers) - len(coming)
+    weights = (
+        f"the weights of {kept} of {len(plan.layers)} layers stay, those of {first_few(coming, NAMED)} come from DRAM"
+    )
     return f"Memory: residency auto; {_lacking(plan)}: {weights}{_spilled(plan)}."
 
 

@@ -22,8 +22,8 @@ from eie.compiler.strips import strip_width
 from eie.compression.share import ShareReport
 from eie.errors import ProgramError
 from eie.model.geometry import Scatter
+from eie.model.layer import Layer
 from eie.model.matrix import SparseColumns, frozen
-from eie.model.network import Layer
 from eie.spec import AcceleratorSpec
 
 

@@ -29,7 +29,8 @@ from eie.compression.report import CompressionReport, StepRecord
 from eie.compression.share import ShareReport, share
 from eie.compression.training.trainer import Trainer
 from eie.errors import RecipeError
-from eie.model.network import Layer, Network
+from eie.model.layer import Layer
+from eie.model.network import Network
 
 Evaluate = Callable[[Network], float]
 # Gives what a step of that name came to, or takes it.

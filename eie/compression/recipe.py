@@ -22,7 +22,7 @@ from eie.compression.pruning.prune import UNITS, n_of_m
 from eie.compression.pruning.score import Criterion
 from eie.errors import EieError, RecipeError
 from eie.formats.files import read_toml
-from eie.model.network import Layer
+from eie.model.layer import Layer
 from eie.show.brief import LONGEST_REPR
 from eie.show.face import View
 from eie.show.sections import Column, Grid, Section
@@ -226,10 +226,10 @@ class Training(_Part):
     """
 
     batch: int = Field(default=128, ge=1)
-    learning_rate: float = Field(default=1e-3, gt=0)
-    centroid_rate: float = Field(default=1e-3, gt=0)
+    learning_rate: float = Field(default=1e-3, gt=0, allow_inf_nan=False)
+    centroid_rate: float = Field(default=1e-3, gt=0, allow_inf_nan=False)
     dropout: float = Field(default=0.0, ge=0, lt=1)
-    weight_decay: float = Field(default=0.0, ge=0)
+    weight_decay: float = Field(default=0.0, ge=0, allow_inf_nan=False)
     seed: int = Field(default=0, ge=0)
     threads: int = Field(default=1, ge=1)
     curvature_examples: int = Field(default=1000, ge=1)

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from eie.compression.bias import BiasColumn, BiasPlace, bias_column, check_place
 from eie.compression.cluster import Initialisation, levels_of, nearest_codes, relative_error
 from eie.errors import ModelError
+from eie.model.layer import Layer
 from eie.model.matrix import frozen
-from eie.model.network import Layer
 from eie.show.brief import Brief
 
 

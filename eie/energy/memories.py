@@ -8,6 +8,7 @@ CACTI does not give Table II's power, so no figure of it is a price; it is taken
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal
 
 from eie.energy.tables import Cell, Sram, published_table, sram
@@ -16,6 +17,7 @@ from eie.spec import AcceleratorSpec
 Name = Literal["spmat", "ptr", "act"]
 
 
+@cache
 def reference_sram(name: Name, cell: Cell = "itrs-lop") -> Sram:
     """Return CACTI's figures at 45 nm of a memory of the paper's PE; of pointers, one of both banks."""
     table = published_table()

@@ -8,12 +8,13 @@ Version 1 (release 0.1) had no hash and no command; its results are read too. Wh
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, TypeVar
+from typing import Annotated, Any, ClassVar, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from eie.errors import EieError, printable
 from eie.formats.files import LARGEST_TEXT_BYTES, read_bytes, read_json
@@ -25,6 +26,11 @@ Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=0, le=1 << 62)]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+# What a row's key ends with, or is, where its value is an amount.
+_FIGURE = re.compile(
+    r"(\w+_)?(us|nj|cycles|bits|mm2|reads|writes|entries|broadcasts|macs)|(share|energy)_\w+|samples|products|passes"
+)
+_LARGEST = 1e30
 Flat = dict[str, str | int | float | bool | None]
 EDITED = "edited or damaged since it was written: its content is not what content_hash says"
 MOST_ROWS = 30  # of a table; the file holds them all
@@ -47,6 +53,21 @@ class Envelope(_Part):
     command: str = Field("", max_length=1 << 20)
 
 
+def _amounts(row: Mapping[str, Any]) -> Any:
+    """Check figures by the unit that their keys end with: none of them can be below 0, or a text."""
+    for key, value in row.items():
+        # What is told by PE lies in tables of its own.
+        if value is None or isinstance(value, list | dict) or not _FIGURE.fullmatch(key):
+            continue
+        # True is an int to Python.
+        if isinstance(value, bool | str) or not 0 <= value <= _LARGEST:
+            raise ValueError(f"{key}={str(value)[:40]}: must be 0 to {_LARGEST:g}")
+    return row
+
+
+Row = Annotated[Flat, AfterValidator(_amounts)]
+
+
 class LayerRow(_Part):
     """A layer of a result."""
 
@@ -61,6 +82,15 @@ class LayerRow(_Part):
     efficiency: Amount
     reload_cycles: Amount
     per_pe: dict[str, list[Amount]] = {}
+    kind: str = "linear"
+    groups: int | None = Field(1, ge=1, le=1 << 62)
+    bound_by: str | None = None
+    bound_by_share: Share | None = None
+
+    @model_validator(mode="after")
+    def _figures(self) -> Self:
+        _amounts(self.__pydantic_extra__ or {})
+        return self
 
 
 class ResultContent(_Part):
@@ -76,7 +106,11 @@ class ResultContent(_Part):
     incomplete: list[str] = []
     unmodelled: list[str] = []
     host: dict[str, Any] | None = None
+    inputs: dict[str, Any] | None = None
     memory: dict[str, Any] | None = None
+    energy: dict[str, dict[str, Any] | None] | None = None
+    bound_by: str | None = None
+    bound_parts: dict[str, Amount] | None = None
     dense_us: Amount | None = None
     area_mm2: dict[str, Amount] | None = None
     prices_pj: dict[str, Amount] | None = None
@@ -118,7 +152,7 @@ class SweepContent(_Part):
     workloads: list[dict[str, str]]
     points: Count
     failed: Count
-    rows: list[Flat] = []
+    rows: list[Row] = []
 
 
 class DiffContent(_Part):

@@ -71,6 +71,31 @@ def afford(size: int, where: object, kind: type[EieError], *, what: str = "unpac
         raise kind(f"{where}: {what} {size:,} bytes: must be at most {limit:,} (--memory or {VARIABLE} sets it)")
 
 
+class Room:
+    """What is left of the budget for one model: many parts, each below it, may be too much in all.
+
+    Parameters
+    ----------
+    where, kind, what
+        As for `afford`.
+    """
+
+    def __init__(self, where: object, kind: type[EieError], *, what: str = "unpacks to") -> None:
+        self._where, self._kind, self._what = where, kind, what
+        self._taken = 0
+
+    def take(self, size: int, *, briefly: int = 0) -> None:
+        """Count ``size`` bytes that stay, and for this once those that are taken while they are made.
+
+        Raises
+        ------
+        EieError
+            As `afford`.
+        """
+        afford(self._taken + size + briefly, self._where, self._kind, what=self._what)
+        self._taken += size
+
+
 def _group_limits(root: Path) -> list[int]:
     """What this process's control groups, and those around them, allow."""
     return [int(text) for path in _limit_files(root) if (text := _text(path)).isdecimal() and int(text) > 0]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,8 +71,21 @@ class CsvTable:
         """
         if column not in self.header:
             raise EieError(f"{self.path}: no column {column!r}: it has {', '.join(self.header)}")
+        self.check_columns([column])
         place = self.header.index(column)
         return [row[place] for row in self.rows]
+
+    def check_columns(self, columns: Iterable[str]) -> None:
+        """Refuse columns that stand twice.
+
+        Raises
+        ------
+        EieError
+            Naming the first.
+        """
+        for column in columns:
+            if self.header.count(column) > 1:
+                raise EieError(f"{self.path}: two columns are called {column!r}: names must differ")
 
     def numbers(self, column: str) -> list[float]:
         """Return a column as finite numbers of at least 0.

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from eie.errors import ModelError
 from eie.formats.budget import afford
-from eie.formats.files import LARGEST_BYTES, first_line, regular_file
+from eie.formats.files import LARGEST_BYTES, distinct, first_line, regular_file
 from eie.formats.npz import refuse_duplicates
 from eie.formats.quiet import quiet
 
@@ -122,11 +122,11 @@ def _members(path: Path, archive: zipfile.ZipFile, *, folder: str, model: str) -
             raise ModelError(f"{path}: {name} is larger than {LARGEST_GRAPH:,} bytes")
         return archive.read(f"{folder}/{name}")
 
-    graph = json.loads(read(f"models/{model}.json"))
+    graph = json.loads(read(f"models/{model}.json"), object_pairs_hook=distinct)
     yield f"models/{model}.json", json.dumps(_checked(path, graph)).encode()
     for kind in ("weights", "constants"):
         config = f"data/{kind}/{model}_{kind}_config.json"
-        entries = json.loads(read(config))
+        entries = json.loads(read(config), object_pairs_hook=distinct)
         yield config, json.dumps(entries).encode()
         files = set()
         for name, entry in entries["config"].items():

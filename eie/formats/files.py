@@ -12,6 +12,7 @@ import os
 import re
 import stat
 import tomllib
+from collections import Counter
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -113,8 +114,10 @@ def read_bytes(path: str | Path, kind: type[EieError], largest: int = LARGEST_BY
 
 def read_toml(path: str | Path, kind: type[EieError]) -> dict[str, Any]:
     """Parse a TOML file."""
+    content = read_bytes(path, kind, LARGEST_TEXT_BYTES)
+    afford(parsed_bytes(content), path, kind)
     try:
-        return tomllib.loads(read_bytes(path, kind, LARGEST_TEXT_BYTES).decode())
+        return tomllib.loads(content.decode())
     # Deep nesting ends in RecursionError, bytes that are no UTF-8 in a ValueError.
     except (ValueError, RecursionError) as error:
         raise kind(f"{path}: not valid TOML: {first_line(error)}") from None
@@ -122,13 +125,58 @@ def read_toml(path: str | Path, kind: type[EieError]) -> dict[str, Any]:
 
 def read_json(text: str | bytes, where: str, kind: type[EieError]) -> dict[str, Any]:
     """Parse a JSON object."""
+    afford(parsed_bytes(text), where, kind)
+    # Asked for at once: a function called for every integer doubles the time of long lists.
+    whole = _whole if _has(text, r"\d{19}") else int
     try:
-        value = json.loads(text, parse_constant=_refused, parse_float=_finite)
+        value = json.loads(
+            text, parse_constant=_refused, parse_float=_finite, parse_int=whole, object_pairs_hook=distinct
+        )
+        if _has(text, r"\\u[dD][89a-fA-F]"):
+            # Half of a letter beyond 16 bits is no text, and fails wherever it is written.
+            json.dumps(value, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
         raise kind(f"{where}: not valid JSON: {first_line(error)}") from None
     if not isinstance(value, dict):
         raise kind(f"{where}: must be a JSON object")
     return value
+
+
+def _has(text: str | bytes, pattern: str) -> bool:
+    if isinstance(text, bytes):
+        return re.search(pattern.encode(), text) is not None
+    return re.search(pattern, text) is not None
+
+
+def _whole(text: str) -> int:
+    # No count, size or seed has more, and what has may fit no float either.
+    value = int(text)
+    if not -(1 << 63) <= value < 1 << 64:
+        raise ValueError(f"{text[:20]}... has {len(text)} digits: must fit 64 bits")
+    return value
+
+
+def distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Make a dictionary of a JSON object's pairs: where a name stands twice, what counts would depend on the reader.
+
+    Raises
+    ------
+    ValueError
+        Naming it.
+    """
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        name = next(name for name, many in Counter(name for name, _ in pairs).items() if many > 1)
+        raise ValueError(f"{name[:80]!r} stands twice in one object: names must differ")
+    return value
+
+
+def parsed_bytes(text: str | bytes) -> int:
+    """Return about how much memory the values of a text in JSON or TOML take: many times the text, for ``[[],[],``."""
+    signs: Any = (b",", b"[", b"{", b"\n") if isinstance(text, bytes) else (",", "[", "{", "\n")
+    parts, lists, objects, lines = map(text.count, signs)
+    # CPython's sizes: a value with its place in a list, an empty list, a dictionary of a few; a key and its value.
+    return len(text) + 64 * (parts + lists) + 256 * objects + 96 * lines
 
 
 def _refused(word: str) -> None:

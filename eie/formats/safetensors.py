@@ -5,11 +5,12 @@ Comes in: a path, or tensors. Goes out: tensors, or a file. Read by importers an
 
 from __future__ import annotations
 
+import io
 import json
 import struct
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,9 +19,11 @@ from eie.errors import EieError
 from eie.formats import float8
 from eie.formats.budget import afford
 from eie.formats.contents import Contents
-from eie.formats.files import Arrays, first_line, regular_file
+from eie.formats.files import Arrays, distinct, first_line, regular_file
 from eie.show.writing import replacing
 
+# The library's own bound on the header.
+LARGEST_HEADER = 100_000_000
 # Types without a NumPy one, and the bits of an element.
 FOREIGN_BITS = {"BF16": 16} | dict.fromkeys(float8.TYPES, 8)
 # Types as safetensors names them; what it may add later is refused by name.
@@ -55,6 +58,8 @@ def safetensors_contents(path: str | Path, kind: type[EieError]) -> Contents:
     bits: dict[str, int] = {}
     afford(regular_file(path, kind), path, kind, what="holds")
     try:
+        with Path(path).open("rb") as stated:
+            _check_names(stated)
         with safe_open(str(path), framework="numpy") as file:
             texts = file.metadata() or {}
             foreign = _Foreign(Path(path))
@@ -70,6 +75,17 @@ def safetensors_contents(path: str | Path, kind: type[EieError]) -> Contents:
     except (SafetensorError, OSError, ValueError, TypeError, AttributeError, KeyError, MemoryError) as error:
         raise kind(f"{path}: not a usable .safetensors file: {first_line(error)}") from None
     return Contents(arrays=arrays, bits=bits, texts=texts)
+
+
+def _check_names(file: IO[bytes]) -> None:
+    """Raise a ValueError where the header names a tensor twice: safetensors itself takes the last of them."""
+    # Eight bytes of length, then the JSON header; what is cut, longer or no JSON the library says better.
+    (length,) = struct.unpack("<Q", file.read(8).ljust(8, b"\0"))
+    if length <= LARGEST_HEADER:
+        try:
+            json.loads(file.read(length), object_pairs_hook=distinct)
+        except (UnicodeDecodeError, json.JSONDecodeError, RecursionError):
+            return
 
 
 class _Foreign:
@@ -101,6 +117,7 @@ def parse_safetensors(data: bytes, where: str, kind: type[EieError]) -> Arrays:
     from safetensors.numpy import load
 
     try:
+        _check_names(io.BytesIO(data))
         return load(data)
     except (SafetensorError, ValueError, TypeError, KeyError, MemoryError, OverflowError) as error:
         raise kind(f"{where}: not a usable .safetensors file: {first_line(error)}") from None

@@ -24,22 +24,23 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from eie.compression.coding.coded_file import Form, Outline, pack, unpack
 from eie.errors import EieError, ModelError
+from eie.formats.fields import LARGEST_SIDE, Text
 from eie.formats.files import Arrays, first_line, read_bytes
 from eie.formats.safetensors import parse_safetensors, safetensors_bytes
 from eie.importers.description import describe
 from eie.model import geometry
 from eie.model.graph import Graph
-from eie.model.network import Layer, Network
+from eie.model.layer import Layer
+from eie.model.network import Network
 from eie.show.writing import replacing
 from eie.spec import complaint
 
 KEY = "eie.coded"
 SCHEMA = 1
-LARGEST_SIDE = 1 << 26
 # Of the description: 50 times what the largest graph met so far takes. Deflated, a small file could name gigabytes.
 LARGEST_TEXT_BYTES = 16 << 20
 _NETWORK, _ORDER, _GRAPH = "network", "output_order", "graph"
@@ -47,14 +48,6 @@ _NETWORK, _ORDER, _GRAPH = "network", "output_order", "graph"
 _STATED = re.compile(rb'"eie\.coded":"schema (\d{1,9}), sha256 ([0-9a-f]{64})"')
 _LENGTH_BYTES = 8
 
-
-def _printable(text: str) -> str:
-    if not text.isprintable():
-        raise ValueError(f"{text!r}: must be printable text")
-    return text
-
-
-Text = Annotated[str, AfterValidator(_printable)]
 Side = Annotated[int, Field(ge=1, le=LARGEST_SIDE)]
 
 

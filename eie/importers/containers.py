@@ -5,6 +5,7 @@ Comes in: a path. Goes out: `Contents`, named arrays as the file holds them. Rea
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import numpy as np
 from eie.errors import ModelError
 from eie.formats import torch_file
 from eie.formats.contents import Contents
+from eie.formats.files import regular_file
 from eie.formats.npz import read_npy, read_npz
 from eie.formats.safetensors import safetensors_contents
 from eie.formats.sparse_matrix import is_scipy, read_matrix_market, scipy_matrix
@@ -47,6 +49,25 @@ def read_container(path: Path, key: str | None = None) -> Contents:
     if suffix not in _TORCH:
         raise ModelError(f"{path}: key does not apply to {suffix} files, only to {', '.join(_TORCH)}")
     return torch_file.read_contents(path, key)
+
+
+def unpacked_bytes(path: Path) -> int:
+    """Return how many bytes a file says it unpacks to, before any of it is read; its own size where it does not say.
+
+    Raises
+    ------
+    ModelError
+        If it is missing or no plain file.
+    """
+    size = regular_file(path, ModelError)
+    try:
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                return sum(member.file_size for member in archive.infolist())
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
+        # Its own reader says what is wrong with it.
+        pass
+    return size
 
 
 def _npz(path: Path) -> Contents:

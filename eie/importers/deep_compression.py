@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from eie.errors import ModelError
 from eie.formats.files import read_bytes
 from eie.importers.shapes import LayerStep, ShapeTable, read_table, shipped_tables
-from eie.model.network import Layer, Network
+from eie.model.layer import Layer
+from eie.model.network import Network
 
 FILLER_RUN = 15
 EIE_CODE_BITS = 4

@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 from eie.model import geometry
-from eie.model.network import Layer, Network
+from eie.model.layer import Layer
+from eie.model.network import Network
 
 
 def describe(network: Network) -> dict[str, Any]:

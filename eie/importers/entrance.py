@@ -14,7 +14,8 @@ from eie.errors import ModelError
 from eie.importers import find, load, takes
 from eie.importers.options import FedShapes
 from eie.model.fitting import Layout
-from eie.model.network import Layer, Network
+from eie.model.layer import Layer
+from eie.model.network import Network
 from eie.model.samples import Samples
 
 if TYPE_CHECKING:

@@ -17,6 +17,7 @@ from typing import Any
 
 from eie.errors import EieError, ModelError
 from eie.formats.files import LARGEST_TEXT_BYTES, read_bytes, read_json
+from eie.show.listing import first_few
 
 INDEX = ".index.json"
 _LARGEST_CONFIG = 16 << 20
@@ -128,7 +129,7 @@ def _instead(folder: Path, names: list[str], tensors: list[str]) -> str:
         (models, "of folders of models"),
     ):
         if several:
-            return f"{what}: give one of {_listed(several)}"
+            return f"{what}: give one of {first_few(several, _LISTED)}"
     for name, what in _OTHERS.items():
         if any(re.fullmatch(name, other) for other in names):
             return what
@@ -151,9 +152,5 @@ def _shards(index: Path) -> tuple[Path, ...]:
     missing = [name for name in names if not (index.parent / name).exists()]
     if missing:
         count = f"{len(missing)} of its {len(names)} files"
-        raise ModelError(f"{where}: {count} are missing: {_listed(missing)}: fetch them")
+        raise ModelError(f"{where}: {count} are missing: {first_few(missing, _LISTED)}: fetch them")
     return tuple(index.parent / name for name in names)
-
-
-def _listed(names: list[str]) -> str:
-    return ", ".join(names[:_LISTED]) + (f" and {len(names) - _LISTED} more" if len(names) > _LISTED else "")

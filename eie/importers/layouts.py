@@ -25,8 +25,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eie.errors import ModelError
+from eie.show.listing import first_few
 
 Arrays = dict[str, NDArray[Any]]
+_LISTED = 8
 _PARAMETRISED = re.compile(r"(?P<head>|.*\.)parametrizations\.(?P<name>[^.]+)\.(?P<rest>.+)", re.DOTALL)
 
 
@@ -61,14 +63,16 @@ def plain_weights(arrays: Mapping[str, NDArray[Any]], source: str, masks: Mappin
         plain[name] = _masked(plain[name], mask, f"{source}: the mask of {name!r}")
         unfinished.pop(name, None)
     if stored_masks:
-        notes.append(f"pruning finished here, stored masks applied: {_listed(stored_masks)}")
+        notes.append(f"pruning finished here, stored masks applied: {first_few(stored_masks, _LISTED)}")
     for name, mask in masks.items():
         if name not in plain:
-            raise ModelError(f"{source}: mask {name!r}: the model has no such weight (it has {_listed(plain)})")
+            raise ModelError(
+                f"{source}: mask {name!r}: the model has no such weight (it has {first_few(plain, _LISTED)})"
+            )
         plain[name] = _masked(plain[name], mask, f"{source}: mask {name!r}")
         unfinished.pop(name, None)
     if masks:
-        notes.append(f"masks from a separate file applied: {_listed(masks)}")
+        notes.append(f"masks from a separate file applied: {first_few(masks, _LISTED)}")
     if unfinished:
         name, call = next(iter(unfinished.items()))
         raise ModelError(
@@ -135,8 +139,3 @@ def _masked(weights: NDArray[Any], mask: NDArray[Any], what: str) -> NDArray[Any
         raise ModelError(f"{what} holds values other than 0 and 1: must keep or prune each weight")
     # In the weights' own type; -0.0 does not come about, as it would by multiplying.
     return np.where(keep, weights, weights.dtype.type(0))
-
-
-def _listed(names: Mapping[str, Any]) -> str:
-    listed = ", ".join(list(names)[:8])
-    return listed + (f" and {len(names) - 8} more" if len(names) > 8 else "")

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from eie.errors import ModelError
 from eie.formats.files import Arrays, read_bytes, read_json
 from eie.importers.containers import read_container
+from eie.show.listing import first_few
 
 _FACTOR = re.compile(r"(?P<head>.+)\.lora_(?P<side>A|B|down|up)(?P<adapter>\.(?!weight$)[^.]+)?\.weight", re.DOTALL)
 _WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")
@@ -65,7 +66,7 @@ def merge(arrays: Mapping[str, NDArray[Any]], adapter: Path, source: str) -> Mer
     ModelError
         If it is no LoRA adapter, its settings are missing, or it does not fit the model.
     """
-    weights = _weights_of(adapter)
+    weights = weights_of(adapter)
     contents = read_container(weights)
     config_file = weights.parent / _CONFIG
     config = _config(config_file) if config_file.is_file() else {}
@@ -74,8 +75,8 @@ def merge(arrays: Mapping[str, NDArray[Any]], adapter: Path, source: str) -> Mer
         raise ModelError(f"{adapter}: holds no LoRA factors (lora_A and lora_B): not an adapter that can be merged")
     if others:
         raise ModelError(
-            f"{adapter}: holds {_listed(others)} beside its factors: only A and B of weights are merged: merge it with "
-            "model.merge_and_unload() and give the model"
+            f"{adapter}: holds {first_few(others, _LISTED)} beside its factors: only A and B of weights are merged: "
+            "merge it with model.merge_and_unload() and give the model"
         )
     merged = dict(arrays)
     filled = 0
@@ -89,14 +90,21 @@ def merge(arrays: Mapping[str, NDArray[Any]], adapter: Path, source: str) -> Mer
             raise ModelError(f"{adapter}: {head}: {error} (the model is {source})") from None
         filled += int(np.count_nonzero((merged[name] == 0) & (changed != 0)))
         merged[name] = changed
-    notes = [f"LoRA adapter {adapter.name} merged into {len(pairs)} weights: {_listed(list(pairs))}"]
+    notes = [f"LoRA adapter {adapter.name} merged into {len(pairs)} weights: {first_few(pairs, _LISTED)}"]
     if filled:
         notes.append(f"the merge filled {filled:,} weights that were zero: prune again to have them back")
     files = (weights, config_file) if config else (weights,)
     return Merged(arrays=merged, notes=tuple(notes), files=files)
 
 
-def _weights_of(adapter: Path) -> Path:
+def weights_of(adapter: Path) -> Path:
+    """Return an adapter's file of weights: itself, or the one in its folder.
+
+    Raises
+    ------
+    ModelError
+        If a folder holds none.
+    """
     if not adapter.is_dir():
         return adapter
     for name in _WEIGHTS:
@@ -188,7 +196,3 @@ def _changed(weight: NDArray[Any], delta: NDArray[np.float32]) -> NDArray[np.flo
     if weight.shape != delta.shape or weight.dtype.kind != "f":
         raise ModelError(f"a change of shape {delta.shape} for a weight of {weight.dtype} {weight.shape}")
     return weight.astype(np.float32) + delta
-
-
-def _listed(names: list[str]) -> str:
-    return ", ".join(names[:_LISTED]) + (f" and {len(names) - _LISTED} more" if len(names) > _LISTED else "")

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from eie.errors import ModelError
 from eie.importers.roles.names import segments
-from eie.model.network import Layer
+from eie.model.layer import Layer
 
 _NAME = re.compile(
     r"(?:(?P<head>.*)\.)?(?P<part>weight|bias)_(?P<of>ih|hh|hr)(?P<level>_l\d+)?(?P<way>_reverse)?", re.DOTALL

@@ -13,13 +13,14 @@ from numpy.typing import NDArray
 
 from eie.errors import ModelError
 from eie.formats.budget import afford
+from eie.formats.fields import LARGEST_SIDE
 from eie.formats.files import LARGEST_TEXT_BYTES, read_bytes
 from eie.importers.synthetic import LEVELS, weight_levels
+from eie.model.layer import Layer
 from eie.model.matrix import SparseColumns
-from eie.model.network import Layer, Network
+from eie.model.network import Network
 
 SEED = 0
-LARGEST_SIDE = 1 << 26
 # A pruned layer's columns hold weights: this many for one that does is no matrix, unless they are few.
 _MOST_EMPTY, _FEW = 64, 1 << 16
 # What a column takes while a matrix is made of entries: its count and its pointer, and copies of them.

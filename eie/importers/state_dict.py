@@ -12,10 +12,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from eie.errors import ModelError
+from eie.formats.budget import afford
 from eie.formats.contents import Contents
-from eie.formats.files import LARGEST_BYTES, Arrays, file_sha256, regular_file
+from eie.formats.files import LARGEST_BYTES, Arrays, file_sha256
 from eie.importers import hugging_face, lora, stored
-from eie.importers.containers import read_container
+from eie.importers.containers import read_container, unpacked_bytes
 from eie.importers.layouts import plain_weights
 from eie.importers.quantised import dequantise
 from eie.importers.quantised.group import Hints
@@ -24,7 +25,8 @@ from eie.importers.roles.prefixes import stripped
 from eie.importers.suspicions import indexed_elsewhere
 from eie.importers.tensors import network_from
 from eie.importers.tied import tie_chain
-from eie.model.network import Layer, Network
+from eie.model.layer import Layer
+from eie.model.network import Network
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,6 +119,7 @@ def read_all(
         If a file is damaged or not a state dict, a pruning layout is unfinished, or a mask or an adapter does not fit.
     """
     files = hugging_face.weight_files(path)
+    _afford(files, [] if mask is None else [mask], [] if merge_lora is None else [lora.weights_of(merge_lora)])
     contents = _read(files, key)
     hints = Hints(config=hugging_face.quantisation(files[0].parent), bits=contents.bits, texts=contents.texts)
     # Before masks and layouts: those name weights, and only now all weights have their names.
@@ -139,13 +142,27 @@ def read_all(
     )
 
 
+def _afford(files: tuple[Path, ...], masks: Sequence[Path], adapters: Sequence[Path]) -> None:
+    """Ask for what all files unpack to before the first is read: each may fit the budget that all of them exceed."""
+    shards = files if len(files) == 1 else files[1:]
+    parts = (*shards, *masks, *adapters)
+    # One file alone says it itself, and better.
+    if len(parts) == 1:
+        return
+    total = sum(map(unpacked_bytes, parts))
+    what = (
+        f"and the files beside it ({len(parts)} in all) unpack to"
+        if len(shards) == 1
+        else (f"its {len(shards)} shards unpack to")
+    )
+    if total > LARGEST_BYTES:
+        raise ModelError(f"{files[0]}: {what} {total:,} bytes: must be at most {LARGEST_BYTES:,}")
+    afford(total, files[0], ModelError, what=what)
+
+
 def _read(files: tuple[Path, ...], key: str | None) -> Contents:
     """Read a file, or all shards of an index; names without what wrappers put into them."""
     shards = files if len(files) == 1 else files[1:]
-    if len(shards) > 1:
-        total = sum(regular_file(shard, ModelError) for shard in shards)
-        if total > LARGEST_BYTES:
-            raise ModelError(f"{files[0]}: its shards are {total:,} bytes: must be at most {LARGEST_BYTES:,} in all")
     # One after the other: of a shard nothing is kept but its arrays.
     contents = read_container(shards[0], key)
     # Before anything is masked or merged: the hash is of the file.

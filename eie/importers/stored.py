@@ -32,7 +32,8 @@ from eie.importers import coded
 from eie.importers.description import describe
 from eie.model import geometry
 from eie.model.graph import Graph
-from eie.model.network import Layer, Network
+from eie.model.layer import Layer
+from eie.model.network import Network
 from eie.model.trace import Trace
 
 KEY = "eie.network"

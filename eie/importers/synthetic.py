@@ -12,15 +12,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from eie.formats.budget import Room
 from eie.model.geometry import LINEAR, Geometry
+from eie.model.layer import Layer
+from eie.model.layer_trace import LayerTrace
 from eie.model.matrix import SparseColumns, frozen
-from eie.model.network import Layer
-from eie.model.trace import LayerTrace
 
 # What 4-bit codes can name, so that weight sharing changes nothing of a drawn layer.
 LEVELS = 15
 # Unrolled inputs at a time, 4 MiB of bool: all of a large map at once would take gigabytes.
 SLICE_ELEMENTS = 1 << 22
+# Of a weight, measured: a row and a value stay; places, rows and columns in 64 bits are there while it is drawn.
+_KEPT_BYTES, _DRAWN_BYTES = 8, 24
 
 
 def draw_layer(
@@ -56,6 +59,17 @@ def draw_layer(
     return Layer(
         name=name, matrix=geometry.spread(matrix), bias=drawn_bias, relu=relu, synthetic=True, geometry=geometry
     )
+
+
+def afford_draw(room: Room, weights: float) -> None:
+    """Ask for the memory of a layer's weights before they are drawn.
+
+    Raises
+    ------
+    EieError
+        As `Room.take`.
+    """
+    room.take(int(_KEPT_BYTES * weights), briefly=int(_DRAWN_BYTES * weights))
 
 
 def weight_levels(non_zeros_per_output: float) -> NDArray[np.float32]:

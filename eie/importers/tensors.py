@@ -32,8 +32,11 @@ from eie.importers.roles.norms import scale_and_shift
 from eie.importers.roles.records import MISSING, REASONS, Arrays, Decision, Plan, Reading
 from eie.importers.suspicions import identical, vanishing
 from eie.model.geometry import Conv2d
-from eie.model.network import Layer, Network
-from eie.model.trace import LayerTrace, Trace, class_labels
+from eie.model.layer import Layer
+from eie.model.layer_trace import LayerTrace
+from eie.model.network import Network
+from eie.model.trace import Trace
+from eie.model.trace_file import class_labels
 
 _LABELS = "labels"
 

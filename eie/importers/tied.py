@@ -19,9 +19,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from eie.model.dataflow import dataflow
 from eie.model.graph import Node
+from eie.model.layer import Layer
 from eie.model.matrix import SparseColumns
-from eie.model.network import Layer, Network, dataflow
+from eie.model.network import Network
+from eie.show.listing import first_few
 
 # Bytes of the weights that tell most matrices apart before all of them are compared.
 _FEW = 256
@@ -62,7 +65,9 @@ class Tied:
         for name, layer in self.names.items():
             if name != layer:
                 others.setdefault(layer, []).append(name)
-        return tuple(f"{layer} has the weights of {_listed(names)} too: one layer" for layer, names in others.items())
+        return tuple(
+            f"{layer} has the weights of {first_few(names, _LISTED)} too: one layer" for layer, names in others.items()
+        )
 
 
 def tie_chain(network: Network, places: Mapping[str, Hashable]) -> Network:
@@ -80,7 +85,7 @@ def tie_chain(network: Network, places: Mapping[str, Hashable]) -> Network:
         return network
     chain = dataflow(network)
     if chain is None:
-        names = "; ".join(_listed([layer.name for layer in group]) for group in groups)
+        names = "; ".join(first_few((layer.name for layer in group), _LISTED) for group in groups)
         note = f"counted as a layer each, though one array, since nothing says how often they run: {names}"
         return replace(network, notes=(*network.notes, note))
     tied = tie(network.layers, chain.nodes, chain.constants, places=places)
@@ -110,9 +115,9 @@ def tie(
         if node.layer is None or node.layer not in members:
             made.append(node)
             continue
-        more, held = _use(node, members[node.layer], common[names[node.layer]])
+        more, biases = _use(node, members[node.layer], common[names[node.layer]])
         made += more
-        kept |= held
+        kept |= biases
     left = (common.get(layer.name, layer) for layer in layers if names.get(layer.name, layer.name) == layer.name)
     return Tied(layers=tuple(left), nodes=tuple(made), constants=kept, names=names)
 
@@ -140,11 +145,11 @@ def _common(group: Sequence[Layer]) -> Layer:
 def _use(node: Node, layer: Layer, common: Layer) -> tuple[list[Node], dict[str, NDArray[Any]]]:
     """Run the common layer, and behind it what is the use's own."""
     steps: list[tuple[str, tuple[str, ...]]] = []
-    held: dict[str, NDArray[Any]] = {}
+    biases: dict[str, NDArray[Any]] = {}
     if layer.bias is not None and common.bias is None:
         name = f"{node.name} [bias]"
         # Along the channels: the axis behind the batch of maps, the last of vectors.
-        held[name] = layer.bias.reshape(-1, *(1 for _ in layer.geometry.weight_shape[2:]))
+        biases[name] = layer.bias.reshape(-1, *(1 for _ in layer.geometry.weight_shape[2:]))
         steps.append(("add", (name,)))
     if layer.relu and not common.relu:
         steps.append(("relu", ()))
@@ -153,12 +158,7 @@ def _use(node: Node, layer: Layer, common: Layer) -> tuple[list[Node], dict[str,
     nodes = [replace(node, layer=common.name, outputs=(outputs[0], *node.outputs[1:]))]
     for (op, more), source, out in zip(steps, outputs, outputs[1:], strict=False):
         nodes.append(Node(op=op, inputs=(source, *more), outputs=(out,), layer=None, attributes={}))
-    return nodes, held
-
-
-def _listed(names: Sequence[str]) -> str:
-    more = len(names) - _LISTED
-    return f"{', '.join(names[:_LISTED])} and {more} more" if more > 0 else ", ".join(names)
+    return nodes, biases
 
 
 def _same_bias(first: Layer, second: Layer) -> bool:

@@ -51,18 +51,21 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from eie.errors import ModelError
+from eie.formats.budget import Room
+from eie.formats.fields import LARGEST_SIDE
 from eie.formats.files import Arrays, file_sha256, read_toml
 from eie.importers.roles.prefixes import without_wrappers
 from eie.importers.state_dict import Weights, read_all
-from eie.importers.synthetic import draw_layer, draw_map, draw_sequence, draw_vector
+from eie.importers.synthetic import afford_draw, draw_layer, draw_map, draw_sequence, draw_vector
 from eie.model.geometry import Conv2d, Geometry, Linear, Lstm
 from eie.model.graph import Graph
-from eie.model.network import Layer, Network
-from eie.model.trace import LayerTrace, Trace
+from eie.model.layer import Layer
+from eie.model.layer_trace import LayerTrace
+from eie.model.network import Network
+from eie.model.trace import Trace
 from eie.spec import complaint
 
 # Of what is drawn: a slip in a density or size must not take the machine's memory.
-LARGEST_SIDE = 1 << 26
 LARGEST_DRAW = 1 << 28
 LARGEST_PATTERN = 1 << 33
 
@@ -136,6 +139,7 @@ def read(path: Path, mask: Path | None = None, density: float | None = None) -> 
         raise ModelError("\n".join(complaint(item, str(path), known) for item in error.errors())) from None
     weights = _weight_file(path, model, mask)
     layers, drawn = [], {}
+    room = Room(path, ModelError, what="asks for drawn layers of")
     for i, entry in enumerate(model.layer):
         try:
             _check_belongs(entry, chained=model.input is not None)
@@ -144,10 +148,10 @@ def read(path: Path, mask: Path | None = None, density: float | None = None) -> 
             else:
                 # A stream for each layer: a layer's draw does not change with those above it.
                 rng = np.random.default_rng([model.seed, i])
-                layers.append(_synthetic(entry, rng, density))
+                layers.append(_synthetic(entry, rng, density, room=room))
                 if entry.activation_density is not None and model.input is None:
                     drawn[entry.name] = _synthetic_inputs(
-                        entry=entry, layer=layers[-1], density=entry.activation_density, rng=rng
+                        entry=entry, layer=layers[-1], density=entry.activation_density, rng=rng, room=room
                     )
         except ModelError as error:
             # Some errors name the layer themselves, once is enough.
@@ -339,7 +343,7 @@ def _sizes(what: str, value: Size, count: int) -> tuple[int, ...]:
     return sizes
 
 
-def _synthetic(entry: _LayerEntry, rng: np.random.Generator, density: float | None) -> Layer:
+def _synthetic(entry: _LayerEntry, rng: np.random.Generator, density: float | None, *, room: Room) -> Layer:
     density = density if entry.weight_density is None else entry.weight_density
     if entry.inputs is None or entry.outputs is None or density is None:
         raise ModelError("must name weights (or codes), or give inputs, outputs and weight_density (or --density)")
@@ -361,6 +365,9 @@ def _synthetic(entry: _LayerEntry, rng: np.random.Generator, density: float | No
         raise ModelError(f"{shape[0]:,} x {shape[1]:,} weights: at most {LARGEST_SIDE:,} a side")
     if expected > LARGEST_DRAW:
         raise ModelError(f"{expected:,} random weights: at most {LARGEST_DRAW:,} are drawn")
+    afford_draw(room, expected)
+    # A pointer a column, and its count while they are made.
+    room.take(8 * geometry.matrix_shape[1], briefly=8 * geometry.matrix_shape[1])
     return draw_layer(
         name=entry.name,
         shape=shape,
@@ -372,22 +379,26 @@ def _synthetic(entry: _LayerEntry, rng: np.random.Generator, density: float | No
     )
 
 
-def _synthetic_inputs(entry: _LayerEntry, layer: Layer, density: float, rng: np.random.Generator) -> LayerTrace:
+def _synthetic_inputs(
+    *, entry: _LayerEntry, layer: Layer, density: float, rng: np.random.Generator, room: Room
+) -> LayerTrace:
     geometry = layer.geometry
     if geometry.takes_maps:
         if entry.height is None or entry.width is None:
             raise ModelError("activation_density of a convolution needs height and width of its input")
         products = geometry.products(entry.height, entry.width)
-        _check_pattern(max(products * layer.inputs, geometry.channels[1] * entry.height * entry.width))
+        _check_pattern(max(products * layer.inputs, geometry.channels[1] * entry.height * entry.width), room)
         return draw_map(geometry=geometry, height=entry.height, width=entry.width, density=density, rng=rng)
     if geometry.recurrence is not None:
         if entry.steps is None:
             raise ModelError("activation_density of an LSTM needs steps")
-        _check_pattern(entry.steps * layer.inputs)
+        _check_pattern(entry.steps * layer.inputs, room)
         return draw_sequence(geometry=geometry, steps=entry.steps, density=density, rng=rng)
     return draw_vector(layer.inputs, density, rng)
 
 
-def _check_pattern(size: int) -> None:
+def _check_pattern(size: int, room: Room) -> None:
     if size > LARGEST_PATTERN:
         raise ModelError(f"{size:,} random activations: at most {LARGEST_PATTERN:,} are drawn")
+    # A bit each, and once more while its pieces are joined.
+    room.take(size // 8, briefly=size // 8)

@@ -15,12 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eie.errors import ModelError
-from eie.importers.synthetic import draw_layer
+from eie.formats.budget import Room
+from eie.importers.synthetic import afford_draw, draw_layer
 from eie.importers.topology_table import Row, Table, read_table
 from eie.model.geometry import Conv2d
+from eie.model.layer import Layer
+from eie.model.layer_trace import LayerTrace
 from eie.model.matrix import frozen
-from eie.model.network import Layer, Network
-from eie.model.trace import LayerTrace, Trace
+from eie.model.network import Network
+from eie.model.trace import Trace
 
 LARGEST_LAYER = 1 << 28
 LARGEST_TRACE = 1 << 34
@@ -48,12 +51,13 @@ def network_of(table: Table, path: Path, density: float | None = None) -> Networ
         Naming the layer that cannot be drawn.
     """
     drawn: list[tuple[Layer, int]] = []
+    room = Room(path, ModelError, what="asks for drawn layers of")
     for i, row in enumerate(table.rows):
         # A stream for each layer: it does not change when a layer above it does.
         rng = np.random.default_rng([0, i])
         try:
             kept = row.pattern if density is None or row.pattern[0] < row.pattern[1] else density
-            drawn.append((_gemm if row.kind == "gemm" else _conv)(row, kept, rng))
+            drawn.append((_gemm if row.kind == "gemm" else _conv)(row, kept, rng, room=room))
         except ModelError as error:
             raise ModelError(f"{path}: layer {row.name!r}: {error}") from None
     layers = tuple(layer for layer, _ in drawn)
@@ -76,13 +80,16 @@ def _notes(rows: tuple[Row, ...]) -> list[str]:
     return notes
 
 
-def _gemm(row: Row, density: float | tuple[int, int], rng: np.random.Generator) -> tuple[Layer, int]:
+Density = float | tuple[int, int]
+
+
+def _gemm(row: Row, density: Density, rng: np.random.Generator, *, room: Room) -> tuple[Layer, int]:
     m, n, k = row.sizes
-    _check_size(outputs=n, inputs=k, products=m * row.batch)
+    _check_size(outputs=n, inputs=k, products=m * row.batch, density=density, room=room)
     return draw_layer(name=row.name, shape=(n, k), density=density, rng=rng, bias=False, relu=False), m * row.batch
 
 
-def _conv(row: Row, density: float | tuple[int, int], rng: np.random.Generator) -> tuple[Layer, int]:
+def _conv(row: Row, density: Density, rng: np.random.Generator, *, room: Room) -> tuple[Layer, int]:
     height, width, kernel_rows, kernel_columns, channels, filters, stride_down, stride_across = row.sizes
     if kernel_rows > height or kernel_columns > width:
         raise ModelError(f"its {kernel_rows} x {kernel_columns} filter does not fit a {height} x {width} map")
@@ -101,18 +108,21 @@ def _conv(row: Row, density: float | tuple[int, int], rng: np.random.Generator) 
     )
     outputs, inputs = conv.dense_shape
     products = conv.products(height, width) * row.batch
-    _check_size(outputs=outputs, inputs=inputs, products=products * row.groups)
+    _check_size(outputs=outputs, inputs=inputs, products=products * row.groups, density=density, room=room)
     layer = draw_layer(
         name=row.name, shape=conv.dense_shape, density=density, rng=rng, bias=False, relu=False, geometry=conv
     )
     return layer, products
 
 
-def _check_size(*, outputs: int, inputs: int, products: int) -> None:
+def _check_size(*, outputs: int, inputs: int, products: int, density: Density, room: Room) -> None:
     if outputs * inputs > LARGEST_LAYER:
         raise ModelError(f"{outputs} x {inputs} weights: at most {LARGEST_LAYER} can be drawn")
     if inputs * products > LARGEST_TRACE:
         raise ModelError(f"{products} products of {inputs} inputs: at most {LARGEST_TRACE} can be held")
+    afford_draw(room, outputs * inputs * (density[0] / density[1] if isinstance(density, tuple) else density))
+    # Rows of activations take a bit each, and as much again while they are repeated.
+    room.take(products * inputs // 8, briefly=products * inputs // 8)
 
 
 def _all_ones(drawn: Sequence[tuple[Layer, int]]) -> dict[str, LayerTrace]:

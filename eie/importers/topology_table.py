@@ -18,6 +18,7 @@ from typing import Literal
 
 from eie.errors import ModelError
 from eie.formats.files import LARGEST_TEXT_BYTES, read_bytes
+from eie.show.listing import first_few
 
 Column = Literal["stride width", "pattern", "batch"]
 Kind = Literal["conv", "gemm"]
@@ -243,5 +244,4 @@ def _depthwise(rows: tuple[Row, ...]) -> tuple[str, ...]:
 
 def listed(texts: list[str]) -> str:
     """Quote the first few."""
-    shown = ", ".join(repr(text) for text in texts[:MOST_LISTED])
-    return shown if len(texts) <= MOST_LISTED else f"{shown} and {len(texts) - MOST_LISTED} more"
+    return first_few(map(repr, texts), MOST_LISTED)

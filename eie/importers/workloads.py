@@ -7,7 +7,9 @@ of which nothing but texts, numbers, lists and mappings come.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,8 @@ from eie.model.network import Network
 # Pure Python takes seconds for a megabyte; a network of a thousand layers is a tenth of this.
 LARGEST_YAML_BYTES = 4 << 20
 LARGEST_SIZE = 10**9
+# Aliases make much of little: ten lines of them may stand for 10^9 values.
+LARGEST_WRITTEN = 1_000_000
 ROUND = "write its layers as lines of a topology (.csv), docs/formats.md says which loop is which column"
 # Of one data space: sums of terms, each a loop and perhaps its factor.
 _Space = tuple[tuple[tuple[str, ...], ...], ...]
@@ -53,10 +57,50 @@ def _parsed(path: Path) -> Any:
     except ImportError:
         raise ModelError(f"{path}: reading it needs the workloads extra: pip install 'eie[workloads]'") from None
     try:
-        return yaml.safe_load(read_bytes(path, ModelError, LARGEST_YAML_BYTES))
+        value = yaml.load(read_bytes(path, ModelError, LARGEST_YAML_BYTES), _distinct_loader())
+        # Whoever shows or copies a value with aliases writes all that it stands for.
+        if _written_out(value, {}) > LARGEST_WRITTEN:
+            raise ValueError(f"its aliases stand for more than {LARGEST_WRITTEN:,} values")
+        return value
     # Beside PyYAML's own: text that is none, dates that are none, numbers of too many digits, lists in lists in lists.
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ModelError(f"{path}: not YAML that can be read safely: {first_line(error)[:120]}; {ROUND}") from None
+
+
+def _written_out(value: Any, known: dict[int, int]) -> int:
+    """Count the values that a value holds, those behind aliases as often as they stand there.
+
+    Raises
+    ------
+    ValueError
+        If it holds itself.
+    """
+    if not isinstance(value, list | dict):
+        return 1
+    if id(value) not in known:
+        # Entered before it is counted: who comes back to it on the way has gone in a circle.
+        known[id(value)] = -1
+        inner = value if isinstance(value, list) else (*value, *value.values())
+        known[id(value)] = 1 + sum(_written_out(item, known) for item in inner)
+    if known[id(value)] < 0:
+        raise ValueError("an alias stands within itself")
+    return known[id(value)]
+
+
+@cache
+def _distinct_loader() -> type[Any]:
+    """PyYAML's safe loader, but for names that stand twice: it would take the last of them."""
+    import yaml
+
+    class Distinct(yaml.SafeLoader):
+        def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+            names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+            # << may stand several times: it brings in other tables.
+            if twice := [name for name, many in Counter(names).items() if many > 1 and name != "<<"]:
+                raise yaml.constructor.ConstructorError(None, None, f"{twice[0]!r} stands twice in one table")
+            return super().construct_mapping(node, deep)
+
+    return Distinct
 
 
 def _zigzag(path: Path, entries: list[Mapping[str, Any]]) -> Table:

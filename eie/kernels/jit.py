@@ -27,6 +27,7 @@ from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 from eie.kernels.checked import CheckedFile, is_ours, say
+from eie.kernels.folders import clear_away, hold
 
 # Any: numba makes the attributes of its configuration at run time, where no type checker sees them.
 settings: Any = numba.config
@@ -47,11 +48,16 @@ def _choose_folder() -> Path:
     try:
         root = os.environ.get("EIE_CACHE_DIR") or os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
         folder = Path(root) / "eie" / name
+        is_new = not folder.exists()
         # Nobody else may put a file there, whatever the umask: what lies there is run.
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         # Tried, not asked: the folder can be there on a full disk or one mounted read-only.
         with tempfile.TemporaryFile(dir=folder):
             if _is_closed(folder):
+                hold(folder)
+                # Each change of the kernels makes a folder; only then are there more than before.
+                if is_new:
+                    clear_away(folder)
                 return folder
     # RuntimeError: no HOME, and a user without an entry that would name one.
     except (OSError, RuntimeError):

@@ -268,8 +268,7 @@ def range_tallies(
     begins: NDArray[np.int32],
     ends: NDArray[np.int32],
     pointers: NDArray[np.int32],
-    first_rows: NDArray[np.int32],
-    last_rows: NDArray[np.int32],
+    entries_per_row: int,
     padding_before: NDArray[np.int64],
     reads: NDArray[np.int64],
     entries: NDArray[np.int64],
@@ -279,31 +278,66 @@ def range_tallies(
 ) -> None:
     """Count, for every strip, what no queue changes.
 
+    There are few ranges and many broadcasts of each, so all that a range has whatever went before it is counted once
+    and multiplied. What is left for every broadcast is whether a PE holds the SRAM row that its entries begin in.
+
     Parameters
     ----------
-    first_rows, last_rows
-        As ``pointers``: the SRAM row of the entry that a pointer names, and of the one before it.
     padding_before
         (J + 1,) padding entries of the columns before each, over all PEs.
     reads, entries, padding, issue, empty
         (N,) and (N, P), filled.
     """
-    n_pe = pointers.shape[1]
-    held = np.empty(n_pe, np.int64)
+    n_pe, widths = np.int64(pointers.shape[1]), np.int64(1)
+    for k in range(starts[0], starts[-1]):
+        widths = max(widths, np.int64(ends[k]) - np.int64(begins[k]) + 1)
+    # A range is its first column times ``widths`` plus how many columns it has; listed in order of appearance.
+    place = np.full(pointers.shape[0] * widths, -1, np.int64)
+    listed = np.empty(place.shape[0], np.int64)
+    known = np.int64(0)
+    for k in range(starts[0], starts[-1]):
+        own = np.int64(begins[k]) * widths + np.int64(ends[k]) - np.int64(begins[k])
+        if place[own] < 0:
+            place[own], listed[known] = known, own
+            known += 1
+    # Of each: -1 for PEs that have entries, else 0, and the SRAM rows of the first and the last one.
+    some = np.empty((known, n_pe), np.int32)
+    first, last = np.empty_like(some), np.empty_like(some)
+    for at in range(known):
+        low = listed[at] // widths
+        high = low + listed[at] % widths
+        for pe in range(n_pe):
+            some[at, pe] = -1 if pointers[high, pe] > pointers[low, pe] else 0
+            first[at, pe] = pointers[low, pe] // entries_per_row
+            last[at, pe] = (pointers[high, pe] - 1) // entries_per_row
+    uses = np.zeros(known, np.int64)
+    held, fresh = np.empty(n_pe, np.int32), np.empty(n_pe, np.int32)
     for s in range(starts.shape[0] - 1):
         held[:] = -1
-        read = np.int64(0)
+        fresh[:] = 0
+        uses[:] = 0
         for k in range(starts[s], starts[s + 1]):
-            low, high = begins[k], ends[k]
-            padding[s] += padding_before[high] - padding_before[low]
+            at = place[np.int64(begins[k]) * widths + np.int64(ends[k]) - np.int64(begins[k])]
+            uses[at] += 1
             for pe in range(n_pe):
-                count = np.int64(pointers[high, pe]) - np.int64(pointers[low, pe])
-                here = count > 0
-                row, last = np.int64(first_rows[low, pe]), np.int64(last_rows[high, pe])
-                read += (last - row + (row != held[pe])) * here
-                held[pe] = last if here else held[pe]
-                issue[s, pe] += count
-                empty[s, pe] += not here
-        reads[s] = read
+                mask = some[at, pe]
+                fresh[pe] -= np.int32(mask if first[at, pe] != held[pe] else np.int32(0))
+                # The last row where the mask is set, without a branch that would keep lanes apart.
+                held[pe] = np.int32(held[pe] ^ ((held[pe] ^ last[at, pe]) & mask))
+        read = np.int64(0)
+        for at in range(known):
+            count = uses[at]
+            if count == 0:
+                continue
+            low = listed[at] // widths
+            high = low + listed[at] % widths
+            padding[s] += count * (padding_before[high] - padding_before[low])
+            for pe in range(n_pe):
+                own = np.int64(pointers[high, pe]) - np.int64(pointers[low, pe])
+                issue[s, pe] += count * own
+                empty[s, pe] += count * (own == 0)
+                read += count * (np.int64(last[at, pe]) - np.int64(first[at, pe])) * (own > 0)
         for pe in range(n_pe):
+            read += fresh[pe]
             entries[s] += issue[s, pe]
+        reads[s] = read

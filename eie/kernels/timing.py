@@ -20,6 +20,8 @@ from numpy.typing import NDArray
 from eie.kernels.jit import inlined, njit, ones
 
 LANES = 64
+# Loading scan row 0, the queue and the pointer read come before the first slot; the pipeline drains behind the last.
+FILL_CYCLES = 3
 PIPELINE_CYCLES = 5
 
 

@@ -12,9 +12,10 @@ pays.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
-from weakref import WeakKeyDictionary
+from weakref import ReferenceType, ref
 
 from eie.compiler.places import MemoryPlan
 from eie.machines import published
@@ -65,8 +66,11 @@ def placement(costs: Sequence[LayerCost], spec: AcceleratorSpec) -> str:
     return f"its {spec.data_bits}-bit weights {where}, same SRAMs and DRAM"
 
 
-_BESIDE: WeakKeyDictionary[MemoryPlan, dict[tuple[AcceleratorSpec, tuple[int, ...]], tuple[LayerCost, ...]]] = (
-    WeakKeyDictionary()
+# Costs of the machines that were asked for last, oldest first. A chunk of a sweep asks for 64 of them, layer by layer;
+# those of all its points grew by 2 KiB a point, with the machine's record.
+MOST_KEPT = 128
+_BESIDE: OrderedDict[tuple[ReferenceType[MemoryPlan], AcceleratorSpec, tuple[int, ...]], tuple[LayerCost, ...]] = (
+    OrderedDict()
 )
 
 
@@ -87,11 +91,11 @@ def beside(
     uses
         Names of the uses of each layer.
     """
-    # Kept with the plan, which is of these layers: on a small layer this took as long as its timing. The machine too:
+    # Kept by the plan, which is of these layers: on a small layer this took as long as its timing. By the machine too:
     # a plan reads fewer of its fields than an energy does.
-    kept = _BESIDE.setdefault(memory, {})
-    key = spec, tuple(products)
-    if key not in kept:
+    key = ref(memory), spec, tuple(products)
+    costs = _BESIDE.get(key)
+    if costs is None:
         works = [
             layer_work(
                 layer=layer,
@@ -103,8 +107,10 @@ def beside(
             )
             for layer, rows in zip(layers, products, strict=True)
         ]
-        kept[key] = layer_costs(works, spec, memory.batch)
-    return kept[key]
+        costs = _BESIDE[key] = layer_costs(works, spec, memory.batch)
+        while len(_BESIDE) > MOST_KEPT:
+            _BESIDE.popitem(last=False)
+    return costs
 
 
 def layer_costs(layers: Sequence[LayerWork], spec: AcceleratorSpec, batch: int = 1) -> tuple[LayerCost, ...]:

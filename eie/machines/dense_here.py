@@ -23,6 +23,8 @@ from eie.model.geometry.dense_form import DenseForm, float32
 OPSET, IR_VERSION = 17, 8
 # One, as scipy's products have: more would set threads against storage.
 THREADS = 1
+# Inputs by shape.
+Drawn = dict[tuple[int, ...], NDArray[np.float32]]
 
 
 def has_onnxruntime() -> bool:
@@ -37,8 +39,10 @@ def library() -> str:
     return f"onnxruntime {ort.__version__}"
 
 
-def operator_call(layer: LayerWork, batch: int, rng: np.random.Generator) -> tuple[Callable[[], Any], float]:
-    """Return a run of the layer's operator on a batch, and how often a sample needs one.
+def operator_call(
+    layer: LayerWork, batch: int, rng: np.random.Generator, *, drawn: Drawn
+) -> tuple[Callable[[], Any], float]:
+    """Return a run of the layer's operator on a batch, and how often a sample needs one; ``drawn`` keeps inputs.
 
     Raises
     ------
@@ -48,8 +52,15 @@ def operator_call(layer: LayerWork, batch: int, rng: np.random.Generator) -> tup
     rows, times = _rows(layer)
     form = form_of(layer, rows, batch=batch, rng=rng)
     session = _session(form, layer.name)
-    feeds = {"x": rng.standard_normal(form.input_shape, np.float32)}
+    feeds = {"x": inputs_of(form.input_shape, rng, drawn)}
     return lambda: session.run(None, feeds), times / batch
+
+
+def inputs_of(shape: tuple[int, ...], rng: np.random.Generator, drawn: Drawn) -> NDArray[np.float32]:
+    """Return random inputs of a shape, the same for all that ask with one ``drawn``."""
+    if shape not in drawn:
+        drawn[shape] = rng.standard_normal(shape, np.float32)
+    return drawn[shape]
 
 
 def _rows(layer: LayerWork) -> tuple[int, int]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import platform
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -20,8 +20,9 @@ from numpy.typing import NDArray
 
 from eie.errors import EieError
 from eie.machines import dense_here, noise
+from eie.machines.dense_here import Drawn
 from eie.machines.records import WHOLE, Baseline, LayerCost, Machine
-from eie.machines.timing import LEAST_S, RUNS, timed
+from eie.machines.timing import FIRST_RUNS, LEAST_S, RUNS, timed
 from eie.machines.workload import LayerWork, Workload
 
 Storage = Literal["dense", "csr", "csc"]
@@ -29,8 +30,11 @@ Storage = Literal["dense", "csr", "csc"]
 # thousands of looks at the clock.
 ALL_S = 4.0
 FLOOR_S = 2e-4
-# Columns of a product that are timed: a wider one is done in blocks of so many, or no cache would hold its rows.
-WIDEST = 1024
+# Columns of a product that are timed: a wider one is done in blocks of so many, or no cache would hold its rows. Fewer
+# columns do where they are multiplications enough for the call itself not to count: a column takes as long among 256
+# as among 1024, within 10 % either way.
+WIDEST, NARROWEST = 1024, 256
+ENOUGH = 1 << 21
 SEED = 0
 # Of weights that are timed in turns.
 MOST_BYTES = 1 << 31
@@ -71,20 +75,41 @@ def run_together(tasks: Sequence[Task], runs: int = RUNS) -> list[Baseline]:
     machine does meanwhile meets them all alike: ratios between them are steadier than the times. Large layers are timed
     in groups of at most 2 GiB of weights.
     """
+    return _baselines(tasks, _samples_us(tasks, range(runs)))
+
+
+def run_until_known(tasks: Sequence[Task], left_open: Callable[[list[Baseline]], Collection[int]]) -> list[Baseline]:
+    """Measure as `run_together` does, in fewer runs where they have told what was asked.
+
+    Parameters
+    ----------
+    left_open
+        Asked after `FIRST_RUNS`, with what they say: the places of those tasks that are to have all runs. Of where a
+        median is, either look is `noise.CONFIDENCE` sure.
+    """
+    samples_us = _samples_us(tasks, range(FIRST_RUNS))
+    first = _baselines(tasks, samples_us)
+    places = sorted(left_open(first))
+    more = _samples_us([tasks[place] for place in places], range(FIRST_RUNS, RUNS))
+    for place, layers in zip(places, more, strict=True):
+        pairs = zip(samples_us[place], layers, strict=True)
+        samples_us[place] = [before + after for before, after in pairs]
+    return _baselines(tasks, samples_us) if places else first
+
+
+def _samples_us(tasks: Sequence[Task], turns: range) -> list[list[tuple[float, ...]]]:
+    """Return the microseconds a sample of each run, by task and layer."""
     products = sum(len(task.workload.layers) for task in tasks)
-    least_s = min(LEAST_S, max(FLOOR_S, ALL_S / (runs * max(1, products))))
-    costs: list[list[LayerCost | None]] = [[None] * len(task.workload.layers) for task in tasks]
+    least_s = min(LEAST_S, max(FLOOR_S, ALL_S / (RUNS * max(1, products))))
+    samples_us: list[list[tuple[float, ...]]] = [[()] * len(task.workload.layers) for task in tasks]
     for group in _in_turns(tasks):
-        for (place, i), samples_us in zip(group, _timed_group(tasks, group, runs, least_s=least_s), strict=True):
-            costs[place][i] = _cost(tasks[place].workload.layers[i], tasks[place], samples_us)
-    return [
-        _baseline(task, tuple(cost for cost in task_costs if cost is not None), runs)
-        for task, task_costs in zip(tasks, costs, strict=True)
-    ]
+        for (place, i), runs_us in zip(group, _timed_group(tasks, group, turns, least_s=least_s), strict=True):
+            samples_us[place][i] = runs_us
+    return samples_us
 
 
 def _timed_group(
-    tasks: Sequence[Task], group: Sequence[tuple[int, int]], runs: int, *, least_s: float
+    tasks: Sequence[Task], group: Sequence[tuple[int, int]], turns: range, *, least_s: float
 ) -> list[tuple[float, ...]]:
     """Return the microseconds a sample of each run of each product of a group.
 
@@ -92,10 +117,10 @@ def _timed_group(
     of two groups are twice as much as those of one.
     """
     rng = np.random.default_rng(SEED)
-    # Vectors are the same for all of one width: drawing them anew for each took as long as multiplying by them.
-    vectors: dict[tuple[int, int], NDArray[np.float32]] = {}
-    calls = [_product(tasks[place].workload.layers[i], tasks[place], rng, drawn=vectors) for place, i in group]
-    samples_s = timed([call for call, _ in calls], runs, least_s)
+    # Inputs are the same for all of one shape: drawing them anew for each took as long as multiplying by them.
+    drawn: Drawn = {}
+    calls = [_product(tasks[place].workload.layers[i], tasks[place], rng, drawn=drawn) for place, i in group]
+    samples_s = timed([call for call, _ in calls], turns.stop, least_s, before=turns.start)
     return [
         tuple(run_s * times * 1e6 for run_s in seconds) for (_, times), seconds in zip(calls, samples_s, strict=True)
     ]
@@ -124,8 +149,15 @@ def _in_turns(tasks: Sequence[Task]) -> Iterator[list[tuple[int, int]]]:
         yield group
 
 
-def _baseline(task: Task, layers: tuple[LayerCost, ...], runs: int) -> Baseline:
+def _baselines(tasks: Sequence[Task], samples_us: Sequence[Sequence[tuple[float, ...]]]) -> list[Baseline]:
+    return [_baseline(task, runs_us) for task, runs_us in zip(tasks, samples_us, strict=True)]
+
+
+def _baseline(task: Task, samples_us: Sequence[tuple[float, ...]]) -> Baseline:
     library, how = _library(task.storage)
+    layers = tuple(_cost(layer, task, runs) for layer, runs in zip(task.workload.layers, samples_us, strict=True))
+    # Slow layers have fewer.
+    runs = max(map(len, samples_us), default=0)
     notes = [f"measured here, {library}, {how}, median of {runs} runs taken in turns"]
     drawn = [layer.name for layer in task.workload.layers if layer.matrix is None]
     if drawn and task.storage != "dense":
@@ -173,7 +205,10 @@ def run_onnx(path: str | Path, batch: int = 1, runs: int = RUNS) -> Baseline:
     machine = replace(
         _machine(f"measured onnxruntime b{batch}", f"onnxruntime {ort.__version__}", batch), weight_bits=None
     )
-    note = f"measured here, onnxruntime {ort.__version__}, random inputs, median of {runs}; the model as a whole"
+    note = (
+        f"measured here, onnxruntime {ort.__version__}, as many threads as it takes, random inputs, median of {runs}; "
+        "the model as a whole"
+    )
     samples_us = tuple(run_s * 1e6 / batch for run_s in seconds)
     cost = LayerCost(layer=WHOLE, latency_us=noise.middle(samples_us), samples_us=samples_us)
     return Baseline(machine, (cost,), (note,))
@@ -207,21 +242,20 @@ def _product(
     task: Task,
     rng: np.random.Generator,
     *,
-    drawn: dict[tuple[int, int], NDArray[np.float32]],
+    drawn: Drawn,
 ) -> tuple[Callable[[], Any], float]:
-    """Return a call of the layer's product, and how often a sample needs it; ``drawn`` keeps vectors by shape."""
+    """Return a call of the layer's product, and how often a sample needs it; ``drawn`` keeps inputs by shape."""
     if task.storage == "dense" and dense_here.has_onnxruntime():
-        return dense_here.operator_call(layer, task.batch, rng)
+        return dense_here.operator_call(layer, task.batch, rng, drawn=drawn)
     if task.storage == "dense":
         weights, times = _dense(layer, rng), layer.steps * layer.groups
     else:
         weights, times = _sparse(layer, task.storage, rng), layer.steps
     vectors = layer.products * task.batch
-    blocks = max(1.0, vectors / WIDEST)
-    shape = weights.shape[1], min(vectors, WIDEST)
-    if shape not in drawn:
-        drawn[shape] = rng.standard_normal(shape, np.float32)
-    x = drawn[shape]
+    stored = weights.size if task.storage == "dense" else weights.nnz
+    widest = min(WIDEST, max(NARROWEST, ENOUGH // max(1, stored)))
+    blocks = max(1.0, vectors / widest)
+    x = dense_here.inputs_of((weights.shape[1], min(vectors, widest)), rng, drawn)
     # One vector as a vector: libraries have a routine of their own for it.
     if vectors == 1:
         x = x[:, 0]

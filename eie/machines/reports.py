@@ -135,6 +135,7 @@ def _cost(row: ResultRow) -> LayerCost:
 
 
 def _own_csv(table: CsvTable) -> Baseline:
+    table.check_columns(table.header)
     records = [dict(zip(table.header, row, strict=True)) for row in table.rows]
     missing = tuple(record["layer"] for record in records if record["layer"].startswith(NOT_MODELLED))
     try:

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-# A gigabyte of float32: what is sparse is made dense up to here, where a dense array is needed.
-LARGEST_DENSE = 1 << 28
+from eie.formats.sparse_matrix import LARGEST_DENSE
+
 # Elements made dense at a time, where parts will do.
 SLICE_ELEMENTS = 1 << 24
 

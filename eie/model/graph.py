@@ -15,15 +15,15 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence, Set
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from eie.errors import ModelError
+from eie.errors import ModelError, printable, printable_names
 from eie.model.uses import by_layer, numbered
 from eie.show.brief import Brief
 
@@ -56,6 +56,10 @@ class Node(Brief):
     layer: str | None = None
     attributes: Mapping[str, Any] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        # Words of a file, too: a host's operators are shown with every report.
+        object.__setattr__(self, "attributes", {key: _printable(value) for key, value in self.attributes.items()})
+
     @property
     def name(self) -> str:
         """What errors call it: its first output."""
@@ -65,6 +69,8 @@ class Node(Brief):
 @dataclass(frozen=True, eq=False, kw_only=True, repr=False)
 class Graph:
     """Nodes in an order in which they can run.
+
+    Names that cannot be printed are changed to ones that can, wherever they stand: names are a file's.
 
     Attributes
     ----------
@@ -96,6 +102,7 @@ class Graph:
         return f"<Graph: {len(self.nodes)} nodes from {inputs[:80]!r} to {', '.join(self.outputs)[:80]!r}>"
 
     def __post_init__(self) -> None:
+        self._clean_names()
         if not self.inputs or not self.outputs:
             raise ModelError("graph: needs at least one input and one output")
         for name, shape in self.inputs:
@@ -118,6 +125,28 @@ class Graph:
         for name in self.outputs:
             if name not in known:
                 raise ModelError(f"graph: its output {name!r} is made by no node")
+
+    def _clean_names(self) -> None:
+        made = (name for node in self.nodes for name in (*node.inputs, *node.outputs))
+        stated = (name for name, _ in self.inputs)
+        fresh = printable_names((*stated, *self.constants, *self.types, *made, *self.outputs))
+        if not fresh:
+            return
+
+        def clean(names: Iterable[str]) -> tuple[str, ...]:
+            return tuple(fresh.get(name, name) for name in names)
+
+        nodes = (replace(node, inputs=clean(node.inputs), outputs=clean(node.outputs)) for node in self.nodes)
+        fields = {
+            "inputs": tuple((fresh.get(name, name), shape) for name, shape in self.inputs),
+            "nodes": tuple(nodes),
+            "outputs": clean(self.outputs),
+            "constants": dict(zip(clean(self.constants), self.constants.values(), strict=True)),
+            "types": dict(zip(clean(self.types), self.types.values(), strict=True)),
+        }
+        for name, value in fields.items():
+            # The way by which a frozen dataclass sets its own fields.
+            object.__setattr__(self, name, value)
 
     @classmethod
     def sequence(cls, name: str, shape: Sequence[int], steps: Sequence[tuple[str, str | Mapping[str, Any]]]) -> Graph:
@@ -209,6 +238,12 @@ class Graph:
         types = {str(name): str(kind) for name, kind in value.get("types", {}).items()}
         outputs = tuple(map(str, value["outputs"]))
         return cls(inputs=inputs, nodes=nodes, outputs=outputs, constants=arrays, types=types)
+
+
+def _printable(value: Any) -> Any:
+    if isinstance(value, str):
+        return printable(value)
+    return type(value)(map(_printable, value)) if type(value) in (list, tuple) else value
 
 
 def _plain(value: Any) -> Any:

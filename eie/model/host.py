@@ -231,6 +231,8 @@ def open_session(content: bytes, *, threads: int = 0) -> onnxruntime.InferenceSe
     # Operator by operator: fusions would round differently.
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.intra_op_num_threads = options.inter_op_num_threads = threads
+    # What a run needed goes back when it is over: the arena keeps the most that there ever was.
+    options.enable_cpu_mem_arena = options.enable_mem_pattern = False
     return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
 
 

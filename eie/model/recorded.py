@@ -10,8 +10,9 @@ from collections.abc import Collection
 
 import numpy as np
 
+from eie.model.layer_trace import LayerTrace
 from eie.model.matrix import frozen
-from eie.model.trace import LayerTrace, Trace
+from eie.model.trace import Trace
 from eie.model.uses import layer_of
 
 

@@ -13,7 +13,7 @@ from typing import Any, Protocol, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from eie.errors import TraceError, clean_texts
+from eie.errors import TraceError, clean_texts, printable_names
 from eie.model import arrays
 from eie.show.brief import Brief
 
@@ -75,6 +75,9 @@ class Samples(Brief):
 
     def __post_init__(self) -> None:
         clean_texts(self, ("source", "preprocessing"))
+        if fresh := printable_names(self.arrays):
+            renamed = {fresh.get(name, name): array for name, array in self.arrays.items()}
+            object.__setattr__(self, "arrays", renamed)
         # Lengths alone: to look at a lazy array would read it.
         counts = {name: len(array) for name, array in self.arrays.items()}
         if len(set(counts.values())) > 1:

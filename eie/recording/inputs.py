@@ -20,7 +20,8 @@ from eie.formats.files import open_plain
 from eie.formats.npz import read_npy, read_npz
 from eie.model.fitting import Layout, fits
 from eie.model.samples import FileArray, Lazy, Samples
-from eie.model.trace import Trace, is_trace
+from eie.model.trace import Trace
+from eie.model.trace_file import is_trace
 from eie.recording.preprocess import Preprocess
 
 _PIXEL_BYTES = 33

@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eie.errors import TraceError
+from eie.model.layer import Layer
+from eie.model.layer_trace import LayerTrace
 from eie.model.matrix import frozen
-from eie.model.network import Layer
-from eie.model.trace import LayerTrace
 
 
 @dataclass(frozen=True, kw_only=True)

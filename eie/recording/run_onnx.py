@@ -22,7 +22,7 @@ from eie.importers.onnx.tensors import embed_external
 from eie.importers.options import InputShape
 from eie.model.fitting import Layout
 from eie.model.host import open_session
-from eie.model.network import Layer
+from eie.model.layer import Layer
 from eie.model.samples import Samples
 from eie.model.uses import numbered
 from eie.recording.attribution import Read, attributed

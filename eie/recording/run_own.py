@@ -17,9 +17,11 @@ from numpy.typing import NDArray
 
 from eie.errors import TraceError
 from eie.model import host
+from eie.model.dataflow import dataflow
 from eie.model.fitting import Layout
 from eie.model.graph import Graph, Node
-from eie.model.network import Layer, Network, dataflow
+from eie.model.layer import Layer
+from eie.model.network import Network
 from eie.model.samples import Samples
 from eie.recording.attribution import Axes, Batch, Read, attributed
 from eie.recording.feeds import Entrance, Feeds

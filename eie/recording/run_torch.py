@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from eie.errors import ModelError, TraceError
 from eie.model.fitting import Layout, checked_layout, moved
 from eie.model.geometry import Conv2d, Conv3d, ConvTranspose2d, Gru, Lstm
-from eie.model.network import Layer
+from eie.model.layer import Layer
 from eie.model.samples import Samples
 from eie.model.trace import Trace
 from eie.model.uses import use_name

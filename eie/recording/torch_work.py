@@ -50,8 +50,8 @@ def unmodelled_modules(
         if name
     ]
     if loose or "" in missing:
-        held = f"{_percent(matrices[''], weights)} of the weights" if "" in missing else "no weights of their own"
-        texts.append(f"functions outside of modules ({root}): {held}, {_percent(loose, total)} of the multiplications")
+        share = f"{_percent(matrices[''], weights)} of the weights" if "" in missing else "no weights of their own"
+        texts.append(f"functions outside of modules ({root}): {share}, {_percent(loose, total)} of the multiplications")
     return tuple(texts)
 
 

@@ -7,25 +7,41 @@ go", defines every name.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import wraps
+from typing import TypeVar
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
 
 from eie.activity import Account, Activity
-from eie.kernels.timing import PIPELINE_CYCLES
+from eie.kernels.timing import FILL_CYCLES, PIPELINE_CYCLES
 
 # What a PE does in a cycle: it works, or it is idle for a cause.
 SHARES = ("useful", "padding", "empty_column", "idle_broadcast", "idle_scan", "idle_stall", "idle_load", "drain")
 # What a layer's time is bound by; of equals the first is named.
 BOUND_BY = ("broadcast", "work", "balance", "queue", "scan", "load", "drain")
 BOUNDS = ("broadcast", "busiest_pe", "work", "load")
-# Loading scan row 0, the queue and the pointer read come before the first slot.
-FILL_CYCLES = 3
 # Shares are whole numbers of these: sums of them are exact in floating point, in whatever order they are added.
 GRAIN = 2.0**-40
 
 Cycles = NDArray[np.int64]
+T = TypeVar("T")
+
+
+def _once(make: Callable[[Activity], T]) -> Callable[[Activity], T]:
+    """Remember what was made of an activity as long as it lives: points of a sweep that differ in clock share it."""
+    known: WeakKeyDictionary[Activity, T] = WeakKeyDictionary()
+
+    @wraps(make)
+    def asked(activity: Activity) -> T:
+        value = known.get(activity)
+        if value is None:
+            value = known[activity] = make(activity)
+        return value
+
+    return asked
 
 
 def pe_cycles(activity: Activity, account: Account, padding: Cycles) -> dict[str, Cycles]:
@@ -55,7 +71,8 @@ def share_cycles(activity: Activity, account: Account) -> dict[str, int]:
     return {"useful": issued - padding, "padding": padding, **totals(_others(activity, account))}
 
 
-def bounds(activity: Activity) -> dict[str, NDArray[np.float64]]:
+@_once
+def bounds(activity: Activity) -> Mapping[str, NDArray[np.float64]]:
     """Return, by the names of `BOUNDS`, float64 (N,) cycles that a sample takes at least, whatever the queue."""
     counts = activity.counts
     # Each product loads a row before it scans; it fills the pipeline once, and drains it.
@@ -69,12 +86,14 @@ def bounds(activity: Activity) -> dict[str, NDArray[np.float64]]:
     }
 
 
+@_once
 def lower_bound(activity: Activity) -> NDArray[np.float64]:
     """Return float64 (N,): the largest of `bounds`, never above `total_cycles`."""
     least: NDArray[np.float64] = np.max(list(bounds(activity).values()), axis=0)
     return least
 
 
+@_once
 def balance_saves(activity: Activity) -> NDArray[np.float64]:
     """Return float64 (N,): cycles by which the lower bound falls if every PE takes the mean of all PEs' slots."""
     least = bounds(activity)
@@ -122,6 +141,12 @@ def bound_by(activity: Activity) -> dict[str, Cycles]:
         left = left - part
     parts["drain"] = left
     return parts
+
+
+@_once
+def bound_parts(activity: Activity) -> Mapping[str, float]:
+    """Return the shares that `bound_by` makes of the time of all samples."""
+    return shares_of(totals(bound_by(activity)))
 
 
 def totals(cycles: Mapping[str, Cycles]) -> dict[str, int]:

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from eie.model.network import Network, dataflow
+from eie.model.dataflow import dataflow
+from eie.model.network import Network
 from eie.model.samples import Samples
 from eie.simulator.inputs import Inputs, given_inputs
 from eie.simulator.reference import run_given

@@ -192,7 +192,7 @@ class Comparison(Answer):
         # Layer and machine together name a row: a table that is split for its width repeats both.
         layers = Grid(columns=columns, rows=rows, keys=2, grouped=True).without_empty()
         lines = tuple(f"Unfair: {text}." for text in self.warnings)
-        notes = note_lines(self.notes, ("EIE", *(column.machine.name for column in self.columns)), what="machines")
+        notes = note_lines(self.notes, [column.machine.name for column in self.columns], what="machines")
         machines = machines_grid([column.machine for column in self.columns])
         return (Section(name="comparison", grids=(machines, layers), lines=lines, notes=notes),)
 

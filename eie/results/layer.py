@@ -1,12 +1,12 @@
-"""One layer on one machine: its `Activity` with everything a user asks of it, and the flat record of all that.
+"""One layer on one machine: its `Activity` with everything a user asks of it.
 
-Comes in: an `EncodedLayer`, its `Activity` and the spec. Goes out: `LayerResult` and records. Read by the report and by
-sweeps; nothing here is computed twice.
+Comes in: an `EncodedLayer`, its `Activity` and the spec. Goes out: `LayerResult`. Read by the result, its tables, notes
+and records, and by sweeps; nothing here is computed twice.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -19,32 +19,15 @@ from eie.compiler.encoded import EncodedLayer
 from eie.compiler.map_rows import LayerMaps
 from eie.compiler.passes import Fit
 from eie.compiler.places import LayerPlace
-from eie.energy.estimate import Estimate, Method
 from eie.errors import EieError
 from eie.machines.records import LayerCost
 from eie.results import accounting
+from eie.results.distribution import Distribution, per_sample
 from eie.show import numbers
 from eie.show.face import View
-from eie.show.sections import Section, Value, facts
+from eie.show.sections import Section, facts
 from eie.simulator.functional import LayerOutputs
 from eie.spec import AcceleratorSpec
-
-
-@dataclass(frozen=True)
-class Distribution:
-    """Mean, median and 99th percentile over the samples of a batch."""
-
-    mean: float
-    p50: float
-    p99: float
-
-    @classmethod
-    def of(cls, values: NDArray[Any]) -> Distribution:
-        """Summarise (N,) numbers."""
-        # One sample is its own mean and percentiles; this is asked for several times a layer, so the search is saved.
-        if len(values) == 1:
-            return cls(*[float(values[0])] * 3)
-        return cls(float(values.mean()), *(float(q) for q in np.percentile(values, (50, 99))))
 
 
 @dataclass(frozen=True, eq=False, kw_only=True, repr=False)
@@ -117,12 +100,12 @@ class LayerResult(View):
     def cycles(self) -> float:
         """Cycles a sample by the cycle contract, reloads of capacity passes included; an int for one sample."""
         # Reloads count for time; efficiency below leaves them out, since they are no imbalance.
-        return _per_sample(self.activity.cycles + self.activity.reload_cycles)
+        return per_sample(self.activity.cycles + self.activity.reload_cycles)
 
     @property
     def total_cycles(self) -> float:
         """Cycles a sample, with those that batches of activations and a busy bus add; an int for one sample."""
-        return _per_sample(self.activity.total_cycles)
+        return per_sample(self.activity.total_cycles)
 
     @property
     def latency_us(self) -> float:
@@ -151,7 +134,7 @@ class LayerResult(View):
     @property
     def counts(self) -> dict[str, float]:
         """Action counts a sample; ints for one sample."""
-        return {name: _per_sample(values) for name, values in self.activity.counts.items()}
+        return {name: per_sample(values) for name, values in self.activity.counts.items()}
 
     @property
     def per_pe(self) -> dict[str, NDArray[Any]]:
@@ -227,7 +210,7 @@ class LayerResult(View):
     @cached_property
     def bound_parts(self) -> dict[str, float]:
         """Shares of the layer's time by what it is bound by: broadcast, work, balance, queue, scan, load, drain."""
-        return accounting.shares_of(accounting.totals(accounting.bound_by(self.activity)))
+        return dict(accounting.bound_parts(self.activity))
 
     @property
     def bound_by(self) -> str:
@@ -330,35 +313,6 @@ class LayerResult(View):
         return (Section(name="layer", grids=(costs, counts), lines=self.fit.problems),)
 
 
-def layer_row(layer: LayerResult) -> dict[str, Value]:
-    """Return what a layer's row of a table shows."""
-    latency = layer.latency
-    return {
-        "layer": layer.name,
-        "shape": "{} x {}".format(*layer.shape),
-        "uses": layer.uses,
-        "products": layer.products,
-        "weight_density": layer.encoded.weight_density,
-        "activation_density": layer.activity.activation_density,
-        "cycles": layer.cycles,
-        "latency_us": layer.latency_us,
-        "p50": latency.p50,
-        "p99": latency.p99,
-        "lower_bound_us": layer.lower_bound_us,
-        "bound_by": accounting.in_words(layer.bound_parts),
-        "theoretical_us": layer.theoretical_us,
-        "efficiency": layer.efficiency,
-        "padding_share": layer.padding_share,
-        "busiest_over_mean": layer.imbalance,
-        "dense_us": layer.dense_us,
-        "speedup_over_dense": layer.speedup_over_dense,
-        "dense_weights": layer.dense.weights,
-        "act_batches": layer.counts["act_batch_cycles"],
-        "bus_wait": layer.counts["bus_wait_cycles"],
-        "fits": fits_in_words(layer),
-    }
-
-
 def fits_in_words(layer: LayerResult) -> str:
     """Say whether a layer fits the PEs' memories beside the others that stay; the reasons are notes."""
     comes = ["streamed"] if layer.place.place == "streamed" else []
@@ -369,127 +323,3 @@ def fits_in_words(layer: LayerResult) -> str:
     if not layer.fits:
         return "no"
     return "yes" if layer.fit.passes == 1 else f"{layer.fit.passes} passes"
-
-
-def run_notes(layer: LayerResult) -> list[str]:
-    """What a layer met while it ran: memories too small, capacity passes, Winograd's loss of zeros, saturation.
-
-    Each begins with the layer's name; behind it no word says whether it is of one layer or of many, since notes that
-    are alike are shown as one.
-    """
-    return [f"{layer.name}: {text}" for text in (*_placed(layer), *_computed(layer))]
-
-
-def _placed(layer: LayerResult) -> list[str]:
-    """What does not fit, and what that costs."""
-    passes = layer.fit.passes
-    if not layer.fit.fits and layer.place.place == "ideal":
-        return [f"weights do not fit: {'; '.join(layer.fit.problems)} (residency auto charges for it)"]
-    if not layer.maps.fits and layer.place.place == "ideal":
-        return ["maps exceed the activation SRAMs (residency auto charges for it)"]
-    if layer.place.place == "reloaded":
-        share = layer.activity.reload_cycles / layer.activity.total_cycles.mean()
-        return [f"cut into {passes} passes; reloading weights takes {share:.0%} of the time"]
-    if passes > 1:
-        weights = "stay in the SRAMs" if layer.place.place == "resident" else "are streamed in each"
-        return [f"cut into {passes} passes for the accumulators; weights {weights}"]
-    return []
-
-
-def _computed(layer: LayerResult) -> list[str]:
-    """What its numbers met."""
-    if layer.computed is None:
-        return []
-    notes = []
-    if layer.computed.map_density is not None:
-        before, after = layer.computed.map_density, layer.activity.activation_density
-        notes.append(f"non-zero activations {before:.1%} before Winograd's transform, {after:.1%} after")
-    if layer.computed.saturations:
-        notes.append(f"additions saturated: {layer.computed.saturations}")
-    return notes
-
-
-def sharing_notes(layer: LayerResult) -> list[str]:
-    """What weight sharing did to a layer."""
-    shared = layer.encoded.shared
-    notes = [f"{layer.name}: {shared.note}"] if shared.note else []
-    if layer.encoded.bias_writes and shared.bias_relative_error:
-        levels = f"the levels would hold it at a relative error of {shared.bias_relative_error:.1%}"
-        notes.append(
-            f"{layer.name}: accumulators start from the bias; {levels}, the weights at {shared.relative_error:.1%}"
-        )
-    if shared.bias_max_error > 0:
-        notes.append(f"{layer.name}: bias moved to the codebook, by up to {shared.bias_max_error:.2g}")
-    return notes
-
-
-def layer_record(layer: LayerResult, estimates: Mapping[Method, Estimate], *, timing_met: bool) -> dict[str, Any]:
-    """Return a layer as one flat record, units in the keys: what CSV, pandas and sweeps show.
-
-    ``timing_met``: whether the machine can run at its clock, which is of the machine and stands in every row.
-    """
-    latency = layer.latency
-    record: dict[str, Any] = {
-        "layer": layer.name,
-        "outputs": layer.shape[0],
-        "inputs": layer.shape[1],
-        "products": layer.products,
-        "kind": layer.kind,
-        "conv": layer.encoded.conv or None,
-        "groups": layer.groups,
-        "fresh_inputs": layer.encoded.geometry.fresh_inputs,
-        "bias": layer.encoded.has_bias,
-        "samples": layer.activity.samples,
-        "weight_density": layer.encoded.weight_density,
-        "activation_density": layer.activity.activation_density,
-        "synthetic_weights": layer.encoded.synthetic,
-        "cycles": layer.cycles,
-        "total_cycles": layer.total_cycles,
-        "latency_us": latency.mean,
-        "latency_p50_us": latency.p50,
-        "latency_p99_us": latency.p99,
-        "theoretical_us": layer.theoretical_us,
-        "lower_bound_us": layer.lower_bound_us,
-        "bound_by": layer.bound_by,
-        "bound_by_share": layer.bound_parts[layer.bound_by],
-        **{f"bound_{name}_cycles": cycles for name, cycles in layer.bounds.items()},
-        "balance_saves": layer.balance_saves,
-        "efficiency": layer.efficiency,
-        "padding_share": layer.padding_share,
-        "busiest_over_mean": layer.imbalance,
-        "dense_us": layer.dense_us,
-        "speedup_over_dense": layer.speedup_over_dense,
-        "dense_weights": layer.dense.weights,
-        "passes": layer.fit.passes,
-        "reload_cycles": layer.activity.reload_cycles,
-        "residency": layer.place.place,
-        "fits": layer.fits,
-        "timing_met": timing_met,
-        # Behind the named columns: the keys of `eie.activity.COUNTS` keep their names from kernel to CSV.
-        **layer.counts,
-    }
-    for method, priced in estimates.items():
-        spread = Distribution.of(priced.nj)
-        # A column's name has to be an attribute and a query's word in pandas: no hyphen.
-        key = method.replace("-", "_")
-        record |= {
-            f"energy_{key}_nj": spread.mean,
-            f"energy_{key}_p50_nj": spread.p50,
-            f"energy_{key}_p99_nj": spread.p99,
-        }
-        # By published power there are neither kinds nor bounds.
-        if priced.kind_nj:
-            record |= {f"energy_{key}_low_nj": priced.low_nj, f"energy_{key}_high_nj": priced.high_nj}
-            record |= {f"energy_{key}_{kind}_nj": float(nj.mean()) for kind, nj in priced.kind_nj.items()}
-    return record
-
-
-def shares_record(layer: LayerResult) -> dict[str, float | None]:
-    """Return a layer's shares as keys of a flat record; None where they were not counted."""
-    shares = dict.fromkeys(accounting.SHARES) if layer.account is None else layer.shares
-    return {f"share_{name}": share for name, share in shares.items()}
-
-
-def _per_sample(values: NDArray[np.int64]) -> float:
-    # An integer stays one: counts of a single sample are exact and are printed without a fraction.
-    return int(values[0]) if len(values) == 1 else float(values.mean())

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eie.errors import TraceError
-from eie.model.network import Network, dataflow
+from eie.model.dataflow import dataflow
+from eie.model.network import Network
 from eie.model.samples import Samples
 from eie.simulator.reference import run_given
 

@@ -12,8 +12,10 @@ from eie.energy.estimate import Method
 from eie.machines.rows import NOT_MODELLED
 from eie.model.host import HostWork, counted
 from eie.results import accounting
-from eie.results.layer import Distribution, LayerResult, layer_row
+from eie.results.distribution import Distribution
+from eie.results.layer import LayerResult, fits_in_words
 from eie.results.priced import Energy, trust
+from eie.results.totals import bound_parts, shares_of
 from eie.show.sections import Column, Grid, Value
 
 _PRICED: dict[Method, str] = {"published-power": "nJ by power", "activity": "nJ by activity"}
@@ -64,7 +66,7 @@ def layers_grid(
         *(
             Column(key, heading, "count")
             for key, heading in (("act_batches", "+ batches"), ("bus_wait", "+ bus"))
-            if any(layer_row(layer)[key] for layer in layers)
+            if any(_layer_row(layer)[key] for layer in layers)
         ),
         Column("latency_us", "latency us"),
         # One sample has no spread.
@@ -89,7 +91,7 @@ def layers_grid(
     )
     rows: tuple[Mapping[str, Value], ...] = tuple(
         # By place: `Energy.layers` keeps the order of the layers.
-        layer_row(layer) | {method: float(energy.layers[i].nj.mean()) for method, energy in energies.items()}
+        _layer_row(layer) | {method: float(energy.layers[i].nj.mean()) for method, energy in energies.items()}
         for i, layer in enumerate(layers)
     )
     if whole is None:
@@ -97,6 +99,35 @@ def layers_grid(
     else:
         total = _total(layers, energies, whole)
     return Grid(columns=columns, rows=(*rows, *map(unmodelled_row, unmodelled)), total=total)
+
+
+def _layer_row(layer: LayerResult) -> dict[str, Value]:
+    """Return what a layer's row of a table shows."""
+    latency = layer.latency
+    return {
+        "layer": layer.name,
+        "shape": "{} x {}".format(*layer.shape),
+        "uses": layer.uses,
+        "products": layer.products,
+        "weight_density": layer.encoded.weight_density,
+        "activation_density": layer.activity.activation_density,
+        "cycles": layer.cycles,
+        "latency_us": layer.latency_us,
+        "p50": latency.p50,
+        "p99": latency.p99,
+        "lower_bound_us": layer.lower_bound_us,
+        "bound_by": accounting.in_words(layer.bound_parts),
+        "theoretical_us": layer.theoretical_us,
+        "efficiency": layer.efficiency,
+        "padding_share": layer.padding_share,
+        "busiest_over_mean": layer.imbalance,
+        "dense_us": layer.dense_us,
+        "speedup_over_dense": layer.speedup_over_dense,
+        "dense_weights": layer.dense.weights,
+        "act_batches": layer.counts["act_batch_cycles"],
+        "bus_wait": layer.counts["bus_wait_cycles"],
+        "fits": fits_in_words(layer),
+    }
 
 
 def unmodelled_row(text: str) -> dict[str, Value]:
@@ -140,18 +171,6 @@ def _total(layers: Sequence[LayerResult], energies: Mapping[Method, Energy], who
         "dense_us": dense_us,
         "speedup_over_dense": dense_us / whole.mean,
     }
-
-
-def bound_parts(layers: Sequence[LayerResult]) -> dict[str, float]:
-    """Return shares of the time of all layers by what each is bound by."""
-    return accounting.shares_of(
-        accounting.added(accounting.totals(accounting.bound_by(layer.activity)) for layer in layers)
-    )
-
-
-def shares_of(layers: Sequence[LayerResult]) -> dict[str, float]:
-    """Return shares of the PE cycles of all layers."""
-    return accounting.shares_of(accounting.added(layer.share_cycles for layer in layers))
 
 
 def shares_grid(layers: Sequence[LayerResult], *, whole: bool) -> Grid:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from eie.compiler.choice import Conv
 from eie.compiler.program import Program
 from eie.compression.bias import BiasPlace
 from eie.importers.entrance import Model
@@ -45,6 +46,8 @@ class CheckedLayer:
         Whether every count of every product and PE, and every output, is.
     differences
         The first differences, in words.
+    reordered
+        Outputs that are not those of a run, see `eie.rtl.work`.
     """
 
     layer: str
@@ -52,6 +55,7 @@ class CheckedLayer:
     counts: tuple[tuple[str, int, int], ...]
     equal: bool
     differences: tuple[str, ...] = ()
+    reordered: int = 0
 
 
 @dataclass(frozen=True, eq=False, kw_only=True, repr=False)
@@ -83,6 +87,12 @@ class RtlCheck(View):
             for name, ours, rtl in layer.counts
         )
         notes = tuple(f"{layer.layer}: {text}." for layer in self.layers for text in layer.differences)
+        notes += tuple(
+            f"{layer.layer}: {layer.reordered:,} outputs are not those of eie run: sums saturate on the way, and the "
+            "hardware adds pixel by pixel."
+            for layer in self.layers
+            if layer.reordered
+        )
         return (Section(name="rtl", grids=(Grid(columns=COLUMNS, rows=rows, keys=2, grouped=True),), notes=notes),)
 
 
@@ -98,6 +108,7 @@ def check_rtl(
     layout: Layout | None = None,
     spec: AcceleratorSpec | None = None,
     bias: BiasPlace = "auto",
+    conv: Conv = "auto",
     progress: Callable[[str], None] = lambda _: None,
 ) -> RtlCheck:
     """Run layers as hardware in a Verilog simulator and compare every count and output.
@@ -114,7 +125,7 @@ def check_rtl(
         Where the design is written; a temporary folder by default.
     simulator
         ``"icarus"`` or ``"verilator"``; by default the one that is here, and of both the one that is done sooner.
-    layout, spec, bias
+    layout, spec, bias, conv
         As `eie.simulate` takes them.
     progress
         Called with what is done next.
@@ -129,7 +140,7 @@ def check_rtl(
     EieError
         If no Verilog simulator is here, or the hardware cannot do a layer.
     """
-    program = program_of(model, inputs, layout=layout, spec=spec, bias=bias)
+    program = program_of(model, inputs, layout=layout, spec=spec, bias=bias, conv=conv)
     wanted = None if layer is None else (layer,)
     tools.chosen(simulator, 0)  # before the network is run: nothing could be done with it
     made = works(program, inputs, layout=layout, sample=sample, samples=samples, layers=wanted)
@@ -176,4 +187,5 @@ def _added_up(work: LayerWork, run: Run) -> CheckedLayer:
         ),
         equal=run.equal,
         differences=run.differences,
+        reordered=work.reordered,
     )

@@ -61,4 +61,9 @@ def confirmed(
     for layer, _ in checked:
         if not layer.equal:
             raise EieError(f"engine 'rtl': layer {layer.layer!r} differs from the fast engine: {layer.differences[0]}")
+        if layer.reordered:
+            raise EieError(
+                f"engine 'rtl': layer {layer.layer!r}: {layer.reordered} outputs are others in hardware, which adds pixel "
+                "by pixel: sums saturate on the way; conv='im2col' (--conv im2col) has the run's order"
+            )
     return replace(result, engine="rtl")

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from eie.compiler.choice import Conv
 from eie.compiler.program import Program
 from eie.compression.bias import BiasPlace
 from eie.errors import EieError
@@ -129,6 +130,7 @@ def rtl_resources(
     layout: Layout | None = None,
     spec: AcceleratorSpec | None = None,
     bias: BiasPlace = "auto",
+    conv: Conv = "auto",
     progress: Callable[[str], None] = lambda _: None,
 ) -> tuple[RtlResources, ...]:
     """Count what the design of each layer takes of an FPGA, by Yosys.
@@ -139,7 +141,7 @@ def rtl_resources(
         As `eie.simulate` takes them.
     layer
         The layer that is wanted; all of them by default.
-    layout, spec, bias
+    layout, spec, bias, conv
         As `eie.simulate` takes them.
     progress
         Called with what is done next.
@@ -157,7 +159,7 @@ def rtl_resources(
     # Before the network is run: nothing could be done with it.
     if shutil.which("yosys") is None:
         raise EieError("no Yosys: install it (yosys), or see benchmarks of the units in docs/synthesis.md")
-    program = program_of(model, inputs, layout=layout, spec=spec, bias=bias)
+    program = program_of(model, inputs, layout=layout, spec=spec, bias=bias, conv=conv)
     made = []
     for work in works(program, inputs, layout=layout, samples=1, layers=None if layer is None else (layer,)):
         progress(f"synthesising {work.use} (yosys)")

@@ -7,8 +7,8 @@ it down as images and expectations.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -22,15 +22,21 @@ from eie.compression.bias import BiasPlace
 from eie.errors import ProgramError, TraceError
 from eie.importers.entrance import Model
 from eie.model.fitting import Layout
-from eie.model.trace import LayerTrace
+from eie.model.layer_trace import LayerTrace
+from eie.rtl import strips
+from eie.rtl.batches import Batches, counted
+from eie.rtl.passes import Passes, row_groups
 from eie.rtl.refusals import check_layer, check_program
-from eie.simulation import as_program
+from eie.rtl.streams import Streaming, streaming_of
 from eie.simulator.functional import FixedPoint, LayerOutputs, Rows, fraction_bits, to_raw
 from eie.simulator.inputs import Inputs
 from eie.simulator.network import Settings, run_network
-from eie.simulator.products import fixed_sums, quantised_codebook, run_products
+from eie.simulator.products import run_products
+from eie.simulator.programs import as_program
+from eie.simulator.scale import quantised_codebook
 from eie.simulator.stages import time_layer
 from eie.simulator.starts import raw_start
+from eie.simulator.sums import fixed_sums
 from eie.simulator.workload import Workload
 from eie.spec import AcceleratorSpec
 
@@ -44,23 +50,29 @@ class LayerWork:
     use
         Name of the use; the layer's own where it runs once.
     inputs
-        int64 (N, inputs): raw activations.
+        int64 (rows, inputs): raw activations, a row a product; by scatter a sample's pixels, as im2col unrolls them.
+    size
+        By scatter, height and width of the map.
     unit
         1.0 in their format: what a bias column is multiplied with.
     levels
         int64 (2**weight_bits,): the codebook, raw.
     starts
-        int64 (outputs,): what accumulators start from, raw; None for zeros.
+        int64 (outputs,): what accumulators start from, raw.
     fractions
         Fraction bits of the activations and of the accumulators.
     shift
         Bits by which a product is shifted right into the accumulators' format.
     outputs
-        int64 (N, outputs): what the fixed-point datapath gives, after ReLU.
+        int64 (rows, outputs): what the fixed-point datapath gives, after ReLU; added up in the hardware's order.
     saturations
         int64 (N,): additions that saturated.
     activity
         What the fast engine counts, a product a sample.
+    reordered
+        By scatter: outputs that are not those of the run, whose sums saturated on the way in another order.
+    streaming
+        How its weights come; None where they are in place.
     """
 
     use: str
@@ -69,17 +81,36 @@ class LayerWork:
     inputs: NDArray[np.int64]
     unit: int
     levels: NDArray[np.int64]
-    starts: NDArray[np.int64] | None
+    starts: NDArray[np.int64]
     fractions: tuple[int, int]
     shift: int
     outputs: NDArray[np.int64]
     saturations: NDArray[np.int64]
     activity: Activity
+    size: tuple[int, int] | None = None
+    reordered: int = 0
+    streaming: Streaming | None = None
+
+    @property
+    def batches(self) -> Batches:
+        """The batches in which activations go through the registers."""
+        return Batches.of(self.layer, self.spec)
 
     @property
     def products(self) -> int:
         """N."""
-        return len(self.inputs)
+        return len(self.saturations)
+
+    @cached_property
+    def layout(self) -> Passes:
+        """The passes, and what of the numbers lies where."""
+        if self.size is None:
+            return row_groups(
+                self.layer.passes, inputs=self.inputs, unit=self.unit, starts=self.starts, outputs=self.outputs
+            )
+        rows = (self.products, len(self.inputs) // self.products, -1)
+        inputs, outputs = self.inputs.reshape(rows), self.outputs.reshape(rows)
+        return strips.lay_out(self.layer, self.size, self.spec, inputs=inputs, starts=self.starts, outputs=outputs)
 
     @classmethod
     def of(
@@ -90,13 +121,18 @@ class LayerWork:
         spec: AcceleratorSpec,
         inputs: NDArray[np.int64],
         fractions: tuple[int, int],
+        size: tuple[int, int] | None = None,
+        streaming: Streaming | None = None,
     ) -> LayerWork:
-        """Count and compute the products of raw inputs (N, inputs).
+        """Count and compute the products of raw inputs (rows, inputs).
 
-        ``fractions`` are the fraction bits of the activations and of the accumulators, as a run has chosen them.
+        ``fractions`` are the fraction bits of the activations and of the accumulators, as a run has chosen them;
+        ``size`` that of the map, for a convolution by scatter.
         """
         activations, sums = fractions
-        codebook = quantised_codebook(layer, spec.data_bits)
+        if layer.scatter is not None:
+            assert size is not None
+            return _scattered(use=use, layer=layer, spec=spec, inputs=inputs, fractions=fractions, size=size)
         top = (1 << (spec.data_bits - 1)) - 1
         made = [
             fixed_sums(
@@ -113,24 +149,82 @@ class LayerWork:
         ]
         assert all(product.fraction_bits == sums for product, _ in made)
         outputs = np.concatenate([product.raw for product, _ in made])
+        starts = raw_start(layer, sums, spec.data_bits)
         return cls(
             use=use,
             layer=layer,
             spec=spec,
             inputs=inputs,
-            unit=int(to_raw(np.ones(1), activations, spec.data_bits)[0]),
-            levels=codebook.raw,
-            starts=raw_start(layer, sums, spec.data_bits),
+            unit=_unit(activations, spec),
+            levels=quantised_codebook(layer, spec.data_bits).raw,
+            starts=np.zeros(layer.outputs, np.int64) if starts is None else starts,
             fractions=fractions,
-            # Beyond twice the width every product is shifted to zero, halves included.
-            shift=min(activations + codebook.fraction_bits - sums, 2 * spec.data_bits),
+            shift=_shift(layer, fractions, spec),
             outputs=np.maximum(outputs, 0) if layer.relu else outputs,
             saturations=np.array([saturations for _, saturations in made]),
-            # Ideal residency: that the weights are in place is checked by then, for the network as a whole.
-            activity=time_layer(
-                layer=layer, inputs=LayerTrace.from_dense(inputs), spec=spec.replace(residency="ideal"), threads=1
-            ),
+            activity=counted(layer, LayerTrace.from_dense(inputs), spec, streaming),
+            streaming=streaming,
         )
+
+
+def _unit(activations: int, spec: AcceleratorSpec) -> int:
+    return int(to_raw(np.ones(1), activations, spec.data_bits)[0])
+
+
+def _shift(layer: EncodedLayer, fractions: tuple[int, int], spec: AcceleratorSpec) -> int:
+    activations, sums = fractions
+    # Beyond twice the width every product is shifted to zero, halves included.
+    return min(activations + quantised_codebook(layer, spec.data_bits).fraction_bits - sums, 2 * spec.data_bits)
+
+
+def _scattered(
+    *,
+    use: str,
+    layer: EncodedLayer,
+    spec: AcceleratorSpec,
+    inputs: NDArray[np.int64],
+    fractions: tuple[int, int],
+    size: tuple[int, int],
+) -> LayerWork:
+    """Count and compute a convolution by scatter: a product a sample, each output added up pixel by pixel."""
+    assert layer.scatter is not None
+    conv, levels = layer.scatter.conv, quantised_codebook(layer, spec.data_bits).raw
+    shift, unit = _shift(layer, fractions, spec), _unit(fractions[0], spec)
+    starts = raw_start(layer, fractions[1], spec.data_bits)
+    if layer.coded_bias:
+        assert layer.accumulator_bias is not None
+        # A level of the codebook, rounded as its product with 1.0 is.
+        codes = (layer.codebook[:, None] == layer.accumulator_bias).argmax(axis=0)
+        largest = (1 << (spec.data_bits - 1)) - 1
+        starts = np.clip((levels[codes] * unit + ((1 << shift) >> 1)) >> shift, -largest - 1, largest)
+    starts = np.zeros(layer.outputs, np.int64) if starts is None else starts
+    pixels = conv.products(*size)
+    codes = layer.gathered.passes[0].decode().dense()[:, : layer.inputs]
+    sums, saturations = strips.in_order(
+        levels[codes],
+        inputs.reshape(-1, pixels, layer.inputs),
+        starts,
+        taps=conv.kernel[0] * conv.kernel[1],
+        shift=shift,
+        data_bits=spec.data_bits,
+    )
+    outputs = sums.reshape(-1, layer.outputs)
+    seen = replace(LayerTrace.from_dense(inputs, products=pixels), size=size)
+    return LayerWork(
+        use=use,
+        layer=layer,
+        spec=spec,
+        inputs=inputs,
+        unit=unit,
+        levels=levels,
+        starts=starts,
+        fractions=fractions,
+        shift=shift,
+        outputs=np.maximum(outputs, 0) if layer.relu else outputs,
+        saturations=saturations,
+        activity=time_layer(layer=layer, inputs=seen, spec=spec, threads=1),
+        size=size,
+    )
 
 
 def program_of(
@@ -140,10 +234,9 @@ def program_of(
     layout: Layout | None,
     spec: AcceleratorSpec | None,
     bias: BiasPlace,
+    conv: Conv,
 ) -> Program:
-    """Return a program as it is, or a model compiled in the one way in which the hardware runs convolutions."""
-    compiled = isinstance(model, Program) or (isinstance(model, str | Path) and Program.is_program(model))
-    conv: Conv = "auto" if compiled else "im2col"
+    """Return a program as it is, or a model compiled."""
     return as_program(model, spec, bias, examples=inputs, layout=layout, conv=conv)
 
 
@@ -194,7 +287,22 @@ def works(
         # Exact: check_program has seen to it that float32 holds raw numbers.
         raw = np.ldexp(rows.astype(np.float64), outputs.activation_fraction_bits).astype(np.int64)
         fractions = outputs.activation_fraction_bits, outputs.fixed.fraction_bits
-        made.append(LayerWork.of(use=use, layer=layer, spec=program.spec, inputs=raw, fractions=fractions))
+        size = (seen.size or workload.map_sizes[use]) if layer.scatter is not None else None
+        work = LayerWork.of(
+            use=use,
+            layer=layer,
+            spec=program.spec,
+            inputs=raw,
+            fractions=fractions,
+            size=size,
+            streaming=streaming_of(layer, program, inputs=raw, turn=seen.products),
+        )
+        if size is not None:
+            # Folded into maps, or a row a pixel where they were recorded.
+            own = np.moveaxis(outputs.fixed.raw, 1, -1)
+            own = own.reshape(-1, layer.outputs)[sample * seen.products : stop * seen.products]
+            work = replace(work, reordered=int((work.outputs != own).sum()))
+        made.append(work)
 
     by_use = {use: layer for layer in program.layers for use in workload.uses[layer.name]}
     settings = Settings(data_bits=program.spec.data_bits, keep_values=True)

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from importlib.resources import files as packaged
 from pathlib import Path
 
+from eie.compiler.choice import Conv
 from eie.compiler.program import Program
 from eie.compression.bias import BiasPlace
 from eie.errors import EieError
@@ -33,7 +34,14 @@ UNITS = (
     "arithm",
     "act_rw",
     "ram",
+    "pass_control",
+    "act_sram",
+    "map_walk",
+    "ptr_ranges",
+    "open_rows",
 )
+# Of the bench: what a chip would have around it.
+BENCH = ("bench", "bus")
 # Of a folder that was written before, and may be written again.
 MARK = "config.vh"
 
@@ -48,6 +56,7 @@ def write_rtl(
     layout: Layout | None = None,
     spec: AcceleratorSpec | None = None,
     bias: BiasPlace = "auto",
+    conv: Conv = "auto",
 ) -> tuple[Path, ...]:
     """Write layers as Verilog with their weights in its memories, and a bench that holds it to the other engines.
 
@@ -63,7 +72,7 @@ def write_rtl(
         The layer that is wanted; all of them by default.
     sample
         Which sample of the inputs.
-    layout, spec, bias
+    layout, spec, bias, conv
         As `eie.simulate` takes them.
 
     Returns
@@ -74,11 +83,11 @@ def write_rtl(
     Raises
     ------
     ProgramError
-        If the hardware cannot do a layer: it has one pass, weights in place, and no scatter convolutions.
+        If the hardware cannot do a layer: it is recurrent, or by Winograd, or too much at once.
     TraceError
         If the inputs do not fit the model, or there is no such sample.
     """
-    program = program_of(model, inputs, layout=layout, spec=spec, bias=bias)
+    program = program_of(model, inputs, layout=layout, spec=spec, bias=bias, conv=conv)
     wanted = None if layer is None else (layer,)
     made = works(program, inputs, layout=layout, sample=sample, samples=1, layers=wanted)
     return write_works(made, Path(folder))
@@ -99,7 +108,7 @@ def verilog(unit: str) -> str:
 
 
 def _write(work: LayerWork, folder: Path) -> None:
-    texts = {f"{unit}.v": verilog(unit) for unit in (*UNITS, "bench")}
+    texts = {f"{unit}.v": verilog(unit) for unit in (*UNITS, *BENCH)}
     texts |= {"README.md": _readme(work), **design.files(work)}
     for name, text in texts.items():
         try:

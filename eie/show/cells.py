@@ -6,6 +6,7 @@ and a page print the same numbers.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -49,12 +50,16 @@ _WRITERS: Mapping[Format, Callable[[float], str]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Cells:
-    """One column ready to be laid out: heading, cells, the cell under the line; its format as the column's."""
+    """One column ready to be laid out: heading, cells, the cell under the line; its format as the column's.
+
+    With a ``limit`` names that are longer are broken between their words.
+    """
 
     heading: str
     cells: tuple[str, ...]
     total: str
     format: Format
+    limit: int | None = None
 
     @property
     def left(self) -> bool:
@@ -65,7 +70,9 @@ class Cells:
     def width(self) -> int:
         """Room the cells take, headings broken between words."""
         words = self.heading.split() or [""]
-        return max(map(cell_len, (*words, self.total, *self.cells)))
+        names = self.format == "text" and self.limit is not None
+        lines = [line for text in self.cells for line in self.lines(text, 0)] if names else self.cells
+        return max(map(cell_len, (*words, self.total, *lines)))
 
     @property
     def whole_width(self) -> int:
@@ -77,7 +84,9 @@ class Cells:
         return broken(self.heading, width)
 
     def lines(self, text: str, width: int) -> list[str]:
-        """Return a cell's lines: sentences are broken between words, everything else stays whole."""
+        """Return a cell's lines: sentences and long names are broken between words, everything else stays whole."""
+        if self.format == "text" and self.limit is not None and cell_len(text) > self.limit:
+            return broken(text, self.limit)
         return broken(text, width) if self.format == "prose" else [text]
 
     def padded(self, text: str, width: int) -> str:
@@ -86,9 +95,19 @@ class Cells:
         return text + blank if self.left else blank + text
 
 
-def broken(text: str, width: int) -> list[str]:
-    """Break text between words, never within one; at least one line."""
-    return wrap(text, width, break_long_words=False, break_on_hyphens=False) or [""]
+# What follows a number and a blank is a unit where it is a sign or short; neither stands alone on the next line.
+_UNIT = re.compile(r"(?<=\d) (?=(?:%|[kMGunpm]?(?:s|W|J|B|m2|Hz)|[KMG]iB)(?![\w]))")
+# `wrap` breaks at blanks of ASCII alone.
+_TIED = "\N{NO-BREAK SPACE}"
+
+
+def broken(text: str, width: int, indent: int = 0) -> list[str]:
+    """Break text between words, never within one nor between a number and its unit; at least one line."""
+    lines = wrap(
+        _UNIT.sub(_TIED, text), width, break_long_words=False, break_on_hyphens=False,
+        subsequent_indent=" " * indent, replace_whitespace=False,
+    )  # fmt: skip
+    return [line.replace(_TIED, " ") for line in lines] or [""]
 
 
 def cells_of(grid: Grid) -> list[Cells]:
@@ -128,9 +147,13 @@ def shortened(columns: Sequence[Cells], keys: int, width: int) -> list[Cells]:
     for column, heading in zip(columns, headings, strict=True):
         cells, total = column.cells, column.total
         if column.format == "text":
-            *cut, total = short_names((*cells, total), limit)
+            *cut, total = short_names((*cells, total), limit, whole=False)
+            # Labels of several words are broken between them rather than cut; where that does not do, cut they are.
+            lines = [line for text in cut for line in broken(text, limit)]
+            if max(map(cell_len, (*lines, total))) > limit:
+                *cut, total = short_names((*cells, total), limit)
             cells = tuple(cut)
-        short.append(replace(column, heading=heading, cells=cells, total=total))
+        short.append(replace(column, heading=heading, cells=cells, total=total, limit=limit))
     return short
 
 

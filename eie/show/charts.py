@@ -1,7 +1,7 @@
 """What a page draws itself, with its values on hover: stacked bars, a strip of many columns, points in a plane.
 
-Comes in: numbers. Goes out: frozen records, parts of a `Section`. Made by answers, read by `eie.show.drawn`; text and
-terminals leave them out, since a table beside each has the same numbers.
+Comes in: numbers. Goes out: frozen records, parts of a `Section`. Made by answers, read by `eie.show.bars` and
+`eie.show.plane`; text and terminals leave them out, since a table beside each has the same numbers.
 """
 
 from __future__ import annotations

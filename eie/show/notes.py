@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from eie.show.brief import Brief
 
@@ -103,13 +104,19 @@ def _ranged(sentences: Sequence[str]) -> str:
     if len(set(sentences)) == 1:
         return first
     numbers = [_NUMBER.findall(sentence) for sentence in sentences]
-    ranges = iter([_range(column) for column in zip(*numbers, strict=True)])
-    return _NUMBER.sub(lambda _: next(ranges), first)
+    columns = [sorted(set(column), key=_value) for column in zip(*numbers, strict=True)]
+    ends = [f"{column[0]} to {column[-1]}" if len(column) > 1 else column[0] for column in columns]
+    places = list(_NUMBER.finditer(first))
+    for place, (low, high) in enumerate(pairwise(places)):
+        # A range already: of several the least and the largest end, and not a range of ranges.
+        if first[low.end() : high.start()] == " to ":
+            ends[place], ends[place + 1] = columns[place][0], columns[place + 1][-1]
+    written = iter(ends)
+    return _NUMBER.sub(lambda _: next(written), first)
 
 
-def _range(texts: Sequence[str]) -> str:
-    ordered = sorted(set(texts), key=lambda text: float(text.replace(",", "")))
-    return ordered[0] if len(ordered) == 1 else f"{ordered[0]} to {ordered[-1]}"
+def _value(text: str) -> float:
+    return float(text.replace(",", ""))
 
 
 def _shortened(note: str, names: frozenset[str]) -> str:

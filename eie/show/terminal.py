@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import zip_longest
-from textwrap import wrap
 
 from rich.console import Console, Group
 from rich.text import Text
 
 from eie.errors import printable
-from eie.show.cells import LONGEST, MARK, Cells, cells_of, shortened
+from eie.show.cells import LONGEST, MARK, Cells, broken, cells_of, shortened
 from eie.show.sections import Grid, Section
 from eie.show.text import GAP, row_line, tally, verdict
 
@@ -70,19 +69,15 @@ def section_texts(section: Section, width: int) -> list[Text]:
 
 def prose(text: str, width: int, *, indent: int = 0, style: str = "") -> list[Text]:
     """Break a sentence between words; a word longer than a line (a path, a hash) stays whole."""
-    lines = wrap(
-        printable(text), width, break_long_words=False, break_on_hyphens=False, subsequent_indent=" " * indent,
-        drop_whitespace=True, replace_whitespace=False,
-    )  # fmt: skip
-    return [Text(line, style=style, no_wrap=True, overflow="ignore") for line in lines or [""]]
+    lines = broken(printable(text), width, indent)
+    return [Text(line, style=style, no_wrap=True, overflow="ignore") for line in lines]
 
 
 def blocks(grid: Grid, width: int) -> Iterator[list[Text]]:
     """Split a table into blocks that fit, each with the columns that say what a row is of."""
     columns = shortened(cells_of(grid), grid.keys, width)
     keys, rest = columns[: grid.keys], columns[grid.keys :]
-    # A sentence that says what a row is of takes at most half of the line.
-    key_widths = [min(column.width, width // 2) if column.format == "prose" else column.width for column in keys]
+    key_widths = _key_widths(keys, rest, width)
     room = width - sum(key_widths) - len(GAP) * len(keys)
     chosen: list[Cells] = []
     widths: list[int] = []
@@ -97,6 +92,20 @@ def blocks(grid: Grid, width: int) -> Iterator[list[Text]]:
         widths.append(max(least, min(column.width, left)))
         left -= widths[-1] + len(GAP)
     yield _block([*keys, *chosen], [*key_widths, *widths], grid)
+
+
+def _key_widths(keys: Sequence[Cells], rest: Sequence[Cells], width: int) -> list[int]:
+    """Return what the columns that say what a row is of take: a sentence at most half of the line.
+
+    Less where all columns then stand side by side, and the sentence can still be read.
+    """
+    widths = [min(column.width, width // 2) if column.format == "prose" else column.width for column in keys]
+    others = sum(column.width if column.format != "prose" else LONGEST for column in rest)
+    lacking = sum(widths) + others + len(GAP) * (len(keys) + len(rest) - 1) - width
+    place = next((place for place, column in enumerate(keys) if column.format == "prose"), None)
+    if place is not None and 0 < lacking <= widths[place] - LONGEST:
+        widths[place] -= lacking
+    return widths
 
 
 def _block(columns: Sequence[Cells], widths: Sequence[int], grid: Grid) -> list[Text]:

@@ -15,8 +15,9 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from eie.simulator.functional import fraction_bits
-from eie.simulator.products import Agree
 
+# Asked with the largest magnitude that some of the samples have met; answers with that of all.
+Agree = Callable[[float], float]
 Part = TypeVar("Part")
 Made = TypeVar("Made")
 

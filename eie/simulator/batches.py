@@ -1,7 +1,7 @@
 """Activation vectors longer than the registers: the batches that section IV of the paper runs them in.
 
 Comes in: an `Encoding` and the spec. Goes out: the batches, each an `Encoding` of its columns, and the cycles that fill
-and empty the registers around them. Called by `stages`, which times every batch by the cycle contract.
+and empty the registers around them, timed by the cycle contract. Called by `eie.simulator.stages`.
 
 The rule (docs/cycle-model.md, "Activations"). A PE has ``act_registers`` source registers, so a batch is that many scan
 rows, P activations each. Before a batch its activations are read out of the activation SRAM, one row of it a cycle in
@@ -11,6 +11,7 @@ and written at the end of the batch". A batch is drained before the next is read
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -18,9 +19,12 @@ from numpy.typing import NDArray
 
 from eie.compiler.encode import Encoding
 from eie.compiler.encoded import EncodedLayer
-from eie.compiler.maps import pe_rows
+from eie.compiler.map_traffic import pe_rows
+from eie.model.layer_trace import LayerTrace
 from eie.model.matrix import frozen
-from eie.simulator.layer import Slice
+from eie.simulator.arriving import Arriving
+from eie.simulator.counting import How, contract_cycles
+from eie.simulator.layer import Slice, slices
 from eie.simulator.strips import Ranges
 from eie.spec import AcceleratorSpec
 
@@ -83,3 +87,55 @@ def fill_cycles(part: Slice, layer: EncodedLayer, spec: AcceleratorSpec) -> NDAr
     assert isinstance(part.pattern, Ranges)
     each = pe_rows(-(-layer.scatter.conv.in_channels // spec.n_pe), spec)
     return part.pattern.scan_rows // part.pattern.rows_a_pixel * each
+
+
+def batch_cycles(
+    layer: EncodedLayer,
+    inputs: LayerTrace,
+    *,
+    spec: AcceleratorSpec,
+    how: How,
+    cycles: NDArray[np.int64],
+    arriving: Callable[[EncodedLayer], Arriving | None],
+) -> NDArray[np.int64] | None:
+    """Return the cycles that batches of activations add to the ``cycles`` of each sample; None where they are free.
+
+    ``arriving`` says how weights arrive in a walk over a layer's slices.
+    """
+    if not in_batches(spec):
+        return None
+    if layer.scatter is not None:
+        return _of_pixels(layer, inputs, spec=spec, how=how, cycles=cycles, arriving=arriving(layer))
+    cut = replace(layer, passes=tuple(batch for whole in layer.passes for batch in batches(whole, spec)))
+    registers = sum(register_cycles(batch, spec) for batch in cut.passes) * inputs.products
+    if len(cut.passes) == len(layer.passes):
+        return np.full_like(cycles, registers)
+    drained = np.zeros_like(cycles)
+    # Each batch is a stream of its own: the look-ahead scanner reads the registers, so it sees no further batch.
+    # By the contract, batch by batch: reads of the sparse matrix stay those of the whole, since a PE keeps its row.
+    comes = arriving(cut)
+    for part in slices(cut, inputs, spec):
+        part.add(drained, contract_cycles(how, part, spec=spec, name=layer.name, arriving=comes))
+    # Never less than in one piece, though a stream of all columns may fill its buffer before each batch.
+    added: NDArray[np.int64] = np.maximum(0, drained - cycles) + registers
+    return added
+
+
+def _of_pixels(
+    layer: EncodedLayer,
+    inputs: LayerTrace,
+    *,
+    spec: AcceleratorSpec,
+    how: How,
+    cycles: NDArray[np.int64],
+    arriving: Arriving | None,
+) -> NDArray[np.int64]:
+    """As `batch_cycles`, of pixels: as many as the source registers hold; an output pixel is written once."""
+    drained, registers = np.zeros_like(cycles), np.zeros_like(cycles)
+    for part in slices(layer, inputs, spec):
+        cut = pixel_batches(part, spec)
+        cut.add(drained, contract_cycles(how, cut, spec=spec, name=layer.name, arriving=arriving))
+        cut.add(registers, fill_cycles(cut, layer, spec))
+    registers += sum(pe_rows(each, spec) for each in layer.channels_a_pe) * inputs.products
+    added: NDArray[np.int64] = np.maximum(0, drained - cycles) + registers
+    return added

@@ -16,11 +16,16 @@ from typing import Any, TypeVar
 import numpy as np
 
 T = TypeVar("T")
-# 1 GiB. Arrays only are weighed; see `held_bytes`.
+# 1 GiB; see `held_bytes` for what is weighed.
 BUDGET_BYTES = 1 << 30
+# What a value takes beside its arrays, with its key: counts of a small layer or a plan are five to ten kilobytes of
+# records. Unweighed, those of a million points were never dropped.
+ENTRY_BYTES = 8192
 # Of the budget. Counts are made from encodings ten thousand times as large: dropped by age alone, both went together,
 # and figures that ask for the same counts one after the other had every layer encoded again.
 SMALL = 2.0**-12
+# Of the budget, for all small values together: a sweep of many points makes them without end and asks for few again.
+ALL_SMALL = 0.25
 
 
 class Cache:
@@ -32,10 +37,12 @@ class Cache:
 
     def __init__(self, budget_bytes: int = BUDGET_BYTES) -> None:
         self._budget = budget_bytes
-        # Least recently used first. A future is put in before its value exists: that is what others wait for.
-        self._kept: OrderedDict[Hashable, Future[Any]] = OrderedDict()
-        self._sizes: dict[Hashable, int] = {}
-        self._total = 0
+        # A future is put in before its value exists: that is what others wait for.
+        self._kept: dict[Hashable, Future[Any]] = {}
+        # Sizes of values that exist, least recently used first. Two queues, so that none is searched.
+        self._large: OrderedDict[Hashable, int] = OrderedDict()
+        self._small: OrderedDict[Hashable, int] = OrderedDict()
+        self._all_large = self._all_small = 0
         self._lock = Lock()
 
     def get(self, key: Hashable, make: Callable[[], T]) -> T:
@@ -60,7 +67,7 @@ class Cache:
                     future = self._kept[key] = Future()
                     missing.append(name)
                 else:
-                    self._kept.move_to_end(key)
+                    self._touch(key)
                 futures[name] = future
         # What is ours is made before others are waited for: two threads that miss halves of each other cannot block.
         if missing:
@@ -89,20 +96,32 @@ class Cache:
             self._keep(key, held_bytes(values[name]))
             future.set_result(values[name])
 
-    def _keep(self, key: Hashable, size: int) -> None:
+    def _touch(self, key: Hashable) -> None:
+        for queue in (self._large, self._small):
+            # In neither: still being made.
+            if key in queue:
+                queue.move_to_end(key)
+
+    def _keep(self, key: Hashable, arrays: int) -> None:
+        size = arrays + ENTRY_BYTES
         with self._lock:
-            self._sizes[key] = size
-            self._total += size
-            while self._total > self._budget:
-                oldest = self._oldest(self._budget * SMALL)
-                self._total -= self._sizes.pop(oldest)
+            if arrays > self._budget * SMALL:
+                self._large[key] = size
+                self._all_large += size
+            else:
+                self._small[key] = size
+                self._all_small += size
+            while self._all_small > self._budget * ALL_SMALL:
+                self._drop_small()
+            while self._large and self._all_large + self._all_small > self._budget:
+                oldest, freed = self._large.popitem(last=False)
+                self._all_large -= freed
                 del self._kept[oldest]
 
-    def _oldest(self, small: float) -> Hashable:
-        """The least recently used of the large values, of the small ones where no other is left."""
-        # A bare number takes no room worth having back; what is still being made has no size yet.
-        sized = [key for key in self._kept if self._sizes.get(key)]
-        return next((key for key in sized if self._sizes[key] > small), sized[0])
+    def _drop_small(self) -> None:
+        oldest, freed = self._small.popitem(last=False)
+        self._all_small -= freed
+        del self._kept[oldest]
 
 
 def held_bytes(value: object) -> int:

@@ -17,12 +17,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from eie.errors import TraceError
 from eie.model.arrays import is_sparse, plain
+from eie.model.dataflow import Link
 from eie.model.fitting import Layout, checked_layout, fits, fitted
 from eie.model.graph import Graph
+from eie.model.layer_trace import LayerTrace
 from eie.model.matrix import frozen
-from eie.model.network import Link
 from eie.model.samples import Samples
-from eie.model.trace import LayerTrace, Trace
+from eie.model.trace import Trace
 from eie.model.uses import layer_of
 
 Inputs = Trace | Samples | Mapping[str, ArrayLike] | ArrayLike | None

@@ -18,7 +18,7 @@ from eie.compiler.encode import Encoding
 from eie.compiler.encoded import EncodedLayer
 from eie.compiler.map_rows import LayerMaps
 from eie.compiler.strips import visits_of
-from eie.model.trace import LayerTrace
+from eie.model.layer_trace import LayerTrace
 from eie.simulator.records import EventTiming, PassTiming, Pattern, QueueTiming, Tally
 from eie.simulator.strips import ranges_of
 from eie.spec import AcceleratorSpec

@@ -22,11 +22,12 @@ from eie.errors import ModelError
 from eie.model import host, operators
 from eie.model.geometry import Recurrent
 from eie.model.graph import Graph, Node
+from eie.model.layer_trace import LayerTrace
 from eie.model.matrix import frozen
-from eie.model.trace import LayerTrace
+from eie.simulator.agreement import Agree
 from eie.simulator.functional import FixedPoint, LayerOutputs, Rows, slices
 from eie.simulator.host import Beside, activation, run_host
-from eie.simulator.products import Agree, multiply
+from eie.simulator.products import multiply
 from eie.simulator.recurrence import run_recurrent
 
 Datapath = Literal["fixed", "float32", "none"]
@@ -246,6 +247,11 @@ def _run_at_once(node: Node, layer: EncodedLayer, x: Tensor, settings: Settings,
         # Shown as the list of vectors that they are, whatever axes the graph has around them.
         flat = Tensor(outputs.fixed, outputs.float32).reshape(-1, layer.outputs)
         outputs = replace(outputs, fixed=flat.fixed, float32=flat.float32)
+    if not settings.keep_values and not geometry.transforms:
+        # Only what is zero is asked for: a byte a number is unrolled in an eighth of the time of eight.
+        active = geometry.windows((fixed.raw if settings.datapath == "fixed" else x.float32) != 0)
+        pattern = lambda start, stop: geometry.unroll(active, start, stop)  # noqa: E731
+        rows = replace(rows, fixed=pattern, float32=pattern)
     read = seen(rows=rows, width=layer.inputs, products=rows.count // n, settings=settings)
     ran(replace(read, size=geometry.sizes(x.float32.shape)), outputs)
     return made

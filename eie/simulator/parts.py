@@ -14,7 +14,7 @@ import numpy as np
 
 from eie.activity import COUNTS, PE_CYCLES, Account, Activity
 from eie.compiler.map_rows import MapPlan
-from eie.model.trace import LayerTrace
+from eie.model.layer_trace import LayerTrace
 from eie.simulator.functional import FixedPoint, LayerOutputs
 
 # Numbers of the largest map that lie in memory at a time: some 12 bytes each, and as much again while it is made.

@@ -16,8 +16,8 @@ from eie.activity import Account
 from eie.compiler.encode import Encoding
 from eie.kernels import streams
 from eie.kernels import timing as kernels
+from eie.model.layer_trace import LayerTrace
 from eie.model.matrix import frozen
-from eie.model.trace import LayerTrace
 
 
 @dataclass(frozen=True, eq=False)

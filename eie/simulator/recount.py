@@ -16,8 +16,9 @@ from eie.activity import Account, Activity
 from eie.compiler.encoded import EncodedLayer
 from eie.compiler.places import MemoryPlan
 from eie.compiler.program import Program
-from eie.model.trace import LayerTrace
-from eie.simulator.stages import How, Stages
+from eie.model.layer_trace import LayerTrace
+from eie.simulator.counting import How
+from eie.simulator.stages import Stages
 from eie.simulator.workload import Workload
 from eie.spec import AcceleratorSpec
 

@@ -19,8 +19,10 @@ from numpy.typing import NDArray
 
 from eie.compiler.encoded import EncodedLayer
 from eie.model.geometry import Recurrent
+from eie.simulator.agreement import Agree
 from eie.simulator.functional import FixedPoint, LayerOutputs, Rows, largest_difference, to_raw
-from eie.simulator.products import Agree, fixed_sums, float_sums, quantised_codebook
+from eie.simulator.scale import quantised_codebook
+from eie.simulator.sums import fixed_sums, float_sums
 
 
 @dataclass(frozen=True, eq=False)

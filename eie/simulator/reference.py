@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from eie.errors import ModelError
 from eie.model import host, operators
 from eie.model.graph import Graph, Node
-from eie.model.network import Layer
+from eie.model.layer import Layer
 from eie.simulator.functional import SLICE_ELEMENTS
 from eie.simulator.network import walk
 

@@ -20,8 +20,8 @@ from eie.compiler.stream import Stream
 from eie.compiler.strips import visits_of
 from eie.kernels import encode as decoding
 from eie.kernels import timeline as kernels
+from eie.model.layer_trace import LayerTrace
 from eie.model.matrix import frozen
-from eie.model.trace import LayerTrace
 from eie.simulator.accounting import columns_of
 from eie.simulator.arriving import Arriving
 from eie.simulator.fast import queue_pass

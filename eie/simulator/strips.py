@@ -16,8 +16,8 @@ from eie.compiler.encode import Encoding
 from eie.compiler.stream import Stream
 from eie.kernels import scatter as kernels
 from eie.model.geometry import Scatter, Visit
+from eie.model.layer_trace import LayerTrace
 from eie.model.matrix import frozen
-from eie.model.trace import LayerTrace
 from eie.simulator.records import UNNOTED, Pattern, QueueTiming, Schedule, StreamTiming, Tally
 from eie.simulator.spread import spread
 
@@ -183,8 +183,6 @@ def tally_ranges(encoding: Encoding, pattern: Ranges, entries_per_row: int, *, t
     """Count what strips read and issue."""
     tally = Tally.blank(pattern.products, encoding.n_pe)
     pointers = _pointers(encoding)
-    first_rows = frozen(pointers // entries_per_row, np.int32)
-    last_rows = frozen((pointers - 1) // entries_per_row, np.int32)
     padding_before = frozen(np.concatenate(([0], np.cumsum(encoding.padding))), np.int64)
 
     def run(start: int, stop: int) -> None:
@@ -193,8 +191,7 @@ def tally_ranges(encoding: Encoding, pattern: Ranges, entries_per_row: int, *, t
             pattern.begins,
             pattern.ends,
             pointers,
-            first_rows,
-            last_rows,
+            entries_per_row,
             padding_before,
             tally.reads[start:stop],
             tally.entries[start:stop],

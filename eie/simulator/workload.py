@@ -21,12 +21,16 @@ from eie.compiler.program import Program
 from eie.compiler.scatter import unrolled
 from eie.compression.bias import BiasPlace
 from eie.importers.entrance import Model, as_network
+from eie.model.dataflow import dataflow
 from eie.model.fitting import Layout
 from eie.model.geometry import Scatter, describe
+from eie.model.layer import Layer
+from eie.model.layer_trace import LayerTrace
 from eie.model.matrix import SparseColumns
-from eie.model.network import Layer, Network, dataflow
-from eie.model.trace import LayerTrace, Trace
+from eie.model.network import Network
+from eie.model.trace import Trace
 from eie.model.uses import by_layer, layer_of
+from eie.show.listing import first_few
 from eie.simulator.inputs import Given, Inputs, given_inputs
 from eie.spec import AcceleratorSpec
 
@@ -229,7 +233,7 @@ def _on_rows(program: Program, sizes: Mapping[str, tuple[int, ...]], given: Give
     if not without:
         return program
     layers = tuple(unrolled(layer, program.spec) if layer.name in without else layer for layer in program.layers)
-    note = f"the recorded inputs are of no whole map, so run by im2col: {_listed(without)}"
+    note = f"the recorded inputs are of no whole map, so run by im2col: {first_few(without, LISTED)}"
     return replace(program, layers=layers, notes=(*program.notes, note))
 
 
@@ -255,14 +259,10 @@ def _incomplete(
     ]
     # Of a layer on its own there is nothing that it could be unlike.
     if windows and len(network.layers) > 1:
-        reasons.append(f"products a sample are not known (one was run; a trace has them): {_listed(windows)}")
+        reasons.append(f"products a sample are not known (one was run; a trace has them): {first_few(windows, LISTED)}")
     if unmodelled:
-        reasons.append(f"not modelled: {_listed(unmodelled)}")
+        reasons.append(f"not modelled: {first_few(unmodelled, LISTED)}")
     return tuple(reasons)
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names[:LISTED]) + (f" and {len(names) - LISTED} more" if len(names) > LISTED else "")
 
 
 def _content_hash(network: Network, given: Given, *, bias: BiasPlace, incomplete: Sequence[str]) -> str:

@@ -75,7 +75,8 @@ class AcceleratorSpec(View, BaseModel):
     ] = 64
     clock_mhz: Annotated[
         float,
-        Field(gt=0, le=100_000, allow_inf_nan=False, description="clock"),
+        # From 1 Hz: below it a cycle is longer than any number of microseconds.
+        Field(ge=1e-6, le=100_000, allow_inf_nan=False, description="clock"),
         # By "streams": DRAM does not follow the clock, so what it brings in a cycle does.
         Reads(
             by=("streams", "plan"),
@@ -173,7 +174,7 @@ class AcceleratorSpec(View, BaseModel):
     ] = 8.0
     dram_gb_per_s: Annotated[
         float,
-        Field(gt=0, le=1_000_000, allow_inf_nan=False, description="DRAM bandwidth, 10^9 bytes a second"),
+        Field(ge=1e-6, le=1_000_000, allow_inf_nan=False, description="DRAM bandwidth, 10^9 bytes a second"),
         Reads(by=("streams", "plan"), costs="pins and DRAM devices, which have no price here", since="0.2"),
     ] = 6.4
     dram_latency_ns: Annotated[

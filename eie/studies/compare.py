@@ -102,7 +102,7 @@ def compare(
         columns.append(column)
         if baseline is not ours:
             notes += [f"{baseline.machine.name}: {note}" for note in (*baseline.notes, *matched_notes)]
-    notes += [f"EIE: {note}" for note in ours.notes]
+    notes += [f"{ours.machine.name}: {note}" for note in ours.notes]
     return Comparison(
         network=workload.name,
         layers=tuple(shapes),

@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+from eie.compiler.compile import compile as compile_network
 from eie.compiler.places import memory_line
-from eie.compiler.program import compile as compile_network
 from eie.machines.rows import ResultRow, ResultRows
 from eie.model.network import Network
 from eie.simulation import simulate

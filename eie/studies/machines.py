@@ -6,7 +6,7 @@ Comes in: networks, names of machines, EIE's spec. Goes out: a `Baseline` for ea
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.util import find_spec
 from itertools import combinations
@@ -20,7 +20,8 @@ from eie.machines import measured
 from eie.machines.choose import choose, depends_on_the_network, measured_task
 from eie.machines.records import Baseline, LayerCost, Machine
 from eie.machines.workload import Workload, layer_work
-from eie.model.network import Layer, Network
+from eie.model.layer import Layer
+from eie.model.network import Network
 from eie.spec import AcceleratorSpec
 from eie.studies.compare import as_baseline
 from eie.studies.counted import Counted, count
@@ -157,24 +158,36 @@ def measure(
     runs: Sequence[Run],
     machines: Sequence[str],
     *,
+    left_open: Callable[[list[Run]], Collection[tuple[int, str]]],
     steps: Steps | None = None,
     progress: Callable[[str], None] = lambda _: None,
 ) -> list[Run]:
     """Return the runs with what is measured on this computer too, in the order of ``machines``.
 
-    All together, when every form is there: timed in turns, a busy minute of the computer meets every form alike.
+    All together, when every form is there: timed in turns, a busy minute of the computer meets every form alike. After
+    some runs ``left_open`` is asked with what would be returned: only which of the runs, on which machine, it names is
+    measured further.
     """
     timed = [(i, name, measured_task(name, run.workload)) for i, run in enumerate(runs) for name in machines]
     tasks = [(i, name, task) for i, name, task in timed if task is not None]
-    costs = [dict(run.costs) for run in runs]
-    if tasks:
-        progress(f"measuring on this computer, {len(tasks)} ways")
-        timings = _timed([task for *_, task in tasks], steps)
+
+    def with_timings(timings: Sequence[Baseline]) -> list[Run]:
+        costs = [dict(run.costs) for run in runs]
         for (i, name, _), timing in zip(tasks, timings, strict=True):
             costs[i][name] = timing
-    # What was measured came last; tables have the columns as they were asked for.
-    order = (EIE, *machines)
-    return [replace(run, costs={name: of[name] for name in order}) for run, of in zip(runs, costs, strict=True)]
+        # What was measured came last; tables have the columns as they were asked for.
+        order = (EIE, *machines)
+        return [replace(run, costs={name: of[name] for name in order}) for run, of in zip(runs, costs, strict=True)]
+
+    if not tasks:
+        return with_timings([])
+    progress(f"measuring on this computer, {len(tasks)} ways")
+    places = {(i, name): place for place, (i, name, _) in enumerate(tasks)}
+
+    def further(timings: Sequence[Baseline]) -> list[int]:
+        return [places[name] for name in left_open(with_timings(timings))]
+
+    return with_timings(_timed([task for *_, task in tasks], further, steps))
 
 
 def _counted(
@@ -192,13 +205,15 @@ def _counted(
     return Counted.of_plain(plain, spec)
 
 
-def _timed(tasks: Sequence[measured.Task], steps: Steps | None) -> list[Baseline]:
+def _timed(
+    tasks: Sequence[measured.Task], left_open: Callable[[list[Baseline]], Collection[int]], steps: Steps | None
+) -> list[Baseline]:
     """Measure, or return what a journal kept: another look at the clock would give other numbers."""
 
     def plain() -> list[dict[str, Any]]:
         return [
             {"machine": vars(timing.machine), "layers": [asdict(cost) for cost in timing.layers], "notes": timing.notes}
-            for timing in measured.run_together(tasks)
+            for timing in measured.run_until_known(tasks, left_open)
         ]
 
     return [

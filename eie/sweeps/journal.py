@@ -26,6 +26,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from eie.errors import SweepError
+from eie.formats.files import distinct
 
 Entry = Mapping[str, Any]
 HEADER = {"schema": "eie-sweep-journal", "schema_version": 1}
@@ -193,7 +194,7 @@ def entry_of(line: bytes) -> Entry | None:
     if not middle or head != f'{{"crc32": "{zlib.crc32(text):08x}"'.encode():
         return None
     try:
-        entry: Entry = json.loads(text, parse_constant=_refused)
+        entry: Entry = json.loads(text, parse_constant=_refused, object_pairs_hook=distinct)
     except (ValueError, RecursionError):
         return None
     return entry
@@ -219,7 +220,7 @@ def _is_entry(entry: Any) -> bool:
     if "error" in entry or "step" in entry:
         return "error" in entry or "value" in entry
     if "values" in entry:
-        return _is_compact(entry)
+        return "columns" in entry and _is_compact(entry)
     rows = entry.get("layers")
     return (
         isinstance(entry.get("total"), dict) and isinstance(rows, list) and all(isinstance(row, dict) for row in rows)

@@ -21,7 +21,9 @@ from eie.energy.estimate import METHODS, Estimate, Method, bounds_of, estimate
 from eie.energy.tables import Cell
 from eie.errors import EnergyError
 from eie.machines.dense import beside
-from eie.results.layer import Distribution, LayerResult, layer_record
+from eie.results.distribution import Distribution
+from eie.results.layer import LayerResult
+from eie.results.layer_record import layer_record
 from eie.simulator.stages import Stages
 from eie.spec import AcceleratorSpec
 

@@ -15,7 +15,7 @@ from typing import Any
 from eie.compiler.places import IDEAL
 from eie.energy.tables import Cell
 from eie.show.records import Record
-from eie.simulator.stages import encoding_key
+from eie.simulator.images import encoding_key
 from eie.simulator.workload import Workload
 from eie.spec import AcceleratorSpec
 from eie.sweeps import plan

@@ -130,7 +130,10 @@ class Cluster:
             # Workers may leave between the two questions; a width of 0 would ask for chunks without end.
             width: int = max(1, sum(client.nthreads().values()))
         except TimeoutError:
-            raise EieError(f"scheduler {self._address}: has no workers") from None
+            raise EieError(
+                f"scheduler {self._address}: has no workers after {CONNECT_SECONDS} s: start some first, and where "
+                "they have to queue, wait for them (client.wait_for_workers)"
+            ) from None
         except (OSError, RuntimeError, _dask().CancelledError) as error:
             self._require_scheduler(error)
             raise EieError(f"scheduler {self._address}: its workers left when they were asked: {error}") from None

@@ -35,14 +35,17 @@ ROOMS: Mapping[str, tuple[str, ...]] = {
         ("test_memory.py", "test_maps.py", "test_streams.py", "test_capacity.py", "test_bias.py", "test_totals.py"),
     ),
     # A map of nothing comes from a file only.
-    "eie/compiler/maps.py": (
-        "test_maps.py",
-        "test_memory.py",
-        "test_bias.py",
-        "test_streams.py",
-        "test_capacity.py",
-        "test_totals.py",
-        "test_hostile_files.py",
+    **dict.fromkeys(
+        ("eie/compiler/maps.py", "eie/compiler/map_traffic.py"),
+        (
+            "test_maps.py",
+            "test_memory.py",
+            "test_bias.py",
+            "test_streams.py",
+            "test_capacity.py",
+            "test_totals.py",
+            "test_hostile_files.py",
+        ),
     ),
     "eie/compiler": (
         "test_capacity.py",
@@ -55,10 +58,21 @@ ROOMS: Mapping[str, tuple[str, ...]] = {
         "test_hostile_files.py",
         "test_network.py",
     ),
-    "eie/simulator/stages.py": ("test_stages.py", "test_sweep.py", "test_cycles.py", "test_search.py"),
+    **dict.fromkeys(
+        ("eie/simulator/stages.py", "eie/simulator/images.py", "eie/simulator/counting.py"),
+        ("test_stages.py", "test_sweep.py", "test_cycles.py", "test_search.py"),
+    ),
     "eie/simulator/cache.py": ("test_stages.py", "test_sweep.py", "test_encode.py"),
     "eie/simulator/workload.py": ("test_stages.py", "test_sweep.py", "test_sweep_journal.py"),
-    "eie/simulator/products.py": ("test_products.py", "test_functional.py", "test_network.py"),
+    **dict.fromkeys(
+        (
+            "eie/simulator/products.py",
+            "eie/simulator/scale.py",
+            "eie/simulator/singles.py",
+            "eie/simulator/sums.py",
+        ),
+        ("test_products.py", "test_functional.py", "test_network.py"),
+    ),
     **dict.fromkeys(
         (
             "eie/simulator/arriving.py",

@@ -22,8 +22,8 @@ from eie.compression.coding import bits, huffman, nm, relative
 from eie.errors import ModelError
 from eie.formats.files import Arrays
 from eie.model.geometry import Geometry
+from eie.model.layer import Layer
 from eie.model.matrix import SparseColumns, frozen
-from eie.model.network import Layer
 
 # Decoding goes through a dense array: this is what a small damaged file can make it allocate at most.
 LARGEST_WEIGHTS = 1 << 31

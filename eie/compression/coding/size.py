@@ -31,7 +31,8 @@ from eie.compression.coding import huffman
 from eie.compression.coding.coded_file import code_bits, pack_weights, pattern_of, relative_codes
 from eie.compression.coding.sizes import Published, Size, SizeReport
 from eie.compression.pruning.prune import weight_shape
-from eie.model.network import Layer, Network
+from eie.model.layer import Layer
+from eie.model.network import Network
 
 # As the accelerator's own spmat entries have it: the paper's 4-bit code beside a 4-bit run.
 INDEX_BITS = 4

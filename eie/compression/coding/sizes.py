@@ -13,6 +13,7 @@ import numpy as np
 
 from eie.show.brief import Brief
 from eie.show.face import Answer
+from eie.show.listing import first_few
 from eie.show.numbers import factor
 from eie.show.sections import Column, Grid, Section, Value
 
@@ -150,9 +151,8 @@ class SizeReport(Answer):
             if size.dense_bits != 32:
                 by_bits.setdefault(f"{size.dense_bits:.4g}", []).append(size.name)
         return tuple(
-            f"dense at {bits} bits a weight, scales included, as in the file: {', '.join(names[:6])}"
-            + (f" and {len(names) - 6} more" if len(names) > 6 else "")
-            + "; P+Q+H is of a coded file, which holds weights that are not shared as 32 bits"
+            f"dense at {bits} bits a weight, scales included, as in the file: {first_few(names, 6)}"
+            "; P+Q+H is of a coded file, which holds weights that are not shared as 32 bits"
             for bits, names in by_bits.items()
         )
 

@@ -17,7 +17,8 @@ from eie.compression.pruning.score import PRUNED
 from eie.compression.pruning.selection import Order, layer_named, with_rows
 from eie.compression.pruning.structure import gives_output, movable, select_outputs
 from eie.errors import RecipeError
-from eie.model.network import Layer, Network
+from eie.model.layer import Layer
+from eie.model.network import Network
 from eie.model.recorded import recorded_of
 from eie.model.trace import Trace
 

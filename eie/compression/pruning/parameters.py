@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eie.compression.share import tied_gradient, with_codebook
+from eie.model.layer import Layer
 from eie.model.matrix import SparseColumns, frozen
-from eie.model.network import Layer, Network
+from eie.model.network import Network
 
 if TYPE_CHECKING:
     from torch import Tensor

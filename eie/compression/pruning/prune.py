@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from eie.compression.pruning.score import Block, Criterion, Evidence, block_scores, expand
 from eie.errors import RecipeError
-from eie.model.network import Layer
+from eie.model.layer import Layer
 
 Mask = NDArray[np.bool_]
 UNITS = ("fine", "block", "row", "neuron", "column", "channel", "filter", "layer")

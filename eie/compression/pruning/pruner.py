@@ -30,7 +30,8 @@ from eie.compression.pruning.selection import layer_named
 from eie.compression.pruning.structure import remove_layer
 from eie.compression.recipe import SHRINKING, PruneRule, PruneStep, Schedule, assign
 from eie.compression.training.trainer import Trainer
-from eie.model.network import Layer, Network
+from eie.model.layer import Layer
+from eie.model.network import Network
 
 CHANNELS = ("channel", "filter")
 

@@ -11,9 +11,10 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from eie.model.layer import Layer
+from eie.model.layer_trace import LayerTrace
 from eie.model.matrix import SparseColumns, frozen
-from eie.model.network import Layer, Network
-from eie.model.trace import LayerTrace
+from eie.model.network import Network
 
 Order = NDArray[np.int64]
 

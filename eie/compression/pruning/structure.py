@@ -26,8 +26,10 @@ from eie.compression.pruning.selection import (
 )
 from eie.errors import RecipeError
 from eie.model import operators
+from eie.model.dataflow import dataflow
 from eie.model.graph import Graph, Node
-from eie.model.network import Layer, Network, dataflow
+from eie.model.layer import Layer
+from eie.model.network import Network
 from eie.model.operators.channels import Channels
 from eie.model.trace import Trace
 

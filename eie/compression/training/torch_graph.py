@@ -13,9 +13,11 @@ import numpy as np
 
 from eie.errors import ModelError, TraceError
 from eie.model import host, operators
+from eie.model.dataflow import dataflow
 from eie.model.fitting import shape_of
 from eie.model.graph import Graph
-from eie.model.network import Layer, Network, dataflow
+from eie.model.layer import Layer
+from eie.model.network import Network
 
 if TYPE_CHECKING:
     from torch import Tensor

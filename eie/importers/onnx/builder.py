@@ -21,7 +21,7 @@ from eie.importers.onnx.nodes import printable
 from eie.importers.tied import Matrices
 from eie.model import operators
 from eie.model.graph import Node
-from eie.model.network import Layer
+from eie.model.layer import Layer
 from eie.model.operators.from_onnx import LARGEST_TENSOR, OnnxNode, UnsupportedError, Value
 
 # What exporters append to a module's name.

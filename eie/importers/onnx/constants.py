@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eie.errors import ModelError
-from eie.importers.onnx.reference import REFERENCED, check_size, evaluate
+from eie.formats.budget import Room
+from eie.importers.onnx.reference import REFERENCED, check_size, evaluate, result_size
 from eie.importers.onnx.slim import LARGE
 from eie.importers.onnx.tensors import dense_array, sparse_array
 from eie.model.operators.from_onnx import LARGEST_TENSOR, OnnxNode, UnsupportedError, axes_of
@@ -52,6 +53,8 @@ class Constants:
         self._waiting: dict[str, Any] = {}
         self._known: dict[str, Array] = {}
         self._origins: dict[str, str] = {}
+        # What folding has made and keeps: a few nodes could ask for one large array after the other.
+        self._room = Room(path, ModelError, what="has constants that are worked out to")
         # What is made of large ones whenever it is asked for: shape, and how.
         self._made: dict[str, tuple[tuple[int, ...], Callable[[], Array]]] = {}
         # Kept as they are: what no layer and no sum asks for is never made an array.
@@ -103,6 +106,8 @@ class Constants:
     def set(self, name: str, array: Array) -> None:
         """Remember the value of a tensor."""
         self._made.pop(name, None)
+        # An array of one number seen as many takes what the one does.
+        self._room.take(min(array.nbytes, getattr(array.base, "nbytes", array.nbytes)) if array.ndim else 0)
         self._known[name] = array
 
     def fold(self, node: OnnxNode, where: str) -> bool:
@@ -135,7 +140,7 @@ class Constants:
             return True
         inputs = [self[name] if name else None for name in node.inputs]
         try:
-            results = [FOLDED[node.op](inputs, node.attributes)] if own else self._referenced(node, inputs)
+            results = self._results(node, inputs)
         except UnsupportedError:
             return False
         except (ValueError, TypeError, IndexError, ArithmeticError, KeyError, AttributeError, MemoryError) as error:
@@ -164,10 +169,13 @@ class Constants:
             shape = made(np.broadcast_to(np.float32(0), shape)).shape
         self._made[node.outputs[0]] = shape, made
 
-    def _referenced(self, node: OnnxNode, inputs: Sequence[Array | None]) -> list[Array]:
-        """Evaluate a node as onnx's own reference does."""
-        check_size(node.op, inputs)
-        return evaluate(self._proto, node, inputs)
+    def _results(self, node: OnnxNode, inputs: Sequence[Array | None]) -> list[Array]:
+        own = FOLDED.get(node.op)
+        if own is None:
+            check_size(node.op, inputs)
+        # Before it is made, and in numbers of 64 bits: what an array takes while it is worked out.
+        self._room.take(0, briefly=8 * _result_size(node, inputs))
+        return evaluate(self._proto, node, inputs) if own is None else [own(list(inputs), node.attributes)]
 
     def _bits(self, node: OnnxNode) -> float | None:
         """Return the bits a weight took in the file before ``node``, if it came out of integers."""
@@ -202,6 +210,25 @@ class Constants:
                 if name in attributes:
                     return np.asarray(attributes[name], kind)
         raise ModelError(f"{where}: a Constant without a numeric value")
+
+
+def _result_size(node: OnnxNode, inputs: Sequence[Array | None]) -> int:
+    """Return at most how many elements the result of a folded node has; its own rule may refuse it first."""
+    arrays = [array for array in inputs if array is not None]
+    first = arrays[0]
+    if node.op in ("Shape", "ConstantOfShape", "Expand"):
+        # A few numbers, or one seen as many.
+        return 0
+    if node.op == "Gather" and len(arrays) > 1 and first.ndim:
+        axis = int(node.attributes.get("axis", 0)) % first.ndim
+        return int(first.size // max(1, first.shape[axis]) * arrays[1].size)
+    if node.op in REFERENCED:
+        return result_size(node.op, inputs)
+    # Sums and products broadcast: at most the product of the sizes, and the largest where only one is large.
+    try:
+        return max(sum(array.size for array in arrays), math.prod(np.broadcast_shapes(*(a.shape for a in arrays))))
+    except ValueError:
+        return sum(array.size for array in arrays)
 
 
 def dequantise(inputs: list[Any], attributes: Attributes) -> Array:

@@ -15,7 +15,7 @@ from eie.errors import ModelError
 from eie.importers.onnx.builder import Builder, Tap
 from eie.importers.onnx.parts import expect, layer_node, relu_behind, vector, weights_of
 from eie.model.geometry import Conv2d, Conv3d, ConvTranspose2d, Geometry
-from eie.model.network import Layer
+from eie.model.layer import Layer
 from eie.model.operators.from_onnx import OnnxNode, UnsupportedError, integers, padding
 
 

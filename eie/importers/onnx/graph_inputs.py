@@ -6,6 +6,7 @@ reader and by recording.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -76,10 +77,16 @@ def graph_inputs(
     input_shape: AnyShape | None,
     *,
     turned: bool = False,
+    shared: Collection[str] = (),
 ) -> tuple[OnnxInput, ...]:
     """Return a graph's inputs, with the sizes of one sample where ``input_shape`` states them.
 
-    ``turned``: with time before the batch where the file leaves both open.
+    Parameters
+    ----------
+    turned
+        Whether time stands before the batch where the file leaves both open.
+    shared
+        Inputs that all samples have together, so that each of theirs is all of it.
 
     Raises
     ------
@@ -99,7 +106,8 @@ def graph_inputs(
         across = across or (turned and len(sizes) > 2 and sizes[:2] == [None, None])
         batch = 1 if across and len(sizes) > 1 else only_open(sizes)
         # A number, or a vector of stated length, is all of it a sample.
-        batch = -1 if not sizes or (len(sizes) == 1 and sizes[0] is not None) else batch
+        whole = not sizes or (len(sizes) == 1 and sizes[0] is not None) or entry.name in shared
+        batch = -1 if whole else batch
         element = entry.type.tensor_type.elem_type
         kind = None if element in FLOATING else element
         inputs.append(OnnxInput(name=entry.name, shape=tuple(sizes), batch=batch, kind=kind))

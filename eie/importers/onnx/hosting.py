@@ -22,7 +22,7 @@ from eie.importers.onnx.nodes import printable
 from eie.importers.onnx.normalise import read_names
 from eie.importers.onnx.placement import Placement
 from eie.importers.onnx.submodel import SubModel
-from eie.importers.onnx.tensors import native_tensor
+from eie.importers.onnx.tensors import native_array, native_tensor
 from eie.model import host
 from eie.model.graph import Node
 from eie.model.operators.from_onnx import LARGEST_TENSOR, OnnxNode, UnsupportedError, Value
@@ -211,21 +211,24 @@ class Hosting:
         return self._samples[name].astype(kinds.numpy_type(element))
 
     def _add_constant(self, part: SubModel, name: str) -> None:
-        tensor = self._initialisers.get(name)
-        if tensor is None:
-            array = self._into.constants[name]
-            if array.dtype.kind == "f":
-                # Folded in float32, whatever the file's type.
-                array = array.astype(kinds.numpy_type(self.kinds.get(name, kinds.FLOAT)))
-            tensor = kinds.tensor_of(name, array)
-        else:
-            tensor = native_tensor(tensor, f"{self._path}: tensor {name!r}", self._path.parent)
-        shared = kinds.shareable(tensor) if tensor.ByteSize() > _SMALL else None
-        if shared is None:
-            part.initialisers.append(tensor)
-            return
+        tensor, where = self._initialisers.get(name), f"{self._path}: tensor {name!r}"
+        shared = None if tensor is None else native_array(tensor, where, self._path.parent)
+        if shared is None or not kinds.can_be_shared(shared):
+            tensor = self._tensor(name) if tensor is None else native_tensor(tensor, where, self._path.parent)
+            shared = kinds.shareable(tensor) if tensor.ByteSize() > _SMALL else None
+            if shared is None:
+                part.initialisers.append(tensor)
+                return
         self._into.graph_constants.setdefault(name, shared)
         part.add(name, name, batch=host.CONSTANT, sample=shared)
+
+    def _tensor(self, name: str) -> onnx.TensorProto:
+        """Return what is made of other constants."""
+        array = self._into.constants[name]
+        if array.dtype.kind == "f":
+            # Folded in float32, whatever the file's type.
+            array = array.astype(kinds.numpy_type(self.kinds.get(name, kinds.FLOAT)))
+        return kinds.tensor_of(name, array)
 
 
 def _with_bodies(node: onnx.NodeProto) -> Iterator[onnx.NodeProto]:

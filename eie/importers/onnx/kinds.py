@@ -77,10 +77,16 @@ def shareable(tensor: onnx.TensorProto) -> NDArray[Any] | None:
     # A shape that the bytes do not have: said by who reads the weights, with where it is.
     except (ValueError, TypeError):
         return None
+    return array if can_be_shared(array) else None
+
+
+def can_be_shared(array: NDArray[Any]) -> bool:
+    """Whether a graph can hold an array as a constant: of a plain type, not empty, and finite in float32."""
     if array.dtype.kind not in "fiub" or array.dtype.isbuiltin != 1 or math.prod(array.shape) == 0:
-        return None
-    finite = array.dtype.kind != "f" or bool((np.abs(array) <= np.finfo(np.float32).max).all())
-    return array if finite else None
+        return False
+    largest = np.finfo(np.float32).max
+    # By its ends: magnitudes would be the array once more. A NaN is in both, and neither is within.
+    return array.dtype.kind != "f" or bool(-largest <= array.min() and array.max() <= largest)
 
 
 def widen(node: onnx.NodeProto) -> None:

@@ -9,8 +9,8 @@ A number that moves in both hangs on several samples, wherever the file has its 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +25,7 @@ from eie.importers.onnx.nodes import plain_nodes, printable
 from eie.importers.onnx.normalise import read_names
 from eie.importers.onnx.placement import ancestors
 from eie.importers.onnx.submodel import SubModel
-from eie.importers.onnx.tensors import native_tensor
+from eie.importers.onnx.tensors import native_array, native_tensor
 from eie.importers.onnx.unmodelled import PRODUCTS, kind
 from eie.importers.options import AnyShape
 from eie.model import host, operators
@@ -96,14 +96,53 @@ def keeps_apart(path: Path, proto: onnx.ModelProto) -> bool:
     return True
 
 
-def mixing(path: Path, proto: onnx.ModelProto, shape: AnyShape | None) -> Mixing | None:
+def shared_inputs(path: Path, proto: onnx.ModelProto, shape: AnyShape | None) -> frozenset[str]:
+    """Return inputs of stated sizes that every sample of an open batch reads all of: a table, and not a row of it each.
+
+    A file that runs with another number of samples than they have rows takes them so; one that does not has a batch
+    that it states at one input and leaves open at another.
+    """
+    constants, uses = Constants(path, proto), _uses(plain_nodes(path, proto))
+    inputs = graph_inputs(path=path, graph=proto.graph, uses=uses, constants=constants, input_shape=shape)
+    is_open = [entry.batch >= 0 and entry.shape[entry.batch] is None for entry in inputs]
+    stated = {entry.name: entry.shape[entry.batch] for entry in inputs if entry.is_batched}
+    if not any(is_open) or not stated:
+        return frozenset()
+    several = next(count for count in range(_SAMPLES, _SAMPLES + len(stated) + 1) if count not in stated.values())
+    sized = [
+        replace(entry, shape=(*entry.shape[: entry.batch], several, *entry.shape[entry.batch + 1 :]))
+        if opened
+        else entry
+        for entry, opened in zip(inputs, is_open, strict=True)
+    ]
+    batch = _batch_of(sized)
+    if batch is None:
+        return frozenset()
+    try:
+        _Whole(path=path, proto=proto, batch=batch).runs([entry.name for entry in proto.graph.output])
+    except (ModelError, MemoryError):
+        return frozenset()
+    return frozenset(stated)
+
+
+def mixing(
+    path: Path, proto: onnx.ModelProto, shape: AnyShape | None, *, shared: Collection[str] = ()
+) -> Mixing | None:
     """Return where samples mix; None if they do not, or if that cannot be told.
 
     What runs on a batch of one only, as it was traced, and what onnxruntime cannot run, has no batch to mix.
     """
     constants, uses = Constants(path, proto), _uses(plain_nodes(path, proto))
     usual, turned = (
-        graph_inputs(path=path, graph=proto.graph, uses=uses, constants=constants, input_shape=shape, turned=way)
+        graph_inputs(
+            path=path,
+            graph=proto.graph,
+            uses=uses,
+            constants=constants,
+            input_shape=shape,
+            turned=way,
+            shared=shared,
+        )
         for way in (False, True)
     )
     read, given = _watched(proto)
@@ -206,6 +245,10 @@ class _Whole:
         self._elements = {entry.name: entry.type.tensor_type.elem_type for entry in proto.graph.input}
         self._fed: dict[str, Array] = {}
 
+    def runs(self, names: Sequence[str]) -> None:
+        """Make these tensors; ModelError if that cannot be done."""
+        self._opened([name for name in names if name in self._makers])(self._batch.base)
+
     def mixed(self, names: Sequence[str]) -> list[str]:
         """Return which of these tensors hold a number that hangs on several samples.
 
@@ -215,12 +258,19 @@ class _Whole:
             If it cannot be run on several.
         """
         run = self._opened(names)
-        base, first, others = (run(batch) for batch in (self._batch.base, self._batch.first, self._batch.others))
+        base = run(self._batch.base)
+
+        def moved(batch: Mapping[str, Array]) -> list[Array | None]:
+            # Of each run only that: numbers of all three side by side would be most of what reading takes. A size that
+            # hangs on the numbers says nothing of whose they are.
+            made = zip(base, run(batch), strict=True)
+            return [_moved(before, after) if before.shape == after.shape else None for before, after in made]
+
+        first, others = moved(self._batch.first), moved(self._batch.others)
         mixed = {
-            name: _moved(base[i], first[i]) & _moved(base[i], others[i])
-            for i, name in enumerate(names)
-            # A size that hangs on the numbers says nothing of whose they are.
-            if base[i].shape == first[i].shape == others[i].shape
+            name: mine & theirs
+            for name, mine, theirs in zip(names, first, others, strict=True)
+            if mine is not None and theirs is not None
         }
         if not any(both.any() for both in mixed.values()):
             return []
@@ -256,11 +306,14 @@ class _Whole:
         return kinds.numpy_type(kinds.FLOAT if element in (0, kinds.BFLOAT16) else element)
 
     def _add(self, part: SubModel, tensor: onnx.TensorProto) -> None:
-        native = native_tensor(tensor, f"{self._path}: tensor {tensor.name!r}", self._path.parent)
-        shared = kinds.shareable(native) if native.ByteSize() > _SMALL else None
-        if shared is None:
-            part.initialisers.append(native)
-            return
+        where, folder = f"{self._path}: tensor {tensor.name!r}", self._path.parent
+        shared = native_array(tensor, where, folder)
+        if shared is None or not kinds.can_be_shared(shared):
+            native = native_tensor(tensor, where, folder)
+            shared = kinds.shareable(native) if native.ByteSize() > _SMALL else None
+            if shared is None:
+                part.initialisers.append(native)
+                return
         self._fed[tensor.name] = shared
         part.add(tensor.name, tensor.name, batch=host.CONSTANT, sample=shared)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from eie.errors import ModelError
+from eie.errors import printable as printable_text
 from eie.model.operators.from_onnx import OnnxNode
 
 if TYPE_CHECKING:
@@ -46,8 +47,8 @@ def plain_nodes(path: Path, proto: onnx.ModelProto) -> list[OnnxNode]:
 
 
 def printable(text: str) -> str:
-    """Return ``text`` without control characters, and cut where it is absurdly long: names come from the file."""
-    return "".join(c if c.isprintable() else "?" for c in text[:LONGEST_NAME])
+    """Return ``text`` with escapes for control characters, and cut where it is absurdly long: it is the file's."""
+    return printable_text(text[:LONGEST_NAME])
 
 
 def _attributes(where: str, node: onnx.NodeProto) -> dict[str, Any]:

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from eie.errors import ModelError
 from eie.importers.onnx.builder import Builder, Tap
 from eie.importers.onnx.parts import expect, layer_node, relu_behind, scaled, vector, weights_of
+from eie.model.layer import Layer
 from eie.model.matrix import frozen
-from eie.model.network import Layer
 from eie.model.operators.from_onnx import OnnxNode, UnsupportedError, Value
 
 # Layers that one stack of matrices becomes: as many experts or heads as there are in practice.

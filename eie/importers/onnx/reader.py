@@ -94,7 +94,7 @@ def read_onnx(
     verdict = _judged(proto, reading)
     if unsupported == "skip" and reading.hosting is not None and (verdict.problems or not reading.into.layers):
         # Without a graph nothing has to be connected: layers that a host would have taken over stay layers.
-        reading = expanded(path, proto, input_shape, host="none", turned=reading.turned)
+        reading = expanded(path, proto, input_shape, host="none", turned=reading.turned, shared=reading.shared)
         verdict = _judged(proto, reading)
     into, inputs, problems = reading.into, reading.inputs, verdict.problems
     if problems and unsupported == "refuse":

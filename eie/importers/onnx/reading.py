@@ -22,7 +22,7 @@ from eie.importers.onnx.einsum import einsum
 from eie.importers.onnx.graph_inputs import OnnxInput, graph_inputs
 from eie.importers.onnx.hosting import Hosting
 from eie.importers.onnx.kinds import FLOATING
-from eie.importers.onnx.mixing import keeps_apart, mixing
+from eie.importers.onnx.mixing import keeps_apart, mixing, shared_inputs
 from eie.importers.onnx.nodes import plain_nodes, printable
 from eie.importers.onnx.normalise import LARGEST_UNROLLED, Expansion, expand, goes_on
 from eie.importers.onnx.placement import place
@@ -77,6 +77,7 @@ class Reading:
     hosted: list[str] = field(default_factory=list)
     # Whether time was taken to stand before the batch, and what else is to be said of samples.
     turned: bool = False
+    shared: frozenset[str] = frozenset()
     notes: tuple[str, ...] = ()
 
     @property
@@ -99,17 +100,19 @@ class Reading:
 def best_reading(path: Path, proto: onnx.ModelProto, shape: AnyShape | None) -> Reading:
     """Read without a host where that is enough; with one, of a batch that the file states one sample, else all."""
     wants_host = _wants_host(path, proto)
+    shared = shared_inputs(path, proto, shape)
     tracked = not wants_host and keeps_apart(path, proto)
     if tracked:
-        reading = expanded(path, proto, shape, host="none")
+        reading = expanded(path, proto, shape, host="none", shared=shared)
         if _is_enough(reading, proto):
             return reading
         # Before all is read anew: layers of two readings, or all that a run takes, would be in memory beside them.
         del reading
-    mixed, without = mixing(path, proto, shape), not tracked and not wants_host
+    mixed, without = mixing(path, proto, shape, shared=shared), not tracked and not wants_host
     whole = mixed is not None and not mixed.turned and mixed.samples > 1
     if mixed is None or not (whole and mixed.is_read):
-        reading = _usual(path, proto, shape, without=without, turned=mixed is not None and mixed.turned)
+        turned = mixed is not None and mixed.turned
+        reading = _usual(path, proto, shape, without=without, turned=turned, shared=shared)
         # What only the end of a file mixes is left out, unless operators of ours give it out.
         if mixed is None or not (mixed.is_read or any(name in reading.into.values for name in mixed.given)):
             return reading
@@ -119,14 +122,22 @@ def best_reading(path: Path, proto: onnx.ModelProto, shape: AnyShape | None) -> 
     return replace(expanded(path, proto, shape, host="whole"), notes=(str(mixed),))
 
 
-def _usual(path: Path, proto: onnx.ModelProto, shape: AnyShape | None, *, without: bool, turned: bool) -> Reading:
+def _usual(
+    path: Path,
+    proto: onnx.ModelProto,
+    shape: AnyShape | None,
+    *,
+    without: bool,
+    turned: bool,
+    shared: frozenset[str],
+) -> Reading:
     """Read a sample at a time, all of a stated batch if that fails; first without a host if that may be enough."""
     if without:
-        reading = expanded(path, proto, shape, host="none", turned=turned)
+        reading = expanded(path, proto, shape, host="none", turned=turned, shared=shared)
         if _is_enough(reading, proto):
             return reading
         del reading
-    return _with_host(path, proto, shape, turned=turned)
+    return _with_host(path, proto, shape, turned=turned, shared=shared)
 
 
 def _is_enough(reading: Reading, proto: onnx.ModelProto) -> bool:
@@ -134,10 +145,12 @@ def _is_enough(reading: Reading, proto: onnx.ModelProto) -> bool:
     return bool(reading.problems) or not (reading.skipped or _plain_inputs(proto))
 
 
-def _with_host(path: Path, proto: onnx.ModelProto, shape: AnyShape | None, *, turned: bool) -> Reading:
+def _with_host(
+    path: Path, proto: onnx.ModelProto, shape: AnyShape | None, *, turned: bool, shared: frozenset[str]
+) -> Reading:
     first: Reading | ModelError
     try:
-        first = expanded(path, proto, shape, host="one", turned=turned)
+        first = expanded(path, proto, shape, host="one", turned=turned, shared=shared)
     except ModelError as error:
         first = error
     failed = isinstance(first, ModelError) or first.failed
@@ -155,11 +168,17 @@ def _with_host(path: Path, proto: onnx.ModelProto, shape: AnyShape | None, *, tu
 
 
 def expanded(
-    path: Path, proto: onnx.ModelProto, shape: AnyShape | None, *, host: Host, turned: bool = False
+    path: Path,
+    proto: onnx.ModelProto,
+    shape: AnyShape | None,
+    *,
+    host: Host,
+    turned: bool = False,
+    shared: frozenset[str] = frozenset(),
 ) -> Reading:
     """Read, again and again until no body is left that can be put in the place of its node."""
     for _ in range(_ROUNDS):
-        reading = _read(path, proto, shape, host=host, turned=turned)
+        reading = _read(path, proto, shape, host=host, turned=turned, shared=shared)
         if not reading.expansions:
             break
         # A body may hold another one, and what decides on it may stand in the first.
@@ -182,7 +201,15 @@ def _wants_host(path: Path, proto: onnx.ModelProto) -> bool:
     return not at.host.isdisjoint(at.needed)
 
 
-def _read(path: Path, proto: onnx.ModelProto, input_shape: AnyShape | None, *, host: Host, turned: bool) -> Reading:
+def _read(
+    path: Path,
+    proto: onnx.ModelProto,
+    input_shape: AnyShape | None,
+    *,
+    host: Host,
+    turned: bool,
+    shared: frozenset[str],
+) -> Reading:
     graph = proto.graph
     constants = Constants(path, proto)
     nodes = plain_nodes(path, proto)
@@ -192,7 +219,13 @@ def _read(path: Path, proto: onnx.ModelProto, input_shape: AnyShape | None, *, h
         for name in node.inputs:
             uses.setdefault(name, []).append(node)
     stated = graph_inputs(
-        path=path, graph=graph, uses=uses, constants=constants, input_shape=input_shape, turned=turned
+        path=path,
+        graph=graph,
+        uses=uses,
+        constants=constants,
+        input_shape=input_shape,
+        turned=turned,
+        shared=shared,
     )
     reading = Reading(
         nodes=nodes,
@@ -203,6 +236,7 @@ def _read(path: Path, proto: onnx.ModelProto, input_shape: AnyShape | None, *, h
         skipped={},
         expansions={},
         turned=turned,
+        shared=shared,
     )
     _set_inputs(reading)
     _fold(path, reading)

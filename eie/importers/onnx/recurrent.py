@@ -17,7 +17,7 @@ from eie.importers.onnx.builder import Builder, Tap
 from eie.importers.onnx.parts import expect, weights_of
 from eie.model.geometry import Gru, Rnn
 from eie.model.graph import Node
-from eie.model.network import Layer
+from eie.model.layer import Layer
 from eie.model.operators.from_onnx import OnnxNode, UnsupportedError, Value
 
 # ONNX stacks an LSTM's gates input, output, forget, cell; ours are input, forget, cell, output.

@@ -41,8 +41,15 @@ REFERENCED = _ELEMENTWISE | _SHRINKING | _OTHER
 
 def check_size(op: str, inputs: Sequence[NDArray[Any] | None]) -> None:
     """Raise ValueError if the result of an operator on ``inputs`` would be absurdly large."""
+    if result_size(op, inputs) > LARGEST_TENSOR:
+        raise ValueError("the result is too large")
+
+
+def result_size(op: str, inputs: Sequence[NDArray[Any] | None]) -> int:
+    """Return at most how many elements an operator makes of ``inputs``."""
     arrays = [array for array in inputs if array is not None]
-    size = 0
+    # No more than the first: what shrinks it.
+    size = arrays[0].size
     if op in _ELEMENTWISE:
         size = math.prod(np.broadcast_shapes(*(array.shape for array in arrays)))
     elif op == "Range":
@@ -53,8 +60,7 @@ def check_size(op: str, inputs: Sequence[NDArray[Any] | None]) -> None:
     elif op in ("Gemm", "MatMul"):
         # As many rows as one has times as many columns as the other has, at most.
         size = arrays[0].size * arrays[1].size // max(1, min(array.shape[-1] for array in arrays[:2]))
-    if size > LARGEST_TENSOR:
-        raise ValueError("the result is too large")
+    return size
 
 
 def evaluate(proto: onnx.ModelProto, node: OnnxNode, inputs: Sequence[NDArray[Any] | None]) -> list[NDArray[Any]]:

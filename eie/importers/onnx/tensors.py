@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from eie.errors import ModelError
 from eie.formats.budget import afford
 from eie.formats.files import regular_file
+from eie.importers.onnx.naming import clean_names
 from eie.importers.onnx.slim import without_weights
 from eie.model.operators.from_onnx import LARGEST_TENSOR
 
@@ -71,9 +72,26 @@ def read_model(path: Path) -> onnx.ModelProto:
     if not model.graph.node:
         raise ModelError(f"{path}: not an ONNX model: its graph has no nodes")
     # protobuf gives bytes for text that is not UTF-8.
-    if any(isinstance(text, bytes) for text in _texts(model)):
+    texts = list(_texts(model))
+    if any(isinstance(text, bytes) for text in texts):
         raise ModelError(f"{path}: damaged: it holds a name that is not UTF-8")
+    clean_names(model, map(str, texts))
+    # Weights outside of what was parsed, in files beside the model or left in its own: all of them, since many small
+    # tensors may name one large file.
+    outside = sum(_external_bytes(tensor) for tensor in _tensors(model.graph))
+    afford(len(content) + outside, path, ModelError, what="has, with the weights that it names,")
     return model
+
+
+def _external_bytes(tensor: onnx.TensorProto) -> int:
+    """Return how many bytes an external tensor takes by its own length, or else by its shape."""
+    if tensor.data_location != type(tensor).EXTERNAL:
+        return 0
+    length = next((entry.value for entry in tensor.external_data if entry.key == "length"), "")
+    # A length that is no number, or no amount of bytes, is refused where the tensor is read.
+    if length.isascii() and length.isdecimal() and len(length) < 20:
+        return int(length)
+    return 4 * max(0, math.prod(map(int, tensor.dims)))
 
 
 def _texts(model: onnx.ModelProto) -> Iterator[str | bytes]:
@@ -144,6 +162,28 @@ def dense_array(tensor: onnx.TensorProto, where: str, folder: Path) -> NDArray[A
     if array.shape != shape:
         raise ModelError(f"{where}: holds {array.shape} values: its shape says {shape}")
     return _plain(array)
+
+
+def native_array(tensor: onnx.TensorProto, where: str, folder: Path) -> NDArray[Any] | None:
+    """Return external data in the file's own type, as they lie there; None for a type that numpy has not.
+
+    Not by way of protobuf: its copies come from the heap, which keeps what they leave.
+
+    Raises
+    ------
+    ModelError
+        As `dense_array` does.
+    """
+    from onnx import TensorProto, helper
+
+    known = tensor.data_type in TensorProto.DataType.values() and tensor.data_type != TensorProto.UNDEFINED
+    if not known or tensor.data_location != TensorProto.EXTERNAL or sys.byteorder != "little":
+        return None
+    kind = np.dtype(helper.tensor_dtype_to_np_dtype(tensor.data_type))
+    if kind.kind not in "fiub" or kind.isbuiltin != 1:
+        return None
+    shape = _shape(tensor.dims, where)
+    return _from_file(tensor, where, folder, kind=kind).reshape(shape)
 
 
 def native_tensor(tensor: onnx.TensorProto, where: str, folder: Path) -> onnx.TensorProto:

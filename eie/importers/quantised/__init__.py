@@ -18,6 +18,7 @@ from eie.errors import ModelError
 from eie.formats.files import LARGEST_BYTES, Arrays, first_line
 from eie.importers.quantised import awq, bitmask, bitsandbytes, fp4, gptq, packed, scaled, torchao
 from eie.importers.quantised.group import Decoded, Format, Group, Hints
+from eie.show.listing import first_few
 
 # In this order: a bitmask gives back weights that may have scales of their own; what is left of one byte is last.
 FORMATS: tuple[Format, ...] = (gptq, awq, bitmask, packed, fp4, bitsandbytes, torchao, scaled)
@@ -169,5 +170,4 @@ def _refuse_unread(left: Mapping[str, NDArray[Any]], source: str) -> None:
 
 
 def _listed(names: list[str]) -> str:
-    listed = ", ".join(name.removesuffix(".weight") for name in names[:_LISTED])
-    return listed + (f" and {len(names) - _LISTED} more" if len(names) > _LISTED else "")
+    return first_few((name.removesuffix(".weight") for name in names), _LISTED)

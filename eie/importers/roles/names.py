@@ -8,6 +8,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+from eie.show.listing import first_few
+
 _MOST_LISTED = 8
 # Bare arrays that are inputs of the first layer, not weights.
 RECORDED = ("act", "activations", "input", "inputs")
@@ -68,6 +70,4 @@ def running(name: str) -> list[tuple[int, list[tuple[int, int | str]]]]:
 
 def listed(names: Iterable[str]) -> str:
     """Return the first names in running order and how many more there are."""
-    ordered = sorted(names, key=running)
-    text = ", ".join(ordered[:_MOST_LISTED])
-    return text + (f" and {len(ordered) - _MOST_LISTED} more" if len(ordered) > _MOST_LISTED else "")
+    return first_few(sorted(names, key=running), _MOST_LISTED)

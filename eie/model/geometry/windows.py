@@ -38,13 +38,24 @@ def sliding(
 
 
 def taken(windows: Array, start: int, stop: int | None) -> Array:
-    """Copy windows start..stop-1 of (N, rows, columns, ...) out as flat rows."""
-    count = windows.shape[0] * windows.shape[1] * windows.shape[2]
-    stop = count if stop is None else stop
-    shape = (stop - start, int(np.prod(windows.shape[3:])))
-    if (start, stop) == (0, count):
-        # All of them are one reshape: no table of places is needed.
-        return windows.reshape(shape)
-    # A range of windows is no slice of the view: it can begin and end within a row of the map.
-    places = np.unravel_index(np.arange(start, stop), windows.shape[:3])
-    return windows[places].reshape(shape)
+    """Copy windows start..stop-1 of (N, rows, columns, C, ...) out as flat rows."""
+    n, rows, columns, *window = windows.shape
+    stop = n * rows * columns if stop is None else stop
+    out = np.empty((stop - start, *window), windows.dtype)
+    at = start
+    # A range of windows is no slice of the view, since it can begin and end within a row of the map; it is the rest of
+    # a row, whole rows, and the beginning of one, for each sample.
+    while at < stop:
+        line, column = divmod(at, columns)
+        sample, row = divmod(line, rows)
+        whole = 0 if column else min(rows - row, (stop - at) // columns)
+        width = columns if whole else min(columns - column, stop - at)
+        part = windows[sample, row : row + max(1, whole), column : column + width]
+        after = at + part.shape[0] * width
+        into = out[at - start : after - start].reshape(part.shape)
+        # Place by place in the window: so the innermost axis that is copied is the channels or the columns of the map,
+        # and not the three of a kernel. Half to a fifth of the time of one assignment.
+        for place in np.ndindex(*window[1:]):
+            into[..., *place] = part[..., *place]
+        at = after
+    return out.reshape(stop - start, -1)

@@ -14,7 +14,13 @@ module arithm #(
     parameter WEIGHT_BITS = 4,
     parameter DATA_BITS = 16,
     parameter SUM_BITS = 6,
-    parameter SHIFT_BITS = 6
+    parameter SHIFT_BITS = 6,
+    // convolutions by scatter, see open_rows
+    parameter SCATTER = 0,
+    parameter EPOCH_BITS = 1,
+    parameter MORE_BITS = 1,
+    parameter ROW_DEPTH = 1,
+    parameter SUM_WIDTH = SCATTER ? DATA_BITS + EPOCH_BITS : DATA_BITS
 ) (
     input  wire                          clk,
     input  wire                          reset,
@@ -24,16 +30,25 @@ module arithm #(
     input  wire                          bubble,
     input  wire                          opens,
     input  wire signed [DATA_BITS-1:0]   activation,
+    input  wire [MORE_BITS-1:0]          index,
+    input  wire [EPOCH_BITS+4*(SUM_BITS+1)-1:0] place,
+    input  wire [4*(SUM_BITS+1)-1:0]     strip,  // {skew, channels, pitch, ring}
     // SELECT's, a cycle later
     input  wire [WEIGHT_BITS-1:0]        code,
     input  wire [INDEX_BITS-1:0]         run,
     // accumulators
     output wire                          sum_read,
     output wire [SUM_BITS-1:0]           sum_read_at,
-    input  wire signed [DATA_BITS-1:0]   sum_word,
+    input  wire [SUM_WIDTH-1:0]          sum_word,
+    input  wire [DATA_BITS-1:0]          start_word,
     output wire                          sum_write,
     output wire [SUM_BITS-1:0]           sum_write_at,
-    output wire signed [DATA_BITS-1:0]   sum_written,
+    output wire [SUM_WIDTH-1:0]          sum_written,
+    // a finished sum of another output row that makes way
+    output wire                          evict,
+    output wire [EPOCH_BITS-1:0]         evict_epoch,
+    output wire [SUM_BITS-1:0]           evict_at,
+    output wire [DATA_BITS-1:0]          evicted,
     // whether anything is on its way that this cycle does not finish; what is to be counted
     output wire                          busy,
     output wire                          padding,
@@ -68,7 +83,9 @@ module arithm #(
         .clk(clk), .read(in_decode && decode_real), .read_at(decode_code), .word(level),
         .write(write), .write_at(write_at), .written(written)
     );
-    assign padding = in_decode && decode_real && decode_code == 0;
+    wire [SUM_BITS-1:0] at;  // the accumulator; without scatter a row has its own
+    wire                on_map;
+    assign padding = in_decode && decode_real && (decode_code == 0 || !on_map);
 
     // MULTIPLY
     reg                        multiply_real;
@@ -86,9 +103,13 @@ module arithm #(
     reg  [SUM_BITS-1:0]             write_sum_at, done_at;
     reg                             write_real, done_real;
     reg  signed [DATA_BITS-1:0]     write_sum, done_sum;
-    wire signed [DATA_BITS-1:0]     so_far = write_real && write_sum_at == add_at ? write_sum
-                                           : done_real && done_at == add_at ? done_sum
-                                           : sum_word;
+    wire                            from_write = write_real && write_sum_at == add_at;
+    wire                            from_done = done_real && done_at == add_at;
+    wire signed [DATA_BITS-1:0]     latest = from_write ? write_sum
+                                           : from_done ? done_sum
+                                           : sum_word[DATA_BITS-1:0];
+    wire                            stale;
+    wire signed [DATA_BITS-1:0]     so_far = stale ? start_word : latest;
     wire signed [PRODUCT_BITS:0]    total = shifted + so_far;
     wire                            above = total > $signed(LARGEST);
     wire                            below = total < $signed(LEAST);
@@ -97,7 +118,31 @@ module arithm #(
     // WRITE
     assign sum_write = write_real;
     assign sum_write_at = write_sum_at;
-    assign sum_written = write_sum;
+
+    generate
+        if (SCATTER) begin : scatter
+            wire [EPOCH_BITS-1:0] written_epoch;
+            open_rows #(
+                .SUM_BITS(SUM_BITS), .EPOCH_BITS(EPOCH_BITS), .MORE_BITS(MORE_BITS), .DEPTH(ROW_DEPTH)
+            ) open_rows (
+                .clk(clk), .ring(strip[0 +: SUM_BITS+1]), .pitch(strip[SUM_BITS+1 +: SUM_BITS+1]),
+                .channels(strip[2*(SUM_BITS+1) +: SUM_BITS+1]), .skew(strip[3*(SUM_BITS+1) +: SUM_BITS+1]),
+                .index(index), .place(place), .reached(reached[SUM_BITS-1:0]), .at(at), .on_map(on_map),
+                .from_write(from_write), .from_done(from_done), .sum_epoch(sum_word[SUM_WIDTH-1 -: EPOCH_BITS]),
+                .evict_epoch(evict_epoch), .stale(stale), .written_epoch(written_epoch)
+            );
+            assign sum_written = {written_epoch, write_sum};
+        end else begin : resident
+            assign at = reached[SUM_BITS-1:0];
+            assign on_map = 1'b1;
+            assign stale = 1'b0;
+            assign evict_epoch = {EPOCH_BITS{1'b0}};
+            assign sum_written = write_sum;
+        end
+    endgenerate
+    assign evict = add_real && stale;
+    assign evict_at = add_at;
+    assign evicted = latest;
 
     always @(posedge clk) begin
         if (reset) begin
@@ -108,7 +153,7 @@ module arithm #(
                 <= {issue || bubble, in_select, in_decode, in_multiply, in_add};
             select_real <= issue;
             decode_real <= select_real;
-            multiply_real <= decode_real && decode_code != 0;
+            multiply_real <= decode_real && decode_code != 0 && on_map;
             add_real <= multiply_real;
             write_real <= add_real;
             done_real <= write_real;
@@ -123,7 +168,7 @@ module arithm #(
         decode_run <= run;
         // DECODE
         if (decode_real) last_at <= reached[SUM_BITS-1:0];
-        multiply_at <= reached[SUM_BITS-1:0];
+        multiply_at <= at;
         multiply_activation <= decode_activation;
         // MULTIPLY
         add_at <= multiply_at;

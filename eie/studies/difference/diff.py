@@ -10,6 +10,7 @@ from pathlib import Path
 
 from eie.errors import EieError
 from eie.formats.answers import Document
+from eie.formats.files import first_line
 from eie.results.result import Result
 from eie.spec.apart import labels
 from eie.studies.difference.answer import Difference
@@ -53,6 +54,15 @@ def diff(a: Comparable, b: Comparable) -> Difference:
     if sides[0].kind != sides[1].kind:
         kinds = " and ".join(f"{side.label} is a {side.kind}" for side in sides)
         raise EieError(f"{kinds}: a difference is of two results or of two sweeps")
+    try:
+        return _difference(*sides)
+    # A file's rows that lack a key, or have a text where a number belongs: what is read is bounded, not complete.
+    except (KeyError, TypeError, ValueError, ArithmeticError, AttributeError) as error:
+        named = " or ".join(dict.fromkeys(side.label for side in sides))
+        raise EieError(f"{named}: damaged {sides[0].kind}: {type(error).__name__} {first_line(error)}") from None
+
+
+def _difference(*sides: Side) -> Difference:
     results = sides[0].kind == "result"
     changes = layer_changes(*sides) if results else point_changes(*sides)
     reasons = [reason for side in sides for reason in side.values.get("incomplete") or ()]

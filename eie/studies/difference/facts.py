@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from eie.show.brief import Brief
+from eie.show.listing import first_few
 from eie.show.numbers import count, number, percent
 from eie.spec import AcceleratorSpec
 from eie.studies.difference.sides import Side
@@ -92,7 +93,7 @@ def _layer_facts(a: Side, b: Side) -> Iterator[Fact]:
             # By what they differ in: a lowering that changed is one line and not one a layer.
             alike.setdefault(said, []).append(str(ours["layer"]))
         for (before, after), names in alike.items():
-            yield Fact(about="model", what=f"{what} of {_listed(names)}", a=before, b=after)
+            yield Fact(about="model", what=f"{what} of {first_few(names, MOST_NAMES)}", a=before, b=after)
 
 
 def _sweep_facts(a: Side, b: Side) -> Iterator[Fact]:
@@ -132,11 +133,6 @@ def _density(side: Side) -> str:
     sizes = [row["outputs"] * row["inputs"] // max(1, row.get("groups") or 1) for row in side.values["layers"]]
     kept = sum(row["weight_density"] * size for row, size in zip(side.values["layers"], sizes, strict=True))
     return f"{percent(kept / max(1, sum(sizes)), 2)} %"
-
-
-def _listed(names: list[str]) -> str:
-    left = len(names) - MOST_NAMES
-    return ", ".join(names[:MOST_NAMES]) + (f" and {left} more" if left > 0 else "")
 
 
 def _list(values: Any) -> str:

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 
 from eie.results.priced import known_or_none
 from eie.show.face import Answer
+from eie.show.notes import listed
 from eie.show.numbers import factor, percent
 from eie.show.sections import Column, Grid, Section, Value
 from eie.spec import AcceleratorSpec
@@ -70,7 +71,11 @@ class Explanation(Answer):
             name="binds",
             title="What binds it",
             grids=(self._layers_grid(),),
-            lines=tuple(each.sentence() for each in said),
+            # What a word means is said where it stands first.
+            lines=tuple(
+                each.sentence(cause=all(each.bound_by != before.bound_by for before in said[:place]))
+                for place, each in enumerate(said)
+            ),
         )
         notes = tuple(f"{note}." for note in self.notes)
         if self.advised is None:
@@ -122,24 +127,24 @@ class Explanation(Answer):
         if advised.useless:
             said = ", ".join(f"{each.words} {factor(each.gain(self.objective)[0])}" for each in advised.useless)
             lines.append(f"Tried without a gain in {goal}: {said}.")
-        if advised.ranked and len(self.layers) > 1:
+        # Of the area every layer would say the same.
+        if advised.ranked and len(self.layers) > 1 and self.objective != "area":
             lines.append(f"Best for each layer alone: {self._alone(advised)}.")
         return tuple(lines)
 
     def _alone(self, advised: Advised) -> str:
-        """Say which of the changes would be best if the chip were for one layer."""
-        said = []
+        """Say which of the changes would be best if the chip were for one layer; layers with the same one together."""
+        said: dict[str, list[tuple[str, float]]] = {}
         for place, layer in enumerate(self.layers):
             # What is done to another layer is nothing that this one asks for.
             own = [each for each in advised.ranked if all(c.layer in ("", layer.name) for c in each.changes)]
             best = min(own, key=lambda each: (self._ratio(each, place), len(each.changes)), default=None)
             ratio = 1.0 if best is None else self._ratio(best, place)
-            said.append(
-                f"{layer.name} none of them"
-                if best is None or ratio >= 1
-                else f"{layer.name} {best.words} ({factor(ratio)})"
-            )
-        return "; ".join(said)
+            words = "none of them"
+            if best is not None and ratio < 1:
+                words = "; ".join(change.words.removeprefix(f"{layer.name} ") for change in best.changes)
+            said.setdefault(words, []).append((layer.name, ratio))
+        return ". ".join(_for_layers(words, layers) for words, layers in said.items())
 
     def _ratio(self, advice: Advice, place: int) -> float:
         latency, energy = advice.by_layer[place]
@@ -182,6 +187,13 @@ class Explanation(Answer):
             "settings_tried": None if self.advised is None else self.advised.tried,
             "notes": list(self.notes),
         }
+
+
+def _for_layers(words: str, layers: Sequence[tuple[str, float]]) -> str:
+    """Say a change and what it gains, of the layers that it is best for."""
+    ratios = sorted({factor(ratio) for _, ratio in layers if ratio < 1}, key=lambda text: float(text.rstrip("x")))
+    gain = f" ({ratios[0] if len(ratios) == 1 else f'{ratios[0]} to {ratios[-1]}'})" if ratios else ""
+    return f"{listed([name for name, _ in layers])}: {words}{gain}"
 
 
 def _row(each: Diagnosis) -> dict[str, Value]:

@@ -10,20 +10,23 @@ from dataclasses import dataclass, replace
 
 from eie.activity import Activity
 from eie.compiler.choice import Conv, sizes_of
+from eie.compiler.compile import compile as compile_network
 from eie.compiler.lower import Lowering, lower
 from eie.compiler.memory import stated_by
 from eie.compiler.places import MemoryPlan
 from eie.compiler.program import Program
-from eie.compiler.program import compile as compile_network
 from eie.compression.bias import BiasPlace
 from eie.compression.share import ShareReport, share
 from eie.energy.tables import Cell
+from eie.model.dataflow import dataflow
 from eie.model.fitting import Layout
-from eie.model.network import Layer, Network, dataflow
-from eie.model.trace import LayerTrace
+from eie.model.layer import Layer
+from eie.model.layer_trace import LayerTrace
+from eie.model.network import Network
 from eie.simulator.cache import Cache
+from eie.simulator.counting import How
 from eie.simulator.inputs import Inputs
-from eie.simulator.stages import How, Stages
+from eie.simulator.stages import Stages
 from eie.simulator.workload import Workload
 from eie.spec import AcceleratorSpec
 from eie.studies.explain.bench import Bench, Setting, Whole

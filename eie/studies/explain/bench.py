@@ -30,11 +30,14 @@ from eie.errors import EieError, EnergyError
 from eie.model.graph import Graph
 from eie.show.brief import Brief
 from eie.simulator.cache import Cache
+from eie.simulator.counting import How
+from eie.simulator.images import encoding_key
 from eie.simulator.inputs import Given
-from eie.simulator.stages import How, Stages, encoding_key
+from eie.simulator.stages import Stages
 from eie.simulator.workload import Workload
 from eie.spec import AcceleratorSpec
 from eie.studies.explain.forms import Form, Forms, Pruning
+from eie.studies.explain.grown import activity_of_whole, demand_of_whole, plan_for_window
 
 
 @dataclass(frozen=True, eq=False, kw_only=True, repr=False)
@@ -192,8 +195,7 @@ class Bench:
                 given=Given(layers=images.form.uses),
                 token=images.token,
             )
-            stages = Stages(load, self._cache, How(batch=self._batch, threads=1), plan=plan)
-            activity = stages.whole_activity(0, spec)
+            activity = self._activity(load, spec, plan, images.form)
             latency[place] = activity.total_cycles.mean() / spec.clock_mhz
             energy[place] = self._nj(activity, spec)
         latency, energy = np.stack([latency, energy]) * self._scale
@@ -203,6 +205,24 @@ class Bench:
             area_mm2=mm2,
             fits=plan.fits,
             timing_met=timing_met(spec, self._cell),
+        )
+
+    def _activity(self, load: Known, spec: AcceleratorSpec, plan: MemoryPlan, form: Form) -> Activity:
+        """Count a layer; one of which there is a window, as of the whole."""
+        layer, cut = load.model, form.cut_from
+        placed = plan if cut is None else plan_for_window(plan, layer)
+        stages = Stages(load, self._cache, How(batch=self._batch, threads=1), plan=placed)
+        activity = stages.whole_activity(0, spec)
+        if cut is None:
+            return activity
+        return activity_of_whole(
+            activity,
+            cut.columns / form.layer.matrix.shape[1],
+            spec,
+            maps=plan.maps.of_uses(layer, list(form.uses)),
+            place=plan.by_name[layer],
+            # With the first sample of a batch, for each use anew.
+            loads=(np.arange(activity.samples) % self._batch == 0) * len(form.uses),
         )
 
     def _nj(self, activity: Activity, spec: AcceleratorSpec) -> float:
@@ -221,7 +241,8 @@ class Bench:
 
         def encode() -> tuple[EncodedLayer, Demand]:
             encoded = encode_conv(form.layer, form.report, setting.spec, conv=conv, size=size)
-            return encoded, Demand.of(encoded)
+            demand = Demand.of(encoded)
+            return encoded, demand_of_whole(demand, form, pruning) if cut else demand
 
         encoded, demand = self._cache.get(("images", moved, encoding_key(setting.spec)), encode)
         return _Images(encoded=encoded, demand=demand, form=form, token=f"{moved} {self.forms.samples}")

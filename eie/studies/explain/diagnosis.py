@@ -163,12 +163,18 @@ class Diagnosis(Brief):
         """Share of the time that no queue, however deep, can save more than."""
         return max(0.0, 1 - self.lower_bound_cycles / self.cycles)
 
-    def sentence(self) -> str:
-        """Say what binds it and by how much, what PEs do meanwhile, and what even work and deeper queues would save."""
+    def sentence(self, *, cause: bool = True) -> str:
+        """Say what binds it and by how much, what PEs do meanwhile, and what even work and deeper queues would save.
+
+        Parameters
+        ----------
+        cause
+            Whether to say what the word for the cause means.
+        """
         bound = self.bound_by
         said = (
             f"{self.name}: bound by {bound}, {_percent(self.bound_parts[bound])} of its {numbers.count(self.cycles)} "
-            f"cycles: {CAUSES[bound]}"
+            f"cycles{f': {CAUSES[bound]}' if cause else ''}"
         )
         if meanwhile := self._meanwhile():
             said += f"; PEs spend {meanwhile}"

@@ -160,9 +160,7 @@ def _few(ran: BaseRun, batch: int) -> Bench:
     rows = max(inputs.products for name in forms.names for inputs in forms.uses(name).values())
     # Whole batches: what is streamed is loaded once for each.
     samples = -(-max(1, FEW_ROWS // rows) // batch) * batch
-    # What is loaded from DRAM depends on the whole layer's size.
-    ideal = ran.setting.spec.residency == "ideal"
-    window = FEW_ENTRIES if ideal and forms.larger_than(FEW_ENTRIES) else None
+    window = FEW_ENTRIES if forms.larger_than(FEW_ENTRIES) else None
     if samples >= forms.samples and window is None:
         return ran.bench
     return ran.bench.screening(ran.setting, min(samples, forms.samples), window)

@@ -19,10 +19,12 @@ from eie.compression.pruning.balance import even_shares, permute
 from eie.compression.pruning.prune import kept_count
 from eie.compression.share import ShareReport
 from eie.errors import RecipeError
+from eie.model.layer import Layer
+from eie.model.layer_trace import LayerTrace
 from eie.model.matrix import SparseColumns
-from eie.model.network import Layer, Network
-from eie.model.trace import LayerTrace, Trace
-from eie.studies.explain.window import columns_in, window_of
+from eie.model.network import Network
+from eie.model.trace import Trace
+from eie.studies.explain.window import CutFrom, columns_in, window_of
 
 Uses = Mapping[str, LayerTrace]
 
@@ -37,11 +39,12 @@ class Pruning:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Form:
-    """A layer with what each of its uses reads, a bit an input."""
+    """A layer with what each of its uses reads, a bit an input; of a window, what it was cut from, nothing pruned."""
 
     layer: Layer
     report: ShareReport
     uses: Uses
+    cut_from: CutFrom | None = None
 
 
 class Forms:
@@ -83,7 +86,7 @@ class Forms:
             place = name, n_pe if permuted else 0
             if place not in self._windows:
                 layer, uses = window_of(form.layer, form.uses, entries=self.window)
-                self._windows[place] = replace(form, layer=layer, uses=uses)
+                self._windows[place] = replace(form, layer=layer, uses=uses, cut_from=CutFrom.of(form.layer.matrix))
             form = self._windows[place]
         return form if pruning is None else self._pruned(form, n_pe=n_pe, pruning=pruning)
 
@@ -103,7 +106,9 @@ class Forms:
     def larger_than(self, window: int) -> frozenset[str]:
         """Return the layers of which a window of so many entries is a part."""
         layers = [layer for layer, _ in self._shared.values()]
-        return frozenset(layer.name for layer in layers if columns_in(layer, window) < layer.matrix.shape[1])
+        return frozenset(
+            layer.name for layer in layers if columns_in(layer, self._uses[layer.name], window) < layer.matrix.shape[1]
+        )
 
     @property
     def samples(self) -> int:

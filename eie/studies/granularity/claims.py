@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -30,6 +31,7 @@ ALIKE = 1.5
 # The lower end of "9 to 12 times": the claim's most modest reading.
 LEAST_COMPRESSION = 9
 NO_LABELS = "accuracy is not known"
+TOO_NOISY = "too noisy"
 CAME_PRUNED = "the network came pruned: what fine-grained pruning gives began before"
 # Layers' densities come in steps, so two plans for one budget hardly ever take exactly the same time.
 SAME_LATENCY = 0.01
@@ -52,6 +54,42 @@ def statements(study: Rows) -> tuple[Statement, ...]:
         _non_uniform,
     )
     return tuple(check(study) for check in checks)
+
+
+def left_open(study: Rows) -> set[tuple[int, str]]:
+    """Return which of `found`, by place and machine, more runs could move so that a statement has its verdict.
+
+    Those that it hangs on: with the speedup at either end of its interval the statement is another. What they are
+    compared with is among them, since only runs of one turn are pairs.
+    """
+    if not any(_is_noisy(statement) for statement in statements(study)):
+        return set()
+    measured = [
+        (i, machine) for i, row in enumerate(study.found) for machine in study.machines if study.runs_us(row, machine)
+    ]
+    hangs = [place for place in measured if _decides(study, *place)] or measured
+    return {*hangs, *((0, study.yardstick(machine)) for _, machine in hangs)}
+
+
+def _is_noisy(statement: Statement) -> bool:
+    return statement.holds is None and statement.found.startswith(TOO_NOISY)
+
+
+def _decides(study: Rows, i: int, machine: str) -> bool:
+    """Say whether a statement is another at the one end of a speedup's interval than at the other."""
+    row = study.found[i]
+    between, pairs = study.speedup_interval(row, machine), study.runs_us(study.unpruned, study.yardstick(machine))
+    # The yardstick itself is 1, however noisy.
+    if between is None or between.low == between.high:
+        return False
+    verdicts = []
+    for speedup in (between.low, between.high):
+        runs = tuple(before / speedup for before in pairs)
+        cost = LayerCost(layer="", latency_us=noise.middle(runs), samples_us=runs)
+        sure = replace(row, costs={**(row.costs or {}), machine: replace((row.costs or {})[machine], layers=(cost,))})
+        rows = tuple(sure if other is row else other for other in study.rows)
+        verdicts.append([statement.holds for statement in statements(replace(study, rows=rows))])
+    return verdicts[0] != verdicts[1]
 
 
 def break_even(study: Rows, machine: str) -> float | None:
@@ -323,7 +361,7 @@ def _number(value: Interval) -> str:
 def _judged(place: str, claim: str, holds: bool | None, *, numbers: str, doubtful: Sequence[Interval]) -> Statement:
     """Return a verdict, or where noise lets there be none, over what it reaches."""
     if holds is None:
-        numbers = f"too noisy ({noise.hull(doubtful)}): {numbers}"
+        numbers = f"{TOO_NOISY} ({noise.hull(doubtful)}): {numbers}"
     return Statement(place=place, claim=claim, holds=holds, found=numbers)
 
 

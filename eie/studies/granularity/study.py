@@ -19,14 +19,16 @@ from eie.errors import EieError
 from eie.importers.entrance import Model, as_network
 from eie.model.digest import network_digest
 from eie.model.drawn import drawn_layers, drawn_notes
-from eie.model.network import Layer, Network
+from eie.model.layer import Layer
+from eie.model.network import Network
 from eie.model.trace import Trace
 from eie.results.accuracy import float32_accuracy, labelled_inputs
 from eie.show.notebook import told
 from eie.spec import EIE_64PE, AcceleratorSpec
 from eie.studies.granularity import variants as forms
 from eie.studies.granularity.answer import GranularityStudy
-from eie.studies.granularity.rows import ALL_THERE, Row
+from eie.studies.granularity.claims import left_open
+from eie.studies.granularity.rows import ALL_THERE, Row, Rows
 from eie.studies.granularity.variants import Pruned, Variant, shapes_only
 from eie.studies.machines import EIE, Run, check, default_machines, measure, run_form, shared
 from eie.studies.search import search as searching
@@ -151,10 +153,14 @@ def _study(
             runs.append(run)
         rows.append(row)
     # What is measured on this computer is timed in turns over all forms, so that a busy minute hits all alike.
-    runs = measure(runs, machines, steps=steps, progress=progress)
-    # Forms that exist, in the order of `rows`.
-    left = iter(runs)
-    rows = [row if row.weights is None else replace(row, costs=next(left).costs) for row in rows]
+    runs = measure(
+        runs,
+        machines,
+        left_open=lambda timed: left_open(_rows(network, spec, rows=_with_costs(rows, timed), machines=machines)),
+        steps=steps,
+        progress=progress,
+    )
+    rows = _with_costs(rows, runs)
     budgeted, why = None, "was left out"
     if with_search:
         budgeted, why = _search(
@@ -172,6 +178,25 @@ def _study(
         search=budgeted,
         search_note=why,
         incomplete=runs[0].incomplete,
+    )
+
+
+def _with_costs(rows: Sequence[Row], runs: Sequence[Run]) -> list[Row]:
+    # Forms that exist, in the order of `rows`.
+    left = iter(runs)
+    return [row if row.weights is None else replace(row, costs=next(left).costs) for row in rows]
+
+
+def _rows(network: Network, spec: AcceleratorSpec, *, rows: Sequence[Row], machines: Sequence[str]) -> Rows:
+    """Return the rows as far as times are judged by them."""
+    return Rows(
+        network=network.name,
+        spec=spec,
+        rows=tuple(rows),
+        machines=(EIE, *machines),
+        epochs=0,
+        accuracy_source="",
+        notes=(),
     )
 
 

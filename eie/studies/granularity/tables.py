@@ -134,10 +134,11 @@ def _costs(study: Rows) -> Section:
         for machine in study.machines
         if study.yardstick(machine) != machine
     ]
-    runs = [len(study.runs_us(study.unpruned, machine)) for machine in study.machines]
-    if any(runs):
+    runs = {len(study.runs_us(row, machine)) for row in study.found for machine in study.machines} - {0}
+    if runs:
+        many = " to ".join(map(str, sorted({min(runs), max(runs)})))
         notes.append(
-            f"measured speedups are medians over {max(runs)} pairs of runs taken in turns; from to: where the median "
+            f"measured speedups are medians over {many} pairs of runs taken in turns; from to: where the median "
             f"is, {noise.CONFIDENCE:.0%} sure; statements are judged by it"
         )
     notes += [f"no total of the network: {reason}" for reason in study.incomplete]

@@ -27,7 +27,8 @@ from eie.compression.pruning.structure import (
 from eie.compression.training.trainer import Trainer
 from eie.errors import EieError, RecipeError
 from eie.formats.shares import share_of
-from eie.model.network import Network, dataflow
+from eie.model.dataflow import dataflow
+from eie.model.network import Network
 from eie.model.uses import layer_of
 
 # Sizes from 1 on and of at most five digits: more is a slip. Shares below 1 only.

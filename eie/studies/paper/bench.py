@@ -18,9 +18,10 @@ from eie.activity import Activity
 from eie.compiler.encoded import EncodedLayer
 from eie.errors import ModelError
 from eie.formats.npz import read_npz
+from eie.model.layer import Layer
+from eie.model.layer_trace import LayerTrace
 from eie.model.matrix import SparseColumns
-from eie.model.network import Layer
-from eie.model.trace import LayerTrace, Trace
+from eie.model.trace import Trace
 from eie.simulator.batches import batches, register_cycles
 from eie.simulator.cache import Cache
 from eie.simulator.fast import queue_pass

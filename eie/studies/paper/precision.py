@@ -12,9 +12,9 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from eie.compiler.program import compile as compile_network
+from eie.compiler.compile import compile as compile_network
 from eie.importers import load
-from eie.results.result import Accuracy
+from eie.results.totals import Accuracy
 from eie.show.sections import Column, Curves, Grid, Section, Statement, Value
 from eie.simulation import simulate
 from eie.spec import EIE_64PE

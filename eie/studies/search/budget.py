@@ -25,9 +25,12 @@ from eie.machines.choose import choose, depends_on_the_network
 from eie.machines.records import LayerCost
 from eie.machines.workload import Workload as MachineWorkload
 from eie.machines.workload import layer_work
-from eie.model.network import Layer, Network, dataflow
+from eie.model.dataflow import dataflow
+from eie.model.layer import Layer
+from eie.model.layer_trace import LayerTrace
+from eie.model.network import Network
 from eie.model.recorded import recorded_of, recorded_uses
-from eie.model.trace import LayerTrace, Trace
+from eie.model.trace import Trace
 from eie.simulator.cache import Cache
 from eie.simulator.stages import Stages
 from eie.simulator.workload import Workload

@@ -18,8 +18,9 @@ from eie.compression.pruning.sensitivity import Measure
 from eie.compression.training.finetune import Trainer as DataTrainer
 from eie.compression.training.trainer import Trainer
 from eie.errors import TraceError
+from eie.model.dataflow import dataflow
 from eie.model.fitting import fitted
-from eie.model.network import Network, dataflow
+from eie.model.network import Network
 from eie.model.samples import Samples
 from eie.results.accuracy import float32_outputs, given_samples
 from eie.results.output_error import OutputError

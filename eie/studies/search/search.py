@@ -14,9 +14,9 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Protocol
 
+from eie.compiler.compile import compile as compile_network
 from eie.compiler.memory import stated_by
 from eie.compiler.places import memory_line
-from eie.compiler.program import compile as compile_network
 from eie.compression.pruning.sensitivity import scan
 from eie.compression.pruning.structure import coupled, shrinkable
 from eie.compression.training.trainer import Trainer
