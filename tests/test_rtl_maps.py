@@ -134,9 +134,7 @@ def test_synthesis_finds_neither_latches_nor_loops(tmp_path):
     values = {"PES": 2, "STORED": 1, "SCATTER": 1, "BANKS": 4, "SELECT_BITS": 2, "MORE_BITS": 2, "ROW_DEPTH": 2}
     settings = " ".join(f"-set {name} {value}" for name, value in {**values, "HOST_WORD_BITS": 99}.items())
     latches = "select -assert-none t:$dlatch t:$adlatch"
-    script = (
-        f"read_verilog {units}; chparam {settings} top; hierarchy -check -top top; proc; opt; check -assert; {latches}"
-    )
+    script = f"read_verilog {units}; chparam {settings} top; hierarchy -check -top top; proc; opt; check -assert; {latches}"
     done = subprocess.run(["yosys", "-q", "-p", script], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, ""), done.stderr
 

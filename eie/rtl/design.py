@@ -129,11 +129,7 @@ def _stored(work: LayerWork, bits: Mapping[str, int]) -> dict[str, int]:
         "LAST_PASS": len(layout.passes) - 1,
     }
     words = (sum(fields) for fields in _word_bits({**bits, **made}).values())
-    return {
-        **made,
-        "HOST_WORD_BITS": max(words),
-        "HOST_WORDS": max(depths[name] for name in ("PASSES", "MAP_ROWS", "MAP_COLUMNS")),
-    }
+    return {**made, "HOST_WORD_BITS": max(words), "HOST_WORDS": max(depths[name] for name in ("PASSES", "MAP_ROWS", "MAP_COLUMNS"))}
 
 
 def _word_bits(sizes: Mapping[str, int]) -> dict[str, tuple[int, ...]]:

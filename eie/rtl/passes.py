@@ -140,12 +140,7 @@ class Matrix:
 
 
 def row_groups(
-    passes: tuple[Encoding, ...],
-    *,
-    inputs: NDArray[np.int64],
-    unit: int,
-    starts: NDArray[np.int64],
-    outputs: NDArray[np.int64],
+    passes: tuple[Encoding, ...], *, inputs: NDArray[np.int64], unit: int, starts: NDArray[np.int64], outputs: NDArray[np.int64]
 ) -> Passes:
     """Lay out a matrix: activation j in row j // P and lane j % P; output i in accumulator i // P of PE i % P.
 
