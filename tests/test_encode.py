@@ -89,6 +89,15 @@ def test_row_table_says_where_rows_go_on_and_where_they_are_opened():
     assert table.totals.tolist() == [[0, 3], [0, 0], [0, 1], [0, 2], [0, 1]]
 
 
+def test_tables_begin_cache_lines():
+    """Registers that lie across two lines are loaded twice."""
+    encoding = encode(SparseColumns.from_dense(np.ones((20, 3), np.uint8), "codes"), 5, 4)
+    for table in (encoding.counts, encoding.row_table(8).rows):
+        assert table.ctypes.data % 64 == 0
+        assert table.flags.c_contiguous
+        assert not table.flags.writeable
+
+
 def test_row_tables_are_made_once_and_one_is_kept():
     encoding = encode(SparseColumns.from_dense(np.ones((20, 3), np.uint8), "codes"), 1, 4)
     narrow = encoding.row_table(8)

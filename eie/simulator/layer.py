@@ -93,7 +93,7 @@ def slices(layer: EncodedLayer, inputs: LayerTrace, spec: AcceleratorSpec) -> It
         if inputs.products > 1:
             sample_of //= inputs.products
         for turn, encoding in enumerate(layer.passes):
-            pattern = Pattern.of(inputs, encoding, start, stop)
+            pattern = Pattern.of(inputs, encoding, start=start, stop=stop)
             yield Slice(encoding=encoding, pattern=pattern, sample_of=sample_of, turn=turn, start=start)
 
 
