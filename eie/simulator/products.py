@@ -79,9 +79,8 @@ def multiply(layer: EncodedLayer, rows: Rows, data_bits: int, threads: int | Non
     ``agree`` is asked once for the largest sum of all samples, where these rows are of a part of them.
     """
     layer = layer.gathered
-    walked = None
+    walked, scale = None, Scale.of(layer, rows.fraction_bits, data_bits)
     if data_bits <= WIDEST_EXACT and not blocks_pay(layer, rows.count, rows.float32):
-        scale = Scale.of(layer, rows.fraction_bits, data_bits)
         walked = walk_singles(layer=layer, rows=rows, scale=scale, threads=threads, agree=agree)
     if walked is None:
         float32, peak = float_sums(layer=layer, count=rows.count, rows=rows.float32, threads=threads)
@@ -101,5 +100,5 @@ def multiply(layer: EncodedLayer, rows: Rows, data_bits: int, threads: int | Non
         float32=float32,
         saturations=saturations,
         activation_fraction_bits=rows.fraction_bits,
-        weight_fraction_bits=quantised_codebook(layer, data_bits).fraction_bits,
+        weight_fraction_bits=scale.codebook.fraction_bits,
     )
