@@ -192,6 +192,7 @@ class TestSources:
         """A name without its home may be a field, a parameter or a function of any module: of one that there is."""
         sources = sorted((root / "eie").rglob("*.py"))
         known = {part for source in sources for part in source.relative_to(root).with_suffix("").parts}
+        known |= {part for source in (root / "eie").rglob("*.v") for part in source.name.split(".")}
         for node in chain.from_iterable(ast.walk(ast.parse(source.read_text())) for source in sources):
             known.update(
                 word for key in ("name", "id", "arg", "attr") if isinstance(word := getattr(node, key, 0), str)
