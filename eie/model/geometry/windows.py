@@ -5,6 +5,8 @@ Comes in: (N, C, H, W). Goes out: views and flat rows. Read by `conv2d` and `win
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from eie.model.geometry.protocol import Array
@@ -58,4 +60,4 @@ def taken(windows: Array, start: int, stop: int | None) -> Array:
         for place in np.ndindex(*window[1:]):
             into[..., *place] = part[..., *place]
         at = after
-    return out.reshape(stop - start, -1)
+    return out.reshape(stop - start, math.prod(window))
