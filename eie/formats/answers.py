@@ -110,7 +110,7 @@ class ResultContent(_Part):
     memory: dict[str, Any] | None = None
     energy: dict[str, dict[str, Any] | None] | None = None
     bound_by: str | None = None
-    bound_parts: dict[str, Amount] | None = None
+    bound_parts: dict[str, Amount | None] | None = None
     dense_us: Amount | None = None
     area_mm2: dict[str, Amount] | None = None
     prices_pj: dict[str, Amount] | None = None
