@@ -50,6 +50,11 @@ def write_training(folder, epochs):
     (folder / "recipe.toml").write_text(RECIPE.format(epochs))
 
 
+def hears_ctrl_c():
+    """A shell that runs tests in the background has its children ignore SIGINT, and theirs."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def start(words, folder):
     """Start a command in a folder."""
     # Sweeps have a folder for all they write, the others are told.
@@ -62,8 +67,7 @@ def start(words, folder):
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
-        # A shell that runs tests in the background has its children ignore SIGINT, and theirs.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        preexec_fn=hears_ctrl_c,
     )
 
 

@@ -9,6 +9,7 @@ import time
 
 import numpy as np
 import pytest
+from kills import hears_ctrl_c
 
 import eie
 
@@ -200,11 +201,6 @@ def test_a_full_disk_is_said_in_one_line(root, tmp_path):
     assert run.returncode == 1
     assert run.stderr.splitlines()[-1] == "eie: standard output: No space left on device"
     assert "Traceback" not in run.stderr
-
-
-def hears_ctrl_c():
-    """A shell that runs tests in the background has its children ignore SIGINT, and theirs."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def test_interrupted_runs_say_so_and_leave_nothing(root, tmp_path):

@@ -6,7 +6,7 @@ import sys
 import time
 
 import pytest
-from kills import GRANULARITY, JOURNAL, SEARCH, kill_once, same_after_kills, start
+from kills import GRANULARITY, JOURNAL, SEARCH, hears_ctrl_c, kill_once, same_after_kills, start
 
 from eie.errors import SweepError
 from eie.sweeps.journal import Journal
@@ -54,7 +54,9 @@ def test_a_signal_that_a_callback_swallows_still_counts(how):
         "module.app = swallowing\n"
         "eie.cli.main()\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, preexec_fn=hears_ctrl_c
+    )
     assert (done.returncode, done.stderr) == (128 + how, "eie: interrupted; nothing half-written was left behind\n")
 
 

@@ -13,6 +13,7 @@ from contextlib import suppress
 from importlib.util import find_spec
 
 import pytest
+from kills import hears_ctrl_c
 from rich.console import Console
 from rich.progress import Task
 
@@ -194,7 +195,9 @@ def on_a_terminal(words, folder, stop=None):
     ours, theirs = os.openpty()
     environment = {**os.environ, "TERM": "xterm", "COLUMNS": "80"}
     command = [sys.executable, "-m", "eie", *words]
-    with subprocess.Popen(command, stdout=theirs, stderr=theirs, cwd=folder, env=environment) as process:
+    with subprocess.Popen(
+        command, stdout=theirs, stderr=theirs, cwd=folder, env=environment, preexec_fn=hears_ctrl_c
+    ) as process:
         os.close(theirs)
         written = b""
         # Reading a terminal that nobody holds any more is an error and not an end.

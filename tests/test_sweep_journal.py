@@ -10,6 +10,7 @@ import time
 
 import numpy as np
 import pytest
+from kills import hears_ctrl_c
 
 import eie
 from eie.energy import prices
@@ -219,11 +220,6 @@ def command(folder, *more):
 
 def finished_points(path):
     return len(path.read_bytes().splitlines()) - 1 if path.exists() else 0
-
-
-def hears_ctrl_c():
-    """A shell that runs tests in the background has its children ignore SIGINT, and theirs."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def kill_after(folder, points, how, root):
