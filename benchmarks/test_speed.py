@@ -17,7 +17,7 @@ from conftest import median_seconds
 
 import eie
 from eie.compression.share import share
-from eie.kernels import timing
+from eie.kernels import tallies, timing
 from eie.model.matrix import aligned
 from eie.simulator import events, fast
 from eie.simulator.accounting import account_pass
@@ -91,7 +91,7 @@ def counts_only(encoding, pattern, spec):
 
     def call():
         tables = counts, rows, table.totals
-        timing.tally_samples(pattern.starts, pattern.positions, *tables, *sizes, room, *out)
+        tallies.tally_samples(pattern.starts, pattern.positions, *tables, *sizes, room, *out)
 
     return call
 

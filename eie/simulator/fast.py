@@ -15,7 +15,7 @@ import numpy as np
 
 from eie.compiler.encode import Encoding
 from eie.compiler.stream import Stream
-from eie.kernels import streams
+from eie.kernels import streams, tallies
 from eie.kernels import timing as kernels
 from eie.simulator.records import UNNOTED, Arrivals, PassTiming, Pattern, QueueTiming, Schedule, StreamTiming, Tally
 from eie.simulator.spread import spread
@@ -194,7 +194,7 @@ def tally_pass(encoding: Encoding, pattern: Pattern, entries_per_row: int, threa
     stretch = LARGEST[counts.dtype] // encoding.largest_slot
 
     def run(start: int, stop: int) -> None:
-        kernels.tally_samples(
+        tallies.tally_samples(
             pattern.starts[start : stop + 1],
             pattern.positions,
             counts,
