@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+from eie.rtl import tools
+from eie.rtl.write import write_works
+
 
 @dataclass(frozen=True, kw_only=True)
 class Fault:
@@ -16,6 +19,24 @@ class Fault:
         """The unit's text with the fault in it."""
         assert text.count(self.right) == 1, f"{self.name}: {self.unit}.v has changed"
         return text.replace(self.right, self.wrong)
+
+    def is_caught(self, folder) -> bool:
+        """Whether the design's bench sees the fault, which is taken out again."""
+        unit = folder / f"{self.unit}.v"
+        right = unit.read_text()
+        try:
+            unit.write_text(self.planted(right))
+            return not tools.run(folder, "icarus").equal
+        finally:
+            unit.write_text(right)
+
+
+def agreeing(works, factory):
+    """Write a design for each of the works, none with a fault, and see that all agree."""
+    folders = [write_works([work], factory.mktemp("rtl") / "design")[0] for work in works]
+    runs = [tools.run(folder, "icarus") for folder in folders]
+    assert [run.differences for run in runs] == [()] * len(runs)
+    return folders
 
 
 FAULTS = (

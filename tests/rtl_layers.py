@@ -6,8 +6,10 @@ import numpy as np
 
 import eie
 from eie.errors import ProgramError
+from eie.rtl import tools
 from eie.rtl.streams import Streaming
 from eie.rtl.work import LayerWork, works
+from eie.rtl.write import write_works
 from eie.simulator.scale import quantised_codebook
 
 
@@ -22,6 +24,11 @@ class Case:
     @property
     def work(self) -> LayerWork:
         return works(self.program, self.inputs)[0]
+
+
+def ran(work, folder, simulator="icarus"):
+    """One layer, written and run."""
+    return tools.run(*write_works([work], folder), simulator)
 
 
 def compiled(weights, bias=None, *, place="column", relu=False, **fields):

@@ -1,7 +1,7 @@
 """The whole proof, which takes minutes: ``make rtl``. `test_rtl` has the part that every run of the suite makes."""
 
 import pytest
-from rtl_layers import random_batches, random_case, random_streamed, saturating, streamed
+from rtl_layers import ran, random_batches, random_case, random_streamed, saturating, streamed
 from rtl_maps import random_map, random_passes
 
 import eie
@@ -26,7 +26,7 @@ verilator = pytest.mark.skipif("verilator" not in tools.available(), reason="nee
 def test_random_layers(tmp_path, seed):
     work = random_case(seed).work
     work = saturating(work, 1 + seed % 5) if seed % 2 else work
-    run = tools.run(*write_works([work], tmp_path / "rtl"), "icarus")
+    run = ran(work, tmp_path / "rtl")
     assert run.equal, run.differences
 
 
@@ -35,7 +35,7 @@ def test_random_layers(tmp_path, seed):
 def test_random_streamed_layers(tmp_path, seed):
     work = random_streamed(seed)
     work = saturating(work, 1 + seed % 5) if seed % 2 else work
-    run = tools.run(*write_works([work], tmp_path / "rtl"), "icarus")
+    run = ran(work, tmp_path / "rtl")
     assert run.equal, run.differences
 
 
@@ -44,7 +44,7 @@ def test_random_streamed_layers(tmp_path, seed):
 def test_random_batches(tmp_path, seed):
     work = random_batches(seed)
     work = saturating(work, 1 + seed % 5) if seed % 3 == 0 else work
-    run = tools.run(*write_works([work], tmp_path / "rtl"), "icarus")
+    run = ran(work, tmp_path / "rtl")
     assert run.equal, run.differences
 
 
@@ -55,7 +55,7 @@ def test_random_batches(tmp_path, seed):
 def test_random_passes_and_maps(tmp_path, make, seed):
     work = make(seed).work
     work = saturating(work, 1 + seed % 5) if seed % 2 else work
-    run = tools.run(*write_works([work], tmp_path / "rtl"), "icarus")
+    run = ran(work, tmp_path / "rtl")
     assert run.equal, run.differences
 
 
