@@ -18,11 +18,12 @@ from eie.importers.entrance import Model
 from eie.model.fitting import Layout
 from eie.rtl import tools
 from eie.rtl.tools import Run, Simulator
-from eie.rtl.work import LayerWork, program_of, works
+from eie.rtl.work import LayerWork, works
 from eie.rtl.write import write_works
 from eie.show.face import View
 from eie.show.sections import Column, Grid, Section, Value
 from eie.simulator.inputs import Inputs
+from eie.simulator.programs import as_program
 from eie.spec import AcceleratorSpec
 
 COLUMNS = (
@@ -140,7 +141,7 @@ def check_rtl(
     EieError
         If no Verilog simulator is here, or the hardware cannot do a layer.
     """
-    program = program_of(model, inputs, layout=layout, spec=spec, bias=bias, conv=conv)
+    program = as_program(model, spec, bias, conv=conv, examples=inputs, layout=layout)
     wanted = None if layer is None else (layer,)
     tools.chosen(simulator, 0)  # before the network is run: nothing could be done with it
     made = works(program, inputs, layout=layout, sample=sample, samples=samples, layers=wanted)

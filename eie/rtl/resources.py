@@ -25,11 +25,12 @@ from eie.errors import EieError
 from eie.importers.entrance import Model
 from eie.model.fitting import Layout
 from eie.rtl.design import parameters
-from eie.rtl.work import LayerWork, program_of, works
+from eie.rtl.work import LayerWork, works
 from eie.rtl.write import UNITS, verilog
 from eie.show.face import View
 from eie.show.sections import Column, Grid, Section
 from eie.simulator.inputs import Inputs
+from eie.simulator.programs import as_program
 from eie.spec import AcceleratorSpec
 
 # In the order of the table; the rest of a PE or of the machine is wires, and logic between units.
@@ -160,7 +161,7 @@ def rtl_resources(
     # Before the network is run: nothing could be done with it.
     if shutil.which("yosys") is None:
         raise EieError("no Yosys: install it (yosys), or see benchmarks of the units in docs/synthesis.md")
-    program = program_of(model, inputs, layout=layout, spec=spec, bias=bias, conv=conv)
+    program = as_program(model, spec, bias, conv=conv, examples=inputs, layout=layout)
     made = []
     for work in works(program, inputs, layout=layout, samples=1, layers=None if layer is None else (layer,)):
         progress(f"synthesising {work.use} (yosys)")

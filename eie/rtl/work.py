@@ -15,12 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eie.activity import Activity
-from eie.compiler.choice import Conv
 from eie.compiler.encoded import EncodedLayer
 from eie.compiler.program import Program
-from eie.compression.bias import BiasPlace
 from eie.errors import ProgramError, TraceError
-from eie.importers.entrance import Model
 from eie.model.fitting import Layout
 from eie.model.layer_trace import LayerTrace
 from eie.rtl import strips
@@ -32,7 +29,6 @@ from eie.simulator.functional import FixedPoint, LayerOutputs, Rows, fraction_bi
 from eie.simulator.inputs import Inputs
 from eie.simulator.network import Settings, run_network
 from eie.simulator.products import run_products
-from eie.simulator.programs import as_program
 from eie.simulator.scale import quantised_codebook
 from eie.simulator.stages import time_layer
 from eie.simulator.starts import raw_start
@@ -129,46 +125,35 @@ class LayerWork:
         ``fractions`` are the fraction bits of the activations and of the accumulators, as a run has chosen them;
         ``size`` that of the map, for a convolution by scatter.
         """
-        activations, sums = fractions
-        if layer.scatter is not None:
+        starts = _starts(layer, fractions, spec)
+        if layer.scatter is None:
+            sums, saturations = _by_rows(layer, inputs, fractions=fractions, data_bits=spec.data_bits)
+            activity = counted(layer, LayerTrace.from_dense(inputs), spec=spec, streaming=streaming)
+        else:
             assert size is not None
-            return _scattered(use=use, layer=layer, spec=spec, inputs=inputs, fractions=fractions, size=size)
-        top = (1 << (spec.data_bits - 1)) - 1
-        made = [
-            fixed_sums(
-                layer=layer,
-                count=1,
-                rows=_row(inputs, row),
-                activation_fraction_bits=activations,
-                # The largest number of that format, so that it is the one chosen.
-                peak=float(np.ldexp(float(top), -sums)),
-                data_bits=spec.data_bits,
-                threads=1,
-            )
-            for row in range(len(inputs))
-        ]
-        assert all(product.fraction_bits == sums for product, _ in made)
-        outputs = np.concatenate([product.raw for product, _ in made])
-        starts = raw_start(layer, sums, spec.data_bits)
+            sums, saturations = _by_pixels(layer, inputs, starts=starts, size=size, fractions=fractions, spec=spec)
+            seen = LayerTrace.from_dense(inputs, products=layer.scatter.conv.products(*size))
+            activity = time_layer(layer=layer, inputs=replace(seen, size=size), spec=spec, threads=1)
         return cls(
             use=use,
             layer=layer,
             spec=spec,
             inputs=inputs,
-            unit=_unit(activations, spec),
+            unit=_unit(fractions, spec),
             levels=quantised_codebook(layer, spec.data_bits).raw,
-            starts=np.zeros(layer.outputs, np.int64) if starts is None else starts,
+            starts=starts,
             fractions=fractions,
             shift=_shift(layer, fractions, spec),
-            outputs=np.maximum(outputs, 0) if layer.relu else outputs,
-            saturations=np.array([saturations for _, saturations in made]),
-            activity=counted(layer, LayerTrace.from_dense(inputs), spec=spec, streaming=streaming),
+            outputs=np.maximum(sums, 0) if layer.relu else sums,
+            saturations=saturations,
+            activity=activity,
+            size=size,
             streaming=streaming,
         )
 
 
-def _unit(activations: int, spec: AcceleratorSpec) -> int:
-    return int(to_raw(np.ones(1), activations, spec.data_bits)[0])
+def _unit(fractions: tuple[int, int], spec: AcceleratorSpec) -> int:
+    return int(to_raw(np.ones(1), fractions[0], spec.data_bits)[0])
 
 
 def _shift(layer: EncodedLayer, fractions: tuple[int, int], spec: AcceleratorSpec) -> int:
@@ -177,67 +162,67 @@ def _shift(layer: EncodedLayer, fractions: tuple[int, int], spec: AcceleratorSpe
     return min(activations + quantised_codebook(layer, spec.data_bits).fraction_bits - sums, 2 * spec.data_bits)
 
 
-def _scattered(
-    *,
-    use: str,
-    layer: EncodedLayer,
-    spec: AcceleratorSpec,
-    inputs: NDArray[np.int64],
-    fractions: tuple[int, int],
-    size: tuple[int, int],
-) -> LayerWork:
-    """Count and compute a convolution by scatter: a product a sample, each output added up pixel by pixel."""
-    assert layer.scatter is not None
-    conv, levels = layer.scatter.conv, quantised_codebook(layer, spec.data_bits).raw
-    shift, unit = _shift(layer, fractions, spec), _unit(fractions[0], spec)
+def _starts(layer: EncodedLayer, fractions: tuple[int, int], spec: AcceleratorSpec) -> NDArray[np.int64]:
+    """Return what accumulators start from, int64 (outputs,)."""
     starts = raw_start(layer, fractions[1], spec.data_bits)
-    if layer.coded_bias:
-        assert layer.accumulator_bias is not None
-        # A level of the codebook, rounded as its product with 1.0 is.
-        codes = (layer.codebook[:, None] == layer.accumulator_bias).argmax(axis=0)
-        largest = (1 << (spec.data_bits - 1)) - 1
-        starts = np.clip((levels[codes] * unit + ((1 << shift) >> 1)) >> shift, -largest - 1, largest)
-    starts = np.zeros(layer.outputs, np.int64) if starts is None else starts
-    pixels = conv.products(*size)
+    if starts is None:
+        return np.zeros(layer.outputs, np.int64)
+    if not layer.coded_bias:
+        return starts
+    assert layer.accumulator_bias is not None
+    # A level of the codebook, rounded as its product with 1.0 is.
+    codes = (layer.codebook[:, None] == layer.accumulator_bias).argmax(axis=0)
+    products = quantised_codebook(layer, spec.data_bits).raw[codes] * _unit(fractions, spec)
+    shift, largest = _shift(layer, fractions, spec), (1 << (spec.data_bits - 1)) - 1
+    rounded: NDArray[np.int64] = np.clip((products + ((1 << shift) >> 1)) >> shift, -largest - 1, largest)
+    return rounded
+
+
+def _by_rows(
+    layer: EncodedLayer, inputs: NDArray[np.int64], *, fractions: tuple[int, int], data_bits: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Add up row by row, as the fixed-point datapath does; sums (rows, outputs), and (rows,) how many saturated."""
+    activations, sums = fractions
+    top = (1 << (data_bits - 1)) - 1
+    made = [
+        fixed_sums(
+            layer=layer,
+            count=1,
+            rows=_row(inputs, row),
+            activation_fraction_bits=activations,
+            # The largest number of that format, so that it is the one chosen.
+            peak=float(np.ldexp(float(top), -sums)),
+            data_bits=data_bits,
+            threads=1,
+        )
+        for row in range(len(inputs))
+    ]
+    assert all(product.fraction_bits == sums for product, _ in made)
+    return np.concatenate([product.raw for product, _ in made]), np.array([saturated for _, saturated in made])
+
+
+def _by_pixels(
+    layer: EncodedLayer,
+    inputs: NDArray[np.int64],
+    *,
+    starts: NDArray[np.int64],
+    size: tuple[int, int],
+    fractions: tuple[int, int],
+    spec: AcceleratorSpec,
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Add up a convolution pixel by pixel; sums (rows, outputs), and (samples,) how many additions saturated."""
+    assert layer.scatter is not None
+    conv = layer.scatter.conv
     codes = layer.gathered.passes[0].decode().dense()[:, : layer.inputs]
     sums, saturations = strips.in_order(
-        levels[codes],
-        inputs.reshape(-1, pixels, layer.inputs),
+        quantised_codebook(layer, spec.data_bits).raw[codes],
+        inputs.reshape(-1, conv.products(*size), layer.inputs),
         starts,
         taps=conv.kernel[0] * conv.kernel[1],
-        shift=shift,
+        shift=_shift(layer, fractions, spec),
         data_bits=spec.data_bits,
     )
-    outputs = sums.reshape(-1, layer.outputs)
-    seen = replace(LayerTrace.from_dense(inputs, products=pixels), size=size)
-    return LayerWork(
-        use=use,
-        layer=layer,
-        spec=spec,
-        inputs=inputs,
-        unit=unit,
-        levels=levels,
-        starts=starts,
-        fractions=fractions,
-        shift=shift,
-        outputs=np.maximum(outputs, 0) if layer.relu else outputs,
-        saturations=saturations,
-        activity=time_layer(layer=layer, inputs=seen, spec=spec, threads=1),
-        size=size,
-    )
-
-
-def program_of(
-    model: Program | Model,
-    inputs: Inputs,
-    *,
-    layout: Layout | None,
-    spec: AcceleratorSpec | None,
-    bias: BiasPlace,
-    conv: Conv,
-) -> Program:
-    """Return a program as it is, or a model compiled."""
-    return as_program(model, spec, bias, examples=inputs, layout=layout, conv=conv)
+    return sums.reshape(-1, layer.outputs), saturations
 
 
 def works(

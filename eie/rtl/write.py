@@ -17,9 +17,10 @@ from eie.errors import EieError
 from eie.importers.entrance import Model
 from eie.model.fitting import Layout
 from eie.rtl import design
-from eie.rtl.work import LayerWork, program_of, works
+from eie.rtl.work import LayerWork, works
 from eie.show.writing import write_text
 from eie.simulator.inputs import Inputs
+from eie.simulator.programs import as_program
 from eie.spec import AcceleratorSpec
 from eie.version import __version__
 
@@ -87,7 +88,7 @@ def write_rtl(
     TraceError
         If the inputs do not fit the model, or there is no such sample.
     """
-    program = program_of(model, inputs, layout=layout, spec=spec, bias=bias, conv=conv)
+    program = as_program(model, spec, bias, conv=conv, examples=inputs, layout=layout)
     wanted = None if layer is None else (layer,)
     made = works(program, inputs, layout=layout, sample=sample, samples=1, layers=wanted)
     return write_works(made, Path(folder))
