@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from eie.errors import ModelError
+from eie.show.listing import first_few
 
 # Where training scripts put the state dict, most usual first: a checkpoint holds an optimiser's moments too, which
 # look like weights.
@@ -119,5 +120,4 @@ def _flattened(loaded: Mapping[Any, Any], prefix: str = "", depth: int = _DEEPES
 
 
 def _listed(inside: Mapping[str, Mapping[str, Any]]) -> str:
-    listed = ", ".join(f"{name} ({len(tensors)} tensors)" for name, tensors in list(inside.items())[:_LISTED])
-    return listed + (f" and {len(inside) - _LISTED} more" if len(inside) > _LISTED else "")
+    return first_few((f"{name} ({len(tensors)} tensors)" for name, tensors in inside.items()), _LISTED)

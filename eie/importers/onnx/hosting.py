@@ -22,7 +22,6 @@ from eie.importers.onnx.nodes import printable
 from eie.importers.onnx.normalise import read_names
 from eie.importers.onnx.placement import Placement
 from eie.importers.onnx.submodel import SubModel
-from eie.importers.onnx.tensors import native_array, native_tensor
 from eie.model import host
 from eie.model.graph import Node
 from eie.model.operators.from_onnx import LARGEST_TENSOR, OnnxNode, UnsupportedError, Value
@@ -31,8 +30,6 @@ if TYPE_CHECKING:
     import onnx
 
 Array = NDArray[Any]
-# Constants up to this many bytes lie in the sub-model, larger ones beside it, where several parts share them.
-_SMALL = 1 << 12
 _SEED = 0
 
 
@@ -211,16 +208,13 @@ class Hosting:
         return self._samples[name].astype(kinds.numpy_type(element))
 
     def _add_constant(self, part: SubModel, name: str) -> None:
-        tensor, where = self._initialisers.get(name), f"{self._path}: tensor {name!r}"
-        shared = None if tensor is None else native_array(tensor, where, self._path.parent)
-        if shared is None or not kinds.can_be_shared(shared):
-            tensor = self._tensor(name) if tensor is None else native_tensor(tensor, where, self._path.parent)
-            shared = kinds.shareable(tensor) if tensor.ByteSize() > _SMALL else None
-            if shared is None:
-                part.initialisers.append(tensor)
-                return
-        self._into.graph_constants.setdefault(name, shared)
-        part.add(name, name, batch=host.CONSTANT, sample=shared)
+        tensor = self._initialisers.get(name)
+        if tensor is None:
+            array = part.add_tensor(self._tensor(name))
+        else:
+            array = part.add_initialiser(tensor, f"{self._path}: tensor {name!r}", self._path.parent)
+        if array is not None:
+            self._into.graph_constants.setdefault(name, array)
 
     def _tensor(self, name: str) -> onnx.TensorProto:
         """Return what is made of other constants."""

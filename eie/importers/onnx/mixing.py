@@ -25,7 +25,6 @@ from eie.importers.onnx.nodes import plain_nodes, printable
 from eie.importers.onnx.normalise import read_names
 from eie.importers.onnx.placement import ancestors
 from eie.importers.onnx.submodel import SubModel
-from eie.importers.onnx.tensors import native_array, native_tensor
 from eie.importers.onnx.unmodelled import PRODUCTS, kind
 from eie.importers.options import AnyShape
 from eie.model import host, operators
@@ -40,8 +39,6 @@ _SAMPLES = 2
 _SEED = 0
 # Of a row's largest number: what is less is rounding.
 _TOLERANCE = 1e-5
-# Constants up to this many bytes lie in the sub-model; larger ones are fed, so that no session copies them.
-_SMALL = 1 << 12
 # What moves the batch, or takes another axis of one for it, while a sample is read as a batch of one.
 _MOVING = frozenset(("Einsum", "Flatten", "GRU", "LSTM", "RNN", "Squeeze", "Transpose", "Unsqueeze"))
 
@@ -306,16 +303,9 @@ class _Whole:
         return kinds.numpy_type(kinds.FLOAT if element in (0, kinds.BFLOAT16) else element)
 
     def _add(self, part: SubModel, tensor: onnx.TensorProto) -> None:
-        where, folder = f"{self._path}: tensor {tensor.name!r}", self._path.parent
-        shared = native_array(tensor, where, folder)
-        if shared is None or not kinds.can_be_shared(shared):
-            native = native_tensor(tensor, where, folder)
-            shared = kinds.shareable(native) if native.ByteSize() > _SMALL else None
-            if shared is None:
-                part.initialisers.append(native)
-                return
-        self._fed[tensor.name] = shared
-        part.add(tensor.name, tensor.name, batch=host.CONSTANT, sample=shared)
+        array = part.add_initialiser(tensor, f"{self._path}: tensor {tensor.name!r}", self._path.parent)
+        if array is not None:
+            self._fed[tensor.name] = array
 
 
 def _moved(before: Array, after: Array) -> NDArray[np.bool_]:

@@ -29,6 +29,7 @@ from eie.importers.tied import Tied, tie
 from eie.model.graph import Graph
 from eie.model.network import Network
 from eie.model.operators.from_onnx import Value
+from eie.show.listing import first_few
 
 if TYPE_CHECKING:
     import onnx
@@ -215,5 +216,4 @@ def _is_chain(graph: Graph) -> bool:
 
 
 def _listed(items: list[str]) -> str:
-    more = f" and {len(items) - _LISTED} more" if len(items) > _LISTED else ""
-    return ", ".join(items[:_LISTED]) + more
+    return first_few(items, _LISTED)

@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
 from eie.importers.onnx import kinds
+from eie.importers.onnx.tensors import native_array, native_tensor
 from eie.importers.onnx.unmodelled import PRODUCTS, kind, multiplications
 from eie.model import host
 from eie.model.graph import Node
@@ -22,6 +24,9 @@ if TYPE_CHECKING:
     import onnx
 
 Array = NDArray[Any]
+# Constants up to this many bytes lie in the sub-model; larger ones are fed, so that no session copies them and several
+# sub-models share them.
+_SMALL = 1 << 12
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +47,23 @@ class SubModel:
 
     def add(self, inside: str, outside: str, *, batch: int, sample: Array) -> None:
         self._inputs.append(_Input(inside=inside, outside=outside, batch=batch, sample=sample))
+
+    def add_initialiser(self, tensor: onnx.TensorProto, where: str, folder: Path) -> Array | None:
+        """Take a constant of the file; returns what has to be fed of it, None where it lies in the sub-model."""
+        array = native_array(tensor, where, folder)
+        if array is None or not kinds.can_be_shared(array):
+            return self.add_tensor(native_tensor(tensor, where, folder))
+        self.add(tensor.name, tensor.name, batch=host.CONSTANT, sample=array)
+        return array
+
+    def add_tensor(self, tensor: onnx.TensorProto) -> Array | None:
+        """Take a constant that holds its own bytes; returns as `add_initialiser`."""
+        array = kinds.shareable(tensor) if tensor.ByteSize() > _SMALL else None
+        if array is None:
+            self.initialisers.append(tensor)
+        else:
+            self.add(tensor.name, tensor.name, batch=host.CONSTANT, sample=array)
+        return array
 
     def places(self) -> tuple[int, ...]:
         return tuple(entry.batch for entry in self._inputs)

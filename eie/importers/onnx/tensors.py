@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from eie.errors import ModelError
 from eie.formats.budget import afford
-from eie.formats.files import regular_file
+from eie.formats.files import first_line, regular_file
 from eie.importers.onnx.naming import clean_names
 from eie.importers.onnx.slim import without_weights
 from eie.model.operators.from_onnx import LARGEST_TENSOR
@@ -158,7 +158,7 @@ def dense_array(tensor: onnx.TensorProto, where: str, folder: Path) -> NDArray[A
             )
         array = numpy_helper.to_array(tensor)
     except (ValueError, TypeError, KeyError, OverflowError, MemoryError) as error:
-        raise ModelError(f"{where}: damaged tensor: {_first_line(error)}") from None
+        raise ModelError(f"{where}: damaged tensor: {first_line(error)}") from None
     if array.shape != shape:
         raise ModelError(f"{where}: holds {array.shape} values: its shape says {shape}")
     return _plain(array)
@@ -335,10 +335,6 @@ def _plain(array: NDArray[Any]) -> NDArray[Any]:
         raise ModelError(f"tensor of type {name}: complex numbers are not supported")
     # float16, bfloat16 and float8 all fit float32 without loss.
     return array.astype(np.float32)
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]
 
 
 def embed_external(model: onnx.ModelProto, path: Path) -> None:

@@ -30,6 +30,7 @@ from eie.formats.shares import share_of
 from eie.model.dataflow import dataflow
 from eie.model.network import Network
 from eie.model.uses import layer_of
+from eie.show.listing import first_few
 
 # Sizes from 1 on and of at most five digits: more is a slip. Shares below 1 only.
 _FORM = re.compile(r"([a-z]+)(?:([1-9]\d{0,4})x([1-9]\d{0,4}))?:(0?\.\d+|\d{1,2}(?:\.\d+)?%)")
@@ -251,6 +252,5 @@ def _followed(network: Network, rules: list[dict[str, Any]], epochs: int, traine
     return replace(followed, notes=network.notes)
 
 
-def _listed(names: Sequence[str], most: int = 4, between: str = ", ") -> str:
-    shown = between.join(names[:most])
-    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
+def _listed(names: Sequence[str], between: str = ", ") -> str:
+    return first_few(names, 4, between)
