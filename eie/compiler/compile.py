@@ -18,11 +18,13 @@ from eie.compression.bias import BiasPlace
 from eie.compression.cluster import Initialisation
 from eie.compression.share import share
 from eie.errors import ModelError, ProgramError
+from eie.formats.arguments import taken
 from eie.importers.entrance import Model, as_network
 from eie.model.layer import Layer
 from eie.spec import EIE_64PE, AcceleratorSpec
 
 
+@taken
 def compile(
     model: Model,
     spec: AcceleratorSpec = EIE_64PE,

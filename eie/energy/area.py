@@ -12,6 +12,7 @@ from eie.energy.memories import Name, reference_sram, sram_of
 from eie.energy.sizes import extra_wire_mm, logic_ratio, register_ratio, slot_bits, slot_ratio
 from eie.energy.split import unit_areas
 from eie.energy.tables import Cell, published_table
+from eie.formats.arguments import taken
 from eie.spec import AcceleratorSpec
 
 
@@ -33,6 +34,7 @@ class Area:
         return float(sum(self.unit_mm2.values()))
 
 
+@taken
 def area(spec: AcceleratorSpec, cell: Cell = "itrs-lop") -> Area:
     """Return a machine's area.
 

@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from eie.errors import EieError, SpecError
+from eie.formats.arguments import taken
 from eie.formats.files import read_toml
 from eie.spec.machine import PRESETS, AcceleratorSpec
 from eie.spec.words import word_value
 
 
+@taken
 def load_spec(source: str | Path | AcceleratorSpec = "EIE_64PE", overrides: Iterable[str] = ()) -> AcceleratorSpec:
     """Read a specification: a preset's name or a TOML file, then ``key=value`` words on top.
 

@@ -15,6 +15,7 @@ from eie.compiler.choice import Conv
 from eie.compression.bias import BiasPlace
 from eie.energy.tables import Cell
 from eie.errors import EnergyError
+from eie.formats.arguments import taken
 from eie.model.fitting import Layout
 from eie.show.notebook import told
 from eie.spec import EIE_64PE, AcceleratorSpec
@@ -32,6 +33,7 @@ class SweepInterrupted(KeyboardInterrupt):
     """Ctrl-C during a sweep with a journal; the text says how to go on."""
 
 
+@taken
 @told("points")
 def sweep(
     models: Any,

@@ -16,6 +16,7 @@ from eie.compression.pruning.prune import compact, n_of_m
 from eie.compression.training.trainer import Trainer
 from eie.energy.clock import timing_notes
 from eie.errors import EieError
+from eie.formats.arguments import taken
 from eie.importers.entrance import Model, as_network
 from eie.model.digest import network_digest
 from eie.model.drawn import drawn_layers, drawn_notes
@@ -41,6 +42,7 @@ from eie.sweeps.steps import Steps, keeping, trainer_id
 SAMPLES = 16
 
 
+@taken
 @told("stage")
 def granularity(
     model: Model,

@@ -22,6 +22,7 @@ from eie.compression.pruning.structure import coupled, shrinkable
 from eie.compression.training.trainer import Trainer
 from eie.energy.clock import timing_notes
 from eie.errors import EieError
+from eie.formats.arguments import taken
 from eie.importers.entrance import Model, as_network
 from eie.model.digest import network_digest
 from eie.model.network import Network
@@ -46,6 +47,7 @@ class SearchError(EieError):
     """A network cannot be searched, or the budget not met."""
 
 
+@taken
 @told("stage")
 def search(
     model: Model,
