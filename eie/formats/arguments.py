@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import sys
 import types
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache, wraps
 from inspect import Parameter, signature, unwrap
 from numbers import Real
@@ -20,7 +20,7 @@ from typing import Any, Literal, ParamSpec, TypeVar, Union, get_args, get_origin
 
 import numpy as np
 
-from eie.errors import EieError, printable
+from eie.errors import EieError, folder_gone, printable
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -37,6 +37,8 @@ _SAID: dict[Any, str] = {
     Callable: "a function",
 }
 _NO = object()
+# By class: what `_field_hints` has looked up.
+_FIELDS: dict[type, dict[str, Any]] = {}
 
 
 def taken(verb: Callable[P, R]) -> Callable[P, R]:
@@ -54,14 +56,21 @@ def taken(verb: Callable[P, R]) -> Callable[P, R]:
         placed = [_fit(hints.get(name), value, name) for name, value in zip(names, args, strict=False)]
         # More of them than there are parameters: Python says so itself.
         named = {name: _fit(hints.get(name), value, name) for name, value in kwargs.items()}
-        return verb(*placed, *args[len(placed) :], **named)  # type: ignore[arg-type]
+        try:
+            return verb(*placed, *args[len(placed) :], **named)  # type: ignore[arg-type]
+        except FileNotFoundError as error:
+            # Of no file: whoever asked, numba among others, asked for the folder.
+            if error.filename is None and (gone := folder_gone()):
+                raise EieError(gone) from None
+            raise
 
     return call
 
 
 def take_fields(record: Any) -> None:
     """Hold a new frozen record to the types of its fields, as `taken` does a call."""
-    for name, hint in _field_hints(type(record)).items():
+    kind = type(record)
+    for name, hint in (_FIELDS.get(kind) or _field_hints(kind)).items():
         value = getattr(record, name)
         made = _fit(hint, value, name)
         if made is not value:
@@ -69,14 +78,13 @@ def take_fields(record: Any) -> None:
             object.__setattr__(record, name, made)
 
 
-@cache
-def _field_hints(kind: Hashable) -> dict[str, Any]:
+def _field_hints(kind: type) -> dict[str, Any]:
     hints: dict[str, Any] = {}
-    assert isinstance(kind, type)
     for base in reversed(kind.__mro__):
         for name, text in vars(base).get("__annotations__", {}).items():
             if name in getattr(kind, "__dataclass_fields__", {}):
                 hints[name] = eval(text, vars(sys.modules[base.__module__]))
+    _FIELDS[kind] = hints
     return hints
 
 
