@@ -127,8 +127,8 @@ def _write(work: LayerWork, folder: Path) -> None:
     texts |= {"README.md": _readme(work), **design.files(work)}
     try:
         _clear(folder, texts)
-        for name in {Path(name).parent for name in texts}:
-            (folder / name).mkdir(parents=True, exist_ok=True)
+        for part in {Path(name).parent for name in texts}:
+            (folder / part).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise EieError(f"{folder}: cannot be written: {error.strerror or error}") from None
     # First what says whose the folder is: whatever is written of it may be written again.
