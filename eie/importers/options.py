@@ -67,7 +67,7 @@ class FedShapes:
 if TYPE_CHECKING:
     InputShape = Sequence[int] | Mapping[str, Sequence[int]]
 else:
-    # Looked at where `eie.load` is called, also by the verbs that know what a model is about to be fed.
-    InputShape = Sequence[int] | Mapping[str, Sequence[int]] | FedShapes
+    # Verbs that know what a model is about to be fed give `FedShapes`, which are no callers' own.
+    InputShape = Sequence[int] | Mapping[str, Sequence[int]] | Any
 # Or by what is about to be fed; callers outside state shapes.
 AnyShape = InputShape | FedShapes
