@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from eie.errors import ModelError
+from eie.formats.heap import give_back
 from eie.importers.onnx import convolutions, packed, products, recurrent
 from eie.importers.onnx.builder import Builder
 from eie.importers.onnx.constants import Constants, shape_of
@@ -109,6 +110,8 @@ def best_reading(path: Path, proto: onnx.ModelProto, shape: AnyShape | None) -> 
         # Before all is read anew: layers of two readings, or all that a run takes, would be in memory beside them.
         del reading
     mixed, without = mixing(path, proto, shape, shared=shared), not tracked and not wants_host
+    # What the runs took: all that is read from here on would come on top of it.
+    give_back()
     whole = mixed is not None and not mixed.turned and mixed.samples > 1
     if mixed is None or not (whole and mixed.is_read):
         turned = mixed is not None and mixed.turned
