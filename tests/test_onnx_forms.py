@@ -238,14 +238,6 @@ def test_what_a_gru_reads_is_recorded_with_its_states_and_runs_in_fixed_point(tm
     assert max(layer.computed.max_abs_error for layer in result.layers) < 0.01
 
 
-def test_a_gru_that_resets_before_its_product_is_refused_by_name(tmp_path):
-    case = recurrent("GRU", "forward")
-    path = tmp_path / "net.onnx"
-    path.write_bytes(make.model(case.nodes, case.inputs, case.outputs, case.weights, opset=17).SerializeToString())
-    with pytest.raises(ModelError, match="linear_before_reset=0: the reset gate acts before a second product"):
-        eie.load(path)
-
-
 def stored(proto, tmp_path):
     path = tmp_path / "net.onnx"
     path.write_bytes(proto.SerializeToString())

@@ -24,8 +24,18 @@ from eie.importers.onnx.hosting import Hosting
 from eie.importers.onnx.kinds import FLOATING
 from eie.importers.onnx.mixing import keeps_apart, mixing, shared_inputs
 from eie.importers.onnx.nodes import plain_nodes, printable
-from eie.importers.onnx.normalise import LARGEST_UNROLLED, Expansion, expand, goes_on
-from eie.importers.onnx.placement import place
+from eie.importers.onnx.normalise import (
+    BOTH,
+    BRANCHES,
+    LARGEST_UNROLLED,
+    STEPS,
+    Expansion,
+    expand,
+    goes_on,
+    note,
+)
+from eie.importers.onnx.placement import place, products_inside
+from eie.importers.onnx.steps import steps_of, taken_apart
 from eie.importers.onnx.unmodelled import inferred
 from eie.importers.options import AnyShape
 from eie.model import operators
@@ -181,9 +191,34 @@ def expanded(
         reading = _read(path, proto, shape, host=host, turned=turned, shared=shared)
         if not reading.expansions:
             break
+        _take_notes(proto, reading)
         # A body may hold another one, and what decides on it may stand in the first.
-        expand(path, proto.graph, reading.expansions)
+        expand(path, proto.graph, reading.expansions, _apart(path, proto, reading))
     return reading
+
+
+def _apart(path: Path, proto: onnx.ModelProto, reading: Reading) -> dict[int, list[onnx.NodeProto]]:
+    """Return the nodes that recurrent ones become step by step."""
+    made = {}
+    for i, known in reading.expansions.items():
+        if known.branch == STEPS:
+            try:
+                made[i] = taken_apart(
+                    proto.graph, proto.graph.node[i], reading.nodes[i], reading.into.constants, trips=known.trips
+                )
+            except _MISFITS as error:
+                reason = (str(error).splitlines() or [type(error).__name__])[0]
+                raise ModelError(f"{path}: node {i}: damaged or impossible: {reason[:200]}") from None
+    return made
+
+
+def _take_notes(proto: onnx.ModelProto, reading: Reading) -> None:
+    for i, known in reading.expansions.items():
+        node = reading.nodes[i]
+        if known.branch == BOTH:
+            note(proto, f"{node.name} (If) decides by what is computed: both branches run and are counted")
+        elif known.branch == STEPS:
+            note(proto, f"{node.name} ({node.op}) runs step by step, {known.trips} times: {known.why}")
 
 
 def _plain_inputs(proto: onnx.ModelProto) -> set[str]:
@@ -296,7 +331,7 @@ def _translate(path: Path, proto: onnx.ModelProto, reading: Reading) -> None:
             # Once more: what hangs on a Shape node is constant only since that node's input is known.
             if into.constants.fold(node, where):
                 continue
-            if node.op in ("If", "Loop", "Scan") and (known := _expansion(node, proto, into)) is not None:
+            if node.op in ("If", "Loop", "Scan") and (known := _expansion(node, proto, reading)) is not None:
                 reading.expansions[node.index] = known
             else:
                 _read_or_host(node, reading)
@@ -311,12 +346,18 @@ def _translate(path: Path, proto: onnx.ModelProto, reading: Reading) -> None:
             raise ModelError(f"{where}: damaged or impossible: {reason[:200]}") from None
 
 
-def _expansion(node: OnnxNode, proto: onnx.ModelProto, into: Builder) -> Expansion | None:
+def _expansion(node: OnnxNode, proto: onnx.ModelProto, reading: Reading) -> Expansion | None:
     """Return what is constant of an If, a Loop or a Scan; None if it hangs on numbers of the input."""
+    into = reading.into
     inputs = [into.constants.get(name) if name else None for name in (*node.inputs, "", "")]
     if node.op == "If":
         known = inputs[0]
-        return None if known is None else Expansion(branch="then_branch" if known.any() else "else_branch")
+        if known is None:
+            # With a host all shapes are known, and behind bodies that are not in place yet nothing is.
+            decided = reading.hosting is not None and not reading.expansions and node.inputs[:1]
+            chosen = decided and _can_be_chosen(proto.graph.node[node.index])
+            return Expansion(branch=BOTH) if chosen else None
+        return Expansion(branch="then_branch" if known.any() else "else_branch")
     if node.op == "Scan":
         # Over another axis, or backwards, the slices would be others.
         plain = not any(any(value) for key, value in node.attributes.items() if key.startswith("scan_"))
@@ -331,20 +372,35 @@ def _expansion(node: OnnxNode, proto: onnx.ModelProto, into: Builder) -> Expansi
     return Expansion(trips=min(max(0, int(trips.ravel()[0])), LARGEST_UNROLLED) if begins else 0)
 
 
+def _can_be_chosen(node: onnx.NodeProto) -> bool:
+    """Whether an If multiplies by weights in a branch, and either of its branches gives what the other does."""
+    bodies = {entry.name: entry.g for entry in node.attribute if entry.name in BRANCHES}
+    if len(bodies) < len(BRANCHES) or not any(map(products_inside, bodies.values())):
+        return False
+    stated = [[_stated(entry) for entry in body.output] for body in bodies.values()]
+    pairs = list(zip(*stated, strict=False))
+    # One choice for all samples: what is made must look alike, whichever it was.
+    return bool(pairs) and all(one == other or None in (one, other) for one, other in pairs)
+
+
+def _stated(entry: onnx.ValueInfoProto) -> tuple[int, ...] | None:
+    kind = entry.type.tensor_type
+    sizes = [dim.dim_value for dim in kind.shape.dim]
+    return tuple(sizes) if kind.HasField("shape") and all(sizes) else None
+
+
 def _read_or_host(node: OnnxNode, reading: Reading) -> None:
     """Read a node as ours, else give it to the host if a layer hangs on it."""
     into, hosting = reading.into, reading.hosting
     if hosting is None:
-        _read_node(node, into)
+        _read_or_take_apart(node, reading)
         return
     is_layer = node.index in hosting.place.layers
     try:
-        if is_layer:
-            hosting.bring(node)
-        elif node.index in hosting.place.host or (hosting.reads(node) and not _states_shape(node, into)):
+        theirs = node.index in hosting.place.host or (hosting.reads(node) and not _states_shape(node, into))
+        if theirs and not is_layer:
             raise UnsupportedError
-        with into.undone_if_unsupported():
-            _read_node(node, into)
+        _read_or_take_apart(node, reading)
     except UnsupportedError as error:
         if node.index not in hosting.place.needed:
             reading.behind.add(node.index)
@@ -352,6 +408,21 @@ def _read_or_host(node: OnnxNode, reading: Reading) -> None:
         hosting.add(node)
         if is_layer:
             reading.hosted.append(f"{node.name} ({node.op}{': ' if str(error) else ''}{error})")
+
+
+def _read_or_take_apart(node: OnnxNode, reading: Reading) -> None:
+    """Read a node as ours; a recurrent one that is none of ours is read step by step the next time."""
+    hosting = reading.hosting
+    try:
+        if hosting is not None and node.index in hosting.place.layers:
+            hosting.bring(node)
+        with reading.into.undone_if_unsupported():
+            _read_node(node, reading.into)
+    except UnsupportedError as error:
+        trips = steps_of(node, reading.into)
+        if trips is None:
+            raise
+        reading.expansions[node.index] = Expansion(branch=STEPS, trips=trips, why=str(error))
 
 
 def _states_shape(node: OnnxNode, into: Builder) -> bool:

@@ -126,6 +126,10 @@ def _check(*, node: OnnxNode, into: Builder, kind: _Kind, w: NDArray[Any], r: ND
             raise UnsupportedError(f"{key}={node.attributes[key]}")
     for place, what in ((5, "initial_h"), (6, "initial_c"), (7, "peepholes")):
         name = node.inputs[place] if len(node.inputs) > place else ""
+        # A projected LSTM, which ONNX has not, is exported as a wrong one with states of another size.
+        shape = into.constants.shape(name) if name and place < 7 else None
+        if shape is not None and shape[-1:] != (hidden,):
+            raise ModelError(f"{what} has shape {shape}: must be (directions, samples, {hidden})")
         # States and peepholes of zero are as good as none; states that are computed are inputs of the layer.
         state = place < 4 + len(kind.parts) and name and into.known(name) is not None
         if name and not state and (name not in into.constants or into.constants[name].any()):
