@@ -1,4 +1,4 @@
-"""Recurrent nodes that no layer has, step by step, and both branches of an If, against onnxruntime; made here."""
+"""Recurrent nodes that no layer has, step by step, and both branches of an If, against onnxruntime."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ import eie
 onnx = pytest.importorskip("onnx", reason="needs the onnx extra")
 onnxruntime = pytest.importorskip("onnxruntime", reason="needs the onnx extra")
 import onnx_models as make  # noqa: E402
-from onnx import TensorProto, helper, numpy_helper  # noqa: E402
+from onnx import TensorProto, helper  # noqa: E402
 
 from eie.simulator.reference import run_given  # noqa: E402
 
@@ -93,7 +93,7 @@ FORMS = {
             "activation_beta": [0.4],
         },
     ),
-    "ReLU": ("RNN", {"activations": ["Relu"], "direction": "bidirectional", "lengths": True}),
+    "ReLU": ("RNN", {"activations": ["Relu", "Elu"], "direction": "bidirectional", "lengths": True}),
 }
 
 
@@ -110,5 +110,148 @@ def test_a_recurrent_node_that_is_no_layer_runs_step_by_step(tmp_path, form):
     hidden = next(layer for layer in network.layers if " R" in layer.name)
     uses = sum(part.layer == hidden.name for part in network.graph.nodes)
     # From a state of zeros there is nothing to multiply at first.
-    assert uses == STEPS - (not attributes.get("state") and not attributes.get("lengths"))
+    assert uses == STEPS - (not attributes.get("state"))
     assert any(f"cell ({op}) runs step by step, {STEPS} times" in text for text in network.notes)
+
+
+def test_a_node_of_more_steps_than_can_be_laid_out_is_a_row(tmp_path):
+    weights = {"w": drawn(1, 15, 4), "r": drawn(1, 15, 5, seed=1), "v": drawn(4, 4, seed=2)}
+    nodes = [node("MatMul", ["x", "v"], ["a"]), node("GRU", ["a", "w", "r"], ["y"], "cell", hidden_size=5)]
+    proto = make.model(nodes, {"x": [2000, "n", 4]}, {"y": [2000, 1, "n", 5]}, weights)
+    network = eie.load(make.saved(proto, tmp_path / "net.onnx"))
+    (row,) = network.unmodelled
+    assert row.startswith("GRU (cell): 89 % of the weights")
+
+
+def test_states_of_another_size_are_damage(tmp_path):
+    weights = {"w": drawn(1, 20, 4), "r": drawn(1, 20, 5, seed=1), "c": np.zeros((1, 1, 9), np.float32)}
+    nodes = [node("LSTM", ["x", "w", "r", "", "", "", "c"], ["y"], "cell", hidden_size=5)]
+    proto = make.model(nodes, {"x": [6, 1, 4]}, {"y": [6, 1, 1, 5]}, weights)
+    (tmp_path / "net.onnx").write_bytes(proto.SerializeToString())
+    with pytest.raises(eie.EieError, match=r"initial_c has shape \(1, 1, 9\): must be \(directions, samples, 5\)"):
+        eie.load(tmp_path / "net.onnx")
+
+
+def decided(*, second=4, behind=True):
+    """A network that runs a second one if its own result is large."""
+    weights = {
+        "w": drawn(8, 4),
+        "more": drawn(4, second, seed=1),
+        "bound": np.array(0, np.float32),
+        "v": drawn(4, 5, seed=2),
+    }
+    inner = {
+        "then_branch": [node("MatMul", ["h", "more"], ["m"]), node("Sigmoid", ["m"], ["made"])],
+        "else_branch": [node("Neg", ["h"], ["made"])],
+    }
+    bodies = {
+        key: helper.make_graph(
+            nodes,
+            key,
+            [],
+            [helper.make_tensor_value_info("made", TensorProto.FLOAT, [1, second if key == "then_branch" else 4])],
+        )
+        for key, nodes in inner.items()
+    }
+    nodes = [
+        node("MatMul", ["x", "w"], ["h"]),
+        node("ReduceMax", ["h"], ["largest"], keepdims=0),
+        node("Greater", ["largest", "bound"], ["large"]),
+        node("If", ["large"], ["chosen"], "decides", **bodies),
+        *([node("MatMul", ["chosen", "v"], ["y"])] if behind else [node("Tanh", ["chosen"], ["y"])]),
+    ]
+    return make.model(nodes, {"x": [1, 8]}, {"y": [1, 5 if behind else "n"]}, weights, opset=17)
+
+
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_both_branches_run_where_numbers_decide(tmp_path, sign):
+    path = make.saved(decided(), tmp_path / "net.onnx")
+    x = np.eye(8, dtype=np.float32)[:1] * np.float32(sign)
+    # One way or the other all of a row's numbers have one sign.
+    proto = decided()
+    proto.graph.initializer[0].CopyFrom(onnx.numpy_helper.from_array(np.abs(drawn(8, 4)), "w"))
+    path.write_bytes(proto.SerializeToString())
+    network = as_in_onnxruntime(path, {"x": x}, {})
+    assert [layer.matrix.shape for layer in network.layers] == [(4, 8), (4, 4), (5, 4)]
+    assert "decides (If) decides by what is computed: both branches run and are counted" in network.notes
+
+
+def test_branches_of_other_shapes_are_not_both_run(tmp_path):
+    network = eie.load(make.saved(decided(second=3, behind=False), tmp_path / "net.onnx"))
+    (row,) = network.unmodelled
+    assert row.startswith("If (decides): 27 % of the weights")
+
+
+def sequence(rank):
+    """Maps in an open axis in front, which a recurrent layer takes for time."""
+    spatial = [12] * (rank - 2)
+    weights = {
+        "k": drawn(3, 2, *[3] * (rank - 2)),
+        "w": drawn(1, 20, 3 * 10 ** (rank - 2), seed=1),
+        "r": drawn(1, 20, 5, seed=2),
+        "flat": np.array([0, 1, -1], np.int64),
+        "v": drawn(5, 7, seed=3),
+    }
+    nodes = [
+        node("Conv", ["x", "k"], ["c"]),
+        node("Relu", ["c"], ["a"]),
+        node("Reshape", ["a", "flat"], ["f"]),
+        node("LSTM", ["f", "w", "r"], ["h"], hidden_size=5),
+        node("MatMul", ["h", "v"], ["y"]),
+    ]
+    return make.model(nodes, {"x": ["steps", 2, *spatial]}, {"y": ["steps", 1, 1, 7]}, weights)
+
+
+@pytest.mark.parametrize("rank", [3, 4])
+def test_an_axis_in_front_that_is_time_is_stated_with_all_sizes(tmp_path, rank):
+    path = make.saved(sequence(rank), tmp_path / "net.onnx")
+    network = eie.load(path)
+    assert any(row.startswith("LSTM") for row in network.unmodelled)
+    assert any("if it is no batch, state all sizes, as --input-shape x=4x" in text for text in network.notes)
+    shape = (4, 2, *[12] * (rank - 2))
+    x = drawn(*shape)
+    network = eie.load(path, input_shape=shape)
+    assert network.unmodelled == ()
+    assert network.graph.inputs == (("x", shape),)
+    layers = {layer.name: layer for layer in network.layers}
+    (made,) = run_given(network.graph, layers, {"x": x[None]})
+    wanted = make.run(sequence(rank), x, ["y"])["y"]
+    assert made.size == wanted.size
+    assert np.abs(made.reshape(wanted.shape) - wanted).max() <= 1e-5
+    # What is fed says it as well, and what is recorded is what the layers read.
+    trace = eie.record(path, eie.Samples.of(x), values=True)
+    assert trace.input_shapes == {"x": shape}
+    result = eie.simulate(path, x, spec=eie.EIE_64PE)
+    assert max(layer.computed.max_abs_error for layer in result.layers) < 0.01
+    again = eie.simulate(path, trace, spec=eie.EIE_64PE)
+    # What later layers read is rounded in a run, and is not in a trace.
+    assert again.layers[0].cycles == result.layers[0].cycles
+
+
+def test_a_state_beside_an_open_batch_belongs_to_each_sample(tmp_path):
+    """A file traced for one sample: its states of two layers are no two samples."""
+    weights = {"w": drawn(1, 20, 4), "r": drawn(1, 20, 5, seed=1), "u": drawn(1, 20, 5, seed=2), "v": drawn(5, 3)}
+    weights |= {name: np.array([i], np.int64) for i, name in enumerate(("zero", "one", "two"))}
+    states = [
+        node("Slice", [name, first, last, "zero"], [f"{name}{first}"])
+        for name in ("h", "c")
+        for first, last in (("zero", "one"), ("one", "two"))
+    ]
+    nodes = [
+        *states,
+        node("Transpose", ["x"], ["t"], perm=[1, 0, 2]),
+        node("LSTM", ["t", "w", "r", "", "", "hzero", "czero"], ["a"], hidden_size=5),
+        node("Squeeze", ["a", "one"], ["s"]),
+        node("LSTM", ["s", "u", "r", "", "", "hone", "cone"], ["b"], hidden_size=5),
+        node("MatMul", ["b", "v"], ["y"]),
+    ]
+    inputs = {"x": ["n", 6, 4], "h": [2, 1, 5], "c": [2, 1, 5]}
+    path = make.saved(make.model(nodes, inputs, {"y": [6, 1, 1, 3]}, weights), tmp_path / "net.onnx")
+    network = eie.load(path)
+    assert dict(network.graph.inputs) == {"x": (6, 4), "h": (2, 1, 5), "c": (2, 1, 5)}
+    feed = {"x": drawn(1, 6, 4), "h": drawn(2, 1, 5, seed=8), "c": drawn(2, 1, 5, seed=9)}
+    layers = {layer.name: layer for layer in network.layers}
+    taken = {name: array if name == "x" else array[None] for name, array in feed.items()}
+    (made,) = run_given(network.graph, layers, taken)
+    (wanted,) = onnxruntime.InferenceSession(str(path)).run(None, feed)
+    assert np.abs(made.ravel() - wanted.ravel()).max() <= 1e-5

@@ -19,7 +19,7 @@ from eie.importers.onnx.builder import Tap
 from eie.importers.onnx.graph_inputs import OnnxInput
 from eie.importers.onnx.reader import OnnxModel, read_onnx
 from eie.importers.onnx.tensors import embed_external
-from eie.importers.options import InputShape
+from eie.importers.options import FedShapes, InputShape
 from eie.model.fitting import Layout
 from eie.model.host import open_session
 from eie.model.layer import Layer
@@ -65,7 +65,8 @@ def run_onnx(
         If the samples do not fit its inputs, or a batch is mixed.
     """
     # Recording needs layers and taps, not the graph: what is not supported here still runs in onnxruntime.
-    model = read_onnx(path, "skip", input_shape)
+    known = FedShapes.of(samples, layout) if input_shape is None else input_shape
+    model = read_onnx(path, "skip", known)
     feeds, stated = feeds_of(model, samples, layout=layout, where=str(path)), model.inputs
     shapes = feeds.shapes()
     # Open sizes are those of the first sample; reading once more makes shapes, and so the layers behind, known.

@@ -36,7 +36,9 @@ def _constants(graph: onnx.GraphProto) -> set[str]:
     known = {tensor.name for tensor in graph.initializer}
     for node in graph.node:
         # A Constant reads nothing.
-        if all(name in known for name in node.input if name) and not any(entry.HasField("g") for entry in node.attribute):
+        if all(name in known for name in node.input if name) and not any(
+            entry.HasField("g") for entry in node.attribute
+        ):
             known.update(node.output)
     return known
 

@@ -7,7 +7,7 @@ to the host if a layer hangs on it. Whatever is left is listed by node name and 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -22,7 +22,7 @@ from eie.importers.onnx.einsum import einsum
 from eie.importers.onnx.graph_inputs import OnnxInput, graph_inputs
 from eie.importers.onnx.hosting import Hosting
 from eie.importers.onnx.kinds import FLOATING
-from eie.importers.onnx.mixing import keeps_apart, mixing, shared_inputs
+from eie.importers.onnx.mixing import keeps_apart, mixing, shared_inputs, whole_run
 from eie.importers.onnx.nodes import plain_nodes, printable
 from eie.importers.onnx.normalise import (
     BOTH,
@@ -36,7 +36,7 @@ from eie.importers.onnx.normalise import (
 )
 from eie.importers.onnx.placement import place, products_inside
 from eie.importers.onnx.steps import steps_of, taken_apart
-from eie.importers.onnx.unmodelled import inferred
+from eie.importers.onnx.unmodelled import batch_axes, inferred
 from eie.importers.options import AnyShape
 from eie.model import operators
 from eie.model.operators.from_onnx import OnnxNode, UnsupportedError, Value
@@ -119,6 +119,10 @@ def best_reading(path: Path, proto: onnx.ModelProto, shape: AnyShape | None) -> 
         # Before all is read anew: layers of two readings, or all that a run takes, would be in memory beside them.
         del reading
     mixed, without = mixing(path, proto, shape, shared=shared), not tracked and not wants_host
+    if mixed is not None and mixed.is_read and not (mixed.turned or mixed.samples):
+        run = whole_run(path, proto, shape)
+        if run is not None:
+            return best_reading(path, proto, run)
     whole = mixed is not None and not mixed.turned and mixed.samples > 1
     if mixed is None or not (whole and mixed.is_read):
         turned = mixed is not None and mixed.turned
@@ -163,11 +167,12 @@ def _with_host(
         first = expanded(path, proto, shape, host="one", turned=turned, shared=shared)
     except ModelError as error:
         first = error
-    failed = isinstance(first, ModelError) or first.failed
-    if failed and any(dim.dim_value > 1 for entry in proto.graph.input for dim in entry.type.tensor_type.shape.dim[:2]):
+    failed, run = isinstance(first, ModelError) or first.failed, whole_run(path, proto, shape)
+    stated = any(dim.dim_value > 1 for entry in proto.graph.input for dim in entry.type.tensor_type.shape.dim[:2])
+    if failed and (stated or run is not None or isinstance(shape, Mapping)):
         # What was traced for so many samples may run with no other number: all of a run is then one sample.
         try:
-            whole = expanded(path, proto, shape, host="whole")
+            whole = expanded(path, proto, shape if run is None else run, host="whole")
         except ModelError:
             whole = None
         if whole is not None and not whole.failed:
@@ -311,6 +316,9 @@ def _hosting(path: Path, proto: onnx.ModelProto, reading: Reading) -> Hosting:
         # Inferred where it is of use: then shapes behind the host are numbers as well.
         sizes = {entry.name: entry.sizes for entry in reading.inputs if entry.sizes is not None}
         into.shapes |= inferred(proto, into, sizes) | sizes
+        if into.open_batch:
+            opened = {entry.name: (entry.sizes, entry.batch) for entry in reading.inputs if entry.sizes is not None}
+            into.batches |= batch_axes(proto, into, opened)
         at = place(proto, reading.nodes, into.constants, plain=plain, shapes=into.shapes)
     hosting = Hosting(path=path, proto=proto, into=into, at=at)
     for entry in plain.values():
@@ -380,7 +388,7 @@ def _can_be_chosen(node: onnx.NodeProto) -> bool:
     stated = [[_stated(entry) for entry in body.output] for body in bodies.values()]
     pairs = list(zip(*stated, strict=False))
     # One choice for all samples: what is made must look alike, whichever it was.
-    return bool(pairs) and all(one == other or None in (one, other) for one, other in pairs)
+    return bool(pairs) and all(first == second or None in (first, second) for first, second in pairs)
 
 
 def _stated(entry: onnx.ValueInfoProto) -> tuple[int, ...] | None:

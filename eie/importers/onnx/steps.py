@@ -51,6 +51,9 @@ def steps_of(node: OnnxNode, into: Builder) -> int | None:
     if x is None or way not in _WAYS or any(name and name not in into.constants for name in constant):
         return None
     batch = 0 if node.attributes.get("layout", 0) else 1
+    if x.batch != batch and into.open_batch:
+        # One of any number of samples only looks like one step.
+        return None
     x = x.with_batch(batch)
     if len(x.shape) != 3 or x.batch != batch or _functions(node) is None:
         return None
