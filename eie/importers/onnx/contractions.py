@@ -1,12 +1,14 @@
-"""Einsums that are several products, taken apart into such as the reader knows: of two operands, or stacks of matrices.
+"""Products in forms that no layer has, taken apart into such as the reader knows.
 
-Comes in: a parsed model. Goes out: the same one, rewritten in place. Called by `normalise`. Activations are contracted
-first and constants last, one after the other, so that each constant is the weights of one layer.
+Comes in: a parsed model. Goes out: the same one, rewritten in place. Called by `normalise`. An Einsum of several
+operands becomes products of two, activations first and constants last, so that each constant is the weights of one
+layer; one by blocks a stack of matrices; a MatMul with a vector one with a matrix; a Gemm that adds an activation a
+Gemm and a sum.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,21 +17,70 @@ if TYPE_CHECKING:
     import onnx
 
 
-def take_contractions_apart(graph: onnx.GraphProto) -> None:
-    """Replace Einsums of three operands and more, and those by blocks: ``bhi,hio->bho``."""
-    if not any(node.op_type == "Einsum" and not node.domain for node in graph.node):
+def take_products_apart(graph: onnx.GraphProto, opset: int) -> None:
+    """Rewrite Einsum, MatMul and Gemm where that is needed."""
+    if not any(node.op_type in ("Einsum", "Gemm", "MatMul") and not node.domain for node in graph.node):
         return
     constant = _constants(graph)
+    ranks = {tensor.name: len(tensor.dims) for tensor in graph.initializer}
     nodes: list[onnx.NodeProto] = []
     for node in graph.node:
-        waiting = [node]
-        if node.op_type == "Einsum" and len(node.input) > 2:
-            waiting = _pairs(node, constant)
-        for part in waiting:
-            nodes += _blocks(graph, part, constant) if part.op_type == "Einsum" and len(part.input) == 2 else [part]
+        if node.op_type == "Einsum":
+            parts = _pairs(node, constant) if len(node.input) > 2 else [node]
+            nodes += [made for part in parts for made in _blocks(graph, part, constant)]
+        elif node.op_type == "MatMul":
+            nodes += _with_matrix(graph, node, ranks, opset)
+        elif node.op_type == "Gemm":
+            nodes += _with_sum(graph, node, constant)
+        else:
+            nodes.append(node)
+    if len(nodes) == len(graph.node):
+        return
     copies = [type(node).FromString(node.SerializeToString()) for node in nodes]
     del graph.node[:]
     graph.node.extend(copies)
+
+
+def _with_matrix(
+    graph: onnx.GraphProto, node: onnx.NodeProto, ranks: Mapping[str, int], opset: int
+) -> list[onnx.NodeProto]:
+    """Give a vector of weights the axis of one that it lacks, and take it off the result."""
+    vectors = [place for place, name in enumerate(node.input) if ranks.get(name) == 1]
+    if len(vectors) != 1 or len(node.input) != 2:
+        return [node]
+    place, out = vectors[0], node.output[0]
+    inputs, axis = list(node.input), -1 if vectors == [1] else -2
+    inputs[place] = f"{out}/matrix"
+    sizes = _sizes(graph, f"{out}/matrix", [-1, 1] if place else [1, -1])
+    # An attribute until opset 13, an input since.
+    squeezed = [f"{out}/product"] if opset < 13 else [f"{out}/product", _sizes(graph, f"{out}/axis", [axis])]
+    return [
+        _node("Reshape", [node.input[place], sizes], inputs[place]),
+        _node("MatMul", inputs, f"{out}/product", name=node.name),
+        _node("Squeeze", squeezed, out, **({"axes": [axis]} if opset < 13 else {})),
+    ]
+
+
+def _with_sum(graph: onnx.GraphProto, node: onnx.NodeProto, constant: set[str]) -> list[onnx.NodeProto]:
+    """Add what is computed behind the product; a constant becomes the layer's bias."""
+    from onnx import numpy_helper
+
+    if len(node.input) < 3 or node.input[2] in constant or not node.input[2]:
+        return [node]
+    # Of two activations nothing becomes a layer.
+    if not (node.input[0] in constant) ^ (node.input[1] in constant):
+        return [node]
+    out, name, nodes = node.output[0], node.input[2], []
+    product = type(node)()
+    product.CopyFrom(node)
+    product.input.pop()
+    product.output[0] = f"{out}/product"
+    factor = next((entry.f for entry in node.attribute if entry.name == "beta"), 1.0)
+    if factor != 1:
+        graph.initializer.append(numpy_helper.from_array(np.array(factor, np.float32), f"{out}/beta"))
+        nodes.append(_node("Mul", [name, f"{out}/beta"], f"{out}/beside"))
+        name = f"{out}/beside"
+    return [product, *nodes, _node("Add", [f"{out}/product", name], out)]
 
 
 def _constants(graph: onnx.GraphProto) -> set[str]:
@@ -78,7 +129,7 @@ def _pairs(node: onnx.NodeProto, constant: set[str]) -> list[onnx.NodeProto]:
 def _blocks(graph: onnx.GraphProto, node: onnx.NodeProto, constant: set[str]) -> list[onnx.NodeProto]:
     """Return a product of stacks of matrices, if each block of the activation has a matrix of its own."""
     read, inside = _terms(node), [name in constant for name in node.input]
-    if read is None or inside.count(True) != 1:
+    if read is None or len(inside) != 2 or inside.count(True) != 1:
         return [node]
     (terms, result), place = read, inside.index(True)
     theirs, ours = terms[place], terms[1 - place]

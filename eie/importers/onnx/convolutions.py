@@ -6,6 +6,7 @@ alone reads a layer's result becomes part of the layer.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -35,12 +36,51 @@ def conv(node: OnnxNode, into: Builder) -> None:
     _add(node=node, into=into, kernel=kernel, geometry=geometry)
 
 
+@dataclass(frozen=True, eq=False, kw_only=True)
+class TransposedForm:
+    """A transposed convolution as a plain one over a stretched map: its kernel, turned by half, and its attributes."""
+
+    kernel: NDArray[Any]
+    size: tuple[int, ...]
+    stride: tuple[int, ...]
+    dilation: tuple[int, ...]
+    more: tuple[int, ...]
+    pads: tuple[int, ...]
+    groups: int
+
+
 def conv_transpose(node: OnnxNode, into: Builder) -> None:
     """A 2-D transposed convolution, or a 1-D one as a map of height 1: a convolution over a stretched map."""
     stored = weights_of(node, into, 1)
     whole_if_one(node, into)
     if stored.ndim not in (3, 4):
         raise UnsupportedError(f"W has shape {stored.shape}")
+    form = transposed_form(node, into)
+    size, stride, dilation, more, pads = form.size, form.stride, form.dilation, form.more, form.pads
+    if stored.ndim == 3:
+        size, stride, dilation, more, pads = (
+            (1, *size),
+            (1, *stride),
+            (1, *dilation),
+            (0, *more),
+            (0, pads[0], 0, pads[1]),
+        )
+    geometry = ConvTranspose2d(
+        in_channels=form.kernel.shape[1] * form.groups,
+        out_channels=len(form.kernel),
+        kernel=(size[0], size[1]),
+        stride=(stride[0], stride[1]),
+        pads=(pads[0], pads[1], pads[2], pads[3]),
+        output_padding=(more[0], more[1]),
+        dilation=(dilation[0], dilation[1]),
+        groups=form.groups,
+    )
+    _add(node=node, into=into, kernel=form.kernel, geometry=geometry)
+
+
+def transposed_form(node: OnnxNode, into: Builder) -> TransposedForm:
+    """Return what the plain convolution has."""
+    stored = weights_of(node, into, 1)
     rank, groups = stored.ndim - 2, int(node.attributes.get("group", 1))
     spatial = _spatial(node, into, stored.ndim)
     if groups < 1 or stored.shape[0] % groups:
@@ -59,25 +99,9 @@ def conv_transpose(node: OnnxNode, into: Builder) -> None:
         pads, more = _pads_for_size(node, size=size, stride=stride, dilation=dilation, more=more, spatial=spatial)
     else:
         pads = padding(node=node, size=size, stride=stride, dilation=dilation, spatial=spatial)
-    if rank == 1:
-        size, stride, dilation, more, pads = (
-            (1, *size),
-            (1, *stride),
-            (1, *dilation),
-            (0, *more),
-            (0, pads[0], 0, pads[1]),
-        )
-    geometry = ConvTranspose2d(
-        in_channels=kernel.shape[1] * groups,
-        out_channels=len(kernel),
-        kernel=(size[0], size[1]),
-        stride=(stride[0], stride[1]),
-        pads=(pads[0], pads[1], pads[2], pads[3]),
-        output_padding=(more[0], more[1]),
-        dilation=(dilation[0], dilation[1]),
-        groups=groups,
+    return TransposedForm(
+        kernel=kernel, size=size, stride=stride, dilation=dilation, more=more, pads=pads, groups=groups
     )
-    _add(node=node, into=into, kernel=kernel, geometry=geometry)
 
 
 def _pads_for_size(
@@ -115,7 +139,7 @@ def _spatial(node: OnnxNode, into: Builder, rank: int) -> tuple[int, ...] | None
 
 
 def whole_if_one(node: OnnxNode, into: Builder) -> None:
-    """Take a batch of one for what it may be as well where no input has an open one: channels, of which there is one."""
+    """Take a batch of one for what it may be as well where no input has an open one: channels, if there is one."""
     x = into.known(node.inputs[0])
     if x is None or x.batch < 1 or into.open_batch or x.shape[x.batch] != 1:
         return

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from eie.errors import ModelError
-from eie.importers.onnx.contractions import take_contractions_apart
+from eie.importers.onnx.contractions import take_products_apart
 from eie.importers.onnx.fused import take_apart
 from eie.importers.onnx.quantised import rewrite_integers
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 # Of unrolled nodes: a count comes from the file, and a number of a few bytes could otherwise fill the memory.
 LARGEST_UNROLLED = 20_000
 BRANCHES = ("then_branch", "else_branch")
-BOTH, STEPS = "both", "steps"
+BOTH, STEPS, STRETCHED = "both", "steps", "stretched"
 # What was done to a file that a reader of the report should know is kept in it: it is read more than once.
 _NOTE = "eie.note"
 
@@ -35,7 +35,8 @@ _NOTE = "eie.note"
 class Expansion:
     """What became known of an If, a Loop or a Scan: the branch's attribute, or how often it goes round.
 
-    Of an If that decides by numbers of the input `BOTH` branches, of a recurrent node its `STEPS`.
+    Of an If that decides by numbers of the input `BOTH` branches, of a recurrent node its `STEPS`,
+    of a transposed convolution a plain one over a map that is `STRETCHED`.
     """
 
     branch: str = "body"
@@ -55,7 +56,8 @@ def normalise(path: Path, proto: onnx.ModelProto) -> onnx.ModelProto:
     if proto.functions:
         proto = _inlined(path, proto)
     take_apart(proto.graph)
-    take_contractions_apart(proto.graph)
+    opset = max((entry.version for entry in proto.opset_import if entry.domain in ("", "ai.onnx")), default=1)
+    take_products_apart(proto.graph, opset)
     rewrite_integers(proto.graph)
     sort_nodes(proto.graph)
     return proto

@@ -29,6 +29,7 @@ from eie.importers.onnx.normalise import (
     BRANCHES,
     LARGEST_UNROLLED,
     STEPS,
+    STRETCHED,
     Expansion,
     expand,
     goes_on,
@@ -36,6 +37,7 @@ from eie.importers.onnx.normalise import (
 )
 from eie.importers.onnx.placement import place, products_inside
 from eie.importers.onnx.steps import steps_of, taken_apart
+from eie.importers.onnx.stretched import can_be_stretched, stretched
 from eie.importers.onnx.unmodelled import batch_axes, inferred
 from eie.importers.options import AnyShape
 from eie.model import operators
@@ -89,6 +91,8 @@ class Reading:
     turned: bool = False
     shared: frozenset[str] = frozenset()
     notes: tuple[str, ...] = ()
+    # Whether all of a run is one sample, since the file is whole in no other way.
+    is_run: bool = False
 
     @property
     def recorded(self) -> tuple[OnnxInput, ...]:
@@ -119,16 +123,16 @@ def best_reading(path: Path, proto: onnx.ModelProto, shape: AnyShape | None) -> 
         # Before all is read anew: layers of two readings, or all that a run takes, would be in memory beside them.
         del reading
     mixed, without = mixing(path, proto, shape, shared=shared), not tracked and not wants_host
-    if mixed is not None and mixed.is_read and not (mixed.turned or mixed.samples):
-        run = whole_run(path, proto, shape)
-        if run is not None:
-            return best_reading(path, proto, run)
     whole = mixed is not None and not mixed.turned and mixed.samples > 1
     if mixed is None or not (whole and mixed.is_read):
         turned = mixed is not None and mixed.turned
         reading = _usual(path, proto, shape, without=without, turned=turned, shared=shared)
         # What only the end of a file mixes is left out, unless operators of ours give it out.
-        if mixed is None or not (mixed.is_read or any(name in reading.into.values for name in mixed.given)):
+        if (
+            mixed is None
+            or reading.is_run
+            or not (mixed.is_read or any(name in reading.into.values for name in mixed.given))
+        ):
             return reading
         if not whole:
             return replace(reading, notes=(str(mixed),))
@@ -176,7 +180,8 @@ def _with_host(
         except ModelError:
             whole = None
         if whole is not None and not whole.failed:
-            return whole
+            said = "all that a run takes is one sample: a batch of one is not whole"
+            return replace(whole, is_run=True, notes=(said,))
     if isinstance(first, ModelError):
         raise first
     return first
@@ -206,15 +211,20 @@ def _apart(path: Path, proto: onnx.ModelProto, reading: Reading) -> dict[int, li
     """Return the nodes that recurrent ones become step by step."""
     made = {}
     for i, known in reading.expansions.items():
-        if known.branch == STEPS:
+        if known.branch in (STEPS, STRETCHED):
             try:
-                made[i] = taken_apart(
-                    proto.graph, proto.graph.node[i], reading.nodes[i], reading.into.constants, trips=known.trips
-                )
+                made[i] = _parts_of(proto, reading, i)
             except _MISFITS as error:
                 reason = (str(error).splitlines() or [type(error).__name__])[0]
                 raise ModelError(f"{path}: node {i}: damaged or impossible: {reason[:200]}") from None
     return made
+
+
+def _parts_of(proto: onnx.ModelProto, reading: Reading, i: int) -> list[onnx.NodeProto]:
+    plain, into = reading.nodes[i], reading.into
+    if reading.expansions[i].branch == STRETCHED:
+        return stretched(proto.graph, plain, into)
+    return taken_apart(proto.graph, proto.graph.node[i], plain, into.constants, trips=reading.expansions[i].trips)
 
 
 def _take_notes(proto: onnx.ModelProto, reading: Reading) -> None:
@@ -419,7 +429,7 @@ def _read_or_host(node: OnnxNode, reading: Reading) -> None:
 
 
 def _read_or_take_apart(node: OnnxNode, reading: Reading) -> None:
-    """Read a node as ours; a recurrent one that is none of ours is read step by step the next time."""
+    """Read a node as ours; what is none of ours but can be taken apart is read in parts the next time."""
     hosting = reading.hosting
     try:
         if hosting is not None and node.index in hosting.place.layers:
@@ -427,6 +437,9 @@ def _read_or_take_apart(node: OnnxNode, reading: Reading) -> None:
         with reading.into.undone_if_unsupported():
             _read_node(node, reading.into)
     except UnsupportedError as error:
+        if can_be_stretched(node, reading.into):
+            reading.expansions[node.index] = Expansion(branch=STRETCHED)
+            return
         trips = steps_of(node, reading.into)
         if trips is None:
             raise

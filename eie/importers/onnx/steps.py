@@ -1,8 +1,8 @@
-"""A recurrent node step by step: the forms that no recurrent layer has, as products, sums and functions of one step.
+"""A recurrent node step by step: the forms that no recurrent layer has, as products, sums and functions of a step.
 
-Comes in: a GRU, LSTM or RNN node with constant weights. Goes out: plain nodes. Called by `normalise`, where the reader has
-found that its layers cannot express the node: a GRU whose reset gate acts before its product, peepholes, other functions
-or a clip, a state or lengths that are computed. The two matrices are then layers with a use for every step.
+Comes in: a GRU, LSTM or RNN node with constant weights. Goes out: plain nodes. Called by `reading`, which has found
+that no layer expresses the node: a GRU whose reset gate acts before its product, peepholes, other functions or a clip,
+a state or lengths that are computed. Its matrices are then layers with a use for every step.
 """
 
 from __future__ import annotations
