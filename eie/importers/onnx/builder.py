@@ -77,6 +77,8 @@ class Builder:
         self.values: dict[str, Value] = {}
         # For one sample, as onnx infers them; filled where a host's results are to have shapes before it runs.
         self.shapes: dict[str, tuple[int, ...]] = {}
+        # Which axis is the batch, where two samples make a tensor larger than one does.
+        self.batches: dict[str, int] = {}
         self.nodes: list[Node] = []
         self.graph_constants: dict[str, NDArray[Any]] = {}
         # Layers and taps also of nodes whose input is not known: they can still run on recorded activations.

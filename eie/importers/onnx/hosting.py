@@ -173,7 +173,10 @@ class Hosting:
             stays = not wanted or result.dtype.kind != "f" or result.size == 0
             # An axis of one in front is where a batch would be; without any, all of it is a sample.
             front = result.shape[: min(2, result.ndim - 1)]
-            batch = front.index(1) if 1 in front and not stays else host.WHOLE
+            batch = self._into.batches.get(name, front.index(1) if 1 in front else host.WHOLE)
+            batch = (
+                host.WHOLE if stays or batch >= result.ndim - 1 or (batch >= 0 and result.shape[batch] != 1) else batch
+            )
             value = Value(name, result.shape, batch)
             if stays:
                 self._plain[name] = Taken(name=name, batch=batch, sample=result)

@@ -22,6 +22,7 @@ from eie.errors import ModelError
 from eie.importers.onnx import kinds
 from eie.importers.onnx.constants import Constants
 from eie.importers.onnx.graph_inputs import OnnxInput, graph_inputs
+from eie.importers.onnx.input_shapes import run_shapes
 from eie.importers.onnx.nodes import plain_nodes, printable
 from eie.importers.onnx.stretches import Batch, BatchRuns
 from eie.importers.onnx.unmodelled import PRODUCTS, kind
@@ -63,6 +64,8 @@ class Mixing:
     given: tuple[str, ...]
     samples: int
     turned: bool
+    # How all sizes of an input with an open batch are stated.
+    example: str = ""
 
     def __str__(self) -> str:
         if self.turned:
@@ -71,7 +74,10 @@ class Mixing:
             return (
                 f"node {self.node} mixes the samples of a batch: all {self.samples} that the file states are one sample"
             )
-        return f"node {self.node} mixes the samples of a batch: each is run alone, as a batch of one"
+        return (
+            f"node {self.node} mixes the samples of a batch: each is run alone, as a batch of one; if it is no batch, "
+            f"state all sizes, as --input-shape {self.example}"
+        )
 
 
 def keeps_apart(path: Path, proto: onnx.ModelProto) -> bool:
@@ -103,20 +109,37 @@ def shared_inputs(path: Path, proto: onnx.ModelProto, shape: AnyShape | None) ->
     if not any(is_open) or not stated:
         return frozenset()
     several = next(count for count in range(_SAMPLES, _SAMPLES + len(stated) + 1) if count not in stated.values())
+    if _runs_with(path, proto, inputs, several):
+        return frozenset(stated)
+    # With as many samples as they have rows they are of the batch; with no number but one, of each sample.
+    counts = [count for count in stated.values() if count is not None]
+    of_batch = any(_runs_with(path, proto, inputs, count) for count in dict.fromkeys(counts))
+    return frozenset() if of_batch or not _runs_with(path, proto, inputs, 1) else frozenset(stated)
+
+
+def _runs_with(path: Path, proto: onnx.ModelProto, inputs: Sequence[OnnxInput], samples: int) -> bool:
+    """Whether a file runs with so many samples where the batch is open."""
     sized = [
-        replace(entry, shape=(*entry.shape[: entry.batch], several, *entry.shape[entry.batch + 1 :]))
-        if opened
+        replace(entry, shape=(*entry.shape[: entry.batch], samples, *entry.shape[entry.batch + 1 :]))
+        if entry.batch >= 0 and entry.shape[entry.batch] is None
         else entry
-        for entry, opened in zip(inputs, is_open, strict=True)
+        for entry in inputs
     ]
     batch = _batch_of(sized)
     if batch is None:
-        return frozenset()
+        return False
     try:
         BatchRuns(path, proto, batch).runs([entry.name for entry in proto.graph.output])
     except (ModelError, MemoryError):
-        return frozenset()
-    return frozenset(stated)
+        return False
+    return True
+
+
+def whole_run(path: Path, proto: onnx.ModelProto, shape: AnyShape | None) -> dict[str, tuple[int, ...]] | None:
+    """Return the sizes of all that a run takes, where what is fed says so."""
+    constants, uses = Constants(path, proto), _uses(plain_nodes(path, proto))
+    inputs = graph_inputs(path=path, graph=proto.graph, uses=uses, constants=constants, input_shape=None)
+    return run_shapes({entry.name: (entry.shape, entry.batch) for entry in inputs}, shape)
 
 
 def mixing(
@@ -154,7 +177,13 @@ def mixing(
         given=tuple(name for name in given if name in names),
         samples=0 if open_batch else max(entry.shape[entry.batch] or 0 for entry in usual if entry.batch >= 0),
         turned=differs and _mixed(path, proto, turned, watched=[*read, *given]) == {},
+        example=next((_stated(entry) for entry in usual if entry.batch >= 0), ""),
     )
+
+
+def _stated(entry: OnnxInput) -> str:
+    sizes = ["4" if i == entry.batch else str(size or "?") for i, size in enumerate(entry.shape)]
+    return f"{printable(entry.name)}={'x'.join(sizes)}"
 
 
 def _uses(nodes: Iterable[OnnxNode]) -> dict[str, list[OnnxNode]]:

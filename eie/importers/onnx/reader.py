@@ -20,7 +20,7 @@ from eie.importers.onnx.drawn import draw_missing, drawn_layers
 from eie.importers.onnx.graph_inputs import OnnxInput
 from eie.importers.onnx.kinds import numpy_type
 from eie.importers.onnx.nodes import printable
-from eie.importers.onnx.normalise import hold_inputs, normalise
+from eie.importers.onnx.normalise import hold_inputs, normalise, taken_notes
 from eie.importers.onnx.reading import Reading, best_reading, expanded
 from eie.importers.onnx.tensors import read_model
 from eie.importers.onnx.unmodelled import feeding, last_known, unmodelled_rows
@@ -90,6 +90,7 @@ def read_onnx(
     # Before anything is read: what hangs on them is folded, and an If by them takes its branch.
     hold_inputs(path, proto, input_values or {})
     drawn = frozenset[str]() if density is None else draw_missing(path, proto, density)
+    taken_notes(proto)
     proto = normalise(path, proto)
     reading = best_reading(path, proto, input_shape)
     verdict = _judged(proto, reading)
@@ -97,7 +98,7 @@ def read_onnx(
         # Without a graph nothing has to be connected: layers that a host would have taken over stay layers.
         reading = expanded(path, proto, input_shape, host="none", turned=reading.turned, shared=reading.shared)
         verdict = _judged(proto, reading)
-    into, inputs, problems = reading.into, reading.inputs, verdict.problems
+    into, inputs, problems, said = reading.into, reading.inputs, verdict.problems, taken_notes(proto)
     if problems and unsupported == "refuse":
         raise ModelError(
             f"{path}: not supported: {_listed(problems)} (--unsupported skip keeps the weight layers, which then run "
@@ -120,7 +121,7 @@ def read_onnx(
                 inputs=inputs,
                 outputs=verdict.outputs,
                 problems=problems,
-                said=reading.notes,
+                said=[*reading.notes, *said],
                 behind=[reading.skipped[i] for i in sorted(verdict.behind)],
                 tied=tied,
             ),

@@ -7,7 +7,7 @@ to the host if a layer hangs on it. Whatever is left is listed by node name and 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -23,11 +23,23 @@ from eie.importers.onnx.einsum import einsum
 from eie.importers.onnx.graph_inputs import OnnxInput, graph_inputs
 from eie.importers.onnx.hosting import Hosting
 from eie.importers.onnx.kinds import FLOATING
-from eie.importers.onnx.mixing import keeps_apart, mixing, shared_inputs
+from eie.importers.onnx.mixing import keeps_apart, mixing, shared_inputs, whole_run
 from eie.importers.onnx.nodes import plain_nodes, printable
-from eie.importers.onnx.normalise import LARGEST_UNROLLED, Expansion, expand, goes_on
-from eie.importers.onnx.placement import place
-from eie.importers.onnx.unmodelled import inferred
+from eie.importers.onnx.normalise import (
+    BOTH,
+    BRANCHES,
+    LARGEST_UNROLLED,
+    STEPS,
+    STRETCHED,
+    Expansion,
+    expand,
+    goes_on,
+    note,
+)
+from eie.importers.onnx.placement import place, products_inside
+from eie.importers.onnx.steps import steps_of, taken_apart
+from eie.importers.onnx.stretched import can_be_stretched, stretched
+from eie.importers.onnx.unmodelled import batch_axes, inferred
 from eie.importers.options import AnyShape
 from eie.model import operators
 from eie.model.operators.from_onnx import OnnxNode, UnsupportedError, Value
@@ -80,6 +92,8 @@ class Reading:
     turned: bool = False
     shared: frozenset[str] = frozenset()
     notes: tuple[str, ...] = ()
+    # Whether all of a run is one sample, since the file is whole in no other way.
+    is_run: bool = False
 
     @property
     def recorded(self) -> tuple[OnnxInput, ...]:
@@ -117,7 +131,11 @@ def best_reading(path: Path, proto: onnx.ModelProto, shape: AnyShape | None) -> 
         turned = mixed is not None and mixed.turned
         reading = _usual(path, proto, shape, without=without, turned=turned, shared=shared)
         # What only the end of a file mixes is left out, unless operators of ours give it out.
-        if mixed is None or not (mixed.is_read or any(name in reading.into.values for name in mixed.given)):
+        if (
+            mixed is None
+            or reading.is_run
+            or not (mixed.is_read or any(name in reading.into.values for name in mixed.given))
+        ):
             return reading
         if not whole:
             return replace(reading, notes=(str(mixed),))
@@ -156,15 +174,17 @@ def _with_host(
         first = expanded(path, proto, shape, host="one", turned=turned, shared=shared)
     except ModelError as error:
         first = error
-    failed = isinstance(first, ModelError) or first.failed
-    if failed and any(dim.dim_value > 1 for entry in proto.graph.input for dim in entry.type.tensor_type.shape.dim[:2]):
+    failed, run = isinstance(first, ModelError) or first.failed, whole_run(path, proto, shape)
+    stated = any(dim.dim_value > 1 for entry in proto.graph.input for dim in entry.type.tensor_type.shape.dim[:2])
+    if failed and (stated or run is not None or isinstance(shape, Mapping)):
         # What was traced for so many samples may run with no other number: all of a run is then one sample.
         try:
-            whole = expanded(path, proto, shape, host="whole")
+            whole = expanded(path, proto, shape if run is None else run, host="whole")
         except ModelError:
             whole = None
         if whole is not None and not whole.failed:
-            return whole
+            said = "all that a run takes is one sample: a batch of one is not whole"
+            return replace(whole, is_run=True, notes=(said,))
     if isinstance(first, ModelError):
         raise first
     return first
@@ -184,9 +204,39 @@ def expanded(
         reading = _read(path, proto, shape, host=host, turned=turned, shared=shared)
         if not reading.expansions:
             break
+        _take_notes(proto, reading)
         # A body may hold another one, and what decides on it may stand in the first.
-        expand(path, proto.graph, reading.expansions)
+        expand(path, proto.graph, reading.expansions, _apart(path, proto, reading))
     return reading
+
+
+def _apart(path: Path, proto: onnx.ModelProto, reading: Reading) -> dict[int, list[onnx.NodeProto]]:
+    """Return the nodes that recurrent ones become step by step."""
+    made = {}
+    for i, known in reading.expansions.items():
+        if known.branch in (STEPS, STRETCHED):
+            try:
+                made[i] = _parts_of(proto, reading, i)
+            except _MISFITS as error:
+                reason = (str(error).splitlines() or [type(error).__name__])[0]
+                raise ModelError(f"{path}: node {i}: damaged or impossible: {reason[:200]}") from None
+    return made
+
+
+def _parts_of(proto: onnx.ModelProto, reading: Reading, i: int) -> list[onnx.NodeProto]:
+    plain, into = reading.nodes[i], reading.into
+    if reading.expansions[i].branch == STRETCHED:
+        return stretched(proto.graph, plain, into)
+    return taken_apart(proto.graph, proto.graph.node[i], plain, into.constants, trips=reading.expansions[i].trips)
+
+
+def _take_notes(proto: onnx.ModelProto, reading: Reading) -> None:
+    for i, known in reading.expansions.items():
+        node = reading.nodes[i]
+        if known.branch == BOTH:
+            note(proto, f"{node.name} (If) decides by what is computed: both branches run and are counted")
+        elif known.branch == STEPS:
+            note(proto, f"{node.name} ({node.op}) runs step by step, {known.trips} times: {known.why}")
 
 
 def _plain_inputs(proto: onnx.ModelProto) -> set[str]:
@@ -279,6 +329,9 @@ def _hosting(path: Path, proto: onnx.ModelProto, reading: Reading) -> Hosting:
         # Inferred where it is of use: then shapes behind the host are numbers as well.
         sizes = {entry.name: entry.sizes for entry in reading.inputs if entry.sizes is not None}
         into.shapes |= inferred(proto, into, sizes) | sizes
+        if into.open_batch:
+            opened = {entry.name: (entry.sizes, entry.batch) for entry in reading.inputs if entry.sizes is not None}
+            into.batches |= batch_axes(proto, into, opened)
         at = place(proto, reading.nodes, into.constants, plain=plain, shapes=into.shapes)
     hosting = Hosting(path=path, proto=proto, into=into, at=at)
     for entry in plain.values():
@@ -299,7 +352,7 @@ def _translate(path: Path, proto: onnx.ModelProto, reading: Reading) -> None:
             # Once more: what hangs on a Shape node is constant only since that node's input is known.
             if into.constants.fold(node, where):
                 continue
-            if node.op in ("If", "Loop", "Scan") and (known := _expansion(node, proto, into)) is not None:
+            if node.op in ("If", "Loop", "Scan") and (known := _expansion(node, proto, reading)) is not None:
                 reading.expansions[node.index] = known
             else:
                 _read_or_host(node, reading)
@@ -314,12 +367,18 @@ def _translate(path: Path, proto: onnx.ModelProto, reading: Reading) -> None:
             raise ModelError(f"{where}: damaged or impossible: {reason[:200]}") from None
 
 
-def _expansion(node: OnnxNode, proto: onnx.ModelProto, into: Builder) -> Expansion | None:
+def _expansion(node: OnnxNode, proto: onnx.ModelProto, reading: Reading) -> Expansion | None:
     """Return what is constant of an If, a Loop or a Scan; None if it hangs on numbers of the input."""
+    into = reading.into
     inputs = [into.constants.get(name) if name else None for name in (*node.inputs, "", "")]
     if node.op == "If":
         known = inputs[0]
-        return None if known is None else Expansion(branch="then_branch" if known.any() else "else_branch")
+        if known is None:
+            # With a host all shapes are known, and behind bodies that are not in place yet nothing is.
+            decided = reading.hosting is not None and not reading.expansions and node.inputs[:1]
+            chosen = decided and _can_be_chosen(proto.graph.node[node.index])
+            return Expansion(branch=BOTH) if chosen else None
+        return Expansion(branch="then_branch" if known.any() else "else_branch")
     if node.op == "Scan":
         # Over another axis, or backwards, the slices would be others.
         plain = not any(any(value) for key, value in node.attributes.items() if key.startswith("scan_"))
@@ -334,20 +393,35 @@ def _expansion(node: OnnxNode, proto: onnx.ModelProto, into: Builder) -> Expansi
     return Expansion(trips=min(max(0, int(trips.ravel()[0])), LARGEST_UNROLLED) if begins else 0)
 
 
+def _can_be_chosen(node: onnx.NodeProto) -> bool:
+    """Whether an If multiplies by weights in a branch, and either of its branches gives what the other does."""
+    bodies = {entry.name: entry.g for entry in node.attribute if entry.name in BRANCHES}
+    if len(bodies) < len(BRANCHES) or not any(map(products_inside, bodies.values())):
+        return False
+    stated = [[_stated(entry) for entry in body.output] for body in bodies.values()]
+    pairs = list(zip(*stated, strict=False))
+    # One choice for all samples: what is made must look alike, whichever it was.
+    return bool(pairs) and all(first == second or None in (first, second) for first, second in pairs)
+
+
+def _stated(entry: onnx.ValueInfoProto) -> tuple[int, ...] | None:
+    kind = entry.type.tensor_type
+    sizes = [dim.dim_value for dim in kind.shape.dim]
+    return tuple(sizes) if kind.HasField("shape") and all(sizes) else None
+
+
 def _read_or_host(node: OnnxNode, reading: Reading) -> None:
     """Read a node as ours, else give it to the host if a layer hangs on it."""
     into, hosting = reading.into, reading.hosting
     if hosting is None:
-        _read_node(node, into)
+        _read_or_take_apart(node, reading)
         return
     is_layer = node.index in hosting.place.layers
     try:
-        if is_layer:
-            hosting.bring(node)
-        elif node.index in hosting.place.host or (hosting.reads(node) and not _states_shape(node, into)):
+        theirs = node.index in hosting.place.host or (hosting.reads(node) and not _states_shape(node, into))
+        if theirs and not is_layer:
             raise UnsupportedError
-        with into.undone_if_unsupported():
-            _read_node(node, into)
+        _read_or_take_apart(node, reading)
     except UnsupportedError as error:
         if node.index not in hosting.place.needed:
             reading.behind.add(node.index)
@@ -355,6 +429,24 @@ def _read_or_host(node: OnnxNode, reading: Reading) -> None:
         hosting.add(node)
         if is_layer:
             reading.hosted.append(f"{node.name} ({node.op}{': ' if str(error) else ''}{error})")
+
+
+def _read_or_take_apart(node: OnnxNode, reading: Reading) -> None:
+    """Read a node as ours; what is none of ours but can be taken apart is read in parts the next time."""
+    hosting = reading.hosting
+    try:
+        if hosting is not None and node.index in hosting.place.layers:
+            hosting.bring(node)
+        with reading.into.undone_if_unsupported():
+            _read_node(node, reading.into)
+    except UnsupportedError as error:
+        if can_be_stretched(node, reading.into):
+            reading.expansions[node.index] = Expansion(branch=STRETCHED)
+            return
+        trips = steps_of(node, reading.into)
+        if trips is None:
+            raise
+        reading.expansions[node.index] = Expansion(branch=STEPS, trips=trips, why=str(error))
 
 
 def _states_shape(node: OnnxNode, into: Builder) -> bool:
