@@ -265,12 +265,19 @@ class Encoding:
             column_stop=self.column_stop + columns,
         )
 
-    def decode(self) -> SparseColumns:
-        """Return the codes this encoding stores, as the block's own matrix, bias column included."""
+    @property
+    def places(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """int64 (E,) twice: the row of the block that each entry is in, -1 of padding, and its column."""
         rows_of = np.empty(len(self.codes), np.int64)
         kernels.expand_entries(self.bases, self.pointers, self.codes, self.runs, rows_of)
         counts = np.diff(self.pointers, axis=0)
-        column_of = np.concatenate([np.repeat(np.arange(len(counts)), a_column) for a_column in counts.T])
+        # PE by PE, as entries lie; those that stand for PEs behind the rows hold none.
+        column_of = np.repeat(np.tile(np.arange(len(counts)), counts.shape[1]), counts.T.reshape(-1))
+        return rows_of, column_of
+
+    def decode(self) -> SparseColumns:
+        """Return the codes this encoding stores, as the block's own matrix, bias column included."""
+        rows_of, column_of = self.places
         real = np.flatnonzero(rows_of >= 0)
         real = real[np.lexsort((rows_of[real], column_of[real]))]
         shape = (self.row_stop - self.row_start, len(self.pointers) - 1)

@@ -107,26 +107,31 @@ def narrower(layer: EncodedLayer, scatter: Scatter, *, entries: int, pointers: i
     return layer if len(parts) == len(layer.passes) else replace(layer, passes=parts)
 
 
-def _parts(whole: Encoding, scatter: Scatter, *, entries: int) -> list[Encoding]:
-    """Halve a group of output channels until what a PE holds of each half suffices."""
+def _parts(
+    whole: Encoding, scatter: Scatter, *, entries: int, codes: SparseColumns | None = None
+) -> list[Encoding]:
+    """Halve a group of output channels until what a PE holds of each half suffices; ``codes``: what it stores."""
     n_pe = whole.n_pe
     height = (whole.row_stop - whole.row_start) // scatter.depth
     if whole.entries_per_pe.max() <= entries or height == n_pe:
         return [whole]
-    codes, first = whole.decode(), whole.row_start // scatter.depth
+    # Found back once and handed on, for the images of every half are searched for it otherwise.
+    codes, first = whole.decode() if codes is None else codes, whole.row_start // scatter.depth
+    up, output = np.divmod(codes.rows, height)
     cut = height // n_pe // 2 * n_pe
     parts = []
     for start, stop in ((0, cut), (cut, height)):
-        up, output = np.divmod(codes.rows, height)
         owned = (output >= start) & (output < stop)
-        part = SparseColumns.from_entries(
+        before = np.concatenate(([0], np.cumsum(owned)))
+        # Kernel rows and channels keep their order, so rows still ascend in every column.
+        part = SparseColumns.of(
             shape=(scatter.depth * (stop - start), codes.shape[1]),
+            starts=before[codes.starts],
             rows=up[owned] * (stop - start) + output[owned] - start,
-            columns=codes.column_of[owned],
             data=codes.data[owned],
         )
         image = encode(part, n_pe, whole.index_bits, row_start=scatter.depth * (first + start))
         bias = whole.accumulator_bias
         kept = None if bias is None else frozen(bias[start:stop], np.float32)
-        parts += _parts(replace(image, accumulator_bias=kept), scatter, entries=entries)
+        parts += _parts(replace(image, accumulator_bias=kept), scatter, entries=entries, codes=part)
     return parts
