@@ -14,11 +14,11 @@ NOTEBOOKS := tests/notebooks_proof.py
 .PHONY: run explain fuzz test test-torch noise kill rtl synth verilog browser check lint types contracts docstrings notebooks bench zoo zoo-torch mutants freeze clean
 
 # Two thousand mutations of a good file of every kind, every word in every key of every schema, and ten minutes of atheris on the four
-# binary formats, where there is one for this Python.
+# binary formats, where there is one for this Python. What passed is not tried again until a source changes: .fuzz/report.jsonl.
+JOBS ?= 1
 fuzz: $(VENV)/fuzz.done
-	cd tests && PYTHONPATH=.. $(abspath $(BIN))/python fuzz_files.py $(or $(FUZZ),2000)
-	cd tests && PYTHONPATH=.. $(abspath $(BIN))/python schema_words.py
-	cd tests && PYTHONPATH=.. $(abspath $(BIN))/python fuzz_atheris.py $(or $(ATHERIS_S),600)
+	cd tests && PYTHONPATH=.. $(abspath $(BIN))/python -W ignore fuzz_all.py \
+	  --times $(or $(FUZZ),2000) --seconds $(or $(ATHERIS_S),600) --jobs $(JOBS) $(PIECES)
 
 run: $(VENV)/run.done
 	$(BIN)/eie run models/lenet-300-100.toml
@@ -98,7 +98,7 @@ freeze: $(VENV)/test.done
 	$(BIN)/python tests/freeze.py
 
 clean:
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
+	rm -rf $(VENV) build dist .fuzz .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

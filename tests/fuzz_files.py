@@ -1,13 +1,13 @@
 """Every reader with a good file of its kind, and ways to damage it: what tests/test_fuzz.py and ``make fuzz`` mutate.
 
-``python tests/fuzz_files.py 2000 [NAME...]`` mutates every file so often, or those. `fuzz_atheris` looks for ways
-through the binary formats by coverage.
+``python tests/fuzz_files.py 2000 [--seed N] [--good FOLDER] [NAME...]`` mutates every file so often, or those, of a
+folder that `build` has filled or of a new one. `fuzz_atheris` looks for ways through the binary formats by coverage.
 """
 
 from __future__ import annotations
 
+import argparse
 import contextlib
-import json
 import random
 import shutil
 import sys
@@ -18,6 +18,7 @@ from pathlib import Path
 import fuzz_deep
 import fuzz_models
 import numpy as np
+from fuzz_tally import Tally
 
 import eie
 from eie.compression.recipe import load_recipe
@@ -293,35 +294,57 @@ def damaged(name, good, draw):
     return mutated(good, draw)
 
 
-def fuzz(name, folder, times, seed=0):
-    """Mutate a file ``times`` times; return how often it was read and refused."""
+def mutations(name, folder, times, seed=0):
+    """Yield each damaged file: its number, the reading of it, and its bytes."""
     good = (folder / name).read_bytes()
-    outcomes: Counter[str] = Counter()
     draw = random.Random(f"{name} {seed}")
     with tempfile.TemporaryDirectory() as scratch:
         path = place(folder, name, Path(scratch))
         for i in range(times):
             data = damaged(name, good, draw)
             path.write_bytes(data)
-            try:
-                outcomes[attempt(name, path)] += 1
-            except BaseException:
-                kept = Path(tempfile.gettempdir()) / f"fuzz-{i}-{path.name}"
-                kept.write_bytes(data)
-                sys.stderr.write(f"mutation {i} of {name}: kept as {kept}\n")
-                raise
+            yield i, lambda: attempt(name, path), data
+
+
+def keep(name, i, data):
+    """Write a damaged file where it stays; return where."""
+    kept = Path(tempfile.gettempdir()) / f"fuzz-{i}-{Path(name).name}"
+    kept.write_bytes(data)
+    return kept
+
+
+def fuzz(name, folder, times, seed=0):
+    """Mutate a file ``times`` times; return how often it was read and refused."""
+    outcomes: Counter[str] = Counter()
+    for i, reading, data in mutations(name, folder, times, seed):
+        try:
+            outcomes[reading()] += 1
+        except BaseException:
+            sys.stderr.write(f"mutation {i} of {name}: kept as {keep(name, i, data)}\n")
+            raise
     return outcomes
 
 
 def main(words):
+    """Mutate what is asked for, whatever fails; return 1 where anything did."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("times", type=int)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--good", type=Path)
+    parser.add_argument("names", nargs="*")
+    options = parser.parse_intermixed_args(words)
+    code = 0
     with tempfile.TemporaryDirectory() as name:
-        folder = build(Path(name))
-        for file in words[1:] or READ:
+        folder = options.good or build(Path(name))
+        for file in options.names or READ:
             if (folder / file).exists():
-                times = int(words[0]) // (20 if file in SLOW else 1)
-                sys.stdout.write(f"{file}: {json.dumps(fuzz(file, folder, times))}\n")
-                sys.stdout.flush()
+                tally = Tally(file)
+                for i, reading, data in mutations(file, folder, options.times, options.seed):
+                    if tally.case(i, reading):
+                        keep(file, i, data)
+                code |= tally.close()
+    return code
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    sys.exit(main(sys.argv[1:]))

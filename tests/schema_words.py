@@ -10,9 +10,7 @@ import json
 import sys
 import tempfile
 import tomllib
-import traceback
 import zlib
-from collections import Counter
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -21,6 +19,7 @@ import answers
 import fuzz_files
 import fuzz_models
 import numpy as np
+from fuzz_tally import Tally
 
 import eie
 from eie.compiler import program_file as programs
@@ -353,25 +352,18 @@ def attempt(schema, text, folder):
 
 
 def main(words):
+    """Try what is asked for; return 1 where anything failed."""
     first, every = map(int, words[1].split("/")) if words[1:] else (0, 1)
+    code = 0
     for name, schema in schemas().items():
         if words and name != words[0]:
             continue
-        outcomes, failures = Counter(), {}
-        folder = Path(tempfile.mkdtemp())
+        tally, folder = Tally(name), Path(tempfile.mkdtemp())
         for what, text in islice(schema.cases(), first, None, every):
-            try:
-                outcomes[attempt(schema, text, folder)] += 1
-            except Exception as error:
-                outcomes["failed"] += 1
-                frames = traceback.extract_tb(error.__traceback__)
-                where = " < ".join(f"{frame.filename.split('/')[-1]}:{frame.lineno}" for frame in frames[-1:-5:-1])
-                failures.setdefault(f"{type(error).__name__} {str(error)[:90]!r} @ {where}", []).append(what)
-        sys.stdout.write(f"{name}: {json.dumps(outcomes)}\n")
-        for failure, whats in failures.items():
-            sys.stdout.write(f"    {len(whats)} x {failure}: {whats[:3]}\n")
-        sys.stdout.flush()
+            tally.case(what, lambda schema=schema, text=text, folder=folder: attempt(schema, text, folder))
+        code |= tally.close()
+    return code
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    sys.exit(main(sys.argv[1:]))
