@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from answers import NAME, answers, views
 from matplotlib.axes import Axes
+from rich.cells import cell_len
 from rich.console import Console
 
 import eie
@@ -193,6 +194,21 @@ def test_figures_are_found_by_type(answer, tmp_path):
     ids = [element.get("id") for element in tree.iter() if element.get("id")]
     assert len(ids) == len(set(ids))
     assert dict(mpl.rcParams) == before
+
+
+@pytest.mark.parametrize("name", ["one_of_many_layers_whose_names_are_longer_than_a_figure_is_high_", "层" * 40])
+def test_figures_have_room_for_long_names(name, tmp_path):
+    """Warnings are errors: of axes squeezed to nothing, of letters that the font lacks."""
+    layers = tuple(eie.Layer.from_weights(f"{name}{i}", np.eye(4)) for i in range(3))
+    network = eie.Network(name=name, layers=layers)
+    result = eie.simulate(network, spec=eie.EIE_64PE.replace(n_pe=2))
+    compared = eie.compare(network, ["dense"], spec=result.spec)
+    for answer, only in ((result, "latency"), (result, "energy"), (compared, "compare-speedup")):
+        axes = np.atleast_1d(answer.plot(only=only))[0]
+        ticks = [label.get_text() for label in axes.get_xticklabels()][:3]
+        assert len(set(ticks)) == 3
+        assert all(cell_len(tick) <= 24 for tick in ticks)
+        assert answer.plot(tmp_path, only=only)
 
 
 def test_what_has_no_figure_says_so():

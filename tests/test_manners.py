@@ -230,6 +230,22 @@ def test_no_bar_is_left_on_a_terminal(words, code, tmp_path):
     assert not BARS.search(shown)
 
 
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        ("run lenet-5 --energy none", 2),
+        ("run a-file-of-a-name-that-takes-half-a-line.npz --memory 4GiB", 1),
+    ],
+)
+def test_what_is_wrong_is_broken_between_words_on_a_terminal(words, code, tmp_path, cli):
+    ended, _, shown = on_a_terminal(words.split(), tmp_path)
+    assert ended == code
+    assert all(len(line.rstrip()) <= 80 for line in shown.splitlines())
+    # In a log the same words are on one line.
+    _, _, log = cli(*words.split())
+    assert log.splitlines()[-1].removeprefix("eie: ") in " ".join(shown.split())
+
+
 def test_no_bar_is_left_by_an_interrupt(tmp_path):
     words = "sweep lenet-5 --samples 64 --vary n_pe=1:64 -o out"
     code, written, shown = on_a_terminal(words.split(), tmp_path, stop=b"points")

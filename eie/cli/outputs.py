@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from eie.cli.lines import fitted
 from eie.errors import EieError, printable
 
 if TYPE_CHECKING:
@@ -122,9 +123,9 @@ def show(view: View) -> None:
 
 
 def note(text: str) -> None:
-    """Say something on standard error, on one line."""
+    """Say something on standard error, on one line of a log."""
     # Paths and errors of single points come from outside.
-    click.echo(printable(text), err=True)
+    click.echo(fitted(printable(text)), err=True)
 
 
 def typed() -> str:

@@ -25,7 +25,7 @@ from eie.model.trace import Trace
 from eie.show.face import View
 from eie.show.notes import note_lines
 from eie.show.sections import Column, Grid, Section
-from eie.spec import AcceleratorSpec, fields_of
+from eie.spec import AcceleratorSpec, as_spec, fields_of
 
 
 @dataclass(frozen=True, eq=False, kw_only=True, repr=False)
@@ -74,7 +74,7 @@ class Program(View):
         ProgramError
             If ``spec`` would need other images: compile again.
         """
-        stored_by = fields_of("encoded", spec)
+        stored_by = fields_of("encoded", as_spec(spec))
         changed = [name for name in stored_by if getattr(spec, name) != getattr(self.spec, name)]
         if changed:
             raise ProgramError(f"the program was compiled for another {', '.join(changed)}: compile it again")

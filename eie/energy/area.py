@@ -12,7 +12,7 @@ from eie.energy.memories import Name, reference_sram, sram_of
 from eie.energy.sizes import extra_wire_mm, logic_ratio, register_ratio, slot_bits, slot_ratio
 from eie.energy.split import unit_areas
 from eie.energy.tables import Cell, published_table
-from eie.spec import AcceleratorSpec
+from eie.spec import AcceleratorSpec, as_spec
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def area(spec: AcceleratorSpec, cell: Cell = "itrs-lop") -> Area:
     >>> round(eie.area(eie.EIE_64PE).total_mm2, 1)
     40.8
     """
-    return Area(area_mm2(spec, cell))
+    return Area(area_mm2(as_spec(spec), cell))
 
 
 def area_mm2(spec: AcceleratorSpec, cell: Cell = "itrs-lop") -> dict[str, float]:

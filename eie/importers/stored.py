@@ -46,7 +46,7 @@ _TRACE, _GRAPH, _ORDER = "eie.trace/", "eie.graph/", "eie.output_order"
 
 
 def save(
-    network: Network,
+    network: Network | Layer,
     path: str | Path,
     output_order: NDArray[np.int64] | None = None,
     *,
@@ -68,8 +68,11 @@ def save(
     Raises
     ------
     ModelError
-        For another suffix, or if a coded file cannot hold the network.
+        For what is no network, for another suffix, or if a coded file cannot hold the network.
     """
+    if not isinstance(network, Network | Layer):
+        raise ModelError(f"{type(network).__name__}: must be an eie.Layer or an eie.Network; eie.load(path) gives one")
+    network = Network.of(network)
     suffix = Path(path).suffix
     if suffix not in _SUFFIXES:
         raise ModelError(f"{path}: unknown suffix {suffix!r}: must be one of {', '.join(_SUFFIXES)}")

@@ -34,7 +34,7 @@ def signed(value: float) -> str:
 
 def percent(share: float, digits: int = 1, sign: str = "") -> str:
     """A share (0 to 1) in percent without the sign of percent; ``sign="+"`` writes one before positive shares too."""
-    return f"{100 * share:{sign}.{digits}f}"
+    return f"{100 * share:{sign},.{digits}f}"
 
 
 def known(value: float | None, unit: str = "") -> str:

@@ -17,7 +17,7 @@ from eie.energy.tables import Cell
 from eie.errors import EnergyError
 from eie.model.fitting import Layout
 from eie.show.notebook import told
-from eie.spec import EIE_64PE, AcceleratorSpec
+from eie.spec import EIE_64PE, AcceleratorSpec, as_spec
 from eie.sweeps.journal import Journal
 from eie.sweeps.large import LargeJournal, sweep_front
 from eie.sweeps.plan import points, refuse_useless_values, workloads
@@ -119,7 +119,7 @@ def sweep(
     [(2, 32, 13), (3, 32, 9), (8, 32, 0)]
     """
     # Everything that can be wrong with the call is found before a file is opened or a thread started.
-    values = check_vary(vary)
+    values, spec = check_vary(vary), as_spec(spec)
     if cell not in get_args(Cell):
         raise EnergyError(f"sram cell {cell!r}: must be one of {', '.join(get_args(Cell))}")
     loads = workloads(models, trace, layout=layout, bias=bias, conv=conv)

@@ -22,7 +22,7 @@ from eie.model.drawn import drawn_layers, drawn_notes
 from eie.model.fitting import Layout
 from eie.results.result import Result
 from eie.simulator.inputs import Inputs
-from eie.spec import EIE_64PE, AcceleratorSpec
+from eie.spec import EIE_64PE, AcceleratorSpec, as_spec
 from eie.studies.explain.advise import OBJECTIVES, Objective, advise
 from eie.studies.explain.answer import Explanation
 from eie.studies.explain.base import Asked, BaseRun, base_run
@@ -102,7 +102,7 @@ def explain(
     if objective not in OBJECTIVES:
         raise EieError(f"objective {objective!r}: must be one of {', '.join(OBJECTIVES)}")
     asked = Asked(
-        spec=EIE_64PE if spec is None else spec,
+        spec=EIE_64PE if spec is None else as_spec(spec),
         activations=activations,
         layout=layout,
         bias=bias,

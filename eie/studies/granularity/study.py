@@ -24,7 +24,7 @@ from eie.model.network import Network
 from eie.model.trace import Trace
 from eie.results.accuracy import float32_accuracy, labelled_inputs
 from eie.show.notebook import told
-from eie.spec import EIE_64PE, AcceleratorSpec
+from eie.spec import EIE_64PE, AcceleratorSpec, as_spec
 from eie.studies.granularity import variants as forms
 from eie.studies.granularity.answer import GranularityStudy
 from eie.studies.granularity.claims import left_open
@@ -92,7 +92,7 @@ def granularity(
     EieError
         For a variant or machine that is not known, and as for compiling and simulating.
     """
-    network = as_network(model)
+    network, spec = as_network(model), as_spec(spec)
     asked = [Variant.parse(form) if isinstance(form, str) else form for form in variants]
     # Unpruned first, since everything is set beside rows[0]; each form once, however often it was named.
     chosen = list(dict.fromkeys([Variant(), *asked]))

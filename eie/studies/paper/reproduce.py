@@ -109,7 +109,7 @@ def reproduce(
     Parameters
     ----------
     names
-        Keys of `SECTIONS`; ``"Table 4"`` and ``"figure-11"`` are understood too.
+        Keys of `SECTIONS`, or one; ``"Table 4"`` and ``"figure-11"`` are understood too.
     fc8
         The public data of AlexNet fc8 (``alexnet_fc8.npz``), or None.
     progress
@@ -127,6 +127,8 @@ def reproduce(
     ModelError
         If ``fc8`` is not that data.
     """
+    # One name is a text, and a text is many letters.
+    names = (names,) if isinstance(names, str) else names
     wanted = {_section_name(name) for name in names} or set(SECTIONS)
     fc8 = None if fc8 is None else Path(fc8)
     bench = Bench(fc8, progress)

@@ -28,7 +28,7 @@ from eie.model.network import Network
 from eie.recording.record import record
 from eie.show.notebook import told
 from eie.simulation import simulate
-from eie.spec import EIE_64PE, AcceleratorSpec
+from eie.spec import EIE_64PE, AcceleratorSpec, as_spec
 from eie.studies.machines import EIE, is_sparse, shared
 from eie.studies.search.answer import Method, Plan, Search
 from eie.studies.search.budget import Budget, Price, Quantity, unit
@@ -107,7 +107,7 @@ def search(
     EieError
         For a budget or machine that cannot be used.
     """
-    network = as_network(model)
+    network, spec = as_network(model), as_spec(spec)
     command = {
         "search": network_digest(network),
         "asked": [latency, energy, machine, granularity, layers, epochs, samples, method, trials],
