@@ -95,10 +95,12 @@ class SparseColumns:
         rows, columns = dense.shape
         data = np.empty((columns, rows), dense.dtype)
         data[...] = dense.T
-        starts = np.arange(columns + 1, dtype=np.int64) * rows
-        return cls(
-            shape=(rows, columns), starts=frozen(starts, np.int64), listed=None, data=frozen(data.ravel(), data.dtype)
-        )
+        return cls._of_full((rows, columns), data.ravel())
+
+    @classmethod
+    def _of_full(cls, shape: tuple[int, int], data: NDArray[Any]) -> SparseColumns:
+        starts = np.arange(shape[1] + 1, dtype=np.int64) * shape[0]
+        return cls(shape=shape, starts=frozen(starts, np.int64), listed=None, data=frozen(data, data.dtype))
 
     @classmethod
     def from_dense(cls, dense: NDArray[Any], where: str) -> SparseColumns:
@@ -219,7 +221,9 @@ class SparseColumns:
     def beside(self, right: SparseColumns) -> SparseColumns:
         """Return the matrix with the columns of another one, of as many rows, behind its own."""
         if self.is_full and right.is_full:
-            return SparseColumns.full(np.concatenate((self._by_column, right._by_column)).T)
+            # Their numbers one after the other: column by column they are what they were.
+            data, columns = np.concatenate((self.data, right.data)), self.shape[1] + right.shape[1]
+            return SparseColumns._of_full((self.shape[0], columns), data)
         return SparseColumns.of(
             shape=(self.shape[0], self.shape[1] + right.shape[1]),
             starts=np.concatenate((self.starts, right.starts[1:] + self.nnz)),

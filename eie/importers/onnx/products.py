@@ -35,7 +35,8 @@ def gemm(node: OnnxNode, into: Builder) -> None:
     if not node.attributes.get("transB", 0):
         weights = weights.T
     # Into the weights, before they are shared: the accelerator has no factor behind its sums.
-    weights = scaled(weights, float(node.attributes.get("alpha", 1.0)))
+    alpha = float(node.attributes.get("alpha", 1.0))
+    weights = scaled(weights, alpha)
     bias = None
     bias_name = node.inputs[2] if len(node.inputs) > 2 else ""
     if bias_name:
@@ -67,6 +68,7 @@ def gemm(node: OnnxNode, into: Builder) -> None:
         bias=bias,
         out=out,
         relu=relu,
+        same=("Gemm", into.constants.origin(node.inputs[1]), alpha, bool(node.attributes.get("transB", 0))),
     )
     if made is not None:
         into.set(out, made)
