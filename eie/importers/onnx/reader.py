@@ -23,7 +23,7 @@ from eie.importers.onnx.nodes import printable
 from eie.importers.onnx.normalise import hold_inputs, normalise, taken_notes
 from eie.importers.onnx.reading import Reading, best_reading, expanded
 from eie.importers.onnx.tensors import read_model
-from eie.importers.onnx.unmodelled import feeding, last_known, unmodelled_rows
+from eie.importers.onnx.unmodelled import PRODUCTS, feeding, kind, last_known, unmodelled_rows
 from eie.importers.options import AnyShape, Unsupported
 from eie.importers.tied import Tied, tie
 from eie.model.graph import Graph
@@ -99,7 +99,8 @@ def read_onnx(
         reading = expanded(path, proto, input_shape, host="none", turned=reading.turned, shared=reading.shared)
         verdict = _judged(proto, reading)
     into, inputs, problems, said = reading.into, reading.inputs, verdict.problems, taken_notes(proto)
-    if problems and unsupported == "refuse":
+    multiplies = bool(into.layers) or any(kind(node.op) in PRODUCTS for node in reading.nodes)
+    if problems and unsupported == "refuse" and multiplies:
         raise ModelError(
             f"{path}: not supported: {_listed(problems)} (--unsupported skip keeps the weight layers, which then run "
             f"on recorded activations)"
@@ -107,6 +108,8 @@ def read_onnx(
     if not into.layers:
         reasons = [*reading.problems, *reading.skipped.values(), *reading.hosted, *reading.notes]
         why = f" (not supported: {_listed(reasons)})" if reasons else ""
+        if trees := sorted({kind(node.op) for node in reading.nodes if kind(node.op).startswith("TreeEnsemble")}):
+            why = f": {', '.join(trees)} is decision trees, which compare and do not multiply"
         raise ModelError(f"{path}: holds no Gemm, MatMul, Conv or LSTM with constant weights{why}")
     if drawn:
         synthetic = drawn_layers(proto, into.taps, drawn)
