@@ -10,7 +10,7 @@ depend on it; Winograd's do not, so it is taken only where it is asked for.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any, Literal, get_args
 
@@ -59,15 +59,35 @@ def encode_conv(
     size
         Height and width of the map that it will read; empty if they are not known.
     """
-    scatter = applies(shared, spec)
+    return chosen(
+        applies(shared, spec), spec, conv=conv, size=size, encoded=lambda way: _way(shared, report, spec, way)
+    )
+
+
+def chosen(
+    scatter: Scatter | None,
+    spec: AcceleratorSpec,
+    *,
+    conv: Conv,
+    size: tuple[int, ...],
+    encoded: Callable[[Literal["im2col", "scatter"]], EncodedLayer],
+) -> EncodedLayer:
+    """Return what `encode_conv` does, of a layer to which ``scatter`` applies; ``encoded`` gives it each way."""
     if scatter is None or conv not in ("auto", "scatter") or (conv == "auto" and not size):
-        return encode_layer(shared, report, spec)
-    scattered = encode_scatter(shared, report, spec, scatter=scatter)
+        return encoded("im2col")
+    scattered = encoded("scatter")
     if conv == "scatter":
         return scattered
-    unrolled = encode_layer(shared, report, spec)
+    unrolled = encoded("im2col")
     # Of equals the one that has been there longer.
     return scattered if scatter_cycles(scattered, size, spec) < im2col_cycles(unrolled, size) else unrolled
+
+
+def _way(shared: Layer, report: ShareReport, spec: AcceleratorSpec, way: Literal["im2col", "scatter"]) -> EncodedLayer:
+    scatter = applies(shared, spec) if way == "scatter" else None
+    if scatter is None:
+        return encode_layer(shared, report, spec)
+    return encode_scatter(shared, report, spec, scatter=scatter)
 
 
 def sizes_of(network: Network) -> dict[str, tuple[int, ...]]:

@@ -37,7 +37,7 @@ def encode_scatter(shared: Layer, report: ShareReport, spec: AcceleratorSpec, *,
     """Encode a convolution that is shared as by im2col, with the same codes."""
     codebook = codebook_of(shared, spec)
     bias = shared.bias if shared.bias_codes is None else codebook[shared.bias_codes]
-    most = _channels_a_group(scatter, spec) * spec.n_pe
+    most = channels_a_group(scatter, spec) * spec.n_pe
     passes = tuple(
         _encoded(shared, (start, min(start + most, shared.outputs)), spec, scatter=scatter, bias=bias)
         for start in range(0, shared.outputs, most)
@@ -60,7 +60,7 @@ def _encoded(
     return image if bias is None else replace(image, accumulator_bias=frozen(bias[start:stop], np.float32))
 
 
-def _channels_a_group(scatter: Scatter, spec: AcceleratorSpec) -> int:
+def channels_a_group(scatter: Scatter, spec: AcceleratorSpec) -> int:
     """Output channels a PE that share a strip: those with the fewest broadcasts for an endless row of pixels."""
     channels = -(-scatter.conv.out_channels // spec.n_pe)
     # A strip of w outputs reads what lies under their kernels, `beyond` pixels more than the w strides.
@@ -107,9 +107,7 @@ def narrower(layer: EncodedLayer, scatter: Scatter, *, entries: int, pointers: i
     return layer if len(parts) == len(layer.passes) else replace(layer, passes=parts)
 
 
-def _parts(
-    whole: Encoding, scatter: Scatter, *, entries: int, codes: SparseColumns | None = None
-) -> list[Encoding]:
+def _parts(whole: Encoding, scatter: Scatter, *, entries: int, codes: SparseColumns | None = None) -> list[Encoding]:
     """Halve a group of output channels until what a PE holds of each half suffices; ``codes``: what it stores."""
     n_pe = whole.n_pe
     height = (whole.row_stop - whole.row_start) // scatter.depth
