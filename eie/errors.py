@@ -6,6 +6,7 @@ them into one line on stderr and an exit code.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 
 
@@ -18,6 +19,15 @@ def printable(text: str) -> str:
         return text
     # Letters of any script stay as they are: only what a terminal obeys instead of showing is replaced.
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+
+
+def folder_gone() -> str:
+    """Say that the working folder is no more, where it is so: then no relative name and no compiler works."""
+    try:
+        os.getcwd()
+    except OSError:
+        return "the folder that this runs in is gone (deleted or moved): change to one that exists"
+    return ""
 
 
 def printable_names(names: Iterable[str]) -> dict[str, str]:

@@ -18,11 +18,13 @@ from eie.compiler.places import MemoryPlan
 from eie.compiler.program import Program
 from eie.compression.bias import BiasPlace
 from eie.errors import EieError
+from eie.formats.arguments import taken
 from eie.importers.entrance import Model
 from eie.machines.dense import beside
 from eie.model.fitting import Layout
 from eie.model.network import Network
 from eie.model.trace import Trace
+from eie.recording.inputs import opened
 from eie.results.accuracy import float32_accuracy, right_answers
 from eie.results.layer import LayerResult
 from eie.results.result import Result
@@ -44,6 +46,7 @@ from eie.simulator.workload import Workload
 from eie.spec import AcceleratorSpec
 
 
+@taken
 @told("products")
 def simulate(
     model: Program | Model,
@@ -73,9 +76,9 @@ def simulate(
     activations
         The network's input, (inputs,) or (batch, inputs), or (batch, *shape) where it takes maps or sequences: the
         network runs execution-driven, outputs feeding inputs along its graph or sequence. Or a `Trace`, or a mapping of
-        layer name to (rows, inputs): if it names every layer, each runs on its own recorded inputs. Or `Samples`. None:
-        the trace that came with the model, else a synthetic input, labelled as such. Arrays may be masked (0), of
-        ``scipy.sparse`` or of an ``ml_dtypes`` type.
+        layer name to (rows, inputs): if it names every layer, each runs on its own recorded inputs. Or `Samples`, or a
+        file: a trace, or what `eie.read_samples` takes. None: the trace that came with the model, else a synthetic
+        input, labelled as such. Arrays may be masked (0), of ``scipy.sparse`` or of an ``ml_dtypes`` type.
     layout
         ``"nhwc"`` where arrays have their channels last and the network takes them first, ``"nchw"`` for the reverse.
         Either way axes of 1 may be added or dropped, and the samples of a batch flattened where no layout is said; any
@@ -125,6 +128,7 @@ def simulate(
     ProgramError
         For a ``spec``, a ``bias`` or a ``conv`` beside a program.
     """
+    activations = opened(activations)
     program = as_program(model, spec, bias, conv=conv, examples=activations, layout=layout)
     _check(datapath, batch)
     workload = Workload.of(program, activations, layout=layout)

@@ -326,3 +326,38 @@ def test_the_wheel_holds_what_is_shipped(tmp_path, root):
         missing = {f"eie/shipped/{file.relative_to(root).as_posix()}" for file in wanted} - names
         assert not missing
     assert not [name for name in names if "__pycache__" in name or name.startswith("tests/")]
+
+
+@pytest.mark.parametrize("words", [["run", "lenet-300-100"], ["inspect", "x.npz"], ["compile", "x.npz", "-o", "y"]])
+def test_a_deleted_working_folder_is_said_to_be_one(words, tmp_path, root):
+    """Once deleted, the folder of a shell is still its own; every relative name fails."""
+    code = (
+        "import os, sys\nos.rmdir(os.getcwd())\nfrom eie.cli import main\n"
+        f"sys.argv = ['eie', *{words!r}]\nsys.exit(main())\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(root)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    last = done.stderr.splitlines()[-1]
+    assert last == "eie: the folder that this runs in is gone (deleted or moved): change to one that exists"
+    assert (done.returncode, "Traceback" in done.stderr) == (1, False)
+
+
+def test_a_deleted_working_folder_in_python(tmp_path, monkeypatch):
+    from eie.formats.arguments import taken
+
+    monkeypatch.chdir(tmp_path)
+    tmp_path.rmdir()
+    layer = eie.Layer.from_weights("fc", [[1.0, 2.0], [0.0, 3.0]])
+    # What is in memory needs no folder.
+    assert eie.simulate(layer).layers[0].cycles > 0
+    with pytest.raises(EieError, match="n.npz: cannot be written: No such file"):
+        eie.save(eie.Network.of(layer), "n.npz")
+    # As numba does where it compiles.
+    with pytest.raises(EieError, match="the folder that this runs in is gone"):
+        taken(lambda: os.path.relpath("/"))()

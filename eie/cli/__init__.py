@@ -14,7 +14,7 @@ from io import StringIO
 
 from eie.cli import stopping
 from eie.cli.lines import fitted
-from eie.errors import EieError, RecipeError, SpecError
+from eie.errors import EieError, RecipeError, SpecError, folder_gone
 
 # By hand, as in `stopping`: `typing` takes long to import.
 TYPE_CHECKING = False
@@ -83,15 +83,13 @@ def _complain(error: Exception) -> int:
         code = 2 if isinstance(error, SpecError | RecipeError) else 1
     elif isinstance(error, MemoryError):
         _say("out of memory: a smaller model or layer, fewer samples (--samples) or fewer PEs need less")
-    elif isinstance(error, OSError) and not isinstance(error, BrokenPipeError):
-        _say(f"{error.filename or 'standard output'}: {error.strerror or error}")
-        # Python flushes once more when it exits and would complain a second time.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    elif isinstance(error, BrokenPipeError):
-        # The reader of our output left; point stdout elsewhere so that Python's exit does not complain.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    elif isinstance(error, OSError):
+        _complain_of_file(error)
     else:
         raise error
+    # Behind whatever failed: without it "No such file" is said of files that never were there, or that would be made.
+    if isinstance(error, EieError) and (gone := folder_gone()) not in str(error):
+        _say(gone)
     return code
 
 
@@ -101,6 +99,17 @@ def _show(error: click.ClickException) -> None:
     error.show(file=words)
     for line in words.getvalue().splitlines():
         sys.stderr.write(f"{fitted(line)}\n")
+
+
+def _complain_of_file(error: OSError) -> None:
+    """Say what became of a file or of stdout."""
+    # The reader of our output left, and knows.
+    if not isinstance(error, BrokenPipeError):
+        # What asks for the working folder names no file, nor does what writes to stdout.
+        gone = "" if error.filename else folder_gone()
+        _say(gone or f"{error.filename or 'standard output'}: {error.strerror or error}")
+    # Point stdout elsewhere: Python flushes once more when it exits, and would complain a second time.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _say(text: str) -> None:

@@ -18,11 +18,13 @@ from eie.compression.bias import BiasPlace
 from eie.compression.cluster import Initialisation
 from eie.compression.share import share
 from eie.errors import ModelError
+from eie.formats.arguments import taken
 from eie.importers.entrance import Model, as_network
 from eie.model.layer import Layer
-from eie.spec import EIE_64PE, AcceleratorSpec, as_spec
+from eie.spec import EIE_64PE, AcceleratorSpec
 
 
+@taken
 def compile(
     model: Model,
     spec: AcceleratorSpec = EIE_64PE,
@@ -82,7 +84,6 @@ def compile(
     >>> codes.tolist(), runs.tolist()
     ([1, 2, 0, 3], [2, 0, 15, 2])
     """
-    spec = as_spec(spec)
     network = as_network(model)
     spec = stated_by(network, spec)
     if lowering not in (None, *get_args(Lowering)):

@@ -18,6 +18,7 @@ from eie.compiler.memory import placed, plan_of
 from eie.compiler.passes import Fit, fit
 from eie.compiler.places import MemoryPlan
 from eie.errors import ProgramError
+from eie.formats.arguments import taken
 from eie.model.dataflow import dataflow
 from eie.model.drawn import drawn_layers, drawn_notes
 from eie.model.graph import Graph
@@ -25,7 +26,7 @@ from eie.model.trace import Trace
 from eie.show.face import View
 from eie.show.notes import note_lines
 from eie.show.sections import Column, Grid, Section
-from eie.spec import AcceleratorSpec, as_spec, fields_of
+from eie.spec import AcceleratorSpec, fields_of
 
 
 @dataclass(frozen=True, eq=False, kw_only=True, repr=False)
@@ -66,6 +67,7 @@ class Program(View):
         """How tensors flow, see `eie.model.dataflow.dataflow`."""
         return dataflow(self)
 
+    @taken
     def on(self, spec: AcceleratorSpec) -> Program:
         """Return the same images on another machine that stores them alike (other queues, clock, node, row width).
 
@@ -74,7 +76,7 @@ class Program(View):
         ProgramError
             If ``spec`` would need other images: compile again.
         """
-        stored_by = fields_of("encoded", as_spec(spec))
+        stored_by = fields_of("encoded", spec)
         changed = [name for name in stored_by if getattr(spec, name) != getattr(self.spec, name)]
         if changed:
             raise ProgramError(f"the program was compiled for another {', '.join(changed)}: compile it again")
@@ -93,6 +95,7 @@ class Program(View):
         """What stays on the chip and what comes when, for the whole network, a sample at a time."""
         return self.planned(1)
 
+    @taken
     def planned(
         self,
         batch: int = 1,
@@ -177,6 +180,7 @@ class Program(View):
         """SHA-256 over every tensor and the description; equal programs have equal hashes."""
         return program_file.content_hash(self)
 
+    @taken
     def save(self, path: str | Path) -> None:
         """Write the program as safetensors; the trace is not part of it."""
         program_file.save(path, self)
@@ -187,6 +191,7 @@ class Program(View):
         return program_file.is_program(path)
 
     @classmethod
+    @taken
     def load(cls, path: str | Path) -> Program:
         """Read a program file.
 

@@ -21,6 +21,7 @@ from eie.compression.cluster import Initialisation
 from eie.compression.pruning.prune import UNITS, n_of_m
 from eie.compression.pruning.score import Criterion
 from eie.errors import EieError, RecipeError
+from eie.formats.arguments import taken
 from eie.formats.files import read_toml
 from eie.model.layer import Layer
 from eie.show.brief import LONGEST_REPR
@@ -294,6 +295,7 @@ def _listed(settings: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} {value}" for name, value in settings.items())
 
 
+@taken
 def load_recipe(path: str | Path) -> Recipe:
     """Read a recipe from a ``.toml`` file.
 

@@ -12,7 +12,8 @@ from eie.energy.memories import Name, reference_sram, sram_of
 from eie.energy.sizes import extra_wire_mm, logic_ratio, register_ratio, slot_bits, slot_ratio
 from eie.energy.split import unit_areas
 from eie.energy.tables import Cell, published_table
-from eie.spec import AcceleratorSpec, as_spec
+from eie.formats.arguments import taken
+from eie.spec import AcceleratorSpec
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class Area:
         return float(sum(self.unit_mm2.values()))
 
 
+@taken
 def area(spec: AcceleratorSpec, cell: Cell = "itrs-lop") -> Area:
     """Return a machine's area.
 
@@ -59,7 +61,7 @@ def area(spec: AcceleratorSpec, cell: Cell = "itrs-lop") -> Area:
     >>> round(eie.area(eie.EIE_64PE).total_mm2, 1)
     40.8
     """
-    return Area(area_mm2(as_spec(spec), cell))
+    return Area(area_mm2(spec, cell))
 
 
 def area_mm2(spec: AcceleratorSpec, cell: Cell = "itrs-lop") -> dict[str, float]:

@@ -17,6 +17,7 @@ from typing import Annotated, Any, ClassVar, Self, TypeVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from eie.errors import EieError, printable
+from eie.formats.arguments import taken
 from eie.formats.files import LARGEST_TEXT_BYTES, read_bytes, read_json
 from eie.show.envelope import LIBRARY, SCHEMA_VERSION, content_hash, enveloped
 from eie.show.face import Answer, written
@@ -315,6 +316,7 @@ class Document(Answer):
         return written(enveloped(self.schema, self.content(), command or self.command or LIBRARY), path)
 
 
+@taken
 def read_answer(source: str | Path, schema: str | None = None) -> Document:
     """Read what ``to_json`` or ``--json`` has written.
 

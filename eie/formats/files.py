@@ -69,6 +69,8 @@ def open_plain(path: str | Path, kind: type[EieError]) -> BinaryIO:
     EieError
         As `regular_file`.
     """
+    if not isinstance(path, str | os.PathLike):
+        raise kind(f"a file's name cannot be a {type(path).__name__}: must be a text or a path")
     try:
         # Opened first and asked then, so that what is asked is what is read; without waiting for a pipe's other end.
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)

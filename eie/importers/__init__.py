@@ -15,6 +15,7 @@ from pathlib import Path
 from numpy.typing import ArrayLike
 
 from eie.errors import ModelError
+from eie.formats.arguments import taken
 from eie.formats.files import file_sha256, regular_file
 from eie.formats.heap import give_back
 from eie.importers.options import InputShape, Unsupported
@@ -60,6 +61,7 @@ _READERS: dict[str, tuple[str, tuple[str, ...]]] = {
 _INSTEAD = {".toml": ': a .toml model names each layer\'s arrays, and order = "in,out" says how they are stored'}
 
 
+@taken
 def load(
     path: str | Path,
     *,

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     Model = Network | Layer | str | Path | torch.nn.Module | torch.export.ExportedProgram
 else:
-    # Whoever has no torch has no modules either; its names are for type checkers.
-    Model = Network | Layer | str | Path
+    # Whoever has no torch has no modules either; its names are for type checkers. `as_network` refuses what is none.
+    Model = Network | Layer | str | Path | Any
 
 _MODULE = "torch.nn.modules.module.Module"
 _EXPORTED = "torch.export.exported_program.ExportedProgram"

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from eie.compression.coding.size import bits_for
 from eie.errors import ModelError
+from eie.formats.arguments import taken
 from eie.formats.files import Arrays, read_json
 from eie.formats.hashed import check_hash, hashed
 from eie.formats.npz import write_npz
@@ -45,6 +46,7 @@ _SUFFIXES = (".npz", ".safetensors", ".eie")
 _TRACE, _GRAPH, _ORDER = "eie.trace/", "eie.graph/", "eie.output_order"
 
 
+@taken
 def save(
     network: Network | Layer,
     path: str | Path,

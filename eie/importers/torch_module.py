@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from eie.errors import ModelError
+from eie.formats.arguments import taken
 from eie.formats.files import file_sha256, first_line
 from eie.formats.quiet import quiet
 from eie.importers.onnx.reader import read_onnx
@@ -46,6 +47,7 @@ Examples = ArrayLike | Samples | Sequence[Any] | Mapping[str, Any]
 Export = Callable[[Path], None]
 
 
+@taken
 def from_torch(
     module: torch.nn.Module | torch.export.ExportedProgram,
     example_inputs: Examples | None = None,

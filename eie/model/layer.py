@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from eie.errors import ModelError
+from eie.formats.arguments import taken
 from eie.model import arrays
 from eie.model.geometry import LINEAR, Conv2d, Geometry, Lstm
 from eie.model.matrix import SparseColumns, frozen
@@ -76,6 +77,7 @@ class Layer(View):
         object.__setattr__(self, "geometry", self.geometry.fitted(self.matrix.shape))
 
     @classmethod
+    @taken
     def from_weights(cls, name: str, weights: ArrayLike, bias: ArrayLike | None = None, *, relu: bool = False) -> Layer:
         """Make a layer from a float array (outputs, inputs) whose zeros are the pruned weights.
 
@@ -95,6 +97,7 @@ class Layer(View):
         )
 
     @classmethod
+    @taken
     def from_codes(
         cls,
         name: str,
@@ -147,6 +150,7 @@ class Layer(View):
         )
 
     @classmethod
+    @taken
     def from_conv(
         cls,
         name: str,
@@ -195,6 +199,7 @@ class Layer(View):
         )
 
     @classmethod
+    @taken
     def of_geometry(
         cls,
         name: str,
@@ -243,6 +248,7 @@ class Layer(View):
         return replace(layer, matrix=geometry.spread(layer.matrix), geometry=geometry)
 
     @classmethod
+    @taken
     def from_lstm(
         cls,
         name: str,

@@ -59,7 +59,10 @@ class LayerTrace(View):
             _check_rows(np.shape(activations)[0], products, where)
             parts = [cls.from_dense(rows, where) for rows in row_slices(activations)]
             return replace(cls.joined(parts), products=products)
-        array = plain(activations)
+        try:
+            array = plain(activations)
+        except ValueError as error:
+            raise TraceError(f"{where}: {error}") from None
         if array.dtype.kind not in "fiub":
             raise TraceError(f"{where} has dtype {array.dtype}: must be numbers")
         array = array.reshape(1, -1) if array.ndim < 2 else array

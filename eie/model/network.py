@@ -11,6 +11,7 @@ from itertools import pairwise
 from typing import Literal
 
 from eie.errors import ModelError, clean_texts
+from eie.formats.arguments import take_fields
 from eie.model.drawn import drawn_layers, drawn_notes
 from eie.model.graph import Graph
 from eie.model.layer import Layer, layers_grid
@@ -59,6 +60,7 @@ class Network(View):
     unmodelled: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        take_fields(self)
         # Of whatever file: the one gate by which words come in, so that what is shown and written is printable.
         clean_texts(self, ("name", "source", "notes", "unmodelled"))
         if self.residency not in (None, "auto", "ideal"):

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from eie.errors import TraceError, clean_texts, printable_names
+from eie.formats.arguments import take_fields, taken
 from eie.model import arrays
 from eie.show.brief import Brief
 
@@ -74,6 +75,7 @@ class Samples(Brief):
     synthetic: bool = False
 
     def __post_init__(self) -> None:
+        take_fields(self)
         clean_texts(self, ("source", "preprocessing"))
         if fresh := printable_names(self.arrays):
             renamed = {fresh.get(name, name): array for name, array in self.arrays.items()}
@@ -88,6 +90,7 @@ class Samples(Brief):
             raise TraceError(f"{self.source}: {self.count} samples but {labelled} labels")
 
     @classmethod
+    @taken
     def of(
         cls,
         values: ArrayLike | Mapping[str, ArrayLike],

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eie.errors import TraceError, clean_texts, printable
+from eie.formats.arguments import take_fields, taken
 from eie.formats.files import Arrays
 from eie.model import trace_file
 from eie.model.layer_trace import LayerTrace, recorded_grid
@@ -58,6 +59,7 @@ class Trace(View):
     input_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        take_fields(self)
         clean_texts(self, ("source", "preprocessing", "unmodelled", "model_sha256"))
         if not self.layers:
             raise TraceError(f"trace {self.source!r}: no layers")
@@ -78,12 +80,16 @@ class Trace(View):
         """Number of samples."""
         return next(iter(self.layers.values())).samples
 
+    @taken
     def head(self, samples: int) -> Trace:
         """Return the first samples only."""
+        if samples < 1:
+            raise TraceError(f"trace {self.source!r}: {samples} samples asked for: it holds {self.samples}")
         layers = {name: layer.head(samples) for name, layer in self.layers.items()}
         labels = None if self.labels is None else self.labels[:samples]
         return replace(self, layers=layers, labels=labels)
 
+    @taken
     def save(self, path: str | Path) -> None:
         """Write the trace as ``.npz``."""
         trace_file.save(path, self)
@@ -93,6 +99,7 @@ class Trace(View):
         return trace_file.pack(self)
 
     @classmethod
+    @taken
     def load(cls, path: str | Path) -> Trace:
         """Read a trace file.
 

@@ -1,6 +1,7 @@
 """Inputs to record with: arrays, IDX data sets, pictures.
 
-Comes in: a file or folder. Goes out: frozen `eie.Samples`, read batch by batch. Read by `record`.
+Comes in: a file or folder. Goes out: frozen `eie.Samples`, read batch by batch. Read by `record`, and by
+every verb that takes inputs: a file stands for what it holds.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 from eie.errors import TraceError
 from eie.formats import idx
+from eie.formats.arguments import shown, taken
 from eie.formats.budget import afford
 from eie.formats.files import open_plain
 from eie.formats.npz import read_npy, read_npz
@@ -23,11 +25,13 @@ from eie.model.samples import FileArray, Lazy, Samples
 from eie.model.trace import Trace
 from eie.model.trace_file import is_trace
 from eie.recording.preprocess import Preprocess
+from eie.simulator.inputs import Inputs
 
 _PIXEL_BYTES = 33
 PICTURES = (".png", ".jpg", ".jpeg")
 
 
+@taken
 def read_samples(path: str | Path, labels: str | Path | None = None, steps: Preprocess | None = None) -> Samples:
     """Open inputs.
 
@@ -69,6 +73,40 @@ def read_samples(path: str | Path, labels: str | Path | None = None, steps: Prep
     return _arrays(
         values=values, labels=classes, source=path.name, steps=steps, scale=1 / 255 if values.dtype == np.uint8 else 1.0
     )
+
+
+def opened(inputs: Inputs) -> Inputs:
+    """Return inputs as a verb takes them: of a path, the trace or the samples in its file; anything else as it is.
+
+    Raises
+    ------
+    TraceError
+        If the file cannot be used.
+    """
+    if not isinstance(inputs, str | Path):
+        return inputs
+    path = Path(inputs)
+    if path.suffix.lower() == ".npz" and is_trace(arrays := read_npz(path, TraceError)):
+        return Trace.from_arrays(arrays, str(path))
+    samples = read_samples(path)
+    # As of an array: the only input, whatever it is called.
+    own = samples.arrays.get("inputs")
+    return samples if own is None else replace(samples, arrays={"": own})
+
+
+def as_samples(inputs: Samples | Inputs) -> Samples:
+    """Return what is to be recorded as `Samples`: of a path, those of its file; of an array, a mapping, itself.
+
+    Raises
+    ------
+    TraceError
+        If it is none, or its file cannot be used.
+    """
+    if isinstance(inputs, str | Path):
+        return read_samples(inputs)
+    if inputs is None or isinstance(inputs, Trace):
+        raise TraceError(f"samples={shown(inputs)}: must be an array, a mapping to arrays, a path or eie.Samples")
+    return inputs if isinstance(inputs, Samples) else Samples.of(inputs)
 
 
 def with_batch(samples: Samples, wanted: tuple[int, ...], layout: Layout | None = None) -> Samples:

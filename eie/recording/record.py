@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from eie.errors import ModelError
+from eie.errors import ModelError, TraceError
+from eie.formats.arguments import taken
 from eie.formats.files import file_sha256
 from eie.importers import find, load, takes
 from eie.importers.entrance import Model, as_network
@@ -18,15 +19,18 @@ from eie.model.fitting import Layout, checked_layout
 from eie.model.network import Network
 from eie.model.samples import Samples
 from eie.model.trace import Trace
+from eie.recording.inputs import as_samples
 from eie.recording.rows import Ran, Recorder
+from eie.simulator.inputs import Inputs
 
 # Bounds the memory: what all layers read of one batch is there at a time, and no more.
 BATCH = 16
 
 
+@taken
 def record(
     model: Model,
-    samples: Samples,
+    samples: Samples | Inputs,
     *,
     values: bool = False,
     layout: Layout | None = None,
@@ -40,6 +44,8 @@ def record(
     ----------
     model
         ``.onnx`` files run in onnxruntime; whatever else `eie.load` reads, and networks, run here. Either way as given.
+    samples
+        `Samples`, an array (samples, ...), a mapping of the inputs' names to such, or a file as of `eie.read_samples`.
     values
         Whether values are kept beside the bits of non-zeros.
     layout
@@ -63,9 +69,12 @@ def record(
     TraceError
         If the samples do not fit it.
     """
+    if batch < 1:
+        raise TraceError(f"batch={batch}: must be >= 1")
     layout, recorder = checked_layout(layout), Recorder(values=values)
     # Found, not loaded: onnxruntime reads the file itself.
     path = find(model) if isinstance(model, str | Path) else None
+    samples = as_samples(samples)
     run: dict[str, Any] = {"samples": samples, "batch": batch, "recorder": recorder, "layout": layout}
     done = None if path is None or path.suffix.lower() != ".onnx" else _in_onnxruntime(path, run, input_shape)
     how, sha256, ran = done or _in_eie(model, run, input_shape)

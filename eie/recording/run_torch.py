@@ -10,12 +10,14 @@ from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from eie.errors import ModelError, TraceError
+from eie.formats.arguments import shown, taken
 from eie.model.fitting import Layout, checked_layout, moved
 from eie.model.geometry import Conv2d, Conv3d, ConvTranspose2d
 from eie.model.layer import Layer
@@ -24,6 +26,7 @@ from eie.model.trace import Trace
 from eie.model.uses import use_name
 from eie.recording.attribution import Read, attributed
 from eie.recording.feeds import Entrance, Feeds
+from eie.recording.inputs import as_samples
 from eie.recording.rows import Recorder
 from eie.recording.torch_recurrent import copied_state, recurrent_layers, recurrent_reads
 from eie.recording.torch_work import unmodelled_modules
@@ -34,9 +37,10 @@ if TYPE_CHECKING:
 BATCH = 16
 
 
+@taken
 def record_torch(
     module: torch.nn.Module,
-    inputs: ArrayLike | Mapping[str, ArrayLike] | Samples,
+    inputs: ArrayLike | Mapping[str, ArrayLike] | Samples | Path,
     *,
     values: bool = False,
     layout: Layout | None = None,
@@ -52,8 +56,8 @@ def record_torch(
         Is put into evaluation mode for the run, and back. Each of those modules must run; one that runs several times,
         or another with the same weights, is one layer with as many uses, ``fc``, ``fc#2`` and so on.
     inputs
-        (samples, ...), a mapping of the arguments' names to such arrays, or `Samples`. Whole numbers stay whole where
-        the module has an embedding or several inputs, and are made float32 otherwise.
+        (samples, ...), a mapping of the arguments' names to such arrays, a file of `eie.read_samples`, or `Samples`.
+        Whole numbers stay whole where the module has an embedding or several inputs, and are made float32 otherwise.
     values
         Whether values are kept beside the bits of non-zeros.
     layout
@@ -79,7 +83,13 @@ def record_torch(
         from torch.utils.flop_counter import FlopCounterMode
     except ImportError:
         raise ModelError("record_torch needs the torch extra: pip install 'eie[torch]'") from None
-    samples = inputs if isinstance(inputs, Samples) else Samples.of(inputs)
+    if batch < 1:
+        raise TraceError(f"batch={batch}: must be >= 1")
+    from torch.nn import Module
+
+    if not isinstance(module, Module):
+        raise ModelError(f"module={shown(module)}: must be a torch.nn.Module; eie.record takes models of other kinds")
+    samples = as_samples(inputs)
     layout, recorder = checked_layout(layout), Recorder(values=values)
     hooks = _Hooks(module)
     if not hooks.names:

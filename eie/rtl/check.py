@@ -14,8 +14,10 @@ from pathlib import Path
 from eie.compiler.choice import Conv
 from eie.compiler.program import Program
 from eie.compression.bias import BiasPlace
+from eie.formats.arguments import taken
 from eie.importers.entrance import Model
 from eie.model.fitting import Layout
+from eie.recording.inputs import opened
 from eie.rtl import tools
 from eie.rtl.tools import Run, Simulator
 from eie.rtl.work import LayerWork, works
@@ -97,6 +99,7 @@ class RtlCheck(View):
         return (Section(name="rtl", grids=(Grid(columns=COLUMNS, rows=rows, keys=2, grouped=True),), notes=notes),)
 
 
+@taken
 def check_rtl(
     model: Program | Model,
     inputs: Inputs = None,
@@ -141,6 +144,7 @@ def check_rtl(
     EieError
         If no Verilog simulator is here, or the hardware cannot do a layer.
     """
+    inputs = opened(inputs)
     program = as_program(model, spec, bias, conv=conv, examples=inputs, layout=layout)
     wanted = None if layer is None else (layer,)
     tools.chosen(simulator, 0)  # before the network is run: nothing could be done with it

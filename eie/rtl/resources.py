@@ -22,8 +22,10 @@ from eie.compiler.choice import Conv
 from eie.compiler.program import Program
 from eie.compression.bias import BiasPlace
 from eie.errors import EieError
+from eie.formats.arguments import taken
 from eie.importers.entrance import Model
 from eie.model.fitting import Layout
+from eie.recording.inputs import opened
 from eie.rtl.design import parameters
 from eie.rtl.work import LayerWork, works
 from eie.rtl.write import UNITS, verilog
@@ -124,6 +126,7 @@ class RtlResources(View):
         return (Section(name="resources", grids=(grid,), notes=notes),)
 
 
+@taken
 def rtl_resources(
     model: Program | Model,
     inputs: Inputs = None,
@@ -161,6 +164,7 @@ def rtl_resources(
     # Before the network is run: nothing could be done with it.
     if shutil.which("yosys") is None:
         raise EieError("no Yosys: install it (yosys), or see benchmarks of the units in docs/synthesis.md")
+    inputs = opened(inputs)
     program = as_program(model, spec, bias, conv=conv, examples=inputs, layout=layout)
     made = []
     for work in works(program, inputs, layout=layout, samples=1, layers=None if layer is None else (layer,)):

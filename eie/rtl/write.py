@@ -14,8 +14,10 @@ from eie.compiler.choice import Conv
 from eie.compiler.program import Program
 from eie.compression.bias import BiasPlace
 from eie.errors import EieError
+from eie.formats.arguments import taken
 from eie.importers.entrance import Model
 from eie.model.fitting import Layout
+from eie.recording.inputs import opened
 from eie.rtl import design
 from eie.rtl.work import LayerWork, works
 from eie.show.writing import write_text
@@ -47,6 +49,7 @@ BENCH = ("bench", "bus")
 MARK = "config.vh"
 
 
+@taken
 def write_rtl(
     model: Program | Model,
     folder: str | Path,
@@ -88,6 +91,7 @@ def write_rtl(
     TraceError
         If the inputs do not fit the model, or there is no such sample.
     """
+    inputs = opened(inputs)
     program = as_program(model, spec, bias, conv=conv, examples=inputs, layout=layout)
     wanted = None if layer is None else (layer,)
     made = works(program, inputs, layout=layout, sample=sample, samples=1, layers=wanted)

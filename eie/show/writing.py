@@ -25,6 +25,8 @@ def replacing(path: str | Path) -> Iterator[IO[bytes]]:
     A link's target is written, not the link, and other names of a file stay names of it; a device or pipe is
     written as it is.
     """
+    if not isinstance(path, str | os.PathLike):
+        raise EieError(f"a file's name cannot be a {type(path).__name__}: must be a text or a path")
     temporary: Path | None = None
     try:
         target = Path(path).resolve()

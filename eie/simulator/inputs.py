@@ -1,8 +1,8 @@
 """Activations in whatever form a caller has them, made ready for a run.
 
-Comes in: an array, a mapping, `Samples`, a `Trace` or nothing, and the network's layers and dataflow. Goes out: a
-frozen `Given`: either recorded inputs of every layer, or arrays for the network's own inputs. Read by the run and by
-sweeps.
+Comes in: an array, a mapping, `Samples`, a `Trace` or nothing, and the network's layers and dataflow; files have been
+opened by `eie.recording.inputs`. Goes out: a frozen `Given`: either recorded inputs of every layer, or arrays for the
+network's own inputs. Read by the run and by sweeps.
 """
 
 from __future__ import annotations
@@ -10,12 +10,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from eie.errors import TraceError
+from eie.formats.arguments import shown
 from eie.model.arrays import is_sparse, plain
 from eie.model.dataflow import Link
 from eie.model.fitting import Layout, checked_layout, fits, fitted
@@ -26,7 +28,7 @@ from eie.model.samples import Samples
 from eie.model.trace import Trace
 from eie.model.uses import layer_of
 
-Inputs = Trace | Samples | Mapping[str, ArrayLike] | ArrayLike | None
+Inputs = Trace | Samples | Mapping[str, ArrayLike] | ArrayLike | Path | None
 # Fixed, and named in the source's words: two runs without activations give the same bytes.
 SYNTHETIC_SEED = 0
 
@@ -221,6 +223,8 @@ def _named(layers: Sequence[Link], entrances: Mapping[str, _Entrance], activatio
     # One of scipy's formats is a mapping too, of places to values.
     elif isinstance(activations, Mapping) and not is_sparse(activations):
         arrays = dict(activations)
+        if other := [name for name in arrays if not isinstance(name, str)]:
+            raise TraceError(f"activations are a mapping with the name {shown(other[0])}: names must be texts")
     else:
         # A bare array can only mean the one entrance; its name then goes the way of a mapping's.
         return [(_only_entrance(layers, entrances), activations, "activations")]

@@ -1,6 +1,6 @@
 """The machine: its fields (`machine`), who reads them (`stages`, `readers`), how they are said (`words`), `load`."""
 
-from eie.spec.load import as_spec, load_spec
+from eie.spec.load import load_spec
 from eie.spec.machine import EIE_64PE, EIE_256PE, PRESETS, AcceleratorSpec, reads
 from eie.spec.readers import fields_of
 from eie.spec.stages import AFTER, Reads, Stage
@@ -14,7 +14,6 @@ __all__ = [
     "AcceleratorSpec",
     "Reads",
     "Stage",
-    "as_spec",
     "complaint",
     "fields_of",
     "load_spec",

@@ -12,24 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from eie.errors import EieError, SpecError
+from eie.formats.arguments import taken
 from eie.formats.files import read_toml
 from eie.spec.machine import PRESETS, AcceleratorSpec
 from eie.spec.words import word_value
 
 
-def as_spec(spec: object) -> AcceleratorSpec:
-    """Return what a caller gave as a machine, or refuse what is none by name.
-
-    Raises
-    ------
-    SpecError
-        If it is no `AcceleratorSpec`: a name or a file becomes one by `load_spec`.
-    """
-    if not isinstance(spec, AcceleratorSpec):
-        raise SpecError([f"spec {spec!r}: must be an eie.AcceleratorSpec, as eie.EIE_64PE or eie.load_spec(name) is"])
-    return spec
-
-
+@taken
 def load_spec(source: str | Path | AcceleratorSpec = "EIE_64PE", overrides: Iterable[str] = ()) -> AcceleratorSpec:
     """Read a specification: a preset's name or a TOML file, then ``key=value`` words on top.
 

@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Mapping
 from fractions import Fraction
 from functools import cache
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -58,6 +58,9 @@ class AcceleratorSpec(View, BaseModel):
     # strict: "64", 64.0 or True for a count is a slip to be named and not to be guessed. forbid: so is a misspelt
     # field, which would leave the default in force.
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    # Ends the message to whoever gives its name instead.
+    AS_IN: ClassVar[str] = ", as eie.EIE_64PE or eie.load_spec(name) is"
 
     name: Annotated[
         str,

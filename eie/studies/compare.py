@@ -14,6 +14,7 @@ from eie.compiler.program import Program
 from eie.energy.area import area_mm2
 from eie.energy.estimate import Estimate, Method
 from eie.errors import EieError, EnergyError
+from eie.formats.arguments import taken
 from eie.importers.entrance import Model, as_network
 from eie.machines import measured, noise, reports
 from eie.machines.choose import choose, measured_task
@@ -23,6 +24,7 @@ from eie.machines.rows import ResultRow, ResultRows
 from eie.machines.workload import Workload, work_of_rows
 from eie.model.fitting import Layout
 from eie.model.network import Network
+from eie.recording.inputs import opened
 from eie.results.comparison import Column, Comparison
 from eie.results.layer import LayerResult
 from eie.results.priced import Energy
@@ -36,6 +38,7 @@ from eie.spec.apart import labels
 PREFERRED: tuple[Method, ...] = ("activity", "published-power")
 
 
+@taken
 def compare(
     model: Result | ResultRows | Program | Model,
     baselines: Sequence[str | Baseline],
@@ -43,7 +46,7 @@ def compare(
     activations: Inputs = None,
     layout: Layout | None = None,
     spec: AcceleratorSpec | None = None,
-    network: Network | None = None,
+    network: Model | None = None,
     reference: str | None = None,
     column_map: Mapping[str, str] | None = None,
 ) -> Comparison:
@@ -58,8 +61,8 @@ def compare(
     activations, layout, spec
         For a model or program that is simulated here, as `eie.simulate` takes them.
     network
-        Whose weights measured baselines and the N:M check use; drawn at the layers' density without it. A model that is
-        simulated here is its own.
+        Whose weights measured baselines and the N:M check use, as `eie.compile` takes it; drawn at the layers' density
+        without it. A model that is simulated here is its own.
     reference
         The machine that speedups are over: ``"eie"``, or one of ``baselines``; the first of them by default.
     column_map
@@ -75,8 +78,9 @@ def compare(
     EieError
         If a baseline cannot be had, or the reference is none of them.
     """
-    rows, network = _rows(model, activations=activations, layout=layout, spec=spec, network=network)
-    ours, workload = as_baseline(rows, network)
+    stated = None if network is None else as_network(network)
+    rows, own = _rows(model, activations=activations, layout=layout, spec=spec, network=stated)
+    ours, workload = as_baseline(rows, own)
     others = _run(baselines, workload, spec=rows.spec, column_map=column_map)
     if not others:
         raise EieError("nothing to compare with: give at least one baseline")
@@ -230,6 +234,7 @@ def _rows(
     # A program has codes but no float weights: what other machines multiply is `network`'s, where one was given.
     if isinstance(model, Program) or (isinstance(model, str | Path) and Program.is_program(model)):
         return rows_of(simulate(model, activations, layout=layout, spec=spec, keep_outputs=False)), network
+    activations = opened(activations)
     read = as_network(
         model, "an eie.Program, an eie.Result or the .json file of one", examples=activations, layout=layout
     )

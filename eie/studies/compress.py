@@ -14,6 +14,7 @@ from eie.compression.apply import Evaluate, follow, recipe_of
 from eie.compression.recipe import Recipe
 from eie.compression.report import CompressionReport
 from eie.compression.training.trainer import Trainer
+from eie.formats.arguments import taken
 from eie.importers.entrance import Model, as_network
 from eie.model.digest import network_digest
 from eie.model.network import Network
@@ -21,6 +22,7 @@ from eie.show.notebook import told
 from eie.sweeps.steps import keeping, trainer_id
 
 
+@taken
 @told("stage")
 def compress(
     model: Model,

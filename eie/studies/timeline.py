@@ -6,6 +6,7 @@ Comes in: a result, or what `eie.simulate` takes. Goes out: an `eie.Timeline`.
 from __future__ import annotations
 
 from eie.compiler.program import Program
+from eie.formats.arguments import taken
 from eie.importers.entrance import Model
 from eie.results.result import Result
 from eie.results.timeline import Timeline
@@ -15,6 +16,7 @@ from eie.simulator.inputs import Inputs
 from eie.spec import AcceleratorSpec
 
 
+@taken
 def timeline(
     model: Result | Program | Model,
     activations: Inputs = None,

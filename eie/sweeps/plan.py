@@ -23,6 +23,7 @@ from eie.errors import ModelError, SpecError
 from eie.importers.entrance import as_network
 from eie.model.fitting import Layout
 from eie.model.network import Network
+from eie.recording.inputs import opened
 from eie.simulator.workload import Workload
 from eie.spec import AcceleratorSpec
 from eie.sweeps.vary import Changes
@@ -89,7 +90,8 @@ def workloads(
             raise ModelError(f"a tuple of {len(model)}: must be a pair (model, inputs); several models go in a list")
         # A pair has its own inputs, so `traces` does not multiply it.
         pairs = [model] if isinstance(model, tuple) else [(model, inputs) for inputs in shared]
-        for weights, inputs in pairs:
+        for weights, given in pairs:
+            inputs = opened(given)
             network = as_network(weights, examples=inputs, layout=layout)
             loads.append(Workload.of(network, inputs, layout=layout, bias=bias, conv=conv))
     labels: dict[tuple[str, str], int] = {}

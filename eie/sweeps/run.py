@@ -15,9 +15,10 @@ from eie.compiler.choice import Conv
 from eie.compression.bias import BiasPlace
 from eie.energy.tables import Cell
 from eie.errors import EnergyError
+from eie.formats.arguments import taken
 from eie.model.fitting import Layout
 from eie.show.notebook import told
-from eie.spec import EIE_64PE, AcceleratorSpec, as_spec
+from eie.spec import EIE_64PE, AcceleratorSpec
 from eie.sweeps.journal import Journal
 from eie.sweeps.large import LargeJournal, sweep_front
 from eie.sweeps.plan import points, refuse_useless_values, workloads
@@ -32,6 +33,7 @@ class SweepInterrupted(KeyboardInterrupt):
     """Ctrl-C during a sweep with a journal; the text says how to go on."""
 
 
+@taken
 @told("points")
 def sweep(
     models: Any,
@@ -119,7 +121,7 @@ def sweep(
     [(2, 32, 13), (3, 32, 9), (8, 32, 0)]
     """
     # Everything that can be wrong with the call is found before a file is opened or a thread started.
-    values, spec = check_vary(vary), as_spec(spec)
+    values = check_vary(vary)
     if cell not in get_args(Cell):
         raise EnergyError(f"sram cell {cell!r}: must be one of {', '.join(get_args(Cell))}")
     loads = workloads(models, trace, layout=layout, bias=bias, conv=conv)

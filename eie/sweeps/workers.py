@@ -20,6 +20,7 @@ from typing import Any, Protocol
 
 from eie.energy.tables import Cell
 from eie.errors import EieError
+from eie.formats.arguments import shown
 from eie.simulator.cache import Cache
 from eie.simulator.stages import Stages
 from eie.simulator.workload import Workload
@@ -67,6 +68,8 @@ class Threads:
     """Threads of this process; kernels run without the interpreter lock."""
 
     def __init__(self, workloads: Sequence[Workload], threads: int | None) -> None:
+        if threads is not None and threads < 0:
+            raise EieError(f"threads={threads}: must be >= 1")
         # One for all workloads: the budget is of the process.
         cache = Cache()
         self._stages = [Stages(workload, cache) for workload in workloads]
@@ -113,6 +116,8 @@ class Cluster:
             # RuntimeError and TypeError: of addresses and certificates that do not go together.
             except (OSError, ValueError, RuntimeError, TypeError) as error:
                 raise EieError(f"scheduler {client}: does not answer: {error}") from None
+        if not isinstance(client, dask.Client):
+            raise EieError(f"client={shown(client)}: must be a scheduler's address or a dask.distributed.Client")
         self._client, self._address = client, client.scheduler.address
         try:
             self.width = self._meet_workers()

@@ -13,6 +13,7 @@ import numpy as np
 
 from eie.errors import TraceError
 from eie.formats import idx
+from eie.formats.arguments import taken
 from eie.model.matrix import frozen
 from eie.model.samples import Samples
 
@@ -20,6 +21,7 @@ FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")
 _STEMS = {"train": "train", "test": "t10k"}
 
 
+@taken
 def idx_examples(folder: str | Path = FASHION_MNIST, part: Literal["train", "test"] = "train") -> Samples:
     """Read one half of an IDX data set; pixels are divided by 255.
 
@@ -41,6 +43,8 @@ def idx_examples(folder: str | Path = FASHION_MNIST, part: Literal["train", "tes
     TraceError
         If a file is missing or damaged, or images and labels do not belong together.
     """
+    if part not in _STEMS:
+        raise TraceError(f"part={part!r}: must be {' or '.join(map(repr, _STEMS))}")
     images = idx.read(_file(Path(folder), _STEMS[part], "images-idx3"))
     labels = idx.read(_file(Path(folder), _STEMS[part], "labels-idx1"))
     if len(images) != labels.size or labels.ndim != 1 or images.dtype != np.uint8:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from eie.errors import EieError
 from eie.formats.answers import Document
+from eie.formats.arguments import taken
 from eie.formats.files import first_line
 from eie.results.result import Result
 from eie.spec.apart import labels
@@ -22,6 +23,7 @@ from eie.sweeps.result import SweepResult
 Comparable = Result | SweepResult | Document | str | Path
 
 
+@taken
 def diff(a: Comparable, b: Comparable) -> Difference:
     """Say what differs between two results or two sweeps, and where the time went.
 

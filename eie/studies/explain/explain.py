@@ -17,12 +17,14 @@ from eie.energy.clock import timing_notes
 from eie.energy.tables import Cell
 from eie.errors import EieError
 from eie.formats.answers import Document, read_answer
+from eie.formats.arguments import taken
 from eie.importers.entrance import Model, as_network
 from eie.model.drawn import drawn_layers, drawn_notes
 from eie.model.fitting import Layout
+from eie.recording.inputs import opened
 from eie.results.result import Result
 from eie.simulator.inputs import Inputs
-from eie.spec import EIE_64PE, AcceleratorSpec, as_spec
+from eie.spec import EIE_64PE, AcceleratorSpec
 from eie.studies.explain.advise import OBJECTIVES, Objective, advise
 from eie.studies.explain.answer import Explanation
 from eie.studies.explain.base import Asked, BaseRun, base_run
@@ -46,6 +48,7 @@ FEW_ENTRIES = 1 << 17
 FEW_BROADCASTS = 1 << 17
 
 
+@taken
 def explain(
     model: Model | Result,
     activations: Inputs = None,
@@ -104,8 +107,11 @@ def explain(
     """
     if objective not in OBJECTIVES:
         raise EieError(f"objective {objective!r}: must be one of {', '.join(OBJECTIVES)}")
+    if batch < 1:
+        raise EieError(f"batch={batch}: must be >= 1")
+    activations = opened(activations)
     asked = Asked(
-        spec=EIE_64PE if spec is None else as_spec(spec),
+        spec=EIE_64PE if spec is None else spec,
         activations=activations,
         layout=layout,
         bias=bias,

@@ -16,6 +16,7 @@ from eie.compression.pruning.prune import compact, n_of_m
 from eie.compression.training.trainer import Trainer
 from eie.energy.clock import timing_notes
 from eie.errors import EieError
+from eie.formats.arguments import taken
 from eie.importers.entrance import Model, as_network
 from eie.model.digest import network_digest
 from eie.model.drawn import drawn_layers, drawn_notes
@@ -24,7 +25,7 @@ from eie.model.network import Network
 from eie.model.trace import Trace
 from eie.results.accuracy import float32_accuracy, labelled_inputs
 from eie.show.notebook import told
-from eie.spec import EIE_64PE, AcceleratorSpec, as_spec
+from eie.spec import EIE_64PE, AcceleratorSpec
 from eie.studies.granularity import variants as forms
 from eie.studies.granularity.answer import GranularityStudy
 from eie.studies.granularity.claims import left_open
@@ -41,6 +42,7 @@ from eie.sweeps.steps import Steps, keeping, trainer_id
 SAMPLES = 16
 
 
+@taken
 @told("stage")
 def granularity(
     model: Model,
@@ -92,7 +94,7 @@ def granularity(
     EieError
         For a variant or machine that is not known, and as for compiling and simulating.
     """
-    network, spec = as_network(model), as_spec(spec)
+    network = as_network(model)
     asked = [Variant.parse(form) if isinstance(form, str) else form for form in variants]
     # Unpruned first, since everything is set beside rows[0]; each form once, however often it was named.
     chosen = list(dict.fromkeys([Variant(), *asked]))

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from eie.errors import SpecError
+from eie.formats.arguments import taken
 from eie.show.face import Answer
 from eie.show.notebook import told
 from eie.show.sections import Section, Statement, statements_of
@@ -100,6 +101,7 @@ class Paper(Answer):
         }
 
 
+@taken
 @told("stage")
 def reproduce(
     names: Iterable[str] = (), fc8: str | Path | None = None, progress: Callable[[str], None] = lambda _: None

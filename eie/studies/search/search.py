@@ -22,13 +22,14 @@ from eie.compression.pruning.structure import coupled, shrinkable
 from eie.compression.training.trainer import Trainer
 from eie.energy.clock import timing_notes
 from eie.errors import EieError
+from eie.formats.arguments import taken
 from eie.importers.entrance import Model, as_network
 from eie.model.digest import network_digest
 from eie.model.network import Network
 from eie.recording.record import record
 from eie.show.notebook import told
 from eie.simulation import simulate
-from eie.spec import EIE_64PE, AcceleratorSpec, as_spec
+from eie.spec import EIE_64PE, AcceleratorSpec
 from eie.studies.machines import EIE, is_sparse, shared
 from eie.studies.search.answer import Method, Plan, Search
 from eie.studies.search.budget import Budget, Price, Quantity, unit
@@ -46,6 +47,7 @@ class SearchError(EieError):
     """A network cannot be searched, or the budget not met."""
 
 
+@taken
 @told("stage")
 def search(
     model: Model,
@@ -107,7 +109,7 @@ def search(
     EieError
         For a budget or machine that cannot be used.
     """
-    network, spec = as_network(model), as_spec(spec)
+    network = as_network(model)
     command = {
         "search": network_digest(network),
         "asked": [latency, energy, machine, granularity, layers, epochs, samples, method, trials],

@@ -1,0 +1,252 @@
+"""What public functions are called with, held to their signatures: one line where an argument is of another kind.
+
+Comes in: a function. Goes out: the same with a look at its arguments first; a number, a flag or a list that is none of
+Python's own but stands for one is made that. What is a model or an input is said by those who read them. Put on every
+verb that users call.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import types
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache, wraps
+from inspect import Parameter, signature, unwrap
+from numbers import Real
+from operator import index
+from pathlib import Path
+from typing import Any, Literal, ParamSpec, TypeVar, Union, get_args, get_origin
+
+import numpy as np
+
+from eie.errors import EieError, WordError, folder_gone, printable
+
+P = ParamSpec("P")
+R = TypeVar("R")
+SHOWN = 40
+_LISTS = (Sequence, Iterable, tuple, list)
+_SAID: dict[Any, str] = {
+    int: "a whole number of at most 63 bits",
+    float: "a number",
+    bool: "True or False",
+    str: "a text",
+    types.NoneType: "None",
+    range: "a range",
+    Path: "a path",
+    Callable: "a function",
+}
+_NO = object()
+# By class: what `_field_hints` has looked up.
+_FIELDS: dict[type, dict[str, Any]] = {}
+
+
+def taken(verb: Callable[P, R]) -> Callable[P, R]:
+    """Refuse what a function's annotations do not name, before it does anything.
+
+    Raises
+    ------
+    WordError
+        Naming the argument, what it is and what it must be.
+    """
+
+    @wraps(verb)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        names, hints = _hints(verb)
+        placed = [_fit(hints.get(name), value, name) for name, value in zip(names, args, strict=False)]
+        # More of them than there are parameters: Python says so itself.
+        named = {name: _fit(hints.get(name), value, name) for name, value in kwargs.items()}
+        try:
+            return verb(*placed, *args[len(placed) :], **named)  # type: ignore[arg-type]
+        except FileNotFoundError as error:
+            # Of no file: whoever asked, numba among others, asked for the folder.
+            if error.filename is None and (gone := folder_gone()):
+                raise EieError(gone) from None
+            raise
+
+    return call
+
+
+def take_fields(record: Any) -> None:
+    """Hold a new frozen record to the types of its fields, as `taken` does a call."""
+    kind = type(record)
+    for name, hint in (_FIELDS.get(kind) or _field_hints(kind)).items():
+        value = getattr(record, name)
+        made = _fit(hint, value, name)
+        if made is not value:
+            # The way by which a frozen dataclass sets its own fields.
+            object.__setattr__(record, name, made)
+
+
+def _field_hints(kind: type) -> dict[str, Any]:
+    hints: dict[str, Any] = {}
+    for base in reversed(kind.__mro__):
+        for name, text in vars(base).get("__annotations__", {}).items():
+            if name in getattr(kind, "__dataclass_fields__", {}):
+                hints[name] = eval(text, vars(sys.modules[base.__module__]))
+    _FIELDS[kind] = hints
+    return hints
+
+
+@cache
+def _hints(verb: Callable[..., Any]) -> tuple[list[str], dict[str, Any]]:
+    """Return the names of the parameters in order, and what each takes; what is known to type checkers alone is not."""
+    parameters = signature(verb).parameters.values()
+    names = [each.name for each in parameters if each.kind is not Parameter.VAR_KEYWORD]
+    known = {}
+    for each in parameters:
+        if isinstance(each.annotation, str):
+            try:
+                known[each.name] = eval(each.annotation, unwrap(verb).__globals__)
+            except (NameError, AttributeError):
+                continue
+    return names, known
+
+
+def _fit(hint: Any, value: Any, name: str) -> Any:
+    """Return the value, or what stands for it, as a parameter takes it."""
+    made = _as(hint, value)
+    if made is _NO:
+        raise WordError(f"{name}={shown(value)}: must be {_must(hint)}")
+    return made
+
+
+def _must(hint: Any) -> str:
+    wanted = list(dict.fromkeys(map(_said, _options(hint))))
+    return " or ".join([", ".join(wanted[:-1]), wanted[-1]] if wanted[1:] else wanted)
+
+
+def shown(value: Any) -> str:
+    """Return a value in a few words of one line, whatever it is."""
+    if value is None or isinstance(value, bool | int | float | str | bytes):
+        text = printable(repr(value))
+        return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
+    shape = getattr(value, "shape", None)
+    what = value.__name__ if isinstance(value, type) else type(value).__name__
+    return f"<{what} {shape}>" if isinstance(shape, tuple) else f"<{what}>"
+
+
+def _options(hint: Any) -> tuple[Any, ...]:
+    return get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
+
+
+def _said(hint: Any) -> str:
+    origin, parts = get_origin(hint), get_args(hint)
+    if origin is Literal:
+        said = ", ".join(map(repr, parts))
+    elif origin is Mapping:
+        said = f"a mapping of names to {_must(parts[1])}"
+    elif origin in _LISTS:
+        said = f"a list, each {_must(parts[0])}"
+    elif origin is np.ndarray:
+        said = "an array of whole numbers" if "int" in str(hint) else "an array of numbers"
+    else:
+        whose = "an eie." if hint.__module__.startswith("eie.") else "a "
+        said = _SAID.get(origin or hint) or whose + hint.__name__ + getattr(hint, "AS_IN", "")
+    return said
+
+
+def _as(hint: Any, value: Any) -> Any:
+    """Return ``value`` as ``hint`` takes it, `_NO` where it does not; as it is where the hint says nothing."""
+    if hint is None:
+        return value
+    for option in _options(hint):
+        made = _as_one(option, value)
+        if made is not _NO:
+            return made
+    return _NO
+
+
+def _as_one(hint: Any, value: Any) -> Any:
+    made = value
+    origin = get_origin(hint)
+    if hint in _PLAIN:
+        made = _PLAIN[hint](value)
+    elif origin is Literal:
+        # Which word it is says the function: it knows what goes together.
+        made = value if isinstance(value, str) else _NO
+    elif origin is Callable:
+        made = value if callable(value) else _NO
+    elif origin is Mapping:
+        made = _mapping(get_args(hint), value)
+    elif origin in _LISTS:
+        made = _list(hint, value)
+    elif origin is np.ndarray:
+        made = _array(hint, value)
+    elif isinstance(hint, type):
+        made = _instance(hint, value)
+    return made
+
+
+def _instance(kind: type, value: Any) -> Any:
+    if kind is Path:
+        return Path(value) if isinstance(value, os.PathLike) else _NO
+    if getattr(kind, "_is_protocol", False):
+        # What it has to have; anything like an array is looked at by who reads it.
+        own = {"__init__", "__subclasshook__"}
+        needed = [name for name, part in vars(kind).items() if callable(part) and name not in own]
+        return value if all(hasattr(value, name) for name in needed) else _NO
+    return value if isinstance(value, kind) else _NO
+
+
+def _mapping(kinds: Sequence[Any], value: Any) -> Any:
+    if not isinstance(value, Mapping):
+        return _NO
+    made = {key: _as(kinds[1], inner) for key, inner in value.items() if _as(kinds[0], key) is not _NO}
+    return _NO if len(made) < len(value) or any(inner is _NO for inner in made.values()) else made
+
+
+def _list(hint: Any, value: Any) -> Any:
+    kind = get_args(hint)[0]
+    single = tuple(option for option in _options(kind) if isinstance(option, type))
+    # One alone stands for a list of itself; a text's letters are never meant.
+    if isinstance(value, str | bytes) or (single and isinstance(value, single)):
+        value = (value,)
+    if not isinstance(value, Iterable) or isinstance(value, Mapping):
+        return _NO
+    made = tuple(_as(kind, inner) for inner in value)
+    return _NO if any(inner is _NO for inner in made) else made
+
+
+def _array(hint: Any, value: Any) -> Any:
+    """Return numbers in a list as an array of them; what is no number is nothing that an array of ours holds."""
+    if not isinstance(value, np.ndarray | list | tuple) and not hasattr(value, "__array__"):
+        return _NO
+    try:
+        array = np.asarray(value)
+    # Lists of unequal length.
+    except ValueError:
+        return _NO
+    kind = get_args(get_args(hint)[1])[0]
+    if isinstance(kind, type) and issubclass(kind, np.integer):
+        return array.astype(kind, copy=False) if array.dtype.kind in "iu" else _NO
+    return array if array.dtype.kind in "fiub" else _NO
+
+
+def _whole(value: Any) -> Any:
+    try:
+        whole = index(value)
+    except TypeError:
+        return _NO
+    # As in files: no count, size or seed has more bits. True is no count, nor an array of a single number.
+    fits = not isinstance(value, bool | np.bool_ | np.ndarray) and -(1 << 63) <= whole < 1 << 63
+    return whole if fits else _NO
+
+
+def _number(value: Any) -> Any:
+    return _NO if isinstance(value, bool) or not isinstance(value, Real) else value
+
+
+def _flag(value: Any) -> Any:
+    return bool(value) if isinstance(value, bool | np.bool_) else _NO
+
+
+_PLAIN: dict[Any, Callable[[Any], Any]] = {
+    Any: lambda value: value,
+    object: lambda value: value,
+    int: _whole,
+    float: _number,
+    bool: _flag,
+    str: lambda value: value if isinstance(value, str) else _NO,
+    types.NoneType: lambda value: value if value is None else _NO,
+}
