@@ -14,7 +14,7 @@ from io import StringIO
 
 from eie.cli import stopping
 from eie.cli.lines import fitted
-from eie.errors import EieError, RecipeError, SpecError
+from eie.errors import EieError, RecipeError, SpecError, WordError
 
 # By hand, as in `stopping`: `typing` takes long to import.
 TYPE_CHECKING = False
@@ -79,8 +79,8 @@ def _complain(error: Exception) -> int:
         code = error.exit_code
     elif isinstance(error, EieError):
         _say(str(error))
-        # What was typed is wrong (a field, a recipe), as for click's own errors; the rest failed on the way.
-        code = 2 if isinstance(error, SpecError | RecipeError) else 1
+        # What was typed is wrong (a field, a recipe, a word), as for click's own errors; the rest failed on the way.
+        code = 2 if isinstance(error, SpecError | RecipeError | WordError) else 1
     elif isinstance(error, MemoryError):
         _say("out of memory: a smaller model or layer, fewer samples (--samples) or fewer PEs need less")
     elif isinstance(error, OSError) and not isinstance(error, BrokenPipeError):
