@@ -16,7 +16,7 @@ from eie.cli import stopping
 from eie.cli.lines import fitted
 from eie.errors import EieError, RecipeError, SpecError, WordError
 
-# By hand, as in `stopping`: `typing` takes long to import.
+# By hand, as in `stopping`, which comes before all that takes long to import.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import click
