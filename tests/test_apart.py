@@ -39,7 +39,7 @@ def test_compare_calls_two_results_by_their_pes(tmp_path):
     files = [str(tmp_path / name) for name in ("one.json", "again.json")]
     comparison = eie.compare(results[0], [*files, "dense"])
     names = [column.machine.name for column in comparison.columns]
-    assert names == ["EIE 2 PEs", "EIE 1 PEs", "EIE 1 PEs #2", "dense:2"]
+    assert names == ["EIE 2 PEs", "EIE 1 PE", "EIE 1 PE #2", "dense:2"]
     assert all(f"{name}: " in " ".join(comparison.notes) for name in names[1:3])
     # Nobody states a power, and nothing of the spec goes into the file: the result's own has it.
     assert " W " not in str(comparison)

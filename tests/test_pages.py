@@ -134,6 +134,13 @@ def test_one_palette_names_every_share():
         assert len({colours[which] for colours in palette.SHARES.values()}) == len(SHARES)
 
 
+def test_links_to_sections_are_told_apart():
+    titles = ("Table II: power", "net: granularities", "net: time: and energy", "Claims")
+    text = page("h", tuple(Section(name=f"s{i}", title=title) for i, title in enumerate(titles)))
+    (nav,) = re.findall(r"<nav.*?</nav>", text)
+    assert re.findall(r">([^<]+)</a>", nav) == ["Table II", "granularities", "time: and energy", "Claims"]
+
+
 def test_names_cannot_write_html():
     layer = eie.Layer.from_weights(EVIL, np.eye(4))
     network = eie.Network(name=EVIL, layers=(layer,))

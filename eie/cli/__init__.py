@@ -14,9 +14,9 @@ from io import StringIO
 
 from eie.cli import stopping
 from eie.cli.lines import fitted
-from eie.errors import EieError, RecipeError, SpecError, folder_gone
+from eie.errors import EieError, RecipeError, SpecError, WordError, folder_gone
 
-# By hand, as in `stopping`: `typing` takes long to import.
+# By hand, as in `stopping`, which comes before all that takes long to import.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import click
@@ -79,8 +79,8 @@ def _complain(error: Exception) -> int:
         code = error.exit_code
     elif isinstance(error, EieError):
         _say(str(error))
-        # What was typed is wrong (a field, a recipe), as for click's own errors; the rest failed on the way.
-        code = 2 if isinstance(error, SpecError | RecipeError) else 1
+        # What was typed is wrong (a field, a recipe, a word), as for click's own errors; the rest failed on the way.
+        code = 2 if isinstance(error, SpecError | RecipeError | WordError) else 1
     elif isinstance(error, MemoryError):
         _say("out of memory: a smaller model or layer, fewer samples (--samples) or fewer PEs need less")
     elif isinstance(error, OSError):

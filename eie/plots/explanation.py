@@ -11,7 +11,7 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from eie.plots.drawing import STYLE, Drawing, Drawings
+from eie.plots.drawing import STYLE, Drawing, Drawings, short
 from eie.results.accounting import BOUND_BY
 from eie.show.cells import LONGEST, short_names
 from eie.studies.explain.answer import Explanation
@@ -34,7 +34,7 @@ def causes(explanation: Explanation) -> Figure:
         # The first layer above, as in the table.
         axes.invert_yaxis()
         axes.xaxis.set_major_formatter(PercentFormatter(1.0))
-        axes.set(xlim=(0, 1), xlabel="of the layer's time", title=f"{explanation.network}: what binds it")
+        axes.set(xlim=(0, 1), xlabel="of the layer's time", title=f"{short(explanation.network)}: what binds it")
         figure.legend(loc="outside lower center", ncols=len(BOUND_BY), fontsize=8)
     return figure
 

@@ -24,6 +24,7 @@ from eie.results.accounting import SHARES
 from eie.results.layer import LayerResult
 from eie.results.priced import Energy
 from eie.results.result import Result
+from eie.show.numbers import of
 
 # One unit, one colour in every figure of the package; waiting is grey.
 COLOURS = {
@@ -178,7 +179,7 @@ def latency(result: Result) -> Figure:
         axes.margins(y=0.2)
         axes.set(
             ylabel="latency (us)",
-            title=f"{short(result.program.name)} on {result.spec.name}, {result.spec.n_pe} PEs",
+            title=f"{short(result.program.name)} on {result.spec.name}, {of(result.spec.n_pe, 'PE')}",
         )
         _name_layers(axes, [layer.name for layer in result.layers])
         _legend_below(figure, axes)

@@ -22,6 +22,11 @@ def count(value: float) -> str:
     return f"{value:,.0f}"
 
 
+def of(count: int, what: str) -> str:
+    """How many of what: ``64 PEs``, ``1 PE``."""
+    return f"{count} {what}{'s' if count != 1 else ''}"
+
+
 def factor(value: float) -> str:
     """How many times: ``2.5x``."""
     return f"{number(value)}x"

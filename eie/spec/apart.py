@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from eie.show.numbers import of
 from eie.spec.machine import PRESETS, AcceleratorSpec
 
 # How a field is said in a few words; any other is said by its own name.
 _SAID = {
-    "n_pe": "{} PEs",
     "clock_mhz": "{:g} MHz",
     "act_queue_depth": "queue {}",
     "index_bits": "{}-bit index",
@@ -33,6 +33,8 @@ def differing_fields(specs: Sequence[AcceleratorSpec]) -> tuple[str, ...]:
 def said(spec: AcceleratorSpec, field: str) -> str:
     """Say one field of a machine: ``16 PEs``, ``residency ideal``."""
     value = getattr(spec, field)
+    if field == "n_pe":
+        return of(value, "PE")
     # format and not str: 800.0 is to read 800.
     text = _SAID.get(field, f"{field} {{:g}}" if type(value) is float else f"{field} {{}}")
     return text.format(value)
