@@ -132,9 +132,9 @@ def test_what_is_no_machine_is_refused_by_name(verb, layer):
 
 
 def test_what_cannot_be_saved_or_compared_is_refused_by_name(layer, tmp_path):
-    with pytest.raises(ModelError, match=r"ndarray: must be an eie\.Layer or an eie\.Network"):
+    with pytest.raises(EieError, match=r"network=<ndarray \(3, 3\)>: must be an eie\.Network or an eie\.Layer"):
         eie.save(np.eye(3), tmp_path / "a.npz")
-    with pytest.raises(EieError, match=r"Layer: must be an eie\.Result, an eie\.SweepResult"):
+    with pytest.raises(EieError, match=r"a=<Layer>: must be an eie\.Result, an eie\.SweepResult"):
         eie.diff(layer, layer)
     eie.save(layer, tmp_path / "a.npz")
     assert eie.load(tmp_path / "a.npz").layers[0].name == "fc"

@@ -70,10 +70,8 @@ def save(
     Raises
     ------
     ModelError
-        For what is no network, for another suffix, or if a coded file cannot hold the network.
+        For another suffix, or if a coded file cannot hold the network.
     """
-    if not isinstance(network, Network | Layer):
-        raise ModelError(f"{type(network).__name__}: must be an eie.Layer or an eie.Network; eie.load(path) gives one")
     network = Network.of(network)
     suffix = Path(path).suffix
     if suffix not in _SUFFIXES:

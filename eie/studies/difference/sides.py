@@ -62,8 +62,6 @@ def side_of(answer: Result | SweepResult | Document | str | Path) -> Side:
         return _of_path(Path(answer))
     if isinstance(answer, Document):
         return _of_document(answer, answer.headline(), None)
-    if not isinstance(answer, Result | SweepResult):
-        raise EieError(f"{type(answer).__name__}: must be an eie.Result, an eie.SweepResult, or the file of one")
     label = answer.program.name if isinstance(answer, Result) else "sweep"
     return _side(answer.SCHEMA, {**_plain(answer.content()), "versions": versions()}, label)
 

@@ -129,8 +129,6 @@ def reproduce(
     ModelError
         If ``fc8`` is not that data.
     """
-    # One name is a text, and a text is many letters.
-    names = (names,) if isinstance(names, str) else names
     wanted = {_section_name(name) for name in names} or set(SECTIONS)
     fc8 = None if fc8 is None else Path(fc8)
     bench = Bench(fc8, progress)
