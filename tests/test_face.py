@@ -65,6 +65,12 @@ def answer(request):
     return answers()[request.param]
 
 
+@pytest.fixture(scope="module")
+def page(answer):
+    """An answer's page, whose figures take a second to draw."""
+    return answer.to_html()
+
+
 @pytest.fixture(scope="module", params=[
     "AcceleratorSpec", "Network", "strange Network", "Layer", "Program", "EncodedLayer", "Trace", "LayerTrace",
     "Recipe", "LayerResult", "LayerOutputs", "FixedPoint", "Estimate", "RtlCheck",
@@ -74,7 +80,7 @@ def view(request):
     return views()[request.param]
 
 
-def check_view(shown):
+def check_view(shown, page=None):
     assert isinstance(shown, View)
     assert len(repr(shown)) <= 300
     assert len(repr(shown).splitlines()) <= 2
@@ -83,7 +89,7 @@ def check_view(shown):
     assert "\x1b" not in str(shown)
     fragment = parsed(shown._repr_html_())
     assert "table" in fragment.seen
-    page = shown.to_html()
+    page = page or shown.to_html()
     assert page.startswith("<!DOCTYPE html>")
     parsed(page)
     for section in shown.sections():
@@ -97,8 +103,8 @@ def test_views(view):
     check_view(view)
 
 
-def test_answers_are_views_and_data(answer, tmp_path):
-    check_view(answer)
+def test_answers_are_views_and_data(answer, page, tmp_path):
+    check_view(answer, page)
     records = answer.records()
     assert records
     assert all(isinstance(record, dict) for record in records)
@@ -171,7 +177,7 @@ def test_bounds_of_rows_are_checked(tmp_path):
         eie.read_answer(tmp_path / "a.json")
 
 
-def test_figures_are_found_by_type(answer, tmp_path, monkeypatch):
+def test_figures_are_found_by_type(answer, page, tmp_path, monkeypatch):
     before = dict(mpl.rcParams)
     # Every figure becomes an SVG below, in the page; as files the last is written, and all are in test_cli.
     with monkeypatch.context() as patched:
@@ -190,7 +196,6 @@ def test_figures_are_found_by_type(answer, tmp_path, monkeypatch):
     assert {file.stem for file in answer.plot(tmp_path, only=names[-1])} == {names[-1]}
     with pytest.raises(EieError, match="figure 'none': must be one of"):
         answer.plot(only="none")
-    page = answer.to_html()
     tree = ElementTree.fromstring(page.removeprefix("<!DOCTYPE html>\n"))
     # Drawn with matplotlib, or by the page itself.
     assert [*tree.iter("{http://www.w3.org/2000/svg}svg"), *tree.iter("figure")]

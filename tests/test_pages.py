@@ -378,13 +378,17 @@ return { seen, focused, foot: table.tFoot === null ? "" : table.tFoot.textConten
 """
 
 
+@pytest.fixture(scope="module")
+def every_page():
+    return {name: answer.to_html() for name, answer in answers().items()}
+
+
 @needs_browser
 @pytest.mark.parametrize(("widths", "dark"), [((360, 1400), False), ((360, 800), True)], ids=["light", "dark"])
-def test_no_error_and_no_overflow(tmp_path, widths, dark):
+def test_no_error_and_no_overflow(tmp_path, every_page, widths, dark):
     """Every answer's page, in one browser."""
-    asked = [(name, width) for name in answers() for width in widths]
-    pages = {name: answer.to_html() for name, answer in answers().items()}
-    found, logged = opened([(pages[name], width, LOOK) for name, width in asked], tmp_path, dark=dark)
+    asked = [(name, width) for name in every_page for width in widths]
+    found, logged = opened([(every_page[name], width, LOOK) for name, width in asked], tmp_path, dark=dark)
     assert logged == []
     assert len(found) == len(asked) > 20
     for (name, width), seen in zip(asked, found, strict=True):
