@@ -1,16 +1,18 @@
 """Batches go through a file a stretch of nodes at a time: what is mixed, and where, is as if all ran at once."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
 pytest.importorskip("onnx", reason="needs the onnx extra")
 pytest.importorskip("onnxruntime", reason="needs the onnx extra")
 
-import onnx_models as make  # noqa: E402
+import onnx_models as make
 
-from eie.importers.onnx import stretches  # noqa: E402
-from eie.importers.onnx.mixing import mixing  # noqa: E402
-from eie.importers.onnx.tensors import read_model  # noqa: E402
+from eie.importers.onnx import stretches
+from eie.importers.onnx.mixing import mixing
+from eie.importers.onnx.tensors import read_model
 
 WEIGHTS = {"w": make.drawn(np.random.default_rng(0), 6, 6), "first": np.array([0])}
 # More nodes than the first stretch, and more than two.
@@ -20,7 +22,7 @@ LONG = 3 * stretches._FIRST
 def chain(source, out):
     """LONG operators one after the other."""
     names = [source, *(f"{source} {i}" for i in range(LONG - 1)), out]
-    return [make.node("Elu", [before], [after], after) for before, after in zip(names, names[1:], strict=False)]
+    return [make.node("Elu", [before], [after], after) for before, after in pairwise(names)]
 
 
 def found(tmp_path, *nodes):
