@@ -35,7 +35,7 @@ _FEWEST = 5
 _OUTLIERS = 1e-3
 _LOOKED_AT = 1 << 20
 # Of those, how many are numbers of 64 bits at a time.
-_BLOCK = 1 << 16
+_BLOCK = 1 << 14
 _SHARD = re.compile(r"[0-9]-of-[0-9]")
 _LARGEST_INDEX = 64 << 20
 

@@ -100,7 +100,7 @@ class BatchRuns:
             run = self._opened(stretch, made, states[0])
             taken, mixed = self._step(run, states, wanted=wanted, later=later)
             yield from mixed
-            many = max(_FIRST, min(_LONGER * many, int(many * _BYTES / max(1, taken))))
+            many = max(_FIRST // 2, min(_LONGER * many, int(many * _BYTES / max(1, taken))))
             del run
             give_back()
 
