@@ -9,7 +9,7 @@ Gemm and a sum.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -57,7 +57,7 @@ def _with_matrix(
     return [
         _node("Reshape", [node.input[place], sizes], inputs[place]),
         _node("MatMul", inputs, f"{out}/product", name=node.name),
-        _node("Squeeze", squeezed, out, **({"axes": [axis]} if opset < 13 else {})),
+        _node("Squeeze", squeezed, out, axes=[axis] if opset < 13 else None),
     ]
 
 
@@ -171,7 +171,7 @@ def _sizes(graph: onnx.GraphProto, out: str, sizes: list[int]) -> str:
     return f"{out}/sizes"
 
 
-def _node(op: str, inputs: list[str], out: str, name: str = "", **attributes: object) -> onnx.NodeProto:
+def _node(op: str, inputs: list[str], out: str, name: str = "", **attributes: Any) -> onnx.NodeProto:
     from onnx import helper
 
     return helper.make_node(op, inputs, [out], name=name or f"{out} ({op})", **attributes)

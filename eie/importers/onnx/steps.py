@@ -7,7 +7,7 @@ a state or lengths that are computed. Its matrices are then layers with a use fo
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from eie.errors import ModelError
 from eie.importers.onnx.builder import Builder
 from eie.importers.onnx.normalise import LARGEST_UNROLLED
-from eie.model.operators.from_onnx import OnnxNode
+from eie.model.operators.from_onnx import Known, OnnxNode
 
 if TYPE_CHECKING:
     import onnx
@@ -65,7 +65,7 @@ def steps_of(node: OnnxNode, into: Builder) -> int | None:
 
 
 def taken_apart(
-    graph: onnx.GraphProto, node: onnx.NodeProto, plain: OnnxNode, constants: Mapping[str, Array], *, trips: int
+    graph: onnx.GraphProto, node: onnx.NodeProto, plain: OnnxNode, constants: Known, *, trips: int
 ) -> list[onnx.NodeProto]:
     """Return the nodes that compute what ``node`` does in ``trips`` steps; their constants go into ``graph``."""
     functions = _functions(plain)
@@ -118,7 +118,7 @@ def _functions(node: OnnxNode) -> list[tuple[str, dict[str, float]]] | None:
     return functions
 
 
-def _start(cell: _Cell, name: str, constants: Mapping[str, Array], direction: int) -> str:
+def _start(cell: _Cell, name: str, constants: Known, direction: int) -> str:
     """Return the (samples, hidden) that a state begins with; nothing for zeros, whose products are left out."""
     if not name or (name in constants and not constants[name].any()):
         return ""
@@ -249,11 +249,12 @@ class _Cell:
 
     def _function(self, weights: _Weights, i: int, value: str, *, clipped: bool = True) -> str:
         op, attributes = weights.functions[i]
+        named: dict[str, Any] = dict(attributes)
         bound = float(self.plain.attributes.get("clip", 0))
         if bound and clipped:
             value = self.add("Max", [value, self.constant("least", np.array(-bound, np.float32))])
             value = self.add("Min", [value, self.constant("most", np.array(bound, np.float32))])
-        return self.add(op, [value], **attributes)
+        return self.add(op, [value], **named)
 
     def _plus(self, gates: str, h: str, label: str, matrix: Array) -> str:
         """Add the product of a state and a matrix; of zeros there is none."""
