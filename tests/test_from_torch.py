@@ -306,7 +306,5 @@ class TestFormsThatTorchTakesApart:
 
     def test_what_no_exporter_knows_is_named(self):
         pool = nn.Sequential(nn.Conv2d(2, 3, 3), nn.AdaptiveMaxPool2d((2, 3)))
-        with pytest.raises(
-            ModelError, match=r"torch cannot export it: No ONNX function found for .*adaptive_max_pool2d"
-        ):
+        with pytest.raises(ModelError, match=r"torch cannot export it: No ONNX function .*adaptive_max_pool2d"):
             eie.from_torch(pool, torch.randn(2, 2, 9, 10))

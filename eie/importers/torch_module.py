@@ -129,10 +129,11 @@ def _plain(module: torch.nn.Module, done: dict[torch.nn.Module, torch.nn.Module]
 
     if module in done:
         return done[module]
-    computed = list(module.parametrizations) if parametrize.is_parametrized(module) else []  # type: ignore[arg-type]
+    computed = list(module.parametrizations) if parametrize.is_parametrized(module) else []
     # What torch makes of a class when it is parametrised is derived from it.
-    kind = type(module).__bases__[0] if computed else type(module)
-    made = done[module] = kind.__new__(kind)
+    kind: Any = type(module).__bases__[0] if computed else type(module)
+    made: torch.nn.Module = kind.__new__(kind)
+    done[module] = made
     made.__dict__.update(module.__dict__)
     # A child may stand under two names, and a name may be left free.
     made.__dict__["_modules"] = {

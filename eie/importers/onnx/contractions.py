@@ -9,7 +9,7 @@ Gemm and a sum.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -29,7 +29,7 @@ def take_products_apart(graph: onnx.GraphProto, opset: int) -> None:
             parts = _pairs(node, constant) if len(node.input) > 2 else [node]
             nodes += [made for part in parts for made in _blocks(graph, part, constant)]
         elif node.op_type == "MatMul":
-            nodes += _with_matrix(graph, node, ranks, opset)
+            nodes += _with_matrix(graph, node, ranks=ranks, opset=opset)
         elif node.op_type == "Gemm":
             nodes += _with_sum(graph, node, constant)
         else:
@@ -42,7 +42,7 @@ def take_products_apart(graph: onnx.GraphProto, opset: int) -> None:
 
 
 def _with_matrix(
-    graph: onnx.GraphProto, node: onnx.NodeProto, ranks: Mapping[str, int], opset: int
+    graph: onnx.GraphProto, node: onnx.NodeProto, *, ranks: Mapping[str, int], opset: int
 ) -> list[onnx.NodeProto]:
     """Give a vector of weights the axis of one that it lacks, and take it off the result."""
     vectors = [place for place, name in enumerate(node.input) if ranks.get(name) == 1]
@@ -57,7 +57,7 @@ def _with_matrix(
     return [
         _node("Reshape", [node.input[place], sizes], inputs[place]),
         _node("MatMul", inputs, f"{out}/product", name=node.name),
-        _node("Squeeze", squeezed, out, **({"axes": [axis]} if opset < 13 else {})),
+        _node("Squeeze", squeezed, out, axes=[axis] if opset < 13 else None),
     ]
 
 
@@ -141,11 +141,11 @@ def _blocks(graph: onnx.GraphProto, node: onnx.NodeProto, constant: set[str]) ->
     if [len(shared), len(summed), len(made)] != [1, 1, 1] or len(theirs) != 3 or len(kept) + 2 != len(ours) or not kept:
         return [node]
     out, stack = node.output[0], shared + summed + made
-    nodes = [_turned(node.input[place], theirs, stack, f"{out}/weights")]
+    nodes = [_turned(node.input[place], theirs, stack, out=f"{out}/weights")]
     # (..., block, rows, inputs) x (block, inputs, outputs); without rows of its own a block has one.
     rows = kept[-1:] if len(kept) > 1 else []
     front = kept[: len(kept) - len(rows)]
-    nodes.append(_turned(node.input[1 - place], ours, [*front, *shared, *rows, *summed], f"{out}/in"))
+    nodes.append(_turned(node.input[1 - place], ours, [*front, *shared, *rows, *summed], out=f"{out}/in"))
     x, y = f"{out}/in", f"{out}/out"
     if not rows:
         nodes.append(_node("Reshape", [x, _sizes(graph, out, [0, 0, 1, -1])], f"{out}/row"))
@@ -153,11 +153,11 @@ def _blocks(graph: onnx.GraphProto, node: onnx.NodeProto, constant: set[str]) ->
     nodes.append(_node("MatMul", [x, f"{out}/weights"], y, name=node.name))
     if not rows:
         nodes.append(_node("Reshape", [y, _sizes(graph, f"{out}/back", [0, 0, -1])], f"{out}/out"))
-    nodes.append(_turned(f"{out}/out", "".join([*front, *shared, *rows, *made]), list(result), out))
+    nodes.append(_turned(f"{out}/out", "".join([*front, *shared, *rows, *made]), list(result), out=out))
     return nodes
 
 
-def _turned(name: str, letters: str, wanted: Sequence[str], out: str) -> onnx.NodeProto:
+def _turned(name: str, letters: str, wanted: Sequence[str], *, out: str) -> onnx.NodeProto:
     order = [letters.index(c) for c in wanted]
     if order == list(range(len(order))):
         return _node("Identity", [name], out)
@@ -171,7 +171,7 @@ def _sizes(graph: onnx.GraphProto, out: str, sizes: list[int]) -> str:
     return f"{out}/sizes"
 
 
-def _node(op: str, inputs: list[str], out: str, name: str = "", **attributes: object) -> onnx.NodeProto:
+def _node(op: str, inputs: list[str], out: str, name: str = "", **attributes: Any) -> onnx.NodeProto:
     from onnx import helper
 
     return helper.make_node(op, inputs, [out], name=name or f"{out} ({op})", **attributes)

@@ -109,15 +109,15 @@ def shared_inputs(path: Path, proto: onnx.ModelProto, shape: AnyShape | None) ->
     if not any(is_open) or not stated:
         return frozenset()
     several = next(count for count in range(_SAMPLES, _SAMPLES + len(stated) + 1) if count not in stated.values())
-    if _runs_with(path, proto, inputs, several):
+    if _runs_with(path, proto, inputs, samples=several):
         return frozenset(stated)
     # With as many samples as they have rows they are of the batch; with no number but one, of each sample.
     counts = [count for count in stated.values() if count is not None]
-    of_batch = any(_runs_with(path, proto, inputs, count) for count in dict.fromkeys(counts))
-    return frozenset() if of_batch or not _runs_with(path, proto, inputs, 1) else frozenset(stated)
+    of_batch = any(_runs_with(path, proto, inputs, samples=count) for count in dict.fromkeys(counts))
+    return frozenset() if of_batch or not _runs_with(path, proto, inputs, samples=1) else frozenset(stated)
 
 
-def _runs_with(path: Path, proto: onnx.ModelProto, inputs: Sequence[OnnxInput], samples: int) -> bool:
+def _runs_with(path: Path, proto: onnx.ModelProto, inputs: Sequence[OnnxInput], *, samples: int) -> bool:
     """Whether a file runs with so many samples where the batch is open."""
     sized = [
         replace(entry, shape=(*entry.shape[: entry.batch], samples, *entry.shape[entry.batch + 1 :]))

@@ -148,6 +148,7 @@ def taken_notes(proto: onnx.ModelProto) -> list[str]:
 def expand(
     path: Path,
     graph: onnx.GraphProto,
+    *,
     expansions: Mapping[int, Expansion],
     apart: Mapping[int, Sequence[onnx.NodeProto]],
 ) -> None:
@@ -219,7 +220,7 @@ def _both(graph: onnx.GraphProto, node: onnx.NodeProto, where: str) -> list[onnx
         copies = [helper.make_node("Identity", [name], [out]) for name, out in zip(made, names, strict=True)]
         # Types and shapes are inferred: both branches give out what the names around them are.
         outputs = [helper.make_empty_tensor_value_info(name) for name in names]
-        chosen[branch] = helper.make_graph(copies, branch, [], outputs)
+        chosen[branch] = helper.make_graph(copies, branch, inputs=[], outputs=outputs)
     return [*nodes, helper.make_node("If", list(node.input), list(node.output), name=node.name, **chosen)]
 
 

@@ -21,9 +21,10 @@ from eie.importers.onnx.graph_inputs import OnnxInput
 from eie.importers.onnx.kinds import numpy_type
 from eie.importers.onnx.nodes import printable
 from eie.importers.onnx.normalise import hold_inputs, normalise, taken_notes
+from eie.importers.onnx.placement import products_inside
 from eie.importers.onnx.reading import Reading, best_reading, expanded
 from eie.importers.onnx.tensors import read_model
-from eie.importers.onnx.unmodelled import PRODUCTS, feeding, kind, last_known, unmodelled_rows
+from eie.importers.onnx.unmodelled import feeding, kind, last_known, unmodelled_rows
 from eie.importers.options import AnyShape, Unsupported
 from eie.importers.tied import Tied, tie
 from eie.model.graph import Graph
@@ -99,7 +100,7 @@ def read_onnx(
         reading = expanded(path, proto, input_shape, host="none", turned=reading.turned, shared=reading.shared)
         verdict = _judged(proto, reading)
     into, inputs, problems, said = reading.into, reading.inputs, verdict.problems, taken_notes(proto)
-    multiplies = bool(into.layers) or any(kind(node.op) in PRODUCTS for node in reading.nodes)
+    multiplies = bool(into.layers) or products_inside(proto.graph)
     if problems and unsupported == "refuse" and multiplies:
         raise ModelError(
             f"{path}: not supported: {_listed(problems)} (--unsupported skip keeps the weight layers, which then run "

@@ -20,25 +20,16 @@ from eie.importers.onnx import convolutions, packed, products, recurrent
 from eie.importers.onnx.builder import Builder
 from eie.importers.onnx.constants import Constants, shape_of
 from eie.importers.onnx.einsum import einsum
+from eie.importers.onnx.expansions import MISFITS, expansion_of, note_expansions, parts_of
 from eie.importers.onnx.graph_inputs import OnnxInput, graph_inputs
 from eie.importers.onnx.hosting import Hosting
 from eie.importers.onnx.kinds import FLOATING
 from eie.importers.onnx.mixing import keeps_apart, mixing, shared_inputs, whole_run
 from eie.importers.onnx.nodes import plain_nodes, printable
-from eie.importers.onnx.normalise import (
-    BOTH,
-    BRANCHES,
-    LARGEST_UNROLLED,
-    STEPS,
-    STRETCHED,
-    Expansion,
-    expand,
-    goes_on,
-    note,
-)
-from eie.importers.onnx.placement import place, products_inside
-from eie.importers.onnx.steps import steps_of, taken_apart
-from eie.importers.onnx.stretched import can_be_stretched, stretched
+from eie.importers.onnx.normalise import STEPS, STRETCHED, Expansion, expand
+from eie.importers.onnx.placement import place
+from eie.importers.onnx.steps import steps_of
+from eie.importers.onnx.stretched import can_be_stretched
 from eie.importers.onnx.unmodelled import batch_axes, inferred
 from eie.importers.options import AnyShape
 from eie.model import operators
@@ -58,8 +49,6 @@ _WEIGHTED: dict[str, Callable[[OnnxNode, Builder], None]] = {
     "RNN": recurrent.rnn,
     "com.microsoft.MatMulNBits": packed.matmul_nbits,
 }
-# What reading a damaged node can raise in numpy: each becomes one line with the node's name.
-_MISFITS = (ValueError, TypeError, IndexError, KeyError, ArithmeticError, AttributeError, MemoryError)
 _NUMBERWISE = frozenset(
     (
         *("Add", "Cast", "Clip", "DequantizeLinear", "Div", "Dropout", "Identity", "LeakyRelu", "Mul"),
@@ -204,39 +193,11 @@ def expanded(
         reading = _read(path, proto, shape, host=host, turned=turned, shared=shared)
         if not reading.expansions:
             break
-        _take_notes(proto, reading)
+        note_expansions(proto, reading.nodes, reading.expansions)
+        apart = parts_of(path, proto, nodes=reading.nodes, into=reading.into, expansions=reading.expansions)
         # A body may hold another one, and what decides on it may stand in the first.
-        expand(path, proto.graph, reading.expansions, _apart(path, proto, reading))
+        expand(path, proto.graph, expansions=reading.expansions, apart=apart)
     return reading
-
-
-def _apart(path: Path, proto: onnx.ModelProto, reading: Reading) -> dict[int, list[onnx.NodeProto]]:
-    """Return the nodes that recurrent ones become step by step."""
-    made = {}
-    for i, known in reading.expansions.items():
-        if known.branch in (STEPS, STRETCHED):
-            try:
-                made[i] = _parts_of(proto, reading, i)
-            except _MISFITS as error:
-                reason = (str(error).splitlines() or [type(error).__name__])[0]
-                raise ModelError(f"{path}: node {i}: damaged or impossible: {reason[:200]}") from None
-    return made
-
-
-def _parts_of(proto: onnx.ModelProto, reading: Reading, i: int) -> list[onnx.NodeProto]:
-    plain, into = reading.nodes[i], reading.into
-    if reading.expansions[i].branch == STRETCHED:
-        return stretched(proto.graph, plain, into)
-    return taken_apart(proto.graph, proto.graph.node[i], plain, into.constants, trips=reading.expansions[i].trips)
-
-
-def _take_notes(proto: onnx.ModelProto, reading: Reading) -> None:
-    for i, known in reading.expansions.items():
-        node = reading.nodes[i]
-        if known.branch == BOTH:
-            note(proto, f"{node.name} (If) decides by what is computed: both branches run and are counted")
-        elif known.branch == STEPS:
-            note(proto, f"{node.name} ({node.op}) runs step by step, {known.trips} times: {known.why}")
 
 
 def _plain_inputs(proto: onnx.ModelProto) -> set[str]:
@@ -352,7 +313,7 @@ def _translate(path: Path, proto: onnx.ModelProto, reading: Reading) -> None:
             # Once more: what hangs on a Shape node is constant only since that node's input is known.
             if into.constants.fold(node, where):
                 continue
-            if node.op in ("If", "Loop", "Scan") and (known := _expansion(node, proto, reading)) is not None:
+            if node.op in ("If", "Loop", "Scan") and (known := _known_body(node, proto, reading)) is not None:
                 reading.expansions[node.index] = known
             else:
                 _read_or_host(node, reading)
@@ -362,52 +323,15 @@ def _translate(path: Path, proto: onnx.ModelProto, reading: Reading) -> None:
             text = str(error)
             # Some errors name the file and tensor themselves, closer than this could.
             raise (error if text.startswith(str(path)) else ModelError(f"{where}: {text}")) from None
-        except _MISFITS as error:
+        except MISFITS as error:
             reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise ModelError(f"{where}: damaged or impossible: {reason[:200]}") from None
 
 
-def _expansion(node: OnnxNode, proto: onnx.ModelProto, reading: Reading) -> Expansion | None:
-    """Return what is constant of an If, a Loop or a Scan; None if it hangs on numbers of the input."""
-    into = reading.into
-    inputs = [into.constants.get(name) if name else None for name in (*node.inputs, "", "")]
-    if node.op == "If":
-        known = inputs[0]
-        if known is None:
-            # With a host all shapes are known, and behind bodies that are not in place yet nothing is.
-            decided = reading.hosting is not None and not reading.expansions and node.inputs[:1]
-            chosen = decided and _can_be_chosen(proto.graph.node[node.index])
-            return Expansion(branch=BOTH) if chosen else None
-        return Expansion(branch="then_branch" if known.any() else "else_branch")
-    if node.op == "Scan":
-        # Over another axis, or backwards, the slices would be others.
-        plain = not any(any(value) for key, value in node.attributes.items() if key.startswith("scan_"))
-        x = into.known(node.inputs[-1]) if plain and node.inputs else None
-        return None if x is None or x.batch == 0 else Expansion(trips=x.shape[0])
-    # A condition that is left out is true.
-    trips, starts = inputs[0], not node.inputs[1:2] or not node.inputs[1] or inputs[1] is not None
-    if trips is None or not starts or not goes_on(proto.graph.node[node.index]):
-        return None
-    begins = inputs[1] is None or bool(inputs[1].all())
-    # No more than a body of one node could go round; `expand` says so.
-    return Expansion(trips=min(max(0, int(trips.ravel()[0])), LARGEST_UNROLLED) if begins else 0)
-
-
-def _can_be_chosen(node: onnx.NodeProto) -> bool:
-    """Whether an If multiplies by weights in a branch, and either of its branches gives what the other does."""
-    bodies = {entry.name: entry.g for entry in node.attribute if entry.name in BRANCHES}
-    if len(bodies) < len(BRANCHES) or not any(map(products_inside, bodies.values())):
-        return False
-    stated = [[_stated(entry) for entry in body.output] for body in bodies.values()]
-    pairs = list(zip(*stated, strict=False))
-    # One choice for all samples: what is made must look alike, whichever it was.
-    return bool(pairs) and all(first == second or None in (first, second) for first, second in pairs)
-
-
-def _stated(entry: onnx.ValueInfoProto) -> tuple[int, ...] | None:
-    kind = entry.type.tensor_type
-    sizes = [dim.dim_value for dim in kind.shape.dim]
-    return tuple(sizes) if kind.HasField("shape") and all(sizes) else None
+def _known_body(node: OnnxNode, proto: onnx.ModelProto, reading: Reading) -> Expansion | None:
+    # With a host all shapes are known, and behind bodies that are not in place yet nothing is.
+    decided = reading.hosting is not None and not reading.expansions
+    return expansion_of(node, proto.graph.node[node.index], into=reading.into, decided=decided)
 
 
 def _read_or_host(node: OnnxNode, reading: Reading) -> None:

@@ -1,14 +1,14 @@
 """A recurrent node step by step: the forms that no recurrent layer has, as products, sums and functions of a step.
 
-Comes in: a GRU, LSTM or RNN node with constant weights. Goes out: plain nodes. Called by `reading`, which has found
+Comes in: a GRU, LSTM or RNN node with constant weights. Goes out: plain nodes. Called by `expansions`, once it is found
 that no layer expresses the node: a GRU whose reset gate acts before its product, peepholes, other functions or a clip,
 a state or lengths that are computed. Its matrices are then layers with a use for every step.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from eie.errors import ModelError
 from eie.importers.onnx.builder import Builder
 from eie.importers.onnx.normalise import LARGEST_UNROLLED
-from eie.model.operators.from_onnx import OnnxNode
+from eie.model.operators.from_onnx import Known, OnnxNode
 
 if TYPE_CHECKING:
     import onnx
@@ -64,31 +64,23 @@ def steps_of(node: OnnxNode, into: Builder) -> int | None:
     return trips if trips * w[0] * NODES_A_STEP <= LARGEST_UNROLLED else None
 
 
-def taken_apart(
-    graph: onnx.GraphProto, node: onnx.NodeProto, plain: OnnxNode, constants: Mapping[str, Array], *, trips: int
-) -> list[onnx.NodeProto]:
+def taken_apart(graph: onnx.GraphProto, node: OnnxNode, *, constants: Known, trips: int) -> list[onnx.NodeProto]:
     """Return the nodes that compute what ``node`` does in ``trips`` steps; their constants go into ``graph``."""
-    functions = _functions(plain)
+    functions = _functions(node)
     if functions is None:
-        raise ModelError(f"node {plain.name!r} ({plain.op}): functions that nobody knows")
-    names = (*plain.inputs, *([""] * 8))[:8]
+        raise ModelError(f"node {node.name!r} ({node.op}): functions that nobody knows")
+    names = (*node.inputs, *([""] * 8))[:8]
     arrays = [constants[name] if name else None for name in (*names[1:4], names[7])]
-    assert arrays[0] is not None
-    assert arrays[1] is not None
-    cell = _Cell(
-        graph=graph,
-        plain=plain,
-        prefix=f"{next((out for out in plain.outputs if out), '')}/",
-        kind=_kind(graph, node.input[1]),
-    )
+    cell = _Cell(graph=graph, plain=node, kind=_kind(graph, node.inputs[1]))
     cell.begin(names[0], lengths=names[4])
-    ways = _WAYS[str(plain.attributes.get("direction", "forward"))]
+    ways = _WAYS[str(node.attributes.get("direction", "forward"))]
     made = []
     for i, backwards in enumerate(ways):
         weights = _Weights.of(arrays, i, functions[i * len(functions) // len(ways) :])
-        starts = [_start(cell, name, constants, i) for name in names[5:7]]
+        starts = [_start(cell, name, constants, direction=i) for name in names[5:7]]
         order = range(trips - 1, -1, -1) if backwards else range(trips)
-        made.append(cell.run(weights, starts, order, i))
+        label = "reverse " if backwards else ""
+        made.append(cell.run(weights, starts, order, label=label))
     cell.give(made)
     return cell.nodes
 
@@ -118,7 +110,7 @@ def _functions(node: OnnxNode) -> list[tuple[str, dict[str, float]]] | None:
     return functions
 
 
-def _start(cell: _Cell, name: str, constants: Mapping[str, Array], direction: int) -> str:
+def _start(cell: _Cell, name: str, constants: Known, *, direction: int) -> str:
     """Return the (samples, hidden) that a state begins with; nothing for zeros, whose products are left out."""
     if not name or (name in constants and not constants[name].any()):
         return ""
@@ -160,19 +152,15 @@ class _Weights:
         return len(self.r)
 
 
-@dataclass(eq=False, kw_only=True)
 class _Cell:
-    """Nodes of all steps, with names that nobody else has."""
+    """Nodes of all steps, with names that nobody else has; ``kind`` is the type of the file's numbers."""
 
-    graph: onnx.GraphProto
-    plain: OnnxNode
-    prefix: str
-    nodes: list[onnx.NodeProto] = field(default_factory=list)
-    # Of the file's numbers: what stands beside them must be of the same.
-    kind: np.dtype[Any]
-    _made: dict[str, str] = field(default_factory=dict)
-    _x: str = ""
-    _lengths: str = ""
+    def __init__(self, *, graph: onnx.GraphProto, plain: OnnxNode, kind: np.dtype[Any]) -> None:
+        self.graph, self.plain, self.kind = graph, plain, kind
+        self.prefix = f"{next((out for out in plain.outputs if out), '')}/"
+        self.nodes: list[onnx.NodeProto] = []
+        self._made: dict[str, str] = {}
+        self._x = self._lengths = ""
 
     @property
     def layout(self) -> int:
@@ -207,9 +195,8 @@ class _Cell:
     def number(self, i: int) -> str:
         return self.constant(f"number {i}", np.array(i, np.int64))
 
-    def run(self, weights: _Weights, starts: Sequence[str], order: Sequence[int], way: int) -> list[Any]:
+    def run(self, weights: _Weights, starts: Sequence[str], order: Sequence[int], *, label: str) -> list[Any]:
         """Return the states of all steps in the file's order of time, and the last ones."""
-        label = "reverse " if way or self.plain.attributes.get("direction") == "reverse" else ""
         # One product for all steps: time is one more axis of its rows.
         product = self.product(self._x, f"{label}W", weights.w)
         gates = self.add("Add", [product, self.constant(f"{label}bias", self._input_bias(weights))])
@@ -219,7 +206,7 @@ class _Cell:
         for t in order:
             x = self.add("Gather", [gates, self.number(t)], axis=0)
             before = h, c
-            h, c = step(weights, x, h, c, label)
+            h, c = step(weights, x, states=(h, c), label=label)
             y = h
             if self._lengths:
                 runs = self.add("Less", [self.constant(f"time {t}", self._time(t)), self._lengths])
@@ -242,33 +229,33 @@ class _Cell:
             inner[2 * weights.hidden :] = 0
         return weights.input_bias + inner
 
-    def _part(self, gates: str, first: int, count: int, weights: _Weights, label: str) -> str:
-        hidden = weights.hidden
+    def _part(self, gates: str, first: int, count: int, *, hidden: int) -> str:
         indices = np.arange(first * hidden, (first + count) * hidden, dtype=np.int64)
-        return self.add("Gather", [gates, self.constant(f"{label}{first} {count}", indices)], axis=1)
+        return self.add("Gather", [gates, self.constant(f"gates {first} {count}", indices)], axis=1)
 
     def _function(self, weights: _Weights, i: int, value: str, *, clipped: bool = True) -> str:
         op, attributes = weights.functions[i]
+        named: dict[str, Any] = dict(attributes)
         bound = float(self.plain.attributes.get("clip", 0))
         if bound and clipped:
             value = self.add("Max", [value, self.constant("least", np.array(-bound, np.float32))])
             value = self.add("Min", [value, self.constant("most", np.array(bound, np.float32))])
-        return self.add(op, [value], **attributes)
+        return self.add(op, [value], **named)
 
-    def _plus(self, gates: str, h: str, label: str, matrix: Array) -> str:
+    def _plus(self, gates: str, h: str, *, label: str, matrix: Array) -> str:
         """Add the product of a state and a matrix; of zeros there is none."""
         return self.add("Add", [gates, self.product(h, label, matrix)]) if h else gates
 
-    def _rnn(self, weights: _Weights, x: str, h: str, _: str, label: str) -> tuple[str, str]:
-        return self._function(weights, 0, self._plus(x, h, f"{label}R", weights.r)), ""
+    def _rnn(self, weights: _Weights, x: str, *, states: tuple[str, str], label: str) -> tuple[str, str]:
+        return self._function(weights, 0, self._plus(x, states[0], label=f"{label}R", matrix=weights.r)), ""
 
-    def _gru(self, weights: _Weights, x: str, h: str, _: str, label: str) -> tuple[str, str]:
-        size, behind = weights.hidden, bool(self.plain.attributes.get("linear_before_reset", 0))
-        both = self._part(x, 0, 2, weights, label)
-        both = self._plus(both, h, f"{label}R of the gates", weights.r[:, : 2 * size])
+    def _gru(self, weights: _Weights, x: str, *, states: tuple[str, str], label: str) -> tuple[str, str]:
+        h, size, behind = states[0], weights.hidden, bool(self.plain.attributes.get("linear_before_reset", 0))
+        both = self._part(x, 0, 2, hidden=weights.hidden)
+        both = self._plus(both, h, label=f"{label}R of the gates", matrix=weights.r[:, : 2 * size])
         both = self._function(weights, 0, both)
-        z, r = (self._part(both, i, 1, weights, label) for i in range(2))
-        inner = self._part(x, 2, 1, weights, label)
+        z, r = (self._part(both, i, 1, hidden=weights.hidden) for i in range(2))
+        inner = self._part(x, 2, 1, hidden=weights.hidden)
         if h or behind:
             reset = h if behind or not h else self.add("Mul", [r, h])
             made = self.product(reset, f"{label}R of the candidate", weights.r[:, 2 * size :]) if h else ""
@@ -281,24 +268,25 @@ class _Cell:
         kept = self.add("Sub", [candidate, self.add("Mul", [z, candidate])])
         return self.add("Add", [kept, self.add("Mul", [z, h])]) if h else kept, ""
 
-    def _lstm(self, weights: _Weights, x: str, h: str, c: str, label: str) -> tuple[str, str]:
-        gates = self._plus(x, h, f"{label}R", weights.r)
-        i, o, f, g = (self._part(gates, k, 1, weights, label) for k in range(4))
-        i = self._function(weights, 0, self._peep(i, c, weights, 0, label))
+    def _lstm(self, weights: _Weights, x: str, *, states: tuple[str, str], label: str) -> tuple[str, str]:
+        h, c = states
+        gates = self._plus(x, h, label=f"{label}R", matrix=weights.r)
+        i, o, f, g = (self._part(gates, k, 1, hidden=weights.hidden) for k in range(4))
+        i = self._function(weights, 0, self._peep(i, c, weights, place=0, label=label))
         if self.plain.attributes.get("input_forget", 0):
             f = self.add("Sub", [self.constant("one", np.ones(1, np.float32)), i])
         else:
-            f = self._function(weights, 0, self._peep(f, c, weights, 2, label))
+            f = self._function(weights, 0, self._peep(f, c, weights, place=2, label=label))
         fresh = self.add("Mul", [i, self._function(weights, 1, g)])
         c = self.add("Add", [self.add("Mul", [f, c]), fresh]) if c else fresh
-        o = self._function(weights, 0, self._peep(o, c, weights, 1, label))
+        o = self._function(weights, 0, self._peep(o, c, weights, place=1, label=label))
         return self.add("Mul", [o, self._function(weights, 2, c, clipped=False)]), c
 
-    def _peep(self, gate: str, c: str, weights: _Weights, i: int, label: str) -> str:
+    def _peep(self, gate: str, c: str, weights: _Weights, *, place: int, label: str) -> str:
         """Add what a gate sees of the cell; peepholes come in the order input, output, forget."""
         if weights.peepholes is None or not c:
             return gate
-        seen = self.constant(f"{label}peephole {i}", weights.peepholes[i])
+        seen = self.constant(f"{label}peephole {place}", weights.peepholes[place])
         return self.add("Add", [gate, self.add("Mul", [c, seen])])
 
     def give(self, made: Sequence[Sequence[Any]]) -> None:

@@ -1,6 +1,6 @@
 """A transposed convolution over a volume: zeros between the voxels, and a plain convolution over what that makes.
 
-Comes in: a ConvTranspose node with constant weights. Goes out: plain nodes. Called by `reading`. Zeros cost the
+Comes in: a ConvTranspose node with constant weights. Goes out: plain nodes. Called by `expansions`. Zeros cost the
 accelerator nothing: in two dimensions a layer's geometry stretches its map in the same way.
 """
 
@@ -40,7 +40,7 @@ def stretched(graph: onnx.GraphProto, node: OnnxNode, into: Builder) -> list[onn
     behind = [0, 0, *(n for step in form.stride for n in (0, step - 1))]
     full = [0, x.shape[1], *(size * step for size, step in zip(sizes, form.stride, strict=True))]
     name = parts.reshaped(node.inputs[0], cells, "cells")
-    name = parts.reshaped(parts.padded(name, [0] * len(behind), behind, "zeros"), full, "stretched")
+    name = parts.reshaped(parts.padded(name, [0] * len(behind), behind, label="zeros"), full, "stretched")
     reach = [gap * (size - 1) for gap, size in zip(form.dilation, form.size, strict=True)]
     before = [far - pad for far, pad in zip(reach, form.pads[:rank], strict=True)]
     # The last cell's zeros are no part of the map; fewer than none cuts off.
@@ -48,7 +48,7 @@ def stretched(graph: onnx.GraphProto, node: OnnxNode, into: Builder) -> list[onn
         far - pad + more - (step - 1)
         for far, pad, more, step in zip(reach, form.pads[rank:], form.more, form.stride, strict=True)
     ]
-    name = parts.padded(name, [0, 0, *before], [0, 0, *after], "framed")
+    name = parts.padded(name, [0, 0, *before], [0, 0, *after], label="framed")
     inputs = [name, parts.constant("kernel", form.kernel), *node.inputs[2:3]]
     parts.add("Conv", inputs, out, called=node.name, group=form.groups, dilations=list(form.dilation))
     return parts.nodes
@@ -78,7 +78,7 @@ class _Parts:
         wanted = self.constant(f"{label} sizes", np.array(sizes, np.int64))
         return self.add("Reshape", [name, wanted], f"{self._out}/{label}")
 
-    def padded(self, name: str, before: Sequence[int], behind: Sequence[int], label: str) -> str:
+    def padded(self, name: str, before: Sequence[int], behind: Sequence[int], *, label: str) -> str:
         pads, out = [*before, *behind], f"{self._out}/{label}"
         # An attribute until opset 11.
         if self._opset < 11:
