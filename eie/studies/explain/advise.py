@@ -46,14 +46,15 @@ class Effort:
 
     pes: int
     starts: int
+    descents: int
     rounds: int
     pairs: int
     outward: bool
 
 
-THOROUGH = Effort(pes=4, starts=3, rounds=3, pairs=3, outward=False)
+THOROUGH = Effort(pes=4, starts=3, descents=4, rounds=3, pairs=3, outward=False)
 # Of a deep network a setting costs as much as a hundred of a small one.
-BRIEF = Effort(pes=1, starts=1, rounds=1, pairs=1, outward=True)
+BRIEF = Effort(pes=1, starts=1, descents=1, rounds=1, pairs=1, outward=True)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True, repr=False)
@@ -247,7 +248,7 @@ def advise(
     whole = trials if few is bench else _Trials(bench, base, objective)
     final = {frozenset(map(id, advice.changes)): whole.of(advice.changes) for advice in chosen}
     ranked = sorted((advice for advice in final.values() if advice), key=lambda advice: advice.gain(objective))
-    if few.forms.cut:
+    if few.forms.cut and not few.sampled:
         ranked = _deeper(whole, ranked, changes)
     good = [advice for advice in ranked if advice.gain(objective)[0] <= 1 - GAIN]
     bad = [advice for advice in ranked if advice.gain(objective)[0] > 1 - GAIN and len(advice.changes) == 1]
@@ -304,6 +305,7 @@ def _combined(
     pairs.sort(key=lambda advice: advice.gain(trials.objective))
     promising = sorted(starts, key=lambda start: start[0])[: trials.effort.starts]
     tried = [*pairs[:1], *trials.best(start for _, start in promising if start)]
+    tried = sorted(tried, key=lambda advice: advice.gain(trials.objective))[: trials.effort.descents]
     # From each of them: what is best among few knobs need not be so in the end.
     ends = [_descended(trials, start, changes) for start in tried]
     return pairs, sorted(ends, key=lambda advice: advice.gain(trials.objective))[:1]

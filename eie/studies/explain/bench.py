@@ -161,6 +161,7 @@ class Bench:
         self._scale = np.ones((2, len(forms.names)))
         self._own_scale: dict[str, NDArray[np.float64]] = {}
         self._from: tuple[Bench, Setting] | None = None
+        self._plans: dict[Hashable, MemoryPlan] = {}
         # By form and machine: the fewest bits of an index with which nothing is padded, and those it was encoded with.
         self._unpadded: dict[Hashable, tuple[int, int]] = {}
         self._stands: Mapping[str, str] = {name: name for name in forms.names}
@@ -248,7 +249,12 @@ class Bench:
         """Run some layers; return (latency, energy) of each, and the plan of all."""
         spec = setting.spec
         run = {name: self._images(name, setting) for name in names}
-        plan = self._plan([self._demand(name, run, spec) for name in self.forms.names], spec)
+        # A plan reads no depth of a queue, for one, and following all maps of a deep network takes a while.
+        fields = tuple(getattr(spec, field) for field in fields_of("plan", spec))
+        key = fields, setting.conv, setting.permuted, tuple(setting.pruned.items()), tuple(run)
+        if key not in self._plans:
+            self._plans[key] = self._plan([self._demand(name, run, spec) for name in self.forms.names], spec)
+        plan = self._plans[key]
         costs = {}
         for name, images in run.items():
             encoded = images.encoded
