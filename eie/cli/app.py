@@ -64,7 +64,7 @@ for command in (
     run, explain, compile_model, simulate, inspect, warmup, compare, diff, compress, trace, sweep, granularity, search,
     paper, rtl, models, doctor, notebooks,
 ):  # fmt: skip
-    command.params.append(_memory_option())
     app.add_command(command)
-app.params.append(_memory_option())
+for command in (app, *app.commands.values(), *trace.commands.values()):
+    command.params.append(_memory_option())
 laid_out(app)

@@ -66,6 +66,14 @@ def _amounts(row: Mapping[str, Any]) -> Any:
     return row
 
 
+def _amounts_below(value: Any) -> None:
+    """Check figures at any depth, of a document whose figures are all amounts."""
+    if isinstance(value, Mapping):
+        _amounts(value)
+    for inner in value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ():
+        _amounts_below(inner)
+
+
 Row = Annotated[Flat, AfterValidator(_amounts)]
 
 
@@ -116,6 +124,11 @@ class ResultContent(_Part):
     area_mm2: dict[str, Amount] | None = None
     prices_pj: dict[str, Amount] | None = None
     notes: list[str] = []
+
+    @model_validator(mode="after")
+    def _figures(self) -> Self:
+        _amounts_below([self.host, self.inputs, self.memory, self.energy, self.__pydantic_extra__ or {}])
+        return self
 
 
 class EnergyContent(_Part):

@@ -18,7 +18,7 @@ from typing import Any, BinaryIO
 
 from numpy.typing import NDArray
 
-from eie.errors import EieError
+from eie.errors import EieError, printable
 from eie.formats.budget import afford
 
 Arrays = dict[str, NDArray[Any]]
@@ -71,19 +71,21 @@ def open_plain(path: str | Path, kind: type[EieError]) -> BinaryIO:
     """
     if not isinstance(path, str | os.PathLike):
         raise kind(f"a file's name cannot be a {type(path).__name__}: must be a text or a path")
+    # A line end in a name would make two lines of an error.
+    shown = printable(str(path))
     try:
         # Opened first and asked then, so that what is asked is what is read; without waiting for a pipe's other end.
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         file = os.fdopen(handle, "rb") if stat.S_ISREG(mode := os.fstat(handle).st_mode) else None
     except OSError as error:
-        raise kind(f"{path}: cannot be read: {error.strerror or error}") from None
+        raise kind(f"{shown}: cannot be read: {error.strerror or error}") from None
     except ValueError as error:
         # A name with a null byte in it.
         raise kind(f"{str(path)!r}: not a file name: {error}") from None
     if file is None:
         os.close(handle)
         what = "a folder" if stat.S_ISDIR(mode) else "a pipe, socket or device"
-        raise kind(f"{path}: {what}: must be a file")
+        raise kind(f"{shown}: {what}: must be a file")
     try:
         _refuse_stand_in(file.read(_HEAD_BYTES), path, kind)
         file.seek(0)
@@ -126,7 +128,10 @@ def read_toml(path: str | Path, kind: type[EieError]) -> dict[str, Any]:
         return tomllib.loads(content.decode())
     # Deep nesting ends in RecursionError, bytes that are no UTF-8 in a ValueError.
     except (ValueError, RecursionError) as error:
-        raise kind(f"{path}: not valid TOML: {first_line(error)}") from None
+        # Of Python's own bound it says how a program lifts it, which is no remedy for a file.
+        many = re.search(r"has (\d+) digits", str(error))
+        said = f"a number of {many[1]} digits: must fit 64 bits" if many else first_line(error)
+        raise kind(f"{path}: not valid TOML: {said}") from None
 
 
 def read_json(text: str | bytes, where: str, kind: type[EieError]) -> dict[str, Any]:

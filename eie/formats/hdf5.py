@@ -30,7 +30,7 @@ _DEEPEST = 32
 _MOST_OBJECTS = 100_000
 _LARGEST_TEXT = 16 << 20
 # Processor time for a file of no size, and how much of a larger one is read in a second at least.
-CPU_S, _BYTES_A_S = 20.0, 5e6
+CPU_S, _BYTES_A_S = 5.0, 5e6
 # What the other process runs: a file, seconds, the budget, and where modules are.
 _PROBE = """
 import resource, sys

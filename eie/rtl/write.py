@@ -5,8 +5,9 @@ Comes in: a model or program and its inputs. Goes out: folders. Called by the co
 
 from __future__ import annotations
 
+import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from importlib.resources import files as packaged
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from eie.model.fitting import Layout
 from eie.recording.inputs import opened
 from eie.rtl import design
 from eie.rtl.work import LayerWork, works
-from eie.show.writing import write_text
+from eie.show.writing import whole_folder, write_text
 from eie.simulator.inputs import Inputs
 from eie.simulator.programs import as_program
 from eie.spec import AcceleratorSpec
@@ -47,6 +48,8 @@ UNITS = (
 BENCH = ("bench", "bus")
 # Of a folder that was written before, and may be written again.
 MARK = "config.vh"
+# Written last, with a hash of every file.
+SUMS = "SHA256SUMS"
 
 
 @taken
@@ -99,12 +102,19 @@ def write_rtl(
 
 
 def write_works(made: Sequence[LayerWork], folder: Path) -> tuple[Path, ...]:
-    """Write each in a folder of its own, a single one in the folder itself."""
-    folders = [folder] if len(made) == 1 else [folder / _name(i, work.use) for i, work in enumerate(made)]
-    for work, own in zip(made, folders, strict=True):
-        _refuse_others(own)
-        _write(work, own)
-    return tuple(folders)
+    """Write each in a folder of its own, a single one in the folder itself.
+
+    A new folder is there whole or not at all. One that was there is written over file by file: it is whole as long as
+    its `SUMS`, which goes first and comes last, says what is in it.
+    """
+    names = [""] if len(made) == 1 else [_name(i, work.use) for i, work in enumerate(made)]
+    for name in names:
+        _refuse_others(folder / name)
+    with whole_folder(folder) as top:
+        for work, name in zip(made, names, strict=True):
+            with whole_folder(top / name) as own:
+                _write(work, own)
+    return tuple(folder / name for name in names)
 
 
 def verilog(unit: str) -> str:
@@ -115,12 +125,26 @@ def verilog(unit: str) -> str:
 def _write(work: LayerWork, folder: Path) -> None:
     texts = {f"{unit}.v": verilog(unit) for unit in (*UNITS, *BENCH)}
     texts |= {"README.md": _readme(work), **design.files(work)}
-    for name, text in texts.items():
-        try:
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise EieError(f"{folder}: cannot be made: {error.strerror or error}") from None
-        write_text(folder / name, text)
+    try:
+        _clear(folder, texts)
+        for part in {Path(name).parent for name in texts}:
+            (folder / part).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise EieError(f"{folder}: cannot be written: {error.strerror or error}") from None
+    # First what says whose the folder is: whatever is written of it may be written again.
+    for name in sorted(texts, key=lambda name: name != MARK):
+        write_text(folder / name, texts[name])
+    # As sha256sum --check reads it.
+    sums = (f"{hashlib.sha256(text.encode()).hexdigest()}  {name}\n" for name, text in texts.items())
+    write_text(folder / SUMS, "".join(sums))
+
+
+def _clear(folder: Path, wanted: Collection[str]) -> None:
+    """Take out what says that a folder is whole, and the memories of another layer that would stay beside ours."""
+    (folder / SUMS).unlink(missing_ok=True)
+    for file in (file for kind in ("images", "expected") for file in (folder / kind).glob("*.hex")):
+        if str(file.relative_to(folder)) not in wanted:
+            file.unlink()
 
 
 def _readme(work: LayerWork) -> str:

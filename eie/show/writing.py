@@ -51,6 +51,31 @@ def replacing(path: str | Path) -> Iterator[IO[bytes]]:
             temporary.unlink(missing_ok=True)
 
 
+@contextlib.contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """Give a folder to write in: one beside ``path`` that becomes it once all went well; ``path`` itself if it exists.
+
+    One that is there may be somebody's working folder or a mount, which no other can take the place of.
+    """
+    if path.exists():
+        yield path
+        return
+    temporary: Path | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=".eie-", dir=path.parent))
+        yield temporary
+        umask = os.umask(0)
+        os.umask(umask)
+        temporary.chmod(0o777 & ~umask)
+        temporary.rename(path)
+    except OSError as error:
+        raise EieError(f"{path}: cannot be made: {error.strerror or error}") from None
+    finally:
+        if temporary is not None:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
 def _put_in_place(temporary: Path, target: Path, before: os.stat_result | None) -> None:
     """Give a finished file its name; one that was there keeps its rights and its other names."""
     if before is not None and before.st_nlink > 1:
