@@ -31,6 +31,16 @@ def test_a_label_stays_short():
     assert labels([BASE, other])[1] == "EIE 16 PEs, 400 MHz, queue 2"
 
 
+def test_what_a_sweep_varies_names_no_side():
+    layer = eie.Layer.from_weights("ones", [[1.0, 0.5], [0.5, 1.0]])
+    a, b = (eie.sweep(layer, {"n_pe": (1, 2)}, spec=eie.EIE_64PE.replace(act_queue_depth=n)) for n in (8, 2))
+    assert eie.diff(a, b).headline().startswith("A: sweep (EIE queue 8), B: sweep (EIE queue 2): 2 points in both, for")
+    one = eie.sweep(layer, {"n_pe": (1,)})
+    assert (
+        "1 point in both, for which B takes 1x the time" in eie.diff(one, eie.sweep(layer, {"n_pe": (1, 2)})).headline()
+    )
+
+
 def test_compare_calls_two_results_by_their_pes(tmp_path):
     layer = eie.Layer.from_weights("ones", [[1.0, 0.5], [0.5, 1.0]])
     results = [eie.simulate(layer, spec=BASE.replace(n_pe=n)) for n in (2, 1)]

@@ -1,5 +1,8 @@
 """One entrance: every verb takes a path, a shipped name, a layer, a network; a program where a machine is meant."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -143,3 +146,13 @@ def test_what_cannot_be_saved_or_compared_is_refused_by_name(layer, tmp_path):
 def test_one_table_of_the_paper_is_one_text():
     with pytest.raises(EieError, match="paper 'tables 4': no such table or figure; did you mean table4"):
         eie.paper("tables 4")
+
+
+@pytest.mark.parametrize("before", ["", "import eie.rtl.check; "])
+def test_the_room_of_verilog_is_called_like_the_command(before, tmp_path):
+    """In a process of its own: whichever of the two is there first."""
+    call = "eie.rtl(eie.Layer.from_weights('fc', [[1.0, 0.5]]), 'out', spec=eie.EIE_64PE.replace(n_pe=2))"
+    code = f"import eie; {before}print({call}); import eie.rtl.write as module; print(module.__name__)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert "eie.rtl.write" in done.stdout
+    assert list((tmp_path / "out").rglob("*.v"))

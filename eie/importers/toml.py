@@ -87,6 +87,11 @@ def read(path: Path, mask: Path | None = None, density: float | None = None) -> 
     except ValidationError as error:
         known = [*ModelFile.model_fields, *LayerEntry.model_fields]
         raise ModelError("\n".join(complaint(item, str(path), known) for item in error.errors())) from None
+    if density is not None and not any(_takes_density(entry) for entry in model.layer):
+        raise ModelError(
+            f"{path}: density={density:g}: no layer takes it, each has weights or a weight_density of its own: leave "
+            "it out, or prune (eie compress)"
+        )
     weights = _weight_file(path, model, mask)
     layers, drawn = [], {}
     room = Room(path, ModelError, what="asks for drawn layers of")
@@ -129,6 +134,10 @@ def read(path: Path, mask: Path | None = None, density: float | None = None) -> 
         alternatives=model.alternatives,
         residency=model.residency,
     )
+
+
+def _takes_density(entry: LayerEntry) -> bool:
+    return entry.weights is None and entry.codes is None and entry.weight_density is None
 
 
 def _check_belongs(entry: LayerEntry, *, chained: bool) -> None:
