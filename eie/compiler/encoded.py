@@ -193,8 +193,8 @@ class EncodedLayer(View):
 
 def _before(part: Encoding, depth: int) -> NDArray[np.int64]:
     codes = part.decode()
-    counted = np.zeros((codes.shape[1] + 1, depth), np.int64)
-    np.add.at(counted, (codes.column_of.astype(np.int64) + 1, codes.rows // (codes.shape[0] // depth)), 1)
+    place = (codes.column_of.astype(np.int64) + 1) * depth + codes.rows // (codes.shape[0] // depth)
+    counted = np.bincount(place, minlength=(codes.shape[1] + 1) * depth).reshape(-1, depth)
     return frozen(np.cumsum(counted, axis=0), np.int64)
 
 
