@@ -265,25 +265,15 @@ class Encoding:
             column_stop=self.column_stop + columns,
         )
 
-    @property
-    def places(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """int64 (E,) twice: the row of the block that each entry is in, -1 of padding, and its column."""
-        rows_of = np.empty(len(self.codes), np.int64)
-        kernels.expand_entries(self.bases, self.pointers, self.codes, self.runs, rows_of)
-        counts = np.diff(self.pointers, axis=0)
-        # PE by PE, as entries lie; those that stand for PEs behind the rows hold none.
-        column_of = np.repeat(np.tile(np.arange(len(counts)), counts.shape[1]), counts.T.reshape(-1))
-        return rows_of, column_of
-
     def decode(self) -> SparseColumns:
         """Return the codes this encoding stores, as the block's own matrix, bias column included."""
-        rows_of, column_of = self.places
-        real = np.flatnonzero(rows_of >= 0)
-        # Each PE's entries ascend already: a stable sort merges them, where one by two keys took twice as long.
-        real = real[np.argsort(column_of[real] * (self.row_stop - self.row_start) + rows_of[real], kind="stable")]
+        images = self.bases, self.pointers, self.codes, self.runs
+        starts = np.empty(len(self.pointers), np.int64)
+        longest = kernels.count_codes(*images, starts)
+        rows, codes = np.empty(starts[-1], np.int32), np.empty(starts[-1], np.uint8)
+        kernels.gather_codes(*images, longest, starts, rows, codes)
         shape = (self.row_stop - self.row_start, len(self.pointers) - 1)
-        starts = np.searchsorted(column_of[real], np.arange(shape[1] + 1))
-        return SparseColumns.of(shape=shape, starts=starts, rows=rows_of[real], data=self.codes[real])
+        return SparseColumns.of(shape=shape, starts=starts, rows=rows, data=codes)
 
 
 def encode(codes: SparseColumns, n_pe: int, index_bits: int, *, has_bias: bool = False, row_start: int = 0) -> Encoding:

@@ -192,14 +192,13 @@ class EncodedLayer(View):
 
 
 def _before(part: Encoding, depth: int) -> NDArray[np.int64]:
-    columns = len(part.pointers) - 1
     if depth == 1:
         # All that is stored is weights and padding, and both are counted.
         counted = (part.column_entries[0] - part.padding)[:, None]
     else:
-        rows, column_of = part.places
-        each = column_of * depth + rows // ((part.row_stop - part.row_start) // depth)
-        counted = np.bincount(each[rows >= 0], minlength=columns * depth).reshape(columns, depth)
+        codes = part.decode()
+        place = codes.column_of.astype(np.int64) * depth + codes.rows // (codes.shape[0] // depth)
+        counted = np.bincount(place, minlength=codes.shape[1] * depth).reshape(-1, depth)
     return frozen(np.concatenate((np.zeros((1, depth), np.int64), np.cumsum(counted, axis=0))), np.int64)
 
 

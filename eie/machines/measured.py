@@ -10,8 +10,9 @@ from __future__ import annotations
 import os
 import platform
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -22,7 +23,7 @@ from eie.errors import EieError
 from eie.machines import dense_here, noise
 from eie.machines.dense_here import Drawn
 from eie.machines.records import WHOLE, Baseline, LayerCost, Machine
-from eie.machines.timing import FIRST_RUNS, LEAST_S, RUNS, timed
+from eie.machines.timing import FIRST_RUNS, LAST_RUNS, LEAST_S, RUNS, timed
 from eie.machines.workload import LayerWork, Workload
 
 Storage = Literal["dense", "csr", "csc"]
@@ -90,7 +91,7 @@ def run_until_known(tasks: Sequence[Task], left_open: Callable[[list[Baseline]],
     samples_us = _samples_us(tasks, range(FIRST_RUNS))
     first = _baselines(tasks, samples_us)
     places = sorted(left_open(first))
-    more = _samples_us([tasks[place] for place in places], range(FIRST_RUNS, RUNS))
+    more = _samples_us([tasks[place] for place in places], range(FIRST_RUNS, LAST_RUNS))
     for place, layers in zip(places, more, strict=True):
         pairs = zip(samples_us[place], layers, strict=True)
         samples_us[place] = [before + after for before, after in pairs]
@@ -119,11 +120,30 @@ def _timed_group(
     rng = np.random.default_rng(SEED)
     # Inputs are the same for all of one shape: drawing them anew for each took as long as multiplying by them.
     drawn: Drawn = {}
-    calls = [_product(tasks[place].workload.layers[i], tasks[place], rng, drawn=drawn) for place, i in group]
-    samples_s = timed([call for call, _ in calls], turns.stop, least_s, before=turns.start)
-    return [
-        tuple(run_s * times * 1e6 for run_s in seconds) for (_, times), seconds in zip(calls, samples_s, strict=True)
-    ]
+    # A layer that two forms have alike, to the weights, is one product: it runs once a turn, for both.
+    same = [_content(tasks[place].workload.layers[i], tasks[place]) for place, i in group]
+    calls = {
+        key: _product(tasks[place].workload.layers[i], tasks[place], rng, drawn=drawn)
+        for key, (place, i) in dict(zip(same, group, strict=True)).items()
+    }
+    samples_s = timed([call for call, _ in calls.values()], turns.stop, least_s, before=turns.start)
+    samples_us = {
+        key: tuple(run_s * times * 1e6 for run_s in seconds)
+        for (key, (_, times)), seconds in zip(calls.items(), samples_s, strict=True)
+    }
+    return [samples_us[key] for key in same]
+
+
+def _content(layer: LayerWork, task: Task) -> Hashable:
+    """Return what two products must agree in to be the same product; drawn weights are like no others."""
+    if layer.matrix is None:
+        return object()
+    digest = sha256()
+    for name, value in sorted(vars(layer.matrix).items()):
+        digest.update(f"{name} {getattr(value, 'dtype', value)}".encode())
+        digest.update(np.ascontiguousarray(value))
+    ran = layer.outputs, layer.inputs, layer.products, layer.steps, layer.groups, layer.uses, layer.geometry
+    return task.storage, task.batch, ran, digest.digest()
 
 
 def _in_turns(tasks: Sequence[Task]) -> Iterator[list[tuple[int, int]]]:

@@ -57,6 +57,25 @@ def _blocks(dense: NDArray[Any]) -> Iterator[tuple[int, NDArray[Any]]]:
         yield first, frozen(dense[first : first + step], dense.dtype)
 
 
+def _ordered(
+    shape: tuple[int, int], rows: NDArray[np.int64], columns: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the order of entries by column and row, and where each column begins."""
+    # Here, not above: ``import eie`` must not wait for numba.
+    from eie.kernels import columns as kernels
+
+    # Counting goes through every row and column, however few entries there are.
+    many = len(rows) > sum(shape)
+    if many and min(rows.min(), columns.min()) >= 0 and rows.max() < shape[0] and columns.max() < shape[1]:
+        order, starts = np.empty(len(rows), np.int64), np.zeros(shape[1] + 1, np.int64)
+        kernels.order_entries(rows, columns, shape[0], starts, order)
+        return order, starts
+    # The last key is the first: by column, and by row within one.
+    order = np.lexsort((rows, columns))
+    # One past the last column too: its place is the number of entries.
+    return order, np.searchsorted(columns[order], np.arange(shape[1] + 1))
+
+
 @dataclass(frozen=True, eq=False, kw_only=True, repr=False)
 class SparseColumns:
     """Non-zeros listed column by column, rows ascending.
@@ -157,10 +176,7 @@ class SparseColumns:
         cls, shape: tuple[int, int], rows: NDArray[Any], columns: NDArray[Any], data: NDArray[Any]
     ) -> SparseColumns:
         """Sort a list of non-zeros, given in any order, each place at most once."""
-        # The last key is the first: by column, and by row within one.
-        order = np.lexsort((rows, columns))
-        # One past the last column too: its place is the number of entries.
-        starts = np.searchsorted(columns[order], np.arange(shape[1] + 1))
+        order, starts = _ordered(shape, frozen(rows, np.int64), frozen(columns, np.int64))
         return cls.of(shape=shape, starts=starts, rows=rows[order], data=data[order])
 
     @property
