@@ -152,7 +152,7 @@ def _content(layer: LayerWork, task: Task) -> Hashable:
     digest = sha256()
     for name, value in sorted(vars(layer.matrix).items()):
         digest.update(f"{name} {getattr(value, 'dtype', value)}".encode())
-        digest.update(np.ascontiguousarray(value))
+        digest.update(np.ascontiguousarray(value).data)
     ran = layer.outputs, layer.inputs, layer.products, layer.steps, layer.groups, layer.uses, layer.geometry
     return task.storage, task.batch, ran, digest.digest()
 
