@@ -90,10 +90,11 @@ def test_two_looks_are_as_sure_as_one():
 @pytest.mark.parametrize("places", [(), (1,), (1, 0)])
 def test_fewer_runs_where_nothing_is_open(places, monkeypatch):
     monkeypatch.setattr(measured, "FLOOR_S", 1e-6)
-    asked = []
+    asked, told = [], []
     work = Workload("w", tuple(LayerWork(name=name, outputs=3, inputs=4, kept_weights=2) for name in "ab"))
     tasks = [measured.Task(work), measured.Task(work, batch=2)]
-    made = measured.run_until_known(tasks, lambda first: asked.append(first) or places)
+    made = measured.run_until_known(tasks, lambda first: asked.append(first) or places, told.append)
+    assert [line.rpartition(" ")[2] for line in told] == list("abab" if places else "ab")
     for place, (before, after) in enumerate(zip(asked[0], made, strict=True)):
         runs = timing.LAST_RUNS if place in places else timing.FIRST_RUNS
         assert len(before.samples_us) == timing.FIRST_RUNS

@@ -6,6 +6,8 @@ divide. See docs/cycle-model.md, "Encoding".
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -96,9 +98,9 @@ def count_codes(
     codes: NDArray[np.uint8],
     runs: NDArray[np.uint8],
     starts: NDArray[np.int64],
-) -> int:
+) -> Any:
     """Fill ``starts`` (J + 1,) with where each column's entries begin, padding left out; return the most local rows."""
-    longest = np.int64(0)
+    longest: Any = np.int64(0)
     starts[0] = 0
     for j in range(pointers.shape[0] - 1):
         count = np.int64(0)
@@ -131,12 +133,12 @@ def gather_codes(
         cursor[:] = 0
         cursor[0] = starts[j]
         for pe in range(pointers.shape[1]):
-            local = np.int64(-1)
+            local: Any = np.int64(-1)
             for at in range(bases[pe] + pointers[j, pe], bases[pe] + pointers[j + 1, pe]):
                 local += np.int64(runs[at]) + 1
                 cursor[local + 1] += codes[at] != 0
-        for local in range(longest):
-            cursor[local + 1] += cursor[local]
+        for row in range(longest):
+            cursor[row + 1] += cursor[row]
         for pe in range(pointers.shape[1]):
             local = np.int64(-1)
             for at in range(bases[pe] + pointers[j, pe], bases[pe] + pointers[j + 1, pe]):

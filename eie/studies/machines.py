@@ -187,7 +187,7 @@ def measure(
     def further(timings: Sequence[Baseline]) -> list[int]:
         return [places[name] for name in left_open(with_timings(timings))]
 
-    return with_timings(_timed([task for *_, task in tasks], further, steps))
+    return with_timings(_timed([task for *_, task in tasks], further, steps, progress=progress))
 
 
 def _counted(
@@ -206,14 +206,18 @@ def _counted(
 
 
 def _timed(
-    tasks: Sequence[measured.Task], left_open: Callable[[list[Baseline]], Collection[int]], steps: Steps | None
+    tasks: Sequence[measured.Task],
+    left_open: Callable[[list[Baseline]], Collection[int]],
+    steps: Steps | None,
+    *,
+    progress: Callable[[str], None],
 ) -> list[Baseline]:
     """Measure, or return what a journal kept: another look at the clock would give other numbers."""
 
     def plain() -> list[dict[str, Any]]:
         return [
             {"machine": vars(timing.machine), "layers": [asdict(cost) for cost in timing.layers], "notes": timing.notes}
-            for timing in measured.run_until_known(tasks, left_open)
+            for timing in measured.run_until_known(tasks, left_open, progress)
         ]
 
     return [
