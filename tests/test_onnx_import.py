@@ -274,7 +274,7 @@ def test_unsupported_operators_are_all_listed(tmp_path):
         ),
         (
             lambda: [models.node("LeakyRelu", ["w"], ["y"], "s")],
-            r"holds no Gemm, MatMul, Conv or LSTM with constant weights \(not supported: s \(LeakyRelu: of constants only",
+            r"holds no Gemm, MatMul, Conv or LSTM .* \(not supported: s \(LeakyRelu: of constants only",
         ),
         (
             lambda: [models.node("MatMul", ["x", "w"], ["h"], "m"), models.node("Relu", ["u"], ["y"])],
