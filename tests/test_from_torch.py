@@ -302,7 +302,10 @@ class TestFormsThatTorchTakesApart:
                 return self.out(nn.utils.rnn.pad_packed_sequence(self.rnn(packed)[0], batch_first=True)[0])
 
         torch.manual_seed(0)
-        self.outputs_agree(Packed(), torch.randn(1, 6, 5), torch.tensor([6]))
+        examples = torch.randn(1, 6, 5), torch.tensor([6])
+        self.outputs_agree(Packed(), *examples)
+        with pytest.raises(eie.EieError, match=r"module 'rnn': reads a packed sequence"):
+            eie.record_torch(Packed(), dict(zip(("x", "lengths"), examples, strict=True)))
 
     def test_what_no_exporter_knows_is_named(self):
         pool = nn.Sequential(nn.Conv2d(2, 3, 3), nn.AdaptiveMaxPool2d((2, 3)))
