@@ -199,7 +199,7 @@ class Bench:
         return self._costs[key]
 
     def ran(
-        self, setting: Setting, layers: Sequence[EncodedLayer], activities: Sequence[Activity], plan: MemoryPlan
+        self, setting: Setting, layers: Sequence[EncodedLayer], activities: Sequence[Activity], *, plan: MemoryPlan
     ) -> None:
         """Keep what a run in a setting has made and counted, so that neither is done again."""
         for encoded in layers:
