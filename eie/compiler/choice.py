@@ -60,7 +60,7 @@ def encode_conv(
         Height and width of the map that it will read; empty if they are not known.
     """
     return chosen(
-        applies(shared, spec), spec, conv=conv, size=size, encoded=lambda way: _way(shared, report, spec, way)
+        applies(shared, spec), spec, conv=conv, size=size, encoded=lambda way: _way(shared, report, spec, way=way)
     )
 
 
@@ -83,7 +83,9 @@ def chosen(
     return scattered if scatter_cycles(scattered, size, spec) < im2col_cycles(unrolled, size) else unrolled
 
 
-def _way(shared: Layer, report: ShareReport, spec: AcceleratorSpec, way: Literal["im2col", "scatter"]) -> EncodedLayer:
+def _way(
+    shared: Layer, report: ShareReport, spec: AcceleratorSpec, *, way: Literal["im2col", "scatter"]
+) -> EncodedLayer:
     scatter = applies(shared, spec) if way == "scatter" else None
     if scatter is None:
         return encode_layer(shared, report, spec)

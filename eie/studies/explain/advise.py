@@ -33,28 +33,28 @@ OBJECTIVES: dict[Objective, str] = {
 GAIN = 0.01
 # Numbers of PEs beside which all other changes are tried: those within so much of the best.
 NEAR = 2.0
-RETRAINED = 3
 
 
 @dataclass(frozen=True, kw_only=True)
 class Effort:
     """How far is looked: numbers of PEs beside which all is tried, starts from which knobs are turned, in rounds.
 
-    ``pairs``: that are run on all inputs. ``outward``: whether numbers of PEs are tried from the machine's own on, each
-    way until they are far from the best.
+    ``pairs``, ``retrained``: that are run on all inputs. ``outward``: whether numbers of PEs are tried from the
+    machine's own on, each way until they are far from the best.
     """
 
     pes: int
     starts: int
     descents: int
     rounds: int
+    retrained: int
     pairs: int
     outward: bool
 
 
-THOROUGH = Effort(pes=4, starts=3, descents=4, rounds=3, pairs=3, outward=False)
+THOROUGH = Effort(pes=4, starts=3, descents=4, rounds=3, retrained=3, pairs=3, outward=False)
 # Of a deep network a setting costs as much as a hundred of a small one.
-BRIEF = Effort(pes=1, starts=1, descents=1, rounds=1, pairs=1, outward=True)
+BRIEF = Effort(pes=1, starts=1, descents=1, rounds=1, retrained=1, pairs=1, outward=True)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True, repr=False)
@@ -184,6 +184,9 @@ class _Trials:
     def of(self, changes: Sequence[Change]) -> Advice | None:
         """Try changes together; None where they cannot be, or the clock is too fast for them."""
         key = frozenset(map(id, changes))
+        if self.effort.outward and {"rows", "PEs"} <= {change.knob for change in changes}:
+            # An order of all rows for every number of PEs takes longer than all the rest.
+            return None
         if key not in self._seen:
             self.count += 1
             setting = self.base
@@ -234,12 +237,13 @@ def advise(
     progress("trying single changes")
     singles = trials.best([change] for change in _near(trials, changes))
     first = _one_each(singles)
+    cut = [advice for advice in first if advice.retrains][: trials.effort.retrained]
+    first = [advice for advice in first if advice in cut or not advice.retrains]
     same = [advice.changes[0] for advice in singles if not advice.retrains]
     progress("trying changes together")
     pairs, together = _combined(trials, [advice for advice in singles if not advice.retrains], same)
-    retrained = [advice for advice in first if advice.retrains][:RETRAINED]
     alone = next((advice for advice in singles if not advice.retrains), None)
-    beside = trials.best([*alone.changes, *cut.changes] for cut in retrained) if alone is not None else []
+    beside = trials.best([*alone.changes, *each.changes] for each in cut) if alone is not None else []
     chosen = [*first, *_apart(pairs)[: trials.effort.pairs], *together, *beside[:1]]
     if few.sampled or few.forms.samples < bench.forms.samples:
         # What gains nothing on a few is not worth a run on all.
@@ -276,7 +280,8 @@ def _near(trials: _Trials, changes: Sequence[Change]) -> list[Change]:
     own = trials.base.spec.n_pe
     pes = {change.make(trials.base).spec.n_pe: change for change in changes if change.knob == "PEs"}
     kept, least = [], 1.0
-    for way in (sorted((n for n in pes if n < own), reverse=True), sorted(n for n in pes if n > own)):
+    # More PEs first, which are sooner run.
+    for way in (sorted(n for n in pes if n > own), sorted((n for n in pes if n < own), reverse=True)):
         for n_pe in way:
             kept.append(pes[n_pe])
             score = trials.score([pes[n_pe]])

@@ -30,7 +30,7 @@ LEAST_PRODUCTS = 64
 ONCE = ("load_wait_cycles",)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Band:
     """Products ``start`` to ``stop - 1`` of each sample's ``whole``; ``size``: of a map that has just these."""
 
@@ -77,7 +77,7 @@ def band_of(geometry: Geometry, read: LayerTrace, broadcasts: int) -> Band | Non
     off = np.abs((before[count:] - before[:-count]) * len(lines) - before[-1] * count)
     middle = np.abs(np.arange(len(off)) - len(off) // 2)
     start = int(np.lexsort((middle, off // max(1, before[-1] // 64)))[0])
-    return Band(start * line, (start + count) * line, read.products, size)
+    return Band(start=start * line, stop=(start + count) * line, whole=read.products, size=size)
 
 
 def _size(geometry: Geometry, size: tuple[int, ...], lines: int) -> tuple[int, ...]:

@@ -109,7 +109,7 @@ def base_run(network: Network, asked: Asked) -> BaseRun:
     sized = {name: {use: _sized(rows, sizes.get(use, ())) for use, rows in read.items()} for name, read in uses.items()}
     setting = Setting(spec=spec, conv=asked.conv)
     bench = Bench(Forms(own, shared, sized), whole, batch=asked.batch, cell=asked.cell)
-    bench.ran(setting, program.layers, activities, plan)
+    bench.ran(setting, program.layers, activities, plan=plan)
     return BaseRun(
         workload=workload,
         setting=setting,

@@ -199,7 +199,7 @@ class Bench:
         return self._costs[key]
 
     def ran(
-        self, setting: Setting, layers: Sequence[EncodedLayer], activities: Sequence[Activity], plan: MemoryPlan
+        self, setting: Setting, layers: Sequence[EncodedLayer], activities: Sequence[Activity], *, plan: MemoryPlan
     ) -> None:
         """Keep what a run in a setting has made and counted, so that neither is done again."""
         for encoded in layers:
@@ -334,7 +334,7 @@ class Bench:
             return encoded, demand_of_whole(demand, form, pruning) if cut else demand
 
         encoded, demand = self._cache.get(("images", named, conv, encoding_key(setting.spec)), encode)
-        token = f"{named} {conv} {self.forms.samples} {name in self.forms.bands}"
+        token = f"{named} {conv} {self.forms.samples} {name in self.forms.grown}"
         return _Images(encoded=encoded, demand=demand, form=form, token=token)
 
     def _encoded(

@@ -65,8 +65,8 @@ class Forms:
         By layer: what each use reads.
     window
         Entries to which large fully connected layers are cut, for screening; None leaves all whole.
-    band
-        Broadcasts to which layers of many products are cut, likewise.
+    grown
+        By layer, where ``uses`` are a band of its products: how many times as many there are.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class Forms:
         uses: Mapping[str, Uses],
         *,
         window: int | None = None,
-        band: int | None = None,
+        grown: Mapping[str, float] | None = None,
     ) -> None:
         self.names = tuple(layer.name for layer in network.layers)
         self._network = network
@@ -87,7 +87,7 @@ class Forms:
         self.cut = self.larger_than(window) if window is not None else frozenset()
         # By layer and order of its rows; 0 is its own.
         self._windows: dict[tuple[str, int], Form] = {}
-        self.bands = {} if band is None else self.longer_than(band)
+        self.grown = grown or {}
 
     def form(self, name: str, *, n_pe: int, permuted: bool, pruning: Pruning | None) -> Form:
         """Return a form of one layer; ``n_pe`` matters where rows move or PEs are to hold alike."""
@@ -98,8 +98,8 @@ class Forms:
                 layer, uses = window_of(form.layer, form.uses, entries=self.window)
                 self._windows[place] = replace(form, layer=layer, uses=uses, cut_from=CutFrom.of(form.layer.matrix))
             form = self._windows[place]
-        elif name in self.bands:
-            form = self._banded(form, n_pe if permuted else 0)
+        if name in self.grown:
+            form = replace(form, grown=self.grown[name])
         return form if pruning is None else self._pruned(form, n_pe=n_pe, pruning=pruning)
 
     def moved(self, n_pe: int) -> tuple[str, ...]:
@@ -113,12 +113,18 @@ class Forms:
     def heads(self, samples: int, window: int | None, band: int | None) -> Forms:
         """Return the same layers on the first samples only, perhaps cut to windows and bands."""
         few = {name: {use: rows.head(samples) for use, rows in uses.items()} for name, uses in self._uses.items()}
-        return Forms(self._network, self._shared, few, window=window, band=band)
+        bands = {} if band is None else Forms(self._network, self._shared, few, window=window).longer_than(band)
+        # Before rows are moved: those of a few products are moved in a fraction of the time.
+        few |= {name: {use: bands[name][use].of(read) for use, read in few[name].items()} for name in bands}
+        grown = {name: next(iter(cut.values())).grown for name, cut in bands.items()}
+        return Forms(self._network, self._shared, few, window=window, grown=grown)
 
     def longer_than(self, band: int) -> dict[str, Mapping[str, Band]]:
         """Return a band of so many broadcasts of each use, of the layers of which it is a part."""
-        bands = {}
+        bands: dict[str, Mapping[str, Band]] = {}
         for name in self.names:
+            if name in self.cut:
+                continue
             geometry, uses = self._shared[name][0].geometry, self._uses[name]
             cut = {use: part for use, read in uses.items() if (part := band_of(geometry, read, band)) is not None}
             # One factor for all uses of a layer.
@@ -152,14 +158,6 @@ class Forms:
             matrix = self._shared[name][0].matrix
             self._weights[name] = np.bincount(matrix.rows, minlength=matrix.shape[0])
         return self._weights[name]
-
-    def _banded(self, form: Form, order: int) -> Form:
-        place = form.layer.name, order
-        if place not in self._windows:
-            bands = self.bands[form.layer.name]
-            uses = {use: bands[use].of(read) for use, read in form.uses.items()}
-            self._windows[place] = replace(form, uses=uses, grown=next(iter(bands.values())).grown)
-        return self._windows[place]
 
     def _plain(self, name: str) -> Form:
         layer, report = self._shared[name]
