@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 
@@ -64,6 +64,10 @@ class FedShapes:
 
 
 # Of one sample: of the only input, or by name.
-InputShape = Sequence[int] | Mapping[str, Sequence[int]]
+if TYPE_CHECKING:
+    InputShape = Sequence[int] | Mapping[str, Sequence[int]]
+else:
+    # Looked at where `eie.load` is called, also by the verbs that know what a model is about to be fed.
+    InputShape = Sequence[int] | Mapping[str, Sequence[int]] | FedShapes
 # Or by what is about to be fed; callers outside state shapes.
 AnyShape = InputShape | FedShapes
