@@ -5,13 +5,15 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 # BLAS threads make small products slower and noisier.
 export OPENBLAS_NUM_THREADS := 1
+# Kept whatever the caller's environment says: some 150 processes of the tests import the package.
+unexport PYTHONDONTWRITEBYTECODE
 
 # A process a core, whole files: what the tests of a file share (the paper's layers, a study) is made once, not once a process.
 PARALLEL := -n auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 # Every lesson run, and what is stored in it held to what it prints today. First, since it takes longest.
 NOTEBOOKS := tests/notebooks_proof.py
 
-.PHONY: run explain fuzz test test-torch noise kill rtl synth verilog browser check lint types contracts docstrings notebooks bench zoo zoo-torch mutants freeze clean
+.PHONY: run explain fuzz test test-torch noise kill rtl synth verilog browser check gates kernels lint types contracts docstrings notebooks bench zoo zoo-torch mutants freeze clean
 
 # Two thousand mutations of a good file of every kind, every word in every key of every schema, and ten minutes of atheris on the four
 # binary formats, where there is one for this Python. What passed is not tried again until a source changes: .fuzz/report.jsonl.
@@ -32,7 +34,14 @@ TORCH ?= torch==2.13.0
 test-torch: $(VENV)/torch.done
 	$(BIN)/python -m pytest $$(grep -l 'importorskip("torch"' tests/test_*.py)
 
-check: lint types contracts docstrings test
+check: gates test
+
+# In a new clone types and kernels take half a minute each: side by side, before the tests take both cores.
+gates: $(VENV)/check.done $(VENV)/test.done
+	+$(MAKE) --jobs 2 --output-sync --no-print-directory kernels lint types contracts docstrings
+
+kernels: $(VENV)/test.done
+	$(BIN)/eie warmup
 
 # Icarus, Verilator and Yosys are Debian packages: installed where that can be done, and where not their tests skip.
 verilog:

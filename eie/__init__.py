@@ -36,8 +36,9 @@ __all__ = sorted(_HOMES)  # noqa: PLE0605
 def __getattr__(name: str) -> object:
     if name in _HOMES:
         module, there = _HOMES[name]
-        value = globals()[name] = getattr(import_module(module), there)
-        return value
+        value = getattr(import_module(module), there)
+        # `rtl` is a room as well, and there now; it answers a call as the function does.
+        return globals().setdefault(name, value)
     raise AttributeError(f"module 'eie' has no attribute {name!r}")
 
 

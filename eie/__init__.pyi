@@ -149,3 +149,4 @@ PublishedSize = Published
 SectionColumn = TableColumn
 TorchTrainer = DataTrainer
 paper = reproduce
+rtl = write_rtl

@@ -67,7 +67,7 @@ class Account:
     @classmethod
     def blank(cls, samples: int, n_pe: int) -> Account:
         """Make zeroed arrays to fill."""
-        broadcast, stall = (np.zeros((samples, n_pe), np.int64) for _ in range(2))
+        broadcast, stall = np.zeros((2, samples, n_pe), np.int64)
         return cls(broadcast=broadcast, stall=stall)
 
     @classmethod

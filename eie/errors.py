@@ -72,6 +72,10 @@ class EieError(Exception):
         return "\n".join(map(printable, super().__str__().split("\n")))
 
 
+class WordError(EieError):
+    """A word of a call or command is wrong whatever it is used on: an option, the name of a machine, a budget."""
+
+
 class SpecError(EieError):
     """An accelerator specification is wrong. ``problems`` holds every complaint, one line each."""
 

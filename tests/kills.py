@@ -20,9 +20,10 @@ JOURNAL = "journal.jsonl"
 # SIGKILL most often: it is the one that nothing can be done about.
 SIGNALS = (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 
-SEARCH = ["search", "lenet-300-100-dense", "--latency-budget", "0.5x", "--samples", "2", "-o", "found.safetensors"]
+MODEL = "lenet-300-100-dense"
+SEARCH = ["search", MODEL, "--latency-budget", "0.5x", "--samples", "2", "-o", "found.safetensors"]
 GRANULARITY = [
-    *("granularity", "lenet-300-100-dense", "--variant", "fine:0.5,fine:0.9,2:4,channel:0.5,block4x4:0.8"),
+    *("granularity", MODEL, "--variant", "fine:0.5,fine:0.9,2:4,channel:0.5,block4x4:0.8"),
     *("--machine", "dense", "--machine", "systolic:32x32:ws", "--samples", "4"),
 ]
 SWEEP = ["sweep", "lenet-300-100", "--vary", "n_pe=1:48", "--vary", "act_queue_depth=2,8", "--threads", "1", "-o", "."]

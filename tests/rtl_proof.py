@@ -60,6 +60,12 @@ def test_random_passes_and_maps(tmp_path, make, seed):
 
 
 @verilator
+def test_passes_on_verilator(tmp_path):
+    run = ran(random_passes(7).work, tmp_path / "rtl", "verilator")
+    assert run.equal, run.differences
+
+
+@verilator
 @pytest.mark.parametrize("stream", ["columns", "layer"])
 def test_alexnet_fc8_streamed(fc8, tmp_path, stream):
     """On the machine's own bus, 64 bits a cycle, which sets the pace."""

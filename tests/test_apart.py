@@ -31,6 +31,16 @@ def test_a_label_stays_short():
     assert labels([BASE, other])[1] == "EIE 16 PEs, 400 MHz, queue 2"
 
 
+def test_what_a_sweep_varies_names_no_side():
+    layer = eie.Layer.from_weights("ones", [[1.0, 0.5], [0.5, 1.0]])
+    a, b = (eie.sweep(layer, {"n_pe": (1, 2)}, spec=eie.EIE_64PE.replace(act_queue_depth=n)) for n in (8, 2))
+    assert eie.diff(a, b).headline().startswith("A: sweep (EIE queue 8), B: sweep (EIE queue 2): 2 points in both, for")
+    one = eie.sweep(layer, {"n_pe": (1,)})
+    assert (
+        "1 point in both, for which B takes 1x the time" in eie.diff(one, eie.sweep(layer, {"n_pe": (1, 2)})).headline()
+    )
+
+
 def test_compare_calls_two_results_by_their_pes(tmp_path):
     layer = eie.Layer.from_weights("ones", [[1.0, 0.5], [0.5, 1.0]])
     results = [eie.simulate(layer, spec=BASE.replace(n_pe=n)) for n in (2, 1)]
@@ -39,7 +49,7 @@ def test_compare_calls_two_results_by_their_pes(tmp_path):
     files = [str(tmp_path / name) for name in ("one.json", "again.json")]
     comparison = eie.compare(results[0], [*files, "dense"])
     names = [column.machine.name for column in comparison.columns]
-    assert names == ["EIE 2 PEs", "EIE 1 PEs", "EIE 1 PEs #2", "dense:2"]
+    assert names == ["EIE 2 PEs", "EIE 1 PE", "EIE 1 PE #2", "dense:2"]
     assert all(f"{name}: " in " ".join(comparison.notes) for name in names[1:3])
     # Nobody states a power, and nothing of the spec goes into the file: the result's own has it.
     assert " W " not in str(comparison)

@@ -134,7 +134,7 @@ def test_a_line_a_cycle(cli, model):
             "eie: spec.act_queue_depth=1: must be >= 2",
         ),
         (["run", "m.npz", "--spec", "nope.toml"], 2, "eie: nope.toml: cannot be read: No such file or directory"),
-        (["run", "m.npz", "--cycles"], 1, "eie: --cycles needs --engine events"),
+        (["run", "m.npz", "--cycles"], 2, "eie: --cycles needs --engine events"),
         (["run", "none.npz"], 1, "eie: none.npz: cannot be read: No such file or directory"),
         (["run", "m.npz", "--trace", "none.npz"], 1, "eie: none.npz: cannot be read"),
         (
@@ -145,9 +145,11 @@ def test_a_line_a_cycle(cli, model):
         (["run", "m.npz", "--trace", "x.txt"], 1, "activations are a trace (.npz) or an array (.npy)"),
         (["run", "m.npz", "--json", "no/such/dir.json"], 1, "eie: no/such/dir.json: cannot be written"),
         (["run", "lenet-300"], 1, "did you mean lenet-300-100?"),
-        (["compile", "m.npz", "-o", "p.bin"], 1, "a program file ends in .safetensors"),
-        (["run", "m.npz", "--json", "m.npz"], 1, "eie: m.npz: is read by this command: write to another file"),
-        (["run", "m.npz", "--json", "r", "--csv", "./r"], 1, "eie: ./r: is written twice by this command"),
+        (["compile", "m.npz", "-o", "p.bin"], 2, "a program file ends in .safetensors"),
+        (["run", "m.npz", "--json", "m.npz"], 2, "eie: m.npz: is read by this command: write to another file"),
+        (["run", "m.npz", "--json", "r", "--csv", "./r"], 2, "eie: ./r: is written twice by this command"),
+        (["compare", "m.npz", "--baseline", "dence"], 2, "eie: machine dence: no such file, and no machine"),
+        (["run", "m.npz", "--memory", "all"], 2, "eie: --memory=all: must be a size"),
         (["simulate", "m.npz"], 1, "eie: m.npz: not a usable .safetensors file"),
     ],
 )

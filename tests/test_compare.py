@@ -265,9 +265,9 @@ def test_a_result_file_end_to_end(cli, lenet, tmp_path):
     [
         (["r.json"], 2, "Missing option '--baseline'"),
         (["r.json", "--baseline", "dense"], 1, "eie: r.json: cannot be read: No such file or directory"),
-        (["r.json", "--baseline", "dense", "--samples", "2"], 1, "is simulated already"),
-        (["r.json", "--baseline", "dense", "--conv", "scatter"], 1, "is simulated already"),
-        (["lenet-300-100", "--baseline", "none", "--samples", "1"], 1, "eie: machine none: no such file"),
+        (["r.json", "--baseline", "dense", "--samples", "2"], 2, "is simulated already"),
+        (["r.json", "--baseline", "dense", "--conv", "scatter"], 2, "is simulated already"),
+        (["lenet-300-100", "--baseline", "none", "--samples", "1"], 2, "eie: machine none: no such file"),
         (["x.csv", "--baseline", "dense"], 1, "eie: x.csv: cannot be read: No such file or directory"),
         (["lenet-300-100", "--samples", "1", "--baseline", "dense", "--map", "layer"], 2, "must be QUANTITY=COLUMN"),
     ],

@@ -1,14 +1,11 @@
 """What holds arrays: folders, shards, checkpoints, matrices, Keras files, adapters; and what only looks like it."""
 
 import json
-import shutil
 import zipfile
 
 import numpy as np
 import packing
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
 import eie
@@ -707,7 +704,7 @@ class TestKeras:
 
     def test_a_file_that_the_library_reads_for_ever(self, tmp_path, h5py, monkeypatch):
         self.damaged_heap(h5py, tmp_path / "a.h5")
-        monkeypatch.setattr(hdf5, "CPU_S", 2)
+        monkeypatch.setattr(hdf5, "CPU_S", 0.5)
         with pytest.raises(eie.EieError, match=r"a\.h5: not a usable HDF5 file: damaged: reading it does not end"):
             eie.load(tmp_path / "a.h5")
         with zipfile.ZipFile(tmp_path / "a.keras", "w") as archive:
@@ -726,24 +723,6 @@ class TestKeras:
             file.create_dataset("layers/dense/vars/0", (1 << 20, 1 << 20), "f4", chunks=(1024, 1024))
         with pytest.raises(eie.EieError, match="unpacks to more than 17,179,869,184 bytes"):
             eie.load(tmp_path / "b.h5")
-
-    @settings(max_examples=100, deadline=None)
-    @given(st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), min_size=1, max_size=4))
-    def test_damaged_bytes(self, tmp_path_factory, how):
-        h5py = pytest.importorskip("h5py", reason="needs the keras extra")
-        folder = tmp_path_factory.mktemp("keras")
-        new_keras(h5py, folder / "a.h5", KERNELS)
-        data = bytearray((folder / "a.h5").read_bytes())
-        for place, byte in how:
-            data[int(place * len(data))] = byte
-        (folder / "a.h5").write_bytes(data)
-        text = "."
-        try:
-            assert eie.load(folder / "a.h5").layers
-        except eie.EieError as error:
-            text = str(error)
-        assert text.strip()
-        shutil.rmtree(folder)
 
 
 def test_reading_keras_files_names_the_extra(tmp_path, monkeypatch):

@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 
 import eie
 from eie.activity import PE_CYCLES
+from eie.compiler.encode import encode
 from eie.model.layer_trace import LayerTrace
+from eie.model.matrix import SparseColumns
 from eie.simulator import events, fast, spread
 from eie.simulator.records import Pattern
 from eie.simulator.stages import time_layer
@@ -26,6 +28,18 @@ def activity(weights, activations, n_pe, depth=8, engine="fast", bias=None, **sp
     spec = eie.EIE_64PE.replace(n_pe=n_pe, act_queue_depth=depth, **{"residency": "ideal", **spec})
     program = eie.compile(eie.Layer.from_weights("layer", weights, bias), spec)
     return time_layer(layer=program.layers[0], inputs=LayerTrace.from_dense(activations), spec=spec, engine=engine)
+
+
+@given(st.integers(0, 20), st.integers(1, 40), st.integers(1, 3), st.booleans(), st.integers(0, 2**32 - 1))
+def test_positions_are_those_of_the_set_bits(first, inputs, rows, has_bias, seed):
+    """Blocks of columns begin anywhere in a byte of the mask and end anywhere."""
+    mask = np.random.default_rng(seed).random((rows, first + inputs)) < 0.4
+    codes = SparseColumns.from_dense(ones((2, first + inputs + has_bias), np.uint8), "codes")
+    block = encode(codes, 4, 4, has_bias=has_bias).columns(first, first + inputs, with_bias=has_bias)
+    pattern = Pattern.of(LayerTrace.from_dense(mask * 1.0), block)
+    bias = [block.bias_position] if has_bias else []
+    for row, start, stop in zip(mask, pattern.starts[:-1], pattern.starts[1:], strict=True):
+        assert pattern.positions[start:stop].tolist() == [*np.flatnonzero(row[first:]), *bias]
 
 
 @pytest.mark.parametrize("engine", ENGINES)

@@ -75,6 +75,9 @@ def test_shapes_of_other_formats(tmp_path):
     assert b.weight_density == pytest.approx(0.5, abs=0.01)
     with pytest.raises(ModelError, match=r"weight_density \(or --density\)"):
         eie.load(tmp_path / "m.toml")
+    # Asked for and not done would be taken for done.
+    with pytest.raises(ModelError, match=r"resnet-50\.toml: density=0\.2: no layer takes it, each has weights"):
+        eie.load("resnet-50", density=0.2)
     (tmp_path / "t.csv").write_text("Layer, M, N, K,\na, 3, 100, 200,\n")
     (layer,) = eie.load(tmp_path / "t.csv", density=0.1).layers
     assert layer.synthetic

@@ -1,5 +1,8 @@
 """One entrance: every verb takes a path, a shipped name, a layer, a network; a program where a machine is meant."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -111,3 +114,45 @@ def test_rows_are_the_same_from_a_result_and_from_its_file(name, tmp_path):
     assert rows_of(result) == read_result(tmp_path / "r.json")
     now, read = (compare(form, ["dense", "systolic:8x8:ws"]) for form in (result, tmp_path / "r.json"))
     assert now.records() == read.records()
+
+
+MACHINES = {
+    **dict.fromkeys(("compile", "simulate", "sweep", "compare", "granularity", "explain", "search")),
+    "area": lambda spec, _: eie.area(spec),
+    "on": lambda spec, layer: eie.compile(layer, SPEC).on(spec),
+    "timeline": lambda spec, layer: eie.timeline(layer, spec=spec),
+}
+MORE = {"sweep": ({"n_pe": [2]},), "compare": (["dense"],), "granularity": (["fine:0.5"], ["dense"])}
+
+
+@pytest.mark.parametrize("verb", MACHINES)
+def test_what_is_no_machine_is_refused_by_name(verb, layer):
+    """Its name, too: `eie.load_spec` makes a machine of one."""
+    more = {"latency": "50%"} if verb == "search" else {}
+    call = MACHINES[verb] or (lambda spec, model: getattr(eie, verb)(model, *MORE.get(verb, ()), spec=spec, **more))
+    with pytest.raises(EieError, match=r"spec='EIE_64PE': must be an eie\.AcceleratorSpec.*, as .*load_spec"):
+        call("EIE_64PE", layer)
+
+
+def test_what_cannot_be_saved_or_compared_is_refused_by_name(layer, tmp_path):
+    with pytest.raises(EieError, match=r"network=<ndarray \(3, 3\)>: must be an eie\.Network or an eie\.Layer"):
+        eie.save(np.eye(3), tmp_path / "a.npz")
+    with pytest.raises(EieError, match=r"a=<Layer>: must be an eie\.Result, an eie\.SweepResult"):
+        eie.diff(layer, layer)
+    eie.save(layer, tmp_path / "a.npz")
+    assert eie.load(tmp_path / "a.npz").layers[0].name == "fc"
+
+
+def test_one_table_of_the_paper_is_one_text():
+    with pytest.raises(EieError, match="paper 'tables 4': no such table or figure; did you mean table4"):
+        eie.paper("tables 4")
+
+
+@pytest.mark.parametrize("before", ["", "import eie.rtl.check; "])
+def test_the_room_of_verilog_is_called_like_the_command(before, tmp_path):
+    """In a process of its own: whichever of the two is there first."""
+    call = "eie.rtl(eie.Layer.from_weights('fc', [[1.0, 0.5]]), 'out', spec=eie.EIE_64PE.replace(n_pe=2))"
+    code = f"import eie; {before}print({call}); import eie.rtl.write as module; print(module.__name__)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert "eie.rtl.write" in done.stdout
+    assert list((tmp_path / "out").rglob("*.v"))

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from answers import NAME, answers, views
 from matplotlib.axes import Axes
+from rich.cells import cell_len
 from rich.console import Console
 
 import eie
@@ -64,6 +65,12 @@ def answer(request):
     return answers()[request.param]
 
 
+@pytest.fixture(scope="module")
+def page(answer):
+    """An answer's page, whose figures take a second to draw."""
+    return answer.to_html()
+
+
 @pytest.fixture(scope="module", params=[
     "AcceleratorSpec", "Network", "strange Network", "Layer", "Program", "EncodedLayer", "Trace", "LayerTrace",
     "Recipe", "LayerResult", "LayerOutputs", "FixedPoint", "Estimate", "RtlCheck",
@@ -73,7 +80,7 @@ def view(request):
     return views()[request.param]
 
 
-def check_view(shown):
+def check_view(shown, page=None):
     assert isinstance(shown, View)
     assert len(repr(shown)) <= 300
     assert len(repr(shown).splitlines()) <= 2
@@ -82,7 +89,7 @@ def check_view(shown):
     assert "\x1b" not in str(shown)
     fragment = parsed(shown._repr_html_())
     assert "table" in fragment.seen
-    page = shown.to_html()
+    page = page or shown.to_html()
     assert page.startswith("<!DOCTYPE html>")
     parsed(page)
     for section in shown.sections():
@@ -96,8 +103,8 @@ def test_views(view):
     check_view(view)
 
 
-def test_answers_are_views_and_data(answer, tmp_path):
-    check_view(answer)
+def test_answers_are_views_and_data(answer, page, tmp_path):
+    check_view(answer, page)
     records = answer.records()
     assert records
     assert all(isinstance(record, dict) for record in records)
@@ -170,9 +177,12 @@ def test_bounds_of_rows_are_checked(tmp_path):
         eie.read_answer(tmp_path / "a.json")
 
 
-def test_figures_are_found_by_type(answer, tmp_path):
+def test_figures_are_found_by_type(answer, page, tmp_path, monkeypatch):
     before = dict(mpl.rcParams)
-    files = answer.plot(tmp_path)
+    # Every figure becomes an SVG below, in the page; as files the last is written, and all are in test_cli.
+    with monkeypatch.context() as patched:
+        patched.setattr("eie.plots.drawing._save", lambda _, path: path.touch())
+        files = answer.plot(tmp_path)
     drawn = answer.plot()
     names = list(dict.fromkeys(file.stem for file in files))
     assert sorted(tmp_path.iterdir()) == sorted(files)
@@ -186,13 +196,27 @@ def test_figures_are_found_by_type(answer, tmp_path):
     assert {file.stem for file in answer.plot(tmp_path, only=names[-1])} == {names[-1]}
     with pytest.raises(EieError, match="figure 'none': must be one of"):
         answer.plot(only="none")
-    page = answer.to_html()
     tree = ElementTree.fromstring(page.removeprefix("<!DOCTYPE html>\n"))
     # Drawn with matplotlib, or by the page itself.
     assert [*tree.iter("{http://www.w3.org/2000/svg}svg"), *tree.iter("figure")]
     ids = [element.get("id") for element in tree.iter() if element.get("id")]
     assert len(ids) == len(set(ids))
     assert dict(mpl.rcParams) == before
+
+
+@pytest.mark.parametrize("name", ["one_of_many_layers_whose_names_are_longer_than_a_figure_is_high_", "层" * 40])
+def test_figures_have_room_for_long_names(name, tmp_path):
+    """Warnings are errors: of axes squeezed to nothing, of letters that the font lacks."""
+    layers = tuple(eie.Layer.from_weights(f"{name}{i}", np.eye(4)) for i in range(3))
+    network = eie.Network(name=name, layers=layers)
+    result = eie.simulate(network, spec=eie.EIE_64PE.replace(n_pe=2))
+    compared = eie.compare(network, ["dense"], spec=result.spec)
+    for answer, only in ((result, "latency"), (result, "energy"), (compared, "compare-speedup")):
+        axes = np.atleast_1d(answer.plot(only=only))[0]
+        ticks = [label.get_text() for label in axes.get_xticklabels()][:3]
+        assert len(set(ticks)) == 3
+        assert all(cell_len(tick) <= 24 for tick in ticks)
+        assert answer.plot(tmp_path, only=only)
 
 
 def test_what_has_no_figure_says_so():

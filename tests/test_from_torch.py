@@ -248,3 +248,66 @@ def test_a_pickled_module_is_told_the_way(tmp_path):
         ModelError, match=r"never loaded: .*state_dict\(\), path\), or, .*eie.from_torch\(module, example_inputs\)"
     ):
         eie.load(tmp_path / "whole.pt")
+
+
+class TestFormsThatTorchTakesApart:
+    def outputs_agree(self, module, *examples):
+        network = eie.from_torch(module.eval(), examples)
+        assert network.unmodelled == ()
+        with torch.no_grad():
+            right = module(*examples).numpy()
+        taken = {name: example.numpy() for (name, _), example in zip(network.graph.inputs, examples, strict=True)}
+        made = run_given(network.graph, {layer.name: layer for layer in network.layers}, taken)[0]
+        np.testing.assert_allclose(made.reshape(right.shape), right, atol=1e-5)
+        return network
+
+    def test_weights_that_are_computed(self):
+        torch.manual_seed(0)
+        norms = nn.utils.parametrizations
+        module = nn.Sequential(
+            norms.weight_norm(nn.Linear(6, 5)), norms.spectral_norm(nn.Linear(5, 5)), norms.orthogonal(nn.Linear(5, 5))
+        )
+        network = self.outputs_agree(module, torch.randn(3, 6))
+        assert [layer.matrix.shape for layer in network.layers] == [(5, 6), (5, 5), (5, 5)]
+        # The caller's module stays what it is.
+        assert nn.utils.parametrize.is_parametrized(module[2])
+
+    def test_pooling_to_a_size_that_does_not_divide(self):
+        torch.manual_seed(0)
+        pool = nn.Sequential(nn.Conv2d(2, 3, 3), nn.AdaptiveAvgPool2d((2, 3)), nn.Conv2d(3, 4, 1))
+        self.outputs_agree(pool, torch.randn(2, 2, 9, 10))
+
+    def test_a_projected_lstm_which_is_exported_as_another(self):
+        class Projected(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.rnn = nn.LSTM(5, 8, proj_size=4, batch_first=True)
+                self.out = nn.Linear(4, 3)
+
+            def forward(self, x):
+                return self.out(self.rnn(x)[0])
+
+        torch.manual_seed(0)
+        self.outputs_agree(Projected(), torch.randn(1, 6, 5))
+
+    def test_sequences_of_their_own_lengths(self):
+        class Packed(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.rnn = nn.LSTM(5, 4, 2, bidirectional=True, batch_first=True)
+                self.out = nn.Linear(8, 3)
+
+            def forward(self, x, lengths):
+                packed = nn.utils.rnn.pack_padded_sequence(x, lengths, batch_first=True)
+                return self.out(nn.utils.rnn.pad_packed_sequence(self.rnn(packed)[0], batch_first=True)[0])
+
+        torch.manual_seed(0)
+        examples = torch.randn(1, 6, 5), torch.tensor([6])
+        self.outputs_agree(Packed(), *examples)
+        with pytest.raises(eie.EieError, match=r"module 'rnn': reads a packed sequence"):
+            eie.record_torch(Packed(), dict(zip(("x", "lengths"), examples, strict=True)))
+
+    def test_what_no_exporter_knows_is_named(self):
+        pool = nn.Sequential(nn.Conv2d(2, 3, 3), nn.AdaptiveMaxPool2d((2, 3)))
+        with pytest.raises(ModelError, match=r"torch cannot export it: No ONNX function .*adaptive_max_pool2d"):
+            eie.from_torch(pool, torch.randn(2, 2, 9, 10))

@@ -542,12 +542,12 @@ def test_resnet_50_beside_the_text():
 @pytest.mark.parametrize(
     ("words", "code", "text"),
     [
-        (["lenet-300-100-dense", "--variant", "fine"], 1, "eie: variant 'fine': must be dense, N:M"),
-        (["lenet-300-100-dense", "--machine", "none"], 1, "eie: machine none: must be dense, systolic"),
+        (["lenet-300-100-dense", "--variant", "fine"], 2, "eie: variant 'fine': must be dense, N:M"),
+        (["lenet-300-100-dense", "--machine", "none"], 2, "eie: machine none: must be dense, systolic"),
         (["nothing"], 1, "eie: nothing: no such file or shipped model"),
         (["lenet-300-100-dense", "--set", "n_pe=0"], 2, "n_pe"),
         (["lenet-300-100-dense", "--data", "nowhere"], 1, "eie: nowhere: no train-images-idx3-ubyte"),
-        (["lenet-300-100-dense", "--json", "a", "--csv", "a"], 1, "is written twice"),
+        (["lenet-300-100-dense", "--json", "a", "--csv", "a"], 2, "is written twice"),
         (["lenet-300-100-dense", "--json", "-", "--csv", "-"], 2, "only one of --json, --csv and --html"),
         (["lenet-300-100-dense", "--epochs", "2"], 2, "--epochs needs --data"),
     ],

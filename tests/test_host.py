@@ -376,3 +376,19 @@ class TestHostileParts:
         monkeypatch.setitem(sys.modules, "onnxruntime", None)
         with pytest.raises(ModelError, match=r"needs the onnx extra: pip install 'eie\[onnx\]'"):
             as_read(network, {"x": drawn(1, 4)})
+
+
+@pytest.mark.parametrize(
+    ("nodes", "text"),
+    [
+        ([make.node("Gather", ["table", "ids"], ["y"])], "holds no Gemm, MatMul, Conv or LSTM with constant weights"),
+        (
+            [helper.make_node("TreeEnsembleRegressor", ["x"], ["y"], domain="ai.onnx.ml")],
+            "TreeEnsembleRegressor is decision trees, which compare and do not multiply",
+        ),
+    ],
+)
+def test_a_file_without_products_is_said_to_have_none(tmp_path, nodes, text):
+    inputs = [value("ids", TensorProto.INT64, ["n", 3]), value("x", TensorProto.FLOAT, ["n", 4])]
+    with pytest.raises(ModelError, match=text):
+        eie.load(saved(tmp_path, nodes, {"table": drawn(5, 4)}, inputs=inputs))

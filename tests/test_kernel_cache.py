@@ -1,46 +1,67 @@
 """The folder of compiled kernels: any damage is noticed before numba unpickles it, said once, and compiled anew."""
 
 import os
+import runpy
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from eie.cli.doctor import _sizes
+from eie.kernels import checked, folders, jit
 from eie.kernels.checked import CheckedFile
 from eie.kernels.folders import KEPT, clear_away, hold
 
 # One small kernel of the package's, so that a first run takes a second and not ten.
-RUN = """
-import numpy as np
-from eie.kernels import jit
-double = jit.njit({function})
-assert double(np.arange(3))[2] == 4
-print(len(double.stats.cache_hits), len(double.stats.cache_misses), jit.CACHE_FOLDER)
-"""
 KERNEL = """
 def double(array):
     return array * 2
 """
+SCRIPT = """
+import numpy as np
+from eie.kernels import jit
+from kernel import double as plain
+double = jit.njit(plain)
+assert double(np.arange(3))[2] == 4
+print(len(double.stats.cache_hits), len(double.stats.cache_misses))
+"""
 
 
 @pytest.fixture
-def run(tmp_path, root):
+def process(tmp_path, root):
+    """Words and environment of a process of its own that compiles the kernel, or loads it."""
     (tmp_path / "kernel.py").write_text(KERNEL)
-    script = "from kernel import double as plain\n" + RUN.replace("{function}", "plain")
-    # At home, so that the package's sources stay as they are: the folder's key is theirs.
-    words = [sys.executable, "-c", script]
+    # In a folder beside, so that the package's sources stay as they are: the folder's key is theirs.
+    paths = os.pathsep.join((str(tmp_path), str(root)))
+    environment = {**os.environ, "EIE_CACHE_DIR": str(tmp_path / "cache"), "PYTHONPATH": paths}
+    return [sys.executable, "-c", SCRIPT], environment
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch, caplog):
+    """Do in this process what one of its own does: choose the folder, make the kernel anew, call it.
+
+    Dozens of processes would import numba and nothing else; what the kernel is, is asked of its files alone.
+    """
+    (tmp_path / "kernel.py").write_text(KERNEL)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(folders, "_handles", handles := [])
 
     def run(**environment):
-        paths = os.pathsep.join((str(tmp_path), str(root)))
-        whole = {**os.environ, "EIE_CACHE_DIR": str(tmp_path / "cache"), "PYTHONPATH": paths, **environment}
-        whole = {name: value for name, value in whole.items() if value is not None}
-        done = subprocess.run(words, env=whole, capture_output=True, text=True, cwd=tmp_path, check=False)
-        assert done.returncode == 0, done.stderr
-        hits, misses, folder = done.stdout.split(maxsplit=2)
-        return (int(hits), int(misses)), folder.strip(), done.stderr
+        for name, value in {"EIE_CACHE_DIR": str(tmp_path / "cache"), **environment}.items():
+            monkeypatch.delenv(name, raising=False) if value is None else monkeypatch.setenv(name, value)
+        monkeypatch.setattr(checked, "_said", [])
+        caplog.clear()
+        monkeypatch.setattr(jit, "CACHE_FOLDER", jit._choose_folder())
+        double = jit.njit(runpy.run_path("kernel.py")["double"])
+        assert double(np.arange(3))[2] == 4
+        counts = len(double.stats.cache_hits), len(double.stats.cache_misses)
+        return counts, str(jit.CACHE_FOLDER), "".join(f"{line}\n" for line in caplog.messages)
 
-    return run
+    yield run
+    for handle in handles:
+        os.close(handle)
 
 
 def files(tmp_path, suffix):
@@ -48,10 +69,18 @@ def files(tmp_path, suffix):
     return sorted((tmp_path / "cache").glob(f"**/*.{suffix}"))
 
 
-def test_the_second_run_loads(run):
-    assert run()[0] == (0, 1)
-    assert run()[0] == (1, 0)
-    assert run()[2] == ""
+def test_the_second_run_loads(process, tmp_path):
+    words, environment = process
+
+    def run():
+        done = subprocess.run(words, env=environment, capture_output=True, text=True, check=True)
+        return done.stdout, done.stderr
+
+    assert run() == ("0 1\n", "")
+    assert run() == ("1 0\n", "")
+    (file,) = files(tmp_path, "nbc")
+    file.write_bytes(b"")
+    assert run() == ("0 1\n", f"eie: {file}: damaged: kernels are compiled anew\n")
 
 
 # A pickle that would write a file, were it loaded.
@@ -147,18 +176,14 @@ def test_two_processes_that_compile_for_different_types_keep_both(tmp_path):
     }
 
 
-def test_two_first_runs_at_once(tmp_path, root):
-    (tmp_path / "kernel.py").write_text(KERNEL)
-    script = "from kernel import double as plain\n" + RUN.replace("{function}", "plain")
-    paths = os.pathsep.join((str(tmp_path), str(root)))
-    environment = {**os.environ, "EIE_CACHE_DIR": str(tmp_path / "cache"), "PYTHONPATH": paths}
-    words = [sys.executable, "-c", script]
+def test_two_first_runs_at_once(process):
+    words, environment = process
     both = [subprocess.Popen(words, env=environment, stderr=subprocess.PIPE, text=True) for _ in range(2)]
-    assert [process.communicate()[1] for process in both] == ["", ""]
-    assert [process.returncode for process in both] == [0, 0]
+    assert [each.communicate()[1] for each in both] == ["", ""]
+    assert [each.returncode for each in both] == [0, 0]
 
 
-def folders(root, many):
+def older(root, many):
     """Folders of other versions, the first used last, all of them long ago."""
     made = []
     for i in range(many):
@@ -171,7 +196,7 @@ def folders(root, many):
 
 
 def test_older_folders_are_cleared_away(tmp_path):
-    made = folders(tmp_path, 6)
+    made = older(tmp_path, 6)
     strangers = [tmp_path / "kernels-mine", tmp_path / "other"]
     for stranger in strangers:
         stranger.mkdir()
@@ -182,7 +207,7 @@ def test_older_folders_are_cleared_away(tmp_path):
 
 
 def test_what_was_used_an_hour_ago_stays(tmp_path):
-    made = folders(tmp_path, 3)
+    made = older(tmp_path, 3)
     os.utime(made[2] / "in-use")
     # Made before folders were held: by its own time, which is now.
     (made[1] / "in-use").unlink()
@@ -190,7 +215,7 @@ def test_what_was_used_an_hour_ago_stays(tmp_path):
 
 
 def test_a_folder_in_use_stays(tmp_path, root):
-    made = folders(tmp_path, 2)
+    made = older(tmp_path, 2)
     script = f"from pathlib import Path; from eie.kernels.folders import hold; hold(Path({str(made[1])!r})); input()"
     environment = {**os.environ, "PYTHONPATH": str(root)}
     with subprocess.Popen([sys.executable, "-c", script], env=environment, stdin=subprocess.PIPE) as user:
@@ -210,17 +235,17 @@ def test_a_folder_that_vanishes_is_held_anew(tmp_path):
 
 def test_a_new_state_of_the_sources_clears_old_ones_away(run, tmp_path):
     (tmp_path / "cache" / "eie").mkdir(parents=True)
-    made = folders(tmp_path / "cache" / "eie", KEPT + 2)
+    made = older(tmp_path / "cache" / "eie", KEPT + 2)
     run()
     assert [folder.exists() for folder in made] == [True] * KEPT + [False] * 2
     # Not at every start: the folder is there now.
-    more = folders(tmp_path / "cache" / "eie", KEPT + 2)
+    more = older(tmp_path / "cache" / "eie", KEPT + 2)
     run()
     assert all(folder.exists() for folder in more)
 
 
 def test_the_doctor_says_what_they_take(tmp_path):
-    made = folders(tmp_path, 3)
+    made = older(tmp_path, 3)
     assert _sizes(made[0]) == "0.0 MiB; 2 of other versions 0.0 MiB"
     (made[0] / "big").write_bytes(bytes(3 << 20))
     assert _sizes(made[1]) == "0.0 MiB; 2 of other versions 3.0 MiB"

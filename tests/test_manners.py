@@ -190,11 +190,15 @@ def test_no_bar_is_left_behind(fails, monkeypatch):
         assert bars_on_screen(console) == ""
 
 
+# A bar comes after a second otherwise, and only what takes longer would show one.
+AT_ONCE = "import eie.cli, eie.cli.progress as progress; progress.PATIENCE_S = 0; eie.cli.main()"
+
+
 def on_a_terminal(words, folder, stop=None):
     """Run a command on a terminal of its own: exit code, all it wrote, what is on the screen in the end."""
     ours, theirs = os.openpty()
     environment = {**os.environ, "TERM": "xterm", "COLUMNS": "80"}
-    command = [sys.executable, "-m", "eie", *words]
+    command = [sys.executable, "-c", AT_ONCE, *words]
     with subprocess.Popen(
         command, stdout=theirs, stderr=theirs, cwd=folder, env=environment, preexec_fn=hears_ctrl_c
     ) as process:
@@ -217,17 +221,34 @@ BARS = re.compile("[━╸╺⠀-⣿]")
 @pytest.mark.parametrize(
     ("words", "code"),
     [
-        ("explain lenet-5", 0),
+        ("explain lenet-300-100 --samples 8", 0),
         ("sweep lenet-300-100 --samples 8 --vary n_pe=4:64:x2 -o out", 0),
-        ("run lenet-5 --engine events --samples 1 --json /", 1),
+        ("run lenet-300-100 --engine events --samples 4 --json /", 1),
     ],
 )
 def test_no_bar_is_left_on_a_terminal(words, code, tmp_path):
     ended, written, shown = on_a_terminal(words.split(), tmp_path)
     assert ended == code
+    assert BARS.search(written)
     assert "/?" not in written
     assert shown.strip()
     assert not BARS.search(shown)
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        ("run lenet-5 --energy none", 2),
+        ("run a-file-of-a-name-that-takes-half-a-line.npz --memory 4GiB", 1),
+    ],
+)
+def test_what_is_wrong_is_broken_between_words_on_a_terminal(words, code, tmp_path, cli):
+    ended, _, shown = on_a_terminal(words.split(), tmp_path)
+    assert ended == code
+    assert all(len(line.rstrip()) <= 80 for line in shown.splitlines())
+    # In a log the same words are on one line.
+    _, _, log = cli(*words.split())
+    assert log.splitlines()[-1].removeprefix("eie: ") in " ".join(shown.split())
 
 
 def test_no_bar_is_left_by_an_interrupt(tmp_path):

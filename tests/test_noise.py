@@ -80,26 +80,45 @@ def test_enough_runs_for_an_interval():
 
 def test_two_looks_are_as_sure_as_one():
     """Whoever stops at the first look where it pleases errs at one of two: both risks together are below the bound."""
-    risk = {runs: 1 - noise.coverage(runs, dropped) for runs, dropped in ((timing.FIRST_RUNS, 0), (timing.RUNS, 1))}
+    looks = ((timing.FIRST_RUNS, 0), (timing.LAST_RUNS, 1))
+    risk = {runs: 1 - noise.coverage(runs, dropped) for runs, dropped in looks}
     assert noise.interval(range(timing.FIRST_RUNS)) == Interval(0, timing.FIRST_RUNS - 1)
-    assert noise.interval(range(timing.RUNS)) == Interval(1, timing.RUNS - 2)
+    assert noise.interval(range(timing.LAST_RUNS)) == Interval(1, timing.LAST_RUNS - 2)
     assert sum(risk.values()) < 1 - noise.CONFIDENCE
 
 
 @pytest.mark.parametrize("places", [(), (1,), (1, 0)])
 def test_fewer_runs_where_nothing_is_open(places, monkeypatch):
     monkeypatch.setattr(measured, "FLOOR_S", 1e-6)
-    asked = []
+    asked, told = [], []
     work = Workload("w", tuple(LayerWork(name=name, outputs=3, inputs=4, kept_weights=2) for name in "ab"))
     tasks = [measured.Task(work), measured.Task(work, batch=2)]
-    made = measured.run_until_known(tasks, lambda first: asked.append(first) or places)
+    made = measured.run_until_known(tasks, lambda first: asked.append(first) or places, told.append)
+    assert [line.rpartition(" ")[2] for line in told] == list("abab" if places else "ab")
     for place, (before, after) in enumerate(zip(asked[0], made, strict=True)):
-        runs = timing.RUNS if place in places else timing.FIRST_RUNS
+        runs = timing.LAST_RUNS if place in places else timing.FIRST_RUNS
         assert len(before.samples_us) == timing.FIRST_RUNS
         assert len(after.samples_us) == runs
         assert f"median of {runs} runs" in after.notes[0]
         # What was measured first is no less true for what was measured later.
         assert after.samples_us[: timing.FIRST_RUNS] == before.samples_us
+
+
+def test_a_layer_that_two_forms_have_alike_is_timed_once(monkeypatch):
+    """The same product, to the weights, has the same runs; other weights of the same shape have their own."""
+    monkeypatch.setattr(measured, "FLOOR_S", 1e-6)
+    made = []
+    product = measured._product
+    monkeypatch.setattr(measured, "_product", lambda *args, **named: made.append(args) or product(*args, **named))
+    whole, half = (eie.Layer.from_weights("a", weights).matrix for weights in (np.ones((4, 6)), np.tri(4, 6)))
+    tasks = [
+        measured.Task(Workload("w", (LayerWork(name="a", outputs=4, inputs=6, kept_weights=m.nnz, matrix=m),)), storage)
+        for m, storage in ((whole, "dense"), (half, "dense"), (whole, "dense"), (whole, "csr"))
+    ]
+    first, other, again, csr = (baseline.samples_us for baseline in measured.run_together(tasks, 2))
+    assert first == again
+    assert len({first, other, csr}) == 3
+    assert len(made) == 3
 
 
 def test_a_turn_goes_on_where_the_last_ended(monkeypatch):

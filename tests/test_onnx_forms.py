@@ -83,11 +83,36 @@ def test_einsum_with_constant_weights_is_one_layer(tmp_path, equation, x, w):
     assert [layer.matrix.nnz for layer in network.layers] == [np.prod(w)]
 
 
+BLOCKS = [
+    ("bhi,hio->bho", (2, 3, 6), (3, 6, 4)),
+    ("bthi,hio->btho", (2, 5, 3, 6), (3, 6, 4)),
+    ("bhti,hoi->bhot", (2, 3, 5, 6), (3, 4, 6)),
+]
+
+
+@pytest.mark.parametrize(("equation", "x", "w"), BLOCKS)
+def test_einsum_by_blocks_is_a_layer_for_each(tmp_path, equation, x, w):
+    shape = np.einsum(equation, np.zeros(x), np.zeros(w)).shape
+    case = Case([node("Einsum", ["x", "w"], ["y"], equation=equation)], {"x": x}, {"y": shape}, {"w": weights(*w)})
+    network = whole(case, tmp_path)
+    assert [layer.matrix.shape for layer in network.layers] == [(4, 6)] * 3
+
+
+def test_einsum_of_several_operands_is_a_product_after_the_other(tmp_path):
+    nodes = [
+        node("MatMul", ["x", "q"], ["a"]),
+        node("Einsum", ["w", "a", "x", "v"], ["y"], "e", equation="pq,bsp,bti,io->bstqo"),
+    ]
+    arrays = {"q": weights(6, 4), "w": weights(4, 3, seed=1), "v": weights(6, 2, seed=2)}
+    network = whole(Case(nodes, {"x": (2, 5, 6)}, {"y": (2, 5, 5, 3, 2)}, arrays), tmp_path, tolerance=1e-4)
+    assert [layer.matrix.shape for layer in network.layers] == [(4, 6), (3, 4), (2, 6)]
+
+
 def test_einsum_that_is_no_product_with_one_matrix_is_refused_by_name(tmp_path):
-    nodes = [node("Einsum", ["x", "w"], ["y"], "e", equation="bhi,hio->bho")]
-    proto = make.model(nodes, {"x": (2, 3, 6)}, {"y": (2, 3, 4)}, {"w": weights(3, 6, 4)})
+    nodes = [node("Einsum", ["x", "w"], ["y"], "e", equation="bhji,hio->bho")]
+    proto = make.model(nodes, {"x": (2, 3, 2, 6)}, {"y": (2, 3, 4)}, {"w": weights(3, 6, 4)})
     (tmp_path / "net.onnx").write_bytes(proto.SerializeToString())
-    with pytest.raises(ModelError, match=r"e \(Einsum: letters bhi, hio -> bho are no product with one matrix"):
+    with pytest.raises(ModelError, match=r"e \(Einsum: letters bhji, hio -> bho are no product with one matrix"):
         eie.load(tmp_path / "net.onnx")
 
 
@@ -123,6 +148,32 @@ class TestProducts:
         case = Case([matmul("x", "w")], {"x": (2, heads, 5, 6)}, {"y": (2, 3, 5, 4)}, {"w": weights(3, 6, 4)})
         network = whole(case, tmp_path)
         assert [layer.matrix.shape for layer in network.layers] == [(4, 6)] * 3
+
+    def test_a_stack_of_matrices_on_the_left(self, tmp_path):
+        nodes = [matmul("w", "x"), node("Relu", ["y"], ["z"])]
+        case = Case(nodes, {"x": (2, 3, 6, 5)}, {"z": (2, 3, 4, 5)}, {"w": weights(3, 4, 6)})
+        network = whole(case, tmp_path)
+        assert [layer.matrix.shape for layer in network.layers] == [(4, 6)] * 3
+        x = weights(2, 3, 6, 5, seed=3)
+        trace = eie.record(tmp_path / "net.onnx", eie.Samples.of(x), values=True)
+        for i, rows in enumerate(trace.layers.values()):
+            assert np.array_equal(rows.dense(), x[:, i].transpose(0, 2, 1).reshape(-1, 6))
+
+    @pytest.mark.parametrize("opset", [11, 17])
+    def test_a_vector_is_a_matrix_of_one(self, tmp_path, opset):
+        right = Case([matmul("x", "w")], {"x": (2, 5, 6)}, {"y": (2, 5)}, {"w": weights(6)}, opset=opset)
+        assert [layer.matrix.shape for layer in whole(right, tmp_path).layers] == [(1, 6)]
+        left = Case([matmul("w", "x")], {"x": (2, 6, 5)}, {"y": (2, 5)}, {"w": weights(6)}, opset=opset)
+        assert [layer.matrix.shape for layer in whole(left, tmp_path).layers] == [(1, 6)]
+
+    def test_what_a_gemm_adds_may_be_computed(self, tmp_path):
+        nodes = [
+            node("Gemm", ["x", "w"], ["a"]),
+            node("Gemm", ["a", "v", "a"], ["h"], alpha=2.0, beta=0.5, transB=1),
+            node("Gemm", ["h", "w"], ["y"], transB=1),
+        ]
+        case = Case(nodes, {"x": (3, 6)}, {"y": (3, 6)}, {"w": weights(6, 4), "v": weights(4, 4, seed=1)})
+        assert [layer.matrix.shape for layer in whole(case, tmp_path).layers] == [(4, 6), (4, 4), (6, 4)]
 
     def test_what_turned_layers_read_is_recorded_in_their_order(self, tmp_path):
         nodes = [node("MatMul", ["w", "x"], ["h"]), node("Einsum", ["h", "e"], ["y"], equation="bct,oct->bo")]
@@ -178,6 +229,22 @@ VOLUMES = {
 def test_a_convolution_over_a_volume(tmp_path, x, w, attributes):
     (layer,) = whole(convolution("Conv", x, w, **attributes), tmp_path).layers
     assert (layer.stored_weights.shape, layer.weight_density) == (w, 1)
+
+
+VOLUMES_ACROSS = [
+    ((2, 4, 3, 3, 4), (4, 2, 2, 3, 3), {"strides": [2, 1, 3], "group": 2}),
+    ((1, 2, 3, 4, 3), (2, 3, 3, 3, 3), {"strides": [2, 2, 2], "pads": [1, 0, 1, 1, 2, 1], "output_padding": [1, 0, 1]}),
+    ((1, 2, 3, 3, 3), (2, 3, 1, 2, 1), {"pads": [1, 1, 0, 1, 1, 1], "dilations": [1, 2, 1]}),
+    ((1, 2, 3, 3, 3), (2, 3, 3, 3, 3), {"strides": [2, 2, 2], "auto_pad": "SAME_UPPER"}),
+]
+
+
+@pytest.mark.parametrize("opset", [9, 17])
+@pytest.mark.parametrize(("x", "w", "attributes"), VOLUMES_ACROSS)
+def test_a_transposed_convolution_over_a_volume(tmp_path, x, w, attributes, opset):
+    case = convolution("ConvTranspose", x, w, **attributes)
+    case.opset = opset
+    whole(case, tmp_path)
 
 
 def recurrent(op, direction, **attributes):
@@ -236,14 +303,6 @@ def test_what_a_gru_reads_is_recorded_with_its_states_and_runs_in_fixed_point(tm
     assert np.array_equal(reverse[:, :-1, 4:], states[1:, 1].swapaxes(0, 1))
     result = eie.simulate(path, x, spec=eie.EIE_64PE)
     assert max(layer.computed.max_abs_error for layer in result.layers) < 0.01
-
-
-def test_a_gru_that_resets_before_its_product_is_refused_by_name(tmp_path):
-    case = recurrent("GRU", "forward")
-    path = tmp_path / "net.onnx"
-    path.write_bytes(make.model(case.nodes, case.inputs, case.outputs, case.weights, opset=17).SerializeToString())
-    with pytest.raises(ModelError, match="linear_before_reset=0: the reset gate acts before a second product"):
-        eie.load(path)
 
 
 def stored(proto, tmp_path):

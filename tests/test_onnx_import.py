@@ -272,7 +272,14 @@ def test_unsupported_operators_are_all_listed(tmp_path):
             lambda: [models.node("Relu", ["x"], ["r"]), models.node("Gemm", ["r", "w"], ["y"], "g", transA=1)],
             r"g \(Gemm: A has shape \(1, 6\), its batch in axis 0\)",
         ),
-        (lambda: [models.node("LeakyRelu", ["w"], ["y"], "s")], r"y \(an output that no path from the input leads to"),
+        (
+            lambda: [models.node("LeakyRelu", ["w"], ["y"], "s")],
+            r"holds no Gemm, MatMul, Conv or LSTM .* \(not supported: s \(LeakyRelu: of constants only",
+        ),
+        (
+            lambda: [models.node("MatMul", ["x", "w"], ["h"], "m"), models.node("Relu", ["u"], ["y"])],
+            r"y \(an output that no path from the input leads to",
+        ),
         (lambda: [models.node("MatMul", ["x", "x"], ["y"], "m")], r"m \(MatMul: a part for the host, 'y': onnxruntime"),
         (
             lambda: [

@@ -61,7 +61,7 @@ def test_a_study_keeps_no_forms_row_numbers(monkeypatch):
     """Forms wait for the last one as bits: as they run, they were the largest part of a study's memory."""
     waiting = []
     together = measured.run_together
-    monkeypatch.setattr(measured, "run_until_known", lambda tasks, _open: waiting.extend(tasks) or together(tasks, 1))
+    monkeypatch.setattr(measured, "run_until_known", lambda tasks, *_: waiting.extend(tasks) or together(tasks, 1))
     network = eie.Network.of(eie.Layer.from_weights("fc", np.random.default_rng(0).standard_normal((40, 30))))
     # `check` measures a probe, too: one of four weights.
     eie.granularity(network, ["fine:0.5"], ["measured:dense"], with_search=False)

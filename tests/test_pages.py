@@ -134,6 +134,13 @@ def test_one_palette_names_every_share():
         assert len({colours[which] for colours in palette.SHARES.values()}) == len(SHARES)
 
 
+def test_links_to_sections_are_told_apart():
+    titles = ("Table II: power", "net: granularities", "net: time: and energy", "Claims")
+    text = page("h", tuple(Section(name=f"s{i}", title=title) for i, title in enumerate(titles)))
+    (nav,) = re.findall(r"<nav.*?</nav>", text)
+    assert re.findall(r">([^<]+)</a>", nav) == ["Table II", "granularities", "time: and energy", "Claims"]
+
+
 def test_names_cannot_write_html():
     layer = eie.Layer.from_weights(EVIL, np.eye(4))
     network = eie.Network(name=EVIL, layers=(layer,))
@@ -371,13 +378,17 @@ return { seen, focused, foot: table.tFoot === null ? "" : table.tFoot.textConten
 """
 
 
+@pytest.fixture(scope="module")
+def every_page():
+    return {name: answer.to_html() for name, answer in answers().items()}
+
+
 @needs_browser
 @pytest.mark.parametrize(("widths", "dark"), [((360, 1400), False), ((360, 800), True)], ids=["light", "dark"])
-def test_no_error_and_no_overflow(tmp_path, widths, dark):
+def test_no_error_and_no_overflow(tmp_path, every_page, widths, dark):
     """Every answer's page, in one browser."""
-    asked = [(name, width) for name in answers() for width in widths]
-    pages = {name: answer.to_html() for name, answer in answers().items()}
-    found, logged = opened([(pages[name], width, LOOK) for name, width in asked], tmp_path, dark=dark)
+    asked = [(name, width) for name in every_page for width in widths]
+    found, logged = opened([(every_page[name], width, LOOK) for name, width in asked], tmp_path, dark=dark)
     assert logged == []
     assert len(found) == len(asked) > 20
     for (name, width), seen in zip(asked, found, strict=True):

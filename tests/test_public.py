@@ -73,6 +73,9 @@ def test_the_stub_is_the_list():
     names = listed()
     del names["__version__"]
     assert sorted(names) == eie.__all__ == dir(eie)
+    # The room of that name is what stands there, and is called as the function is.
+    assert names.pop("rtl") == ("eie.rtl.write", "write_rtl")
+    assert callable(eie.rtl)
     for public, (module, name) in names.items():
         assert getattr(eie, public) is getattr(importlib.import_module(module), name)
     with pytest.raises(AttributeError, match="module 'eie' has no attribute 'simulat'"):

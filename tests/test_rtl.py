@@ -230,7 +230,7 @@ def test_synthesis_finds_neither_latches_nor_loops(tmp_path):
 
 @verilator
 def test_verilator(tmp_path):
-    work = random_case(4, most_pes=4).work
+    work = random_case(4, most_pes=1).work
     run = ran(work, tmp_path / "rtl", "verilator")
     assert run.equal, run.differences
 

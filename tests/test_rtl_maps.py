@@ -115,9 +115,9 @@ class TestAgrees:
 
 
 @verilator
-@pytest.mark.parametrize("make", [random_passes, random_map])
-def test_verilator(tmp_path, make):
-    run = ran(make(7).work, tmp_path / "rtl", "verilator")
+def test_verilator(tmp_path):
+    """A map; `make rtl` builds passes too."""
+    run = ran(random_map(7).work, tmp_path / "rtl", "verilator")
     assert run.equal, run.differences
 
 

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from eie.errors import printable
 from eie.show import numbers
-from eie.show.cells import LONGEST, cell, cells_of, short_names
+from eie.show.cells import LONGEST, broken, cell, cells_of, short_names
 from eie.show.page import section_html
 from eie.show.sections import Column, Grid, Section, Statement, facts
 from eie.show.terminal import blocks, prose, rendered, show
@@ -31,11 +31,11 @@ WORDS = st.text("abcdefgh%/", min_size=1, max_size=12)
 def grids(draw):
     keys = draw(st.integers(1, 2))
     many = draw(st.integers(1, 12))
-    columns = [Column(f"k{i}", draw(WORDS), "text") for i in range(keys)]
+    columns = [Column(f"k{i}", draw(WORDS), draw(st.sampled_from(("text", "prose")))) for i in range(keys)]
     for i in range(many):
         heading = " ".join(draw(st.lists(WORDS, min_size=1, max_size=3)))
         columns.append(Column(f"v{i}", heading, draw(st.sampled_from(FORMATS))))
-    row = st.fixed_dictionaries({column.key: names if column.format == "text" else values for column in columns})
+    row = st.fixed_dictionaries({column.key: names if column.key[0] == "k" else values for column in columns})
     rows = tuple(draw(st.lists(row, max_size=6)))
     total = draw(st.one_of(st.none(), row))
     return Grid(columns=tuple(columns), rows=rows, total=total, keys=keys)
@@ -141,6 +141,17 @@ def test_sentences_are_broken_between_words_and_long_words_stay_whole():
     assert digest in text
     assert all(line.strip("\n").split() for line in text.strip().splitlines())
     assert set(re.findall(r"[a-z]+", text.split("Note:")[1])) == {"one", "two"}
+
+
+@given(
+    st.lists(st.text("ab全,", min_size=1, max_size=9), min_size=1, max_size=12).map(" ".join),
+    st.integers(18, 40),
+    st.integers(0, 4),
+)
+def test_wide_characters_count_twice_where_a_line_is_broken(text, width, indent):
+    lines = broken(text, width, indent)
+    assert " ".join(line.strip() for line in lines) == text
+    assert all(cell_len(line) <= width or len(line.split()) == 1 for line in lines)
 
 
 def test_a_number_and_its_unit_stay_together():

@@ -78,3 +78,29 @@ def test_fewer_bytes_than_the_shape_says_are_refused(tmp_path):
     onnx.save(model, str(tmp_path / "m.onnx"))
     with pytest.raises(ModelError, match="do not fit its shape"):
         eie.load(tmp_path / "m.onnx")
+
+
+@pytest.mark.parametrize("domain", ["", "ai.onnx"])
+def test_what_a_constant_node_holds_stays_in_the_file(domain, tmp_path):
+    weights = saved(tmp_path / "m.onnx")
+    model = onnx.load(str(tmp_path / "m.onnx"))
+    kept = [tensor for tensor in model.graph.initializer if tensor.name != "w"]
+    del model.graph.initializer[:]
+    model.graph.initializer.extend(kept)
+    model.graph.node.insert(0, helper.make_node("Constant", [], ["w"], domain=domain))
+    # Under a name of its own, or none: what others read is the node's result.
+    model.graph.node[0].attribute.append(helper.make_attribute("value", numpy_helper.from_array(weights["w"], "other")))
+    onnx.save(model, str(tmp_path / "m.onnx"))
+    assert len(without_weights(tmp_path / "m.onnx")) < weights["w"].nbytes
+    assert {tensor.name for tensor in read_model(tmp_path / "m.onnx").graph.initializer} == {"v", "w"}
+    network = eie.load(tmp_path / "m.onnx")
+    np.testing.assert_array_equal(network.layers[0].matrix.dense(), weights["w"].T)
+
+
+def test_a_list_of_numbers_stays_in_its_node(tmp_path):
+    saved(tmp_path / "m.onnx")
+    model = onnx.load(str(tmp_path / "m.onnx"))
+    model.graph.node.insert(0, helper.make_node("Constant", [], ["many"], value_floats=[1.0] * LARGE))
+    onnx.save(model, str(tmp_path / "m.onnx"))
+    assert next(node.op_type for node in read_model(tmp_path / "m.onnx").graph.node) == "Constant"
+    assert len(eie.load(tmp_path / "m.onnx").layers) == 2

@@ -16,7 +16,9 @@ import eie
 from eie.sweeps import workers
 from eie.sweeps.plan import workloads
 
+dask = pytest.importorskip("dask")
 distributed = pytest.importorskip("distributed")
+get_mp_context = distributed.utils.get_mp_context
 # Dask's own: sockets that a killed worker leaves open are reported when they are collected.
 pytestmark = [pytest.mark.filterwarnings("default"), pytest.mark.timeout(180)]
 
@@ -34,8 +36,11 @@ layer = [
 @pytest.fixture(scope="module")
 def cluster():
     options = {"n_workers": 4, "threads_per_worker": 1, "processes": True, "host": "127.0.0.1"}
-    with distributed.LocalCluster(**options, protocol="tcp://", dashboard_address=None) as made:
-        yield made
+    # Copies of one process that has imported what a worker needs: six of them, with those that replace the killed.
+    with dask.config.set({"distributed.worker.multiprocessing-method": "forkserver"}):
+        get_mp_context().set_forkserver_preload(["distributed", "eie.sweeps.workers", "eie.simulation"])
+        with distributed.LocalCluster(**options, protocol="tcp://", dashboard_address=None) as made:
+            yield made
 
 
 @pytest.fixture
@@ -130,7 +135,7 @@ def test_a_scheduler_that_is_not_there(network, monkeypatch):
 # -- a scheduler that dies --------------------------------------------------------------------------------------------
 
 
-def dask(*words, **options):
+def started_by_hand(*words, **options):
     """Start a part of a cluster as a user does."""
     return subprocess.Popen(
         [sys.executable, "-m", "distributed.cli.dask_" + words[0], *map(str, words[1:])],
@@ -150,9 +155,11 @@ def own_cluster(tmp_path):
         file = tmp_path / "scheduler.json"
         parts = ("--scheduler-file", file, *more)
         # Ports of the system's choice: tests run side by side.
-        scheduler = dask("scheduler", *parts, "--port", 0, "--dashboard-address", ":0", "--host", f"{kind}://127.0.0.1")
+        scheduler = started_by_hand(
+            "scheduler", *parts, "--port", 0, "--dashboard-address", ":0", "--host", f"{kind}://127.0.0.1"
+        )
         started.append(scheduler)
-        started.append(dask("worker", *parts, "--nthreads", 1, "--no-nanny", "--no-dashboard"))
+        started.append(started_by_hand("worker", *parts, "--nthreads", 1, "--no-nanny", "--no-dashboard"))
         for _ in range(600):
             if file.exists() and file.stat().st_size:
                 break
@@ -166,9 +173,8 @@ def own_cluster(tmp_path):
         process.communicate()
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
-def test_a_dead_scheduler_ends_the_sweep_with_its_name(own_cluster, network, tmp_path, monkeypatch, how):
-    """Dead or deaf: the sweep ends, in well below half a minute of the limits as they are, and goes on elsewhere."""
+def test_a_deaf_scheduler_ends_the_sweep_with_its_name(own_cluster, network, tmp_path, monkeypatch):
+    """The sweep ends, in well below half a minute of the limits as they are, and goes on elsewhere."""
     assert workers.PULSE_SECONDS + workers.PROBE_SECONDS + workers.CLOSE_SECONDS < 30
     monkeypatch.setattr(workers, "PULSE_SECONDS", 0.5)
     monkeypatch.setattr(workers, "PROBE_SECONDS", 2)
@@ -178,7 +184,7 @@ def test_a_dead_scheduler_ends_the_sweep_with_its_name(own_cluster, network, tmp
     def kill(done, total):
         if done >= 4 and not killed:
             killed.append(done)
-            scheduler.send_signal(how)
+            scheduler.send_signal(signal.SIGSTOP)
 
     with pytest.raises(eie.EieError, match=rf"scheduler {address}: is gone .*the same command goes on from there"):
         eie.sweep(network, VARY, client=address, journal=journal, progress=kill)
@@ -199,6 +205,7 @@ def test_a_dead_scheduler_on_the_command_line(own_cluster, tmp_path):
     _, errors = command.communicate(timeout=60)
     assert command.returncode == 1
     assert f"eie: scheduler {address}: is gone" in errors
+    assert "the same command goes on from there" in errors
     assert "Traceback" not in errors
 
 
@@ -243,12 +250,9 @@ def test_a_sweep_over_tls(own_cluster, certificate, tmp_path):
         (["--scheduler", "tls://127.0.0.1:9", "--tls-ca-file", "none.pem"], 1, "--tls-ca-file none.pem: no such file"),
     ],
 )
-def test_words_that_do_not_go_together(tmp_path, root, words, code, text):
-    command = [sys.executable, "-m", "eie", "sweep", "lenet-300-100", "--vary", "n_pe=2", *words, "-o", tmp_path]
-    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
-    assert done.returncode == code
-    assert text in done.stderr
-    assert "Traceback" not in done.stderr
+def test_words_that_do_not_go_together(cli, words, code, text):
+    ended, _, errors = cli("sweep", "lenet-300-100", "--vary", "n_pe=2", *words, "-o", "out")
+    assert (ended, text in errors) == (code, True), errors
 
 
 @pytest.mark.parametrize(

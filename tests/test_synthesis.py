@@ -49,7 +49,8 @@ class TestPage:
                 synthesis[1].model_ratio(unit, eie.EIE_64PE.replace(**{knob: value})), abs=0.006
             )
 
-    @pytest.mark.parametrize("what", [("act_queue", "act_queue_depth", 16), ("spmat_read", "index_bits", 5)])
+    # Cheap ones: entries whose width does not divide a row take Yosys a quarter of a minute.
+    @pytest.mark.parametrize("what", [("act_queue", "act_queue_depth", 16), ("spmat_read", "spmat_row_bits", 128)])
     def test_gates_are_todays(self, synthesis, what):
         gates, run = synthesis
         if lacking := gates.missing():

@@ -668,7 +668,8 @@ class TestCommandLine:
     )
     def test_refusals(self, cli, model, tmp_path, words, message):
         code, _, err = cli("run", model, *words)
-        assert code == 1
+        # How long a run takes is known when it has run; everything else is a matter of words.
+        assert code == (1 if "the run takes" in message else 2)
         assert message in err
         assert not (tmp_path / "t.json").exists()
 

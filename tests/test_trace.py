@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 import eie
 from eie.formats.hashed import hashed
+from eie.model import layer_trace
 
 
 @given(st.integers(1, 40), st.integers(1, 6), st.integers(0, 2**32 - 1), st.booleans())
@@ -29,6 +30,14 @@ def test_file_round_trip(tmp_path_factory, width, samples, seed, pixels):
     assert again.labels.tolist() == trace.labels.tolist()
     assert (again.source, again.synthetic, again.samples) == ("somewhere", False, samples)
     assert again.layers["a"].density == pytest.approx(np.count_nonzero(dense) / dense.size)
+
+
+@pytest.mark.parametrize("few", [0, 24])
+def test_values_are_kept_in_order_however_many(monkeypatch, few):
+    monkeypatch.setattr(layer_trace, "_FEW", few)
+    kept = eie.LayerTrace.from_dense([[0.5, 0, -1.5], [0, 0, 2]])
+    assert kept.values.tolist() == [0.5, -1.5, 2]
+    assert not kept.values.flags.writeable
 
 
 def test_pattern_only(tmp_path):

@@ -145,6 +145,11 @@ def _in_place(ours: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
         moved = np.moveaxis(ours, 0, axis)
         if moved.shape == shape:
             return moved
+    # Where all of a tensor was one sample's, its own batch of one is there as well.
+    for axis in range(1, ours.ndim):
+        joined = np.concatenate(list(ours), axis - 1)
+        if ours.shape[axis] == 1 and joined.shape == shape:
+            return joined
     return ours.reshape(shape)
 
 

@@ -10,9 +10,16 @@ from __future__ import annotations
 import gc
 import os
 import sys
+from io import StringIO
 
 from eie.cli import stopping
-from eie.errors import EieError, RecipeError, SpecError, folder_gone
+from eie.cli.lines import fitted
+from eie.errors import EieError, RecipeError, SpecError, WordError, folder_gone
+
+# By hand, as in `stopping`, which comes before all that takes long to import.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import click
 
 INTERRUPTED = "interrupted; nothing half-written was left behind"
 
@@ -68,12 +75,12 @@ def _complain(error: Exception) -> int:
         # click turns an interrupt into Abort; its cause has the words of whoever knew what was kept, as a sweep does.
         code = _interrupted(str(error.__cause__ or ""))
     elif isinstance(error, click.ClickException):
-        error.show()
+        _show(error)
         code = error.exit_code
     elif isinstance(error, EieError):
         _say(str(error))
-        # What was typed is wrong (a field, a recipe), as for click's own errors; the rest failed on the way.
-        code = 2 if isinstance(error, SpecError | RecipeError) else 1
+        # What was typed is wrong (a field, a recipe, a word), as for click's own errors; the rest failed on the way.
+        code = 2 if isinstance(error, SpecError | RecipeError | WordError) else 1
     elif isinstance(error, MemoryError):
         _say("out of memory: a smaller model or layer, fewer samples (--samples) or fewer PEs need less")
     elif isinstance(error, OSError):
@@ -84,6 +91,14 @@ def _complain(error: Exception) -> int:
     if isinstance(error, EieError) and (gone := folder_gone()) not in str(error):
         _say(gone)
     return code
+
+
+def _show(error: click.ClickException) -> None:
+    """Write a wrong usage as click words it: it does not break the line that says what is wrong."""
+    words = StringIO()
+    error.show(file=words)
+    for line in words.getvalue().splitlines():
+        sys.stderr.write(f"{fitted(line)}\n")
 
 
 def _complain_of_file(error: OSError) -> None:
@@ -101,6 +116,6 @@ def _say(text: str) -> None:
     lines = text.splitlines()
     for line in lines[:MOST_LINES]:
         # On every line, so that it can be told from other programs' in a log.
-        sys.stderr.write(f"eie: {line}\n")
+        sys.stderr.write(f"{fitted(f'eie: {line}')}\n")
     if len(lines) > MOST_LINES:
         sys.stderr.write(f"eie: ... and {len(lines) - MOST_LINES:,} more\n")

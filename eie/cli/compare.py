@@ -68,7 +68,7 @@ def compare(**options: Any) -> None:
 def _result(options: dict[str, Any]) -> tuple[Any, Network | None]:
     """Read a result, or simulate a model."""
     from eie.cli.inputs import read_model
-    from eie.errors import EieError
+    from eie.errors import WordError
     from eie.machines.reports import read_result
     from eie.simulation import simulate
     from eie.spec import load_spec
@@ -78,7 +78,7 @@ def _result(options: dict[str, Any]) -> tuple[Any, Network | None]:
         # Refused, not ignored: they would seem to have had an effect. `auto` is what --conv is where it is not said.
         of_models = ("spec_name", "overrides", "trace_file", "layout", "samples", "threads", *OF_MODELS)
         if any(options[key] for key in of_models) or options["conv"] != "auto":
-            raise EieError(
+            raise WordError(
                 f"{name}: is simulated already; --spec, --set, --trace, --samples, --conv and the like apply to models"
             )
         # Without the network, machines that need its weights say so themselves.

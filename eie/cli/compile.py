@@ -31,14 +31,14 @@ def compile_model(model: str, winograd: bool, **options: Any) -> None:
     from eie.cli.inputs import announce_compilation, lowering, stderr
     from eie.cli.progress import Progress
     from eie.compiler.compile import compile as compile_network
-    from eie.errors import ProgramError
+    from eie.errors import WordError
     from eie.importers import load
     from eie.spec import load_spec
 
     # Before anything is read: minutes later is a bad time to hear of a suffix.
     output = options["output"]
     if Path(output).suffix != ".safetensors":
-        raise ProgramError(f"{output}: a program file ends in .safetensors")
+        raise WordError(f"{output}: a program file ends in .safetensors")
     check_files(options, model)
     spec = load_spec(options["spec_name"] or "EIE_64PE", options["overrides"])
     # Ahead of the bar, which would otherwise stand still for it without a word.

@@ -180,7 +180,7 @@ def how_to_read(options: Mapping[str, Any]) -> dict[str, Any]:
 
 def _input_values(texts: Sequence[str]) -> dict[str, float | list[float]] | None:
     """Read ``sr=16000``, or ``sizes=1,2``."""
-    from eie.errors import EieError
+    from eie.errors import WordError
 
     values: dict[str, float | list[float]] = {}
     for text in texts:
@@ -191,16 +191,16 @@ def _input_values(texts: Sequence[str]) -> dict[str, float | list[float]] | None
         except ValueError:
             listed = []
         if not equals or not name or not listed:
-            raise EieError(f"--input-value {text}: must be an input's name and its numbers, as in sr=16000")
+            raise WordError(f"--input-value {text}: must be an input's name and its numbers, as in sr=16000")
         if name in values:
-            raise EieError(f"--input-value {text}: stated twice")
+            raise WordError(f"--input-value {text}: stated twice")
         values[name] = listed if len(listed) > 1 or "," in numbers else listed[0]
     return values or None
 
 
 def _input_shape(texts: Sequence[str]) -> list[int] | dict[str, list[int]] | None:
     """Read ``1x64x160``, or for several inputs ``NAME=1x64x160`` each."""
-    from eie.errors import EieError
+    from eie.errors import WordError
 
     shapes: dict[str, list[int]] = {}
     for text in texts:
@@ -210,10 +210,10 @@ def _input_shape(texts: Sequence[str]) -> list[int] | dict[str, list[int]] | Non
             # Bounds are the importer's, which knows what the file leaves open.
             shape = [int(size) for size in sizes.lower().split("x")]
         except ValueError:
-            raise EieError(
+            raise WordError(
                 f"--input-shape {text}: must be sizes with x between them, as in 1x64x160 or name=1x64x160"
             ) from None
         if name in shapes or (shapes and "" in (name, *shapes)):
-            raise EieError(f"--input-shape {text}: stated twice: several must be NAME=SIZES, each of another input")
+            raise WordError(f"--input-shape {text}: stated twice: several must be NAME=SIZES, each of another input")
         shapes[name] = shape
     return shapes.get("") or shapes or None

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from eie.errors import EieError, printable
+from eie.cli.lines import fitted
+from eie.errors import WordError, printable
 
 if TYPE_CHECKING:
     from eie.show.face import Answer, View
@@ -64,10 +65,10 @@ def keep_apart(outputs: Sequence[str], inputs: Iterable[str | None]) -> None:
     for output in outputs:
         target = Path(output).resolve()
         if target in read:
-            raise EieError(f"{output}: is read by this command: write to another file")
+            raise WordError(f"{output}: is read by this command: write to another file")
         # A device such as /dev/null may be written as often as one likes.
         if target in written and (target.is_file() or not target.exists()):
-            raise EieError(f"{output}: is written twice by this command: name two files")
+            raise WordError(f"{output}: is written twice by this command: name two files")
         written.add(target)
 
 
@@ -122,9 +123,9 @@ def show(view: View) -> None:
 
 
 def note(text: str) -> None:
-    """Say something on standard error, on one line."""
+    """Say something on standard error, on one line of a log."""
     # Paths and errors of single points come from outside.
-    click.echo(printable(text), err=True)
+    click.echo(fitted(printable(text)), err=True)
 
 
 def typed() -> str:

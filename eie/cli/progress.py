@@ -19,9 +19,9 @@ from rich.progress import (
 )
 from rich.progress import Progress as RichProgress
 
-# Seconds. Shorter work is over before a bar could be read, and the bar would only flicker.
-PATIENCE_S = 1.0
-# Between lines where stderr is no terminal: a study of minutes is not silent, and its log stays short.
+from eie.show.notebook import PATIENCE_S
+
+# Seconds between lines where stderr is no terminal: a study of minutes is not silent, and its log stays short.
 LINE_S = 15.0
 
 

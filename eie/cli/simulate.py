@@ -100,7 +100,7 @@ def simulate(program: str, **options: Any) -> None:
 
 def simulated(program: Program, inputs: Inputs, progress: Progress, options: dict[str, Any]) -> Result:
     """Simulate as `run_options` say."""
-    from eie.errors import EieError
+    from eie.errors import WordError
     from eie.simulation import simulate as simulate_program
 
     check_pes(options, program.spec)
@@ -108,7 +108,7 @@ def simulated(program: Program, inputs: Inputs, progress: Progress, options: dic
     if check_timeline(options):
         # The fast engine has no cycles to print, it never walks them.
         if options["engine"] != "events":
-            raise EieError("--cycles needs --engine events")
+            raise WordError("--cycles needs --engine events")
 
         def log(line: str) -> None:
             sys.stderr.write(line + "\n")

@@ -63,10 +63,10 @@ def check_timeline(options: Mapping[str, Any]) -> bool:
 
     Raises
     ------
-    EieError
+    WordError
         For an ending that is not known, a window that is none, or one without a timeline.
     """
-    from eie.errors import EieError
+    from eie.errors import WordError
     from eie.results.retelling import ENDLESS
     from eie.results.timeline_files import check_ending
 
@@ -75,7 +75,7 @@ def check_timeline(options: Mapping[str, Any]) -> bool:
     if file is None:
         for name in ("cycles", "pes"):
             if options[name] is not None and not (name == "cycles" and logs):
-                raise EieError(f"--{name} {options[name]}: is a window of a timeline: needs --timeline FILE")
+                raise WordError(f"--{name} {options[name]}: is a window of a timeline: needs --timeline FILE")
     else:
         check_ending(file)
     for name in ("cycles", "pes"):
@@ -89,13 +89,13 @@ def check_pes(options: Mapping[str, Any], spec: AcceleratorSpec) -> None:
 
     Raises
     ------
-    EieError
+    WordError
         If there are such.
     """
-    from eie.errors import EieError
+    from eie.errors import WordError
 
     if options["pes"] is not None and _window("pes", options["pes"], range(spec.n_pe)).stop > spec.n_pe:
-        raise EieError(f"--pes {options['pes']}: the machine has {spec.n_pe} PEs: must lie within 0:{spec.n_pe}")
+        raise WordError(f"--pes {options['pes']}: the machine has {spec.n_pe} PEs: must lie within 0:{spec.n_pe}")
 
 
 def write_timeline(result: Result, options: Mapping[str, Any]) -> None:
@@ -119,11 +119,11 @@ def write_timeline(result: Result, options: Mapping[str, Any]) -> None:
 
 def _window(name: str, text: str, whole: range) -> range:
     """Read ``1000:3000``; an end that is left out is that of the whole."""
-    from eie.errors import EieError
+    from eie.errors import WordError
 
     matched = WINDOW.fullmatch(text)
     first = int(matched[1] or whole.start) if matched else 0
     stop = int(matched[2] or whole.stop) if matched else 0
     if first >= stop:
-        raise EieError(f"--{name} {text}: must be FIRST:STOP, the first and the one behind the last, as in 0:8")
+        raise WordError(f"--{name} {text}: must be FIRST:STOP, the first and the one behind the last, as in 0:8")
     return range(first, stop)

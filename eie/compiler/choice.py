@@ -10,9 +10,9 @@ depend on it; Winograd's do not, so it is taken only where it is asked for.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,15 +59,37 @@ def encode_conv(
     size
         Height and width of the map that it will read; empty if they are not known.
     """
-    scatter = applies(shared, spec)
+    return chosen(
+        applies(shared, spec), spec, conv=conv, size=size, encoded=lambda way: _way(shared, report, spec, way=way)
+    )
+
+
+def chosen(
+    scatter: Scatter | None,
+    spec: AcceleratorSpec,
+    *,
+    conv: Conv,
+    size: tuple[int, ...],
+    encoded: Callable[[Literal["im2col", "scatter"]], EncodedLayer],
+) -> EncodedLayer:
+    """Return what `encode_conv` does, of a layer to which ``scatter`` applies; ``encoded`` gives it each way."""
     if scatter is None or conv not in ("auto", "scatter") or (conv == "auto" and not size):
-        return encode_layer(shared, report, spec)
-    scattered = encode_scatter(shared, report, spec, scatter=scatter)
+        return encoded("im2col")
+    scattered = encoded("scatter")
     if conv == "scatter":
         return scattered
-    unrolled = encode_layer(shared, report, spec)
+    unrolled = encoded("im2col")
     # Of equals the one that has been there longer.
     return scattered if scatter_cycles(scattered, size, spec) < im2col_cycles(unrolled, size) else unrolled
+
+
+def _way(
+    shared: Layer, report: ShareReport, spec: AcceleratorSpec, *, way: Literal["im2col", "scatter"]
+) -> EncodedLayer:
+    scatter = applies(shared, spec) if way == "scatter" else None
+    if scatter is None:
+        return encode_layer(shared, report, spec)
+    return encode_scatter(shared, report, spec, scatter=scatter)
 
 
 def sizes_of(network: Network) -> dict[str, tuple[int, ...]]:
@@ -90,35 +112,39 @@ def note_of(layers: Sequence[EncodedLayer], conv: Conv) -> list[str]:
 
 def im2col_cycles(layer: EncodedLayer, size: tuple[int, ...]) -> float:
     """Cycles of a sample as a product an output pixel, on drawn activations."""
-    count, drawn = _drawn_products(layer.geometry, size)
-    cycles = 0
-    for columns in drawn:
-        wide = columns.astype(np.int64)
-        cycles += sum(_column_cycles(encoding, wide) for encoding in layer.passes)
-    return cycles * count / len(drawn)
+    count, starts, columns = _drawn_products(layer.geometry, size)
+    cycles = sum(_column_cycles(encoding, starts, columns) for encoding in layer.passes)
+    return cycles * count / (len(starts) - 1)
 
 
 # A study compiles the same shapes for every form of a network; a few hundred kilobytes each.
 @lru_cache(maxsize=128)
-def _drawn_products(conv: Geometry, size: tuple[int, ...]) -> tuple[int, tuple[NDArray[np.int32], ...]]:
-    """Return how many products a convolution has, and for some of them which of their inputs are drawn not zero."""
+def _drawn_products(conv: Geometry, size: tuple[int, ...]) -> tuple[int, NDArray[np.int64], NDArray[np.int32]]:
+    """Return how many products a convolution has, and for some of them which of their inputs are drawn not zero.
+
+    Product s has ``columns[starts[s] : starts[s + 1]]``.
+    """
     height, width = size
     x = _drawn(height * width, conv.channels[1]).T.reshape(1, -1, height, width)
     windows = conv.windows(x)
     count = conv.rows(windows)
     # Spread over the map, so that pads are met as often as they are.
     chosen = np.unique(np.linspace(0, count - 1, min(count, DRAWN_PRODUCTS)).astype(np.int64))
-    rows = (np.flatnonzero(conv.unroll(windows, row, row + 1)[0]) for row in chosen.tolist())
-    return count, tuple(frozen(columns, np.int32) for columns in rows)
+    rows = [np.flatnonzero(conv.unroll(windows, row, row + 1)[0]) for row in chosen.tolist()]
+    starts = np.cumsum([0, *map(len, rows)])
+    return count, frozen(starts, np.int64), frozen(np.concatenate(rows), np.int32)
 
 
-def _column_cycles(encoding: Encoding, columns: NDArray[np.int64]) -> int:
-    """Cycles of one product: ranges of one column each."""
-    own = columns[(columns >= encoding.column_start) & (columns < encoding.column_stop)] - encoding.column_start
+def _column_cycles(encoding: Encoding, starts: NDArray[np.int64], columns: NDArray[np.int32]) -> int:
+    """Cycles of products, one by one: ranges of one column each."""
+    owned = (columns >= encoding.column_start) & (columns < encoding.column_stop)
+    starts = np.concatenate(([0], np.cumsum(owned)))[starts]
+    own = columns[owned].astype(np.int64) - encoding.column_start
     if encoding.has_bias:
-        own = np.append(own, encoding.bias_position)
+        own = np.insert(own, starts[1:], encoding.bias_position)
+        starts = starts + np.arange(len(starts))
     begins = np.minimum(own, encoding.inputs)
-    return _timed(encoding, positions=own, begins=begins, ends=begins + 1, scan_rows=encoding.scan_rows)
+    return _timed(encoding, starts, positions=own, begins=begins, ends=begins + 1, scan_rows=encoding.scan_rows)
 
 
 def scatter_cycles(layer: EncodedLayer, size: tuple[int, ...], spec: AcceleratorSpec) -> float:
@@ -146,6 +172,7 @@ def _strip_cycles(encoding: Encoding, visit: Visit, scatter: Scatter) -> float:
     rows = -(-channels // encoding.n_pe)
     timed = _timed(
         encoding,
+        np.array([0, len(pixel)]),
         positions=pixel * rows * encoding.n_pe + channel,
         begins=channel * columns + visit.first[pixel],
         ends=channel * columns + visit.stop[pixel],
@@ -171,25 +198,31 @@ def _drawn_places(pixels: int, channels: int) -> tuple[NDArray[np.int32], NDArra
 
 def _timed(
     encoding: Encoding,
+    starts: NDArray[np.int64],
     *,
     positions: NDArray[np.int64],
-    begins: NDArray[np.int64],
-    ends: NDArray[np.int64],
+    begins: NDArray[Any],
+    ends: NDArray[Any],
     scan_rows: int,
 ) -> int:
-    cycles, stall, dead = (np.zeros(1, np.int64) for _ in range(3))
+    """Cycles of strips that follow each other; strip s owns ``positions[starts[s] : starts[s + 1]]``."""
+    strips = len(starts) - 1
+    begins, ends = frozen(begins, np.int32), frozen(ends, np.int32)
+    which = np.empty(len(begins), np.int32)
+    ranges = kernels.list_ranges(begins, ends, len(encoding.pointers) - 1, which)
+    cycles, stall, dead = np.zeros((3, strips), np.int64)
     kernels.range_queues(
-        frozen([0, len(positions)], np.int64),
+        frozen(starts, np.int64),
         frozen(positions, np.int32),
-        frozen(begins, np.int32),
-        frozen(ends, np.int32),
-        frozen([scan_rows], np.int64),
+        frozen(which, np.int32),
+        frozen(ranges, np.int64),
+        frozen([scan_rows] * strips, np.int64),
         frozen(encoding.for_all(encoding.pointers), np.int32),
         DRAWN_DEPTH,
         cycles,
         stall,
         dead,
-        np.zeros((1, encoding.n_pe), np.int64),
+        np.zeros((strips, encoding.n_pe), np.int64),
         np.empty(0, np.int64),
     )
-    return int(cycles[0])
+    return int(cycles.sum())

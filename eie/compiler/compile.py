@@ -17,7 +17,7 @@ from eie.compiler.program import Program
 from eie.compression.bias import BiasPlace
 from eie.compression.cluster import Initialisation
 from eie.compression.share import share
-from eie.errors import ModelError, ProgramError
+from eie.errors import ModelError
 from eie.formats.arguments import taken
 from eie.importers.entrance import Model, as_network
 from eie.model.layer import Layer
@@ -84,8 +84,6 @@ def compile(
     >>> codes.tolist(), runs.tolist()
     ([1, 2, 0, 3], [2, 0, 15, 2])
     """
-    if not isinstance(spec, AcceleratorSpec):
-        raise ProgramError(f"spec {spec!r}: must be an eie.AcceleratorSpec, as eie.EIE_64PE is")
     network = as_network(model)
     spec = stated_by(network, spec)
     if lowering not in (None, *get_args(Lowering)):

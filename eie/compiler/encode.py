@@ -267,15 +267,13 @@ class Encoding:
 
     def decode(self) -> SparseColumns:
         """Return the codes this encoding stores, as the block's own matrix, bias column included."""
-        rows_of = np.empty(len(self.codes), np.int64)
-        kernels.expand_entries(self.bases, self.pointers, self.codes, self.runs, rows_of)
-        counts = np.diff(self.pointers, axis=0)
-        column_of = np.concatenate([np.repeat(np.arange(len(counts)), a_column) for a_column in counts.T])
-        real = np.flatnonzero(rows_of >= 0)
-        real = real[np.lexsort((rows_of[real], column_of[real]))]
+        images = self.bases, self.pointers, self.codes, self.runs
+        starts = np.empty(len(self.pointers), np.int64)
+        longest = kernels.count_codes(*images, starts)
+        rows, codes = np.empty(starts[-1], np.int32), np.empty(starts[-1], np.uint8)
+        kernels.gather_codes(*images, longest, starts, rows, codes)
         shape = (self.row_stop - self.row_start, len(self.pointers) - 1)
-        starts = np.searchsorted(column_of[real], np.arange(shape[1] + 1))
-        return SparseColumns.of(shape=shape, starts=starts, rows=rows_of[real], data=self.codes[real])
+        return SparseColumns.of(shape=shape, starts=starts, rows=rows, data=codes)
 
 
 def encode(codes: SparseColumns, n_pe: int, index_bits: int, *, has_bias: bool = False, row_start: int = 0) -> Encoding:

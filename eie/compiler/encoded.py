@@ -192,10 +192,14 @@ class EncodedLayer(View):
 
 
 def _before(part: Encoding, depth: int) -> NDArray[np.int64]:
-    codes = part.decode()
-    counted = np.zeros((codes.shape[1] + 1, depth), np.int64)
-    np.add.at(counted, (codes.column_of.astype(np.int64) + 1, codes.rows // (codes.shape[0] // depth)), 1)
-    return frozen(np.cumsum(counted, axis=0), np.int64)
+    if depth == 1:
+        # All that is stored is weights and padding, and both are counted.
+        counted = (part.column_entries[0] - part.padding)[:, None]
+    else:
+        codes = part.decode()
+        place = codes.column_of.astype(np.int64) * depth + codes.rows // (codes.shape[0] // depth)
+        counted = np.bincount(place, minlength=codes.shape[1] * depth).reshape(-1, depth)
+    return frozen(np.concatenate((np.zeros((1, depth), np.int64), np.cumsum(counted, axis=0))), np.int64)
 
 
 STORED = (

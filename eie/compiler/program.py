@@ -25,6 +25,7 @@ from eie.model.graph import Graph
 from eie.model.trace import Trace
 from eie.show.face import View
 from eie.show.notes import note_lines
+from eie.show.numbers import of
 from eie.show.sections import Column, Grid, Section
 from eie.spec import AcceleratorSpec, fields_of
 
@@ -155,7 +156,7 @@ class Program(View):
 
     def brief(self) -> str:
         """Say the same without a hash over every image."""
-        return f"{self.name} for {self.spec.name}: {self.spec.n_pe} PEs{self.spec.stated_residency}"
+        return f"{self.name} for {self.spec.name}: {of(self.spec.n_pe, 'PE')}{self.spec.stated_residency}"
 
     def sections(self) -> tuple[Section, ...]:
         """Return what the PEs store of each layer, and where the whole network is in their memories."""

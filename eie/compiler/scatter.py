@@ -37,7 +37,7 @@ def encode_scatter(shared: Layer, report: ShareReport, spec: AcceleratorSpec, *,
     """Encode a convolution that is shared as by im2col, with the same codes."""
     codebook = codebook_of(shared, spec)
     bias = shared.bias if shared.bias_codes is None else codebook[shared.bias_codes]
-    most = _channels_a_group(scatter, spec) * spec.n_pe
+    most = channels_a_group(scatter, spec) * spec.n_pe
     passes = tuple(
         _encoded(shared, (start, min(start + most, shared.outputs)), spec, scatter=scatter, bias=bias)
         for start in range(0, shared.outputs, most)
@@ -60,7 +60,7 @@ def _encoded(
     return image if bias is None else replace(image, accumulator_bias=frozen(bias[start:stop], np.float32))
 
 
-def _channels_a_group(scatter: Scatter, spec: AcceleratorSpec) -> int:
+def channels_a_group(scatter: Scatter, spec: AcceleratorSpec) -> int:
     """Output channels a PE that share a strip: those with the fewest broadcasts for an endless row of pixels."""
     channels = -(-scatter.conv.out_channels // spec.n_pe)
     # A strip of w outputs reads what lies under their kernels, `beyond` pixels more than the w strides.
@@ -107,26 +107,29 @@ def narrower(layer: EncodedLayer, scatter: Scatter, *, entries: int, pointers: i
     return layer if len(parts) == len(layer.passes) else replace(layer, passes=parts)
 
 
-def _parts(whole: Encoding, scatter: Scatter, *, entries: int) -> list[Encoding]:
-    """Halve a group of output channels until what a PE holds of each half suffices."""
+def _parts(whole: Encoding, scatter: Scatter, *, entries: int, codes: SparseColumns | None = None) -> list[Encoding]:
+    """Halve a group of output channels until what a PE holds of each half suffices; ``codes``: what it stores."""
     n_pe = whole.n_pe
     height = (whole.row_stop - whole.row_start) // scatter.depth
     if whole.entries_per_pe.max() <= entries or height == n_pe:
         return [whole]
-    codes, first = whole.decode(), whole.row_start // scatter.depth
+    # Found back once and handed on, for the images of every half are searched for it otherwise.
+    codes, first = whole.decode() if codes is None else codes, whole.row_start // scatter.depth
+    up, output = np.divmod(codes.rows, height)
     cut = height // n_pe // 2 * n_pe
     parts = []
     for start, stop in ((0, cut), (cut, height)):
-        up, output = np.divmod(codes.rows, height)
         owned = (output >= start) & (output < stop)
-        part = SparseColumns.from_entries(
+        before = np.concatenate(([0], np.cumsum(owned)))
+        # Kernel rows and channels keep their order, so rows still ascend in every column.
+        part = SparseColumns.of(
             shape=(scatter.depth * (stop - start), codes.shape[1]),
+            starts=before[codes.starts],
             rows=up[owned] * (stop - start) + output[owned] - start,
-            columns=codes.column_of[owned],
             data=codes.data[owned],
         )
         image = encode(part, n_pe, whole.index_bits, row_start=scatter.depth * (first + start))
         bias = whole.accumulator_bias
         kept = None if bias is None else frozen(bias[start:stop], np.float32)
-        parts += _parts(replace(image, accumulator_bias=kept), scatter, entries=entries)
+        parts += _parts(replace(image, accumulator_bias=kept), scatter, entries=entries, codes=part)
     return parts

@@ -20,7 +20,7 @@ from typing import Any, Literal, ParamSpec, TypeVar, Union, get_args, get_origin
 
 import numpy as np
 
-from eie.errors import EieError, folder_gone, printable
+from eie.errors import EieError, WordError, folder_gone, printable
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -46,7 +46,7 @@ def taken(verb: Callable[P, R]) -> Callable[P, R]:
 
     Raises
     ------
-    EieError
+    WordError
         Naming the argument, what it is and what it must be.
     """
 
@@ -107,7 +107,7 @@ def _fit(hint: Any, value: Any, name: str) -> Any:
     """Return the value, or what stands for it, as a parameter takes it."""
     made = _as(hint, value)
     if made is _NO:
-        raise EieError(f"{name}={shown(value)}: must be {_must(hint)}")
+        raise WordError(f"{name}={shown(value)}: must be {_must(hint)}")
     return made
 
 
@@ -142,7 +142,7 @@ def _said(hint: Any) -> str:
         said = "an array of whole numbers" if "int" in str(hint) else "an array of numbers"
     else:
         whose = "an eie." if hint.__module__.startswith("eie.") else "a "
-        said = _SAID.get(origin or hint) or whose + hint.__name__
+        said = _SAID.get(origin or hint) or whose + hint.__name__ + getattr(hint, "AS_IN", "")
     return said
 
 

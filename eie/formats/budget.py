@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from eie.errors import EieError
+from eie.errors import EieError, WordError
 
 VARIABLE = "EIE_MEMORY"
 _UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
@@ -32,7 +32,7 @@ def size_of(text: str, where: str) -> int:
     match = _SIZE.fullmatch(text.strip())
     size = int(float(match[1]) * _UNITS[match[2].lower()]) if match else 0
     if size < 1:
-        raise EieError(f"{where}={text}: must be a size such as 4GiB or 512MiB")
+        raise WordError(f"{where}={text}: must be a size such as 4GiB or 512MiB")
     return size
 
 

@@ -23,6 +23,9 @@ from eie.formats.budget import afford
 
 Arrays = dict[str, NDArray[Any]]
 
+# Bytes that are hashed at once.
+_PIECE = 1 << 18
+
 
 def file_sha256(*paths: Path) -> str | None:
     """SHA-256 of the files' contents one after the other, None if one cannot be read: ties a trace to its model."""
@@ -30,9 +33,10 @@ def file_sha256(*paths: Path) -> str | None:
     try:
         for path in paths:
             with path.open("rb") as file:
-                # In pieces of 1 MiB: checkpoints are larger than memory can spare.
-                while block := file.read(1 << 20):
-                    digest.update(block)
+                # In pieces, each in the place of the one before: checkpoints are larger than memory can spare.
+                piece = memoryview(bytearray(_PIECE))
+                while size := file.readinto(piece):
+                    digest.update(piece[:size])
     except OSError:
         return None
     return digest.hexdigest()

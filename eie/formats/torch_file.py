@@ -167,7 +167,8 @@ def _array(tensor: torch.Tensor) -> NDArray[Any]:
     if tensor.is_floating_point():
         # float16 and bfloat16 too; NumPy has no type for the latter.
         tensor = tensor.to(torch.float32)
-    return np.array(tensor.numpy())
+    # As it lies in memory: copies would be the whole file once more. They are made where numbers are not in order.
+    return np.ascontiguousarray(tensor.numpy()).reshape(tuple(tensor.shape))
 
 
 def _reason(error: Exception) -> str:

@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike
 from eie.errors import ModelError
 from eie.formats.arguments import taken
 from eie.formats.files import file_sha256, regular_file
+from eie.formats.heap import give_back
 from eie.importers.options import InputShape, Unsupported
 from eie.importers.roles.asked import Asked
 from eie.importers.shipped import shipped_models
@@ -146,6 +147,8 @@ def load(
             instead = _INSTEAD.get(kind, "") if name in globs else ""
             raise ModelError(f"{path}: {name} does not apply to {what}, only to {kinds}{instead}")
     network: Network = import_module(f"eie.importers.{module}").read(path, **asked)
+    # Whatever reading took: before weights are looked at, which takes some of its own.
+    give_back()
     if threshold is not None:
         network = prune_below(network, threshold)
     # A network that eie wrote keeps the source it had, and its notes as they were written.

@@ -48,7 +48,7 @@ _TRACE, _GRAPH, _ORDER = "eie.trace/", "eie.graph/", "eie.output_order"
 
 @taken
 def save(
-    network: Network,
+    network: Network | Layer,
     path: str | Path,
     output_order: NDArray[np.int64] | None = None,
     *,
@@ -72,6 +72,7 @@ def save(
     ModelError
         For another suffix, or if a coded file cannot hold the network.
     """
+    network = Network.of(network)
     suffix = Path(path).suffix
     if suffix not in _SUFFIXES:
         raise ModelError(f"{path}: unknown suffix {suffix!r}: must be one of {', '.join(_SUFFIXES)}")

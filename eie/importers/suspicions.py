@@ -34,6 +34,8 @@ _FEWEST = 5
 # Left out of the typical size: an outlier of 1e4 would make all other weights small.
 _OUTLIERS = 1e-3
 _LOOKED_AT = 1 << 20
+# Of those, how many are numbers of 64 bits at a time.
+_BLOCK = 1 << 14
 _SHARD = re.compile(r"[0-9]-of-[0-9]")
 _LARGEST_INDEX = 64 << 20
 
@@ -47,10 +49,9 @@ def near_zero(network: Network) -> list[str]:
             continue
         # A million of them, evenly taken, say it as well as a thousand million.
         stride = -(-layer.matrix.nnz // _LOOKED_AT)
-        sizes = layer.matrix.data[::stride].astype(np.float64)
-        # In place, here and below: of a million numbers each copy is as much as a layer.
-        np.abs(sizes, out=sizes)
-        small = sizes < _NEAR * _typical(sizes)
+        # In the type of the weights, and what is made of them in place: each copy is as much as a layer.
+        sizes = np.abs(layer.matrix.data[::stride])
+        small = sizes < np.float64(_NEAR * _typical(sizes))
         count = int(np.count_nonzero(small))
         if count >= max(_MANY * len(sizes), _FEWEST):
             layers.append(f"{layer.name} ({count / len(sizes):.0%})")
@@ -70,15 +71,18 @@ def _between(largest: float, next_size: float) -> str:
     return f"1e{max(exponent, math.floor(math.log10(largest)) + 1)}"
 
 
-def _typical(sizes: NDArray[np.float64]) -> float:
+def _typical(sizes: NDArray[Any]) -> float:
     """Return a size that neither a crowd of tiny weights nor a few huge ones moves much; puts them in another order."""
     kept = len(sizes) - math.ceil(_OUTLIERS * len(sizes))
     if kept < 1:
         return float(sizes.max())
     sizes.partition(kept - 1)
-    usual = sizes[:kept]
     # Each weight counted by its size: a median would lie among the drifted ones, which are the most.
-    return float(usual @ usual / usual.sum())
+    squares = total = 0.0
+    for first in range(0, kept, _BLOCK):
+        usual = sizes[first : min(first + _BLOCK, kept)].astype(np.float64)
+        squares, total = squares + float(usual @ usual), total + float(usual.sum())
+    return squares / total
 
 
 def prune_below(network: Network, threshold: float) -> Network:

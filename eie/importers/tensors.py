@@ -39,6 +39,8 @@ from eie.model.trace import Trace
 from eie.model.trace_file import class_labels
 
 _LABELS = "labels"
+# Numbers that are worked on at a time in double precision.
+_BLOCK = 1 << 18
 
 
 def network_from(
@@ -220,7 +222,17 @@ def _folded(
         along = np.repeat(scale.reshape(plan.groups, -1), len(weights) // plan.groups, axis=0)
         along = along.reshape(*along.shape, *(1,) * (weights.ndim - 2))
     # Once in double precision, then rounded as the layer is stored: a pruned weight stays 0.0 times anything finite.
-    return (weights * along).astype(np.float32), (scale * (0 if bias is None else bias) + shift).astype(np.float32)
+    return _times(weights, along), (scale * (0 if bias is None else bias) + shift).astype(np.float32)
+
+
+def _times(weights: NDArray[Any], along: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Multiply each output's weights, some outputs at a time: in double precision all of them are twice the layer."""
+    product = np.empty(weights.shape, np.float32)
+    step = max(1, _BLOCK * len(weights) // max(1, weights.size))
+    for first in range(0, len(weights), step):
+        part = slice(first, first + step)
+        product[part] = weights[part] * along[part]
+    return product
 
 
 def _chained(layers: Sequence[Layer]) -> tuple[list[Layer], bool, list[str]]:

@@ -45,10 +45,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 
 from eie.errors import ModelError
 from eie.formats.budget import Room
@@ -57,6 +57,7 @@ from eie.formats.files import Arrays, file_sha256, read_toml
 from eie.importers.roles.prefixes import without_wrappers
 from eie.importers.state_dict import Weights, read_all
 from eie.importers.synthetic import afford_draw, draw_layer, draw_map, draw_sequence, draw_vector
+from eie.importers.toml_fields import ONLY_FOR, LayerEntry, ModelFile, Size
 from eie.model.geometry import Conv2d, Geometry, Linear, Lstm
 from eie.model.graph import Graph
 from eie.model.layer import Layer
@@ -68,57 +69,6 @@ from eie.spec import complaint
 # Of what is drawn: a slip in a density or size must not take the machine's memory.
 LARGEST_DRAW = 1 << 28
 LARGEST_PATTERN = 1 << 33
-
-ONLY_FOR = {
-    "conv": ("kernel", "stride", "pads", "dilation", "groups", "height", "width"),
-    "lstm": ("hidden_weights", "reverse", "steps"),
-}
-
-Size = int | list[int]
-
-
-class _LayerEntry(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-    name: str
-    kind: Literal["linear", "conv", "lstm"] = "linear"
-    weights: str | None = None
-    hidden_weights: str | None = None
-    codes: str | None = None
-    codebook: str | None = None
-    bias: str | bool | None = None
-    bias_codes: str | None = None
-    order: Literal["out,in", "in,out"] = "out,in"
-    relu: bool = False
-    pool: str | None = None
-    kernel: Size | None = None
-    stride: Size = 1
-    pads: Size = 0
-    dilation: Size = 1
-    groups: int = Field(1, ge=1)
-    reverse: bool = False
-    inputs: int | None = Field(None, ge=1, le=1 << 26)
-    outputs: int | None = Field(None, ge=1, le=1 << 26)
-    height: int | None = Field(None, ge=1, le=1 << 16)
-    width: int | None = Field(None, ge=1, le=1 << 16)
-    steps: int | None = Field(None, ge=1, le=1 << 20)
-    weight_density: float | None = Field(None, ge=0, le=1)
-    activation_density: float | None = Field(None, ge=0, le=1)
-
-
-class _ModelFile(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-    name: str | None = None
-    description: str = ""
-    weights: str | None = None
-    trace: str | None = None
-    input: list[int] | None = Field(None, min_length=1)
-    sequential: bool = False
-    alternatives: bool = False
-    residency: Literal["auto", "ideal"] | None = None
-    seed: int = Field(0, ge=0)
-    layer: list[_LayerEntry] = Field(min_length=1)
 
 
 def read(path: Path, mask: Path | None = None, density: float | None = None) -> Network:
@@ -133,10 +83,15 @@ def read(path: Path, mask: Path | None = None, density: float | None = None) -> 
     """
     values = read_toml(path, ModelError)
     try:
-        model = _ModelFile(**values)
+        model = ModelFile(**values)
     except ValidationError as error:
-        known = [*_ModelFile.model_fields, *_LayerEntry.model_fields]
+        known = [*ModelFile.model_fields, *LayerEntry.model_fields]
         raise ModelError("\n".join(complaint(item, str(path), known) for item in error.errors())) from None
+    if density is not None and not any(_takes_density(entry) for entry in model.layer):
+        raise ModelError(
+            f"{path}: density={density:g}: no layer takes it, each has weights or a weight_density of its own: leave "
+            "it out, or prune (eie compress)"
+        )
     weights = _weight_file(path, model, mask)
     layers, drawn = [], {}
     room = Room(path, ModelError, what="asks for drawn layers of")
@@ -181,7 +136,11 @@ def read(path: Path, mask: Path | None = None, density: float | None = None) -> 
     )
 
 
-def _check_belongs(entry: _LayerEntry, *, chained: bool) -> None:
+def _takes_density(entry: LayerEntry) -> bool:
+    return entry.weights is None and entry.codes is None and entry.weight_density is None
+
+
+def _check_belongs(entry: LayerEntry, *, chained: bool) -> None:
     """Refuse fields that would be ignored."""
     # By what the file sets, not by value: a stride of 1 that was written down is a misunderstanding too.
     for kind, names in ONLY_FOR.items():
@@ -194,7 +153,7 @@ def _check_belongs(entry: _LayerEntry, *, chained: bool) -> None:
         raise ModelError("pool needs the shape of the network's input: set input = [...] at the top")
 
 
-def _chain(path: Path, shape: list[int], entries: list[_LayerEntry], layers: list[Layer]) -> Graph:
+def _chain(path: Path, shape: list[int], entries: list[LayerEntry], layers: list[Layer]) -> Graph:
     """String the layers up, with pools behind them and a flattening where maps meet a fully connected layer."""
     steps: list[tuple[str, str | dict[str, Any]]] = []
     # More than one dimension: what a fully connected layer takes only flattened.
@@ -220,7 +179,7 @@ def _pool(where: str, text: str) -> tuple[str, dict[str, Any]]:
     return f"{match[1]}_pool", {"kernel": (size, size), "stride": (stride, stride)}
 
 
-def _weight_file(path: Path, model: _ModelFile, mask: Path | None) -> Weights:
+def _weight_file(path: Path, model: ModelFile, mask: Path | None) -> Weights:
     if model.weights is not None:
         return read_all(path.parent / model.weights, mask)
     if mask is not None:
@@ -232,7 +191,7 @@ def _weight_file(path: Path, model: _ModelFile, mask: Path | None) -> Weights:
 class _Named:
     """The arrays that one layer's entry names in the weight file."""
 
-    entry: _LayerEntry
+    entry: LayerEntry
     arrays: Arrays
 
     def name(self, key: str | bool) -> str:
@@ -256,7 +215,7 @@ class _Named:
         return stored.T if self.entry.order == "in,out" else stored
 
 
-def _stored(entry: _LayerEntry, weights: Weights) -> Layer:
+def _stored(entry: LayerEntry, weights: Weights) -> Layer:
     named = _Named(entry, weights.arrays)
     # A bias that is not there is said before what is wrong with the weights.
     bias = named.array(entry.bias)
@@ -310,14 +269,14 @@ def _convolution(named: _Named, bias: Any) -> Layer:
     return Layer.from_conv(name=entry.name, weights=kernel, bias=bias, conv=conv, codebook=table, relu=entry.relu)
 
 
-def _check_stated(entry: _LayerEntry, layer: Layer) -> None:
+def _check_stated(entry: LayerEntry, layer: Layer) -> None:
     outputs, inputs = layer.geometry.channels
     for what, stated, size in (("inputs", entry.inputs, inputs), ("outputs", entry.outputs, outputs)):
         if stated is not None and stated != size:
             raise ModelError(f"{what}={stated}, but its weights have {size}")
 
 
-def _conv(entry: _LayerEntry, in_channels: int, out_channels: int, kernel: list[int]) -> Conv2d:
+def _conv(entry: LayerEntry, in_channels: int, out_channels: int, kernel: list[int]) -> Conv2d:
     stated = None if entry.kernel is None else _sizes("kernel", entry.kernel, 2)
     if stated is not None and stated != tuple(kernel):
         raise ModelError(f"kernel={entry.kernel}, but its weights have {tuple(kernel)}")
@@ -343,7 +302,7 @@ def _sizes(what: str, value: Size, count: int) -> tuple[int, ...]:
     return sizes
 
 
-def _synthetic(entry: _LayerEntry, rng: np.random.Generator, density: float | None, *, room: Room) -> Layer:
+def _synthetic(entry: LayerEntry, rng: np.random.Generator, density: float | None, *, room: Room) -> Layer:
     density = density if entry.weight_density is None else entry.weight_density
     if entry.inputs is None or entry.outputs is None or density is None:
         raise ModelError("must name weights (or codes), or give inputs, outputs and weight_density (or --density)")
@@ -380,7 +339,7 @@ def _synthetic(entry: _LayerEntry, rng: np.random.Generator, density: float | No
 
 
 def _synthetic_inputs(
-    *, entry: _LayerEntry, layer: Layer, density: float, rng: np.random.Generator, room: Room
+    *, entry: LayerEntry, layer: Layer, density: float, rng: np.random.Generator, room: Room
 ) -> LayerTrace:
     geometry = layer.geometry
     if geometry.takes_maps:

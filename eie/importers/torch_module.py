@@ -97,7 +97,7 @@ def from_torch(
     trained = [part for part in module.modules() if part.training]
     module.eval()
     try:
-        return _first_that_reads(_exports(module, args, kwargs), name, unsupported)
+        return _first_that_reads(_exports(_with_weights(module), args, kwargs), name, unsupported)
     finally:
         for part in trained:
             part.training = True
@@ -113,12 +113,50 @@ def _torch() -> Any:
     return torch
 
 
+def _with_weights(module: torch.nn.Module) -> torch.nn.Module:
+    """Return the module, its weights computed where they are parametrised: as norms and orthogonal matrices are."""
+    from torch.nn.utils import parametrize
+
+    if not any(parametrize.is_parametrized(part) for part in module.modules()):
+        return module
+    return _plain(module, {})
+
+
+def _plain(module: torch.nn.Module, done: dict[torch.nn.Module, torch.nn.Module]) -> torch.nn.Module:
+    """Copy a tree of modules but not its tensors: torch's own way back would change the class that copies share."""
+    import torch
+    from torch.nn.utils import parametrize
+
+    if module in done:
+        return done[module]
+    computed = list(module.parametrizations) if parametrize.is_parametrized(module) else []
+    # What torch makes of a class when it is parametrised is derived from it.
+    kind: Any = type(module).__bases__[0] if computed else type(module)
+    made: torch.nn.Module = kind.__new__(kind)
+    done[module] = made
+    made.__dict__.update(module.__dict__)
+    # A child may stand under two names, and a name may be left free.
+    made.__dict__["_modules"] = {
+        name: child if child is None else _plain(child, done)
+        for name, child in module.__dict__["_modules"].items()
+        if not (computed and name == "parametrizations")
+    }
+    weights = {name: torch.nn.Parameter(getattr(module, name).detach()) for name in computed}
+    made.__dict__["_parameters"] = {**module.__dict__["_parameters"], **weights}
+    return made
+
+
 def _exports(module: torch.nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[Export]:
-    """Return ways to export, the best first: an open batch, sizes as in the examples, torch's older exporter."""
+    """Return ways to export, the best first: an open batch, sizes as in the examples, in parts, the older exporter.
+
+    In parts: of some operators torch has no form in ONNX, but a decomposition. The older one prints what it cannot do.
+    """
     opened = _open_batch(args, kwargs)
     return [
         *([lambda path: _export(module, args, kwargs, path=path, shapes=opened)] if opened is not None else []),
         lambda path: _export(module, args, kwargs, path=path, shapes=None),
+        *([lambda path: _export_parts(module, args, kwargs, path=path, shapes=opened)] if opened is not None else []),
+        lambda path: _export_parts(module, args, kwargs, path=path, shapes=None),
         lambda path: _export_old(module, args, kwargs, path=path),
     ]
 
@@ -154,6 +192,22 @@ def _export(
         )
 
 
+def _export_parts(
+    module: torch.nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any], *, path: Path, shapes: Any
+) -> None:
+    import torch
+    from torch._decomp import decomposition_table
+
+    with quiet("torch.onnx"):
+        program = torch.export.export(module, args, dict(kwargs) or None, dynamic_shapes=shapes)
+        table = torch.export.default_decompositions()
+        # Of pooling to a stated size only where windows are of equal size has ONNX an operator.
+        table.update({op: rule for op, rule in decomposition_table.items() if "adaptive" in str(op)})
+        torch.onnx.export(
+            program.run_decompositions(table), f=str(path), dynamo=True, external_data=True, verbose=False
+        )
+
+
 def _export_old(module: torch.nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any], *, path: Path) -> None:
     import torch
 
@@ -169,15 +223,19 @@ def _export_program(program: torch.export.ExportedProgram, path: Path) -> None:
 
 
 def _first_that_reads(exports: Sequence[Export], name: str, unsupported: Unsupported) -> Network:
-    """Return the network of the first export that torch makes and the reader takes; else the first reason."""
+    """Return the network of the first export that torch makes and the reader takes whole; else the first reason.
+
+    One with rows for what is not modelled is returned where no export does without.
+    """
     reasons: list[str] = []
+    partly: Network | None = None
     for export in exports:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "module.onnx"
             try:
                 export(path)
             except _REFUSED as error:
-                reasons.append(f"torch cannot export it: {first_line(error)}")
+                reasons.append(f"torch cannot export it: {_reason(error)}")
                 continue
             _name_by_modules(path)
             try:
@@ -186,9 +244,21 @@ def _first_that_reads(exports: Sequence[Export], name: str, unsupported: Unsuppo
                 # The file is gone when this is read.
                 reasons.append(str(error).removeprefix(f"{path}: "))
                 continue
-            return replace(network, name=name, source=f"{name}, a torch module", sha256=file_sha256(path))
+            network = replace(network, name=name, source=f"{name}, a torch module", sha256=file_sha256(path))
+        if not network.unmodelled:
+            return network
+        partly = partly or network
+    if partly is not None:
+        return partly
     # A reader's reason comes first: it can be mended here, and says what torch made of the module.
     raise ModelError(f"{name}: {min(reasons, key=lambda reason: reason.startswith('torch cannot'))}")
+
+
+def _reason(error: BaseException) -> str:
+    """Return what an exporter stumbled over: its own error is a page on how to report it."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return first_line(error)
 
 
 def _name_by_modules(path: Path) -> None:

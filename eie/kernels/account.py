@@ -17,7 +17,14 @@ from numpy.typing import NDArray
 
 from eie.kernels.jit import inlined, njit
 from eie.kernels.scatter import row_steps
-from eie.kernels.timing import LANES, repeats
+from eie.kernels.timing import LANES, on_a_line, place_of, repeats
+
+
+@inlined
+def _less(number: Any, value: Any, by: Any) -> Any:
+    """``value`` less ``by``, not below zero."""
+    # In this form LLVM finds the one instruction; as a comparison it came out as three in places.
+    return number(max(value, by) - by)
 
 
 @inlined
@@ -39,13 +46,40 @@ def _idle_and_add(
     first, most, stalled, last = window
     for lane in range(lanes):
         waiting = backlog[lane]
-        left = number(waiting - elapsed) if waiting > elapsed else number(0)
-        gap = number(elapsed - waiting) if elapsed > waiting else number(0)
-        in_sent = min(number(gap - first) if gap > first else number(0), most)
-        in_stall = min(number(gap - number(2)) if gap > number(2) else number(0), stalled)
-        idle[lane] = number(idle[lane] + in_sent)
-        idle[lanes + lane] = number(idle[lanes + lane] + in_stall + min(gap, last))
-        backlog[lane] = number(left + max(counts[start + lane], number(1)))
+        gap = _less(number, elapsed, waiting)
+        in_stall = min(_less(number, gap, number(2)), stalled)
+        idle[lane] = number(idle[lane] + min(_less(number, gap, first), most))
+        idle[lanes + lane] = number(idle[lanes + lane] + number(in_stall + min(gap, last)))
+        backlog[lane] = number(_less(number, waiting, elapsed) + max(counts[start + lane], number(1)))
+
+
+@inlined
+def _idle_twice(
+    number: Any, waiting: Any, elapsed: Any, window: Any, slots: Any, later: Any, behind: Any
+) -> tuple[Any, Any, Any]:
+    """Do so twice in one PE: ``elapsed`` cycles in ``window`` and a column's slots, then ``later`` in ``behind``.
+
+    What it idled of broadcasts and of stalls, and what it has left.
+    """
+    gap = _less(number, elapsed, waiting)
+    in_sent = min(_less(number, gap, window[0]), window[1])
+    in_stall = number(min(_less(number, gap, number(2)), window[2]) + min(gap, window[3]))
+    waiting = number(_less(number, waiting, elapsed) + slots)
+    gap = _less(number, later, waiting)
+    in_sent = number(in_sent + min(_less(number, gap, behind[0]), behind[1]))
+    more = number(min(_less(number, gap, number(2)), behind[2]) + min(gap, behind[3]))
+    return in_sent, number(in_stall + more), _less(number, waiting, later)
+
+
+@inlined
+def _pass_twice(
+    number: Any, waiting: Any, elapsed: Any, window: Any, slots: Any, later: Any, behind: Any
+) -> tuple[Any, Any]:
+    """The same where nothing stalls: two thirds of the operations, in most columns of wide machines."""
+    in_sent = min(_less(number, _less(number, elapsed, waiting), window[0]), window[1])
+    waiting = number(_less(number, waiting, elapsed) + slots)
+    more = min(_less(number, _less(number, later, waiting), behind[0]), behind[1])
+    return number(in_sent + more), _less(number, waiting, later)
 
 
 @inlined
@@ -57,6 +91,27 @@ def _flush(idle: NDArray[Any], lanes: Any, broadcast: NDArray[np.int64], stall: 
     idle[:] = 0
 
 
+@inlined
+def _look_behind(position: Any, coming: Any, later: Any, row_end: Any, n_pe: Any) -> tuple[Any, Any, Any, Any]:
+    """What the scanner does behind the broadcast of ``position``, whose row ends at ``row_end``.
+
+    ``coming``: the next position, -1 for none, which goes out ``later`` cycles after. Where its row ends, the dead
+    cycles before it, and whether the cycle behind the broadcast, the last in which a PE can wait for it, broadcasts or
+    stalls.
+    """
+    # Numbers only: numba counts references of arrays that are handed to a leaf with branches, a locked addition each.
+    steps = np.int64(0)
+    if coming >= row_end:
+        steps = np.int64(position != row_end - 1)
+        row_end += n_pe
+        while coming >= row_end:
+            row_end += n_pe
+            steps += 1
+    goes_on = np.int64((coming >= 0) & (steps == 0))
+    sends = goes_on & np.int64(later == 1)
+    return row_end, steps, sends, goes_on - sends
+
+
 @njit
 def account_samples(
     starts: NDArray[np.int64],
@@ -66,8 +121,7 @@ def account_samples(
     n_pe: int,
     highest: int,
     sent: NDArray[np.int64],
-    backlog: NDArray[Any],
-    idle: NDArray[Any],
+    room: NDArray[Any],
     broadcast: NDArray[np.int64],
     stall: NDArray[np.int64],
 ) -> None:
@@ -79,13 +133,15 @@ def account_samples(
         As of `eie.kernels.timing.queue_samples`.
     sent
         W[k] of each position.
-    backlog, idle
-        Scratch of one type, (S,) and (2 * S,).
+    room
+        Scratch, (3 * S + LANES,) of a type that holds any backlog.
     broadcast, stall
         (N, L) filled, for PEs that are told apart.
     """
-    number = backlog.dtype.type
-    stride, told = np.uint64(backlog.shape[0]), broadcast.shape[1]
+    number, scratch = room.dtype.type, on_a_line(room)
+    lanes = scratch.shape[0] // 3
+    backlog, idle = scratch[:lanes], scratch[lanes:]
+    stride, told = np.uint64(lanes), broadcast.shape[1]
     for s in range(starts.shape[0] - 1):
         begin, end = starts[s], starts[s + 1]
         if begin == end:
@@ -96,58 +152,79 @@ def account_samples(
         backlog[:] = 0
         idle[:] = 0
         counted = np.int64(0)
-        row_end, before, steps = np.int64(n_pe), np.int64(-1), np.int64(0)
-        # As in `queue_timing`: something seems to go out in cycle 1, and rows are stepped over from there.
         position = np.int64(positions[begin])
+        # As in `queue_timing`: rows are stepped over from the first on.
+        row_end = np.int64(n_pe)
         while position >= row_end:
             row_end += n_pe
-        last_sent: Any = np.int64(1)
-        for k in range(begin, end):
-            now: Any = sent[k]
-            elapsed = now - last_sent
-            stalled = elapsed - 1 - steps if k > begin else np.int64(0)
-            before, last_sent = position, now
-            # What the scanner does in the cycle behind this broadcast, the last in which a PE can wait for it.
-            steps = np.int64(0)
-            sends_next, stalls_next = np.int64(0), np.int64(0)
-            column: Any = min(position, columns)
-            start = np.uint64(column) * stride
-            if k + 1 < end:
-                position = np.int64(positions[k + 1])
-                if position >= row_end:
-                    steps = np.int64(before != row_end - 1)
-                    row_end += n_pe
-                    while position >= row_end:
-                        row_end += n_pe
-                        steps += 1
-                if steps == 0:
-                    sends_next = np.int64(sent[k + 1] == now + 1)
-                    stalls_next = 1 - sends_next
-            if k == begin:
-                # All PEs idle alike, in all cycles up to W[0] + 1.
-                for pe in range(told):
-                    broadcast[s, pe] += 1 + sends_next
-                    stall[s, pe] += stalls_next
-                    backlog[pe] = max(number(counts[start + np.uint64(pe)]), number(1))
-                continue
+        # Behind the last broadcast lies nothing that a PE could wait for.
+        coming = np.int64(positions[begin + 1]) if begin + 1 < end else np.int64(-1)
+        later: Any = sent[begin + 1] - sent[begin] if begin + 1 < end else np.int64(highest)
+        row_end, steps, sends, stalls = _look_behind(position, coming, later, row_end, n_pe)
+        # All PEs idle alike, in all cycles up to W[0] + 1.
+        start = place_of(position, columns, stride)
+        for pe in range(told):
+            broadcast[s, pe] += 1 + sends
+            stall[s, pe] += stalls
+            backlog[pe] = max(number(counts[start + np.uint64(pe)]), number(1))
+        k = begin + 1
+        while k < end:
+            position, elapsed, stalled = coming, later, later - 1 - steps
+            coming = np.int64(positions[k + 1]) if k + 1 < end else np.int64(-1)
+            later = sent[k + 1] - sent[k] if k + 1 < end else np.int64(highest)
+            row_end, steps, sends, stalls = _look_behind(position, coming, later, row_end, n_pe)
+            start = place_of(position, columns, stride)
+            k += 1
             if elapsed > highest:
                 # More than a narrow number counts to: rare, and by hand. No PE has anything left behind it.
                 for pe in range(told):
                     gap = elapsed - np.int64(backlog[pe])
-                    broadcast[s, pe] += min(max(gap - 1 + sends_next, 0), 1 + sends_next)
-                    stall[s, pe] += min(max(gap - 2, 0), stalled) + min(max(gap, 0), stalls_next)
+                    broadcast[s, pe] += min(max(gap - 1 + sends, 0), 1 + sends)
+                    stall[s, pe] += min(max(gap - 2, 0), stalled) + min(max(gap, 0), stalls)
                     backlog[pe] = number(max(-gap, 0)) + max(number(counts[start + np.uint64(pe)]), number(1))
                 continue
+            window = number(1 - sends), number(1 + sends), number(stalled), number(stalls)
             counted += elapsed
-            if counted > highest:
+            if later > highest - counted:
                 # No PE idles longer than the cycles that pass: until now nothing can have run over.
                 _flush(idle, stride, broadcast[s], stall[s])
                 counted = elapsed
-            window = (number(1 - sends_next), number(1 + sends_next), number(stalled), number(stalls_next))
-            if stride == LANES:
-                _idle_and_add(backlog, idle, counts, start, number(elapsed), window, np.uint64(LANES))
-            else:
+            if later > highest - elapsed:
+                # The last column, or a long wait.
                 _idle_and_add(backlog, idle, counts, start, number(elapsed), window, stride)
+                continue
+            # Two columns a turn, as `queue_timing`: what is kept of a PE is loaded and stored half as often.
+            position, passed, more, stalled = coming, number(elapsed), number(later), later - 1 - steps
+            counted += later
+            coming = np.int64(positions[k + 1]) if k + 1 < end else np.int64(-1)
+            later = sent[k + 1] - sent[k] if k + 1 < end else np.int64(highest)
+            row_end, steps, sends, stalls = _look_behind(position, coming, later, row_end, n_pe)
+            then = place_of(position, columns, stride)
+            k += 1
+            behind = number(1 - sends), number(1 + sends), number(stalled), number(stalls)
+            stalls_at_all = window[2] | window[3] | behind[2] | behind[3]
+            # Loops here and not in leaves: numba counts references of arrays that go to a leaf in a branch, which took
+            # longer than 64 lanes do.
+            if stride == LANES:
+                for lane in range(np.uint64(LANES)):
+                    slots = max(counts[start + lane], number(1))
+                    in_sent, in_stall, left = _idle_twice(number, backlog[lane], passed, window, slots, more, behind)
+                    idle[lane] = number(idle[lane] + in_sent)
+                    idle[np.uint64(LANES) + lane] = number(idle[np.uint64(LANES) + lane] + in_stall)
+                    backlog[lane] = number(left + max(counts[then + lane], number(1)))
+            elif stalls_at_all == 0:
+                for lane in range(stride):
+                    slots = max(counts[start + lane], number(1))
+                    in_sent, left = _pass_twice(number, backlog[lane], passed, window, slots, more, behind)
+                    idle[lane] = number(idle[lane] + in_sent)
+                    backlog[lane] = number(left + max(counts[then + lane], number(1)))
+            else:
+                for lane in range(stride):
+                    slots = max(counts[start + lane], number(1))
+                    in_sent, in_stall, left = _idle_twice(number, backlog[lane], passed, window, slots, more, behind)
+                    idle[lane] = number(idle[lane] + in_sent)
+                    idle[stride + lane] = number(idle[stride + lane] + in_stall)
+                    backlog[lane] = number(left + max(counts[then + lane], number(1)))
         _flush(idle, stride, broadcast[s], stall[s])
 
 

@@ -64,3 +64,34 @@ def list_rows(bits: NDArray[np.uint8], rows_out: NDArray[np.int32]) -> None:
                 # last row that writes once more, hence the place.
                 rows_out[at] = 8 * byte + k
                 at += (bits[j, byte] >> k) & 1
+
+
+@njit
+def order_entries(
+    rows: NDArray[np.int64],
+    columns: NDArray[np.int64],
+    height: int,
+    starts: NDArray[np.int64],
+    order: NDArray[np.int64],
+) -> None:
+    """Order entries (E,) by column, and by row within one: by counting, since comparing takes ten times as long.
+
+    ``starts`` (C + 1,), all zero, gets where each column begins, ``order`` (E,) which entry comes where.
+    """
+    count = rows.shape[0]
+    by_row, cursor = np.empty(count, np.int64), np.zeros(height + 1, np.int64)
+    for k in range(count):
+        cursor[rows[k] + 1] += 1
+        starts[columns[k] + 1] += 1
+    for row in range(height):
+        cursor[row + 1] += cursor[row]
+    for k in range(count):
+        by_row[cursor[rows[k]]] = k
+        cursor[rows[k]] += 1
+    for column in range(starts.shape[0] - 1):
+        starts[column + 1] += starts[column]
+    into = starts.copy()
+    for at in range(count):
+        column = columns[by_row[at]]
+        order[into[column]] = by_row[at]
+        into[column] += 1

@@ -6,6 +6,8 @@ divide. See docs/cycle-model.md, "Encoding".
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -87,6 +89,64 @@ def expand_entries(
                 # Widened before the sum: numpy's own uint8 would wrap at a run of 255 where the kernels run uncompiled.
                 local += np.int64(runs[at]) + 1
                 rows_out[at] = local * n_pe + pe if codes[at] != 0 else -1
+
+
+@njit
+def count_codes(
+    bases: NDArray[np.int64],
+    pointers: NDArray[np.int32],
+    codes: NDArray[np.uint8],
+    runs: NDArray[np.uint8],
+    starts: NDArray[np.int64],
+) -> Any:
+    """Fill ``starts`` (J + 1,) with where each column's entries begin, padding left out; return the most local rows."""
+    longest: Any = np.int64(0)
+    starts[0] = 0
+    for j in range(pointers.shape[0] - 1):
+        count = np.int64(0)
+        for pe in range(pointers.shape[1]):
+            local = np.int64(0)
+            for at in range(bases[pe] + pointers[j, pe], bases[pe] + pointers[j + 1, pe]):
+                local += np.int64(runs[at]) + 1
+                count += codes[at] != 0
+            longest = max(longest, local)
+        starts[j + 1] = starts[j] + count
+    return longest
+
+
+@njit
+def gather_codes(
+    bases: NDArray[np.int64],
+    pointers: NDArray[np.int32],
+    codes: NDArray[np.uint8],
+    runs: NDArray[np.uint8],
+    longest: int,
+    starts: NDArray[np.int64],
+    rows_out: NDArray[np.int32],
+    codes_out: NDArray[np.uint8],
+) -> None:
+    """Write the rows and codes of all entries but padding, by column and row; the last two (E,), see `count_codes`."""
+    n_pe = np.int64(bases.shape[0] - 1)
+    # Rows ascend by local row and PE, and PEs are walked in order: it is enough to sort by local row, by counting.
+    cursor = np.empty(longest + 1, np.int64)
+    for j in range(pointers.shape[0] - 1):
+        cursor[:] = 0
+        cursor[0] = starts[j]
+        for pe in range(pointers.shape[1]):
+            local: Any = np.int64(-1)
+            for at in range(bases[pe] + pointers[j, pe], bases[pe] + pointers[j + 1, pe]):
+                local += np.int64(runs[at]) + 1
+                cursor[local + 1] += codes[at] != 0
+        for row in range(longest):
+            cursor[row + 1] += cursor[row]
+        for pe in range(pointers.shape[1]):
+            local = np.int64(-1)
+            for at in range(bases[pe] + pointers[j, pe], bases[pe] + pointers[j + 1, pe]):
+                local += np.int64(runs[at]) + 1
+                if codes[at] != 0:
+                    rows_out[cursor[local]] = local * n_pe + pe
+                    codes_out[cursor[local]] = codes[at]
+                    cursor[local] += 1
 
 
 @njit

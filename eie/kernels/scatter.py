@@ -1,9 +1,8 @@
 """When things happen where each activation is broadcast once: docs/cycle-model.md, "Scatter".
 
 The recurrences of `eie.kernels.timing` and `eie.kernels.streams`; what differs is what a broadcast takes: the entries
-from the first pointer of a range to its end, and not those of one column. So a table of slots a column does not do, and
-the entries are differences of pointers. PEs read their entries in any order, from pixel to pixel anew, so the SRAM row
-that each holds is kept as it is.
+from the first pointer of a range to its end, and not those of one column. So the table of slots has the ranges that
+occur and not the columns. What no queue changes is in `eie.kernels.scatter_tallies`.
 """
 
 from __future__ import annotations
@@ -16,6 +15,9 @@ from numpy.typing import NDArray
 from eie.kernels.jit import inlined, njit
 from eie.kernels.streams import take
 from eie.kernels.timing import PIPELINE_CYCLES
+
+# The largest numbers of the types that backlogs are walked in.
+NARROW, WIDE = 0xFFFF, 0x7FFFFFFFFFFFFFFF
 
 
 @njit
@@ -96,11 +98,37 @@ def _scanned(broadcast: Any, before: Any, scan_rows: Any, n_pe: Any) -> Any:
 
 
 @njit
+def list_ranges(
+    begins: NDArray[np.int32], ends: NDArray[np.int32], columns: int, which: NDArray[np.int32]
+) -> NDArray[np.int64]:
+    """Return the ranges that occur, (ranges, 2), in order of appearance; ``which`` (broadcasts,) has each one's place.
+
+    There are few ranges and many broadcasts of each, so what a range alone decides is worked out once. ``columns`` is
+    the largest border that there can be.
+    """
+    widths = np.int64(1)
+    for k in range(begins.shape[0]):
+        widths = max(widths, np.int64(ends[k] - begins[k]) + 1)
+    # A range is its first column times ``widths`` plus how many columns it has.
+    place = np.full((columns + 1) * widths, -1, np.int32)
+    ranges = np.empty((min(place.shape[0], begins.shape[0]), 2), np.int64)
+    count = np.int32(0)
+    for k in range(begins.shape[0]):
+        own = np.uint64(np.int64(begins[k]) * widths + np.int64(ends[k] - begins[k]))
+        if place[own] < 0:
+            ranges[count] = begins[k], ends[k]
+            place[own] = count
+            count += np.int32(1)
+        which[k] = place[own]
+    return ranges[:count]
+
+
+@njit
 def range_queues(
     starts: NDArray[np.int64],
     positions: NDArray[np.int32],
-    begins: NDArray[np.int32],
-    ends: NDArray[np.int32],
+    which: NDArray[np.int32],
+    ranges: NDArray[np.int64],
     scan_rows: NDArray[np.int64],
     pointers: NDArray[np.int32],
     act_queue_depth: int,
@@ -112,38 +140,65 @@ def range_queues(
 ) -> None:
     """Walk every strip through the queues; strip s owns ``positions[starts[s] : starts[s + 1]]``.
 
-    ``pointers`` (J + 1, P); ``scan_rows`` (N,) of each strip. The four from ``cycles`` on, (N,) and (N, P), are filled,
-    as by `eie.kernels.timing.queue_samples`; ``sent`` too, the cycle of each broadcast, unless it has length 0.
+    ``which`` and ``ranges`` are those of `list_ranges`, ``pointers`` (J + 1, P), ``scan_rows`` (N,) of each strip. The
+    four from ``cycles`` on, (N,) and (N, P), are filled, as by `eie.kernels.timing.queue_samples`; ``sent`` too, the
+    cycle of each broadcast, unless it has length 0.
     """
-    n_pe, usable = np.int64(pointers.shape[1]), act_queue_depth - 1
-    ring, backlog = np.empty(usable, np.int64), np.empty(n_pe, np.int64)
+    n_pe = pointers.shape[1]
+    slots = np.empty((ranges.shape[0], n_pe), np.int32)
+    largest = np.int64(1)
+    for at in range(ranges.shape[0]):
+        for pe in range(n_pe):
+            slot = max(pointers[ranges[at, 1], pe] - pointers[ranges[at, 0], pe], 1)
+            slots[at, pe] = slot
+            largest = max(largest, slot)
+    pattern, counts = (starts, positions, which, scan_rows), (cycles, stall, dead, free, sent)
+    # A backlog is at most the slots of what a queue holds, see `eie.simulator.fast.backlog_type`.
+    if largest * act_queue_depth <= NARROW:
+        _walk(pattern, slots.astype(np.uint16).reshape(-1), np.empty(n_pe, np.uint16), NARROW, act_queue_depth, counts)
+    else:
+        _walk(pattern, slots.astype(np.int64).reshape(-1), np.empty(n_pe, np.int64), WIDE, act_queue_depth, counts)
+
+
+@njit
+def _walk(
+    pattern: Any, slots: NDArray[Any], backlog: NDArray[Any], longest: int, act_queue_depth: int, counts: Any
+) -> None:
+    """Walk strips; ``slots`` of each range by PE, and a scratch ``backlog`` of their type, whose end is ``longest``."""
+    starts, positions, which, scan_rows = pattern
+    cycles, stall, dead, free, sent = counts
+    n_pe, usable = np.int64(backlog.shape[0]), act_queue_depth - 1
+    ring = np.empty(usable, np.int64)
     for s in range(starts.shape[0] - 1):
         ring[:] = 0
         backlog[:] = 0
         broadcast: Any = np.int64(1)
         before: Any = np.int64(-1)
+        row_end: Any = n_pe
         busy_until: Any = np.int64(1)
         gone: Any = np.int64(0)
         slot = 0
         for k in range(starts[s], starts[s + 1]):
             position = np.int64(positions[k])
-            steps = row_steps(position, before, n_pe)
+            steps: Any = np.int64(0)
+            if position >= row_end:
+                # As `row_steps`, which divides: from the last lane the step to the next row is free.
+                steps = np.int64(before != row_end - 1)
+                row_end += n_pe
+                while position >= row_end:
+                    row_end += n_pe
+                    steps += 1
             before = position
             gone += steps
-            now: Any = max(broadcast + 1 + steps, ring[slot])
+            now: Any = max(broadcast + 1 + steps, ring[np.uint64(slot)])
             elapsed = now - broadcast
             broadcast = now
             if sent.shape[0] > 0:
                 sent[k] = now
-            ring[slot] = max(busy_until, now) + 2
+            ring[np.uint64(slot)] = max(busy_until, now) + 2
             slot = slot + 1 if slot + 1 < usable else 0
-            begin, end = pointers[begins[k]], pointers[ends[k]]
-            peak: Any = np.int64(0)
-            for pe in range(n_pe):
-                left = max(backlog[pe] - elapsed, 0) + max(np.int64(end[pe]) - np.int64(begin[pe]), 1)
-                backlog[pe] = left
-                peak = max(peak, left)
-            busy_until = now + peak
+            # What is longer than any backlog empties all queues, however long it is.
+            busy_until = now + _pass_and_add(backlog, slots, which[k], min(elapsed, longest))
         count = starts[s + 1] - starts[s]
         if count == 0:
             # Nothing goes out: row 0 is loaded in cycle 1 and each row takes one dead cycle.
@@ -157,7 +212,24 @@ def range_queues(
         stall[s] = broadcast - 1 - count - gone
         dead[s] = scan_end - 1 - count - stall[s]
         for pe in range(n_pe):
-            free[s, pe] = broadcast + 1 + backlog[pe]
+            free[s, pe] = broadcast + 1 + np.int64(backlog[pe])
+
+
+@inlined
+def _pass_and_add(backlog: NDArray[Any], slots: NDArray[Any], own: Any, elapsed: Any) -> Any:
+    """Let cycles pass in every PE and add a range; return the largest backlog."""
+    # Cast back, or numba widens each sum to 64 bits and a register holds 8 lanes where it could 32. Unsigned, or each
+    # access would first ask whether it counts from the end.
+    number, lanes = backlog.dtype.type, np.uint64(backlog.shape[0])
+    start = np.uint64(own) * lanes
+    passed, peak = number(elapsed), number(0)
+    for pe in range(lanes):
+        waiting = backlog[pe]
+        left = number(waiting - passed) if waiting > passed else number(0)
+        waiting = number(left + slots[start + pe])
+        peak = max(peak, waiting)
+        backlog[pe] = waiting
+    return np.int64(peak)
 
 
 @njit
@@ -260,84 +332,3 @@ def range_streams(
         cycles[s] = max(scan_end, last + PIPELINE_CYCLES if count > 0 else 0, arrived, bus[s] if early >= 0 else 0)
         for pe in range(n_pe):
             free[s, pe] = ready[pe] if count > 0 else scan_end
-
-
-@njit
-def range_tallies(
-    starts: NDArray[np.int64],
-    begins: NDArray[np.int32],
-    ends: NDArray[np.int32],
-    pointers: NDArray[np.int32],
-    entries_per_row: int,
-    padding_before: NDArray[np.int64],
-    reads: NDArray[np.int64],
-    entries: NDArray[np.int64],
-    padding: NDArray[np.int64],
-    issue: NDArray[np.int64],
-    empty: NDArray[np.int64],
-) -> None:
-    """Count, for every strip, what no queue changes.
-
-    There are few ranges and many broadcasts of each, so all that a range has whatever went before it is counted once
-    and multiplied. What is left for every broadcast is whether a PE holds the SRAM row that its entries begin in.
-
-    Parameters
-    ----------
-    padding_before
-        (J + 1,) padding entries of the columns before each, over all PEs.
-    reads, entries, padding, issue, empty
-        (N,) and (N, P), filled.
-    """
-    n_pe, widths = np.int64(pointers.shape[1]), np.int64(1)
-    for k in range(starts[0], starts[-1]):
-        widths = max(widths, np.int64(ends[k]) - np.int64(begins[k]) + 1)
-    # A range is its first column times ``widths`` plus how many columns it has; listed in order of appearance.
-    place = np.full(pointers.shape[0] * widths, -1, np.int64)
-    listed = np.empty(place.shape[0], np.int64)
-    known = np.int64(0)
-    for k in range(starts[0], starts[-1]):
-        own = np.int64(begins[k]) * widths + np.int64(ends[k]) - np.int64(begins[k])
-        if place[own] < 0:
-            place[own], listed[known] = known, own
-            known += 1
-    # Of each: -1 for PEs that have entries, else 0, and the SRAM rows of the first and the last one.
-    some = np.empty((known, n_pe), np.int32)
-    first, last = np.empty_like(some), np.empty_like(some)
-    for at in range(known):
-        low = listed[at] // widths
-        high = low + listed[at] % widths
-        for pe in range(n_pe):
-            some[at, pe] = -1 if pointers[high, pe] > pointers[low, pe] else 0
-            first[at, pe] = pointers[low, pe] // entries_per_row
-            last[at, pe] = (pointers[high, pe] - 1) // entries_per_row
-    uses = np.zeros(known, np.int64)
-    held, fresh = np.empty(n_pe, np.int32), np.empty(n_pe, np.int32)
-    for s in range(starts.shape[0] - 1):
-        held[:] = -1
-        fresh[:] = 0
-        uses[:] = 0
-        for k in range(starts[s], starts[s + 1]):
-            at = place[np.int64(begins[k]) * widths + np.int64(ends[k]) - np.int64(begins[k])]
-            uses[at] += 1
-            for pe in range(n_pe):
-                mask = some[at, pe]
-                fresh[pe] -= np.int32(mask if first[at, pe] != held[pe] else np.int32(0))
-                # The last row where the mask is set, without a branch that would keep lanes apart.
-                held[pe] = np.int32(held[pe] ^ ((held[pe] ^ last[at, pe]) & mask))
-        read = np.int64(0)
-        for at in range(known):
-            count = uses[at]
-            if count == 0:
-                continue
-            low = listed[at] // widths
-            high = low + listed[at] % widths
-            padding[s] += count * (padding_before[high] - padding_before[low])
-            for pe in range(n_pe):
-                own = np.int64(pointers[high, pe]) - np.int64(pointers[low, pe])
-                issue[s, pe] += count * own
-                empty[s, pe] += count * (own == 0)
-                read += count * (np.int64(last[at, pe]) - np.int64(first[at, pe])) * (own > 0)
-        for pe in range(n_pe):
-            read += fresh[pe]
-            entries[s] += issue[s, pe]
-        reads[s] = read

@@ -57,17 +57,24 @@ def list_positions(
     ``bias_position`` is added to each row unless negative. ``starts`` (N + 1,) begins with 0 and is filled, and so is
     the front of ``positions``, which has room for every input and one more.
     """
-    at = np.int64(0)
+    at = np.uint64(0)
+    # Whole bytes, each loaded once, a third of the time; blocks of columns that begin within one go bit by bit.
+    whole = inputs >> 3 if first & 7 == 0 else 0
     for s in range(bits.shape[0]):
-        for j in range(inputs):
+        for i in range(whole):
+            byte = np.uint64(bits[s, (first >> 3) + i])
+            for bit in range(8):
+                # written always and kept by counting: a branch on a random bit is guessed wrong half of the time
+                positions[at] = 8 * i + bit
+                # Bit 7 of a byte is its first column: masks are packed most significant bit first, as numpy does.
+                at += (byte >> np.uint64(7 - bit)) & np.uint64(1)
+        for j in range(8 * whole, inputs):
             column = first + j
-            # written always and kept by counting: a branch on a random bit is guessed wrong half of the time
             positions[at] = j
-            # Bit 7 of a byte is its first column: masks are packed most significant bit first, as numpy does.
-            at += (np.int64(bits[s, column >> 3]) >> (7 - (column & 7))) & 1
+            at += (np.uint64(bits[s, column >> 3]) >> np.uint64(7 - (column & 7))) & np.uint64(1)
         if bias_position >= 0:
             positions[at] = bias_position
-            at += 1
+            at += np.uint64(1)
         starts[s + 1] = at
 
 

@@ -23,7 +23,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeVar, get_args
 
-from eie.errors import EieError
+from eie.errors import WordError
 from eie.machines import dense, measured, published, reports, roofline, scalesim_config, systolic, tensor_core
 from eie.machines.records import Baseline
 from eie.machines.tensor_core import TensorCore
@@ -60,7 +60,7 @@ def choose(
 
     Raises
     ------
-    EieError
+    WordError
         If the name has no such form, or the baseline cannot be had.
     """
     # A drive letter or an @ in a file's name are no machine: what is none of the forms is taken for a path.
@@ -72,7 +72,7 @@ def choose(
     rest, batch = _split(rest, _BATCH, int)
     words = rest.split(":")[1:]
     if clock is not None and kind != "systolic":
-        raise EieError(f"machine {name}: only systolic arrays and reports take a clock")
+        raise WordError(f"machine {name}: only systolic arrays and reports take a clock")
     # Each gives None where its words do not have its form, so that there is one message.
     runners: dict[str, Callable[[], Baseline | None]] = {
         "dense": lambda: dense.run(workload, spec) if not words and batch is None else None,
@@ -85,7 +85,7 @@ def choose(
     }
     baseline = runners[kind]()
     if baseline is None:
-        raise EieError(f"machine {name}: must have the form {_FORMS[kind]}")
+        raise WordError(f"machine {name}: must have the form {_FORMS[kind]}")
     return baseline
 
 
@@ -161,7 +161,7 @@ def _report(name: str, column_map: Mapping[str, str] | None) -> Baseline:
     # A file that has an @ in its name is that file.
     path, clock = (name, None) if Path(name).exists() else _split(name, r"@([0-9]+(?:\.[0-9]+)?)$", float)
     if not Path(path).exists() and Path(path).suffix not in (".csv", ".json"):
-        raise EieError(f"machine {name}: no such file, and no machine: {'; '.join(_FORMS.values())}")
+        raise WordError(f"machine {name}: no such file, and no machine: {'; '.join(_FORMS.values())}")
     if clock is not None and clock <= 0:
-        raise EieError(f"machine {name}: a clock of {clock:g} MHz: must be positive")
+        raise WordError(f"machine {name}: a clock of {clock:g} MHz: must be positive")
     return reports.read(path, column_map, clock)

@@ -10,8 +10,9 @@ from __future__ import annotations
 import os
 import platform
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -22,7 +23,7 @@ from eie.errors import EieError
 from eie.machines import dense_here, noise
 from eie.machines.dense_here import Drawn
 from eie.machines.records import WHOLE, Baseline, LayerCost, Machine
-from eie.machines.timing import FIRST_RUNS, LEAST_S, RUNS, timed
+from eie.machines.timing import FIRST_RUNS, LAST_RUNS, LEAST_S, RUNS, timed
 from eie.machines.workload import LayerWork, Workload
 
 Storage = Literal["dense", "csr", "csc"]
@@ -78,7 +79,11 @@ def run_together(tasks: Sequence[Task], runs: int = RUNS) -> list[Baseline]:
     return _baselines(tasks, _samples_us(tasks, range(runs)))
 
 
-def run_until_known(tasks: Sequence[Task], left_open: Callable[[list[Baseline]], Collection[int]]) -> list[Baseline]:
+def run_until_known(
+    tasks: Sequence[Task],
+    left_open: Callable[[list[Baseline]], Collection[int]],
+    progress: Callable[[str], None] = lambda _: None,
+) -> list[Baseline]:
     """Measure as `run_together` does, in fewer runs where they have told what was asked.
 
     Parameters
@@ -86,23 +91,30 @@ def run_until_known(tasks: Sequence[Task], left_open: Callable[[list[Baseline]],
     left_open
         Asked after `FIRST_RUNS`, with what they say: the places of those tasks that are to have all runs. Of where a
         median is, either look is `noise.CONFIDENCE` sure.
+    progress
+        Called with a line of text before each layer.
     """
-    samples_us = _samples_us(tasks, range(FIRST_RUNS))
+    samples_us = _samples_us(tasks, range(FIRST_RUNS), progress)
     first = _baselines(tasks, samples_us)
     places = sorted(left_open(first))
-    more = _samples_us([tasks[place] for place in places], range(FIRST_RUNS, RUNS))
+    more = _samples_us([tasks[place] for place in places], range(FIRST_RUNS, LAST_RUNS), progress)
     for place, layers in zip(places, more, strict=True):
         pairs = zip(samples_us[place], layers, strict=True)
         samples_us[place] = [before + after for before, after in pairs]
     return _baselines(tasks, samples_us) if places else first
 
 
-def _samples_us(tasks: Sequence[Task], turns: range) -> list[list[tuple[float, ...]]]:
+def _samples_us(
+    tasks: Sequence[Task], turns: range, progress: Callable[[str], None] = lambda _: None
+) -> list[list[tuple[float, ...]]]:
     """Return the microseconds a sample of each run, by task and layer."""
     products = sum(len(task.workload.layers) for task in tasks)
     least_s = min(LEAST_S, max(FLOOR_S, ALL_S / (RUNS * max(1, products))))
     samples_us: list[list[tuple[float, ...]]] = [[()] * len(task.workload.layers) for task in tasks]
     for group in _in_turns(tasks):
+        place, i = group[0]
+        again = " again" if turns.start else ""
+        progress(f"measuring on this computer{again}, {len(group)} ways: {tasks[place].workload.layers[i].name}")
         for (place, i), runs_us in zip(group, _timed_group(tasks, group, turns, least_s=least_s), strict=True):
             samples_us[place][i] = runs_us
     return samples_us
@@ -119,11 +131,30 @@ def _timed_group(
     rng = np.random.default_rng(SEED)
     # Inputs are the same for all of one shape: drawing them anew for each took as long as multiplying by them.
     drawn: Drawn = {}
-    calls = [_product(tasks[place].workload.layers[i], tasks[place], rng, drawn=drawn) for place, i in group]
-    samples_s = timed([call for call, _ in calls], turns.stop, least_s, before=turns.start)
-    return [
-        tuple(run_s * times * 1e6 for run_s in seconds) for (_, times), seconds in zip(calls, samples_s, strict=True)
-    ]
+    # A layer that two forms have alike, to the weights, is one product: it runs once a turn, for both.
+    same = [_content(tasks[place].workload.layers[i], tasks[place]) for place, i in group]
+    calls = {
+        key: _product(tasks[place].workload.layers[i], tasks[place], rng, drawn=drawn)
+        for key, (place, i) in dict(zip(same, group, strict=True)).items()
+    }
+    samples_s = timed([call for call, _ in calls.values()], turns.stop, least_s, before=turns.start)
+    samples_us = {
+        key: tuple(run_s * times * 1e6 for run_s in seconds)
+        for (key, (_, times)), seconds in zip(calls.items(), samples_s, strict=True)
+    }
+    return [samples_us[key] for key in same]
+
+
+def _content(layer: LayerWork, task: Task) -> Hashable:
+    """Return what two products must agree in to be the same product; drawn weights are like no others."""
+    if layer.matrix is None:
+        return object()
+    digest = sha256()
+    for name, value in sorted(vars(layer.matrix).items()):
+        digest.update(f"{name} {getattr(value, 'dtype', value)}".encode())
+        digest.update(np.ascontiguousarray(value).data)
+    ran = layer.outputs, layer.inputs, layer.products, layer.steps, layer.groups, layer.uses, layer.geometry
+    return task.storage, task.batch, ran, digest.digest()
 
 
 def _in_turns(tasks: Sequence[Task]) -> Iterator[list[tuple[int, int]]]:

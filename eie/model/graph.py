@@ -275,8 +275,11 @@ def _check_types(types: Mapping[str, str], inputs: Set[str]) -> None:
 
 
 def _check_constant(name: str, array: NDArray[Any]) -> None:
-    # NaN compares false with everything, so the bound refuses it together with infinity
-    if not np.can_cast(array.dtype, np.float64) or not (np.abs(array) <= np.finfo(np.float32).max).all():
+    # By its ends: magnitudes would be the array once more. A NaN is in both, compares false with everything, and is
+    # refused together with infinity.
+    largest = np.finfo(np.float32).max
+    fits = np.can_cast(array.dtype, np.float64)
+    if not fits or (array.size and not (-largest <= array.min() and array.max() <= largest)):
         raise ModelError(f"graph: constant {name!r} ({array.dtype}): must hold finite numbers in float32's range")
 
 

@@ -172,10 +172,27 @@ def opened(content: bytes, engine: str, where: str) -> Part:
     ModelError
         If it is damaged or unsafe, or the onnx extra is missing.
     """
+    return _opened(content, engine, where, brief=False)
+
+
+def opened_briefly(content: bytes, engine: str, where: str) -> Part:
+    """As `opened`, for a few runs: it is not kept, and takes the memory of a run in a piece that goes with it.
+
+    Raises
+    ------
+    NoKernelError
+        As `opened` does.
+    ModelError
+        As `opened` does.
+    """
+    return _opened(content, engine, where, brief=True)
+
+
+def _opened(content: bytes, engine: str, where: str, *, brief: bool) -> Part:
     model = _parsed(content, where)
     if engine not in ENGINES:
         raise ModelError(f"{where}: engine {engine!r}: must be {' or '.join(ENGINES)}")
-    return (_session if engine == "onnxruntime" else _reference)(model, content, where)
+    return _session(model, content, where, brief=brief) if engine == "onnxruntime" else _reference(model, where)
 
 
 def _parsed(content: bytes, where: str) -> onnx.ModelProto:
@@ -218,8 +235,10 @@ def _check(graph: onnx.GraphProto, where: str) -> int:
     return count
 
 
-def open_session(content: bytes, *, threads: int = 0) -> onnxruntime.InferenceSession:
+def open_session(content: bytes, *, threads: int = 0, brief: bool = False) -> onnxruntime.InferenceSession:
     """Open a session that runs what a model says; of 0 ``threads`` onnxruntime takes as many as it likes.
+
+    One that is ``brief`` is run a few times and closed.
 
     From bytes: it then knows no folder, and follows nothing out of the file. Raises whatever onnxruntime raises.
     """
@@ -231,15 +250,16 @@ def open_session(content: bytes, *, threads: int = 0) -> onnxruntime.InferenceSe
     # Operator by operator: fusions would round differently.
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.intra_op_num_threads = options.inter_op_num_threads = threads
-    # What a run needed goes back when it is over: the arena keeps the most that there ever was.
-    options.enable_cpu_mem_arena = options.enable_mem_pattern = False
+    # What a run needed goes back when it is over: the arena keeps the most that there ever was. Of a session that is
+    # closed soon that is less than what single pieces leave in the heap.
+    options.enable_cpu_mem_arena, options.enable_mem_pattern = brief, False
     return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
 
 
-def _session(model: onnx.ModelProto, content: bytes, where: str) -> Part:
+def _session(model: onnx.ModelProto, content: bytes, where: str, *, brief: bool) -> Part:
     try:
         # On one thread: the same numbers on every machine.
-        session = open_session(content, threads=1)
+        session = open_session(content, threads=1, brief=brief)
     # onnxruntime's exceptions share no base class but Exception.
     except Exception as error:
         text = _said(error)
@@ -258,7 +278,7 @@ def _session(model: onnx.ModelProto, content: bytes, where: str) -> Part:
     return run
 
 
-def _reference(model: onnx.ModelProto, _: bytes, where: str) -> Part:
+def _reference(model: onnx.ModelProto, where: str) -> Part:
     from onnx.reference import ReferenceEvaluator
 
     try:

@@ -20,6 +20,9 @@ from eie.model.matrix import frozen
 from eie.show.face import View
 from eie.show.sections import Column, Grid, Section, Value
 
+# Numbers whose places among all take 8 MB at most.
+_FEW = 1 << 20
+
 
 @dataclass(frozen=True, eq=False, kw_only=True, repr=False)
 class LayerTrace(View):
@@ -78,7 +81,7 @@ class LayerTrace(View):
         return cls(
             width=array.shape[1],
             bits=frozen(np.packbits(mask, axis=1), np.uint8),
-            values=frozen(array[mask], np.float32),
+            values=frozen(_chosen(array, mask), np.float32),
             products=products,
         )
 
@@ -191,6 +194,14 @@ class LayerTrace(View):
     def sections(self) -> tuple[Section, ...]:
         """Return widths, rows and density over the samples."""
         return (Section(name="inputs", grids=(recorded_grid({"inputs": self}),)),)
+
+
+def _chosen(array: NDArray[np.float32], mask: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Return the numbers that a mask marks."""
+    if array.size > _FEW:
+        return array[mask]
+    # Half of the time of indexing by a mask, for eight bytes a number meanwhile.
+    return array.take(np.flatnonzero(mask))
 
 
 def recorded_grid(layers: Mapping[str, LayerTrace]) -> Grid:

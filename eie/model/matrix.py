@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -56,6 +57,25 @@ def _blocks(dense: NDArray[Any]) -> Iterator[tuple[int, NDArray[Any]]]:
         yield first, frozen(dense[first : first + step], dense.dtype)
 
 
+def _ordered(
+    shape: tuple[int, int], rows: NDArray[np.int64], columns: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the order of entries by column and row, and where each column begins."""
+    # Here, not above: ``import eie`` must not wait for numba.
+    from eie.kernels import columns as kernels
+
+    # Counting goes through every row and column, however few entries there are.
+    many = len(rows) > sum(shape)
+    if many and min(rows.min(), columns.min()) >= 0 and rows.max() < shape[0] and columns.max() < shape[1]:
+        order, starts = np.empty(len(rows), np.int64), np.zeros(shape[1] + 1, np.int64)
+        kernels.order_entries(rows, columns, shape[0], starts, order)
+        return order, starts
+    # The last key is the first: by column, and by row within one.
+    order = np.lexsort((rows, columns))
+    # One past the last column too: its place is the number of entries.
+    return order, np.searchsorted(columns[order], np.arange(shape[1] + 1))
+
+
 @dataclass(frozen=True, eq=False, kw_only=True, repr=False)
 class SparseColumns:
     """Non-zeros listed column by column, rows ascending.
@@ -66,15 +86,15 @@ class SparseColumns:
         (rows, columns) = (outputs, inputs).
     starts
         int64 (columns + 1,): where each column begins.
-    rows
-        int32 (nnz,).
+    listed
+        int32 (nnz,): the row of each; None where no place is zero, and counting tells. Read it as `rows`.
     data
         (nnz,) float32 weights or uint8 codes; never zero.
     """
 
     shape: tuple[int, int]
     starts: NDArray[np.int64]
-    rows: NDArray[np.int32]
+    listed: NDArray[np.int32] | None
     data: NDArray[Any]
 
     def __repr__(self) -> str:
@@ -85,8 +105,21 @@ class SparseColumns:
     def of(cls, shape: tuple[int, int], starts: ArrayLike, rows: ArrayLike, data: NDArray[Any]) -> SparseColumns:
         """Build from arrays that are already in this form."""
         return cls(
-            shape=shape, starts=frozen(starts, np.int64), rows=frozen(rows, np.int32), data=frozen(data, data.dtype)
+            shape=shape, starts=frozen(starts, np.int64), listed=frozen(rows, np.int32), data=frozen(data, data.dtype)
         )
+
+    @classmethod
+    def full(cls, dense: NDArray[Any]) -> SparseColumns:
+        """Take a dense array (rows, columns) no number of which is zero: its rows need no list until they are read."""
+        rows, columns = dense.shape
+        data = np.empty((columns, rows), dense.dtype)
+        data[...] = dense.T
+        return cls._of_full((rows, columns), data.ravel())
+
+    @classmethod
+    def _of_full(cls, shape: tuple[int, int], data: NDArray[Any]) -> SparseColumns:
+        starts = np.arange(shape[1] + 1, dtype=np.int64) * shape[0]
+        return cls(shape=shape, starts=frozen(starts, np.int64), listed=None, data=frozen(data, data.dtype))
 
     @classmethod
     def from_dense(cls, dense: NDArray[Any], where: str) -> SparseColumns:
@@ -108,6 +141,9 @@ class SparseColumns:
             bad = np.argwhere(~np.isfinite(dense))[0]
             raise ModelError(f"{where}[{bad[0]}, {bad[1]}] = {dense[tuple(bad)]}: must be finite")
         starts = np.concatenate(([0], np.cumsum(counts)))
+        if starts[-1] == dense.size:
+            # As weights mostly come: with a list, a network would take twice the memory from the day it is read.
+            return cls.full(dense)
         rows = np.empty(starts[-1], np.int32)
         data = np.empty(starts[-1], dense.dtype)
         # A copy: the kernel moves each start on to the column's end as it writes.
@@ -140,16 +176,25 @@ class SparseColumns:
         cls, shape: tuple[int, int], rows: NDArray[Any], columns: NDArray[Any], data: NDArray[Any]
     ) -> SparseColumns:
         """Sort a list of non-zeros, given in any order, each place at most once."""
-        # The last key is the first: by column, and by row within one.
-        order = np.lexsort((rows, columns))
-        # One past the last column too: its place is the number of entries.
-        starts = np.searchsorted(columns[order], np.arange(shape[1] + 1))
+        order, starts = _ordered(shape, frozen(rows, np.int64), frozen(columns, np.int64))
         return cls.of(shape=shape, starts=starts, rows=rows[order], data=data[order])
 
     @property
     def nnz(self) -> int:
         """Number of non-zeros."""
         return int(self.starts[-1])
+
+    @cached_property
+    def rows(self) -> NDArray[np.int32]:
+        """int32 (nnz,): the row of every non-zero; once it was asked for, it stays."""
+        if self.listed is not None:
+            return self.listed
+        return frozen(np.tile(np.arange(self.shape[0], dtype=np.int32), self.shape[1]), np.int32)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether no place is zero, and it was made so: then the rows are known without a list."""
+        return self.listed is None
 
     @property
     def column_of(self) -> NDArray[np.int32]:
@@ -158,10 +203,14 @@ class SparseColumns:
 
     def with_data(self, data: NDArray[Any]) -> SparseColumns:
         """Return the same pattern with other values."""
-        return SparseColumns(shape=self.shape, starts=self.starts, rows=self.rows, data=frozen(data, data.dtype))
+        # Of a pattern that was read already, the list goes along: it would be made once more.
+        listed = self.__dict__.get("rows", self.listed)
+        return SparseColumns(shape=self.shape, starts=self.starts, listed=listed, data=frozen(data, data.dtype))
 
     def dense(self) -> NDArray[Any]:
         """Return the dense array (rows, columns)."""
+        if self.is_full:
+            return np.ascontiguousarray(self._by_column.T)
         # Written in stored order, then transposed: several times faster than jumping between rows.
         columns = np.zeros(self.shape[::-1], self.data.dtype)
         columns[self.column_of, self.rows] = self.data
@@ -176,6 +225,8 @@ class SparseColumns:
         # The usual case, a layer that is one pass: the arrays are shared, not copied.
         if (start, stop) == (0, self.shape[0]):
             return self
+        if self.is_full:
+            return SparseColumns.full(self._by_column[:, start:stop].T)
         keep = (self.rows >= start) & (self.rows < stop)
         return self._kept(keep, (stop - start, self.shape[1]), start)
 
@@ -185,12 +236,21 @@ class SparseColumns:
 
     def beside(self, right: SparseColumns) -> SparseColumns:
         """Return the matrix with the columns of another one, of as many rows, behind its own."""
+        if self.is_full and right.is_full:
+            # Their numbers one after the other: column by column they are what they were.
+            data, columns = np.concatenate((self.data, right.data)), self.shape[1] + right.shape[1]
+            return SparseColumns._of_full((self.shape[0], columns), data)
         return SparseColumns.of(
             shape=(self.shape[0], self.shape[1] + right.shape[1]),
             starts=np.concatenate((self.starts, right.starts[1:] + self.nnz)),
             rows=np.concatenate((self.rows, right.rows)),
             data=np.concatenate((self.data, right.data)),
         )
+
+    @property
+    def _by_column(self) -> NDArray[Any]:
+        """(columns, rows): all of a matrix that is full."""
+        return self.data.reshape(self.shape[::-1])
 
     def _kept(self, keep: NDArray[np.bool_], shape: tuple[int, int], first_row: int) -> SparseColumns:
         # total[i] is how many of the first i entries stay, so a column's old start leads to its new one.

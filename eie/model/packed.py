@@ -40,13 +40,16 @@ class PackedColumns(Brief):
 
         rows = np.empty(len(self.data) + 1, np.int32)
         kernels.list_rows(self.bits, rows)
-        return SparseColumns(shape=self.shape, starts=self.starts, rows=frozen(rows[:-1], np.int32), data=self.data)
+        return SparseColumns(shape=self.shape, starts=self.starts, listed=frozen(rows[:-1], np.int32), data=self.data)
 
 
 def packed(matrix: SparseColumns) -> SparseColumns | PackedColumns:
     """Return the smaller of both: bits take less from one non-zero in 32 places on."""
     from eie.kernels import columns as kernels
 
+    if matrix.is_full:
+        # Another of the same numbers: this one may have been asked for its rows.
+        return SparseColumns(shape=matrix.shape, starts=matrix.starts, listed=None, data=matrix.data)
     rows, columns = matrix.shape
     width = -(-rows // 8)
     if columns * width >= matrix.rows.nbytes:

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from eie.machines.noise import Interval
-from eie.plots.drawing import STYLE, Drawing, Drawings
+from eie.plots.drawing import STYLE, Drawing, Drawings, name_ticks, short
 from eie.results.comparison import MEAN, Column, Comparison
 
 # Hues that the colour-blind tell apart; a ninth bar begins again, hatched.
@@ -84,10 +84,9 @@ def _bars(comparison: Comparison, ratio: Callable[[Column, str], float | None], 
         axes.margins(y=0.3)
         axes.axhline(1, color="black", linewidth=0.6)
         axes.set_ylabel(f"{what} over\n{reference}")
-        axes.set_title(comparison.network)
+        axes.set_title(short(comparison.network))
         # About six letters of a name fit an inch of axis.
-        crowded = sum(map(len, groups)) > 6 * figure.get_figwidth()
-        axes.set_xticks(range(len(groups)), groups, rotation=45 if crowded else 0, ha="right" if crowded else "center")
+        name_ticks(axes, groups, most=int(6 * figure.get_figwidth()))
         figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=7)
     return figure
 

@@ -15,7 +15,8 @@ from matplotlib.ticker import PercentFormatter
 from eie.compression.coding.sizes import SizeReport
 from eie.compression.pruning.sensitivity import Sensitivity
 from eie.compression.report import CompressionReport
-from eie.plots.drawing import STYLE, Drawing, Drawings
+from eie.plots.drawing import STYLE, Drawing, Drawings, name_ticks, short
+from eie.show.cells import LONGEST, short_names
 
 STAGES = (
     ("dense_bytes", "dense", "#999999"),
@@ -48,10 +49,8 @@ def sizes(report: SizeReport) -> Figure:
             axes.bar(places, values, 0.19, color=colour, label=label)
         # Layers differ by a thousand and more; on a linear axis the small ones vanish.
         axes.set_yscale("log")
-        names = [size.name for size in rows]
-        crowded = sum(map(len, names)) > 50
-        axes.set_xticks(range(len(rows)), names, rotation=45 if crowded else 0, ha="right" if crowded else "center")
-        axes.set(ylabel="bytes", title=report.network)
+        name_ticks(axes, [size.name for size in rows], most=50)
+        axes.set(ylabel="bytes", title=short(report.network))
         figure.legend(loc="outside lower center", ncols=len(STAGES), fontsize=8)
     return figure
 
@@ -61,10 +60,13 @@ def sensitivity(scan: Sensitivity) -> Figure:
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(6.4, 3.6))
         axes = figure.add_subplot()
-        for i, name in enumerate(dict.fromkeys(point.layer for point in scan.points)):
+        layers = list(dict.fromkeys(point.layer for point in scan.points))
+        for i, (name, label) in enumerate(zip(layers, short_names(layers, LONGEST), strict=True)):
             colour, marker, dash = LINES[i % len(LINES)]
             points = [(point.density, point.value) for point in scan.points if point.layer == name]
-            axes.plot(*zip(*points, strict=True), color=colour, marker=marker, linestyle=dash, markersize=4, label=name)
+            axes.plot(
+                *zip(*points, strict=True), color=colour, marker=marker, linestyle=dash, markersize=4, label=label
+            )
         # Below the lines: what they fall from, not one of them. Errors rise from nothing.
         axes.axhline(scan.baseline or 0.0, color="black", linewidth=0.6, zorder=0)
         axes.xaxis.set_major_formatter(PercentFormatter(1.0))
@@ -73,7 +75,7 @@ def sensitivity(scan: Sensitivity) -> Figure:
             xlabel=f"density ({scan.granularity}, {scan.criterion})",
             ylabel=f"{scan.measure.replace('_', ' ')}, not fine-tuned",
         )
-        axes.set_title(f"{scan.network}: one layer pruned, the others as they came")
+        axes.set_title(f"{short(scan.network)}: one layer pruned, the others as they came")
         figure.legend(loc="outside right center", fontsize=8)
     return figure
 

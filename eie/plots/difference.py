@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 
 from eie.plots.drawing import STYLE, Drawing, Drawings
 from eie.results import accounting
+from eie.show.cells import LONGEST, short_names
 from eie.show.palette import SHARES
 from eie.studies.difference.answer import Difference
 from eie.studies.difference.changes import Delta
@@ -33,7 +34,7 @@ def changes(difference: Difference) -> Figure:
         axes = figure.add_subplot()
         _stack(axes, drawn)
         axes.axvline(0, color="black", linewidth=0.8)
-        axes.set_yticks(range(len(drawn)), [name_of(change) for change in drawn], fontsize=7)
+        axes.set_yticks(range(len(drawn)), short_names([name_of(change) for change in drawn], 2 * LONGEST), fontsize=7)
         axes.set_xlabel("cycles that B takes more")
         handles, labels = axes.get_legend_handles_labels()
         if handles:

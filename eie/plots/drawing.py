@@ -7,7 +7,9 @@ other modules of this room. Nothing here opens a window; pyplot hears of a figur
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from html import escape
 from io import BytesIO
@@ -15,9 +17,12 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from rich.cells import cell_len
 
 from eie.errors import EieError
+from eie.show.cells import LONGEST, short_names
 from eie.show.notebook import in_notebook
 from eie.show.writing import replacing
 
@@ -89,7 +94,7 @@ def shown(figure: Figure) -> Figure:
 def svg_element(figure: Figure, prefix: str, label: str) -> str:
     """Return a figure as an SVG element for a page, its ids made unique; the same figure, the same text."""
     stream = BytesIO()
-    with mpl.rc_context(STYLE):
+    with mpl.rc_context(STYLE), _any_letters():
         # A date would make two runs differ.
         figure.savefig(stream, format="svg", metadata={"Date": None})
     text = stream.getvalue().decode()
@@ -110,16 +115,36 @@ def in_words(draw: Callable[[], Figure]) -> str:
     return f"Figure: {shows or file_name(function.__name__)}"
 
 
+def short(name: str) -> str:
+    """Return a name as a title has room for it."""
+    return short_names([name], LONGEST)[0]
+
+
+def name_ticks(axes: Axes, names: Sequence[str], *, most: int) -> None:
+    """Name the places of an axis, aslant where the names have more than ``most`` letters; long ones are shortened."""
+    names = short_names(names, LONGEST)
+    crowded = sum(map(cell_len, names)) > most
+    axes.set_xticks(range(len(names)), names, rotation=45 if crowded else 0, ha="right" if crowded else "center")
+
+
 def file_name(name: str) -> str:
     """Return a layer's name as part of a file's."""
     # A layer's name has slashes and colons in many a framework.
     return "".join(char if char.isalnum() or char in "-_." else "_" for char in name)
 
 
+@contextmanager
+def _any_letters() -> Iterator[None]:
+    """Draw names in a script that matplotlib's font lacks as its boxes; it would warn of each letter."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"Glyph .* missing from font", UserWarning)
+        yield
+
+
 def _save(figure: Figure, path: Path) -> None:
     """Write a figure whole or not at all; the same figure gives the same bytes."""
     stream = BytesIO()
-    with mpl.rc_context(STYLE):
+    with mpl.rc_context(STYLE), _any_letters():
         # A date or a version would make two runs differ.
         metadata = {"Date": None} if path.suffix == ".svg" else {"Software": None}
         figure.savefig(stream, format=path.suffix[1:], dpi=150, metadata=metadata)

@@ -11,8 +11,9 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from eie.plots.drawing import STYLE, Drawing, Drawings
+from eie.plots.drawing import STYLE, Drawing, Drawings, short
 from eie.results.accounting import BOUND_BY
+from eie.show.cells import LONGEST, short_names
 from eie.studies.explain.answer import Explanation
 
 COLOURS = ("#0072B2", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#E69F00", "#999999")
@@ -29,11 +30,11 @@ def causes(explanation: Explanation) -> Figure:
             widths = [layer.bound_parts[cause] for layer in layers]
             axes.barh(range(len(layers)), widths, left=left, color=colour, label=cause)
             left = [start + width for start, width in zip(left, widths, strict=True)]
-        axes.set_yticks(range(len(layers)), [layer.name for layer in layers])
+        axes.set_yticks(range(len(layers)), short_names([layer.name for layer in layers], LONGEST))
         # The first layer above, as in the table.
         axes.invert_yaxis()
         axes.xaxis.set_major_formatter(PercentFormatter(1.0))
-        axes.set(xlim=(0, 1), xlabel="of the layer's time", title=f"{explanation.network}: what binds it")
+        axes.set(xlim=(0, 1), xlabel="of the layer's time", title=f"{short(explanation.network)}: what binds it")
         figure.legend(loc="outside lower center", ncols=len(BOUND_BY), fontsize=8)
     return figure
 

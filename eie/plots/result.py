@@ -18,12 +18,13 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 from numpy.typing import NDArray
 
-from eie.plots.drawing import STYLE, Drawing, Drawings, file_name
+from eie.plots.drawing import STYLE, Drawing, Drawings, file_name, name_ticks, short
 from eie.plots.timeline import SHARE_COLOURS, can_be_told, layer_over_time
 from eie.results.accounting import SHARES
 from eie.results.layer import LayerResult
 from eie.results.priced import Energy
 from eie.results.result import Result
+from eie.show.numbers import of
 
 # One unit, one colour in every figure of the package; waiting is grey.
 COLOURS = {
@@ -77,7 +78,9 @@ def pe_cycles(layer: LayerResult) -> Figure:
             ylim=(0, base.max() * 1.02),
         )
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.set_title(f"{layer.name}: efficiency {layer.efficiency:.0%}, busiest PE {layer.imbalance:.2f} x the mean")
+        axes.set_title(
+            f"{short(layer.name)}: efficiency {layer.efficiency:.0%}, busiest PE {layer.imbalance:.2f} x the mean"
+        )
         _legend_below(figure, axes, most=4)
     return figure
 
@@ -105,7 +108,7 @@ def cycle_shares(result: Result) -> Figure:
             base = base + values
         axes.set_ylim(0, 1)
         axes.yaxis.set_major_formatter(PercentFormatter(1.0))
-        axes.set(ylabel="PE cycles", title=f"Where the cycles went: {result.program.name} on {result.spec.name}")
+        axes.set(ylabel="PE cycles", title=f"Where the cycles went: {short(result.program.name)} on {result.spec.name}")
         _name_layers(axes, [layer.name for layer in result.layers])
         _legend_below(figure, axes, most=4)
     return figure
@@ -138,7 +141,7 @@ def pe_occupancy(layer: LayerResult) -> Figure:
         axes.set(xlabel="processing element", ylabel="stored entries", xlim=(edges[0], edges[-1]), ylim=(0, top))
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         room = f"room for {most:,} a PE" + ("" if len(passes) == 1 else f" in each of {len(passes)} passes")
-        axes.set_title(f"{layer.name}: fullest PE {np.max(stored):,} entries, {room}")
+        axes.set_title(f"{short(layer.name)}: fullest PE {np.max(stored):,} entries, {room}")
         _legend_below(figure, axes)
     return figure
 
@@ -176,7 +179,7 @@ def latency(result: Result) -> Figure:
         axes.margins(y=0.2)
         axes.set(
             ylabel="latency (us)",
-            title=f"{result.program.name} on {result.spec.name}, {result.spec.n_pe} PEs",
+            title=f"{short(result.program.name)} on {result.spec.name}, {of(result.spec.n_pe, 'PE')}",
         )
         _name_layers(axes, [layer.name for layer in result.layers])
         _legend_below(figure, axes)
@@ -268,8 +271,7 @@ def _name_layers(axes: Axes, names: Sequence[str]) -> None:
         axes.set_xlabel("layer, in order")
         return
     # What fits under an axis of 6.4 inches side by side.
-    crowded = sum(map(len, names)) > 40
-    axes.set_xticks(range(len(names)), names, rotation=45 if crowded else 0, ha="right" if crowded else "center")
+    name_ticks(axes, names, most=40)
 
 
 def _legend_below(figure: Figure, axes: Axes, most: int = 7) -> None:

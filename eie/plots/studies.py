@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter, PercentFormatter
 
 from eie.machines.choose import called
-from eie.plots.drawing import STYLE, Drawing, Drawings
+from eie.plots.drawing import STYLE, Drawing, Drawings, name_ticks, short
 from eie.studies.granularity.answer import GranularityStudy
 from eie.studies.granularity.rows import Row
 from eie.studies.machines import EIE
@@ -58,7 +58,7 @@ def speedups(study: GranularityStudy) -> Figure:
             figure.axes[0].plot(
                 [], [], color="#666666", marker="o", linestyle="", markersize=9, markerfacecolor="none", label="2:4"
             )
-        figure.suptitle(f"{study.network}: who gains from what", fontsize=11)
+        figure.suptitle(f"{short(study.network)}: who gains from what", fontsize=11)
         figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside right center", fontsize=8)
     return figure
 
@@ -114,7 +114,9 @@ def accuracies(study: GranularityStudy) -> Figure:
         axes.yaxis.set_major_formatter(PercentFormatter(1.0))
         tuned = f"fine-tuned, {study.epochs} epochs" if study.epochs else "not fine-tuned"
         axes.set(
-            xlabel="fewer weights", ylabel=f"accuracy, {tuned}", title=f"{study.network}: what each granularity loses"
+            xlabel="fewer weights",
+            ylabel=f"accuracy, {tuned}",
+            title=f"{short(study.network)}: what each granularity loses",
         )
         axes.set_ylim(0, 1)
         axes.legend(fontsize=8)
@@ -135,10 +137,9 @@ def densities(search: Search) -> Figure:
             places = np.arange(len(layers)) + (i - 0.5) * 0.38
             axes.bar(places, [plan.densities[name] for name in layers], 0.36, color=colour, label=label)
         axes.yaxis.set_major_formatter(PercentFormatter(1.0))
-        crowded = sum(map(len, layers)) > 50
-        axes.set_xticks(range(len(layers)), layers, rotation=45 if crowded else 0, ha="right" if crowded else "center")
+        name_ticks(axes, layers, most=50)
         axes.set(ylabel=f"density ({search.granularity})", ylim=(0, 1.02))
-        axes.set_title(f"{search.network} in {search.limit:.4g} {unit(search.quantity)} on {search.machine}")
+        axes.set_title(f"{short(search.network)} in {search.limit:.4g} {unit(search.quantity)} on {search.machine}")
         figure.legend(loc="outside lower center", fontsize=8)
     return figure
 

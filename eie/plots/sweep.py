@@ -19,9 +19,11 @@ from matplotlib.ticker import PercentFormatter
 
 from eie.energy.estimate import UNITS
 from eie.errors import SweepError
-from eie.plots.drawing import STYLE, Drawing, Drawings
+from eie.plots.drawing import STYLE, Drawing, Drawings, short
 from eie.plots.result import COLOURS
+from eie.show.cells import LONGEST, short_names
 from eie.show.records import Record
+from eie.sweeps.pages import axis_label
 from eie.sweeps.result import SweepResult, objective_columns
 
 # More cannot be told apart, nor named below the figure.
@@ -29,16 +31,6 @@ MOST_LINES = 10
 # Okabe and Ito, black and grey last; markers differ as well, for print.
 LINE_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")
 MARKERS = "osD^v<>PX*"
-LABELS = {
-    "n_pe": "processing elements",
-    "act_queue_depth": "activation queue depth (ring slots)",
-    "spmat_row_bits": "sparse-matrix SRAM row (bits)",
-    "clock_mhz": "clock (MHz)",
-    "latency_us": "latency (us)",
-    "energy_activity_nj": "energy by activity (nJ)",
-    "energy_published_power_nj": "energy by published power (nJ)",
-    "area_mm2": "area (mm2)",
-}
 
 
 def latency_over_pes(result: SweepResult) -> Figure:
@@ -61,7 +53,7 @@ def latency_over_pes(result: SweepResult) -> Figure:
         for axes in (left, right):
             _log2(axes, "n_pe", all_pes)
             axes.set_yscale("log")
-        left.set_ylabel(LABELS["latency_us"])
+        left.set_ylabel(axis_label("latency_us"))
         right.set_ylabel(f"speedup over {all_pes[0]:g} PE{'' if all_pes[0] == 1 else 's'}")
         return _finish(figure=figure, result=result, title="Latency and speedup", note=note)
 
@@ -133,10 +125,10 @@ def energy_over(result: SweepResult, field: str) -> Figure:
             ticks = [f"{row[field]:g}" if not isinstance(row[field], str) else row[field] for row in priced]
             crowded = len(ticks) * len(panels) > 14
             axes.set_xticks(range(len(ticks)), ticks, rotation=90 if crowded else 0)
-            axes.set_xlabel(_label(field))
+            axes.set_xlabel(axis_label(field))
             if len(panels) > 1:
-                axes.set_title(name, fontsize=9)
-        panels[0].set_ylabel(LABELS["energy_activity_nj"])
+                axes.set_title(short(name), fontsize=9)
+        panels[0].set_ylabel(axis_label("energy_activity_nj"))
         return _finish(figure=figure, result=result, title="Energy by unit", note=note)
 
 
@@ -164,7 +156,7 @@ def pareto(result: SweepResult, across: str = "latency", up: str = "energy") -> 
             _name_points(axes=axes, result=result, front=front, x=x, y=y)
         # Of no points: one entry in the legend for the grey ones of all workloads.
         axes.scatter([], [], 12, "#BBBBBB", label="other points", linewidths=0)
-        axes.set(xscale="log", yscale="log", xlabel=_label(x), ylabel=_label(y))
+        axes.set(xscale="log", yscale="log", xlabel=axis_label(x), ylabel=axis_label(y))
         axes.margins(0.12)
         return _finish(figure=figure, result=result, title="Pareto front", note=f"labels: {', '.join(result.vary)}")
 
@@ -260,10 +252,6 @@ def _values(rows: Sequence[Record], column: str) -> Any:
     return np.array([row[column] for row in rows], np.float64)
 
 
-def _label(column: str) -> str:
-    return LABELS.get(column, column.replace("_", " "))
-
-
 def _log2(axes: Axes, field: str, values: Any) -> None:
     """Make the x axis logarithmic, with the values themselves as ticks where there is room."""
     axes.set_xscale("log", base=2)
@@ -271,7 +259,7 @@ def _log2(axes: Axes, field: str, values: Any) -> None:
     ticks = values if len(values) <= 10 else values[:: -(-len(values) // 10)]
     axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks], fontsize=8)
     axes.minorticks_off()
-    axes.set_xlabel(_label(field))
+    axes.set_xlabel(axis_label(field))
 
 
 def _name_points(axes: Axes, result: SweepResult, front: Sequence[Record], x: str, y: str) -> None:
@@ -299,6 +287,7 @@ def _finish(figure: Figure, result: SweepResult, title: str, note: str) -> Figur
     masks = ", random masks" if any(row["synthetic_weights"] for row in result.totals) else ""
     figure.suptitle(f"{title}{masks} ({note})" if note else f"{title}{masks}", fontsize=10)
     handles, labels = figure.axes[0].get_legend_handles_labels()
+    labels = short_names(labels, 2 * LONGEST)
     if handles:
         # Short names in one line, longer ones in two.
         columns = 7 if sum(map(len, labels)) < 60 else 5

@@ -19,7 +19,7 @@ from eie.importers.onnx.builder import Tap
 from eie.importers.onnx.graph_inputs import OnnxInput
 from eie.importers.onnx.reader import OnnxModel, read_onnx
 from eie.importers.onnx.tensors import embed_external
-from eie.importers.options import InputShape
+from eie.importers.options import FedShapes, InputShape
 from eie.model.fitting import Layout
 from eie.model.host import open_session
 from eie.model.layer import Layer
@@ -71,6 +71,12 @@ def run_onnx(
     # Open sizes are those of the first sample; reading once more makes shapes, and so the layers behind, known.
     if any(entry.sizes is None for entry in model.inputs):
         model = read_onnx(path, "skip", shapes)
+    if input_shape is None and not _is_whole(model):
+        # Perhaps it is once it is known how much a run takes.
+        fed = read_onnx(path, "skip", FedShapes.of(samples, layout))
+        if _is_whole(fed):
+            model, feeds, stated = fed, feeds_of(fed, samples, layout=layout, where=str(path)), fed.inputs
+            shapes = feeds.shapes()
     hidden = _with_outputs(path, model)
     runner = _Runner(path=path, model=model, stated=stated, hidden=hidden, session=_session(path, model))
     # All of an input without a batch is a sample, so that samples run one at a time.
@@ -95,6 +101,10 @@ def run_onnx(
                 use=use,
             )
     return Ran(shapes=shapes, said=taken.said)
+
+
+def _is_whole(model: OnnxModel) -> bool:
+    return model.network.graph is not None and not model.network.unmodelled
 
 
 def feeds_of(model: OnnxModel, samples: Samples, *, layout: Layout | None, where: str) -> Feeds:

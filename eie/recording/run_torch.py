@@ -214,7 +214,8 @@ class _Runner:
             raise TraceError(f"{type(self.module).__name__}: cannot run on {what}: {said}") from None
         idle = [name for name in self.hooks.names if name not in self.hooks.ran]
         if idle:
-            raise TraceError(f"{type(self.module).__name__}: {', '.join(idle)} did not run")
+            way = "inside of nn.MultiheadAttention, say: eie.from_torch(module, example_inputs) reads all of it"
+            raise TraceError(f"{type(self.module).__name__}: {', '.join(idle)} did not run as modules; {way}")
         for name, many in before.items():
             if many != self.hooks.runs[name]:
                 raise TraceError(
@@ -274,6 +275,9 @@ class _Hooks:
             # Either may come by its keyword.
             x, *state = *inputs, *(named[key] for key in ("input", "hx") if key in named)
             self.ran.add(name)
+            if isinstance(x, torch.nn.utils.rnn.PackedSequence):
+                way = "eie.from_torch(module, example_inputs) runs it step by step"
+                raise TraceError(f"module {name!r}: reads a packed sequence, whose rows are no samples: {way}")
             self._seen[name] = x.detach().clone(), copied_state(state[0]) if recurrent and state else None
 
         def after(_: Any, __: Any, outputs: Any) -> None:

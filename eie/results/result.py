@@ -33,7 +33,7 @@ from eie.results.told import LIMIT
 from eie.results.totals import Totals
 from eie.show.face import Answer
 from eie.show.notes import note_lines
-from eie.show.numbers import count, factor, number
+from eie.show.numbers import count, factor, number, of
 from eie.show.sections import Section, Value
 
 
@@ -142,7 +142,7 @@ class Result(Totals, Answer):
         if len(self.layers) == 1:
             drive = "one layer"
         return (
-            f"{self.program.name} on {spec.name}: {spec.n_pe} PEs, {spec.clock_mhz:g} MHz, "
+            f"{self.program.name} on {spec.name}: {of(spec.n_pe, 'PE')}, {spec.clock_mhz:g} MHz, "
             f"queue {spec.act_queue_depth}, {spec.weight_bits}+{spec.index_bits}-bit entries, {spec.node_nm} nm"
             f"{spec.stated_residency}. "
             f"{batch}; {drive}; engine {self.engine}."

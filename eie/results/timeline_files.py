@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from eie.errors import EieError
+from eie.errors import WordError
 from eie.formats import trace_events, value_changes
 from eie.formats.value_changes import Change, Signal
 from eie.results.accounting import SHARES
@@ -36,13 +36,13 @@ def check_ending(path: str | Path) -> str:
 
     Raises
     ------
-    EieError
+    WordError
         If it is none of them.
     """
     for ending in (".json", ".json.gz", ".vcd"):
         if Path(path).name.lower().endswith(ending):
             return ending
-    raise EieError(f"{path}: a timeline's file must end in {ENDINGS}")
+    raise WordError(f"{path}: a timeline's file must end in {ENDINGS}")
 
 
 def save(timeline: Told, path: str | Path) -> None:

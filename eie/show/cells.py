@@ -89,6 +89,16 @@ class Cells:
             return broken(text, self.limit)
         return broken(text, width) if self.format == "prose" else [text]
 
+    def within(self, width: int) -> Cells:
+        """Return the column with words of its sentences shortened that are longer than a line of it."""
+        texts = (*self.cells, self.total)
+        words = dict.fromkeys(word for text in texts for word in text.split(" ") if cell_len(word) > width)
+        if self.format != "prose" or not words:
+            return self
+        cut = dict(zip(words, short_names(list(words), width), strict=True))
+        *cells, total = (" ".join(cut.get(word, word) for word in text.split(" ")) for text in texts)
+        return replace(self, cells=tuple(cells), total=total)
+
     def padded(self, text: str, width: int) -> str:
         """Return a cell filled up to ``width``; wide characters count twice."""
         blank = " " * (width - cell_len(text))
@@ -99,15 +109,20 @@ class Cells:
 _UNIT = re.compile(r"(?<=\d) (?=(?:%|[kMGunpm]?(?:s|W|J|B|m2|Hz)|[KMG]iB)(?![\w]))")
 # `wrap` breaks at blanks of ASCII alone.
 _TIED = "\N{NO-BREAK SPACE}"
+# No character: `printable` has written it out wherever a name held it.
+_SECOND = "\ufdd0"
 
 
 def broken(text: str, width: int, indent: int = 0) -> list[str]:
     """Break text between words, never within one nor between a number and its unit; at least one line."""
+    if cell_len(text) > len(text):
+        # `wrap` counts characters: one that takes two cells gets a second.
+        text = "".join(char + _SECOND if cell_len(char) == 2 else char for char in text)
     lines = wrap(
         _UNIT.sub(_TIED, text), width, break_long_words=False, break_on_hyphens=False,
         subsequent_indent=" " * indent, replace_whitespace=False,
     )  # fmt: skip
-    return [line.replace(_TIED, " ") for line in lines] or [""]
+    return [line.replace(_TIED, " ").replace(_SECOND, "") for line in lines] or [""]
 
 
 def cells_of(grid: Grid) -> list[Cells]:

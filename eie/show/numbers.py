@@ -22,6 +22,11 @@ def count(value: float) -> str:
     return f"{value:,.0f}"
 
 
+def of(count: int, what: str) -> str:
+    """How many of what: ``64 PEs``, ``1 PE``."""
+    return f"{count} {what}{'s' if count != 1 else ''}"
+
+
 def factor(value: float) -> str:
     """How many times: ``2.5x``."""
     return f"{number(value)}x"
@@ -34,7 +39,7 @@ def signed(value: float) -> str:
 
 def percent(share: float, digits: int = 1, sign: str = "") -> str:
     """A share (0 to 1) in percent without the sign of percent; ``sign="+"`` writes one before positive shares too."""
-    return f"{100 * share:{sign}.{digits}f}"
+    return f"{100 * share:{sign},.{digits}f}"
 
 
 def known(value: float | None, unit: str = "") -> str:

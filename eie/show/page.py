@@ -120,6 +120,15 @@ def _part(name: str) -> str:
     return Path(__file__).with_name(name).read_text(encoding="utf-8")
 
 
+def _link_words(titles: Sequence[str]) -> list[str]:
+    """Return the part of each title before its colon; behind it where several begin alike, as with a network's name."""
+    heads = [title.partition(":")[0] for title in titles]
+    return [
+        head if heads.count(head) == 1 else title.partition(":")[2].strip() or title
+        for head, title in zip(heads, titles, strict=True)
+    ]
+
+
 def _lead(sections: Sequence[Section], claims: str) -> str:
     """Links, what the colours mean, and all claims before the details: what a reader of a long page looks for."""
     titled = [section for section in sections if section.title]
@@ -128,7 +137,8 @@ def _lead(sections: Sequence[Section], claims: str) -> str:
         bound = f"{LARGE_DEVIATION:.0%}"
         lead += f"<p>Deviations are ours against printed: up to {bound} blue, beyond orange.</p>"
     if len(titled) > MANY_SECTIONS:
-        links = (f'<a href="#{safe(part.name)}">{safe(part.title.split(":")[0])}</a>' for part in titled)
+        words = _link_words([section.title for section in titled])
+        links = (f'<a href="#{safe(part.name)}">{safe(word)}</a>' for part, word in zip(titled, words, strict=True))
         lead += f'<nav aria-label="Sections">{" ".join(links)}</nav>'
     statements = statements_of(sections)
     if statements and claims:

@@ -13,7 +13,7 @@ from rich.console import Console, Group
 from rich.text import Text
 
 from eie.errors import printable
-from eie.show.cells import LONGEST, MARK, Cells, broken, cells_of, shortened
+from eie.show.cells import LONGEST, MARK, SHORTEST, Cells, broken, cells_of, shortened
 from eie.show.sections import Grid, Section
 from eie.show.text import GAP, row_line, tally, verdict
 
@@ -97,9 +97,15 @@ def blocks(grid: Grid, width: int) -> Iterator[list[Text]]:
 def _key_widths(keys: Sequence[Cells], rest: Sequence[Cells], width: int) -> list[int]:
     """Return what the columns that say what a row is of take: a sentence at most half of the line.
 
-    Less where all columns then stand side by side, and the sentence can still be read.
+    Less where it would leave the widest of the others no room, or where all columns then stand side by side and the
+    sentence can still be read.
     """
-    widths = [min(column.width, width // 2) if column.format == "prose" else column.width for column in keys]
+    sentences = sum(column.format == "prose" for column in keys)
+    needed = [min(column.width, LONGEST) if column.format == "prose" else column.width for column in rest]
+    named = sum(column.width for column in keys if column.format != "prose")
+    room = width - named - max(needed, default=0) - len(GAP) * len(keys)
+    most = min(width // 2, max(SHORTEST, room // max(sentences, 1)))
+    widths = [min(column.width, most) if column.format == "prose" else column.width for column in keys]
     others = sum(column.width if column.format != "prose" else LONGEST for column in rest)
     lacking = sum(widths) + others + len(GAP) * (len(keys) + len(rest) - 1) - width
     place = next((place for place, column in enumerate(keys) if column.format == "prose"), None)
@@ -110,6 +116,7 @@ def _key_widths(keys: Sequence[Cells], rest: Sequence[Cells], width: int) -> lis
 
 def _block(columns: Sequence[Cells], widths: Sequence[int], grid: Grid) -> list[Text]:
     lines = []
+    columns = [column.within(width) for column, width in zip(columns, widths, strict=True)]
     if any(column.heading for column in columns):
         heads = [column.head(width) for column, width in zip(columns, widths, strict=True)]
         height = max(map(len, heads))
@@ -121,7 +128,8 @@ def _block(columns: Sequence[Cells], widths: Sequence[int], grid: Grid) -> list[
         lines += _row(columns, widths, cells)
     # A block whose columns have no totals needs no row of them.
     if any(column.total for column in columns[grid.keys :]):
-        lines += _row(columns, widths, [[column.total] for column in columns], style="bold")
+        totals = [column.lines(column.total, width) for column, width in zip(columns, widths, strict=True)]
+        lines += _row(columns, widths, totals, style="bold")
     return lines
 
 

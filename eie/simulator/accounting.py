@@ -13,7 +13,8 @@ from eie.activity import Account
 from eie.compiler.encode import Encoding
 from eie.compiler.stream import Stream
 from eie.kernels import account as kernels
-from eie.model.matrix import aligned, frozen
+from eie.kernels.timing import LANES
+from eie.model.matrix import frozen
 from eie.simulator.fast import CHUNK, LARGEST, backlog_type, queue_pass
 from eie.simulator.records import Arrivals, Pattern, Schedule
 from eie.simulator.spread import spread
@@ -101,8 +102,7 @@ def _in_lanes(
             encoding.n_pe,
             LARGEST[np.dtype(number)],
             schedule.sent,
-            aligned((lanes,), number),
-            aligned((2 * lanes,), number),
+            np.empty(3 * lanes + LANES, number),
             account.broadcast[start:stop],
             account.stall[start:stop],
         )

@@ -190,7 +190,9 @@ def _operate(
         return operators.apply(name=node.name, op=node.op, inputs=inputs, attributes=node.attributes)
 
     # Constants enter a computation as they are; only results are rounded.
-    floats = [np.asarray(_pair(value)[1], np.float32) for value in values]
+    floats = [
+        value.float32 if isinstance(value, Tensor) else np.asarray(_pair(value)[1], np.float32) for value in values
+    ]
     float32 = np.asarray(result(floats), np.float32)
     operator = operators.find(node.op)
     if operator is not None and operator.exact:

@@ -105,7 +105,8 @@ class Schedule:
     @classmethod
     def of(cls, pattern: Pattern) -> Schedule:
         """Make room for a walk over a pattern to fill."""
-        return cls(sent=np.zeros(len(pattern.positions), np.int64), arrivals=np.zeros(len(pattern.positions), np.int64))
+        sent, arrivals = np.zeros((2, len(pattern.positions)), np.int64)
+        return cls(sent=sent, arrivals=arrivals)
 
 
 # What a walk takes that need not note anything down.

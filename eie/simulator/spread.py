@@ -7,6 +7,7 @@ how a batch is cut.
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
@@ -14,6 +15,7 @@ from functools import cache
 from eie.kernels.datapath import LANES
 
 SMALLEST_SLICE = 16  # products; below, a thread costs more than it saves
+_here = threading.local()
 
 
 @cache
@@ -39,9 +41,24 @@ def spread(run: Callable[[int, int], None], count: int, largest: int, threads: i
     starts = range(0, count, step)
     stops = [min(start + step, count) for start in starts]
     workers = min(available, len(starts))
-    if workers == 1:
+    # A worker that waited for workers of its own pool could wait for itself.
+    if workers == 1 or getattr(_here, "works", False):
         for start, stop in zip(starts, stops, strict=True):
             run(start, stop)
         return
-    with ThreadPoolExecutor(workers) as pool:
-        list(pool.map(run, starts, stops))
+    list(_pool(workers).map(run, starts, stops))
+
+
+@cache
+def _pool(workers: int) -> ThreadPoolExecutor:
+    """Return threads that stay: a study spreads some thousand batches, and starting threads for each took a second."""
+    return ThreadPoolExecutor(workers, "eie", initializer=_begin)
+
+
+def _begin() -> None:
+    _here.works = True
+
+
+if hasattr(os, "register_at_fork"):
+    # A forked process has the pools without their threads.
+    os.register_at_fork(after_in_child=_pool.cache_clear)

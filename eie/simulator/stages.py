@@ -200,9 +200,13 @@ class Stages(Images):
         """The layer's images as they are run: streamed for several products, in parts that its room holds."""
         encoded = self.encoded(layer, spec)
         several = self._how.batch * inputs.products > 1 or encoded.scatter is not None
-        if several and self._streamed(layer, spec):
+        if not (several and self._streamed(layer, spec)):
+            return encoded
+        if self._cache is None:
             return in_parts(encoded, self._place(layer, spec), spec)
-        return encoded
+        # Under what its slices are kept by, which are made of these parts.
+        key = "placed", self._key("slices", layer, spec)
+        return self._cache.get(key, lambda: in_parts(encoded, self._place(layer, spec), spec))
 
     def _arriving(
         self, layer: int, spec: AcceleratorSpec, encoded: EncodedLayer, inputs: LayerTrace

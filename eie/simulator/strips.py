@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from eie.compiler.encode import Encoding
 from eie.compiler.stream import Stream
 from eie.kernels import scatter as kernels
+from eie.kernels import scatter_tallies as tallies
 from eie.model.geometry import Scatter, Visit
 from eie.model.layer_trace import LayerTrace
 from eie.model.matrix import frozen
@@ -46,6 +48,11 @@ class Ranges(Pattern):
     rows_a_pixel: int
     outside: NDArray[np.int64]
 
+    @cached_property
+    def listed(self) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+        """For each position the place of its range among those that occur, and these, (ranges, 2)."""
+        return listed_ranges(self.begins, self.ends)
+
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Turns:
@@ -60,6 +67,13 @@ class Turns:
         return cls(turns=np.arange(pattern.products), seen=np.full(len(encoding.pointers), -1, np.int64))
 
 
+def listed_ranges(begins: NDArray[np.int32], ends: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    """List the ranges that occur, as the kernels take them: `eie.kernels.scatter.list_ranges`."""
+    which = np.empty(len(begins), np.int32)
+    ranges = kernels.list_ranges(begins, ends, int(ends.max(initial=0)), which)
+    return frozen(which, np.int32), frozen(ranges, np.int64)
+
+
 def ranges_of(
     scatter: Scatter,
     visits: Sequence[Visit],
@@ -71,13 +85,13 @@ def ranges_of(
     """List what the strips of every sample broadcast; ``weights_before`` is that of the pass."""
     channels, taps = scatter.conv.in_channels, scatter.conv.kernel[0] * scatter.conv.kernel[1]
     rows_a_pixel = -(-channels // n_pe)
-    parts: list[tuple[NDArray[np.int32], ...]] = []
+    # One more than there can be: the place behind the last is written too.
+    most = sum(len(visit.window) for visit in visits) * inputs.samples * channels + 1
+    room = [np.empty(most, np.int32) for _ in range(3)]
     starts, outside = [0], []
     bits = frozen(inputs.bits, np.uint8).reshape(inputs.samples, inputs.products, -1)
     for sample in bits:
         for visit in visits:
-            # One more than there can be: the place behind the last is written too.
-            room = [np.empty(len(visit.window) * channels + 1, np.int32) for _ in range(3)]
             count, beyond = kernels.list_broadcasts(
                 sample,
                 visit.window,
@@ -91,12 +105,12 @@ def ranges_of(
                 taps,
                 scatter.columns_a_channel,
                 rows_a_pixel * n_pe,
-                *room,
+                *(array[starts[-1] :] for array in room),
             )
-            parts.append(tuple(array[:count].copy() for array in room))
             starts.append(starts[-1] + count)
             outside.append(beyond)
-    positions, begins, ends = (frozen(np.concatenate(arrays), np.int32) for arrays in zip(*parts, strict=True))
+    # What lies behind them was never touched, and takes no memory.
+    positions, begins, ends = (frozen(array[: starts[-1]], np.int32) for array in room)
     # A strip that sees nothing but pads still has its first row loaded.
     rows = [max(1, len(visit.window) * rows_a_pixel) for visit in visits] * inputs.samples
     return Ranges(
@@ -126,13 +140,14 @@ def queue_ranges(
         turns = turns or Turns.each(pattern, encoding)
         return _stream_ranges(encoding, pattern, act_queue_depth, stream=stream, turns=turns, schedule=schedule)
     timing, pointers = QueueTiming.blank(pattern.products, encoding.n_pe), _pointers(encoding)
+    which, ranges = pattern.listed
 
     def run(start: int, stop: int) -> None:
         kernels.range_queues(
             pattern.starts[start : stop + 1],
             pattern.positions,
-            pattern.begins,
-            pattern.ends,
+            which,
+            ranges,
             pattern.scan_rows[start:stop],
             pointers,
             act_queue_depth,
@@ -183,13 +198,14 @@ def tally_ranges(encoding: Encoding, pattern: Ranges, entries_per_row: int, *, t
     """Count what strips read and issue."""
     tally = Tally.blank(pattern.products, encoding.n_pe)
     pointers = _pointers(encoding)
+    which, ranges = pattern.listed
     padding_before = frozen(np.concatenate(([0], np.cumsum(encoding.padding))), np.int64)
 
     def run(start: int, stop: int) -> None:
-        kernels.range_tallies(
+        tallies.range_tallies(
             pattern.starts[start : stop + 1],
-            pattern.begins,
-            pattern.ends,
+            which,
+            ranges,
             pointers,
             entries_per_row,
             padding_before,

@@ -10,8 +10,7 @@ import math
 import warnings
 from collections.abc import Mapping
 from fractions import Fraction
-from functools import cache
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -26,7 +25,9 @@ from pydantic import (
 
 from eie.errors import SpecError, printable
 from eie.show.face import View
+from eie.show.numbers import of
 from eie.show.sections import Column, Grid, Section
+from eie.spec.rates import bytes_a_cycle, decimal
 from eie.spec.stages import Reads
 from eie.spec.words import complaint, plain_value, renamed
 
@@ -58,6 +59,9 @@ class AcceleratorSpec(View, BaseModel):
     # strict: "64", 64.0 or True for a count is a slip to be named and not to be guessed. forbid: so is a misspelt
     # field, which would leave the default in force.
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    # Ends the message to whoever gives its name instead.
+    AS_IN: ClassVar[str] = ", as eie.EIE_64PE or eie.load_spec(name) is"
 
     name: Annotated[
         str,
@@ -291,7 +295,7 @@ class AcceleratorSpec(View, BaseModel):
     @property
     def dram_bytes_per_cycle(self) -> Fraction:
         """Bytes that DRAM delivers in a cycle of this clock, exactly: a fraction."""
-        return _bytes_a_cycle(self.dram_gb_per_s, self.clock_mhz)
+        return bytes_a_cycle(self.dram_gb_per_s, self.clock_mhz)
 
     def in_bursts(self, bits: int) -> int:
         """Return the bits that DRAM moves for so many neighbouring ones: whole bursts."""
@@ -306,7 +310,7 @@ class AcceleratorSpec(View, BaseModel):
     @property
     def dram_latency_cycles(self) -> int:
         """Cycles from a request to its first byte at this clock, rounded up."""
-        return math.ceil(_decimal(self.dram_latency_ns) * _decimal(self.clock_mhz) / 1000)
+        return math.ceil(decimal(self.dram_latency_ns) * decimal(self.clock_mhz) / 1000)
 
     @property
     def lnzd_units(self) -> int:
@@ -357,7 +361,7 @@ class AcceleratorSpec(View, BaseModel):
     def headline(self) -> str:
         """Say which machine it is, in the numbers that matter most."""
         return (
-            f"{self.name}: {self.n_pe} PEs, {self.clock_mhz:g} MHz, queue {self.act_queue_depth}, "
+            f"{self.name}: {of(self.n_pe, 'PE')}, {self.clock_mhz:g} MHz, queue {self.act_queue_depth}, "
             f"{self.weight_bits}+{self.index_bits}-bit entries, {self.node_nm} nm{self.stated_residency}"
         )
 
@@ -379,20 +383,6 @@ class AcceleratorSpec(View, BaseModel):
 def reads(field: str) -> Reads:
     """Return what a field's annotation says of its readers."""
     return next(fact for fact in AcceleratorSpec.model_fields[field].metadata if isinstance(fact, Reads))
-
-
-# Cached: every layer of every call asks, and reading a number's digits takes longer than counting a small layer.
-@cache
-def _decimal(value: float) -> Fraction:
-    """Return the decimal number that was written: floats may be a hair off, and a full bus then takes a cycle more."""
-    return Fraction(str(value))
-
-
-# Cached, since every call asks, and fractions are slow.
-@cache
-def _bytes_a_cycle(gb_per_s: float, clock_mhz: float) -> Fraction:
-    # GB/s over MHz is 1000 bytes a cycle.
-    return _decimal(gb_per_s) * 1000 / _decimal(clock_mhz)
 
 
 EIE_64PE = AcceleratorSpec()

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from eie.compression.share import share
-from eie.errors import EieError
+from eie.errors import WordError
 from eie.machines import measured
 from eie.machines.choose import choose, depends_on_the_network, measured_task
 from eie.machines.records import Baseline, LayerCost, Machine
@@ -82,17 +82,17 @@ def check(machines: Sequence[str], spec: AcceleratorSpec) -> None:
 
     Raises
     ------
-    EieError
+    WordError
         If one is not known, is published or imported, lacks its library, or is named twice.
     """
     fixed = [name for name in machines if name != EIE and not depends_on_the_network(name)]
     if fixed:
-        raise EieError(
+        raise WordError(
             f"machine {fixed[0]}: must be dense, systolic, nm, tensor-core, roofline or measured: other costs are "
             "those of one network, whatever is pruned (eie compare takes them)"
         )
     if EIE in machines or len(set(machines)) < len(machines):
-        raise EieError(f"machines {', '.join(machines)}: name each once; eie is there already")
+        raise WordError(f"machines {', '.join(machines)}: name each once; eie is there already")
     # Small enough that measuring it takes no time; what cannot be had fails here as it would on the network.
     layer = Layer.from_weights("probe", np.ones((2, 2)))
     probe = Workload("probe", (layer_work(layer, 1, 4, matrix=layer.matrix),))
@@ -100,7 +100,7 @@ def check(machines: Sequence[str], spec: AcceleratorSpec) -> None:
     # By what they are: tensor-core and tensor-core:b1 are spelt apart, but are one machine.
     for name, twin in combinations(chosen, 2):
         if chosen[name] == chosen[twin]:
-            raise EieError(f"machines {name} and {twin} are the same: name it once")
+            raise WordError(f"machines {name} and {twin} are the same: name it once")
 
 
 def _by_layer(form: str, progress: Callable[[str], None]) -> Callable[[str, int, int], None]:
@@ -187,7 +187,7 @@ def measure(
     def further(timings: Sequence[Baseline]) -> list[int]:
         return [places[name] for name in left_open(with_timings(timings))]
 
-    return with_timings(_timed([task for *_, task in tasks], further, steps))
+    return with_timings(_timed([task for *_, task in tasks], further, steps, progress=progress))
 
 
 def _counted(
@@ -206,14 +206,18 @@ def _counted(
 
 
 def _timed(
-    tasks: Sequence[measured.Task], left_open: Callable[[list[Baseline]], Collection[int]], steps: Steps | None
+    tasks: Sequence[measured.Task],
+    left_open: Callable[[list[Baseline]], Collection[int]],
+    steps: Steps | None,
+    *,
+    progress: Callable[[str], None],
 ) -> list[Baseline]:
     """Measure, or return what a journal kept: another look at the clock would give other numbers."""
 
     def plain() -> list[dict[str, Any]]:
         return [
             {"machine": vars(timing.machine), "layers": [asdict(cost) for cost in timing.layers], "notes": timing.notes}
-            for timing in measured.run_until_known(tasks, left_open)
+            for timing in measured.run_until_known(tasks, left_open, progress)
         ]
 
     return [

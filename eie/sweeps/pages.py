@@ -16,11 +16,17 @@ from eie.show.records import Record
 AXES: tuple[tuple[str, str], ...] = (("latency", "energy"), ("latency", "area"))
 # Of points that are not on the front: each has a name, and a page of more takes long to open.
 MOST_DOTS = 2000
+# Of axes, on pages and in figures.
 LABELS = {
-    "latency_us": "latency us",
-    "energy_activity_nj": "nJ by activity",
-    "energy_delay_nj_us": "nJ x us",
-    "area_mm2": "mm2",
+    "n_pe": "processing elements",
+    "act_queue_depth": "activation queue depth (ring slots)",
+    "spmat_row_bits": "sparse-matrix SRAM row (bits)",
+    "clock_mhz": "clock (MHz)",
+    "latency_us": "latency (us)",
+    "energy_activity_nj": "energy by activity (nJ)",
+    "energy_published_power_nj": "energy by published power (nJ)",
+    "energy_delay_nj_us": "energy x delay (nJ us)",
+    "area_mm2": "area (mm2)",
 }
 
 
@@ -50,8 +56,8 @@ def front_chart(
         return None
     return Points(
         caption=f"{_drawn(step)}, and the front of {' and '.join(objectives)}",
-        x_label=_label(x),
-        y_label=_label(y),
+        x_label=axis_label(x),
+        y_label=axis_label(y),
         series=series,
         marked="front",
     )
@@ -67,7 +73,8 @@ def _workload(row: Record, rows: Sequence[Record]) -> str:
     return str(row["model"]) if len(traces) == 1 else f"{row['model']}, {row['trace']}"
 
 
-def _label(column: str) -> str:
+def axis_label(column: str) -> str:
+    """Say in words, with its unit, what a column of a sweep is."""
     return LABELS.get(column, column.replace("_", " "))
 
 

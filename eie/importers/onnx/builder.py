@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eie.errors import ModelError
+from eie.formats.heap import give_back
 from eie.importers.onnx.constants import Constants
 from eie.importers.onnx.nodes import printable
 from eie.importers.tied import Matrices
@@ -24,6 +25,8 @@ from eie.model.graph import Node
 from eie.model.layer import Layer
 from eie.model.operators.from_onnx import LARGEST_TENSOR, OnnxNode, UnsupportedError, Value
 
+# Bytes of layers after which memory that is free goes back.
+_TIDIED = 1 << 20
 # What exporters append to a module's name.
 _TAILS = ("BiasAdd", "Conv", "Conv2D", "Gemm", "LSTM", "MatMul", "convolution")
 
@@ -77,6 +80,8 @@ class Builder:
         self.values: dict[str, Value] = {}
         # For one sample, as onnx infers them; filled where a host's results are to have shapes before it runs.
         self.shapes: dict[str, tuple[int, ...]] = {}
+        # Which axis is the batch, where two samples make a tensor larger than one does.
+        self.batches: dict[str, int] = {}
         self.nodes: list[Node] = []
         self.graph_constants: dict[str, NDArray[Any]] = {}
         # Layers and taps also of nodes whose input is not known: they can still run on recorded activations.
@@ -89,6 +94,7 @@ class Builder:
         self._outputs = outputs
         self._names: set[str] = set()
         self._matrices = Matrices()
+        self._made = 0
         # Whether an input takes any number of samples, of which one stands for all while the graph is read.
         self.open_batch = False
         # A layer for each constant met as weights: unrolled loops and tied blocks read the same many times.
@@ -152,6 +158,11 @@ class Builder:
     def add_layer(self, layer: Layer, stored_bits: float | None) -> None:
         """Take a layer in; of equal matrices only the first stays in memory."""
         self.layers.append(replace(layer, matrix=self._matrices.of(layer.matrix), stored_bits=stored_bits))
+        self._made += layer.matrix.data.nbytes
+        if self._made > _TIDIED:
+            # What was worked out on the way to a layer leaves holes between those that stay.
+            give_back()
+            self._made = 0
 
     def layer_name(self, node: OnnxNode, weights: str, bias: str = "") -> str:
         """Name a layer as its module was called, if its weight or bias still tells, else as its node."""

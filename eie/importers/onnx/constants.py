@@ -82,7 +82,8 @@ class Constants:
         """Whether a tensor is read from its file whenever it is asked for: all of them at once would be the model."""
         # TensorProto.EXTERNAL is 1.
         tensor = self._waiting[name]
-        return getattr(tensor, "data_location", 0) == 1 and math.prod(tensor.dims) >= LARGE
+        # Four bytes each, as a number mostly has.
+        return getattr(tensor, "data_location", 0) == 1 and 4 * math.prod(tensor.dims) >= LARGE
 
     def get(self, name: str) -> Array | None:
         """Return the array called ``name``, or None."""

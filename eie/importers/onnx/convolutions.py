@@ -6,6 +6,7 @@ alone reads a layer's result becomes part of the layer.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,24 +17,70 @@ from eie.importers.onnx.builder import Builder, Tap
 from eie.importers.onnx.parts import expect, layer_node, relu_behind, vector, weights_of
 from eie.model.geometry import Conv2d, Conv3d, ConvTranspose2d, Geometry
 from eie.model.layer import Layer
-from eie.model.operators.from_onnx import OnnxNode, UnsupportedError, integers, padding
+from eie.model.operators.from_onnx import OnnxNode, UnsupportedError, Value, integers, padding
 
 
 def conv(node: OnnxNode, into: Builder) -> None:
     """A 2-D or 3-D convolution, or a 1-D one as a map of height 1."""
     kernel = weights_of(node, into, 1)
+    whole_if_one(node, into)
     if kernel.ndim not in (3, 4, 5):
         raise UnsupportedError(f"W has shape {kernel.shape}")
     spatial = _spatial(node, into, kernel.ndim)
-    geometry = _conv3d(node, kernel, spatial) if kernel.ndim == 5 else _conv2d(node, kernel, spatial)
+    if kernel.ndim == 5:
+        geometry: Geometry = _conv3d(node, kernel, spatial)
+    elif kernel.ndim == 4 and _is_stack(node, into):
+        kernel, geometry = kernel[:, :, None], _deeper(_conv2d(node, kernel, spatial))
+    else:
+        geometry = _conv2d(node, kernel, spatial)
     _add(node=node, into=into, kernel=kernel, geometry=geometry)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class TransposedForm:
+    """A transposed convolution as a plain one over a stretched map: its kernel, turned by half, and its attributes."""
+
+    kernel: NDArray[Any]
+    size: tuple[int, ...]
+    stride: tuple[int, ...]
+    dilation: tuple[int, ...]
+    more: tuple[int, ...]
+    pads: tuple[int, ...]
+    groups: int
 
 
 def conv_transpose(node: OnnxNode, into: Builder) -> None:
     """A 2-D transposed convolution, or a 1-D one as a map of height 1: a convolution over a stretched map."""
     stored = weights_of(node, into, 1)
+    whole_if_one(node, into)
     if stored.ndim not in (3, 4):
         raise UnsupportedError(f"W has shape {stored.shape}")
+    form = transposed_form(node, into)
+    size, stride, dilation, more, pads = form.size, form.stride, form.dilation, form.more, form.pads
+    if stored.ndim == 3:
+        size, stride, dilation, more, pads = (
+            (1, *size),
+            (1, *stride),
+            (1, *dilation),
+            (0, *more),
+            (0, pads[0], 0, pads[1]),
+        )
+    geometry = ConvTranspose2d(
+        in_channels=form.kernel.shape[1] * form.groups,
+        out_channels=len(form.kernel),
+        kernel=(size[0], size[1]),
+        stride=(stride[0], stride[1]),
+        pads=(pads[0], pads[1], pads[2], pads[3]),
+        output_padding=(more[0], more[1]),
+        dilation=(dilation[0], dilation[1]),
+        groups=form.groups,
+    )
+    _add(node=node, into=into, kernel=form.kernel, geometry=geometry)
+
+
+def transposed_form(node: OnnxNode, into: Builder) -> TransposedForm:
+    """Return what the plain convolution has."""
+    stored = weights_of(node, into, 1)
     rank, groups = stored.ndim - 2, int(node.attributes.get("group", 1))
     spatial = _spatial(node, into, stored.ndim)
     if groups < 1 or stored.shape[0] % groups:
@@ -52,25 +99,9 @@ def conv_transpose(node: OnnxNode, into: Builder) -> None:
         pads, more = _pads_for_size(node, size=size, stride=stride, dilation=dilation, more=more, spatial=spatial)
     else:
         pads = padding(node=node, size=size, stride=stride, dilation=dilation, spatial=spatial)
-    if rank == 1:
-        size, stride, dilation, more, pads = (
-            (1, *size),
-            (1, *stride),
-            (1, *dilation),
-            (0, *more),
-            (0, pads[0], 0, pads[1]),
-        )
-    geometry = ConvTranspose2d(
-        in_channels=kernel.shape[1] * groups,
-        out_channels=len(kernel),
-        kernel=(size[0], size[1]),
-        stride=(stride[0], stride[1]),
-        pads=(pads[0], pads[1], pads[2], pads[3]),
-        output_padding=(more[0], more[1]),
-        dilation=(dilation[0], dilation[1]),
-        groups=groups,
+    return TransposedForm(
+        kernel=kernel, size=size, stride=stride, dilation=dilation, more=more, pads=pads, groups=groups
     )
-    _add(node=node, into=into, kernel=kernel, geometry=geometry)
 
 
 def _pads_for_size(
@@ -102,9 +133,38 @@ def _pads_for_size(
 def _spatial(node: OnnxNode, into: Builder, rank: int) -> tuple[int, ...] | None:
     x = into.known(node.inputs[0])
     # Unknown x is no error: behind a skipped node the layer is kept for recorded activations.
-    if x is not None and (len(x.shape) != rank or x.batch != 0):
+    if x is not None and (len(x.shape) != rank or x.batch != (-1 if _is_stack(node, into) else 0)):
         raise UnsupportedError(f"X has shape {x.shape}")
     return None if x is None else x.shape[2:]
+
+
+def whole_if_one(node: OnnxNode, into: Builder) -> None:
+    """Take a batch of one for what it may be as well where no input has an open one: channels, if there is one."""
+    x = into.known(node.inputs[0])
+    if x is None or x.batch < 1 or into.open_batch or x.shape[x.batch] != 1:
+        return
+    made = into.emit("unsqueeze", [Value(x.name, x.batch_first, 0)], f"{node.outputs[0]} [all]", axes=(x.batch + 1,))
+    into.values[node.inputs[0]] = Value(made.name, x.shape, -1)
+
+
+def _is_stack(node: OnnxNode, into: Builder) -> bool:
+    """Whether all of a run is one sample: its maps then lie behind each other, as one of one axis more."""
+    x, transposed = into.known(node.inputs[0]), node.op == "ConvTranspose"
+    return x is not None and x.batch < 0 and len(x.shape) in ((3,) if transposed else (3, 4))
+
+
+def _deeper(flat: Conv2d) -> Conv3d:
+    """Return a convolution that runs over each map of a stack by itself."""
+    (top, left, bottom, right), same = flat.pads, 1
+    return Conv3d(
+        in_channels=flat.in_channels,
+        out_channels=flat.out_channels,
+        kernel=(same, *flat.kernel),
+        stride=(same, *flat.stride),
+        pads=(0, top, left, 0, bottom, right),
+        dilation=(same, *flat.dilation),
+        groups=flat.groups,
+    )
 
 
 def _add(node: OnnxNode, into: Builder, kernel: NDArray[Any], geometry: Geometry) -> None:
@@ -114,14 +174,25 @@ def _add(node: OnnxNode, into: Builder, kernel: NDArray[Any], geometry: Geometry
     bias = vector(into, bias_name, outputs) if bias_name else None
     if bias_name and bias is None:
         raise UnsupportedError("B is not a constant of one value for each output")
-    flat = kernel.ndim == 3
+    flat, stack = kernel.ndim == 3, _is_stack(node, into)
     name = into.layer_name(node, node.inputs[1], bias_name)
     out, relu = relu_behind(into, node.outputs[0])
     kernel = kernel[:, :, None] if flat else kernel
     layer = Layer.of_geometry(name=name, weights=kernel, bias=bias, geometry=geometry, relu=relu)
     into.add_layer(layer, into.constants.stored_bits.get(node.inputs[1]))
-    into.taps.append(Tap(layer=name, tensor=node.inputs[0], batch=0, node=node.index))
+    # Channels in front of the stack.
+    order = (0, 2, 1, *range(3, len(x.shape) + 1)) if stack and x is not None else ()
+    into.taps.append(Tap(layer=name, tensor=node.inputs[0], batch=-1 if stack else 0, node=node.index, order=order))
     if x is None:
+        return
+    if stack:
+        expect(x.shape[1], geometry.channels[1], "channels")
+        turned = into.emit("transpose", [Value(x.name, x.batch_first, 0)], f"{out} [stack]", axes=order)
+        full = (1, outputs, *geometry.output_size(*turned.shape[2:]))
+        made = layer_node(into=into, name=name, inputs=(turned.name,), out=f"{out} [maps]", shape=full, batch=0)
+        # The same exchange of two axes puts them back.
+        back = into.emit("transpose", [made], out, axes=order)
+        into.set(out, Value(back.name, back.shape[1:], -1))
         return
     size = (1, x.shape[2]) if flat else x.shape[2:]
     expect(x.shape[1], geometry.channels[1], "channels")

@@ -123,9 +123,15 @@ def _with_shape(path: Path, entry: OnnxInput, wanted: tuple[int, ...]) -> OnnxIn
     # With the batch included, as the file itself counts: one sample more than none.
     if len(wanted) == len(entry.shape) and wanted[entry.batch] in (1, entry.shape[entry.batch]):
         wanted = wanted[: entry.batch] + wanted[entry.batch + 1 :]
+    elif len(wanted) == len(entry.shape) and entry.shape[entry.batch] is None:
+        # All that a run takes, where its first axis may be the time or the nodes of a graph: as if the file stated it.
+        entry = replace(
+            entry, shape=(*entry.shape[: entry.batch], wanted[entry.batch], *entry.shape[entry.batch + 1 :])
+        )
+        wanted = wanted[: entry.batch] + wanted[entry.batch + 1 :]
     # Sizes that the file does state have to be confirmed, not changed.
     fits = len(stated) == len(wanted) and all(a in (None, b) for a, b in zip(stated, wanted, strict=True))
-    if (entry.shape and not fits) or min(wanted, default=0) < 1:
+    if (entry.shape and not fits) or min(wanted, default=1 if entry.shape else 0) < 1:
         said = " x ".join(map(str, wanted))
         raise ModelError(
             f"{path}: input {entry.name!r} has shape {entry}, batch included: {said} a sample does not fit"

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eie.errors import ModelError
+from eie.formats.heap import give_back
 from eie.importers.onnx import kinds
 from eie.importers.onnx.builder import Builder
 from eie.importers.onnx.nodes import printable
@@ -145,13 +146,21 @@ class Hosting:
         if len(model) > host.LARGEST_PART:
             raise ModelError(f"{where}: {len(model):,} bytes: at most {host.LARGEST_PART:,}")
         watched = part.watched()
-        run = host.opened.__wrapped__(part.content(watched), engine, where)
+        run = host.opened_briefly(part.content(watched), engine, where)
         results = dict(zip((*node.outputs, *watched), run(part.samples()), strict=True))
         self._into.graph_constants[node.inputs[0]] = np.frombuffer(model, np.uint8)
         attributes = {"engine": engine, "batch": part.places(), "operators": part.operators()}
         attributes |= self._results(node.outputs, results)
         attributes["products"] = part.products({**part.by_name(), **results})
         self._into.nodes.append(Node(op=host.OP, inputs=node.inputs, outputs=node.outputs, attributes=attributes))
+        self._forget(max(indices))
+
+    def _forget(self, last: int) -> None:
+        """Let go of samples that no node behind the ``last`` one reads, and of what running it took."""
+        for name in list(self._samples):
+            if max(self._readers.get(name, ()), default=-1) <= last:
+                del self._samples[name]
+        give_back()
 
     def _results(self, names: Sequence[str], results: Mapping[str, Array]) -> dict[str, Any]:
         made, plain, shapes = [], [], []
@@ -164,7 +173,10 @@ class Hosting:
             stays = not wanted or result.dtype.kind != "f" or result.size == 0
             # An axis of one in front is where a batch would be; without any, all of it is a sample.
             front = result.shape[: min(2, result.ndim - 1)]
-            batch = front.index(1) if 1 in front and not stays else host.WHOLE
+            batch = self._into.batches.get(name, front.index(1) if 1 in front else host.WHOLE)
+            batch = (
+                host.WHOLE if stays or batch >= result.ndim - 1 or (batch >= 0 and result.shape[batch] != 1) else batch
+            )
             value = Value(name, result.shape, batch)
             if stays:
                 self._plain[name] = Taken(name=name, batch=batch, sample=result)

@@ -23,6 +23,27 @@ def only_open(sizes: Sequence[int | None]) -> int:
     return later[0] if len(later) == 1 and sizes[0] not in (None, 1) else 0
 
 
+def run_shapes(inputs: Mapping[str, tuple[Sizes, int]], input_shape: AnyShape | None) -> dict[str, Shape] | None:
+    """Return the sizes of all that a run takes, by what is fed; None where that says no more than of a sample.
+
+    An open axis in front is usually the batch, but it may be the time of a sequence, or the nodes of a graph.
+    """
+    if not isinstance(input_shape, FedShapes):
+        return None
+    shapes: dict[str, Shape] = {}
+    several = False
+    for name, (sizes, batch) in inputs.items():
+        fed = input_shape.shapes.get(name) or (input_shape.shapes.get("") if len(inputs) == 1 else None)
+        # A trace's samples come with a batch of one, and arrays of many such runs with theirs.
+        if fed is not None and len(fed) == len(sizes) + 1:
+            fed = fed[1:]
+        if fed is None or len(fed) != len(sizes) or any(a not in (None, b) for a, b in zip(sizes, fed, strict=True)):
+            continue
+        shapes[name] = tuple(fed)
+        several = several or (batch >= 0 and sizes[batch] is None and fed[batch] > 1)
+    return shapes if several else None
+
+
 def stated_shapes(
     path: Path, inputs: Mapping[str, tuple[Sizes, int]], input_shape: AnyShape | None
 ) -> dict[str, Shape]:

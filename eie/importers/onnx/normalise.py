@@ -7,7 +7,7 @@ the shape of the input: the reader reads once, says so, and reads the result ane
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from eie.errors import ModelError
+from eie.importers.onnx.contractions import take_products_apart
 from eie.importers.onnx.fused import take_apart
 from eie.importers.onnx.quantised import rewrite_integers
 
@@ -24,14 +25,24 @@ if TYPE_CHECKING:
 
 # Of unrolled nodes: a count comes from the file, and a number of a few bytes could otherwise fill the memory.
 LARGEST_UNROLLED = 20_000
+BRANCHES = ("then_branch", "else_branch")
+BOTH, STEPS, STRETCHED = "both", "steps", "stretched"
+# What was done to a file that a reader of the report should know is kept in it: it is read more than once.
+_NOTE = "eie.note"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Expansion:
-    """What became known of an If, a Loop or a Scan: the branch's attribute, or how often it goes round."""
+    """What became known of an If, a Loop or a Scan: the branch's attribute, or how often it goes round.
+
+    Of an If that decides by numbers of the input `BOTH` branches, of a recurrent node its `STEPS`,
+    of a transposed convolution a plain one over a map that is `STRETCHED`.
+    """
 
     branch: str = "body"
     trips: int = 1
+    # What no layer of the kind has.
+    why: str = ""
 
 
 def normalise(path: Path, proto: onnx.ModelProto) -> onnx.ModelProto:
@@ -45,6 +56,8 @@ def normalise(path: Path, proto: onnx.ModelProto) -> onnx.ModelProto:
     if proto.functions:
         proto = _inlined(path, proto)
     take_apart(proto.graph)
+    opset = max((entry.version for entry in proto.opset_import if entry.domain in ("", "ai.onnx")), default=1)
+    take_products_apart(proto.graph, opset)
     rewrite_integers(proto.graph)
     sort_nodes(proto.graph)
     return proto
@@ -118,8 +131,28 @@ def sort_nodes(graph: onnx.GraphProto) -> None:
     graph.node.extend(copies)
 
 
-def expand(path: Path, graph: onnx.GraphProto, expansions: Mapping[int, Expansion]) -> None:
-    """Put bodies in the place of the nodes that hold them, by the nodes' indices.
+def note(proto: onnx.ModelProto, text: str) -> None:
+    """Keep what is to be said of a rewritten file."""
+    proto.metadata_props.add(key=_NOTE, value=text)
+
+
+def taken_notes(proto: onnx.ModelProto) -> list[str]:
+    """Return what is to be said, and forget it: of a file that was only parsed, what somebody else has put there."""
+    texts = [entry.value for entry in proto.metadata_props if entry.key == _NOTE]
+    kept = [entry for entry in proto.metadata_props if entry.key != _NOTE]
+    del proto.metadata_props[:]
+    proto.metadata_props.extend(kept)
+    return list(dict.fromkeys(texts))
+
+
+def expand(
+    path: Path,
+    graph: onnx.GraphProto,
+    *,
+    expansions: Mapping[int, Expansion],
+    apart: Mapping[int, Sequence[onnx.NodeProto]],
+) -> None:
+    """Put bodies in the place of the nodes that hold them, by the nodes' indices; ``apart`` holds what is made already.
 
     Raises
     ------
@@ -128,10 +161,13 @@ def expand(path: Path, graph: onnx.GraphProto, expansions: Mapping[int, Expansio
     """
     nodes: list[onnx.NodeProto] = []
     for i, node in enumerate(graph.node):
-        if i not in expansions:
-            nodes.append(node)
+        if i in apart or i not in expansions:
+            nodes += apart.get(i, [node])
             continue
         where = f"{path}: node {i} ({node.op_type})"
+        if expansions[i].branch == BOTH:
+            nodes += _both(graph, node, where)
+            continue
         body = next((entry.g for entry in node.attribute if entry.name == expansions[i].branch), None)
         if body is None:
             raise ModelError(f"{where}: has no {expansions[i].branch}")
@@ -169,6 +205,25 @@ def _is_true(tensor: onnx.TensorProto) -> bool:
     return bool(sum(tensor.dims) <= 1 and np.all(numpy_helper.to_array(tensor)))
 
 
+def _both(graph: onnx.GraphProto, node: onnx.NodeProto, where: str) -> list[onnx.NodeProto]:
+    """Return the nodes of both branches, and an If that only chooses between what they made."""
+    from onnx import helper
+
+    nodes, chosen = [], {}
+    for branch in BRANCHES:
+        body = next((entry.g for entry in node.attribute if entry.name == branch), None)
+        if body is None or len(body.output) != len(node.output):
+            raise ModelError(f"{where}: has no {branch} for each of its {len(node.output)} outputs")
+        more, made = _Unrolled(graph=graph, node=node, body=body, where=where, label=f"{branch} ").copied()
+        nodes += more
+        names = [f"{out}/{branch} chosen" for out in node.output]
+        copies = [helper.make_node("Identity", [name], [out]) for name, out in zip(made, names, strict=True)]
+        # Types and shapes are inferred: both branches give out what the names around them are.
+        outputs = [helper.make_empty_tensor_value_info(name) for name in names]
+        chosen[branch] = helper.make_graph(copies, branch, inputs=[], outputs=outputs)
+    return [*nodes, helper.make_node("If", list(node.input), list(node.output), name=node.name, **chosen)]
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Unrolled:
     """Copies of a body, with names that nobody else has."""
@@ -177,11 +232,17 @@ class _Unrolled:
     node: onnx.NodeProto
     body: onnx.GraphProto
     where: str
+    # Where a node has several bodies: they may call things alike.
+    label: str = ""
+
+    def copied(self) -> tuple[list[onnx.NodeProto], list[str]]:
+        """Return a branch's nodes, and the names of its results."""
+        self._initialisers()
+        return self._copy("", {})
 
     def once(self, _: int) -> list[onnx.NodeProto]:
         """Return an If's branch."""
-        self._initialisers()
-        nodes, made = self._copy("", {})
+        nodes, made = self.copied()
         return nodes + self._named(made)
 
     def loop(self, trips: int) -> list[onnx.NodeProto]:
@@ -228,7 +289,7 @@ class _Unrolled:
 
     @property
     def _prefix(self) -> str:
-        return f"{next((name for name in self.node.output if name), '')}/"
+        return f"{next((name for name in self.node.output if name), '')}/{self.label}"
 
     def _check(self, fits: bool) -> None:
         if not fits:

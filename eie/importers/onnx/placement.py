@@ -100,12 +100,13 @@ def _holds_weights(proto: onnx.ModelProto, node: OnnxNode, constants: Constants)
     if kind(node.op) in PRODUCTS:
         return any(len(constants.shape(name) or ()) > 1 for name in node.inputs if name)
     bodies = [graph for entry in proto.graph.node[node.index].attribute for graph in (entry.g, *entry.graphs)]
-    return any(_products_inside(graph) for graph in bodies if graph.node)
+    return any(products_inside(graph) for graph in bodies if graph.node)
 
 
-def _products_inside(graph: onnx.GraphProto) -> bool:
+def products_inside(graph: onnx.GraphProto) -> bool:
+    """Whether a body holds an operator that multiplies, in itself or in its own bodies."""
     inner = [body for node in graph.node for entry in node.attribute for body in (entry.g, *entry.graphs) if body.node]
-    return any(node.op_type in PRODUCTS for node in graph.node) or any(map(_products_inside, inner))
+    return any(node.op_type in PRODUCTS for node in graph.node) or any(map(products_inside, inner))
 
 
 def ancestors(proto: onnx.ModelProto, reads: Sequence[Sequence[str]], seeds: set[int]) -> frozenset[int]:

@@ -35,7 +35,8 @@ def gemm(node: OnnxNode, into: Builder) -> None:
     if not node.attributes.get("transB", 0):
         weights = weights.T
     # Into the weights, before they are shared: the accelerator has no factor behind its sums.
-    weights = scaled(weights, float(node.attributes.get("alpha", 1.0)))
+    alpha = float(node.attributes.get("alpha", 1.0))
+    weights = scaled(weights, alpha)
     bias = None
     bias_name = node.inputs[2] if len(node.inputs) > 2 else ""
     if bias_name:
@@ -67,6 +68,7 @@ def gemm(node: OnnxNode, into: Builder) -> None:
         bias=bias,
         out=out,
         relu=relu,
+        same=("Gemm", into.constants.origin(node.inputs[1]), alpha, bool(node.attributes.get("transB", 0))),
     )
     if made is not None:
         into.set(out, made)
@@ -76,6 +78,10 @@ def matmul(node: OnnxNode, into: Builder) -> None:
     """``A B`` with a constant A or B, and the Add of a constant vector that alone reads it."""
     if _left_is_constant(node, into):
         weights = unstacked(weights_of(node, into, 0))
+        x = into.known(node.inputs[1])
+        if weights.ndim == 3 and x is not None:
+            _stacked_columns(node=node, into=into, weights=weights, x=x)
+            return
         if weights.ndim != 2:
             raise UnsupportedError(f"A has shape {weights.shape}")
         columns(node=node, into=into, weights=weights, x=into.known(node.inputs[1]), out=node.outputs[0])
@@ -167,33 +173,68 @@ def columns(
 
 def stacked(node: OnnxNode, into: Builder, weights: NDArray[Any], x: Value) -> None:
     """Multiply by (heads, inputs, outputs): a layer each on its part of the input, or on all of it."""
+    out, relu = relu_behind(into, node.outputs[0])
+    tap = Tap(layer="", tensor=node.inputs[0], batch=x.batch, node=node.index)
+    into.set(out, _stack(node=node, into=into, weights=weights, x=x, tap=tap, out=out, relu=relu))
+
+
+def _stacked_columns(node: OnnxNode, into: Builder, weights: NDArray[Any], x: Value) -> None:
+    """Multiply (heads, outputs, inputs) by the columns of X, (..., heads, inputs, columns)."""
+    rank = len(x.shape)
+    if rank < 3 or x.batch >= rank - 2:
+        raise UnsupportedError(f"A has shape {weights.shape}, its input {x.shape}")
+    out, relu = relu_behind(into, node.outputs[0])
+    # Inputs last, as rows; the batch is in front in our graph, where the last two axes stay the last.
+    last = len(x.batch_first)
+    order = (*range(last - 2), last - 1, last - 2)
+    rows = into.emit("transpose", [Value(x.name, x.batch_first, 0)], f"{out} [in]", axes=order)
+    turned = Value(rows.name, (*x.shape[:-2], x.shape[-1], x.shape[-2]), x.batch)
+    tap = Tap(layer="", tensor=node.inputs[1], batch=x.batch, node=node.index, order=order)
+    made = _stack(
+        node=node,
+        into=into,
+        weights=weights.swapaxes(1, 2),
+        x=turned,
+        tap=tap,
+        out=f"{out} [turned]",
+        relu=relu,
+        name=node.inputs[0],
+    )
+    back = into.emit("transpose", [Value(made.name, made.batch_first, 0)], out, axes=order)
+    into.set(out, Value(back.name, (*made.shape[:-2], made.shape[-1], made.shape[-2]), x.batch))
+
+
+def _stack(
+    *,
+    node: OnnxNode,
+    into: Builder,
+    weights: NDArray[Any],
+    x: Value,
+    tap: Tap,
+    out: str,
+    relu: bool,
+    name: str = "",
+) -> Value:
     axis = len(x.shape) - 3
     if axis < 0 or axis == x.batch or x.shape[axis] not in (1, len(weights)) or len(weights) > LARGEST_STACK:
         raise UnsupportedError(f"B has shape {weights.shape}, its input {x.shape}")
     ours, parts = x.axis(axis), []
-    out, relu = relu_behind(into, node.outputs[0])
     for i, matrix in enumerate(weights):
         # One that all matrices multiply is read by all.
-        shared, name = x.shape[axis] == 1, f"{out} [{i}]"
+        shared, label = x.shape[axis] == 1, f"{out} [{i}]"
         made = linear(
             node=node,
             into=into,
-            x=x if shared else into.emit("slice", [x], f"{name} in", axis=ours, start=i, stop=i + 1),
-            tap=Tap(
-                layer="",
-                tensor=node.inputs[0],
-                batch=x.batch,
-                node=node.index,
-                part=None if shared else (ours, i),
-            ),
+            x=x if shared else into.emit("slice", [x], f"{label} in", axis=ours, start=i, stop=i + 1),
+            tap=replace(tap, part=None if shared else (ours, i)),
             weights=matrix.T,
-            names=(node.inputs[1], ""),
-            out=name,
+            names=(name or node.inputs[1], ""),
+            out=label,
             relu=relu,
         )
         assert made is not None
         parts.append(made)
-    into.set(out, into.emit("concat", parts, out, axis=ours))
+    return into.emit("concat", parts, out, axis=ours)
 
 
 def unstacked(weights: NDArray[Any]) -> NDArray[Any]:

@@ -20,10 +20,11 @@ from eie.importers.onnx.drawn import draw_missing, drawn_layers
 from eie.importers.onnx.graph_inputs import OnnxInput
 from eie.importers.onnx.kinds import numpy_type
 from eie.importers.onnx.nodes import printable
-from eie.importers.onnx.normalise import hold_inputs, normalise
+from eie.importers.onnx.normalise import hold_inputs, normalise, taken_notes
+from eie.importers.onnx.placement import products_inside
 from eie.importers.onnx.reading import Reading, best_reading, expanded
 from eie.importers.onnx.tensors import read_model
-from eie.importers.onnx.unmodelled import feeding, last_known, unmodelled_rows
+from eie.importers.onnx.unmodelled import feeding, kind, last_known, unmodelled_rows
 from eie.importers.options import AnyShape, Unsupported
 from eie.importers.tied import Tied, tie
 from eie.model.graph import Graph
@@ -90,6 +91,7 @@ def read_onnx(
     # Before anything is read: what hangs on them is folded, and an If by them takes its branch.
     hold_inputs(path, proto, input_values or {})
     drawn = frozenset[str]() if density is None else draw_missing(path, proto, density)
+    taken_notes(proto)
     proto = normalise(path, proto)
     reading = best_reading(path, proto, input_shape)
     verdict = _judged(proto, reading)
@@ -97,8 +99,9 @@ def read_onnx(
         # Without a graph nothing has to be connected: layers that a host would have taken over stay layers.
         reading = expanded(path, proto, input_shape, host="none", turned=reading.turned, shared=reading.shared)
         verdict = _judged(proto, reading)
-    into, inputs, problems = reading.into, reading.inputs, verdict.problems
-    if problems and unsupported == "refuse":
+    into, inputs, problems, said = reading.into, reading.inputs, verdict.problems, taken_notes(proto)
+    multiplies = bool(into.layers) or products_inside(proto.graph)
+    if problems and unsupported == "refuse" and multiplies:
         raise ModelError(
             f"{path}: not supported: {_listed(problems)} (--unsupported skip keeps the weight layers, which then run "
             f"on recorded activations)"
@@ -106,6 +109,8 @@ def read_onnx(
     if not into.layers:
         reasons = [*reading.problems, *reading.skipped.values(), *reading.hosted, *reading.notes]
         why = f" (not supported: {_listed(reasons)})" if reasons else ""
+        if trees := sorted({kind(node.op) for node in reading.nodes if kind(node.op).startswith("TreeEnsemble")}):
+            why = f": {', '.join(trees)} is decision trees, which compare and do not multiply"
         raise ModelError(f"{path}: holds no Gemm, MatMul, Conv or LSTM with constant weights{why}")
     if drawn:
         synthetic = drawn_layers(proto, into.taps, drawn)
@@ -120,7 +125,7 @@ def read_onnx(
                 inputs=inputs,
                 outputs=verdict.outputs,
                 problems=problems,
-                said=reading.notes,
+                said=[*reading.notes, *said],
                 behind=[reading.skipped[i] for i in sorted(verdict.behind)],
                 tied=tied,
             ),

@@ -7,7 +7,7 @@ to the host if a layer hangs on it. Whatever is left is listed by node name and 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -15,18 +15,22 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from eie.errors import ModelError
+from eie.formats.heap import give_back
 from eie.importers.onnx import convolutions, packed, products, recurrent
 from eie.importers.onnx.builder import Builder
 from eie.importers.onnx.constants import Constants, shape_of
 from eie.importers.onnx.einsum import einsum
+from eie.importers.onnx.expansions import MISFITS, expansion_of, note_expansions, parts_of
 from eie.importers.onnx.graph_inputs import OnnxInput, graph_inputs
 from eie.importers.onnx.hosting import Hosting
 from eie.importers.onnx.kinds import FLOATING
-from eie.importers.onnx.mixing import keeps_apart, mixing, shared_inputs
+from eie.importers.onnx.mixing import keeps_apart, mixing, shared_inputs, whole_run
 from eie.importers.onnx.nodes import plain_nodes, printable
-from eie.importers.onnx.normalise import LARGEST_UNROLLED, Expansion, expand, goes_on
+from eie.importers.onnx.normalise import STEPS, STRETCHED, Expansion, expand
 from eie.importers.onnx.placement import place
-from eie.importers.onnx.unmodelled import inferred
+from eie.importers.onnx.steps import steps_of
+from eie.importers.onnx.stretched import can_be_stretched
+from eie.importers.onnx.unmodelled import batch_axes, inferred
 from eie.importers.options import AnyShape
 from eie.model import operators
 from eie.model.operators.from_onnx import OnnxNode, UnsupportedError, Value
@@ -45,8 +49,6 @@ _WEIGHTED: dict[str, Callable[[OnnxNode, Builder], None]] = {
     "RNN": recurrent.rnn,
     "com.microsoft.MatMulNBits": packed.matmul_nbits,
 }
-# What reading a damaged node can raise in numpy: each becomes one line with the node's name.
-_MISFITS = (ValueError, TypeError, IndexError, KeyError, ArithmeticError, AttributeError, MemoryError)
 _NUMBERWISE = frozenset(
     (
         *("Add", "Cast", "Clip", "DequantizeLinear", "Div", "Dropout", "Identity", "LeakyRelu", "Mul"),
@@ -79,6 +81,8 @@ class Reading:
     turned: bool = False
     shared: frozenset[str] = frozenset()
     notes: tuple[str, ...] = ()
+    # Whether all of a run is one sample, since the file is whole in no other way.
+    is_run: bool = False
 
     @property
     def recorded(self) -> tuple[OnnxInput, ...]:
@@ -109,12 +113,18 @@ def best_reading(path: Path, proto: onnx.ModelProto, shape: AnyShape | None) -> 
         # Before all is read anew: layers of two readings, or all that a run takes, would be in memory beside them.
         del reading
     mixed, without = mixing(path, proto, shape, shared=shared), not tracked and not wants_host
+    # What the runs took: all that is read from here on would come on top of it.
+    give_back()
     whole = mixed is not None and not mixed.turned and mixed.samples > 1
     if mixed is None or not (whole and mixed.is_read):
         turned = mixed is not None and mixed.turned
         reading = _usual(path, proto, shape, without=without, turned=turned, shared=shared)
         # What only the end of a file mixes is left out, unless operators of ours give it out.
-        if mixed is None or not (mixed.is_read or any(name in reading.into.values for name in mixed.given)):
+        if (
+            mixed is None
+            or reading.is_run
+            or not (mixed.is_read or any(name in reading.into.values for name in mixed.given))
+        ):
             return reading
         if not whole:
             return replace(reading, notes=(str(mixed),))
@@ -153,15 +163,17 @@ def _with_host(
         first = expanded(path, proto, shape, host="one", turned=turned, shared=shared)
     except ModelError as error:
         first = error
-    failed = isinstance(first, ModelError) or first.failed
-    if failed and any(dim.dim_value > 1 for entry in proto.graph.input for dim in entry.type.tensor_type.shape.dim[:2]):
+    failed, run = isinstance(first, ModelError) or first.failed, whole_run(path, proto, shape)
+    stated = any(dim.dim_value > 1 for entry in proto.graph.input for dim in entry.type.tensor_type.shape.dim[:2])
+    if failed and (stated or run is not None or isinstance(shape, Mapping)):
         # What was traced for so many samples may run with no other number: all of a run is then one sample.
         try:
-            whole = expanded(path, proto, shape, host="whole")
+            whole = expanded(path, proto, shape if run is None else run, host="whole")
         except ModelError:
             whole = None
         if whole is not None and not whole.failed:
-            return whole
+            said = "all that a run takes is one sample: a batch of one is not whole"
+            return replace(whole, is_run=True, notes=(said,))
     if isinstance(first, ModelError):
         raise first
     return first
@@ -181,8 +193,10 @@ def expanded(
         reading = _read(path, proto, shape, host=host, turned=turned, shared=shared)
         if not reading.expansions:
             break
+        note_expansions(proto, reading.nodes, reading.expansions)
+        apart = parts_of(path, proto, nodes=reading.nodes, into=reading.into, expansions=reading.expansions)
         # A body may hold another one, and what decides on it may stand in the first.
-        expand(path, proto.graph, reading.expansions)
+        expand(path, proto.graph, expansions=reading.expansions, apart=apart)
     return reading
 
 
@@ -276,6 +290,9 @@ def _hosting(path: Path, proto: onnx.ModelProto, reading: Reading) -> Hosting:
         # Inferred where it is of use: then shapes behind the host are numbers as well.
         sizes = {entry.name: entry.sizes for entry in reading.inputs if entry.sizes is not None}
         into.shapes |= inferred(proto, into, sizes) | sizes
+        if into.open_batch:
+            opened = {entry.name: (entry.sizes, entry.batch) for entry in reading.inputs if entry.sizes is not None}
+            into.batches |= batch_axes(proto, into, opened)
         at = place(proto, reading.nodes, into.constants, plain=plain, shapes=into.shapes)
     hosting = Hosting(path=path, proto=proto, into=into, at=at)
     for entry in plain.values():
@@ -296,7 +313,7 @@ def _translate(path: Path, proto: onnx.ModelProto, reading: Reading) -> None:
             # Once more: what hangs on a Shape node is constant only since that node's input is known.
             if into.constants.fold(node, where):
                 continue
-            if node.op in ("If", "Loop", "Scan") and (known := _expansion(node, proto, into)) is not None:
+            if node.op in ("If", "Loop", "Scan") and (known := _known_body(node, proto, reading)) is not None:
                 reading.expansions[node.index] = known
             else:
                 _read_or_host(node, reading)
@@ -306,45 +323,29 @@ def _translate(path: Path, proto: onnx.ModelProto, reading: Reading) -> None:
             text = str(error)
             # Some errors name the file and tensor themselves, closer than this could.
             raise (error if text.startswith(str(path)) else ModelError(f"{where}: {text}")) from None
-        except _MISFITS as error:
+        except MISFITS as error:
             reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise ModelError(f"{where}: damaged or impossible: {reason[:200]}") from None
 
 
-def _expansion(node: OnnxNode, proto: onnx.ModelProto, into: Builder) -> Expansion | None:
-    """Return what is constant of an If, a Loop or a Scan; None if it hangs on numbers of the input."""
-    inputs = [into.constants.get(name) if name else None for name in (*node.inputs, "", "")]
-    if node.op == "If":
-        known = inputs[0]
-        return None if known is None else Expansion(branch="then_branch" if known.any() else "else_branch")
-    if node.op == "Scan":
-        # Over another axis, or backwards, the slices would be others.
-        plain = not any(any(value) for key, value in node.attributes.items() if key.startswith("scan_"))
-        x = into.known(node.inputs[-1]) if plain and node.inputs else None
-        return None if x is None or x.batch == 0 else Expansion(trips=x.shape[0])
-    # A condition that is left out is true.
-    trips, starts = inputs[0], not node.inputs[1:2] or not node.inputs[1] or inputs[1] is not None
-    if trips is None or not starts or not goes_on(proto.graph.node[node.index]):
-        return None
-    begins = inputs[1] is None or bool(inputs[1].all())
-    # No more than a body of one node could go round; `expand` says so.
-    return Expansion(trips=min(max(0, int(trips.ravel()[0])), LARGEST_UNROLLED) if begins else 0)
+def _known_body(node: OnnxNode, proto: onnx.ModelProto, reading: Reading) -> Expansion | None:
+    # With a host all shapes are known, and behind bodies that are not in place yet nothing is.
+    decided = reading.hosting is not None and not reading.expansions
+    return expansion_of(node, proto.graph.node[node.index], into=reading.into, decided=decided)
 
 
 def _read_or_host(node: OnnxNode, reading: Reading) -> None:
     """Read a node as ours, else give it to the host if a layer hangs on it."""
     into, hosting = reading.into, reading.hosting
     if hosting is None:
-        _read_node(node, into)
+        _read_or_take_apart(node, reading)
         return
     is_layer = node.index in hosting.place.layers
     try:
-        if is_layer:
-            hosting.bring(node)
-        elif node.index in hosting.place.host or (hosting.reads(node) and not _states_shape(node, into)):
+        theirs = node.index in hosting.place.host or (hosting.reads(node) and not _states_shape(node, into))
+        if theirs and not is_layer:
             raise UnsupportedError
-        with into.undone_if_unsupported():
-            _read_node(node, into)
+        _read_or_take_apart(node, reading)
     except UnsupportedError as error:
         if node.index not in hosting.place.needed:
             reading.behind.add(node.index)
@@ -352,6 +353,24 @@ def _read_or_host(node: OnnxNode, reading: Reading) -> None:
         hosting.add(node)
         if is_layer:
             reading.hosted.append(f"{node.name} ({node.op}{': ' if str(error) else ''}{error})")
+
+
+def _read_or_take_apart(node: OnnxNode, reading: Reading) -> None:
+    """Read a node as ours; what is none of ours but can be taken apart is read in parts the next time."""
+    hosting = reading.hosting
+    try:
+        if hosting is not None and node.index in hosting.place.layers:
+            hosting.bring(node)
+        with reading.into.undone_if_unsupported():
+            _read_node(node, reading.into)
+    except UnsupportedError as error:
+        if can_be_stretched(node, reading.into):
+            reading.expansions[node.index] = Expansion(branch=STRETCHED)
+            return
+        trips = steps_of(node, reading.into)
+        if trips is None:
+            raise
+        reading.expansions[node.index] = Expansion(branch=STEPS, trips=trips, why=str(error))
 
 
 def _states_shape(node: OnnxNode, into: Builder) -> bool:

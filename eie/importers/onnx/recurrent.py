@@ -124,6 +124,7 @@ def _check(*, node: OnnxNode, into: Builder, kind: _Kind, w: NDArray[Any], r: ND
     for key in ("clip", "input_forget"):
         if node.attributes.get(key):
             raise UnsupportedError(f"{key}={node.attributes[key]}")
+    _check_states(node, into, hidden)
     for place, what in ((5, "initial_h"), (6, "initial_c"), (7, "peepholes")):
         name = node.inputs[place] if len(node.inputs) > place else ""
         # States and peepholes of zero are as good as none; states that are computed are inputs of the layer.
@@ -135,6 +136,15 @@ def _check(*, node: OnnxNode, into: Builder, kind: _Kind, w: NDArray[Any], r: ND
         # Shorter ones would cut the batch apart; those that are all of it say nothing.
         if x is None or lengths is None or (lengths != x.shape[1 - x.batch if x.batch < 2 else 0]).any():
             raise UnsupportedError("sequence_lens other than the whole sequence")
+
+
+def _check_states(node: OnnxNode, into: Builder, hidden: int) -> None:
+    for place, what in ((5, "initial_h"), (6, "initial_c")):
+        name = node.inputs[place] if len(node.inputs) > place else ""
+        shape = into.constants.shape(name) if name else None
+        # A projected LSTM, which ONNX has not, is exported as a wrong one with states of another size.
+        if shape is not None and shape[-1:] != (hidden,):
+            raise ModelError(f"{what} has shape {shape}: must be (directions, samples, {hidden})")
 
 
 def _starts(*, node: OnnxNode, into: Builder, x: Value, shape: tuple[int, int], parts: str) -> list[tuple[str, ...]]:

@@ -1,8 +1,9 @@
 """A large ``.onnx`` file without the bytes of its weights: each tensor then says where in the file they lie.
 
 Comes in: a path. Goes out: a serialised model in which large initialisers are external data of the file itself, so
-that each is read once, when a layer is made of it, and the parsed model never holds them all. Read by `tensors`. Only
-lengths are followed, as protobuf's wire format has them; whatever does not fit them is left to protobuf to refuse.
+that each is read once, when a layer is made of it, and the parsed model never holds them all. What a node ``Constant``
+holds is an initialiser then, too: some exporters write all weights so. Read by `tensors`. Only lengths are followed, as
+protobuf's wire format has them; whatever does not fit them is left to protobuf to refuse.
 """
 
 from __future__ import annotations
@@ -13,8 +14,11 @@ from typing import BinaryIO
 
 # Fewer bytes than these are no memory to speak of, and are asked for by value while a graph is read.
 LARGE = 1 << 16
-# Numbers of fields, and the wire type of what has a length.
-_GRAPH, _INITIALISER, _RAW, _EXTERNAL, _LOCATION = 7, 5, 9, 13, 14
+# Numbers of fields, and the wire type of what has a length: of a model, a graph, a tensor, a node, an attribute.
+_GRAPH, _NODE, _INITIALISER = 7, 1, 5
+_NAME, _RAW, _EXTERNAL, _LOCATION = 8, 9, 13, 14
+_OUTPUT, _OPERATOR, _ATTRIBUTE, _DOMAIN = 2, 4, 5, 7
+_VALUE = 5
 _VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5
 # A varint has at most ten bytes.
 _LONGEST = 10
@@ -60,12 +64,46 @@ def _graph(file: BinaryIO, end: int, name: str) -> bytes:
         field, stop = _field(file, end)
         if field == _INITIALISER and stop - file.tell() > LARGE:
             parts.append(_tensor(file, stop, name))
+        elif field == _NODE and stop - file.tell() > LARGE:
+            parts.append(_constant(file, stop, name) or _between(file, start, stop))
         else:
             parts.append(_between(file, start, stop))
     return _entry(_GRAPH, b"".join(parts))
 
 
-def _tensor(file: BinaryIO, end: int, name: str) -> bytes:
+def _constant(file: BinaryIO, end: int, name: str) -> bytes | None:
+    """Return what a node ``Constant`` holds as an initialiser; None for any other node, or one of more attributes."""
+    try:
+        node = _fields(file, end)
+        contents = {field: _between(file, *place) for field, *place in node if field in (_OPERATOR, _DOMAIN, _OUTPUT)}
+        attributes = [place for field, *place in node if field == _ATTRIBUTE]
+        if contents.get(_OPERATOR) != b"Constant" or contents.get(_DOMAIN, b"") not in (b"", b"ai.onnx"):
+            return None
+        if len(attributes) != 1 or [field for field, _, _ in node].count(_OUTPUT) != 1:
+            return None
+        file.seek(attributes[0][0])
+        values = [place for field, *place in _fields(file, attributes[0][1]) if field == _VALUE]
+    except _MisfitError:
+        # Of lists of numbers each has a field of its own: those stay where they are.
+        return None
+    if len(values) != 1:
+        return None
+    file.seek(values[0][0])
+    # Behind the tensor's own name, if it has any: of two, the last one counts.
+    return _tensor(file, values[0][1], name, called=_entry(_NAME, contents[_OUTPUT]))
+
+
+def _fields(file: BinaryIO, end: int) -> list[tuple[int, int, int]]:
+    """Return the number of each field up to ``end``, and where its content lies."""
+    fields = []
+    while file.tell() < end:
+        field, stop = _field(file, end)
+        fields.append((field, file.tell(), stop))
+        file.seek(stop)
+    return fields
+
+
+def _tensor(file: BinaryIO, end: int, name: str, *, called: bytes = b"") -> bytes:
     parts, begin, places, external = [], file.tell(), [], False
     while file.tell() < end:
         start = file.tell()
@@ -78,12 +116,12 @@ def _tensor(file: BinaryIO, end: int, name: str) -> bytes:
             # Typed fields, as long as they may be: those are rare.
             parts.append(_between(file, start, stop))
     if len(places) != 1 or external or places[0][1] < LARGE:
-        return _entry(_INITIALISER, _between(file, begin, end))
+        return _entry(_INITIALISER, _between(file, begin, end) + called)
     offset, length = places[0]
     for key, value in (("location", name), ("offset", str(offset)), ("length", str(length))):
         parts.append(_entry(_EXTERNAL, _entry(1, key.encode()) + _entry(2, value.encode())))
     # TensorProto.EXTERNAL is 1.
-    parts.append(_varint(_LOCATION << 3 | _VARINT) + _varint(1))
+    parts.append(_varint(_LOCATION << 3 | _VARINT) + _varint(1) + called)
     return _entry(_INITIALISER, b"".join(parts))
 
 

@@ -243,6 +243,27 @@ def inferred(proto: onnx.ModelProto, into: Builder, inputs: Shapes | None = None
     return sizes
 
 
+def batch_axes(proto: onnx.ModelProto, into: Builder, inputs: Mapping[str, tuple[Shape, int]]) -> dict[str, int]:
+    """Return the axis of a tensor that is two where the inputs' batch is, and one where that is one."""
+    single, pair = (
+        inferred(
+            proto,
+            into,
+            {
+                name: tuple(count if axis == batch else size for axis, size in enumerate(sizes))
+                for name, (sizes, batch) in inputs.items()
+            },
+        )
+        for count in (1, 2)
+    )
+    axes = {}
+    for name in single.keys() & pair.keys():
+        differ = [i for i, sizes in enumerate(zip(single[name], pair[name], strict=False)) if sizes[0] != sizes[1]]
+        if len(single[name]) == len(pair[name]) and len(differ) == 1 and single[name][differ[0]] == 1:
+            axes[name] = differ[0]
+    return axes
+
+
 def _without_weights(graph: onnx.GraphProto, into: Builder, sizes: Shapes) -> onnx.GraphProto:
     """Return the graph with inputs of known sizes, large initialisers' shapes in the place of their bytes."""
     from onnx import helper
@@ -250,7 +271,7 @@ def _without_weights(graph: onnx.GraphProto, into: Builder, sizes: Shapes) -> on
     inputs = []
     for entry in graph.input:
         value = into.known(entry.name)
-        kept, shape = entry.type.tensor_type.elem_type, sizes.get(entry.name) if value is None else value.shape
+        kept, shape = entry.type.tensor_type.elem_type, sizes.get(entry.name, None if value is None else value.shape)
         inputs.append(entry if shape is None else helper.make_tensor_value_info(entry.name, kept, shape))
     stated = {entry.name for entry in graph.input}
     small = [tensor for tensor in graph.initializer if math.prod(tensor.dims) <= _SMALL]

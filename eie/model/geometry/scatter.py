@@ -112,15 +112,25 @@ class Scatter:
 
     def scattered(self, matrix: SparseColumns, *, start: int, stop: int, n_pe: int) -> SparseColumns:
         """Return output channels start..stop-1 of an im2col matrix in this order of rows and columns."""
-        owned = (matrix.rows >= start) & (matrix.rows < stop)
-        channel, tap = np.divmod(matrix.column_of[owned], self._taps)
-        above, column = self._places
         height = -(-(stop - start) // n_pe) * n_pe
-        return SparseColumns.from_entries(
+        owned = matrix.row_block(start, stop)
+        # Columns that become one lie behind each other in the order of their kernel rows, and rows ascend in each: what
+        # is moved is whole columns, and nothing is sorted.
+        above, column = self._places
+        order = np.lexsort((above, column))
+        moved = (np.arange(self.conv.in_channels)[:, None] * self._taps + order).reshape(-1)
+        sizes = np.diff(owned.starts)[moved]
+        before = np.concatenate(([0], np.cumsum(sizes)))
+        entries = np.repeat(owned.starts[moved] - before[:-1], sizes) + np.arange(before[-1])
+        upper = np.repeat(np.tile((above[order] * height).astype(np.int32), self.conv.in_channels), sizes)
+        # Of each new column the place of the first one in it; phases with fewer rows have fewer.
+        first = np.searchsorted(column[order], np.arange(self.columns_a_channel))
+        firsts = (np.arange(self.conv.in_channels)[:, None] * self._taps + first).reshape(-1)
+        return SparseColumns.of(
             shape=(self.depth * height, self.columns),
-            rows=above[tap] * height + matrix.rows[owned] - start,
-            columns=channel * self.columns_a_channel + column[tap],
-            data=matrix.data[owned],
+            starts=before[np.append(firsts, len(moved))],
+            rows=upper + owned.rows[entries],
+            data=owned.data[entries],
         )
 
     def gathered(self, parts: list[tuple[int, SparseColumns]]) -> SparseColumns:

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 from eie.results import accounting
 from eie.show.face import Answer
-from eie.show.numbers import factor, signed
+from eie.show.numbers import factor, of, signed
 from eie.show.sections import Section, Value
 from eie.studies.difference.changes import Delta, Spent
 from eie.studies.difference.charts import part_bars, point_bars
@@ -83,9 +83,9 @@ class Difference(Answer):
         both = [change for change in self.points if not change.only]
         ratios = [change.b.latency_us / change.a.latency_us for change in both if change.a and change.b]
         if not ratios or min(ratios) <= 0:
-            return f"{len(both)} points in both"
-        spread = f"{factor(geometric_mean(ratios))} the time ({factor(min(ratios))} to {factor(max(ratios))})"
-        return f"{len(both)} points in both, of which B takes {spread}"
+            return f"{of(len(both), 'point')} in both"
+        spread = f" ({factor(min(ratios))} to {factor(max(ratios))})" if len(both) > 1 else ""
+        return f"{of(len(both), 'point')} in both, for which B takes {factor(geometric_mean(ratios))} the time{spread}"
 
     def sections(self) -> tuple[Section, ...]:
         """Return what is not alike, then what each layer or point took, then by what PEs did."""

@@ -81,7 +81,8 @@ def _difference(sides: tuple[Side, Side]) -> Difference:
 
 def _labels(a: Side, b: Side) -> tuple[str, str]:
     """Call A and B by their files and, where these are not alike, by their machines."""
-    machines = labels([a.spec, b.spec])
+    # A sweep's own spec has one value of what it varies, which none of its points need have.
+    machines = labels([a.spec, b.spec], {*a.values.get("vary", ()), *b.values.get("vary", ())})
     if machines[0] == machines[1]:
         return a.label, b.label
     return f"{a.label} ({machines[0]})", f"{b.label} ({machines[1]})"

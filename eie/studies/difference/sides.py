@@ -6,7 +6,6 @@ file holds them. Read by `facts` and `changes`, which need not know where they a
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from eie.formats.csv_table import CsvTable
 from eie.formats.files import first_line
 from eie.results.result import Result
 from eie.show.brief import Brief
+from eie.show.envelope import versions
 from eie.spec import AcceleratorSpec
 from eie.sweeps.result import SweepResult
 
@@ -62,10 +62,15 @@ def side_of(answer: Result | SweepResult | Document | str | Path) -> Side:
         return _of_path(Path(answer))
     if isinstance(answer, Document):
         return _of_document(answer, answer.headline(), None)
-    # Through text, so that tuples and lists, or 4 and 4.0, are no differences between a file and what is not yet one.
-    written = json.loads(answer.to_json())
     label = answer.program.name if isinstance(answer, Result) else "sweep"
-    return _side(written["schema"], written, label)
+    return _side(answer.SCHEMA, {**_plain(answer.content()), "versions": versions()}, label)
+
+
+def _plain(value: Any) -> Any:
+    """Return content as a file would give it back: a tuple is no difference from the list that was read."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def _of_path(path: Path) -> Side:

@@ -33,11 +33,28 @@ OBJECTIVES: dict[Objective, str] = {
 GAIN = 0.01
 # Numbers of PEs beside which all other changes are tried: those within so much of the best.
 NEAR = 2.0
-MOST_PES_TRIED = 4
-STARTS = 3
-PAIRS = 3
-RETRAINED = 3
-ROUNDS = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Effort:
+    """How far is looked: numbers of PEs beside which all is tried, starts from which knobs are turned, in rounds.
+
+    ``pairs``, ``retrained``: that are run on all inputs. ``outward``: whether numbers of PEs are tried from the
+    machine's own on, each way until they are far from the best.
+    """
+
+    pes: int
+    starts: int
+    descents: int
+    rounds: int
+    retrained: int
+    pairs: int
+    outward: bool
+
+
+THOROUGH = Effort(pes=4, starts=3, descents=4, rounds=3, retrained=3, pairs=3, outward=False)
+# Of a deep network a setting costs as much as a hundred of a small one.
+BRIEF = Effort(pes=1, starts=1, descents=1, rounds=1, retrained=1, pairs=1, outward=True)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True, repr=False)
@@ -157,6 +174,7 @@ class _Trials:
 
     def __init__(self, bench: Bench, base: Setting, objective: Objective) -> None:
         self.bench, self.base, self.objective = bench, base, objective
+        self.effort = BRIEF if bench.sampled else THOROUGH
         self.count = 0
         self._seen: dict[frozenset[int], Advice | None] = {}
         cost = bench.cost(base)
@@ -166,6 +184,9 @@ class _Trials:
     def of(self, changes: Sequence[Change]) -> Advice | None:
         """Try changes together; None where they cannot be, or the clock is too fast for them."""
         key = frozenset(map(id, changes))
+        if self.effort.outward and {"rows", "PEs"} <= {change.knob for change in changes}:
+            # An order of all rows for every number of PEs takes longer than all the rest.
+            return None
         if key not in self._seen:
             self.count += 1
             setting = self.base
@@ -214,23 +235,24 @@ def advise(
     """
     trials = _Trials(few, base, objective)
     progress("trying single changes")
-    singles = trials.best([change] for change in changes)
+    singles = trials.best([change] for change in _near(trials, changes))
     first = _one_each(singles)
+    cut = [advice for advice in first if advice.retrains][: trials.effort.retrained]
+    first = [advice for advice in first if advice in cut or not advice.retrains]
     same = [advice.changes[0] for advice in singles if not advice.retrains]
     progress("trying changes together")
     pairs, together = _combined(trials, [advice for advice in singles if not advice.retrains], same)
-    retrained = [advice for advice in first if advice.retrains][:RETRAINED]
     alone = next((advice for advice in singles if not advice.retrains), None)
-    beside = trials.best([*alone.changes, *cut.changes] for cut in retrained) if alone is not None else []
-    chosen = [*first, *_apart(pairs)[:PAIRS], *together, *beside[:1]]
-    if few.forms.samples < bench.forms.samples:
+    beside = trials.best([*alone.changes, *each.changes] for each in cut) if alone is not None else []
+    chosen = [*first, *_apart(pairs)[: trials.effort.pairs], *together, *beside[:1]]
+    if few.sampled or few.forms.samples < bench.forms.samples:
         # What gains nothing on a few is not worth a run on all.
         chosen = [advice for advice in chosen if advice.gain(objective)[0] <= 1 - GAIN / 2]
     progress(f"running {len(chosen)} on all inputs")
     whole = trials if few is bench else _Trials(bench, base, objective)
     final = {frozenset(map(id, advice.changes)): whole.of(advice.changes) for advice in chosen}
     ranked = sorted((advice for advice in final.values() if advice), key=lambda advice: advice.gain(objective))
-    if few.forms.cut:
+    if few.forms.cut and not few.sampled:
         ranked = _deeper(whole, ranked, changes)
     good = [advice for advice in ranked if advice.gain(objective)[0] <= 1 - GAIN]
     bad = [advice for advice in ranked if advice.gain(objective)[0] > 1 - GAIN and len(advice.changes) == 1]
@@ -251,6 +273,24 @@ def _deeper(whole: _Trials, ranked: Sequence[Advice], changes: Sequence[Change])
     return sorted([*ranked, *better[:1]], key=lambda advice: advice.gain(whole.objective))
 
 
+def _near(trials: _Trials, changes: Sequence[Change]) -> list[Change]:
+    """Leave out numbers of PEs that are further from the machine's own than one that is far from the best."""
+    if not trials.effort.outward:
+        return list(changes)
+    own = trials.base.spec.n_pe
+    pes = {change.make(trials.base).spec.n_pe: change for change in changes if change.knob == "PEs"}
+    kept, least = [], 1.0
+    # More PEs first, which are sooner run.
+    for way in (sorted(n for n in pes if n > own), sorted((n for n in pes if n < own), reverse=True)):
+        for n_pe in way:
+            kept.append(pes[n_pe])
+            score = trials.score([pes[n_pe]])
+            least = min(least, score)
+            if score > NEAR * least:
+                break
+    return [change for change in changes if change.knob != "PEs" or change in kept]
+
+
 def _combined(
     trials: _Trials, singles: Sequence[Advice], changes: Sequence[Change]
 ) -> tuple[list[Advice], list[Advice]]:
@@ -268,8 +308,9 @@ def _combined(
         scores = [trials.score([*beside, change]) / alone for change in best]
         starts.append((alone * math.prod(scores), [*beside, *best]))
     pairs.sort(key=lambda advice: advice.gain(trials.objective))
-    promising = sorted(starts, key=lambda start: start[0])[:STARTS]
+    promising = sorted(starts, key=lambda start: start[0])[: trials.effort.starts]
     tried = [*pairs[:1], *trials.best(start for _, start in promising if start)]
+    tried = sorted(tried, key=lambda advice: advice.gain(trials.objective))[: trials.effort.descents]
     # From each of them: what is best among few knobs need not be so in the end.
     ends = [_descended(trials, start, changes) for start in tried]
     return pairs, sorted(ends, key=lambda advice: advice.gain(trials.objective))[:1]
@@ -281,7 +322,7 @@ def _anchors(trials: _Trials, singles: Sequence[Advice]) -> list[list[Change]]:
     least = min([1.0, *(score for score, _ in scored)])
     near = [change for score, change in sorted(scored, key=lambda pair: pair[0]) if score <= NEAR * least]
     # As it is: then the singles are the answers, and cost nothing more.
-    return [[], *([change] for change in near[:MOST_PES_TRIED])]
+    return [[], *([change] for change in near[: trials.effort.pes])]
 
 
 def _other(change: Change, beside: Sequence[Change]) -> bool:
@@ -315,7 +356,7 @@ def _apart(pairs: Sequence[Advice]) -> list[Advice]:
 def _descended(trials: _Trials, start: Advice, changes: Sequence[Change]) -> Advice:
     """Turn one knob after the other while that gains."""
     best = start
-    for _ in range(ROUNDS):
+    for _ in range(trials.effort.rounds):
         candidates = trials.best(chain(_turned(best.changes, changes), _left_out(best.changes)))
         if not candidates or candidates[0].gain(trials.objective)[0] > best.gain(trials.objective)[0] * (1 - GAIN):
             break

@@ -20,6 +20,10 @@ from eie.studies.explain.advise import OBJECTIVES, Advice, Advised, Objective
 from eie.studies.explain.diagnosis import Diagnosis
 from eie.studies.explain.knobs import Change
 
+# Beyond so many layers a sentence each is a wall of text that says the same again and again.
+MOST_SAID = 12
+LONGEST_SAID = 3
+
 
 @dataclass(frozen=True, eq=False, kw_only=True, repr=False)
 class Explanation(Answer):
@@ -68,6 +72,11 @@ class Explanation(Answer):
         diagnosed = (*([] if self.whole is None else [self.whole]), *self.layers)
         # A network of one layer is that layer.
         said = diagnosed if len(self.layers) > 1 else self.layers
+        left = 0
+        if len(self.layers) > MOST_SAID:
+            named = self._telling()
+            said = tuple(each for each in diagnosed if each is self.whole or each.name in named)
+            left = len(diagnosed) - len(said)
         binds = Section(
             name="binds",
             title="What binds it",
@@ -76,6 +85,11 @@ class Explanation(Answer):
             lines=tuple(
                 each.sentence(cause=all(each.bound_by != before.bound_by for before in said[:place]))
                 for place, each in enumerate(said)
+            )
+            + (
+                (f"The other {left} layers stand in the table; of each cause the longest is named here.",)
+                if left
+                else ()
             ),
         )
         notes = tuple(f"{note}." for note in self.notes)
@@ -83,6 +97,12 @@ class Explanation(Answer):
             return (binds, Section(name="advice", title="What to change", notes=notes))
         lines = self._lines(self.advised)
         return (binds, Section(name="advice", title="What to change", grids=self._advice(), lines=lines, notes=notes))
+
+    def _telling(self) -> frozenset[str]:
+        """Return the layers of a deep network that sentences are of: the longest, and of each cause the longest."""
+        longest = sorted(self.layers, key=lambda layer: -layer.cycles)
+        by_cause = {layer.bound_by: layer.name for layer in reversed(longest)}
+        return frozenset([*(layer.name for layer in longest[:LONGEST_SAID]), *by_cause.values()])
 
     def _advice(self) -> tuple[Grid, ...]:
         """Return what leaves the network as it is, and what does not, each best first."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from eie.activity import Activity
 from eie.compiler.choice import Conv, sizes_of
 from eie.compiler.compile import compile as compile_network
+from eie.compiler.encoded import EncodedLayer
 from eie.compiler.lower import Lowering, lower
 from eie.compiler.memory import stated_by
 from eie.compiler.places import MemoryPlan
@@ -63,6 +64,8 @@ class BaseRun:
         The machine, and how convolutions ran.
     layers
         What binds each layer.
+    kinds
+        By layer what it is like: layers of the same kind take to changes alike.
     bench
         Runs it again, changed.
     """
@@ -71,6 +74,7 @@ class BaseRun:
     setting: Setting
     plan: MemoryPlan
     layers: tuple[Diagnosis, ...]
+    kinds: Mapping[str, tuple[object, ...]]
     bench: Bench
 
 
@@ -103,13 +107,24 @@ def base_run(network: Network, asked: Asked) -> BaseRun:
         plan_sizes=workload.sizes,
     )
     sized = {name: {use: _sized(rows, sizes.get(use, ())) for use, rows in read.items()} for name, read in uses.items()}
+    setting = Setting(spec=spec, conv=asked.conv)
+    bench = Bench(Forms(own, shared, sized), whole, batch=asked.batch, cell=asked.cell)
+    bench.ran(setting, program.layers, activities, plan=plan)
     return BaseRun(
         workload=workload,
-        setting=Setting(spec=spec, conv=asked.conv),
+        setting=setting,
         plan=plan,
         layers=tuple(Diagnosis.of_activity(activity, spec.clock_mhz) for activity in activities),
-        bench=Bench(Forms(own, shared, sized), whole, batch=asked.batch, cell=asked.cell),
+        kinds={layer.name: _kind(layer, plan) for layer in program.layers},
+        bench=bench,
     )
+
+
+def _kind(layer: EncodedLayer, plan: MemoryPlan) -> tuple[object, ...]:
+    """Return what tells layers apart, what matters most first."""
+    outputs, inputs = layer.geometry.channels
+    places = layer.geometry.dense_shape[1] // max(1, inputs // layer.geometry.diagonal_blocks)
+    return layer.geometry.kind, layer.conv, plan.by_name[layer.name].place, places, outputs, inputs
 
 
 def _shared(network: Network, spec: AcceleratorSpec, asked: Asked) -> Shared:

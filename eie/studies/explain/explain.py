@@ -33,6 +33,7 @@ from eie.studies.explain.capacity import larger
 from eie.studies.explain.diagnosis import Diagnosis
 from eie.studies.explain.knobs import changes_of
 from eie.studies.explain.models import model_of, names_of
+from eie.studies.explain.sample import MOST_SCREENED, stand_ins
 
 
 class ExplainError(EieError):
@@ -43,6 +44,8 @@ class ExplainError(EieError):
 FEW_ROWS = 64
 # Entries of a fully connected layer that are enough: more cost an encoding for each number of PEs.
 FEW_ENTRIES = 1 << 17
+# Broadcasts of a sample that are enough, of a layer of many products.
+FEW_BROADCASTS = 1 << 17
 
 
 @taken
@@ -167,9 +170,12 @@ def _few(ran: BaseRun, batch: int) -> Bench:
     # Whole batches: what is streamed is loaded once for each.
     samples = -(-max(1, FEW_ROWS // rows) // batch) * batch
     window = FEW_ENTRIES if forms.larger_than(FEW_ENTRIES) else None
-    if samples >= forms.samples and window is None:
+    band = FEW_BROADCASTS if forms.longer_than(FEW_BROADCASTS) else None
+    stands = stand_ins(ran.layers, ran.kinds, MOST_SCREENED)
+    alike = len(set(stands.values())) < len(stands)
+    if samples >= forms.samples and window is None and band is None and not alike:
         return ran.bench
-    return ran.bench.screening(ran.setting, min(samples, forms.samples), window)
+    return ran.bench.screening(ran.setting, min(samples, forms.samples), window=window, band=band, stands=stands)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -24,6 +24,7 @@ from eie.model.layer_trace import LayerTrace
 from eie.model.matrix import SparseColumns
 from eie.model.network import Network
 from eie.model.trace import Trace
+from eie.studies.explain.band import Band, band_of
 from eie.studies.explain.window import CutFrom, columns_in, window_of
 
 Uses = Mapping[str, LayerTrace]
@@ -39,12 +40,16 @@ class Pruning:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Form:
-    """A layer with what each of its uses reads, a bit an input; of a window, what it was cut from, nothing pruned."""
+    """A layer with what each of its uses reads, a bit an input; of a window, what it was cut from, nothing pruned.
+
+    ``grown``: how many times as many products there are, where it has a band of them.
+    """
 
     layer: Layer
     report: ShareReport
     uses: Uses
     cut_from: CutFrom | None = None
+    grown: float = 1.0
 
 
 class Forms:
@@ -60,6 +65,8 @@ class Forms:
         By layer: what each use reads.
     window
         Entries to which large fully connected layers are cut, for screening; None leaves all whole.
+    grown
+        By layer, where ``uses`` are a band of its products: how many times as many there are.
     """
 
     def __init__(
@@ -69,15 +76,18 @@ class Forms:
         uses: Mapping[str, Uses],
         *,
         window: int | None = None,
+        grown: Mapping[str, float] | None = None,
     ) -> None:
         self.names = tuple(layer.name for layer in network.layers)
         self._network = network
         self._shared, self._uses = shared, uses
         self._orders: dict[int, dict[str, Form]] = {}
+        self._weights: dict[str, NDArray[np.int64]] = {}
         self.window = window
         self.cut = self.larger_than(window) if window is not None else frozenset()
         # By layer and order of its rows; 0 is its own.
         self._windows: dict[tuple[str, int], Form] = {}
+        self.grown = grown or {}
 
     def form(self, name: str, *, n_pe: int, permuted: bool, pruning: Pruning | None) -> Form:
         """Return a form of one layer; ``n_pe`` matters where rows move or PEs are to hold alike."""
@@ -88,6 +98,8 @@ class Forms:
                 layer, uses = window_of(form.layer, form.uses, entries=self.window)
                 self._windows[place] = replace(form, layer=layer, uses=uses, cut_from=CutFrom.of(form.layer.matrix))
             form = self._windows[place]
+        if name in self.grown:
+            form = replace(form, grown=self.grown[name])
         return form if pruning is None else self._pruned(form, n_pe=n_pe, pruning=pruning)
 
     def moved(self, n_pe: int) -> tuple[str, ...]:
@@ -98,10 +110,27 @@ class Forms:
             return ()
         return tuple(name for name in self.names if permuted[name].layer is not self._shared[name][0])
 
-    def heads(self, samples: int, window: int | None) -> Forms:
-        """Return the same layers on the first samples only, perhaps cut to windows."""
+    def heads(self, samples: int, window: int | None, band: int | None) -> Forms:
+        """Return the same layers on the first samples only, perhaps cut to windows and bands."""
         few = {name: {use: rows.head(samples) for use, rows in uses.items()} for name, uses in self._uses.items()}
-        return Forms(self._network, self._shared, few, window=window)
+        bands = {} if band is None else Forms(self._network, self._shared, few, window=window).longer_than(band)
+        # Before rows are moved: those of a few products are moved in a fraction of the time.
+        few |= {name: {use: bands[name][use].of(read) for use, read in few[name].items()} for name in bands}
+        grown = {name: next(iter(cut.values())).grown for name, cut in bands.items()}
+        return Forms(self._network, self._shared, few, window=window, grown=grown)
+
+    def longer_than(self, band: int) -> dict[str, Mapping[str, Band]]:
+        """Return a band of so many broadcasts of each use, of the layers of which it is a part."""
+        bands: dict[str, Mapping[str, Band]] = {}
+        for name in self.names:
+            if name in self.cut:
+                continue
+            geometry, uses = self._shared[name][0].geometry, self._uses[name]
+            cut = {use: part for use, read in uses.items() if (part := band_of(geometry, read, band)) is not None}
+            # One factor for all uses of a layer.
+            if len(cut) == len(uses) and len({part.grown for part in cut.values()}) == 1:
+                bands[name] = cut
+        return bands
 
     def larger_than(self, window: int) -> frozenset[str]:
         """Return the layers of which a window of so many entries is a part."""
@@ -122,6 +151,13 @@ class Forms:
     def uses(self, name: str) -> Uses:
         """Return what each use of a layer reads, in its own order."""
         return self._uses[name]
+
+    def weights(self, name: str) -> NDArray[np.int64]:
+        """int64 (rows,): weights of each row of a layer."""
+        if name not in self._weights:
+            matrix = self._shared[name][0].matrix
+            self._weights[name] = np.bincount(matrix.rows, minlength=matrix.shape[0])
+        return self._weights[name]
 
     def _plain(self, name: str) -> Form:
         layer, report = self._shared[name]

@@ -35,7 +35,7 @@ def demand_of_whole(window: Demand, form: Form, pruning: Pruning | None) -> Dema
     assert cut is not None
     inputs, n_pe = matrix.shape[1], len(window.entries)
     own = sum(int(part.columns[: part.inputs].sum()) for part in window.passes)
-    stored = _stored(_by_pe(cut.rows, n_pe), pruning)
+    stored = _stored(by_pe(cut.rows, n_pe), pruning)
     there = np.bincount(matrix.rows % n_pe, minlength=n_pe)
     # The columns that are missing, with as much padding as those that are here.
     missing = np.rint((stored - there) * (own / max(1, matrix.nnz))).astype(np.int64)
@@ -48,7 +48,7 @@ def demand_of_whole(window: Demand, form: Form, pruning: Pruning | None) -> Dema
     )
 
 
-def _by_pe(rows: NDArray[np.int64], n_pe: int) -> NDArray[np.int64]:
+def by_pe(rows: NDArray[np.int64], n_pe: int) -> NDArray[np.int64]:
     """int64 (P,): of counts by row what each PE has."""
     padded = np.zeros(-(-len(rows) // n_pe) * n_pe, np.int64)
     padded[: len(rows)] = rows

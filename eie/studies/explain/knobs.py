@@ -137,9 +137,10 @@ def _machine(base: Setting) -> Iterator[Change]:
                 spec.replace(**{name: value})
             except SpecError:
                 continue
+            unit = what if value != 1 else what.removesuffix("s")
             yield Change(
                 knob=knob,
-                words=f"{value:,} {what} instead of {now:,}",
+                words=f"{value:,} {unit} instead of {now:,}",
                 typed=_typed({name: value}),
                 make=_setter({name: value}),
             )

@@ -7,18 +7,33 @@ holds (None where the study cannot show it), and the numbers. Read by `tables`.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 
 from eie.machines import noise
 from eie.machines.choose import called
-from eie.machines.noise import Interval
 from eie.machines.records import LayerCost
 from eie.show.sections import Statement
+from eie.studies.granularity.evidence import (
+    TOO_NOISY,
+    accuracy_by_density,
+    dense_forms,
+    forms_of,
+    has_n_of_m,
+    in_figures,
+    in_times,
+    intervals_of,
+    judged,
+    kept_share,
+    layer_speedups,
+    not_shown,
+    speedups_of,
+    tuning,
+)
 from eie.studies.granularity.notes import pruning_notes
-from eie.studies.granularity.rows import Row, Rows
+from eie.studies.granularity.rows import Rows
 from eie.studies.machines import EIE, is_sparse
 
 TEXT, LECTURE = "granularities", "lecture"
@@ -31,7 +46,6 @@ ALIKE = 1.5
 # The lower end of "9 to 12 times": the claim's most modest reading.
 LEAST_COMPRESSION = 9
 NO_LABELS = "accuracy is not known"
-TOO_NOISY = "too noisy"
 CAME_PRUNED = "the network came pruned: what fine-grained pruning gives began before"
 # Layers' densities come in steps, so two plans for one budget hardly ever take exactly the same time.
 SAME_LATENCY = 0.01
@@ -100,7 +114,7 @@ def break_even(study: Rows, machine: str) -> float | None:
     """
     if study.came_pruned:
         return None
-    rows = [row for row in _of(study, "fine") if study.speedup(row, machine)]
+    rows = [row for row in forms_of(study, "fine") if study.speedup(row, machine)]
     # Variants are as they were asked for; the first crossing is only found from dense to sparse.
     rows.sort(key=lambda row: row.variant.sparsity)
     before = study.unpruned
@@ -125,21 +139,21 @@ def _highest_compression(study: Rows) -> Statement:
         f"{TOLERATED_LOSS:.0%} more accurate)"
     )
     if study.unpruned.accuracy is None or study.came_pruned:
-        return _not_shown(TEXT, claim, CAME_PRUNED if study.came_pruned else NO_LABELS)
-    curve = _accuracy_by_density(study)
+        return not_shown(TEXT, claim, CAME_PRUNED if study.came_pruned else NO_LABELS)
+    curve = accuracy_by_density(study)
     gains: dict[str, float] = {}
     # The first is the unpruned network, an end of the fine-grained curve itself.
     for row in study.found[1:]:
-        density = _kept_share(study, row)
+        density = kept_share(study, row)
         # Within the curve only: np.interp would go on flat below its first point and make a loss up. 0 has no
         # logarithm.
         if row.variant.granularity != "fine" and row.accuracy is not None and 0 < curve[0][0] <= density:
             fine = float(np.interp(np.log(density), np.log([x for x, _ in curve]), [y for _, y in curve]))
             gains[str(row.variant)] = row.accuracy - fine
     if len(curve) < 2 or not gains:
-        return _not_shown(TEXT, claim, "needs fine-grained variants and others")
+        return not_shown(TEXT, claim, "needs fine-grained variants and others")
     best = max(gains, key=lambda name: gains[name])
-    numbers = f"{len(gains)} others: from {min(gains.values()):+.1%} to {gains[best]:+.1%} ({best}); {_tuning(study)}"
+    numbers = f"{len(gains)} others: from {min(gains.values()):+.1%} to {gains[best]:+.1%} ({best}); {tuning(study)}"
     return Statement(place=TEXT, claim=claim, holds=gains[best] <= TOLERATED_LOSS, found=numbers)
 
 
@@ -148,12 +162,12 @@ def _nine_to_twelve_times(study: Rows) -> Statement:
         f"it leaves 9 to 12 times fewer weights, as of AlexNet and VGG-16 (at least {LEAST_COMPRESSION} times, losing "
         f"at most {TOLERATED_LOSS:.0%})"
     )
-    before, rows = study.unpruned.accuracy, _of(study, "fine")
+    before, rows = study.unpruned.accuracy, forms_of(study, "fine")
     if study.came_pruned:
-        return _not_shown(TEXT, claim, CAME_PRUNED)
+        return not_shown(TEXT, claim, CAME_PRUNED)
     # Without fine-tuning the claim is not about this study: the texts retrain.
     if before is None or not rows or not study.epochs:
-        return _not_shown(TEXT, claim, "needs fine-grained variants that are fine-tuned (--data FOLDER)")
+        return not_shown(TEXT, claim, "needs fine-grained variants that are fine-tuned (--data FOLDER)")
     ratios = [
         study.compression(row) or 1
         for row in rows
@@ -161,16 +175,16 @@ def _nine_to_twelve_times(study: Rows) -> Statement:
     ]
     best = max(ratios, default=1.0)
     return Statement(
-        place=TEXT, claim=claim, holds=best >= LEAST_COMPRESSION, found=f"{best:.1f} times; {_tuning(study)}"
+        place=TEXT, claim=claim, holds=best >= LEAST_COMPRESSION, found=f"{best:.1f} times; {tuning(study)}"
     )
 
 
 def _ten_times_smaller(study: Rows) -> Statement:
     claim = "at 90 % sparsity a format such as CSR makes the model 10 times smaller (within 10 %)"
-    row = next((row for row in _of(study, "fine") if row.variant.sparsity == 0.9), None)
+    row = next((row for row in forms_of(study, "fine") if row.variant.sparsity == 0.9), None)
     before = study.unpruned.size_bytes
     if row is None or row.size_bytes is None or before is None or study.came_pruned:
-        return _not_shown(LECTURE, claim, CAME_PRUNED if study.came_pruned else "needs the variant fine:0.9")
+        return not_shown(LECTURE, claim, CAME_PRUNED if study.came_pruned else "needs the variant fine:0.9")
     csr, eie = (before["dense"] / row.size_bytes[name] for name in ("csr", "eie"))
     return Statement(
         place=LECTURE,
@@ -184,50 +198,51 @@ def _ten_times_smaller(study: Rows) -> Statement:
 def _nothing_on_dense_machines(study: Rows) -> Statement:
     claim = f"fine-grained pruning brings no speedup on dense hardware (at most {NOISE:.0%}, the noise of measuring)"
     dense = [machine for machine in study.machines if machine != EIE and not is_sparse(machine)]
-    fine = _of(study, "fine")
+    fine = forms_of(study, "fine")
     # 90 % of zeros can make a small layer 2:4 by accident; a tensor core that takes it so is no dense machine
     # there.
     speedups = {
-        machine: _intervals(study, [row for row in fine if not _has_n_of_m(row, machine)], machine) for machine in dense
+        machine: intervals_of(study, [row for row in fine if not has_n_of_m(row, machine)], machine)
+        for machine in dense
     }
     speedups = {machine: values for machine, values in speedups.items() if values}
     if not speedups:
-        return _not_shown(TEXT, claim, "needs fine-grained variants and a dense machine")
+        return not_shown(TEXT, claim, "needs fine-grained variants and a dense machine")
     # Of any form on any machine: one speedup is enough to refute.
     everything = [value for values in speedups.values() for value in values]
-    text = ", ".join(f"{called(machine)} {_times(noise.hull(values))}" for machine, values in speedups.items())
-    return _judged(TEXT, claim, noise.all_at_most(everything, 1 + NOISE), numbers=text, doubtful=everything)
+    text = ", ".join(f"{called(machine)} {in_times(noise.hull(values))}" for machine, values in speedups.items())
+    return judged(TEXT, claim, noise.all_at_most(everything, 1 + NOISE), numbers=text, doubtful=everything)
 
 
 def _nothing_through_csr(study: Rows) -> Statement:
     claim = "nor through CSR on a CPU, whose indirection eats the gain (here: up to 90 % sparsity)"
     if study.came_pruned:
-        return _not_shown(LECTURE, claim, CAME_PRUNED)
+        return not_shown(LECTURE, claim, CAME_PRUNED)
     machine = next((name for name in study.machines if name.startswith("measured:csr")), None)
-    rows = [row for row in _of(study, "fine") if row.variant.sparsity <= 0.9]
+    rows = [row for row in forms_of(study, "fine") if row.variant.sparsity <= 0.9]
     # Its own yardstick: the dense product was not measured, and CSR over CSR would answer another question.
-    if machine is None or not _speedups(study, rows, machine) or study.yardstick(machine) == machine:
-        return _not_shown(LECTURE, claim, "needs fine-grained variants, measured:dense and measured:csr")
-    intervals = _intervals(study, rows, machine)
-    best = max(_speedups(study, rows, machine))
+    if machine is None or not speedups_of(study, rows, machine) or study.yardstick(machine) == machine:
+        return not_shown(LECTURE, claim, "needs fine-grained variants, measured:dense and measured:csr")
+    intervals = intervals_of(study, rows, machine)
+    best = max(speedups_of(study, rows, machine))
     where = break_even(study, machine)
-    most = max(row.variant.sparsity for row in _of(study, "fine"))
+    most = max(row.variant.sparsity for row in forms_of(study, "fine"))
     even = f"at {where:.0%} sparsity" if where is not None else f"nowhere up to {most:.0%}"
     # No room for noise, unlike above: the claim is a loss, not a draw. 1 itself is none.
     holds = noise.all_at_most(intervals, float(np.nextafter(1, 0)))
     dense = (study.unpruned.costs or {})[study.yardstick(machine)].machine.source.split(", ")
     text = f"at best {best:.2f}x of the dense layers' speed ({', '.join(dense[1:-1])}); breaks even {even}"
-    return _judged(LECTURE, claim, holds, numbers=text, doubtful=intervals)
+    return judged(LECTURE, claim, holds, numbers=text, doubtful=intervals)
 
 
 def _pays_on_eie(study: Rows) -> Statement:
     claim = "on hardware made for it, such as EIE, fine-grained pruning does bring speed (more than 1.5x at 90 %)"
-    row = next((row for row in _of(study, "fine") if row.variant.sparsity == 0.9), None)
+    row = next((row for row in forms_of(study, "fine") if row.variant.sparsity == 0.9), None)
     if row is None or study.came_pruned:
-        return _not_shown(TEXT, claim, CAME_PRUNED if study.came_pruned else "needs the variant fine:0.9")
+        return not_shown(TEXT, claim, CAME_PRUNED if study.came_pruned else "needs the variant fine:0.9")
     speedup, after = study.speedup(row, EIE), study.latency_us(row, EIE)
     if study.incomplete:
-        return _not_shown(TEXT, claim, study.incomplete[0])
+        return not_shown(TEXT, claim, study.incomplete[0])
     text = f"{speedup:.2f}x over the unpruned network on EIE"
     if "dense" in study.machines:
         before = study.latency_us(study.unpruned, "dense")
@@ -238,9 +253,9 @@ def _pays_on_eie(study: Rows) -> Statement:
 
 def _at_most_twice(study: Rows) -> Statement:
     claim = "2:4 is at most twice as fast on hardware that knows it"
-    layers = _layer_speedups(study)
+    layers = layer_speedups(study)
     if not layers:
-        return _not_shown(TEXT, claim, "needs the variant 2:4 and the machine tensor-core")
+        return not_shown(TEXT, claim, "needs the variant 2:4 and the machine tensor-core")
     return Statement(
         place=TEXT,
         claim=claim,
@@ -258,12 +273,12 @@ def _half_as_fast_again(study: Rows) -> Statement:
     modelled_by = {
         machine: speedups[0]
         for machine in study.machines
-        if machine.startswith("tensor-core") and (speedups := _speedups(study, _of(study, "2:4"), machine))
+        if machine.startswith("tensor-core") and (speedups := speedups_of(study, forms_of(study, "2:4"), machine))
     }
     bounds = ", ".join(f"{called(machine)} {speedup:.2f}x" for machine, speedup in modelled_by.items())
     text = f"the model says {bounds}, with nothing between the layers; " if modelled_by else ""
     # Never judged, whatever the model says: "in practice" takes a device.
-    return _not_shown(
+    return not_shown(
         TEXT,
         claim,
         f"{text}no tensor core is measured here. Reported elsewhere: {reported}. Since then removed: {gone}",
@@ -279,43 +294,43 @@ def _layers_on_any_machine(study: Rows) -> Statement:
 
 
 def _on_any_machine(study: Rows, family: str, claim: str) -> Statement:
-    speedups = {machine: _intervals(study, _of(study, family), machine) for machine in _dense_forms(study)}
+    speedups = {machine: intervals_of(study, forms_of(study, family), machine) for machine in dense_forms(study)}
     speedups = {machine: values for machine, values in speedups.items() if values}
     if not speedups:
         # The note says why this network has no such form, which is more than that it has none.
         missing = next((row.note for row in study.rows if row.variant.family == family), f"needs {family} pruned")
-        return _not_shown(TEXT, claim, missing)
+        return not_shown(TEXT, claim, missing)
     # "Any" is refuted by one, so the machine that gains least speaks for all.
     slowest = min(speedups, key=lambda machine: min(value.low for value in speedups[machine]))
     least = min(speedups[slowest], key=lambda value: value.low)
     everything = [value for values in speedups.values() for value in values]
-    text = f"least: {_times(least)}, on {called(slowest)}; {len(speedups)} machines"
-    return _judged(TEXT, claim, noise.all_above(everything, 1.05), numbers=text, doubtful=[least])
+    text = f"least: {in_times(least)}, on {called(slowest)}; {len(speedups)} machines"
+    return judged(TEXT, claim, noise.all_above(everything, 1.05), numbers=text, doubtful=[least])
 
 
 def _channels_alike(study: Rows) -> Statement:
     claim = f"channel pruning speeds up all machines alike (the most is at most {ALIKE} times the least)"
-    rows = _of(study, "channels")
+    rows = forms_of(study, "channels")
     if not rows:
-        return _not_shown(TEXT, claim, "needs channels pruned")
+        return not_shown(TEXT, claim, "needs channels pruned")
     # Nearest to half, as in the text's example; which shares were asked for is the caller's choice.
     row = min(rows, key=lambda form: abs(form.variant.sparsity - 0.5))
-    speedups = {machine: study.speedup_interval(row, machine) for machine in _dense_forms(study)}
+    speedups = {machine: study.speedup_interval(row, machine) for machine in dense_forms(study)}
     known = {machine: speedup for machine, speedup in speedups.items() if speedup is not None}
     if not known:
-        return _not_shown(TEXT, claim, study.incomplete[0])
+        return not_shown(TEXT, claim, study.incomplete[0])
     spread = noise.most_over_least(list(known.values()))
     fewer = (study.unpruned.macs or 0) / (row.macs or 1)
-    listed = ", ".join(f"{called(machine)} {_times(speedup)}" for machine, speedup in known.items())
-    text = f"{row.variant}, {fewer:.2f} times fewer MACs: {listed}; most over least {_number(spread)}"
-    return _judged(TEXT, claim, noise.all_at_most([spread], ALIKE), numbers=text, doubtful=[spread])
+    listed = ", ".join(f"{called(machine)} {in_times(speedup)}" for machine, speedup in known.items())
+    text = f"{row.variant}, {fewer:.2f} times fewer MACs: {listed}; most over least {in_figures(spread)}"
+    return judged(TEXT, claim, noise.all_at_most([spread], ALIKE), numbers=text, doubtful=[spread])
 
 
 def _non_uniform(study: Rows) -> Statement:
     claim = "a density for each layer beats one density for all at equal latency (more right answers, chance below 5 %)"
     search = study.search
     if search is None:
-        return _not_shown(TEXT, claim, study.search_note)
+        return not_shown(TEXT, claim, study.search_note)
     own, alike = search.found.final, search.uniform.final
     by_chance = search.by_chance
     # A study searches only where accuracy is known.
@@ -333,83 +348,5 @@ def _non_uniform(study: Rows) -> Statement:
     better = own.accuracy > alike.accuracy
     dearer = search.found.verified > (1 + SAME_LATENCY) * search.uniform.verified
     if by_chance >= 0.05 or dearer:
-        return _not_shown(TEXT, claim, text)
+        return not_shown(TEXT, claim, text)
     return Statement(place=TEXT, claim=claim, holds=better, found=text)
-
-
-def _of(study: Rows, family: str) -> list[Row]:
-    return [row for row in study.found if row.variant.family == family]
-
-
-def _speedups(study: Rows, rows: Iterable[Row], machine: str) -> list[float]:
-    return [speedup for row in rows if (speedup := study.speedup(row, machine)) is not None]
-
-
-def _intervals(study: Rows, rows: Iterable[Row], machine: str) -> list[Interval]:
-    return [value for row in rows if (value := study.speedup_interval(row, machine)) is not None]
-
-
-def _times(value: Interval) -> str:
-    """Write a speedup, or from where to where it may be."""
-    return f"{value.low:.2f}x" if value.low == value.high else f"{value.low:.2f}x to {value.high:.2f}x"
-
-
-def _number(value: Interval) -> str:
-    return f"{value.low:.2f}" if value.low == value.high else str(value)
-
-
-def _judged(place: str, claim: str, holds: bool | None, *, numbers: str, doubtful: Sequence[Interval]) -> Statement:
-    """Return a verdict, or where noise lets there be none, over what it reaches."""
-    if holds is None:
-        numbers = f"{TOO_NOISY} ({noise.hull(doubtful)}): {numbers}"
-    return Statement(place=place, claim=claim, holds=holds, found=numbers)
-
-
-def _dense_forms(study: Rows) -> list[str]:
-    """Machines on which a smaller dense layer is a smaller dense layer."""
-    # Sparse storage is left out: it pays indices for weights that are all there.
-    return [machine for machine in study.machines if not is_sparse(machine)]
-
-
-def _kept_share(study: Rows, row: Row) -> float:
-    return (row.kept or 0) / (study.unpruned.kept or 1)
-
-
-def _has_n_of_m(row: Row, machine: str) -> bool:
-    """Whether some layer happens to satisfy N:M, so that a tensor core is no dense machine for it."""
-    assert row.costs is not None
-    return any(layer.details.get("n_of_m") for layer in row.costs[machine].layers)
-
-
-def _accuracy_by_density(study: Rows) -> list[tuple[float, float]]:
-    """Share of weights left and accuracy of the fine-grained variants and the unpruned network, ascending."""
-    rows = [study.unpruned, *_of(study, "fine")]
-    # Ascending: np.interp needs it and does not check.
-    return sorted((_kept_share(study, row), row.accuracy) for row in rows if row.accuracy is not None and row.kept)
-
-
-def _layer_speedups(study: Rows) -> list[float]:
-    speedups = []
-    for row in _of(study, "2:4"):
-        for machine in study.machines:
-            if machine.startswith("tensor-core"):
-                speedups += _ratios(study.unpruned, row, machine)
-    return speedups
-
-
-def _ratios(before: Row, after: Row, machine: str) -> list[float]:
-    assert before.costs is not None
-    assert after.costs is not None
-    # By place and strictly: 2:4 changes no layer's shape and takes none out.
-    pairs: Sequence[tuple[LayerCost, LayerCost]] = list(
-        zip(before.costs[machine].layers, after.costs[machine].layers, strict=True)
-    )
-    return [full.latency_us / less.latency_us for full, less in pairs if full.latency_us and less.latency_us]
-
-
-def _tuning(study: Rows) -> str:
-    return f"fine-tuned for {study.epochs} epochs" if study.epochs else "not fine-tuned"
-
-
-def _not_shown(place: str, claim: str, why: str) -> Statement:
-    return Statement(place=place, claim=claim, holds=None, found=why)

@@ -78,7 +78,7 @@ def _costs(study: Rows) -> Section:
     known = study.machines
     # Machines that state no energy would be columns of dashes.
     priced = [machine for machine in study.machines if study.energy_nj(study.unpruned, machine) is not None]
-    grids = [
+    grids = (
         _by_machine(
             study=study,
             caption="Speedup over the unpruned network on the same machine",
@@ -99,7 +99,13 @@ def _costs(study: Rows) -> Section:
         _by_machine(
             study=study, caption="Energy, nJ a sample", value=study.energy_nj, format="number", machines=priced
         ),
-    ]
+        _machines(study),
+    )
+    title = f"{study.network}: time and energy"
+    return Section(name="costs", title=title, grids=grids, notes=tuple(_cost_notes(study)))
+
+
+def _machines(study: Rows) -> Grid:
     machines = tuple(
         {
             "name": called(name),
@@ -128,7 +134,10 @@ def _costs(study: Rows) -> Section:
         Column("bits", "weight bits", "count"),
         Column("source", "source", "prose"),
     )
-    grids.append(Grid(caption="The machines", columns=columns, rows=machines))
+    return Grid(caption="The machines", columns=columns, rows=machines)
+
+
+def _cost_notes(study: Rows) -> list[str]:
     notes = [
         f"{machine} is set against the unpruned network on {study.yardstick(machine)}"
         for machine in study.machines
@@ -147,7 +156,7 @@ def _costs(study: Rows) -> Section:
         notes.append(
             "a bound reaches its peak arithmetic or its full bandwidth and launches nothing: no program is faster"
         )
-    return Section(name="costs", title=f"{study.network}: time and energy", grids=tuple(grids), notes=tuple(notes))
+    return notes
 
 
 def _speedup_range(study: Rows, row: Row, machine: str) -> dict[str, Value]:

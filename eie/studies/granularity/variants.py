@@ -25,7 +25,7 @@ from eie.compression.pruning.structure import (
     shrinkable,
 )
 from eie.compression.training.trainer import Trainer
-from eie.errors import EieError, RecipeError
+from eie.errors import RecipeError, WordError
 from eie.formats.shares import share_of
 from eie.model.dataflow import dataflow
 from eie.model.network import Network
@@ -61,7 +61,7 @@ class Variant:
 
         Raises
         ------
-        EieError
+        WordError
             If it has none of these forms.
         """
         if text == "dense":
@@ -79,7 +79,7 @@ class Variant:
             or words[1] not in UNITS
             or (words[1] == "block") != (words[2] is not None)
         ):
-            raise EieError(
+            raise WordError(
                 f"variant {text!r}: must be dense, N:M as in 2:4, or a granularity and the share that goes, as in "
                 f"fine:0.9 or fine:90%, block4x4:0.8, channel:0.5 (granularities: {', '.join(UNITS)})"
             )

@@ -111,7 +111,7 @@ def reproduce(
     Parameters
     ----------
     names
-        Keys of `SECTIONS`; ``"Table 4"`` and ``"figure-11"`` are understood too.
+        Keys of `SECTIONS`, or one; ``"Table 4"`` and ``"figure-11"`` are understood too.
     fc8
         The public data of AlexNet fc8 (``alexnet_fc8.npz``), or None.
     progress

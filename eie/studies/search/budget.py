@@ -19,7 +19,7 @@ from eie.compiler.memory import plan_of
 from eie.compiler.places import MemoryPlan
 from eie.compression.share import share
 from eie.energy.estimate import estimate
-from eie.errors import EieError
+from eie.errors import WordError
 from eie.formats.shares import share_of
 from eie.machines.choose import choose, depends_on_the_network
 from eie.machines.records import LayerCost
@@ -71,7 +71,7 @@ class Budget:
 
         Raises
         ------
-        EieError
+        WordError
             If it is none of these, or not positive; a share must be below 1.
         """
         words = re.fullmatch(r"([0-9]*\.?[0-9]+)\s*([a-zA-Z]+|%)", text.strip())
@@ -82,7 +82,7 @@ class Budget:
         if unit in _UNITS[quantity] and value > 0:
             return cls(quantity, amount=value * _UNITS[quantity][unit])
         units = ", ".join(_UNITS[quantity])
-        raise EieError(
+        raise WordError(
             f"budget {text!r}: must be a share of the unpruned network's, as 0.5x or 50% (below 1x), or in {units}"
         )
 
@@ -101,13 +101,13 @@ class Price:
 
     Raises
     ------
-    EieError
+    WordError
         For a machine that is measured or imported, or states no energy where energy is asked for.
     """
 
     def __init__(self, network: Network, machine: str, quantity: Quantity, spec: AcceleratorSpec) -> None:
         if machine != EIE and (machine.startswith("measured") or not depends_on_the_network(machine)):
-            raise EieError(f"machine {machine}: a search needs a modelled machine: eie, dense, systolic, nm, roofline")
+            raise WordError(f"machine {machine}: a search needs a modelled machine: eie, dense, systolic, nm, roofline")
         assert network.trace is not None
         self._machine, self._quantity, self._spec = machine, quantity, spec
         # Only prices and demands are kept, little a form: its images are made anew if it is placed otherwise.
@@ -209,7 +209,7 @@ class Price:
         figure = None if cost is None else getattr(cost, self._quantity)
         if figure is None:
             what = self._quantity.partition("_")[0]
-            raise EieError(f"machine {self._machine}: states no {what}: choose another machine or budget")
+            raise WordError(f"machine {self._machine}: states no {what}: choose another machine or budget")
         return float(figure)
 
     def _other(self, layer: Layer, uses: Mapping[str, LayerTrace]) -> float:

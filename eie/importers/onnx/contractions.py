@@ -1,0 +1,177 @@
+"""Products in forms that no layer has, taken apart into such as the reader knows.
+
+Comes in: a parsed model. Goes out: the same one, rewritten in place. Called by `normalise`. An Einsum of several
+operands becomes products of two, activations first and constants last, so that each constant is the weights of one
+layer; one by blocks a stack of matrices; a MatMul with a vector one with a matrix; a Gemm that adds an activation a
+Gemm and a sum.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import onnx
+
+
+def take_products_apart(graph: onnx.GraphProto, opset: int) -> None:
+    """Rewrite Einsum, MatMul and Gemm where that is needed."""
+    if not any(node.op_type in ("Einsum", "Gemm", "MatMul") and not node.domain for node in graph.node):
+        return
+    constant = _constants(graph)
+    ranks = {tensor.name: len(tensor.dims) for tensor in graph.initializer}
+    nodes: list[onnx.NodeProto] = []
+    for node in graph.node:
+        if node.op_type == "Einsum":
+            parts = _pairs(node, constant) if len(node.input) > 2 else [node]
+            nodes += [made for part in parts for made in _blocks(graph, part, constant)]
+        elif node.op_type == "MatMul":
+            nodes += _with_matrix(graph, node, ranks=ranks, opset=opset)
+        elif node.op_type == "Gemm":
+            nodes += _with_sum(graph, node, constant)
+        else:
+            nodes.append(node)
+    if len(nodes) == len(graph.node):
+        return
+    copies = [type(node).FromString(node.SerializeToString()) for node in nodes]
+    del graph.node[:]
+    graph.node.extend(copies)
+
+
+def _with_matrix(
+    graph: onnx.GraphProto, node: onnx.NodeProto, *, ranks: Mapping[str, int], opset: int
+) -> list[onnx.NodeProto]:
+    """Give a vector of weights the axis of one that it lacks, and take it off the result."""
+    vectors = [place for place, name in enumerate(node.input) if ranks.get(name) == 1]
+    if len(vectors) != 1 or len(node.input) != 2:
+        return [node]
+    place, out = vectors[0], node.output[0]
+    inputs, axis = list(node.input), -1 if vectors == [1] else -2
+    inputs[place] = f"{out}/matrix"
+    sizes = _sizes(graph, f"{out}/matrix", [-1, 1] if place else [1, -1])
+    # An attribute until opset 13, an input since.
+    squeezed = [f"{out}/product"] if opset < 13 else [f"{out}/product", _sizes(graph, f"{out}/axis", [axis])]
+    return [
+        _node("Reshape", [node.input[place], sizes], inputs[place]),
+        _node("MatMul", inputs, f"{out}/product", name=node.name),
+        _node("Squeeze", squeezed, out, axes=[axis] if opset < 13 else None),
+    ]
+
+
+def _with_sum(graph: onnx.GraphProto, node: onnx.NodeProto, constant: set[str]) -> list[onnx.NodeProto]:
+    """Add what is computed behind the product; a constant becomes the layer's bias."""
+    from onnx import numpy_helper
+
+    if len(node.input) < 3 or node.input[2] in constant or not node.input[2]:
+        return [node]
+    # Of two activations nothing becomes a layer.
+    if not (node.input[0] in constant) ^ (node.input[1] in constant):
+        return [node]
+    out, name, nodes = node.output[0], node.input[2], []
+    product = type(node)()
+    product.CopyFrom(node)
+    product.input.pop()
+    product.output[0] = f"{out}/product"
+    factor = next((entry.f for entry in node.attribute if entry.name == "beta"), 1.0)
+    if factor != 1:
+        graph.initializer.append(numpy_helper.from_array(np.array(factor, np.float32), f"{out}/beta"))
+        nodes.append(_node("Mul", [name, f"{out}/beta"], f"{out}/beside"))
+        name = f"{out}/beside"
+    return [product, *nodes, _node("Add", [f"{out}/product", name], out)]
+
+
+def _constants(graph: onnx.GraphProto) -> set[str]:
+    known = {tensor.name for tensor in graph.initializer}
+    for node in graph.node:
+        # A Constant reads nothing.
+        if all(name in known for name in node.input if name) and not any(
+            entry.HasField("g") for entry in node.attribute
+        ):
+            known.update(node.output)
+    return known
+
+
+def _terms(node: onnx.NodeProto) -> tuple[list[str], str] | None:
+    """Return the letters of operands and result; None where they say more than letters once each."""
+    text = next((entry.s.decode(errors="replace") for entry in node.attribute if entry.name == "equation"), "")
+    left, arrow, right = text.replace(" ", "").partition("->")
+    terms = left.split(",")
+    plain = arrow and len(terms) == len(node.input) and all(t.isalpha() or not t for t in (*terms, right))
+    once = all(len(set(term)) == len(term) for term in (*terms, right))
+    return (terms, right) if plain and once else None
+
+
+def _pairs(node: onnx.NodeProto, constant: set[str]) -> list[onnx.NodeProto]:
+    read = _terms(node)
+    inside = [name in constant for name in node.input]
+    if read is None or all(inside) or not any(inside):
+        return [node]
+    terms, result = read
+    # Activations in their order, then constants: False sorts first, and sorting keeps the order of equals.
+    order = sorted(range(len(terms)), key=lambda i: inside[i])
+    operands = [(node.input[i], terms[i]) for i in order]
+    nodes, (name, term) = [], operands[0]
+    for k, (other, letters) in enumerate(operands[1:], 1):
+        last = k == len(operands) - 1
+        later = set(result).union(*(text for _, text in operands[k + 1 :]))
+        made = result if last else "".join(c for c in dict.fromkeys(term + letters) if c in later)
+        out = node.output[0] if last else f"{node.output[0]}/product {k}"
+        label = node.name or node.output[0]
+        called = label if last else f"{label} {k}"
+        nodes.append(_node("Einsum", [name, other], out, name=called, equation=f"{term},{letters}->{made}"))
+        name, term = out, made
+    return nodes
+
+
+def _blocks(graph: onnx.GraphProto, node: onnx.NodeProto, constant: set[str]) -> list[onnx.NodeProto]:
+    """Return a product of stacks of matrices, if each block of the activation has a matrix of its own."""
+    read, inside = _terms(node), [name in constant for name in node.input]
+    if read is None or len(inside) != 2 or inside.count(True) != 1:
+        return [node]
+    (terms, result), place = read, inside.index(True)
+    theirs, ours = terms[place], terms[1 - place]
+    shared = [c for c in ours if c in theirs and c in result]
+    summed = [c for c in ours if c in theirs and c not in result]
+    made = [c for c in theirs if c not in ours and c in result]
+    kept = [c for c in ours if c not in theirs and c in result]
+    # One letter each: what has more would have to be made one axis, whose size is not known yet.
+    if [len(shared), len(summed), len(made)] != [1, 1, 1] or len(theirs) != 3 or len(kept) + 2 != len(ours) or not kept:
+        return [node]
+    out, stack = node.output[0], shared + summed + made
+    nodes = [_turned(node.input[place], theirs, stack, out=f"{out}/weights")]
+    # (..., block, rows, inputs) x (block, inputs, outputs); without rows of its own a block has one.
+    rows = kept[-1:] if len(kept) > 1 else []
+    front = kept[: len(kept) - len(rows)]
+    nodes.append(_turned(node.input[1 - place], ours, [*front, *shared, *rows, *summed], out=f"{out}/in"))
+    x, y = f"{out}/in", f"{out}/out"
+    if not rows:
+        nodes.append(_node("Reshape", [x, _sizes(graph, out, [0, 0, 1, -1])], f"{out}/row"))
+        x, y = f"{out}/row", f"{out}/row out"
+    nodes.append(_node("MatMul", [x, f"{out}/weights"], y, name=node.name))
+    if not rows:
+        nodes.append(_node("Reshape", [y, _sizes(graph, f"{out}/back", [0, 0, -1])], f"{out}/out"))
+    nodes.append(_turned(f"{out}/out", "".join([*front, *shared, *rows, *made]), list(result), out=out))
+    return nodes
+
+
+def _turned(name: str, letters: str, wanted: Sequence[str], *, out: str) -> onnx.NodeProto:
+    order = [letters.index(c) for c in wanted]
+    if order == list(range(len(order))):
+        return _node("Identity", [name], out)
+    return _node("Transpose", [name], out, perm=order)
+
+
+def _sizes(graph: onnx.GraphProto, out: str, sizes: list[int]) -> str:
+    from onnx import numpy_helper
+
+    graph.initializer.append(numpy_helper.from_array(np.array(sizes, np.int64), f"{out}/sizes"))
+    return f"{out}/sizes"
+
+
+def _node(op: str, inputs: list[str], out: str, name: str = "", **attributes: Any) -> onnx.NodeProto:
+    from onnx import helper
+
+    return helper.make_node(op, inputs, [out], name=name or f"{out} ({op})", **attributes)

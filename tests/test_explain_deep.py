@@ -1,0 +1,138 @@
+"""Deep networks and large maps: what stands for what while changes are screened, and what a band comes to."""
+
+import math
+
+import numpy as np
+import pytest
+
+import eie
+from eie.compiler.demand import Demand
+from eie.compiler.encoded import encode_layer
+from eie.importers.synthetic import draw_map
+from eie.model.geometry import Conv2d
+from eie.studies.explain.advise import advise
+from eie.studies.explain.band import band_of
+from eie.studies.explain.base import Asked, base_run
+from eie.studies.explain.bench import changed
+from eie.studies.explain.explain import FEW_BROADCASTS, _few
+from eie.studies.explain.knobs import changes_of
+from eie.studies.explain.sample import stand_ins
+from eie.studies.explain.told import demand_told
+
+
+def conv_network(layers, size, channels=16, density=0.3, seed=0):
+    """Convolutions that are no chain, each on a map of its own."""
+    rng = np.random.default_rng(seed)
+    conv = Conv2d(in_channels=channels, out_channels=32, kernel=(3, 3), pads=(1, 1, 1, 1))
+    made, inputs = [], {}
+    for place in range(layers):
+        kept = rng.random(conv.weight_shape) < density
+        weights = np.where(kept, rng.standard_normal(conv.weight_shape), 0).astype(np.float32)
+        made.append(eie.Layer.from_conv(f"conv{place}", weights, conv=conv))
+        inputs[f"conv{place}"] = draw_map(conv, size, size, 0.5, rng)
+    return eie.Network(name="deep", layers=tuple(made)), eie.Trace(layers=inputs)
+
+
+def ran_on(network, trace, conv="auto"):
+    return base_run(
+        network,
+        Asked(
+            spec=eie.EIE_64PE,
+            activations=trace,
+            layout=None,
+            bias="auto",
+            conv=conv,
+            batch=1,
+            cell="itrs-lop",
+            threads=1,
+            progress=lambda _: None,
+        ),
+    )
+
+
+@pytest.fixture(scope="module")
+def deep():
+    ran = ran_on(*conv_network(20, 12))
+    return ran, _few(ran, 1)
+
+
+def test_every_layer_has_one_that_stands_for_it(deep):
+    ran, few = deep
+    stands = stand_ins(ran.layers, ran.kinds, 5)
+    assert set(stands) == {layer.name for layer in ran.layers}
+    assert len(set(stands.values())) == 5
+    assert few.sampled
+
+
+def test_few_layers_stand_for_themselves(deep):
+    ran, _ = deep
+    assert stand_ins(ran.layers[:5], ran.kinds, 5) == {layer.name: layer.name for layer in ran.layers[:5]}
+
+
+def test_the_machine_as_it_is_costs_the_same_in_a_sample(deep):
+    ran, few = deep
+    whole, part = ran.bench.cost(ran.setting), few.cost(ran.setting)
+    assert np.allclose(whole.latency_us, part.latency_us)
+    assert np.allclose(whole.energy_nj, part.energy_nj)
+
+
+def test_what_the_run_counted_is_what_the_bench_would_count(deep):
+    ran, _ = deep
+    kept, counted = ran.bench.cost(ran.setting), ran.bench._run(ran.setting)
+    assert np.allclose(kept.latency_us, counted.latency_us, rtol=1e-12)
+    assert np.allclose(kept.energy_nj, counted.energy_nj, rtol=1e-12)
+    assert (kept.fits, kept.timing_met) == (counted.fits, counted.timing_met)
+
+
+def test_a_sample_tells_what_other_numbers_of_pes_do(deep):
+    ran, few = deep
+    for n_pe in (16, 128):
+        setting = changed(ran.setting, {"n_pe": n_pe})
+        whole, part = ran.bench.cost(setting), few.cost(setting)
+        assert part.latency_us.sum() == pytest.approx(whole.latency_us.sum(), rel=0.05)
+        assert part.energy_nj.sum() == pytest.approx(whole.energy_nj.sum(), rel=0.05)
+
+
+def test_rows_of_the_table_are_runs_of_all_layers(deep):
+    ran, few = deep
+    changes = changes_of(ran.setting, ran.bench.forms, ran.bench.whole, layers=ran.layers, streams={})
+    best = advise(ran.bench, ran.setting, changes, objective="latency", few=few).ranked[0]
+    setting = ran.setting
+    for change in best.changes:
+        setting = change.make(setting)
+    whole, now = ran.bench._run(setting), ran.bench.cost(ran.setting)
+    assert best.latency == pytest.approx(whole.latency_us.sum() / now.latency_us.sum(), rel=1e-12)
+
+
+def test_demand_is_told_without_encoding():
+    network, _ = conv_network(1, 12, density=1.0)
+    layer, report = eie.compression.share.share(network.layers[0], 4, bias="auto")
+    true = Demand.of(encode_layer(layer, report, eie.EIE_64PE))
+    weights = np.bincount(layer.matrix.rows, minlength=layer.matrix.shape[0])
+    told = demand_told(layer, weights, eie.EIE_64PE, scattered=False, padded=1.0)
+    assert told.entries.tolist() == true.entries.tolist()
+    assert (told.pointers, told.rounds, told.channels_a_pe) == (true.pointers, true.rounds, true.channels_a_pe)
+    assert [part.columns.sum() for part in told.passes] == [part.columns.sum() for part in true.passes]
+
+
+def test_a_band_is_as_active_as_its_map():
+    conv = Conv2d(in_channels=8, out_channels=8, kernel=(3, 3), stride=(2, 2), pads=(1, 1, 1, 1))
+    read = draw_map(conv, 200, 60, 0.5, np.random.default_rng(0))
+    band = band_of(conv, read, 1 << 14)
+    cut = band.of(read)
+    assert math.prod(conv.output_size(*band.size)) == cut.products == band.stop - band.start
+    assert cut.density == pytest.approx(read.density, rel=0.05)
+    assert band_of(conv, read, 1 << 30) is None
+
+
+@pytest.mark.parametrize("conv", ["im2col", "scatter"])
+def test_a_band_comes_to_what_the_whole_map_counts(conv):
+    ran = ran_on(*conv_network(1, 96), conv=conv)
+    few = _few(ran, 1)
+    assert few.forms.grown["conv0"] > 1
+    assert ran.bench.forms.longer_than(FEW_BROADCASTS)
+    for fields in ({"act_queue_depth": 2}, {"n_pe": 16}, {"n_pe": 128}):
+        setting = changed(ran.setting, fields)
+        whole, part = ran.bench.cost(setting), few.cost(setting)
+        assert part.latency_us.sum() == pytest.approx(whole.latency_us.sum(), rel=0.03)
+        assert part.energy_nj.sum() == pytest.approx(whole.energy_nj.sum(), rel=0.03)
