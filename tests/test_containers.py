@@ -2,6 +2,7 @@
 
 import json
 import zipfile
+import zlib
 
 import numpy as np
 import packing
@@ -717,6 +718,35 @@ class TestKeras:
         monkeypatch.setattr(hdf5, "_PROBE", "import os; os.abort()")
         with pytest.raises(eie.EieError, match="damaged: reading it crashes"):
             eie.load(tmp_path / "a.h5")
+
+    def test_a_text_that_states_four_gibibytes(self, tmp_path, h5py):
+        """HDF5 takes the memory that a length asks for before it looks at the text."""
+        path = tmp_path / "a.h5"
+        new_keras(h5py, path, {("layers/dense", "head"): [np.ones((8, 6))]})
+        content = bytearray(path.read_bytes())
+        # Where the text is said to be: its length, the address of its heap, its number there.
+        where = content.find(b"GCOL").to_bytes(8, "little") + (1).to_bytes(4, "little")
+        at = content.find((4).to_bytes(4, "little") + where)
+        content[at : at + 4] = b"\xff\xff\xff\xfb"
+        path.write_bytes(content)
+        with pytest.raises(eie.EieError, match=r"a\.h5: .*layers/dense/vars/name: damaged: states a length beyond"):
+            eie.load(path)
+
+    def test_a_piece_that_unpacks_to_more_than_its_array(self, tmp_path, h5py, monkeypatch):
+        with h5py.File(tmp_path / "a.h5", "w") as file:
+            array = file.create_dataset("layers/dense/vars/0", (8, 6), "f4", chunks=(8, 6), compression="gzip")
+            array.id.write_direct_chunk((0, 0), zlib.compress(bytes(1 << 28)))
+        monkeypatch.setenv("EIE_MEMORY", "32MiB")
+        with pytest.raises(eie.EieError, match=r"a\.h5: .* is damaged, or unpacks to more than 33,554,432 bytes"):
+            eie.load(tmp_path / "a.h5")
+
+    def test_arrays_as_large_as_the_budget_are_read(self, tmp_path, h5py, monkeypatch):
+        array = np.zeros((1024, 8192), np.float32)
+        array[0, 0] = 1
+        with h5py.File(tmp_path / "a.h5", "w") as file:
+            file.create_dataset("layers/dense/vars/0", data=array, chunks=(64, 8192), compression="gzip")
+        monkeypatch.setenv("EIE_MEMORY", str(array.nbytes))
+        assert hdf5.read_hdf5(tmp_path / "a.h5", "a.h5").arrays["layers/dense/vars/0"].shape == array.shape
 
     def test_declared_sizes(self, tmp_path, h5py):
         with h5py.File(tmp_path / "b.h5", "w") as file:

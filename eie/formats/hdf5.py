@@ -13,8 +13,8 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -22,7 +22,7 @@ from typing import IO, Any
 import numpy as np
 
 from eie.errors import ModelError
-from eie.formats.budget import afford, budget_bytes
+from eie.formats.budget import VARIABLE, afford, budget_bytes
 from eie.formats.files import LARGEST_BYTES, Arrays, first_line, regular_file
 
 # Of groups in groups, and of what they hold: a hard link may lead back to its own group.
@@ -31,10 +31,15 @@ _MOST_OBJECTS = 100_000
 _LARGEST_TEXT = 16 << 20
 # Processor time for a file of no size, and how much of a larger one is read in a second at least.
 CPU_S, _BYTES_A_S = 5.0, 5e6
-# What the other process runs: a file, seconds, the budget, and where modules are.
-_PROBE = """
+# What texts of a file take that is small, and how often a text is held while it is read: by HDF5, h5py and Python.
+_SMALL_TEXTS, _COPIES = 64 << 20, 8
+# What reading takes beside the arrays: caches and pieces of them.
+_BESIDE_ARRAYS = 64 << 20
+_REFUSED = 3
+# What the other process runs: a file, its name in messages, seconds, the budget, and where modules are.
+_PROBE = f"""
 import resource, sys
-path, seconds, budget, *sys.path = sys.argv[1:]
+path, where, seconds, budget, *sys.path = sys.argv[1:]
 resource.setrlimit(resource.RLIMIT_CPU, (int(seconds), int(seconds) + 1))
 resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 from pathlib import Path
@@ -42,9 +47,10 @@ from eie.errors import EieError
 from eie.formats import budget as memory, hdf5
 memory.set_budget(budget)
 try:
-    hdf5._read(Path(path), path)
-except EieError:
-    pass
+    hdf5._read_within(Path(path), where)
+except EieError as error:
+    sys.stdout.buffer.write(str(error).encode("utf-8", "surrogateescape"))
+    sys.exit({_REFUSED})
 """
 # What h5py raises on cut, flipped and made-up files.
 _UNREADABLE = (
@@ -88,16 +94,20 @@ def read_hdf5(file: Path | bytes, where: str) -> Hdf5:
     return _read(io.BytesIO(file) if isinstance(file, bytes) else file, where)
 
 
-def _read(file: IO[bytes] | Path, where: str) -> Hdf5:
+# Makes what limits the memory of what is done within it.
+_Limit = Callable[[], AbstractContextManager[None]]
+
+
+def _read(file: IO[bytes] | Path, where: str, texts: _Limit = nullcontext) -> Hdf5:
     import h5py
 
     content = Hdf5()
     total = 0
     try:
         with h5py.File(file, "r") as root:
-            content.texts.update(_texts("", root))
+            content.texts.update(_texts("", root, texts))
             for path, item in _items(root, left=[_MOST_OBJECTS]):
-                content.texts.update(_texts(f"{path}/", item))
+                content.texts.update(_texts(f"{path}/", item, texts))
                 if not isinstance(item, h5py.Dataset) or item.dtype.kind not in "fiub":
                     continue
                 if item.is_virtual or item.external:
@@ -108,17 +118,63 @@ def _read(file: IO[bytes] | Path, where: str) -> Hdf5:
                 afford(total, where, ModelError)
                 content.arrays[path] = np.asarray(item[()])
     except _UNREADABLE as error:
-        raise ModelError(f"{where}: not a usable HDF5 file: {first_line(error)}") from None
+        what = first_line(error)
+        most = f"unpacks to more than {budget_bytes():,} bytes (--memory or {VARIABLE} sets it)"
+        if _lacks_memory(error):
+            what = f"what it holds {most}"
+        # All that HDF5 says where zlib has no memory, and where it has no sense of the bytes.
+        elif "filter returned failure" in what:
+            what = f"a compressed piece of an array is damaged, or {most}"
+        raise ModelError(f"{where}: not a usable HDF5 file: {what}") from None
     return content
+
+
+def _lacks_memory(error: Exception) -> bool:
+    """Return whether memory was refused: h5py has no exception of its own for it, only HDF5's words."""
+    return isinstance(error, MemoryError) or "memory allocation failed" in str(error)
+
+
+def _read_within(path: Path, where: str) -> None:
+    """Read a file in a process of its own, whose memory has a limit: lengths in HDF5 are believed before anything."""
+    import h5py  # noqa: F401 - what it takes is no part of the file's
+
+    size = path.stat().st_size
+    with _limited(budget_bytes() + _BESIDE_ARRAYS):
+        _read(path, where, lambda: _limited(_SMALL_TEXTS + _COPIES * size))
+
+
+@contextmanager
+def _limited(most: int) -> Iterator[None]:
+    """Let this process take at most ``most`` bytes more; for a process of its own, since a limit is of all threads."""
+    # Not on every system; where it is missing, so is the other process's own.
+    import resource
+
+    try:
+        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
+    # Where a process is not told its size, no limit can be set on it.
+    except OSError:
+        yield
+        return
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    limit = pages * resource.getpagesize() + most
+    lowest = min([limit, *(bound for bound in before if bound != resource.RLIM_INFINITY)])
+    resource.setrlimit(resource.RLIMIT_AS, (lowest, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
 
 
 def probe(file: Path | bytes, where: str) -> None:
     """Read a file in another process first: on some damage the HDF5 library goes round for ever, or crashes.
 
+    It also takes what memory a file asks for: a text of 4 GiB by its stated length, whatever the file's, and all that
+    a compressed piece of an array unpacks to, whatever the array's. The other process has a limit on its memory.
+
     Raises
     ------
     ModelError
-        If that process had to be ended. What else is wrong is said where the file is read.
+        If that process refused the file, or had to be ended.
     """
     with ExitStack() as stack:
         if isinstance(file, bytes):
@@ -128,7 +184,7 @@ def probe(file: Path | bytes, where: str) -> None:
             path, size = Path(copy.name), len(file)
         else:
             path, size = file, file.stat().st_size
-        words = [str(path.resolve()), str(math.ceil(CPU_S + size / _BYTES_A_S)), str(budget_bytes())]
+        words = [str(path.resolve()), where, str(math.ceil(CPU_S + size / _BYTES_A_S)), str(budget_bytes())]
         # Where this process has its modules from, so that the other has the same.
         words += [entry or os.getcwd() for entry in sys.path]
         try:
@@ -137,6 +193,8 @@ def probe(file: Path | bytes, where: str) -> None:
         except OSError:
             # No other process can be had: what cannot be tried is read as it is.
             return
+    if done.returncode == _REFUSED:
+        raise ModelError(done.stdout.decode("utf-8", "surrogateescape"))
     # A negative code is a signal's: of the limit on its time, or of a crash.
     if done.returncode < 0:
         what = "does not end" if -done.returncode in (signal.SIGXCPU, signal.SIGKILL) else "crashes"
@@ -160,9 +218,16 @@ def _items(group: Any, prefix: str = "", *, depth: int = _DEEPEST, left: list[in
             yield from _items(item, f"{prefix}{name}/", depth=depth - 1, left=left)
 
 
-def _texts(prefix: str, item: Any) -> Iterator[tuple[str, str]]:
+def _texts(prefix: str, item: Any, limit: _Limit) -> Iterator[tuple[str, str]]:
     for name in item.attrs:
-        value = item.attrs[name]
+        try:
+            with limit():
+                value = item.attrs[name]
+        except _UNREADABLE as error:
+            if not _lacks_memory(error):
+                raise
+            # Texts are stored as they are, never compressed.
+            raise ValueError(f"{prefix}{name}: damaged: states a length beyond the whole file's") from None
         if isinstance(value, bytes):
             value = value.decode("utf-8", "replace")
         if isinstance(value, str) and len(value) <= _LARGEST_TEXT:
