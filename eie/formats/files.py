@@ -161,8 +161,8 @@ def _has(text: str | bytes, pattern: str) -> bool:
 
 def _whole(text: str) -> int:
     # No count, size or seed has more, and what has may fit no float either.
-    value = int(text)
-    if not -(1 << 63) <= value < 1 << 64:
+    # By its length first: int() refuses more than 4,300 digits in words for programmers.
+    if len(text) > 20 or not -(1 << 63) <= (value := int(text)) < 1 << 64:
         raise ValueError(f"{text[:20]}... has {len(text)} digits: must fit 64 bits")
     return value
 
@@ -200,6 +200,12 @@ def _finite(text: str) -> float:
     if not math.isfinite(value):
         raise ValueError(f"{text[:20]} is beyond any number")
     return value
+
+
+def unmet(error: BaseException) -> str:
+    """What is wrong with a value in one line: a ValueError says it, a KeyError no more than the key."""
+    said = first_line(error)
+    return said if isinstance(error, ValueError) else f"{type(error).__name__} {said}"
 
 
 def first_line(error: BaseException) -> str:

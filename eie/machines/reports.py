@@ -12,6 +12,7 @@ from eie.compiler.places import IDEAL
 from eie.errors import EieError
 from eie.formats.answers import read_answer
 from eie.formats.csv_table import CsvTable
+from eie.formats.files import unmet
 from eie.machines import scalesim
 from eie.machines.records import Baseline, LayerCost, Machine
 from eie.machines.rows import NOT_MODELLED, ResultRow, ResultRows
@@ -141,7 +142,7 @@ def _own_csv(table: CsvTable) -> Baseline:
     try:
         layers = tuple(_cost(ResultRow.of_record(record)) for record in records if record["layer"] not in missing)
     except (KeyError, ValueError, TypeError, ArithmeticError) as error:
-        raise EieError(f"{table.path}: damaged result: {type(error).__name__} {error}") from None
+        raise EieError(f"{table.path}: damaged result: {unmet(error)}") from None
     name = Path(table.path).name
     note = f"{name} states no machine: clock, node and area are not known (the JSON has them)"
     return Baseline(Machine(name=f"EIE ({name})", how="modelled", source=name), layers, (note, *missing))

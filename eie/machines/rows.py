@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from eie.errors import EieError, SpecError
-from eie.formats.files import first_line
+from eie.formats.files import first_line, unmet
 from eie.show.brief import Brief
 from eie.spec import AcceleratorSpec
 
@@ -197,7 +197,7 @@ class ResultRows(Brief):
                 energy_bounds_nj=_pair([estimate.get("low_nj"), estimate.get("high_nj")]),
             )
         except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
-            raise EieError(f"{file}: damaged result: {type(error).__name__} {error}") from None
+            raise EieError(f"{file}: damaged result: {unmet(error)}") from None
         except SpecError as error:
             raise EieError(f"{file}: damaged result: {first_line(error)}") from None
         except IndexError:

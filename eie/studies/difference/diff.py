@@ -11,7 +11,7 @@ from pathlib import Path
 from eie.errors import EieError
 from eie.formats.answers import Document
 from eie.formats.arguments import taken
-from eie.formats.files import first_line
+from eie.formats.files import unmet
 from eie.results.result import Result
 from eie.spec.apart import labels
 from eie.studies.difference.answer import Difference
@@ -61,7 +61,7 @@ def diff(a: Comparable, b: Comparable) -> Difference:
     # A file's rows that lack a key, or have a text where a number belongs: what is read is bounded, not complete.
     except (KeyError, TypeError, ValueError, ArithmeticError, AttributeError) as error:
         named = " or ".join(dict.fromkeys(side.label for side in sides))
-        raise EieError(f"{named}: damaged {sides[0].kind}: {type(error).__name__} {first_line(error)}") from None
+        raise EieError(f"{named}: damaged {sides[0].kind}: {unmet(error)}") from None
 
 
 def _difference(sides: tuple[Side, Side]) -> Difference:
