@@ -128,13 +128,13 @@ def test_drifted_weights_are_noted_and_pruned_on_demand(tmp_path):
     assert "fc1 (9" in note
     advice = note.partition("--threshold ")[2].split()[0]
     # What the levels make of them in proportion is no number worth its digits.
-    assert "median over 1,000%, worst over 1,000%, the smallest" in share(network.layers[0])[1].note
+    assert "median over 1,000 %, worst over 1,000 %, the smallest" in share(network.layers[0])[1].note
     for threshold in (1e-5, float(advice)):
         pruned = eie.load(path, threshold=threshold)
         np.testing.assert_array_equal(pruned.layers[0].weights != 0, kept)
         assert not any("of zero" in note for note in pruned.notes)
     assert any(
-        note.startswith("weights below 1e-05 pruned: fc1 100.0% to 8") for note in eie.load(path, threshold=1e-5).notes
+        note.startswith("weights below 1e-05 pruned: fc1 100.0 % to 8") for note in eie.load(path, threshold=1e-5).notes
     )
 
 

@@ -59,7 +59,7 @@ def test_a_recipe_from_file_to_file(cli, tmp_path):
     assert net.trace.samples == 256
     code, out, _ = cli("run", "out.safetensors")
     assert code == 0
-    assert f"{report['steps'][-1]['accuracy']:.2%} in float32" in out
+    assert f"{100 * report['steps'][-1]['accuracy']:.2f} % in float32" in out
     assert "Note: compressed by small." in out
 
 

@@ -187,11 +187,11 @@ def report_of(**changes):
 
 
 def test_the_note_names_levels_and_what_an_outlier_cannot_hide():
-    start = "weights clustered to 15 values, relative error 9.8%"
+    start = "weights clustered to 15 values, relative error 9.8 %"
     tenths = (0.31, 0.2, 0.2, 0.1, 0.1, 0.1, 0.1, 0.1, 0.05, 0.05)
-    assert report_of(tenths=tenths).note == f"{start} (tenths by magnitude: median 10.0%, worst 31.0%, the smallest)"
-    assert report_of(tenths=tenths[::-1]).note.endswith("worst 31.0%, the largest)")
-    assert report_of(tenths=(0.1, *tenths[:9])).note.endswith("worst 31.0%, number 2 from below)")
+    assert report_of(tenths=tenths).note == f"{start} (tenths by magnitude: median 10.0 %, worst 31.0 %, the smallest)"
+    assert report_of(tenths=tenths[::-1]).note.endswith("worst 31.0 %, the largest)")
+    assert report_of(tenths=(0.1, *tenths[:9])).note.endswith("worst 31.0 %, number 2 from below)")
     assert report_of().note == start
     assert report_of(exact=True).note == ""
 

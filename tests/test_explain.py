@@ -373,7 +373,7 @@ def test_fewer_weights_are_marked():
     cut = [each for each in answer.advice if each.retrains]
     assert cut
     assert all("pruned to" in each.words and not each.typed for each in cut)
-    half = next(each for each in cut if each.words == "fc pruned to 50% of its weights")
+    half = next(each for each in cut if each.words == "fc pruned to 50 % of its weights")
     assert half.latency == pytest.approx(0.5, abs=0.05)
     assert "computes something else, needs fine-tuning" in str(answer)
     assert {row["needs_fine_tuning"] for row in answer.records() if row["what"] == "change"} == {True, False}

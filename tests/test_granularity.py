@@ -143,7 +143,7 @@ def test_channels_of_shapes_alone(shape_network):
 def test_layers_of_shapes_alone(shape_network):
     form = prune(shape_network, Variant.parse("layer:0.5"))
     assert form.network is None
-    assert form.note == "no layer goes: 50% of the 1 that could is less than one"
+    assert form.note == "no layer goes: 50 % of the 1 that could is less than one"
     form = prune(shape_network, Variant.parse("layer:0.9"))
     assert [layer.name for layer in form.network.layers] == ["a", "c"]
     assert form.note == "gone: b (1 of the layers could go)"
@@ -228,7 +228,7 @@ def test_machines_are_named_once_and_run_the_network():
 
 def test_a_pruned_network_is_said_to_be_one():
     study = granularity(eie.load("lenet-300-100"), ["2:4"], ["dense"], samples=1, with_search=False)
-    assert "came with 8% of its weights" in study.notes[0]
+    assert "came with 8 % of its weights" in study.notes[0]
     judged = {one.claim: one for one in statements(study)}
     for words in ("highest compression", "9 to 12", "10 times smaller", "through CSR", "made for it"):
         (one,) = [judged[claim] for claim in judged if words in claim]
@@ -380,11 +380,11 @@ def test_highest_compression():
     words = "highest compression"
     assert verdict(made_up([*fine, worse]), words).holds is True
     assert verdict(made_up([*fine, better]), words).holds is False
-    assert "+1.5% (2:4)" in verdict(made_up([*fine, better]), words).found
+    assert "+1.5 % (2:4)" in verdict(made_up([*fine, better]), words).found
     assert verdict(made_up([*fine, ("block4x4:0.95", 0.9, 50, {})]), words).holds is None  # sparser than any fine one
     # Half-way in logarithms between 500 and 100 of 1000.
     between = round(math.sqrt(500 * 100))
-    assert "-0.0%" in verdict(made_up([*fine, ("2:4", 0.79, between, {})]), words).found
+    assert "-0.0 %" in verdict(made_up([*fine, ("2:4", 0.79, between, {})]), words).found
     assert verdict(made_up([("fine:0.5", None, 500, {})], unpruned=None), words).holds is None
 
 
@@ -421,7 +421,7 @@ def test_break_even_is_interpolated_over_density():
     slow = made_up(rows, machines)
     assert break_even(slow, "measured:csr") is None
     assert verdict(slow, "through CSR").holds is True
-    assert "nowhere up to 75%" in verdict(slow, "through CSR").found
+    assert "nowhere up to 75 %" in verdict(slow, "through CSR").found
     rows.append(("fine:0.9375", 0.9, 62, {"measured:csr": 5.0}))
     # From 2 times too slow at a density of 1/4 to 2 times as fast at 1/16: even at 1/8.
     even = made_up(rows, machines)

@@ -175,7 +175,7 @@ def test_winograd_gives_what_the_direct_convolution_gives(size, pads):
     assert result.layers[0].products == 16 * -(-rows // 2) * -(-columns // 2)
     notes = " ".join(result.notes())
     assert "c by Winograd F(2x2, 3x3), 16 products a tile: non-zero weights " in notes
-    assert f"c: non-zero activations {np.count_nonzero(x) / x.size:.1%} before Winograd's transform" in notes
+    assert f"c: non-zero activations {100 * np.count_nonzero(x) / x.size:.1f} % before Winograd's transform" in notes
 
 
 @given(st.integers(0, 99))

@@ -328,12 +328,12 @@ def test_the_wheel_holds_what_is_shipped(tmp_path, root):
     assert not [name for name in names if "__pycache__" in name or name.startswith("tests/")]
 
 
-@pytest.mark.parametrize("words", [["run", "lenet-300-100"], ["inspect", "x.npz"], ["compile", "x.npz", "-o", "y"]])
+@pytest.mark.parametrize("words", ["run lenet-300-100", "inspect x.npz", "compile x.npz -o y.safetensors"])
 def test_a_deleted_working_folder_is_said_to_be_one(words, tmp_path, root):
     """Once deleted, the folder of a shell is still its own; every relative name fails."""
     code = (
         "import os, sys\nos.rmdir(os.getcwd())\nfrom eie.cli import main\n"
-        f"sys.argv = ['eie', *{words!r}]\nsys.exit(main())\n"
+        f"sys.argv = ['eie', *{words.split()!r}]\nsys.exit(main())\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", code],

@@ -213,7 +213,7 @@ def test_what_cannot_be_searched():
         search(mlp([16, 12, 4]), latency="0.5x")
     with pytest.raises(SearchError, match="match none that can be pruned"):
         search(network, latency="0.5x", layers="conv*")
-    with pytest.raises(SearchError, match=r"cannot be met: with 2% of every layer it still takes"):
+    with pytest.raises(SearchError, match=r"cannot be met: with 2 % of every layer it still takes"):
         search(network, latency="1ns")
     with pytest.raises(SearchError, match="must be one of greedy, optuna"):
         search(network, latency="0.5x", method="annealing")

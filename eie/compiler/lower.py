@@ -17,6 +17,7 @@ from eie.model.geometry import Alternative
 from eie.model.geometry import lowering as alternative
 from eie.model.layer import Layer
 from eie.model.matrix import SparseColumns
+from eie.show.numbers import percent
 
 Lowering = Literal["im2col", "winograd"]
 
@@ -49,8 +50,8 @@ def lower(layer: Layer, lowering: Lowering) -> tuple[Layer, str | None]:
         return layer, None
     transformed = relowered(layer, other)
     note = (
-        f"{layer.name} by {other.words}: non-zero weights {layer.weight_density:.1%} before the transform, "
-        f"{transformed.weight_density:.1%} after"
+        f"{layer.name} by {other.words}: non-zero weights {percent(layer.weight_density)} % before the transform, "
+        f"{percent(transformed.weight_density)} % after"
     )
     return transformed, note
 

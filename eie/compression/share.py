@@ -20,6 +20,7 @@ from eie.errors import ModelError
 from eie.model.layer import Layer
 from eie.model.matrix import frozen
 from eie.show.brief import Brief
+from eie.show.numbers import percent
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -61,7 +62,7 @@ class ShareReport(Brief):
         """What a reader must know of it in words; empty where every weight kept its value."""
         if self.exact:
             return ""
-        text = f"weights clustered to {self.levels} values, relative error {self.relative_error:.1%}"
+        text = f"weights clustered to {self.levels} values, relative error {percent(self.relative_error)} %"
         if not self.tenths:
             return text
         worst = int(np.argmax(self.tenths))
@@ -73,7 +74,7 @@ class ShareReport(Brief):
 
 def _percent(error: float) -> str:
     """Write a relative error; of weights that are nearly zero no digit says anything."""
-    return f"{error:.1%}" if error < 10 else "over 1,000%"
+    return f"{percent(error)} %" if error < 10 else "over 1,000 %"
 
 
 def share(

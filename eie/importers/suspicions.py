@@ -24,6 +24,7 @@ from eie.importers.roles.names import listed
 from eie.model.layer import Layer
 from eie.model.matrix import SparseColumns
 from eie.model.network import Network
+from eie.show.numbers import percent
 
 # Of the typical size: a trained layer has about one weight in a thousand this near to zero by chance.
 _NEAR = 1e-3
@@ -54,7 +55,7 @@ def near_zero(network: Network) -> list[str]:
         small = sizes < np.float64(_NEAR * _typical(sizes))
         count = int(np.count_nonzero(small))
         if count >= max(_MANY * len(sizes), _FEWEST):
-            layers.append(f"{layer.name} ({count / len(sizes):.0%})")
+            layers.append(f"{layer.name} ({percent(count / len(sizes), 0)} %)")
             largest = max(largest, float(sizes[small].max()))
             next_size = min(next_size, float(sizes[~small].min()))
     if not layers:
@@ -101,7 +102,7 @@ def prune_below(network: Network, threshold: float) -> Network:
         )
     layers = [_without_small(layer, threshold) for layer in network.layers]
     counts = [
-        f"{new.name} {old.weight_density:.1%} to {new.weight_density:.1%}"
+        f"{new.name} {percent(old.weight_density)} % to {percent(new.weight_density)} %"
         for old, new in zip(network.layers, layers, strict=True)
         if new.matrix.nnz != old.matrix.nnz
     ]

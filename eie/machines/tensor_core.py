@@ -16,6 +16,7 @@ from eie.errors import EieError
 from eie.machines.presets import Preset, preset
 from eie.machines.records import Baseline, LayerCost, Machine
 from eie.machines.workload import LayerWork, Workload
+from eie.show.numbers import percent
 
 VALUE_BITS = 16
 # The instruction mma.m16n8k16 of NVIDIA's PTX ISA: 16 outputs, 8 vectors, 16 inputs (of kept weights, when sparse).
@@ -68,7 +69,7 @@ def run(workload: Workload, core: TensorCore, batch: int = 1) -> Baseline:
         share = 0.0 if layer.matrix is None else violations(layer, core.kept, core.of)
         if share:
             notes.append(
-                f"{layer.name}: {share:.1%} of its groups of {core.of} keep more than {core.kept} weights; the "
+                f"{layer.name}: {percent(share)} % of its groups of {core.of} keep more than {core.kept} weights; the "
                 f"cost is that of the layer pruned to {core.kept}:{core.of}"
             )
     machine = _machine(core.preset, f"{core.kept}:{core.of}", batch)

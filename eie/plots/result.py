@@ -24,7 +24,7 @@ from eie.results.accounting import SHARES
 from eie.results.layer import LayerResult
 from eie.results.priced import Energy
 from eie.results.result import Result
-from eie.show.numbers import of
+from eie.show.numbers import of, percent
 
 # One unit, one colour in every figure of the package; waiting is grey.
 COLOURS = {
@@ -79,7 +79,8 @@ def pe_cycles(layer: LayerResult) -> Figure:
         )
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_title(
-            f"{short(layer.name)}: efficiency {layer.efficiency:.0%}, busiest PE {layer.imbalance:.2f} x the mean"
+            f"{short(layer.name)}: efficiency {percent(layer.efficiency, 0)} %, busiest PE {layer.imbalance:.2f} "
+            "x the mean"
         )
         _legend_below(figure, axes, most=4)
     return figure

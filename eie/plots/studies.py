@@ -15,6 +15,7 @@ from matplotlib.ticker import NullFormatter, PercentFormatter
 
 from eie.machines.choose import called
 from eie.plots.drawing import STYLE, Drawing, Drawings, name_ticks, short
+from eie.show.numbers import percent
 from eie.studies.granularity.answer import GranularityStudy
 from eie.studies.granularity.rows import Row
 from eie.studies.machines import EIE
@@ -131,7 +132,7 @@ def densities(search: Search) -> Figure:
         axes = figure.add_subplot()
         for i, (plan, colour) in enumerate(((search.uniform, "#999999"), (search.found, "#0072B2"))):
             score = plan.final
-            told = f"error {score.loss:.1%}" if score.accuracy is None else f"{score.accuracy:.1%} right"
+            told = f"error {percent(score.loss)} %" if score.accuracy is None else f"{percent(score.accuracy)} % right"
             label = f"{plan.name}: {told} at {plan.verified:.4g} {unit(search.quantity)}"
             # Two bars, left and right of the tick.
             places = np.arange(len(layers)) + (i - 0.5) * 0.38

@@ -6,6 +6,7 @@ Comes in: a `LayerResult`. Goes out: notes, each of which begins with the layer'
 from __future__ import annotations
 
 from eie.results.layer import LayerResult
+from eie.show.numbers import percent
 
 
 def run_notes(layer: LayerResult) -> list[str]:
@@ -26,7 +27,7 @@ def _placed(layer: LayerResult) -> list[str]:
         return ["maps exceed the activation SRAMs (residency auto charges for it)"]
     if layer.place.place == "reloaded":
         share = layer.activity.reload_cycles / layer.activity.total_cycles.mean()
-        return [f"cut into {passes} passes; reloading weights takes {share:.0%} of the time"]
+        return [f"cut into {passes} passes; reloading weights takes {percent(share, 0)} % of the time"]
     if passes > 1:
         weights = "stay in the SRAMs" if layer.place.place == "resident" else "are streamed in each"
         return [f"cut into {passes} passes for the accumulators; weights {weights}"]
@@ -40,7 +41,7 @@ def _computed(layer: LayerResult) -> list[str]:
     notes = []
     if layer.computed.map_density is not None:
         before, after = layer.computed.map_density, layer.activity.activation_density
-        notes.append(f"non-zero activations {before:.1%} before Winograd's transform, {after:.1%} after")
+        notes.append(f"non-zero activations {percent(before)} % before Winograd's transform, {percent(after)} % after")
     if layer.computed.saturations:
         notes.append(f"additions saturated: {layer.computed.saturations}")
     return notes
@@ -51,9 +52,10 @@ def sharing_notes(layer: LayerResult) -> list[str]:
     shared = layer.encoded.shared
     notes = [f"{layer.name}: {shared.note}"] if shared.note else []
     if layer.encoded.bias_writes and shared.bias_relative_error:
-        levels = f"the levels would hold it at a relative error of {shared.bias_relative_error:.1%}"
+        levels = f"the levels would hold it at a relative error of {percent(shared.bias_relative_error)} %"
         notes.append(
-            f"{layer.name}: accumulators start from the bias; {levels}, the weights at {shared.relative_error:.1%}"
+            f"{layer.name}: accumulators start from the bias; {levels}, the weights at "
+            f"{percent(shared.relative_error)} %"
         )
     if shared.bias_max_error > 0:
         notes.append(f"{layer.name}: bias moved to the codebook, by up to {shared.bias_max_error:.2g}")

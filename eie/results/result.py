@@ -33,7 +33,7 @@ from eie.results.told import LIMIT
 from eie.results.totals import Totals
 from eie.show.face import Answer
 from eie.show.notes import note_lines
-from eie.show.numbers import count, factor, number, of
+from eie.show.numbers import count, factor, number, of, percent
 from eie.show.sections import Section, Value
 
 
@@ -154,10 +154,12 @@ class Result(Totals, Answer):
         lines = energy_lines(energies)
         if self.accuracy is not None:
             accuracy = self.accuracy
-            before = "" if accuracy.given is None else f", {accuracy.given:.2%} as given (float32, before sharing)"
+            before = (
+                "" if accuracy.given is None else f", {percent(accuracy.given, 2)} % as given (float32, before sharing)"
+            )
             lines.append(
-                f"Accuracy over {accuracy.samples} samples: {accuracy.fixed:.2%} in {self.spec.data_bits}-bit "
-                f"fixed point, {accuracy.float32:.2%} in float32{before}."
+                f"Accuracy over {accuracy.samples} samples: {percent(accuracy.fixed, 2)} % in "
+                f"{self.spec.data_bits}-bit fixed point, {percent(accuracy.float32, 2)} % in float32{before}."
             )
         computed = [layer.computed for layer in self.layers if layer.computed is not None]
         if computed:

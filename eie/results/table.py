@@ -16,6 +16,7 @@ from eie.results.distribution import Distribution
 from eie.results.layer import LayerResult, fits_in_words
 from eie.results.priced import Energy, trust
 from eie.results.totals import bound_parts, shares_of
+from eie.show.numbers import percent
 from eie.show.sections import Column, Grid, Value
 
 _PRICED: dict[Method, str] = {"published-power": "nJ by power", "activity": "nJ by activity"}
@@ -229,4 +230,6 @@ def _units(energy: Energy) -> str:
 def _shares(parts: Mapping[str, float], total: float) -> str:
     shares = {name: nj / total for name, nj in parts.items() if nj}
     # Largest first; sorting is stable, so equal shares keep the table's order and output stays the same byte for byte.
-    return ", ".join(f"{name} {share:.0%}" for name, share in sorted(shares.items(), key=lambda item: -item[1]))
+    return ", ".join(
+        f"{name} {percent(share, 0)} %" for name, share in sorted(shares.items(), key=lambda item: -item[1])
+    )

@@ -13,6 +13,7 @@ from pathlib import Path
 from eie.show.bars import bars_html, strips_html
 from eie.show.charts import Bars, Chart, Strips
 from eie.show.html import note_html, safe
+from eie.show.numbers import percent
 from eie.show.palette import SHARES
 from eie.show.plane import SERIES, plane_html
 from eie.show.sections import Section, Value, facts, statements_of
@@ -134,7 +135,7 @@ def _lead(sections: Sequence[Section], claims: str) -> str:
     titled = [section for section in sections if section.title]
     lead = ""
     if any(column.format == "deviation" for section in sections for grid in section.grids for column in grid.columns):
-        bound = f"{LARGE_DEVIATION:.0%}"
+        bound = f"{percent(LARGE_DEVIATION, 0)} %"
         lead += f"<p>Deviations are ours against printed: up to {bound} blue, beyond orange.</p>"
     if len(titled) > MANY_SECTIONS:
         words = _link_words([section.title for section in titled])

@@ -60,8 +60,8 @@ class AcceleratorSpec(View, BaseModel):
     # field, which would leave the default in force.
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    # Ends the message to whoever gives its name instead.
-    AS_IN: ClassVar[str] = ", as eie.EIE_64PE or eie.load_spec(name) is"
+    # Said to whoever gives its name instead.
+    AS_IN: ClassVar[str] = " (eie.EIE_64PE, or what eie.load_spec(name) gives)"
 
     name: Annotated[
         str,

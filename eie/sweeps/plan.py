@@ -31,7 +31,7 @@ from eie.version import __version__
 
 # Rooms that no row of a sweep depends on, since nothing that makes rows imports them: they ask for results or show
 # them. All else counts, a new module too: a row that was made before a change of it is made again.
-OUTSIDE = ("__main__.py", "cli", "plots", "recording", "shipped", "studies")
+OUTSIDE = ("__main__.py", "cli", "plots", "shipped", "studies")
 
 
 @dataclass(frozen=True, kw_only=True)

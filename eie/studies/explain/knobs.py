@@ -14,6 +14,7 @@ from eie.compiler.choice import Conv
 from eie.errors import SpecError
 from eie.model.geometry import Scatter
 from eie.show.brief import Brief
+from eie.show.numbers import percent
 from eie.studies.explain.bench import Setting, Whole, changed
 from eie.studies.explain.diagnosis import Diagnosis
 from eie.studies.explain.forms import Forms, Pruning
@@ -178,7 +179,7 @@ def _pruned(name: str, pruning: Pruning) -> Change:
     return Change(
         knob="even pruning" if pruning.even else "density",
         layer=name,
-        words=f"{name} pruned to {pruning.share:.0%} of its weights{where}",
+        words=f"{name} pruned to {percent(pruning.share, 0)} % of its weights{where}",
         retrains=True,
         make=lambda setting: replace(setting, pruned={**setting.pruned, name: pruning}),
     )

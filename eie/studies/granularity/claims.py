@@ -15,6 +15,7 @@ import numpy as np
 from eie.machines import noise
 from eie.machines.choose import called
 from eie.machines.records import LayerCost
+from eie.show.numbers import percent
 from eie.show.sections import Statement
 from eie.studies.granularity.evidence import (
     TOO_NOISY,
@@ -136,7 +137,7 @@ def break_even(study: Rows, machine: str) -> float | None:
 def _highest_compression(study: Rows) -> Statement:
     claim = (
         "fine-grained pruning reaches the highest compression (with as many weights left no other is more than "
-        f"{TOLERATED_LOSS:.0%} more accurate)"
+        f"{percent(TOLERATED_LOSS, 0)} % more accurate)"
     )
     if study.unpruned.accuracy is None or study.came_pruned:
         return not_shown(TEXT, claim, CAME_PRUNED if study.came_pruned else NO_LABELS)
@@ -153,14 +154,17 @@ def _highest_compression(study: Rows) -> Statement:
     if len(curve) < 2 or not gains:
         return not_shown(TEXT, claim, "needs fine-grained variants and others")
     best = max(gains, key=lambda name: gains[name])
-    numbers = f"{len(gains)} others: from {min(gains.values()):+.1%} to {gains[best]:+.1%} ({best}); {tuning(study)}"
+    numbers = (
+        f"{len(gains)} others: from {percent(min(gains.values()), 1, '+')} % to "
+        f"{percent(gains[best], 1, '+')} % ({best}); {tuning(study)}"
+    )
     return Statement(place=TEXT, claim=claim, holds=gains[best] <= TOLERATED_LOSS, found=numbers)
 
 
 def _nine_to_twelve_times(study: Rows) -> Statement:
     claim = (
         f"it leaves 9 to 12 times fewer weights, as of AlexNet and VGG-16 (at least {LEAST_COMPRESSION} times, losing "
-        f"at most {TOLERATED_LOSS:.0%})"
+        f"at most {percent(TOLERATED_LOSS, 0)} %)"
     )
     before, rows = study.unpruned.accuracy, forms_of(study, "fine")
     if study.came_pruned:
@@ -196,7 +200,10 @@ def _ten_times_smaller(study: Rows) -> Statement:
 
 
 def _nothing_on_dense_machines(study: Rows) -> Statement:
-    claim = f"fine-grained pruning brings no speedup on dense hardware (at most {NOISE:.0%}, the noise of measuring)"
+    claim = (
+        f"fine-grained pruning brings no speedup on dense hardware (at most {percent(NOISE, 0)} %, the noise "
+        "of measuring)"
+    )
     dense = [machine for machine in study.machines if machine != EIE and not is_sparse(machine)]
     fine = forms_of(study, "fine")
     # 90 % of zeros can make a small layer 2:4 by accident; a tensor core that takes it so is no dense machine
@@ -227,7 +234,7 @@ def _nothing_through_csr(study: Rows) -> Statement:
     best = max(speedups_of(study, rows, machine))
     where = break_even(study, machine)
     most = max(row.variant.sparsity for row in forms_of(study, "fine"))
-    even = f"at {where:.0%} sparsity" if where is not None else f"nowhere up to {most:.0%}"
+    even = f"at {percent(where, 0)} % sparsity" if where is not None else f"nowhere up to {percent(most, 0)} %"
     # No room for noise, unlike above: the claim is a loss, not a draw. 1 itself is none.
     holds = noise.all_at_most(intervals, float(np.nextafter(1, 0)))
     dense = (study.unpruned.costs or {})[study.yardstick(machine)].machine.source.split(", ")
@@ -339,7 +346,7 @@ def _non_uniform(study: Rows) -> Statement:
     assert own.right is not None
     assert by_chance is not None
     text = (
-        f"{own.accuracy:.2%} against {alike.accuracy:.2%} at {search.found.verified:.4g} and "
+        f"{percent(own.accuracy, 2)} % against {percent(alike.accuracy, 2)} % at {search.found.verified:.4g} and "
         f"{search.uniform.verified:.4g} us ({search.granularity} on {called(search.machine)}; "
         f"{len(own.right):,} samples; "
         f"by chance: {by_chance:.2g})"

@@ -25,6 +25,7 @@ from eie.model.network import Network
 from eie.model.trace import Trace
 from eie.results.accuracy import float32_accuracy, labelled_inputs
 from eie.show.notebook import told
+from eie.show.numbers import percent
 from eie.spec import EIE_64PE, AcceleratorSpec
 from eie.studies.granularity import variants as forms
 from eie.studies.granularity.answer import GranularityStudy
@@ -312,7 +313,7 @@ def _notes(network: Network, unpruned: Row, run: Run) -> tuple[str, ...]:
     notes = []
     if unpruned.density < ALL_THERE:
         notes.append(
-            f"{network.name} came with {unpruned.density:.0%} of its weights: every variant starts "
+            f"{network.name} came with {percent(unpruned.density, 0)} % of its weights: every variant starts "
             "from there, and what a granularity takes away was partly gone before"
         )
     if shapes_only(network):

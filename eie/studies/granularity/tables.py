@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from eie.machines import noise
 from eie.machines.choose import called
+from eie.show.numbers import percent
 from eie.show.sections import Column, Format, Grid, Section, Value
 from eie.studies.granularity.claims import statements
 from eie.studies.granularity.example import example
@@ -148,7 +149,7 @@ def _cost_notes(study: Rows) -> list[str]:
         many = " to ".join(map(str, sorted({min(runs), max(runs)})))
         notes.append(
             f"measured speedups are medians over {many} pairs of runs taken in turns; from to: where the median "
-            f"is, {noise.CONFIDENCE:.0%} sure; statements are judged by it"
+            f"is, {percent(noise.CONFIDENCE, 0)} % sure; statements are judged by it"
         )
     notes += [f"no total of the network: {reason}" for reason in study.incomplete]
     notes.append("machines differ in clock, node, batch and memory: a column is to be read from top to bottom")

@@ -31,6 +31,7 @@ from eie.model.dataflow import dataflow
 from eie.model.network import Network
 from eie.model.uses import layer_of
 from eie.show.listing import first_few
+from eie.show.numbers import percent
 
 # Sizes from 1 on and of at most five digits: more is a slip. Shares below 1 only.
 _FORM = re.compile(r"([a-z]+)(?:([1-9]\d{0,4})x([1-9]\d{0,4}))?:(0?\.\d+|\d{1,2}(?:\.\d+)?%)")
@@ -208,7 +209,9 @@ def _without_layers(network: Network, variant: Variant) -> tuple[Network, str]:
     if not known:
         raise RecipeError(["no layer can go: none has outputs of the shape of its inputs"])
     if count == 0:
-        raise RecipeError([f"no layer goes: {variant.sparsity:.0%} of the {len(known)} that could is less than one"])
+        raise RecipeError(
+            [f"no layer goes: {percent(variant.sparsity, 0)} % of the {len(known)} that could is less than one"]
+        )
     weights = {name: layer_named(network, name).weights for name in known}
     # The whole matrix as one block: layers are scored by the rule that scores blocks, per weight.
     scores = {

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from statistics import geometric_mean
 
 from eie.energy.estimate import Method, estimate
+from eie.show.numbers import percent
 from eie.show.sections import Column, Curves, Grid, Section, Statement, Value, deviation
 from eie.spec import EIE_64PE
 from eie.studies.paper.bench import MASKS, REAL_LAYER, Bench, Mask, as_printed
@@ -127,9 +128,9 @@ def _where_real(factors: Factors) -> Factors:
 def _headline(claim: str, claimed: float, ours: float) -> Statement:
     return Statement(
         place="abstract",
-        claim=f"EIE is {claim}, both without compression (within {TOLERANCE:.0%})",
+        claim=f"EIE is {claim}, both without compression (within {percent(TOLERANCE, 0)} %)",
         holds=abs(deviation(ours, claimed)) <= TOLERANCE,
-        found=f"{ours:,.{1 if ours < 100 else 0}f}x, {deviation(ours, claimed):+.1%}",
+        found=f"{ours:,.{1 if ours < 100 else 0}f}x, {percent(deviation(ours, claimed), 1, '+')} %",
     )
 
 

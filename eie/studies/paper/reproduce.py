@@ -16,6 +16,7 @@ from eie.errors import SpecError
 from eie.formats.arguments import taken
 from eie.show.face import Answer
 from eie.show.notebook import told
+from eie.show.numbers import percent
 from eie.show.sections import Section, Statement, statements_of
 from eie.show.text import section_data, tally
 from eie.studies.paper.basis import labelled, summary
@@ -155,8 +156,8 @@ def _data(fc8: Path | None) -> str:
     return (
         "Weights and inputs are synthetic, from Table III's shapes and densities: random masks (every weight kept "
         f"independently), and masks with the measured spread: rows as on {spread.source} (coefficient of variation of "
-        f"the non-zeros {spread.row_cv:.0%}), columns as on real layers of the same kind, fc6 where a feature map is "
-        f"read and fc7 where a vector is, cut at one threshold; {real}. "
+        f"the non-zeros {percent(spread.row_cv, 0)} %), columns as on real layers of the same kind, fc6 where a "
+        f"feature map is read and fc7 where a vector is, cut at one threshold; {real}. "
         "Residency ideal, as the paper's times have it: weights and maps are where they are needed, whatever the "
         "memories hold; in Table IV vectors go through the activation registers in batches (section IV)."
     )

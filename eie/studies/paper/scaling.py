@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from eie.compiler.encode import Encoding
 from eie.energy.prices import prices_pj
 from eie.energy.tables import Cell
+from eie.show.numbers import percent
 from eie.show.sections import Curves, Format, Grid, Section, Statement
 from eie.spec import EIE_64PE, AcceleratorSpec
 from eie.studies.paper.bench import MASKS, Bench, Mask
@@ -98,8 +99,8 @@ def _depth_statements(curves: Curves) -> tuple[Statement, ...]:
             place="figure 8",
             claim="about half of the cycles are idle at depth 1 (40 to 60 % idle, mean of the nine layers)",
             holds=0.4 <= 1 - mean[1] <= 0.6,
-            found=f"{1 - mean[1]:.0%} idle in lockstep; "
-            f"{1 - mean[2]:.0%} with one usable slot beside the column at work",
+            found=f"{percent(1 - mean[1], 0)} % idle in lockstep; "
+            f"{percent(1 - mean[2], 0)} % with one usable slot beside the column at work",
         ),
         Statement(
             place="figure 8",
@@ -111,7 +112,7 @@ def _depth_statements(curves: Curves) -> tuple[Statement, ...]:
             place="figure 8",
             claim=f"{WORST} has the worst load balance at every depth",
             holds=set(worst_at.values()) == {WORST},
-            found=f"{WORST} at depth 8: {_at(curves, WORST, 8):.0%}, mean of all {mean[8]:.0%}",
+            found=f"{WORST} at depth 8: {percent(_at(curves, WORST, 8), 0)} %, mean of all {percent(mean[8], 0)} %",
         ),
     )
 
@@ -179,7 +180,9 @@ def _width_statements(reads: Curves, price: Curves, energy: Curves) -> tuple[Sta
             values = [value or 0.0 for value in energy.series[f"{reading}, {cell}"]]
             more = values[WIDTHS_BITS.index(64)] / min(values) - 1
             at = WIDTHS_BITS[int(np.argmin(values))]
-            lowest.append(f"{at} bits with {cell}" + (f" (64 bits costs {more:.0%} more)" if at != 64 else ""))
+            lowest.append(
+                f"{at} bits with {cell}" + (f" (64 bits costs {percent(more, 0)} % more)" if at != 64 else "")
+            )
         return Statement(
             place="figure 9",
             claim=f"total energy is least at 64 bits, {words} (cell itrs-lstp)",
@@ -213,8 +216,8 @@ def figure11(bench: Bench) -> Section:
         place="figure 11",
         claim=f"close to linear speedup on all layers but {WORST} (at least 85 % of linear at 64 PEs)",
         holds=linear,
-        found=f"lowest of the eight: {lowest} {share[lowest]:.0%}; {WORST} {share[WORST]:.0%}; above 100 % where "
-        f"padding falls",
+        found=f"lowest of the eight: {lowest} {percent(share[lowest], 0)} %; "
+        f"{WORST} {percent(share[WORST], 0)} %; above 100 % where padding falls",
     )
     return Section(
         name="figure11",
@@ -239,7 +242,7 @@ def figure12(bench: Bench) -> Section:
         claim="the share of real work rises with the number of PEs, on every layer "
         "(0.1 point down at most at any step)",
         holds=all(_rises(values, 0.001) for values in curves["spread"].series.values()),
-        found=f"mean {least:.1%} at 1 PE, {most:.1%} at 256",
+        found=f"mean {percent(least)} % at 1 PE, {percent(most)} % at 256",
     )
     return Section(
         name="figure12",
@@ -260,14 +263,14 @@ def figure13(bench: Bench) -> Section:
             place="figure 13",
             claim="load balance falls with the number of PEs, on every layer (less than 1 point up at any step)",
             holds=all(_rises(tuple(-(value or 0) for value in values), 0.01) for values in spread.series.values()),
-            found=f"mean {np.mean([_at(spread, name, 2) for name in spread.series]):.1%} at 2 PEs, "
-            f"{np.mean([_at(spread, name, 256) for name in spread.series]):.1%} at 256",
+            found=f"mean {percent(np.mean([_at(spread, name, 2) for name in spread.series]))} % at 2 PEs, "
+            f"{percent(np.mean([_at(spread, name, 256) for name in spread.series]))} % at 256",
         ),
         Statement(
             place="figure 13",
             claim=f"a small matrix is best on 32 or fewer PEs ({WORST}: above 75 % at 32, below at 64)",
             holds=small[32] >= 0.75 > small[64],
-            found=f"{small[32]:.0%} at 32, {small[64]:.0%} at 64",
+            found=f"{percent(small[32], 0)} % at 32, {percent(small[64], 0)} % at 64",
         ),
     )
     return Section(

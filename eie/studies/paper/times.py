@@ -9,6 +9,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from eie.show.numbers import percent
 from eie.show.sections import Column, Curves, Grid, Section, Value, deviation
 from eie.spec import EIE_64PE
 from eie.studies.paper.bench import MASKS, REAL_LAYER, Bench, Mask
@@ -94,7 +95,8 @@ def table4(bench: Bench) -> Section:
     ]
     notes.append(
         "Absolute times cannot agree within 6 % with Table III's densities: the theoretical time, of perfect balance, "
-        f"is {np.mean(perfect):.1%} off on average, within 10 % on {sum(size <= 0.1 for size in perfect)} of 9 layers. "
+        f"is {percent(np.mean(perfect))} % off on average, "
+        f"within 10 % on {sum(size <= 0.1 for size in perfect)} of 9 layers. "
         "Columns 'rounding from' and 'to' are the interval that the printed digits allow."
     )
     notes.append(
@@ -198,8 +200,9 @@ def agreement(bench: Bench, mask: Mask) -> str:
         ratio.append(abs(deviation(ours / bench.theoretical_us(name, data), printed_ratio)))
     within = sum(size <= 0.1 for size in actual)
     return (
-        f"{_MASK_WORDS[mask]}: actual time within 10 % on {within} of 9 layers, mean deviation {np.mean(actual):.1%}, "
-        f"largest {max(actual):.1%}; actual over theoretical: mean {np.mean(ratio):.1%}, largest {max(ratio):.1%}."
+        f"{_MASK_WORDS[mask]}: actual time within 10 % on {within} of 9 layers, "
+        f"mean deviation {percent(np.mean(actual))} %, largest {percent(max(actual))} %; "
+        f"actual over theoretical: mean {percent(np.mean(ratio))} %, largest {percent(max(ratio))} %."
     )
 
 

@@ -18,6 +18,7 @@ from eie.model.drawn import drawn_notes
 from eie.model.network import Network
 from eie.show.brief import Brief
 from eie.show.face import Answer
+from eie.show.numbers import percent
 from eie.show.sections import Column, Grid, Section, Value
 from eie.show.text import section_data
 from eie.studies.search.budget import Quantity, unit
@@ -242,7 +243,7 @@ class Search(Answer):
     def _layers(self) -> Grid:
         densities = sorted({point.density for point in self.sensitivity.points})
         columns = [Column("layer", "layer", "text"), Column("share", f"{unit(self.quantity)} %", "percent")]
-        columns += [Column(f"alone {density}", f"{density:.0%} alone", "percent") for density in densities]
+        columns += [Column(f"alone {density}", f"{percent(density, 0)} % alone", "percent") for density in densities]
         columns += [Column("uniform", "uniform", "percent"), Column("found", "non-uniform", "percent")]
         whole = self.plans[0].cost
         rows: list[dict[str, Value]] = []

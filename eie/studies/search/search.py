@@ -28,6 +28,7 @@ from eie.model.digest import network_digest
 from eie.model.network import Network
 from eie.recording.record import record
 from eie.show.notebook import told
+from eie.show.numbers import percent
 from eie.simulation import simulate
 from eie.spec import EIE_64PE, AcceleratorSpec
 from eie.studies.machines import EIE, is_sparse, shared
@@ -251,7 +252,8 @@ def _uniform(space: Space, limit: float, where: str, quantity: Quantity) -> Dens
     if uniform is None:
         least = space.cost(dict.fromkeys(space.names, LEAST))
         raise SearchError(
-            f"{where}: the budget of {limit:.4g} {unit(quantity)} cannot be met: with {LEAST:.0%} of every layer it "
+            f"{where}: the budget of {limit:.4g} {unit(quantity)} cannot be met: with {percent(LEAST, 0)} % of "
+            "every layer it "
             f"still takes {least:.4g} of {whole:.4g}"
         )
     return uniform
