@@ -1,16 +1,22 @@
 """Deep networks and large maps: what stands for what while changes are screened, and what a band comes to."""
 
+import io
 import math
+import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 import eie
 from eie.compiler.demand import Demand
 from eie.compiler.encoded import encode_layer
 from eie.importers.synthetic import draw_map
+from eie.model.drawn import drawn_notes
 from eie.model.geometry import Conv2d
 from eie.studies.explain.advise import advise
+from eie.studies.explain.answer import Explanation
 from eie.studies.explain.band import band_of
 from eie.studies.explain.base import Asked, base_run
 from eie.studies.explain.bench import changed
@@ -136,3 +142,39 @@ def test_a_band_comes_to_what_the_whole_map_counts(conv):
         whole, part = ran.bench.cost(setting), few.cost(setting)
         assert part.latency_us.sum() == pytest.approx(whole.latency_us.sum(), rel=0.03)
         assert part.energy_nj.sum() == pytest.approx(whole.energy_nj.sum(), rel=0.03)
+
+
+def test_a_deep_network_is_told_in_one_table_and_few_sentences(deep):
+    ran, few = deep
+    changes = changes_of(ran.setting, ran.bench.forms, ran.bench.whole, layers=ran.layers, streams={})
+    # As long as names of such networks are.
+    layers = tuple(replace(layer, name=f"layer1.downsample.{layer.name}") for layer in ran.layers)
+    names = [layer.name for layer in layers]
+    answer = Explanation(
+        network="deep",
+        spec=ran.setting.spec,
+        layers=layers,
+        whole=None,
+        objective="edp",
+        advised=advise(ran.bench, ran.setting, changes, objective="edp", few=few),
+        notes=drawn_notes(names),
+    )
+    console = Console(file=io.StringIO(), width=80, force_terminal=True, color_system=None)
+    answer.show(console)
+    text = console.file.getvalue()
+    # A second block would begin with the layers again.
+    assert len(re.findall(rf"^{names[0]} ", text, re.MULTILINE)) == 1
+    assert text.count("bound by ") < len(names)
+    assert "(20 layers)" in text
+    # In the table, and in no list.
+    assert text.count(names[9]) == 1
+
+
+def test_what_gains_nothing_on_the_sample_is_told_and_not_run_on_all(deep):
+    ran, few = deep
+    changes = changes_of(ran.setting, ran.bench.forms, ran.bench.whole, layers=ran.layers, streams={})
+    # One that loses, and nothing else to try.
+    (fewer,) = [change for change in changes if change.words.startswith("4 PEs")]
+    advised = advise(ran.bench, ran.setting, [fewer], objective="latency", few=few)
+    assert [each.words for each in advised.dropped] == [fewer.words]
+    assert advised.ranked == advised.useless == ()

@@ -160,12 +160,15 @@ class Advised(Brief):
         Advice that gains, best first.
     useless
         The best of each knob that does not gain.
+    dropped
+        The best of each knob that gained nothing while it was screened, and was not run on all.
     tried
         Settings that were run.
     """
 
     ranked: tuple[Advice, ...]
     useless: tuple[Advice, ...]
+    dropped: tuple[Advice, ...]
     tried: int
 
 
@@ -248,6 +251,7 @@ def advise(
     if few.sampled or few.forms.samples < bench.forms.samples:
         # What gains nothing on a few is not worth a run on all.
         chosen = [advice for advice in chosen if advice.gain(objective)[0] <= 1 - GAIN / 2]
+    dropped = tuple(advice for advice in first if advice not in chosen)
     progress(f"running {len(chosen)} on all inputs")
     whole = trials if few is bench else _Trials(bench, base, objective)
     final = {frozenset(map(id, advice.changes)): whole.of(advice.changes) for advice in chosen}
@@ -257,7 +261,7 @@ def advise(
     good = [advice for advice in ranked if advice.gain(objective)[0] <= 1 - GAIN]
     bad = [advice for advice in ranked if advice.gain(objective)[0] > 1 - GAIN and len(advice.changes) == 1]
     tried = trials.count if whole is trials else trials.count + whole.count
-    return Advised(ranked=tuple(good), useless=tuple(bad), tried=tried)
+    return Advised(ranked=tuple(good), useless=tuple(bad), dropped=dropped, tried=tried)
 
 
 def _deeper(whole: _Trials, ranked: Sequence[Advice], changes: Sequence[Change]) -> list[Advice]:
