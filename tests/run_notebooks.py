@@ -29,8 +29,10 @@ def executed(file, timeout=300):
     stored = file.with_suffix(".ipynb")
     if stored.exists():
         notebook = combine_inputs_with_outputs(notebook, nbformat.read(stored, as_version=4))
-    # Without times of execution, which would change every file each time.
-    client = NotebookClient(notebook, timeout=timeout, record_timing=False, resources={"metadata": {"path": FOLDER}})
+    # Without times of execution, which would change every file each time, and one text a cell, however many pieces it
+    # came in on a busy machine.
+    how = {"timeout": timeout, "record_timing": False, "coalesce_streams": True}
+    client = NotebookClient(notebook, resources={"metadata": {"path": FOLDER}}, **how)
     client.execute()
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)

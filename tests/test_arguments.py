@@ -239,7 +239,7 @@ def taken_as(annotation, value):
         ({"shares": "yes"}, "shares='yes': must be True or False"),
         (
             {"spec": {"n_pe": 4}},
-            "spec=<dict>: must be an eie.AcceleratorSpec (eie.EIE_64PE, or what eie.load_spec(name) gives) or None",
+            "spec=<dict>: must be None or an eie.AcceleratorSpec, as eie.EIE_64PE or eie.load_spec(name) is",
         ),
         ({"progress": 3}, "progress=3: must be a function or None"),
         ({"activations": {1: np.ones(8)}}, "activations are a mapping with the name 1: names must be texts"),

@@ -111,7 +111,7 @@ def test_nothing_is_said_twice():
     assert text.count("entries that all PEs have to work off") == 1
     assert len(re.findall(r"fc\d: bound by work, ", text)) == 6
     (alone,) = [line for line in text.splitlines() if line.startswith("Best for each layer alone: ")]
-    assert "fc1, fc2, ... fc5: 16 PEs instead of 4 (" in alone
+    assert "5 layers (fc1, fc2, ... fc5): 16 PEs instead of 4 (" in alone
     # One area is that of every layer.
     assert "Best for each layer alone" not in str(eie.explain(network, inputs, spec=SPEC, objective="area"))
 

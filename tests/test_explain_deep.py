@@ -1,16 +1,22 @@
 """Deep networks and large maps: what stands for what while changes are screened, and what a band comes to."""
 
+import io
 import math
+import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 import eie
 from eie.compiler.demand import Demand
 from eie.compiler.encoded import encode_layer
 from eie.importers.synthetic import draw_map
+from eie.model.drawn import drawn_notes
 from eie.model.geometry import Conv2d
-from eie.studies.explain.advise import advise
+from eie.studies.explain.advise import _beside, advise
+from eie.studies.explain.answer import Explanation
 from eie.studies.explain.band import band_of
 from eie.studies.explain.base import Asked, base_run
 from eie.studies.explain.bench import changed
@@ -136,3 +142,67 @@ def test_a_band_comes_to_what_the_whole_map_counts(conv):
         whole, part = ran.bench.cost(setting), few.cost(setting)
         assert part.latency_us.sum() == pytest.approx(whole.latency_us.sum(), rel=0.03)
         assert part.energy_nj.sum() == pytest.approx(whole.energy_nj.sum(), rel=0.03)
+
+
+def test_a_deep_network_is_told_in_one_table_and_few_sentences(deep):
+    ran, few = deep
+    changes = changes_of(ran.setting, ran.bench.forms, ran.bench.whole, layers=ran.layers, streams={})
+    # As long as names of such networks are.
+    layers = tuple(replace(layer, name=f"layer1.downsample.{layer.name}") for layer in ran.layers)
+    names = [layer.name for layer in layers]
+    answer = Explanation(
+        network="deep",
+        spec=ran.setting.spec,
+        layers=layers,
+        whole=None,
+        objective="edp",
+        advised=advise(ran.bench, ran.setting, changes, objective="edp", few=few),
+        notes=drawn_notes(names),
+    )
+    console = Console(file=io.StringIO(), width=80, force_terminal=True, color_system=None)
+    answer.show(console)
+    text = console.file.getvalue()
+    # A second block would begin with the layers again.
+    assert len(re.findall(rf"^{names[0]} ", text, re.MULTILINE)) == 1
+    assert text.count("bound by ") < len(names)
+    assert f"{names[0]}, {names[1]}, ... {names[-1]} (20 layers)" in " ".join(text.split())
+
+
+def test_what_gains_nothing_on_the_sample_is_told_and_not_run_on_all(deep):
+    ran, few = deep
+    changes = changes_of(ran.setting, ran.bench.forms, ran.bench.whole, layers=ran.layers, streams={})
+    # One that loses, and nothing else to try.
+    (fewer,) = [change for change in changes if change.words.startswith("4 PEs")]
+    advised = advise(ran.bench, ran.setting, [fewer], objective="latency", few=few)
+    assert [each.words for each in advised.dropped] == [fewer.words]
+    assert advised.ranked == advised.useless == ()
+
+
+def test_the_best_of_a_deep_network_is_turned_once_more_on_all_layers(deep, monkeypatch):
+    """A sample that errs: of two widths of the index it takes the worse for the better."""
+    ran, few = deep
+    base = changed(ran.setting, {"index_bits": 8})
+    changes = changes_of(base, ran.bench.forms, ran.bench.whole, layers=ran.layers, streams={})
+    five, six = (next(each for each in changes if each.words.startswith(f"{bits} index")) for bits in (5, 6))
+    assert ran.bench.cost(five.make(base)).energy_nj.sum() < ran.bench.cost(six.make(base)).energy_nj.sum()
+    right = few.cost
+    worse = 1.01 * right(six.make(base)).energy_nj.sum() / right(five.make(base)).energy_nj.sum()
+
+    def wrong(setting):
+        cost = right(setting)
+        return replace(cost, energy_nj=cost.energy_nj * (worse if setting.spec.index_bits == 5 else 1))
+
+    monkeypatch.setattr(few, "cost", wrong)
+    assert advise(ran.bench, base, [five, six], objective="energy", few=few).ranked[0].changes == (five,)
+
+
+@pytest.mark.parametrize(("made", "beside"), [("", ["4", "16"]), ("4", ["2", ""]), ("64", ["32"])])
+def test_one_value_more_each_way(deep, made, beside):
+    ran, _ = deep
+    changes = changes_of(ran.setting, ran.bench.forms, ran.bench.whole, layers=ran.layers, streams={})
+    queues = [change for change in changes if change.knob == "queue"]
+    other = next(change for change in changes if change.knob == "PEs")
+    now = [other, *(change for change in queues if made and change.words.startswith(f"{made} "))]
+    turned = [list(each) for each in _beside(ran.setting, now, queues, "act_queue_depth")]
+    assert all(each[0] is other for each in turned)
+    assert [each[1].words.split()[0] if len(each) > 1 else "" for each in turned] == beside

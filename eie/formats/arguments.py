@@ -116,7 +116,9 @@ def _fit(hint: Any, value: Any, name: str) -> Any:
 
 
 def _must(hint: Any) -> str:
-    wanted = list(dict.fromkeys(map(_said, _options(hint))))
+    # What comes with an example last: "or None" behind that would be of the example.
+    options = sorted(_options(hint), key=lambda option: hasattr(option, "AS_IN"))
+    wanted = list(dict.fromkeys(map(_said, options)))
     return " or ".join([", ".join(wanted[:-1]), wanted[-1]] if wanted[1:] else wanted)
 
 

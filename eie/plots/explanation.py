@@ -31,8 +31,8 @@ def causes(explanation: Explanation) -> Figure:
             axes.barh(range(len(layers)), widths, left=left, color=colour, label=cause)
             left = [start + width for start, width in zip(left, widths, strict=True)]
         axes.set_yticks(range(len(layers)), short_names([layer.name for layer in layers], LONGEST))
-        # The first layer above, as in the table.
-        axes.invert_yaxis()
+        # The first layer above, as in the table; no margin, which would grow with the layers.
+        axes.set_ylim(len(layers) - 0.4, -0.6)
         axes.xaxis.set_major_formatter(PercentFormatter(1.0))
         axes.set(xlim=(0, 1), xlabel="of the layer's time", title=f"{short(explanation.network)}: what binds it")
         figure.legend(loc="outside lower center", ncols=len(BOUND_BY), fontsize=8)

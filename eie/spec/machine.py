@@ -61,7 +61,7 @@ class AcceleratorSpec(View, BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     # Said to whoever gives its name instead.
-    AS_IN: ClassVar[str] = " (eie.EIE_64PE, or what eie.load_spec(name) gives)"
+    AS_IN: ClassVar[str] = ", as eie.EIE_64PE or eie.load_spec(name) is"
 
     name: Annotated[
         str,

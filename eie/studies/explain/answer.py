@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 from eie.results.priced import known_or_none
 from eie.show.face import Answer
-from eie.show.notes import listed
+from eie.show.notes import MOST_NAMES, listed, note_lines
 from eie.show.numbers import factor, percent
 from eie.show.sections import Column, Grid, Section, Value
 from eie.spec import AcceleratorSpec
@@ -73,7 +73,7 @@ class Explanation(Answer):
         # A network of one layer is that layer.
         said = diagnosed if len(self.layers) > 1 else self.layers
         left = 0
-        if len(self.layers) > MOST_SAID:
+        if self._deep:
             named = self._telling()
             said = tuple(each for each in diagnosed if each is self.whole or each.name in named)
             left = len(diagnosed) - len(said)
@@ -92,11 +92,15 @@ class Explanation(Answer):
                 else ()
             ),
         )
-        notes = tuple(f"{note}." for note in self.notes)
+        notes = note_lines(self.notes, [layer.name for layer in self.layers])
         if self.advised is None:
             return (binds, Section(name="advice", title="What to change", notes=notes))
         lines = self._lines(self.advised)
         return (binds, Section(name="advice", title="What to change", grids=self._advice(), lines=lines, notes=notes))
+
+    @property
+    def _deep(self) -> bool:
+        return len(self.layers) > MOST_SAID
 
     def _telling(self) -> frozenset[str]:
         """Return the layers of a deep network that sentences are of: the longest, and of each cause the longest."""
@@ -120,7 +124,8 @@ class Explanation(Answer):
             Column("cycles", "cycles", "count"),
             Column("time", "of the time %", "percent"),
             Column("bound", "bound by", "word"),
-            Column("least", "at least", "count"),
+            # Of a deep network, whose table must not fall into two: the column about queues says the same.
+            *(() if self._deep else (Column("least", "at least", "count"),)),
             Column("balance", "even work saves %", "percent"),
             Column("queue", "queues save at most %", "percent"),
             Column("useful", "useful PE cycles %", "percent"),
@@ -148,6 +153,9 @@ class Explanation(Answer):
         if advised.useless:
             said = ", ".join(f"{each.words} {factor(each.gain(self.objective)[0])}" for each in advised.useless)
             lines.append(f"Tried without a gain in {goal}: {said}.")
+        if advised.dropped:
+            said = ", ".join(each.words for each in advised.dropped)
+            lines.append(f"Tried on a part of layers or inputs alone, without a gain in {goal}: {said}.")
         # Of the area every layer would say the same.
         if advised.ranked and len(self.layers) > 1 and self.objective != "area":
             lines.append(f"Best for each layer alone: {self._alone(advised)}.")
@@ -219,7 +227,9 @@ def _for_layers(words: str, layers: Sequence[tuple[str, float]]) -> str:
     """Say a change and what it gains, of the layers that it is best for."""
     ratios = sorted({factor(ratio) for _, ratio in layers if ratio < 1}, key=lambda text: float(text.rstrip("x")))
     gain = f" ({ratios[0] if len(ratios) == 1 else f'{ratios[0]} to {ratios[-1]}'})" if ratios else ""
-    return f"{listed([name for name, _ in layers])}: {words}{gain}"
+    names = listed([name for name, _ in layers])
+    # Of a longer list, of which the ends are told, how long it is.
+    return f"{f'{len(layers)} layers ({names})' if len(layers) > MOST_NAMES else names}: {words}{gain}"
 
 
 def _row(each: Diagnosis) -> dict[str, Value]:

@@ -179,10 +179,12 @@ class Diagnosis(Brief):
         if meanwhile := self._meanwhile():
             said += f"; PEs spend {meanwhile}"
         # Never below what it says: a saving that shows as 0 % is not promised.
-        return (
-            f"{said}. Even work would save {_percent(self.balance_saves)}, deeper queues at most "
-            f"{_percent(self.queue_saves)}."
-        )
+        even, queues = _percent(self.balance_saves), _percent(self.queue_saves)
+        if even == queues == NOTHING:
+            return f"{said}. Neither even work nor deeper queues would save anything."
+        if even == NOTHING:
+            return f"{said}. Deeper queues would save at most {queues}, even work nothing."
+        return f"{said}. Even work would save {even}, deeper queues at most {queues}."
 
     def _meanwhile(self) -> str:
         """Say what PEs do that is no work, largest first."""
@@ -209,6 +211,9 @@ class Diagnosis(Brief):
             **{f"share_{name}": share for name, share in shares.items()},
             "sentence": self.sentence(),
         }
+
+
+NOTHING = "0 %"
 
 
 def _percent(share: float) -> str:
