@@ -9,6 +9,8 @@ Comes in: numbers. Goes out: text. Read by the renderers, and by answers that pu
 
 from __future__ import annotations
 
+from typing import SupportsFloat
+
 
 def number(value: float) -> str:
     """Four significant digits, thousands separated; an exponent only below 0.0001."""
@@ -37,9 +39,9 @@ def signed(value: float) -> str:
     return f"{'+' * (value > 0)}{number(value)}" if value else "0"
 
 
-def percent(share: float, digits: int = 1, sign: str = "") -> str:
+def percent(share: SupportsFloat, digits: int = 1, sign: str = "") -> str:
     """A share (0 to 1) in percent without the sign of percent; ``sign="+"`` writes one before positive shares too."""
-    return f"{100 * share:{sign},.{digits}f}"
+    return f"{100 * float(share):{sign},.{digits}f}"
 
 
 def known(value: float | None, unit: str = "") -> str:
