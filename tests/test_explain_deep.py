@@ -203,6 +203,6 @@ def test_one_value_more_each_way(deep, made, beside):
     queues = [change for change in changes if change.knob == "queue"]
     other = next(change for change in changes if change.knob == "PEs")
     now = [other, *(change for change in queues if made and change.words.startswith(f"{made} "))]
-    turned = [list(each) for each in _beside(ran.setting, now, queues, "act_queue_depth")]
+    turned = [list(each) for each in _beside(ran.setting, now, queues, name="act_queue_depth")]
     assert all(each[0] is other for each in turned)
     assert [each[1].words.split()[0] if len(each) > 1 else "" for each in turned] == beside

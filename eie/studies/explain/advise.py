@@ -261,7 +261,7 @@ def advise(
     final = {frozenset(map(id, advice.changes)): whole.of(advice.changes) for advice in chosen}
     ranked = sorted((advice for advice in final.values() if advice), key=lambda advice: advice.gain(objective))
     if few.sampled:
-        ranked = _polished(trials, whole, ranked, changes)
+        ranked = _polished(trials, ranked, changes, whole=whole)
     elif few.forms.cut:
         ranked = _deeper(whole, ranked, changes)
     good = [advice for advice in ranked if advice.gain(objective)[0] <= 1 - GAIN]
@@ -283,7 +283,7 @@ def _deeper(whole: _Trials, ranked: Sequence[Advice], changes: Sequence[Change])
     return sorted([*ranked, *better[:1]], key=lambda advice: advice.gain(whole.objective))
 
 
-def _polished(trials: _Trials, whole: _Trials, ranked: Sequence[Advice], changes: Sequence[Change]) -> list[Advice]:
+def _polished(trials: _Trials, ranked: Sequence[Advice], changes: Sequence[Change], *, whole: _Trials) -> list[Advice]:
     """Turn what is cheap to turn by one value more, on all layers: a dozen of them are off by a few percent.
 
     One value a knob, the better on the sample, and none that is far off there.
@@ -292,7 +292,9 @@ def _polished(trials: _Trials, whole: _Trials, ranked: Sequence[Advice], changes
     for knob, name in POLISHED.items():
         if best is None:
             break
-        near = trials.best(_beside(trials.base, best.changes, [each for each in changes if each.knob == knob], name))
+        near = trials.best(
+            _beside(trials.base, best.changes, [each for each in changes if each.knob == knob], name=name)
+        )
         if near and near[0].gain(trials.objective)[0] <= FAR_OFF * trials.score(best.changes):
             turned = whole.of(near[0].changes)
             if turned is not None and turned.gain(whole.objective) < best.gain(whole.objective):
@@ -301,7 +303,9 @@ def _polished(trials: _Trials, whole: _Trials, ranked: Sequence[Advice], changes
     return sorted([*ranked, *added], key=lambda advice: advice.gain(whole.objective))
 
 
-def _beside(base: Setting, made: Sequence[Change], values: Sequence[Change], name: str) -> Iterator[Sequence[Change]]:
+def _beside(
+    base: Setting, made: Sequence[Change], values: Sequence[Change], *, name: str
+) -> Iterator[Sequence[Change]]:
     """Yield the changes made with a field of the machine one value lower, and one value higher."""
 
     def value(those: Sequence[Change]) -> int:
