@@ -15,6 +15,7 @@ import os
 import sys
 import types
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cache, wraps
 from inspect import Parameter, signature, unwrap
 from numbers import Real
@@ -41,8 +42,23 @@ _SAID: dict[Any, str] = {
     Callable: "a function",
 }
 _NO = object()
-# By class: what `_field_hints` has looked up.
-_FIELDS: dict[type, dict[str, Any]] = {}
+_HOLDERS = (dict, float, frozenset, list, set, tuple)
+_SMALL = range(-1 << 31, 1 << 31)
+
+
+@dataclass(frozen=True, eq=False)
+class _Wanted:
+    """What a parameter or field takes, and types whose values it was seen to take whatever they are.
+
+    A call on a small layer takes 250 us: to look at every option of a union for each argument was a fifth of that.
+    """
+
+    hint: Any
+    sure: set[Any] = field(default_factory=set)
+
+
+# By class: what `_fields_of` has looked up.
+_FIELDS: dict[type, dict[str, _Wanted]] = {}
 
 
 def taken(verb: Callable[P, R]) -> Callable[P, R]:
@@ -56,10 +72,10 @@ def taken(verb: Callable[P, R]) -> Callable[P, R]:
 
     @wraps(verb)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
-        names, hints = _hints(verb)
-        placed = [_fit(hints.get(name), value, name) for name, value in zip(names, args, strict=False)]
+        names, wanted = _wanted_by(verb)
+        placed = [_fit(wanted.get(name), value, name) for name, value in zip(names, args, strict=False)]
         # More of them than there are parameters: Python says so itself.
-        named = {name: _fit(hints.get(name), value, name) for name, value in kwargs.items()}
+        named = {name: _fit(wanted.get(name), value, name) for name, value in kwargs.items()}
         try:
             return verb(*placed, *args[len(placed) :], **named)  # type: ignore[arg-type]
         except FileNotFoundError as error:
@@ -74,26 +90,26 @@ def taken(verb: Callable[P, R]) -> Callable[P, R]:
 def take_fields(record: Any) -> None:
     """Hold a new frozen record to the types of its fields, as `taken` does a call."""
     kind = type(record)
-    for name, hint in (_FIELDS.get(kind) or _field_hints(kind)).items():
+    for name, wanted in (_FIELDS.get(kind) or _fields_of(kind)).items():
         value = getattr(record, name)
-        made = _fit(hint, value, name)
+        made = _fit(wanted, value, name)
         if made is not value:
             # The way by which a frozen dataclass sets its own fields.
             object.__setattr__(record, name, made)
 
 
-def _field_hints(kind: type) -> dict[str, Any]:
-    hints: dict[str, Any] = {}
+def _fields_of(kind: type) -> dict[str, _Wanted]:
+    hints: dict[str, _Wanted] = {}
     for base in reversed(kind.__mro__):
         for name, text in vars(base).get("__annotations__", {}).items():
             if name in getattr(kind, "__dataclass_fields__", {}):
-                hints[name] = eval(text, vars(sys.modules[base.__module__]))
+                hints[name] = _Wanted(eval(text, vars(sys.modules[base.__module__])))
     _FIELDS[kind] = hints
     return hints
 
 
 @cache
-def _hints(verb: Callable[..., Any]) -> tuple[list[str], dict[str, Any]]:
+def _wanted_by(verb: Callable[..., Any]) -> tuple[list[str], dict[str, _Wanted]]:
     """Return the names of the parameters in order, and what each takes; what is known to type checkers alone is not."""
     parameters = signature(verb).parameters.values()
     names = [each.name for each in parameters if each.kind is not Parameter.VAR_KEYWORD]
@@ -101,18 +117,48 @@ def _hints(verb: Callable[..., Any]) -> tuple[list[str], dict[str, Any]]:
     for each in parameters:
         if isinstance(each.annotation, str):
             try:
-                known[each.name] = eval(each.annotation, unwrap(verb).__globals__)
+                known[each.name] = _Wanted(eval(each.annotation, unwrap(verb).__globals__))
             except (NameError, AttributeError):
                 continue
     return names, known
 
 
-def _fit(hint: Any, value: Any, name: str) -> Any:
+def _fit(wanted: _Wanted | None, value: Any, name: str) -> Any:
     """Return the value, or what stands for it, as a parameter takes it."""
-    made = _as(hint, value)
+    if wanted is None or type(value) in wanted.sure:
+        return value
+    kind = _kind(value)
+    if kind in wanted.sure:
+        return value
+    made = _as(wanted.hint, value)
     if made is _NO:
-        raise WordError(f"{name}={shown(value)}: must be {_must(hint)}")
+        raise WordError(f"{name}={shown(value)}: must be {_must(wanted.hint)}")
+    if made is value and _goes_by_type(wanted.hint, kind):
+        wanted.sure.add(kind)
     return made
+
+
+def _kind(value: Any) -> Any:
+    """Return what all values have in common that are taken alike: a type; of arrays that of their numbers."""
+    kind = type(value)
+    if kind is np.ndarray:
+        return value.dtype
+    if kind is dict and all(type(key) is str for key in value):
+        return frozenset(map(_kind, value.values()))
+    # Of whole numbers the small ones; how large others are is looked at each time, so the type alone says nothing.
+    return kind if kind is not int else _SMALL if value in _SMALL else value
+
+
+def _goes_by_type(hint: Any, kind: Any) -> bool:
+    """Whether all values of a kind are taken as one of them was; of lists and of protocols not."""
+    if isinstance(kind, frozenset):
+        plain = [each for each in kind if isinstance(each, np.dtype | type) or each is _SMALL]
+        return len(plain) == len(kind) and not set(_HOLDERS) & set(plain)
+    if isinstance(kind, np.dtype) or kind is _SMALL or kind in (bool, str, types.NoneType):
+        return True
+    classes = [option for option in _options(hint) if isinstance(option, type) and get_origin(option) is None]
+    own = [option for option in classes if option not in _PLAIN and not getattr(option, "_is_protocol", False)]
+    return isinstance(kind, type) and issubclass(kind, tuple(own))
 
 
 def _must(hint: Any) -> str:
@@ -199,7 +245,9 @@ def _mapping(kinds: Sequence[Any], value: Any) -> Any:
     if not isinstance(value, Mapping):
         return _NO
     made = {key: _as(kinds[1], inner) for key, inner in value.items() if _as(kinds[0], key) is not _NO}
-    return _NO if len(made) < len(value) or any(inner is _NO for inner in made.values()) else made
+    if len(made) < len(value) or any(inner is _NO for inner in made.values()):
+        return _NO
+    return value if all(made[key] is inner for key, inner in value.items()) else made
 
 
 def _list(hint: Any, value: Any) -> Any:

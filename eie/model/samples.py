@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from eie.errors import TraceError, clean_texts, printable_names
-from eie.formats.arguments import take_fields, taken
+from eie.formats.arguments import take_fields
 from eie.model import arrays
 from eie.show.brief import Brief
 
@@ -90,7 +90,6 @@ class Samples(Brief):
             raise TraceError(f"{self.source}: {self.count} samples but {labelled} labels")
 
     @classmethod
-    @taken
     def of(
         cls,
         values: ArrayLike | Mapping[str, ArrayLike],

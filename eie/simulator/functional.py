@@ -54,6 +54,8 @@ class FixedPoint(View):
         """float32: what the raw numbers stand for."""
         # A power of two changes the exponent alone, so the product is ldexp's to the bit, at a tenth of the time.
         scale = np.float32(2.0**-self.fraction_bits)
+        if self.raw.size < FEW:
+            return self.raw.astype(np.float32) * scale
         real: NDArray[np.float32] = np.multiply(self.raw, scale, dtype=np.float32, casting="unsafe")
         return real
 
@@ -174,9 +176,11 @@ def fraction_bits(largest: float, data_bits: int) -> int:
 def to_raw(values: NDArray[Any], fraction: int, data_bits: int) -> NDArray[np.int64]:
     """Round to the nearest representable number, halves up, saturating."""
     top = (1 << (data_bits - 1)) - 1
+    if values.size < FEW or values.dtype.char not in "fd":
+        return _to_raw(values, fraction, top)
     order = np.argsort([-abs(step) for step in values.strides], kind="stable")
     flat = values.transpose(order)
-    if values.size < FEW or not flat.flags.c_contiguous or values.dtype.char not in "fd":
+    if not flat.flags.c_contiguous:
         return _to_raw(values, fraction, top)
     # In the order in which the numbers lie, as numpy's own operations would leave them.
     raw = np.empty(flat.shape, np.int64)
