@@ -92,6 +92,9 @@ def take_fields(record: Any) -> None:
     kind = type(record)
     for name, wanted in (_FIELDS.get(kind) or _fields_of(kind)).items():
         value = getattr(record, name)
+        # As `_fit` begins: most fields end here, and records are made with every call.
+        if type(value) in wanted.sure:
+            continue
         made = _fit(wanted, value, name)
         if made is not value:
             # The way by which a frozen dataclass sets its own fields.
