@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
+from eie.compiler.scatter import listed_ranges
 from eie.kernels.scatter import NARROW, range_queues
 from eie.kernels.scatter_tallies import SHORT, range_tallies
 from eie.model.matrix import frozen
-from eie.simulator.strips import listed_ranges
 
 N_PE, COLUMNS, ROWS = 5, 12, 40
 

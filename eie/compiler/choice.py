@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from eie.compiler.encode import Encoding
 from eie.compiler.encoded import EncodedLayer, encode_layer
 from eie.compiler.lifetimes import layer_sizes
-from eie.compiler.scatter import applies, encode_scatter
+from eie.compiler.scatter import applies, encode_scatter, listed_ranges
 from eie.compiler.strips import visits_of
 from eie.compression.share import ShareReport
 from eie.errors import ModelError
@@ -59,9 +59,14 @@ def encode_conv(
     size
         Height and width of the map that it will read; empty if they are not known.
     """
-    return chosen(
-        applies(shared, spec), spec, conv=conv, size=size, encoded=lambda way: _way(shared, report, spec, way=way)
-    )
+    scatter = applies(shared, spec)
+
+    def encoded(way: Literal["im2col", "scatter"]) -> EncodedLayer:
+        if way == "im2col" or scatter is None:
+            return encode_layer(shared, report, spec)
+        return encode_scatter(shared, report, spec, scatter=scatter)
+
+    return chosen(scatter, spec, conv=conv, size=size, encoded=encoded)
 
 
 def chosen(
@@ -81,15 +86,6 @@ def chosen(
     unrolled = encoded("im2col")
     # Of equals the one that has been there longer.
     return scattered if scatter_cycles(scattered, size, spec) < im2col_cycles(unrolled, size) else unrolled
-
-
-def _way(
-    shared: Layer, report: ShareReport, spec: AcceleratorSpec, *, way: Literal["im2col", "scatter"]
-) -> EncodedLayer:
-    scatter = applies(shared, spec) if way == "scatter" else None
-    if scatter is None:
-        return encode_layer(shared, report, spec)
-    return encode_scatter(shared, report, spec, scatter=scatter)
 
 
 def sizes_of(network: Network) -> dict[str, tuple[int, ...]]:
@@ -207,15 +203,13 @@ def _timed(
 ) -> int:
     """Cycles of strips that follow each other; strip s owns ``positions[starts[s] : starts[s + 1]]``."""
     strips = len(starts) - 1
-    begins, ends = frozen(begins, np.int32), frozen(ends, np.int32)
-    which = np.empty(len(begins), np.int32)
-    ranges = kernels.list_ranges(begins, ends, len(encoding.pointers) - 1, which)
+    which, ranges = listed_ranges(frozen(begins, np.int32), frozen(ends, np.int32))
     cycles, stall, dead = np.zeros((3, strips), np.int64)
     kernels.range_queues(
         frozen(starts, np.int64),
         frozen(positions, np.int32),
-        frozen(which, np.int32),
-        frozen(ranges, np.int64),
+        which,
+        ranges,
         frozen([scan_rows] * strips, np.int64),
         frozen(encoding.for_all(encoding.pointers), np.int32),
         DRAWN_DEPTH,

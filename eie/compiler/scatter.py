@@ -21,6 +21,7 @@ from eie.compiler.passes import split
 from eie.compiler.strips import strip_width
 from eie.compression.share import ShareReport
 from eie.errors import ProgramError
+from eie.kernels import scatter as kernels
 from eie.model.geometry import Scatter
 from eie.model.layer import Layer
 from eie.model.matrix import SparseColumns, frozen
@@ -133,3 +134,10 @@ def _parts(whole: Encoding, scatter: Scatter, *, entries: int, codes: SparseColu
         kept = None if bias is None else frozen(bias[start:stop], np.float32)
         parts += _parts(replace(image, accumulator_bias=kept), scatter, entries=entries, codes=part)
     return parts
+
+
+def listed_ranges(begins: NDArray[np.int32], ends: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    """List the ranges of columns that broadcasts take, as kernels read them: `eie.kernels.scatter.list_ranges`."""
+    which = np.empty(len(begins), np.int32)
+    ranges = kernels.list_ranges(begins, ends, int(ends.max(initial=0)), which)
+    return frozen(which, np.int32), frozen(ranges, np.int64)

@@ -57,10 +57,6 @@ class _Wanted:
     sure: set[Any] = field(default_factory=set)
 
 
-# By class: what `_fields_of` has looked up.
-_FIELDS: dict[type, dict[str, _Wanted]] = {}
-
-
 def taken(verb: Callable[P, R]) -> Callable[P, R]:
     """Refuse what a function's annotations do not name, before it does anything.
 
@@ -89,25 +85,23 @@ def taken(verb: Callable[P, R]) -> Callable[P, R]:
 
 def take_fields(record: Any) -> None:
     """Hold a new frozen record to the types of its fields, as `taken` does a call."""
-    kind = type(record)
-    for name, wanted in (_FIELDS.get(kind) or _fields_of(kind)).items():
+    kind: Any = type(record)  # a class has a hash, of which type checkers know nothing
+    for name, wanted in _fields_of(kind).items():
         value = getattr(record, name)
-        # As `_fit` begins: most fields end here, and records are made with every call.
-        if type(value) in wanted.sure:
-            continue
         made = _fit(wanted, value, name)
         if made is not value:
             # The way by which a frozen dataclass sets its own fields.
             object.__setattr__(record, name, made)
 
 
+@cache
 def _fields_of(kind: type) -> dict[str, _Wanted]:
+    """Return what each field of a record takes."""
     hints: dict[str, _Wanted] = {}
     for base in reversed(kind.__mro__):
         for name, text in vars(base).get("__annotations__", {}).items():
             if name in getattr(kind, "__dataclass_fields__", {}):
                 hints[name] = _Wanted(eval(text, vars(sys.modules[base.__module__])))
-    _FIELDS[kind] = hints
     return hints
 
 

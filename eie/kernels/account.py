@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from eie.kernels.jit import inlined, njit
 from eie.kernels.scatter import row_steps
-from eie.kernels.timing import LANES, on_a_line, place_of, repeats
+from eie.kernels.timing import LANES, on_a_line, place_of, repeats, step_rows
 
 
 @inlined
@@ -99,14 +99,7 @@ def _look_behind(position: Any, coming: Any, later: Any, row_end: Any, n_pe: Any
     cycles before it, and whether the cycle behind the broadcast, the last in which a PE can wait for it, broadcasts or
     stalls.
     """
-    # Numbers only: numba counts references of arrays that are handed to a leaf with branches, a locked addition each.
-    steps = np.int64(0)
-    if coming >= row_end:
-        steps = np.int64(position != row_end - 1)
-        row_end += n_pe
-        while coming >= row_end:
-            row_end += n_pe
-            steps += 1
+    steps, row_end = step_rows(coming, position, row_end, n_pe)
     goes_on = np.int64((coming >= 0) & (steps == 0))
     sends = goes_on & np.int64(later == 1)
     return row_end, steps, sends, goes_on - sends

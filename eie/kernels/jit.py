@@ -166,8 +166,8 @@ def paired(function: F) -> F:
 
 
 def inlined(function: F) -> F:
-    """Mark a leaf that is compiled into its callers, which sit in the same module."""
-    # No cache of its own: it is part of each caller's code, and numba's cache would not notice it change.
+    """Mark a leaf that is compiled into its callers."""
+    # No cache of its own: it is part of each caller's code. The folder's key, of all sources, notices it change.
     compiled: Any = numba.njit(inline="always")(function)
     return cast(F, compiled)
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from eie.kernels.jit import inlined, njit
 from eie.kernels.streams import take
-from eie.kernels.timing import PIPELINE_CYCLES
+from eie.kernels.timing import PIPELINE_CYCLES, step_rows
 
 # The largest numbers of the types that backlogs are walked in.
 NARROW, WIDE = 0xFFFF, 0x7FFFFFFFFFFFFFFF
@@ -180,14 +180,7 @@ def _walk(
         slot = 0
         for k in range(starts[s], starts[s + 1]):
             position = np.int64(positions[k])
-            steps: Any = np.int64(0)
-            if position >= row_end:
-                # As `row_steps`, which divides: from the last lane the step to the next row is free.
-                steps = np.int64(before != row_end - 1)
-                row_end += n_pe
-                while position >= row_end:
-                    row_end += n_pe
-                    steps += 1
+            steps, row_end = step_rows(position, before, row_end, n_pe)
             before = position
             gone += steps
             now: Any = max(broadcast + 1 + steps, ring[np.uint64(slot)])

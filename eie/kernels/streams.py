@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eie.kernels.jit import inlined, njit
-from eie.kernels.timing import PIPELINE_CYCLES
+from eie.kernels.timing import PIPELINE_CYCLES, step_rows
 
 # Columns of the integer result that `stream_timing` fills.
 BROADCAST_END, LAST_SCAN_ROW, LAST_LANE_HIT, STALL, FREE, ARRIVED, BUS = range(7)
@@ -184,14 +184,9 @@ def stream_timing(
         earliest = broadcast + 1
         if not last:
             position = np.int64(positions[k])
-            if position >= row_end:
-                steps = np.int64(before != row_end - 1)
-                row_end += scan_width
-                while position >= row_end:
-                    row_end += scan_width
-                    steps += 1
-                dead += steps
-                earliest += steps
+            steps, row_end = step_rows(position, before, row_end, scan_width)
+            dead += steps
+            earliest += steps
             before = position
             column = min(position, np.int64(columns))
         # A scanner that never stalls has handed out k activations before this one, from cycle 2 on.

@@ -122,11 +122,12 @@ def _pass_and_add(
 
 
 @inlined
-def _send(position: Any, before: Any, row_end: Any, n_pe: Any, broadcast: Any, free: Any) -> tuple[Any, Any, Any]:
-    """Return when an activation is broadcast, the dead cycles before it, and where its scan row ends.
+def step_rows(position: Any, before: Any, row_end: Any, n_pe: Any) -> tuple[Any, Any]:
+    """Dead cycles of the scanner from one position to the next, and where the row of that one ends.
 
-    ``free``: the first cycle in which all queues have room.
+    As `eie.kernels.scatter.row_steps`, which divides; ``row_end`` is that of ``before``.
     """
+    # Numbers only: numba counts references of arrays that are handed to a leaf with branches, a locked addition each.
     steps = np.int64(0)
     if position >= row_end:
         # a dead cycle for each row stepped over, less one if the last activation sat in its row's last lane
@@ -135,6 +136,16 @@ def _send(position: Any, before: Any, row_end: Any, n_pe: Any, broadcast: Any, f
         while position >= row_end:
             row_end += n_pe
             steps += 1
+    return steps, row_end
+
+
+@inlined
+def _send(position: Any, before: Any, row_end: Any, n_pe: Any, broadcast: Any, free: Any) -> tuple[Any, Any, Any]:
+    """Return when an activation is broadcast, the dead cycles before it, and where its scan row ends.
+
+    ``free``: the first cycle in which all queues have room.
+    """
+    steps, row_end = step_rows(position, before, row_end, n_pe)
     return max(broadcast + 1 + steps, free), steps, row_end
 
 

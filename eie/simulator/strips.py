@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eie.compiler.encode import Encoding
+from eie.compiler.scatter import listed_ranges
 from eie.compiler.stream import Stream
 from eie.kernels import scatter as kernels
 from eie.kernels import scatter_tallies as tallies
@@ -65,13 +66,6 @@ class Turns:
     def each(cls, pattern: Pattern, encoding: Encoding) -> Turns:
         """Bring everything for every strip anew."""
         return cls(turns=np.arange(pattern.products), seen=np.full(len(encoding.pointers), -1, np.int64))
-
-
-def listed_ranges(begins: NDArray[np.int32], ends: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-    """List the ranges that occur, as the kernels take them: `eie.kernels.scatter.list_ranges`."""
-    which = np.empty(len(begins), np.int32)
-    ranges = kernels.list_ranges(begins, ends, int(ends.max(initial=0)), which)
-    return frozen(which, np.int32), frozen(ranges, np.int64)
 
 
 def ranges_of(

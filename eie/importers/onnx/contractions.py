@@ -9,9 +9,11 @@ Gemm and a sum.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+from eie.importers.onnx.rewriting import add_constant, new_node, replace_nodes
 
 if TYPE_CHECKING:
     import onnx
@@ -36,9 +38,7 @@ def take_products_apart(graph: onnx.GraphProto, opset: int) -> None:
             nodes.append(node)
     if len(nodes) == len(graph.node):
         return
-    copies = [type(node).FromString(node.SerializeToString()) for node in nodes]
-    del graph.node[:]
-    graph.node.extend(copies)
+    replace_nodes(graph, nodes)
 
 
 def _with_matrix(
@@ -55,16 +55,14 @@ def _with_matrix(
     # An attribute until opset 13, an input since.
     squeezed = [f"{out}/product"] if opset < 13 else [f"{out}/product", _sizes(graph, f"{out}/axis", [axis])]
     return [
-        _node("Reshape", [node.input[place], sizes], inputs[place]),
-        _node("MatMul", inputs, f"{out}/product", name=node.name),
-        _node("Squeeze", squeezed, out, axes=[axis] if opset < 13 else None),
+        new_node("Reshape", [node.input[place], sizes], inputs[place]),
+        new_node("MatMul", inputs, f"{out}/product", name=node.name),
+        new_node("Squeeze", squeezed, out, axes=[axis] if opset < 13 else None),
     ]
 
 
 def _with_sum(graph: onnx.GraphProto, node: onnx.NodeProto, constant: set[str]) -> list[onnx.NodeProto]:
     """Add what is computed behind the product; a constant becomes the layer's bias."""
-    from onnx import numpy_helper
-
     if len(node.input) < 3 or node.input[2] in constant or not node.input[2]:
         return [node]
     # Of two activations nothing becomes a layer.
@@ -77,10 +75,9 @@ def _with_sum(graph: onnx.GraphProto, node: onnx.NodeProto, constant: set[str]) 
     product.output[0] = f"{out}/product"
     factor = next((entry.f for entry in node.attribute if entry.name == "beta"), 1.0)
     if factor != 1:
-        graph.initializer.append(numpy_helper.from_array(np.array(factor, np.float32), f"{out}/beta"))
-        nodes.append(_node("Mul", [name, f"{out}/beta"], f"{out}/beside"))
+        nodes.append(new_node("Mul", [name, add_constant(graph, f"{out}/beta", np.float32(factor))], f"{out}/beside"))
         name = f"{out}/beside"
-    return [product, *nodes, _node("Add", [f"{out}/product", name], out)]
+    return [product, *nodes, new_node("Add", [f"{out}/product", name], out)]
 
 
 def _constants(graph: onnx.GraphProto) -> set[str]:
@@ -121,7 +118,7 @@ def _pairs(node: onnx.NodeProto, constant: set[str]) -> list[onnx.NodeProto]:
         out = node.output[0] if last else f"{node.output[0]}/product {k}"
         label = node.name or node.output[0]
         called = label if last else f"{label} {k}"
-        nodes.append(_node("Einsum", [name, other], out, name=called, equation=f"{term},{letters}->{made}"))
+        nodes.append(new_node("Einsum", [name, other], out, name=called, equation=f"{term},{letters}->{made}"))
         name, term = out, made
     return nodes
 
@@ -148,11 +145,11 @@ def _blocks(graph: onnx.GraphProto, node: onnx.NodeProto, constant: set[str]) ->
     nodes.append(_turned(node.input[1 - place], ours, [*front, *shared, *rows, *summed], out=f"{out}/in"))
     x, y = f"{out}/in", f"{out}/out"
     if not rows:
-        nodes.append(_node("Reshape", [x, _sizes(graph, out, [0, 0, 1, -1])], f"{out}/row"))
+        nodes.append(new_node("Reshape", [x, _sizes(graph, out, [0, 0, 1, -1])], f"{out}/row"))
         x, y = f"{out}/row", f"{out}/row out"
-    nodes.append(_node("MatMul", [x, f"{out}/weights"], y, name=node.name))
+    nodes.append(new_node("MatMul", [x, f"{out}/weights"], y, name=node.name))
     if not rows:
-        nodes.append(_node("Reshape", [y, _sizes(graph, f"{out}/back", [0, 0, -1])], f"{out}/out"))
+        nodes.append(new_node("Reshape", [y, _sizes(graph, f"{out}/back", [0, 0, -1])], f"{out}/out"))
     nodes.append(_turned(f"{out}/out", "".join([*front, *shared, *rows, *made]), list(result), out=out))
     return nodes
 
@@ -160,18 +157,9 @@ def _blocks(graph: onnx.GraphProto, node: onnx.NodeProto, constant: set[str]) ->
 def _turned(name: str, letters: str, wanted: Sequence[str], *, out: str) -> onnx.NodeProto:
     order = [letters.index(c) for c in wanted]
     if order == list(range(len(order))):
-        return _node("Identity", [name], out)
-    return _node("Transpose", [name], out, perm=order)
+        return new_node("Identity", [name], out)
+    return new_node("Transpose", [name], out, perm=order)
 
 
 def _sizes(graph: onnx.GraphProto, out: str, sizes: list[int]) -> str:
-    from onnx import numpy_helper
-
-    graph.initializer.append(numpy_helper.from_array(np.array(sizes, np.int64), f"{out}/sizes"))
-    return f"{out}/sizes"
-
-
-def _node(op: str, inputs: list[str], out: str, name: str = "", **attributes: Any) -> onnx.NodeProto:
-    from onnx import helper
-
-    return helper.make_node(op, inputs, [out], name=name or f"{out} ({op})", **attributes)
+    return add_constant(graph, f"{out}/sizes", np.array(sizes, np.int64))

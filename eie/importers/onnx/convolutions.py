@@ -155,14 +155,14 @@ def _is_stack(node: OnnxNode, into: Builder) -> bool:
 
 def _deeper(flat: Conv2d) -> Conv3d:
     """Return a convolution that runs over each map of a stack by itself."""
-    (top, left, bottom, right), same = flat.pads, 1
+    top, left, bottom, right = flat.pads
     return Conv3d(
         in_channels=flat.in_channels,
         out_channels=flat.out_channels,
-        kernel=(same, *flat.kernel),
-        stride=(same, *flat.stride),
+        kernel=(1, *flat.kernel),
+        stride=(1, *flat.stride),
         pads=(0, top, left, 0, bottom, right),
-        dilation=(same, *flat.dilation),
+        dilation=(1, *flat.dilation),
         groups=flat.groups,
     )
 

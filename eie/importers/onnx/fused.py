@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from eie.importers.onnx.rewriting import add_constant, new_node, replace_nodes
+
 if TYPE_CHECKING:
     import onnx
 
@@ -26,9 +28,7 @@ def take_apart(graph: onnx.GraphProto) -> None:
     for node in graph.node:
         made = _apart(graph, node) if node.domain == _DOMAIN and node.op_type in _FUSED else None
         nodes += [node] if made is None else made
-    copies = [type(node).FromString(node.SerializeToString()) for node in nodes]
-    del graph.node[:]
-    graph.node.extend(copies)
+    replace_nodes(graph, nodes)
 
 
 def _apart(graph: onnx.GraphProto, node: onnx.NodeProto) -> list[onnx.NodeProto] | None:
@@ -48,9 +48,9 @@ def _apart(graph: onnx.GraphProto, node: onnx.NodeProto) -> list[onnx.NodeProto]
     # A convolution's fourth input is added to its result.
     beside = inputs.pop(3) if node.op_type == "FusedConv" and len(inputs) > 3 else ""
     first = f"{out}/product" if beside else inner
-    nodes.append(_node(node.op_type.removeprefix("Fused"), inputs, first, name=node.name, **_kept(attributes)))
+    nodes.append(new_node(node.op_type.removeprefix("Fused"), inputs, first, name=node.name, **_kept(attributes)))
     if beside:
-        nodes.append(_node("Add", [first, beside], inner))
+        nodes.append(new_node("Add", [first, beside], inner))
     return [*nodes, *_activation(graph, activation, parameters, inner=inner, out=out)]
 
 
@@ -59,10 +59,10 @@ def _activation(
 ) -> list[onnx.NodeProto]:
     if activation == "Clip":
         names = [_held(graph, f"{out}/bound {i}", value) for i, value in enumerate(parameters[:2])]
-        return [_node("Clip", [inner, *names], out)]
+        return [new_node("Clip", [inner, *names], out)]
     if activation == "LeakyRelu":
-        return [_node("LeakyRelu", [inner], out, alpha=parameters[0] if parameters else 0.01)]
-    return [_node(activation or "Identity", [inner], out)]
+        return [new_node("LeakyRelu", [inner], out, alpha=parameters[0] if parameters else 0.01)]
+    return [new_node(activation or "Identity", [inner], out)]
 
 
 def _matmul(graph: onnx.GraphProto, node: onnx.NodeProto, attributes: dict[str, Any]) -> list[onnx.NodeProto] | None:
@@ -73,27 +73,18 @@ def _matmul(graph: onnx.GraphProto, node: onnx.NodeProto, attributes: dict[str, 
     if attributes.get("transB"):
         order = list(range(weights[name]))
         order[-2:] = order[:-3:-1]
-        nodes.append(_node("Transpose", [name], f"{out}/turned", perm=order))
+        nodes.append(new_node("Transpose", [name], f"{out}/turned", perm=order))
         name = f"{out}/turned"
     if float(attributes.get("alpha", 1.0)) != 1:
         # On the weights, where it is folded: the accelerator has no factor behind its sums.
-        nodes.append(_node("Mul", [name, _held(graph, f"{out}/alpha", attributes["alpha"])], f"{out}/scaled"))
+        nodes.append(new_node("Mul", [name, _held(graph, f"{out}/alpha", attributes["alpha"])], f"{out}/scaled"))
         name = f"{out}/scaled"
-    return [*nodes, _node("MatMul", [node.input[0], name], out, name=node.name)]
+    return [*nodes, new_node("MatMul", [node.input[0], name], out, name=node.name)]
 
 
 def _held(graph: onnx.GraphProto, name: str, value: float) -> str:
-    from onnx import numpy_helper
-
-    graph.initializer.append(numpy_helper.from_array(np.array(value, np.float32), name))
-    return name
+    return add_constant(graph, name, np.float32(value))
 
 
 def _kept(attributes: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in attributes.items() if not key.startswith("activation")}
-
-
-def _node(op: str, inputs: list[str], out: str, name: str = "", **attributes: Any) -> onnx.NodeProto:
-    from onnx import helper
-
-    return helper.make_node(op, inputs, [out], name=name or f"{out} ({op})", **attributes)

@@ -19,6 +19,7 @@ from eie.errors import ModelError
 from eie.importers.onnx.contractions import take_products_apart
 from eie.importers.onnx.fused import take_apart
 from eie.importers.onnx.quantised import rewrite_integers
+from eie.importers.onnx.rewriting import add_constant, new_node, replace_nodes
 
 if TYPE_CHECKING:
     import onnx
@@ -71,7 +72,7 @@ def hold_inputs(path: Path, proto: onnx.ModelProto, values: Mapping[str, ArrayLi
     ModelError
         If there is no such input, or its shape is another.
     """
-    from onnx import helper, numpy_helper
+    from onnx import helper
 
     for name, value in values.items():
         place = next((i for i, entry in enumerate(proto.graph.input) if entry.name == name), None)
@@ -84,7 +85,7 @@ def hold_inputs(path: Path, proto: onnx.ModelProto, values: Mapping[str, ArrayLi
         if len(sizes) != array.ndim or any(a not in (None, b) for a, b in zip(sizes, array.shape, strict=True)):
             raise ModelError(f"{path}: input value of {name!r} has shape {array.shape}: must be {tuple(sizes)}")
         del proto.graph.input[place]
-        proto.graph.initializer.append(numpy_helper.from_array(array, name))
+        add_constant(proto.graph, name, array)
 
 
 def _inlined(path: Path, proto: onnx.ModelProto) -> onnx.ModelProto:
@@ -126,9 +127,7 @@ def sort_nodes(graph: onnx.GraphProto) -> None:
                 done[i] = True
                 order.append(i)
     nodes = [graph.node[i] for i in order]
-    copies = [type(node).FromString(node.SerializeToString()) for node in nodes]
-    del graph.node[:]
-    graph.node.extend(copies)
+    replace_nodes(graph, nodes)
 
 
 def note(proto: onnx.ModelProto, text: str) -> None:
@@ -175,9 +174,7 @@ def expand(
             raise ModelError(f"{where}: {expansions[i].trips:,} rounds: more than {LARGEST_UNROLLED:,} nodes")
         unrolled = _Unrolled(graph=graph, node=node, body=body, where=where)
         nodes += {"If": unrolled.once, "Loop": unrolled.loop, "Scan": unrolled.scan}[node.op_type](expansions[i].trips)
-    copies = [type(node).FromString(node.SerializeToString()) for node in nodes]
-    del graph.node[:]
-    graph.node.extend(copies)
+    replace_nodes(graph, nodes)
 
 
 def goes_on(node: onnx.NodeProto) -> bool:
@@ -217,7 +214,7 @@ def _both(graph: onnx.GraphProto, node: onnx.NodeProto, where: str) -> list[onnx
         more, made = _Unrolled(graph=graph, node=node, body=body, where=where, label=f"{branch} ").copied()
         nodes += more
         names = [f"{out}/{branch} chosen" for out in node.output]
-        copies = [helper.make_node("Identity", [name], [out]) for name, out in zip(made, names, strict=True)]
+        copies = [new_node("Identity", [name], out) for name, out in zip(made, names, strict=True)]
         # Types and shapes are inferred: both branches give out what the names around them are.
         outputs = [helper.make_empty_tensor_value_info(name) for name in names]
         chosen[branch] = helper.make_graph(copies, branch, inputs=[], outputs=outputs)
@@ -251,12 +248,12 @@ class _Unrolled:
         self._check(len(self.body.input) == len(states) + 2 and len(self.body.output) == len(self.node.output) + 1)
         self._initialisers()
         first = f"{self._prefix}always"
-        self._constant(first, np.array(True))
+        add_constant(self.graph, first, np.array(True))
         nodes: list[onnx.NodeProto] = []
         slices: list[list[str]] = [[] for _ in self.node.output[len(states) :]]
         for i in range(trips):
             number = f"{self._prefix}round {i}"
-            self._constant(number, np.array(i, np.int64))
+            add_constant(self.graph, number, np.array(i, np.int64))
             inputs = dict(zip((entry.name for entry in self.body.input), (number, first, *states), strict=True))
             more, made = self._copy(f"{i} ", inputs)
             nodes += more
@@ -275,10 +272,10 @@ class _Unrolled:
         slices: list[list[str]] = [[] for _ in self.node.output[len(states) :]]
         for i in range(trips):
             number, taken = f"{self._prefix}round {i}", []
-            self._constant(number, np.array(i, np.int64))
+            add_constant(self.graph, number, np.array(i, np.int64))
             for j, name in enumerate(over):
                 taken.append(f"{self._prefix}{i} slice {j}")
-                nodes.append(_node("Gather", [name, number], taken[-1], axis=0))
+                nodes.append(new_node("Gather", [name, number], taken[-1], axis=0))
             inputs = dict(zip((entry.name for entry in self.body.input), (*states, *taken), strict=True))
             more, made = self._copy(f"{i} ", inputs)
             nodes += more
@@ -302,11 +299,6 @@ class _Unrolled:
             copy.CopyFrom(tensor)
             copy.name = f"{self._prefix}{tensor.name}"
 
-    def _constant(self, name: str, value: np.ndarray) -> None:
-        from onnx import numpy_helper
-
-        self.graph.initializer.append(numpy_helper.from_array(value, name))
-
     def _copy(self, label: str, inputs: Mapping[str, str]) -> tuple[list[onnx.NodeProto], list[str]]:
         """Return the body's nodes under fresh names, and the names of its results."""
         own = {name: f"{self._prefix}{label}{name}" for node in self.body.node for name in node.output if name}
@@ -324,24 +316,18 @@ class _Unrolled:
     def _named(self, made: Iterable[str]) -> list[onnx.NodeProto]:
         """Give results the names that the graph knows; a body may hand out one of its inputs, or one result twice."""
         pairs = zip(made, self.node.output, strict=False)
-        return [_node("Identity", [name], out) for name, out in pairs if out]
+        return [new_node("Identity", [name], out) for name, out in pairs if out]
 
     def _gathered(self, states: list[str], slices: list[list[str]]) -> list[onnx.NodeProto]:
         nodes, stacked = [], []
-        self._constant(f"{self._prefix}first", np.zeros(1, np.int64))
+        add_constant(self.graph, f"{self._prefix}first", np.zeros(1, np.int64))
         for j, kept in enumerate(slices):
             rows = [f"{name} [{j}]" for name in kept]
             for name, row in zip(kept, rows, strict=True):
-                nodes.append(_node("Unsqueeze", [name, f"{self._prefix}first"], row))
+                nodes.append(new_node("Unsqueeze", [name, f"{self._prefix}first"], row))
             stacked.append(f"{self._prefix}stacked {j}")
-            nodes.append(_node("Concat", rows, stacked[-1], axis=0))
+            nodes.append(new_node("Concat", rows, stacked[-1], axis=0))
         return nodes + self._named([*states, *stacked])
-
-
-def _node(op: str, inputs: list[str], output: str, axis: int | None = None) -> onnx.NodeProto:
-    from onnx import helper
-
-    return helper.make_node(op, inputs, [output], name=f"{output} ({op})", axis=axis)
 
 
 def _rename(node: onnx.NodeProto, names: Mapping[str, str]) -> None:

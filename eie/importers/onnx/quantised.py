@@ -7,8 +7,10 @@ the operators' definitions in ONNX and in onnxruntime's documentation of its own
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
+
+from eie.importers.onnx.rewriting import new_node, replace_nodes
 
 if TYPE_CHECKING:
     import onnx
@@ -24,9 +26,7 @@ def rewrite_integers(graph: onnx.GraphProto) -> None:
         return
     rewriter = _Rewriter(graph)
     nodes = [made for node in graph.node for made in rewriter.rewritten(node)]
-    copies = [type(node).FromString(node.SerializeToString()) for node in _needed(nodes, graph, rewriter.loose)]
-    del graph.node[:]
-    graph.node.extend(copies)
+    replace_nodes(graph, _needed(nodes, graph, rewriter.loose))
 
 
 def _needed(nodes: list[onnx.NodeProto], graph: onnx.GraphProto, loose: set[str]) -> list[onnx.NodeProto]:
@@ -73,7 +73,7 @@ class _Rewriter:
         names = [name for name in node.input[place : place + 3] if name]
         # A tensor of the file may be an input twice, and of several nodes.
         out = f"{node.output[0]}/{place} {node.input[place]}"
-        return out, [_node("DequantizeLinear", names, out, axis=axis)]
+        return out, [new_node("DequantizeLinear", names, out, axis=axis)]
 
     def _dynamic(self, node: onnx.NodeProto) -> None:
         """Replace ``x quantised as it comes, times integers, Cast, times both scales`` by the product of floats."""
@@ -97,9 +97,9 @@ class _Rewriter:
         # A scale an output comes as it is broadcast over results: (1, outputs, 1, 1) of a convolution.
         if len(many) > 1:
             flat = f"{scale.output[0]}/scale"
-            before, own = [_node("Squeeze", [own], flat)], flat
+            before, own = [new_node("Squeeze", [own], flat)], flat
         names = [node.input[1], own, *(name for name in node.input[3:4] if name)]
-        before.append(_node("DequantizeLinear", names, out, axis=(0 if conv else 1) if many else None))
+        before.append(new_node("DequantizeLinear", names, out, axis=(0 if conv else 1) if many else None))
         inputs = [quantise.input[0], out, *([rounded] if rounded is not None else [])]
         product = _like(node, "Conv" if conv else "MatMul", inputs, out=scale.output[0])
         gone = [part.output[0] for part in (node, summed, cast) if part is not None]
@@ -204,8 +204,8 @@ def _dynamic_matmul(rewriter: _Rewriter, node: onnx.NodeProto) -> list[onnx.Node
     names = [name for name in node.input[1:4] if name]
     bias = any(node.input[4:5])
     product = _like(node, "MatMul", [node.input[0], weights], out=f"{out}/product" if bias else out)
-    add = [_node("Add", [product.output[0], node.input[4]], out)] if bias else []
-    return [_node("DequantizeLinear", names, weights, axis=1), product, *add]
+    add = [new_node("Add", [product.output[0], node.input[4]], out)] if bias else []
+    return [new_node("DequantizeLinear", names, weights, axis=1), product, *add]
 
 
 def _dynamic_lstm(rewriter: _Rewriter, node: onnx.NodeProto) -> list[onnx.NodeProto]:
@@ -214,8 +214,8 @@ def _dynamic_lstm(rewriter: _Rewriter, node: onnx.NodeProto) -> list[onnx.NodePr
     # W and R come transposed, (directions, inputs, gates), their scales and zero points behind the peepholes.
     for place, scale in ((1, 8), (2, 10)):
         real, turned = (f"{node.output[0] or node.name}/{what} {place}" for what in ("real", "turned"))
-        nodes.append(_node("DequantizeLinear", [node.input[place], *node.input[scale : scale + 2]], real, axis=0))
-        nodes.append(_node("Transpose", [real], turned, perm=[0, 2, 1]))
+        nodes.append(new_node("DequantizeLinear", [node.input[place], *node.input[scale : scale + 2]], real, axis=0))
+        nodes.append(new_node("Transpose", [real], turned, perm=[0, 2, 1]))
         names.append(turned)
     lstm = _like(node, "LSTM", [node.input[0], *names, *node.input[3:8]], out=node.output[0])
     del lstm.output[:]
@@ -227,26 +227,20 @@ def _bias(node: onnx.NodeProto, place: int, *, scales: tuple[int, int]) -> tuple
     """Dequantise a bias of 32-bit integers: its scale is that of the inputs times that of the weights."""
     scale, out = f"{node.output[0]}/bias scale", f"{node.output[0]}/bias"
     names = [node.input[i] for i in scales]
-    return out, [_node("Mul", names, scale), _node("DequantizeLinear", [node.input[place], scale], out, axis=0)]
+    return out, [new_node("Mul", names, scale), new_node("DequantizeLinear", [node.input[place], scale], out, axis=0)]
 
 
 def _rounded(node: onnx.NodeProto, place: int) -> onnx.NodeProto:
     names = [f"{node.output[0]}/real", *(name for name in node.input[place : place + 2] if name)]
-    return _node("QuantizeLinear", names, node.output[0])
+    return new_node("QuantizeLinear", names, node.output[0])
 
 
 def _like(node: onnx.NodeProto, op: str, inputs: Sequence[str], *, out: str) -> onnx.NodeProto:
     """Return a float node with the name and the attributes of ``node``."""
-    made = _node(op, inputs, out)
+    made = new_node(op, inputs, out)
     made.name = node.name or made.name
     made.attribute.extend(entry for entry in node.attribute if entry.name != "channels_last")
     return made
-
-
-def _node(op: str, inputs: Iterable[str], out: str, **attributes: Any) -> onnx.NodeProto:
-    from onnx import helper
-
-    return helper.make_node(op, list(inputs), [out], name=f"{out} ({op})", **attributes)
 
 
 # Inputs without which a node is damaged: tensors and their scales.

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from eie.errors import ModelError
 from eie.importers.onnx.builder import Builder
 from eie.importers.onnx.normalise import LARGEST_UNROLLED
+from eie.importers.onnx.rewriting import add_constant, new_node
 from eie.model.operators.from_onnx import Known, OnnxNode
 
 if TYPE_CHECKING:
@@ -173,10 +174,8 @@ class _Cell:
             self._lengths = self.add("Reshape", [lengths, self.constant("column", np.array([-1, 1], np.int64))])
 
     def add(self, op: str, inputs: Sequence[str], out: str = "", called: str = "", **attributes: Any) -> str:
-        from onnx import helper
-
         name = out or f"{self.prefix}{len(self.nodes)} {op}"
-        self.nodes.append(helper.make_node(op, list(inputs), [name], name=called or name, **attributes))
+        self.nodes.append(new_node(op, inputs, name, name=called or name, **attributes))
         return name
 
     def product(self, x: str, label: str, matrix: Array) -> str:
@@ -184,12 +183,9 @@ class _Cell:
         return self.add("MatMul", [x, self.constant(label, matrix)], called=f"{self.plain.name} {label}")
 
     def constant(self, label: str, value: Array) -> str:
-        from onnx import numpy_helper
-
         if label not in self._made:
             value = value.astype(self.kind) if value.dtype.kind == "f" else value
-            self._made[label] = f"{self.prefix}{label}"
-            self.graph.initializer.append(numpy_helper.from_array(np.array(value, order="C"), self._made[label]))
+            self._made[label] = add_constant(self.graph, f"{self.prefix}{label}", value)
         return self._made[label]
 
     def number(self, i: int) -> str:
@@ -209,7 +205,7 @@ class _Cell:
             h, c = step(weights, x, states=(h, c), label=label)
             y = h
             if self._lengths:
-                runs = self.add("Less", [self.constant(f"time {t}", self._time(t)), self._lengths])
+                runs = self.add("Less", [self.constant(f"time {t}", np.array([t], np.int32)), self._lengths])
                 zero = self.constant("zero", np.zeros(1, np.float32))
                 y = self.add("Where", [runs, h, zero])
                 h, c = (
@@ -218,9 +214,6 @@ class _Cell:
                 )
             over[t] = y
         return [[over[t] for t in range(len(over))], h, c]
-
-    def _time(self, t: int) -> Array:
-        return np.array([t], np.int32)
 
     def _input_bias(self, weights: _Weights) -> Array:
         """Return all that is added once: of a GRU that resets behind its product, the candidate's other half is not."""

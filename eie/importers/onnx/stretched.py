@@ -13,6 +13,7 @@ import numpy as np
 
 from eie.importers.onnx.builder import Builder
 from eie.importers.onnx.convolutions import transposed_form
+from eie.importers.onnx.rewriting import add_constant, new_node
 from eie.model.operators.from_onnx import OnnxNode
 
 if TYPE_CHECKING:
@@ -62,17 +63,11 @@ class _Parts:
         self._graph, self._out, self._opset = graph, out, opset
 
     def add(self, op: str, inputs: Sequence[str], out: str, called: str = "", **attributes: Any) -> str:
-        from onnx import helper
-
-        self.nodes.append(helper.make_node(op, list(inputs), [out], name=called or f"{out} ({op})", **attributes))
+        self.nodes.append(new_node(op, inputs, out, name=called, **attributes))
         return out
 
     def constant(self, label: str, value: Any) -> str:
-        from onnx import numpy_helper
-
-        name = f"{self._out}/{label}"
-        self._graph.initializer.append(numpy_helper.from_array(np.array(value, order="C"), name))
-        return name
+        return add_constant(self._graph, f"{self._out}/{label}", value)
 
     def reshaped(self, name: str, sizes: Sequence[int], label: str) -> str:
         wanted = self.constant(f"{label} sizes", np.array(sizes, np.int64))

@@ -33,7 +33,7 @@ from eie.studies.explain.capacity import larger
 from eie.studies.explain.diagnosis import Diagnosis
 from eie.studies.explain.knobs import changes_of
 from eie.studies.explain.models import model_of, names_of
-from eie.studies.explain.sample import MOST_SCREENED, stand_ins
+from eie.studies.explain.sample import stand_ins
 
 
 class ExplainError(EieError):
@@ -171,7 +171,7 @@ def _few(ran: BaseRun, batch: int) -> Bench:
     samples = -(-max(1, FEW_ROWS // rows) // batch) * batch
     window = FEW_ENTRIES if forms.larger_than(FEW_ENTRIES) else None
     band = FEW_BROADCASTS if forms.longer_than(FEW_BROADCASTS) else None
-    stands = stand_ins(ran.layers, ran.kinds, MOST_SCREENED)
+    stands = stand_ins(ran.layers, ran.kinds)
     alike = len(set(stands.values())) < len(stands)
     if samples >= forms.samples and window is None and band is None and not alike:
         return ran.bench
