@@ -116,12 +116,14 @@ def test_more_empty_columns_than_two_bytes_hold():
         (1, 255, np.uint8),
         (51, 5, np.uint8),  # 5 x 51 = 255
         (64, 4, np.uint16),  # 4 x 64 = 256
-        (13107, 5, np.uint16),  # 5 x 13,107 = 65,535
-        (16384, 4, np.int64),  # 4 x 16,384 = 65,536
+        (255, 257, np.uint16),  # 257 x 255 = 65,535
+        (255, 258, np.int64),  # 258 x 255 = 65,790
+        (256, 2, np.int64),  # slots beyond 8 bits have one type of backlog
+        (13107, 5, np.int64),
     ],
 )
 def test_a_backlog_gets_the_narrowest_type_that_holds_a_full_queue(slots, depth, number):
-    layer = eie.Layer.from_codes("layer", np.ones((slots, 300 if slots == 1 else 6), np.uint8), [0, 1.0])
+    layer = eie.Layer.from_codes("layer", np.ones((slots, 300 if slots in (1, 255) else 6), np.uint8), [0, 1.0])
     (encoding,) = eie.compile(layer, eie.EIE_64PE.replace(n_pe=1, residency="ideal")).layers[0].passes
     assert fast.backlog_type(encoding, depth) is number
     # A layer of fewer columns than the queue has slots never fills it.

@@ -146,15 +146,20 @@ class Encoding:
     def counts(self) -> NDArray[Any]:
         """(J, S): entries of each PE in a column; S lanes for L PEs, the rest 0.
 
-        uint8 where all fit, else uint16 or int32. This is all that queue timing needs to know of the weights.
+        uint8 where all fit, else int32. This is all that queue timing needs to know of the weights.
         """
         counts = np.diff(self.pointers, axis=0)
-        largest = int(counts.max(initial=1))
-        dtype = np.uint8 if largest <= 0xFF else np.uint16 if largest <= 0xFFFF else np.int32
+        # No type between: it would be one more compilation of five kernels, for machines of few PEs, which are quick.
+        dtype = np.uint8 if int(counts.max(initial=1)) <= 0xFF else np.int32
         lanes = counts.shape[1]
         narrow = aligned((len(counts), padded(lanes)), dtype)
         narrow[:, :lanes] = counts
         return frozen(narrow, dtype)
+
+    @cached_property
+    def wide_counts(self) -> NDArray[Any]:
+        """(J, S): `counts` in int32, for queues so deep that backlogs need the widest type."""
+        return self.counts if self.counts.dtype == np.int32 else frozen(self.counts.astype(np.int32), np.int32)
 
     @cached_property
     def padding_before(self) -> tuple[NDArray[np.int64], NDArray[np.int32]]:

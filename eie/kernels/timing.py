@@ -169,7 +169,7 @@ def queue_timing(
     positions
         (K,) scan positions of the non-zero activations, ascending; a bias sits at the first position of its own row.
     counts
-        (J * S,) entries of each PE in a column, which takes it a cycle each and at least one; uint8, uint16 or int32.
+        (J * S,) entries of each PE in a column, which takes it a cycle each and at least one; uint8 or int32.
     columns
         C, input activations; a position beyond them is the bias, column C.
     highest

@@ -15,7 +15,7 @@ from eie.compiler.stream import Stream
 from eie.kernels import account as kernels
 from eie.kernels.timing import LANES
 from eie.model.matrix import frozen
-from eie.simulator.fast import CHUNK, LARGEST, backlog_type, queue_pass
+from eie.simulator.fast import CHUNK, LARGEST, backlog_type, queue_pass, slots_beside
 from eie.simulator.records import Arrivals, Pattern, Schedule
 from eie.simulator.spread import spread
 from eie.simulator.strips import Ranges, Turns
@@ -91,7 +91,7 @@ def _in_lanes(
     threads: int | None,
 ) -> None:
     number = backlog_type(encoding, act_queue_depth)
-    counts, lanes = encoding.counts.reshape(-1), encoding.counts.shape[1]
+    counts, lanes = slots_beside(encoding, number), encoding.counts.shape[1]
 
     def run(start: int, stop: int) -> None:
         kernels.account_samples(

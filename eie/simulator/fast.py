@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from eie.compiler.encode import Encoding
 from eie.compiler.stream import Stream
@@ -31,10 +32,20 @@ def backlog_type(encoding: Encoding, act_queue_depth: int) -> Any:
     """Return a number type that holds any backlog the queue allows.
 
     When activation k is broadcast, activation k - (Q - 1) has left every queue, so what a PE still has before it is at
-    most the slots of Q columns.
+    most the slots of Q columns. Backlogs narrower than 64 bits are for slots of 8.
     """
     bound = encoding.largest_slot * min(act_queue_depth, len(encoding.counts))
-    return np.uint8 if bound <= 0xFF else np.uint16 if bound <= 0xFFFF else np.int64
+    if bound <= 0xFF:
+        return np.uint8
+    return np.uint16 if bound <= 0xFFFF and encoding.counts.dtype == np.uint8 else np.int64
+
+
+def slots_beside(encoding: Encoding, number: Any) -> NDArray[Any]:
+    """Return (J * S,) slots in the type that kernels take beside backlogs of type ``number``.
+
+    One type each, as a kernel is compiled for every pair of types that it meets.
+    """
+    return (encoding.wide_counts if number is np.int64 else encoding.counts).reshape(-1)
 
 
 def time_pass(
@@ -108,7 +119,7 @@ def queue_pass(
         )
     timing = QueueTiming.blank(pattern.products, encoding.n_pe)
     number = backlog_type(encoding, act_queue_depth)
-    counts, lanes = encoding.counts.reshape(-1), encoding.counts.shape[1]
+    counts, lanes = slots_beside(encoding, number), encoding.counts.shape[1]
     noted = () if schedule is None else (schedule.sent,)
 
     def run(start: int, stop: int) -> None:
