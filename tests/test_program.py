@@ -59,7 +59,9 @@ def test_layers_decode_to_their_weights(program):
     )
 
 
-@pytest.mark.parametrize("damage", ["truncate", "flip", "foreign", "schema", "true", "pickle", "empty", "pointers", "bare"])
+@pytest.mark.parametrize(
+    "damage", ["truncate", "flip", "foreign", "schema", "true", "pickle", "empty", "pointers", "bare"]
+)
 def test_damaged_files_are_refused_with_the_reason(program, tmp_path, damage):
     path = tmp_path / "net.safetensors"
     program.save(path)

@@ -41,7 +41,9 @@ class WithCycles(click.Command):
             # Click names the words that were left over. One behind a --cycles was meant as its window.
             for word in behind:
                 if word and f"extra argument ({word})" in error.message:
-                    raise click.UsageError(f"--cycles {word}: must be FIRST:STOP, as 1000:3000, or alone", ctx) from None
+                    raise click.UsageError(
+                        f"--cycles {word}: must be FIRST:STOP, as 1000:3000, or alone", ctx
+                    ) from None
             raise
 
 
