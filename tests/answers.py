@@ -77,7 +77,8 @@ def counted():
     """Made by hand: Yosys need not be here."""
     unit = UnitResources(unit="arithm", instances=4, lut=8, lut_memory=4, register=9, block_ram=0.5, dsp=4)
     whole = replace(unit, unit="total", instances=1)
-    layer = LayerResources(layer=MARKUP, units=(unit,), whole=whole, spec_block_ram=160)
+    queue = replace(unit, unit="act_queue", lut=0, lut_memory=0, register=0, block_ram=0, dsp=0)
+    layer = LayerResources(layer=MARKUP, units=(queue, unit), whole=whole, spec_block_ram=160)
     return RtlResources(program="small", machine="4 PEs", layers=(layer,), tool="Yosys")
 
 

@@ -48,7 +48,14 @@ ROOMS: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys(
         ("eie/kernels/checked.py", "eie/kernels/folders.py"), ("test_kernel_cache.py", "test_whole_folders.py")
     ),
-    "eie/kernels": ("test_type_limits.py", "test_encode.py", "test_cycles.py", "test_products.py", "test_share.py"),
+    "eie/kernels": (
+        "test_type_limits.py",
+        "test_encode.py",
+        "test_cycles.py",
+        "test_products.py",
+        "test_share.py",
+        "test_kernels.py",
+    ),
     **dict.fromkeys(
         (
             "eie/compiler/demand.py",
