@@ -92,6 +92,7 @@ from eie.results.totals import Accuracy as Accuracy
 from eie.rtl.check import CheckedLayer as CheckedLayer
 from eie.rtl.check import RtlCheck as RtlCheck
 from eie.rtl.check import check_rtl as check_rtl
+from eie.rtl.resources import LayerResources as LayerResources
 from eie.rtl.resources import RtlResources as RtlResources
 from eie.rtl.resources import UnitResources as UnitResources
 from eie.rtl.resources import rtl_resources as rtl_resources

@@ -135,6 +135,11 @@ def test_a_line_a_cycle(cli, model):
         ),
         (["run", "m.npz", "--spec", "nope.toml"], 2, "eie: nope.toml: cannot be read: No such file or directory"),
         (["run", "m.npz", "--cycles"], 2, "eie: --cycles needs --engine events"),
+        (["run", "m.npz", "--cycles", "abc"], 2, "--cycles abc: must be FIRST:STOP, as 1000:3000, or alone"),
+        (["run", "m.npz", "--cycles", "m2.npz", "x"], 2, "unexpected extra arguments (m2.npz x)"),
+        (["rtl", "m.npz", "-o", "rtl", "--json", "r.json"], 2, "write one answer: that of --check or of --resources"),
+        (["--cycles", "abc"], 2, "--cycles goes behind its command: run, simulate"),
+        (["--cyles", "abc"], 2, "No such option '--cyles'"),
         (["run", "none.npz"], 1, "eie: none.npz: cannot be read: No such file or directory"),
         (["run", "m.npz", "--trace", "none.npz"], 1, "eie: none.npz: cannot be read"),
         (

@@ -56,6 +56,15 @@ def ran_on(network, trace, conv="auto"):
     )
 
 
+def assert_near(ran, few, changes, rel):
+    """With each of these fields changed, few rows cost what all of them do."""
+    for fields in changes:
+        setting = changed(ran.setting, fields)
+        whole, part = ran.bench.cost(setting), few.cost(setting)
+        assert part.latency_us.sum() == pytest.approx(whole.latency_us.sum(), rel=rel)
+        assert part.energy_nj.sum() == pytest.approx(whole.energy_nj.sum(), rel=rel)
+
+
 @pytest.fixture(scope="module")
 def deep():
     ran = ran_on(*conv_network(20, 12))
@@ -91,12 +100,7 @@ def test_what_the_run_counted_is_what_the_bench_would_count(deep):
 
 
 def test_a_sample_tells_what_other_numbers_of_pes_do(deep):
-    ran, few = deep
-    for n_pe in (16, 128):
-        setting = changed(ran.setting, {"n_pe": n_pe})
-        whole, part = ran.bench.cost(setting), few.cost(setting)
-        assert part.latency_us.sum() == pytest.approx(whole.latency_us.sum(), rel=0.05)
-        assert part.energy_nj.sum() == pytest.approx(whole.energy_nj.sum(), rel=0.05)
+    assert_near(*deep, [{"n_pe": 16}, {"n_pe": 128}], rel=0.05)
 
 
 def test_rows_of_the_table_are_runs_of_all_layers(deep):
@@ -137,11 +141,7 @@ def test_a_band_comes_to_what_the_whole_map_counts(conv):
     few = _few(ran, 1)
     assert few.forms.grown["conv0"] > 1
     assert ran.bench.forms.longer_than(FEW_BROADCASTS)
-    for fields in ({"act_queue_depth": 2}, {"n_pe": 16}, {"n_pe": 128}):
-        setting = changed(ran.setting, fields)
-        whole, part = ran.bench.cost(setting), few.cost(setting)
-        assert part.latency_us.sum() == pytest.approx(whole.latency_us.sum(), rel=0.03)
-        assert part.energy_nj.sum() == pytest.approx(whole.energy_nj.sum(), rel=0.03)
+    assert_near(ran, few, [{"act_queue_depth": 2}, {"n_pe": 16}, {"n_pe": 128}], rel=0.03)
 
 
 def test_a_deep_network_is_told_in_one_table_and_few_sentences(deep):

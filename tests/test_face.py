@@ -20,7 +20,8 @@ from rich.console import Console
 
 import eie
 from eie.errors import EieError, printable
-from eie.formats.answers import CONTENTS, EDITED
+from eie.formats.answer_schemas import CONTENTS
+from eie.formats.answers import EDITED
 from eie.plots import HOMES
 from eie.show.brief import Brief
 from eie.show.envelope import content_hash
@@ -59,7 +60,7 @@ def parsed(html):
 
 @pytest.fixture(scope="module", params=[
     "Result", "Energy", "Comparison", "SweepResult", "Difference", "CompressionReport", "SizeReport", "Sensitivity",
-    "GranularityStudy", "Search", "Explanation", "Paper",
+    "GranularityStudy", "Search", "Explanation", "Paper", "Area", "Timeline", "RtlCheck", "RtlResources",
 ])  # fmt: skip
 def answer(request):
     return answers()[request.param]
@@ -73,8 +74,7 @@ def page(answer):
 
 @pytest.fixture(scope="module", params=[
     "AcceleratorSpec", "Network", "strange Network", "Layer", "Program", "EncodedLayer", "Trace", "LayerTrace",
-    "Recipe", "LayerResult", "LayerOutputs", "FixedPoint", "Estimate", "RtlCheck",
-    "RtlResources", "Timeline",
+    "Recipe", "LayerResult", "LayerOutputs", "FixedPoint", "Estimate",
 ])  # fmt: skip
 def view(request):
     return views()[request.param]
@@ -222,7 +222,7 @@ def test_figures_have_room_for_long_names(name, tmp_path):
 def test_what_has_no_figure_says_so():
     with pytest.raises(EieError, match=r"Network: no figure shows it; figures exist of Result, "):
         views()["Network"].plot()
-    assert set(HOMES) == {*answers(), "LayerResult", "Timeline"}
+    assert set(HOMES) == {*answers(), "LayerResult"}
 
 
 SCALARS = {"str", "int", "float", "bool", "None", "Format"}
@@ -260,6 +260,23 @@ def test_every_answer_class_is_walked():
     unbounded = [cls.__name__ for cls in classes if cls not in known and not has_short_repr(cls)]
     assert unbounded == []
     assert {cls.SCHEMA for cls in known if issubclass(cls, Answer)} == set(CONTENTS)
+
+
+# What functions give that is no answer: what was read, compiled or recorded, and stays in a caller's hand.
+IN_HAND = {"AcceleratorSpec", "Layer", "Network", "Program", "Recipe", "Trace"}
+
+
+def test_functions_return_answers():
+    """Or what a caller holds; lists of files written, and samples to be run, are neither."""
+    returned = {
+        name: types.strip()
+        for name in eie.__all__
+        if inspect.isfunction(function := getattr(eie, name))
+        for types in str(function.__annotations__["return"]).removeprefix("tuple[").removesuffix("]").split(",")
+    }
+    assert len(returned) > 20
+    others = {name: kind for name, kind in returned.items() if kind not in IN_HAND | {"Document"} | set(answers())}
+    assert others == {"save": "None", "write_rtl": "...", "read_samples": "Samples", "idx_examples": "Samples"}
 
 
 def test_no_record_inside_an_answer_prints_everything():
@@ -349,6 +366,7 @@ NAMED_BY_DATA = {
     "series",
     "per_pe",
     "pe_cycles",
+    "spec_block_ram",
 }
 
 

@@ -59,7 +59,9 @@ def test_layers_decode_to_their_weights(program):
     )
 
 
-@pytest.mark.parametrize("damage", ["truncate", "flip", "foreign", "schema", "pickle", "empty", "pointers", "bare"])
+@pytest.mark.parametrize(
+    "damage", ["truncate", "flip", "foreign", "schema", "true", "pickle", "empty", "pointers", "bare"]
+)
 def test_damaged_files_are_refused_with_the_reason(program, tmp_path, damage):
     path = tmp_path / "net.safetensors"
     program.save(path)
@@ -79,6 +81,10 @@ def test_damaged_files_are_refused_with_the_reason(program, tmp_path, damage):
     elif damage == "schema":
         save_file(arrays, path, {"eie": json.dumps({**described, "schema": 99})})
         reason = "program schema 99: this version reads 1 and 2"
+    elif damage == "true":
+        # Which is an int to Python, and equal to 1.
+        save_file(arrays, path, {"eie": json.dumps({**described, "schema": True})})
+        reason = "program schema True: this version reads 1 and 2"
     elif damage == "pickle":
         path.write_bytes(b"\x80\x04N.")
     elif damage == "empty":

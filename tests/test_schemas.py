@@ -8,7 +8,7 @@ from itertools import islice
 import pytest
 import schema_words
 
-from eie.formats.answers import CONTENTS
+from eie.formats.answer_schemas import CONTENTS
 
 # No multiple of the words, so that each place is tried with another of them; results take most of the time.
 STEP = {"Result in JSON": 151}
@@ -23,6 +23,7 @@ def schemas():
 NAMES = (
     *(f"{name} in JSON" for name in ("Result", "Energy", "Comparison", "SweepResult", "Difference", "Sensitivity")),
     *(f"{name} in JSON" for name in ("CompressionReport", "SizeReport", "GranularityStudy", "Search", "Explanation")),
+    *("Area in JSON", "Timeline in JSON", "RtlCheck in JSON", "RtlResources in JSON"),
     *("Paper in JSON", "spec in TOML", "recipe in TOML", "model in TOML", "shapes of a .net file in TOML"),
     *("journal of a sweep", "journal of steps", "header of a program", "header of a network", "header of a trace"),
     "SCALE-Sim's cfg",

@@ -136,6 +136,18 @@ def test_bad_sources(tmp_path):
     assert problems(lambda: eie.load_spec(file)) == [f"{file}: preset=EIE_65PE: must be one of EIE_64PE, EIE_256PE"]
 
 
+def test_a_files_fields_are_refused_with_its_name(tmp_path):
+    file = tmp_path / "bad.toml"
+    file.write_text("n_pe = -1\nact_queue_depth = 1\npes = 3\n")
+    assert problems(lambda: eie.load_spec(file, ["act_queue_depth=0", "index_bits=99"])) == [
+        f"{file}: spec.n_pe=-1: must be >= 1",
+        # Words win over the file, and are typed beside their error.
+        "spec.act_queue_depth=0: must be >= 2",
+        "spec.index_bits=99: must be <= 8",
+        f"{file}: spec.pes=3: unknown key; known: {', '.join(eie.AcceleratorSpec.model_fields)}",
+    ]
+
+
 def test_the_page_is_what_the_fields_say(root):
     page = (root / "docs" / "spec.md").read_text()
     assert with_table(page) == page  # else: make freeze

@@ -94,6 +94,8 @@ LSTM = {"kind": "Lstm", "input_size": 1, "hidden_size": 1, "reverse": False}
     ("change", "message"),
     [
         ({"schema": 9}, "m: eie.network: schema 9: this version reads 1"),
+        ({"schema": True}, "m: eie.network: schema True: this version reads 1"),
+        ({"schema": 1.0}, "m: eie.network: schema 1.0: this version reads 1"),
         ({"layers": 3}, "m: damaged model: 'int' object is not iterable"),
         ({"layers": []}, "network 'lenet-300-100': no layers"),
         ({"layers": [{"name": "ip1"}]}, "m: damaged model: 'geometry'"),

@@ -100,7 +100,8 @@ class TestResources:
 
     @needs_yosys
     def test_a_design(self):
-        (counted,) = rtl_resources(compiled(np.eye(8), n_pe=2), np.ones(8))
+        answer = rtl_resources(compiled(np.eye(8), n_pe=2), np.ones(8))
+        (counted,) = answer.layers
         units = {unit.unit: unit for unit in counted.units}
         assert [units[name].instances for name in ("act_queue", "pe, the rest", "lnzd")] == [2, 2, 1]
         for kind in resources.KINDS:
@@ -109,7 +110,8 @@ class TestResources:
         assert (units["arithm"].dsp, counted.whole.dsp) == (2, 2)
         # Registers of the pipeline: five stages of valid bits at the least, and the activation in two of them.
         assert units["arithm"].register >= 2 * (5 + 2 * 16)
-        assert "Counted by Yosys" in str(counted)
+        assert "Counted by Yosys" in str(answer)
+        assert [row["unit"] for row in answer.records()][-1] == "total"
 
     def test_the_command(self, cli, tmp_path, monkeypatch):
         """What it prints is the view above; here, that it is called, and that no folder is asked for."""

@@ -52,7 +52,18 @@ def laid_out(command: click.Command) -> None:
 
 
 class Commands(click.Group):
-    """A group whose list of commands shows every summary in full, on as many lines as it needs."""
+    """A group whose list of commands shows every summary in full, and which knows whose an option is."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse what stands before the command; an option of a command is refused with the command's name."""
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            name = error.option_name
+            homes = [key for key, command in self.commands.items() if any(name in part.opts for part in command.params)]
+            if not homes:
+                raise
+            raise click.UsageError(f"{name} goes behind its command: {', '.join(homes)}", ctx) from None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write name and summary of each command; broken between words where a line is short."""

@@ -8,7 +8,7 @@ import click
 
 from eie.cli.help import examples
 from eie.cli.options import bias_option, conv_option, how_to_read, layout_option, model_options, spec_options
-from eie.cli.outputs import note, show
+from eie.cli.outputs import TEXTS, check_files, deliver, note, output_options
 
 
 @click.command(epilog=examples("eie rtl lenet-300-100 --layer ip3 -o rtl --check"))
@@ -27,6 +27,7 @@ from eie.cli.outputs import note, show
 @layout_option
 @bias_option
 @conv_option
+@output_options
 def rtl(model: str, folder: str | None, input_file: str | None, **options: Any) -> None:
     """Write layers of MODEL, or of a compiled program, as Verilog with their weights in its memories.
 
@@ -46,6 +47,9 @@ def rtl(model: str, folder: str | None, input_file: str | None, **options: Any) 
 
     if folder is None and not (options["check"] or options["resources"]):
         raise click.UsageError("-o DIR says where to, or --check or --resources what to do without it")
+    if any(options[name] for name in (*TEXTS, "plot_folder")) and options["check"] == options["resources"]:
+        raise click.UsageError("--json, --csv, --html and --plot write one answer: that of --check or of --resources")
+    check_files(options, model, input_file)
     announce_compilation()
     opened = open_inputs(input_file)
     if Program.is_program(model):
@@ -66,15 +70,14 @@ def rtl(model: str, folder: str | None, input_file: str | None, **options: Any) 
     if options["resources"]:
         with Progress(stderr()) as progress:
             counted = rtl_resources(program, inputs, layer=options["layer"], progress=progress.stage)
-        for resources in counted:
-            show(resources)
+        deliver(counted, options)
     if not options["check"]:
         return
     with Progress(stderr()) as progress:
         checked = check_rtl(
             program, inputs, folder=folder, simulator=options["simulator"], progress=progress.stage, **chosen
         )
-    show(checked)
+    deliver(checked, options)
     if not checked.equal:
         # A difference is a failure of the design, for scripts too.
         raise click.exceptions.Exit(1)

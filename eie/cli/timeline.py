@@ -30,11 +30,21 @@ class WithCycles(click.Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Give ``--cycles`` a value where it has none."""
-        told = [
-            f"{word}={EVERY}" if word == "--cycles" and not WINDOW.fullmatch(after) else word
-            for word, after in pairwise([*args, ""])
-        ]
-        return super().parse_args(ctx, told)
+        told, behind = [], []
+        for word, after in pairwise([*args, ""]):
+            alone = word == "--cycles" and not WINDOW.fullmatch(after)
+            told.append(f"{word}={EVERY}" if alone else word)
+            behind += [after] if alone else []
+        try:
+            return super().parse_args(ctx, told)
+        except click.UsageError as error:
+            # Click names the words that were left over. One behind a --cycles was meant as its window.
+            for word in behind:
+                if word and f"extra argument ({word})" in error.message:
+                    raise click.UsageError(
+                        f"--cycles {word}: must be FIRST:STOP, as 1000:3000, or alone", ctx
+                    ) from None
+            raise
 
 
 def timeline_options(command: F) -> F:

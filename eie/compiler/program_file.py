@@ -26,6 +26,7 @@ from eie.compiler.header import LayerHeader, ProgramHeader, array_of, check_laye
 from eie.compression.share import ShareReport
 from eie.errors import EieError, ProgramError
 from eie.formats.files import Arrays, first_line, read_json
+from eie.formats.hashed import stated_schema
 from eie.formats.safetensors import read_safetensors, write_safetensors
 from eie.model.geometry import Scatter
 from eie.model.geometry import describe as describe_geometry
@@ -102,7 +103,7 @@ def load(path: str | Path, make: Callable[..., P]) -> P:
     if "eie" not in texts:
         raise ProgramError(f"{path}: a safetensors file, but not a compiled eie program (see eie compile)")
     header = read_json(texts["eie"], f"{path}: header", ProgramError)
-    if header.get("schema") not in (SCHEMA, SHARED_SCHEMA):
+    if stated_schema(header) not in (SCHEMA, SHARED_SCHEMA):
         known = f"{SCHEMA} and {SHARED_SCHEMA}"
         raise ProgramError(f"{path}: program schema {header.get('schema')!r}: this version reads {known}")
     stated = header.pop("content_hash", None)

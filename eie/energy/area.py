@@ -7,31 +7,68 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 from eie.energy.memories import Name, reference_sram, sram_of
 from eie.energy.sizes import extra_wire_mm, logic_ratio, register_ratio, slot_bits, slot_ratio
 from eie.energy.split import unit_areas
 from eie.energy.tables import Cell, published_table
 from eie.formats.arguments import taken
+from eie.show.face import Answer
+from eie.show.numbers import number
+from eie.show.sections import Column, Grid, Section, Value
 from eie.spec import AcceleratorSpec
 
 
-@dataclass(frozen=True)
-class Area:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Area(Answer):
     """A machine's area.
 
     Attributes
     ----------
+    spec
+        The machine.
+    cell
+        CACTI memory cell by which SRAMs were scaled.
     unit_mm2
         By unit, over all PEs; ``lnzd`` with the broadcast wires that more than 64 PEs need.
     """
 
+    SCHEMA: ClassVar[str] = "eie-area"
+
+    spec: AcceleratorSpec
+    cell: Cell
     unit_mm2: Mapping[str, float]
 
     @property
     def total_mm2(self) -> float:
         """Of the whole machine."""
         return float(sum(self.unit_mm2.values()))
+
+    def headline(self) -> str:
+        """Say how large which machine is."""
+        return f"{self.spec.headline()}: {number(self.total_mm2)} mm2, SRAM cell {self.cell}"
+
+    def sections(self) -> tuple[Section, ...]:
+        """Return a row a unit."""
+        columns = (Column("unit", "unit", "text"), Column("mm2", "mm2"), Column("share", "share %", "percent"))
+        total: dict[str, Value] = {"unit": "total", "mm2": self.total_mm2, "share": 1.0}
+        grid = Grid(columns=columns, rows=tuple(self.records()), total=total)
+        return (Section(name="area", grids=(grid,)),)
+
+    def records(self) -> list[dict[str, Any]]:
+        """Return one flat record a unit."""
+        total = self.total_mm2
+        return [{"unit": unit, "mm2": mm2, "share": mm2 / total} for unit, mm2 in self.unit_mm2.items()]
+
+    def content(self) -> dict[str, Any]:
+        """Return the machine, its area and the rows."""
+        return {
+            "spec": self.spec.model_dump(),
+            "cell": self.cell,
+            "total_mm2": self.total_mm2,
+            "rows": self.records(),
+        }
 
 
 @taken
@@ -61,7 +98,7 @@ def area(spec: AcceleratorSpec, cell: Cell = "itrs-lop") -> Area:
     >>> round(eie.area(eie.EIE_64PE).total_mm2, 1)
     40.8
     """
-    return Area(area_mm2(spec, cell))
+    return Area(spec=spec, cell=cell, unit_mm2=area_mm2(spec, cell))
 
 
 def area_mm2(spec: AcceleratorSpec, cell: Cell = "itrs-lop") -> dict[str, float]:

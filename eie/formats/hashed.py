@@ -1,7 +1,7 @@
 """Arrays with a JSON header among them, and in the header a hash of all: what eie writes tells its own damage.
 
 Comes in: named arrays, and the name of the header (JSON text as uint8). Goes out: the same with a hash, or an error.
-Read by traces and stored networks. Version 0.1 wrote no hash: its schemas are read without one.
+Read by traces, stored networks and programs. Version 0.1 wrote no hash: its schemas are read without one.
 """
 
 from __future__ import annotations
@@ -29,6 +29,13 @@ def hashed(arrays: Mapping[str, NDArray[Any]], name: str, schema: int) -> Arrays
     return {**arrays, name: np.frombuffer(json.dumps(header).encode(), np.uint8)}
 
 
+def stated_schema(header: Mapping[str, Any]) -> int | None:
+    """Return the schema that a header states; None if it states no whole number."""
+    schema = header.get("schema")
+    # Not isinstance: JSON's true is an int to Python, equal to 1, and so is 1.0.
+    return schema if type(schema) is int else None
+
+
 def check_hash(arrays: Mapping[str, NDArray[Any]], name: str, *, schema: int, where: str, kind: type[EieError]) -> None:
     """Refuse what was changed since it was written, from ``schema`` on.
 
@@ -39,9 +46,9 @@ def check_hash(arrays: Mapping[str, NDArray[Any]], name: str, *, schema: int, wh
     """
     header = read_json(arrays[name].tobytes(), f"{where}: {name}", kind)
     stated = header.pop(_HASH, None)
-    version = header.get("schema")
+    version = stated_schema(header)
     # A hash that is there counts whatever the schema says: a flipped bit makes a 1 of a 3.
-    if stated is None and isinstance(version, int) and version < schema:
+    if stated is None and version is not None and version < schema:
         return
     if stated != _digest(arrays, name, header):
         what = "states no hash" if stated is None else "its content is not what its hash says"

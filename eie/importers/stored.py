@@ -26,7 +26,7 @@ from eie.compression.coding.size import bits_for
 from eie.errors import ModelError
 from eie.formats.arguments import taken
 from eie.formats.files import Arrays, read_json
-from eie.formats.hashed import check_hash, hashed
+from eie.formats.hashed import check_hash, hashed, stated_schema
 from eie.formats.npz import write_npz
 from eie.formats.safetensors import write_safetensors
 from eie.importers import coded
@@ -139,7 +139,7 @@ def from_arrays(arrays: Mapping[str, NDArray[Any]], source: str) -> Network:
     if arrays[KEY].dtype != np.uint8:
         raise ModelError(f"{where}: has dtype {arrays[KEY].dtype}: must be JSON text as uint8")
     header = read_json(arrays[KEY].tobytes(), where, ModelError)
-    if header.get("schema") not in SCHEMAS:
+    if stated_schema(header) not in SCHEMAS:
         raise ModelError(
             f"{where}: schema {header.get('schema')!r}: this version reads {' and '.join(map(str, SCHEMAS))}"
         )

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from eie.errors import TraceError
 from eie.formats.files import Arrays, read_json
-from eie.formats.hashed import check_hash, hashed
+from eie.formats.hashed import check_hash, hashed, stated_schema
 from eie.formats.npz import read_npz, write_npz
 from eie.model.layer_trace import LayerTrace
 from eie.model.matrix import frozen
@@ -108,7 +108,7 @@ def unpack(arrays: Mapping[str, NDArray[Any]], path: str, make: Callable[..., T]
     if "header" not in arrays or arrays["header"].dtype != np.uint8:
         raise TraceError(f"{path}: not a trace: it has no header")
     header = read_json(arrays["header"].tobytes(), f"{path}: header", TraceError)
-    if header.get("schema") not in (SCHEMA, HASHED) or isinstance(header["schema"], bool):
+    if stated_schema(header) not in (SCHEMA, HASHED):
         raise TraceError(f"{path}: trace schema {header.get('schema')!r}: this version reads {SCHEMA} and {HASHED}")
     check_hash(arrays, "header", schema=HASHED, where=path, kind=TraceError)
     try:

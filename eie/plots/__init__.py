@@ -38,6 +38,9 @@ HOMES: Mapping[str, str] = {
     "Explanation": "eie.plots.explanation:explanation_drawings",
     "Paper": "eie.plots.paper:paper_drawings",
     "Timeline": "eie.plots.timeline:timeline_drawings",
+    "Area": "eie.plots.machine:area_drawings",
+    "RtlCheck": "eie.plots.machine:check_drawings",
+    "RtlResources": "eie.plots.machine:resources_drawings",
 }
 
 

@@ -8,17 +8,18 @@ from __future__ import annotations
 
 from functools import cached_property
 from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from eie.results import accounting
 from eie.results.told import Told
-from eie.show.face import View
-from eie.show.sections import Column, Grid, Section, Value
+from eie.show.face import Answer
+from eie.show.sections import Column, Grid, Section
 
 
-class Timeline(Told, View):
+class Timeline(Told, Answer):
     """Spans of a run, in cycles that count from 1 over all its layers and samples; a span ends before ``stop``.
 
     Attributes
@@ -47,6 +48,8 @@ class Timeline(Told, View):
     cut
         What is missing of the window, in words; empty if nothing is.
     """
+
+    SCHEMA: ClassVar[str] = "eie-timeline"
 
     @cached_property
     def pe_cycles(self) -> dict[str, dict[str, NDArray[np.int64]]]:
@@ -91,13 +94,35 @@ class Timeline(Told, View):
         """Return where the cycles that are told went, layer by layer."""
         columns = (
             Column("layer", "layer", "text"),
-            Column("cycles", "PE cycles", "count"),
-            *(Column(name, f"{name.replace('_', ' ')} %", "percent") for name in accounting.SHARES),
+            Column("told_pe_cycles", "PE cycles", "count"),
+            *(Column(f"share_{name}", f"{name.replace('_', ' ')} %", "percent") for name in accounting.SHARES),
         )
-        told = {layer: cycles for layer, cycles in self.share_cycles.items() if any(cycles.values())}
-        rows: list[dict[str, Value]] = [
-            {"layer": layer, "cycles": sum(cycles.values()), **accounting.shares_of(cycles)}
-            for layer, cycles in told.items()
-        ]
         lines = (f"Note: {self.cut}.",) if self.cut else ()
-        return (Section(name="timeline", grids=(Grid(columns=columns, rows=tuple(rows)),), lines=lines),)
+        return (Section(name="timeline", grids=(Grid(columns=columns, rows=tuple(self.records())),), lines=lines),)
+
+    def records(self) -> list[dict[str, Any]]:
+        """Return one flat record a layer of which something is told: cycles of its PEs, and where they went."""
+        return [
+            {
+                "layer": layer,
+                "told_pe_cycles": sum(cycles.values()),
+                **{f"share_{name}": share for name, share in accounting.shares_of(cycles).items()},
+            }
+            for layer, cycles in self.share_cycles.items()
+            if any(cycles.values())
+        ]
+
+    def content(self) -> dict[str, Any]:
+        """Return what is told of which run, and the rows; every span is in the files of `save`."""
+        return {
+            "network": self.network,
+            "spec": self.spec.model_dump(),
+            "first_cycle": self.cycles.start,
+            "last_cycle": self.cycles.stop - 1,
+            "total_cycles": self.total,
+            "first_pe": self.pes.start,
+            "last_pe": self.pes.stop - 1,
+            "spans": len(self.spans),
+            "cut": self.cut,
+            "rows": self.records(),
+        }

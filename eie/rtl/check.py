@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, ClassVar
 
 from eie.compiler.choice import Conv
 from eie.compiler.program import Program
@@ -22,8 +23,8 @@ from eie.rtl import tools
 from eie.rtl.tools import Run, Simulator
 from eie.rtl.work import LayerWork, works
 from eie.rtl.write import write_works
-from eie.show.face import View
-from eie.show.sections import Column, Grid, Section, Value
+from eie.show.face import Answer
+from eie.show.sections import Column, Grid, Section
 from eie.simulator.inputs import Inputs
 from eie.simulator.programs import as_program
 from eie.spec import AcceleratorSpec
@@ -62,8 +63,10 @@ class CheckedLayer:
 
 
 @dataclass(frozen=True, eq=False, kw_only=True, repr=False)
-class RtlCheck(View):
+class RtlCheck(Answer):
     """Layers run as hardware, beside what the other engines count and compute."""
+
+    SCHEMA: ClassVar[str] = "eie-rtlcheck"
 
     program: str
     machine: str
@@ -84,11 +87,7 @@ class RtlCheck(View):
 
     def sections(self) -> tuple[Section, ...]:
         """Return a row a layer and count."""
-        rows: tuple[dict[str, Value], ...] = tuple(
-            {"layer": layer.layer, "count": name, "ours": ours, "rtl": rtl, "equal": ours == rtl}
-            for layer in self.layers
-            for name, ours, rtl in layer.counts
-        )
+        rows = tuple(self.records())
         notes = tuple(f"{layer.layer}: {text}." for layer in self.layers for text in layer.differences)
         notes += tuple(
             f"{layer.layer}: {layer.reordered:,} outputs are not those of eie run: sums saturate on the way, and the "
@@ -97,6 +96,34 @@ class RtlCheck(View):
             if layer.reordered
         )
         return (Section(name="rtl", grids=(Grid(columns=COLUMNS, rows=rows, keys=2, grouped=True),), notes=notes),)
+
+    def records(self) -> list[dict[str, Any]]:
+        """Return one flat record a layer and count."""
+        return [
+            {"layer": layer.layer, "count": name, "ours": ours, "rtl": rtl, "equal": ours == rtl}
+            for layer in self.layers
+            for name, ours, rtl in layer.counts
+        ]
+
+    def content(self) -> dict[str, Any]:
+        """Return what ran where, what each use of a layer came to, and the rows."""
+        return {
+            "program": self.program,
+            "machine": self.machine,
+            "simulator": self.simulator,
+            "equal": self.equal,
+            "checked": [
+                {
+                    "layer": layer.layer,
+                    "products": layer.products,
+                    "equal": layer.equal,
+                    "differences": list(layer.differences),
+                    "reordered": layer.reordered,
+                }
+                for layer in self.layers
+            ],
+            "rows": self.records(),
+        }
 
 
 @taken

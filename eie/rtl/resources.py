@@ -1,6 +1,7 @@
 """What a layer's design takes of an FPGA: look-up tables, registers, block RAM and multipliers, by unit.
 
-Comes in: a `LayerWork`. Goes out: `RtlResources`, counted by Yosys for Xilinx's series 7. Called by the command line.
+Comes in: a `LayerWork`. Goes out: `RtlResources`, counted by Yosys for Xilinx's series 7. Called by the command
+line.
 
 Yosys maps each module once, however often it is used; what a unit takes is its own cells and those of its memories.
 """
@@ -16,7 +17,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from eie.compiler.choice import Conv
 from eie.compiler.program import Program
@@ -29,7 +30,8 @@ from eie.recording.inputs import opened
 from eie.rtl.design import parameters
 from eie.rtl.work import LayerWork, works
 from eie.rtl.write import UNITS, verilog
-from eie.show.face import View
+from eie.show.brief import Brief
+from eie.show.face import Answer
 from eie.show.sections import Column, Grid, Section
 from eie.simulator.inputs import Inputs
 from eie.simulator.programs import as_program
@@ -83,9 +85,9 @@ class UnitResources:
     dsp: float
 
 
-@dataclass(frozen=True, eq=False, kw_only=True, repr=False)
-class RtlResources(View):
-    """What a layer's design takes of an FPGA of Xilinx's series 7.
+@dataclass(frozen=True, kw_only=True, repr=False)
+class LayerResources(Brief):
+    """What one use of a layer takes.
 
     Attributes
     ----------
@@ -95,35 +97,75 @@ class RtlResources(View):
         Of the whole design.
     spec_block_ram
         Block RAMs of all PEs if the sparse matrix and the pointers had the sizes of the spec.
+    """
+
+    layer: str
+    units: tuple[UnitResources, ...]
+    whole: UnitResources
+    spec_block_ram: int
+
+    def sums(self) -> str:
+        """Say what the design takes in all."""
+        return (
+            f"{self.whole.lut:,.0f} LUT, {self.whole.register:,.0f} FF, {self.whole.block_ram:,.1f} block RAM, "
+            f"{self.whole.dsp:,.0f} DSP"
+        )
+
+
+@dataclass(frozen=True, eq=False, kw_only=True, repr=False)
+class RtlResources(Answer):
+    """What the designs of layers take of an FPGA of Xilinx's series 7.
+
+    Attributes
+    ----------
+    layers
+        `LayerResources`, one for each use of a layer, in order: each is a design of its own.
     tool
         Who counted.
     """
 
-    layer: str
+    SCHEMA: ClassVar[str] = "eie-rtlresources"
+
+    program: str
     machine: str
-    units: tuple[UnitResources, ...]
-    whole: UnitResources
-    spec_block_ram: int
+    layers: tuple[LayerResources, ...]
     tool: str
 
     def headline(self) -> str:
-        """Say what the design takes in all."""
-        return (
-            f"{self.layer} on {self.machine} as an FPGA of Xilinx's series 7 would hold it: {self.whole.lut:,.0f} LUT, "
-            f"{self.whole.register:,.0f} FF, {self.whole.block_ram:,.1f} block RAM, {self.whole.dsp:,.0f} DSP"
-        )
+        """Say whose designs they are."""
+        return f"{self.program} on {self.machine} as FPGAs of Xilinx's series 7 would hold it, a design a layer"
 
     def sections(self) -> tuple[Section, ...]:
-        """Return a row a unit."""
-        grid = Grid(
-            columns=COLUMNS, rows=tuple(vars(unit) for unit in self.units), total={**vars(self.whole), "unit": "total"}
+        """Return a table a layer, a row a unit."""
+        grids = tuple(
+            Grid(
+                caption=f"{layer.layer}: {layer.sums()}",
+                columns=COLUMNS,
+                rows=tuple(vars(unit) for unit in layer.units),
+                total={**vars(layer.whole), "unit": "total"},
+                notes=(
+                    "Memories are as deep as this layer needs. With the spec's sizes sparse matrix and pointers alone "
+                    f"would take {layer.spec_block_ram:,} block RAMs of 36 Kib.",
+                ),
+            )
+            for layer in self.layers
         )
-        notes = (
-            f"Counted by {self.tool} (synth_xilinx), before placement: no clock is known from it.",
-            "Memories are as deep as this layer needs. With the spec's sizes sparse matrix and pointers alone would "
-            f"take {self.spec_block_ram:,} block RAMs of 36 Kib.",
-        )
-        return (Section(name="resources", grids=(grid,), notes=notes),)
+        note = f"Counted by {self.tool} (synth_xilinx), before placement: no clock is known from it."
+        return (Section(name="resources", grids=grids, notes=(note,)),)
+
+    def records(self) -> list[dict[str, Any]]:
+        """Return one flat record a layer and unit, and one for the whole of each layer."""
+        return [{"layer": layer.layer, **vars(unit)} for layer in self.layers for unit in (*layer.units, layer.whole)]
+
+    def content(self) -> dict[str, Any]:
+        """Return what was counted by whom, and the rows."""
+        return {
+            "program": self.program,
+            "machine": self.machine,
+            "tool": self.tool,
+            "spec_block_ram": {layer.layer: layer.spec_block_ram for layer in self.layers},
+            "rows": self.records(),
+        }
 
 
 @taken
@@ -137,7 +179,7 @@ def rtl_resources(
     bias: BiasPlace = "auto",
     conv: Conv = "auto",
     progress: Callable[[str], None] = lambda _: None,
-) -> tuple[RtlResources, ...]:
+) -> RtlResources:
     """Count what the design of each layer takes of an FPGA, by Yosys.
 
     Parameters
@@ -153,8 +195,8 @@ def rtl_resources(
 
     Returns
     -------
-    tuple of RtlResources
-        One for each use of a layer, in order.
+    RtlResources
+        `LayerResources` for each use of a layer, in order.
 
     Raises
     ------
@@ -166,15 +208,15 @@ def rtl_resources(
         raise EieError("no Yosys: install it (yosys), or see benchmarks of the units in docs/synthesis.md")
     inputs = opened(inputs)
     program = as_program(model, spec, bias, conv=conv, examples=inputs, layout=layout)
-    made = []
+    counted, tool = [], ""
     for work in works(program, inputs, layout=layout, samples=1, layers=None if layer is None else (layer,)):
         progress(f"synthesising {work.use} (yosys)")
-        made.append(_counted(work))
-    return tuple(made)
+        modules, tool = _synthesised(parameters(work))
+        counted.append(_counted(work, modules))
+    return RtlResources(program=program.name, machine=program.spec.headline(), layers=tuple(counted), tool=tool)
 
 
-def _counted(work: LayerWork) -> RtlResources:
-    modules, tool = _synthesised(parameters(work))
+def _counted(work: LayerWork, modules: Mapping[str, Any]) -> LayerResources:
     top = _module(modules, "top")
     assert top is not None
     uses = _instances(modules, top)
@@ -187,13 +229,11 @@ def _counted(work: LayerWork) -> RtlResources:
         cells = _cells(modules, module, inside=unit in (*PE_UNITS, "pass_control", "map_walk"))
         label = {"pe": "pe, the rest", "top": "between PEs"}.get(unit, unit)
         rows.append(_row(label, cells, uses[module]))
-    return RtlResources(
+    return LayerResources(
         layer=work.use,
-        machine=work.spec.headline(),
         units=tuple(rows),
         whole=_row("total", _cells(modules, top, inside=True), 1),
         spec_block_ram=_spec_block_ram(work.spec),
-        tool=tool,
     )
 
 

@@ -7,6 +7,7 @@ whoever takes a machine by name.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,9 @@ from eie.formats.arguments import taken
 from eie.formats.files import read_toml
 from eie.spec.machine import PRESETS, AcceleratorSpec
 from eie.spec.words import word_value
+
+# How the spec begins what it says of a field.
+_FIELD = re.compile(r"spec\.(\w+)")
 
 
 @taken
@@ -41,6 +45,7 @@ def load_spec(source: str | Path | AcceleratorSpec = "EIE_64PE", overrides: Iter
         Everything that is wrong, at once.
     """
     values: dict[str, Any] = {}
+    overlaid: set[str] = set()
     problems: list[str] = []
     if isinstance(source, AcceleratorSpec):
         base = source
@@ -49,20 +54,28 @@ def load_spec(source: str | Path | AcceleratorSpec = "EIE_64PE", overrides: Iter
     else:
         # A file's keys and the words overlay in one dictionary: the words, read later, win.
         base, values = _overlay(Path(source))
+        overlaid = set(values)
     for word in overrides:
         key, equals, text = word.partition("=")
         if not equals or not key.strip():
             problems.append(f"--set {word}: must be key=value, as in n_pe=128")
             continue
         values[key.strip()] = word_value(text)
+        overlaid.discard(key.strip())
     try:
         spec = base.replace(**values)
     except SpecError as error:
         # Joined to what was wrong with the words: everything at once.
-        problems.extend(error.problems)
+        problems += [_placed(problem, source, overlaid) for problem in error.problems]
     if problems:
         raise SpecError(problems)
     return spec
+
+
+def _placed(problem: str, source: object, overlaid: set[str]) -> str:
+    """Say in which file a field is wrong, where it is the file's and no word's."""
+    field = _FIELD.match(problem)
+    return f"{source}: {problem}" if field and field[1] in overlaid else problem
 
 
 def _overlay(path: Path) -> tuple[AcceleratorSpec, dict[str, Any]]:

@@ -21,7 +21,41 @@ ROOMS: Mapping[str, tuple[str, ...]] = {
     "eie/kernels/jit.py": ("test_kernels.py", "test_encode.py"),
     "eie/kernels/datapath.py": ("test_products.py", "test_functional.py", "test_kernels.py"),
     "eie/kernels/streams.py": ("test_streams.py", "test_memory.py"),
-    "eie/kernels": ("test_type_limits.py", "test_encode.py", "test_cycles.py", "test_products.py", "test_share.py"),
+    **dict.fromkeys(
+        (
+            "eie/kernels/scatter.py",
+            "eie/kernels/scatter_tallies.py",
+            "eie/compiler/choice.py",
+            "eie/compiler/scatter.py",
+            "eie/compiler/strips.py",
+            "eie/simulator/strips.py",
+        ),
+        ("test_strip_kernels.py", "test_scatter.py", "test_program.py", "test_explain_deep.py"),
+    ),
+    **dict.fromkeys(
+        (
+            "eie/kernels/account.py",
+            "eie/kernels/timeline.py",
+            "eie/simulator/accounting.py",
+            "eie/simulator/agreement.py",
+            "eie/simulator/keeping.py",
+            "eie/simulator/parts.py",
+            "eie/simulator/recount.py",
+            "eie/simulator/replay.py",
+        ),
+        ("test_accounting.py", "test_parts.py", "test_timeline.py", "test_streams.py"),
+    ),
+    **dict.fromkeys(
+        ("eie/kernels/checked.py", "eie/kernels/folders.py"), ("test_kernel_cache.py", "test_whole_folders.py")
+    ),
+    "eie/kernels": (
+        "test_type_limits.py",
+        "test_encode.py",
+        "test_cycles.py",
+        "test_products.py",
+        "test_share.py",
+        "test_kernels.py",
+    ),
     **dict.fromkeys(
         (
             "eie/compiler/demand.py",
@@ -92,6 +126,23 @@ ROOMS: Mapping[str, tuple[str, ...]] = {
         "test_lowering.py",
         "test_network.py",
         "test_trace.py",
+    ),
+    "eie/simulator/host.py": ("test_host.py", "test_network.py"),
+    **dict.fromkeys(
+        ("eie/simulator/layer.py", "eie/simulator/run.py"), ("test_stages.py", "test_network.py", "test_cycles.py")
+    ),
+    **dict.fromkeys(
+        (
+            "eie/machines/dense_here.py",
+            "eie/machines/measured.py",
+            "eie/machines/noise.py",
+            "eie/machines/timing.py",
+        ),
+        ("test_by_hand.py", "test_noise.py", "test_baselines.py"),
+    ),
+    **dict.fromkeys(
+        ("eie/machines/reports.py", "eie/machines/rows.py", "eie/machines/scalesim_config.py"),
+        ("test_by_hand.py", "test_baselines.py", "test_compare.py", "test_face.py", "test_doors.py", "test_totals.py"),
     ),
     "eie/energy": ("test_by_hand.py", "test_energy.py", "test_house.py"),
     "eie/machines": ("test_by_hand.py", "test_baselines.py", "test_compare.py", "test_memory.py", "test_house.py"),

@@ -117,18 +117,15 @@ def changes_of(
 def _machine(base: Setting) -> Iterator[Change]:
     spec = base.spec
     pes = [round(spec.n_pe * factor) for factor in PE_FACTORS if spec.n_pe * factor >= 1]
-    values: tuple[tuple[Knob, str, str, Sequence[int]], ...] = (
-        ("PEs", "n_pe", "PEs", [n_pe for n_pe in pes if n_pe <= max(MOST_PES, spec.n_pe)]),
-        ("queue", "act_queue_depth", "queue slots", QUEUES),
-        ("index bits", "index_bits", "index bits", INDEX_BITS),
-        (
-            "SRAM width",
-            "spmat_row_bits",
-            "bits of sparse-matrix SRAM width",
-            [round(spec.spmat_row_bits * factor) for factor in WIDTH_FACTORS],
-        ),
+    widths = [round(spec.spmat_row_bits * factor) for factor in WIDTH_FACTORS]
+    # Knob, field, what one of it is called, of what, and the values to try.
+    values: tuple[tuple[Knob, str, str, str, Sequence[int]], ...] = (
+        ("PEs", "n_pe", "PE", "", [n_pe for n_pe in pes if n_pe <= max(MOST_PES, spec.n_pe)]),
+        ("queue", "act_queue_depth", "queue slot", "", QUEUES),
+        ("index bits", "index_bits", "index bit", "", INDEX_BITS),
+        ("SRAM width", "spmat_row_bits", "bit", " of sparse-matrix SRAM width", widths),
     )
-    for knob, name, what, listed in values:
+    for knob, name, what, of_what, listed in values:
         now = getattr(spec, name)
         for value in listed:
             if value == now or (knob == "SRAM width" and not WIDTHS[0] <= value <= WIDTHS[1]):
@@ -138,10 +135,9 @@ def _machine(base: Setting) -> Iterator[Change]:
                 spec.replace(**{name: value})
             except SpecError:
                 continue
-            unit = what if value != 1 else what.removesuffix("s")
             yield Change(
                 knob=knob,
-                words=f"{value:,} {unit} instead of {now:,}",
+                words=f"{value:,} {what}{'s' if value != 1 else ''}{of_what} instead of {now:,}",
                 typed=_typed({name: value}),
                 make=_setter({name: value}),
             )
