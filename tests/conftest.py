@@ -14,8 +14,8 @@ ROOT = Path(__file__).parent.parent
 # Not tests: `--doctest-modules` would import them, and torch and cosmic-ray may not be there.
 collect_ignore = ["torch_models.py", "freeze.py", "mutants"]
 
-# What a whole suite imports and collects stays to the end: looking through it again and again for garbage took a tenth of
-# the processor time of the tests. Nothing is looked for while it is made, and afterwards it is left out.
+# What a whole suite imports and collects stays to the end: looking through it again and again for garbage took a tenth
+# of the processor time of the tests. Nothing is looked for while it is made, and afterwards it is left out.
 gc.disable()
 
 
