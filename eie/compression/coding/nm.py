@@ -82,15 +82,17 @@ def encode(matrix: NDArray[Any], n: int, m: int) -> NmMatrix:
     dense[:, :columns] = matrix
     dense = dense.reshape(rows, groups, m)
     used = dense != 0
-    crowded = np.argwhere(used.sum(axis=2) > n)
+    left = n - used.sum(axis=2)
+    crowded = np.argwhere(left < 0)
     if len(crowded):
         row, group = map(int, crowded[0])
         raise ModelError(
             f"row {row}, columns {group * m} to {min(group * m + m, columns) - 1}: "
             f"{int(used[row, group].sum())} non-zeros: {n}:{m} allows {n} (prune with granularity {n}:{m} first)"
         )
-    # Non-zeros first, then free positions; both ascending, and the chosen ones ascending again.
-    chosen = np.sort(np.argsort(~used, axis=2, kind="stable")[:, :, :n], axis=2)
+    # The non-zeros and the first free positions, n of each group, ascending. Sorting groups took twice as long.
+    stored = used | (np.cumsum(~used, axis=2) <= left[:, :, None])
+    chosen = (np.flatnonzero(stored) % m).reshape(rows, groups, n)
     values = np.take_along_axis(dense, chosen, axis=2)
     return NmMatrix(
         n=n, m=m, shape=(rows, columns), values=frozen(values, values.dtype), indices=bits.pack(chosen, index_bits(m))
