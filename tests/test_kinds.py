@@ -241,6 +241,12 @@ def test_the_shape_rule_of_pooling_at_every_edge(ceil):
     assert bool(dropped) == ceil
 
 
+def test_what_stays_behind_layers_is_read():
+    listed = [operators.find(op) for op in operators.known()]
+    assert all(set(operator.stays) <= set(operator.onnx) for operator in listed)
+    assert [operators.stays(name) for name in ("Relu", "GlobalMaxPool", "Add", "Mul", "Softmax")] == [1, 1, 1, 0, 0]
+
+
 def test_every_operator_has_a_case_above():
     assert {op for op, _, _ in CASES} == set(operators.known())
 

@@ -63,6 +63,29 @@ REDOES = {
 SIZES = ("act_registers",)
 
 
+# The same where SRAMs of 1 KiB hold neither layer: both are streamed, in parts that go by the room for them.
+STREAMED_ALL = (ALL - {"queues"}) | {"streams"}
+TIMED, CUT = {"streams", "activity"}, {"slices", "tallies", "streams", "activity"}
+STREAMED_REDOES = REDOES | {
+    "n_pe": STREAMED_ALL - {"shared", "inputs"},
+    "clock_mhz": {"plan"} | TIMED,
+    "act_queue_depth": TIMED,
+    "index_bits": STREAMED_ALL - {"shared", "inputs"},
+    "weight_bits": STREAMED_ALL,
+    "spmat_row_bits": {"plan", "tallies"} | TIMED,
+    "spmat_kib": {"plan"} | CUT,
+    "ptr_kib": {"plan"} | CUT,
+    "ptr_bits": {"plan"} | CUT,
+    "act_registers": STREAMED_ALL - {"shared", "inputs"},
+    "data_bits": {"inputs", "plan"} | CUT,
+    "stream": TIMED,
+    "stream_kib": {"plan"} | TIMED,
+    "dram_gb_per_s": {"plan"} | TIMED,
+    "dram_latency_ns": TIMED,
+    "dram_burst_bytes": {"plan"} | TIMED,
+}
+
+
 class Watched(Cache):
     """Counts the stages that are made."""
 
@@ -83,10 +106,17 @@ class Watched(Cache):
 def network():
     rng = np.random.default_rng(0)
 
-    def weights(rows, columns):
-        return rng.standard_normal((rows, columns)) * (rng.random((rows, columns)) < 0.5)
+    return chain(rng, (12, 20, 6), density=0.5)
 
-    layers = (eie.Layer.from_weights("a", weights(20, 12), relu=True), eie.Layer.from_weights("b", weights(6, 20)))
+
+def chain(rng, widths, density):
+    """Linear layers a and b from one width to the next."""
+
+    def weights(rows, columns):
+        return rng.standard_normal((rows, columns)) * (rng.random((rows, columns)) < density)
+
+    sizes = zip(widths, widths[1:], "ab", strict=False)
+    layers = tuple(eie.Layer.from_weights(name, weights(rows, columns), relu=True) for columns, rows, name in sizes)
     return eie.Network(name="n", layers=layers, sequential=True)
 
 
@@ -95,13 +125,15 @@ def batch():
     return np.maximum(np.random.default_rng(1).standard_normal((3, 12)), 0)
 
 
-def redone(workload, spec, other):
+def redone(workload, spec, other, stages_made=frozenset(ALL)):
     """The stages that ``other`` makes after ``spec`` has made all of them."""
     cache = Watched()
     stages = Stages(workload, cache)
     for layer in range(2):
         stages.activity(layer, spec)
-    assert cache.made == Counter(dict.fromkeys(ALL, 2) | {"inputs": 0 if workload.given.layers else 1, "plan": 1})
+    assert cache.made == Counter(
+        dict.fromkeys(stages_made, 2) | {"inputs": 0 if workload.given.layers else 1, "plan": 1}
+    )
     cache.made.clear()
     for layer in range(2):
         stages.activity(layer, other)
@@ -123,6 +155,21 @@ def test_a_field_redoes_its_stages_and_no_others(network, batch, field):
     if field != "residency":
         expected = REDOES[field] | (STORED if field in SIZES else set())
         assert redone(workload, auto, auto.replace(**{field: OTHER[field]})) == expected
+
+
+@pytest.fixture(scope="module")
+def streamed():
+    """Layers that are too large for the SRAMs, on a batch, and the machine."""
+    rng = np.random.default_rng(0)
+    layers, batch = chain(rng, (60, 200, 60), density=0.9), np.maximum(rng.standard_normal((3, 60)), 0)
+    return Workload.of(layers, batch), SPEC.replace(residency="auto", spmat_kib=1, ptr_kib=1, stream_kib=0.5)
+
+
+@pytest.mark.parametrize("field", [field for field in OTHER if field != "residency"])
+def test_a_field_redoes_its_stages_of_streamed_layers_and_no_others(streamed, field):
+    workload, spec = streamed
+    other = spec.replace(**{field: {"spmat_kib": 2, "ptr_kib": 2, "stream_kib": 0.25}.get(field, OTHER[field])})
+    assert redone(workload, spec, other, STREAMED_ALL) == STREAMED_REDOES[field]
 
 
 @pytest.mark.parametrize("field", OTHER)

@@ -12,11 +12,12 @@ import numpy as np
 
 from eie.compiler.encode import Encoding, encode
 from eie.model.matrix import SparseColumns
+from eie.show.brief import Brief
 from eie.spec import AcceleratorSpec
 
 
-@dataclass(frozen=True, kw_only=True)
-class Fit:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Fit(Brief):
     """What one layer asks of the fullest PE in its most demanding pass, against what the machine has.
 
     Counts; ``entries`` against the sparse-matrix SRAM and against what a pointer reaches, ``pointers`` against the

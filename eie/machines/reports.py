@@ -112,6 +112,7 @@ def of_result(rows: ResultRows, source: str) -> Baseline:
         spec=rows.spec,
     )
     priced = rows.priced_by
+    # Its key says the method: energy_activity_nj, energy_published_power_nj.
     notes = [] if priced is None else [f"energy by {priced.removeprefix('energy_').removesuffix('_nj')}"]
     if rows.energy_bounds_nj is not None and not rows.incomplete:
         low, high = map(number, rows.energy_bounds_nj)
@@ -138,6 +139,7 @@ def _cost(row: ResultRow) -> LayerCost:
 def _own_csv(table: CsvTable) -> Baseline:
     table.check_columns(table.header)
     records = [dict(zip(table.header, row, strict=True)) for row in table.rows]
+    # Rows of what no layer does have no cycles: a note of them, and no cost.
     missing = tuple(record["layer"] for record in records if record["layer"].startswith(NOT_MODELLED))
     try:
         layers = tuple(_cost(ResultRow.of_record(record)) for record in records if record["layer"] not in missing)

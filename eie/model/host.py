@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 
 from eie.errors import ModelError
 from eie.model.graph import Graph, Node
+from eie.show.brief import Brief
 
 if TYPE_CHECKING:
     import onnx
@@ -64,8 +65,8 @@ class NoKernelError(ModelError):
         self.node = node
 
 
-@dataclass(frozen=True, kw_only=True)
-class HostWork:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class HostWork(Brief):
     """What all parts of a network do, for one sample; nothing of it runs on the accelerator.
 
     Attributes

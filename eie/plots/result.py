@@ -101,12 +101,7 @@ def cycle_shares(result: Result) -> Figure:
         base = np.zeros(len(result.layers))
         for name in SHARES:
             values = np.array([layer.shares[name] for layer in result.layers])
-            if values.any() and len(values) > MOST_BARS:
-                edges = _edges(len(values))
-                axes.stairs(base + values, edges, baseline=base, fill=True, color=COLOURS[name], label=name)
-            elif values.any():
-                axes.bar(np.arange(len(values)), values, 0.7, bottom=base, color=COLOURS[name], label=name)
-            base = base + values
+            base = _stacked(axes, name, values, base=base)
         axes.set_ylim(0, 1)
         axes.yaxis.set_major_formatter(PercentFormatter(1.0))
         axes.set(ylabel="PE cycles", title=f"Where the cycles went: {short(result.program.name)} on {result.spec.name}")
@@ -252,13 +247,18 @@ def _stack_units(axes: Axes, energy: Energy) -> None:
     for unit in energy.layers[0].unit_nj:
         # Of a sample: energies are kept sample by sample.
         values = np.array([layer.unit_nj[unit].mean() for layer in energy.layers])
-        # A unit that took nothing anywhere needs no place in the legend.
-        if values.any() and len(values) > MOST_BARS:
-            edges = _edges(len(values))
-            axes.stairs(base + values, edges, baseline=base, fill=True, color=COLOURS[unit], label=unit)
-        elif values.any():
-            axes.bar(np.arange(len(values)), values, 0.7, bottom=base, color=COLOURS[unit], label=unit)
-        base = base + values
+        base = _stacked(axes, unit, values, base=base)
+
+
+def _stacked(axes: Axes, name: str, values: NDArray[np.float64], *, base: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Draw a part of each layer's bar on what is below it; return where the next part begins."""
+    # What is nothing anywhere needs no place in the legend.
+    if values.any() and len(values) > MOST_BARS:
+        edges = _edges(len(values))
+        axes.stairs(base + values, edges, baseline=base, fill=True, color=COLOURS[name], label=name)
+    elif values.any():
+        axes.bar(np.arange(len(values)), values, 0.7, bottom=base, color=COLOURS[name], label=name)
+    return base + values
 
 
 def _edges(layers: int) -> NDArray[np.float64]:

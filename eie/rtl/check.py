@@ -23,6 +23,7 @@ from eie.rtl import tools
 from eie.rtl.tools import Run, Simulator
 from eie.rtl.work import LayerWork, works
 from eie.rtl.write import write_works
+from eie.show.brief import Brief
 from eie.show.face import Answer
 from eie.show.sections import Column, Grid, Section
 from eie.simulator.inputs import Inputs
@@ -38,8 +39,8 @@ COLUMNS = (
 )
 
 
-@dataclass(frozen=True, kw_only=True)
-class CheckedLayer:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class CheckedLayer(Brief):
     """One use of a layer on both sides.
 
     Attributes

@@ -168,6 +168,7 @@ def row_groups(
         )
         for number in range(len(passes))
     )
+    # With a row of ones: where these come to lie is an output, and elsewhere what fills up the last row of PEs.
     stacked = np.concatenate((starts[None], outputs, np.ones((1, outputs.shape[1]), np.int64)))
     laid = np.zeros((len(stacked), len(passes), sums * n_pe), np.int64)
     for number, part in enumerate(passes):

@@ -72,8 +72,8 @@ BLOCK_WORDS, BLOCK_BITS = 512, 72
 TAIL_CHARACTERS = 500
 
 
-@dataclass(frozen=True, kw_only=True)
-class UnitResources:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class UnitResources(Brief):
     """A unit's share of an FPGA, over all its instances; block RAM in pieces of 36 Kib."""
 
     unit: str

@@ -44,8 +44,8 @@ MARKS: Mapping[Basis, str] = {
 }
 
 
-@dataclass(frozen=True)
-class Column:
+@dataclass(frozen=True, repr=False)
+class Column(Brief):
     """A column of a `Grid`: key in the rows, heading, and how its values are written.
 
     ``text`` is a name, to the left, shortened on terminals; ``prose`` a sentence, broken there between words; ``word``

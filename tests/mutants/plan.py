@@ -110,7 +110,6 @@ ROOMS: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys(
         (
             "eie/simulator/arriving.py",
-            "eie/simulator/batches.py",
             "eie/simulator/loading.py",
             "eie/simulator/turns.py",
         ),
@@ -127,6 +126,14 @@ ROOMS: Mapping[str, tuple[str, ...]] = {
         "test_network.py",
         "test_trace.py",
     ),
+    "eie/simulator/batches.py": (
+        "test_mixed_batches.py",
+        "test_streams.py",
+        "test_memory.py",
+        "test_maps.py",
+        "test_scatter.py",
+    ),
+    "eie/simulator/events.py": ("test_cycles.py", "test_streams.py", "test_accounting.py", "test_type_limits.py"),
     "eie/simulator/host.py": ("test_host.py", "test_network.py"),
     **dict.fromkeys(
         ("eie/simulator/layer.py", "eie/simulator/run.py"), ("test_stages.py", "test_network.py", "test_cycles.py")

@@ -16,6 +16,7 @@ from eie.compression.pruning.score import Block, Criterion
 from eie.errors import RecipeError
 from eie.model.drawn import drawn_layers, drawn_notes
 from eie.model.network import Network
+from eie.show.brief import Brief
 from eie.show.face import Answer
 from eie.show.sections import Column, Grid, Section, Value
 
@@ -24,8 +25,8 @@ Measure = Literal["accuracy", "relative_output_error"]
 DENSITIES = (0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0)
 
 
-@dataclass(frozen=True, kw_only=True)
-class SensitivityPoint:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class SensitivityPoint(Brief):
     """Accuracy (0 to 1) or output error with one layer pruned to ``density`` of its units, the others left alone.
 
     One of the two is None: what the scan does not go by.

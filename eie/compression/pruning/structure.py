@@ -50,6 +50,7 @@ def select_outputs(network: Network, name: str, order: Order) -> Network:
         If something reads the rows that does not say that they survive it, or they are the network's outputs.
     """
     flow = followed(network, name)
+    # Not ascending: rows change places, which asks more of their readers than that some of them are missing.
     if np.any(np.diff(order) < 0):
         flow.check_movable(name)
         return flow.reordered({name: order})
@@ -81,6 +82,7 @@ def remove_layer(network: Network, name: str) -> Network:
     if trace is not None and name in trace.layers:
         position = [layer.name for layer in network.layers].index(name)
         kept = {key: value for key, value in trace.layers.items() if key != name}
+        # Its inputs were the network's, and the next layer reads them from now on.
         if position == 0 and network.graph is None:
             kept[layers[0].name] = trace.layers[name]
         trace = (
@@ -157,6 +159,7 @@ def narrowed(network: Network, density: float) -> Network:
 
 
 def _first(count: int, density: float) -> Order:
+    # One at least: what reads no channel is no layer.
     return np.arange(max(1, kept_count(density, count)))
 
 

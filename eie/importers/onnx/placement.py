@@ -26,12 +26,6 @@ if TYPE_CHECKING:
 
     from eie.importers.onnx.constants import Constants
 
-_STAYING = frozenset(
-    (
-        *("Add", "AveragePool", "BatchNormalization", "Clip", "Concat", "GlobalAveragePool", "GlobalMaxPool"),
-        *("LeakyRelu", "MaxPool", "Pad", "Relu"),
-    )
-)
 # Where the weights of a layer are, by its operator; one of these must be constant.
 _WEIGHTS = {
     "Conv": (1,),
@@ -174,7 +168,7 @@ class _Sorting:
                 readers.setdefault(name, []).append(i)
         more: set[int] = set()
         for node in reversed(self.nodes):
-            if node.index in host or node.index in self.layers or node.op in _STAYING or not node.outputs:
+            if node.index in host or node.index in self.layers or operators.stays(node.op) or not node.outputs:
                 continue
             if all(name in fixed or name in self.constants for name in node.outputs):
                 continue

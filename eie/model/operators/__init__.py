@@ -37,3 +37,4 @@ from eie.model.operators.registry import find as find
 from eie.model.operators.registry import known as known
 from eie.model.operators.registry import onnx_handler as onnx_handler
 from eie.model.operators.registry import register as register
+from eie.model.operators.registry import stays as stays

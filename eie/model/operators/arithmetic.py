@@ -72,6 +72,8 @@ def _register(name: str, rule: Callable[[Any, Any], Any], op_type: str, torch: T
             take=constants_too,
             torch=torch,
             onnx={op_type: _reader(name)},
+            # Of a residual block. The other three mostly stand in normalisations, which a host does.
+            stays=[op_type] if op_type == "Add" else (),
         )
     )
 

@@ -54,5 +54,6 @@ register(
         channels=kept_on_maps,
         torch=_torch,
         onnx={"AveragePool": _read},
+        stays=("AveragePool",),
     )
 )

@@ -72,5 +72,6 @@ register(
         take=_take,
         torch=_torch,
         onnx={"BatchNormalization": _read},
+        stays=("BatchNormalization",),
     )
 )

@@ -52,5 +52,6 @@ register(
         channels=kept,
         torch=lambda x, at: x[0].clamp(at.get("low"), at.get("high")),
         onnx={"Clip": _read, "QuantizeLinear": _read_quantise},
+        stays=("Clip",),
     )
 )

@@ -77,5 +77,6 @@ register(
         channels=_channels,
         torch=_torch,
         onnx={"Concat": _read},
+        stays=("Concat",),
     )
 )

@@ -22,5 +22,6 @@ register(
         channels=kept_on_maps,
         torch=lambda x, _: x[0].mean((2, 3), keepdim=True),
         onnx={"GlobalAveragePool": _read},
+        stays=("GlobalAveragePool",),
     )
 )

@@ -23,5 +23,6 @@ register(
         channels=kept,
         torch=lambda x, at: x[0].where(x[0] >= 0, x[0] * at.get("slope", 0.01)),
         onnx={"LeakyRelu": _read},
+        stays=("LeakyRelu",),
     )
 )

@@ -59,5 +59,6 @@ register(
         channels=kept_on_maps,
         torch=_torch,
         onnx={"MaxPool": _read, "GlobalMaxPool": _read_global},
+        stays=("MaxPool", "GlobalMaxPool"),
     )
 )

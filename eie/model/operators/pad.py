@@ -60,5 +60,6 @@ register(
         shape=_shape,
         channels=_channels,
         onnx={"Pad": _read},
+        stays=("Pad",),
     )
 )

@@ -59,6 +59,9 @@ class Operator:
         Tensors and attributes to a tensor; None if it cannot be trained through. It imports torch itself.
     onnx
         What reads a node, by the node's type in an ONNX file.
+    stays
+        Those of its ONNX types that an accelerator does to what a layer gives, so that they are ours even where a host
+        alone reads on; nodes of other types then go to the host with their readers.
     """
 
     name: str
@@ -71,10 +74,12 @@ class Operator:
     keeps_places: bool = False
     torch: TorchRule | None = None
     onnx: Mapping[str, Handler] = field(default_factory=dict)
+    stays: Sequence[str] = ()
 
 
 _OPERATORS: dict[str, Operator] = {}
 _HANDLERS: dict[str, Handler] = {}
+_STAYING: set[str] = set()
 
 
 def register(operator: Operator) -> Operator:
@@ -93,6 +98,7 @@ def register(operator: Operator) -> Operator:
             raise ModelError(f"operator {operator.name!r}: another one reads ONNX's {op_type!r} already")
     _OPERATORS[operator.name] = operator
     _HANDLERS.update(operator.onnx)
+    _STAYING.update(operator.stays)
     return operator
 
 
@@ -104,6 +110,11 @@ def find(op: str) -> Operator | None:
 def onnx_handler(op_type: str) -> Handler | None:
     """Return what reads nodes of an ONNX type, or None."""
     return _HANDLERS.get(op_type)
+
+
+def stays(op_type: str) -> bool:
+    """Whether nodes of an ONNX type stay with the layers before them where a host alone reads what they give."""
+    return op_type in _STAYING
 
 
 def known() -> list[str]:

@@ -17,5 +17,6 @@ register(
         channels=kept,
         torch=lambda x, _: x[0].relu(),
         onnx={"Relu": elementwise("relu")},
+        stays=("Relu",),
     )
 )

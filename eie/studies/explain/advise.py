@@ -12,7 +12,7 @@ one knob after the other is turned.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any, Literal
@@ -218,8 +218,11 @@ class _Trials:
 
     def best(self, candidates: Iterator[Sequence[Change]]) -> list[Advice]:
         """Try candidates; return those that can be, best first."""
-        tried = [advice for advice in map(self.of, candidates) if advice is not None]
-        return sorted(tried, key=lambda advice: advice.gain(self.objective))
+        return self.ranked(advice for advice in map(self.of, candidates) if advice is not None)
+
+    def ranked(self, advice: Iterable[Advice]) -> list[Advice]:
+        """Return advice, best first."""
+        return sorted(advice, key=lambda each: each.gain(self.objective))
 
 
 def advise(
@@ -243,7 +246,7 @@ def advise(
     trials = _Trials(few, base, objective)
     progress("trying single changes")
     singles = trials.best([change] for change in _near(trials, changes))
-    first = _one_each(singles)
+    first = _best_of_each(singles)
     cut = [advice for advice in first if advice.retrains][: trials.effort.retrained]
     first = [advice for advice in first if advice in cut or not advice.retrains]
     same = [advice.changes[0] for advice in singles if not advice.retrains]
@@ -259,7 +262,7 @@ def advise(
     progress(f"running {len(chosen)} on all inputs")
     whole = trials if few is bench else _Trials(bench, base, objective)
     final = {frozenset(map(id, advice.changes)): whole.of(advice.changes) for advice in chosen}
-    ranked = sorted((advice for advice in final.values() if advice), key=lambda advice: advice.gain(objective))
+    ranked = trials.ranked(advice for advice in final.values() if advice)
     if few.sampled:
         ranked = _polished(trials, ranked, changes, whole=whole)
     elif few.forms.cut:
@@ -280,7 +283,7 @@ def _deeper(whole: _Trials, ranked: Sequence[Advice], changes: Sequence[Change])
         return list(ranked)
     tried = whole.best(_turned(best.changes, [change for change in changes if change.knob == "queue"]))
     better = [advice for advice in tried if advice.gain(whole.objective) < best.gain(whole.objective)]
-    return sorted([*ranked, *better[:1]], key=lambda advice: advice.gain(whole.objective))
+    return whole.ranked([*ranked, *better[:1]])
 
 
 def _polished(trials: _Trials, ranked: Sequence[Advice], changes: Sequence[Change], *, whole: _Trials) -> list[Advice]:
@@ -300,7 +303,7 @@ def _polished(trials: _Trials, ranked: Sequence[Advice], changes: Sequence[Chang
             if turned is not None and turned.gain(whole.objective) < best.gain(whole.objective):
                 best = turned
     added = [best] if best is not None and best is not first else []
-    return sorted([*ranked, *added], key=lambda advice: advice.gain(whole.objective))
+    return whole.ranked([*ranked, *added])
 
 
 def _beside(
@@ -355,13 +358,12 @@ def _combined(
         best = [each.changes[-1] for each in _best_of_each(tried) if trials.score(each.changes) < alone]
         scores = [trials.score([*beside, change]) / alone for change in best]
         starts.append((alone * math.prod(scores), [*beside, *best]))
-    pairs.sort(key=lambda advice: advice.gain(trials.objective))
+    pairs = trials.ranked(pairs)
     promising = sorted(starts, key=lambda start: start[0])[: trials.effort.starts]
-    tried = [*pairs[:1], *trials.best(start for _, start in promising if start)]
-    tried = sorted(tried, key=lambda advice: advice.gain(trials.objective))[: trials.effort.descents]
+    tried = trials.ranked([*pairs[:1], *trials.best(start for _, start in promising if start)])
     # From each of them: what is best among few knobs need not be so in the end.
-    ends = [_descended(trials, start, changes) for start in tried]
-    return pairs, sorted(ends, key=lambda advice: advice.gain(trials.objective))[:1]
+    ends = [_descended(trials, start, changes) for start in tried[: trials.effort.descents]]
+    return pairs, trials.ranked(ends)[:1]
 
 
 def _anchors(trials: _Trials, singles: Sequence[Advice]) -> list[list[Change]]:
@@ -382,14 +384,6 @@ def _best_of_each(tried: Sequence[Advice]) -> list[Advice]:
     seen: dict[tuple[str, str], Advice] = {}
     for advice in tried:
         seen.setdefault(advice.changes[-1].turns, advice)
-    return list(seen.values())
-
-
-def _one_each(singles: Sequence[Advice]) -> list[Advice]:
-    """Return the best change of each knob."""
-    seen: dict[tuple[str, str], Advice] = {}
-    for advice in singles:
-        seen.setdefault(advice.changes[0].turns, advice)
     return list(seen.values())
 
 

@@ -121,6 +121,7 @@ class Search(Answer):
     def recipe(self) -> dict[str, Any]:
         """Return the plan that was found as a recipe for ``eie compress``."""
         rules = [
+            # Layers go by patterns there: a name with a bracket would be one.
             {"layers": escape(name), "granularity": self.granularity, "density": round(density, 6)}
             for name, density in self.found.densities.items()
         ]
@@ -136,8 +137,8 @@ class Search(Answer):
             f'description = "found by eie search: {measure}"',
             "",
             "[[step]]",
+            'kind = "prune"',
         ]
-        lines += ['kind = "prune"']
         for rule in recipe["step"][0]["rule"]:
             lines += ["", "    [[step.rule]]"] + [f"    {key} = {json.dumps(value)}" for key, value in rule.items()]
         return "\n".join(lines) + "\n"
