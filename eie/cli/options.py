@@ -116,7 +116,7 @@ def study_options(command: F) -> F:
             "--trace",
             "trace_file",
             metavar="FILE",
-            help="Inputs (.npz, .npy): labelled for accuracy, else for the error of outputs [default: the model's own].",
+            help="Inputs (.npz, .npy): with labels for accuracy, else for output errors [default: the model's own].",
         ),
     ):
         command = option(command)

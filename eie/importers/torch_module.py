@@ -20,7 +20,7 @@ from eie.formats.arguments import taken
 from eie.formats.files import file_sha256, first_line
 from eie.formats.quiet import quiet
 from eie.importers.onnx.reader import read_onnx
-from eie.importers.onnx.unmodelled import PRODUCTS
+from eie.importers.onnx.work import multiplies
 from eie.importers.options import Unsupported
 from eie.model.network import Network
 from eie.model.samples import Samples
@@ -267,7 +267,7 @@ def _name_by_modules(path: Path) -> None:
 
     proto = onnx.load(str(path), load_external_data=False)
     for node in proto.graph.node:
-        if node.op_type in PRODUCTS:
+        if multiplies(node.op_type):
             node.name = _module_of(node) or node.name
     onnx.save(proto, str(path))
 

@@ -47,10 +47,12 @@ def expansion_of(node: OnnxNode, proto: onnx.NodeProto, into: Builder, *, decide
             return Expansion(branch=BOTH) if chosen else None
         return Expansion(branch="then_branch" if known.any() else "else_branch")
     if node.op == "Scan":
-        # Over another axis, or backwards, the slices would be others.
-        plain = not any(any(value) for key, value in node.attributes.items() if key.startswith("scan_"))
-        x = into.known(node.inputs[-1]) if plain and node.inputs else None
-        return None if x is None or x.batch == 0 else Expansion(trips=x.shape[0])
+        x = into.known(node.inputs[-1]) if node.inputs else None
+        # Its sequences are as long as each other: the last one tells.
+        axis = next(iter(node.attributes.get("scan_input_axes", [])[-1:]), 0)
+        if x is None or not -len(x.shape) <= axis < len(x.shape) or axis % len(x.shape) == x.batch:
+            return None
+        return Expansion(trips=x.shape[axis])
     # A condition that is left out is true.
     trips, starts = inputs[0], not node.inputs[1:2] or not node.inputs[1] or inputs[1] is not None
     if trips is None or not starts or not goes_on(proto):

@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     import onnx
 
 _DOMAIN = "com.microsoft"
-_FUSED = ("FusedConv", "FusedGemm", "FusedMatMul")
-_ACTIVATIONS = ("Relu", "Tanh", "Sigmoid", "LeakyRelu", "Clip")
+_FUSED = ("FusedConv", "FusedGemm", "FusedMatMul", "MatMulNBits", "TransposeMatMul")
+_ACTIVATIONS = ("Clip", "HardSigmoid", "LeakyRelu", "Relu", "Sigmoid", "Tanh")
 
 
 def take_apart(graph: onnx.GraphProto) -> None:
-    """Replace FusedConv, FusedGemm and FusedMatMul."""
+    """Replace FusedConv, FusedGemm and FusedMatMul, and add what MatMulNBits adds behind it."""
     if not any(node.domain == _DOMAIN and node.op_type in _FUSED for node in graph.node):
         return
     nodes: list[onnx.NodeProto] = []
@@ -35,8 +35,10 @@ def _apart(graph: onnx.GraphProto, node: onnx.NodeProto) -> list[onnx.NodeProto]
     from onnx import helper
 
     attributes = {entry.name: helper.get_attribute_value(entry) for entry in node.attribute}
-    if node.op_type == "FusedMatMul":
+    if node.op_type in ("FusedMatMul", "TransposeMatMul"):
         return _matmul(graph, node, attributes)
+    if node.op_type == "MatMulNBits":
+        return _with_bias(node) if any(node.input[5:6]) else None
     activation = attributes.pop("activation", b"").decode(errors="replace")
     parameters = [float(value) for value in attributes.pop("activation_params", ())]
     parameters += [float(attributes.pop(key)) for key in ("activation_alpha", "activation_beta") if key in attributes]
@@ -60,17 +62,28 @@ def _activation(
     if activation == "Clip":
         names = [_held(graph, f"{out}/bound {i}", value) for i, value in enumerate(parameters[:2])]
         return [new_node("Clip", [inner, *names], out)]
+    if activation == "HardSigmoid":
+        return [new_node(activation, [inner], out, **dict(zip(("alpha", "beta"), parameters, strict=False)))]
     if activation == "LeakyRelu":
         return [new_node("LeakyRelu", [inner], out, alpha=parameters[0] if parameters else 0.01)]
     return [new_node(activation or "Identity", [inner], out)]
 
 
+def _with_bias(node: onnx.NodeProto) -> list[onnx.NodeProto]:
+    product = type(node).FromString(node.SerializeToString())
+    product.input[5], product.output[0] = "", f"{node.output[0]}/product"
+    return [product, new_node("Add", [product.output[0], node.input[5]], node.output[0])]
+
+
 def _matmul(graph: onnx.GraphProto, node: onnx.NodeProto, attributes: dict[str, Any]) -> list[onnx.NodeProto] | None:
     weights = {tensor.name: len(tensor.dims) for tensor in graph.initializer}
-    if any(attributes.get(key) for key in ("transA", "transBatchA", "transBatchB")) or node.input[1] not in weights:
+    place = next((i for i in (1, 0) if node.input[i] in weights), None)
+    # What is turned has to be constant: of activations the number of axes is not known here.
+    loose = any(attributes.get("transA" if i == 0 else "transB") for i in (0, 1) if i != place)
+    if place is None or loose or any(attributes.get(key) for key in ("transBatchA", "transBatchB")):
         return None
-    out, name, nodes = node.output[0], node.input[1], []
-    if attributes.get("transB"):
+    out, name, nodes = node.output[0], node.input[place], []
+    if attributes.get("transB" if place else "transA"):
         order = list(range(weights[name]))
         order[-2:] = order[:-3:-1]
         nodes.append(new_node("Transpose", [name], f"{out}/turned", perm=order))
@@ -79,7 +92,8 @@ def _matmul(graph: onnx.GraphProto, node: onnx.NodeProto, attributes: dict[str, 
         # On the weights, where it is folded: the accelerator has no factor behind its sums.
         nodes.append(new_node("Mul", [name, _held(graph, f"{out}/alpha", attributes["alpha"])], f"{out}/scaled"))
         name = f"{out}/scaled"
-    return [*nodes, new_node("MatMul", [node.input[0], name], out, name=node.name)]
+    sides = [node.input[0], name] if place else [name, node.input[1]]
+    return [*nodes, new_node("MatMul", sides, out, name=node.name)]
 
 
 def _held(graph: onnx.GraphProto, name: str, value: float) -> str:

@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike
 from eie.errors import ModelError
 from eie.importers.onnx.contractions import take_products_apart
 from eie.importers.onnx.fused import take_apart
+from eie.importers.onnx.linear_models import make_products
 from eie.importers.onnx.quantised import rewrite_integers
 from eie.importers.onnx.rewriting import add_constant, new_node, replace_nodes
 
@@ -57,6 +58,7 @@ def normalise(path: Path, proto: onnx.ModelProto) -> onnx.ModelProto:
     if proto.functions:
         proto = _inlined(path, proto)
     take_apart(proto.graph)
+    make_products(proto)
     opset = max((entry.version for entry in proto.opset_import if entry.domain in ("", "ai.onnx")), default=1)
     take_products_apart(proto.graph, opset)
     rewrite_integers(proto.graph)
@@ -263,26 +265,36 @@ class _Unrolled:
         return nodes + self._gathered(states, slices)
 
     def scan(self, trips: int) -> list[onnx.NodeProto]:
-        """Return the rounds of a Scan over axis 0: (states..., slices...) to (states..., slices...)."""
+        """Return the rounds of a Scan: (states..., slices...) to (states..., slices...)."""
         count = next((entry.i for entry in self.node.attribute if entry.name == "num_scan_inputs"), 0)
         states, over = list(self.node.input[: len(self.node.input) - count]), list(self.node.input)[-count:]
         self._check(len(self.body.input) == len(states) + len(over) and len(self.body.output) == len(self.node.output))
         self._initialisers()
+        ways = self._ways("input", len(over))
         nodes: list[onnx.NodeProto] = []
         slices: list[list[str]] = [[] for _ in self.node.output[len(states) :]]
         for i in range(trips):
-            number, taken = f"{self._prefix}round {i}", []
-            add_constant(self.graph, number, np.array(i, np.int64))
-            for j, name in enumerate(over):
+            add_constant(self.graph, f"{self._prefix}round {i}", np.array(i, np.int64))
+        for i in range(trips):
+            taken = []
+            for j, (name, (axis, backwards)) in enumerate(zip(over, ways, strict=True)):
+                number = f"{self._prefix}round {trips - 1 - i if backwards else i}"
                 taken.append(f"{self._prefix}{i} slice {j}")
-                nodes.append(new_node("Gather", [name, number], taken[-1], axis=0))
+                nodes.append(new_node("Gather", [name, number], taken[-1], axis=axis))
             inputs = dict(zip((entry.name for entry in self.body.input), (*states, *taken), strict=True))
             more, made = self._copy(f"{i} ", inputs)
             nodes += more
             states = made[: len(states)]
             for kept, name in zip(slices, made[len(states) :], strict=True):
                 kept.append(name)
-        return nodes + self._gathered(states, slices)
+        return nodes + self._gathered(states, slices, self._ways("output", len(slices)))
+
+    def _ways(self, side: str, count: int) -> list[tuple[int, bool]]:
+        """Return over which axis a Scan goes, and whether backwards, for each of its sequences on one side."""
+        stated = {entry.name: list(entry.ints) for entry in self.node.attribute}
+        axes, turned = (stated.get(f"scan_{side}_{what}") or [0] * count for what in ("axes", "directions"))
+        self._check(len(axes) == len(turned) == count)
+        return [(axis, bool(way)) for axis, way in zip(axes, turned, strict=True)]
 
     @property
     def _prefix(self) -> str:
@@ -318,15 +330,18 @@ class _Unrolled:
         pairs = zip(made, self.node.output, strict=False)
         return [new_node("Identity", [name], out) for name, out in pairs if out]
 
-    def _gathered(self, states: list[str], slices: list[list[str]]) -> list[onnx.NodeProto]:
+    def _gathered(
+        self, states: list[str], slices: list[list[str]], ways: Sequence[tuple[int, bool]] = ()
+    ) -> list[onnx.NodeProto]:
         nodes, stacked = [], []
-        add_constant(self.graph, f"{self._prefix}first", np.zeros(1, np.int64))
-        for j, kept in enumerate(slices):
+        # Along the first axis, and in the order of the rounds, unless a Scan says otherwise.
+        for j, (kept, (axis, backwards)) in enumerate(zip(slices, ways or [(0, False)] * len(slices), strict=True)):
+            at = add_constant(self.graph, f"{self._prefix}axis {j}", np.array([axis], np.int64))
             rows = [f"{name} [{j}]" for name in kept]
             for name, row in zip(kept, rows, strict=True):
-                nodes.append(new_node("Unsqueeze", [name, f"{self._prefix}first"], row))
+                nodes.append(new_node("Unsqueeze", [name, at], row))
             stacked.append(f"{self._prefix}stacked {j}")
-            nodes.append(new_node("Concat", rows, stacked[-1], axis=0))
+            nodes.append(new_node("Concat", rows[::-1] if backwards else rows, stacked[-1], axis=axis))
         return nodes + self._named([*states, *stacked])
 
 

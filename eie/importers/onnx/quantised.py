@@ -10,7 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from eie.importers.onnx.rewriting import new_node, replace_nodes
+import numpy as np
+
+from eie.importers.onnx.rewriting import add_constant, new_node, replace_nodes
 
 if TYPE_CHECKING:
     import onnx
@@ -45,6 +47,7 @@ class _Rewriter:
 
     def __init__(self, graph: onnx.GraphProto) -> None:
         self.loose: set[str] = set()
+        self._graph = graph
         self._makers = {name: node for node in graph.node for name in node.output if name}
         self._users: dict[str, list[onnx.NodeProto]] = {}
         for node in graph.node:
@@ -74,6 +77,29 @@ class _Rewriter:
         # A tensor of the file may be an input twice, and of several nodes.
         out = f"{node.output[0]}/{place} {node.input[place]}"
         return out, [new_node("DequantizeLinear", names, out, axis=axis)]
+
+    def maker(self, name: str) -> onnx.NodeProto | None:
+        """Return the node that makes a tensor."""
+        return self._makers.get(name)
+
+    def turned(self, node: onnx.NodeProto, place: int, scale: int) -> tuple[str, list[onnx.NodeProto]]:
+        """Turn and dequantise (directions, columns, rows): with a scale for each direction, or for each row of it."""
+        name, words = node.input[place], [each for each in node.input[scale : scale + 2] if each]
+        start = f"{node.output[0] or node.name}/{place}"
+        turned, real = f"{start} turned", f"{start} real"
+        nodes = [new_node("Transpose", [name], turned, perm=[0, 2, 1])]
+        shape = self._shapes.get(name, ())
+        if len(self._shapes.get(words[0], ())) < 2 or len(shape) != 3:
+            return real, [*nodes, new_node("DequantizeLinear", [turned, *words], real, axis=0)]
+        # The operator knows scales along one axis: directions and rows become one, and two again.
+        flat = add_constant(self._graph, f"{start} flat", np.array([-1]))
+        rows = add_constant(self._graph, f"{start} rows", np.array([shape[0] * shape[2], shape[1]]))
+        whole = add_constant(self._graph, f"{start} whole", np.array([shape[0], shape[2], shape[1]]))
+        flattened = [f"{start} flat {i}" for i in range(len(words))]
+        nodes += [new_node("Reshape", [each, flat], out) for each, out in zip(words, flattened, strict=True)]
+        nodes.append(new_node("Reshape", [turned, rows], f"{start} matrix"))
+        nodes.append(new_node("DequantizeLinear", [f"{start} matrix", *flattened], f"{start} real matrix", axis=0))
+        return real, [*nodes, new_node("Reshape", [f"{start} real matrix", whole], real)]
 
     def _dynamic(self, node: onnx.NodeProto) -> None:
         """Replace ``x quantised as it comes, times integers, Cast, times both scales`` by the product of floats."""
@@ -208,15 +234,30 @@ def _dynamic_matmul(rewriter: _Rewriter, node: onnx.NodeProto) -> list[onnx.Node
     return [new_node("DequantizeLinear", names, weights, axis=1), product, *add]
 
 
+def _integers_to_float(rewriter: _Rewriter, node: onnx.NodeProto) -> list[onnx.NodeProto]:
+    """Return the product of MatMulIntegerToFloat: both sides with their scales, and the bias of floats."""
+    out, bias = node.output[0], any(node.input[6:7])
+    sides, nodes = [], []
+    for place, scale, zero, axis in ((0, 2, 4, None), (1, 3, 5, 1)):
+        names = [node.input[i] for i in (place, scale, zero) if any(node.input[i : i + 1])]
+        sides.append(f"{out}/{place} {node.input[place]}")
+        nodes.append(new_node("DequantizeLinear", names, sides[-1], axis=axis))
+    quantise = rewriter.maker(node.input[0])
+    if quantise is not None and quantise.op_type == "DynamicQuantizeLinear":
+        # Inputs that are quantised as they come are taken as they came.
+        rewriter.loose |= {*quantise.output, sides[0]}
+        sides[0], nodes = quantise.input[0], nodes[1:]
+    product = _like(node, "MatMul", sides, out=f"{out}/product" if bias else out)
+    return [*nodes, product, *([new_node("Add", [product.output[0], node.input[6]], out)] if bias else [])]
+
+
 def _dynamic_lstm(rewriter: _Rewriter, node: onnx.NodeProto) -> list[onnx.NodeProto]:
-    del rewriter
     nodes, names = [], []
     # W and R come transposed, (directions, inputs, gates), their scales and zero points behind the peepholes.
     for place, scale in ((1, 8), (2, 10)):
-        real, turned = (f"{node.output[0] or node.name}/{what} {place}" for what in ("real", "turned"))
-        nodes.append(new_node("DequantizeLinear", [node.input[place], *node.input[scale : scale + 2]], real, axis=0))
-        nodes.append(new_node("Transpose", [real], turned, perm=[0, 2, 1]))
-        names.append(turned)
+        real, more = rewriter.turned(node, place, scale)
+        nodes += more
+        names.append(real)
     lstm = _like(node, "LSTM", [node.input[0], *names, *node.input[3:8]], out=node.output[0])
     del lstm.output[:]
     lstm.output.extend(node.output)
@@ -247,6 +288,7 @@ def _like(node: onnx.NodeProto, op: str, inputs: Sequence[str], *, out: str) -> 
 _NEEDED = {
     "DynamicQuantizeLSTM": (0, 1, 2, 8, 10),
     "DynamicQuantizeMatMul": (0, 1, 2),
+    "MatMulIntegerToFloat": (0, 1, 2, 3),
     "QGemm": (0, 1, 3, 4),
     "QLinearAdd": (0, 1, 3, 4, 6),
     "QLinearConcat": (0, 2, 3),
@@ -260,6 +302,7 @@ _REWRITTEN: dict[str, Callable[[_Rewriter, Any], list[Any] | None]] = {
     "DynamicQuantizeLSTM": _dynamic_lstm,
     "DynamicQuantizeMatMul": _dynamic_matmul,
     "MatMulInteger": lambda _, node: [node],
+    "MatMulIntegerToFloat": _integers_to_float,
     "QGemm": _qgemm,
     "QLinearAdd": _pair,
     "QLinearConcat": _concat,

@@ -24,7 +24,8 @@ from eie.importers.onnx.normalise import hold_inputs, normalise, taken_notes
 from eie.importers.onnx.placement import products_inside
 from eie.importers.onnx.reading import Reading, best_reading, expanded
 from eie.importers.onnx.tensors import read_model
-from eie.importers.onnx.unmodelled import feeding, kind, last_known, unmodelled_rows
+from eie.importers.onnx.unmodelled import feeding, last_known, unmodelled_rows
+from eie.importers.onnx.work import kind
 from eie.importers.options import AnyShape, Unsupported
 from eie.importers.tied import Tied, tie
 from eie.model.graph import Graph
@@ -108,6 +109,7 @@ def read_onnx(
         )
     if not into.layers:
         reasons = [*reading.problems, *reading.skipped.values(), *reading.hosted, *reading.notes]
+        reasons += [f"{reading.nodes[i].name} ({reading.nodes[i].op})" for i in sorted(reading.weighty)]
         why = f" (not supported: {_listed(reasons)})" if reasons else ""
         if trees := sorted({kind(node.op) for node in reading.nodes if kind(node.op).startswith("TreeEnsemble")}):
             why = f": {', '.join(trees)} is decision trees, which compare and do not multiply"

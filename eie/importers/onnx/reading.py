@@ -163,7 +163,9 @@ def _with_host(
         first = expanded(path, proto, shape, host="one", turned=turned, shared=shared)
     except ModelError as error:
         first = error
-    failed, run = isinstance(first, ModelError) or first.failed, whole_run(path, proto, shape)
+    # A body that goes over the axis of samples holds layers only where all of a run is one.
+    failed = isinstance(first, ModelError) or first.failed or not first.into.layers
+    run = whole_run(path, proto, shape)
     stated = any(dim.dim_value > 1 for entry in proto.graph.input for dim in entry.type.tensor_type.shape.dim[:2])
     if failed and (stated or run is not None or isinstance(shape, Mapping)):
         # What was traced for so many samples may run with no other number: all of a run is then one sample.
@@ -171,7 +173,7 @@ def _with_host(
             whole = expanded(path, proto, shape if run is None else run, host="whole")
         except ModelError:
             whole = None
-        if whole is not None and not whole.failed:
+        if whole is not None and not whole.failed and whole.into.layers:
             said = "all that a run takes is one sample: a batch of one is not whole"
             return replace(whole, is_run=True, notes=(said,))
     if isinstance(first, ModelError):
