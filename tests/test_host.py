@@ -377,6 +377,16 @@ class TestHostileParts:
         with pytest.raises(ModelError, match=r"needs the onnx extra: pip install 'eie\[onnx\]'"):
             as_read(network, {"x": drawn(1, 4)})
 
+    def test_reading_without_it_lists_no_operators(self, tmp_path, monkeypatch):
+        import sys
+
+        nodes = [make.node("Softsign", ["x"], ["s"]), make.node("MatMul", ["s", "w"], ["y"])]
+        path = saved(tmp_path, nodes, {"w": drawn(4, 3)}, inputs=[value("x", TensorProto.FLOAT, ["n", 4])])
+        monkeypatch.setitem(sys.modules, "onnxruntime", None)
+        with pytest.raises(ModelError) as error:
+            eie.load(path)
+        assert str(error.value) == f"{path}: what lies between the layers needs the onnx extra: pip install 'eie[onnx]'"
+
 
 @pytest.mark.parametrize(
     ("nodes", "text"),

@@ -195,14 +195,28 @@ def _opened(content: bytes, engine: str, where: str, *, brief: bool) -> Part:
     return _session(model, content, where, brief=brief) if engine == "onnxruntime" else _reference(model, where)
 
 
-def _parsed(content: bytes, where: str) -> onnx.ModelProto:
+def check_extra(where: str) -> None:
+    """Say in one line what is missing, before anything is tried that would fail for want of it.
+
+    Raises
+    ------
+    ModelError
+        Without onnx or onnxruntime.
+    """
     try:
-        import onnx
-        import onnxruntime  # noqa: F401 - asked for here, so that one line says what is missing
-        from google.protobuf.message import DecodeError
+        import onnx  # noqa: F401
+        import onnxruntime  # noqa: F401
+        from google.protobuf import message  # noqa: F401
     except ImportError:
         needs = "what lies between the layers needs the onnx extra: pip install 'eie[onnx]'"
         raise ModelError(f"{where}: {needs}") from None
+
+
+def _parsed(content: bytes, where: str) -> onnx.ModelProto:
+    check_extra(where)
+    import onnx
+    from google.protobuf.message import DecodeError
+
     if len(content) > LARGEST_PART:
         raise ModelError(f"{where}: a sub-model of {len(content):,} bytes: at most {LARGEST_PART:,}")
     try:

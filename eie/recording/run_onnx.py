@@ -5,6 +5,7 @@ Comes in: an ``.onnx`` file and `Samples`. Goes out: layer traces. Called by `re
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -221,6 +222,11 @@ def _with_outputs(path: Path, model: OnnxModel) -> Mapping[int, str]:
     proto = model.proto
     # Here, where each path is checked: onnxruntime gets bytes and no folder, so it follows nothing.
     embed_external(proto, path)
+    # Steps that a node was taken apart into share its name, by which their layer is called; a session wants none twice.
+    often = Counter(node.name for node in proto.graph.node)
+    for node in proto.graph.node:
+        if often[node.name] > 1:
+            node.ClearField("name")
     hidden: dict[int, str] = {}
     recurrent = {layer.name for layer in model.network.layers if layer.geometry.recurrence is not None}
     for tap in model.taps:

@@ -103,6 +103,9 @@ def read_onnx(
     into, inputs, problems, said = reading.into, reading.inputs, verdict.problems, taken_notes(proto)
     multiplies = bool(into.layers) or products_inside(proto.graph)
     if problems and unsupported == "refuse" and multiplies:
+        if reading.problems:
+            # Behind an input of unknown size nothing was tried: what is not known there may be in order.
+            raise ModelError(f"{path}: {_listed(reading.problems)}, or give inputs, which state them (--trace)")
         raise ModelError(
             f"{path}: not supported: {_listed(problems)} (--unsupported skip keeps the weight layers, which then run "
             f"on recorded activations)"

@@ -33,6 +33,7 @@ from eie.importers.onnx.stretched import can_be_stretched
 from eie.importers.onnx.unmodelled import batch_axes, inferred
 from eie.importers.options import AnyShape
 from eie.model import operators
+from eie.model.host import check_extra
 from eie.model.operators.from_onnx import OnnxNode, UnsupportedError, Value
 
 if TYPE_CHECKING:
@@ -289,6 +290,8 @@ def _hosting(path: Path, proto: onnx.ModelProto, reading: Reading) -> Hosting:
     into, plain = reading.into, {entry.name: entry for entry in reading.inputs if entry.kind is not None}
     at = place(proto, reading.nodes, into.constants, plain=plain, shapes={})
     if at.host:
+        # Each part would fail for want of it, and look like something that is not supported.
+        check_extra(str(path))
         # Inferred where it is of use: then shapes behind the host are numbers as well.
         sizes = {entry.name: entry.sizes for entry in reading.inputs if entry.sizes is not None}
         into.shapes |= inferred(proto, into, sizes) | sizes
