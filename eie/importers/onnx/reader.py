@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 
 from eie.errors import ModelError
 from eie.importers.onnx.builder import Builder, Tap
-from eie.importers.onnx.drawn import draw_missing, drawn_layers
+from eie.importers.onnx.drawn import draw_missing, drawn_layers, left_as_inputs
 from eie.importers.onnx.graph_inputs import OnnxInput
 from eie.importers.onnx.kinds import numpy_type
 from eie.importers.onnx.nodes import printable
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     import onnx
 
 # Enough to see what kind of model it is; a whole transformer would list hundreds.
-_LISTED = 12
+_LISTED, _FEW = 12, 3
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -116,6 +116,9 @@ def read_onnx(
         why = f" (not supported: {_listed(reasons)})" if reasons else ""
         if trees := sorted({kind(node.op) for node in reading.nodes if kind(node.op).startswith("TreeEnsemble")}):
             why = f": {', '.join(trees)} is decision trees, which compare and do not multiply"
+        if bare := left_as_inputs(proto.graph):
+            names = first_few([printable(name) for name in bare], _FEW)
+            why = f": {names} are weights without numbers: --density D (density=D) draws them"
         raise ModelError(f"{path}: holds no Gemm, MatMul, Conv or LSTM with constant weights{why}")
     if drawn:
         synthetic = drawn_layers(proto, into.taps, drawn)
