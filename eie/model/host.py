@@ -19,8 +19,9 @@ Its attributes:
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -270,6 +271,24 @@ def open_session(content: bytes, *, threads: int = 0, brief: bool = False) -> on
     return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
 
 
+def run_stoppably(session: onnxruntime.InferenceSession, names: Sequence[str] | None, feeds: Mapping[str, Any]) -> Any:
+    """Run a session so that Ctrl-C ends it: a Loop may go round for ever, and a signal waits for what is no Python."""
+    import onnxruntime
+
+    options = onnxruntime.RunOptions()
+    with ThreadPoolExecutor(1) as aside:
+        try:
+            return aside.submit(session.run, names, feeds, options).result()
+        finally:
+            # Of a run that is over it means nothing; of one that was left, its next node is the last.
+            options.terminate = True
+
+
+def _goes_round(graph: onnx.GraphProto) -> bool:
+    bodies = [body for node in graph.node for entry in node.attribute for body in (entry.g, *entry.graphs)]
+    return any(node.op_type in ("Loop", "Scan") for node in graph.node) or any(map(_goes_round, bodies))
+
+
 def _session(model: onnx.ModelProto, content: bytes, where: str, *, brief: bool) -> Part:
     try:
         # On one thread: the same numbers on every machine.
@@ -281,11 +300,13 @@ def _session(model: onnx.ModelProto, content: bytes, where: str, *, brief: bool)
             raise NoKernelError(f"{where}: onnxruntime cannot load it: {text}", _named(text, model)) from None
         raise ModelError(f"{where}: onnxruntime cannot load it: {text}") from None
     kinds, names = _kinds(model), [entry.name for entry in model.graph.input]
+    # All else ends; a thread for each run would be most of a short one.
+    calls = partial(run_stoppably, session) if _goes_round(model.graph) else session.run
 
     def run(values: Sequence[Array]) -> list[Array]:
         feeds = {name: np.asarray(value, kinds[name], order="C") for name, value in zip(names, values, strict=True)}
         try:
-            return list(map(np.asarray, session.run(None, feeds)))
+            return list(map(np.asarray, calls(None, feeds)))
         except Exception as error:
             raise ModelError(f"{where}: onnxruntime cannot run it: {_said(error)}") from None
 

@@ -22,7 +22,7 @@ from eie.importers.onnx.reader import OnnxModel, read_onnx
 from eie.importers.onnx.tensors import embed_external
 from eie.importers.options import FedShapes, InputShape
 from eie.model.fitting import Layout
-from eie.model.host import open_session
+from eie.model.host import open_session, run_stoppably
 from eie.model.layer import Layer
 from eie.model.samples import Samples
 from eie.model.uses import numbered
@@ -185,7 +185,7 @@ class _Runner:
         # A graph input is no output of a node; it is fed and so known.
         asked = [name for name in wanted if name and name not in fed]
         try:
-            results = self.session.run(asked, fed) if asked else []
+            results = run_stoppably(self.session, asked, fed) if asked else []
         # onnxruntime's exceptions share no base class but Exception.
         except Exception as error:
             raise ModelError(f"{self.path}: onnxruntime cannot run it: {str(error).splitlines()[0][:200]}") from None
