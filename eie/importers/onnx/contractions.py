@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from eie.importers.onnx.rewriting import add_constant, new_node, replace_nodes
+from eie.importers.onnx.rewriting import add_constant, new_node, replace_nodes, reshaped, with_axes
 
 if TYPE_CHECKING:
     import onnx
@@ -25,6 +25,10 @@ def take_products_apart(graph: onnx.GraphProto, opset: int) -> None:
         return
     constant = _constants(graph)
     ranks = {tensor.name: len(tensor.dims) for tensor in graph.initializer}
+    # Dequantised, it has the rank that it had.
+    for node in graph.node:
+        if node.op_type == "DequantizeLinear" and node.input[0] in ranks:
+            ranks[node.output[0]] = ranks[node.input[0]]
     nodes: list[onnx.NodeProto] = []
     for node in graph.node:
         if node.op_type == "Einsum":
@@ -51,13 +55,11 @@ def _with_matrix(
     place, out = vectors[0], node.output[0]
     inputs, axis = list(node.input), -1 if vectors == [1] else -2
     inputs[place] = f"{out}/matrix"
-    sizes = _sizes(graph, f"{out}/matrix", [-1, 1] if place else [1, -1])
-    # An attribute until opset 13, an input since.
-    squeezed = [f"{out}/product"] if opset < 13 else [f"{out}/product", _sizes(graph, f"{out}/axis", [axis])]
+    product = f"{out}/product"
     return [
-        new_node("Reshape", [node.input[place], sizes], inputs[place]),
-        new_node("MatMul", inputs, f"{out}/product", name=node.name),
-        new_node("Squeeze", squeezed, out, axes=[axis] if opset < 13 else None),
+        reshaped(graph, node.input[place], inputs[place], sizes=[-1, 1] if place else [1, -1], opset=opset),
+        new_node("MatMul", inputs, product, name=node.name),
+        with_axes(graph, "Squeeze", product, out, axes=[axis], opset=opset, label=f"{out}/axis"),
     ]
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from eie.importers.onnx.rewriting import add_constant, new_node, replace_nodes
+from eie.importers.onnx.rewriting import add_constant, clipped, new_node, replace_nodes
 
 if TYPE_CHECKING:
     import onnx
@@ -20,18 +20,18 @@ _FUSED = ("FusedConv", "FusedGemm", "FusedMatMul")
 _ACTIVATIONS = ("Relu", "Tanh", "Sigmoid", "LeakyRelu", "Clip")
 
 
-def take_apart(graph: onnx.GraphProto) -> None:
+def take_apart(graph: onnx.GraphProto, opset: int) -> None:
     """Replace FusedConv, FusedGemm and FusedMatMul."""
     if not any(node.domain == _DOMAIN and node.op_type in _FUSED for node in graph.node):
         return
     nodes: list[onnx.NodeProto] = []
     for node in graph.node:
-        made = _apart(graph, node) if node.domain == _DOMAIN and node.op_type in _FUSED else None
+        made = _apart(graph, node, opset) if node.domain == _DOMAIN and node.op_type in _FUSED else None
         nodes += [node] if made is None else made
     replace_nodes(graph, nodes)
 
 
-def _apart(graph: onnx.GraphProto, node: onnx.NodeProto) -> list[onnx.NodeProto] | None:
+def _apart(graph: onnx.GraphProto, node: onnx.NodeProto, opset: int) -> list[onnx.NodeProto] | None:
     from onnx import helper
 
     attributes = {entry.name: helper.get_attribute_value(entry) for entry in node.attribute}
@@ -51,15 +51,15 @@ def _apart(graph: onnx.GraphProto, node: onnx.NodeProto) -> list[onnx.NodeProto]
     nodes.append(new_node(node.op_type.removeprefix("Fused"), inputs, first, name=node.name, **_kept(attributes)))
     if beside:
         nodes.append(new_node("Add", [first, beside], inner))
-    return [*nodes, *_activation(graph, activation, parameters, inner=inner, out=out)]
+    return [*nodes, *_activation(graph, activation, parameters, inner=inner, out=out, opset=opset)]
 
 
 def _activation(
-    graph: onnx.GraphProto, activation: str, parameters: list[float], *, inner: str, out: str
+    graph: onnx.GraphProto, activation: str, parameters: list[float], *, inner: str, out: str, opset: int
 ) -> list[onnx.NodeProto]:
     if activation == "Clip":
-        names = [_held(graph, f"{out}/bound {i}", value) for i, value in enumerate(parameters[:2])]
-        return [new_node("Clip", [inner, *names], out)]
+        low, high = (*parameters, None, None)[:2]
+        return [clipped(graph, inner, out, low=low, high=high, opset=opset)]
     if activation == "LeakyRelu":
         return [new_node("LeakyRelu", [inner], out, alpha=parameters[0] if parameters else 0.01)]
     return [new_node(activation or "Identity", [inner], out)]
