@@ -37,7 +37,7 @@ def take_products_apart(graph: onnx.GraphProto, opset: int) -> None:
         elif node.op_type == "MatMul":
             nodes += _with_matrix(graph, node, ranks=ranks, opset=opset)
         elif node.op_type == "Gemm":
-            nodes += _with_sum(graph, node, constant)
+            nodes += _with_sum(graph, node, constant, opset=opset)
         else:
             nodes.append(node)
     if len(nodes) == len(graph.node):
@@ -63,7 +63,7 @@ def _with_matrix(
     ]
 
 
-def _with_sum(graph: onnx.GraphProto, node: onnx.NodeProto, constant: set[str]) -> list[onnx.NodeProto]:
+def _with_sum(graph: onnx.GraphProto, node: onnx.NodeProto, constant: set[str], *, opset: int) -> list[onnx.NodeProto]:
     """Add what is computed behind the product; a constant becomes the layer's bias."""
     if len(node.input) < 3 or node.input[2] in constant or not node.input[2]:
         return [node]
@@ -74,6 +74,9 @@ def _with_sum(graph: onnx.GraphProto, node: onnx.NodeProto, constant: set[str]) 
     product = type(node)()
     product.CopyFrom(node)
     product.input.pop()
+    if opset < 11:
+        # Until then a Gemm adds something.
+        product.input.append(add_constant(graph, f"{out}/nothing", np.zeros(1, np.float32)))
     product.output[0] = f"{out}/product"
     factor = next((entry.f for entry in node.attribute if entry.name == "beta"), 1.0)
     if factor != 1:
