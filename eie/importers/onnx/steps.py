@@ -45,10 +45,9 @@ _WAYS = {"forward": (False,), "reverse": (True,), "bidirectional": (False, True)
 
 def steps_of(node: OnnxNode, into: Builder) -> int | None:
     """Return how many steps a recurrent node has, if it can be taken apart; None if not."""
-    if node.op not in GATES or len(node.inputs) < 3:
-        return None
-    # Which state goes on is chosen by a Where, which came with operator set 9.
-    if any(node.inputs[4:5]) and node.attributes["opset"] < 9:
+    # Which state goes on where lengths are read is chosen by a Where, which came with operator set 9.
+    late = any(node.inputs[4:5]) and node.attributes["opset"] < 9
+    if node.op not in GATES or len(node.inputs) < 3 or late:
         return None
     constant = (*node.inputs[1:4], *node.inputs[7:8])
     x, way = into.known(node.inputs[0]), str(node.attributes.get("direction", "forward"))
