@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from eie.importers.onnx.rewriting import add_constant, new_node, replace_nodes, reshaped, with_axes
+from eie.importers.onnx.rewriting import add_constant, constants_of, new_node, replace_nodes, reshaped, with_axes
 
 if TYPE_CHECKING:
     import onnx
@@ -23,7 +23,7 @@ def take_products_apart(graph: onnx.GraphProto, opset: int) -> None:
     """Rewrite Einsum, MatMul and Gemm where that is needed."""
     if not any(node.op_type in ("Einsum", "Gemm", "MatMul") and not node.domain for node in graph.node):
         return
-    constant = _constants(graph)
+    constant = constants_of(graph)
     ranks = {tensor.name: len(tensor.dims) for tensor in graph.initializer}
     # Dequantised, it has the rank that it had.
     for node in graph.node:
@@ -83,17 +83,6 @@ def _with_sum(graph: onnx.GraphProto, node: onnx.NodeProto, constant: set[str], 
         nodes.append(new_node("Mul", [name, add_constant(graph, f"{out}/beta", np.float32(factor))], f"{out}/beside"))
         name = f"{out}/beside"
     return [product, *nodes, new_node("Add", [f"{out}/product", name], out)]
-
-
-def _constants(graph: onnx.GraphProto) -> set[str]:
-    known = {tensor.name for tensor in graph.initializer}
-    for node in graph.node:
-        # A Constant reads nothing.
-        if all(name in known for name in node.input if name) and not any(
-            entry.HasField("g") for entry in node.attribute
-        ):
-            known.update(node.output)
-    return known
 
 
 def _terms(node: onnx.NodeProto) -> tuple[list[str], str] | None:

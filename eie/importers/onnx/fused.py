@@ -36,7 +36,7 @@ def _apart(graph: onnx.GraphProto, node: onnx.NodeProto, opset: int) -> list[onn
 
     attributes = {entry.name: helper.get_attribute_value(entry) for entry in node.attribute}
     if node.op_type == "FusedMatMul":
-        return _matmul(graph, node, attributes)
+        return _matmul(graph, node, attributes, opset)
     activation = attributes.pop("activation", b"").decode(errors="replace")
     parameters = [float(value) for value in attributes.pop("activation_params", ())]
     parameters += [float(attributes.pop(key)) for key in ("activation_alpha", "activation_beta") if key in attributes]
@@ -65,9 +65,15 @@ def _activation(
     return [new_node(activation or "Identity", [inner], out)]
 
 
-def _matmul(graph: onnx.GraphProto, node: onnx.NodeProto, attributes: dict[str, Any]) -> list[onnx.NodeProto] | None:
+def _matmul(
+    graph: onnx.GraphProto, node: onnx.NodeProto, attributes: dict[str, Any], opset: int
+) -> list[onnx.NodeProto] | None:
     weights = {tensor.name: len(tensor.dims) for tensor in graph.initializer}
-    if any(attributes.get(key) for key in ("transA", "transBatchA", "transBatchB")) or node.input[1] not in weights:
+    if any(attributes.get(key) for key in ("transBatchA", "transBatchB")) or node.input[1] not in weights:
+        return None
+    across = bool(attributes.get("transA"))
+    # The activation's rank is not known here, and an Einsum need not know it.
+    if across and (opset < 12 or weights[node.input[1]] != 2):
         return None
     out, name, nodes = node.output[0], node.input[1], []
     if attributes.get("transB"):
@@ -79,6 +85,8 @@ def _matmul(graph: onnx.GraphProto, node: onnx.NodeProto, attributes: dict[str, 
         # On the weights, where it is folded: the accelerator has no factor behind its sums.
         nodes.append(new_node("Mul", [name, _held(graph, f"{out}/alpha", attributes["alpha"])], f"{out}/scaled"))
         name = f"{out}/scaled"
+    if across:
+        return [*nodes, new_node("Einsum", [node.input[0], name], out, name=node.name, equation="...im,io->...mo")]
     return [*nodes, new_node("MatMul", [node.input[0], name], out, name=node.name)]
 
 

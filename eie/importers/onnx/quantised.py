@@ -76,6 +76,14 @@ class _Rewriter:
         out = f"{node.output[0]}/{place} {node.input[place]}"
         return out, [new_node("DequantizeLinear", names, out, axis=axis)]
 
+    def real_source(self, name: str) -> str:
+        """Return the floats that were quantised as they came; nothing of other integers."""
+        maker = self._makers.get(name)
+        if maker is None or maker.op_type != "DynamicQuantizeLinear":
+            return ""
+        self.loose |= set(maker.output)
+        return str(maker.input[0])
+
     def _dynamic(self, node: onnx.NodeProto) -> None:
         """Replace ``x quantised as it comes, times integers, Cast, times both scales`` by the product of floats."""
         quantise = self._makers.get(node.input[0])
@@ -235,6 +243,22 @@ def _dynamic_matmul(rewriter: _Rewriter, node: onnx.NodeProto) -> list[onnx.Node
     return [new_node("DequantizeLinear", names, weights, axis=1), product, *add]
 
 
+def _to_float(rewriter: _Rewriter, node: onnx.NodeProto) -> list[onnx.NodeProto]:
+    """``A B`` of integers, times both scales, and a bias."""
+    names, out, nodes = (*node.input, *([""] * 7))[:7], node.output[0], []
+    sides = []
+    for place, label in ((0, "inputs"), (1, "weights")):
+        source = rewriter.real_source(names[place])
+        if not source:
+            source = f"{out}/{label}"
+            # One scale for all, or one a column; of one number an axis says nothing.
+            parts = [name for name in (names[place], names[2 + place], names[4 + place]) if name]
+            nodes.append(new_node("DequantizeLinear", parts, source, axis=1 if place else None))
+        sides.append(source)
+    product = _like(node, "MatMul", sides, out=f"{out}/product" if names[6] else out)
+    return [*nodes, product, *([new_node("Add", [product.output[0], names[6]], out)] if names[6] else [])]
+
+
 def _dynamic_lstm(rewriter: _Rewriter, node: onnx.NodeProto) -> list[onnx.NodeProto]:
     del rewriter
     nodes, names = [], []
@@ -274,6 +298,7 @@ def _like(node: onnx.NodeProto, op: str, inputs: Sequence[str], *, out: str) -> 
 _NEEDED = {
     "DynamicQuantizeLSTM": (0, 1, 2, 8, 10),
     "DynamicQuantizeMatMul": (0, 1, 2),
+    "MatMulIntegerToFloat": (0, 1, 2, 3),
     "QGemm": (0, 1, 3, 4),
     "QLinearAdd": (0, 1, 3, 4, 6),
     "QLinearConcat": (0, 2, 3),
@@ -287,6 +312,7 @@ _REWRITTEN: dict[str, Callable[[_Rewriter, Any], list[Any] | None]] = {
     "DynamicQuantizeLSTM": _dynamic_lstm,
     "DynamicQuantizeMatMul": _dynamic_matmul,
     "MatMulInteger": lambda _, node: [node],
+    "MatMulIntegerToFloat": _to_float,
     "QGemm": _qgemm,
     "QLinearAdd": _pair,
     "QLinearConcat": _concat,

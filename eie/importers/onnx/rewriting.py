@@ -29,6 +29,18 @@ def add_constant(graph: onnx.GraphProto, name: str, value: Any) -> str:
     return name
 
 
+def constants_of(graph: onnx.GraphProto) -> set[str]:
+    """Return the names of what hangs on no input."""
+    known = {tensor.name for tensor in graph.initializer}
+    for node in graph.node:
+        # A Constant reads nothing.
+        if all(name in known for name in node.input if name) and not any(
+            entry.HasField("g") for entry in node.attribute
+        ):
+            known.update(node.output)
+    return known
+
+
 def opset_of(proto: onnx.ModelProto) -> int:
     """Return the operator set that a file is of: others than ONNX's own count for themselves."""
     return max((entry.version for entry in proto.opset_import if entry.domain in ("", "ai.onnx")), default=1)

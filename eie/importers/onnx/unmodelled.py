@@ -26,12 +26,15 @@ PRODUCTS = frozenset(
     (
         *("Attention", "Conv", "ConvInteger", "ConvTranspose", "DeformConv", "Einsum", "GRU", "Gemm", "LSTM", "MatMul"),
         *("MatMulInteger", "MatMulNBits", "MultiHeadAttention", "QAttention", "QGemm", "QLinearConv", "QLinearMatMul"),
-        "RNN",
+        *("DecoderMaskedMultiHeadAttention", "DecoderMaskedSelfAttention", "DynamicQuantizeMatMul", "FusedConv"),
+        *("FusedGemm", "FusedMatMul", "FusedMatMulActivation", "GemmFastGelu", "GroupQueryAttention"),
+        *("LongformerAttention", "MatMulBnb4", "MatMulFpQ4", "MatMulInteger16", "MatMulIntegerToFloat", "MoE"),
+        *("NhwcConv", "PackedAttention", "PackedMultiHeadAttention", "QMoE", "RNN", "SparseAttention"),
     )
 )
 # Which input is the kernel.
 _KERNELS = {"Conv": 1, "ConvInteger": 1, "ConvTranspose": 1, "QLinearConv": 3}
-_MATRICES = ("Gemm", "MatMul", "MatMulInteger", "QLinearMatMul", "QGemm", "MatMulNBits")
+_MATRICES = ("FusedGemm", "FusedMatMul", "Gemm", "MatMul", "MatMulInteger", "QLinearMatMul", "QGemm", "MatMulNBits")
 # Constants up to this size may be the target of a Reshape: shape inference needs their values, not those of weights.
 _SMALL = 1 << 10
 
@@ -184,7 +187,8 @@ def _products(node: OnnxNode, weights: int, shapes: Shapes) -> int | None:
     if op not in _MATRICES or first is None or out is None:
         return None
     # Of A transposed, the rows are summed over.
-    return math.prod(out) * first[0 if node.attributes.get("transA") else -1]
+    turned = op in ("FusedMatMul", "Gemm", "FusedGemm") and node.attributes.get("transA")
+    return math.prod(out) * first[-2 if turned and len(first) > 1 else -1]
 
 
 def multiplications(proto: onnx.NodeProto, shapes: Shapes) -> int | None:
@@ -202,7 +206,7 @@ def multiplications(proto: onnx.NodeProto, shapes: Shapes) -> int | None:
     if proto.op_type == "Conv" and out is not None:
         return math.prod(out) * math.prod(second[1:])
     transposed = any(entry.name == "transA" and entry.i for entry in proto.attribute)
-    return None if out is None or not first else math.prod(out) * first[0 if transposed else -1]
+    return None if out is None or not first else math.prod(out) * first[-2 if transposed and len(first) > 1 else -1]
 
 
 def _einsum(equation: str, sizes: Sequence[Shape | None]) -> int | None:
