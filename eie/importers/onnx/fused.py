@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from eie.importers.onnx.rewriting import add_constant, new_node, replace_nodes
+from eie.importers.onnx.rewriting import add_constant, clipped, new_node, replace_nodes
 
 if TYPE_CHECKING:
     import onnx
@@ -20,23 +20,23 @@ _FUSED = ("FusedConv", "FusedGemm", "FusedMatMul", "MatMulNBits", "TransposeMatM
 _ACTIVATIONS = ("Clip", "HardSigmoid", "LeakyRelu", "Relu", "Sigmoid", "Tanh")
 
 
-def take_apart(graph: onnx.GraphProto) -> None:
+def take_apart(graph: onnx.GraphProto, opset: int) -> None:
     """Replace FusedConv, FusedGemm and FusedMatMul, and add what MatMulNBits adds behind it."""
     if not any(node.domain == _DOMAIN and node.op_type in _FUSED for node in graph.node):
         return
     nodes: list[onnx.NodeProto] = []
     for node in graph.node:
-        made = _apart(graph, node) if node.domain == _DOMAIN and node.op_type in _FUSED else None
+        made = _apart(graph, node, opset) if node.domain == _DOMAIN and node.op_type in _FUSED else None
         nodes += [node] if made is None else made
     replace_nodes(graph, nodes)
 
 
-def _apart(graph: onnx.GraphProto, node: onnx.NodeProto) -> list[onnx.NodeProto] | None:
+def _apart(graph: onnx.GraphProto, node: onnx.NodeProto, opset: int) -> list[onnx.NodeProto] | None:
     from onnx import helper
 
     attributes = {entry.name: helper.get_attribute_value(entry) for entry in node.attribute}
     if node.op_type in ("FusedMatMul", "TransposeMatMul"):
-        return _matmul(graph, node, attributes)
+        return _matmul(graph, node, attributes, opset)
     if node.op_type == "MatMulNBits":
         return _with_bias(node) if any(node.input[5:6]) else None
     activation = attributes.pop("activation", b"").decode(errors="replace")
@@ -53,15 +53,15 @@ def _apart(graph: onnx.GraphProto, node: onnx.NodeProto) -> list[onnx.NodeProto]
     nodes.append(new_node(node.op_type.removeprefix("Fused"), inputs, first, name=node.name, **_kept(attributes)))
     if beside:
         nodes.append(new_node("Add", [first, beside], inner))
-    return [*nodes, *_activation(graph, activation, parameters, inner=inner, out=out)]
+    return [*nodes, *_activation(graph, activation, parameters, inner=inner, out=out, opset=opset)]
 
 
 def _activation(
-    graph: onnx.GraphProto, activation: str, parameters: list[float], *, inner: str, out: str
+    graph: onnx.GraphProto, activation: str, parameters: list[float], *, inner: str, out: str, opset: int
 ) -> list[onnx.NodeProto]:
     if activation == "Clip":
-        names = [_held(graph, f"{out}/bound {i}", value) for i, value in enumerate(parameters[:2])]
-        return [new_node("Clip", [inner, *names], out)]
+        low, high = (*parameters, None, None)[:2]
+        return [clipped(graph, inner, out, low=low, high=high, opset=opset)]
     if activation == "HardSigmoid":
         return [new_node(activation, [inner], out, **dict(zip(("alpha", "beta"), parameters, strict=False)))]
     if activation == "LeakyRelu":
@@ -75,12 +75,16 @@ def _with_bias(node: onnx.NodeProto) -> list[onnx.NodeProto]:
     return [product, new_node("Add", [product.output[0], node.input[5]], node.output[0])]
 
 
-def _matmul(graph: onnx.GraphProto, node: onnx.NodeProto, attributes: dict[str, Any]) -> list[onnx.NodeProto] | None:
+def _matmul(
+    graph: onnx.GraphProto, node: onnx.NodeProto, attributes: dict[str, Any], opset: int
+) -> list[onnx.NodeProto] | None:
     weights = {tensor.name: len(tensor.dims) for tensor in graph.initializer}
     place = next((i for i in (1, 0) if node.input[i] in weights), None)
-    # What is turned has to be constant: of activations the number of axes is not known here.
-    loose = any(attributes.get("transA" if i == 0 else "transB") for i in (0, 1) if i != place)
-    if place is None or loose or any(attributes.get(key) for key in ("transBatchA", "transBatchB")):
+    if place is None or any(attributes.get(key) for key in ("transBatchA", "transBatchB")):
+        return None
+    across = bool(attributes.get("transA" if place else "transB"))
+    # The activation's rank is not known here, and an Einsum need not know it.
+    if across and (opset < 12 or weights[node.input[place]] != 2):
         return None
     out, name, nodes = node.output[0], node.input[place], []
     if attributes.get("transB" if place else "transA"):
@@ -93,6 +97,9 @@ def _matmul(graph: onnx.GraphProto, node: onnx.NodeProto, attributes: dict[str, 
         nodes.append(new_node("Mul", [name, _held(graph, f"{out}/alpha", attributes["alpha"])], f"{out}/scaled"))
         name = f"{out}/scaled"
     sides = [node.input[0], name] if place else [name, node.input[1]]
+    if across:
+        equation = "...im,io->...mo" if place else "oi,...mi->...om"
+        return [*nodes, new_node("Einsum", sides, out, name=node.name, equation=equation)]
     return [*nodes, new_node("MatMul", sides, out, name=node.name)]
 
 

@@ -16,11 +16,13 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from eie.errors import ModelError
+from eie.importers.onnx.attention import take_attention_apart
+from eie.importers.onnx.carried import carry_floats
 from eie.importers.onnx.contractions import take_products_apart
 from eie.importers.onnx.fused import take_apart
 from eie.importers.onnx.linear_models import make_products
 from eie.importers.onnx.quantised import rewrite_integers
-from eie.importers.onnx.rewriting import add_constant, new_node, replace_nodes
+from eie.importers.onnx.rewriting import add_constant, new_node, opset_of, replace_nodes, with_axes
 
 if TYPE_CHECKING:
     import onnx
@@ -57,12 +59,15 @@ def normalise(path: Path, proto: onnx.ModelProto) -> onnx.ModelProto:
     """
     if proto.functions:
         proto = _inlined(path, proto)
-    take_apart(proto.graph)
+    opset = opset_of(proto)
+    take_apart(proto.graph, opset)
     make_products(proto)
-    opset = max((entry.version for entry in proto.opset_import if entry.domain in ("", "ai.onnx")), default=1)
-    take_products_apart(proto.graph, opset)
+    take_attention_apart(proto.graph, opset)
     rewrite_integers(proto.graph)
+    # Behind those that make products.
+    take_products_apart(proto.graph, opset)
     sort_nodes(proto.graph)
+    carry_floats(proto.graph)
     return proto
 
 
@@ -148,7 +153,7 @@ def taken_notes(proto: onnx.ModelProto) -> list[str]:
 
 def expand(
     path: Path,
-    graph: onnx.GraphProto,
+    proto: onnx.ModelProto,
     *,
     expansions: Mapping[int, Expansion],
     apart: Mapping[int, Sequence[onnx.NodeProto]],
@@ -160,6 +165,7 @@ def expand(
     ModelError
         If a body does not fit its node, or all of it would be absurdly large.
     """
+    graph, opset = proto.graph, opset_of(proto)
     nodes: list[onnx.NodeProto] = []
     for i, node in enumerate(graph.node):
         if i in apart or i not in expansions:
@@ -167,14 +173,14 @@ def expand(
             continue
         where = f"{path}: node {i} ({node.op_type})"
         if expansions[i].branch == BOTH:
-            nodes += _both(graph, node, where)
+            nodes += _both(graph, node, where, opset=opset)
             continue
         body = next((entry.g for entry in node.attribute if entry.name == expansions[i].branch), None)
         if body is None:
             raise ModelError(f"{where}: has no {expansions[i].branch}")
         if expansions[i].trips * (len(body.node) + 4) + len(nodes) > LARGEST_UNROLLED:
             raise ModelError(f"{where}: {expansions[i].trips:,} rounds: more than {LARGEST_UNROLLED:,} nodes")
-        unrolled = _Unrolled(graph=graph, node=node, body=body, where=where)
+        unrolled = _Unrolled(graph=graph, node=node, body=body, where=where, opset=opset)
         nodes += {"If": unrolled.once, "Loop": unrolled.loop, "Scan": unrolled.scan}[node.op_type](expansions[i].trips)
     replace_nodes(graph, nodes)
 
@@ -204,7 +210,7 @@ def _is_true(tensor: onnx.TensorProto) -> bool:
     return bool(sum(tensor.dims) <= 1 and np.all(numpy_helper.to_array(tensor)))
 
 
-def _both(graph: onnx.GraphProto, node: onnx.NodeProto, where: str) -> list[onnx.NodeProto]:
+def _both(graph: onnx.GraphProto, node: onnx.NodeProto, where: str, *, opset: int) -> list[onnx.NodeProto]:
     """Return the nodes of both branches, and an If that only chooses between what they made."""
     from onnx import helper
 
@@ -213,7 +219,8 @@ def _both(graph: onnx.GraphProto, node: onnx.NodeProto, where: str) -> list[onnx
         body = next((entry.g for entry in node.attribute if entry.name == branch), None)
         if body is None or len(body.output) != len(node.output):
             raise ModelError(f"{where}: has no {branch} for each of its {len(node.output)} outputs")
-        more, made = _Unrolled(graph=graph, node=node, body=body, where=where, label=f"{branch} ").copied()
+        unrolled = _Unrolled(graph=graph, node=node, body=body, where=where, opset=opset, label=f"{branch} ")
+        more, made = unrolled.copied()
         nodes += more
         names = [f"{out}/{branch} chosen" for out in node.output]
         copies = [new_node("Identity", [name], out) for name, out in zip(made, names, strict=True)]
@@ -231,6 +238,7 @@ class _Unrolled:
     node: onnx.NodeProto
     body: onnx.GraphProto
     where: str
+    opset: int
     # Where a node has several bodies: they may call things alike.
     label: str = ""
 
@@ -333,13 +341,15 @@ class _Unrolled:
     def _gathered(
         self, states: list[str], slices: list[list[str]], ways: Sequence[tuple[int, bool]] = ()
     ) -> list[onnx.NodeProto]:
-        nodes, stacked = [], []
+        nodes: list[onnx.NodeProto] = []
+        stacked = []
         # Along the first axis, and in the order of the rounds, unless a Scan says otherwise.
         for j, (kept, (axis, backwards)) in enumerate(zip(slices, ways or [(0, False)] * len(slices), strict=True)):
-            at = add_constant(self.graph, f"{self._prefix}axis {j}", np.array([axis], np.int64))
+            label = f"{self._prefix}axis {j}"
             rows = [f"{name} [{j}]" for name in kept]
             for name, row in zip(kept, rows, strict=True):
-                nodes.append(new_node("Unsqueeze", [name, at], row))
+                words = {"axes": [axis], "opset": self.opset, "label": label}
+                nodes.append(with_axes(self.graph, "Unsqueeze", name, row, **words))
             stacked.append(f"{self._prefix}stacked {j}")
             nodes.append(new_node("Concat", rows[::-1] if backwards else rows, stacked[-1], axis=axis))
         return nodes + self._named([*states, *stacked])

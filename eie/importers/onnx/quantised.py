@@ -7,6 +7,7 @@ the operators' definitions in ONNX and in onnxruntime's documentation of its own
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -78,10 +79,6 @@ class _Rewriter:
         out = f"{node.output[0]}/{place} {node.input[place]}"
         return out, [new_node("DequantizeLinear", names, out, axis=axis)]
 
-    def maker(self, name: str) -> onnx.NodeProto | None:
-        """Return the node that makes a tensor."""
-        return self._makers.get(name)
-
     def turned(self, node: onnx.NodeProto, place: int, scale: int) -> tuple[str, list[onnx.NodeProto]]:
         """Turn and dequantise (directions, columns, rows): with a scale for each direction, or for each row of it."""
         name, words = node.input[place], [each for each in node.input[scale : scale + 2] if each]
@@ -101,36 +98,65 @@ class _Rewriter:
         nodes.append(new_node("DequantizeLinear", [f"{start} matrix", *flattened], f"{start} real matrix", axis=0))
         return real, [*nodes, new_node("Reshape", [f"{start} real matrix", whole], real)]
 
+    def real_source(self, name: str) -> str:
+        """Return the floats that were quantised as they came; nothing of other integers."""
+        maker = self._makers.get(name)
+        if maker is None or maker.op_type != "DynamicQuantizeLinear":
+            return ""
+        self.loose |= set(maker.output)
+        return str(maker.input[0])
+
     def _dynamic(self, node: onnx.NodeProto) -> None:
         """Replace ``x quantised as it comes, times integers, Cast, times both scales`` by the product of floats."""
         quantise = self._makers.get(node.input[0])
+        if quantise is not None and (quantise.op_type != "DynamicQuantizeLinear" or len(quantise.output) < 3):
+            quantise = None
         cast = self._only_user(node.output[0])
         rounded = None if quantise is None else self._rounded_bias(node, cast, of_inputs=quantise.output[1])
         summed = cast if rounded is not None else None
         if summed is not None:
             cast = self._only_user(summed.output[0])
         scale = None if cast is None or cast.op_type != "Cast" else self._only_user(cast.output[0])
-        if quantise is None or quantise.op_type != "DynamicQuantizeLinear" or scale is None or scale.op_type != "Mul":
+        if cast is None or scale is None or scale.op_type != "Mul":
             return
-        assert cast is not None
         factor = scale.input[1] if scale.input[0] == cast.output[0] else scale.input[0]
-        own = self._weight_scale(factor, quantise.output[1])
-        if own is None:
+        before: list[onnx.NodeProto] = []
+        if quantise is None:
+            # Integers from elsewhere, as out of a table of them: their scale is as constant as that of the weights.
+            theirs, own = self._both_scales(factor)
+            x = f"{scale.output[0]}/inputs"
+            before.append(new_node("DequantizeLinear", [node.input[0], theirs or "", *node.input[2:3]], x))
+        else:
+            theirs, own, x = quantise.output[1], self._weight_scale(factor, quantise.output[1]), quantise.input[0]
+        if own is None or theirs is None:
             return
         out, many = f"{scale.output[0]}/weights", self._shapes.get(own, ())
         conv = node.op_type == "ConvInteger"
-        before: list[onnx.NodeProto] = []
         # A scale an output comes as it is broadcast over results: (1, outputs, 1, 1) of a convolution.
         if len(many) > 1:
             flat = f"{scale.output[0]}/scale"
-            before, own = [new_node("Squeeze", [own], flat)], flat
-        names = [node.input[1], own, *(name for name in node.input[3:4] if name)]
-        before.append(new_node("DequantizeLinear", names, out, axis=(0 if conv else 1) if many else None))
-        inputs = [quantise.input[0], out, *([rounded] if rounded is not None else [])]
+            before.append(new_node("Squeeze", [own], flat))
+            own = flat
+        if (second := self._as_it_comes(own)) is not None:
+            out = second.input[0]
+        else:
+            names = [node.input[1], own, *(name for name in node.input[3:4] if name)]
+            before.append(new_node("DequantizeLinear", names, out, axis=(0 if conv else 1) if many else None))
+        inputs = [x, out, *([rounded] if rounded is not None else [])]
         product = _like(node, "Conv" if conv else "MatMul", inputs, out=scale.output[0])
         gone = [part.output[0] for part in (node, summed, cast) if part is not None]
-        self.loose |= {*quantise.output, *gone, factor}
+        for made in (quantise, second):
+            self.loose |= set(() if made is None else made.output)
+        self.loose |= {*gone, factor}
         self._replaced |= {**{name: [] for name in gone}, scale.output[0]: [*before, product]}
+
+    def _both_scales(self, factor: str) -> tuple[str | None, str | None]:
+        """Return two constants whose product is ``factor``: that of the inputs, one number, and that of the weights."""
+        product = self._makers.get(factor)
+        if product is None or product.op_type != "Mul" or any(name not in self._shapes for name in product.input):
+            return None, None
+        first, second = sorted(product.input, key=lambda name: math.prod(self._shapes[name]))
+        return (first, second) if math.prod(self._shapes[first]) == 1 else (None, None)
 
     def _rounded_bias(self, node: onnx.NodeProto, add: onnx.NodeProto | None, of_inputs: str) -> str | None:
         """Return the float bias that an Add behind a ConvInteger adds in units of both scales, as early files do."""
@@ -156,7 +182,12 @@ class _Rewriter:
         if product is None or product.op_type != "Mul" or of_inputs not in product.input:
             return None
         own = product.input[1] if product.input[0] == of_inputs else product.input[0]
-        return own if own in self._shapes else None
+        return own if own in self._shapes or self._as_it_comes(own) is not None else None
+
+    def _as_it_comes(self, scale: str) -> onnx.NodeProto | None:
+        """Return the DynamicQuantizeLinear that makes a scale: of weights that are worked out, or of a second input."""
+        maker = self._makers.get(scale)
+        return maker if maker is not None and maker.op_type == "DynamicQuantizeLinear" else None
 
     def _only_user(self, name: str) -> onnx.NodeProto | None:
         users = self._users.get(name, [])
@@ -234,21 +265,20 @@ def _dynamic_matmul(rewriter: _Rewriter, node: onnx.NodeProto) -> list[onnx.Node
     return [new_node("DequantizeLinear", names, weights, axis=1), product, *add]
 
 
-def _integers_to_float(rewriter: _Rewriter, node: onnx.NodeProto) -> list[onnx.NodeProto]:
-    """Return the product of MatMulIntegerToFloat: both sides with their scales, and the bias of floats."""
-    out, bias = node.output[0], any(node.input[6:7])
-    sides, nodes = [], []
-    for place, scale, zero, axis in ((0, 2, 4, None), (1, 3, 5, 1)):
-        names = [node.input[i] for i in (place, scale, zero) if any(node.input[i : i + 1])]
-        sides.append(f"{out}/{place} {node.input[place]}")
-        nodes.append(new_node("DequantizeLinear", names, sides[-1], axis=axis))
-    quantise = rewriter.maker(node.input[0])
-    if quantise is not None and quantise.op_type == "DynamicQuantizeLinear":
-        # Inputs that are quantised as they come are taken as they came.
-        rewriter.loose |= {*quantise.output, sides[0]}
-        sides[0], nodes = quantise.input[0], nodes[1:]
-    product = _like(node, "MatMul", sides, out=f"{out}/product" if bias else out)
-    return [*nodes, product, *([new_node("Add", [product.output[0], node.input[6]], out)] if bias else [])]
+def _to_float(rewriter: _Rewriter, node: onnx.NodeProto) -> list[onnx.NodeProto]:
+    """``A B`` of integers, times both scales, and a bias."""
+    names, out, nodes = (*node.input, *([""] * 7))[:7], node.output[0], []
+    sides = []
+    for place, label in ((0, "inputs"), (1, "weights")):
+        source = rewriter.real_source(names[place])
+        if not source:
+            source = f"{out}/{label}"
+            # One scale for all, or one a column; of one number an axis says nothing.
+            parts = [name for name in (names[place], names[2 + place], names[4 + place]) if name]
+            nodes.append(new_node("DequantizeLinear", parts, source, axis=1 if place else None))
+        sides.append(source)
+    product = _like(node, "MatMul", sides, out=f"{out}/product" if names[6] else out)
+    return [*nodes, product, *([new_node("Add", [product.output[0], names[6]], out)] if names[6] else [])]
 
 
 def _dynamic_lstm(rewriter: _Rewriter, node: onnx.NodeProto) -> list[onnx.NodeProto]:
@@ -302,7 +332,7 @@ _REWRITTEN: dict[str, Callable[[_Rewriter, Any], list[Any] | None]] = {
     "DynamicQuantizeLSTM": _dynamic_lstm,
     "DynamicQuantizeMatMul": _dynamic_matmul,
     "MatMulInteger": lambda _, node: [node],
-    "MatMulIntegerToFloat": _integers_to_float,
+    "MatMulIntegerToFloat": _to_float,
     "QGemm": _qgemm,
     "QLinearAdd": _pair,
     "QLinearConcat": _concat,

@@ -34,7 +34,7 @@ from eie.importers.onnx.unmodelled import batch_axes, inferred
 from eie.importers.options import AnyShape
 from eie.model import operators
 from eie.model.host import check_extra
-from eie.model.operators.from_onnx import OnnxNode, UnsupportedError, Value
+from eie.model.operators.from_onnx import Handler, OnnxNode, UnsupportedError, Value
 
 if TYPE_CHECKING:
     import onnx
@@ -199,7 +199,7 @@ def expanded(
         note_expansions(proto, reading.nodes, reading.expansions)
         apart = parts_of(path, proto, nodes=reading.nodes, into=reading.into, expansions=reading.expansions)
         # A body may hold another one, and what decides on it may stand in the first.
-        expand(path, proto.graph, expansions=reading.expansions, apart=apart)
+        expand(path, proto, expansions=reading.expansions, apart=apart)
     return reading
 
 
@@ -336,7 +336,8 @@ def _translate(path: Path, proto: onnx.ModelProto, reading: Reading) -> None:
 def _known_body(node: OnnxNode, proto: onnx.ModelProto, reading: Reading) -> Expansion | None:
     # With a host all shapes are known, and behind bodies that are not in place yet nothing is.
     decided = reading.hosting is not None and not reading.expansions
-    return expansion_of(node, proto.graph.node[node.index], into=reading.into, decided=decided)
+    inner = proto.graph.node[node.index]
+    return expansion_of(node, inner, into=reading.into, opsets=proto.opset_import, decided=decided)
 
 
 def _read_or_host(node: OnnxNode, reading: Reading) -> None:
@@ -402,7 +403,25 @@ def _read_node(node: OnnxNode, into: Builder) -> None:
     # Where all of a tensor is a sample, only what works number by number is sure to be right.
     if any(value.batch < 0 for value in known) and node.op not in _NUMBERWISE:
         raise UnsupportedError
+    if node.op == "QuantizeLinear":
+        _read_quantise(node, into, known[0], read)
+        return
     read(node, into, known[0])
+
+
+def _read_quantise(node: OnnxNode, into: Builder, x: Value, read: Handler) -> None:
+    """Read with the DequantizeLinear behind it, whose name the result has: in the file its own name holds integers."""
+    users = into.uses(node.outputs[0])
+    if not users or any(user.op != "DequantizeLinear" or not user.outputs for user in users):
+        read(node, into, x)
+        return
+    names = [user.outputs[0] for user in users]
+    read(replace(node, outputs=(names[0],)), into, x)
+    made = into.known(names[0])
+    assert made is not None
+    for name in names[1:]:
+        into.set(name, made)
+    into.absorbed.update(user.index for user in users)
 
 
 def _take_shape(node: OnnxNode, into: Builder, x: Value) -> None:

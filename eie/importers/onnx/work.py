@@ -44,7 +44,8 @@ _FACTORS: Mapping[str, tuple[int, ...]] = {
 _KERNELS = {"Conv": 1, "ConvInteger": 1, "ConvTranspose": 1, "DeformConv": 1, "QLinearConv": 3}
 # Which inputs are the matrices.
 _MATRICES = {
-    **dict.fromkeys(("FusedMatMul", "Gemm", "MatMul", "MatMulBnb4", "MatMulInteger", "MatMulNBits"), (0, 1)),
+    **dict.fromkeys(("FusedGemm", "FusedMatMul", "Gemm", "MatMul", "MatMulBnb4"), (0, 1)),
+    **dict.fromkeys(("MatMulInteger", "MatMulNBits"), (0, 1)),
     **dict.fromkeys(("QGemm", "QLinearMatMul"), (0, 3)),
 }
 # Where the keys of earlier steps are, which queries meet too.
