@@ -142,3 +142,15 @@ def test_sensitivity_needs_inputs(cli, tmp_path):
     code, _, err = cli("compress", "m.npz", "--sensitivity")
     assert code == 1
     assert "eie: m.npz: a scan needs inputs, with values" in err
+
+
+@pytest.mark.parametrize("file", ["x.npy", "x.npz"])
+def test_sensitivity_on_arrays(cli, tmp_path, file):
+    """Not only on a trace: what a graph itself reads is in no trace of its layers."""
+    np.savez(tmp_path / "m.npz", **{"fc.weight": np.diag([3.0, 4.0])})
+    np.save(tmp_path / "x.npy", np.ones((5, 2)))
+    np.savez(tmp_path / "x.npz", fc=np.ones((5, 2)))
+    words = ("--sensitivity", "--densities", "0.25", "--trace", file, "--json", "s.json")
+    assert cli("compress", "m.npz", *words)[0] == 0
+    (point,) = json.loads((tmp_path / "s.json").read_text())["points"]
+    assert point["relative_output_error"] == pytest.approx(0.6)

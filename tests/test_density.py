@@ -55,6 +55,14 @@ def _whole(folder):
     return models.saved(models.mlp(), folder / "whole.onnx")
 
 
+def test_weights_that_were_left_as_inputs_are_named(tmp_path):
+    gemm = models.node("Gemm", ["x", "w", "b"], ["y"])
+    proto = models.model([gemm], {"x": ["n", 6], "w": [6, 4], "b": [4]}, {"y": ["n", 4]}, {})
+    (tmp_path / "bare.onnx").write_bytes(proto.SerializeToString())
+    with pytest.raises(ModelError, match=r"constant weights: w, b are weights without numbers: --density D"):
+        eie.load(tmp_path / "bare.onnx")
+
+
 def test_what_is_refused(tmp_path):
     with pytest.raises(ModelError, match="all of its weights are there"):
         eie.load(_whole(tmp_path), density=0.5)

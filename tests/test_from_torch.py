@@ -311,3 +311,66 @@ class TestFormsThatTorchTakesApart:
         pool = nn.Sequential(nn.Conv2d(2, 3, 3), nn.AdaptiveMaxPool2d((2, 3)))
         with pytest.raises(ModelError, match=r"torch cannot export it: No ONNX function .*adaptive_max_pool2d"):
             eie.from_torch(pool, torch.randn(2, 2, 9, 10))
+
+
+class Deep(nn.Module):
+    """Tied weights, a recurrent module, which keeps a list of its own, normalisation with a counter."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.norm = nn.Conv1d(4, 6, 3, padding=1), nn.BatchNorm1d(6)
+        self.rnn = nn.LSTM(6, 5, batch_first=True)
+        self.a, self.b = nn.Linear(5, 5), nn.Linear(5, 5, bias=False)
+        self.b.weight = self.a.weight
+
+    def forward(self, x):
+        walked = self.rnn(torch.relu(self.norm(self.first(x))).transpose(1, 2))[0]
+        return self.b(torch.relu(self.a(walked)))
+
+
+class TestShapesAlone:
+    """Modules and programs on the meta device have no numbers: they are drawn, and labelled."""
+
+    @pytest.fixture(scope="class")
+    def shapes(self):
+        with torch.device("meta"):
+            return Deep().eval()
+
+    def test_a_module_on_the_meta_device(self, shapes):
+        drawn = eie.from_torch(shapes, torch.randn(3, 4, 8), density=0.2)
+        plain = eie.from_torch(Deep(), torch.randn(3, 4, 8))
+        assert [(x.name, x.matrix.shape) for x in drawn.layers] == [(x.name, x.matrix.shape) for x in plain.layers]
+        assert list(drawn.graph.uses) == list(plain.graph.uses)
+        assert all(layer.synthetic for layer in drawn.layers)
+        assert 0.05 < sum(x.matrix.nnz for x in drawn.layers) / sum(x.matrix.nnz for x in plain.layers) < 0.4
+        assert drawn.notes[-1] == "weights that the module lacks were drawn at random: density 0.2, seed 0"
+        # The user's own is what it was.
+        assert all(tensor.is_meta for tensor in shapes.state_dict().values())
+
+    def test_an_archive(self, shapes, tmp_path):
+        path = tmp_path / "shapes.pt2"
+        torch.export.save(torch.export.export(shapes, (torch.randn(3, 4, 8, device="meta"),)), path)
+        network = eie.load(path, density=0.2)
+        assert [layer.name for layer in network.layers][:2] == ["first", "rnn"]
+        assert all(layer.synthetic for layer in network.layers)
+        with pytest.raises(
+            ModelError, match=r"shapes.pt2: .* no numbers \(device meta\): --density D \(density=D\) draws"
+        ):
+            eie.load(path)
+
+    def test_those_that_have_numbers_keep_them(self):
+        torch.manual_seed(0)
+        module = nn.Sequential(nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 4, device="meta"))
+        network = eie.from_torch(module, torch.randn(3, 6), density=0.2)
+        assert [layer.synthetic for layer in network.layers] == [False, True]
+        np.testing.assert_array_equal(network.layers[0].weights, module[0].weight.detach().numpy())
+
+    def test_what_cannot_be_drawn_is_named(self):
+        module = nn.Sequential(nn.Linear(6, 5, device="meta"))
+        module.register_buffer("ids", torch.arange(3, device="meta"))
+        with pytest.raises(ModelError, match="'ids' of type torch.int64 has no numbers: only floats can be drawn"):
+            eie.from_torch(module, torch.randn(3, 6), density=0.2)
+        with pytest.raises(ModelError, match="density=0.2: all of its weights are there"):
+            eie.from_torch(nn.Linear(6, 5), torch.randn(3, 6), density=0.2)
+        with pytest.raises(ModelError, match=r"'0.weight' has a shape and no numbers"):
+            eie.from_torch(nn.Sequential(nn.Linear(6, 5, device="meta")), torch.randn(3, 6))

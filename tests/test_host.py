@@ -1,6 +1,9 @@
 """Parts of an ONNX file on a host: cut, run, kept in files, counted, refused."""
 
 import json
+import signal
+import threading
+import time
 
 import numpy as np
 import pytest
@@ -376,6 +379,36 @@ class TestHostileParts:
         monkeypatch.setitem(sys.modules, "onnxruntime", None)
         with pytest.raises(ModelError, match=r"needs the onnx extra: pip install 'eie\[onnx\]'"):
             as_read(network, {"x": drawn(1, 4)})
+
+    def test_ctrl_c_ends_a_loop(self):
+        """A session that goes round until it is told to stop: the signal comes to it, and it is told."""
+        told, ended = [], threading.Event()
+
+        class Endless:
+            def run(self, names, feeds, options):
+                signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+                for _ in range(1000):
+                    if options.terminate:
+                        break
+                    time.sleep(0.01)
+                told.append(options.terminate)
+                ended.set()
+
+        with pytest.raises(KeyboardInterrupt):
+            host.run_stoppably(Endless(), None, {})
+        # The signal may come before the thread is known to whoever waits for threads.
+        assert ended.wait(20)
+        assert told == [True]
+
+    def test_reading_without_it_lists_no_operators(self, tmp_path, monkeypatch):
+        import sys
+
+        nodes = [make.node("Softsign", ["x"], ["s"]), make.node("MatMul", ["s", "w"], ["y"])]
+        path = saved(tmp_path, nodes, {"w": drawn(4, 3)}, inputs=[value("x", TensorProto.FLOAT, ["n", 4])])
+        monkeypatch.setitem(sys.modules, "onnxruntime", None)
+        with pytest.raises(ModelError) as error:
+            eie.load(path)
+        assert str(error.value) == f"{path}: what lies between the layers needs the onnx extra: pip install 'eie[onnx]'"
 
 
 @pytest.mark.parametrize(

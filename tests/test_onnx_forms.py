@@ -458,6 +458,58 @@ class TestGraphs:
         assert len(network.layers) == 1 + 1
         assert len(network.graph.uses) == 1 + 6
 
+    @pytest.mark.parametrize("axis", [0, 1])
+    @pytest.mark.parametrize("backwards", [0, 1])
+    @pytest.mark.parametrize("stated", [True, False])
+    def test_a_scan_in_either_direction_over_any_axis(self, tmp_path, axis, backwards, stated):
+        inner = [
+            node("MatMul", ["row", "w"], ["a"]),
+            node("Add", ["a", "h"], ["sum"]),
+            node("Tanh", ["sum"], ["next"]),
+            node("Identity", ["next"], ["out"]),
+        ]
+        words = {"scan_input_directions": [backwards], "scan_output_directions": [1 - backwards]}
+        axes = {"scan_input_axes": [axis - 3], "scan_output_axes": [axis]}
+        scan = node(
+            "Scan",
+            ["start", "x"],
+            ["last", "y"],
+            "s",
+            body=body(inner, ["h", "row"], ["next", "out"]),
+            num_scan_inputs=1,
+            **words,
+            **axes,
+        )
+        # Time behind an open batch, or before one of one.
+        shape = ("n" if axis and not stated else 1, 4, 6) if axis else (4, 1, 6)
+        arrays = {"start": np.zeros((1, 5), np.float32), "w": weights(6, 5)}
+        case = Case([scan], {"x": shape}, {"y": [None] * 3}, arrays)
+        proto = make.model(case.nodes, case.inputs, case.outputs, arrays, opset=17)
+        network = eie.load(stored(proto, tmp_path))
+        x = weights(*(1 if size == "n" else size for size in shape), seed=4)
+        (name, sample), *_ = network.graph.inputs
+        (made,) = run_given(
+            network.graph, {layer.name: layer for layer in network.layers}, {name: x.reshape(1, *sample)}
+        )
+        assert np.allclose(made.ravel(), make.run(proto, x, ["y"])["y"].ravel(), atol=1e-6)
+        assert (len(network.layers), len(network.graph.uses)) == (1, 4)
+
+    def test_a_scan_whose_body_states_no_shapes(self, tmp_path):
+        inner = [node("Add", ["row", "h"], ["next"]), node("Identity", ["next"], ["out"])]
+        scan = body(inner, ["h", "row"], ["next", "out"])
+        nodes = [
+            node("MatMul", ["x", "w"], ["rows"]),
+            node("Scan", ["start", "rows"], ["last", "sums"], "s", body=scan, num_scan_inputs=1),
+            node("MatMul", ["sums", "v"], ["y"]),
+        ]
+        arrays = {"start": np.zeros(4, np.float32), "w": weights(6, 4), "v": weights(4, 2)}
+        proto = make.model(nodes, {"x": ("t", 6)}, {"y": ("t", 2)}, arrays, opset=17)
+        network = eie.load(stored(proto, tmp_path), input_shape=(5, 6))
+        x = weights(5, 6, seed=4)
+        (made,) = run_given(network.graph, {layer.name: layer for layer in network.layers}, {"x": x[None]})
+        assert np.allclose(made[0], make.run(proto, x, ["y"])["y"], atol=1e-5)
+        assert len(network.layers) == 2
+
     def test_masks_splits_and_merged_factors_are_folded(self, tmp_path):
         mask = np.random.default_rng(3).random((6, 4)) < 0.5
         arrays = {
@@ -621,6 +673,60 @@ class TestIntegers:
         network = whole(case, tmp_path, tolerance=0.02, proto=proto)
         assert [8 <= layer.stored_bits < 9 for layer in network.layers] == [True, True]
 
+    @pytest.mark.parametrize("ways", [1, 2])
+    def test_an_lstm_of_integers_with_a_scale_for_each_column(self, tmp_path, ways):
+        """As onnxruntime's schema has them: (directions, gates) beside (directions, inputs, gates)."""
+        rng = np.random.default_rng(0)
+        arrays = {name: rng.integers(0, 256, (ways, size, 20), np.uint8) for name, size in (("w", 4), ("r", 5))}
+        arrays |= {name: rng.random((ways, 20)).astype(np.float32) / 500 for name in ("ws", "rs")}
+        arrays |= {"z": np.full((ways, 20), 128, np.uint8), "b": weights(ways, 40)}
+        names = ["x", "w", "r", "b", "", "", "", "", "ws", "z", "rs", "z"]
+        words = {"hidden_size": 5, "direction": "bidirectional" if ways == 2 else "forward"}
+        lstm = helper.make_node("DynamicQuantizeLSTM", names, ["y"], "l", domain="com.microsoft", **words)
+        case = Case([lstm], {"x": (6, 3, 4)}, {"y": [None] * 4}, arrays, batch=1, made=2)
+        proto = make.model(case.nodes, case.inputs, case.outputs, arrays, opset=17)
+        proto.opset_import.append(helper.make_opsetid("com.microsoft", 1))
+        network = whole(case, tmp_path, tolerance=0.02, proto=proto)
+        # A column of W is four integers, a scale and a zero point.
+        assert [layer.stored_bits for layer in network.layers] == [8 + 40 / 4] * ways
+
+    def test_a_product_of_integers_with_both_scales(self, tmp_path):
+        rng = np.random.default_rng(0)
+        arrays = {"w": rng.integers(-128, 128, (6, 4), np.int8), "ws": np.array(0.02, np.float32), "b": weights(4)}
+        nodes = [
+            node("DynamicQuantizeLinear", ["x"], ["q", "s", "z"]),
+            helper.make_node(
+                "MatMulIntegerToFloat", ["q", "w", "s", "ws", "z", "", "b"], ["y"], "fc", domain="com.microsoft"
+            ),
+        ]
+        proto = make.model(nodes, {"x": (2, 6)}, {"y": (2, 4)}, arrays, opset=17)
+        proto.opset_import.append(helper.make_opsetid("com.microsoft", 1))
+        network = whole(Case(nodes, {"x": (2, 6)}, {"y": (2, 4)}, arrays), tmp_path, tolerance=0.02, proto=proto)
+        (layer,) = network.layers
+        assert (layer.name, layer.has_bias, layer.stored_bits) == ("fc", True, 8 + 32 / 24)
+        assert [each.op for each in network.graph.nodes] == ["layer"]
+
+    @pytest.mark.parametrize("more", [["", "g"], ["", "", "b"], ["", "g", "b"]])
+    def test_blocks_in_another_order_and_a_bias_of_their_own(self, tmp_path, more):
+        rng = np.random.default_rng(0)
+        order = rng.permutation(np.repeat([0, 1], 32)).astype(np.int32)
+        arrays = {"q": rng.integers(0, 256, (6, 2, 16), np.uint8), "s": rng.random(12).astype(np.float32) + 0.5}
+        arrays |= {name: array for name, array in (("g", order), ("b", weights(6))) if name in more}
+        words = {"domain": "com.microsoft", "N": 6, "K": 64, "bits": 4, "block_size": 32}
+        nodes = [helper.make_node("MatMulNBits", ["x", "q", "s", *more], ["y"], "fc", **words)]
+        proto = make.model(nodes, {"x": (2, 64)}, {"y": (2, 6)}, arrays, opset=17)
+        proto.opset_import.append(helper.make_opsetid("com.microsoft", 1))
+        (layer,) = whole(Case(nodes, {"x": (2, 64)}, {"y": (2, 6)}, arrays), tmp_path, proto=proto).layers
+        assert layer.has_bias == ("b" in more)
+
+    def test_an_order_that_names_no_block_is_refused(self, tmp_path):
+        arrays = {"q": np.zeros((6, 2, 16), np.uint8), "s": np.ones(12, np.float32), "g": np.full(64, 2, np.int32)}
+        words = {"domain": "com.microsoft", "N": 6, "K": 64, "bits": 4, "block_size": 32}
+        nodes = [helper.make_node("MatMulNBits", ["x", "q", "s", "", "g"], ["y"], "fc", **words)]
+        proto = make.model(nodes, {"x": (2, 64)}, {"y": (2, 6)}, arrays, opset=17)
+        with pytest.raises(ModelError, match=r"g_idx of shape \(64,\) up to 2: must be 64 of 2 blocks"):
+            eie.load(stored(proto, tmp_path))
+
 
 class TestFused:
     """What onnxruntime's optimiser writes, run by onnxruntime."""
@@ -644,10 +750,21 @@ class TestFused:
         (layer,) = self.check(tmp_path, [conv], (1, 3, 5, 5), (1, 4, 5, 5), arrays).layers
         assert layer.relu == (activation == "Relu")
 
+    def test_an_activation_of_two_parameters(self, tmp_path):
+        conv = self.fused("FusedConv", ["x", "k"], activation="HardSigmoid", activation_params=[0.3, 0.4])
+        conv.output[0] = "h"
+        # Another layer reads it: behind the last one it would be left out.
+        nodes = [conv, node("Conv", ["h", "v"], ["y"])]
+        arrays = {"k": weights(4, 3, 1, 1), "v": weights(2, 4, 1, 1)}
+        assert len(self.check(tmp_path, nodes, (1, 3, 5, 5), (1, 2, 5, 5), arrays).layers) == 2
+
     def test_products(self, tmp_path):
         product = self.fused("FusedMatMul", ["x", "w"], transB=1, alpha=0.5)
         (layer,) = self.check(tmp_path, [product], (2, 3, 6), (2, 3, 4), {"w": weights(4, 6)}).layers
         assert np.allclose(layer.weights, weights(4, 6) / 2)
+        product = self.fused("FusedMatMul", ["w", "x"], transA=1)
+        (layer,) = self.check(tmp_path, [product], (1, 6, 3), (1, 4, 3), {"w": weights(6, 4)}).layers
+        assert np.allclose(layer.weights, weights(6, 4).T)
         gemm = self.fused("FusedGemm", ["x", "w", "c"], transB=1, activation="Relu")
         (layer,) = self.check(tmp_path, [gemm], (2, 6), (2, 4), {"w": weights(4, 6), "c": weights(4)}).layers
         assert layer.relu

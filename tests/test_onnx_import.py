@@ -306,6 +306,9 @@ def test_open_sizes_are_stated_by_the_user(tmp_path):
     )
     with pytest.raises(ModelError, match=r"input of shape \? x 2 x \? x 8: state its open sizes with --input-shape"):
         eie.load(path)
+    # What stands behind is not known either, and may well be supported.
+    with pytest.raises(ModelError, match=r"--input-shape\), or give inputs, which state them \(--trace\)$"):
+        eie.load(path)
     assert eie.load(path, input_shape=(2, 5, 8)).graph.inputs == (("x", (2, 5, 8)),)
     for wrong in ((2, 5, 7), (2, 5), (2, 0, 8)):
         with pytest.raises(ModelError, match="a sample does not fit"):

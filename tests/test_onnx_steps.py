@@ -114,6 +114,19 @@ def test_a_recurrent_node_that_is_no_layer_runs_step_by_step(tmp_path, form):
     assert any(f"cell ({op}) runs step by step, {STEPS} times" in text for text in network.notes)
 
 
+def test_steps_are_recorded_in_onnxruntime(tmp_path):
+    """They share their node's name, which a session would refuse."""
+    proto, feed = recurrent("GRU")
+    path = make.saved(proto, tmp_path / "net.onnx")
+    samples = np.moveaxis(feed["x"], 1, 0)
+    trace = eie.record(path, samples, values=True)
+    assert trace.source == "arrays, through net.onnx in onnxruntime"
+    own = eie.record(eie.load(path), samples, values=True)
+    assert list(trace.layers) == list(own.layers) == list(eie.load(path).graph.uses)
+    for ours, theirs in zip(own.layers.values(), trace.layers.values(), strict=True):
+        np.testing.assert_allclose(ours.dense(), theirs.dense(), atol=1e-6)
+
+
 def test_a_node_of_more_steps_than_can_be_laid_out_is_a_row(tmp_path):
     weights = {"w": drawn(1, 15, 4), "r": drawn(1, 15, 5, seed=1), "v": drawn(4, 4, seed=2)}
     nodes = [node("MatMul", ["x", "v"], ["a"]), node("GRU", ["a", "w", "r"], ["y"], "cell", hidden_size=5)]

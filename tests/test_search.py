@@ -9,6 +9,7 @@ from small_networks import cnn, labelled, mlp, outputs, residual
 
 import eie
 from eie.errors import EieError
+from eie.model.graph import Graph, Node
 from eie.model.samples import Samples
 from eie.recording.record import record
 from eie.studies.search.budget import Budget, Price, pattern_only
@@ -192,6 +193,36 @@ def test_without_labels_the_outputs_are_compared():
     assert "no labels: by the relative output error against the unpruned network" in str(answer)
     assert "accuracy" not in str(answer)
     assert {row["network_accuracy"] for row in answer.records()} == {None}
+
+
+def two_inputs():
+    """fc(a) + ids * b: several inputs, one of them whole numbers."""
+    rng = np.random.default_rng(0)
+    nodes = (
+        Node(op="layer", inputs=("a",), outputs=("fc:out",), layer="fc"),
+        Node(op="add", inputs=("fc:out", "b"), outputs=("sum",)),
+    )
+    graph = Graph(inputs=(("a", (24,)), ("b", (16,))), nodes=nodes, outputs=("sum",))
+    layer = eie.Layer.from_weights("fc", rng.standard_normal((16, 24)))
+    return eie.Network(name="two", layers=(layer,), graph=graph)
+
+
+def test_arrays_by_name_are_searched_by(cli, tmp_path):
+    rng = np.random.default_rng(1)
+    eie.save(two_inputs(), tmp_path / "two.safetensors")
+    np.savez(tmp_path / "in.npz", a=rng.standard_normal((8, 24)), b=rng.standard_normal((8, 16)))
+    words = ("--energy-budget", "0.9x", "--trace", "in.npz", "--json", "s.json", "--set", "n_pe=4")
+    assert cli("search", "two.safetensors", *words)[0] == 0
+    rows = json.loads((tmp_path / "s.json").read_text())["rows"]
+    assert {row["network_relative_output_error"] > 0 for row in rows if row["plan"] != "unpruned"} == {True}
+
+
+def test_ids_beyond_float32_are_refused(cli, tmp_path):
+    network = replace(two_inputs(), graph=replace(two_inputs().graph, types={"b": "int64"}))
+    eie.save(network, tmp_path / "two.safetensors")
+    np.savez(tmp_path / "in.npz", a=np.ones((4, 24)), b=np.full((4, 16), 2**24 + 1))
+    code, _, err = cli("search", "two.safetensors", "--energy-budget", "0.9x", "--trace", "in.npz")
+    assert (code, "input 'b' has whole numbers beyond 2^24" in err) == (1, True), err
 
 
 def test_layers_that_are_added_are_one_choice():

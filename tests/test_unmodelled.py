@@ -9,6 +9,7 @@ import pytest
 
 import eie
 from eie.model.host import host_work
+from eie.simulator.reference import run_given
 
 onnx = pytest.importorskip("onnx", reason="needs the onnx extra")
 import onnx_models as make  # noqa: E402 - needs onnx, which may be missing
@@ -60,6 +61,140 @@ def test_products_of_two_activations_are_counted_on_the_host(tmp_path):
     network = eie.load(path)
     assert network.unmodelled == ()
     assert (host_work(network.graph).products, host_work(network.graph).multiplications) == ({"MatMul": 1}, 5 * 5 * 8)
+
+
+CONTRIB = onnx.helper.make_opsetid("com.microsoft", 1)
+LEARNING = onnx.helper.make_opsetid("ai.onnx.ml", 3)
+
+
+def loaded(nodes, shape, arrays, tmp_path, *, domains=(), opset=18, out=None):
+    proto = make.model(nodes, {"x": shape}, {"y": out}, arrays, opset=opset)
+    proto.opset_import.extend(domains)
+    (tmp_path / "net.onnx").write_bytes(proto.SerializeToString())
+    return eie.load(tmp_path / "net.onnx")
+
+
+class TestOnTheHost:
+    """Weights on a host are no less left out: each node that multiplies by some is a row, whatever it is called."""
+
+    def test_experts_of_onnxruntime(self, tmp_path):
+        rng = np.random.default_rng(0)
+        arrays = {name: make.drawn(rng, *shape) for name, shape in (("g", (8, 4)), ("v", (8, 2)))}
+        arrays |= {"f1": make.drawn(rng, 4, 16, 8), "f2": make.drawn(rng, 4, 8, 16)}
+        nodes = [
+            make.node("MatMul", ["x", "g"], ["p"]),
+            make.node("MoE", ["x", "p", "f1", "", "f2"], ["m"], "experts", domain="com.microsoft", k=2),
+            make.node("MatMul", ["m", "v"], ["y"]),
+        ]
+        network = loaded(nodes, (3, 8), arrays, tmp_path, domains=[CONTRIB])
+        # 1,024 of 32 + 1,024 + 16; how many experts a row meets is theirs to know.
+        assert network.unmodelled == ("com.microsoft.MoE (experts): 96 % of the weights, multiplications not known",)
+        assert host_work(network.graph).products == {}
+
+    def test_attention_that_projects_is_weights_and_a_product_of_activations(self, tmp_path):
+        rng = np.random.default_rng(0)
+        nodes = [
+            # With keys and values for the next step it is not taken apart.
+            make.node("Attention", ["x", "w", "b"], ["a", "present"], "att", domain="com.microsoft", num_heads=2),
+            make.node("MatMul", ["a", "v"], ["y"]),
+        ]
+        arrays = {"w": make.drawn(rng, 8, 24), "b": make.drawn(rng, 24), "v": make.drawn(rng, 8, 4)}
+        network = loaded(nodes, (1, 5, 8), arrays, tmp_path, domains=[CONTRIB])
+        # 5 rows of 8 x 24 and of 8 x 4; 5 queries meet 5 keys of 8 numbers, and as many values.
+        assert network.unmodelled == (
+            "com.microsoft.Attention (att): 86 % of the weights, 86 % of the multiplications",
+        )
+        assert host_work(network.graph).products == {"Attention": 1}
+        assert host_work(network.graph).multiplications == 2 * 5 * 5 * 8
+
+    def test_a_deformable_convolution_has_its_multiplications(self, tmp_path):
+        rng = np.random.default_rng(0)
+        arrays = {name: make.drawn(rng, *shape) for name, shape in (("o", (18, 2, 3, 3)), ("w", (3, 2, 3, 3)))}
+        nodes = [
+            make.node("Conv", ["x", "o"], ["off"], pads=[1, 1, 1, 1]),
+            make.node("DeformConv", ["x", "w", "off"], ["y"], "bent", pads=[1, 1, 1, 1]),
+        ]
+        network = loaded(nodes, (1, 2, 7, 7), arrays, tmp_path, opset=19)
+        # 3 filters beside 18 of the same size and over the same map.
+        assert network.unmodelled == ("DeformConv (bent): 14 % of the weights, 14 % of the multiplications",)
+
+    def test_support_vectors_are_an_attribute(self, tmp_path):
+        words = {"kernel_type": "RBF", "kernel_params": [0.5, 0.0, 0.0], "n_supports": 4, "rho": [0.1]}
+        vectors = {"coefficients": [1.0, 2, 3, 4], "support_vectors": [0.5] * 20}
+        nodes = [
+            make.node("MatMul", ["x", "w"], ["h"]),
+            make.node("SVMRegressor", ["h"], ["y"], "svm", domain="ai.onnx.ml", **words, **vectors),
+        ]
+        arrays = {"w": make.drawn(np.random.default_rng(0), 6, 5)}
+        network = loaded(nodes, (2, 6), arrays, tmp_path, domains=[LEARNING])
+        # Four vectors of five numbers, beside 6 x 5.
+        assert network.unmodelled == (
+            "ai.onnx.ml.SVMRegressor (svm): 40 % of the weights, 40 % of the multiplications",
+        )
+
+    @pytest.mark.parametrize(
+        ("op", "domains", "inputs", "words", "opset"),
+        [
+            ("Attention", [], ["mask"], {"q_num_heads": 2, "kv_num_heads": 2}, 23),
+            ("MultiHeadAttention", [CONTRIB], ["", "", "mask"], {"num_heads": 2, "domain": "com.microsoft"}, 18),
+        ],
+    )
+    def test_a_constant_mask_is_no_weights(self, tmp_path, op, domains, inputs, words, opset):
+        rng = np.random.default_rng(0)
+        arrays = {name: make.drawn(rng, 8, 8) for name in "qkv"} | {"mask": np.zeros((1, 2, 5, 5), np.float32)}
+        nodes = [make.node("MatMul", ["x", name], [name.upper()]) for name in "qkv"]
+        nodes.append(make.node(op, ["Q", "K", "V", *inputs], ["y"], **words))
+        network = loaded(nodes, (1, 5, 8), arrays, tmp_path, domains=domains, opset=opset, out=(1, 5, 8))
+        assert network.unmodelled == ()
+        assert len(network.layers) == 3
+
+    def test_grouped_queries_are_counted(self, tmp_path):
+        rng = np.random.default_rng(0)
+        arrays = {"q": make.drawn(rng, 32, 32), "k": make.drawn(rng, 32, 16), "v": make.drawn(rng, 32, 16)}
+        arrays |= {"o": make.drawn(rng, 32, 4), "last": np.array([4], np.int32), "all": np.array(5, np.int32)}
+        nodes = [make.node("MatMul", ["x", name], [name.upper()]) for name in "qkv"]
+        words = {"domain": "com.microsoft", "num_heads": 4, "kv_num_heads": 2}
+        nodes.append(make.node("GroupQueryAttention", ["Q", "K", "V", "", "", "last", "all"], ["a", "s", "t"], **words))
+        nodes.append(make.node("MatMul", ["a", "o"], ["y"]))
+        work = host_work(loaded(nodes, (1, 5, 32), arrays, tmp_path, domains=[CONTRIB]).graph)
+        assert (work.products, work.multiplications) == ({"GroupQueryAttention": 1}, 2 * 5 * 5 * 32)
+
+
+class TestLinearModels:
+    """Linear models of ONNX's domain for machine learning are products as any."""
+
+    @pytest.mark.parametrize("post", ["NONE", "SOFTMAX", "LOGISTIC"])
+    @pytest.mark.parametrize("op", ["LinearRegressor", "LinearClassifier"])
+    def test_is_a_layer(self, tmp_path, op, post):
+        rng = np.random.default_rng(0)
+        words = {"coefficients": rng.standard_normal(15).tolist(), "intercepts": rng.standard_normal(3).tolist()}
+        words |= {"targets": 3} if op == "LinearRegressor" else {"classlabels_ints": [0, 1, 5]}
+        outputs = ["s"] if op == "LinearRegressor" else ["label", "s"]
+        nodes = [
+            make.node("MatMul", ["x", "w"], ["h"]),
+            make.node(op, ["h"], outputs, "linear", domain="ai.onnx.ml", post_transform=post, **words),
+            make.node("MatMul", ["s", "v"], ["y"]),
+        ]
+        arrays = {"w": make.drawn(rng, 6, 5), "v": make.drawn(rng, 3, 2)}
+        network = loaded(nodes, (1, 6), arrays, tmp_path, domains=[LEARNING], out=(1, 2))
+        assert [layer.matrix.shape for layer in network.layers] == [(5, 6), (3, 5), (2, 3)]
+        assert network.unmodelled == ()
+        x = np.random.default_rng(1).standard_normal((1, 6)).astype(np.float32)
+        proto = onnx.load(str(tmp_path / "net.onnx"))
+        (made,) = run_given(network.graph, {layer.name: layer for layer in network.layers}, {"x": x})
+        np.testing.assert_allclose(made, make.run(proto, x, ["y"])["y"], atol=1e-6)
+
+    def test_one_row_for_two_classes_stays_a_row_of_the_report(self, tmp_path):
+        words = {"coefficients": [1.0] * 6, "intercepts": [0.5], "classlabels_ints": [0, 1]}
+        nodes = [
+            make.node("LinearClassifier", ["x"], ["l", "s"], "linear", domain="ai.onnx.ml", **words),
+            make.node("MatMul", ["s", "v"], ["y"]),
+        ]
+        network = loaded(nodes, (1, 6), {"v": np.eye(2, dtype=np.float32) + 1}, tmp_path, domains=[LEARNING])
+        # Six weights beside four.
+        assert [row.partition(",")[0] for row in network.unmodelled] == [
+            "ai.onnx.ml.LinearClassifier (linear): 60 % of the weights"
+        ]
 
 
 class TestTorch:

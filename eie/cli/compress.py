@@ -42,7 +42,9 @@ _CRITERIA = ("magnitude", "l2", "random")
 @click.option("--densities", metavar="LIST", help="Of --sensitivity, as in 0.05,0.1,0.2 or 5%,10%,20%.")
 @click.option("--granularity", metavar="NAME", help="Of --sensitivity: fine (default), N:M, row or column.")
 @click.option("--criterion", type=click.Choice(_CRITERIA), help="Of --sensitivity [default: magnitude].")
-@click.option("--trace", "trace_file", metavar="FILE", help="Inputs (.npz) to measure accuracy on, by their labels.")
+@click.option(
+    "--trace", "trace_file", metavar="FILE", help="Inputs (.npz, .npy) to measure accuracy on, by their labels."
+)
 @click.option("--data", metavar="FOLDER", help="IDX data set to train and to measure accuracy on; needs PyTorch.")
 @click.option("--samples", type=click.IntRange(1), help="Use the first samples of the trace only.")
 @journal_option
@@ -131,14 +133,14 @@ def _evaluator(network: Network, options: dict[str, Any]) -> Callable[[Network],
 def _errors(network: Network, options: dict[str, Any]) -> Callable[[Network], float]:
     """Return what measures output errors on the network's own inputs, which nobody has labelled."""
     from eie.errors import TraceError
-    from eie.results.accuracy import given_samples
+    from eie.results.accuracy import INPUTS_NEEDED, given_samples
     from eie.results.output_error import OutputError
 
     samples = given_samples(network)
     if samples is None:
         raise TraceError(
             f"{options['trace_file'] or network.source}: a scan needs inputs, with values, of a network whose layers "
-            "feed each other (--trace): labelled ones for accuracy, others for the relative output error"
+            f"feed each other (--trace): {INPUTS_NEEDED}"
         )
     return OutputError.of(network, samples)
 

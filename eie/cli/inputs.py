@@ -179,15 +179,33 @@ def _of_inputs(given: Samples, network: Network | Program, layout: Layout | None
 
 
 def labelled_network(model: str, trace_file: str | None, how: Mapping[str, Any], samples: int | None = None) -> Network:
-    """Load a model with the inputs asked for: those of a trace file, else its own; at most ``samples`` of them."""
+    """Load a model with the inputs asked for: those of a file, else its own; at most ``samples`` of them."""
+    opened = open_inputs(trace_file)
+    network = load_for(model, how, opened)
+    inputs = read_inputs(file=opened, samples=samples, network=network, own=network.trace)
+    return replace(network, trace=_as_trace(inputs))
+
+
+def _as_trace(inputs: Inputs) -> Trace | None:
+    """Keep arrays of a network's inputs as what a network has for them: rows by the inputs' names."""
+    import numpy as np
+
+    from eie.errors import TraceError
+    from eie.model.layer_trace import LayerTrace
+    from eie.model.samples import Samples
     from eie.model.trace import Trace
 
-    own = None if trace_file is None else Trace.load(trace_file)
-    network = load_for(model, how, Opened(trace_file, own))
-    trace = network.trace if own is None else own
-    if trace is not None and samples:
-        trace = trace.head(samples)
-    return replace(network, trace=trace)
+    if not isinstance(inputs, Samples):
+        # A trace, or None: `read_inputs` has made all else into one of the two.
+        assert inputs is None or isinstance(inputs, Trace)
+        return inputs
+    layers = {}
+    for name, array in inputs.loaded().items():
+        rows = np.asarray(array, np.float32).reshape(len(array), -1)
+        if array.dtype.kind in "iu" and not np.array_equal(rows.astype(array.dtype), array.reshape(rows.shape)):
+            raise TraceError(f"{inputs.source}: input {name!r} has whole numbers beyond 2^24: a study keeps float32")
+        layers[name] = LayerTrace.from_dense(rows, name)
+    return Trace(layers=layers, labels=inputs.labels, source=inputs.source, synthetic=inputs.synthetic)
 
 
 def chosen_layers(model: str, options: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:

@@ -112,7 +112,12 @@ def study_options(command: F) -> F:
     for option in (
         click.option("--epochs", type=click.IntRange(0), help="Of fine-tuning, with --data [default: 4]."),
         click.option("--data", metavar="FOLDER", help="IDX data set to fine-tune and to report on; needs PyTorch."),
-        click.option("--trace", "trace_file", metavar="FILE.npz", help="Labelled inputs [default: the model's own]."),
+        click.option(
+            "--trace",
+            "trace_file",
+            metavar="FILE",
+            help="Inputs (.npz, .npy): with labels for accuracy, else for output errors [default: the model's own].",
+        ),
     ):
         command = option(command)
     # A study prunes a model and runs it: both sets apply.

@@ -37,7 +37,7 @@ _READERS: dict[str, tuple[str, tuple[str, ...]]] = {
     ".safetensors": _STATE_DICT,
     ".eie": ("coded", ()),
     ".onnx": ("onnx", ("unsupported", "input_shape", "input_values", "density")),
-    ".pt2": ("pt2", ("unsupported",)),
+    ".pt2": ("pt2", ("unsupported", "density")),
     ".pt": _CHECKPOINT,
     ".pth": _CHECKPOINT,
     ".bin": _CHECKPOINT,
@@ -114,7 +114,8 @@ def load(
         Smaller weights are pruned, in a file of any kind whose weights are not shared.
     density
         Share of the weights that are drawn where a file gives shapes alone: an ``.onnx`` file whose weights are
-        missing, and layers of ``.toml``, ``.csv`` and ``.yaml`` files that state no density. Every report says so.
+        missing, a ``.pt2`` exported on the meta device, layers of ``.toml``, ``.csv`` and ``.yaml`` files that state no
+        density. Every report says so.
 
     Returns
     -------

@@ -16,7 +16,7 @@ from eie.importers.torch_module import from_torch
 from eie.model.network import Network
 
 
-def read(path: Path, unsupported: Unsupported = "refuse") -> Network:
+def read(path: Path, unsupported: Unsupported = "refuse", density: float | None = None) -> Network:
     """Read a network from ``path``.
 
     Raises
@@ -25,7 +25,7 @@ def read(path: Path, unsupported: Unsupported = "refuse") -> Network:
         If the archive is damaged or could run code, or torch cannot export what it holds.
     """
     try:
-        network = from_torch(read_program(path), name=path.stem, unsupported=unsupported)
+        network = from_torch(read_program(path), name=path.stem, unsupported=unsupported, density=density)
     except ModelError as error:
         raise (error if str(error).startswith(str(path)) else ModelError(f"{path}: {error}")) from None
     # Of the archive: the ONNX file in between names torch's version.

@@ -19,8 +19,9 @@ from eie.errors import ModelError
 from eie.formats.arguments import taken
 from eie.formats.files import file_sha256, first_line
 from eie.formats.quiet import quiet
+from eie.importers.meta_weights import labelled, with_numbers
 from eie.importers.onnx.reader import read_onnx
-from eie.importers.onnx.unmodelled import PRODUCTS
+from eie.importers.onnx.work import multiplies
 from eie.importers.options import Unsupported
 from eie.model.network import Network
 from eie.model.samples import Samples
@@ -54,6 +55,7 @@ def from_torch(
     *,
     name: str = "",
     unsupported: Unsupported = "refuse",
+    density: float | None = None,
 ) -> Network:
     """Read a module as it runs on example inputs.
 
@@ -69,6 +71,8 @@ def from_torch(
         Of the network; the module's class by default.
     unsupported
         As of `eie.load`, for operators that are not known.
+    density
+        Of weights that are on the meta device and so have no numbers: they are drawn, and every report says so.
 
     Returns
     -------
@@ -85,7 +89,10 @@ def from_torch(
     torch = _torch()
     name = name or type(module).__name__
     if isinstance(module, torch.export.ExportedProgram):
-        return _first_that_reads([lambda path: _export_program(module, path)], name, unsupported)
+        program, drawn = with_numbers(module, density, name)
+        return labelled(
+            _first_that_reads([lambda path: _export_program(program, path)], name, unsupported), drawn, density
+        )
     if not isinstance(module, torch.nn.Module):
         raise ModelError(f"{type(module).__name__}: must be a torch.nn.Module or a torch.export.ExportedProgram")
     if example_inputs is None:
@@ -97,7 +104,8 @@ def from_torch(
     trained = [part for part in module.modules() if part.training]
     module.eval()
     try:
-        return _first_that_reads(_exports(_with_weights(module), args, kwargs), name, unsupported)
+        whole, drawn = with_numbers(_with_weights(module), density, name)
+        return labelled(_first_that_reads(_exports(whole, args, kwargs), name, unsupported), drawn, density)
     finally:
         for part in trained:
             part.training = True
@@ -267,7 +275,7 @@ def _name_by_modules(path: Path) -> None:
 
     proto = onnx.load(str(path), load_external_data=False)
     for node in proto.graph.node:
-        if node.op_type in PRODUCTS:
+        if multiplies(node.op_type):
             node.name = _module_of(node) or node.name
     onnx.save(proto, str(path))
 

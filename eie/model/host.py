@@ -19,8 +19,9 @@ Its attributes:
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -196,14 +197,28 @@ def _opened(content: bytes, engine: str, where: str, *, brief: bool) -> Part:
     return _session(model, content, where, brief=brief) if engine == "onnxruntime" else _reference(model, where)
 
 
-def _parsed(content: bytes, where: str) -> onnx.ModelProto:
+def check_extra(where: str) -> None:
+    """Say in one line what is missing, before anything is tried that would fail for want of it.
+
+    Raises
+    ------
+    ModelError
+        Without onnx or onnxruntime.
+    """
     try:
-        import onnx
-        import onnxruntime  # noqa: F401 - asked for here, so that one line says what is missing
-        from google.protobuf.message import DecodeError
+        import onnx  # noqa: F401
+        import onnxruntime  # noqa: F401
+        from google.protobuf import message  # noqa: F401
     except ImportError:
         needs = "what lies between the layers needs the onnx extra: pip install 'eie[onnx]'"
         raise ModelError(f"{where}: {needs}") from None
+
+
+def _parsed(content: bytes, where: str) -> onnx.ModelProto:
+    check_extra(where)
+    import onnx
+    from google.protobuf.message import DecodeError
+
     if len(content) > LARGEST_PART:
         raise ModelError(f"{where}: a sub-model of {len(content):,} bytes: at most {LARGEST_PART:,}")
     try:
@@ -257,6 +272,24 @@ def open_session(content: bytes, *, threads: int = 0, brief: bool = False) -> on
     return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
 
 
+def run_stoppably(session: onnxruntime.InferenceSession, names: Sequence[str] | None, feeds: Mapping[str, Any]) -> Any:
+    """Run a session so that Ctrl-C ends it: a Loop may go round for ever, and a signal waits for what is no Python."""
+    import onnxruntime
+
+    options = onnxruntime.RunOptions()
+    with ThreadPoolExecutor(1) as aside:
+        try:
+            return aside.submit(session.run, names, feeds, options).result()
+        finally:
+            # Of a run that is over it means nothing; of one that was left, its next node is the last.
+            options.terminate = True
+
+
+def _goes_round(graph: onnx.GraphProto) -> bool:
+    bodies = [body for node in graph.node for entry in node.attribute for body in (entry.g, *entry.graphs)]
+    return any(node.op_type in ("Loop", "Scan") for node in graph.node) or any(map(_goes_round, bodies))
+
+
 def _session(model: onnx.ModelProto, content: bytes, where: str, *, brief: bool) -> Part:
     try:
         # On one thread: the same numbers on every machine.
@@ -268,11 +301,13 @@ def _session(model: onnx.ModelProto, content: bytes, where: str, *, brief: bool)
             raise NoKernelError(f"{where}: onnxruntime cannot load it: {text}", _named(text, model)) from None
         raise ModelError(f"{where}: onnxruntime cannot load it: {text}") from None
     kinds, names = _kinds(model), [entry.name for entry in model.graph.input]
+    # All else ends; a thread for each run would be most of a short one.
+    calls = partial(run_stoppably, session) if _goes_round(model.graph) else session.run
 
     def run(values: Sequence[Array]) -> list[Array]:
         feeds = {name: np.asarray(value, kinds[name], order="C") for name, value in zip(names, values, strict=True)}
         try:
-            return list(map(np.asarray, session.run(None, feeds)))
+            return list(map(np.asarray, calls(None, feeds)))
         except Exception as error:
             raise ModelError(f"{where}: onnxruntime cannot run it: {_said(error)}") from None
 

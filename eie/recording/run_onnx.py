@@ -5,6 +5,7 @@ Comes in: an ``.onnx`` file and `Samples`. Goes out: layer traces. Called by `re
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,7 +22,7 @@ from eie.importers.onnx.reader import OnnxModel, read_onnx
 from eie.importers.onnx.tensors import embed_external
 from eie.importers.options import FedShapes, InputShape
 from eie.model.fitting import Layout
-from eie.model.host import open_session
+from eie.model.host import open_session, run_stoppably
 from eie.model.layer import Layer
 from eie.model.samples import Samples
 from eie.model.uses import numbered
@@ -184,7 +185,7 @@ class _Runner:
         # A graph input is no output of a node; it is fed and so known.
         asked = [name for name in wanted if name and name not in fed]
         try:
-            results = self.session.run(asked, fed) if asked else []
+            results = run_stoppably(self.session, asked, fed) if asked else []
         # onnxruntime's exceptions share no base class but Exception.
         except Exception as error:
             raise ModelError(f"{self.path}: onnxruntime cannot run it: {str(error).splitlines()[0][:200]}") from None
@@ -221,6 +222,11 @@ def _with_outputs(path: Path, model: OnnxModel) -> Mapping[int, str]:
     proto = model.proto
     # Here, where each path is checked: onnxruntime gets bytes and no folder, so it follows nothing.
     embed_external(proto, path)
+    # Steps that a node was taken apart into share its name, by which their layer is called; a session wants none twice.
+    often = Counter(node.name for node in proto.graph.node)
+    for node in proto.graph.node:
+        if often[node.name] > 1:
+            node.ClearField("name")
     hidden: dict[int, str] = {}
     recurrent = {layer.name for layer in model.network.layers if layer.geometry.recurrence is not None}
     for tap in model.taps:

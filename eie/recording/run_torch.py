@@ -28,6 +28,7 @@ from eie.recording.attribution import Read, attributed
 from eie.recording.feeds import Entrance, Feeds
 from eie.recording.inputs import as_samples
 from eie.recording.rows import Recorder
+from eie.recording.torch_attention import attentions, projections, watched
 from eie.recording.torch_recurrent import copied_state, recurrent_layers, recurrent_reads
 from eie.recording.torch_work import unmodelled_modules
 
@@ -48,13 +49,14 @@ def record_torch(
     source: str = "",
     seed: int | None = None,
 ) -> Trace:
-    """Run a module and record what its Linear, LSTM, GRU and (transposed) convolution modules read.
+    """Run a module and record what its Linear, LSTM, GRU, (transposed) convolution and attention modules read.
 
     Parameters
     ----------
     module
         Is put into evaluation mode for the run, and back. Each of those modules must run; one that runs several times,
-        or another with the same weights, is one layer with as many uses, ``fc``, ``fc#2`` and so on.
+        or another with the same weights, is one layer with as many uses, ``fc``, ``fc#2`` and so on. The projections of
+        a MultiheadAttention are layers: ``in_proj`` (or ``in_proj.q`` and so on, for each tensor) and ``out_proj``.
     inputs
         (samples, ...), a mapping of the arguments' names to such arrays, a file of `eie.read_samples`, or `Samples`.
         Whole numbers stay whole where the module has an embedding or several inputs, and are made float32 otherwise.
@@ -92,7 +94,7 @@ def record_torch(
     samples = as_samples(inputs)
     layout, recorder = checked_layout(layout), Recorder(values=values)
     hooks = _Hooks(module)
-    if not hooks.names:
+    if not hooks.names and not attentions(module):
         raise TraceError(f"{type(module).__name__}: has no Linear, LSTM, GRU or convolution module")
     feeds = _feeds(module, samples)
     runner = _Runner(module=module, hooks=hooks, feeds=feeds, layout=layout)
@@ -133,7 +135,7 @@ def record_torch(
         source="; ".join(filter(None, (words, taken.said))),
         preprocessing=samples.preprocessing,
         seed=seed,
-        unmodelled=unmodelled_modules(module, hooks.names, counts=counts, own=first),
+        unmodelled=unmodelled_modules(module, hooks.names, counts=counts, own=first, attentions=hooks.projections),
         input_shapes=_input_shapes(module, feeds, layout),
     )
 
@@ -205,7 +207,7 @@ class _Runner:
             for name, values in batch.items()
         }
         try:
-            with torch.no_grad():
+            with torch.no_grad(), watched(self.module, self.hooks.projected):
                 # Names are keywords; what has none comes first.
                 self.module(*(fed[name] for name in fed if not name), **{name: fed[name] for name in fed if name})
         except (RuntimeError, IndexError, TypeError) as error:
@@ -214,7 +216,7 @@ class _Runner:
             raise TraceError(f"{type(self.module).__name__}: cannot run on {what}: {said}") from None
         idle = [name for name in self.hooks.names if name not in self.hooks.ran]
         if idle:
-            way = "inside of nn.MultiheadAttention, say: eie.from_torch(module, example_inputs) reads all of it"
+            way = "eie.from_torch(module, example_inputs) reads what functions do with them"
             raise TraceError(f"{type(self.module).__name__}: {', '.join(idle)} did not run as modules; {way}")
         for name, many in before.items():
             if many != self.hooks.runs[name]:
@@ -244,8 +246,11 @@ class _Hooks:
         self._handles: list[Any] = []
         self._seen: dict[str, Any] = {}
         self._owners: dict[Hashable, list[Layer]] = {}
+        # Multiplications of the projections inside of an attention, by its name.
+        self.projections: Counter[str] = Counter()
+        inner = projections(module)
         for name, part in module.named_modules():
-            if isinstance(part, kinds):
+            if isinstance(part, kinds) and id(part) not in inner:
                 # A bare module has no name inside itself.
                 self.names.append(name or type(part).__name__.lower())
                 self._watch(self.names[-1], part)
@@ -254,13 +259,27 @@ class _Hooks:
         """Forget the run before."""
         self.ran.clear()
         self.runs.clear()
+        self.projections.clear()
         self.order.clear()
         self.layers, self.reads = [], []
+
+    def projected(self, name: str, owner: str, weight: torch.Tensor, x: torch.Tensor) -> None:
+        """Take what a projection of an attention reads."""
+        rows = x.detach().reshape(-1, x.shape[-1]).clone()
+        self.projections[owner] += len(rows) * weight.numel()
+        (layer,) = self._owners.setdefault((weight.data_ptr(), weight.shape), [_projection(name, weight)])
+        self._add(layer, Read(rows.numpy()))
 
     def remove(self) -> None:
         """Take all hooks off."""
         for handle in self._handles:
             handle.remove()
+
+    def _add(self, layer: Layer, read: Read) -> None:
+        self.layers.append(layer)
+        self.runs[layer.name] += 1
+        self.order.append(use_name(layer.name, self.runs[layer.name]))
+        self.reads.append(read)
 
     def _watch(self, name: str, module: Any) -> None:
         import torch
@@ -288,15 +307,16 @@ class _Hooks:
                 # Vectors lie along the last axis; of maps and sequences the first axis is the batch.
                 reads = [Read((x.reshape(-1, x.shape[-1]) if layers[0].geometry.takes_vectors else x).numpy())]
             for layer, read in zip(layers, reads, strict=True):
-                self.layers.append(layer)
-                self.runs[layer.name] += 1
-                self.order.append(use_name(layer.name, self.runs[layer.name]))
-                self.reads.append(read)
+                self._add(layer, read)
 
         self._handles += [
             module.register_forward_pre_hook(before, with_kwargs=True),
             module.register_forward_hook(after),
         ]
+
+
+def _projection(name: str, weight: torch.Tensor) -> Layer:
+    return Layer.from_weights(name, weight.detach().numpy())
 
 
 def _layer(name: str, module: Any) -> Layer:

@@ -14,7 +14,12 @@ if TYPE_CHECKING:
 
 
 def unmodelled_modules(
-    module: torch.nn.Module, recorded: Collection[str], counts: Mapping[str, Mapping[Any, int]], own: int
+    module: torch.nn.Module,
+    recorded: Collection[str],
+    counts: Mapping[str, Mapping[Any, int]],
+    own: int,
+    *,
+    attentions: Mapping[str, int],
 ) -> tuple[str, ...]:
     """Return a text for each module that holds matrices and is not recorded, and one for products outside of modules.
 
@@ -26,22 +31,27 @@ def unmodelled_modules(
         Of one run, by torch's `FlopCounterMode`: operations by module and operator, those of parts included.
     own
         Multiplications of the recorded modules in that run. Counted by their rows: an LSTM's kernel has no count.
+    attentions
+        Of them, those of the projections inside of attention modules, by name; all else there is a function's.
     """
     root = type(module).__name__
     parts = dict(module.named_modules())
     # A part of a module that is recorded is recorded with it.
-    inside = {name for name in parts if any(name == top or name.startswith(f"{top}.") for top in recorded)}
+    tops = {*recorded, *attentions}
+    inside = {name for name in parts if any(name == top or name.startswith(f"{top}.") for top in tops)}
     # A bare module has no name inside itself, and is recorded under that of its class.
     inside |= {""} if root.lower() in recorded and "" not in recorded and len(parts) == 1 else set()
+    inside |= {"", "out_proj"} if "attention" in attentions and "attention" not in parts else set()
     counted: set[int] = set()
     # What is recorded in front: an embedding whose matrix is a recorded layer's too holds nothing of its own.
     matrices = {name: _matrices(parts[name], counted) for name in sorted(parts, key=lambda name: name not in inside)}
     missing = [name for name in parts if matrices[name] and name not in inside]
     multiplied = {name: _multiplications(counts, f"{root}.{name}") for name in missing if name}
     seen = sum(_multiplications(counts, f"{root}.{name}") for name in recorded if name in parts and name)
+    seen += sum(attentions.values())
     whole = _multiplications(counts, "Global")
     # What no module that is named here accounts for: functions, on parameters of the outermost or on activations.
-    loose = max(0, whole - seen - sum(multiplied.values())) if "" not in inside else 0
+    loose = max(0, whole - seen - sum(multiplied.values())) if "" not in inside or attentions else 0
     total, weights = own + sum(multiplied.values()) + loose, sum(matrices.values())
     texts = [
         f"{type(parts[name]).__name__} ({name}): {_percent(matrices[name], weights)} of the weights, "

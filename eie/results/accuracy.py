@@ -19,6 +19,11 @@ from eie.simulator.inputs import Inputs, given_inputs
 from eie.simulator.reference import run_given
 
 SAMPLES = 512  # run at a time
+# What to do where `given_samples` has nothing.
+INPUTS_NEEDED = (
+    "labelled ones for accuracy, others for the relative output error; as .npy or .npz, since a trace of layers holds "
+    "what the network itself reads only where they are a plain sequence"
+)
 
 
 def labelled_inputs(network: Network, inputs: Inputs = None) -> Samples | None:

@@ -191,6 +191,10 @@ class Builder:
         """Say whether a node reads ``tensor`` or the network gives it out."""
         return tensor in self._uses or tensor in self._outputs
 
+    def uses(self, tensor: str) -> Sequence[OnnxNode]:
+        """Return the nodes that read ``tensor``; none if the network gives it out."""
+        return () if tensor in self._outputs else self._uses.get(tensor, ())
+
     def sole_use(self, tensor: str) -> OnnxNode | None:
         """Return the one node that reads ``tensor``; None if there are several or the network gives it out."""
         users = self._uses.get(tensor, ())

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from eie.importers.onnx.rewriting import add_constant, new_node, replace_nodes
+from eie.importers.onnx.rewriting import add_constant, constants_of, new_node, replace_nodes, reshaped, with_axes
 
 if TYPE_CHECKING:
     import onnx
@@ -23,8 +23,12 @@ def take_products_apart(graph: onnx.GraphProto, opset: int) -> None:
     """Rewrite Einsum, MatMul and Gemm where that is needed."""
     if not any(node.op_type in ("Einsum", "Gemm", "MatMul") and not node.domain for node in graph.node):
         return
-    constant = _constants(graph)
+    constant = constants_of(graph)
     ranks = {tensor.name: len(tensor.dims) for tensor in graph.initializer}
+    # Dequantised, it has the rank that it had.
+    for node in graph.node:
+        if node.op_type == "DequantizeLinear" and node.input[0] in ranks:
+            ranks[node.output[0]] = ranks[node.input[0]]
     nodes: list[onnx.NodeProto] = []
     for node in graph.node:
         if node.op_type == "Einsum":
@@ -33,7 +37,7 @@ def take_products_apart(graph: onnx.GraphProto, opset: int) -> None:
         elif node.op_type == "MatMul":
             nodes += _with_matrix(graph, node, ranks=ranks, opset=opset)
         elif node.op_type == "Gemm":
-            nodes += _with_sum(graph, node, constant)
+            nodes += _with_sum(graph, node, constant, opset=opset)
         else:
             nodes.append(node)
     if len(nodes) == len(graph.node):
@@ -51,17 +55,15 @@ def _with_matrix(
     place, out = vectors[0], node.output[0]
     inputs, axis = list(node.input), -1 if vectors == [1] else -2
     inputs[place] = f"{out}/matrix"
-    sizes = _sizes(graph, f"{out}/matrix", [-1, 1] if place else [1, -1])
-    # An attribute until opset 13, an input since.
-    squeezed = [f"{out}/product"] if opset < 13 else [f"{out}/product", _sizes(graph, f"{out}/axis", [axis])]
+    product = f"{out}/product"
     return [
-        new_node("Reshape", [node.input[place], sizes], inputs[place]),
-        new_node("MatMul", inputs, f"{out}/product", name=node.name),
-        new_node("Squeeze", squeezed, out, axes=[axis] if opset < 13 else None),
+        reshaped(graph, node.input[place], inputs[place], sizes=[-1, 1] if place else [1, -1], opset=opset),
+        new_node("MatMul", inputs, product, name=node.name),
+        with_axes(graph, "Squeeze", product, out, axes=[axis], opset=opset, label=f"{out}/axis"),
     ]
 
 
-def _with_sum(graph: onnx.GraphProto, node: onnx.NodeProto, constant: set[str]) -> list[onnx.NodeProto]:
+def _with_sum(graph: onnx.GraphProto, node: onnx.NodeProto, constant: set[str], *, opset: int) -> list[onnx.NodeProto]:
     """Add what is computed behind the product; a constant becomes the layer's bias."""
     if len(node.input) < 3 or node.input[2] in constant or not node.input[2]:
         return [node]
@@ -72,23 +74,15 @@ def _with_sum(graph: onnx.GraphProto, node: onnx.NodeProto, constant: set[str]) 
     product = type(node)()
     product.CopyFrom(node)
     product.input.pop()
+    if opset < 11:
+        # Until then a Gemm adds something.
+        product.input.append(add_constant(graph, f"{out}/nothing", np.zeros(1, np.float32)))
     product.output[0] = f"{out}/product"
     factor = next((entry.f for entry in node.attribute if entry.name == "beta"), 1.0)
     if factor != 1:
         nodes.append(new_node("Mul", [name, add_constant(graph, f"{out}/beta", np.float32(factor))], f"{out}/beside"))
         name = f"{out}/beside"
     return [product, *nodes, new_node("Add", [f"{out}/product", name], out)]
-
-
-def _constants(graph: onnx.GraphProto) -> set[str]:
-    known = {tensor.name for tensor in graph.initializer}
-    for node in graph.node:
-        # A Constant reads nothing.
-        if all(name in known for name in node.input if name) and not any(
-            entry.HasField("g") for entry in node.attribute
-        ):
-            known.update(node.output)
-    return known
 
 
 def _terms(node: onnx.NodeProto) -> tuple[list[str], str] | None:

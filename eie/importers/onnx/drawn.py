@@ -87,6 +87,11 @@ def draw_missing(path: Path, proto: onnx.ModelProto, density: float) -> frozense
     return frozenset(missing)
 
 
+def left_as_inputs(graph: onnx.GraphProto) -> list[str]:
+    """Return the inputs that can only be weights, which an exporter left out of the file."""
+    return list(_parameters(graph, _uses(graph), {tensor.name for tensor in graph.initializer}))
+
+
 def drawn_layers(proto: onnx.ModelProto, taps: Iterable[Tap], drawn: Collection[str]) -> set[str]:
     """Return the layers whose nodes read a drawn tensor, as it is or through others that are constant."""
     constant = {tensor.name for tensor in proto.graph.initializer}

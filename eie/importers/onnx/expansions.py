@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from eie.errors import ModelError
 from eie.importers.onnx.builder import Builder
@@ -23,6 +23,7 @@ from eie.importers.onnx.normalise import (
     note,
 )
 from eie.importers.onnx.placement import products_inside
+from eie.importers.onnx.rounds import rounds_of
 from eie.importers.onnx.steps import taken_apart
 from eie.importers.onnx.stretched import stretched
 from eie.model.operators.from_onnx import OnnxNode
@@ -34,7 +35,9 @@ if TYPE_CHECKING:
 MISFITS = (ValueError, TypeError, IndexError, KeyError, ArithmeticError, AttributeError, MemoryError)
 
 
-def expansion_of(node: OnnxNode, proto: onnx.NodeProto, into: Builder, *, decided: bool) -> Expansion | None:
+def expansion_of(
+    node: OnnxNode, proto: onnx.NodeProto, into: Builder, *, opsets: Any, decided: bool
+) -> Expansion | None:
     """Return what is known of an If, a Loop or a Scan; None if it hangs on numbers of the input.
 
     ``decided`` says that an If whose condition is not known now never will be.
@@ -47,17 +50,29 @@ def expansion_of(node: OnnxNode, proto: onnx.NodeProto, into: Builder, *, decide
             return Expansion(branch=BOTH) if chosen else None
         return Expansion(branch="then_branch" if known.any() else "else_branch")
     if node.op == "Scan":
-        # Over another axis, or backwards, the slices would be others.
-        plain = not any(any(value) for key, value in node.attributes.items() if key.startswith("scan_"))
-        x = into.known(node.inputs[-1]) if plain and node.inputs else None
-        return None if x is None or x.batch == 0 else Expansion(trips=x.shape[0])
+        rounds = _slices(node, into)
+        return None if rounds is None else Expansion(trips=rounds)
     # A condition that is left out is true.
     trips, starts = inputs[0], not node.inputs[1:2] or not node.inputs[1] or inputs[1] is not None
-    if trips is None or not starts or not goes_on(proto):
+    if not starts or (trips is None and bool(node.inputs[0])):
         return None
     begins = inputs[1] is None or bool(inputs[1].all())
+    if trips is None or (begins and not goes_on(proto)):
+        limit = None if trips is None else max(0, int(trips.ravel()[0]))
+        rounds = rounds_of(proto, into.constants, opsets, limit) if begins else 0
+        return None if rounds is None else Expansion(trips=rounds)
     # No more than a body of one node could go round; `expand` says so.
     return Expansion(trips=min(max(0, int(trips.ravel()[0])), LARGEST_UNROLLED) if begins else 0)
+
+
+def _slices(node: OnnxNode, into: Builder) -> int | None:
+    """Return how many slices a Scan goes over; None where that is not known, or they are the samples."""
+    x = into.known(node.inputs[-1]) if node.inputs else None
+    # Its sequences are as long as each other: the last one tells. Until opset 9 a batch stands in front of them.
+    axis = next(iter(node.attributes.get("scan_input_axes", [])[-1:]), 0)
+    if x is None or node.attributes["opset"] < 9 or not -len(x.shape) <= axis < len(x.shape):
+        return None
+    return None if axis % len(x.shape) == x.batch else x.shape[axis]
 
 
 def _can_be_chosen(node: onnx.NodeProto) -> bool:

@@ -25,7 +25,7 @@ from eie.importers.onnx.graph_inputs import OnnxInput, graph_inputs
 from eie.importers.onnx.input_shapes import run_shapes
 from eie.importers.onnx.nodes import plain_nodes, printable
 from eie.importers.onnx.stretches import Batch, BatchRuns
-from eie.importers.onnx.unmodelled import PRODUCTS, kind
+from eie.importers.onnx.work import multiplies
 from eie.importers.options import AnyShape
 from eie.model import operators
 from eie.model.operators.from_onnx import OnnxNode
@@ -219,9 +219,9 @@ def _first_mixed(path: Path, proto: onnx.ModelProto, inputs: Sequence[OnnxInput]
 def _watched(proto: onnx.ModelProto) -> tuple[list[str], list[str]]:
     """Return what products read, and what the graph gives out of operators that are ours."""
     made = {name: node.op_type for node in proto.graph.node for name in node.output if name}
-    read = [name for node in proto.graph.node if kind(node.op_type) in PRODUCTS for name in node.input]
+    read = [name for node in proto.graph.node if multiplies(node.op_type) for name in node.input]
     given = [entry.name for entry in proto.graph.output if entry.name in made]
-    ours = [name for name in given if kind(made[name]) in PRODUCTS or operators.onnx_handler(made[name]) is not None]
+    ours = [name for name in given if multiplies(made[name]) or operators.onnx_handler(made[name]) is not None]
     return list(dict.fromkeys(name for name in read if name in made)), ours
 
 

@@ -16,10 +16,13 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from eie.errors import ModelError
+from eie.importers.onnx.attention import take_attention_apart
+from eie.importers.onnx.carried import carry_floats
 from eie.importers.onnx.contractions import take_products_apart
 from eie.importers.onnx.fused import take_apart
+from eie.importers.onnx.linear_models import make_products
 from eie.importers.onnx.quantised import rewrite_integers
-from eie.importers.onnx.rewriting import add_constant, new_node, replace_nodes
+from eie.importers.onnx.rewriting import add_constant, new_node, opset_of, replace_nodes, with_axes
 
 if TYPE_CHECKING:
     import onnx
@@ -56,11 +59,15 @@ def normalise(path: Path, proto: onnx.ModelProto) -> onnx.ModelProto:
     """
     if proto.functions:
         proto = _inlined(path, proto)
-    take_apart(proto.graph)
-    opset = max((entry.version for entry in proto.opset_import if entry.domain in ("", "ai.onnx")), default=1)
-    take_products_apart(proto.graph, opset)
+    opset = opset_of(proto)
+    take_apart(proto.graph, opset)
+    make_products(proto)
+    take_attention_apart(proto.graph, opset)
     rewrite_integers(proto.graph)
+    # Behind those that make products.
+    take_products_apart(proto.graph, opset)
     sort_nodes(proto.graph)
+    carry_floats(proto.graph)
     return proto
 
 
@@ -146,7 +153,7 @@ def taken_notes(proto: onnx.ModelProto) -> list[str]:
 
 def expand(
     path: Path,
-    graph: onnx.GraphProto,
+    proto: onnx.ModelProto,
     *,
     expansions: Mapping[int, Expansion],
     apart: Mapping[int, Sequence[onnx.NodeProto]],
@@ -158,6 +165,7 @@ def expand(
     ModelError
         If a body does not fit its node, or all of it would be absurdly large.
     """
+    graph, opset = proto.graph, opset_of(proto)
     nodes: list[onnx.NodeProto] = []
     for i, node in enumerate(graph.node):
         if i in apart or i not in expansions:
@@ -165,14 +173,14 @@ def expand(
             continue
         where = f"{path}: node {i} ({node.op_type})"
         if expansions[i].branch == BOTH:
-            nodes += _both(graph, node, where)
+            nodes += _both(graph, node, where, opset=opset)
             continue
         body = next((entry.g for entry in node.attribute if entry.name == expansions[i].branch), None)
         if body is None:
             raise ModelError(f"{where}: has no {expansions[i].branch}")
         if expansions[i].trips * (len(body.node) + 4) + len(nodes) > LARGEST_UNROLLED:
             raise ModelError(f"{where}: {expansions[i].trips:,} rounds: more than {LARGEST_UNROLLED:,} nodes")
-        unrolled = _Unrolled(graph=graph, node=node, body=body, where=where)
+        unrolled = _Unrolled(graph=graph, node=node, body=body, where=where, opset=opset)
         nodes += {"If": unrolled.once, "Loop": unrolled.loop, "Scan": unrolled.scan}[node.op_type](expansions[i].trips)
     replace_nodes(graph, nodes)
 
@@ -202,7 +210,7 @@ def _is_true(tensor: onnx.TensorProto) -> bool:
     return bool(sum(tensor.dims) <= 1 and np.all(numpy_helper.to_array(tensor)))
 
 
-def _both(graph: onnx.GraphProto, node: onnx.NodeProto, where: str) -> list[onnx.NodeProto]:
+def _both(graph: onnx.GraphProto, node: onnx.NodeProto, where: str, *, opset: int) -> list[onnx.NodeProto]:
     """Return the nodes of both branches, and an If that only chooses between what they made."""
     from onnx import helper
 
@@ -211,7 +219,8 @@ def _both(graph: onnx.GraphProto, node: onnx.NodeProto, where: str) -> list[onnx
         body = next((entry.g for entry in node.attribute if entry.name == branch), None)
         if body is None or len(body.output) != len(node.output):
             raise ModelError(f"{where}: has no {branch} for each of its {len(node.output)} outputs")
-        more, made = _Unrolled(graph=graph, node=node, body=body, where=where, label=f"{branch} ").copied()
+        unrolled = _Unrolled(graph=graph, node=node, body=body, where=where, opset=opset, label=f"{branch} ")
+        more, made = unrolled.copied()
         nodes += more
         names = [f"{out}/{branch} chosen" for out in node.output]
         copies = [new_node("Identity", [name], out) for name, out in zip(made, names, strict=True)]
@@ -229,6 +238,7 @@ class _Unrolled:
     node: onnx.NodeProto
     body: onnx.GraphProto
     where: str
+    opset: int
     # Where a node has several bodies: they may call things alike.
     label: str = ""
 
@@ -263,26 +273,36 @@ class _Unrolled:
         return nodes + self._gathered(states, slices)
 
     def scan(self, trips: int) -> list[onnx.NodeProto]:
-        """Return the rounds of a Scan over axis 0: (states..., slices...) to (states..., slices...)."""
+        """Return the rounds of a Scan: (states..., slices...) to (states..., slices...)."""
         count = next((entry.i for entry in self.node.attribute if entry.name == "num_scan_inputs"), 0)
         states, over = list(self.node.input[: len(self.node.input) - count]), list(self.node.input)[-count:]
         self._check(len(self.body.input) == len(states) + len(over) and len(self.body.output) == len(self.node.output))
         self._initialisers()
+        ways = self._ways("input", len(over))
         nodes: list[onnx.NodeProto] = []
         slices: list[list[str]] = [[] for _ in self.node.output[len(states) :]]
         for i in range(trips):
-            number, taken = f"{self._prefix}round {i}", []
-            add_constant(self.graph, number, np.array(i, np.int64))
-            for j, name in enumerate(over):
+            add_constant(self.graph, f"{self._prefix}round {i}", np.array(i, np.int64))
+        for i in range(trips):
+            taken = []
+            for j, (name, (axis, backwards)) in enumerate(zip(over, ways, strict=True)):
+                number = f"{self._prefix}round {trips - 1 - i if backwards else i}"
                 taken.append(f"{self._prefix}{i} slice {j}")
-                nodes.append(new_node("Gather", [name, number], taken[-1], axis=0))
+                nodes.append(new_node("Gather", [name, number], taken[-1], axis=axis))
             inputs = dict(zip((entry.name for entry in self.body.input), (*states, *taken), strict=True))
             more, made = self._copy(f"{i} ", inputs)
             nodes += more
             states = made[: len(states)]
             for kept, name in zip(slices, made[len(states) :], strict=True):
                 kept.append(name)
-        return nodes + self._gathered(states, slices)
+        return nodes + self._gathered(states, slices, self._ways("output", len(slices)))
+
+    def _ways(self, side: str, count: int) -> list[tuple[int, bool]]:
+        """Return over which axis a Scan goes, and whether backwards, for each of its sequences on one side."""
+        stated = {entry.name: list(entry.ints) for entry in self.node.attribute}
+        axes, turned = (stated.get(f"scan_{side}_{what}") or [0] * count for what in ("axes", "directions"))
+        self._check(len(axes) == len(turned) == count)
+        return [(axis, bool(way)) for axis, way in zip(axes, turned, strict=True)]
 
     @property
     def _prefix(self) -> str:
@@ -318,15 +338,20 @@ class _Unrolled:
         pairs = zip(made, self.node.output, strict=False)
         return [new_node("Identity", [name], out) for name, out in pairs if out]
 
-    def _gathered(self, states: list[str], slices: list[list[str]]) -> list[onnx.NodeProto]:
-        nodes, stacked = [], []
-        add_constant(self.graph, f"{self._prefix}first", np.zeros(1, np.int64))
-        for j, kept in enumerate(slices):
+    def _gathered(
+        self, states: list[str], slices: list[list[str]], ways: Sequence[tuple[int, bool]] = ()
+    ) -> list[onnx.NodeProto]:
+        nodes: list[onnx.NodeProto] = []
+        stacked = []
+        # Along the first axis, and in the order of the rounds, unless a Scan says otherwise.
+        for j, (kept, (axis, backwards)) in enumerate(zip(slices, ways or [(0, False)] * len(slices), strict=True)):
+            label = f"{self._prefix}axis {j}"
             rows = [f"{name} [{j}]" for name in kept]
             for name, row in zip(kept, rows, strict=True):
-                nodes.append(new_node("Unsqueeze", [name, f"{self._prefix}first"], row))
+                words = {"axes": [axis], "opset": self.opset, "label": label}
+                nodes.append(with_axes(self.graph, "Unsqueeze", name, row, **words))
             stacked.append(f"{self._prefix}stacked {j}")
-            nodes.append(new_node("Concat", rows, stacked[-1], axis=0))
+            nodes.append(new_node("Concat", rows[::-1] if backwards else rows, stacked[-1], axis=axis))
         return nodes + self._named([*states, *stacked])
 
 

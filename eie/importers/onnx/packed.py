@@ -16,15 +16,11 @@ from numpy.typing import NDArray
 from eie.errors import ModelError
 from eie.importers.onnx.builder import Builder
 from eie.importers.onnx.products import product
-from eie.model.operators.from_onnx import LARGEST_TENSOR, OnnxNode, UnsupportedError, constant
+from eie.model.operators.from_onnx import LARGEST_TENSOR, OnnxNode, constant
 
 
 def matmul_nbits(node: OnnxNode, into: Builder) -> None:
     """``A dequantised(B)'``."""
-    if any(node.inputs[4:5]):
-        raise UnsupportedError("columns in another order (g_idx)")
-    if any(node.inputs[5:6]):
-        raise UnsupportedError("a bias of its own")
     outputs, inputs = (int(node.attributes.get(key, 0)) for key in ("N", "K"))
     bits, block = int(node.attributes.get("bits", 4)), int(node.attributes.get("block_size", 0))
     if bits not in (2, 4, 8) or block < 1 or not 1 <= outputs * inputs <= LARGEST_TENSOR or min(outputs, inputs) < 1:
@@ -36,13 +32,23 @@ def matmul_nbits(node: OnnxNode, into: Builder) -> None:
         raise ModelError(
             f"{stored.shape} integers and {scales.size} scales for {outputs} x {inputs} in blocks of {block}"
         )
-    zeros = _zeros(node=node, into=into, bits=bits, shape=(outputs, blocks))
-    stored = stored[:, : blocks * block].reshape(outputs, blocks, block)
+    zeros, groups = _zeros(node=node, into=into, bits=bits, shape=(outputs, blocks)), _groups(node, into, block)
+    if groups.shape != (inputs,) or not 0 <= groups.min() <= groups.max() < blocks:
+        raise ModelError(
+            f"g_idx of shape {groups.shape} up to {groups.max(initial=0)}: must be {inputs} of {blocks} blocks"
+        )
     # In integers first: what is at the zero point is an exact 0, and so a pruned weight.
-    centred = stored.astype(np.float32) - zeros[:, :, None]
-    weights = (centred * scales.reshape(outputs, blocks, 1)).reshape(outputs, -1)[:, :inputs]
+    centred = stored[:, :inputs].astype(np.float32) - zeros[:, groups]
+    weights = centred * scales.reshape(outputs, blocks)[:, groups]
     packed_zeros = bits if any(node.inputs[3:4]) else 0
     product(node, into, weights, bits=bits + (32 + packed_zeros) / block)
+
+
+def _groups(node: OnnxNode, into: Builder, block: int) -> NDArray[np.int64]:
+    """Return which block's scale each column has: that of its place, unless the file says another."""
+    if any(node.inputs[4:5]):
+        return constant(node, into, 4).reshape(-1).astype(np.int64)
+    return np.arange(int(node.attributes["K"])) // block
 
 
 def _zeros(node: OnnxNode, into: Builder, bits: int, shape: tuple[int, int]) -> NDArray[Any]:

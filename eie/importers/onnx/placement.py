@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from eie.importers.onnx.constants import FOLDED
 from eie.importers.onnx.normalise import read_names
 from eie.importers.onnx.reference import REFERENCED
-from eie.importers.onnx.unmodelled import PRODUCTS, kind
+from eie.importers.onnx.work import factors, held, multiplies
 from eie.model import operators
 from eie.model.operators.from_onnx import OnnxNode
 
@@ -75,7 +75,7 @@ def place(
     sorting = _Sorting(nodes=nodes, reads=reads, constants=constants, layers=layers, plain=plain, shapes=shapes)
     seeds = {node.index for node in nodes if node.index in layers or _holds_weights(proto, node, constants)}
     # Products of two activations are counted wherever they stand.
-    products = {node.index for node in nodes if kind(node.op) in PRODUCTS}
+    products = {node.index for node in nodes if multiplies(node.op)}
     needed = ancestors(proto, reads, seeds | products)
     return Placement(layers=layers, host=sorting.host(), needed=needed, weighty=frozenset(seeds))
 
@@ -91,8 +91,8 @@ def _is_layer(node: OnnxNode, constants: Constants) -> bool:
 
 def _holds_weights(proto: onnx.ModelProto, node: OnnxNode, constants: Constants) -> bool:
     """Whether a node multiplies by constants in a form that no layer has, its bodies included."""
-    if kind(node.op) in PRODUCTS:
-        return any(len(constants.shape(name) or ()) > 1 for name in node.inputs if name)
+    if multiplies(node.op):
+        return bool(held(node)) or any(len(constants.shape(name) or ()) > 1 for name in factors(node.op, node.inputs))
     bodies = [graph for entry in proto.graph.node[node.index].attribute for graph in (entry.g, *entry.graphs)]
     return any(products_inside(graph) for graph in bodies if graph.node)
 
@@ -100,7 +100,7 @@ def _holds_weights(proto: onnx.ModelProto, node: OnnxNode, constants: Constants)
 def products_inside(graph: onnx.GraphProto) -> bool:
     """Whether a body holds an operator that multiplies, in itself or in its own bodies."""
     inner = [body for node in graph.node for entry in node.attribute for body in (entry.g, *entry.graphs) if body.node]
-    return any(node.op_type in PRODUCTS for node in graph.node) or any(map(products_inside, inner))
+    return any(multiplies(node.op_type) for node in graph.node) or any(map(products_inside, inner))
 
 
 def ancestors(proto: onnx.ModelProto, reads: Sequence[Sequence[str]], seeds: set[int]) -> frozenset[int]:

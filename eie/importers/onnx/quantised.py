@@ -7,10 +7,13 @@ the operators' definitions in ONNX and in onnxruntime's documentation of its own
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from eie.importers.onnx.rewriting import new_node, replace_nodes
+import numpy as np
+
+from eie.importers.onnx.rewriting import add_constant, new_node, replace_nodes
 
 if TYPE_CHECKING:
     import onnx
@@ -45,6 +48,7 @@ class _Rewriter:
 
     def __init__(self, graph: onnx.GraphProto) -> None:
         self.loose: set[str] = set()
+        self._graph = graph
         self._makers = {name: node for node in graph.node for name in node.output if name}
         self._users: dict[str, list[onnx.NodeProto]] = {}
         for node in graph.node:
@@ -75,36 +79,84 @@ class _Rewriter:
         out = f"{node.output[0]}/{place} {node.input[place]}"
         return out, [new_node("DequantizeLinear", names, out, axis=axis)]
 
+    def turned(self, node: onnx.NodeProto, place: int, scale: int) -> tuple[str, list[onnx.NodeProto]]:
+        """Turn and dequantise (directions, columns, rows): with a scale for each direction, or for each row of it."""
+        name, words = node.input[place], [each for each in node.input[scale : scale + 2] if each]
+        start = f"{node.output[0] or node.name}/{place}"
+        turned, real = f"{start} turned", f"{start} real"
+        nodes = [new_node("Transpose", [name], turned, perm=[0, 2, 1])]
+        shape = self._shapes.get(name, ())
+        if len(self._shapes.get(words[0], ())) < 2 or len(shape) != 3:
+            return real, [*nodes, new_node("DequantizeLinear", [turned, *words], real, axis=0)]
+        # The operator knows scales along one axis: directions and rows become one, and two again.
+        flat = add_constant(self._graph, f"{start} flat", np.array([-1]))
+        rows = add_constant(self._graph, f"{start} rows", np.array([shape[0] * shape[2], shape[1]]))
+        whole = add_constant(self._graph, f"{start} whole", np.array([shape[0], shape[2], shape[1]]))
+        flattened = [f"{start} flat {i}" for i in range(len(words))]
+        nodes += [new_node("Reshape", [each, flat], out) for each, out in zip(words, flattened, strict=True)]
+        nodes.append(new_node("Reshape", [turned, rows], f"{start} matrix"))
+        nodes.append(new_node("DequantizeLinear", [f"{start} matrix", *flattened], f"{start} real matrix", axis=0))
+        return real, [*nodes, new_node("Reshape", [f"{start} real matrix", whole], real)]
+
+    def real_source(self, name: str) -> str:
+        """Return the floats that were quantised as they came; nothing of other integers."""
+        maker = self._makers.get(name)
+        if maker is None or maker.op_type != "DynamicQuantizeLinear":
+            return ""
+        self.loose |= set(maker.output)
+        return str(maker.input[0])
+
     def _dynamic(self, node: onnx.NodeProto) -> None:
         """Replace ``x quantised as it comes, times integers, Cast, times both scales`` by the product of floats."""
         quantise = self._makers.get(node.input[0])
+        if quantise is not None and (quantise.op_type != "DynamicQuantizeLinear" or len(quantise.output) < 3):
+            quantise = None
         cast = self._only_user(node.output[0])
         rounded = None if quantise is None else self._rounded_bias(node, cast, of_inputs=quantise.output[1])
         summed = cast if rounded is not None else None
         if summed is not None:
             cast = self._only_user(summed.output[0])
         scale = None if cast is None or cast.op_type != "Cast" else self._only_user(cast.output[0])
-        if quantise is None or quantise.op_type != "DynamicQuantizeLinear" or scale is None or scale.op_type != "Mul":
+        if cast is None or scale is None or scale.op_type != "Mul":
             return
-        assert cast is not None
         factor = scale.input[1] if scale.input[0] == cast.output[0] else scale.input[0]
-        own = self._weight_scale(factor, quantise.output[1])
-        if own is None:
+        before: list[onnx.NodeProto] = []
+        if quantise is None:
+            # Integers from elsewhere, as out of a table of them: their scale is as constant as that of the weights.
+            theirs, own = self._both_scales(factor)
+            x = f"{scale.output[0]}/inputs"
+            before.append(new_node("DequantizeLinear", [node.input[0], theirs or "", *node.input[2:3]], x))
+        else:
+            theirs, own, x = quantise.output[1], self._weight_scale(factor, quantise.output[1]), quantise.input[0]
+        if own is None or theirs is None:
             return
         out, many = f"{scale.output[0]}/weights", self._shapes.get(own, ())
         conv = node.op_type == "ConvInteger"
-        before: list[onnx.NodeProto] = []
         # A scale an output comes as it is broadcast over results: (1, outputs, 1, 1) of a convolution.
         if len(many) > 1:
             flat = f"{scale.output[0]}/scale"
-            before, own = [new_node("Squeeze", [own], flat)], flat
-        names = [node.input[1], own, *(name for name in node.input[3:4] if name)]
-        before.append(new_node("DequantizeLinear", names, out, axis=(0 if conv else 1) if many else None))
-        inputs = [quantise.input[0], out, *([rounded] if rounded is not None else [])]
+            before.append(new_node("Squeeze", [own], flat))
+            own = flat
+        if (second := self._as_it_comes(own)) is not None:
+            out = second.input[0]
+        else:
+            names = [node.input[1], own, *(name for name in node.input[3:4] if name)]
+            before.append(new_node("DequantizeLinear", names, out, axis=(0 if conv else 1) if many else None))
+        inputs = [x, out, *([rounded] if rounded is not None else [])]
         product = _like(node, "Conv" if conv else "MatMul", inputs, out=scale.output[0])
         gone = [part.output[0] for part in (node, summed, cast) if part is not None]
-        self.loose |= {*quantise.output, *gone, factor}
+        for made in (quantise, second):
+            self.loose |= set(() if made is None else made.output)
+        self.loose |= {*gone, factor}
         self._replaced |= {**{name: [] for name in gone}, scale.output[0]: [*before, product]}
+
+    def _both_scales(self, factor: str) -> tuple[str | None, str | None]:
+        """Return two constants whose product is ``factor``: that of the inputs, one number, and that of the weights."""
+        product = self._makers.get(factor)
+        if product is None or product.op_type != "Mul" or any(name not in self._shapes for name in product.input):
+            return None, None
+        first, second = sorted(product.input, key=lambda name: math.prod(self._shapes[name]))
+        return (first, second) if math.prod(self._shapes[first]) == 1 else (None, None)
 
     def _rounded_bias(self, node: onnx.NodeProto, add: onnx.NodeProto | None, of_inputs: str) -> str | None:
         """Return the float bias that an Add behind a ConvInteger adds in units of both scales, as early files do."""
@@ -130,7 +182,12 @@ class _Rewriter:
         if product is None or product.op_type != "Mul" or of_inputs not in product.input:
             return None
         own = product.input[1] if product.input[0] == of_inputs else product.input[0]
-        return own if own in self._shapes else None
+        return own if own in self._shapes or self._as_it_comes(own) is not None else None
+
+    def _as_it_comes(self, scale: str) -> onnx.NodeProto | None:
+        """Return the DynamicQuantizeLinear that makes a scale: of weights that are worked out, or of a second input."""
+        maker = self._makers.get(scale)
+        return maker if maker is not None and maker.op_type == "DynamicQuantizeLinear" else None
 
     def _only_user(self, name: str) -> onnx.NodeProto | None:
         users = self._users.get(name, [])
@@ -208,15 +265,29 @@ def _dynamic_matmul(rewriter: _Rewriter, node: onnx.NodeProto) -> list[onnx.Node
     return [new_node("DequantizeLinear", names, weights, axis=1), product, *add]
 
 
+def _to_float(rewriter: _Rewriter, node: onnx.NodeProto) -> list[onnx.NodeProto]:
+    """``A B`` of integers, times both scales, and a bias."""
+    names, out, nodes = (*node.input, *([""] * 7))[:7], node.output[0], []
+    sides = []
+    for place, label in ((0, "inputs"), (1, "weights")):
+        source = rewriter.real_source(names[place])
+        if not source:
+            source = f"{out}/{label}"
+            # One scale for all, or one a column; of one number an axis says nothing.
+            parts = [name for name in (names[place], names[2 + place], names[4 + place]) if name]
+            nodes.append(new_node("DequantizeLinear", parts, source, axis=1 if place else None))
+        sides.append(source)
+    product = _like(node, "MatMul", sides, out=f"{out}/product" if names[6] else out)
+    return [*nodes, product, *([new_node("Add", [product.output[0], names[6]], out)] if names[6] else [])]
+
+
 def _dynamic_lstm(rewriter: _Rewriter, node: onnx.NodeProto) -> list[onnx.NodeProto]:
-    del rewriter
     nodes, names = [], []
     # W and R come transposed, (directions, inputs, gates), their scales and zero points behind the peepholes.
     for place, scale in ((1, 8), (2, 10)):
-        real, turned = (f"{node.output[0] or node.name}/{what} {place}" for what in ("real", "turned"))
-        nodes.append(new_node("DequantizeLinear", [node.input[place], *node.input[scale : scale + 2]], real, axis=0))
-        nodes.append(new_node("Transpose", [real], turned, perm=[0, 2, 1]))
-        names.append(turned)
+        real, more = rewriter.turned(node, place, scale)
+        nodes += more
+        names.append(real)
     lstm = _like(node, "LSTM", [node.input[0], *names, *node.input[3:8]], out=node.output[0])
     del lstm.output[:]
     lstm.output.extend(node.output)
@@ -247,6 +318,7 @@ def _like(node: onnx.NodeProto, op: str, inputs: Sequence[str], *, out: str) -> 
 _NEEDED = {
     "DynamicQuantizeLSTM": (0, 1, 2, 8, 10),
     "DynamicQuantizeMatMul": (0, 1, 2),
+    "MatMulIntegerToFloat": (0, 1, 2, 3),
     "QGemm": (0, 1, 3, 4),
     "QLinearAdd": (0, 1, 3, 4, 6),
     "QLinearConcat": (0, 2, 3),
@@ -260,6 +332,7 @@ _REWRITTEN: dict[str, Callable[[_Rewriter, Any], list[Any] | None]] = {
     "DynamicQuantizeLSTM": _dynamic_lstm,
     "DynamicQuantizeMatMul": _dynamic_matmul,
     "MatMulInteger": lambda _, node: [node],
+    "MatMulIntegerToFloat": _to_float,
     "QGemm": _qgemm,
     "QLinearAdd": _pair,
     "QLinearConcat": _concat,

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 
 from eie.errors import ModelError
 from eie.importers.onnx.builder import Builder, Tap
-from eie.importers.onnx.drawn import draw_missing, drawn_layers
+from eie.importers.onnx.drawn import draw_missing, drawn_layers, left_as_inputs
 from eie.importers.onnx.graph_inputs import OnnxInput
 from eie.importers.onnx.kinds import numpy_type
 from eie.importers.onnx.nodes import printable
@@ -24,7 +24,8 @@ from eie.importers.onnx.normalise import hold_inputs, normalise, taken_notes
 from eie.importers.onnx.placement import products_inside
 from eie.importers.onnx.reading import Reading, best_reading, expanded
 from eie.importers.onnx.tensors import read_model
-from eie.importers.onnx.unmodelled import feeding, kind, last_known, unmodelled_rows
+from eie.importers.onnx.unmodelled import feeding, last_known, unmodelled_rows
+from eie.importers.onnx.work import kind
 from eie.importers.options import AnyShape, Unsupported
 from eie.importers.tied import Tied, tie
 from eie.model.graph import Graph
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     import onnx
 
 # Enough to see what kind of model it is; a whole transformer would list hundreds.
-_LISTED = 12
+_LISTED, _FEW = 12, 3
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -102,15 +103,22 @@ def read_onnx(
     into, inputs, problems, said = reading.into, reading.inputs, verdict.problems, taken_notes(proto)
     multiplies = bool(into.layers) or products_inside(proto.graph)
     if problems and unsupported == "refuse" and multiplies:
+        if reading.problems:
+            # Behind an input of unknown size nothing was tried: what is not known there may be in order.
+            raise ModelError(f"{path}: {_listed(reading.problems)}, or give inputs, which state them (--trace)")
         raise ModelError(
             f"{path}: not supported: {_listed(problems)} (--unsupported skip keeps the weight layers, which then run "
             f"on recorded activations)"
         )
     if not into.layers:
         reasons = [*reading.problems, *reading.skipped.values(), *reading.hosted, *reading.notes]
+        reasons += [f"{reading.nodes[i].name} ({reading.nodes[i].op})" for i in sorted(reading.weighty)]
         why = f" (not supported: {_listed(reasons)})" if reasons else ""
         if trees := sorted({kind(node.op) for node in reading.nodes if kind(node.op).startswith("TreeEnsemble")}):
             why = f": {', '.join(trees)} is decision trees, which compare and do not multiply"
+        if bare := left_as_inputs(proto.graph):
+            names = first_few([printable(name) for name in bare], _FEW)
+            why = f": {names} are weights without numbers: --density D (density=D) draws them"
         raise ModelError(f"{path}: holds no Gemm, MatMul, Conv or LSTM with constant weights{why}")
     if drawn:
         synthetic = drawn_layers(proto, into.taps, drawn)

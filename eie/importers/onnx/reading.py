@@ -33,7 +33,8 @@ from eie.importers.onnx.stretched import can_be_stretched
 from eie.importers.onnx.unmodelled import batch_axes, inferred
 from eie.importers.options import AnyShape
 from eie.model import operators
-from eie.model.operators.from_onnx import OnnxNode, UnsupportedError, Value
+from eie.model.host import check_extra
+from eie.model.operators.from_onnx import Handler, OnnxNode, UnsupportedError, Value
 
 if TYPE_CHECKING:
     import onnx
@@ -163,7 +164,9 @@ def _with_host(
         first = expanded(path, proto, shape, host="one", turned=turned, shared=shared)
     except ModelError as error:
         first = error
-    failed, run = isinstance(first, ModelError) or first.failed, whole_run(path, proto, shape)
+    # A body that goes over the axis of samples holds layers only where all of a run is one.
+    failed = isinstance(first, ModelError) or first.failed or not first.into.layers
+    run = whole_run(path, proto, shape)
     stated = any(dim.dim_value > 1 for entry in proto.graph.input for dim in entry.type.tensor_type.shape.dim[:2])
     if failed and (stated or run is not None or isinstance(shape, Mapping)):
         # What was traced for so many samples may run with no other number: all of a run is then one sample.
@@ -171,7 +174,7 @@ def _with_host(
             whole = expanded(path, proto, shape if run is None else run, host="whole")
         except ModelError:
             whole = None
-        if whole is not None and not whole.failed:
+        if whole is not None and not whole.failed and whole.into.layers:
             said = "all that a run takes is one sample: a batch of one is not whole"
             return replace(whole, is_run=True, notes=(said,))
     if isinstance(first, ModelError):
@@ -196,7 +199,7 @@ def expanded(
         note_expansions(proto, reading.nodes, reading.expansions)
         apart = parts_of(path, proto, nodes=reading.nodes, into=reading.into, expansions=reading.expansions)
         # A body may hold another one, and what decides on it may stand in the first.
-        expand(path, proto.graph, expansions=reading.expansions, apart=apart)
+        expand(path, proto, expansions=reading.expansions, apart=apart)
     return reading
 
 
@@ -287,6 +290,8 @@ def _hosting(path: Path, proto: onnx.ModelProto, reading: Reading) -> Hosting:
     into, plain = reading.into, {entry.name: entry for entry in reading.inputs if entry.kind is not None}
     at = place(proto, reading.nodes, into.constants, plain=plain, shapes={})
     if at.host:
+        # Each part would fail for want of it, and look like something that is not supported.
+        check_extra(str(path))
         # Inferred where it is of use: then shapes behind the host are numbers as well.
         sizes = {entry.name: entry.sizes for entry in reading.inputs if entry.sizes is not None}
         into.shapes |= inferred(proto, into, sizes) | sizes
@@ -331,7 +336,8 @@ def _translate(path: Path, proto: onnx.ModelProto, reading: Reading) -> None:
 def _known_body(node: OnnxNode, proto: onnx.ModelProto, reading: Reading) -> Expansion | None:
     # With a host all shapes are known, and behind bodies that are not in place yet nothing is.
     decided = reading.hosting is not None and not reading.expansions
-    return expansion_of(node, proto.graph.node[node.index], into=reading.into, decided=decided)
+    inner = proto.graph.node[node.index]
+    return expansion_of(node, inner, into=reading.into, opsets=proto.opset_import, decided=decided)
 
 
 def _read_or_host(node: OnnxNode, reading: Reading) -> None:
@@ -397,7 +403,25 @@ def _read_node(node: OnnxNode, into: Builder) -> None:
     # Where all of a tensor is a sample, only what works number by number is sure to be right.
     if any(value.batch < 0 for value in known) and node.op not in _NUMBERWISE:
         raise UnsupportedError
+    if node.op == "QuantizeLinear":
+        _read_quantise(node, into, known[0], read)
+        return
     read(node, into, known[0])
+
+
+def _read_quantise(node: OnnxNode, into: Builder, x: Value, read: Handler) -> None:
+    """Read with the DequantizeLinear behind it, whose name the result has: in the file its own name holds integers."""
+    users = into.uses(node.outputs[0])
+    if not users or any(user.op != "DequantizeLinear" or not user.outputs for user in users):
+        read(node, into, x)
+        return
+    names = [user.outputs[0] for user in users]
+    read(replace(node, outputs=(names[0],)), into, x)
+    made = into.known(names[0])
+    assert made is not None
+    for name in names[1:]:
+        into.set(name, made)
+    into.absorbed.update(user.index for user in users)
 
 
 def _take_shape(node: OnnxNode, into: Builder, x: Value) -> None:

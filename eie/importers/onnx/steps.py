@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from eie.errors import ModelError
 from eie.importers.onnx.builder import Builder
 from eie.importers.onnx.normalise import LARGEST_UNROLLED
-from eie.importers.onnx.rewriting import add_constant, new_node
+from eie.importers.onnx.rewriting import add_constant, clipped, new_node, with_axes
 from eie.model.operators.from_onnx import Known, OnnxNode
 
 if TYPE_CHECKING:
@@ -45,7 +45,9 @@ _WAYS = {"forward": (False,), "reverse": (True,), "bidirectional": (False, True)
 
 def steps_of(node: OnnxNode, into: Builder) -> int | None:
     """Return how many steps a recurrent node has, if it can be taken apart; None if not."""
-    if node.op not in GATES or len(node.inputs) < 3:
+    # Which state goes on where lengths are read is chosen by a Where, which came with operator set 9.
+    late = any(node.inputs[4:5]) and node.attributes["opset"] < 9
+    if node.op not in GATES or len(node.inputs) < 3 or late:
         return None
     constant = (*node.inputs[1:4], *node.inputs[7:8])
     x, way = into.known(node.inputs[0]), str(node.attributes.get("direction", "forward"))
@@ -161,6 +163,7 @@ class _Cell:
         self.prefix = f"{next((out for out in plain.outputs if out), '')}/"
         self.nodes: list[onnx.NodeProto] = []
         self._made: dict[str, str] = {}
+        self._uses: dict[str, int] = {}
         self._x = self._lengths = ""
 
     @property
@@ -180,7 +183,10 @@ class _Cell:
 
     def product(self, x: str, label: str, matrix: Array) -> str:
         """Multiply by a matrix, as a layer that is called after the node and what it holds of it."""
-        return self.add("MatMul", [x, self.constant(label, matrix)], called=f"{self.plain.name} {label}")
+        use = self._uses[label] = self._uses.get(label, 0) + 1
+        # Numbered, since onnxruntime takes no two nodes of one name; the layer is called after the first.
+        called = f"{self.plain.name} {label}" if use == 1 else f"{self.plain.name} {label} {use}"
+        return self.add("MatMul", [x, self.constant(label, matrix)], called=called)
 
     def constant(self, label: str, value: Array) -> str:
         if label not in self._made:
@@ -226,13 +232,16 @@ class _Cell:
         indices = np.arange(first * hidden, (first + count) * hidden, dtype=np.int64)
         return self.add("Gather", [gates, self.constant(f"gates {first} {count}", indices)], axis=1)
 
-    def _function(self, weights: _Weights, i: int, value: str, *, clipped: bool = True) -> str:
+    def _function(self, weights: _Weights, i: int, value: str, *, limited: bool = True) -> str:
         op, attributes = weights.functions[i]
         named: dict[str, Any] = dict(attributes)
         bound = float(self.plain.attributes.get("clip", 0))
-        if bound and clipped:
-            value = self.add("Max", [value, self.constant("least", np.array(-bound, np.float32))])
-            value = self.add("Min", [value, self.constant("most", np.array(bound, np.float32))])
+        if bound and limited:
+            out = f"{self.prefix}{len(self.nodes)} Clip"
+            self.nodes.append(
+                clipped(self.graph, value, out, low=-bound, high=bound, opset=int(self.plain.attributes["opset"]))
+            )
+            value = out
         return self.add(op, [value], **named)
 
     def _plus(self, gates: str, h: str, *, label: str, matrix: Array) -> str:
@@ -273,7 +282,7 @@ class _Cell:
         fresh = self.add("Mul", [i, self._function(weights, 1, g)])
         c = self.add("Add", [self.add("Mul", [f, c]), fresh]) if c else fresh
         o = self._function(weights, 0, self._peep(o, c, weights, place=1, label=label))
-        return self.add("Mul", [o, self._function(weights, 2, c, clipped=False)]), c
+        return self.add("Mul", [o, self._function(weights, 2, c, limited=False)]), c
 
     def _peep(self, gate: str, c: str, weights: _Weights, *, place: int, label: str) -> str:
         """Add what a gate sees of the cell; peepholes come in the order input, output, forget."""
@@ -302,10 +311,10 @@ class _Cell:
             self.add("Identity", [name], out)
 
     def _raised(self, name: str, axis: int) -> str:
-        # An attribute until opset 13, an input since.
-        if self.plain.attributes["opset"] < 13:
-            return self.add("Unsqueeze", [name], axes=[axis])
-        return self.add("Unsqueeze", [name, self.constant(f"axis {axis}", np.array([axis], np.int64))])
+        out, label = f"{self.prefix}{len(self.nodes)} Unsqueeze", f"{self.prefix}axis {axis}"
+        opset = int(self.plain.attributes["opset"])
+        self.nodes.append(with_axes(self.graph, "Unsqueeze", name, out, axes=[axis], opset=opset, label=label))
+        return out
 
     def _stacked(self, names: Sequence[str], axis: int) -> str:
         parts = [self._raised(name, axis) for name in names]

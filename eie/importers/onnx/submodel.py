@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import NDArray
 
 from eie.importers.onnx import kinds
+from eie.importers.onnx.nodes import plain_node
 from eie.importers.onnx.tensors import native_array, native_tensor
-from eie.importers.onnx.unmodelled import PRODUCTS, kind, multiplications
+from eie.importers.onnx.work import kind, multiplications, of_two_activations
 from eie.model import host
 from eie.model.graph import Node
+from eie.model.operators.from_onnx import OnnxNode
 
 if TYPE_CHECKING:
     import onnx
@@ -95,9 +97,12 @@ class SubModel:
             copy.ClearField("doc_string")
             del copy.metadata_props[:]
         model.graph.initializer.extend(self.initialisers)
+        # A Scan asks for the rank of what its body makes, which is inferred from that of what it reads.
+        scans = any(node.op_type == "Scan" for node in self.nodes)
         for entry in self._inputs:
             element = kinds.element_type(entry.sample)
-            model.graph.input.append(helper.make_tensor_value_info(entry.inside, element, None))
+            sizes = [None] * entry.sample.ndim if scans else None
+            model.graph.input.append(helper.make_tensor_value_info(entry.inside, element, sizes))
         for name in (*self.outputs, *watched):
             # Without type and shape: both are inferred, and a wrong one would be refused.
             model.graph.output.append(helper.make_empty_tensor_value_info(name))
@@ -107,26 +112,25 @@ class SubModel:
         counted = Counter(kind(node.op_type) for node in self.nodes if node.op_type not in ("Constant", "Identity"))
         return tuple(sorted(counted.items()))
 
-    def _products(self) -> list[onnx.NodeProto]:
-        constant = {tensor.name for tensor in self.initialisers}
-        constant |= {entry.inside for entry in self._inputs if entry.batch == host.CONSTANT}
-        return [
-            node
-            for node in self.nodes
-            if node.op_type in PRODUCTS and not any(name in constant for name in node.input[:2])
-        ]
+    def _products(self) -> list[OnnxNode]:
+        """Return products of two activations: those by a constant are rows of their own."""
+        rank = {tensor.name: len(tensor.dims) for tensor in self.initialisers}
+        rank |= {entry.inside: entry.sample.ndim for entry in self._inputs if entry.batch == host.CONSTANT}
+        nodes = [plain_node(Path("host"), node) for node in self.nodes]
+        return [node for node in nodes if of_two_activations(node, rank)]
 
     def watched(self) -> tuple[str, ...]:
         """Return what multiplications are counted by, where the part makes it and does not give it out."""
         made = {name for node in self.nodes for name in node.output if name} - set(self.outputs)
-        names = [name for node in self._products() for name in (*node.input, *node.output)]
+        names = [name for node in self._products() for name in (*node.inputs, *node.outputs)]
         return tuple(dict.fromkeys(name for name in names if name in made))
 
     def products(self, arrays: Mapping[str, Array]) -> tuple[tuple[str, int, int], ...]:
         """Return products of two activations: how many of each kind, and their multiplications."""
-        shapes = {name: array.shape for name, array in arrays.items()}
+        shapes = {tensor.name: tuple(tensor.dims) for tensor in self.initialisers}
+        shapes |= {name: array.shape for name, array in arrays.items()}
         counts: dict[str, tuple[int, int]] = {}
         for node in self._products():
-            many, total = counts.get(node.op_type, (0, 0))
-            counts[node.op_type] = many + 1, total + (multiplications(node, shapes) or 0)
+            many, total = counts.get(kind(node.op), (0, 0))
+            counts[kind(node.op)] = many + 1, total + (multiplications(node, shapes) or 0)
         return tuple((name, *counts[name]) for name in sorted(counts))

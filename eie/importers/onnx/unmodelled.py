@@ -14,24 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 from eie.importers.onnx.builder import Builder
 from eie.importers.onnx.normalise import read_names
+from eie.importers.onnx.work import Shape, Shapes, factors, held, kind, multiplications, multiplies
 from eie.model.operators.from_onnx import OnnxNode
 
 if TYPE_CHECKING:
     import onnx
 
-Shape = tuple[int, ...]
-Shapes = Mapping[str, Shape]
-# Operators that multiply by a matrix or a kernel, whether that is constant or not; with them all of a name's kind.
-PRODUCTS = frozenset(
-    (
-        *("Attention", "Conv", "ConvInteger", "ConvTranspose", "DeformConv", "Einsum", "GRU", "Gemm", "LSTM", "MatMul"),
-        *("MatMulInteger", "MatMulNBits", "MultiHeadAttention", "QAttention", "QGemm", "QLinearConv", "QLinearMatMul"),
-        "RNN",
-    )
-)
-# Which input is the kernel.
-_KERNELS = {"Conv": 1, "ConvInteger": 1, "ConvTranspose": 1, "QLinearConv": 3}
-_MATRICES = ("Gemm", "MatMul", "MatMulInteger", "QLinearMatMul", "QGemm", "MatMulNBits")
 # Constants up to this size may be the target of a Reshape: shape inference needs their values, not those of weights.
 _SMALL = 1 << 10
 
@@ -50,7 +38,7 @@ def unmodelled_rows(
     """Return a text for each skipped node that holds weights or multiplies, in the file's order."""
     wanted = sorted(skipped)
     weights = {i: _weights(proto.graph.node[i], nodes[i], into) for i in wanted}
-    wanted = [i for i in wanted if weights[i] or kind(nodes[i].op) in PRODUCTS]
+    wanted = [i for i in wanted if weights[i] or multiplies(nodes[i].op)]
     if not wanted:
         return ()
     shapes = _shapes(proto, into)
@@ -61,7 +49,7 @@ def unmodelled_rows(
     work = {
         i: _Work(
             weights=many,
-            products=_products(nodes[i], many, shapes) if nodes[i].inputs and nodes[i].outputs else None,
+            products=multiplications(nodes[i], shapes, many) if nodes[i].inputs and nodes[i].outputs else None,
         )
         for i, many in all_of.items()
     }
@@ -76,7 +64,7 @@ def feeding(proto: onnx.ModelProto, nodes: Sequence[OnnxNode], into: Builder) ->
         unread = bool(node.outputs) and all(into.known(name) is None for name in node.outputs)
         # Constants are no work, however large; what was read as an operator neither.
         works = unread and node.outputs[0] not in into.constants and bool(node.inputs)
-        if works and (kind(node.op) in PRODUCTS or _weights(proto.graph.node[node.index], node, into)):
+        if works and (multiplies(node.op) or _weights(proto.graph.node[node.index], node, into)):
             needed.add(node.index)
     waiting = list(needed)
     while waiting:
@@ -114,11 +102,6 @@ def last_known(proto: onnx.ModelProto, into: Builder, behind: Set[int]) -> tuple
     return list(names), missing if names else [output.name for output in proto.graph.output] or ["none"]
 
 
-def kind(op: str) -> str:
-    """Return an operator's name without its domain."""
-    return op.rpartition(".")[2]
-
-
 def _shares(part: _Work, whole: Iterable[_Work]) -> str:
     everything = list(whole)
     weights = sum(work.weights for work in everything)
@@ -131,13 +114,14 @@ def _shares(part: _Work, whole: Iterable[_Work]) -> str:
 
 
 def _weights(proto: onnx.NodeProto, node: OnnxNode, into: Builder) -> int:
-    """Count the constants of two axes and more that a node reads, its subgraphs' included."""
-    # Packed: two weights a byte, in blocks; the attributes say how many there are.
-    if kind(node.op) == "MatMulNBits":
-        return int(node.attributes.get("N", 0)) * int(node.attributes.get("K", 0))
-    shapes = {name: shape for name in node.inputs if name and (shape := into.constants.shape(name)) is not None}
+    """Count the constants of two axes and more that a node reads or multiplies by, its subgraphs' included."""
+    if "MatMul" in kind(node.op) and (packed := held(node)):
+        # Several a byte: their scales, which are arrays as well, are none.
+        return packed
+    names = factors(node.op, node.inputs) if multiplies(node.op) else node.inputs
+    shapes = {name: shape for name in names if name and (shape := into.constants.shape(name)) is not None}
     inner = [_subgraph_weights(graph, into) for graph in _graphs(proto)]
-    return sum(_count(shape) for shape in shapes.values()) + sum(inner)
+    return sum(_count(shape) for shape in shapes.values()) + sum(inner) + held(node)
 
 
 def _graphs(proto: onnx.NodeProto) -> Iterable[onnx.GraphProto]:
@@ -162,57 +146,6 @@ def _subgraph_weights(graph: onnx.GraphProto, into: Builder) -> int:
 def _count(shape: Shape) -> int:
     # A vector is a bias, a scale, a target of a Reshape.
     return math.prod(shape) if len(shape) >= 2 else 0
-
-
-def _products(node: OnnxNode, weights: int, shapes: Shapes) -> int | None:
-    """Count a node's multiplications for one sample; None where that is not known."""
-    op = kind(node.op)
-    # Looking up a row of a table multiplies nothing.
-    if op in ("Gather", "GatherElements", "GatherND"):
-        return 0
-    sizes = [shapes.get(name) for name in node.inputs]
-    if op == "Einsum":
-        return _einsum(str(node.attributes.get("equation", "")), sizes)
-    first, out, kernel = sizes[0] or None, shapes.get(node.outputs[0]), _KERNELS.get(op, -1)
-    if op in ("LSTM", "GRU", "RNN"):
-        return None if first is None else math.prod(first[:2]) * weights
-    if 0 <= kernel < len(sizes):
-        # Each input of a transposed convolution meets a kernel, of others each output.
-        maps, taken = first if op == "ConvTranspose" else out, sizes[kernel]
-        return None if maps is None or taken is None else math.prod(maps) * math.prod(taken[1:])
-    # Of others nobody here knows.
-    if op not in _MATRICES or first is None or out is None:
-        return None
-    # Of A transposed, the rows are summed over.
-    return math.prod(out) * first[0 if node.attributes.get("transA") else -1]
-
-
-def multiplications(proto: onnx.NodeProto, shapes: Shapes) -> int | None:
-    """Count the multiplications of a product of two activations; None of an operator that nobody here knows."""
-    first, second = (shapes.get(name) for name in (*proto.input[:2], "", "")[:2])
-    out = shapes.get(proto.output[0]) if proto.output else None
-    if proto.op_type == "Einsum":
-        equation = next((entry.s.decode() for entry in proto.attribute if entry.name == "equation"), "")
-        return _einsum(equation, [shapes.get(name) for name in proto.input])
-    if first is None or second is None:
-        return None
-    if proto.op_type in ("Attention", "MultiHeadAttention"):
-        # Each query meets each key, and each of those weights meets a value: twice queries times keys times width.
-        return 2 * math.prod(first) * second[-2]
-    if proto.op_type == "Conv" and out is not None:
-        return math.prod(out) * math.prod(second[1:])
-    transposed = any(entry.name == "transA" and entry.i for entry in proto.attribute)
-    return None if out is None or not first else math.prod(out) * first[0 if transposed else -1]
-
-
-def _einsum(equation: str, sizes: Sequence[Shape | None]) -> int | None:
-    terms = equation.replace(" ", "").split("->")[0].split(",")
-    loops: dict[str, int] = {}
-    for term, shape in zip(terms, sizes, strict=False):
-        if shape is None or len(term) != len(shape):
-            return None
-        loops.update(zip(term, shape, strict=True))
-    return math.prod(loops.values())
 
 
 def _shapes(proto: onnx.ModelProto, into: Builder) -> dict[str, Shape]:

@@ -77,7 +77,7 @@ class Judge:
 
         Returns
         -------
-        None without values, with fewer than two samples, or where the network has several inputs.
+        None without values, or with fewer than two samples.
         """
         flow = dataflow(network)
         if isinstance(trainer, DataTrainer) and flow is not None and len(flow.inputs) == 1:
@@ -93,7 +93,7 @@ class Judge:
                 source=f"chosen by the last {train.count} training images, reported on the test images",
             )
         own = given_samples(network)
-        if own is None or own.count < 2 or len(own.arrays) > 1:
+        if own is None or own.count < 2:
             return None
         half = min(own.count // 2, MOST_TO_CHOOSE_BY)
         first, rest = own.part(0, half), own.part(half, own.count)

@@ -27,6 +27,7 @@ from eie.importers.entrance import Model, as_network
 from eie.model.digest import network_digest
 from eie.model.network import Network
 from eie.recording.record import record
+from eie.results.accuracy import INPUTS_NEEDED
 from eie.show.notebook import told
 from eie.show.numbers import percent
 from eie.simulation import simulate
@@ -235,8 +236,8 @@ def _judge(network: Network, trainer: Trainer | None) -> Judge:
     judge = Judge.of(network, trainer)
     if judge is None:
         raise SearchError(
-            f"{network.name}: a search needs inputs, two samples or more, with values, of a network with one input "
-            "whose layers feed each other: labelled ones for accuracy, others for the relative output error"
+            f"{network.name}: a search needs inputs, two samples or more, with values, of a network whose layers feed "
+            f"each other: {INPUTS_NEEDED}"
         )
     return judge
 
