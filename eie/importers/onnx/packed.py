@@ -38,9 +38,12 @@ def matmul_nbits(node: OnnxNode, into: Builder) -> None:
         )
     zeros = _zeros(node=node, into=into, bits=bits, shape=(outputs, blocks))
     stored = stored[:, : blocks * block].reshape(outputs, blocks, block)
-    # In integers first: what is at the zero point is an exact 0, and so a pruned weight.
-    centred = stored.astype(np.float32) - zeros[:, :, None]
-    weights = (centred * scales.reshape(outputs, blocks, 1)).reshape(outputs, -1)[:, :inputs]
+    # In integers first: what is at the zero point is an exact 0, and so a pruned weight. In place: each step would be
+    # a layer more.
+    real: NDArray[np.float32] = np.subtract(stored, zeros[:, :, None], dtype=np.float32)
+    real *= scales.reshape(outputs, blocks, 1)
+    weights = real.reshape(outputs, -1)[:, :inputs]
+    del stored
     packed_zeros = bits if any(node.inputs[3:4]) else 0
     product(node, into, weights, bits=bits + (32 + packed_zeros) / block)
 
@@ -60,5 +63,6 @@ def _unpacked(array: NDArray[Any], bits: int) -> NDArray[np.uint8]:
     if array.dtype != np.uint8:
         raise ModelError(f"packed weights of type {array.dtype}: must be uint8")
     shifts = np.arange(0, 8, bits, dtype=np.uint8)
-    fields: NDArray[np.uint8] = (array[..., None] >> shifts) & np.uint8((1 << bits) - 1)
+    fields: NDArray[np.uint8] = array[..., None] >> shifts
+    fields &= np.uint8((1 << bits) - 1)
     return fields
