@@ -1,26 +1,34 @@
-"""Matrices without a zero list no rows: whatever is asked of them, the answer is that of a list."""
+"""Matrices with few or no zeros list no rows: whatever is asked of them, the answer is that of a list."""
 
 import copy
 import pickle
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eie.model.matrix import SparseColumns
+from eie.errors import ModelError
+from eie.model.matrix import SparseColumns, Tile, tiled
 from eie.model.packed import packed
 
 
-def pair(seed, rows, columns):
-    """The same numbers without a list of rows and with one."""
-    dense = np.random.default_rng(seed).integers(1, 200, (rows, columns)).astype(np.uint8)
-    full = SparseColumns.from_dense(dense, "w")
+def pair(seed, rows, columns, zeros=0):
+    """The same numbers without a list of rows and with one; at most so many of them, and a quarter, are zero."""
+    rng = np.random.default_rng(seed)
+    dense = rng.integers(1, 200, (rows, columns)).astype(np.uint8)
+    dense.ravel()[rng.permutation(dense.size)[: min(zeros, dense.size // 4)]] = 0
+    matrix, (columns_of, rows_of) = SparseColumns.from_dense(dense, "w"), np.nonzero(dense.T)
     listed = SparseColumns.of(
-        shape=full.shape, starts=full.starts, rows=np.tile(np.arange(rows), columns), data=full.data
+        shape=dense.shape,
+        starts=np.searchsorted(columns_of, np.arange(columns + 1)),
+        rows=rows_of,
+        data=dense.T[dense.T != 0],
     )
-    assert full.is_full
+    assert matrix.is_full == (len(rows_of) == dense.size)
+    assert matrix.listed is None
     assert not listed.is_full
-    return dense, full, listed
+    return dense, matrix, listed
 
 
 def assert_same(ours, right):
@@ -33,10 +41,10 @@ def assert_same(ours, right):
         assert not getattr(ours, name).flags.writeable
 
 
-@given(st.integers(0, 2**32 - 1), st.integers(1, 9), st.integers(1, 7), st.data())
-def test_without_a_list_all_is_as_with_one(seed, rows, columns, data):
-    dense, full, listed = pair(seed, rows, columns)
-    _, more, more_listed = pair(seed + 1, rows, data.draw(st.integers(1, 5)))
+@given(st.integers(0, 2**32 - 1), st.integers(1, 20), st.integers(1, 7), st.integers(0, 9), st.data())
+def test_without_a_list_all_is_as_with_one(seed, rows, columns, zeros, data):
+    dense, full, listed = pair(seed, rows, columns, zeros)
+    _, more, more_listed = pair(seed + 1, rows, data.draw(st.integers(1, 5)), data.draw(st.integers(0, 3)))
     start = data.draw(st.integers(0, rows - 1))
     stop = data.draw(st.integers(start + 1, rows))
     mask = np.random.default_rng(seed).random(dense.shape) < 0.5
@@ -48,17 +56,62 @@ def test_without_a_list_all_is_as_with_one(seed, rows, columns, data):
     assert_same(full.where(mask), listed.where(mask))
     assert_same(full.append_column(bias), listed.append_column(bias))
     assert_same(full.with_data(full.data + np.uint8(1)), listed.with_data(listed.data + np.uint8(1)))
-    for same in (full, packed(full).unpacked(), copy.copy(full), copy.deepcopy(full)):
+    for same in (full, packed(full).unpacked(), copy.copy(full), copy.deepcopy(full), pickle.loads(pickle.dumps(full))):
         np.testing.assert_array_equal(same.rows, listed.rows)
+    # Once more, now that the rows were read.
+    np.testing.assert_array_equal(full.dense(), dense)
+    assert_same(full.with_data(full.data), listed)
+    assert_same(packed(full).unpacked(), listed)
 
 
-def test_one_zero_is_listed():
-    dense = np.ones((4, 3), np.float32)
-    dense[2, 1] = 0
+@pytest.mark.parametrize(("kept", "is_noted"), [(19, True), (5, True), (4, False)])
+def test_few_zeros_are_noted_many_are_not_listed(kept, is_noted):
+    """A bit for each place while a quarter of them is not zero, below that a list."""
+    dense = (np.arange(20) < kept).astype(np.float32).reshape(4, 5)
     matrix = SparseColumns.from_dense(dense, "w")
     assert not matrix.is_full
-    assert matrix.nnz == 11
+    assert (matrix.bits is not None, matrix.listed is not None) == (is_noted, not is_noted)
+    assert matrix.nnz == kept
     np.testing.assert_array_equal(matrix.dense(), dense)
+    np.testing.assert_array_equal(matrix.rows, np.nonzero(dense.T)[1])
+
+
+def test_bits_of_a_diagonal_are_not_more_than_a_list():
+    """33 blocks of one full column: a list takes 4 bytes for each entry, bits 33 times an eighth."""
+    for blocks, is_noted in ((32, True), (33, False)):
+        tiles = [Tile(row=8 * i, column=i, dense=np.ones((8, 1), np.float32), where="w") for i in range(blocks)]
+        matrix = tiled((8 * blocks, blocks), tiles)
+        assert (matrix.bits is not None) == is_noted
+        np.testing.assert_array_equal(matrix.rows, np.arange(8 * blocks))
+
+
+@given(
+    st.lists(st.integers(1, 5), min_size=1, max_size=3), st.lists(st.integers(1, 5), min_size=1, max_size=3), st.data()
+)
+def test_tiles_are_what_they_make_together(heights, widths, data):
+    """Some left out, some of zeros, some lying in memory the other way round."""
+    whole, tiles = np.zeros((sum(heights), sum(widths)), np.float32), []
+    rng = np.random.default_rng(data.draw(st.integers(0, 99)))
+    for row, height in zip(np.cumsum([0, *heights]), heights, strict=False):
+        for column, width in zip(np.cumsum([0, *widths]), widths, strict=False):
+            kind = data.draw(st.sampled_from(["full", "turned", "few", "zero", "none"]))
+            if kind == "none":
+                continue
+            part = rng.integers(1, 9, (height, width)).astype(np.float32)
+            part *= {"few": rng.random(part.shape) < 0.5, "zero": 0}.get(kind, 1)
+            whole[row : row + height, column : column + width] = part
+            part = np.asfortranarray(part) if kind == "turned" else part
+            tiles.append(Tile(row=int(row), column=int(column), dense=part, where="w"))
+    if tiles:
+        assert_same(tiled(whole.shape, tiles), SparseColumns.from_dense(whole, "w"))
+
+
+def test_a_tile_says_where_it_is_not_finite():
+    bad = np.ones((2, 3), np.float32)
+    bad[1, 2] = np.inf
+    tile = Tile(row=4, column=5, dense=bad, where="hidden_weights", origin=5)
+    with pytest.raises(ModelError, match=r"hidden_weights\[5, 2\] = inf: must be finite"):
+        tiled((6, 8), [tile])
 
 
 def test_rows_are_made_when_they_are_read_and_then_stay():

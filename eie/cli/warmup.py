@@ -64,6 +64,11 @@ def warmup() -> None:
         far_apart = np.zeros((1, 600))  # entries of one SRAM row, further apart than a byte counts
         far_apart[0, [0, -1]] = 1
         simulate(Layer.from_weights("warmup", far_apart), np.ones(600), spec=AcceleratorSpec(n_pe=1), shares=True)
+        # Weights a few of which are zero.
+        few = 1 - np.eye(8)
+        network_of = Layer.from_weights("warmup", few), Layer.from_codes("warmup", few.astype(np.uint8), np.arange(2.0))
+        for layer in network_of:
+            simulate(layer, np.ones(8), spec=AcceleratorSpec(n_pe=1))
         # What forms of a study wait as.
         packed(Layer.from_weights("warmup", np.ones((8, 8))).matrix).unpacked()
         codes = rng.integers(0, 4, (8, 8)).astype(np.uint8)

@@ -45,19 +45,25 @@ def near_zero(network: Network) -> list[str]:
     """Return a note on layers many of whose weights are nearly zero: pruned once, then moved by an optimiser."""
     layers: list[str] = []
     largest, next_size = 0.0, math.inf
-    for layer in network.layers:
-        if layer.codebook is not None or layer.synthetic or not layer.matrix.nnz:
+    looked_at = [layer for layer in network.layers if layer.codebook is None and not layer.synthetic]
+    # One room for all layers: pieces of every size would leave holes in the heap, together as much as the network.
+    most = max((min(layer.matrix.nnz, _LOOKED_AT) for layer in looked_at), default=0)
+    room, mask = np.empty(most, np.float32), np.empty(most, np.bool_)
+    for layer in looked_at:
+        if not layer.matrix.nnz:
             continue
         # A million of them, evenly taken, say it as well as a thousand million.
-        stride = -(-layer.matrix.nnz // _LOOKED_AT)
+        taken = layer.matrix.data[:: -(-layer.matrix.nnz // _LOOKED_AT)]
         # In the type of the weights, and what is made of them in place: each copy is as much as a layer.
-        sizes = np.abs(layer.matrix.data[::stride])
-        small = sizes < np.float64(_NEAR * _typical(sizes))
+        sizes = np.abs(taken, out=room[: len(taken)])
+        small = np.less(sizes, np.float64(_NEAR * _typical(sizes)), out=mask[: len(taken)])
         count = int(np.count_nonzero(small))
         if count >= max(_MANY * len(sizes), _FEWEST):
             layers.append(f"{layer.name} ({percent(count / len(sizes), 0)} %)")
-            largest = max(largest, float(sizes[small].max()))
-            next_size = min(next_size, float(sizes[~small].min()))
+            largest = max(largest, float(sizes.max(where=small, initial=0)))
+            # The others, marked in place as well.
+            np.logical_not(small, out=small)
+            next_size = min(next_size, float(sizes.min(where=small, initial=np.inf)))
     if not layers:
         return []
     return [

@@ -170,7 +170,9 @@ def _same_bias(first: Layer, second: Layer) -> bool:
 def _equal(first: SparseColumns, second: SparseColumns) -> bool:
     if first.is_full and second.is_full:
         return first.data is second.data or np.array_equal(first.data, second.data)
+    # Where both note their rows as bits, neither needs a list for it.
+    noted = first.bits is not None and second.bits is not None
     return all(
         getattr(first, part) is getattr(second, part) or np.array_equal(getattr(first, part), getattr(second, part))
-        for part in ("data", "starts", "rows")
+        for part in ("data", "starts", "bits" if noted else "rows")
     )

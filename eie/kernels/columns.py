@@ -46,6 +46,23 @@ def fill_columns(
 
 
 @njit
+def fill_noted(
+    dense: NDArray[Any], first: int, cursor: NDArray[np.int64], bits: NDArray[np.uint8], data: NDArray[Any]
+) -> None:
+    """Write values column by column as `fill_columns`, and set a bit of ``bits`` (C, ceil(R / 8)) for each row."""
+    rows, columns = dense.shape
+    for i in range(rows):
+        byte, bit = (first + i) >> 3, np.uint8(1 << ((first + i) & 7))
+        for j in range(columns):
+            value = dense[i, j]
+            if value != 0:
+                at = cursor[j]
+                data[at] = value
+                bits[j, byte] |= bit
+                cursor[j] = at + 1
+
+
+@njit
 def note_rows(starts: NDArray[np.int64], rows: NDArray[np.int32], bits: NDArray[np.uint8]) -> None:
     """Set a bit of ``bits`` (C, ceil(R / 8)), all zero, for every row that a column of compressed ones lists."""
     for j in range(bits.shape[0]):
@@ -59,11 +76,15 @@ def list_rows(bits: NDArray[np.uint8], rows_out: NDArray[np.int32]) -> None:
     at = 0
     for j in range(bits.shape[0]):
         for byte in range(bits.shape[1]):
+            noted = bits[j, byte]
+            if noted == 0:
+                # Between the groups of a convolution all are.
+                continue
             for k in range(8):
                 # Written always and moved on where the bit is set: a branch on it would be guessed wrong. Behind the
                 # last row that writes once more, hence the place.
                 rows_out[at] = 8 * byte + k
-                at += (bits[j, byte] >> k) & 1
+                at += (noted >> k) & 1
 
 
 @njit

@@ -27,6 +27,7 @@ from eie.model.weights import (
     checked_name,
     checked_numbers,
     compressed,
+    side_by_side,
 )
 from eie.show.face import View
 from eie.show.sections import Column, Grid, Section
@@ -88,12 +89,19 @@ class Layer(View):
         ModelError
             For a shape other than 2-D, an empty array, NaN or infinite values, or a bias that does not fit.
         """
-        matrix = compressed(name=name, what="weights", values=weights)
+        return cls._of_weights(name=name, weights=weights, bias=bias, relu=relu, geometry=LINEAR)
+
+    @classmethod
+    def _of_weights(
+        cls, *, name: str, weights: ArrayLike, bias: ArrayLike | None, relu: bool, geometry: Geometry
+    ) -> Layer:
+        matrix = compressed(name=name, what="weights", values=weights, geometry=geometry)
         return cls(
             name=checked_name(name),
             matrix=matrix,
             bias=None if bias is None else checked_bias(name, bias, matrix.shape[0]),
             relu=relu,
+            geometry=geometry,
         )
 
     @classmethod
@@ -234,16 +242,15 @@ class Layer(View):
         # Channel, kernel row, kernel column: row-major order is the order of im2col's columns.
         flat = stored if len(wanted) == 2 else stored.reshape(unrolled)
         if codebook is None:
-            layer = cls.from_weights(name, flat, bias, relu=relu)
-        else:
-            layer = cls.from_codes(
-                name=name,
-                codes=flat,
-                codebook=codebook,
-                bias_codes=bias,
-                accumulator_bias=accumulator_bias,
-                relu=relu,
-            )
+            return cls._of_weights(name=name, weights=flat, bias=bias, relu=relu, geometry=geometry)
+        layer = cls.from_codes(
+            name=name,
+            codes=flat,
+            codebook=codebook,
+            bias_codes=bias,
+            accumulator_bias=accumulator_bias,
+            relu=relu,
+        )
         # Spread after it is sparse: dense, a grouped convolution's zeros would be most of the memory.
         return replace(layer, matrix=geometry.spread(layer.matrix), geometry=geometry)
 
@@ -282,12 +289,12 @@ class Layer(View):
                 "must be (4 * hidden, input) and (4 * hidden, hidden)"
             )
         # One matrix for both: a step's row is [x, h], one broadcast after the other, and the sums need no second pass.
-        left, right = (compressed(name=name, what=what, values=part) for what, part in zip(parts, (x, h), strict=True))
+        matrix = side_by_side(name, dict(zip(parts, (x, h), strict=True)))
         return cls(
             name=checked_name(name),
-            matrix=left.beside(right),
-            bias=None if bias is None else checked_bias(name, bias, left.shape[0]),
-            geometry=Lstm(left.shape[1], right.shape[1], reverse),
+            matrix=matrix,
+            bias=None if bias is None else checked_bias(name, bias, matrix.shape[0]),
+            geometry=Lstm(int(x.shape[1]), int(h.shape[1]), reverse),
         )
 
     @property

@@ -7,7 +7,7 @@ sharing and the encoder.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -20,6 +20,11 @@ from eie.model import arrays
 
 # Numbers copied at a time where an array does not lie in memory row by row: a whole copy would be a matrix more.
 _BLOCK = 1 << 18
+# Where at least one of so many places is not zero, a bit for each place notes the rows: a list would be as much as the
+# numbers, from the day that a network is read. Fewer are listed sooner than found among bits.
+_NOTED = 4
+# And where the zeros between tiles are not so many that all bits are more than a list.
+_LIST_BITS = 32
 CACHE_LINE = 64  # bytes, of every x86-64 and most other processors
 
 
@@ -76,6 +81,38 @@ def _ordered(
     return order, np.searchsorted(columns[order], np.arange(shape[1] + 1))
 
 
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Tile:
+    """A dense part of a matrix.
+
+    Attributes
+    ----------
+    row, column
+        Its first place in the matrix.
+    dense
+        (rows, columns) float32 or uint8.
+    where
+        What it is a part of, for errors, which count columns of the matrix from ``origin`` on.
+    """
+
+    row: int
+    column: int
+    dense: NDArray[Any]
+    where: str
+    origin: int = 0
+
+    @property
+    def columns(self) -> slice:
+        """Which of the matrix's."""
+        return slice(self.column, self.column + self.dense.shape[1])
+
+    def not_finite(self) -> ModelError:
+        """Say which value is none; looked for only now that there is one: the kernel just says whether."""
+        bad = np.argwhere(~np.isfinite(self.dense))[0]
+        place = f"{self.row + bad[0]}, {self.column - self.origin + bad[1]}"
+        return ModelError(f"{self.where}[{place}] = {self.dense[tuple(bad)]}: must be finite")
+
+
 @dataclass(frozen=True, eq=False, kw_only=True, repr=False)
 class SparseColumns:
     """Non-zeros listed column by column, rows ascending.
@@ -87,15 +124,19 @@ class SparseColumns:
     starts
         int64 (columns + 1,): where each column begins.
     listed
-        int32 (nnz,): the row of each; None where no place is zero, and counting tells. Read it as `rows`.
+        int32 (nnz,): the row of each; None where ``bits`` or counting tell, until it is asked for. Read it as `rows`.
     data
         (nnz,) float32 weights or uint8 codes; never zero.
+    bits
+        uint8 (columns, ceil(rows / 8)), where few places are zero: bit ``r % 8`` of byte ``r // 8`` is set where row
+        ``r`` is not. None where there is a list, or no zero.
     """
 
     shape: tuple[int, int]
     starts: NDArray[np.int64]
     listed: NDArray[np.int32] | None
     data: NDArray[Any]
+    bits: NDArray[np.uint8] | None = None
 
     def __repr__(self) -> str:
         rows, columns = self.shape
@@ -109,15 +150,29 @@ class SparseColumns:
         )
 
     @classmethod
+    def noted(
+        cls, shape: tuple[int, int], starts: ArrayLike, bits: NDArray[np.uint8], data: NDArray[Any]
+    ) -> SparseColumns:
+        """Build from arrays that are already in this form, with bits in the place of the list."""
+        return cls(
+            shape=shape,
+            starts=frozen(starts, np.int64),
+            listed=None,
+            data=frozen(data, data.dtype),
+            bits=frozen(bits, np.uint8),
+        )
+
+    @classmethod
     def full(cls, dense: NDArray[Any]) -> SparseColumns:
         """Take a dense array (rows, columns) no number of which is zero: its rows need no list until they are read."""
         rows, columns = dense.shape
         data = np.empty((columns, rows), dense.dtype)
         data[...] = dense.T
-        return cls._of_full((rows, columns), data.ravel())
+        return cls.of_full((rows, columns), data.ravel())
 
     @classmethod
-    def _of_full(cls, shape: tuple[int, int], data: NDArray[Any]) -> SparseColumns:
+    def of_full(cls, shape: tuple[int, int], data: NDArray[Any]) -> SparseColumns:
+        """Build from the numbers of all places, column by column, none of which is zero."""
         starts = np.arange(shape[1] + 1, dtype=np.int64) * shape[0]
         return cls(shape=shape, starts=frozen(starts, np.int64), listed=None, data=frozen(data, data.dtype))
 
@@ -130,27 +185,7 @@ class SparseColumns:
         ModelError
             If a value is NaN or infinite; ``where`` names the array.
         """
-        # Here, not above: ``import eie`` and ``eie --help`` must not wait for numba.
-        from eie.kernels import columns as kernels
-
-        # Counted first, so that rows and data are made once at their size; two passes over the dense array in all.
-        counts = np.zeros(dense.shape[1], np.int64)
-        finite = [kernels.count_nonzeros(block, counts) for _, block in _blocks(dense)]
-        if not all(finite):
-            # Searched for only now that there is one: the kernel just says whether.
-            bad = np.argwhere(~np.isfinite(dense))[0]
-            raise ModelError(f"{where}[{bad[0]}, {bad[1]}] = {dense[tuple(bad)]}: must be finite")
-        starts = np.concatenate(([0], np.cumsum(counts)))
-        if starts[-1] == dense.size:
-            # As weights mostly come: with a list, a network would take twice the memory from the day it is read.
-            return cls.full(dense)
-        rows = np.empty(starts[-1], np.int32)
-        data = np.empty(starts[-1], dense.dtype)
-        # A copy: the kernel moves each start on to the column's end as it writes.
-        cursor = starts[:-1].copy()
-        for first, block in _blocks(dense):
-            kernels.fill_columns(block, first, cursor, rows, data)
-        return cls.of(shape=(dense.shape[0], dense.shape[1]), starts=starts, rows=rows, data=data)
+        return tiled((dense.shape[0], dense.shape[1]), [Tile(row=0, column=0, dense=dense, where=where)])
 
     @classmethod
     def from_sparse(cls, matrix: Any, where: str, dtype: Any = np.float32) -> SparseColumns:
@@ -189,12 +224,19 @@ class SparseColumns:
         """int32 (nnz,): the row of every non-zero; once it was asked for, it stays."""
         if self.listed is not None:
             return self.listed
+        if self.bits is not None:
+            from eie.kernels import columns as kernels
+
+            # One place more than there are: the kernel writes once behind the last.
+            rows = np.empty(len(self.data) + 1, np.int32)
+            kernels.list_rows(self.bits, rows)
+            return frozen(rows[:-1], np.int32)
         return frozen(np.tile(np.arange(self.shape[0], dtype=np.int32), self.shape[1]), np.int32)
 
     @property
     def is_full(self) -> bool:
         """Whether no place is zero, and it was made so: then the rows are known without a list."""
-        return self.listed is None
+        return self.listed is None and self.bits is None
 
     @property
     def column_of(self) -> NDArray[np.int32]:
@@ -205,7 +247,13 @@ class SparseColumns:
         """Return the same pattern with other values."""
         # Of a pattern that was read already, the list goes along: it would be made once more.
         listed = self.__dict__.get("rows", self.listed)
-        return SparseColumns(shape=self.shape, starts=self.starts, listed=listed, data=frozen(data, data.dtype))
+        return SparseColumns(
+            shape=self.shape,
+            starts=self.starts,
+            listed=listed,
+            data=frozen(data, data.dtype),
+            bits=self.bits if listed is None else None,
+        )
 
     def dense(self) -> NDArray[Any]:
         """Return the dense array (rows, columns)."""
@@ -213,7 +261,10 @@ class SparseColumns:
             return np.ascontiguousarray(self._by_column.T)
         # Written in stored order, then transposed: several times faster than jumping between rows.
         columns = np.zeros(self.shape[::-1], self.data.dtype)
-        columns[self.column_of, self.rows] = self.data
+        if self.bits is not None:
+            columns[np.unpackbits(self.bits, axis=1, count=self.shape[0], bitorder="little").view(np.bool_)] = self.data
+        else:
+            columns[self.column_of, self.rows] = self.data
         return np.ascontiguousarray(columns.T)
 
     def unpacked(self) -> SparseColumns:
@@ -239,7 +290,7 @@ class SparseColumns:
         if self.is_full and right.is_full:
             # Their numbers one after the other: column by column they are what they were.
             data, columns = np.concatenate((self.data, right.data)), self.shape[1] + right.shape[1]
-            return SparseColumns._of_full((self.shape[0], columns), data)
+            return SparseColumns.of_full((self.shape[0], columns), data)
         return SparseColumns.of(
             shape=(self.shape[0], self.shape[1] + right.shape[1]),
             starts=np.concatenate((self.starts, right.starts[1:] + self.nnz)),
@@ -269,3 +320,55 @@ class SparseColumns:
             rows=np.concatenate((self.rows, rows.astype(np.int32))),
             data=np.concatenate((self.data, values[rows].astype(self.data.dtype))),
         )
+
+
+def tiled(shape: tuple[int, int], tiles: Sequence[Tile]) -> SparseColumns:
+    """Compress dense arrays of one type that lie side by side, those in higher rows behind; zero between them.
+
+    What is put together from parts is so never there as a whole but in columns.
+
+    Raises
+    ------
+    ModelError
+        If a value is NaN or infinite.
+    """
+    # Here, not above: ``import eie`` and ``eie --help`` must not wait for numba.
+    from eie.kernels import columns as kernels
+
+    # Counted first, so that rows and data are made once at their size; two passes over the dense arrays in all.
+    counts = np.zeros(shape[1], np.int64)
+    for tile in tiles:
+        finite = [kernels.count_nonzeros(block, counts[tile.columns]) for _, block in _blocks(tile.dense)]
+        if not all(finite):
+            raise tile.not_finite()
+    starts = np.concatenate(([0], np.cumsum(counts)))
+    if starts[-1] < math.prod(shape):
+        return _filled(shape, starts, tiles)
+    # As weights mostly come: with a list, a network would take twice the memory from the day it is read.
+    data = np.empty(shape[::-1], tiles[0].dense.dtype)
+    for tile in tiles:
+        data[tile.columns, tile.row : tile.row + len(tile.dense)] = tile.dense.T
+    return SparseColumns.of_full(shape, data.ravel())
+
+
+def _filled(shape: tuple[int, int], starts: NDArray[np.int64], tiles: Sequence[Tile]) -> SparseColumns:
+    """Return what `tiled` does where a place is zero: rows are noted as bits, or listed."""
+    from eie.kernels import columns as kernels
+
+    count, inside = int(starts[-1]), sum(tile.dense.size for tile in tiles)
+    noted = inside <= _NOTED * count and math.prod(shape) <= _LIST_BITS * count
+    data = np.empty(count, tiles[0].dense.dtype)
+    rows = np.empty(0 if noted else count, np.int32)
+    bits = np.zeros((shape[1], -(-shape[0] // 8) if noted else 0), np.uint8)
+    # A copy: the kernels move each start on to the column's end as they write.
+    cursor = starts[:-1].copy()
+    for tile in tiles:
+        for first, block in _blocks(tile.dense):
+            part, first_row = cursor[tile.columns], tile.row + first
+            if noted:
+                kernels.fill_noted(block, first_row, part, bits[tile.columns], data)
+            else:
+                kernels.fill_columns(block, first_row, part, rows, data)
+    if noted:
+        return SparseColumns.noted(shape=shape, starts=starts, bits=bits, data=data)
+    return SparseColumns.of(shape=shape, starts=starts, rows=rows, data=data)

@@ -34,13 +34,8 @@ class PackedColumns(Brief):
     data: NDArray[Any]
 
     def unpacked(self) -> SparseColumns:
-        """Return the matrix as it was."""
-        # Here, not above: ``import eie`` must not wait for numba.
-        from eie.kernels import columns as kernels
-
-        rows = np.empty(len(self.data) + 1, np.int32)
-        kernels.list_rows(self.bits, rows)
-        return SparseColumns(shape=self.shape, starts=self.starts, listed=frozen(rows[:-1], np.int32), data=self.data)
+        """Return the matrix as it was; its rows are listed when they are asked for."""
+        return SparseColumns.noted(shape=self.shape, starts=self.starts, bits=self.bits, data=self.data)
 
 
 def packed(matrix: SparseColumns) -> SparseColumns | PackedColumns:
@@ -50,6 +45,8 @@ def packed(matrix: SparseColumns) -> SparseColumns | PackedColumns:
     if matrix.is_full:
         # Another of the same numbers: this one may have been asked for its rows.
         return SparseColumns(shape=matrix.shape, starts=matrix.starts, listed=None, data=matrix.data)
+    if matrix.bits is not None:
+        return PackedColumns(shape=matrix.shape, starts=matrix.starts, bits=matrix.bits, data=matrix.data)
     rows, columns = matrix.shape
     width = -(-rows // 8)
     if columns * width >= matrix.rows.nbytes:

@@ -17,7 +17,7 @@ from pathlib import Path
 ROOMS: Mapping[str, tuple[str, ...]] = {
     "eie/kernels/cluster.py": ("test_share.py",),
     "eie/kernels/huffman.py": ("test_codecs.py", "test_coded.py"),
-    "eie/kernels/columns.py": ("test_encode.py", "test_share.py", "test_importers.py"),
+    "eie/kernels/columns.py": ("test_matrix.py", "test_encode.py", "test_share.py", "test_importers.py"),
     "eie/kernels/jit.py": ("test_kernels.py", "test_encode.py"),
     "eie/kernels/datapath.py": ("test_products.py", "test_functional.py", "test_kernels.py"),
     "eie/kernels/streams.py": ("test_streams.py", "test_memory.py"),

@@ -1,13 +1,14 @@
 """What is known without an input: initialisers, Constant nodes and the small sums exporters do on shapes.
 
 Comes in: an ONNX graph and its folder. Goes out: arrays by tensor name. Read by `graph`. Weights pass through
-DequantizeLinear here, zero points subtracted, so that a stored zero of the file is a zero of the layer.
+DequantizeLinear here (`scales`), zero points subtracted, so that a stored zero of the file is a zero of the layer.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from eie.errors import ModelError
 from eie.formats.budget import Room
 from eie.importers.onnx.reference import REFERENCED, check_size, evaluate, result_size
+from eie.importers.onnx.scales import dequantise, quantise
 from eie.importers.onnx.slim import LARGE
 from eie.importers.onnx.tensors import dense_array, sparse_array
 from eie.model.operators.from_onnx import LARGEST_TENSOR, OnnxNode, UnsupportedError, axes_of
@@ -36,9 +38,28 @@ _HALF = (10, 16)
 # What is made of large constants only when a layer asks for it: weights of a whole model would be there once more.
 _SAME_SHAPE = ("Identity", "Cast", "DequantizeLinear")
 _LATER = (*_SAME_SHAPE, "Transpose", "Reshape", "Squeeze", "Unsqueeze")
+# What numpy raises on constants that do not belong together.
+_MISFITS = (ValueError, TypeError, IndexError, ArithmeticError, KeyError, AttributeError, MemoryError)
 
 Array = NDArray[Any]
 Attributes = Mapping[str, Any]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class _Made:
+    """How a large constant is made of another one, and of small ones that are known."""
+
+    node: OnnxNode
+    source: str
+    others: list[Array | None]
+    shape: tuple[int, ...]
+    where: str
+
+    def of(self, source: Array) -> Array:
+        try:
+            return FOLDED[self.node.op]([source, *self.others], self.node.attributes)
+        except _MISFITS as error:
+            raise ModelError(f"{self.where}: its constant inputs do not fit: {str(error)[:120]}") from None
 
 
 class Constants:
@@ -57,8 +78,9 @@ class Constants:
         self._origins: dict[str, str] = {}
         # What folding has made and keeps: a few nodes could ask for one large array after the other.
         self._room = Room(path, ModelError, what="has constants that are worked out to")
-        # What is made of large ones whenever it is asked for: shape, and how.
-        self._made: dict[str, tuple[tuple[int, ...], Callable[[], Array]]] = {}
+        # What is made of large ones whenever it is asked for. No functions: what knows this object and is known by it
+        # would stay, with all that is known, until somebody collects garbage.
+        self._made: dict[str, _Made] = {}
         # Kept as they are: what no layer and no sum asks for is never made an array.
         for tensor in graph.initializer:
             self._add(tensor.name, tensor)
@@ -70,7 +92,7 @@ class Constants:
 
     def __getitem__(self, name: str) -> Array:
         if name in self._made:
-            return self._made[name][1]()
+            return self._made[name].of(self[self._made[name].source])
         if name not in self._known:
             if self._stays(name):
                 return self.decode(self._waiting[name], f"{self._path}: tensor {name!r}")
@@ -94,7 +116,7 @@ class Constants:
         if name in self._known:
             return self._known[name].shape
         if name in self._made:
-            return self._made[name][0]
+            return self._made[name].shape
         return tuple(self._waiting[name].dims) if name in self._waiting else None
 
     def origin(self, name: str) -> str:
@@ -147,7 +169,7 @@ class Constants:
             results = self._results(node, inputs)
         except UnsupportedError:
             return False
-        except (ValueError, TypeError, IndexError, ArithmeticError, KeyError, AttributeError, MemoryError) as error:
+        except _MISFITS as error:
             raise ModelError(f"{where}: its constant inputs do not fit: {str(error)[:120]}") from None
         for name, result in zip(node.outputs, results, strict=False):
             self.set(name, result)
@@ -158,20 +180,17 @@ class Constants:
 
     def _make_later(self, node: OnnxNode, where: str) -> None:
         """Keep how a large constant is made of others, instead of one more array."""
-        others = [self[name] if name else None for name in node.inputs[1:]]
-        shape = self.shape(node.inputs[0]) or ()
-
-        def made(first: Array | None = None) -> Array:
-            first = self[node.inputs[0]] if first is None else first
-            try:
-                return FOLDED[node.op]([first, *others], node.attributes)
-            except (ValueError, TypeError, IndexError, ArithmeticError, KeyError, AttributeError, MemoryError) as error:
-                raise ModelError(f"{where}: its constant inputs do not fit: {str(error)[:120]}") from None
-
+        made = _Made(
+            node=node,
+            source=node.inputs[0],
+            others=[self[name] if name else None for name in node.inputs[1:]],
+            shape=self.shape(node.inputs[0]) or (),
+            where=where,
+        )
         if node.op not in _SAME_SHAPE:
             # An array of one number seen as many takes no memory, and moves as the large one would.
-            shape = made(np.broadcast_to(np.float32(0), shape)).shape
-        self._made[node.outputs[0]] = shape, made
+            made = replace(made, shape=made.of(np.broadcast_to(np.float32(0), made.shape)).shape)
+        self._made[node.outputs[0]] = made
 
     def _results(self, node: OnnxNode, inputs: Sequence[Array | None]) -> list[Array]:
         own = FOLDED.get(node.op)
@@ -240,46 +259,6 @@ def _result_size(node: OnnxNode, inputs: Sequence[Array | None]) -> int:
         return sum(array.size for array in arrays)
 
 
-def dequantise(inputs: list[Any], attributes: Attributes) -> Array:
-    """``(x - zero point) * scale`` per tensor, per channel along ``axis``, or per block of ``block_size``."""
-    stored, scale = inputs[0], inputs[1]
-    zero = inputs[2] if len(inputs) > 2 and inputs[2] is not None else np.zeros_like(scale)
-    scale, zero = (_along(part, stored, attributes) for part in (scale, zero))
-    # In integers: uint8 minus its zero point would wrap; and equal numbers give an exact 0, which is a pruned weight.
-    wide = np.int32 if stored.dtype.itemsize < 4 else np.int64
-    centred = stored.astype(wide) - zero.astype(wide) if stored.dtype.kind in "iu" else stored - zero
-    return np.asarray(centred.astype(np.float32) * scale.astype(np.float32), np.float32)
-
-
-def _quantise(inputs: list[Any], attributes: Attributes) -> Array:
-    """Divide by the scale, round halves to even, add the zero point, saturate."""
-    values, scale = inputs[0], inputs[1]
-    zero = inputs[2] if len(inputs) > 2 and inputs[2] is not None else np.zeros(scale.shape, np.uint8)
-    bounds = np.iinfo(zero.dtype)
-    scale, wide = (_along(part, values, attributes) for part in (scale, zero))
-    # rint takes halves to even, as ONNX's QuantizeLinear does.
-    levels = np.rint(values.astype(np.float32) / scale) + wide
-    return np.asarray(np.clip(levels, bounds.min, bounds.max), zero.dtype)
-
-
-def _along(part: Array, whole: Array, attributes: Attributes) -> Array:
-    """Shape scales or zero points so that they broadcast over ``whole``."""
-    if part.size == 1:
-        return part.reshape(())
-    # ONNX's default, the second; a scale of one number has no axis and went above.
-    axis = int(attributes.get("axis", 1)) % max(whole.ndim, 1)
-    block = int(attributes.get("block_size", 0))
-    if block:
-        if part.ndim != whole.ndim or part.shape[axis] != -(-whole.shape[axis] // block):
-            raise ValueError(f"scales of shape {part.shape} for blocks of {block} in {whole.shape}")
-        # Block b of the axis has scale b; the last block may be short.
-        index = np.arange(whole.shape[axis]) // block
-        return part.take(index, axis)
-    if part.shape != (whole.shape[axis],):
-        raise ValueError(f"scales of shape {part.shape} along axis {axis} of {whole.shape}")
-    return part.reshape(tuple(-1 if i == axis else 1 for i in range(whole.ndim)))
-
-
 def _cast(inputs: list[Any], attributes: Attributes) -> Array:
     from onnx import helper
 
@@ -340,7 +319,7 @@ FOLDED: dict[str, Callable[[list[Any], Attributes], Array]] = {
     "Identity": lambda inputs, _: inputs[0],
     "Cast": _cast,
     "DequantizeLinear": dequantise,
-    "QuantizeLinear": _quantise,
+    "QuantizeLinear": quantise,
     "Transpose": lambda inputs, attributes: np.transpose(inputs[0], attributes.get("perm")),
     "Reshape": _reshape,
     "Squeeze": lambda inputs, attributes: inputs[0].reshape(squeezed(inputs[0].shape, axes_of(inputs, attributes))),

@@ -51,13 +51,14 @@ class TransposedForm:
 
 def conv_transpose(node: OnnxNode, into: Builder) -> None:
     """A 2-D transposed convolution, or a 1-D one as a map of height 1: a convolution over a stretched map."""
-    stored = weights_of(node, into, 1)
+    # Not the weights themselves, which the form is another copy of.
+    shape = weights_of(node, into, 1).shape
     whole_if_one(node, into)
-    if stored.ndim not in (3, 4):
-        raise UnsupportedError(f"W has shape {stored.shape}")
+    if len(shape) not in (3, 4):
+        raise UnsupportedError(f"W has shape {shape}")
     form = transposed_form(node, into)
     size, stride, dilation, more, pads = form.size, form.stride, form.dilation, form.more, form.pads
-    if stored.ndim == 3:
+    if len(shape) == 3:
         size, stride, dilation, more, pads = (
             (1, *size),
             (1, *stride),

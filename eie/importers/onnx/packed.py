@@ -37,9 +37,13 @@ def matmul_nbits(node: OnnxNode, into: Builder) -> None:
         raise ModelError(
             f"g_idx of shape {groups.shape} up to {groups.max(initial=0)}: must be {inputs} of {blocks} blocks"
         )
-    # In integers first: what is at the zero point is an exact 0, and so a pruned weight.
-    centred = stored[:, :inputs].astype(np.float32) - zeros[:, groups]
-    weights = centred * scales.reshape(outputs, blocks)[:, groups]
+    weights, scales = np.empty((outputs, inputs), np.float32), scales.reshape(outputs, blocks)
+    # Row by row: zero points and scales of all weights would be two layers more.
+    for row in range(outputs):
+        # In integers first: what is at the zero point is an exact 0, and so a pruned weight.
+        np.subtract(stored[row, :inputs], zeros[row, groups], out=weights[row])
+        weights[row] *= scales[row, groups]
+    del stored
     packed_zeros = bits if any(node.inputs[3:4]) else 0
     product(node, into, weights, bits=bits + (32 + packed_zeros) / block)
 
@@ -66,5 +70,6 @@ def _unpacked(array: NDArray[Any], bits: int) -> NDArray[np.uint8]:
     if array.dtype != np.uint8:
         raise ModelError(f"packed weights of type {array.dtype}: must be uint8")
     shifts = np.arange(0, 8, bits, dtype=np.uint8)
-    fields: NDArray[np.uint8] = (array[..., None] >> shifts) & np.uint8((1 << bits) - 1)
+    fields: NDArray[np.uint8] = array[..., None] >> shifts
+    fields &= np.uint8((1 << bits) - 1)
     return fields

@@ -5,7 +5,7 @@ Comes in: a node and the `Builder`. Goes out: layers and their nodes, into the b
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,10 +15,12 @@ from numpy.typing import NDArray
 from eie.errors import ModelError
 from eie.importers.onnx.builder import Builder, Tap
 from eie.importers.onnx.parts import expect, weights_of
-from eie.model.geometry import Gru, Rnn
+from eie.model.geometry import Gru, Lstm, Rnn
 from eie.model.graph import Node
 from eie.model.layer import Layer
+from eie.model.matrix import Tile, tiled
 from eie.model.operators.from_onnx import OnnxNode, UnsupportedError, Value
+from eie.model.weights import checked_bias
 
 # ONNX stacks an LSTM's gates input, output, forget, cell; ours are input, forget, cell, output.
 _LSTM_GATES = (0, 2, 3, 1)
@@ -214,35 +216,80 @@ def _nodes(
 
 
 def _lstm_layer(name: str, weights: _Weights, reverse: bool) -> Layer:
-    def gates(stacked: NDArray[Any]) -> NDArray[Any]:
-        blocks = stacked.reshape(4, -1, *stacked.shape[1:])
-        return blocks[list(_LSTM_GATES)].reshape(stacked.shape)
-
     # Of two biases a gate, one for the input and one for the hidden part, only their sum matters.
-    bias = None if weights.biases is None else gates(weights.biases[0] + weights.biases[1])
-    return Layer.from_lstm(
-        name=name, input_weights=gates(weights.w), hidden_weights=gates(weights.r), bias=bias, reverse=reverse
-    )
+    bias = None
+    if weights.biases is not None:
+        both = (weights.biases[0] + weights.biases[1]).reshape(4, -1)
+        bias = both[list(_LSTM_GATES)].reshape(-1)
+    inputs, hidden = weights.w.shape[1], weights.r.shape[1]
+    # Errors count each part's own columns, as those of `Layer.from_lstm`.
+    parts = [
+        _Part(array=weights.w, what="input_weights", gates=_LSTM_GATES, column=0, origin=0),
+        _Part(array=weights.r, what="hidden_weights", gates=_LSTM_GATES, column=inputs, origin=inputs),
+    ]
+    return _layer(name, parts, bias=bias, geometry=Lstm(inputs, hidden, reverse))
 
 
 def _gru_layer(name: str, weights: _Weights, reverse: bool) -> Layer:
-    hidden = weights.r.shape[1]
+    inputs, hidden = weights.w.shape[1], weights.r.shape[1]
     gates, candidate = slice(0, 2 * hidden), slice(2 * hidden, None)
-    # ONNX's order is update, reset, candidate; the candidate's halves are kept apart, since one of them is reset.
-    x_part = np.concatenate((weights.w, np.zeros_like(weights.w[candidate])))
-    h_part = np.concatenate((weights.r[gates], np.zeros_like(weights.r[candidate]), weights.r[candidate]))
     bias = None
     if weights.biases is not None:
         first, second = weights.biases
         bias = np.concatenate((first[gates] + second[gates], first[candidate], second[candidate]))
-    geometry = Gru(weights.w.shape[1], hidden, reverse)
-    return Layer.of_geometry(name=name, weights=np.hstack((x_part, h_part)), bias=bias, geometry=geometry)
+    # ONNX's order is update, reset, candidate; the candidate's halves are kept apart, since one of them is reset.
+    parts = [
+        _Part(array=weights.w, what="weights", gates=(0, 1, 2), column=0),
+        _Part(array=weights.r, what="weights", gates=(0, 1, None, 2), column=inputs),
+    ]
+    return _layer(name, parts, bias=bias, geometry=Gru(inputs, hidden, reverse))
 
 
 def _rnn_layer(name: str, weights: _Weights, reverse: bool) -> Layer:
     bias = None if weights.biases is None else weights.biases[0] + weights.biases[1]
-    geometry = Rnn(weights.w.shape[1], weights.r.shape[1], reverse)
-    return Layer.of_geometry(name=name, weights=np.hstack((weights.w, weights.r)), bias=bias, geometry=geometry)
+    inputs, hidden = weights.w.shape[1], weights.r.shape[1]
+    parts = [
+        _Part(array=weights.w, what="weights", gates=(0,), column=0),
+        _Part(array=weights.r, what="weights", gates=(0,), column=inputs),
+    ]
+    return _layer(name, parts, bias=bias, geometry=Rnn(inputs, hidden, reverse))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Part:
+    """Columns of a layer's matrix: which of the array's gates stand one below the other, None for zeros."""
+
+    array: NDArray[Any]
+    what: str
+    gates: tuple[int | None, ...]
+    column: int
+    origin: int = 0
+
+    def tiles(self, name: str, hidden: int) -> list[Tile]:
+        """Return its gates as they lie in the file: in another order, they would be a copy of the weights."""
+        return [
+            Tile(
+                row=place * hidden,
+                column=self.column,
+                dense=self.array[gate * hidden : (gate + 1) * hidden],
+                where=f"layer {name!r}: {self.what}",
+                origin=self.origin,
+            )
+            for place, gate in enumerate(self.gates)
+            if gate is not None
+        ]
+
+
+def _layer(name: str, parts: Sequence[_Part], *, bias: NDArray[Any] | None, geometry: Lstm | Gru | Rnn) -> Layer:
+    hidden = parts[-1].array.shape[1]
+    tiles = [tile for part in parts for tile in part.tiles(name, hidden)]
+    matrix = tiled(geometry.matrix_shape, tiles)
+    return Layer(
+        name=name,
+        matrix=matrix,
+        bias=None if bias is None else checked_bias(name, bias, matrix.shape[0]),
+        geometry=geometry,
+    )
 
 
 _LSTM = _Kind(gates=4, activations=("sigmoid", "tanh", "tanh"), parts="yhc", layer=_lstm_layer)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 # Fewer bytes than these are no memory to speak of, and are asked for by value while a graph is read.
-LARGE = 1 << 16
+LARGE = 1 << 14
 # Numbers of fields, and the wire type of what has a length: of a model, a graph, a tensor, a node, an attribute.
 _GRAPH, _NODE, _INITIALISER = 7, 1, 5
 _NAME, _RAW, _EXTERNAL, _LOCATION = 8, 9, 13, 14

@@ -109,6 +109,8 @@ class BatchRuns:
     ) -> tuple[int, list[str]]:
         """Run a stretch on all batches, and move their states on; returns the bytes of a run, and what is mixed."""
         base, mixed = run(states[0]), dict[str, Array]()
+        # Copies: what onnxruntime gives out lies in the memory of its session, all of which would stay with it.
+        kept = {name: array.copy() for name, array in base.items() if name in later}
         for place, state in enumerate(states[1:]):
             made = run(state)
             for name in made.keys() & wanted:
@@ -116,10 +118,10 @@ class BatchRuns:
                 # The third is as it was: what moves in it says nothing.
                 mixed[name] = moved if not place else mixed[name] & (~moved if place == _AGAIN else moved)
             # What hangs on no input is there once.
-            _carry(state, {name: made[name] if name in self._moving else base[name] for name in made}, later)
+            _carry(state, {name: made[name].copy() if name in self._moving else kept[name] for name in kept}, later)
             # Before the next run makes as much again.
             del made
-        _carry(states[0], base, later)
+        _carry(states[0], kept, later)
         return sum(array.nbytes for array in base.values()), [
             name for name in base if name in mixed and mixed[name].any()
         ]
@@ -180,7 +182,7 @@ def _carry(state: dict[str, Array], made: Mapping[str, Array], later: Container[
     """Take over what is read later, and let go of the rest."""
     for name in [name for name in state if name not in later]:
         del state[name]
-    state.update((name, array) for name, array in made.items() if name in later)
+    state.update(made)
 
 
 def _operators(nodes: Iterable[onnx.NodeProto]) -> Iterator[str]:

@@ -119,6 +119,11 @@ class Conv2d(Geometry):
         """Move an (out, in / groups * kh * kw) matrix to the diagonal blocks of (out, in * kh * kw)."""
         return flat if self.groups == 1 else self._moved(flat, self.matrix_shape, +1)
 
+    @property
+    def spread_blocks(self) -> int:
+        """Its groups."""
+        return self.groups
+
     def gathered(self, matrix: SparseColumns) -> SparseColumns:
         """Undo `spread`."""
         return matrix if self.groups == 1 else self._moved(matrix, self.dense_shape, -1)

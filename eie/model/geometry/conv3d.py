@@ -104,6 +104,11 @@ class Conv3d(Geometry):
         """As the convolution with the same matrix."""
         return self.flat.spread(flat)
 
+    @property
+    def spread_blocks(self) -> int:
+        """Its groups."""
+        return self.groups
+
     def gathered(self, matrix: SparseColumns) -> SparseColumns:
         """Undo `spread`."""
         return self.flat.gathered(matrix)

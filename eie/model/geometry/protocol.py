@@ -89,6 +89,11 @@ class Geometry(ABC):
         """Return the lowered matrix of weights stored as `weight_shape`, flattened to (outputs, rest)."""
         return flat
 
+    @property
+    def spread_blocks(self) -> int:
+        """Blocks on the diagonal, of as many rows each, that `spread` moves weights to; 1 where it does not."""
+        return 1
+
     def gathered(self, matrix: SparseColumns) -> SparseColumns:
         """Undo `spread`."""
         return matrix

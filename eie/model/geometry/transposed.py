@@ -121,6 +121,11 @@ class ConvTranspose2d(Geometry):
         """As the convolution that it is."""
         return self.plain.spread(flat)
 
+    @property
+    def spread_blocks(self) -> int:
+        """Its groups."""
+        return self.groups
+
     def gathered(self, matrix: SparseColumns) -> SparseColumns:
         """Undo `spread`."""
         return self.plain.gathered(matrix)
