@@ -37,12 +37,12 @@ def matmul_nbits(node: OnnxNode, into: Builder) -> None:
         raise ModelError(
             f"g_idx of shape {groups.shape} up to {groups.max(initial=0)}: must be {inputs} of {blocks} blocks"
         )
-    weights, scales = np.empty((outputs, inputs), np.float32), scales.reshape(outputs, blocks)
+    weights, factors = np.empty((outputs, inputs), np.float32), scales.reshape(outputs, blocks)
     # Row by row: zero points and scales of all weights would be two layers more.
     for row in range(outputs):
         # In integers first: what is at the zero point is an exact 0, and so a pruned weight.
         np.subtract(stored[row, :inputs], zeros[row, groups], out=weights[row])
-        weights[row] *= scales[row, groups]
+        weights[row] *= factors[row, groups]
     del stored
     packed_zeros = bits if any(node.inputs[3:4]) else 0
     product(node, into, weights, bits=bits + (32 + packed_zeros) / block)
