@@ -36,7 +36,7 @@ def _apart(graph: onnx.GraphProto, node: onnx.NodeProto, opset: int) -> list[onn
 
     attributes = {entry.name: helper.get_attribute_value(entry) for entry in node.attribute}
     if node.op_type in ("FusedMatMul", "TransposeMatMul"):
-        return _matmul(graph, node, attributes, opset)
+        return _matmul(graph, node, attributes=attributes, opset=opset)
     if node.op_type == "MatMulNBits":
         return _with_bias(node) if any(node.input[5:6]) else None
     activation = attributes.pop("activation", b"").decode(errors="replace")
@@ -63,7 +63,8 @@ def _activation(
         low, high = (*parameters, None, None)[:2]
         return [clipped(graph, inner, out, low=low, high=high, opset=opset)]
     if activation == "HardSigmoid":
-        return [new_node(activation, [inner], out, **dict(zip(("alpha", "beta"), parameters, strict=False)))]
+        alpha, beta = (*parameters, None, None)[:2]
+        return [new_node(activation, [inner], out, alpha=alpha, beta=beta)]
     if activation == "LeakyRelu":
         return [new_node("LeakyRelu", [inner], out, alpha=parameters[0] if parameters else 0.01)]
     return [new_node(activation or "Identity", [inner], out)]
