@@ -23,8 +23,6 @@ def matmul_nbits(node: OnnxNode, into: Builder) -> None:
     """``A dequantised(B)'``."""
     if any(node.inputs[4:5]):
         raise UnsupportedError("columns in another order (g_idx)")
-    if any(node.inputs[5:6]):
-        raise UnsupportedError("a bias of its own")
     outputs, inputs = (int(node.attributes.get(key, 0)) for key in ("N", "K"))
     bits, block = int(node.attributes.get("bits", 4)), int(node.attributes.get("block_size", 0))
     if bits not in (2, 4, 8) or block < 1 or not 1 <= outputs * inputs <= LARGEST_TENSOR or min(outputs, inputs) < 1:

@@ -11,7 +11,9 @@ import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from eie.importers.onnx.rewriting import new_node, replace_nodes
+import numpy as np
+
+from eie.importers.onnx.rewriting import add_constant, new_node, replace_nodes
 
 if TYPE_CHECKING:
     import onnx
@@ -46,6 +48,7 @@ class _Rewriter:
 
     def __init__(self, graph: onnx.GraphProto) -> None:
         self.loose: set[str] = set()
+        self._graph = graph
         self._makers = {name: node for node in graph.node for name in node.output if name}
         self._users: dict[str, list[onnx.NodeProto]] = {}
         for node in graph.node:
@@ -125,12 +128,15 @@ class _Rewriter:
         gone = [part.output[0] for part in (node, summed, cast) if part is not None]
         for made in (quantise, second):
             self.loose |= set(() if made is None else made.output)
-        self.loose |= {*gone, factor}
+        self.loose |= {*gone, factor} - set(self._shapes)
         self._replaced |= {**{name: [] for name in gone}, scale.output[0]: [*before, product]}
 
     def _both_scales(self, factor: str) -> tuple[str | None, str | None]:
         """Return two constants whose product is ``factor``: that of the inputs, one number, and that of the weights."""
         product = self._makers.get(factor)
+        if factor in self._shapes:
+            # Multiplied out already.
+            return add_constant(self._graph, f"{factor}/one", np.float32(1)), factor
         if product is None or product.op_type != "Mul" or any(name not in self._shapes for name in product.input):
             return None, None
         first, second = sorted(product.input, key=lambda name: math.prod(self._shapes[name]))
