@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike
 
 from eie.errors import ModelError
 from eie.importers.onnx.attention import take_attention_apart
+from eie.importers.onnx.blocked import unblock
 from eie.importers.onnx.carried import carry_floats
 from eie.importers.onnx.contractions import take_products_apart
 from eie.importers.onnx.fused import take_apart
@@ -60,6 +61,7 @@ def normalise(path: Path, proto: onnx.ModelProto) -> onnx.ModelProto:
     if proto.functions:
         proto = _inlined(path, proto)
     opset = opset_of(proto)
+    unblock(path, proto.graph, opset)
     take_apart(proto.graph, opset)
     make_products(proto)
     take_attention_apart(proto.graph, opset)
