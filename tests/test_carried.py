@@ -174,10 +174,16 @@ class TestIntegerProducts:
             **{"t_s": np.float32(0.1), "t_z": np.uint8(7), "w_s": np.float32(0.05), "w_z": np.int8(1)},
         }
 
-    def test_out_of_a_table(self, tmp_path):
-        nodes = [node("Gather", ["t", "x"], "r"), self.SCALES, *integer_product("r", "w", "both")]
-        nodes[2].input[2] = "t_z"
+    @pytest.mark.parametrize("folded", [False, True])
+    def test_out_of_a_table(self, tmp_path, folded):
+        nodes = [node("Gather", ["t", "x"], "r"), *integer_product("r", "w", "both")]
+        nodes[1].input[2] = "t_z"
         constants = self.constants(10, 4)
+        # onnxruntime's optimiser multiplies the scales out.
+        if folded:
+            constants["both"] = np.float32(0.005)
+        else:
+            nodes.insert(0, self.SCALES)
         path = saved(tmp_path / "m.onnx", nodes, [2, 5], {"y": FLOAT}, constants, kind=INT64)
         network = eie.load(path)
         assert not network.unmodelled

@@ -59,7 +59,7 @@ def test_weights_that_were_left_as_inputs_are_named(tmp_path):
     gemm = models.node("Gemm", ["x", "w", "b"], ["y"])
     proto = models.model([gemm], {"x": ["n", 6], "w": [6, 4], "b": [4]}, {"y": ["n", 4]}, {})
     (tmp_path / "bare.onnx").write_bytes(proto.SerializeToString())
-    with pytest.raises(ModelError, match=r"constant weights: w, b are weights without numbers: --density D"):
+    with pytest.raises(ModelError, match=r"constant weights: w, b: weights without numbers, which --density D"):
         eie.load(tmp_path / "bare.onnx")
 
 

@@ -97,6 +97,26 @@ def test_a_product_with_a_turned_activation(tmp_path):
     assert network.layers[0].geometry.dense_shape == (3, STEPS)
 
 
+@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize("front", [(), (1,)])
+def test_a_product_of_weights_and_a_turned_activation(tmp_path, turned, front):
+    """Queries that are learnt."""
+    shape = (*front, WIDTH, 3) if turned else (*front, 3, WIDTH)
+    options = {"transA": int(turned), "transB": 1, "alpha": 0.5}
+    fused = helper.make_node("FusedMatMul", ["w", "x"], ["y"], "fused", domain=MICROSOFT, **options)
+    check(saved(tmp_path / "m.onnx", [fused], {"w": drawn(*shape)}), {"x": drawn(SAMPLES, STEPS, WIDTH)})
+
+
+def test_packed_weights_with_a_bias(tmp_path):
+    rng = np.random.default_rng(0)
+    constants = {"w": rng.integers(0, 256, (6, 1, 8)).astype(np.uint8), "s": drawn(6), "b": drawn(6, seed=1)}
+    packed = helper.make_node(
+        "MatMulNBits", ["x", "w", "s", "", "", "b"], ["y"], "p", domain=MICROSOFT, N=6, K=16, bits=4, block_size=16
+    )
+    network = check(saved(tmp_path / "m.onnx", [packed], constants, width=16), {"x": drawn(2, STEPS, 16)}, atol=1e-4)
+    assert network.layers[0].bias is not None
+
+
 def test_a_product_of_onnxruntimes_that_no_layer_is_is_a_row(tmp_path):
     """Its weights went to the host without a word; before set 12 there is no Einsum to say it with."""
     nodes = [

@@ -385,13 +385,13 @@ class TestHostileParts:
         told, ended = [], threading.Event()
 
         class Endless:
-            def run(self, names, feeds, options):
+            def run(self, names, feeds, run_options):
                 signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
                 for _ in range(1000):
-                    if options.terminate:
+                    if run_options.terminate:
                         break
                     time.sleep(0.01)
-                told.append(options.terminate)
+                told.append(run_options.terminate)
                 ended.set()
 
         with pytest.raises(KeyboardInterrupt):

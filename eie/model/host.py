@@ -279,7 +279,7 @@ def run_stoppably(session: onnxruntime.InferenceSession, names: Sequence[str] | 
     options = onnxruntime.RunOptions()
     with ThreadPoolExecutor(1) as aside:
         try:
-            return aside.submit(session.run, names, feeds, options).result()
+            return aside.submit(partial(session.run, names, feeds, run_options=options)).result()
         finally:
             # Of a run that is over it means nothing; of one that was left, its next node is the last.
             options.terminate = True

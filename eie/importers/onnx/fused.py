@@ -6,22 +6,23 @@ documentation of its own domain.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from eie.importers.onnx.rewriting import add_constant, clipped, new_node, replace_nodes
+from eie.importers.onnx.rewriting import add_constant, clipped, new_node, replace_nodes, reshaped
 
 if TYPE_CHECKING:
     import onnx
 
 _DOMAIN = "com.microsoft"
 _FUSED = ("FusedConv", "FusedGemm", "FusedMatMul", "MatMulNBits", "TransposeMatMul")
-_ACTIVATIONS = ("Clip", "HardSigmoid", "LeakyRelu", "Relu", "Sigmoid", "Tanh")
+_ACTIVATIONS = ("Relu", "Tanh", "Sigmoid", "LeakyRelu", "Clip", "HardSigmoid")
 
 
 def take_apart(graph: onnx.GraphProto, opset: int) -> None:
-    """Replace FusedConv, FusedGemm and FusedMatMul, and add what MatMulNBits adds behind it."""
+    """Replace FusedConv, FusedGemm and FusedMatMul, and take the bias off a MatMulNBits."""
     if not any(node.domain == _DOMAIN and node.op_type in _FUSED for node in graph.node):
         return
     nodes: list[onnx.NodeProto] = []
@@ -35,10 +36,11 @@ def _apart(graph: onnx.GraphProto, node: onnx.NodeProto, opset: int) -> list[onn
     from onnx import helper
 
     attributes = {entry.name: helper.get_attribute_value(entry) for entry in node.attribute}
+    # The second is the first by an older name.
     if node.op_type in ("FusedMatMul", "TransposeMatMul"):
         return _matmul(graph, node, attributes, opset)
     if node.op_type == "MatMulNBits":
-        return _with_bias(node) if any(node.input[5:6]) else None
+        return _with_bias(node)
     activation = attributes.pop("activation", b"").decode(errors="replace")
     parameters = [float(value) for value in attributes.pop("activation_params", ())]
     parameters += [float(attributes.pop(key)) for key in ("activation_alpha", "activation_beta") if key in attributes]
@@ -53,54 +55,68 @@ def _apart(graph: onnx.GraphProto, node: onnx.NodeProto, opset: int) -> list[onn
     nodes.append(new_node(node.op_type.removeprefix("Fused"), inputs, first, name=node.name, **_kept(attributes)))
     if beside:
         nodes.append(new_node("Add", [first, beside], inner))
-    return [*nodes, *_activation(graph, activation, parameters, inner=inner, out=out, opset=opset)]
+    return [*nodes, *activation_nodes(graph, activation, parameters, inner=inner, out=out, opset=opset)]
 
 
-def _activation(
+def activation_nodes(
     graph: onnx.GraphProto, activation: str, parameters: list[float], *, inner: str, out: str, opset: int
 ) -> list[onnx.NodeProto]:
+    """Return what a function that was fused into ``inner`` makes of it."""
     if activation == "Clip":
         low, high = (*parameters, None, None)[:2]
         return [clipped(graph, inner, out, low=low, high=high, opset=opset)]
-    if activation == "HardSigmoid":
-        return [new_node(activation, [inner], out, **dict(zip(("alpha", "beta"), parameters, strict=False)))]
     if activation == "LeakyRelu":
         return [new_node("LeakyRelu", [inner], out, alpha=parameters[0] if parameters else 0.01)]
+    if activation == "HardSigmoid":
+        alpha, beta = (*parameters, 0.2, 0.5)[:2] if len(parameters) > 1 else (0.2, 0.5)
+        return [new_node("HardSigmoid", [inner], out, alpha=alpha, beta=beta)]
     return [new_node(activation or "Identity", [inner], out)]
-
-
-def _with_bias(node: onnx.NodeProto) -> list[onnx.NodeProto]:
-    product = type(node).FromString(node.SerializeToString())
-    product.input[5], product.output[0] = "", f"{node.output[0]}/product"
-    return [product, new_node("Add", [product.output[0], node.input[5]], node.output[0])]
 
 
 def _matmul(
     graph: onnx.GraphProto, node: onnx.NodeProto, attributes: dict[str, Any], opset: int
 ) -> list[onnx.NodeProto] | None:
-    weights = {tensor.name: len(tensor.dims) for tensor in graph.initializer}
-    place = next((i for i in (1, 0) if node.input[i] in weights), None)
-    if place is None or any(attributes.get(key) for key in ("transBatchA", "transBatchB")):
+    sizes = {tensor.name: list(tensor.dims) for tensor in graph.initializer}
+    inside = [name in sizes for name in node.input[:2]]
+    if any(attributes.get(key) for key in ("transBatchA", "transBatchB")) or inside.count(True) != 1:
         return None
-    across = bool(attributes.get("transA" if place else "transB"))
-    # The activation's rank is not known here, and an Einsum need not know it.
-    if across and (opset < 12 or weights[node.input[place]] != 2):
+    place, out, nodes = inside.index(True), node.output[0], []
+    name, other = node.input[place], node.input[1 - place]
+    turned, across = (
+        bool(attributes.get(key)) for key in (("transA", "transB") if place == 0 else ("transB", "transA"))
+    )
+    shape = sizes[name]
+    # The activation's rank is not known here, and an Einsum need not know it; of weights it takes a matrix.
+    if across and (opset < 12 or len(shape) < 2 or math.prod(shape[:-2]) != 1):
         return None
-    out, name, nodes = node.output[0], node.input[place], []
-    if attributes.get("transB" if place else "transA"):
-        order = list(range(weights[name]))
+    if turned:
+        order = list(range(len(shape)))
         order[-2:] = order[:-3:-1]
         nodes.append(new_node("Transpose", [name], f"{out}/turned", perm=order))
-        name = f"{out}/turned"
+        name, shape = f"{out}/turned", [*shape[:-2], *shape[:-3:-1]]
     if float(attributes.get("alpha", 1.0)) != 1:
         # On the weights, where it is folded: the accelerator has no factor behind its sums.
         nodes.append(new_node("Mul", [name, _held(graph, f"{out}/alpha", attributes["alpha"])], f"{out}/scaled"))
         name = f"{out}/scaled"
-    sides = [node.input[0], name] if place else [name, node.input[1]]
-    if across:
-        equation = "...im,io->...mo" if place else "oi,...mi->...om"
-        return [*nodes, new_node("Einsum", sides, out, name=node.name, equation=equation)]
-    return [*nodes, new_node("MatMul", sides, out, name=node.name)]
+    if not across:
+        inputs = [name, other] if place == 0 else [other, name]
+        return [*nodes, new_node("MatMul", inputs, out, name=node.name)]
+    if len(shape) > 2:
+        nodes.append(reshaped(graph, name, f"{out}/matrix", sizes=shape[-2:], opset=opset))
+        name = f"{out}/matrix"
+    equation = "...im,io->...mo" if place else "...ni,mi->...mn"
+    return [*nodes, new_node("Einsum", [other, name], out, name=node.name, equation=equation)]
+
+
+def _with_bias(node: onnx.NodeProto) -> list[onnx.NodeProto] | None:
+    """Add the bias behind the product, as exporters do; the optimiser takes it in."""
+    if len(node.input) < 6 or not node.input[5]:
+        return None
+    product, out = type(node)(), node.output[0]
+    product.CopyFrom(node)
+    del product.input[5:]
+    product.output[0] = f"{out}/product"
+    return [product, new_node("Add", [product.output[0], node.input[5]], out)]
 
 
 def _held(graph: onnx.GraphProto, name: str, value: float) -> str:

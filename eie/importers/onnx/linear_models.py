@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _DOMAIN = "ai.onnx.ml"
 _LINEAR = ("LinearClassifier", "LinearRegressor")
 # What is done to the sums of a row, by our operators; the others stay with their node.
-_BEHIND = {"LOGISTIC": ("Sigmoid", {}), "NONE": ("Identity", {}), "SOFTMAX": ("Softmax", {"axis": -1})}
+_BEHIND = {"LOGISTIC": ("Sigmoid", None), "NONE": ("Identity", None), "SOFTMAX": ("Softmax", -1)}
 
 
 def make_products(proto: onnx.ModelProto) -> None:
@@ -63,15 +63,15 @@ def _product(
     weights: np.ndarray[Any, np.dtype[np.float32]],
     shifts: np.ndarray[Any, np.dtype[np.float32]],
     scores: str,
-    behind: tuple[str, dict[str, int]],
+    behind: tuple[str, int | None],
 ) -> list[onnx.NodeProto]:
-    op, words = behind
+    op, axis = behind
     inner = scores if op == "Identity" else f"{scores}/sums"
     names = [node.input[0], add_constant(graph, f"{scores}/coefficients", weights)]
     if shifts.size:
         names.append(add_constant(graph, f"{scores}/intercepts", shifts))
     product = new_node("Gemm", names, inner, name=node.name, transB=1)
-    return [product] if op == "Identity" else [product, new_node(op, [inner], scores, **words)]
+    return [product] if op == "Identity" else [product, new_node(op, [inner], scores, axis=axis)]
 
 
 def _classes(

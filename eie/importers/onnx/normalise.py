@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike
 
 from eie.errors import ModelError
 from eie.importers.onnx.attention import take_attention_apart
+from eie.importers.onnx.blocked import unblock
 from eie.importers.onnx.carried import carry_floats
 from eie.importers.onnx.contractions import take_products_apart
 from eie.importers.onnx.fused import take_apart
@@ -60,6 +61,7 @@ def normalise(path: Path, proto: onnx.ModelProto) -> onnx.ModelProto:
     if proto.functions:
         proto = _inlined(path, proto)
     opset = opset_of(proto)
+    unblock(path, proto.graph, opset)
     take_apart(proto.graph, opset)
     make_products(proto)
     take_attention_apart(proto.graph, opset)
@@ -348,11 +350,13 @@ class _Unrolled:
             label = f"{self._prefix}axis {j}"
             rows = [f"{name} [{j}]" for name in kept]
             for name, row in zip(kept, rows, strict=True):
-                words = {"axes": [axis], "opset": self.opset, "label": label}
-                nodes.append(with_axes(self.graph, "Unsqueeze", name, row, **words))
+                nodes.append(self._unsqueezed(name, row, axis=axis, label=label))
             stacked.append(f"{self._prefix}stacked {j}")
             nodes.append(new_node("Concat", rows[::-1] if backwards else rows, stacked[-1], axis=axis))
         return nodes + self._named([*states, *stacked])
+
+    def _unsqueezed(self, name: str, out: str, *, axis: int, label: str) -> onnx.NodeProto:
+        return with_axes(self.graph, "Unsqueeze", name, out=out, axes=[axis], opset=self.opset, label=label)
 
 
 def _rename(node: onnx.NodeProto, names: Mapping[str, str]) -> None:

@@ -147,12 +147,15 @@ class _Rewriter:
         gone = [part.output[0] for part in (node, summed, cast) if part is not None]
         for made in (quantise, second):
             self.loose |= set(() if made is None else made.output)
-        self.loose |= {*gone, factor}
+        self.loose |= {*gone, factor} - set(self._shapes)
         self._replaced |= {**{name: [] for name in gone}, scale.output[0]: [*before, product]}
 
     def _both_scales(self, factor: str) -> tuple[str | None, str | None]:
         """Return two constants whose product is ``factor``: that of the inputs, one number, and that of the weights."""
         product = self._makers.get(factor)
+        if factor in self._shapes:
+            # Multiplied out already.
+            return add_constant(self._graph, f"{factor}/one", np.float32(1)), factor
         if product is None or product.op_type != "Mul" or any(name not in self._shapes for name in product.input):
             return None, None
         first, second = sorted(product.input, key=lambda name: math.prod(self._shapes[name]))

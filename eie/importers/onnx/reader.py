@@ -112,13 +112,15 @@ def read_onnx(
         )
     if not into.layers:
         reasons = [*reading.problems, *reading.skipped.values(), *reading.hosted, *reading.notes]
-        reasons += [f"{reading.nodes[i].name} ({reading.nodes[i].op})" for i in sorted(reading.weighty)]
+        # Those that could have been layers have said why not.
+        rows = [] if reading.hosted else sorted(reading.weighty)
+        reasons += [f"{reading.nodes[i].name} ({reading.nodes[i].op})" for i in rows]
         why = f" (not supported: {_listed(reasons)})" if reasons else ""
         if trees := sorted({kind(node.op) for node in reading.nodes if kind(node.op).startswith("TreeEnsemble")}):
             why = f": {', '.join(trees)} is decision trees, which compare and do not multiply"
         if bare := left_as_inputs(proto.graph):
             names = first_few([printable(name) for name in bare], _FEW)
-            why = f": {names} are weights without numbers: --density D (density=D) draws them"
+            why = f": {names}: weights without numbers, which --density D (density=D) draws"
         raise ModelError(f"{path}: holds no Gemm, MatMul, Conv or LSTM with constant weights{why}")
     if drawn:
         synthetic = drawn_layers(proto, into.taps, drawn)

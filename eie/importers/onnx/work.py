@@ -88,11 +88,16 @@ def of_two_activations(node: OnnxNode, rank: Mapping[str, int]) -> bool:
 
 def held(node: OnnxNode) -> int:
     """Count the weights that a node has as an attribute, or packed into bytes, of which attributes tell the size."""
-    sizes = [node.attributes.get(key) for key in ("K", "N")]
-    if "MatMul" in kind(node.op) and all(isinstance(size, int) and size > 0 for size in sizes):
-        return math.prod(sizes)
+    if "MatMul" in kind(node.op) and (packed := _stated(node, "K") * _stated(node, "N")):
+        return packed
     values = node.attributes.get(HELD.get(kind(node.op), ""), ())
     return len(values) if isinstance(values, list | tuple) else 0
+
+
+def _stated(node: OnnxNode, key: str) -> int:
+    """Return a size that an attribute states; 0 where it is none."""
+    value = node.attributes.get(key)
+    return max(value, 0) if isinstance(value, int) else 0
 
 
 def multiplications(node: OnnxNode, shapes: Shapes, weights: int = 0) -> int | None:
@@ -150,7 +155,7 @@ def _attention(node: OnnxNode, first: Shape, *, sizes: Sequence[Shape | None]) -
         return 2 * math.prod(first[:-1]) * (second[-1] // 3) * (first[-2] + earlier)
     if second is not None and len(second) > 1:
         return 2 * math.prod(first) * (second[-2] + earlier)
-    heads, keys = node.attributes.get("num_heads"), node.attributes.get("kv_num_heads")
+    heads, keys = _stated(node, "num_heads"), _stated(node, "kv_num_heads")
     if kind(node.op) == "GroupQueryAttention" and len(first) == 3 and heads and keys:
         # Packed: of the width, queries are one part, keys and values the others.
         return 2 * math.prod(first) * heads // (heads + 2 * keys) * (first[1] + earlier)
