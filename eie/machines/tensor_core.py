@@ -126,7 +126,10 @@ def violations(layer: LayerWork, kept: int, of: int) -> float:
         raise EieError(f"tensor-core: the weights of {layer.name} are not at hand: compare a model, not a result")
     # int64: row x groups a row passes 2**31 on large layers.
     rows = matrix.rows.astype(np.int64)
-    columns = matrix.column_of - rows // layer.outputs * layer.inputs  # within the diagonal block
+    columns = matrix.column_of
+    # Within the diagonal block; a layer of one group is one.
+    if layer.groups > 1:
+        columns = columns - rows // layer.outputs * layer.inputs
     across = -(-layer.inputs // of)
     down = layer.outputs * layer.groups
     counts = np.bincount(rows * across + columns // of, minlength=down * across)
