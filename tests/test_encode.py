@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from eie.compiler.encode import encode
 from eie.errors import ProgramError
+from eie.kernels.encode import expand_entries
 from eie.model.matrix import SparseColumns
 from eie.simulator.cache import held_bytes
 
@@ -69,6 +70,17 @@ def test_the_longest_runs_decode():
     encoding = encode(SparseColumns.from_dense(column, "codes"), 1, 8)
     assert encoding.runs.max() == 255
     assert np.array_equal(encoding.decode().dense(), column)
+
+
+def test_every_entry_knows_its_row_and_padding_none():
+    """One PE after the other; a column's entries end where the next one's begin, those of the last at the end."""
+    column = np.zeros((40, 2), np.uint8)
+    column[[0, 1, 39], 0], column[[2, 38], 1] = (1, 2, 3), (4, 5)
+    encoding = encode(SparseColumns.from_dense(column, "codes"), 2, 4)
+    rows = np.full(len(encoding.codes), -2)
+    expand_entries(encoding.bases, encoding.pointers, encoding.codes, encoding.runs, rows)
+    # PE 0 holds even rows: 0, then 2, 16 zeros bridged, 38; PE 1 rows 1, the bridge, 39.
+    assert rows.tolist() == [0, 2, -1, 38, 1, -1, 39]
 
 
 def test_zeros_behind_the_last_non_zero_are_not_stored():

@@ -308,6 +308,27 @@ def test_names_say_what_they_hold(modules):
     assert [place for place in vague if not place.startswith("eie.show.sections:")] == []
 
 
+def named_operators(tree: ast.Module) -> Iterator[tuple[int, str]]:
+    """(line, name) where a node's operator is compared with one by its name; ``layer`` is none."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Compare) and isinstance(node.left, ast.Attribute) and node.left.attr == "op":
+            for value in ast.walk(node):
+                if isinstance(value, ast.Constant) and isinstance(value.value, str) and value.value != "layer":
+                    yield node.lineno, value.value
+
+
+def test_no_operator_is_known_by_its_name(modules):
+    """Its rules stand in its file in `eie.model.operators`; readers of foreign formats have names of their own."""
+    foreign = ("eie.importers", "eie.formats", "eie.model.operators")
+    known = {name: list(named_operators(tree)) for name, tree in modules.items() if not name.startswith(foreign)}
+    assert {name: places for name, places in known.items() if places} == {}
+
+
+def test_operators_known_by_their_names_are_found():
+    source = 'node.op == "concat"\nnode.op in ("relu", "tanh")\nnode.op == OP\n(node.op == "layer") != x'
+    assert list(named_operators(ast.parse(source))) == [(1, "concat"), (2, "relu"), (2, "tanh")]
+
+
 def nameless(tree: ast.Module) -> Iterator[str]:
     """Functions with an argument that a caller cannot name, but for ``self`` before any name of its caller's."""
     for node in ast.walk(tree):

@@ -12,6 +12,7 @@ PLAIN = [
     "tests/test_encode.py::test_the_papers_example",
     "tests/test_encode.py::test_padding_begins_at_sixteen_zeros",
     "tests/test_encode.py::test_the_longest_runs_decode",
+    "tests/test_encode.py::test_every_entry_knows_its_row_and_padding_none",
     "tests/test_functional.py::TestChain",
     "tests/test_products.py::test_plain_integers_agree",
     "tests/test_products.py::test_saturations_are_counted_one_by_one",

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 
 from eie.compiler.shapes import Shape, Shapes, batch_first, tensor_shapes
 from eie.errors import ModelError
-from eie.model import host
+from eie.model import host, operators
 from eie.model.dataflow import Chained, dataflow
 from eie.model.geometry import Geometry
 from eie.model.graph import Graph, Node
@@ -163,7 +163,8 @@ class _Walk:
         if node.op == host.OP:
             self._on_host(node, reads)
             return
-        if reads and (node.op == "concat" or self._in_place(tensors, out)):
+        operator = operators.find(node.op)
+        if reads and ((operator is not None and operator.joins) or self._in_place(tensors, out)):
             self._of[out] = list(dict.fromkeys(reads))
             return
         for read in reads:

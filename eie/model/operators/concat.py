@@ -76,6 +76,7 @@ register(
         shape=_shape,
         channels=_channels,
         torch=_torch,
+        joins=True,
         onnx={"Concat": _read},
         stays=("Concat",),
     )

@@ -55,6 +55,10 @@ class Operator:
         Where channels were taken out before it: constants, by their place, and attributes as they are then.
     keeps_places
         Whether every number stays where it was, though it depends on others: the outputs are those of the same rows.
+    joins
+        Whether its output is its inputs side by side, so that it needs no place but theirs.
+    gives_probabilities
+        Whether its outputs add up to one, so that no softmax is taken of them again.
     torch
         Tensors and attributes to a tensor; None if it cannot be trained through. It imports torch itself.
     onnx
@@ -72,6 +76,8 @@ class Operator:
     channels: ChannelRule = mixed
     take: TakeRule = unchanged
     keeps_places: bool = False
+    joins: bool = False
+    gives_probabilities: bool = False
     torch: TorchRule | None = None
     onnx: Mapping[str, Handler] = field(default_factory=dict)
     stays: Sequence[str] = ()

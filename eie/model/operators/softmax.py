@@ -32,4 +32,6 @@ def _read(node: OnnxNode, into: Builder, x: Value) -> None:
 
 
 # Every number depends on all others, so no channel can be taken out before it; but each stays in its place.
-register(Operator(name="softmax", compute=_compute, keeps_places=True, onnx={"Softmax": _read}))
+register(
+    Operator(name="softmax", compute=_compute, keeps_places=True, gives_probabilities=True, onnx={"Softmax": _read})
+)

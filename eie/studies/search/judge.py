@@ -18,6 +18,7 @@ from eie.compression.pruning.sensitivity import Measure
 from eie.compression.training.finetune import Trainer as DataTrainer
 from eie.compression.training.trainer import Trainer
 from eie.errors import TraceError
+from eie.model import operators
 from eie.model.dataflow import dataflow
 from eie.model.fitting import fitted
 from eie.model.network import Network
@@ -134,7 +135,7 @@ def score(network: Network, samples: Samples) -> Score:
             f"labels from {samples.classes.min()} to {samples.classes.max()}: the network {network.name!r} tells "
             f"{outputs.shape[1]} classes apart"
         )
-    if not _ends_in_softmax(network):
+    if not _ends_in_probabilities(network):
         # softmax with its largest exponent at 0, which cannot overflow
         shifted = outputs - outputs.max(axis=1, keepdims=True)
         outputs = np.exp(shifted) / np.exp(shifted).sum(axis=1, keepdims=True)
@@ -160,7 +161,8 @@ def chance(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> float:
     return min(1.0, float(Fraction(2 * tail, 1 << trials)))
 
 
-def _ends_in_softmax(network: Network) -> bool:
+def _ends_in_probabilities(network: Network) -> bool:
     flow = dataflow(network)
     assert flow is not None
-    return any(node.op == "softmax" and flow.outputs[0] in node.outputs for node in flow.nodes)
+    last = [operators.find(node.op) for node in flow.nodes if flow.outputs[0] in node.outputs]
+    return any(operator is not None and operator.gives_probabilities for operator in last)
