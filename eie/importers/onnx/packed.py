@@ -32,23 +32,31 @@ def matmul_nbits(node: OnnxNode, into: Builder) -> None:
         raise ModelError(
             f"{stored.shape} integers and {scales.size} scales for {outputs} x {inputs} in blocks of {block}"
         )
-    zeros, groups = _zeros(node=node, into=into, bits=bits, shape=(outputs, blocks)), _groups(node, into, block)
-    if groups.shape != (inputs,) or not 0 <= groups.min() <= groups.max() < blocks:
-        raise ModelError(
-            f"g_idx of shape {groups.shape} up to {groups.max(initial=0)}: must be {inputs} of {blocks} blocks"
-        )
-    # In integers first: what is at the zero point is an exact 0, and so a pruned weight.
-    centred = stored[:, :inputs].astype(np.float32) - zeros[:, groups]
-    weights = centred * scales.reshape(outputs, blocks)[:, groups]
+    zeros, scales = _zeros(node=node, into=into, bits=bits, shape=(outputs, blocks)), scales.reshape(outputs, blocks)
+    # In place, and in integers first: what is at the zero point is an exact 0, and so a pruned weight.
+    weights = stored[:, : blocks * block].astype(np.float32)
+    if (order := _order(node, into, inputs, blocks)) is None:
+        by_block = weights.reshape(outputs, blocks, block)
+        by_block -= zeros[:, :, None]
+        by_block *= scales[:, :, None]
+        weights = weights[:, :inputs]
+    else:
+        weights = weights[:, :inputs]
+        weights -= zeros[:, order]
+        weights *= scales[:, order]
     packed_zeros = bits if any(node.inputs[3:4]) else 0
     product(node, into, weights, bits=bits + (32 + packed_zeros) / block)
 
 
-def _groups(node: OnnxNode, into: Builder, block: int) -> NDArray[np.int64]:
-    """Return which block's scale each column has: that of its place, unless the file says another."""
-    if any(node.inputs[4:5]):
-        return constant(node, into, 4).reshape(-1).astype(np.int64)
-    return np.arange(int(node.attributes["K"])) // block
+def _order(node: OnnxNode, into: Builder, inputs: int, blocks: int) -> NDArray[np.int64] | None:
+    """Return which block's scale each column has; None where that is the one that it lies in."""
+    if not any(node.inputs[4:5]):
+        return None
+    order = constant(node, into, 4).reshape(-1).astype(np.int64)
+    if order.shape != (inputs,) or not 0 <= order.min() <= order.max() < blocks:
+        largest = order.max(initial=0)
+        raise ModelError(f"g_idx of shape {order.shape} up to {largest}: must be {inputs} of {blocks} blocks")
+    return order
 
 
 def _zeros(node: OnnxNode, into: Builder, bits: int, shape: tuple[int, int]) -> NDArray[Any]:
