@@ -5,9 +5,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from small_networks import cnn, labelled, mlp, outputs, residual
+from small_networks import cnn, images, labelled, mlp, outputs, residual
 
 import eie
+from eie.cli.inputs import labelled_network
 from eie.errors import EieError
 from eie.model.graph import Graph, Node
 from eie.model.samples import Samples
@@ -215,6 +216,16 @@ def test_arrays_by_name_are_searched_by(cli, tmp_path):
     assert cli("search", "two.safetensors", *words)[0] == 0
     rows = json.loads((tmp_path / "s.json").read_text())["rows"]
     assert {row["network_relative_output_error"] > 0 for row in rows if row["plan"] != "unpruned"} == {True}
+
+
+def test_a_layout_is_taken_by_studies_too(cli, tmp_path):
+    """The refusal of maps with their channels last names the option."""
+    eie.save(cnn(), tmp_path / "cnn.safetensors")
+    np.save(tmp_path / "x.npy", images(6).reshape(6, 8, 8, 1))
+    words = ("compress", "cnn.safetensors", "--sensitivity", "--densities", "0.5", "--trace", "x.npy")
+    assert cli(*words, "--layout", "nhwc")[0] == 0
+    network = labelled_network(str(tmp_path / "cnn.safetensors"), str(tmp_path / "x.npy"), {}, layout="nhwc")
+    assert network.trace.layers["image"].samples == 6
 
 
 def test_ids_beyond_float32_are_refused(cli, tmp_path):

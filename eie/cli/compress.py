@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from eie.cli.help import examples
-from eie.cli.options import how_to_read, journal_option, model_options
+from eie.cli.options import how_to_read, journal_option, layout_option, model_options
 from eie.cli.outputs import check_files, deliver, note, output_options
 
 if TYPE_CHECKING:
@@ -43,10 +43,14 @@ _CRITERIA = ("magnitude", "l2", "random")
 @click.option("--granularity", metavar="NAME", help="Of --sensitivity: fine (default), N:M, row or column.")
 @click.option("--criterion", type=click.Choice(_CRITERIA), help="Of --sensitivity [default: magnitude].")
 @click.option(
-    "--trace", "trace_file", metavar="FILE", help="Inputs (.npz, .npy) to measure accuracy on, by their labels."
+    "--trace",
+    "trace_file",
+    metavar="FILE",
+    help="Inputs (.npz, .npy), labelled for accuracy, else for output errors.",
 )
 @click.option("--data", metavar="FOLDER", help="IDX data set to train and to measure accuracy on; needs PyTorch.")
 @click.option("--samples", type=click.IntRange(1), help="Use the first samples of the trace only.")
+@layout_option
 @journal_option
 @output_options
 def compress(model: str, recipe: str | None, **options: Any) -> None:
@@ -69,7 +73,13 @@ def compress(model: str, recipe: str | None, **options: Any) -> None:
     written = ""
     with Progress(stderr()) as progress:
         progress.stage(f"reading {model}")
-        network = labelled_network(model=model, trace_file=options["trace_file"], how=how, samples=options["samples"])
+        network = labelled_network(
+            model=model,
+            trace_file=options["trace_file"],
+            how=how,
+            samples=options["samples"],
+            layout=options["layout"],
+        )
         steps = None if recipe is None else load_recipe(recipe)
         # Before the answer: a missing data set is told before any pruning.
         trainer = trainer_on(options["data"], progress, None if steps is None else steps.training)

@@ -178,11 +178,17 @@ def _of_inputs(given: Samples, network: Network | Program, layout: Layout | None
     return fitting
 
 
-def labelled_network(model: str, trace_file: str | None, how: Mapping[str, Any], samples: int | None = None) -> Network:
+def labelled_network(
+    model: str,
+    trace_file: str | None,
+    how: Mapping[str, Any],
+    samples: int | None = None,
+    layout: Layout | None = None,
+) -> Network:
     """Load a model with the inputs asked for: those of a file, else its own; at most ``samples`` of them."""
     opened = open_inputs(trace_file)
-    network = load_for(model, how, opened)
-    inputs = read_inputs(file=opened, samples=samples, network=network, own=network.trace)
+    network = load_for(model, how, opened, layout)
+    inputs = read_inputs(file=opened, samples=samples, network=network, own=network.trace, layout=layout)
     return replace(network, trace=_as_trace(inputs))
 
 
@@ -244,7 +250,8 @@ def study_inputs(
 
     spec = load_spec(options["spec_name"] or "EIE_64PE", options["overrides"])
     progress.stage(f"reading {model}")
-    network = labelled_network(model, options["trace_file"], how_to_read(options) if how is None else how)
+    reading = how_to_read(options) if how is None else how
+    network = labelled_network(model, options["trace_file"], how=reading, layout=options["layout"])
     trainer = trainer_on(options["data"], progress)
     # 0 is an answer too: data to measure on, without training.
     asked = EPOCHS if options["epochs"] is None else options["epochs"]

@@ -121,7 +121,7 @@ def study_options(command: F) -> F:
     ):
         command = option(command)
     # A study prunes a model and runs it: both sets apply.
-    return spec_options(model_options(command))
+    return spec_options(model_options(layout_option(command)))
 
 
 def journal_option(command: F) -> F:

@@ -33,10 +33,6 @@ def matmul_nbits(node: OnnxNode, into: Builder) -> None:
             f"{stored.shape} integers and {scales.size} scales for {outputs} x {inputs} in blocks of {block}"
         )
     zeros, groups = _zeros(node=node, into=into, bits=bits, shape=(outputs, blocks)), _groups(node, into, block)
-    if groups.shape != (inputs,) or not 0 <= groups.min() <= groups.max() < blocks:
-        raise ModelError(
-            f"g_idx of shape {groups.shape} up to {groups.max(initial=0)}: must be {inputs} of {blocks} blocks"
-        )
     weights, factors = np.empty((outputs, inputs), np.float32), scales.reshape(outputs, blocks)
     # Row by row: zero points and scales of all weights would be two layers more.
     for row in range(outputs):
@@ -49,10 +45,15 @@ def matmul_nbits(node: OnnxNode, into: Builder) -> None:
 
 
 def _groups(node: OnnxNode, into: Builder, block: int) -> NDArray[np.int64]:
-    """Return which block's scale each column has: that of its place, unless the file says another."""
-    if any(node.inputs[4:5]):
-        return constant(node, into, 4).reshape(-1).astype(np.int64)
-    return np.arange(int(node.attributes["K"])) // block
+    """Return which block's scale each column has: that of the block it lies in, unless the file says another."""
+    inputs = int(node.attributes["K"])
+    if not any(node.inputs[4:5]):
+        return np.arange(inputs) // block
+    groups, blocks = constant(node, into, 4).reshape(-1).astype(np.int64), -(-inputs // block)
+    if groups.shape != (inputs,) or not 0 <= groups.min() <= groups.max() < blocks:
+        largest = groups.max(initial=0)
+        raise ModelError(f"g_idx of shape {groups.shape} up to {largest}: must be {inputs} of {blocks} blocks")
+    return groups
 
 
 def _zeros(node: OnnxNode, into: Builder, bits: int, shape: tuple[int, int]) -> NDArray[Any]:
