@@ -37,7 +37,7 @@ def _apart(graph: onnx.GraphProto, node: onnx.NodeProto, opset: int) -> list[onn
 
     attributes = {entry.name: helper.get_attribute_value(entry) for entry in node.attribute}
     if node.op_type == "FusedMatMul":
-        return _matmul(graph, node, attributes, opset)
+        return _matmul(graph, node, attributes, opset=opset)
     if node.op_type == "MatMulNBits":
         return _with_bias(node)
     activation = attributes.pop("activation", b"").decode(errors="replace")
@@ -73,7 +73,7 @@ def activation_nodes(
 
 
 def _matmul(
-    graph: onnx.GraphProto, node: onnx.NodeProto, attributes: dict[str, Any], opset: int
+    graph: onnx.GraphProto, node: onnx.NodeProto, attributes: dict[str, Any], *, opset: int
 ) -> list[onnx.NodeProto] | None:
     sizes = {tensor.name: list(tensor.dims) for tensor in graph.initializer}
     inside = [name in sizes for name in node.input[:2]]

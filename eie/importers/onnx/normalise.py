@@ -336,7 +336,13 @@ class _Unrolled:
             for name, row in zip(kept, rows, strict=True):
                 nodes.append(
                     with_axes(
-                        self.graph, "Unsqueeze", name, row, axes=[0], opset=self.opset, label=f"{self._prefix}first"
+                        self.graph,
+                        "Unsqueeze",
+                        inside=name,
+                        out=row,
+                        axes=[0],
+                        opset=self.opset,
+                        label=f"{self._prefix}first",
                     )
                 )
             stacked.append(f"{self._prefix}stacked {j}")
