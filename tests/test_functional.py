@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import eie
-from eie.simulator.functional import FixedPoint, fraction_bits, to_raw
+from eie.simulator.functional import FixedPoint, fraction_bits, largest_difference, to_raw
 from eie.simulator.network import Tensor
 from eie.simulator.products import run_layer
 
@@ -188,3 +188,19 @@ class TestChain:
         layer = eie.Layer.from_weights("a", np.eye(2), bias=[1.0, 1.0])
         result = eie.simulate(eie.compile(layer), [1e-4, 0])
         assert np.allclose(result.layers[0].outputs, [1.0001, 1.0], atol=1e-3)
+
+
+@given(st.integers(0, 40), st.integers(-3, 30), st.integers(0, 2**32 - 1), st.booleans())
+def test_the_largest_difference_is_that_of_float32(count, fraction, seed, turned):
+    rng = np.random.default_rng(seed)
+    raw = rng.integers(-(1 << 40), 1 << 40, (count, 3))
+    real = (raw * 2.0**-fraction + rng.standard_normal(raw.shape)).astype(np.float32)
+    raw, real = (raw.T, real.T) if turned else (raw, real)
+    steps = np.abs(raw.astype(np.float32) * np.float32(2.0**-fraction) - real)
+    assert largest_difference(FixedPoint(raw, fraction), real) == steps.max(initial=0)
+
+
+def test_a_difference_beyond_float32_is_one():
+    fixed = FixedPoint(np.array([[1 << 15, 0]]), -113)
+    assert largest_difference(fixed, np.array([[-3e38, 0]], np.float32)) == pytest.approx(2.0**128 + 3e38)
+    assert np.isnan(largest_difference(FixedPoint(np.zeros((1, 3), np.int64), 3), np.array([[1, np.nan, 2]], "f4")))

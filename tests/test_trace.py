@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import eie
+from eie.errors import TraceError
 from eie.formats.hashed import hashed
-from eie.model import layer_trace
 
 
 @given(st.integers(1, 40), st.integers(1, 6), st.integers(0, 2**32 - 1), st.booleans())
@@ -32,12 +32,31 @@ def test_file_round_trip(tmp_path_factory, width, samples, seed, pixels):
     assert again.layers["a"].density == pytest.approx(np.count_nonzero(dense) / dense.size)
 
 
-@pytest.mark.parametrize("few", [0, 24])
-def test_values_are_kept_in_order_however_many(monkeypatch, few):
-    monkeypatch.setattr(layer_trace, "_LISTED", range(few))
-    kept = eie.LayerTrace.from_dense([[0.5, 0, -1.5], [0, 0, 2]])
-    assert kept.values.tolist() == [0.5, -1.5, 2]
+NUMBERS = st.sampled_from([0.0, -0.0, 1.5, -2.0, 1e-45, -1e-45, 3.4e38, -3.4e38]) | st.floats(-9, 9, width=32)
+
+
+@given(st.integers(1, 5), st.integers(1, 19), st.data())
+@settings(max_examples=60)
+def test_what_is_kept_is_what_numpy_calls_non_zero(rows, width, data):
+    dense = np.array(data.draw(st.lists(NUMBERS, min_size=rows * width, max_size=rows * width)), np.float32)
+    dense = dense.reshape(rows, width)
+    kept = eie.LayerTrace.from_dense(dense)
+    assert np.array_equal(kept.bits, np.packbits(dense != 0, axis=1))
+    assert kept.values.tobytes() == dense[dense != 0].tobytes()
     assert not kept.values.flags.writeable
+    # A zero has no sign once it is kept as a bit.
+    assert kept.dense().tobytes() == (dense + 0).tobytes()
+    start, stop = sorted(data.draw(st.tuples(st.integers(0, rows), st.integers(0, rows))))
+    assert np.array_equal(kept.dense(start, stop), dense[start:stop])
+
+
+@pytest.mark.parametrize("bad", [np.nan, -np.nan, np.inf, -np.inf])
+def test_no_place_hides_what_is_not_finite(bad):
+    for place in range(9):
+        dense = np.ones(9, np.float32)
+        dense[place] = bad
+        with pytest.raises(TraceError, match="NaN or infinity"):
+            eie.LayerTrace.from_dense(dense)
 
 
 def test_pattern_only(tmp_path):

@@ -20,8 +20,9 @@ SLICE_ELEMENTS = 1 << 24
 
 def is_sparse(values: object) -> bool:
     """Whether it is a matrix or array of ``scipy.sparse``, in any of its formats."""
-    return all(hasattr(values, name) for name in ("tocsc", "tocsr", "nnz", "shape")) and not isinstance(
-        values, np.ndarray
+    # Plain arrays first: they are asked four times on the way into a small layer.
+    return not isinstance(values, np.ndarray) and all(
+        hasattr(values, name) for name in ("tocsc", "tocsr", "nnz", "shape")
     )
 
 

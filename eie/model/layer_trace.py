@@ -20,9 +20,6 @@ from eie.model.matrix import frozen
 from eie.show.face import View
 from eie.show.sections import Column, Grid, Section, Value
 
-# Numbers whose places among all take 8 MB at most, and of which listing places first is quicker than a mask.
-_LISTED = range(1 << 8, 1 << 20)
-
 
 @dataclass(frozen=True, eq=False, kw_only=True, repr=False)
 class LayerTrace(View):
@@ -57,6 +54,9 @@ class LayerTrace(View):
         TraceError
             For a wrong number of dimensions, an empty array, or NaN or infinite values.
         """
+        # Here, not above: ``import eie`` must not wait for numba.
+        from eie.kernels import rows as kernels
+
         if is_sparse(activations) and len(np.shape(activations)) == 2 and 0 not in np.shape(activations):
             # Slice by slice: a bag of words is a hundred times larger dense.
             _check_rows(np.shape(activations)[0], products, where)
@@ -74,14 +74,16 @@ class LayerTrace(View):
         _check_rows(array.shape[0], products, where)
         # Before the finite check: a float64 beyond float32's range is infinite only now.
         array = frozen(array, np.float32)
-        if not np.isfinite(array).all():
-            raise TraceError(f"{where} holds NaN or infinity: must be finite")
         # After the cast as well: what is too small for float32 is an input that the machine would skip.
-        mask = array != 0
+        count = kernels.count_nonzeros(array.reshape(-1).view(np.int32))
+        if count < 0:
+            raise TraceError(f"{where} holds NaN or infinity: must be finite")
+        values = np.empty(count + 1, np.float32)
+        kernels.take_nonzeros(array.reshape(-1), values)
         return cls(
             width=array.shape[1],
-            bits=frozen(np.packbits(mask, axis=1), np.uint8),
-            values=frozen(_chosen(array, mask), np.float32),
+            bits=frozen(np.packbits(array != 0, axis=1), np.uint8),
+            values=frozen(values[:count], np.float32),
             products=products,
         )
 
@@ -128,25 +130,30 @@ class LayerTrace(View):
         """float32 (rows, width), or rows start..stop-1 of it; None when no values were kept."""
         if self.values is None:
             return None
-        # All at once: neither where values start nor a copy of the mask is needed.
-        if start == 0 and stop is None:
-            whole = np.zeros((self.rows, self.width), np.float32)
-            whole[np.unpackbits(self.bits, axis=1, count=self.width).view(bool)] = self.values
-            return whole
-        bits = self.bits[start:stop]
-        out = np.zeros((len(bits), self.width), np.float32)
-        # Values lie row by row without gaps, so a row's place is the number of bits set before it.
-        first = self._value_starts[start]
-        mask = np.unpackbits(bits, axis=1, count=self.width).astype(bool)
-        out[mask] = self.values[first : first + np.count_nonzero(mask)]
+        from eie.kernels import rows as kernels
+
+        bits, values = self.bits[start:stop], self.values
+        if start or stop is not None:
+            # Values lie row by row without gaps, so a row's place is the number of bits set before it.
+            starts = self._value_starts
+            values = values[starts[start] : starts[start + len(bits)]]
+        marks = np.unpackbits(bits, axis=1, count=self.width)
+        if not len(values):
+            return np.zeros(marks.shape, np.float32)
+        out = np.empty(marks.shape, np.float32)
+        kernels.place_nonzeros(frozen(marks, np.uint8).reshape(-1), frozen(values, np.float32), out.reshape(-1))
         return out
+
+    @property
+    def active(self) -> NDArray[np.int64]:
+        """int64 (samples,): non-zero inputs of each sample, over all products."""
+        active: NDArray[np.int64] = np.bitwise_count(self.bits).reshape(self.samples, -1).sum(axis=1, dtype=np.int64)
+        return active
 
     @property
     def sample_density(self) -> NDArray[np.float64]:
         """float64 (samples,): non-zero inputs over all inputs of each sample."""
-        active = np.bitwise_count(self.bits).sum(axis=1, dtype=np.int64)
-        density: NDArray[np.float64] = active.reshape(-1, self.products).mean(axis=1) / self.width
-        return density
+        return self.active / self.products / self.width
 
     @cached_property
     def sha256(self) -> str:
@@ -194,14 +201,6 @@ class LayerTrace(View):
     def sections(self) -> tuple[Section, ...]:
         """Return widths, rows and density over the samples."""
         return (Section(name="inputs", grids=(recorded_grid({"inputs": self}),)),)
-
-
-def _chosen(array: NDArray[np.float32], mask: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """Return the numbers that a mask marks."""
-    if array.size not in _LISTED:
-        return array[mask]
-    # Half of the time of indexing by a mask, for eight bytes a number meanwhile.
-    return array.take(np.flatnonzero(mask))
 
 
 def recorded_grid(layers: Mapping[str, LayerTrace]) -> Grid:

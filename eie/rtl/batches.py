@@ -94,7 +94,8 @@ def counted(layer: EncodedLayer, inputs: LayerTrace, spec: AcceleratorSpec, stre
         reads = fast.time_pass(encoding=whole, pattern=pattern, spec=spec, threads=1).reads
         total = replace(total, reads=reads)
     sent = pattern.broadcasts
-    return activity_of(layer, inputs, spec, sent=sent, walks=np.minimum(sent, 1), total=total)
+    walks, streamed = np.minimum(sent, 1), streaming is not None
+    return activity_of(layer, inputs, spec, sent=sent, walks=walks, total=total, streamed=streamed)
 
 
 def _together(total: PassTiming, part: PassTiming) -> PassTiming:

@@ -26,7 +26,7 @@ from eie.show.sections import Section, facts
 
 WIDEST_FRACTION = 30
 SLICE_ELEMENTS = 1 << 20
-FEW = 1 << 12  # numbers that numpy rounds as quickly as a kernel is called
+FEW = 1 << 12  # numbers that numpy rounds as quickly as their order is found out
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -154,8 +154,8 @@ class LayerOutputs(View):
 
 def largest_difference(fixed: FixedPoint, float32: NDArray[np.float32]) -> float:
     """Largest difference between the two datapaths."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        largest = float(np.abs(fixed.value - float32).max(initial=0))
+    raw, real = frozen(fixed.raw, np.int64).reshape(-1), frozen(float32, np.float32).reshape(-1)
+    largest = float(kernels.largest_difference(raw, np.float32(2.0**-fixed.fraction_bits), real))
     if math.isfinite(largest):
         return largest
     # Near the end of float32, where a rounding alone leaves it.
@@ -176,16 +176,23 @@ def fraction_bits(largest: float, data_bits: int) -> int:
 def to_raw(values: NDArray[Any], fraction: int, data_bits: int) -> NDArray[np.int64]:
     """Round to the nearest representable number, halves up, saturating."""
     top = (1 << (data_bits - 1)) - 1
-    if values.size < FEW or values.dtype.char not in "fd":
+    if values.dtype.char not in "fd":
         return _to_raw(values, fraction, top)
-    order = np.argsort([-abs(step) for step in values.strides], kind="stable")
-    flat = values.transpose(order)
-    if not flat.flags.c_contiguous:
-        return _to_raw(values, fraction, top)
-    # In the order in which the numbers lie, as numpy's own operations would leave them.
+    if values.flags.c_contiguous:
+        return _rounded(values, fraction, top)
+    if values.size >= FEW:
+        # In the order in which the numbers lie, as numpy's own operations would leave them.
+        order = np.argsort([-abs(step) for step in values.strides], kind="stable")
+        flat = values.transpose(order)
+        if flat.flags.c_contiguous:
+            return _rounded(flat, fraction, top).transpose(np.argsort(order))
+    return _to_raw(values, fraction, top)
+
+
+def _rounded(flat: NDArray[Any], fraction: int, top: int) -> NDArray[np.int64]:
     raw = np.empty(flat.shape, np.int64)
     kernels.to_raw(frozen(flat, flat.dtype).reshape(-1), 2.0**fraction, top, raw.reshape(-1))
-    return raw.transpose(np.argsort(order))
+    return raw
 
 
 def _to_raw(values: NDArray[Any], fraction: int, top: int) -> NDArray[np.int64]:

@@ -136,6 +136,7 @@ def activity_of(
     sent: NDArray[np.int64],
     walks: NDArray[np.int64],
     total: PassTiming,
+    streamed: bool = False,
     batches: NDArray[np.int64] | None = None,
     maps: LayerMaps | None = None,
 ) -> Activity:
@@ -149,6 +150,8 @@ def activity_of(
         Products of each sample, pass by pass, in which there was any.
     total
         What the engine counted.
+    streamed
+        Whether weights came meanwhile; those in place keep no PE and no bus waiting.
     batches
         Cycles of each sample that the batches of activations take beside; None for no such batches.
     maps
@@ -158,11 +161,18 @@ def activity_of(
     maps = maps or LayerMaps(layer=layer.name)
     none = np.zeros(len(total.cycles), np.int64)
     beside = none if batches is None else batches
-    bus = total.bus + maps.bus_cycles
 
     def alike(count: int) -> NDArray[np.int64]:
         # Most of these are 0, and on a small layer making arrays of them took as long as counting.
         return none + count if count else none
+
+    issue, empty, starved = total.issue, total.empty, total.starved
+    drain = total.cycles[:, None] - issue - empty - starved
+    if streamed:
+        drain -= total.load
+    # Maps and weights share the bus, which works beside the PEs: a layer lasts at least as long as it is busy.
+    bus = total.bus + maps.bus_cycles if streamed else alike(maps.bus_cycles)
+    bus_wait = none if bus is none else np.maximum(0, bus - total.cycles - beside)
 
     return Activity(
         layer=layer.name,
@@ -178,8 +188,8 @@ def activity_of(
             "dead_scan_cycles": total.dead,
             "macs": total.entries - total.padding,
             "bias_writes": alike(layer.bias_writes * inputs.products),
-            "load_wait_cycles": total.load.sum(axis=1),
-            "dram_bits": total.dram_bits + maps.dram_bits,
+            "load_wait_cycles": total.load.sum(axis=1) if streamed else none,
+            "dram_bits": total.dram_bits + maps.dram_bits if streamed else alike(maps.dram_bits),
             "bus_cycles": bus,
             # Alike for all samples: maps are stored dense, zeros and all.
             "map_dram_bits": alike(maps.dram_bits),
@@ -187,21 +197,20 @@ def activity_of(
             "act_sram_reads": alike(maps.act_sram_reads),
             "act_sram_writes": alike(maps.act_sram_writes),
             "act_batch_cycles": beside,
-            # Maps and weights share the bus, which works beside the PEs: a layer lasts at least as long as it is busy.
-            "bus_wait_cycles": np.maximum(0, bus - total.cycles - beside),
+            "bus_wait_cycles": bus_wait,
         },
         per_pe={
-            "issue": total.issue,
-            "empty_column": total.empty,
+            "issue": issue,
+            "empty_column": empty,
             "load": total.load,
-            "starved": total.starved,
-            "drain": total.cycles[:, None] - total.issue - total.empty - total.load - total.starved,
+            "starved": starved,
+            "drain": drain,
         },
         passes=layer.rounds,
         products=inputs.products * layer.products_per_row,
         reload_bits=reload_bits,
         reload_cycles=-(-reload_bits // spec.io_bits),
-        active_inputs=np.bitwise_count(inputs.bits).reshape(inputs.samples, -1).sum(axis=1, dtype=np.int64),
+        active_inputs=inputs.active,
         possible_inputs=inputs.width * inputs.products,
         walks=walks,
         account=total.account if isinstance(total, EventTiming) else None,

@@ -171,7 +171,17 @@ class Stages(Images):
             maps = self._maps_in_groups(layer, spec, placed=placed, inputs=read)
             if bits := self._place(layer, spec).bias_bits:
                 timing = with_biases(timing, bits, spec=spec, batch=self._how.batch)
-            return activity_of(encoded, read, spec, sent=sent, walks=walks, total=timing, batches=beside, maps=maps)
+            return activity_of(
+                encoded,
+                read,
+                spec,
+                sent=sent,
+                walks=walks,
+                total=timing,
+                streamed=self._streamed(layer, spec),
+                batches=beside,
+                maps=maps,
+            )
 
         return self._once(stage="activity", layer=layer, spec=spec, make=make)
 
