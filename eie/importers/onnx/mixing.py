@@ -3,9 +3,9 @@
 Comes in: a normalised file, and what sizes were stated. Goes out: the node at which samples mix, if any. Called by
 `reading`: on the accelerator and on the host a sample runs alone, which a mean over the batch, say, is not.
 
-Three runs in onnxruntime, as the file says (`stretches`): of a batch, with its first sample changed, and with all
-others changed. A number that moves in both hangs on several samples, wherever the file has its batch: nothing is asked
-of layouts.
+Where operators alone tell (`separate`), nothing is run. Else there are three runs in onnxruntime, as the file says
+(`stretches`): of a batch, with its first sample changed, and with all others changed. A number that moves in both hangs
+on several samples, wherever the file has its batch: nothing is asked of layouts.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from eie.importers.onnx.constants import Constants
 from eie.importers.onnx.graph_inputs import OnnxInput, graph_inputs
 from eie.importers.onnx.input_shapes import run_shapes
 from eie.importers.onnx.nodes import plain_nodes, printable
+from eie.importers.onnx.separate import Placed, places
 from eie.importers.onnx.stretches import Batch, BatchRuns
 from eie.importers.onnx.work import multiplies
 from eie.importers.options import AnyShape
@@ -163,6 +164,8 @@ def mixing(
         for way in (False, True)
     )
     read, given = _watched(proto)
+    if _is_plain(path, proto, usual, watched=[*read, *given]):
+        return None
     names = _mixed(path, proto, usual, watched=[*read, *given])
     if not names:
         return None
@@ -179,6 +182,19 @@ def mixing(
         turned=differs and _mixed(path, proto, turned, watched=[*read, *given]) == {},
         example=next((_stated(entry) for entry in usual if entry.batch >= 0), ""),
     )
+
+
+def _is_plain(path: Path, proto: onnx.ModelProto, inputs: Sequence[OnnxInput], watched: Sequence[str]) -> bool:
+    """Whether operators alone tell that no sample mixes with another: then nothing is run, which may take seconds."""
+    placed = {
+        entry.name: Placed(
+            tuple(None if axis == entry.batch else size for axis, size in enumerate(entry.shape)),
+            None if entry.batch < 0 else entry.batch,
+        )
+        for entry in inputs
+    }
+    known = places(plain_nodes(path, proto), Constants(path, proto), placed, str(path))
+    return all(name in known for name in watched)
 
 
 def _stated(entry: OnnxInput) -> str:

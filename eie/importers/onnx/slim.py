@@ -14,6 +14,8 @@ from typing import BinaryIO
 
 # Fewer bytes than these are no memory to speak of, and are asked for by value while a graph is read.
 LARGE = 1 << 14
+# Of a node it takes more to become an initialiser: the numbers of all nodes behind it, which name tensors, change.
+_LARGE_NODE = 1 << 16
 # Numbers of fields, and the wire type of what has a length: of a model, a graph, a tensor, a node, an attribute.
 _GRAPH, _NODE, _INITIALISER = 7, 1, 5
 _NAME, _RAW, _EXTERNAL, _LOCATION = 8, 9, 13, 14
@@ -64,7 +66,7 @@ def _graph(file: BinaryIO, end: int, name: str) -> bytes:
         field, stop = _field(file, end)
         if field == _INITIALISER and stop - file.tell() > LARGE:
             parts.append(_tensor(file, stop, name))
-        elif field == _NODE and stop - file.tell() > LARGE:
+        elif field == _NODE and stop - file.tell() > _LARGE_NODE:
             parts.append(_constant(file, stop, name) or _between(file, start, stop))
         else:
             parts.append(_between(file, start, stop))
