@@ -65,7 +65,7 @@ class ResultRow(Brief):
     efficiency: float
     reload_cycles: float
     energy_nj: float | None
-    dram_bits: float = 0
+    dram_bits: float
     map_dram_bits: int = 0
     map_bus_cycles: int = 0
     uses: int = 1

@@ -136,7 +136,17 @@ ROOMS: Mapping[str, tuple[str, ...]] = {
     "eie/simulator/events.py": ("test_cycles.py", "test_streams.py", "test_accounting.py", "test_type_limits.py"),
     "eie/simulator/host.py": ("test_host.py", "test_network.py"),
     **dict.fromkeys(
-        ("eie/simulator/layer.py", "eie/simulator/run.py"), ("test_stages.py", "test_network.py", "test_cycles.py")
+        ("eie/simulator/layer.py", "eie/simulator/run.py"),
+        (
+            "test_stages.py",
+            "test_products.py",
+            "test_network.py",
+            "test_cycles.py",
+            "test_lowering.py",
+            "test_functional.py",
+            "test_trace.py",
+            "test_parts.py",
+        ),
     ),
     **dict.fromkeys(
         (
