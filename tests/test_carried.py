@@ -116,6 +116,16 @@ class TestMoved:
         )
         check(path, drawn(2, 2, 3, 3), atol=STEP)
 
+    def test_one_of_two_is_taken(self, tmp_path):
+        real = node("DequantizeLinear", ["w", *SCALE], "real")
+        nodes = [
+            *(self.BEGIN, real, node("MatMul", ["x", "real"], "h"), node("QuantizeLinear", ["h", *SCALE], "b")),
+            *(node("Where", ["mask", "a", "b"], "c"), node("QLinearMatMul", ["c", *SCALE, "w", *SCALE, *SCALE], "q")),
+            node("DequantizeLinear", ["q", *SCALE], "y"),
+        ]
+        constants = {"mask": np.array([True, False, True, False]), **weights(4, 4)}
+        check(saved(tmp_path / "m.onnx", nodes, [2, 4], {"y": FLOAT}, constants), drawn(2, 4), atol=2 * STEP)
+
     def test_moved_behind_the_last_layer(self, tmp_path):
         product = node("QLinearMatMul", ["a", *SCALE, "w", *SCALE, *SCALE], "q")
         nodes = [
@@ -190,6 +200,41 @@ class TestIntegerProducts:
         ids = np.random.default_rng(0).integers(0, 10, (2, 5))
         (made,) = run_given(network.graph, {layer.name: layer for layer in network.layers}, {"x": ids})
         np.testing.assert_allclose(made, ort.InferenceSession(path).run(["y"], {"x": ids})[0], atol=1e-4)
+
+    def test_two_products_by_one_factor(self, tmp_path):
+        """Of steps that share their weights, once onnxruntime has multiplied the scales out."""
+        nodes = []
+        for i in range(2):
+            part = [node("Gather", ["t", f"x{i}"], "r"), *integer_product("r", "w", "both")]
+            part[1].input[2] = "t_z"
+            for made in part:
+                made.name = f"{made.name} {i}"
+                made.output[0] = f"{made.output[0]}{i}"
+                if made.input[0] in ("r", "i", "f"):
+                    made.input[0] = f"{made.input[0]}{i}"
+            nodes += part
+        picks = [node("Gather", ["x", f"at{i}"], f"x{i}", axis=1) for i in range(2)]
+        nodes = [*picks, *nodes, node("Add", ["y0", "y1"], "y")]
+        constants = self.constants(10, 4) | {"both": np.float32(0.005), "at0": np.array(0), "at1": np.array(1)}
+        path = saved(tmp_path / "m.onnx", nodes, [2, 5], {"y": FLOAT}, constants, kind=INT64)
+        network = eie.load(path)
+        assert not network.unmodelled
+        assert [len(network.layers), len(network.graph.uses)] == [1, 2]
+
+    @pytest.mark.parametrize("alpha", [1.0, 2.5])
+    def test_a_quantised_gemm_with_a_factor(self, tmp_path, alpha):
+        gemm = helper.make_node(
+            "QGemm",
+            ["a", *SCALE, "w", *SCALE, "c", *SCALE],
+            ["q"],
+            "gemm",
+            domain="com.microsoft",
+            alpha=alpha,
+        )
+        nodes = [node("QuantizeLinear", ["x", *SCALE], "a"), gemm, node("DequantizeLinear", ["q", *SCALE], "y")]
+        constants = weights(4, 3) | {"c": np.array([40, -90, 300], np.int32)}
+        path = saved(tmp_path / "m.onnx", nodes, [2, 4], {"y": FLOAT}, constants)
+        check(path, drawn(2, 4), atol=STEP)
 
     def test_weights_that_are_a_product_of_integers(self, tmp_path):
         """As of an adapter that is merged while the file runs."""

@@ -60,22 +60,22 @@ class TestCount:
         while counter < bound:
             rounds, counter = rounds + 1, counter + step
         wanted = rounds if limit is None else min(limit, rounds)
-        assert rounds_of(loop(), constants, OPSETS, limit) == wanted
+        assert rounds_of(loop(), constants, opsets=OPSETS, limit=limit) == wanted
 
     def test_not_known_where_activations_decide(self):
         constants = {**CONSTANTS, "bound": np.array(9), "w": np.eye(2)}
-        assert rounds_of(loop("state"), constants, OPSETS, None) is None
+        assert rounds_of(loop("state"), constants, opsets=OPSETS, limit=None) is None
 
     def test_not_known_where_the_bound_is_not_constant(self):
-        assert rounds_of(loop(), CONSTANTS, OPSETS, None) is None
+        assert rounds_of(loop(), CONSTANTS, opsets=OPSETS, limit=None) is None
 
     def test_large_numbers_are_not_reckoned_with(self):
         constants = {**CONSTANTS, "step": np.full(1 << 11, 2), "bound": np.array(9)}
-        assert rounds_of(loop(), constants, OPSETS, None) is None
+        assert rounds_of(loop(), constants, opsets=OPSETS, limit=None) is None
 
     def test_one_that_never_ends_stops_at_the_bound(self):
         constants = {**CONSTANTS, "step": np.array(0), "bound": np.array(9)}
-        assert rounds_of(loop(), constants, OPSETS, None) > 1000
+        assert rounds_of(loop(), constants, opsets=OPSETS, limit=None) > 1000
 
 
 def test_a_while_loop_over_weights_is_whole_and_equal(tmp_path):

@@ -37,7 +37,7 @@ def projections(module: torch.nn.Module) -> set[int]:
 
 
 def _places(module: torch.nn.Module) -> dict[_Place, tuple[str, str]]:
-    places = {}
+    places: dict[_Place, tuple[str, str]] = {}
     for name, part in attentions(module).items():
         matrices: dict[str, Any] = {"out_proj": part.out_proj.weight}
         if part.in_proj_weight is None:
@@ -64,18 +64,20 @@ def watched(module: torch.nn.Module, watcher: Watcher) -> Iterator[None]:
         return
     plain: Any = functional.linear
 
-    def linear(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
+    def linear(*args: Any, **named: Any) -> Any:
+        # Each may come by its keyword.
+        x, weight, *_ = (*args, *(named[key] for key in ("input", "weight") if key in named))
         known = places.get((weight.data_ptr(), tuple(weight.shape)))
         if known is not None:
             watcher(*known, weight, x)
-        result: torch.Tensor = plain(x, weight, bias)
-        return result
+        return plain(*args, **named)
 
     fused = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
-    functional.linear = linear
+    patched: Any = functional
+    patched.linear = linear
     try:
         yield
     finally:
-        functional.linear = plain
+        patched.linear = plain
         torch.backends.mha.set_fastpath_enabled(fused)

@@ -68,7 +68,8 @@ class _Fused:
         if self._attributes.get("do_rotary", 0):
             return None
         if quantised:
-            x, weights = self._real(x, names[3], names[6], 0), self._real(weights, names[4], names[7], 1)
+            x = self._real(x, names[3], names[6], label="inputs")
+            weights = self._real(weights, names[4], names[7], label="weights")
         product = f"{self._out}/projected"
         self._nodes.append(new_node("MatMul", [x, weights], product, name=self._node.name))
         if bias:
@@ -88,12 +89,12 @@ class _Fused:
             return stated
         return [shape[1] // 3] * 3 if len(shape) == 2 and shape[1] and shape[1] % 3 == 0 else None
 
-    def _real(self, name: str, scale: str, zero: str, place: int) -> str:
+    def _real(self, name: str, scale: str, zero: str, *, label: str) -> str:
         """Return the floats of a quantised input; of one that is quantised as it comes those that it was."""
         maker = self._makers.get(name)
         if maker is not None and maker.op_type == "DynamicQuantizeLinear":
             return str(maker.input[0])
-        real = f"{self._out}/{place} real"
+        real = f"{self._out}/real {label}"
         many = len(self._shapes.get(scale, ())) == 1 and self._shapes[scale] != (1,)
         names = [name, scale, *([zero] if zero else [])]
         self._nodes.append(new_node("DequantizeLinear", names, real, axis=1 if many else None))

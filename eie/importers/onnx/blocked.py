@@ -41,7 +41,7 @@ def unblock(path: Path, graph: onnx.GraphProto, opset: int) -> None:
     usual = all(node.op_type in _OPERATORS and node.input and node.output for node in theirs)
     if not theirs or not usual or any(len(tensors[name].dims) != 4 if name in tensors else True for name in kernels):
         return
-    maps = _Maps(path, graph, theirs, tensors)
+    maps = _Maps(path=path, graph=graph, theirs=theirs, tensors=tensors)
     nodes = [made for node in graph.node for made in maps.rewritten(node, opset)]
     replace_nodes(graph, nodes)
     read = {name for node in graph.node for name in node.input}
@@ -55,6 +55,7 @@ class _Maps:
 
     def __init__(
         self,
+        *,
         path: Path,
         graph: onnx.GraphProto,
         theirs: list[onnx.NodeProto],
@@ -222,7 +223,7 @@ def _deep(node: onnx.NodeProto, inputs: int) -> bool:
     return inputs == 1 and _groups(node) > 1
 
 
-def _last(used: NDArray[Any]) -> int:
+def _last(used: Any) -> int:
     return int(np.flatnonzero(used)[-1]) + 1 if used.any() else 1
 
 
@@ -237,7 +238,13 @@ def _own_block() -> int:
         return 16
     ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 8, 4, 4]) for name in "xy"]
     weights = [numpy_helper.from_array(np.ones((8, 8, 1, 1), np.float32), "w")]
-    graph = helper.make_graph([helper.make_node("Conv", ["x", "w"], ["y"])], "block", ends[:1], ends[1:], weights)
+    graph = helper.make_graph(
+        [helper.make_node("Conv", ["x", "w"], ["y"])],
+        "block",
+        inputs=ends[:1],
+        outputs=ends[1:],
+        initializer=weights,
+    )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
     with TemporaryDirectory() as folder:
         options, file = ort.SessionOptions(), Path(folder) / "block.onnx"

@@ -67,6 +67,9 @@ class _Moved:
     def _places(node: onnx.NodeProto) -> range:
         if node.domain not in ("", "ai.onnx"):
             return range(0)
+        if node.op_type == "Where":
+            # The first says which to take.
+            return range(1, len(node.input))
         return range(len(node.input) if node.op_type in _JOINING else int(node.op_type in _MOVING and bool(node.input)))
 
     def is_moved(self, name: str) -> bool:

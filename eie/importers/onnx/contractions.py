@@ -59,7 +59,7 @@ def _with_matrix(
     return [
         reshaped(graph, node.input[place], inputs[place], sizes=[-1, 1] if place else [1, -1], opset=opset),
         new_node("MatMul", inputs, product, name=node.name),
-        with_axes(graph, "Squeeze", product, out, axes=[axis], opset=opset, label=f"{out}/axis"),
+        with_axes(graph, "Squeeze", inside=product, out=out, axes=[axis], opset=opset, label=f"{out}/axis"),
     ]
 
 

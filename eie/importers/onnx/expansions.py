@@ -59,7 +59,7 @@ def expansion_of(
     begins = inputs[1] is None or bool(inputs[1].all())
     if trips is None or (begins and not goes_on(proto)):
         limit = None if trips is None else max(0, int(trips.ravel()[0]))
-        rounds = rounds_of(proto, into.constants, opsets, limit) if begins else 0
+        rounds = rounds_of(proto, into.constants, opsets=opsets, limit=limit) if begins else 0
         return None if rounds is None else Expansion(trips=rounds)
     # No more than a body of one node could go round; `expand` says so.
     return Expansion(trips=min(max(0, int(trips.ravel()[0])), LARGEST_UNROLLED) if begins else 0)

@@ -38,7 +38,7 @@ def _apart(graph: onnx.GraphProto, node: onnx.NodeProto, opset: int) -> list[onn
     attributes = {entry.name: helper.get_attribute_value(entry) for entry in node.attribute}
     # The second is the first by an older name.
     if node.op_type in ("FusedMatMul", "TransposeMatMul"):
-        return _matmul(graph, node, attributes, opset)
+        return _matmul(graph, node, attributes, opset=opset)
     if node.op_type == "MatMulNBits":
         return _with_bias(node)
     activation = attributes.pop("activation", b"").decode(errors="replace")
@@ -74,7 +74,7 @@ def activation_nodes(
 
 
 def _matmul(
-    graph: onnx.GraphProto, node: onnx.NodeProto, attributes: dict[str, Any], opset: int
+    graph: onnx.GraphProto, node: onnx.NodeProto, attributes: dict[str, Any], *, opset: int
 ) -> list[onnx.NodeProto] | None:
     sizes = {tensor.name: list(tensor.dims) for tensor in graph.initializer}
     inside = [name in sizes for name in node.input[:2]]

@@ -356,7 +356,7 @@ class _Unrolled:
         return nodes + self._named([*states, *stacked])
 
     def _unsqueezed(self, name: str, out: str, *, axis: int, label: str) -> onnx.NodeProto:
-        return with_axes(self.graph, "Unsqueeze", name, out=out, axes=[axis], opset=self.opset, label=label)
+        return with_axes(self.graph, "Unsqueeze", inside=name, out=out, axes=[axis], opset=self.opset, label=label)
 
 
 def _rename(node: onnx.NodeProto, names: Mapping[str, str]) -> None:

@@ -32,18 +32,18 @@ def matmul_nbits(node: OnnxNode, into: Builder) -> None:
         raise ModelError(
             f"{stored.shape} integers and {scales.size} scales for {outputs} x {inputs} in blocks of {block}"
         )
-    zeros, scales = _zeros(node=node, into=into, bits=bits, shape=(outputs, blocks)), scales.reshape(outputs, blocks)
+    zeros, factors = _zeros(node=node, into=into, bits=bits, shape=(outputs, blocks)), scales.reshape(outputs, blocks)
     # In place, and in integers first: what is at the zero point is an exact 0, and so a pruned weight.
     weights = stored[:, : blocks * block].astype(np.float32)
     if (order := _order(node, into, inputs, blocks)) is None:
         by_block = weights.reshape(outputs, blocks, block)
         by_block -= zeros[:, :, None]
-        by_block *= scales[:, :, None]
+        by_block *= factors[:, :, None]
         weights = weights[:, :inputs]
     else:
         weights = weights[:, :inputs]
         weights -= zeros[:, order]
-        weights *= scales[:, order]
+        weights *= factors[:, order]
     packed_zeros = bits if any(node.inputs[3:4]) else 0
     product(node, into, weights, bits=bits + (32 + packed_zeros) / block)
 

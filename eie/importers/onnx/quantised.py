@@ -72,6 +72,10 @@ class _Rewriter:
         made = rewrite(self, node) if rewrite is not None and complete and first else None
         return [node] if made is None else made
 
+    def add_constant(self, name: str, value: Any) -> str:
+        """Put a constant into the file."""
+        return add_constant(self._graph, name, value)
+
     def real(self, node: onnx.NodeProto, place: int, axis: int | None = None) -> tuple[str, list[onnx.NodeProto]]:
         """Dequantise the tensor at ``place``, with its scale and zero point behind it."""
         names = [name for name in node.input[place : place + 3] if name]
@@ -123,7 +127,7 @@ class _Rewriter:
         before: list[onnx.NodeProto] = []
         if quantise is None:
             # Integers from elsewhere, as out of a table of them: their scale is as constant as that of the weights.
-            theirs, own = self._both_scales(factor)
+            theirs, own = self._both_scales(factor, f"{scale.output[0]}/one")
             x = f"{scale.output[0]}/inputs"
             before.append(new_node("DequantizeLinear", [node.input[0], theirs or "", *node.input[2:3]], x))
         else:
@@ -150,12 +154,12 @@ class _Rewriter:
         self.loose |= {*gone, factor} - set(self._shapes)
         self._replaced |= {**{name: [] for name in gone}, scale.output[0]: [*before, product]}
 
-    def _both_scales(self, factor: str) -> tuple[str | None, str | None]:
+    def _both_scales(self, factor: str, unit: str) -> tuple[str | None, str | None]:
         """Return two constants whose product is ``factor``: that of the inputs, one number, and that of the weights."""
         product = self._makers.get(factor)
         if factor in self._shapes:
             # Multiplied out already.
-            return add_constant(self._graph, f"{factor}/one", np.float32(1)), factor
+            return add_constant(self._graph, unit, np.float32(1)), factor
         if product is None or product.op_type != "Mul" or any(name not in self._shapes for name in product.input):
             return None, None
         first, second = sorted(product.input, key=lambda name: math.prod(self._shapes[name]))
@@ -215,18 +219,18 @@ def _qlinear_matmul(rewriter: _Rewriter, node: onnx.NodeProto) -> list[onnx.Node
     return [*nodes, *more, _like(node, "MatMul", [a, b], out=f"{node.output[0]}/real"), _rounded(node, 6)]
 
 
-def _qgemm(rewriter: _Rewriter, node: onnx.NodeProto) -> list[onnx.NodeProto] | None:
+def _qgemm(rewriter: _Rewriter, node: onnx.NodeProto) -> list[onnx.NodeProto]:
     attributes = {entry.name: entry for entry in node.attribute}
-    # The integers of C are in units of all of them together.
-    if "alpha" in attributes and attributes["alpha"].f != 1:
-        return None
+    alpha = attributes["alpha"].f if "alpha" in attributes else 1.0
     turned = "transB" in attributes and attributes["transB"].i
     a, nodes = rewriter.real(node, 0)
     b, more = rewriter.real(node, 3, axis=0 if turned else 1)
     nodes += more
     inputs = [a, b]
     if any(node.input[6:7]):
-        bias, more = _bias(node, 6, scales=(1, 4))
+        # The integers of C are in units of all of them together.
+        factor = "" if alpha == 1 else rewriter.add_constant(f"{node.output[0]}/alpha", np.float32(alpha))
+        bias, more = _bias(node, 6, scales=(1, 4), factor=factor)
         nodes += more
         inputs.append(bias)
     integers = any(node.input[7:8])
@@ -297,11 +301,16 @@ def _dynamic_lstm(rewriter: _Rewriter, node: onnx.NodeProto) -> list[onnx.NodePr
     return [*nodes, lstm]
 
 
-def _bias(node: onnx.NodeProto, place: int, *, scales: tuple[int, int]) -> tuple[str, list[onnx.NodeProto]]:
+def _bias(
+    node: onnx.NodeProto, place: int, *, scales: tuple[int, int], factor: str = ""
+) -> tuple[str, list[onnx.NodeProto]]:
     """Dequantise a bias of 32-bit integers: its scale is that of the inputs times that of the weights."""
     scale, out = f"{node.output[0]}/bias scale", f"{node.output[0]}/bias"
-    names = [node.input[i] for i in scales]
-    return out, [new_node("Mul", names, scale), new_node("DequantizeLinear", [node.input[place], scale], out, axis=0)]
+    nodes = [new_node("Mul", [node.input[i] for i in scales], scale)]
+    if factor:
+        nodes.append(new_node("Mul", [scale, factor], f"{scale} in all"))
+        scale = f"{scale} in all"
+    return out, [*nodes, new_node("DequantizeLinear", [node.input[place], scale], out, axis=0)]
 
 
 def _rounded(node: onnx.NodeProto, place: int) -> onnx.NodeProto:

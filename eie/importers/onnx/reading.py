@@ -34,7 +34,7 @@ from eie.importers.onnx.unmodelled import batch_axes, inferred
 from eie.importers.options import AnyShape
 from eie.model import operators
 from eie.model.host import check_extra
-from eie.model.operators.from_onnx import Handler, OnnxNode, UnsupportedError, Value
+from eie.model.operators.from_onnx import OnnxNode, UnsupportedError, Value
 
 if TYPE_CHECKING:
     import onnx
@@ -404,12 +404,14 @@ def _read_node(node: OnnxNode, into: Builder) -> None:
     if any(value.batch < 0 for value in known) and node.op not in _NUMBERWISE:
         raise UnsupportedError
     if node.op == "QuantizeLinear":
-        _read_quantise(node, into, known[0], read)
+        _read_quantise(node, into, known[0], read=read)
         return
     read(node, into, known[0])
 
 
-def _read_quantise(node: OnnxNode, into: Builder, x: Value, read: Handler) -> None:
+def _read_quantise(
+    node: OnnxNode, into: Builder, x: Value, *, read: Callable[[OnnxNode, Builder, Value], None]
+) -> None:
     """Read with the DequantizeLinear behind it, whose name the result has: in the file its own name holds integers."""
     users = into.uses(node.outputs[0])
     if not users or any(user.op != "DequantizeLinear" or not user.outputs for user in users):

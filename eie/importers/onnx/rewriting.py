@@ -47,14 +47,14 @@ def opset_of(proto: onnx.ModelProto) -> int:
 
 
 def with_axes(
-    graph: onnx.GraphProto, op: str, name: str, out: str, *, axes: Sequence[int], opset: int, label: str
+    graph: onnx.GraphProto, op: str, *, inside: str, out: str, axes: Sequence[int], opset: int, label: str
 ) -> onnx.NodeProto:
     """Make a Squeeze or an Unsqueeze: axes are an attribute until opset 13 and an input, called ``label``, since."""
     if opset < 13:
-        return new_node(op, [name], out, axes=list(axes))
+        return new_node(op, [inside], out, axes=list(axes))
     if not any(tensor.name == label for tensor in graph.initializer):
         add_constant(graph, label, np.array(axes, np.int64))
-    return new_node(op, [name, label], out)
+    return new_node(op, [inside, label], out)
 
 
 def reshaped(graph: onnx.GraphProto, name: str, out: str, *, sizes: Sequence[int], opset: int) -> onnx.NodeProto:

@@ -31,7 +31,7 @@ _OPERATORS = frozenset(
 )
 
 
-def rounds_of(node: onnx.NodeProto, outer: Known, opsets: Any, limit: int | None) -> int | None:
+def rounds_of(node: onnx.NodeProto, outer: Known, *, opsets: Any, limit: int | None) -> int | None:
     """Return how many rounds a Loop goes, ``limit`` at most; None if its condition hangs on what is not constant."""
     body = next((entry.g for entry in node.attribute if entry.name == "body"), None)
     if body is None or len(body.input) != len(node.input) or len(body.output) <= len(body.input) - 2:
@@ -60,7 +60,7 @@ def rounds_of(node: onnx.NodeProto, outer: Known, opsets: Any, limit: int | None
         return None
     most = LARGEST_UNROLLED // max(1, len(body.node))
     return _counted(
-        body, nodes, values | known, opsets, states=states, most=most if limit is None else min(limit, most)
+        body, nodes, values | known, opsets=opsets, states=states, most=most if limit is None else min(limit, most)
     )
 
 
@@ -87,8 +87,8 @@ def _counted(
     body: onnx.GraphProto,
     nodes: list[onnx.NodeProto],
     values: Mapping[str, NDArray[Any]],
-    opsets: Any,
     *,
+    opsets: Any,
     states: list[str],
     most: int,
 ) -> int | None:
@@ -101,7 +101,9 @@ def _counted(
     inside = {out for part in nodes for out in part.output}
     names = [name for name in dict.fromkeys([body.output[0].name, *carried.values()]) if name in inside]
     ends = [helper.make_empty_tensor_value_info(name) for name in names]
-    graph = helper.make_graph(nodes, "rounds", [helper.make_empty_tensor_value_info(name) for name in fed], ends)
+    graph = helper.make_graph(
+        nodes, "rounds", inputs=[helper.make_empty_tensor_value_info(name) for name in fed], outputs=ends
+    )
     try:
         run = ReferenceEvaluator(helper.make_model(graph, opset_imports=opsets))
         for done in range(most):

@@ -313,7 +313,9 @@ class _Cell:
     def _raised(self, name: str, axis: int) -> str:
         out, label = f"{self.prefix}{len(self.nodes)} Unsqueeze", f"{self.prefix}axis {axis}"
         opset = int(self.plain.attributes["opset"])
-        self.nodes.append(with_axes(self.graph, "Unsqueeze", name, out, axes=[axis], opset=opset, label=label))
+        self.nodes.append(
+            with_axes(self.graph, "Unsqueeze", inside=name, out=out, axes=[axis], opset=opset, label=label)
+        )
         return out
 
     def _stacked(self, names: Sequence[str], axis: int) -> str:
