@@ -35,7 +35,7 @@ def matmul_nbits(node: OnnxNode, into: Builder) -> None:
     zeros, factors = _zeros(node=node, into=into, bits=bits, shape=(outputs, blocks)), scales.reshape(outputs, blocks)
     # In place, and in integers first: what is at the zero point is an exact 0, and so a pruned weight.
     weights = stored[:, : blocks * block].astype(np.float32)
-    if (order := _order(node, into, inputs, blocks)) is None:
+    if (order := _order(node, into, inputs=inputs, blocks=blocks)) is None:
         by_block = weights.reshape(outputs, blocks, block)
         by_block -= zeros[:, :, None]
         by_block *= factors[:, :, None]
@@ -48,7 +48,7 @@ def matmul_nbits(node: OnnxNode, into: Builder) -> None:
     product(node, into, weights, bits=bits + (32 + packed_zeros) / block)
 
 
-def _order(node: OnnxNode, into: Builder, inputs: int, blocks: int) -> NDArray[np.int64] | None:
+def _order(node: OnnxNode, into: Builder, *, inputs: int, blocks: int) -> NDArray[np.int64] | None:
     """Return which block's scale each column has; None where that is the one that it lies in."""
     if not any(node.inputs[4:5]):
         return None
