@@ -461,3 +461,18 @@ def test_nodes_may_share_a_name_and_tensors_may_have_colons(tmp_path):
     net = eie.load(models.saved(proto, tmp_path / "m.onnx"))
     assert list(net.graph.uses) == ["same", "same#2"]
     assert net.graph.outputs == ("b", "c")
+
+
+@pytest.mark.parametrize("op", ["Gemm", "MatMul", "Einsum", "DequantizeLinear", "FusedMatMul", "MatMulNBits", "Scan"])
+@pytest.mark.parametrize("side", ["input", "output"])
+def test_nodes_without_inputs_or_outputs_are_damage(tmp_path, op, side):
+    """Beside a product that is in order, so that everything is looked at."""
+    proto = models.mlp()
+    domain = "com.microsoft" if op in ("FusedMatMul", "MatMulNBits") else ""
+    node = helper.make_node(op, ["a1", "w2", "b3"], ["odd"], "odd", domain=domain, equation="bi,io,o->bo")
+    node.ClearField(side)
+    proto.graph.node.append(node)
+    (tmp_path / "odd.onnx").write_bytes(proto.SerializeToString())
+    # Left out behind the last layer, or refused in a line; nothing else.
+    outcome = read_or_error(tmp_path / "odd.onnx", "refuse")
+    assert isinstance(outcome, eie.Network) or "\n" not in str(outcome)

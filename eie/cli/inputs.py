@@ -187,7 +187,7 @@ def labelled_network(
 ) -> Network:
     """Load a model with the inputs asked for: those of a file, else its own; at most ``samples`` of them."""
     opened = open_inputs(trace_file)
-    network = load_for(model, how, opened, layout)
+    network = load_for(model, how, opened, layout=layout)
     inputs = read_inputs(file=opened, samples=samples, network=network, own=network.trace, layout=layout)
     return replace(network, trace=_as_trace(inputs))
 

@@ -27,11 +27,14 @@ def take_products_apart(graph: onnx.GraphProto, opset: int) -> None:
     ranks = {tensor.name: len(tensor.dims) for tensor in graph.initializer}
     # Dequantised, it has the rank that it had.
     for node in graph.node:
-        if node.op_type == "DequantizeLinear" and node.input[0] in ranks:
+        if node.op_type == "DequantizeLinear" and node.output and node.input and node.input[0] in ranks:
             ranks[node.output[0]] = ranks[node.input[0]]
     nodes: list[onnx.NodeProto] = []
     for node in graph.node:
-        if node.op_type == "Einsum":
+        if not node.output:
+            # Damaged: said where it is read.
+            nodes.append(node)
+        elif node.op_type == "Einsum":
             parts = _pairs(node, constant) if len(node.input) > 2 else [node]
             nodes += [made for part in parts for made in _blocks(graph, part, constant)]
         elif node.op_type == "MatMul":

@@ -27,7 +27,9 @@ def take_apart(graph: onnx.GraphProto, opset: int) -> None:
         return
     nodes: list[onnx.NodeProto] = []
     for node in graph.node:
-        made = _apart(graph, node, opset) if node.domain == _DOMAIN and node.op_type in _FUSED else None
+        # With less than two inputs it is damaged, which is said where it is read.
+        fused = node.domain == _DOMAIN and node.op_type in _FUSED and node.output and len(node.input) > 1
+        made = _apart(graph, node, opset) if fused else None
         nodes += [node] if made is None else made
     replace_nodes(graph, nodes)
 
