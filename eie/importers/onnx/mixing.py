@@ -24,6 +24,7 @@ from eie.importers.onnx.constants import Constants
 from eie.importers.onnx.graph_inputs import OnnxInput, graph_inputs
 from eie.importers.onnx.input_shapes import run_shapes
 from eie.importers.onnx.nodes import plain_nodes, printable
+from eie.importers.onnx.placement import products_inside
 from eie.importers.onnx.separate import Placed, places
 from eie.importers.onnx.stretches import Batch, BatchRuns
 from eie.importers.onnx.work import multiplies
@@ -236,6 +237,10 @@ def _watched(proto: onnx.ModelProto) -> tuple[list[str], list[str]]:
     """Return what products read, and what the graph gives out of operators that are ours."""
     made = {name: node.op_type for node in proto.graph.node for name in node.output if name}
     read = [name for node in proto.graph.node if multiplies(node.op_type) for name in node.input]
+    # What goes from round to round of a loop is read by the products in it.
+    loops = [node for node in proto.graph.node if node.op_type in ("Loop", "Scan")]
+    loops = [node for node in loops if any(products_inside(entry.g) for entry in node.attribute)]
+    read += [name for node in loops for name in node.output]
     given = [entry.name for entry in proto.graph.output if entry.name in made]
     ours = [name for name in given if multiplies(made[name]) or operators.onnx_handler(made[name]) is not None]
     return list(dict.fromkeys(name for name in read if name in made)), ours
