@@ -84,7 +84,7 @@ def list_rows(bits: NDArray[np.uint8], rows_out: NDArray[np.int32]) -> None:
                 # Written always and moved on where the bit is set: a branch on it would be guessed wrong. Behind the
                 # last row that writes once more, hence the place.
                 rows_out[at] = 8 * byte + k
-                at += (noted >> k) & 1
+                at += np.int64((noted >> k) & 1)
 
 
 @njit

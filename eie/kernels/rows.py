@@ -42,4 +42,4 @@ def place_nonzeros(marks: NDArray[np.uint8], values: NDArray[np.float32], number
         # Read whether it counts or not, as above; behind the last one there is none.
         value = values[min(count, last)]
         numbers[i] = value if marks[i] else np.float32(0)
-        count += marks[i]
+        count += np.int64(marks[i])

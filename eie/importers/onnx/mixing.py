@@ -194,7 +194,7 @@ def _is_plain(path: Path, proto: onnx.ModelProto, inputs: Sequence[OnnxInput], w
         )
         for entry in inputs
     }
-    known = places(plain_nodes(path, proto), Constants(path, proto), placed, str(path))
+    known = places(plain_nodes(path, proto), Constants(path, proto), placed, where=str(path))
     return all(name in known for name in watched)
 
 
