@@ -73,7 +73,7 @@ def note_rows(starts: NDArray[np.int64], rows: NDArray[np.int32], bits: NDArray[
 @njit
 def list_rows(bits: NDArray[np.uint8], rows_out: NDArray[np.int32]) -> None:
     """Write the rows whose bits are set, column by column, to ``rows_out``, which has one place more than there are."""
-    at = 0
+    at = np.int64(0)
     for j in range(bits.shape[0]):
         for byte in range(bits.shape[1]):
             noted = bits[j, byte]

@@ -37,7 +37,7 @@ def take_nonzeros(numbers: NDArray[np.float32], values: NDArray[np.float32]) -> 
 @njit
 def place_nonzeros(marks: NDArray[np.uint8], values: NDArray[np.float32], numbers: NDArray[np.float32]) -> None:
     """Put back what `take_nonzeros` listed: the next of the values, one or more, where ``marks`` (N,) is 1, else 0."""
-    count, last = 0, values.shape[0] - 1
+    count, last = np.int64(0), values.shape[0] - 1
     for i in range(marks.shape[0]):
         # Read whether it counts or not, as above; behind the last one there is none.
         value = values[min(count, last)]
