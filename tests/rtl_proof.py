@@ -1,11 +1,11 @@
 """The whole proof, which takes minutes: ``make rtl``. `test_rtl` has the part that every run of the suite makes."""
 
 import pytest
+from needs import icarus, verilator
 from rtl_layers import ran, random_batches, random_case, random_streamed, saturating, streamed
 from rtl_maps import random_map, random_passes
 
 import eie
-from eie.rtl import tools
 from eie.rtl.check import check_rtl, check_works
 from eie.rtl.work import works
 from eie.rtl.write import write_works
@@ -16,9 +16,6 @@ BATCHED = 200
 PASSES = 100
 MAPS = 200
 IMAGES = 10
-
-icarus = pytest.mark.skipif("icarus" not in tools.available(), reason="needs iverilog")
-verilator = pytest.mark.skipif("verilator" not in tools.available(), reason="needs verilator")
 
 
 @icarus

@@ -78,6 +78,7 @@ def test_few_values_take_the_optimum(name, n, seed, bits):
         assert report.levels == min((1 << bits) - 1, len(np.unique(values)))
 
 
+@pytest.mark.long
 @given(st.sampled_from(sorted(DRAWS)), st.integers(81, 20_000), st.integers(0, 2**32 - 1), st.sampled_from([2, 4, 8]))
 @settings(max_examples=20, deadline=None)
 @example("cauchy", 20_000, 0, 4)

@@ -138,6 +138,7 @@ class TestAlexNetFc8:
             print(f"fc8 {name}: {ours:.3f} us, Table IV {paper} us, deviation {ours / paper - 1:+.1%}")
             assert ours == pytest.approx(paper, rel=0.006)
 
+    @pytest.mark.long
     def test_events_agree(self, compiled, trace):
         layer, spec = compiled.layers[0], compiled.spec
         assert_same(

@@ -507,6 +507,7 @@ def test_lenet_5_has_convolutions_to_prune(cli):
     assert float(rows["channels 50 %", "dense"]["speedup"]) > 1.5
 
 
+@pytest.mark.long
 def test_resnet_50_beside_the_text():
     network = eie.load("resnet-50")
     assert len(network.layers) == 54

@@ -16,6 +16,7 @@ torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.timeout(300)
 
 
+@pytest.mark.long
 def test_killed_three_times_it_gives_the_same_bytes(tmp_path):
     assert same_after_kills(COMPRESS, tmp_path, kills=3, steps=3, write=lambda folder: write_training(folder, 4)) == 3
 

@@ -17,6 +17,7 @@ from eie.sweeps.steps import CommandInterrupted, Steps, keeping
 pytestmark = pytest.mark.timeout(300)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("words", [SEARCH, GRANULARITY], ids=lambda words: words[0])
 def test_killed_three_times_it_gives_the_same_bytes(tmp_path, words):
     """On a small network: `make kill` has the shipped one, whose steps take longer and are not others."""

@@ -7,9 +7,10 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 from answers import answers, result
-from browser import browser, opened
+from browser import opened
 from hypothesis import given
 from hypothesis import strategies as st
+from needs import chromium
 
 import eie
 from eie.results.accounting import SHARES
@@ -351,7 +352,6 @@ def test_a_large_sweep_is_thinned_and_keeps_its_front():
 
 # -- in a browser -----------------------------------------------------------------------------------------------------
 
-needs_browser = pytest.mark.skipif(browser() is None, reason="no Chromium here")
 LOOK = """
 const root = doc.documentElement;
 const wide = [...doc.querySelectorAll("body *")].filter((e) => !e.closest(".scroll, svg, style, script")
@@ -383,7 +383,7 @@ def every_page():
     return {name: answer.to_html() for name, answer in answers().items()}
 
 
-@needs_browser
+@chromium
 @pytest.mark.parametrize(("widths", "dark"), [((360, 1400), False), ((360, 800), True)], ids=["light", "dark"])
 def test_no_error_and_no_overflow(tmp_path, every_page, widths, dark):
     """Every answer's page, in one browser."""
@@ -403,7 +403,7 @@ def test_no_error_and_no_overflow(tmp_path, every_page, widths, dark):
         assert red < 64 if dark else red > 192
 
 
-@needs_browser
+@chromium
 def test_a_browser_reports_what_is_wrong(tmp_path):
     """The test above can fail: a wide box and an error are seen."""
     wide = page("h", (Section(name="s", lines=("x",)),)).replace("<main>", '<main><div style="width: 999px">y</div>')
@@ -414,7 +414,7 @@ def test_a_browser_reports_what_is_wrong(tmp_path):
     assert any("nosuch is not defined" in line for line in logged)
 
 
-@needs_browser
+@chromium
 def test_tables_sort_by_click_and_key(tmp_path):
     columns = (Column("a", "layer", "text"), Column("b", "cycles", "count"), Column("c", "speedup", "word"))
     said = (("fc10", 20.2, "2,875x"), ("fc2", None, "365.6x"), ("fc1", 1234, "-"), ("b", 20.4, "0.5x"))

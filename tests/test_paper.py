@@ -354,6 +354,7 @@ def test_fc8_file_is_checked(tmp_path, monkeypatch):
         Bench(find_fc8())
 
 
+@pytest.mark.long
 def test_command(root, tmp_path):
     def run(*words, seed):
         env = {

@@ -1,12 +1,12 @@
 """The hardware: what is written, what is refused, and that it agrees with the engines to the cycle and the bit."""
 
 import re
-import shutil
 import subprocess
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from needs import icarus, verilator, yosys
 from rtl_faults import FAULTS, agreeing
 from rtl_layers import compiled, ran, random_case, saturating
 from small_networks import mlp
@@ -19,9 +19,6 @@ from eie.rtl.engine import confirmed
 from eie.rtl.hexfile import hex_words
 from eie.rtl.work import works
 from eie.rtl.write import BENCH, UNITS, verilog, write_rtl, write_works
-
-icarus = pytest.mark.skipif("icarus" not in tools.available(), reason="needs iverilog")
-verilator = pytest.mark.skipif("verilator" not in tools.available(), reason="needs verilator")
 
 
 class TestWritten:
@@ -217,7 +214,7 @@ class TestAgrees:
         assert done.stderr == ""
 
 
-@pytest.mark.skipif(shutil.which("yosys") is None, reason="needs yosys")
+@yosys
 def test_synthesis_finds_neither_latches_nor_loops(tmp_path):
     units = " ".join(f"{unit}.v" for unit in UNITS)
     for unit in UNITS:

@@ -2,15 +2,13 @@
 
 import numpy as np
 import pytest
+from needs import icarus
 from rtl_faults import BATCH_FAULTS, agreeing
 from rtl_layers import compiled, ran, random_batches, saturating
 
 import eie
 from eie.errors import ProgramError
-from eie.rtl import tools
 from eie.rtl.work import works
-
-icarus = pytest.mark.skipif("icarus" not in tools.available(), reason="needs iverilog")
 
 PAPER = {"residency": "auto", "act_batches": "paper"}
 

@@ -1,25 +1,21 @@
 """The hardware on layers of several passes and on convolutions by scatter: it agrees, and faults of it are caught."""
 
-import shutil
 import subprocess
 
 import numpy as np
 import pytest
+from needs import icarus, verilator, yosys
 from rtl_faults import FAULTS, MAP_FAULTS, agreeing
 from rtl_layers import compiled, ran, saturating
 from rtl_maps import ROOMY, random_map, random_passes
 
 import eie
 from eie.errors import EieError
-from eie.rtl import tools
 from eie.rtl.check import check_rtl
 from eie.rtl.engine import confirmed
 from eie.rtl.passes import Matrix
 from eie.rtl.work import works
 from eie.rtl.write import UNITS, verilog, write_works
-
-icarus = pytest.mark.skipif("icarus" not in tools.available(), reason="needs iverilog")
-verilator = pytest.mark.skipif("verilator" not in tools.available(), reason="needs verilator")
 
 
 def by_scatter(weights, bias=None, *, relu=False, place="accumulator", conv=None, **fields):
@@ -121,7 +117,7 @@ def test_verilator(tmp_path):
     assert run.equal, run.differences
 
 
-@pytest.mark.skipif(shutil.which("yosys") is None, reason="needs yosys")
+@yosys
 def test_synthesis_finds_neither_latches_nor_loops(tmp_path):
     units = " ".join(f"{unit}.v" for unit in UNITS)
     for unit in UNITS:

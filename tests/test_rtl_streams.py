@@ -1,11 +1,11 @@
 """Layers whose weights arrive while the hardware works: its bench plays the bus by the rules of the cycle model."""
 
-import shutil
 import subprocess
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from needs import icarus, verilator, yosys
 from rtl_faults import STREAM_FAULTS, agreeing
 from rtl_layers import compiled, ran, random_streamed, saturating, streamed
 from test_streams import TestContract as Contract
@@ -13,14 +13,10 @@ from test_streams import machine, seeded
 
 import eie
 from eie.errors import ProgramError
-from eie.rtl import tools
 from eie.rtl.check import check_rtl
 from eie.rtl.engine import confirmed
 from eie.rtl.work import works
 from eie.rtl.write import UNITS, verilog, write_works
-
-icarus = pytest.mark.skipif("icarus" not in tools.available(), reason="needs iverilog")
-verilator = pytest.mark.skipif("verilator" not in tools.available(), reason="needs verilator")
 
 
 def counted(run):
@@ -125,7 +121,7 @@ def test_memories_filled_through_the_host_s_port(tmp_path):
     assert (done.returncode, "EQUAL:" in done.stdout) == (0, True)
 
 
-@pytest.mark.skipif(shutil.which("yosys") is None, reason="needs yosys")
+@yosys
 @pytest.mark.parametrize("buffer", ["FIFO", "MARKED"])
 def test_synthesis_finds_neither_latches_nor_loops(tmp_path, buffer):
     for unit in UNITS:

@@ -173,6 +173,7 @@ def own_cluster(tmp_path):
         process.communicate()
 
 
+@pytest.mark.long
 def test_a_deaf_scheduler_ends_the_sweep_with_its_name(own_cluster, network, tmp_path, monkeypatch):
     """The sweep ends, in well below half a minute of the limits as they are, and goes on elsewhere."""
     assert workers.PULSE_SECONDS + workers.PROBE_SECONDS + workers.CLOSE_SECONDS < 30
@@ -191,6 +192,7 @@ def test_a_deaf_scheduler_ends_the_sweep_with_its_name(own_cluster, network, tmp
     assert eie.sweep(network, VARY, journal=journal).to_csv() == eie.sweep(network, VARY).to_csv()
 
 
+@pytest.mark.long
 def test_a_dead_scheduler_on_the_command_line(own_cluster, tmp_path):
     """`standard output: ConnectionPool closing.` in 0.1, after a minute."""
     address, scheduler = own_cluster()

@@ -241,6 +241,7 @@ def kill_after(folder, points, how, root):
     return process.returncode, errors.decode(), finished_points(journal)
 
 
+@pytest.mark.long
 def test_killed_and_started_again(tmp_path, root):
     """SIGKILL twice, Ctrl-C once, then to the end: the same bytes as in one go, every point done once."""
     (tmp_path / "model.toml").write_text(MODEL.format(name="victim"))

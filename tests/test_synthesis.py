@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from needs import yosys
 from rtl_layers import compiled
 
 import eie
@@ -15,7 +16,6 @@ from eie.rtl import resources
 from eie.rtl.resources import rtl_resources
 
 ROOT = Path(__file__).parents[1]
-needs_yosys = pytest.mark.skipif(shutil.which("yosys") is None, reason="needs yosys")
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +98,7 @@ class TestResources:
         with pytest.raises(EieError, match=r"no Yosys: install it \(yosys\)"):
             rtl_resources(compiled(np.eye(3), n_pe=1), np.ones(3))
 
-    @needs_yosys
+    @yosys
     def test_a_design(self):
         answer = rtl_resources(compiled(np.eye(8), n_pe=2), np.ones(8))
         (counted,) = answer.layers
