@@ -1,5 +1,7 @@
 """Convolutional files as onnxruntime saves them at its highest level: kernels and maps in blocks of channels."""
 
+from contextlib import suppress
+
 import numpy as np
 import pytest
 from hypothesis import assume, given, settings
@@ -14,6 +16,8 @@ ort = pytest.importorskip("onnxruntime", reason="needs the onnx extra")
 helper, numpy_helper = onnx.helper, onnx.numpy_helper
 SIZE = 9
 DOMAIN = "com.microsoft.nchwc"
+# Kernels that fill no whole blocks.
+ODD = ((5, 3, 1, 1), (8, 0, 1, 1), (0, 3, 1, 1), (16, 5, 1, 1), (24, 24, 1, 1), (16, 1, 3, 3))
 
 
 def drawn(*shape, seed=0):
@@ -124,3 +128,29 @@ def test_somebody_elses_operator_of_the_domain_is_refused(tmp_path):
     onnx.save(model, path)
     with pytest.raises(eie.EieError, match=r"nchwc\.Conv"):
         eie.load(path)
+
+
+@pytest.mark.parametrize(
+    "shape", [(5, 3, 1, 1), (8, 0, 1, 1), (0, 3, 1, 1), (16, 5, 1, 1), (24, 24, 1, 1), (16, 1, 3, 3)]
+)
+@pytest.mark.parametrize("groups", [-1, 0, 1, 2, 16])
+@pytest.mark.parametrize("bias", [0, 3])
+def test_kernels_that_fill_no_blocks_are_no_traceback(tmp_path, shape, groups, bias):
+    weights = {"w": np.ones(shape, np.float32), "b": np.ones(bias, np.float32)}
+    inputs = ["w", "b"] if bias else ["w"]
+    nodes = [
+        helper.make_node("Conv", ["x", *inputs], ["c"], "c", domain=DOMAIN, group=groups),
+        helper.make_node("Conv", ["c", *inputs], ["d"], "d", domain=DOMAIN, group=groups, activation="Relu"),
+        helper.make_node("ReorderOutput", ["d"], ["y"], "y", domain=DOMAIN, channels=99),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [helper.make_tensor_value_info("x", 1, [1, 3, SIZE, SIZE])],
+        [helper.make_tensor_value_info("y", 1, None)],
+        [numpy_helper.from_array(array, name) for name, array in weights.items() if name in inputs],
+    )
+    sets = [helper.make_opsetid("", 13), helper.make_opsetid(DOMAIN, 1)]
+    onnx.save(helper.make_model(graph, opset_imports=sets, ir_version=8), tmp_path / "m.onnx")
+    with suppress(eie.EieError):
+        eie.load(tmp_path / "m.onnx")

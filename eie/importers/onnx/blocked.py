@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from eie.errors import ModelError
 from eie.importers.onnx.fused import activation_nodes
 from eie.importers.onnx.rewriting import add_constant, new_node, replace_nodes
 from eie.importers.onnx.tensors import dense_array
@@ -34,15 +35,25 @@ _OPERATORS = frozenset(
 
 
 def unblock(path: Path, graph: onnx.GraphProto, opset: int) -> None:
-    """Replace the operators of the domain."""
+    """Replace the operators of the domain.
+
+    Raises
+    ------
+    ModelError
+        If kernels or biases are not of the shapes that their blocks take.
+    """
     theirs = [node for node in graph.node if node.domain == _DOMAIN]
     tensors = {tensor.name: tensor for tensor in graph.initializer}
     kernels = {node.input[1] for node in theirs if node.op_type == "Conv" and len(node.input) > 1}
     usual = all(node.op_type in _OPERATORS and node.input and node.output for node in theirs)
     if not theirs or not usual or any(len(tensors[name].dims) != 4 if name in tensors else True for name in kernels):
         return
-    maps = _Maps(path=path, graph=graph, theirs=theirs, tensors=tensors)
-    nodes = [made for node in graph.node for made in maps.rewritten(node, opset)]
+    try:
+        maps = _Maps(path=path, graph=graph, theirs=theirs, tensors=tensors)
+        nodes = [made for node in graph.node for made in maps.rewritten(node, opset)]
+    # Kernels that fill no blocks, biases of another length: numpy says which.
+    except (ValueError, IndexError, ZeroDivisionError) as error:
+        raise ModelError(f"{path}: convolutions in blocks ({_DOMAIN}): {error}") from None
     replace_nodes(graph, nodes)
     read = {name for node in graph.node for name in node.input}
     kept = [tensor for tensor in graph.initializer if tensor.name in read or tensor.name not in kernels]
