@@ -463,15 +463,22 @@ def test_nodes_may_share_a_name_and_tensors_may_have_colons(tmp_path):
     assert net.graph.outputs == ("b", "c")
 
 
-@pytest.mark.parametrize("op", ["Gemm", "MatMul", "Einsum", "DequantizeLinear", "FusedMatMul", "MatMulNBits", "Scan"])
-@pytest.mark.parametrize("side", ["input", "output"])
-def test_nodes_without_inputs_or_outputs_are_damage(tmp_path, op, side):
+DOMAINS = {
+    "": "Conv DequantizeLinear Einsum Gemm GRU LSTM MatMul Pad QLinearConv QuantizeLinear Reshape Resize Scan",
+    "com.microsoft": "Attention DynamicQuantizeLSTM FusedMatMul MatMulIntegerToFloat MatMulNBits QAttention QGemm",
+    "ai.onnx.ml": "LinearClassifier LinearRegressor",
+}
+
+
+@pytest.mark.parametrize(("domain", "op"), [(domain, op) for domain, ops in DOMAINS.items() for op in ops.split()])
+@pytest.mark.parametrize(("inputs", "outputs"), [(0, 1), (1, 1), (2, 1), (3, 0)])
+def test_nodes_with_too_few_inputs_or_outputs_are_damage(tmp_path, domain, op, inputs, outputs):
     """Beside a product that is in order, so that everything is looked at."""
     proto = models.mlp()
-    domain = "com.microsoft" if op in ("FusedMatMul", "MatMulNBits") else ""
-    node = helper.make_node(op, ["a1", "w2", "b3"], ["odd"], "odd", domain=domain, equation="bi,io,o->bo")
-    node.ClearField(side)
-    proto.graph.node.append(node)
+    more = {"equation": "bi,io,o->bo", "coefficients": [1.0] * 4, "classlabels_ints": [0], "num_heads": 2}
+    proto.graph.node.append(
+        helper.make_node(op, ["a1", "w2", "b3"][:inputs], ["odd"][:outputs], "odd", domain=domain, **more)
+    )
     (tmp_path / "odd.onnx").write_bytes(proto.SerializeToString())
     # Left out behind the last layer, or refused in a line; nothing else.
     outcome = read_or_error(tmp_path / "odd.onnx", "refuse")

@@ -124,14 +124,14 @@ class _Moved:
         # Floats under other names than the integers had; the first DequantizeLinear's is the right one.
         names = {name: f"{name}/carried" for name in reached}
         for node in reversed(self._graph.node):
-            if node.op_type == "DequantizeLinear" and node.input[0] in reached:
+            if _dequantises(node, reached):
                 names[node.input[0]] = node.output[0]
         nodes: list[onnx.NodeProto] = []
         for node in self._graph.node:
-            if node.op_type == "QuantizeLinear" and node.output[0] in kept:
+            if node.op_type == "QuantizeLinear" and node.output and node.output[0] in kept:
                 scale = [name for name in node.input[1:3] if name]
                 nodes += [node, new_node("DequantizeLinear", [node.output[0], *scale], names[node.output[0]])]
-            elif node.op_type == "DequantizeLinear" and node.input[0] in reached:
+            elif _dequantises(node, reached):
                 if node.output[0] != names[node.input[0]]:
                     nodes.append(new_node("Identity", [names[node.input[0]]], node.output[0]))
             elif reached & set(node.output):
@@ -158,3 +158,8 @@ class _Moved:
             for i, name in enumerate(strings):
                 strings[i] = names.get(name, name)
         return [*before, copy]
+
+
+def _dequantises(node: onnx.NodeProto, reached: set[str]) -> bool:
+    """Whether a node, a whole one, makes floats of one of these tensors."""
+    return bool(node.op_type == "DequantizeLinear" and node.input and node.output and node.input[0] in reached)

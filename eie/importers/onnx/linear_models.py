@@ -47,7 +47,8 @@ def _apart(graph: onnx.GraphProto, node: onnx.NodeProto) -> list[onnx.NodeProto]
     labels = np.asarray(attributes.get("classlabels_ints", ()), np.int64)
     rows = int(attributes.get("targets", 1)) if regressor else len(labels)
     # One row for two classes is turned into two scores, in a way that hangs on what stands behind.
-    if behind is None or rows < 1 or weights.size == 0 or weights.size % rows or len(shifts) not in (0, rows):
+    odd = rows < 1 or weights.size == 0 or weights.size % rows or len(shifts) not in (0, rows)
+    if behind is None or odd or not node.input or not node.output:
         return None
     scores = node.output[0] if regressor else next(iter(node.output[1:2]), "") or f"{node.output[0]}/scores"
     return [

@@ -55,10 +55,17 @@ def places(
         # An empty name is an input left out; what nobody knows of may hold any sample.
         if any(name and value is None for name, value in zip(node.inputs, read, strict=True)):
             continue
-        made = rule(node, read, constants)
-        if made is not None:
+        if (made := _made(rule, node, read, constants=constants)) is not None:
             known.update((name, made) for name in node.outputs if name)
     return known
+
+
+def _made(rule: Rule, node: OnnxNode, read: Sequence[Placed | None], *, constants: Constants) -> Placed | None:
+    try:
+        return rule(node, read, constants)
+    # Of a damaged node, with inputs too few or attributes of another kind: `reader` says what is wrong with it.
+    except (ValueError, IndexError, TypeError):
+        return None
 
 
 def _read(name: str, known: Mapping[str, Placed], constants: Constants) -> Placed | None:
