@@ -146,3 +146,12 @@ def test_an_integer_product_that_gives_floats(tmp_path, bias, per_column):
     ]
     network = check(saved(tmp_path / "m.onnx", nodes, constants), {"x": drawn(SAMPLES, STEPS, WIDTH)}, atol=0.3)
     assert len(network.layers) == 2
+
+
+@pytest.mark.parametrize("shape", [(24,), (1, 8, 24), ()])
+def test_weights_that_are_no_matrix_are_refused_before_they_run(tmp_path, shape):
+    """Such a file ends the process of whoever gives it to onnxruntime."""
+    node = helper.make_node("Attention", ["x", "w"], ["y"], "a", domain=MICROSOFT, num_heads=2)
+    path = saved(tmp_path / "m.onnx", [node], {"w": drawn(*shape)})
+    with pytest.raises(eie.EieError, match=r"m.onnx: node 'a' \(Attention\): weights of shape"):
+        eie.load(path)

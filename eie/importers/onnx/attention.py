@@ -7,10 +7,13 @@ onnxruntime's documentation of its own domain.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from eie.errors import ModelError
+from eie.importers.onnx.nodes import printable
 from eie.importers.onnx.rewriting import add_constant, constants_of, new_node, replace_nodes
 
 if TYPE_CHECKING:
@@ -21,8 +24,14 @@ _DOMAIN = "com.microsoft"
 _KEPT = ("mask_filter_value", "num_heads", "scale", "unidirectional")
 
 
-def take_attention_apart(graph: onnx.GraphProto, opset: int) -> None:
-    """Replace Attention and QAttention whose weights are constant."""
+def take_attention_apart(path: Path, graph: onnx.GraphProto, opset: int) -> None:
+    """Replace Attention and QAttention whose weights are constant.
+
+    Raises
+    ------
+    ModelError
+        If weights are no matrix: onnxruntime reads behind their end, and takes the process with it.
+    """
     if not any(node.op_type in ("Attention", "QAttention") and node.domain == _DOMAIN for node in graph.node):
         return
     constant, shapes = constants_of(graph), {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
@@ -31,6 +40,10 @@ def take_attention_apart(graph: onnx.GraphProto, opset: int) -> None:
     for node in graph.node:
         made = None
         if node.domain == _DOMAIN and node.op_type in ("Attention", "QAttention") and node.output:
+            shape = shapes.get(next(iter(node.input[1:2]), ""))
+            if shape is not None and len(shape) != 2:
+                where = f"{path}: node {printable(node.name or node.output[0])!r} ({node.op_type})"
+                raise ModelError(f"{where}: weights of shape {shape}: must be (inputs, outputs)")
             made = _Fused(graph=graph, node=node, shapes=shapes, makers=makers, opset=opset).apart(constant)
         nodes += [node] if made is None else made
     replace_nodes(graph, nodes)

@@ -64,7 +64,7 @@ def normalise(path: Path, proto: onnx.ModelProto) -> onnx.ModelProto:
     unblock(path, proto.graph, opset)
     take_apart(proto.graph, opset)
     make_products(proto)
-    take_attention_apart(proto.graph, opset)
+    take_attention_apart(path, proto.graph, opset)
     rewrite_integers(proto.graph)
     # Behind those that make products.
     take_products_apart(proto.graph, opset)
