@@ -110,10 +110,14 @@ def test_a_layer_that_two_forms_have_alike_is_timed_once(monkeypatch):
     made = []
     product = measured._product
     monkeypatch.setattr(measured, "_product", lambda *args, **named: made.append(args) or product(*args, **named))
-    whole, half = (eie.Layer.from_weights("a", weights).matrix for weights in (np.ones((4, 6)), np.tri(4, 6)))
+    whole, half, equal = (
+        eie.Layer.from_weights("a", w).matrix for w in (np.ones((4, 6)), np.tri(4, 6), np.ones((4, 6)))
+    )
+    # Kept once it was asked for, and no part of what the matrix is.
+    assert len(equal.rows) == 24
     tasks = [
         measured.Task(Workload("w", (LayerWork(name="a", outputs=4, inputs=6, kept_weights=m.nnz, matrix=m),)), storage)
-        for m, storage in ((whole, "dense"), (half, "dense"), (whole, "dense"), (whole, "csr"))
+        for m, storage in ((whole, "dense"), (half, "dense"), (equal, "dense"), (whole, "csr"))
     ]
     first, other, again, csr = (baseline.samples_us for baseline in measured.run_together(tasks, 2))
     assert first == again

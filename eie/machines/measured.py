@@ -11,7 +11,7 @@ import os
 import platform
 from collections import Counter
 from collections.abc import Callable, Collection, Hashable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -150,7 +150,9 @@ def _content(layer: LayerWork, task: Task) -> Hashable:
     if layer.matrix is None:
         return object()
     digest = sha256()
-    for name, value in sorted(vars(layer.matrix).items()):
+    # Fields alone: what a matrix has worked out since says nothing of what it holds.
+    for name in sorted(entry.name for entry in fields(layer.matrix)):
+        value = getattr(layer.matrix, name)
         digest.update(f"{name} {getattr(value, 'dtype', value)}".encode())
         digest.update(np.ascontiguousarray(value).data)
     ran = layer.outputs, layer.inputs, layer.products, layer.steps, layer.groups, layer.uses, layer.geometry
