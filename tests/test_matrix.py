@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from eie.errors import ModelError
 from eie.model.matrix import SparseColumns, Tile, tiled
-from eie.model.packed import packed
 
 
 def pair(seed, rows, columns, zeros=0):
@@ -56,12 +55,12 @@ def test_without_a_list_all_is_as_with_one(seed, rows, columns, zeros, data):
     assert_same(full.where(mask), listed.where(mask))
     assert_same(full.append_column(bias), listed.append_column(bias))
     assert_same(full.with_data(full.data + np.uint8(1)), listed.with_data(listed.data + np.uint8(1)))
-    for same in (full, packed(full).unpacked(), copy.copy(full), copy.deepcopy(full), pickle.loads(pickle.dumps(full))):
+    for same in (full, full.put_away(), copy.copy(full), copy.deepcopy(full), pickle.loads(pickle.dumps(full))):
         np.testing.assert_array_equal(same.rows, listed.rows)
     # Once more, now that the rows were read.
     np.testing.assert_array_equal(full.dense(), dense)
     assert_same(full.with_data(full.data), listed)
-    assert_same(packed(full).unpacked(), listed)
+    assert_same(full.put_away(), listed)
 
 
 @pytest.mark.parametrize(("kept", "is_noted"), [(19, True), (5, True), (4, False)])

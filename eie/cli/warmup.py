@@ -23,7 +23,6 @@ def warmup() -> None:
     from eie.importers.stored import save
     from eie.model.layer import Layer
     from eie.model.network import Network
-    from eie.model.packed import packed
     from eie.simulation import simulate
     from eie.spec import AcceleratorSpec
 
@@ -70,7 +69,7 @@ def warmup() -> None:
         for layer in network_of:
             simulate(layer, np.ones(8), spec=AcceleratorSpec(n_pe=1))
         # What forms of a study wait as.
-        packed(Layer.from_weights("warmup", np.ones((8, 8))).matrix).unpacked()
+        Layer.from_weights("warmup", np.eye(8)).matrix.put_away()
         codes = rng.integers(0, 4, (8, 8)).astype(np.uint8)
         shared = Layer.from_codes("warmup", codes, np.arange(4.0))
         with tempfile.TemporaryDirectory() as folder:

@@ -16,7 +16,6 @@ from eie.machines.rows import ResultRow
 from eie.model.geometry import Geometry, kind_of_record
 from eie.model.matrix import SparseColumns
 from eie.model.network import Network
-from eie.model.packed import PackedColumns, packed
 from eie.model.recorded import recorded_of, recorded_uses
 from eie.model.trace import Trace
 from eie.show.brief import Brief
@@ -70,7 +69,7 @@ class LayerWork(Brief):
     fresh_inputs: int | None = None
     activation_density: float | None = None
     has_bias: bool = False
-    matrix: SparseColumns | PackedColumns | None = None
+    matrix: SparseColumns | None = None
     geometry: Geometry | None = None
     alone: bool = False
     map_dram_bits: int = 0
@@ -79,8 +78,9 @@ class LayerWork(Brief):
 
     @property
     def columns(self) -> SparseColumns | None:
-        """The weights as the layer holds them, made anew where they were put away; None where they are not at hand."""
-        return None if self.matrix is None else self.matrix.unpacked()
+        """The weights as the layer holds them; None where they are not at hand."""
+        # A record of its own: a list of rows that is asked for goes with it, and those of all forms would stay.
+        return None if self.matrix is None else replace(self.matrix)
 
     @property
     def weights(self) -> int:
@@ -134,8 +134,7 @@ class Workload(Brief):
     def put_away(self) -> Workload:
         """Return the same with matrices in as little memory as they take, for machines that run later."""
         layers = (
-            layer if layer.matrix is None else replace(layer, matrix=packed(layer.matrix.unpacked()))
-            for layer in self.layers
+            layer if layer.matrix is None else replace(layer, matrix=layer.matrix.put_away()) for layer in self.layers
         )
         return replace(self, layers=tuple(layers))
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -267,9 +267,21 @@ class SparseColumns:
             columns[self.column_of, self.rows] = self.data
         return np.ascontiguousarray(columns.T)
 
-    def unpacked(self) -> SparseColumns:
-        """Return the matrix itself: what is put away as `eie.model.packed.PackedColumns` is read by the same word."""
-        return self
+    def put_away(self) -> SparseColumns:
+        """Return the same in as little memory as it takes, for one that nobody reads for a while.
+
+        Without a list of rows that was asked for; and with bits in the place of one, which take less from one non-zero
+        in 32 places on.
+        """
+        rows, columns = self.shape
+        width = -(-rows // 8)
+        if self.listed is None or columns * width >= self.listed.nbytes:
+            return replace(self)
+        from eie.kernels import columns as kernels
+
+        bits = np.zeros((columns, width), np.uint8)
+        kernels.note_rows(self.starts, self.listed, bits)
+        return SparseColumns.noted(shape=self.shape, starts=self.starts, bits=bits, data=self.data)
 
     def row_block(self, start: int, stop: int) -> SparseColumns:
         """Return rows start..stop-1 as a matrix of their own."""
