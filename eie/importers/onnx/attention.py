@@ -10,11 +10,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from eie.errors import ModelError
 from eie.importers.onnx.nodes import printable
-from eie.importers.onnx.rewriting import add_constant, constants_of, new_node, replace_nodes
+from eie.importers.onnx.rewriting import constants_of, divided, new_node, replace_nodes
 
 if TYPE_CHECKING:
     import onnx
@@ -89,7 +87,7 @@ class _Fused:
             self._nodes.append(new_node("Add", [product, bias], f"{self._out}/with bias"))
             product = f"{self._out}/with bias"
         parts = [f"{self._out}/{label}" for label in ("queries", "keys", "values")]
-        self._nodes.append(self._split(product, parts, widths))
+        self._nodes.append(divided(self._graph, product, parts, sizes=widths, axis=2, opset=self._opset))
         more = () if quantised else names[5:6]
         kept: dict[str, Any] = {key: self._attributes[key] for key in _KEPT if key in self._attributes}
         self._nodes.append(new_node("MultiHeadAttention", [*parts, "", mask, *more], self._out, domain=_DOMAIN, **kept))
@@ -112,13 +110,3 @@ class _Fused:
         names = [name, scale, *([zero] if zero else [])]
         self._nodes.append(new_node("DequantizeLinear", names, real, axis=1 if many else None))
         return real
-
-    def _split(self, name: str, parts: list[str], widths: list[int]) -> onnx.NodeProto:
-        # Sizes are an attribute until opset 13 and an input since.
-        if self._opset < 13:
-            made = new_node("Split", [name], parts[0], axis=2, split=widths)
-        else:
-            sizes = add_constant(self._graph, f"{self._out}/widths", np.array(widths, np.int64))
-            made = new_node("Split", [name, sizes], parts[0], axis=2)
-        made.output.extend(parts[1:])
-        return made

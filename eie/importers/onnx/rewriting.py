@@ -64,6 +64,19 @@ def reshaped(graph: onnx.GraphProto, name: str, out: str, *, sizes: Sequence[int
     return new_node("Reshape", [name, add_constant(graph, f"{out}/sizes", np.array(sizes, np.int64))], out)
 
 
+def divided(
+    graph: onnx.GraphProto, name: str, parts: Sequence[str], *, sizes: Sequence[int], axis: int, opset: int
+) -> onnx.NodeProto:
+    """Make a Split into two parts and more: sizes are an attribute until opset 13 and an input since."""
+    if opset < 13:
+        made = new_node("Split", [name], parts[0], axis=axis, split=list(sizes))
+    else:
+        stated = add_constant(graph, f"{parts[0]}/sizes", np.array(sizes, np.int64))
+        made = new_node("Split", [name, stated], parts[0], axis=axis)
+    made.output.extend(parts[1:])
+    return made
+
+
 def clipped(
     graph: onnx.GraphProto, name: str, out: str, *, low: float | None, high: float | None, opset: int
 ) -> onnx.NodeProto:
